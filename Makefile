@@ -1,0 +1,60 @@
+# Every command of the project. `make` alone lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+USERS ?= 2000
+PRODUCTS ?= 1000
+ORDERS ?= 20000
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test check format render bench drill lock clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY) ## the whole stack with sample data and traffic; Ctrl-C stops it
+	@$(BIN)/python -m stack demo
+
+up: $(READY) ## the whole stack without traffic
+	@$(BIN)/python -m stack up
+
+test: $(READY) ## everything that CI runs
+	@$(BIN)/python -m stack install --for-tests
+	@$(MAKE) --no-print-directory check
+	$(BIN)/python -m pytest
+
+check: $(READY) ## lint, types, imports, rules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m dashboards --check
+	$(BIN)/python -m alerts --check
+
+format: $(READY) ## format the code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+render: $(READY) ## write boards and rules from their Python
+	$(BIN)/python -m dashboards
+	$(BIN)/python -m alerts
+
+bench: $(READY) ## ratios against peers, measured in one run
+	$(BIN)/python -m bench
+
+drill: $(READY) ## inject a fault and see its alert arrive: make drill ALERT=LatencyP95High
+	@$(BIN)/python -m stack drill $(ALERT)
+
+lock: $(READY) ## pin the dependencies again
+	$(BIN)/python requirements/lock.py
+
+clean: ## remove what was installed and all data of the stack
+	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache
+
+$(READY): requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Vitals needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12")'
+	@echo "installing the pinned dependencies into $(VENV) (once, about a minute)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@

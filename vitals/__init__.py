@@ -1,0 +1,23 @@
+"""Vitals measures a FastAPI service: ``instrument(app)`` is all it takes."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vitals.install import Vitals, instrument
+    from vitals.objectives import Objective
+
+__all__ = ["Objective", "Vitals", "instrument"]
+
+_HOMES = {
+    "Objective": "vitals.objectives",
+    "Vitals": "vitals.install",
+    "instrument": "vitals.install",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: boards and rules read the catalogue where no FastAPI is installed."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
