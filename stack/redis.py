@@ -1,0 +1,35 @@
+"""Redis as a cache: a password, a memory limit, nothing on disk."""
+
+from pathlib import Path
+
+from stack import probes
+from stack.account import Account
+from stack.processes import Program
+
+
+def configuration(
+    port: int, folder: Path, *, password: str | None = None, memory: str = "128mb"
+) -> str:
+    """The text of redis.conf. It holds the password: write it where only the server reads."""
+    lines = [
+        f"bind {probes.LOOPBACK}",
+        f"port {port}",
+        f"dir {folder}",
+        "daemonize no",
+        f"maxmemory {memory}",
+        "maxmemory-policy allkeys-lfu",  # a cache forgets what is read least
+        'save ""',
+        "appendonly no",
+        "loglevel warning",
+        "enable-debug-command no",
+    ]
+    if password:
+        lines.append(f"requirepass {password}")
+    return "\n".join(lines) + "\n"
+
+
+def server(config: Path, account: Account | None) -> Program:
+    """The server that a configuration file describes."""
+    return Program(
+        "redis", ["redis-server", str(config)], account=account, cwd=config.parent, grace=5.0
+    )

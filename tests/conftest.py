@@ -1,0 +1,76 @@
+"""Fixtures that start real servers. Tests that use them carry `@pytest.mark.servers`."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any, Protocol
+
+import pytest
+
+from tests import servers
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _swept() -> None:
+    servers.sweep()
+
+
+@pytest.fixture(scope="session")
+def postgres_session() -> Iterator[servers.Postgres]:
+    """The one PostgreSQL of this test run; use `postgres`."""
+    server = servers.Postgres()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def postgres(postgres_session: servers.Postgres) -> servers.Postgres:
+    """A running PostgreSQL, started again if the test before ended it."""
+    postgres_session.start()
+    return postgres_session
+
+
+@pytest.fixture(scope="session")
+def redis_session() -> Iterator[servers.Redis]:
+    """The one Redis of this test run; use `redis_server`."""
+    server = servers.Redis()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def redis_server(redis_session: servers.Redis) -> servers.Redis:
+    """A running and empty Redis, started again if the test before ended it."""
+    redis_session.start()
+    redis_session.flush()
+    return redis_session
+
+
+class Start(Protocol):
+    """Starts a server that ends with the test."""
+
+    def __call__(
+        self, config: str | dict[str, Any], flags: Sequence[str] = ()
+    ) -> servers.Watcher: ...
+
+
+@pytest.fixture
+def prometheus_server() -> Iterator[Start]:
+    """Start a Prometheus: `prometheus_server(configuration, flags)`."""
+    with ExitStack() as started:
+        yield _closing(servers.start_prometheus, started)
+
+
+@pytest.fixture
+def alertmanager_server() -> Iterator[Start]:
+    """Start an Alertmanager: `alertmanager_server(configuration, flags)`."""
+    with ExitStack() as started:
+        yield _closing(servers.start_alertmanager, started)
+
+
+def _closing(start: Start, started: ExitStack) -> Start:
+    def start_and_close(config: str | dict[str, Any], flags: Sequence[str] = ()) -> servers.Watcher:
+        server = start(config, flags)
+        started.callback(server.close)
+        return server
+
+    return start_and_close

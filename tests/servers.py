@@ -1,0 +1,196 @@
+"""Real servers for tests: each on a random port, in a temporary folder, ended by its pid.
+
+Started by the code that starts the stack (`stack.processes`), so the kernel ends them when
+pytest dies in whatever way. Folders of a pytest that was killed are removed by the next one.
+"""
+
+import itertools
+import os
+import shutil
+import signal
+import socket
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stack import account, postgres, probes, prometheus, redis
+from stack.processes import Process, Program
+
+_PREFIX = "vitals-test-"
+_PASSWORD = "made-up-for-tests"
+
+
+def temporary_folder() -> Path:
+    """A folder that the servers' account owns; its name carries our pid for `sweep`."""
+    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+    if servant := account.servant():
+        servant.own(folder)
+    return folder
+
+
+def sweep() -> None:
+    """Remove what tests left that could not clean up any more."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if not Path("/proc", pid).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class Server:
+    """A server that a test may stop, kill, pause and start again; its port and data stay."""
+
+    def __init__(self, folder: Path, port: int, program: Program, ready: Callable[[], bool]):
+        self.folder = folder
+        self.port = port
+        self._ready = ready
+        self._process = Process(program, log=folder / f"{program.name}.log")
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process.alive
+
+    @property
+    def log(self) -> str:
+        """All it has said."""
+        return (self._process.log or self.folder).read_text(errors="replace")
+
+    def start(self) -> None:
+        """Start unless it runs, and wait until it serves."""
+        self._process.start()
+        self._process.wait_ready(self._ready)
+
+    def stop(self) -> None:
+        """End in order."""
+        self._process.stop()
+
+    def kill(self) -> None:
+        """End as a crash would."""
+        self._process.kill()
+
+    def pause(self) -> None:
+        """Freeze: connections hang."""
+        self._process.pause()
+
+    def resume(self) -> None:
+        """Go on."""
+        self._process.resume()
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send(number)
+
+    def close(self) -> None:
+        """End and remove all data."""
+        self._process.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Postgres(Server):
+    """PostgreSQL with the API's role, as the stack makes it, but without caring for the disk."""
+
+    def __init__(self) -> None:
+        folder, port, servant = temporary_folder(), probes.free_port(), account.servant()
+        password_file = folder / "password"
+        password_file.write_text(_PASSWORD)
+        postgres.make_cluster(folder / "data", servant, password_file)
+        careless = {
+            "fsync": "off",
+            "full_page_writes": "off",
+            "synchronous_commit": "off",
+            "shared_buffers": "64MB",
+        }
+        program = postgres.server(folder / "data", port, servant, careless)
+        # Immediate: nobody will ever read these data again.
+        program = replace(program, orphan_signal=signal.SIGQUIT)
+        super().__init__(folder, port, program, lambda: postgres.answers(port))
+        self._names = (f"test_{number}" for number in itertools.count(1))
+        self.start()
+        postgres.make_role(port, _PASSWORD, _PASSWORD)
+        postgres.make_database(port, _PASSWORD, "vitals")
+
+    @property
+    def url(self) -> str:
+        """A database for those that do not mind its content."""
+        return self._url("vitals")
+
+    def database(self) -> str:
+        """Make a fresh, empty database and return its URL for asyncpg."""
+        name = next(self._names)
+        postgres.make_database(self.port, _PASSWORD, name)
+        return self._url(name)
+
+    def sql(self, statements: str, *, database: str = "vitals") -> str:
+        """Run statements as the superuser; returns unaligned rows."""
+        return postgres.run_sql(self.port, _PASSWORD, statements, database=database)
+
+    def _url(self, database: str) -> str:
+        where = f"{probes.LOOPBACK}:{self.port}/{database}"
+        return f"postgresql+asyncpg://{postgres.ROLE}:{_PASSWORD}@{where}"
+
+
+class Redis(Server):
+    """Redis as the stack configures it, without a password unless one is given."""
+
+    def __init__(self, *, password: str | None = None, memory: str = "64mb") -> None:
+        folder, port, servant = temporary_folder(), probes.free_port(), account.servant()
+        config = folder / "redis.conf"
+        config.write_text(redis.configuration(port, folder, password=password, memory=memory))
+        program = redis.server(config, servant)
+        super().__init__(folder, port, program, lambda: probes.redis_answers(port))
+        self.start()
+
+    @property
+    def url(self) -> str:
+        """Database 0."""
+        return f"redis://{probes.LOOPBACK}:{self.port}/0"
+
+    def flush(self) -> None:
+        """Forget everything."""
+        with socket.create_connection((probes.LOOPBACK, self.port), 5) as connection:
+            connection.sendall(b"FLUSHALL\r\n")
+            connection.recv(16)
+
+
+class Watcher(Server):
+    """Prometheus or Alertmanager."""
+
+    @property
+    def url(self) -> str:
+        """Root of its web interface, without a slash at the end."""
+        return f"http://{probes.LOOPBACK}:{self.port}"
+
+    def reload(self) -> None:
+        """Read the configuration and the rules again."""
+        self.send(signal.SIGHUP)
+
+
+def start_prometheus(config: str | dict[str, Any], flags: Sequence[str] = ()) -> Watcher:
+    """Start a Prometheus. Paths in the configuration must be absolute and readable by all."""
+    return _start_watcher("prometheus", config, flags, prometheus.server)
+
+
+def start_alertmanager(config: str | dict[str, Any], flags: Sequence[str] = ()) -> Watcher:
+    """Start an Alertmanager."""
+    return _start_watcher("alertmanager", config, flags, prometheus.alertmanager)
+
+
+def _start_watcher(
+    name: str, config: str | dict[str, Any], flags: Sequence[str], build: Callable[..., Program]
+) -> Watcher:
+    folder, port, servant = temporary_folder(), probes.free_port(), account.servant()
+    path = folder / f"{name}.yml"
+    path.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
+    (folder / "data").mkdir()
+    if servant:
+        servant.own(folder)
+    program = build(path, folder / "data", port, servant, flags)
+    watcher = Watcher(folder, port, program, lambda: prometheus.answers(port))
+    watcher.start()
+    return watcher
