@@ -1,0 +1,112 @@
+"""What arrives, what fails and how fast it is answered, by job and by route.
+
+Signals are absent, never NaN, where nothing happened: an empty hour is not a bad hour. Ratios are
+zero where nothing failed, although a counter of failures may not exist yet.
+
+Latency of a job leaves out requests that matched no route: a scanner's fast 404s would dilute
+the figure. The error ratio leaves unmatched 4xx out of what it divides by for the same reason,
+but keeps every 5xx, matched or not: what fails before routing failed all the same.
+"""
+
+from alerts.signals.signal import Signal, defined, or_zero, quantile
+from vitals.catalogue import EVENT_LOOP_LAG, HTTP_REQUEST_DURATION
+from vitals.metric import excluding, matching
+
+SERVER_ERROR = matching("5..")
+CLIENT_ERROR = matching("4..")
+MATCHED = excluding("")
+
+_HTTP = HTTP_REQUEST_DURATION.name
+
+REQUESTS_BY_STATUS = Signal(
+    f"job_route_status:{_HTTP}_count:rate5m",
+    "How many requests arrive at each route, by status?",
+    "reqps",
+    HTTP_REQUEST_DURATION.rate("job", "http_route", "http_response_status_code"),
+)
+REQUEST_RATE = Signal(
+    f"job:{_HTTP}_count:rate5m",
+    "How many requests arrive?",
+    "reqps",
+    REQUESTS_BY_STATUS.sum("job"),
+)
+REQUEST_RATE_BY_ROUTE = Signal(
+    f"job_route:{_HTTP}_count:rate5m",
+    "How many requests arrive at each route?",
+    "reqps",
+    REQUESTS_BY_STATUS.sum("job", "http_route"),
+)
+REQUEST_RATE_BY_CLASS = Signal(
+    f"job_class:{_HTTP}_count:rate5m",
+    "How are requests answered?",
+    "reqps",
+    f'sum by (job, status_class) (label_replace({REQUESTS_BY_STATUS}, "status_class", "${{1}}xx", '
+    '"http_response_status_code", "(.).."))',
+)
+_UNMATCHED = REQUESTS_BY_STATUS.sum("job", http_route="", http_response_status_code=CLIENT_ERROR)
+_EXPECTED = f"({REQUEST_RATE} - ({_UNMATCHED} or {REQUEST_RATE} * 0))"
+ERROR_RATIO = Signal(
+    "job:http_server_errors:ratio_rate5m",
+    "What share of requests fail?",
+    "percentunit",
+    or_zero(
+        REQUESTS_BY_STATUS.sum("job", http_response_status_code=SERVER_ERROR), str(REQUEST_RATE)
+    )
+    + f" / ({_EXPECTED} > 0)",
+)
+ERROR_RATIO_BY_ROUTE = Signal(
+    "job_route:http_server_errors:ratio_rate5m",
+    "Which routes fail?",
+    "percentunit",
+    or_zero(
+        REQUESTS_BY_STATUS.sum("job", "http_route", http_response_status_code=SERVER_ERROR),
+        str(REQUEST_RATE_BY_ROUTE),
+    )
+    + f" / ({REQUEST_RATE_BY_ROUTE} > 0)",
+)
+
+# -- Latency --------------------------------------------------------------------------------
+
+LATENCY_BUCKETS = Signal(
+    f"job_route_le:{_HTTP}_bucket:rate5m",
+    "How are durations distributed?",
+    "reqps",
+    HTTP_REQUEST_DURATION.buckets_rate("job", "http_route"),
+)
+_OF_JOB = LATENCY_BUCKETS.sum("job", "le", http_route=MATCHED)
+LATENCY_P50 = Signal(
+    f"job:{_HTTP}:p50_5m", "How fast is half of the requests?", "s", quantile(0.5, _OF_JOB)
+)
+LATENCY_P95 = Signal(
+    f"job:{_HTTP}:p95_5m", "How fast are 95 of 100 requests?", "s", quantile(0.95, _OF_JOB)
+)
+LATENCY_P99 = Signal(
+    f"job:{_HTTP}:p99_5m", "How fast are 99 of 100 requests?", "s", quantile(0.99, _OF_JOB)
+)
+LATENCY_P50_BY_ROUTE = Signal(
+    f"job_route:{_HTTP}:p50_5m",
+    "How fast is half of each route's requests?",
+    "s",
+    quantile(0.5, str(LATENCY_BUCKETS)),
+)
+LATENCY_P95_BY_ROUTE = Signal(
+    f"job_route:{_HTTP}:p95_5m",
+    "How fast are 95 of 100 requests of each route?",
+    "s",
+    quantile(0.95, str(LATENCY_BUCKETS)),
+)
+LATENCY_P99_BY_ROUTE = Signal(
+    f"job_route:{_HTTP}:p99_5m",
+    "How fast are 99 of 100 requests of each route?",
+    "s",
+    quantile(0.99, str(LATENCY_BUCKETS)),
+)
+
+# -- Runtime --------------------------------------------------------------------------------
+
+LOOP_LAG_P99 = Signal(
+    f"job_instance:{EVENT_LOOP_LAG.name}:p99_5m",
+    "How late does each event loop run?",
+    "s",
+    defined(EVENT_LOOP_LAG.quantile(0.99, "job", "instance")),
+)
