@@ -1,0 +1,203 @@
+"""The database: engine, transactions, and what its failures mean to a request.
+
+Reads run in autocommit (no BEGIN and COMMIT around one SELECT); writes run in one transaction
+that commits once, when the ``async with`` ends. Nothing else commits.
+"""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from sqlalchemy import BigInteger, DateTime, Dialect, Integer, MetaData, event, text
+from sqlalchemy.engine import URL, Connection
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+from service.errors import UnavailableError
+from service.outages import is_outage
+from service.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+def now() -> datetime:
+    """The present moment, in UTC, with microseconds."""
+    return datetime.now(UTC)
+
+
+class Moment(TypeDecorator[datetime]):
+    """A moment with its time zone; SQLite, which has none, keeps UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Store in UTC, so that SQLite's text sorts by time."""
+        return value if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Give back what is never naive."""
+        if value is None or value.tzinfo is not None:
+            return value
+        return value.replace(tzinfo=UTC)
+
+
+# SQLite numbers rows by itself only in a column called exactly INTEGER.
+Id = Annotated[int, mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)]
+
+
+class Base(DeclarativeBase):
+    """The tables of all slices share one schema."""
+
+    metadata = MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+        }
+    )
+    type_annotation_map = {datetime: Moment}  # noqa: RUF012 - SQLAlchemy reads it once
+
+
+# PostgreSQL's driver begins transactions unless told; SQLite's is told by our own listener.
+_READING: dict[str, dict[str, Any]] = {
+    "postgresql": {"isolation_level": "AUTOCOMMIT"},
+    "sqlite": {"reading": True},
+}
+
+
+class Database:
+    """The engine and the two ways to use it."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+        self._reader = engine.execution_options(**_READING[engine.dialect.name])
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """A session that only reads.
+
+        Raises:
+            UnavailableError: The database does not answer.
+        """
+        session = AsyncSession(self._reader, expire_on_commit=False, autoflush=False)
+        async with _translated(), session:
+            yield session
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncSession]:
+        """A session in a transaction: committed at the end, rolled back by any exception.
+
+        Raises:
+            UnavailableError: The database does not answer, or refuses for reasons that pass.
+        """
+        session = AsyncSession(self.engine, expire_on_commit=False)
+        async with _translated(), session, session.begin():
+            yield session
+
+    async def ping(self) -> None:
+        """Ask the database for a sign of life.
+
+        Raises:
+            UnavailableError: There was none.
+        """
+        async with self.reading() as session:
+            await session.execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        """Give back all connections."""
+        await self.engine.dispose()
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if not is_outage(error):
+            raise
+        # The driver's words may name hosts and roles: they go to the log, not to the client.
+        _log.warning("the database does not answer: %s: %s", type(error).__name__, error)
+        raise UnavailableError("The database does not answer: try again shortly.") from error
+
+
+def connect(settings: Settings) -> Database:
+    """Build the engine; no connection is made before the first use.
+
+    ``hide_parameters`` keeps values, such as password hashes, out of error messages and logs.
+    """
+    url = settings.database()
+    if url.get_backend_name() == "sqlite":
+        return Database(_sqlite(url))
+    return Database(
+        create_async_engine(
+            url,
+            hide_parameters=True,
+            pool_size=settings.pool_size,
+            max_overflow=settings.pool_overflow,
+            pool_timeout=settings.pool_timeout,
+            pool_use_lifo=True,  # the surplus of a peak falls idle and can be dropped
+            pool_recycle=1800,
+            connect_args=_asyncpg(settings),
+        )
+    )
+
+
+def _asyncpg(settings: Settings) -> dict[str, Any]:
+    milliseconds = str(int(settings.statement_timeout * 1000))
+    return {
+        "timeout": settings.connect_timeout,
+        # The server gives up first and says why; the client's own limit is for a frozen server.
+        "command_timeout": settings.statement_timeout + 2,
+        "server_settings": {
+            "application_name": "service",
+            "statement_timeout": milliseconds,
+            "lock_timeout": milliseconds,
+            "idle_in_transaction_session_timeout": "30000",
+            "jit": "off",  # compiling costs more than any query of this service
+        },
+    }
+
+
+def _sqlite(url: URL) -> AsyncEngine:
+    if url.database and url.database != ":memory:":
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_async_engine(url, hide_parameters=True)
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def configure(connection: Any, _record: object) -> None:
+        # The driver must not begin transactions by itself: it would begin them too late.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=NORMAL",
+            "foreign_keys=ON",
+            "busy_timeout=5000",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Connection) -> None:
+        # Writers queue from the start: a transaction that first reads and then writes would
+        # fail at once when another one wrote in between.
+        if "reading" not in connection.get_execution_options():
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _of(request: Request) -> Database:
+    database: Database = request.app.state.database
+    return database
+
+
+DatabaseOf = Annotated[Database, Depends(_of)]
+"""The database of the app that answers the request; endpoints ask for it by this type."""

@@ -1,0 +1,111 @@
+"""What can go wrong, as exceptions that know their answer.
+
+Slices raise these; ``service.problems`` turns them into RFC 9457 problem details. The first line
+of a class's docstring is what the person reads, unless the raise says something better.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with a request.
+
+    Attributes:
+        detail: What is wrong, for a person.
+        pointer: JSON pointer into the body, such as ``/items/0/quantity``.
+        parameter: Name of the path or query parameter.
+        header: Name of the header.
+    """
+
+    detail: str
+    pointer: str | None = None
+    parameter: str | None = None
+    header: str | None = None
+
+    def as_dict(self) -> dict[str, str]:
+        """The fault as JSON members, without those that do not apply."""
+        return {name: text for name, text in asdict(self).items() if text is not None}
+
+
+class ServiceError(Exception):
+    """Something went wrong."""
+
+    status = 500
+    slug = "internal-error"
+    title = "Internal error"
+    headers: dict[str, str] = {}  # noqa: RUF012 - read only, overridden by subclasses
+
+    def __init__(self, detail: str = "", *faults: Fault, **members: Any) -> None:
+        self.detail = detail or (type(self).__doc__ or "").partition("\n")[0]
+        self.faults = faults
+        self.members = members
+        super().__init__(self.detail)
+
+
+class BadRequestError(ServiceError):
+    """The request cannot be read."""
+
+    status, slug, title = 400, "bad-request", "Bad request"
+
+
+class BadCursorError(BadRequestError):
+    """The cursor is not one of this list: take it from `next` and keep sort and filters."""
+
+    slug, title = "bad-cursor", "Bad cursor"
+
+    def __init__(self) -> None:
+        super().__init__("", Fault("unknown, changed, or of another list", parameter="cursor"))
+
+
+class UnauthorizedError(ServiceError):
+    """Log in first: POST /api/users/login, then send the token as `Authorization: Bearer`."""
+
+    status, slug, title = 401, "unauthorized", "Not logged in"
+    headers = {"WWW-Authenticate": "Bearer"}  # noqa: RUF012 - read only
+
+
+class ForbiddenError(ServiceError):
+    """This needs the role `admin`."""
+
+    status, slug, title = 403, "forbidden", "Not allowed"
+
+
+class NotFoundError(ServiceError):
+    """There is nothing here."""
+
+    status, slug, title = 404, "not-found", "Not found"
+
+
+class ConflictError(ServiceError):
+    """The request contradicts what is stored."""
+
+    status, slug, title = 409, "conflict", "Conflict"
+
+
+class TooLargeError(ServiceError):
+    """The body is larger than this service accepts."""
+
+    status, slug, title = 413, "too-large", "Body too large"
+    # The rest of the body is not read, so the connection cannot be used again.
+    headers = {"Connection": "close"}  # noqa: RUF012 - read only
+
+
+class UnsupportedMediaTypeError(ServiceError):
+    """Send the body as `Content-Type: application/json`."""
+
+    status, slug, title = 415, "unsupported-media-type", "Wrong content type"
+
+
+class InvalidError(ServiceError):
+    """Some values are not acceptable: see `errors`."""
+
+    status, slug, title = 422, "invalid", "Invalid values"
+
+
+class UnavailableError(ServiceError):
+    """A part this request needs does not answer: try again shortly."""
+
+    status, slug, title = 503, "unavailable", "Temporarily unavailable"
+    headers = {"Retry-After": "1"}  # noqa: RUF012 - read only

@@ -1,0 +1,17 @@
+"""Alembic runs this file: it migrates on the connection that ``service.schema`` hands over."""
+
+from alembic import context
+
+import service.orders.tables
+import service.products.tables
+import service.users.tables  # noqa: F401 - importing the tables declares them
+from service.database import Base
+
+connection = context.config.attributes["connection"]
+context.configure(
+    connection=connection,
+    target_metadata=Base.metadata,
+    # SQLite cannot alter most things: batch mode makes a copy of the table.
+    render_as_batch=connection.dialect.name == "sqlite",
+)
+context.run_migrations()

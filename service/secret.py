@@ -1,0 +1,115 @@
+"""Secrets live in files that only their owner can read, and are never shown or logged."""
+
+import os
+import secrets
+from pathlib import Path
+
+KNOWN = frozenset(
+    (
+        "admin",
+        "adminadmin",
+        "admin123",
+        "administrator",
+        "change-me",
+        "change_me",
+        "changeit",
+        "changeme",
+        "changethis",
+        "default",
+        "demo",
+        "example",
+        "guest",
+        "letmein",
+        "pass",
+        "passw0rd",
+        "password",
+        "password1",
+        "password123",
+        "postgres",
+        "qwerty",
+        "redis",
+        "root",
+        "secret",
+        "secretkey",
+        "secret-key",
+        "supersecret",
+        "test",
+        "testtest",
+        "token",
+        "vitals",
+        "welcome",
+        "your-secret-key",
+        "12345678",
+        "123456789",
+        "1234567890",
+    )
+)
+"""What installation guides suggest and nobody changes."""
+
+
+class SecretError(Exception):
+    """A secret is missing, unreadable or guessable; the message names it, never shows it."""
+
+
+def refuse_guessable(value: str, what: str, *, least: int) -> None:
+    """Refuse a secret that a stranger would try first.
+
+    Args:
+        value: The secret; it never appears in the message.
+        what: How the message calls it, such as "the JWT key".
+        least: The shortest length accepted, in characters.
+
+    Raises:
+        SecretError: It is a known default, one character repeated, or too short.
+    """
+    plain = value.casefold()
+    # "changeme" written four times to satisfy a length rule is still "changeme".
+    repeated = any(word * (len(plain) // len(word)) == plain for word in KNOWN)
+    if repeated or len(set(plain)) == 1:
+        raise SecretError(f"{what} is a known default; make one: openssl rand -hex 32")
+    if len(value) < least:
+        raise SecretError(f"{what} is shorter than {least} characters; try: openssl rand -hex 32")
+
+
+def read_secret(path: Path, what: str, *, least: int) -> str:
+    """Read a secret from a file, without the newline that editors leave.
+
+    Raises:
+        SecretError: The file cannot be read, or holds what :func:`refuse_guessable` refuses.
+    """
+    try:
+        value = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SecretError(f"cannot read {what} from {path}: {error}") from error
+    refuse_guessable(value, f"{what} in {path}", least=least)
+    return value
+
+
+def made_secret(path: Path, what: str, *, least: int) -> str:
+    """Read a secret, or make it (mode 0600, 64 hex digits) when the file does not exist.
+
+    Several workers may start at once: the file appears complete or not at all, and the first
+    one wins.
+
+    Raises:
+        SecretError: The file cannot be written or read, or holds what is refused.
+    """
+    if not path.exists():
+        try:
+            _create(path)
+        except OSError as error:
+            raise SecretError(f"cannot make {what} at {path}: {error}") from error
+    return read_secret(path, what, least=least)
+
+
+def _create(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_hex(32) + "\n")
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass  # another worker was first: its secret counts
+    finally:
+        draft.unlink()

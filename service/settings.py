@@ -1,0 +1,132 @@
+"""What can be set from outside: environment variables that begin with ``SERVICE_``.
+
+Settings are built once and passed in. They refuse what would be unsafe: an open address without
+TLS and a metrics token, and secrets that anybody could guess.
+"""
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import URL, make_url
+
+from service.secret import SecretError, made_secret, read_secret, refuse_guessable
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether only programs of this machine can reach ``host``."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Settings(BaseSettings):
+    """Typed settings with safe defaults: SQLite, an in-process cache, loopback only.
+
+    Raises:
+        pydantic.ValidationError: A setting is unsafe or makes no sense; the message says what
+            to set instead.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="SERVICE_", env_ignore_empty=True, extra="ignore", hide_input_in_errors=True
+    )
+
+    database_url: str = "sqlite+aiosqlite:///var/service.db"
+    database_password_file: Path | None = None
+    pool_size: int = Field(default=20, ge=1)
+    pool_overflow: int = Field(default=10, ge=0)
+    pool_timeout: float = Field(default=10, gt=0, description="seconds to wait for a connection")
+    connect_timeout: float = Field(default=3, gt=0, description="seconds")
+    statement_timeout: float = Field(default=10, gt=0, description="seconds a statement may run")
+    migrate: bool = True
+
+    redis_url: str = ""
+    redis_password_file: Path | None = None
+
+    jwt_key_file: Path = Path("var/secrets/jwt-key")
+    token_lifetime: int = Field(default=3600, ge=60, description="seconds a login lasts")
+    metrics_token_file: Path | None = None
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    behind_tls_proxy: bool = False
+    shutdown_timeout: int = Field(default=10, ge=0, description="seconds to finish requests")
+
+    body_limit: int = Field(default=1024 * 1024, ge=1024, description="bytes of a request body")
+    hash_threads: int = Field(default=2, ge=1, description="argon2 hashes computed at once")
+    hash_queue: int = Field(default=64, ge=1, description="logins that may wait for a hash")
+    hash_memory_kib: int = Field(default=19456, ge=64)
+    hash_passes: int = Field(default=2, ge=1)
+
+    revision: str = ""
+
+    @model_validator(mode="after")
+    def _refuse_unsafe(self) -> Self:
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("set both SERVICE_TLS_CERT_FILE and SERVICE_TLS_KEY_FILE, or neither")
+        if not is_loopback(self.host):
+            if self.tls_cert_file is None and not self.behind_tls_proxy:
+                raise ValueError(
+                    f"SERVICE_HOST={self.host} can be reached by others, so TLS is needed: set "
+                    "SERVICE_TLS_CERT_FILE and SERVICE_TLS_KEY_FILE, or say with "
+                    "SERVICE_BEHIND_TLS_PROXY=true that TLS ends before this service"
+                )
+            if self.metrics_token_file is None:
+                raise ValueError(
+                    f"SERVICE_HOST={self.host} can be reached by others, so /metrics needs a "
+                    "token: set SERVICE_METRICS_TOKEN_FILE"
+                )
+        try:
+            self.database()
+            self.metrics_token()
+        except SecretError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def database(self) -> URL:
+        """The database's address, with the password of ``database_password_file`` if given.
+
+        Raises:
+            SecretError: The password cannot be read or is known to everybody.
+        """
+        url = make_url(self.database_url)
+        if self.database_password_file is not None:
+            password = read_secret(self.database_password_file, "the database password", least=8)
+            return url.set(password=password)
+        if url.password is not None:
+            refuse_guessable(str(url.password), "the password in SERVICE_DATABASE_URL", least=8)
+        return url
+
+    def jwt_key(self) -> str:
+        """The key that signs logins and cursors; made with mode 0600 if there is none yet.
+
+        Raises:
+            SecretError: The key cannot be read or written, is short or known to everybody.
+        """
+        return made_secret(self.jwt_key_file, "the JWT key", least=32)
+
+    def metrics_token(self) -> str | None:
+        """The bearer token of ``/metrics``, or None when it is open (loopback only).
+
+        Raises:
+            SecretError: The token cannot be read, is short or known to everybody.
+        """
+        if self.metrics_token_file is None:
+            return None
+        return read_secret(self.metrics_token_file, "the metrics token", least=16)
+
+    def redis_password(self) -> str | None:
+        """The password for Redis, or None when the URL carries what is needed.
+
+        Raises:
+            SecretError: The password cannot be read or is known to everybody.
+        """
+        if self.redis_password_file is None:
+            return None
+        return read_secret(self.redis_password_file, "the Redis password", least=8)
