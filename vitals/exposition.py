@@ -1,0 +1,214 @@
+"""The metrics page: text 0.0.4 and OpenMetrics 1.0, chosen by ``Accept``.
+
+It answers before the application is reached: no redirect, no authentication of the application's,
+no middleware can stand between Prometheus and the figures, and it is not measured itself.
+
+Sources: https://prometheus.io/docs/instrumenting/exposition_formats/ and
+https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md
+"""
+
+import gzip
+import hmac
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from vitals.meter import Exemplar, Family, HistogramChild, Meter
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+GZIP_LEVEL = 1
+"""Level 9, the usual default, costs fifteen times the time for a tenth of the bytes."""
+
+
+class Exposition:
+    """An ASGI application that answers with the meter's page.
+
+    Args:
+        meter: Whose page it is.
+        token: What a scraper must send as ``Authorization: Bearer``; None lets everybody read,
+            which is right only where nobody else can connect.
+        registry: A prometheus_client registry shown on the same page: the process, the garbage
+            collector, and whatever metrics of their own the users of the kit keep there.
+    """
+
+    def __init__(
+        self, meter: Meter, *, token: str | None = None, registry: CollectorRegistry = REGISTRY
+    ) -> None:
+        self._meter = meter
+        self._token = token
+        self._registry = registry
+        # A thread of its own: the shared pool may be full of hanging endpoints just when the
+        # page is needed most, and rendering thousands of lines would hold up the event loop.
+        self._renderers: anyio.CapacityLimiter | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        response = await self._respond(scope["method"], Headers(scope=scope))
+        await response(scope, receive, send)
+
+    async def _respond(self, method: str, headers: Headers) -> Response:
+        if method not in {"GET", "HEAD"}:
+            return PlainTextResponse("use GET\n", 405, {"allow": "GET, HEAD"})
+        if not self._may_read(headers.get("authorization", "")):
+            return PlainTextResponse(
+                "send the metrics token as 'Authorization: Bearer ...'\n",
+                401,
+                {"www-authenticate": "Bearer"},
+            )
+        as_openmetrics = prefers_openmetrics(",".join(headers.getlist("accept")))
+        zipped = _quality(",".join(headers.getlist("accept-encoding")), "gzip") > 0
+        if self._renderers is None:
+            self._renderers = anyio.CapacityLimiter(1)
+        page = await anyio.to_thread.run_sync(
+            self.page, as_openmetrics, zipped, limiter=self._renderers
+        )
+        answer = {
+            "content-type": OPENMETRICS if as_openmetrics else TEXT,
+            "cache-control": "no-store",
+            "vary": "accept, accept-encoding",
+        }
+        if zipped:
+            answer["content-encoding"] = "gzip"
+        return Response(page, headers=answer)
+
+    def page(self, as_openmetrics: bool, zipped: bool) -> bytes:  # noqa: FBT001
+        """Render the page."""
+        families = list(self._meter.collect())
+        text = "".join(render(families, as_openmetrics=as_openmetrics))
+        text += self._bridged({_family_name(family) for family in families}, as_openmetrics)
+        if as_openmetrics:
+            text += "# EOF\n"
+        body = text.encode()
+        return gzip.compress(body, GZIP_LEVEL, mtime=0) if zipped else body
+
+    def _may_read(self, authorization: str) -> bool:
+        if self._token is None:
+            return True
+        scheme, _, given = authorization.partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(
+            given.strip().encode(), self._token.encode()
+        )
+
+    def _bridged(self, ours: set[str], as_openmetrics: bool) -> str:  # noqa: FBT001
+        """What prometheus_client's registry holds and the meter does not."""
+        try:
+            others = _Collected(
+                [found for found in self._registry.collect() if found.name not in ours]
+            )
+            if as_openmetrics:
+                page: bytes = openmetrics.generate_latest(others)  # type: ignore[no-untyped-call]
+                return page.decode().removesuffix("# EOF\n")
+            return generate_latest(others).decode()
+        except Exception:  # noqa: BLE001  # somebody's collector failed: ours are still worth a page
+            self._meter.dropped("foreign_collector")
+            return ""
+
+
+class _Collected:
+    """A registry as far as prometheus_client's renderers need one."""
+
+    def __init__(self, families: list[Any]) -> None:
+        self._families = families
+
+    def collect(self) -> list[Any]:
+        return self._families
+
+
+def render(families: list[Family[Any, Any]], *, as_openmetrics: bool = False) -> Iterator[str]:
+    """Families as text, one piece each, without OpenMetrics' end mark."""
+    for family in families:
+        if not family.children:
+            continue
+        metric = family.metric
+        name = _family_name(family) if as_openmetrics else metric.name
+        help_ = metric.help.replace("\\", "\\\\").replace("\n", "\\n")
+        lines = [f"# HELP {name} {help_}\n# TYPE {name} {metric.kind}\n"]
+        for values, child in list(family.children.items()):
+            labels = ",".join(
+                f'{label}="{_escape(value)}"'
+                for label, value in zip(metric.label_names, values, strict=True)
+            )
+            if isinstance(child, HistogramChild):
+                lines.extend(_histogram(metric.name, labels, child, exemplars=as_openmetrics))
+            else:
+                lines.append(f"{_series(metric.name, labels)} {_number(child.value)}\n")
+        yield "".join(lines)
+
+
+def _histogram(name: str, labels: str, child: HistogramChild, *, exemplars: bool) -> Iterator[str]:
+    counts, total = list(child.counts), child.total
+    head = f"{name}_bucket{{{labels}," if labels else f"{name}_bucket{{"
+    cumulated = 0
+    for bound, count, exemplar in zip(
+        (*child.bounds, math.inf), counts, child.exemplars, strict=True
+    ):
+        cumulated += count
+        tail = _exemplar(exemplar) if exemplars and exemplar else ""
+        yield f'{head}le="{_number(bound)}"}} {cumulated}{tail}\n'
+    yield f"{_series(name + '_count', labels)} {cumulated}\n"
+    yield f"{_series(name + '_sum', labels)} {_number(total)}\n"
+
+
+def _exemplar(exemplar: Exemplar) -> str:
+    trace_id, value, when = exemplar
+    return f' # {{trace_id="{_escape(trace_id)}"}} {_number(value)} {when:.3f}'
+
+
+def _family_name(family: Family[Any, Any]) -> str:
+    """The name as OpenMetrics and prometheus_client call a family: a counter's without _total."""
+    name = family.metric.name
+    return name.removesuffix("_total") if family.metric.kind == "counter" else name
+
+
+def _series(name: str, labels: str) -> str:
+    return f"{name}{{{labels}}}" if labels else name
+
+
+def _number(value: float) -> str:
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    return repr(float(value))
+
+
+def _escape(value: str) -> str:
+    if '"' in value or "\\" in value or "\n" in value:
+        return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return value
+
+
+def prefers_openmetrics(accept: str) -> bool:
+    """Whether ``Accept`` (RFC 9110, 12.5.1) ranks OpenMetrics 1.0 above plain text."""
+    best = {"application/openmetrics-text": 0.0, "text/plain": 0.0}
+    for item in accept.split(","):
+        kind, *parameters = (part.strip().lower() for part in item.split(";"))
+        version = next((p[8:] for p in parameters if p.startswith("version=")), "")
+        if kind in best and version in {"", "0.0.4", "1.0.0"}:
+            best[kind] = max(best[kind], _q(parameters))
+    return best["application/openmetrics-text"] > best["text/plain"]
+
+
+def _quality(header: str, wanted: str) -> float:
+    """The weight of a coding in ``Accept-Encoding``; a named one outranks ``*``."""
+    weights: dict[str, float] = {}
+    for item in header.split(","):
+        coding, *parameters = (part.strip().lower() for part in item.split(";"))
+        weights[coding] = _q(parameters)
+    return weights.get(wanted, weights.get("*", 0.0))
+
+
+def _q(parameters: list[str]) -> float:
+    weight = next((p[2:] for p in parameters if p.startswith("q=")), "1")
+    try:
+        return float(weight)
+    except ValueError:
+        return 0.0

@@ -1,0 +1,306 @@
+"""RED for every request: rate, errors and duration, as pure ASGI.
+
+The probe stands outside of everything else, so what it measures is what the client sees: the time
+to the last byte, the status that was really sent, the bytes that were really transferred.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from vitals.catalogue import (
+    DB_QUERIES_PER_REQUEST,
+    HTTP_ACTIVE_REQUESTS,
+    HTTP_ACTIVE_WEBSOCKETS,
+    HTTP_REQUEST_BODY_SIZE,
+    HTTP_REQUEST_DURATION,
+    HTTP_RESPONSE_BODY_SIZE,
+    HTTP_WEBSOCKET_DURATION,
+    SLO_EVENTS,
+    SLO_TARGET,
+    SLO_THRESHOLD,
+    Body,
+    Method,
+    Request,
+    Route,
+    SloEvent,
+    SloPromise,
+    WebSocket,
+)
+from vitals.meter import Meter
+from vitals.metric import NoLabels
+from vitals.objectives import Objectives, Slo
+from vitals.routes import UNMATCHED, RouteTemplates
+from vitals.scope import CLIENT_DISCONNECTED, CURRENT, SERVER_ERROR, RequestScope
+
+METHODS = frozenset(
+    ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY")
+)
+OTHER_METHOD = "_OTHER"
+CLIENT_CLOSED = 499
+
+_Key = tuple[str, str, int, str]
+"""Method, route template, status, error type."""
+
+Finished = Callable[[RequestScope], None]
+"""Told of every request once it has been answered."""
+
+
+class _Series:
+    """Everything that a request of one kind adds to, bound once."""
+
+    __slots__ = (
+        "availability",
+        "duration",
+        "fast",
+        "queries",
+        "received",
+        "sent",
+        "slow",
+        "within",
+    )
+
+    def __init__(
+        self, meter: Meter, objectives: Objectives, request: RequestScope, *, queries: bool
+    ) -> None:
+        method, route, failed = request.method, request.route, request.failed
+        self.duration = meter.histogram(HTTP_REQUEST_DURATION).bind(
+            Request(method, route, str(request.status), request.error_type)
+        )
+        matched = route != UNMATCHED
+        body = Body(method, route)
+        self.received = meter.histogram(HTTP_REQUEST_BODY_SIZE).bind(body) if matched else None
+        self.sent = meter.histogram(HTTP_RESPONSE_BODY_SIZE).bind(body) if matched else None
+        self.queries = (
+            meter.histogram(DB_QUERIES_PER_REQUEST).bind(Route(route))
+            if matched and queries
+            else None
+        )
+        events = meter.counter(SLO_EVENTS)
+        # What no route answered is not something that was promised, unless we broke it; and a
+        # client that left tells nothing about the answer it did not wait for.
+        promised = failed or (matched and request.error_type != CLIENT_DISCONNECTED)
+        # Both outcomes exist from the first event on: a rate cannot see a counter's first step
+        # out of nothing.
+        good = events.bind(SloEvent(Slo.AVAILABILITY, route, "good")) if promised else None
+        bad = events.bind(SloEvent(Slo.AVAILABILITY, route, "bad")) if promised else None
+        self.availability = bad if failed else good
+        # A failure is one bad event, of availability: a quick failure is not a fast answer.
+        timed = promised and not failed
+        self.fast = events.bind(SloEvent(Slo.LATENCY, route, "good")) if timed else None
+        self.slow = events.bind(SloEvent(Slo.LATENCY, route, "bad")) if timed else None
+        self.within = objectives.of(Slo.LATENCY, route).within or 0.0
+
+
+class HttpProbe:
+    """ASGI middleware that measures requests and WebSockets.
+
+    Args:
+        app: The application inside.
+        meter: Where to record.
+        routes: Templates of the application's routes.
+        objectives: What the service promises.
+        exclude: Exact paths that are not measured, such as health checks.
+        queries: Whether the queries of each request are counted by somebody.
+        join_trace: Called when the answer begins, to take over a tracer's trace.
+        finished: Told of each request at its end.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        meter: Meter,
+        routes: RouteTemplates,
+        objectives: Objectives,
+        exclude: Sequence[str] = (),
+        queries: bool = False,
+        join_trace: Finished | None = None,
+        finished: Sequence[Finished] = (),
+    ) -> None:
+        self.app = app
+        self._meter = meter
+        self._routes = routes
+        self._objectives = objectives
+        self._exclude = frozenset(exclude)
+        self._queries = queries
+        self._join_trace = join_trace
+        self._finished = tuple(finished)
+        self._series: dict[_Key, _Series] = {}
+        meter.histogram(HTTP_REQUEST_DURATION, also=objectives.thresholds(Slo.LATENCY))
+        active = meter.gauge(HTTP_ACTIVE_REQUESTS)
+        self._active = {name: active.bind(Method(name)) for name in (*METHODS, OTHER_METHOD)}
+        for name in self._active:
+            # Known beforehand, so that a scanner's random paths and methods add no series.
+            meter.histogram(HTTP_REQUEST_DURATION).bind(Request(name, UNMATCHED, "404", ""))
+        self._sockets = meter.gauge(HTTP_ACTIVE_WEBSOCKETS).bind(NoLabels())
+        for objective in objectives:
+            promise = SloPromise(objective.slo, objective.route)
+            meter.gauge(SLO_TARGET).bind(promise).set(objective.ratio)
+            if objective.within is not None:
+                meter.gauge(SLO_THRESHOLD).bind(promise).set(objective.within)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        kind = scope["type"]
+        if kind == "http" and scope["path"] not in self._exclude:
+            await self._serve(scope, receive, send)
+        elif kind == "websocket":
+            await self._serve_websocket(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: C901, PLR0915  # closures over shared state, for speed
+        method = scope["method"]
+        if method not in METHODS:
+            method = OTHER_METHOD
+        request = RequestScope(scope, method)
+        outer_root = scope.get("root_path", "")
+        received = sent = status = 0
+        ended = 0.0
+        left = trailers = False
+        error: BaseException | None = None
+
+        async def hear() -> Message:
+            nonlocal received, left
+            message = await receive()
+            if message["type"] == "http.request":
+                received += len(message.get("body", b""))
+            elif message["type"] == "http.disconnect" and not ended:
+                left = True
+            return message
+
+        async def say(message: Message) -> None:
+            nonlocal sent, status, ended, left, trailers
+            kind = message["type"]
+            if kind == "http.response.start" and self._join_trace is not None:
+                self._join_trace(request)
+            try:
+                await send(message)
+            except OSError:
+                left = True
+                raise
+            if kind == "http.response.body":
+                sent += len(message.get("body", b""))
+                if not message.get("more_body", False) and not trailers:
+                    ended = perf_counter()
+            elif kind == "http.response.start":
+                status = message["status"]
+                trailers = message.get("trailers", False)
+            elif kind == "http.response.pathsend":
+                sent += os.stat(message["path"]).st_size  # noqa: PTH116  # the server opened it already
+                ended = perf_counter()
+            elif kind == "http.response.trailers" and not message.get("more_trailers", False):
+                ended = perf_counter()
+
+        token = CURRENT.set(request)
+        active = self._active[method]
+        active.inc()
+        started = perf_counter()
+        try:
+            await self.app(scope, hear, say)
+        except BaseException as caught:
+            error = caught
+            raise
+        finally:
+            active.dec()
+            CURRENT.reset(token)
+            request.duration = (ended or perf_counter()) - started
+            request.status, request.error_type = _outcome(
+                status, error, ended=bool(ended), left=left
+            )
+            if method == "HEAD":
+                sent = 0  # the server keeps the body back (RFC 9110, 9.3.2)
+            self._record(request, outer_root, received, sent)
+
+    def _record(self, request: RequestScope, outer_root: str, received: int, sent: int) -> None:
+        try:
+            request.route = route = self._routes.of(request.http, outer_root)
+            key = (request.method, route, request.status, request.error_type)
+            series = self._series.get(key) or self._bind(key, request)
+            duration = request.duration
+            series.duration.observe(duration, request.exemplar)
+            if series.received is not None and series.sent is not None:
+                series.received.observe(received)
+                series.sent.observe(sent)
+            if series.queries is not None:
+                series.queries.observe(request.queries)
+            if series.availability is not None:
+                series.availability.inc()
+            if series.fast is not None and series.slow is not None:
+                (series.fast if duration <= series.within else series.slow).inc()
+            for tell in self._finished:
+                tell(request)
+        except Exception:  # noqa: BLE001  # the answer has been sent; measuring it must not fail it
+            self._meter.dropped("http_probe")
+
+    def _bind(self, key: _Key, request: RequestScope) -> _Series:
+        series = _Series(self._meter, self._objectives, request, queries=self._queries)
+        if len(self._series) < _KEYS:
+            self._series[key] = series
+        return series
+
+    async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        outer_root = scope.get("root_path", "")
+        code = ""
+
+        async def hear() -> Message:
+            nonlocal code
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                code = code or _close_code(message.get("code", 1005))
+            return message
+
+        async def say(message: Message) -> None:
+            nonlocal code
+            await send(message)
+            if message["type"] == "websocket.close":
+                code = code or _close_code(message.get("code", 1000))
+            elif message["type"] == "websocket.http.response.start":
+                code = code or "refused"
+
+        self._sockets.inc()
+        started = perf_counter()
+        try:
+            await self.app(scope, hear, say)
+        except BaseException:
+            code = code or "1011"
+            raise
+        finally:
+            self._sockets.dec()
+            try:
+                labels = WebSocket(self._routes.of(scope, outer_root), code or "1006")
+                self._meter.histogram(HTTP_WEBSOCKET_DURATION).bind(labels).observe(
+                    perf_counter() - started
+                )
+            except Exception:  # noqa: BLE001  # as above
+                self._meter.dropped("http_probe")
+
+
+_KEYS = 5_000
+"""Kinds of request whose series are kept bound; the meter bounds the series themselves."""
+
+_STANDARD_CODES = range(1000, 1016)
+
+
+def _close_code(code: Any) -> str:
+    """A close code as a label: those above 1015 are the client's to choose, so they share one."""
+    return str(code) if code in _STANDARD_CODES else "private"
+
+
+def _outcome(
+    status: int, error: BaseException | None, *, ended: bool, left: bool
+) -> tuple[int, str]:
+    """The status and error type that a request is counted under."""
+    if ended:
+        if status < SERVER_ERROR:
+            return status, ""  # what fails later is a background task, not the answer
+        return status, type(error).__qualname__ if error else str(status)
+    if left:
+        return CLIENT_CLOSED, CLIENT_DISCONNECTED
+    if error is not None:
+        return status or SERVER_ERROR, type(error).__qualname__
+    return status or SERVER_ERROR, "incomplete_response" if status else "no_response"

@@ -1,0 +1,208 @@
+"""``instrument(app)``: attaches every probe to a FastAPI application."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import MethodType
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from fastapi import FastAPI
+from prometheus_client import REGISTRY, CollectorRegistry
+from sqlalchemy import Engine
+from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from vitals.caching import CacheReporter
+from vitals.exposition import Exposition
+from vitals.http import HttpProbe
+from vitals.logs import RequestLog, configure
+from vitals.meter import Meter
+from vitals.objectives import Objective, Objectives
+from vitals.queries.pool import PoolProbe
+from vitals.queries.seam import AnyEngine, QueryProbe
+from vitals.routes import RouteTemplates
+from vitals.runtime import LagProbe, record_build
+from vitals.traces import ENDPOINT, Tracing
+
+INSTRUMENTED = "vitals"
+"""The attribute of ``app.state`` that holds an instrumented application's ``Vitals``."""
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """What an instrumented application is measured by.
+
+    Attributes:
+        meter: The application's metrics.
+        objectives: What it promises.
+        tracing: Its traces; None where no endpoint is set.
+    """
+
+    meter: Meter
+    objectives: Objectives
+    tracing: Tracing | None
+
+    def cache(self, name: str) -> CacheReporter:
+        """A reporter for one cache; the name becomes a label value, so it is a fixed word."""
+        return CacheReporter(self.meter, name, self.tracing.span if self.tracing else None)
+
+
+def instrument(
+    app: FastAPI,
+    *,
+    engine: AnyEngine | Sequence[AnyEngine] | None = None,
+    objectives: Sequence[Objective] = (),
+    service_name: str = "api",
+    version: str = "",
+    revision: str = "",
+    metrics_path: str = "/metrics",
+    metrics_token: str | None = None,
+    registry: CollectorRegistry = REGISTRY,
+    exclude: Sequence[str] = ("/healthz", "/readyz"),
+    otlp_endpoint: str | None = None,
+    trace_ratio: float = 0.1,
+    logs: bool = True,
+) -> Vitals:
+    """Make an application measure itself.
+
+    Call it once, where the application is made, before it serves.
+
+    Args:
+        app: The application.
+        engine: SQLAlchemy engines whose statements and pools are measured.
+        objectives: What the service promises; see ``Objective`` for the defaults.
+        service_name: ``service.name`` in logs and traces.
+        version: What runs, for ``app_build_info``; the application's own when empty.
+        revision: Which commit runs, for ``app_build_info``.
+        metrics_path: Where the metrics page is; answered before the application is reached.
+        metrics_token: What scrapers must send as a bearer token. None lets everybody read the
+            page, which is right only where nobody else can connect.
+        registry: The prometheus_client registry whose metrics join the page.
+        exclude: Exact paths that are neither measured nor traced.
+        otlp_endpoint: Where traces go, such as ``http://127.0.0.1:4318``; by default
+            ``OTEL_EXPORTER_OTLP_ENDPOINT``, and without either nothing is traced.
+        trace_ratio: Share of traces kept where the caller has not decided (0 to 1).
+        logs: Whether to send structlog's and the standard library's logs to standard output as
+            JSON lines with trace ids.
+
+    Returns:
+        The application's ``Vitals``.
+
+    Raises:
+        RuntimeError: The application is instrumented already, or serves already.
+        ValueError: An objective, the path or the ratio makes no sense.
+    """
+    if hasattr(app.state, INSTRUMENTED):
+        raise RuntimeError("this application is instrumented already: call instrument() once")
+    if app.middleware_stack is not None:
+        raise RuntimeError("this application serves already: call instrument() where it is made")
+    if not metrics_path.startswith("/"):
+        raise ValueError(f"metrics_path {metrics_path!r} must start with a slash")
+    if not 0 <= trace_ratio <= 1:
+        raise ValueError(f"trace_ratio {trace_ratio} must lie between 0 and 1")
+
+    promised = Objectives(objectives)
+    meter = Meter()
+    endpoint = otlp_endpoint or os.environ.get(ENDPOINT)
+    tracing = (
+        Tracing(
+            app,
+            endpoint=endpoint,
+            service_name=service_name,
+            version=version or app.version,
+            ratio=trace_ratio,
+            exclude=exclude,
+        )
+        if endpoint
+        else None
+    )
+    if logs:
+        configure(service_name)
+    record_build(meter, version=version or app.version, revision=revision)
+    engines = [engine] if isinstance(engine, AsyncEngine | Engine) else list(engine or ())
+    _watch_engines(meter, promised, tracing, engines)
+    routes = RouteTemplates(app)
+    page = Exposition(meter, token=metrics_token, registry=registry)
+
+    def around(inner: ASGIApp) -> ASGIApp:
+        probe = HttpProbe(
+            inner,
+            meter=meter,
+            routes=routes,
+            objectives=promised,
+            exclude=exclude,
+            queries=bool(engines),
+            join_trace=tracing.join if tracing else None,
+            finished=[RequestLog(promised)] if logs else [],
+        )
+        return _Front(probe, metrics_path, page)
+
+    _stand_outside(app, around)
+    _join_lifespan(app, LagProbe(meter), tracing)
+    vitals = Vitals(meter, promised, tracing)
+    setattr(app.state, INSTRUMENTED, vitals)
+    return vitals
+
+
+class _Front:
+    """Answers the metrics page, and leaves everything else to the application."""
+
+    def __init__(self, app: ASGIApp, path: str, page: Exposition) -> None:
+        self.app = app
+        self._path = path
+        self._page = page
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == self._path:
+            await self._page(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
+def _stand_outside(app: FastAPI, around: Callable[[ASGIApp], ASGIApp]) -> None:
+    """Put a middleware outside of every other, also of those that are added later."""
+    build = app.build_middleware_stack
+
+    def build_middleware_stack(_app: FastAPI) -> ASGIApp:
+        return around(build())
+
+    app.build_middleware_stack = MethodType(build_middleware_stack, app)  # type: ignore[method-assign]
+
+
+def _watch_engines(
+    meter: Meter,
+    objectives: Objectives,
+    tracing: Tracing | None,
+    engines: Sequence[AnyEngine],
+) -> None:
+    if not engines:
+        return
+    probe = QueryProbe(meter, objectives, tracing.span if tracing else None)
+    names: dict[str, int] = {}
+    for watched in engines:
+        probe.watch(watched)
+        name = watched.url.database or watched.dialect.name
+        name = name.rsplit("/", 1)[-1]
+        names[name] = names.get(name, 0) + 1
+        PoolProbe(meter, watched, name if names[name] == 1 else f"{name}-{names[name]}")
+
+
+def _join_lifespan(app: FastAPI, lag: LagProbe, tracing: Tracing | None) -> None:
+    inner = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(serving: Any) -> AsyncIterator[Any]:
+        lag.start()
+        try:
+            async with inner(serving) as state:
+                yield state
+        finally:
+            lag.stop()
+            if tracing is not None:
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(tracing.shut_down)
+
+    app.router.lifespan_context = lifespan

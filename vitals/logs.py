@@ -1,0 +1,108 @@
+"""Structured logs: one JSON object a line, with the trace id of the request in hand.
+
+The standard library's loggers are formatted the same way, so a library's warning carries the trace
+id too. Requests that failed or broke their objective get a line of their own; bodies, query
+strings and headers are never logged.
+"""
+
+import logging
+import sys
+from typing import Any, TextIO
+
+import structlog
+
+from vitals.objectives import Objectives, Slo
+from vitals.scope import CURRENT, RequestScope
+
+Event = dict[str, Any]
+MARK = "_vitals_handler"
+
+
+def configure(
+    service_name: str, *, stream: TextIO | None = None, level: int = logging.INFO
+) -> None:
+    """Send structlog's and the standard library's logs to a stream as JSON lines.
+
+    Args:
+        service_name: Written into each line as ``service.name``.
+        stream: Where to; standard output when None.
+        level: The least severe level that is written.
+    """
+
+    def name_service(_logger: Any, _method: str, event: Event) -> Event:
+        event["service.name"] = service_name
+        return event
+
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        name_service,
+        name_trace,
+        structlog.processors.dict_tracebacks,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(stream or sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(default=str),
+            ],
+        )
+    )
+    setattr(handler, MARK, True)
+    root = logging.getLogger()
+    root.handlers = [held for held in root.handlers if not hasattr(held, MARK)] + [handler]
+    root.setLevel(level)
+
+
+def name_trace(_logger: Any, _method: str, event: Event) -> Event:
+    """Add the trace id of the request in hand (a structlog processor)."""
+    request = CURRENT.get()
+    if request is not None:
+        event.setdefault("trace_id", request.trace_id())
+    return event
+
+
+class RequestLog:
+    """Writes a line for each request that failed or was slow.
+
+    Args:
+        objectives: Say from when on a request is slow.
+    """
+
+    def __init__(self, objectives: Objectives) -> None:
+        self._objectives = objectives
+        self._log = structlog.stdlib.get_logger("vitals.requests")
+
+    def __call__(self, request: RequestScope) -> None:
+        """Look at a finished request."""
+        within = self._objectives.of(Slo.LATENCY, request.route).within or 0.0
+        if request.failed:
+            self._log.error("request failed", **_fields(request))
+        elif request.duration > within:
+            self._log.warning("request slow", within=within, **_fields(request))
+
+
+def _fields(request: RequestScope) -> Event:
+    """What may be said of a request: the template, never the path; figures, never content."""
+    fields: Event = {
+        "trace_id": request.trace_id(),
+        "http.request.method": request.method,
+        "http.route": request.route,
+        "http.response.status_code": request.status,
+        "duration": round(request.duration, 6),
+        "db.queries": request.queries,
+        "db.duration": round(request.db_seconds, 6),
+    }
+    if request.error_type:
+        fields["error.type"] = request.error_type
+    return fields

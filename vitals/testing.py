@@ -1,0 +1,76 @@
+"""Read an instrumented application's figures in a test.
+
+``Readings`` takes the metrics page through the parser of prometheus_client, so that a test sees
+what Prometheus would.
+"""
+
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from vitals.exposition import Exposition
+from vitals.install import INSTRUMENTED, Vitals
+from vitals.metric import AnyMetric, Matcher
+
+
+class NotInstrumentedError(LookupError):
+    """The application has no figures: ``vitals.instrument`` was not called for it."""
+
+
+@dataclass(frozen=True)
+class Readings:
+    """The samples of one metrics page."""
+
+    samples: tuple[Sample, ...]
+
+    @classmethod
+    def of(cls, app: FastAPI) -> "Readings":
+        """Read an application of this process.
+
+        Raises:
+            NotInstrumentedError: The application is not instrumented.
+        """
+        vitals = getattr(app.state, INSTRUMENTED, None)
+        if not isinstance(vitals, Vitals):
+            raise NotInstrumentedError("call vitals.instrument(app) first")
+        page = Exposition(vitals.meter).page(as_openmetrics=True, zipped=False)
+        return cls.parse(page.decode())
+
+    @classmethod
+    def parse(cls, page: str) -> "Readings":
+        """Read an OpenMetrics page.
+
+        Raises:
+            ValueError: The page is not valid OpenMetrics.
+        """
+        families = text_string_to_metric_families(page)  # type: ignore[no-untyped-call]
+        return cls(tuple(sample for family in families for sample in family.samples))
+
+    def value(self, metric: AnyMetric, part: str = "", /, **labels: str) -> float:
+        """The sum over all series with these labels; 0 where there are none.
+
+        Args:
+            metric: The declaration.
+            part: ``_count``, ``_sum`` or ``_bucket`` of a histogram.
+            labels: Labels that a series must have, exactly.
+
+        Raises:
+            UnknownLabelError: The metric has no such label.
+        """
+        metric.select(part, **_as_matchers(labels))
+        return sum(
+            sample.value
+            for sample in self.samples
+            if sample.name == metric.name + part and labels.items() <= sample.labels.items()
+        )
+
+    def series(self, metric: AnyMetric) -> list[dict[str, str]]:
+        """The label sets of a metric, buckets left out."""
+        names = {metric.name, metric.name + "_count"}
+        return [sample.labels for sample in self.samples if sample.name in names]
+
+
+def _as_matchers(labels: dict[str, str]) -> dict[str, str | Matcher]:
+    return dict(labels)

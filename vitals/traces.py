@@ -1,0 +1,110 @@
+"""Traces by OpenTelemetry, exported over OTLP; nothing at all without an endpoint.
+
+The request's span is OpenTelemetry's own FastAPI instrumentation, without its noisy send and
+receive spans. Spans of queries and cache operations come from the kit's probes, which time them
+anyway: OpenTelemetry's SQLAlchemy instrumentation refuses SQLAlchemy 2.1.
+"""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+
+from vitals.scope import RequestScope
+
+ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+TRACES_PATH = "/v1/traces"
+STABLE_NAMES = "OTEL_SEMCONV_STABILITY_OPT_IN"
+
+URL_ATTRIBUTES = ("url.full", "url.query", "http.url", "http.target")
+"""Where the instrumentation writes the query string, which may hold a token."""
+
+SHUTDOWN_MILLIS = 3_000
+
+
+class Tracing:
+    """Records traces of one application and exports them.
+
+    Args:
+        app: The application; its middleware stack must not have been built.
+        endpoint: The OTLP/HTTP base address, such as ``http://127.0.0.1:4318``.
+        service_name: ``service.name`` of every span.
+        version: ``service.version`` of every span.
+        ratio: Share of traces kept where the caller has not decided (0 to 1).
+        exclude: Exact paths that are not traced.
+        exporter: Takes the spans instead of the endpoint.
+    """
+
+    def __init__(
+        self,
+        app: FastAPI,
+        *,
+        endpoint: str,
+        service_name: str,
+        version: str = "",
+        ratio: float = 0.1,
+        exclude: Sequence[str] = (),
+        exporter: SpanExporter | None = None,
+    ) -> None:
+        os.environ.setdefault(STABLE_NAMES, "http")
+        self.provider = TracerProvider(
+            sampler=ParentBasedTraceIdRatio(ratio),
+            resource=Resource.create({"service.name": service_name, "service.version": version}),
+            shutdown_on_exit=False,
+        )
+        address = endpoint.rstrip("/").removesuffix(TRACES_PATH) + TRACES_PATH
+        # Bounded: 2,048 spans wait at most, further ones are dropped; a thread sends them.
+        self.provider.add_span_processor(
+            BatchSpanProcessor(exporter or OTLPSpanExporter(endpoint=address))
+        )
+        self._tracer = self.provider.get_tracer("vitals")
+        FastAPIInstrumentor.instrument_app(
+            app,
+            tracer_provider=self.provider,
+            meter_provider=NoOpMeterProvider(),
+            excluded_urls=",".join(f"{re.escape(path)}$" for path in exclude) or None,
+            exclude_spans=["send", "receive"],
+            server_request_hook=_forget_query_string,
+        )
+
+    def join(self, request: RequestScope) -> None:
+        """Name the trace of the current span as the request's."""
+        context = trace.get_current_span().get_span_context()
+        if context.is_valid:
+            request.traced(f"{context.trace_id:032x}", sampled=context.trace_flags.sampled)
+
+    def span(self, name: str, began: int, error_type: str, attributes: Mapping[str, str]) -> None:
+        """Make a span of an operation that ends now (a ``MakeSpan``)."""
+        if not trace.get_current_span().is_recording():
+            return
+        span = self._tracer.start_span(
+            name, kind=SpanKind.CLIENT, attributes=attributes, start_time=began
+        )
+        if error_type:
+            span.set_attribute("error.type", error_type)
+            span.set_status(Status(StatusCode.ERROR))
+        span.end()
+
+    def shut_down(self) -> None:
+        """Send what waits, for a few seconds at most, and end."""
+        self.provider.force_flush(SHUTDOWN_MILLIS)
+        self.provider.shutdown()
+
+
+def _forget_query_string(span: Span, _scope: Mapping[str, Any]) -> None:
+    attributes: Mapping[str, Any] = getattr(span, "attributes", None) or {}
+    for name in URL_ATTRIBUTES:
+        if name in attributes:
+            kept = str(attributes[name]).partition("?")[0] if name != "url.query" else ""
+            span.set_attribute(name, kept)
