@@ -66,6 +66,21 @@ def make_cluster(data: Path, account: Account | None, password_file: Path) -> No
     draft.rename(data)
 
 
+def forget_dead_server(data: Path) -> None:
+    """Remove the pid file of a server that was killed, when its number is a stranger's now.
+
+    PostgreSQL itself removes it when nobody has that number. Call it only while no other stack
+    can run over these data.
+    """
+    pid_file = data / "postmaster.pid"
+    if not pid_file.exists():
+        return
+    pid = pid_file.read_text().partition("\n")[0].strip()
+    command = Path("/proc", pid, "cmdline")
+    if not command.exists() or str(data).encode() not in command.read_bytes():
+        pid_file.unlink()
+
+
 def server(
     data: Path, port: int, account: Account | None, settings: Mapping[str, str] | None = None
 ) -> Program:

@@ -1,11 +1,15 @@
-"""Prometheus and Alertmanager: their command lines."""
+"""Prometheus and Alertmanager: their command lines and Prometheus's configuration here."""
 
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from stack import probes
 from stack.account import Account
+from stack.ports import Ports
 from stack.processes import Program
 
 
@@ -55,3 +59,37 @@ def alertmanager(
 def answers(port: int) -> bool:
     """Whether either of the two is ready."""
     return probes.http_answers(port, "/-/ready")
+
+
+def configuration(source: Path, ports: Ports, secrets: Path) -> str:
+    """The committed configuration, made for containers, with the addresses of this machine.
+
+    Args:
+        source: `prometheus/prometheus.yml`; rules and targets lie beside it.
+        ports: Where the parts listen here.
+        secrets: The folder whose files stand for the containers' secrets of the same names.
+    """
+    config: dict[str, Any] = yaml.safe_load(source.read_text())
+    local = {
+        name: f"{probes.LOOPBACK}:{port}"
+        for name, port in (
+            ("api", ports.api),
+            ("prometheus", ports.prometheus),
+            ("localhost", ports.prometheus),
+            ("alertmanager", ports.alertmanager),
+        )
+    }
+    beside = source.parent.absolute()
+    config["rule_files"] = [
+        str(beside / "rules" / Path(path).name) for path in config.get("rule_files", [])
+    ]
+    peers = config.get("alerting", {}).get("alertmanagers", [])
+    for job in (*config["scrape_configs"], *peers):
+        for group in job.get("static_configs", []):
+            hosts = (target.partition(":")[0] for target in group["targets"])
+            group["targets"] = [local[host] for host in hosts if host in local]
+        for group in job.get("file_sd_configs", []):
+            group["files"] = [str(beside / "targets" / Path(path).name) for path in group["files"]]
+        if token := job.get("authorization", {}).get("credentials_file"):
+            job["authorization"]["credentials_file"] = str(secrets / Path(token).name)
+    return yaml.safe_dump(config, sort_keys=False)

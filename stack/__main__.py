@@ -1,0 +1,73 @@
+"""The whole stack on this machine, as processes on loopback.
+
+Ports: API_PORT, POSTGRES_PORT, REDIS_PORT, PROMETHEUS_PORT, ALERTMANAGER_PORT, INBOX_PORT.
+Data lie in var/ of the checkout, or where VITALS_DATA says.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from stack import packages, running
+from stack.installation import Installation
+from stack.lock import AlreadyRunningError
+from stack.ports import PortError
+from stack.secrets import WeakSecretError
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code."""
+    asked = _parser().parse_args(words)
+    try:
+        return _run(asked)
+    except (
+        AlreadyRunningError,
+        PortError,
+        WeakSecretError,
+        packages.MissingPackagesError,
+        LookupError,
+        OSError,
+        RuntimeError,
+    ) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _run(asked: argparse.Namespace) -> int:
+    if asked.command == "install":
+        packages.install()
+        return 0
+    if asked.command in {"demo", "up"}:
+        packages.install()
+        amounts = (
+            {name: getattr(asked, name) for name in ("users", "products", "orders")}
+            if asked.command == "demo"
+            else None
+        )
+        return running.run(
+            Installation.here(), what=f"python -m stack {asked.command}", amounts=amounts
+        )
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m stack",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    demo = commands.add_parser("demo", help="everything, with sample data and gentle traffic")
+    demo.add_argument("--users", type=int, default=2000)
+    demo.add_argument("--products", type=int, default=1000)
+    demo.add_argument("--orders", type=int, default=20000)
+    commands.add_parser("up", help="everything, without sample data and traffic")
+    install = commands.add_parser("install", help="install the servers' packages if any is missing")
+    install.add_argument(
+        "--for-tests", action="store_true", help="also what the tests need (the same packages)"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""Where one installation keeps its things, on which ports, and whom it runs as."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from stack.account import Account, servant
+from stack.ports import Ports
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+_ELSEWHERE = Path("/var/lib")
+
+
+@dataclass(frozen=True)
+class Installation:
+    """One stack on this machine.
+
+    Attributes:
+        data: All that it writes lies here.
+        ports: Where its parts listen.
+        account: Whom the servers run as; `None` stays who we are.
+        worker: Whom our own Python runs as: `account`, unless that may not read the checkout.
+    """
+
+    data: Path
+    ports: Ports
+    account: Account | None = None
+    worker: Account | None = None
+
+    @classmethod
+    def here(cls, environment: Mapping[str, str] = os.environ) -> "Installation":
+        """The installation of this checkout: `var/`, or the folder that `VITALS_DATA` names.
+
+        Where the servers' account may not enter the checkout (root's home, say), the data lie
+        under /var/lib, and `var` is a link to them.
+
+        Raises:
+            PortError: A port setting is wrong.
+            LookupError: We are root and there is no account for the servers yet.
+            PermissionError: The servers' account cannot reach the data.
+        """
+        ports, account = Ports.of(environment), servant()
+        data = Path(environment.get("VITALS_DATA") or CHECKOUT / "var").absolute()
+        installation = cls(data, ports, account)
+        if account is None:
+            return installation
+        if account.reaches(data):
+            return replace(installation, worker=account if _runs_python(account) else None)
+        if environment.get("VITALS_DATA"):
+            raise PermissionError(f"user {account.name} cannot enter {data}: name another folder")
+        return replace(installation, data=_linked_elsewhere(data))
+
+    @property
+    def secrets(self) -> Path:
+        """The folder of secrets."""
+        return self.data / "secrets"
+
+    @property
+    def log(self) -> Path:
+        """The folder of logs."""
+        return self.data / "log"
+
+    @property
+    def lock(self) -> Path:
+        """Held while a stack runs over these data."""
+        return self.data / "lock"
+
+    def folder(self, part: str) -> Path:
+        """A part's own folder, which its account owns; made if needed."""
+        path = self.data / part
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.chmod(0o700)
+        if self.account:
+            os.chown(path, self.account.uid, self.account.gid)
+        return path
+
+    def write(self, part: str, name: str, text: str) -> Path:
+        """Write a file that only the part's account reads; configurations hold passwords."""
+        path = self.folder(part) / name
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+        if self.account:
+            os.chown(path, self.account.uid, self.account.gid)
+        return path
+
+    def readable(self, folder: Path) -> Path:
+        """A folder of the checkout, or a copy of it where the servers may not read that."""
+        if self.account is None or self.worker is not None:
+            return folder
+        copy = self.data / "copies" / folder.name
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(folder, copy)
+        self.account.own(copy)
+        return copy
+
+
+def _runs_python(account: Account) -> bool:
+    """Whether an account may run our Python over this checkout: try it."""
+    words = ["setpriv", *account.prefix, "--", sys.executable, "-c", "import stack, yaml"]
+    return subprocess.run(words, cwd=CHECKOUT, check=False, capture_output=True).returncode == 0
+
+
+def _linked_elsewhere(link: Path) -> Path:
+    """A folder under /var/lib that belongs to this checkout, with `link` showing there."""
+    if link.exists() and not link.is_symlink():
+        raise PermissionError(f"the servers' account cannot enter {link}: remove or move it")
+    place = _ELSEWHERE / f"vitals-{hashlib.sha256(bytes(link)).hexdigest()[:8]}"
+    place.mkdir(mode=0o755, exist_ok=True)
+    if not link.is_symlink():
+        link.symlink_to(place)
+    return place

@@ -1,0 +1,89 @@
+"""Ends what a killed runner left.
+
+The kernel tells our direct children when the runner dies (`stack.processes`), but not what they
+started, and a paused process does not hear it. So this small process waits beside the runner: it
+is told every process group that starts, and when its standard input closes, because the runner
+has ended in whatever way, it ends the groups that are left. It holds the runner's lock
+meanwhile, so that a new start waits until the old stack is gone.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+_GRACE = 10.0
+
+
+class Keeper:
+    """The runner's side."""
+
+    def __init__(self, lock: int) -> None:
+        """Start the keeper, which holds the file descriptor `lock` as long as it lives."""
+        self._popen = subprocess.Popen(
+            [sys.executable, "-I", str(Path(__file__).resolve())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            bufsize=1,
+            cwd="/",
+            pass_fds=[lock],
+            start_new_session=True,  # a Ctrl-C or a closed terminal is not for it
+        )
+
+    def watch(self, group: int) -> None:
+        """End this process group should we die."""
+        with suppress(BrokenPipeError):
+            self._tell(f"+{group}\n")
+
+    def forget(self, group: int) -> None:
+        """The group has ended: its number may soon be a stranger's."""
+        with suppress(BrokenPipeError):
+            self._tell(f"-{group}\n")
+
+    def close(self) -> None:
+        """Let it end whatever is left, and wait for it."""
+        if self._popen.stdin:
+            with suppress(BrokenPipeError):
+                self._popen.stdin.close()
+        self._popen.wait()
+
+    def _tell(self, line: str) -> None:
+        if self._popen.stdin:
+            self._popen.stdin.write(line)
+
+
+def _alive(groups: set[int]) -> set[int]:
+    return {group for group in groups if _send(group, 0)}
+
+
+def _send(group: int, number: int) -> bool:
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def main() -> None:
+    """Wait for the runner's end, then end what is left."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    groups: set[int] = set()
+    for line in sys.stdin:
+        (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
+    for group in _alive(groups):
+        _send(group, signal.SIGCONT)
+    deadline = time.monotonic() + _GRACE
+    while _alive(groups) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for group in _alive(groups):
+        _send(group, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

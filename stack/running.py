@@ -1,0 +1,58 @@
+"""Runs the stack in the foreground: prepare, start, tell the addresses, stay."""
+
+from collections.abc import Mapping
+
+from stack import keeper, lock, parts, probes, secrets
+from stack.installation import Installation
+from stack.journal import Journal
+from stack.runner import Runner
+
+
+def run(here: Installation, *, what: str, amounts: Mapping[str, int] | None = None) -> int:
+    """Run it until somebody stops it or a part fails.
+
+    Args:
+        here: The installation.
+        what: What we are, for whoever starts a second one.
+        amounts: Sample data to make and play traffic over; `None` for neither.
+
+    Returns:
+        The exit code: 0 when asked to stop, 1 when a part failed.
+
+    Raises:
+        AlreadyRunningError: Another stack runs over the same data.
+        PortError: A port is taken.
+        WeakSecretError: A secret that somebody put there is weak.
+    """
+    here.data.mkdir(mode=0o755, parents=True, exist_ok=True)
+    held = lock.take(here.lock, what)
+    here.ports.demand_free()
+    secrets.make(here.secrets, here.account)
+    journal = Journal(here.log)
+    chosen = [*parts.databases(here), parts.api(here), *parts.watching(here)]
+    if amounts is not None:
+        chosen += parts.sample(here, amounts)
+    journal.say(f"starting {', '.join(part.name for part in chosen)}")
+    watched_over = keeper.Keeper(held)
+    try:
+        return Runner(chosen, journal, watched_over).run(lambda: journal.plain(addresses(here)))
+    finally:
+        watched_over.close()
+
+
+def addresses(here: Installation) -> str:
+    """Where everything is, as a table for people."""
+    ports, host = here.ports, f"http://{probes.LOOPBACK}"
+    rows = [
+        ("API", f"{host}:{ports.api}/docs"),
+        ("its metrics", f"{host}:{ports.api}/metrics (token: {here.secrets}/metrics-token)"),
+        ("graphs", f"{host}:{ports.prometheus}/graph"),
+        ("alerts", f"{host}:{ports.prometheus}/alerts"),
+        ("silences", f"{host}:{ports.alertmanager}"),
+        ("notifications", f"{host}:{ports.inbox}"),
+        ("logins", f"admin@example.com and user1@example.com, passwords in {here.secrets}"),
+        ("logs", f"{here.log}"),
+    ]
+    width = max(len(name) for name, _ in rows)
+    table = "\n".join(f"  {name:<{width}}  {place}" for name, place in rows)
+    return f"\nReady.\n{table}\n  Ctrl-C stops all of it.\n"
