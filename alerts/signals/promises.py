@@ -84,6 +84,7 @@ def _bad_ratio(window: str) -> Signal:
         f"What share of events broke each promise within {window}?",
         "percentunit",
         f"{bad} / ({events} > 0)",
+        long=window.endswith("d"),
     )
 
 
@@ -108,4 +109,5 @@ BUDGET_LEFT = Signal(
     "How much of the month's error budget is left?",
     "percentunit",
     f"1 - {BAD_RATIO['30d']} / (1 - {TARGET})",
+    long=True,
 )

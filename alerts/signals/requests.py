@@ -3,17 +3,15 @@
 Signals are absent, never NaN, where nothing happened: an empty hour is not a bad hour. Ratios are
 zero where nothing failed, although a counter of failures may not exist yet.
 
-Latency of a job leaves out requests that matched no route: a scanner's fast 404s would dilute
-the figure. The error ratio leaves unmatched 4xx out of what it divides by for the same reason,
-but keeps every 5xx, matched or not: what fails before routing failed all the same.
+What failed is what the service counted as a bad event of its availability: 5xx and exceptions,
+matched or not. A 4xx of no route is no event: it would make a failing service look better while
+a scanner knocks. Latency of a job leaves out unmatched requests for the same reason.
 """
 
 from alerts.signals.signal import Signal, defined, or_zero, quantile
-from vitals.catalogue import EVENT_LOOP_LAG, HTTP_REQUEST_DURATION
-from vitals.metric import excluding, matching
+from vitals.catalogue import EVENT_LOOP_LAG, HTTP_REQUEST_DURATION, SLO_EVENTS
+from vitals.metric import excluding
 
-SERVER_ERROR = matching("5..")
-CLIENT_ERROR = matching("4..")
 MATCHED = excluding("")
 
 _HTTP = HTTP_REQUEST_DURATION.name
@@ -43,26 +41,21 @@ REQUEST_RATE_BY_CLASS = Signal(
     f'sum by (job, status_class) (label_replace({REQUESTS_BY_STATUS}, "status_class", "${{1}}xx", '
     '"http_response_status_code", "(.).."))',
 )
-_UNMATCHED = REQUESTS_BY_STATUS.sum("job", http_route="", http_response_status_code=CLIENT_ERROR)
-_EXPECTED = f"({REQUEST_RATE} - ({_UNMATCHED} or {REQUEST_RATE} * 0))"
+_FAILED = SLO_EVENTS.rate("job", slo="availability", outcome="bad")
+_JUDGED = SLO_EVENTS.rate("job", slo="availability")
 ERROR_RATIO = Signal(
     "job:http_server_errors:ratio_rate5m",
-    "What share of requests fail?",
+    "What share of requests fails?",
     "percentunit",
-    or_zero(
-        REQUESTS_BY_STATUS.sum("job", http_response_status_code=SERVER_ERROR), str(REQUEST_RATE)
-    )
-    + f" / ({_EXPECTED} > 0)",
+    f"{or_zero(_FAILED, _JUDGED)} / ({_JUDGED} > 0)",
 )
+_ROUTE_FAILED = SLO_EVENTS.rate("job", "http_route", slo="availability", outcome="bad")
+_ROUTE_JUDGED = SLO_EVENTS.rate("job", "http_route", slo="availability")
 ERROR_RATIO_BY_ROUTE = Signal(
     "job_route:http_server_errors:ratio_rate5m",
     "Which routes fail?",
     "percentunit",
-    or_zero(
-        REQUESTS_BY_STATUS.sum("job", "http_route", http_response_status_code=SERVER_ERROR),
-        str(REQUEST_RATE_BY_ROUTE),
-    )
-    + f" / ({REQUEST_RATE_BY_ROUTE} > 0)",
+    f"{or_zero(_ROUTE_FAILED, _ROUTE_JUDGED)} / ({_ROUTE_JUDGED} > 0)",
 )
 
 # -- Latency --------------------------------------------------------------------------------

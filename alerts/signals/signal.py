@@ -28,12 +28,14 @@ class Signal:
         question: What a person wants to know, as one sentence.
         unit: Grafana's name of the unit: ``s``, ``reqps``, ``percentunit``, ``short``.
         query: The PromQL that answers.
+        long: It looks back over a day or more, so it is computed seldom.
     """
 
     record: str
     question: str
     unit: str
     query: str
+    long: bool = False
 
     def __post_init__(self) -> None:
         unknown = [word for word in self._level if word not in LEVELS]

@@ -1,0 +1,134 @@
+"""Whom alerts reach, as the environment says."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+KNOWN = (
+    "ALERT_WEBHOOK_URL",
+    "ALERT_WEBHOOK_URL_FILE",
+    "ALERT_HEARTBEAT_URL",
+    "ALERT_HEARTBEAT_URL_FILE",
+    "ALERT_SLACK_URL_FILE",
+    "ALERT_PAGERDUTY_KEY_FILE",
+    "ALERT_EMAIL_TO",
+    "ALERT_EMAIL_FROM",
+    "ALERT_SMTP_HOST",
+    "ALERT_SMTP_USER",
+    "ALERT_SMTP_PASSWORD_FILE",
+    "ALERT_BOARD_URL",
+    "ALERT_RUNBOOK_URL",
+)
+"""Every variable that is read."""
+
+
+class EnvironmentUnusableError(ValueError):
+    """A variable is missing, misspelled or names what cannot be read."""
+
+
+@dataclass(frozen=True)
+class Email:
+    """Mail by an SMTP server that speaks TLS."""
+
+    to: str
+    sender: str
+    server: str
+    user: str
+    password_file: str
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Whom to reach; what is empty is not used. Secrets stay in the files named.
+
+    Only webhook addresses are held themselves: Alertmanager 0.25 cannot read those from files.
+    """
+
+    webhook: str = ""
+    heartbeat: str = ""
+    slack_file: str = ""
+    pagerduty_file: str = ""
+    email: Email | None = None
+    boards: str = ""
+    runbooks: str = ""
+
+    @property
+    def reaches_people(self) -> bool:
+        """Whether anyone hears of an alert."""
+        return bool(self.webhook or self.slack_file or self.pagerduty_file or self.email)
+
+    @classmethod
+    def read(cls, variables: Mapping[str, str]) -> Self:
+        """Read the variables that begin with ``ALERT_``.
+
+        Raises:
+            EnvironmentUnusableError: The message names the variable and what to do.
+        """
+        given = {name: value for name, value in variables.items() if name.startswith("ALERT_")}
+        if unknown := sorted({*given} - {*KNOWN}):
+            raise EnvironmentUnusableError(
+                f"{', '.join(unknown)}: unknown; the variables are {', '.join(KNOWN)}"
+            )
+        return cls(
+            webhook=_url(given, "ALERT_WEBHOOK_URL"),
+            heartbeat=_url(given, "ALERT_HEARTBEAT_URL"),
+            slack_file=_file(given, "ALERT_SLACK_URL_FILE"),
+            pagerduty_file=_file(given, "ALERT_PAGERDUTY_KEY_FILE"),
+            email=_email(given),
+            boards=_address(given.get("ALERT_BOARD_URL", ""), "ALERT_BOARD_URL").rstrip("/"),
+            runbooks=_address(given.get("ALERT_RUNBOOK_URL", ""), "ALERT_RUNBOOK_URL").rstrip("/"),
+        )
+
+
+def _url(given: Mapping[str, str], name: str) -> str:
+    in_file = f"{name}_FILE"
+    if given.get(name) and given.get(in_file):
+        raise EnvironmentUnusableError(f"{name} and {in_file} are both set; set one of them")
+    if path := _file(given, in_file):
+        return _address(Path(path).read_text(encoding="utf-8").strip(), in_file)
+    return _address(given.get(name, ""), name)
+
+
+def _address(url: str, name: str) -> str:
+    # The address itself is not shown: a webhook's is a secret.
+    parts = urlsplit(url)
+    if url and (parts.scheme not in {"http", "https"} or not parts.netloc or "{{" in url):
+        raise EnvironmentUnusableError(f"{name}: must be an address such as https://host/path")
+    return url
+
+
+def _file(given: Mapping[str, str], name: str) -> str:
+    path = given.get(name, "")
+    if not path:
+        return ""
+    try:
+        if Path(path).read_text(encoding="utf-8").strip():
+            return str(Path(path).resolve())
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise EnvironmentUnusableError(f"{name}: cannot read {path}: {reason}") from None
+    raise EnvironmentUnusableError(f"{name}: {path} is empty; write the secret into it")
+
+
+def _email(given: Mapping[str, str]) -> Email | None:
+    needed = ("ALERT_EMAIL_TO", "ALERT_EMAIL_FROM", "ALERT_SMTP_HOST")
+    login = ("ALERT_SMTP_USER", "ALERT_SMTP_PASSWORD_FILE")
+    if not any(given.get(name) for name in (*needed, *login)):
+        return None
+    missing = [name for name in needed if not given.get(name)]
+    if any(given.get(name) for name in login):
+        missing += [name for name in login if not given.get(name)]
+    if missing:
+        raise EnvironmentUnusableError(f"mail also needs {', '.join(missing)}")
+    server = given["ALERT_SMTP_HOST"]
+    if not server.rpartition(":")[2].isdigit():
+        raise EnvironmentUnusableError("ALERT_SMTP_HOST: name the port too: mail.example.com:587")
+    return Email(
+        to=given["ALERT_EMAIL_TO"],
+        sender=given["ALERT_EMAIL_FROM"],
+        server=server,
+        user=given.get("ALERT_SMTP_USER", ""),
+        password_file=_file(given, "ALERT_SMTP_PASSWORD_FILE"),
+    )
