@@ -36,7 +36,7 @@ class RouteTemplates:
     def __init__(self, app: Any) -> None:
         self._app = app
         self._size = -1
-        self._by_endpoint: dict[int, str] = {}
+        self._by_endpoint: dict[int, list[str]] = {}
         self._mounts: list[tuple[re.Pattern[str], str]] = []
 
     def of(self, scope: Scope, outer_root: str) -> str:
@@ -50,18 +50,22 @@ class RouteTemplates:
         inner_root = scope.get("root_path", "")[len(outer_root) :]
         if route is None or isinstance(route, Mount):
             endpoint = scope.get("endpoint")
-            return UNMATCHED if endpoint is None else self._of_endpoint(endpoint)
+            path = scope["path"].removeprefix(outer_root)
+            return UNMATCHED if endpoint is None else self._of_endpoint(endpoint, path)
         context = scope.get("fastapi", {}).get("effective_route_context")
-        path: str = (
+        template: str = (
             context.path_format
             if context is not None and context.original_route is route
             else getattr(route, "path_format", UNMATCHED)
         )
-        return self._of_mount(inner_root) + path if inner_root else path
+        return self._of_mount(inner_root) + template if inner_root else template
 
-    def _of_endpoint(self, endpoint: Any) -> str:
+    def _of_endpoint(self, endpoint: Any, path: str) -> str:
         self._refresh()
-        return self._by_endpoint.get(id(endpoint), UNMATCHED)
+        templates = self._by_endpoint.get(id(endpoint), [UNMATCHED])
+        if len(templates) == 1:
+            return templates[0]
+        return next((t for t in templates if _pattern(t, ".*").fullmatch(path)), UNMATCHED)
 
     def _of_mount(self, root: str) -> str:
         self._refresh()
@@ -81,11 +85,15 @@ class RouteTemplates:
             route, path = context.original_route, prefix + (context.path_format or "")
             if isinstance(route, Mount):
                 base = path.removesuffix("/{path}")
-                literals = [re.escape(text) for text in _PARAMETER.split(base)]
-                self._mounts.append((re.compile("[^/]+".join(literals)), base))
-                self._by_endpoint.setdefault(id(route.app), base + "/{path}")
+                self._mounts.append((_pattern(base, "[^/]+"), base))
+                self._by_endpoint.setdefault(id(route.app), []).append(base + "/{path}")
                 self._walk(route.routes or (), base)
             elif isinstance(route, Host):
                 self._walk(route.routes or (), prefix)
             else:
-                self._by_endpoint.setdefault(id(context.endpoint), path)
+                self._by_endpoint.setdefault(id(context.endpoint), []).append(path)
+
+
+def _pattern(template: str, parameter: str) -> re.Pattern[str]:
+    """What a template matches, its parameters being anything that a pattern allows."""
+    return re.compile(parameter.join(re.escape(text) for text in _PARAMETER.split(template)))

@@ -1,0 +1,432 @@
+"""The hard cases of measuring HTTP, each of which some peer gets wrong."""
+
+import asyncio
+import random
+import string
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import APIRouter, BackgroundTasks, FastAPI, Request, WebSocket
+from fastapi.responses import StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.types import Message
+
+from tests.vitals.client import Sent, converse, fetch, http_scope
+from vitals import Objective, instrument
+from vitals.catalogue import (
+    DB_QUERIES_PER_REQUEST,
+    DROPPED,
+    HTTP_ACTIVE_REQUESTS,
+    HTTP_ACTIVE_WEBSOCKETS,
+    HTTP_REQUEST_BODY_SIZE,
+    HTTP_REQUEST_DURATION,
+    HTTP_RESPONSE_BODY_SIZE,
+    HTTP_WEBSOCKET_DURATION,
+    SLO_EVENTS,
+    SLO_TARGET,
+    SLO_THRESHOLD,
+)
+from vitals.testing import Readings
+
+OBJECTIVES = [
+    Objective("latency", ratio=0.9, within=10.0),
+    Objective("latency", ratio=0.9, within=1e-9, route="/impossible"),
+]
+
+
+def make(*, watched: bool = True) -> FastAPI:  # noqa: C901, PLR0915  # one application with every shape of route
+    app = FastAPI()
+
+    @app.get("/items/{item}")
+    async def item(item: int) -> dict[str, int]:
+        return {"item": item}
+
+    @app.get("/impossible")
+    async def impossible() -> str:
+        return "late by decree"
+
+    @app.post("/echo")
+    async def echo(request: Request) -> int:
+        return len(await request.body())
+
+    @app.get("/broken")
+    async def broken() -> None:
+        raise LookupError("private detail")
+
+    @app.get("/refused")
+    async def refused() -> StreamingResponse:
+        return StreamingResponse(iter(()), status_code=503)
+
+    @app.get("/breaks-midway")
+    async def breaks_midway() -> StreamingResponse:
+        async def parts() -> AsyncIterator[bytes]:
+            yield b"first"
+            raise LookupError
+
+        return StreamingResponse(parts())
+
+    @app.get("/slow-stream")
+    async def slow_stream() -> StreamingResponse:
+        async def parts() -> AsyncIterator[bytes]:
+            yield b"first"
+            await asyncio.sleep(0.06)
+            yield b"second"
+
+        return StreamingResponse(parts())
+
+    @app.get("/endless")
+    async def endless() -> StreamingResponse:
+        async def parts() -> AsyncIterator[bytes]:
+            while True:
+                yield b"more"
+                await asyncio.sleep(0)
+
+        return StreamingResponse(parts())
+
+    @app.get("/afterwards")
+    async def afterwards(tasks: BackgroundTasks) -> str:
+        tasks.add_task(asyncio.sleep, 0.3)
+        return "answered"
+
+    @app.get("/fails-afterwards")
+    async def fails_afterwards(tasks: BackgroundTasks) -> str:
+        async def fail() -> None:
+            raise LookupError
+
+        tasks.add_task(fail)
+        return "answered"
+
+    @app.get("/hangs")
+    async def hangs() -> None:
+        await asyncio.sleep(60)
+
+    @app.websocket("/talk/{room}")
+    async def talk(socket: WebSocket, room: str) -> None:
+        await socket.accept()
+        await socket.send_text(room)
+        await socket.close(1001)
+
+    @app.websocket("/listen")
+    async def listen(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.receive_text()
+
+    inner = APIRouter(prefix="/inner")
+
+    @inner.get("/things/{thing}")
+    async def thing(thing: str) -> str:
+        return thing
+
+    outer = APIRouter(prefix="/outer")
+    outer.include_router(inner, prefix="/v1")
+    app.include_router(outer, prefix="/root")
+
+    shop = FastAPI()
+
+    @shop.get("/sales/{sale}")
+    async def sale(sale: str) -> str:
+        return sale
+
+    stall = FastAPI()
+
+    @stall.get("/price")
+    async def price() -> int:
+        return 3
+
+    shop.mount("/stalls/{stall}", stall)
+    app.mount("/shops/{shop}", shop)
+    app.mount("/fixed", shop)
+
+    async def plain(request: Request) -> Any:
+        return StreamingResponse(iter([b"plain"]))
+
+    app.mount("/plain", Mount("", routes=[Route("/page/{page}", plain)]).app)
+    app.add_route("/starlette/{x}", plain)
+    if watched:
+        instrument(app, objectives=OBJECTIVES, logs=False)
+    return app
+
+
+def count(app: FastAPI, **labels: str) -> float:
+    return Readings.of(app).value(HTTP_REQUEST_DURATION, "_count", **labels)
+
+
+def only(app: FastAPI) -> dict[str, str]:
+    """The labels of the one request that was counted."""
+    counted = [
+        sample.labels
+        for sample in Readings.of(app).samples
+        if sample.name == HTTP_REQUEST_DURATION.name + "_count" and sample.value
+    ]
+    assert len(counted) == 1
+    return counted[0]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "route", "status"),
+    [
+        ("GET", "/items/7", "/items/{item}", "200"),
+        ("GET", "/items/seven", "/items/{item}", "422"),
+        ("DELETE", "/items/7", "/items/{item}", "405"),
+        ("GET", "/items/7/", "", "307"),
+        ("GET", "/nowhere/" + "x" * 50, "", "404"),
+        ("GET", "/root/outer/v1/inner/things/a", "/root/outer/v1/inner/things/{thing}", "200"),
+        ("GET", "/shops/anna/sales/9", "/shops/{shop}/sales/{sale}", "200"),
+        ("GET", "/shops/anna/stalls/4/price", "/shops/{shop}/stalls/{stall}/price", "200"),
+        ("GET", "/shops/anna/nothing", "/shops/{shop}/{path}", "404"),
+        ("GET", "/fixed/sales/9", "/fixed/sales/{sale}", "200"),
+        ("GET", "/plain/page/9", "/plain/page/{page}", "200"),
+        ("GET", "/starlette/9", "/starlette/{x}", "200"),
+        ("GET", "/openapi.json", "/openapi.json", "200"),
+    ],
+)
+def test_the_route_is_the_full_template(method: str, path: str, route: str, status: str) -> None:
+    app = make()
+    assert fetch(app, method, path).status_code == int(status)
+    assert only(app) == {
+        "http_request_method": method,
+        "http_route": route,
+        "http_response_status_code": status,
+        "error_type": "",
+    }
+
+
+def test_the_template_survives_a_root_path() -> None:
+    app = make()
+    scope = http_scope("GET", "/proxy/shops/anna/sales/9") | {"root_path": "/proxy"}
+    asyncio.run(converse(app, scope, [{"type": "http.request"}], leave=bool))
+    assert only(app)["http_route"] == "/shops/{shop}/sales/{sale}"
+
+
+def test_a_route_added_later_has_its_template_too() -> None:
+    app = make()
+    fetch(app, "GET", "/starlette/1")
+
+    async def late(request: Request) -> StreamingResponse:
+        return StreamingResponse(iter([b"late"]))
+
+    app.router.routes.insert(0, Route("/late/{x}", late))
+    fetch(app, "GET", "/late/1")
+    assert count(app, http_route="/late/{x}") == 1
+
+
+def test_an_unknown_method_shares_one_label() -> None:
+    app = make()
+    for method in ("BREW", "brew", "X" * 50):
+        fetch(app, method, "/nowhere")
+    assert count(app, http_request_method="_OTHER") == 3
+
+
+def test_an_exception_is_a_500_named_after_its_class() -> None:
+    app = make()
+    assert fetch(app, "GET", "/broken").status_code == 500
+    assert only(app)["http_response_status_code"] == "500"
+    assert only(app)["error_type"] == "LookupError"
+
+
+def test_a_5xx_without_exception_names_its_status() -> None:
+    app = make()
+    fetch(app, "GET", "/refused")
+    assert only(app)["error_type"] == "503"
+
+
+def test_an_exception_midway_keeps_the_sent_status() -> None:
+    app = make()
+    with pytest.raises(LookupError):
+        asyncio.run(
+            converse(
+                app,
+                http_scope("GET", "/breaks-midway"),
+                [{"type": "http.request"}],
+                leave=lambda _: False,
+            )
+        )
+    assert only(app)["http_response_status_code"] == "200"
+    assert only(app)["error_type"] == "LookupError"
+    assert Readings.of(app).value(SLO_EVENTS, slo="availability", outcome="bad") == 1
+
+
+def test_a_stream_lasts_to_its_last_byte() -> None:
+    app = make()
+    fetch(app, "GET", "/slow-stream")
+    assert Readings.of(app).value(HTTP_REQUEST_DURATION, "_sum") >= 0.06
+
+
+def test_background_tasks_are_not_latency() -> None:
+    app = make()
+    fetch(app, "GET", "/afterwards")
+    assert Readings.of(app).value(HTTP_REQUEST_DURATION, "_sum") < 0.3
+
+
+def test_a_background_task_that_fails_does_not_spoil_the_answer() -> None:
+    app = make()
+    assert fetch(app, "GET", "/fails-afterwards").status_code == 200
+    assert only(app)["http_response_status_code"] == "200"
+    assert only(app)["error_type"] == ""
+
+
+def test_a_client_that_leaves_midway_is_a_499_and_no_bad_event() -> None:
+    app = make()
+    scope = http_scope("GET", "/endless")
+    asyncio.run(converse(app, scope, [{"type": "http.request"}], leave=lambda sent: len(sent) > 3))
+    assert only(app)["http_response_status_code"] == "499"
+    assert only(app)["error_type"] == "client_disconnected"
+    assert Readings.of(app).value(SLO_EVENTS) == 0
+
+
+def test_a_cancelled_request_is_counted() -> None:
+    app = make()
+
+    async def cancel() -> None:
+        serving = asyncio.create_task(
+            converse(app, http_scope("GET", "/hangs"), [], leave=lambda _: False)
+        )
+        while not Readings.of(app).value(HTTP_ACTIVE_REQUESTS, http_request_method="GET"):
+            await asyncio.sleep(0)
+        serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+
+    asyncio.run(cancel())
+    assert only(app)["error_type"] == "CancelledError"
+    assert Readings.of(app).value(HTTP_ACTIVE_REQUESTS) == 0
+
+
+def test_bodies_are_counted_not_believed() -> None:
+    app = make()
+    scope = http_scope("POST", "/echo") | {"headers": [(b"content-length", b"999999")]}
+    parts: list[Message] = [
+        {"type": "http.request", "body": b"x" * 300, "more_body": True},
+        {"type": "http.request", "body": b"x" * 21},
+    ]
+    sent = asyncio.run(converse(app, scope, parts, leave=lambda sent: len(sent) > 1))
+    body = b"".join(message.get("body", b"") for message in sent)
+    readings = Readings.of(app)
+    assert body == b"321"
+    assert readings.value(HTTP_REQUEST_BODY_SIZE, "_sum") == 321
+    assert readings.value(HTTP_RESPONSE_BODY_SIZE, "_sum") == 3
+
+
+def test_websockets_are_counted_with_their_duration() -> None:
+    app = make()
+    scope = http_scope("GET", "/talk/attic") | {"type": "websocket", "scheme": "ws"}
+    del scope["method"]
+    asyncio.run(converse(app, scope, [{"type": "websocket.connect"}], leave=lambda _: False))
+    left = http_scope("GET", "/listen") | {"type": "websocket", "scheme": "ws"}
+    gone: list[Message] = [
+        {"type": "websocket.connect"},
+        {"type": "websocket.disconnect", "code": 4711},
+    ]
+    with pytest.raises(Exception, match="4711"):
+        asyncio.run(converse(app, left, gone, leave=lambda _: False))
+    assert Readings.of(app).series(HTTP_WEBSOCKET_DURATION) == [
+        {"http_route": "/talk/{room}", "websocket_close_code": "1001"},
+        {"http_route": "/listen", "websocket_close_code": "private"},
+    ]
+    assert Readings.of(app).value(HTTP_ACTIVE_WEBSOCKETS) == 0
+
+
+def test_promises_are_exported_and_kept_count_of() -> None:
+    app = make()
+    fetch(app, "GET", "/items/7")
+    fetch(app, "GET", "/impossible")
+    fetch(app, "GET", "/broken")
+    fetch(app, "GET", "/nowhere")
+    readings = Readings.of(app)
+
+    def events(slo: str, route: str, outcome: str) -> float:
+        return readings.value(SLO_EVENTS, slo=slo, http_route=route, outcome=outcome)
+
+    assert events("latency", "/items/{item}", "good") == 1
+    assert events("latency", "/impossible", "bad") == 1
+    assert events("availability", "/impossible", "good") == 1
+    assert events("availability", "/broken", "bad") == 1
+    assert readings.value(SLO_EVENTS, slo="latency", http_route="/broken") == 0
+    assert readings.value(SLO_EVENTS, http_route="") == 0
+    assert readings.value(SLO_TARGET, slo="latency", http_route="") == 0.9
+    assert readings.value(SLO_THRESHOLD, slo="latency", http_route="/impossible") == 1e-9
+    bounds = {
+        s.labels["le"] for s in readings.samples if s.name.endswith("duration_seconds_bucket")
+    }
+    assert "1e-09" in bounds
+
+
+def test_both_outcomes_exist_from_the_first_event_on() -> None:
+    app = make()
+    fetch(app, "GET", "/items/7")
+    outcomes = {
+        (labels["slo"], labels["outcome"]) for labels in Readings.of(app).series(SLO_EVENTS)
+    }
+    assert outcomes == {
+        (slo, outcome) for slo in ("availability", "latency") for outcome in ("good", "bad")
+    }
+
+
+def test_health_checks_are_not_measured_and_no_engine_means_no_query_counts() -> None:
+    app = make()
+    fetch(app, "GET", "/healthz")
+    assert count(app) == 0
+    fetch(app, "GET", "/items/7")
+    assert Readings.of(app).series(DB_QUERIES_PER_REQUEST) == []
+
+
+def test_middleware_added_later_is_inside_the_measurement() -> None:
+    app = make()
+
+    class Slow:
+        def __init__(self, app: Any) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            await asyncio.sleep(0.05)
+            await self.app(scope, receive, send)
+
+    app.add_middleware(Slow)
+    fetch(app, "GET", "/items/7")
+    assert Readings.of(app).value(HTTP_REQUEST_DURATION, "_sum") >= 0.05
+
+
+def test_a_probe_that_fails_does_not_fail_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = make()
+    fetch(app, "GET", "/items/7")
+    monkeypatch.setattr("vitals.routes.RouteTemplates.of", lambda *_: 1 / 0)
+    assert fetch(app, "GET", "/items/7").status_code == 200
+    assert Readings.of(app).value(DROPPED, reason="http_probe") == 1
+
+
+def test_ten_thousand_random_requests_add_fewer_than_twenty_series() -> None:
+    app = make()
+    dice = random.Random(7)  # noqa: S311
+
+    def word() -> str:
+        return "".join(dice.choices(string.ascii_letters + string.digits + "-._~/", k=12))
+
+    methods = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE", "CONNECT"]
+
+    async def attack() -> None:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            for _ in range(10_000):
+                method = dice.choice([*methods, word().replace("/", "").replace(".", "") or "X"])
+                headers = {"user-agent": word(), "x-forwarded-for": word(), "accept": word()}
+                await client.request(method, "/" + word(), headers=headers)
+
+    fetch(app, "GET", "/items/7")
+    before = len(Readings.of(app).samples)
+    asyncio.run(attack())
+    added = len(Readings.of(app).samples) - before
+    assert count(app) == 10_001
+    assert added < 20
+
+
+def test_messages_pass_unchanged() -> None:
+    """The probe only watches: what the application sends is what the server is given."""
+    measured, bare = make(), make(watched=False)
+    seen: list[Sent] = []
+    for target in (measured, bare):
+        request: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
+        seen.append(asyncio.run(converse(target, http_scope("GET", "/items/7"), request, bool)))
+    assert seen[0] == seen[1]
+    assert len(seen[0]) == 2
