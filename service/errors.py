@@ -78,6 +78,12 @@ class NotFoundError(ServiceError):
     status, slug, title = 404, "not-found", "Not found"
 
 
+class MethodNotAllowedError(ServiceError):
+    """This address knows other methods only: see the header `Allow`."""
+
+    status, slug, title = 405, "method-not-allowed", "Method not allowed"
+
+
 class ConflictError(ServiceError):
     """The request contradicts what is stored."""
 

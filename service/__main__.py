@@ -1,0 +1,114 @@
+"""Run the service: ``python -m service --help``."""
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+import uvicorn
+from pydantic import ValidationError
+
+from service import schema
+from service.database import connect
+from service.errors import ServiceError
+from service.main import build
+from service.secret import SecretError, read_secret
+from service.settings import Settings
+from service.users import repository
+from service.users.passwords import Passwords
+from service.users.schemas import Registration
+from service.users.tables import Role, User
+
+
+def main() -> int:
+    """Do what the command line says; 0 when it went well."""
+    arguments = _parser().parse_args()
+    try:
+        return int(arguments.run(Settings(), arguments))
+    except ValidationError as error:
+        for item in error.errors(include_input=False, include_context=False, include_url=False):
+            where = ".".join(map(str, item["loc"]))
+            print("service:", f"{where}: {item['msg']}" if where else item["msg"], file=sys.stderr)
+    except (SecretError, ServiceError) as error:
+        print(f"service: {error}", file=sys.stderr)
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m service",
+        description="The API. Without a command it serves; settings are environment variables "
+        "that begin with SERVICE_ (see service/settings.py).",
+    )
+    parser.set_defaults(run=_serve)
+    commands = parser.add_subparsers(title="commands", metavar="")
+    commands.add_parser("serve", help="serve HTTP (the default)").set_defaults(run=_serve)
+    commands.add_parser("migrate", help="bring the database's schema up to date").set_defaults(
+        run=_migrate
+    )
+    admin = commands.add_parser("create-admin", help="make a user with the role admin")
+    admin.add_argument("--email", required=True)
+    admin.add_argument("--name", default="Admin")
+    admin.add_argument(
+        "--password-file", required=True, type=Path, help="a file that holds the password"
+    )
+    admin.set_defaults(run=_create_admin)
+    return parser
+
+
+def _serve(settings: Settings, _arguments: argparse.Namespace) -> int:
+    server = uvicorn.Server(
+        uvicorn.Config(
+            build(settings),
+            host=settings.host,
+            port=settings.port,
+            ssl_certfile=settings.tls_cert_file,
+            ssl_keyfile=settings.tls_key_file,
+            access_log=False,  # every request is logged by the kit, with its trace
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=settings.shutdown_timeout,
+        )
+    )
+    server.run()
+    return 0 if server.started else 1
+
+
+def _migrate(settings: Settings, _arguments: argparse.Namespace) -> int:
+    async def run() -> None:
+        database = connect(settings)
+        try:
+            await schema.migrate(database)
+        finally:
+            await database.close()
+
+    asyncio.run(run())
+    return 0
+
+
+def _create_admin(settings: Settings, arguments: argparse.Namespace) -> int:
+    asyncio.run(_add_admin(settings, arguments))
+    print(f"{arguments.email} is admin")
+    return 0
+
+
+async def _add_admin(settings: Settings, arguments: argparse.Namespace) -> None:
+    password = read_secret(arguments.password_file, "the admin's password", least=8)
+    wanted = Registration(email=arguments.email, name=arguments.name, password=password)
+    database, passwords = connect(settings), Passwords(settings)
+    try:
+        if settings.migrate:
+            await schema.migrate(database)
+        password_hash = await passwords.hash(wanted.password)
+        async with database.writing() as session:
+            user = User(
+                email=wanted.email, name=wanted.name, password_hash=password_hash, role=Role.ADMIN
+            )
+            await repository.add(session, user)
+    finally:
+        passwords.close()
+        await database.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""Who is calling: login tokens, and the rights that the database says they have now.
+
+A token proves who somebody is. What they may do is read from the database on every request, never
+from the token or a cache: a deactivated user is out at once.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated
+from uuid import uuid4
+
+import jwt
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from service.database import DatabaseOf, now
+from service.errors import ForbiddenError, UnauthorizedError
+from service.fields import LARGEST_ID
+from service.users.tables import Role, User
+
+ALGORITHM = "HS256"
+ISSUER = "service"
+_CLAIMS = ["exp", "iat", "iss", "jti", "sub", "ver"]
+
+_bearer = HTTPBearer(
+    auto_error=False, bearerFormat="JWT", description="the token of POST /api/users/login"
+)
+
+
+class InvalidTokenError(UnauthorizedError):
+    """The token is not valid (any more): log in again."""
+
+    slug = "invalid-token"
+    headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'}  # noqa: RUF012 - read only
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What a token says: whose it is, and of which generation."""
+
+    user_id: int
+    version: int
+
+
+class Tokens:
+    """Issues and reads login tokens (JWT, HS256).
+
+    Args:
+        key: Whoever knows it can log in as anybody; at least 32 bytes.
+        lifetime: Seconds until a token expires.
+    """
+
+    def __init__(self, key: str, lifetime: int) -> None:
+        self._key = key
+        self.lifetime = lifetime
+
+    def issue(self, user: User) -> str:
+        """Make a token for a user."""
+        issued = now()
+        claims = {
+            "iss": ISSUER,
+            "sub": str(user.id),
+            "ver": user.token_version,
+            "jti": uuid4().hex,
+            "iat": issued,
+            "exp": issued + timedelta(seconds=self.lifetime),
+        }
+        return jwt.encode(claims, self._key, algorithm=ALGORITHM)
+
+    def read(self, token: str) -> Claims:
+        """Check a token's signature, age and form.
+
+        Raises:
+            InvalidTokenError: It is not one of ours, has expired or was changed.
+        """
+        try:
+            claims = jwt.decode(
+                token,
+                self._key,
+                algorithms=[ALGORITHM],
+                issuer=ISSUER,
+                options={"require": _CLAIMS},
+            )
+            user_id, version = int(claims["sub"]), int(claims["ver"])
+        except (jwt.PyJWTError, ValueError, TypeError) as error:
+            raise InvalidTokenError from error
+        if not 0 < user_id <= LARGEST_ID:
+            raise InvalidTokenError
+        return Claims(user_id, version)
+
+
+async def _caller(
+    request: Request,
+    database: DatabaseOf,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> User:
+    if credentials is None:
+        raise UnauthorizedError
+    tokens: Tokens = request.app.state.tokens
+    claims = tokens.read(credentials.credentials)
+    async with database.reading() as session:
+        user = await session.get(User, claims.user_id)
+    if user is None or not user.active or user.token_version != claims.version:
+        raise InvalidTokenError
+    return user
+
+
+CallerOf = Annotated[User, Depends(_caller)]
+"""The user who sent the request; 401 for anybody else."""
+
+
+async def _admin(caller: CallerOf) -> User:
+    if caller.role != Role.ADMIN:
+        raise ForbiddenError
+    return caller
+
+
+AdminOf = Annotated[User, Depends(_admin)]
+"""The admin who sent the request; 401 for strangers, 403 for other users."""

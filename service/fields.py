@@ -1,0 +1,31 @@
+"""Kinds of input that several slices accept.
+
+What no database column can hold is refused here, with its field named: NUL and other control
+characters, and numbers beyond 64 bits.
+"""
+
+from typing import Annotated
+
+from fastapi import Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+LARGEST_ID = 2**63 - 1
+LARGEST_PAGE = 100
+
+# Begins with a visible character, and has no control character.
+LINE = r"^[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
+PROSE = r"^[^\x00]*$"
+
+RowId = Annotated[int, Field(ge=1, le=LARGEST_ID)]
+PathId = Annotated[int, Path(ge=1, le=LARGEST_ID)]
+
+Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="items on a page, at most")]
+Cursor = Annotated[
+    str | None, Query(max_length=2000, description="`next` of the page before; opaque")
+]
+
+
+class Body(BaseModel):
+    """What a client sends: unknown members are mistakes, and values are what they seem."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)

@@ -1,0 +1,65 @@
+"""Whether the service lives, and whether it can work."""
+
+import asyncio
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from service.cache.store import Cache
+from service.database import Database
+from service.errors import UnavailableError
+from service.problems import documented
+
+router = APIRouter(tags=["health"])
+
+PROBE_SECONDS = 2.0
+State = Literal["ok", "unavailable"]
+
+
+class Life(BaseModel):
+    """A sign of life."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(BaseModel):
+    """How the parts are; ``degraded`` means that it works, but slower."""
+
+    status: Literal["ok", "degraded"]
+    database: State
+    cache: State
+
+
+@router.get("/healthz")
+async def show_life(response: Response) -> Life:
+    """Say that the process lives; it asks nothing else."""
+    response.headers["Cache-Control"] = "no-store"
+    return Life()
+
+
+@router.get("/readyz", responses=documented(503))
+async def show_readiness(request: Request, response: Response) -> Readiness:
+    """Say which parts answer: without the cache it is slower, without the database it stops."""
+    database: Database = request.app.state.database
+    cache: Cache = request.app.state.cache
+    found = await asyncio.gather(_answers(database.ping()), _answers(cache.ping()))
+    states: list[State] = ["ok" if answers else "unavailable" for answers in found]
+    if states[0] != "ok":
+        error = UnavailableError(
+            "The database does not answer.", database=states[0], cache=states[1]
+        )
+        error.headers = error.headers | {"Cache-Control": "no-store"}
+        raise error
+    response.headers["Cache-Control"] = "no-store"
+    status: Literal["ok", "degraded"] = "ok" if states[1] == "ok" else "degraded"
+    return Readiness(status=status, database=states[0], cache=states[1])
+
+
+async def _answers(ping: Any) -> bool:
+    """Whether a part answers in time: a frozen one must not freeze the probe."""
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            return await ping is not False
+    except (UnavailableError, TimeoutError):
+        return False

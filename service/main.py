@@ -1,0 +1,110 @@
+"""Where the parts of the service meet."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from fastapi import FastAPI
+from starlette_compress import CompressMiddleware
+
+from service import database, health, problems, schema
+from service.access import Tokens
+from service.bodies import BodyGate
+from service.cache.store import Cache
+from service.orders import endpoints as orders
+from service.orders.reports import Reports
+from service.pages import Cursors
+from service.products import endpoints as products
+from service.products.catalogue import Catalogue
+from service.settings import Settings
+from service.users import endpoints as users
+from service.users.passwords import Passwords
+from vitals import Objective, instrument
+
+OBJECTIVES = (
+    Objective("availability", ratio=0.999),
+    Objective("latency", ratio=0.95, within=0.25),
+    # A login hashes a password, which is slow by intent.
+    Objective("latency", ratio=0.95, within=0.5, route="/api/users/login"),
+    Objective("queries", ratio=0.95, within=0.1),
+)
+EVERYWHERE = (413, 415, 422, 503)
+"""Errors that any endpoint may answer with, whatever it does."""
+
+_log = logging.getLogger(__name__)
+
+
+def build(settings: Settings) -> FastAPI:
+    """Build the API; nothing is opened before it starts to serve.
+
+    Raises:
+        SecretError: The JWT key or the metrics token is unreadable or guessable.
+    """
+    db = database.connect(settings)
+    key = settings.jwt_key()
+    app = FastAPI(
+        title="Service",
+        summary="Users, products and orders: an API that measures itself with Vitals.",
+        version=_version(),
+        lifespan=_lifespan,
+        redirect_slashes=False,
+    )
+    problems.install(app)
+    telemetry = instrument(
+        app,
+        engine=db.engine,
+        objectives=OBJECTIVES,
+        service_name="api",
+        revision=settings.revision,
+        metrics_token=settings.metrics_token(),
+    )
+    cache = Cache.connect(settings.redis_url, password=settings.redis_password())
+    cursors = Cursors(key)
+    catalogue = Catalogue(db, cursors, cache, telemetry.cache)
+    app.state.settings = settings
+    app.state.database = db
+    app.state.cache = cache
+    app.state.cursors = cursors
+    app.state.tokens = Tokens(key, settings.token_lifetime)
+    app.state.passwords = Passwords(settings)
+    app.state.catalogue = catalogue
+    app.state.stock_changed = catalogue.stock_changed
+    app.state.reports = Reports(db, cache, telemetry.cache)
+
+    common = problems.documented(*EVERYWHERE)
+    for part in (users, products, orders):
+        app.include_router(part.router, prefix="/api", responses=common)
+    app.include_router(health.router)
+    app.add_middleware(BodyGate, limit=settings.body_limit)
+    app.add_middleware(CompressMiddleware, minimum_size=1000)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    try:
+        if app.state.settings.migrate:
+            await schema.migrate(app.state.database)
+        yield
+    finally:
+        app.state.passwords.close()
+        await app.state.cache.close()
+        await app.state.database.close()
+
+
+def _version() -> str:
+    try:
+        return version("vitals")
+    except PackageNotFoundError:
+        return "0"  # running from a checkout that is not installed
+
+
+def __getattr__(name: str) -> Any:
+    """Build ``app`` when a server asks for it: importing this module alone has no effect."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    app = build(Settings())
+    globals()["app"] = app
+    return app

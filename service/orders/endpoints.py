@@ -1,0 +1,113 @@
+"""Orders over HTTP: users place, see and cancel their own."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+
+from service.access import CallerOf
+from service.database import DatabaseOf
+from service.fields import Cursor, Limit, PathId
+from service.orders import repository
+from service.orders.reports import ReportsOf
+from service.orders.repository import Wanted
+from service.orders.schemas import BestSellers, OrderIn, OrderOut
+from service.pages import CursorsOf, Page, link_next
+from service.problems import documented
+from service.users.tables import Role
+
+router = APIRouter(tags=["orders"])
+
+StockChanged = Callable[..., Awaitable[None]]
+"""Told the ids of products whose stock has changed, after the commit."""
+
+
+def _stock_changed(request: Request) -> StockChanged:
+    listener: StockChanged = request.app.state.stock_changed
+    return listener
+
+
+StockChangedOf = Annotated[StockChanged, Depends(_stock_changed)]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]+$",
+        description="your name for this attempt, such as a UUID: send it again with the same "
+        "body after a lost answer, and you get the same order instead of a second one",
+        examples=["0b7c8f3e-58a2-4c1e-9d38-6d0f3f7f3c55"],
+    ),
+]
+
+
+@router.post("/orders", status_code=201, responses=documented(401, 409))
+async def place_order(
+    *,
+    order: OrderIn,
+    response: Response,
+    caller: CallerOf,
+    database: DatabaseOf,
+    stock_changed: StockChangedOf,
+    idempotency_key: IdempotencyKey = None,
+) -> OrderOut:
+    """Buy: the stock is taken and the order written, both or neither."""
+    lines = [(item.product_id, item.quantity) for item in order.items]
+    async with database.writing() as session:
+        wanted = Wanted(lines, idempotency_key)
+        placed = await repository.place_order(session, caller.id, wanted)
+    if placed.again:
+        response.headers["Idempotency-Replayed"] = "true"
+    else:
+        await stock_changed(*wanted.pieces)
+    response.headers["Location"] = f"/api/orders/{placed.order.id}"
+    return OrderOut.model_validate(placed.order)
+
+
+@router.get("/orders", responses=documented(400, 401))
+async def list_orders(
+    *,
+    request: Request,
+    response: Response,
+    caller: CallerOf,
+    database: DatabaseOf,
+    cursors: CursorsOf,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+) -> Page[OrderOut]:
+    """List your own orders, newest first."""
+    async with database.reading() as session:
+        rows = await repository.page(session, cursors, caller.id, limit=limit, cursor=cursor)
+    page = rows.as_page(OrderOut)
+    link_next(request, response, page)
+    return page
+
+
+@router.get("/orders/{order_id}", responses=documented(401, 404))
+async def show_order(order_id: PathId, caller: CallerOf, database: DatabaseOf) -> OrderOut:
+    """Show an order of yours; admins see everybody's."""
+    user_id = None if caller.role == Role.ADMIN else caller.id
+    async with database.reading() as session:
+        order = await repository.find(session, order_id, user_id=user_id)
+    return OrderOut.model_validate(order)
+
+
+@router.post("/orders/{order_id}/cancel", responses=documented(401, 404))
+async def cancel_order(
+    order_id: PathId, caller: CallerOf, database: DatabaseOf, stock_changed: StockChangedOf
+) -> OrderOut:
+    """Cancel an order of yours; its stock returns once, however often you ask."""
+    async with database.writing() as session:
+        order = await repository.cancel(session, caller.id, order_id)
+    await stock_changed(*(item.product_id for item in order.items))
+    return OrderOut.model_validate(order)
+
+
+@router.get("/reports/best-sellers")
+async def show_best_sellers(
+    reports: ReportsOf,
+    days: Annotated[int, Query(ge=1, le=365, description="how far back")] = 30,
+    limit: Annotated[int, Query(ge=1, le=100)] = 10,
+) -> BestSellers:
+    """Show what sold best; up to a minute old."""
+    return await reports.best_sellers(days=days, limit=limit)

@@ -1,0 +1,213 @@
+"""The orders in the database: placed once, cancelled once, never more than there is.
+
+Every transaction takes its locks in one order: first the user (to place) or the order (to
+cancel), then the products by id. So none can wait for each other in a circle. SQLite has no row
+locks and needs none: it lets one writing transaction in at a time.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+
+from sqlalchemy import Select, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import selectinload
+
+from service.database import now
+from service.errors import ConflictError, Fault, InvalidError, NotFoundError, UnauthorizedError
+from service.orders.tables import Order, OrderItem, Status
+from service.pages import Cursors, Rows, Sort, place
+from service.products.tables import Product
+from service.users.tables import User
+
+NEWEST = Sort("newest", (Order.created_at, Order.id), descending=True)
+
+
+class NotAvailableError(ConflictError):
+    """Some products are not for sale in this quantity: see `errors`."""
+
+    slug, title = "not-available", "Not available"
+
+
+class KeyReusedError(InvalidError):
+    """This idempotency key belongs to another order: make a new key for a new order."""
+
+    slug, title = "idempotency-key-reused", "Idempotency key reused"
+
+    def __init__(self) -> None:
+        super().__init__("", Fault("was used with another body", header="Idempotency-Key"))
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a client wants to buy.
+
+    Attributes:
+        lines: Product id and quantity, as sent; a product may stand in several lines.
+        key: The client's name for the attempt.
+    """
+
+    lines: Sequence[tuple[int, int]]
+    key: str | None = None
+
+    @cached_property
+    def pieces(self) -> dict[int, int]:
+        """How many of each product, all lines together."""
+        total: dict[int, int] = {}
+        for product_id, quantity in self.lines:
+            total[product_id] = total.get(product_id, 0) + quantity
+        return total
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal wishes."""
+        return sha256(json.dumps(sorted(self.pieces.items())).encode()).hexdigest()
+
+    def faults(self, products: Mapping[int, Product]) -> list[Fault]:
+        """What cannot be had from these products, line by line."""
+        faults = []
+        for index, (product_id, _) in enumerate(self.lines):
+            product = products.get(product_id)
+            if product is None or product.deleted_at is not None:
+                detail = f"there is no product {product_id}"
+                faults.append(Fault(detail, pointer=f"/items/{index}/product_id"))
+            elif product.stock < self.pieces[product_id]:
+                detail = f"only {product.stock} of product {product_id} left"
+                faults.append(Fault(detail, pointer=f"/items/{index}/quantity"))
+        return faults
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An order, and whether it had been placed before under the same key."""
+
+    order: Order
+    again: bool
+
+
+async def place_order(session: AsyncSession, user_id: int, wanted: Wanted) -> Placed:
+    """Take the stock and write the order, both or neither.
+
+    Raises:
+        NotAvailableError: A product is gone or there are too few; nothing was taken.
+        KeyReusedError: The key belongs to an order of other products.
+    """
+    await _lock_user(session, user_id)
+    if wanted.key is not None:
+        earlier = await _by_key(session, user_id, wanted.key)
+        if earlier is not None:
+            if earlier.request_hash != wanted.digest:
+                raise KeyReusedError
+            return Placed(earlier, again=True)
+    products = await _take_stock(session, wanted)
+    items = [
+        OrderItem(product_id=p.id, quantity=wanted.pieces[p.id], price_cents=p.price_cents)
+        for p in products
+    ]
+    order = Order(
+        user_id=user_id,
+        status=Status.PLACED,
+        total_cents=sum(item.quantity * item.price_cents for item in items),
+        idempotency_key=wanted.key,
+        request_hash=wanted.digest if wanted.key is not None else None,
+        items=items,
+    )
+    session.add(order)
+    await session.flush()
+    return Placed(order, again=False)
+
+
+async def cancel(session: AsyncSession, user_id: int, order_id: int) -> Order:
+    """Cancel an order and put its stock back; doing it again changes nothing.
+
+    Raises:
+        NotFoundError: The user has no such order.
+    """
+    statement = _with_items().where(Order.id == order_id, Order.user_id == user_id)
+    order = await session.scalar(statement.with_for_update())
+    if order is None:
+        raise missing(order_id)
+    if order.status == Status.PLACED:
+        await _return_stock(session, order)
+        order.status = Status.CANCELLED
+        order.cancelled_at = now()
+    return order
+
+
+async def find(session: AsyncSession, order_id: int, *, user_id: int | None) -> Order:
+    """The order with this id; of this user, or of anybody when ``user_id`` is None.
+
+    Raises:
+        NotFoundError: There is none, or it belongs to somebody else.
+    """
+    statement = _with_items().where(Order.id == order_id)
+    if user_id is not None:
+        statement = statement.where(Order.user_id == user_id)
+    order: Order | None = await session.scalar(statement)
+    if order is None:
+        raise missing(order_id)
+    return order
+
+
+async def page(
+    session: AsyncSession, cursors: Cursors, user_id: int, *, limit: int, cursor: str | None
+) -> Rows[Order]:
+    """A user's orders, newest first.
+
+    Raises:
+        BadCursorError: The cursor belongs elsewhere.
+    """
+    where = place("orders", NEWEST, {"user": user_id})
+    statement = _with_items().where(Order.user_id == user_id)
+    return await cursors.page(session, statement, NEWEST, place=where, limit=limit, cursor=cursor)
+
+
+def missing(order_id: int) -> NotFoundError:
+    """The error for an order that the caller may not see or that does not exist: the same."""
+    return NotFoundError(f"There is no order {order_id}.")
+
+
+def _with_items() -> Select[Order]:
+    return select(Order).options(selectinload(Order.items))
+
+
+async def _lock_user(session: AsyncSession, user_id: int) -> None:
+    # One user's orders queue up here. So of two requests with the same key, at the same moment,
+    # the second finds what the first has placed.
+    statement = select(User.id).where(User.id == user_id, User.active)
+    if await session.scalar(statement.with_for_update(key_share=True)) is None:
+        raise UnauthorizedError
+
+
+async def _by_key(session: AsyncSession, user_id: int, key: str) -> Order | None:
+    statement = _with_items().where(Order.user_id == user_id, Order.idempotency_key == key)
+    order: Order | None = await session.scalar(statement)
+    return order
+
+
+async def _take_stock(session: AsyncSession, wanted: Wanted) -> list[Product]:
+    products = await _locked(session, wanted.pieces)
+    if faults := wanted.faults(products):
+        raise NotAvailableError("", *faults)
+    left = {p.id: p.stock - wanted.pieces[p.id] for p in products.values()}
+    await _write_stock(session, left)
+    return list(products.values())
+
+
+async def _return_stock(session: AsyncSession, order: Order) -> None:
+    pieces = {item.product_id: item.quantity for item in order.items}
+    products = await _locked(session, pieces)
+    await _write_stock(session, {p.id: p.stock + pieces[p.id] for p in products.values()})
+
+
+async def _locked(session: AsyncSession, product_ids: Iterable[int]) -> dict[int, Product]:
+    statement = select(Product).where(Product.id.in_(product_ids)).order_by(Product.id)
+    products = await session.scalars(statement.with_for_update(key_share=True))
+    return {product.id: product for product in products}
+
+
+async def _write_stock(session: AsyncSession, stock: dict[int, int]) -> None:
+    rows = [{"id": product_id, "stock": left} for product_id, left in stock.items()]
+    await session.execute(update(Product), rows)  # one batch, whatever the number of products

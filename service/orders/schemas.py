@@ -1,0 +1,67 @@
+"""What orders look like on the wire. Prices are whole cents."""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.fields import Body, RowId
+from service.orders.tables import Status
+
+MOST_ITEMS = 50
+MOST_PIECES = 1000
+
+ProductId = Annotated[RowId, Field(examples=[1])]
+
+
+class ItemIn(Body):
+    """So many pieces of one product."""
+
+    product_id: ProductId
+    quantity: Annotated[int, Field(ge=1, le=MOST_PIECES, examples=[2])]
+
+
+class OrderIn(Body):
+    """What to buy; the same product twice counts as the sum."""
+
+    items: Annotated[list[ItemIn], Field(min_length=1, max_length=MOST_ITEMS)]
+
+
+class ItemOut(BaseModel):
+    """A product in an order; the price is for one piece, when it was ordered."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    product_id: ProductId
+    quantity: Annotated[int, Field(examples=[2])]
+    price_cents: Annotated[int, Field(examples=[24900])]
+
+
+class OrderOut(BaseModel):
+    """An order."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: Annotated[int, Field(examples=[1])]
+    status: Status
+    total_cents: Annotated[int, Field(examples=[49800])]
+    created_at: datetime
+    cancelled_at: datetime | None
+    items: list[ItemOut]
+
+
+class BestSeller(BaseModel):
+    """A product that sells."""
+
+    product_id: ProductId
+    name: Annotated[str, Field(examples=["Oak desk"])]
+    category: Annotated[str, Field(examples=["office"])]
+    pieces: Annotated[int, Field(examples=[420])]
+    orders: Annotated[int, Field(examples=[311])]
+
+
+class BestSellers(BaseModel):
+    """What sold best, most pieces first."""
+
+    days: Annotated[int, Field(description="how far back", examples=[30])]
+    items: list[BestSeller]

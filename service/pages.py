@@ -1,0 +1,168 @@
+"""Pages by keyset: every page costs the same, however deep, and none is counted or skipped to.
+
+A cursor holds the sort values of the last row seen. It is signed, and bound to its list, sort
+order and filters: one from elsewhere is refused instead of showing a wrong page. Signing does not
+hide: the values can be read by whoever holds the cursor, who saw that row anyway.
+"""
+
+import hmac
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import Depends, Request, Response
+from pydantic import BaseModel, Field
+from sqlalchemy import Select, literal, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
+
+from service.errors import BadCursorError
+
+T = TypeVar("T")
+Row = TypeVar("Row")
+Model = TypeVar("Model", bound=BaseModel)
+
+VERSION = 1
+_SIGNATURE = 16  # bytes
+
+
+class Page(BaseModel, Generic[T]):
+    """Some items and where the following ones are."""
+
+    items: list[T]
+    next: str | None = Field(description="`cursor` of the next page; null on the last one")
+
+
+@dataclass(frozen=True)
+class Rows(Generic[Row]):
+    """A page as the database gave it."""
+
+    items: list[Row]
+    next: str | None
+
+    def as_page(self, model: type[Model]) -> Page[Model]:
+        """The page on the wire, each row as ``model`` shows it."""
+        items = [model.model_validate(row) for row in self.items]
+        return Page[Any].model_construct(items=items, next=self.next)
+
+
+@dataclass(frozen=True)
+class Sort:
+    """A sort order: all columns in one direction, none nullable, the last one unique.
+
+    One direction, because ``(a, b) < (x, y)`` then is a single range of the index.
+    """
+
+    name: str
+    columns: tuple[InstrumentedAttribute[Any], ...]
+    descending: bool = False
+
+    def values(self, row: object) -> list[Any]:
+        """Where ``row`` stands in this order."""
+        return [getattr(row, column.key) for column in self.columns]
+
+
+class Cursors:
+    """Signs and reads cursors.
+
+    Args:
+        secret: Whoever knows it can make cursors; it is shared by all workers.
+    """
+
+    def __init__(self, secret: str) -> None:
+        self._key = hmac.digest(secret.encode(), b"page cursors", sha256)
+
+    def seal(self, place: str, values: list[Any]) -> str:
+        """Write a cursor.
+
+        Args:
+            place: The list with its sort order and filters, from :func:`place`.
+            values: The sort values of the last row: numbers, texts, moments.
+        """
+        plain = [v.isoformat() if isinstance(v, datetime) else v for v in values]
+        payload = json.dumps([VERSION, plain], ensure_ascii=False).encode()
+        return urlsafe_b64encode(self._sign(place, payload) + payload).rstrip(b"=").decode()
+
+    def open(self, cursor: str, place: str, sort: Sort) -> list[Any]:
+        """Read a cursor.
+
+        Raises:
+            BadCursorError: It was not made here, for this place, by this version.
+        """
+        try:
+            sealed = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
+        except ValueError as error:
+            raise BadCursorError from error
+        signature, payload = sealed[:_SIGNATURE], sealed[_SIGNATURE:]
+        if not hmac.compare_digest(signature, self._sign(place, payload)):
+            raise BadCursorError
+        version, plain = json.loads(payload)
+        if version != VERSION or len(plain) != len(sort.columns):
+            raise BadCursorError
+        return [
+            datetime.fromisoformat(value) if column.type.python_type is datetime else value
+            for column, value in zip(sort.columns, plain, strict=True)
+        ]
+
+    def _sign(self, place: str, payload: bytes) -> bytes:
+        bound = sha256(place.encode()).digest() + payload
+        return hmac.digest(self._key, bound, sha256)[:_SIGNATURE]
+
+    async def page(
+        self,
+        session: AsyncSession,
+        statement: Select[Row],
+        sort: Sort,
+        *,
+        place: str,
+        limit: int,
+        cursor: str | None,
+    ) -> Rows[Row]:
+        """Fetch one page of what ``statement`` selects.
+
+        Raises:
+            BadCursorError: The cursor belongs elsewhere.
+        """
+        if cursor is not None:
+            statement = _after(statement, sort, self.open(cursor, place, sort))
+        ordered = (column.desc() if sort.descending else column.asc() for column in sort.columns)
+        # One row more than asked tells whether there is a next page.
+        result = await session.scalars(statement.order_by(*ordered).limit(limit + 1))
+        rows = list(result)
+        more = len(rows) > limit
+        rows = rows[:limit]
+        following = self.seal(place, sort.values(rows[-1])) if more else None
+        return Rows(rows, following)
+
+
+def place(name: str, sort: Sort, filters: Mapping[str, object]) -> str:
+    """Name a list together with its sort order and filters."""
+    return json.dumps([name, sort.name, sorted(filters.items())], default=str)
+
+
+def link_next(request: Request, response: Response, page: Page[Any]) -> None:
+    """Point to the next page in the header ``Link`` too (RFC 8288)."""
+    if page.next is not None:
+        url = request.url.include_query_params(cursor=page.next)
+        response.headers["Link"] = f'<{url.path}?{url.query}>; rel="next"'
+
+
+def _after(statement: Select[Row], sort: Sort, values: list[Any]) -> Select[Row]:
+    here = tuple_(*sort.columns)
+    there = tuple_(
+        *(literal(value, column.type) for column, value in zip(sort.columns, values, strict=True))
+    )
+    return statement.where(here < there if sort.descending else here > there)
+
+
+def _of(request: Request) -> Cursors:
+    cursors: Cursors = request.app.state.cursors
+    return cursors
+
+
+CursorsOf = Annotated[Cursors, Depends(_of)]
+"""What reads and signs the cursors of the app that answers the request."""

@@ -1,0 +1,182 @@
+"""Errors on the wire: RFC 9457 problem details, and how OpenAPI describes them."""
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any, cast
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from service import errors
+from service.errors import Fault, ServiceError
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:problem-type:service:"
+
+_BY_STATUS: dict[int, type[ServiceError]] = {
+    kind.status: kind
+    for kind in (
+        errors.BadRequestError,
+        errors.UnauthorizedError,
+        errors.ForbiddenError,
+        errors.NotFoundError,
+        errors.MethodNotAllowedError,
+        errors.ConflictError,
+        errors.TooLargeError,
+        errors.UnsupportedMediaTypeError,
+        errors.InvalidError,
+        errors.UnavailableError,
+    )
+}
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "title": "Problem",
+    "description": "RFC 9457 problem details",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "format": "uri", "description": "what kind of problem"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "what to do about this one"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["detail"],
+                "properties": {
+                    "detail": {"type": "string"},
+                    "pointer": {"type": "string", "description": "JSON pointer into the body"},
+                    "parameter": {"type": "string", "description": "of the path or the query"},
+                    "header": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+
+
+def answer(error: ServiceError) -> JSONResponse:
+    """Write an error as problem details."""
+    content: dict[str, Any] = {
+        "type": TYPE_PREFIX + error.slug,
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+    }
+    if error.faults:
+        content["errors"] = [fault.as_dict() for fault in error.faults]
+    return JSONResponse(
+        content | error.members, error.status, headers=error.headers, media_type=MEDIA_TYPE
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of ``app`` with problem details, and say so in its OpenAPI."""
+
+    async def known(_request: Request, error: Exception) -> JSONResponse:
+        return answer(cast("ServiceError", error))
+
+    async def invalid(_request: Request, error: Exception) -> JSONResponse:
+        return answer(_from_validation(cast("RequestValidationError", error)))
+
+    async def refused(_request: Request, error: Exception) -> JSONResponse:
+        return _from_http(cast("HTTPException", error))
+
+    async def late(_request: Request, _error: Exception) -> JSONResponse:
+        return answer(errors.UnavailableError())
+
+    async def unforeseen(_request: Request, _error: Exception) -> JSONResponse:
+        # The server logs the exception; what it says may be internal.
+        return answer(ServiceError("Something went wrong here; it has been logged."))
+
+    app.add_exception_handler(ServiceError, known)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, refused)
+    app.add_exception_handler(TimeoutError, late)
+    app.add_exception_handler(Exception, unforeseen)
+    _describe(app)
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of an endpoint for OpenAPI: its errors, as problem details."""
+    return {
+        status: {
+            "description": _title(status),
+            "content": {
+                MEDIA_TYPE: {
+                    "schema": {"$ref": "#/components/schemas/Problem"},
+                    "example": _example(status),
+                }
+            },
+        }
+        for status in statuses
+    }
+
+
+def _title(status: int) -> str:
+    return _BY_STATUS[status].title
+
+
+def _example(status: int) -> dict[str, Any]:
+    kind = _BY_STATUS[status]
+    return {
+        "type": TYPE_PREFIX + kind.slug,
+        "title": kind.title,
+        "status": status,
+        "detail": (kind.__doc__ or "").partition("\n")[0],
+    }
+
+
+def _describe(app: FastAPI) -> None:
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = SCHEMA
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _from_http(error: HTTPException) -> JSONResponse:
+    phrase = HTTPStatus(error.status_code).phrase
+    # Starlette's own words repeat the status; ours say what to do.
+    detail = "" if error.detail == phrase else str(error.detail)
+    kind = _BY_STATUS.get(error.status_code)
+    if kind is not None:
+        problem = kind(detail)
+    else:
+        problem = ServiceError(detail or phrase)
+        problem.status, problem.title = error.status_code, phrase
+        problem.slug = phrase.lower().replace(" ", "-")
+    problem.headers = {**problem.headers, **(error.headers or {})}
+    return answer(problem)
+
+
+def _from_validation(error: RequestValidationError) -> ServiceError:
+    found = error.errors()
+    if any(item["type"] == "json_invalid" for item in found):
+        position = found[0]["loc"][-1]
+        return errors.BadRequestError(
+            "The body is not JSON.", Fault(f"cannot be read from character {position}", pointer="")
+        )
+    return errors.InvalidError("", *(_fault(item["loc"], item["msg"]) for item in found))
+
+
+def _fault(location: Iterable[str | int], message: str) -> Fault:
+    """Name the place; never the value, which may be a password."""
+    where, *path = (_printable(str(part)) for part in location)
+    detail = _printable(message)
+    if where == "body":
+        steps = (step.replace("~", "~0").replace("/", "~1") for step in path)
+        return Fault(detail, pointer="".join(f"/{step}" for step in steps))
+    name = path[0] if path else where
+    return Fault(detail, header=name) if where == "header" else Fault(detail, parameter=name)
+
+
+def _printable(text: str) -> str:
+    """Replace half characters (lone surrogates), which JSON can carry and UTF-8 cannot."""
+    return text.encode("utf-8", "replace").decode("utf-8")

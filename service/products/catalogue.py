@@ -1,0 +1,100 @@
+"""What customers read: products, pages of them and categories, through the cache.
+
+Prices and stock shown here may be as old as the lifetimes below when another process changed
+them while the cache's store was away. Orders never read them here.
+"""
+
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from service.cache.report import Report
+from service.cache.store import Cache
+from service.database import Database
+from service.pages import Cursors, Page
+from service.products import repository
+from service.products.repository import Listing
+from service.products.schemas import Categories, ProductOut, ProductSummary
+
+PRODUCT_SECONDS = 300
+LIST_SECONDS = 60
+
+
+class Catalogue:
+    """Reads products through three namespaces, and drops what a change made old."""
+
+    def __init__(
+        self, database: Database, cursors: Cursors, cache: Cache, report: Callable[[str], Report]
+    ) -> None:
+        self._database = database
+        self._cursors = cursors
+        self._products = cache.namespace(
+            "product", type=ProductOut, ttl=PRODUCT_SECONDS, report=report("product")
+        )
+        self._pages = cache.namespace(
+            "product_page",
+            type=Page[ProductSummary],
+            ttl=LIST_SECONDS,
+            report=report("product_page"),
+        )
+        self._categories = cache.namespace(
+            "categories", type=Categories, ttl=PRODUCT_SECONDS, report=report("categories")
+        )
+
+    async def product(self, product_id: int) -> ProductOut | None:
+        """The product with this id."""
+
+        async def load() -> ProductOut | None:
+            async with self._database.reading() as session:
+                found = await repository.find(session, product_id)
+            return None if found is None else ProductOut.model_validate(found)
+
+        return await self._products.get_or_load(str(product_id), load)
+
+    async def page(
+        self, listing: Listing, *, limit: int, cursor: str | None
+    ) -> Page[ProductSummary]:
+        """One page of a listing.
+
+        Raises:
+            BadCursorError: The cursor belongs to another listing.
+        """
+
+        async def load() -> Page[ProductSummary]:
+            async with self._database.reading() as session:
+                rows = await repository.page(
+                    session, self._cursors, listing, limit=limit, cursor=cursor
+                )
+            return rows.as_page(ProductSummary)
+
+        key = f"{limit}:{cursor or ''}:{listing.place}"
+        return await self._pages.get_or_load(key, load) or await load()
+
+    async def categories(self) -> Categories:
+        """All categories."""
+
+        async def load() -> Categories:
+            async with self._database.reading() as session:
+                return Categories(items=await repository.categories(session))
+
+        return await self._categories.get_or_load("all", load) or await load()
+
+    async def changed(self, product_id: int) -> None:
+        """Forget what an admin changed; call it after the commit."""
+        await self._products.invalidate(str(product_id))
+        await self._pages.clear()
+        await self._categories.clear()
+
+    async def stock_changed(self, *product_ids: int) -> None:
+        """Forget the stock of what was ordered or returned; call it after the commit."""
+        await self._products.invalidate(*map(str, product_ids))
+
+
+def _of(request: Request) -> Catalogue:
+    catalogue: Catalogue = request.app.state.catalogue
+    return catalogue
+
+
+CatalogueOf = Annotated[Catalogue, Depends(_of)]
+"""The catalogue of the app that answers the request."""

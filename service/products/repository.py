@@ -1,0 +1,119 @@
+"""The products in the database. Deleted ones are invisible here."""
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Select, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.database import now
+from service.errors import NotFoundError
+from service.pages import Cursors, Rows, Sort, place
+from service.products.tables import Product
+
+FOR_SALE = Product.deleted_at.is_(None)
+
+
+class SortName(StrEnum):
+    """How a list of products is sorted."""
+
+    NEWEST = "newest"
+    NAME = "name"
+    PRICE = "price"
+    PRICE_DOWN = "-price"
+
+
+SORTS = {
+    SortName.NEWEST: Sort("newest", (Product.created_at, Product.id), descending=True),
+    SortName.NAME: Sort("name", (Product.name, Product.id)),
+    SortName.PRICE: Sort("price", (Product.price_cents, Product.id)),
+    SortName.PRICE_DOWN: Sort("-price", (Product.price_cents, Product.id), descending=True),
+}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Which products to list, and how; equal listings have equal pages."""
+
+    sort: SortName = SortName.NEWEST
+    category: str | None = None
+    text: str | None = None
+    least_cents: int | None = None
+    most_cents: int | None = None
+
+    @property
+    def place(self) -> str:
+        """What names this listing in cursors and cache keys."""
+        return place("products", SORTS[self.sort], asdict(self))
+
+    def statement(self) -> Select[Product]:
+        """What selects the products of all pages."""
+        statement = select(Product).where(FOR_SALE)
+        if self.category is not None:
+            statement = statement.where(Product.category == self.category)
+        if self.text is not None:
+            statement = statement.where(Product.name.icontains(self.text, autoescape=True))
+        if self.least_cents is not None:
+            statement = statement.where(Product.price_cents >= self.least_cents)
+        if self.most_cents is not None:
+            statement = statement.where(Product.price_cents <= self.most_cents)
+        return statement
+
+
+async def page(
+    session: AsyncSession, cursors: Cursors, listing: Listing, *, limit: int, cursor: str | None
+) -> Rows[Product]:
+    """One page of a listing.
+
+    Raises:
+        BadCursorError: The cursor belongs to another listing.
+    """
+    return await cursors.page(
+        session,
+        listing.statement(),
+        SORTS[listing.sort],
+        place=listing.place,
+        limit=limit,
+        cursor=cursor,
+    )
+
+
+async def find(session: AsyncSession, product_id: int) -> Product | None:
+    """The product with this id."""
+    statement = select(Product).where(Product.id == product_id, FOR_SALE)
+    product: Product | None = await session.scalar(statement)
+    return product
+
+
+async def categories(session: AsyncSession) -> list[str]:
+    """The categories that have a product, sorted."""
+    statement = select(Product.category).where(FOR_SALE).distinct().order_by(Product.category)
+    return list(await session.scalars(statement))
+
+
+async def change(session: AsyncSession, product_id: int, values: dict[str, Any]) -> Product:
+    """Write the given columns of a product.
+
+    Raises:
+        NotFoundError: There is no such product.
+    """
+    statement = update(Product).where(Product.id == product_id, FOR_SALE).values(values)
+    product: Product | None = await session.scalar(statement.returning(Product))
+    if product is None:
+        raise missing(product_id)
+    return product
+
+
+async def delete(session: AsyncSession, product_id: int) -> None:
+    """Take a product off sale; orders keep referring to it.
+
+    Raises:
+        NotFoundError: There is no such product.
+    """
+    await change(session, product_id, {"deleted_at": now()})
+
+
+def missing(product_id: int) -> NotFoundError:
+    """The error for a product that is not for sale."""
+    return NotFoundError(f"There is no product {product_id}.")

@@ -1,0 +1,106 @@
+"""Users over HTTP: register, log in, and manage."""
+
+from fastapi import APIRouter, Request, Response
+
+from service.access import AdminOf, CallerOf, Tokens
+from service.database import DatabaseOf
+from service.errors import UnauthorizedError
+from service.fields import Cursor, Limit, PathId
+from service.pages import CursorsOf, Page, link_next
+from service.problems import documented
+from service.users import repository
+from service.users.passwords import PasswordsOf
+from service.users.schemas import Login, Registration, RoleChange, Token, UserOut
+from service.users.tables import User
+
+router = APIRouter(prefix="/users", tags=["users"])
+
+
+class WrongLoginError(UnauthorizedError):
+    """E-mail address or password is wrong."""
+
+    slug, title = "wrong-login", "Wrong login"
+
+
+@router.post("", status_code=201, responses=documented(409))
+async def register(
+    registration: Registration, database: DatabaseOf, passwords: PasswordsOf
+) -> UserOut:
+    """Make an account."""
+    async with database.reading() as session:
+        if await repository.find(session, registration.email):
+            raise repository.EmailTakenError
+    # No connection is held while the password is hashed.
+    user = User(
+        email=registration.email,
+        name=registration.name,
+        password_hash=await passwords.hash(registration.password),
+    )
+    async with database.writing() as session:
+        await repository.add(session, user)
+    return UserOut.model_validate(user)
+
+
+@router.post("/login", responses=documented(401))
+async def log_in(
+    login: Login,
+    request: Request,
+    response: Response,
+    database: DatabaseOf,
+    passwords: PasswordsOf,
+) -> Token:
+    """Get a token."""
+    async with database.reading() as session:
+        user = await repository.find(session, login.email)
+    verdict = await passwords.check(login.password, user.password_hash if user else None)
+    if user is None or not verdict.right or not user.active:
+        raise WrongLoginError
+    if verdict.rehashed is not None:
+        async with database.writing() as session:
+            await repository.rehash(session, user, verdict.rehashed)
+    tokens: Tokens = request.app.state.tokens
+    response.headers["Cache-Control"] = "no-store"
+    return Token(access_token=tokens.issue(user), expires_in=tokens.lifetime)
+
+
+@router.get("/me", responses=documented(401))
+async def show_me(caller: CallerOf) -> UserOut:
+    """Show who is logged in."""
+    return UserOut.model_validate(caller)
+
+
+@router.get("", responses=documented(400, 401, 403))
+async def list_users(
+    *,
+    request: Request,
+    response: Response,
+    _admin: AdminOf,
+    database: DatabaseOf,
+    cursors: CursorsOf,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+) -> Page[UserOut]:
+    """List all users, newest first (admin)."""
+    async with database.reading() as session:
+        rows = await repository.page(session, cursors, limit=limit, cursor=cursor)
+    page = rows.as_page(UserOut)
+    link_next(request, response, page)
+    return page
+
+
+@router.put("/{user_id}/role", responses=documented(401, 403, 404, 409))
+async def change_role(
+    user_id: PathId, change: RoleChange, _admin: AdminOf, database: DatabaseOf
+) -> UserOut:
+    """Give a user a role (admin)."""
+    async with database.writing() as session:
+        user = await repository.change_role(session, user_id, change.role)
+    return UserOut.model_validate(user)
+
+
+@router.post("/{user_id}/deactivate", responses=documented(401, 403, 404, 409))
+async def deactivate(user_id: PathId, _admin: AdminOf, database: DatabaseOf) -> UserOut:
+    """Shut a user out; their tokens end at once (admin)."""
+    async with database.writing() as session:
+        user = await repository.deactivate(session, user_id)
+    return UserOut.model_validate(user)

@@ -1,0 +1,117 @@
+"""The users in the database."""
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.errors import ConflictError, Fault, NotFoundError
+from service.pages import Cursors, Rows, Sort, place
+from service.users.tables import Role, User
+
+NEWEST = Sort("newest", (User.id,), descending=True)
+
+
+class EmailTakenError(ConflictError):
+    """There is a user with this e-mail address: log in instead."""
+
+    slug, title = "email-taken", "E-mail address taken"
+
+    def __init__(self) -> None:
+        super().__init__("", Fault("is taken", pointer="/email"))
+
+
+class LastAdminError(ConflictError):
+    """This is the last active admin: make somebody else admin first."""
+
+    slug, title = "last-admin", "Last admin"
+
+
+async def find(session: AsyncSession, email: str) -> User | None:
+    """The user with this address (in lower case), active or not."""
+    user: User | None = await session.scalar(select(User).where(User.email == email))
+    return user
+
+
+async def add(session: AsyncSession, user: User) -> User:
+    """Store a new user.
+
+    Raises:
+        EmailTakenError: The address belongs to somebody.
+    """
+    session.add(user)
+    try:
+        await session.flush()
+    except IntegrityError as error:
+        raise EmailTakenError from error
+    return user
+
+
+async def page(
+    session: AsyncSession, cursors: Cursors, *, limit: int, cursor: str | None
+) -> Rows[User]:
+    """All users, newest first.
+
+    Raises:
+        BadCursorError: The cursor belongs elsewhere.
+    """
+    where = place("users", NEWEST, {})
+    return await cursors.page(
+        session, select(User), NEWEST, place=where, limit=limit, cursor=cursor
+    )
+
+
+async def change_role(session: AsyncSession, user_id: int, role: Role) -> User:
+    """Give a user a role.
+
+    Raises:
+        NotFoundError: There is no such user.
+        LastAdminError: Nobody would be admin any more.
+    """
+    user = await _locked(session, user_id)
+    if role != Role.ADMIN:
+        await _keep_an_admin(session, user)
+    user.role = role
+    return user
+
+
+async def deactivate(session: AsyncSession, user_id: int) -> User:
+    """Shut a user out at once: all tokens end. Doing it twice changes nothing.
+
+    Raises:
+        NotFoundError: There is no such user.
+        LastAdminError: Nobody would be admin any more.
+    """
+    user = await _locked(session, user_id)
+    if user.active:
+        await _keep_an_admin(session, user)
+        user.active = False
+        user.token_version += 1
+    return user
+
+
+async def rehash(session: AsyncSession, user: User, password_hash: str) -> None:
+    """Store a newer hash of the same password, unless the password was changed meanwhile."""
+    same = (User.id == user.id) & (User.password_hash == user.password_hash)
+    await session.execute(update(User).where(same).values(password_hash=password_hash))
+
+
+async def _locked(session: AsyncSession, user_id: int) -> User:
+    # The admins are locked too, always in the order of ids: two admins who demote each other at
+    # the same moment come one after the other, and the second sees what the first did.
+    admins = (User.role == Role.ADMIN) & User.active
+    statement = select(User).where(admins | (User.id == user_id)).order_by(User.id)
+    users = await session.scalars(statement.with_for_update())
+    user = next((user for user in users if user.id == user_id), None)
+    if user is None:
+        raise NotFoundError(f"There is no user {user_id}.")
+    return user
+
+
+async def _keep_an_admin(session: AsyncSession, user: User) -> None:
+    others = (User.role == Role.ADMIN) & User.active & (User.id != user.id)
+    if (
+        user.role == Role.ADMIN
+        and user.active
+        and await session.scalar(select(User.id).where(others).limit(1)) is None
+    ):
+        raise LastAdminError

@@ -1,0 +1,62 @@
+"""What users look like on the wire."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field
+
+from service.fields import LINE, Body
+from service.users.tables import Role
+
+Email = Annotated[
+    EmailStr, Field(max_length=254, examples=["ada@example.com"]), AfterValidator(str.lower)
+]
+Name = Annotated[str, Field(min_length=1, max_length=100, pattern=LINE, examples=["Ada"])]
+# The upper limit bounds the work of hashing.
+NewPassword = Annotated[
+    str,
+    Field(min_length=8, max_length=128, examples=["correct horse battery staple"]),
+]
+
+
+class Registration(Body):
+    """Somebody new."""
+
+    email: Email
+    name: Name
+    password: NewPassword
+
+
+class Login(Body):
+    """Somebody who wants a token."""
+
+    email: Email
+    password: Annotated[str, Field(max_length=128, examples=["correct horse battery staple"])]
+
+
+class Token(BaseModel):
+    """Proof of a login: send it as ``Authorization: Bearer <access_token>``."""
+
+    access_token: str
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the name of a scheme
+    expires_in: Annotated[int, Field(description="seconds", examples=[3600])]
+
+
+class UserOut(BaseModel):
+    """A user, without anything secret."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: Annotated[int, Field(examples=[1])]
+    email: Annotated[str, Field(examples=["ada@example.com"])]
+    name: Annotated[str, Field(examples=["Ada"])]
+    role: Role
+    active: bool
+    created_at: datetime
+
+
+class RoleChange(Body):
+    """The role to give."""
+
+    # Strict mode would demand a Python enum; JSON has only its text.
+    role: Annotated[Role, Field(strict=False, examples=["admin"])]
