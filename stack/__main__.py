@@ -34,20 +34,16 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _run(asked: argparse.Namespace) -> int:
+    if asked.command == "status":
+        return running.status(Installation.here())
+    packages.install()
     if asked.command == "install":
-        packages.install()
         return 0
-    if asked.command in {"demo", "up"}:
-        packages.install()
-        amounts = (
-            {name: getattr(asked, name) for name in ("users", "products", "orders")}
-            if asked.command == "demo"
-            else None
-        )
-        return running.run(
-            Installation.here(), what=f"python -m stack {asked.command}", amounts=amounts
-        )
-    return 2
+    amounts = None
+    if asked.command == "demo":
+        amounts = {name: getattr(asked, name) for name in ("users", "products", "orders")}
+    what = f"python -m stack {asked.command}"
+    return running.run(Installation.here(), what=what, amounts=amounts)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -62,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--products", type=int, default=1000)
     demo.add_argument("--orders", type=int, default=20000)
     commands.add_parser("up", help="everything, without sample data and traffic")
+    commands.add_parser("status", help="what runs, and where")
     install = commands.add_parser("install", help="install the servers' packages if any is missing")
     install.add_argument(
         "--for-tests", action="store_true", help="also what the tests need (the same packages)"

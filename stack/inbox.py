@@ -102,6 +102,7 @@ def page(inbox: Inbox) -> str:
 
 class _Handler(BaseHTTPRequestHandler):
     inbox: Inbox
+    timeout = 10  # seconds for a client that says nothing
 
     def do_GET(self) -> None:
         if "text/html" in self.headers.get("Accept", ""):

@@ -1,6 +1,7 @@
 """Where one installation keeps its things, on which ports, and whom it runs as."""
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from stack.account import Account, servant
 from stack.ports import Ports
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+_PIDS = "pids.json"
 _ELSEWHERE = Path("/var/lib")
 
 
@@ -98,6 +100,22 @@ class Installation:
         shutil.copytree(folder, copy)
         self.account.own(copy)
         return copy
+
+    def write_pids(self, pids: Mapping[str, int]) -> None:
+        """Note which process is which part, for `status` and `drill`."""
+        (self.data / _PIDS).write_text(json.dumps(pids))
+
+    def read_pids(self) -> dict[str, int]:
+        """Which process is which part; nothing unless a stack is ready. Check the lock first."""
+        try:
+            content: dict[str, int] = json.loads((self.data / _PIDS).read_text())
+        except FileNotFoundError:
+            return {}
+        return content
+
+    def forget_pids(self) -> None:
+        """The processes end."""
+        (self.data / _PIDS).unlink(missing_ok=True)
 
 
 def _runs_python(account: Account) -> bool:

@@ -77,7 +77,8 @@ def main() -> None:
     for line in sys.stdin:
         (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
     for group in _alive(groups):
-        _send(group, signal.SIGCONT)
+        _send(group, signal.SIGTERM)
+        _send(group, signal.SIGCONT)  # a paused process hears nothing else
     deadline = time.monotonic() + _GRACE
     while _alive(groups) and time.monotonic() < deadline:
         time.sleep(0.05)

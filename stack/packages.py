@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -110,13 +109,3 @@ def _apt(command: list[str]) -> str:
     if not done.returncode:
         return ""
     return "\n".join((done.stdout + done.stderr).splitlines()[-15:])
-
-
-def main() -> int:
-    """Install and say how it went; the exit code of the command."""
-    try:
-        install()
-    except MissingPackagesError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0

@@ -34,10 +34,12 @@ def databases(here: Installation) -> list[Part]:
             postgres.server(cluster, here.ports.postgres, here.account),
             ready=lambda: postgres.answers(here.ports.postgres),
             once_ready=make_database,
+            quiet=True,
         ),
         Part(
             redis.server(here.write("redis", "redis.conf", config), here.account),
             ready=lambda: probes.redis_answers(here.ports.redis),
+            quiet=True,
         ),
     ]
 

@@ -68,6 +68,11 @@ class Runner:
         self._outputs = selectors.DefaultSelector()
         self._signals: list[str] = []
 
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids of the parts that run now."""
+        return {name: process.pid for name, process in self._processes.items() if process.alive}
+
     def run(self, announce: Callable[[], None]) -> int:
         """Start all, call `announce` when all are ready, and stay until the end.
 

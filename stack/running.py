@@ -25,6 +25,7 @@ def run(here: Installation, *, what: str, amounts: Mapping[str, int] | None = No
         WeakSecretError: A secret that somebody put there is weak.
     """
     here.data.mkdir(mode=0o755, parents=True, exist_ok=True)
+    here.log.mkdir(mode=0o700, exist_ok=True)
     held = lock.take(here.lock, what)
     here.ports.demand_free()
     secrets.make(here.secrets, here.account)
@@ -34,9 +35,16 @@ def run(here: Installation, *, what: str, amounts: Mapping[str, int] | None = No
         chosen += parts.sample(here, amounts)
     journal.say(f"starting {', '.join(part.name for part in chosen)}")
     watched_over = keeper.Keeper(held)
+    runner = Runner(chosen, journal, watched_over)
+
+    def announce() -> None:
+        here.write_pids(runner.pids)
+        journal.plain(addresses(here))
+
     try:
-        return Runner(chosen, journal, watched_over).run(lambda: journal.plain(addresses(here)))
+        return runner.run(announce)
     finally:
+        here.forget_pids()
         watched_over.close()
 
 
@@ -55,4 +63,19 @@ def addresses(here: Installation) -> str:
     ]
     width = max(len(name) for name, _ in rows)
     table = "\n".join(f"  {name:<{width}}  {place}" for name, place in rows)
-    return f"\nReady.\n{table}\n  Ctrl-C stops all of it.\n"
+    return f"\nReady.\n{table}\n"
+
+
+def status(here: Installation) -> int:
+    """Show whether a stack runs over these data and where; 0 when it is ready, 3 when not."""
+    if not lock.is_held(here.lock):
+        print("not running; start it with: make demo, or make up")
+        return 3
+    pid, what = lock.holder(here.lock)
+    pids = here.read_pids()
+    print(f"{what} runs (pid {pid}){'' if pids else '; it is not ready yet'}")
+    for name, part in sorted(pids.items()):
+        print(f"  {name:<13} pid {part}")
+    if pids:
+        print(addresses(here))
+    return 0 if pids else 3

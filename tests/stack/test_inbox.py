@@ -1,0 +1,91 @@
+"""The inbox: takes Alertmanager's messages, shows them, survives anything else."""
+
+import http.client
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from stack import inbox
+
+MESSAGE: dict[str, Any] = {
+    "version": "4",
+    "receiver": "page",
+    "status": "firing",
+    "alerts": [
+        {
+            "status": "firing",
+            "labels": {"alertname": "TargetDown", "severity": "page", "job": "<b>api</b>"},
+            "annotations": {"summary": "api is down", "runbook": "http://example.com/runbook"},
+            "startsAt": "2026-01-01T00:00:00Z",
+            "endsAt": "0001-01-01T00:00:00Z",
+        }
+    ],
+}
+
+
+@pytest.fixture
+def client() -> Iterator[httpx.Client]:
+    server = inbox.build(0)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    with httpx.Client(base_url=f"http://127.0.0.1:{server.server_port}") as client:
+        yield client
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_notification_is_shown_as_json(
+    client: httpx.Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert client.post("/", json=MESSAGE).is_success
+    (note,) = client.get("/").json()["notifications"]
+    assert (note["alert"], note["severity"], note["status"]) == ("TargetDown", "page", "firing")
+    assert note["links"] == {"runbook": "http://example.com/runbook"}
+    assert "FIRING page TargetDown [job=<b>api</b>] api is down" in capsys.readouterr().out
+
+
+def test_a_browser_gets_a_page_with_all_text_escaped(client: httpx.Client) -> None:
+    hostile = MESSAGE["alerts"][0] | {"annotations": {"summary": "<script>x</script>"}}
+    client.post("/", json=MESSAGE | {"alerts": [hostile]})
+    page = client.get("/", headers={"Accept": "text/html"}).text
+    assert "TargetDown" in page
+    assert "<script>" not in page
+
+
+def test_only_the_last_are_kept_newest_first(client: httpx.Client) -> None:
+    for number in range(15):
+        alerts = [
+            MESSAGE["alerts"][0] | {"annotations": {"summary": f"{number}-{index}"}}
+            for index in range(20)
+        ]
+        client.post("/", json=MESSAGE | {"alerts": alerts})
+    kept = client.get("/").json()["notifications"]
+    assert len(kept) == 200
+    assert kept[0]["summary"] == "14-19"
+
+
+def test_a_heartbeat_is_heard_and_is_no_notification(client: httpx.Client) -> None:
+    assert client.get("/").json()["heartbeat"] == ""
+    client.post("/heartbeat", json=MESSAGE)
+    heard = client.get("/").json()
+    assert heard["heartbeat"]
+    assert heard["notifications"] == []
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"alerts": [{}]}', b'{"alerts": 3}', b"\xff"])
+def test_what_is_no_message_is_refused(client: httpx.Client, body: bytes) -> None:
+    assert client.post("/", content=body).status_code == 400
+    assert client.get("/").json()["notifications"] == []
+
+
+def test_a_huge_body_is_refused(client: httpx.Client) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", client.base_url.port)
+    connection.putrequest("POST", "/")
+    connection.putheader("Content-Length", "5000000")
+    connection.endheaders()
+    assert connection.getresponse().status == 413
+    connection.close()

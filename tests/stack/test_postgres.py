@@ -1,0 +1,42 @@
+"""PostgreSQL's files: made whole or not at all, stale pid files forgotten."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from stack import account
+from stack import postgres as cluster
+from tests import servers
+
+pytestmark = pytest.mark.servers
+
+
+def test_a_pid_file_with_a_strangers_number_is_forgotten(tmp_path: Path) -> None:
+    pid_file = tmp_path / "postmaster.pid"
+    for stranger in (os.getpid(), 2**22 + 1):
+        pid_file.write_text(f"{stranger}\n{tmp_path}\n")
+        cluster.forget_dead_server(tmp_path)
+        assert not pid_file.exists()
+
+
+def test_the_pid_file_of_a_living_server_stays(postgres: servers.Postgres) -> None:
+    pid_file = postgres.folder / "data" / "postmaster.pid"
+    cluster.forget_dead_server(postgres.folder / "data")
+    assert pid_file.read_text().startswith(f"{postgres.pid}\n")
+
+
+def test_a_cluster_that_was_broken_off_is_made_anew() -> None:
+    folder = servers.temporary_folder()
+    (folder / "password").write_text("made-up-for-tests")
+    (folder / "data.draft").mkdir()
+    (folder / "data.draft" / "half").touch()
+    cluster.make_cluster(folder / "data", account.servant(), folder / "password")
+    assert (folder / "data" / "PG_VERSION").exists()
+    assert not (folder / "data" / "half").exists()
+    assert "trust" not in (folder / "data" / "pg_hba.conf").read_text()
+
+
+def test_only_passwords_let_in(postgres: servers.Postgres) -> None:
+    rules = postgres.sql("SELECT DISTINCT auth_method FROM pg_hba_file_rules")
+    assert rules == "scram-sha-256"
