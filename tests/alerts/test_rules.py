@@ -1,0 +1,136 @@
+"""The rules judge as intended: promtool replays series against what is committed."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from alerts.__main__ import main
+from alerts.alert import Severity
+from alerts.rules import every_alert, render
+from alerts.timing import FAST
+
+ROOT = Path(__file__).parents[2]
+CASES = sorted(Path(__file__).parent.glob("*.yml"))
+
+
+def promtool(*arguments: str | Path) -> str:
+    """Run promtool; its complaint becomes the failure's message."""
+    done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    return said
+
+
+def verdicts(alert: str) -> set[tuple[bool, str]]:
+    """Whether the tests see an alert firing, and with what severity; quiet has none."""
+    seen: set[tuple[bool, str]] = set()
+    for path in CASES:
+        for case in yaml.safe_load(path.read_text())["tests"]:
+            checks: list[dict[str, Any]] = case.get("alert_rule_test", [])
+            for check in checks:
+                if check["alertname"] == alert:
+                    fired = {
+                        (True, found["exp_labels"]["severity"]) for found in check["exp_alerts"]
+                    }
+                    seen |= fired or {(False, "")}
+    return seen
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_rules_behave_as_replayed(path: Path) -> None:
+    promtool("test", "rules", path)
+
+
+def test_rules_are_valid_and_without_lint() -> None:
+    said = promtool("check", "rules", *sorted((ROOT / "prometheus" / "rules").glob("*.yml")))
+    assert said.count("SUCCESS") == len(render())
+
+
+def test_rules_are_valid_when_hurried(tmp_path: Path) -> None:
+    assert main(["--fast", "--output", str(tmp_path)]) == 0
+    promtool("check", "rules", *tmp_path.glob("*.yml"))
+
+
+def test_committed_rules_are_what_is_declared() -> None:
+    assert main(["--check"]) == 0
+
+
+def test_check_names_a_file_that_was_edited_by_hand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["--output", str(tmp_path)])
+    (tmp_path / "requests.yml").write_text("groups: []\n")
+    (tmp_path / "stray.yml").write_text("groups: []\n")
+
+    assert main(["--check", "--output", str(tmp_path)]) == 1
+
+    complaint = capsys.readouterr().err
+    assert "requests.yml" in complaint
+    assert "stray.yml" in complaint
+    assert "datastores.yml" not in complaint
+    assert main(["--output", str(tmp_path)]) == 0
+    assert main(["--check", "--output", str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "severity"), sorted({(alert.name, str(alert.severity)) for alert in every_alert()})
+)
+def test_every_alert_is_seen_firing_and_quiet(name: str, severity: str) -> None:
+    seen = verdicts(name)
+    assert (True, severity) in seen
+    assert severity == Severity.NONE or (False, "") in seen
+
+
+@pytest.mark.parametrize("alert", every_alert(), ids=lambda alert: alert.name)
+def test_tickets_last_longer_than_pages_so_that_pages_inhibit_them(alert: Any) -> None:
+    if alert.name == "Watchdog":
+        assert alert.lasting == ""
+    elif alert.severity is Severity.PAGE:
+        assert alert.lasting in {"2m", "15m"}
+    else:
+        assert alert.lasting in {"1m", "5m", "10m", "30m", "1h", "3h"}
+
+
+@pytest.mark.parametrize(
+    ("promql", "hurried"),
+    [
+        ("rate(a[5m])", "rate(a[15s])"),
+        ("sum_over_time(a:rate5m[1h])", "sum_over_time(a:rate5m[180s])"),
+        (
+            "quantile_over_time(0.5, a[1d] offset 10m)",
+            "quantile_over_time(0.5, a[4320s] offset 30s)",
+        ),
+        ("max_over_time(a[30m:1m])", "max_over_time(a[90s:1m])"),
+        ('a{le=~"1([.]0)?"}', 'a{le=~"1([.]0)?"}'),
+    ],
+)
+def test_hurried_time_shortens_windows_and_nothing_else(promql: str, hurried: str) -> None:
+    assert FAST.query(promql) == hurried
+
+
+def test_prometheus_accepts_the_configuration(tmp_path: Path) -> None:
+    source = ROOT / "prometheus" / "prometheus.yml"
+    token = tmp_path / "token"
+    token.write_text("made up")
+    text = source.read_text()
+    assert "/run/secrets/metrics-token" in text
+    text = text.replace("/run/secrets/metrics-token", str(token))
+    text = text.replace("rules/*.yml", f"{source.parent}/rules/*.yml")
+    text = text.replace("targets/*.yml", f"{source.parent}/targets/*.yml")
+    (tmp_path / "prometheus.yml").write_text(text)
+
+    assert "4 rule files found" in promtool("check", "config", tmp_path / "prometheus.yml")
+
+
+def test_the_example_of_a_target_is_one(tmp_path: Path) -> None:
+    example = ROOT / "prometheus" / "targets" / "example.yml.txt"
+    (group,) = yaml.safe_load(example.read_text())
+    assert group["labels"]["job"]
+    target = tmp_path / "shop.yml"
+    target.write_text(example.read_text())
+    config = {"scrape_configs": [{"job_name": "s", "file_sd_configs": [{"files": [str(target)]}]}]}
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
+    promtool("check", "config", tmp_path / "prometheus.yml")
