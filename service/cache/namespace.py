@@ -103,7 +103,8 @@ class Namespace(Generic[T]):
         """
         shortened = tuple(short(key) for key in keys)
         self._flights.forget(shortened)
-        await self._backend.invalidate(self._region, shortened)
+        if shortened:
+            await self._backend.invalidate(self._region, shortened)
 
     async def clear(self) -> None:
         """Drop every value of the namespace, likewise."""
