@@ -14,6 +14,7 @@ from stack.account import Account, servant
 from stack.ports import Ports
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+_TRIAL = "import stack, sys, yaml; print(sys.version.replace(chr(10), ' '))"
 _PIDS = "pids.json"
 _ELSEWHERE = Path("/var/lib")
 
@@ -93,7 +94,7 @@ class Installation:
 
     def readable(self, folder: Path) -> Path:
         """A folder of the checkout, or a copy of it where the servers may not read that."""
-        if self.account is None or self.worker is not None:
+        if self.account is None or self.account.reaches(folder):
             return folder
         copy = self.data / "copies" / folder.name
         shutil.rmtree(copy, ignore_errors=True)
@@ -119,9 +120,14 @@ class Installation:
 
 
 def _runs_python(account: Account) -> bool:
-    """Whether an account may run our Python over this checkout: try it."""
-    words = ["setpriv", *account.prefix, "--", sys.executable, "-c", "import stack, yaml"]
-    return subprocess.run(words, cwd=CHECKOUT, check=False, capture_output=True).returncode == 0
+    """Whether an account may run our Python over this checkout: try it.
+
+    The version is compared because a Python whose own libraries lie where the account may not
+    go (pyenv in root's home) starts all the same, with the system's libraries.
+    """
+    words = ["setpriv", *account.prefix, "--", sys.executable, "-c", _TRIAL]
+    tried = subprocess.run(words, cwd=CHECKOUT, check=False, capture_output=True, text=True)
+    return tried.stdout.strip() == sys.version.replace("\n", " ")
 
 
 def _linked_elsewhere(link: Path) -> Path:
