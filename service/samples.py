@@ -108,16 +108,8 @@ class Shop:
         for number in range(1, self.users + 1):
             name = f"{chance.choice(first)} {chance.choice(last)}"
             email = f"user{number}@example.com"
-            yield (
-                number + 1,
-                email,
-                name,
-                demo_hash,
-                "user",
-                True,
-                1,
-                self._before_orders(chance, opened),
-            )
+            joined = self._before_orders(chance, opened)
+            yield number + 1, email, name, demo_hash, "user", True, 1, joined
 
     def goods(self) -> Iterator[Product]:
         """What is for sale."""
@@ -152,17 +144,19 @@ class Shop:
             baskets = _baskets(chance, count, goods, popular)
             batch = Batch([], [])
             for number, buyer, basket in zip(itertools.count(first), buyers, baskets, strict=False):
-                self._add(batch, chance, number, buyer, basket, next(moments))
+                placed = next(moments)
+                self._add(batch, chance, placed, number=number, buyer=buyer, basket=basket)
             yield batch
 
     def _add(
         self,
         batch: Batch,
         chance: random.Random,
+        placed: datetime,
+        *,
         number: int,
         buyer: int,
         basket: dict[int, int],
-        placed: datetime,
     ) -> None:
         total = 0
         for product, quantity in basket.items():

@@ -10,9 +10,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from service.cache.report import Report, Silent
+from vitals.caching import Layer
 
 
 class StoreUnavailableError(Exception):
@@ -22,7 +23,7 @@ class StoreUnavailableError(Exception):
         result: ``"error"`` when it was asked in vain, ``"bypass"`` when it was not even asked.
     """
 
-    def __init__(self, result: str) -> None:
+    def __init__(self, result: Literal["error", "bypass"]) -> None:
         super().__init__(f"the cache's store is unavailable ({result})")
         self.result = result
 
@@ -70,7 +71,7 @@ class Patience:
 class Backend(Protocol):
     """A store of bytes by region and key. Every method may raise ``StoreUnavailableError``."""
 
-    layer: str
+    layer: Layer
 
     def register(self, region: Region) -> None:
         """Make a region known, before its first use."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from service.cache.backend import Claim, Patience, Region
+from vitals.caching import Layer
 
 SLOTS = 4096
 ENTRY_OVERHEAD_BYTES = 250
@@ -29,7 +30,7 @@ class MemoryBackend:
     bookkeeping is bounded as well: now and then a neighbour's invalidation costs a load.
     """
 
-    layer = "l1"
+    layer: Layer = "l1"
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from service.cache.backend import Backend, Claim, Patience, Region, StoreUnavail
 from service.cache.codec import Codec
 from service.cache.flights import Flights
 from service.cache.redis import TIMEOUT_SECONDS
+from vitals.caching import Result
 
 T = TypeVar("T")
 
@@ -78,7 +79,7 @@ class Namespace(Generic[T]):
         """
         key = short(key)
         patience = Patience(TIMEOUT_SECONDS)
-        result = "miss"
+        result: Result = "miss"
         try:
             stored = await self._backend.read(self._region, key, patience)
         except StoreUnavailableError as unavailable:
@@ -115,7 +116,7 @@ class Namespace(Generic[T]):
         """End the loads under way."""
         await self._flights.close()
 
-    def _tell(self, result: str) -> None:
+    def _tell(self, result: Result) -> None:
         self._region.report.request(self._backend.layer, result)
 
     async def _shared(self, key: str, fetch: Fetch[T]) -> T | None:

@@ -19,6 +19,7 @@ import random
 from service.cache.backend import Claim, Patience, Region, StoreUnavailableError
 from service.cache.line import Line
 from service.cache.outbox import EVERYTHING, Outbox, Owed
+from vitals.caching import Layer, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class RedisBackend:
         prefix: Begins every key; raise its version when the layout of keys changes.
     """
 
-    layer = "l2"
+    layer: Layer = "l2"
 
     def __init__(
         self,
@@ -215,6 +216,6 @@ class RedisBackend:
         return f"{self._prefix}:generation:{region.name}"
 
 
-def _report(region: Region, keys: set[str] | None, outcome: str) -> None:
+def _report(region: Region, keys: set[str] | None, outcome: Outcome) -> None:
     for _ in keys or ("everything",):
         region.report.invalidation(outcome)

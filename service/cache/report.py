@@ -3,6 +3,8 @@
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
+from vitals.caching import Layer, Outcome, Result
+
 
 class Report(Protocol):
     """Receives what one namespace of the cache does. No method raises, all are cheap.
@@ -10,7 +12,7 @@ class Report(Protocol):
     ``vitals.caching.CacheReporter`` is the one that measures.
     """
 
-    def request(self, layer: str, result: str, /) -> None:
+    def request(self, layer: Layer, result: Result, /) -> None:
         """A look-up ended: ``hit``, ``negative``, ``miss``, ``error`` or ``bypass``."""
 
     def operation(self, name: str, /) -> AbstractContextManager[object]:
@@ -22,7 +24,7 @@ class Report(Protocol):
     def fill_rejected(self) -> None:
         """A loaded value was not stored: it was invalidated while it loaded."""
 
-    def invalidation(self, outcome: str, /) -> None:
+    def invalidation(self, outcome: Outcome, /) -> None:
         """An invalidation is done (``ok``), owed (``queued``) or lost (``failed``)."""
 
     def breaker(self, *, open_: bool) -> None:
@@ -35,7 +37,7 @@ class Report(Protocol):
 class Silent:
     """The report of a namespace that nobody watches."""
 
-    def request(self, _layer: str, _result: str, /) -> None:
+    def request(self, _layer: Layer, _result: Result, /) -> None:
         """Say nothing."""
 
     def operation(self, _name: str, /) -> AbstractContextManager[object]:
@@ -49,7 +51,7 @@ class Silent:
     def fill_rejected(self) -> None:
         """Say nothing."""
 
-    def invalidation(self, _outcome: str, /) -> None:
+    def invalidation(self, _outcome: Outcome, /) -> None:
         """Say nothing."""
 
     def breaker(self, *, open_: bool) -> None:
