@@ -15,6 +15,13 @@ from vitals.objectives import Objectives, Slo
 from vitals.scope import CURRENT, RequestScope
 
 Event = dict[str, Any]
+
+OUTSPOKEN = ("httpx", "httpcore", "uvicorn.access")
+"""Loggers that write whole addresses at INFO, query strings and the tokens in them included."""
+
+SERVERS = ("uvicorn", "uvicorn.error", "uvicorn.access")
+"""Loggers with handlers of their own, which would write lines that are not JSON."""
+
 MARK = "_vitals_handler"
 
 
@@ -62,6 +69,11 @@ def configure(
     root = logging.getLogger()
     root.handlers = [held for held in root.handlers if not hasattr(held, MARK)] + [handler]
     root.setLevel(level)
+    for name in OUTSPOKEN:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    for name in SERVERS:
+        server = logging.getLogger(name)
+        server.handlers, server.propagate = [], True
 
 
 def name_trace(_logger: Any, _method: str, event: Event) -> Event:

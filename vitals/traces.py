@@ -65,9 +65,8 @@ class Tracing:
         )
         address = endpoint.rstrip("/").removesuffix(TRACES_PATH) + TRACES_PATH
         # Bounded: 2,048 spans wait at most, further ones are dropped; a thread sends them.
-        self.provider.add_span_processor(
-            BatchSpanProcessor(exporter or OTLPSpanExporter(endpoint=address))
-        )
+        self._exporter = exporter or OTLPSpanExporter(endpoint=address)
+        self.provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self._tracer = self.provider.get_tracer("vitals")
         FastAPIInstrumentor.instrument_app(
             app,
@@ -98,7 +97,8 @@ class Tracing:
 
     def shut_down(self) -> None:
         """Send what waits, for a few seconds at most, and end."""
-        self.provider.force_flush(SHUTDOWN_MILLIS)
+        if not self.provider.force_flush(SHUTDOWN_MILLIS):
+            self._exporter.shutdown()  # ends its retries, which the provider would wait for
         self.provider.shutdown()
 
 
