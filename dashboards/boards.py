@@ -1,0 +1,6 @@
+"""Every board."""
+
+from dashboards import overview
+from dashboards.board import Board
+
+BOARDS: tuple[Board, ...] = (overview.BOARD,)

@@ -1,0 +1,115 @@
+"""Panels that show single figures."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from grafanalib import core
+
+from dashboards.grafana import Json
+from dashboards.panel import Panel
+
+_LAST: Json = {"calcs": ["lastNotNull"], "fields": "", "values": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stat(Panel):
+    """Large figures with their names.
+
+    Attributes:
+        empty: What is shown where there is no figure.
+        trend: Draw the past as an area behind the figure; the query must not be instant.
+    """
+
+    empty: str = "no data"
+    trend: bool = False
+    width: int = 4
+    height: int = 4
+
+    def _base(self, frame: Json) -> Any:
+        return core.Stat(
+            **frame,
+            graphMode="area" if self.trend else "none",
+            reduceCalc="lastNotNull",
+            textMode="value_and_name" if len(self.queries) > 1 or self._named else "value",
+        )
+
+    @property
+    def _named(self) -> bool:
+        return any(query.legend for query in self.queries)
+
+    def _differences(self) -> tuple[Json, Json, Json]:
+        options = {
+            "percentChangeColorMode": "standard",
+            "showPercentChange": False,
+            "wideLayout": True,
+        }
+        return {"color": {"mode": "thresholds"}, "noValue": self.empty}, {}, options
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gauge(Panel):
+    """A dial between ``low`` and ``high``. grafanalib's own writes no ``reduceOptions``."""
+
+    low: float | None = 0
+    high: float | None = 1
+    width: int = 4
+    height: int = 6
+
+    def _base(self, frame: Json) -> Any:
+        frame["extraJson"]["type"] = "gauge"
+        return core.Panel(**frame).panel_json({})
+
+    def _differences(self) -> tuple[Json, Json, Json]:
+        options = {
+            "barShape": "flat",
+            "barWidthFactor": 0.5,
+            "effects": {},
+            "minVizHeight": 75,
+            "minVizWidth": 75,
+            "orientation": "auto",
+            "reduceOptions": _LAST,
+            "segmentCount": 1,
+            "segmentSpacing": 0.3,
+            "shape": "gauge",
+            "showThresholdLabels": False,
+            "showThresholdMarkers": True,
+            "sizing": "auto",
+        }
+        return {"color": {"mode": "thresholds"}}, {}, options
+
+
+@dataclass(frozen=True, kw_only=True)
+class BarGauge(Panel):
+    """A bar for each series between ``low`` and ``high``."""
+
+    mode: Literal["basic", "gradient", "lcd"] = "basic"
+    empty: str = "no data"
+    low: float | None = 0
+    high: float | None = 1
+    width: int = 4
+    height: int = 4
+
+    def _base(self, frame: Json) -> Any:
+        frame["extraJson"]["type"] = "bargauge"
+        return core.Panel(**frame).panel_json({})
+
+    def _differences(self) -> tuple[Json, Json, Json]:
+        options = {
+            "displayMode": self.mode,
+            "legend": {
+                "calcs": [],
+                "displayMode": "list",
+                "placement": "bottom",
+                "showLegend": False,
+            },
+            "maxVizHeight": 300,
+            "minVizHeight": 16,
+            "minVizWidth": 8,
+            "namePlacement": "auto",
+            "orientation": "horizontal",
+            "reduceOptions": _LAST,
+            "showUnfilled": True,
+            "sizing": "auto",
+            "valueMode": "color",
+        }
+        return {"color": {"mode": "thresholds"}, "noValue": self.empty}, {}, options

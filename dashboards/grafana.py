@@ -1,0 +1,95 @@
+"""Turn what grafanalib draws into JSON that Grafana 13 reads without migrating it.
+
+grafanalib 0.7 writes the keys of Grafana 5 to 8 beside the present ones, and null for whatever is
+not set. Current Grafana takes unknown panel keys for a panel of its Angular days and strict parsers
+stumble over nulls, so both are removed here, in one place.
+"""
+
+import json
+from operator import methodcaller
+from typing import Any
+
+Json = dict[str, Any]
+
+SCHEMA_VERSION = 42
+"""The last version of Grafana's classic board model."""
+
+DATASOURCE: Json = {"type": "prometheus", "uid": "${datasource}"}
+"""Whatever Prometheus the person chose at the top of the board."""
+
+PANEL_KEYS = frozenset(
+    {
+        "datasource",
+        "description",
+        "fieldConfig",
+        "gridPos",
+        "id",
+        "options",
+        "targets",
+        "title",
+        "transformations",
+        "type",
+    }
+)
+ROW_KEYS = frozenset({"collapsed", "gridPos", "id", "panels", "title", "type"})
+BOARD_KEYS = frozenset(
+    {
+        "annotations",
+        "description",
+        "editable",
+        "graphTooltip",
+        "links",
+        "panels",
+        "refresh",
+        "schemaVersion",
+        "tags",
+        "templating",
+        "time",
+        "timepicker",
+        "timezone",
+        "title",
+        "uid",
+        "version",
+    }
+)
+VARIABLE_KEYS = frozenset(
+    {
+        "allValue",
+        "current",
+        "datasource",
+        "hide",
+        "includeAll",
+        "label",
+        "multi",
+        "name",
+        "options",
+        "query",
+        "refresh",
+        "regex",
+        "sort",
+        "type",
+    }
+)
+
+
+def modern(drawn: object, keys: frozenset[str]) -> Json:
+    """Encode a grafanalib object, keep the top-level keys named and drop what is null.
+
+    The base step of thresholds keeps its null: there it means "from minus infinity".
+    """
+    encoded: Json = json.loads(json.dumps(drawn, default=methodcaller("to_json_data")))
+    kept = {key: value for key, value in encoded.items() if key in keys}
+    pruned: Json = _without_nulls(kept)
+    return pruned
+
+
+def _without_nulls(node: Any, inside: str = "") -> Any:
+    if isinstance(node, dict):
+        return {
+            key: _without_nulls(value, key)
+            for key, value in node.items()
+            if value is not None or inside == "steps"
+        }
+    if isinstance(node, list):
+        return [_without_nulls(item, inside) for item in node]
+    return node

@@ -1,0 +1,52 @@
+"""What a rendered board asks Prometheus, with its variables filled in."""
+
+import re
+from collections.abc import Iterator, Mapping
+
+from dashboards.grafana import Json
+
+CHOICES: Mapping[str, str] = {
+    "job": "api",
+    "instance": ".+",
+    "route": "/api/products",
+    "__rate_interval": "1m",
+    "__interval": "15s",
+    "__range": "1h",
+}
+"""What somebody might have chosen, and what Grafana itself fills in."""
+
+_VARIABLE = re.compile(r"\$(?:\{(\w+)(?::\w+)?\}|(\w+))")
+
+
+def board_queries(board: Json, choices: Mapping[str, str] = CHOICES) -> list[tuple[str, str]]:
+    """List each panel's queries as (the panel's title, PromQL that Prometheus can answer).
+
+    Raises:
+        LookupError: A query uses a variable for which there is no choice.
+    """
+    return [
+        (panel["title"], fill_in(target["expr"], choices))
+        for panel in panels(board)
+        for target in panel.get("targets", ())
+    ]
+
+
+def panels(board: Json) -> Iterator[Json]:
+    """Every panel that asks something, those in collapsed rows included."""
+    for panel in board["panels"]:
+        if panel["type"] == "row":
+            yield from panel["panels"]
+        else:
+            yield panel
+
+
+def fill_in(expr: str, choices: Mapping[str, str] = CHOICES) -> str:
+    """Put chosen values in the place of Grafana's variables."""
+
+    def value(found: re.Match[str]) -> str:
+        name = found[1] or found[2]
+        if name not in choices:
+            raise LookupError(f"${name} in {expr}: no value; choices has {', '.join(choices)}")
+        return choices[name]
+
+    return _VARIABLE.sub(value, expr)
