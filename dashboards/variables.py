@@ -45,8 +45,12 @@ class Variable:
             refresh=ON_TIME_RANGE_CHANGED,
             regex="",
         )
-        current = {"text": ["All"], "value": ["$__all"]} if self.multi else {}
-        return {**modern(template, VARIABLE_KEYS), "current": current, "definition": ask}
+        drawn = {**modern(template, VARIABLE_KEYS), "definition": ask}
+        if self.multi:
+            drawn["current"] = {"text": ["All"], "value": ["$__all"]}
+        else:
+            del drawn["current"]  # the first value there is
+        return drawn
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,139 @@
+"""What a service promises, against what it does: verdicts, budgets, instances."""
+
+from alerts.signals.datastores import SLOW_QUERY_RATIO
+from alerts.signals.promises import (
+    BAD_RATIO,
+    BUDGET_LEFT,
+    GOOD_RATIO,
+    LATENCY_P95_UNDER_SERVICE_PROMISE,
+    TARGET,
+    THRESHOLD,
+)
+from dashboards.figures import BarGauge, Stat
+from dashboards.look import Colour, falling, figure, rising
+from dashboards.prometheus import UP
+from dashboards.query import Query, now
+from dashboards.variables import CHOSEN_JOB
+
+KEPT, BROKEN = "kept", "broken"
+VERDICT = (
+    figure(KEPT, Colour.GOOD),
+    figure(BROKEN, Colour.BAD),
+    figure("promised", Colour.QUIET),
+)
+"""Every service promises its own figures, so no fixed threshold can colour them: the query itself
+compares and says the verdict as a word."""
+
+
+def _verdict(well: str, ill: str) -> Query:
+    """Name the one of two filtered queries that has an answer."""
+    return now(
+        f'label_replace({well}, "verdict", "{KEPT}", "", "") or '
+        f'label_replace({ill}, "verdict", "{BROKEN}", "", "")',
+        "{{verdict}}",
+    )
+
+
+def _within(value: str, limit: str) -> Query:
+    return _verdict(f"{value} <= on (job) {limit}", f"{value} > on (job) {limit}")
+
+
+_GOOD = GOOD_RATIO.select(job=CHOSEN_JOB, slo="availability")
+AVAILABILITY_PROMISED = TARGET.select(job=CHOSEN_JOB, slo="availability")
+AVAILABILITY = Stat(
+    id=1,
+    title="Availability",
+    description="Share of requests answered without failure over the last five minutes, against "
+    "what the service promises. A request fails when it is answered with 5xx. Broken: see which "
+    "routes fail below, and whether a deploy is marked just before.",
+    unit="percentunit",
+    decimals=2,
+    queries=(
+        _verdict(f"{_GOOD} >= {AVAILABILITY_PROMISED}", f"{_GOOD} < {AVAILABILITY_PROMISED}"),
+        now(AVAILABILITY_PROMISED, "promised"),
+    ),
+    overrides=VERDICT,
+    empty="no traffic",
+)
+
+LATENCY_NOW = LATENCY_P95_UNDER_SERVICE_PROMISE.select(job=CHOSEN_JOB)
+LATENCY_PROMISED = THRESHOLD.select(job=CHOSEN_JOB, slo="latency")
+LATENCY = Stat(
+    id=2,
+    title="Latency, p95",
+    description="95 of 100 requests of the last five minutes were answered within this time, "
+    "against the time the service promises. Routes with a promise of their own are judged in the "
+    "table of routes.",
+    unit="s",
+    queries=(_within(LATENCY_NOW, LATENCY_PROMISED), now(LATENCY_PROMISED, "promised")),
+    overrides=VERDICT,
+    empty="no traffic",
+)
+
+SLOW_NOW = SLOW_QUERY_RATIO.select(job=CHOSEN_JOB)
+SLOW_ALLOWED = f"(1 - {TARGET.select(job=CHOSEN_JOB, slo='queries')})"
+SLOW_QUERIES = Stat(
+    id=3,
+    title="Slow queries",
+    description="Share of database queries slower than the service promises, over ten minutes, "
+    "against the share that may be.",
+    unit="percentunit",
+    decimals=2,
+    queries=(_within(SLOW_NOW, SLOW_ALLOWED), now(SLOW_ALLOWED, "promised")),
+    overrides=VERDICT,
+    empty="no queries",
+)
+
+BUDGET = BarGauge(
+    id=4,
+    title="Error budget left, 30 days",
+    description="How much may still go wrong this month before the promise is broken. Below a "
+    "quarter, leave risky deploys for later; at zero, the month's promise is broken.",
+    unit="percentunit",
+    decimals=0,
+    steps=falling(0.0, 0.25),
+    queries=(now(BUDGET_LEFT.select(job=CHOSEN_JOB), "{{slo}}"),),
+    empty="no traffic",
+)
+
+BURN = BarGauge(
+    id=5,
+    title="Budget burn, 1 hour",
+    description="How many times faster than promised the budget was spent over the last hour. "
+    "1 spends it exactly within the month; at 14.4 the month's budget is gone in two days, "
+    "and somebody is paged.",
+    unit="suffix: x",
+    decimals=1,
+    high=15,
+    steps=rising(1, 14.4),
+    queries=(
+        now(
+            f"{BAD_RATIO['1h'].select(job=CHOSEN_JOB)} / (1 - {TARGET.select(job=CHOSEN_JOB)})",
+            "{{slo}}",
+        ),
+    ),
+    empty="no traffic",
+)
+
+_INSTANCES = f"count({UP.select(job=CHOSEN_JOB)})"
+INSTANCES = Stat(
+    id=6,
+    title="Instances up",
+    description="Instances that answer Prometheus, of those it knows. What is down tells nothing "
+    "else on this board.",
+    unit="short",
+    decimals=0,
+    queries=(
+        now(
+            f'label_replace({UP.sum(job=CHOSEN_JOB)} == {_INSTANCES}, "verdict", "up", "", "") or '
+            f'label_replace({UP.sum(job=CHOSEN_JOB)} < {_INSTANCES}, "verdict", "only", "", "")',
+            "{{verdict}}",
+        ),
+        now(_INSTANCES, "known"),
+    ),
+    overrides=(
+        figure("up", Colour.GOOD),
+        figure("only", Colour.BAD),
+        figure("known", Colour.QUIET),
+    ),
+)
