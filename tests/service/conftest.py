@@ -1,0 +1,43 @@
+"""The service on each database that it supports."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from service.settings import Settings
+from tests import servers
+from tests.service.running import Service, running, settings_for
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.servers)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database."""
+    if request.param == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path}/service.db"
+    server: servers.Postgres = request.getfixturevalue("postgres")
+    return server.database()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str) -> Settings:
+    return settings_for(tmp_path, database_url)
+
+
+@pytest.fixture
+async def service(settings: Settings) -> AsyncIterator[Service]:
+    """The running service with an empty database."""
+    async with running(settings) as started:
+        yield started
+
+
+@pytest.fixture
+async def light(tmp_path: Path) -> AsyncIterator[Service]:
+    """The running service on SQLite, where the kind of database does not matter."""
+    async with running(settings_for(tmp_path)) as started:
+        yield started

@@ -1,0 +1,110 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from starlette.types import Message
+
+from tests.service.running import Service, problem, running, settings_for
+
+pytestmark = pytest.mark.anyio
+
+LIMIT = 2048
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture
+async def narrow(tmp_path: Path) -> AsyncIterator[Service]:
+    async with running(settings_for(tmp_path, body_limit=LIMIT)) as started:
+        yield started
+
+
+async def test_a_declared_size_over_the_limit_is_413(narrow: Service) -> None:
+    answer = await narrow.client.post("/api/users", content=b" " * (LIMIT + 1), headers=JSON)
+    problem(answer, 413)
+    assert answer.headers["connection"] == "close"
+
+
+async def test_a_true_size_over_the_limit_is_413(narrow: Service) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(LIMIT // 512 + 1):
+            yield b" " * 512
+
+    answer = await narrow.client.post("/api/users", content=chunks(), headers=JSON)
+    problem(answer, 413)
+
+
+async def test_a_body_of_exactly_the_limit_is_read(narrow: Service) -> None:
+    body = b'{"email":"ada@example.com","name":"Ada","password":"long enough"}'
+    answer = await narrow.client.post("/api/users", content=body.ljust(LIMIT), headers=JSON)
+    assert answer.status_code == 201
+
+
+async def test_a_small_declared_size_does_not_open_the_gate(narrow: Service) -> None:
+    # A server ends a body at its declared length; the gate does not rely on it.
+    sent: list[Message] = []
+    parts = [{"type": "http.request", "body": b" " * LIMIT, "more_body": True}] * 3
+
+    async def receive() -> Message:
+        return parts.pop()
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/users",
+        "raw_path": b"/api/users",
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "http",
+        "server": ("service", 80),
+        "client": ("127.0.0.1", 1),
+        "http_version": "1.1",
+        "headers": [(b"content-type", b"application/json"), (b"content-length", b"10")],
+    }
+    await narrow.app(scope, receive, send)
+    assert sent[0]["status"] == 413
+    assert len(parts) == 1
+
+
+@pytest.mark.parametrize("length", ["x", "-1", "1e3", "²", "9" * 5000])
+async def test_an_odd_declared_size_is_refused(narrow: Service, length: str) -> None:
+    headers = {b"Content-Type": b"application/json", b"Content-Length": length.encode("latin-1")}
+    answer = await narrow.client.post("/api/users", content=b"{}", headers=headers)
+    problem(answer, 413 if length.isascii() and length.isdigit() else 400)
+
+
+@pytest.mark.parametrize(
+    "content_type", [None, "text/plain", "application/xml", "multipart/form-data", "", "json"]
+)
+async def test_what_does_not_say_it_is_json_is_415(
+    narrow: Service, content_type: str | None
+) -> None:
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    problem(await narrow.client.post("/api/users", content=b"{}", headers=headers), 415)
+
+
+async def test_json_with_a_charset_is_json(narrow: Service) -> None:
+    headers = {"Content-Type": "Application/JSON; charset=utf-8"}
+    answer = await narrow.client.post("/api/users", content=b"{}", headers=headers)
+    problem(answer, 422, "/email", "/name", "/password")
+
+
+@pytest.mark.parametrize("body", [b"{", b"", b"nonsense", b'{"email": }'])
+async def test_what_is_not_json_is_refused(narrow: Service, body: bytes) -> None:
+    answer = await narrow.client.post("/api/users", content=body, headers=JSON)
+    problem(answer, 400 if body else 422, "")
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe\xfa", b"[" * 2000])
+async def test_what_cannot_be_parsed_at_all_is_400(narrow: Service, body: bytes) -> None:
+    answer = await narrow.client.post("/api/users", content=body, headers=JSON)
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_requests_without_a_body_need_no_type(narrow: Service) -> None:
+    _, headers = await narrow.user()
+    answer = await narrow.client.post("/api/orders/1/cancel", headers=headers)
+    problem(answer, 404)

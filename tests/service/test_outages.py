@@ -1,0 +1,155 @@
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event, exc, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.database import connect
+from service.errors import UnavailableError
+from service.outages import is_outage
+from service.users.tables import Role
+from tests import servers
+from tests.service.running import problem, running, settings_for
+
+pytestmark = pytest.mark.anyio
+
+
+@contextmanager
+def frozen(postgres: servers.Postgres) -> Iterator[None]:
+    """Stop the server and every process that serves a connection."""
+    served = postgres.sql("SELECT pid FROM pg_stat_activity WHERE datname LIKE 'test_%'")
+    pids = [int(pid) for pid in served.split()]
+    assert pids
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    postgres.pause()
+    try:
+        yield
+    finally:
+        postgres.resume()
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.servers
+async def test_a_killed_database_is_503_and_heals(
+    postgres: servers.Postgres, tmp_path: Path
+) -> None:
+    settings = settings_for(tmp_path, postgres.database())
+    async with running(settings) as service:
+        _, headers = await service.user(Role.ADMIN)
+        product = await service.product()
+        order = {"items": [{"product_id": product.id, "quantity": 1}]}
+        keyed = headers | {"Idempotency-Key": "attempt-1"}
+        postgres.sql("CHECKPOINT")  # the test server flushes nothing by itself
+        postgres.kill()
+        problem(await service.client.get("/api/users", headers=headers), 503)
+        problem(await service.client.post("/api/orders", json=order, headers=keyed), 503)
+        ready = await service.client.get("/readyz")
+        assert problem(ready, 503)["database"] == "unavailable"
+        assert (await service.client.get("/healthz")).status_code == 200
+        postgres.start()
+        placed = await service.client.post("/api/orders", json=order, headers=keyed)
+        if placed.status_code == 503:  # a connection of before was still in the pool
+            placed = await service.client.post("/api/orders", json=order, headers=keyed)
+        assert placed.status_code == 201
+        assert await service.stock(product) == 9
+
+
+@pytest.mark.servers
+async def test_a_frozen_database_is_503_in_bounded_time(
+    postgres: servers.Postgres, tmp_path: Path
+) -> None:
+    settings = settings_for(tmp_path, postgres.database(), statement_timeout=0.5, connect_timeout=1)
+    async with running(settings) as service:
+        _, headers = await service.user(Role.ADMIN)
+        with frozen(postgres):
+            async with asyncio.timeout(20):
+                problem(await service.client.get("/api/users", headers=headers), 503)
+                assert (await service.client.get("/readyz")).status_code == 503
+        answer = await service.client.get("/api/users", headers=headers)
+        assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.servers
+async def test_a_statement_may_not_run_for_ever(postgres: servers.Postgres, tmp_path: Path) -> None:
+    database = connect(settings_for(tmp_path, postgres.database(), statement_timeout=0.2))
+    with pytest.raises(UnavailableError):
+        async with database.reading() as session:
+            await session.execute(text("SELECT pg_sleep(30)"))
+    await database.close()
+
+
+@pytest.mark.servers
+async def test_an_exhausted_pool_is_an_outage(postgres: servers.Postgres, tmp_path: Path) -> None:
+    settings = settings_for(
+        tmp_path, postgres.database(), pool_size=1, pool_overflow=0, pool_timeout=0.1
+    )
+    database = connect(settings)
+    async with database.writing() as session:
+        await session.execute(text("SELECT 1"))
+        with pytest.raises(UnavailableError):
+            await database.ping()
+    await database.close()
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [("database", "nowhere"), ("password", "not the password"), ("port", 1)],
+)
+async def test_an_address_that_does_not_work_is_an_outage(
+    postgres: servers.Postgres, tmp_path: Path, wrong: str, expected: str | int
+) -> None:
+    settings = settings_for(tmp_path, postgres.url)
+    url = settings.database().set(**{wrong: expected})  # type: ignore[arg-type]
+    text_url = url.render_as_string(hide_password=False)
+    database = connect(settings.model_copy(update={"database_url": text_url}))
+    with pytest.raises(UnavailableError):
+        await database.ping()
+    await database.close()
+
+
+async def test_a_writer_that_waits_too_long_is_an_outage(tmp_path: Path) -> None:
+    database = connect(settings_for(tmp_path))
+    impatient = connect(settings_for(tmp_path))
+
+    @event.listens_for(impatient.engine.sync_engine, "connect")
+    def wait_briefly(connection: object, _record: object) -> None:
+        connection.cursor().execute("PRAGMA busy_timeout=50")  # type: ignore[attr-defined]
+
+    async with database.writing() as session:
+        await session.execute(text("CREATE TABLE held (id INTEGER)"))
+        with pytest.raises(UnavailableError):
+            async with impatient.writing() as other:
+                await other.execute(text("SELECT 1"))
+    await database.close()
+    await impatient.close()
+
+
+async def test_a_wrong_statement_is_a_defect(database_url: str, tmp_path: Path) -> None:
+    database = connect(settings_for(tmp_path, database_url))
+
+    async def ask(session: AsyncSession) -> None:
+        await session.execute(text("SELECT nonsense FROM nowhere"))
+
+    with pytest.raises(exc.DBAPIError) as caught:
+        async with database.reading() as session:
+            await ask(session)
+    assert not is_outage(caught.value)
+    await database.close()
+
+
+async def test_errors_do_not_show_values(database_url: str, tmp_path: Path) -> None:
+    database = connect(settings_for(tmp_path, database_url))
+    with pytest.raises(exc.DBAPIError) as caught:
+        async with database.reading() as session:
+            await session.execute(text("SELECT :secret FROM nowhere"), {"secret": "hunter2"})
+    assert "hunter2" not in str(caught.value)
+    await database.close()

@@ -1,0 +1,74 @@
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.errors import BadCursorError
+from service.pages import Cursors, Sort, place
+from service.products.tables import Product
+
+NAME = Sort("name", (Product.name, Product.id))
+NEWEST = Sort("newest", (Product.created_at, Product.id), descending=True)
+CURSORS = Cursors("a key that only tests use")
+HERE = place("products", NAME, {"category": "office"})
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.integers(1, 2**63 - 1))
+def test_reads_back_what_it_sealed(name: str, product_id: int) -> None:
+    cursor = CURSORS.seal(HERE, [name, product_id])
+    assert CURSORS.open(cursor, HERE, NAME) == [name, product_id]
+
+
+def test_moments_keep_their_microseconds() -> None:
+    moment = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
+    cursor = CURSORS.seal(HERE, [moment, 7])
+    assert CURSORS.open(cursor, HERE, NEWEST) == [moment, 7]
+
+
+@given(st.text(max_size=200))
+def test_what_was_not_sealed_is_refused(cursor: str) -> None:
+    with pytest.raises(BadCursorError):
+        CURSORS.open(cursor, HERE, NAME)
+
+
+@given(st.integers(0, 60), st.integers(1, 255))
+def test_a_changed_byte_is_noticed(position: int, change: int) -> None:
+    sealed = bytearray(urlsafe_b64decode(padded(CURSORS.seal(HERE, ["Oak desk", 12345678901234]))))
+    sealed[position % len(sealed)] ^= change
+    with pytest.raises(BadCursorError):
+        CURSORS.open(urlsafe_b64encode(sealed).decode(), HERE, NAME)
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        place("users", NAME, {"category": "office"}),
+        place("products", NEWEST, {"category": "office"}),
+        place("products", NAME, {"category": "garden"}),
+        place("products", NAME, {}),
+    ],
+)
+def test_a_cursor_is_bound_to_list_sort_and_filters(elsewhere: str) -> None:
+    cursor = CURSORS.seal(HERE, ["Oak desk", 1])
+    with pytest.raises(BadCursorError):
+        CURSORS.open(cursor, elsewhere, NAME)
+
+
+def test_another_key_signs_other_cursors() -> None:
+    cursor = Cursors("another key").seal(HERE, ["Oak desk", 1])
+    with pytest.raises(BadCursorError):
+        CURSORS.open(cursor, HERE, NAME)
+
+
+def test_another_version_is_refused() -> None:
+    payload = json.dumps([0, ["Oak desk", 1]]).encode()
+    cursor = urlsafe_b64encode(CURSORS._sign(HERE, payload) + payload).decode()
+    with pytest.raises(BadCursorError):
+        CURSORS.open(cursor, HERE, NAME)
+
+
+def padded(text: str) -> bytes:
+    return text.encode() + b"=" * (-len(text) % 4)

@@ -1,0 +1,53 @@
+import logging
+
+import pytest
+
+from service.database import Database
+from tests.service.running import Service, problem
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_unknown_paths_and_methods_are_problems(light: Service) -> None:
+    problem(await light.client.get("/nothing/here"), 404)
+    problem(await light.client.get("/api/products/"), 404)
+    answer = await light.client.put("/api/products", json={})
+    problem(answer, 405)
+    assert "GET" in answer.headers["allow"]
+
+
+async def test_a_defect_is_a_500_that_tells_nothing(
+    light: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_self: Database) -> None:
+        raise RuntimeError("the secret recipe")
+
+    monkeypatch.setattr(Database, "reading", broken)
+    answer = await light.client.get("/api/products")
+    problem(answer, 500)
+    assert "recipe" not in answer.text
+
+
+async def test_an_outage_names_neither_host_nor_role(
+    light: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unreachable(*_arguments: object, **_options: object) -> None:
+        raise ConnectionRefusedError("10.1.2.3 refused role shop")
+
+    monkeypatch.setattr("service.database.AsyncSession.scalars", unreachable)
+    with caplog.at_level(logging.WARNING, logger="service.database"):
+        answer = await light.client.get("/api/products")
+    problem(answer, 503)
+    assert int(answer.headers["retry-after"]) >= 1
+    assert "10.1.2.3" not in answer.text
+    assert "10.1.2.3" in caplog.text
+
+
+async def test_a_load_that_takes_too_long_is_a_503(
+    light: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def late(*_arguments: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(light.app.state.catalogue, "categories", late)
+    problem(await light.client.get("/api/categories"), 503)

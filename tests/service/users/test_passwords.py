@@ -1,0 +1,27 @@
+from pathlib import Path
+from threading import current_thread, main_thread
+
+import pytest
+
+from service.users.passwords import Passwords, Verdict
+from tests.service.running import settings_for
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_knows_right_from_wrong(tmp_path: Path) -> None:
+    passwords = Passwords(settings_for(tmp_path))
+    stored = await passwords.hash("open sesame")
+    assert stored.startswith("$argon2id$")
+    assert await passwords.check("open sesame", stored) == Verdict(right=True)
+    assert await passwords.check("open barley", stored) == Verdict(right=False)
+    assert await passwords.check("open sesame", None) == Verdict(right=False)
+    assert await passwords.check("nobody has this password", None) == Verdict(right=False)
+    assert await passwords.check("open sesame", "damaged") == Verdict(right=False)
+    passwords.close()
+
+
+async def test_hashes_off_the_event_loop(tmp_path: Path) -> None:
+    passwords = Passwords(settings_for(tmp_path))
+    assert await passwords._run(current_thread) is not main_thread()
+    passwords.close()
