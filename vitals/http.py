@@ -5,8 +5,9 @@ to the last byte, the status that was really sent, the bytes that were really tr
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
+from types import MappingProxyType
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -103,7 +104,8 @@ class HttpProbe:
         meter: Where to record.
         routes: Templates of the application's routes.
         objectives: What the service promises.
-        exclude: Exact paths that are not measured, such as health checks.
+        aside: Applications that answer exact paths unmeasured, such as the metrics page;
+            None leaves the path to the application inside, as for a health check.
         queries: Whether the queries of each request are counted by somebody.
         join_trace: Called when the answer begins, to take over a tracer's trace.
         finished: Told of each request at its end.
@@ -116,7 +118,7 @@ class HttpProbe:
         meter: Meter,
         routes: RouteTemplates,
         objectives: Objectives,
-        exclude: Sequence[str] = (),
+        aside: Mapping[str, ASGIApp | None] = MappingProxyType({}),
         queries: bool = False,
         join_trace: Finished | None = None,
         finished: Sequence[Finished] = (),
@@ -125,14 +127,15 @@ class HttpProbe:
         self._meter = meter
         self._routes = routes
         self._objectives = objectives
-        self._exclude = frozenset(exclude)
+        self._aside = {path: answers or app for path, answers in aside.items()}
         self._queries = queries
         self._join_trace = join_trace
         self._finished = tuple(finished)
         self._series: dict[_Key, _Series] = {}
         meter.histogram(HTTP_REQUEST_DURATION, also=objectives.thresholds(Slo.LATENCY))
-        active = meter.gauge(HTTP_ACTIVE_REQUESTS)
-        self._active = {name: active.bind(Method(name)) for name in (*METHODS, OTHER_METHOD)}
+        # Plain integers, shown when the page is: they change on the event loop's thread only.
+        self._active = dict.fromkeys((*METHODS, OTHER_METHOD), 0)
+        meter.before_scrape(self._show_active)
         for name in self._active:
             # Known beforehand, so that a scanner's random paths and methods add no series.
             meter.histogram(HTTP_REQUEST_DURATION).bind(Request(name, UNMATCHED, "404", ""))
@@ -143,17 +146,15 @@ class HttpProbe:
             if objective.within is not None:
                 meter.gauge(SLO_THRESHOLD).bind(promise).set(objective.within)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: C901, PLR0915  # one flow, and closures for speed
         """Serve one connection."""
         kind = scope["type"]
-        if kind == "http" and scope["path"] not in self._exclude:
-            await self._serve(scope, receive, send)
-        elif kind == "websocket":
-            await self._serve_websocket(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: C901, PLR0915  # closures over shared state, for speed
+        if kind != "http":
+            serve = self._serve_websocket if kind == "websocket" else self.app
+            return await serve(scope, receive, send)
+        aside = self._aside.get(scope["path"])
+        if aside is not None:
+            return await aside(scope, receive, send)
         method = scope["method"]
         if method not in METHODS:
             method = OTHER_METHOD
@@ -197,8 +198,7 @@ class HttpProbe:
                 ended = perf_counter()
 
         token = CURRENT.set(request)
-        active = self._active[method]
-        active.inc()
+        self._active[method] += 1
         started = perf_counter()
         try:
             await self.app(scope, hear, say)
@@ -206,7 +206,7 @@ class HttpProbe:
             error = caught
             raise
         finally:
-            active.dec()
+            self._active[method] -= 1
             CURRENT.reset(token)
             request.duration = (ended or perf_counter()) - started
             request.status, request.error_type = _outcome(
@@ -216,6 +216,11 @@ class HttpProbe:
                 sent = 0  # the server keeps the body back (RFC 9110, 9.3.2)
             self._record(request, outer_root, received, sent)
 
+    def _show_active(self) -> None:
+        family = self._meter.gauge(HTTP_ACTIVE_REQUESTS)
+        for method, active in self._active.items():
+            family.bind(Method(method)).set(active)
+
     def _record(self, request: RequestScope, outer_root: str, received: int, sent: int) -> None:
         try:
             request.route = route = self._routes.of(request.http, outer_root)
@@ -223,8 +228,9 @@ class HttpProbe:
             series = self._series.get(key) or self._bind(key, request)
             duration = request.duration
             series.duration.observe(duration, request.exemplar)
-            if series.received is not None and series.sent is not None:
+            if received and series.received is not None:
                 series.received.observe(received)
+            if sent and series.sent is not None:
                 series.sent.observe(sent)
             if series.queries is not None:
                 series.queries.observe(request.queries)

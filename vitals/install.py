@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from prometheus_client import REGISTRY, CollectorRegistry
 from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from vitals.caching import CacheReporter
 from vitals.exposition import Exposition
@@ -128,38 +128,22 @@ def instrument(
     page = Exposition(meter, token=metrics_token, registry=registry)
 
     def around(inner: ASGIApp) -> ASGIApp:
-        probe = HttpProbe(
+        return HttpProbe(
             inner,
             meter=meter,
             routes=routes,
             objectives=promised,
-            exclude=exclude,
+            aside={**dict.fromkeys(exclude), metrics_path: page},
             queries=bool(engines),
             join_trace=tracing.join if tracing else None,
             finished=[RequestLog(promised)] if logs else [],
         )
-        return _Front(probe, metrics_path, page)
 
     _stand_outside(app, around)
     _join_lifespan(app, LagProbe(meter), tracing)
     vitals = Vitals(meter, promised, tracing)
     setattr(app.state, INSTRUMENTED, vitals)
     return vitals
-
-
-class _Front:
-    """Answers the metrics page, and leaves everything else to the application."""
-
-    def __init__(self, app: ASGIApp, path: str, page: Exposition) -> None:
-        self.app = app
-        self._path = path
-        self._page = page
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == self._path:
-            await self._page(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
 
 
 def _stand_outside(app: FastAPI, around: Callable[[ASGIApp], ASGIApp]) -> None:

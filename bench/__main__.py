@@ -1,0 +1,25 @@
+"""Run every benchmark: ``python -m bench``; each also runs alone, as ``python -m bench.NAME``."""
+
+import argparse
+import subprocess
+import sys
+
+BENCHMARKS = ("requests",)
+
+
+def main() -> None:
+    """Run them one after the other; the exit code says whether all promises hold."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("only", nargs="*", choices=[*BENCHMARKS, []], help="these, not all")
+    chosen = parser.parse_args().only or BENCHMARKS
+    failed = [
+        name
+        for name in chosen
+        if subprocess.run([sys.executable, "-m", f"bench.{name}"], check=False).returncode  # noqa: S603
+    ]
+    if failed:
+        raise SystemExit(f"a promise does not hold: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()
