@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
+LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 USERS ?= 2000
 PRODUCTS ?= 1000
 ORDERS ?= 20000
@@ -47,7 +49,8 @@ drill: $(READY) ## inject a fault and see its alert arrive: make drill ALERT=Lat
 	@$(BIN)/python -m stack drill $(ALERT)
 
 lock: $(READY) ## pin the dependencies again
-	$(BIN)/python requirements/lock.py
+	$(LOCK) --extra dev --output-file requirements/dev.txt
+	$(LOCK) --extra service --output-file requirements/service.txt
 
 clean: ## remove what was installed and all data of the stack
 	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache
