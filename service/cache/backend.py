@@ -38,12 +38,21 @@ class Region:
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to store one value, as long as its key is not invalidated."""
+    """The right to store one value, as long as its key is not invalidated.
+
+    Attributes:
+        region: Where the value belongs.
+        key: Its key there.
+        token: What the store must still know when the value is to be stored.
+        generation: The region's generation, likewise.
+        stored: What was stored meanwhile, by somebody quicker.
+    """
 
     region: Region
     key: str
     token: bytes
     generation: bytes
+    stored: bytes | None = field(default=None, compare=False)
 
 
 class Patience:

@@ -16,7 +16,7 @@ from service.cache.breaker import Breaker
 log = logging.getLogger(__name__)
 R = TypeVar("R")
 
-CONNECTIONS = 32
+CONNECTIONS = 16
 SLOW_SHARE = 0.5
 """An answer later than this share of the timeout is used, but the breaker counts a failure."""
 

@@ -3,13 +3,13 @@
 import asyncio
 import hashlib
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from service.cache.backend import Backend, Claim, Patience, Region, StoreUnavailableError
 from service.cache.codec import Codec
-from service.cache.flights import Flights
+from service.cache.flights import Flight, Flights, Seat
 from service.cache.redis import TIMEOUT_SECONDS
 from vitals.caching import Result
 
@@ -23,15 +23,19 @@ TTL_JITTER = 0.1
 
 
 @dataclass(frozen=True)
+class Found(Generic[T]):
+    """What the store holds: a value, or that there is none."""
+
+    value: T | None
+
+
+@dataclass(frozen=True)
 class Landing(Generic[T]):
     """What a load brought: the value, its bytes, and whether nothing invalidated it meanwhile."""
 
     value: T | None
     stored: bytes
     fresh: bool
-
-
-Fetch = Callable[[], Coroutine[Any, Any, Landing[T]]]
 
 
 class Namespace(Generic[T]):
@@ -79,22 +83,25 @@ class Namespace(Generic[T]):
         """
         key = short(key)
         patience = Patience(TIMEOUT_SECONDS)
-        result: Result = "miss"
-        try:
-            stored = await self._backend.read(self._region, key, patience)
-        except StoreUnavailableError as unavailable:
-            result = unavailable.result
-        else:
-            if stored is not None:
-                try:
-                    value = self._codec.decode(stored)
-                except ValueError:
-                    pass
-                else:
-                    self._tell("negative" if value is None else "hit")
-                    return value
+        found, result = await self._read(key, patience)
         self._tell(result)
-        return await self._shared(key, lambda: self._fetch(key, load, patience))
+        if found is not None:
+            return found.value
+        reachable = result == "miss"
+        landing, seat = await self._board(key, load, patience, claiming=reachable)
+        if seat is Seat.PILOT:
+            return landing.value
+        if seat is Seat.LATE or not landing.fresh:
+            # What this flight brought may be older than an invalidation before this call. What
+            # is stored now is not, nor is what a flight brings that takes off after this one.
+            found, _ = await self._read(key, patience) if reachable else (None, result)
+            if found is not None:
+                return found.value
+            landing, seat = await self._board(key, load, patience, claiming=reachable)
+            if seat is Seat.PILOT:
+                return landing.value
+        # A copy: a value that one caller changes must not change for others.
+        return self._codec.decode(landing.stored)
 
     async def invalidate(self, *keys: str) -> None:
         """Drop values; call it after the commit that changed what they were made of.
@@ -119,23 +126,41 @@ class Namespace(Generic[T]):
     def _tell(self, result: Result) -> None:
         self._region.report.request(self._backend.layer, result)
 
-    async def _shared(self, key: str, fetch: Fetch[T]) -> T | None:
-        landing, mine = await self._flights.join(key, fetch)
-        if not (mine or landing.fresh):
-            # The flight took off before this call and what it brought may be older than an
-            # invalidation that came in between. The next flight cannot be.
-            landing, mine = await self._flights.join(key, fetch)
-        # Every caller but one gets a copy: a value changed by one must not change for others.
-        return landing.value if mine else self._codec.decode(landing.stored)
+    async def _read(self, key: str, patience: Patience) -> tuple[Found[T] | None, Result]:
+        try:
+            stored = await self._backend.read(self._region, key, patience)
+        except StoreUnavailableError as unavailable:
+            return None, unavailable.result
+        found = self._decoded(stored)
+        if found is None:
+            return None, "miss"
+        return found, "negative" if found.value is None else "hit"
 
-    async def _fetch(self, key: str, load: Load[T], patience: Patience) -> Landing[T]:
-        claim = await self._claim(key, patience)
-        async with asyncio.timeout(self._load_deadline):
-            with self._region.report.load():
-                value = await load()
-        stored = self._codec.encode(value)
-        fresh = claim is not None and await self._fill(claim, value, stored, patience)
-        return Landing(value, stored, fresh)
+    def _decoded(self, stored: bytes | None) -> Found[T] | None:
+        if stored is None:
+            return None
+        try:
+            return Found(self._codec.decode(stored))
+        except ValueError:  # another release wrote it
+            return None
+
+    async def _board(
+        self, key: str, load: Load[T], patience: Patience, *, claiming: bool
+    ) -> tuple[Landing[T], Seat]:
+        async def fly(flight: Flight[Landing[T]]) -> Landing[T]:
+            claim = await self._claim(key, patience) if claiming else None
+            if claim is not None and (found := self._decoded(claim.stored)):
+                return Landing(found.value, claim.stored or b"", fresh=False)
+            async with asyncio.timeout(self._load_deadline):
+                with self._region.report.load():
+                    value = await load()
+            stored = self._codec.encode(value)
+            # Filling is the check for freshness, and says nothing to those who come after it.
+            flight.close_doors()
+            fresh = claim is not None and await self._fill(claim, value, stored, patience)
+            return Landing(value, stored, fresh)
+
+        return await self._flights.join(key, fly)
 
     async def _claim(self, key: str, patience: Patience) -> Claim | None:
         try:

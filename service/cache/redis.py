@@ -87,22 +87,21 @@ class RedisBackend:
         with region.report.operation("get"):
             stored, generation = await self._line.send("MGET", *names, patience=patience)
         self._trust()
-        if stored is None or generation is None or not stored.startswith(generation):
-            return None
-        return bytes(stored[GENERATION_BYTES:])
+        return _payload(stored, generation)
 
     async def claim(self, region: Region, key: str, patience: Patience) -> Claim:
         """Take or share the claim on a key, and make the generation if there is none."""
         name, generation = self._claim(region, key), self._generation(region)
         self._trust()
         with region.report.operation("claim"):
-            _, current, token = await self._line.send_all(
+            _, current, stored, token = await self._line.send_all(
                 ("SET", generation, os.urandom(GENERATION_BYTES), "NX"),
                 ("GET", generation),
+                ("GET", self._value(region, key)),
                 ("EVAL", CLAIM, 1, name, os.urandom(8), self._claim_ms),
                 patience=patience,
             )
-        return Claim(region, key, token, current or b"")
+        return Claim(region, key, token, current or b"", _payload(stored, current))
 
     async def fill(self, claim: Claim, stored: bytes, ttl: float, patience: Patience) -> bool:
         """Store the value if the claim holds and the generation has not changed."""
@@ -214,6 +213,13 @@ class RedisBackend:
 
     def _generation(self, region: Region) -> str:
         return f"{self._prefix}:generation:{region.name}"
+
+
+def _payload(stored: bytes | None, generation: bytes | None) -> bytes | None:
+    """The codec's bytes of a value, if it is of this generation."""
+    if stored is None or generation is None or not stored.startswith(generation):
+        return None
+    return stored[GENERATION_BYTES:]
 
 
 def _report(region: Region, keys: set[str] | None, outcome: Outcome) -> None:
