@@ -1,6 +1,6 @@
 """Every board."""
 
-from dashboards import overview
+from dashboards import endpoint, overview
 from dashboards.board import Board
 
-BOARDS: tuple[Board, ...] = (overview.BOARD,)
+BOARDS: tuple[Board, ...] = (overview.BOARD, endpoint.BOARD)

@@ -62,8 +62,8 @@ RATE = TimeSeries(
 ERRORS = TimeSeries(
     id=11,
     title="Error ratio",
-    description="Share of requests answered with 5xx, against the share that may fail. Unknown "
-    "addresses that scanners ask for are left out.",
+    description="Share of requests that failed (5xx or an exception), against the share that may. "
+    "Unknown addresses that scanners ask for are not counted.",
     unit="percentunit",
     soft_high=0.01,
     queries=(

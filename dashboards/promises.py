@@ -12,46 +12,20 @@ from alerts.signals.promises import (
 from dashboards.figures import BarGauge, Stat
 from dashboards.look import Colour, falling, figure, rising
 from dashboards.prometheus import UP
-from dashboards.query import Query, now
+from dashboards.query import now
 from dashboards.variables import CHOSEN_JOB
+from dashboards.verdict import VERDICT, at_least, at_most
 
-KEPT, BROKEN = "kept", "broken"
-VERDICT = (
-    figure(KEPT, Colour.GOOD),
-    figure(BROKEN, Colour.BAD),
-    figure("promised", Colour.QUIET),
-)
-"""Every service promises its own figures, so no fixed threshold can colour them: the query itself
-compares and says the verdict as a word."""
-
-
-def _verdict(well: str, ill: str) -> Query:
-    """Name the one of two filtered queries that has an answer."""
-    return now(
-        f'label_replace({well}, "verdict", "{KEPT}", "", "") or '
-        f'label_replace({ill}, "verdict", "{BROKEN}", "", "")',
-        "{{verdict}}",
-    )
-
-
-def _within(value: str, limit: str) -> Query:
-    return _verdict(f"{value} <= on (job) {limit}", f"{value} > on (job) {limit}")
-
-
-_GOOD = GOOD_RATIO.select(job=CHOSEN_JOB, slo="availability")
 AVAILABILITY_PROMISED = TARGET.select(job=CHOSEN_JOB, slo="availability")
 AVAILABILITY = Stat(
     id=1,
     title="Availability",
     description="Share of requests answered without failure over the last five minutes, against "
-    "what the service promises. A request fails when it is answered with 5xx. Broken: see which "
+    "what the service promises. A request fails by 5xx or an exception. Broken: see which "
     "routes fail below, and whether a deploy is marked just before.",
     unit="percentunit",
     decimals=2,
-    queries=(
-        _verdict(f"{_GOOD} >= {AVAILABILITY_PROMISED}", f"{_GOOD} < {AVAILABILITY_PROMISED}"),
-        now(AVAILABILITY_PROMISED, "promised"),
-    ),
+    queries=at_least(GOOD_RATIO.select(job=CHOSEN_JOB, slo="availability"), AVAILABILITY_PROMISED),
     overrides=VERDICT,
     empty="no traffic",
 )
@@ -65,7 +39,7 @@ LATENCY = Stat(
     "against the time the service promises. Routes with a promise of their own are judged in the "
     "table of routes.",
     unit="s",
-    queries=(_within(LATENCY_NOW, LATENCY_PROMISED), now(LATENCY_PROMISED, "promised")),
+    queries=at_most(LATENCY_NOW, LATENCY_PROMISED),
     overrides=VERDICT,
     empty="no traffic",
 )
@@ -79,7 +53,7 @@ SLOW_QUERIES = Stat(
     "against the share that may be.",
     unit="percentunit",
     decimals=2,
-    queries=(_within(SLOW_NOW, SLOW_ALLOWED), now(SLOW_ALLOWED, "promised")),
+    queries=at_most(SLOW_NOW, SLOW_ALLOWED),
     overrides=VERDICT,
     empty="no queries",
 )

@@ -1,0 +1,50 @@
+"""The contract between what is asked and what is written notices each kind of mistake."""
+
+import pytest
+
+from tests.dashboards.promql import ContractError, labels_of
+
+REQUESTS = "http_server_request_duration_seconds"
+
+
+@pytest.mark.parametrize(
+    ("expr", "complaint"),
+    [
+        ("http_requests_total", "nothing writes http_requests_total"),
+        (f"rate({REQUESTS}[5m])", f"nothing writes {REQUESTS}"),
+        (f'{REQUESTS}_count{{route="/"}}', "no label route"),
+        (f"sum by (le) (rate({REQUESTS}_count[5m]))", "no label le"),
+        (f"histogram_quantile(0.9, sum by (job) ({REQUESTS}_bucket))", "no label le"),
+        ("sum by (cache) (up)", "no label cache"),
+        ("up > on (slo) job_slo:slo_target_ratio:max", "no label slo"),
+        ('label_replace(up, "class", "$1", "status", "(.)")', "no label status"),
+    ],
+)
+def test_a_query_of_what_does_not_exist(expr: str, complaint: str) -> None:
+    with pytest.raises(ContractError, match=complaint):
+        labels_of(expr)
+
+
+@pytest.mark.parametrize(
+    ("expr", "labels"),
+    [
+        ("up", {"job", "instance"}),
+        ("sum(up)", set()),
+        ("sum without (instance) (up)", {"job"}),
+        ("topk(3, up)", {"job", "instance"}),
+        ("scalar(up) + 1", set()),
+        ("1 - up", {"job", "instance"}),
+        ('label_replace(up, "word", "well", "", "")', {"job", "instance", "word"}),
+        (f"histogram_quantile(0.9, sum by (job, le) ({REQUESTS}_bucket))", {"job"}),
+        ("job_slo:slo_target_ratio:max > on (job) sum by (job) (up)", {"job"}),
+        ("up and on (job) job_slo:slo_target_ratio:max", {"job", "instance"}),
+        ("sum_over_time(job_slo:slo_target_ratio:max[1h:5m])", {"job", "slo"}),
+    ],
+)
+def test_labels_of_an_answer(expr: str, labels: set[str]) -> None:
+    assert labels_of(expr) == labels
+
+
+def test_what_is_not_promql() -> None:
+    with pytest.raises(ValueError, match="unclosed left parenthesis"):
+        labels_of("sum by (job")
