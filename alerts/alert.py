@@ -44,7 +44,7 @@ class Alert:
     description: str
     lasting: str = ""
     keep_firing: str = ""
-    board: str = "overview"
+    board: str = "svc-overview"
     labels: dict[str, str] = field(default_factory=dict)
 
     @property

@@ -1,5 +1,6 @@
 """Whatever a rule or a runbook asks for is something that is emitted or recorded."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,8 @@ from alerts.signals.signal import Signal
 from vitals.catalogue import CATALOGUE
 from vitals.metric import SCRAPE_LABELS, Histogram, UnknownLabelError
 
-RUNBOOKS = Path(__file__).parents[2] / "alerts" / "runbooks"
+ROOT = Path(__file__).parents[2]
+RUNBOOKS = ROOT / "alerts" / "runbooks"
 
 
 def _known() -> dict[str, frozenset[str]]:
@@ -141,3 +143,25 @@ def test_a_signal_knows_its_labels(select: Callable[[Signal], str]) -> None:
 def test_a_record_is_named_by_level_metric_and_operation(record: str) -> None:
     with pytest.raises(ValueError, match="level:metric:operation"):
         Signal(record, "How many?", "reqps", "vector(1)")
+
+
+def test_alerts_lead_to_boards_that_exist() -> None:
+    boards = {
+        json.loads(path.read_text())["uid"]
+        for path in (ROOT / "grafana" / "dashboards").glob("*.json")
+    }
+    assert {alert.board for alert in every_alert()} <= boards
+
+
+def test_the_table_of_alerts_says_what_is_declared() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \| (\w+) \| ([^|]*)\|",
+        (ROOT / "docs" / "alerts.md").read_text(),
+        re.MULTILINE,
+    )
+    told = {
+        (name, severity, lasting.strip())
+        for name, severity, lastings in rows
+        for lasting in lastings.split(",")
+    }
+    assert told == {(alert.name, str(alert.severity), alert.lasting) for alert in every_alert()}

@@ -126,7 +126,7 @@ def test_the_templates_tell_what_where_and_what_to_do(tmp_path: Path) -> None:
         "FIRING since 10:00:00 UTC (ticket)\n"
         "  api is slow: p95 is 475ms\n"
         "  Promised: 250ms at p95.\n"
-        "  Board: https://boards.example/d/overview?var-job=api"
+        "  Board: https://boards.example/d/svc-overview?var-job=api"
         "&from=1795426200000&to=now\n"
         "  Runbook: https://books.example/runbooks/LatencyP95High.md\n"
         "  Silence: http://127.0.0.1:9093/#/silences/new?filter="
@@ -150,7 +150,7 @@ def _told(folder: Path) -> str:
         "annotations": {
             "summary": "api is slow: p95 is 475ms",
             "description": "Promised: 250ms at p95.",
-            "board": "overview",
+            "board": "svc-overview",
             "runbook": "LatencyP95High.md",
         },
         "startsAt": "2026-11-23T10:00:00Z",
