@@ -117,7 +117,7 @@ async def test_a_load_is_not_stored_when_another_process_invalidated_meanwhile(
     await (other.numbers.invalidate("k") if forget == "invalidate" else other.numbers.clear())
     late = asyncio.ensure_future(one.numbers.get_or_load("k", database.load))
     while one.reads(CACHE_REQUESTS, result="miss") < 2:  # the late one has joined the early one
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
     database.go.set()
 
     assert await early == 1  # it asked before
