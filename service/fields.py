@@ -7,7 +7,7 @@ characters, and numbers beyond 64 bits.
 from typing import Annotated
 
 from fastapi import Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 LARGEST_ID = 2**63 - 1
 LARGEST_PAGE = 100
@@ -16,7 +16,14 @@ LARGEST_PAGE = 100
 LINE = r"^[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
 PROSE = r"^[^\x00]*$"
 
-RowId = Annotated[int, Field(ge=1, le=LARGEST_ID)]
+
+def _whole(value: object) -> object:
+    # To JSON, 2 and 2.0 are the same whole number.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)
+RowId = Annotated[int, Field(ge=1, le=LARGEST_ID), WHOLE]
 PathId = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 
 Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="items on a page, at most")]

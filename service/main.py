@@ -30,9 +30,6 @@ OBJECTIVES = (
     Objective("latency", ratio=0.95, within=0.5, route="/api/users/login"),
     Objective("queries", ratio=0.95, within=0.1),
 )
-EVERYWHERE = (413, 415, 422, 503)
-"""Errors that any endpoint may answer with, whatever it does."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -73,9 +70,8 @@ def build(settings: Settings) -> FastAPI:
     app.state.stock_changed = catalogue.stock_changed
     app.state.reports = Reports(db, cache, telemetry.cache)
 
-    common = problems.documented(*EVERYWHERE)
     for part in (users, products, orders):
-        app.include_router(part.router, prefix="/api", responses=common)
+        app.include_router(part.router, prefix="/api")
     app.include_router(health.router)
     app.add_middleware(BodyGate, limit=settings.body_limit)
     app.add_middleware(CompressMiddleware, minimum_size=1000)

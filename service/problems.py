@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from service import errors
 from service.errors import Fault, ServiceError
@@ -82,8 +83,11 @@ def install(app: FastAPI) -> None:
     async def invalid(_request: Request, error: Exception) -> JSONResponse:
         return answer(_from_validation(cast("RequestValidationError", error)))
 
-    async def refused(_request: Request, error: Exception) -> JSONResponse:
-        return _from_http(cast("HTTPException", error))
+    async def refused(request: Request, error: Exception) -> JSONResponse:
+        response = _from_http(cast("HTTPException", error))
+        if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            response.headers["Allow"] = ", ".join(_allowed(request))
+        return response
 
     async def late(_request: Request, _error: Exception) -> JSONResponse:
         return answer(errors.UnavailableError())
@@ -135,10 +139,28 @@ def _describe(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         document = generate()
-        document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = SCHEMA
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        if "Problem" not in schemas:  # the document is generated once and kept
+            schemas["Problem"] = SCHEMA
+            for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own form
+                schemas.pop(name, None)
+            for path in document["paths"].values():
+                for operation in path.values():
+                    _complete(operation)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _complete(operation: dict[str, Any]) -> None:
+    """Document what any endpoint of this form may answer, so that slices need not."""
+    statuses = [503]
+    if "parameters" in operation:
+        statuses.append(422)
+    if "requestBody" in operation:
+        statuses += [400, 413, 415, 422]
+    for status, description in documented(*statuses).items():
+        operation["responses"][str(status)] = description
 
 
 def _from_http(error: HTTPException) -> JSONResponse:
@@ -154,6 +176,18 @@ def _from_http(error: HTTPException) -> JSONResponse:
         problem.slug = phrase.lower().replace(" ", "-")
     problem.headers = {**problem.headers, **(error.headers or {})}
     return answer(problem)
+
+
+def _allowed(request: Request) -> list[str]:
+    """Every method of an address: Starlette names those of one route, but ours are several."""
+    return [
+        method
+        for method in ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in request.app.router.routes
+        )
+    ]
 
 
 def _from_validation(error: RequestValidationError) -> ServiceError:

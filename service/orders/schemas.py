@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.fields import Body, RowId
+from service.fields import WHOLE, Body, RowId
 from service.orders.tables import Status
 
 MOST_ITEMS = 50
@@ -18,7 +18,7 @@ class ItemIn(Body):
     """So many pieces of one product."""
 
     product_id: ProductId
-    quantity: Annotated[int, Field(ge=1, le=MOST_PIECES, examples=[2])]
+    quantity: Annotated[int, Field(ge=1, le=MOST_PIECES, examples=[2]), WHOLE]
 
 
 class OrderIn(Body):

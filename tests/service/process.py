@@ -1,0 +1,91 @@
+"""The service as people run it: ``python -m service`` in a process of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from service.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Running:
+    """A process that serves on ``url``."""
+
+    url: str
+    process: subprocess.Popen[str]
+
+    def end(self) -> str:
+        """Ask it to end; returns all it has said."""
+        self.process.send_signal(signal.SIGTERM)
+        said, _ = self.process.communicate(timeout=30)
+        return said
+
+
+def environment(settings: Settings, **others: str) -> dict[str, str]:
+    """This process's environment, with these settings."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SERVICE_")}
+    given = {
+        f"SERVICE_{name.upper()}": str(value)
+        for name, value in settings.model_dump(exclude_unset=True).items()
+    }
+    return kept | given | others
+
+
+def command(settings: Settings, *arguments: str, **others: str) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m service`` to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "service", *arguments],
+        cwd=ROOT,
+        env=environment(settings, **others),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[Running]:
+    """Serve on a free port until the block ends."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "service"],
+        cwd=ROOT,
+        env=environment(settings, SERVICE_PORT=str(port)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    running = Running(f"http://127.0.0.1:{port}", process)
+    try:
+        _wait(running)
+        yield running
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def _wait(running: Running, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and running.process.poll() is None:
+        try:
+            if httpx.get(f"{running.url}/readyz").is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.05)
+    running.process.kill()
+    raise TimeoutError(f"the service does not serve: {running.process.communicate()[0]}")

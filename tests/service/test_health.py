@@ -1,0 +1,55 @@
+import asyncio
+
+import pytest
+
+from service.errors import UnavailableError
+from tests.service.running import Service, problem
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_all_is_well(service: Service) -> None:
+    life = await service.client.get("/healthz")
+    assert life.json() == {"status": "ok"}
+    ready = await service.client.get("/readyz")
+    assert ready.json() == {"status": "ok", "database": "ok", "cache": "ok"}
+    assert life.headers["cache-control"] == ready.headers["cache-control"] == "no-store"
+
+
+async def test_without_the_cache_it_is_degraded(
+    light: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away() -> bool:
+        return False
+
+    monkeypatch.setattr(light.app.state.cache, "ping", away)
+    ready = await light.client.get("/readyz")
+    assert ready.status_code == 200
+    assert ready.json() == {"status": "degraded", "database": "ok", "cache": "unavailable"}
+
+
+async def test_without_the_database_it_is_not_ready(
+    light: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away() -> None:
+        raise UnavailableError
+
+    monkeypatch.setattr(light.database, "ping", away)
+    ready = await light.client.get("/readyz")
+    told = problem(ready, 503)
+    assert (told["database"], told["cache"]) == ("unavailable", "ok")
+    assert ready.headers["cache-control"] == "no-store"
+    assert (await light.client.get("/healthz")).status_code == 200
+
+
+async def test_a_part_that_hangs_does_not_hang_the_answer(
+    light: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang() -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("service.health.PROBE_SECONDS", 0.05)
+    monkeypatch.setattr(light.database, "ping", hang)
+    monkeypatch.setattr(light.app.state.cache, "ping", hang)
+    told = problem(await light.client.get("/readyz"), 503)
+    assert (told["database"], told["cache"]) == ("unavailable", "unavailable")

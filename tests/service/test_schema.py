@@ -1,0 +1,47 @@
+import asyncio
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.command import downgrade
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, inspect
+
+from service.database import Base, connect
+from service.schema import configuration, migrate
+from tests.service.running import settings_for
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_the_revisions_build_what_the_tables_declare(
+    database_url: str, tmp_path: Path
+) -> None:
+    database = connect(settings_for(tmp_path, database_url))
+    await migrate(database)
+
+    def difference(connection: Connection) -> object:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        return compare_metadata(context, Base.metadata)
+
+    async with database.writing() as session:
+        assert await (await session.connection()).run_sync(difference) == []
+    await database.close()
+
+
+async def test_workers_that_start_together_migrate_once(database_url: str, tmp_path: Path) -> None:
+    workers = [connect(settings_for(tmp_path, database_url)) for _ in range(4)]
+    await asyncio.gather(*(migrate(worker) for worker in workers))
+    await asyncio.gather(*(worker.close() for worker in workers))
+
+
+async def test_the_way_back_leaves_nothing(database_url: str, tmp_path: Path) -> None:
+    database = connect(settings_for(tmp_path, database_url))
+    await migrate(database)
+    async with database.writing() as session:
+        connection = await session.connection()
+        await connection.run_sync(lambda sync: downgrade(configuration(sync), "base"))
+        tables = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
+    assert tables == ["alembic_version"]
+    await migrate(database)
+    await database.close()

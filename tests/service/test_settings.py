@@ -1,0 +1,78 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from service.settings import Settings, is_loopback
+
+TOKEN = "a-token-that-only-tests-use"
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - to see it refused
+
+
+@pytest.fixture
+def token(tmp_path: Path) -> Path:
+    file = tmp_path / "token"
+    file.write_text(TOKEN + "\n")
+    return file
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_this_machine_alone_needs_nothing(host: str) -> None:
+    assert is_loopback(host)
+    assert Settings(host=host).metrics_token() is None
+
+
+@pytest.mark.parametrize("host", [EVERYWHERE, "::", "192.168.1.5", "example.com"])
+def test_others_need_tls_and_a_metrics_token(host: str, token: Path) -> None:
+    tls: dict[str, Any] = {"tls_cert_file": "cert.pem", "tls_key_file": "key.pem"}
+    with pytest.raises(ValidationError, match="SERVICE_TLS_CERT_FILE"):
+        Settings(host=host, metrics_token_file=token)
+    with pytest.raises(ValidationError, match="SERVICE_METRICS_TOKEN_FILE"):
+        Settings(host=host, **tls)
+    with pytest.raises(ValidationError, match="SERVICE_METRICS_TOKEN_FILE"):
+        Settings(host=host, behind_tls_proxy=True)
+    assert Settings(host=host, metrics_token_file=token, **tls).metrics_token() == TOKEN
+    assert Settings(host=host, metrics_token_file=token, behind_tls_proxy=True).host == host
+
+
+def test_half_a_certificate_is_refused() -> None:
+    with pytest.raises(ValidationError, match="both"):
+        Settings(tls_cert_file=Path("cert.pem"))
+
+
+def test_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVICE_POOL_SIZE", "7")
+    monkeypatch.setenv("SERVICE_REDIS_URL", "redis://127.0.0.1:1")
+    monkeypatch.setenv("SERVICE_TLS_CERT_FILE", "")
+    settings = Settings()
+    assert (settings.pool_size, settings.redis_url) == (7, "redis://127.0.0.1:1")
+    assert settings.tls_cert_file is None
+
+
+def test_the_password_file_completes_the_address(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("made-up-for-tests\n")
+    url = "postgresql+asyncpg://shop@127.0.0.1:1/shop"
+    settings = Settings(database_url=url, database_password_file=file)
+    assert settings.database().password == "made-up-for-tests"
+    assert "made-up" not in repr(settings)
+
+
+@pytest.mark.parametrize("password", ["changeme", "ChangeThis", "letmein", "hunter2"])
+def test_known_passwords_are_refused_and_not_shown(tmp_path: Path, password: str) -> None:
+    file = tmp_path / "password"
+    file.write_text(password)
+    url = f"postgresql+asyncpg://shop:{password}@127.0.0.1:1/shop"
+    for settings in ({"database_url": url}, {"database_password_file": file}):
+        with pytest.raises(ValidationError) as caught:
+            Settings(**settings)  # type: ignore[arg-type]
+        assert password not in str(caught.value)
+        assert "openssl rand" in str(caught.value)
+
+
+def test_a_weak_metrics_token_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("tooshort")
+    with pytest.raises(ValidationError, match="metrics token"):
+        Settings(metrics_token_file=file)
