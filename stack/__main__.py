@@ -8,7 +8,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from stack import packages, running
+from stack import drill, packages, running
+from stack.faults import FAULTS
 from stack.installation import Installation
 from stack.lock import AlreadyRunningError
 from stack.ports import PortError
@@ -36,6 +37,8 @@ def main(words: Sequence[str] | None = None) -> int:
 def _run(asked: argparse.Namespace) -> int:
     if asked.command == "status":
         return running.status(Installation.here())
+    if asked.command == "drill":
+        return drill.run(Installation.here(), asked.alert, as_written=asked.as_written)
     packages.install()
     if asked.command == "install":
         return 0
@@ -59,6 +62,11 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--orders", type=int, default=20000)
     commands.add_parser("up", help="everything, without sample data and traffic")
     commands.add_parser("status", help="what runs, and where")
+    fault = commands.add_parser("drill", help="break something and see its alert arrive")
+    fault.add_argument("alert", metavar="ALERT", help=", ".join(FAULTS))
+    fault.add_argument(
+        "--as-written", action="store_true", help="wait as long as the rules do: minutes"
+    )
     install = commands.add_parser("install", help="install the servers' packages if any is missing")
     install.add_argument(
         "--for-tests", action="store_true", help="also what the tests need (the same packages)"

@@ -1,33 +1,29 @@
 """The parts of the stack, with what each needs before it starts."""
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from alerts.delivery import CALM, write
-from alerts.receivers import Environment
-from stack import postgres, probes, prometheus, redis, secrets
+from stack import postgres, probes, prometheus, redis, watch
+from stack import secrets as kept
 from stack.installation import CHECKOUT, Installation
 from stack.processes import Program
 from stack.runner import Part
 
-_DATABASE = "vitals"
-
 
 def databases(here: Installation) -> list[Part]:
     """PostgreSQL with the API's role and database, and Redis."""
-    superuser = secrets.read(here.secrets, "postgres-password")
+    superuser = kept.read(here.secrets, "postgres-password")
     cluster = here.data / "postgres"
     postgres.forget_dead_server(cluster)
     postgres.make_cluster(cluster, here.account, here.secrets / "postgres-password")
 
     def make_database() -> None:
-        password = secrets.read(here.secrets, "database-password")
+        password = kept.read(here.secrets, "database-password")
         postgres.make_role(here.ports.postgres, superuser, password)
-        postgres.make_database(here.ports.postgres, superuser, _DATABASE)
+        postgres.make_database(here.ports.postgres, superuser, postgres.DATABASE)
 
-    password = secrets.read(here.secrets, "redis-password")
+    password = kept.read(here.secrets, "redis-password")
     config = redis.configuration(here.ports.redis, here.folder("redis"), password=password)
     return [
         Part(
@@ -57,7 +53,7 @@ def api(here: Installation) -> Part:
 def _service_settings(here: Installation) -> dict[str, str]:
     return {
         "SERVICE_DATABASE_URL": (
-            f"postgresql+asyncpg://{postgres.ROLE}@{probes.LOOPBACK}:{here.ports.postgres}/{_DATABASE}"
+            f"postgresql+asyncpg://{postgres.ROLE}@{probes.LOOPBACK}:{here.ports.postgres}/{postgres.DATABASE}"
         ),
         "SERVICE_DATABASE_PASSWORD_FILE": str(here.secrets / "database-password"),
         "SERVICE_REDIS_URL": f"redis://{probes.LOOPBACK}:{here.ports.redis}/0",
@@ -69,21 +65,27 @@ def _service_settings(here: Installation) -> dict[str, str]:
     }
 
 
-def watching(here: Installation) -> list[Part]:
-    """Prometheus, Alertmanager, and the inbox that notifications go to."""
-    ports = here.ports
-    config = prometheus.configuration(
-        here.readable(CHECKOUT / "prometheus") / "prometheus.yml", ports, here.secrets
+def inbox(here: Installation) -> Part:
+    """Where notifications go unless the environment says otherwise."""
+    return Part(
+        _python(here, "inbox", ["stack.inbox", f"--port={here.ports.inbox}"]),
+        ready=lambda: probes.http_answers(here.ports.inbox, "/"),
     )
-    retention = ("--storage.tsdb.retention.time=15d", "--storage.tsdb.retention.size=2GB")
+
+
+def watching(here: Installation, secrets: Path, *, haste: bool = False) -> list[Part]:
+    """Prometheus and Alertmanager.
+
+    Args:
+        here: The installation.
+        secrets: Folder of the secrets that Prometheus shows to what it watches.
+        haste: Run the rules many times faster, for a drill.
+    """
+    ports = here.ports
     return [
         Part(
-            _python(here, "inbox", ["stack.inbox", f"--port={ports.inbox}"]),
-            ready=lambda: probes.http_answers(ports.inbox, "/"),
-        ),
-        Part(
             prometheus.alertmanager(
-                _alertmanager_configuration(here),
+                watch.write_alertmanager(here, haste=haste),
                 here.folder("alertmanager"),
                 ports.alertmanager,
                 here.account,
@@ -92,11 +94,11 @@ def watching(here: Installation) -> list[Part]:
         ),
         Part(
             prometheus.server(
-                here.write("prometheus", "prometheus.yml", config),
+                watch.write_prometheus(here, secrets, haste=haste),
                 here.folder("prometheus"),
                 ports.prometheus,
                 here.account,
-                retention,
+                ("--storage.tsdb.retention.time=15d", "--storage.tsdb.retention.size=2GB"),
             ),
             ready=lambda: prometheus.answers(ports.prometheus),
         ),
@@ -110,7 +112,7 @@ def sample(here: Installation, amounts: Mapping[str, int]) -> list[Part]:
         here: The installation.
         amounts: How many `users`, `products` and `orders` to make.
     """
-    superuser = secrets.read(here.secrets, "postgres-password")
+    superuser = kept.read(here.secrets, "postgres-password")
     seed = ["service.seed", *(word for name in amounts for word in _flag(name, str(amounts[name])))]
     url = f"http://{probes.LOOPBACK}:{here.ports.api}"
     passwords = [
@@ -120,7 +122,9 @@ def sample(here: Installation, amounts: Mapping[str, int]) -> list[Part]:
 
     def is_empty() -> bool:
         sql = "SELECT EXISTS (SELECT FROM products)"
-        return postgres.run_sql(here.ports.postgres, superuser, sql, database=_DATABASE) == "f"
+        return (
+            postgres.run_sql(here.ports.postgres, superuser, sql, database=postgres.DATABASE) == "f"
+        )
 
     return [
         Part(
@@ -136,24 +140,6 @@ def sample(here: Installation, amounts: Mapping[str, int]) -> list[Part]:
             quiet=True,
         ),
     ]
-
-
-def _alertmanager_configuration(here: Installation) -> Path:
-    """Write what the environment's ALERT_* variables ask for; by default the inbox gets all."""
-    inbox = f"http://{probes.LOOPBACK}:{here.ports.inbox}"
-    defaults = {
-        "ALERT_WEBHOOK_URL": f"{inbox}/",
-        "ALERT_HEARTBEAT_URL": f"{inbox}/heartbeat",
-        "ALERT_BOARD_URL": f"http://{probes.LOOPBACK}:{here.ports.prometheus}",
-    }
-    given = {name.removesuffix("_FILE") for name in os.environ}
-    chosen = {name: url for name, url in defaults.items() if name not in given} | os.environ
-    folder = here.folder("alertmanager")
-    path = folder / "alertmanager.yml"
-    write(Environment.read(chosen), path, folder / "templates", CALM)
-    if here.account:
-        here.account.own(folder)
-    return path
 
 
 def _python(

@@ -12,6 +12,7 @@ from stack.account import Account
 from stack.processes import Program
 
 SUPERUSER = "postgres"
+DATABASE = "vitals"
 ROLE = "vitals"
 """The API's role: it owns its databases and is no superuser."""
 

@@ -61,13 +61,17 @@ def answers(port: int) -> bool:
     return probes.http_answers(port, "/-/ready")
 
 
-def configuration(source: Path, ports: Ports, secrets: Path) -> str:
+def configuration(
+    source: Path, ports: Ports, secrets: Path, *, rules: Path, interval: str | None = None
+) -> str:
     """The committed configuration, made for containers, with the addresses of this machine.
 
     Args:
-        source: `prometheus/prometheus.yml`; rules and targets lie beside it.
+        source: `prometheus/prometheus.yml`; the targets lie beside it.
         ports: Where the parts listen here.
         secrets: The folder whose files stand for the containers' secrets of the same names.
+        rules: The folder of the rules.
+        interval: How often to scrape and to evaluate, instead of what is written.
     """
     config: dict[str, Any] = yaml.safe_load(source.read_text())
     local = {
@@ -79,17 +83,20 @@ def configuration(source: Path, ports: Ports, secrets: Path) -> str:
             ("alertmanager", ports.alertmanager),
         )
     }
-    beside = source.parent.absolute()
+    targets = source.parent.absolute() / "targets"
     config["rule_files"] = [
-        str(beside / "rules" / Path(path).name) for path in config.get("rule_files", [])
+        str(rules.absolute() / Path(path).name) for path in config["rule_files"]
     ]
+    if interval:
+        names = ("scrape_interval", "scrape_timeout", "evaluation_interval")
+        config["global"] |= dict.fromkeys(names, interval)
     peers = config.get("alerting", {}).get("alertmanagers", [])
     for job in (*config["scrape_configs"], *peers):
         for group in job.get("static_configs", []):
             hosts = (target.partition(":")[0] for target in group["targets"])
             group["targets"] = [local[host] for host in hosts if host in local]
         for group in job.get("file_sd_configs", []):
-            group["files"] = [str(beside / "targets" / Path(path).name) for path in group["files"]]
+            group["files"] = [str(targets / Path(path).name) for path in group["files"]]
         if token := job.get("authorization", {}).get("credentials_file"):
             job["authorization"]["credentials_file"] = str(secrets / Path(token).name)
     return yaml.safe_dump(config, sort_keys=False)

@@ -30,7 +30,12 @@ def run(here: Installation, *, what: str, amounts: Mapping[str, int] | None = No
     here.ports.demand_free()
     secrets.make(here.secrets, here.account)
     journal = Journal(here.log)
-    chosen = [*parts.databases(here), parts.api(here), *parts.watching(here)]
+    chosen = [
+        *parts.databases(here),
+        parts.api(here),
+        parts.inbox(here),
+        *parts.watching(here, here.secrets),
+    ]
     if amounts is not None:
         chosen += parts.sample(here, amounts)
     journal.say(f"starting {', '.join(part.name for part in chosen)}")
