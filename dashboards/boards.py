@@ -1,6 +1,12 @@
 """Every board."""
 
-from dashboards import endpoint, overview
-from dashboards.board import Board
+from dashboards import alerting, caches, database, endpoint, overview, runtime
 
-BOARDS: tuple[Board, ...] = (overview.BOARD, endpoint.BOARD)
+BOARDS = (
+    overview.BOARD,
+    endpoint.BOARD,
+    database.BOARD,
+    caches.BOARD,
+    runtime.BOARD,
+    alerting.BOARD,
+)

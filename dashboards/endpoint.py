@@ -3,9 +3,8 @@
 Its queries are raw, not recorded, so that they may be narrowed down to single instances.
 """
 
-from typing import TypedDict
-
 from alerts.signals.promises import THRESHOLD_BY_ROUTE
+from alerts.signals.signal import defined
 from dashboards.board import Board, Row
 from dashboards.figures import Stat
 from dashboards.links import ENDPOINT_UID
@@ -16,7 +15,6 @@ from dashboards.panel import Heatmap, TimeSeries
 from dashboards.promises import LATENCY_PROMISED
 from dashboards.query import Query, now, rows
 from dashboards.variables import (
-    CHOSEN_INSTANCES,
     CHOSEN_JOB,
     CHOSEN_ROUTE,
     INSTANCE,
@@ -34,24 +32,17 @@ from vitals.catalogue import (
     HTTP_RESPONSE_BODY_SIZE,
     SLO_EVENTS,
 )
-from vitals.metric import Matcher, excluding
+from vitals.metric import excluding
 
-
-class _Chosen(TypedDict):
-    job: str
-    http_route: str
-    instance: Matcher
-
-
-CHOSEN = _Chosen(job=CHOSEN_JOB, http_route=CHOSEN_ROUTE, instance=CHOSEN_INSTANCES)
-
-_ALL = HTTP_REQUEST_DURATION.rate(**CHOSEN)
-_JUDGED = SLO_EVENTS.rate(**CHOSEN, slo="availability")
-_FAILED = SLO_EVENTS.rate(**CHOSEN, slo="availability", outcome="bad")
-_OWN_PROMISE = THRESHOLD_BY_ROUTE.select(job=CHOSEN_JOB, http_route=CHOSEN_ROUTE, slo="latency")
+_ALL = HTTP_REQUEST_DURATION.rate(**CHOSEN_ROUTE)
+_JUDGED = SLO_EVENTS.rate(**CHOSEN_ROUTE, slo="availability")
+_FAILED = SLO_EVENTS.rate(**CHOSEN_ROUTE, slo="availability", outcome="bad")
+_OWN_PROMISE = THRESHOLD_BY_ROUTE.select(
+    job=CHOSEN_JOB, http_route=CHOSEN_ROUTE["http_route"], slo="latency"
+)
 _PROMISED = f"(max({_OWN_PROMISE}) or max({LATENCY_PROMISED}))"
-_TIMED = SLO_EVENTS.rate(**CHOSEN, slo="latency")
-_TOO_SLOW = SLO_EVENTS.rate(**CHOSEN, slo="latency", outcome="bad")
+_TIMED = SLO_EVENTS.rate(**CHOSEN_ROUTE, slo="latency")
+_TOO_SLOW = SLO_EVENTS.rate(**CHOSEN_ROUTE, slo="latency", outcome="bad")
 
 P95 = Stat(
     id=1,
@@ -60,7 +51,7 @@ P95 = Stat(
     "against the route's own promise or else the service's.",
     unit="s",
     width=6,
-    queries=at_most(f"{HTTP_REQUEST_DURATION.quantile(0.95, **CHOSEN)} >= 0", _PROMISED),
+    queries=at_most(defined(HTTP_REQUEST_DURATION.quantile(0.95, **CHOSEN_ROUTE)), _PROMISED),
     overrides=VERDICT,
     empty="no traffic",
 )
@@ -103,7 +94,7 @@ QUERIES_EACH = Stat(
     decimals=0,
     width=5,
     steps=rising(20, 50),
-    queries=(now(f"{DB_QUERIES_PER_REQUEST.quantile(0.95, **CHOSEN)} >= 0"),),
+    queries=(now(defined(DB_QUERIES_PER_REQUEST.quantile(0.95, **CHOSEN_ROUTE))),),
     empty="no queries",
 )
 
@@ -115,7 +106,7 @@ RATE = TimeSeries(
     stacked=True,
     queries=(
         Query(
-            HTTP_REQUEST_DURATION.rate("http_response_status_code", window=STEP, **CHOSEN),
+            HTTP_REQUEST_DURATION.rate("http_response_status_code", window=STEP, **CHOSEN_ROUTE),
             "{{http_response_status_code}}",
         ),
     ),
@@ -129,7 +120,7 @@ REASONS = TimeSeries(
     queries=(
         Query(
             HTTP_REQUEST_DURATION.rate(
-                "error_type", window=STEP, **CHOSEN, error_type=excluding("")
+                "error_type", window=STEP, **CHOSEN_ROUTE, error_type=excluding("")
             ),
             "{{error_type}}",
         ),
@@ -144,7 +135,7 @@ DURATIONS = TimeSeries(
     queries=(
         *(
             Query(
-                HTTP_REQUEST_DURATION.quantile(part, window=STEP, **CHOSEN),
+                HTTP_REQUEST_DURATION.quantile(part, window=STEP, **CHOSEN_ROUTE),
                 f"p{part * 100:g}",
                 exemplar=part == 0.99,  # noqa: PLR2004 - one line of dots is enough
             )
@@ -167,7 +158,11 @@ HEAT = Heatmap(
     unit="s",
     width=12,
     queries=(
-        Query(HTTP_REQUEST_DURATION.buckets_rate(window=STEP, **CHOSEN), "{{le}}", form="heatmap"),
+        Query(
+            HTTP_REQUEST_DURATION.buckets_rate(window=STEP, **CHOSEN_ROUTE),
+            "{{le}}",
+            form="heatmap",
+        ),
     ),
 )
 ANSWERS = Table(
@@ -179,12 +174,12 @@ ANSWERS = Table(
     queries=(
         rows(
             HTTP_REQUEST_DURATION.rate(
-                "http_request_method", "http_response_status_code", "error_type", **CHOSEN
+                "http_request_method", "http_response_status_code", "error_type", **CHOSEN_ROUTE
             )
         ),
         rows(
             HTTP_REQUEST_DURATION.mean(
-                "http_request_method", "http_response_status_code", "error_type", **CHOSEN
+                "http_request_method", "http_response_status_code", "error_type", **CHOSEN_ROUTE
             )
         ),
     ),
@@ -205,8 +200,8 @@ QUERIES = TimeSeries(
     "where a loop asks row by row.",
     unit="short",
     queries=(
-        Query(DB_QUERIES_PER_REQUEST.quantile(0.5, window=STEP, **CHOSEN), "p50"),
-        Query(DB_QUERIES_PER_REQUEST.quantile(0.95, window=STEP, **CHOSEN), "p95"),
+        Query(defined(DB_QUERIES_PER_REQUEST.quantile(0.5, window=STEP, **CHOSEN_ROUTE)), "p50"),
+        Query(defined(DB_QUERIES_PER_REQUEST.quantile(0.95, window=STEP, **CHOSEN_ROUTE)), "p95"),
     ),
     overrides=(painted("p50", Colour.CALM), painted("p95", Colour.STRONG, width=2)),
 )
@@ -218,7 +213,7 @@ N_PLUS_ONE = TimeSeries(
     unit="reqps",
     queries=(
         Query(
-            DB_N_PLUS_ONE.rate("db_query_fingerprint", window=STEP, **CHOSEN),
+            DB_N_PLUS_ONE.rate("db_query_fingerprint", window=STEP, **CHOSEN_ROUTE),
             "{{db_query_fingerprint}}",
         ),
     ),
@@ -229,8 +224,12 @@ SIZES = TimeSeries(
     description="95 of 100 bodies are no larger. Large answers are slow answers: page them.",
     unit="bytes",
     queries=(
-        Query(HTTP_REQUEST_BODY_SIZE.quantile(0.95, window=STEP, **CHOSEN), "request"),
-        Query(HTTP_RESPONSE_BODY_SIZE.quantile(0.95, window=STEP, **CHOSEN), "response"),
+        Query(
+            defined(HTTP_REQUEST_BODY_SIZE.quantile(0.95, window=STEP, **CHOSEN_ROUTE)), "request"
+        ),
+        Query(
+            defined(HTTP_RESPONSE_BODY_SIZE.quantile(0.95, window=STEP, **CHOSEN_ROUTE)), "response"
+        ),
     ),
     overrides=(painted("request", Colour.CALM), painted("response", Colour.STRONG)),
 )

@@ -8,8 +8,6 @@ service; what differs by instance is drawn by instance.
 
 from dataclasses import replace
 
-from alerts.signals.datastores import CACHE_HIT_RATIO, POOL_USE, QUERY_P95
-from alerts.signals.promises import THRESHOLD
 from alerts.signals.requests import (
     ERROR_RATIO,
     LATENCY_P50,
@@ -18,6 +16,7 @@ from alerts.signals.requests import (
     REQUEST_RATE_BY_CLASS,
 )
 from dashboards.board import Board, Row
+from dashboards.dependencies import CACHE, POOL, QUERIES, SLOW_RATIO
 from dashboards.firing import FIRING_ALERTS
 from dashboards.look import Colour, painted, promise, rising
 from dashboards.marks import DEPLOYS, FIRING
@@ -31,8 +30,6 @@ from dashboards.promises import (
     LATENCY,
     LATENCY_NOW,
     LATENCY_PROMISED,
-    SLOW_ALLOWED,
-    SLOW_NOW,
     SLOW_QUERIES,
 )
 from dashboards.query import Query
@@ -136,59 +133,6 @@ LOOP_LAG = TimeSeries(
     limits=True,
     steps=rising(0.05, 0.1),
     queries=(Query(LOOP_LAG_P99.select(job=CHOSEN_JOB), "{{instance}}"),),
-)
-
-# -- What is behind it --------------------------------------------------------------------------
-
-QUERIES = TimeSeries(
-    id=31,
-    title="Query time, p95",
-    description="95 of 100 database queries are answered within this time; beyond the promised "
-    "time a query counts as slow. The database board says which statement.",
-    unit="s",
-    width=6,
-    queries=(
-        Query(QUERY_P95.select(job=CHOSEN_JOB), "p95"),
-        Query(THRESHOLD.select(job=CHOSEN_JOB, slo="queries"), "promised"),
-    ),
-    overrides=(painted("p95", Colour.STRONG, width=2), promise()),
-)
-
-SLOW_RATIO = TimeSeries(
-    id=32,
-    title="Slow queries",
-    description="Share of queries slower than promised, against the share that may be.",
-    unit="percentunit",
-    width=6,
-    queries=(Query(SLOW_NOW, "slow"), Query(SLOW_ALLOWED, "promised")),
-    overrides=(painted("slow", Colour.STRONG, width=2), promise()),
-)
-
-POOL = TimeSeries(
-    id=33,
-    title="Connection pool use",
-    description="Share of each pool's connections that are taken. At 100 % requests wait for a "
-    "connection and then fail: look for slow queries or sessions held too long before making the "
-    "pool larger.",
-    unit="percentunit",
-    width=6,
-    high=1,
-    limits=True,
-    steps=rising(0.7, 0.9),
-    queries=(
-        Query(POOL_USE.select(job=CHOSEN_JOB), "{{instance}} {{db_client_connection_pool_name}}"),
-    ),
-)
-
-CACHE = TimeSeries(
-    id=34,
-    title="Cache hit ratio",
-    description="Share of look-ups that each cache answers. A sudden fall sends its traffic to the "
-    "database: was the cache emptied, was it restarted, is it reachable?",
-    unit="percentunit",
-    width=6,
-    high=1,
-    queries=(Query(CACHE_HIT_RATIO.select(job=CHOSEN_JOB), "{{cache}}"),),
 )
 
 BOARD = Board(

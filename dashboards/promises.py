@@ -58,6 +58,7 @@ SLOW_QUERIES = Stat(
     empty="no queries",
 )
 
+_PACE = f"{BAD_RATIO['1h'].select(job=CHOSEN_JOB)} / (1 - {TARGET.select(job=CHOSEN_JOB)})"
 BUDGET = BarGauge(
     id=4,
     title="Error budget left, 30 days",
@@ -66,7 +67,11 @@ BUDGET = BarGauge(
     unit="percentunit",
     decimals=0,
     steps=falling(0.0, 0.25),
-    queries=(now(BUDGET_LEFT.select(job=CHOSEN_JOB), "{{slo}}"),),
+    queries=(
+        # The month is added up every five minutes only, so look back for the latest sum; a service
+        # younger than that has no month but its first hour.
+        now(f"last_over_time({BUDGET_LEFT.select(job=CHOSEN_JOB)}[15m]) or 1 - {_PACE}", "{{slo}}"),
+    ),
     empty="no traffic",
 )
 
@@ -80,12 +85,7 @@ BURN = BarGauge(
     decimals=1,
     high=15,
     steps=rising(1, 14.4),
-    queries=(
-        now(
-            f"{BAD_RATIO['1h'].select(job=CHOSEN_JOB)} / (1 - {TARGET.select(job=CHOSEN_JOB)})",
-            "{{slo}}",
-        ),
-    ),
+    queries=(now(_PACE, "{{slo}}"),),
     empty="no traffic",
 )
 

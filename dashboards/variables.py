@@ -1,6 +1,7 @@
 """What a person chooses at the top of a board."""
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 from grafanalib import core
 
@@ -76,7 +77,24 @@ ROUTE = Variable(
 )
 
 CHOSEN_JOB = "$job"
-CHOSEN_ROUTE = "$route"
-CHOSEN_INSTANCES: Matcher = matching("$instance")
+
+
+class Chosen(TypedDict):
+    """Matchers of the service and the instances chosen."""
+
+    job: str
+    instance: Matcher
+
+
+CHOSEN = Chosen(job=CHOSEN_JOB, instance=matching("$instance"))
+
+
+class ChosenRoute(Chosen):
+    """Matchers of the route chosen, too."""
+
+    http_route: str
+
+
+CHOSEN_ROUTE = ChosenRoute(**CHOSEN, http_route="$route")
 STEP = "$__rate_interval"
 """The window of a raw ``rate``: four scrapes at least, and no less than a pixel."""

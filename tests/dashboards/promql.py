@@ -97,8 +97,13 @@ def _(node: promql.BinaryExpr) -> Labels:
         _demand(named, left & right, node)
     if (operator := str(node.op)) in SET_OPERATORS:
         return left | right if operator == "or" else left
-    if isinstance(node.lhs, promql.NumberLiteral) or isinstance(node.rhs, promql.NumberLiteral):
-        return left | right
+    if node.modifier is None:  # all labels have to match, unless one side is but a number
+        return left & right if left and right else left | right
+    carried = frozenset(node.modifier.group_labels or ())
+    if node.modifier.card == promql.VectorMatchCardinality.ManyToOne:
+        return left | _demand(carried, right, node)
+    if node.modifier.card == promql.VectorMatchCardinality.OneToMany:
+        return right | _demand(carried, left, node)
     return named if on else left - named
 
 

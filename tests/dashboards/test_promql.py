@@ -4,6 +4,7 @@ import pytest
 
 from tests.dashboards.promql import ContractError, labels_of
 
+BUILD = {"job", "instance", "version", "revision"}
 REQUESTS = "http_server_request_duration_seconds"
 
 
@@ -17,6 +18,7 @@ REQUESTS = "http_server_request_duration_seconds"
         (f"histogram_quantile(0.9, sum by (job) ({REQUESTS}_bucket))", "no label le"),
         ("sum by (cache) (up)", "no label cache"),
         ("up > on (slo) job_slo:slo_target_ratio:max", "no label slo"),
+        ("up * on (job) group_left (cache) app_build_info", "no label cache"),
         ('label_replace(up, "class", "$1", "status", "(.)")', "no label status"),
     ],
 )
@@ -38,6 +40,8 @@ def test_a_query_of_what_does_not_exist(expr: str, complaint: str) -> None:
         (f"histogram_quantile(0.9, sum by (job, le) ({REQUESTS}_bucket))", {"job"}),
         ("job_slo:slo_target_ratio:max > on (job) sum by (job) (up)", {"job"}),
         ("up and on (job) job_slo:slo_target_ratio:max", {"job", "instance"}),
+        ("app_build_info * on (job) group_left () sum by (job) (up)", BUILD),
+        ("up * on (job) group_left (version) app_build_info", {"job", "instance", "version"}),
         ("sum_over_time(job_slo:slo_target_ratio:max[1h:5m])", {"job", "slo"}),
     ],
 )

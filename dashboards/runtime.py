@@ -1,0 +1,181 @@
+"""The process: CPU, memory, descriptors, event loop, garbage; what runs, and since when."""
+
+from alerts.signals.signal import defined
+from dashboards.board import Board, Row
+from dashboards.figures import Gauge, Stat
+from dashboards.lists import Table
+from dashboards.look import Colour, Step, column, rising
+from dashboards.marks import DEPLOYS, FIRING
+from dashboards.panel import TimeSeries
+from dashboards.prometheus import UP
+from dashboards.query import Query, now, rows
+from dashboards.variables import CHOSEN, INSTANCE, JOB, SOURCE, STEP
+from vitals.catalogue import (
+    BUILD_INFO,
+    DROPPED,
+    EVENT_LOOP_LAG,
+    GC_COLLECTIONS,
+    GC_UNCOLLECTABLE,
+    HTTP_ACTIVE_REQUESTS,
+    HTTP_ACTIVE_WEBSOCKETS,
+    PROCESS_CPU,
+    PROCESS_MAX_FDS,
+    PROCESS_OPEN_FDS,
+    PROCESS_RESIDENT_MEMORY,
+    PROCESS_START_TIME,
+)
+
+RESTARTS = Stat(
+    id=1,
+    title="Restarts, 1 hour",
+    description="How often instances were started within the hour, deploys included. An instance "
+    "that restarts again and again crashes: see its log.",
+    unit="short",
+    decimals=0,
+    width=6,
+    steps=rising(1, 5),
+    queries=(now(f"sum(changes({PROCESS_START_TIME.select('', '1h', **CHOSEN)}))"),),
+)
+DESCRIPTORS = Gauge(
+    id=2,
+    title="File descriptors",
+    description="The largest share of its file descriptors that any instance has open. At 100 % "
+    "it can accept no connection.",
+    unit="percentunit",
+    width=6,
+    height=4,
+    steps=rising(0.7, 0.8),
+    queries=(
+        now(f"max({PROCESS_OPEN_FDS.select(**CHOSEN)} / {PROCESS_MAX_FDS.select(**CHOSEN)})"),
+    ),
+)
+DROPS = Stat(
+    id=3,
+    title="Telemetry dropped, 1 hour",
+    description="What the kit refused to keep within the hour, so that it stays bounded: series "
+    "beyond a limit, spans beyond a queue. The figures of this service are that incomplete.",
+    unit="short",
+    decimals=0,
+    width=6,
+    steps=(Step(Colour.GOOD), Step(Colour.WATCH, 1)),
+    queries=(now(f"{DROPPED.increase(window='1h', **CHOSEN)} or vector(0)"),),
+)
+UNCOLLECTABLE = Stat(
+    id=4,
+    title="Garbage that stays",
+    description="Objects that the garbage collector could not free: a leak that only a restart "
+    "mends.",
+    unit="short",
+    decimals=0,
+    width=6,
+    steps=(Step(Colour.GOOD), Step(Colour.WATCH, 1)),
+    queries=(now(f"sum({GC_UNCOLLECTABLE.select(**CHOSEN)})"),),
+)
+LAG = TimeSeries(
+    id=10,
+    title="Event loop lag",
+    description="How late the event loop wakes: half, and 99 of 100 times. Above 100 ms something "
+    "blocks it, such as a computation, a file or a driver that is not asynchronous.",
+    unit="s",
+    limits=True,
+    steps=rising(0.05, 0.1),
+    queries=(
+        Query(
+            defined(EVENT_LOOP_LAG.quantile(0.5, "instance", window=STEP, **CHOSEN)),
+            "{{instance}} p50",
+        ),
+        Query(
+            defined(EVENT_LOOP_LAG.quantile(0.99, "instance", window=STEP, **CHOSEN)),
+            "{{instance}} p99",
+        ),
+    ),
+)
+CPU = TimeSeries(
+    id=11,
+    title="CPU",
+    description="Cores in use by instance. One interpreter uses one core: at 1 it is at its end, "
+    "whatever the machine has left.",
+    unit="short",
+    limits=True,
+    steps=rising(0.7, 0.9),
+    queries=(Query(PROCESS_CPU.rate("instance", window=STEP, **CHOSEN), "{{instance}}"),),
+)
+MEMORY = TimeSeries(
+    id=12,
+    title="Memory",
+    description="Resident memory by instance. A line that only ever rises is a leak.",
+    unit="bytes",
+    queries=(Query(PROCESS_RESIDENT_MEMORY.sum("instance", **CHOSEN), "{{instance}}"),),
+)
+ACTIVE = TimeSeries(
+    id=13,
+    title="In flight",
+    description="Requests being answered and WebSockets open right now, by instance.",
+    unit="short",
+    queries=(
+        Query(HTTP_ACTIVE_REQUESTS.sum("instance", **CHOSEN), "{{instance}} requests"),
+        Query(HTTP_ACTIVE_WEBSOCKETS.sum("instance", **CHOSEN), "{{instance}} WebSockets"),
+    ),
+)
+GARBAGE = TimeSeries(
+    id=14,
+    title="Garbage collections",
+    description="Collections per second by generation. Many of generation 2 are pauses that every "
+    "request feels.",
+    unit="ops",
+    queries=(
+        Query(
+            GC_COLLECTIONS.rate("generation", window=STEP, **CHOSEN),
+            "generation {{generation}}",
+        ),
+    ),
+)
+REASONS = TimeSeries(
+    id=15,
+    title="Telemetry dropped",
+    description="What the kit refused to keep, per second and by reason.",
+    unit="ops",
+    queries=(Query(DROPPED.rate("reason", window=STEP, **CHOSEN), "{{reason}}"),),
+)
+INSTANCES = Table(
+    id=20,
+    title="What runs",
+    description="Each instance with its version, when it was started, and whether it answers "
+    "Prometheus.",
+    unit="short",
+    width=24,
+    height=7,
+    queries=(
+        rows(
+            f"{BUILD_INFO.max('instance', 'version', 'revision', **CHOSEN)} * on (instance) "
+            f"group_left () {PROCESS_START_TIME.max('instance', **CHOSEN)} * 1000"
+        ),
+        rows(UP.max("instance", **CHOSEN)),
+    ),
+    columns={
+        "instance": "Instance",
+        "version": "Version",
+        "revision": "Revision",
+        "Value #A": "Started",
+        "Value #B": "Up",
+    },
+    sort=(("Instance", False),),
+    overrides=(
+        column("Started", "dateTimeFromNow", width=160),
+        column("Up", words={"1": ("up", Colour.GOOD), "0": ("down", Colour.BAD)}, width=80),
+    ),
+)
+
+BOARD = Board(
+    uid="svc-runtime",
+    title="Runtime",
+    description="How are the processes: CPU, memory, event loop, garbage; what runs since when?",
+    variables=(SOURCE, JOB, INSTANCE),
+    annotations=(DEPLOYS, FIRING),
+    rows=(
+        Row((RESTARTS, DESCRIPTORS, DROPS, UNCOLLECTABLE)),
+        Row((LAG, CPU, MEMORY)),
+        Row((ACTIVE, GARBAGE, REASONS)),
+        Row((INSTANCES,)),
+    ),
+)
