@@ -31,6 +31,7 @@ LIST = AlertList(
 COUNT = TimeSeries(
     id=10,
     title="Firing alerts by urgency",
+    empty="none",
     description="How many alerts of this service fire. A page wakes somebody, a ticket waits for "
     "the morning.",
     unit="short",
@@ -64,6 +65,7 @@ PACES = TimeSeries(
 NOISE = Table(
     id=20,
     title="Noisiest alerts, 7 days",
+    empty="none",
     description="Hours that each alert of this service fired within the week. What fires often and "
     "is not acted upon teaches people to look away: mend the cause or change the alert.",
     unit="h",

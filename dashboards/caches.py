@@ -46,7 +46,7 @@ SAVED = Stat(
     queries=(
         now(
             f"sum({CACHE_HITS.select(job=CHOSEN_JOB)} * on (cache) "
-            f"group_left () {CACHE_LOAD_DURATION.mean('cache', window='1h', job=CHOSEN_JOB)})"
+            f"group_left () ({CACHE_LOAD_DURATION.mean('cache', window='1h', job=CHOSEN_JOB)}))"
         ),
     ),
     empty="no look-ups",
@@ -98,6 +98,7 @@ LOADS = TimeSeries(
 )
 OPERATIONS = TimeSeries(
     id=21,
+    empty="no store",
     title="Store commands, p95",
     description="95 of 100 commands to the store are answered within this time, by command. Above "
     "20 ms a cache costs more than it saves.",
@@ -122,6 +123,7 @@ TROUBLE = TimeSeries(
             "{{cache}} {{result}}",
         ),
     ),
+    empty="none",
 )
 INVALIDATIONS = TimeSeries(
     id=23,
@@ -130,6 +132,7 @@ INVALIDATIONS = TimeSeries(
     "back. Failed: somebody may see an old value until it expires.",
     unit="ops",
     queries=(Query(CACHE_INVALIDATIONS.rate("outcome", window=STEP, **CHOSEN), "{{outcome}}"),),
+    empty="none",
     overrides=(
         painted("ok", Colour.GOOD),
         painted("queued", Colour.WATCH),
@@ -153,6 +156,7 @@ MEMORY = TimeSeries(
 )
 BUS = TimeSeries(
     id=26,
+    empty="no other instance to hear",
     title="Hears the others",
     description="1 while an instance hears the invalidations of the others; at 0 its own layer is "
     "not to be trusted and is not used.",

@@ -82,6 +82,12 @@ FULLEST = Gauge(
     queries=(now(f"max({POOL_USE.select(**CHOSEN)})"),),
 )
 
+
+def _of_costliest(expr: str) -> Query:
+    return rows(f"{expr} and on ({', '.join(_STATEMENT)}) {_COSTLIEST}")
+
+
+_COSTLIEST = f"topk(10, {DB_OPERATION_DURATION.total(*_STATEMENT, **CHOSEN)} > 0)"
 STATEMENTS = Table(
     id=20,
     title="Costliest statements",
@@ -91,13 +97,10 @@ STATEMENTS = Table(
     width=14,
     height=9,
     queries=(
-        rows(
-            f"topk(10, {DB_OPERATION_DURATION.total(*_STATEMENT, **CHOSEN)}) / on () "
-            f"group_left () {_TIME}"
-        ),
-        rows(DB_OPERATION_DURATION.rate(*_STATEMENT, **CHOSEN)),
-        rows(DB_OPERATION_DURATION.mean(*_STATEMENT, **CHOSEN)),
-        rows(defined(DB_OPERATION_DURATION.quantile(0.95, *_STATEMENT, **CHOSEN))),
+        rows(f"{_COSTLIEST} / on () group_left () {_TIME}"),
+        _of_costliest(DB_OPERATION_DURATION.rate(*_STATEMENT, **CHOSEN)),
+        _of_costliest(DB_OPERATION_DURATION.mean(*_STATEMENT, **CHOSEN)),
+        _of_costliest(defined(DB_OPERATION_DURATION.quantile(0.95, *_STATEMENT, **CHOSEN))),
     ),
     columns={
         "db_query_summary": "Statement",
@@ -118,6 +121,7 @@ STATEMENTS = Table(
 N_PLUS_ONE = Table(
     id=21,
     title="N+1 queries",
+    empty="none",
     description="Routes that sent one statement once a row within the last hour, and how often. "
     "Load the rows together (selectinload, joinedload) instead.",
     unit="short",
@@ -150,6 +154,7 @@ SHARE = TimeSeries(
 SLOW_STATEMENTS = TimeSeries(
     id=23,
     title="Slow queries by statement",
+    empty="none",
     description="Queries per second beyond the promised time, by statement.",
     unit="ops",
     width=6,
@@ -163,6 +168,7 @@ SLOW_STATEMENTS = TimeSeries(
 ERRORS = TimeSeries(
     id=24,
     title="Errors",
+    empty="none",
     description="Queries per second that raised an error, by its class.",
     unit="ops",
     width=6,

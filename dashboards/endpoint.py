@@ -114,6 +114,7 @@ RATE = TimeSeries(
 REASONS = TimeSeries(
     id=11,
     title="Errors by reason",
+    empty="none",
     description="Requests per second that failed or were given up, by the exception's class, the "
     "status or the client that left.",
     unit="reqps",
@@ -208,6 +209,7 @@ QUERIES = TimeSeries(
 N_PLUS_ONE = TimeSeries(
     id=32,
     title="N+1 queries",
+    empty="none",
     description="Requests per second in which one statement was sent again and again, by "
     "statement. Load the rows together instead.",
     unit="reqps",

@@ -16,11 +16,9 @@ class Stat(Panel):
     """Large figures with their names.
 
     Attributes:
-        empty: What is shown where there is no figure.
         trend: Draw the past as an area behind the figure; the query must not be instant.
     """
 
-    empty: str = "no data"
     trend: bool = False
     width: int = 4
     height: int = 4
@@ -43,7 +41,7 @@ class Stat(Panel):
             "showPercentChange": False,
             "wideLayout": True,
         }
-        return {"color": {"mode": "thresholds"}, "noValue": self.empty}, {}, options
+        return {"color": {"mode": "thresholds"}}, {}, options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +81,6 @@ class BarGauge(Panel):
     """A bar for each series between ``low`` and ``high``."""
 
     mode: Literal["basic", "gradient", "lcd"] = "basic"
-    empty: str = "no data"
     low: float | None = 0
     high: float | None = 1
     width: int = 4
@@ -112,4 +109,4 @@ class BarGauge(Panel):
             "sizing": "auto",
             "valueMode": "color",
         }
-        return {"color": {"mode": "thresholds"}, "noValue": self.empty}, {}, options
+        return {"color": {"mode": "thresholds"}}, {}, options

@@ -11,6 +11,7 @@ _OURS_OR_NOBODYS = matching(f"{CHOSEN_JOB}|")
 FIRING_ALERTS = Table(
     id=1,
     title="Firing alerts",
+    empty="none: not even the watchdog",
     description="Alerts of this service that fire now, and since when. The watchdog always fires: "
     "without it, alerts are not evaluated, and an empty list means nothing.",
     unit="short",

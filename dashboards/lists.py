@@ -18,7 +18,6 @@ class Table(Panel):
             label, or ``Value #A`` for the value of query A; plain ``Value`` if there is but one
             query) to the title.
         sort: Titles of the columns by which rows are sorted, largest first if True.
-        empty: What is shown where there is no row.
     """
 
     columns: dict[str, str]
@@ -52,7 +51,7 @@ class Table(Panel):
             "frameIndex": 0,
             "sortBy": [{"displayName": title, "desc": down} for title, down in self.sort],
         }
-        return {"color": {"mode": "thresholds"}, "noValue": self.empty}, custom, options
+        return {"color": {"mode": "thresholds"}}, custom, options
 
 
 @dataclass(frozen=True, kw_only=True)

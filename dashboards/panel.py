@@ -33,6 +33,7 @@ class Panel(ABC):
         high: The largest.
         steps: Thresholds, ascending.
         overrides: How single series differ.
+        empty: What is shown where there is no answer; say so if that is good news.
         transformations: What Grafana does to the answers before they are drawn.
     """
 
@@ -48,6 +49,7 @@ class Panel(ABC):
     high: float | None = None
     steps: tuple[Step, ...] = NEUTRAL
     overrides: tuple[Override, ...] = ()
+    empty: str = "no data"
     transformations: tuple[Json, ...] = ()
 
     def __post_init__(self) -> None:
@@ -73,7 +75,13 @@ class Panel(ABC):
             "transformations": list(self.transformations),
         }
         defaults, custom, options = self._differences()
-        field = {"unit": self.unit, "decimals": self.decimals, "min": self.low, "max": self.high}
+        field = {
+            "decimals": self.decimals,
+            "max": self.high,
+            "min": self.low,
+            "noValue": self.empty,
+            "unit": self.unit,
+        }
         frame["extraJson"] = {
             "fieldConfig": {
                 "defaults": {**field, "mappings": [], "custom": custom, **defaults},

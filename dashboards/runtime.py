@@ -133,6 +133,7 @@ GARBAGE = TimeSeries(
 REASONS = TimeSeries(
     id=15,
     title="Telemetry dropped",
+    empty="none",
     description="What the kit refused to keep, per second and by reason.",
     unit="ops",
     queries=(Query(DROPPED.rate("reason", window=STEP, **CHOSEN), "{{reason}}"),),
