@@ -96,8 +96,7 @@ CACHE_MISSES = Signal(
     "job_cache:cache_requests_unanswered:rate5m",
     "How many look-ups of each cache went on to the source?",
     "ops",
-    f"({or_zero(_UNANSWERED_LAST, _LAST)} and on (job, cache) ({_LAST} > 0)) "
-    f"or {_UNANSWERED_FIRST} or {CACHE_HITS} * 0",
+    f"{or_zero(_UNANSWERED_LAST, _LAST)} or {_UNANSWERED_FIRST} or {CACHE_HITS} * 0",
 )
 CACHE_LOOKUPS = Signal(
     "job_cache:cache_lookups:rate5m",
