@@ -1,0 +1,167 @@
+"""The main job, end to end: one command, and Prometheus has an answer for every panel."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from dashboards.queries import board_queries, panels
+from tests import servers
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(240)]
+
+CHECKOUT = Path(__file__).parents[2]
+BOARDS = sorted((CHECKOUT / "grafana" / "dashboards").glob("*.json"))
+PORTS = ("API", "POSTGRES", "REDIS", "PROMETHEUS", "ALERTMANAGER", "INBOX")
+
+
+def free_ports() -> dict[str, str]:
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in PORTS]
+    ports = {f"{name}_PORT": str(s.getsockname()[1]) for name, s in zip(PORTS, held, strict=True)}
+    for each in held:
+        each.close()
+    return ports
+
+
+class Demo:
+    """`python -m stack demo` over data of its own."""
+
+    def __init__(self) -> None:
+        self.folder = servers.temporary_folder()
+        self.ports = free_ports()
+        self.output = self.folder / "output"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> float:
+        """Start, wait until it says that it is ready; the seconds that took."""
+        command = [sys.executable, "-m", "stack", "demo", "--users=200", "--products=100"]
+        environment = {**os.environ, **self.ports, "VITALS_DATA": str(self.folder / "data")}
+        started = time.monotonic()
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [*command, "--orders=2000"], cwd=CHECKOUT, env=environment, stdout=output, stderr=2
+            )
+        while "Ready." not in self.said():
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() - started < 120, self.said()
+            time.sleep(0.1)
+        return time.monotonic() - started
+
+    def said(self) -> str:
+        return self.output.read_text(errors="replace")
+
+    def stop(self) -> int:
+        """Ctrl-C; the exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(timeout=60)
+
+    def url(self, part: str) -> str:
+        return f"http://127.0.0.1:{self.ports[f'{part}_PORT']}"
+
+    def ask(self, promql: str) -> list[dict[str, Any]]:
+        answer = httpx.get(f"{self.url('PROMETHEUS')}/api/v1/query", params={"query": promql})
+        assert answer.json()["status"] == "success", (promql, answer.text)
+        result: list[dict[str, Any]] = answer.json()["data"]["result"]
+        return result
+
+    def value(self, promql: str) -> float:
+        result = self.ask(promql)
+        return float(result[0]["value"][1]) if result else float("nan")
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Demo]:
+    running = Demo()
+    try:
+        running.start()
+        yield running
+    finally:
+        if running.process is not None and running.process.poll() is None:
+            running.stop()
+
+
+def within(seconds: float, holds: Any) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, holds
+        time.sleep(0.5)
+
+
+def test_every_target_is_up(demo: Demo) -> None:
+    within(60, lambda: demo.value('min(up{job="api"})') == 1)
+    assert demo.value("min(up)") == 1
+
+
+def test_the_signals_have_values(demo: Demo) -> None:
+    for promql in (
+        'job:http_server_request_duration_seconds:p95_5m{job="api"} > 0',
+        'sum(rate(cache_requests_total{job="api",result="hit"}[1m])) > 0',
+        "sum(rate(db_client_operation_duration_seconds_count[1m])) > 0",
+    ):
+        within(90, lambda promql=promql: demo.value(promql) > 0)
+
+
+def speaking(board: dict[str, Any]) -> set[str]:
+    """Titles of panels that say themselves what it means when they are empty."""
+    return {
+        panel["title"]
+        for panel in panels(board)
+        if panel.get("fieldConfig", {}).get("defaults", {}).get("noValue")
+    }
+
+
+def test_every_panel_has_data_or_says_what_it_means_that_there_are_none(demo: Demo) -> None:
+    boards = [json.loads(path.read_text()) for path in BOARDS]
+    assert "svc-overview" in {board["uid"] for board in boards}
+    missing = [
+        (board["uid"], title, promql)
+        for board in boards
+        for title, promql in board_queries(board)
+        if "ALERTS{" not in promql
+        and (board["uid"] == "svc-overview" or title not in speaking(board))
+    ]
+    assert len(missing) > 25
+    deadline = time.monotonic() + 90
+    while missing := [asked for asked in missing if not demo.ask(asked[-1])]:
+        assert time.monotonic() < deadline, f"no data for {missing}"
+        time.sleep(1)
+
+
+def test_no_rule_is_in_error_and_nobody_is_woken(demo: Demo) -> None:
+    groups = httpx.get(f"{demo.url('PROMETHEUS')}/api/v1/rules").json()["data"]["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert len(rules) > 20
+    within(60, lambda: demo.value("prometheus_rule_group_rules") > 0)
+    unhealthy = [(r["name"], r.get("lastError")) for r in rules if r["health"] == "err"]
+    assert unhealthy == []
+    firing = [alert["metric"] for alert in demo.ask('ALERTS{alertstate="firing"}')]
+    assert [labels for labels in firing if labels.get("severity") == "page"] == []
+
+
+def test_it_stops_without_orphans_and_starts_again_with_its_data(demo: Demo) -> None:
+    before = demo.value("sum(http_server_request_duration_seconds_count)")
+    assert demo.stop() == 0
+    for part in PORTS:
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(("127.0.0.1", int(demo.ports[f"{part}_PORT"])), 1)
+    left = [
+        path
+        for path in Path("/proc").glob("[0-9]*/cmdline")
+        if str(demo.folder).encode() in path.read_bytes()
+    ]
+    assert left == []
+    assert demo.start() < 60
+    assert "seeded" not in demo.said()
+    asked = f"sum(max_over_time(http_server_request_duration_seconds_count[10m])) >= {before}"
+    within(30, lambda: demo.ask(asked) != [])
