@@ -81,6 +81,8 @@ class Backend(Protocol):
     """A store of bytes by region and key. Every method may raise ``StoreUnavailableError``."""
 
     layer: Layer
+    timeout: float
+    """Seconds that one caller may have to wait for it."""
 
     def register(self, region: Region) -> None:
         """Make a region known, before its first use."""

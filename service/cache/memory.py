@@ -31,6 +31,7 @@ class MemoryBackend:
     """
 
     layer: Layer = "l1"
+    timeout = 1.0  # never needed: nothing here waits
 
     def __init__(
         self,

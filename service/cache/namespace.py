@@ -10,7 +10,6 @@ from typing import Generic, TypeVar
 from service.cache.backend import Backend, Claim, Patience, Region, StoreUnavailableError
 from service.cache.codec import Codec
 from service.cache.flights import Flight, Flights, Seat
-from service.cache.redis import TIMEOUT_SECONDS
 from vitals.caching import Result
 
 T = TypeVar("T")
@@ -82,7 +81,7 @@ class Namespace(Generic[T]):
             Exception: What ``load`` raised; nothing is remembered then.
         """
         key = short(key)
-        patience = Patience(TIMEOUT_SECONDS)
+        patience = Patience(self._backend.timeout)
         found, result = await self._read(key, patience)
         self._tell(result)
         if found is not None:

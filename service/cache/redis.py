@@ -23,7 +23,6 @@ from vitals.caching import Layer, Outcome
 
 log = logging.getLogger(__name__)
 
-TIMEOUT_SECONDS = 0.25  # below, a busy event loop is mistaken for a dead Redis
 GENERATION_BYTES = 8
 REDELIVERY_SECONDS = 0.5
 
@@ -63,10 +62,11 @@ class RedisBackend:
         url: str,
         *,
         password: str | None = None,
-        claim_seconds: float = 15.0,
-        timeout: float = TIMEOUT_SECONDS,
+        claim_seconds: float,
+        timeout: float,
         prefix: str = "v1",
     ) -> None:
+        self.timeout = timeout
         self._line = Line(url, password, timeout, self._tell)
         self._claim_ms = int(claim_seconds * 1000)
         self._prefix = prefix

@@ -12,6 +12,7 @@ from service.cache.report import Report, Silent
 
 T = TypeVar("T")
 
+TIMEOUT_SECONDS = 0.25  # much below, a busy event loop is mistaken for a dead Redis
 LOAD_DEADLINE_SECONDS = 10.0
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
@@ -28,12 +29,15 @@ class Cache:
         self._namespaces: dict[str, Namespace[Any]] = {}
 
     @classmethod
-    def connect(cls, url: str = "", *, password: str | None = None) -> "Cache":
+    def connect(
+        cls, url: str = "", *, password: str | None = None, timeout: float = TIMEOUT_SECONDS
+    ) -> "Cache":
         """Choose the store; nothing is connected before the first command.
 
         Args:
             url: ``redis://``, ``rediss://`` or ``unix://``; empty for a store in this process.
             password: Used when the URL has none.
+            timeout: Seconds that a caller waits for Redis at most, then it goes on without.
 
         Raises:
             ValueError: The URL is of another kind.
@@ -41,7 +45,9 @@ class Cache:
         if not url:
             return cls(MemoryBackend())
         claim_seconds = LOAD_DEADLINE_SECONDS + 5  # outlives any load
-        return cls(RedisBackend(url, password=password, claim_seconds=claim_seconds))
+        return cls(
+            RedisBackend(url, password=password, timeout=timeout, claim_seconds=claim_seconds)
+        )
 
     def namespace(
         self,

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 USERS, PRODUCTS = 5, 40
 PATIENT = 40.0
 """Seconds until a test gives up waiting for what must come."""
-ENOUGH = 25
+ENOUGH = 10
 """Orders that show that buying works."""
 CATALOGUE = ("/api/products?limit=10", "/api/products/1", "/api/categories")
 REPORT = "/api/reports/best-sellers?days={days}"
@@ -78,7 +78,7 @@ class Load:
             if self._ending:
                 return
             await self.ask("read", "GET", path.format(days=days % 365 + 1))
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.02)
 
     async def scrape(self) -> None:
         """Read the metrics as Prometheus does."""
@@ -157,7 +157,7 @@ async def load(client: httpx.AsyncClient, postgres: Postgres, url: str) -> Async
         buyers.append({"Authorization": f"Bearer {token}"})
     before = stock(postgres, url)
     tasks = [asyncio.create_task(running.buy(headers)) for headers in buyers]
-    tasks += [asyncio.create_task(running.browse()) for _ in range(3)]
+    tasks += [asyncio.create_task(running.browse()) for _ in range(2)]
     tasks.append(asyncio.create_task(running.scrape()))
     try:
         await running.more("order", 201)

@@ -64,7 +64,7 @@ def meter() -> Meter:
 
 @pytest.fixture
 async def cache(url: str, anyio_backend: str) -> AsyncIterator[Cache]:
-    opened = Cache.connect(url)
+    opened = Cache.connect(url, timeout=10)  # a busy machine is no trouble of Redis
     yield opened
     await opened.close()
 
