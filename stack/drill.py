@@ -16,7 +16,7 @@ from stack.installation import Installation
 from stack.processes import Process
 from stack.watched import Watched
 
-_LOAD_PER_SECOND = 25
+_LOAD_PER_SECOND = 40
 _MARGIN_SECONDS = {"haste": 90.0, "calm": 1200.0}
 
 
@@ -51,6 +51,8 @@ def run(here: Installation, alert: str, *, as_written: bool) -> int:
         raise DrillError("the stack is not running: start it with make demo, in another terminal")
     try:
         asyncio.run(_drill(here, alert, haste=not as_written))
+    except httpx.HTTPError as error:
+        raise DrillError(f"the stack does not answer: {error!r}; is it still running?") from error
     except (KeyboardInterrupt, asyncio.CancelledError):
         print("  broken off; everything is as before")
         return 130

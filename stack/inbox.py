@@ -5,13 +5,13 @@
 
 import argparse
 import json
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from html import escape
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock
 from typing import Any
 
 from stack.probes import LOOPBACK
@@ -48,16 +48,21 @@ class Notification:
 
 @dataclass
 class Inbox:
-    """The last notifications, newest first, and when the heartbeat was heard last."""
+    """The last notifications, newest first, and when the heartbeat was heard last.
 
-    notifications: deque[Notification] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    Threads share it: the tuple is replaced as a whole, so that a reader sees one state.
+    """
+
+    notifications: tuple[Notification, ...] = ()
     heartbeat: str = ""
+    _writing: Lock = field(default_factory=Lock)
 
     def take(self, message: dict[str, Any]) -> list[Notification]:
         """Read an Alertmanager webhook message (version 4)."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         taken = [_notification(alert, message, now) for alert in message["alerts"]]
-        self.notifications.extendleft(taken)
+        with self._writing:
+            self.notifications = (*reversed(taken), *self.notifications)[:_KEPT]
         return taken
 
 
@@ -146,17 +151,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def build(port: int) -> ThreadingHTTPServer:
-    """The server on loopback; port 0 takes a free one."""
+def build(port: int, host: str = LOOPBACK) -> ThreadingHTTPServer:
+    """The server; port 0 takes a free one."""
     handler = type("Handler", (_Handler,), {"inbox": Inbox()})
-    return ThreadingHTTPServer((LOOPBACK, port), handler)
+    return ThreadingHTTPServer((host, port), handler)
 
 
 def main(words: Sequence[str] | None = None) -> None:
     """Serve until we are ended."""
     parser = argparse.ArgumentParser(prog="python -m stack.inbox", description=__doc__)
     parser.add_argument("--port", type=int, default=9094)
-    build(parser.parse_args(words).port).serve_forever()
+    parser.add_argument("--host", default=LOOPBACK, help="it knows no passwords: keep it private")
+    asked = parser.parse_args(words)
+    build(asked.port, asked.host).serve_forever()
 
 
 if __name__ == "__main__":

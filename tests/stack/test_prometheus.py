@@ -16,7 +16,10 @@ PORTS = Ports(api=1111, prometheus=2222, alertmanager=3333)
 
 @pytest.fixture
 def config(tmp_path: Path) -> dict[str, Any]:
-    text = prometheus.configuration(CHECKOUT / "prometheus" / "prometheus.yml", PORTS, tmp_path)
+    source = CHECKOUT / "prometheus"
+    text = prometheus.configuration(
+        source / "prometheus.yml", PORTS, tmp_path, rules=source / "rules"
+    )
     parsed: dict[str, Any] = yaml.safe_load(text)
     return parsed
 
