@@ -6,9 +6,6 @@ more (invalidated, expired, evicted, restarted) refuses the value, which costs o
 never serves a stale one.
 """
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -55,26 +52,11 @@ class Claim:
     stored: bytes | None = field(default=None, compare=False)
 
 
+@dataclass
 class Patience:
-    """The seconds one caller waits for the store, over all its commands together."""
+    """The seconds one caller may still wait for the store, over all its commands together."""
 
-    def __init__(self, seconds: float) -> None:
-        self._left = seconds
-
-    @asynccontextmanager
-    async def spend(self) -> AsyncIterator[None]:
-        """Run a command within what is left.
-
-        Raises:
-            TimeoutError: Nothing is left.
-        """
-        clock = asyncio.get_running_loop().time
-        started = clock()
-        try:
-            async with asyncio.timeout(max(self._left, 0)):
-                yield
-        finally:
-            self._left -= clock() - started
+    left: float
 
 
 class Backend(Protocol):

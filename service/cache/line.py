@@ -85,10 +85,11 @@ class Line:
     async def _ask(self, patience: Patience | None, command: Callable[[], Awaitable[R]]) -> R:
         if not self._breaker.admits():
             raise StoreUnavailableError("bypass")
+        patience = patience or Patience(self._timeout)
         clock = asyncio.get_running_loop().time
         started = clock()
         try:
-            async with (patience or Patience(self._timeout)).spend():
+            async with asyncio.timeout(max(patience.left, 0)):
                 answer = await command()
         except ResponseError as error:  # full or read-only: Redis is well, it only refuses
             self._breaker.succeeded()
@@ -100,7 +101,10 @@ class Line:
         except BaseException:
             self._breaker.abandoned()
             raise
-        if clock() - started > self._timeout * SLOW_SHARE:
+        finally:
+            took = clock() - started
+            patience.left -= took
+        if took > self._timeout * SLOW_SHARE:
             self._failed("it is slow")
         else:
             self._breaker.succeeded()
