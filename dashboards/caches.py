@@ -141,6 +141,7 @@ INVALIDATIONS = TimeSeries(
 )
 REJECTED = TimeSeries(
     id=24,
+    soft_high=1,
     title="Fills rejected",
     description="Loaded values per second that were not stored, because they were invalidated "
     "while being loaded. Each would have been a stale value.",
@@ -149,6 +150,7 @@ REJECTED = TimeSeries(
 )
 MEMORY = TimeSeries(
     id=25,
+    tint=Colour.CALM,
     title="In-process layer",
     description="Bytes that each instance's own layer holds.",
     unit="bytes",
@@ -156,6 +158,7 @@ MEMORY = TimeSeries(
 )
 BUS = TimeSeries(
     id=26,
+    tint=Colour.CALM,
     empty="no other instance to hear",
     title="Hears the others",
     description="1 while an instance hears the invalidations of the others; at 0 its own layer is "

@@ -9,7 +9,7 @@ from dashboards.dependencies import POOL, QUERIES, SLOW_RATIO
 from dashboards.figures import Gauge, Stat
 from dashboards.links import TO_ENDPOINT
 from dashboards.lists import Table
-from dashboards.look import NEUTRAL, Colour, Step, column, rising
+from dashboards.look import Colour, Step, column, rising
 from dashboards.marks import DEPLOYS, FIRING
 from dashboards.panel import TimeSeries
 from dashboards.promises import SLOW_QUERIES
@@ -47,9 +47,7 @@ BUSY = Stat(
     title="Connections busy with queries",
     description="Seconds spent in queries each second: as many connections are at work on average.",
     unit="short",
-    decimals=2,
     width=5,
-    steps=NEUTRAL,
     queries=(now(_TIME),),
     empty="no queries",
 )
@@ -142,12 +140,13 @@ SHARE = TimeSeries(
     title="Time by statement",
     description="Seconds spent each second in the ten statements that take most. What grew when "
     "the trouble began is the first suspect.",
-    unit="short",
+    unit="s",
     stacked=True,
     width=12,
     queries=(
         Query(
-            f"topk(10, {DB_OPERATION_DURATION.total(*_STATEMENT, window=STEP, **CHOSEN)})", _NAMED
+            f"topk(10, {DB_OPERATION_DURATION.total(*_STATEMENT, window=STEP, **CHOSEN)} > 0)",
+            _NAMED,
         ),
     ),
 )
@@ -197,6 +196,8 @@ PER_REQUEST = TimeSeries(
 
 WAITING = TimeSeries(
     id=32,
+    soft_high=1,
+    tint=Colour.CALM,
     title="Waiting for a connection",
     description="Callers that wait for a connection right now, by instance. Zero is the only good "
     "figure.",
@@ -223,6 +224,7 @@ WAIT = TimeSeries(
 )
 TIMEOUTS = TimeSeries(
     id=34,
+    soft_high=1,
     title="Gave up waiting",
     description="Callers per second that waited for a connection in vain; each is a failed "
     "request.",

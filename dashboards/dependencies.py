@@ -34,6 +34,7 @@ SLOW_RATIO = TimeSeries(
 
 POOL = TimeSeries(
     id=33,
+    tint=Colour.CALM,
     title="Connection pool use",
     description="Share of each pool's connections that are taken. At 100 % requests wait for a "
     "connection and then fail: look for slow queries or sessions held too long before making the "

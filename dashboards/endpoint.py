@@ -9,7 +9,7 @@ from dashboards.board import Board, Row
 from dashboards.figures import Stat
 from dashboards.links import ENDPOINT_UID
 from dashboards.lists import Table
-from dashboards.look import Colour, column, painted, promise, rising
+from dashboards.look import BY_STATUS, Colour, column, painted, promise, rising
 from dashboards.marks import DEPLOYS, FIRING
 from dashboards.panel import Heatmap, TimeSeries
 from dashboards.promises import LATENCY_PROMISED
@@ -110,6 +110,7 @@ RATE = TimeSeries(
             "{{http_response_status_code}}",
         ),
     ),
+    overrides=BY_STATUS,
 )
 REASONS = TimeSeries(
     id=11,

@@ -107,6 +107,7 @@ class BarGauge(Panel):
             "reduceOptions": _LAST,
             "showUnfilled": True,
             "sizing": "auto",
+            "text": {"titleSize": 14, "valueSize": 18},  # else they grow with the panel
             "valueMode": "color",
         }
         return {"color": {"mode": "thresholds"}}, {}, options

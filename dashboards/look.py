@@ -49,15 +49,19 @@ def falling(bad: float, watch: float) -> tuple[Step, ...]:
 
 @dataclass(frozen=True)
 class Override:
-    """Properties of the series or column of one name (the legend, or the renamed column)."""
+    """Properties of the series or column of one name (the legend, or the renamed column).
+
+    A name written as ``/^2/`` stands for all that match the regular expression.
+    """
 
     name: str
     properties: tuple[tuple[str, Any], ...]
 
     def draw(self) -> Json:
         """Write the override."""
+        kind = "byRegexp" if self.name.startswith("/") else "byName"
         return {
-            "matcher": {"id": "byName", "options": self.name},
+            "matcher": {"id": kind, "options": self.name},
             "properties": [{"id": key, "value": value} for key, value in self.properties],
         }
 
@@ -67,19 +71,28 @@ def painted(name: str, colour: Colour, *, width: int = 1) -> Override:
     return Override(name, (("color", _fixed(colour)), ("custom.lineWidth", width)))
 
 
+BY_STATUS = (
+    painted("/^1/", Colour.QUIET),
+    painted("/^2/", Colour.GOOD),
+    painted("/^3/", Colour.CALM),
+    painted("/^4/", Colour.WATCH),
+    painted("/^5/", Colour.BAD),
+)
+"""Statuses, single or by class, as everybody reads them."""
+
+
 def figure(name: str, colour: Colour) -> Override:
     """Give a figure a colour of its own."""
     return Override(name, (("color", _fixed(colour)),))
 
 
 def promise(name: str = "promised") -> Override:
-    """Draw a series as a dashed line without filling: what was promised, not what happened."""
+    """Draw a series as a dashed line: what was promised, not what happened."""
     return Override(
         name,
         (
             ("color", _fixed(Colour.BAD)),
             ("custom.lineStyle", {"fill": "dash", "dash": [10, 8]}),
-            ("custom.fillOpacity", 0),
         ),
     )
 

@@ -18,7 +18,7 @@ from alerts.signals.requests import (
 from dashboards.board import Board, Row
 from dashboards.dependencies import CACHE, POOL, QUERIES, SLOW_RATIO
 from dashboards.firing import FIRING_ALERTS
-from dashboards.look import Colour, painted, promise, rising
+from dashboards.look import BY_STATUS, Colour, painted, promise, rising
 from dashboards.marks import DEPLOYS, FIRING
 from dashboards.panel import Heatmap, TimeSeries
 from dashboards.promises import (
@@ -47,13 +47,7 @@ RATE = TimeSeries(
     unit="reqps",
     stacked=True,
     queries=(Query(REQUEST_RATE_BY_CLASS.select(job=CHOSEN_JOB), "{{status_class}}"),),
-    overrides=(
-        painted("1xx", Colour.QUIET),
-        painted("2xx", Colour.GOOD),
-        painted("3xx", Colour.CALM),
-        painted("4xx", Colour.WATCH),
-        painted("5xx", Colour.BAD),
-    ),
+    overrides=BY_STATUS,
 )
 
 ERRORS = TimeSeries(
@@ -115,6 +109,7 @@ HEAT = Heatmap(
 
 IN_FLIGHT = TimeSeries(
     id=23,
+    tint=Colour.CALM,
     title="In flight",
     description="Requests being answered right now, by instance. A line that climbs while the rate "
     "stays is a queue: something behind the service is slow.",
@@ -125,6 +120,7 @@ IN_FLIGHT = TimeSeries(
 
 LOOP_LAG = TimeSeries(
     id=24,
+    tint=Colour.CALM,
     title="Event loop lag, p99",
     description="How late each instance's event loop runs: every request there waits this long for "
     "nothing. Above 100 ms something blocks the loop.",

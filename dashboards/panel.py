@@ -8,7 +8,7 @@ from typing import Any
 from grafanalib import core
 
 from dashboards.grafana import DATASOURCE, PANEL_KEYS, Json, modern
-from dashboards.look import NEUTRAL, Override, Step
+from dashboards.look import NEUTRAL, Colour, Override, Step
 from dashboards.query import Query
 
 COLUMNS = 24
@@ -108,6 +108,8 @@ class TimeSeries(Panel):
         stacked: Draw the series upon one another; their sum is the outline.
         soft_high: The axis reaches at least this far, so that noise does not look like a storm.
         limits: Draw a line at each threshold.
+        tint: Draw every series in a shade of this colour: instances are alike, and no one of them
+            should look like trouble by the colour it happened to get.
         links: Where a click on a point leads.
         calculations: Figures beside the names in the legend.
     """
@@ -115,6 +117,7 @@ class TimeSeries(Panel):
     stacked: bool = False
     soft_high: float | None = None
     limits: bool = False
+    tint: Colour | None = None
     links: tuple[Json, ...] = ()
     calculations: tuple[str, ...] = ("lastNotNull",)
     low: float | None = 0
@@ -123,7 +126,7 @@ class TimeSeries(Panel):
         return core.TimeSeries(
             **frame,
             colorMode="palette-classic-by-name",  # a series keeps its colour when others come
-            fillOpacity=60 if self.stacked else 8,
+            fillOpacity=60 if self.stacked else 0,
             legendCalcs=list(self.calculations),
             showPoints="never",
             stacking={"group": "A", "mode": "normal" if self.stacked else "none"},
@@ -133,7 +136,9 @@ class TimeSeries(Panel):
         )
 
     def _differences(self) -> tuple[Json, Json, Json]:
-        defaults = {"links": list(self.links)} if self.links else {}
+        defaults: Json = {"links": list(self.links)} if self.links else {}
+        if self.tint:
+            defaults["color"] = {"mode": "shades", "fixedColor": self.tint.value}
         custom = {"axisSoftMax": self.soft_high, "scaleDistribution": {"type": "linear"}}
         return defaults, custom, {"legend": {"showLegend": True}}
 

@@ -73,6 +73,7 @@ UNCOLLECTABLE = Stat(
 )
 LAG = TimeSeries(
     id=10,
+    tint=Colour.CALM,
     title="Event loop lag",
     description="How late the event loop wakes: half, and 99 of 100 times. Above 100 ms something "
     "blocks it, such as a computation, a file or a driver that is not asynchronous.",
@@ -92,6 +93,7 @@ LAG = TimeSeries(
 )
 CPU = TimeSeries(
     id=11,
+    tint=Colour.CALM,
     title="CPU",
     description="Cores in use by instance. One interpreter uses one core: at 1 it is at its end, "
     "whatever the machine has left.",
@@ -102,6 +104,7 @@ CPU = TimeSeries(
 )
 MEMORY = TimeSeries(
     id=12,
+    tint=Colour.CALM,
     title="Memory",
     description="Resident memory by instance. A line that only ever rises is a leak.",
     unit="bytes",
@@ -109,6 +112,7 @@ MEMORY = TimeSeries(
 )
 ACTIVE = TimeSeries(
     id=13,
+    tint=Colour.CALM,
     title="In flight",
     description="Requests being answered and WebSockets open right now, by instance.",
     unit="short",
