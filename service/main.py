@@ -13,6 +13,7 @@ from service import database, health, problems, schema
 from service.access import Tokens
 from service.bodies import BodyGate
 from service.cache.store import Cache
+from service.errors import UnavailableError
 from service.orders import endpoints as orders
 from service.orders.reports import Reports
 from service.pages import Cursors
@@ -82,12 +83,21 @@ def build(settings: Settings) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         if app.state.settings.migrate:
-            await schema.migrate(app.state.database)
+            await _migrate(app)
         yield
     finally:
         app.state.passwords.close()
         await app.state.cache.close()
         await app.state.database.close()
+
+
+async def _migrate(app: FastAPI) -> None:
+    try:
+        await schema.migrate(app.state.database)
+    except UnavailableError:
+        where = app.state.database.engine.url.render_as_string(hide_password=True)
+        _log.error("cannot start: no database at %s (SERVICE_DATABASE_URL)", where)
+        raise
 
 
 def _version() -> str:

@@ -11,8 +11,11 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from service.secret import SecretError, made_secret, read_secret, refuse_guessable
+
+DRIVERS = ("postgresql+asyncpg", "sqlite+aiosqlite")
 
 
 def is_loopback(host: str) -> bool:
@@ -94,8 +97,14 @@ class Settings(BaseSettings):
 
         Raises:
             SecretError: The password cannot be read or is known to everybody.
+            ValueError: The address is of another kind.
         """
-        url = make_url(self.database_url)
+        try:
+            url = make_url(self.database_url)
+        except ArgumentError:
+            url = URL.create("")
+        if url.drivername not in DRIVERS:  # never shown: it may hold a password
+            raise ValueError(f"SERVICE_DATABASE_URL: begin it with {' or '.join(DRIVERS)}://")
         if self.database_password_file is not None:
             password = read_secret(self.database_password_file, "the database password", least=8)
             return url.set(password=password)

@@ -56,10 +56,10 @@ async def place_order(
     async with database.writing() as session:
         wanted = Wanted(lines, idempotency_key)
         placed = await repository.place_order(session, caller.id, wanted)
+    # Also after a replay: whoever lost the first answer may have lost this step too.
+    await stock_changed(*wanted.pieces)
     if placed.again:
         response.headers["Idempotency-Replayed"] = "true"
-    else:
-        await stock_changed(*wanted.pieces)
     response.headers["Location"] = f"/api/orders/{placed.order.id}"
     return OrderOut.model_validate(placed.order)
 

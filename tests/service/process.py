@@ -42,19 +42,6 @@ def environment(settings: Settings, **others: str) -> dict[str, str]:
     return kept | given | others
 
 
-def command(settings: Settings, *arguments: str, **others: str) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m service`` to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "service", *arguments],
-        cwd=ROOT,
-        env=environment(settings, **others),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 @contextmanager
 def serving(settings: Settings) -> Iterator[Running]:
     """Serve on a free port until the block ends."""

@@ -66,7 +66,7 @@ def test_known_passwords_are_refused_and_not_shown(tmp_path: Path, password: str
     url = f"postgresql+asyncpg://shop:{password}@127.0.0.1:1/shop"
     for settings in ({"database_url": url}, {"database_password_file": file}):
         with pytest.raises(ValidationError) as caught:
-            Settings(**settings)  # type: ignore[arg-type]
+            Settings(**settings)
         assert password not in str(caught.value)
         assert "openssl rand" in str(caught.value)
 
@@ -76,3 +76,10 @@ def test_a_weak_metrics_token_is_refused(tmp_path: Path) -> None:
     file.write_text("tooshort")
     with pytest.raises(ValidationError, match="metrics token"):
         Settings(metrics_token_file=file)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql://shop:hunter2@host/shop", "postgresql://x/y"])
+def test_other_databases_are_refused_without_showing_the_address(url: str) -> None:
+    with pytest.raises(ValidationError, match=r"postgresql\+asyncpg") as caught:
+        Settings(database_url=url)
+    assert url not in str(caught.value)

@@ -3,8 +3,10 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 
+from service.errors import UnauthorizedError
+from service.orders.repository import Wanted, place_order
 from service.orders.tables import Order
 from service.products.tables import Product
 from service.users.tables import Role, User
@@ -150,7 +152,10 @@ async def test_bad_orders_name_the_field(light: Service, body: object, where: st
 async def test_bad_keys_name_the_header(light: Service, key: str) -> None:
     _, headers = await light.user()
     desk = await light.product()
-    sent = {**headers, "Idempotency-Key": key.encode("latin-1")}
+    sent = [
+        (name.encode(), value.encode("latin-1"))
+        for name, value in {**headers, "Idempotency-Key": key}.items()
+    ]
     answer = await light.client.post("/api/orders", json=wish((desk, 1)), headers=sent)
     problem(answer, 422, "idempotency-key")
 
@@ -193,6 +198,33 @@ async def test_the_same_order_is_found_after_the_stock_is_gone(service: Service)
     assert await count_orders(service) == 1
 
 
+async def test_an_answer_lost_at_the_commit_neither_loses_nor_doubles_the_order(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, headers = await service.user()
+    desk = await service.product(stock=5)
+    dialect = service.database.engine.sync_engine.dialect
+    commit = dialect.do_commit
+
+    def commit_and_lose_the_connection(connection: Any) -> None:
+        commit(connection)
+        monkeypatch.setattr(dialect, "do_commit", commit)
+        raise ConnectionResetError("lost after the server has committed")
+
+    monkeypatch.setattr(dialect, "do_commit", commit_and_lose_the_connection)
+    keyed = headers | {"Idempotency-Key": "attempt-1"}
+    body = wish((desk, 1))
+    url = f"/api/products/{desk.id}"
+    assert (await service.client.get(url)).json()["stock"] == 5
+    problem(await service.client.post("/api/orders", json=body, headers=keyed), 503)
+    again = await service.client.post("/api/orders", json=body, headers=keyed)
+    assert again.status_code == 201
+    assert again.headers["idempotency-replayed"] == "true"
+    assert await service.stock(desk) == 4
+    assert (await service.client.get(url)).json()["stock"] == 4
+    assert await count_orders(service) == 1
+
+
 async def test_a_refused_attempt_does_not_use_up_its_key(service: Service) -> None:
     _, headers = await service.user()
     _, admin = await service.user(Role.ADMIN)
@@ -227,6 +259,23 @@ async def test_many_buyers_take_exactly_what_there_is(service: Service) -> None:
     assert await count_orders(service) == 12
 
 
+async def test_products_are_locked_in_the_order_of_their_ids(service: Service) -> None:
+    # Whether careless order deadlocks depends on the moment, so the statements are read too.
+    seen: list[str] = []
+    engine = service.database.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", lambda *a: seen.append(a[2]))
+    _, headers = await service.user()
+    desk, lamp = await service.product(), await service.product()
+    body = wish((lamp, 1), (desk, 1))
+    placed = await service.client.post("/api/orders", json=body, headers=headers)
+    await service.client.post(f"{placed.headers['location']}/cancel", headers=headers)
+    reads = [s for s in seen if "FROM products" in s and "IN (" in s]
+    assert len(reads) == 2
+    assert all("ORDER BY products.id" in read for read in reads)
+    if engine.dialect.name == "postgresql":
+        assert all(read.rstrip().endswith("FOR NO KEY UPDATE") for read in reads)
+
+
 async def test_cancelling_at_once_returns_the_stock_once(service: Service) -> None:
     _, headers = await service.user()
     desk = await service.product(stock=5)
@@ -258,15 +307,13 @@ async def test_placing_and_cancelling_together_neither_lose_nor_double(service: 
 
 
 async def test_a_user_shut_out_meanwhile_cannot_order(service: Service) -> None:
-    from service.orders import repository  # noqa: PLC0415 - the race is only reachable below HTTP
-
     user, _ = await service.user()
     desk = await service.product()
     async with service.database.writing() as session:
         (await session.get_one(User, user.id)).active = False
-    with pytest.raises(repository.UnauthorizedError):
+    with pytest.raises(UnauthorizedError):
         async with service.database.writing() as session:
-            await repository.place_order(session, user.id, repository.Wanted([(desk.id, 1)]))
+            await place_order(session, user.id, Wanted([(desk.id, 1)]))
 
 
 async def test_best_sellers_sum_what_was_placed(service: Service) -> None:

@@ -187,7 +187,7 @@ async def test_only_admins_write(light: Service) -> None:
         ("PATCH", f"/api/products/{product.id}"),
         ("DELETE", f"/api/products/{product.id}"),
     ):
-        body = {} if method == "DELETE" else {"json": DESK}
+        body: dict[str, Any] = {} if method == "DELETE" else {"json": DESK}
         problem(await light.client.request(method, url, **body), 401)
         problem(await light.client.request(method, url, headers=headers, **body), 403)
     assert await light.stock(product) == 10

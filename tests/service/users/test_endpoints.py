@@ -246,11 +246,18 @@ async def test_a_deactivated_user_is_out_at_once(service: Service) -> None:
     problem(await service.client.get("/api/users/me", headers=headers), 401)
 
 
+async def test_who_was_shut_out_by_other_means_is_out_too(light: Service) -> None:
+    user, headers = await light.user()
+    async with light.database.writing() as session:
+        (await session.get_one(User, user.id)).active = False
+    problem(await light.client.get("/api/users/me", headers=headers), 401)
+
+
 async def test_the_last_admin_stays(service: Service) -> None:
     admin, headers = await service.user(Role.ADMIN)
     await service.user()
-    demoted = {"json": {"role": "user"}, "headers": headers}
-    problem(await service.client.put(f"/api/users/{admin.id}/role", **demoted), 409)
+    url = f"/api/users/{admin.id}/role"
+    problem(await service.client.put(url, json={"role": "user"}, headers=headers), 409)
     answer = await service.client.post(f"/api/users/{admin.id}/deactivate", headers=headers)
     problem(answer, 409)
     assert (await service.client.get("/api/users/me", headers=headers)).json()["role"] == "admin"
