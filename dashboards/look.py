@@ -66,6 +66,10 @@ class Override:
         }
 
 
+def _fixed(colour: Colour) -> Json:
+    return {"mode": "fixed", "fixedColor": colour.value}
+
+
 def painted(name: str, colour: Colour, *, width: int = 1) -> Override:
     """Give a series a colour of its own; a wider line is the one to look at."""
     return Override(name, (("color", _fixed(colour)), ("custom.lineWidth", width)))
@@ -140,7 +144,3 @@ def column(
 def link(title: str, url: str) -> Json:
     """Write a data link; ``${__value.raw:percentencode}`` in it is the value clicked on."""
     return {"title": title, "url": url, "targetBlank": False}
-
-
-def _fixed(colour: Colour) -> Json:
-    return {"mode": "fixed", "fixedColor": colour.value}
