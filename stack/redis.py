@@ -8,11 +8,16 @@ from stack.processes import Program
 
 
 def configuration(
-    port: int, folder: Path, *, password: str | None = None, memory: str = "128mb"
+    port: int,
+    folder: Path,
+    *,
+    password: str | None = None,
+    memory: str = "128mb",
+    host: str = probes.LOOPBACK,
 ) -> str:
     """The text of redis.conf. It holds the password: write it where only the server reads."""
     lines = [
-        f"bind {probes.LOOPBACK}",
+        f"bind {host}",
         f"port {port}",
         f"dir {folder}",
         "daemonize no",

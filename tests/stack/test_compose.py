@@ -1,0 +1,120 @@
+"""compose.yaml keeps its rules: pinned, private, small, and without secrets."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from stack import handout
+from stack.installation import CHECKOUT
+from stack.secrets import NAMES
+
+COMPOSE: dict[str, Any] = yaml.safe_load((CHECKOUT / "compose.yaml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+PUBLISHED = {"api", "grafana", "prometheus", "alertmanager", "inbox"}
+
+
+@pytest.fixture(params=SERVICES)
+def service(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return SERVICES[str(request.param)] | {"name": request.param}
+
+
+def test_images_are_pinned(service: dict[str, Any]) -> None:
+    assert re.search(r":v?\d+\.\d+(\.\d+)?(-bookworm)?$|^postgres:17-bookworm$", service["image"])
+
+
+def test_containers_have_few_rights(service: dict[str, Any]) -> None:
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is True
+    assert "privileged" not in service
+    assert not any("docker.sock" in volume for volume in service.get("volumes", []))
+
+
+def test_only_the_one_that_hands_out_files_is_root(service: dict[str, Any]) -> None:
+    uid = service["user"].partition(":")[0]
+    if service["name"] == "setup":
+        assert service["network_mode"] == "none"
+        assert set(service["cap_add"]) == {"CHOWN", "FOWNER", "DAC_OVERRIDE"}
+    else:
+        assert int(uid) > 0
+        assert "cap_add" not in service
+
+
+def test_each_is_bounded(service: dict[str, Any]) -> None:
+    assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
+    assert service["cpus"] <= 2
+    assert service["logging"]["options"]["max-size"]
+
+
+def test_ports_are_of_loopback_and_databases_have_none(service: dict[str, Any]) -> None:
+    ports = service.get("ports", [])
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+    assert bool(ports) == (service["name"] in PUBLISHED)
+
+
+def test_health_is_asked_and_waited_for(service: dict[str, Any]) -> None:
+    check = service["healthcheck"]
+    assert check.get("test") or check == {"disable": True}
+    for needed, how in service.get("depends_on", {}).items():
+        unhealthy = SERVICES[needed]["healthcheck"].get("disable", False)
+        once = SERVICES[needed].get("restart") is None
+        assert how["condition"] == (
+            "service_completed_successfully"
+            if once
+            else "service_started"
+            if unhealthy
+            else "service_healthy"
+        )
+
+
+def test_no_secret_is_written_down(service: dict[str, Any]) -> None:
+    for name, value in service.get("environment", {}).items():
+        if re.search(r"PASSWORD|SECRET|KEY|TOKEN", name):
+            assert str(value).startswith("/run/secrets/"), name
+    assert not re.search(r"://[^/@\s]+:[^/@\s]+@", yaml.safe_dump(service))
+
+
+def test_each_container_sees_only_its_own_secrets() -> None:
+    for name, service in SERVICES.items():
+        seen = {volume.split(":")[0] for volume in service.get("volumes", []) if "for-" in volume}
+        assert name == "setup" or len(seen) <= 1
+        assert name == "setup" or not any(
+            "secrets:" in v for v in service.get("volumes", []) if "for-" not in v
+        )
+
+
+def test_grafana_lets_nobody_in_unasked() -> None:
+    settings = SERVICES["grafana"]["environment"]
+    assert settings["GF_AUTH_ANONYMOUS_ENABLED"] == "false"
+    assert settings["GF_USERS_ALLOW_SIGN_UP"] == "false"
+    assert settings["GF_SECURITY_ADMIN_PASSWORD__FILE"] == "/run/secrets/grafana-password"
+
+
+def test_every_volume_is_declared_and_handed_out_to_its_user() -> None:
+    for name, service in SERVICES.items():
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            assert source.startswith("./") or source in COMPOSE["volumes"]
+            if source.startswith("for-") and name != "setup":
+                user = int(service["user"].partition(":")[0])
+                assert handout.USERS[source.removeprefix("for-")] == user
+
+
+def test_what_is_mounted_exists() -> None:
+    for service in SERVICES.values():
+        for volume in service.get("volumes", []):
+            if volume.startswith("./"):
+                assert (CHECKOUT / volume.split(":")[0]).exists(), volume
+
+
+def test_the_image_holds_no_data_and_runs_without_root() -> None:
+    recipe = (CHECKOUT / "Dockerfile").read_text()
+    final = recipe.rpartition("\nFROM ")[2]
+    assert "USER 10001:10001" in final
+    assert "HEALTHCHECK" in final
+    assert re.search(r'^CMD \["python"', final, re.MULTILINE)
+    assert (CHECKOUT / ".dockerignore").read_text().splitlines()[1] == "*"
+    assert all(":latest" not in line for line in recipe.splitlines())
+    assert not any(name in recipe for name in NAMES)
