@@ -7,6 +7,7 @@ from alerts.signals.signal import defined
 from dashboards.board import Board, Row
 from dashboards.dependencies import CACHE
 from dashboards.figures import BarGauge, Stat
+from dashboards.links import CACHE_UID
 from dashboards.look import Colour, Step, falling, painted
 from dashboards.marks import DEPLOYS, FIRING
 from dashboards.panel import TimeSeries
@@ -169,14 +170,14 @@ BUS = TimeSeries(
 )
 
 BOARD = Board(
-    uid="svc-cache",
+    uid=CACHE_UID,
     title="Cache",
     description="What do the caches answer, what do they spare, can they be trusted?",
     variables=(SOURCE, JOB, INSTANCE),
     annotations=(DEPLOYS, FIRING),
     rows=(
         Row((BREAKER, SAVED, RATIOS)),
-        Row((replace(CACHE, id=10, width=8), RESULTS, LOADS)),
+        Row((replace(CACHE, id=10, width=8, links=()), RESULTS, LOADS)),
         Row((OPERATIONS, TROUBLE, INVALIDATIONS), title="The store", id=20),
         Row((REJECTED, MEMORY, BUS)),
     ),

@@ -7,7 +7,7 @@ from alerts.signals.signal import defined
 from dashboards.board import Board, Row
 from dashboards.dependencies import POOL, QUERIES, SLOW_RATIO
 from dashboards.figures import Gauge, Stat
-from dashboards.links import TO_ENDPOINT
+from dashboards.links import DATABASE_UID, TO_ENDPOINT
 from dashboards.lists import Table
 from dashboards.look import Colour, Step, column, rising
 from dashboards.marks import DEPLOYS, FIRING
@@ -252,7 +252,7 @@ HELD = TimeSeries(
 )
 
 BOARD = Board(
-    uid="svc-db",
+    uid=DATABASE_UID,
     title="Database",
     description="Which statements cost most, and do the connections last?",
     variables=(SOURCE, JOB, INSTANCE),
@@ -261,13 +261,17 @@ BOARD = Board(
         Row((replace(SLOW_QUERIES, id=1, width=5), RATE, BUSY, FAILED, FULLEST)),
         Row(
             (
-                replace(QUERIES, id=10, width=8),
-                replace(SLOW_RATIO, id=11, width=8),
+                replace(QUERIES, id=10, width=8, links=()),
+                replace(SLOW_RATIO, id=11, width=8, links=()),
                 PER_REQUEST,
             )
         ),
         Row((STATEMENTS, N_PLUS_ONE)),
         Row((SHARE, SLOW_STATEMENTS, ERRORS)),
-        Row((replace(POOL, id=31), WAITING, WAIT, TIMEOUTS, HELD), title="Connections", id=30),
+        Row(
+            (replace(POOL, id=31, links=()), WAITING, WAIT, TIMEOUTS, HELD),
+            title="Connections",
+            id=30,
+        ),
     ),
 )

@@ -2,6 +2,7 @@
 
 from alerts.signals.datastores import CACHE_HIT_RATIO, POOL_USE, QUERY_P95
 from alerts.signals.promises import THRESHOLD
+from dashboards.links import TO_CACHE, TO_DATABASE
 from dashboards.look import Colour, painted, promise, rising
 from dashboards.panel import TimeSeries
 from dashboards.promises import SLOW_ALLOWED, SLOW_NOW
@@ -10,6 +11,7 @@ from dashboards.variables import CHOSEN_JOB
 
 QUERIES = TimeSeries(
     id=31,
+    links=(TO_DATABASE,),
     title="Query time, p95",
     description="95 of 100 database queries are answered within this time; beyond the promised "
     "time a query counts as slow. The database board says which statement.",
@@ -24,6 +26,7 @@ QUERIES = TimeSeries(
 
 SLOW_RATIO = TimeSeries(
     id=32,
+    links=(TO_DATABASE,),
     title="Slow queries",
     description="Share of queries slower than promised, against the share that may be.",
     unit="percentunit",
@@ -34,6 +37,7 @@ SLOW_RATIO = TimeSeries(
 
 POOL = TimeSeries(
     id=33,
+    links=(TO_DATABASE,),
     tint=Colour.CALM,
     title="Connection pool use",
     description="Share of each pool's connections that are taken. At 100 % requests wait for a "
@@ -51,6 +55,7 @@ POOL = TimeSeries(
 
 CACHE = TimeSeries(
     id=34,
+    links=(TO_CACHE,),
     title="Cache hit ratio",
     description="Share of look-ups that each cache answers. A sudden fall sends its traffic to the "
     "database: was the cache emptied, was it restarted, is it reachable?",

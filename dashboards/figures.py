@@ -1,7 +1,7 @@
 """Panels that show single figures."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from grafanalib import core
 
@@ -13,27 +13,18 @@ _LAST: Json = {"calcs": ["lastNotNull"], "fields": "", "values": False}
 
 @dataclass(frozen=True, kw_only=True)
 class Stat(Panel):
-    """Large figures with their names.
+    """Large figures; with their names where there are several."""
 
-    Attributes:
-        trend: Draw the past as an area behind the figure; the query must not be instant.
-    """
-
-    trend: bool = False
     width: int = 4
     height: int = 4
 
     def _base(self, frame: Json) -> Any:
         return core.Stat(
             **frame,
-            graphMode="area" if self.trend else "none",
+            graphMode="none",
             reduceCalc="lastNotNull",
-            textMode="value_and_name" if len(self.queries) > 1 or self._named else "value",
+            textMode="value_and_name" if len(self.queries) > 1 else "value",
         )
-
-    @property
-    def _named(self) -> bool:
-        return any(query.legend for query in self.queries)
 
     def _differences(self) -> tuple[Json, Json, Json]:
         options = {
@@ -80,7 +71,6 @@ class Gauge(Panel):
 class BarGauge(Panel):
     """A bar for each series between ``low`` and ``high``."""
 
-    mode: Literal["basic", "gradient", "lcd"] = "basic"
     low: float | None = 0
     high: float | None = 1
     width: int = 4
@@ -92,7 +82,7 @@ class BarGauge(Panel):
 
     def _differences(self) -> tuple[Json, Json, Json]:
         options = {
-            "displayMode": self.mode,
+            "displayMode": "basic",
             "legend": {
                 "calcs": [],
                 "displayMode": "list",

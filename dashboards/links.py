@@ -3,8 +3,14 @@
 from dashboards.look import link
 
 ENDPOINT_UID = "svc-endpoint"
+DATABASE_UID = "svc-db"
+CACHE_UID = "svc-cache"
+
+_KEEP = "${datasource:queryparam}&${job:queryparam}&${__url_time_range}"
+"""What was chosen and the time looked at go along."""
 TO_ENDPOINT = link(
     "Open this route",
-    f"/d/{ENDPOINT_UID}?${{datasource:queryparam}}&${{job:queryparam}}"
-    "&var-route=${__value.raw:percentencode}&${__url_time_range}",
+    f"/d/{ENDPOINT_UID}?{_KEEP}&var-route=${{__value.raw:percentencode}}",
 )
+TO_DATABASE = link("Open the database board", f"/d/{DATABASE_UID}?{_KEEP}")
+TO_CACHE = link("Open the cache board", f"/d/{CACHE_UID}?{_KEEP}")

@@ -27,7 +27,6 @@ class Table(Panel):
 
     def _base(self, frame: Json) -> Any:
         frame["transformations"] = [
-            *frame["transformations"],
             {"id": "merge", "options": {}},
             {
                 "id": "organize",
@@ -74,7 +73,6 @@ class AlertList(Panel):
             "alertInstanceLabelFilter": self.labels,
             "alertName": "",
             "dashboardAlerts": False,
-            "datasource": "${datasource}",
             "groupBy": [],
             "groupMode": "default",
             "maxItems": 50,

@@ -25,7 +25,7 @@ class Panel(ABC):
         title: What it shows, in a few words.
         description: What it means and what to do about it, for the person who does not know.
         unit: Grafana's name of the unit: ``s``, ``reqps``, ``percentunit``, ``short``.
-        queries: What it asks; transformations call them A, B, C.
+        queries: What it asks; columns of a table call them A, B, C.
         width: Columns of 24.
         height: Rows of about 30 pixels.
         decimals: Digits after the point; None lets Grafana choose.
@@ -34,7 +34,6 @@ class Panel(ABC):
         steps: Thresholds, ascending.
         overrides: How single series differ.
         empty: What is shown where there is no answer; say so if that is good news.
-        transformations: What Grafana does to the answers before they are drawn.
     """
 
     id: int
@@ -50,7 +49,6 @@ class Panel(ABC):
     steps: tuple[Step, ...] = NEUTRAL
     overrides: tuple[Override, ...] = ()
     empty: str = "no data"
-    transformations: tuple[Json, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("title", "description", "unit"):
@@ -72,7 +70,7 @@ class Panel(ABC):
             ],
             "thresholds": [step.draw() for step in self.steps],
             "title": self.title,
-            "transformations": list(self.transformations),
+            "transformations": [],
         }
         defaults, custom, options = self._differences()
         field = {
@@ -111,7 +109,6 @@ class TimeSeries(Panel):
         tint: Draw every series in a shade of this colour: instances are alike, and no one of them
             should look like trouble by the colour it happened to get.
         links: Where a click on a point leads.
-        calculations: Figures beside the names in the legend.
     """
 
     stacked: bool = False
@@ -119,7 +116,6 @@ class TimeSeries(Panel):
     limits: bool = False
     tint: Colour | None = None
     links: tuple[Json, ...] = ()
-    calculations: tuple[str, ...] = ("lastNotNull",)
     low: float | None = 0
 
     def _base(self, frame: Json) -> Any:
@@ -127,7 +123,7 @@ class TimeSeries(Panel):
             **frame,
             colorMode="palette-classic-by-name",  # a series keeps its colour when others come
             fillOpacity=60 if self.stacked else 0,
-            legendCalcs=list(self.calculations),
+            legendCalcs=["lastNotNull"],
             showPoints="never",
             stacking={"group": "A", "mode": "normal" if self.stacked else "none"},
             thresholdsStyleMode="dashed" if self.limits else "off",

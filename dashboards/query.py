@@ -30,7 +30,7 @@ class Query:
     form: Literal["time_series", "table", "heatmap"] = "time_series"
 
     def draw(self, ref: str) -> Json:
-        """Write the target; ``ref`` is the letter by which transformations call it."""
+        """Write the target; ``ref`` is the letter by which columns of a table call it."""
         target = core.Target(
             datasource=DATASOURCE,
             expr=self.expr,
