@@ -44,6 +44,14 @@ def test_rules_behave_as_replayed(path: Path) -> None:
     promtool("test", "rules", path)
 
 
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_cases_evaluate_all_groups_in_a_fixed_order(path: Path) -> None:
+    groups = {
+        group["name"] for text in render().values() for group in yaml.safe_load(text)["groups"]
+    }
+    assert {*yaml.safe_load(path.read_text())["group_eval_order"]} == groups
+
+
 def test_rules_are_valid_and_without_lint() -> None:
     said = promtool("check", "rules", *sorted((ROOT / "prometheus" / "rules").glob("*.yml")))
     assert said.count("SUCCESS") == len(render())
