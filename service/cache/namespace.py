@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from service.cache.backend import Backend, Claim, Patience, Region, StoreUnavailableError
 from service.cache.codec import Codec
-from service.cache.flights import Flight, Flights, Seat
+from service.cache.flights import Doors, Flights, Seat
 from vitals.caching import Result
 
 T = TypeVar("T")
@@ -108,14 +108,11 @@ class Namespace(Generic[T]):
         Returns when the values are gone. Never raises: while the store is away the invalidation
         is kept, and delivered before anything in the store is trusted again.
         """
-        shortened = tuple(short(key) for key in keys)
-        self._flights.forget(shortened)
-        if shortened:
-            await self._backend.invalidate(self._region, shortened)
+        if keys:
+            await self._backend.invalidate(self._region, tuple(short(key) for key in keys))
 
     async def clear(self) -> None:
         """Drop every value of the namespace, likewise."""
-        self._flights.forget_all()
         await self._backend.clear(self._region)
 
     async def close(self) -> None:
@@ -146,7 +143,7 @@ class Namespace(Generic[T]):
     async def _board(
         self, key: str, load: Load[T], patience: Patience, *, claiming: bool
     ) -> tuple[Landing[T], Seat]:
-        async def fly(flight: Flight[Landing[T]]) -> Landing[T]:
+        async def fly(doors: Doors) -> Landing[T]:
             claim = await self._claim(key, patience) if claiming else None
             if claim is not None and (found := self._decoded(claim.stored)):
                 return Landing(found.value, claim.stored or b"", fresh=False)
@@ -155,7 +152,7 @@ class Namespace(Generic[T]):
                     value = await load()
             stored = self._codec.encode(value)
             # Filling is the check for freshness, and says nothing to those who come after it.
-            flight.close_doors()
+            doors.close()
             fresh = claim is not None and await self._fill(claim, value, stored, patience)
             return Landing(value, stored, fresh)
 

@@ -133,6 +133,32 @@ async def test_a_load_is_not_stored_when_another_process_invalidated_meanwhile(
     assert one.reads(CACHE_FILLS_REJECTED) == 1
 
 
+async def test_who_joins_after_the_value_was_stored_gets_no_older_one(
+    one: Process, other: Process, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = one.cache._backend
+    fill, stored, land = backend.fill, asyncio.Event(), asyncio.Event()
+
+    async def land_late(*arguments: Any) -> bool:
+        kept = await fill(*arguments)
+        stored.set()
+        await land.wait()  # Redis has answered, and the answer is still on its way
+        return kept
+
+    monkeypatch.setattr(backend, "fill", land_late)
+    early = asyncio.ensure_future(one.numbers.get_or_load("k", database.load))
+    await stored.wait()
+    database.number = 2
+    await other.numbers.invalidate("k")
+    late = asyncio.ensure_future(one.numbers.get_or_load("k", database.load))
+    while one.reads(CACHE_REQUESTS, result="miss") < 2:
+        await asyncio.sleep(0.01)
+    land.set()
+
+    assert await early == 1
+    assert await late == 2
+
+
 async def test_no_reader_sees_what_was_invalidated_before_it_read(
     redis_server: Redis, anyio_backend: str
 ) -> None:
@@ -234,7 +260,7 @@ async def test_callers_go_on_while_redis_is_gone_or_hangs(
             database.number = turn
             assert await one.numbers.get_or_load("k", database.load) == turn
     assert one.reads(CACHE_BREAKER_OPEN) == 1
-    assert one.reads(CACHE_REQUESTS, result="error") >= 3
+    assert one.reads(CACHE_REQUESTS, result="error") >= 1
     assert one.reads(CACHE_REQUESTS, result="bypass") > 40  # nobody waits for it any more
 
     redis_server.resume()
