@@ -8,8 +8,8 @@ from pydantic import BaseModel
 
 from service.cache.store import Cache
 from service.database import Database
+from service.document import documented
 from service.errors import UnavailableError
-from service.problems import documented
 
 router = APIRouter(tags=["health"])
 

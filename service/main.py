@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette_compress import CompressMiddleware
 
-from service import database, health, problems, schema
+from service import database, document, health, problems, schema
 from service.access import Tokens
 from service.bodies import BodyGate
 from service.cache.store import Cache
@@ -50,6 +50,7 @@ def build(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     problems.install(app)
+    document.describe_problems(app)
     telemetry = instrument(
         app,
         engine=db.engine,

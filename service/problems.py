@@ -1,4 +1,4 @@
-"""Errors on the wire: RFC 9457 problem details, and how OpenAPI describes them."""
+"""Errors on the wire: RFC 9457 problem details."""
 
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -16,7 +16,7 @@ from service.errors import Fault, ServiceError
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:problem-type:service:"
 
-_BY_STATUS: dict[int, type[ServiceError]] = {
+BY_STATUS: dict[int, type[ServiceError]] = {
     kind.status: kind
     for kind in (
         errors.BadRequestError,
@@ -30,32 +30,6 @@ _BY_STATUS: dict[int, type[ServiceError]] = {
         errors.InvalidError,
         errors.UnavailableError,
     )
-}
-
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "title": "Problem",
-    "description": "RFC 9457 problem details",
-    "required": ["type", "title", "status", "detail"],
-    "properties": {
-        "type": {"type": "string", "format": "uri", "description": "what kind of problem"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string", "description": "what to do about this one"},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["detail"],
-                "properties": {
-                    "detail": {"type": "string"},
-                    "pointer": {"type": "string", "description": "JSON pointer into the body"},
-                    "parameter": {"type": "string", "description": "of the path or the query"},
-                    "header": {"type": "string"},
-                },
-            },
-        },
-    },
 }
 
 
@@ -75,7 +49,7 @@ def answer(error: ServiceError) -> JSONResponse:
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of ``app`` with problem details, and say so in its OpenAPI."""
+    """Answer every error of ``app`` with problem details."""
 
     async def known(_request: Request, error: Exception) -> JSONResponse:
         return answer(cast("ServiceError", error))
@@ -101,73 +75,13 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(TimeoutError, late)
     app.add_exception_handler(Exception, unforeseen)
-    _describe(app)
-
-
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of an endpoint for OpenAPI: its errors, as problem details."""
-    return {
-        status: {
-            "description": _title(status),
-            "content": {
-                MEDIA_TYPE: {
-                    "schema": {"$ref": "#/components/schemas/Problem"},
-                    "example": _example(status),
-                }
-            },
-        }
-        for status in statuses
-    }
-
-
-def _title(status: int) -> str:
-    return _BY_STATUS[status].title
-
-
-def _example(status: int) -> dict[str, Any]:
-    kind = _BY_STATUS[status]
-    return {
-        "type": TYPE_PREFIX + kind.slug,
-        "title": kind.title,
-        "status": status,
-        "detail": (kind.__doc__ or "").partition("\n")[0],
-    }
-
-
-def _describe(app: FastAPI) -> None:
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = generate()
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        if "Problem" not in schemas:  # the document is generated once and kept
-            schemas["Problem"] = SCHEMA
-            for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own form
-                schemas.pop(name, None)
-            for path in document["paths"].values():
-                for operation in path.values():
-                    _complete(operation)
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]
-
-
-def _complete(operation: dict[str, Any]) -> None:
-    """Document what any endpoint of this form may answer, so that slices need not."""
-    statuses = [503]
-    if "parameters" in operation:
-        statuses.append(422)
-    if "requestBody" in operation:
-        statuses += [400, 413, 415, 422]
-    for status, description in documented(*statuses).items():
-        operation["responses"][str(status)] = description
 
 
 def _from_http(error: HTTPException) -> JSONResponse:
     phrase = HTTPStatus(error.status_code).phrase
     # Starlette's own words repeat the status; ours say what to do.
     detail = "" if error.detail == phrase else str(error.detail)
-    kind = _BY_STATUS.get(error.status_code)
+    kind = BY_STATUS.get(error.status_code)
     if kind is not None:
         problem = kind(detail)
     else:

@@ -7,13 +7,13 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from service.access import CallerOf
 from service.database import DatabaseOf
+from service.document import documented
 from service.fields import Cursor, Limit, PathId
 from service.orders import repository
 from service.orders.reports import ReportsOf
 from service.orders.repository import Wanted
 from service.orders.schemas import BestSellers, OrderIn, OrderOut
 from service.pages import CursorsOf, Page, link_next
-from service.problems import documented
 from service.users.tables import Role
 
 router = APIRouter(tags=["orders"])

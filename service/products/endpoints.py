@@ -6,9 +6,9 @@ from fastapi import APIRouter, Query, Request, Response
 
 from service.access import AdminOf
 from service.database import DatabaseOf
+from service.document import documented
 from service.fields import Cursor, Limit, PathId
 from service.pages import Page, link_next
-from service.problems import documented
 from service.products import repository
 from service.products.catalogue import CatalogueOf
 from service.products.repository import Listing, SortName

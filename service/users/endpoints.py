@@ -4,10 +4,10 @@ from fastapi import APIRouter, Request, Response
 
 from service.access import AdminOf, CallerOf, Tokens
 from service.database import DatabaseOf
+from service.document import documented
 from service.errors import UnauthorizedError
 from service.fields import Cursor, Limit, PathId
 from service.pages import CursorsOf, Page, link_next
-from service.problems import documented
 from service.users import repository
 from service.users.passwords import PasswordsOf
 from service.users.schemas import Login, Registration, RoleChange, Token, UserOut
