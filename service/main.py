@@ -3,7 +3,6 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from fastapi import FastAPI
@@ -22,7 +21,7 @@ from service.products.catalogue import Catalogue
 from service.settings import Settings
 from service.users import endpoints as users
 from service.users.passwords import Passwords
-from vitals import Objective, instrument
+from vitals import Objective, __version__, instrument
 
 OBJECTIVES = (
     Objective("availability", ratio=0.999),
@@ -45,7 +44,7 @@ def build(settings: Settings) -> FastAPI:
     app = FastAPI(
         title="Service",
         summary="Users, products and orders: an API that measures itself with Vitals.",
-        version=_version(),
+        version=__version__,
         lifespan=_lifespan,
         redirect_slashes=False,
     )
@@ -99,13 +98,6 @@ async def _migrate(app: FastAPI) -> None:
         where = app.state.database.engine.url.render_as_string(hide_password=True)
         _log.error("cannot start: no database at %s (SERVICE_DATABASE_URL)", where)
         raise
-
-
-def _version() -> str:
-    try:
-        return version("vitals")
-    except PackageNotFoundError:
-        return "0"  # running from a checkout that is not installed
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from vitals.install import Vitals, instrument
     from vitals.objectives import Objective
 
+__version__ = "0.1.0"
+
 __all__ = ["Objective", "Vitals", "instrument"]
 
 _HOMES = {
