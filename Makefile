@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
+# Ends the stack also when make itself is killed.
+RUN := setpriv --pdeathsig TERM $(BIN)/python
 LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 USERS ?= 2000
@@ -16,10 +18,10 @@ help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## the whole stack with sample data and traffic; Ctrl-C stops it
-	@$(BIN)/python -m stack demo
+	@exec $(RUN) -m stack demo --users $(USERS) --products $(PRODUCTS) --orders $(ORDERS)
 
 up: $(READY) ## the whole stack without traffic
-	@$(BIN)/python -m stack up
+	@exec $(RUN) -m stack up
 
 test: $(READY) ## everything that CI runs
 	@$(BIN)/python -m stack install --for-tests
@@ -46,13 +48,16 @@ bench: $(READY) ## ratios against peers, measured in one run
 	$(BIN)/python -m bench
 
 drill: $(READY) ## inject a fault and see its alert arrive: make drill ALERT=LatencyP95High
-	@$(BIN)/python -m stack drill $(ALERT)
+	@test -n "$(ALERT)" || { echo "name an alert: make drill ALERT=LatencyP95High"; exit 2; }
+	@exec $(RUN) -m stack drill $(ALERT)
 
 lock: $(READY) ## pin the dependencies again
 	$(LOCK) --extra dev --output-file requirements/dev.txt
 	$(LOCK) --extra service --output-file requirements/service.txt
 
 clean: ## remove what was installed and all data of the stack
+	@$(BIN)/python -m stack status >/dev/null 2>&1 && { echo "the stack is running: stop it first"; exit 1; } || true
+	if test -L var; then rm -rf "$$(readlink -f var)"; fi
 	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache
 
 $(READY): requirements/dev.txt
