@@ -11,9 +11,6 @@ from collections.abc import Sequence
 from stack import drill, packages, running
 from stack.faults import FAULTS
 from stack.installation import Installation
-from stack.lock import AlreadyRunningError
-from stack.ports import PortError
-from stack.secrets import WeakSecretError
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -21,15 +18,9 @@ def main(words: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(words)
     try:
         return _run(asked)
-    except (
-        AlreadyRunningError,
-        PortError,
-        WeakSecretError,
-        packages.MissingPackagesError,
-        LookupError,
-        OSError,
-        RuntimeError,
-    ) as error:
+    except KeyboardInterrupt:
+        return 130
+    except (OSError, RuntimeError, LookupError, ValueError) as error:  # each says what to do
         print(error, file=sys.stderr)
         return 1
 
