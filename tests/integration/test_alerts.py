@@ -1,6 +1,7 @@
 """An alert reaches a person: fault, metric, rule, Alertmanager, webhook, and back to calm."""
 
 import json
+import shutil
 import sys
 import threading
 import time
@@ -80,6 +81,7 @@ class Watch:
         self.person = Webhook()
         started.callback(self.person.close)
         folder = servers.temporary_folder()
+        started.callback(shutil.rmtree, folder)
         self.shop = f"http://{LOOPBACK}:{_start_shop(database_url, folder, started)}"
         render(["--fast", "--output", str(folder / "rules")])
         environment = Environment(webhook=self.person.url)
