@@ -50,7 +50,7 @@ def run(here: Installation, alert: str, *, as_written: bool) -> int:
     if not lock.is_held(here.lock) or not here.read_pids():
         raise DrillError("the stack is not running: start it with make demo, in another terminal")
     try:
-        asyncio.run(_drill(here, alert, haste=not as_written))
+        asyncio.run(_drill(here.as_running(), alert, haste=not as_written))
     except httpx.HTTPError as error:
         raise DrillError(f"the stack does not answer: {error!r}; is it still running?") from error
     except (KeyboardInterrupt, asyncio.CancelledError):

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from stack.account import Account, servant
@@ -15,7 +15,7 @@ from stack.ports import Ports
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 _TRIAL = "import stack, sys, yaml; print(sys.version.replace(chr(10), ' '))"
-_PIDS = "pids.json"
+_RUNNING = "running.json"
 _ELSEWHERE = Path("/var/lib")
 
 
@@ -102,21 +102,30 @@ class Installation:
         self.account.own(copy)
         return copy
 
-    def write_pids(self, pids: Mapping[str, int]) -> None:
-        """Note which process is which part, for `status` and `drill`."""
-        (self.data / _PIDS).write_text(json.dumps(pids))
+    def write_running(self, pids: Mapping[str, int]) -> None:
+        """Note which process is which part and where it listens, for `status` and `drill`."""
+        running = {"pids": dict(pids), "ports": asdict(self.ports)}
+        (self.data / _RUNNING).write_text(json.dumps(running))
 
     def read_pids(self) -> dict[str, int]:
         """Which process is which part; nothing unless a stack is ready. Check the lock first."""
+        return self._read_running().get("pids", {})
+
+    def as_running(self) -> "Installation":
+        """The same on the ports that the running stack uses, whatever the environment says."""
+        ports = self._read_running().get("ports")
+        return replace(self, ports=Ports(**ports)) if ports else self
+
+    def _read_running(self) -> dict[str, dict[str, int]]:
         try:
-            content: dict[str, int] = json.loads((self.data / _PIDS).read_text())
+            content: dict[str, dict[str, int]] = json.loads((self.data / _RUNNING).read_text())
         except FileNotFoundError:
             return {}
         return content
 
-    def forget_pids(self) -> None:
+    def forget_running(self) -> None:
         """The processes end."""
-        (self.data / _PIDS).unlink(missing_ok=True)
+        (self.data / _RUNNING).unlink(missing_ok=True)
 
 
 def _runs_python(account: Account) -> bool:

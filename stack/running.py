@@ -43,13 +43,13 @@ def run(here: Installation, *, what: str, amounts: Mapping[str, int] | None = No
     runner = Runner(chosen, journal, watched_over)
 
     def announce() -> None:
-        here.write_pids(runner.pids)
+        here.write_running(runner.pids)
         journal.plain(addresses(here))
 
     try:
         return runner.run(announce)
     finally:
-        here.forget_pids()
+        here.forget_running()
         watched_over.close()
 
 
@@ -76,6 +76,7 @@ def status(here: Installation) -> int:
     if not lock.is_held(here.lock):
         print("not running; start it with: make demo, or make up")
         return 3
+    here = here.as_running()
     pid, what = lock.holder(here.lock)
     pids = here.read_pids()
     print(f"{what} runs (pid {pid}){'' if pids else '; it is not ready yet'}")

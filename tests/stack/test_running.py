@@ -54,12 +54,12 @@ class Stack:
                 return started
         raise AssertionError("".join(said))
 
-    def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def ask(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run another command over the same data."""
         return subprocess.run(
             [sys.executable, "-m", "stack", *words],
             cwd=CHECKOUT,
-            env=self.environment,
+            env=self.environment | environment,
             check=False,
             capture_output=True,
             text=True,
@@ -68,8 +68,9 @@ class Stack:
 
     @property
     def pids(self) -> dict[str, int]:
-        content: dict[str, int] = json.loads((self.data / "pids.json").read_text())
-        return content
+        content = json.loads((self.data / "running.json").read_text())
+        pids: dict[str, int] = content["pids"]
+        return pids
 
     def url(self, part: str, path: str) -> str:
         return f"http://127.0.0.1:{self.ports[part]}{path}"
@@ -110,6 +111,8 @@ def test_its_life(stack: Stack) -> None:
         refused.stderr
     )
     assert stack.ask("status").returncode == 0
+    elsewhere = stack.ask("status", API_PORT="1")
+    assert stack.url("API", "/docs") in elsewhere.stdout, "it tells where the running stack is"
 
     pids = stack.pids
     assert pids.keys() == {"postgres", "redis", "api", "inbox", "alertmanager", "prometheus"}
