@@ -9,7 +9,7 @@ RUN python -m venv /opt/venv \
     && /opt/venv/bin/pip uninstall --yes pip
 
 FROM python:3.13-slim-bookworm AS tools-packages
-COPY requirements/dev.txt /tmp/requirements.txt
+COPY requirements/stack.txt /tmp/requirements.txt
 RUN python -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check \
         --require-hashes -r /tmp/requirements.txt \

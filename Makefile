@@ -54,6 +54,7 @@ drill: $(READY) ## inject a fault and see its alert arrive: make drill ALERT=Lat
 lock: $(READY) ## pin the dependencies again
 	$(LOCK) --extra dev --output-file requirements/dev.txt
 	$(LOCK) --extra service --output-file requirements/service.txt
+	$(LOCK) --extra service --extra watch --extra stack --output-file requirements/stack.txt
 
 clean: ## remove what was installed and all data of the stack
 	@$(BIN)/python -m stack status >/dev/null 2>&1 && { echo "the stack is running: stop it first"; exit 1; } || true

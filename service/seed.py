@@ -64,6 +64,9 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--reset", action="store_true", help="first DELETE every user, product and order"
     )
+    parser.add_argument(
+        "--if-empty", action="store_true", help="leave a filled database alone, and be content"
+    )
     for who in ("admin", "demo"):
         parser.add_argument(
             f"--{who}-password-file",
@@ -123,6 +126,9 @@ def main() -> int:
     try:
         print(asyncio.run(run(options)))
     except NotEmptyError as error:
+        if options.if_empty:
+            print(f"left alone: {error}")
+            return 0
         print(
             f"not seeded: {error}. Name an empty database with --database-url, "
             "or delete all it holds with --reset.",

@@ -156,16 +156,23 @@ def test_a_filled_database_is_left_alone_unless_reset(sqlite: str, tmp_path: Pat
 def test_the_refusal_says_what_to_do(sqlite: str, tmp_path: Path) -> None:
     plant(sqlite, shop(orders=10))
 
-    refused = subprocess.run(
-        [sys.executable, "-m", "service.seed", *command(sqlite, tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    def again(*options: str) -> subprocess.CompletedProcess[str]:
+        words = command(sqlite, tmp_path, *options)
+        return subprocess.run(
+            [sys.executable, "-m", "service.seed", *words],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    refused, content = again(), again("--if-empty")
 
     assert refused.returncode == 1
     assert "--reset" in refused.stderr
     assert "Traceback" not in refused.stderr
+    assert (content.returncode, content.stderr) == (0, "")
+    assert content.stdout.startswith("left alone: ")
+    assert query(sqlite, "SELECT count(*) FROM orders") == [(10,)]
 
 
 @pytest.mark.servers
