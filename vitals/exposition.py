@@ -1,16 +1,11 @@
-"""The metrics page: text 0.0.4 and OpenMetrics 1.0, chosen by ``Accept``.
+"""The metrics page, in the format that ``Accept`` chooses.
 
 It answers before the application is reached: no redirect, no authentication of the application's,
 no middleware can stand between Prometheus and the figures, and it is not measured itself.
-
-Sources: https://prometheus.io/docs/instrumenting/exposition_formats/ and
-https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md
 """
 
 import gzip
 import hmac
-import math
-from collections.abc import Iterator
 from typing import Any
 
 import anyio
@@ -21,7 +16,8 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from vitals.meter import Exemplar, Family, HistogramChild, Meter
+from vitals.meter import Meter
+from vitals.page import family_name, render
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -83,9 +79,9 @@ class Exposition:
 
     def page(self, as_openmetrics: bool, zipped: bool) -> bytes:  # noqa: FBT001
         """Render the page."""
-        families = list(self._meter.collect())
-        text = "".join(render(families, as_openmetrics=as_openmetrics))
-        text += self._bridged({_family_name(family) for family in families}, as_openmetrics)
+        ours = list(self._meter.collect(exemplars=as_openmetrics))
+        text = "".join(render(ours, as_openmetrics=as_openmetrics))
+        text += self._bridged({family_name(total.metric) for total in ours}, as_openmetrics)
         if as_openmetrics:
             text += "# EOF\n"
         body = text.encode()
@@ -122,68 +118,6 @@ class _Collected:
 
     def collect(self) -> list[Any]:
         return self._families
-
-
-def render(families: list[Family[Any, Any]], *, as_openmetrics: bool = False) -> Iterator[str]:
-    """Families as text, one piece each, without OpenMetrics' end mark."""
-    for family in families:
-        if not family.children:
-            continue
-        metric = family.metric
-        name = _family_name(family) if as_openmetrics else metric.name
-        help_ = metric.help.replace("\\", "\\\\").replace("\n", "\\n")
-        lines = [f"# HELP {name} {help_}\n# TYPE {name} {metric.kind}\n"]
-        for values, child in list(family.children.items()):
-            labels = ",".join(
-                f'{label}="{_escape(value)}"'
-                for label, value in zip(metric.label_names, values, strict=True)
-            )
-            if isinstance(child, HistogramChild):
-                lines.extend(_histogram(metric.name, labels, child, exemplars=as_openmetrics))
-            else:
-                lines.append(f"{_series(metric.name, labels)} {_number(child.value)}\n")
-        yield "".join(lines)
-
-
-def _histogram(name: str, labels: str, child: HistogramChild, *, exemplars: bool) -> Iterator[str]:
-    counts, total = list(child.counts), child.total
-    head = f"{name}_bucket{{{labels}," if labels else f"{name}_bucket{{"
-    cumulated = 0
-    for bound, count, exemplar in zip(
-        (*child.bounds, math.inf), counts, child.exemplars, strict=True
-    ):
-        cumulated += count
-        tail = _exemplar(exemplar) if exemplars and exemplar else ""
-        yield f'{head}le="{_number(bound)}"}} {cumulated}{tail}\n'
-    yield f"{_series(name + '_count', labels)} {cumulated}\n"
-    yield f"{_series(name + '_sum', labels)} {_number(total)}\n"
-
-
-def _exemplar(exemplar: Exemplar) -> str:
-    trace_id, value, when = exemplar
-    return f' # {{trace_id="{_escape(trace_id)}"}} {_number(value)} {when:.3f}'
-
-
-def _family_name(family: Family[Any, Any]) -> str:
-    """The name as OpenMetrics and prometheus_client call a family: a counter's without _total."""
-    name = family.metric.name
-    return name.removesuffix("_total") if family.metric.kind == "counter" else name
-
-
-def _series(name: str, labels: str) -> str:
-    return f"{name}{{{labels}}}" if labels else name
-
-
-def _number(value: float) -> str:
-    if math.isinf(value):
-        return "+Inf" if value > 0 else "-Inf"
-    return repr(float(value))
-
-
-def _escape(value: str) -> str:
-    if '"' in value or "\\" in value or "\n" in value:
-        return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return value
 
 
 def prefers_openmetrics(accept: str) -> bool:

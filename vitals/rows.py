@@ -1,0 +1,250 @@
+"""What slabs say, read and put together: the figures of one server from those of its workers.
+
+Counters and histograms of the dead go on counting, or a counter would fall. A gauge says what is
+so now, so those of the dead are left out.
+"""
+
+import json
+import operator
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from vitals.catalogue import OTHER
+from vitals.slab import Cells, Kind, Record, Segment, Slab
+
+EXEMPLAR_CELLS = 4
+"""Of one bucket's exemplar: Unix time (0 for none, written last), value, trace id (16 bytes)."""
+
+_EXEMPLAR = struct.Struct("=dd16s")
+_JOIN: dict[str, Callable[[float, float], float]] = {"sum": operator.add, "max": max, "min": min}
+
+
+class Exemplar(NamedTuple):
+    """A request that stands for its bucket."""
+
+    trace_id: str
+    value: float
+    at: float
+
+
+class Identity(NamedTuple):
+    """What a metric is; workers' figures are put together only if they agree in all of it."""
+
+    name: str
+    kind: str
+    help: str
+    labels: tuple[str, ...]
+    bounds: tuple[float, ...]
+    across: str
+
+    def written(self) -> str:
+        """As a slab holds it."""
+        return json.dumps(self)
+
+    @classmethod
+    def read(cls, text: str) -> "Identity":
+        """As a slab held it.
+
+        Raises:
+            ValueError: It is none.
+        """
+        name, kind, help_, labels, bounds, across = json.loads(text)
+        return cls(name, kind, help_, tuple(labels), tuple(bounds), across)
+
+
+class Series:
+    """One series, the same object for every slab that holds it."""
+
+    __slots__ = ("identity", "join", "labels", "lasting")
+
+    def __init__(self, identity: Identity, labels: str) -> None:
+        self.identity = identity
+        self.labels = labels
+        self.lasting = identity.kind != "gauge"
+        self.join = operator.add if self.lasting else _JOIN[identity.across]
+
+
+class Index:
+    """Every series known, by what it is."""
+
+    def __init__(self) -> None:
+        self._identities: dict[str, Identity] = {}
+        self._series: dict[tuple[Identity, str], Series] = {}
+
+    def identity(self, text: str) -> Identity:
+        """The metric that a slab declares."""
+        known = self._identities.get(text)
+        return known or self._identities.setdefault(text, Identity.read(text))
+
+    def series(self, identity: Identity, labels: str) -> Series:
+        """The series of these labels."""
+        known = self._series.get((identity, labels))
+        return known or self._series.setdefault((identity, labels), Series(identity, labels))
+
+
+Place = tuple[Series, Segment, int, int]
+"""Where a series' cells are: their segment, the first and the one after the last."""
+
+
+class Directory:
+    """Where a slab's figures are; longer with every update, for records are only ever appended."""
+
+    def __init__(self, index: Index) -> None:
+        self.series: list[Place] = []
+        self.exemplars: list[Place] = []
+        self.folded: set[str] = set()
+        self._index = index
+        self._metrics: dict[int, Identity] = {}
+        self._read: dict[int, int] = {}
+
+    def update(self, segments: Iterable[Segment]) -> None:
+        """Read what was committed since the last time."""
+        for segment in segments:
+            for record, after in segment.records(self._read.get(segment.base, 0)):
+                self._take(segment, record)
+                self._read[segment.base] = after
+
+    def _take(self, segment: Segment, record: Record) -> None:
+        if record.kind == Kind.METRIC:
+            self._metrics[record.at] = self._index.identity(record.text)
+        elif record.kind == Kind.FOLDED:
+            self.folded.add(record.text)
+        elif identity := self._metrics.get(record.reference):
+            series = self._index.series(identity, record.text)
+            place = (series, segment, record.start, record.stop)
+            (self.series if record.kind == Kind.SERIES else self.exemplars).append(place)
+
+
+class Source(NamedTuple):
+    """A slab to read, and whether its worker lives."""
+
+    directory: Directory
+    alive: bool
+
+
+class Row(NamedTuple):
+    """The figures of one series."""
+
+    labels: str
+    values: list[float]
+    exemplars: list[Exemplar | None]
+
+
+class Total(NamedTuple):
+    """The figures of one metric over all workers."""
+
+    metric: Identity
+    rows: list[Row]
+
+
+def totals(sources: Sequence[Source], *, exemplars: bool) -> Iterator[Total]:
+    """Put the figures of several slabs together.
+
+    Of two metrics of one name that are not the same, as while a new version is rolled out, the
+    first is shown.
+    """
+    values = _merge(sources)
+    examples = _merge_exemplars(sources) if exemplars else {}
+    rows: dict[Identity, list[Row]] = {}
+    for series, figures in values.items():
+        row = Row(series.labels, figures, examples.get(series, []))
+        rows.setdefault(series.identity, []).append(row)
+    shown: set[str] = set()
+    for identity, found in rows.items():
+        if identity.name not in shown:
+            shown.add(identity.name)
+            yield Total(identity, found)
+
+
+def _merge(sources: Iterable[Source]) -> dict[Series, list[float]]:
+    merged: dict[Series, list[float]] = {}
+    for directory, alive in sources:
+        for series, segment, start, stop in directory.series:
+            if alive or series.lasting:
+                figures = segment.cells[start:stop].tolist()
+                held = merged.get(series)
+                merged[series] = figures if held is None else list(map(series.join, held, figures))
+    return merged
+
+
+def _merge_exemplars(sources: Iterable[Source]) -> dict[Series, list[Exemplar | None]]:
+    merged: dict[Series, list[Exemplar | None]] = {}
+    for directory, _ in sources:
+        for series, segment, start, stop in directory.exemplars:
+            found = read_exemplars(segment.cells[start:stop])
+            held = merged.get(series)
+            merged[series] = found if held is None else list(map(_newer, held, found))
+    return merged
+
+
+def _newer(one: Exemplar | None, other: Exemplar | None) -> Exemplar | None:
+    return max((one, other), key=lambda exemplar: exemplar.at if exemplar else 0.0)
+
+
+def read_exemplars(cells: Cells) -> list[Exemplar | None]:
+    """A histogram's exemplars; one that is just being written counts as none."""
+    return [
+        Exemplar(name.hex(), value, at) if at and at == cells[bucket * EXEMPLAR_CELLS] else None
+        for bucket, (at, value, name) in enumerate(_EXEMPLAR.iter_unpack(cells.tobytes()))
+    ]
+
+
+def write_exemplar(cells: Cells, bucket: int, exemplar: Exemplar) -> None:
+    """Replace a bucket's exemplar; its time goes last, for a reader to see it whole.
+
+    Raises:
+        ValueError: The trace id is not one of 32 hex digits.
+    """
+    name = bytes.fromhex(exemplar.trace_id)
+    if len(name) * 2 != len(exemplar.trace_id) or len(name) != 16:  # noqa: PLR2004  # W3C
+        raise ValueError(f"trace id {exemplar.trace_id!r} must be 32 hex digits")
+    first = bucket * EXEMPLAR_CELLS
+    cells[first] = 0.0
+    cells[first + 1] = exemplar.value
+    cells.cast("B")[(first + 2) * 8 : (first + 4) * 8] = name
+    cells[first] = exemplar.at
+
+
+def fold(sources: Sequence[Source], into: Slab, *, limit: int) -> None:
+    """Write what lasts of several slabs into one.
+
+    Args:
+        sources: What is read.
+        into: What is written.
+        limit: Series a metric may have there; further ones share ``__other__``.
+    """
+    dead = [source._replace(alive=False) for source in sources]
+    for metric, rows in totals(dead, exemplars=True):
+        address, _ = into.append(Kind.METRIC, metric.written())
+        places: dict[str, Cells] = {}
+        for labels, values, exemplars in rows:
+            kept = labels if len(places) < limit else other(metric.labels)
+            cells = places.get(kept)
+            if cells is None:
+                _, cells = into.append(Kind.SERIES, kept, len(values), address)
+                places[kept] = cells
+            for number, value in enumerate(values):
+                cells[number] += value
+            if any(exemplars) and kept == labels:
+                size = len(exemplars) * EXEMPLAR_CELLS
+                _, cells = into.append(Kind.EXEMPLARS, labels, size, address)
+                for bucket, exemplar in enumerate(exemplars):
+                    if exemplar is not None:
+                        write_exemplar(cells, bucket, exemplar)
+
+
+def label_text(names: Sequence[str], values: Sequence[str]) -> str:
+    """Labels as they stand between the braces of a series."""
+    return ",".join(f'{name}="{_escape(value)}"' for name, value in zip(names, values, strict=True))
+
+
+def other(names: Sequence[str]) -> str:
+    """The labels of what is beyond a metric's bound."""
+    return label_text(names, [OTHER] * len(names))
+
+
+def _escape(value: str) -> str:
+    if '"' in value or "\\" in value or "\n" in value:
+        return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return value
