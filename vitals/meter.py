@@ -9,7 +9,7 @@ caller: what cannot be kept is counted in ``vitals_dropped_total``.
 import os
 import weakref
 from collections.abc import Callable, Iterator
-from threading import RLock
+from threading import Lock, RLock
 from typing import Any, Generic, Protocol
 
 from vitals.catalogue import DROPPED, OTHER, Reason
@@ -61,10 +61,7 @@ class Family(Generic[Labels, Child]):
         self.children: dict[tuple[str, ...], Child] = {}
         self._meter = meter
         self._make: Callable[[Cells, Family[Any, Any]], Child] = make
-        across = metric.across if isinstance(metric, Gauge) else ""
-        self._identity = Identity(
-            metric.name, metric.kind, metric.help, metric.label_names, bounds, across
-        ).written()
+        self._identity = Identity.of(metric, bounds).written()
         self._address = 0
         self._declare()
 
@@ -129,12 +126,14 @@ class Meter:
     Attributes:
         slab: Where this process counts.
         series: How many series there are.
-        joined: Whether the other workers can read the slab.
+        joined: Whether this process has joined the other workers, if there are any.
         lock: Held to add a series, not to count.
     """
 
     def __init__(self, *, series_per_metric: int = SERIES_PER_METRIC, series: int = SERIES) -> None:
         self.lock = RLock()
+        self._collecting = RLock()  # another one: reading others' files may take its time
+        self._refreshing = Lock()
         self.slab = Slab()
         self.series = 0
         self.joined = False
@@ -184,21 +183,31 @@ class Meter:
 
     def refresh(self) -> None:
         """Refresh them now; before each scrape here, and time and again for scrapes elsewhere."""
-        for refresh in self._before_scrape:
-            try:
-                refresh()
-            except Exception:  # noqa: BLE001  # a broken gauge must not cost the whole page
-                self.dropped("refresh_failed")
+        if not self._refreshing.acquire(blocking=False):
+            return  # somebody is about it
+        try:
+            for refresh in self._before_scrape:
+                try:
+                    refresh()
+                except Exception:  # noqa: BLE001  # a broken gauge must not cost the whole page
+                    self.dropped("refresh_failed")
+        finally:
+            self._refreshing.release()
 
     def collect(self, *, exemplars: bool = False) -> Iterator[Total]:
         """The figures of every metric over all workers, in the order of first use here."""
         self.refresh()
-        with self.lock:
+        with self._collecting:
             self._own.update(self.slab.segments)
             sources = [Source(self._own, alive=True)]
             if self._others is not None:
                 sources += self._others.sources(self._index)
         return totals(sources, exemplars=exemplars)
+
+    @property
+    def shared(self) -> bool:
+        """Whether others may read what is recorded here."""
+        return self._others is not None
 
     def join(self, slab: Slab, others: Others) -> None:
         """Go on in a slab that the other workers of the server read, and read theirs."""
@@ -208,7 +217,8 @@ class Meter:
 
     def leave(self) -> None:
         """Forget what was inherited with a fork: the slab and the counts are the parent's."""
-        self.lock = RLock()  # a thread that the fork has not copied may have held it
+        # A thread that the fork has not copied may have held them.
+        self.lock, self._collecting, self._refreshing = RLock(), RLock(), Lock()
         self._others = None
         self.joined = False
         self._move(Slab(), keep=False)

@@ -11,10 +11,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from vitals.catalogue import OTHER
+from vitals.metric import AnyMetric, Gauge
 from vitals.slab import Cells, Kind, Record, Segment, Slab
 
 EXEMPLAR_CELLS = 4
 """Of one bucket's exemplar: Unix time (0 for none, written last), value, trace id (16 bytes)."""
+
+SERIES_FOLDED = 4_000
+"""Series a metric may have of the dead; further ones share ``__other__``. More than the living
+may have, for different workers may have met different labels."""
 
 _EXEMPLAR = struct.Struct("=dd16s")
 _JOIN: dict[str, Callable[[float, float], float]] = {"sum": operator.add, "max": max, "min": min}
@@ -37,6 +42,12 @@ class Identity(NamedTuple):
     labels: tuple[str, ...]
     bounds: tuple[float, ...]
     across: str
+
+    @classmethod
+    def of(cls, metric: AnyMetric, bounds: tuple[float, ...] = ()) -> "Identity":
+        """What a declaration says; of a histogram, with the bounds in use."""
+        across = metric.across if isinstance(metric, Gauge) else "sum"
+        return cls(metric.name, metric.kind, metric.help, metric.label_names, bounds, across)
 
     def written(self) -> str:
         """As a slab holds it."""
@@ -62,7 +73,7 @@ class Series:
         self.identity = identity
         self.labels = labels
         self.lasting = identity.kind != "gauge"
-        self.join = operator.add if self.lasting else _JOIN[identity.across]
+        self.join = _JOIN[identity.across]
 
 
 class Index:
@@ -162,7 +173,7 @@ def _merge(sources: Iterable[Source]) -> dict[Series, list[float]]:
     for directory, alive in sources:
         for series, segment, start, stop in directory.series:
             if alive or series.lasting:
-                figures = segment.cells[start:stop].tolist()
+                figures: list[float] = segment.cells[start:stop].tolist()
                 held = merged.get(series)
                 merged[series] = figures if held is None else list(map(series.join, held, figures))
     return merged
@@ -206,20 +217,18 @@ def write_exemplar(cells: Cells, bucket: int, exemplar: Exemplar) -> None:
     cells[first] = exemplar.at
 
 
-def fold(sources: Sequence[Source], into: Slab, *, limit: int) -> None:
+def fold(directories: Iterable[Directory], into: Slab) -> None:
     """Write what lasts of several slabs into one.
 
-    Args:
-        sources: What is read.
-        into: What is written.
-        limit: Series a metric may have there; further ones share ``__other__``.
+    Raises:
+        OSError: There is no room for it.
     """
-    dead = [source._replace(alive=False) for source in sources]
+    dead = [Source(directory, alive=False) for directory in directories]
     for metric, rows in totals(dead, exemplars=True):
         address, _ = into.append(Kind.METRIC, metric.written())
         places: dict[str, Cells] = {}
         for labels, values, exemplars in rows:
-            kept = labels if len(places) < limit else other(metric.labels)
+            kept = labels if len(places) < SERIES_FOLDED else other(metric.labels)
             cells = places.get(kept)
             if cells is None:
                 _, cells = into.append(Kind.SERIES, kept, len(values), address)

@@ -142,17 +142,22 @@ def segments(memory: memoryview) -> list[Segment]:
 class Slab:
     """A slab that this process writes.
 
-    When it can grow no more where it was, because the disk is full or there is a limit, it goes on
-    in the memory of this process, and says so once.
-
     Args:
         grow: Where the memory comes from.
         pid: The process it is written for.
         birth: When that process started.
+        spill: Whether to go on in the memory of this process, and say so once, when there is no
+            more to be had, because the disk is full or there is a limit.
+
+    Raises:
+        OSError: There is no room.
     """
 
-    def __init__(self, grow: Grow | None = None, *, pid: int = 0, birth: int = 0) -> None:
+    def __init__(
+        self, grow: Grow | None = None, *, pid: int = 0, birth: int = 0, spill: bool = False
+    ) -> None:
         self._grow = grow or in_memory
+        self._spill = spill
         self._pid = pid
         self._birth = birth
         self._size = 0
@@ -169,6 +174,9 @@ class Slab:
 
         Returns:
             The record's address and its cells.
+
+        Raises:
+            OSError: There is no room, and the slab may not spill.
         """
         # A lone surrogate cannot be written, and must not cost a request.
         said = text.encode("utf-8", "replace")
@@ -195,6 +203,8 @@ class Slab:
         try:
             memory = self._grow(size)
         except OSError as error:
+            if not (self._spill and self.segments):
+                raise
             logging.getLogger(__name__).warning(
                 "metrics: no room to share more with the other workers (%s); "
                 "new series of this worker show only on its own pages",
