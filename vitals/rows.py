@@ -173,7 +173,7 @@ def _merge(sources: Iterable[Source]) -> dict[Series, list[float]]:
     for directory, alive in sources:
         for series, segment, start, stop in directory.series:
             if alive or series.lasting:
-                figures: list[float] = segment.cells[start:stop].tolist()
+                figures: list[float] = segment.cells[start:stop].tolist()  # type: ignore[assignment]  # typeshed takes every memoryview for one of integers
                 held = merged.get(series)
                 merged[series] = figures if held is None else list(map(series.join, held, figures))
     return merged

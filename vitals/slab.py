@@ -89,7 +89,7 @@ class Segment:
             raise ValueError("this is no segment, or one of another version")
         self.base = base
         self.memory = memory[:size]
-        self.cells = self.memory.cast("d")
+        self.cells: Cells = self.memory.cast("d")
         self._words = self.memory.cast("Q")
 
     @classmethod
