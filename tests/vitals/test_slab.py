@@ -6,7 +6,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vitals import slab as slab_module
@@ -20,6 +20,7 @@ def read(memory: memoryview) -> list[Record]:
     return [record for segment in segments(memory) for record, _ in segment.records()]
 
 
+@settings(deadline=None)
 @given(appended)
 def test_what_is_appended_is_read_back(records: list[tuple[str, int]]) -> None:
     slab = Slab()
