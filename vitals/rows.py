@@ -2,11 +2,16 @@
 
 Counters and histograms of the dead go on counting, or a counter would fall. A gauge says what is
 so now, so those of the dead are left out.
+
+A counter would also fall if sums were rounded as they come: added in another order, by another
+worker or after a death, they can be smaller in the last digit, and Prometheus would take that for
+a restart. So they are added exactly and rounded once.
 """
 
 import json
-import operator
+import math
 import struct
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -22,7 +27,7 @@ SERIES_FOLDED = 4_000
 may have, for different workers may have met different labels."""
 
 _EXEMPLAR = struct.Struct("=dd16s")
-_JOIN: dict[str, Callable[[float, float], float]] = {"sum": operator.add, "max": max, "min": min}
+_JOIN: dict[str, Callable[[Iterable[float]], float]] = {"sum": sum, "max": max, "min": min}
 
 
 class Exemplar(NamedTuple):
@@ -73,7 +78,7 @@ class Series:
         self.identity = identity
         self.labels = labels
         self.lasting = identity.kind != "gauge"
-        self.join = _JOIN[identity.across]
+        self.join = exact_sum if self.lasting else _JOIN[identity.across]
 
 
 class Index:
@@ -168,15 +173,33 @@ def totals(sources: Sequence[Source], *, exemplars: bool) -> Iterator[Total]:
             yield Total(identity, found)
 
 
+def exact_sum(values: Sequence[float]) -> float:
+    """The sum, rounded once; the same in every order."""
+    try:
+        return math.fsum(values)
+    except (OverflowError, ValueError):  # beyond what a float can hold
+        return sum(values)
+
+
 def _merge(sources: Iterable[Source]) -> dict[Series, list[float]]:
-    merged: dict[Series, list[float]] = {}
+    return {
+        series: rows[0] if len(rows) == 1 else list(map(series.join, zip(*rows, strict=True)))
+        for series, rows in _gather(sources).items()
+    }
+
+
+def _gather(sources: Iterable[Source]) -> dict[Series, list[list[float]]]:
+    found: dict[Series, list[list[float]]] = {}
     for directory, alive in sources:
         for series, segment, start, stop in directory.series:
             if alive or series.lasting:
                 figures: list[float] = segment.cells[start:stop].tolist()  # type: ignore[assignment]  # typeshed takes every memoryview for one of integers
-                held = merged.get(series)
-                merged[series] = figures if held is None else list(map(series.join, held, figures))
-    return merged
+                held = found.get(series)
+                if held is None:
+                    found[series] = [figures]
+                else:
+                    held.append(figures)
+    return found
 
 
 def _merge_exemplars(sources: Iterable[Source]) -> dict[Series, list[Exemplar | None]]:
@@ -217,30 +240,55 @@ def write_exemplar(cells: Cells, bucket: int, exemplar: Exemplar) -> None:
     cells[first] = exemplar.at
 
 
-def fold(directories: Iterable[Directory], into: Slab) -> None:
+def fold(directories: Sequence[Directory], into: Slab) -> None:
     """Write what lasts of several slabs into one.
+
+    What a sum loses by rounding is written beside it, as one more row of the series.
 
     Raises:
         OSError: There is no room for it.
     """
     dead = [Source(directory, alive=False) for directory in directories]
-    for metric, rows in totals(dead, exemplars=True):
-        address, _ = into.append(Kind.METRIC, metric.written())
-        places: dict[str, Cells] = {}
-        for labels, values, exemplars in rows:
-            kept = labels if len(places) < SERIES_FOLDED else other(metric.labels)
-            cells = places.get(kept)
-            if cells is None:
-                _, cells = into.append(Kind.SERIES, kept, len(values), address)
-                places[kept] = cells
-            for number, value in enumerate(values):
-                cells[number] += value
-            if any(exemplars) and kept == labels:
-                size = len(exemplars) * EXEMPLAR_CELLS
-                _, cells = into.append(Kind.EXEMPLARS, labels, size, address)
-                for bucket, exemplar in enumerate(exemplars):
-                    if exemplar is not None:
-                        write_exemplar(cells, bucket, exemplar)
+    addresses: dict[Identity, int] = {}
+    kept = _bounded(_gather(dead))
+    for (identity, labels), rows in kept.items():
+        if identity not in addresses:
+            addresses[identity], _ = into.append(Kind.METRIC, identity.written())
+        for row in _exact_rows(rows):
+            _, cells = into.append(Kind.SERIES, labels, len(row), addresses[identity])
+            for number, value in enumerate(row):
+                cells[number] = value
+    for series, exemplars in _merge_exemplars(dead).items():
+        if (series.identity, series.labels) not in kept:
+            continue
+        size = len(exemplars) * EXEMPLAR_CELLS
+        _, cells = into.append(Kind.EXEMPLARS, series.labels, size, addresses[series.identity])
+        for bucket, exemplar in enumerate(exemplars):
+            if exemplar is not None:
+                write_exemplar(cells, bucket, exemplar)
+
+
+def _bounded(
+    found: dict[Series, list[list[float]]],
+) -> dict[tuple[Identity, str], list[list[float]]]:
+    kept: dict[tuple[Identity, str], list[list[float]]] = {}
+    counts: Counter[Identity] = Counter()
+    for series, rows in found.items():
+        identity = series.identity
+        counts[identity] += 1
+        labels = series.labels if counts[identity] <= SERIES_FOLDED else other(identity.labels)
+        kept.setdefault((identity, labels), []).extend(rows)
+    return kept
+
+
+def _exact_rows(rows: list[list[float]]) -> list[list[float]]:
+    columns = list(zip(*rows, strict=True))
+    sums = [exact_sum(column) for column in columns]
+    rests = [
+        exact_sum((*column, -total)) if math.isfinite(total) else 0.0
+        for column, total in zip(columns, sums, strict=True)
+    ]
+    return [sums, rests] if any(rests) else [sums]
 
 
 def label_text(names: Sequence[str], values: Sequence[str]) -> str:

@@ -4,9 +4,11 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable
+from random import Random
 from typing import Any, NamedTuple
 
 import prometheus_client
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
@@ -14,6 +16,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from vitals import rows
 from vitals.meter import Meter
 from vitals.metric import Across, Counter, Gauge, Histogram, NoLabels
 from vitals.page import render
@@ -147,6 +150,39 @@ def test_several_workers_say_what_one_would_have_said(
     )
 
 
+shares = st.lists(st.lists(st.floats(1e-9, 1e6), min_size=1, max_size=4), min_size=2, max_size=6)
+
+
+@settings(deadline=None)
+@given(shares, st.randoms(use_true_random=False))
+def test_a_sum_never_falls_whoever_answers_and_whoever_dies(
+    workers: list[list[float]], random: Random
+) -> None:
+    """Prometheus takes a fall in the last digit for a restart and shows a spike."""
+    index = Index()
+    directories = []
+    for amounts_seen in workers:
+        meter = Meter()
+        for amount in amounts_seen:
+            meter.counter(PLAIN).bind(NoLabels()).inc(amount)
+        directories.append(Directory(index))
+        directories[-1].update(meter.slab.segments)
+
+    def total(read: list[Directory]) -> float:
+        (found,) = totals([Source(each, alive=True) for each in read], exemplars=False)
+        return found.rows[0].values[0]
+
+    said = total(directories)
+    assert total(random.sample(directories, len(directories))) == said
+    while len(directories) > 1:
+        random.shuffle(directories)
+        slab = Slab()
+        fold(directories[:2], slab)
+        directories[:2] = [Directory(index)]
+        directories[0].update(slab.segments)
+        assert total(directories) == said
+
+
 def test_the_newest_exemplar_is_shown_also_of_the_dead() -> None:
     index, sources = Index(), []
     for name in ("a" * 32, "b" * 32):
@@ -193,6 +229,24 @@ def test_of_two_declarations_of_one_name_ours_is_shown() -> None:
     (total,) = totals(sources, exemplars=False)
     assert total.metric.bounds == (0.1, 1.0)
     assert total.rows[0].values == [0.0, 1.0, 0.0, 0.2]
+
+
+def test_the_dead_stay_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "SERIES_FOLDED", 3)
+    meter, index = Meter(), Index()
+    ours(meter, [(HITS, Said(str(number), ""), 1.0) for number in range(10)])
+    ours(meter, [(WAIT, Said(str(number), ""), 1.0) for number in range(10)])
+    directory, slab, folded = Directory(index), Slab(), Directory(index)
+    directory.update(meter.slab.segments)
+    fold([directory], slab)
+    folded.update(slab.segments)
+    found = {t.metric.name: t.rows for t in totals([Source(folded, alive=False)], exemplars=False)}
+    for metric in (HITS, WAIT):
+        assert [row.labels for row in found[metric.name]] == [
+            *(f'word="{number}",tone=""' for number in range(3)),
+            'word="__other__",tone="__other__"',
+        ]
+        assert sum(row.values[0] for row in found[metric.name]) == (10 if metric is HITS else 0)
 
 
 def test_pages_are_whole_and_never_fall_while_threads_add_series() -> None:
