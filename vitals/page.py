@@ -79,4 +79,5 @@ def _histograms(lines: str, rows: list[Row], *, exemplars: bool) -> Iterator[str
 def _exemplar(exemplar: Exemplar | None) -> str:
     if exemplar is None:
         return ""
-    return f' # {{trace_id="{exemplar.trace_id}"}} {number(exemplar.value)} {exemplar.at:.3f}'
+    trace_id, value, at = exemplar
+    return f' # {{trace_id="{trace_id}"}} {value!r} {at:.3f}'

@@ -30,12 +30,9 @@ _EXEMPLAR = struct.Struct("=dd16s")
 _JOIN: dict[str, Callable[[Iterable[float]], float]] = {"sum": sum, "max": max, "min": min}
 
 
-class Exemplar(NamedTuple):
-    """A request that stands for its bucket."""
-
-    trace_id: str
-    value: float
-    at: float
+Exemplar = tuple[str, float, float]
+"""A request that stands for its bucket: trace id, observed value, Unix time. A plain tuple, for a
+page has thousands."""
 
 
 class Identity(NamedTuple):
@@ -203,24 +200,31 @@ def _gather(sources: Iterable[Source]) -> dict[Series, list[list[float]]]:
 
 
 def _merge_exemplars(sources: Iterable[Source]) -> dict[Series, list[Exemplar | None]]:
-    merged: dict[Series, list[Exemplar | None]] = {}
+    found: dict[Series, list[Cells]] = {}
     for directory, _ in sources:
         for series, segment, start, stop in directory.exemplars:
-            found = read_exemplars(segment.cells[start:stop])
-            held = merged.get(series)
-            merged[series] = found if held is None else list(map(_newer, held, found))
-    return merged
+            found.setdefault(series, []).append(segment.cells[start:stop])
+    return {series: _newest(rows) for series, rows in found.items()}
 
 
-def _newer(one: Exemplar | None, other: Exemplar | None) -> Exemplar | None:
-    return max((one, other), key=lambda exemplar: exemplar.at if exemplar else 0.0)
+def _newest(rows: list[Cells]) -> list[Exemplar | None]:
+    if len(rows) == 1:
+        return read_exemplars(rows[0])
+    times = zip(*(row[::EXEMPLAR_CELLS].tolist() for row in rows), strict=True)
+    newest = [rows[column.index(max(column))] for column in times]
+    return [
+        read_exemplars(row[bucket * EXEMPLAR_CELLS : (bucket + 1) * EXEMPLAR_CELLS])[0]
+        for bucket, row in enumerate(newest)
+    ]
 
 
 def read_exemplars(cells: Cells) -> list[Exemplar | None]:
     """A histogram's exemplars; one that is just being written counts as none."""
+    read = _EXEMPLAR.iter_unpack(cells.tobytes())
+    still = cells[::EXEMPLAR_CELLS].tolist()
     return [
-        Exemplar(name.hex(), value, at) if at and at == cells[bucket * EXEMPLAR_CELLS] else None
-        for bucket, (at, value, name) in enumerate(_EXEMPLAR.iter_unpack(cells.tobytes()))
+        (name.hex(), value, at) if at and at == then else None
+        for (at, value, name), then in zip(read, still, strict=True)
     ]
 
 
@@ -230,14 +234,15 @@ def write_exemplar(cells: Cells, bucket: int, exemplar: Exemplar) -> None:
     Raises:
         ValueError: The trace id is not one of 32 hex digits.
     """
-    name = bytes.fromhex(exemplar.trace_id)
-    if len(name) * 2 != len(exemplar.trace_id) or len(name) != 16:  # noqa: PLR2004  # W3C
-        raise ValueError(f"trace id {exemplar.trace_id!r} must be 32 hex digits")
+    trace_id, value, at = exemplar
+    name = bytes.fromhex(trace_id)
+    if len(name) * 2 != len(trace_id) or len(name) != 16:  # noqa: PLR2004  # W3C
+        raise ValueError(f"trace id {trace_id!r} must be 32 hex digits")
     first = bucket * EXEMPLAR_CELLS
     cells[first] = 0.0
-    cells[first + 1] = exemplar.value
+    cells[first + 1] = value
     cells.cast("B")[(first + 2) * 8 : (first + 4) * 8] = name
-    cells[first] = exemplar.at
+    cells[first] = at
 
 
 def fold(directories: Sequence[Directory], into: Slab) -> None:

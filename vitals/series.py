@@ -164,7 +164,7 @@ class HistogramChild:
             if examples is None:
                 examples = self._examples = self._make_room(self)
             try:
-                write_exemplar(examples, bucket, Exemplar(name, float(value), now))
+                write_exemplar(examples, bucket, (name, float(value), now))
             except ValueError:
                 self._refuse("invalid_trace_id")
 

@@ -197,7 +197,7 @@ def test_the_newest_exemplar_is_shown_also_of_the_dead() -> None:
     folded.update(slab.segments)
     for read in (sources, [Source(folded, alive=False)]):
         (total,) = totals(read, exemplars=True)
-        assert [e and e.trace_id for e in total.rows[0].exemplars] == [None, None, "b" * 32, None]
+        assert [e and e[0] for e in total.rows[0].exemplars] == [None, None, "b" * 32, None]
 
 
 def test_gauges_are_put_together_as_declared() -> None:
