@@ -6,11 +6,14 @@ no middleware can stand between Prometheus and the figures, and it is not measur
 
 import gzip
 import hmac
+import logging
+import os
 from typing import Any
 
 import anyio
 import anyio.to_thread
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.openmetrics import exposition as openmetrics
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, Response
@@ -46,6 +49,7 @@ class Exposition:
         # A thread of its own: the shared pool may be full of hanging endpoints just when the
         # page is needed most, and rendering thousands of lines would hold up the event loop.
         self._renderers: anyio.CapacityLimiter | None = None
+        self._warned = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -96,11 +100,19 @@ class Exposition:
         )
 
     def _bridged(self, ours: set[str], as_openmetrics: bool) -> str:  # noqa: FBT001
-        """What prometheus_client's registry holds and the meter does not."""
+        """What prometheus_client's registry holds and the meter does not.
+
+        prometheus_client keeps its metrics to the process, so of several workers it shows those
+        of the one that answers, unless it was told to share them, in its own way.
+        """
         try:
-            others = _Collected(
-                [found for found in self._registry.collect() if found.name not in ours]
-            )
+            registry = self._registry
+            if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+                registry = CollectorRegistry()
+                MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+            others = _Collected([found for found in registry.collect() if found.name not in ours])
+            if others.collect() and self._meter.shared and registry is self._registry:
+                self._warn()
             if as_openmetrics:
                 page: bytes = openmetrics.generate_latest(others)  # type: ignore[no-untyped-call]
                 return page.decode().removesuffix("# EOF\n")
@@ -108,6 +120,14 @@ class Exposition:
         except Exception:  # noqa: BLE001  # somebody's collector failed: ours are still worth a page
             self._meter.dropped("foreign_collector")
             return ""
+
+    def _warn(self) -> None:
+        if not self._warned:
+            self._warned = True
+            logging.getLogger(__name__).warning(
+                "metrics: those kept in prometheus_client are of one worker on each page; for "
+                "those of all, set PROMETHEUS_MULTIPROC_DIR to an empty folder before the start"
+            )
 
 
 class _Collected:

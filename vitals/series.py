@@ -8,9 +8,9 @@ double the price. ``tests/vitals/test_series.py`` holds the bytecode to that.
 Nothing here raises: what makes no sense is counted in ``vitals_dropped_total``.
 """
 
-import time
 from bisect import bisect_left
 from collections.abc import Callable
+from time import time
 from typing import TypeVar
 
 from vitals.rows import EXEMPLAR_CELLS, Exemplar, read_exemplars, write_exemplar
@@ -150,21 +150,24 @@ class HistogramChild:
                 cells[bucket] += 1.0
                 cells[-1] += value
                 if trace_id is not None:
-                    self._exemplify(bucket, value, trace_id)
+                    examples = self._examples
+                    if (
+                        examples is None
+                        or time() - examples[bucket * EXEMPLAR_CELLS] > EXEMPLAR_SECONDS
+                    ):
+                        self._exemplify(bucket, value, trace_id)
             else:
                 self._refuse(INVALID)
         except TypeError:
             self._refuse(INVALID)
 
     def _exemplify(self, bucket: int, value: float, trace_id: Callable[[], str]) -> None:
-        now = time.time()
-        examples = self._examples
-        held = examples[bucket * EXEMPLAR_CELLS] if examples is not None else 0.0
-        if now - held > EXEMPLAR_SECONDS and (name := trace_id()):
-            if examples is None:
-                examples = self._examples = self._make_room(self)
+        name = trace_id()
+        if name:
+            if self._examples is None:
+                self._examples = self._make_room(self)
             try:
-                write_exemplar(examples, bucket, (name, float(value), now))
+                write_exemplar(self._examples, bucket, (name, float(value), time()))
             except ValueError:
                 self._refuse("invalid_trace_id")
 
