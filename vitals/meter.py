@@ -224,8 +224,10 @@ class Meter:
         self._move(Slab(), keep=False)
 
     def admits(self, family: Family[Any, Any]) -> bool:
-        """Whether there is room for one more series."""
-        return len(family.children) < self._limit and self.series < self._limit_of_all
+        """Whether there is room for one more series; for the few that say what had none, always."""
+        return family is self._dropped or (
+            len(family.children) < self._limit and self.series < self._limit_of_all
+        )
 
     def _move(self, slab: Slab, *, keep: bool) -> None:
         with self.lock:

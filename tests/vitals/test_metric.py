@@ -1,4 +1,4 @@
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -70,3 +70,24 @@ def test_the_catalogue_is_fit_for_prometheus() -> None:
         assert metric.name.isidentifier()
         assert metric.help.endswith(".") or metric.help.startswith("1, with")
         assert "le" not in metric.label_names
+
+
+class Reserved(NamedTuple):
+    le: str
+
+
+class Shouted(NamedTuple):
+    Route: str
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [("", Shop), ("http.requests", Shop), ("9_lives", Shop), ("wait", Reserved), ("wait", Shouted)],
+)
+@pytest.mark.parametrize("kind", [Counter, Gauge, Histogram])
+def test_a_name_that_prometheus_would_refuse_is_an_error_where_it_is_declared(
+    kind: type[Any], name: str, labels: type[Any]
+) -> None:
+    name += "_total" if kind is Counter and name else ""
+    with pytest.raises(ValueError, match="use small letters"):
+        kind(name, "Help.", labels, **({"buckets": (1.0,)} if kind is Histogram else {}))
