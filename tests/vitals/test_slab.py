@@ -1,4 +1,5 @@
 import mmap
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -159,6 +160,16 @@ def test_a_full_disk_is_said_once_and_further_rows_stay_in_the_process(tmp_path:
     )
     assert (done.returncode, done.stdout) == (0, "raised\n"), done.stderr
     assert done.stderr.count("metrics: no room") == 1
+
+
+def test_room_is_taken_when_the_file_grows_not_when_it_is_touched(tmp_path: Path) -> None:
+    """A hole that finds the disk full when it is written to ends the process with SIGBUS."""
+    path = tmp_path / "one.slab"
+    slab = Slab(in_file(path))
+    while len(slab.segments) < 3:
+        slab.append(Kind.SERIES, "row", 17)
+    os.sync()
+    assert path.stat().st_blocks * 512 >= path.stat().st_size > 2 * SEGMENT_BYTES
 
 
 def test_segments_begin_where_every_machine_can_map_them() -> None:
