@@ -18,8 +18,8 @@ Labels = TypeVar("Labels", bound=tuple[str, ...])
 Across = Literal["sum", "max", "min"]
 """How the same gauge of several workers becomes one."""
 
-_METRIC_NAME = re.compile(r"[a-z][a-z0-9_]*")
-_LABEL_NAME = re.compile(r"(?!__)[a-z_][a-z0-9_]*")
+_METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_LABEL_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 class NoLabels(NamedTuple):
@@ -71,12 +71,12 @@ class Metric(Generic[Labels]):
 
     def __post_init__(self) -> None:
         if not _METRIC_NAME.fullmatch(self.name):
-            raise ValueError(f"metric {self.name!r}: use small letters, digits and underscores")
+            raise ValueError(f"metric {self.name!r}: use letters, digits and underscores")
         for label in self.label_names:
-            if not _LABEL_NAME.fullmatch(label) or label in SCRAPE_LABELS:
+            if not _LABEL_NAME.fullmatch(label) or (label == "le" and self.kind == "histogram"):
                 raise ValueError(
-                    f"metric {self.name}: label {label!r} is not a name for a label; use small "
-                    f"letters, digits and underscores, and none of {', '.join(SCRAPE_LABELS)}"
+                    f"metric {self.name}: label {label!r} is not a name for a label; use letters, "
+                    "digits and underscores, not two underscores first, and no le in a histogram"
                 )
 
     @property
