@@ -4,7 +4,7 @@ import argparse
 import subprocess
 import sys
 
-BENCHMARKS = ("requests",)
+BENCHMARKS = ("requests", "meter")
 
 
 def main() -> None:

@@ -23,8 +23,9 @@ from vitals.catalogue import (
     CacheOperation,
     CacheRequest,
 )
-from vitals.meter import CounterChild, HistogramChild, Meter
+from vitals.meter import Meter
 from vitals.scope import MakeSpan
+from vitals.series import CounterChild, HistogramChild
 
 Layer = Literal["l1", "l2"]
 Result = Literal["hit", "miss", "stale", "negative", "error", "bypass"]

@@ -111,9 +111,14 @@ class SloPromise(NamedTuple):
 SLO_EVENTS = Counter(
     "slo_events_total", "Events that kept (good) or broke (bad) an objective.", SloEvent
 )
-SLO_TARGET = Gauge("slo_target_ratio", "Share of good events that is promised.", SloPromise)
+SLO_TARGET = Gauge(
+    "slo_target_ratio", "Share of good events that is promised.", SloPromise, across="max"
+)
 SLO_THRESHOLD = Gauge(
-    "slo_threshold_seconds", "Time within which an event is good, where time decides.", SloPromise
+    "slo_threshold_seconds",
+    "Time within which an event is good, where time decides.",
+    SloPromise,
+    across="max",
 )
 
 # -- Database --------------------------------------------------------------------------------
@@ -167,7 +172,10 @@ DB_SLOW_QUERIES = Counter(
     Fingerprint,
 )
 DB_SLOW_QUERY_THRESHOLD = Gauge(
-    "db_client_slow_query_threshold_seconds", "Time above which a query is slow.", NoLabels
+    "db_client_slow_query_threshold_seconds",
+    "Time above which a query is slow.",
+    NoLabels,
+    across="max",
 )
 DB_QUERIES_PER_REQUEST = Histogram(
     "db_client_queries_per_request",
@@ -264,11 +272,17 @@ CACHE_INVALIDATIONS = Counter(
     "cache_invalidations_total", "Invalidations by outcome.", CacheInvalidation
 )
 CACHE_BREAKER_OPEN = Gauge(
-    "cache_breaker_open", "1 while the cache's store is left alone because it fails.", Cache
+    "cache_breaker_open",
+    "1 while the cache's store is left alone because it fails.",
+    Cache,
+    across="max",
 )
 CACHE_L1_BYTES = Gauge("cache_l1_bytes", "Bytes that the in-process layer holds.", Cache)
 CACHE_BUS_CONNECTED = Gauge(
-    "cache_bus_connected", "1 while invalidations of other processes are heard.", Cache
+    "cache_bus_connected",
+    "1 while invalidations of other processes are heard.",
+    Cache,
+    across="min",
 )
 
 # -- Runtime ---------------------------------------------------------------------------------
@@ -309,17 +323,32 @@ EVENT_LOOP_LAG = Histogram(
     NoLabels,
     (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
 )
-BUILD_INFO = Gauge("app_build_info", "1, with what runs as labels.", Build)
+BUILD_INFO = Gauge("app_build_info", "1, with what runs as labels.", Build, across="max")
 DROPPED = Counter(
     "vitals_dropped_total", "What the kit refused to keep, so that it stays bounded.", Reason
 )
 
+WORKERS = Gauge("vitals_workers", "Worker processes whose figures these are.", NoLabels)
+WORKERS_ENDED = Counter(
+    "vitals_workers_ended_total", "Workers that ended while their server went on.", NoLabels
+)
+
+# Of all workers together, where nothing else is said.
 PROCESS_CPU = Counter("process_cpu_seconds_total", "User and system CPU time.", NoLabels)
 PROCESS_RESIDENT_MEMORY = Gauge("process_resident_memory_bytes", "Resident memory.", NoLabels)
 PROCESS_VIRTUAL_MEMORY = Gauge("process_virtual_memory_bytes", "Virtual memory.", NoLabels)
-PROCESS_START_TIME = Gauge("process_start_time_seconds", "Start as Unix time.", NoLabels)
-PROCESS_OPEN_FDS = Gauge("process_open_fds", "Open file descriptors.", NoLabels)
-PROCESS_MAX_FDS = Gauge("process_max_fds", "File descriptors that may be open.", NoLabels)
+PROCESS_START_TIME = Gauge(
+    "process_start_time_seconds",
+    "Start of the server, its workers' parent, as Unix time.",
+    NoLabels,
+    across="min",
+)
+PROCESS_OPEN_FDS = Gauge(
+    "process_open_fds", "Open file descriptors, of the worker with most.", NoLabels, across="max"
+)
+PROCESS_MAX_FDS = Gauge(
+    "process_max_fds", "File descriptors that a worker may open.", NoLabels, across="max"
+)
 GC_COLLECTIONS = Counter(
     "python_gc_collections_total", "Garbage collections by generation.", Generation
 )
@@ -329,7 +358,7 @@ GC_COLLECTED = Counter(
 GC_UNCOLLECTABLE = Counter(
     "python_gc_objects_uncollectable_total", "Objects the collector could not free.", Generation
 )
-PYTHON_INFO = Gauge("python_info", "1, with the interpreter as labels.", Python)
+PYTHON_INFO = Gauge("python_info", "1, with the interpreter as labels.", Python, across="max")
 
 CATALOGUE: dict[str, AnyMetric] = {
     declared.name: declared

@@ -1,27 +1,26 @@
-"""The metrics page: text 0.0.4 and OpenMetrics 1.0, chosen by ``Accept``.
+"""The metrics page, in the format that ``Accept`` chooses.
 
 It answers before the application is reached: no redirect, no authentication of the application's,
 no middleware can stand between Prometheus and the figures, and it is not measured itself.
-
-Sources: https://prometheus.io/docs/instrumenting/exposition_formats/ and
-https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md
 """
 
 import gzip
 import hmac
-import math
-from collections.abc import Iterator
+import logging
+import os
 from typing import Any
 
 import anyio
 import anyio.to_thread
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.openmetrics import exposition as openmetrics
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from vitals.meter import Exemplar, Family, HistogramChild, Meter
+from vitals.meter import Meter
+from vitals.page import family_name, render
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -50,6 +49,7 @@ class Exposition:
         # A thread of its own: the shared pool may be full of hanging endpoints just when the
         # page is needed most, and rendering thousands of lines would hold up the event loop.
         self._renderers: anyio.CapacityLimiter | None = None
+        self._warned = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -83,9 +83,9 @@ class Exposition:
 
     def page(self, as_openmetrics: bool, zipped: bool) -> bytes:  # noqa: FBT001
         """Render the page."""
-        families = list(self._meter.collect())
-        text = "".join(render(families, as_openmetrics=as_openmetrics))
-        text += self._bridged({_family_name(family) for family in families}, as_openmetrics)
+        ours = list(self._meter.collect(exemplars=as_openmetrics))
+        text = "".join(render(ours, as_openmetrics=as_openmetrics))
+        text += self._bridged({family_name(total.metric) for total in ours}, as_openmetrics)
         if as_openmetrics:
             text += "# EOF\n"
         body = text.encode()
@@ -100,11 +100,19 @@ class Exposition:
         )
 
     def _bridged(self, ours: set[str], as_openmetrics: bool) -> str:  # noqa: FBT001
-        """What prometheus_client's registry holds and the meter does not."""
+        """What prometheus_client's registry holds and the meter does not.
+
+        prometheus_client keeps its metrics to the process, so of several workers it shows those
+        of the one that answers, unless it was told to share them, in its own way.
+        """
         try:
-            others = _Collected(
-                [found for found in self._registry.collect() if found.name not in ours]
-            )
+            registry = self._registry
+            if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+                registry = CollectorRegistry()
+                MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+            others = _Collected([found for found in registry.collect() if found.name not in ours])
+            if others.collect() and self._meter.shared and registry is self._registry:
+                self._warn()
             if as_openmetrics:
                 page: bytes = openmetrics.generate_latest(others)  # type: ignore[no-untyped-call]
                 return page.decode().removesuffix("# EOF\n")
@@ -112,6 +120,14 @@ class Exposition:
         except Exception:  # noqa: BLE001  # somebody's collector failed: ours are still worth a page
             self._meter.dropped("foreign_collector")
             return ""
+
+    def _warn(self) -> None:
+        if not self._warned:
+            self._warned = True
+            logging.getLogger(__name__).warning(
+                "metrics: those kept in prometheus_client are of one worker on each page; for "
+                "those of all, set PROMETHEUS_MULTIPROC_DIR to an empty folder before the start"
+            )
 
 
 class _Collected:
@@ -122,68 +138,6 @@ class _Collected:
 
     def collect(self) -> list[Any]:
         return self._families
-
-
-def render(families: list[Family[Any, Any]], *, as_openmetrics: bool = False) -> Iterator[str]:
-    """Families as text, one piece each, without OpenMetrics' end mark."""
-    for family in families:
-        if not family.children:
-            continue
-        metric = family.metric
-        name = _family_name(family) if as_openmetrics else metric.name
-        help_ = metric.help.replace("\\", "\\\\").replace("\n", "\\n")
-        lines = [f"# HELP {name} {help_}\n# TYPE {name} {metric.kind}\n"]
-        for values, child in list(family.children.items()):
-            labels = ",".join(
-                f'{label}="{_escape(value)}"'
-                for label, value in zip(metric.label_names, values, strict=True)
-            )
-            if isinstance(child, HistogramChild):
-                lines.extend(_histogram(metric.name, labels, child, exemplars=as_openmetrics))
-            else:
-                lines.append(f"{_series(metric.name, labels)} {_number(child.value)}\n")
-        yield "".join(lines)
-
-
-def _histogram(name: str, labels: str, child: HistogramChild, *, exemplars: bool) -> Iterator[str]:
-    counts, total = list(child.counts), child.total
-    head = f"{name}_bucket{{{labels}," if labels else f"{name}_bucket{{"
-    cumulated = 0
-    for bound, count, exemplar in zip(
-        (*child.bounds, math.inf), counts, child.exemplars, strict=True
-    ):
-        cumulated += count
-        tail = _exemplar(exemplar) if exemplars and exemplar else ""
-        yield f'{head}le="{_number(bound)}"}} {cumulated}{tail}\n'
-    yield f"{_series(name + '_count', labels)} {cumulated}\n"
-    yield f"{_series(name + '_sum', labels)} {_number(total)}\n"
-
-
-def _exemplar(exemplar: Exemplar) -> str:
-    trace_id, value, when = exemplar
-    return f' # {{trace_id="{_escape(trace_id)}"}} {_number(value)} {when:.3f}'
-
-
-def _family_name(family: Family[Any, Any]) -> str:
-    """The name as OpenMetrics and prometheus_client call a family: a counter's without _total."""
-    name = family.metric.name
-    return name.removesuffix("_total") if family.metric.kind == "counter" else name
-
-
-def _series(name: str, labels: str) -> str:
-    return f"{name}{{{labels}}}" if labels else name
-
-
-def _number(value: float) -> str:
-    if math.isinf(value):
-        return "+Inf" if value > 0 else "-Inf"
-    return repr(float(value))
-
-
-def _escape(value: str) -> str:
-    if '"' in value or "\\" in value or "\n" in value:
-        return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return value
 
 
 def prefers_openmetrics(accept: str) -> bool:

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import ASGIApp
 
+from vitals import kinship
 from vitals.caching import CacheReporter
 from vitals.exposition import Exposition
 from vitals.http import HttpProbe
@@ -24,8 +25,9 @@ from vitals.objectives import Objective, Objectives
 from vitals.queries.pool import PoolProbe
 from vitals.queries.seam import AnyEngine, QueryProbe
 from vitals.routes import RouteTemplates
-from vitals.runtime import LagProbe, record_build
+from vitals.runtime import LagProbe, ProcessProbe, Refresher, record_build
 from vitals.traces import ENDPOINT, Tracing
+from vitals.workers import join
 
 INSTRUMENTED = "vitals"
 """The attribute of ``app.state`` that holds an instrumented application's ``Vitals``."""
@@ -60,6 +62,7 @@ def instrument(
     revision: str = "",
     metrics_path: str = "/metrics",
     metrics_token: str | None = None,
+    workers_dir: str | os.PathLike[str] | None = None,
     registry: CollectorRegistry = REGISTRY,
     exclude: Sequence[str] = ("/healthz", "/readyz"),
     otlp_endpoint: str | None = None,
@@ -80,6 +83,9 @@ def instrument(
         metrics_path: Where the metrics page is; answered before the application is reached.
         metrics_token: What scrapers must send as a bearer token. None lets everybody read the
             page, which is right only where nobody else can connect.
+        workers_dir: The folder through which the workers of a server show each other's figures.
+            By default the environment's ``VITALS_WORKERS_DIR``, and without it they find each
+            other, see ``vitals.kinship``; empty lets each worker show its own.
         registry: The prometheus_client registry whose metrics join the page.
         exclude: Exact paths that are neither measured nor traced.
         otlp_endpoint: Where traces go, such as ``http://127.0.0.1:4318``; by default
@@ -124,10 +130,17 @@ def instrument(
     record_build(meter, version=version or app.version, revision=revision)
     engines = [engine] if isinstance(engine, AsyncEngine | Engine) else list(engine or ())
     _watch_engines(meter, promised, tracing, engines)
+    ProcessProbe(meter)
+    refresher = Refresher(meter)
+    name = kinship.application(f"{service_name}\n{app.title}")
     routes = RouteTemplates(app)
     page = Exposition(meter, token=metrics_token, registry=registry)
 
     def around(inner: ASGIApp) -> ASGIApp:
+        # Called with the first connection, usually the lifespan's. Only now do we know that this
+        # process serves: one that just imports the application, or forks workers, shares nothing.
+        join(meter, name, workers_dir)
+        refresher.start()
         return HttpProbe(
             inner,
             meter=meter,
@@ -140,7 +153,7 @@ def instrument(
         )
 
     _stand_outside(app, around)
-    _join_lifespan(app, LagProbe(meter), tracing)
+    _join_lifespan(app, LagProbe(meter), refresher, tracing)
     vitals = Vitals(meter, promised, tracing)
     setattr(app.state, INSTRUMENTED, vitals)
     return vitals
@@ -174,7 +187,9 @@ def _watch_engines(
         PoolProbe(meter, watched, name if names[name] == 1 else f"{name}-{names[name]}")
 
 
-def _join_lifespan(app: FastAPI, lag: LagProbe, tracing: Tracing | None) -> None:
+def _join_lifespan(
+    app: FastAPI, lag: LagProbe, refresher: Refresher, tracing: Tracing | None
+) -> None:
     inner = app.router.lifespan_context
 
     @asynccontextmanager
@@ -185,6 +200,7 @@ def _join_lifespan(app: FastAPI, lag: LagProbe, tracing: Tracing | None) -> None
                 yield state
         finally:
             lag.stop()
+            refresher.stop()
             if tracing is not None:
                 with anyio.CancelScope(shield=True):
                     await anyio.to_thread.run_sync(tracing.shut_down)

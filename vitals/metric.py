@@ -5,14 +5,21 @@ panels that draw all refer to the declaration, so a misspelled name cannot exist
 a metric does not carry is an error when the query is written, not a silent empty panel.
 """
 
+import re
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 SCRAPE_LABELS = frozenset({"job", "instance", "le"})
 """Labels every series has without being declared: Prometheus adds job and instance, a
 histogram's buckets have ``le``."""
 
 Labels = TypeVar("Labels", bound=tuple[str, ...])
+
+Across = Literal["sum", "max", "min"]
+"""How the same gauge of several workers becomes one."""
+
+_METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_LABEL_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 class NoLabels(NamedTuple):
@@ -62,6 +69,16 @@ class Metric(Generic[Labels]):
 
     kind: ClassVar[str]
 
+    def __post_init__(self) -> None:
+        if not _METRIC_NAME.fullmatch(self.name):
+            raise ValueError(f"metric {self.name!r}: use letters, digits and underscores")
+        for label in self.label_names:
+            if not _LABEL_NAME.fullmatch(label) or (label == "le" and self.kind == "histogram"):
+                raise ValueError(
+                    f"metric {self.name}: label {label!r} is not a name for a label; use letters, "
+                    "digits and underscores, not two underscores first, and no le in a histogram"
+                )
+
     @property
     def label_names(self) -> tuple[str, ...]:
         """The label names in the order of the labels' fields."""
@@ -104,6 +121,7 @@ class Counter(Metric[Labels]):
     kind: ClassVar[str] = "counter"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.name.endswith("_total"):
             raise ValueError(f"counter {self.name}: the name of a counter ends in _total")
 
@@ -118,7 +136,14 @@ class Counter(Metric[Labels]):
 
 @dataclass(frozen=True)
 class Gauge(Metric[Labels]):
-    """A value that rises and falls."""
+    """A value that rises and falls.
+
+    Attributes:
+        across: What a server with several workers shows: their sum, where each holds a part; the
+            largest or the smallest, where each says the same or the worst is what matters.
+    """
+
+    across: Across = "sum"
 
     kind: ClassVar[str] = "gauge"
 
@@ -140,6 +165,7 @@ class Histogram(Metric[Labels]):
     kind: ClassVar[str] = "histogram"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.buckets or list(self.buckets) != sorted(set(self.buckets)):
             raise ValueError(f"histogram {self.name}: buckets must ascend, and there must be some")
 

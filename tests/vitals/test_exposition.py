@@ -1,6 +1,8 @@
 import gzip
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import anyio
@@ -19,6 +21,7 @@ from vitals.catalogue import CATALOGUE
 from vitals.exposition import OPENMETRICS, TEXT, Exposition, prefers_openmetrics
 from vitals.meter import Meter
 from vitals.metric import Counter, Gauge, Histogram
+from vitals.workers import join
 
 PROMETHEUS_2 = (
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
@@ -226,3 +229,24 @@ def test_what_the_process_reports_is_declared() -> None:
         if name.startswith(("process_", "python_")):
             family = exported[name.removesuffix("_total")]
             assert set(family.samples[0].labels) == set(metric.label_names)
+
+
+def test_foreign_metrics_of_several_workers_are_those_of_one_and_that_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = CollectorRegistry()
+    ForeignCounter("sold", "Sold.", registry=registry).inc(2)
+    meter = filled()
+    join(meter, "test", tmp_path)
+    exposition = Exposition(meter, registry=registry)
+    for _ in range(2):
+        assert "sold_total 2.0" in exposition.page(as_openmetrics=True, zipped=False).decode()
+    assert [
+        record.message for record in caplog.records if "PROMETHEUS_MULTIPROC_DIR" in record.message
+    ]
+    assert len(caplog.records) == 1
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    code = "from prometheus_client import Counter; Counter('sold', 'Sold.').inc(5)"
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", code], check=True)
+    assert "sold_total 10.0" in exposition.page(as_openmetrics=False, zipped=False).decode()

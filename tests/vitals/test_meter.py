@@ -1,6 +1,8 @@
 import gc
 import threading
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import pytest
 
 from vitals.catalogue import DROPPED, OTHER, Reason
 from vitals.meter import Meter
@@ -122,5 +124,26 @@ def test_a_gauge_that_cannot_be_refreshed_costs_only_itself() -> None:
     meter = Meter()
     meter.gauge(LEVEL).bind(NoLabels()).set(3)
     meter.before_scrape(lambda: 1 / 0)  # type: ignore[arg-type]
-    assert [family.metric.name for family in meter.collect()] == ["vitals_dropped_total", "level"]
+    assert {total.metric.name for total in meter.collect()} == {"vitals_dropped_total", "level"}
     assert dropped(meter, "refresh_failed") == 1
+
+
+def test_all_metrics_together_stay_bounded() -> None:
+    meter = Meter(series=4)
+    meter.gauge(LEVEL).bind(NoLabels())
+    for number in range(10):
+        meter.counter(HITS).bind(Colour(str(number))).inc()
+        meter.histogram(WAIT).bind(NoLabels()).observe(1)
+    kept = meter.counter(HITS).children
+    assert [labels[0] for labels in kept] == ["0", "1", OTHER]
+    assert sum(child.value for child in kept.values()) == 10
+    assert sum(meter.histogram(WAIT).bind(NoLabels()).counts) == 10
+    assert dropped(meter, "series") >= 8
+
+
+@pytest.mark.parametrize("labels", [("red", "large"), (), NoLabels()])
+def test_wrong_labels_are_counted_not_raised(labels: Any) -> None:
+    meter = Meter()
+    meter.counter(HITS).bind(labels).inc()
+    assert list(meter.counter(HITS).children) == [(OTHER,)]
+    assert dropped(meter, "wrong_labels") == 1

@@ -1,4 +1,4 @@
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -70,3 +70,23 @@ def test_the_catalogue_is_fit_for_prometheus() -> None:
         assert metric.name.isidentifier()
         assert metric.help.endswith(".") or metric.help.startswith("1, with")
         assert "le" not in metric.label_names
+
+
+class Bucket(NamedTuple):
+    le: str
+
+
+@pytest.mark.parametrize("name", ["", "http.requests", "9_lives", "with space"])
+@pytest.mark.parametrize("kind", [Counter, Gauge, Histogram])
+def test_a_name_that_prometheus_would_refuse_is_an_error_where_it_is_declared(
+    kind: type[Any], name: str
+) -> None:
+    name += "_total" if kind is Counter and name else ""
+    with pytest.raises(ValueError, match="use letters"):
+        kind(name, "Help.", Shop, **({"buckets": (1.0,)} if kind is Histogram else {}))
+
+
+def test_a_histogram_has_its_own_le() -> None:
+    assert Gauge("recorded", "A recorded quantile may carry it.", Bucket).label_names == ("le",)
+    with pytest.raises(ValueError, match="no le in a histogram"):
+        Histogram("wait", "Help.", Bucket, (1.0,))

@@ -1,11 +1,26 @@
 import asyncio
+import gc
+import os
+import resource
 import time
+from pathlib import Path
 
 from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
 
 from vitals import instrument
-from vitals.catalogue import BUILD_INFO, EVENT_LOOP_LAG
+from vitals.catalogue import (
+    BUILD_INFO,
+    EVENT_LOOP_LAG,
+    GC_COLLECTIONS,
+    PROCESS_CPU,
+    PROCESS_MAX_FDS,
+    PROCESS_OPEN_FDS,
+    PROCESS_RESIDENT_MEMORY,
+    PROCESS_START_TIME,
+)
+from vitals.runtime import REFRESH_SECONDS
 from vitals.testing import Readings
 
 
@@ -27,3 +42,59 @@ def test_a_blocked_loop_is_seen_and_the_watch_ends_with_the_application() -> Non
     )
     assert late == 1
     assert readings.series(BUILD_INFO) == [{"version": "3.1", "revision": "abc"}]
+
+
+def test_the_process_is_measured_by_itself() -> None:
+    app = FastAPI()
+    instrument(app, logs=False, registry=CollectorRegistry())
+    before = Readings.of(app)
+    memory, descriptors = bytearray(30_000_000), [os.dup(1) for _ in range(20)]
+    deadline = time.process_time() + 0.2
+    while time.process_time() < deadline:
+        gc.collect()
+    after = Readings.of(app)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    assert after.value(PROCESS_CPU) - before.value(PROCESS_CPU) >= 0.1
+    assert after.value(PROCESS_RESIDENT_MEMORY) > len(memory)
+    assert after.value(PROCESS_OPEN_FDS) - before.value(PROCESS_OPEN_FDS) == 20
+    assert after.value(PROCESS_MAX_FDS) == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    assert after.value(GC_COLLECTIONS, generation="2") > before.value(
+        GC_COLLECTIONS, generation="2"
+    )
+    assert 0 < time.time() - after.value(PROCESS_START_TIME) < 86_400
+    assert after.value(PROCESS_START_TIME) == before.value(PROCESS_START_TIME)
+
+
+def test_the_gauges_of_a_worker_are_kept_fresh_for_the_others(tmp_path: Path) -> None:
+    """Another worker's page reads what this one has written, without asking it."""
+    app = FastAPI()
+    vitals = instrument(app, logs=False, workers_dir=tmp_path)
+    seen: list[int] = []
+    vitals.meter.before_scrape(lambda: seen.append(1))
+
+    async def run() -> None:
+        async with LifespanManager(app):
+            async with asyncio.timeout(10):
+                while len(seen) < 3:
+                    await asyncio.sleep(0.05)
+            assert vitals.meter.shared
+        ended = len(seen)
+        await asyncio.sleep(REFRESH_SECONDS + 0.2)
+        assert len(seen) == ended
+
+    asyncio.run(run())
+
+
+def test_a_process_that_stands_alone_refreshes_nothing_unasked() -> None:
+    app = FastAPI()
+    vitals = instrument(app, logs=False)
+    seen: list[int] = []
+    vitals.meter.before_scrape(lambda: seen.append(1))
+
+    async def run() -> None:
+        async with LifespanManager(app):
+            await asyncio.sleep(0)
+
+    asyncio.run(run())
+    assert seen == []

@@ -20,11 +20,12 @@ from vitals.catalogue import (
     Fingerprint,
     Operation,
 )
-from vitals.meter import CounterChild, HistogramChild, Meter
+from vitals.meter import Meter
 from vitals.metric import NoLabels
 from vitals.objectives import Objectives, Slo
 from vitals.queries.fingerprint import Fingerprints, Statement
 from vitals.scope import CURRENT, MakeSpan
+from vitals.series import CounterChild, HistogramChild
 
 AnyEngine = AsyncEngine | Engine
 

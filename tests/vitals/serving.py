@@ -1,0 +1,17 @@
+"""A service for several workers: each answer names the worker that gave it."""
+
+import asyncio
+import os
+
+from fastapi import FastAPI
+
+from vitals import instrument
+
+app = FastAPI(title="serving")
+instrument(app, logs=False)
+
+
+@app.get("/work/{number}")
+async def work(number: int) -> int:
+    await asyncio.sleep(0.001 * (number % 5))
+    return os.getpid()
