@@ -23,6 +23,7 @@ from starlette.types import Scope
 UNMATCHED = ""
 """The route of a request that no route matched."""
 
+_NOTHING: dict[str, Any] = {}
 _PARAMETER = re.compile(r"{[^}]*}")
 
 
@@ -46,19 +47,26 @@ class RouteTemplates:
             scope: The ASGI scope, as the router left it.
             outer_root: ``root_path`` as it was before the application saw the request.
         """
-        route = scope.get("route")
-        inner_root = scope.get("root_path", "")[len(outer_root) :]
-        if route is None or isinstance(route, Mount):
+        matched = self.matched(scope)
+        if matched is None:
             endpoint = scope.get("endpoint")
             path = scope["path"].removeprefix(outer_root)
             return UNMATCHED if endpoint is None else self._of_endpoint(endpoint, path)
-        context = scope.get("fastapi", {}).get("effective_route_context")
-        template: str = (
-            context.path_format
-            if context is not None and context.original_route is route
-            else getattr(route, "path_format", UNMATCHED)
-        )
+        template: str = getattr(matched, "path_format", UNMATCHED)
+        inner_root = scope.get("root_path", "")[len(outer_root) :]
         return self._of_mount(inner_root) + template if inner_root else template
+
+    @staticmethod
+    def matched(scope: Scope) -> Any:
+        """What of FastAPI's matched: a route, or its context in an included router; or None.
+
+        Below one mount, or none, the same object always means the same template.
+        """
+        route = scope.get("route")
+        if route is None:
+            return None
+        context = scope.get("fastapi", _NOTHING).get("effective_route_context")
+        return context if context is not None and context.original_route is route else route
 
     def _of_endpoint(self, endpoint: Any, path: str) -> str:
         self._refresh()

@@ -32,30 +32,19 @@ class RequestScope:
         db_seconds: Seconds spent in them.
     """
 
-    __slots__ = (
-        "_trace_id",
-        "db_seconds",
-        "duration",
-        "error_type",
-        "http",
-        "method",
-        "queries",
-        "route",
-        "sampled",
-        "status",
-    )
+    # Defaults stand with the class: a request then pays only for what it changes.
+    route = ""
+    status = 0
+    error_type = ""
+    duration = 0.0
+    queries = 0
+    db_seconds = 0.0
+    sampled = True
+    _trace_id = ""
 
     def __init__(self, http: Any, method: str) -> None:
         self.http = http
         self.method = method
-        self.route = ""
-        self.status = 0
-        self.error_type = ""
-        self.duration = 0.0
-        self.queries = 0
-        self.db_seconds = 0.0
-        self.sampled = True
-        self._trace_id = ""
 
     @property
     def failed(self) -> bool:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from fastapi import APIRouter, BackgroundTasks, FastAPI, Request, WebSocket
 from fastapi.responses import StreamingResponse
+from starlette.requests import ClientDisconnect
 from starlette.routing import Mount, Route
 from starlette.types import Message
 
@@ -276,6 +277,40 @@ def test_a_client_that_leaves_midway_is_a_499_and_no_bad_event() -> None:
     assert Readings.of(app).value(SLO_EVENTS) == 0
 
 
+def test_a_client_that_leaves_in_its_own_body_is_a_499() -> None:
+    app = make()
+    half: list[Message] = [{"type": "http.request", "body": b"half", "more_body": True}]
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(converse(app, http_scope("POST", "/echo"), half, leave=lambda _: True))
+    assert only(app)["http_response_status_code"] == "499"
+    assert Readings.of(app).value(SLO_EVENTS) == 0
+
+
+def test_one_endpoint_keeps_its_methods_and_statuses_apart() -> None:
+    """The second request of a kind is found by what matched, which must tell them apart."""
+    app = make()
+    for _ in range(3):
+        fetch(app, "GET", "/items/7")
+        fetch(app, "GET", "/items/seven")
+        fetch(app, "DELETE", "/items/7")
+        fetch(app, "GET", "/shops/anna/sales/9")
+        fetch(app, "GET", "/fixed/sales/9")
+    kinds = {
+        (labels["http_request_method"], labels["http_route"], labels["http_response_status_code"])
+        for labels in Readings.of(app).series(HTTP_REQUEST_DURATION)
+        if labels["http_route"]
+    }
+    assert kinds == {
+        ("GET", "/items/{item}", "200"),
+        ("GET", "/items/{item}", "422"),
+        ("DELETE", "/items/{item}", "405"),
+        ("GET", "/shops/{shop}/sales/{sale}", "200"),
+        ("GET", "/fixed/sales/{sale}", "200"),
+    }
+    assert count(app, http_response_status_code="422") == 3
+    assert count(app, http_route="/fixed/sales/{sale}") == 3
+
+
 def test_a_cancelled_request_is_counted() -> None:
     app = make()
 
@@ -391,7 +426,7 @@ def test_middleware_added_later_is_inside_the_measurement() -> None:
 def test_a_probe_that_fails_does_not_fail_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
     app = make()
     fetch(app, "GET", "/items/7")
-    monkeypatch.setattr("vitals.routes.RouteTemplates.of", lambda *_: 1 / 0)
+    monkeypatch.setattr("vitals.routes.RouteTemplates.matched", lambda _: 1 / 0)
     assert fetch(app, "GET", "/items/7").status_code == 200
     assert Readings.of(app).value(DROPPED, reason="http_probe") == 1
 
