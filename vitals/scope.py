@@ -13,6 +13,7 @@ from typing import Any, Protocol
 TRACEPARENT = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 """https://www.w3.org/TR/trace-context/#traceparent-header, version 00."""
 
+CLIENT_ERROR = 400
 SERVER_ERROR = 500
 CLIENT_DISCONNECTED = "client_disconnected"
 """The error type of an answer that the client did not wait for (status 499)."""
@@ -30,10 +31,12 @@ class RequestScope:
         duration: Seconds to the last byte of the answer.
         queries: Database operations so far.
         db_seconds: Seconds spent in them.
+        bodies: Captures of what was asked and answered, where bodies are logged.
     """
 
     __slots__ = (
         "_trace_id",
+        "bodies",
         "db_seconds",
         "duration",
         "error_type",
@@ -54,6 +57,7 @@ class RequestScope:
         self.duration = 0.0
         self.queries = 0
         self.db_seconds = 0.0
+        self.bodies: Any = None
         self.sampled = True
         self._trace_id = ""
 

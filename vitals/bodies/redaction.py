@@ -1,0 +1,244 @@
+"""Takes secrets out of bodies: by the names of members, and by what values look like.
+
+Names are compared without case, separators and compatibility forms, so ``Pass-Word``,
+``pass_word`` and ``ｐassWord`` are one. Where an object only *names* a secret beside its value, as
+validation errors do that quote the input, all of its values go.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Collection, Iterable
+from functools import lru_cache
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+
+from vitals.media import Kind
+
+MASK = "[redacted]"
+
+ANYWHERE = (
+    "password", "passwd", "passphrase", "passcode", "pwd", "secret", "token", "authorization",
+    "credential", "apikey", "accesskey", "privatekey", "signature", "session", "cookie", "jwt",
+    "cardnumber", "creditcard", "cardholder", "securitycode", "iban", "email",
+)  # fmt: skip
+"""A name that contains one of these is a secret's."""
+
+WHOLE = frozenset(
+    ("pass", "auth", "bearer", "card", "cvv", "cvc", "csc", "pan", "pin", "otp", "ssn", "mail")
+)
+"""A name that has one of these among its words is a secret's."""
+
+HARMLESS = frozenset(("tokentype", "maxtokens"))
+
+_NAMING = frozenset(("name", "key", "field", "loc", "path", "pointer", "parameter", "header"))
+_SAYING = frozenset(("type", "code", "status"))
+_NAME_LENGTH = 64
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_PLAIN_NUMBER = 10**12
+_TOKEN_LENGTH = 40
+
+# Each begins where its run of characters does and never gives back what it took: a body made to
+# be slow to search is searched in one pass, too.
+_TOKENS = re.compile(r"(?<![\w+-])(?:eyJ[\w-]{4,}+\.[\w.-]++|[\w+-]{40,}+)", re.ASCII)
+_BEARER = re.compile(r"\b(bearer\s++)[\w.~+/=-]+", re.IGNORECASE)
+_MAIL = re.compile(r"(?<![^\s@\"'<>(),;:/=])[^\s@\"'<>(),;:/=]++@[^\s@\"'<>(),;:/=]++")
+_LOGIN = re.compile(r"(://)[^/\s]*+")
+_CARD = re.compile(r"(?<!\d)\d(?:[ -]?\d){12,}+")
+_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}", re.IGNORECASE | re.ASCII)
+_CARD_DIGITS = range(13, 20)
+_CARD_GROUPS = 16
+_IBAN_LENGTH = 15
+_OPENING = frozenset("{[")
+_PEM = "-----BEGIN"
+
+
+class _Name(NamedTuple):
+    shown: str
+    secret: bool
+    naming: bool
+    saying: bool
+
+
+class Redaction:
+    """Writes bodies without what must not be known.
+
+    Args:
+        names: Further names of secrets; a member whose name contains one is masked.
+        patterns: Further regular expressions; what they match in any value is masked.
+        harmless: Names that are shown although they look like a secret's.
+    """
+
+    def __init__(
+        self,
+        names: Collection[str] = (),
+        patterns: Iterable[str] = (),
+        harmless: Collection[str] = (),
+    ) -> None:
+        anywhere = (*ANYWHERE, *map(_squash, names))
+        if "" in anywhere:
+            raise ValueError("a name to redact must have letters or digits")
+        self._anywhere = anywhere
+        self._harmless = HARMLESS | {_squash(name) for name in harmless}
+        self._patterns = [re.compile(pattern) for pattern in patterns]
+        self._assigned = re.compile(
+            rf"((?:{'|'.join(map(_spread, anywhere))})[^:=]{{0,40}}[:=]\s*).+", re.I | re.S
+        )
+        self._known = lru_cache(4096)(self._look_up)
+
+    def body(self, content: bytes, kind: Kind) -> str | None:
+        """A body as it may be logged; None where it is not what it claims to be."""
+        try:
+            text = content.decode()
+            if kind is Kind.JSON:
+                return _encode(self.value(_decode(text)))
+            if kind is Kind.FORM:
+                return self._form(text)
+            return self.text(text)
+        except (ValueError, RecursionError):
+            return None
+
+    def value(self, value: Any) -> Any:
+        """A value of JSON."""
+        kind = type(value)
+        if kind is str:
+            return self.text(value)
+        if kind is dict:
+            return self._members(value)
+        if kind is list:
+            return [self.value(each) for each in value]
+        if value is None or -_PLAIN_NUMBER < value < _PLAIN_NUMBER:
+            return value
+        written = f"{value:.0f}" if kind is float else str(value)
+        return value if self.text(written) == written else MASK
+
+    def text(self, text: str) -> str:
+        """A string, whatever it holds: an address, a URL, JSON once more."""
+        # Words are most of what strings hold, and all they could hide is a token of letters.
+        if len(text) >= _TOKEN_LENGTH or not text.replace(" ", "").isalpha():
+            if text[:1] in _OPENING:
+                inner = self.body(text.encode(), Kind.JSON)
+                if inner is not None:
+                    return inner
+            text = self._symbols(text)
+        if "earer" in text or "EARER" in text:
+            text = _BEARER.sub(rf"\1{MASK}", text)
+        for pattern in self._patterns:
+            text = pattern.sub(MASK, text)
+        return text
+
+    def _symbols(self, text: str) -> str:
+        if _PEM in text:
+            return MASK
+        if ":" in text or "=" in text:
+            text = _LOGIN.sub(_mask_login, self._assignment(text))
+        if "@" in text:
+            text = _MAIL.sub(MASK, text)
+        length = len(text)
+        if length >= _TOKEN_LENGTH or "eyJ" in text:
+            text = _TOKENS.sub(MASK, text)
+        if length >= _CARD_DIGITS.start:
+            text = _IBAN.sub(_mask_iban, _CARD.sub(_mask_card, text))
+        return text
+
+    def _assignment(self, text: str) -> str:
+        folded = text.casefold().translate(_SEPARATORS)
+        for name in self._anywhere:
+            if name in folded:
+                return self._assigned.sub(rf"\1{MASK}", text)
+        return text
+
+    def _members(self, members: dict[str, Any]) -> dict[str, Any]:
+        cleaned, about_secret = {}, False
+        find = self._name
+        for key, value in members.items():
+            name = find(key)
+            cleaned[name.shown] = MASK if name.secret else self.value(value)
+            if name.naming and self._names_secret(value):
+                about_secret = True
+        if about_secret:
+            for shown in cleaned:
+                name = self._name(shown)
+                if not (name.naming or name.saying):
+                    cleaned[shown] = MASK
+        return cleaned
+
+    def _names_secret(self, value: Any) -> bool:
+        if isinstance(value, list):
+            return any(self._names_secret(each) for each in value)
+        return isinstance(value, str) and self._name(value).secret
+
+    def _form(self, text: str) -> str:
+        pairs = parse_qsl(text, keep_blank_values=True)
+        named = [(self._name(key), value) for key, value in pairs]
+        return "&".join(
+            f"{name.shown}={MASK if name.secret else self.text(value)}" for name, value in named
+        )
+
+    def _name(self, key: str) -> _Name:
+        # A longer one is no name but data; it is neither shown nor remembered.
+        return self._known(key) if len(key) <= _NAME_LENGTH else _Name(MASK, True, False, False)
+
+    def _look_up(self, key: str) -> _Name:
+        squashed = _squash(key)
+        words = {word.lower() for word in _WORD.findall(unicodedata.normalize("NFKD", key))}
+        secret = squashed not in self._harmless and (
+            any(part in squashed for part in self._anywhere)
+            or not WHOLE.isdisjoint(words)
+            or squashed in WHOLE
+        )
+        return _Name(self.text(key), secret, squashed in _NAMING, squashed in _SAYING)
+
+
+_decode = json.JSONDecoder().decode
+_SEPARATORS = dict.fromkeys(map(ord, "_- ."))
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def _squash(name: str) -> str:
+    """Letters and digits only, in one case and form."""
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", name).casefold())
+    return "".join(filter(str.isalnum, folded))
+
+
+def _spread(name: str) -> str:
+    """A pattern of the name with separators between its letters."""
+    return r"[_ .-]?".join(map(re.escape, name))
+
+
+def _mask_login(match: re.Match[str]) -> str:
+    before, at, host = match[0].rpartition("@")
+    return f"://{MASK}@{host}" if at else match[0]
+
+
+def _mask_card(match: re.Match[str]) -> str:
+    groups = re.split("[ -]", match[0])
+    if len(groups) > _CARD_GROUPS:
+        return MASK
+    # The number before or after a card's is written like one of its groups.
+    for first in range(len(groups)):
+        for last in range(first, len(groups)):
+            digits = "".join(groups[first : last + 1])
+            if len(digits) in _CARD_DIGITS and _has_check_digit(digits):
+                return MASK
+    return match[0]
+
+
+def _has_check_digit(number: str) -> bool:
+    """Luhn's (ISO/IEC 7812-1, annex B)."""
+    digits = [int(digit) for digit in reversed(number)]
+    return (sum(digits[::2]) + sum(sum(divmod(2 * digit, 10)) for digit in digits[1::2])) % 10 == 0
+
+
+def _mask_iban(match: re.Match[str]) -> str:
+    # ISO 13616: country and check digits are moved to the end, letters count from ten. Where the
+    # number ends is not known: what follows may be the next word.
+    head, *tail = (match[0].replace(" ", "")[:4], *match[0].replace(" ", "")[4:])
+    end = int("".join(str(int(sign, 36)) for sign in head))
+    rest = 0
+    for length, sign in enumerate(tail, start=5):
+        number = int(sign, 36)
+        rest = (rest * (100 if number > 9 else 10) + number) % 97  # noqa: PLR2004
+        if length >= _IBAN_LENGTH and (rest * 1_000_000 + end) % 97 == 1:
+            return MASK
+    return match[0]
