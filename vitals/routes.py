@@ -60,6 +60,15 @@ class RouteTemplates:
         )
         return self._of_mount(inner_root) + template if inner_root else template
 
+    def media_type(self, scope: Scope) -> str:
+        """The media type that the matched route declares for its body; empty without one."""
+        route = scope.get("route")
+        context = scope.get("fastapi", {}).get("effective_route_context")
+        if context is not None and context.original_route is route:
+            route = context
+        field = getattr(route, "body_field", None)
+        return "" if field is None else str(field.field_info.media_type)
+
     def _of_endpoint(self, endpoint: Any, path: str) -> str:
         self._refresh()
         templates = self._by_endpoint.get(id(endpoint), [UNMATCHED])

@@ -17,64 +17,77 @@ from vitals.meter import Meter
 from vitals.scope import CURRENT
 
 HELD = 65_536
-"""Bytes of a body that are kept, by reference, until it is known whether a line is written."""
+"""Bytes of a body that are kept until it is known whether a line is written."""
 
 _KEY = secrets.token_bytes(32)
 """Made anew by each process: an unkeyed hash of a login's body would let whoever reads the logs
 guess the password offline."""
 
 
+_READABLE = frozenset((Kind.JSON, Kind.FORM, Kind.TEXT))
+
+
 class Capture:
     """One body as far as it has passed.
 
     Attributes:
-        kind: By its content type; None until its first byte.
+        kind: By its content type; None until it is announced.
         compressed: Whether a content coding hides its bytes.
         size: Bytes that have passed.
         complete: Whether its end has passed.
     """
 
-    __slots__ = ("_digest", "_parts", "complete", "compressed", "kind", "size")
+    __slots__ = ("_digest", "_held", "complete", "compressed", "kind", "size")
 
     def __init__(self) -> None:
         self.kind: Kind | None = None
         self.compressed = False
         self.size = 0
         self.complete = False
-        self._parts: list[bytes] = []
+        self._held = bytearray()
         self._digest: Any = None
 
     @property
     def readable(self) -> bool:
         """Whether the bytes are worth keeping: text of a kind that can be redacted."""
-        return not self.compressed and self.kind in {Kind.JSON, Kind.FORM, Kind.TEXT}
+        return not self.compressed and self.kind in _READABLE
 
     def begin(self, head: Scope) -> None:
         """Look at the headers that announce the body."""
         self.kind = kind(header(head, b"content-type"))
         self.compressed = header(head, b"content-encoding").lower() not in {b"", b"identity"}
 
-    def add(self, body: bytes) -> None:
-        """Take note of some bytes: by reference, and beyond what is held as a hash."""
-        self.size += len(body)
-        if not self.readable:
-            return
+    def pass_on(self, message: Message, head: Scope) -> None:
+        """Take note of a part of the body, announced by a head."""
+        body = message.get("body")
+        if body:
+            if self.kind is None:
+                self.begin(head)
+            self.size += len(body)
+            if self.readable:
+                self._hold(body)
+        self.complete = not message.get("more_body", False)
+
+    def _hold(self, body: bytes) -> None:
         if self.size <= HELD:
-            self._parts.append(bytes(body))  # bytes are not copied, a caller's buffer is
+            self._held += body
             return
         if self._digest is None:
-            self._digest = hashlib.blake2b(b"".join(self._parts), key=_KEY, digest_size=16)
-            self._parts = []
+            self._digest = _digest(self._held)
+            self._held = bytearray()
         self._digest.update(body)
 
     def content(self) -> bytes:
         """All bytes, where no more passed than are held."""
-        return b"".join(self._parts)
+        return bytes(self._held)
 
     def hash(self) -> str:
-        """A keyed hash of all bytes: equal within this process for equal bodies, else nothing."""
-        digest = self._digest or hashlib.blake2b(self.content(), key=_KEY, digest_size=16)
-        return str(digest.hexdigest())
+        """A keyed hash of all bytes: equal for equal bodies of one process, and no more."""
+        return str((self._digest or _digest(self._held)).hexdigest())
+
+
+def _digest(content: bytes | bytearray) -> Any:
+    return hashlib.blake2b(content, key=_KEY, digest_size=16)
 
 
 class Tee:
@@ -97,19 +110,15 @@ class Tee:
         if request is None:
             return await self.app(scope, receive, send)
         asked, answered = request.bodies = Capture(), Capture()
-        silent = scope["method"] == "HEAD"
+        nothing: Message = {}
 
         async def hear() -> Message:
             message = await receive()
-            try:
-                if message["type"] == "http.request":
-                    if body := message.get("body"):
-                        if asked.kind is None:
-                            asked.begin(scope)
-                        asked.add(body)
-                    asked.complete = not message.get("more_body", False)
-            except Exception:  # noqa: BLE001  # a look at a body must not cost the body
-                self._meter.dropped("body_capture")
+            if message["type"] == "http.request":
+                try:
+                    asked.pass_on(message, scope)
+                except Exception:  # noqa: BLE001  # a look at a body must not cost the body
+                    self._meter.dropped("body_capture")
             return message
 
         async def say(message: Message) -> None:
@@ -117,10 +126,8 @@ class Tee:
             try:
                 if message["type"] == "http.response.start":
                     answered.begin(message)
-                elif message["type"] == "http.response.body" and not silent:
-                    if body := message.get("body"):
-                        answered.add(body)
-                    answered.complete = not message.get("more_body", False)
+                elif message["type"] == "http.response.body":
+                    answered.pass_on(message, nothing)
             except Exception:  # noqa: BLE001  # as above
                 self._meter.dropped("body_capture")
 

@@ -1,7 +1,7 @@
 """Takes secrets out of bodies: by the names of members, and by what values look like.
 
 Names are compared without case, separators and compatibility forms, so ``Pass-Word``,
-``pass_word`` and ``ｐassWord`` are one. Where an object only *names* a secret beside its value, as
+``pass_word`` and ``PASSWORD`` are one. Where an object only *names* a secret beside its value, as
 validation errors do that quote the input, all of its values go.
 """
 
@@ -82,7 +82,8 @@ class Redaction:
         self._harmless = HARMLESS | {_squash(name) for name in harmless}
         self._patterns = [re.compile(pattern) for pattern in patterns]
         self._assigned = re.compile(
-            rf"((?:{'|'.join(map(_spread, anywhere))})[^:=]{{0,40}}[:=]\s*).+", re.I | re.S
+            rf"((?:{'|'.join(map(_spread, anywhere))})[^:=]{{0,40}}[:=]\s*).+",
+            re.IGNORECASE | re.DOTALL,
         )
         self._known = lru_cache(4096)(self._look_up)
 
@@ -207,7 +208,7 @@ def _spread(name: str) -> str:
 
 
 def _mask_login(match: re.Match[str]) -> str:
-    before, at, host = match[0].rpartition("@")
+    _, at, host = match[0].rpartition("@")
     return f"://{MASK}@{host}" if at else match[0]
 
 
