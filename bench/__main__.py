@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 BENCHMARKS = ("requests", "meter")
+BENCHMARKS = ("requests", "bodies")
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vitals.bodies.log import Bodies
     from vitals.bodies.redaction import Redaction
-    from vitals.guard.middleware import Guard
+    from vitals.guard.rules import Guard
     from vitals.install import Vitals, instrument
     from vitals.objectives import Objective
 
@@ -16,7 +16,7 @@ __all__ = ["Bodies", "Guard", "Objective", "Redaction", "Vitals", "instrument"]
 
 _HOMES = {
     "Bodies": "vitals.bodies.log",
-    "Guard": "vitals.guard.middleware",
+    "Guard": "vitals.guard.rules",
     "Objective": "vitals.objectives",
     "Redaction": "vitals.bodies.redaction",
     "Vitals": "vitals.install",

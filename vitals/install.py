@@ -20,8 +20,9 @@ from vitals.bodies.capture import Tee
 from vitals.bodies.log import Bodies, BodyLog
 from vitals.caching import CacheReporter
 from vitals.exposition import Exposition
-from vitals.guard.middleware import BodyGuard, Guard
+from vitals.guard.middleware import BodyGuard
 from vitals.guard.refusal import Refused, answer
+from vitals.guard.rules import Guard
 from vitals.http import Finished, HttpProbe
 from vitals.logs import RequestLog, configure
 from vitals.meter import Meter

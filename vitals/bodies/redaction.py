@@ -49,7 +49,7 @@ _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}", re.IGNORECASE | re.A
 _CARD_DIGITS = range(13, 20)
 _CARD_GROUPS = 16
 _IBAN_LENGTH = 15
-_OPENING = frozenset("{[")
+_OPENING = frozenset('{["')
 _PEM = "-----BEGIN"
 
 
@@ -81,10 +81,13 @@ class Redaction:
         self._anywhere = anywhere
         self._harmless = HARMLESS | {_squash(name) for name in harmless}
         self._patterns = [re.compile(pattern) for pattern in patterns]
-        self._assigned = re.compile(
-            rf"((?:{'|'.join(map(_spread, anywhere))})[^:=]{{0,40}}[:=]\s*).+",
-            re.IGNORECASE | re.DOTALL,
+        words = "|".join(
+            (*map(_spread, anywhere), *(rf"(?<![^\W_]){word}(?![^\W_])" for word in WHOLE))
         )
+        self._assigned = re.compile(
+            rf"((?:{words})[^:=]{{0,40}}[:=]\s*).+", re.IGNORECASE | re.DOTALL
+        )
+        self._hints = (*anywhere, *WHOLE)
         self._known = lru_cache(4096)(self._look_up)
 
     def body(self, content: bytes, kind: Kind) -> str | None:
@@ -144,8 +147,8 @@ class Redaction:
 
     def _assignment(self, text: str) -> str:
         folded = text.casefold().translate(_SEPARATORS)
-        for name in self._anywhere:
-            if name in folded:
+        for hint in self._hints:
+            if hint in folded:
                 return self._assigned.sub(rf"\1{MASK}", text)
         return text
 

@@ -11,10 +11,8 @@ or nothing, the guard answers.
 """
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any, NamedTuple, NoReturn
+from typing import NoReturn
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,62 +20,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from vitals.catalogue import HTTP_REQUESTS_REFUSED, Reason
 from vitals.guard import strict
 from vitals.guard.refusal import MEDIA_TYPE, REASONS, Refused, answer
+from vitals.guard.rules import Guard, Head, matches
 from vitals.media import Kind, essence, header, kind
 from vitals.meter import Meter
 from vitals.routes import RouteTemplates
 
 BODILESS = frozenset(("GET", "HEAD", "OPTIONS"))
 _LENGTH_DIGITS = 18
-
-
-@dataclass(frozen=True)
-class Guard:
-    """What a body must keep to.
-
-    Attributes:
-        limit: Bytes of the largest body.
-        routes: By route template: a limit of its own.
-        depth: Arrays and objects that may stand in one another in JSON.
-        seconds: Time that a client may take for a body, all waits together.
-        bytes_per_second: The least rate at which it must arrive ...
-        grace: ... and the seconds before that counts.
-    """
-
-    limit: int = 1_048_576
-    routes: Mapping[str, int] = field(default_factory=dict)
-    depth: int = 32
-    seconds: float = 60.0
-    bytes_per_second: float = 1_000.0
-    grace: float = 10.0
-
-    def __post_init__(self) -> None:
-        if min(self.limit, self.depth, *self.routes.values()) < 1:
-            raise ValueError("a limit of 0 would refuse every body: limits and depth start at 1")
-        if min(self.seconds, self.bytes_per_second, self.grace) <= 0:
-            raise ValueError("seconds, bytes_per_second and grace must be more than 0")
-
-
-class _Head(NamedTuple):
-    """What a request's headers say of its body."""
-
-    lengths: list[bytes]
-    chunked: bool
-    media: bytes
-    coded: bool
-
-    @classmethod
-    def of(cls, scope: Scope) -> "_Head":
-        lengths, chunked, media, coded = [], False, b"", False
-        for name, value in scope["headers"]:
-            if name == b"content-length":
-                lengths.append(value)
-            elif name == b"content-type":
-                media = value
-            elif name == b"transfer-encoding":
-                chunked = True
-            elif name == b"content-encoding":
-                coded = value.lower() not in {b"", b"identity"}
-        return cls(lengths, chunked, media, coded)
 
 
 class BodyGuard:
@@ -101,7 +50,7 @@ class BodyGuard:
         """Serve one connection."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        head = _Head.of(scope)
+        head = Head.of(scope)
         # RFC 9112, 6.3: without either header a request of HTTP/1 has no body. With a method that
         # usually has one, the server's word is not taken for it.
         if (
@@ -123,7 +72,7 @@ class _Exchange:
     """One request on its way in, and its answer on the way out."""
 
     def __init__(
-        self, watch: BodyGuard, scope: Scope, head: _Head, receive: Receive, send: Send
+        self, watch: BodyGuard, scope: Scope, head: Head, receive: Receive, send: Send
     ) -> None:
         self._watch = watch
         self._scope = scope
@@ -223,11 +172,11 @@ class _Exchange:
         self._typed = True
         head = self._head
         accepted = self._watch.routes.media_type(self._scope)
-        if accepted and not _matches(accepted, head.media):
+        if accepted and not matches(accepted, head.media):
             self._refuse("media_type", f"This takes a body of {accepted}.", header="content-type")
         self._strict = kind(head.media) is Kind.JSON and not head.coded
 
-    def _check_length(self, head: _Head) -> None:
+    def _check_length(self, head: Head) -> None:
         length = head.lengths[0]
         if head.chunked or any(other != length for other in head.lengths):
             self._refuse("length", "The body's length is declared twice.", header="content-length")
@@ -265,14 +214,3 @@ class _Exchange:
             self._refuse("too_slow", f"{self._received} bytes of the body came in time.")
         self._waited += monotonic() - began
         return message
-
-
-def _matches(accepted: str, declared: bytes) -> bool:
-    """Whether a body is of the type a route declares; forms of both encodings are forms."""
-    given = kind(declared)
-    wanted: Any = kind(accepted.encode())
-    if wanted is Kind.FORM:
-        return given in {Kind.FORM, Kind.MULTIPART}
-    if wanted in {Kind.JSON, Kind.MULTIPART}:
-        return given is wanted
-    return essence(declared) == accepted
