@@ -1,9 +1,12 @@
 """What a content type means to those who look into bodies."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 from functools import lru_cache
+from typing import NamedTuple
 
-from starlette.types import Scope
+Headers = Iterable[tuple[bytes, bytes]]
+"""As ASGI has them."""
 
 
 class Kind(StrEnum):
@@ -39,9 +42,24 @@ def kind(content_type: bytes) -> Kind:
     return Kind.TEXT if media.startswith("text/") else Kind.OTHER
 
 
-def header(message: Scope, name: bytes) -> bytes:
-    """The first header of this name in an ASGI scope or response start; empty without one."""
-    for held, value in message.get("headers", ()):
-        if held.lower() == name:
-            return bytes(value)
-    return b""
+class Announced(NamedTuple):
+    """What the headers of a message say of its body."""
+
+    kind: Kind
+    compressed: bool
+
+    @classmethod
+    def by(cls, headers: Headers) -> "Announced":
+        """Read ASGI headers, whose names are in lower case."""
+        media = coding = b""
+        for name, value in headers:
+            if name == b"content-type":
+                media = value
+            elif name == b"content-encoding":
+                coding = value
+        return _announced(media, coding)
+
+
+@lru_cache(256)
+def _announced(media: bytes, coding: bytes) -> Announced:
+    return Announced(kind(media), coding.lower() not in {b"", b"identity"})

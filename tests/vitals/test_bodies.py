@@ -350,7 +350,7 @@ def test_a_tee_that_fails_costs_the_line_and_not_the_request(
 ) -> None:
     app = make()
     with monkeypatch.context() as broken:
-        broken.setattr("vitals.bodies.capture.kind", lambda *_: 1 / 0)
+        broken.setattr("vitals.media._announced", lambda *_: 1 / 0)
         assert fetch(app, "POST", "/echo", json={"a": 1}).json() == {"a": 1}
     assert Readings.of(app).value(DROPPED, reason="body_capture") >= 2
     monkeypatch.setattr("vitals.bodies.redaction.Redaction.body", lambda *_: 1 / 0)

@@ -12,7 +12,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vitals.media import Kind, header, kind
+from vitals.media import Announced, Headers, Kind
 from vitals.meter import Meter
 from vitals.scope import CURRENT
 
@@ -24,51 +24,35 @@ _KEY = secrets.token_bytes(32)
 guess the password offline."""
 
 
-_READABLE = frozenset((Kind.JSON, Kind.FORM, Kind.TEXT))
-
-
 class Capture:
     """One body as far as it has passed.
 
     Attributes:
-        kind: By its content type; None until it is announced.
+        kind: By its content type.
         compressed: Whether a content coding hides its bytes.
+        readable: Whether the bytes are worth keeping: text of a kind that can be redacted.
         size: Bytes that have passed.
         complete: Whether its end has passed.
     """
 
-    __slots__ = ("_digest", "_held", "complete", "compressed", "kind", "size")
+    __slots__ = ("_digest", "_held", "complete", "compressed", "kind", "readable", "size")
 
-    def __init__(self) -> None:
-        self.kind: Kind | None = None
-        self.compressed = False
+    def __init__(self, headers: Headers) -> None:
+        self.kind, self.compressed = Announced.by(headers)
+        kind = self.kind
+        self.readable = not self.compressed and (
+            kind is Kind.JSON or kind is Kind.FORM or kind is Kind.TEXT
+        )
         self.size = 0
         self.complete = False
         self._held = bytearray()
         self._digest: Any = None
 
-    @property
-    def readable(self) -> bool:
-        """Whether the bytes are worth keeping: text of a kind that can be redacted."""
-        return not self.compressed and self.kind in _READABLE
-
-    def begin(self, head: Scope) -> None:
-        """Look at the headers that announce the body."""
-        self.kind = kind(header(head, b"content-type"))
-        self.compressed = header(head, b"content-encoding").lower() not in {b"", b"identity"}
-
-    def pass_on(self, message: Message, head: Scope) -> None:
-        """Take note of a part of the body, announced by a head."""
-        body = message.get("body")
-        if body:
-            if self.kind is None:
-                self.begin(head)
-            self.size += len(body)
-            if self.readable:
-                self._hold(body)
-        self.complete = not message.get("more_body", False)
-
-    def _hold(self, body: bytes) -> None:
+    def add(self, body: bytes) -> None:
+        """Take note of a part of the body."""
+        self.size += len(body)
+        if not self.readable:
+            return
         if self.size <= HELD:
             self._held += body
             return
@@ -90,6 +74,45 @@ def _digest(content: bytes | bytearray) -> Any:
     return hashlib.blake2b(content, key=_KEY, digest_size=16)
 
 
+class Pair:
+    """What was asked and what was answered; None where no byte has passed.
+
+    Attributes:
+        asked: The request's body.
+        answered: The response's body.
+    """
+
+    __slots__ = ("_headers", "answered", "asked")
+
+    def __init__(self) -> None:
+        self.asked: Capture | None = None
+        self.answered: Capture | None = None
+        self._headers: Headers = ()
+
+    def hear(self, message: Message, scope: Scope) -> None:
+        """Take note of what the application received."""
+        if body := message.get("body"):
+            if self.asked is None:
+                self.asked = Capture(scope["headers"])
+            self.asked.add(body)
+        if self.asked is not None:
+            self.asked.complete = not message.get("more_body", False)
+
+    def say(self, message: Message) -> None:
+        """Take note of what the application sent."""
+        if message["type"] == "http.response.start":
+            self._headers = message.get("headers", ())
+            return
+        if message["type"] != "http.response.body":
+            return
+        if body := message.get("body"):
+            if self.answered is None:
+                self.answered = Capture(self._headers)
+            self.answered.add(body)
+        if self.answered is not None:
+            self.answered.complete = not message.get("more_body", False)
+
+
 class Tee:
     """ASGI middleware that hands each request's captures to the request in hand.
 
@@ -109,14 +132,13 @@ class Tee:
         request = CURRENT.get() if scope["type"] == "http" else None
         if request is None:
             return await self.app(scope, receive, send)
-        asked, answered = request.bodies = Capture(), Capture()
-        nothing: Message = {}
+        pair = request.bodies = Pair()
 
         async def hear() -> Message:
             message = await receive()
             if message["type"] == "http.request":
                 try:
-                    asked.pass_on(message, scope)
+                    pair.hear(message, scope)
                 except Exception:  # noqa: BLE001  # a look at a body must not cost the body
                     self._meter.dropped("body_capture")
             return message
@@ -124,10 +146,7 @@ class Tee:
         async def say(message: Message) -> None:
             await send(message)
             try:
-                if message["type"] == "http.response.start":
-                    answered.begin(message)
-                elif message["type"] == "http.response.body":
-                    answered.pass_on(message, nothing)
+                pair.say(message)
             except Exception:  # noqa: BLE001  # as above
                 self._meter.dropped("body_capture")
 

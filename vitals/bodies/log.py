@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from vitals.bodies.capture import HELD, Capture
+from vitals.bodies.capture import HELD, Capture, Pair
 from vitals.bodies.redaction import Redaction
 from vitals.media import Kind
 from vitals.meter import Meter
@@ -63,17 +63,16 @@ class BodyLog:
         self._objectives = objectives
         self._meter = meter
         self._log = structlog.stdlib.get_logger("vitals.bodies")
+        self._within: dict[str, float] = {}  # by template, of which there are a few
         self._second = 0
         self._lines = 0
 
     def __call__(self, request: RequestScope) -> None:
         """Look at a finished request."""
-        captured, request.bodies = request.bodies, None
-        if captured is None:
-            return
+        pair, request.bodies = request.bodies, None
         try:
-            if self._wanted(request):
-                self._tell(request, *captured)
+            if pair is not None and self._wanted(request):
+                self._tell(request, pair)
         except Exception:  # noqa: BLE001  # the request is answered; its log must not fail it
             self._meter.dropped("body_log")
 
@@ -86,12 +85,16 @@ class BodyLog:
         if request.route != UNMATCHED:  # else every scanner would fill the logs
             if request.status >= CLIENT_ERROR:
                 return True
-            if request.duration > (self._objectives.of(Slo.LATENCY, request.route).within or 0.0):
+            within = self._within.get(request.route)
+            if within is None:
+                within = self._objectives.of(Slo.LATENCY, request.route).within or 0.0
+                self._within[request.route] = within
+            if request.duration > within:
                 return True
         return share > 0 and random.random() < share  # noqa: S311  # a sample, no secret
 
-    def _tell(self, request: RequestScope, asked: Capture, answered: Capture) -> None:
-        if not (asked.size or answered.size):
+    def _tell(self, request: RequestScope, pair: Pair) -> None:
+        if pair.asked is None and pair.answered is None:
             return
         if not self._may_write():
             self._meter.dropped("body_log_rate")
@@ -103,13 +106,13 @@ class BodyLog:
             "http.response.status_code": request.status,
             "duration": round(request.duration, 6),
         }
-        self._describe("http.request.body", asked, fields)
+        self._describe("http.request.body", pair.asked, fields)
         if request.method != "HEAD":  # the server keeps that body back
-            self._describe("http.response.body", answered, fields)
+            self._describe("http.response.body", pair.answered, fields)
         self._log.info("bodies", **fields)
 
-    def _describe(self, which: str, capture: Capture, fields: dict[str, Any]) -> None:
-        if not capture.size:
+    def _describe(self, which: str, capture: Capture | None, fields: dict[str, Any]) -> None:
+        if capture is None:
             return
         fields[which + ".size"] = capture.size
         withheld, content = self._read(capture)
@@ -125,7 +128,7 @@ class BodyLog:
         if capture.compressed:
             return "compressed", None
         kind = capture.kind
-        if kind is None or not capture.readable or (kind is Kind.TEXT and not self._bodies.text):
+        if not capture.readable or (kind is Kind.TEXT and not self._bodies.text):
             return str(kind), None
         if not capture.complete:
             return "incomplete", None

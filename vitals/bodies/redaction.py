@@ -43,6 +43,7 @@ _TOKEN_LENGTH = 40
 _TOKENS = re.compile(r"(?<![\w+-])(?:eyJ[\w-]{4,}+\.[\w.-]++|[\w+-]{40,}+)", re.ASCII)
 _BEARER = re.compile(r"\b(bearer\s++)[\w.~+/=-]+", re.IGNORECASE)
 _MAIL = re.compile(r"(?<![^\s@\"'<>(),;:/=])[^\s@\"'<>(),;:/=]++@[^\s@\"'<>(),;:/=]++")
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:[\d:.]{2,15}(?:Z|[+-]\d\d:\d\d)?", re.ASCII)
 _LOGIN = re.compile(r"(://)[^/\s]*+")
 _CARD = re.compile(r"(?<!\d)\d(?:[ -]?\d){12,}+")
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}", re.IGNORECASE | re.ASCII)
@@ -134,7 +135,7 @@ class Redaction:
     def _symbols(self, text: str) -> str:
         if _PEM in text:
             return MASK
-        if ":" in text or "=" in text:
+        if (":" in text or "=" in text) and not _TIME.fullmatch(text):
             text = _LOGIN.sub(_mask_login, self._assignment(text))
         if "@" in text:
             text = _MAIL.sub(MASK, text)
@@ -153,13 +154,16 @@ class Redaction:
         return text
 
     def _members(self, members: dict[str, Any]) -> dict[str, Any]:
-        cleaned, about_secret = {}, False
-        find = self._name
+        cleaned: dict[str, Any] = {}
+        about_secret = False
         for key, value in members.items():
-            name = find(key)
-            cleaned[name.shown] = MASK if name.secret else self.value(value)
-            if name.naming and self._names_secret(value):
-                about_secret = True
+            shown, secret, naming, _ = self._name(key)
+            if secret:
+                cleaned[shown] = MASK
+            else:
+                cleaned[shown] = self.text(value) if type(value) is str else self.value(value)
+                if naming and self._names_secret(value):
+                    about_secret = True
         if about_secret:
             for shown in cleaned:
                 name = self._name(shown)

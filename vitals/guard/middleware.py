@@ -21,7 +21,7 @@ from vitals.catalogue import HTTP_REQUESTS_REFUSED, Reason
 from vitals.guard import strict
 from vitals.guard.refusal import MEDIA_TYPE, REASONS, Refused, answer
 from vitals.guard.rules import Guard, Head, matches
-from vitals.media import Kind, essence, header, kind
+from vitals.media import Kind, essence, kind
 from vitals.meter import Meter
 from vitals.routes import RouteTemplates
 
@@ -142,8 +142,8 @@ class _Exchange:
         """Whether the application answers the refusal as such, in its own words or ours."""
         if self.refused is None or message["type"] != "http.response.start":
             return False
-        media = essence(header(message, b"content-type"))
-        return message["status"] == self.refused.status_code and media == MEDIA_TYPE
+        media = dict(message.get("headers", ())).get(b"content-type", b"")
+        return message["status"] == self.refused.status_code and essence(media) == MEDIA_TYPE
 
     def _refuse(self, reason: str, detail: str, **where: str | None) -> NoReturn:
         # The rest of the body stays unread, so the connection is of no use any more.
