@@ -18,6 +18,7 @@ from starlette.types import Message
 from tests.vitals.client import converse, fetch, http_scope
 from tests.vitals.journal import Journal, journal
 from vitals import Bodies, Guard, Objective, instrument
+from vitals.bodies.capture import HELD, Capture
 from vitals.catalogue import DROPPED, HTTP_REQUEST_BODY_SIZE
 from vitals.testing import Readings
 
@@ -129,6 +130,19 @@ def test_a_validation_error_that_quotes_the_input_does_not_tell_it(log: Journal)
     assert "hunter2" not in log.text
 
 
+def test_an_answer_that_repeats_a_secret_does_not_tell_it(log: Journal) -> None:
+    app = make()
+
+    @app.post("/mirror")
+    async def mirror(login: Login) -> dict[str, str]:
+        return {"msg": f'you sent "{login.password}"'}
+
+    fetch(app, "POST", "/mirror", json={"email": "a", "password": 'hunter "2"'})
+    (line,) = log.bodies
+    assert line["http.response.body.content"] == '{"msg":"you sent \\"[redacted]\\""}'
+    assert "hunter" not in log.text
+
+
 def test_errors_and_slow_requests_are_told_without_sampling(log: Journal) -> None:
     app = make(Bodies())
     fetch(app, "GET", "/items/7")
@@ -198,6 +212,14 @@ def test_what_cannot_be_redacted_is_not_told(
         assert line[which + ".withheld"] == withheld
         assert line[which + ".size"] == len(body)
     assert "hunter2" not in log.text
+
+
+def test_no_more_is_held_than_could_be_told() -> None:
+    capture = Capture(JSON)
+    for _ in range(100):
+        capture.add(b"x" * 10_000)
+    assert capture.size == 1_000_000
+    assert len(capture.content()) <= HELD
 
 
 def test_compressed_bodies_and_event_streams_are_not_told(log: Journal) -> None:

@@ -88,7 +88,7 @@ def test_no_secret_survives_in_a_form(name: str, others: dict[str, str], joint: 
 LOOKS = [
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI3In0.dBjftJeZ4CVPmB92K27uhbUJU1p1r",
     "Bearer abc.def~7",
-    "BEARER abcdefgh",
+    "BeaRER abcdefgh",
     "4111 1111 1111 1111",
     "4111-1111-1111-1111",
     "378282246310005",

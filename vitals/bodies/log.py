@@ -106,16 +106,19 @@ class BodyLog:
             "http.response.status_code": request.status,
             "duration": round(request.duration, 6),
         }
-        self._describe("http.request.body", pair.asked, fields)
+        secrets: set[str] = set()
+        self._describe("http.request.body", pair.asked, fields, secrets)
         if request.method != "HEAD":  # the server keeps that body back
-            self._describe("http.response.body", pair.answered, fields)
+            self._describe("http.response.body", pair.answered, fields, secrets)
         self._log.info("bodies", **fields)
 
-    def _describe(self, which: str, capture: Capture | None, fields: dict[str, Any]) -> None:
+    def _describe(
+        self, which: str, capture: Capture | None, fields: dict[str, Any], secrets: set[str]
+    ) -> None:
         if capture is None:
             return
         fields[which + ".size"] = capture.size
-        withheld, content = self._read(capture)
+        withheld, content = self._read(capture, secrets)
         if content is not None:
             fields[which + ".content"] = content
             return
@@ -123,7 +126,7 @@ class BodyLog:
         if capture.readable:
             fields[which + ".hash"] = capture.hash()
 
-    def _read(self, capture: Capture) -> tuple[str, str | None]:
+    def _read(self, capture: Capture, secrets: set[str]) -> tuple[str, str | None]:
         """Why a body is not told, or the body."""
         if capture.compressed:
             return "compressed", None
@@ -134,7 +137,7 @@ class BodyLog:
             return "incomplete", None
         if capture.size > self._bodies.limit:
             return "too long", None
-        return f"not {kind}", self._bodies.redaction.body(capture.content(), kind)
+        return f"not {kind}", self._bodies.redaction.body(capture.content(), kind, secrets)
 
     def _may_write(self) -> bool:
         second = int(monotonic())

@@ -37,6 +37,8 @@ _NAME_LENGTH = 64
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _PLAIN_NUMBER = 10**12
 _TOKEN_LENGTH = 40
+_SECRET_LENGTH = 6
+_SECRETS = 50
 
 # Each begins where its run of characters does and never gives back what it took: a body made to
 # be slow to search is searched in one pass, too.
@@ -91,42 +93,51 @@ class Redaction:
         self._hints = (*anywhere, *WHOLE)
         self._known = lru_cache(4096)(self._look_up)
 
-    def body(self, content: bytes, kind: Kind) -> str | None:
-        """A body as it may be logged; None where it is not what it claims to be."""
+    def body(self, content: bytes, kind: Kind, secrets: set[str] | None = None) -> str | None:
+        """A body as it may be logged; None where it is not what it claims to be.
+
+        Args:
+            content: The whole body.
+            kind: What it claims to be.
+            secrets: Values known to be secret, masked wherever they stand; those that are found
+                under a secret's name are added. An answer may repeat what was asked.
+        """
+        secrets = set() if secrets is None else secrets
         try:
             text = content.decode()
             if kind is Kind.JSON:
-                return _encode(self.value(_decode(text)))
-            if kind is Kind.FORM:
-                return self._form(text)
-            return self.text(text)
+                text = _encode(self._value(_decode(text), secrets))
+            else:
+                text = self._form(text, secrets) if kind is Kind.FORM else self.text(text)
+            for secret in secrets:
+                text = text.replace(_encode(secret)[1:-1], MASK).replace(secret, MASK)
         except (ValueError, RecursionError):
             return None
+        return text
 
-    def value(self, value: Any) -> Any:
-        """A value of JSON."""
+    def _value(self, value: Any, secrets: set[str]) -> Any:
         kind = type(value)
         if kind is str:
-            return self.text(value)
+            return self.text(value, secrets)
         if kind is dict:
-            return self._members(value)
+            return self._members(value, secrets)
         if kind is list:
-            return [self.value(each) for each in value]
+            return [self._value(each, secrets) for each in value]
         if value is None or -_PLAIN_NUMBER < value < _PLAIN_NUMBER:
             return value
         written = f"{value:.0f}" if kind is float else str(value)
         return value if self.text(written) == written else MASK
 
-    def text(self, text: str) -> str:
+    def text(self, text: str, secrets: set[str] | None = None) -> str:
         """A string, whatever it holds: an address, a URL, JSON once more."""
         # Words are most of what strings hold, and all they could hide is a token of letters.
         if len(text) >= _TOKEN_LENGTH or not text.replace(" ", "").isalpha():
             if text[:1] in _OPENING:
-                inner = self.body(text.encode(), Kind.JSON)
+                inner = self.body(text.encode(), Kind.JSON, secrets)
                 if inner is not None:
                     return inner
             text = self._symbols(text)
-        if "earer" in text or "EARER" in text:
+        if "earer" in text.lower():
             text = _BEARER.sub(rf"\1{MASK}", text)
         for pattern in self._patterns:
             text = pattern.sub(MASK, text)
@@ -153,15 +164,17 @@ class Redaction:
                 return self._assigned.sub(rf"\1{MASK}", text)
         return text
 
-    def _members(self, members: dict[str, Any]) -> dict[str, Any]:
+    def _members(self, members: dict[str, Any], secrets: set[str]) -> dict[str, Any]:
         cleaned: dict[str, Any] = {}
         about_secret = False
         for key, value in members.items():
             shown, secret, naming, _ = self._name(key)
             if secret:
                 cleaned[shown] = MASK
+                _remember(value, secrets)
             else:
-                cleaned[shown] = self.text(value) if type(value) is str else self.value(value)
+                is_text = type(value) is str
+                cleaned[shown] = (self.text if is_text else self._value)(value, secrets)
                 if naming and self._names_secret(value):
                     about_secret = True
         if about_secret:
@@ -176,12 +189,14 @@ class Redaction:
             return any(self._names_secret(each) for each in value)
         return isinstance(value, str) and self._name(value).secret
 
-    def _form(self, text: str) -> str:
-        pairs = parse_qsl(text, keep_blank_values=True)
-        named = [(self._name(key), value) for key, value in pairs]
-        return "&".join(
-            f"{name.shown}={MASK if name.secret else self.text(value)}" for name, value in named
-        )
+    def _form(self, text: str, secrets: set[str]) -> str:
+        told = []
+        for key, value in parse_qsl(text, keep_blank_values=True):
+            name = self._name(key)
+            if name.secret:
+                _remember(value, secrets)
+            told.append(f"{name.shown}={MASK if name.secret else self.text(value, secrets)}")
+        return "&".join(told)
 
     def _name(self, key: str) -> _Name:
         # A longer one is no name but data; it is neither shown nor remembered.
@@ -201,6 +216,16 @@ class Redaction:
 _decode = json.JSONDecoder().decode
 _SEPARATORS = dict.fromkeys(map(ord, "_- ."))
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def _remember(value: Any, secrets: set[str]) -> None:
+    """Add the texts of a secret value, as far as they are long enough to be told from others."""
+    if isinstance(value, str):
+        if len(value) >= _SECRET_LENGTH and len(secrets) < _SECRETS:
+            secrets.add(value)
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            _remember(each, secrets)
 
 
 def _squash(name: str) -> str:

@@ -158,9 +158,16 @@ def _place(text: str) -> str | None:
         elif part[0] == '"':
             if levels and levels[-1].wants_name and not levels[-1].name(part):
                 return _pointer(levels)
-        elif not (part in _LITERALS or part.lstrip("-").isdigit() or math.isfinite(float(part))):
+        elif not (part in _LITERALS or _is_finite(part)):
             return _pointer(levels)
     return None
+
+
+def _is_finite(part: str) -> bool:
+    try:  # the parser stopped within a part such as "NaN-7"
+        return part.lstrip("-").isdigit() or math.isfinite(float(part))
+    except ValueError:
+        return False
 
 
 def _pointer(levels: list[_Level]) -> str | None:
