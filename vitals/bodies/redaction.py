@@ -35,6 +35,7 @@ _NAMING = frozenset(("name", "key", "field", "loc", "path", "pointer", "paramete
 _SAYING = frozenset(("type", "code", "status"))
 _NAME_LENGTH = 64
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_IDENTIFIER = re.compile(r"[a-zA-Z][\w.\[\]-]{0,31}", re.ASCII)
 _PLAIN_NUMBER = 10**12
 _TOKEN_LENGTH = 40
 _SECRET_LENGTH = 6
@@ -210,7 +211,9 @@ class Redaction:
             or not WHOLE.isdisjoint(words)
             or squashed in WHOLE
         )
-        return _Name(self.text(key), secret, squashed in _NAMING, squashed in _SAYING)
+        # What follows a secret's name within the name may be the secret.
+        shown = MASK if secret and not _IDENTIFIER.fullmatch(key) else self.text(key)
+        return _Name(shown, secret, squashed in _NAMING, squashed in _SAYING)
 
 
 _decode = json.JSONDecoder().decode

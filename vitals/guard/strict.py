@@ -22,12 +22,12 @@ class Fault(NamedTuple):
     Attributes:
         reason: A fixed word.
         detail: For the client.
-        pointer: JSON pointer (RFC 6901) to the place; None where there is none to name.
+        pointer: JSON pointer (RFC 6901) to the place; empty, the whole body, where it is unknown.
     """
 
     reason: str
     detail: str
-    pointer: str | None = None
+    pointer: str = ""
 
 
 class _NotIJsonError(ValueError):
@@ -67,7 +67,7 @@ def _unreadable(error: ValueError, text: str) -> Fault:
         case json.JSONDecodeError():
             return Fault("syntax", f"{error.msg} at character {error.pos}.")
         case _NotIJsonError():
-            pointer = _place(text) if len(text) <= LOCATED else None
+            pointer = _place(text) if len(text) <= LOCATED else ""
             return error.fault._replace(pointer=pointer)
     return Fault("number", "A number is too large.")  # Python reads no thousands of digits
 
@@ -144,7 +144,7 @@ class _Level:
         return True
 
 
-def _place(text: str) -> str | None:
+def _place(text: str) -> str:
     """The pointer to the first duplicate member or impossible number of a text."""
     levels: list[_Level] = []
     for match in _TOKEN.finditer(text):
@@ -160,7 +160,7 @@ def _place(text: str) -> str | None:
                 return _pointer(levels)
         elif not (part in _LITERALS or _is_finite(part)):
             return _pointer(levels)
-    return None
+    return ""
 
 
 def _is_finite(part: str) -> bool:
@@ -170,6 +170,6 @@ def _is_finite(part: str) -> bool:
         return False
 
 
-def _pointer(levels: list[_Level]) -> str | None:
+def _pointer(levels: list[_Level]) -> str:
     pointer = "".join("/" + level.at.replace("~", "~0").replace("/", "~1") for level in levels)
-    return pointer if len(pointer) <= _POINTER_LENGTH else None
+    return pointer if len(pointer) <= _POINTER_LENGTH else ""
