@@ -196,7 +196,10 @@ class Redaction:
             name = self._name(key)
             if name.secret:
                 _remember(value, secrets)
-            told.append(f"{name.shown}={MASK if name.secret else self.text(value, secrets)}")
+                # A name without a value may be both, run together.
+                told.append(f"{name.shown if value else MASK}={MASK}")
+            else:
+                told.append(f"{name.shown}={self.text(value, secrets)}")
         return "&".join(told)
 
     def _name(self, key: str) -> _Name:
