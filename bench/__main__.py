@@ -4,7 +4,7 @@ import argparse
 import subprocess
 import sys
 
-BENCHMARKS = ("requests", "meter")
+BENCHMARKS = ("requests", "meter", "bodies")
 
 
 def main() -> None:

@@ -4,15 +4,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vitals.bodies.log import Bodies
+    from vitals.bodies.redaction import Redaction
+    from vitals.guard.rules import Guard
     from vitals.install import Vitals, instrument
     from vitals.objectives import Objective
 
 __version__ = "0.1.0"
 
-__all__ = ["Objective", "Vitals", "instrument"]
+__all__ = ["Bodies", "Guard", "Objective", "Redaction", "Vitals", "instrument"]
 
 _HOMES = {
+    "Bodies": "vitals.bodies.log",
+    "Guard": "vitals.guard.rules",
     "Objective": "vitals.objectives",
+    "Redaction": "vitals.bodies.redaction",
     "Vitals": "vitals.install",
     "instrument": "vitals.install",
 }

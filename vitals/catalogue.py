@@ -58,6 +58,12 @@ class WebSocket(NamedTuple):
     websocket_close_code: str
 
 
+class Reason(NamedTuple):
+    """Why something was refused or not kept; one of a few fixed words."""
+
+    reason: str
+
+
 HTTP_REQUEST_DURATION = Histogram(
     "http_server_request_duration_seconds",
     "Time from a request's arrival to the last byte of its answer. "
@@ -79,6 +85,12 @@ HTTP_RESPONSE_BODY_SIZE = Histogram(
     "Bytes of response bodies that were sent, counted, not declared.",
     Body,
     BODY_BYTES,
+)
+HTTP_REQUESTS_REFUSED = Counter(
+    "http_server_requests_refused_total",
+    "Requests whose body was refused: length, encoding, syntax, number, duplicate_key, depth, "
+    "media_type, too_large or too_slow.",
+    Reason,
 )
 HTTP_WEBSOCKET_DURATION = Histogram(
     "http_server_websocket_duration_seconds",
@@ -293,12 +305,6 @@ class Build(NamedTuple):
 
     version: str
     revision: str
-
-
-class Reason(NamedTuple):
-    """Why something was not kept."""
-
-    reason: str
 
 
 class Generation(NamedTuple):

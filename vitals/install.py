@@ -16,9 +16,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import ASGIApp
 
 from vitals import kinship
+from vitals.bodies.capture import Tee
+from vitals.bodies.log import Bodies, BodyLog
 from vitals.caching import CacheReporter
 from vitals.exposition import Exposition
-from vitals.http import HttpProbe
+from vitals.guard.middleware import BodyGuard
+from vitals.guard.refusal import Refused, answer
+from vitals.guard.rules import Guard
+from vitals.http import Finished, HttpProbe
 from vitals.logs import RequestLog, configure
 from vitals.meter import Meter
 from vitals.objectives import Objective, Objectives
@@ -68,6 +73,8 @@ def instrument(
     otlp_endpoint: str | None = None,
     trace_ratio: float = 0.1,
     logs: bool = True,
+    bodies: Bodies | None = None,
+    guard: Guard | None = None,
 ) -> Vitals:
     """Make an application measure itself.
 
@@ -93,6 +100,9 @@ def instrument(
         trace_ratio: Share of traces kept where the caller has not decided (0 to 1).
         logs: Whether to send structlog's and the standard library's logs to standard output as
             JSON lines with trace ids.
+        bodies: What is logged of bodies, redacted; None logs nothing of them.
+        guard: What request bodies must keep to; None refuses nothing. Measuring alone changes
+            no answer of an application.
 
     Returns:
         The application's ``Vitals``.
@@ -101,15 +111,7 @@ def instrument(
         RuntimeError: The application is instrumented already, or serves already.
         ValueError: An objective, the path or the ratio makes no sense.
     """
-    if hasattr(app.state, INSTRUMENTED):
-        raise RuntimeError("this application is instrumented already: call instrument() once")
-    if app.middleware_stack is not None:
-        raise RuntimeError("this application serves already: call instrument() where it is made")
-    if not metrics_path.startswith("/"):
-        raise ValueError(f"metrics_path {metrics_path!r} must start with a slash")
-    if not 0 <= trace_ratio <= 1:
-        raise ValueError(f"trace_ratio {trace_ratio} must lie between 0 and 1")
-
+    _check(app, metrics_path, trace_ratio)
     promised = Objectives(objectives)
     meter = Meter()
     endpoint = otlp_endpoint or os.environ.get(ENDPOINT)
@@ -135,12 +137,21 @@ def instrument(
     name = kinship.application(f"{service_name}\n{app.title}")
     routes = RouteTemplates(app)
     page = Exposition(meter, token=metrics_token, registry=registry)
+    finished: list[Finished] = [RequestLog(promised)] if logs else []
+    if bodies is not None:
+        finished.append(BodyLog(bodies, promised, meter))
+    if guard is not None:
+        app.exception_handlers.setdefault(Refused, answer)
 
     def around(inner: ASGIApp) -> ASGIApp:
         # Called with the first connection, usually the lifespan's. Only now do we know that this
         # process serves: one that just imports the application, or forks workers, shares nothing.
         join(meter, name, workers_dir)
         refresher.start()
+        if guard is not None:
+            inner = BodyGuard(inner, guard, routes, meter)
+        if bodies is not None:
+            inner = Tee(inner, meter)
         return HttpProbe(
             inner,
             meter=meter,
@@ -149,7 +160,7 @@ def instrument(
             aside={**dict.fromkeys(exclude), metrics_path: page},
             queries=bool(engines),
             join_trace=tracing.join if tracing else None,
-            finished=[RequestLog(promised)] if logs else [],
+            finished=finished,
         )
 
     _stand_outside(app, around)
@@ -157,6 +168,17 @@ def instrument(
     vitals = Vitals(meter, promised, tracing)
     setattr(app.state, INSTRUMENTED, vitals)
     return vitals
+
+
+def _check(app: FastAPI, metrics_path: str, trace_ratio: float) -> None:
+    if hasattr(app.state, INSTRUMENTED):
+        raise RuntimeError("this application is instrumented already: call instrument() once")
+    if app.middleware_stack is not None:
+        raise RuntimeError("this application serves already: call instrument() where it is made")
+    if not metrics_path.startswith("/"):
+        raise ValueError(f"metrics_path {metrics_path!r} must start with a slash")
+    if not 0 <= trace_ratio <= 1:
+        raise ValueError(f"trace_ratio {trace_ratio} must lie between 0 and 1")
 
 
 def _stand_outside(app: FastAPI, around: Callable[[ASGIApp], ASGIApp]) -> None:

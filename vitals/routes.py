@@ -68,6 +68,11 @@ class RouteTemplates:
         context = scope.get("fastapi", _NOTHING).get("effective_route_context")
         return context if context is not None and context.original_route is route else route
 
+    def media_type(self, scope: Scope) -> str:
+        """The media type that the matched route declares for its body; empty without one."""
+        field = getattr(self.matched(scope), "body_field", None)
+        return "" if field is None else str(field.field_info.media_type)
+
     def _of_endpoint(self, endpoint: Any, path: str) -> str:
         self._refresh()
         templates = self._by_endpoint.get(id(endpoint), [UNMATCHED])

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 TRACEPARENT = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 """https://www.w3.org/TR/trace-context/#traceparent-header, version 00."""
 
+CLIENT_ERROR = 400
 SERVER_ERROR = 500
 CLIENT_DISCONNECTED = "client_disconnected"
 """The error type of an answer that the client did not wait for (status 499)."""
@@ -30,6 +31,7 @@ class RequestScope:
         duration: Seconds to the last byte of the answer.
         queries: Database operations so far.
         db_seconds: Seconds spent in them.
+        bodies: Captures of what was asked and answered, where bodies are logged.
     """
 
     # Defaults stand with the class: a request then pays only for what it changes.
@@ -39,6 +41,7 @@ class RequestScope:
     duration = 0.0
     queries = 0
     db_seconds = 0.0
+    bodies: Any = None
     sampled = True
     _trace_id = ""
 

@@ -1,0 +1,170 @@
+"""What looking into bodies adds to a request, in process, against a middleware that reads them.
+
+``python -m bench.bodies``
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from pydantic import BaseModel
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.types import Message
+
+from bench.rounds import Once, report, run
+from vitals import Bodies, Guard, instrument
+from vitals.logs import configure
+
+BARE, EMPTY, READING = "measured only", "BaseHTTPMiddleware, empty", "BaseHTTPMiddleware, reads"
+UNTOLD, TOLD, GUARDED, BOTH = "bodies, none told", "bodies, all told", "guard", "guard and bodies"
+PROMISED = {"GET": 0.10, "POST": 0.50}
+"""Share of an empty BaseHTTPMiddleware's cost that guard and bodies together may add at most, where
+nothing is told."""
+
+Build = Callable[[], FastAPI]
+
+
+class Order(BaseModel):
+    """A body of some size."""
+
+    customer: str
+    password: str
+    lines: list[dict[str, Any]]
+
+
+def application(**options: Any) -> FastAPI:
+    """A GET and a POST, instrumented."""
+    app = FastAPI()
+
+    @app.get("/items")
+    async def items() -> dict[str, str]:
+        return {"item": "seven"}
+
+    @app.post("/orders")
+    async def order(order: Order) -> dict[str, str]:
+        return {"customer": order.customer}
+
+    instrument(app, logs=False, **options)
+    return app
+
+
+def inside(dispatch: Any) -> FastAPI:
+    """Instrumented, with a BaseHTTPMiddleware."""
+    app = application()
+    app.add_middleware(BaseHTTPMiddleware, dispatch=dispatch)
+    return app
+
+
+async def nothing(request: Request, call_next: Any) -> Any:
+    """What any such middleware costs."""
+    return await call_next(request)
+
+
+async def reading(request: Request, call_next: Any) -> Any:
+    """What is commonly done, as far as it does not hang: the body is read, parsed and dropped."""
+    if body := await request.body():
+        json.loads(body)
+    return await call_next(request)
+
+
+WAYS: dict[str, Build] = {
+    BARE: application,
+    UNTOLD: lambda: application(bodies=Bodies()),
+    TOLD: lambda: application(bodies=Bodies(share=1.0, lines_per_second=10**9)),
+    GUARDED: lambda: application(guard=Guard()),
+    BOTH: lambda: application(bodies=Bodies(), guard=Guard()),
+    EMPTY: lambda: inside(nothing),
+    READING: lambda: inside(reading),
+}
+
+
+def body(size: int) -> bytes:
+    """A JSON body of about this many bytes."""
+    line = {"sku": "SKU-00007", "quantity": 3, "price": 19.99, "note": "with a short note"}
+    lines = [line] * max(1, (size - 60) // len(json.dumps(line)))
+    order = {"customer": "anna", "password": "hunter2hunter2", "lines": lines}
+    return json.dumps(order).encode()
+
+
+def requester(app: FastAPI, method: str, content: bytes) -> Once:
+    """One request as a browser's would look."""
+    path = "/items" if method == "GET" else "/orders"
+    headers = [
+        (b"host", b"test"), (b"accept", b"*/*"), (b"accept-encoding", b"gzip, br"),
+        (b"accept-language", b"en"), (b"user-agent", b"bench"), (b"connection", b"keep-alive"),
+    ]  # fmt: skip
+    if content:
+        headers.append((b"content-type", b"application/json"))
+        headers.append((b"content-length", str(len(content)).encode()))
+    template = {
+        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1",
+        "method": method, "path": path, "raw_path": path.encode(), "query_string": b"",
+        "root_path": "", "scheme": "http", "headers": headers,
+        "client": ("127.0.0.1", 50_000), "server": ("127.0.0.1", 8_000),
+    }  # fmt: skip
+    message: Message = {"type": "http.request", "body": content, "more_body": False}
+    failed = f"{method} {path} of {len(content)} bytes"
+
+    async def receive() -> Message:
+        return message
+
+    async def send(message: Message) -> None:
+        if message.get("status", 200) != 200:
+            raise RuntimeError(f"{failed} was answered {message['status']}")
+
+    async def once() -> None:
+        await app(template.copy(), receive, send)
+
+    return once
+
+
+def main() -> None:
+    """Measure, print, and say in the exit code whether the promises hold."""
+    parser = argparse.ArgumentParser(prog="python -m bench.bodies", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=40, help="turns each way takes (40)")
+    options = parser.parse_args()
+    os.environ.pop("OTEL_EXPORTER_OTLP_ENDPOINT", None)
+    rows: list[list[str]] = []
+    result: dict[str, Any] = {}
+    holds = True
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123  # a stream, no path
+        configure("bench", stream=nowhere)
+        for method, size in (("GET", 0), ("POST", 200), ("POST", 1_000), ("POST", 50_000)):
+            content = body(size) if size else b""
+            apps = {name: build() for name, build in WAYS.items()}
+            ways = {name: requester(app, method, content) for name, app in apps.items()}
+            taken = run(ways, rounds=options.rounds, calls=max(20, 300 - size // 200))
+            added = {name: (seconds - taken[BARE]) * 1e6 for name, seconds in taken.items()}
+            what = f"{method}, {len(content)} B"
+            rows += [
+                [
+                    f"{what}: {name}" if name == BARE else name,
+                    f"{taken[name] * 1e6:.1f}",
+                    f"{each:+.1f}" if name != BARE else "",
+                    f"{each / added[EMPTY]:.3f}" if name != BARE else "",
+                ]
+                for name, each in added.items()
+            ]
+            ratio = added[BOTH] / added[EMPTY]
+            if size <= 1_000:
+                holds = holds and ratio <= PROMISED[method]
+            result[what] = {
+                "added_us": {name: round(each, 2) for name, each in added.items() if name != BARE},
+                "both_to_empty": round(ratio, 4),
+            }
+    structlog.reset_defaults()
+    report(
+        "What looking into bodies adds",
+        ["", "µs a request", "µs added", "x an empty BaseHTTPMiddleware"],
+        rows,
+        {"bench": "bodies", "requests": result, "promised": PROMISED, "holds": holds},
+    )
+    raise SystemExit(not holds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""What a service writes to its log, read back."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+
+from vitals.logs import MARK, configure
+
+
+class Journal:
+    """The lines written since it was opened."""
+
+    def __init__(self) -> None:
+        self.stream = io.StringIO()
+
+    @property
+    def text(self) -> str:
+        return self.stream.getvalue()
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.text.splitlines()]
+
+    @property
+    def bodies(self) -> list[dict[str, Any]]:
+        return [line for line in self.lines if line["logger"] == "vitals.bodies"]
+
+
+@contextmanager
+def journal() -> Iterator[Journal]:
+    """Have logs written as `instrument` does, but kept here."""
+    kept = Journal()
+    root = logging.getLogger()
+    level = root.level
+    configure("shop", stream=kept.stream)
+    try:
+        yield kept
+    finally:
+        root.handlers = [handler for handler in root.handlers if not hasattr(handler, MARK)]
+        root.setLevel(level)
+        structlog.reset_defaults()

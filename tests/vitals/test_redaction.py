@@ -1,0 +1,184 @@
+"""No planted secret survives redaction, wherever it stands."""
+
+import json
+import re
+from typing import Any
+from urllib.parse import quote_plus, urlencode
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vitals import Redaction
+from vitals.bodies.redaction import ANYWHERE, MASK, WHOLE
+from vitals.media import Kind
+
+REDACTION = Redaction()
+SECRET = "hunter-two-7"
+
+plain = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=12)
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | plain
+names = st.sampled_from((*ANYWHERE, *WHOLE))
+separators = st.sampled_from(["", "_", "-", ".", " "])
+
+
+@st.composite
+def secret_names(draw: st.DrawFn) -> str:
+    """A secret's name as people write it: any case, prefixed, suffixed, with separators."""
+    name = draw(names)
+    written = "".join(draw(st.sampled_from([letter, letter.upper()])) for letter in name)
+    if name in WHOLE:
+        written = draw(st.sampled_from([name, name.upper(), name.title()]))
+        prefix = draw(st.sampled_from(["", "my_", "user-", "x."]))
+        return prefix + written
+    before = draw(st.sampled_from(["", "user", "X-", "old ", "user["]))
+    at = draw(st.integers(0, len(written)))
+    written = written[:at] + draw(separators) + written[at:]
+    return before + written + draw(st.sampled_from(["", "_2", "Hash", "]", "\u200b"]))
+
+
+def nested(leaf: Any) -> Any:
+    return st.recursive(
+        leaf,
+        lambda inner: (
+            st.lists(inner, min_size=1, max_size=3)
+            | st.dictionaries(plain, inner, min_size=1, max_size=3)
+        ),
+        max_leaves=6,
+    )
+
+
+@st.composite
+def planted(draw: st.DrawFn) -> Any:
+    """A document that holds the secret under a secret's name, somewhere."""
+    hidden = draw(nested(st.just(SECRET)))
+    value: Any = {**draw(st.dictionaries(plain, scalars, max_size=3)), draw(secret_names()): hidden}
+    for way in draw(st.lists(st.sampled_from("lds"), max_size=4)):
+        if way == "l":
+            value = [draw(scalars), value]
+        elif way == "d":
+            value = {draw(plain): value}
+        else:
+            value = json.dumps(value, ensure_ascii=draw(st.booleans()))
+    return value
+
+
+@settings(max_examples=500, deadline=None)
+@given(planted(), st.booleans())
+def test_no_secret_survives_in_json(value: Any, escaped: bool) -> None:  # noqa: FBT001
+    body = json.dumps(value, ensure_ascii=escaped)
+    if escaped:  # every letter may be written as an escape
+        body = body.replace("a", "\\u0061").replace("\\\\u0061", "a")
+    told = REDACTION.body(body.encode(), Kind.JSON)
+    assert told is None or SECRET not in told
+
+
+@settings(max_examples=300, deadline=None)
+@given(secret_names(), st.dictionaries(plain, plain, max_size=3), st.sampled_from("&;"))
+def test_no_secret_survives_in_a_form(name: str, others: dict[str, str], joint: str) -> None:
+    # Run together with its value a short word such as "pin" is no word any more.
+    fused = "" if name.lower().endswith(tuple(WHOLE)) else f"{quote_plus(name)}{SECRET}&b=2"
+    for body in (
+        fused,
+        urlencode([*others.items(), (name, SECRET), ("z", "1")]),
+        f"a=1{joint}{quote_plus(name)}={SECRET}{joint}b=2",
+        f"{quote_plus(name + '=' + SECRET)}&b=2",
+    ):
+        told = REDACTION.body(body.encode(), Kind.FORM)
+        assert told is None or SECRET not in told, body
+
+
+LOOKS = [
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI3In0.dBjftJeZ4CVPmB92K27uhbUJU1p1r",
+    "Bearer abc.def~7",
+    "BeaRER abcdefgh",
+    "4111 1111 1111 1111",
+    "4111-1111-1111-1111",
+    "378282246310005",
+    "7 4111 1111 1111 1111 123",
+    "DE89370400440532013000",
+    "GB82 WEST 1234 5698 7654 32",
+    "anna.smith+shop@example.co.uk",
+    "anna@localhost",
+    "0123456789abcdef0123456789abcdef01234567",
+    "-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----",
+    "postgresql://bob:hunter2@db:5432/shop",
+    "https://example.com/reset?reset_token=abcdef",
+    "Authorization: Basic aHVudGVy",
+    'she wrote {"password": "hunter2"} to me',
+]
+
+
+@pytest.mark.parametrize("value", LOOKS)
+def test_what_looks_like_a_secret_goes_wherever_it_stands(value: str) -> None:
+    core = max(re.findall(r"[\w.+-]+", value.replace("WEST", "")), key=len)
+    for body in ({"note": f"see {value} now"}, [value], value, {value: 1}, {"n": {"m": [value]}}):
+        told = REDACTION.body(json.dumps(body).encode(), Kind.JSON)
+        assert told is not None
+        assert MASK in told
+        assert value not in told
+        assert core not in told or core in {
+            "postgresql",
+            "example.com",
+            "reset_token",
+            "Authorization",
+            "password",
+        }
+    told = REDACTION.body(urlencode({"note": value, "n": 1}).encode(), Kind.FORM)
+    assert told is not None
+    assert value not in told
+
+
+@pytest.mark.parametrize("number", [4111111111111111, 4111111111111111.0, [5555555555554444]])
+def test_card_numbers_may_be_numbers(number: Any) -> None:
+    told = REDACTION.body(json.dumps({"n": number}).encode(), Kind.JSON)
+    assert told in {f'{{"n":"{MASK}"}}', f'{{"n":["{MASK}"]}}'}
+
+
+def test_what_is_no_secret_stays() -> None:
+    body = {
+        "id": "0b7e1f7e-6f0e-4c3f-9a53-2f4d3c1c2a10",
+        "when": "2026-11-23T12:00:00Z",
+        "millis": 1795430400001,
+        "note": "the token has expired, ask for another one",
+        "token_type": "bearer",
+        "passenger": "Anna",
+        "cardinality": 3,
+        "pinned": True,
+        "url": "https://example.com/items?page=2",
+        "price": 12.5,
+        "none": None,
+        "empty": {"list": [], "text": ""},
+    }
+    told = REDACTION.body(json.dumps(body).encode(), Kind.JSON)
+    assert told is not None
+    assert json.loads(told) == body
+
+
+def test_an_object_that_names_a_secret_keeps_its_value_to_itself() -> None:
+    for body in (
+        {"loc": ["body", "password"], "input": SECRET, "msg": f"not {SECRET}"},
+        {"Name": "user_password", "value": SECRET},
+        {"value": SECRET, "key": "api-key"},
+        {"pointer": "/user/password", "detail": [SECRET]},
+    ):
+        told = REDACTION.body(json.dumps([body]).encode(), Kind.JSON)
+        assert told is not None
+        assert SECRET not in told
+
+
+def test_own_rules_come_on_top() -> None:
+    own = Redaction(names=["Kunden-Nr"], patterns=[r"K-\d+"], harmless=["email_count"])
+    body = {"kundenNr": SECRET, "note": "K-4711 called", "email_count": 3, "password": SECRET}
+    assert own.body(json.dumps(body).encode(), Kind.JSON) == (
+        f'{{"kundenNr":"{MASK}","note":"{MASK} called","email_count":3,"password":"{MASK}"}}'
+    )
+    with pytest.raises(ValueError, match="letters or digits"):
+        Redaction(names=["--"])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=300), st.sampled_from([Kind.JSON, Kind.FORM, Kind.TEXT]))
+def test_any_bytes_are_told_or_withheld(body: bytes, kind: Kind) -> None:
+    told = REDACTION.body(body, kind)
+    assert told is None or isinstance(told, str)
