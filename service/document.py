@@ -58,7 +58,7 @@ def _complete(operation: dict[str, Any]) -> None:
     if "parameters" in operation:
         statuses.append(422)
     if "requestBody" in operation:
-        statuses += [400, 413, 415, 422]
+        statuses += [400, 408, 413, 415, 422]
     for status, description in documented(*statuses).items():
         operation["responses"][str(status)] = description
 

@@ -90,6 +90,12 @@ class ConflictError(ServiceError):
     status, slug, title = 409, "conflict", "Conflict"
 
 
+class TooSlowError(ServiceError):
+    """The body came too slowly: send it again over a better connection."""
+
+    status, slug, title = 408, "too-slow", "Body too slow"
+
+
 class TooLargeError(ServiceError):
     """The body is larger than this service accepts."""
 

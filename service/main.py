@@ -10,7 +10,6 @@ from starlette_compress import CompressMiddleware
 
 from service import database, document, health, problems, schema
 from service.access import Tokens
-from service.bodies import BodyGate
 from service.cache.store import Cache
 from service.errors import UnavailableError
 from service.orders import endpoints as orders
@@ -21,7 +20,7 @@ from service.products.catalogue import Catalogue
 from service.settings import Settings
 from service.users import endpoints as users
 from service.users.passwords import Passwords
-from vitals import Objective, __version__, instrument
+from vitals import Bodies, Guard, Objective, __version__, instrument
 
 OBJECTIVES = (
     Objective("availability", ratio=0.999),
@@ -57,6 +56,8 @@ def build(settings: Settings) -> FastAPI:
         service_name="api",
         revision=settings.revision,
         metrics_token=settings.metrics_token(),
+        bodies=Bodies(share=0.01),
+        guard=Guard(limit=settings.body_limit),
     )
     cache = Cache.connect(settings.redis_url, password=settings.redis_password())
     cursors = Cursors(key)
@@ -74,7 +75,6 @@ def build(settings: Settings) -> FastAPI:
     for part in (users, products, orders):
         app.include_router(part.router, prefix="/api")
     app.include_router(health.router)
-    app.add_middleware(BodyGate, limit=settings.body_limit)
     app.add_middleware(CompressMiddleware, minimum_size=1000)
     return app
 

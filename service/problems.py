@@ -12,6 +12,7 @@ from starlette.routing import Match
 
 from service import errors
 from service.errors import Fault, ServiceError
+from vitals.guard.refusal import Refused
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:problem-type:service:"
@@ -25,6 +26,7 @@ BY_STATUS: dict[int, type[ServiceError]] = {
         errors.NotFoundError,
         errors.MethodNotAllowedError,
         errors.ConflictError,
+        errors.TooSlowError,
         errors.TooLargeError,
         errors.UnsupportedMediaTypeError,
         errors.InvalidError,
@@ -63,6 +65,16 @@ def install(app: FastAPI) -> None:
             response.headers["Allow"] = ", ".join(_allowed(request))
         return response
 
+    async def guarded(_request: Request, error: Exception) -> JSONResponse:
+        refusal = cast("Refused", error)
+        kind = TYPE_PREFIX + refusal.problem["type"].rpartition(":")[2]
+        return JSONResponse(
+            refusal.problem | {"type": kind},
+            refusal.status_code,
+            headers=refusal.headers,
+            media_type=MEDIA_TYPE,
+        )
+
     async def late(_request: Request, _error: Exception) -> JSONResponse:
         return answer(errors.UnavailableError())
 
@@ -73,6 +85,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ServiceError, known)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, refused)
+    app.add_exception_handler(Refused, guarded)
     app.add_exception_handler(TimeoutError, late)
     app.add_exception_handler(Exception, unforeseen)
 

@@ -128,7 +128,7 @@ def instrument(
         else None
     )
     if logs:
-        configure(service_name)
+        configure(service_name, refuse=meter.dropped)
     record_build(meter, version=version or app.version, revision=revision)
     engines = [engine] if isinstance(engine, AsyncEngine | Engine) else list(engine or ())
     _watch_engines(meter, promised, tracing, engines)

@@ -7,14 +7,17 @@ strings and headers are never logged.
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import Any, TextIO
 
 import structlog
 
 from vitals.objectives import Objectives, Slo
+from vitals.outlet import Outlet
 from vitals.scope import CURRENT, RequestScope
 
 Event = dict[str, Any]
+Refuse = Callable[[str], None]
 
 OUTSPOKEN = ("httpx", "httpcore", "uvicorn.access")
 """Loggers that write whole addresses at INFO, query strings and the tokens in them included."""
@@ -22,11 +25,13 @@ OUTSPOKEN = ("httpx", "httpcore", "uvicorn.access")
 SERVERS = ("uvicorn", "uvicorn.error", "uvicorn.access")
 """Loggers with handlers of their own, which would write lines that are not JSON."""
 
-MARK = "_vitals_handler"
-
 
 def configure(
-    service_name: str, *, stream: TextIO | None = None, level: int = logging.INFO
+    service_name: str,
+    *,
+    stream: TextIO | None = None,
+    level: int = logging.INFO,
+    refuse: Refuse = lambda _reason: None,
 ) -> None:
     """Send structlog's and the standard library's logs to a stream as JSON lines.
 
@@ -34,6 +39,7 @@ def configure(
         service_name: Written into each line as ``service.name``.
         stream: Where to; standard output when None.
         level: The least severe level that is written.
+        refuse: Told the reason for each line that could not be written.
     """
 
     def name_service(_logger: Any, _method: str, event: Event) -> Event:
@@ -55,7 +61,7 @@ def configure(
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(stream or sys.stdout)
+    handler = Outlet(stream or sys.stdout, refuse)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -65,15 +71,23 @@ def configure(
             ],
         )
     )
-    setattr(handler, MARK, True)
     root = logging.getLogger()
-    root.handlers = [held for held in root.handlers if not hasattr(held, MARK)] + [handler]
+    release()
+    root.addHandler(handler)
     root.setLevel(level)
     for name in OUTSPOKEN:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     for name in SERVERS:
         server = logging.getLogger(name)
         server.handlers, server.propagate = [], True
+
+
+def release() -> None:
+    """Write what waits, and leave the root logger as it was before `configure`."""
+    root = logging.getLogger()
+    for handler in [held for held in root.handlers if isinstance(held, Outlet)]:
+        root.removeHandler(handler)
+        handler.close()
 
 
 def name_trace(_logger: Any, _method: str, event: Event) -> Event:

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from vitals.logs import MARK, configure
+from vitals.logs import configure, release
 
 
 class Journal:
@@ -20,6 +20,8 @@ class Journal:
 
     @property
     def text(self) -> str:
+        for handler in logging.getLogger().handlers:
+            handler.flush()
         return self.stream.getvalue()
 
     @property
@@ -41,6 +43,6 @@ def journal() -> Iterator[Journal]:
     try:
         yield kept
     finally:
-        root.handlers = [handler for handler in root.handlers if not hasattr(handler, MARK)]
+        release()
         root.setLevel(level)
         structlog.reset_defaults()

@@ -1,4 +1,3 @@
-import io
 import json
 import logging
 from collections.abc import Iterator
@@ -9,8 +8,9 @@ import structlog
 from fastapi import FastAPI, Request
 
 from tests.vitals.client import fetch
+from tests.vitals.journal import journal
 from vitals import Objective, instrument
-from vitals.logs import MARK, configure
+from vitals.logs import configure
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
@@ -19,14 +19,8 @@ TRACEPARENT = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
 @pytest.fixture
 def lines() -> Iterator[Any]:
     """Logs as a service writes them; gives a function that reads them back."""
-    stream = io.StringIO()
-    root = logging.getLogger()
-    level = root.level
-    configure("shop", stream=stream)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    root.handlers = [handler for handler in root.handlers if not hasattr(handler, MARK)]
-    root.setLevel(level)
-    structlog.reset_defaults()
+    with journal() as kept:
+        yield lambda: kept.lines
 
 
 def make(monkeypatch: pytest.MonkeyPatch) -> FastAPI:
@@ -47,7 +41,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> FastAPI:
     async def quick() -> str:
         return "quick"
 
-    monkeypatch.setattr("vitals.install.configure", lambda _name: None)  # the fixture's stands
+    monkeypatch.setattr("vitals.install.configure", lambda _name, **_: None)  # the fixture's stands
     instrument(
         app,
         objectives=[
@@ -125,13 +119,7 @@ def test_a_trace_id_that_is_none_is_not_believed(
 
 
 def test_configuring_twice_writes_each_line_once() -> None:
-    root = logging.getLogger()
-    level = root.level
-    stream = io.StringIO()
-    configure("a", stream=stream)
-    configure("b", stream=stream)
-    logging.getLogger("library").warning("once")
-    root.handlers = [handler for handler in root.handlers if not hasattr(handler, MARK)]
-    root.setLevel(level)
-    structlog.reset_defaults()
-    assert len(stream.getvalue().splitlines()) == 1
+    with journal() as kept:
+        configure("again", stream=kept.stream)
+        logging.getLogger("library").warning("once")
+        assert [line["service.name"] for line in kept.lines] == ["again"]

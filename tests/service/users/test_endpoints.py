@@ -73,13 +73,13 @@ async def test_refusals_do_not_repeat_the_password(light: Service) -> None:
 
 
 async def test_half_characters_are_refused(light: Service) -> None:
-    body = b'{"email": "ada@example.com", "name": "\\ud800", "password": "long enough"}'
     headers = {"Content-Type": "application/json"}
-    answer = await light.client.post("/api/users", content=body, headers=headers)
-    problem(answer, 422, "/name")
-    body = b'{"\\ud800": 1, "email": "ada@example.com", "name": "x", "password": "long enough"}'
-    answer = await light.client.post("/api/users", content=body, headers=headers)
-    problem(answer, 422, "")
+    for body in (
+        b'{"email": "ada@example.com", "name": "\\ud800", "password": "long enough"}',
+        b'{"\\ud800": 1, "email": "ada@example.com", "name": "x", "password": "long enough"}',
+    ):
+        answer = await light.client.post("/api/users", content=body, headers=headers)
+        problem(answer, 400, "")
 
 
 async def test_wrong_password_unknown_and_deactivated_users_look_the_same(
