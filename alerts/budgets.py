@@ -5,12 +5,11 @@ soon after the trouble does (Site Reliability Workbook, chapter 5).
 """
 
 from alerts.alert import Alert, Severity, current
-from alerts.signals.promises import BAD_EVENTS_5M, BAD_RATIO, BUDGET_LEFT, TARGET
+from alerts.signals.promises import BAD_EVENTS_WITHIN, BAD_RATIO, BUDGET_LEFT, TARGET
 from vitals.metric import Matcher, excluding, matching
 
 ENOUGH_BAD = 10
 """Bad events within the long window, so that one failure at night is no trend."""
-WINDOWS_OF_5M = {"1h": 12, "6h": 72, "1d": 288, "3d": 864}
 
 EVERY_PROMISE = excluding("")
 USERS_FEEL = matching("availability|latency")
@@ -21,7 +20,7 @@ def _burn(
     pace: float, long: str, short: str, *, lasting: str, severity: Severity, slo: Matcher
 ) -> Alert:
     budget = f"{pace:g} * (1 - {TARGET.select(slo=slo)})"
-    events = f"avg_over_time({BAD_EVENTS_5M.select(slo=slo)}[{long}]) * {WINDOWS_OF_5M[long]}"
+    events = BAD_EVENTS_WITHIN[long].select(slo=slo)
     return Alert(
         name="BudgetBurn",
         expr=f"{BAD_RATIO[long].select(slo=slo)} > on (job, slo) {budget} "

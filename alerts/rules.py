@@ -39,7 +39,7 @@ AREAS = (
     Area("datastores", datastore_signals, (datastores,)),
     Area("pipeline", None, (pipeline,)),
 )
-FEW_CHANGES = "5m"
+FEW_CHANGES = "2m"
 """How often the signals over a day or more are computed: they read many samples and move little."""
 
 

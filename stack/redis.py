@@ -22,7 +22,7 @@ def configuration(
         f"dir {folder}",
         "daemonize no",
         f"maxmemory {memory}",
-        "maxmemory-policy allkeys-lfu",  # a cache forgets what is read least
+        "maxmemory-policy volatile-lfu",  # values go by use; generations, which have no end, stay
         'save ""',
         "appendonly no",
         "loglevel warning",

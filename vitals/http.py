@@ -6,6 +6,7 @@ to the last byte, the status that was really sent, the bytes that were really tr
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from time import perf_counter
 from types import MappingProxyType
 from typing import Any
@@ -42,6 +43,7 @@ METHODS = frozenset(
 )
 OTHER_METHOD = "_OTHER"
 CLIENT_CLOSED = 499
+METHOD_NOT_ALLOWED = 405
 
 _Key = tuple[str, str, int, str]
 """Method, route template, status, error type."""
@@ -69,11 +71,15 @@ class _Series:
         self, meter: Meter, objectives: Objectives, request: RequestScope, *, queries: bool
     ) -> None:
         method, route, failed = request.method, request.route, request.failed
+        refused = request.status == METHOD_NOT_ALLOWED
+        if refused:
+            # A method that a route does not take is a client's choice, times every route.
+            method = OTHER_METHOD
         self.route = route
         self.duration = meter.histogram(HTTP_REQUEST_DURATION).bind(
             Request(method, route, str(request.status), request.error_type)
         )
-        matched = route != UNMATCHED
+        matched = route != UNMATCHED and not refused
         body = Body(method, route)
         self.received = meter.histogram(HTTP_REQUEST_BODY_SIZE).bind(body) if matched else None
         self.sent = meter.histogram(HTTP_RESPONSE_BODY_SIZE).bind(body) if matched else None
@@ -157,7 +163,8 @@ class _Exchange(RequestScope):
             if message.get("trailers", False):
                 self.trailers = True
         elif kind == "http.response.pathsend":
-            self.sent += os.stat(message["path"]).st_size  # noqa: PTH116  # the server opened it already
+            with suppress(OSError):  # the file may be gone by now
+                self.sent += os.stat(message["path"]).st_size  # noqa: PTH116
             self.ended = perf_counter()
         elif kind == "http.response.trailers" and not message.get("more_trailers", False):
             self.ended = perf_counter()
@@ -236,14 +243,15 @@ class HttpProbe:
         if kind != "http":
             serve = self._serve_websocket if kind == "websocket" else self.app
             return await serve(scope, receive, send)
-        aside = self._aside.get(scope["path"])
+        outer_root = scope.get("root_path", "")
+        path = scope["path"]
+        aside = self._aside.get(path.removeprefix(outer_root) if outer_root else path)
         if aside is not None:
             return await aside(scope, receive, send)
         method = scope["method"]
         if method not in METHODS:
             method = OTHER_METHOD
         request = _Exchange(scope, method, receive, send)
-        outer_root = scope.get("root_path", "")
         say = request.say if self._join_trace is None else self._joining(request)
         error: BaseException | None = None
         token = CURRENT.set(request)

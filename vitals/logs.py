@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, TextIO
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
 from vitals.objectives import Objectives, Slo
 from vitals.outlet import Outlet
@@ -53,7 +54,8 @@ def configure(
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         name_service,
         name_trace,
-        structlog.processors.dict_tracebacks,
+        # Never the local variables: they hold what a request sent, passwords and tokens too.
+        structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -73,8 +75,13 @@ def configure(
     )
     root = logging.getLogger()
     release()
+    if taken_over := [held for held in root.handlers if type(held) is logging.StreamHandler]:
+        # The host has set up plain lines: ours stand in for them, at the level it chose.
+        for held in taken_over:
+            root.removeHandler(held)
+    else:
+        root.setLevel(level)
     root.addHandler(handler)
-    root.setLevel(level)
     for name in OUTSPOKEN:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     for name in SERVERS:

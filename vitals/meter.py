@@ -30,8 +30,9 @@ from vitals.slab import Cells, Kind, Slab
 SERIES_PER_METRIC = 2_000
 """Label sets one metric may have; further ones share ``__other__``."""
 
-SERIES = 10_000
-"""Label sets all metrics together may have."""
+SAMPLES = 40_000
+"""Lines that all metrics together may have on the page: Prometheus drops a whole scrape that has
+more than its ``sample_limit`` (50,000 in ours), and would then see nothing at all."""
 
 
 class Others(Protocol):
@@ -83,6 +84,11 @@ class Family(Generic[Labels, Child]):
             child.move(self._append(Kind.SERIES, labels, self._cells), keep=keep)
 
     @property
+    def lines(self) -> int:
+        """Lines of one series on the page: a histogram's buckets, count and sum, or one."""
+        return len(self.bounds) + 3 if self.bounds else 1
+
+    @property
     def _cells(self) -> int:
         return len(self.bounds) + 2 if self.bounds else 1
 
@@ -106,7 +112,7 @@ class Family(Generic[Labels, Child]):
             if child is None:
                 child = self._make(self._append(Kind.SERIES, labels, self._cells), self)
                 self.children[labels] = child
-                self._meter.series += 1
+                self._meter.samples += self.lines
             return child
 
     @property
@@ -121,24 +127,26 @@ class Meter:
 
     Args:
         series_per_metric: The bound of each metric.
-        series: The bound of all together.
+        samples: The bound of all together, in lines of the page.
 
     Attributes:
         slab: Where this process counts.
-        series: How many series there are.
+        samples: How many lines the page has.
         joined: Whether this process has joined the other workers, if there are any.
         lock: Held to add a series, not to count.
     """
 
-    def __init__(self, *, series_per_metric: int = SERIES_PER_METRIC, series: int = SERIES) -> None:
+    def __init__(
+        self, *, series_per_metric: int = SERIES_PER_METRIC, samples: int = SAMPLES
+    ) -> None:
         self.lock = RLock()
         self._collecting = RLock()  # another one: reading others' files may take its time
         self._refreshing = Lock()
         self.slab = Slab()
-        self.series = 0
+        self.samples = 0
         self.joined = False
         self._limit = series_per_metric
-        self._limit_of_all = series
+        self._limit_of_all = samples
         self._families: dict[str, Family[Any, Any]] = {}
         self._before_scrape: list[Callable[[], None]] = []
         self._index = Index()
@@ -226,7 +234,7 @@ class Meter:
     def admits(self, family: Family[Any, Any]) -> bool:
         """Whether there is room for one more series; for the few that say what had none, always."""
         return family is self._dropped or (
-            len(family.children) < self._limit and self.series < self._limit_of_all
+            len(family.children) < self._limit and self.samples + family.lines <= self._limit_of_all
         )
 
     def _move(self, slab: Slab, *, keep: bool) -> None:

@@ -72,7 +72,8 @@ class Tracing:
             app,
             tracer_provider=self.provider,
             meter_provider=NoOpMeterProvider(),
-            excluded_urls=",".join(f"{re.escape(path)}$" for path in exclude) or None,
+            excluded_urls=",".join(f"^[a-z]+://[^/]+{re.escape(path)}$" for path in exclude)
+            or None,
             exclude_spans=["send", "receive"],
             server_request_hook=_forget_query_string,
         )

@@ -76,6 +76,21 @@ BAD_EVENTS_5M = Signal(
 )
 
 
+def _bad_within(window: str) -> Signal:
+    """Count, from the counters themselves: what extrapolates makes ten of a new service's one."""
+    return Signal(
+        f"job_slo:slo_bad_events:increase{window}",
+        f"How many events broke each promise within {window}?",
+        "short",
+        SLO_EVENTS.increase("job", "slo", window=window, outcome="bad"),
+        long=window.endswith("d"),
+    )
+
+
+BAD_EVENTS_WITHIN = {window: _bad_within(window) for window in ("1h", "6h", "1d", "3d")}
+"""The number of bad events by window."""
+
+
 def _bad_ratio(window: str) -> Signal:
     """Weigh by traffic: the sums of 5m rates, not the mean of ratios, so nights count little."""
     bad, events = (f"sum_over_time({signal}[{window}])" for signal in (BAD_EVENTS, EVENTS))

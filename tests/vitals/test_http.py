@@ -187,7 +187,7 @@ def test_the_route_is_the_full_template(method: str, path: str, route: str, stat
     app = make()
     assert fetch(app, method, path).status_code == int(status)
     assert only(app) == {
-        "http_request_method": method,
+        "http_request_method": method if status != "405" else "_OTHER",
         "http_route": route,
         "http_response_status_code": status,
         "error_type": "",
@@ -303,7 +303,7 @@ def test_one_endpoint_keeps_its_methods_and_statuses_apart() -> None:
     assert kinds == {
         ("GET", "/items/{item}", "200"),
         ("GET", "/items/{item}", "422"),
-        ("DELETE", "/items/{item}", "405"),
+        ("_OTHER", "/items/{item}", "405"),
         ("GET", "/shops/{shop}/sales/{sale}", "200"),
         ("GET", "/fixed/sales/{sale}", "200"),
     }
@@ -454,6 +454,31 @@ def test_ten_thousand_random_requests_add_fewer_than_twenty_series() -> None:
     added = len(Readings.of(app).samples) - before
     assert count(app) == 10_001
     assert added < 20
+
+
+def test_methods_that_routes_do_not_take_cannot_blind_the_watch() -> None:
+    """Every method on every route, by anybody: bounded by the routes, not by their product."""
+    app = FastAPI()
+    for number in range(60):
+        app.add_api_route(f"/api/{number}/items", lambda: None, methods=["GET"])
+    instrument(app, logs=False)
+    for number in range(60):
+        fetch(app, "GET", f"/api/{number}/items")
+    before = len(Readings.of(app).samples)
+    for number in range(60):
+        for method in ("PUT", "DELETE", "PATCH", "POST", "TRACE", "BREW"):
+            assert fetch(app, method, f"/api/{number}/items").status_code == 405
+    assert len(Readings.of(app).samples) - before <= 60 * 20
+
+
+@pytest.mark.parametrize("root", ["", "/proxy"])
+def test_page_and_health_are_where_they_are_also_below_a_root_path(root: str) -> None:
+    app = make()
+    for path, status in (("/metrics", 200), ("/healthz", 404)):
+        scope = http_scope("GET", root + path) | {"root_path": root}
+        sent = asyncio.run(converse(app, scope, [{"type": "http.request"}], leave=bool))
+        assert sent[0]["status"] == status
+    assert count(app) == 0
 
 
 def test_messages_pass_unchanged() -> None:

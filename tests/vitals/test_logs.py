@@ -1,3 +1,4 @@
+import io
 import json
 import logging
 from collections.abc import Iterator
@@ -116,6 +117,43 @@ def test_a_trace_id_that_is_none_is_not_believed(
     assert made != TRACE
     assert len(made) == 32
     assert int(made, 16)
+
+
+def test_an_exception_is_told_without_what_its_frames_held(lines: Any) -> None:
+    app = FastAPI()
+
+    @app.post("/login")
+    async def login(request: Request) -> None:
+        api_key = "hunter2"
+        body = await request.json()
+        try:
+            [][len(api_key) + len(body)]
+        except LookupError:
+            structlog.get_logger("service").exception("no login")
+            logging.getLogger("library").exception("no login either")
+
+    instrument(app, logs=False)
+    fetch(app, "POST", "/login", json={"password": "hunter2"}, headers={"authorization": "hunter2"})
+    own, library = lines()
+    assert own["exception"][0]["exc_type"] == library["exception"][0]["exc_type"] == "IndexError"
+    assert own["exception"][0]["frames"][-1]["name"] == "login"
+    assert "hunter2" not in json.dumps([own, library])
+
+
+def test_plain_lines_of_the_host_become_ours_at_its_level() -> None:
+    root = logging.getLogger()
+    level, plain = root.level, logging.StreamHandler(io.StringIO())
+    root.addHandler(plain)
+    root.setLevel(logging.ERROR)
+    try:
+        with journal() as kept:
+            logging.getLogger("library").warning("not wanted")
+            logging.getLogger("library").error("wanted")
+            assert [line["event"] for line in kept.lines] == ["wanted"]
+            assert plain.stream.getvalue() == ""
+    finally:
+        root.removeHandler(plain)
+        root.setLevel(level)
 
 
 def test_configuring_twice_writes_each_line_once() -> None:

@@ -15,6 +15,7 @@ class Colour(NamedTuple):
 
 HITS = Counter("hits_total", "Hits.", Colour)
 LEVEL = Gauge("level", "Level.", NoLabels)
+TIMES = Histogram("times_seconds", "Times.", Colour, (0.1, 1.0))
 WAIT = Histogram("wait_seconds", "Wait.", NoLabels, (0.1, 1.0))
 
 
@@ -58,6 +59,16 @@ def test_a_metric_stays_bounded_and_says_what_it_left_out() -> None:
     assert children[(OTHER,)].value == 97
     assert sum(child.value for child in children.values()) == 100
     assert dropped(meter, "series") == 97
+
+
+def test_all_metrics_together_stay_below_what_prometheus_takes() -> None:
+    meter = Meter(samples=100)
+    for number in range(1_000):
+        meter.histogram(TIMES).bind(Colour(str(number))).observe(1)
+        meter.counter(HITS).bind(Colour(str(number))).inc()
+    lines = sum(len(f.children) * f.lines for f in (meter.histogram(TIMES), meter.counter(HITS)))
+    assert lines <= 100 + meter.histogram(TIMES).lines + 1
+    assert meter.counter(HITS).bind(Colour(OTHER)).value > 900
 
 
 def test_threads_lose_no_update() -> None:
@@ -129,7 +140,7 @@ def test_a_gauge_that_cannot_be_refreshed_costs_only_itself() -> None:
 
 
 def test_all_metrics_together_stay_bounded() -> None:
-    meter = Meter(series=4)
+    meter = Meter(samples=8)  # a gauge, a histogram of five lines, two counters
     meter.gauge(LEVEL).bind(NoLabels())
     for number in range(10):
         meter.counter(HITS).bind(Colour(str(number))).inc()
