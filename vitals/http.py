@@ -244,6 +244,8 @@ class HttpProbe:
             method = OTHER_METHOD
         request = _Exchange(scope, method, receive, send)
         outer_root = scope.get("root_path", "")
+        if outer_root:
+            request.outer_root = outer_root
         say = request.say if self._join_trace is None else self._joining(request)
         error: BaseException | None = None
         token = CURRENT.set(request)
