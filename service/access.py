@@ -117,3 +117,16 @@ async def _admin(caller: CallerOf) -> User:
 
 AdminOf = Annotated[User, Depends(_admin)]
 """The admin who sent the request; 401 for strangers, 403 for other users."""
+
+
+async def is_admin(request: Request) -> bool:
+    """Whether a request that no endpoint answers is an admin's.
+
+    Raises:
+        UnavailableError: The database does not answer.
+    """
+    try:
+        await _admin(await _caller(request, request.app.state.database, await _bearer(request)))
+    except (UnauthorizedError, ForbiddenError):
+        return False
+    return True

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette_compress import CompressMiddleware
 
-from service import database, document, health, problems, schema
+from service import access, database, document, health, problems, schema
 from service.access import Tokens
 from service.cache.store import Cache
 from service.errors import UnavailableError
@@ -56,6 +56,7 @@ def build(settings: Settings) -> FastAPI:
         service_name="api",
         revision=settings.revision,
         metrics_token=settings.metrics_token(),
+        admin=access.is_admin,
         bodies=Bodies(share=0.01),
         guard=Guard(limit=settings.body_limit),
     )

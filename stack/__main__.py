@@ -30,7 +30,7 @@ def _run(asked: argparse.Namespace) -> int:
         return running.status(Installation.here())
     if asked.command == "drill":
         return drill.run(Installation.here(), asked.alert, as_written=asked.as_written)
-    packages.install()
+    packages.install(for_tests=getattr(asked, "for_tests", False))
     if asked.command == "install":
         return 0
     amounts = None
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     install = commands.add_parser("install", help="install the servers' packages if any is missing")
     install.add_argument(
-        "--for-tests", action="store_true", help="also what the tests need (the same packages)"
+        "--for-tests", action="store_true", help="also what only the tests need (HypoPG)"
     )
     return parser
 

@@ -252,6 +252,8 @@ class HttpProbe:
         if method not in METHODS:
             method = OTHER_METHOD
         request = _Exchange(scope, method, receive, send)
+        if outer_root:
+            request.outer_root = outer_root
         say = request.say if self._join_trace is None else self._joining(request)
         error: BaseException | None = None
         token = CURRENT.set(request)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from types import MethodType
 from typing import Any
@@ -27,8 +27,11 @@ from vitals.http import Finished, HttpProbe
 from vitals.logs import RequestLog, configure
 from vitals.meter import Meter
 from vitals.objectives import Objective, Objectives
+from vitals.queries.log import QueryLog
+from vitals.queries.page import PATH, Admin, BottleneckPage
 from vitals.queries.pool import PoolProbe
-from vitals.queries.seam import AnyEngine, QueryProbe
+from vitals.queries.probe import QueryProbe
+from vitals.queries.seam import AnyEngine
 from vitals.routes import RouteTemplates
 from vitals.runtime import LagProbe, ProcessProbe, Refresher, record_build
 from vitals.traces import ENDPOINT, Tracing
@@ -75,6 +78,8 @@ def instrument(
     logs: bool = True,
     bodies: Bodies | None = None,
     guard: Guard | None = None,
+    explain: bool = True,
+    admin: Admin | None = None,
 ) -> Vitals:
     """Make an application measure itself.
 
@@ -103,6 +108,10 @@ def instrument(
         bodies: What is logged of bodies, redacted; None logs nothing of them.
         guard: What request bodies must keep to; None refuses nothing. Measuring alone changes
             no answer of an application.
+        explain: Whether slow statements are explained (EXPLAIN, which executes nothing) on a
+            connection of their own, at most one more than the engine's.
+        admin: Who may read ``/vitals/bottlenecks``: a bearer token, or a function that is asked
+            about each request and may be async. None leaves the page off.
 
     Returns:
         The application's ``Vitals``.
@@ -131,13 +140,26 @@ def instrument(
         configure(service_name, refuse=meter.dropped)
     record_build(meter, version=version or app.version, revision=revision)
     engines = [engine] if isinstance(engine, AsyncEngine | Engine) else list(engine or ())
-    _watch_engines(meter, promised, tracing, engines)
     ProcessProbe(meter)
     refresher = Refresher(meter)
     name = kinship.application(f"{service_name}\n{app.title}")
     routes = RouteTemplates(app)
     page = Exposition(meter, token=metrics_token, registry=registry)
+    aside: dict[str, ASGIApp | None] = {**dict.fromkeys(exclude), metrics_path: page}
     finished: list[Finished] = [RequestLog(promised)] if logs else []
+    if engines:
+        queries = QueryProbe(
+            meter,
+            promised,
+            tracing.span if tracing else None,
+            QueryLog(routes) if logs else None,
+        )
+        _watch_engines(meter, queries, engines)
+        finished.append(queries.finish)
+        if explain:
+            _accompany(app, queries.explainer.running)
+        if admin is not None:
+            aside[PATH] = BottleneckPage(queries.ledger, queries.plans, admin)
     if bodies is not None:
         finished.append(BodyLog(bodies, promised, meter))
     if guard is not None:
@@ -157,7 +179,7 @@ def instrument(
             meter=meter,
             routes=routes,
             objectives=promised,
-            aside={**dict.fromkeys(exclude), metrics_path: page},
+            aside=aside,
             queries=bool(engines),
             join_trace=tracing.join if tracing else None,
             finished=finished,
@@ -191,15 +213,7 @@ def _stand_outside(app: FastAPI, around: Callable[[ASGIApp], ASGIApp]) -> None:
     app.build_middleware_stack = MethodType(build_middleware_stack, app)  # type: ignore[method-assign]
 
 
-def _watch_engines(
-    meter: Meter,
-    objectives: Objectives,
-    tracing: Tracing | None,
-    engines: Sequence[AnyEngine],
-) -> None:
-    if not engines:
-        return
-    probe = QueryProbe(meter, objectives, tracing.span if tracing else None)
+def _watch_engines(meter: Meter, probe: QueryProbe, engines: Sequence[AnyEngine]) -> None:
     names: dict[str, int] = {}
     for watched in engines:
         probe.watch(watched)
@@ -207,6 +221,18 @@ def _watch_engines(
         name = name.rsplit("/", 1)[-1]
         names[name] = names.get(name, 0) + 1
         PoolProbe(meter, watched, name if names[name] == 1 else f"{name}-{names[name]}")
+
+
+def _accompany(app: FastAPI, work: Callable[[], AbstractAsyncContextManager[None]]) -> None:
+    """Have work done while the application serves."""
+    inner = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(serving: Any) -> AsyncIterator[Any]:
+        async with work(), inner(serving) as state:
+            yield state
+
+    app.router.lifespan_context = lifespan
 
 
 def _join_lifespan(

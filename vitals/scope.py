@@ -24,6 +24,7 @@ class RequestScope:
 
     Attributes:
         http: The ASGI scope.
+        outer_root: Its ``root_path`` before the application saw the request.
         method: A method of RFC 9110, or ``_OTHER``.
         route: The route template, known once the request has been answered.
         status: The status sent; 499 when the client left before the answer was complete.
@@ -31,16 +32,19 @@ class RequestScope:
         duration: Seconds to the last byte of the answer.
         queries: Database operations so far.
         db_seconds: Seconds spent in them.
+        statements: What the query probe keeps of each statement; None while there was none.
         bodies: Captures of what was asked and answered, where bodies are logged.
     """
 
     # Defaults stand with the class: a request then pays only for what it changes.
+    outer_root = ""
     route = ""
     status = 0
     error_type = ""
     duration = 0.0
     queries = 0
     db_seconds = 0.0
+    statements: Any = None
     bodies: Any = None
     sampled = True
     _trace_id = ""

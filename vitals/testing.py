@@ -1,11 +1,16 @@
-"""Read an instrumented application's figures in a test.
+"""Read an instrumented application's figures in a test, and hold code to a number of queries.
 
 ``Readings`` takes the metrics page through the parser of prometheus_client, so that a test sees
-what Prometheus would.
+what Prometheus would. ``expect_queries`` and the pytest fixture ``queries`` fail a test with the
+statements that were sent and the lines that sent them; the fixture needs
+``pytest_plugins = ["vitals.testing"]`` in the topmost ``conftest.py``.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import pytest
 from fastapi import FastAPI
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
@@ -13,6 +18,7 @@ from prometheus_client.samples import Sample
 from vitals.exposition import Exposition
 from vitals.install import INSTRUMENTED, Vitals
 from vitals.metric import AnyMetric, Matcher
+from vitals.queries.expect import Statements
 
 
 class NotInstrumentedError(LookupError):
@@ -74,3 +80,30 @@ class Readings:
 
 def _as_matchers(labels: dict[str, str]) -> dict[str, str | Matcher]:
     return dict(labels)
+
+
+@contextmanager
+def expect_queries(
+    at_most: int | None = None, *, no_n_plus_one: bool = False
+) -> Iterator[Statements]:
+    """Hold a block to a number of statements, whatever engine sends them.
+
+    ``with expect_queries(at_most=3): client.get("/orders")``
+
+    Args:
+        at_most: How many may be sent; None for any number.
+        no_n_plus_one: Whether a statement that is sent once a row fails the block too.
+
+    Raises:
+        AssertionError: The block sent more; it lists the statements and the lines.
+    """
+    with Statements() as statements:
+        yield statements
+    statements.expect(at_most, no_n_plus_one=no_n_plus_one)
+
+
+@pytest.fixture
+def queries() -> Iterator[Statements]:
+    """The statements that the test sends: ``queries.expect(at_most=3, no_n_plus_one=True)``."""
+    with Statements() as statements:
+        yield statements

@@ -1,12 +1,16 @@
 """The query probe on real databases: SQLite in process, PostgreSQL where it is marked."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import Column, Integer, MetaData, Table, create_engine, insert, select, text
+from sqlalchemy import Column, Integer, MetaData, Table, create_engine, event, insert, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -193,6 +197,21 @@ def test_a_disposed_engines_new_pool_is_measured_once(tmp_path: Path) -> None:
     assert readings.value(DB_CONNECTION_USE, "_count") == 3
 
 
+def test_the_host_may_say_how_to_connect(tmp_path: Path) -> None:
+    async def work(engine: AsyncEngine) -> None:
+        heard: list[str] = []
+
+        @event.listens_for(engine.sync_engine, "do_connect")
+        def hear(_dialect: Any, _record: Any, where: list[str], _options: Any) -> None:
+            heard.append(where[0])
+
+        async with engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+        assert heard == [str(tmp_path / "shop.db")]
+
+    assert measure(file_url(tmp_path), work).value(DB_CONNECTION_CREATE, "_count") == 1
+
+
 @pytest.mark.servers
 def test_postgres_slow_cancelled_and_bulk_statements(postgres: servers.Postgres) -> None:
     async def work(engine: AsyncEngine) -> None:
@@ -224,3 +243,67 @@ def test_postgres_slow_cancelled_and_bulk_statements(postgres: servers.Postgres)
         if s["db_query_summary"] == "INSERT items"
     }
     assert len(bulk) == 2, "all batches of a bulk insert are one query"
+
+
+BLOATED = """
+import resource
+from sqlalchemy import create_engine
+from vitals.meter import Meter
+from vitals.objectives import Objectives
+from vitals.queries.probe import QueryProbe
+from vitals.scope import CURRENT, RequestScope
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+
+engine = create_engine("sqlite://", query_cache_size=0)
+probe = QueryProbe(Meter(), Objectives())
+probe.watch(engine)
+request = RequestScope({"type": "http", "path": "/", "headers": []}, "GET")
+with engine.connect() as connection:
+    connection.exec_driver_sql("SELECT 1").all()
+    before = resident()
+    CURRENT.set(request)
+    for number in range(20_000):
+        connection.exec_driver_sql(f"SELECT 1 AS c{number}, '{number}' AS {'x' * 200}").all()
+    probe.finish(request)
+print((resident() - before) / 1e6)
+"""
+
+
+def test_twenty_thousand_statements_do_not_fill_the_memory() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BLOATED], capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) < 10
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "",
+        "\0",
+        "SELECT '\0",
+        "/* only */",
+        "SELEKT",
+        "a;b;c",
+        "((((" * 2_000,
+        "SELECT '" + "x" * 10**6,
+        "COPY t FROM STDIN",
+        "WITH a AS (DELETE FROM t RETURNING *) SELECT * FROM a",
+        "\ud800",
+        "$a$x",
+    ],
+    ids=range(12),
+)
+def test_odd_statements_are_counted_and_fail_as_they_would(sql: str) -> None:
+    engine = create_engine("sqlite://")
+    app = FastAPI()
+    instrument(app, engine=engine, logs=False)
+    # The database's own words, whatever they are.
+    with engine.connect() as connection, suppress(Exception):
+        connection.exec_driver_sql(sql)
+    engine.dispose()
+    readings = Readings.of(app)
+    assert readings.value(DB_OPERATION_DURATION, "_count") == 1
+    assert readings.value(DROPPED, reason="query_probe") == 0

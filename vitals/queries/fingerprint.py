@@ -17,8 +17,8 @@ SLOTS = 200
 """Fingerprints that get a label value of their own. They stay with the first comers: a label that
 changes hands would mix two statements in one series."""
 
-KEPT = 2_000
-"""Statement strings remembered."""
+KEPT = 1_000
+"""Statement strings remembered: 16 MB at most, when each is as long as can be."""
 
 LONGEST = 8_192
 """Characters of a statement that are read: what differs only further on counts as the same."""
@@ -29,7 +29,7 @@ _TOKEN = re.compile(
     | (?P<string>  [EeBbXxNn]?'(?:[^'\\]|''|\\.)*(?:'|\Z) | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$ )
     | (?P<quoted>  "(?:[^"]|"")*" | `[^`]*` )
     | (?P<bind>    \$\d+(?:::[\w.\[\]]+(?:\s+(?:VARYING|PRECISION|WITH(?:OUT)?\s+TIME\s+ZONE))?)?
-                 | %\(\w+\)s | %s | \? | (?<!:):[A-Za-z_]\w* )
+                 | __\[POSTCOMPILE_[^\]]*\] | %\(\w+\)s | %s | \? | (?<!:):[A-Za-z_]\w* )
     | (?P<number>  (?<![\w.])(?:0[xX][0-9a-fA-F]+|\d+(?:\.\d*)?(?:[eE][+-]?\d+)?) )
     | (?P<space>   \s+ )
     """,

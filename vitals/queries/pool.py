@@ -52,9 +52,9 @@ class PoolProbe:
         self._out = 0
         event.listen(self._engine, "checkout", self._checked_out)
         event.listen(self._engine, "checkin", self._checked_in)
-        event.listen(self._engine, "do_connect", self._connect)
         event.listen(self._engine, "engine_disposed", lambda engine: self._wrap(engine.pool))
         self._wrap(self._engine.pool)
+        self._time_connecting(self._engine.dialect)
         meter.before_scrape(self._refresh)
 
     def _wrap(self, pool: Any) -> None:
@@ -75,11 +75,18 @@ class PoolProbe:
 
         pool._do_get = timed_get  # noqa: SLF001
 
-    def _connect(self, dialect: Any, _record: Any, cargs: Any, cparams: Any) -> Any:
-        started = perf_counter()
-        connection = dialect.connect(*cargs, **cparams)
-        self._create.observe(perf_counter() - started)
-        return connection
+    def _time_connecting(self, dialect: Any) -> None:
+        # Not by the event "do_connect": whoever listens first makes the connection, and the host
+        # may listen to hand over a fresh password.
+        connect = dialect.connect
+
+        def timed_connect(*arguments: Any, **options: Any) -> Any:
+            started = perf_counter()
+            connection = connect(*arguments, **options)
+            self._create.observe(perf_counter() - started)
+            return connection
+
+        dialect.connect = timed_connect
 
     def _checked_out(self, _connection: Any, record: Any, _proxy: Any) -> None:
         record.info[OUT_SINCE] = perf_counter()

@@ -1,127 +1,143 @@
 """Every statement is timed where the dialect hands it to the driver.
 
 Engine events would cost 7 µs a query before doing any work; wrapping ``dialect.do_execute*`` costs
-3 to 5 µs in all, and sees executemany, insertmanyvalues, raw SQL, errors and cancellation alike.
-With an async engine the time includes the wait for the server, since the dialect's call returns
-only when the driver has answered.
+a fraction, and sees executemany, insertmanyvalues, raw SQL, errors and cancellation alike. With an
+async engine the time includes the wait for the server, since the dialect's call returns only when
+the driver has answered. Of a streamed result only the opening is timed.
+
+These methods are SQLAlchemy's, and a later one may go round them. So the seam is tried out on a
+database in memory when the first engine is watched; where it does not hold, engine events do.
 """
 
+import logging
 from collections.abc import Callable
-from time import perf_counter, time_ns
-from typing import Any
+from functools import cache
+from time import perf_counter
+from typing import Any, Protocol
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.ext.asyncio import AsyncEngine
-
-from vitals.catalogue import (
-    DB_OPERATION_DURATION,
-    DB_SLOW_QUERIES,
-    DB_SLOW_QUERY_THRESHOLD,
-    Fingerprint,
-    Operation,
-)
-from vitals.meter import Meter
-from vitals.metric import NoLabels
-from vitals.objectives import Objectives, Slo
-from vitals.queries.fingerprint import Fingerprints, Statement
-from vitals.scope import CURRENT, MakeSpan
-from vitals.series import CounterChild, HistogramChild
 
 AnyEngine = AsyncEngine | Engine
 
-SYSTEMS = {"postgresql": "postgresql", "sqlite": "sqlite", "mysql": "mysql", "mariadb": "mariadb"}
-"""db.system.name of the OpenTelemetry semantic conventions by SQLAlchemy dialect."""
+WITH_PARAMETERS = ("do_execute", "do_executemany")
+WITHOUT_PARAMETERS = "do_execute_no_params"
+_STARTED = "vitals_started"
+_log = logging.getLogger(__name__)
 
-METHODS = ("do_execute", "do_executemany", "do_execute_no_params")
-MARK = "_vitals_watched"
+
+class Executed(Protocol):
+    """Told of each statement that a driver has executed, failed ones included."""
+
+    def __call__(  # noqa: PLR0917  # an object for it would cost
+        self,
+        seconds: float,
+        error: BaseException | None,
+        cursor: Any,
+        statement: str,
+        parameters: Any,
+        context: Any,
+        /,
+    ) -> None:
+        """Take note; must not raise, for it stands between the driver and the host."""
 
 
-class QueryProbe:
-    """Times the statements of any number of engines.
+def attach(engine: AnyEngine, tell: Executed) -> None:
+    """Time what an engine executes, in the cheapest way that works."""
+    target = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+    if holds():
+        wrap(target, tell)
+    else:
+        _log.warning(
+            "this SQLAlchemy does not execute by way of its dialect: queries are timed by engine "
+            "events, which cost more"
+        )
+        listen(target, tell)
 
-    Args:
-        meter: Where to record.
-        objectives: Say from when on a query is slow.
-        span: Makes a span of each operation; None when there is no tracing.
-    """
 
-    def __init__(self, meter: Meter, objectives: Objectives, span: MakeSpan | None = None) -> None:
-        self.fingerprints = Fingerprints()
-        self._meter = meter
-        self._span = span
-        self._slow_after = objectives.of(Slo.QUERIES).within or 0.0
-        self._durations = meter.histogram(DB_OPERATION_DURATION, also=(self._slow_after,))
-        self._slow = meter.counter(DB_SLOW_QUERIES)
-        self._bound: dict[tuple[str, Statement, str], tuple[HistogramChild, CounterChild]] = {}
-        meter.gauge(DB_SLOW_QUERY_THRESHOLD).bind(NoLabels()).set(self._slow_after)
+@cache
+def holds() -> bool:
+    """Whether a wrapped dialect sees every way to execute (tried once per process)."""
+    seen: list[str] = []
+    engine = create_engine("sqlite://")
+    try:
+        wrap(engine, lambda *told: seen.append(told[3]))
+        with engine.connect() as connection:
+            connection.exec_driver_sql("CREATE TABLE seam (n)")
+            connection.exec_driver_sql("INSERT INTO seam VALUES (?)", [(1,), (2,)])
+            connection.exec_driver_sql("SELECT n FROM seam WHERE n = ?", (1,))
+            options = {"no_parameters": True}
+            connection.exec_driver_sql("SELECT n FROM seam", execution_options=options)
+    except Exception:  # noqa: BLE001  # whatever it is, events do without
+        return False
+    finally:
+        engine.dispose()
+    return [statement.split()[0] for statement in seen] == ["CREATE", "INSERT", "SELECT", "SELECT"]
 
-    def watch(self, engine: AnyEngine) -> None:
-        """Time what this engine executes; a second call for the same engine changes nothing."""
-        dialect = (engine.sync_engine if isinstance(engine, AsyncEngine) else engine).dialect
-        watched = vars(dialect).setdefault(MARK, [])
-        if self in watched:
-            return
-        watched.append(self)
-        system = SYSTEMS.get(dialect.name, "other_sql")
-        for method in METHODS:
-            setattr(dialect, method, self._timed(getattr(dialect, method), system))
 
-    def _timed(self, execute: Callable[..., Any], system: str) -> Callable[..., Any]:
-        def timed(cursor: Any, statement: str, *rest: Any, **more: Any) -> Any:
-            began = time_ns() if self._span is not None else 0
-            started = perf_counter()
-            try:
-                result = execute(cursor, statement, *rest, **more)
-            except BaseException as error:
-                seconds = perf_counter() - started
-                self._record(statement, system, seconds, began, type(error).__qualname__)
-                raise
-            self._record(statement, system, perf_counter() - started, began, "")
-            return result
+def wrap(engine: Engine, tell: Executed) -> None:
+    """Time an engine at its dialect."""
+    dialect: Any = engine.dialect
+    for name in WITH_PARAMETERS:
+        setattr(dialect, name, _timed(getattr(dialect, name), tell))
+    plain = getattr(dialect, WITHOUT_PARAMETERS)
 
-        return timed
+    def execute(cursor: Any, statement: str, _parameters: Any, context: Any) -> Any:
+        return plain(cursor, statement, context)
 
-    def _record(self, sql: str, system: str, seconds: float, began: int, error_type: str) -> None:
+    timed = _timed(execute, tell)
+    setattr(
+        dialect,
+        WITHOUT_PARAMETERS,
+        lambda cursor, statement, context=None: timed(cursor, statement, None, context),
+    )
+
+
+def _timed(execute: Callable[..., Any], tell: Executed) -> Callable[..., Any]:
+    def timed(cursor: Any, statement: str, parameters: Any, context: Any = None) -> Any:
+        started = perf_counter()
         try:
-            statement = self.fingerprints.of(sql)
-            request = CURRENT.get()
-            duration, slow = self._bound.get((system, statement, error_type)) or self._bind(
-                system, statement, error_type
+            result = execute(cursor, statement, parameters, context)
+        except BaseException as error:
+            tell(perf_counter() - started, error, cursor, statement, parameters, context)
+            raise
+        tell(perf_counter() - started, None, cursor, statement, parameters, context)
+        return result
+
+    return timed
+
+
+def listen(engine: Engine, tell: Executed) -> None:
+    """Time an engine by its events."""
+
+    def before(  # SQLAlchemy's signature
+        _connection: Any, _cursor: Any, _sql: str, _binds: Any, context: Any, _many: Any
+    ) -> None:
+        setattr(context, _STARTED, perf_counter())
+
+    def after(
+        _connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, _many: Any
+    ) -> None:
+        tell(_since_start(context), None, cursor, statement, parameters, context)
+
+    def failed(trouble: Any) -> None:
+        context = trouble.execution_context
+        if hasattr(context, _STARTED):  # else nothing was sent, or its rows could not be read
+            tell(
+                _since_start(context),
+                trouble.original_exception,
+                None,
+                trouble.statement,
+                trouble.parameters,
+                context,
             )
-            if request is None:
-                duration.observe(seconds)
-            else:
-                request.queries += 1
-                request.db_seconds += seconds
-                duration.observe(seconds, request.exemplar)
-            if seconds > self._slow_after:
-                slow.inc()
-            if self._span is not None:
-                attributes = {
-                    "db.system.name": system,
-                    "db.operation.name": statement.operation,
-                    "db.query.summary": statement.summary,
-                    "db.query.text": statement.text,
-                    "vitals.db.query.fingerprint": statement.fingerprint,
-                }
-                self._span(statement.summary, began, error_type, attributes)
-        except Exception:  # noqa: BLE001  # the query is the host's; measuring it must not fail it
-            self._meter.dropped("query_probe")
 
-    def _bind(
-        self, system: str, statement: Statement, error_type: str
-    ) -> tuple[HistogramChild, CounterChild]:
-        labels = Operation(
-            system, statement.operation, statement.summary, statement.fingerprint, error_type
-        )
-        bound = (
-            self._durations.bind(labels),
-            self._slow.bind(Fingerprint(statement.fingerprint)),
-        )
-        if len(self._bound) < _BOUND:
-            self._bound[(system, statement, error_type)] = bound
-        return bound
+    event.listen(engine, "before_cursor_execute", before)
+    event.listen(engine, "after_cursor_execute", after)
+    event.listen(engine, "handle_error", failed)
 
 
-_BOUND = 2_000
-"""Kinds of operation kept bound; further ones are looked up each time."""
+def _since_start(context: Any) -> float:
+    seconds: float = perf_counter() - getattr(context, _STARTED)
+    delattr(context, _STARTED)
+    return seconds

@@ -1,0 +1,351 @@
+"""Which indexes would make a statement cheaper on PostgreSQL, tried out and not guessed.
+
+Candidates come from the statement's plan: columns it filters by, joins by, sorts by. HypoPG makes
+them believe-it indexes of this session alone, and the planner says whether it would use them and
+what the statement would cost. Nothing is executed and nothing is built. Costs are the planner's:
+they say which of two plans is cheaper, not how many milliseconds a statement takes.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import DBAPIError
+
+from vitals.queries.fingerprint import normalise
+from vitals.queries.plans import Node, walk
+
+GAIN = 0.3
+"""Share of the cost that an index must save."""
+CHEAP = 50.0
+"""Cost below which a statement needs no index."""
+CANDIDATES = 24
+COLUMNS = 3
+DEEP_OFFSET = 1_000
+
+_NAME = r'"(?:[^"]|"")+"|\w+'
+_COLUMN = rf"\(*(?:(?P<alias>{_NAME})\.)?(?P<column>{_NAME})\)*(?:::[\w .]+(?:\(\d+\))?)*\)*"
+_COMPARED = re.compile(
+    rf"{_COLUMN}\s*(?P<operator>=|<=|>=|<|>|~~|IS NULL)\s*(?P<value>ANY|'[^']*|\S*)?"
+)
+_EQUAL_COLUMNS = re.compile(rf"({_NAME})\.({_NAME})\)* = \(*({_NAME})\.({_NAME})")
+_EXPRESSION = re.compile(r"\(*(?P<call>\w+\(\(?[\w.\"]+\)?(?:::\w+)*\))\s*(?:=|<|>)")
+_SORTED = re.compile(rf"^\(?(?:({_NAME})\.)?({_NAME})\)?( DESC)?$")
+_KEYWORDS = frozenset(("AND", "OR", "NOT", "ANY", "ALL", "NULL", "IS", "IN", "true", "false"))
+_OFFSET = re.compile(r"\bOFFSET\s+(\d+)", re.IGNORECASE)
+
+
+class Index(NamedTuple):
+    """An index that does not exist yet; columns are quoted SQL."""
+
+    table: str
+    columns: tuple[str, ...]
+
+    @property
+    def sql(self) -> str:
+        """How it would be made."""
+        return f"CREATE INDEX ON {self.table} ({', '.join(self.columns)})"
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What would make a statement cheaper.
+
+    Attributes:
+        indexes: SQL that makes them; they are needed together. Empty when none helps.
+        cost_before: The planner's cost.
+        cost_after: The same with the indexes.
+        bytes: About how large they would be; HypoPG tends to say too much.
+        notes: What to weigh, or what to write otherwise.
+    """
+
+    indexes: list[str]
+    cost_before: float
+    cost_after: float
+    bytes: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+def advise(connection: Connection, sql: str, parameters: Any = None) -> Advice:
+    """Look for indexes that a statement lacks.
+
+    Args:
+        connection: To PostgreSQL with the extension HypoPG; its transaction is rolled back.
+        sql: One statement, as the driver takes it.
+        parameters: Its values.
+
+    Raises:
+        ValueError: The database has no HypoPG, or there are several statements.
+        sqlalchemy.exc.DBAPIError: The statement cannot be planned.
+    """
+    if ";" in normalise(sql).rstrip("; "):
+        raise ValueError("one statement at a time: what comes after a semicolon would be executed")
+    trial = _Trial(connection, sql, parameters)
+    try:
+        before, plan = trial.cost(())
+        notes = rewrites(sql, plan)
+        if before < CHEAP or _deep(sql):
+            return Advice([], before, before, notes=notes)
+        chosen, after = _search(trial, candidates(plan, trial.distinct), before)
+        if not chosen:
+            return Advice([], before, before, notes=notes)
+        size = trial.size(chosen)
+    finally:
+        trial.end()
+    notes.append(
+        "every write to the table keeps it up too; build it with CREATE INDEX CONCURRENTLY"
+    )
+    return Advice([index.sql for index in chosen], before, after, size, notes)
+
+
+def _search(
+    trial: "_Trial", tried: Sequence[Index], before: float
+) -> tuple[tuple[Index, ...], float]:
+    """The cheapest index or indexes that the planner would use; fewer columns when in doubt."""
+    usable = [(trial.cost((index,))[0], index) for index in tried if not trial.exists(index)]
+    usable = [(cost, index) for cost, index in usable if cost <= before * (1 - GAIN)]
+    chosen: tuple[Index, ...] = ()
+    after = before
+    if usable:
+        least = min(cost for cost, _ in usable)
+        near = [(cost, index) for cost, index in usable if cost <= least * 1.1 + 1]
+        after, best = min(near, key=lambda each: (len(each[1].columns), each[0]))
+        chosen = (best,)
+    together = trial.used(tuple(index for index in tried if not trial.exists(index)))
+    if len(together) > 1:
+        cost = trial.cost(together)[0]
+        for index in together:  # each that can be missed, is
+            rest = tuple(other for other in together if other != index)
+            if rest and (without := trial.cost(rest)[0]) <= cost * 1.2 + 1:
+                together, cost = rest, without
+        if cost < after * (1 - GAIN):
+            chosen, after = together, cost
+    return chosen, after
+
+
+class _Trial:
+    """A transaction in which indexes are tried out."""
+
+    def __init__(self, connection: Connection, sql: str, parameters: Any) -> None:
+        self._connection = connection
+        self._sql = "EXPLAIN (FORMAT JSON, VERBOSE) " + sql
+        self._parameters = parameters
+        self._existing: dict[str, list[tuple[str, ...]]] = {}
+        for setting in ("SET TRANSACTION READ ONLY", "SET LOCAL statement_timeout = '2s'"):
+            connection.exec_driver_sql(setting)
+        if not connection.execute(_HAS_HYPOPG).scalar():
+            connection.rollback()
+            raise ValueError(
+                "this database has no HypoPG: install postgresql-15-hypopg, then CREATE EXTENSION "
+                "hypopg"
+            )
+        self.distinct: dict[tuple[str, str], float] = {
+            (f"{_quoted(schema)}.{_quoted(table)}", _quoted(column)): number
+            for schema, table, column, number in connection.execute(_DISTINCT)
+        }
+
+    def end(self) -> None:
+        """Forget everything."""
+        self._connection.exec_driver_sql("SELECT hypopg_reset()")
+        self._connection.rollback()
+
+    def cost(self, indexes: tuple[Index, ...]) -> tuple[float, Node]:
+        """What the statement costs with these indexes; infinite where one cannot be."""
+        try:
+            with self._connection.begin_nested():
+                self._make(indexes)
+                plan = self._plan()
+        except DBAPIError:
+            if not indexes:
+                raise
+            return float("inf"), {}
+        return plan["Total Cost"], plan
+
+    def used(self, indexes: tuple[Index, ...]) -> tuple[Index, ...]:
+        """Which of these the planner takes when it has them all."""
+        possible = [index for index in indexes if self.cost((index,))[1]]
+        names = self._make(tuple(possible))
+        taken = {node.get("Index Name") for _, node in walk(self._plan())}
+        return tuple(index for name, index in names.items() if name in taken)
+
+    def size(self, indexes: tuple[Index, ...]) -> int:
+        """Bytes, as HypoPG thinks."""
+        self._make(indexes)
+        return int(self._connection.execute(_SIZE).scalar() or 0)
+
+    def exists(self, index: Index) -> bool:
+        """Whether an index of the table begins with these columns."""
+        if index.table not in self._existing:
+            schema, _, table = index.table[1:-1].partition('"."')
+            found = inspect(self._connection)
+            keys = [
+                [_quoted(column) for column in key["column_names"] if column is not None]
+                for key in found.get_indexes(table, schema=schema)
+            ]
+            primary = found.get_pk_constraint(table, schema=schema)
+            keys.append([_quoted(column) for column in primary["constrained_columns"]])
+            self._existing[index.table] = [tuple(key) for key in keys]
+        return any(
+            key[: len(index.columns)] == index.columns for key in self._existing[index.table]
+        )
+
+    def _make(self, indexes: tuple[Index, ...]) -> dict[str, Index]:
+        self._connection.exec_driver_sql("SELECT hypopg_reset()")
+        return {
+            str(self._connection.execute(_CREATE, {"sql": index.sql}).scalar()): index
+            for index in indexes
+        }
+
+    def _plan(self) -> Node:
+        answer = self._connection.exec_driver_sql(self._sql, self._parameters).scalar_one()
+        plan: Node = answer[0]["Plan"]
+        return plan
+
+
+_HAS_HYPOPG = text("SELECT 1 FROM pg_extension WHERE extname = 'hypopg'")
+_CREATE = text("SELECT indexname FROM hypopg_create_index(:sql)")
+_SIZE = text("SELECT sum(hypopg_relation_size(indexrelid)) FROM hypopg()")
+_DISTINCT = text(
+    """
+    SELECT s.schemaname, s.tablename, s.attname,
+           CASE WHEN s.n_distinct < 0 THEN -s.n_distinct * c.reltuples ELSE s.n_distinct END
+    FROM pg_stats s
+    JOIN pg_namespace n ON n.nspname = s.schemaname
+    JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = s.tablename
+    WHERE s.schemaname NOT IN ('pg_catalog', 'information_schema')
+    """
+)
+
+
+@dataclass
+class _Wanted:
+    """What a plan asks of one table."""
+
+    table: str
+    equal: list[str] = field(default_factory=list)
+    ranges: list[str] = field(default_factory=list)
+    joined: list[str] = field(default_factory=list)
+    sorted: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+
+
+def candidates(plan: Node, distinct: dict[tuple[str, str], float]) -> list[Index]:
+    """Indexes worth a trial; too many is fine, for the planner judges them.
+
+    Args:
+        plan: PostgreSQL's tree of the statement, VERBOSE.
+        distinct: How many values a column has, by table and column.
+    """
+    wanted: dict[str, _Wanted] = {}
+    for _, node in walk(plan):
+        if "Relation Name" in node:
+            table = f"{_quoted(node['Schema'])}.{_quoted(node['Relation Name'])}"
+            wanted.setdefault(node["Alias"], _Wanted(table))
+    for _, node in walk(plan):
+        _read(node, wanted)
+    found: dict[Index, None] = {}
+    for each in wanted.values():
+        for columns in _combinations(each, distinct):
+            kept = tuple(dict.fromkeys(columns))[:COLUMNS]
+            if kept:
+                found[Index(each.table, kept)] = None
+    return list(found)[:CANDIDATES]
+
+
+def _read(node: Node, wanted: dict[str, _Wanted]) -> None:
+    here = wanted.get(node.get("Alias", ""))
+    for key in ("Filter", "Index Cond", "Recheck Cond"):
+        if here is not None and key in node:
+            _read_filter(node[key], here, wanted)
+    for key in ("Hash Cond", "Merge Cond", "Join Filter", "Index Cond", "Filter"):
+        for pair in _EQUAL_COLUMNS.findall(node.get(key, "")):
+            for alias, column in (pair[:2], pair[2:]):
+                if alias.strip('"') in wanted:
+                    wanted[alias.strip('"')].joined.append(_quoted(column))
+    if node["Node Type"] in {"Sort", "Incremental Sort"}:
+        keys = [_SORTED.match(key) for key in node["Sort Key"]]
+        aliases = {key[1].strip('"') if key and key[1] else "" for key in keys}
+        owner = wanted.get(next(iter(aliases))) if len(aliases) == 1 else None
+        owner = owner or (next(iter(wanted.values())) if len(wanted) == 1 else None)
+        if owner is not None and all(keys):
+            columns = [_quoted(key[2]) + (key[3] or "") for key in keys if key]
+            if all(column.endswith(" DESC") for column in columns):
+                columns = [column.removesuffix(" DESC") for column in columns]  # read backwards
+            owner.sorted = owner.sorted or columns
+
+
+def _read_filter(condition: str, here: _Wanted, wanted: dict[str, _Wanted]) -> None:
+    either = " OR " in condition
+    for call in _EXPRESSION.finditer(condition):
+        here.others.append(f"({re.sub(rf'({_NAME})[.]', '', call['call'])})")
+    for found in _COMPARED.finditer(condition):
+        alias = (found["alias"] or "").strip('"')
+        if found["column"] in _KEYWORDS or found["column"].isdigit():
+            continue
+        owner = wanted.get(alias, here)
+        column = _quoted(found["column"])
+        match found["operator"]:
+            case _ if either:
+                owner.others.append(column)
+            case "=" | "IS NULL":
+                owner.equal.append(column)
+            case "~~":
+                if not (found["value"] or "").startswith(("'%", "'_")):
+                    owner.others.append(f"{column} text_pattern_ops")
+            case _:
+                owner.ranges.append(column)
+
+
+def _combinations(each: _Wanted, distinct: dict[tuple[str, str], float]) -> Iterator[list[str]]:
+    """Equal columns first, the most selective of them first; then one range, or the order."""
+    equal = sorted(
+        dict.fromkeys(each.equal), key=lambda column: -distinct.get((each.table, column), 0)
+    )
+    order = [column for column in each.sorted if column.removesuffix(" DESC") not in equal]
+    for many in range(1, min(len(equal), COLUMNS) + 1):
+        yield equal[:many]
+    for column in dict.fromkeys(each.ranges):
+        yield [column]
+        for many in range(1, min(len(equal), COLUMNS - 1) + 1):
+            yield [*equal[:many], column]
+    if order:
+        yield order
+        for many in range(1, len(equal) + 1):
+            yield [*equal[:many], *order]
+    for column in dict.fromkeys(each.joined):
+        yield [column]
+        if equal and equal[0] != column:
+            yield [equal[0], column]
+            yield [column, equal[0]]
+    for one, other in pairwise(dict.fromkeys(each.joined)):
+        yield [one, other]
+    for column in dict.fromkeys(each.others):
+        yield [column]
+
+
+def rewrites(sql: str, plan: Node) -> list[str]:
+    """What to write otherwise, because no index helps it as it stands."""
+    conditions = [str(node.get("Filter", "")) for _, node in walk(plan)]
+    found = []
+    if _deep(sql):
+        found.append("a deep OFFSET reads all it skips: page by key, WHERE (a, b) > (:a, :b)")
+    if any(re.search(r"\)::date\b[^<>]*=|=[^<>]*\)::date", condition) for condition in conditions):
+        found.append("a cast column cannot be looked up: column >= :day AND column < :day + 1")
+    if any(re.search(r"~~\*? '[%_]", condition) for condition in conditions):
+        found.append("LIKE '%...' looks into every text: an index of pg_trgm (GIN) can help")
+    if any("SubPlan" in str(node.get("Subplan Name", "")) for _, node in walk(plan)):
+        found.append("a subquery runs once a row: write a join, or a LATERAL one")
+    return found
+
+
+def _deep(sql: str) -> bool:
+    return any(int(number) >= DEEP_OFFSET for number in _OFFSET.findall(sql))
+
+
+def _quoted(name: str) -> str:
+    """A name as SQL needs it, whatever it is; plans quote some."""
+    bare = name[1:-1].replace('""', '"') if name.startswith('"') else name
+    return '"' + bare.replace('"', '""') + '"'

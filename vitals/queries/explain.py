@@ -1,0 +1,217 @@
+"""Asks the database how it carries out slow statements, on a connection of its own.
+
+At most one connection more than the host's, open only while it asks; one question a statement and
+hour, six a minute. A statement's values are needed for its plan: they stay in memory until it is
+asked, for a second or two, a minute at most, and are kept nowhere.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from time import monotonic
+from typing import Any, NamedTuple
+
+import anyio.to_thread
+from sqlalchemy import Connection, Engine, NullPool, create_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from vitals.catalogue import OTHER
+from vitals.meter import Meter
+from vitals.queries.advisor import advise
+from vitals.queries.fingerprint import LONGEST, Statement
+from vitals.queries.log import QueryLog
+from vitals.queries.pace import Pace
+from vitals.queries.plans import Plan, of_postgres, of_sqlite
+from vitals.queries.seam import AnyEngine
+
+HOUR = 3_600.0
+A_MINUTE = 6
+WAITING = 64
+"""Statements that may wait to be asked about."""
+OLDEST = 60.0
+"""Seconds after which values are forgotten, asked about or not."""
+EVERY = 1.0
+"""Seconds between two looks at what waits."""
+PATIENCE = 10.0
+"""Seconds for one question, connecting included."""
+SHAPES = 8
+"""Ways to carry out one statement that are remembered."""
+
+_EXPLAINED = frozenset(("SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "WITH", "VALUES"))
+_CAREFULLY = (
+    "SET TRANSACTION READ ONLY",
+    "SET LOCAL statement_timeout = '2s'",
+    "SET LOCAL lock_timeout = '100ms'",
+)
+
+
+class _Question(NamedTuple):
+    engine: AnyEngine
+    statement: Statement
+    sql: str
+    parameters: Any
+    seconds: float
+    asked: float
+
+
+class Explainer:
+    """Fills a table of plans.
+
+    Args:
+        plans: Where the newest plan of each fingerprint goes.
+        meter: Counts what could not be asked.
+        log: Is told of a plan that changed for the worse; or None.
+    """
+
+    def __init__(self, plans: dict[str, Plan], meter: Meter, log: QueryLog | None) -> None:
+        self._plans = plans
+        self._meter = meter
+        self._log = log
+        self._pace = Pace(HOUR, A_MINUTE)
+        self._waiting: deque[_Question] = deque(maxlen=WAITING)
+        self._known: dict[str, dict[str, float]] = {}
+        self._own: dict[AnyEngine, AnyEngine] = {}
+        self._running = False
+
+    def offer(
+        self, engine: AnyEngine, statement: Statement, sql: str, parameters: Any, seconds: float
+    ) -> None:
+        """Have a slow statement explained, if there is reason and room for it; never waits."""
+        if (
+            self._running
+            and _can_be_asked(engine)
+            and may_explain(statement, sql, parameters)
+            and self._pace.allows(statement.fingerprint) is not None
+        ):
+            asked = _Question(engine, statement, sql, parameters, seconds, monotonic())
+            self._waiting.append(asked)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Ask while this is entered."""
+        self._running = True
+        task = asyncio.create_task(self._work(), name="vitals plans")
+        try:
+            yield
+        finally:
+            self._running = False
+            self._waiting.clear()
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _work(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY)
+            while self._waiting:
+                question = self._waiting.popleft()
+                if monotonic() - question.asked > OLDEST:
+                    continue
+                try:
+                    async with asyncio.timeout(PATIENCE):
+                        plan = await self._ask(question)
+                except Exception:  # noqa: BLE001  # a plan is worth nobody's trouble
+                    self._meter.dropped("plan")
+                else:
+                    self._keep(question, plan)
+
+    async def _ask(self, question: _Question) -> Plan:
+        own = self._own.get(question.engine) or self._connectable(question.engine)
+        if isinstance(own, AsyncEngine):
+            async with own.connect() as connection:
+                return await connection.run_sync(explain, question.sql, question.parameters)
+
+        def in_a_thread() -> Plan:
+            with own.connect() as connection:
+                return explain(connection, question.sql, question.parameters)
+
+        return await anyio.to_thread.run_sync(in_a_thread)
+
+    def _connectable(self, engine: AnyEngine) -> AnyEngine:
+        """An engine that connects as the host's does, and keeps nothing."""
+        creator = engine.pool._creator  # noqa: SLF001  # the one way to the host's arguments
+        make = create_async_engine if isinstance(engine, AsyncEngine) else create_engine
+        own: AsyncEngine | Engine = make(engine.url, pool=NullPool(creator), hide_parameters=True)
+        self._own[engine] = own
+        return own
+
+    def _keep(self, question: _Question, plan: Plan) -> None:
+        fingerprint = question.statement.fingerprint
+        shapes = self._known.setdefault(fingerprint, {})
+        before = self._plans.get(fingerprint)
+        was = shapes.get(before.shape) if before is not None else None
+        if (
+            before is not None
+            and was is not None
+            and plan.shape not in shapes
+            and question.seconds >= 2 * was
+            and self._log is not None
+        ):
+            self._log.plan_changed(question.statement, before, plan, was, question.seconds)
+        shapes[plan.shape] = min(question.seconds, shapes.get(plan.shape, question.seconds))
+        if len(shapes) > SHAPES:
+            del shapes[next(iter(shapes))]
+        self._plans[fingerprint] = plan
+
+
+def _can_be_asked(engine: AnyEngine) -> bool:
+    # A second connection to a database in memory finds another, empty one.
+    return engine.dialect.name == "postgresql" or (
+        engine.dialect.name == "sqlite" and engine.url.database not in {None, "", ":memory:"}
+    )
+
+
+def may_explain(statement: Statement, sql: str, parameters: Any) -> bool:
+    """Whether EXPLAIN can be put before a statement: it must be one, and be about rows."""
+    return (
+        statement.operation in _EXPLAINED
+        and statement.fingerprint != OTHER
+        and not isinstance(parameters, list)
+        and len(sql) <= LONGEST
+        # A second statement would be executed; the text has no literals that could hold one.
+        and ";" not in statement.text.rstrip("; ")
+    )
+
+
+def explain(connection: Connection, sql: str, parameters: Any) -> Plan:
+    """Ask for the plan of a statement, in a transaction that is rolled back.
+
+    Args:
+        connection: To PostgreSQL or SQLite.
+        sql: The statement as the driver got it.
+        parameters: Its values, likewise.
+
+    Raises:
+        ValueError: The database is another one.
+        sqlalchemy.exc.DBAPIError: The database refuses.
+    """
+    try:
+        match connection.dialect.name:
+            case "postgresql":
+                for setting in _CAREFULLY:
+                    connection.exec_driver_sql(setting)
+                question = "EXPLAIN (FORMAT JSON) " + sql
+                plan = of_postgres(connection.exec_driver_sql(question, parameters).scalar_one())
+                connection.rollback()
+                return plan._replace(notes=[*plan.notes, *_advice(connection, sql, parameters)])
+            case "sqlite":
+                rows = connection.exec_driver_sql("EXPLAIN QUERY PLAN " + sql, parameters)
+                return of_sqlite([(row[0], row[1], row[3]) for row in rows])
+            case other:
+                raise ValueError(f"plans of {other} cannot be read")
+    finally:
+        connection.rollback()
+
+
+def _advice(connection: Connection, sql: str, parameters: Any) -> list[str]:
+    """What the advisor says, where HypoPG is installed."""
+    try:
+        advice = advise(connection, sql, parameters)
+    except (ValueError, DBAPIError):
+        return []
+    if not advice.indexes:
+        return advice.notes
+    saved = f"the planner would pay {advice.cost_after:.0f} instead of {advice.cost_before:.0f}"
+    return [f"{saved} with {'; '.join(advice.indexes)}", *advice.notes]

@@ -1,0 +1,100 @@
+"""What each statement has cost since the start, by route: where the time goes.
+
+Bounded: statements by the fingerprints' slots, routes by ``ROUTES`` each.
+"""
+
+from collections.abc import Iterator
+from threading import Lock
+from typing import Any
+
+from vitals.catalogue import OTHER
+from vitals.queries.fingerprint import Statement
+from vitals.queries.repeats import Watch
+
+ROUTES = 25
+"""Routes kept apart per statement; further ones share ``__other__``."""
+
+
+class Tally:
+    """The calls of one statement: in one request, or of one route.
+
+    Attributes:
+        statement: The statement.
+        calls: How many.
+        seconds: Their time together.
+        slowest: The longest of them, in seconds.
+        slow: How many broke the objective.
+        failed: How many failed.
+        repeated: Requests that sent it once a row.
+        source: The line of the application that sent it lately; empty while unknown.
+        watch: Looks out for N+1, within one request.
+    """
+
+    __slots__ = (
+        "calls",
+        "failed",
+        "repeated",
+        "seconds",
+        "slow",
+        "slowest",
+        "source",
+        "statement",
+        "watch",
+    )
+
+    def __init__(self, statement: Statement) -> None:
+        self.statement = statement
+        self.calls = self.slow = self.failed = self.repeated = 0
+        self.seconds = self.slowest = 0.0
+        self.source = ""
+        self.watch: Watch | None = None
+
+    def look(self, sql: str, parameters: Any, context: Any) -> None:
+        """Look out for N+1, at each call of a request but the first."""
+        watch = self.watch
+        if watch is None:
+            watch = self.watch = Watch()
+        if not watch.over:
+            watch.look(sql, parameters, context)
+
+    def add(self, other: "Tally") -> None:
+        """Take in the figures of another."""
+        self.calls += other.calls
+        self.slow += other.slow
+        self.failed += other.failed
+        self.repeated += other.repeated
+        self.seconds += other.seconds
+        if other.slowest > self.slowest:  # noqa: PLR1730  # a third of the time of max()
+            self.slowest = other.slowest
+        if other.source:
+            self.source = other.source
+
+
+class Ledger:
+    """Tallies by statement and route; safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._tallies: dict[str, dict[str, Tally]] = {}
+        self._lock = Lock()
+
+    def of(self, route: str, statement: Statement) -> Tally:
+        """The tally of a statement; the empty route is whatever no request caused."""
+        known = self._tallies.get(statement.fingerprint)
+        tally = None if known is None else known.get(route)
+        if tally is not None:
+            return tally
+        with self._lock:
+            routes = self._tallies.setdefault(statement.fingerprint, {})
+            if route not in routes and len(routes) >= ROUTES:
+                route = OTHER
+            return routes.setdefault(route, Tally(statement))
+
+    def __iter__(self) -> Iterator[tuple[str, Tally]]:
+        """Every route with its tally of a statement."""
+        with self._lock:
+            entries = [
+                (route, tally)
+                for routes in self._tallies.values()
+                for route, tally in routes.items()
+            ]
+        return iter(entries)

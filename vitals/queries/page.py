@@ -1,0 +1,146 @@
+"""``/vitals/bottlenecks``: the ranked list for a person (HTML) and for programs (JSON).
+
+It shows tables, routes and lines of code, so it is for administrators. Who is one the host says;
+as long as it does not say, the page does not exist.
+"""
+
+import hmac
+import inspect
+import os
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from html import escape
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from vitals.queries.bottlenecks import Bottleneck, rank
+from vitals.queries.ledger import Ledger
+from vitals.queries.plans import Plan
+
+PATH = "/vitals/bottlenecks"
+
+Admin = str | Callable[[Request], bool | Awaitable[bool]]
+"""A bearer token, or a function that says whether a request is an administrator's."""
+
+_GUARDED = {
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+_SHOWN = 100
+
+
+class BottleneckPage:
+    """An ASGI application that answers with the list.
+
+    Args:
+        ledger: What the statements have cost.
+        plans: How the database carries them out, by fingerprint.
+        admin: Who may read.
+
+    Raises:
+        ValueError: The token is empty.
+    """
+
+    def __init__(self, ledger: Ledger, plans: dict[str, Plan], admin: Admin) -> None:
+        if isinstance(admin, str) and not admin.strip():
+            raise ValueError("admin: an empty token would let everybody in; None leaves it off")
+        self._ledger = ledger
+        self._plans = plans
+        self._admin = admin
+        self._since = datetime.now(UTC)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        response = await self._respond(Request(scope))
+        response.headers.update(_GUARDED)
+        await response(scope, receive, send)
+
+    async def _respond(self, request: Request) -> Response:
+        if request.method not in {"GET", "HEAD"}:
+            return PlainTextResponse("use GET\n", 405, {"allow": "GET, HEAD"})
+        if (refused := await self._refusal(request)) is not None:
+            return refused
+        found = rank(self._ledger, self._plans)[:_SHOWN]
+        if "text/html" in request.headers.get("accept", ""):
+            return HTMLResponse(as_html(found, self._since))
+        return JSONResponse(
+            {
+                "process": os.getpid(),
+                "since": self._since.isoformat(timespec="seconds"),
+                "bottlenecks": [one.as_json() for one in found],
+            }
+        )
+
+    async def _refusal(self, request: Request) -> Response | None:
+        if isinstance(self._admin, str):
+            scheme, _, given = request.headers.get("authorization", "").partition(" ")
+            if scheme.lower() == "bearer" and hmac.compare_digest(
+                given.strip().encode(), self._admin.encode()
+            ):
+                return None
+            return PlainTextResponse(
+                "send the admin token as 'Authorization: Bearer ...'\n",
+                401,
+                {"www-authenticate": "Bearer"},
+            )
+        try:
+            answer = self._admin(request)
+            if (await answer if inspect.isawaitable(answer) else answer) is True:
+                return None
+        except HTTPException as error:
+            return PlainTextResponse(f"{error.detail}\n", error.status_code, error.headers)
+        except Exception:  # noqa: BLE001  # the host's check failed: nobody is let in
+            return PlainTextResponse("whether you may read this cannot be told now\n", 503)
+        return PlainTextResponse("this page is for administrators\n", 403)
+
+
+def as_html(found: list[Bottleneck], since: datetime) -> str:
+    """The list as a page; everything in it is escaped."""
+    rows = "".join(_row(number, one) for number, one in enumerate(found, 1))
+    nothing = "" if found else "<p>No statement was sent yet.</p>"
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8>"
+        "<meta name=viewport content='width=device-width'><title>Bottlenecks</title>"
+        f"<style>{_STYLE}</style><h1>Where the database's time goes</h1>"
+        f"<p>Statements of process {os.getpid()} by their total time, since "
+        f"{since:%Y-%m-%d %H:%M:%S} UTC. Values are never kept.</p>{nothing}"
+        "<table><thead><tr><th>#<th>share<th>statement<th class=n>calls<th class=n>total"
+        f"<th class=n>mean<th class=n>slowest<th class=n>slow</thead>{rows}</table>"
+    )
+
+
+def _row(number: int, one: Bottleneck) -> str:
+    routes = "".join(
+        f"<li><b>{escape(part.route or 'outside of requests')}</b> {part.calls} calls, "
+        f"{_time(part.seconds)} <code>{escape(part.source)}</code>"
+        for part in one.routes
+    )
+    advice = "".join(f"<p class=advice>{escape(text)}</p>" for text in one.advice)
+    plan = ""
+    if one.plan is not None:
+        plan = f"<h2>plan</h2><pre>{escape(chr(10).join(one.plan.lines))}</pre>"
+    return (
+        f"<tr><td>{number}<td><meter value={one.share:.4f}></meter> {one.share:.0%}"
+        f"<td><details><summary>{escape(one.summary)}</summary><pre>{escape(one.text)}</pre>"
+        f"<ul>{routes}</ul>{plan}</details>{advice}"
+        f"<td class=n>{one.calls}<td class=n>{_time(one.seconds)}<td class=n>{_time(one.mean)}"
+        f"<td class=n>{_time(one.slowest)}<td class=n>{one.slow}"
+    )
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.2f} ms"
+
+
+_STYLE = (
+    ":root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;margin:2rem;"
+    "max-width:75rem}table{border-collapse:collapse;width:100%}th{text-align:left}"
+    "td,th{padding:.4rem .6rem;border-bottom:1px solid #8884;vertical-align:top}"
+    ".n{text-align:right;font-variant-numeric:tabular-nums}pre{white-space:pre-wrap}"
+    "h2{font-size:1rem}.advice{margin:.3rem 0;padding-left:.6rem;border-left:3px solid #d80}"
+)
