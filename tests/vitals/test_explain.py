@@ -30,7 +30,7 @@ Work = Callable[[AsyncEngine], Awaitable[None]]
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(explain, "EVERY", 0.01)
     monkeypatch.setattr(explain, "A_MINUTE", 1_000)
-    monkeypatch.setattr("vitals.install.configure", lambda _name: None)
+    monkeypatch.setattr("vitals.install.configure", lambda _name, **_: None)
     yield
     structlog.reset_defaults()
 

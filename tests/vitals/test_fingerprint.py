@@ -42,6 +42,8 @@ def test_different_queries_have_different_fingerprints(one: str, other: str) -> 
         "SELECT * FROM u WHERE password = 'hunter2",
         "SELECT * FROM u WHERE password = E'\\'hunter2'",
         "SELECT * FROM u WHERE password = $tag$hunter2$tag$",
+        r"SELECT * FROM u WHERE path = 'C:\' AND token = 'hunter2'",
+        r"SELECT * FROM u WHERE path = E'C:\'\\' AND token = 'hunter2'",
         "SELECT * FROM u -- hunter2",
         "SELECT * FROM u /* hunter2 */",
         "SELECT '" + "x" * (2 * LONGEST) + "hunter2'",

@@ -26,7 +26,8 @@ LONGEST = 8_192
 _TOKEN = re.compile(
     r"""
       (?P<comment> --[^\n]* | /\*.*?\*/ )
-    | (?P<string>  [EeBbXxNn]?'(?:[^'\\]|''|\\.)*(?:'|\Z) | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$ )
+    | (?P<string>  [Ee]'(?:[^'\\]|''|\\.)*(?:'|\Z)      # only here a backslash escapes
+                 | [BbXxNn]?'(?:[^']|'')*(?:'|\Z) | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$ )
     | (?P<quoted>  "(?:[^"]|"")*" | `[^`]*` )
     | (?P<bind>    \$\d+(?:::[\w.\[\]]+(?:\s+(?:VARYING|PRECISION|WITH(?:OUT)?\s+TIME\s+ZONE))?)?
                  | __\[POSTCOMPILE_[^\]]*\] | %\(\w+\)s | %s | \? | (?<!:):[A-Za-z_]\w* )
