@@ -42,20 +42,26 @@ _PACKAGES: dict[str, Callable[[], bool]] = {
     ),
     "util-linux": _has("setpriv"),
 }
+_FOR_TESTS = {"chromium": _has("chromium")}
+"""Node, which builds the boards' viewer, is not among them: Debian's is too old."""
 
 
-def missing() -> list[str]:
+def missing(*, for_tests: bool = False) -> list[str]:
     """Debian's names of the packages that are not here."""
-    return [name for name, is_here in _PACKAGES.items() if not is_here()]
+    wanted = _PACKAGES | (_FOR_TESTS if for_tests else {})
+    return [name for name, is_here in wanted.items() if not is_here()]
 
 
-def install() -> None:
+def install(*, for_tests: bool = False) -> None:
     """Install what is missing, when that is possible.
+
+    Args:
+        for_tests: Also what only the tests need.
 
     Raises:
         MissingPackagesError: It is not, or it failed.
     """
-    names = missing()
+    names = missing(for_tests=for_tests)
     if not names:
         return
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *names]
@@ -69,7 +75,7 @@ def install() -> None:
     _want_no_cluster()
     for _ in range(3):  # package lists may be absent or old: refresh them and try again
         failure = _apt(command)
-        if not missing():
+        if not missing(for_tests=for_tests):
             break
         _apt(["apt-get", "update"])
     else:
