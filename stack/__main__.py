@@ -30,7 +30,7 @@ def _run(asked: argparse.Namespace) -> int:
         return running.status(Installation.here())
     if asked.command == "drill":
         return drill.run(Installation.here(), asked.alert, as_written=asked.as_written)
-    packages.install(for_tests=getattr(asked, "for_tests", False))
+    packages.install(for_tests=asked.command == "install" and asked.for_tests)
     if asked.command == "install":
         return 0
     amounts = None
@@ -59,9 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         "--as-written", action="store_true", help="wait as long as the rules do: minutes"
     )
     install = commands.add_parser("install", help="install the servers' packages if any is missing")
-    install.add_argument(
-        "--for-tests", action="store_true", help="also what only the tests need (HypoPG)"
-    )
+    install.add_argument("--for-tests", action="store_true", help="also what only the tests need")
     return parser
 
 

@@ -1,7 +1,9 @@
 """The parts of the stack, with what each needs before it starts."""
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from stack import postgres, probes, prometheus, redis, watch
@@ -9,6 +11,9 @@ from stack import secrets as kept
 from stack.installation import CHECKOUT, Installation
 from stack.processes import Program
 from stack.runner import Part
+
+_SITE = "site"
+"""The folder, among the data, that Prometheus serves at /user/."""
 
 
 def databases(here: Installation) -> list[Part]:
@@ -98,11 +103,26 @@ def watching(here: Installation, secrets: Path, *, haste: bool = False) -> list[
                 here.folder("prometheus"),
                 ports.prometheus,
                 here.account,
-                ("--storage.tsdb.retention.time=15d", "--storage.tsdb.retention.size=2GB"),
+                (
+                    "--storage.tsdb.retention.time=15d",
+                    "--storage.tsdb.retention.size=2GB",
+                    f"--web.user-assets={here.data / _SITE}",
+                ),
             ),
             ready=lambda: prometheus.answers(ports.prometheus),
         ),
     ]
+
+
+def boards(here: Installation) -> Part:
+    """The boards for a browser, built as we who own the checkout, served by Prometheus."""
+    words = [
+        *_flag("site", str(here.data / _SITE)),
+        *_flag("address", f"http://{probes.LOOPBACK}:{here.ports.prometheus}/user/"),
+        *_flag("traces", os.environ.get("TRACE_URL", "")),
+    ]
+    program = replace(_python(here, "boards", ["stack.viewer", *words]), account=None)
+    return Part(program, task=True, aside=True)
 
 
 def sample(here: Installation, amounts: Mapping[str, int]) -> list[Part]:

@@ -33,6 +33,7 @@ class Part:
         once_ready: Done once it is ready, before others that need it start.
         seconds: How long it may take to be ready.
         quiet: Its lines go only to its log file.
+        aside: A task that nobody waits for and whose failure ends nothing.
     """
 
     program: Program
@@ -43,6 +44,7 @@ class Part:
     once_ready: Callable[[], None] = lambda: None
     seconds: float = 60.0
     quiet: bool = False
+    aside: bool = False
 
     @property
     def name(self) -> str:
@@ -73,6 +75,10 @@ class Runner:
         """Process ids of the parts that run now."""
         return {name: process.pid for name, process in self._processes.items() if process.alive}
 
+    @property
+    def _awaited(self) -> set[str]:
+        return {name for name, part in self._parts.items() if not part.aside}
+
     def run(self, announce: Callable[[], None]) -> int:
         """Start all, call `announce` when all are ready, and stay until the end.
 
@@ -82,11 +88,12 @@ class Runner:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._note)
         try:
-            while self._ready != set(self._parts):
+            while self._awaited - self._ready:
                 self._advance()
                 self._turn()
             announce()
             while True:
+                self._advance()
                 self._turn()
         except _Asked:
             self._journal.say(f"{self._signals[0]}: stopping")
@@ -112,7 +119,7 @@ class Runner:
             elif self._has_become_ready(part):
                 part.once_ready()
                 self._ready.add(name)
-            elif time.monotonic() > self._due[name]:
+            elif not part.aside and time.monotonic() > self._due[name]:
                 raise StartError(
                     f"{name} was not ready after {part.seconds:g} s:\n"
                     f"{self._journal.last_lines(name)}"
@@ -148,8 +155,9 @@ class Runner:
         if self._signals:
             raise _Asked
         for name, process in self._processes.items():
-            ended_well = self._parts[name].task and process.code == 0
-            if not process.alive and not ended_well:
+            part = self._parts[name]
+            may_end = part.aside or (part.task and process.code == 0)
+            if not process.alive and not may_end:
                 self._read()
                 raise StartError(
                     f"{name} ended with {_describe(process.code)}:\n"

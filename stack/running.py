@@ -35,6 +35,7 @@ def run(here: Installation, *, what: str, amounts: Mapping[str, int] | None = No
         parts.api(here),
         parts.inbox(here),
         *parts.watching(here, here.secrets),
+        parts.boards(here),
     ]
     if amounts is not None:
         chosen += parts.sample(here, amounts)
@@ -59,6 +60,7 @@ def addresses(here: Installation) -> str:
     rows = [
         ("API", f"{host}:{ports.api}/docs"),
         ("its metrics", f"{host}:{ports.api}/metrics (token: {here.secrets}/metrics-token)"),
+        ("boards", f"{host}:{ports.prometheus}/user/"),
         ("graphs", f"{host}:{ports.prometheus}/graph"),
         ("alerts", f"{host}:{ports.prometheus}/alerts"),
         ("silences", f"{host}:{ports.alertmanager}"),

@@ -44,7 +44,7 @@ def write_alertmanager(here: Installation, *, haste: bool) -> Path:
     defaults = {
         "ALERT_WEBHOOK_URL": f"{inbox}/",
         "ALERT_HEARTBEAT_URL": f"{inbox}/heartbeat",
-        "ALERT_BOARD_URL": f"http://{probes.LOOPBACK}:{here.ports.prometheus}",
+        "ALERT_BOARD_URL": f"http://{probes.LOOPBACK}:{here.ports.prometheus}/user",
     }
     given = {} if haste else {name: text for name, text in os.environ.items() if text}
     taken = {name.removesuffix("_FILE") for name in given}

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -192,3 +193,19 @@ def test_a_killed_runner_leaves_no_orphan(tmp_path: Path, *, paused: bool) -> No
         runner.kill()
     assert _wait(lambda: all(_is_gone(pid) for pid in pids))
     assert _wait(lambda: not lock.is_held(tmp_path / "lock"))
+
+
+def test_nobody_waits_for_a_part_that_runs_aside_nor_falls_with_it(stage: Stage) -> None:
+    aside = _part("aside", ["sh", "-c", "echo sorry; exit 1"], task=True, aside=True)
+    slow = _part("slow", FOREVER, task=True, aside=True)
+
+    def interrupt_once_told() -> None:
+        _wait(lambda: "sorry" in stage.told)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def end_once_it_failed(runner: Runner) -> None:
+        assert "slow" in runner.pids
+        threading.Thread(target=interrupt_once_told).start()
+
+    assert stage.run(aside, slow, _part("main", FOREVER), then=end_once_it_failed) == 0
+    assert "sorry" in stage.told

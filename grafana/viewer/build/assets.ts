@@ -1,0 +1,49 @@
+/** Fonts and icons that the libraries fetch by name at run time, put where they look for them. */
+import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Plugin } from 'vite';
+
+const ICONS = '@grafana/ui/dist/public/img/icons';
+const MONO = '@fontsource/roboto-mono/files/roboto-mono-latin-400-normal.woff2';
+/** The name under which the theme asks for Roboto Mono. */
+const MONO_WANTED = 'L0xTDF4xlVMF-BfR8bXMIhJHg45mwgGEFl0_3vrtSM1J-gEPT5Ese6hmHSh0mQ.woff2';
+const SPINNER =
+  '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><path fill="none" ' +
+  'stroke="currentColor" stroke-width="2" stroke-linecap="round" d="M12 3a9 9 0 1 1-9 9"/></svg>';
+
+function copyIcons(packages: string, to: string): void {
+  cpSync(join(packages, ICONS), to, { recursive: true });
+  // Two icons that the library names but does not ship.
+  const unicons = join(to, 'unicons');
+  const right = readFileSync(join(unicons, 'angle-double-right.svg'), 'utf8');
+  const left = right.replace('<path', '<path transform="matrix(-1 0 0 1 24 0)"');
+  writeFileSync(join(unicons, 'angle-double-left.svg'), left);
+  writeFileSync(join(unicons, 'spinner.svg'), SPINNER);
+}
+
+function copyFonts(packages: string, to: string): void {
+  const inter = join(packages, 'inter-ui/web');
+  mkdirSync(join(to, 'inter'), { recursive: true });
+  for (const name of readdirSync(inter)) {
+    if (/^Inter-(Regular|Medium)(Italic)?\.woff2$|^Inter-Italic\.woff2$/.test(name)) {
+      cpSync(join(inter, name), join(to, 'inter', name));
+    }
+  }
+  mkdirSync(join(to, 'roboto'), { recursive: true });
+  cpSync(join(packages, MONO), join(to, 'roboto', MONO_WANTED));
+}
+
+export function assets(packages: string): Plugin {
+  let to = '';
+  return {
+    name: 'assets',
+    apply: 'build',
+    configResolved(config) {
+      to = join(config.root, config.build.outDir, 'public');
+    },
+    closeBundle() {
+      copyIcons(packages, join(to, 'build/img/icons'));
+      copyFonts(packages, join(to, 'fonts'));
+    },
+  };
+}

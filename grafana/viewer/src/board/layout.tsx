@@ -1,0 +1,43 @@
+/** How a board lies on the page: the controls above, the panels below. */
+import type { GrafanaTheme2 } from '@grafana/data';
+import {
+  type SceneComponentProps,
+  type SceneObject,
+  SceneObjectBase,
+  type SceneObjectState,
+} from '@grafana/scenes';
+import { useStyles2 } from '@grafana/ui';
+import { css } from '@emotion/css';
+
+interface State extends SceneObjectState {
+  controls: SceneObject[];
+  body: SceneObject;
+  /** Only the panels are seen; the controls are there and go on refreshing. */
+  isBare?: boolean;
+}
+
+export class BoardScene extends SceneObjectBase<State> {
+  static Component = Shown;
+}
+
+const styles = (theme: GrafanaTheme2) => ({
+  controls: css({ display: 'flex', flexWrap: 'wrap', alignItems: 'center', gap: theme.spacing(1) }),
+  body: css({ flexGrow: 1, display: 'flex' }),
+});
+
+function Shown({ model }: SceneComponentProps<BoardScene>) {
+  const style = useStyles2(styles);
+  const { controls, body, isBare } = model.useState();
+  return (
+    <>
+      <div className={style.controls} style={isBare ? { display: 'none' } : undefined}>
+        {controls.map((control) => (
+          <control.Component key={control.state.key} model={control} />
+        ))}
+      </div>
+      <div className={style.body}>
+        <body.Component model={body} />
+      </div>
+    </>
+  );
+}

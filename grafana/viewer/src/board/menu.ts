@@ -1,0 +1,102 @@
+/** What a panel offers in its menu. */
+import type { PanelMenuItem } from '@grafana/data';
+import {
+  SceneDataTransformer,
+  SceneQueryRunner,
+  VizPanel,
+  type VizPanelMenu,
+  sceneGraph,
+} from '@grafana/scenes';
+import { BehaviorSubject } from 'rxjs';
+import { set } from '../address';
+import { root } from '../prometheus/client';
+import type { PromQuery } from '../prometheus/query';
+import { csv } from './csv';
+
+/** The panel whose queries are shown. */
+export const inspected = new BehaviorSubject<VizPanel | undefined>(undefined);
+
+export function runnerOf(panel: VizPanel): SceneQueryRunner | undefined {
+  const data = panel.state.$data;
+  const inner = data instanceof SceneDataTransformer ? data.state.$data : data;
+  return inner instanceof SceneQueryRunner ? inner : undefined;
+}
+
+export interface Asked {
+  refId: string;
+  /** As the board writes it. */
+  written: string;
+  /** As it was last sent, with everything filled in. */
+  sent: string;
+}
+
+export function asked(panel: VizPanel): Asked[] {
+  const runner = runnerOf(panel);
+  const frames = runner?.state.data?.series ?? [];
+  return ((runner?.state.queries ?? []) as PromQuery[]).map(({ refId, expr }) => {
+    const frame = frames.find((one) => one.refId === refId);
+    const guess = panel.interpolate(expr);
+    return { refId, written: expr, sent: frame?.meta?.executedQueryString ?? guess };
+  });
+}
+
+/** Prometheus' own graph of queries over a span that ends at a moment. */
+export function graphAddress(queries: string[], fromMs: number, toMs: number): string {
+  const parameters = new URLSearchParams();
+  queries.forEach((query, index) => {
+    parameters.set(`g${index}.expr`, query);
+    parameters.set(`g${index}.tab`, '0');
+    parameters.set(`g${index}.range_input`, `${Math.max(1, Math.round((toMs - fromMs) / 1000))}s`);
+    parameters.set(
+      `g${index}.end_input`,
+      new Date(toMs).toISOString().slice(0, 19).replace('T', ' '),
+    );
+  });
+  return `${root()}graph?${parameters.toString()}`;
+}
+
+function graphOf(panel: VizPanel): string {
+  const range = sceneGraph.getTimeRange(panel).state.value;
+  const queries = asked(panel).map(({ sent }) => sent);
+  return graphAddress(queries, range.from.valueOf(), range.to.valueOf());
+}
+
+function download(panel: VizPanel): void {
+  const { data } = sceneGraph.getData(panel).state;
+  const blob = new Blob([csv(data?.series ?? [])], { type: 'text/csv;charset=utf-8' });
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(blob);
+  link.download = `${panel.state.title || 'panel'}.csv`.replace(/[^\w.,-]+/g, '-');
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+function items(panel: VizPanel): PanelMenuItem[] {
+  const alone = new URLSearchParams(location.search).has('viewPanel');
+  const id = String(panel.getLegacyPanelId());
+  const view: PanelMenuItem = alone
+    ? {
+        text: 'Back to the board',
+        iconClassName: 'arrow-left',
+        onClick: () => set({ viewPanel: null }),
+      }
+    : { text: 'View', iconClassName: 'eye', onClick: () => set({ viewPanel: id }) };
+  if (!runnerOf(panel)) return [view];
+  return [
+    view,
+    { text: 'Show query', iconClassName: 'brackets-curly', onClick: () => inspected.next(panel) },
+    {
+      text: 'Open in Prometheus',
+      iconClassName: 'external-link-alt',
+      href: graphOf(panel),
+      target: '_blank',
+    },
+    { text: 'Download CSV', iconClassName: 'download-alt', onClick: () => download(panel) },
+  ];
+}
+
+/** Fill a menu when it is opened. */
+export function fillMenu(menu: VizPanelMenu): void {
+  const panel = menu.parent;
+  if (panel instanceof VizPanel) menu.setItems(items(panel));
+}

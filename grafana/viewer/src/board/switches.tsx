@@ -1,0 +1,68 @@
+/** Switches for what is marked across the graphs; which are on is part of the address. */
+import {
+  type SceneComponentProps,
+  SceneObjectBase,
+  type SceneObjectState,
+  SceneObjectUrlSyncConfig,
+  type SceneObjectUrlValues,
+  type dataLayers,
+} from '@grafana/scenes';
+import { InlineSwitch } from '@grafana/ui';
+
+type Layer = dataLayers.AnnotationsDataLayer;
+const KEY = 'marks';
+
+interface State extends SceneObjectState {
+  /** Names of those that are on. */
+  on: string[];
+}
+
+export class Switches extends SceneObjectBase<State> {
+  static Component = Shown;
+  protected override _urlSync = new SceneObjectUrlSyncConfig(this, { keys: [KEY] });
+
+  /** The layers belong to the scene, which asks their queries; here they are only switched. */
+  constructor(readonly layers: Layer[]) {
+    const on = layers.filter(({ state }) => state.isEnabled);
+    super({ on: on.map(({ state }) => state.name) });
+  }
+
+  getUrlState(): SceneObjectUrlValues {
+    return { [KEY]: this.state.on.join(',') };
+  }
+
+  updateFromUrl(values: SceneObjectUrlValues): void {
+    const named = values[KEY];
+    if (typeof named !== 'string') return;
+    this.turn(named.split(',').filter(Boolean));
+  }
+
+  turn(on: string[]): void {
+    for (const layer of this.layers) {
+      const isEnabled = on.includes(layer.state.name);
+      if (isEnabled !== layer.state.isEnabled) layer.setState({ isEnabled });
+    }
+    this.setState({ on });
+  }
+
+  toggle(name: string): void {
+    const { on } = this.state;
+    this.turn(on.includes(name) ? on.filter((one) => one !== name) : [...on, name]);
+  }
+}
+
+function Shown({ model }: SceneComponentProps<Switches>) {
+  const { on } = model.useState();
+  return model.layers
+    .filter(({ state }) => !state.isHidden)
+    .map(({ state: { key, name } }) => (
+      <InlineSwitch
+        key={key}
+        id={key}
+        label={name}
+        showLabel
+        value={on.includes(name)}
+        onChange={() => model.toggle(name)}
+      />
+    ));
+}

@@ -1,0 +1,106 @@
+/** One board, or one of its panels alone. */
+import { useContext, useEffect, useMemo } from 'react';
+import type { GrafanaTheme2 } from '@grafana/data';
+import { UrlSyncContextProvider, sceneGraph } from '@grafana/scenes';
+import type { Dashboard } from '@grafana/schema';
+import { Alert, LoadingPlaceholder, useStyles2 } from '@grafana/ui';
+import { css } from '@emotion/css';
+import { board } from '../board/files';
+import type { BoardScene } from '../board/layout';
+import { scene as made } from '../board/scene';
+import { Connection } from './connection';
+import { Header, Look } from './header';
+import { useAddress, useAsked } from './hooks';
+import { Inspector } from './inspector';
+import { useKeys } from './keys';
+
+const styles = (theme: GrafanaTheme2) => ({
+  main: css({
+    display: 'flex',
+    flexDirection: 'column',
+    gap: theme.spacing(1),
+    padding: theme.spacing(1, 2, 2),
+  }),
+  title: css({
+    display: 'flex',
+    flexWrap: 'wrap',
+    alignItems: 'baseline',
+    gap: theme.spacing(0, 2),
+  }),
+  heading: css({ fontSize: theme.typography.h4.fontSize, margin: 0 }),
+  what: css({ color: theme.colors.text.secondary }),
+});
+
+/** The scene of a board; made anew for another panel or look, which fix it when it is made. */
+function useScene(file: Dashboard, only: string | null): BoardScene | Error {
+  const { mode } = useContext(Look);
+  return useMemo(() => {
+    try {
+      return made(file, only === null ? undefined : Number(only));
+    } catch (error) {
+      return error as Error;
+    }
+    // eslint-disable-next-line react-hooks/exhaustive-deps -- colours are settled with the scene
+  }, [file, only, mode]);
+}
+
+function Drawn({ file, scene, isKiosk }: { file: Dashboard; scene: BoardScene; isKiosk: boolean }) {
+  const style = useStyles2(styles);
+  useKeys(scene);
+  useEffect(() => {
+    scene.setState({ isBare: isKiosk });
+  }, [scene, isKiosk]);
+  return (
+    <main className={style.main}>
+      {!isKiosk && (
+        <div className={style.title}>
+          <h1 className={style.heading}>{file.title}</h1>
+          <span className={style.what}>{file.description}</span>
+        </div>
+      )}
+      <Connection onBack={() => sceneGraph.getTimeRange(scene).onRefresh()} />
+      <UrlSyncContextProvider scene={scene} updateUrlOnInit createBrowserHistorySteps>
+        <scene.Component model={scene} />
+      </UrlSyncContextProvider>
+      <Inspector />
+    </main>
+  );
+}
+
+function Opened({ file }: { file: Dashboard }) {
+  const query = new URLSearchParams(useAddress().search);
+  const isKiosk = query.has('kiosk');
+  const scene = useScene(file, query.get('viewPanel'));
+  useEffect(() => {
+    document.title = `${file.title} · Vitals`;
+  }, [file]);
+  return (
+    <>
+      {!isKiosk && <Header board={file.uid ?? undefined} />}
+      {scene instanceof Error ? (
+        <Alert title="This board cannot be drawn" severity="error">
+          {scene.message}
+        </Alert>
+      ) : (
+        <Drawn key={scene.state.key} file={file} scene={scene} isKiosk={isKiosk} />
+      )}
+    </>
+  );
+}
+
+export function Board({ uid }: { uid: string }) {
+  const file = useAsked(() => board(uid), uid);
+  if (file && !(file instanceof Error)) return <Opened file={file} />;
+  return (
+    <>
+      <Header board={uid} />
+      <main>
+        {file ? (
+          <Alert title={file.message} severity="error" />
+        ) : (
+          <LoadingPlaceholder text="Loading …" />
+        )}
+      </main>
+    </>
+  );
+}

@@ -1,0 +1,96 @@
+/** The line at the top of every page: where we are, where else to go, how it looks. */
+import { createContext, useContext } from 'react';
+import type { GrafanaTheme2 } from '@grafana/data';
+import { TextLink, ToolbarButton, useStyles2 } from '@grafana/ui';
+import { css } from '@emotion/css';
+import { base, boardAddress, carried, set } from '../address';
+import { boards } from '../board/files';
+import type { Mode } from '../host/theme';
+import { root } from '../prometheus/client';
+import { useAddress, useAsked } from './hooks';
+import { showKeys } from './keys';
+
+export const Look = createContext<{ mode: Mode; change: (mode: Mode) => void }>({
+  mode: 'dark',
+  change: () => undefined,
+});
+
+const styles = (theme: GrafanaTheme2) => ({
+  header: css({
+    display: 'flex',
+    flexWrap: 'wrap',
+    alignItems: 'center',
+    gap: theme.spacing(0.5, 2),
+    minHeight: 44,
+    padding: theme.spacing(0.5, 2),
+    background: theme.colors.background.primary,
+    borderBottom: `1px solid ${theme.colors.border.weak}`,
+  }),
+  title: css({ fontSize: theme.typography.h5.fontSize, fontWeight: 500, margin: 0 }),
+  boards: css({
+    display: 'flex',
+    flexWrap: 'wrap',
+    gap: theme.spacing(0.5, 1.5),
+    listStyle: 'none',
+  }),
+  here: css({ fontWeight: 500, borderBottom: `2px solid ${theme.colors.primary.main}` }),
+  tools: css({ display: 'flex', alignItems: 'center', gap: theme.spacing(1), marginLeft: 'auto' }),
+});
+
+/** Links to all boards, which keep the time and what was chosen. */
+function Boards({ current }: { current: string | undefined }) {
+  const style = useStyles2(styles);
+  const { search } = useAddress();
+  const known = useAsked(boards, 'boards');
+  if (!known || known instanceof Error) return null;
+  const along = carried(search, { time: true, variables: true });
+  return (
+    <nav aria-label="Boards">
+      <ul className={style.boards}>
+        {known.map(({ uid, title }) => (
+          <li key={uid}>
+            <a
+              href={boardAddress(uid, along)}
+              className={uid === current ? style.here : undefined}
+              aria-current={uid === current ? 'page' : undefined}
+            >
+              {title}
+            </a>
+          </li>
+        ))}
+      </ul>
+    </nav>
+  );
+}
+
+export function Header({ board }: { board?: string }) {
+  const style = useStyles2(styles);
+  const { mode, change } = useContext(Look);
+  const other = mode === 'dark' ? 'light' : 'dark';
+  return (
+    <header className={style.header}>
+      <a href={`${base()}/`} className={style.title}>
+        Vitals
+      </a>
+      <Boards current={board} />
+      <div className={style.tools}>
+        <TextLink href={root()} external inline={false} variant="bodySmall">
+          Prometheus
+        </TextLink>
+        {board && (
+          <ToolbarButton
+            icon="monitor"
+            tooltip="Kiosk: only the panels (k)"
+            onClick={() => set({ kiosk: '' })}
+          />
+        )}
+        <ToolbarButton
+          icon="adjust-circle"
+          tooltip={`Look: ${other} (t)`}
+          onClick={() => change(other)}
+        />
+        <ToolbarButton icon="keyboard" tooltip="Keys (?)" onClick={() => showKeys.next(true)} />
+      </div>
+    </header>
+  );
+}

@@ -1,0 +1,47 @@
+/** The queries of a panel, as written and as sent. */
+import { ClipboardButton, Drawer, TextLink } from '@grafana/ui';
+import { type Asked, asked, graphAddress, inspected } from '../board/menu';
+import { sceneGraph } from '@grafana/scenes';
+import { useSubject } from './hooks';
+
+const CODE = { whiteSpace: 'pre-wrap', overflowWrap: 'anywhere' } as const;
+
+function Query({ query, graph }: { query: Asked; graph: string }) {
+  return (
+    <section>
+      <h5>Query {query.refId}</h5>
+      <pre style={CODE}>{query.sent}</pre>
+      <p style={{ display: 'flex', gap: 16, alignItems: 'center' }}>
+        <ClipboardButton icon="copy" size="sm" variant="secondary" getText={() => query.sent}>
+          Copy
+        </ClipboardButton>
+        <TextLink href={graph} external>
+          Open in Prometheus
+        </TextLink>
+      </p>
+      {query.written !== query.sent && (
+        <details>
+          <summary>As the board writes it</summary>
+          <pre style={CODE}>{query.written}</pre>
+        </details>
+      )}
+    </section>
+  );
+}
+
+export function Inspector() {
+  const panel = useSubject(inspected);
+  if (!panel) return null;
+  const { from, to } = sceneGraph.getTimeRange(panel).state.value;
+  return (
+    <Drawer title={panel.state.title} size="md" onClose={() => inspected.next(undefined)}>
+      {asked(panel).map((query) => (
+        <Query
+          key={query.refId}
+          query={query}
+          graph={graphAddress([query.sent], from.valueOf(), to.valueOf())}
+        />
+      ))}
+    </Drawer>
+  );
+}

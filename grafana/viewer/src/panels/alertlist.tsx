@@ -1,0 +1,147 @@
+/** Alerts that wait or fire, most urgent first. */
+import { useEffect, useState } from 'react';
+import {
+  type GrafanaTheme2,
+  type PanelProps,
+  dateTimeFormat,
+  dateTimeFormatTimeAgo,
+} from '@grafana/data';
+import { Badge, type BadgeColor, ScrollContainer, TextLink, useStyles2 } from '@grafana/ui';
+import { css } from '@emotion/css';
+import { boardAddress } from '../address';
+import { type Alert, type State, alerts } from '../prometheus/alerts';
+import { matches } from '../prometheus/matchers';
+import { Say } from './state';
+
+interface Options {
+  alertInstanceLabelFilter?: string;
+  alertName?: string;
+  maxItems: number;
+  stateFilter?: { firing?: boolean; pending?: boolean };
+}
+
+export const ALERT_LIST_OPTIONS = { maxItems: 50, stateFilter: { firing: true, pending: true } };
+
+const COLOURS: Record<State, BadgeColor> = {
+  firing: 'red',
+  pending: 'orange',
+  silenced: 'blue',
+  inhibited: 'darkgrey',
+};
+const URGENCY = ['page', 'critical', 'ticket', 'warning'];
+/** Labels that the line already says. */
+const SAID = new Set(['alertname', 'severity']);
+
+const styles = (theme: GrafanaTheme2) => ({
+  list: css({ listStyle: 'none' }),
+  alert: css({
+    display: 'grid',
+    gridTemplateColumns: '84px 1fr auto',
+    gap: theme.spacing(0.25, 1),
+    alignItems: 'start',
+    padding: theme.spacing(0.75, 0.5),
+    borderBottom: `1px solid ${theme.colors.border.weak}`,
+  }),
+  quiet: css({ color: theme.colors.text.secondary, fontSize: theme.typography.bodySmall.fontSize }),
+  links: css({ display: 'flex', gap: theme.spacing(1), justifyContent: 'flex-end' }),
+});
+
+const rank = ({ labels, state }: Alert): number => {
+  const urgency = URGENCY.indexOf(labels.severity ?? '');
+  return (state === 'firing' ? 0 : 100) + (urgency < 0 ? URGENCY.length : urgency);
+};
+
+/** Which alerts the panel's options ask for, most urgent and newest first. */
+export function selected(all: Alert[], options: Options, filter: string): Alert[] {
+  const fits = matches(filter);
+  const { stateFilter = {}, alertName = '', maxItems } = options;
+  return all
+    .filter(({ state }) => (state === 'pending' ? stateFilter.pending : stateFilter.firing) ?? true)
+    .filter(({ labels }) => fits(labels) && (labels.alertname ?? '').includes(alertName))
+    .sort((one, other) => rank(one) - rank(other) || other.since - one.since)
+    .slice(0, maxItems);
+}
+
+function Line({ alert, timeZone }: { alert: Alert; timeZone: string }) {
+  const style = useStyles2(styles);
+  const { labels, annotations, state, since, silence } = alert;
+  const rest = Object.entries(labels).filter(([name]) => !SAID.has(name));
+  const runbook = annotations.runbook_url;
+  const board = annotations.board && boardAddress(annotations.board, location.search);
+  return (
+    <li className={style.alert}>
+      <Badge text={state} color={COLOURS[state]} />
+      <div>
+        <b>{labels.alertname}</b>{' '}
+        {labels.severity && <span className={style.quiet}>{labels.severity}</span>}
+        <div>{annotations.summary ?? annotations.description}</div>
+        <div className={style.quiet}>
+          {rest.map(([name, value]) => `${name}=${value}`).join(' · ')}
+        </div>
+      </div>
+      <div>
+        <div className={style.quiet} title={dateTimeFormat(since, { timeZone })}>
+          {dateTimeFormatTimeAgo(since, { timeZone })}
+        </div>
+        <div className={style.links}>
+          {board && (
+            <TextLink href={board} inline={false} variant="bodySmall">
+              Board
+            </TextLink>
+          )}
+          {runbook?.startsWith('http') && (
+            <TextLink href={runbook} external inline={false} variant="bodySmall">
+              Runbook
+            </TextLink>
+          )}
+          {silence && (
+            <TextLink href={silence} external inline={false} variant="bodySmall">
+              Silence
+            </TextLink>
+          )}
+        </div>
+      </div>
+    </li>
+  );
+}
+
+export function AlertListPanel({
+  options,
+  replaceVariables,
+  timeRange,
+  timeZone,
+  renderCounter,
+}: PanelProps<Options>) {
+  const style = useStyles2(styles);
+  const [known, know] = useState<Alert[] | Error>();
+  useEffect(() => {
+    let alive = true;
+    const tell = (what: Alert[] | Error) => alive && know(what);
+    alerts().then(tell, tell);
+    return () => {
+      alive = false;
+    };
+  }, [timeRange, renderCounter]); // a refresh moves the range
+  if (!known) return <Say what="Loading …" />;
+  if (known instanceof Error) {
+    return (
+      <Say
+        what="The alerts are not known"
+        more={known.message}
+        icon="exclamation-triangle"
+        isError
+      />
+    );
+  }
+  const shown = selected(known, options, replaceVariables(options.alertInstanceLabelFilter ?? ''));
+  if (!shown.length) return <Say what="No alert fires or waits" icon="check-circle" />;
+  return (
+    <ScrollContainer>
+      <ul className={style.list}>
+        {shown.map((alert) => (
+          <Line key={JSON.stringify(alert.labels)} alert={alert} timeZone={timeZone} />
+        ))}
+      </ul>
+    </ScrollContainer>
+  );
+}

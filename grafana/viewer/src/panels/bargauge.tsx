@@ -1,0 +1,49 @@
+/** Bars. */
+import { type PanelProps, type VizOrientation, getDisplayProcessor } from '@grafana/data';
+import type { Options } from '@grafana/schema/dist/esm/raw/composable/bargauge/panelcfg/x/BarGaugePanelCfg_types.gen';
+import { BarGauge, useTheme2 } from '@grafana/ui';
+import { Figures } from './figures';
+
+export const BAR_GAUGE_OPTIONS = {
+  displayMode: 'gradient',
+  namePlacement: 'auto',
+  valueMode: 'color',
+  showUnfilled: true,
+  orientation: 'auto',
+  minVizWidth: 8,
+  minVizHeight: 16,
+  maxVizHeight: 300,
+  reduceOptions: { calcs: ['lastNotNull'], values: false },
+};
+
+export function BarGaugePanel(props: PanelProps<Options>) {
+  const theme = useTheme2();
+  const { options } = props;
+  return (
+    <Figures
+      {...props}
+      smallest={{ width: options.minVizWidth, height: options.minVizHeight }}
+      largest={options.maxVizHeight}
+      spacing={options.displayMode === 'lcd' ? 2 : 10}
+      draw={({ figure, width, height, factors, orientation }) => (
+        <BarGauge
+          value={figure.display}
+          field={figure.field}
+          display={
+            figure.view?.getFieldDisplayProcessor(figure.colIndex ?? 0) ?? getDisplayProcessor()
+          }
+          width={width}
+          height={height}
+          alignmentFactors={factors}
+          orientation={orientation as VizOrientation}
+          displayMode={options.displayMode}
+          namePlacement={options.namePlacement}
+          valueDisplayMode={options.valueMode}
+          showUnfilled={options.showUnfilled}
+          text={options.text}
+          theme={theme}
+        />
+      )}
+    />
+  );
+}

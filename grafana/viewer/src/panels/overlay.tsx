@@ -1,0 +1,200 @@
+/** Marks over a graph: moments and stretches that annotations name, and exemplars with traces. */
+import { useLayoutEffect, useState } from 'react';
+import { createPortal } from 'react-dom';
+import {
+  type DataFrame,
+  type GrafanaTheme2,
+  type Labels,
+  dateTimeFormat,
+  formattedValueToString,
+  getValueFormat,
+} from '@grafana/data';
+import { Tooltip, type UPlotConfigBuilder, useStyles2 } from '@grafana/ui';
+import { css } from '@emotion/css';
+import type uPlot from 'uplot';
+import { EXEMPLARS } from '../prometheus/exemplars';
+import { traceAddress } from '../settings';
+
+const styles = (theme: GrafanaTheme2) => ({
+  line: css({
+    position: 'absolute',
+    top: 0,
+    bottom: 0,
+    borderLeft: '1px dashed',
+    pointerEvents: 'none',
+  }),
+  stretch: css({ position: 'absolute', top: 0, bottom: 0, opacity: 0.1, pointerEvents: 'none' }),
+  handle: css({
+    position: 'absolute',
+    bottom: -5,
+    width: 10,
+    height: 6,
+    marginLeft: -5,
+    padding: 0,
+    border: 'none',
+    clipPath: 'polygon(50% 0, 100% 100%, 0 100%)',
+    cursor: 'help',
+    zIndex: 2,
+  }),
+  dot: css({
+    position: 'absolute',
+    width: 8,
+    height: 8,
+    margin: '-4px 0 0 -4px',
+    transform: 'rotate(45deg)',
+    border: `1px solid ${theme.colors.background.primary}`,
+    background: theme.visualization.getColorByName('super-light-orange'),
+    zIndex: 1,
+    '&:hover': { outline: `2px solid ${theme.colors.text.primary}` },
+  }),
+  pairs: css({ display: 'grid', gridTemplateColumns: 'auto auto', columnGap: theme.spacing(1) }),
+});
+type Style = ReturnType<typeof styles>;
+
+interface Props {
+  config: UPlotConfigBuilder;
+  annotations: DataFrame[] | undefined;
+  timeZone: string;
+  unit?: string;
+  /** The place of a value upwards, in pixels; without it there is nowhere to put exemplars. */
+  height?: (plot: uPlot, value: number) => number | undefined;
+}
+
+/** Follows a plot: whenever it is drawn anew, so is what lies over it. */
+function usePlot(config: UPlotConfigBuilder): uPlot | undefined {
+  const [seen, see] = useState<{ plot: uPlot }>();
+  useLayoutEffect(() => {
+    let alive = true;
+    config.addHook('drawClear', (plot) => {
+      if (alive) queueMicrotask(() => alive && see({ plot }));
+    });
+    return () => {
+      alive = false;
+    };
+  }, [config]);
+  return seen?.plot;
+}
+
+const column = <T,>(frame: DataFrame, name: string): T[] =>
+  (frame.fields.find((field) => field.name === name)?.values ?? []) as T[];
+
+interface Within {
+  plot: uPlot;
+  style: Style;
+  timeZone: string;
+}
+
+function Moments({ frame, plot, style, timeZone }: Within & { frame: DataFrame }) {
+  const [starts, ends] = [column<number>(frame, 'time'), column<number>(frame, 'timeEnd')];
+  const titles = column<string>(frame, 'title');
+  const colours = column<string>(frame, 'color');
+  const place = (time: number) => plot.valToPos(time, 'x');
+  const width = plot.over.clientWidth;
+  return starts.map((start, row) => {
+    const end = ends[row] ?? start;
+    const [left, right] = [Math.max(0, place(start)), Math.min(width, place(end))];
+    if (right < 0 || left > width) return null;
+    const colour = colours[row];
+    const title = titles[row] ?? '';
+    const when = [start, end]
+      .slice(0, end > start ? 2 : 1)
+      .map((at) => dateTimeFormat(at, { timeZone }));
+    return (
+      <div key={`${start} ${title}`} data-testid="mark">
+        {right > left + 1 && (
+          <div
+            className={style.stretch}
+            style={{ left, width: right - left, background: colour }}
+          />
+        )}
+        <div className={style.line} style={{ left, borderColor: colour }} />
+        <Tooltip
+          content={
+            <>
+              {title}
+              <br />
+              {when.join(' to ')}
+            </>
+          }
+        >
+          <button
+            type="button"
+            className={style.handle}
+            style={{ left, background: colour }}
+            aria-label={title}
+          />
+        </Tooltip>
+      </div>
+    );
+  });
+}
+
+function Dots({
+  frame,
+  plot,
+  style,
+  timeZone,
+  unit,
+  height,
+}: Within & { frame: DataFrame } & Pick<Props, 'unit' | 'height'>) {
+  const times = column<number>(frame, 'Time');
+  const values = column<number>(frame, 'Value');
+  const traces = column<string>(frame, 'Trace');
+  const labels = column<Labels>(frame, 'Labels');
+  const format = getValueFormat(unit);
+  return times.map((time, row) => {
+    const left = plot.valToPos(time, 'x');
+    const top = height?.(plot, values[row] ?? NaN);
+    if (left < 0 || left > plot.over.clientWidth) return null;
+    if (top === undefined || !(top >= 0 && top <= plot.over.clientHeight)) return null;
+    const address = traceAddress(traces[row] ?? '');
+    const shown: [string, string][] = [
+      ['Time', dateTimeFormat(time, { timeZone })],
+      ['Value', formattedValueToString(format(values[row] ?? NaN, 3))],
+      ['Trace', traces[row] || 'none'],
+      ...Object.entries(labels[row] ?? {}).filter(([name]) => name !== '__name__'),
+    ];
+    const told = (
+      <div className={style.pairs}>
+        {shown.map(([name, value]) => [
+          <span key={name}>{name}</span>,
+          <b key={`${name}=`}>{value}</b>,
+        ])}
+      </div>
+    );
+    const look = { className: style.dot, style: { left, top }, 'data-testid': 'exemplar' };
+    return (
+      <Tooltip key={`${time} ${row}`} content={told} interactive>
+        {address ? (
+          <a
+            {...look}
+            href={address}
+            target="_blank"
+            rel="noreferrer"
+            tabIndex={-1}
+            aria-label={`Trace ${traces[row]}`}
+          />
+        ) : (
+          <span {...look} />
+        )}
+      </Tooltip>
+    );
+  });
+}
+
+export function Overlay({ config, annotations = [], timeZone, unit, height }: Props) {
+  const style = useStyles2(styles);
+  const plot = usePlot(config);
+  if (!plot || !annotations.length) return null;
+  const within = { plot, style, timeZone };
+  return createPortal(
+    annotations.map((frame, index) =>
+      frame.name === EXEMPLARS ? (
+        height && <Dots key={index} frame={frame} unit={unit} height={height} {...within} />
+      ) : (
+        <Moments key={index} frame={frame} {...within} />
+      ),
+    ),
+    plot.over,
+  );
+}

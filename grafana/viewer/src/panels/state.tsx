@@ -1,0 +1,59 @@
+/** What a panel says while it has nothing to draw: why, in words. */
+import type { ComponentType } from 'react';
+import { type GrafanaTheme2, LoadingState, type PanelProps } from '@grafana/data';
+import { Icon, type IconName, useStyles2 } from '@grafana/ui';
+import { css } from '@emotion/css';
+
+const styles = (theme: GrafanaTheme2) => ({
+  box: css({
+    height: '100%',
+    display: 'flex',
+    flexDirection: 'column',
+    alignItems: 'center',
+    justifyContent: 'center',
+    gap: theme.spacing(0.5),
+    textAlign: 'center',
+    overflow: 'auto',
+    color: theme.colors.text.secondary,
+  }),
+  error: css({ color: theme.colors.error.text }),
+  words: css({ maxWidth: '60ch', overflowWrap: 'anywhere' }),
+});
+
+interface Said {
+  what: string;
+  more?: string;
+  icon?: IconName;
+  isError?: boolean;
+}
+
+export function Say({ what, more, icon, isError }: Said) {
+  const style = useStyles2(styles);
+  return (
+    <div className={style.box} role={isError ? 'alert' : 'status'}>
+      {icon && <Icon name={icon} size="lg" className={isError ? style.error : undefined} />}
+      <div className={isError ? style.error : undefined}>{what}</div>
+      {more && <small className={style.words}>{more}</small>}
+    </div>
+  );
+}
+
+function sayFor({ data, fieldConfig }: PanelProps): Said | undefined {
+  if (data.series.some((frame) => frame.length > 0)) return undefined;
+  if (data.state === LoadingState.Error) {
+    const reason = data.errors?.map(({ message }) => message).join('; ');
+    return { what: 'The query failed', more: reason, icon: 'exclamation-triangle', isError: true };
+  }
+  if (data.state === LoadingState.Loading || data.state === LoadingState.NotStarted) {
+    return { what: 'Loading …' };
+  }
+  return { what: fieldConfig.defaults.noValue ?? 'No data' };
+}
+
+/** A panel that is drawn only when it has something to draw. */
+export function whenFilled<T>(Panel: ComponentType<PanelProps<T>>): ComponentType<PanelProps<T>> {
+  return function Filled(props: PanelProps<T>) {
+    const said = sayFor(props);
+    return said ? <Say {...said} /> : <Panel {...props} />;
+  };
+}

@@ -1,0 +1,128 @@
+"""Builds the viewer of the boards when its sources changed, and publishes it with the boards.
+
+Run as a part of the stack that nobody waits for: without Node, or without a network to fetch the
+packages from, everything else works, and this says what is missing.
+"""
+
+import argparse
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from stack import site
+from stack.installation import CHECKOUT
+
+SOURCES = CHECKOUT / "grafana" / "viewer"
+BOARDS = CHECKOUT / "grafana" / "dashboards"
+BUILT = SOURCES / "dist"
+_LEAST_NODE = (20, 19)
+_STAMP = "sources.sha256"
+_NOT_SOURCES = {"dist", "node_modules"}
+
+
+class UnbuildableError(RuntimeError):
+    """The viewer cannot be built here; the message says what to do."""
+
+
+def fingerprint(sources: Path = SOURCES) -> str:
+    """What the sources are, in 64 hex digits."""
+    digest = hashlib.sha256()
+    for path in sorted(sources.rglob("*")):
+        inside = path.relative_to(sources)
+        if path.is_file() and inside.parts[0] not in _NOT_SOURCES:
+            digest.update(f"{inside.as_posix()}\0{path.stat().st_size}\0".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def is_fresh() -> bool:
+    """Whether what is built was built from these sources."""
+    return _read(BUILT / _STAMP) == fingerprint()
+
+
+def build() -> None:
+    """Fetch the packages if they changed, then build.
+
+    Raises:
+        UnbuildableError: Node is missing or old, or a step failed.
+    """
+    _demand_node()
+    lock = hashlib.sha256((SOURCES / "package-lock.json").read_bytes()).hexdigest()
+    stamp = SOURCES / "node_modules" / ".lock.sha256"
+    if _read(stamp) != lock:
+        _say("fetching the packages of the viewer (once, about a minute)")
+        _npm("ci", "--no-progress")
+        stamp.write_text(lock)
+    _say("building the viewer (half a minute)")
+    before = fingerprint()
+    _npm("run", "build")
+    (BUILT / _STAMP).write_text(before)
+
+
+def _demand_node() -> None:
+    node, npm = shutil.which("node"), shutil.which("npm")
+    said = (
+        ""
+        if not node
+        else subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
+    )
+    version = tuple(int(part) for part in re.findall(r"\d+", said)[:2])
+    if not npm or version < _LEAST_NODE:
+        wanted = ".".join(map(str, _LEAST_NODE))
+        raise UnbuildableError(
+            f"the boards need Node {wanted} or newer with npm, once, to be built"
+            f" ({f'this is {said.strip()}' if said else 'there is none here'})."
+            " Install it and start again. Everything else works without."
+        )
+
+
+def _npm(*words: str) -> None:
+    done = subprocess.run(
+        ["npm", *words],
+        cwd=SOURCES,
+        env={**os.environ, "CI": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    if done.returncode:
+        last = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
+        raise UnbuildableError(f"npm {' '.join(words)} failed in {SOURCES}:\n{last}")
+
+
+def _read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+def _say(words: str) -> None:
+    print(words, flush=True)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Build if needed, and publish; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m stack.viewer", description=__doc__)
+    parser.add_argument("--site", type=Path, required=True, help="the folder that is served")
+    parser.add_argument("--address", required=True, help="where the site will be found")
+    parser.add_argument("--traces", default="", help="a trace's address, with {trace} in it")
+    asked = parser.parse_args(words)
+    try:
+        if not is_fresh():
+            site.wait(asked.site, "The boards are being built", "This page looks again by itself.")
+            build()
+        site.publish(BUILT, BOARDS, asked.site, {"traceUrl": asked.traces})
+    except UnbuildableError as error:
+        site.wait(asked.site, "The boards cannot be built here", str(error))
+        _say(str(error))
+        return 1
+    _say(f"the boards are at {asked.address}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

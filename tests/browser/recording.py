@@ -1,0 +1,139 @@
+"""A fixed hour of our service, made from one real page of its metrics.
+
+The page (`metrics.txt.gz`) was read from the demo under traffic. Here it becomes the end of a
+past: every counter grows towards its figure in waves, each family of labels in its own, on two
+instances. So boards draw the same at any time and on any machine. To read the page again,
+while the demo runs: `curl -H "Authorization: Bearer $(cat var/secrets/metrics-token)"
+localhost:8000/metrics | gzip -9n > tests/browser/metrics.txt.gz`.
+"""
+
+import gzip
+import math
+import re
+import subprocess
+import zlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import yaml
+
+END = int(datetime(2026, 11, 20, 13, 0, tzinfo=UTC).timestamp())
+SECONDS = 3600
+STEP = 30
+DEPLOYED = END - 1800
+"""The second instance has another version from here on."""
+_PAGE = Path(__file__).with_name("metrics.txt.gz")
+_SAMPLE = re.compile(r"(?P<name>\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)$")
+_COUNTED = re.compile(r"_(total|bucket|count|sum)$")
+_INSTANCES = ("api-1:8000", "api-2:8000")
+_MOVING = ("active_requests", "active_websockets", "resident_memory", "connection_count")
+_ODDITIES = """
+slo_events_total{slo="availability",http_route="/api/orders",outcome="bad"} 13
+db_client_n_plus_one_total{http_route="/api/orders",db_query_fingerprint="97b96044198c55d1"} 40
+vitals_dropped_total{reason="labels"} 3
+cache_requests_total{cache="product",layer="l1",result="hit"} 4000
+cache_l1_bytes 2500000
+cache_bus_connected 1
+"""
+_REPLACED = {'slo_events_total{slo="availability",http_route="/api/orders",outcome="bad"} 0.0'}
+"""What a healthy page lacks, so that the panels for trouble have something to draw."""
+_FAILING = re.compile(
+    r'(?P<before>.*(method="POST",http_route="/api/orders".*"201"|"INSERT orders".*),error_type=)""'
+    r"(?P<rest>.*) (?P<value>\S+)$"
+)
+_FAILED = 0.02
+"""How many of the orders that went well also failed in this past."""
+_ALERTS = """
+ALERTS{alertname="LatencyP95High",alertstate="firing",severity="ticket",job="api"}
+ALERTS{alertname="BudgetBurn",alertstate="firing",severity="page",job="api",slo="latency"}
+ALERTS{alertname="Watchdog",alertstate="firing",severity="none"}
+"""
+
+
+def _moments() -> range:
+    return range(END - SECONDS, END + 1, STEP)
+
+
+def _wave(labels: str, part: float) -> float:
+    """From 0 to 1, never falling, in waves whose place the labels decide."""
+    phase = zlib.crc32(re.sub(r',?le="[^"]*"', "", labels).encode()) % 628 / 100
+    swing = 0.6 / (2 * math.pi * 3)
+    return part + swing * (math.sin(2 * math.pi * 3 * part + phase) - math.sin(phase))
+
+
+def _value(name: str, labels: str, value: float, part: float) -> float:
+    if _COUNTED.search(name):
+        return value * max(0.0, _wave(labels, part))
+    if any(word in name for word in _MOVING):
+        return round(max(value, 2) * (0.7 + 0.3 * math.sin(9 * part + len(labels))))
+    return value
+
+
+def _page() -> Iterator[str]:
+    for line in (gzip.decompress(_PAGE.read_bytes()).decode() + _ODDITIES).splitlines():
+        yield line
+        if failing := _FAILING.match(line):
+            before = failing["before"].replace('"201"', '"500"')
+            failed = float(failing["value"]) * _FAILED
+            yield f'{before}"OperationalError"{failing["rest"]} {failed}'
+
+
+def _lines() -> Iterator[str]:
+    for line in _page():
+        found = _SAMPLE.match(line)
+        if line.startswith("#") or not found or line in _REPLACED:
+            continue
+        name, labels, value = found["name"], found["labels"] or "", float(found["value"])
+        for instance in _INSTANCES:
+            own = ",".join(filter(None, [labels, f'job="api",instance="{instance}"']))
+            yield from _past(name, own, value)
+    for instance in _INSTANCES:
+        yield from _past("up", f'job="api",instance="{instance}"', 1)
+    for alert in _ALERTS.split("\n"):
+        if alert:
+            yield from (f"{alert} 1 {at}" for at in _moments() if at > END - 900)
+            since = alert.replace("ALERTS", "ALERTS_FOR_STATE").replace('alertstate="firing",', "")
+            yield from (f"{since} {END - 900} {at}" for at in _moments() if at > END - 900)
+
+
+def _past(name: str, labels: str, value: float) -> Iterator[str]:
+    for at in _moments():
+        shown = labels
+        if name == "app_build_info" and "api-2" in labels and at >= DEPLOYED:
+            shown = labels.replace('version="0"', 'version="1"')
+        part = (at - _moments()[0]) / SECONDS
+        yield f"{name}{{{shown}}} {_value(name, labels, value, part):.9g} {at}"
+
+
+def write_raw(data: Path) -> None:
+    """Write the blocks of what was scraped."""
+    text = data.with_suffix(".om")
+    text.write_text("\n".join([*_lines(), "# EOF", ""]))
+    _promtool("create-blocks-from", "openmetrics", "--max-block-duration=24h", text, data)
+    text.unlink()
+
+
+PASSES = 3
+"""Recorded series read one another, three deep; a pass sees only what is on disk before it."""
+
+
+def write_recorded(data: Path, rules: Path, url: str) -> None:
+    """Write the blocks of one pass of the recording rules, from what is there already."""
+    recording = data.with_name("recording.yml")
+    groups = [
+        {**group, "rules": [rule for rule in group["rules"] if "record" in rule]}
+        for file in sorted(rules.glob("*.yml"))
+        for group in yaml.safe_load(file.read_text())["groups"]
+    ]
+    recording.write_text(yaml.safe_dump({"groups": [g for g in groups if g["rules"]]}))
+    span = [f"--start={END - SECONDS}", f"--end={END}", f"--eval-interval={STEP}s"]
+    _promtool(
+        "create-blocks-from", "rules", f"--url={url}", f"--output-dir={data}", *span, recording
+    )
+
+
+def _promtool(*words: str | Path) -> None:
+    done = subprocess.run(["promtool", "tsdb", *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"promtool {words[1]}: {done.stdout[-500:]}{done.stderr[-500:]}")

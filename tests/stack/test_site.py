@@ -1,0 +1,95 @@
+"""What Prometheus serves at /user/."""
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from stack import site, viewer
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> Path:
+    folder = tmp_path / "built"
+    (folder / "assets").mkdir(parents=True)
+    (folder / "assets" / "main.js").write_text("1")
+    (folder / "index.html").write_text('<base href="./" /><title>Boards</title>')
+    return folder
+
+
+@pytest.fixture
+def boards(tmp_path: Path) -> Path:
+    folder = tmp_path / "boards"
+    folder.mkdir()
+    for uid, title in (("svc-db", "Database"), ("svc-overview", "Over & under")):
+        (folder / f"{uid}.json").write_text(json.dumps({"uid": uid, "title": title, "panels": []}))
+    return folder
+
+
+def test_each_board_is_copied_as_it_is_and_has_its_own_page(
+    built: Path, boards: Path, tmp_path: Path
+) -> None:
+    served = tmp_path / "site"
+    site.publish(built, boards, served, {"traceUrl": "http://x/{trace}"})
+    for file in boards.glob("*.json"):
+        assert (served / "boards" / file.name).read_bytes() == file.read_bytes()
+    page = (served / "d" / "svc-overview" / "index.html").read_text()
+    assert page == '<base href="../../" /><title>Over &amp; under</title>'
+    listed = json.loads((served / "boards" / "index.json").read_text())
+    assert [board["uid"] for board in listed] == ["svc-overview", "svc-db"]
+    assert json.loads((served / "settings.json").read_text()) == {"traceUrl": "http://x/{trace}"}
+
+
+def test_publishing_again_leaves_nothing_of_before(
+    built: Path, boards: Path, tmp_path: Path
+) -> None:
+    served = tmp_path / "site"
+    site.publish(built, boards, served, {})
+    (boards / "svc-db.json").unlink()
+    site.publish(built, boards, served, {})
+    assert not (served / "d" / "svc-db").exists()
+    assert not (served / "boards" / "svc-db.json").exists()
+
+
+def test_prometheus_may_read_it_whatever_our_umask(
+    built: Path, boards: Path, tmp_path: Path
+) -> None:
+    before = os.umask(0o077)
+    try:
+        site.publish(built, boards, tmp_path / "site", {})
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "site").rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o755 if path.is_dir() else 0o644)
+
+
+def test_who_comes_early_is_told_to_wait(built: Path, boards: Path, tmp_path: Path) -> None:
+    served = tmp_path / "site"
+    site.wait(served, "Being built", "a moment <please>")
+    assert "a moment &lt;please&gt;" in (served / "index.html").read_text()
+    site.publish(built, boards, served, {})
+    site.wait(served, "Being built again", "")
+    assert "Being built" not in (served / "index.html").read_text()
+
+
+def test_a_changed_source_is_noticed_and_a_build_is_not(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "main.ts").write_text("1")
+    before = viewer.fingerprint(tmp_path)
+    (tmp_path / "dist").mkdir()
+    (tmp_path / "dist" / "main.js").write_text("1")
+    assert viewer.fingerprint(tmp_path) == before
+    (tmp_path / "src" / "main.ts").write_text("2")
+    assert viewer.fingerprint(tmp_path) != before
+
+
+def test_without_node_the_person_is_told_and_the_page_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(viewer, "BUILT", tmp_path / "nothing")
+    assert viewer.main(["--site", str(tmp_path / "site"), "--address", "http://here/"]) == 1
+    assert "Node 20.19 or newer" in capsys.readouterr().out
+    assert "Node 20.19 or newer" in (tmp_path / "site" / "index.html").read_text()
