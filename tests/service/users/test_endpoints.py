@@ -172,7 +172,7 @@ async def test_bad_tokens_are_401(light: Service, header: str) -> None:
 )
 async def test_changed_claims_are_401(light: Service, change: dict[str, Any]) -> None:
     user, _ = await light.user()
-    key = light.app.state.settings.jwt_key()
+    key = light.app.state.settings.jwt_keys()[0]
     token = light.app.state.tokens.issue(user)
     claims = jwt.decode(token, key, algorithms=[ALGORITHM]) | change
     if claims["jti"] is None:
@@ -184,7 +184,7 @@ async def test_changed_claims_are_401(light: Service, change: dict[str, Any]) ->
 
 async def test_unsigned_tokens_and_foreign_keys_are_401(light: Service) -> None:
     user, _ = await light.user()
-    key = light.app.state.settings.jwt_key()
+    key = light.app.state.settings.jwt_keys()[0]
     claims = jwt.decode(light.app.state.tokens.issue(user), key, algorithms=[ALGORITHM])
     for forged in (
         jwt.encode(claims, "", algorithm="none"),
