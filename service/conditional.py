@@ -11,7 +11,7 @@ from typing import Annotated
 
 from fastapi import Header, Request, Response
 
-from service.cache.codec import Rendered
+from service.cache.codec import Again, Rendered
 from service.errors import (
     Fault,
     NotFoundError,
@@ -20,6 +20,8 @@ from service.errors import (
 )
 
 ANY = "*"
+SLOT = "service.recall"
+"""Where, in the ASGI scope, somebody waits to be told what answered."""
 _MEMBER = re.compile(r'[ \t,]*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*(?:,|$)')
 
 IfMatch = Annotated[
@@ -58,6 +60,19 @@ def tags(header: str) -> Iterator[Tag]:
         place = found.end()
 
 
+@dataclass(frozen=True)
+class Recall:
+    """What answered a request, to answer the next one sooner.
+
+    Attributes:
+        again: Looks at the cached value again; loads nothing.
+        caching: ``Cache-Control``.
+    """
+
+    again: Again
+    caching: str
+
+
 def answer(
     request: Request, rendered: Rendered | None, caching: str, link: str | None = None
 ) -> Response:
@@ -74,21 +89,35 @@ def answer(
     """
     if rendered is None:
         raise NotFoundError
-    tag = Tag(rendered.tag, weak=True)
-    headers = {"ETag": str(tag), "Cache-Control": caching}
+    if rendered.again is not None and SLOT in request.scope:
+        request.scope[SLOT].append(Recall(rendered.again, caching))
+    if has(",".join(request.headers.getlist("if-none-match")), rendered.tag):
+        return unchanged(rendered, caching)
+    headers = _headers(rendered, caching)
     if link is not None:
         headers["Link"] = link
-    if _has(request, tag):
-        return Response(status_code=304, headers=headers)
     return Response(rendered.body, headers=headers, media_type="application/json")
 
 
-def _has(request: Request, tag: Tag) -> bool:
-    header = ",".join(request.headers.getlist("if-none-match"))
-    if not header:
-        return False
-    # Weak comparison: W/"a" and "a" are the same.
-    return header.strip() == ANY or any(known.name == tag.name for known in tags(header))
+def unchanged(rendered: Rendered, caching: str) -> Response:
+    """The answer to who has a value already."""
+    return Response(status_code=304, headers=_headers(rendered, caching))
+
+
+def has(header: str, name: str) -> bool:
+    """Whether ``If-None-Match`` names a tag, compared weakly: ``W/"a"`` and ``"a"`` are the same.
+
+    Args:
+        header: All its lines, joined by commas; empty where there is none.
+        name: What stands between the quotes.
+    """
+    return bool(header) and (
+        header.strip() == ANY or any(known.name == name for known in tags(header))
+    )
+
+
+def _headers(rendered: Rendered, caching: str) -> dict[str, str]:
+    return {"ETag": str(Tag(rendered.tag, weak=True)), "Cache-Control": caching}
 
 
 @dataclass(frozen=True)

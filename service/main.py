@@ -13,6 +13,7 @@ from service.cache.store import Cache
 from service.edge import envelope, explorer
 from service.edge.compression import Compression
 from service.edge.hosts import KnownHosts
+from service.edge.revalidation import Revalidation
 from service.errors import UnavailableError
 from service.limits import Limits
 from service.orders import endpoints as orders
@@ -94,6 +95,7 @@ def build(settings: Settings) -> FastAPI:
         app.include_router(part.router, prefix="/api")
     app.include_router(health.router)
     app.add_middleware(Compression, private=PRIVATE)
+    app.add_middleware(Revalidation)
     if hosts := settings.hosts():
         app.add_middleware(KnownHosts, hosts=hosts)
     return app

@@ -13,7 +13,8 @@ release reaches what the other one stored.
 import hashlib
 import json
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from pydantic import TypeAdapter
@@ -36,10 +37,15 @@ class Rendered:
         body: JSON.
         tag: 16 letters, digits, ``-`` and ``_``: equal for equal bodies of one type, in every
             process.
+        again: Looks at what is cached in its place, and loads nothing; where it was cached.
     """
 
     body: bytes
     tag: str
+    again: "Again | None" = field(default=None, compare=False)
+
+
+Again = Callable[[], Awaitable[Rendered | None]]
 
 
 class Codec(Generic[T]):

@@ -5,6 +5,7 @@ import hashlib
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 from service.cache.backend import Backend, Claim, Patience, Region, StoreUnavailableError
@@ -89,7 +90,20 @@ class Namespace(Generic[T]):
 
         What is cached is not even parsed.
         """
-        return await self._get(key, load, self._codec.rendered)
+        rendered = await self._get(key, load, self._codec.rendered)
+        if rendered is None:
+            return None
+        return Rendered(rendered.body, rendered.tag, partial(self.peek, key))
+
+    async def peek(self, key: str) -> Rendered | None:
+        """Return the cached value as it is sent; None if there is none, or none is cached."""
+        key = short(key)
+        patience = Patience(self._backend.timeout)
+        found, result = await self._read(key, patience, self._codec.rendered)
+        if found is None or found.value is None:
+            return None  # whoever asks on is told of
+        self._tell(result)
+        return found.value
 
     async def invalidate(self, *keys: str) -> None:
         """Drop values; call it after the commit that changed what they were made of.

@@ -1,12 +1,16 @@
 import asyncio
+from typing import Any
 
 import pytest
 from httpx import Response
 
 from service.conditional import Expected, Tag, tags
+from service.edge import revalidation
 from service.errors import PreconditionFailedError
 from service.users.tables import Role
 from tests.service.running import Service, problem, running
+from vitals.catalogue import CACHE_REQUESTS, HTTP_REQUEST_DURATION
+from vitals.testing import Readings
 
 pytestmark = pytest.mark.anyio
 
@@ -77,6 +81,45 @@ async def test_who_has_it_is_told_so_without_a_query(
     assert statements == []
 
 
+@pytest.mark.parametrize("url", CATALOGUE)
+async def test_who_asks_again_is_answered_before_anything_is_parsed(
+    light: Service, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await light.product()
+    known = {"If-None-Match": (await light.client.get(url)).headers["etag"]}
+    first = await light.client.get(url, headers=known)
+    with monkeypatch.context() as patched:
+        patched.setattr(light.app.router, "__call__", None, raising=False)
+        patched.setattr(type(light.app.router), "__call__", None)
+        second = await light.client.get(url, headers=known)
+        head = await light.client.head(url, headers=known)
+    assert (first.status_code, second.status_code, head.status_code) == (304, 304, 304)
+    names = ("etag", "cache-control", "vary")
+    assert [first.headers[n] for n in names] == [second.headers[n] for n in names]
+    route = url.partition("?")[0].replace("/1", "/{product_id}")
+    told = Readings.of(light.app)
+    labels = {"http_route": route, "http_response_status_code": "304"}
+    assert told.value(HTTP_REQUEST_DURATION, "_count", **labels) == 3
+    assert told.value(CACHE_REQUESTS, result="hit") == 3
+    assert told.value(CACHE_REQUESTS, result="miss") == 1
+
+
+async def test_what_is_remembered_of_addresses_is_bounded(
+    light: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revalidation, "MOST_ADDRESSES", 3)
+    for limit in (*range(1, 8), 1):
+        url = f"/api/products?limit={limit}"
+        for _ in range(2):
+            answer = await light.client.get(url, headers={"If-None-Match": "*"})
+            assert answer.status_code == 304
+        problem(await light.client.get("/api/products/9", headers={"If-None-Match": "*"}), 404)
+    stack: Any = light.app.middleware_stack
+    while not isinstance(stack, revalidation.Revalidation):
+        stack = getattr(stack, "app", None) or stack._app
+    assert len(stack._known) == 3
+
+
 @pytest.mark.parametrize("url", CATALOGUE[:2])
 async def test_a_change_is_never_a_304(service: Service, url: str) -> None:
     _, admin = await service.user(Role.ADMIN)
@@ -92,6 +135,8 @@ async def test_a_change_is_never_a_304(service: Service, url: str) -> None:
         assert answer.status_code == 200
         assert f'"price_cents":{price}' in answer.text
         known = {"If-None-Match": answer.headers["etag"]}
+        for _ in range(2):
+            assert (await service.client.get(url, headers=known)).status_code == 304
 
 
 async def test_an_order_changes_the_version_and_the_tag(service: Service) -> None:
