@@ -4,7 +4,7 @@ import argparse
 import subprocess
 import sys
 
-BENCHMARKS = ("requests", "meter", "bodies")
+BENCHMARKS = ("requests", "meter", "bodies", "load")
 
 
 def main() -> None:
