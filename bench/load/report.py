@@ -68,10 +68,10 @@ After divided by before, by turns in one process, on {result["database"]} with
 {ratios}
 
 "list" is `GET /api/products?limit=100`, "cached" is answered from the cache as bytes, "304" is
-asked with the `ETag` of before, "page" is the last tenth of all products by price, "filter" is a
-category by price, "milliseconds" is how long compressing 50 kB keeps the event loop, and "login
-storm" is 50 people who log in again and again while somebody reads, against the same reads without
-them.
+asked with the `ETag` of before ("processor": the time of the serving process), "page" is the last
+tenth of all products by price, "filter" is a category by price, "milliseconds" is how long
+compressing 50 kB keeps the event loop, and "login storm" is 50 people who log in again and again
+while somebody reads, against the same reads without them.
 
 ## Under load
 
@@ -82,7 +82,7 @@ One worker, visitors of locust on the same machine, which take part of its proce
 {rows}
 {wrk}
 - *cold* asks what nobody has asked before, so every answer is a query; *warm* asks what the cache
-  has; *304* asks whether the list is still current.
+  has; *list* takes a hundred products whole, *list, 304* asks whether they are still current.
 - *mixed* browses, looks at best sellers, orders, and looks at its orders.
 """
 

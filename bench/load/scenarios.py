@@ -106,5 +106,16 @@ def wrk(server: Running, path: str, seconds: int) -> float | None:
         return None
     command = [program, "-t1", "-c16", f"-d{seconds}s", server.url + path]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603
+    return rate_of(said)
+
+
+def rate_of(said: str) -> float:
+    """Requests a second, as wrk says it.
+
+    Raises:
+        LoadError: It does not.
+    """
     found = re.search(r"Requests/sec:\s+([\d.]+)", said)
-    return float(found[1]) if found else None
+    if found is None:
+        raise LoadError(f"wrk says: {said[-500:]}")
+    return float(found[1])

@@ -26,12 +26,14 @@ class Line:
     def __init__(self, url: str) -> None:
         self._where = urlsplit(url)
 
-    async def __aenter__(self) -> "Line":
+    async def open(self) -> "Line":
+        """Connect."""
         host, port = self._where.hostname, self._where.port
         self._reader, self._writer = await asyncio.open_connection(host, port)
         return self
 
-    async def __aexit__(self, *_error: object) -> None:
+    def close(self) -> None:
+        """Disconnect."""
         self._writer.close()
 
     async def ask(self, method: str, path: str, body: bytes = b"") -> int:
@@ -67,21 +69,22 @@ async def _read(line: Line, seconds: float) -> list[float]:
 async def _turns(stage: Stage, url: str, rounds: int, seconds: float) -> tuple[float, float]:
     calm: list[float] = []
     storm: list[float] = []
-    async with Line(url) as reader:
-        await _read(reader, 0.5)
-        for _ in range(rounds):
-            calm += await _read(reader, seconds)
-            lines = [await Line(url).__aenter__() for _ in range(CROWD)]
-            crowd = [asyncio.create_task(_log_in_again_and_again(stage, line)) for line in lines]
-            storm += await _read(reader, seconds)
-            for task in crowd:
-                task.cancel()
-            for ended in await asyncio.gather(*crowd, return_exceptions=True):
-                if isinstance(ended, Exception):
-                    raise ended
-            for line in lines:
-                await line.__aexit__()
-            await asyncio.sleep(1)  # the service finishes what it has begun
+    reader = await Line(url).open()
+    await _read(reader, 0.5)
+    for _ in range(rounds):
+        calm += await _read(reader, seconds)
+        lines = [await Line(url).open() for _ in range(CROWD)]
+        crowd = [asyncio.create_task(_log_in_again_and_again(stage, line)) for line in lines]
+        storm += await _read(reader, seconds)
+        for task in crowd:
+            task.cancel()
+        for ended in await asyncio.gather(*crowd, return_exceptions=True):
+            if isinstance(ended, Exception):
+                raise ended
+        for line in lines:
+            line.close()
+        await asyncio.sleep(1)  # the service finishes what it has begun
+    reader.close()
     return _p99(calm), _p99(storm)
 
 

@@ -57,6 +57,15 @@ class Cold(Visitor):
         self.client.get(f"/api/products?min_price={number}", name="list")
 
 
+class Whole(Visitor):
+    """Reads the list that others have just read."""
+
+    @task
+    def read(self) -> None:
+        """Read."""
+        self.client.get("/api/products?limit=100", name="whole")
+
+
 class Again(Visitor):
     """Has the list already, and asks whether it is still current."""
 
