@@ -24,7 +24,6 @@ from service.main import build
 from service.orders.reports import Reports
 from service.orders.tables import Order, OrderItem
 from service.products.catalogue import Catalogue
-from service.products.repository import FOR_SALE
 from service.products.tables import Product
 from service.settings import Settings
 
@@ -160,7 +159,7 @@ async def _copy_without_indexes(database: Database) -> None:
 
 
 def _queries(database: Database) -> dict[str, Once]:
-    cheapest = select(Product.id, Product.price_cents).where(FOR_SALE)
+    cheapest = select(Product.id, Product.price_cents).where(Product.deleted_at.is_(None))
     cheapest = cheapest.order_by(Product.price_cents, Product.id).limit(20)
     deep = PRODUCTS * 9 // 10
     filtered = (
