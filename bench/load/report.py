@@ -8,6 +8,8 @@ from xml.sax.saxutils import escape
 SVG = "http://www.w3.org/2000/svg"
 STYLE = 'font-size="13" role="img"'
 WIDTH, LEFT, ROW = 760, 270, 30
+ASIDE = ("milliseconds", "storm")
+"""Words in the names of ratios that are no share of what was before."""
 BAR = WIDTH - LEFT - 90
 
 
@@ -89,6 +91,10 @@ One worker, visitors of locust on the same machine, which take part of its proce
 
 def write(result: Mapping[str, Any], folder: Path) -> None:
     """Write page and plot into a folder."""
-    shares = {name: ratio for name, ratio in result["ratios"].items() if "milliseconds" not in name}
+    shares = {
+        name: ratio
+        for name, ratio in result["ratios"].items()
+        if not any(word in name for word in ASIDE)
+    }
     (folder / "performance.svg").write_text(plot(shares))
     (folder / "performance.md").write_text(page(result))

@@ -54,8 +54,7 @@ class Envelope:
                 _complete(headers, scope, method, message["status"])
                 headers.append((b"x-request-id", request_id))
                 message = {**message, "headers": headers}
-            elif method == "HEAD" and message["type"] == "http.response.body":
-                message = {**message, "body": b""}
+                scope["method"] = method  # the server keeps the body back from HEAD
             await send(message)
 
         if method == "HEAD":

@@ -1,6 +1,6 @@
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from itertools import count
 
 import pytest
@@ -22,11 +22,14 @@ class Clock:
 
 
 @pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.servers)])
-async def limits(request: pytest.FixtureRequest) -> Limits:
-    if request.param == "memory":
-        return Limits.connect("")
-    server: servers.Redis = request.getfixturevalue("redis_server")
-    return Limits.connect(server.url)
+async def limits(request: pytest.FixtureRequest) -> AsyncIterator[Limits]:
+    url = ""
+    if request.param == "redis":
+        server: servers.Redis = request.getfixturevalue("redis_server")
+        url = server.url
+    opened = Limits.connect(url)
+    yield opened
+    await opened.close()
 
 
 async def take(limits: Limits, policy: Policy, name: str, times: int) -> list[Standing]:
@@ -44,7 +47,6 @@ async def test_as_many_as_said_are_admitted(limits: Limits, quota: int) -> None:
         assert 595 < refused.reset <= 600.01
     assert (await limits.take(policy, next(names))).left == quota - 1
     assert (await limits.take(Policy("other", quota), name)).left == quota - 1
-    await limits.close()
 
 
 async def test_who_waits_as_long_as_told_gets_in(limits: Limits) -> None:
@@ -54,14 +56,12 @@ async def test_who_waits_as_long_as_told_gets_in(limits: Limits) -> None:
     await take(limits, policy, name, 5)  # refused ones cost nothing
     await asyncio.sleep(refused.wait + 0.01)  # what is promised is a time
     assert (await limits.take(policy, name)).wait == 0
-    await limits.close()
 
 
 async def test_at_once_no_more_than_one_by_one(limits: Limits) -> None:
     policy, name = Policy("test", 5, window=600), next(names)
     standings = await asyncio.gather(*(limits.take(policy, name) for _ in range(50)))
     assert sum(s.wait == 0 for s in standings) == 5
-    await limits.close()
 
 
 def test_in_this_process_attempts_come_back_evenly() -> None:

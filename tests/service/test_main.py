@@ -1,4 +1,5 @@
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -86,6 +87,21 @@ def test_serves_measures_and_ends_in_order(tmp_path: Path) -> None:
     assert "Traceback" not in said
     assert (tmp_path / "jwt-key").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "jwt-key").read_text().strip() not in said
+
+
+def test_head_brings_no_body_and_keeps_the_connection(tmp_path: Path) -> None:
+    with serving(settings_for(tmp_path)) as service:
+        where = httpx.URL(service.url)
+        with socket.create_connection((where.host, where.port or 0), 10) as line:
+            asked = b"%s /api/categories HTTP/1.1\r\nHost: x\r\n%s\r\n"
+            line.sendall(asked % (b"HEAD", b"") + asked % (b"GET", b"Connection: close\r\n"))
+            said = b"".join(iter(lambda: line.recv(65536), b""))
+        head, _, rest = said.partition(b"\r\n\r\n")
+        assert b"content-length: 12" in head
+        assert rest.startswith(b"HTTP/1.1 200 OK")
+        assert rest.endswith(b'\r\n\r\n{"items":[]}')
+        said_so_far = service.end()
+    assert "Traceback" not in said_so_far
 
 
 def test_a_running_request_is_finished_before_the_end(tmp_path: Path) -> None:
