@@ -1,8 +1,6 @@
 """What every answer carries, and what leaves compressed."""
 
 import gzip
-import io
-import json
 import re
 from base64 import b64encode
 from collections.abc import AsyncIterator
@@ -18,7 +16,7 @@ from service.edge import envelope
 from service.edge.compression import Compression
 from service.users.tables import Role
 from tests.service.running import PASSWORD, Service, problem, running, settings_for
-from vitals.logs import configure
+from tests.vitals.journal import journal
 
 pytestmark = pytest.mark.anyio
 
@@ -102,12 +100,11 @@ async def test_any_other_is_replaced(light: Service, given: str) -> None:
 
 async def test_the_request_id_stands_in_the_logs(tmp_path: Path) -> None:
     async with running(settings_for(tmp_path)) as service:
-        stream = io.StringIO()
-        configure("api", stream=stream)
         service.app.state.catalogue = None
         given = {"X-Request-ID": "find-me-again"}
-        problem(await service.client.get("/api/categories", headers=given), 500)
-    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+        with journal() as kept:
+            problem(await service.client.get("/api/categories", headers=given), 500)
+            lines = kept.lines
     (told,) = (line for line in lines if line["event"] == "request failed")
     assert told["request_id"] == "find-me-again"
 
