@@ -4,7 +4,7 @@ import argparse
 import subprocess
 import sys
 
-BENCHMARKS = ("requests", "meter", "bodies", "queries")
+BENCHMARKS = ("requests", "meter", "bodies", "queries", "load")
 
 
 def main() -> None:

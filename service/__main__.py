@@ -67,6 +67,8 @@ def _serve(settings: Settings, _arguments: argparse.Namespace) -> int:
             access_log=False,  # every request is logged by the kit, with its trace
             log_config=None,
             server_header=False,
+            proxy_headers=bool(settings.trusted_proxies),
+            forwarded_allow_ips=settings.trusted_proxies,
             timeout_graceful_shutdown=settings.shutdown_timeout,
         )
     )

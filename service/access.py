@@ -4,8 +4,11 @@ A token proves who somebody is. What they may do is read from the database on ev
 from the token or a cache: a deactivated user is out at once.
 """
 
+import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from hashlib import sha256
 from typing import Annotated
 from uuid import uuid4
 
@@ -27,6 +30,11 @@ _bearer = HTTPBearer(
 )
 
 
+def key_id(key: str) -> str:
+    """The name of a key, which tells nothing of it: 16 hex digits."""
+    return hmac.digest(key.encode(), b"key id", sha256)[:8].hex()
+
+
 class InvalidTokenError(UnauthorizedError):
     """The token is not valid (any more): log in again."""
 
@@ -46,12 +54,14 @@ class Tokens:
     """Issues and reads login tokens (JWT, HS256).
 
     Args:
-        key: Whoever knows it can log in as anybody; at least 32 bytes.
+        keys: Whoever knows one can log in as anybody; at least 32 bytes each. The first one
+            signs; the others are being retired, and what they signed is valid until it expires.
         lifetime: Seconds until a token expires.
     """
 
-    def __init__(self, key: str, lifetime: int) -> None:
-        self._key = key
+    def __init__(self, keys: Sequence[str], lifetime: int) -> None:
+        self._keys = {key_id(key): key for key in keys}
+        self._current = key_id(keys[0])
         self.lifetime = lifetime
 
     def issue(self, user: User) -> str:
@@ -65,7 +75,8 @@ class Tokens:
             "iat": issued,
             "exp": issued + timedelta(seconds=self.lifetime),
         }
-        return jwt.encode(claims, self._key, algorithm=ALGORITHM)
+        key, headers = self._keys[self._current], {"kid": self._current}
+        return jwt.encode(claims, key, algorithm=ALGORITHM, headers=headers)
 
     def read(self, token: str) -> Claims:
         """Check a token's signature, age and form.
@@ -74,15 +85,17 @@ class Tokens:
             InvalidTokenError: It is not one of ours, has expired or was changed.
         """
         try:
+            # Tokens of the release before named no key.
+            key = self._keys[jwt.get_unverified_header(token).get("kid", self._current)]
             claims = jwt.decode(
                 token,
-                self._key,
+                key,
                 algorithms=[ALGORITHM],
                 issuer=ISSUER,
                 options={"require": _CLAIMS},
             )
             user_id, version = int(claims["sub"]), int(claims["ver"])
-        except (jwt.PyJWTError, ValueError, TypeError) as error:
+        except (jwt.PyJWTError, LookupError, ValueError, TypeError) as error:
             raise InvalidTokenError from error
         if not 0 < user_id <= LARGEST_ID:
             raise InvalidTokenError

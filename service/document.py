@@ -79,6 +79,38 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+def cacheable(*statuses: int) -> dict[str, Any]:
+    """The arguments of a route that answers conditional requests, with its errors.
+
+    The header is read by :func:`service.conditional.answer`: as a parameter, it would be
+    validated although any value is fine.
+    """
+    known = {
+        "in": "header",
+        "name": "If-None-Match",
+        "required": False,
+        "schema": {"type": "string", "examples": ['W/"Zm9vYmFyYmF6cXV4"']},
+        "description": "`ETag` of what you have, several, or `*`: 304 if it is still current",
+    }
+    headers = _headers("ETag", "weak: names the content") | _headers(
+        "Cache-Control", "for how long"
+    )
+    same = {"description": "You have it: nothing has changed", "headers": headers}
+    return {
+        "responses": {200: {"headers": headers}, 304: same} | documented(*statuses),
+        "openapi_extra": {"parameters": [known]},
+    }
+
+
+def tagged(status: int) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of an endpoint that names the version it has written."""
+    return {status: {"headers": _headers("ETag", "strong: send it as `If-Match`")}}
+
+
+def _headers(name: str, description: str) -> dict[str, Any]:
+    return {name: {"description": description, "schema": {"type": "string"}}}
+
+
 def _example(status: int) -> dict[str, Any]:
     kind = BY_STATUS[status]
     return {

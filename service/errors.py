@@ -96,6 +96,12 @@ class TooSlowError(ServiceError):
     status, slug, title = 408, "too-slow", "Body too slow"
 
 
+class PreconditionFailedError(ServiceError):
+    """It was changed since you read it: read it again, then decide."""
+
+    status, slug, title = 412, "precondition-failed", "Changed meanwhile"
+
+
 class TooLargeError(ServiceError):
     """The body is larger than this service accepts."""
 
@@ -114,6 +120,18 @@ class InvalidError(ServiceError):
     """Some values are not acceptable: see `errors`."""
 
     status, slug, title = 422, "invalid", "Invalid values"
+
+
+class PreconditionRequiredError(ServiceError):
+    """Say in `If-Match` which version you mean to change, or `*` for whichever there is."""
+
+    status, slug, title = 428, "precondition-required", "Precondition required"
+
+
+class TooManyRequestsError(ServiceError):
+    """Too many attempts: wait as long as `Retry-After` says."""
+
+    status, slug, title = 429, "too-many-requests", "Too many requests"
 
 
 class UnavailableError(ServiceError):

@@ -6,12 +6,16 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from starlette_compress import CompressMiddleware
 
 from service import access, database, document, health, problems, schema
 from service.access import Tokens
 from service.cache.store import Cache
+from service.edge import envelope, explorer
+from service.edge.compression import Compression
+from service.edge.hosts import KnownHosts
+from service.edge.revalidation import Revalidation
 from service.errors import UnavailableError
+from service.limits import Limits
 from service.orders import endpoints as orders
 from service.orders.reports import Reports
 from service.pages import Cursors
@@ -19,6 +23,7 @@ from service.products import endpoints as products
 from service.products.catalogue import Catalogue
 from service.settings import Settings
 from service.users import endpoints as users
+from service.users.attempts import Attempts
 from service.users.passwords import Passwords
 from vitals import Bodies, Guard, Objective, __version__, instrument
 
@@ -29,6 +34,8 @@ OBJECTIVES = (
     Objective("latency", ratio=0.95, within=0.5, route="/api/users/login"),
     Objective("queries", ratio=0.95, within=0.1),
 )
+PRIVATE = ("/api/users",)
+"""Where answers hold tokens, or e-mail addresses beside names that anybody may choose."""
 _log = logging.getLogger(__name__)
 
 
@@ -39,14 +46,18 @@ def build(settings: Settings) -> FastAPI:
         SecretError: The JWT key or the metrics token is unreadable or guessable.
     """
     db = database.connect(settings)
-    key = settings.jwt_key()
+    keys = settings.jwt_keys()
     app = FastAPI(
         title="Service",
         summary="Users, products and orders: an API that measures itself with Vitals.",
         version=__version__,
         lifespan=_lifespan,
         redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
     )
+    explorer.install(app)
+    envelope.install(app)
     problems.install(app)
     document.describe_problems(app)
     telemetry = instrument(
@@ -61,14 +72,22 @@ def build(settings: Settings) -> FastAPI:
         guard=Guard(limit=settings.body_limit),
     )
     cache = Cache.connect(settings.redis_url, password=settings.redis_password())
-    cursors = Cursors(key)
+    limits = Limits.connect(settings.redis_url, password=settings.redis_password())
+    cursors = Cursors(*keys)
     catalogue = Catalogue(db, cursors, cache, telemetry.cache)
     app.state.settings = settings
     app.state.database = db
     app.state.cache = cache
     app.state.cursors = cursors
-    app.state.tokens = Tokens(key, settings.token_lifetime)
+    app.state.tokens = Tokens(keys, settings.token_lifetime)
     app.state.passwords = Passwords(settings)
+    app.state.limits = limits
+    app.state.attempts = Attempts(
+        limits,
+        keys[0],
+        per_account=settings.account_attempts,
+        per_address=settings.address_attempts,
+    )
     app.state.catalogue = catalogue
     app.state.stock_changed = catalogue.stock_changed
     app.state.reports = Reports(db, cache, telemetry.cache)
@@ -76,7 +95,10 @@ def build(settings: Settings) -> FastAPI:
     for part in (users, products, orders):
         app.include_router(part.router, prefix="/api")
     app.include_router(health.router)
-    app.add_middleware(CompressMiddleware, minimum_size=1000)
+    app.add_middleware(Compression, private=PRIVATE)
+    app.add_middleware(Revalidation)
+    if hosts := settings.hosts():
+        app.add_middleware(KnownHosts, hosts=hosts)
     return app
 
 
@@ -88,6 +110,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         app.state.passwords.close()
+        await app.state.limits.close()
         await app.state.cache.close()
         await app.state.database.close()
 

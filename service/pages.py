@@ -14,6 +14,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Annotated, Any, Generic, TypeVar
 
+import msgspec
 from fastapi import Depends, Request, Response
 from pydantic import BaseModel, Field
 from sqlalchemy import Select, literal, tuple_
@@ -70,11 +71,12 @@ class Cursors:
     """Signs and reads cursors.
 
     Args:
-        secret: Whoever knows it can make cursors; it is shared by all workers.
+        secrets: Whoever knows one can make cursors; they are shared by all workers. The first
+            one signs, the others are being retired.
     """
 
-    def __init__(self, secret: str) -> None:
-        self._key = hmac.digest(secret.encode(), b"page cursors", sha256)
+    def __init__(self, *secrets: str) -> None:
+        self._keys = [hmac.digest(secret.encode(), b"page cursors", sha256) for secret in secrets]
 
     def seal(self, place: str, values: list[Any]) -> str:
         """Write a cursor.
@@ -85,7 +87,9 @@ class Cursors:
         """
         plain = [v.isoformat() if isinstance(v, datetime) else v for v in values]
         payload = json.dumps([VERSION, plain], ensure_ascii=False).encode()
-        return urlsafe_b64encode(self._sign(place, payload) + payload).rstrip(b"=").decode()
+        return (
+            urlsafe_b64encode(_sign(self._keys[0], place, payload) + payload).rstrip(b"=").decode()
+        )
 
     def open(self, cursor: str, place: str, sort: Sort) -> list[Any]:
         """Read a cursor.
@@ -98,7 +102,8 @@ class Cursors:
         except ValueError as error:
             raise BadCursorError from error
         signature, payload = sealed[:_SIGNATURE], sealed[_SIGNATURE:]
-        if not hmac.compare_digest(signature, self._sign(place, payload)):
+        signed = (_sign(key, place, payload) for key in self._keys)
+        if not any(hmac.compare_digest(signature, one) for one in signed):
             raise BadCursorError
         version, plain = json.loads(payload)
         if version != VERSION or len(plain) != len(sort.columns):
@@ -107,10 +112,6 @@ class Cursors:
             datetime.fromisoformat(value) if column.type.python_type is datetime else value
             for column, value in zip(sort.columns, plain, strict=True)
         ]
-
-    def _sign(self, place: str, payload: bytes) -> bytes:
-        bound = sha256(place.encode()).digest() + payload
-        return hmac.digest(self._key, bound, sha256)[:_SIGNATURE]
 
     async def page(
         self,
@@ -146,9 +147,33 @@ def place(name: str, sort: Sort, filters: Mapping[str, object]) -> str:
 
 def link_next(request: Request, response: Response, page: Page[Any]) -> None:
     """Point to the next page in the header ``Link`` too (RFC 8288)."""
-    if page.next is not None:
-        url = request.url.include_query_params(cursor=page.next)
-        response.headers["Link"] = f'<{url.path}?{url.query}>; rel="next"'
+    if (link := link_to(request, page.next)) is not None:
+        response.headers["Link"] = link
+
+
+def link_to(request: Request, cursor: str | None) -> str | None:
+    """The header ``Link`` to the page behind a cursor; None on the last page."""
+    if cursor is None:
+        return None
+    url = request.url.include_query_params(cursor=cursor)
+    return f'<{url.path}?{url.query}>; rel="next"'
+
+
+class _Next(msgspec.Struct):
+    next: str | None
+
+
+_find_next = msgspec.json.Decoder(_Next).decode
+
+
+def next_of(body: bytes) -> str | None:
+    """The cursor in a page that is written already; its items are skipped, not read."""
+    return _find_next(body).next
+
+
+def _sign(key: bytes, place: str, payload: bytes) -> bytes:
+    bound = sha256(place.encode()).digest() + payload
+    return hmac.digest(key, bound, sha256)[:_SIGNATURE]
 
 
 def _after(statement: Select[Row], sort: Sort, values: list[Any]) -> Select[Row]:

@@ -27,9 +27,12 @@ BY_STATUS: dict[int, type[ServiceError]] = {
         errors.MethodNotAllowedError,
         errors.ConflictError,
         errors.TooSlowError,
+        errors.PreconditionFailedError,
         errors.TooLargeError,
         errors.UnsupportedMediaTypeError,
         errors.InvalidError,
+        errors.PreconditionRequiredError,
+        errors.TooManyRequestsError,
         errors.UnavailableError,
     )
 }
@@ -107,13 +110,16 @@ def _from_http(error: HTTPException) -> JSONResponse:
 
 def _allowed(request: Request) -> list[str]:
     """Every method of an address: Starlette names those of one route, but ours are several."""
+
+    def matches(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.router.routes)
+
+    # What can be got can be asked for its headers too.
     return [
         method
         for method in ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
-        if any(
-            route.matches({**request.scope, "method": method})[0] is Match.FULL
-            for route in request.app.router.routes
-        )
+        if matches("GET" if method == "HEAD" else method)
     ]
 
 

@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     redis_password_file: Path | None = None
 
     jwt_key_file: Path = Path("var/secrets/jwt-key")
+    jwt_previous_key_file: Path | None = None
     token_lifetime: int = Field(default=3600, ge=60, description="seconds a login lasts")
     metrics_token_file: Path | None = None
 
@@ -59,9 +60,19 @@ class Settings(BaseSettings):
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
     behind_tls_proxy: bool = False
+    trusted_proxies: str = Field(
+        default="", description="addresses or networks whose X-Forwarded-For counts, by commas"
+    )
+    allowed_hosts: str = Field(
+        default="", description="names we answer to, by commas, such as *.example.com; else any"
+    )
     shutdown_timeout: int = Field(default=10, ge=0, description="seconds to finish requests")
 
     body_limit: int = Field(default=1024 * 1024, ge=1024, description="bytes of a request body")
+    account_attempts: int = Field(default=10, ge=1, description="logins to one account a minute")
+    address_attempts: int = Field(
+        default=60, ge=1, description="logins and registrations from one address a minute"
+    )
     hash_threads: int = Field(default=2, ge=1, description="argon2 hashes computed at once")
     hash_queue: int = Field(default=64, ge=1, description="logins that may wait for a hash")
     hash_memory_kib: int = Field(default=19456, ge=64)
@@ -112,13 +123,22 @@ class Settings(BaseSettings):
             refuse_guessable(str(url.password), "the password in SERVICE_DATABASE_URL", least=8)
         return url
 
-    def jwt_key(self) -> str:
-        """The key that signs logins and cursors; made with mode 0600 if there is none yet.
+    def jwt_keys(self) -> tuple[str, ...]:
+        """The key that signs logins and cursors, then the one before it, if that is still valid.
+
+        The first is made with mode 0600 if there is none yet.
 
         Raises:
-            SecretError: The key cannot be read or written, is short or known to everybody.
+            SecretError: A key cannot be read or written, is short or known to everybody.
         """
-        return made_secret(self.jwt_key_file, "the JWT key", least=32)
+        current = made_secret(self.jwt_key_file, "the JWT key", least=32)
+        if self.jwt_previous_key_file is None:
+            return (current,)
+        return current, read_secret(self.jwt_previous_key_file, "the previous JWT key", least=32)
+
+    def hosts(self) -> tuple[str, ...]:
+        """The names we answer to; none for any."""
+        return tuple(host.strip().lower() for host in self.allowed_hosts.split(",") if host.strip())
 
     def metrics_token(self) -> str | None:
         """The bearer token of ``/metrics``, or None when it is open (loopback only).

@@ -208,7 +208,9 @@ async def tend(shop: Shop) -> None:
     shown = await shop.ask("GET", path)
     if shown.is_success:
         price = round(shown.json()["price_cents"] * shop.chance.uniform(0.95, 1.05))
-        await shop.ask("PATCH", path, json={"price_cents": price}, headers=headers)
+        # Somebody who buys it meanwhile changes it too: then the price stays for now.
+        version = {"If-Match": f'"{shown.json()["version"]}"'}
+        await shop.ask("PATCH", path, json={"price_cents": price}, headers=headers | version)
 
 
 async def stumble(shop: Shop) -> None:

@@ -5,16 +5,20 @@ import hashlib
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 from service.cache.backend import Backend, Claim, Patience, Region, StoreUnavailableError
-from service.cache.codec import Codec
+from service.cache.codec import Codec, Rendered
 from service.cache.flights import Doors, Flights, Seat
 from vitals.caching import Result
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 Load = Callable[[], Awaitable[T | None]]
+Open = Callable[[bytes], V | None]
+"""Reads what is stored; a ValueError says that another release wrote it."""
 
 LONGEST_KEY = 100
 TTL_JITTER = 0.1
@@ -22,17 +26,16 @@ TTL_JITTER = 0.1
 
 
 @dataclass(frozen=True)
-class Found(Generic[T]):
+class Found(Generic[V]):
     """What the store holds: a value, or that there is none."""
 
-    value: T | None
+    value: V | None
 
 
 @dataclass(frozen=True)
-class Landing(Generic[T]):
-    """What a load brought: the value, its bytes, and whether nothing invalidated it meanwhile."""
+class Landing:
+    """What a load brought: the value's bytes, and whether nothing invalidated it meanwhile."""
 
-    value: T | None
     stored: bytes
     fresh: bool
 
@@ -62,7 +65,7 @@ class Namespace(Generic[T]):
         self._ttl = ttl
         self._negative_ttl = negative_ttl
         self._load_deadline = load_deadline
-        self._flights: Flights[Landing[T]] = Flights()
+        self._flights: Flights[Landing] = Flights()
 
     async def get_or_load(self, key: str, load: Load[T]) -> T | None:
         """Return the cached value, else load, store and return it; None means "there is none".
@@ -80,27 +83,27 @@ class Namespace(Generic[T]):
             TimeoutError: The load took longer than the deadline.
             Exception: What ``load`` raised; nothing is remembered then.
         """
+        return await self._get(key, load, self._codec.decode)
+
+    async def render(self, key: str, load: Load[T]) -> Rendered | None:
+        """Return the value as it is sent, with its tag; otherwise as ``get_or_load``.
+
+        What is cached is not even parsed.
+        """
+        rendered = await self._get(key, load, self._codec.rendered)
+        if rendered is None:
+            return None
+        return Rendered(rendered.body, rendered.tag, partial(self.peek, key))
+
+    async def peek(self, key: str) -> Rendered | None:
+        """Return the cached value as it is sent; None if there is none, or none is cached."""
         key = short(key)
         patience = Patience(self._backend.timeout)
-        found, result = await self._read(key, patience)
+        found, result = await self._read(key, patience, self._codec.rendered)
+        if found is None or found.value is None:
+            return None  # whoever asks on is told of
         self._tell(result)
-        if found is not None:
-            return found.value
-        reachable = result == "miss"
-        landing, seat = await self._board(key, load, patience, claiming=reachable)
-        if seat is Seat.PILOT:
-            return landing.value
-        if seat is Seat.LATE or not landing.fresh:
-            # What this flight brought may be older than an invalidation before this call. What
-            # is stored now is not, nor is what a flight brings that takes off after this one.
-            found, _ = await self._read(key, patience) if reachable else (None, result)
-            if found is not None:
-                return found.value
-            landing, seat = await self._board(key, load, patience, claiming=reachable)
-            if seat is Seat.PILOT:
-                return landing.value
-        # A copy: a value that one caller changes must not change for others.
-        return self._codec.decode(landing.stored)
+        return found.value
 
     async def invalidate(self, *keys: str) -> None:
         """Drop values; call it after the commit that changed what they were made of.
@@ -122,31 +125,44 @@ class Namespace(Generic[T]):
     def _tell(self, result: Result) -> None:
         self._region.report.request(self._backend.layer, result)
 
-    async def _read(self, key: str, patience: Patience) -> tuple[Found[T] | None, Result]:
+    async def _get(self, key: str, load: Load[T], open_: Open[V]) -> V | None:
+        key = short(key)
+        patience = Patience(self._backend.timeout)
+        found, result = await self._read(key, patience, open_)
+        self._tell(result)
+        if found is not None:
+            return found.value
+        reachable = result == "miss"
+        landing, seat = await self._board(key, load, patience, claiming=reachable)
+        if seat is Seat.LATE or (seat is Seat.EARLY and not landing.fresh):
+            # What this flight brought may be older than an invalidation before this call. What
+            # is stored now is not, nor is what a flight brings that takes off after this one.
+            found, _ = await self._read(key, patience, open_) if reachable else (None, result)
+            if found is not None:
+                return found.value
+            landing, _ = await self._board(key, load, patience, claiming=reachable)
+        # Opened by each caller: a value that one of them changes must not change for others.
+        return open_(landing.stored)
+
+    async def _read(
+        self, key: str, patience: Patience, open_: Open[V]
+    ) -> tuple[Found[V] | None, Result]:
         try:
             stored = await self._backend.read(self._region, key, patience)
         except StoreUnavailableError as unavailable:
             return None, unavailable.result
-        found = self._decoded(stored)
+        found = _opened(stored, open_)
         if found is None:
             return None, "miss"
         return found, "negative" if found.value is None else "hit"
 
-    def _decoded(self, stored: bytes | None) -> Found[T] | None:
-        if stored is None:
-            return None
-        try:
-            return Found(self._codec.decode(stored))
-        except ValueError:  # another release wrote it
-            return None
-
     async def _board(
         self, key: str, load: Load[T], patience: Patience, *, claiming: bool
-    ) -> tuple[Landing[T], Seat]:
-        async def fly(doors: Doors) -> Landing[T]:
+    ) -> tuple[Landing, Seat]:
+        async def fly(doors: Doors) -> Landing:
             claim = await self._claim(key, patience) if claiming else None
-            if claim is not None and (found := self._decoded(claim.stored)):
-                return Landing(found.value, claim.stored or b"", fresh=False)
+            if claim is not None and _opened(claim.stored, self._codec.decode):
+                return Landing(claim.stored or b"", fresh=False)
             async with asyncio.timeout(self._load_deadline):
                 with self._region.report.load():
                     value = await load()
@@ -154,7 +170,7 @@ class Namespace(Generic[T]):
             # Filling is the check for freshness, and says nothing to those who come after it.
             doors.close()
             fresh = claim is not None and await self._fill(claim, value, stored, patience)
-            return Landing(value, stored, fresh)
+            return Landing(stored, fresh)
 
         return await self._flights.join(key, fly)
 
@@ -174,6 +190,15 @@ class Namespace(Generic[T]):
         if not kept:
             self._region.report.fill_rejected()
         return kept
+
+
+def _opened(stored: bytes | None, open_: Open[V]) -> Found[V] | None:
+    if stored is None:
+        return None
+    try:
+        return Found(open_(stored))
+    except ValueError:  # another release wrote it
+        return None
 
 
 def short(key: str) -> str:

@@ -6,11 +6,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from service.access import CallerOf
+from service.conditional import answer
 from service.database import DatabaseOf
-from service.document import documented
+from service.document import cacheable, documented
 from service.fields import Cursor, Limit, PathId
 from service.orders import repository
-from service.orders.reports import ReportsOf
+from service.orders.reports import CACHING, ReportsOf
 from service.orders.repository import Wanted
 from service.orders.schemas import BestSellers, OrderIn, OrderOut
 from service.pages import CursorsOf, Page, link_next
@@ -103,11 +104,12 @@ async def cancel_order(
     return OrderOut.model_validate(order)
 
 
-@router.get("/reports/best-sellers")
+@router.get("/reports/best-sellers", response_model=BestSellers, **cacheable())
 async def show_best_sellers(
+    request: Request,
     reports: ReportsOf,
     days: Annotated[int, Query(ge=1, le=365, description="how far back")] = 30,
     limit: Annotated[int, Query(ge=1, le=100)] = 10,
-) -> BestSellers:
+) -> Response:
     """Show what sold best; up to a minute old."""
-    return await reports.best_sellers(days=days, limit=limit)
+    return answer(request, await reports.best_sellers(days=days, limit=limit), CACHING)

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.cache.codec import Rendered
 from service.cache.report import Report
 from service.cache.store import Cache
 from service.database import Database, now
@@ -16,6 +17,7 @@ from service.orders.tables import Order, OrderItem, Status
 from service.products.tables import Product
 
 FRESH_SECONDS = 60
+CACHING = "public, max-age=30, stale-while-revalidate=60"
 
 
 class Reports:
@@ -27,14 +29,14 @@ class Reports:
             "best_sellers", type=BestSellers, ttl=FRESH_SECONDS, report=report("best_sellers")
         )
 
-    async def best_sellers(self, *, days: int, limit: int) -> BestSellers:
-        """The products of which most pieces were ordered in the last days."""
+    async def best_sellers(self, *, days: int, limit: int) -> Rendered | None:
+        """The products of which most pieces were ordered in the last days: ``BestSellers``."""
 
         async def load() -> BestSellers:
             async with self._database.reading() as session:
                 return BestSellers(days=days, items=await _best_sellers(session, days, limit))
 
-        return await self._best_sellers.get_or_load(f"{days}:{limit}", load) or await load()
+        return await self._best_sellers.render(f"{days}:{limit}", load)
 
 
 async def _best_sellers(session: AsyncSession, days: int, limit: int) -> list[BestSeller]:

@@ -191,15 +191,14 @@ async def _take_stock(session: AsyncSession, wanted: Wanted) -> list[Product]:
     products = await _locked(session, wanted.pieces)
     if faults := wanted.faults(products):
         raise NotAvailableError("", *faults)
-    left = {p.id: p.stock - wanted.pieces[p.id] for p in products.values()}
-    await _write_stock(session, left)
+    await _change_stock(session, products, {id_: -count for id_, count in wanted.pieces.items()})
     return list(products.values())
 
 
 async def _return_stock(session: AsyncSession, order: Order) -> None:
     pieces = {item.product_id: item.quantity for item in order.items}
     products = await _locked(session, pieces)
-    await _write_stock(session, {p.id: p.stock + pieces[p.id] for p in products.values()})
+    await _change_stock(session, products, pieces)
 
 
 async def _locked(session: AsyncSession, product_ids: Iterable[int]) -> dict[int, Product]:
@@ -208,6 +207,11 @@ async def _locked(session: AsyncSession, product_ids: Iterable[int]) -> dict[int
     return {product.id: product for product in products}
 
 
-async def _write_stock(session: AsyncSession, stock: dict[int, int]) -> None:
-    rows = [{"id": product_id, "stock": left} for product_id, left in stock.items()]
+async def _change_stock(
+    session: AsyncSession, products: Mapping[int, Product], pieces: Mapping[int, int]
+) -> None:
+    rows = [
+        {"id": p.id, "stock": p.stock + pieces[p.id], "version": p.version + 1}
+        for p in products.values()
+    ]
     await session.execute(update(Product), rows)  # one batch, whatever the number of products

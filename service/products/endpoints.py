@@ -5,12 +5,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from service.access import AdminOf
+from service.conditional import Expected, IfMatch, Tag, answer
 from service.database import DatabaseOf
-from service.document import documented
+from service.document import cacheable, documented, tagged
 from service.fields import Cursor, Limit, PathId
-from service.pages import Page, link_next
+from service.pages import Page, link_to, next_of
 from service.products import repository
-from service.products.catalogue import CatalogueOf
+from service.products.catalogue import CACHING, CatalogueOf
 from service.products.repository import Listing, SortName
 from service.products.schemas import (
     LARGEST_PRICE,
@@ -33,11 +34,10 @@ TextFilter = Annotated[
 PriceFilter = Annotated[int | None, Query(ge=0, le=LARGEST_PRICE, description="cents")]
 
 
-@router.get("/products", responses=documented(400))
+@router.get("/products", response_model=Page[ProductSummary], **cacheable(400))
 async def list_products(
     *,
     request: Request,
-    response: Response,
     catalogue: CatalogueOf,
     sort: SortName = SortName.NEWEST,
     category: CategoryFilter = None,
@@ -46,30 +46,30 @@ async def list_products(
     max_price: PriceFilter = None,
     limit: Limit = 20,
     cursor: Cursor = None,
-) -> Page[ProductSummary]:
+) -> Response:
     """List products."""
     listing = Listing(sort, category, text, min_price, max_price)
     page = await catalogue.page(listing, limit=limit, cursor=cursor)
-    link_next(request, response, page)
-    return page
+    link = link_to(request, next_of(page.body)) if page else None
+    return answer(request, page, CACHING, link)
 
 
-@router.get("/products/{product_id}", responses=documented(404))
-async def show_product(product_id: PathId, catalogue: CatalogueOf) -> ProductOut:
+@router.get("/products/{product_id}", response_model=ProductOut, **cacheable(404))
+async def show_product(product_id: PathId, request: Request, catalogue: CatalogueOf) -> Response:
     """Show a product."""
     product = await catalogue.product(product_id)
     if product is None:
         raise repository.missing(product_id)
-    return product
+    return answer(request, product, CACHING)
 
 
-@router.get("/categories")
-async def list_categories(catalogue: CatalogueOf) -> Categories:
+@router.get("/categories", response_model=Categories, **cacheable())
+async def list_categories(request: Request, catalogue: CatalogueOf) -> Response:
     """List the categories that have products."""
-    return await catalogue.categories()
+    return answer(request, await catalogue.categories(), CACHING)
 
 
-@router.post("/products", status_code=201, responses=documented(401, 403))
+@router.post("/products", status_code=201, responses=tagged(201) | documented(401, 403))
 async def create_product(
     new: ProductIn,
     response: Response,
@@ -83,30 +83,47 @@ async def create_product(
         session.add(product)
     await catalogue.changed(product.id)
     response.headers["Location"] = f"/api/products/{product.id}"
+    response.headers["ETag"] = str(Tag(str(product.version)))
     return ProductOut.model_validate(product)
 
 
-@router.patch("/products/{product_id}", responses=documented(401, 403, 404))
+@router.patch("/products/{product_id}", responses=tagged(200) | documented(401, 403, 404, 412, 428))
 async def change_product(
+    *,
     product_id: PathId,
     change: ProductChange,
+    response: Response,
     _admin: AdminOf,
     database: DatabaseOf,
     catalogue: CatalogueOf,
+    if_match: IfMatch = None,
 ) -> ProductOut:
-    """Change some members of a product (admin)."""
+    """Change some members of a product (admin).
+
+    Orders change the stock all the time, so the version that you mean to change must be named in
+    `If-Match`: 428 without it, 412 if there is a newer one.
+    """
+    expected = Expected.required(if_match)
     async with database.writing() as session:
         values = change.model_dump(exclude_unset=True)
-        product = await repository.change(session, product_id, values)
+        product = await repository.change(session, product_id, expected, values)
     await catalogue.changed(product_id)
+    response.headers["ETag"] = str(Tag(str(product.version)))
     return ProductOut.model_validate(product)
 
 
-@router.delete("/products/{product_id}", status_code=204, responses=documented(401, 403, 404))
+@router.delete("/products/{product_id}", status_code=204, responses=documented(401, 403, 404, 412))
 async def delete_product(
-    product_id: PathId, _admin: AdminOf, database: DatabaseOf, catalogue: CatalogueOf
+    product_id: PathId,
+    _admin: AdminOf,
+    database: DatabaseOf,
+    catalogue: CatalogueOf,
+    if_match: IfMatch = None,
 ) -> None:
-    """Take a product off sale; orders keep it (admin)."""
+    """Take a product off sale; orders keep it (admin).
+
+    Nothing that somebody else wrote is lost by it, so `If-Match` counts if it is sent.
+    """
     async with database.writing() as session:
-        await repository.delete(session, product_id)
+        await repository.delete(session, product_id, Expected.optional(if_match))
     await catalogue.changed(product_id)

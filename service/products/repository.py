@@ -1,12 +1,14 @@
 """The products in the database. Deleted ones are invisible here."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.conditional import Expected
 from service.database import now
 from service.errors import NotFoundError
 from service.pages import Cursors, Rows, Sort, place
@@ -92,26 +94,35 @@ async def categories(session: AsyncSession) -> list[str]:
     return list(await session.scalars(statement))
 
 
-async def change(session: AsyncSession, product_id: int, values: dict[str, Any]) -> Product:
+async def change(
+    session: AsyncSession, product_id: int, expected: Expected, values: Mapping[str, Any]
+) -> Product:
     """Write the given columns of a product.
 
     Raises:
         NotFoundError: There is no such product.
+        PreconditionFailedError: It is not of an expected version.
     """
-    statement = update(Product).where(Product.id == product_id, FOR_SALE).values(values)
-    product: Product | None = await session.scalar(statement.returning(Product))
+    statement = select(Product).where(Product.id == product_id, FOR_SALE)
+    # Locked: between the check and the write nobody else writes.
+    product: Product | None = await session.scalar(statement.with_for_update(key_share=True))
     if product is None:
         raise missing(product_id)
+    expected.check(product.version)
+    for column, value in values.items():
+        setattr(product, column, value)
+    product.version += 1
     return product
 
 
-async def delete(session: AsyncSession, product_id: int) -> None:
+async def delete(session: AsyncSession, product_id: int, expected: Expected) -> None:
     """Take a product off sale; orders keep referring to it.
 
     Raises:
         NotFoundError: There is no such product.
+        PreconditionFailedError: It is not of an expected version.
     """
-    await change(session, product_id, {"deleted_at": now()})
+    await change(session, product_id, expected, {"deleted_at": now()})
 
 
 def missing(product_id: int) -> NotFoundError:

@@ -64,6 +64,9 @@ class ProductOut(ProductSummary):
     description: Annotated[str, Field(examples=["Solid, 140 cm."])]
     stock: Annotated[int, Field(examples=[12])]
     created_at: datetime
+    version: Annotated[
+        int, Field(description='grows with every change; send it as `If-Match: "7"`', examples=[7])
+    ]
 
 
 class Categories(BaseModel):

@@ -18,7 +18,8 @@ def _listing(name: str, *columns: str) -> Index:
 class Product(Base):
     """A thing for sale; a deleted one stays, because orders refer to it.
 
-    ``id`` breaks ties in every sort order, so that a page ends at exactly one row.
+    ``id`` breaks ties in every sort order, so that a page ends at exactly one row. ``version``
+    grows with every change of the row, orders included.
     """
 
     __tablename__ = "products"
@@ -39,5 +40,6 @@ class Product(Base):
     category: Mapped[str] = mapped_column(String(60))
     price_cents: Mapped[int] = mapped_column(BigInteger)
     stock: Mapped[int]
+    version: Mapped[int] = mapped_column(default=1, server_default="1")
     created_at: Mapped[datetime] = mapped_column(default=now)
     deleted_at: Mapped[datetime | None]

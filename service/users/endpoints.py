@@ -1,5 +1,7 @@
 """Users over HTTP: register, log in, and manage."""
 
+from collections.abc import Mapping
+
 from fastapi import APIRouter, Request, Response
 
 from service.access import AdminOf, CallerOf, Tokens
@@ -9,6 +11,7 @@ from service.errors import UnauthorizedError
 from service.fields import Cursor, Limit, PathId
 from service.pages import CursorsOf, Page, link_next
 from service.users import repository
+from service.users.attempts import AttemptsOf
 from service.users.passwords import PasswordsOf
 from service.users.schemas import Login, Registration, RoleChange, Token, UserOut
 from service.users.tables import User
@@ -21,12 +24,21 @@ class WrongLoginError(UnauthorizedError):
 
     slug, title = "wrong-login", "Wrong login"
 
+    def __init__(self, standing: Mapping[str, str]) -> None:
+        super().__init__()
+        self.headers = {**self.headers, **standing}
 
-@router.post("", status_code=201, responses=documented(409))
+
+@router.post("", status_code=201, responses=documented(409, 429))
 async def register(
-    registration: Registration, database: DatabaseOf, passwords: PasswordsOf
+    registration: Registration,
+    request: Request,
+    database: DatabaseOf,
+    passwords: PasswordsOf,
+    attempts: AttemptsOf,
 ) -> UserOut:
     """Make an account."""
+    await attempts.register(request)
     async with database.reading() as session:
         if await repository.find(session, registration.email):
             raise repository.EmailTakenError
@@ -41,25 +53,31 @@ async def register(
     return UserOut.model_validate(user)
 
 
-@router.post("/login", responses=documented(401))
+@router.post("/login", responses=documented(401, 429))
 async def log_in(
+    *,
     login: Login,
     request: Request,
     response: Response,
     database: DatabaseOf,
     passwords: PasswordsOf,
+    attempts: AttemptsOf,
 ) -> Token:
-    """Get a token."""
+    """Get a token.
+
+    Attempts are limited by account and by address; `RateLimit` says how many are left.
+    """
+    standing = await attempts.log_in(request, login.email)
     async with database.reading() as session:
         user = await repository.find(session, login.email)
     verdict = await passwords.check(login.password, user.password_hash if user else None)
     if user is None or not verdict.right or not user.active:
-        raise WrongLoginError
+        raise WrongLoginError(standing)
     if verdict.rehashed is not None:
         async with database.writing() as session:
             await repository.rehash(session, user, verdict.rehashed)
     tokens: Tokens = request.app.state.tokens
-    response.headers["Cache-Control"] = "no-store"
+    response.headers.update(standing)
     return Token(access_token=tokens.issue(user), expires_in=tokens.lifetime)
 
 

@@ -1,9 +1,10 @@
 """The service on each database that it supports."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from service.settings import Settings
 from tests import servers
@@ -41,3 +42,17 @@ async def light(tmp_path: Path) -> AsyncIterator[Service]:
     """The running service on SQLite, where the kind of database does not matter."""
     async with running(settings_for(tmp_path)) as started:
         yield started
+
+
+@pytest.fixture
+def statements(service: Service) -> Iterator[list[str]]:
+    """What the service asks the database from here on."""
+    seen: list[str] = []
+    engine = service.database.engine.sync_engine
+
+    def see(_connection: object, _cursor: object, statement: str, *_others: object) -> None:
+        seen.append(statement)
+
+    event.listen(engine, "before_cursor_execute", see)
+    yield seen
+    event.remove(engine, "before_cursor_execute", see)

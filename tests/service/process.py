@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 import httpx
 
@@ -23,13 +25,19 @@ class Running:
     """A process that serves on ``url``."""
 
     url: str
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
+    output: IO[bytes]
 
     def end(self) -> str:
         """Ask it to end; returns all it has said."""
         self.process.send_signal(signal.SIGTERM)
-        said, _ = self.process.communicate(timeout=30)
-        return said
+        self.process.wait(30)
+        return self.said()
+
+    def said(self) -> str:
+        """What it has said so far."""
+        self.output.seek(0)
+        return self.output.read().decode()
 
 
 def environment(settings: Settings, **others: str) -> dict[str, str]:
@@ -48,22 +56,22 @@ def serving(settings: Settings) -> Iterator[Running]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "service"],
-        cwd=ROOT,
-        env=environment(settings, SERVICE_PORT=str(port)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    running = Running(f"http://127.0.0.1:{port}", process)
-    try:
-        _wait(running)
-        yield running
-    finally:
-        if process.poll() is None:
+    # A file, because a pipe that nobody reads fills up, and then whoever logs waits for ever.
+    with TemporaryFile() as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "service"],
+            cwd=ROOT,
+            env=environment(settings, SERVICE_PORT=str(port)),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        running = Running(f"http://127.0.0.1:{port}", process, output)
+        try:
+            _wait(running)
+            yield running
+        finally:
             process.kill()
-            process.communicate()
+            process.wait()
 
 
 def _wait(running: Running, seconds: float = 30) -> None:
@@ -74,5 +82,4 @@ def _wait(running: Running, seconds: float = 30) -> None:
                 return
         except httpx.TransportError:
             time.sleep(0.05)
-    running.process.kill()
-    raise TimeoutError(f"the service does not serve: {running.process.communicate()[0]}")
+    raise TimeoutError(f"the service does not serve: {running.said()}")

@@ -1,5 +1,6 @@
 """The cache's parts that decide by themselves: breaker, outbox, memory store, codec."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -200,6 +201,20 @@ def test_a_value_of_another_shape_or_meaning_is_refused() -> None:
             other.decode(stored)
     with pytest.raises(ValueError, match="validation error"):
         Codec(Old).decode(stored + b"}")
+
+
+def test_what_is_rendered_is_the_json_and_a_tag_that_only_it_has() -> None:
+    codec = Codec(Old)
+    one, same, two = (codec.rendered(codec.encode(Old(id=number))) for number in (1, 1, 2))
+    assert one is not None
+    assert two is not None
+    assert one.body == b'{"id":1}'
+    assert re.fullmatch(r"[A-Za-z0-9_-]{16}", one.tag)
+    assert one == same
+    assert one.tag != two.tag
+    assert codec.rendered(codec.encode(None)) is None
+    with pytest.raises(ValueError, match="another shape"):
+        Codec(New).rendered(codec.encode(Old(id=1)))
 
 
 def test_nothing_is_told_from_a_value_that_is_null() -> None:

@@ -1,5 +1,10 @@
+import signal
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -82,6 +87,67 @@ def test_serves_measures_and_ends_in_order(tmp_path: Path) -> None:
     assert "Traceback" not in said
     assert (tmp_path / "jwt-key").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "jwt-key").read_text().strip() not in said
+
+
+def test_head_brings_no_body_and_keeps_the_connection(tmp_path: Path) -> None:
+    with serving(settings_for(tmp_path)) as service:
+        where = httpx.URL(service.url)
+        with socket.create_connection((where.host, where.port or 0), 10) as line:
+            asked = b"%s /api/categories HTTP/1.1\r\nHost: x\r\n%s\r\n"
+            line.sendall(asked % (b"HEAD", b"") + asked % (b"GET", b"Connection: close\r\n"))
+            said = b"".join(iter(lambda: line.recv(65536), b""))
+        head, _, rest = said.partition(b"\r\n\r\n")
+        assert b"content-length: 12" in head
+        assert rest.startswith(b"HTTP/1.1 200 OK")
+        assert rest.endswith(b'\r\n\r\n{"items":[]}')
+        said_so_far = service.end()
+    assert "Traceback" not in said_so_far
+
+
+def test_a_running_request_is_finished_before_the_end(tmp_path: Path) -> None:
+    # A hash of half a second or more; it is still computed when the end is asked for.
+    settings = settings_for(tmp_path, hash_memory_kib=256 * 1024, hash_passes=6)
+    new = {"email": "ada@example.com", "name": "Ada", "password": GOOD}
+    with serving(settings) as service, ThreadPoolExecutor() as threads:
+        answer = threads.submit(httpx.post, f"{service.url}/api/users", json=new, timeout=60)
+        running = 'http_server_active_requests{http_request_method="POST"} 1'
+        until(lambda: running in httpx.get(f"{service.url}/metrics").text)
+        service.process.send_signal(signal.SIGTERM)
+        until(lambda: not accepts(service.url))
+        assert not answer.done()
+        assert answer.result().status_code == 201
+        said = service.end()
+    assert service.process.returncode in (0, -15)
+    assert "Traceback" not in said
+
+
+def test_proxies_are_believed_if_they_are_named(tmp_path: Path) -> None:
+    forwarded = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https"}
+    login = {"email": "ada@example.com", "password": "wrong"}
+    for proxies, believed in (("127.0.0.1", True), ("192.0.2.1", False), ("", False)):
+        settings = settings_for(tmp_path, trusted_proxies=proxies, address_attempts=1)
+        with serving(settings) as service:
+            url = f"{service.url}/api/users/login"
+            assert httpx.post(url, json=login).status_code == 401
+            answer = httpx.post(url, json=login, headers=forwarded)
+            assert answer.status_code == (401 if believed else 429)
+            assert ("strict-transport-security" in answer.headers) == believed
+
+
+def until(happens: Callable[[], bool], seconds: float = 30) -> None:
+    """Wait for something."""
+    deadline = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < deadline, "it does not happen"
+        time.sleep(0.02)
+
+
+def accepts(url: str) -> bool:
+    """Whether anybody listens."""
+    try:
+        return httpx.get(f"{url}/healthz").is_success
+    except httpx.TransportError:
+        return False
 
 
 def test_metrics_need_the_token_where_one_is_set(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service import pages
 from service.errors import BadCursorError
 from service.pages import Cursors, Sort, place
 from service.products.tables import Product
@@ -63,9 +64,18 @@ def test_another_key_signs_other_cursors() -> None:
         CURSORS.open(cursor, HERE, NAME)
 
 
+def test_a_key_that_is_being_retired_still_reads() -> None:
+    cursor = Cursors("the key before").seal(HERE, ["Oak desk", 1])
+    rotated = Cursors("a key that only tests use", "the key before")
+    assert rotated.open(cursor, HERE, NAME) == ["Oak desk", 1]
+    with pytest.raises(BadCursorError):
+        Cursors("the key before").open(rotated.seal(HERE, ["Oak desk", 1]), HERE, NAME)
+
+
 def test_another_version_is_refused() -> None:
     payload = json.dumps([0, ["Oak desk", 1]]).encode()
-    cursor = urlsafe_b64encode(CURSORS._sign(HERE, payload) + payload).decode()
+    signature = pages._sign(CURSORS._keys[0], HERE, payload)
+    cursor = urlsafe_b64encode(signature + payload).decode()
     with pytest.raises(BadCursorError):
         CURSORS.open(cursor, HERE, NAME)
 

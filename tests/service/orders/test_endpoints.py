@@ -57,7 +57,7 @@ async def test_the_price_is_that_of_the_moment(service: Service) -> None:
     desk = await service.product(price_cents=100)
     placed = await service.client.post("/api/orders", json=wish((desk, 1)), headers=headers)
     url = f"/api/products/{desk.id}"
-    await service.client.patch(url, json={"price_cents": 999}, headers=admin)
+    await service.client.patch(url, json={"price_cents": 999}, headers=admin | {"If-Match": "*"})
     await service.client.delete(url, headers=admin)
     shown = await service.client.get(placed.headers["location"], headers=headers)
     assert shown.json() == placed.json()
@@ -236,7 +236,9 @@ async def test_a_refused_attempt_does_not_use_up_its_key(service: Service) -> No
         409,
         "/items/0/quantity",
     )
-    await service.client.patch(f"/api/products/{desk.id}", json={"stock": 1}, headers=admin)
+    await service.client.patch(
+        f"/api/products/{desk.id}", json={"stock": 1}, headers=admin | {"If-Match": "*"}
+    )
     assert (await service.client.post("/api/orders", json=body, headers=keyed)).status_code == 201
 
 

@@ -1,4 +1,5 @@
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -9,6 +10,7 @@ from sqlalchemy import select
 from service.access import ALGORITHM
 from service.settings import Settings
 from service.users.passwords import Passwords
+from service.users.repository import NEWEST
 from service.users.tables import Role, User
 from tests.service.running import PASSWORD, Service, problem, running, settings_for
 
@@ -133,7 +135,7 @@ async def test_a_login_renews_a_hash_of_other_parameters(
 
 
 async def test_a_flood_of_logins_is_refused_instead_of_queued(tmp_path: Any) -> None:
-    settings = settings_for(tmp_path, hash_queue=2, hash_threads=1)
+    settings = settings_for(tmp_path, hash_queue=2, hash_threads=1, account_attempts=100)
     async with running(settings) as service:
         user, headers = await service.user()
         answers = await asyncio.gather(*(log_in(service, user.email) for _ in range(12)))
@@ -172,7 +174,7 @@ async def test_bad_tokens_are_401(light: Service, header: str) -> None:
 )
 async def test_changed_claims_are_401(light: Service, change: dict[str, Any]) -> None:
     user, _ = await light.user()
-    key = light.app.state.settings.jwt_key()
+    key = light.app.state.settings.jwt_keys()[0]
     token = light.app.state.tokens.issue(user)
     claims = jwt.decode(token, key, algorithms=[ALGORITHM]) | change
     if claims["jti"] is None:
@@ -184,7 +186,7 @@ async def test_changed_claims_are_401(light: Service, change: dict[str, Any]) ->
 
 async def test_unsigned_tokens_and_foreign_keys_are_401(light: Service) -> None:
     user, _ = await light.user()
-    key = light.app.state.settings.jwt_key()
+    key = light.app.state.settings.jwt_keys()[0]
     claims = jwt.decode(light.app.state.tokens.issue(user), key, algorithms=[ALGORITHM])
     for forged in (
         jwt.encode(claims, "", algorithm="none"),
@@ -192,6 +194,40 @@ async def test_unsigned_tokens_and_foreign_keys_are_401(light: Service) -> None:
     ):
         headers = {"Authorization": f"Bearer {forged}"}
         problem(await light.client.get("/api/users/me", headers=headers), 401)
+
+
+async def test_a_new_key_does_not_end_the_logins_of_the_one_before(tmp_path: Path) -> None:
+    async with running(settings_for(tmp_path)) as before:
+        _, old = await before.user()
+        cursor = before.app.state.cursors.seal("here", [1])
+    (tmp_path / "jwt-key").rename(tmp_path / "previous")
+    both = settings_for(tmp_path, jwt_previous_key_file=tmp_path / "previous")
+    async with running(both) as service:
+        _, new = await service.user()
+        for headers in (old, new):
+            assert (await service.client.get("/api/users/me", headers=headers)).status_code == 200
+        assert service.app.state.cursors.open(cursor, "here", NEWEST) == [1]
+        token = new["Authorization"].removeprefix("Bearer ")
+        current = jwt.get_unverified_header(token)["kid"]
+        # Signed with a key that is valid, but not with the one that it names.
+        claims = jwt.decode(token, options={"verify_signature": False})
+        previous = both.jwt_keys()[1]
+        forged = jwt.encode(claims, previous, algorithm=ALGORITHM, headers={"kid": current})
+        headers = {"Authorization": f"Bearer {forged}"}
+        problem(await service.client.get("/api/users/me", headers=headers), 401)
+    async with running(settings_for(tmp_path)) as after:
+        assert (await after.client.get("/api/users/me", headers=new)).status_code == 200
+        problem(await after.client.get("/api/users/me", headers=old), 401)
+
+
+async def test_a_token_of_the_release_before_names_no_key(light: Service) -> None:
+    user, headers = await light.user()
+    key = light.app.state.settings.jwt_keys()[0]
+    token = headers["Authorization"].removeprefix("Bearer ")
+    claims = jwt.decode(token, key, algorithms=[ALGORITHM], issuer="service")
+    nameless = jwt.encode(claims, key, algorithm=ALGORITHM)
+    headers = {"Authorization": f"Bearer {nameless}"}
+    assert (await light.client.get("/api/users/me", headers=headers)).json()["id"] == user.id
 
 
 async def test_admins_page_through_all_users(service: Service) -> None:

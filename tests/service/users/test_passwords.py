@@ -1,9 +1,10 @@
+import os
 from pathlib import Path
-from threading import current_thread, main_thread
+from threading import current_thread, get_native_id, main_thread
 
 import pytest
 
-from service.users.passwords import Passwords, Verdict
+from service.users.passwords import NICE, Passwords, Verdict
 from tests.service.running import settings_for
 
 pytestmark = pytest.mark.anyio
@@ -24,4 +25,13 @@ async def test_knows_right_from_wrong(tmp_path: Path) -> None:
 async def test_hashes_off_the_event_loop(tmp_path: Path) -> None:
     passwords = Passwords(settings_for(tmp_path))
     assert await passwords._run(current_thread) is not main_thread()
+    passwords.close()
+
+
+async def test_hashing_gives_way_to_the_event_loop(tmp_path: Path) -> None:
+    passwords = Passwords(settings_for(tmp_path))
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    own = await passwords._run(lambda: os.getpriority(os.PRIO_PROCESS, get_native_id()))
+    assert own == min(usual + NICE, 19)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == usual
     passwords.close()

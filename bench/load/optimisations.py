@@ -1,0 +1,238 @@
+"""Each optimisation, before and after, by turns in one process: the ratios of one run count."""
+
+import asyncio
+import gzip
+import json
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Any
+
+import brotli  # type: ignore[import-untyped]
+import zstandard
+from asgi_lifespan import LifespanManager
+from fastapi import FastAPI
+from sqlalchemy import Select, select, text, tuple_
+from sqlalchemy.orm import selectinload
+
+from bench.load.server import PRODUCTS
+from bench.rounds import Once, compare
+from service.cache.backend import Claim, Patience, Region
+from service.cache.memory import MemoryBackend
+from service.cache.store import Cache
+from service.database import Database
+from service.main import build
+from service.orders.reports import Reports
+from service.orders.tables import Order, OrderItem
+from service.products.catalogue import Catalogue
+from service.products.tables import Product
+from service.settings import Settings
+
+Header = tuple[bytes, bytes]
+Ratios = dict[str, float]
+PAIRS = {
+    "list, cached": "list, no cache",
+    "best sellers, cached": "best sellers, no cache",
+    "list, 304": "list, cached",
+    "page by keyset": "page by offset",
+    "filter by index": "filter without index",
+    "orders with items, joined": "orders with items, one by one",
+}
+"""What is optimised, and how it was before."""
+
+
+class Forgetful(MemoryBackend):
+    """A cache's store that keeps nothing: how it would be without."""
+
+    async def fill(self, claim: Claim, stored: bytes, ttl: float, patience: Patience) -> bool:
+        """Keep nothing."""
+        del claim, stored, ttl, patience
+        return True
+
+    async def read(self, region: Region, key: str, patience: Patience) -> bytes | None:
+        """Know nothing."""
+        del region, key, patience
+        return None
+
+
+def measure(settings: Settings, rounds: int) -> tuple[dict[str, float], Ratios]:
+    """Measure them all.
+
+    Returns:
+        Seconds by way, and after/before by optimisation: below 1, it pays.
+    """
+    return asyncio.run(_measure(settings, rounds))
+
+
+async def _measure(settings: Settings, rounds: int) -> tuple[dict[str, float], Ratios]:
+    app, without = build(settings), build(settings)
+    async with LifespanManager(app), LifespanManager(without):
+        _forget(without)
+        ways, answers = await _requests(app, without)
+        seconds = await compare(ways, rounds=rounds, calls=10)
+        database: Database = app.state.database
+        await _copy_without_indexes(database)
+        seconds |= await compare(_queries(database), rounds=rounds, calls=3)
+        ratios = _compression(await _fifty_kilobytes(database))
+    pairs = {after: seconds[after] / seconds[before] for after, before in PAIRS.items()}
+    wire = len(answers["list, compressed"]) / len(answers["list, cached"])
+    return seconds, pairs | {"list, bytes when compressed": wire} | ratios
+
+
+# -- Requests --------------------------------------------------------------------------------
+
+
+def _forget(app: FastAPI) -> None:
+    state, cache = app.state, Cache(Forgetful())
+    silent: Any = state.vitals.cache
+    state.catalogue = Catalogue(state.database, state.cursors, cache, silent)
+    state.reports = Reports(state.database, cache, silent)
+
+
+async def _requests(app: FastAPI, without: FastAPI) -> tuple[dict[str, Once], dict[str, bytes]]:
+    path, best, query = "/api/products", "/api/reports/best-sellers", b"limit=100"
+    tag = (await ask(app, path, query))[1][b"etag"]
+    accepts, known = (b"accept-encoding", b"zstd"), (b"if-none-match", tag)
+    asked: dict[str, Callable[[], Awaitable[tuple[int, dict[bytes, bytes], bytes]]]] = {
+        "list, no cache": lambda: ask(without, path, query),
+        "list, cached": lambda: ask(app, path, query),
+        "list, compressed": lambda: ask(app, path, query, accepts),
+        "list, 304": lambda: ask(app, path, query, known),
+        "best sellers, no cache": lambda: ask(without, best),
+        "best sellers, cached": lambda: ask(app, best),
+    }
+    answers = {}
+    for name, call in asked.items():
+        status, _, answers[name] = await call()
+        if status != (304 if name.endswith("304") else 200):
+            raise RuntimeError(f"{name} answers {status}")
+
+    def once(call: Callable[[], Awaitable[object]]) -> Once:
+        async def go() -> None:
+            await call()
+
+        return go
+
+    return {name: once(call) for name, call in asked.items()}, answers
+
+
+async def ask(
+    app: FastAPI, path: str, query: bytes = b"", *headers: Header
+) -> tuple[int, dict[bytes, bytes], bytes]:
+    """Send one request within this process; returns status, headers and body."""
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "GET",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query,
+        "root_path": "",
+        "scheme": "http",
+        "headers": [(b"host", b"test"), *headers],
+        "client": ("127.0.0.1", 50_000),
+        "server": ("127.0.0.1", 8_000),
+    }
+    status, said, body = 0, {}, b""
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        nonlocal status, said, body
+        if message["type"] == "http.response.start":
+            status, said = message["status"], dict(message["headers"])
+        else:
+            body += message.get("body", b"")
+
+    await app(scope, receive, send)
+    return status, said, body
+
+
+# -- Queries ---------------------------------------------------------------------------------
+
+
+async def _copy_without_indexes(database: Database) -> None:
+    async with database.writing() as session:
+        await session.execute(text("DROP TABLE IF EXISTS products_without_index"))
+        await session.execute(text("CREATE TABLE products_without_index AS SELECT * FROM products"))
+
+
+def _queries(database: Database) -> dict[str, Once]:
+    cheapest = select(Product.id, Product.price_cents).where(Product.deleted_at.is_(None))
+    cheapest = cheapest.order_by(Product.price_cents, Product.id).limit(20)
+    deep = PRODUCTS * 9 // 10
+    filtered = (
+        "SELECT id, name, price_cents FROM {table} WHERE deleted_at IS NULL "
+        "AND category = 'office' ORDER BY price_cents, id LIMIT 20"
+    )
+
+    def once(statement: Any) -> Once:
+        async def go() -> None:
+            async with database.reading() as session:
+                (await session.execute(statement)).all()
+
+        return go
+
+    place: list[tuple[int, int]] = []
+
+    async def by_keyset() -> None:
+        async with database.reading() as session:
+            if not place:
+                row = (await session.execute(cheapest.offset(deep).limit(1))).one()
+                place.append((row.price_cents, row.id))
+            after = tuple_(Product.price_cents, Product.id) > place[0]
+            (await session.execute(cheapest.where(after))).all()
+
+    return {
+        "page by offset": once(cheapest.offset(deep)),
+        "page by keyset": by_keyset,
+        "filter without index": once(text(filtered.format(table="products_without_index"))),
+        "filter by index": once(text(filtered.format(table="products"))),
+        "orders with items, one by one": lambda: _one_by_one(database),
+        "orders with items, joined": lambda: _joined(database),
+    }
+
+
+def _newest() -> Select[Order]:
+    return select(Order).order_by(Order.created_at.desc(), Order.id.desc()).limit(20)
+
+
+async def _joined(database: Database) -> None:
+    async with database.reading() as session:
+        (await session.scalars(_newest().options(selectinload(Order.items)))).all()
+
+
+async def _one_by_one(database: Database) -> None:
+    async with database.reading() as session:
+        for order in (await session.scalars(_newest())).all():
+            of_order = select(OrderItem).where(OrderItem.order_id == order.id)
+            (await session.scalars(of_order)).all()
+
+
+# -- Compression -----------------------------------------------------------------------------
+
+
+async def _fifty_kilobytes(database: Database) -> bytes:
+    async with database.reading() as session:
+        products = (await session.execute(select(*Product.__table__.columns).limit(400))).mappings()
+    return json.dumps([dict(product) for product in products], default=str).encode()[:50_000]
+
+
+def _compression(body: bytes) -> Ratios:
+    """What the encodings leave of a body, and how long they block the event loop."""
+    ways: dict[str, Callable[[], bytes]] = {
+        "zstd": lambda: zstandard.ZstdCompressor(level=4).compress(body),
+        "br": lambda: brotli.compress(body, quality=4),
+        "gzip": lambda: gzip.compress(body, 4),
+    }
+    ratios = {}
+    for name, compress in ways.items():
+        taken = []
+        for _ in range(30):
+            started = perf_counter()
+            compress()
+            taken.append(perf_counter() - started)
+        ratios[f"50 kB, bytes by {name}"] = len(compress()) / len(body)
+        ratios[f"50 kB, milliseconds by {name}"] = sorted(taken)[6] * 1000
+    return ratios

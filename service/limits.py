@@ -1,0 +1,143 @@
+"""How often somebody may try: a bucket that leaks evenly, in Redis or in this process.
+
+The generic cell rate algorithm: per name one moment is kept, until which the bucket is full, so a
+look-up and its count are one atomic step. Refused attempts do not count, so whoever waits as long
+as told gets in.
+"""
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from service.cache.backend import StoreUnavailableError
+from service.cache.line import Line
+from service.cache.store import TIMEOUT_SECONDS
+
+MOST_NAMES = 20_000
+ROUNDING = 0.001
+"""Seconds, and attempts, that adding up fractions may leave."""
+
+# The same arithmetic as in `Local.take`, on the clock of Redis, so that workers agree.
+TAKE = """
+local now = redis.call('TIME')
+now = now[1] * 1000 + math.floor(now[2] / 1000)
+local quota, window = tonumber(ARGV[1]), tonumber(ARGV[2])
+local full = math.max(tonumber(redis.call('GET', KEYS[1])) or now, now) + window / quota
+local wait = full - now - window
+if wait > 1 then return {0, math.ceil(wait), math.ceil(window - window / quota + wait)} end
+redis.call('SET', KEYS[1], string.format('%.3f', full), 'PX', math.ceil(full - now))
+return {math.max(0, math.floor(-wait * quota / window + 0.001)), 0, math.ceil(full - now)}
+"""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """So many attempts in so many seconds, all at once or spread.
+
+    Attributes:
+        name: For headers and keys.
+        quota: Attempts.
+        window: Seconds.
+    """
+
+    name: str
+    quota: int
+    window: int = 60
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where somebody stands after an attempt.
+
+    Attributes:
+        policy: By what it was judged.
+        left: Attempts that are left.
+        wait: Seconds to wait; 0 for an attempt that was admitted.
+        reset: Seconds until all attempts are back.
+    """
+
+    policy: Policy
+    left: int
+    wait: float
+    reset: float
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """As in draft-ietf-httpapi-ratelimit-headers-10, and ``Retry-After`` if refused."""
+        policy = self.policy
+        headers = {
+            "RateLimit-Policy": f'"{policy.name}";q={policy.quota};w={policy.window}',
+            "RateLimit": f'"{policy.name}";r={self.left};t={math.ceil(self.reset)}',
+        }
+        if self.wait:
+            headers["Retry-After"] = str(math.ceil(self.wait))
+        return headers
+
+
+class Local:
+    """Counts in this process; bounded, so a flood of names forgets the ones before.
+
+    Args:
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._full: OrderedDict[tuple[Policy, str], float] = OrderedDict()
+
+    def take(self, policy: Policy, name: str) -> Standing:
+        """Try."""
+        now, key, each = self._clock(), (policy, name), policy.window / policy.quota
+        full = max(self._full.get(key, now), now) + each
+        wait = full - now - policy.window
+        if wait > ROUNDING:
+            return Standing(policy, 0, wait, policy.window - each + wait)
+        self._full[key] = full
+        self._full.move_to_end(key)
+        while len(self._full) > MOST_NAMES:
+            self._full.popitem(last=False)
+        return Standing(policy, int(-wait / each + ROUNDING), 0.0, full - now)
+
+
+class Limits:
+    """Counts in Redis, so that all workers count together; without it, each for itself.
+
+    Args:
+        line: To Redis; None where there is none.
+    """
+
+    def __init__(self, line: Line | None) -> None:
+        self._line = line
+        self._local = Local()
+
+    @classmethod
+    def connect(cls, url: str, *, password: str | None = None) -> "Limits":
+        """Choose where to count; nothing is connected before the first attempt.
+
+        Args:
+            url: Of Redis; empty to count in this process.
+            password: Used when the URL has none.
+        """
+        if not url:
+            return cls(None)
+        return cls(Line(url, password, TIMEOUT_SECONDS, changed=lambda _open: None))
+
+    async def take(self, policy: Policy, name: str) -> Standing:
+        """Try, in the name of somebody; the names must not be secret."""
+        if self._line is not None:
+            key = f"v1:limit:{policy.name}:{name}"
+            command = ("EVAL", TAKE, 1, key, policy.quota, policy.window * 1000)
+            try:
+                left, wait, reset = await self._line.send(*command)
+            except StoreUnavailableError:
+                pass
+            else:
+                return Standing(policy, left, wait / 1000, reset / 1000)
+        return self._local.take(policy, name)
+
+    async def close(self) -> None:
+        """Disconnect."""
+        if self._line is not None:
+            await self._line.close()

@@ -1,0 +1,21 @@
+"""Products count their changes, so that a write can name what it was made from."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add the count; the default also serves workers of the release before."""
+    column = sa.Column("version", sa.Integer(), nullable=False, server_default="1")
+    op.add_column("products", column)
+
+
+def downgrade() -> None:
+    """Drop the count."""
+    with op.batch_alter_table("products") as products:
+        products.drop_column("version")

@@ -1,0 +1,82 @@
+"""The load benchmark tells what went wrong, and its page what it measured."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from bench.load import scenarios, server
+from bench.load.__main__ import BUDGET, over_budget
+from bench.load.report import page, plot, write
+from bench.load.scenarios import LoadError, Outcome, rate_of, run
+
+RESULT = {
+    "date": "2026-11-23",
+    "machine": "2 processors",
+    "database": "sqlite",
+    "products": 100,
+    "orders": 10,
+    "ratios": {"list, cached": 0.25, "50 kB, milliseconds by br": 0.5},
+    "budget": {"list, cached": 0.3},
+    "scenarios": {"warm reads": {"rate": 1000, "p50": 1, "p95": 2, "p99": 3, "cpu_us": 400}},
+    "wrk": {"/api/products": 2000.0},
+}
+
+
+def test_a_ratio_above_its_limit_is_named_and_so_is_one_not_measured() -> None:
+    budget = {"a": 0.5, "b": 0.5, "c": 0.5}
+    assert over_budget({"a": 0.5, "b": 0.4, "c": 0.1}, budget) == []
+    found = over_budget({"a": 0.51, "b": 0.4}, budget)
+    assert found == ["c was not measured", "a is 0.510, at most 0.5 was promised"]
+
+
+def test_the_page_says_what_is_promised() -> None:
+    said = page(RESULT)
+    assert "| list, cached | 0.250 | 0.3 |" in said
+    assert "| warm reads | 1,000 | 1 | 2 | 3 | 400 |" in said
+    assert "2,000 requests/s" in said
+
+
+def test_the_plot_is_svg_with_a_bar_for_each_ratio(tmp_path: Path) -> None:
+    write(RESULT, tmp_path)
+    drawn = (tmp_path / "performance.svg").read_text()
+    assert drawn == plot({"list, cached": 0.25})
+    texts = [element.text for element in ET.fromstring(drawn).iter() if element.text]  # noqa: S314 - ours
+    assert "list, cached" in texts
+    assert "25.0%" in texts
+
+
+def test_every_promise_of_the_budget_is_on_the_page() -> None:
+    said = (Path(server.ROOT) / "docs" / "performance.md").read_text()
+    for name, most in json.loads(BUDGET.read_text()).items():
+        assert any(line.startswith(f"| {name} |") for line in said.splitlines()), name
+        assert 0 < most <= 3
+
+
+def test_wrk_is_understood() -> None:
+    assert rate_of("  12 requests in 1.00s\nRequests/sec:   1234.56\nTransfer/sec: 1MB") == 1234.56
+    with pytest.raises(LoadError, match="unable to connect"):
+        rate_of("unable to connect")
+
+
+@pytest.mark.servers
+def test_visitors_come_and_failures_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, amount in (("USERS", 3), ("PRODUCTS", 50), ("ORDERS", 10)):
+        monkeypatch.setattr(server, name, amount)
+        monkeypatch.setattr(scenarios, name, amount, raising=False)
+    stage = server.prepare(tmp_path)
+    with server.serving(stage) as running:
+        for visitors in (["Again"], ["Shopper", "Cold"]):
+            outcome = run(stage, running, visitors, users=2, seconds=1)
+            assert isinstance(outcome, Outcome)
+            assert outcome.rate > 1
+            assert 0 < outcome.p50 <= outcome.p95 <= outcome.p99
+            assert outcome.cpu_us > 10
+        wrong = server.Stage(stage.settings, "not the password")
+        with pytest.raises(LoadError, match="requests of Login failed"):
+            run(wrong, running, ["Login"], users=1, seconds=1)
+        with pytest.raises(LoadError, match="locust says"):
+            run(stage, running, ["Nobody"], users=1, seconds=1)
