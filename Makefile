@@ -10,6 +10,8 @@ LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version
 USERS ?= 2000
 PRODUCTS ?= 1000
 ORDERS ?= 20000
+WORKERS ?= 1
+export WORKERS
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test check format render bench drill lock clean
@@ -20,7 +22,7 @@ help: ## list the commands
 demo: $(READY) ## the whole stack with sample data and traffic; Ctrl-C stops it
 	@exec $(RUN) -m stack demo --users $(USERS) --products $(PRODUCTS) --orders $(ORDERS)
 
-up: $(READY) ## the whole stack without traffic
+up: $(READY) ## the whole stack without traffic; WORKERS=4 serves with four processes
 	@exec $(RUN) -m stack up
 
 test: $(READY) ## everything that CI runs

@@ -5,7 +5,6 @@ import asyncio
 import sys
 from pathlib import Path
 
-import uvicorn
 from pydantic import ValidationError
 
 from service import schema
@@ -13,6 +12,7 @@ from service.database import connect
 from service.errors import ServiceError
 from service.main import build
 from service.secret import SecretError, read_secret
+from service.server import serve
 from service.settings import Settings
 from service.users import repository
 from service.users.passwords import Passwords
@@ -57,23 +57,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(settings: Settings, _arguments: argparse.Namespace) -> int:
-    server = uvicorn.Server(
-        uvicorn.Config(
-            build(settings),
-            host=settings.host,
-            port=settings.port,
-            ssl_certfile=settings.tls_cert_file,
-            ssl_keyfile=settings.tls_key_file,
-            access_log=False,  # every request is logged by the kit, with its trace
-            log_config=None,
-            server_header=False,
-            proxy_headers=bool(settings.trusted_proxies),
-            forwarded_allow_ips=settings.trusted_proxies,
-            timeout_graceful_shutdown=settings.shutdown_timeout,
-        )
-    )
-    server.run()
-    return 0 if server.started else 1
+    return serve(settings, build(settings))
 
 
 def _migrate(settings: Settings, _arguments: argparse.Namespace) -> int:

@@ -21,7 +21,8 @@ from service.orders.reports import Reports
 from service.pages import Cursors
 from service.products import endpoints as products
 from service.products.catalogue import Catalogue
-from service.settings import Settings
+from service.server import LoopbackOnly
+from service.settings import Settings, is_loopback
 from service.users import endpoints as users
 from service.users.attempts import Attempts
 from service.users.passwords import Passwords
@@ -128,6 +129,8 @@ def __getattr__(name: str) -> Any:
     """Build ``app`` when a server asks for it: importing this module alone has no effect."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    app = build(Settings())
+    settings = Settings()
+    # Whoever says where it listens has said how that is protected; other servers do not say.
+    app = LoopbackOnly(build(settings)) if is_loopback(settings.host) else build(settings)
     globals()["app"] = app
     return app

@@ -39,12 +39,17 @@ KNOWN = frozenset(
         "vitals",
         "welcome",
         "your-secret-key",
+        "your-256-bit-secret",
         "12345678",
         "123456789",
         "1234567890",
     )
 )
 """What installation guides suggest and nobody changes."""
+
+
+DISTINCT = 10
+"""Different characters that a key has at least; a shorter secret half its shortest length."""
 
 
 class SecretError(Exception):
@@ -60,12 +65,18 @@ def refuse_guessable(value: str, what: str, *, least: int) -> None:
         least: The shortest length accepted, in characters.
 
     Raises:
-        SecretError: It is a known default, one character repeated, or too short.
+        SecretError: It is a known default, a few characters repeated, or too short.
     """
     plain = value.casefold()
-    # "changeme" written four times to satisfy a length rule is still "changeme".
-    repeated = any(word * (len(plain) // len(word)) == plain for word in KNOWN)
-    if repeated or len(set(plain)) == 1:
+    # "changeme" written four times to satisfy a length rule is still "changeme", and so is
+    # "ChangeMe-123".
+    letters = "".join(filter(str.isalpha, plain))
+    known = any(
+        text and word and word * (len(text) // len(word)) == text
+        for word in KNOWN | {"".join(filter(str.isalpha, word)) for word in KNOWN}
+        for text in (plain, letters)
+    )
+    if known or len(set(plain)) < min(DISTINCT, least // 2):
         raise SecretError(f"{what} is a known default; make one: openssl rand -hex 32")
     if len(value) < least:
         raise SecretError(f"{what} is shorter than {least} characters; try: openssl rand -hex 32")

@@ -7,6 +7,7 @@ TLS and a metrics token, and secrets that anybody could guess.
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -16,6 +17,7 @@ from sqlalchemy.exc import ArgumentError
 from service.secret import SecretError, made_secret, read_secret, refuse_guessable
 
 DRIVERS = ("postgresql+asyncpg", "sqlite+aiosqlite")
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
 def is_loopback(host: str) -> bool:
@@ -66,6 +68,7 @@ class Settings(BaseSettings):
     allowed_hosts: str = Field(
         default="", description="names we answer to, by commas, such as *.example.com; else any"
     )
+    workers: int = Field(default=1, ge=1, le=64, description="processes that serve")
     shutdown_timeout: int = Field(default=10, ge=0, description="seconds to finish requests")
 
     body_limit: int = Field(default=1024 * 1024, ge=1024, description="bytes of a request body")
@@ -98,6 +101,7 @@ class Settings(BaseSettings):
                 )
         try:
             self.database()
+            self._check_redis()
             self.metrics_token()
         except SecretError as error:
             raise ValueError(str(error)) from None
@@ -119,9 +123,19 @@ class Settings(BaseSettings):
         if self.database_password_file is not None:
             password = read_secret(self.database_password_file, "the database password", least=8)
             return url.set(password=password)
-        if url.password is not None:
-            refuse_guessable(str(url.password), "the password in SERVICE_DATABASE_URL", least=8)
+        for inside in (url.password, *url.normalized_query.get("password", ())):
+            if inside is not None:
+                refuse_guessable(str(inside), "the password in SERVICE_DATABASE_URL", least=8)
         return url
+
+    def _check_redis(self) -> None:
+        if not self.redis_url:
+            return
+        if not self.redis_url.startswith(REDIS_SCHEMES):  # never shown: it may hold a password
+            raise ValueError(f"SERVICE_REDIS_URL: begin it with {' or '.join(REDIS_SCHEMES)}")
+        password = urlsplit(self.redis_url).password
+        if password is not None:
+            refuse_guessable(unquote(password), "the password in SERVICE_REDIS_URL", least=8)
 
     def jwt_keys(self) -> tuple[str, ...]:
         """The key that signs logins and cursors, then the one before it, if that is still valid.

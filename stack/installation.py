@@ -16,6 +16,7 @@ from stack.ports import Ports
 CHECKOUT = Path(__file__).resolve().parent.parent
 _TRIAL = "import stack, sys, yaml; print(sys.version.replace(chr(10), ' '))"
 _RUNNING = "running.json"
+_MOST_WORKERS = 16
 _ELSEWHERE = Path("/var/lib")
 
 
@@ -27,6 +28,7 @@ class Installation:
         data: All that it writes lies here.
         ports: Where its parts listen.
         account: Whom the servers run as; `None` stays who we are.
+        workers: How many processes serve the API.
         worker: Whom our own Python runs as: `account`, unless that may not read the checkout.
     """
 
@@ -34,6 +36,7 @@ class Installation:
     ports: Ports
     account: Account | None = None
     worker: Account | None = None
+    workers: int = 1
 
     @classmethod
     def here(cls, environment: Mapping[str, str] = os.environ) -> "Installation":
@@ -44,12 +47,13 @@ class Installation:
 
         Raises:
             PortError: A port setting is wrong.
-            LookupError: We are root and there is no account for the servers yet.
+            LookupError: WORKERS makes no sense, or we are root and
+                there is no account for the servers yet.
             PermissionError: The servers' account cannot reach the data.
         """
         ports, account = Ports.of(environment), servant()
         data = Path(environment.get("VITALS_DATA") or CHECKOUT / "var").absolute()
-        installation = cls(data, ports, account)
+        installation = cls(data, ports, account, workers=_count(environment))
         if account is None:
             return installation
         if account.reaches(data):
@@ -126,6 +130,13 @@ class Installation:
     def forget_running(self) -> None:
         """The processes end."""
         (self.data / _RUNNING).unlink(missing_ok=True)
+
+
+def _count(environment: Mapping[str, str]) -> int:
+    text = environment.get("WORKERS") or "1"
+    if not (text.isdecimal() and 1 <= int(text) <= _MOST_WORKERS):
+        raise LookupError(f"WORKERS={text}: give a number from 1 to {_MOST_WORKERS}")
+    return int(text)
 
 
 def _runs_python(account: Account) -> bool:

@@ -67,6 +67,17 @@ def _service_settings(here: Installation) -> dict[str, str]:
         "SERVICE_METRICS_TOKEN_FILE": str(here.secrets / "metrics-token"),
         "SERVICE_HOST": probes.LOOPBACK,
         "SERVICE_PORT": str(here.ports.api),
+        **_shared_by(here.workers),
+    }
+
+
+def _shared_by(workers: int) -> dict[str, str]:
+    """Several workers share the connections that one would have: PostgreSQL allows 100."""
+    pool, overflow = 20, 10
+    return {
+        "SERVICE_WORKERS": str(workers),
+        "SERVICE_POOL_SIZE": str(max(1, pool // workers)),
+        "SERVICE_POOL_OVERFLOW": str(max(1, overflow // workers)),
     }
 
 

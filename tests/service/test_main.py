@@ -60,7 +60,7 @@ def test_uvicorn_finds_the_app(tmp_path: Path) -> None:
     code = (
         "from uvicorn.importer import import_from_string as found;"
         "app = found('service.main:app'); assert app is found('service.main:app');"
-        "print(app.title)"
+        "print(app.app.title)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
