@@ -55,8 +55,10 @@ PLAIN, AGAIN, OURS, LISTENED, SPANS = (
     "engine events, OpenTelemetry span",
 )
 ALONE = "sqlite3"
-PROMISED = {"OpenTelemetry": 1 / 6, "aiosqlite": 1.05, "asyncpg": 1.05}
-"""Our addition as a share of OpenTelemetry's; time of a watched query against an unwatched one."""
+PROMISED = {"OpenTelemetry": 1 / 4, "aiosqlite": 1.05, "asyncpg": 1.05}
+"""Our addition as a share of OpenTelemetry's; time of a watched query against an unwatched one.
+OpenTelemetry's is the least it does, a span with three attributes: its instrumentation refuses this
+SQLAlchemy, so its own figure, which is higher, cannot be had in the same run."""
 ITEMS = Table(
     "items", MetaData(), Column("id", Integer, primary_key=True), Column("name", String(20))
 )

@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests import servers
 from vitals.command import DATABASE_URL, main
-from vitals.queries.advisor import Advice, advise, candidates, rewrites
+from vitals.queries.advisor import Advice, advise, rewrites
+from vitals.queries.candidates import candidates
 from vitals.queries.explain import explain
 
 pytestmark = pytest.mark.servers

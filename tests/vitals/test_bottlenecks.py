@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI, HTTPException, Request
+from httpx import ASGITransport, AsyncClient
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -105,6 +106,36 @@ def test_only_administrators_get_in(admin: Any, headers: dict[str, str], status:
     assert answer.status_code == status
     assert "secret" not in answer.text
     assert ("bottlenecks" in answer.text) == (status == 200)
+
+
+def test_what_goes_on_after_the_answer_belongs_to_no_request() -> None:
+    app = FastAPI()
+    engine = create_async_engine("sqlite+aiosqlite://")
+    answered = asyncio.Event()
+    tasks = []
+
+    async def late() -> None:
+        await answered.wait()
+        async with engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    @app.get("/begins")
+    async def begins() -> None:
+        tasks.append(asyncio.create_task(late()))
+
+    async def run() -> Any:
+        transport = ASGITransport(app)
+        async with AsyncClient(transport=transport, base_url="http://test") as client:
+            await client.get("/begins")
+            answered.set()
+            await tasks[0]
+            answer = await client.get("/vitals/bottlenecks")
+        await engine.dispose()
+        return answer.json()
+
+    instrument(app, engine=engine, logs=False, admin=lambda _: True)
+    (found,) = asyncio.run(run())["bottlenecks"]
+    assert [part["route"] for part in found["routes"]] == [""]
 
 
 def test_it_is_read_only() -> None:

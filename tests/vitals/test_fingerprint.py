@@ -7,6 +7,7 @@ SAME = [
     ("SELECT a FROM t WHERE id = 1", "SELECT a FROM t WHERE id = -27"),
     ("SELECT a FROM t WHERE id = $1", "SELECT a FROM t WHERE id = 5"),
     ("SELECT a FROM t WHERE id IN ($1::INTEGER)", "SELECT a FROM t WHERE id IN (1, 2,3 , 4)"),
+    ("SELECT a FROM t WHERE id IN (__[POSTCOMPILE_id_1])", "SELECT a FROM t WHERE id IN (1, 2)"),
     ("SELECT a FROM t WHERE n = 'it''s'", 'SELECT a FROM t WHERE n = $$it"s$$'),
     ("SELECT a FROM t WHERE n = E'a\\'b'", "SELECT a FROM t WHERE n = %(name)s"),
     ("SELECT  a\n\tFROM t -- why\n", "SELECT /* which */ a FROM t"),

@@ -30,6 +30,7 @@ CREATE INDEX ix_day_lower ON sales (lower(day));
 CREATE UNIQUE INDEX ix_unique_day ON sales (amount);
 CREATE INDEX ix_amount ON sales (amount, id);
 CREATE INDEX ix_code ON shops (code);
+CREATE INDEX ix_shop_big ON sales (shop) WHERE amount > 100;
 """
 Command = Callable[..., Any]
 
@@ -109,6 +110,7 @@ def test_postgres_unused_too(
         "ix_day",
         "ix_day_amount",
         "ix_day_big",
+        "ix_shop_big",
         "ix_amount",
         "ix_code",
     }

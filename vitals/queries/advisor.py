@@ -7,14 +7,14 @@ they say which of two plans is cheaper, not how many milliseconds a statement ta
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
+from vitals.queries.candidates import Index, candidates, quoted
 from vitals.queries.fingerprint import normalise
 from vitals.queries.plans import Node, walk
 
@@ -22,32 +22,9 @@ GAIN = 0.3
 """Share of the cost that an index must save."""
 CHEAP = 50.0
 """Cost below which a statement needs no index."""
-CANDIDATES = 24
-COLUMNS = 3
 DEEP_OFFSET = 1_000
 
-_NAME = r'"(?:[^"]|"")+"|\w+'
-_COLUMN = rf"\(*(?:(?P<alias>{_NAME})\.)?(?P<column>{_NAME})\)*(?:::[\w .]+(?:\(\d+\))?)*\)*"
-_COMPARED = re.compile(
-    rf"{_COLUMN}\s*(?P<operator>=|<=|>=|<|>|~~|IS NULL)\s*(?P<value>ANY|'[^']*|\S*)?"
-)
-_EQUAL_COLUMNS = re.compile(rf"({_NAME})\.({_NAME})\)* = \(*({_NAME})\.({_NAME})")
-_EXPRESSION = re.compile(r"\(*(?P<call>\w+\(\(?[\w.\"]+\)?(?:::\w+)*\))\s*(?:=|<|>)")
-_SORTED = re.compile(rf"^\(?(?:({_NAME})\.)?({_NAME})\)?( DESC)?$")
-_KEYWORDS = frozenset(("AND", "OR", "NOT", "ANY", "ALL", "NULL", "IS", "IN", "true", "false"))
 _OFFSET = re.compile(r"\bOFFSET\s+(\d+)", re.IGNORECASE)
-
-
-class Index(NamedTuple):
-    """An index that does not exist yet; columns are quoted SQL."""
-
-    table: str
-    columns: tuple[str, ...]
-
-    @property
-    def sql(self) -> str:
-        """How it would be made."""
-        return f"CREATE INDEX ON {self.table} ({', '.join(self.columns)})"
 
 
 @dataclass(frozen=True)
@@ -143,7 +120,7 @@ class _Trial:
                 "hypopg"
             )
         self.distinct: dict[tuple[str, str], float] = {
-            (f"{_quoted(schema)}.{_quoted(table)}", _quoted(column)): number
+            (f"{quoted(schema)}.{quoted(table)}", quoted(column)): number
             for schema, table, column, number in connection.execute(_DISTINCT)
         }
 
@@ -182,11 +159,11 @@ class _Trial:
             schema, _, table = index.table[1:-1].partition('"."')
             found = inspect(self._connection)
             keys = [
-                [_quoted(column) for column in key["column_names"] if column is not None]
+                [quoted(column) for column in key["column_names"] if column is not None]
                 for key in found.get_indexes(table, schema=schema)
             ]
             primary = found.get_pk_constraint(table, schema=schema)
-            keys.append([_quoted(column) for column in primary["constrained_columns"]])
+            keys.append([quoted(column) for column in primary["constrained_columns"]])
             self._existing[index.table] = [tuple(key) for key in keys]
         return any(
             key[: len(index.columns)] == index.columns for key in self._existing[index.table]
@@ -220,112 +197,6 @@ _DISTINCT = text(
 )
 
 
-@dataclass
-class _Wanted:
-    """What a plan asks of one table."""
-
-    table: str
-    equal: list[str] = field(default_factory=list)
-    ranges: list[str] = field(default_factory=list)
-    joined: list[str] = field(default_factory=list)
-    sorted: list[str] = field(default_factory=list)
-    others: list[str] = field(default_factory=list)
-
-
-def candidates(plan: Node, distinct: dict[tuple[str, str], float]) -> list[Index]:
-    """Indexes worth a trial; too many is fine, for the planner judges them.
-
-    Args:
-        plan: PostgreSQL's tree of the statement, VERBOSE.
-        distinct: How many values a column has, by table and column.
-    """
-    wanted: dict[str, _Wanted] = {}
-    for _, node in walk(plan):
-        if "Relation Name" in node:
-            table = f"{_quoted(node['Schema'])}.{_quoted(node['Relation Name'])}"
-            wanted.setdefault(node["Alias"], _Wanted(table))
-    for _, node in walk(plan):
-        _read(node, wanted)
-    found: dict[Index, None] = {}
-    for each in wanted.values():
-        for columns in _combinations(each, distinct):
-            kept = tuple(dict.fromkeys(columns))[:COLUMNS]
-            if kept:
-                found[Index(each.table, kept)] = None
-    return list(found)[:CANDIDATES]
-
-
-def _read(node: Node, wanted: dict[str, _Wanted]) -> None:
-    here = wanted.get(node.get("Alias", ""))
-    for key in ("Filter", "Index Cond", "Recheck Cond"):
-        if here is not None and key in node:
-            _read_filter(node[key], here, wanted)
-    for key in ("Hash Cond", "Merge Cond", "Join Filter", "Index Cond", "Filter"):
-        for pair in _EQUAL_COLUMNS.findall(node.get(key, "")):
-            for alias, column in (pair[:2], pair[2:]):
-                if alias.strip('"') in wanted:
-                    wanted[alias.strip('"')].joined.append(_quoted(column))
-    if node["Node Type"] in {"Sort", "Incremental Sort"}:
-        keys = [_SORTED.match(key) for key in node["Sort Key"]]
-        aliases = {key[1].strip('"') if key and key[1] else "" for key in keys}
-        owner = wanted.get(next(iter(aliases))) if len(aliases) == 1 else None
-        owner = owner or (next(iter(wanted.values())) if len(wanted) == 1 else None)
-        if owner is not None and all(keys):
-            columns = [_quoted(key[2]) + (key[3] or "") for key in keys if key]
-            if all(column.endswith(" DESC") for column in columns):
-                columns = [column.removesuffix(" DESC") for column in columns]  # read backwards
-            owner.sorted = owner.sorted or columns
-
-
-def _read_filter(condition: str, here: _Wanted, wanted: dict[str, _Wanted]) -> None:
-    either = " OR " in condition
-    for call in _EXPRESSION.finditer(condition):
-        here.others.append(f"({re.sub(rf'({_NAME})[.]', '', call['call'])})")
-    for found in _COMPARED.finditer(condition):
-        alias = (found["alias"] or "").strip('"')
-        if found["column"] in _KEYWORDS or found["column"].isdigit():
-            continue
-        owner = wanted.get(alias, here)
-        column = _quoted(found["column"])
-        match found["operator"]:
-            case _ if either:
-                owner.others.append(column)
-            case "=" | "IS NULL":
-                owner.equal.append(column)
-            case "~~":
-                if not (found["value"] or "").startswith(("'%", "'_")):
-                    owner.others.append(f"{column} text_pattern_ops")
-            case _:
-                owner.ranges.append(column)
-
-
-def _combinations(each: _Wanted, distinct: dict[tuple[str, str], float]) -> Iterator[list[str]]:
-    """Equal columns first, the most selective of them first; then one range, or the order."""
-    equal = sorted(
-        dict.fromkeys(each.equal), key=lambda column: -distinct.get((each.table, column), 0)
-    )
-    order = [column for column in each.sorted if column.removesuffix(" DESC") not in equal]
-    for many in range(1, min(len(equal), COLUMNS) + 1):
-        yield equal[:many]
-    for column in dict.fromkeys(each.ranges):
-        yield [column]
-        for many in range(1, min(len(equal), COLUMNS - 1) + 1):
-            yield [*equal[:many], column]
-    if order:
-        yield order
-        for many in range(1, len(equal) + 1):
-            yield [*equal[:many], *order]
-    for column in dict.fromkeys(each.joined):
-        yield [column]
-        if equal and equal[0] != column:
-            yield [equal[0], column]
-            yield [column, equal[0]]
-    for one, other in pairwise(dict.fromkeys(each.joined)):
-        yield [one, other]
-    for column in dict.fromkeys(each.others):
-        yield [column]
-
-
 def rewrites(sql: str, plan: Node) -> list[str]:
     """What to write otherwise, because no index helps it as it stands."""
     conditions = [str(node.get("Filter", "")) for _, node in walk(plan)]
@@ -343,9 +214,3 @@ def rewrites(sql: str, plan: Node) -> list[str]:
 
 def _deep(sql: str) -> bool:
     return any(int(number) >= DEEP_OFFSET for number in _OFFSET.findall(sql))
-
-
-def _quoted(name: str) -> str:
-    """A name as SQL needs it, whatever it is; plans quote some."""
-    bare = name[1:-1].replace('""', '"') if name.startswith('"') else name
-    return '"' + bare.replace('"', '""') + '"'

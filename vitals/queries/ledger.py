@@ -30,24 +30,18 @@ class Tally:
         watch: Looks out for N+1, within one request.
     """
 
-    __slots__ = (
-        "calls",
-        "failed",
-        "repeated",
-        "seconds",
-        "slow",
-        "slowest",
-        "source",
-        "statement",
-        "watch",
-    )
+    # Defaults stand with the class: a request's tally then pays only for what it changes.
+    calls = 0
+    seconds = 0.0
+    slowest = 0.0
+    slow = 0
+    failed = 0
+    repeated = 0
+    source = ""
+    watch: Watch | None = None
 
     def __init__(self, statement: Statement) -> None:
         self.statement = statement
-        self.calls = self.slow = self.failed = self.repeated = 0
-        self.seconds = self.slowest = 0.0
-        self.source = ""
-        self.watch: Watch | None = None
 
     def look(self, sql: str, parameters: Any, context: Any) -> None:
         """Look out for N+1, at each call of a request but the first."""
@@ -60,10 +54,11 @@ class Tally:
     def add(self, other: "Tally") -> None:
         """Take in the figures of another."""
         self.calls += other.calls
-        self.slow += other.slow
-        self.failed += other.failed
-        self.repeated += other.repeated
         self.seconds += other.seconds
+        if other.slow or other.failed or other.repeated:
+            self.slow += other.slow
+            self.failed += other.failed
+            self.repeated += other.repeated
         if other.slowest > self.slowest:  # noqa: PLR1730  # a third of the time of max()
             self.slowest = other.slowest
         if other.source:
