@@ -185,7 +185,7 @@ def test_a_prometheus_that_is_gone_is_told_and_its_return_noticed(
     recorded.start()
     expect(told).to_have_count(0, timeout=15_000)
     pages.settle(page)
-    refused = ("ERR_CONNECTION_REFUSED", "does not answer")
+    refused = ("ERR_CONNECTION_REFUSED", "does not answer", "503")  # 503 while it starts
     assert all(any(why in said for why in refused) for said in pages.complaints)
     pages.complaints.clear()
 
@@ -268,7 +268,7 @@ def test_an_exemplar_leads_to_its_trace(
     expect(dot).to_have_attribute("href", "http://traces.invalid/trace/0af7651916cd43dd")
 
 
-def test_an_alert_says_what_is_wrong_and_where_to_look(pages: Any, firing: servers.Watcher) -> None:
+def test_an_alert_says_what_is_wrong_and_where_to_look(firing: servers.Watcher, pages: Any) -> None:
     page = pages.new(now=None)
     _wait_for_series(firing, "ALERTS")
     page.goto(f"{firing.url}/user/d/svc-alerts/?refresh=")
