@@ -34,10 +34,15 @@ FLAGS = [
     "--disable-sync",
     "--font-render-hinting=none",
 ]
+SITE_FLAG = "--web.user-assets=../site"
+"""Beside the data, which is where Prometheus runs."""
 FIRING = """
 groups:
   - name: now
     rules:
+      - record: app_build_info
+        expr: vector(1)
+        labels: {job: api}
       - alert: AlwaysHere
         expr: vector(1)
         labels: {job: api, severity: page}
@@ -75,10 +80,11 @@ class Pages:
     context: BrowserContext
     complaints: list[str] = field(default_factory=list)
 
-    def new(self) -> Page:
-        """An empty page whose clock stands at the end of the recording."""
+    def new(self, now: float | None = recording.END) -> Page:
+        """An empty page whose clock stands at the end of the recording, or runs if None."""
         page = self.context.new_page()
-        page.clock.set_fixed_time(recording.END)
+        if now is not None:
+            page.clock.set_fixed_time(now)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("console", self._hear)
         page.on("response", self._see)
@@ -120,16 +126,14 @@ def built() -> Path:
 
 @pytest.fixture(scope="session")
 def recorded(built: Path) -> Iterator[servers.Watcher]:
-    """A Prometheus with the fixed hour in it, which serves the viewer from `folder / "site"`."""
-    config = {"global": {"evaluation_interval": "1s"}, "rule_files": ["firing.yml"]}
-    # Both paths are beside the data, where Prometheus runs.
-    flags = ["--web.user-assets=../site", "--storage.tsdb.retention.time=100y"]
-    watcher = servers.start_prometheus(config, flags)
+    """A Prometheus with the fixed hour in it, which serves the viewer.
+
+    It must not write: a sample of today would make it rearrange the old blocks while we add some.
+    """
+    watcher = servers.start_prometheus({}, [SITE_FLAG, "--storage.tsdb.retention.time=100y"])
     watcher.stop()
     data = watcher.folder / "data"
-    (watcher.folder / "firing.yml").write_text(FIRING)
-    settings = {"scrapeSeconds": 30, "traceUrl": TRACES}
-    site.publish(built, viewer.BOARDS, watcher.folder / "site", settings)
+    _publish(built, watcher)
     recording.write_raw(data)
     for _ in range(recording.PASSES):
         _restart(watcher, data)
@@ -140,9 +144,31 @@ def recorded(built: Path) -> Iterator[servers.Watcher]:
     watcher.close()
 
 
-def _restart(watcher: servers.Watcher, data: Path) -> None:
+@pytest.fixture
+def firing(built: Path) -> Iterator[servers.Watcher]:
+    """A Prometheus in which an alert fires now, which serves the viewer too."""
+    config = {"global": {"evaluation_interval": "1s"}, "rule_files": ["firing.yml"]}
+    watcher = servers.start_prometheus(config, [SITE_FLAG])
+    _publish(built, watcher)
+    (watcher.folder / "firing.yml").write_text(FIRING)
+    watcher.reload()
+    yield watcher
+    watcher.close()
+
+
+def _publish(built: Path, watcher: servers.Watcher) -> None:
+    settings = {"scrapeSeconds": 30, "traceUrl": TRACES}
+    site.publish(built, viewer.BOARDS, watcher.folder / "site", settings)
+    _own(watcher.folder)
+
+
+def _own(folder: Path) -> None:
     if servant := account.servant():
-        servant.own(data.parent)
+        servant.own(folder)
+
+
+def _restart(watcher: servers.Watcher, data: Path) -> None:
+    _own(data)
     watcher.start()
 
 

@@ -1,5 +1,5 @@
 /** One board, or one of its panels alone. */
-import { useContext, useEffect, useMemo } from 'react';
+import { useCallback, useContext, useEffect, useMemo } from 'react';
 import type { GrafanaTheme2 } from '@grafana/data';
 import { UrlSyncContextProvider, sceneGraph } from '@grafana/scenes';
 import type { Dashboard } from '@grafana/schema';
@@ -47,6 +47,7 @@ function useScene(file: Dashboard, only: string | null): BoardScene | Error {
 function Drawn({ file, scene, isKiosk }: { file: Dashboard; scene: BoardScene; isKiosk: boolean }) {
   const style = useStyles2(styles);
   useKeys(scene);
+  const refresh = useCallback(() => sceneGraph.getTimeRange(scene).onRefresh(), [scene]);
   useEffect(() => {
     scene.setState({ isBare: isKiosk });
   }, [scene, isKiosk]);
@@ -58,7 +59,7 @@ function Drawn({ file, scene, isKiosk }: { file: Dashboard; scene: BoardScene; i
           <span className={style.what}>{file.description}</span>
         </div>
       )}
-      <Connection onBack={() => sceneGraph.getTimeRange(scene).onRefresh()} />
+      <Connection onBack={refresh} />
       <UrlSyncContextProvider scene={scene} updateUrlOnInit createBrowserHistorySteps>
         <scene.Component model={scene} />
       </UrlSyncContextProvider>
