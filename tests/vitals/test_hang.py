@@ -220,7 +220,8 @@ def test_one_connection_carries_many_requests_at_once() -> None:
             client.sendall(b"".join(requests))
             until(lambda: len(log.bodies) == len(bodies))
     told = [json.loads(line["http.request.body.content"])["n"] for line in log.bodies]
-    assert told == list(range(5))
+    # The next request may be told before the one whose answer has just been sent.
+    assert sorted(told) == list(range(5))
 
 
 def test_a_client_that_waits_to_be_asked_is_asked_or_refused() -> None:
