@@ -73,7 +73,8 @@ def test_visitors_come_and_failures_are_told(
             outcome = run(stage, running, visitors, users=2, seconds=1)
             assert isinstance(outcome, Outcome)
             assert outcome.rate > 1
-            assert 0 < outcome.p50 <= outcome.p95 <= outcome.p99
+            # Whole milliseconds: a 304 may well take none.
+            assert 0 <= outcome.p50 <= outcome.p95 <= outcome.p99 < 5_000
             assert outcome.cpu_us > 10
         wrong = server.Stage(stage.settings, "not the password")
         with pytest.raises(LoadError, match="requests of Login failed"):
