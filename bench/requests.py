@@ -22,7 +22,7 @@ from bench.rounds import Once, report, run
 from vitals import Objective, instrument
 
 BARE, OURS, PEER = "bare application", "vitals", "prometheus-fastapi-instrumentator"
-PROMISED = 0.25
+PROMISED = 0.15
 """Share of the peer's cost that we may add at most."""
 
 

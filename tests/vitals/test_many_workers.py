@@ -29,23 +29,35 @@ COUNT = f'{HTTP_REQUEST_DURATION.name}_count{{http_route="{ROUTE}"}}'
 REQUEST = b"GET /work/%d HTTP/1.1\r\nhost: test\r\n\r\n"
 
 
+GUNICORN = "gunicorn serving:app -b 127.0.0.1:{port} -w {workers} -k uvicorn_worker.UvicornWorker"
+SERVERS = {
+    "uvicorn": "uvicorn serving:app --port {port} --workers {workers} --log-level error",
+    "gunicorn": GUNICORN,
+    "gunicorn, preloaded": f"{GUNICORN} --preload",
+    "granian": (
+        "granian serving:app --interface asgi --port {port} --workers {workers} --no-log "
+        "--respawn-failed-workers --respawn-interval 0.1"
+    ),
+}
+"""Ways to start the service of `serving.py`, none of which knows of metrics."""
+
+
 @contextmanager
-def uvicorn(workers: int) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+def serving(server: str, workers: int) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """Its port and the process that starts the workers."""
     port = probes.free_port()
-    command = [sys.executable, "-m", "uvicorn", "serving:app", "--port", str(port)]
     with subprocess.Popen(
-        [*command, "--workers", str(workers), "--log-level", "error"],
+        [sys.executable, "-m", *SERVERS[server].format(port=port, workers=workers).split()],
         cwd=HERE,
         env={**os.environ, "PYTHONPATH": str(HERE.parents[1])},
         stderr=subprocess.DEVNULL,
-    ) as serving:
+    ) as started:
         try:
             poll(lambda: probes.http_answers(port, "/work/1"))
-            yield port, serving
+            yield port, started
         finally:
-            serving.terminate()
-            serving.wait(20)
+            started.terminate()
+            started.wait(20)
 
 
 def poll(done: Callable[[], Any], seconds: float = 30) -> None:
@@ -117,9 +129,30 @@ async def load_and_kill(port: int, kills: int) -> Load:
 
 
 @pytest.mark.servers
+@pytest.mark.parametrize("server", [name for name in SERVERS if name != "uvicorn"])
+def test_workers_of_any_server_answer_for_all(server: str) -> None:
+    with serving(server, 2) as (port, started):
+        poll(lambda: page(port).value(WORKERS) == 2)
+        answered_by: list[int] = []
+
+        def both_have_answered() -> bool:
+            answered_by.append(httpx.get(f"http://127.0.0.1:{port}/work/0").json())
+            return len(set(answered_by)) == 2
+
+        before = page(port).value(HTTP_REQUEST_DURATION, "_count", http_route=ROUTE)
+        poll(both_have_answered)
+        counted = page(port).value(HTTP_REQUEST_DURATION, "_count", http_route=ROUTE)
+        assert counted - before == len(answered_by)
+        os.kill(answered_by[-1], signal.SIGKILL)
+        poll(lambda: page(port).value(WORKERS_ENDED) == 1 and page(port).value(WORKERS) == 2)
+        assert page(port).value(HTTP_REQUEST_DURATION, "_count", http_route=ROUTE) == counted
+        assert started.poll() is None
+
+
+@pytest.mark.servers
 def test_workers_die_under_load_and_no_counter_falls(prometheus_server: Start) -> None:
     kills = 6
-    with uvicorn(4) as (port, server):
+    with serving("uvicorn", 4) as (port, server):
         poll(lambda: page(port).value(WORKERS) == 4)
         prometheus = prometheus_server(
             {

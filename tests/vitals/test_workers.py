@@ -4,13 +4,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.vitals.worker import HITS, LEVEL, WAIT, WORST
+from tests.vitals.worker import HITS, LEVEL, WAIT, WORST, Word
 from vitals import kinship, workers
 from vitals.catalogue import WORKERS, WORKERS_ENDED
 from vitals.meter import Meter
@@ -22,6 +23,7 @@ from vitals.workers import Workers, join
 
 SCRIPT = Path(__file__).with_name("worker.py")
 ROOT = SCRIPT.parents[2]
+NOBODY = 65_534
 
 
 class Worker:
@@ -265,11 +267,42 @@ def test_a_folder_that_will_not_do_is_said_once_and_nothing_is_shared(
         chosen = Path("/proc/vitals")
     meter = Meter()
     join(meter, "test", chosen)
-    meter.counter(HITS).bind(("word",)).inc()  # type: ignore[arg-type]
+    meter.counter(HITS).bind(Word("here")).inc()
     assert not meter.shared
     assert "hits_total" in {total.metric.name for total in meter.collect()}
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert not [*tmp_path.rglob("*.slab")]
+
+
+@pytest.fixture
+def read_only() -> Iterator[Path]:
+    """A folder in which this test can write nothing, also where tests run as root."""
+    # Not below tmp_path, which only root may enter where root made it.
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o555)
+    account = os.geteuid()
+    if account == 0:
+        os.seteuid(NOBODY)
+    try:
+        yield folder
+    finally:
+        os.seteuid(account)
+        folder.chmod(0o700)
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("below", ["", "chosen"])
+def test_a_read_only_folder_is_said_once_and_nothing_is_shared(
+    below: str, read_only: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    meter = Meter()
+    join(meter, "test", read_only / below)
+    meter.counter(HITS).bind(Word("here")).inc()
+    assert not meter.shared
+    assert "hits_total" in {total.metric.name for total in meter.collect()}
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "shows only its own figures" in caplog.text
+    assert not [*read_only.iterdir()]
 
 
 def test_files_are_for_this_account_alone(start: Start, tmp_path: Path) -> None:
