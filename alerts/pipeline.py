@@ -1,39 +1,11 @@
 """Alerts on the watch itself: a silent watch looks like a healthy service."""
 
-from typing import NamedTuple
-
 from alerts.alert import Alert, Severity
+from alerts.signals.watch import NOTIFICATIONS_DROPPED, NOTIFICATIONS_FAILED, RULE_FAILURES, UP
 from vitals.catalogue import DROPPED
-from vitals.metric import Counter, Gauge, NoLabels
 
 TOO_MANY_DOWN = "1 / 3"
 """The share of a job's instances above which the rest cannot be trusted to carry the load."""
-
-
-class Integration(NamedTuple):
-    """A way of Alertmanager to reach people."""
-
-    integration: str
-
-
-class RuleGroup(NamedTuple):
-    """A group of rules by file and name."""
-
-    rule_group: str
-
-
-UP = Gauge("up", "1 where the last scrape succeeded; Prometheus writes it.", NoLabels)
-RULE_FAILURES = Counter(
-    "prometheus_rule_evaluation_failures_total", "Rules that Prometheus cannot answer.", RuleGroup
-)
-NOTIFICATIONS_DROPPED = Counter(
-    "prometheus_notifications_dropped_total", "Alerts Prometheus could not hand over.", NoLabels
-)
-NOTIFICATIONS_FAILED = Counter(
-    "alertmanager_notifications_failed_total", "Notifications not delivered.", Integration
-)
-OF_THE_WATCH = (UP, RULE_FAILURES, NOTIFICATIONS_DROPPED, NOTIFICATIONS_FAILED)
-"""What Prometheus and Alertmanager say of themselves, as far as it is used."""
 
 TARGET_DOWN = Alert(
     name="TargetDown",

@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 from alerts.signals.promises import BAD_RATIO, TARGET
+from alerts.signals.watch import ALERTS
 from dashboards.board import Board, Row
 from dashboards.firing import FIRING_ALERTS
 from dashboards.lists import AlertList, Table
 from dashboards.look import Colour, column, painted, rising
 from dashboards.marks import DEPLOYS
 from dashboards.panel import TimeSeries
-from dashboards.prometheus import ALERTS
 from dashboards.promises import BUDGET, BURN
 from dashboards.query import Query, rows
 from dashboards.variables import CHOSEN_JOB, JOB, SOURCE

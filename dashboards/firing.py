@@ -1,8 +1,8 @@
 """The table of firing alerts, as it stands on several boards."""
 
+from alerts.signals.watch import ALERTS, ALERTS_FOR_STATE
 from dashboards.lists import Table
 from dashboards.look import Colour, column
-from dashboards.prometheus import ALERTS, ALERTS_FOR_STATE
 from dashboards.query import rows
 from dashboards.variables import CHOSEN_JOB
 from vitals.metric import matching

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from alerts.signals.watch import ALERTS
 from dashboards.grafana import DATASOURCE, Json
 from dashboards.look import Colour
-from dashboards.prometheus import ALERTS
 from dashboards.variables import CHOSEN_JOB
 from vitals.catalogue import BUILD_INFO
 from vitals.metric import matching

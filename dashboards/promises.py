@@ -9,9 +9,9 @@ from alerts.signals.promises import (
     TARGET,
     THRESHOLD,
 )
+from alerts.signals.watch import UP
 from dashboards.figures import BarGauge, Stat
 from dashboards.look import Colour, falling, figure, rising
-from dashboards.prometheus import UP
 from dashboards.query import now
 from dashboards.variables import CHOSEN_JOB
 from dashboards.verdict import VERDICT, at_least, at_most

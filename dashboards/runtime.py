@@ -1,13 +1,13 @@
 """The process: CPU, memory, descriptors, event loop, garbage; what runs, and since when."""
 
 from alerts.signals.signal import defined
+from alerts.signals.watch import UP
 from dashboards.board import Board, Row
 from dashboards.figures import Gauge, Stat
 from dashboards.lists import Table
 from dashboards.look import Colour, Step, column, rising
 from dashboards.marks import DEPLOYS, FIRING
 from dashboards.panel import TimeSeries
-from dashboards.prometheus import UP
 from dashboards.query import Query, now, rows
 from dashboards.variables import CHOSEN, INSTANCE, JOB, SOURCE, STEP
 from vitals.catalogue import (

@@ -10,9 +10,9 @@ import promql_parser
 import pytest
 
 from alerts.alert import Alert
-from alerts.pipeline import OF_THE_WATCH
 from alerts.rules import every_alert, every_signal
 from alerts.signals.signal import Signal
+from alerts.signals.watch import OF_THE_WATCH
 from vitals.catalogue import CATALOGUE
 from vitals.metric import SCRAPE_LABELS, Histogram, UnknownLabelError
 

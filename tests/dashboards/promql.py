@@ -10,7 +10,7 @@ from typing import Any
 import promql_parser as promql
 
 from alerts.rules import every_signal
-from dashboards.prometheus import BUILT_IN
+from alerts.signals.watch import OF_THE_WATCH
 from vitals.catalogue import CATALOGUE
 from vitals.metric import Histogram
 
@@ -25,7 +25,7 @@ class ContractError(LookupError):
 def _provided() -> dict[str, Labels]:
     scraped = frozenset({"job", "instance"})
     series = {signal.record: frozenset(signal.labels) for signal in every_signal().values()}
-    for metric in (*CATALOGUE.values(), *BUILT_IN):
+    for metric in (*CATALOGUE.values(), *OF_THE_WATCH):
         labels = scraped | frozenset(metric.label_names)
         if isinstance(metric, Histogram):
             series[f"{metric.name}_bucket"] = labels | {"le"}

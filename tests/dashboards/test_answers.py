@@ -8,9 +8,9 @@ import yaml
 
 from alerts.signals.promises import BAD_RATIO, GOOD_RATIO, TARGET, THRESHOLD, THRESHOLD_BY_ROUTE
 from alerts.signals.requests import LATENCY_P95_BY_ROUTE, REQUEST_RATE_BY_ROUTE
+from alerts.signals.watch import ALERTS, ALERTS_FOR_STATE, UP
 from dashboards.firing import FIRING_ALERTS
 from dashboards.panel import Panel
-from dashboards.prometheus import ALERTS, ALERTS_FOR_STATE, UP
 from dashboards.promises import AVAILABILITY, BUDGET, INSTANCES, SLOW_QUERIES
 from dashboards.queries import fill_in
 from dashboards.routes import HOW_MANY, ROUTES
