@@ -18,11 +18,14 @@ from vitals.catalogue import (
     GC_UNCOLLECTABLE,
     HTTP_ACTIVE_REQUESTS,
     HTTP_ACTIVE_WEBSOCKETS,
+    HTTP_REQUESTS_REFUSED,
     PROCESS_CPU,
     PROCESS_MAX_FDS,
     PROCESS_OPEN_FDS,
     PROCESS_RESIDENT_MEMORY,
     PROCESS_START_TIME,
+    WORKERS,
+    WORKERS_ENDED,
 )
 
 RESTARTS = Stat(
@@ -138,9 +141,38 @@ REASONS = TimeSeries(
     id=15,
     title="Telemetry dropped",
     empty="none",
+    width=12,
     description="What the kit refused to keep, per second and by reason.",
     unit="ops",
     queries=(Query(DROPPED.rate("reason", window=STEP, **CHOSEN), "{{reason}}"),),
+)
+WORKERS_ANSWERING = TimeSeries(
+    id=16,
+    tint=Colour.CALM,
+    title="Workers",
+    description="Processes that answer, by instance, and how many ended within the hour while "
+    "their server went on. Fewer than were started, or an end that nobody ordered: see the log.",
+    unit="short",
+    decimals=0,
+    queries=(
+        Query(WORKERS.sum("instance", **CHOSEN), "{{instance}}"),
+        Query(
+            f"{WORKERS_ENDED.increase('instance', window='1h', **CHOSEN)} > 0",
+            "{{instance}} ended, 1 hour",
+        ),
+    ),
+)
+REFUSED = TimeSeries(
+    id=17,
+    title="Bodies refused",
+    empty="none",
+    width=12,
+    description="Requests per second whose body the guard refused, by reason. A client that was "
+    "just released, or somebody who tries doors.",
+    unit="reqps",
+    queries=(
+        Query(f"{HTTP_REQUESTS_REFUSED.rate('reason', window=STEP, **CHOSEN)} > 0", "{{reason}}"),
+    ),
 )
 INSTANCES = Table(
     id=20,
@@ -180,7 +212,8 @@ BOARD = Board(
     rows=(
         Row((RESTARTS, DESCRIPTORS, DROPS, UNCOLLECTABLE)),
         Row((LAG, CPU, MEMORY)),
-        Row((ACTIVE, GARBAGE, REASONS)),
+        Row((ACTIVE, WORKERS_ANSWERING, GARBAGE)),
+        Row((REASONS, REFUSED)),
         Row((INSTANCES,)),
     ),
 )

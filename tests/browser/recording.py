@@ -35,6 +35,9 @@ vitals_dropped_total{reason="labels"} 3
 cache_requests_total{cache="product",layer="l1",result="hit"} 4000
 cache_l1_bytes 2500000
 cache_bus_connected 1
+vitals_workers 2
+vitals_workers_ended_total 1
+http_server_requests_refused_total{reason="syntax"} 12
 """
 _REPLACED = {'slo_events_total{slo="availability",http_route="/api/orders",outcome="bad"} 0.0'}
 """What a healthy page lacks, so that the panels for trouble have something to draw."""

@@ -17,7 +17,7 @@ from dashboards.board import Board
 from dashboards.boards import BOARDS
 from dashboards.grafana import Json
 from dashboards.queries import CHOICES, board_queries, fill_in, panels
-from tests.dashboards.promql import labels_of
+from tests.contract.promql import labels_of
 
 SCHEMA = jsonschema.Draft202012Validator(
     json.loads((Path(__file__).parent / "board.schema.json").read_text())

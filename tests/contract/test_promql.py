@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.dashboards.promql import ContractError, labels_of
+from tests.contract.promql import ContractError, labels_of
 
 BUILD = {"job", "instance", "version", "revision"}
 REQUESTS = "http_server_request_duration_seconds"
@@ -17,6 +17,9 @@ REQUESTS = "http_server_request_duration_seconds"
         (f"sum by (le) (rate({REQUESTS}_count[5m]))", "no label le"),
         (f"histogram_quantile(0.9, sum by (job) ({REQUESTS}_bucket))", "no label le"),
         ("sum by (cache) (up)", "no label cache"),
+        (f'{REQUESTS}_bucket{{le="0.3"}}', "no bucket ends at 0.3"),
+        (f'{REQUESTS}_bucket{{le=~"0.3|0.4"}}', "no bucket ends at 0.3|0.4"),
+        (f'{REQUESTS}_bucket{{le="1"}}', r'write le=~"1\(\[.\]0\)\?"'),
         ("up > on (slo) job_slo:slo_target_ratio:max", "no label slo"),
         ("up * on (job) group_left (cache) app_build_info", "no label cache"),
         ('label_replace(up, "class", "$1", "status", "(.)")', "no label status"),
@@ -32,6 +35,8 @@ def test_a_query_of_what_does_not_exist(expr: str, complaint: str) -> None:
     [
         ("up", {"job", "instance"}),
         ("sum(up)", set()),
+        (f'sum(rate({REQUESTS}_bucket{{le="0.25"}}[5m]))', set()),
+        (f'sum(rate({REQUESTS}_bucket{{le=~"1([.]0)?"}}[5m]))', set()),
         ("sum without (instance) (up)", {"job"}),
         ("topk(3, up)", {"job", "instance"}),
         ("scalar(up) + 1", set()),

@@ -4,6 +4,9 @@ A panel that asks for a series nobody writes, or names a label that an aggregati
 empty without an error. Here it is one.
 """
 
+import re
+from collections import defaultdict
+from collections.abc import Iterator
 from functools import singledispatch
 from typing import Any
 
@@ -12,30 +15,40 @@ import promql_parser as promql
 from alerts.rules import every_signal
 from alerts.signals.watch import OF_THE_WATCH
 from vitals.catalogue import CATALOGUE
-from vitals.metric import Histogram
+from vitals.metric import AnyMetric, Histogram
 
 Labels = frozenset[str]
 SET_OPERATORS = {"and", "unless", "or"}
 
 
 class ContractError(LookupError):
-    """A query asks for a series or a label that nothing provides."""
+    """A query asks for a series, a label or a bucket that nothing provides."""
+
+
+def series_of(metric: AnyMetric) -> tuple[str, ...]:
+    """The names under which Prometheus keeps a metric."""
+    parts = ("_bucket", "_count", "_sum") if isinstance(metric, Histogram) else ("",)
+    return tuple(metric.name + part for part in parts)
 
 
 def _provided() -> dict[str, Labels]:
-    scraped = frozenset({"job", "instance"})
-    series = {signal.record: frozenset(signal.labels) for signal in every_signal().values()}
+    series: dict[str, Labels] = defaultdict(frozenset)
+    for signal in every_signal().values():
+        series[signal.record] = frozenset(signal.labels)
     for metric in (*CATALOGUE.values(), *OF_THE_WATCH):
-        labels = scraped | frozenset(metric.label_names)
-        if isinstance(metric, Histogram):
-            series[f"{metric.name}_bucket"] = labels | {"le"}
-            series[f"{metric.name}_count"] = series[f"{metric.name}_sum"] = labels
-        else:
-            series[metric.name] = labels
-    return series
+        for name in series_of(metric):
+            series[name] |= {"job", "instance", *metric.label_names}
+            series[name] |= {"le"} if name.endswith("_bucket") else frozenset()
+    return dict(series)
 
 
 PROVIDED = _provided()
+_EDGES = {
+    f"{metric.name}_bucket": (*map(str, metric.buckets), "+Inf")
+    for metric in CATALOGUE.values()
+    if isinstance(metric, Histogram)
+}
+_NODES = ("expr", "lhs", "rhs", "param", "vector_selector")
 
 
 def labels_of(expr: str) -> Labels:
@@ -48,6 +61,19 @@ def labels_of(expr: str) -> Labels:
     return _labels(promql.parse(expr))
 
 
+def series_in(expr: str) -> frozenset[str]:
+    """The names of the series that a query reads."""
+    nodes = _nodes(promql.parse(expr))
+    return frozenset(node.name or "" for node in nodes if isinstance(node, promql.VectorSelector))
+
+
+def _nodes(node: Any) -> Iterator[Any]:
+    yield node
+    for child in (*(getattr(node, name, None) for name in _NODES), *getattr(node, "args", ())):
+        if child is not None:
+            yield from _nodes(child)
+
+
 @singledispatch
 def _labels(node: Any) -> Labels:
     inner = getattr(node, "expr", None)  # parentheses, minus, subqueries
@@ -58,7 +84,11 @@ def _labels(node: Any) -> Labels:
 def _(node: promql.VectorSelector) -> Labels:
     if node.name not in PROVIDED:
         raise ContractError(f"nothing writes {node.name}: {node}")
-    _demand({matcher.name for matcher in node.matchers.matchers}, PROVIDED[node.name], node)
+    matchers = node.matchers.matchers
+    _demand({matcher.name for matcher in matchers}, PROVIDED[node.name], node)
+    for matcher in matchers:
+        if matcher.name == "le":
+            _demand_edge(node.name, matcher, node)
     return PROVIDED[node.name]
 
 
@@ -105,6 +135,20 @@ def _(node: promql.BinaryExpr) -> Labels:
     if node.modifier.card == promql.VectorMatchCardinality.OneToMany:
         return right | _demand(carried, left, node)
     return named if on else left - named
+
+
+def _demand_edge(name: str, matcher: Any, where: Any) -> None:
+    """Complain of a bucket that there is not; and of 1, which Prometheus 3 stores as 1.0."""
+    edges = _EDGES.get(name, ())
+    texts = {*edges, *(edge.removesuffix(".0") for edge in edges)}
+    if matcher.op in (promql.MatchOp.Re, promql.MatchOp.NotRe):
+        found = any(re.fullmatch(matcher.value, text) for text in texts)
+    elif found := matcher.value in texts:
+        whole = matcher.value.removesuffix(".0")
+        if f"{whole}.0" in edges:
+            raise ContractError(f'write le=~"{whole}([.]0)?", as versions differ, in {where}')
+    if edges and not found:
+        raise ContractError(f"no bucket ends at {matcher.value} in {where}; edges: {edges}")
 
 
 def _demand(named: Any, there: Labels, where: Any) -> Labels:

@@ -1,0 +1,58 @@
+"""An alert tells what it knows, and leads to a runbook and a board that exist."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from alerts.alert import Alert
+from alerts.rules import every_alert
+from tests.contract.promql import labels_of
+
+ROOT = Path(__file__).parents[2]
+RUNBOOKS = ROOT / "alerts" / "runbooks"
+
+
+@pytest.mark.parametrize("alert", every_alert(), ids=lambda alert: alert.name)
+def test_what_an_alert_tells_are_labels_that_it_carries(alert: Alert) -> None:
+    told = set(re.findall(r"\$labels\.(\w+)", alert.summary + alert.description))
+    assert told <= labels_of(alert.expr) | {*alert.labels}
+    if alert.name != "Watchdog":
+        assert "job" in told or alert.name in {"RulesFail", "NotificationsFail", "AlertsDropped"}
+
+
+@pytest.mark.parametrize("name", sorted({alert.name for alert in every_alert()}))
+def test_every_alert_has_a_runbook_that_can_be_followed(name: str) -> None:
+    text = (RUNBOOKS / f"{name}.md").read_text()
+    headings = re.findall(r"^## (.*)$", text, flags=re.MULTILINE)
+    assert headings == ["Meaning", "Impact", "Check", "Mitigate", "False alarms", "Escalate"]
+    queries = re.findall(r"^```promql\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    assert len(queries) >= (0 if name == "Watchdog" else 2)
+
+
+def test_no_runbook_is_left_without_its_alert() -> None:
+    names = {alert.name for alert in every_alert()}
+    assert {path.stem for path in RUNBOOKS.glob("*.md")} == names
+
+
+def test_alerts_lead_to_boards_that_exist() -> None:
+    boards = {
+        json.loads(path.read_text())["uid"]
+        for path in (ROOT / "grafana" / "dashboards").glob("*.json")
+    }
+    assert {alert.board for alert in every_alert()} <= boards
+
+
+def test_the_table_of_alerts_says_what_is_declared() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \| (\w+) \| ([^|]*)\|",
+        (ROOT / "docs" / "alerts.md").read_text(),
+        re.MULTILINE,
+    )
+    told = {
+        (name, severity, lasting.strip())
+        for name, severity, lastings in rows
+        for lasting in lastings.split(",")
+    }
+    assert told == {(alert.name, str(alert.severity), alert.lasting) for alert in every_alert()}

@@ -1,0 +1,77 @@
+"""Every place where somebody asks Prometheus something, and what is asked there."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dashboards.queries import board_queries, fill_in
+from vitals.catalogue import CATALOGUE
+
+ROOT = Path(__file__).parents[2]
+_CODE = re.compile(r"^```promql\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_QUOTED = re.compile(r"`([a-z][\w:]*(?:\{[^`]*\})?)`")
+_LOOKED_UP = re.compile(r'printf "(.*?)" ')
+_OFFERED = re.compile(r"label_values\((.*), \w+\)")
+_FAMILIES = {name.partition("_")[0] for name in CATALOGUE}
+_ENDINGS = ("_total", "_seconds", "_bytes", "_bucket", "_count", "_sum", "_ratio", "_info")
+
+Asked = tuple[str, str]
+"""Where, and the PromQL."""
+
+
+def everywhere() -> Iterator[Asked]:
+    """What boards, rules, runbooks and the other pages ask."""
+    for path in sorted((ROOT / "grafana" / "dashboards").glob("*.json")):
+        yield from of_board(path.name, json.loads(path.read_text()))
+    for path in sorted((ROOT / "prometheus" / "rules").glob("*.yml")):
+        yield from of_rules(path.name, yaml.safe_load(path.read_text()))
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "alerts").rglob("*.md")]
+    for path in sorted(pages):
+        yield from of_page(str(path.relative_to(ROOT)), path.read_text())
+
+
+def of_board(name: str, board: Any) -> Iterator[Asked]:
+    """Queries of panels, variables and annotations."""
+    for title, expr in board_queries(board):
+        yield f"{name}: {title}", expr
+    for mark in board["annotations"]["list"]:
+        yield f"{name}: {mark['name']}", fill_in(mark["target"]["expr"])
+    for variable in board["templating"]["list"]:
+        if offered := _OFFERED.fullmatch(variable.get("definition", "")):
+            yield f"{name}: ${variable['name']}", fill_in(offered[1])
+
+
+def of_rules(name: str, rules: Any) -> Iterator[Asked]:
+    """Queries of rules, and those in the texts of their alerts."""
+    for rule in (rule for group in rules["groups"] for rule in group["rules"]):
+        where = f"{name}: {rule.get('record') or rule.get('alert')}"
+        yield where, rule["expr"]
+        for text in rule.get("annotations", {}).values():
+            yield from ((where, query) for query in _LOOKED_UP.findall(text))
+
+
+def of_page(name: str, text: str) -> Iterator[Asked]:
+    """PromQL blocks, and names in the text that look like those of metrics."""
+    yield from ((name, query) for query in _CODE.findall(text))
+    for word in _QUOTED.findall(text):
+        if word.count(":") == 2 or _is_like_a_metric(word):
+            yield name, _of_any_part(word)
+
+
+def _is_like_a_metric(word: str) -> bool:
+    name = word.partition("{")[0]
+    return (name.partition("_")[0] in _FAMILIES and name.endswith(_ENDINGS)) or name in CATALOGUE
+
+
+def _of_any_part(word: str) -> str:
+    """Pages call a histogram by its name, and a label without its value."""
+    name, _, labels = word.partition("{")
+    if name in CATALOGUE and CATALOGUE[name].kind == "histogram":
+        name += "_count"
+    named = [label.strip() for label in labels.removesuffix("}").split(",") if label.strip()]
+    matchers = ",".join(label if '"' in label else f'{label}=""' for label in named)
+    return f"{name}{{{matchers}}}" if named else name
