@@ -58,13 +58,14 @@ def of_page(name: str, text: str) -> Iterator[Asked]:
     """PromQL blocks, and names in the text that look like those of metrics."""
     yield from ((name, query) for query in _CODE.findall(text))
     for word in _QUOTED.findall(text):
-        if word.count(":") == 2 or _is_like_a_metric(word):
+        if _is_of_a_series(word.partition("{")[0]):
             yield name, _of_any_part(word)
 
 
-def _is_like_a_metric(word: str) -> bool:
-    name = word.partition("{")[0]
-    return (name.partition("_")[0] in _FAMILIES and name.endswith(_ENDINGS)) or name in CATALOGUE
+def _is_of_a_series(name: str) -> bool:
+    if name.count(":") == 2 or name in CATALOGUE:  # level:metric:operation
+        return True
+    return name.partition("_")[0] in _FAMILIES and name.endswith(_ENDINGS)
 
 
 def _of_any_part(word: str) -> str:
