@@ -4,13 +4,14 @@ from alerts.alert import Alert, Severity, current
 from alerts.signals.datastores import (
     CACHE_HIT_RATIO,
     CACHE_LOOKUPS_5M,
+    N_PLUS_ONE_5M,
     POOL_USE,
     QUERIES_10M,
     SLOW_QUERIES_10M,
     SLOW_QUERY_RATIO,
 )
-from alerts.signals.promises import TARGET, THRESHOLD
-from vitals.catalogue import CACHE_BREAKER_OPEN, DB_CONNECTION_TIMEOUTS
+from alerts.signals.promises import REQUESTS_5M_BY_ROUTE, TARGET, THRESHOLD
+from vitals.catalogue import CACHE_BREAKER_OPEN, CACHE_BUS_CONNECTED, DB_CONNECTION_TIMEOUTS
 
 ENOUGH_SLOW = 20
 """Slow queries within ten minutes; fewer are a chance event or a report."""
@@ -20,6 +21,10 @@ COLLAPSE = 0.5
 WORTHLESS = 0.05
 """A cache that answers less than one look-up in twenty costs more than it saves."""
 FULL = 0.9
+ENOUGH_REPEATS = 20
+"""Requests with N+1 within five minutes; fewer are a rare page or somebody's curiosity."""
+COMMON = 0.1
+"""The share of a route's requests from which N+1 is how it works, not what one caller asked for."""
 POOL = "db_client_connection_pool_name"
 
 SLOW_QUERY_RATIO_HIGH = Alert(
@@ -33,6 +38,20 @@ SLOW_QUERY_RATIO_HIGH = Alert(
     f"{current(QUERIES_10M, 'job')}. Promised: "
     f"{current(TARGET, 'job', slo='queries', show='humanizePercentage')} within "
     f"{current(THRESHOLD, 'job', slo='queries', show='humanizeDuration')}.",
+    board="svc-db",
+)
+
+N_PLUS_ONE = Alert(
+    name="NPlusOne",
+    # The kit sees it in each request, so yesterday's number of queries need not be known.
+    expr=f"{N_PLUS_ONE_5M} / on (job, http_route) group_left () {REQUESTS_5M_BY_ROUTE} > {COMMON} "
+    f"and {N_PLUS_ONE_5M} >= {ENOUGH_REPEATS}",
+    severity=Severity.TICKET,
+    lasting="10m",
+    summary="{{ $labels.http_route }} of {{ $labels.job }} asks the database once a row (N+1)",
+    description="{{ $value | humanizePercentage }} of its requests within five minutes sent one "
+    "statement again and again: {{ $labels.db_query_fingerprint }}.",
+    board="svc-db",
 )
 
 DB_POOL_TIMEOUTS = Alert(
@@ -44,6 +63,7 @@ DB_POOL_TIMEOUTS = Alert(
     summary="{{ $labels.job }} gets no database connections",
     description=f"{{{{ $value | humanize }}}} callers waited in vain for a connection of pool "
     f"{{{{ $labels.{POOL} }}}} within five minutes.",
+    board="svc-db",
 )
 
 DB_POOL_SATURATED = Alert(
@@ -54,6 +74,7 @@ DB_POOL_SATURATED = Alert(
     summary="The connection pool of {{ $labels.job }} is nearly used up",
     description=f"{{{{ $value | humanizePercentage }}}} of pool {{{{ $labels.{POOL} }}}} on "
     "{{ $labels.instance }} is in use; the next burst will queue.",
+    board="svc-db",
 )
 
 CACHE_HIT_RATIO_COLLAPSED = Alert(
@@ -70,6 +91,7 @@ CACHE_HIT_RATIO_COLLAPSED = Alert(
     description=f"Look-ups within five minutes: {current(CACHE_LOOKUPS_5M, 'job', 'cache')}. "
     "The ratio is below half of its usual value, or so low that the cache is of no use; "
     "the database carries the rest.",
+    board="svc-cache",
 )
 
 CACHE_STORE_DOWN = Alert(
@@ -79,4 +101,16 @@ CACHE_STORE_DOWN = Alert(
     lasting="1m",
     summary="{{ $labels.job }} does without the store of cache {{ $labels.cache }}",
     description="The store failed too often and is left alone; the database answers instead.",
+    board="svc-cache",
+)
+
+CACHE_BUS_DOWN = Alert(
+    name="CacheBusDown",
+    expr=f"min by (job, instance, cache) ({CACHE_BUS_CONNECTED.select()}) == 0",
+    severity=Severity.TICKET,
+    lasting="5m",
+    summary="{{ $labels.instance }} of {{ $labels.job }} does not hear of changes to cache "
+    "{{ $labels.cache }}",
+    description="What other processes invalidate may be answered from its memory until it expires.",
+    board="svc-cache",
 )

@@ -100,6 +100,16 @@ def _inhibitions() -> list[dict[str, Any]]:
             "target_matchers": ['alertname="BudgetBurn"', 'slo="availability"'],
             "equal": ["job"],
         },
+        {  # a cache cannot answer from a store that is left alone
+            "source_matchers": ['alertname="CacheStoreDown"'],
+            "target_matchers": ['alertname="CacheHitRatioCollapsed"'],
+            "equal": ["job", "cache"],
+        },
+        {  # why it is slow says more than that it is
+            "source_matchers": ['alertname=~"CacheStoreDown|DBPoolSaturated"'],
+            "target_matchers": ['alertname="LatencyP95High"'],
+            "equal": ["job"],
+        },
     ]
 
 

@@ -76,4 +76,5 @@ EVENT_LOOP_LAG_HIGH = Alert(
     summary="Something blocks the event loop of {{ $labels.job }}",
     description="Every request on {{ $labels.instance }} may wait "
     "{{ $value | humanizeDuration }} (p99) for nothing.",
+    board="svc-runtime",
 )

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import promql_parser
 
-from alerts import budgets, datastores, pipeline, requests
+from alerts import budgets, datastores, pipeline, processes, requests
 from alerts.alert import Alert
 from alerts.signals import datastores as datastore_signals
 from alerts.signals import promises as promise_signals
@@ -37,6 +37,7 @@ AREAS = (
     Area("requests", request_signals, (requests,)),
     Area("promises", promise_signals, (budgets,)),
     Area("datastores", datastore_signals, (datastores,)),
+    Area("processes", None, (processes,)),
     Area("pipeline", None, (pipeline,)),
 )
 FEW_CHANGES = "2m"

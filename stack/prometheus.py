@@ -25,7 +25,7 @@ def server(
             f"--storage.tsdb.path={data}",
             f"--web.listen-address={probes.LOOPBACK}:{port}",
             f"--web.external-url=http://{probes.LOOPBACK}:{port}/",
-            "--enable-feature=exemplar-storage",
+            "--enable-feature=exemplar-storage,extra-scrape-metrics",
             "--log.level=warn",
             *flags,
         ],

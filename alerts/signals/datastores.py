@@ -6,6 +6,7 @@ from vitals.catalogue import (
     DB_CONNECTION_COUNT,
     DB_CONNECTION_MAX,
     DB_CONNECTION_WAIT,
+    DB_N_PLUS_ONE,
     DB_OPERATION_DURATION,
     DB_QUERIES_PER_REQUEST,
     DB_SLOW_QUERIES,
@@ -61,6 +62,12 @@ QUERIES_PER_REQUEST_P95 = Signal(
     "Which routes send many queries a request?",
     "short",
     defined(DB_QUERIES_PER_REQUEST.quantile(0.95, "job", "http_route")),
+)
+N_PLUS_ONE_5M = Signal(
+    "job_route_fingerprint:db_client_n_plus_one:increase5m",
+    "How many requests sent one statement once a row?",
+    "short",
+    DB_N_PLUS_ONE.increase("job", "http_route", "db_query_fingerprint"),
 )
 POOL_USE = Signal(
     "job_instance_pool:db_client_connection_use:ratio",
