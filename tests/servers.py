@@ -136,12 +136,15 @@ class Postgres(Server):
 
 
 class Redis(Server):
-    """Redis as the stack configures it, without a password unless one is given."""
+    """Redis as the stack configures it, with a password if one is given, and with `more` lines."""
 
-    def __init__(self, *, password: str | None = None, memory: str = "64mb") -> None:
+    def __init__(
+        self, *, password: str | None = None, memory: str = "64mb", more: Sequence[str] = ()
+    ) -> None:
         folder, port, servant = temporary_folder(), probes.free_port(), account.servant()
         config = folder / "redis.conf"
-        config.write_text(redis.configuration(port, folder, password=password, memory=memory))
+        text = redis.configuration(port, folder, password=password, memory=memory)
+        config.write_text(text + "".join(f"{line}\n" for line in more))
         program = redis.server(config, servant)
         super().__init__(folder, port, program, lambda: probes.redis_answers(port))
         self.start()

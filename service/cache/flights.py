@@ -44,8 +44,9 @@ class Flights(Generic[R]):
 
     async def join(self, key: Hashable, start: Start[R]) -> tuple[R, Seat]:
         """Wait for the flight of a key, which is started if there is none."""
-        if key in self._under_way:
-            task, doors = self._under_way[key]
+        task, doors = self._under_way.get(key, (None, None))
+        # Between landing and being struck off, others may run: that flight takes nobody any more.
+        if task is not None and doors is not None and not task.done():
             seat = Seat.LATE if doors.closed else Seat.EARLY
         else:
             task, seat = self._take_off(key, start), Seat.PILOT
@@ -57,7 +58,8 @@ class Flights(Generic[R]):
         self._under_way[key] = task, doors
 
         def landed(task: asyncio.Task[R]) -> None:
-            del self._under_way[key]
+            if self._under_way.get(key) == (task, doors):
+                del self._under_way[key]
             if not task.cancelled():
                 task.exception()  # seen, even if every caller has left
 

@@ -1,5 +1,6 @@
 """The cache's parts that decide by themselves: breaker, outbox, memory store, codec."""
 
+import asyncio
 import re
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ from pydantic import BaseModel
 from service.cache.backend import Patience, Region
 from service.cache.breaker import Breaker
 from service.cache.codec import Codec
+from service.cache.flights import Doors, Flights, Seat
 from service.cache.memory import MemoryBackend
 from service.cache.outbox import EVERYTHING, Outbox
 from service.cache.report import Silent
@@ -112,6 +114,33 @@ def test_a_full_outbox_owes_a_clearing_instead() -> None:
     outbox.add(OTHERS, {"2"})
 
     assert outbox.take() == {OTHERS: {"1", "2"}, THINGS: EVERYTHING}
+
+
+# -- Flights ---------------------------------------------------------------------------------
+
+
+@pytest.mark.anyio
+async def test_a_flight_that_has_landed_takes_nobody() -> None:
+    flights: Flights[int] = Flights()
+    landing = asyncio.Event()
+    flown = 0
+
+    async def fly(_doors: Doors) -> int:
+        nonlocal flown
+        flown += 1
+        await asyncio.sleep(0)
+        landing.set()  # who waits for it runs right after the return, before any done-callback
+        return flown
+
+    async def late() -> tuple[int, Seat]:
+        await landing.wait()
+        return await flights.join("k", fly)
+
+    waiting = asyncio.ensure_future(late())
+    await asyncio.sleep(0)
+
+    assert await flights.join("k", fly) == (1, Seat.PILOT)
+    assert await waiting == (2, Seat.PILOT)
 
 
 # -- Memory ----------------------------------------------------------------------------------

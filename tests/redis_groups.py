@@ -1,0 +1,211 @@
+"""Several Redis servers that work as one: a cluster of masters, and a master that is watched."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from redis import Redis as Client
+from redis.exceptions import RedisError
+
+from stack import account, probes
+from stack.processes import Program
+from tests.servers import Redis, Server, temporary_folder
+
+SLOTS = 16_384
+MASTER_NAME = "vitals"
+_DEADLINE = 30.0
+
+
+def until(holds: Callable[[], bool], what: str, seconds: float = _DEADLINE) -> None:
+    """Poll until something holds.
+
+    Raises:
+        TimeoutError: It did not in time; the message says what.
+    """
+    deadline = time.monotonic() + seconds
+    while not _quietly(holds):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {seconds:g} s: {what}")
+        time.sleep(0.02)
+
+
+def _quietly(holds: Callable[[], bool]) -> bool:
+    try:
+        return holds()
+    except (RedisError, OSError):
+        return False
+
+
+class Cluster:
+    """A Redis Cluster of masters without replicas, each with its share of the slots.
+
+    A master that is gone takes only its own slots with it.
+    """
+
+    def __init__(self, masters: int = 3) -> None:
+        self.buses = [probes.free_port() for _ in range(masters)]
+        self.nodes = [
+            Redis(
+                more=(
+                    "cluster-enabled yes",
+                    f"cluster-port {bus}",  # the default lies 10,000 higher and may not exist
+                    "cluster-node-timeout 1000",
+                    "cluster-require-full-coverage no",
+                    "cluster-allow-reads-when-down yes",
+                )
+            )
+            for bus in self.buses
+        ]
+        self.clients: list[Any] = [Client.from_url(node.url) for node in self.nodes]
+        first = self.clients[0]
+        for number, client in enumerate(self.clients):
+            begin, end = number * SLOTS // masters, (number + 1) * SLOTS // masters - 1
+            client.execute_command("CLUSTER ADDSLOTSRANGE", begin, end)
+            client.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
+            if number:
+                at = self.nodes[number].port, self.buses[number]
+                first.execute_command("CLUSTER MEET", probes.LOOPBACK, *at)
+        self.wait()
+
+    @property
+    def port(self) -> int:
+        """Of one of its nodes; a client finds the others by asking it."""
+        return self.nodes[0].port
+
+    def wait(self) -> None:
+        """Wait until every node knows where every slot is."""
+        until(lambda: all(self._knows(client) for client in self.clients), "a complete cluster")
+
+    def start(self) -> None:
+        """Start the nodes that a test ended, and wait for the cluster."""
+        for node in self.nodes:
+            node.resume()
+            node.start()
+        self.wait()
+
+    def flush(self) -> None:
+        """Forget everything."""
+        for client in self.clients:
+            client.flushall()
+
+    def owner(self, key: str) -> int:
+        """The number of the node that holds a key."""
+        slot = self.clients[0].execute_command("CLUSTER KEYSLOT", key)
+        ports = [node.port for node in self.nodes]
+        for begin, end, (_, port, *_), *_ in self.clients[0].execute_command("CLUSTER SLOTS"):
+            if begin <= slot <= end:
+                return ports.index(port)
+        raise LookupError(f"nobody holds slot {slot}")
+
+    def move(self, key: str, to: int) -> None:
+        """Hand the slot of a key, with all that is in it, to another node."""
+        source, target = self.clients[self.owner(key)], self.clients[to]
+        slot = source.execute_command("CLUSTER KEYSLOT", key)
+        ids = [client.execute_command("CLUSTER MYID") for client in (source, target)]
+        target.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", ids[0])
+        source.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", ids[1])
+        where = probes.LOOPBACK, self.nodes[to].port
+        while keys := source.execute_command("CLUSTER GETKEYSINSLOT", slot, 100):
+            source.execute_command("MIGRATE", *where, "", 0, 5000, "KEYS", *keys)
+        for client in (target, source):
+            client.execute_command("CLUSTER SETSLOT", slot, "NODE", ids[1])
+
+    def close(self) -> None:
+        """End and remove all data."""
+        for client in self.clients:
+            client.close()
+        for node in self.nodes:
+            node.close()
+
+    def _knows(self, client: Any) -> bool:
+        info = client.execute_command("CLUSTER INFO")
+        reached = int(info["cluster_known_nodes"]) == len(self.nodes)
+        return reached and info["cluster_state"] == "ok" and int(info["cluster_slots_ok"]) == SLOTS
+
+
+class Watched:
+    """A master, its replica, and a sentinel that makes the replica master when it must."""
+
+    def __init__(self) -> None:
+        self.servers = [Redis(more=("repl-diskless-sync-delay 0",)) for _ in range(2)]
+        first, second = self.servers
+        self.clients: list[Any] = [Client.from_url(server.url) for server in self.servers]
+        self.clients[1].replicaof(probes.LOOPBACK, first.port)
+        until(lambda: self._replicates(second), "a replica")
+        self.sentinel = _sentinel(first.port)
+        self._watch: Any = Client(port=self.sentinel.port, decode_responses=True)
+        until(lambda: self._state()["num-slaves"] == 1, "a sentinel that knows the replica")
+
+    @property
+    def port(self) -> int:
+        """Of the sentinel."""
+        return self.sentinel.port
+
+    @property
+    def master(self) -> Redis:
+        """The server that the sentinel takes for the master now."""
+        port = self._state()["port"]
+        return next(server for server in self.servers if server.port == port)
+
+    def start(self) -> None:
+        """Start what a test ended; wait until there is a master with a replica again."""
+        for server in self.servers:
+            server.resume()
+            server.start()
+        master = self.master
+        for server, client in zip(self.servers, self.clients, strict=True):
+            if server is not master:
+                client.replicaof(probes.LOOPBACK, master.port)  # the sentinel would, in 10 s
+        until(self._whole, "a master with its replica")
+
+    def flush(self) -> None:
+        """Forget everything."""
+        self.master.flush()
+
+    def close(self) -> None:
+        """End and remove all data."""
+        for client in (*self.clients, self._watch):
+            client.close()
+        for server in (self.sentinel, *self.servers):
+            server.close()
+
+    def _state(self) -> dict[str, Any]:
+        state: dict[str, Any] = self._watch.sentinel_master(MASTER_NAME)
+        return state
+
+    def _replicates(self, server: Redis) -> bool:
+        told = self.clients[self.servers.index(server)].info("replication")
+        return bool(told["role"] == "slave" and told["master_link_status"] == "up")
+
+    def _whole(self) -> bool:
+        master = self.master
+        role = self.clients[self.servers.index(master)].info("replication")["role"]
+        others = (server for server in self.servers if server is not master)
+        return bool(role == "master" and all(self._replicates(other) for other in others))
+
+
+def _sentinel(master: int) -> Server:
+    """Start a sentinel that acts alone, half a second after it last heard of the master."""
+    folder, port, servant = temporary_folder(), probes.free_port(), account.servant()
+    config = folder / "sentinel.conf"
+    lines = (
+        f"bind {probes.LOOPBACK}",
+        f"port {port}",
+        f"dir {folder}",
+        f"sentinel monitor {MASTER_NAME} {probes.LOOPBACK} {master} 1",
+        f"sentinel down-after-milliseconds {MASTER_NAME} 500",
+        f"sentinel failover-timeout {MASTER_NAME} 3000",
+    )
+    config.write_text("\n".join(lines) + "\n")
+    if servant:
+        servant.own(folder)  # it writes into its configuration
+    program = Program(
+        "sentinel",
+        ["redis-server", str(config), "--sentinel"],
+        account=servant,
+        cwd=folder,
+        grace=5.0,
+    )
+    server = Server(folder, port, program, lambda: probes.redis_answers(port))
+    server.start()
+    return server

@@ -1,0 +1,96 @@
+"""A cache as one process of several has it, and a database that tests look into."""
+
+import asyncio
+import random
+from typing import Any
+from zlib import crc32
+
+from redis import Redis as Client
+
+from service.cache.namespace import Namespace
+from service.cache.store import Cache
+from vitals.caching import CacheReporter
+from vitals.exposition import Exposition
+from vitals.meter import Meter
+from vitals.metric import AnyMetric
+from vitals.testing import Readings
+
+HASTY = 0.25
+"""Seconds to wait for Redis, as in production."""
+CALM = 10.0
+"""So long that a busy machine is no trouble."""
+PATIENT = 20.0
+"""Seconds until a test gives up waiting for what must come."""
+
+
+class Process:
+    """Its own connections, breaker, flights and figures."""
+
+    def __init__(self, url: str, timeout: float = CALM, name: str = "number") -> None:
+        self.meter = Meter()
+        self.cache = Cache.connect(url, timeout=timeout)
+        self.numbers: Namespace[int] = self.cache.namespace(
+            name, type=int, ttl=60, report=CacheReporter(self.meter, name)
+        )
+
+    def reads(self, metric: AnyMetric, **labels: str) -> float:
+        """A figure of its metrics page, 0 without one."""
+        page = Exposition(self.meter).page(as_openmetrics=True, zipped=False)
+        return Readings.parse(page.decode()).value(metric, **labels)
+
+    async def recovered(self) -> None:
+        """Wait until look-ups are answered by Redis again."""
+        async with asyncio.timeout(PATIENT):
+            while not await self.cache.ping():
+                await asyncio.sleep(0.02)
+
+
+class _Begun(dict[str, int]):
+    """Numbers begin far apart, so that the number of another key cannot be right for this one."""
+
+    def __missing__(self, key: str) -> int:
+        self[key] = crc32(key.encode()) * 1_000_000
+        return self[key]
+
+
+class Numbers:
+    """A database of numbers that only grow, and what a reader is owed.
+
+    ``floor`` of a key is its newest number whose invalidation was awaited: nobody who asks later
+    may get less.
+    """
+
+    def __init__(self, seed: int = 1) -> None:
+        self.committed: dict[str, int] = _Begun()
+        self.floor: dict[str, int] = _Begun()
+        self.loads = 0
+        self.chance = random.Random(seed)  # noqa: S311 - a test
+
+    async def read(self, process: Process, key: str) -> int:
+        """Read through the cache; fails if what comes is older than it may be."""
+        floor = self.floor[key]
+
+        async def load() -> int:
+            self.loads += 1
+            found = self.committed[key]
+            await asyncio.sleep(self.chance.choice((0, 0, 0.002)))
+            return found
+
+        got = await process.numbers.get_or_load(key, load)
+        assert got is not None
+        assert floor <= got <= self.committed[key], (key, floor, got, self.committed[key])
+        return got
+
+    async def write(self, process: Process, key: str) -> None:
+        """Commit, then invalidate."""
+        self.committed[key] += 1
+        now = self.committed[key]
+        await process.numbers.invalidate(key)
+        self.floor[key] = max(now, self.floor[key])
+
+
+def clients_of(port: int) -> int:
+    """How many clients Redis has beside the one that asks."""
+    client: Any
+    with Client(port=port) as client:
+        return int(client.info("clients")["connected_clients"]) - 1
