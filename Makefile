@@ -37,6 +37,7 @@ check: $(READY) ## lint, types, imports, rules
 	$(BIN)/lint-imports
 	$(BIN)/python -m dashboards --check
 	$(BIN)/python -m alerts --check
+	$(BIN)/python -m stack.viewer check
 
 format: $(READY) ## format the code
 	$(BIN)/ruff check --fix

@@ -2,7 +2,7 @@
 
 from alerts.signals.watch import ALERTS, ALERTS_FOR_STATE
 from dashboards.lists import Table
-from dashboards.look import Colour, column
+from dashboards.look import Colour, blank, column
 from dashboards.query import rows
 from dashboards.variables import CHOSEN_JOB
 from vitals.metric import matching
@@ -41,6 +41,8 @@ FIRING_ALERTS = Table(
                 "watchdog": ("watchdog", Colour.QUIET),
             },
         ),
+        blank("Route"),
+        blank("Promise"),
         column("Since", "dateTimeFromNow", width=130),
     ),
 )

@@ -141,6 +141,11 @@ def column(
     return Override(name, tuple(properties))
 
 
+def blank(name: str) -> Override:
+    """Leave cells without a text empty; they would say what the panel says without an answer."""
+    return Override(name, (("noValue", ""),))
+
+
 def link(title: str, url: str) -> Json:
     """Write a data link; ``${__value.raw:percentencode}`` in it is the value clicked on."""
     return {"title": title, "url": url, "targetBlank": False}

@@ -132,7 +132,7 @@ def boards(here: Installation) -> Part:
         *_flag("address", f"http://{probes.LOOPBACK}:{here.ports.prometheus}/user/"),
         *_flag("traces", os.environ.get("TRACE_URL", "")),
     ]
-    program = replace(_python(here, "boards", ["stack.viewer", *words]), account=None)
+    program = replace(_python(here, "boards", ["stack.viewer", "publish", *words]), account=None)
     return Part(program, task=True, aside=True)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stack import site, viewer
+from stack import site
 
 
 @pytest.fixture
@@ -72,24 +72,3 @@ def test_who_comes_early_is_told_to_wait(built: Path, boards: Path, tmp_path: Pa
     site.publish(built, boards, served, {})
     site.wait(served, "Being built again", "")
     assert "Being built" not in (served / "index.html").read_text()
-
-
-def test_a_changed_source_is_noticed_and_a_build_is_not(tmp_path: Path) -> None:
-    (tmp_path / "src").mkdir()
-    (tmp_path / "src" / "main.ts").write_text("1")
-    before = viewer.fingerprint(tmp_path)
-    (tmp_path / "dist").mkdir()
-    (tmp_path / "dist" / "main.js").write_text("1")
-    assert viewer.fingerprint(tmp_path) == before
-    (tmp_path / "src" / "main.ts").write_text("2")
-    assert viewer.fingerprint(tmp_path) != before
-
-
-def test_without_node_the_person_is_told_and_the_page_says_so(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(viewer, "BUILT", tmp_path / "nothing")
-    assert viewer.main(["--site", str(tmp_path / "site"), "--address", "http://here/"]) == 1
-    assert "Node 20.19 or newer" in capsys.readouterr().out
-    assert "Node 20.19 or newer" in (tmp_path / "site" / "index.html").read_text()
