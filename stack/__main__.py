@@ -8,7 +8,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from stack import drill, packages, running
+from stack import drill, packages, running, suites
 from stack.faults import FAULTS
 from stack.installation import Installation
 
@@ -32,6 +32,8 @@ def _run(asked: argparse.Namespace) -> int:
         return drill.run(Installation.here(), asked.alert, as_written=asked.as_written)
     packages.install(for_tests=asked.command == "install" and asked.for_tests)
     if asked.command == "install":
+        for suite in suites.NEWER if asked.for_tests else ():
+            suites.bring(suite)
         return 0
     amounts = None
     if asked.command == "demo":

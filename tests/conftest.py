@@ -1,12 +1,17 @@
 """Fixtures that start real servers. Tests that use them carry `@pytest.mark.servers`."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any, Protocol
 
 import pytest
 
+from stack import suites
 from tests import servers
+
+SUITES = ("installed", *suites.NEWER)
+"""Prometheus and Alertmanager as they are installed, and those of newer Debian suites."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -43,6 +48,15 @@ def redis_server(redis_session: servers.Redis) -> servers.Redis:
     redis_session.start()
     redis_session.flush()
     return redis_session
+
+
+@pytest.fixture(params=SUITES)
+def every_suite(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run a test once with the promtool, amtool and servers of each suite; its name."""
+    suite: str = request.param
+    if suite != "installed":
+        monkeypatch.setenv("PATH", f"{suites.bring(suite)}{os.pathsep}{os.environ['PATH']}")
+    return suite
 
 
 class Start(Protocol):

@@ -46,6 +46,7 @@ def everything(folder: Path) -> Environment:
     )
 
 
+@pytest.mark.usefixtures("every_suite")
 @pytest.mark.parametrize("which", ["nobody", "webhook", "everything"])
 @pytest.mark.parametrize("patience", [CALM, HASTY], ids=["calm", "hasty"])
 def test_alertmanager_accepts_what_is_rendered(
@@ -65,6 +66,7 @@ def test_alertmanager_accepts_what_is_rendered(
     assert "SUCCESS" in said
 
 
+@pytest.mark.usefixtures("every_suite")
 @pytest.mark.parametrize(
     ("labels", "receivers"),
     [
@@ -118,6 +120,7 @@ def test_secrets_stay_in_their_files_and_the_configuration_is_private(tmp_path: 
     assert not [*tmp_path.glob(".*")]
 
 
+@pytest.mark.usefixtures("every_suite")
 def test_the_templates_tell_what_where_and_what_to_do(tmp_path: Path) -> None:
     write(everything(tmp_path), tmp_path / "alertmanager.yml", tmp_path / "templates")
 

@@ -39,6 +39,7 @@ def verdicts(alert: str) -> set[tuple[bool, str]]:
     return seen
 
 
+@pytest.mark.usefixtures("every_suite")
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_rules_behave_as_replayed(path: Path) -> None:
     promtool("test", "rules", path)
@@ -52,11 +53,13 @@ def test_cases_evaluate_all_groups_in_a_fixed_order(path: Path) -> None:
     assert {*yaml.safe_load(path.read_text())["group_eval_order"]} == groups
 
 
+@pytest.mark.usefixtures("every_suite")
 def test_rules_are_valid_and_without_lint() -> None:
     said = promtool("check", "rules", *sorted((ROOT / "prometheus" / "rules").glob("*.yml")))
     assert said.count("SUCCESS") == len(render())
 
 
+@pytest.mark.usefixtures("every_suite")
 def test_rules_are_valid_when_hurried(tmp_path: Path) -> None:
     assert main(["--fast", "--output", str(tmp_path)]) == 0
     promtool("check", "rules", *tmp_path.glob("*.yml"))
@@ -119,6 +122,7 @@ def test_hurried_time_shortens_windows_and_nothing_else(promql: str, hurried: st
     assert FAST.query(promql) == hurried
 
 
+@pytest.mark.usefixtures("every_suite")
 def test_prometheus_accepts_the_configuration(tmp_path: Path) -> None:
     source = ROOT / "prometheus" / "prometheus.yml"
     token = tmp_path / "token"

@@ -17,6 +17,8 @@ from dashboards.routes import HOW_MANY, ROUTES
 from vitals.catalogue import SLO_EVENTS
 from vitals.metric import AnyMetric
 
+pytestmark = pytest.mark.usefixtures("every_suite")
+
 
 def series(metric: AnyMetric | str, value: object, **labels: str) -> dict[str, str]:
     """Six samples, one a minute: a constant, or ``0+5`` for what grows by five."""

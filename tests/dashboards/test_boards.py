@@ -163,6 +163,7 @@ def test_data_links_lead_to_boards_that_exist(board: Board) -> None:
     assert linked <= {other.uid for other in BOARDS}
 
 
+@pytest.mark.usefixtures("every_suite")
 def test_prometheus_itself_accepts_every_query(tmp_path: Path) -> None:
     rules = [
         {"record": f"board:{board.uid.replace('-', '_')}:query{number}", "expr": expr}

@@ -44,6 +44,7 @@ def test_the_token_is_read_from_this_installation(config: dict[str, Any], tmp_pa
     assert api["authorization"]["credentials_file"] == str(tmp_path / "metrics-token")
 
 
+@pytest.mark.usefixtures("every_suite")
 @pytest.mark.servers
 def test_promtool_accepts_it_with_its_rules(config: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "metrics-token").write_text("token")
