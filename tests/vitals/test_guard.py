@@ -434,6 +434,18 @@ def test_the_place_is_that_of_the_first_fault(value: Any) -> None:
 
 
 @settings(max_examples=500, deadline=None)
+@given(documents, st.lists(st.tuples(st.integers(0), PIECES), max_size=2))
+def test_both_ways_of_judging_agree(value: Any, mutations: list[tuple[int, str]]) -> None:
+    """The quick one lets nothing pass that the thorough one finds, and hands it nothing sound."""
+    text = written(value)
+    for at, piece in mutations:
+        at %= len(text) + 1
+        text = text[:at] + piece + text[at:]
+    body = text.encode()
+    assert strict._is_sound(body, 5) == (strict._look_for_fault(body, 5) is None), text
+
+
+@settings(max_examples=500, deadline=None)
 @given(st.binary(max_size=200) | st.lists(PIECES, max_size=12).map("".join).map(str.encode))
 def test_whatever_comes_is_judged(body: bytes) -> None:
     """What passes is read, and written again, by anybody."""
