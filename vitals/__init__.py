@@ -4,8 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vitals.bodies.log import Bodies
     from vitals.bodies.redaction import Redaction
+    from vitals.bodies.rules import Bodies
     from vitals.guard.rules import Guard
     from vitals.install import Vitals, instrument
     from vitals.objectives import Objective
@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 __all__ = ["Bodies", "Guard", "Objective", "Redaction", "Vitals", "instrument"]
 
 _HOMES = {
-    "Bodies": "vitals.bodies.log",
+    "Bodies": "vitals.bodies.rules",
     "Guard": "vitals.guard.rules",
     "Objective": "vitals.objectives",
     "Redaction": "vitals.bodies.redaction",

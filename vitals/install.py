@@ -17,13 +17,15 @@ from starlette.types import ASGIApp
 
 from vitals import kinship
 from vitals.bodies.capture import Tee
-from vitals.bodies.log import Bodies, BodyLog
+from vitals.bodies.log import BodyLog
+from vitals.bodies.rules import Bodies
 from vitals.caching import CacheReporter
 from vitals.exposition import Exposition
 from vitals.guard.middleware import BodyGuard
 from vitals.guard.refusal import Refused, answer
 from vitals.guard.rules import Guard
 from vitals.http import Finished, HttpProbe
+from vitals.lines import Lines
 from vitals.logs import RequestLog, configure
 from vitals.meter import Meter
 from vitals.objectives import Objective, Objectives
@@ -161,7 +163,7 @@ def instrument(
         if admin is not None:
             aside[PATH] = BottleneckPage(queries.ledger, queries.plans, admin)
     if bodies is not None:
-        finished.append(BodyLog(bodies, promised, meter))
+        finished.append(BodyLog(bodies, promised, meter, Lines("vitals.bodies").info))
     if guard is not None:
         app.exception_handlers.setdefault(Refused, answer)
 

@@ -42,9 +42,10 @@ def configure(
         level: The least severe level that is written.
         refuse: Told the reason for each line that could not be written.
     """
+    said = {"service.name": service_name}
 
     def name_service(_logger: Any, _method: str, event: Event) -> Event:
-        event["service.name"] = service_name
+        event.update(said)
         return event
 
     shared: list[Any] = [
@@ -57,13 +58,14 @@ def configure(
         # Never the local variables: they hold what a request sent, passwords and tokens too.
         structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
     ]
+    chain = [*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter]
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=chain,
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
-    handler = Outlet(stream or sys.stdout, refuse)
+    handler = Outlet(stream or sys.stdout, refuse, said=said, chain=chain)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

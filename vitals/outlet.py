@@ -10,8 +10,9 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
-from typing import TextIO
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, TextIO
 
 HELD_CHARACTERS = 4_194_304
 """What may wait to be written."""
@@ -26,10 +27,21 @@ class Outlet(logging.Handler):
     Args:
         stream: Where to.
         refuse: Told the reason for each line that is not written.
+        said: What every line says.
+        chain: The processors that make a line of an event, and add that.
     """
 
-    def __init__(self, stream: TextIO, refuse: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        stream: TextIO,
+        refuse: Callable[[str], None],
+        *,
+        said: Mapping[str, str] = MappingProxyType({}),
+        chain: Sequence[Any] = (),
+    ) -> None:
         super().__init__()
+        self.said = dict(said)
+        self.chain = chain
         self._stream = stream
         self._refuse = refuse
         self._renew()
@@ -46,16 +58,22 @@ class Outlet(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record; it is written soon, or refused."""
         try:
-            line = self.format(record) + "\n"
+            line = self.format(record)
         except Exception:  # noqa: BLE001  # what cannot be told must not harm who tells it
             self._refuse("log_format")
             return
+        self.put(line)
+
+    def put(self, line: str) -> None:
+        """Take a line; it is written soon, or refused."""
+        line += "\n"
         with self._changed:
             full = self._held + len(line) > HELD_CHARACTERS
             if not full:
+                if not self._lines:  # else the writer has been told already
+                    self._changed.notify_all()
                 self._lines.append(line)
                 self._held += len(line)
-                self._changed.notify()
             if self._writer is None:
                 self._writer = threading.Thread(target=self._write, name="vitals logs", daemon=True)
                 self._writer.start()

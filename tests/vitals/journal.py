@@ -38,11 +38,14 @@ def journal() -> Iterator[Journal]:
     """Have logs written as `instrument` does, but kept here."""
     kept = Journal()
     root = logging.getLogger()
-    level = root.level
+    level, others = root.level, root.handlers
+    # Pytest listens, too; in a service nobody does but us.
+    root.handlers = [each for each in others if not type(each).__module__.startswith("_pytest")]
     configure("shop", stream=kept.stream)
     try:
         yield kept
     finally:
         release()
         root.setLevel(level)
+        root.handlers = others
         structlog.reset_defaults()

@@ -18,7 +18,7 @@ from starlette.types import Message
 from tests.vitals.client import converse, fetch, http_scope
 from tests.vitals.journal import Journal, journal
 from vitals import Bodies, Guard, Objective, instrument
-from vitals.bodies.capture import HELD, Capture
+from vitals.bodies.capture import HELD, Capture, _digest
 from vitals.catalogue import DROPPED, HTTP_REQUEST_BODY_SIZE
 from vitals.testing import Readings
 
@@ -214,10 +214,21 @@ def test_what_cannot_be_redacted_is_not_told(
     assert "hunter2" not in log.text
 
 
+def test_parts_are_one_body_however_small_they_are() -> None:
+    capture, body = Capture(JSON), bytes(range(256)) * 4
+    reused = bytearray(1)
+    part: Any = memoryview(reused)  # as Starlette lets answers be
+    for byte in body:
+        reused[0] = byte
+        capture.add(part, more=True)
+    assert capture.content() == body
+    assert capture.hash() == _digest(body).hexdigest()
+
+
 def test_no_more_is_held_than_could_be_told() -> None:
     capture = Capture(JSON)
     for _ in range(100):
-        capture.add(b"x" * 10_000)
+        capture.add(b"x" * 10_000, more=True)
     assert capture.size == 1_000_000
     assert len(capture.content()) <= HELD
 
@@ -372,7 +383,7 @@ def test_a_tee_that_fails_costs_the_line_and_not_the_request(
 ) -> None:
     app = make()
     with monkeypatch.context() as broken:
-        broken.setattr("vitals.media._announced", lambda *_: 1 / 0)
+        broken.setattr(Capture, "add", lambda *_, **__: 1 / 0)
         assert fetch(app, "POST", "/echo", json={"a": 1}).json() == {"a": 1}
     assert Readings.of(app).value(DROPPED, reason="body_capture") >= 2
     monkeypatch.setattr("vitals.bodies.redaction.Redaction.body", lambda *_: 1 / 0)

@@ -438,8 +438,8 @@ def test_the_place_is_that_of_the_first_fault(value: Any) -> None:
 def test_both_ways_of_judging_agree(value: Any, mutations: list[tuple[int, str]]) -> None:
     """The quick one lets nothing pass that the thorough one finds, and hands it nothing sound."""
     text = written(value)
-    for at, piece in mutations:
-        at %= len(text) + 1
+    for place, piece in mutations:
+        at = place % (len(text) + 1)
         text = text[:at] + piece + text[at:]
     body = text.encode()
     assert strict._is_sound(body, 5) == (strict._look_for_fault(body, 5) is None), text

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vitals import Redaction
-from vitals.bodies.redaction import ANYWHERE, MASK, WHOLE
+from vitals.bodies.names import ANYWHERE, MASK, WHOLE
 from vitals.media import Kind
 
 REDACTION = Redaction()

@@ -1,52 +1,27 @@
 """Decides at a request's end whether its bodies are told, and tells them redacted."""
 
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
-import structlog
-
-from vitals.bodies.capture import HELD, Capture, Pair
-from vitals.bodies.redaction import Redaction
+from vitals.bodies.capture import Capture, Pair
+from vitals.bodies.rules import Bodies
 from vitals.media import Kind
 from vitals.meter import Meter
 from vitals.objectives import Objectives, Slo
 from vitals.routes import UNMATCHED
 from vitals.scope import CLIENT_ERROR, RequestScope
 
+Write = Callable[[str, dict[str, Any]], None]
+"""Writes an event with its fields."""
 
-@dataclass(frozen=True)
-class Bodies:
-    """What is logged of bodies.
 
-    Requests that failed, were refused or broke their latency objective are always told, as far
-    as a route answered them.
+class _Rule(NamedTuple):
+    """What holds for a route."""
 
-    Attributes:
-        share: Of all other requests, the share that is told as well (0 to 1).
-        routes: By route template: a share of its own, or None to tell nothing of it at all.
-        limit: Bytes up to which a body is told; of a longer one its size and a hash.
-        text: Whether plain text is told too. It has no names to go by: only what looks like a
-            secret is taken out.
-        lines_per_second: Lines written at most; what is beyond is counted, not written.
-        redaction: What is taken out.
-    """
-
-    share: float = 0.0
-    routes: Mapping[str, float | None] = field(default_factory=dict)
-    limit: int = 8_192
-    text: bool = False
-    lines_per_second: int = 100
-    redaction: Redaction = field(default_factory=Redaction)
-
-    def __post_init__(self) -> None:
-        for share in (self.share, *self.routes.values()):
-            if share is not None and not 0 <= share <= 1:
-                raise ValueError(f"the share {share} of requests must lie between 0 and 1")
-        if not 0 < self.limit <= HELD:
-            raise ValueError(f"limit {self.limit} must lie between 1 and {HELD} bytes")
+    share: float | None
+    within: float
 
 
 class BodyLog:
@@ -56,14 +31,15 @@ class BodyLog:
         bodies: Which these are, and what is told.
         objectives: Say from when on a request is slow.
         meter: Counts what could not be told.
+        write: Where the lines go.
     """
 
-    def __init__(self, bodies: Bodies, objectives: Objectives, meter: Meter) -> None:
+    def __init__(self, bodies: Bodies, objectives: Objectives, meter: Meter, write: Write) -> None:
         self._bodies = bodies
         self._objectives = objectives
         self._meter = meter
-        self._log = structlog.stdlib.get_logger("vitals.bodies")
-        self._within: dict[str, float] = {}  # by template, of which there are a few
+        self._write = write
+        self._rules: dict[str, _Rule] = {}  # by template, of which there are a few
         self._second = 0
         self._lines = 0
 
@@ -77,21 +53,22 @@ class BodyLog:
             self._meter.dropped("body_log")
 
     def _wanted(self, request: RequestScope) -> bool:
-        share = self._bodies.routes.get(request.route, self._bodies.share)
+        share, within = self._rules.get(request.route) or self._rule(request.route)
         if share is None:
             return False
-        if request.failed:
+        # What no route answered is told if we broke it, else every scanner would fill the logs.
+        if (request.status >= CLIENT_ERROR or request.duration > within or request.error_type) and (
+            request.route != UNMATCHED or request.failed
+        ):
             return True
-        if request.route != UNMATCHED:  # else every scanner would fill the logs
-            if request.status >= CLIENT_ERROR:
-                return True
-            within = self._within.get(request.route)
-            if within is None:
-                within = self._objectives.of(Slo.LATENCY, request.route).within or 0.0
-                self._within[request.route] = within
-            if request.duration > within:
-                return True
         return share > 0 and random.random() < share  # noqa: S311  # a sample, no secret
+
+    def _rule(self, route: str) -> _Rule:
+        within = self._objectives.of(Slo.LATENCY, route).within or 0.0
+        rule = self._rules[route] = _Rule(
+            self._bodies.routes.get(route, self._bodies.share), within
+        )
+        return rule
 
     def _tell(self, request: RequestScope, pair: Pair) -> None:
         if pair.asked is None and pair.answered is None:
@@ -110,7 +87,7 @@ class BodyLog:
         self._describe("http.request.body", pair.asked, fields, secrets)
         if request.method != "HEAD":  # the server keeps that body back
             self._describe("http.response.body", pair.answered, fields, secrets)
-        self._log.info("bodies", **fields)
+        self._write("bodies", fields)
 
     def _describe(
         self, which: str, capture: Capture | None, fields: dict[str, Any], secrets: set[str]
@@ -128,9 +105,9 @@ class BodyLog:
 
     def _read(self, capture: Capture, secrets: set[str]) -> tuple[str, str | None]:
         """Why a body is not told, or the body."""
-        if capture.compressed:
+        kind, compressed = capture.announced
+        if compressed:
             return "compressed", None
-        kind = capture.kind
         if not capture.readable or (kind is Kind.TEXT and not self._bodies.text):
             return str(kind), None
         if not capture.complete:

@@ -1,0 +1,128 @@
+"""Which names are a secret's.
+
+Names are compared without case, separators and compatibility forms, so ``Pass-Word``,
+``pass_word`` and ``PASSWORD`` are one.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Collection
+
+MASK = "[redacted]"
+
+ANYWHERE = (
+    "password", "passwd", "passphrase", "passcode", "pwd", "secret", "token", "authorization",
+    "credential", "apikey", "accesskey", "privatekey", "signature", "session", "cookie", "jwt",
+    "cardnumber", "creditcard", "cardholder", "securitycode", "iban", "email",
+)  # fmt: skip
+"""A name that contains one of these is a secret's."""
+
+WHOLE = frozenset(
+    ("pass", "auth", "bearer", "card", "cvv", "cvc", "csc", "pan", "pin", "otp", "ssn", "mail")
+)
+"""A name that has one of these among its words is a secret's."""
+
+HARMLESS = frozenset(("tokentype", "maxtokens"))
+
+LONGEST = 64
+"""Characters of a name. A longer one is no name but data: it is neither shown nor remembered."""
+
+REMEMBERED = 4_096
+"""Names of which the verdict is kept; whoever sends more of them has us judge them anew."""
+
+_NAMING = frozenset(("name", "key", "field", "loc", "path", "pointer", "parameter", "header"))
+_SAYING = frozenset(("type", "code", "status"))
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_IDENTIFIER = re.compile(r"[a-zA-Z][\w.\[\]-]{0,31}", re.ASCII)
+_SEPARATORS = dict.fromkeys(map(ord, "_- ."))
+
+
+class Name:
+    """What is known of a name.
+
+    Attributes:
+        shown: How it is told.
+        secret: Whether its value is one.
+        naming: Whether its value may be the name of a secret that stands beside it.
+        saying: Whether its value is told even beside a secret.
+        ordinary: None of this applies, and it is told as it is.
+    """
+
+    __slots__ = ("naming", "ordinary", "saying", "secret", "shown")
+
+    def __init__(self, key: str, shown: str, *, secret: bool, squashed: str) -> None:
+        self.shown = shown
+        self.secret = secret
+        self.naming = squashed in _NAMING
+        self.saying = squashed in _SAYING
+        self.ordinary = shown == key and not (secret or self.naming)
+
+
+_LONG = Name("", MASK, secret=True, squashed="")
+
+
+class Names(dict[str, Name]):
+    """Judges names, and remembers its verdicts.
+
+    Args:
+        further: Names of secrets beyond those known here.
+        harmless: Names that are none although they look like it.
+        redact: Takes secrets out of a text; what a name shows of itself has been through it.
+
+    Raises:
+        ValueError: A name has neither letters nor digits, so it would be found everywhere.
+    """
+
+    def __init__(
+        self, further: Collection[str], harmless: Collection[str], redact: Callable[[str], str]
+    ) -> None:
+        super().__init__()
+        self._anywhere = (*ANYWHERE, *map(_squash, further))
+        if "" in self._anywhere:
+            raise ValueError("a name to redact must have letters or digits")
+        self._harmless = HARMLESS | {_squash(name) for name in harmless}
+        self._redact = redact
+        self._hints = (*self._anywhere, *WHOLE)
+        words = "|".join(
+            (*map(_spread, self._anywhere), *(rf"(?<![^\W_]){word}(?![^\W_])" for word in WHOLE))
+        )
+        self._assigned = re.compile(
+            rf"((?:{words})[^:=]{{0,40}}[:=]\s*).+", re.IGNORECASE | re.DOTALL
+        )
+
+    def __missing__(self, key: str) -> Name:
+        """Judge a name."""
+        if len(key) > LONGEST:
+            return _LONG
+        if len(self) >= REMEMBERED:
+            self.clear()
+        squashed = _squash(key)
+        words = {word.lower() for word in _WORD.findall(unicodedata.normalize("NFKD", key))}
+        secret = squashed not in self._harmless and (
+            any(part in squashed for part in self._anywhere)
+            or not WHOLE.isdisjoint(words)
+            or squashed in WHOLE
+        )
+        # What follows a secret's name within the name may be the secret.
+        shown = MASK if secret and not _IDENTIFIER.fullmatch(key) else self._redact(key)
+        name = self[key] = Name(key, shown, secret=secret, squashed=squashed)
+        return name
+
+    def without_assigned(self, text: str) -> str:
+        """A text without the value that it gives to a secret's name, and what follows it."""
+        folded = text.casefold().translate(_SEPARATORS)
+        for hint in self._hints:
+            if hint in folded:
+                return self._assigned.sub(rf"\1{MASK}", text)
+        return text
+
+
+def _squash(name: str) -> str:
+    """Letters and digits only, in one case and form."""
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", name).casefold())
+    return "".join(filter(str.isalnum, folded))
+
+
+def _spread(name: str) -> str:
+    """A pattern of the name with separators between its letters."""
+    return r"[_ .-]?".join(map(re.escape, name))
