@@ -59,10 +59,15 @@ def report(
     title: str, columns: list[str], rows: list[list[str]], result: Mapping[str, Any]
 ) -> None:
     """Print a table for people and one JSON line for programs."""
+    show(title, columns, rows)
+    print(json.dumps(result))
+
+
+def show(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """Print a table."""
     table = Table(title=title)
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left")
     for row in rows:
         table.add_row(*row)
     Console().print(table)
-    print(json.dumps(result))

@@ -66,7 +66,7 @@ def measure(settings: Settings, rounds: int) -> tuple[dict[str, float], Ratios]:
 async def _measure(settings: Settings, rounds: int) -> tuple[dict[str, float], Ratios]:
     app, without = build(settings), build(settings)
     async with LifespanManager(app), LifespanManager(without):
-        _forget(without)
+        forget(without)
         ways, answers = await _requests(app, without)
         seconds = await compare(ways, rounds=rounds, calls=10)
         database: Database = app.state.database
@@ -81,7 +81,8 @@ async def _measure(settings: Settings, rounds: int) -> tuple[dict[str, float], R
 # -- Requests --------------------------------------------------------------------------------
 
 
-def _forget(app: FastAPI) -> None:
+def forget(app: FastAPI) -> None:
+    """Take its cache away."""
     state, cache = app.state, Cache(Forgetful())
     silent: Any = state.vitals.cache
     state.catalogue = Catalogue(state.database, state.cursors, cache, silent)

@@ -1,0 +1,121 @@
+"""The cache against raw GETs and its peers, in one run on one Redis: ``python -m bench.cache``.
+
+Its own Redis is started and ended. The peers are installed into a temporary folder.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from bench.cache import hits, lists, outages, peers, races
+from bench.cache.part import Part
+from bench.load.server import prepare
+from bench.rounds import show
+from stack import account, probes, redis
+from stack.processes import Process
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where everything is measured.
+
+    Attributes:
+        folder: For this run.
+        url: Of its Redis.
+        redis: The process.
+        names: The peers.
+        rounds: Turns that each way takes.
+    """
+
+    folder: Path
+    url: str
+    redis: Process
+    names: tuple[str, ...]
+    rounds: int
+
+
+def _hits(stage: Stage) -> Part:
+    return hits.part(asyncio.run(hits.measure(stage.url, stage.names, stage.rounds)))
+
+
+def _races(stage: Stage) -> Part:
+    return races.part(races.measure(stage.url, str(stage.folder / "peers"), stage.names))
+
+
+def _outages(stage: Stage) -> Part:
+    ready = partial(stage.redis.wait_ready, partial(_answers, stage.url))
+    return outages.part(asyncio.run(outages.measure(stage.url, stage.redis, ready)))
+
+
+def _lists(stage: Stage) -> Part:
+    settings = prepare(stage.folder).settings
+    return lists.part(asyncio.run(lists.measure(settings, stage.url, stage.rounds)))
+
+
+PARTS: dict[str, Callable[[Stage], Part]] = {
+    "hits": _hits,
+    "races": _races,
+    "outages": _outages,
+    "lists": _lists,
+}
+
+
+@contextmanager
+def own_redis() -> Iterator[tuple[str, Process]]:
+    """A Redis as the stack configures it, until the block ends."""
+    port, servant = probes.free_port(), account.servant()
+    with tempfile.TemporaryDirectory() as name:
+        config = Path(name) / "redis.conf"
+        config.write_text(redis.configuration(port, config.parent, memory="256mb"))
+        if servant:
+            servant.own(config.parent)
+        process = Process(redis.server(config, servant), log=config.with_suffix(".log"))
+        process.start()
+        try:
+            process.wait_ready(lambda: probes.redis_answers(port))
+            yield f"redis://{probes.LOOPBACK}:{port}/0", process
+        finally:
+            process.stop()
+
+
+def _answers(url: str) -> bool:
+    return probes.redis_answers(int(url.rpartition(":")[2].partition("/")[0]))
+
+
+def main() -> None:
+    """Measure, print, and say in the exit code whether the promises hold."""
+    parser = argparse.ArgumentParser(prog="python -m bench.cache", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=30, help="turns each way takes (30)")
+    parser.add_argument("--alone", action="store_true", help="without the peers")
+    parser.add_argument(
+        "--only", nargs="+", choices=PARTS, default=list(PARTS), help="these parts, not all"
+    )
+    options = parser.parse_args()
+    os.environ.pop("OTEL_EXPORTER_OTLP_ENDPOINT", None)
+    found: dict[str, Part] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if not options.alone:
+            peers.install(folder / "peers")
+        names = () if options.alone else peers.NAMES
+        with own_redis() as (url, process):
+            stage = Stage(folder, url, process, names, options.rounds)
+            for each in options.only:
+                found[each] = PARTS[each](stage)
+    for part in found.values():
+        show(part.title, part.columns, part.rows)
+    broken = [sentence for part in found.values() for sentence in part.broken]
+    figures = {name: part.figures for name, part in found.items()}
+    print(json.dumps({"bench": "cache", **figures, "broken": broken, "holds": not broken}))
+    raise SystemExit("; ".join(broken) or 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""What a hit costs: alone, and when 64 tasks ask at once. Everything takes turns on one Redis."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from bench.cache import peers
+from bench.cache.ours import Ours, Raw, near_is_built
+from bench.cache.part import Part
+from bench.cache.source import LARGE, SMALL, Cached, Source, Value
+from bench.rounds import Once, compare
+
+TASKS, EACH, KEYS, CALLS = 64, 5, 256, 20
+RAW, RENDERED, DECODED = "redis-py GET", "ours, as sent", "ours, decoded"
+NEAR = "ours, in this process"
+NEAR_SECONDS = 60
+"""What values in this process live; no promise."""
+MOST_LATENCY = 1.4
+LEAST_THROUGHPUT = {"throughput to GETs": 1.5, "throughput to the best peer": 3.0}
+NEAR_SECONDS_A_HIT = 2e-6
+SIZES: dict[str, Value] = {"200 B": SMALL, "5 kB": LARGE}
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Seconds that a hit takes by each way.
+
+    Attributes:
+        alone: One after the other.
+        together: Of the time that `TASKS` tasks take which ask at once, divided by the hits.
+    """
+
+    alone: dict[str, float]
+    together: dict[str, float]
+
+
+async def measure(url: str, names: tuple[str, ...], rounds: int) -> dict[str, Hits]:
+    """Measure every way; results by size of the value."""
+    return {size: await _measure(url, value, names, rounds) for size, value in SIZES.items()}
+
+
+async def _measure(url: str, value: Value, names: tuple[str, ...], rounds: int) -> Hits:
+    raw = Raw(url)
+    built: dict[str, Callable[[Source], Cached]] = {
+        RENDERED: lambda source: Ours(url, source, rendered=True),
+        DECODED: lambda source: Ours(url, source, rendered=False),
+        **{name: partial(peers.make, name, url) for name in names},
+    }
+    if near_is_built():
+        built[NEAR] = lambda source: Ours(url, source, near=NEAR_SECONDS, rendered=True)
+    sources = {name: Source(value) for name in built}
+    caches: dict[str, Cached] = {name: build(sources[name]) for name, build in built.items()}
+    keys = [f"{len(json.dumps(value))}:{number}" for number in range(KEYS)]
+    for key in keys:
+        await raw.put(key, json.dumps(value).encode())
+    for cache in caches.values():
+        if isinstance(cache, Ours):
+            await cache.start()
+        for key in keys:
+            await cache.get(key)
+    for source in sources.values():
+        source.loads = 0
+    ways: dict[str, Any] = {RAW: raw, **caches}
+    try:
+        alone = await compare(
+            {name: _alone(way, keys) for name, way in ways.items()}, rounds=3 * rounds, calls=CALLS
+        )
+        together = await compare(
+            {name: _together(way, keys) for name, way in ways.items()}, rounds=rounds, calls=1
+        )
+    finally:
+        for way in ways.values():
+            await way.close()
+    hits = TASKS * EACH
+    for name, source in sources.items():
+        if source.loads:
+            raise RuntimeError(f"{name}: {source.loads} of what should be hits were loads")
+    return Hits(alone, {name: seconds / hits for name, seconds in together.items()})
+
+
+def _alone(way: Any, keys: list[str]) -> Once:
+    if isinstance(way, Ours) and way.near:  # where a wrapper around it would be half of the figure
+        return partial(way.read, keys[0], partial(way.source.load, keys[0]))
+    return partial(way.get, keys[0])
+
+
+def _together(way: Any, keys: list[str]) -> Once:
+    async def task(number: int) -> None:
+        for turn in range(EACH):
+            await way.get(keys[(number * EACH + turn) % KEYS])
+
+    async def once() -> None:
+        await asyncio.gather(*(task(number) for number in range(TASKS)))
+
+    return once
+
+
+def part(found: dict[str, Hits]) -> Part:
+    """The table, and the promises."""
+    rows, broken = [], []
+    figures: dict[str, Any] = {}
+    for size, hits in found.items():
+        alone, together = hits.alone, hits.together
+        for name, seconds in alone.items():
+            rows.append(
+                [
+                    f"{name}, {size}",
+                    f"{seconds * 1e6:.1f}",
+                    f"{seconds / alone[RAW]:.3f}",
+                    f"{1 / together[name]:,.0f}",
+                    f"{together[RAW] / together[name]:.2f}",
+                ]
+            )
+        rivals = [name for name in together if name in peers.NAMES]
+        ratios = {
+            "latency to GET": alone[RENDERED] / alone[RAW],
+            "throughput to GETs": together[RAW] / together[RENDERED],
+        }
+        if rivals:
+            best = min(together[name] for name in rivals)
+            ratios["throughput to the best peer"] = best / together[RENDERED]
+        if ratios["latency to GET"] > MOST_LATENCY:
+            broken.append(f"a hit of {size} takes more than {MOST_LATENCY} of a GET")
+        broken += [
+            f"{name} with {size} is below {least}"
+            for name, least in LEAST_THROUGHPUT.items()
+            if name in ratios and ratios[name] < least
+        ]
+        if NEAR in alone and alone[NEAR] > NEAR_SECONDS_A_HIT:
+            broken.append(f"a hit of {size} in this process takes more than 2 µs")
+        figures[size] = {
+            "ratios": {name: round(ratio, 3) for name, ratio in ratios.items()},
+            "us alone": {name: round(each * 1e6, 2) for name, each in alone.items()},
+            "hits a second": {name: round(1 / each) for name, each in together.items()},
+        }
+    columns = ["", "µs a hit", "x GET", f"hits/s of {TASKS} tasks", "x GETs"]
+    return Part("Hits", columns, rows, figures, broken)
