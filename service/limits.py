@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from service.cache.backend import StoreUnavailableError
-from service.cache.line import Line
+from service.cache.lines import Asks, connect
 from service.cache.store import TIMEOUT_SECONDS
 
 MOST_NAMES = 20_000
@@ -108,7 +108,7 @@ class Limits:
         line: To Redis; None where there is none.
     """
 
-    def __init__(self, line: Line | None) -> None:
+    def __init__(self, line: Asks | None) -> None:
         self._line = line
         self._local = Local()
 
@@ -122,7 +122,7 @@ class Limits:
         """
         if not url:
             return cls(None)
-        return cls(Line(url, password, TIMEOUT_SECONDS, changed=lambda _open: None))
+        return cls(connect(url, password, TIMEOUT_SECONDS))
 
     async def take(self, policy: Policy, name: str) -> Standing:
         """Try, in the name of somebody; the names must not be secret."""

@@ -12,6 +12,7 @@ from typing import Literal
 from vitals.catalogue import (
     CACHE_BREAKER_OPEN,
     CACHE_BUS_CONNECTED,
+    CACHE_ENTRIES_REFUSED,
     CACHE_FILLS_REJECTED,
     CACHE_INVALIDATIONS,
     CACHE_L1_BYTES,
@@ -21,6 +22,7 @@ from vitals.catalogue import (
     Cache,
     CacheInvalidation,
     CacheOperation,
+    CacheRefusal,
     CacheRequest,
 )
 from vitals.meter import Meter
@@ -29,6 +31,7 @@ from vitals.series import CounterChild, HistogramChild
 
 Layer = Literal["l1", "l2"]
 Result = Literal["hit", "miss", "stale", "negative", "error", "bypass"]
+Refusal = Literal["schema", "corrupt", "too_large"]
 Outcome = Literal["ok", "queued", "failed"]
 
 
@@ -99,6 +102,10 @@ class CacheReporter:
     def fill_rejected(self) -> None:
         """Count a loaded value that was not stored, having been invalidated meanwhile."""
         self._rejected.inc()
+
+    def refused(self, reason: Refusal) -> None:
+        """Count an entry that was taken for a miss, or a value that was not stored."""
+        self._meter.counter(CACHE_ENTRIES_REFUSED).bind(CacheRefusal(self._cache, reason)).inc()
 
     def invalidation(self, outcome: Outcome) -> None:
         """Count an invalidation: delivered, kept for later, or lost."""

@@ -255,6 +255,13 @@ class Cache(NamedTuple):
     cache: str
 
 
+class CacheRefusal(NamedTuple):
+    """What was not as expected; reason is schema, corrupt or too_large."""
+
+    cache: str
+    reason: str
+
+
 class CacheInvalidation(NamedTuple):
     """An invalidation; outcome is ok, queued or failed."""
 
@@ -279,6 +286,11 @@ CACHE_FILLS_REJECTED = Counter(
     "cache_fills_rejected_total",
     "Loaded values not stored because they were invalidated meanwhile.",
     Cache,
+)
+CACHE_ENTRIES_REFUSED = Counter(
+    "cache_entries_refused_total",
+    "Entries taken for a miss, or values not stored, because of what they were.",
+    CacheRefusal,
 )
 CACHE_INVALIDATIONS = Counter(
     "cache_invalidations_total", "Invalidations by outcome.", CacheInvalidation

@@ -16,7 +16,7 @@ from sqlalchemy.orm import selectinload
 
 from bench.load.server import PRODUCTS
 from bench.rounds import Once, compare
-from service.cache.backend import Claim, Patience, Region
+from service.cache.backend import Claim, Found, Look, Patience, Place
 from service.cache.memory import MemoryBackend
 from service.cache.store import Cache
 from service.database import Database
@@ -43,15 +43,15 @@ PAIRS = {
 class Forgetful(MemoryBackend):
     """A cache's store that keeps nothing: how it would be without."""
 
-    async def fill(self, claim: Claim, stored: bytes, ttl: float, patience: Patience) -> bool:
+    async def fill(self, claim: Claim, value: Found, ttl: float, _patience: Patience) -> bool:
         """Keep nothing."""
-        del claim, stored, ttl, patience
+        del claim, value, ttl
         return True
 
-    async def read(self, region: Region, key: str, patience: Patience) -> bytes | None:
+    async def read(self, place: Place) -> Look:
         """Know nothing."""
-        del region, key, patience
-        return None
+        del place
+        return Look(b"")
 
 
 def measure(settings: Settings, rounds: int) -> tuple[dict[str, float], Ratios]:

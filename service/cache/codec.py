@@ -81,6 +81,14 @@ class Codec(Generic[T]):
         digest = hashlib.blake2b(body, digest_size=TAG_BYTES * 3 // 4, key=self._mark).digest()
         return self._something + urlsafe_b64encode(digest) + body
 
+    def fits(self, stored: bytes) -> bool:
+        """Whether this release wrote a value."""
+        return stored.startswith(self._mark)
+
+    def is_nothing(self, stored: bytes) -> bool:
+        """Whether it says that there is none."""
+        return stored == self._nothing
+
     def decode(self, stored: bytes) -> T | None:
         """Read a value.
 

@@ -52,6 +52,11 @@ class Flights(Generic[R]):
             task, seat = self._take_off(key, start), Seat.PILOT
         return await asyncio.shield(task), seat
 
+    def launch(self, key: Hashable, start: Start[R]) -> None:
+        """Start a flight that nobody waits for, unless there is one."""
+        if key not in self._under_way:
+            self._take_off(key, start)
+
     def _take_off(self, key: Hashable, start: Start[R]) -> asyncio.Task[R]:
         doors = Doors()
         task = asyncio.get_running_loop().create_task(start(doors))

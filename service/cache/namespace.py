@@ -1,52 +1,60 @@
 """A namespace: the cached answers to one question, such as "the product with this id"."""
 
-import asyncio
-import hashlib
+import math
 import random
-from collections.abc import Awaitable, Callable
+import time
+from asyncio import Semaphore
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
-from service.cache.backend import Backend, Claim, Patience, Region, StoreUnavailableError
+from service.cache.backend import (
+    Backend,
+    Found,
+    Look,
+    Mark,
+    Patience,
+    Place,
+    Region,
+    StoreUnavailableError,
+)
 from service.cache.codec import Codec, Rendered
-from service.cache.flights import Doors, Flights, Seat
-from vitals.caching import Result
+from service.cache.flights import Seat
+from service.cache.keys import Template, short
+from service.cache.loader import Load, Loader, Options
+from service.cache.near import Kept, Near, Ticket
+from vitals.caching import Layer, Result
 
 T = TypeVar("T")
 V = TypeVar("V")
 
-Load = Callable[[], Awaitable[T | None]]
 Open = Callable[[bytes], V | None]
 """Reads what is stored; a ValueError says that another release wrote it."""
 
-LONGEST_KEY = 100
-TTL_JITTER = 0.1
-"""Entries live 0 to 10 % shorter than asked, so that what was filled together expires apart."""
-
 
 @dataclass(frozen=True)
-class Found(Generic[V]):
+class Opened(Generic[V]):
     """What the store holds: a value, or that there is none."""
 
     value: V | None
 
 
-@dataclass(frozen=True)
-class Landing:
-    """What a load brought: the value's bytes, and whether nothing invalidated it meanwhile."""
+@dataclass(frozen=True, slots=True)
+class Question(Generic[T]):
+    """What a caller asks: for which place, how to load it, and the ticket to keep it nearby."""
 
-    stored: bytes
-    fresh: bool
+    place: Place
+    load: Load[T]
+    ticket: Ticket | None
 
 
 class Namespace(Generic[T]):
     """Cached values of one type. Made by ``Cache.namespace``.
 
     A value read here is at least as new as the last invalidation that was delivered before the
-    read began. While Redis is away, an invalidation cannot reach it; other processes may then
-    serve what they find there, until the invalidation is delivered or the TTL ends, whichever is
-    first. So the TTL is the longest any value can be stale.
+    read began, and as the last write that was intended here and committed. From this process's
+    own layer (``l1``) it may be as much older as a message of Redis takes to arrive.
     """
 
     def __init__(
@@ -55,55 +63,79 @@ class Namespace(Generic[T]):
         region: Region,
         codec: Codec[T],
         *,
-        ttl: float,
-        negative_ttl: float,
-        load_deadline: float,
+        near: Near,
+        template: Template,
+        options: Options,
+        loads: Semaphore,
     ) -> None:
         self._backend = backend
         self._region = region
         self._codec = codec
-        self._ttl = ttl
-        self._negative_ttl = negative_ttl
-        self._load_deadline = load_deadline
-        self._flights: Flights[Landing] = Flights()
+        self._near = near
+        self._template = template
+        self._l1 = options.l1
+        self._loader = Loader(backend, region, codec, options=options, loads=loads)
+        self._begin = f"{region.name}:"
+        self._untagged: tuple[str, ...] = (region.name,)
 
-    async def get_or_load(self, key: str, load: Load[T]) -> T | None:
+    def key(self, **fields: object) -> str:
+        """Fill in the template of the keys.
+
+        Raises:
+            ValueError: A field is missing, or there is one too many.
+        """
+        return self._template.fill(fields)
+
+    def entry(self, key: str) -> Mark:
+        """What a write of one value's content invalidates."""
+        return Mark(self._begin + short(key), whole=False, region=self._region)
+
+    @property
+    def everything(self) -> Mark:
+        """All values."""
+        return Mark(self._region.name, whole=True, region=self._region)
+
+    # -- Reading -----------------------------------------------------------------------------
+
+    async def get_or_load(self, key: str, load: Load[T], tags: tuple[str, ...] = ()) -> T | None:
         """Return the cached value, else load, store and return it; None means "there is none".
 
-        Callers that miss the same key at the same time share one load. It runs in a task of its
-        own, which outlives a caller that is cancelled; so ``load`` must open its own database
-        session and never use its caller's. Trouble with the cache's store never shows: the value
-        is loaded then, at most a quarter of a second late.
+        Callers that miss the same key at the same time share one load, in whatever process they
+        are. It runs in a task of its own, which outlives a caller that is cancelled; so ``load``
+        must open its own database session and never use its caller's. Trouble with the cache's
+        store never shows: the value is loaded then, at most a quarter of a second late.
 
         Args:
             key: Names the value within the namespace.
             load: Fetches the value; None is remembered for the shorter ``negative_ttl``.
+            tags: Invalidate it too; the same for all readers of a key.
 
         Raises:
             TimeoutError: The load took longer than the deadline.
             Exception: What ``load`` raised; nothing is remembered then.
         """
-        return await self._get(key, load, self._codec.decode)
+        near = self._nearby(key)
+        if near is not None:
+            return self._codec.decode(near.payload)
+        return await self._get(self._place(key, tags), load, self._codec.decode)
 
-    async def render(self, key: str, load: Load[T]) -> Rendered | None:
+    async def render(self, key: str, load: Load[T], tags: tuple[str, ...] = ()) -> Rendered | None:
         """Return the value as it is sent, with its tag; otherwise as ``get_or_load``.
 
         What is cached is not even parsed.
         """
-        rendered = await self._get(key, load, self._codec.rendered)
-        if rendered is None:
-            return None
-        return Rendered(rendered.body, rendered.tag, partial(self.peek, key))
+        near = self._nearby(key)
+        if near is not None:
+            return near.rendered
+        place = self._place(key, tags)
+        return self._with_again(place, await self._get(place, load, self._codec.rendered))
 
-    async def peek(self, key: str) -> Rendered | None:
+    async def peek(self, key: str, tags: tuple[str, ...] = ()) -> Rendered | None:
         """Return the cached value as it is sent; None if there is none, or none is cached."""
-        key = short(key)
-        patience = Patience(self._backend.timeout)
-        found, result = await self._read(key, patience, self._codec.rendered)
-        if found is None or found.value is None:
-            return None  # whoever asks on is told of
-        self._tell(result)
-        return found.value
+        near = self._nearby(key)
+        return near.rendered if near is not None else await self._peek(self._place(key, tags))
+
+    # -- Invalidating ------------------------------------------------------------------------
 
     async def invalidate(self, *keys: str) -> None:
         """Drop values; call it after the commit that changed what they were made of.
@@ -111,98 +143,107 @@ class Namespace(Generic[T]):
         Returns when the values are gone. Never raises: while the store is away the invalidation
         is kept, and delivered before anything in the store is trusted again.
         """
-        if keys:
-            await self._backend.invalidate(self._region, tuple(short(key) for key in keys))
+        await self._backend.invalidate(tuple(self.entry(key) for key in keys))
 
     async def clear(self) -> None:
         """Drop every value of the namespace, likewise."""
-        await self._backend.clear(self._region)
+        await self._backend.invalidate((self.everything,))
 
     async def close(self) -> None:
         """End the loads under way."""
-        await self._flights.close()
+        await self._loader.close()
 
-    def _tell(self, result: Result) -> None:
-        self._region.report.request(self._backend.layer, result)
+    # -- Looking -----------------------------------------------------------------------------
 
-    async def _get(self, key: str, load: Load[T], open_: Open[V]) -> V | None:
-        key = short(key)
-        patience = Patience(self._backend.timeout)
-        found, result = await self._read(key, patience, open_)
+    def _place(self, key: str, tags: tuple[str, ...]) -> Place:
+        generations = self._untagged
+        if tags:
+            generations += tuple(f"tag:{short(tag)}" for tag in tags)
+        return Place(self._region, self._begin + short(key), generations)
+
+    def _tell(self, result: Result, layer: Layer | None = None) -> None:
+        self._region.report.request(layer or self._backend.layer, result)
+
+    def _nearby(self, key: str) -> Kept | None:
+        if not self._l1:
+            return None
+        near = self._near.get(self._begin + short(key))
+        if near is not None:
+            self._region.report.request("l1", "hit" if near.rendered else "negative")
+        return near
+
+    async def _peek(self, place: Place) -> Rendered | None:
+        try:
+            look = await self._backend.read(place)
+        except StoreUnavailableError:
+            return None
+        opened = self._open(look, self._codec.rendered)
+        if opened is None or opened.value is None:
+            return None  # whoever asks on is told of
+        self._tell("hit")
+        return self._with_again(place, opened.value)
+
+    def _with_again(self, place: Place, rendered: Rendered | None) -> Rendered | None:
+        if rendered is None:
+            return None
+        return Rendered(rendered.body, rendered.tag, partial(self._peek, place))
+
+    def _open(self, look: Look, open_: Open[V]) -> Opened[V] | None:
+        if look.found is None:
+            return None
+        try:
+            return Opened(open_(look.found.payload))
+        except ValueError:  # another release wrote it
+            self._region.report.refused("schema")
+            return None
+
+    async def _get(self, place: Place, load: Load[T], open_: Open[V]) -> V | None:
+        ticket = self._near.ticket(place.name) if self._l1 else None
+        question = Question(place, load, ticket)
+        started, look = time.monotonic(), None
+        try:
+            look = await self._backend.read(place)
+        except StoreUnavailableError as unavailable:
+            self._tell(unavailable.result)
+        else:
+            opened = self._open(look, open_)
+            if opened is not None and look.found is not None:
+                self._hit(question, look.found)
+                return opened.value
+            self._tell("miss")
+        patience = Patience(self._backend.timeout - (time.monotonic() - started))
+        landing = await self._missed(question, look, patience)
+        # Opened by each caller: a value that one of them changes must not change for others.
+        return open_(landing)
+
+    def _hit(self, question: Question[T], found: Found) -> None:
+        result: Result = "negative" if self._codec.is_nothing(found.payload) else "hit"
+        # XFetch: the dearer a load, and the nearer the end, the likelier somebody begins early.
+        early = found.took * math.log(random.random() or 1e-9)  # noqa: S311 - no secret
+        if time.time() - early >= found.soft:
+            result = "stale"
+            self._loader.refresh(question.place, question.load)
         self._tell(result)
-        if found is not None:
-            return found.value
-        reachable = result == "miss"
-        landing, seat = await self._board(key, load, patience, claiming=reachable)
+        self._keep(question, found.payload)
+
+    def _keep(self, question: Question[T], payload: bytes) -> None:
+        if question.ticket is not None:
+            rendered = self._with_again(question.place, self._codec.rendered(payload))
+            self._near.put(question.place, question.ticket, Kept(payload, rendered), self._l1)
+
+    async def _missed(self, question: Question[T], look: Look | None, patience: Patience) -> bytes:
+        place, load = question.place, question.load
+        landing, seat = await self._loader.join(place, look, load, patience)
         if seat is Seat.LATE or (seat is Seat.EARLY and not landing.fresh):
             # What this flight brought may be older than an invalidation before this call. What
             # is stored now is not, nor is what a flight brings that takes off after this one.
-            found, _ = await self._read(key, patience, open_) if reachable else (None, result)
-            if found is not None:
-                return found.value
-            landing, _ = await self._board(key, load, patience, claiming=reachable)
-        # Opened by each caller: a value that one of them changes must not change for others.
-        return open_(landing.stored)
-
-    async def _read(
-        self, key: str, patience: Patience, open_: Open[V]
-    ) -> tuple[Found[V] | None, Result]:
-        try:
-            stored = await self._backend.read(self._region, key, patience)
-        except StoreUnavailableError as unavailable:
-            return None, unavailable.result
-        found = _opened(stored, open_)
-        if found is None:
-            return None, "miss"
-        return found, "negative" if found.value is None else "hit"
-
-    async def _board(
-        self, key: str, load: Load[T], patience: Patience, *, claiming: bool
-    ) -> tuple[Landing, Seat]:
-        async def fly(doors: Doors) -> Landing:
-            claim = await self._claim(key, patience) if claiming else None
-            if claim is not None and _opened(claim.stored, self._codec.decode):
-                return Landing(claim.stored or b"", fresh=False)
-            async with asyncio.timeout(self._load_deadline):
-                with self._region.report.load():
-                    value = await load()
-            stored = self._codec.encode(value)
-            # Filling is the check for freshness, and says nothing to those who come after it.
-            doors.close()
-            fresh = claim is not None and await self._fill(claim, value, stored, patience)
-            return Landing(stored, fresh)
-
-        return await self._flights.join(key, fly)
-
-    async def _claim(self, key: str, patience: Patience) -> Claim | None:
-        try:
-            return await self._backend.claim(self._region, key, patience)
-        except StoreUnavailableError:
-            return None
-
-    async def _fill(self, claim: Claim, value: T | None, stored: bytes, patience: Patience) -> bool:
-        ttl = self._negative_ttl if value is None else self._ttl
-        ttl *= 1 - TTL_JITTER * random.random()  # noqa: S311 - no secret, only spread
-        try:
-            kept = await self._backend.fill(claim, stored, ttl, patience)
-        except StoreUnavailableError:
-            return False
-        if not kept:
-            self._region.report.fill_rejected()
-        return kept
-
-
-def _opened(stored: bytes | None, open_: Open[V]) -> Found[V] | None:
-    if stored is None:
-        return None
-    try:
-        return Found(open_(stored))
-    except ValueError:  # another release wrote it
-        return None
-
-
-def short(key: str) -> str:
-    """Return the key itself, or a digest of one that is long or could be taken for a digest."""
-    if len(key) <= LONGEST_KEY and not key.startswith("#") and key.isprintable():
-        return key
-    return "#" + hashlib.blake2b(key.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+            try:
+                look = None if look is None else await self._backend.read(place)
+            except StoreUnavailableError:
+                look = None
+            if look is not None and look.found and self._codec.fits(look.found.payload):
+                return look.found.payload
+            landing, _ = await self._loader.join(place, look, load, patience)
+        elif landing.fresh and seat is Seat.PILOT:
+            self._keep(question, landing.payload)
+        return landing.payload

@@ -1,57 +1,64 @@
 """The store in Redis, shared by processes; when Redis fails, callers hardly notice.
 
-Keys, for the region ``product`` and the key ``42``:
+Names, for the value ``42`` of the namespace ``product``: ``v2:{product:42}`` holds the value,
+``v2:{product:42}:fence`` and ``v2:{product:42}:writers`` who loads and who writes it. The braces
+keep them in one slot of a cluster. ``v2:{product}`` holds the namespace's generation, and
+``v2:{tag:garden}`` a tag's.
 
-``v1:{product:42}``            the value: the region's generation (8 bytes), then the codec's bytes
-``v1:{product:42}:claim``      the claim of the loads under way; the braces keep both in one slot
-``v1:generation:product``      a random token; without it, or with another, values are not valid
+A generation is a random token; without it, or with another, a value is not valid. So is a value
+that another run of a server was given: a replica that was promoted, or a server that restored an
+old file, may have missed what was invalidated last.
 
 The Redis behind it should keep nothing on disk (``save ""``, ``appendonly no``) and evict
-(``maxmemory-policy volatile-lfu``): a snapshot could bring back what was invalidated after it.
+(``maxmemory-policy volatile-lfu``).
 """
 
-import asyncio
-import contextlib
 import logging
 import os
-import random
+from contextlib import suppress
 
-from service.cache.backend import Claim, Patience, Region, StoreUnavailableError
-from service.cache.line import Line
-from service.cache.outbox import EVERYTHING, Outbox, Owed
-from vitals.caching import Layer, Outcome
+from service.cache import scripts
+from service.cache.backend import (
+    Claim,
+    Found,
+    Intent,
+    Look,
+    Mark,
+    Patience,
+    Place,
+    Region,
+    StoreUnavailableError,
+    Verdict,
+)
+from service.cache.courier import Courier
+from service.cache.entry import CorruptError, pack, unpack
+from service.cache.lines import Asks, connect
+from service.cache.near import Near
+from service.cache.wire import Command
+from vitals.caching import Layer
 
 log = logging.getLogger(__name__)
 
 GENERATION_BYTES = 8
-REDELIVERY_SECONDS = 0.5
-
-# Loads of one key share a claim while it lives. Only an invalidation, an expiry or an eviction
-# ends it, so whoever still holds it knows that nothing was invalidated since it began.
-CLAIM = """
-local held = redis.call('GET', KEYS[1])
-if held then redis.call('PEXPIRE', KEYS[1], ARGV[2]) return held end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return ARGV[1]
-"""
-FILL = """
-if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-return 1
-"""
+LEASE_MS = 3_000
+"""Renewed while a load goes on; so long others wait for one whose process died."""
+INTENT_MS = 15_000
+"""Longer than any COMMIT: the database's driver gives up after 12 s."""
+TAG = "tag:"
+TAG_SECONDS = 7 * 24 * 3600
+_VERDICTS = {verdict.name.lower().encode(): verdict for verdict in Verdict}
+WRITING = b"W"
+"""In place of a generation while a write of it is about to be committed."""
 
 
 class RedisBackend:
-    """Bytes by region and key in Redis.
-
-    Invalidations that fail are owed, and until they are delivered this process trusts nothing
-    that Redis holds.
+    """Bytes by place in Redis.
 
     Args:
-        url: ``redis://``, ``rediss://`` or ``unix://``.
+        url: See ``docs/caching.md``.
         password: Used when the URL has none.
-        claim_seconds: How long a claim lives; longer than any load.
         timeout: Seconds a command may take.
+        near: Dropped from whenever we invalidate something ourselves.
         prefix: Begins every key; raise its version when the layout of keys changes.
     """
 
@@ -62,166 +69,189 @@ class RedisBackend:
         url: str,
         *,
         password: str | None = None,
-        claim_seconds: float,
         timeout: float,
-        prefix: str = "v1",
+        near: Near | None = None,
+        prefix: str = "v2",
     ) -> None:
         self.timeout = timeout
-        self._line = Line(url, password, timeout, self._tell)
-        self._claim_ms = int(claim_seconds * 1000)
+        self.line: Asks = connect(url, password, timeout, self._tell)
+        self.channel = f"{prefix}:bus"
+        self._near = near or Near()
         self._prefix = prefix
         self._regions: list[Region] = []
-        self._outbox = Outbox()
-        self._courier: asyncio.Task[None] | None = None
-        self._sending: set[asyncio.Task[None]] = set()
+        self.courier = Courier(self._send, self._everything)
 
     def register(self, region: Region) -> None:
         """Make a region known."""
         self._regions.append(region)
-        region.report.breaker(open_=self._line.is_open)
+        region.report.breaker(open_=self.line.is_down)
 
-    async def read(self, region: Region, key: str, patience: Patience) -> bytes | None:
-        """Return the value if it is of the region's present generation."""
-        names = self._value(region, key), self._generation(region)
-        self._trust()
-        with region.report.operation("get"):
-            stored, generation = await self._line.send("MGET", *names, patience=patience)
-        self._trust()
-        return _payload(stored, generation)
+    # -- Reading and filling -----------------------------------------------------------------
 
-    async def claim(self, region: Region, key: str, patience: Patience) -> Claim:
-        """Take or share the claim on a key, and make the generation if there is none."""
-        name, generation = self._claim(region, key), self._generation(region)
-        self._trust()
-        with region.report.operation("claim"):
-            _, current, stored, token = await self._line.send_all(
-                ("SET", generation, os.urandom(GENERATION_BYTES), "NX"),
-                ("GET", generation),
-                ("GET", self._value(region, key)),
-                ("EVAL", CLAIM, 1, name, os.urandom(8), self._claim_ms),
+    async def read(self, place: Place) -> Look:
+        """Return the value if it is of the present generations."""
+        self.courier.check()
+        with place.region.report.operation("get"):
+            origin, (stored, *tokens) = await self.line.read(self._reads(place))
+        self.courier.check()
+        if None in tokens or WRITING in tokens:
+            return Look(None, closed=WRITING in tokens)
+        stamp = origin + b"".join(tokens)
+        if stored is None:
+            return Look(stamp)
+        try:
+            return Look(stamp, unpack(stamp, stored))
+        except CorruptError:
+            place.region.report.refused("corrupt")
+            return Look(stamp, spoilt=True)
+
+    async def claim(
+        self, place: Place, look: Look, patience: Patience, *, again: bool = False
+    ) -> Claim:
+        """Take the lease of a key, and make the generations that there are not."""
+        if look.closed:
+            return Claim(place, Verdict.CLOSED)
+        self.courier.check()
+        names = () if look.stamp else place.generations
+        fresh = [os.urandom(GENERATION_BYTES) for _ in names]
+        token, stamp = os.urandom(8), look.stamp or b""
+        with place.region.report.operation("claim"):
+            *tokens, answer = await self.line.send_all(
+                *map(self._make, names, fresh),
+                self._script(
+                    scripts.ACQUIRE, self._keys(place.name), stamp, token, LEASE_MS, int(again)
+                ),
                 patience=patience,
             )
-        return Claim(region, key, token, current or b"", _payload(stored, current))
+        if names:
+            made = [old or new for old, new in zip(tokens, fresh, strict=True)]
+            stamp = self.line.origin(self._keys(place.name)[0]) + b"".join(made)
+            if WRITING in made:
+                return Claim(place, Verdict.CLOSED)
+        verdict = _VERDICTS[answer[0]]
+        if verdict is not Verdict.FOUND:
+            return Claim(place, verdict, token, stamp)
+        try:
+            return Claim(place, verdict, token, stamp, unpack(stamp, answer[1]))
+        except CorruptError:
+            return Claim(place, verdict, token, stamp)
 
-    async def fill(self, claim: Claim, stored: bytes, ttl: float, patience: Patience) -> bool:
-        """Store the value if the claim holds and the generation has not changed."""
-        region, value = claim.region, claim.generation + stored
-        names = self._value(region, claim.key), self._claim(region, claim.key)
-        self._trust()
-        with region.report.operation("set"):
-            filled, current = await self._line.send_all(
-                ("EVAL", FILL, 2, *names, claim.token, value, int(ttl * 1000)),
-                ("GET", self._generation(region)),
+    async def renew(self, claim: Claim) -> None:
+        """Keep the lease."""
+        fence = self._keys(claim.place.name)[1:2]
+        with suppress(StoreUnavailableError):
+            await self.line.send(*self._script(scripts.RENEW, fence, claim.token, LEASE_MS))
+
+    async def fill(self, claim: Claim, value: Found, ttl: float, patience: Patience) -> bool:
+        """Store the value if the claim holds and no generation has changed."""
+        place = claim.place
+        keys = self._keys(place.name)[:2]
+        stored = pack(claim.stamp, value)
+        generations = self._reads(place)[1:]
+        self.courier.check()
+        with place.region.report.operation("set"):
+            filled, *tokens = await self.line.send_all(
+                self._script(scripts.FILL, keys, claim.token, stored, int(ttl * 1000)),
+                *(("GET", name) for name in generations),
                 patience=patience,
             )
-        return bool(filled) and current == claim.generation
+        current = b"".join(token or b"" for token in tokens)
+        return bool(filled) and claim.stamp.endswith(current) and None not in tokens
 
-    async def invalidate(self, region: Region, keys: tuple[str, ...]) -> None:
-        """Drop keys now, or owe it."""
-        await self._invalidate(region, set(keys))
+    async def give_up(self, claim: Claim) -> None:
+        """Drop the lease."""
+        fence = self._keys(claim.place.name)[1:2]
+        with suppress(StoreUnavailableError):
+            await self.line.send(*self._script(scripts.GIVE_UP, fence, claim.token))
 
-    async def clear(self, region: Region) -> None:
-        """Drop the region's generation now, or owe it."""
-        await self._invalidate(region, EVERYTHING)
+    # -- Invalidating ------------------------------------------------------------------------
+
+    async def intend(self, marks: tuple[Mark, ...]) -> Intent:
+        """Say which values are about to change."""
+        intent = Intent(marks)
+        commands = [
+            self._script(
+                scripts.INTEND,
+                self._keys(mark.name),
+                intent.token,
+                INTENT_MS,
+                int(mark.whole),
+                self.channel,
+                mark.name,
+            )
+            for mark in marks
+        ]
+        try:
+            if commands:
+                await self.line.send_all(*commands)
+        except StoreUnavailableError:
+            return Intent(marks, delivered=False, token=intent.token)
+        finally:
+            self._drop_near(marks)
+        return intent
+
+    async def invalidate(self, marks: tuple[Mark, ...], intent: Intent | None = None) -> None:
+        """Drop values now, or owe it."""
+        if marks:
+            self._drop_near(marks)
+            await self.courier.deliver(marks, intent.token if intent else b"")
+            self._drop_near(marks)
 
     async def ping(self) -> bool:
         """Tell whether Redis answers and is trusted."""
         try:
-            await self._line.send("PING")
+            await self.line.send("PING")
+            self.courier.check()
         except StoreUnavailableError:
             return False
-        return not self._outbox
+        return True
 
     async def close(self) -> None:
         """Try once more to deliver what is owed, then disconnect."""
-        await asyncio.gather(*self._sending, return_exceptions=True)
-        if self._courier is not None:
-            self._courier.cancel()
-            await asyncio.gather(self._courier, return_exceptions=True)
-        with contextlib.suppress(StoreUnavailableError):
-            await self._deliver_owed()
-        for region, keys in self._outbox.take().items():
-            log.error("invalidations of cache %s are lost: stale until its TTL", region.name)
-            _report(region, keys, "failed")
-        await self._line.close()
+        await self.courier.close()
+        await self.line.close()
 
-    def _trust(self) -> None:
-        if self._outbox:
-            raise StoreUnavailableError("bypass")
+    # -- Inside ------------------------------------------------------------------------------
 
-    def _tell(self, open_: bool) -> None:  # noqa: FBT001 - the line's callback
-        for region in self._regions:
-            region.report.breaker(open_=open_)
-
-    # -- Invalidating ------------------------------------------------------------------------
-
-    async def _invalidate(self, region: Region, keys: set[str] | None) -> None:
-        # In a task of its own: a request that is cancelled after its commit must not keep the
-        # invalidation from being sent.
-        task = asyncio.get_running_loop().create_task(self._send(region, keys))
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
-        await asyncio.shield(task)
-
-    async def _send(self, region: Region, keys: set[str] | None) -> None:
-        try:
-            with region.report.operation("invalidate"):
-                await self._deliver({region: keys})
-        except StoreUnavailableError:
-            _report(region, keys, "queued")
-            self._outbox.add(region, keys)
-            if self._courier is None or self._courier.done():
-                self._courier = asyncio.get_running_loop().create_task(self._redeliver())
-        else:
-            _report(region, keys, "ok")
-
-    async def _redeliver(self) -> None:
-        while self._outbox:
-            await asyncio.sleep(REDELIVERY_SECONDS * random.uniform(0.5, 1))  # noqa: S311 - spread
-            with contextlib.suppress(StoreUnavailableError):
-                await self._deliver_owed()
-
-    async def _deliver_owed(self) -> None:
-        owed = self._outbox.take()
-        try:
-            await self._deliver(owed)
-        except BaseException:
-            self._outbox.put_back()
-            raise
-        self._outbox.settle()
-        for region, keys in owed.items():
-            _report(region, keys, "ok")
-
-    async def _deliver(self, owed: Owed) -> None:
-        commands: list[tuple[str, ...]] = []
-        for region, keys in owed.items():
-            if keys is EVERYTHING:
-                commands.append(("UNLINK", self._generation(region)))
-            commands += (
-                ("UNLINK", self._value(region, key), self._claim(region, key)) for key in keys or ()
+    async def _send(self, marks: tuple[Mark, ...], token: bytes = b"") -> None:
+        await self.line.send_all(
+            *(
+                self._script(
+                    scripts.RELEASE,
+                    self._keys(mark.name),
+                    token,
+                    int(mark.whole),
+                    self.channel,
+                    mark.name,
+                )
+                for mark in marks
             )
-        if commands:
-            await self._line.send_all(*commands)
+        )
 
-    # -- Naming ------------------------------------------------------------------------------
+    def _everything(self) -> tuple[Mark, ...]:
+        return tuple(Mark(region.name, whole=True, region=region) for region in self._regions)
 
-    def _value(self, region: Region, key: str) -> str:
-        return f"{self._prefix}:{{{region.name}:{key}}}"
+    def _drop_near(self, marks: tuple[Mark, ...]) -> None:
+        for mark in marks:
+            self._near.drop(mark.name)
 
-    def _claim(self, region: Region, key: str) -> str:
-        return f"{self._prefix}:{{{region.name}:{key}}}:claim"
+    def _tell(self, up: bool) -> None:  # noqa: FBT001 - the line's callback
+        for region in self._regions:
+            region.report.breaker(open_=not up)
+        if up:
+            self.courier.hurry()
 
-    def _generation(self, region: Region) -> str:
-        return f"{self._prefix}:generation:{region.name}"
+    def _keys(self, name: str) -> tuple[str, str, str]:
+        key = f"{self._prefix}:{{{name}}}"
+        return key, f"{key}:fence", f"{key}:writers"
 
+    def _reads(self, place: Place) -> tuple[str, ...]:
+        prefix = self._prefix
+        return tuple(f"{prefix}:{{{name}}}" for name in (place.name, *place.generations))
 
-def _payload(stored: bytes | None, generation: bytes | None) -> bytes | None:
-    """The codec's bytes of a value, if it is of this generation."""
-    if stored is None or generation is None or not stored.startswith(generation):
-        return None
-    return stored[GENERATION_BYTES:]
+    def _make(self, name: str, token: bytes) -> Command:
+        life = ("PX", TAG_SECONDS * 1000) if name.startswith(TAG) else ()
+        return ("SET", self._keys(name)[0], token, "NX", "GET", *life)
 
-
-def _report(region: Region, keys: set[str] | None, outcome: Outcome) -> None:
-    for _ in keys or ("everything",):
-        region.report.invalidation(outcome)
+    def _script(self, script: str, keys: tuple[str, ...], *arguments: str | bytes | int) -> Command:
+        return ("EVAL", script, len(keys), *keys, *arguments)

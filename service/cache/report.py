@@ -3,7 +3,7 @@
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
-from vitals.caching import Layer, Outcome, Result
+from vitals.caching import Layer, Outcome, Refusal, Result
 
 
 class Report(Protocol):
@@ -24,11 +24,17 @@ class Report(Protocol):
     def fill_rejected(self) -> None:
         """A loaded value was not stored: it was invalidated while it loaded."""
 
+    def refused(self, reason: Refusal, /) -> None:
+        """A value was not used or not stored: it was not what was expected."""
+
     def invalidation(self, outcome: Outcome, /) -> None:
         """An invalidation is done (``ok``), owed (``queued``) or lost (``failed``)."""
 
     def breaker(self, *, open_: bool) -> None:
         """The store is left alone from now on, or is asked again."""
+
+    def bus_connected(self, *, connected: bool) -> None:
+        """Invalidations of other processes are heard, or not any more."""
 
     def l1_bytes(self, size: int, /) -> None:
         """Bytes the namespace holds in this process."""
@@ -51,10 +57,16 @@ class Silent:
     def fill_rejected(self) -> None:
         """Say nothing."""
 
+    def refused(self, _reason: Refusal, /) -> None:
+        """Say nothing."""
+
     def invalidation(self, _outcome: Outcome, /) -> None:
         """Say nothing."""
 
     def breaker(self, *, open_: bool) -> None:
+        """Say nothing."""
+
+    def bus_connected(self, *, connected: bool) -> None:
         """Say nothing."""
 
     def l1_bytes(self, _size: int, /) -> None:

@@ -1,32 +1,53 @@
 """The cache: namespaces over one store, in this process or in Redis."""
 
+import asyncio
 import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from service.cache.backend import Backend, Region
+from service.cache.backend import Backend, Intent, Mark, Region
+from service.cache.bus import Bus
 from service.cache.codec import Codec
+from service.cache.keys import Template, short
+from service.cache.loader import Options
 from service.cache.memory import MemoryBackend
 from service.cache.namespace import Namespace
-from service.cache.redis import RedisBackend
+from service.cache.near import Near
+from service.cache.redis import TAG, RedisBackend
 from service.cache.report import Report, Silent
 
 T = TypeVar("T")
 
 TIMEOUT_SECONDS = 0.25  # much below, a busy event loop is mistaken for a dead Redis
 LOAD_DEADLINE_SECONDS = 10.0
+LOADS_AT_ONCE = 32
+"""So many loads of one process may be under way: a cold cache must not be the database's end."""
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
+RESERVED = "tag"
 
 
 class Cache:
-    """Makes namespaces that share one store, its breaker and its connections.
+    """Makes namespaces that share one store and its connection.
 
     ``Cache.connect("redis://localhost")`` shares values between processes;
     ``Cache.connect("")`` keeps them in this one.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, near: Near | None = None) -> None:
         self._backend = backend
+        self._near = near or Near()
         self._namespaces: dict[str, Namespace[Any]] = {}
+        self._regions: list[Region] = []
+        self._tags = Region(RESERVED)
+        self._loads = asyncio.Semaphore(LOADS_AT_ONCE)
+        self._uses_l1 = False
+        self._bus: Bus | None = None
+        if isinstance(backend, RedisBackend):
+            line = backend.line
+            self._bus = Bus(
+                line.address, backend.channel, backend.timeout, self._near.drop, self._tell_bus
+            )
 
     @classmethod
     def connect(
@@ -35,7 +56,7 @@ class Cache:
         """Choose the store; nothing is connected before the first command.
 
         Args:
-            url: ``redis://``, ``rediss://`` or ``unix://``; empty for a store in this process.
+            url: See ``docs/caching.md``; empty for a store in this process.
             password: Used when the URL has none.
             timeout: Seconds that a caller waits for Redis at most, then it goes on without.
 
@@ -44,10 +65,8 @@ class Cache:
         """
         if not url:
             return cls(MemoryBackend())
-        claim_seconds = LOAD_DEADLINE_SECONDS + 5  # outlives any load
-        return cls(
-            RedisBackend(url, password=password, timeout=timeout, claim_seconds=claim_seconds)
-        )
+        near = Near()
+        return cls(RedisBackend(url, password=password, timeout=timeout, near=near), near)
 
     def namespace(
         self,
@@ -55,7 +74,10 @@ class Cache:
         *,
         type: type[T],  # noqa: A002 - the word for it
         ttl: float,
+        key: str = "{id}",
+        soft: float | None = None,
         negative_ttl: float = 15.0,
+        l1: float = 0.0,
         schema: int = 1,
         report: Report | None = None,
     ) -> Namespace[T]:
@@ -65,29 +87,84 @@ class Cache:
             name: Lower case, for keys and metrics.
             type: What is cached: a pydantic model, a list of models, or builtins.
             ttl: Seconds a value lives at most; the longest it can be stale.
-            negative_ttl: The same for "there is none".
+            key: The template of its keys.
+            soft: Seconds after which it is refreshed, while it is still served; None: shortly
+                before its end.
+            negative_ttl: The same as ``ttl`` for "there is none".
+            l1: Seconds that a value may also live in this process; 0 for not at all.
             schema: Raise it when the meaning of a field changes but its shape does not.
             report: Whom to tell; nobody by default.
 
         Raises:
-            ValueError: The name is taken or unfit, or a TTL is not above 0.
+            ValueError: The name is taken or unfit, or a time makes no sense.
         """
-        if not NAME.fullmatch(name) or name in self._namespaces:
+        if not NAME.fullmatch(name) or name in self._namespaces or name == RESERVED:
             raise ValueError(f"cache namespace {name!r}: use a new name of a-z, 0-9, _ and -")
-        if min(ttl, negative_ttl) <= 0:
-            raise ValueError(f"cache namespace {name!r}: ttl and negative_ttl must be above 0 s")
+        if min(ttl, negative_ttl, 1 if soft is None else soft) <= 0 or l1 < 0:
+            raise ValueError(f"cache namespace {name!r}: ttl, soft, negative_ttl must be above 0 s")
         region = Region(name, report or Silent())
         self._backend.register(region)
+        self._regions.append(region)
         namespace = Namespace(
             self._backend,
             region,
             Codec(type, schema),
-            ttl=ttl,
-            negative_ttl=negative_ttl,
-            load_deadline=LOAD_DEADLINE_SECONDS,
+            near=self._near,
+            template=Template(key),
+            options=Options(ttl, soft, negative_ttl, l1, LOAD_DEADLINE_SECONDS),
+            loads=self._loads,
         )
         self._namespaces[name] = namespace
+        self._uses_l1 = self._uses_l1 or l1 > 0
         return namespace
+
+    def tag(self, name: str) -> Mark:
+        """What a write invalidates with everything that was read under a tag."""
+        return Mark(TAG + short(name), whole=True, region=self._tags)
+
+    # -- Writing -----------------------------------------------------------------------------
+
+    async def invalidate(self, *marks: Mark) -> None:
+        """Drop values; call it after a commit. Never raises: what fails is owed."""
+        await self._backend.invalidate(marks)
+
+    async def intend(self, *marks: Mark) -> Intent:
+        """Say before a commit what it will change: values go, and nobody may store any.
+
+        Never raises. It ends by itself after 15 s, if the process dies.
+        """
+        return await self._backend.intend(marks)
+
+    async def release(self, intent: Intent) -> None:
+        """Say after the commit that it is done."""
+        await self._backend.invalidate(intent.marks, intent)
+
+    @asynccontextmanager
+    async def writing(self, *marks: Mark) -> AsyncIterator[Intent]:
+        """Intend, and release at the end; commit inside.
+
+        After an exception nothing is released: a COMMIT that failed may still have happened.
+        """
+        intent = await self.intend(*marks)
+        yield intent
+        await self.release(intent)
+
+    # -- Life --------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the bus, if there is a namespace with a layer in this process."""
+        if self._bus is not None and self._uses_l1:
+            await self._bus.start()
+
+    def before_trust(self, catch_up: Callable[[], Awaitable[None]]) -> None:
+        """Await ``catch_up`` when the store is back, before it is trusted again."""
+        if isinstance(self._backend, RedisBackend):
+            self._backend.courier.catch_up = catch_up
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes see the same values."""
+        return isinstance(self._backend, RedisBackend)
 
     async def ping(self) -> bool:
         """Tell whether the store answers and is trusted; at most a quarter of a second late."""
@@ -97,4 +174,12 @@ class Cache:
         """End loads, deliver owed invalidations if that is possible, and disconnect."""
         for namespace in self._namespaces.values():
             await namespace.close()
+        if self._bus is not None:
+            await self._bus.close()
         await self._backend.close()
+
+    def _tell_bus(self, connected: bool) -> None:  # noqa: FBT001 - the bus's callback
+        if connected != self._near.live:
+            self._near.reset(live=connected)
+            for region in self._regions:
+                region.report.bus_connected(connected=connected)

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, Field
 
-from service.cache import namespace as namespaces
-from service.cache.namespace import Namespace, short
+from service.cache import loader as namespaces
+from service.cache.keys import short
+from service.cache.namespace import Namespace
 from service.cache.store import Cache
 from vitals.caching import CacheReporter
 from vitals.catalogue import (
@@ -303,7 +304,7 @@ async def test_entries_filled_together_expire_apart(
     lives: list[float] = []
     fill = cache._backend.fill
 
-    async def note(claim: Any, stored: bytes, ttl: float, patience: Any) -> bool:
+    async def note(claim: Any, stored: Any, ttl: float, patience: Any) -> bool:
         lives.append(ttl)
         return await fill(claim, stored, ttl, patience)
 

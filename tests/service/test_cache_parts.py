@@ -7,18 +7,16 @@ from collections.abc import Callable
 import pytest
 from pydantic import BaseModel
 
-from service.cache.backend import Patience, Region
-from service.cache.breaker import Breaker
+from service.cache.backend import Found, Mark, Patience, Place, Region
 from service.cache.codec import Codec
 from service.cache.flights import Doors, Flights, Seat
 from service.cache.memory import MemoryBackend
-from service.cache.outbox import EVERYTHING, Outbox
+from service.cache.outbox import Outbox
 from service.cache.report import Silent
 from vitals.caching import CacheReporter
 
 PATIENCE = Patience(1)
 THINGS = Region("things")
-OTHERS = Region("others")
 
 
 class Clock:
@@ -38,82 +36,46 @@ def clock() -> Clock:
     return Clock()
 
 
-# -- Breaker ---------------------------------------------------------------------------------
-
-
-def test_the_breaker_opens_after_failures_in_a_row_only(clock: Clock) -> None:
-    told: list[bool] = []
-    breaker = Breaker(told.append, clock=clock)
-    for _ in range(5):
-        breaker.failed()
-        breaker.failed()
-        breaker.succeeded()
-    assert breaker.admits()
-    assert told == []
-
-    for _ in range(4):
-        breaker.failed()
-    assert not breaker.admits()
-    assert told == [True]
-
-
-@pytest.mark.parametrize("end", ["failed", "abandoned"])
-def test_an_open_breaker_admits_one_probe_at_a_time(clock: Clock, end: str) -> None:
-    told: list[bool] = []
-    breaker = Breaker(told.append, pause=1, clock=clock)
-    for _ in range(3):
-        breaker.failed()
-
-    clock.now += 1
-    assert [breaker.admits() for _ in range(3)] == [True, False, False]
-    getattr(breaker, end)()
-    assert breaker.admits() is (end == "abandoned")  # a failure costs another pause
-
-    clock.now += 1
-    breaker.abandoned()
-    assert breaker.admits()
-    breaker.succeeded()
-    assert [breaker.admits() for _ in range(3)] == [True] * 3
-    assert told == [True, False]
-
-
 # -- Outbox ----------------------------------------------------------------------------------
 
 
+def mark(key: str) -> Mark:
+    return Mark(f"things:{key}", whole=False, region=THINGS)
+
+
+EVERYTHING = (Mark("things", whole=True, region=THINGS),)
+
+
 def test_the_outbox_keeps_what_is_under_way_until_it_is_settled() -> None:
-    outbox = Outbox()
+    outbox = Outbox(lambda: EVERYTHING)
     assert not outbox
-    outbox.add(THINGS, {"1"})
+    outbox.add([mark("1")])
     taken = outbox.take()
 
-    assert taken == {THINGS: {"1"}}
+    assert taken == (mark("1"),)
     assert outbox  # still owed
-    outbox.add(THINGS, {"2"})
+    outbox.add([mark("2")])
     outbox.settle()
-    assert outbox.take() == {THINGS: {"2"}}
+    assert outbox.take() == (mark("2"),)
     outbox.settle()
     assert not outbox
 
 
 def test_what_could_not_be_delivered_joins_what_came_meanwhile() -> None:
-    outbox = Outbox()
-    outbox.add(THINGS, {"1"})
+    outbox = Outbox(lambda: EVERYTHING)
+    outbox.add([mark("1")])
     outbox.take()
-    outbox.add(THINGS, {"2"})
-    outbox.add(OTHERS, EVERYTHING)
+    outbox.add([mark("2")])
     outbox.put_back()
 
-    assert outbox.take() == {THINGS: {"1", "2"}, OTHERS: EVERYTHING}
+    assert set(outbox.take()) == {mark("1"), mark("2")}
 
 
-def test_a_full_outbox_owes_a_clearing_instead() -> None:
-    outbox = Outbox(limit=3)
-    outbox.add(OTHERS, {"1"})
-    outbox.add(THINGS, {"1", "2", "3"})
-    outbox.add(THINGS, {"4"})
-    outbox.add(OTHERS, {"2"})
+def test_a_full_outbox_owes_everything_instead() -> None:
+    outbox = Outbox(lambda: EVERYTHING, limit=3)
+    outbox.add(map(mark, "1234"))
 
-    assert outbox.take() == {OTHERS: {"1", "2"}, THINGS: EVERYTHING}
+    assert outbox.take() == EVERYTHING
 
 
 # -- Flights ---------------------------------------------------------------------------------
@@ -146,9 +108,16 @@ async def test_a_flight_that_has_landed_takes_nobody() -> None:
 # -- Memory ----------------------------------------------------------------------------------
 
 
-async def put(store: MemoryBackend, key: str, value: bytes = b"v", ttl: float = 60) -> bool:
-    claim = await store.claim(THINGS, key, PATIENCE)
-    return await store.fill(claim, value, ttl, PATIENCE)
+def place(key: str, region: Region = THINGS) -> Place:
+    return Place(region, f"{region.name}:{key}", (region.name,))
+
+
+async def put(
+    store: MemoryBackend, key: str, value: bytes = b"v", ttl: float = 60, region: Region = THINGS
+) -> bool:
+    look = await store.read(place(key, region))
+    claim = await store.claim(place(key, region), look, PATIENCE)
+    return await store.fill(claim, Found(value, 0, 0), ttl, PATIENCE)
 
 
 def memory(clock: Callable[[], float], **bounds: int) -> MemoryBackend:
@@ -157,9 +126,9 @@ def memory(clock: Callable[[], float], **bounds: int) -> MemoryBackend:
     return store
 
 
-async def held(store: MemoryBackend, *keys: str) -> str:
+async def held(store: MemoryBackend, *keys: str, region: Region = THINGS) -> str:
     """The keys that are stored, joined."""
-    return "".join([key for key in keys if await store.read(THINGS, key, PATIENCE) is not None])
+    return "".join([key for key in keys if (await store.read(place(key, region))).found])
 
 
 @pytest.mark.anyio
@@ -174,13 +143,13 @@ async def test_an_entry_ends_with_its_lifetime(clock: Clock) -> None:
 
 @pytest.mark.anyio
 async def test_the_least_recently_used_entry_makes_room(clock: Clock) -> None:
-    store = memory(clock, max_entries=3)
-    for key in "abc":
-        await put(store, key)
+    store = memory(clock, max_entries=2)
+    await put(store, "a")
+    await put(store, "b")
     await held(store, "a")
-    await put(store, "d")
+    await put(store, "c")
 
-    assert await held(store, *"abcd") == "acd"
+    assert await held(store, "a", "b", "c") == "ac"
 
 
 class Bytes(Silent):
@@ -191,22 +160,31 @@ class Bytes(Silent):
 
 
 @pytest.mark.anyio
-async def test_bytes_are_bounded_and_counted(clock: Clock) -> None:
+async def test_memory_is_bounded_and_reported(clock: Clock) -> None:
     report = Bytes()
     region = Region("things", report)
     store = MemoryBackend(clock=clock, max_bytes=10_000)
     store.register(region)
     for number in range(50):
-        claim = await store.claim(region, str(number), PATIENCE)
-        await store.fill(claim, b"x" * 1000, 60, PATIENCE)
+        await put(store, str(number), b"x" * 1000, region=region)
 
     assert 7_000 < report.held <= 10_000
-    claim = await store.claim(region, "giant", PATIENCE)
-    await store.fill(claim, b"x" * 20_000, 60, PATIENCE)
-    assert await store.read(region, "giant", PATIENCE) is None
+    await put(store, "giant", b"x" * 20_000, region=region)
+    assert await held(store, "giant", region=region) == ""
     assert report.held > 7_000  # it made nobody leave
-    await store.clear(region)
+    await store.invalidate((Mark("things", whole=True, region=region),))
     assert report.held == 0
+
+
+@pytest.mark.anyio
+async def test_a_writer_that_never_ends_is_forgotten_in_time(clock: Clock) -> None:
+    store = memory(clock)
+    await store.intend((mark("a"), *EVERYTHING))
+    assert not await put(store, "a")
+    assert not await put(store, "b")
+
+    clock.now += 15
+    assert await put(store, "a")
 
 
 # -- Codec -----------------------------------------------------------------------------------
