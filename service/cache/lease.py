@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 
 from service.cache.backend import Backend, Claim, Look, Patience, Place, Verdict
 
-RENEW_SECONDS = 1.0
-WAIT_SECONDS = 3.0
+RENEW_SECONDS = 0.5
+WAIT_SECONDS = 2.0
 """So long a process waits for the load of another one; then it loads by itself."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.08
 

@@ -21,6 +21,8 @@ from service.cache.wire import Command, Wire
 
 log = logging.getLogger(__name__)
 
+CONNECTIONS = 2
+"""At most: the one in use, and one that is being opened or closed."""
 SLOW_SHARE = 0.5
 """An answer later than this share of the timeout is used, but it counts."""
 SLOW_ANSWERS = 3

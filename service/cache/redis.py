@@ -40,7 +40,7 @@ from vitals.caching import Layer
 log = logging.getLogger(__name__)
 
 GENERATION_BYTES = 8
-LEASE_MS = 3_000
+LEASE_MS = 2_000
 """Renewed while a load goes on; so long others wait for one whose process died."""
 INTENT_MS = 15_000
 """Longer than any COMMIT: the database's driver gives up after 12 s."""
@@ -78,6 +78,7 @@ class RedisBackend:
         self.channel = f"{prefix}:bus"
         self._near = near or Near()
         self._prefix = prefix
+        self._process = os.urandom(8)
         self._regions: list[Region] = []
         self.courier = Courier(self._send, self._everything)
 
@@ -114,7 +115,7 @@ class RedisBackend:
         self.courier.check()
         names = () if look.stamp else place.generations
         fresh = [os.urandom(GENERATION_BYTES) for _ in names]
-        token, stamp = os.urandom(8), look.stamp or b""
+        token, stamp = self._process + os.urandom(8), look.stamp or b""
         with place.region.report.operation("claim"):
             *tokens, answer = await self.line.send_all(
                 *map(self._make, names, fresh),

@@ -11,6 +11,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
 
 # KEYS value fence writers; ARGV stamp token lease_ms again
+# A token begins with its process. There one load of a key is under way at a time, so a lease of
+# its own that it finds is of a load whose end never reached Redis.
 ACQUIRE = (
     NOW
     + """
@@ -19,8 +21,10 @@ if ARGV[4] == '0' and #ARGV[1] > 0 then
   if value and string.sub(value, 1, #ARGV[1]) == ARGV[1] then return {'found', value} end
 end
 if redis.call('ZCOUNT', KEYS[3], now, '+inf') > 0 then return {'closed'} end
-if redis.call('SET', KEYS[2], ARGV[2], 'NX', 'PX', ARGV[3]) then return {'granted'} end
-return {'held'}
+local held = redis.call('GET', KEYS[2])
+if held and string.sub(held, 1, 8) ~= string.sub(ARGV[2], 1, 8) then return {'held'} end
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+return {'granted'}
 """
 )
 
