@@ -4,7 +4,6 @@ Ratios above `bench/budget.json` fail the run.
 """
 
 import argparse
-import json
 import os
 import platform
 import tempfile
@@ -14,13 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench import budget
 from bench.load import optimisations, scenarios, storm
 from bench.load.report import write
 from bench.load.scenarios import Outcome
 from bench.load.server import ORDERS, PRODUCTS, ROOT, Running, Stage, prepare, serving
 from bench.rounds import report
-
-BUDGET = Path(__file__).parents[1] / "budget.json"
 
 
 def under_load(stage: Stage, server: Running, seconds: int) -> dict[str, Outcome]:
@@ -37,15 +35,6 @@ def under_load(stage: Stage, server: Running, seconds: int) -> dict[str, Outcome
         "logins": go("Login", users=8),
         "mixed": go("Shopper", users=8),
     }
-
-
-def over_budget(ratios: Mapping[str, float], budget: Mapping[str, float]) -> list[str]:
-    """What is above its limit, and what has a limit but was not measured."""
-    found = [f"{name} was not measured" for name in budget if name not in ratios]
-    for name, most in budget.items():
-        if ratios.get(name, 0.0) > most:
-            found.append(f"{name} is {ratios[name]:.3f}, at most {most} was promised")
-    return found
 
 
 def main() -> None:
@@ -69,8 +58,8 @@ def main() -> None:
     # Of the process, with the server's own work.
     ratios["list, 304, processor"] = outcomes["list, 304"].cpu_us / outcomes["list"].cpu_us
     ratios["p99 of reads, login storm"] = stormy / calm
-    budget: dict[str, float] = json.loads(BUDGET.read_text())
-    broken = over_budget(ratios, budget)
+    limits = budget.of("load")
+    broken = budget.broken(ratios, limits)
     result = {
         "bench": "load",
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
@@ -82,7 +71,7 @@ def main() -> None:
         "ratios": {name: round(each, 4) for name, each in ratios.items()},
         "scenarios": {name: _rounded(outcome) for name, outcome in outcomes.items()},
         "wrk": {} if rate is None else {path: rate},
-        "budget": budget,
+        "budget": limits,
         "holds": not broken,
     }
     _tell(result)

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from sqlalchemy import Select, select, text, tuple_
 from sqlalchemy.orm import selectinload
 
+from bench.inside import Reply, ask
 from bench.load.server import PRODUCTS
 from bench.rounds import Once, compare
 from service.cache.backend import Claim, Found, Look, Patience, Place
@@ -27,7 +28,6 @@ from service.products.catalogue import Catalogue
 from service.products.tables import Product
 from service.settings import Settings
 
-Header = tuple[bytes, bytes]
 Ratios = dict[str, float]
 PAIRS = {
     "list, cached": "list, no cache",
@@ -82,7 +82,7 @@ async def _measure(settings: Settings, rounds: int) -> tuple[dict[str, float], R
 
 
 def forget(app: FastAPI) -> None:
-    """Take its cache away."""
+    """Take the caches from an application, so that each request asks the database."""
     state, cache = app.state, Cache(Forgetful())
     silent: Any = state.vitals.cache
     state.catalogue = Catalogue(state.database, state.cursors, cache, silent)
@@ -93,7 +93,7 @@ async def _requests(app: FastAPI, without: FastAPI) -> tuple[dict[str, Once], di
     path, best, query = "/api/products", "/api/reports/best-sellers", b"limit=100"
     tag = (await ask(app, path, query))[1][b"etag"]
     accepts, known = (b"accept-encoding", b"zstd"), (b"if-none-match", tag)
-    asked: dict[str, Callable[[], Awaitable[tuple[int, dict[bytes, bytes], bytes]]]] = {
+    asked: dict[str, Callable[[], Awaitable[Reply]]] = {
         "list, no cache": lambda: ask(without, path, query),
         "list, cached": lambda: ask(app, path, query),
         "list, compressed": lambda: ask(app, path, query, accepts),
@@ -114,40 +114,6 @@ async def _requests(app: FastAPI, without: FastAPI) -> tuple[dict[str, Once], di
         return go
 
     return {name: once(call) for name, call in asked.items()}, answers
-
-
-async def ask(
-    app: FastAPI, path: str, query: bytes = b"", *headers: Header
-) -> tuple[int, dict[bytes, bytes], bytes]:
-    """Send one request within this process; returns status, headers and body."""
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "http_version": "1.1",
-        "method": "GET",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": query,
-        "root_path": "",
-        "scheme": "http",
-        "headers": [(b"host", b"test"), *headers],
-        "client": ("127.0.0.1", 50_000),
-        "server": ("127.0.0.1", 8_000),
-    }
-    status, said, body = 0, {}, b""
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    async def send(message: Any) -> None:
-        nonlocal status, said, body
-        if message["type"] == "http.response.start":
-            status, said = message["status"], dict(message["headers"])
-        else:
-            body += message.get("body", b"")
-
-    await app(scope, receive, send)
-    return status, said, body
 
 
 # -- Queries ---------------------------------------------------------------------------------

@@ -1,13 +1,12 @@
 """The load benchmark tells what went wrong, and its page what it measured."""
 
-import json
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from bench import budget
 from bench.load import scenarios, server
-from bench.load.__main__ import BUDGET, over_budget
 from bench.load.report import page, plot, write
 from bench.load.scenarios import LoadError, Outcome, rate_of, run
 
@@ -25,9 +24,9 @@ RESULT = {
 
 
 def test_a_ratio_above_its_limit_is_named_and_so_is_one_not_measured() -> None:
-    budget = {"a": 0.5, "b": 0.5, "c": 0.5}
-    assert over_budget({"a": 0.5, "b": 0.4, "c": 0.1}, budget) == []
-    found = over_budget({"a": 0.51, "b": 0.4}, budget)
+    limits = {"a": 0.5, "b": 0.5, "c": 0.5}
+    assert budget.broken({"a": 0.5, "b": 0.4, "c": 0.1}, limits) == []
+    found = budget.broken({"a": 0.51, "b": 0.4}, limits)
     assert found == ["c was not measured", "a is 0.510, at most 0.5 was promised"]
 
 
@@ -49,7 +48,7 @@ def test_the_plot_is_svg_with_a_bar_for_each_ratio(tmp_path: Path) -> None:
 
 def test_every_promise_of_the_budget_is_on_the_page() -> None:
     said = (Path(server.ROOT) / "docs" / "performance.md").read_text()
-    for name, most in json.loads(BUDGET.read_text()).items():
+    for name, most in budget.of("load").items():
         assert any(line.startswith(f"| {name} |") for line in said.splitlines()), name
         assert 0 < most <= 3
 

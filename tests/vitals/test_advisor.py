@@ -133,6 +133,8 @@ def test_where_no_index_helps_none_is_advised(database: str, sql: str) -> None:
         ('SELECT * FROM "order" ORDER BY id OFFSET 50000 LIMIT 10', "page by key"),
         ("SELECT * FROM \"order\" WHERE at::date = '2026-01-02'", "cast"),
         ("SELECT * FROM \"order\" WHERE code LIKE '%abcd%'", "pg_trgm"),
+        ("SELECT * FROM \"order\" WHERE CAST(id AS varchar) = '77'", "of its own type"),
+        ('SELECT * FROM "order" WHERE total::numeric = 7.5', "of its own type"),
     ],
 )
 def test_what_to_write_otherwise_is_said(database: str, sql: str, hint: str) -> None:
@@ -145,6 +147,37 @@ def test_values_are_taken_as_the_driver_sends_them(database: str) -> None:
     common = on(database, lambda connection: advise(connection, sql, ("paid", 5_000)))
     assert rare.indexes
     assert common.indexes == []
+
+
+def test_a_deep_offset_that_is_a_value_is_seen(database: str) -> None:
+    sql = 'SELECT * FROM "order" ORDER BY total LIMIT $1 OFFSET $2'
+    deep = on(database, lambda connection: advise(connection, sql, (10, 50_000)))
+    assert deep.indexes == []
+    assert "page by key" in " ".join(deep.notes)
+    first = on(database, lambda connection: advise(connection, sql, (10, 0)))
+    assert first.indexes
+    assert "page by key" not in " ".join(first.notes)
+
+
+@pytest.mark.parametrize(
+    ("sql", "values", "deep"),
+    [
+        ("SELECT 1 OFFSET 1000", None, True),
+        ("SELECT 1 OFFSET 999", None, False),
+        ("SELECT 1 OFFSET $2", (1, 5_000), True),
+        ("SELECT 1 OFFSET %(n)s", {"n": 5_000}, True),
+        ("SELECT 1 OFFSET $3", (1,), False),
+        ("SELECT 1 OFFSET $1", None, False),
+    ],
+)
+def test_an_offset_may_be_a_number_or_a_value(sql: str, values: Any, *, deep: bool) -> None:
+    told = rewrites(sql, {"Node Type": "Result"}, values)
+    assert ("page by key" in " ".join(told)) is deep
+
+
+def test_a_text_compared_as_text_is_no_cast() -> None:
+    harmless = {"Node Type": "Seq Scan", "Filter": "((category)::text = ($1)::text)"}
+    assert rewrites("SELECT 1", harmless) == []
 
 
 def test_nothing_is_executed_and_nothing_stays(database: str) -> None:

@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from tests import servers
 from vitals import Objective, instrument
 from vitals.catalogue import DROPPED
+from vitals.meter import Meter
 from vitals.queries import explain
 from vitals.queries.fingerprint import Fingerprints
 from vitals.queries.plans import Plan, of_postgres, of_sqlite
@@ -256,3 +257,32 @@ def test_sqlites_tree_is_indented_and_its_sorting_remarked() -> None:
         "USE TEMP B-TREE FOR o",
     ]
     assert plan.notes == ["reads all of b", "sorts what no index has in order (o)"]
+
+
+def test_sqlites_subqueries_for_each_row_are_remarked() -> None:
+    plan = of_sqlite([(1, 0, "SCAN a USING INDEX i"), (2, 1, "CORRELATED SCALAR SUBQUERY 1")])
+    assert plan.notes == ["a subquery runs once a row: write a join"]
+
+
+def test_a_driver_that_makes_something_else_of_a_cancellation_holds_up_no_shutdown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def swallow(_explainer: explain.Explainer, _question: object) -> None:
+        asked.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise ValueError("the connection was in use") from None
+
+    async def run() -> None:
+        engine = create_async_engine("sqlite+aiosqlite:///never-opened.db")
+        statement = Fingerprints().of("SELECT a FROM b")
+        explainer = explain.Explainer({}, Meter(), None)
+        async with asyncio.timeout(5) as limit, explainer.running():
+            explainer.offer(engine, statement, "SELECT a FROM b", (), 1.0)
+            await asked.wait()
+        assert not limit.expired()
+
+    asked = asyncio.Event()
+    monkeypatch.setattr(explain.Explainer, "_ask", swallow)
+    asyncio.run(run())

@@ -24,7 +24,13 @@ CHEAP = 50.0
 """Cost below which a statement needs no index."""
 DEEP_OFFSET = 1_000
 
-_OFFSET = re.compile(r"\bOFFSET\s+(\d+)", re.IGNORECASE)
+_OFFSET = re.compile(
+    r"\bOFFSET\s+(?:(?P<number>\d+)|\$(?P<place>\d+)|%\((?P<name>\w+)\)s)", re.IGNORECASE
+)
+# A varchar is compared as (column)::text, which an index serves; other casts none does.
+_CAST = re.compile(
+    r"\)::(?:smallint|integer|bigint|numeric|double precision|character varying\)::text) [=<>]"
+)
 
 
 @dataclass(frozen=True)
@@ -63,8 +69,8 @@ def advise(connection: Connection, sql: str, parameters: Any = None) -> Advice:
     trial = _Trial(connection, sql, parameters)
     try:
         before, plan = trial.cost(())
-        notes = rewrites(sql, plan)
-        if before < CHEAP or _deep(sql):
+        notes = rewrites(sql, plan, parameters)
+        if before < CHEAP or _deep(sql, parameters):
             return Advice([], before, before, notes=notes)
         chosen, after = _search(trial, candidates(plan, trial.distinct), before)
         if not chosen:
@@ -197,14 +203,16 @@ _DISTINCT = text(
 )
 
 
-def rewrites(sql: str, plan: Node) -> list[str]:
+def rewrites(sql: str, plan: Node, parameters: Any = None) -> list[str]:
     """What to write otherwise, because no index helps it as it stands."""
     conditions = [str(node.get("Filter", "")) for _, node in walk(plan)]
     found = []
-    if _deep(sql):
+    if _deep(sql, parameters):
         found.append("a deep OFFSET reads all it skips: page by key, WHERE (a, b) > (:a, :b)")
     if any(re.search(r"\)::date\b[^<>]*=|=[^<>]*\)::date", condition) for condition in conditions):
         found.append("a cast column cannot be looked up: column >= :day AND column < :day + 1")
+    if any(_CAST.search(condition) for condition in conditions):
+        found.append("a cast column cannot be looked up: compare it with a value of its own type")
     if any(re.search(r"~~\*? '[%_]", condition) for condition in conditions):
         found.append("LIKE '%...' looks into every text: an index of pg_trgm (GIN) can help")
     if any("SubPlan" in str(node.get("Subplan Name", "")) for _, node in walk(plan)):
@@ -212,5 +220,13 @@ def rewrites(sql: str, plan: Node) -> list[str]:
     return found
 
 
-def _deep(sql: str) -> bool:
-    return any(int(number) >= DEEP_OFFSET for number in _OFFSET.findall(sql))
+def _deep(sql: str, parameters: Any) -> bool:
+    """Whether an OFFSET skips many rows; its number may be a value."""
+    found = _OFFSET.search(sql)
+    if found is None:
+        return False
+    try:
+        number = found["number"] or parameters[found["name"] or int(found["place"]) - 1]
+    except (LookupError, TypeError):
+        return False
+    return int(number) >= DEEP_OFFSET

@@ -103,7 +103,8 @@ class Explainer:
                 await task
 
     async def _work(self) -> None:
-        while True:
+        # Asks whether it goes on: a driver may answer a cancellation with an error of its own.
+        while self._running:
             await asyncio.sleep(EVERY)
             while self._waiting:
                 question = self._waiting.popleft()

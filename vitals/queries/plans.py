@@ -66,6 +66,8 @@ def of_sqlite(rows: list[tuple[int, int, str]]) -> Plan:
             notes.append(f"reads all of {text.split()[1]}")
         elif "USE TEMP B-TREE" in text:
             notes.append(f"sorts what no index has in order ({text.rpartition('FOR ')[2]})")
+        elif text.startswith("CORRELATED"):
+            notes.append("a subquery runs once a row: write a join")
     return _plan(lines, notes)
 
 

@@ -1,0 +1,65 @@
+"""Databases that live as long as a benchmark: a PostgreSQL on a random port of this machine."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from stack import account, postgres, probes
+from stack.processes import Process
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running PostgreSQL.
+
+    Attributes:
+        port: Where it listens, on loopback.
+        password: Of the superuser and of the role that owns the databases.
+    """
+
+    port: int
+    password: str
+
+    def database(self, name: str = "bench") -> str:
+        """The URL of a database, which is made if need be."""
+        postgres.make_database(self.port, self.password, name)
+        where = f"{probes.LOOPBACK}:{self.port}/{name}"
+        return f"postgresql+asyncpg://{postgres.ROLE}:{self.password}@{where}"
+
+    def sql(self, statements: str, database: str = "postgres") -> str:
+        """Run statements as the superuser."""
+        return postgres.run_sql(self.port, self.password, statements, database=database)
+
+
+@contextmanager
+def postgresql(**settings: str) -> Iterator[Server]:
+    """Run a server of this run's, with `settings` over our own; its data go when it ends."""
+    folder, port, servant = Path(tempfile.mkdtemp()), probes.free_port(), account.servant()
+    try:
+        if servant:
+            servant.own(folder)
+        password = folder / "password"
+        password.write_text("only-for-this-run")
+        postgres.make_cluster(folder / "data", servant, password)
+        quick = {"fsync": "off", **settings}
+        process = Process(postgres.server(folder / "data", port, servant, quick))
+        process.start()
+        try:
+            process.wait_ready(lambda: postgres.answers(port))
+            postgres.make_role(port, password.read_text(), password.read_text())
+            yield Server(port, password.read_text())
+        finally:
+            process.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def installed() -> bool:
+    """Whether there is a PostgreSQL to start."""
+    try:
+        return bool(postgres.binary("postgres"))
+    except FileNotFoundError:
+        return False

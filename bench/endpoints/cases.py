@@ -1,0 +1,239 @@
+"""What is compared: a request to a naive endpoint, and the one to ours that takes its place."""
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+from sqlalchemy import Select, func, select
+
+from bench.endpoints.stage import PASSWORD, Size
+from bench.inside import Header, Reply, ask
+from service.access import Tokens
+from service.database import Database
+from service.orders.tables import Order
+from service.pages import Cursors, Sort, place
+from service.products.repository import SORTS, Listing, SortName
+from service.products.tables import Product
+from service.users.repository import NEWEST
+from service.users.tables import Role, User
+
+PAGE = 20
+
+
+class RefusedError(Exception):
+    """An endpoint did not do what it was asked."""
+
+
+@dataclass(frozen=True)
+class Client:
+    """Somebody who asks one of the two applications."""
+
+    app: FastAPI
+    headers: tuple[Header, ...] = ()
+
+    async def get(self, path: str, query: str = "") -> Reply:
+        """Ask."""
+        return _content(path, await ask(self.app, path, query.encode(), *self.headers))
+
+    async def post(self, path: str, body: Any = None) -> Reply:
+        """Send JSON."""
+        written = b"" if body is None else json.dumps(body).encode()
+        headers = (*self.headers, (b"content-type", b"application/json"))
+        headers += ((b"content-length", str(len(written)).encode()),)
+        return _content(path, await ask(self.app, path, b"", *headers, method="POST", body=written))
+
+    def as_user(self, user: User) -> "Client":
+        """The same, logged in."""
+        tokens: Tokens = self.app.state.tokens
+        return Client(self.app, ((b"authorization", f"Bearer {tokens.issue(user)}".encode()),))
+
+
+def _content(path: str, reply: Reply) -> Reply:
+    if reply.status >= 300:
+        raise RefusedError(f"{path} answers {reply.status}: {reply.body[:500]!r}")
+    return reply
+
+
+Way = Callable[[Client], Awaitable[Reply]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """An endpoint, before and after.
+
+    Attributes:
+        name: What the client wants.
+        route: The template of the endpoint.
+        fault: What is naive.
+        change: What was done about it.
+        told: What our tools say of the fault, any of these.
+        naive: Asks the naive endpoint.
+        ours: Asks ours.
+        who: Who asks.
+    """
+
+    name: str
+    route: str
+    fault: str
+    change: str
+    told: tuple[str, ...]
+    naive: Way
+    ours: Way
+    who: User
+
+
+@dataclass(frozen=True)
+class Deep:
+    """A page far down, by its number and by the key before it."""
+
+    page: int
+    cursor: str
+
+
+async def _deep(app: FastAPI, statement: Select[Any], sort: Sort, where: str, rows: int) -> Deep:
+    """The page after nine tenths of the rows."""
+    pages = rows * 9 // 10 // PAGE
+    order = [column.desc() if sort.descending else column.asc() for column in sort.columns]
+    database: Database = app.state.database
+    cursors: Cursors = app.state.cursors
+    async with database.reading() as session:
+        last = statement.order_by(*order).offset(pages * PAGE - 1).limit(1)
+        row = (await session.scalars(last)).one()
+    return Deep(pages + 1, cursors.seal(where, sort.values(row)))
+
+
+async def admin_of(app: FastAPI) -> User:
+    """Who may see everything."""
+    database: Database = app.state.database
+    async with database.reading() as session:
+        return (await session.scalars(select(User).where(User.role == Role.ADMIN))).one()
+
+
+async def cases(app: FastAPI, size: Size) -> list[Case]:
+    """All of them; deep pages are those of this shop."""
+    database: Database = app.state.database
+    async with database.reading() as session:
+        often = select(Order.user_id).group_by(Order.user_id).order_by(func.count().desc())
+        customer_id = await session.scalar(often.limit(1))
+        customer = await session.get_one(User, customer_id)
+        mine = select(Order.id).where(Order.user_id == customer.id).order_by(Order.id)
+        order_id = (await session.scalars(mine.limit(1))).one()
+    by_price, listing = SORTS[SortName.PRICE], Listing(SortName.PRICE)
+    products = await _deep(app, select(Product), by_price, listing.place, size.products)
+    people = await _deep(app, select(User), NEWEST, place("users", NEWEST, {}), size.users)
+    basket = {"items": [{"product_id": 1 + n * 7, "quantity": 1} for n in range(20)]}
+
+    async def buy_and_cancel(client: Client) -> Reply:
+        order = json.loads((await client.post("/api/orders", basket)).body)
+        return await client.post(f"/api/orders/{order['id']}/cancel")
+
+    def same(path: str, query: str = "") -> Way:
+        return lambda client: client.get(path, query)
+
+    def login(client: Client) -> Awaitable[Reply]:
+        return client.post("/api/users/login", {"email": customer.email, "password": PASSWORD})
+
+    return [
+        Case(
+            "products, a deep page",
+            "/api/products",
+            "OFFSET, a total, whole rows, no index",
+            "keyset, no total, an index for each sort order",
+            ("page by key", "reads all"),
+            same("/api/products", f"page={products.page}"),
+            same("/api/products", f"sort=price&cursor={products.cursor}"),
+            customer,
+        ),
+        Case(
+            "products of a category",
+            "/api/products",
+            "lower(column), a total, no index",
+            "equality, index of category and price, only of what is for sale",
+            ("CREATE INDEX", "reads all"),
+            same("/api/products", "category=office"),
+            same("/api/products", "sort=price&category=office"),
+            customer,
+        ),
+        Case(
+            "a product",
+            "/api/products/{product_id}",
+            "the key is cast to text",
+            "the key as it is",
+            ("cast", "CREATE INDEX", "reads all"),
+            same(f"/api/products/{size.products // 2}"),
+            same(f"/api/products/{size.products // 2}"),
+            customer,
+        ),
+        Case(
+            "categories",
+            "/api/categories",
+            "loads every product, sorts out in Python",
+            "DISTINCT in the database",
+            ("reads all",),
+            same("/api/categories"),
+            same("/api/categories"),
+            customer,
+        ),
+        Case(
+            "my orders",
+            "/api/orders",
+            "a query for the items of each order, a total, no index",
+            "selectinload, keyset, index of user and time",
+            ("WHERE ... IN", "CREATE INDEX"),
+            same("/api/orders", "page=1"),
+            same("/api/orders"),
+            customer,
+        ),
+        Case(
+            "an order",
+            "/api/orders/{order_id}",
+            "loads all of the user's, looks for it in Python",
+            "by its key and its owner",
+            ("CREATE INDEX", "reads all"),
+            same(f"/api/orders/{order_id}"),
+            same(f"/api/orders/{order_id}"),
+            customer,
+        ),
+        Case(
+            "buy and cancel 20 products",
+            "/api/orders",
+            "three statements for each product",
+            "one for all products, of each kind",
+            ("WHERE ... IN", "execute(insert"),
+            buy_and_cancel,
+            buy_and_cancel,
+            customer,
+        ),
+        Case(
+            "best sellers",
+            "/api/reports/best-sellers",
+            "correlated subqueries, a date cut from the time",
+            "one pass, grouped and cut before products are joined",
+            ("once a row: write a join",),
+            same("/api/reports/best-sellers", "days=30"),
+            same("/api/reports/best-sellers", "days=30"),
+            customer,
+        ),
+        Case(
+            "users, a deep page",
+            "/api/users",
+            "OFFSET, a total",
+            "keyset, no total",
+            ("page by key", "reads all"),
+            same("/api/users", f"page={people.page}"),
+            same("/api/users", f"cursor={people.cursor}"),
+            await admin_of(app),
+        ),
+        Case(
+            "log in",
+            "/api/users/login",
+            "lower(column)",
+            "addresses are stored in lower case",
+            ("CREATE INDEX", "reads all"),
+            login,
+            login,
+            customer,
+        ),
+    ]

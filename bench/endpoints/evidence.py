@@ -1,0 +1,102 @@
+"""What our own tools say of the naive endpoints: the ranked list, the plans, the advice."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from asgi_lifespan import LifespanManager
+from fastapi import FastAPI
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError
+
+from bench.endpoints import naive
+from bench.endpoints.cases import Case, Client
+from service.database import Database
+from service.settings import Settings
+from service.users.tables import User
+from vitals.queries.explain import explain
+from vitals.queries.fingerprint import normalise
+from vitals.queries.page import PATH
+from vitals.queries.plans import Plan
+
+CALLS = 3
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is said of one case.
+
+    Attributes:
+        statement: The one that takes most of the time, without values.
+        plan: How the database carries it out.
+        told: Everything that the ranked list and the plans advise.
+    """
+
+    statement: str
+    plan: list[str]
+    told: list[str] = field(default_factory=list)
+
+    def names(self, case: Case) -> str:
+        """The line that names the fault; empty if none does."""
+        return next((line for word in case.told for line in self.told if word in line), "")
+
+
+async def ranked(app: FastAPI, admin: User) -> list[dict[str, Any]]:
+    """The bottleneck list, as an admin reads it."""
+    reply = await Client(app).as_user(admin).get(PATH)
+    found: list[dict[str, Any]] = json.loads(reply.body)["bottlenecks"]
+    return found
+
+
+async def ranking(settings: Settings, cases: Sequence[Case], admin: User) -> list[dict[str, Any]]:
+    """The bottleneck list after all naive endpoints were used alike."""
+    app = naive.app(settings)
+    async with LifespanManager(app, startup_timeout=60, shutdown_timeout=60):
+        for case in cases:
+            client = Client(app).as_user(case.who)
+            for _ in range(CALLS):
+                await case.naive(client)
+        return await ranked(app, admin)
+
+
+async def of(settings: Settings, case: Case, admin: User) -> Evidence:
+    """Run a naive endpoint alone and ask our tools about it."""
+    app = naive.app(settings)
+    async with LifespanManager(app, startup_timeout=60, shutdown_timeout=60):
+        sent = await _statements(app, case)
+        asked = {text: await _plan(app, *sent[text]) for text in sent}
+        plans = {text: plan for text, plan in asked.items() if plan}  # BEGIN, say, has none
+        found = [one for one in await ranked(app, admin) if one["text"] in plans]
+    told = [line for one in found for line in one["advice"]]
+    told += [line for plan in plans.values() for line in plan.notes]
+    worst = found[0]["text"]
+    return Evidence(worst, plans[worst].lines, list(dict.fromkeys(told)))
+
+
+async def _statements(app: FastAPI, case: Case) -> dict[str, tuple[str, Any]]:
+    """What a case sends, by its text without values, with the newest values."""
+    sent: dict[str, tuple[str, Any]] = {}
+
+    def note(*call: Any) -> None:
+        sent[normalise(call[2])] = (call[2], call[3])
+
+    database: Database = app.state.database
+    engine = database.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        client = Client(app).as_user(case.who)
+        for _ in range(CALLS):
+            await case.naive(client)
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    return sent
+
+
+async def _plan(app: FastAPI, sql: str, values: Any) -> Plan | None:
+    database: Database = app.state.database
+    async with database.engine.connect() as connection:
+        try:
+            return await connection.run_sync(explain, sql, values)
+        except DBAPIError:
+            return None
