@@ -4,7 +4,8 @@ from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
 
 from bench.cache.part import Part
-from bench.load.optimisations import ask, forget
+from bench.inside import ask
+from bench.load.optimisations import forget
 from bench.rounds import Once, compare
 from service.main import build
 from service.settings import Settings
