@@ -15,7 +15,7 @@ from fastapi import Depends, Request
 from sqlalchemy import BigInteger, DateTime, Dialect, Integer, MetaData, event, text
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
-from sqlalchemy.orm import DeclarativeBase, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 from service.errors import UnavailableError
@@ -82,6 +82,8 @@ class Database:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
+        # A class of its own: whoever follows what is written here follows no other database.
+        self.session_class = type("WritingSession", (Session,), {})
         self._reader = engine.execution_options(**_READING[engine.dialect.name])
 
     @asynccontextmanager
@@ -102,7 +104,9 @@ class Database:
         Raises:
             UnavailableError: The database does not answer, or refuses for reasons that pass.
         """
-        session = AsyncSession(self.engine, expire_on_commit=False)
+        session = AsyncSession(
+            self.engine, sync_session_class=self.session_class, expire_on_commit=False
+        )
         async with _translated(), session, session.begin():
             yield session
 

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from service import access, database, document, health, problems, schema
 from service.access import Tokens
 from service.cache.store import Cache
+from service.coherence.sessions import Coherence
 from service.edge import envelope, explorer
 from service.edge.compression import Compression
 from service.edge.hosts import KnownHosts
@@ -21,6 +22,7 @@ from service.orders.reports import Reports
 from service.pages import Cursors
 from service.products import endpoints as products
 from service.products.catalogue import Catalogue
+from service.products.tables import Product
 from service.server import LoopbackOnly
 from service.settings import Settings, is_loopback
 from service.users import endpoints as users
@@ -76,9 +78,12 @@ def build(settings: Settings) -> FastAPI:
     limits = Limits.connect(settings.redis_url, password=settings.redis_password())
     cursors = Cursors(*keys)
     catalogue = Catalogue(db, cursors, cache, telemetry.cache)
+    coherence = Coherence(cache, db)
+    coherence.watch(Product, catalogue.touched)
     app.state.settings = settings
     app.state.database = db
     app.state.cache = cache
+    app.state.coherence = coherence
     app.state.cursors = cursors
     app.state.tokens = Tokens(keys, settings.token_lifetime)
     app.state.passwords = Passwords(settings)
@@ -90,7 +95,6 @@ def build(settings: Settings) -> FastAPI:
         per_address=settings.address_attempts,
     )
     app.state.catalogue = catalogue
-    app.state.stock_changed = catalogue.stock_changed
     app.state.reports = Reports(db, cache, telemetry.cache)
 
     for part in (users, products, orders):
@@ -108,8 +112,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         if app.state.settings.migrate:
             await _migrate(app)
+        await app.state.cache.start()
+        await app.state.coherence.start()
         yield
     finally:
+        await app.state.coherence.close()
         app.state.passwords.close()
         await app.state.limits.close()
         await app.state.cache.close()

@@ -122,6 +122,12 @@ class Cache:
         """What a write invalidates with everything that was read under a tag."""
         return Mark(TAG + short(name), whole=True, region=self._tags)
 
+    def mark(self, name: str, *, whole: bool) -> Mark:
+        """The mark of a name that a mark once had."""
+        owner = name.partition(":")[0]
+        region = next((region for region in self._regions if region.name == owner), self._tags)
+        return Mark(name, whole=whole, region=region)
+
     # -- Writing -----------------------------------------------------------------------------
 
     async def invalidate(self, *marks: Mark) -> None:

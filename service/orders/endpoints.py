@@ -1,9 +1,8 @@
 """Orders over HTTP: users place, see and cancel their own."""
 
-from collections.abc import Awaitable, Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 
 from service.access import CallerOf
 from service.conditional import answer
@@ -19,16 +18,6 @@ from service.users.tables import Role
 
 router = APIRouter(tags=["orders"])
 
-StockChanged = Callable[..., Awaitable[None]]
-"""Told the ids of products whose stock has changed, after the commit."""
-
-
-def _stock_changed(request: Request) -> StockChanged:
-    listener: StockChanged = request.app.state.stock_changed
-    return listener
-
-
-StockChangedOf = Annotated[StockChanged, Depends(_stock_changed)]
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -49,7 +38,6 @@ async def place_order(
     response: Response,
     caller: CallerOf,
     database: DatabaseOf,
-    stock_changed: StockChangedOf,
     idempotency_key: IdempotencyKey = None,
 ) -> OrderOut:
     """Buy: the stock is taken and the order written, both or neither."""
@@ -57,8 +45,6 @@ async def place_order(
     async with database.writing() as session:
         wanted = Wanted(lines, idempotency_key)
         placed = await repository.place_order(session, caller.id, wanted)
-    # Also after a replay: whoever lost the first answer may have lost this step too.
-    await stock_changed(*wanted.pieces)
     if placed.again:
         response.headers["Idempotency-Replayed"] = "true"
     response.headers["Location"] = f"/api/orders/{placed.order.id}"
@@ -94,13 +80,10 @@ async def show_order(order_id: PathId, caller: CallerOf, database: DatabaseOf) -
 
 
 @router.post("/orders/{order_id}/cancel", responses=documented(401, 404))
-async def cancel_order(
-    order_id: PathId, caller: CallerOf, database: DatabaseOf, stock_changed: StockChangedOf
-) -> OrderOut:
+async def cancel_order(order_id: PathId, caller: CallerOf, database: DatabaseOf) -> OrderOut:
     """Cancel an order of yours; its stock returns once, however often you ask."""
     async with database.writing() as session:
         order = await repository.cancel(session, caller.id, order_id)
-    await stock_changed(*(item.product_id for item in order.items))
     return OrderOut.model_validate(order)
 
 

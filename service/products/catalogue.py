@@ -1,17 +1,19 @@
 """What customers read: products, pages of them and categories, through the cache.
 
-Prices and stock shown here may be as old as the lifetimes below when another process changed
-them while the cache's store was away. Orders never read them here.
+What is shown here is what was committed last. Orders read prices and stock in the database all the
+same, and lock them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from service.cache.backend import Mark
 from service.cache.codec import Rendered
 from service.cache.report import Report
 from service.cache.store import Cache
+from service.coherence.changes import Change
 from service.database import Database
 from service.pages import Cursors, Page
 from service.products import repository
@@ -20,13 +22,16 @@ from service.products.schemas import Categories, ProductOut, ProductSummary
 
 PRODUCT_SECONDS = 300
 LIST_SECONDS = 60
+LISTED = frozenset({"name", "category", "price_cents", "created_at", "deleted_at"})
+"""The columns that lists show, or are sorted and cut by: not the stock, which every order takes."""
+CATEGORISED = frozenset({"category", "deleted_at"})
 CACHING = "public, max-age=5, stale-while-revalidate=30"
 """What browsers and proxies may do. No invalidation reaches them, so they ask again soon; with
 ``If-None-Match`` that costs no query."""
 
 
 class Catalogue:
-    """Reads products through three namespaces, and drops what a change made old."""
+    """Reads products through three namespaces, and tells what a change makes old."""
 
     def __init__(
         self, database: Database, cursors: Cursors, cache: Cache, report: Callable[[str], Report]
@@ -82,15 +87,14 @@ class Catalogue:
 
         return await self._categories.render("all", load)
 
-    async def changed(self, product_id: int) -> None:
-        """Forget what an admin changed; call it after the commit."""
-        await self._products.invalidate(str(product_id))
-        await self._pages.clear()
-        await self._categories.clear()
-
-    async def stock_changed(self, *product_ids: int) -> None:
-        """Forget the stock of what was ordered or returned; call it after the commit."""
-        await self._products.invalidate(*map(str, product_ids))
+    def touched(self, change: Change) -> Iterator[Mark]:
+        """What a changed product makes old."""
+        known = change.key is not None
+        yield self._products.entry(str(change.key)) if known else self._products.everything
+        if change.writes(LISTED):
+            yield self._pages.everything
+        if change.writes(CATEGORISED):
+            yield self._categories.everything
 
 
 def _of(request: Request) -> Catalogue:

@@ -75,13 +75,11 @@ async def create_product(
     response: Response,
     _admin: AdminOf,
     database: DatabaseOf,
-    catalogue: CatalogueOf,
 ) -> ProductOut:
     """Offer something new (admin)."""
     product = Product(**new.model_dump())
     async with database.writing() as session:
         session.add(product)
-    await catalogue.changed(product.id)
     response.headers["Location"] = f"/api/products/{product.id}"
     response.headers["ETag"] = str(Tag(str(product.version)))
     return ProductOut.model_validate(product)
@@ -95,7 +93,6 @@ async def change_product(
     response: Response,
     _admin: AdminOf,
     database: DatabaseOf,
-    catalogue: CatalogueOf,
     if_match: IfMatch = None,
 ) -> ProductOut:
     """Change some members of a product (admin).
@@ -107,7 +104,6 @@ async def change_product(
     async with database.writing() as session:
         values = change.model_dump(exclude_unset=True)
         product = await repository.change(session, product_id, expected, values)
-    await catalogue.changed(product_id)
     response.headers["ETag"] = str(Tag(str(product.version)))
     return ProductOut.model_validate(product)
 
@@ -117,7 +113,6 @@ async def delete_product(
     product_id: PathId,
     _admin: AdminOf,
     database: DatabaseOf,
-    catalogue: CatalogueOf,
     if_match: IfMatch = None,
 ) -> None:
     """Take a product off sale; orders keep it (admin).
@@ -126,4 +121,3 @@ async def delete_product(
     """
     async with database.writing() as session:
         await repository.delete(session, product_id, Expected.optional(if_match))
-    await catalogue.changed(product_id)
