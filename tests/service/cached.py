@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Iterable
 from typing import Any
 from zlib import crc32
 
@@ -26,11 +27,13 @@ PATIENT = 20.0
 class Process:
     """Its own connections, breaker, flights and figures."""
 
-    def __init__(self, url: str, timeout: float = CALM, name: str = "number") -> None:
+    def __init__(
+        self, url: str, timeout: float = CALM, name: str = "number", *, near: float = 0
+    ) -> None:
         self.meter = Meter()
         self.cache = Cache.connect(url, timeout=timeout)
         self.numbers: Namespace[int] = self.cache.namespace(
-            name, type=int, ttl=60, report=CacheReporter(self.meter, name)
+            name, type=int, ttl=60, l1=near, report=CacheReporter(self.meter, name)
         )
 
     def reads(self, metric: AnyMetric, **labels: str) -> float:
@@ -46,10 +49,8 @@ class Process:
 
 
 class _Begun(dict[str, int]):
-    """Numbers begin far apart, so that the number of another key cannot be right for this one."""
-
     def __missing__(self, key: str) -> int:
-        self[key] = crc32(key.encode()) * 1_000_000
+        self[key] = begin(key)
         return self[key]
 
 
@@ -69,6 +70,12 @@ class Numbers:
     async def read(self, process: Process, key: str) -> int:
         """Read through the cache; fails if what comes is older than it may be."""
         floor = self.floor[key]
+        got = await self.read_any(process, key)
+        assert floor <= got, (key, floor, got)
+        return got
+
+    async def read_any(self, process: Process, key: str) -> int:
+        """Read through the cache; fails if what comes never was."""
 
         async def load() -> int:
             self.loads += 1
@@ -76,9 +83,9 @@ class Numbers:
             await asyncio.sleep(self.chance.choice((0, 0, 0.002)))
             return found
 
-        got = await process.numbers.get_or_load(key, load)
+        got = await process.numbers.get_or_load(key, load, tags=(parity(key),))
         assert got is not None
-        assert floor <= got <= self.committed[key], (key, floor, got, self.committed[key])
+        assert begin(key) <= got <= self.committed[key], (key, got, self.committed[key])
         return got
 
     async def write(self, process: Process, key: str) -> None:
@@ -87,6 +94,26 @@ class Numbers:
         now = self.committed[key]
         await process.numbers.invalidate(key)
         self.floor[key] = max(now, self.floor[key])
+
+    async def write_tagged(self, process: Process, keys: Iterable[str]) -> None:
+        """Commit several of one parity, and invalidate their tag."""
+        now = {}
+        for key in keys:
+            self.committed[key] += 1
+            now[key] = self.committed[key]
+        await process.cache.invalidate(*{process.cache.tag(parity(key)) for key in now})
+        for key, number in now.items():
+            self.floor[key] = max(number, self.floor[key])
+
+
+def parity(key: str) -> str:
+    """The tag of a key."""
+    return ("even", "odd")[crc32(key.encode()) % 2]
+
+
+def begin(key: str) -> int:
+    """The first number of a key: far apart, so that no other key's can be taken for it."""
+    return crc32(key.encode()) * 1_000_000
 
 
 def clients_of(port: int) -> int:
