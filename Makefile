@@ -14,7 +14,7 @@ WORKERS ?= 1
 export WORKERS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format render bench drill lock clean
+.PHONY: help demo up test check format render schema bench drill lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ format: $(READY) ## format the code
 render: $(READY) ## write boards and rules from their Python
 	$(BIN)/python -m dashboards
 	$(BIN)/python -m alerts
+
+schema: ## write the schema of boards from Grafana's published types (Node 20)
+	cd grafana/schema && npm ci --no-progress && npm run write
 
 bench: $(READY) ## ratios against peers, measured in one run
 	$(BIN)/python -m bench

@@ -152,6 +152,7 @@ REJECTED = TimeSeries(
 MEMORY = TimeSeries(
     id=25,
     tint=Colour.CALM,
+    empty="no layer of its own",
     title="In-process layer",
     description="Bytes that each instance's own layer holds.",
     unit="bytes",

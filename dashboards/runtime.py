@@ -65,14 +65,14 @@ DROPS = Stat(
 )
 UNCOLLECTABLE = Stat(
     id=4,
-    title="Garbage that stays",
-    description="Objects that the garbage collector could not free: a leak that only a restart "
-    "mends.",
+    title="Garbage that stays, 1 hour",
+    description="Objects that the garbage collector could not free within the hour: a leak that "
+    "only a restart mends.",
     unit="short",
     decimals=0,
     width=6,
     steps=(Step(Colour.GOOD), Step(Colour.WATCH, 1)),
-    queries=(now(f"sum({GC_UNCOLLECTABLE.select(**CHOSEN)})"),),
+    queries=(now(GC_UNCOLLECTABLE.increase(window="1h", **CHOSEN)),),
 )
 LAG = TimeSeries(
     id=10,

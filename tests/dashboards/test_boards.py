@@ -20,7 +20,7 @@ from dashboards.queries import CHOICES, board_queries, fill_in, panels
 from tests.contract.promql import labels_of
 
 SCHEMA = jsonschema.Draft202012Validator(
-    json.loads((Path(__file__).parent / "board.schema.json").read_text())
+    json.loads((Path(__file__).parent / "house.schema.json").read_text())
 )
 GRAFANAS_OWN = {"__rate_interval", "__interval", "__range", "__value", "__url_time_range", "__all"}
 LEGEND_LABEL = re.compile(r"\{\{(\w+)\}\}")

@@ -1,0 +1,99 @@
+"""Two services that know nothing of ours or of each other: the same kit, all else different.
+
+They have other names, routes, promises and databases, and one trouble of each kind, so that no
+panel of a board has an excuse to be empty.
+"""
+
+import os
+from contextlib import suppress
+
+from fastapi import FastAPI
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from vitals import Guard, Objective, instrument
+from vitals.caching import CacheReporter
+
+_SLOW_ON_SQLITE = """
+WITH RECURSIVE counted(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < 60000)
+SELECT max(n) FROM counted
+"""
+
+
+def library() -> FastAPI:
+    """Books, in SQLite; one route has a promise of its own."""
+    engine = create_async_engine(os.environ["LIBRARY_DATABASE_URL"])
+    promises = [
+        Objective("availability", ratio=0.999),
+        Objective("latency", ratio=0.95, within=0.25),
+        Objective("latency", ratio=0.95, within=0.05, route="/books"),
+        Objective("queries", ratio=0.95, within=0.005),
+    ]
+    return _service("library", "/books", engine, promises, _SLOW_ON_SQLITE)
+
+
+def clinic() -> FastAPI:
+    """Patients, in PostgreSQL, promised less."""
+    engine = create_async_engine(os.environ["CLINIC_DATABASE_URL"], pool_size=3, max_overflow=0)
+    promises = [
+        Objective("availability", ratio=0.9),
+        Objective("latency", ratio=0.8, within=1),
+        Objective("queries", ratio=0.9, within=0.01),
+    ]
+    return _service("clinic", "/patients", engine, promises, "SELECT pg_sleep(0.02)")
+
+
+def _service(
+    name: str, path: str, engine: AsyncEngine, promises: list[Objective], slow: str
+) -> FastAPI:
+    app = FastAPI(title=name)
+    vitals = instrument(
+        app, engine=engine, service_name=name, objectives=promises, guard=Guard(limit=100)
+    )
+    cache = CacheReporter(vitals.meter, f"{name}-cache")
+    cache.breaker(open_=False)
+    cache.bus_connected(connected=True)
+    cache.l1_bytes(1000)
+
+    @app.get(path)
+    async def everything() -> list[int]:
+        with cache.operation("get"):
+            cache.request("l2", "hit")
+        await _ask(engine, "SELECT 1")
+        return [1, 2, 3]
+
+    @app.get(path + "/{number}")
+    async def one(number: int, trouble: str = "") -> int:
+        cache.request("l2", "miss")
+        with cache.load():
+            await _ask(engine, slow)
+        if trouble == "dropped":
+            cache.request("l2", "error")
+            vitals.meter.dropped("labels")
+        await _trouble(engine, trouble)
+        return number
+
+    @app.post(path)
+    async def add(body: dict[str, int]) -> dict[str, int]:
+        cache.invalidation("ok")
+        cache.fill_rejected()
+        return body
+
+    return app
+
+
+async def _trouble(engine: AsyncEngine, kind: str) -> None:
+    if kind == "each":
+        for row in range(10):
+            await _ask(engine, "SELECT :row + 0", row=row)
+    elif kind == "lost":
+        with suppress(DBAPIError):
+            await _ask(engine, "SELECT nothing FROM nowhere")
+    elif kind == "broken":
+        raise RuntimeError("no such thing")
+
+
+async def _ask(engine: AsyncEngine, statement: str, **values: int) -> None:
+    async with engine.connect() as connection:
+        await connection.execute(text(statement), values)

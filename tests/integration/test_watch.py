@@ -1,0 +1,198 @@
+"""The watch fits any service, on old versions and new: two foreign services, boards and rules."""
+
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from alerts import delivery
+from alerts.__main__ import main as render
+from alerts.receivers import Environment
+from stack import inbox, suites
+from stack.probes import LOOPBACK, free_port, http_answers
+from stack.processes import Process, Program
+from tests import servers
+from tests.conftest import SUITES
+from tests.integration.boards import Question, ask, questions
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(240)]
+
+ROOT = Path(__file__).parents[2]
+PATHS = {"library": "/books", "clinic": "/patients"}
+VERSIONS = (SUITES[0], SUITES[-1])
+"""The oldest and the newest; what lies between is left to promtool."""
+PATIENCE = 90
+
+
+@dataclass
+class Watch:
+    """Prometheus and Alertmanager of one suite."""
+
+    prometheus: servers.Watcher
+    alertmanager: servers.Watcher
+    inbox: str
+
+
+@pytest.fixture(scope="module")
+def services(postgres_session: servers.Postgres) -> Iterator[dict[str, str]]:
+    """Both services under traffic and in trouble; where they are."""
+    postgres_session.start()
+    with ExitStack() as started:
+        folder = servers.temporary_folder()
+        started.callback(shutil.rmtree, folder)
+        databases = {
+            "LIBRARY_DATABASE_URL": f"sqlite+aiosqlite:///{folder}/library",
+            "CLINIC_DATABASE_URL": postgres_session.database(),
+        }
+        found = {name: _start(name, databases, folder, started) for name in PATHS}
+        over = threading.Event()
+        for name, address in found.items():
+            user = threading.Thread(target=_use, args=(address, PATHS[name], over), daemon=True)
+            user.start()
+            started.callback(user.join)
+        started.callback(over.set)
+        yield found
+
+
+def _start(name: str, databases: dict[str, str], folder: Path, started: ExitStack) -> str:
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "--factory", f"tests.integration.foreign:{name}"]
+    service = Process(
+        Program(
+            name,
+            [*command, "--host", LOOPBACK, "--port", str(port), "--log-level", "critical"],
+            env=databases,
+            cwd=ROOT,
+        ),
+        log=folder / f"{name}.log",
+    )
+    started.callback(service.stop)
+    service.start()
+    service.wait_ready(lambda: http_answers(port, PATHS[name]))
+    return f"http://{LOOPBACK}:{port}"
+
+
+def _use(address: str, path: str, over: threading.Event) -> None:
+    """Ask for all there is, time and again."""
+    usual = [path, f"{path}/1", f"{path}/2"] * 3
+    kinds = ("each", "lost", "broken", "broken", "dropped")
+    with httpx.Client(base_url=address, timeout=10) as client:
+        while not over.is_set():
+            with suppress(httpx.TransportError):  # whoever is refused is hung up on
+                for asked in (*usual, *(f"{path}/1?trouble={kind}" for kind in kinds)):
+                    client.get(asked)
+                    over.wait(0.02)
+                client.post(path, json={"number": 1})
+                client.post(path, content=b'{"numb', headers={"Content-Type": "application/json"})
+
+
+@pytest.fixture(scope="module")
+def watches(services: dict[str, str]) -> Iterator[dict[str, Watch]]:
+    """The watch of each suite, all over the same two services."""
+    with ExitStack() as started:
+        folder = servers.temporary_folder()
+        started.callback(shutil.rmtree, folder)
+        render(["--fast", "--output", str(folder / "rules")])
+        yield {suite: _watch(suite, services, folder, started) for suite in VERSIONS}
+
+
+def _watch(suite: str, services: dict[str, str], folder: Path, started: ExitStack) -> Watch:
+    person = inbox.build(0)
+    started.enter_context(_serving(person))
+    address = f"http://{LOOPBACK}:{person.server_port}"
+    environment = Environment(webhook=f"{address}/", heartbeat=f"{address}/heartbeat")
+    delivery.write(environment, folder / "alertmanager.yml", folder / "templates")
+    with pytest.MonkeyPatch.context() as patched:
+        if suite != "installed":
+            patched.setenv("PATH", f"{suites.bring(suite)}{os.pathsep}{os.environ['PATH']}")
+        alertmanager = servers.start_alertmanager(
+            delivery.configuration(environment, str(folder / "templates"), delivery.HASTY)
+        )
+        started.callback(alertmanager.close)
+        prometheus = servers.start_prometheus(
+            _configuration(folder / "rules", alertmanager, services),
+            ["--rules.alert.resend-delay=2s", "--rules.alert.for-grace-period=0s"],
+        )
+        started.callback(prometheus.close)
+    return Watch(prometheus, alertmanager, address)
+
+
+def _serving(server: ThreadingHTTPServer) -> ExitStack:
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    stack = ExitStack()
+    stack.callback(server.server_close)
+    stack.callback(server.shutdown)
+    return stack
+
+
+def _configuration(
+    rules: Path, alertmanager: servers.Watcher, services: dict[str, str]
+) -> dict[str, Any]:
+    peers = [{"static_configs": [{"targets": [f"{LOOPBACK}:{alertmanager.port}"]}]}]
+    return {
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "rule_files": [f"{rules}/*.yml"],
+        "alerting": {"alertmanagers": peers},
+        "scrape_configs": [
+            {
+                "job_name": name,
+                "static_configs": [{"targets": [address.removeprefix("http://")]}],
+            }
+            for name, address in services.items()
+        ],
+    }
+
+
+def _within(seconds: float, missing: Callable[[], object]) -> None:
+    """Wait until nothing is missing any more."""
+    deadline = time.monotonic() + seconds
+    while lacking := missing():
+        assert time.monotonic() < deadline, lacking
+        time.sleep(0.5)
+
+
+@pytest.mark.parametrize("suite", VERSIONS)
+@pytest.mark.parametrize("name", PATHS)
+def test_every_panel_of_every_board_answers_for_each_service(
+    watches: dict[str, Watch], suite: str, name: str
+) -> None:
+    choices = {"job": name, "route": f"{PATHS[name]}/{{number}}"}
+    watch, asked = watches[suite], [*questions(choices)]
+    assert len(asked) > 80
+
+    def unanswered() -> list[Question]:
+        asked[:] = [each for each in asked if not ask(watch.prometheus.url, each.expr)]
+        return [each for each in asked if not each.may_be_empty]
+
+    _within(PATIENCE, unanswered)
+
+
+@pytest.mark.parametrize("suite", VERSIONS)
+def test_each_version_evaluates_all_rules_and_tells_both_services_apart(
+    watches: dict[str, Watch], suite: str
+) -> None:
+    watch = watches[suite]
+
+    def ill() -> list[tuple[str, str]]:
+        answer = httpx.get(f"{watch.prometheus.url}/api/v1/rules").json()
+        rules = [rule for group in answer["data"]["groups"] for rule in group["rules"]]
+        return [(rule["name"], rule["health"]) for rule in rules if rule["health"] != "ok"]
+
+    def failing() -> set[str]:
+        told = httpx.get(watch.inbox).json()["notifications"]
+        return {note["labels"]["job"] for note in told if note["alert"] == "ErrorRatioHigh"}
+
+    _within(PATIENCE, ill)
+    _within(PATIENCE, lambda: not httpx.get(watch.inbox).json()["heartbeat"])
+    _within(PATIENCE, lambda: not failing())
+    assert failing() == {"library"}, "the clinic promised less"
