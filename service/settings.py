@@ -17,7 +17,10 @@ from sqlalchemy.exc import ArgumentError
 from service.secret import SecretError, made_secret, read_secret, refuse_guessable
 
 DRIVERS = ("postgresql+asyncpg", "sqlite+aiosqlite")
-REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+REDIS_SCHEMES = (
+    *("redis://", "rediss://", "unix://"),
+    *("redis+sentinel://", "rediss+sentinel://", "redis+cluster://", "rediss+cluster://"),
+)
 
 
 def is_loopback(host: str) -> bool:

@@ -6,7 +6,9 @@ from typing import Any, Protocol
 from service.cache.address import Address, Place
 from service.cache.backend import Patience
 from service.cache.batch import Values
+from service.cache.cluster import Cluster
 from service.cache.line import Line
+from service.cache.sentinel import Discovery
 from service.cache.wire import Command
 
 
@@ -54,6 +56,10 @@ def connect(
         ValueError: The URL is of another kind.
     """
     place = Place.parse(url, password)
+    if place.kind == "cluster":
+        return Cluster(place.addresses, timeout, changed)
+    if place.kind == "sentinel":
+        return Line(Discovery(place.addresses, place.service, timeout), timeout, changed)
     return Line(Fixed(place.addresses[0]), timeout, changed)
 
 
