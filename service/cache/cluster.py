@@ -100,8 +100,8 @@ class Cluster:
         except StoreUnavailableError as error:
             self._learn_soon()
             if isinstance(error.__cause__, ReplyError):  # moved: the long way follows it
-                values = await self.send_all(*(("GET", name) for name in names))
-                return self.origin(names[0]), values
+                moved = await self.send_all(*(("GET", name) for name in names))
+                return self.origin(names[0]), moved
             raise
         values = {
             name: value
