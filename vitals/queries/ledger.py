@@ -14,6 +14,10 @@ from vitals.queries.repeats import Watch
 ROUTES = 25
 """Routes kept apart per statement; further ones share ``__other__``."""
 
+LOOKS = 5
+"""Calls of a statement whose line is sought for each route: a look costs as much as ten calls, and
+a call of another route may take it."""
+
 
 class Tally:
     """The calls of one statement: in one request, or of one route.
@@ -27,21 +31,33 @@ class Tally:
         failed: How many failed.
         repeated: Requests that sent it once a row.
         source: The line of the application that sent it lately; empty while unknown.
+        sought: Whether the next call's line is to be looked up; said by the tally of no route.
+        looks: How often a line was sought for this route.
         watch: Looks out for N+1, within one request.
     """
 
-    # Defaults stand with the class: a request's tally then pays only for what it changes.
-    calls = 0
-    seconds = 0.0
-    slowest = 0.0
-    slow = 0
-    failed = 0
-    repeated = 0
-    source = ""
-    watch: Watch | None = None
+    __slots__ = (
+        "calls",
+        "failed",
+        "looks",
+        "repeated",
+        "seconds",
+        "slow",
+        "slowest",
+        "sought",
+        "source",
+        "statement",
+        "watch",
+    )
 
     def __init__(self, statement: Statement) -> None:
         self.statement = statement
+        self.calls = self.slow = self.failed = self.repeated = 0
+        self.seconds = self.slowest = 0.0
+        self.source = ""
+        self.sought = False
+        self.looks = 0
+        self.watch: Watch | None = None
 
     def look(self, sql: str, parameters: Any, context: Any) -> None:
         """Look out for N+1, at each call of a request but the first."""
@@ -74,15 +90,28 @@ class Ledger:
 
     def of(self, route: str, statement: Statement) -> Tally:
         """The tally of a statement; the empty route is whatever no request caused."""
-        known = self._tallies.get(statement.fingerprint)
-        tally = None if known is None else known.get(route)
-        if tally is not None:
-            return tally
+        try:
+            return self._tallies[statement.fingerprint][route]
+        except KeyError:
+            return self._begin(route, statement)
+
+    def add(self, route: str, tally: Tally) -> None:
+        """Take in what a request did, and have its line sought where none is known."""
+        entry = self.of(route, tally.statement)
+        entry.add(tally)
+        if not entry.source and entry.looks < LOOKS:
+            entry.looks += 1
+            self.of("", tally.statement).sought = True
+
+    def _begin(self, route: str, statement: Statement) -> Tally:
         with self._lock:
             routes = self._tallies.setdefault(statement.fingerprint, {})
             if route not in routes and len(routes) >= ROUTES:
                 route = OTHER
-            return routes.setdefault(route, Tally(statement))
+            if route not in routes:
+                routes[route] = begun = Tally(statement)
+                begun.sought = not route
+            return routes[route]
 
     def __iter__(self) -> Iterator[tuple[str, Tally]]:
         """Every route with its tally of a statement."""

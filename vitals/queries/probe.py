@@ -35,20 +35,20 @@ MARK = "_vitals_watched"
 STATEMENTS = 500
 """Different statements of one request that are accounted for."""
 
-SITE_EVERY = 64
-"""Of so many calls of a statement one has its line looked up, besides the first and slow ones."""
+EXEMPLARY = 0.005
+"""Seconds from which on a call may be its bucket's exemplar: nobody asks for a fast one's trace."""
 
 
 class _Series:
     """A statement of one system with everything that a call of it adds to, bound once."""
 
-    __slots__ = ("alone", "calls", "duration", "slow", "statement")
+    __slots__ = ("alone", "duration", "slow", "statement", "text")
 
     def __init__(
         self, probe: "QueryProbe", system: str, statement: Statement, error_type: str
     ) -> None:
         self.statement = statement
-        self.calls = 0
+        self.text = statement.text
         self.alone = probe.ledger.of("", statement)
         self.slow = probe.meter.counter(DB_SLOW_QUERIES).bind(Fingerprint(statement.fingerprint))
         self.duration = probe.meter.histogram(DB_OPERATION_DURATION).bind(
@@ -98,7 +98,7 @@ class QueryProbe:
         watched = vars(engine.dialect).setdefault(MARK, [])
         if self not in watched:
             watched.append(self)
-            attach(engine, _Watched(self, engine))
+            attach(engine, _Watched(self, engine).told)
 
     def finish(self, request: RequestScope) -> None:
         """Enter what a finished request did."""
@@ -112,7 +112,7 @@ class QueryProbe:
                 self._n_plus_one.bind(labels).inc()
                 if self.log is not None:
                     self.log.repeated(tally, found, request)
-            self.ledger.of(request.route, tally.statement).add(tally)
+            self.ledger.add(request.route, tally)
 
 
 class _Watched:
@@ -126,7 +126,7 @@ class _Watched:
         self._traces = probe.span is not None
         self._known: dict[str, _Series] = {}
 
-    def __call__(  # noqa: PLR0917  # as the seam hands it over: an object for it would cost
+    def told(  # noqa: PLR0917  # as the seam hands it over: an object for it would cost
         self,
         seconds: float,
         error: BaseException | None,
@@ -143,31 +143,29 @@ class _Watched:
             series = self._known.get(key) if error is None else None
             if series is None:
                 series = self._learn(key, error)
-            series.calls += 1
             request = CURRENT.get()
             if request is None or request.duration:  # over: what goes on belongs to nobody
                 request, tally = None, series.alone
-                series.duration.observe(seconds)
             else:
-                tally = self._of(request, series.statement, seconds)
-                series.duration.observe(seconds, request.exemplar)
+                tally = self._of(request, series, seconds)
                 if tally.calls:
                     tally.look(sql, parameters, context)
+            if seconds < EXEMPLARY or request is None:
+                series.duration.observe(seconds)
+            else:
+                series.duration.observe(seconds, request.exemplar)
             tally.calls += 1
             tally.seconds += seconds
             if seconds > tally.slowest:  # noqa: PLR1730  # a third of the time of max()
                 tally.slowest = seconds
-            if series.calls % SITE_EVERY == 1:
+            if series.alone.sought:
+                series.alone.sought = False
                 tally.source = callsite.line(callsite.stack())
-            if error is not None or seconds > self._slow_after:
-                tally.failed += error is not None
-                self._tell(series, tally, seconds, error, cursor, request)
-                if error is None:
-                    self._probe.explainer.offer(
-                        self._engine, series.statement, sql, parameters, seconds
-                    )
             if self._traces:
                 self._trace(series.statement, seconds, error)
+            if error is not None or seconds > self._slow_after:
+                self._tell(series, tally, seconds, error, cursor, request)
+                self._explain(series, sql, parameters, seconds, error)
         except Exception:  # noqa: BLE001  # the query is the host's; measuring it must not fail it
             self._probe.meter.dropped("query_probe")
 
@@ -181,17 +179,17 @@ class _Watched:
         return series
 
     @staticmethod
-    def _of(request: RequestScope, statement: Statement, seconds: float) -> Tally:
+    def _of(request: RequestScope, series: _Series, seconds: float) -> Tally:
         request.queries += 1
         request.db_seconds += seconds
         statements = request.statements
         if statements is None:
             statements = request.statements = {}
-        tally: Tally | None = statements.get(statement.text)
+        tally: Tally | None = statements.get(series.text)
         if tally is None:
-            tally = Tally(statement)
+            tally = Tally(series.statement)
             if len(statements) < STATEMENTS:
-                statements[statement.text] = tally
+                statements[series.text] = tally
         return tally
 
     def _tell(  # noqa: PLR0917
@@ -203,6 +201,7 @@ class _Watched:
         cursor: Any,
         request: RequestScope | None,
     ) -> None:
+        tally.failed += error is not None
         if seconds <= self._slow_after:
             return
         series.slow.inc()
@@ -219,6 +218,17 @@ class _Watched:
                 error_type=_name(error),
                 request=request,
             )
+
+    def _explain(
+        self,
+        series: _Series,
+        sql: str,
+        parameters: Any,
+        seconds: float,
+        error: BaseException | None,
+    ) -> None:
+        if error is None:
+            self._probe.explainer.offer(self._engine, series.statement, sql, parameters, seconds)
 
     def _trace(self, statement: Statement, seconds: float, error: BaseException | None) -> None:
         attributes = {
