@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from bench.cache import peers
-from bench.cache.ours import Ours, Raw, near_is_built
+from bench.cache.ours import Ours, Raw
 from bench.cache.part import Part
 from bench.cache.source import LARGE, SMALL, Cached, Source, Value
 from bench.rounds import Once, compare
@@ -47,10 +47,9 @@ async def _measure(url: str, value: Value, names: tuple[str, ...], rounds: int) 
     built: dict[str, Callable[[Source], Cached]] = {
         RENDERED: lambda source: Ours(url, source, rendered=True),
         DECODED: lambda source: Ours(url, source, rendered=False),
+        NEAR: lambda source: Ours(url, source, near=NEAR_SECONDS, rendered=True),
         **{name: partial(peers.make, name, url) for name in names},
     }
-    if near_is_built():
-        built[NEAR] = lambda source: Ours(url, source, near=NEAR_SECONDS, rendered=True)
     sources = {name: Source(value) for name in built}
     caches: dict[str, Cached] = {name: build(sources[name]) for name, build in built.items()}
     keys = [f"{len(json.dumps(value))}:{number}" for number in range(KEYS)]

@@ -1,6 +1,5 @@
 """Ours, and Redis without any cache around it."""
 
-from inspect import signature
 from typing import Any
 
 from redis.asyncio import Redis
@@ -32,13 +31,12 @@ class Ours:
     ) -> None:
         self.cache = Cache.connect(url, timeout=timeout)
         name = f"near{near:g}".replace(".", "_")
-        options: dict[str, Any] = {"l1": near} if near else {}
         values = self.cache.namespace(
             name,
             type=dict[str, Any],
             ttl=LIFETIME_SECONDS,
             report=CacheReporter(Meter(), name),
-            **options,
+            l1=near,
         )
         self._values = values
         self.near = near
@@ -47,9 +45,7 @@ class Ours:
 
     async def start(self) -> None:
         """Open what keeps values in this process honest."""
-        if near_is_built():
-            cache: Any = self.cache
-            await cache.start()
+        await self.cache.start()
 
     async def get(self, key: str) -> object:
         """The value."""
@@ -81,8 +77,3 @@ class Raw:
     async def close(self) -> None:
         """Let go."""
         await self._client.aclose()
-
-
-def near_is_built() -> bool:
-    """Whether values can also live in this process."""
-    return "l1" in signature(Cache.namespace).parameters
