@@ -1,4 +1,4 @@
-"""Databases that live as long as a benchmark: a PostgreSQL on a random port of this machine."""
+"""PostgreSQL and Redis for as long as a benchmark runs, on random ports of this machine."""
 
 import shutil
 import tempfile
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from stack import account, postgres, probes
+from stack import account, postgres, probes, redis
 from stack.processes import Process
 
 
@@ -55,6 +55,24 @@ def postgresql(**settings: str) -> Iterator[Server]:
             process.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def own_redis() -> Iterator[tuple[str, Process]]:
+    """A Redis as the stack configures it, until the block ends."""
+    port, servant = probes.free_port(), account.servant()
+    with tempfile.TemporaryDirectory() as name:
+        config = Path(name) / "redis.conf"
+        config.write_text(redis.configuration(port, config.parent, memory="256mb"))
+        if servant:
+            servant.own(config.parent)
+        process = Process(redis.server(config, servant), log=config.with_suffix(".log"))
+        process.start()
+        try:
+            process.wait_ready(lambda: probes.redis_answers(port))
+            yield f"redis://{probes.LOOPBACK}:{port}/0", process
+        finally:
+            process.stop()
 
 
 def installed() -> bool:

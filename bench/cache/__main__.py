@@ -8,17 +8,17 @@ import asyncio
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from bench.cache import hits, lists, outages, peers, races
 from bench.cache.part import Part
+from bench.databases import own_redis
 from bench.load.server import prepare
 from bench.rounds import show
-from stack import account, probes, redis
+from stack import probes
 from stack.processes import Process
 
 
@@ -65,24 +65,6 @@ PARTS: dict[str, Callable[[Stage], Part]] = {
     "outages": _outages,
     "lists": _lists,
 }
-
-
-@contextmanager
-def own_redis() -> Iterator[tuple[str, Process]]:
-    """A Redis as the stack configures it, until the block ends."""
-    port, servant = probes.free_port(), account.servant()
-    with tempfile.TemporaryDirectory() as name:
-        config = Path(name) / "redis.conf"
-        config.write_text(redis.configuration(port, config.parent, memory="256mb"))
-        if servant:
-            servant.own(config.parent)
-        process = Process(redis.server(config, servant), log=config.with_suffix(".log"))
-        process.start()
-        try:
-            process.wait_ready(lambda: probes.redis_answers(port))
-            yield f"redis://{probes.LOOPBACK}:{port}/0", process
-        finally:
-            process.stop()
 
 
 def _answers(url: str) -> bool:

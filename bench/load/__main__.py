@@ -4,21 +4,28 @@ Ratios above `bench/budget.json` fail the run.
 """
 
 import argparse
+import json
 import os
 import platform
+import shutil
+import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from bench import budget
-from bench.load import optimisations, scenarios, storm
+from bench.databases import installed, own_redis, postgresql
+from bench.load import logins, optimisations, scenarios, storm
 from bench.load.report import write
 from bench.load.scenarios import Outcome
 from bench.load.server import ORDERS, PRODUCTS, ROOT, Running, Stage, prepare, serving
-from bench.rounds import report
+from bench.rounds import show
+
+EMBEDDED, SERVERS = "SQLite", "PostgreSQL and Redis"
 
 
 def under_load(stage: Stage, server: Running, seconds: int) -> dict[str, Outcome]:
@@ -37,44 +44,71 @@ def under_load(stage: Stage, server: Running, seconds: int) -> dict[str, Outcome
     }
 
 
+def run(stage: Stage, seconds: int, rounds: int) -> dict[str, Any]:
+    """Measure everything on one stage."""
+    taken, ratios = optimisations.measure(stage.settings, rounds)
+    taken |= logins.measure(stage, 2 * rounds)
+    with serving(stage) as server:
+        outcomes = under_load(stage, server, seconds)
+        calm, stormy = storm.measure(stage, server)
+        path = "/api/products"
+        rate = scenarios.wrk(server, path, seconds)
+    taken |= {"p99 of reads, calm": calm, "p99 of reads, login storm": stormy}
+    # Of the process, with the server's own work.
+    ratios["list, 304, processor"] = outcomes["list, 304"].cpu_us / outcomes["list"].cpu_us
+    ratios["p99 of reads, login storm"] = stormy / calm
+    ratios["login, all on to all off"] = taken[logins.ON] / taken[logins.OFF]
+    ratios["login, all on to its hash alone"] = taken[logins.ON] / taken[logins.HASH]
+    return {
+        "seconds": {name: round(each, 6) for name, each in taken.items()},
+        "ratios": {name: round(each, 4) for name, each in ratios.items()},
+        "scenarios": {name: _rounded(outcome) for name, outcome in outcomes.items()},
+        "wrk": {} if rate is None else {path: rate},
+        "broken": budget.broken(ratios, budget.of("load")),
+    }
+
+
+@contextmanager
+def staged(where: str) -> Iterator[Stage]:
+    """A seeded shop, on SQLite or on servers of this run's."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        if where == EMBEDDED:
+            yield prepare(folder)
+        else:
+            database = stack.enter_context(postgresql()).database()
+            redis_url, _ = stack.enter_context(own_redis())
+            yield prepare(folder, database, redis_url)
+
+
 def main() -> None:
     """Measure, tell, and say in the exit code whether the budget holds."""
     parser = argparse.ArgumentParser(prog="python -m bench.load", description=__doc__)
     parser.add_argument("--seconds", type=int, default=6, help="of each scenario (6)")
     parser.add_argument("--rounds", type=int, default=30, help="turns of each way (30)")
-    parser.add_argument("--database-url", default="", help="an empty one; else SQLite")
+    parser.add_argument("--only", choices=(EMBEDDED, SERVERS), help="else both, where installed")
     parser.add_argument("--write", action="store_true", help="write docs/performance.md")
     options = parser.parse_args()
     os.environ.pop("OTEL_EXPORTER_OTLP_ENDPOINT", None)
-    with tempfile.TemporaryDirectory() as folder:
-        stage = prepare(Path(folder), options.database_url)
-        seconds, ratios = optimisations.measure(stage.settings, options.rounds)
-        with serving(stage) as server:
-            outcomes = under_load(stage, server, options.seconds)
-            calm, stormy = storm.measure(stage, server)
-            path = "/api/products"
-            rate = scenarios.wrk(server, path, options.seconds)
-    seconds |= {"p99 of reads, calm": calm, "p99 of reads, login storm": stormy}
-    # Of the process, with the server's own work.
-    ratios["list, 304, processor"] = outcomes["list, 304"].cpu_us / outcomes["list"].cpu_us
-    ratios["p99 of reads, login storm"] = stormy / calm
-    limits = budget.of("load")
-    broken = budget.broken(ratios, limits)
+    places = [EMBEDDED, SERVERS] if installed() and shutil.which("redis-server") else [EMBEDDED]
+    runs = {}
+    for where in places if options.only is None else [options.only]:
+        print(f"on {where}", file=sys.stderr, flush=True)
+        with staged(where) as stage:
+            runs[where] = run(stage, options.seconds, options.rounds)
+        _tell(where, runs[where])
+    broken = [f"on {where}: {each}" for where, run in runs.items() for each in run["broken"]]
     result = {
         "bench": "load",
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "machine": f"{os.cpu_count()} processors, Python {platform.python_version()}",
-        "database": stage.settings.database().get_backend_name(),
         "products": PRODUCTS,
         "orders": ORDERS,
-        "seconds": {name: round(each, 6) for name, each in seconds.items()},
-        "ratios": {name: round(each, 4) for name, each in ratios.items()},
-        "scenarios": {name: _rounded(outcome) for name, outcome in outcomes.items()},
-        "wrk": {} if rate is None else {path: rate},
-        "budget": limits,
+        "budget": budget.of("load"),
+        "runs": runs,
         "holds": not broken,
     }
-    _tell(result)
+    print(json.dumps(result))
     if options.write:
         write(result, ROOT / "docs")
     raise SystemExit("; ".join(broken) or 0)
@@ -84,19 +118,16 @@ def _rounded(outcome: Outcome) -> dict[str, float]:
     return {name: round(figure, 2) for name, figure in asdict(outcome).items()}
 
 
-def _tell(result: Mapping[str, Any]) -> None:
+def _tell(where: str, run: Mapping[str, Any]) -> None:
     columns = ["answers/s", "p50 ms", "p95 ms", "p99 ms", "CPU µs an answer"]
     rows = [
-        [
-            name,
-            *(f"{figure:,.0f}" if figure > 100 else f"{figure:g}" for figure in outcome.values()),
-        ]
-        for name, outcome in result["scenarios"].items()
+        [name, *(f"{each:,.0f}" if each > 100 else f"{each:g}" for each in outcome.values())]
+        for name, outcome in run["scenarios"].items()
     ]
-    report("The service under load", ["", *columns], rows, {"bench": "load, scenarios"})
-    limits = result["budget"]
-    rows = [[n, f"{r:.3f}", str(limits.get(n, ""))] for n, r in result["ratios"].items()]
-    report("After / before", ["", "ratio", "at most"], rows, result)
+    show(f"The service under load, on {where}", ["", *columns], rows)
+    limits = budget.of("load")
+    rows = [[n, f"{r:.3f}", str(limits.get(n, ""))] for n, r in run["ratios"].items()]
+    show("After / before", ["", "ratio", "at most"], rows)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,17 @@
 """Each optimisation, before and after, by turns in one process: the ratios of one run count."""
 
 import asyncio
-import gzip
 import json
 from collections.abc import Awaitable, Callable
-from time import perf_counter
 from typing import Any
 
-import brotli  # type: ignore[import-untyped]
-import zstandard
 from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
 from sqlalchemy import Select, select, text, tuple_
 from sqlalchemy.orm import selectinload
 
-from bench.inside import Reply, ask
+from bench.inside import Reply, ask, silence
+from bench.load import compression
 from bench.load.server import PRODUCTS
 from bench.rounds import Once, compare
 from service.cache.backend import Claim, Found, Look, Patience, Place
@@ -60,11 +57,12 @@ def measure(settings: Settings, rounds: int) -> tuple[dict[str, float], Ratios]:
     Returns:
         Seconds by way, and after/before by optimisation: below 1, it pays.
     """
-    return asyncio.run(_measure(settings, rounds))
-
-
-async def _measure(settings: Settings, rounds: int) -> tuple[dict[str, float], Ratios]:
     app, without = build(settings), build(settings)
+    with silence():
+        return asyncio.run(_measure(app, without, rounds))
+
+
+async def _measure(app: FastAPI, without: FastAPI, rounds: int) -> tuple[dict[str, float], Ratios]:
     async with LifespanManager(app), LifespanManager(without):
         forget(without)
         ways, answers = await _requests(app, without)
@@ -72,7 +70,7 @@ async def _measure(settings: Settings, rounds: int) -> tuple[dict[str, float], R
         database: Database = app.state.database
         await _copy_without_indexes(database)
         seconds |= await compare(_queries(database), rounds=rounds, calls=3)
-        ratios = _compression(await _fifty_kilobytes(database))
+        ratios = await compression.measure(await _fifty_kilobytes(database), rounds)
     pairs = {after: seconds[after] / seconds[before] for after, before in PAIRS.items()}
     wire = len(answers["list, compressed"]) / len(answers["list, cached"])
     return seconds, pairs | {"list, bytes when compressed": wire} | ratios
@@ -184,22 +182,3 @@ async def _fifty_kilobytes(database: Database) -> bytes:
     async with database.reading() as session:
         products = (await session.execute(select(*Product.__table__.columns).limit(400))).mappings()
     return json.dumps([dict(product) for product in products], default=str).encode()[:50_000]
-
-
-def _compression(body: bytes) -> Ratios:
-    """What the encodings leave of a body, and how long they block the event loop."""
-    ways: dict[str, Callable[[], bytes]] = {
-        "zstd": lambda: zstandard.ZstdCompressor(level=4).compress(body),
-        "br": lambda: brotli.compress(body, quality=4),
-        "gzip": lambda: gzip.compress(body, 4),
-    }
-    ratios = {}
-    for name, compress in ways.items():
-        taken = []
-        for _ in range(30):
-            started = perf_counter()
-            compress()
-            taken.append(perf_counter() - started)
-        ratios[f"50 kB, bytes by {name}"] = len(compress()) / len(body)
-        ratios[f"50 kB, milliseconds by {name}"] = sorted(taken)[6] * 1000
-    return ratios

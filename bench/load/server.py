@@ -39,10 +39,11 @@ class Stage:
     password: str
 
 
-def prepare(folder: Path, database_url: str = "") -> Stage:
-    """Seed a database, by default one of SQLite in `folder`."""
+def prepare(folder: Path, database_url: str = "", redis_url: str = "") -> Stage:
+    """Seed a database, by default one of SQLite in `folder`; without Redis, processes cache."""
     settings = Settings(
         database_url=database_url or f"sqlite+aiosqlite:///{folder}/load.db",
+        redis_url=redis_url,
         jwt_key_file=folder / "jwt-key",
         account_attempts=UNLIMITED,
         address_attempts=UNLIMITED,

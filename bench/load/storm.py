@@ -48,8 +48,8 @@ class Line:
         return int(said[9:12])
 
 
-async def _log_in_again_and_again(stage: Stage, line: Line) -> None:
-    while True:
+async def _log_in_again_and_again(stage: Stage, line: Line, over: asyncio.Event) -> None:
+    while not over.is_set():
         email = f"user{next(_people) % USERS + 1}@example.com"
         form = json.dumps({"email": email, "password": stage.password}).encode()
         status = await line.ask("POST", "/api/users/login", form)
@@ -74,16 +74,14 @@ async def _turns(stage: Stage, url: str, rounds: int, seconds: float) -> tuple[f
     for _ in range(rounds):
         calm += await _read(reader, seconds)
         lines = [await Line(url).open() for _ in range(CROWD)]
-        crowd = [asyncio.create_task(_log_in_again_and_again(stage, line)) for line in lines]
-        storm += await _read(reader, seconds)
-        for task in crowd:
-            task.cancel()
-        for ended in await asyncio.gather(*crowd, return_exceptions=True):
-            if isinstance(ended, Exception):
-                raise ended
+        over = asyncio.Event()
+        async with asyncio.TaskGroup() as crowd:
+            for line in lines:
+                crowd.create_task(_log_in_again_and_again(stage, line, over))
+            storm += await _read(reader, seconds)
+            over.set()  # everybody gets in who has begun, so that the next calm is one
         for line in lines:
             line.close()
-        await asyncio.sleep(1)  # the service finishes what it has begun
     reader.close()
     return _p99(calm), _p99(storm)
 

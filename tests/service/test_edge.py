@@ -1,6 +1,8 @@
 """What every answer carries, and what leaves compressed."""
 
+import asyncio
 import gzip
+import json
 import re
 from base64 import b64encode
 from collections.abc import AsyncIterator
@@ -9,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
-from fastapi.responses import StreamingResponse
+from fastapi.responses import PlainTextResponse, StreamingResponse
 from httpx import ASGITransport, AsyncClient, Response
 
 from service.edge import envelope
-from service.edge.compression import Compression
+from service.edge.compression import SLICE, Compression
 from service.users.tables import Role
 from tests.service.running import PASSWORD, Service, problem, running, settings_for
 from tests.vitals.journal import journal
@@ -285,3 +287,36 @@ async def test_event_streams_are_left_alone() -> None:
         assert answer.headers["content-encoding"] == "gzip"
         assert gzip.compress(b"") != answer.content
         assert answer.text.count("\n") == 500
+
+
+@pytest.mark.parametrize("encoding", ["zstd", "br", "gzip"])
+async def test_others_are_served_while_a_long_answer_is_compressed(encoding: str) -> None:
+    app = FastAPI()
+    said = json.dumps([{"number": number} for number in range(40_000)])
+
+    @app.get("/long")
+    async def long() -> PlainTextResponse:
+        return PlainTextResponse(said, media_type="application/json")
+
+    app.add_middleware(Compression, private=())
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with AsyncClient(transport=ASGITransport(app), base_url="http://test") as client:
+
+        async def ask(url: str) -> tuple[Response, int]:
+            before = turns
+            return await client.get(url, headers={"Accept-Encoding": encoding}), turns - before
+
+        others = asyncio.create_task(count())
+        _, usual = await ask("/nowhere")
+        answer, taken = await ask("/long")
+        others.cancel()
+    assert answer.headers["content-encoding"] == encoding
+    assert answer.text == said
+    assert taken >= usual + len(said) // SLICE

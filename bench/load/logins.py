@@ -1,0 +1,72 @@
+"""What looking on costs a login: everything on, everything off, and the password's hash alone."""
+
+import asyncio
+import json
+import statistics
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+from unittest.mock import patch
+
+from argon2 import PasswordHasher
+from asgi_lifespan import LifespanManager
+from fastapi import FastAPI
+
+from bench.inside import ask, silence
+from bench.load.server import Stage
+from service.main import build
+from service.settings import Settings
+from vitals import Vitals
+from vitals.meter import Meter
+from vitals.objectives import Objectives
+
+ON, OFF, HASH = "login, all on", "login, all off", "a password's hash alone"
+PATH = "/api/users/login"
+
+
+def measure(stage: Stage, logins: int) -> dict[str, float]:
+    """The medians of the seconds that each takes, by turns in this process."""
+    watched, unwatched = build(stage.settings), _unwatched(stage.settings)
+    form = json.dumps({"email": "user1@example.com", "password": stage.password}).encode()
+    with silence():
+        taken = asyncio.run(_measure(watched, unwatched, form, stage.password, logins))
+    return {way: statistics.median(each) for way, each in taken.items()}
+
+
+async def _measure(
+    watched: FastAPI, unwatched: FastAPI, form: bytes, password: str, logins: int
+) -> dict[str, list[float]]:
+    hasher: PasswordHasher = watched.state.passwords.hasher
+    stored = hasher.hash(password)
+    taken: dict[str, list[float]] = {ON: [], OFF: [], HASH: []}
+    ways = list(taken)
+    async with LifespanManager(watched), LifespanManager(unwatched):
+        for number in range(logins):
+            shift = number % len(ways)
+            for way in ways[shift:] + ways[:shift]:
+                began = perf_counter()
+                if way == HASH:
+                    hasher.verify(stored, password)
+                else:
+                    await _log_in(watched if way == ON else unwatched, form)
+                taken[way].append(perf_counter() - began)
+    return taken
+
+
+async def _log_in(app: FastAPI, form: bytes) -> None:
+    json_type = (b"content-type", b"application/json")
+    length = (b"content-length", b"%d" % len(form))
+    status, _, said = await ask(app, PATH, b"", json_type, length, method="POST", body=form)
+    if status != 200:
+        raise RuntimeError(f"a login answers {status}: {said!r}")
+
+
+def _unwatched(settings: Settings) -> FastAPI:
+    """The same service, without all that `instrument` adds."""
+
+    def leave_alone(*_app: Any, **_options: Any) -> Vitals:
+        return Vitals(Meter(), Objectives(()), None)
+
+    instead: Callable[..., Vitals] = leave_alone
+    with patch("service.main.instrument", instead):
+        return build(settings)

@@ -1,0 +1,52 @@
+"""The fuzzer finds nothing, and would find what it looks for."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bench.fuzz import target
+from bench.fuzz.__main__ import fuzz
+from bench.fuzz.target import BrokenPromiseError
+from vitals.bodies.redaction import Redaction
+from vitals.guard import middleware, strict
+
+
+def test_bodies_of_all_kinds_are_answered_and_none_is_told() -> None:
+    statuses, lines = fuzz(500)
+    assert statuses.total() == 500
+    assert {200, 400, 401, 404, 413, 415, 422} <= set(statuses)
+    assert lines > 300, "bodies are told"
+
+
+def tells(_self: Any, content: bytes, *_: Any) -> str:
+    return content.decode(errors="replace")
+
+
+def fails(*_: Any) -> Any:
+    raise LookupError
+
+
+async def hangs(*_: Any) -> Any:
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(
+    ("where", "broken", "said"),
+    [
+        ((Redaction, "body"), tells, "a secret was told"),
+        ((strict, "fault"), fails, "answers 500"),
+        ((middleware._Exchange, "_receive_in_time"), hangs, "no answer"),
+    ],
+)
+def test_what_is_broken_is_found(
+    where: tuple[Any, str],
+    broken: Callable[..., Any],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(target, "PATIENCE", 0.5)
+    monkeypatch.setattr(*where, broken)
+    with pytest.raises(BrokenPromiseError, match=said):
+        fuzz(100)
