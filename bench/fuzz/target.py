@@ -109,12 +109,14 @@ class Target:
                 await self._ask(attempt, sent)
         except TimeoutError as error:
             raise BrokenPromiseError("no answer") from error
+        except Exception as error:
+            raise BrokenPromiseError(f"answers 500 for {error!r}") from error
         for handler in logging.getLogger().handlers:
             handler.flush()
         if self.log.told:
             told, self.log.told = self.log.told, ""
             raise BrokenPromiseError(f"a secret was told: {told}")
-        starts = [message["status"] for message in sent if "status" in message]
+        starts: list[int] = [message["status"] for message in sent if "status" in message]
         if len(starts) > 1 or (attempt.stays and not starts):
             raise BrokenPromiseError(f"answers {starts}")
         if not attempt.stays:  # and whoever read the body was told so, which none survives
