@@ -45,15 +45,19 @@ PIECES = (
 
 _words = st.text(max_size=8)
 _scalars = st.none() | st.booleans() | st.integers() | st.floats() | _words
-_forms: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
-    (
-        {"email": "ada@example.com", "password": PASSWORD},
-        {"email": "bob@example.com", "name": "Bob", "password": PASSWORD},
-        {"name": "Oak desk", "category": "office", "price_cents": 1},
-        {"items": [{"product_id": 1, "quantity": 1}]},
-        {"role": "admin"},
+
+
+def _forms(secret: str) -> st.SearchStrategy[dict[str, Any]]:
+    """What the service takes; where a password belongs, the secret."""
+    return st.sampled_from(
+        (
+            {"email": "ada@example.com", "password": secret},
+            {"email": "bob@example.com", "name": "Bob", "password": secret},
+            {"name": "Oak desk", "category": "office", "price_cents": 1},
+            {"items": [{"product_id": 1, "quantity": 1}]},
+            {"role": "admin"},
+        )
     )
-)
 
 
 def _nested(leaf: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -70,7 +74,7 @@ def _nested(leaf: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 def _documents(draw: st.DrawFn, secret: str) -> Any:
     """A value that holds a secret under a secret's name."""
     hidden = draw(_nested(st.just(secret)))
-    others = draw(st.dictionaries(_words, _nested(_scalars), max_size=3) | _forms)
+    others = draw(st.dictionaries(_words, _nested(_scalars), max_size=3) | _forms(secret))
     value: Any = {**others, draw(st.sampled_from(SECRET_NAMES)): hidden}
     for way in draw(st.lists(st.sampled_from("lds"), max_size=3)):
         if way == "l":
@@ -99,7 +103,7 @@ def bodies(draw: st.DrawFn) -> Body:
     if draw(st.sampled_from((False, False, False, True))):
         pairs = [(draw(_words), draw(_words)), (draw(st.sampled_from(SECRET_NAMES)), secret)]
         return Body(urlencode(pairs, errors="replace").encode(), FORM, named)
-    value = draw(_forms.map(lambda form: {**form, "password": secret}) | _documents(secret))
+    value = draw(_forms(secret) | _documents(secret))
     text = json.dumps(value, ensure_ascii=draw(st.booleans()))
     return Body(text.encode(errors="replace"), JSON, named)
 
