@@ -24,7 +24,8 @@ from vitals.exposition import Exposition
 from vitals.guard.middleware import BodyGuard
 from vitals.guard.refusal import Refused, answer
 from vitals.guard.rules import Guard
-from vitals.http import Finished, HttpProbe
+from vitals.http.probe import HttpProbe
+from vitals.http.recorder import Finished
 from vitals.lines import Lines
 from vitals.logs import RequestLog, configure
 from vitals.meter import Meter

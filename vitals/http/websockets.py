@@ -1,0 +1,72 @@
+"""WebSockets: how many are open, and for how long they were."""
+
+from time import perf_counter
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from vitals.catalogue import HTTP_ACTIVE_WEBSOCKETS, HTTP_WEBSOCKET_DURATION, WebSocket
+from vitals.meter import Meter
+from vitals.metric import NoLabels
+from vitals.routes import RouteTemplates
+
+
+class WebSocketProbe:
+    """ASGI middleware that measures WebSockets.
+
+    Args:
+        app: The application inside.
+        meter: Where to record.
+        routes: Templates of the application's routes.
+    """
+
+    def __init__(self, app: ASGIApp, meter: Meter, routes: RouteTemplates) -> None:
+        self.app = app
+        self._meter = meter
+        self._routes = routes
+        self._sockets = meter.gauge(HTTP_ACTIVE_WEBSOCKETS).bind(NoLabels())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        outer_root = scope.get("root_path", "")
+        code = ""
+
+        async def hear() -> Message:
+            nonlocal code
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                code = code or _close_code(message.get("code", 1005))
+            return message
+
+        async def say(message: Message) -> None:
+            nonlocal code
+            await send(message)
+            if message["type"] == "websocket.close":
+                code = code or _close_code(message.get("code", 1000))
+            elif message["type"] == "websocket.http.response.start":
+                code = code or "refused"
+
+        self._sockets.inc()
+        started = perf_counter()
+        try:
+            await self.app(scope, hear, say)
+        except BaseException:
+            code = code or "1011"
+            raise
+        finally:
+            self._sockets.dec()
+            try:
+                labels = WebSocket(self._routes.of(scope, outer_root), code or "1006")
+                self._meter.histogram(HTTP_WEBSOCKET_DURATION).bind(labels).observe(
+                    perf_counter() - started
+                )
+            except Exception:  # noqa: BLE001  # the socket is closed; measuring it must not fail it
+                self._meter.dropped("http_probe")
+
+
+_STANDARD_CODES = range(1000, 1016)
+
+
+def _close_code(code: Any) -> str:
+    """A close code as a label: those above 1015 are the client's to choose, so they share one."""
+    return str(code) if code in _STANDARD_CODES else "private"
