@@ -4,7 +4,7 @@ import argparse
 import subprocess
 import sys
 
-BENCHMARKS = ("requests", "meter", "bodies", "queries", "endpoints", "cache", "load")
+BENCHMARKS = ("requests", "meter", "bodies", "queries", "endpoints", "keyset", "cache", "load")
 
 
 def main() -> None:

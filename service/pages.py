@@ -8,16 +8,17 @@ hide: the values can be read by whoever holds the cursor, who saw that row anywa
 import hmac
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
+from itertools import islice
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 from fastapi import Depends, Request, Response
 from pydantic import BaseModel, Field
-from sqlalchemy import Select, literal, tuple_
+from sqlalchemy import BindParameter, ColumnElement, Select, and_, bindparam, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -52,19 +53,83 @@ class Rows(Generic[Row]):
 
 
 @dataclass(frozen=True)
-class Sort:
-    """A sort order: all columns in one direction, none nullable, the last one unique.
+class Run:
+    """Columns that follow each other in a sort order and go the same way.
 
-    One direction, because ``(a, b) < (x, y)`` then is a single range of the index.
+    ``(a, b) < (x, y)`` of such columns is a single range of an index.
     """
 
-    name: str
     columns: tuple[InstrumentedAttribute[Any], ...]
     descending: bool = False
+
+    def at(self, values: Sequence[BindParameter[Any]]) -> ColumnElement[bool]:
+        """The rows that stand where these values do."""
+        return and_(*(column == at for column, at in zip(self.columns, values, strict=True)))
+
+    def after(self, values: Sequence[BindParameter[Any]]) -> ColumnElement[bool]:
+        """The rows that come later than these values."""
+        here, there = tuple_(*self.columns), tuple_(*values)
+        return here < there if self.descending else here > there
+
+
+def ascending(*columns: InstrumentedAttribute[Any]) -> Run:
+    """Columns from the least value on."""
+    return Run(columns)
+
+
+def descending(*columns: InstrumentedAttribute[Any]) -> Run:
+    """Columns from the greatest value on."""
+    return Run(columns, descending=True)
+
+
+class Sort:
+    """A sort order: no column nullable, the last one unique.
+
+    An index must have its columns in this order; where they go both ways, in these directions.
+
+    Args:
+        name: What clients call it.
+        runs: Its columns, those that go the same way together.
+
+    Attributes:
+        columns: Of all runs.
+        order: What to sort by.
+        after: The rows after a place, given by ``parameters``: ranges, one after the other.
+    """
+
+    def __init__(self, name: str, *runs: Run) -> None:
+        self.name = name
+        self.runs = runs
+        self.columns = tuple(column for run in runs for column in run.columns)
+        self.order = tuple(
+            column.desc() if run.descending else column.asc()
+            for run in runs
+            for column in run.columns
+        )
+        # Built once: for each page anew, it would take longer than the database does.
+        self.after = tuple(self._ranges())
 
     def values(self, row: object) -> list[Any]:
         """Where ``row`` stands in this order."""
         return [getattr(row, column.key) for column in self.columns]
+
+    @staticmethod
+    def parameters(values: Sequence[Any]) -> dict[str, Any]:
+        """A place, as the ranges of ``after`` take it."""
+        return {f"after_{number}": value for number, value in enumerate(values)}
+
+    def _ranges(self) -> Iterator[ColumnElement[bool]]:
+        """What follows a place: ranges of the index, one after the other.
+
+        One for each run: first the rest of what is equal in all runs before, at last what comes
+        later in the first run. Joined by OR they would be no range, and read all before it.
+        """
+        names = self.parameters(self.columns)
+        rest = iter([bindparam(name, type_=column.type) for name, column in names.items()])
+        there = [list(islice(rest, len(run.columns))) for run in self.runs]
+        for depth in reversed(range(len(self.runs))):
+            equal = [run.at(at) for run, at in zip(self.runs[:depth], there, strict=False)]
+            yield and_(*equal, self.runs[depth].after(there[depth]))
 
 
 class Cursors:
@@ -128,12 +193,17 @@ class Cursors:
         Raises:
             BadCursorError: The cursor belongs elsewhere.
         """
+        parts, values = [statement], {}
         if cursor is not None:
-            statement = _after(statement, sort, self.open(cursor, place, sort))
-        ordered = (column.desc() if sort.descending else column.asc() for column in sort.columns)
-        # One row more than asked tells whether there is a next page.
-        result = await session.scalars(statement.order_by(*ordered).limit(limit + 1))
-        rows = list(result)
+            parts = [statement.where(later) for later in sort.after]
+            values = sort.parameters(self.open(cursor, place, sort))
+        rows: list[Row] = []
+        for part in parts:
+            # One row more than asked tells whether there is a next page.
+            ordered = part.order_by(*sort.order).limit(limit + 1 - len(rows))
+            rows += await session.scalars(ordered, values)
+            if len(rows) > limit:
+                break
         more = len(rows) > limit
         rows = rows[:limit]
         following = self.seal(place, sort.values(rows[-1])) if more else None
@@ -174,14 +244,6 @@ def next_of(body: bytes) -> str | None:
 def _sign(key: bytes, place: str, payload: bytes) -> bytes:
     bound = sha256(place.encode()).digest() + payload
     return hmac.digest(key, bound, sha256)[:_SIGNATURE]
-
-
-def _after(statement: Select[Row], sort: Sort, values: list[Any]) -> Select[Row]:
-    here = tuple_(*sort.columns)
-    there = tuple_(
-        *(literal(value, column.type) for column, value in zip(sort.columns, values, strict=True))
-    )
-    return statement.where(here < there if sort.descending else here > there)
 
 
 def _of(request: Request) -> Cursors:

@@ -95,11 +95,10 @@ class Deep:
 async def _deep(app: FastAPI, statement: Select[Any], sort: Sort, where: str, rows: int) -> Deep:
     """The page after nine tenths of the rows."""
     pages = rows * 9 // 10 // PAGE
-    order = [column.desc() if sort.descending else column.asc() for column in sort.columns]
     database: Database = app.state.database
     cursors: Cursors = app.state.cursors
     async with database.reading() as session:
-        last = statement.order_by(*order).offset(pages * PAGE - 1).limit(1)
+        last = statement.order_by(*sort.order).offset(pages * PAGE - 1).limit(1)
         row = (await session.scalars(last)).one()
     return Deep(pages + 1, cursors.seal(where, sort.values(row)))
 

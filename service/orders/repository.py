@@ -18,11 +18,11 @@ from sqlalchemy.orm import selectinload
 from service.database import now
 from service.errors import ConflictError, Fault, InvalidError, NotFoundError, UnauthorizedError
 from service.orders.tables import Order, OrderItem, Status
-from service.pages import Cursors, Rows, Sort, place
+from service.pages import Cursors, Rows, Sort, descending, place
 from service.products.tables import Product
 from service.users.tables import User
 
-NEWEST = Sort("newest", (Order.created_at, Order.id), descending=True)
+NEWEST = Sort("newest", descending(Order.created_at, Order.id))
 
 
 class NotAvailableError(ConflictError):

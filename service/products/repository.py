@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.conditional import Expected
 from service.database import now
 from service.errors import NotFoundError
-from service.pages import Cursors, Rows, Sort, place
+from service.pages import Cursors, Rows, Sort, ascending, descending, place
 from service.products.tables import Product
 
 FOR_SALE = Product.deleted_at.is_(None)
@@ -24,13 +24,17 @@ class SortName(StrEnum):
     NAME = "name"
     PRICE = "price"
     PRICE_DOWN = "-price"
+    CATEGORY = "category"  # in each, newest first
 
 
 SORTS = {
-    SortName.NEWEST: Sort("newest", (Product.created_at, Product.id), descending=True),
-    SortName.NAME: Sort("name", (Product.name, Product.id)),
-    SortName.PRICE: Sort("price", (Product.price_cents, Product.id)),
-    SortName.PRICE_DOWN: Sort("-price", (Product.price_cents, Product.id), descending=True),
+    SortName.NEWEST: Sort("newest", descending(Product.created_at, Product.id)),
+    SortName.NAME: Sort("name", ascending(Product.name, Product.id)),
+    SortName.PRICE: Sort("price", ascending(Product.price_cents, Product.id)),
+    SortName.PRICE_DOWN: Sort("-price", descending(Product.price_cents, Product.id)),
+    SortName.CATEGORY: Sort(
+        "category", ascending(Product.category), descending(Product.created_at, Product.id)
+    ),
 }
 
 

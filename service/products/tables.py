@@ -1,6 +1,7 @@
 """What is for sale."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import BigInteger, CheckConstraint, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -10,7 +11,7 @@ from service.database import Base, Id, now
 _FOR_SALE = text("deleted_at IS NULL")
 
 
-def _listing(name: str, *columns: str) -> Index:
+def _listing(name: str, *columns: Any) -> Index:
     """An index for one sort order of the product list: it holds only what is for sale."""
     return Index(name, *columns, postgresql_where=_FOR_SALE, sqlite_where=_FOR_SALE)
 
@@ -31,7 +32,6 @@ class Product(Base):
         _listing("ix_products_newest", "created_at", "id"),
         _listing("ix_products_category_price", "category", "price_cents", "id"),
         _listing("ix_products_category_name", "category", "name", "id"),
-        _listing("ix_products_category_newest", "category", "created_at", "id"),
     )
 
     id: Mapped[Id]
@@ -43,3 +43,9 @@ class Product(Base):
     version: Mapped[int] = mapped_column(default=1, server_default="1")
     created_at: Mapped[datetime] = mapped_column(default=now)
     deleted_at: Mapped[datetime | None]
+
+
+# One category's newest, and all products by category: there the directions differ.
+_listing(
+    "ix_products_category_newest", Product.category, Product.created_at.desc(), Product.id.desc()
+)

@@ -5,10 +5,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.errors import ConflictError, Fault, NotFoundError
-from service.pages import Cursors, Rows, Sort, place
+from service.pages import Cursors, Rows, Sort, descending, place
 from service.users.tables import Role, User
 
-NEWEST = Sort("newest", (User.id,), descending=True)
+NEWEST = Sort("newest", descending(User.id))
 
 
 class EmailTakenError(ConflictError):

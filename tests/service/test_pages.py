@@ -5,14 +5,16 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from service import pages
 from service.errors import BadCursorError
-from service.pages import Cursors, Sort, place
+from service.pages import Cursors, Sort, ascending, descending, place
 from service.products.tables import Product
+from tests.service.running import Service
 
-NAME = Sort("name", (Product.name, Product.id))
-NEWEST = Sort("newest", (Product.created_at, Product.id), descending=True)
+NAME = Sort("name", ascending(Product.name, Product.id))
+NEWEST = Sort("newest", descending(Product.created_at, Product.id))
 CURSORS = Cursors("a key that only tests use")
 HERE = place("products", NAME, {"category": "office"})
 
@@ -78,6 +80,48 @@ def test_another_version_is_refused() -> None:
     cursor = urlsafe_b64encode(signature + payload).decode()
     with pytest.raises(BadCursorError):
         CURSORS.open(cursor, HERE, NAME)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("limit", [1, 3, 100])
+async def test_directions_may_differ_as_often_as_they_like(service: Service, limit: int) -> None:
+    for number in range(12):
+        await service.product(
+            category="ab"[number % 2], price_cents=number % 3, name=f"{'xyz'[number % 3]}{number}"
+        )
+    sort = Sort(
+        "wild",
+        ascending(Product.category),
+        descending(Product.price_cents),
+        ascending(Product.name, Product.id),
+    )
+    seen: list[Product] = []
+    cursor: str | None = None
+    async with service.database.reading() as session:
+        while cursor is not None or not seen:
+            rows = await CURSORS.page(
+                session, select(Product), sort, place="here", limit=limit, cursor=cursor
+            )
+            seen += rows.items
+            cursor = rows.next
+    assert len(seen) == 12
+    assert seen == sorted(seen, key=lambda p: (p.category, -p.price_cents, p.name, p.id))
+
+
+@pytest.mark.anyio
+async def test_a_page_asks_twice_only_where_a_category_ends(
+    service: Service, statements: list[str]
+) -> None:
+    for category in "aaaaaaabb":
+        await service.product(category=category)
+    asked = []
+    address: str | None = "/api/products?sort=category&limit=3"
+    while address:
+        statements.clear()
+        answer = await service.client.get(address)
+        address = answer.links.get("next", {}).get("url")
+        asked.append(sum("FROM products" in statement for statement in statements))
+    assert asked == [1, 1, 2]
 
 
 def padded(text: str) -> bytes:

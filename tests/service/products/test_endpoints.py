@@ -56,8 +56,9 @@ async def test_each_sort_order_pages_through_everything_once(
     service: Service, sort: SortName
 ) -> None:
     # Equal prices and names: only the tie-breaker keeps pages apart.
-    for price in (300, 100, 300, 200, 300, 100, 300):
-        await service.product(price_cents=price, name=f"Lamp {price}")
+    for number, price in enumerate((300, 100, 300, 200, 300, 100, 300)):
+        category = ("office", "garden")[number % 2]
+        await service.product(price_cents=price, name=f"Lamp {price}", category=category)
     listed = await list_all(service, f"sort={sort}")
     assert len({product["id"] for product in listed}) == len(listed) == 7
     key = {
@@ -65,6 +66,7 @@ async def test_each_sort_order_pages_through_everything_once(
         SortName.NAME: lambda p: (p["name"], p["id"]),
         SortName.PRICE: lambda p: (p["price_cents"], p["id"]),
         SortName.PRICE_DOWN: lambda p: (-p["price_cents"], -p["id"]),
+        SortName.CATEGORY: lambda p: (p["category"], -p["id"]),
     }[sort]
     assert listed == sorted(listed, key=key)
 
@@ -202,9 +204,12 @@ async def test_a_page_is_one_range_of_an_index(
     statements.clear()
     await service.client.get(f"/api/products?limit=1&sort={sort}&cursor={cursor}")
     (statement,) = statements
-    comparison = "<" if SORTS[sort].descending else ">"
-    columns = ", ".join(f"products.{column.key}" for column in SORTS[sort].columns)
+    *equal, last = SORTS[sort].runs
+    comparison = "<" if last.descending else ">"
+    columns = ", ".join(f"products.{column.key}" for column in last.columns)
     assert f"({columns}) {comparison} (" in statement
+    assert all(f"products.{c.key} = " in statement for run in equal for c in run.columns)
+    assert " OR " not in statement
     # For SQLite, SQLAlchemy writes an OFFSET of 0 behind each LIMIT.
     assert "OFFSET" not in statement.removesuffix("OFFSET ?")
     assert "count(" not in statement.lower()

@@ -1,0 +1,138 @@
+"""What the 20,000th page costs, against the first: ``python -m bench.keyset``.
+
+Pages of products as the API reads them, by keyset and, for comparison, by OFFSET; in orders whose
+columns all go one way and in one whose directions differ. By default a page has 10 rows, so that
+200,000 products suffice; ``--products 1000000 --limit 50`` takes longer and says the same.
+"""
+
+import argparse
+import asyncio
+import tempfile
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from bench import budget
+from bench.databases import installed, postgresql
+from bench.rounds import Once, compare, report
+from service.bulk import fill
+from service.database import Database, connect
+from service.pages import Cursors, Sort
+from service.products.repository import FOR_SALE, SORTS, SortName
+from service.products.tables import Product
+from service.samples import Shop
+from service.settings import Settings
+
+PAGE = 20_000
+MEASURED = (SortName.NEWEST, SortName.PRICE, SortName.CATEGORY)
+STATEMENT = select(Product).where(FOR_SALE)
+
+
+async def seed(database: Database, products: int) -> None:
+    """Fill a shop that is all shelves."""
+    shop = Shop(users=1, products=products, orders=1, seed=1, until=datetime.now(UTC))
+    await fill(database, shop, ("", ""))
+
+
+async def ways(database: Database, sort: Sort, limit: int) -> dict[str, Once]:
+    """The first page, and the one far down by either way."""
+    cursors = Cursors("only for this run")
+    skipped = STATEMENT.order_by(*sort.order).offset((PAGE - 1) * limit)
+    async with database.reading() as session:
+        before = STATEMENT.order_by(*sort.order).offset((PAGE - 1) * limit - 1).limit(1)
+        last = (await session.scalars(before)).one()
+        expected = [row.id for row in await session.scalars(skipped.limit(limit))]
+    deep = cursors.seal(sort.name, sort.values(last))
+
+    async def by_keyset(cursor: str | None) -> list[Product]:
+        async with database.reading() as session:
+            rows = await cursors.page(
+                session, STATEMENT, sort, place=sort.name, limit=limit, cursor=cursor
+            )
+        return rows.items
+
+    async def by_offset() -> list[Product]:
+        async with database.reading() as session:
+            return list(await session.scalars(skipped.limit(limit + 1)))
+
+    if [row.id for row in await by_keyset(deep)] != expected:
+        raise RuntimeError("the two ways show different pages")
+    return {
+        "first": _once(lambda: by_keyset(None)),
+        "first, again (noise)": _once(lambda: by_keyset(None)),
+        "deep": _once(lambda: by_keyset(deep)),
+        "by offset": _once(by_offset),
+    }
+
+
+def _once(page: Callable[[], Awaitable[Any]]) -> Once:
+    async def once() -> None:
+        await page()
+
+    return once
+
+
+async def measure(url: str, options: argparse.Namespace, folder: Path) -> dict[str, dict[str, Any]]:
+    """Seconds of each way, by sort order."""
+    settings = Settings(database_url=url, statement_timeout=3600, jwt_key_file=folder / "jwt-key")
+    database = connect(settings)
+    try:
+        await seed(database, options.products)
+        taken = {}
+        for name in MEASURED:
+            found = await ways(database, SORTS[name], options.limit)
+            offset = {"by offset": found.pop("by offset")}
+            taken[str(name)] = await compare(found, rounds=options.rounds, calls=10)
+            taken[str(name)] |= await compare(offset, rounds=5, calls=1)
+        return taken
+    finally:
+        await database.close()
+
+
+def main() -> None:
+    """Measure, print, and say in the exit code whether the promise holds."""
+    parser = argparse.ArgumentParser(prog="python -m bench.keyset", description=__doc__)
+    parser.add_argument("--products", type=int, default=200_200, help="to page through (200,200)")
+    parser.add_argument("--limit", type=int, default=10, help="rows of a page (10)")
+    parser.add_argument("--rounds", type=int, default=40, help="turns of each way (40)")
+    options = parser.parse_args()
+    if options.products <= PAGE * options.limit:
+        parser.error(f"page {PAGE:,} needs more than {PAGE * options.limit:,} products")
+    taken = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if installed():
+            with postgresql(shared_buffers="256MB") as server:
+                taken["postgresql"] = asyncio.run(measure(server.database(), options, folder))
+        url = f"sqlite+aiosqlite:///{folder}/keyset.db"
+        taken["sqlite"] = asyncio.run(measure(url, options, folder))
+    rows, ratios = [], {}
+    for system, orders in taken.items():
+        for order, seconds in orders.items():
+            first = seconds["first"]
+            ratios[f"{system}, {order}"] = seconds["deep"] / first
+            rows += [
+                [f"{system}, {order}: {way}", f"{each * 1000:.2f}", f"{each / first:.2f}"]
+                for way, each in seconds.items()
+            ]
+    limits = budget.of("keyset")
+    wrong = budget.broken({f"page {PAGE} / page 1": max(ratios.values())}, limits)
+    report(
+        f"Page {PAGE:,} of {options.products:,} products, {options.limit} rows each",
+        ["", "ms", "x page 1"],
+        rows,
+        {
+            "bench": "keyset",
+            "x": {name: round(each, 3) for name, each in ratios.items()},
+            "promised": limits,
+            "holds": not wrong,
+        },
+    )
+    raise SystemExit("; ".join(wrong) or 0)
+
+
+if __name__ == "__main__":
+    main()
