@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -10,6 +11,7 @@ from fastapi import FastAPI
 from service import access, database, document, health, problems, schema
 from service.access import Tokens
 from service.cache.store import Cache
+from service.cache.warmup import WarmUp
 from service.coherence.sessions import Coherence
 from service.edge import envelope, explorer
 from service.edge.compression import Compression
@@ -22,6 +24,7 @@ from service.orders.reports import Reports
 from service.pages import Cursors
 from service.products import endpoints as products
 from service.products.catalogue import Catalogue
+from service.products.repository import Listing
 from service.products.tables import Product
 from service.server import LoopbackOnly
 from service.settings import Settings, is_loopback
@@ -95,7 +98,17 @@ def build(settings: Settings) -> FastAPI:
         per_address=settings.address_attempts,
     )
     app.state.catalogue = catalogue
-    app.state.reports = Reports(db, cache, telemetry.cache)
+    reports = Reports(db, cache, telemetry.cache)
+    app.state.reports = reports
+    app.state.warm_up = WarmUp(
+        cache,
+        (
+            catalogue.categories,
+            partial(catalogue.page, Listing(), limit=20, cursor=None),
+            partial(reports.best_sellers, days=30, limit=10),
+        ),
+        {catalogue.products: catalogue.by_key},
+    )
 
     for part in (users, products, orders):
         app.include_router(part.router, prefix="/api")
@@ -114,8 +127,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             await _migrate(app)
         await app.state.cache.start()
         await app.state.coherence.start()
+        await app.state.warm_up.start()
         yield
     finally:
+        await app.state.warm_up.close()
         await app.state.coherence.close()
         app.state.passwords.close()
         await app.state.limits.close()

@@ -28,6 +28,7 @@ async def claimed(
         if claim.verdict is not Verdict.HELD or loop.time() > end:
             return claim
         again = False  # what the holder brings is new
+        look = Look(claim.stamp)
         await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spread
         pause = min(2 * pause, LONGEST_PAUSE)
 

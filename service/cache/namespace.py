@@ -21,6 +21,7 @@ from service.cache.backend import (
 )
 from service.cache.codec import Codec, Rendered
 from service.cache.flights import Seat
+from service.cache.hot import HotKeys
 from service.cache.keys import Template, short
 from service.cache.loader import Load, Loader, Options
 from service.cache.near import Kept, Near, Ticket
@@ -77,6 +78,8 @@ class Namespace(Generic[T]):
         self._loader = Loader(backend, region, codec, options=options, loads=loads)
         self._begin = f"{region.name}:"
         self._untagged: tuple[str, ...] = (region.name,)
+        self.hot: HotKeys | None = None
+        """Counts what is asked for, where somebody warms up."""
 
     def key(self, **fields: object) -> str:
         """Fill in the template of the keys.
@@ -156,6 +159,8 @@ class Namespace(Generic[T]):
     # -- Looking -----------------------------------------------------------------------------
 
     def _place(self, key: str, tags: tuple[str, ...]) -> Place:
+        if self.hot is not None:
+            self.hot.count(key)
         generations = self._untagged
         if tags:
             generations += tuple(f"tag:{short(tag)}" for tag in tags)

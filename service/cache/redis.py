@@ -77,7 +77,7 @@ class RedisBackend:
         self.line: Asks = connect(url, password, timeout, self._tell)
         self.channel = f"{prefix}:bus"
         self._near = near or Near()
-        self._prefix = prefix
+        self.prefix = prefix
         self._process = os.urandom(8)
         self._regions: list[Region] = []
         self.courier = Courier(self._send, self._everything)
@@ -113,22 +113,14 @@ class RedisBackend:
         if look.closed:
             return Claim(place, Verdict.CLOSED)
         self.courier.check()
-        names = () if look.stamp else place.generations
-        fresh = [os.urandom(GENERATION_BYTES) for _ in names]
-        token, stamp = self._process + os.urandom(8), look.stamp or b""
+        stamp = look.stamp or await self._stamp(place, patience)
+        if stamp is None:
+            return Claim(place, Verdict.CLOSED)
+        token = self._process + os.urandom(8)
+        keys = self._keys(place.name)
+        acquire = self._script(scripts.ACQUIRE, keys, stamp, token, LEASE_MS, int(again))
         with place.region.report.operation("claim"):
-            *tokens, answer = await self.line.send_all(
-                *map(self._make, names, fresh),
-                self._script(
-                    scripts.ACQUIRE, self._keys(place.name), stamp, token, LEASE_MS, int(again)
-                ),
-                patience=patience,
-            )
-        if names:
-            made = [old or new for old, new in zip(tokens, fresh, strict=True)]
-            stamp = self.line.origin(self._keys(place.name)[0]) + b"".join(made)
-            if WRITING in made:
-                return Claim(place, Verdict.CLOSED)
+            answer = await self.line.send(*acquire, patience=patience)
         verdict = _VERDICTS[answer[0]]
         if verdict is not Verdict.FOUND:
             return Claim(place, verdict, token, stamp)
@@ -243,12 +235,22 @@ class RedisBackend:
             self.courier.hurry()
 
     def _keys(self, name: str) -> tuple[str, str, str]:
-        key = f"{self._prefix}:{{{name}}}"
+        key = f"{self.prefix}:{{{name}}}"
         return key, f"{key}:fence", f"{key}:writers"
 
     def _reads(self, place: Place) -> tuple[str, ...]:
-        prefix = self._prefix
+        prefix = self.prefix
         return tuple(f"{prefix}:{{{name}}}" for name in (place.name, *place.generations))
+
+    async def _stamp(self, place: Place, patience: Patience) -> bytes | None:
+        """Make the generations that there are not; None if one of them is being written."""
+        fresh = [os.urandom(GENERATION_BYTES) for _ in place.generations]
+        made = map(self._make, place.generations, fresh)
+        found = await self.line.send_all(*made, patience=patience)
+        tokens = [old or new for old, new in zip(found, fresh, strict=True)]
+        if WRITING in tokens:
+            return None
+        return self.line.origin(self._keys(place.name)[0]) + b"".join(tokens)
 
     def _make(self, name: str, token: bytes) -> Command:
         life = ("PX", TAG_SECONDS * 1000) if name.startswith(TAG) else ()

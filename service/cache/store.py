@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from service.cache.backend import Backend, Intent, Mark, Region
 from service.cache.bus import Bus
 from service.cache.codec import Codec
+from service.cache.hot import HotKeys
 from service.cache.keys import Template, short
 from service.cache.loader import Options
 from service.cache.memory import MemoryBackend
@@ -161,11 +162,42 @@ class Cache:
         """Open the bus, if there is a namespace with a layer in this process."""
         if self._bus is not None and self._uses_l1:
             await self._bus.start()
+            self._report_bus()
 
     def before_trust(self, catch_up: Callable[[], Awaitable[None]]) -> None:
         """Await ``catch_up`` when the store is back, before it is trusted again."""
         if isinstance(self._backend, RedisBackend):
             self._backend.courier.catch_up = catch_up
+
+    def hot_keys(self, namespace: Namespace[Any]) -> HotKeys | None:
+        """Counts the keys of a namespace, for the next warm-up; None where nobody shares them."""
+        if not isinstance(self._backend, RedisBackend):
+            return None
+        name = f"{self._backend.prefix}:hot:{namespace.everything.name}"
+        return HotKeys(self._backend.line, name)
+
+    async def warming(self, *, begin: int | None) -> bool:
+        """Begin to warm up, for so many milliseconds at most, or end it; tell whether we may.
+
+        Raises:
+            StoreUnavailableError: The store does not answer.
+        """
+        if not isinstance(self._backend, RedisBackend):
+            return False
+        name = f"{self._backend.prefix}:warming"
+        if begin is None:
+            return bool(await self._backend.line.send("UNLINK", name))
+        return bool(await self._backend.line.send("SET", name, 1, "NX", "PX", begin))
+
+    async def is_warming(self) -> bool:
+        """Whether some process warms up.
+
+        Raises:
+            StoreUnavailableError: The store does not answer.
+        """
+        if not isinstance(self._backend, RedisBackend):
+            return False
+        return bool(await self._backend.line.send("EXISTS", f"{self._backend.prefix}:warming"))
 
     @property
     def is_shared(self) -> bool:
@@ -187,5 +219,8 @@ class Cache:
     def _tell_bus(self, connected: bool) -> None:  # noqa: FBT001 - the bus's callback
         if connected != self._near.live:
             self._near.reset(live=connected)
-            for region in self._regions:
-                region.report.bus_connected(connected=connected)
+            self._report_bus()
+
+    def _report_bus(self) -> None:
+        for region in self._regions:
+            region.report.bus_connected(connected=self._near.live)

@@ -38,18 +38,27 @@ class Catalogue:
     ) -> None:
         self._database = database
         self._cursors = cursors
-        self._products = cache.namespace(
+        self.products = cache.namespace(
             "product", type=ProductOut, ttl=PRODUCT_SECONDS, report=report("product")
         )
         self._pages = cache.namespace(
             "product_page",
             type=Page[ProductSummary],
+            key="{limit}:{cursor}:{place}",
             ttl=LIST_SECONDS,
             report=report("product_page"),
         )
         self._categories = cache.namespace(
-            "categories", type=Categories, ttl=PRODUCT_SECONDS, report=report("categories")
+            "categories",
+            type=Categories,
+            key="{which}",
+            ttl=PRODUCT_SECONDS,
+            report=report("categories"),
         )
+
+    async def by_key(self, key: str) -> Rendered | None:
+        """The product that a key of the cache names."""
+        return await self.product(int(key))
 
     async def product(self, product_id: int) -> Rendered | None:
         """The product with this id, a ``ProductOut``."""
@@ -59,7 +68,7 @@ class Catalogue:
                 found = await repository.find(session, product_id)
             return None if found is None else ProductOut.model_validate(found)
 
-        return await self._products.render(str(product_id), load)
+        return await self.products.render(self.products.key(id=product_id), load)
 
     async def page(self, listing: Listing, *, limit: int, cursor: str | None) -> Rendered | None:
         """One page of a listing, a ``Page[ProductSummary]``.
@@ -75,7 +84,7 @@ class Catalogue:
                 )
             return rows.as_page(ProductSummary)
 
-        key = f"{limit}:{cursor or ''}:{listing.place}"
+        key = self._pages.key(limit=limit, cursor=cursor or "", place=listing.place)
         return await self._pages.render(key, load)
 
     async def categories(self) -> Rendered | None:
@@ -85,12 +94,16 @@ class Catalogue:
             async with self._database.reading() as session:
                 return Categories(items=await repository.categories(session))
 
-        return await self._categories.render("all", load)
+        return await self._categories.render(self._categories.key(which="all"), load)
 
     def touched(self, change: Change) -> Iterator[Mark]:
         """What a changed product makes old."""
         known = change.key is not None
-        yield self._products.entry(str(change.key)) if known else self._products.everything
+        yield (
+            self.products.entry(self.products.key(id=change.key))
+            if known
+            else self.products.everything
+        )
         if change.writes(LISTED):
             yield self._pages.everything
         if change.writes(CATEGORISED):

@@ -1,0 +1,64 @@
+"""Which keys are asked for most: counted in each process, kept for all in Redis."""
+
+from collections import Counter
+
+from service.cache.lines import Asks
+
+COUNTED_KEYS = 1000
+"""So many are counted in a process between two reports; the coldest are forgotten."""
+KEPT_KEYS = 500
+FADING = "0.9"
+"""What a count is worth after the next report."""
+LIFE_SECONDS = 24 * 3600
+
+# KEYS counts; ARGV fading kept life_seconds, then pairs of count and key
+REPORT = """
+redis.call('ZUNIONSTORE', KEYS[1], 1, KEYS[1], 'WEIGHTS', ARGV[1])
+for i = 4, #ARGV, 2 do redis.call('ZINCRBY', KEYS[1], ARGV[i], ARGV[i + 1]) end
+redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - ARGV[2])
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+return 1
+"""
+
+
+class HotKeys:
+    """Counts keys of one namespace.
+
+    Args:
+        line: To Redis.
+        name: Where all processes' counts are.
+    """
+
+    def __init__(self, line: Asks, name: str) -> None:
+        self._line = line
+        self._name = name
+        self._counts: Counter[str] = Counter()
+
+    def count(self, key: str) -> None:
+        """Count a look-up."""
+        self._counts[key] += 1
+        if len(self._counts) > 2 * COUNTED_KEYS:
+            self._counts = Counter(dict(self._counts.most_common(COUNTED_KEYS)))
+
+    async def report(self) -> None:
+        """Add what was counted to what others have counted.
+
+        Raises:
+            StoreUnavailableError: Redis does not answer; this round is lost.
+        """
+        counts, self._counts = self._counts, Counter()
+        if not counts:
+            return
+        pairs = (part for key, count in counts.most_common(KEPT_KEYS) for part in (count, key))
+        await self._line.send(
+            "EVAL", REPORT, 1, self._name, FADING, KEPT_KEYS, LIFE_SECONDS, *pairs
+        )
+
+    async def top(self, count: int) -> list[str]:
+        """The hottest keys.
+
+        Raises:
+            StoreUnavailableError: Redis does not answer.
+        """
+        found = await self._line.send("ZREVRANGE", self._name, 0, count - 1)
+        return [key.decode(errors="surrogateescape") for key in found]

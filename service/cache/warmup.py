@@ -1,0 +1,105 @@
+"""Warming up: what is asked for most is loaded before anybody has to wait for it.
+
+One process does it, and those that start at the same time wait with it. What no key says how to
+load, such as the first page of a list, is configured.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from service.cache.backend import StoreUnavailableError
+from service.cache.namespace import Namespace
+from service.cache.store import Cache
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 4
+HOT_KEYS = 100
+"""So many of each namespace are loaded."""
+REPORT_SECONDS = 30.0
+LEASE_MS = 30_000
+WAIT_SECONDS = 5.0
+PAUSE_SECONDS = 0.05
+
+Recipe = Callable[[], Awaitable[object]]
+ByKey = Callable[[str], Awaitable[object]]
+
+
+class WarmUp:
+    """Loads through the cache what will be asked for; without a shared store it does nothing.
+
+    Args:
+        cache: To fill.
+        queries: What to load in any case.
+        by_key: How to load hot keys of a namespace.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        queries: Sequence[Recipe],
+        by_key: Mapping[Namespace[Any], ByKey],
+    ) -> None:
+        self._cache = cache
+        self._queries = queries
+        self._by_key = by_key
+        self._tasks: list[asyncio.Task[None]] = []
+        for namespace in by_key:
+            namespace.hot = cache.hot_keys(namespace)
+
+    async def start(self) -> None:
+        """Warm up; returns when that is done, and after 5 s in any case. Never fails."""
+        if not self._cache.is_shared:
+            return
+        loop = asyncio.get_running_loop()
+        warming = loop.create_task(self._warm())
+        self._tasks = [warming, loop.create_task(self._report())]
+        await asyncio.wait([warming], timeout=WAIT_SECONDS)
+
+    async def close(self) -> None:
+        """Stop."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _warm(self) -> None:
+        with suppress(StoreUnavailableError):
+            if not await self._cache.warming(begin=LEASE_MS):
+                while await self._cache.is_warming():  # noqa: ASYNC110 - in another process
+                    await asyncio.sleep(PAUSE_SECONDS)
+                return
+            try:
+                await self._load(await self._recipes())
+            finally:
+                await self._cache.warming(begin=None)
+
+    async def _recipes(self) -> list[Recipe]:
+        recipes = list(self._queries)
+        for namespace, load in self._by_key.items():
+            if namespace.hot is not None:
+                recipes += (partial(load, key) for key in await namespace.hot.top(HOT_KEYS))
+        return recipes
+
+    async def _load(self, recipes: list[Recipe]) -> None:
+        async def work() -> None:
+            while recipes:
+                try:
+                    await recipes.pop(0)()
+                except Exception as error:  # noqa: BLE001 - what cannot be loaded now is later
+                    log.info("not warmed up: %s: %s", type(error).__name__, error)
+
+        count = len(recipes)
+        await asyncio.gather(*(work() for _ in range(AT_ONCE)))
+        log.info("warmed up with %d values", count)
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(REPORT_SECONDS)
+            for namespace in self._by_key:
+                if namespace.hot is not None:
+                    with suppress(StoreUnavailableError):
+                        await namespace.hot.report()
