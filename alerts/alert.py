@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from alerts.cause import Clue, line
 from alerts.signals.signal import Signal
 
 
@@ -34,6 +35,7 @@ class Alert:
         lasting: How long the condition must hold before it fires; at once if empty.
         keep_firing: How long it goes on firing after the condition ended, against flapping.
         board: The uid of the board that shows it.
+        clues: What else is looked up when it is told, see ``alerts.cause``.
         labels: More labels, such as what tells alerts of one name apart.
     """
 
@@ -45,6 +47,7 @@ class Alert:
     lasting: str = ""
     keep_firing: str = ""
     board: str = "svc-overview"
+    clues: tuple[Clue, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -53,6 +56,7 @@ class Alert:
         return {
             "summary": self.summary,
             "description": self.description,
+            **({"cause": line(self.clues)} if self.clues else {}),
             "board": self.board,
             "runbook": f"{self.name}.md",
         }

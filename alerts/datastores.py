@@ -1,6 +1,7 @@
 """Alerts on the database and the caches."""
 
 from alerts.alert import Alert, Severity, current
+from alerts.cause import OF_CACHES, OF_QUERIES
 from alerts.signals.datastores import (
     CACHE_HIT_RATIO,
     CACHE_LOOKUPS_5M,
@@ -39,6 +40,7 @@ SLOW_QUERY_RATIO_HIGH = Alert(
     f"{current(TARGET, 'job', slo='queries', show='humanizePercentage')} within "
     f"{current(THRESHOLD, 'job', slo='queries', show='humanizeDuration')}.",
     board="svc-db",
+    clues=OF_QUERIES,
 )
 
 N_PLUS_ONE = Alert(
@@ -52,6 +54,7 @@ N_PLUS_ONE = Alert(
     description="{{ $value | humanizePercentage }} of its requests within five minutes sent one "
     "statement again and again: {{ $labels.db_query_fingerprint }}.",
     board="svc-db",
+    clues=OF_QUERIES,
 )
 
 DB_POOL_TIMEOUTS = Alert(
@@ -64,6 +67,7 @@ DB_POOL_TIMEOUTS = Alert(
     description=f"{{{{ $value | humanize }}}} callers waited in vain for a connection of pool "
     f"{{{{ $labels.{POOL} }}}} within five minutes.",
     board="svc-db",
+    clues=OF_QUERIES,
 )
 
 DB_POOL_SATURATED = Alert(
@@ -75,6 +79,7 @@ DB_POOL_SATURATED = Alert(
     description=f"{{{{ $value | humanizePercentage }}}} of pool {{{{ $labels.{POOL} }}}} on "
     "{{ $labels.instance }} is in use; the next burst will queue.",
     board="svc-db",
+    clues=OF_QUERIES,
 )
 
 CACHE_HIT_RATIO_COLLAPSED = Alert(
@@ -92,6 +97,7 @@ CACHE_HIT_RATIO_COLLAPSED = Alert(
     "The ratio is below half of its usual value, or so low that the cache is of no use; "
     "the database carries the rest.",
     board="svc-cache",
+    clues=OF_CACHES,
 )
 
 CACHE_STORE_DOWN = Alert(

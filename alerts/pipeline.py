@@ -1,6 +1,7 @@
 """Alerts on the watch itself: a silent watch looks like a healthy service."""
 
 from alerts.alert import Alert, Severity
+from alerts.cause import OF_PROCESSES
 from alerts.signals.watch import (
     ALERTMANAGER_CONFIG_GOOD,
     NOTIFICATIONS_DROPPED,
@@ -36,6 +37,7 @@ TARGET_DOWN = Alert(
     summary="{{ $labels.job }} is down: {{ $value | humanizePercentage }} of its instances",
     description="They do not answer Prometheus. Users may see errors, and nothing else about "
     "those instances is known.",
+    clues=OF_PROCESSES,
 )
 
 INSTANCE_DOWN = Alert(
@@ -84,6 +86,7 @@ SCRAPE_SLOW = Alert(
     "{{ $value | humanizeDuration }}",
     description="That is more than half of the time-out. Beyond it the instance counts as down.",
     board="svc-runtime",
+    clues=OF_PROCESSES,
 )
 
 SERIES_BURST = Alert(
@@ -99,6 +102,7 @@ SERIES_BURST = Alert(
     description="That is twice its usual number, or four fifths of what a scrape may bring. "
     "Beyond the limit the whole scrape is refused and the instance counts as down.",
     board="svc-runtime",
+    clues=OF_PROCESSES,
 )
 
 RULES_FAIL = Alert(

@@ -1,6 +1,7 @@
 """Alerts on the processes that serve."""
 
 from alerts.alert import Alert, Severity
+from alerts.cause import OF_PROCESSES
 from vitals.catalogue import (
     PROCESS_MAX_FDS,
     PROCESS_OPEN_FDS,
@@ -27,6 +28,7 @@ CRASH_LOOP = Alert(
     description="Workers or the server ended {{ $value | humanize }} times within fifteen "
     "minutes. Each end breaks off requests and empties what the process held.",
     board="svc-runtime",
+    clues=OF_PROCESSES,
 )
 
 FILES_RUN_OUT = Alert(
@@ -39,4 +41,5 @@ FILES_RUN_OUT = Alert(
     description="{{ $value | humanizePercentage }} of what a worker may open is open; at 100% it "
     "can neither take nor make connections.",
     board="svc-runtime",
+    clues=OF_PROCESSES,
 )

@@ -1,6 +1,7 @@
 """Alerts on what users feel: failing and slow requests."""
 
 from alerts.alert import Alert, Severity, current
+from alerts.cause import OF_ERRORS, OF_LATENCY, OF_RELEASES
 from alerts.signals.promises import (
     BAD_EVENTS_5M,
     LATENCY_P95_UNDER_SERVICE_PROMISE,
@@ -36,6 +37,7 @@ ERROR_RATIO_HIGH = Alert(
     description=f"Failed within five minutes: {current(BAD_EVENTS_5M, 'job', slo='availability')}. "
     f"Promised: {current(TARGET, 'job', slo='availability', show='humanizePercentage')} "
     "without failure.",
+    clues=OF_ERRORS,
 )
 
 LATENCY_P95_HIGH = Alert(
@@ -49,6 +51,7 @@ LATENCY_P95_HIGH = Alert(
     f"at p95. Requests within five minutes: {current(REQUESTS_5M, 'job')}. Routes with a promise "
     "of their own are not counted here.",
     labels={"scope": "service"},
+    clues=OF_LATENCY,
 )
 
 LATENCY_P95_HIGH_ON_ROUTE = Alert(
@@ -66,6 +69,7 @@ LATENCY_P95_HIGH_ON_ROUTE = Alert(
     + current(REQUESTS_5M_BY_ROUTE, "job", "http_route")
     + ".",
     labels={"scope": "route"},
+    clues=OF_LATENCY,
 )
 
 EVENT_LOOP_LAG_HIGH = Alert(
@@ -77,4 +81,5 @@ EVENT_LOOP_LAG_HIGH = Alert(
     description="Every request on {{ $labels.instance }} may wait "
     "{{ $value | humanizeDuration }} (p99) for nothing.",
     board="svc-runtime",
+    clues=OF_RELEASES,
 )

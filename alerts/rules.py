@@ -115,7 +115,10 @@ def _alert(alert: Alert, timing: Timing) -> str:
         *(f"    {name}: {json.dumps(value)}" for name, value in alert.labels.items()),
         f"    severity: {alert.severity}",
         "  annotations:",
-        *(f"    {name}: {json.dumps(text)}" for name, text in alert.annotations.items()),
+        *(
+            f"    {name}: {json.dumps(timing.query(text))}"
+            for name, text in alert.annotations.items()
+        ),
     ]
     return "".join(f"      {line}\n" for line in lines)
 

@@ -8,8 +8,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from stack import drill, packages, running, suites
-from stack.faults import FAULTS
+from stack import packages, running, suites
+from stack.drills import run as drills
+from stack.drills.faults import FAULTS
 from stack.installation import Installation
 
 
@@ -29,7 +30,7 @@ def _run(asked: argparse.Namespace) -> int:
     if asked.command == "status":
         return running.status(Installation.here())
     if asked.command == "drill":
-        return drill.run(Installation.here(), asked.alert, as_written=asked.as_written)
+        return drills.run(Installation.here(), asked.alerts)
     packages.install(for_tests=asked.command == "install" and asked.for_tests)
     if asked.command == "install":
         for suite in suites.NEWER if asked.for_tests else ():
@@ -56,9 +57,12 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("up", help="everything, without sample data and traffic")
     commands.add_parser("status", help="what runs, and where")
     fault = commands.add_parser("drill", help="break something and see its alert arrive")
-    fault.add_argument("alert", metavar="ALERT", help=", ".join(FAULTS))
     fault.add_argument(
-        "--as-written", action="store_true", help="wait as long as the rules do: minutes"
+        "alerts",
+        metavar="ALERT",
+        nargs="+",
+        help=f"one or more of {', '.join(FAULTS)}; or {drills.ALL}, which also writes the table of "
+        "docs/alerts.md",
     )
     install = commands.add_parser("install", help="install the servers' packages if any is missing")
     install.add_argument("--for-tests", action="store_true", help="also what only the tests need")

@@ -1,6 +1,9 @@
-"""A receiver for Alertmanager's webhooks: shows what a person on call would get.
+"""What a person on call would get, on this machine.
 
-`GET /` answers with the last notifications, as JSON or, to a browser, as a page.
+`POST /` takes Alertmanager's webhooks and `POST /slack` the messages it writes for Slack. `GET /`
+answers with the last of both, as JSON or, to a browser, as a page; `GET /runbooks/NAME.md` with
+the runbook that a message leads to. `POST /heartbeat?within=180` is the watchdog's other end: after
+so many seconds without another, the inbox says so.
 """
 
 import argparse
@@ -11,18 +14,27 @@ from datetime import UTC, datetime
 from html import escape
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Lock
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
+from stack.heartbeats import FOREVER, Heartbeats
 from stack.probes import LOOPBACK
 
 _KEPT = 200
 _LARGEST = 1_000_000
+_HEARTBEAT = "/heartbeat"
+_RUNBOOKS = Path(__file__).parents[1] / "alerts" / "runbooks"
 
 
 @dataclass(frozen=True)
 class Notification:
-    """One alert of one message. Times are ISO 8601, UTC."""
+    """One alert of one message. Times are ISO 8601, UTC.
+
+    Attributes:
+        group: The labels that all alerts of the message share.
+    """
 
     received: str
     status: str
@@ -35,6 +47,7 @@ class Notification:
     starts: str
     ends: str
     links: dict[str, str]
+    group: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """One line for a terminal."""
@@ -46,24 +59,64 @@ class Notification:
         return f"{self.status.upper()} {self.severity} {self.alert} [{about}] {self.summary}"
 
 
-@dataclass
-class Inbox:
-    """The last notifications, newest first, and when the heartbeat was heard last.
+@dataclass(frozen=True)
+class Message:
+    """A message as a person reads it."""
 
-    Threads share it: the tuple is replaced as a whole, so that a reader sees one state.
+    received: str
+    title: str
+    text: str
+
+
+class Inbox:
+    """The last notifications and messages, newest first.
+
+    Threads share it: the tuples are replaced as a whole, so that a reader sees one state.
     """
 
-    notifications: tuple[Notification, ...] = ()
-    heartbeat: str = ""
-    _writing: Lock = field(default_factory=Lock)
+    def __init__(self) -> None:
+        self.notifications: tuple[Notification, ...] = ()
+        self.messages: tuple[Message, ...] = ()
+        self.heartbeats = Heartbeats(self._tell_silence)
+        self._writing = Lock()
 
-    def take(self, message: dict[str, Any]) -> list[Notification]:
+    def take(self, message: dict[str, Any]) -> None:
         """Read an Alertmanager webhook message (version 4)."""
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        taken = [_notification(alert, message, now) for alert in message["alerts"]]
+        now = _now()
+        self._keep([_notification(alert, message, now) for alert in message["alerts"]])
+
+    def read(self, message: dict[str, Any]) -> None:
+        """Read a message for Slack."""
+        taken = [Message(_now(), each["title"], each["text"]) for each in message["attachments"]]
         with self._writing:
-            self.notifications = (*reversed(taken), *self.notifications)[:_KEPT]
-        return taken
+            self.messages = (*reversed(taken), *self.messages)[:_KEPT]
+
+    def _keep(self, notes: list[Notification]) -> None:
+        with self._writing:
+            self.notifications = (*reversed(notes), *self.notifications)[:_KEPT]
+        for note in notes:
+            print(note, flush=True)
+
+    def _tell_silence(self, name: str, silent: bool, heard: str) -> None:  # noqa: FBT001
+        said = "fell silent: alerts may not get through" if silent else "is heard again"
+        note = Notification(
+            received=_now(),
+            status="firing" if silent else "resolved",
+            receiver="heartbeat",
+            alert="Watchdog",
+            severity="page",
+            labels={"alertname": "Watchdog", "heartbeat": name},
+            summary=f"The heartbeat {name} {said}",
+            description=f"It was heard last at {heard}.",
+            starts=heard,
+            ends="" if silent else _now(),
+            links={},
+        )
+        self._keep([note])
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _notification(alert: dict[str, Any], message: dict[str, Any], now: str) -> Notification:
@@ -81,6 +134,7 @@ def _notification(alert: dict[str, Any], message: dict[str, Any], now: str) -> N
         starts=alert.get("startsAt", ""),
         ends=alert.get("endsAt", "") if alert["status"] == "resolved" else "",
         links={name: text for name, text in notes.items() if text.startswith("http")},
+        group=dict(message.get("groupLabels", {})),
     )
 
 
@@ -100,7 +154,7 @@ def page(inbox: Inbox) -> str:
         "<meta http-equiv=refresh content=5><style>body{font:14px sans-serif;margin:2em}"
         "td,th{padding:.3em 1em .3em 0;text-align:left}.firing td:nth-child(2){color:#c00}"
         ".resolved td:nth-child(2){color:#080}</style><h1>What a person on call would get</h1>"
-        f"<p>Heartbeat heard: {escape(inbox.heartbeat) or 'never'}"
+        f"<p>Heartbeat heard: {escape(inbox.heartbeats.last(_HEARTBEAT)) or 'never'}"
         f"<table><tr><th>received (UTC)<th>status<th>severity<th>alert<th>summary{rows}</table>"
     )
 
@@ -110,12 +164,16 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 10  # seconds for a client that says nothing
 
     def do_GET(self) -> None:
+        if self.path.startswith("/runbooks/"):
+            self._show_runbook(self.path.removeprefix("/runbooks/"))
+            return
         if "text/html" in self.headers.get("Accept", ""):
             self._answer(HTTPStatus.OK, page(self.inbox), "text/html; charset=utf-8")
             return
         content = {
-            "heartbeat": self.inbox.heartbeat,
+            "heartbeat": self.inbox.heartbeats.last(_HEARTBEAT),
             "notifications": [asdict(note) for note in self.inbox.notifications],
+            "messages": [asdict(message) for message in self.inbox.messages],
         }
         self._answer(HTTPStatus.OK, json.dumps(content), "application/json")
 
@@ -125,18 +183,33 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "at most 1 MB, with a Content-Length")
             return
         body = self.rfile.read(int(length))
-        if self.path == "/heartbeat":
-            self.inbox.heartbeat = datetime.now(UTC).isoformat(timespec="seconds")
-            self._answer(HTTPStatus.OK, "")
-            return
+        asked = urlsplit(self.path)
         try:
-            taken = self.inbox.take(json.loads(body))
+            if asked.path.startswith(_HEARTBEAT):
+                within = parse_qs(asked.query).get("within", [str(FOREVER)])[0]
+                self.inbox.heartbeats.hear(asked.path, float(within))
+            elif asked.path == "/slack":
+                self.inbox.read(json.loads(body))
+            elif asked.path == "/":
+                self.inbox.take(json.loads(body))
+            else:
+                self._answer(HTTPStatus.NOT_FOUND, "there are /, /slack and /heartbeat")
+                return
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self._answer(HTTPStatus.BAD_REQUEST, f"no Alertmanager message: {error!r}")
             return
-        for note in taken:
-            print(note, flush=True)
         self._answer(HTTPStatus.OK, "")
+
+    def do_DELETE(self) -> None:
+        self.inbox.heartbeats.forget(self.path)
+        self._answer(HTTPStatus.OK, "")
+
+    def _show_runbook(self, name: str) -> None:
+        texts = {path.name: path for path in _RUNBOOKS.glob("*.md")}
+        if name not in texts:
+            self._answer(HTTPStatus.NOT_FOUND, f"no runbook {name}")
+            return
+        self._answer(HTTPStatus.OK, texts[name].read_text("utf-8"), "text/plain; charset=utf-8")
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Requests are not worth a line: the notifications are."""
@@ -151,10 +224,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
+class _Server(ThreadingHTTPServer):
+    inbox: Inbox
+
+    def service_actions(self) -> None:
+        """Between two requests, and twice a second: is a heartbeat missing?"""
+        self.inbox.heartbeats.look()
+
+
 def build(port: int, host: str = LOOPBACK) -> ThreadingHTTPServer:
     """The server; port 0 takes a free one."""
-    handler = type("Handler", (_Handler,), {"inbox": Inbox()})
-    return ThreadingHTTPServer((host, port), handler)
+    inbox = Inbox()
+    server = _Server((host, port), type("Handler", (_Handler,), {"inbox": inbox}))
+    server.inbox = inbox
+    return server
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -12,7 +12,7 @@ from stack.installation import CHECKOUT, Installation
 from stack.processes import Program
 from stack.runner import Part
 
-_SITE = "site"
+SITE = "site"
 """The folder, among the data, that Prometheus serves at /user/."""
 
 
@@ -89,15 +89,20 @@ def inbox(here: Installation) -> Part:
     )
 
 
-def watching(here: Installation, secrets: Path, *, haste: bool = False) -> list[Part]:
+def watching(
+    here: Installation, secrets: Path, *, haste: bool = False, site: Path | None = None
+) -> list[Part]:
     """Prometheus and Alertmanager.
 
     Args:
         here: The installation.
         secrets: Folder of the secrets that Prometheus shows to what it watches.
         haste: Run the rules many times faster, for a drill.
+        site: The folder of the boards, if it is not among the data.
     """
     ports = here.ports
+    # What fires is told anew every minute; a drill of a broken way cannot wait that long.
+    hasty = ("--rules.alert.resend-delay=2s", "--rules.alert.for-grace-period=0s")
     return [
         Part(
             prometheus.alertmanager(
@@ -117,7 +122,8 @@ def watching(here: Installation, secrets: Path, *, haste: bool = False) -> list[
                 (
                     "--storage.tsdb.retention.time=15d",
                     "--storage.tsdb.retention.size=2GB",
-                    f"--web.user-assets={here.data / _SITE}",
+                    f"--web.user-assets={site or here.data / SITE}",
+                    *(hasty if haste else ()),
                 ),
             ),
             ready=lambda: prometheus.answers(ports.prometheus),
@@ -128,7 +134,7 @@ def watching(here: Installation, secrets: Path, *, haste: bool = False) -> list[
 def boards(here: Installation) -> Part:
     """The boards for a browser, built as we who own the checkout, served by Prometheus."""
     words = [
-        *_flag("site", str(here.data / _SITE)),
+        *_flag("site", str(here.data / SITE)),
         *_flag("address", f"http://{probes.LOOPBACK}:{here.ports.prometheus}/user/"),
         *_flag("traces", os.environ.get("TRACE_URL", "")),
     ]

@@ -62,15 +62,22 @@ def answers(port: int) -> bool:
 
 
 def configuration(
-    source: Path, ports: Ports, secrets: Path, *, rules: Path, interval: str | None = None
+    source: Path,
+    ports: Ports,
+    secrets: Path,
+    *,
+    rules: Path,
+    targets: Path | None = None,
+    interval: str | None = None,
 ) -> str:
     """The committed configuration, made for containers, with the addresses of this machine.
 
     Args:
-        source: `prometheus/prometheus.yml`; the targets lie beside it.
+        source: `prometheus/prometheus.yml`.
         ports: Where the parts listen here.
         secrets: The folder whose files stand for the containers' secrets of the same names.
         rules: The folder of the rules.
+        targets: The folder of the targets, if they do not lie beside the source.
         interval: How often to scrape and to evaluate, instead of what is written.
     """
     config: dict[str, Any] = yaml.safe_load(source.read_text())
@@ -83,7 +90,7 @@ def configuration(
             ("alertmanager", ports.alertmanager),
         )
     }
-    targets = source.parent.absolute() / "targets"
+    targets = targets or source.parent.absolute() / "targets"
     config["rule_files"] = [
         str(rules.absolute() / Path(path).name) for path in config["rule_files"]
     ]

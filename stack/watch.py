@@ -14,24 +14,34 @@ from alerts.timing import FAST
 from stack import probes, prometheus
 from stack.installation import CHECKOUT, Installation
 
+HEARTBEAT = "/heartbeat?within=180"
+"""Where the inbox hears the watchdog, and after how many seconds without it says so."""
+HASTY_HEARTBEAT = "/heartbeat/drill?within=8"
+SLACK = "slack"
+"""The file, beside Alertmanager's configuration, with the address that takes what Slack would."""
+
 
 def write_prometheus(here: Installation, secrets: Path, *, haste: bool) -> Path:
     """Write Prometheus's configuration; returns its file."""
     source = here.readable(CHECKOUT / "prometheus")
-    hasty_rules = here.folder("prometheus") / "hasty-rules"
+    rules, targets = source / "rules", source / "targets"
     if haste:
-        hasty_rules.mkdir(exist_ok=True)
+        folder = here.folder("prometheus")
+        rules, targets = folder / "hasty-rules", folder / "targets"
+        for made in (rules, targets):
+            made.mkdir(exist_ok=True)
         for name, text in render(FAST).items():
-            (hasty_rules / name).write_text(text)
+            (rules / name).write_text(text)
+        if here.account:
+            here.account.own(folder)
     text = prometheus.configuration(
         source / "prometheus.yml",
         here.ports,
         secrets,
-        rules=hasty_rules if haste else source / "rules",
+        rules=rules,
+        targets=targets,
         interval="1s" if haste else None,
     )
-    if haste and here.account:
-        here.account.own(hasty_rules)
     return here.write("prometheus", "prometheus.yml", text)
 
 
@@ -43,8 +53,10 @@ def write_alertmanager(here: Installation, *, haste: bool) -> Path:
     inbox = f"http://{probes.LOOPBACK}:{here.ports.inbox}"
     defaults = {
         "ALERT_WEBHOOK_URL": f"{inbox}/",
-        "ALERT_HEARTBEAT_URL": f"{inbox}/heartbeat",
+        "ALERT_HEARTBEAT_URL": f"{inbox}{HASTY_HEARTBEAT if haste else HEARTBEAT}",
         "ALERT_BOARD_URL": f"http://{probes.LOOPBACK}:{here.ports.prometheus}/user",
+        "ALERT_RUNBOOK_URL": f"{inbox}/runbooks",
+        "ALERT_SLACK_URL_FILE": str(here.write("alertmanager", SLACK, f"{inbox}/slack")),
     }
     given = {} if haste else {name: text for name, text in os.environ.items() if text}
     taken = {name.removesuffix("_FILE") for name in given}

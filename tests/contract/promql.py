@@ -100,9 +100,11 @@ def _(node: promql.MatrixSelector) -> Labels:
 @_labels.register
 def _(node: promql.AggregateExpr) -> Labels:
     inner = _labels(node.expr)
+    named = _demand(node.modifier.labels, inner, node) if node.modifier else frozenset[str]()
+    if str(node.op) in {"topk", "bottomk"}:  # these choose series and leave them as they are
+        return inner
     if node.modifier is None:
-        return inner if str(node.op) in {"topk", "bottomk"} else frozenset()
-    named = _demand(node.modifier.labels, inner, node)
+        return frozenset()
     return named if node.modifier.type == promql.AggModifierType.By else inner - named
 
 

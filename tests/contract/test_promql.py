@@ -39,6 +39,7 @@ def test_a_query_of_what_does_not_exist(expr: str, complaint: str) -> None:
         (f'sum(rate({REQUESTS}_bucket{{le=~"1([.]0)?"}}[5m]))', set()),
         ("sum without (instance) (up)", {"job"}),
         ("topk(3, up)", {"job", "instance"}),
+        ("topk by (job) (1, up)", {"job", "instance"}),
         ("scalar(up) + 1", set()),
         ("1 - up", {"job", "instance"}),
         ('label_replace(up, "word", "well", "", "")', {"job", "instance", "word"}),

@@ -1,6 +1,7 @@
 """The main job, end to end: one command, and Prometheus has an answer for every panel."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -53,6 +54,18 @@ class Demo:
             assert time.monotonic() - started < 120, self.said()
             time.sleep(0.1)
         return time.monotonic() - started
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Another command over the same data."""
+        return subprocess.run(
+            [sys.executable, "-m", "stack", *words],
+            cwd=CHECKOUT,
+            env={**os.environ, **self.ports, "VITALS_DATA": str(self.folder / "data")},
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
 
     def said(self) -> str:
         return self.output.read_text(errors="replace")
@@ -133,6 +146,24 @@ def test_no_rule_is_in_error_and_nobody_is_woken(demo: Demo) -> None:
     assert unhealthy == []
     firing = [alert["metric"] for alert in demo.ask('ALERTS{alertstate="firing"}')]
     assert [labels for labels in firing if labels.get("severity") == "page"] == []
+
+
+# Those that take half a minute; the longer ones are run by hand, which writes their table.
+DRILLS = (
+    "NPlusOne", "LatencyP95High/route", "EventLoopLagHigh", "FilesRunOut", "DBPoolTimeouts",
+    "BudgetBurn", "MetricsGone", "InstanceDown", "TargetsGone", "RulesFail", "ErrorRatioHigh",
+    "AlertsDropped", "Watchdog",
+)  # fmt: skip
+
+
+def test_what_is_broken_on_purpose_is_told_and_so_is_its_end(demo: Demo) -> None:
+    done = demo.run("drill", *DRILLS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in DRILLS:
+        assert re.search(
+            rf"^{name} +(page|ticket) +told after .* resolved", done.stdout, re.MULTILINE
+        )
+    assert "BudgetBurn fires and is held back" in done.stdout
 
 
 def test_it_stops_without_orphans_and_starts_again_with_its_data(demo: Demo) -> None:

@@ -2,13 +2,14 @@
 
 import http.client
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from stack import inbox
+from stack import heartbeats, inbox
 
 MESSAGE: dict[str, Any] = {
     "version": "4",
@@ -74,6 +75,60 @@ def test_a_heartbeat_is_heard_and_is_no_notification(client: httpx.Client) -> No
     heard = client.get("/").json()
     assert heard["heartbeat"]
     assert heard["notifications"] == []
+
+
+def test_who_falls_silent_is_told_once_and_so_is_the_end_of_it() -> None:
+    now, told = [0.0], []
+    known = heartbeats.Heartbeats(lambda *what: told.append(what[:2]), clock=lambda: now[0])
+    known.hear("/heartbeat", within=10)
+    known.hear("/heartbeat/careless")
+    now[0] = 9.0
+    known.look()
+    assert told == []
+    now[0] = 11.0
+    known.look()
+    known.look()
+    assert told == [("/heartbeat", True)]
+    known.hear("/heartbeat", within=10)
+    assert told[1:] == [("/heartbeat", False)]
+    known.forget("/heartbeat")
+    now[0] = 99.0
+    known.look()
+    assert len(told) == 2
+
+
+def test_a_silent_watchdog_is_a_notification(client: httpx.Client) -> None:
+    client.post("/heartbeat?within=0.01", json=MESSAGE)
+    notes = until(lambda: client.get("/").json()["notifications"])
+    assert [(note["status"], note["alert"]) for note in notes] == [("firing", "Watchdog")]
+    client.post("/heartbeat?within=99", json=MESSAGE)
+    newest = client.get("/").json()["notifications"][0]
+    assert (newest["status"], newest["starts"]) == ("resolved", notes[0]["starts"])
+
+
+def until(asked: Callable[[], list[Any]]) -> list[Any]:
+    deadline = time.monotonic() + 10
+    while not (found := asked()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+def test_a_message_for_slack_is_kept_as_it_is_read(client: httpx.Client) -> None:
+    message = {"attachments": [{"title": "[FIRING 1] TargetDown api", "text": "it is down"}]}
+    assert client.post("/slack", json=message).is_success
+    (kept,) = client.get("/").json()["messages"]
+    assert (kept["title"], kept["text"]) == ("[FIRING 1] TargetDown api", "it is down")
+
+
+def test_a_runbook_is_found_and_nothing_else_is(client: httpx.Client) -> None:
+    assert client.get("/runbooks/TargetDown.md").text.startswith("# TargetDown\n")
+    for path in ("/runbooks/Nothing.md", "/runbooks/%2e%2e/alert.py"):
+        assert client.get(path).status_code == 404, path
+
+
+def test_an_address_that_is_none_is_refused(client: httpx.Client) -> None:
+    assert client.post("/revoked", json=MESSAGE).status_code == 404
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"alerts": [{}]}', b'{"alerts": 3}', b"\xff"])

@@ -1,20 +1,18 @@
-"""Faults on purpose: each makes one alert fire on a stack that is well, and ends without a trace.
-
-A fault is a coroutine that runs until it is cancelled and then puts everything back. The load
-beside it asks the API for what the fault concerns, so that a drill needs no other traffic.
-"""
+"""Faults of the API that runs: of its database, its cache's store and its process."""
 
 import asyncio
 import itertools
 import os
-import signal
-from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import asyncpg
 
 from stack import postgres, probes, secrets
-from stack.installation import Installation
+from stack.drills.fault import API, Fault, Load
+
+if TYPE_CHECKING:
+    from stack.drills.ground import Ground
 
 
 def _searches() -> Iterator[str]:
@@ -24,7 +22,7 @@ def _searches() -> Iterator[str]:
     """
     for number in itertools.count():
         yield f"/api/products?text=drill-{os.getpid()}-{number}"
-        yield from itertools.repeat("/api/categories", 6)
+        yield from itertools.repeat("/api/categories", 11)
 
 
 def _products() -> Iterator[str]:
@@ -32,22 +30,8 @@ def _products() -> Iterator[str]:
     return itertools.cycle(f"/api/products/{number}" for number in range(1, 6))
 
 
-@dataclass(frozen=True)
-class Fault:
-    """What breaks, and what is asked of the API meanwhile.
-
-    Attributes:
-        what: Told to the person.
-        inject: Breaks it until cancelled.
-        load: Paths to ask for.
-    """
-
-    what: str
-    inject: Callable[[Installation], Coroutine[None, None, None]]
-    load: Callable[[], Iterator[str]] = _searches
-
-
-async def _superuser(here: Installation) -> asyncpg.Connection:
+async def _superuser(ground: "Ground") -> asyncpg.Connection:
+    here = ground.here
     return await asyncpg.connect(
         host=probes.LOOPBACK,
         port=here.ports.postgres,
@@ -57,8 +41,8 @@ async def _superuser(here: Installation) -> asyncpg.Connection:
     )
 
 
-async def _lock_products(here: Installation) -> None:
-    connection = await _superuser(here)
+async def _lock_products(ground: "Ground") -> None:
+    connection = await _superuser(ground)
     try:
         while True:
             async with connection.transaction():
@@ -69,12 +53,14 @@ async def _lock_products(here: Installation) -> None:
         await connection.close()
 
 
-async def _shut_out(here: Installation) -> None:
-    connection = await _superuser(here)
+async def _shut_out(ground: "Ground") -> None:
+    connection = await _superuser(ground)
     try:
         await connection.execute(f"ALTER ROLE {postgres.ROLE} NOLOGIN")
+        # Those of the API alone; what else logged in as this role before stays.
         await connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE usename = $1 AND application_name = 'service'",
             postgres.ROLE,
         )
         await asyncio.Event().wait()
@@ -83,7 +69,8 @@ async def _shut_out(here: Installation) -> None:
         await connection.close()
 
 
-async def _keep_forgetting(here: Installation) -> None:
+async def _keep_forgetting(ground: "Ground") -> None:
+    here = ground.here
     reader, writer = await asyncio.open_connection(probes.LOOPBACK, here.ports.redis)
     try:
         writer.write(f"AUTH {secrets.read(here.secrets, 'redis-password')}\r\n".encode())
@@ -96,23 +83,45 @@ async def _keep_forgetting(here: Installation) -> None:
         writer.close()
 
 
-async def _freeze_api(here: Installation) -> None:
-    group = here.read_pids()["api"]
-    os.killpg(group, signal.SIGSTOP)
-    try:
+async def _freeze_redis(ground: "Ground") -> None:
+    with ground.frozen("redis"):
         await asyncio.Event().wait()
-    finally:
-        os.killpg(group, signal.SIGCONT)
+
+
+async def _freeze_api(ground: "Ground") -> None:
+    with ground.frozen("api"):
+        await asyncio.Event().wait()
 
 
 _LOCKED = "a lock on the products table makes queries wait for up to a second"
 FAULTS = {
-    "LatencyP95High": Fault(_LOCKED, _lock_products),
-    "SlowQueryRatioHigh": Fault(_LOCKED, _lock_products),
-    "ErrorRatioHigh": Fault("the database refuses the API's role", _shut_out),
-    "CacheHitRatioCollapsed": Fault(
-        "Redis forgets everything, all the time", _keep_forgetting, _products
+    # One after another, those that page last: a page of the API holds its tickets back.
+    "LatencyP95High": Fault(
+        _LOCKED, _lock_products, load=Load(_searches), lane=API, labels={"scope": "service"}
     ),
-    "TargetDown": Fault("the API is frozen", _freeze_api),
+    "SlowQueryRatioHigh": Fault(_LOCKED, _lock_products, load=Load(_searches), lane=API),
+    "CacheHitRatioCollapsed": Fault(
+        "Redis forgets everything, all the time", _keep_forgetting, load=Load(_products), lane=API
+    ),
+    "CacheStoreDown": Fault(
+        "Redis is frozen",
+        _freeze_redis,
+        load=Load(_products),
+        lane=API,
+        holds_back=frozenset({"CacheHitRatioCollapsed"}),
+    ),
+    "TargetDown": Fault(
+        "the API is frozen",
+        _freeze_api,
+        lane=API,
+        holds_back=frozenset({"InstanceDown"}),
+    ),
+    "ErrorRatioHigh": Fault(
+        "the database refuses the API's role",
+        _shut_out,
+        load=Load(_searches),
+        lane=API,
+        holds_back=frozenset({"BudgetBurn"}),
+    ),
 }
 """By the alert that must fire."""

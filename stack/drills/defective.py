@@ -1,0 +1,275 @@
+"""A service of the kit that can be made defective: what a drill deploys beside the running stack.
+
+Faults that a running API has no door for, such as a release with N+1, are those of this service.
+Routes are slow or ask too often when asked to; a defect begins with POST /defects/NAME and ends
+with DELETE. It listens on loopback and is never part of the stack itself.
+"""
+
+import argparse
+import asyncio
+import os
+import resource
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI, HTTPException
+from prometheus_client import REGISTRY
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from stack.probes import LOOPBACK
+from vitals import Objective, instrument
+
+OBJECTIVES = (
+    Objective("availability", ratio=0.999),
+    Objective("latency", ratio=0.95, within=0.25),
+    Objective("latency", ratio=0.95, within=0.1, route="/promised"),
+    Objective("queries", ratio=0.95, within=0.1),
+)
+_ROWS = 12
+_BLOCK_SECONDS, _REST_SECONDS = 0.2, 0.4
+_COLLECT_SECONDS = 0.6
+_SERIES = 6000
+_FILES, _OPEN = 256, 0.9
+_POOL, _TIMEOUT = "DEFECTIVE_POOL", 0.5
+
+
+class Service:
+    """The service and what can be wrong with it.
+
+    Args:
+        engine: Its database.
+        pool: How many connections it has.
+    """
+
+    def __init__(self, engine: AsyncEngine, pool: int) -> None:
+        self.engine = engine
+        self.pool = pool
+        self.app = FastAPI(title="Defective")
+        self.vitals = instrument(
+            self.app,
+            engine=engine,
+            objectives=OBJECTIVES,
+            service_name="defective",
+            version="2.0.0",
+            revision="defective",
+            logs=False,
+            explain=False,
+        )
+        self.is_mute = False
+        self._present: dict[str, AsyncExitStack] = {}
+
+    async def begin(self, name: str) -> None:
+        """Become defective; `HTTPException` 404 for an unknown defect."""
+        if name not in DEFECTS:
+            raise HTTPException(404, f"no such defect; there are: {', '.join(DEFECTS)}")
+        if name not in self._present:
+            self._present[name] = AsyncExitStack()
+            await self._present[name].enter_async_context(DEFECTS[name](self))
+
+    async def end(self, name: str) -> None:
+        """Be well again in this respect."""
+        if stack := self._present.pop(name, None):
+            await stack.aclose()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer; the metrics with nothing while mute."""
+        says_nothing = self.is_mute and scope.get("path") == "/metrics"
+        answer: ASGIApp = PlainTextResponse("") if says_nothing else self.app
+        await answer(scope, receive, send)
+
+
+# -- Defects ------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def _hold_connections(service: Service) -> AsyncIterator[None]:
+    async with AsyncExitStack() as held:
+        for _ in range(service.pool):
+            await held.enter_async_context(service.engine.connect())
+        yield
+
+
+@asynccontextmanager
+async def _block_loop(_service: Service) -> AsyncIterator[None]:
+    async def block() -> None:
+        while True:
+            time.sleep(_BLOCK_SECONDS)  # noqa: ASYNC251 - the defect
+            await asyncio.sleep(_REST_SECONDS)
+
+    task = asyncio.create_task(block())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+@asynccontextmanager
+async def _open_files(_service: Service) -> AsyncIterator[None]:
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, most))
+    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(int(_FILES * _OPEN) - _held())]
+    try:
+        yield
+    finally:
+        for number in opened:
+            os.close(number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
+
+
+def _held() -> int:
+    return len([*Path("/proc/self/fd").iterdir()])
+
+
+class _Collects(Collector):
+    """A collector of the service's own, as prometheus_client asks it at each scrape."""
+
+    def __init__(self, collect: Callable[[], Iterator[GaugeMetricFamily]]) -> None:
+        self._collect = collect
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Nothing, or it would be collected in order to be known."""
+        return iter(())
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """What it has to say."""
+        return self._collect()
+
+
+@asynccontextmanager
+async def _collecting(collect: Callable[[], Iterator[GaugeMetricFamily]]) -> AsyncIterator[None]:
+    collector = _Collects(collect)
+    REGISTRY.register(collector)
+    try:
+        yield
+    finally:
+        REGISTRY.unregister(collector)
+
+
+def _many() -> Iterator[GaugeMetricFamily]:
+    family = GaugeMetricFamily("visits", "Visits by customer.", labels=["customer_id"])
+    for number in range(_SERIES):
+        family.add_metric([str(number)], 1)
+    yield family
+
+
+def _late() -> Iterator[GaugeMetricFamily]:
+    time.sleep(_COLLECT_SECONDS)
+    yield from ()
+
+
+def _fails() -> Iterator[GaugeMetricFamily]:
+    raise RuntimeError("a collector that fails")
+
+
+@asynccontextmanager
+async def _say_nothing(service: Service) -> AsyncIterator[None]:
+    service.is_mute = True
+    try:
+        yield
+    finally:
+        service.is_mute = False
+
+
+@asynccontextmanager
+async def _leave_the_bus(service: Service) -> AsyncIterator[None]:
+    cache = service.vitals.cache("product")
+    cache.bus_connected(connected=False)
+    try:
+        yield
+    finally:
+        cache.bus_connected(connected=True)
+
+
+DEFECTS: dict[str, Callable[[Service], AbstractAsyncContextManager[None]]] = {
+    "connections": _hold_connections,
+    "loop": _block_loop,
+    "files": _open_files,
+    "series": lambda _: _collecting(_many),
+    "scrape": lambda _: _collecting(_late),
+    "collector": lambda _: _collecting(_fails),
+    "mute": _say_nothing,
+    "bus": _leave_the_bus,
+}
+"""By the name that begins and ends them."""
+
+
+# -- The service --------------------------------------------------------------------------------
+
+
+def build() -> Service:
+    """Build it from the environment, as each worker does."""
+    pool = int(os.environ[_POOL])
+    password = Path(os.environ["DEFECTIVE_PASSWORD_FILE"]).read_text().strip()
+    url = make_url(os.environ["DEFECTIVE_DATABASE_URL"]).set(password=password)
+    engine = create_async_engine(url, pool_size=pool, max_overflow=0, pool_timeout=_TIMEOUT)
+    service = Service(engine, pool)
+    _add_routes(service)
+    return service
+
+
+def _add_routes(service: Service) -> None:
+    app, pause = service.app, text("SELECT pg_sleep(:seconds)")
+
+    @app.get("/work")
+    @app.get("/promised")
+    async def work(seconds: float = 0.0) -> int:
+        """Ask the database one question, which takes that long."""
+        async with service.engine.connect() as connection:
+            await connection.execute(pause, {"seconds": seconds})
+        return 1
+
+    @app.get("/wait")
+    async def wait(seconds: float = 0.0) -> int:
+        """Take that long."""
+        await asyncio.sleep(seconds)
+        return 1
+
+    @app.get("/rows")
+    async def rows() -> int:
+        """Ask once a row."""
+        one = text("SELECT pg_backend_pid() + CAST(:row AS integer)")
+        async with service.engine.connect() as connection:
+            return sum([(await connection.execute(one, {"row": n})).scalar_one() for n in _ALL])
+
+    @app.post("/defects/{name}")
+    async def begin(name: str) -> None:
+        await service.begin(name)
+
+    @app.delete("/defects/{name}")
+    async def end(name: str) -> None:
+        await service.end(name)
+
+
+_ALL = range(_ROWS)
+
+
+def main() -> None:
+    """Serve until we are ended."""
+    parser = argparse.ArgumentParser(prog="python -m stack.drills.defective", description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--pool", type=int, default=5, help="connections to the database")
+    parser.add_argument("--workers", type=int, default=1)
+    asked = parser.parse_args()
+    os.environ[_POOL] = str(asked.pool)
+    uvicorn.run(
+        "stack.drills.defective:build",
+        factory=True,
+        host=LOOPBACK,
+        port=asked.port,
+        workers=asked.workers,
+        log_level="warning",
+        access_log=False,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""The table of drills: for the terminal, and in docs/alerts.md."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from stack.drills.drill import Outcome
+from stack.drills.faults import FAULTS, alert_of
+from stack.installation import CHECKOUT
+
+DOCUMENT = CHECKOUT / "docs" / "alerts.md"
+BEGIN, END = "<!-- written by the drill run -->", "<!-- end of the drill run -->"
+
+
+def as_text(outcomes: Sequence[Outcome]) -> str:
+    """A line for each drill."""
+    width = max((len(outcome.name) for outcome in outcomes), default=0)
+    return "\n".join(
+        f"{outcome.name:<{width}}  {outcome.severity:<6}  told after {outcome.seconds['told']:5.1f}"
+        f" s, resolved {outcome.to_resolve:5.1f} s after the fault ended"
+        for outcome in outcomes
+    )
+
+
+def as_markdown(outcomes: Sequence[Outcome], day: str) -> str:
+    """The same for people who read the documentation."""
+    rows = [
+        f"| {alert_of(outcome.name)}{_which(outcome.name)} | {outcome.severity} "
+        f"| {FAULTS[outcome.name].what} | {outcome.seconds['fired']:.1f} "
+        f"| {outcome.seconds['told']:.1f} | {outcome.to_resolve:.1f} | {_held_back(outcome)} |"
+        for outcome in outcomes
+    ]
+    head = "| alert | told as | fault | fires | told | resolved | holds back |"
+    return "\n".join(
+        (
+            BEGIN,
+            f"Run on {day}, {len(rows)} drills: seconds from the fault until Prometheus fires and",
+            "until the inbox is told, and from its end until the end is told.",
+            "",
+            head,
+            "|---|---|---|---|---|---|---|",
+            *rows,
+            END,
+        )
+    )
+
+
+def _which(name: str) -> str:
+    _, slash, which = name.partition("/")
+    return f" ({which})" if slash else ""
+
+
+def _held_back(outcome: Outcome) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(FAULTS[outcome.name].holds_back))
+
+
+def write(outcomes: Sequence[Outcome], document: Path = DOCUMENT) -> None:
+    """Put the table into its place in a document."""
+    text = document.read_text("utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    day = datetime.now(UTC).date().isoformat()
+    document.write_text(f"{before}{as_markdown(outcomes, day)}{after}", "utf-8")
+    print(f"the table in {document} is new")
