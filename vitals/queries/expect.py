@@ -71,9 +71,9 @@ class Statements(list[Sent]):
         )
 
     def _hear(
-        self, _connection: Any, _cursor: Any, sql: str, parameters: Any, context: Any, _many: Any
+        self, connection: Any, _cursor: Any, sql: str, parameters: Any, context: Any, _many: Any
     ) -> None:
-        statement = self._prints.of(sql)
+        statement = self._prints.of(sql, connection.dialect.name)
         self.append(Sent(statement.text, callsite.line(callsite.stack())))
         tally = self._tallies.setdefault(statement.text, Tally(statement))
         if tally.calls:

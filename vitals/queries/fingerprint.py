@@ -23,19 +23,57 @@ KEPT = 1_000
 LONGEST = 8_192
 """Characters of a statement that are read: what differs only further on counts as the same."""
 
-_TOKEN = re.compile(
-    r"""
-      (?P<comment> --[^\n]* | /\*.*?\*/ )
-    | (?P<string>  [Ee]'(?:[^'\\]|''|\\.)*(?:'|\Z)      # only here a backslash escapes
-                 | [BbXxNn]?'(?:[^']|'')*(?:'|\Z) | \$(?P<tag>\w*)\$.*?\$(?P=tag)\$ )
-    | (?P<quoted>  "(?:[^"]|"")*" | `[^`]*` )
-    | (?P<bind>    \$\d+(?:::[\w.\[\]]+(?:\s+(?:VARYING|PRECISION|WITH(?:OUT)?\s+TIME\s+ZONE))?)?
-                 | __\[POSTCOMPILE_[^\]]*\] | %\(\w+\)s | %s | \? | (?<!:):[A-Za-z_]\w* )
-    | (?P<number>  (?<![\w.])(?:0[xX][0-9a-fA-F]+|\d+(?:\.\d*)?(?:[eE][+-]?\d+)?) )
-    | (?P<space>   \s+ )
-    """,
-    re.VERBOSE | re.DOTALL | re.IGNORECASE,
-)
+
+def _comment(nested: int) -> str:
+    """A block comment; PostgreSQL's may hold others. One that does not end goes to the end."""
+    if nested:
+        return rf"/\*(?:[^*/]|\*(?!/)|/(?!\*)|{_comment(nested - 1)})*+(?:\*/|\Z)"
+    return r"/\*(?:[^*]|\*(?!/))*+(?:\*/|\Z)"
+
+
+# Every literal also ends with the text, for it may have been cut.
+_STRING = r"""
+      (?<!\w)E'(?:[^'\\]|''|\\.)*+\\?(?:'|\Z)      # only here a backslash escapes
+    | '(?:[^']|'')*+(?:'|\Z)
+    | (?<![\w$])\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?(?:\$(?P=tag)\$|\Z)
+"""
+_STRING_OF_MYSQL = r"""
+      '(?:[^'\\]|''|\\.)*+\\?(?:'|\Z)
+    | "(?:[^"\\]|""|\\.)*+\\?(?:"|\Z)
+"""
+
+
+# SQLite takes a name in quotes that no column has for a string.
+_DOUBTFUL = r"""
+    | (?P<compared> (?:[=<>|]|\b(?:LIKE|GLOB|IS|NOT))\s*"(?:[^"]|"")*+(?:"(?!\s*[.(])|\Z) )
+    | (?P<listed>   \b(?:IN|VALUES)\s*\((?:\s*(?:"(?:[^"]|"")*+(?:"|\Z)|'(?:[^']|'')*+(?:'|\Z)
+                    |[\d.]+|\?|%s)\s*(?:,|(?=\))|\Z))++\s*(?:\)|\Z) )
+"""
+
+
+def _tokens(comment: str, string: str, doubtful: str = "") -> re.Pattern[str]:
+    return re.compile(
+        rf"""
+          (?P<comment> --[^\n]*+ | {comment} )
+        | (?P<string>  (?:(?<!\w)[BXN])?(?:{string}) )
+        {doubtful}
+        | (?P<quoted>  "(?:[^"]|"")*+(?:"|\Z) | `[^`]*+(?:`|\Z) )
+        | (?P<bind>    \$\d+(?:::[\w.\[\]]+
+                         (?:\s+(?:VARYING|PRECISION|WITH(?:OUT)?\s+TIME\s+ZONE))?)?
+                     | __\[POSTCOMPILE_[^\]]*\] | %\(\w+\)s | %s | \? | (?<!:):[A-Za-z_]\w* )
+        | (?P<number>  (?<![\w.])(?:0X[0-9A-F_]+|0[OB][0-7_]+
+                     | (?:\d[\d_]*+(?:\.[\d_]*)?|\.\d[\d_]*)(?:E[+-]?\d+)?) )
+        | (?P<space>   \s+ )
+        """,
+        re.VERBOSE | re.DOTALL | re.IGNORECASE,
+    )
+
+
+_TOKEN = _tokens(_comment(nested=3), _STRING, _DOUBTFUL)
+_TOKENS = {
+    "mysql": _tokens(rf"\#[^\n]*+ | {_comment(nested=0)}", _STRING_OF_MYSQL),
+}
+_TOKENS["mariadb"] = _TOKENS["mysql"]
 _LIST = re.compile(r"\(\s*\?(?:\s*,\s*\?)*\s*\)")
 _ROWS = re.compile(r"\(\?\)(?:\s*,\s*\(\?\))+")
 _SIGN = re.compile(r"(?<=[(,=<>+\-*/])(\s*)[+-]\s?(?=\?)")
@@ -67,9 +105,14 @@ class Statement(NamedTuple):
     text: str
 
 
-def normalise(sql: str) -> str:
-    """The statement with literals and binds as ``?``, lists as one, and single spaces."""
-    text = _TOKEN.sub(_replace, sql).strip()
+def normalise(sql: str, system: str = "") -> str:
+    """The statement with literals and binds as ``?``, lists as one, and single spaces.
+
+    Args:
+        sql: What was sent.
+        system: SQLAlchemy's name of the database; strings look different on MySQL.
+    """
+    text = _TOKENS.get(system, _TOKEN).sub(_replace, sql).strip()
     text = _SIGN.sub(r"\1", text)
     text = _LIST.sub("(?)", text)
     return _ROWS.sub("(?)", text)
@@ -81,6 +124,10 @@ def _replace(match: re.Match[str]) -> str:
             return " "
         case "quoted":
             return match[0]
+        case "compared":
+            return match[0].partition('"')[0] + "?"
+        case "listed":
+            return match[0].partition("(")[0] + "(?)"
         case _:
             return "?"
 
@@ -97,18 +144,23 @@ class Fingerprints:
         self._slots = slots
         self._kept = kept
         self._taken: set[str] = set()
-        self._statements: OrderedDict[str, Statement] = OrderedDict()
+        self._statements: OrderedDict[tuple[str, str], Statement] = OrderedDict()
         self._lock = Lock()
 
-    def of(self, sql: str) -> Statement:
-        """The statement that a string is an instance of."""
+    def of(self, sql: str, system: str = "") -> Statement:
+        """The statement that a string is an instance of.
+
+        Args:
+            sql: What was sent.
+            system: SQLAlchemy's name of the database.
+        """
         if len(sql) > LONGEST:
             sql = sql[:LONGEST]
-        statement = self._statements.get(sql)
-        return self._read(sql) if statement is None else statement
+        statement = self._statements.get((sql, system))
+        return self._read(sql, system) if statement is None else statement
 
-    def _read(self, sql: str) -> Statement:
-        text = re.sub(r" {2,}", " ", normalise(sql))
+    def _read(self, sql: str, system: str) -> Statement:
+        text = re.sub(r" {2,}", " ", normalise(sql, system))
         keyword = _OPERATIONS.match(text)
         operation = keyword[1].upper() if keyword else OTHER
         fingerprint = hashlib.blake2b(text.encode(errors="replace"), digest_size=8).hexdigest()
@@ -118,7 +170,7 @@ class Fingerprints:
             else:
                 self._taken.add(fingerprint)
                 statement = Statement(operation, _summary(operation, text), fingerprint, text)
-            self._statements[sql] = statement
+            self._statements[sql, system] = statement
             while len(self._statements) > self._kept:
                 self._statements.popitem(last=False)
         return statement

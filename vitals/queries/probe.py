@@ -170,7 +170,7 @@ class _Watched:
             self._probe.meter.dropped("query_probe")
 
     def _learn(self, sql: str, error: BaseException | None) -> _Series:
-        statement = self._probe.fingerprints.of(sql)
+        statement = self._probe.fingerprints.of(sql, self._engine.dialect.name)
         series = _Series(self._probe, self._system, statement, _name(error))
         if error is None and len(sql) <= LONGEST:
             if len(self._known) >= KEPT:
