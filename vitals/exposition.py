@@ -50,6 +50,7 @@ class Exposition:
         # page is needed most, and rendering thousands of lines would hold up the event loop.
         self._renderers: anyio.CapacityLimiter | None = None
         self._warned = False
+        self._left_off: set[str] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -110,7 +111,9 @@ class Exposition:
             if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
                 registry = CollectorRegistry()
                 MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-            others = _Collected([found for found in registry.collect() if found.name not in ours])
+            found = list(registry.collect())
+            self._tell_of({family.name for family in found} & ours)
+            others = _Collected([family for family in found if family.name not in ours])
             if others.collect() and self._meter.shared and registry is self._registry:
                 self._warn()
             if as_openmetrics:
@@ -120,6 +123,19 @@ class Exposition:
         except Exception:  # noqa: BLE001  # somebody's collector failed: ours are still worth a page
             self._meter.dropped("foreign_collector")
             return ""
+
+    def _tell_of(self, left_off: set[str]) -> None:
+        """Say once of each metric of the host's own that it has the name of one of ours."""
+        for name in sorted(left_off - self._left_off):
+            self._left_off.add(name)
+            # prometheus_client's own collectors report the same of the process as we do.
+            if not name.startswith(("process_", "python_")):
+                self._meter.dropped("name_taken")
+                logging.getLogger(__name__).warning(
+                    "metrics: %s of prometheus_client is left off the page, because Vitals has "
+                    "a metric of that name: rename it",
+                    name,
+                )
 
     def _warn(self) -> None:
         if not self._warned:

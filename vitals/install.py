@@ -1,10 +1,9 @@
 """``instrument(app)``: attaches every probe to a FastAPI application."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from types import MethodType
 from typing import Any
 
 import anyio
@@ -16,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import ASGIApp
 
 from vitals import kinship
+from vitals.application import accompany, stand_outside
 from vitals.bodies.capture import Tee
 from vitals.bodies.log import BodyLog
 from vitals.bodies.rules import Bodies
@@ -37,7 +37,7 @@ from vitals.queries.probe import QueryProbe
 from vitals.queries.seam import AnyEngine
 from vitals.routes import RouteTemplates
 from vitals.runtime import LagProbe, ProcessProbe, Refresher, record_build
-from vitals.traces import ENDPOINT, Tracing
+from vitals.traces import Tracing, traces_address
 from vitals.workers import join
 
 INSTRUMENTED = "vitals"
@@ -104,7 +104,8 @@ def instrument(
         registry: The prometheus_client registry whose metrics join the page.
         exclude: Exact paths that are neither measured nor traced.
         otlp_endpoint: Where traces go, such as ``http://127.0.0.1:4318``; by default
-            ``OTEL_EXPORTER_OTLP_ENDPOINT``, and without either nothing is traced.
+            ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`` or ``OTEL_EXPORTER_OTLP_ENDPOINT``; without any
+            nothing is traced.
         trace_ratio: Share of traces kept where the caller has not decided (0 to 1).
         logs: Whether to send structlog's and the standard library's logs to standard output as
             JSON lines with trace ids.
@@ -126,41 +127,33 @@ def instrument(
     _check(app, metrics_path, trace_ratio)
     promised = Objectives(objectives)
     meter = Meter()
-    endpoint = otlp_endpoint or os.environ.get(ENDPOINT)
-    tracing = (
-        Tracing(
-            app,
-            endpoint=endpoint,
-            service_name=service_name,
-            version=version or app.version,
-            ratio=trace_ratio,
-            exclude=exclude,
-        )
-        if endpoint
-        else None
+    version = version or app.version
+    tracing = _trace(
+        app,
+        otlp_endpoint,
+        service_name=service_name,
+        version=version,
+        ratio=trace_ratio,
+        exclude=exclude,
     )
     if logs:
         configure(service_name, refuse=meter.dropped)
-    record_build(meter, version=version or app.version, revision=revision)
+    record_build(meter, version=version, revision=revision)
     engines = [engine] if isinstance(engine, AsyncEngine | Engine) else list(engine or ())
     ProcessProbe(meter)
-    refresher = Refresher(meter)
+    lag, refresher = LagProbe(meter), Refresher(meter)
     name = kinship.application(f"{service_name}\n{app.title}")
     routes = RouteTemplates(app)
     page = Exposition(meter, token=metrics_token, registry=registry)
     aside: dict[str, ASGIApp | None] = {**dict.fromkeys(exclude), metrics_path: page}
     finished: list[Finished] = [RequestLog(promised)] if logs else []
     if engines:
-        queries = QueryProbe(
-            meter,
-            promised,
-            tracing.span if tracing else None,
-            QueryLog(routes) if logs else None,
-        )
+        make_span = tracing.span if tracing else None
+        queries = QueryProbe(meter, promised, make_span, QueryLog(routes) if logs else None)
         _watch_engines(meter, queries, engines)
         finished.append(queries.finish)
         if explain:
-            _accompany(app, queries.explainer.running)
+            accompany(app, queries.explainer.running)
         if admin is not None:
             aside[PATH] = BottleneckPage(queries.ledger, queries.plans, admin)
     if bodies is not None:
@@ -188,8 +181,8 @@ def instrument(
             finished=finished,
         )
 
-    _stand_outside(app, around)
-    _join_lifespan(app, LagProbe(meter), refresher, tracing)
+    stand_outside(app, around)
+    accompany(app, lambda: _measuring(lag, refresher, tracing))
     vitals = Vitals(meter, promised, tracing)
     setattr(app.state, INSTRUMENTED, vitals)
     return vitals
@@ -206,14 +199,9 @@ def _check(app: FastAPI, metrics_path: str, trace_ratio: float) -> None:
         raise ValueError(f"trace_ratio {trace_ratio} must lie between 0 and 1")
 
 
-def _stand_outside(app: FastAPI, around: Callable[[ASGIApp], ASGIApp]) -> None:
-    """Put a middleware outside of every other, also of those that are added later."""
-    build = app.build_middleware_stack
-
-    def build_middleware_stack(_app: FastAPI) -> ASGIApp:
-        return around(build())
-
-    app.build_middleware_stack = MethodType(build_middleware_stack, app)  # type: ignore[method-assign]
+def _trace(app: FastAPI, endpoint: str | None, **options: Any) -> Tracing | None:
+    address = traces_address(endpoint)
+    return Tracing(app, address=address, **options) if address else None
 
 
 def _watch_engines(meter: Meter, probe: QueryProbe, engines: Sequence[AnyEngine]) -> None:
@@ -226,34 +214,16 @@ def _watch_engines(meter: Meter, probe: QueryProbe, engines: Sequence[AnyEngine]
         PoolProbe(meter, watched, name if names[name] == 1 else f"{name}-{names[name]}")
 
 
-def _accompany(app: FastAPI, work: Callable[[], AbstractAsyncContextManager[None]]) -> None:
-    """Have work done while the application serves."""
-    inner = app.router.lifespan_context
-
-    @asynccontextmanager
-    async def lifespan(serving: Any) -> AsyncIterator[Any]:
-        async with work(), inner(serving) as state:
-            yield state
-
-    app.router.lifespan_context = lifespan
-
-
-def _join_lifespan(
-    app: FastAPI, lag: LagProbe, refresher: Refresher, tracing: Tracing | None
-) -> None:
-    inner = app.router.lifespan_context
-
-    @asynccontextmanager
-    async def lifespan(serving: Any) -> AsyncIterator[Any]:
-        lag.start()
-        try:
-            async with inner(serving) as state:
-                yield state
-        finally:
-            lag.stop()
-            refresher.stop()
-            if tracing is not None:
-                with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(tracing.shut_down)
-
-    app.router.lifespan_context = lifespan
+@asynccontextmanager
+async def _measuring(
+    lag: LagProbe, refresher: Refresher, tracing: Tracing | None
+) -> AsyncIterator[None]:
+    lag.start()
+    try:
+        yield
+    finally:
+        lag.stop()
+        refresher.stop()
+        if tracing is not None:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(tracing.shut_down)

@@ -24,6 +24,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from vitals.scope import RequestScope
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+TRACES_ENDPOINT = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 TRACES_PATH = "/v1/traces"
 STABLE_NAMES = "OTEL_SEMCONV_STABILITY_OPT_IN"
 
@@ -33,12 +34,28 @@ URL_ATTRIBUTES = ("url.full", "url.query", "http.url", "http.target")
 SHUTDOWN_MILLIS = 3_000
 
 
+def traces_address(endpoint: str | None) -> str | None:
+    """Where traces go, by the caller's word or the environment; None to make none.
+
+    The environment's name for all signals is a base address; the one for traces is the address
+    itself, and wins (opentelemetry.io/docs/specs/otel/protocol/exporter).
+
+    Args:
+        endpoint: A base address, or the address itself.
+    """
+    base = endpoint or None
+    if base is None and (address := os.environ.get(TRACES_ENDPOINT)):
+        return address
+    base = base or os.environ.get(ENDPOINT) or None
+    return None if base is None else base.rstrip("/").removesuffix(TRACES_PATH) + TRACES_PATH
+
+
 class Tracing:
     """Records traces of one application and exports them.
 
     Args:
         app: The application; its middleware stack must not have been built.
-        endpoint: The OTLP/HTTP base address, such as ``http://127.0.0.1:4318``.
+        address: Takes traces by OTLP over HTTP, such as ``http://127.0.0.1:4318/v1/traces``.
         service_name: ``service.name`` of every span.
         version: ``service.version`` of every span.
         ratio: Share of traces kept where the caller has not decided (0 to 1).
@@ -50,7 +67,7 @@ class Tracing:
         self,
         app: FastAPI,
         *,
-        endpoint: str,
+        address: str,
         service_name: str,
         version: str = "",
         ratio: float = 0.1,
@@ -63,7 +80,6 @@ class Tracing:
             resource=Resource.create({"service.name": service_name, "service.version": version}),
             shutdown_on_exit=False,
         )
-        address = endpoint.rstrip("/").removesuffix(TRACES_PATH) + TRACES_PATH
         # Bounded: 2,048 spans wait at most, further ones are dropped; a thread sends them.
         self._exporter = exporter or OTLPSpanExporter(endpoint=address)
         self.provider.add_span_processor(BatchSpanProcessor(self._exporter))

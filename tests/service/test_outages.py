@@ -37,6 +37,30 @@ def frozen(postgres: servers.Postgres) -> Iterator[None]:
                 os.kill(pid, signal.SIGCONT)
 
 
+@pytest.mark.parametrize(
+    ("state", "passes"),
+    [
+        ("08006", True),
+        ("28P01", True),
+        ("3D000", True),
+        ("40001", True),
+        ("53300", True),  # too many connections
+        ("53100", True),  # disk full
+        ("55P03", True),
+        ("57014", True),
+        ("58030", True),
+        ("22001", False),
+        ("23505", False),
+        ("42601", False),
+        ("55006", False),
+    ],
+)
+def test_what_passes_is_told_from_what_is_wrong(state: str, passes: bool) -> None:  # noqa: FBT001
+    error = Exception("says nothing")
+    error.sqlstate = state  # type: ignore[attr-defined]
+    assert is_outage(exc.DBAPIError("SELECT 1", (), error)) is passes
+
+
 @pytest.mark.servers
 async def test_a_killed_database_is_503_and_heals(
     postgres: servers.Postgres, tmp_path: Path

@@ -10,7 +10,7 @@ import anyio.to_thread
 import httpx
 import pytest
 from fastapi import FastAPI
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client import Counter as ForeignCounter
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -21,6 +21,7 @@ from vitals.catalogue import CATALOGUE
 from vitals.exposition import OPENMETRICS, TEXT, Exposition, prefers_openmetrics
 from vitals.meter import Meter
 from vitals.metric import Counter, Gauge, Histogram
+from vitals.runtime import ProcessProbe
 from vitals.workers import join
 
 PROMETHEUS_2 = (
@@ -145,6 +146,7 @@ def test_the_page_is_zipped_for_those_who_read_it(encoding: str, zipped: bool) -
             return answer.headers, b"".join([part async for part in answer.aiter_raw()])
 
     headers, body = anyio.run(raw)
+    assert headers["vary"] == "accept, accept-encoding"
     assert (headers.get("content-encoding") == "gzip") is zipped
     assert b"app_build_info" in (gzip.decompress(body) if zipped else body)
 
@@ -184,6 +186,22 @@ def test_metrics_kept_in_prometheus_client_join_the_page() -> None:
         assert text.count("# EOF") == as_openmetrics
         parse = parse_openmetrics if as_openmetrics else parse_text
         assert {"sold", "hits"} <= {family.name for family in parse(text)}
+
+
+def test_a_foreign_metric_of_a_taken_name_is_counted_and_named_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    registry = CollectorRegistry()
+    ForeignCounter("hits", "Named like ours.", registry=registry)
+    ProcessCollector(registry=registry)
+    meter = filled()
+    ProcessProbe(meter)
+    exposition = Exposition(meter, registry=registry)
+    for _ in range(3):
+        text = exposition.page(as_openmetrics=True, zipped=False).decode()
+    assert 'vitals_dropped_total{reason="name_taken"} 1.0' in text
+    (said,) = (record.getMessage() for record in caplog.records)
+    assert "hits" in said
 
 
 def test_a_foreign_collector_that_fails_costs_only_itself() -> None:

@@ -114,6 +114,10 @@ def make(*, watched: bool = True) -> FastAPI:  # noqa: C901, PLR0915  # one appl
         await socket.accept()
         await socket.receive_text()
 
+    @app.websocket("/vanish")
+    async def vanish(socket: WebSocket) -> None:
+        await socket.accept()
+
     inner = APIRouter(prefix="/inner")
 
     @inner.get("/things/{thing}")
@@ -344,6 +348,20 @@ def test_bodies_are_counted_not_believed() -> None:
     assert readings.value(HTTP_RESPONSE_BODY_SIZE, "_sum") == 3
 
 
+def test_kinds_of_requests_are_kept_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vitals.http.recorder.KINDS", 3)
+    app = make()
+    for _ in range(2):
+        for path in ("/items/7", "/items/x", "/impossible", "/refused", "/afterwards", "/broken"):
+            fetch(app, "GET", path)
+    probe: Any = app.middleware_stack
+    recorder = probe._record.__self__
+    assert len(recorder._series) == 3
+    assert len(recorder._known) == 3
+    # What is not kept is counted all the same.
+    assert count(app, http_route="/broken", http_response_status_code="500") == 2
+
+
 def test_websockets_are_counted_with_their_duration() -> None:
     app = make()
     scope = http_scope("GET", "/talk/attic") | {"type": "websocket", "scheme": "ws"}
@@ -356,9 +374,13 @@ def test_websockets_are_counted_with_their_duration() -> None:
     ]
     with pytest.raises(Exception, match="4711"):
         asyncio.run(converse(app, left, gone, leave=lambda _: False))
+    unsaid = http_scope("GET", "/vanish") | {"type": "websocket", "scheme": "ws"}
+    asyncio.run(converse(app, unsaid, [{"type": "websocket.connect"}], leave=lambda _: False))
     assert Readings.of(app).series(HTTP_WEBSOCKET_DURATION) == [
         {"http_route": "/talk/{room}", "websocket_close_code": "1001"},
         {"http_route": "/listen", "websocket_close_code": "private"},
+        # Nobody closed it: what a receiver then makes of it (RFC 6455, 7.4.1).
+        {"http_route": "/vanish", "websocket_close_code": "1006"},
     ]
     assert Readings.of(app).value(HTTP_ACTIVE_WEBSOCKETS) == 0
 

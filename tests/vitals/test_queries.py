@@ -180,6 +180,8 @@ def test_the_pool_tells_who_waits_and_who_waited_in_vain(tmp_path: Path) -> None
     assert after.value(DB_CONNECTION_WAIT, "_sum") >= 0.1
     assert after.value(DB_CONNECTION_CREATE, "_count") == 3
     assert after.value(DB_CONNECTION_USE, "_count") == 3
+    # Each of the three was out while somebody waited in vain.
+    assert after.value(DB_CONNECTION_USE, "_sum") >= 0.3
     assert [s["db_client_connection_pool_name"] for s in after.series(DB_CONNECTION_MAX)] == [
         "shop.db"
     ]

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from tests.vitals.client import fetch
 from vitals import Vitals, instrument
 from vitals.catalogue import HTTP_REQUEST_DURATION
+from vitals.traces import traces_address
 
 PARENT = "0af7651916cd43dd8448eb211c80319c"
 
@@ -172,7 +173,8 @@ def test_the_ratio_decides_where_no_caller_did(receiver: Receiver) -> None:
 
 
 def test_without_an_endpoint_nothing_is_traced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
+    for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
     app, vitals = make(None)
     assert vitals.tracing is None
     assert fetch(app, "GET", "/items/7").status_code == 200
@@ -189,6 +191,30 @@ def test_the_endpoint_may_come_from_the_environment(
     fetch(app, "GET", "/items/7")
     flush(vitals)
     assert receiver.spans
+
+
+def test_the_address_for_traces_wins_and_is_taken_as_it_is(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", receiver.url + "/v1/traces")
+    app, vitals = make(None)
+    fetch(app, "GET", "/items/7")
+    flush(vitals)
+    assert receiver.spans
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://collector/custom")
+    assert traces_address(None) == "http://collector/custom"
+    assert traces_address("http://other:4318/") == "http://other:4318/v1/traces"
+    assert traces_address("http://other:4318/v1/traces") == "http://other:4318/v1/traces"
+
+
+def test_what_no_request_asked_for_begins_no_trace(receiver: Receiver) -> None:
+    """A background job's queries would be as many traces of one span."""
+    _, vitals = make(receiver.url)
+    assert vitals.tracing is not None
+    vitals.tracing.span("SELECT", time.time_ns(), "", {})
+    flush(vitals)
+    assert receiver.spans == []
 
 
 def test_a_receiver_that_is_gone_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
