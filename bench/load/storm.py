@@ -57,32 +57,32 @@ async def _log_in_again_and_again(stage: Stage, line: Line, over: asyncio.Event)
             raise RuntimeError(f"a login answers {status}")
 
 
-async def _read(line: Line, seconds: float) -> list[float]:
+async def _read(url: str, seconds: float) -> list[float]:
+    line = await Line(url).open()
     taken, ends = [], perf_counter() + seconds
     while (began := perf_counter()) < ends:
         await line.ask("GET", "/api/products")
         taken.append(perf_counter() - began)
         await asyncio.sleep(EVERY)
+    line.close()
     return taken
 
 
 async def _turns(stage: Stage, url: str, rounds: int, seconds: float) -> tuple[float, float]:
     calm: list[float] = []
     storm: list[float] = []
-    reader = await Line(url).open()
-    await _read(reader, 0.5)
+    await _read(url, 0.5)
     for _ in range(rounds):
-        calm += await _read(reader, seconds)
+        calm += await _read(url, seconds)
         lines = [await Line(url).open() for _ in range(CROWD)]
         over = asyncio.Event()
         async with asyncio.TaskGroup() as crowd:
             for line in lines:
                 crowd.create_task(_log_in_again_and_again(stage, line, over))
-            storm += await _read(reader, seconds)
+            storm += await _read(url, seconds)
             over.set()  # everybody gets in who has begun, so that the next calm is one
         for line in lines:
             line.close()
-    reader.close()
     return _p99(calm), _p99(storm)
 
 
