@@ -187,10 +187,10 @@ def until(happened: Any) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("size", [2, 1_000, 65_536, 70_000, 5_000_000])
+@pytest.mark.parametrize("size", [1, 1_000, 65_536, 70_000, 5_000_000])
 @pytest.mark.parametrize("path", ["/raw", "/stream"])
 def test_bodies_of_any_size_arrive_whole(size: int, path: str) -> None:
-    body = b'"' + b"x" * (size - 2) + b'"'
+    body = b'"' + b"x" * (size - 2) + b'"' if size > 1 else b"7"
     chunk = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
     with journal(), served(ours()) as port:
         for request in (
