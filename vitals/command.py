@@ -55,11 +55,17 @@ def _parser() -> argparse.ArgumentParser:
     ranked = command(
         "bottlenecks", "a service's statements by their total time", _bottlenecks, _show_ranked
     )
-    ranked.add_argument("--url", default="http://127.0.0.1:8000", help="the service (%(default)s)")
-    ranked.add_argument(
-        "--token-file", type=Path, help="holds the bearer token of an administrator"
+    planned = command(
+        "plans", "how a service's database carries out its slow statements", _plans, _show_plans
     )
-    ranked.add_argument("--top", type=int, default=20, help="how many (%(default)s)")
+    for asking in (ranked, planned):
+        asking.add_argument(
+            "--url", default="http://127.0.0.1:8000", help="the service (%(default)s)"
+        )
+        asking.add_argument(
+            "--token-file", type=Path, help="holds the bearer token of an administrator"
+        )
+        asking.add_argument("--top", type=int, default=20, help="how many (%(default)s)")
     for name, what, read, show in (
         ("advise", "indexes that a statement lacks, on PostgreSQL with HypoPG", None, _show_advice),
         ("indexes", "indexes that are unused, duplicate or missing", inventory.read, _show_indexes),
@@ -79,6 +85,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _bottlenecks(chosen: argparse.Namespace) -> list[dict[str, Any]]:
+    return _ranked(chosen)[: chosen.top]
+
+
+def _plans(chosen: argparse.Namespace) -> list[dict[str, Any]]:
+    wanted = ("summary", "fingerprint", "text", "mean", "p95", "plan", "advice")
+    planned = [one for one in _ranked(chosen) if one["plan"]][: chosen.top]
+    return [{name: one[name] for name in wanted} for one in planned]
+
+
+def _ranked(chosen: argparse.Namespace) -> list[dict[str, Any]]:
     if not chosen.url.startswith(("http://", "https://")):
         raise CommandError(f"--url {chosen.url!r} must begin with http:// or https://")
     request = urllib.request.Request(chosen.url.rstrip("/") + PATH)  # noqa: S310  # checked above
@@ -97,7 +113,7 @@ def _bottlenecks(chosen: argparse.Namespace) -> list[dict[str, Any]]:
         raise CommandError(f"{chosen.url} answered {error.code}: {hint}") from error
     except (OSError, ValueError, LookupError) as error:
         raise CommandError(f"no list from {chosen.url}: {error}") from error
-    return found[: chosen.top]
+    return found
 
 
 def _asking(
@@ -153,7 +169,8 @@ def _show_ranked(found: list[dict[str, Any]]) -> None:
     for number, one in enumerate(found, 1):
         print(
             f"{number:3}. {one['share']:4.0%}  {one['seconds']:.3f} s = {one['calls']} x "
-            f"{one['mean'] * 1e3:.2f} ms (slowest {one['slowest'] * 1e3:.1f} ms)  {one['summary']}"
+            f"{one['mean'] * 1e3:.2f} ms (p95 {one['p95'] * 1e3:.1f} ms, slowest "
+            f"{one['slowest'] * 1e3:.1f} ms)  {one['summary']}"
         )
         print(f"     {one['text']}")
         for part in one["routes"]:
@@ -161,6 +178,20 @@ def _show_ranked(found: list[dict[str, Any]]) -> None:
             print(f"     {where}: {part['calls']} calls, {part['seconds']:.3f} s, {part['source']}")
         for advice in one["advice"]:
             print(f"     > {advice}")
+
+
+def _show_plans(found: list[dict[str, Any]]) -> None:
+    if not found:
+        print("no plan yet: a statement is explained when it was slow, once an hour")
+    for one in found:
+        print(
+            f"{one['summary']}  mean {one['mean'] * 1e3:.2f} ms, p95 {one['p95'] * 1e3:.1f} ms, "
+            f"shape {one['plan']['shape']}\n  {one['text']}"
+        )
+        for line in one["plan"]["lines"]:
+            print(f"    {line}")
+        for advice in one["advice"]:
+            print(f"  > {advice}")
 
 
 def _show_indexes(found: list[dict[str, Any]]) -> None:

@@ -155,7 +155,7 @@ def instrument(
         if explain:
             accompany(app, queries.explainer.running)
         if admin is not None:
-            aside[PATH] = BottleneckPage(queries.ledger, queries.plans, admin)
+            aside[PATH] = BottleneckPage(queries.ledger, queries.plans, meter, admin)
     if bodies is not None:
         finished.append(BodyLog(bodies, promised, meter, Lines("vitals.bodies").info))
     if guard is not None:

@@ -176,10 +176,14 @@ def test_the_command_line_shows_none_either(
 ) -> None:
     shop.seen("'hunter2", 424242424242)
     found = json.loads(shop.ranked)["bottlenecks"]
-    monkeypatch.setattr("vitals.command._bottlenecks", lambda _: found)
-    for form in ("text", "json"):
-        assert main(["bottlenecks", "--format", form]) == 0
-    told = capsys.readouterr().out
-    assert "SELECT x FROM t" in told
-    assert "hunter2" not in told
-    assert "42424242424" not in told
+    monkeypatch.setattr("vitals.command._ranked", lambda _: found)
+    for command in ("bottlenecks", "plans"):
+        for form in ("text", "json"):
+            assert main([command, "--format", form, "--top", "50"]) == 0
+            told = capsys.readouterr().out
+            assert "SELECT x FROM t" in told
+            assert "hunter2" not in told
+            assert "42424242424" not in told
+            assert ("SCAN t" in told or "Seq Scan on t" in told) == (
+                command == "plans" or form == "json"
+            )

@@ -1,4 +1,8 @@
-"""Where the database's time goes: statements by their total time, since this process started."""
+"""Where the database's time goes: statements by their total time.
+
+How often and how long is of all workers of the server, out of the metrics that they share; routes,
+lines, texts and plans are what this one has seen itself.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -7,6 +11,7 @@ from typing import Any
 
 from vitals.catalogue import OTHER
 from vitals.queries.ledger import Ledger, Tally
+from vitals.queries.measured import Measured
 from vitals.queries.plans import Plan
 
 
@@ -36,12 +41,13 @@ class Bottleneck:
     Attributes:
         summary: The operation and the tables.
         fingerprint: As in the metrics; ``__other__`` stands for all that found no slot.
-        text: The statement without its values.
+        text: The statement without its values; empty when only another worker has seen it.
         calls: How many.
         seconds: Their time together.
         share: Of the time of all statements, 0 to 1.
         mean: Seconds.
-        slowest: Seconds.
+        p95: Seconds that 95 of 100 calls stayed within, reckoned from the histogram.
+        slowest: Seconds, of the calls that this worker has seen.
         slow: How many broke the objective.
         failed: How many failed.
         routes: Who sent it, the most expensive first.
@@ -56,6 +62,7 @@ class Bottleneck:
     seconds: float
     share: float
     mean: float
+    p95: float
     slowest: float
     slow: int
     failed: int
@@ -71,42 +78,45 @@ class Bottleneck:
         return {name: _rounded(value) for name, value in fields.items()}
 
 
-def rank(ledger: Ledger, plans: Mapping[str, Plan]) -> list[Bottleneck]:
-    """Statements by their total time, the greatest first."""
+def rank(
+    ledger: Ledger, plans: Mapping[str, Plan], measured: Mapping[str, Measured]
+) -> list[Bottleneck]:
+    """Statements by their total time, the greatest first; of equals, the one with more p95."""
     found: dict[str, list[tuple[str, Tally]]] = defaultdict(list)
     for route, tally in ledger:
         if tally.calls:
             found[tally.statement.fingerprint].append((route, tally))
-    all_seconds = sum(tally.seconds for routes in found.values() for _, tally in routes)
+    all_seconds = sum(one.seconds for one in measured.values())
     made = [
-        _bottleneck(routes, all_seconds, plans.get(fingerprint))
-        for fingerprint, routes in found.items()
+        _bottleneck(fingerprint, one, all_seconds, found[fingerprint], plans.get(fingerprint))
+        for fingerprint, one in measured.items()
     ]
-    return sorted(made, key=lambda one: -one.seconds)
+    return sorted(made, key=lambda one: (-one.seconds, -one.p95))
 
 
 def _bottleneck(
-    routes: list[tuple[str, Tally]], all_seconds: float, plan: Plan | None
+    fingerprint: str,
+    measured: Measured,
+    all_seconds: float,
+    routes: list[tuple[str, Tally]],
+    plan: Plan | None,
 ) -> Bottleneck:
-    total = Tally(routes[0][1].statement)
-    for _, tally in routes:
-        total.add(tally)
-    statement = total.statement
     parts = [
         Part(route, tally.source, tally.calls, tally.seconds, tally.repeated)
         for route, tally in sorted(routes, key=lambda each: -each[1].seconds)
     ]
     return Bottleneck(
-        summary=statement.summary,
-        fingerprint=statement.fingerprint,
-        text=statement.text if statement.fingerprint != OTHER else "",
-        calls=total.calls,
-        seconds=total.seconds,
-        share=total.seconds / all_seconds if all_seconds else 0.0,
-        mean=total.seconds / total.calls,
-        slowest=total.slowest,
-        slow=total.slow,
-        failed=total.failed,
+        summary=measured.summary,
+        fingerprint=fingerprint,
+        text=routes[0][1].statement.text if routes and fingerprint != OTHER else "",
+        calls=measured.calls,
+        seconds=measured.seconds,
+        share=measured.seconds / all_seconds if all_seconds else 0.0,
+        mean=measured.seconds / measured.calls,
+        p95=measured.quantile(0.95),
+        slowest=max((tally.slowest for _, tally in routes), default=0.0),
+        slow=measured.slow,
+        failed=measured.failed,
         routes=parts,
         plan=plan,
         advice=[_about_repeats(part) for part in parts if part.repeated] + _about(plan),

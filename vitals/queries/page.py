@@ -16,8 +16,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from vitals.meter import Meter
 from vitals.queries.bottlenecks import Bottleneck, rank
 from vitals.queries.ledger import Ledger
+from vitals.queries.measured import read
 from vitals.queries.plans import Plan
 
 PATH = "/vitals/bottlenecks"
@@ -40,17 +42,19 @@ class BottleneckPage:
     Args:
         ledger: What the statements have cost.
         plans: How the database carries them out, by fingerprint.
+        meter: What all workers have measured.
         admin: Who may read.
 
     Raises:
         ValueError: The token is empty.
     """
 
-    def __init__(self, ledger: Ledger, plans: dict[str, Plan], admin: Admin) -> None:
+    def __init__(self, ledger: Ledger, plans: dict[str, Plan], meter: Meter, admin: Admin) -> None:
         if isinstance(admin, str) and not admin.strip():
             raise ValueError("admin: an empty token would let everybody in; None leaves it off")
         self._ledger = ledger
         self._plans = plans
+        self._meter = meter
         self._admin = admin
         self._since = datetime.now(UTC)
 
@@ -65,7 +69,7 @@ class BottleneckPage:
             return PlainTextResponse("use GET\n", 405, {"allow": "GET, HEAD"})
         if (refused := await self._refusal(request)) is not None:
             return refused
-        found = rank(self._ledger, self._plans)[:_SHOWN]
+        found = rank(self._ledger, self._plans, read(self._meter))[:_SHOWN]
         if "text/html" in request.headers.get("accept", ""):
             return HTMLResponse(as_html(found, self._since))
         return JSONResponse(
@@ -107,10 +111,11 @@ def as_html(found: list[Bottleneck], since: datetime) -> str:
         "<!doctype html><html lang=en><meta charset=utf-8>"
         "<meta name=viewport content='width=device-width'><title>Bottlenecks</title>"
         f"<style>{_STYLE}</style><h1>Where the database's time goes</h1>"
-        f"<p>Statements of process {os.getpid()} by their total time, since "
+        "<p>Statements of all workers of this server by their total time. Routes, lines, slowest "
+        f"calls and plans are those that process {os.getpid()} has seen since "
         f"{since:%Y-%m-%d %H:%M:%S} UTC. Values are never kept.</p>{nothing}"
         "<table><thead><tr><th>#<th>share<th>statement<th class=n>calls<th class=n>total"
-        f"<th class=n>mean<th class=n>slowest<th class=n>slow</thead>{rows}</table>"
+        f"<th class=n>mean<th class=n>p95<th class=n>slowest<th class=n>slow</thead>{rows}</table>"
     )
 
 
@@ -129,6 +134,7 @@ def _row(number: int, one: Bottleneck) -> str:
         f"<td><details><summary>{escape(one.summary)}</summary><pre>{escape(one.text)}</pre>"
         f"<ul>{routes}</ul>{plan}</details>{advice}"
         f"<td class=n>{one.calls}<td class=n>{_time(one.seconds)}<td class=n>{_time(one.mean)}"
+        f"<td class=n>{_time(one.p95)}"
         f"<td class=n>{_time(one.slowest)}<td class=n>{one.slow}"
     )
 
