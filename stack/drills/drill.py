@@ -73,6 +73,7 @@ class Drill:
         self._tell = tell
         self._began, self._started = time.monotonic(), _now()
         self._patience = 0.0
+        self._injecting: list[asyncio.Task[None]] = []
         wanted = {"alertname": self._alert, **fault.labels}
         self._labels = wanted | ({"job": fault.job} if fault.job else {})
 
@@ -93,7 +94,7 @@ class Drill:
             self._say(f"fault: {self._fault.what}")
             if asking:
                 asking.break_()
-            async with meanwhile(self._fault.inject(self._ground)):
+            async with meanwhile(self._fault.inject(self._ground)) as self._injecting:
                 await self._expect("fires in Prometheus", "fired", self._is_firing)
                 if self._fault.told:
                     note = await self._hear(known)
@@ -194,7 +195,14 @@ class Drill:
     async def _expect(self, what: str, event: str, holds: Callable[[], Any]) -> Any:
         """Wait for an event and note when it came."""
         seconds = self._patience + self._fault.seconds
-        if found := await self._sight.until(holds, seconds):
+
+        def holds_while_broken() -> Any:
+            for task in self._injecting:
+                if task.done() and not task.cancelled():
+                    task.result()  # it could not be injected: there is nothing to wait for
+            return holds()
+
+        if found := await self._sight.until(holds_while_broken, seconds):
             if event:
                 self._note(event, what if event != "told" else "")
             return found
@@ -239,11 +247,11 @@ def _pages(alert: Mapping[str, Any]) -> bool:
 
 
 @asynccontextmanager
-async def meanwhile(*jobs: Coroutine[None, None, None]) -> AsyncIterator[None]:
+async def meanwhile(*jobs: Coroutine[None, None, None]) -> AsyncIterator[list[asyncio.Task[None]]]:
     """Do something else at the same time; it ends, and cleans up, with the block."""
-    tasks = [asyncio.ensure_future(job) for job in jobs]
+    tasks = [asyncio.create_task(job) for job in jobs]
     try:
-        yield
+        yield tasks
     finally:
         for task in tasks:
             task.cancel()

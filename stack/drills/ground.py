@@ -162,7 +162,9 @@ async def prepared(here: Installation, patients: Collection[Patient]) -> AsyncIt
     aside = replace(here, data=folder, ports=ports)
     with ExitStack() as started:
         started.callback(shutil.rmtree, folder)
-        async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
+        # Servers end connections that idle, perhaps as the next request is on its way: keep none.
+        once = httpx.Limits(max_keepalive_connections=0)
+        async with httpx.AsyncClient(timeout=10, trust_env=False, limits=once) as client:
             ground = Ground(here, aside, client, started)
             await ground.start_watch()
             await ground.deploy(patients)
