@@ -4,7 +4,17 @@ import argparse
 import subprocess
 import sys
 
-BENCHMARKS = ("requests", "meter", "bodies", "queries", "endpoints", "keyset", "cache", "load")
+BENCHMARKS = (
+    "requests",
+    "meter",
+    "bodies",
+    "queries",
+    "endpoints",
+    "keyset",
+    "advice",
+    "cache",
+    "load",
+)
 
 
 def main() -> None:

@@ -30,7 +30,8 @@ INSERT INTO "order"
            md5(g::text), timestamp '2026-01-01' + g * interval '1 minute', g % 997,
            CASE WHEN g % 500 = 0 THEN g END
     FROM generate_series(1, {ROWS}) g;
-CREATE INDEX ix_at_total ON "order" (at, total)
+CREATE INDEX ix_at_total ON "order" (at, total);
+CREATE INDEX ix_code_of_few ON "order" (code) WHERE id < 100
 """  # noqa: S608
 
 HELPED = {
@@ -44,6 +45,7 @@ HELPED = {
     "SELECT * FROM \"order\" WHERE code LIKE 'abcd%'": ["text_pattern_ops"],
     'SELECT * FROM "order" ORDER BY total DESC, id DESC LIMIT 10': ['"total"'],
     'SELECT max(total) FROM "order" WHERE customer_id = 9': ['"customer_id"'],
+    'SELECT max(total) FROM "order"': ['"total"'],
     "UPDATE \"order\" SET total = 1 WHERE code = 'x'": ['"code"'],
     'SELECT c.id, (SELECT count(*) FROM "order" o WHERE o.customer_id = c.id) FROM customers c '
     "WHERE c.town = 'town7'": ['"customer_id"'],

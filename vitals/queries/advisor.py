@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from vitals.queries.candidates import Index, candidates, quoted
@@ -117,6 +117,7 @@ class _Trial:
         self._sql = "EXPLAIN (FORMAT JSON, VERBOSE) " + sql
         self._parameters = parameters
         self._existing: dict[str, list[tuple[str, ...]]] = {}
+        self._costs: dict[tuple[Index, ...], tuple[float, Node]] = {}
         for setting in ("SET TRANSACTION READ ONLY", "SET LOCAL statement_timeout = '2s'"):
             connection.exec_driver_sql(setting)
         if not connection.execute(_HAS_HYPOPG).scalar():
@@ -125,6 +126,7 @@ class _Trial:
                 "this database has no HypoPG: install postgresql-15-hypopg, then CREATE EXTENSION "
                 "hypopg"
             )
+        connection.exec_driver_sql("SAVEPOINT tried")
         self.distinct: dict[tuple[str, str], float] = {
             (f"{quoted(schema)}.{quoted(table)}", quoted(column)): number
             for schema, table, column, number in connection.execute(_DISTINCT)
@@ -137,20 +139,25 @@ class _Trial:
 
     def cost(self, indexes: tuple[Index, ...]) -> tuple[float, Node]:
         """What the statement costs with these indexes; infinite where one cannot be."""
-        try:
-            with self._connection.begin_nested():
+        if indexes not in self._costs:
+            try:
                 self._make(indexes)
                 plan = self._plan()
-        except DBAPIError:
-            if not indexes:
-                raise
-            return float("inf"), {}
-        return plan["Total Cost"], plan
+            except DBAPIError:
+                if not indexes:
+                    raise
+                self._connection.exec_driver_sql("ROLLBACK TO SAVEPOINT tried")
+                self._costs[indexes] = (float("inf"), {})
+            else:
+                self._costs[indexes] = (plan["Total Cost"], plan)
+        return self._costs[indexes]
 
     def used(self, indexes: tuple[Index, ...]) -> tuple[Index, ...]:
         """Which of these the planner takes when it has them all."""
-        possible = [index for index in indexes if self.cost((index,))[1]]
-        names = self._make(tuple(possible))
+        possible = tuple(index for index in indexes if self.cost((index,))[1])
+        if not possible:
+            return ()
+        names = self._make(possible)
         taken = {node.get("Index Name") for _, node in walk(self._plan())}
         return tuple(index for name, index in names.items() if name in taken)
 
@@ -160,27 +167,18 @@ class _Trial:
         return int(self._connection.execute(_SIZE).scalar() or 0)
 
     def exists(self, index: Index) -> bool:
-        """Whether an index of the table begins with these columns."""
+        """Whether an index of the whole table begins with these columns."""
         if index.table not in self._existing:
-            schema, _, table = index.table[1:-1].partition('"."')
-            found = inspect(self._connection)
-            keys = [
-                [quoted(column) for column in key["column_names"] if column is not None]
-                for key in found.get_indexes(table, schema=schema)
-            ]
-            primary = found.get_pk_constraint(table, schema=schema)
-            keys.append([quoted(column) for column in primary["constrained_columns"]])
-            self._existing[index.table] = [tuple(key) for key in keys]
+            found = self._connection.execute(_EXISTING, {"table": index.table})
+            self._existing[index.table] = [tuple(map(quoted, keys)) for (keys,) in found]
         return any(
             key[: len(index.columns)] == index.columns for key in self._existing[index.table]
         )
 
     def _make(self, indexes: tuple[Index, ...]) -> dict[str, Index]:
-        self._connection.exec_driver_sql("SELECT hypopg_reset()")
-        return {
-            str(self._connection.execute(_CREATE, {"sql": index.sql}).scalar()): index
-            for index in indexes
-        }
+        """Have these believe-it indexes and no others; by the names that HypoPG gives them."""
+        made = self._connection.execute(_CREATE, {"all": [index.sql for index in indexes]})
+        return {str(name): indexes[number - 1] for number, name in made}
 
     def _plan(self) -> Node:
         answer = self._connection.exec_driver_sql(self._sql, self._parameters).scalar_one()
@@ -189,7 +187,23 @@ class _Trial:
 
 
 _HAS_HYPOPG = text("SELECT 1 FROM pg_extension WHERE extname = 'hypopg'")
-_CREATE = text("SELECT indexname FROM hypopg_create_index(:sql)")
+# One round trip: a candidate costs two, and there are two dozen of them.
+_CREATE = text(
+    """
+    WITH fresh AS MATERIALIZED (SELECT CAST(hypopg_reset() AS text) AS nothing)
+    SELECT each.number, made.indexname
+    FROM fresh, unnest(CAST(:all AS text[])) WITH ORDINALITY AS each (sql, number),
+         LATERAL hypopg_create_index(each.sql || fresh.nothing) AS made
+    """
+)
+_EXISTING = text(
+    """
+    SELECT ARRAY(SELECT pg_get_indexdef(i.indexrelid, place, true)
+                 FROM generate_series(1, i.indnkeyatts) AS place)
+    FROM pg_index i
+    WHERE i.indrelid = CAST(CAST(:table AS text) AS regclass) AND i.indpred IS NULL AND i.indisvalid
+    """
+)
 _SIZE = text("SELECT sum(hypopg_relation_size(indexrelid)) FROM hypopg()")
 _DISTINCT = text(
     """

@@ -5,7 +5,7 @@ many is turned down by the planner, and one too few is advice that is not given.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
@@ -24,6 +24,7 @@ _COMPARED = re.compile(
 _EQUAL_COLUMNS = re.compile(rf"({_NAME})\.({_NAME})\)* = \(*({_NAME})\.({_NAME})")
 _EXPRESSION = re.compile(r"\(*(?P<call>\w+\(\(?[\w.\"]+\)?(?:::\w+)*\))\s*(?:=|<|>)")
 _SORTED = re.compile(rf"^\(?(?:({_NAME})\.)?({_NAME})\)?( DESC)?$")
+_EXTREME = re.compile(rf"(?:min|max)\((?:(?:{_NAME})\.)?({_NAME})\)")
 _KEYWORDS = frozenset(("AND", "OR", "NOT", "ANY", "ALL", "NULL", "IS", "IN", "true", "false"))
 
 
@@ -84,16 +85,29 @@ def _read(node: Node, wanted: dict[str, _Wanted]) -> None:
             for alias, column in (pair[:2], pair[2:]):
                 if alias.strip('"') in wanted:
                     wanted[alias.strip('"')].joined.append(quoted(column))
+    if node["Node Type"] == "Aggregate" and "Group Key" not in node and len(wanted) == 1:
+        _read_extremes(node.get("Output", ()), next(iter(wanted.values())))
     if node["Node Type"] in {"Sort", "Incremental Sort"}:
-        keys = [_SORTED.match(key) for key in node["Sort Key"]]
-        aliases = {key[1].strip('"') if key and key[1] else "" for key in keys}
-        owner = wanted.get(next(iter(aliases))) if len(aliases) == 1 else None
-        owner = owner or (next(iter(wanted.values())) if len(wanted) == 1 else None)
-        if owner is not None and all(keys):
-            columns = [quoted(key[2]) + (key[3] or "") for key in keys if key]
-            if all(column.endswith(" DESC") for column in columns):
-                columns = [column.removesuffix(" DESC") for column in columns]  # read backwards
-            owner.sorted = owner.sorted or columns
+        _read_order(node["Sort Key"], wanted)
+
+
+def _read_order(sort_key: list[str], wanted: dict[str, _Wanted]) -> None:
+    keys = [_SORTED.match(key) for key in sort_key]
+    aliases = {key[1].strip('"') if key and key[1] else "" for key in keys}
+    owner = wanted.get(next(iter(aliases))) if len(aliases) == 1 else None
+    owner = owner or (next(iter(wanted.values())) if len(wanted) == 1 else None)
+    if owner is not None and all(keys):
+        columns = [quoted(key[2]) + (key[3] or "") for key in keys if key]
+        if all(column.endswith(" DESC") for column in columns):
+            columns = [column.removesuffix(" DESC") for column in columns]  # read backwards
+        owner.sorted = owner.sorted or columns
+
+
+def _read_extremes(output: Iterable[str], owner: _Wanted) -> None:
+    """The greatest and the least stand at the ends of an index."""
+    for each in output:
+        if found := _EXTREME.fullmatch(each):
+            owner.sorted = owner.sorted or [quoted(found[1])]
 
 
 def _read_filter(condition: str, here: _Wanted, wanted: dict[str, _Wanted]) -> None:
