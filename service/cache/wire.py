@@ -127,7 +127,7 @@ class Wire(asyncio.Protocol):
         else:
             self._transport.write(b"".join(map(_pack, commands)))
         if self._watch is None:
-            self._watch = self._loop.call_later(self._timeout, self._look, None)
+            self._watch = self._loop.call_later(self._timeout - GRACE_SECONDS, self._look, None)
 
     def abort(self) -> None:
         """End, now."""
@@ -202,7 +202,7 @@ class Wire(asyncio.Protocol):
             self._late = True
             self.abort()
             return
-        left = oldest.since + self._timeout - self._loop.time()
+        left = oldest.since + self._timeout - GRACE_SECONDS - self._loop.time()
         self._watch = (
             self._loop.call_later(left, self._look, None)
             if left > 0
