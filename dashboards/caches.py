@@ -16,6 +16,7 @@ from dashboards.variables import CHOSEN, CHOSEN_JOB, INSTANCE, JOB, SOURCE, STEP
 from vitals.catalogue import (
     CACHE_BREAKER_OPEN,
     CACHE_BUS_CONNECTED,
+    CACHE_ENTRIES_REFUSED,
     CACHE_FILLS_REJECTED,
     CACHE_INVALIDATIONS,
     CACHE_L1_BYTES,
@@ -145,9 +146,16 @@ REJECTED = TimeSeries(
     soft_high=1,
     title="Fills rejected",
     description="Loaded values per second that were not stored, because they were invalidated "
-    "while being loaded. Each would have been a stale value.",
+    "while being loaded: each would have been a stale value. And entries that could not be used: "
+    "of another release, corrupt, or too large to store.",
     unit="ops",
-    queries=(Query(CACHE_FILLS_REJECTED.rate("cache", window=STEP, **CHOSEN), "{{cache}}"),),
+    queries=(
+        Query(CACHE_FILLS_REJECTED.rate("cache", window=STEP, **CHOSEN), "{{cache}}"),
+        Query(
+            CACHE_ENTRIES_REFUSED.rate("cache", "reason", window=STEP, **CHOSEN),
+            "{{cache}}, {{reason}}",
+        ),
+    ),
 )
 MEMORY = TimeSeries(
     id=25,

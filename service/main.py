@@ -77,7 +77,9 @@ def build(settings: Settings) -> FastAPI:
         bodies=Bodies(share=0.01),
         guard=Guard(limit=settings.body_limit),
     )
-    cache = Cache.connect(settings.redis_url, password=settings.redis_password())
+    cache = Cache.connect(
+        settings.redis_url, password=settings.redis_password(), alone=settings.workers == 1
+    )
     limits = Limits.connect(settings.redis_url, password=settings.redis_password())
     cursors = Cursors(*keys)
     catalogue = Catalogue(db, cursors, cache, telemetry.cache)

@@ -26,7 +26,7 @@ CONNECTIONS = 2
 SLOW_SHARE = 0.5
 """An answer later than this share of the timeout is used, but it counts."""
 SLOW_ANSWERS = 3
-"""So many slow answers in a row take the line down."""
+"""So many slow answers, one after the other, take the line down."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
 UNFIT = ("READONLY", "LOADING", "MASTERDOWN", "NOAUTH", "NOREPLICAS")
 """Beginnings of errors of a server that will not do, for now."""
@@ -61,6 +61,7 @@ class Line:
         self._attempt: asyncio.Future[None] | None = None
         self._down = False
         self._slow = 0
+        self._slow_since = 0.0
         self._closed = False
         self._reading = False
         self._waiting: list[Reader] = []
@@ -227,7 +228,7 @@ class Line:
     def _judge(self, wire: Wire, took: float, answers: list[Any]) -> None:
         refusals = [str(answer) for answer in answers if isinstance(answer, ReplyError)]
         unfit = next((refusal for refusal in refusals if refusal.startswith(UNFIT)), "")
-        self._slow = self._slow + 1 if took > self._timeout * SLOW_SHARE else 0
+        self._count_slow(wire.time(), took)
         if not unfit and self._slow < SLOW_ANSWERS:
             return
         self._go_down(unfit or "it is slow")
@@ -235,6 +236,12 @@ class Line:
             self._wire = None
             self._begin()
         wire.abort()
+
+    def _count_slow(self, now: float, took: float) -> None:
+        if took <= self._timeout * SLOW_SHARE:
+            self._slow = 0
+        elif now - took >= self._slow_since:  # those that waited at the same time count once
+            self._slow, self._slow_since = self._slow + 1, now
 
     def _go_down(self, reason: str) -> None:
         if not self._down:

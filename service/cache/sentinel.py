@@ -11,7 +11,8 @@ class Discovery:
     """Finds the master.
 
     Args:
-        addresses: The Sentinels; they and the master are entered with the same credentials.
+        addresses: The Sentinels, which are asked without password and TLS; what the addresses
+            say of these is for the master.
         service: What they call it.
         timeout: Seconds that each of them may take.
     """

@@ -52,7 +52,12 @@ class Cache:
 
     @classmethod
     def connect(
-        cls, url: str = "", *, password: str | None = None, timeout: float = TIMEOUT_SECONDS
+        cls,
+        url: str = "",
+        *,
+        password: str | None = None,
+        timeout: float = TIMEOUT_SECONDS,
+        alone: bool = True,
     ) -> "Cache":
         """Choose the store; nothing is connected before the first command.
 
@@ -60,12 +65,14 @@ class Cache:
             url: See ``docs/caching.md``; empty for a store in this process.
             password: Used when the URL has none.
             timeout: Seconds that a caller waits for Redis at most, then it goes on without.
+            alone: Whether this process alone serves. Without Redis, others would not hear of
+                what it writes, so that nothing is kept unless it is.
 
         Raises:
             ValueError: The URL is of another kind.
         """
         if not url:
-            return cls(MemoryBackend())
+            return cls(MemoryBackend() if alone else MemoryBackend(max_bytes=0))
         near = Near()
         return cls(RedisBackend(url, password=password, timeout=timeout, near=near), near)
 

@@ -330,3 +330,14 @@ async def test_names_and_lifetimes_that_make_no_sense_are_refused(cache: Cache) 
 @pytest.mark.anyio
 async def test_the_store_says_that_it_is_there(cache: Cache) -> None:
     assert await cache.ping()
+
+
+@pytest.mark.anyio
+async def test_without_redis_one_of_several_processes_keeps_nothing(anyio_backend: str) -> None:
+    cache = Cache.connect("", alone=False)
+    things = cache.namespace("thing", type=Thing, ttl=60)
+    load = Loader()
+    for _ in range(2):
+        await things.get_or_load("1", load)
+    assert load.loads == 2
+    await cache.close()
