@@ -20,7 +20,7 @@ class Fault(Enum):
     DROP = auto()
     """Connections are reset, new ones at once."""
     HALF_OPEN = auto()
-    """Requests are taken and go nowhere; the connection stays, as when a cable is cut."""
+    """Connections that are used stay open and carry nothing any more, as when a cable is cut."""
     TRUNCATE = auto()
     """The first `size` bytes of an answer come, then the connection ends."""
     DEAF = auto()
@@ -59,7 +59,7 @@ class Proxy:
             self._reset()
 
     def heal(self) -> None:
-        """Let everything pass. What a half-open connection swallowed stays swallowed."""
+        """Let everything pass. A connection that swallowed something will never be whole again."""
         self.harm = Harm()
 
     def _reset(self) -> None:
@@ -78,9 +78,10 @@ class Proxy:
             back, forth = await asyncio.open_connection(probes.LOOPBACK, self.target)
             ends.add(forth)
             self._writers |= ends
+            cut = asyncio.Event()
             ways = [
-                asyncio.create_task(self._requests(reader, forth)),
-                asyncio.create_task(self._answers(back, writer)),
+                asyncio.create_task(self._requests(reader, forth, cut)),
+                asyncio.create_task(self._answers(back, writer, cut)),
             ]
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         except OSError:
@@ -94,17 +95,22 @@ class Proxy:
                 end.transport.abort()
             self._tasks.discard(task)
 
-    async def _requests(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _requests(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: asyncio.Event
+    ) -> None:
         while data := await reader.read(_CHUNK):
-            if self.harm.fault is not Fault.HALF_OPEN:
-                writer.write(data)
-                await writer.drain()
-
-    async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(_CHUNK):
-            harm = self.harm
-            if harm.fault is Fault.HALF_OPEN:
+            if self._cuts(cut):
                 continue
+            writer.write(data)
+            await writer.drain()
+
+    async def _answers(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: asyncio.Event
+    ) -> None:
+        while data := await reader.read(_CHUNK):
+            if self._cuts(cut):
+                continue
+            harm = self.harm
             if harm.fault is Fault.DEAF:
                 return
             if harm.fault is Fault.DELAY:
@@ -115,6 +121,11 @@ class Proxy:
             await writer.drain()
             if harm.fault is Fault.TRUNCATE:
                 return
+
+    def _cuts(self, cut: asyncio.Event) -> bool:
+        if self.harm.fault is Fault.HALF_OPEN:
+            cut.set()
+        return cut.is_set()
 
     @classmethod
     @contextlib.asynccontextmanager

@@ -48,11 +48,17 @@ class Batch:
         return [("MGET", *self._index)] if self._together else [("GET", n) for n in self._index]
 
     def deliver(self, origin: bytes, answers: list[Any]) -> None:
-        """Tell each reader what was found."""
+        """Tell each reader what was found.
+
+        Raises:
+            ConnectionError: These are no answers to the commands.
+        """
         found = answers[0] if self._together else answers
         if isinstance(found, ReplyError):
             self.fail(found)
             return
+        if not isinstance(found, list) or len(found) != len(self._index):
+            raise ConnectionError("redis answers what was not asked")
         for reader in self._readers:
             if reader.future.done():  # its caller has left
                 continue

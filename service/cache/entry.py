@@ -2,7 +2,8 @@
 
 The layout is stamp, header, payload. The stamp says under which generations the value was loaded;
 the header holds flags, when it may be refreshed (seconds of the Unix clock), how many seconds
-loading took, and a CRC-32 of all that follows the stamp.
+loading took, and a CRC-32 of the name and all that follows the stamp: what was stored under one
+name is never taken for what belongs to another.
 """
 
 import struct
@@ -27,20 +28,20 @@ class CorruptError(ValueError):
     """This is not what was stored."""
 
 
-def pack(stamp: bytes, value: Found) -> bytes:
-    """Write a value."""
+def pack(name: str, stamp: bytes, value: Found) -> bytes:
+    """Write the value of a name."""
     payload, flags = value.payload, 0
     if len(payload) >= COMPRESSED_FROM:
         smaller = _compress(payload)
         if len(smaller) < len(payload):
             payload, flags = smaller, _COMPRESSED
     bare = _HEADER.pack(flags, value.soft, value.took, 0)
-    checksum = zlib.crc32(payload, zlib.crc32(bare))
+    checksum = _checksum(name, bare, payload)
     return stamp + _HEADER.pack(flags, value.soft, value.took, checksum) + payload
 
 
-def unpack(stamp: bytes, stored: bytes) -> Found | None:
-    """Read a value; None if it was loaded under another stamp.
+def unpack(name: str, stamp: bytes, stored: bytes) -> Found | None:
+    """Read the value of a name; None if it was loaded under another stamp.
 
     Raises:
         CorruptError: Something else was stored, or it was changed.
@@ -52,7 +53,7 @@ def unpack(stamp: bytes, stored: bytes) -> Found | None:
         raise CorruptError("too short")
     flags, soft, took, checksum = _HEADER.unpack_from(stored, len(stamp))
     payload = stored[begin:]
-    if zlib.crc32(payload, zlib.crc32(_HEADER.pack(flags, soft, took, 0))) != checksum:
+    if _checksum(name, _HEADER.pack(flags, soft, took, 0), payload) != checksum:
         raise CorruptError("wrong checksum")
     if flags & _COMPRESSED:
         try:
@@ -60,3 +61,7 @@ def unpack(stamp: bytes, stored: bytes) -> Found | None:
         except zstandard.ZstdError as error:
             raise CorruptError("not decompressible") from error
     return Found(payload, soft, took)
+
+
+def _checksum(name: str, header: bytes, payload: bytes) -> int:
+    return zlib.crc32(payload, zlib.crc32(header, zlib.crc32(name.encode())))

@@ -160,7 +160,11 @@ class Line:
             self._reading = False
             if error is None:
                 self._judge(wire, wire.time() - batch.since, answers)
-                batch.deliver(wire.origin, answers)
+                try:
+                    batch.deliver(wire.origin, answers)
+                except ConnectionError as strange:
+                    batch.fail(strange)
+                    wire.abort()
             else:
                 batch.fail(error)
             self._read_waiting()

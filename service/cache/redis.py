@@ -101,7 +101,7 @@ class RedisBackend:
         if stored is None:
             return Look(stamp)
         try:
-            return Look(stamp, unpack(stamp, stored))
+            return Look(stamp, unpack(place.name, stamp, stored))
         except CorruptError:
             place.region.report.refused("corrupt")
             return Look(stamp, spoilt=True)
@@ -125,7 +125,7 @@ class RedisBackend:
         if verdict is not Verdict.FOUND:
             return Claim(place, verdict, token, stamp)
         try:
-            return Claim(place, verdict, token, stamp, unpack(stamp, answer[1]))
+            return Claim(place, verdict, token, stamp, unpack(place.name, stamp, answer[1]))
         except CorruptError:
             return Claim(place, verdict, token, stamp)
 
@@ -139,7 +139,7 @@ class RedisBackend:
         """Store the value if the claim holds and no generation has changed."""
         place = claim.place
         keys = self._keys(place.name)[:2]
-        stored = pack(claim.stamp, value)
+        stored = pack(place.name, claim.stamp, value)
         generations = self._reads(place)[1:]
         self.courier.check()
         with place.region.report.operation("set"):

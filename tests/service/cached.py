@@ -20,7 +20,7 @@ HASTY = 0.25
 """Seconds to wait for Redis, as in production."""
 CALM = 10.0
 """So long that a busy machine is no trouble."""
-PATIENT = 20.0
+PATIENT = 45.0
 """Seconds until a test gives up waiting for what must come."""
 
 
