@@ -1,10 +1,12 @@
 """Where the master is, as Sentinels say: asked before each attempt to connect."""
 
-from typing import Any
+import asyncio
+from dataclasses import replace
 
-from redis.asyncio import Sentinel
+from hiredis import HiredisError
 
 from service.cache.address import Address
+from service.cache.wire import Wire
 
 
 class Discovery:
@@ -19,25 +21,35 @@ class Discovery:
 
     def __init__(self, addresses: tuple[Address, ...], service: str, timeout: float) -> None:
         self._way_in = addresses[0]
-        self._addresses = addresses
+        self._addresses = [replace(address, database=0) for address in addresses]
         self._service = service
         self._timeout = timeout
 
     async def __call__(self) -> Address:
-        """Ask.
+        """Ask all at once, for one that hangs must not keep the others from answering.
 
         Raises:
-            redis.exceptions.ConnectionError: None of them knows a master.
+            ConnectionError: None of them knows a master.
         """
-        options: dict[str, Any] = {
-            "socket_timeout": self._timeout,
-            "socket_connect_timeout": self._timeout,
-        }
-        places = [(address.host, address.port) for address in self._addresses]
-        sentinel: Any = Sentinel(places, **options)  # type: ignore[no-untyped-call]
+        asking = [asyncio.ensure_future(self._ask(address)) for address in self._addresses]
         try:
-            host, port = await sentinel.discover_master(self._service)
+            for answer in asyncio.as_completed(asking):
+                if found := await answer:
+                    return self._way_in.at(*found)
         finally:
-            for client in sentinel.sentinels:
-                await client.aclose()
-        return self._way_in.at(host, port)
+            for question in asking:
+                question.cancel()
+            await asyncio.gather(*asking, return_exceptions=True)
+        raise ConnectionError(f"no Sentinel knows a master {self._service!r}")
+
+    async def _ask(self, address: Address) -> tuple[str, int] | None:
+        wire = Wire(self._timeout)
+        try:
+            async with asyncio.timeout(self._timeout):
+                await wire.open(address)
+                [master] = await wire.send(("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service))
+        except (OSError, TimeoutError, HiredisError):
+            return None
+        finally:
+            await wire.close()
+        return (master[0].decode(), int(master[1])) if isinstance(master, list) else None

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
+from tests.proxy import Fault, Proxy
 from tests.redis_groups import Cluster, Watched
 from tests.service.cached import CALM, HASTY, PATIENT, Numbers, Process, parity
 from vitals.catalogue import CACHE_REQUESTS
@@ -204,3 +205,20 @@ async def test_what_the_replica_missed_is_not_believed(watched: Watched, on_watc
             await read_all(numbers, process)
             await asyncio.sleep(0.01)
     await hit_again(process, numbers)
+
+
+async def test_a_sentinel_that_hangs_is_not_waited_for(watched: Watched) -> None:
+    async with Proxy.before(watched.port) as proxy:
+        proxy.inflict(Fault.HALF_OPEN)
+        hosts = f"127.0.0.1:{proxy.port},127.0.0.1:1,127.0.0.1:{watched.port}"
+        process, numbers = Process(f"redis+sentinel://{hosts}/vitals", HASTY), Numbers()
+        await hit_again(process, numbers)
+        await process.cache.close()
+
+
+async def test_a_master_that_nobody_knows_costs_only_loads(watched: Watched) -> None:
+    url = f"redis+sentinel://127.0.0.1:{watched.port}/another"
+    process, numbers = Process(url, HASTY), Numbers()
+    await read_all(numbers, process)
+    assert not await process.cache.ping()
+    await process.cache.close()
