@@ -4,16 +4,20 @@ python -m alerts                            write prometheus/rules/*.yml
 python -m alerts --check                    fail if they differ from what would be written
 python -m alerts --fast --output DIR        the same rules, many times faster, for drills
 python -m alerts alertmanager --output FILE write Alertmanager's configuration from ALERT_*
+python -m alerts backtest --from DATA       how often each alert would have fired over recorded data
 """
 
 import argparse
 import os
 import sys
+from math import inf
 from pathlib import Path
 
+from alerts.backtest.recorded import UnusableError, opened
+from alerts.backtest.report import firings, replay, table
 from alerts.delivery import CALM, HASTY, write
 from alerts.receivers import Environment, EnvironmentUnusableError
-from alerts.rules import render
+from alerts.rules import every_alert, render
 from alerts.timing import AS_WRITTEN, FAST
 
 RULES = Path(__file__).parents[1] / "prometheus" / "rules"
@@ -24,6 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     if chosen.what == "alertmanager":
         return _alertmanager(chosen)
+    if chosen.what == "backtest":
+        return _backtest(chosen)
     if chosen.check:
         return _check(chosen.output)
     chosen.output.mkdir(parents=True, exist_ok=True)
@@ -45,7 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
     parser.add_argument("--fast", action="store_true", help="short windows, for drills and tests")
     parser.add_argument("--output", type=Path, default=RULES, help="folder of the rules")
-    alertmanager = parser.add_subparsers().add_parser(
+    commands = parser.add_subparsers()
+    alertmanager = commands.add_parser(
         "alertmanager", help="write Alertmanager's configuration from ALERT_* variables"
     )
     alertmanager.set_defaults(what="alertmanager")
@@ -54,7 +61,53 @@ def _parser() -> argparse.ArgumentParser:
         "--templates", type=Path, help="folder for the templates; templates/ beside the file"
     )
     alertmanager.add_argument("--fast", action="store_true", help="wait seconds, not minutes")
+    _describe_backtest(commands.add_parser("backtest", help="replay recorded data", epilog=_AFTER))
     return parser
+
+
+_AFTER = """The rules are those of this checkout: change an alert, ask again, compare. Signals that
+the data do not hold are recorded first, in a temporary copy; nothing is written to DATA."""
+
+
+def _describe_backtest(backtest: argparse.ArgumentParser) -> None:
+    backtest.set_defaults(what="backtest")
+    backtest.add_argument(
+        *("--from", "-f"),
+        dest="data",
+        metavar="DATA",
+        required=True,
+        help="a Prometheus's data folder or snapshot; a file of OpenMetrics with timestamps or of "
+        "`promtool tsdb dump`; or the address of a Prometheus, http://...",
+    )
+    backtest.add_argument("--days", type=float, help="only the last days (all; 7 of an address)")
+    backtest.add_argument("--step", type=int, default=60, help="seconds between evaluations (60)")
+    backtest.add_argument("--only", nargs="+", metavar="ALERT", help="these alerts")
+    backtest.add_argument("--each", action="store_true", help="list every firing, too")
+
+
+def _backtest(chosen: argparse.Namespace) -> int:
+    alerts = [each for each in every_alert() if not chosen.only or each.name in chosen.only]
+    if unknown := {*(chosen.only or ())} - {each.name for each in alerts}:
+        print(f"no such alert: {', '.join(sorted(unknown))}", file=sys.stderr)
+        return 2
+    try:
+        queries = [alert.expr for alert in alerts]
+        with opened(chosen.data, queries, chosen.step, _progress) as everything:
+            days = chosen.days or (7 if chosen.data.startswith("http") else inf)
+            recorded = everything.since(days)
+            outcomes = list(replay(alerts, recorded, chosen.step, _progress))
+    except (UnusableError, RuntimeError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    for line in table(outcomes, recorded):
+        print(line)
+    for line in firings(outcomes) if chosen.each else ():
+        print(line)
+    return 0
+
+
+def _progress(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
 
 
 def _check(folder: Path) -> int:

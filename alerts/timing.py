@@ -32,11 +32,15 @@ class Timing:
         return _divided(duration, self.holds)
 
 
+def seconds(duration: str) -> int:
+    """Read a duration of Prometheus's, such as ``15m``."""
+    return int(duration[:-1]) * _SECONDS[duration[-1]]
+
+
 def _divided(duration: str, by: int) -> str:
     if by == 1:
         return duration
-    seconds = int(duration[:-1]) * _SECONDS[duration[-1]]
-    return f"{-(-seconds // by)}s"
+    return f"{-(-seconds(duration) // by)}s"
 
 
 AS_WRITTEN = Timing()

@@ -13,6 +13,7 @@ BENCHMARKS = (
     "keyset",
     "advice",
     "cache",
+    "watch",
     "load",
 )
 

@@ -66,7 +66,13 @@ LATENCY_BUCKETS = Signal(
     "reqps",
     HTTP_REQUEST_DURATION.buckets_rate("job", "http_route"),
 )
-_OF_JOB = LATENCY_BUCKETS.sum("job", "le", http_route=MATCHED)
+LATENCY_BUCKETS_OF_JOB = Signal(
+    f"job_le:{_HTTP}_bucket:rate5m",
+    "How are durations of all matched requests distributed?",
+    "reqps",
+    LATENCY_BUCKETS.sum("job", "le", http_route=MATCHED),
+)
+_OF_JOB = str(LATENCY_BUCKETS_OF_JOB)
 LATENCY_P50 = Signal(
     f"job:{_HTTP}:p50_5m", "How fast is half of the requests?", "s", quantile(0.5, _OF_JOB)
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from alerts.signals.signal import LEVELS
 from dashboards.queries import board_queries, fill_in
 from vitals.catalogue import CATALOGUE
 
@@ -63,7 +64,8 @@ def of_page(name: str, text: str) -> Iterator[Asked]:
 
 
 def _is_of_a_series(name: str) -> bool:
-    if name.count(":") == 2 or name in CATALOGUE:  # level:metric:operation
+    level, *rest = name.split(":")
+    if (len(rest) == 2 and level.split("_")[0] in LEVELS) or name in CATALOGUE:
         return True
     return name.partition("_")[0] in _FAMILIES and name.endswith(_ENDINGS)
 
