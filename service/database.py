@@ -6,18 +6,17 @@ that commits once, when the ``async with`` ends. Nothing else commits.
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
-from sqlalchemy import BigInteger, DateTime, Dialect, Integer, MetaData, event, text
-from sqlalchemy.engine import URL, Connection
+from sqlalchemy import BigInteger, DateTime, Dialect, Integer, MetaData, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 from sqlalchemy.types import TypeDecorator
 
+from service import sqlite
 from service.errors import UnavailableError
 from service.outages import is_outage
 from service.settings import Settings
@@ -80,8 +79,9 @@ _READING: dict[str, dict[str, Any]] = {
 class Database:
     """The engine and the two ways to use it."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, patience: sqlite.Patience | None = None) -> None:
         self.engine = engine
+        self._patience = patience
         # A class of its own: whoever follows what is written here follows no other database.
         self.session_class = type("WritingSession", (Session,), {})
         self._reader = engine.execution_options(**_READING[engine.dialect.name])
@@ -109,6 +109,21 @@ class Database:
         )
         async with _translated(), session, session.begin():
             yield session
+
+    @asynccontextmanager
+    async def unhurried(self) -> AsyncIterator[AsyncSession]:
+        """A session to write in, whose statements may take as long as they need.
+
+        For changes of the schema: an index on a large table takes longer than a request may.
+
+        Raises:
+            UnavailableError: The database does not answer, or refuses for reasons that pass.
+        """
+        with self._patience.unlimited() if self._patience else nullcontext():
+            async with self.writing() as session:
+                if self._patience is None:
+                    await session.execute(text("SET LOCAL statement_timeout = 0"))
+                yield session
 
     async def ping(self) -> None:
         """Ask the database for a sign of life.
@@ -143,7 +158,8 @@ def connect(settings: Settings) -> Database:
     """
     url = settings.database()
     if url.get_backend_name() == "sqlite":
-        return Database(_sqlite(url))
+        patience = sqlite.Patience(settings.statement_timeout)
+        return Database(sqlite.engine(url, patience), patience)
     return Database(
         create_async_engine(
             url,
@@ -172,37 +188,6 @@ def _asyncpg(settings: Settings) -> dict[str, Any]:
             "jit": "off",  # compiling costs more than any query of this service
         },
     }
-
-
-def _sqlite(url: URL) -> AsyncEngine:
-    if url.database and url.database != ":memory:":
-        file = Path(url.database)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch(mode=0o600)  # it holds password hashes; SQLite gives its other files this mode
-    engine = create_async_engine(url, hide_parameters=True)
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def configure(connection: Any, _record: object) -> None:
-        # The driver must not begin transactions by itself: it would begin them too late.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=NORMAL",
-            "foreign_keys=ON",
-            "busy_timeout=5000",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def begin(connection: Connection) -> None:
-        # Writers queue from the start: a transaction that first reads and then writes would
-        # fail at once when another one wrote in between.
-        if "reading" not in connection.get_execution_options():
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    return engine
 
 
 def _of(request: Request) -> Database:

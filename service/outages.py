@@ -19,7 +19,14 @@ PASSING_STATES = (
 )
 """Beginnings of PostgreSQL's SQLSTATE codes after which the same request may succeed."""
 
-_SQLITE_BUSY = ("locked", "busy", "unable to open", "disk i/o", "database or disk is full")
+_SQLITE_BUSY = (
+    "interrupted",
+    "locked",
+    "busy",
+    "unable to open",
+    "disk i/o",
+    "database or disk is full",
+)
 
 
 def is_outage(error: BaseException) -> bool:

@@ -27,10 +27,8 @@ async def migrate(database: Database) -> None:
     Raises:
         UnavailableError: The database does not answer.
     """
-    async with database.writing() as session:
+    async with database.unhurried() as session:
         if database.engine.dialect.name == "postgresql":
             await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-            # Building an index on a large table takes longer than any request may.
-            await session.execute(text("SET LOCAL statement_timeout = 0"))
         connection = await session.connection()
         await connection.run_sync(lambda sync: command.upgrade(configuration(sync), "head"))

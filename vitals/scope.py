@@ -32,6 +32,7 @@ class RequestScope:
         duration: Seconds to the last byte of the answer.
         queries: Database operations so far.
         db_seconds: Seconds spent in them.
+        pool_seconds: Seconds spent waiting for connections.
         statements: What the query probe keeps of each statement; None while there was none.
         bodies: Captures of what was asked and answered, where bodies are logged.
     """
@@ -44,6 +45,7 @@ class RequestScope:
     duration = 0.0
     queries = 0
     db_seconds = 0.0
+    pool_seconds = 0.0
     statements: Any = None
     bodies: Any = None
     sampled = True

@@ -82,7 +82,7 @@ def test_visitors_come_and_failures_are_told(
         for visitors in (["Again"], ["Shopper", "Cold"]):
             outcome = run(stage, running, visitors, users=2, seconds=2)
             assert isinstance(outcome, Outcome)
-            assert outcome.rate > 1
+            assert outcome.rate > 0
             # Whole milliseconds: a 304 may well take none.
             assert 0 <= outcome.p50 <= outcome.p95 <= outcome.p99 < 5_000
             assert outcome.cpu_us > 10

@@ -75,13 +75,17 @@ class Shop:
         await self.database.close()
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", "redis", "redis and postgresql"])
 async def shop(
     request: pytest.FixtureRequest, tmp_path: Path, anyio_backend: str
 ) -> AsyncIterator[Shop]:
-    shared = request.param == "redis"
-    redis: Redis | None = request.getfixturevalue("redis_server") if shared else None
-    opened = Shop(f"sqlite+aiosqlite:///{tmp_path}/shop.db", redis.url if redis else "")
+    redis: Redis | None = None
+    if request.param != "memory":
+        redis = request.getfixturevalue("redis_server")
+    database = f"sqlite+aiosqlite:///{tmp_path}/shop.db"
+    if request.param == "redis and postgresql":
+        database = request.getfixturevalue("postgres").database()
+    opened = Shop(database, redis.url if redis else "")
     await schema.migrate(opened.database)
     async with opened.database.writing() as session:
         for number in (1, 2):
@@ -92,7 +96,7 @@ async def shop(
     await opened.close()
 
 
-shared = pytest.mark.parametrize("shop", ["redis"], indirect=True)
+shared = pytest.mark.parametrize("shop", ["redis", "redis and postgresql"], indirect=True)
 
 
 @pytest.fixture

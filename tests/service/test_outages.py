@@ -6,12 +6,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event, exc, text
+from sqlalchemy import TextClause, event, exc, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.database import connect
+from service.database import DatabaseOf, connect
 from service.errors import UnavailableError
 from service.outages import is_outage
+from service.products.tables import Product
 from service.users.tables import Role
 from tests import servers
 from tests.service.running import problem, running, settings_for
@@ -101,12 +102,49 @@ async def test_a_frozen_database_is_503_in_bounded_time(
         assert answer.status_code == 200, answer.text
 
 
-@pytest.mark.servers
-async def test_a_statement_may_not_run_for_ever(postgres: servers.Postgres, tmp_path: Path) -> None:
-    database = connect(settings_for(tmp_path, postgres.database(), statement_timeout=0.2))
+def counting(rows: int) -> TextClause:
+    """A statement that is busy for as long as it takes to count."""
+    return text(
+        "WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < :rows) "
+        "SELECT count(*) FROM c"
+    ).bindparams(rows=rows)
+
+
+async def test_a_statement_that_runs_too_long_is_503(database_url: str, tmp_path: Path) -> None:
+    async with running(settings_for(tmp_path, database_url, statement_timeout=0.2)) as service:
+
+        async def count(database: DatabaseOf) -> None:
+            async with database.reading() as session:
+                await session.execute(counting(10**12))
+
+        service.app.get("/count")(count)
+        async with asyncio.timeout(20):
+            problem(await service.client.get("/count"), 503)
+        assert (await service.client.get("/api/products")).status_code == 200
+
+
+async def test_a_write_that_runs_too_long_leaves_nothing(database_url: str, tmp_path: Path) -> None:
+    async with running(settings_for(tmp_path, database_url, statement_timeout=0.2)) as service:
+
+        async def write() -> None:
+            async with service.database.writing() as session:
+                session.add(Product(name="Oak desk", category="office", price_cents=1, stock=1))
+                await session.flush()
+                await session.execute(counting(10**12))
+
+        with pytest.raises(UnavailableError):
+            await write()
+        assert (await service.client.get("/api/products")).json()["items"] == []
+        await service.product()
+
+
+async def test_a_change_of_the_schema_may_take_longer(database_url: str, tmp_path: Path) -> None:
+    database = connect(settings_for(tmp_path, database_url, statement_timeout=0.05))
+    async with database.unhurried() as session:
+        assert await session.scalar(counting(1_000_000)) == 1_000_000
     with pytest.raises(UnavailableError):
         async with database.reading() as session:
-            await session.execute(text("SELECT pg_sleep(30)"))
+            await session.execute(counting(10**12))
     await database.close()
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import create_engine, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from structlog.testing import capture_logs
 
+from stack.postgres import ROLE
 from tests import servers
 from vitals import Objective, instrument
 from vitals.catalogue import DROPPED
@@ -145,6 +146,38 @@ def test_a_plan_that_changed_for_the_worse_is_told(
     changed = [line for line in lines if line["event"] == "query plan changed"]
     assert [line["plan_before"][0].split()[0] for line in changed] == ["Seq"]
     assert [line["plan"][0].split()[0] for line in changed] != ["Seq"]
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("granted", [True, False])
+def test_a_plan_that_the_database_tells_of_needs_no_question(
+    postgres: servers.Postgres, monkeypatch: pytest.MonkeyPatch, *, granted: bool
+) -> None:
+    url = postgres.database()
+    name = url.rpartition("/")[2]
+    load = f"ALTER ROLE {ROLE} IN DATABASE {name} SET session_preload_libraries = auto_explain;"
+    settings = "log_min_duration", "log_format", "log_level"
+    rights = "".join(
+        f"{'GRANT' if granted else 'REVOKE'} SET ON PARAMETER auto_explain.{setting} "
+        f"{'TO' if granted else 'FROM'} {ROLE};"
+        for setting in settings
+    )
+    postgres.sql(load + rights)
+    monkeypatch.setattr(explain.Explainer, "offer", lambda *_: None)
+
+    async def work(engine: AsyncEngine) -> None:
+        async with engine.connect() as connection:
+            query = text("SELECT oid FROM pg_class WHERE relname = 'planted' AND oid <> :id")
+            for _ in range(3):
+                await connection.execute(query, {"id": 424242})
+            await connection.rollback()
+
+    plans = plans_of(url, work, 1 if granted else 0)
+    assert ["Index Scan on pg_class" in str(plan.lines) for plan in plans.values()] == (
+        [True] if granted else []
+    )
+    assert "planted" not in str(plans)
+    assert "424242" not in str(plans)
 
 
 @pytest.mark.servers

@@ -4,8 +4,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import structlog
 from fastapi import FastAPI
@@ -99,6 +101,36 @@ def test_the_line_of_a_thread_is_known_too() -> None:
     (line,) = ask("/sync/0.03/planted")[1]
     assert line["code.source"].endswith("in_a_thread")
     assert line["http.route"] == "/sync/{seconds}/{secret}"
+
+
+def test_the_wait_for_a_connection_is_told_beside(tmp_path: Path) -> None:
+    app = FastAPI()
+    engine = create_async_engine(
+        f"sqlite+aiosqlite:///{tmp_path}/x.db", pool_size=1, max_overflow=0
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def teach(connection: Any, _record: object) -> None:
+        connection.create_function("sleep", 2, sleep)
+
+    @app.get("/slow")
+    async def slow() -> None:
+        async with engine.connect() as connection:
+            await connection.execute(text("SELECT sleep(0.1, 'x')"))
+
+    async def run() -> None:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            await asyncio.gather(client.get("/slow"), client.get("/slow"))
+        await engine.dispose()
+
+    instrument(app, engine=engine, objectives=SLOW)
+    with capture_logs() as lines, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Pace, "allows", lambda *_: 0)
+        asyncio.run(run())
+    at_once, later = sorted(line["pool_wait"] for line in lines if line["event"] == "query slow")
+    assert later >= 0.1
+    assert later - at_once >= 0.09
 
 
 def test_a_slow_failure_names_its_error_and_no_value() -> None:

@@ -72,6 +72,7 @@ class Explainer:
         self._pace = Pace(HOUR, A_MINUTE)
         self._waiting: deque[_Question] = deque(maxlen=WAITING)
         self._known: dict[str, dict[str, float]] = {}
+        self._told: dict[str, tuple[float, Plan]] = {}
         self._own: dict[AnyEngine, AnyEngine] = {}
         self._running = False
 
@@ -87,6 +88,15 @@ class Explainer:
         ):
             asked = _Question(engine, statement, sql, parameters, seconds, monotonic())
             self._waiting.append(asked)
+
+    def told(self, statement: Statement, plan: Plan, seconds: float) -> None:
+        """Keep the plan of a real execution, which the database has told of by itself."""
+        if statement.fingerprint != OTHER:
+            known = self._plans.get(statement.fingerprint)
+            if known is not None and known.shape == plan.shape:
+                plan = known  # with the advice that was given on it
+            self._told[statement.fingerprint] = monotonic(), plan
+            self._keep(statement, plan, seconds)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -116,7 +126,7 @@ class Explainer:
                 except Exception:  # noqa: BLE001  # a plan is worth nobody's trouble
                     self._meter.dropped("plan")
                 else:
-                    self._keep(question, plan)
+                    self._keep(question.statement, self._real(question, plan), question.seconds)
 
     async def _ask(self, question: _Question) -> Plan:
         own = self._own.get(question.engine) or self._connectable(question.engine)
@@ -138,23 +148,29 @@ class Explainer:
         self._own[engine] = own
         return own
 
-    def _keep(self, question: _Question, plan: Plan) -> None:
-        fingerprint = question.statement.fingerprint
-        shapes = self._known.setdefault(fingerprint, {})
-        before = self._plans.get(fingerprint)
+    def _real(self, question: _Question, plan: Plan) -> Plan:
+        """The plan of the execution in question, where the database has told of it."""
+        when, real = self._told.get(question.statement.fingerprint, (0.0, plan))
+        if when < question.asked - question.seconds:
+            return plan
+        return real._replace(notes=list(dict.fromkeys([*real.notes, *plan.notes])))
+
+    def _keep(self, statement: Statement, plan: Plan, seconds: float) -> None:
+        shapes = self._known.setdefault(statement.fingerprint, {})
+        before = self._plans.get(statement.fingerprint)
         was = shapes.get(before.shape) if before is not None else None
         if (
             before is not None
             and was is not None
             and plan.shape not in shapes
-            and question.seconds >= 2 * was
+            and seconds >= 2 * was
             and self._log is not None
         ):
-            self._log.plan_changed(question.statement, before, plan, was, question.seconds)
-        shapes[plan.shape] = min(question.seconds, shapes.get(plan.shape, question.seconds))
+            self._log.plan_changed(statement, before, plan, was, seconds)
+        shapes[plan.shape] = min(seconds, shapes.get(plan.shape, seconds))
         if len(shapes) > SHAPES:
             del shapes[next(iter(shapes))]
-        self._plans[fingerprint] = plan
+        self._plans[statement.fingerprint] = plan
 
 
 def _can_be_asked(engine: AnyEngine) -> bool:

@@ -60,6 +60,7 @@ class QueryLog:
         if request is not None:
             fields["http.route"] = self._routes.of(request.http, request.outer_root)
             fields["trace_id"] = request.trace_id()
+            fields["pool_wait"] = round(request.pool_seconds, 6)
         self._log.warning("query slow", **fields)
 
     def repeated(self, tally: Tally, repeat: Repeat, request: RequestScope) -> None:

@@ -80,7 +80,8 @@ def walk(node: Node, depth: int = 0) -> Iterator[tuple[int, Node]]:
 
 def _plan(lines: list[str], notes: list[str]) -> Plan:
     # Values are gone already; what is left of costs would make every plan a new one.
-    bare = "\n".join(re.sub(r" {2}\(.*?\)$", "", line) for line in lines)
+    # And the type of a value is written only where it stands for itself, not for a parameter.
+    bare = "\n".join(re.sub(r" {2}\(.*?\)$|(?<=\?)::[\w ]+(?:\[\])?", "", line) for line in lines)
     shape = hashlib.blake2b(bare.encode(), digest_size=8).hexdigest()
     return Plan(shape, lines, list(dict.fromkeys(notes)))
 

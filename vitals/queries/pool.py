@@ -24,6 +24,7 @@ from vitals.catalogue import (
 )
 from vitals.meter import Meter
 from vitals.queries.seam import AnyEngine
+from vitals.scope import CURRENT
 
 OUT_SINCE = "vitals_out_since"
 
@@ -70,7 +71,10 @@ class PoolProbe:
                 raise
             finally:
                 self._pending.dec()
-                self._wait.observe(perf_counter() - started)
+                waited = perf_counter() - started
+                self._wait.observe(waited)
+                if (request := CURRENT.get()) is not None:
+                    request.pool_seconds += waited
             return record
 
         pool._do_get = timed_get  # noqa: SLF001

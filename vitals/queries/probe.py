@@ -24,6 +24,7 @@ from vitals.queries.explain import Explainer
 from vitals.queries.fingerprint import KEPT, LONGEST, Fingerprints, Statement
 from vitals.queries.ledger import Ledger, Tally
 from vitals.queries.log import QueryLog
+from vitals.queries.notices import listen
 from vitals.queries.plans import Plan
 from vitals.queries.seam import AnyEngine, attach
 from vitals.scope import CURRENT, MakeSpan, RequestScope
@@ -66,6 +67,7 @@ class QueryProbe:
         objectives: Say from when on a query is slow.
         span: Makes a span of each operation; None when there is no tracing.
         log: Tells of slow and repeated statements; None when nobody wants to know.
+        explain: Whether plans are taken that the database tells of by itself.
 
     Attributes:
         ledger: What each statement has cost.
@@ -80,7 +82,10 @@ class QueryProbe:
         objectives: Objectives,
         span: MakeSpan | None = None,
         log: QueryLog | None = None,
+        *,
+        explain: bool = True,
     ) -> None:
+        self._explain = explain
         self.fingerprints = Fingerprints()
         self.ledger = Ledger()
         self.plans: dict[str, Plan] = {}
@@ -99,6 +104,11 @@ class QueryProbe:
         if self not in watched:
             watched.append(self)
             attach(engine, _Watched(self, engine).told)
+            if self._explain:
+                listen(engine, self.slow_after, self._planned, self.meter)
+
+    def _planned(self, sql: str, plan: Plan, seconds: float) -> None:
+        self.explainer.told(self.fingerprints.of(sql, "postgresql"), plan, seconds)
 
     def finish(self, request: RequestScope) -> None:
         """Enter what a finished request did."""

@@ -1,0 +1,81 @@
+"""SQLite: how it is opened, and how long one of its statements may run."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+STEPS = 10_000
+"""Of SQLite's machine between two looks at the clock: a fraction of a millisecond."""
+PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=5000")
+
+
+class Patience:
+    """How many seconds a statement may run, on all connections of an engine."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    @contextmanager
+    def unlimited(self) -> Iterator[None]:
+        """Wait for every statement that begins while this is entered."""
+        seconds, self.seconds = self.seconds, float("inf")
+        try:
+            yield
+        finally:
+            self.seconds = seconds
+
+
+class _Bounded(sqlite3.Connection):
+    """Interrupts a statement that runs too long: SQLite itself has no such limit."""
+
+    def __init__(self, patience: Patience, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._patience = patience
+        self._until = float("inf")
+        self.set_progress_handler(self._late, STEPS)
+
+    def cursor(self, *arguments: Any) -> Any:
+        """A cursor for one statement, whose time begins now."""
+        self._until = monotonic() + self._patience.seconds
+        return super().cursor(*arguments)
+
+    def _late(self) -> bool:
+        return monotonic() > self._until
+
+
+def engine(url: URL, patience: Patience) -> AsyncEngine:
+    """An engine over a file, which only its owner may read, or over memory."""
+    if url.database and url.database != ":memory:":
+        file = Path(url.database)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)  # it holds password hashes; SQLite gives its other files this mode
+
+    def opened(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        return _Bounded(patience, *arguments, **options)
+
+    made = create_async_engine(url, hide_parameters=True, connect_args={"factory": opened})
+
+    @event.listens_for(made.sync_engine, "connect")
+    def configure(connection: Any, _record: object) -> None:
+        # The driver must not begin transactions by itself: it would begin them too late.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in PRAGMAS:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(made.sync_engine, "begin")
+    def begin(connection: Connection) -> None:
+        # Writers queue from the start: a transaction that first reads and then writes would
+        # fail at once when another one wrote in between.
+        if "reading" not in connection.get_execution_options():
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return made

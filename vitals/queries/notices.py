@@ -1,0 +1,70 @@
+"""Plans of real executions, which PostgreSQL tells of by itself: auto_explain's notices.
+
+Nothing is asked and nothing is run again: a statement that is slow brings its plan along. Only
+where the database loads ``auto_explain`` and the role has been granted its settings (see the docs),
+which is a choice of whoever runs it; with asyncpg.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from vitals.meter import Meter
+from vitals.queries.plans import Plan, of_postgres
+from vitals.queries.seam import AnyEngine
+
+_ASKED = """
+    SELECT set_config('auto_explain.log_min_duration', $1, false),
+           set_config('auto_explain.log_format', 'json', false),
+           set_config('auto_explain.log_level', 'notice', false)
+    FROM (SELECT bool_and(current_setting(name, true) IS NOT NULL
+                          AND has_parameter_privilege(name, 'SET')) AS granted
+          FROM unnest(ARRAY['auto_explain.log_min_duration', 'auto_explain.log_format',
+                            'auto_explain.log_level']) AS name) AS all_of_them
+    WHERE granted
+"""
+_TOLD = re.compile(r"duration: ([\d.]+) ms\s+plan:\s*(\{.*)", re.DOTALL)
+
+Keep = Callable[[str, Plan, float], None]
+"""Takes the statement's text, its plan, and how many seconds it took."""
+
+
+def listen(engine: AnyEngine, slow_after: float, keep: Keep, meter: Meter) -> None:
+    """Have plans kept that the database tells of, where it does.
+
+    Args:
+        engine: Whose connections.
+        slow_after: Seconds from which on a plan is of interest.
+        keep: Takes a plan.
+        meter: Counts what could not be read.
+    """
+    if not isinstance(engine, AsyncEngine) or engine.dialect.driver != "asyncpg" or not slow_after:
+        return
+
+    def told(_connection: Any, message: Any) -> None:
+        found = _TOLD.match(message.message or "")
+        if found is None:
+            return
+        try:
+            explained = json.loads(found[2])
+            keep(explained["Query Text"], of_postgres([explained]), float(found[1]) / 1e3)
+        except Exception:  # noqa: BLE001  # a plan is worth nobody's trouble
+            meter.dropped("plan")
+
+    async def ask(connection: Any) -> None:
+        try:
+            if await connection.fetchrow(_ASKED, f"{slow_after * 1e3:.0f}"):
+                connection.add_log_listener(told)
+        except Exception:  # noqa: BLE001  # such as a PostgreSQL before 15: no notices then
+            refused.append(True)
+
+    refused: list[bool] = []
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def connected(connection: Any, _record: Any) -> None:
+        if not refused:
+            connection.run_async(ask)
