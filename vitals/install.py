@@ -30,6 +30,7 @@ from vitals.lines import Lines
 from vitals.logs import RequestLog, configure
 from vitals.meter import Meter
 from vitals.objectives import Objective, Objectives
+from vitals.queries.comments import Comments, add
 from vitals.queries.log import QueryLog
 from vitals.queries.page import PATH, Admin, BottleneckPage
 from vitals.queries.pool import PoolProbe
@@ -82,6 +83,7 @@ def instrument(
     bodies: Bodies | None = None,
     guard: Guard | None = None,
     explain: bool = True,
+    comments: bool = False,
     admin: Admin | None = None,
 ) -> Vitals:
     """Make an application measure itself.
@@ -114,6 +116,9 @@ def instrument(
             no answer of an application.
         explain: Whether slow statements are explained (EXPLAIN, which executes nothing) on a
             connection of their own, at most one more than the engine's.
+        comments: Whether statements say who sends them, in a comment with the service's name and
+            the route: a database's own lists then name them. A statement that many routes send
+            is prepared once for each.
         admin: Who may read ``/vitals/bottlenecks``: a bearer token, or a function that is asked
             about each request and may be async. None leaves the page off.
 
@@ -149,8 +154,10 @@ def instrument(
     finished: list[Finished] = [RequestLog(promised)] if logs else []
     if engines:
         make_span = tracing.span if tracing else None
-        queries = QueryProbe(meter, promised, make_span, QueryLog(routes) if logs else None)
-        _watch_engines(meter, queries, engines)
+        log = QueryLog(routes) if logs else None
+        queries = QueryProbe(meter, promised, make_span, log, explain=explain)
+        said = Comments(service_name, routes) if comments else None
+        _watch_engines(meter, queries, engines, said)
         finished.append(queries.finish)
         if explain:
             accompany(app, queries.explainer.running)
@@ -204,9 +211,13 @@ def _trace(app: FastAPI, endpoint: str | None, **options: Any) -> Tracing | None
     return Tracing(app, address=address, **options) if address else None
 
 
-def _watch_engines(meter: Meter, probe: QueryProbe, engines: Sequence[AnyEngine]) -> None:
+def _watch_engines(
+    meter: Meter, probe: QueryProbe, engines: Sequence[AnyEngine], comments: Comments | None
+) -> None:
     names: dict[str, int] = {}
     for watched in engines:
+        if comments is not None:
+            add(watched, comments)  # first: the probe sees statements without
         probe.watch(watched)
         name = watched.url.database or watched.dialect.name
         name = name.rsplit("/", 1)[-1]
