@@ -41,16 +41,16 @@ def check_group(note: Mapping[str, Any], sight: Sight) -> str:
 
 
 def is_held_back(name: str, job: str, by: str, sight: Sight) -> bool:
-    """Whether Alertmanager holds an alert of a job back for another."""
+    """Whether a job's alerts of a name fire, and all of them are held back for another."""
     holders = {
         alert["fingerprint"] for alert in sight.known if alert["labels"].get("alertname") == by
     }
-    return any(
-        alert["labels"].get("alertname") == name
-        and alert["labels"].get("job") == job
-        and holders & {*alert["status"]["inhibitedBy"]}
+    inhibited = [
+        alert["status"]["inhibitedBy"]
         for alert in sight.known
-    )
+        if alert["labels"].get("alertname") == name and alert["labels"].get("job") == job
+    ]
+    return bool(inhibited) and all(holders & {*found} for found in inhibited)
 
 
 def find_message(note: Mapping[str, Any], since: str, sight: Sight) -> str:
@@ -76,8 +76,11 @@ async def check_links(note: Mapping[str, Any], text: str, ground: Ground, sight:
     if not runbook.startswith(f"# {note['alert']}\n"):
         raise CheckError(f"{links['Runbook']} is another runbook")
     await _fetch(links["Silence"], ground.client)
-    matchers = _MATCHER.findall(unquote(links["Silence"].partition("filter=")[2]))
-    if not any(found["labels"] == note["labels"] for found in await sight.matches(matchers)):
+    wanted = unquote(links["Silence"].partition("filter=")[2])
+    matchers = _MATCHER.findall(wanted)
+    if f"{{{','.join(matchers)}}}" != wanted or not any(
+        found["labels"] == note["labels"] for found in await sight.matches(matchers)
+    ):
         raise CheckError(f"{links['Silence']} would not silence this alert")
     return f"runbook and silence lead to it, {await _check_board(links['Board'], note, ground)}"
 

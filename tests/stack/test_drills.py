@@ -110,6 +110,8 @@ def test_held_back_means_by_this_alert_and_on_this_job() -> None:
     assert checks.is_held_back("InstanceDown", "api", "TargetDown", sight)
     assert not checks.is_held_back("InstanceDown", "shop", "TargetDown", sight)
     assert not checks.is_held_back("InstanceDown", "api", "ErrorRatioHigh", sight)
+    told = known[1] | {"fingerprint": "f3", "status": {"inhibitedBy": [], "silencedBy": []}}
+    assert not checks.is_held_back("InstanceDown", "api", "TargetDown", seen(known=[*known, told]))
 
 
 def test_a_message_of_an_earlier_drill_is_not_taken_for_this_one() -> None:
