@@ -184,12 +184,14 @@ class _Handler(BaseHTTPRequestHandler):
             return
         body = self.rfile.read(int(length))
         asked = urlsplit(self.path)
+        answer = ""
         try:
             if asked.path.startswith(_HEARTBEAT):
                 within = parse_qs(asked.query).get("within", [str(FOREVER)])[0]
                 self.inbox.heartbeats.hear(asked.path, float(within))
             elif asked.path == "/slack":
                 self.inbox.read(json.loads(body))
+                answer = "ok"  # newer Alertmanagers take anything else from Slack for an error
             elif asked.path == "/":
                 self.inbox.take(json.loads(body))
             else:
@@ -198,7 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self._answer(HTTPStatus.BAD_REQUEST, f"no Alertmanager message: {error!r}")
             return
-        self._answer(HTTPStatus.OK, "")
+        self._answer(HTTPStatus.OK, answer)
 
     def do_DELETE(self) -> None:
         self.inbox.heartbeats.forget(self.path)

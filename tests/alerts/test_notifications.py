@@ -1,0 +1,140 @@
+"""What people are told, word for word, by each way: real Alertmanagers, real ends on loopback."""
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from alerts import delivery
+from alerts.receivers import Email, Environment
+from tests import servers
+from tests.alerts.receiving import Received, http_server, mail_server
+
+pytestmark = [pytest.mark.servers, pytest.mark.usefixtures("every_suite")]
+
+GOLDEN = Path(__file__).parent / "notifications.json"
+"""Written by hand, once; ADDRESS stands for Alertmanager's."""
+BEGAN, ENDED = "2026-11-23T10:00:00Z", "2026-11-23T10:12:00Z"
+ALERT: dict[str, Any] = {
+    "labels": {"alertname": "ErrorRatioHigh", "job": "api", "severity": "page"},
+    "annotations": {
+        "summary": "api fails 6% of its requests",
+        "description": "Failed within five minutes: 155. Promised: 99.9% without failure.",
+        "cause": "worst is /orders, 150 bad requests within five minutes",
+        "board": "svc-overview",
+        "runbook": "ErrorRatioHigh.md",
+    },
+    "startsAt": BEGAN,
+    "generatorURL": "http://prometheus.example/graph",
+}
+SECRETS = {"pagerduty": "made-up-key", "smtp": "made-up-password"}
+
+
+class Way:
+    """An Alertmanager and all whom it reaches."""
+
+    def __init__(self, folder: Path, started: ExitStack) -> None:
+        self.received = Received()
+        web = started.enter_context(http_server(self.received))
+        mail = started.enter_context(mail_server(self.received))
+        secrets = {**SECRETS, "slack": f"{web}/slack"}
+        for name, text in secrets.items():
+            (folder / name).write_text(text)
+            (folder / name).chmod(0o644)  # the server's account reads it
+        folder.chmod(0o755)
+        environment = Environment(
+            webhook=f"{web}/webhook",
+            slack_file=str(folder / "slack"),
+            pagerduty_file=str(folder / "pagerduty"),
+            email=Email("oncall@example.com", "watch@example.com", mail, "watch",
+                        str(folder / "smtp")),
+            boards="https://boards.example",
+            runbooks="https://books.example/runbooks",
+        )  # fmt: skip
+        delivery.write(environment, folder / "alertmanager.yml", folder / "templates")
+        (folder / "templates").chmod(0o755)
+        config = delivery.configuration(environment, str(folder / "templates"), delivery.HASTY)
+        # Loopback speaks no TLS, and PagerDuty's address is its own.
+        config["global"] = {"smtp_require_tls": False, "pagerduty_url": f"{web}/pagerduty"}
+        self.alertmanager = servers.start_alertmanager(config)
+        started.callback(self.alertmanager.close)
+        assert not any(secret in json.dumps(config) for secret in secrets.values())
+
+    def tell(self, **more: str) -> dict[str, Any]:
+        """Have an alert told; what everybody got, with what changes from run to run left out."""
+        before = self._arrived()
+        answer = httpx.post(f"{self.alertmanager.url}/api/v2/alerts", json=[ALERT | more])
+        assert answer.is_success, answer.text
+        until(
+            lambda: all(now > then for now, then in zip(self._arrived(), before, strict=True)),
+            lambda: f"{before} became {self._arrived()}:\n{self.alertmanager.log}",
+        )
+        text = json.dumps(self._newest()).replace(self.alertmanager.url, "ADDRESS")
+        seen: dict[str, Any] = json.loads(text)
+        return seen
+
+    def _arrived(self) -> list[int]:
+        posts = [len(self.received.posts[f"/{way}"]) for way in ("webhook", "slack", "pagerduty")]
+        return [*posts, len(self.received.mails)]
+
+    def _newest(self) -> dict[str, Any]:
+        posts, mail = self.received.posts, self.received.mails[-1]
+        webhook, pagerduty = posts["/webhook"][-1], posts["/pagerduty"][-1]
+        (slack,) = posts["/slack"][-1]["attachments"]
+        (alert,) = webhook["alerts"]
+        assert webhook["version"] == "4"
+        return {
+            "webhook": {
+                "receiver": webhook["receiver"],
+                "status": webhook["status"],
+                "groupLabels": webhook["groupLabels"],
+                "alert": {name: alert[name] for name in ("status", "labels", "annotations")},
+            },
+            "slack": {name: slack[name] for name in ("title", "text")},
+            "pagerduty": {
+                "routing_key": pagerduty["routing_key"],
+                "event_action": pagerduty["event_action"],
+                "summary": pagerduty.get("payload", {}).get("summary"),
+                "severity": pagerduty.get("payload", {}).get("severity"),
+                "details": pagerduty.get("payload", {}).get("custom_details", {}).get("text"),
+            },
+            "mail": {
+                "from": mail["From"],
+                "to": mail["To"],
+                "subject": mail["Subject"],
+                "text": _text(mail),
+            },
+        }
+
+
+def _text(mail: Any) -> str:
+    body = mail.get_body(("plain",))
+    return re.sub(r"\r\n", "\n", body.get_content()).rstrip("\n")
+
+
+def until(holds: Callable[[], bool], explain: Callable[[], str], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, explain()
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def way(every_suite: str) -> Iterator[Way]:
+    with ExitStack() as started:
+        folder = servers.temporary_folder()
+        started.callback(shutil.rmtree, folder)
+        yield Way(folder, started)
+
+
+def test_everybody_is_told_of_a_page_and_of_its_end(way: Way) -> None:
+    told = {"firing": way.tell(), "resolved": way.tell(endsAt=ENDED)}
+    assert way.received.logins == {f"\0watch\0{SECRETS['smtp']}"}
+    assert told == json.loads(GOLDEN.read_text())
