@@ -10,6 +10,7 @@ import yaml
 from alerts.__main__ import main
 from alerts.delivery import CALM, HASTY, write
 from alerts.receivers import Email, Environment
+from alerts.rules import every_alert
 
 WEBHOOK = Environment(webhook="http://127.0.0.1:9094/")
 
@@ -85,6 +86,18 @@ def test_each_severity_goes_to_its_receiver(tmp_path: Path, labels: str, receive
         *("config", "routes", "test", f"--config.file={file}", f"--verify.receivers={receivers}"),
         *labels.split(),
     )
+
+
+def test_every_alert_reaches_those_whom_its_severity_names(tmp_path: Path) -> None:
+    file = tmp_path / "alertmanager.yml"
+    write(WEBHOOK, file, tmp_path / "templates")
+    for alert in every_alert():
+        receiver = "heartbeat" if alert.name == "Watchdog" else alert.severity
+        amtool(
+            *("config", "routes", "test", f"--config.file={file}"),
+            *(f"--verify.receivers={receiver}", f"alertname={alert.name}"),
+            *(f"severity={alert.severity}", "job=api", "watch=main"),
+        )
 
 
 def test_only_a_page_rings_pagerduty(tmp_path: Path) -> None:
