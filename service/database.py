@@ -190,7 +190,8 @@ def _asyncpg(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _of(request: Request) -> Database:
+# This and its likes wait for nothing, but FastAPI runs plain functions in a thread: 0.1 ms each.
+async def _of(request: Request) -> Database:
     database: Database = request.app.state.database
     return database
 

@@ -246,7 +246,7 @@ def _sign(key: bytes, place: str, payload: bytes) -> bytes:
     return hmac.digest(key, bound, sha256)[:_SIGNATURE]
 
 
-def _of(request: Request) -> Cursors:
+async def _of(request: Request) -> Cursors:
     cursors: Cursors = request.app.state.cursors
     return cursors
 

@@ -66,7 +66,7 @@ async def _best_sellers(session: AsyncSession, days: int, limit: int) -> list[Be
     return [BestSeller(**row) for row in (await session.execute(statement)).mappings()]
 
 
-def _of(request: Request) -> Reports:
+async def _of(request: Request) -> Reports:
     reports: Reports = request.app.state.reports
     return reports
 

@@ -110,7 +110,7 @@ class Catalogue:
             yield self._categories.everything
 
 
-def _of(request: Request) -> Catalogue:
+async def _of(request: Request) -> Catalogue:
     catalogue: Catalogue = request.app.state.catalogue
     return catalogue
 

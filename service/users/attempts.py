@@ -69,7 +69,7 @@ def _address(request: Request) -> str:
     return str(int(address) >> (128 - IPV6_NETWORK))
 
 
-def _of(request: Request) -> Attempts:
+async def _of(request: Request) -> Attempts:
     attempts: Attempts = request.app.state.attempts
     return attempts
 

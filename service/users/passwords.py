@@ -109,7 +109,7 @@ def _step_back() -> None:
         os.setpriority(os.PRIO_PROCESS, thread, usual + NICE)  # 19 at most, says the kernel
 
 
-def _of(request: Request) -> Passwords:
+async def _of(request: Request) -> Passwords:
     passwords: Passwords = request.app.state.passwords
     return passwords
 
