@@ -1,13 +1,15 @@
-"""How a value becomes bytes: JSON through pydantic, under a mark that says what wrote it.
+"""How a value becomes bytes: JSON, under a mark that says what wrote it.
 
 The layout is mark, kind, tag, JSON. The tag is a digest of the JSON, made once when the value is
 filled; so whoever has the value already is told so without anything being written or read again.
 
-One encoding serves pydantic models, lists of them and builtins: ``TypeAdapter`` writes and
-validates all of them. The mark is a digest of the type's JSON schema, so a release that changes a
-model never reads what another release wrote: it takes it for a miss and overwrites it. The mark
-stands in the value and not in the key, so that during a rolling release an invalidation by one
-release reaches what the other one stored.
+Pydantic writes and validates its models and what is made of them; msgspec does the rest (builtins,
+dataclasses, structs), several times as fast.
+
+The mark is a digest of the type's JSON schema, so a release that changes a model never reads what
+another release wrote: it takes it for a miss and overwrites it. The mark stands in the value and
+not in the key, so that during a rolling release an invalidation by one release reaches what the
+other one stored.
 """
 
 import hashlib
@@ -15,8 +17,10 @@ import json
 from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar
 
+import msgspec
 from pydantic import TypeAdapter
 
 T = TypeVar("T")
@@ -48,11 +52,46 @@ class Rendered:
 Again = Callable[[], Awaitable[Rendered | None]]
 
 
+@dataclass(frozen=True)
+class Json(Generic[T]):
+    """Writes and reads the JSON of one type, and tells its schema."""
+
+    schema: dict[str, Any]
+    write: Callable[[T], bytes]
+    read: Callable[[bytes], T]
+
+
+def _json(type_: type[T]) -> Json[T]:
+    try:
+        schema = msgspec.json.schema(type_)
+    except TypeError:  # pydantic's, or made of what is
+        return _pydantic(type_)
+    decode = msgspec.json.Decoder(type_).decode
+
+    def read(body: bytes) -> T:
+        try:
+            return decode(body)
+        except msgspec.DecodeError as error:
+            raise ValueError(str(error)) from error
+
+    return Json(schema, msgspec.json.encode, read)
+
+
+def _pydantic(type_: type[T]) -> Json[T]:
+    adapter: TypeAdapter[T] = TypeAdapter(type_)
+    return Json(
+        adapter.json_schema(),
+        # No warnings: a model of the same shape, such as Page[Any] for Page[Product], is fine.
+        partial(adapter.dump_json, round_trip=True, warnings=False),
+        partial(adapter.validate_json, by_name=True, by_alias=False),
+    )
+
+
 class Codec(Generic[T]):
     """Writes and reads the values of one type.
 
     Args:
-        type_: A pydantic model, a list of models, or builtins.
+        type_: A pydantic model, a list of models, builtins, a dataclass or a struct.
         schema: Raise it when the meaning of a field changes but its shape does not.
 
     Raises:
@@ -60,10 +99,8 @@ class Codec(Generic[T]):
     """
 
     def __init__(self, type_: type[T], schema: int = 1) -> None:
-        self._adapter: TypeAdapter[T] = TypeAdapter(type_)
-        shape = json.dumps(
-            [LAYOUT, schema, self._adapter.json_schema()], sort_keys=True, default=str
-        )
+        self._json = _json(type_)
+        shape = json.dumps([LAYOUT, schema, self._json.schema], sort_keys=True, default=str)
         self._mark = hashlib.blake2b(shape.encode(), digest_size=MARK_BYTES).digest()
         self._nothing = self._mark + NOTHING
         self._something = self._mark + SOMETHING
@@ -72,12 +109,11 @@ class Codec(Generic[T]):
         """Write a value; None is written as "there is none".
 
         Raises:
-            pydantic_core.PydanticSerializationError: The value cannot be written as JSON.
+            TypeError, ValueError: The value cannot be written as JSON.
         """
         if value is None:
             return self._nothing
-        # No warnings: a model of the same shape, such as Page[Any] for Page[Product], is fine.
-        body = self._adapter.dump_json(value, round_trip=True, warnings=False)
+        body = self._json.write(value)
         digest = hashlib.blake2b(body, digest_size=TAG_BYTES * 3 // 4, key=self._mark).digest()
         return self._something + urlsafe_b64encode(digest) + body
 
@@ -98,7 +134,7 @@ class Codec(Generic[T]):
         rendered = self.rendered(stored)
         if rendered is None:
             return None
-        return self._adapter.validate_json(rendered.body, by_name=True, by_alias=False)
+        return self._json.read(rendered.body)
 
     def rendered(self, stored: bytes) -> Rendered | None:
         """Read a value as it is sent: nothing is parsed.
