@@ -7,7 +7,7 @@ from alerts.signals.promises import THRESHOLD_BY_ROUTE
 from alerts.signals.signal import defined
 from dashboards.board import Board, Row
 from dashboards.figures import Stat
-from dashboards.links import ENDPOINT_UID
+from dashboards.links import ENDPOINT_UID, TO_DATABASE
 from dashboards.lists import Table
 from dashboards.look import BY_STATUS, Colour, column, painted, promise, rising
 from dashboards.marks import DEPLOYS, FIRING
@@ -197,6 +197,7 @@ ANSWERS = Table(
 )
 QUERIES = TimeSeries(
     id=31,
+    links=(TO_DATABASE,),
     title="Queries a request",
     description="Database queries that half and 95 of 100 requests cause. It grows with the data "
     "where a loop asks row by row.",
@@ -209,6 +210,7 @@ QUERIES = TimeSeries(
 )
 N_PLUS_ONE = TimeSeries(
     id=32,
+    links=(TO_DATABASE,),
     title="N+1 queries",
     empty="none",
     description="Requests per second in which one statement was sent again and again, by "

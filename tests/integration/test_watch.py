@@ -25,13 +25,13 @@ from tests import servers
 from tests.conftest import SUITES
 from tests.integration.boards import Question, ask, questions
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
 
 ROOT = Path(__file__).parents[2]
 PATHS = {"library": "/books", "clinic": "/patients"}
 VERSIONS = (SUITES[0], SUITES[-1])
 """The oldest and the newest; what lies between is left to promtool."""
-PATIENCE = 90
+PATIENCE = 150
 
 
 @dataclass
@@ -140,7 +140,7 @@ def _configuration(
 ) -> dict[str, Any]:
     peers = [{"static_configs": [{"targets": [f"{LOOPBACK}:{alertmanager.port}"]}]}]
     return {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "global": {"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "1s"},
         "rule_files": [f"{rules}/*.yml"],
         "alerting": {"alertmanagers": peers},
         "scrape_configs": [

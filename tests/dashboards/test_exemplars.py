@@ -1,0 +1,69 @@
+"""The overview finds the requests behind a latency without reading the latency's raw series."""
+
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+import pytest
+
+from dashboards.boards import BOARDS
+from dashboards.queries import fill_in, panels
+from tests.conftest import Start
+
+pytestmark = pytest.mark.servers
+
+PAGE = """# TYPE http_server_request_duration_seconds histogram
+http_server_request_duration_seconds_bucket{http_route="/",le="0.1"} 1 # {trace_id="0af7"} 0.05
+http_server_request_duration_seconds_bucket{http_route="/",le="+Inf"} 1
+http_server_request_duration_seconds_sum{http_route="/"} 0.05
+http_server_request_duration_seconds_count{http_route="/"} 1
+# EOF
+"""
+
+
+class _Page(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/openmetrics-text; version=1.0.0")
+        self.end_headers()
+        self.wfile.write(PAGE.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def target() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_exemplars_of_the_overview_cost_no_samples(target: str, prometheus_server: Start) -> None:
+    (overview,) = (board.draw() for board in BOARDS if board.uid == "svc-overview")
+    (expr,) = {
+        fill_in(query["expr"])
+        for panel in panels(overview)
+        for query in panel["targets"]
+        if query["exemplar"]
+    }
+    job = {"job_name": "api", "static_configs": [{"targets": [target]}]}
+    server = prometheus_server({"global": {"scrape_interval": "1s"}, "scrape_configs": [job]})
+
+    def ask(what: str) -> httpx.Response:
+        now = time.time()
+        asked = {"query": expr, "start": now - 60, "end": now, "step": 15, "stats": "all"}
+        return httpx.get(f"{server.url}/api/v1/{what}", params=asked)
+
+    deadline = time.monotonic() + 30
+    while not (found := ask("query_exemplars").json()["data"]):
+        assert time.monotonic() < deadline, "no exemplar arrived"
+        time.sleep(0.2)
+    assert found[0]["exemplars"][0]["labels"] == {"trace_id": "0af7"}
+    answer = ask("query_range").json()["data"]
+    assert answer["stats"]["samples"]["totalQueryableSamples"] == 0
+    assert answer["result"] == []
