@@ -56,7 +56,8 @@ def test_exemplars_of_the_overview_cost_no_samples(target: str, prometheus_serve
 
     def ask(what: str) -> httpx.Response:
         now = time.time()
-        asked = {"query": expr, "start": now - 60, "end": now, "step": 15, "stats": "all"}
+        span = {"start": f"{now - 60}", "end": f"{now}", "step": "15"}
+        asked = {"query": expr, "stats": "all", **span}
         return httpx.get(f"{server.url}/api/v1/{what}", params=asked)
 
     deadline = time.monotonic() + 30
