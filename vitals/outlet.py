@@ -17,6 +17,10 @@ from typing import Any, TextIO
 HELD_CHARACTERS = 4_194_304
 """What may wait to be written."""
 
+GATHER_SECONDS = 0.01
+"""After a write, how long lines are gathered for the next: waking a thread for each costs the
+event loop more than the line."""
+
 FLUSH_SECONDS = 1.0
 """How long the end of the process waits for the last lines."""
 
@@ -52,6 +56,8 @@ class Outlet(logging.Handler):
         self._lines: deque[str] = deque()
         self._held = 0
         self._closed = False
+        self._idle = False  # the writer waits for a line
+        self._hurry = False  # somebody waits for the writer
         self._changed = threading.Condition()
         self._writer: threading.Thread | None = None
 
@@ -70,7 +76,8 @@ class Outlet(logging.Handler):
         with self._changed:
             full = self._held + len(line) > HELD_CHARACTERS
             if not full:
-                if not self._lines:  # else the writer has been told already
+                if self._idle:
+                    self._idle = False
                     self._changed.notify_all()
                 self._lines.append(line)
                 self._held += len(line)
@@ -84,6 +91,8 @@ class Outlet(logging.Handler):
         """Wait until all that was taken has been written, but not for long."""
         deadline = time.monotonic() + FLUSH_SECONDS
         with self._changed:
+            self._hurry = True
+            self._changed.notify_all()
             while self._held and (left := deadline - time.monotonic()) > 0:
                 self._changed.wait(left)
 
@@ -99,9 +108,12 @@ class Outlet(logging.Handler):
         changed = self._changed
         while True:
             with changed:
+                if not (self._closed or self._hurry):
+                    changed.wait(GATHER_SECONDS)
                 while not self._lines:
                     if self._closed:
                         return
+                    self._hurry, self._idle = False, True
                     changed.wait()
                 text = "".join(self._lines)
                 self._lines.clear()
