@@ -14,7 +14,7 @@ WORKERS ?= 1
 export WORKERS
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format render schema bench drill lock clean
+.PHONY: help demo up test check format render schema pictures bench drill lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,10 @@ render: $(READY) ## write boards and rules from their Python
 
 schema: ## write the schema of boards from Grafana's published types (Node 20)
 	cd grafana/schema && npm ci --no-progress && npm run write
+
+pictures: $(READY) ## take the pictures of the boards anew that tests compare; look at them
+	@$(BIN)/python -m stack install --for-tests
+	$(BIN)/python -m pytest tests/browser --record -k "look or lists or kind or picture"
 
 bench: $(READY) ## ratios against peers, measured in one run
 	$(BIN)/python -m bench

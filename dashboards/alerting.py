@@ -50,7 +50,7 @@ PACES = TimeSeries(
     title="Budget burn by window",
     description="How many times faster than promised each budget is spent, over one hour and over "
     "six. The long window says that it matters, the short one that it goes on.",
-    unit="suffix: x",
+    unit="suffix:x",
     width=12,
     limits=True,
     steps=rising(1, 14.4),

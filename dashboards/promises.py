@@ -61,7 +61,7 @@ SLOW_QUERIES = Stat(
 _PACE = f"{BAD_RATIO['1h'].select(job=CHOSEN_JOB)} / (1 - {TARGET.select(job=CHOSEN_JOB)})"
 BUDGET = BarGauge(
     id=4,
-    title="Error budget left, 30 days",
+    title="Budget left, 30 days",
     description="How much may still go wrong this month before the promise is broken. Below a "
     "quarter, leave risky deploys for later; at zero, the month's promise is broken.",
     unit="percentunit",
@@ -81,7 +81,7 @@ BURN = BarGauge(
     description="How many times faster than promised the budget was spent over the last hour. "
     "1 spends it exactly within the month; at 14.4 the month's budget is gone in two days, "
     "and somebody is paged.",
-    unit="suffix: x",
+    unit="suffix:x",
     decimals=1,
     high=15,
     steps=rising(1, 14.4),

@@ -56,10 +56,10 @@ ROUTES = Table(
     sort=(("Broken / min", True), ("p95 of promise", True)),
     overrides=(
         column("Route", link=TO_ENDPOINT, words={"": ("(no route)", Colour.QUIET)}),
-        column("Broken / min", "short", width=110, steps=(Step(Colour.GOOD), Step(Colour.BAD, 1))),
+        column("Broken / min", "short", width=115, steps=(Step(Colour.GOOD), Step(Colour.BAD, 1))),
         column("Rate", "reqps", width=100),
         column("Errors", "percentunit", width=90, steps=rising(0.001, 0.01)),
         column("p95", "s", width=90),
-        column("p95 of promise", "percentunit", width=130, steps=rising(0.8, 1)),
+        column("p95 of promise", "percentunit", width=140, steps=rising(0.8, 1)),
     ),
 )

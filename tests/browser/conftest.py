@@ -1,28 +1,16 @@
 """The viewer, built, over a Prometheus that holds a fixed hour; and Debian's Chromium."""
 
-import importlib.util
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http import HTTPStatus
 from pathlib import Path
-from types import ModuleType
 
 import pytest
-from playwright.sync_api import (
-    Browser,
-    BrowserContext,
-    ConsoleMessage,
-    Page,
-    Response,
-    Route,
-    ViewportSize,
-    sync_playwright,
-)
+from playwright.sync_api import Browser, BrowserContext, Route, sync_playwright
 
 from stack import account, site, viewer
 from stack.installation import CHECKOUT
 from tests import servers
+from tests.browser import recording
+from tests.browser.pages import Pages
 
 FLAGS = [
     "--no-sandbox",  # Chromium refuses root otherwise; it opens nothing but our own pages
@@ -51,76 +39,21 @@ groups:
 TRACES = "http://traces.invalid/trace/{trace}"
 
 
-def _beside(name: str) -> ModuleType:
-    """Import a module of this folder, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Known where this folder is named: `python -m pytest tests/browser --record`."""
+    parser.addoption("--record", action="store_true", help="keep what the boards look like now")
 
 
-recording = _beside("recording")
-
-
-@dataclass
-class Pages:
-    """Opens pages of the viewer, and remembers what went wrong in them.
-
-    Attributes:
-        url: Where the viewer is.
-        site: The folder that it is served from.
-        complaints: What pages said on their consoles or did not get.
-    """
-
-    url: str
-    site: Path
-    context: BrowserContext
-    complaints: list[str] = field(default_factory=list)
-
-    def new(self, now: float | None = recording.END) -> Page:
-        """An empty page whose clock stands at the end of the recording, or runs if None."""
-        page = self.context.new_page()
-        if now is not None:
-            page.clock.set_fixed_time(now)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("console", self._hear)
-        page.on("response", self._see)
-        return page
-
-    def _hear(self, said: ConsoleMessage) -> None:
-        if said.type in {"error", "warning"}:
-            self.complaints.append(said.text)
-
-    def _see(self, got: Response) -> None:
-        if got.status >= HTTPStatus.BAD_REQUEST:
-            self.complaints.append(f"{got.status} {got.url}")
-
-    def open(self, uid: str, query: str = "", *, size: ViewportSize | None = None) -> Page:
-        """A board at the time of the recording, all its panels drawn."""
-        page = self.new()
-        if size:
-            page.set_viewport_size(size)
-        times = f"from={(recording.END - 3000) * 1000}&to={recording.END * 1000}"
-        page.goto(f"{self.url}/d/{uid}/?{times}&refresh=&theme=dark&{query}")
-        self.settle(page)
-        return page
-
-    @staticmethod
-    def settle(page: Page) -> None:
-        """Wait until every panel has its answer."""
-        page.locator("[data-viz-panel-key]").first.wait_for()
-        page.wait_for_load_state("networkidle")
-        page.get_by_text("Loading …").first.wait_for(state="detached")
+@pytest.fixture(scope="session")
+def record(request: pytest.FixtureRequest) -> bool:
+    """Whether pictures are taken anew instead of compared."""
+    return bool(request.config.getoption("--record", default=False))
 
 
 @pytest.fixture(scope="session")
 def built() -> Path:
     """The viewer, built unless it is already."""
-    if not viewer.is_fresh():
-        viewer.build()
+    viewer.build()
     return viewer.BUILT
 
 
@@ -181,16 +114,22 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-@pytest.fixture
-def pages(browser: Browser, recorded: servers.Watcher) -> Iterator[Pages]:
-    """Pages of one person, so tall that all panels are drawn; none may complain."""
-    context = browser.new_context(
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """One person's browser, so tall that all panels are drawn."""
+    opened = browser.new_context(
         viewport={"width": 1440, "height": 2600}, timezone_id="UTC", reduced_motion="reduce"
     )
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def pages(context: BrowserContext, recorded: servers.Watcher) -> Iterator[Pages]:
+    """Pages of one test; none may complain."""
     opened = Pages(f"{recorded.url}/user", recorded.folder / "site", context)
     yield opened
-    context.close()
-    assert not opened.complaints
+    opened.close()
 
 
 @pytest.fixture

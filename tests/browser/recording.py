@@ -27,6 +27,8 @@ _PAGE = Path(__file__).with_name("metrics.txt.gz")
 _SAMPLE = re.compile(r"(?P<name>\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)$")
 _COUNTED = re.compile(r"_(total|bucket|count|sum)$")
 _INSTANCES = ("api-1:8000", "api-2:8000")
+_OTHER = 'job="shop",instance="shop-1:8000"'
+"""Another service, of which nothing is known but that it is there."""
 _MOVING = ("active_requests", "active_websockets", "resident_memory", "connection_count")
 _ODDITIES = """
 slo_events_total{slo="availability",http_route="/api/orders",outcome="bad"} 13
@@ -91,6 +93,7 @@ def _lines() -> Iterator[str]:
         for instance in _INSTANCES:
             own = ",".join(filter(None, [labels, f'job="api",instance="{instance}"']))
             yield from _past(name, own, value)
+    yield from _past("app_build_info", f'version="7",revision="",{_OTHER}', 1)
     for instance in _INSTANCES:
         yield from _past("up", f'job="api",instance="{instance}"', 1)
     for alert in _ALERTS.split("\n"):

@@ -1,137 +1,35 @@
-"""The boards as a person sees and uses them."""
+"""The boards as a person uses them; what holds of every single board is in `test_boards.py`."""
 
-import base64
-import gzip
 import json
 import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
-from stack import viewer
 from stack.installation import CHECKOUT
 from tests import servers
+from tests.browser import pictures, recording
+from tests.browser.pages import BOARDS, Pages, choose_in_menu, menu_of, named, panel, panels_of
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
 
-BOARDS = {
-    board["uid"]: board
-    for board in (json.loads(file.read_text()) for file in sorted(viewer.BOARDS.glob("*.json")))
-}
-PLOTS = {"timeseries", "heatmap", "state-timeline"}
-_COLOURED = """panel => [...panel.querySelectorAll('canvas')].reduce((count, canvas) => {
-    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
-    for (let at = 0; at < data.length; at += 4) {
-        const rgb = [data[at], data[at + 1], data[at + 2]];
-        if (data[at + 3] > 40 && Math.max(...rgb) - Math.min(...rgb) > 40) count += 1;
-    }
-    return count;
-}, 0)"""
+_IS_FOCUSED = "one => one === document.activeElement"
 
 
-def _panels(board: dict[str, Any]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    for panel in board["panels"]:
-        found += panel.get("panels", []) if panel["type"] == "row" else [panel]
-    return found
+def test_the_readmes_picture_is_the_overview(pages: Pages, *, record: bool) -> None:
+    page = pages.open("svc-overview", size={"width": 1440, "height": 884})
+    kept, now = CHECKOUT / "docs" / "overview.png", pictures.still(page, height=884)
+    found = pictures.differences(page, kept.read_bytes(), now)
+    if record and found:
+        kept.write_bytes(now)
+    assert record or found.get("the page", 0) < pictures.TOLERANCE, "make pictures"
 
 
-def _panel(page: Page, panel_id: int) -> Locator:
-    return page.locator(f'[data-viz-panel-key="panel-{panel_id}"]')
-
-
-def _named(page: Page, uid: str, title: str) -> Locator:
-    """The panel of a board that has this title."""
-    found = next(panel for panel in _panels(BOARDS[uid]) if panel["title"] == title)
-    return _panel(page, found["id"])
-
-
-def _choose_in_menu(panel: Locator, item: str) -> None:
-    panel.hover()
-    panel.get_by_role("button", name=re.compile("^Menu")).click()
-    panel.page.get_by_role("menuitem", name=item).click()
-
-
-@pytest.mark.parametrize("uid", BOARDS)
-def test_every_panel_has_drawn_something(pages: Any, uid: str) -> None:
-    page = pages.open(uid, "var-route=/api/orders")
-    for row in page.get_by_role("button", name="Expand row").all():
-        row.click()
-    pages.settle(page)
-    empty = []
-    for drawn in _panels(BOARDS[uid]):
-        if drawn["type"] == "alertlist":
-            continue  # of now, not of the recording: it has a test of its own
-        panel = _panel(page, drawn["id"])
-        panel.scroll_into_view_if_needed()
-        said = panel.get_by_role("status").all_inner_texts()
-        if said or (drawn["type"] in PLOTS and panel.evaluate(_COLOURED) < 20):
-            empty.append((drawn["title"], said))
-        expect(panel.get_by_role("alert")).to_have_count(0)
-    assert not empty
-
-
-def test_home_lists_every_board_with_what_it_answers(pages: Any) -> None:
-    page = pages.new()
-    page.goto(f"{pages.url}/")
-    main = page.get_by_role("main")
-    for board in BOARDS.values():
-        expect(
-            main.get_by_role("link", name=f"{board['title']} {board['description']}")
-        ).to_be_visible()
-    main.get_by_role("link", name="Runtime").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Runtime")
-
-
-def test_a_variable_changes_what_is_drawn(pages: Any) -> None:
-    page = pages.open("svc-endpoint")
-    panel = _named(page, "svc-endpoint", "Requests")
-    before = panel.inner_text()
-    page.get_by_role("combobox").nth(1).click()
-    page.get_by_role("option", name="/api/products", exact=True).click()
-    expect(page).to_have_url(re.compile("var-route=%2Fapi%2Fproducts(&|$)"))
-    expect(panel).not_to_have_text(before, use_inner_text=True)
-
-
-def test_dragging_over_a_graph_zooms_into_it(pages: Any) -> None:
-    page = pages.open("svc-overview")
-    plot = _named(page, "svc-overview", "Error ratio").locator(".u-over")
-    box = plot.bounding_box()
-    assert box
-    page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + 40)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * 0.75, box["y"] + 40, steps=5)
-    before, address = _span(page), page.url
-    with page.expect_request(re.compile("query_range")):
-        page.mouse.up()
-    expect(page).not_to_have_url(address)
-    assert _span(page) == pytest.approx(before / 2, rel=0.1)
-
-
-def _span(page: Page) -> float:
-    """Milliseconds between the address' from and to."""
-    return float(
-        page.evaluate(
-            """() => { const query = new URLSearchParams(location.search);
-            const at = key => Date.parse(query.get(key)) || Number(query.get(key));
-            return at('to') - at('from') }"""
-        )
-    )
-
-
-def test_the_time_picker_sets_the_time(pages: Any) -> None:
-    page = pages.open("svc-overview")
-    page.get_by_test_id("data-testid TimePicker Open Button").click()
-    page.get_by_text("Last 15 minutes").click()
-    expect(page).to_have_url(re.compile("from=now-15m&.*to=now"))
-
-
-def test_a_route_in_a_table_leads_to_its_own_board_at_the_same_time(pages: Any) -> None:
+def test_a_route_in_a_table_leads_to_its_own_board_at_the_same_time(pages: Pages) -> None:
     page = pages.open("svc-overview")
     at = re.search(r"from=([^&]+)", page.url)
     assert at
@@ -141,121 +39,151 @@ def test_a_route_in_a_table_leads_to_its_own_board_at_the_same_time(pages: Any) 
     assert at[0] in page.url
 
 
-def test_an_address_reproduces_the_view(pages: Any) -> None:
+def test_an_alert_without_a_promise_has_an_empty_cell(pages: Pages) -> None:
+    page = pages.open("svc-alerts")
+    rows = named(page, "svc-alerts", "Firing alerts").get_by_role("row")
+    told = rows.filter(has_text="LatencyP95High").get_by_role("gridcell").all_inner_texts()
+    assert [text.strip() for text in told] == ["ticket", "LatencyP95High", "", "15 minutes ago"]
+
+
+def test_an_address_reproduces_the_view(pages: Pages) -> None:
     page = pages.open("svc-endpoint", "var-route=/api/orders&var-instance=api-1:8000&marks=")
+    expect(page.get_by_test_id("data-testid RefreshPicker interval button")).not_to_contain_text(
+        re.compile(r"\d")
+    )
     again = pages.new()
     again.goto(page.url)
     pages.settle(again)
     for title in ("Requests", "p95", "Answers"):
-        shown = _named(page, "svc-endpoint", title).inner_text()
-        expect(_named(again, "svc-endpoint", title)).to_have_text(shown, use_inner_text=True)
+        shown = named(page, "svc-endpoint", title).inner_text()
+        expect(named(again, "svc-endpoint", title)).to_have_text(shown, use_inner_text=True)
     expect(again.get_by_label("Deploys")).not_to_be_checked()
+    assert "refresh=&" in f"{again.url}&"
 
 
-def test_a_broken_query_is_the_matter_of_its_panel_alone(pages: Any) -> None:
-    board = json.loads((viewer.BOARDS / "svc-overview.json").read_text()) | {"uid": "broken"}
-    broken = next(panel for panel in board["panels"] if panel["title"] == "Error ratio")
-    for target in broken["targets"]:
-        target["expr"] = "sum(("
-    (pages.site / "boards" / "broken.json").write_text(json.dumps(board))
-    page = pages.new()
-    page.goto(f"{pages.url}/?theme=dark")
-    page.evaluate("history.replaceState(null, '', 'd/broken/')")
-    (pages.site / "d" / "broken").mkdir(exist_ok=True)
-    (pages.site / "d" / "broken" / "index.html").write_text(
-        (pages.site / "d" / "svc-overview" / "index.html").read_text()
-    )
-    page.goto(f"{pages.url}/d/broken/?from=now-1h&refresh=")
+def test_a_chosen_interval_asks_again_and_again(pages: Pages) -> None:
+    page = pages.running(since=recording.END)
+    page.goto(f"{pages.url}{Pages.path('svc-runtime')}")
     pages.settle(page)
-    expect(page.get_by_role("alert")).to_have_count(1)
-    expect(_panel(page, broken["id"]).get_by_role("alert")).to_contain_text("parse error")
-    assert pages.complaints  # the browser tells of each answer 400
-    assert all("400" in said for said in pages.complaints)
-    pages.complaints.clear()
+    page.get_by_test_id("data-testid RefreshPicker interval button").click()
+    page.get_by_role("menuitemradio", name="10 seconds").click()
+    expect(page).to_have_url(re.compile("refresh=10s"))
+    for _ in range(2):
+        with page.expect_request(re.compile("query_range")):
+            page.clock.run_for(10_000)
+        pages.settle(page)
 
 
-def test_a_prometheus_that_is_gone_is_told_and_its_return_noticed(
-    pages: Any, recorded: servers.Watcher
-) -> None:
+def test_the_crosshair_is_shared(pages: Pages) -> None:
     page = pages.open("svc-overview")
-    recorded.stop()
-    page.keyboard.press("r")
-    told = page.get_by_text("Prometheus does not answer")
-    expect(told.first).to_be_visible()
-    recorded.start()
-    expect(told).to_have_count(0, timeout=15_000)
-    pages.settle(page)
-    refused = ("ERR_CONNECTION_REFUSED", "does not answer", "503")  # 503 while it starts
-    assert all(any(why in said for why in refused) for said in pages.complaints)
-    pages.complaints.clear()
+    plots = [named(page, "svc-overview", title) for title in ("Error ratio", "Latency")]
+    box = plots[0].locator(".u-over").bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.5)
+    times = [_crosshair(plot) for plot in plots]
+    assert times[0] == pytest.approx(0.5, abs=0.02)
+    assert times[1] == pytest.approx(0.5, abs=0.02)
+    expect(page.get_by_text("2026-11-20 12:35").first).to_be_visible()
 
 
-def test_a_panel_alone_its_query_and_its_data(pages: Any) -> None:
-    page = pages.open("svc-overview")
-    panel = _named(page, "svc-overview", "Error ratio")
-    _choose_in_menu(panel, "Show query")
-    expect(page.get_by_role("dialog")).to_contain_text(
-        'job:http_server_errors:ratio_rate5m{job="api"}'
+def _crosshair(plot: Locator) -> float:
+    """Where the crosshair is, as a part of the plot's width."""
+    line = plot.locator(".u-cursor-x")
+    expect(line).to_have_css("transform", re.compile("matrix"))
+    return float(
+        line.evaluate(
+            """line => new DOMMatrix(getComputedStyle(line).transform).m41
+                / line.closest('.u-over').clientWidth"""
+        )
     )
-    page.get_by_role("button", name="Close", exact=False).first.click()
+
+
+def test_a_panel_alone_its_query_and_its_data(pages: Pages) -> None:
+    page = pages.open("svc-overview")
+    drawn = named(page, "svc-overview", "Error ratio")
+    choose_in_menu(drawn, "Show query")
+    told = page.get_by_role("dialog")
+    expect(told).to_contain_text('job:http_server_errors:ratio_rate5m{job="api"}')
+    page.keyboard.press("Escape")
+    expect(told).to_have_count(0)
     with page.expect_download() as downloading:
-        _choose_in_menu(panel, "Download CSV")
+        choose_in_menu(drawn, "Download CSV")
     lines = Path(downloading.value.path()).read_text().splitlines()
     assert lines[0] == "Time,failed,promised"
     assert len(lines) > 90
-    panel.hover()
-    panel.get_by_role("button", name=re.compile("^Menu")).click()
+    drawn.hover()
+    menu_of(drawn).click()
     graph = page.get_by_role("menuitem", name="Open in Prometheus").get_attribute("href")
     assert graph
     assert graph.startswith(pages.url.removesuffix("user") + "graph?g0.expr=job")
     page.get_by_role("menuitem", name="View").click()
     expect(page.locator("[data-viz-panel-key]")).to_have_count(1)
     page.keyboard.press("Escape")
-    page.keyboard.press("Escape")
-    expect(_named(page, "svc-overview", "Latency")).to_be_visible()
+    expect(named(page, "svc-overview", "Latency")).to_be_visible()
 
 
-def test_kiosk_shows_only_panels_until_escape(pages: Any) -> None:
+def test_kiosk_shows_only_panels_until_escape(pages: Pages) -> None:
     page = pages.open("svc-runtime")
     page.keyboard.press("k")
     expect(page.get_by_role("banner")).to_have_count(0)
     expect(page.get_by_test_id("data-testid TimePicker Open Button")).not_to_be_visible()
+    expect(page).to_have_url(re.compile("kiosk"))
     page.keyboard.press("Escape")
     expect(page.get_by_role("banner")).to_be_visible()
 
 
-def test_light_and_dark(pages: Any) -> None:
+def test_everything_is_reached_by_keys_in_the_order_it_is_read(pages: Pages) -> None:
     page = pages.open("svc-overview")
-    ground = "getComputedStyle(document.body).backgroundColor"
-    dark = page.evaluate(ground)
-    page.get_by_role("button", name="Look: light").click()
-    page.wait_for_function(f"dark => {ground} !== dark", arg=dark)
-    expect(page).to_have_url(re.compile("theme=light"))
-
-
-def test_the_keyboard_reaches_a_panels_menu(pages: Any) -> None:
-    page = pages.open("svc-overview")
-    menu = _named(page, "svc-overview", "Error ratio").get_by_role(
-        "button", name=re.compile("^Menu")
-    )
-    for _ in range(80):
-        page.keyboard.press("Tab")
-        if menu.evaluate("button => button === document.activeElement"):
-            break
+    wanted = [
+        page.get_by_role("navigation").get_by_role("link", name="Alerts"),
+        page.get_by_role("button", name="Look: light"),
+        page.get_by_role("combobox").first,
+        page.get_by_label("Deploys"),
+        page.get_by_test_id("data-testid TimePicker Open Button"),
+        menu_of(named(page, "svc-overview", "Availability")),
+        menu_of(named(page, "svc-overview", "Error ratio")),
+    ]
+    for control in wanted:
+        _tab_to(page, control)
     page.keyboard.press("Enter")
-    expect(page.get_by_role("menuitem", name="View")).to_be_visible()
+    expect(page.get_by_role("menuitem", name="View")).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    expect(page.get_by_role("menuitem", name="Show query")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("menuitem")).to_have_count(0)
+    assert wanted[-1].evaluate(_IS_FOCUSED)
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
 
 
-def test_a_deploy_is_marked_until_somebody_switches_it_off(pages: Any) -> None:
+def _tab_to(page: Page, control: Locator) -> None:
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if control.evaluate(_IS_FOCUSED):
+            return
+    pytest.fail(f"{control} is not reached by Tab from what came before it")
+
+
+def test_a_deploy_is_marked_until_somebody_switches_it_off(pages: Pages) -> None:
     page = pages.open("svc-overview")
-    marks = _named(page, "svc-overview", "Error ratio").get_by_test_id("mark")
+    marks = named(page, "svc-overview", "Error ratio").get_by_test_id("mark")
     expect(marks.get_by_role("button", name="Deployed 1")).to_have_count(1)
     page.get_by_label("Deploys").click(force=True)
     expect(marks).to_have_count(0)
+    expect(page).to_have_url(re.compile("marks=(&|$)"))
+
+
+def test_an_alert_is_marked_where_it_fired(pages: Pages) -> None:
+    page = pages.open("svc-runtime", "marks=Firing alerts")
+    marks = named(page, "svc-runtime", "Memory").get_by_test_id("mark")
+    expect(marks.get_by_role("button", name="LatencyP95High (ticket)")).to_have_count(1)
+    expect(marks.get_by_role("button", name="Deployed 1")).to_have_count(0)
 
 
 def test_an_exemplar_leads_to_its_trace(
-    pages: Any, answer: Callable[[str], Callable[[Route], None]]
+    pages: Pages, answer: Callable[[str], Callable[[Route], None]]
 ) -> None:
     """Blocks hold no exemplars, so this one is handed in on the way."""
     page = pages.open("svc-overview")
@@ -264,16 +192,45 @@ def test_an_exemplar_leads_to_its_trace(
     found = {"status": "success", "data": [{"seriesLabels": {}, "exemplars": [seen]}]}
     page.route("**/query_exemplars", answer(json.dumps(found)))
     page.keyboard.press("r")
-    dot = _named(page, "svc-overview", "Latency").get_by_test_id("exemplar")
+    dot = named(page, "svc-overview", "Latency").get_by_test_id("exemplar")
     expect(dot).to_have_attribute("href", "http://traces.invalid/trace/0af7651916cd43dd")
+    page.unroute_all()
 
 
-def test_an_alert_says_what_is_wrong_and_where_to_look(firing: servers.Watcher, pages: Any) -> None:
-    page = pages.new(now=None)
+def test_a_panel_says_that_it_loads_until_it_has_its_answer(pages: Pages) -> None:
+    page = pages.new()
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/query_range", hold)
+    page.goto(f"{pages.url}{Pages.path('svc-runtime')}")
+    said = named(page, "svc-runtime", "Memory").get_by_role("status", name="Panel loading bar")
+    expect(said).to_be_visible()
+    for route in held:
+        route.continue_()
+    page.unroute_all()
+    pages.settle(page)
+    expect(said).to_have_count(0)
+
+
+def test_a_panel_without_an_answer_says_what_that_means(pages: Pages) -> None:
+    page = pages.open("svc-endpoint", "var-route=/api/none")
+    said = named(page, "svc-endpoint", "Requests").get_by_role("status")
+    expect(said).to_have_text("no traffic")
+
+
+def test_an_alert_says_what_is_wrong_and_where_to_look(
+    firing: servers.Watcher, pages: Pages
+) -> None:
+    page = pages.running()
     _wait_for_series(firing, "ALERTS")
-    page.goto(f"{firing.url}/user/d/svc-alerts/?refresh=")
-    kind = next(panel for panel in _panels(BOARDS["svc-alerts"]) if panel["type"] == "alertlist")
-    alert = _panel(page, kind["id"]).get_by_role("listitem").filter(has_text="AlwaysHere")
+    page.goto(f"{firing.url}/user/?theme=dark")
+    expect(page.get_by_text("1 firing")).to_be_visible()
+    page.get_by_role("main").get_by_role("link", name="Alerts What").click()
+    kind = next(one for one in panels_of(BOARDS["svc-alerts"]) if one["type"] == "alertlist")
+    alert = panel(page, kind["id"]).get_by_role("listitem").filter(has_text="AlwaysHere")
     expect(alert).to_contain_text("Something is wrong")
     alert.get_by_role("link", name="Board").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Database")
@@ -288,87 +245,17 @@ def _wait_for_series(watcher: servers.Watcher, query: str) -> None:
     raise TimeoutError(query)
 
 
-@pytest.mark.parametrize("path", ["/", "/d/svc-overview/"])
-@pytest.mark.parametrize("look", ["dark", "light"])
-def test_no_serious_barrier(pages: Any, path: str, look: str) -> None:
-    page = pages.new()
-    page.goto(f"{pages.url}{path}?theme={look}")
-    page.get_by_role("main").wait_for()
-    if path != "/":
-        pages.settle(page)
-        expect(page.get_by_role("button", name="Refresh", exact=True)).to_be_visible()
-    page.add_script_tag(path=str(viewer.SOURCES / "node_modules/axe-core/axe.min.js"))
-    found = page.evaluate("async () => (await axe.run()).violations")
-    serious = [
-        (one["id"], [node["html"][:200] for node in one["nodes"][:3]])
-        for one in found
-        if one["impact"] in {"serious", "critical"}
-    ]
-    assert not serious
-
-
-def test_what_is_loaded_first_stays_small(built: Path) -> None:
-    """It was 867 kB; what makes it grow should be worth it."""
-    page = (built / "index.html").read_text()
-    main = re.search(r'<script type="module"[^>]* src="./(assets/[^"]+)"', page)
-    assert main
-    assert len(gzip.compress((built / main[1]).read_bytes())) <= 900_000
-
-
-def test_the_build_names_whose_work_it_contains(built: Path) -> None:
-    notices = (built / "third-party-notices.txt").read_text()
-    for name in ("@grafana/scenes", "react-dom", "uplot", "inter-ui", "dompurify"):
-        assert f"{name} " in notices
-    assert "AGPL" not in re.sub("GNU Affero General Public License", "", notices)
-
-
-def test_the_overview_looks_as_it_did(pages: Any, tmp_path: Path) -> None:
-    """The picture is the README's too; remove it to have it taken anew."""
-    page = pages.open("svc-overview", size={"width": 1440, "height": 884})
-    picture = CHECKOUT / "docs" / "overview.png"
-    (tmp_path / "now.png").write_bytes(_still(page))
-    if not picture.exists():
-        picture.write_bytes((tmp_path / "now.png").read_bytes())
-        pytest.fail(f"{picture} was missing and has been taken: look at it and commit it")
-    difference = _difference(page, picture, tmp_path / "now.png")
-    assert difference < 0.02, f"{difference:.1%} differ: {tmp_path / 'now.png'}"
-
-
-def _still(page: Page) -> bytes:
-    """A picture of a page that has stopped moving."""
-    before = b""
-    for _ in range(40):
-        now = page.screenshot(animations="disabled")
-        if now == before:
-            return now
-        before = now
-        page.wait_for_timeout(250)
-    raise TimeoutError("the page never stands still")
-
-
-def _difference(page: Page, *pictures: Path) -> float:
-    """The share of pixels that differ visibly."""
-    encoded = [base64.b64encode(picture.read_bytes()).decode() for picture in pictures]
-    return float(
-        page.evaluate(
-            """async pictures => {
-            const pixels = await Promise.all(pictures.map(async text => {
-                const bytes = Uint8Array.from(atob(text), one => one.charCodeAt(0));
-                const image = await createImageBitmap(new Blob([bytes]));
-                const canvas = new OffscreenCanvas(image.width, image.height);
-                const drawn = canvas.getContext('2d');
-                drawn.drawImage(image, 0, 0);
-                return drawn.getImageData(0, 0, image.width, image.height).data;
-            }));
-            const [one, other] = pixels;
-            if (one.length !== other.length) return 1;
-            let different = 0;
-            for (let at = 0; at < one.length; at += 4) {
-                const far = channel => Math.abs(one[at + channel] - other[at + channel]) > 48;
-                if (far(0) || far(1) || far(2)) different += 1;
-            }
-            return different / (one.length / 4);
-        }""",
-            encoded,
-        )
-    )
+def test_a_prometheus_that_is_gone_is_told_and_its_return_noticed(
+    pages: Pages, recorded: servers.Watcher
+) -> None:
+    page = pages.open("svc-overview")
+    recorded.stop()
+    page.keyboard.press("r")
+    told = page.get_by_text("Prometheus does not answer")
+    expect(told.first).to_be_visible()
+    recorded.start()
+    expect(told).to_have_count(0, timeout=15_000)
+    pages.settle(page)
+    refused = ("ERR_CONNECTION_REFUSED", "does not answer", "503")  # 503 while it starts
+    complaints, pages.complaints = pages.complaints, []
+    assert all(any(why in said for why in refused) for said in complaints)

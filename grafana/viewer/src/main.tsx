@@ -4,6 +4,7 @@ import { initPluginTranslations } from '@grafana/i18n';
 import { type RuntimeDataSource, sceneUtils } from '@grafana/scenes';
 import { base, followInPlace, knowAddresses } from './address';
 import { App } from './app';
+import { focusMenus } from './host/focus';
 import { fillRegistries } from './host/registries';
 import { nameControls } from './host/names';
 import { provideServices, show } from './host/services';
@@ -18,6 +19,7 @@ async function start(): Promise<void> {
   show(themeOf(chosenMode(location.search)));
   provideServices(base());
   nameControls();
+  focusMenus();
   knowAddresses();
   followInPlace();
   registerPanels();

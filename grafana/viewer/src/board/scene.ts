@@ -6,7 +6,6 @@ import {
   SceneGridLayout,
   SceneGridRow,
   type SceneObject,
-  SceneRefreshPicker,
   SceneTimePicker,
   SceneTimeRange,
   SceneVariableSet,
@@ -19,6 +18,7 @@ import type { AnnotationQuery } from '@grafana/data';
 import { SOURCE } from '../prometheus/source';
 import { BoardScene } from './layout';
 import { drawn } from './panel';
+import { Refresh } from './refresh';
 import { Switches } from './switches';
 import { variable } from './variables';
 
@@ -34,6 +34,11 @@ export const panelsOf = ({ panels = [] }: Dashboard): Panel[] =>
   panels.flatMap((panel) => (isRow(panel) ? panel.panels : [panel]));
 
 function item(panel: Panel, place = panel.gridPos): SceneGridItem {
+  if (panel.repeat) {
+    throw new Error(
+      `panel ${panel.title}: repeated for $${panel.repeat}, which is not supported here`,
+    );
+  }
   const { x = 0, y = 0, w = COLUMNS / 2, h = 8 } = place ?? {};
   const still = { isDraggable: false, isResizable: false };
   return new SceneGridItem({ x, y, width: w, height: h, ...still, body: drawn(panel) });
@@ -45,6 +50,11 @@ function grid(panels: Placed[]): (SceneGridItem | SceneGridRow)[] {
   let open: SceneGridRow | undefined;
   for (const panel of panels) {
     if (isRow(panel)) {
+      if (panel.repeat) {
+        throw new Error(
+          `row ${panel.title}: repeated for $${panel.repeat}, which is not supported here`,
+        );
+      }
       const row = new SceneGridRow({
         key: `row-${panel.id}`,
         title: panel.title ?? '',
@@ -82,7 +92,7 @@ function controls(board: Dashboard, layers: Layer[]): SceneObject[] {
     new Switches(layers),
     new SceneControlsSpacer(),
     new SceneTimePicker({ isOnCanvas: true }),
-    new SceneRefreshPicker({
+    new Refresh({
       refresh: board.refresh ?? '',
       intervals: board.timepicker?.refresh_intervals,
       isOnCanvas: true,

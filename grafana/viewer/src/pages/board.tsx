@@ -69,6 +69,7 @@ function Drawn({ file, scene, isKiosk }: { file: Dashboard; scene: BoardScene; i
 }
 
 function Opened({ file }: { file: Dashboard }) {
+  const style = useStyles2(styles);
   const query = new URLSearchParams(useAddress().search);
   const isKiosk = query.has('kiosk');
   const scene = useScene(file, query.get('viewPanel'));
@@ -79,9 +80,11 @@ function Opened({ file }: { file: Dashboard }) {
     <>
       {!isKiosk && <Header board={file.uid ?? undefined} />}
       {scene instanceof Error ? (
-        <Alert title="This board cannot be drawn" severity="error">
-          {scene.message}
-        </Alert>
+        <main className={style.main}>
+          <Alert title="This board cannot be drawn" severity="error">
+            {scene.message}
+          </Alert>
+        </main>
       ) : (
         <Drawn key={scene.state.key} file={file} scene={scene} isKiosk={isKiosk} />
       )}
@@ -89,18 +92,20 @@ function Opened({ file }: { file: Dashboard }) {
   );
 }
 
+function Missing({ why }: { why: Error }) {
+  useKeys();
+  return <Alert title={why.message} severity="error" />;
+}
+
 export function Board({ uid }: { uid: string }) {
+  const style = useStyles2(styles);
   const file = useAsked(() => board(uid), uid);
   if (file && !(file instanceof Error)) return <Opened file={file} />;
   return (
     <>
       <Header board={uid} />
-      <main>
-        {file ? (
-          <Alert title={file.message} severity="error" />
-        ) : (
-          <LoadingPlaceholder text="Loading …" />
-        )}
+      <main className={style.main}>
+        {file ? <Missing why={file} /> : <LoadingPlaceholder text="Loading …" />}
       </main>
     </>
   );

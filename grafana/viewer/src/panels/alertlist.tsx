@@ -42,6 +42,7 @@ const styles = (theme: GrafanaTheme2) => ({
     padding: theme.spacing(0.75, 0.5),
     borderBottom: `1px solid ${theme.colors.border.weak}`,
   }),
+  state: css({ justifySelf: 'start' }),
   quiet: css({ color: theme.colors.text.secondary, fontSize: theme.typography.bodySmall.fontSize }),
   links: css({ display: 'flex', gap: theme.spacing(1), justifyContent: 'flex-end' }),
 });
@@ -70,7 +71,7 @@ function Line({ alert, timeZone }: { alert: Alert; timeZone: string }) {
   const board = annotations.board && boardAddress(annotations.board, location.search);
   return (
     <li className={style.alert}>
-      <Badge text={state} color={COLOURS[state]} />
+      <Badge className={style.state} text={state} color={COLOURS[state]} />
       <div>
         <b>{labels.alertname}</b>{' '}
         {labels.severity && <span className={style.quiet}>{labels.severity}</span>}

@@ -16,6 +16,15 @@ export const BAR_GAUGE_OPTIONS = {
   reduceOptions: { calcs: ['lastNotNull'], values: false },
 };
 
+/** Up to this height a bar has its name beside it, not above. */
+const BESIDE = 40;
+
+/** A name beside its bar is given the room of its usual size, so another size would not fit. */
+function sizes({ text, namePlacement }: Options, height: number): Options['text'] {
+  const isBeside = namePlacement === 'left' || (namePlacement === 'auto' && height <= BESIDE);
+  return isBeside ? { ...text, titleSize: undefined } : text;
+}
+
 export function BarGaugePanel(props: PanelProps<Options>) {
   const theme = useTheme2();
   const { options } = props;
@@ -40,7 +49,7 @@ export function BarGaugePanel(props: PanelProps<Options>) {
           namePlacement={options.namePlacement}
           valueDisplayMode={options.valueMode}
           showUnfilled={options.showUnfilled}
-          text={options.text}
+          text={sizes(options, height)}
           theme={theme}
         />
       )}

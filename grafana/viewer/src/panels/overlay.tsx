@@ -38,8 +38,8 @@ const styles = (theme: GrafanaTheme2) => ({
   }),
   dot: css({
     position: 'absolute',
-    width: 8,
-    height: 8,
+    width: 7,
+    height: 7,
     margin: '-4px 0 0 -4px',
     transform: 'rotate(45deg)',
     border: `1px solid ${theme.colors.background.primary}`,
@@ -47,7 +47,12 @@ const styles = (theme: GrafanaTheme2) => ({
     zIndex: 1,
     '&:hover': { outline: `2px solid ${theme.colors.text.primary}` },
   }),
-  pairs: css({ display: 'grid', gridTemplateColumns: 'auto auto', columnGap: theme.spacing(1) }),
+  pairs: css({
+    display: 'grid',
+    gridTemplateColumns: 'auto minmax(0, 1fr)',
+    columnGap: theme.spacing(1),
+    overflowWrap: 'anywhere',
+  }),
 });
 type Style = ReturnType<typeof styles>;
 

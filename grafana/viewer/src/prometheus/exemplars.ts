@@ -5,7 +5,7 @@ import { number } from './frames';
 import type { Step } from './step';
 
 export const EXEMPLARS = 'exemplars';
-const MOST = 80;
+const MOST = 40;
 
 interface Dot {
   time: number;

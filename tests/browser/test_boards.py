@@ -1,0 +1,178 @@
+"""What holds of every board. Each is opened once: a test begins where the one before it ended."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from tests import servers
+from tests.browser import barriers, pictures
+from tests.browser.pages import BOARDS, PLOTS, Board, Pages, panel, panels_of
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
+
+_CHOSEN = "var-job=api&var-route=/api/orders"
+_COLOURED = """panel => [...panel.querySelectorAll('canvas')].reduce((count, canvas) => {
+    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    for (let at = 0; at < data.length; at += 4) {
+        const rgb = [data[at], data[at + 1], data[at + 2]];
+        if (data[at + 3] > 40 && Math.max(...rgb) - Math.min(...rgb) > 40) count += 1;
+    }
+    return count;
+}, 0)"""
+_SPAN = """() => {
+    const query = new URLSearchParams(location.search);
+    const at = key => Date.parse(query.get(key)) || Number(query.get(key));
+    return at('to') - at('from');
+}"""
+_LINKS = "links => links.map(link => link.href)"
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A board that has been opened."""
+
+    board: Board
+    page: Page
+    pages: Pages
+
+    @property
+    def uid(self) -> str:
+        return str(self.board["uid"])
+
+
+@pytest.fixture(scope="module", params=BOARDS)
+def opened(
+    request: pytest.FixtureRequest, context: BrowserContext, recorded: servers.Watcher
+) -> Iterator[Visit]:
+    pages = Pages(f"{recorded.url}/user", recorded.folder / "site", context)
+    page = pages.open(request.param, _CHOSEN)
+    yield Visit(BOARDS[request.param], page, pages)
+    pages.close()
+
+
+@pytest.fixture
+def visit(opened: Visit) -> Iterator[Visit]:
+    """A board that is open; nobody may complain while a test looks at it."""
+    yield opened
+    opened.pages.silent()
+
+
+def test_every_panel_has_drawn_something(visit: Visit) -> None:
+    empty = []
+    for drawn in panels_of(visit.board):
+        found = panel(visit.page, drawn["id"])
+        expect(found).to_be_visible()
+        expect(found.get_by_role("alert")).to_have_count(0)
+        if drawn["type"] == "alertlist":
+            continue  # of now, not of the recording: it has a test of its own
+        said = found.get_by_role("status").all_inner_texts()
+        if said or (drawn["type"] in PLOTS and found.evaluate(_COLOURED) < 20):
+            empty.append((drawn["title"], said))
+    assert not empty
+
+
+def test_it_looks_as_it_did(visit: Visit, tmp_path: Path, *, record: bool) -> None:
+    pictures.compare(visit.page, visit.uid, tmp_path, record=record)
+
+
+def test_no_serious_barrier(visit: Visit) -> None:
+    assert not barriers.serious(visit.page)
+
+
+def test_every_link_leads_to_a_board_at_the_same_time(visit: Visit) -> None:
+    """And, from within the board, of the same service."""
+    main = visit.page.get_by_role("main").locator("a[href*='/d/']").evaluate_all(_LINKS)
+    nav = visit.page.get_by_role("navigation").locator("a[href*='/d/']").evaluate_all(_LINKS)
+    assert len(nav) == len(BOARDS)
+    here = parse_qs(urlsplit(visit.page.url).query)
+    for link in main + nav:
+        parts = urlsplit(link)
+        found = re.fullmatch(r"/user/d/([^/]+)/?", parts.path)
+        assert found, link
+        assert found[1] in BOARDS
+        query = parse_qs(parts.query)
+        assert {key: query.get(key) for key in ("from", "to")} == {
+            key: here[key] for key in ("from", "to")
+        }, link
+        assert query["var-job"] == ["api"], link
+
+
+def test_in_the_light_there_is_no_serious_barrier_either(visit: Visit) -> None:
+    ground = "getComputedStyle(document.body).backgroundColor"
+    dark = visit.page.evaluate(ground)
+    visit.page.get_by_role("button", name="Look: light").click()
+    visit.page.wait_for_function(f"dark => {ground} !== dark", arg=dark)
+    expect(visit.page).to_have_url(re.compile("theme=light"))
+    visit.pages.settle(visit.page)
+    assert not barriers.serious(visit.page)
+
+
+def test_dragging_over_a_graph_zooms_all_of_them(visit: Visit) -> None:
+    page = visit.page
+    plot = page.locator(".u-over").first
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.75, box["y"] + 40, steps=5)
+    before, address = page.evaluate(_SPAN), page.url
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.mouse.up()
+    expect(page).not_to_have_url(address)
+    visit.pages.settle(page)
+    assert page.evaluate(_SPAN) == pytest.approx(before / 2, rel=0.1)
+    graphs = [one for one in panels_of(visit.board) if one["type"] in PLOTS]
+    assert sum("query_range" in url for url in asked) >= len(graphs)
+
+
+def test_the_time_picker_sets_the_time(visit: Visit) -> None:
+    page = visit.page
+    page.get_by_test_id("data-testid TimePicker Open Button").click()
+    page.get_by_text("Last 15 minutes").click()
+    expect(page).to_have_url(re.compile("from=now-15m&.*to=now"))
+    visit.pages.settle(page)
+    assert page.locator(".u-over").count() > 0
+
+
+def test_another_choice_changes_what_is_drawn(visit: Visit) -> None:
+    """Of the last thing to choose: on most boards the instance, on some only the service."""
+    page = visit.page
+    variable = visit.board["templating"]["list"][-1]
+    other = "shop" if variable["name"] == "job" else "api-2:8000"
+    before = _figures(page)
+    choice = page.get_by_role("combobox").last
+    choice.click()
+    page.get_by_role("option", name=other, exact=True).click()
+    page.keyboard.press("Tab")
+    expect(page).to_have_url(re.compile(rf"var-{variable['name']}={re.escape(other)[:3]}"))
+    visit.pages.settle(page)
+    assert _figures(page) != before
+
+
+def _figures(page: Page) -> list[str]:
+    return page.locator("[data-viz-panel-key]").all_inner_texts()
+
+
+def test_a_broken_query_is_the_matter_of_its_panel_alone(visit: Visit) -> None:
+    board = json.loads(json.dumps(visit.board)) | {"uid": f"broken-{visit.uid}"}
+    board["panels"] = board["panels"][:5]
+    broken = next(one for one in panels_of(board) if one.get("targets"))
+    for target in broken["targets"]:
+        target["expr"] = "sum(("
+    file = visit.pages.site / "boards" / f"{board['uid']}.json"
+    file.write_text(json.dumps(board))
+    page = visit.page
+    visit.pages.follow(page, Pages.path(board["uid"], _CHOSEN))
+    expect(page.get_by_role("alert")).to_have_count(1)
+    expect(panel(page, broken["id"]).get_by_role("alert")).to_contain_text("parse error")
+    told, visit.pages.complaints = visit.pages.complaints, []
+    assert told  # the browser tells of each answer 400
+    assert all("400" in said for said in told)

@@ -1,0 +1,30 @@
+"""What is built, before any browser sees it."""
+
+import gzip
+import re
+import subprocess
+from pathlib import Path
+
+from stack import viewer
+
+
+def test_the_viewers_own_tests_pass(built: Path) -> None:
+    done = subprocess.run(
+        ["npm", "test"], cwd=viewer.SOURCES, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_is_loaded_first_stays_small(built: Path) -> None:
+    """It was 861 kB; what makes it grow should be worth it."""
+    page = (built / "index.html").read_text()
+    main = re.search(r'<script type="module"[^>]* src="./(assets/[^"]+)"', page)
+    assert main
+    assert len(gzip.compress((built / main[1]).read_bytes())) <= 900_000
+
+
+def test_the_build_names_whose_work_it_contains(built: Path) -> None:
+    notices = (built / "third-party-notices.txt").read_text()
+    for name in ("@grafana/scenes", "react-dom", "uplot", "inter-ui", "dompurify"):
+        assert f"{name} " in notices
+    assert "AGPL" not in re.sub("GNU Affero General Public License", "", notices)

@@ -1,0 +1,140 @@
+"""Every kind of panel and of variable that is supported, on one board; what is not, is told."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser import barriers, pictures
+from tests.browser.pages import BOARDS, PLOTS, Pages, panel, panels_of
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
+
+RATE = 'sum by (http_route) (rate(http_server_request_duration_seconds_count{job="api"}[5m]))'
+BUCKETS = 'sum by (le) (rate(http_server_request_duration_seconds_bucket{job="api"}[5m]))'
+STATES = {"1": {"text": "up", "color": "green"}, "2": {"text": "crowded", "color": "red"}}
+HTML = "<b id='bold'>bold</b><img src='x' onerror='document.title=`run`'><script>throw 1</script>"
+Panel = dict[str, Any]
+
+
+def _asking(kind: str, expr: str, *, options: Panel | None = None, **more: Any) -> Panel:
+    target = {"refId": "A", "expr": expr, "legendFormat": "{{http_route}}", **more}
+    return {"type": kind, "title": kind, "targets": [target], "options": options or {}}
+
+
+def _text(mode: str, content: str) -> Panel:
+    return {"type": "text", "title": mode, "options": {"mode": mode, "content": content}}
+
+
+def _states() -> Panel:
+    drawn = _asking(
+        "state-timeline", 'clamp(sum(http_server_active_requests{job="api"}) % 3, 1, 2)'
+    )
+    mappings = [{"type": "value", "options": STATES}]
+    return drawn | {"fieldConfig": {"defaults": {"mappings": mappings}, "overrides": []}}
+
+
+PANELS: list[Panel] = [
+    _asking("stat", f"sum({RATE})", options={"graphMode": "area"}),
+    _asking("gauge", f"100 * sum({RATE}) / 10"),
+    _asking("bargauge", f"topk(3, {RATE})", options={"orientation": "horizontal"}),
+    _asking("table", f"topk(3, {RATE})", format="table", instant=True),
+    _asking("timeseries", RATE),
+    _asking("heatmap", BUCKETS, format="heatmap"),
+    _states(),
+    {"type": "alertlist", "title": "alertlist", "options": {}},
+    _text("markdown", "# One\n\n- two of $several"),
+    _text("html", HTML),
+    _text("code", "<b>not bold</b>"),
+    {"type": "piechart", "title": "piechart", "options": {}},
+]
+VARIABLES = [
+    {"name": "job", "type": "query", "query": "label_values(up, job)", "label": "Service"},
+    {"name": "several", "type": "custom", "query": "a, b, c", "multi": True, "includeAll": True},
+    {"name": "window", "type": "interval", "query": "1m, 5m", "current": {"value": "5m"}},
+    {"name": "words", "type": "textbox", "query": "free", "label": "Words"},
+    {"name": "fixed", "type": "constant", "query": "always", "hide": 2},
+]
+
+
+@pytest.fixture
+def show(pages: Pages) -> Callable[[Panel], Page]:
+    """Open a board that is made of these parts."""
+
+    def opened(parts: Panel) -> Page:
+        board = {"uid": "kinds", "title": "Kinds", "graphTooltip": 1, "schemaVersion": 42, **parts}
+        (pages.site / "boards" / "kinds.json").write_text(json.dumps(board))
+        page = pages.new()
+        page.goto(f"{pages.url}/d/svc-runtime/?refresh=")
+        pages.settle(page)
+        pages.follow(page, Pages.path("kinds", "var-several=a&var-several=b"), draws=False)
+        return page
+
+    return opened
+
+
+def _placed(panels: list[Panel]) -> list[Panel]:
+    return [
+        {"id": 1 + place, "gridPos": {"x": place % 3 * 8, "y": place // 3 * 7, "w": 8, "h": 7}}
+        | one
+        for place, one in enumerate(panels)
+    ]
+
+
+def test_every_kind_is_drawn_and_another_one_is_told(
+    show: Callable[[Panel], Page], pages: Pages, tmp_path: Path, *, record: bool
+) -> None:
+    page = show({"panels": _placed(PANELS), "templating": {"list": VARIABLES}})
+    pages.settle(page)
+    found = {one["title"]: panel(page, one["id"]) for one in _placed(PANELS)}
+    for kind in PLOTS:
+        expect(found[kind].locator("canvas").first).to_be_visible()
+    expect(found["stat"]).to_contain_text("8.42")
+    expect(found["gauge"].get_by_role("img")).to_be_visible()
+    expect(found["bargauge"]).to_contain_text("/api/")
+    expect(found["table"].get_by_role("row")).to_have_count(4)
+    expect(found["state-timeline"]).to_contain_text("crowded")
+    expect(found["alertlist"].get_by_role("status")).to_have_text("No alert fires or waits")
+    expect(found["markdown"].get_by_role("heading", name="One")).to_be_visible()
+    expect(found["markdown"].get_by_role("listitem")).to_have_text("two of {a,b}")
+    expect(found["html"].locator("b")).to_have_text("bold")
+    expect(found["code"]).to_contain_text("<b>not bold</b>")
+    assert found["html"].locator("script, [onerror]").count() == 0
+    assert page.title() != "run"
+    expect(found["piechart"]).to_contain_text('no panel of the kind "piechart" here')
+    expect(page.get_by_label("Words")).to_have_value("free")
+    pictures.compare(page, "kinds", tmp_path, record=record)
+    assert not barriers.serious(page)
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ({"panels": _placed([PANELS[0] | {"repeat": "job"}])}, "panel stat: repeated for $job"),
+        (
+            {"panels": [{"type": "row", "title": "each", "repeat": "job", "panels": []}]},
+            "row each: repeated for $job",
+        ),
+        (
+            {"panels": [], "templating": {"list": [{"name": "it", "type": "adhoc"}]}},
+            'variable it: the kind "adhoc" is not supported here',
+        ),
+    ],
+)
+def test_a_board_that_asks_for_more_is_not_drawn_wrongly(
+    show: Callable[[Panel], Page], parts: Panel, words: str
+) -> None:
+    page = show(parts)
+    told = page.get_by_role("alert")
+    expect(told).to_contain_text("This board cannot be drawn")
+    expect(told).to_contain_text(words)
+
+
+def test_our_boards_ask_for_nothing_more() -> None:
+    """Every kind they use stands on the board of this file; nothing of theirs is repeated."""
+    kinds = {one["type"] for one in PANELS} - {"piechart"}
+    assert {one["type"] for board in BOARDS.values() for one in panels_of(board)} <= kinds
+    assert '"repeat"' not in json.dumps(BOARDS)
