@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Route, expect, sync_playwright
 
 from stack import account, site, viewer
 from stack.installation import CHECKOUT
@@ -37,6 +37,10 @@ groups:
         annotations: {summary: Something is wrong, board: svc-db}
 """
 TRACES = "http://traces.invalid/trace/{trace}"
+
+
+expect.set_options(timeout=15_000)
+"""Browsers are slow where much else runs."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -175,4 +175,4 @@ class Pages:
     def silent(self) -> None:
         """Nothing was complained of until now."""
         complaints, self.complaints = self.complaints, []
-        assert not complaints
+        assert not complaints, complaints

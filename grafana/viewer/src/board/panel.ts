@@ -10,6 +10,7 @@ import type { Panel } from '@grafana/schema';
 import type { DataTransformerConfig, FieldConfigSource } from '@grafana/data';
 import { SOURCE } from '../prometheus/source';
 import type { PromQuery } from '../prometheus/query';
+import { UNKNOWN, isKnown } from '../panels/kinds';
 import { fillMenu } from './menu';
 
 /** The panel's queries, each knowing the shortest step it is asked in. */
@@ -43,8 +44,9 @@ export function drawn(panel: Panel): VizPanel {
     key: `panel-${panel.id}`,
     title: panel.title ?? '',
     description: panel.description,
-    pluginId: panel.type,
-    options: (panel.options ?? {}) as DeepPartial<object>,
+    ...(isKnown(panel.type)
+      ? { pluginId: panel.type, options: (panel.options ?? {}) as DeepPartial<object> }
+      : { pluginId: UNKNOWN, options: { kind: panel.type } }),
     fieldConfig: { defaults, overrides } as FieldConfigSource,
     displayMode: panel.transparent ? 'transparent' : 'default',
     hoverHeader: !panel.title,

@@ -13,6 +13,13 @@ import { STATE_TIMELINE_OPTIONS, StateTimelinePanel } from './statetimeline';
 import { TABLE_OPTIONS, TablePanel } from './table';
 import { TextPanel } from './text';
 import { TIME_SERIES_OPTIONS, TimeSeriesPanel } from './timeseries';
+import { UnknownPanel } from './unknown';
+
+/** Stands for all kinds that are not here; its one option is the `kind` that was wanted. */
+export const UNKNOWN = 'unknown';
+const known = new Set<string>();
+
+export const isKnown = (kind: string): boolean => known.has(kind);
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- each kind has options of its own
 type Any = any;
@@ -32,6 +39,7 @@ function register(
     }
   });
   sceneUtils.registerRuntimePanelPlugin({ pluginId, plugin });
+  known.add(pluginId);
 }
 
 export function registerPanels(): void {
@@ -45,4 +53,5 @@ export function registerPanels(): void {
   // These two ask no query of the board.
   register('alertlist', AlertListPanel, ALERT_LIST_OPTIONS);
   register('text', TextPanel, { mode: 'markdown', content: '' });
+  register(UNKNOWN, UnknownPanel, {});
 }
