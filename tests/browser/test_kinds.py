@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
 RATE = 'sum by (http_route) (rate(http_server_request_duration_seconds_count{job="api"}[5m]))'
 BUCKETS = 'sum by (le) (rate(http_server_request_duration_seconds_bucket{job="api"}[5m]))'
 STATES = {"1": {"text": "up", "color": "green"}, "2": {"text": "crowded", "color": "red"}}
-HTML = "<b id='bold'>bold</b><img alt='' src='x' onerror='document.title=`run`'><script>throw 1</script>"
+HTML = "<b>bold</b><img alt='' src='x' onerror='document.title=`run`'><script>throw 1</script>"
 Panel = dict[str, Any]
 
 
@@ -68,7 +68,7 @@ def show(pages: Pages) -> Callable[[Panel], Page]:
         board = {"uid": "kinds", "title": "Kinds", "graphTooltip": 1, "schemaVersion": 42, **parts}
         (pages.site / "boards" / "kinds.json").write_text(json.dumps(board))
         page = pages.new()
-        page.goto(f"{pages.url}/d/svc-runtime/?refresh=")
+        page.goto(f"{pages.url}/d/svc-runtime/?refresh=&theme=dark")
         pages.settle(page)
         pages.follow(page, Pages.path("kinds", "var-several=a&var-several=b"), draws=False)
         return page
