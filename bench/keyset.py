@@ -85,7 +85,7 @@ async def measure(url: str, options: argparse.Namespace, folder: Path) -> dict[s
         for name in MEASURED:
             found = await ways(database, SORTS[name], options.limit)
             offset = {"by offset": found.pop("by offset")}
-            taken[str(name)] = await compare(found, rounds=options.rounds, calls=10)
+            taken[str(name)] = await compare(found, rounds=options.rounds, calls=1)
             taken[str(name)] |= await compare(offset, rounds=5, calls=1)
         return taken
     finally:
@@ -97,7 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.keyset", description=__doc__)
     parser.add_argument("--products", type=int, default=200_200, help="to page through (200,200)")
     parser.add_argument("--limit", type=int, default=10, help="rows of a page (10)")
-    parser.add_argument("--rounds", type=int, default=40, help="turns of each way (40)")
+    parser.add_argument("--rounds", type=int, default=300, help="turns of each way (300)")
     options = parser.parse_args()
     if options.products <= PAGE * options.limit:
         parser.error(f"page {PAGE:,} needs more than {PAGE * options.limit:,} products")

@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     database_url: str = "sqlite+aiosqlite:///var/service.db"
     database_password_file: Path | None = None
     pool_size: int = Field(default=20, ge=1)
-    pool_overflow: int = Field(default=10, ge=0)
+    pool_overflow: int = Field(default=0, ge=0, description="see docs/queries.md")
     pool_timeout: float = Field(default=10, gt=0, description="seconds to wait for a connection")
     connect_timeout: float = Field(default=3, gt=0, description="seconds")
     statement_timeout: float = Field(default=10, gt=0, description="seconds a statement may run")

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, inspect
 from service.database import Base, connect
 from service.schema import configuration, migrate
 from tests.service.running import settings_for
+from vitals.queries import inventory
 
 pytestmark = pytest.mark.anyio
 
@@ -45,3 +46,15 @@ async def test_the_way_back_leaves_nothing(database_url: str, tmp_path: Path) ->
     assert tables == ["alembic_version"]
     await migrate(database)
     await database.close()
+
+
+async def test_no_index_is_missing_and_none_is_there_twice(
+    tmp_path: Path, database_url: str
+) -> None:
+    database = connect(settings_for(tmp_path, database_url))
+    await migrate(database)
+    async with database.engine.connect() as connection:
+        found = await connection.run_sync(inventory.read)
+    await database.close()
+    # Unused is what an empty database has of everything.
+    assert [one for one in found if one.kind != inventory.UNUSED] == []
