@@ -57,7 +57,7 @@ pictures: $(READY) ## take the pictures of the boards anew that tests compare; l
 bench: $(READY) ## ratios against peers, measured in one run
 	$(BIN)/python -m bench
 
-drill: $(READY) ## inject a fault and see its alert arrive: make drill ALERT=LatencyP95High
+drill: $(READY) ## inject a fault and see its alert arrive: make drill ALERT=LatencyP95High, or ALERT=all
 	@test -n "$(ALERT)" || { echo "name an alert: make drill ALERT=LatencyP95High"; exit 2; }
 	@exec $(RUN) -m stack drill $(ALERT)
 

@@ -8,23 +8,18 @@ with DELETE. It listens on loopback and is never part of the stack itself.
 import argparse
 import asyncio
 import os
-import resource
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI, HTTPException
-from prometheus_client import REGISTRY
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from stack.drills.defects import DEFECTS
 from stack.probes import LOOPBACK
 from vitals import Objective, instrument
 
@@ -35,10 +30,6 @@ OBJECTIVES = (
     Objective("queries", ratio=0.95, within=0.1),
 )
 _ROWS = 12
-_BLOCK_SECONDS, _REST_SECONDS = 0.2, 0.4
-_COLLECT_SECONDS = 0.6
-_SERIES = 6000
-_FILES, _OPEN = 256, 0.9
 _POOL, _TIMEOUT = "DEFECTIVE_POOL", 0.5
 
 
@@ -85,124 +76,6 @@ class Service:
         says_nothing = self.is_mute and scope.get("path") == "/metrics"
         answer: ASGIApp = PlainTextResponse("") if says_nothing else self.app
         await answer(scope, receive, send)
-
-
-# -- Defects ------------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def _hold_connections(service: Service) -> AsyncIterator[None]:
-    async with AsyncExitStack() as held:
-        for _ in range(service.pool):
-            await held.enter_async_context(service.engine.connect())
-        yield
-
-
-@asynccontextmanager
-async def _block_loop(_service: Service) -> AsyncIterator[None]:
-    async def block() -> None:
-        while True:
-            time.sleep(_BLOCK_SECONDS)  # noqa: ASYNC251 - the defect
-            await asyncio.sleep(_REST_SECONDS)
-
-    task = asyncio.create_task(block())
-    try:
-        yield
-    finally:
-        task.cancel()
-
-
-@asynccontextmanager
-async def _open_files(_service: Service) -> AsyncIterator[None]:
-    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, most))
-    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(int(_FILES * _OPEN) - _held())]
-    try:
-        yield
-    finally:
-        for number in opened:
-            os.close(number)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
-
-
-def _held() -> int:
-    return len([*Path("/proc/self/fd").iterdir()])
-
-
-class _Collects(Collector):
-    """A collector of the service's own, as prometheus_client asks it at each scrape."""
-
-    def __init__(self, collect: Callable[[], Iterator[GaugeMetricFamily]]) -> None:
-        self._collect = collect
-
-    def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Nothing, or it would be collected in order to be known."""
-        return iter(())
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """What it has to say."""
-        return self._collect()
-
-
-@asynccontextmanager
-async def _collecting(collect: Callable[[], Iterator[GaugeMetricFamily]]) -> AsyncIterator[None]:
-    collector = _Collects(collect)
-    REGISTRY.register(collector)
-    try:
-        yield
-    finally:
-        REGISTRY.unregister(collector)
-
-
-def _many() -> Iterator[GaugeMetricFamily]:
-    family = GaugeMetricFamily("visits", "Visits by customer.", labels=["customer_id"])
-    for number in range(_SERIES):
-        family.add_metric([str(number)], 1)
-    yield family
-
-
-def _late() -> Iterator[GaugeMetricFamily]:
-    time.sleep(_COLLECT_SECONDS)
-    yield from ()
-
-
-def _fails() -> Iterator[GaugeMetricFamily]:
-    raise RuntimeError("a collector that fails")
-
-
-@asynccontextmanager
-async def _say_nothing(service: Service) -> AsyncIterator[None]:
-    service.is_mute = True
-    try:
-        yield
-    finally:
-        service.is_mute = False
-
-
-@asynccontextmanager
-async def _leave_the_bus(service: Service) -> AsyncIterator[None]:
-    cache = service.vitals.cache("product")
-    cache.bus_connected(connected=False)
-    try:
-        yield
-    finally:
-        cache.bus_connected(connected=True)
-
-
-DEFECTS: dict[str, Callable[[Service], AbstractAsyncContextManager[None]]] = {
-    "connections": _hold_connections,
-    "loop": _block_loop,
-    "files": _open_files,
-    "series": lambda _: _collecting(_many),
-    "scrape": lambda _: _collecting(_late),
-    "collector": lambda _: _collecting(_fails),
-    "mute": _say_nothing,
-    "bus": _leave_the_bus,
-}
-"""By the name that begins and ends them."""
-
-
-# -- The service --------------------------------------------------------------------------------
 
 
 def build() -> Service:

@@ -26,7 +26,7 @@ def as_markdown(outcomes: Sequence[Outcome], day: str) -> str:
     """The same for people who read the documentation."""
     rows = [
         f"| {alert_of(outcome.name)}{_which(outcome.name)} | {outcome.severity} "
-        f"| {FAULTS[outcome.name].what} | {outcome.seconds['fired']:.1f} "
+        f"| {FAULTS[outcome.name].what} | {_fired(outcome)} "
         f"| {outcome.seconds['told']:.1f} | {outcome.to_resolve:.1f} | {_held_back(outcome)} |"
         for outcome in outcomes
     ]
@@ -43,6 +43,10 @@ def as_markdown(outcomes: Sequence[Outcome], day: str) -> str:
             END,
         )
     )
+
+
+def _fired(outcome: Outcome) -> str:
+    return f"{outcome.seconds['fired']:.1f}" if "fired" in outcome.seconds else "always"
 
 
 def _which(name: str) -> str:

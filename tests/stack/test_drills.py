@@ -10,7 +10,7 @@ import pytest
 from alerts.alert import Alert
 from alerts.rules import every_alert
 from stack.drills import checks, table
-from stack.drills.defective import DEFECTS
+from stack.drills.defects import DEFECTS
 from stack.drills.drill import Outcome
 from stack.drills.fault import ALONE
 from stack.drills.faults import FAULTS, alert_of
