@@ -139,7 +139,12 @@ def test_a_plan_that_changed_for_the_worse_is_told(
             async with engine.connect() as connection:
                 query = text("SELECT g, pg_sleep(:s) FROM t WHERE g = 5")
                 await connection.execute(query, {"s": wait})
-            await asyncio.sleep(0.2)
+            (probe,) = vars(engine.dialect)["_vitals_watched"]
+            first = "Seq" if before == "ON" else "Index"
+            while not any(
+                first in p.lines[0] and "on t" in p.lines[0] for p in probe.plans.values()
+            ):
+                await asyncio.sleep(0.01)
 
     with capture_logs() as lines:
         plans_of(postgres.database(), work, 1)
