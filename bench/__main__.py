@@ -12,6 +12,7 @@ BENCHMARKS = (
     "endpoints",
     "keyset",
     "advice",
+    "pool",
     "cache",
     "watch",
     "load",
