@@ -66,7 +66,8 @@ def _json(type_: type[T]) -> Json[T]:
         schema = msgspec.json.schema(type_)
     except TypeError:  # pydantic's, or made of what is
         return _pydantic(type_)
-    decode = msgspec.json.Decoder(type_).decode
+    # Not strict, as pydantic is not: a sum of integers may be a Decimal, which is written as text.
+    decode = msgspec.json.Decoder(type_, strict=False).decode
 
     def read(body: bytes) -> T:
         try:
