@@ -5,6 +5,8 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from stack import viewer
 
 
@@ -28,3 +30,9 @@ def test_the_build_names_whose_work_it_contains(built: Path) -> None:
     for name in ("@grafana/scenes", "react-dom", "uplot", "inter-ui", "dompurify"):
         assert f"{name} " in notices
     assert "AGPL" not in re.sub("GNU Affero General Public License", "", notices)
+
+
+@pytest.mark.parametrize("icon", ["angle-double-left", "spinner", "sync-slash"])
+def test_icons_that_the_library_names_but_does_not_ship_are_there(built: Path, icon: str) -> None:
+    """The last one is seen only where a query takes longer than two seconds."""
+    assert (built / "public/build/img/icons/unicons" / f"{icon}.svg").read_text().startswith("<svg")
