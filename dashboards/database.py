@@ -44,7 +44,7 @@ RATE = Stat(
 )
 BUSY = Stat(
     id=3,
-    title="Connections busy with queries",
+    title="Connections at work",
     description="Seconds spent in queries each second: as many connections are at work on average.",
     unit="short",
     width=5,
@@ -202,7 +202,7 @@ WAITING = TimeSeries(
     description="Callers that wait for a connection right now, by instance. Zero is the only good "
     "figure.",
     unit="short",
-    width=6,
+    width=8,
     queries=(
         Query(
             DB_CONNECTION_PENDING.sum("instance", _POOL, **CHOSEN), "{{instance}} " + _POOL_NAMED
@@ -215,7 +215,7 @@ WAIT = TimeSeries(
     description="95 of 100 callers got their connection within this time. It rises before "
     "timeouts do.",
     unit="s",
-    width=6,
+    width=8,
     queries=(
         Query(
             defined(DB_CONNECTION_WAIT.quantile(0.95, _POOL, window=STEP, **CHOSEN)), _POOL_NAMED
@@ -229,7 +229,7 @@ TIMEOUTS = TimeSeries(
     description="Callers per second that waited for a connection in vain; each is a failed "
     "request.",
     unit="ops",
-    width=6,
+    width=12,
     queries=(Query(DB_CONNECTION_TIMEOUTS.rate(_POOL, window=STEP, **CHOSEN), _POOL_NAMED),),
 )
 HELD = TimeSeries(
@@ -238,7 +238,7 @@ HELD = TimeSeries(
     description="How long a connection is away from the pool, and how long it takes to open one. "
     "Connections held long are sessions that do other things meanwhile.",
     unit="s",
-    width=6,
+    width=12,
     queries=(
         Query(
             defined(DB_CONNECTION_USE.quantile(0.95, _POOL, window=STEP, **CHOSEN)),
@@ -251,6 +251,18 @@ HELD = TimeSeries(
     ),
 )
 
+_BUCKETS = DB_OPERATION_DURATION.select("_bucket", "5m", **CHOSEN)
+TIMES = replace(
+    QUERIES,
+    id=10,
+    width=8,
+    links=(),
+    description=f"{QUERIES.description} Each dot is a query: click it to open the trace of its "
+    "request.",
+    # Asked for the year 1970, as on the overview: only exemplars are wanted of the raw buckets.
+    queries=(*QUERIES.queries, Query(f"rate({_BUCKETS} @ 0)", "queries", exemplar=True)),
+)
+
 BOARD = Board(
     uid=DATABASE_UID,
     title="Database",
@@ -261,7 +273,7 @@ BOARD = Board(
         Row((replace(SLOW_QUERIES, id=1, width=5), RATE, BUSY, FAILED, FULLEST)),
         Row(
             (
-                replace(QUERIES, id=10, width=8, links=()),
+                TIMES,
                 replace(SLOW_RATIO, id=11, width=8, links=()),
                 PER_REQUEST,
             )
@@ -269,7 +281,7 @@ BOARD = Board(
         Row((STATEMENTS, N_PLUS_ONE)),
         Row((SHARE, SLOW_STATEMENTS, ERRORS)),
         Row(
-            (replace(POOL, id=31, links=()), WAITING, WAIT, TIMEOUTS, HELD),
+            (replace(POOL, id=31, width=8, links=()), WAITING, WAIT, TIMEOUTS, HELD),
             title="Connections",
             id=30,
         ),

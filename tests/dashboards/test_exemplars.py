@@ -1,4 +1,4 @@
-"""The overview finds the requests behind a latency without reading the latency's raw series."""
+"""Boards find the traces behind a latency without reading the latency's raw series."""
 
 import threading
 import time
@@ -19,6 +19,11 @@ http_server_request_duration_seconds_bucket{http_route="/",le="0.1"} 1 # {trace_
 http_server_request_duration_seconds_bucket{http_route="/",le="+Inf"} 1
 http_server_request_duration_seconds_sum{http_route="/"} 0.05
 http_server_request_duration_seconds_count{http_route="/"} 1
+# TYPE db_client_operation_duration_seconds histogram
+db_client_operation_duration_seconds_bucket{le="0.1"} 1 # {trace_id="0af7"} 0.05
+db_client_operation_duration_seconds_bucket{le="+Inf"} 1
+db_client_operation_duration_seconds_sum 0.05
+db_client_operation_duration_seconds_count 1
 # EOF
 """
 
@@ -43,11 +48,12 @@ def target() -> Iterator[str]:
     server.server_close()
 
 
-def test_exemplars_of_the_overview_cost_no_samples(target: str, prometheus_server: Start) -> None:
-    (overview,) = (board.draw() for board in BOARDS if board.uid == "svc-overview")
+@pytest.mark.parametrize("uid", ["svc-overview", "svc-db"])
+def test_exemplars_cost_no_samples(uid: str, target: str, prometheus_server: Start) -> None:
+    (drawn,) = (board.draw() for board in BOARDS if board.uid == uid)
     (expr,) = {
         fill_in(query["expr"])
-        for panel in panels(overview)
+        for panel in panels(drawn)
         for query in panel["targets"]
         if query["exemplar"]
     }
