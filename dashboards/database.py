@@ -110,6 +110,7 @@ STATEMENTS = Table(
     },
     sort=(("Share of time", True),),
     overrides=(
+        column("Fingerprint", "string"),  # or 4703e95409722697 is read as infinite
         column("Share of time", "percentunit", width=120),
         column("Rate", "ops", width=100),
         column("Mean", "s", width=90),
@@ -132,6 +133,7 @@ N_PLUS_ONE = Table(
     sort=(("Requests", True),),
     overrides=(
         column("Route", link=TO_ENDPOINT),
+        column("Fingerprint", "string"),
         column("Requests", "short", width=100, steps=(Step(Colour.WATCH),)),
     ),
 )

@@ -214,3 +214,16 @@ def test_the_schema_notices_what_grafana_would_not_read(
         node = node[key]
     node[path[-1]] = value
     assert list(SCHEMA.iter_errors(board))
+
+
+def test_a_fingerprint_that_reads_like_a_number_is_shown_as_text() -> None:
+    """Cells are parsed as numbers unless their unit is a text's: 4703e95409722697 is infinite."""
+    shown = [
+        override["properties"]
+        for board in BOARDS
+        for panel in panels(_drawn(board))
+        for override in panel["fieldConfig"]["overrides"]
+        if override["matcher"]["options"] == "Fingerprint"
+    ]
+    assert len(shown) == 2
+    assert all({"id": "unit", "value": "string"} in properties for properties in shown)
