@@ -6,9 +6,6 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from hiredis import HiredisError
-from redis.exceptions import RedisError
-
 from service.cache.address import Address
 from service.cache.wire import Wire
 
@@ -71,7 +68,7 @@ class Bus:
                 while True:
                     await asyncio.sleep(PING_SECONDS)
                     await wire.send(("PING",))
-            except (OSError, TimeoutError, RedisError, HiredisError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is: the start waits for us
                 log.info("the cache's bus is not connected: %s", error)
             finally:
                 self._changed(False)

@@ -11,8 +11,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from hiredis import HiredisError, ReplyError
-from redis.exceptions import RedisError
+from hiredis import ReplyError
 
 from service.cache.address import Address
 from service.cache.backend import Patience, StoreUnavailableError
@@ -200,7 +199,7 @@ class Line:
             except asyncio.CancelledError:
                 await wire.close()
                 raise
-            except (OSError, TimeoutError, RedisError, HiredisError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is: others wait for us
                 await wire.close()
                 self._go_down(f"{type(error).__name__}: {error}")
                 _settle(attempt)

@@ -121,11 +121,10 @@ class Wire(asyncio.Protocol):
         """
         if self._over:
             raise ConnectionError("the connection to redis has ended")
+        # First, for it may fail: no answer may be expected to what is not sent.
+        packed = b"".join(map(_pack, commands)) if len(commands) > 1 else _pack(commands[0])
         self._expected.append(Expected(len(commands), since, deliver))
-        if len(commands) == 1:
-            self._transport.write(_pack(commands[0]))
-        else:
-            self._transport.write(b"".join(map(_pack, commands)))
+        self._transport.write(packed)
         if self._watch is None:
             self._watch = self._loop.call_later(self._timeout - GRACE_SECONDS, self._look, None)
 
@@ -151,7 +150,8 @@ class Wire(asyncio.Protocol):
         try:
             reader.feed(data)
             while (answer := reader.gets()) is not _NOT_YET:
-                if self._heard is not None and answer[0] == b"message":
+                # What refuses a command, such as INFO, is no list.
+                if self._heard and isinstance(answer, list) and answer[:1] == [b"message"]:
                     self._heard(answer)
                     continue
                 first = expected[0]

@@ -1,0 +1,75 @@
+"""What a connection to Redis may meet: refusals, strange answers, words that cannot be sent."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis as Client
+
+from service.cache.address import Address
+from service.cache.backend import StoreUnavailableError
+from service.cache.line import Line
+from service.cache.lines import Fixed
+from service.cache.wire import Wire
+from tests.servers import Redis
+from tests.service.cached import CALM, HASTY, PATIENT, Process
+from vitals.catalogue import CACHE_BUS_CONNECTED
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def restricted(redis_server: Redis) -> Iterator[str]:
+    """The URL of a user who may not ask what the server is."""
+    rules = {"categories": ["+@all"], "commands": ["-info"], "keys": ["*"], "channels": ["*"]}
+    with Client.from_url(redis_server.url) as client:
+        client.acl_setuser("shop", enabled=True, passwords=["+made-up"], **rules)
+        yield redis_server.url.replace("//", "//shop:made-up@")
+        client.acl_deluser("shop")
+
+
+@pytest.mark.servers
+async def test_the_bus_is_heard_by_who_may_not_ask_for_info(restricted: str) -> None:
+    process = Process(restricted, CALM, near=10)
+    async with asyncio.timeout(PATIENT):
+        await process.cache.start()
+    assert process.reads(CACHE_BUS_CONNECTED) == 1
+    await process.cache.close()
+
+
+async def test_a_cluster_that_is_away_keeps_nobody_from_starting() -> None:
+    process = Process("redis+cluster://127.0.0.1:1", HASTY, near=10)
+    async with asyncio.timeout(PATIENT):
+        await process.cache.start()
+    assert process.reads(CACHE_BUS_CONNECTED) == 0
+    await process.cache.close()
+
+
+@pytest.mark.servers
+async def test_what_cannot_be_sent_is_not_answered(redis_server: Redis) -> None:
+    wire = Wire(CALM)
+    await wire.open(Address.parse(redis_server.url))
+    with pytest.raises(UnicodeEncodeError):
+        wire.send(("GET", "\ud800"))
+    async with asyncio.timeout(PATIENT):
+        assert await wire.send(("ECHO", "mine")) == [b"mine"]
+    await wire.close()
+
+
+async def test_a_server_that_cannot_be_understood_is_left_alone() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"$14\r\nrun_id:strange\r\n")
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    line = Line(Fixed(Address(host, port)), CALM)
+    async with asyncio.timeout(CALM / 2):
+        for result in ("error", "bypass"):
+            with pytest.raises(StoreUnavailableError) as raised:
+                await line.send("PING")
+            assert raised.value.result == result
+    await line.close()
+    server.close()
