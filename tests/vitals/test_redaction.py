@@ -182,3 +182,12 @@ def test_own_rules_come_on_top() -> None:
 def test_any_bytes_are_told_or_withheld(body: bytes, kind: Kind) -> None:
     told = REDACTION.body(body, kind)
     assert told is None or isinstance(told, str)
+
+
+def test_of_a_secret_that_begins_with_another_nothing_stays() -> None:
+    longest = "hunter2" + "xyz" * 13
+    several = [longest[:length] for length in range(6, len(longest) + 1)]
+    body = json.dumps({"passwords": several, "detail": f"{longest} is refused"}).encode()
+    told = Redaction().body(body, Kind.JSON)
+    assert told is not None
+    assert json.loads(told)["detail"] == "[redacted] is refused"

@@ -62,7 +62,7 @@ class Redaction:
                 text = self.text(content.decode())
         except (ValueError, RecursionError):
             return None
-        for secret in secrets:
+        for secret in sorted(secrets, key=len, reverse=True):  # else the rest of a longer one stays
             text = text.replace(_encode(secret)[1:-1].decode(), MASK).replace(secret, MASK)
         return text
 
