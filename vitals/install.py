@@ -156,7 +156,7 @@ def instrument(
         make_span = tracing.span if tracing else None
         log = QueryLog(routes) if logs else None
         queries = QueryProbe(meter, promised, make_span, log, explain=explain)
-        said = Comments(service_name, routes) if comments else None
+        said = Comments(service_name, routes, meter) if comments else None
         _watch_engines(meter, queries, engines, said)
         finished.append(queries.finish)
         if explain:

@@ -7,12 +7,17 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
-from sqlalchemy import select, text
+from sqlalchemy import create_engine, select, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests import servers
 from vitals import instrument
 from vitals.catalogue import DB_OPERATION_DURATION
+from vitals.exposition import Exposition
+from vitals.meter import Meter
+from vitals.queries.comments import Comments, add
+from vitals.routes import RouteTemplates
+from vitals.scope import CURRENT, RequestScope
 from vitals.testing import Readings
 
 
@@ -68,3 +73,35 @@ def test_nothing_is_added_unasked(postgres: servers.Postgres) -> None:
     told, seen, _ = ask(postgres.url, "/a/x", then=prepared)
     assert "/*" not in told[0]
     assert seen == (1, 1)
+
+
+@pytest.mark.parametrize("style", ["format", "pyformat"])
+def test_a_driver_that_formats_reads_no_values_into_a_comment(style: str) -> None:
+    """As psycopg and the drivers of MySQL do, with whatever percent signs there are."""
+    engine, meter, sent = create_engine("sqlite://"), Meter(), []
+    dialect: Any = engine.dialect
+    execute, dialect.paramstyle = dialect.do_execute, style
+
+    def formats(cursor: Any, statement: str, parameters: Any, context: Any = None) -> None:
+        sent.append(statement % ())
+        execute(cursor, statement, parameters, context)
+
+    dialect.do_execute = formats
+    add(engine, Comments("50% off", RouteTemplates(FastAPI()), meter))
+    with engine.connect() as connection:
+        connection.exec_driver_sql("SELECT 1")
+        connection.exec_driver_sql("SELECT 2", execution_options={"no_parameters": True})
+    assert sent == ["SELECT 1 /*application='50%25%20off'*/"]
+
+
+def test_a_route_that_cannot_be_told_costs_no_statement() -> None:
+    engine, meter = create_engine("sqlite://"), Meter()
+    add(engine, Comments("shop", RouteTemplates(FastAPI()), meter))
+    token = CURRENT.set(RequestScope({}, "GET"))  # whose path nobody knows
+    try:
+        with engine.connect() as connection:
+            assert connection.exec_driver_sql("SELECT 1").scalar() == 1
+    finally:
+        CURRENT.reset(token)
+    page = Exposition(meter).page(as_openmetrics=True, zipped=False).decode()
+    assert 'reason="query_comment"' in page
