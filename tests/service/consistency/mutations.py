@@ -1,17 +1,22 @@
 """Takes one of the steps out of the cache that keep it honest, in this process.
 
-Each must be missed by the test of consistency; a step that nobody misses is not tested.
+Each must be missed by the test of consistency, or by the model; a step that nobody misses is not
+tested.
 """
 
 from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
-from service.cache import scripts
-from service.cache.backend import Intent, Mark
+from service.cache import redis, scripts
+from service.cache.backend import Claim, Found, Intent, Mark, Patience, Place
 from service.cache.bus import Bus
+from service.cache.courier import Courier
+from service.cache.entry import pack, unpack
 from service.cache.flights import Flights, Seat
+from service.cache.namespace import Namespace
 from service.cache.redis import RedisBackend
+from service.cache.store import Cache
 
 
 def fence() -> None:
@@ -48,11 +53,58 @@ def bus() -> None:
     mock.patch.object(Bus, "_hear").start()
 
 
+def tags() -> None:
+    """A value does not go with its tags."""
+    untagged = Namespace._place
+
+    def place(self: Namespace[Any], key: str, _tags: tuple[str, ...]) -> Place:
+        return untagged(self, key, ())
+
+    mock.patch.object(Namespace, "_place", place).start()
+
+
+def stamp() -> None:
+    """A value is believed, under whatever generations it was loaded."""
+
+    def believe(name: str, stamp: bytes, stored: bytes) -> Found | None:
+        return unpack(name, stored[: len(stamp)], stored)
+
+    mock.patch.object(redis, "unpack", believe).start()
+
+
+def fill() -> None:
+    """Who stores a value is not told that its namespace or a tag went meanwhile."""
+
+    async def fill(
+        self: RedisBackend, claim: Claim, value: Found, ttl: float, patience: Patience
+    ) -> bool:
+        keys = self._keys(claim.place.name)[:2]
+        stored = pack(claim.place.name, claim.stamp, value)
+        script = self._script(scripts.FILL, keys, claim.token, stored, int(ttl * 1000))
+        return bool(await self.line.send(*script, patience=patience))
+
+    mock.patch.object(RedisBackend, "fill", fill).start()
+
+
+def courier() -> None:
+    """Redis is trusted while something is owed."""
+    mock.patch.object(Courier, "check").start()
+
+
+def catch_up() -> None:
+    """Redis is trusted as soon as it is back, whatever other processes owe."""
+    mock.patch.object(Cache, "before_trust").start()
+
+
 MUTATIONS: dict[str, Callable[[], None]] = {
     "fence": fence,
     "retry": retry,
     "intent": intent,
     "bus": bus,
+}
+
+MISSED_BY_MODEL: dict[str, Callable[[], None]] = {
+    step.__name__: step for step in (fence, retry, intent, tags, stamp, fill, courier, catch_up)
 }
 
 

@@ -15,21 +15,30 @@ from service.database import connect
 from service.products.tables import Product
 from service.settings import Settings
 
-CATEGORIES = ("odd", "even")
+CATEGORY = "desks"
+"""Of every product: what is said of it reaches more than one value, and each must go."""
+TAG = f"category:{CATEGORY}"
 NEAR_SECONDS = 60
 
 
-def category_of(number: int) -> str:
-    """The category of a product."""
-    return CATEGORIES[number % 2 == 0]
-
-
 class Cut:
-    """A line to Redis that can be cut, for one process alone."""
+    """A line to Redis that can be cut, for one process alone.
 
-    def __init__(self, line: Any) -> None:
+    Args:
+        line: It.
+        changed: Called with False when it is cut and with True when it is mended.
+    """
+
+    def __init__(self, line: Any, changed: Callable[[bool], None]) -> None:
         self._line = line
+        self._changed = changed
         self.cut = False
+
+    def set(self, *, cut: bool) -> None:
+        """Cut it or mend it; call it in the loop."""
+        if cut != self.cut:
+            self.cut = cut
+            self._changed(not cut)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._line, name)
@@ -69,7 +78,7 @@ class Clerk:
         self.cache = Cache.connect(redis_url, timeout=10)
         backend = self.cache._backend
         assert isinstance(backend, RedisBackend)
-        self.line = Cut(backend.line)
+        self.line = Cut(backend.line, backend._tell)
         backend.line = self.line
         self.cache._near._clock = clock
         self.prices = self.cache.namespace(
@@ -93,8 +102,7 @@ class Clerk:
                 await gate()
             return found
 
-        tags = (f"category:{category_of(number)}",)
-        return await self.prices.get_or_load(str(number), load, tags) or 0
+        return await self.prices.get_or_load(str(number), load, (TAG,)) or 0
 
     # -- Ways to write -----------------------------------------------------------------------
 
@@ -120,21 +128,20 @@ class Clerk:
                 await session.flush()
                 await inner.rollback()
 
-    async def change_category(self, number: int, price: int) -> None:
+    async def change_category(self, _number: int, price: int) -> None:
         """By one statement that names no row."""
-        statement = update(Product).where(Product.category == category_of(number))
+        statement = update(Product).where(Product.category == CATEGORY)
         async with self.database.writing() as session:
             await session.execute(statement.values(price_cents=price))
 
-    async def change_by_text(self, number: int, price: int) -> None:
+    async def change_by_text(self, _number: int, price: int) -> None:
         """By a statement that no event understands, said by its tag."""
         async with self.database.writing() as session:
             await session.execute(
                 text("UPDATE products SET price_cents = :price WHERE category = :category"),
-                {"price": price, "category": category_of(number)},
+                {"price": price, "category": CATEGORY},
             )
-            tag = self.cache.tag(f"category:{category_of(number)}")
-            self.coherence.touch(session, tag)
+            self.coherence.touch(session, self.cache.tag(TAG))
 
     async def die_after_commit(self, number: int, price: int) -> None:
         """Commit; nothing more is ever heard."""
@@ -155,7 +162,7 @@ class Clerk:
 
     async def close(self) -> None:
         """Leave."""
-        self.line.cut = False
+        self.line.set(cut=False)
         await self.coherence.close()
         await self.cache.close()
         await self.database.close()
