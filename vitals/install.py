@@ -31,6 +31,7 @@ from vitals.logs import RequestLog, configure
 from vitals.meter import Meter
 from vitals.objectives import Objective, Objectives
 from vitals.queries.comments import Comments, add
+from vitals.queries.explain import Explain
 from vitals.queries.log import QueryLog
 from vitals.queries.page import PATH, Admin, BottleneckPage
 from vitals.queries.pool import PoolProbe
@@ -82,7 +83,7 @@ def instrument(
     logs: bool = True,
     bodies: Bodies | None = None,
     guard: Guard | None = None,
-    explain: bool = True,
+    explain: Explain = True,
     comments: bool = False,
     admin: Admin | None = None,
 ) -> Vitals:
@@ -115,7 +116,9 @@ def instrument(
         guard: What request bodies must keep to; None refuses nothing. Measuring alone changes
             no answer of an application.
         explain: Whether slow statements are explained (EXPLAIN, which executes nothing) on a
-            connection of their own, at most one more than the engine's.
+            connection of their own, at most one more than the engine's. ``"analyze"`` executes
+            on PostgreSQL those again that are certain to change nothing, and shows actual rows and
+            times; everything else is explained as ever.
         comments: Whether statements say who sends them, in a comment with the service's name and
             the route: a database's own lists then name them. A statement that many routes send
             is prepared once for each.
@@ -127,9 +130,9 @@ def instrument(
 
     Raises:
         RuntimeError: The application is instrumented already, or serves already.
-        ValueError: An objective, the path or the ratio makes no sense.
+        ValueError: An objective, the path, the ratio or ``explain`` makes no sense.
     """
-    _check(app, metrics_path, trace_ratio)
+    _check(app, metrics_path, trace_ratio, explain)
     promised = Objectives(objectives)
     meter = Meter()
     version = version or app.version
@@ -195,7 +198,7 @@ def instrument(
     return vitals
 
 
-def _check(app: FastAPI, metrics_path: str, trace_ratio: float) -> None:
+def _check(app: FastAPI, metrics_path: str, trace_ratio: float, explain: Explain) -> None:
     if hasattr(app.state, INSTRUMENTED):
         raise RuntimeError("this application is instrumented already: call instrument() once")
     if app.middleware_stack is not None:
@@ -204,6 +207,8 @@ def _check(app: FastAPI, metrics_path: str, trace_ratio: float) -> None:
         raise ValueError(f"metrics_path {metrics_path!r} must start with a slash")
     if not 0 <= trace_ratio <= 1:
         raise ValueError(f"trace_ratio {trace_ratio} must lie between 0 and 1")
+    if explain not in {True, False, "analyze"}:
+        raise ValueError(f"explain {explain!r} must be True, False or 'analyze'")
 
 
 def _trace(app: FastAPI, endpoint: str | None, **options: Any) -> Tracing | None:

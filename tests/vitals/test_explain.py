@@ -38,7 +38,13 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def plans_of(
-    url: str, work: Work, enough: int, app: FastAPI | None = None, holding: str = ""
+    url: str,
+    work: Work,
+    enough: int,
+    app: FastAPI | None = None,
+    holding: str = "",
+    *,
+    asked: explain.Explain = True,
 ) -> dict[str, Plan]:
     """The plans of some work, once there are enough of them."""
     app = app or FastAPI()
@@ -52,7 +58,7 @@ def plans_of(
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(QueryProbe, "watch", watch)
-        instrument(app, engine=engine, objectives=ALL_SLOW)
+        instrument(app, engine=engine, objectives=ALL_SLOW, explain=asked)
 
     async def run() -> None:
         async with app.router.lifespan_context(app), asyncio.timeout(30):
@@ -85,7 +91,17 @@ def test_sqlite(tmp_path: Path) -> None:
 
 
 @pytest.mark.servers
-def test_postgres_without_values_and_without_executing_again(postgres: servers.Postgres) -> None:
+@pytest.mark.parametrize(
+    ("asked", "longest", "executed"), [(True, 60, 0), ("analyze", 60, 1), ("analyze", 0, 0)]
+)
+def test_postgres_without_values_and_no_write_executed_again(
+    postgres: servers.Postgres,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: explain.Explain,
+    longest: float,
+    executed: int,
+) -> None:
+    monkeypatch.setattr(explain, "LONGEST_RUN", longest)
     url = postgres.database()
 
     async def work(engine: AsyncEngine) -> None:
@@ -109,12 +125,13 @@ def test_postgres_without_values_and_without_executing_again(postgres: servers.P
                 text("SELECT * FROM t WHERE x LIKE 'planted%' AND id = :id"), {"id": 424242}
             )
 
-    plans = plans_of(url, work, 3, holding="Seq Scan on t filter ((x")
+    plans = plans_of(url, work, 3, holding="Seq Scan on t filter ((x", asked=asked)
     assert postgres.sql("SELECT last_value FROM fired", database=url.rpartition("/")[2]) == "2"
     kept = str(plans)
     assert "planted" not in kept
     assert "424242" not in kept
     assert "Seq Scan on t filter ((x ~~ ?::text) AND (id = ?))" in kept
+    assert kept.count("; actual 1 rows") == executed
 
 
 @pytest.mark.servers
@@ -278,6 +295,21 @@ def test_costs_do_not_make_a_new_shape_but_another_way_does() -> None:
     assert plan("Seq Scan", 1).shape == plan("Seq Scan", 2).shape
     assert plan("Seq Scan", 1).shape != plan("Index Scan", 1).shape
     assert plan("Seq Scan", 5_000).notes == ["reads all of t"]
+
+
+def test_what_was_measured_is_shown_and_makes_no_new_shape() -> None:
+    node: dict[str, Any] = {"Node Type": "Seq Scan", "Relation Name": "t", "Plan Rows": 5}
+    actual = {"Actual Rows": 3, "Actual Loops": 2, "Actual Total Time": 1.5}
+    measured = of_postgres([{"Plan": node | actual}])
+    assert measured.lines == ["Seq Scan on t  (cost 0, 5 rows; actual 6 rows, 3.00 ms, 2 loops)"]
+    assert measured.shape == of_postgres([{"Plan": node}]).shape
+    skipped = of_postgres([{"Plan": node | {"Actual Rows": 0, "Actual Loops": 0}}])
+    assert skipped.lines[0].endswith("5 rows; never executed)")
+
+
+def test_a_word_that_explain_does_not_know_is_refused() -> None:
+    with pytest.raises(ValueError, match="must be True, False or 'analyze'"):
+        instrument(FastAPI(), explain="analyse")  # type: ignore[arg-type]
 
 
 def test_what_is_no_plan_is_refused() -> None:

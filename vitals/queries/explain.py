@@ -6,11 +6,12 @@ asked, for a second or two, a minute at most, and are kept nowhere.
 """
 
 import asyncio
+import json
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import anyio.to_thread
 from sqlalchemy import Connection, Engine, NullPool, create_engine
@@ -21,9 +22,10 @@ from vitals.catalogue import OTHER
 from vitals.meter import Meter
 from vitals.queries.advisor import advise
 from vitals.queries.fingerprint import LONGEST, Statement
+from vitals.queries.harmless import is_harmless
 from vitals.queries.log import QueryLog
 from vitals.queries.pace import Pace
-from vitals.queries.plans import Plan, of_postgres, of_sqlite
+from vitals.queries.plans import Node, Plan, of_postgres, of_sqlite
 from vitals.queries.seam import AnyEngine
 
 HOUR = 3_600.0
@@ -38,6 +40,12 @@ PATIENCE = 10.0
 """Seconds for one question, connecting included."""
 SHAPES = 8
 """Ways to carry out one statement that are remembered."""
+
+LONGEST_RUN = 1.0
+"""Seconds that a statement may have taken, if it is to be executed again."""
+
+Explain = bool | Literal["analyze"]
+"""Whether slow statements are explained; by executing them again where that is harmless."""
 
 _EXPLAINED = frozenset(("SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "WITH", "VALUES"))
 _CAREFULLY = (
@@ -63,9 +71,18 @@ class Explainer:
         plans: Where the newest plan of each fingerprint goes.
         meter: Counts what could not be asked.
         log: Is told of a plan that changed for the worse; or None.
+        analyze: Whether statements that are harmless are executed for their plan.
     """
 
-    def __init__(self, plans: dict[str, Plan], meter: Meter, log: QueryLog | None) -> None:
+    def __init__(
+        self,
+        plans: dict[str, Plan],
+        meter: Meter,
+        log: QueryLog | None,
+        *,
+        analyze: bool = False,
+    ) -> None:
+        self._analyze = analyze
         self._plans = plans
         self._meter = meter
         self._log = log
@@ -130,13 +147,18 @@ class Explainer:
 
     async def _ask(self, question: _Question) -> Plan:
         own = self._own.get(question.engine) or self._connectable(question.engine)
+        analyze = self._analyze and question.seconds <= LONGEST_RUN
+
+        def ask(connection: Connection) -> Plan:
+            return explain(connection, question.sql, question.parameters, analyze=analyze)
+
         if isinstance(own, AsyncEngine):
             async with own.connect() as connection:
-                return await connection.run_sync(explain, question.sql, question.parameters)
+                return await connection.run_sync(ask)
 
         def in_a_thread() -> Plan:
             with own.connect() as connection:
-                return explain(connection, question.sql, question.parameters)
+                return ask(connection)
 
         return await anyio.to_thread.run_sync(in_a_thread)
 
@@ -153,6 +175,8 @@ class Explainer:
         when, real = self._told.get(question.statement.fingerprint, (0.0, plan))
         if when < question.asked - question.seconds:
             return plan
+        if real.shape == plan.shape:
+            real = plan  # which may have figures of its execution
         return real._replace(notes=list(dict.fromkeys([*real.notes, *plan.notes])))
 
     def _keep(self, statement: Statement, plan: Plan, seconds: float) -> None:
@@ -192,13 +216,14 @@ def may_explain(statement: Statement, sql: str, parameters: Any) -> bool:
     )
 
 
-def explain(connection: Connection, sql: str, parameters: Any) -> Plan:
+def explain(connection: Connection, sql: str, parameters: Any, *, analyze: bool = False) -> Plan:
     """Ask for the plan of a statement, in a transaction that is rolled back.
 
     Args:
         connection: To PostgreSQL or SQLite.
         sql: The statement as the driver got it.
         parameters: Its values, likewise.
+        analyze: Whether PostgreSQL executes it, if that is certain to change nothing.
 
     Raises:
         ValueError: The database is another one.
@@ -207,10 +232,7 @@ def explain(connection: Connection, sql: str, parameters: Any) -> Plan:
     try:
         match connection.dialect.name:
             case "postgresql":
-                for setting in _CAREFULLY:
-                    connection.exec_driver_sql(setting)
-                question = "EXPLAIN (FORMAT JSON) " + sql
-                plan = of_postgres(connection.exec_driver_sql(question, parameters).scalar_one())
+                plan = _of_postgres(connection, sql, parameters, analyze=analyze)
                 connection.rollback()
                 return plan._replace(notes=[*plan.notes, *_advice(connection, sql, parameters)])
             case "sqlite":
@@ -220,6 +242,23 @@ def explain(connection: Connection, sql: str, parameters: Any) -> Plan:
                 raise ValueError(f"plans of {other} cannot be read")
     finally:
         connection.rollback()
+
+
+def _of_postgres(connection: Connection, sql: str, parameters: Any, *, analyze: bool) -> Plan:
+    for setting in _CAREFULLY:
+        connection.exec_driver_sql(setting)
+    explained = connection.exec_driver_sql("EXPLAIN (FORMAT JSON) " + sql, parameters).scalar_one()
+    tree: list[Node] = json.loads(explained) if isinstance(explained, str) else explained
+    plan = of_postgres(tree)
+    if not analyze:
+        return plan
+    try:
+        if not is_harmless(connection, sql, parameters, tree[0]["Plan"]):
+            return plan
+        question = "EXPLAIN (ANALYZE, FORMAT JSON) " + sql
+        return of_postgres(connection.exec_driver_sql(question, parameters).scalar_one())
+    except DBAPIError:  # such as one that takes too long this time
+        return plan
 
 
 def _advice(connection: Connection, sql: str, parameters: Any) -> list[str]:

@@ -1,7 +1,7 @@
 """How the database carries out a statement, asked by EXPLAIN and kept without its values.
 
 EXPLAIN alone plans and does not execute: a write that is explained writes nothing. ANALYZE, which
-does execute, is never sent.
+does execute, is sent only where somebody chose it, and only for what ``harmless`` lets pass.
 """
 
 import hashlib
@@ -94,4 +94,18 @@ def _line(node: Node) -> str:
             text += f" {key.lower()} {normalise(node[key])}"
     if "Sort Key" in node:
         text += " by " + normalise(", ".join(node["Sort Key"]))
-    return f"{text}  (cost {node.get('Total Cost', 0):.0f}, {node.get('Plan Rows', 0)} rows)"
+    figures = f"cost {node.get('Total Cost', 0):.0f}, {node.get('Plan Rows', 0)} rows"
+    return f"{text}  ({figures}{_actual(node)})"
+
+
+def _actual(node: Node) -> str:
+    """What ANALYZE has measured, rows and milliseconds of all loops together."""
+    if "Actual Rows" not in node:
+        return ""
+    loops = node.get("Actual Loops", 1)
+    if not loops:
+        return "; never executed"
+    said = f"; actual {node['Actual Rows'] * loops:.0f} rows"
+    if "Actual Total Time" in node:
+        said += f", {node['Actual Total Time'] * loops:.2f} ms"
+    return said + (f", {loops} loops" if loops > 1 else "")

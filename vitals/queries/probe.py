@@ -20,7 +20,7 @@ from vitals.meter import Meter
 from vitals.metric import NoLabels
 from vitals.objectives import Objectives, Slo
 from vitals.queries import callsite
-from vitals.queries.explain import Explainer
+from vitals.queries.explain import Explain, Explainer
 from vitals.queries.fingerprint import KEPT, LONGEST, Fingerprints, Statement
 from vitals.queries.ledger import Ledger, Tally
 from vitals.queries.log import QueryLog
@@ -67,7 +67,8 @@ class QueryProbe:
         objectives: Say from when on a query is slow.
         span: Makes a span of each operation; None when there is no tracing.
         log: Tells of slow and repeated statements; None when nobody wants to know.
-        explain: Whether plans are taken that the database tells of by itself.
+        explain: Whether plans are taken that the database tells of by itself; ``"analyze"`` also
+            executes harmless statements for theirs.
 
     Attributes:
         ledger: What each statement has cost.
@@ -83,13 +84,13 @@ class QueryProbe:
         span: MakeSpan | None = None,
         log: QueryLog | None = None,
         *,
-        explain: bool = True,
+        explain: Explain = True,
     ) -> None:
-        self._explain = explain
+        self._explain = bool(explain)
         self.fingerprints = Fingerprints()
         self.ledger = Ledger()
         self.plans: dict[str, Plan] = {}
-        self.explainer = Explainer(self.plans, meter, log)
+        self.explainer = Explainer(self.plans, meter, log, analyze=explain == "analyze")
         self.meter = meter
         self.span = span
         self.log = log
