@@ -101,19 +101,23 @@ class Cluster:
             self._learn_soon()
             if isinstance(error.__cause__, ReplyError):  # moved: the long way follows it
                 moved = await self.send_all(*(("GET", name) for name in names))
-                return self.origin(names[0]), moved
+                return self.origin(names), moved
             raise
         values = {
-            name: value
-            for group, (_, answers) in zip(groups.values(), found, strict=True)
+            name: (origin, value)
+            for group, (origin, answers) in zip(groups.values(), found, strict=True)
             for name, value in zip(group, answers, strict=True)
         }
-        return found[0][0], [values[name] for name in names]
+        origins = b"".join(values[name][0] for name in names)
+        return origins, [values[name][1] for name in names]
 
-    def origin(self, name: str) -> bytes:
-        """Four bytes that tell the run of the key's master from all others."""
-        node = self._slots[key_slot(name.encode())]
-        return b"" if node is None else self._line(node).origin(name)
+    def origin(self, names: tuple[str, ...]) -> bytes:
+        """What tells the runs of the keys' masters from all others: four bytes for each key.
+
+        Of generations too: their master may have lost the newest, and the values be elsewhere.
+        """
+        nodes = (self._slots[key_slot(name.encode())] for name in names)
+        return b"".join(b"" if node is None else self._line(node).origin(names) for node in nodes)
 
     async def address(self) -> Address:
         """One of the masters: what is published on one is heard on all."""

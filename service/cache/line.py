@@ -128,7 +128,7 @@ class Line:
             self._read_waiting()
         return await reader.future
 
-    def origin(self, _name: str) -> bytes:
+    def origin(self, _names: tuple[str, ...]) -> bytes:
         """Four bytes that tell this run of the server from all others."""
         return b"" if self._wire is None else self._wire.origin
 

@@ -28,8 +28,8 @@ class Asks(Protocol):
     async def read(self, names: tuple[str, ...]) -> Values:
         """Read keys, together with others who read."""
 
-    def origin(self, name: str) -> bytes:
-        """Four bytes that tell the run of the server that holds a key from all others."""
+    def origin(self, names: tuple[str, ...]) -> bytes:
+        """What tells the runs of the servers that hold keys from all others."""
 
     async def address(self) -> Address:
         """Where a subscriber hears all that is published."""

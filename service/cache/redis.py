@@ -250,7 +250,7 @@ class RedisBackend:
         tokens = [old or new for old, new in zip(found, fresh, strict=True)]
         if WRITING in tokens:
             return None
-        return self.line.origin(self._keys(place.name)[0]) + b"".join(tokens)
+        return self.line.origin(self._reads(place)) + b"".join(tokens)
 
     def _make(self, name: str, token: bytes) -> Command:
         life = ("PX", TAG_SECONDS * 1000) if name.startswith(TAG) else ()

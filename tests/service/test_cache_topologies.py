@@ -158,6 +158,24 @@ async def test_a_node_that_fails_takes_only_its_own_keys_along(
     await hit_again(process, numbers)
 
 
+async def test_a_generation_that_comes_back_is_not_believed(
+    cluster: Cluster, on_cluster: Open
+) -> None:
+    name, numbers = "v2:{number}", Numbers()
+    owner, writer = cluster.owner(name), on_cluster()
+    await hit_again(writer, numbers)
+    before = cluster.clients[owner].get(name)
+    for key in KEYS:
+        numbers.committed[key] += 1
+    await writer.numbers.clear()
+    numbers.floor.update(numbers.committed)
+
+    cluster.nodes[owner].kill()
+    cluster.start()
+    cluster.clients[owner].set(name, before)  # as a replica would have it that missed the last
+    await read_all(numbers, on_cluster())
+
+
 async def test_every_node_tells_what_it_forgot(cluster: Cluster, on_cluster: Open) -> None:
     writer, reader, numbers = on_cluster(), on_cluster(near=60), Numbers()
     await reader.cache.start()
