@@ -13,6 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.conditional import SLOT, Recall, has, unchanged
 
 MOST_ADDRESSES = 2000
+LONGEST_ADDRESS = 1000
+"""Bytes. What nobody reads of a query may be as long as a client likes."""
 _Address = tuple[str, bytes]
 
 
@@ -47,7 +49,7 @@ class Revalidation:
                 return
         slot = scope[SLOT] = []
         await self._app(scope, receive, send)
-        if slot:
+        if slot and len(scope["path"]) + len(scope["query_string"]) <= LONGEST_ADDRESS:
             self._known[address] = slot[0], scope.get("endpoint")
             if len(self._known) > MOST_ADDRESSES:
                 self._known.popitem(last=False)

@@ -10,12 +10,16 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from httpx import ASGITransport, AsyncClient, Response
+from starlette.types import Receive, Scope, Send
 
+from service.cache.codec import Rendered
+from service.conditional import answer as show
 from service.edge import envelope
 from service.edge.compression import SLICE, Compression
+from service.edge.revalidation import LONGEST_ADDRESS, Revalidation
 from service.users.tables import Role
 from tests.service.running import PASSWORD, Service, problem, running, settings_for
 from tests.vitals.journal import journal
@@ -320,3 +324,24 @@ async def test_others_are_served_while_a_long_answer_is_compressed(encoding: str
     assert answer.headers["content-encoding"] == encoding
     assert answer.text == said
     assert taken >= usual + len(said) // SLICE
+
+
+async def test_only_short_addresses_are_remembered() -> None:
+    """What nobody reads of a query may be as long as a client likes."""
+    asked: list[bytes] = []
+
+    async def look() -> Rendered:
+        return Rendered(b"{}", "same")
+
+    async def long_way(scope: Scope, receive: Receive, send: Send) -> None:
+        asked.append(scope["query_string"])
+        await show(Request(scope), Rendered(b"{}", "same", look), "public")(scope, receive, send)
+
+    async with AsyncClient(
+        transport=ASGITransport(Revalidation(long_way)),
+        base_url="http://test",
+        headers={"If-None-Match": '"same"'},
+    ) as client:
+        for query in ("short", "long" * LONGEST_ADDRESS) * 2:
+            assert (await client.get(f"/?{query}")).status_code == 304
+    assert [query[:5] for query in asked] == [b"short", b"longl", b"longl"]
