@@ -41,7 +41,7 @@ returning tablesample update
 _DOUBTFUL = frozenset(_UNSURE.split())
 _FOREIGN = frozenset(("Foreign Scan", "Custom Scan", "ModifyTable", "LockRows"))
 _LONGEST_NAME = 63
-"""PostgreSQL cuts what is longer, and finds another name."""
+"""Bytes. PostgreSQL cuts what is longer, and finds another name."""
 
 _TOKEN = re.compile(
     r"""
@@ -141,7 +141,7 @@ def words_of(sql: str, parameters: Any) -> frozenset[str] | None:
         or words[0] not in {"select", "with"}
         or not sql.lstrip()[0].isalpha()
         or known & _DOUBTFUL
-        or any(len(word) > _LONGEST_NAME for word in known)
+        or any(len(word.encode()) > _LONGEST_NAME for word in known)
         or not _at_hand(binds, parameters)
     ):
         return None
