@@ -191,3 +191,9 @@ def test_of_a_secret_that_begins_with_another_nothing_stays() -> None:
     told = Redaction().body(body, Kind.JSON)
     assert told is not None
     assert json.loads(told)["detail"] == "[redacted] is refused"
+
+
+def test_a_secret_that_is_a_number_goes_wherever_it_is_repeated() -> None:
+    told = Redaction().body(b'{"pin": 908172, "seen": 908172, "why": "not 908172"}', Kind.JSON)
+    assert told is not None
+    assert "908172" not in told

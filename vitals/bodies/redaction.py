@@ -151,7 +151,8 @@ def _is_plain(value: Any) -> bool:
 
 def _remember(value: Any, secrets: set[str]) -> None:
     """Add the texts of a secret value, as far as they are long enough to be told from others."""
-    if isinstance(value, str):
+    if isinstance(value, str | int):
+        value = str(value)
         if len(value) >= _SECRET_LENGTH and len(secrets) < _SECRETS:
             secrets.add(value)
     elif isinstance(value, dict | list):
