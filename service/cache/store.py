@@ -20,7 +20,13 @@ from service.cache.report import Report, Silent
 
 T = TypeVar("T")
 
-TIMEOUT_SECONDS = 0.25  # much below, a busy event loop is mistaken for a dead Redis
+TIMEOUT_SECONDS = 0.2
+"""A caller is late by this, its load, and what a busy machine adds: 250 ms are promised.
+
+A busy event loop is not taken for a dead Redis. After a stall what has arrived is read before an
+answer counts as late (`wire.GRACE_SECONDS`), and it takes three slow answers in a row, at half of
+this or more, to turn from Redis (`line.SLOW_ANSWERS`), which costs loads and nothing else.
+"""
 LOAD_DEADLINE_SECONDS = 10.0
 LOADS_AT_ONCE = 32
 """So many loads of one process may be under way: a cold cache must not be the database's end."""

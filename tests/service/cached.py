@@ -9,14 +9,14 @@ from zlib import crc32
 from redis import Redis as Client
 
 from service.cache.namespace import Namespace
-from service.cache.store import Cache
+from service.cache.store import TIMEOUT_SECONDS, Cache
 from vitals.caching import CacheReporter
 from vitals.exposition import Exposition
 from vitals.meter import Meter
 from vitals.metric import AnyMetric
 from vitals.testing import Readings
 
-HASTY = 0.25
+HASTY = TIMEOUT_SECONDS
 """Seconds to wait for Redis, as in production."""
 CALM = 10.0
 """So long that a busy machine is no trouble."""

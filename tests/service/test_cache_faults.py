@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 
 KEYS = [str(number) for number in range(30)]
 FAULTS: list[tuple[Fault, dict[str, Any]]] = [
-    (Fault.DELAY, {"seconds": 0.1}),
+    (Fault.DELAY, {"seconds": HASTY / 3}),
     (Fault.DELAY, {"seconds": 2.0}),
     (Fault.DROP, {}),
     (Fault.HALF_OPEN, {}),
@@ -129,6 +129,20 @@ async def test_hardly_anybody_waits_for_a_line_that_hangs(hasty: Process, proxy:
     late = hasty.reads(CACHE_REQUESTS, result="error")
     assert 1 <= late <= 3 + seconds  # until the breaker opens, and one probe a second
     assert hasty.reads(CACHE_REQUESTS, result="bypass") >= 490 - seconds
+
+
+async def test_each_caller_waits_once_for_a_line_that_hangs(hasty: Process, proxy: Proxy) -> None:
+    numbers, callers, turns = Numbers(), 8, 10
+    await numbers.read(hasty, "1")
+    proxy.inflict(Fault.HALF_OPEN)
+
+    async def call() -> None:
+        for _ in range(turns):
+            await numbers.read(hasty, "1")
+
+    await asyncio.gather(*(call() for _ in range(callers)))
+    assert hasty.reads(CACHE_REQUESTS, result="error") == callers
+    assert hasty.reads(CACHE_REQUESTS, result="bypass") == callers * (turns - 1)
 
 
 async def test_faults_in_any_order_leave_a_sound_cache(

@@ -9,7 +9,7 @@ import pytest
 from redis import Redis as Client
 
 from service.cache.namespace import Namespace
-from service.cache.store import Cache
+from service.cache.store import TIMEOUT_SECONDS, Cache
 from tests.servers import Redis
 from vitals.caching import CacheReporter
 from vitals.catalogue import (
@@ -25,7 +25,7 @@ from vitals.testing import Readings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 
-CALM, HASTY = 10.0, 0.25
+CALM, HASTY = 10.0, TIMEOUT_SECONDS
 """Seconds to wait for Redis: so long that a busy machine is no trouble, or as in production."""
 PATIENT = 20.0
 """Seconds until a test gives up waiting for what must come."""
