@@ -5,6 +5,7 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 from service.cache.backend import (
     Claim,
@@ -125,8 +126,12 @@ class MemoryBackend:
         intent = Intent(marks)
         for mark in marks:
             self._forget(mark)
-            writers = self._writing.setdefault(mark.name, {})
+            writers = self._writing.pop(mark.name, {})
             writers[intent.token] = self._clock() + INTENT_SECONDS
+            self._writing[mark.name] = writers  # at the end: the oldest stand first
+        # Whoever failed to commit has left something behind, of which nobody may ask again.
+        oldest = islice(self._writing, 2 * len(marks))
+        self._is_written((*oldest, *(mark.name for mark in marks)))
         return intent
 
     async def invalidate(self, marks: tuple[Mark, ...], intent: Intent | None = None) -> None:

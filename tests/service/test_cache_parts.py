@@ -142,6 +142,15 @@ async def test_an_entry_ends_with_its_lifetime(clock: Clock) -> None:
 
 
 @pytest.mark.anyio
+async def test_writers_that_never_committed_are_forgotten(clock: Clock) -> None:
+    store = memory(clock)
+    for number in range(100):
+        await store.intend((mark(str(number)), mark("again")))
+        clock.now += 1
+    assert sum(map(len, store._writing.values())) < 40
+
+
+@pytest.mark.anyio
 async def test_the_least_recently_used_entry_makes_room(clock: Clock) -> None:
     store = memory(clock, max_entries=2)
     await put(store, "a")
