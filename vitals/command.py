@@ -16,7 +16,7 @@ from sqlalchemy import Connection, NullPool, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from vitals.queries import advisor, inventory, locks
+from vitals.queries import advisor, inventory, locks, sqlite_advisor
 
 PATH = "/vitals/bottlenecks"
 DATABASE_URL = "VITALS_DATABASE_URL"
@@ -67,7 +67,12 @@ def _parser() -> argparse.ArgumentParser:
         )
         asking.add_argument("--top", type=int, default=20, help="how many (%(default)s)")
     for name, what, read, show in (
-        ("advise", "indexes that a statement lacks, on PostgreSQL with HypoPG", None, _show_advice),
+        (
+            "advise",
+            "indexes that a statement lacks, on PostgreSQL (HypoPG) or SQLite",
+            None,
+            _show_advice,
+        ),
         ("indexes", "indexes that are unused, duplicate or missing", inventory.read, _show_indexes),
         ("locks", "who waits for whose lock, on PostgreSQL", locks.read, _show_locks),
     ):
@@ -121,7 +126,9 @@ def _asking(
 ) -> Callable[[argparse.Namespace], Any]:
     def ask(chosen: argparse.Namespace) -> list[dict[str, Any]]:
         def advise(connection: Connection) -> list[Any]:
-            return [advisor.advise(connection, chosen.sql)]
+            on_sqlite = connection.dialect.name == "sqlite"
+            judge = sqlite_advisor.advise if on_sqlite else advisor.advise
+            return [judge(connection, chosen.sql)]
 
         try:
             found = asyncio.run(_ask(chosen, read or advise))

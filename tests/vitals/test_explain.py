@@ -90,6 +90,23 @@ def test_sqlite(tmp_path: Path) -> None:
     assert Readings.of(app).value(DROPPED, reason="plan") <= 1, "the table may not be seen yet"
 
 
+def test_sqlite_with_advice(tmp_path: Path) -> None:
+    async def work(engine: AsyncEngine) -> None:
+        async with engine.begin() as connection:
+            await connection.execute(text("CREATE TABLE t (id integer PRIMARY KEY, x text)"))
+            await connection.execute(
+                text("INSERT INTO t VALUES (:id, :x)"),
+                [{"id": number, "x": f"planted{number}"} for number in range(2_000)],
+            )
+        async with engine.connect() as connection:
+            await connection.execute(text("SELECT id FROM t WHERE x = :x"), {"x": "planted7"})
+
+    plans = plans_of(f"sqlite+aiosqlite:///{tmp_path}/x.db", work, 1, holding="CREATE INDEX")
+    (told,) = (note for plan in plans.values() for note in plan.notes if "CREATE INDEX" in note)
+    assert told.endswith('instead of 2000 with CREATE INDEX "ix_t_x" ON "t" ("x")')
+    assert "planted" not in str(plans)
+
+
 @pytest.mark.servers
 @pytest.mark.parametrize(
     ("asked", "longest", "executed"), [(True, 60, 0), ("analyze", 60, 1), ("analyze", 0, 0)]

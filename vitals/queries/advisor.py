@@ -9,7 +9,7 @@ they say which of two plans is cheaper, not how many milliseconds a statement ta
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
@@ -25,7 +25,8 @@ CHEAP = 50.0
 DEEP_OFFSET = 1_000
 
 _OFFSET = re.compile(
-    r"\bOFFSET\s+(?:(?P<number>\d+)|\$(?P<place>\d+)|%\((?P<name>\w+)\)s)", re.IGNORECASE
+    r"\bOFFSET\s+(?:(?P<number>\d+)|\$(?P<place>\d+)|%\((?P<name>\w+)\)s|(?P<mark>\?))",
+    re.IGNORECASE,
 )
 # A varchar is compared as (column)::text, which an index serves; other casts none does.
 _CAST = re.compile(
@@ -39,7 +40,7 @@ class Advice:
 
     Attributes:
         indexes: SQL that makes them; they are needed together. Empty when none helps.
-        cost_before: The planner's cost.
+        cost_before: The planner's cost; on SQLite, which tells none, rows that it reads or sorts.
         cost_after: The same with the indexes.
         bytes: About how large they would be; HypoPG tends to say too much.
         notes: What to weigh, or what to write otherwise.
@@ -70,9 +71,9 @@ def advise(connection: Connection, sql: str, parameters: Any = None) -> Advice:
     try:
         before, plan = trial.cost(())
         notes = rewrites(sql, plan, parameters)
-        if before < CHEAP or _deep(sql, parameters):
+        if before < CHEAP or deep(sql, parameters):
             return Advice([], before, before, notes=notes)
-        chosen, after = _search(trial, candidates(plan, trial.distinct), before)
+        chosen, after = search(trial, candidates(plan, trial.distinct), before)
         if not chosen:
             return Advice([], before, before, notes=notes)
         size = trial.size(chosen)
@@ -84,9 +85,20 @@ def advise(connection: Connection, sql: str, parameters: Any = None) -> Advice:
     return Advice([index.sql for index in chosen], before, after, size, notes)
 
 
-def _search(
-    trial: "_Trial", tried: Sequence[Index], before: float
-) -> tuple[tuple[Index, ...], float]:
+class Trial(Protocol):
+    """Where indexes are tried out."""
+
+    def cost(self, indexes: tuple[Index, ...]) -> tuple[float, Node]:
+        """What the statement costs with these indexes, and its plan, empty where one cannot be."""
+
+    def used(self, indexes: tuple[Index, ...]) -> tuple[Index, ...]:
+        """Which of these the planner takes when it has them all."""
+
+    def exists(self, index: Index) -> bool:
+        """Whether there is no need to try it, for there is one like it."""
+
+
+def search(trial: Trial, tried: Sequence[Index], before: float) -> tuple[tuple[Index, ...], float]:
     """The cheapest index or indexes that the planner would use; fewer columns when in doubt."""
     usable = [(trial.cost((index,))[0], index) for index in tried if not trial.exists(index)]
     usable = [(cost, index) for cost, index in usable if cost <= before * (1 - GAIN)]
@@ -221,7 +233,7 @@ def rewrites(sql: str, plan: Node, parameters: Any = None) -> list[str]:
     """What to write otherwise, because no index helps it as it stands."""
     conditions = [str(node.get("Filter", "")) for _, node in walk(plan)]
     found = []
-    if _deep(sql, parameters):
+    if deep(sql, parameters):
         found.append("a deep OFFSET reads all it skips: page by key, WHERE (a, b) > (:a, :b)")
     if any(re.search(r"\)::date\b[^<>]*=|=[^<>]*\)::date", condition) for condition in conditions):
         found.append("a cast column cannot be looked up: column >= :day AND column < :day + 1")
@@ -234,13 +246,16 @@ def rewrites(sql: str, plan: Node, parameters: Any = None) -> list[str]:
     return found
 
 
-def _deep(sql: str, parameters: Any) -> bool:
+def deep(sql: str, parameters: Any) -> bool:
     """Whether an OFFSET skips many rows; its number may be a value."""
     found = _OFFSET.search(sql)
     if found is None:
         return False
+    place = int(found["place"] or 0) - 1
+    if found["mark"]:
+        place = sql.count("?", 0, found.start("mark"))
     try:
-        number = found["number"] or parameters[found["name"] or int(found["place"]) - 1]
-    except (LookupError, TypeError):
+        number = found["number"] or parameters[found["name"] or place]
+        return int(number) >= DEEP_OFFSET
+    except (LookupError, TypeError, ValueError):
         return False
-    return int(number) >= DEEP_OFFSET

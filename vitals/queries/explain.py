@@ -20,7 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from vitals.catalogue import OTHER
 from vitals.meter import Meter
-from vitals.queries.advisor import advise
+from vitals.queries import clone, sqlite_advisor
+from vitals.queries.advisor import Advice, advise
 from vitals.queries.fingerprint import LONGEST, Statement
 from vitals.queries.harmless import is_harmless
 from vitals.queries.log import QueryLog
@@ -153,8 +154,12 @@ class Explainer:
             return explain(connection, question.sql, question.parameters, analyze=analyze)
 
         if isinstance(own, AsyncEngine):
+            asked = question.sql, question.parameters
             async with own.connect() as connection:
-                return await connection.run_sync(ask)
+                if own.dialect.name != "sqlite":
+                    return await connection.run_sync(ask)
+                found = await connection.run_sync(_of_sqlite, *asked)
+            return await anyio.to_thread.run_sync(_advised, *found, *asked)
 
         def in_a_thread() -> Plan:
             with own.connect() as connection:
@@ -236,8 +241,7 @@ def explain(connection: Connection, sql: str, parameters: Any, *, analyze: bool 
                 connection.rollback()
                 return plan._replace(notes=[*plan.notes, *_advice(connection, sql, parameters)])
             case "sqlite":
-                rows = connection.exec_driver_sql("EXPLAIN QUERY PLAN " + sql, parameters)
-                return of_sqlite([(row[0], row[1], row[3]) for row in rows])
+                return _advised(*_of_sqlite(connection, sql, parameters), sql, parameters)
             case other:
                 raise ValueError(f"plans of {other} cannot be read")
     finally:
@@ -261,12 +265,36 @@ def _of_postgres(connection: Connection, sql: str, parameters: Any, *, analyze: 
         return plan
 
 
+def _of_sqlite(
+    connection: Connection, sql: str, parameters: Any
+) -> tuple[Plan, clone.Schema | None]:
+    """A statement's plan, and what is needed to advise on it."""
+    rows = connection.exec_driver_sql("EXPLAIN QUERY PLAN " + sql, parameters)
+    plan = of_sqlite([(row[0], row[1], row[3]) for row in rows])
+    try:
+        return plan, clone.read(connection, sql)
+    except (ValueError, DBAPIError):
+        return plan, None
+
+
+def _advised(plan: Plan, schema: clone.Schema | None, sql: str, parameters: Any) -> Plan:
+    """SQLite's plan with what its advisor says; takes milliseconds of the processor."""
+    if schema is None:
+        return plan
+    return plan._replace(
+        notes=[*plan.notes, *_told(sqlite_advisor.on_clone(schema, sql, parameters))]
+    )
+
+
 def _advice(connection: Connection, sql: str, parameters: Any) -> list[str]:
     """What the advisor says, where HypoPG is installed."""
     try:
-        advice = advise(connection, sql, parameters)
+        return _told(advise(connection, sql, parameters))
     except (ValueError, DBAPIError):
         return []
+
+
+def _told(advice: Advice) -> list[str]:
     if not advice.indexes:
         return advice.notes
     saved = f"the planner would pay {advice.cost_after:.0f} instead of {advice.cost_before:.0f}"
