@@ -5,6 +5,7 @@ are checked as apt checks them, and their programs are unpacked into a folder of
 """
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -18,6 +19,7 @@ NEWER = ("trixie", "sid")
 """The suites: the last Prometheus 2 with long-term support, and the newest that Debian has."""
 _PACKAGES = ("prometheus", "promtool", "prometheus-alertmanager")
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_RELEASE = re.compile(r"'(\S+/debian)/*dists/")
 _OWN_STATE = """
 Dir::Etc::sourcelist "{place}/debian.sources";
 Dir::Etc::sourceparts "-";
@@ -72,11 +74,11 @@ def mirror(environment: Mapping[str, str] = os.environ) -> str:
     if told := environment.get("DEBIAN_MIRROR"):
         return told
     if shutil.which("apt-get"):
-        command = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]
+        # What it would fetch: known also where no package list has been fetched yet.
+        command = ["apt-get", "--print-uris", "update"]
         known = subprocess.run(command, check=False, capture_output=True, text=True).stdout
-        for address in known.split():
-            if address.rstrip("/").endswith("/debian"):
-                return address
+        if found := _RELEASE.search(known):
+            return found[1]
     raise MissingPackagesError(
         "the tests also run on the Prometheus of newer Debian suites, and apt here knows no mirror "
         "of Debian: name one in DEBIAN_MIRROR"

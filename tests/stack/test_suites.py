@@ -27,8 +27,17 @@ def test_each_suite_brings_programs_of_its_own() -> None:
 
 
 def test_the_mirror_is_that_of_apt_unless_another_is_named() -> None:
-    assert suites.mirror({}).rstrip("/").endswith("/debian")
+    assert suites.mirror({}).endswith("/debian")
     assert suites.mirror({"DEBIAN_MIRROR": "http://mirror.example/debian"}).startswith("http://mi")
+
+
+def test_the_mirror_is_known_before_any_package_list(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "partial").mkdir()
+    (tmp_path / "apt.conf").write_text(f'Dir::State::lists "{tmp_path}";\n')
+    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
+    assert suites.mirror({}).endswith("/debian")
 
 
 def test_without_a_mirror_it_is_said_what_to_name(
