@@ -41,11 +41,30 @@ class Process:
         page = Exposition(self.meter).page(as_openmetrics=True, zipped=False)
         return Readings.parse(page.decode()).value(metric, **labels)
 
-    async def recovered(self) -> None:
+    async def recovered(self, within: float = PATIENT) -> None:
         """Wait until look-ups are answered by Redis again."""
-        async with asyncio.timeout(PATIENT):
+        async with asyncio.timeout(within):
             while not await self.cache.ping():
                 await asyncio.sleep(0.02)
+
+
+class Source:
+    """A value that tests change and loads read, with a moment in between if they want one."""
+
+    def __init__(self) -> None:
+        self.value = 1
+        self.loads = 0
+        self.go = asyncio.Event()
+        self.go.set()
+        self.begun = asyncio.Event()
+
+    async def load(self) -> int:
+        """Read the value, and return it when told to go on."""
+        self.loads += 1
+        value = self.value
+        self.begun.set()
+        await self.go.wait()
+        return value
 
 
 class _Begun(dict[str, int]):

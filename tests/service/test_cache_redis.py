@@ -8,61 +8,20 @@ from typing import Any
 import pytest
 from redis import Redis as Client
 
-from service.cache.namespace import Namespace
-from service.cache.store import TIMEOUT_SECONDS, Cache
+from service.cache.store import Cache
 from tests.servers import Redis
-from vitals.caching import CacheReporter
+from tests.service.cached import CALM, HASTY, Process, Source
 from vitals.catalogue import (
     CACHE_BREAKER_OPEN,
     CACHE_FILLS_REJECTED,
     CACHE_INVALIDATIONS,
     CACHE_REQUESTS,
 )
-from vitals.exposition import Exposition
-from vitals.meter import Meter
-from vitals.metric import AnyMetric
-from vitals.testing import Readings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 
-CALM, HASTY = 10.0, TIMEOUT_SECONDS
-"""Seconds to wait for Redis: so long that a busy machine is no trouble, or as in production."""
 PATIENT = 20.0
 """Seconds until a test gives up waiting for what must come."""
-
-
-class Process:
-    """A cache as another process would have it: its own connections, breaker and flights."""
-
-    def __init__(self, url: str, timeout: float) -> None:
-        self.meter = Meter()
-        self.cache = Cache.connect(url, timeout=timeout)
-        report = CacheReporter(self.meter, "number")
-        self.numbers: Namespace[int] = self.cache.namespace(
-            "number", type=int, ttl=60, report=report
-        )
-
-    def reads(self, metric: AnyMetric, **labels: str) -> float:
-        page = Exposition(self.meter).page(as_openmetrics=True, zipped=False)
-        return Readings.parse(page.decode()).value(metric, **labels)
-
-
-class Database:
-    """A number that transactions change and loads read, with a moment in between."""
-
-    def __init__(self) -> None:
-        self.number = 1
-        self.loads = 0
-        self.go = asyncio.Event()
-        self.go.set()
-        self.begun = asyncio.Event()
-
-    async def load(self) -> int:
-        self.loads += 1
-        number = self.number
-        self.begun.set()
-        await self.go.wait()
-        return number
 
 
 @pytest.fixture
@@ -92,19 +51,12 @@ hasty = pytest.mark.parametrize("one", [HASTY], indirect=True)
 
 
 @pytest.fixture
-def database(anyio_backend: str) -> Database:
-    return Database()
-
-
-async def recovered(process: Process) -> None:
-    """Wait until look-ups are answered by Redis again."""
-    async with asyncio.timeout(PATIENT):
-        while not await process.cache.ping():
-            await asyncio.sleep(0.02)
+def database(anyio_backend: str) -> Source:
+    return Source()
 
 
 async def test_a_value_loaded_by_one_process_is_found_by_another(
-    one: Process, other: Process, database: Database
+    one: Process, other: Process, database: Source
 ) -> None:
     await one.numbers.get_or_load("k", database.load)
 
@@ -115,12 +67,12 @@ async def test_a_value_loaded_by_one_process_is_found_by_another(
 
 @pytest.mark.parametrize("forget", ["invalidate", "clear"])
 async def test_a_load_is_not_stored_when_another_process_invalidated_meanwhile(
-    one: Process, other: Process, database: Database, forget: str
+    one: Process, other: Process, database: Source, forget: str
 ) -> None:
     database.go.clear()
     early = asyncio.ensure_future(one.numbers.get_or_load("k", database.load))
     await database.begun.wait()
-    database.number = 2
+    database.value = 2
     await (other.numbers.invalidate("k") if forget == "invalidate" else other.numbers.clear())
     late = asyncio.ensure_future(one.numbers.get_or_load("k", database.load))
     while one.reads(CACHE_REQUESTS, result="miss") < 2:  # the late one has joined the early one
@@ -134,7 +86,7 @@ async def test_a_load_is_not_stored_when_another_process_invalidated_meanwhile(
 
 
 async def test_who_joins_after_the_value_was_stored_gets_no_older_one(
-    one: Process, other: Process, database: Database, monkeypatch: pytest.MonkeyPatch
+    one: Process, other: Process, database: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend = one.cache._backend
     fill, stored, land = backend.fill, asyncio.Event(), asyncio.Event()
@@ -148,7 +100,7 @@ async def test_who_joins_after_the_value_was_stored_gets_no_older_one(
     monkeypatch.setattr(backend, "fill", land_late)
     early = asyncio.ensure_future(one.numbers.get_or_load("k", database.load))
     await stored.wait()
-    database.number = 2
+    database.value = 2
     await other.numbers.invalidate("k")
     late = asyncio.ensure_future(one.numbers.get_or_load("k", database.load))
     while one.reads(CACHE_REQUESTS, result="miss") < 2:
@@ -250,14 +202,14 @@ async def test_a_hit_costs_one_command(one: Process, redis_server: Redis) -> Non
 @hasty
 @pytest.mark.parametrize("trouble", ["kill", "pause"])
 async def test_callers_go_on_while_redis_is_gone_or_hangs(
-    one: Process, redis_server: Redis, database: Database, trouble: str
+    one: Process, redis_server: Redis, database: Source, trouble: str
 ) -> None:
     await one.numbers.get_or_load("k", database.load)
     getattr(redis_server, trouble)()
 
     async with asyncio.timeout(PATIENT):
         for turn in range(2, 60):
-            database.number = turn
+            database.value = turn
             assert await one.numbers.get_or_load("k", database.load) == turn
     assert one.reads(CACHE_BREAKER_OPEN) == 1
     assert one.reads(CACHE_REQUESTS, result="error") >= 1
@@ -265,18 +217,18 @@ async def test_callers_go_on_while_redis_is_gone_or_hangs(
 
     redis_server.resume()
     redis_server.start()
-    await recovered(one)
+    await one.recovered(PATIENT)
     assert one.reads(CACHE_BREAKER_OPEN) == 0
 
 
 @hasty
 @pytest.mark.parametrize("forget", ["invalidate", "clear"])
 async def test_an_invalidation_that_redis_missed_is_delivered_before_redis_is_trusted(
-    one: Process, other: Process, redis_server: Redis, database: Database, forget: str
+    one: Process, other: Process, redis_server: Redis, database: Source, forget: str
 ) -> None:
     await one.numbers.get_or_load("k", database.load)
     redis_server.pause()
-    database.number = 2
+    database.value = 2
     await (one.numbers.invalidate("k") if forget == "invalidate" else one.numbers.clear())
     assert one.reads(CACHE_INVALIDATIONS, outcome="queued") == 1
 
@@ -290,25 +242,25 @@ async def test_an_invalidation_that_redis_missed_is_delivered_before_redis_is_tr
 
 @hasty
 async def test_an_invalidation_outlives_the_request_that_was_cancelled(
-    one: Process, other: Process, redis_server: Redis, database: Database
+    one: Process, other: Process, redis_server: Redis, database: Source
 ) -> None:
     await one.numbers.get_or_load("k", database.load)
     redis_server.pause()
-    database.number = 2
+    database.value = 2
     request = asyncio.ensure_future(one.numbers.invalidate("k"))
     await asyncio.sleep(0)
     request.cancel()
     await asyncio.wait([request])
     redis_server.resume()
 
-    await recovered(one)
+    await one.recovered(PATIENT)
     async with asyncio.timeout(PATIENT):
         while await other.numbers.get_or_load("k", database.load) != 2:
             await asyncio.sleep(0.02)
 
 
 async def test_what_is_owed_at_the_end_is_delivered_or_said_to_be_lost(
-    redis_server: Redis, anyio_backend: str, database: Database
+    redis_server: Redis, anyio_backend: str, database: Source
 ) -> None:
     process = Process(redis_server.url, HASTY)
     redis_server.kill()
@@ -320,20 +272,20 @@ async def test_what_is_owed_at_the_end_is_delivered_or_said_to_be_lost(
 
 
 async def test_a_restart_of_redis_costs_only_loads(
-    one: Process, redis_server: Redis, database: Database
+    one: Process, redis_server: Redis, database: Source
 ) -> None:
     await one.numbers.get_or_load("k", database.load)
     redis_server.stop()
     redis_server.start()
 
-    await recovered(one)
+    await one.recovered(PATIENT)
     async with asyncio.timeout(PATIENT):
         while one.reads(CACHE_REQUESTS, result="hit") < 2:
             assert await one.numbers.get_or_load("k", database.load) == 1
 
 
 async def test_a_full_redis_stores_nothing_and_still_forgets(
-    one: Process, redis_server: Redis, database: Database
+    one: Process, redis_server: Redis, database: Source
 ) -> None:
     await one.numbers.get_or_load("old", database.load)
     with Client.from_url(redis_server.url) as client:
@@ -347,7 +299,7 @@ async def test_a_full_redis_stores_nothing_and_still_forgets(
             await one.numbers.get_or_load("old", database.load)
             assert one.reads(CACHE_REQUESTS, result="hit") == 1
 
-            database.number = 2
+            database.value = 2
             await one.numbers.invalidate("old")
             assert await one.numbers.get_or_load("old", database.load) == 2
         finally:
@@ -360,7 +312,7 @@ async def test_a_full_redis_stores_nothing_and_still_forgets(
 
 
 async def test_what_another_release_or_a_stranger_wrote_is_a_miss(
-    one: Process, redis_server: Redis, database: Database, anyio_backend: str
+    one: Process, redis_server: Redis, database: Source, anyio_backend: str
 ) -> None:
     newer = Cache.connect(redis_server.url)
     texts = newer.namespace("number", type=str, ttl=60)
@@ -383,13 +335,13 @@ async def test_what_another_release_or_a_stranger_wrote_is_a_miss(
 
 @hasty
 async def test_owed_invalidations_that_do_not_fit_clear_their_namespace(
-    one: Process, other: Process, redis_server: Redis, database: Database
+    one: Process, other: Process, redis_server: Redis, database: Source
 ) -> None:
     await other.numbers.get_or_load("untouched", database.load)
     redis_server.pause()
     await one.numbers.invalidate(*map(str, range(2000)))
     redis_server.resume()
-    await recovered(one)
+    await one.recovered(PATIENT)
 
     await other.numbers.get_or_load("untouched", database.load)
     assert database.loads == 2

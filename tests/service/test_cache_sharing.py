@@ -13,7 +13,7 @@ from service.cache.estimate import measure
 from service.cache.namespace import Namespace
 from service.cache.warmup import WarmUp
 from tests.servers import Redis
-from tests.service.cached import PATIENT, Process, clients_of
+from tests.service.cached import PATIENT, Process, Source, clients_of
 from vitals.caching import CacheReporter
 from vitals.catalogue import (
     CACHE_BUS_CONNECTED,
@@ -32,24 +32,6 @@ LASTING = 30.0
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-class Source:
-    """Something that loads read, slowly if told so."""
-
-    def __init__(self) -> None:
-        self.value = 1
-        self.loads = 0
-        self.go = asyncio.Event()
-        self.go.set()
-        self.begun = asyncio.Event()
-
-    async def load(self) -> int:
-        self.loads += 1
-        value = self.value
-        self.begun.set()
-        await self.go.wait()
-        return value
 
 
 @pytest.fixture

@@ -1,12 +1,14 @@
 """The cache on a real Redis Cluster, and on a master that Sentinel replaces."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
 
 import pytest
 
 from tests.proxy import Fault, Proxy
 from tests.redis_groups import Cluster, Watched
+from tests.servers import Redis
 from tests.service.cached import CALM, HASTY, PATIENT, Numbers, Process, parity
 from vitals.catalogue import CACHE_REQUESTS
 
@@ -51,38 +53,35 @@ def watched(watched_session: Watched) -> Watched:
     return watched_session
 
 
-@pytest.fixture
-async def on_cluster(cluster: Cluster, anyio_backend: str) -> AsyncIterator[Open]:
-    """Opens caches on the cluster."""
+@asynccontextmanager
+async def opening(url: str, servers: Iterable[Redis]) -> AsyncIterator[Open]:
+    """Opens caches there; wakes the servers and closes the caches in the end."""
     opened: list[Process] = []
 
     def open_(timeout: float = CALM, near: float = 0) -> Process:
-        url = f"redis+cluster://127.0.0.1:{cluster.port}"
         opened.append(Process(url, timeout, near=near))
         return opened[-1]
 
     yield open_
-    for node in cluster.nodes:
-        node.resume()
+    for server in servers:
+        server.resume()
     for process in opened:
         await process.cache.close()
+
+
+@pytest.fixture
+async def on_cluster(cluster: Cluster, anyio_backend: str) -> AsyncIterator[Open]:
+    """Opens caches on the cluster."""
+    async with opening(f"redis+cluster://127.0.0.1:{cluster.port}", cluster.nodes) as open_:
+        yield open_
 
 
 @pytest.fixture
 async def on_watched(watched: Watched, anyio_backend: str) -> AsyncIterator[Open]:
     """Opens caches on whatever Sentinel says is the master."""
-    opened: list[Process] = []
-
-    def open_(timeout: float = CALM, near: float = 0) -> Process:
-        url = f"redis+sentinel://127.0.0.1:{watched.port}/vitals"
-        opened.append(Process(url, timeout, near=near))
-        return opened[-1]
-
-    yield open_
-    for server in watched.servers:
-        server.resume()
-    for process in opened:
-        await process.cache.close()
+    url = f"redis+sentinel://127.0.0.1:{watched.port}/vitals"
+    async with opening(url, watched.servers) as open_:
+        yield open_
 
 
 async def read_all(numbers: Numbers, *processes: Process) -> None:
