@@ -11,7 +11,7 @@ app = FastAPI(title="serving")
 instrument(app, logs=False)
 
 
-@app.get("/work/{number}")
+@app.get("/jobs/{number}")
 async def work(number: int) -> int:
     await asyncio.sleep(0.001 * (number % 5))
     return os.getpid()

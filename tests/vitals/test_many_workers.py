@@ -24,9 +24,9 @@ from vitals.processes import birth
 from vitals.testing import Readings
 
 HERE = Path(__file__).parent
-ROUTE = "/work/{number}"
+ROUTE = "/jobs/{number}"
 COUNT = f'{HTTP_REQUEST_DURATION.name}_count{{http_route="{ROUTE}"}}'
-REQUEST = b"GET /work/%d HTTP/1.1\r\nhost: test\r\n\r\n"
+REQUEST = b"GET /jobs/%d HTTP/1.1\r\nhost: test\r\n\r\n"
 
 
 GUNICORN = "gunicorn serving:app -b 127.0.0.1:{port} -w {workers} -k uvicorn_worker.UvicornWorker"
@@ -53,7 +53,7 @@ def serving(server: str, workers: int) -> Iterator[tuple[int, subprocess.Popen[b
         stderr=subprocess.DEVNULL,
     ) as started:
         try:
-            poll(lambda: probes.http_answers(port, "/work/1"))
+            poll(lambda: probes.http_answers(port, "/jobs/1"))
             yield port, started
         finally:
             started.terminate()
@@ -136,7 +136,7 @@ def test_workers_of_any_server_answer_for_all(server: str) -> None:
         answered_by: list[int] = []
 
         def both_have_answered() -> bool:
-            answered_by.append(httpx.get(f"http://127.0.0.1:{port}/work/0").json())
+            answered_by.append(httpx.get(f"http://127.0.0.1:{port}/jobs/0").json())
             return len(set(answered_by)) == 2
 
         before = page(port).value(HTTP_REQUEST_DURATION, "_count", http_route=ROUTE)
