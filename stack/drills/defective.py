@@ -63,8 +63,9 @@ class Service:
         if name not in DEFECTS:
             raise HTTPException(404, f"no such defect; there are: {', '.join(DEFECTS)}")
         if name not in self._present:
-            self._present[name] = AsyncExitStack()
-            await self._present[name].enter_async_context(DEFECTS[name](self))
+            defect = AsyncExitStack()
+            await defect.enter_async_context(DEFECTS[name](self))
+            self._present[name] = defect
 
     async def end(self, name: str) -> None:
         """Be well again in this respect."""

@@ -5,14 +5,15 @@ import os
 import resource
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
 from prometheus_client import REGISTRY
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from vitals import Vitals
 
@@ -42,8 +43,16 @@ class Defective(Protocol):
 async def _hold_connections(service: Defective) -> AsyncIterator[None]:
     async with AsyncExitStack() as held:
         for _ in range(service.pool):
-            await held.enter_async_context(service.engine.connect())
+            connection = await _patiently(service.engine)
+            held.push_async_callback(connection.close)
         yield
+
+
+async def _patiently(engine: AsyncEngine) -> AsyncConnection:
+    """A connection, however many requests wait for one as well."""
+    while True:
+        with suppress(PoolTimeoutError):
+            return await engine.connect()
 
 
 @asynccontextmanager

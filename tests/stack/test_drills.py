@@ -1,11 +1,16 @@
 """Every alert has a fault that brings it, and what the drills found is what the page tells."""
 
+import asyncio
 import re
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from alerts.alert import Alert
 from alerts.rules import every_alert
@@ -15,6 +20,33 @@ from stack.drills.drill import Outcome
 from stack.drills.fault import ALONE
 from stack.drills.faults import FAULTS, alert_of
 from stack.drills.sight import Sight
+
+
+def test_all_connections_are_held_however_many_requests_want_them(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        engine = create_async_engine(
+            f"sqlite+aiosqlite:///{tmp_path}/pool.db",
+            poolclass=AsyncAdaptedQueuePool,
+            pool_size=2,
+            max_overflow=0,
+            pool_timeout=0.05,
+        )
+        service = cast("Any", SimpleNamespace(engine=engine, pool=2))
+        others = [await engine.connect() for _ in range(2)]
+        async with AsyncExitStack() as defects:
+            held = asyncio.create_task(defects.enter_async_context(DEFECTS["connections"](service)))
+            await asyncio.sleep(0.2)  # waited for in vain several times over
+            assert not held.done()
+            for connection in others:
+                await connection.close()
+            await held
+            with pytest.raises(PoolTimeoutError):
+                await engine.connect()
+        async with engine.connect():
+            pass
+        await engine.dispose()
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("alert", every_alert(), ids=lambda alert: f"{alert.name}{alert.labels}")
