@@ -24,8 +24,8 @@ from vitals.exposition import Exposition
 from vitals.guard.middleware import BodyGuard
 from vitals.guard.refusal import Refused, answer
 from vitals.guard.rules import Guard
+from vitals.http.exchange import Told
 from vitals.http.probe import HttpProbe
-from vitals.http.recorder import Finished
 from vitals.lines import Lines
 from vitals.logs import RequestLog, configure
 from vitals.meter import Meter
@@ -154,7 +154,7 @@ def instrument(
     routes = RouteTemplates(app)
     page = Exposition(meter, token=metrics_token, registry=registry)
     aside: dict[str, ASGIApp | None] = {**dict.fromkeys(exclude), metrics_path: page}
-    finished: list[Finished] = [RequestLog(promised)] if logs else []
+    finished: list[Told] = [RequestLog(promised)] if logs else []
     if engines:
         make_span = tracing.span if tracing else None
         log = QueryLog(routes) if logs else None

@@ -8,12 +8,13 @@ double the price. ``tests/vitals/test_series.py`` holds the bytecode to that.
 Nothing here raises: what makes no sense is counted in ``vitals_dropped_total``.
 """
 
-from bisect import bisect_left
-from collections.abc import Callable
-from time import time
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from functools import cache
+from time import perf_counter, time
 from typing import TypeVar
 
-from vitals.rows import EXEMPLAR_CELLS, Exemplar, read_exemplars, write_exemplar
+from vitals.rows import Exemplar, read_exemplars, write_exemplar
 from vitals.slab import Cells
 
 EXEMPLAR_SECONDS = 1.0
@@ -21,6 +22,7 @@ EXEMPLAR_SECONDS = 1.0
 most requests then never have to name their trace."""
 
 INFINITY = float("inf")
+
 
 Refuse = Callable[[str], None]
 """Counts something that was not kept, by reason."""
@@ -118,9 +120,14 @@ class HistogramChild:
         bounds: Upper bounds, ascending, without ``+Inf``.
         make_room: Gives the cells of its exemplars, asked for with the first one: most series
             never have any.
+
+    Attributes:
+        bounds: The same.
+        cells: Where it counts now; for those who add without a call, as ``observe`` does.
+        due: By bucket, from when on a newer exemplar may replace it, in ``perf_counter``'s seconds.
     """
 
-    __slots__ = ("_cells", "_examples", "_make_room", "_refuse", "bounds")
+    __slots__ = ("_examples", "_make_room", "_refuse", "bounds", "cells", "due")
 
     def __init__(
         self,
@@ -129,9 +136,10 @@ class HistogramChild:
         bounds: tuple[float, ...],
         make_room: Callable[["HistogramChild"], Cells],
     ) -> None:
-        self._cells = cells
+        self.cells = cells
         self._refuse = refuse
         self.bounds = bounds
+        self.due: Sequence[float] = _never(len(bounds) + 1)
         self._examples: Cells | None = None
         self._make_room = make_room
 
@@ -146,22 +154,35 @@ class HistogramChild:
         try:
             if 0.0 <= value < INFINITY:
                 bucket = bisect_left(self.bounds, value)
-                cells = self._cells
+                cells = self.cells
                 cells[bucket] += 1.0
                 cells[-1] += value
-                if trace_id is not None:
-                    examples = self._examples
-                    if (
-                        examples is None
-                        or time() - examples[bucket * EXEMPLAR_CELLS] > EXEMPLAR_SECONDS
-                    ):
-                        self._exemplify(bucket, value, trace_id)
+                if trace_id is not None and perf_counter() > self.due[bucket]:
+                    self.exemplify(bucket, value, trace_id)
             else:
                 self._refuse(INVALID)
         except TypeError:
             self._refuse(INVALID)
 
-    def _exemplify(self, bucket: int, value: float, trace_id: Callable[[], str]) -> None:
+    def observe_all(self, values: Sequence[int]) -> None:
+        """Count many values at once, at a fraction of the price.
+
+        Args:
+            values: What was observed, none below 0.
+        """
+        ordered = sorted(values)
+        cells, below = self.cells, 0
+        for bucket, bound in enumerate(self.bounds):
+            upto = bisect_right(ordered, bound, below)
+            if upto != below:
+                cells[bucket] += upto - below
+                below = upto
+        cells[len(self.bounds)] += len(ordered) - below
+        total = sum(ordered)
+        cells[-1] += total
+
+    def exemplify(self, bucket: int, value: float, trace_id: Callable[[], str]) -> None:
+        """Have a value stand for its bucket, under the name of its trace."""
         name = trace_id()
         if name:
             if self._examples is None:
@@ -170,16 +191,20 @@ class HistogramChild:
                 write_exemplar(self._examples, bucket, (name, float(value), time()))
             except ValueError:
                 self._refuse("invalid_trace_id")
+            else:
+                due = list(self.due)
+                due[bucket] = perf_counter() + EXEMPLAR_SECONDS
+                self.due = due
 
     @property
     def counts(self) -> list[int]:
         """Observations of this process per bucket, not cumulated; the last is ``+Inf``'s."""
-        return [int(count) for count in self._cells.tolist()[:-1]]
+        return [int(count) for count in self.cells.tolist()[:-1]]
 
     @property
     def total(self) -> float:
         """The sum of all observations of this process."""
-        return float(self._cells[-1])
+        return float(self.cells[-1])
 
     @property
     def exemplars(self) -> list[Exemplar | None]:
@@ -190,11 +215,17 @@ class HistogramChild:
 
     def move(self, cells: Cells, *, keep: bool) -> None:
         """Go on in other cells, which hold 0; what was counted is taken along on demand."""
-        self._examples = None
-        self._cells, old = cells, self._cells
+        self._examples, self.due = None, _never(len(self.bounds) + 1)
+        self.cells, old = cells, self.cells
         if keep:
             for number, value in enumerate(old.tolist()):
                 cells[number] += value
+
+
+@cache
+def _never(buckets: int) -> tuple[float, ...]:
+    """When exemplars were shown last by a series that has none: most have none, and share it."""
+    return (0.0,) * buckets
 
 
 Child = TypeVar("Child", CounterChild, GaugeChild, HistogramChild)

@@ -1,6 +1,7 @@
 """One request: what is said in it, overheard as it passes."""
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from time import perf_counter
 
@@ -10,11 +11,21 @@ from vitals.scope import CLIENT_DISCONNECTED, SERVER_ERROR, RequestScope
 
 CLIENT_CLOSED = 499
 
+Told = Callable[[RequestScope], None]
+"""Told of a request."""
+
 
 class Exchange(RequestScope):
     """A request and what is said in it, overheard as it passes.
 
     One object with state instead of closures over variables: it costs half.
+
+    Attributes:
+        received: Bytes of the body that the application has taken.
+        sent: Bytes of the body that it has given.
+        ended: When it had given the last, by ``perf_counter``; 0 before.
+        left: Whether the client has gone.
+        trailers: Whether fields follow the body.
     """
 
     received = 0
@@ -46,15 +57,14 @@ class Exchange(RequestScope):
             self.left = True
             raise
         kind = message["type"]
-        if kind == "http.response.body":
-            if self.method != "HEAD":  # whose body the server keeps back (RFC 9110, 9.3.2)
-                self.sent += len(message.get("body", b""))
+        if kind == "http.response.start":
+            self.status = message["status"]
+            if "trailers" in message:
+                self.trailers = message["trailers"]
+        elif kind == "http.response.body":
+            self.sent += len(message.get("body", b""))
             if not message.get("more_body", False) and not self.trailers:
                 self.ended = perf_counter()
-        elif kind == "http.response.start":
-            self.status = message["status"]
-            if message.get("trailers", False):
-                self.trailers = True
         elif kind == "http.response.pathsend":
             with suppress(OSError):  # the file may be gone by now
                 self.sent += os.stat(message["path"]).st_size  # noqa: PTH116
@@ -77,3 +87,19 @@ class Exchange(RequestScope):
         else:
             self.error_type = "incomplete_response" if self.status else "no_response"
             self.status = self.status or SERVER_ERROR
+
+
+class TracedExchange(Exchange):
+    """One that takes over the tracer's trace when the answer begins: its span is current then."""
+
+    def __init__(
+        self, join_trace: Told, http: Scope, method: str, receive: Receive, send: Send
+    ) -> None:
+        super().__init__(http, method, receive, send)
+        self._join_trace = join_trace
+
+    async def say(self, message: Message) -> None:
+        """Pass on what the application says."""
+        if message["type"] == "http.response.start":
+            self._join_trace(self)
+        await super().say(message)

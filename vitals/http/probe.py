@@ -4,11 +4,12 @@ The probe stands outside of everything else, so what it measures is what the cli
 to the last byte, the status that was really sent, the bytes that were really transferred.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from time import perf_counter
 from types import MappingProxyType
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vitals.catalogue import (
     HTTP_ACTIVE_REQUESTS,
@@ -19,8 +20,8 @@ from vitals.catalogue import (
     Request,
     SloPromise,
 )
-from vitals.http.exchange import Exchange
-from vitals.http.recorder import Finished, Recorder
+from vitals.http.exchange import Exchange, Told, TracedExchange
+from vitals.http.recorder import Recorder
 from vitals.http.series import OTHER_METHOD
 from vitals.http.websockets import WebSocketProbe
 from vitals.meter import Meter
@@ -57,22 +58,23 @@ class HttpProbe:
         objectives: Objectives,
         aside: Mapping[str, ASGIApp | None] = MappingProxyType({}),
         queries: bool = False,
-        join_trace: Finished | None = None,
-        finished: Sequence[Finished] = (),
+        join_trace: Told | None = None,
+        finished: Sequence[Told] = (),
     ) -> None:
         self.app = app
         self._aside = {path: answers or app for path, answers in aside.items()}
-        self._join_trace = join_trace
         self._record = Recorder(
             meter, routes, objectives, queries=queries, finished=finished
         ).record
         self._serve_websocket = WebSocketProbe(app, meter, routes)
         meter.histogram(HTTP_REQUEST_DURATION, also=objectives.thresholds(Slo.LATENCY))
-        # Plain integers, shown when the page is: they change on the event loop's thread only.
-        self._active = dict.fromkeys((*METHODS, OTHER_METHOD), 0)
+        self._hear: Callable[[Scope, str, Receive, Send], Exchange] = (
+            Exchange if join_trace is None else partial(TracedExchange, join_trace)
+        )
+        self._running: set[Exchange] = set()
         self._shown = meter.gauge(HTTP_ACTIVE_REQUESTS)
         meter.before_scrape(self._show_active)
-        for name in self._active:
+        for name in (*METHODS, OTHER_METHOD):
             # Known beforehand, so that a scanner's random paths and methods add no series.
             meter.histogram(HTTP_REQUEST_DURATION).bind(Request(name, UNMATCHED, "404", ""))
         for objective in objectives:
@@ -83,49 +85,42 @@ class HttpProbe:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        kind = scope["type"]
-        if kind != "http":
-            serve = self._serve_websocket if kind == "websocket" else self.app
+        if scope["type"] != "http":
+            serve = self._serve_websocket if scope["type"] == "websocket" else self.app
             return await serve(scope, receive, send)
         outer_root = scope.get("root_path", "")
         path = scope["path"]
-        aside = self._aside.get(path.removeprefix(outer_root) if outer_root else path)
-        if aside is not None:
-            return await aside(scope, receive, send)
+        if outer_root:
+            path = path.removeprefix(outer_root)
+        if path in self._aside:
+            return await self._aside[path](scope, receive, send)
         method = scope["method"]
         if method not in METHODS:
             method = OTHER_METHOD
-        request = Exchange(scope, method, receive, send)
+        request = self._hear(scope, method, receive, send)
         if outer_root:
             request.outer_root = outer_root
-        say = request.say if self._join_trace is None else self._joining(request)
-        error: BaseException | None = None
+        running = self._running
         token = CURRENT.set(request)
-        self._active[method] += 1
+        running.add(request)
         started = perf_counter()
         try:
-            await self.app(scope, request.hear, say)
-        except BaseException as caught:
-            error = caught
+            await self.app(scope, request.hear, request.say)
+        except BaseException as error:
+            request.conclude(error)
             raise
+        else:
+            if not request.ended or request.status >= SERVER_ERROR:
+                request.conclude(None)
         finally:
-            duration = (request.ended or perf_counter()) - started
-            self._active[method] -= 1
+            ended = request.ended or perf_counter()
+            running.discard(request)
             CURRENT.reset(token)
-            if error is not None or not request.ended or request.status >= SERVER_ERROR:
-                request.conclude(error)
-            self._record(request, outer_root, duration)
-
-    def _joining(self, request: Exchange) -> Send:
-        """Take over the tracer's trace when the answer begins: its span is the current one then."""
-
-        async def say(message: Message) -> None:
-            if message["type"] == "http.response.start" and self._join_trace is not None:
-                self._join_trace(request)
-            await request.say(message)
-
-        return say
+            self._record(request, outer_root, ended - started, ended)
 
     def _show_active(self) -> None:
-        for method, active in self._active.items():
-            self._shown.bind(Method(method)).set(active)
+        active = dict.fromkeys((*METHODS, OTHER_METHOD), 0)
+        for request in list(self._running):
+            active[request.method] += 1
+        for method, number in active.items():
+            self._shown.bind(Method(method)).set(number)

@@ -1,37 +1,28 @@
-"""Counts answered requests: by what matched them, so that labels are put together once a kind."""
+"""Counts answered requests: by what matched them, so that labels are put together once a kind.
 
-from collections.abc import Callable, Sequence
+This is paid for by every request, so it is written in few steps: the histogram of durations is
+added to in place, without a call (``python -m bench.requests`` tells what that spares).
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Any
 
-from vitals.http.exchange import Exchange
-from vitals.http.series import Series
+from vitals.http.exchange import Exchange, Told
+from vitals.http.series import METHOD_NOT_ALLOWED, OTHER_METHOD, Series
 from vitals.meter import Meter
 from vitals.objectives import Objectives
 from vitals.routes import RouteTemplates
-from vitals.scope import RequestScope
 
 KINDS = 5_000
 """Kinds of request whose series are kept bound; the meter bounds the series themselves."""
+SIZES = 256
+"""Bodies of a kind whose sizes may wait to be counted."""
 
 _Key = tuple[str, str, int, str]
 """Method, route template, status, error type."""
-
-Finished = Callable[[RequestScope], None]
-"""Told of every request once it has been answered."""
-
-
-class _Known:
-    """Series of one route's answers to its usual method, by status.
-
-    It holds on to what matched, so that no other object can come to have the same id.
-    """
-
-    __slots__ = ("by_status", "matched", "method")
-
-    def __init__(self, matched: Any, method: str) -> None:
-        self.matched = matched
-        self.method = method
-        self.by_status: dict[int, Series] = {}
+_Match = tuple[int, str, int, str, str, str]
+"""What matched (its id), method, status, error type, ``root_path`` after and before the match."""
 
 
 class Recorder:
@@ -52,7 +43,7 @@ class Recorder:
         objectives: Objectives,
         *,
         queries: bool,
-        finished: Sequence[Finished],
+        finished: Sequence[Told],
     ) -> None:
         self._meter = meter
         self._routes = routes
@@ -60,34 +51,49 @@ class Recorder:
         self._queries = queries
         self._finished = tuple(finished)
         self._series: dict[_Key, Series] = {}
-        self._known: dict[int, _Known] = {}
+        self._known: dict[_Match, Series] = {}
+        self._held: dict[int, Any] = {}
+        """What matched, held on to, so that no other object can come to have the same id."""
+        meter.before_scrape(self._settle)
 
-    def record(self, request: Exchange, outer_root: str, duration: float) -> None:
-        """Count an answered request; what fails here is counted itself, and fails nobody."""
+    def record(self, request: Exchange, outer_root: str, duration: float, ended: float) -> None:
+        """Count an answered request; what fails here is counted itself, and fails nobody.
+
+        Args:
+            request: The request.
+            outer_root: ``root_path`` as it was before the application saw the request.
+            duration: Seconds it took.
+            ended: When it ended, by ``perf_counter``.
+        """
         try:
             http = request.http
-            matched = RouteTemplates.matched(http)
-            known = self._known.get(id(matched))
-            if (
-                known is not None
-                and known.method == request.method
-                and http.get("root_path", "") == outer_root
-                and not request.error_type
-            ):
-                series = known.by_status.get(request.status) or self._find(request, outer_root)
-            else:
-                series = self._find(request, outer_root)
-            series.duration.observe(duration, request.exemplar)
-            if request.received and series.received is not None:
-                series.received.observe(request.received)
-            if request.sent and series.sent is not None:
-                series.sent.observe(request.sent)
-            if series.queries is not None:
-                series.queries.observe(request.queries)
-            if series.availability is not None:
-                series.availability.inc()
-            if series.fast is not None and series.slow is not None:
-                (series.fast if duration <= series.within else series.slow).inc()
+            series = self._known.get(
+                (
+                    id(RouteTemplates.matched(http)),
+                    request.method,
+                    request.status,
+                    request.error_type,
+                    http.get("root_path", ""),
+                    outer_root,
+                )
+            ) or self._find(request, outer_root)
+            durations = series.duration
+            bucket = bisect_left(durations.bounds, duration)
+            cells = durations.cells
+            cells[bucket] += 1.0
+            cells[-1] += duration
+            if ended > durations.due[bucket]:
+                durations.exemplify(bucket, duration, request.exemplar)
+            if request.sent:
+                series.sent.append(request.sent)
+                if len(series.sent) > SIZES:
+                    series.settle()
+            if request.received:
+                series.received.append(request.received)
+                if len(series.received) > SIZES:
+                    series.settle()
+            if series.more:
+                series.add(request, duration)
             if self._finished:
                 request.route, request.duration = series.route, duration
                 for tell in self._finished:
@@ -99,18 +105,25 @@ class Recorder:
         """The series of a request by its labels; next time, by what matched."""
         http = request.http
         request.route = self._routes.of(http, outer_root)
-        key = (request.method, request.route, request.status, request.error_type)
+        method, status, error_type = request.method, request.status, request.error_type
+        # A method that a route does not take is a client's choice, times every route.
+        counted = OTHER_METHOD if status == METHOD_NOT_ALLOWED else method
+        key = (counted, request.route, status, error_type)
         series = self._series.get(key)
         if series is None:
-            series = Series(self._meter, self._objectives, request, queries=self._queries)
-            if len(self._series) < KINDS:
-                self._series[key] = series
-        matched = RouteTemplates.matched(http)
-        mounted = http.get("root_path", "") != outer_root
-        if matched is not None and not mounted and not request.error_type:
-            if len(self._known) < KINDS:
-                self._known.setdefault(id(matched), _Known(matched, request.method))
-            known = self._known.get(id(matched))
-            if known is not None and known.method == request.method:
-                known.by_status[request.status] = series
+            kept = len(self._series) < KINDS
+            series = Series(
+                self._meter, self._objectives, request, counted, queries=self._queries, kept=kept
+            )
+            if not kept:
+                return series
+            self._series[key] = series
+        matched, root = RouteTemplates.matched(http), http.get("root_path", "")
+        if matched is not None and root == outer_root and len(self._known) < KINDS:
+            self._held[id(matched)] = matched
+            self._known[id(matched), method, status, error_type, root, outer_root] = series
         return series
+
+    def _settle(self) -> None:
+        for series in list(self._series.values()):
+            series.settle()
