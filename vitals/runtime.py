@@ -153,7 +153,8 @@ class Refresher:
             self._next = asyncio.get_running_loop().call_later(REFRESH_SECONDS, self.start)
 
     def stop(self) -> None:
-        """End it."""
+        """End it; what waits to be counted is counted, for the others outlive this worker."""
         if self._next is not None:
             self._next.cancel()
             self._next = None
+            self._meter.refresh()

@@ -171,14 +171,13 @@ class HistogramChild:
             values: What was observed, none below 0.
         """
         ordered = sorted(values)
-        cells, below = self.cells, 0
+        cells, below, total = self.cells, 0, sum(ordered)
         for bucket, bound in enumerate(self.bounds):
             upto = bisect_right(ordered, bound, below)
-            if upto != below:
-                cells[bucket] += upto - below
-                below = upto
-        cells[len(self.bounds)] += len(ordered) - below
-        total = sum(ordered)
+            cells[bucket] += upto - below
+            below = upto
+        above = len(ordered) - below
+        cells[-2] += above
         cells[-1] += total
 
     def exemplify(self, bucket: int, value: float, trace_id: Callable[[], str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import APIRouter, BackgroundTasks, FastAPI, Request, WebSocket
-from fastapi.responses import StreamingResponse
+from fastapi.responses import PlainTextResponse, StreamingResponse
 from starlette.requests import ClientDisconnect
 from starlette.routing import Mount, Route
 from starlette.types import Message
@@ -29,6 +29,8 @@ from vitals.catalogue import (
     SLO_TARGET,
     SLO_THRESHOLD,
 )
+from vitals.http.recorder import SIZES
+from vitals.metric import Histogram
 from vitals.testing import Readings
 
 OBJECTIVES = [
@@ -360,6 +362,110 @@ def test_kinds_of_requests_are_kept_within_bounds(monkeypatch: pytest.MonkeyPatc
     assert len(recorder._known) == 3
     # What is not kept is counted all the same.
     assert count(app, http_route="/broken", http_response_status_code="500") == 2
+    readings = Readings.of(app)
+    for route, good, bad in (("/items/{item}", 4, 0), ("/broken", 0, 2), ("/afterwards", 2, 0)):
+        for outcome, expected in (("good", good), ("bad", bad)):
+            labels = {"slo": "availability", "http_route": route, "outcome": outcome}
+            assert readings.value(SLO_EVENTS, **labels) == expected, labels
+    assert readings.value(SLO_EVENTS, slo="latency", http_route="/afterwards", outcome="good") == 2
+    sizes = readings.value(HTTP_RESPONSE_BODY_SIZE, "_count", http_route="/afterwards")
+    assert sizes == 2
+
+
+def test_kinds_that_share_the_series_of_others_keep_their_promises_apart() -> None:
+    """Beyond the meter's bound of series, failures and answers share one histogram."""
+    app = make()
+    vitals: Any = app.state.vitals
+    fetch(app, "GET", "/items/7")  # the probe is made, and its series of methods
+    vitals.meter._limit = len(vitals.meter.histogram(HTTP_REQUEST_DURATION).children)
+    for path in ("/afterwards", "/broken", "/afterwards"):
+        fetch(app, "GET", path)
+    readings = Readings.of(app)
+    assert readings.value(HTTP_REQUEST_DURATION, "_count", http_route="__other__") == 3
+
+    def events(slo: str, outcome: str) -> float:
+        return readings.value(SLO_EVENTS, slo=slo, outcome=outcome)
+
+    assert events("availability", "good") == 3
+    assert events("availability", "bad") == 1
+    assert events("latency", "good") == 3
+
+
+def test_promises_are_told_once_however_often_the_page_is_read() -> None:
+    app = make()
+    for number in range(1, 4):
+        fetch(app, "GET", "/items/7")
+        fetch(app, "GET", "/broken")
+        for _ in range(2):
+            readings = Readings.of(app)
+            told = [
+                readings.value(SLO_EVENTS, slo="availability", outcome=outcome)
+                for outcome in ("good", "bad")
+            ]
+            assert told == [number, number]
+            assert readings.value(SLO_EVENTS, slo="latency", outcome="good") == number
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "metric", "size"),
+    [
+        ("GET", "/items/7", HTTP_RESPONSE_BODY_SIZE, len(b'{"item":7}')),
+        ("POST", "/taken", HTTP_REQUEST_BODY_SIZE, len(b"four")),
+    ],
+)
+def test_sizes_wait_within_bounds_and_none_is_lost(
+    method: str, path: str, metric: Histogram[Any], size: int
+) -> None:
+    app = make()
+
+    @app.post("/taken", status_code=204)
+    async def taken(request: Request) -> None:
+        await request.body()
+
+    async def ask() -> None:
+        for _ in range(SIZES + 10):
+            parts: list[Message] = [{"type": "http.request", "body": b"four"}]
+            await converse(app, http_scope(method, path), parts, leave=lambda sent: len(sent) > 1)
+
+    asyncio.run(ask())
+    probe: Any = app.middleware_stack
+    (series,) = probe._record.__self__._series.values()
+    assert len(series.sent) + len(series.received) <= SIZES
+    readings = Readings.of(app)
+    assert readings.value(metric, "_count") == SIZES + 10
+    assert readings.value(metric, "_sum") == size * (SIZES + 10)
+
+
+def test_a_forked_process_tells_of_its_own_requests_alone() -> None:
+    app = make()
+    for _ in range(5):
+        fetch(app, "GET", "/items/7")
+    assert Readings.of(app).value(SLO_EVENTS, slo="availability", outcome="good") == 5
+    vitals: Any = app.state.vitals
+    vitals.meter.leave()
+    for number in range(1, 3):
+        fetch(app, "GET", "/items/7")
+        readings = Readings.of(app)
+        assert readings.value(SLO_EVENTS, slo="availability", outcome="good") == number
+        assert readings.value(SLO_EVENTS, slo="latency", outcome="good") == number
+
+
+def test_what_answers_head_has_no_body_on_the_wire() -> None:
+    app = make()
+    app.add_route("/plain", lambda _: PlainTextResponse("body"), methods=["GET", "HEAD"])
+    app.add_api_route("/either", lambda: "body", methods=["GET", "HEAD"])
+    for method in ("GET", "HEAD"):
+        fetch(app, method, "/either")
+        fetch(app, method, "/plain")
+    readings = Readings.of(app)
+    for route in ("/either", "/plain"):
+        sizes = {
+            method: readings.value(
+                HTTP_RESPONSE_BODY_SIZE, "_count", http_route=route, http_request_method=method
+            )
+            for method in ("GET", "HEAD")
+        }
+        assert sizes == {"GET": 1, "HEAD": 0}, route
 
 
 def test_websockets_are_counted_with_their_duration() -> None:

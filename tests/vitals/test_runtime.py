@@ -86,6 +86,19 @@ def test_the_gauges_of_a_worker_are_kept_fresh_for_the_others(tmp_path: Path) ->
     asyncio.run(run())
 
 
+def test_what_waits_to_be_counted_is_counted_when_a_worker_ends(tmp_path: Path) -> None:
+    app = FastAPI()
+    vitals = instrument(app, logs=False, workers_dir=tmp_path)
+    counted = []
+
+    async def run() -> None:
+        async with LifespanManager(app):
+            vitals.meter.before_scrape(lambda: counted.append(1))
+        assert counted == [1]
+
+    asyncio.run(run())
+
+
 def test_a_process_that_stands_alone_refreshes_nothing_unasked() -> None:
     app = FastAPI()
     vitals = instrument(app, logs=False)

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from vitals.catalogue import DROPPED, Reason
+from vitals.http.recorder import Recorder
+from vitals.http.series import Series
 from vitals.meter import Meter
 from vitals.metric import Counter, Gauge, Histogram, NoLabels
 from vitals.series import CounterChild, GaugeChild, HistogramChild
@@ -24,6 +26,8 @@ SWITCHING = ("CALL", "JUMP_BACKWARD", "RESUME", "SEND", "YIELD", "FOR_ITER")
         (GaugeChild.inc, 1),
         (GaugeChild.dec, 1),
         (HistogramChild.observe, 2),
+        (HistogramChild.observe_all, 3),
+        (Recorder.record, 2),
     ],
 )
 def test_an_addition_is_one_step_to_other_threads(
@@ -40,6 +44,32 @@ def test_an_addition_is_one_step_to_other_threads(
             assert not [name for name in within if name.startswith(SWITCHING)], within
             found += 1
     assert found == additions
+
+
+def test_sizes_that_wait_are_taken_and_added_to_in_one_step() -> None:
+    """Of two threads that settle them none counts a size twice, and none is lost meanwhile."""
+    taken = [i.opname for i in dis.get_instructions(Series.settle_sizes)]
+    last = max(place for place, name in enumerate(taken) if name == "STORE_ATTR")
+    first = taken.index("RESUME") + 1
+    assert not [name for name in taken[first:last] if name.startswith(SWITCHING)]
+    code = list(dis.get_instructions(Recorder.record))
+    appends = [place for place, instruction in enumerate(code) if instruction.argval == "append"]
+    assert len(appends) == 2
+    for place in appends:
+        called = next(n for n in range(place, len(code)) if code[n].opname.startswith("CALL"))
+        within = [instruction.opname for instruction in code[place:called]]
+        assert not [name for name in within if name.startswith(SWITCHING)], within
+
+
+def test_many_values_at_once_are_counted_like_one_by_one() -> None:
+    for values in ([], [0], [1, 1, 1], [number * 37 % 3_000 for number in range(500)]):
+        sizes = Histogram("size_bytes", "Size.", NoLabels, (1, 256, 1024))
+        one, many = (Meter().histogram(sizes).bind(NoLabels()) for _ in range(2))
+        for value in values:
+            one.observe(value)
+        many.observe_all(values)
+        assert (one.counts, one.total) == (many.counts, many.total)
+        assert sum(one.counts) == len(values)
 
 
 class Spoilt(NamedTuple):

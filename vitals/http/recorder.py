@@ -87,11 +87,11 @@ class Recorder:
             if request.sent:
                 series.sent.append(request.sent)
                 if len(series.sent) > SIZES:
-                    series.settle()
+                    series.settle_sizes()
             if request.received:
                 series.received.append(request.received)
                 if len(series.received) > SIZES:
-                    series.settle()
+                    series.settle_sizes()
             if series.more:
                 series.add(request, duration)
             if self._finished:

@@ -122,18 +122,27 @@ class Series:
             self._queries.observe(request.queries)
         if not self._kept:
             self._count(1.0, float(bisect_left(self.duration.bounds, duration) < self._quick))
-            self._settle_sizes()
+            self.settle_sizes()
 
     def settle(self) -> None:
-        """Count what waits."""
-        self._settle_sizes()
+        """Count what waits; by one thread at a time."""
+        self.settle_sizes()
         if self._kept and self._availability is not None:
             upto = [0.0, *accumulate(self.duration.cells.tolist()[:-1])]
             answered, fast = upto[-1], upto[self._quick]
-            if answered < self._told:  # what a forked process inherits is not its own
+            if answered < self._told:  # what was told before a fork was the parent's
                 self._told = self._told_fast = 0.0
             self._count(answered - self._told, fast - self._told_fast)
             self._told, self._told_fast = answered, fast
+
+    def settle_sizes(self) -> None:
+        """Count the sizes that wait; by any thread, for a list is taken in one step."""
+        sent, self.sent = self.sent, []
+        received, self.received = self.received, []
+        if sent and self._sent is not None:
+            self._sent.observe_all(sent)
+        if received and self._received is not None:
+            self._received.observe_all(received)
 
     def _count(self, answered: float, fast: float) -> None:
         if self._availability is not None:
@@ -141,10 +150,3 @@ class Series:
         if self._fast is not None and self._slow is not None:
             self._fast.inc(fast)
             self._slow.inc(answered - fast)
-
-    def _settle_sizes(self) -> None:
-        for waiting, child in ((self.sent, self._sent), (self.received, self._received)):
-            sizes = waiting[:]
-            del waiting[: len(sizes)]  # what came meanwhile stays
-            if sizes and child is not None:
-                child.observe_all(sizes)
