@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from playwright.sync_api import Browser, BrowserContext, Route, expect, sync_playwright
 
 from stack import account, site, viewer
@@ -36,6 +37,25 @@ groups:
         labels: {job: api, severity: page}
         annotations: {summary: Something is wrong, board: svc-db}
 """
+HELD_BACK = """
+groups:
+  - name: held back
+    rules:
+      - alert: HeldBack
+        expr: vector(1)
+        labels: {job: api, severity: ticket}
+"""
+HOLDS_BACK = {
+    "route": {"receiver": "nobody", "group_wait": "1s", "group_interval": "1s"},
+    "receivers": [{"name": "nobody"}],
+    "inhibit_rules": [
+        {
+            "source_matchers": ["severity=page"],
+            "target_matchers": ["severity=ticket"],
+            "equal": ["job"],
+        }
+    ],
+}
 TRACES = "http://traces.invalid/trace/{trace}"
 
 
@@ -85,12 +105,31 @@ def recorded(built: Path) -> Iterator[servers.Watcher]:
 def firing(built: Path) -> Iterator[servers.Watcher]:
     """A Prometheus in which an alert fires now, which serves the viewer too."""
     config = {"global": {"evaluation_interval": "1s"}, "rule_files": ["firing.yml"]}
-    watcher = servers.start_prometheus(config, [SITE_FLAG])
+    watcher = servers.start_prometheus(config, [SITE_FLAG, "--rules.alert.resend-delay=1s"])
     _publish(built, watcher)
     (watcher.folder / "firing.yml").write_text(FIRING)
     watcher.reload()
     yield watcher
     watcher.close()
+
+
+@pytest.fixture
+def delivering(firing: servers.Watcher) -> Iterator[servers.Watcher]:
+    """An Alertmanager that is told of that alert, and of one that it holds back meanwhile."""
+    manager = servers.start_alertmanager(HOLDS_BACK)
+    config = {
+        "global": {"evaluation_interval": "1s"},
+        "rule_files": ["firing.yml", "held.yml"],
+        "alerting": {
+            "alertmanagers": [{"static_configs": [{"targets": [f"127.0.0.1:{manager.port}"]}]}]
+        },
+    }
+    (firing.folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    (firing.folder / "held.yml").write_text(HELD_BACK)
+    _own(firing.folder)
+    firing.reload()
+    yield manager
+    manager.close()
 
 
 def _publish(built: Path, watcher: servers.Watcher) -> None:

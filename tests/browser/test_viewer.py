@@ -4,7 +4,9 @@ import json
 import re
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -234,6 +236,39 @@ def test_an_alert_says_what_is_wrong_and_where_to_look(
     expect(alert).to_contain_text("Something is wrong")
     alert.get_by_role("link", name="Board").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Database")
+
+
+def test_what_alertmanager_keeps_to_itself_is_told(
+    firing: servers.Watcher, delivering: servers.Watcher, pages: Pages
+) -> None:
+    page = pages.running()
+    page.goto(f"{firing.url}/user/d/svc-alerts/?theme=dark&var-job=api")
+    kind = next(one for one in panels_of(BOARDS["svc-alerts"]) if one["type"] == "alertlist")
+    alerts = panel(page, kind["id"]).get_by_role("listitem")
+    fires, held = alerts.filter(has_text="AlwaysHere"), alerts.filter(has_text="HeldBack")
+
+    def until(alert: Locator, state: str) -> None:
+        deadline = time.monotonic() + 30
+        while not (alert.count() and alert.get_by_text(state, exact=True).count()):
+            assert time.monotonic() < deadline, f"not {state}: {alerts.all_inner_texts()}"
+            page.keyboard.press("r")
+            page.wait_for_timeout(500)
+
+    until(held, "inhibited")
+    until(fires, "firing")
+    link = fires.get_by_role("link", name="Silence").get_attribute("href")
+    assert link is not None
+    assert link.startswith(f"{delivering.url}/#/silences/new?filter=")
+    assert 'alertname="AlwaysHere"' in unquote(link)
+    silence = {
+        "matchers": [{"name": "alertname", "value": "AlwaysHere", "isRegex": False}],
+        "startsAt": datetime.now(UTC).isoformat(),
+        "endsAt": (datetime.now(UTC) + timedelta(hours=1)).isoformat(),
+        "createdBy": "on call",
+        "comment": "known",
+    }
+    httpx.post(f"{delivering.url}/api/v2/silences", json=silence).raise_for_status()
+    until(fires, "silenced")
 
 
 def _wait_for_series(watcher: servers.Watcher, query: str) -> None:
