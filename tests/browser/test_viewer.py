@@ -208,8 +208,10 @@ def test_a_panel_says_that_it_loads_until_it_has_its_answer(pages: Pages) -> Non
 
     page.route("**/query_range", hold)
     page.goto(f"{pages.url}{Pages.path('svc-runtime')}")
-    said = named(page, "svc-runtime", "Memory").get_by_role("status", name="Panel loading bar")
+    memory = named(page, "svc-runtime", "Memory")
+    said = memory.get_by_role("status", name="Panel loading bar")
     expect(said).to_be_visible()
+    expect(memory.get_by_role("button", name="Cancel query")).to_be_visible()
     for route in held:
         route.continue_()
     page.unroute_all()

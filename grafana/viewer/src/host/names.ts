@@ -1,6 +1,11 @@
 /** Names for assistive technology that the libraries leave out or set against what is seen. */
 
 const PAUSE_MS = 250;
+/** Buttons that show an icon alone. */
+const NAMELESS = {
+  '[data-testid*="RefreshPicker run"]': 'Refresh',
+  ':has([data-testid="icon-sync-slash"])': 'Cancel query',
+};
 
 function mend(): void {
   for (const heading of document.querySelectorAll('[role=heading]:not([aria-level])')) {
@@ -9,8 +14,8 @@ function mend(): void {
   for (const button of document.querySelectorAll('button')) {
     const said = button.getAttribute('aria-label');
     const seen = button.innerText.trim();
-    if (!said && !seen && button.dataset.testid?.includes('RefreshPicker run')) {
-      button.setAttribute('aria-label', 'Refresh');
+    for (const [which, name] of Object.entries(NAMELESS)) {
+      if (!said && !seen && button.matches(which)) button.setAttribute('aria-label', name);
     }
     // Who speaks to the page says what they see.
     if (said && seen && !said.includes(seen)) button.setAttribute('aria-label', `${seen}: ${said}`);
