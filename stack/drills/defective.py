@@ -8,13 +8,15 @@ with DELETE. It listens on loopback and is never part of the stack itself.
 import argparse
 import asyncio
 import os
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI, HTTPException
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -44,7 +46,7 @@ class Service:
     def __init__(self, engine: AsyncEngine, pool: int) -> None:
         self.engine = engine
         self.pool = pool
-        self.app = FastAPI(title="Defective")
+        self.app = FastAPI(title="Defective", lifespan=self._fill_pool)
         self.vitals = instrument(
             self.app,
             engine=engine,
@@ -57,6 +59,15 @@ class Service:
         )
         self.is_mute = False
         self._present: dict[str, AsyncExitStack] = {}
+
+    @asynccontextmanager
+    async def _fill_pool(self, _app: FastAPI) -> AsyncIterator[None]:
+        """Log in as often as ever: another drill may keep our role out in the meantime."""
+        async with AsyncExitStack() as held:
+            with suppress(DBAPIError, OSError):  # it is kept out, and we were started again
+                for _ in range(self.pool):
+                    await held.enter_async_context(self.engine.connect())
+        yield
 
     async def begin(self, name: str) -> None:
         """Become defective; `HTTPException` 404 for an unknown defect."""

@@ -2,24 +2,30 @@
 
 import asyncio
 import re
+import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import httpx
 import pytest
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from alerts.alert import Alert
 from alerts.rules import every_alert
+from stack import probes
 from stack.drills import checks, table
 from stack.drills.defects import DEFECTS
 from stack.drills.drill import Outcome
 from stack.drills.fault import ALONE
 from stack.drills.faults import FAULTS, alert_of
 from stack.drills.sight import Sight
+from stack.processes import Process, Program
+from tests.servers import Postgres
 
 
 def test_all_connections_are_held_however_many_requests_want_them(tmp_path: Path) -> None:
@@ -47,6 +53,29 @@ def test_all_connections_are_held_however_many_requests_want_them(tmp_path: Path
         await engine.dispose()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.servers
+def test_a_service_that_runs_is_not_kept_out_by_the_drill_that_shuts_out_its_role(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    port, url = probes.free_port(), make_url(postgres.database())
+    (tmp_path / "password").write_text(url.password or "")
+    environment = {
+        "DEFECTIVE_DATABASE_URL": url.set(password=None).render_as_string(),
+        "DEFECTIVE_PASSWORD_FILE": str(tmp_path / "password"),
+    }
+    words = [sys.executable, "-m", "stack.drills.defective", f"--port={port}", "--pool=3"]
+    service = Process(Program("defective", words, env=environment), log=tmp_path / "log")
+    service.start()
+    try:
+        service.wait_ready(lambda: probes.http_answers(port, "/wait"), 60)
+        postgres.sql("ALTER ROLE vitals NOLOGIN")
+        begun = httpx.post(f"http://127.0.0.1:{port}/defects/connections", timeout=20)
+        assert begun.status_code == 200, begun.text
+    finally:
+        postgres.sql("ALTER ROLE vitals LOGIN")
+        service.stop()
 
 
 @pytest.mark.parametrize("alert", every_alert(), ids=lambda alert: f"{alert.name}{alert.labels}")
