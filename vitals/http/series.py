@@ -58,6 +58,7 @@ class Series:
         "_slow",
         "_told",
         "_told_fast",
+        "_total",
         "duration",
         "more",
         "received",
@@ -111,7 +112,7 @@ class Series:
         self._slow = events.bind(SloEvent(Slo.LATENCY, route, "bad")) if timed else None
         within = objectives.of(Slo.LATENCY, route).within or 0.0
         self._quick = bisect_left(self.duration.bounds, within) + 1
-        self._told = self._told_fast = 0.0
+        self._told = self._told_fast = self._total = 0.0
         # Beyond the meter's bounds kinds share their durations, which then tell nothing of one.
         self._kept = kept and durations.children.get(labels) is self.duration
         self.more = self._queries is not None or not self._kept
@@ -126,6 +127,10 @@ class Series:
 
     def settle(self) -> None:
         """Count what waits; by one thread at a time."""
+        total = self.duration.cells[-1]
+        if total == self._total and not self.sent and not self.received:
+            return  # of many kinds few are asked for in a second
+        self._total = total
         self.settle_sizes()
         if self._kept and self._availability is not None:
             upto = [0.0, *accumulate(self.duration.cells.tolist()[:-1])]
