@@ -496,6 +496,7 @@ def test_promises_are_exported_and_kept_count_of() -> None:
     fetch(app, "GET", "/items/7")
     fetch(app, "GET", "/impossible")
     fetch(app, "GET", "/broken")
+    fetch(app, "GET", "/refused")  # has no body
     fetch(app, "GET", "/nowhere")
     readings = Readings.of(app)
 
@@ -506,6 +507,7 @@ def test_promises_are_exported_and_kept_count_of() -> None:
     assert events("latency", "/impossible", "bad") == 1
     assert events("availability", "/impossible", "good") == 1
     assert events("availability", "/broken", "bad") == 1
+    assert events("availability", "/refused", "bad") == 1
     assert readings.value(SLO_EVENTS, slo="latency", http_route="/broken") == 0
     assert readings.value(SLO_EVENTS, http_route="") == 0
     assert readings.value(SLO_TARGET, slo="latency", http_route="") == 0.9
