@@ -14,6 +14,9 @@ from typing import Literal, Protocol
 from service.cache.report import Report, Silent
 from vitals.caching import Layer
 
+INTENT_SECONDS = 15
+"""Longer than any COMMIT: the database's driver gives up after 12 s."""
+
 
 class StoreUnavailableError(Exception):
     """The store gave no answer; the caller goes on without it.
@@ -137,6 +140,11 @@ class Patience:
     left: float
 
 
+def new_token() -> bytes:
+    """What tells a write from all others."""
+    return os.urandom(8)
+
+
 @dataclass(frozen=True)
 class Intent:
     """A write that is about to be committed.
@@ -149,7 +157,7 @@ class Intent:
 
     marks: tuple[Mark, ...]
     delivered: bool = True
-    token: bytes = field(default_factory=lambda: os.urandom(8))
+    token: bytes = field(default_factory=new_token)
 
 
 class Backend(Protocol):
@@ -179,8 +187,13 @@ class Backend(Protocol):
     async def give_up(self, claim: Claim) -> None:
         """Let somebody else load. Never raises."""
 
-    async def intend(self, marks: tuple[Mark, ...]) -> Intent:
-        """Drop values, and let nobody store any until the release. Never raises."""
+    async def intend(self, intent: Intent) -> Intent:
+        """Drop values, and let nobody store any until the release. Never raises.
+
+        Returns:
+            It, and whether it was delivered. If not, nothing is trusted here until it was, or
+            until the write is over.
+        """
 
     async def invalidate(self, marks: tuple[Mark, ...], intent: Intent | None = None) -> None:
         """Drop values and claims, and end an intent. Never raises: what fails is owed."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from service.cache.backend import Backend, Intent, Mark, Region
+from service.cache.backend import Backend, Intent, Mark, Region, new_token
 from service.cache.bus import Bus
 from service.cache.codec import Codec
 from service.cache.hot import HotKeys
@@ -148,12 +148,20 @@ class Cache:
         """Drop values; call it after a commit. Never raises: what fails is owed."""
         await self._backend.invalidate(marks)
 
-    async def intend(self, *marks: Mark) -> Intent:
+    async def intend(self, *marks: Mark, token: bytes = b"") -> Intent:
         """Say before a commit what it will change: values go, and nobody may store any.
 
         Never raises. It ends by itself after 15 s, if the process dies.
+
+        Args:
+            marks: What will change.
+            token: Of the intent of another process, which cannot say it.
         """
-        return await self._backend.intend(marks)
+        return await self._backend.intend(Intent(marks, token=token or new_token()))
+
+    async def tell(self, *marks: Mark) -> bool:
+        """Drop values if the store can be told now; if not, say so, and owe nothing."""
+        return not isinstance(self._backend, RedisBackend) or await self._backend.tell(marks)
 
     async def release(self, intent: Intent) -> None:
         """Say after the commit that it is done."""
@@ -168,6 +176,11 @@ class Cache:
         intent = await self.intend(*marks)
         yield intent
         await self.release(intent)
+
+    @property
+    def everything(self) -> tuple[Mark, ...]:
+        """All values of all namespaces."""
+        return tuple(Mark(region.name, whole=True, region=region) for region in self._regions)
 
     # -- Life --------------------------------------------------------------------------------
 

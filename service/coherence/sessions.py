@@ -9,7 +9,7 @@ transaction, and whichever process finds it there tells the cache.
 import logging
 from collections.abc import Callable, Iterable
 
-from sqlalchemy import Table, event, insert
+from sqlalchemy import Table, event
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 from sqlalchemy.util import await_only
@@ -17,7 +17,7 @@ from sqlalchemy.util import await_only
 from service.cache.backend import Intent, Mark
 from service.cache.store import Cache
 from service.coherence.changes import Change, Found, executed, flushed
-from service.coherence.outbox import OwedMark, Relay
+from service.coherence.outbox import Relay
 from service.database import Base, Database
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,6 @@ class Coherence:
     """
 
     def __init__(self, cache: Cache, database: Database) -> None:
-        self._cache = cache
         self._watched: dict[Table, Touched] = {}
         self._relay = Relay(cache, database)
         sessions = database.session_class
@@ -89,18 +88,17 @@ class Coherence:
         marks = tuple(_marks(session))
         if not marks:
             return
-        intent = await_only(self._cache.intend(*marks))
+        intent = await_only(self._relay.intend(marks))
         session.info[_INTENT] = intent
         if not intent.delivered:
-            rows = [{"name": mark.name, "whole": mark.whole} for mark in marks]
-            session.execute(insert(OwedMark), rows)
+            self._relay.owe(session, marks)
 
     def _after_commit(self, session: Session) -> None:
         intent: Intent | None = session.info.get(_INTENT)
         if intent is None or session.in_nested_transaction():
             return
         try:
-            await_only(self._cache.release(intent))
+            await_only(self._relay.release(intent))
         except Exception:  # it is committed: whoever committed must not be told otherwise
             log.exception("a cache could not be told of the end of a write")
 
