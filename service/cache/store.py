@@ -11,6 +11,7 @@ from service.cache.bus import Bus
 from service.cache.codec import Codec
 from service.cache.hot import HotKeys
 from service.cache.keys import Template, short
+from service.cache.line import Server
 from service.cache.loader import Options
 from service.cache.memory import MemoryBackend
 from service.cache.namespace import Namespace
@@ -202,15 +203,24 @@ class Cache:
         name = f"{self._backend.prefix}:hot:{namespace.everything.name}"
         return HotKeys(self._backend.line, name)
 
-    async def warming(self, *, begin: int | None) -> bool:
+    @property
+    def runs(self) -> dict[Server, bytes]:
+        """What tells the runs of the servers that are connected from all others."""
+        return self._backend.line.runs if isinstance(self._backend, RedisBackend) else {}
+
+    async def warming(self, *, begin: int | None, run: str = "") -> bool:
         """Begin to warm up, for so many milliseconds at most, or end it; tell whether we may.
+
+        Args:
+            begin: Milliseconds; None to end it.
+            run: Of which run of the store: of each, only one process may.
 
         Raises:
             StoreUnavailableError: The store does not answer.
         """
         if not isinstance(self._backend, RedisBackend):
             return False
-        name = f"{self._backend.prefix}:warming"
+        name = f"{self._backend.prefix}:warming{run}"
         if begin is None:
             return bool(await self._backend.line.send("UNLINK", name))
         return bool(await self._backend.line.send("SET", name, 1, "NX", "PX", begin))

@@ -1,7 +1,8 @@
 """Warming up: what is asked for most is loaded before anybody has to wait for it.
 
 One process does it, and those that start at the same time wait with it. What no key says how to
-load, such as the first page of a list, is configured.
+load, such as the first page of a list, is configured. It is done again when Redis was restarted,
+for then it is empty; or was replaced, for then nothing that it holds is valid.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from service.cache.backend import StoreUnavailableError
+from service.cache.line import Server
 from service.cache.namespace import Namespace
 from service.cache.store import Cache
 
@@ -21,7 +23,11 @@ AT_ONCE = 4
 HOT_KEYS = 100
 """So many of each namespace are loaded."""
 REPORT_SECONDS = 30.0
+LOOK_SECONDS = 1.0
+"""So soon a restart is noticed."""
 LEASE_MS = 30_000
+RUN_MS = 600_000
+"""So long the processes have to notice the same restart."""
 WAIT_SECONDS = 5.0
 PAUSE_SECONDS = 0.05
 
@@ -57,7 +63,7 @@ class WarmUp:
             return
         loop = asyncio.get_running_loop()
         warming = loop.create_task(self._warm())
-        self._tasks = [warming, loop.create_task(self._report())]
+        self._tasks = [warming, loop.create_task(self._report()), loop.create_task(self._watch())]
         await asyncio.wait([warming], timeout=WAIT_SECONDS)
 
     async def close(self) -> None:
@@ -76,6 +82,28 @@ class WarmUp:
                 await self._load(await self._recipes())
             finally:
                 await self._cache.warming(begin=None)
+
+    async def _watch(self) -> None:
+        known: dict[Server, bytes] = {}
+        empty = False  # whether nobody has answered yet
+        while True:
+            runs = self._cache.runs
+            changed = [r for server, r in runs.items() if empty or known.get(server, r) != r]
+            if not changed:
+                known, empty = known | runs, not (known or runs)
+            elif await self._cache.ping():  # else nothing would be stored yet
+                await self._warm_again("".join(sorted(run.hex() for run in changed)))
+                known, empty = known | runs, False
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _warm_again(self, run: str) -> None:
+        with suppress(StoreUnavailableError):
+            for namespace in self._by_key:
+                if namespace.hot is not None:
+                    namespace.hot.repeat()
+                    await namespace.hot.report()
+            if await self._cache.warming(begin=RUN_MS, run=f":{run}"):
+                await self._load(await self._recipes())
 
     async def _recipes(self) -> list[Recipe]:
         recipes = list(self._queries)
