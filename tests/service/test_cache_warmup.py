@@ -104,6 +104,8 @@ async def test_it_waits_until_redis_is_trusted(
     await up.start()
     await asks(processes[0], source, *HOT)
     redis_server.kill()
+    while await processes[0].cache.ping():
+        pass
     redis_server.start()
     await asyncio.sleep(2 * warmup.LOOK_SECONDS)
     known.set()
