@@ -7,6 +7,7 @@ transaction, and whichever process finds it there tells the cache.
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from sqlalchemy import Table, event
@@ -38,7 +39,7 @@ class Coherence:
     """
 
     def __init__(self, cache: Cache, database: Database) -> None:
-        self._watched: dict[Table, Touched] = {}
+        self._watched: defaultdict[Table, list[Touched]] = defaultdict(list)
         self._relay = Relay(cache, database)
         sessions = database.session_class
         event.listen(sessions, "after_flush", self._after_flush)
@@ -48,13 +49,13 @@ class Coherence:
         event.listen(sessions, "after_transaction_end", self._after_end)
 
     def watch(self, entity: type[Base], touched: Touched) -> None:
-        """Say what a changed row makes old in the cache.
+        """Say what a changed row makes old in the cache; each slice for what it keeps there.
 
         Args:
             entity: Whose rows.
             touched: Tells; it sees each change before it is committed.
         """
-        self._watched[entity.metadata.tables[entity.__tablename__]] = touched
+        self._watched[entity.metadata.tables[entity.__tablename__]].append(touched)
 
     def touch(self, session: AsyncSession, *marks: Mark) -> None:
         """Say what the transaction under way makes old."""
@@ -79,7 +80,8 @@ class Coherence:
     def _note(self, session: Session, found: Found) -> None:
         for table, change in found:
             if table in self._watched:
-                _marks(session).update(dict.fromkeys(self._watched[table](change)))
+                for touched in self._watched[table]:
+                    _marks(session).update(dict.fromkeys(touched(change)))
 
     def _before_commit(self, session: Session) -> None:
         if session.in_nested_transaction():  # a savepoint: nobody else sees it yet
