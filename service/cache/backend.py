@@ -38,7 +38,7 @@ class Region:
     report: Report = field(default_factory=Silent, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Place:
     """Where a value is kept.
 
@@ -69,7 +69,7 @@ class Mark:
     region: Region = field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Found:
     """A stored value.
 
@@ -84,7 +84,7 @@ class Found:
     took: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Look:
     """What a look-up saw.
 

@@ -253,8 +253,8 @@ class RedisBackend:
         return key, f"{key}:fence", f"{key}:writers"
 
     def _reads(self, place: Place) -> tuple[str, ...]:
-        prefix = self.prefix
-        return tuple(f"{prefix}:{{{name}}}" for name in (place.name, *place.generations))
+        begin = f"{self.prefix}:{{"
+        return (f"{begin}{place.name}}}", *[f"{begin}{name}}}" for name in place.generations])
 
     async def _stamp(self, place: Place, patience: Patience) -> bytes | None:
         """Make the generations that there are not; None if one of them is being written."""
