@@ -5,13 +5,16 @@ import logging
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from service.cache.address import Place
+from service.cache.line import CONNECTIONS
 from service.cache.store import Cache
 from stack import probes
 from tests.certificates import Authority
+from tests.proxy import Fault, Proxy
 from tests.servers import Redis, temporary_folder
 from tests.service.cached import HASTY, PATIENT, Process, Source
 from vitals.catalogue import CACHE_BREAKER_OPEN, CACHE_BUS_CONNECTED, CACHE_REQUESTS
@@ -222,6 +225,42 @@ async def test_a_name_may_be_left_unchecked_alone(
         assert await open_[0].cache.ping()
     finally:
         server.server.close()
+
+
+@pytest.mark.parametrize(
+    ("fault", "measure"),
+    [
+        (Fault.DROP, {}),
+        (Fault.HALF_OPEN, {}),
+        (Fault.DELAY, {"seconds": 2.0}),
+        (Fault.TRUNCATE, {"size": 3}),
+        (Fault.DEAF, {}),
+    ],
+)
+async def test_a_harmed_line_shows_in_no_answer(
+    *, tls: Tls, source: Source, open_: list[Process], fault: Fault, measure: dict[str, Any]
+) -> None:
+    tls.server.flush()
+    async with Proxy.before(tls.port) as proxy:
+        open_.append(Process(tls.url(port=proxy.port), HASTY, near=30))
+        process = open_[0]
+        await process.cache.start()
+        assert await process.numbers.get_or_load("k", source.load) == 1
+        proxy.inflict(fault, **measure)
+        for number in range(50):
+            assert await process.numbers.get_or_load(f"{number}", source.load) == 1
+        source.value = 2
+        await process.numbers.invalidate("k")
+        proxy.heal()
+        await process.recovered()
+        assert await process.numbers.get_or_load("k", source.load) == 2
+        async with asyncio.timeout(PATIENT):
+            while proxy.open > CONNECTIONS:  # the bus's and the line's
+                await asyncio.sleep(0.02)
+        async with asyncio.timeout(PATIENT):
+            await process.cache.close()
+            while proxy.open:
+                await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("missing", ["ssl_ca_certs", "ssl_certfile"])
