@@ -9,7 +9,7 @@ from functools import partial
 from sqlalchemy import String, delete, insert, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from service.cache.backend import Intent, Mark
+from service.cache.backend import Intent, Mark, new_token
 from service.cache.store import Cache
 from service.coherence.neighbours import Neighbours
 from service.database import Base, Database, Id, now
@@ -24,6 +24,8 @@ UNCALLED_SECONDS = 0.2
 that does not, has changed."""
 MOST_LATE_SECONDS = 0.24
 """A commit waits so long for the cache at most, whoever is to tell it."""
+HURRY_SECONDS = 0.05
+"""After so long without an answer of Redis others are called: most will not need the rest."""
 BATCH = 500
 
 
@@ -73,12 +75,18 @@ class Relay:
 
     async def intend(self, marks: tuple[Mark, ...]) -> Intent:
         """Tell the cache what is about to be committed; if it cannot be told, have others do it."""
-        clock = asyncio.get_running_loop().time
-        started = clock()
-        intent = await self._cache.intend(*marks)
-        if not intent.delivered and self._neighbours is not None:
-            await self._neighbours.ask(intent, MOST_LATE_SECONDS - (clock() - started))
-        return intent
+        if self._neighbours is None:
+            return await self._cache.intend(*marks)
+        loop = asyncio.get_running_loop()
+        end, token = loop.time() + MOST_LATE_SECONDS, new_token()
+        telling = loop.create_task(self._cache.intend(*marks, token=token))
+        try:
+            await asyncio.wait([telling], timeout=HURRY_SECONDS)
+            if not telling.done() or not telling.result().delivered:
+                await self._neighbours.ask(Intent(marks, token=token), end - loop.time())
+            return await telling
+        finally:
+            telling.cancel()
 
     def owe(self, session: Session, marks: tuple[Mark, ...]) -> None:
         """Write down, with the transaction under way, that the cache must be told."""
