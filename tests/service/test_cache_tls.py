@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from service.cache import __main__ as command
 from service.cache.address import Place
 from service.cache.line import CONNECTIONS
 from service.cache.store import Cache
 from stack import probes
 from tests.certificates import Authority
 from tests.proxy import Fault, Proxy
+from tests.redis_groups import Cluster
 from tests.servers import Redis, temporary_folder
 from tests.service.cached import HASTY, PATIENT, Process, Source
 from vitals.catalogue import CACHE_BREAKER_OPEN, CACHE_BUS_CONNECTED, CACHE_REQUESTS
@@ -44,6 +46,18 @@ def authority(folder: Path) -> Authority:
     return Authority(folder)
 
 
+def spoken(
+    authority: Authority, certificate: tuple[Path, Path], *, asks: bool = False
+) -> tuple[str, ...]:
+    """How a server speaks TLS; whether it asks for our certificate."""
+    return (
+        f"tls-cert-file {certificate[0]}",
+        f"tls-key-file {certificate[1]}",
+        f"tls-ca-cert-file {authority.file}",
+        f"tls-auth-clients {'yes' if asks else 'no'}",
+    )
+
+
 class Tls:
     """A Redis that speaks TLS on a port of its own."""
 
@@ -53,13 +67,7 @@ class Tls:
         self.port = probes.free_port()
         self.authority = authority
         self.server = Redis(
-            more=(
-                f"tls-port {self.port}",
-                f"tls-cert-file {certificate[0]}",
-                f"tls-key-file {certificate[1]}",
-                f"tls-ca-cert-file {authority.file}",
-                f"tls-auth-clients {'yes' if asks else 'no'}",
-            )
+            more=(f"tls-port {self.port}", *spoken(authority, certificate, asks=asks))
         )
 
     def url(self, port: int = 0, **more: object) -> str:
@@ -113,6 +121,39 @@ async def test_everything_works_over_tls(tls: Tls, source: Source, open_: list[P
             await asyncio.sleep(0.005)
     assert source.loads == 2
     assert one.reads(CACHE_REQUESTS, result="error") == 0
+
+
+async def test_a_cluster_speaks_tls_too(
+    authority: Authority,
+    source: Source,
+    open_: list[Process],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cluster = Cluster(tls=spoken(authority, authority.sign("node")))
+    url = f"rediss+cluster://127.0.0.1:{cluster.port}?ssl_ca_certs={authority.file}"
+    try:
+        open_ += [Process(url, near=30) for _ in range(2)]
+        for process in open_:
+            await process.cache.start()
+            assert process.reads(CACHE_BUS_CONNECTED) == 1
+            for key in range(30):
+                assert await process.numbers.get_or_load(str(key), source.load) == 1
+        assert source.loads == 30
+        assert all(client.keys("v2:{number:*}") for client in cluster.clients)
+
+        source.value = 2
+        await open_[0].numbers.clear()
+        async with asyncio.timeout(PATIENT):
+            while await open_[1].numbers.get_or_load("7", source.load) != 2:
+                await asyncio.sleep(0.005)
+
+        monkeypatch.setattr("sys.argv", ["cache", "estimate", "--redis-url", url])
+        assert command.main() == 0
+        said = capsys.readouterr().out
+        assert all(f"127.0.0.1:{port}\n" in said for port in cluster.ports)
+    finally:
+        cluster.close()
 
 
 async def test_a_large_value_comes_in_many_pieces(
