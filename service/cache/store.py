@@ -9,9 +9,7 @@ from typing import Any, TypeVar
 from service.cache.backend import Backend, Intent, Mark, Region, new_token
 from service.cache.bus import Bus
 from service.cache.codec import Codec
-from service.cache.hot import HotKeys
 from service.cache.keys import Template, short
-from service.cache.line import Server
 from service.cache.loader import Options
 from service.cache.memory import MemoryBackend
 from service.cache.namespace import Namespace
@@ -162,7 +160,7 @@ class Cache:
 
     async def tell(self, *marks: Mark) -> bool:
         """Drop values if the store can be told now; if not, say so, and owe nothing."""
-        return not isinstance(self._backend, RedisBackend) or await self._backend.tell(marks)
+        return self.shared is None or await self.shared.tell(marks)
 
     async def release(self, intent: Intent) -> None:
         """Say after the commit that it is done."""
@@ -193,52 +191,18 @@ class Cache:
 
     def before_trust(self, catch_up: Callable[[], Awaitable[None]]) -> None:
         """Await ``catch_up`` when the store is back, before it is trusted again."""
-        if isinstance(self._backend, RedisBackend):
-            self._backend.courier.catch_up = catch_up
-
-    def hot_keys(self, namespace: Namespace[Any]) -> HotKeys | None:
-        """Counts the keys of a namespace, for the next warm-up; None where nobody shares them."""
-        if not isinstance(self._backend, RedisBackend):
-            return None
-        name = f"{self._backend.prefix}:hot:{namespace.everything.name}"
-        return HotKeys(self._backend.line, name)
+        if self.shared is not None:
+            self.shared.courier.catch_up = catch_up
 
     @property
-    def runs(self) -> dict[Server, bytes]:
-        """What tells the runs of the servers that are connected from all others."""
-        return self._backend.line.runs if isinstance(self._backend, RedisBackend) else {}
-
-    async def warming(self, *, begin: int | None, run: str = "") -> bool:
-        """Begin to warm up, for so many milliseconds at most, or end it; tell whether we may.
-
-        Args:
-            begin: Milliseconds; None to end it.
-            run: Of which run of the store: of each, only one process may.
-
-        Raises:
-            StoreUnavailableError: The store does not answer.
-        """
-        if not isinstance(self._backend, RedisBackend):
-            return False
-        name = f"{self._backend.prefix}:warming{run}"
-        if begin is None:
-            return bool(await self._backend.line.send("UNLINK", name))
-        return bool(await self._backend.line.send("SET", name, 1, "NX", "PX", begin))
-
-    async def is_warming(self) -> bool:
-        """Whether some process warms up.
-
-        Raises:
-            StoreUnavailableError: The store does not answer.
-        """
-        if not isinstance(self._backend, RedisBackend):
-            return False
-        return bool(await self._backend.line.send("EXISTS", f"{self._backend.prefix}:warming"))
+    def shared(self) -> RedisBackend | None:
+        """The store, if processes share it."""
+        return self._backend if isinstance(self._backend, RedisBackend) else None
 
     @property
     def is_shared(self) -> bool:
         """Whether other processes see the same values."""
-        return isinstance(self._backend, RedisBackend)
+        return self.shared is not None
 
     async def ping(self) -> bool:
         """Tell whether the store answers and is trusted; at most a quarter of a second late."""
