@@ -51,6 +51,8 @@ def part(found: dict[str, Outage]) -> Part:
             broken.append(f"{outage.failed} callers failed while Redis was {trouble}")
         if outage.worst > MOST_LATE:
             broken.append(f"a caller waited {outage.worst:.3f} s while Redis was {trouble}")
+        if outage.late > 1:
+            broken.append(f"a caller was late {outage.late} times while Redis was {trouble}")
         if outage.recovery > MOST_RECOVERY:
             broken.append(f"{trouble} Redis was used again after {outage.recovery:.1f} s only")
     columns = ["Redis", "failed", "worst", "late to one caller", "used again after"]
