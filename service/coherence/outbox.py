@@ -53,7 +53,7 @@ class Relay:
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._neighbours: Neighbours | None = None
-        if database.engine.dialect.name == "postgresql":
+        if cache.is_shared and database.engine.dialect.name == "postgresql":
             self._neighbours = Neighbours(database.engine, cache, self._wake.set)
         cache.before_trust(partial(self.relay, wait=True))
 
