@@ -101,6 +101,7 @@ def build(settings: Settings) -> FastAPI:
     )
     app.state.catalogue = catalogue
     reports = Reports(db, cache, telemetry.cache)
+    coherence.watch(Product, reports.touched)
     app.state.reports = reports
     app.state.warm_up = WarmUp(
         cache,

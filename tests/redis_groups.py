@@ -1,7 +1,8 @@
 """Several Redis servers that work as one: a cluster of masters, and a master that is watched."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from redis import Redis as Client
@@ -40,9 +41,14 @@ class Cluster:
     """A Redis Cluster of masters without replicas, each with its share of the slots.
 
     A master that is gone takes only its own slots with it.
+
+    Args:
+        masters: So many.
+        tls: Lines of their configuration that say how they speak TLS, among each other as well.
     """
 
-    def __init__(self, masters: int = 3) -> None:
+    def __init__(self, masters: int = 3, tls: Sequence[str] = ()) -> None:
+        self.ports = [probes.free_port() for _ in range(masters)] if tls else []
         self.buses = [probes.free_port() for _ in range(masters)]
         self.nodes = [
             Redis(
@@ -52,10 +58,12 @@ class Cluster:
                     "cluster-node-timeout 1000",
                     "cluster-require-full-coverage no",
                     "cluster-allow-reads-when-down yes",
+                    *(("tls-cluster yes", f"tls-port {port}", *tls) if port else ()),
                 )
             )
-            for bus in self.buses
+            for bus, port in zip_longest(self.buses, self.ports)
         ]
+        self.ports = self.ports or [node.port for node in self.nodes]
         self.clients: list[Any] = [Client.from_url(node.url) for node in self.nodes]
         first = self.clients[0]
         for number, client in enumerate(self.clients):
@@ -63,14 +71,14 @@ class Cluster:
             client.execute_command("CLUSTER ADDSLOTSRANGE", begin, end)
             client.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
             if number:
-                at = self.nodes[number].port, self.buses[number]
+                at = self.ports[number], self.buses[number]
                 first.execute_command("CLUSTER MEET", probes.LOOPBACK, *at)
         self.wait()
 
     @property
     def port(self) -> int:
         """Of one of its nodes; a client finds the others by asking it."""
-        return self.nodes[0].port
+        return self.ports[0]
 
     def wait(self) -> None:
         """Wait until every node knows where every slot is."""

@@ -10,14 +10,15 @@ import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
-from bench.cache import hits, lists, outages, peers, races
+from bench.cache import hits, lists, outages, peers, profile, races
 from bench.cache.part import Part
 from bench.databases import own_redis
 from bench.load.server import prepare
 from bench.rounds import show
+from service.settings import Settings
 from stack import probes
 from stack.processes import Process
 
@@ -54,9 +55,17 @@ def _outages(stage: Stage) -> Part:
     return outages.part(asyncio.run(outages.measure(stage.url, stage.redis, ready)))
 
 
+@cache
+def _shop(stage: Stage) -> Settings:
+    return prepare(stage.folder).settings
+
+
 def _lists(stage: Stage) -> Part:
-    settings = prepare(stage.folder).settings
-    return lists.part(asyncio.run(lists.measure(settings, stage.url, stage.rounds)))
+    return lists.part(asyncio.run(lists.measure(_shop(stage), stage.url, stage.rounds)))
+
+
+def _profile(stage: Stage) -> Part:
+    return profile.part(asyncio.run(profile.measure(_shop(stage), stage.url, stage.rounds)))
 
 
 PARTS: dict[str, Callable[[Stage], Part]] = {
@@ -64,6 +73,7 @@ PARTS: dict[str, Callable[[Stage], Part]] = {
     "races": _races,
     "outages": _outages,
     "lists": _lists,
+    "profile": _profile,
 }
 
 

@@ -19,7 +19,11 @@ NEAR = "ours, in this process"
 NEAR_SECONDS = 60
 """What values in this process live; no promise."""
 MOST_LATENCY = 1.4
-LEAST_THROUGHPUT = {"throughput to GETs": 1.5, "throughput to the best peer": 3.0}
+LEAST_THROUGHPUT = {
+    "throughput to GETs": 1.5,
+    "throughput to GETs, decoded": 1.5,
+    "throughput to the best peer": 3.0,
+}
 NEAR_SECONDS_A_HIT = 2e-6
 SIZES: dict[str, Value] = {"200 B": SMALL, "5 kB": LARGE}
 
@@ -118,6 +122,7 @@ def part(found: dict[str, Hits]) -> Part:
             "latency to GET": alone[RENDERED] / alone[RAW],
             "throughput to GETs": together[RAW] / together[RENDERED],
         }
+        ratios["throughput to GETs, decoded"] = together[RAW] / together[DECODED]
         if rivals:
             best = min(together[name] for name in rivals)
             ratios["throughput to the best peer"] = best / together[RENDERED]

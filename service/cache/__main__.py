@@ -1,13 +1,20 @@
 """``python -m service.cache estimate``: how much memory the cache needs."""
 
 import argparse
+import re
 import sys
+from collections.abc import Mapping
 
 from redis import Redis
+from redis.cluster import RedisCluster
 from redis.exceptions import RedisError
 
-from service.cache.estimate import Estimate, measure
+from service.cache.address import Place
+from service.cache.estimate import Estimate, measure, spread
 from service.settings import Settings
+
+MIB = 2**20
+MOST_MASTERS = 1000
 
 
 def main() -> int:
@@ -15,39 +22,79 @@ def main() -> int:
     options = _parser().parse_args()
     settings = Settings()
     url = options.redis_url or settings.redis_url
-    if not url.startswith(("redis://", "rediss://", "unix://")):
-        print("name one Redis with --redis-url or SERVICE_REDIS_URL, such as redis://localhost")
-        return 1
-    secret = {} if options.redis_url else {"password": settings.redis_password()}
+    password = None if options.redis_url else settings.redis_password()
+    wanted: dict[str, int] = dict(options.keys)
     try:
-        with Redis.from_url(
-            url, **{name: value for name, value in secret.items() if value}
-        ) as client:
-            estimate = measure(client, dict(options.keys))
+        estimates = _estimates(url, password, wanted, options.masters)
+    except ValueError as error:
+        print(f"name a Redis with --redis-url or SERVICE_REDIS_URL: {error}", file=sys.stderr)
+        return 1
     except RedisError as error:
         print(f"redis does not answer: {error}", file=sys.stderr)
         return 1
-    if unknown := dict(options.keys).keys() - estimate.shares.keys():
-        print(f"nothing to measure in {', '.join(sorted(unknown))}: use it for a while first")
-        return 1
-    return _tell(estimate)
-
-
-def _tell(estimate: Estimate) -> int:
-    if not estimate.shares:
+    known = {name for estimate in estimates.values() for name in estimate.shares}
+    if not known:
         print("there are no cached values to measure: use the service for a while first")
         return 1
+    if unknown := wanted.keys() - known:
+        print(f"nothing to measure in {', '.join(sorted(unknown))}: use it for a while first")
+        return 1
+    fits = [_tell(where, estimate) for where, estimate in estimates.items()]
+    return 0 if all(fits) else 1
+
+
+def _estimates(
+    url: str, password: str | None, wanted: Mapping[str, int], masters: int
+) -> dict[str, Estimate]:
+    """What each server needs, by its name; of one Redis alone, the name is empty."""
+    place = Place.parse(url, password)
+    if place.kind == "sentinel":
+        raise ValueError("the master itself, not its Sentinels")
+    secret = {} if password is None else {"password": password}
+    if place.kind == "cluster":
+        return _of_cluster(url, wanted, secret)
+    with Redis.from_url(url, **secret) as client:
+        if masters == 1:
+            return {"": measure(client, wanted)}
+        found = spread(client, wanted, masters)
+    return {f"master {number} of {masters}": each for number, each in enumerate(found, 1)}
+
+
+def _of_cluster(
+    url: str, wanted: Mapping[str, int], secret: Mapping[str, str]
+) -> dict[str, Estimate]:
+    login, at, hosts = url.replace("+cluster://", "://", 1).rpartition("@")
+    first = re.sub(",[^/?]*", "", hosts, count=1)  # it tells of the others
+    with RedisCluster.from_url(f"{login}{at}{first}", **secret) as cluster:
+        slots = cluster.nodes_manager.slots_cache
+        holders = [nodes[0].name for nodes in slots.values()]
+        return {
+            node.name: measure(
+                cluster.get_redis_connection(node), wanted, holders.count(node.name) / len(holders)
+            )
+            for node in sorted(cluster.get_primaries(), key=lambda node: str(node.name))
+        }
+
+
+def _tell(where: str, estimate: Estimate) -> bool:
+    """Print what a server needs; whether it has that."""
+    if where:
+        print(f"\n{where}")
     print(f"{'namespace':<16} {'keys':>10} {'bytes each':>11} {'MiB':>9}")
     for name, share in estimate.shares.items():
-        row = f"{share.keys:>10,} {share.bytes_each:>11,.0f} {share.total / 2**20:>9,.2f}"
+        row = f"{share.keys:>10,} {share.bytes_each:>11,.0f} {share.total / MIB:>9,.2f}"
         print(f"{name:<16} {row}")
-    needed, limit = estimate.total / 2**20, estimate.limit / 2**20
-    print(f"needed {needed:,.1f} MiB; Redis uses {estimate.used / 2**20:,.1f} MiB now")
-    if not estimate.limit:
+    needed, limit = estimate.total / MIB, estimate.limit
+    print(f"needed: maxmemory {int(needed) + 1}mb")
+    if limit is None:
+        return True
+    print(f"Redis uses {limit.used / MIB:,.1f} MiB now")
+    if not limit.bytes:
         print("maxmemory is not set: set it, and maxmemory-policy volatile-lfu")
-        return 1
-    print(f"maxmemory is {limit:,.0f} MiB ({needed / limit:.0%} needed), {estimate.policy}")
-    return 0 if needed <= limit and estimate.policy.startswith("volatile-") else 1
+        return False
+    part = estimate.total / limit.bytes
+    print(f"maxmemory is {limit.bytes / MIB:,.0f} MiB ({part:.0%} needed), {limit.policy}")
+    return part <= 1 and limit.policy.startswith("volatile-")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         "estimate",
         help="measure what values take, and say what is needed",
         description="Measure a sample of the values in Redis and say how much memory is needed, "
-        "a reserve of 30 % included. It only reads.",
+        "a reserve of 30 % included; of a cluster, by each of its masters. It only reads.",
     )
     estimate.add_argument("--redis-url", metavar="URL", help="instead of SERVICE_REDIS_URL")
     estimate.add_argument(
@@ -71,12 +118,25 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAMESPACE=N",
         help="so many keys will there be, such as product=100000",
     )
+    estimate.add_argument(
+        "--masters",
+        type=_masters,
+        default=1,
+        metavar="N",
+        help="what each of so many masters would need, if one Redis became a cluster",
+    )
     return parser
 
 
 def _keys(text: str) -> tuple[str, int]:
     name, _, count = text.partition("=")
     return name, int(count)
+
+
+def _masters(text: str) -> int:
+    if not 1 <= int(text) <= MOST_MASTERS:
+        raise argparse.ArgumentTypeError(f"from 1 to {MOST_MASTERS}")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,11 @@ PLAIN = ("redis://", "rediss://", "unix://")
 KINDS = ("sentinel", "cluster")
 SCHEMES = (*PLAIN, *(f"{plain}+{kind}://" for kind in KINDS for plain in ("redis", "rediss")))
 
+TLS_OPTIONS = frozenset(
+    ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
+)
+"""Of a ``rediss://`` URL: whom to trust, who we are, and whether to check the server at all."""
+
 
 @dataclass(frozen=True)
 class Address:
@@ -38,7 +43,7 @@ class Address:
             password: Used when the URL has none.
 
         Raises:
-            ValueError: The URL is of another kind.
+            ValueError: The URL is of another kind, or names files for TLS that do not do.
         """
         found: dict[str, Any] = dict(parse_url(url))
         return cls(
@@ -100,10 +105,27 @@ class Place:
 
 
 def _tls(found: dict[str, Any]) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=found.get("ssl_ca_certs"))
-    if found.get("ssl_cert_reqs") == "none":
+    """Read what a URL says of TLS.
+
+    Raises:
+        ValueError: An option is unknown, or a file is not there or holds something else.
+    """
+    # A misspelled option is not taken for none: it may be the one that checks the server.
+    if unknown := {name for name in found if name.startswith("ssl_")} - TLS_OPTIONS:
+        raise ValueError(f"the Redis URL has unknown options: {', '.join(sorted(unknown))}")
+    checks = found.get("ssl_cert_reqs", "required")
+    if checks not in {"required", "none"}:
+        raise ValueError("ssl_cert_reqs in the Redis URL: required or none")
+    authority, certificate = found.get("ssl_ca_certs"), found.get("ssl_certfile")
+    try:
+        context = ssl.create_default_context(cafile=authority)
+        if certificate:
+            context.load_cert_chain(certificate, found.get("ssl_keyfile"))
+    except OSError as error:
+        files = ", ".join(name for name in (authority, certificate) if name)
+        raise ValueError(f"TLS to Redis: cannot use {files}: {error}") from error
+    if checks == "none" or found.get("ssl_check_hostname") is False:
         context.check_hostname = False
+    if checks == "none":
         context.verify_mode = ssl.CERT_NONE
-    if certificate := found.get("ssl_certfile"):
-        context.load_cert_chain(certificate, found.get("ssl_keyfile"))
     return context

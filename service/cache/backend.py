@@ -14,6 +14,9 @@ from typing import Literal, Protocol
 from service.cache.report import Report, Silent
 from vitals.caching import Layer
 
+INTENT_SECONDS = 15
+"""Longer than any COMMIT: the database's driver gives up after 12 s."""
+
 
 class StoreUnavailableError(Exception):
     """The store gave no answer; the caller goes on without it.
@@ -35,7 +38,7 @@ class Region:
     report: Report = field(default_factory=Silent, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Place:
     """Where a value is kept.
 
@@ -66,7 +69,7 @@ class Mark:
     region: Region = field(compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Found:
     """A stored value.
 
@@ -81,7 +84,7 @@ class Found:
     took: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Look:
     """What a look-up saw.
 
@@ -137,6 +140,11 @@ class Patience:
     left: float
 
 
+def new_token() -> bytes:
+    """What tells a write from all others."""
+    return os.urandom(8)
+
+
 @dataclass(frozen=True)
 class Intent:
     """A write that is about to be committed.
@@ -149,7 +157,7 @@ class Intent:
 
     marks: tuple[Mark, ...]
     delivered: bool = True
-    token: bytes = field(default_factory=lambda: os.urandom(8))
+    token: bytes = field(default_factory=new_token)
 
 
 class Backend(Protocol):
@@ -179,8 +187,13 @@ class Backend(Protocol):
     async def give_up(self, claim: Claim) -> None:
         """Let somebody else load. Never raises."""
 
-    async def intend(self, marks: tuple[Mark, ...]) -> Intent:
-        """Drop values, and let nobody store any until the release. Never raises."""
+    async def intend(self, intent: Intent) -> Intent:
+        """Drop values, and let nobody store any until the release. Never raises.
+
+        Returns:
+            It, and whether it was delivered. If not, nothing is trusted here until it was, or
+            until the write is over.
+        """
 
     async def invalidate(self, marks: tuple[Mark, ...], intent: Intent | None = None) -> None:
         """Drop values and claims, and end an intent. Never raises: what fails is owed."""

@@ -14,7 +14,7 @@ Values = tuple[bytes, list[Any]]
 """The origin of the run of Redis that answered, and what it holds under each name."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reader:
     """Somebody who waits for keys, since when, and where to tell them."""
 

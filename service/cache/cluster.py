@@ -119,6 +119,11 @@ class Cluster:
         nodes = (self._slots[key_slot(name.encode())] for name in names)
         return b"".join(b"" if node is None else self._line(node).origin(names) for node in nodes)
 
+    @property
+    def runs(self) -> dict[Node, bytes]:
+        """Four bytes of each master that is connected, which tell its run from all others."""
+        return {node: run for node, line in self._lines.items() for run in line.runs.values()}
+
     async def address(self) -> Address:
         """One of the masters: what is published on one is heard on all."""
         await self._node("")

@@ -132,10 +132,8 @@ class Codec(Generic[T]):
         Raises:
             ValueError: Another release, or something else, wrote it.
         """
-        rendered = self.rendered(stored)
-        if rendered is None:
-            return None
-        return self._json.read(rendered.body)
+        body = self._body(stored)
+        return None if body is None else self._json.read(body)
 
     def rendered(self, stored: bytes) -> Rendered | None:
         """Read a value as it is sent: nothing is parsed.
@@ -143,9 +141,14 @@ class Codec(Generic[T]):
         Raises:
             ValueError: Another release, or something else, wrote it.
         """
+        body = self._body(stored)
+        if body is None:
+            return None
+        return Rendered(body, stored[MARK_BYTES + len(SOMETHING) : _HEADER_BYTES].decode("ascii"))
+
+    def _body(self, stored: bytes) -> bytes | None:
         if stored.startswith(self._something) and len(stored) > _HEADER_BYTES:
-            tag = stored[MARK_BYTES + len(SOMETHING) : _HEADER_BYTES].decode("ascii")
-            return Rendered(stored[_HEADER_BYTES:], tag)
+            return stored[_HEADER_BYTES:]
         if stored == self._nothing:
             return None
         raise ValueError("a cached value in another shape")

@@ -6,13 +6,15 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from service.cache.backend import Mark, StoreUnavailableError
+from service.cache.backend import INTENT_SECONDS, Intent, Mark, StoreUnavailableError
 from service.cache.outbox import Outbox
 from vitals.caching import Outcome
 
 log = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.5
+MOST_HELD = 1000
+Place = Callable[[Intent], Awaitable[None]]
 Everything = Callable[[], tuple[Mark, ...]]
 
 
@@ -28,11 +30,14 @@ class Courier:
 
     Args:
         send: Sends them.
+        place: Says what is about to change, likewise.
         everything: Stands for all marks, when too many are owed.
     """
 
-    def __init__(self, send: Send, everything: Everything) -> None:
+    def __init__(self, send: Send, place: Place, everything: Everything) -> None:
         self._send = send
+        self._place = place
+        self._held: dict[bytes, tuple[Intent, float]] = {}
         self._outbox = Outbox(everything)
         self._sending: set[asyncio.Task[None]] = set()
         self._rounds: asyncio.Task[None] | None = None
@@ -45,24 +50,38 @@ class Courier:
         """Make sure that the store may be trusted.
 
         Raises:
-            StoreUnavailableError: Something is owed.
+            StoreUnavailableError: Something is owed, or a write under way is not known to it.
         """
-        if self._outbox or (self._catching_up is not None and not self._catching_up.done()):
+        if self._held:
+            self._forget_ended()
+        if (
+            self._outbox
+            or self._held
+            or (self._catching_up is not None and not self._catching_up.done())
+        ):
             raise StoreUnavailableError("bypass")
 
+    def hold(self, intent: Intent) -> None:
+        """Keep an intent that the store does not know, until it does or the write is over."""
+        if len(self._held) >= MOST_HELD:  # who holds too many holds all of them
+            intent = Intent(self._outbox.everything(), token=b"\0" * 8)
+        self._held.pop(intent.token, None)  # those that end first stand first
+        self._held[intent.token] = intent, asyncio.get_running_loop().time() + INTENT_SECONDS
+
     async def deliver(self, marks: tuple[Mark, ...], token: bytes = b"") -> None:
-        """Deliver marks now, or owe them."""
+        """Deliver marks now, or owe them; with a token, a write of theirs is over."""
         # In a task of its own: a request that is cancelled after its commit must not keep the
         # invalidation from being sent.
         task = asyncio.get_running_loop().create_task(self._deliver(marks, token))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
         await asyncio.shield(task)
+        self._held.pop(token, None)
 
     def hurry(self) -> None:
         """Say that the store is back."""
         self._back.set()
-        if self.catch_up is not None:
+        if self.catch_up is not None or self._held:
             self._catching_up = asyncio.get_running_loop().create_task(self._catch_up())
 
     async def close(self) -> None:
@@ -117,11 +136,19 @@ class Courier:
 
     async def _catch_up(self) -> None:
         try:
+            for token, (intent, _) in list(self._held.items()):
+                await self._place(intent)
+                self._held.pop(token, None)
             if self.catch_up is not None:
                 await self.catch_up()
         except Exception:  # noqa: BLE001 - whatever it is: nothing may be trusted then
             log.warning("cannot learn what other processes owe: all cached values go")
             await self._deliver(self._outbox.everything(), b"")
+
+    def _forget_ended(self) -> None:
+        now = asyncio.get_running_loop().time()
+        while self._held and (first := next(iter(self._held.items())))[1][1] < now:
+            del self._held[first[0]]
 
 
 def _report(marks: tuple[Mark, ...], outcome: Outcome) -> None:

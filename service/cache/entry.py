@@ -17,6 +17,7 @@ COMPRESSED_FROM = 1024
 """Bytes from which on compression pays: see ``docs/caching.md``."""
 _LEVEL = 3
 _HEADER = struct.Struct("<BdfI")
+_CHECKSUM_BYTES = 4
 _COMPRESSED = 1
 _LARGEST_BYTES = 64 * 2**20
 
@@ -53,7 +54,8 @@ def unpack(name: str, stamp: bytes, stored: bytes) -> Found | None:
         raise CorruptError("too short")
     flags, soft, took, checksum = _HEADER.unpack_from(stored, len(stamp))
     payload = stored[begin:]
-    if _checksum(name, _HEADER.pack(flags, soft, took, 0), payload) != checksum:
+    header = stored[len(stamp) : begin - _CHECKSUM_BYTES]
+    if _checksum(name, header + bytes(_CHECKSUM_BYTES), payload) != checksum:
         raise CorruptError("wrong checksum")
     if flags & _COMPRESSED:
         try:

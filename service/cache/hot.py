@@ -33,6 +33,7 @@ class HotKeys:
         self._line = line
         self._name = name
         self._counts: Counter[str] = Counter()
+        self._reported: Counter[str] = Counter()
 
     def count(self, key: str) -> None:
         """Count a look-up."""
@@ -46,13 +47,20 @@ class HotKeys:
         Raises:
             StoreUnavailableError: Redis does not answer; this round is lost.
         """
-        counts, self._counts = self._counts, Counter()
+        counts, self._counts = dict(self._counts.most_common(KEPT_KEYS)), Counter()
         if not counts:
             return
-        pairs = (part for key, count in counts.most_common(KEPT_KEYS) for part in (count, key))
+        worth = {key: int(count * float(FADING)) for key, count in self._reported.items()}
+        self._reported = Counter(dict((Counter(worth) + Counter(counts)).most_common(KEPT_KEYS)))
+        pairs = (part for key, count in counts.items() for part in (count, key))
         await self._line.send(
             "EVAL", REPORT, 1, self._name, FADING, KEPT_KEYS, LIFE_SECONDS, *pairs
         )
+
+    def repeat(self) -> None:
+        """Count again what was reported: Redis has forgotten it."""
+        self._counts.update(self._reported)
+        self._reported.clear()
 
     async def top(self, count: int) -> list[str]:
         """The hottest keys.

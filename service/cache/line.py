@@ -31,6 +31,7 @@ UNFIT = ("READONLY", "LOADING", "MASTERDOWN", "NOAUTH", "NOREPLICAS")
 """Beginnings of errors of a server that will not do, for now."""
 
 Find = Callable[[], Awaitable[Address]]
+Server = tuple[str, int]
 
 
 class Line:
@@ -131,6 +132,11 @@ class Line:
     def origin(self, _names: tuple[str, ...]) -> bytes:
         """Four bytes that tell this run of the server from all others."""
         return b"" if self._wire is None else self._wire.origin
+
+    @property
+    def runs(self) -> dict[Server, bytes]:
+        """The same of each server that is connected; this line has only one."""
+        return {} if self._wire is None else {("", 0): self._wire.origin}
 
     async def address(self) -> Address:
         """Where the server is."""

@@ -7,7 +7,7 @@ from service.cache.address import Address, Place
 from service.cache.backend import Patience
 from service.cache.batch import Values
 from service.cache.cluster import Cluster
-from service.cache.line import Line
+from service.cache.line import Line, Server
 from service.cache.sentinel import Discovery
 from service.cache.wire import Command
 
@@ -30,6 +30,10 @@ class Asks(Protocol):
 
     def origin(self, names: tuple[str, ...]) -> bytes:
         """What tells the runs of the servers that hold keys from all others."""
+
+    @property
+    def runs(self) -> dict[Server, bytes]:
+        """The same of each server that is connected."""
 
     async def address(self) -> Address:
         """Where a subscriber hears all that is published."""

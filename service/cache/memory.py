@@ -121,9 +121,9 @@ class MemoryBackend:
         place.region.report.l1_bytes(self._bytes[place.region])
         return True
 
-    async def intend(self, marks: tuple[Mark, ...]) -> Intent:
+    async def intend(self, intent: Intent) -> Intent:
         """Remember who writes."""
-        intent = Intent(marks)
+        marks = intent.marks
         for mark in marks:
             self._forget(mark)
             writers = self._writing.pop(mark.name, {})

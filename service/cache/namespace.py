@@ -34,14 +34,14 @@ Open = Callable[[bytes], V | None]
 """Reads what is stored; a ValueError says that another release wrote it."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Opened(Generic[V]):
     """What the store holds: a value, or that there is none."""
 
     value: V | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Question(Generic[T]):
     """What a caller asks: for which place, how to load it, and the ticket to keep it nearby."""
 

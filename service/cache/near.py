@@ -27,7 +27,7 @@ class Kept:
     payload: bytes
     rendered: Rendered | None
     until: float = 0.0
-    place: Place = field(default=Place(Region(""), "", ()))
+    place: Place = field(default_factory=lambda: Place(Region(""), "", ()))
 
     @property
     def size(self) -> int:

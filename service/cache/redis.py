@@ -16,9 +16,11 @@ The Redis behind it should keep nothing on disk (``save ""``, ``appendonly no``)
 import logging
 import os
 from contextlib import suppress
+from dataclasses import replace
 
 from service.cache import scripts
 from service.cache.backend import (
+    INTENT_SECONDS,
     Claim,
     Found,
     Intent,
@@ -42,8 +44,7 @@ log = logging.getLogger(__name__)
 GENERATION_BYTES = 8
 LEASE_MS = 2_000
 """Renewed while a load goes on; so long others wait for one whose process died."""
-INTENT_MS = 15_000
-"""Longer than any COMMIT: the database's driver gives up after 12 s."""
+INTENT_MS = INTENT_SECONDS * 1000
 TAG = "tag:"
 TAG_SECONDS = 7 * 24 * 3600
 _VERDICTS = {verdict.name.lower().encode(): verdict for verdict in Verdict}
@@ -80,7 +81,7 @@ class RedisBackend:
         self.prefix = prefix
         self._process = os.urandom(8)
         self._regions: list[Region] = []
-        self.courier = Courier(self._send, self._everything)
+        self.courier = Courier(self._send, self._place, self._everything)
 
     def register(self, region: Region) -> None:
         """Make a region known."""
@@ -159,28 +160,15 @@ class RedisBackend:
 
     # -- Invalidating ------------------------------------------------------------------------
 
-    async def intend(self, marks: tuple[Mark, ...]) -> Intent:
+    async def intend(self, intent: Intent) -> Intent:
         """Say which values are about to change."""
-        intent = Intent(marks)
-        commands = [
-            self._script(
-                scripts.INTEND,
-                self._keys(mark.name),
-                intent.token,
-                INTENT_MS,
-                int(mark.whole),
-                self.channel,
-                mark.name,
-            )
-            for mark in marks
-        ]
         try:
-            if commands:
-                await self.line.send_all(*commands)
+            await self._place(intent)
         except StoreUnavailableError:
-            return Intent(marks, delivered=False, token=intent.token)
+            self.courier.hold(intent)
+            return replace(intent, delivered=False)
         finally:
-            self._drop_near(marks)
+            self._drop_near(intent.marks)
         return intent
 
     async def invalidate(self, marks: tuple[Mark, ...], intent: Intent | None = None) -> None:
@@ -189,6 +177,16 @@ class RedisBackend:
             self._drop_near(marks)
             await self.courier.deliver(marks, intent.token if intent else b"")
             self._drop_near(marks)
+
+    async def tell(self, marks: tuple[Mark, ...]) -> bool:
+        """Drop values now, or say that it cannot be done."""
+        try:
+            await self._send(marks)
+        except StoreUnavailableError:
+            return False
+        finally:
+            self._drop_near(marks)
+        return True
 
     async def ping(self) -> bool:
         """Tell whether Redis answers and is trusted."""
@@ -205,6 +203,22 @@ class RedisBackend:
         await self.line.close()
 
     # -- Inside ------------------------------------------------------------------------------
+
+    async def _place(self, intent: Intent) -> None:
+        commands = [
+            self._script(
+                scripts.INTEND,
+                self._keys(mark.name),
+                intent.token,
+                INTENT_MS,
+                int(mark.whole),
+                self.channel,
+                mark.name,
+            )
+            for mark in intent.marks
+        ]
+        if commands:
+            await self.line.send_all(*commands)
 
     async def _send(self, marks: tuple[Mark, ...], token: bytes = b"") -> None:
         await self.line.send_all(
@@ -239,8 +253,8 @@ class RedisBackend:
         return key, f"{key}:fence", f"{key}:writers"
 
     def _reads(self, place: Place) -> tuple[str, ...]:
-        prefix = self.prefix
-        return tuple(f"{prefix}:{{{name}}}" for name in (place.name, *place.generations))
+        begin = f"{self.prefix}:{{"
+        return (f"{begin}{place.name}}}", *[f"{begin}{name}}}" for name in place.generations])
 
     async def _stamp(self, place: Place, patience: Patience) -> bytes | None:
         """Make the generations that there are not; None if one of them is being written."""

@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from service.cache.backend import Backend, Intent, Mark, Region
+from service.cache.backend import Backend, Intent, Mark, Region, new_token
 from service.cache.bus import Bus
 from service.cache.codec import Codec
-from service.cache.hot import HotKeys
 from service.cache.keys import Template, short
 from service.cache.loader import Options
 from service.cache.memory import MemoryBackend
@@ -148,12 +147,20 @@ class Cache:
         """Drop values; call it after a commit. Never raises: what fails is owed."""
         await self._backend.invalidate(marks)
 
-    async def intend(self, *marks: Mark) -> Intent:
+    async def intend(self, *marks: Mark, token: bytes = b"") -> Intent:
         """Say before a commit what it will change: values go, and nobody may store any.
 
         Never raises. It ends by itself after 15 s, if the process dies.
+
+        Args:
+            marks: What will change.
+            token: Of the intent of another process, which cannot say it.
         """
-        return await self._backend.intend(marks)
+        return await self._backend.intend(Intent(marks, token=token or new_token()))
+
+    async def tell(self, *marks: Mark) -> bool:
+        """Drop values if the store can be told now; if not, say so, and owe nothing."""
+        return self.shared is None or await self.shared.tell(marks)
 
     async def release(self, intent: Intent) -> None:
         """Say after the commit that it is done."""
@@ -169,6 +176,11 @@ class Cache:
         yield intent
         await self.release(intent)
 
+    @property
+    def everything(self) -> tuple[Mark, ...]:
+        """All values of all namespaces."""
+        return tuple(Mark(region.name, whole=True, region=region) for region in self._regions)
+
     # -- Life --------------------------------------------------------------------------------
 
     async def start(self) -> None:
@@ -179,43 +191,18 @@ class Cache:
 
     def before_trust(self, catch_up: Callable[[], Awaitable[None]]) -> None:
         """Await ``catch_up`` when the store is back, before it is trusted again."""
-        if isinstance(self._backend, RedisBackend):
-            self._backend.courier.catch_up = catch_up
+        if self.shared is not None:
+            self.shared.courier.catch_up = catch_up
 
-    def hot_keys(self, namespace: Namespace[Any]) -> HotKeys | None:
-        """Counts the keys of a namespace, for the next warm-up; None where nobody shares them."""
-        if not isinstance(self._backend, RedisBackend):
-            return None
-        name = f"{self._backend.prefix}:hot:{namespace.everything.name}"
-        return HotKeys(self._backend.line, name)
-
-    async def warming(self, *, begin: int | None) -> bool:
-        """Begin to warm up, for so many milliseconds at most, or end it; tell whether we may.
-
-        Raises:
-            StoreUnavailableError: The store does not answer.
-        """
-        if not isinstance(self._backend, RedisBackend):
-            return False
-        name = f"{self._backend.prefix}:warming"
-        if begin is None:
-            return bool(await self._backend.line.send("UNLINK", name))
-        return bool(await self._backend.line.send("SET", name, 1, "NX", "PX", begin))
-
-    async def is_warming(self) -> bool:
-        """Whether some process warms up.
-
-        Raises:
-            StoreUnavailableError: The store does not answer.
-        """
-        if not isinstance(self._backend, RedisBackend):
-            return False
-        return bool(await self._backend.line.send("EXISTS", f"{self._backend.prefix}:warming"))
+    @property
+    def shared(self) -> RedisBackend | None:
+        """The store, if processes share it."""
+        return self._backend if isinstance(self._backend, RedisBackend) else None
 
     @property
     def is_shared(self) -> bool:
         """Whether other processes see the same values."""
-        return isinstance(self._backend, RedisBackend)
+        return self.shared is not None
 
     async def ping(self) -> bool:
         """Tell whether the store answers and is trusted; at most a quarter of a second late."""

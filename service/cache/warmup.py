@@ -1,7 +1,8 @@
 """Warming up: what is asked for most is loaded before anybody has to wait for it.
 
 One process does it, and those that start at the same time wait with it. What no key says how to
-load, such as the first page of a list, is configured.
+load, such as the first page of a list, is configured. It is done again when Redis was restarted,
+for then it is empty; or was replaced, for then nothing that it holds is valid.
 """
 
 import asyncio
@@ -12,8 +13,12 @@ from functools import partial
 from typing import Any
 
 from service.cache.backend import StoreUnavailableError
+from service.cache.hot import HotKeys
+from service.cache.line import Server
 from service.cache.namespace import Namespace
+from service.cache.redis import RedisBackend
 from service.cache.store import Cache
+from service.cache.turn import Turn
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +26,11 @@ AT_ONCE = 4
 HOT_KEYS = 100
 """So many of each namespace are loaded."""
 REPORT_SECONDS = 30.0
+LOOK_SECONDS = 1.0
+"""So soon a restart is noticed."""
 LEASE_MS = 30_000
+RUN_MS = 600_000
+"""So long the processes have to notice the same restart."""
 WAIT_SECONDS = 5.0
 PAUSE_SECONDS = 0.05
 
@@ -49,15 +58,19 @@ class WarmUp:
         self._by_key = by_key
         self._tasks: list[asyncio.Task[None]] = []
         for namespace in by_key:
-            namespace.hot = cache.hot_keys(namespace)
+            if store := cache.shared:
+                name = f"{store.prefix}:hot:{namespace.everything.name}"
+                namespace.hot = HotKeys(store.line, name)
 
     async def start(self) -> None:
         """Warm up; returns when that is done, and after 5 s in any case. Never fails."""
-        if not self._cache.is_shared:
+        store = self._cache.shared
+        if store is None:
             return
         loop = asyncio.get_running_loop()
-        warming = loop.create_task(self._warm())
-        self._tasks = [warming, loop.create_task(self._report())]
+        warming = loop.create_task(self._warm(Turn(store.line, f"{store.prefix}:warming")))
+        others = (self._report(), self._watch(store))
+        self._tasks = [warming, *map(loop.create_task, others)]
         await asyncio.wait([warming], timeout=WAIT_SECONDS)
 
     async def close(self) -> None:
@@ -66,16 +79,39 @@ class WarmUp:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _warm(self) -> None:
+    async def _warm(self, turn: Turn) -> None:
         with suppress(StoreUnavailableError):
-            if not await self._cache.warming(begin=LEASE_MS):
-                while await self._cache.is_warming():  # noqa: ASYNC110 - in another process
+            if not await turn.take(LEASE_MS):
+                while await turn.is_taken():  # noqa: ASYNC110 - by another process
                     await asyncio.sleep(PAUSE_SECONDS)
                 return
             try:
                 await self._load(await self._recipes())
             finally:
-                await self._cache.warming(begin=None)
+                await turn.end()
+
+    async def _watch(self, store: RedisBackend) -> None:
+        known: dict[Server, bytes] = {}
+        empty = False  # whether nobody has answered yet
+        while True:
+            runs = store.line.runs
+            changed = [r for server, r in runs.items() if empty or known.get(server, r) != r]
+            if not changed:
+                known, empty = known | runs, not (known or runs)
+            elif await self._cache.ping():  # else nothing would be stored yet
+                run = "".join(sorted(run.hex() for run in changed))
+                await self._warm_again(Turn(store.line, f"{store.prefix}:warming:{run}"))
+                known, empty = known | runs, False
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _warm_again(self, turn: Turn) -> None:
+        with suppress(StoreUnavailableError):
+            for namespace in self._by_key:
+                if namespace.hot is not None:
+                    namespace.hot.repeat()
+                    await namespace.hot.report()
+            if await turn.take(RUN_MS):  # and nobody does it again
+                await self._load(await self._recipes())
 
     async def _recipes(self) -> list[Recipe]:
         recipes = list(self._queries)

@@ -7,9 +7,10 @@ transaction, and whichever process finds it there tells the cache.
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 
-from sqlalchemy import Table, event, insert
+from sqlalchemy import Table, event
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 from sqlalchemy.util import await_only
@@ -17,7 +18,7 @@ from sqlalchemy.util import await_only
 from service.cache.backend import Intent, Mark
 from service.cache.store import Cache
 from service.coherence.changes import Change, Found, executed, flushed
-from service.coherence.outbox import OwedMark, Relay
+from service.coherence.outbox import Relay
 from service.database import Base, Database
 
 log = logging.getLogger(__name__)
@@ -38,8 +39,7 @@ class Coherence:
     """
 
     def __init__(self, cache: Cache, database: Database) -> None:
-        self._cache = cache
-        self._watched: dict[Table, Touched] = {}
+        self._watched: defaultdict[Table, list[Touched]] = defaultdict(list)
         self._relay = Relay(cache, database)
         sessions = database.session_class
         event.listen(sessions, "after_flush", self._after_flush)
@@ -49,13 +49,13 @@ class Coherence:
         event.listen(sessions, "after_transaction_end", self._after_end)
 
     def watch(self, entity: type[Base], touched: Touched) -> None:
-        """Say what a changed row makes old in the cache.
+        """Say what a changed row makes old in the cache; each slice for what it keeps there.
 
         Args:
             entity: Whose rows.
             touched: Tells; it sees each change before it is committed.
         """
-        self._watched[entity.metadata.tables[entity.__tablename__]] = touched
+        self._watched[entity.metadata.tables[entity.__tablename__]].append(touched)
 
     def touch(self, session: AsyncSession, *marks: Mark) -> None:
         """Say what the transaction under way makes old."""
@@ -80,7 +80,8 @@ class Coherence:
     def _note(self, session: Session, found: Found) -> None:
         for table, change in found:
             if table in self._watched:
-                _marks(session).update(dict.fromkeys(self._watched[table](change)))
+                for touched in self._watched[table]:
+                    _marks(session).update(dict.fromkeys(touched(change)))
 
     def _before_commit(self, session: Session) -> None:
         if session.in_nested_transaction():  # a savepoint: nobody else sees it yet
@@ -89,18 +90,17 @@ class Coherence:
         marks = tuple(_marks(session))
         if not marks:
             return
-        intent = await_only(self._cache.intend(*marks))
+        intent = await_only(self._relay.intend(marks))
         session.info[_INTENT] = intent
         if not intent.delivered:
-            rows = [{"name": mark.name, "whole": mark.whole} for mark in marks]
-            session.execute(insert(OwedMark), rows)
+            self._relay.owe(session, marks)
 
     def _after_commit(self, session: Session) -> None:
         intent: Intent | None = session.info.get(_INTENT)
         if intent is None or session.in_nested_transaction():
             return
         try:
-            await_only(self._cache.release(intent))
+            await_only(self._relay.release(intent))
         except Exception:  # it is committed: whoever committed must not be told otherwise
             log.exception("a cache could not be told of the end of a write")
 

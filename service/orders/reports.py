@@ -1,6 +1,10 @@
-"""What sold best: joined and summed by the database, and cached."""
+"""What sold best: joined and summed by the database, and cached.
 
-from collections.abc import Callable
+How many pieces were sold may be a minute old, for every order changes that; what is shown of a
+product, and that it is still for sale, is as it was committed last.
+"""
+
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Annotated
 
@@ -8,9 +12,11 @@ from fastapi import Depends, Request
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.cache.backend import Mark
 from service.cache.codec import Rendered
 from service.cache.report import Report
 from service.cache.store import Cache
+from service.coherence.changes import Change
 from service.database import Database, now
 from service.orders.schemas import BestSeller, BestSellers
 from service.orders.tables import Order, OrderItem, Status
@@ -18,6 +24,8 @@ from service.products.tables import Product
 
 FRESH_SECONDS = 60
 NEAR_SECONDS = 5
+SHOWN = frozenset({"name", "category", "deleted_at"})
+"""The columns of products that are shown, or decide whether they are."""
 CACHING = "public, max-age=30, stale-while-revalidate=60"
 
 
@@ -45,23 +53,28 @@ class Reports:
 
         return await self._best_sellers.render(self._best_sellers.key(days=days, limit=limit), load)
 
+    def touched(self, change: Change) -> Iterator[Mark]:
+        """What a changed product makes old."""
+        if change.writes(SHOWN):
+            yield self._best_sellers.everything
+
 
 async def _best_sellers(session: AsyncSession, days: int, limit: int) -> list[BestSeller]:
     pieces = func.sum(OrderItem.quantity).label("pieces")
-    # Summed and cut before the products join in: ten names are read, not one for every item.
+    # Summed before the products join in: a row is read for each product sold, not for each item.
     sold = (
         select(OrderItem.product_id, pieces, func.count().label("orders"))
         .join(Order, Order.id == OrderItem.order_id)
         .where(Order.created_at >= now() - timedelta(days=days), Order.status == Status.PLACED)
         .group_by(OrderItem.product_id)
-        .order_by(pieces.desc(), OrderItem.product_id)
-        .limit(limit)
         .subquery()
     )
     statement = (
         select(sold, Product.name, Product.category)
         .join(Product, Product.id == sold.c.product_id)
+        .where(Product.deleted_at.is_(None))
         .order_by(sold.c.pieces.desc(), sold.c.product_id)
+        .limit(limit)
     )
     return [BestSeller(**row) for row in (await session.execute(statement)).mappings()]
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.cache import hits, lists, outages, races
+from bench.cache import hits, lists, outages, profile, races
 from bench.cache.hits import DECODED, NEAR, RAW, RENDERED, Hits
 from bench.cache.outages import Outage
 from bench.cache.races import FLAWLESS, OURS
@@ -21,6 +21,7 @@ def test_a_good_run_breaks_no_promise() -> None:
     assert part.figures["200 B"]["ratios"] == {
         "latency to GET": 1.2,
         "throughput to GETs": 2.333,
+        "throughput to GETs, decoded": 2.0,
         "throughput to the best peer": 3.333,
     }
     assert ["ours, as sent, 200 B", "120.0", "1.200", "33,333", "2.33"] in part.rows
@@ -32,6 +33,7 @@ def test_a_good_run_breaks_no_promise() -> None:
         ("alone", RENDERED, 141e-6, "more than 1.4 of a GET"),
         ("alone", NEAR, 2.1e-6, "more than 2 µs"),
         ("together", RENDERED, 50e-6, "throughput to GETs with 5 kB is below 1.5"),
+        ("together", DECODED, 50e-6, "throughput to GETs, decoded with 5 kB is below 1.5"),
         ("together", "cashews", 80e-6, "the best peer with 5 kB is below 3.0"),
     ],
 )
@@ -47,10 +49,17 @@ def test_one_load_too_many_is_named() -> None:
 
 
 def test_late_and_failed_callers_are_named() -> None:
-    assert outages.part({"frozen": Outage(0, 0.26, 2, 1.0)}).broken == []
-    broken = outages.part({"killed": Outage(1, 0.4, 2, 2.5)}).broken
-    assert len(broken) == 3
+    assert outages.part({"frozen": Outage(0, 0.24, 1, 1.0)}).broken == []
+    broken = outages.part({"killed": Outage(1, 0.26, 2, 2.5)}).broken
+    assert len(broken) == 4
     assert all("killed" in sentence for sentence in broken)
+
+
+def test_a_profile_that_caching_would_serve_better_is_named() -> None:
+    pays = {profile.CACHED: 0.5, profile.PLAIN: 1.0}
+    costs = {profile.CACHED: 1.1, profile.PLAIN: 1.0}
+    assert profile.part({"seconds": pays, "processor": pays}).broken
+    assert profile.part({"seconds": pays, "processor": costs}).broken == []
 
 
 def test_a_cached_list_that_does_not_pay_is_named() -> None:

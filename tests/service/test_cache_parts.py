@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from pydantic import BaseModel
 
-from service.cache.backend import Found, Mark, Patience, Place, Region
+from service.cache.backend import Found, Intent, Mark, Patience, Place, Region
 from service.cache.codec import Codec
 from service.cache.flights import Doors, Flights, Seat
 from service.cache.memory import MemoryBackend
@@ -145,7 +145,7 @@ async def test_an_entry_ends_with_its_lifetime(clock: Clock) -> None:
 async def test_writers_that_never_committed_are_forgotten(clock: Clock) -> None:
     store = memory(clock)
     for number in range(100):
-        await store.intend((mark(str(number)), mark("again")))
+        await store.intend(Intent((mark(str(number)), mark("again"))))
         clock.now += 1
     assert sum(map(len, store._writing.values())) < 40
 
@@ -188,7 +188,7 @@ async def test_memory_is_bounded_and_reported(clock: Clock) -> None:
 @pytest.mark.anyio
 async def test_a_writer_that_never_ends_is_forgotten_in_time(clock: Clock) -> None:
     store = memory(clock)
-    await store.intend((mark("a"), *EVERYTHING))
+    await store.intend(Intent((mark("a"), *EVERYTHING)))
     assert not await put(store, "a")
     assert not await put(store, "b")
 

@@ -1,4 +1,4 @@
-"""What processes do together: leases, tags, the layer in each of them, warming up."""
+"""What processes do together: leases, tags, the layer in each of them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,11 +7,8 @@ from typing import Any
 import pytest
 from redis import Redis as Client
 
-from service.cache import __main__ as command
 from service.cache.backend import Look, Patience
-from service.cache.estimate import measure
 from service.cache.namespace import Namespace
-from service.cache.warmup import WarmUp
 from tests.servers import Redis
 from tests.service.cached import PATIENT, Process, Source, clients_of
 from vitals.caching import CacheReporter
@@ -278,81 +275,6 @@ async def test_what_cannot_be_used_is_counted(
     for _ in range(2):
         assert await giants.get_or_load("k", giant) == "x" * 2_000_000
     assert refused("too_large") == 2
-
-
-# -- Warming up and measuring ----------------------------------------------------------------
-
-
-async def test_a_process_that_starts_loads_what_was_hot_for_others(
-    processes: list[Process], source: Source, redis_server: Redis
-) -> None:
-    old, new = processes
-
-    async def load(process: Process, key: str) -> int | None:
-        return await process.numbers.get_or_load(key, source.load)
-
-    ups = [
-        WarmUp(p.cache, [lambda p=p: load(p, "always")], {p.numbers: lambda key, p=p: load(p, key)})  # type: ignore[misc]
-        for p in processes
-    ]
-    for key in ("hot", "hotter", "hotter"):
-        await load(old, key)
-    assert old.numbers.hot is not None
-    await old.numbers.hot.report()
-    await new.numbers.clear()
-    before = source.loads
-
-    await asyncio.gather(*(up.start() for up in ups))  # one of them does it for both
-    assert source.loads - before == 3
-    for key in ("always", "hot", "hotter"):
-        await load(new, key)
-    assert source.loads - before == 3
-    for up in ups:
-        await up.close()
-
-
-async def test_what_cannot_be_warmed_up_keeps_nobody_from_starting(
-    processes: list[Process], source: Source, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("service.cache.warmup.WAIT_SECONDS", 0.05)
-    source.go.clear()
-
-    async def fail() -> int:
-        raise LookupError
-
-    async def hang() -> int | None:
-        return await processes[0].numbers.get_or_load("k", source.load)
-
-    up = WarmUp(processes[0].cache, [fail, hang], {})
-    async with asyncio.timeout(PATIENT):
-        await up.start()
-    assert source.loads == 1
-    source.go.set()
-    await up.close()
-
-
-async def test_memory_is_estimated_from_what_is_there(
-    processes: list[Process],
-    source: Source,
-    redis_server: Redis,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    arguments = ["cache", "estimate", "--redis-url", redis_server.url]
-    monkeypatch.setattr("sys.argv", arguments)
-    assert command.main() == 1
-    assert "no cached values" in capsys.readouterr().out
-    for key in range(100):
-        await processes[0].numbers.get_or_load(str(key), source.load)
-    with Client.from_url(redis_server.url) as client:
-        estimate = measure(client, {"number": 1_000_000})
-    assert 150 < estimate.shares["number"].bytes_each < 500
-    assert 150e6 < estimate.total < 650e6
-
-    assert command.main() == 0
-    monkeypatch.setattr("sys.argv", [*arguments, "--keys", "number=10000000"])
-    assert command.main() == 1
-    assert "volatile-lfu" in capsys.readouterr().out
 
 
 async def test_nothing_is_left_behind(redis_server: Redis, anyio_backend: str) -> None:

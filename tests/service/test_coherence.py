@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import schema
 from service.cache.backend import Intent, Mark
-from service.cache.store import Cache
+from service.cache.store import TIMEOUT_SECONDS, Cache
 from service.coherence.changes import Change
 from service.coherence.outbox import OwedMark
 from service.coherence.sessions import Coherence
@@ -33,9 +33,9 @@ def anyio_backend() -> str:
 class Shop:
     """A process that reads prices through the cache and writes them in sessions."""
 
-    def __init__(self, database_url: str, redis_url: str) -> None:
+    def __init__(self, database_url: str, redis_url: str, timeout: float = TIMEOUT_SECONDS) -> None:
         self.database: Database = connect(Settings(database_url=database_url))
-        self.cache = Cache.connect(redis_url)
+        self.cache = Cache.connect(redis_url, timeout=timeout)
         self.prices = self.cache.namespace("price", type=int, ttl=60)
         self.sums = self.cache.namespace("sum", type=int, ttl=60)
         self.coherence = Coherence(self.cache, self.database)

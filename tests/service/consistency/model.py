@@ -5,90 +5,26 @@ for a step that is missing to be missed.
 """
 
 import asyncio
-import itertools
-import tempfile
-from collections.abc import Coroutine
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule
-from redis import Redis as Client
+from hypothesis.stateful import rule
 
-from service.coherence.outbox import OwedMark
-from service.database import Base
-from service.products.tables import Product
-from tests.service.consistency.shop import CATEGORY, Clerk
+from tests.service.consistency.shop import Clerk
+from tests.service.consistency.world import PATIENT, PROCESSES, PRODUCTS, World
 
-PATIENT = 30.0
-BUS_SECONDS = 5.0
-"""So late a value in a process may be, on a busy machine."""
 INTENT_SECONDS = 20
 """After so long a writer who died is no longer waited for, and values are stored again."""
-PROCESSES = 3
-"""The last of them keeps values near, too."""
-PRODUCTS = (1, 2)
-
 ONE, ALL = ("change", "change_around_savepoint"), ("change_category", "change_by_text")
 """Ways to write: one product, or all of them."""
 
-Reading = tuple[asyncio.Task[int], int]
-"""What is asked for, and the price that it must not be older than."""
 
 process = st.integers(0, PROCESSES - 1)
 product = st.sampled_from(PRODUCTS)
 way = st.sampled_from(ONE + ALL)
 
 
-class Model(RuleBasedStateMachine):
-    """Three processes on one Redis and one database.
-
-    ``prices`` is what the database holds: it is known to the test, which decides what commits.
-    """
-
-    redis_url = ""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.loop = asyncio.new_event_loop()
-        self.folder = tempfile.TemporaryDirectory()
-        self.url = f"sqlite+aiosqlite:///{Path(self.folder.name)}/shop.db"
-        self.client: Any = Client.from_url(self.redis_url)
-        self.client.flushall()
-        self.now = 1000.0
-        self.numbers = itertools.count(1)
-        self.prices = dict.fromkeys(PRODUCTS, 0)
-        self.clerks = [self.clerk(number) for number in range(PROCESSES)]
-        self.under_way: dict[tuple[int, int], tuple[asyncio.Event, list[Reading]]] = {}
-        self.run(self.open())
-
-    def clerk(self, number: int) -> Clerk:
-        near = number == PROCESSES - 1
-        return Clerk(self.url, self.redis_url, near=near, clock=lambda: self.now)
-
-    async def open(self) -> None:
-        tables: list[Any] = [Product.__table__, OwedMark.__table__]
-        database = self.clerks[0].database
-        async with database.engine.begin() as connection:
-            await connection.run_sync(Base.metadata.create_all, tables=tables)
-        async with database.writing() as session:
-            for number in PRODUCTS:
-                session.add(
-                    Product(
-                        id=number,
-                        name="Oak desk",
-                        category=CATEGORY,
-                        price_cents=0,
-                        stock=1,
-                        created_at=datetime.now(UTC),
-                    )
-                )
-        for clerk in self.clerks:
-            await clerk.start()
-
-    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return self.loop.run_until_complete(asyncio.wait_for(work, PATIENT))
+class Model(World):
+    """What may happen in that world, as rules; it ends with nobody cut off and all read."""
 
     # -- Reading -----------------------------------------------------------------------------
 
@@ -102,14 +38,6 @@ class Model(RuleBasedStateMachine):
     def read_everywhere(self) -> None:
         for who in range(PROCESSES):
             self.read(who)
-
-    async def reads(self, clerk: Clerk, number: int) -> None:
-        got = await clerk.price(number)
-        late = self.loop.time() + BUS_SECONDS
-        while clerk.near and got != self.prices[number] and self.loop.time() < late:
-            await asyncio.sleep(0.005)
-            got = await clerk.price(number)
-        assert got == self.prices[number]
 
     @rule(who=process, number=product)
     def begin_to_read(self, who: int, number: int) -> None:
@@ -170,12 +98,6 @@ class Model(RuleBasedStateMachine):
         self.run(self.clerks[who].change_mind(number, next(self.numbers)))
         self.relay()
 
-    def relay(self) -> None:
-        """What one process could not tell, others find in the outbox."""
-        for clerk in self.clerks:
-            if not clerk.line.cut:
-                self.run(clerk.coherence._relay.relay())
-
     @rule(who=process, number=product, way=way)
     def change_what_is_cached(self, who: int, number: int, way: str) -> None:
         self.wait(INTENT_SECONDS)
@@ -217,10 +139,6 @@ class Model(RuleBasedStateMachine):
         self.end_reading()
         self.run(self.cut(who, cut=not self.clerks[who].line.cut))
 
-    async def cut(self, *whom: int, cut: bool) -> None:
-        for who in whom:
-            self.clerks[who].line.set(cut=cut)
-
     @rule(who=process, number=product, way=way, order=st.permutations(range(PROCESSES)))
     def change_during_an_outage(self, who: int, number: int, way: str, order: list[int]) -> None:
         """Nobody reaches Redis, which keeps what it has; then each reads as soon as it does."""
@@ -252,14 +170,7 @@ class Model(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from((0.5, 5, 20, 61)))
     def wait(self, seconds: float) -> None:
         """Time goes by, in Redis and in the processes."""
-        self.now += seconds
-        for key in self.client.scan_iter(count=1000):
-            if key.endswith(b":writers"):
-                for token, _ in self.client.zrange(key, 0, -1, withscores=True):
-                    self.client.zincrby(key, -seconds * 1000, token)
-            left = self.client.pttl(key)
-            if left > 0:
-                self.client.pexpire(key, max(int(left - seconds * 1000), 1))
+        self.age(seconds)
 
     def teardown(self) -> None:
         try:

@@ -9,7 +9,7 @@ from typing import Any
 from unittest import mock
 
 from service.cache import redis, scripts
-from service.cache.backend import Claim, Found, Intent, Mark, Patience, Place
+from service.cache.backend import Claim, Found, Intent, Patience, Place
 from service.cache.bus import Bus
 from service.cache.courier import Courier
 from service.cache.entry import pack, unpack
@@ -42,8 +42,8 @@ def retry() -> None:
 def intent() -> None:
     """Nothing is said before the commit."""
 
-    async def silent(_self: RedisBackend, marks: tuple[Mark, ...]) -> Intent:
-        return Intent(marks)
+    async def silent(_self: RedisBackend, intent: Intent) -> Intent:
+        return intent
 
     mock.patch.object(RedisBackend, "intend", silent).start()
 

@@ -13,7 +13,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from service.cache import lease
 from tests.servers import Redis
-from tests.service.consistency import model
+from tests.service.consistency import model, world
 from tests.service.consistency.mutations import MISSED_BY_MODEL
 
 EXAMPLES = int(os.environ.get("VITALS_MODEL_EXAMPLES", "0"))
@@ -46,7 +46,7 @@ def test_what_is_read_is_what_the_database_holds(redis_server: Redis) -> None:
 @pytest.mark.parametrize("mutation", MISSED_BY_MODEL)
 def test_the_model_misses_every_step(redis_server: Redis, mutation: str) -> None:
     MISSED_BY_MODEL[mutation]()
-    mock.patch.object(model, "BUS_SECONDS", 0.2).start()  # nothing comes later
+    mock.patch.object(world, "BUS_SECONDS", 0.2).start()  # nothing comes later
     try:
         # Who comes first is chance, so that a history may go well when it is told again.
         with pytest.raises((AssertionError, FlakyFailure)):

@@ -331,3 +331,37 @@ async def test_best_sellers_sum_what_was_placed(service: Service) -> None:
         ("Desk", 1, 1),
     ]
     problem(await service.client.get("/api/reports/best-sellers?days=0"), 422, "days")
+
+
+@pytest.mark.parametrize("change", ["rename", "delete"])
+async def test_best_sellers_show_products_as_they_are_now(service: Service, change: str) -> None:
+    _, headers = await service.user()
+    _, admin = await service.user(Role.ADMIN)
+    desk, lamp = [await service.product(name=name) for name in ("Desk", "Lamp")]
+    await service.client.post("/api/orders", json=wish((desk, 2), (lamp, 1)), headers=headers)
+
+    async def names() -> list[str]:
+        report = (await service.client.get("/api/reports/best-sellers?limit=1")).json()
+        return [item["name"] for item in report["items"]]
+
+    assert await names() == ["Desk"]
+    path, admin = f"/api/products/{desk.id}", admin | {"If-Match": "*"}
+    if change == "rename":
+        changed = await service.client.patch(path, json={"name": "Table"}, headers=admin)
+    else:
+        changed = await service.client.delete(path, headers=admin)
+    assert changed.is_success, changed.text
+    assert await names() == [{"rename": "Table", "delete": "Lamp"}[change]]
+
+
+async def test_an_order_costs_no_new_sum_of_best_sellers(
+    service: Service, statements: list[str]
+) -> None:
+    _, headers = await service.user()
+    desk = await service.product()
+    await service.client.get("/api/reports/best-sellers")
+    placed = await service.client.post("/api/orders", json=wish((desk, 1)), headers=headers)
+    assert placed.status_code == 201
+    statements.clear()
+    await service.client.get("/api/reports/best-sellers")
+    assert statements == []
