@@ -11,14 +11,23 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from vitals.bodies.looks import CARD_DIGITS, TOKEN_LENGTH, without_bearer, without_lookalikes
-from vitals.bodies.names import MASK, Names
+from vitals.bodies.looks import (
+    CARD_DIGITS,
+    TIME,
+    TOKEN_LENGTH,
+    are_plain,
+    without_credentials,
+    without_lookalikes,
+)
+from vitals.bodies.names import LONGEST, MASK, Names
 from vitals.media import Kind
 
 _SECRET_LENGTH = 6
 _SECRETS = 50
-_PLAIN_NUMBER = 10 ** (CARD_DIGITS.start - 1)
-_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:[\d:.]{2,15}(?:Z|[+-]\d\d:\d\d)?", re.ASCII)
+_SHORT = CARD_DIGITS.start
+_PLAIN_NUMBER = 10 ** (_SHORT - 1)
+_PAIR = 2
+_VALUE = frozenset(("value", "Value"))
 _OPENING = frozenset('{["')
 
 _decode = msgspec.json.Decoder().decode
@@ -55,7 +64,7 @@ class Redaction:
         secrets = set() if secrets is None else secrets
         try:
             if kind is Kind.JSON:
-                text = _encode(self._value(_decode(content), secrets)).decode()
+                text = _encode(self._without_secrets(_decode(content), secrets)).decode()
             elif kind is Kind.FORM:
                 text = self._form(content.decode(), secrets)
             else:
@@ -63,74 +72,101 @@ class Redaction:
         except (ValueError, RecursionError):
             return None
         for secret in sorted(secrets, key=len, reverse=True):  # else the rest of a longer one stays
-            text = text.replace(_encode(secret)[1:-1].decode(), MASK).replace(secret, MASK)
+            written = _encode(secret)[1:-1].decode()
+            text = text.replace(written, MASK)
+            if written != secret:
+                text = text.replace(secret, MASK)
         return text
 
     def text(self, text: str, secrets: set[str] | None = None) -> str:
         """A string, whatever it holds: an address, a URL, JSON once more."""
         length = len(text)
         # Most of what strings hold are numbers, dates and words, which take one look each.
-        if length < CARD_DIGITS.start and text.replace("-", "").isalnum():
+        if length < _SHORT and text.replace("-", "").isalnum():
             pass
-        elif length < TOKEN_LENGTH and text.replace(" ", "").isalpha():
-            text = without_bearer(text)
-        else:
+        elif length >= TOKEN_LENGTH or not text.replace(" ", "").isalpha():
             if text[:1] in _OPENING:
                 inner = self.body(text.encode(), Kind.JSON, secrets)
                 if inner is not None:
                     return inner
-            if (":" in text or "=" in text) and not _TIME.fullmatch(text):
+            if not TIME.fullmatch(text):
                 text = self._names.without_assigned(text)
-            text = without_bearer(without_lookalikes(text))
+            text = without_credentials(without_lookalikes(text))
+        else:
+            text = without_credentials(self._names.without_assigned(text))
         for pattern in self._patterns:
             text = pattern.sub(MASK, text)
         return text
 
-    def _value(self, value: Any, secrets: set[str]) -> Any:
-        kind = type(value)
-        if kind is str:
-            return self.text(value, secrets)
-        if kind is dict:
-            return self._members(value, secrets)
-        if kind is list:
-            return [self._value(each, secrets) for each in value]
-        if value is None or -_PLAIN_NUMBER < value < _PLAIN_NUMBER:
-            return value
-        written = f"{value:.0f}" if kind is float else str(value)
-        return value if self.text(written) == written else MASK
+    def _without_secrets(self, value: Any, secrets: set[str]) -> Any:
+        """A decoded value, in which containers change in place."""
+        whole, texts = [value], list[str]()
+        self._hide_named(whole, texts, secrets)
+        # A look at all texts together, and seldom one at each.
+        if texts and (self._patterns or not are_plain(texts)):
+            self._hide_lookalikes(whole, secrets)
+        return whole[0]
 
-    def _members(self, members: dict[str, Any], secrets: set[str]) -> dict[str, Any]:
-        """The members without secrets; those of ordinary names change in place."""
-        names = self._names
-        ordinary, about_secret = True, False
-        for key, value in members.items():
-            name = names[key]
-            if not name.ordinary:
-                ordinary = False
-                if name.secret:
-                    members[key] = MASK
-                    _remember(value, secrets)
-                    continue
-                about_secret = about_secret or (name.naming and self._names_secret(value))
+    def _hide_named(self, container: Any, texts: list[str], secrets: set[str]) -> None:
+        """Mask what stands under a secret's name, and gather what else there is."""
+        if type(container) is dict:
+            if not self._names.ordinary.issuperset(container):
+                self._hide_members(container, secrets)
+            container = container.values()
+        elif len(container) == _PAIR and self._names_secret(container[0]):
+            if not self._names_secret(container[1]):  # else it may be a list of names
+                _remember(container[1], secrets)
+            container[1] = MASK
+        for value in container:
             kind = type(value)
             if kind is str:
-                members[key] = self.text(value, secrets)
-            elif kind is dict or kind is list or not _is_plain(value):
-                members[key] = self._value(value, secrets)
-        return members if ordinary else self._retold(members, about_secret=about_secret)
+                # A short word or number holds nothing, and a mask neither.
+                if (len(value) >= _SHORT or not value.isalnum()) and value is not MASK:
+                    texts.append(value)
+            elif kind is dict or kind is list:
+                self._hide_named(value, texts, secrets)
+            elif value is not None and not -_PLAIN_NUMBER < value < _PLAIN_NUMBER:
+                texts.append(_written(value))
 
-    def _retold(self, members: dict[str, Any], *, about_secret: bool) -> dict[str, Any]:
-        told = {}
+    def _hide_members(self, members: dict[str, Any], secrets: set[str]) -> None:
+        names = self._names
+        about_secret = renamed = False
         for key, value in members.items():
-            name = self._names[key]
-            hidden = about_secret and not (name.naming or name.saying)
-            told[name.shown] = MASK if hidden else value
-        return told
+            name = names[key]
+            if name.secret:
+                members[key] = MASK
+                _remember(value, secrets)
+            elif name.naming:
+                about_secret = about_secret or self._names_secret(value)
+            renamed = renamed or name.shown != key
+        if about_secret or renamed:
+            told = [(names[key], value) for key, value in members.items()]
+            members.clear()
+            for name, value in told:
+                hidden = about_secret and not (name.naming or name.saying)
+                if hidden and name.shown in _VALUE:
+                    _remember(value, secrets)
+                members[name.shown] = MASK if hidden else value
+
+    def _hide_lookalikes(self, container: Any, secrets: set[str]) -> None:
+        """Mask what looks like a secret."""
+        places = container.items() if type(container) is dict else enumerate(container)
+        for place, value in places:
+            kind = type(value)
+            if kind is str:
+                if value is not MASK:
+                    container[place] = self.text(value, secrets)
+            elif kind is dict or kind is list:
+                self._hide_lookalikes(value, secrets)
+            elif value is not None and not -_PLAIN_NUMBER < value < _PLAIN_NUMBER:
+                written = _written(value)
+                if self.text(written) != written:
+                    container[place] = MASK
 
     def _names_secret(self, value: Any) -> bool:
-        if isinstance(value, list):
+        if type(value) is list:
             return any(self._names_secret(each) for each in value)
-        return isinstance(value, str) and self._names[value].secret
+        return type(value) is str and len(value) <= LONGEST and self._names[value].secret
 
     def _form(self, text: str, secrets: set[str]) -> str:
         told = []
@@ -145,8 +181,8 @@ class Redaction:
         return "&".join(told)
 
 
-def _is_plain(value: Any) -> bool:
-    return value is None or -_PLAIN_NUMBER < value < _PLAIN_NUMBER
+def _written(number: float) -> str:
+    return f"{number:.0f}" if type(number) is float else str(number)
 
 
 def _remember(value: Any, secrets: set[str]) -> None:
