@@ -35,6 +35,7 @@ class Capture:
 
     Args:
         headers: Of the message whose body it is.
+        whole: All of it, if it came so.
 
     Attributes:
         size: Bytes that have passed.
@@ -43,12 +44,12 @@ class Capture:
 
     __slots__ = ("_digest", "_headers", "_parts", "complete", "size")
 
-    def __init__(self, headers: Headers) -> None:
+    def __init__(self, headers: Headers, whole: bytes | None = None) -> None:
         self._headers = headers
-        self._parts: list[bytes] = []
+        self._parts = [] if whole is None else [whole]
         self._digest: Any = None
-        self.size = 0
-        self.complete = False
+        self.size = 0 if whole is None else len(whole)
+        self.complete = whole is not None
 
     @property
     def announced(self) -> Announced:
@@ -155,11 +156,9 @@ class Pair:
 
 
 def _captured(held: bytes | Capture, headers: Headers) -> Capture | None:
-    if isinstance(held, Capture) or not held:
-        return held or None
-    capture = Capture(headers)
-    capture.add(held, more=False)
-    return capture
+    if isinstance(held, Capture):
+        return held
+    return Capture(headers, held) if held else None
 
 
 def _more(

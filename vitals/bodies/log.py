@@ -24,6 +24,22 @@ class _Rule(NamedTuple):
     within: float
 
 
+class _Fields(NamedTuple):
+    """What a line calls what it tells of a body."""
+
+    size: str
+    content: str
+    withheld: str
+    hash: str
+
+    @classmethod
+    def of(cls, which: str) -> "_Fields":
+        return cls(*(f"{which}.{field}" for field in cls._fields))
+
+
+_ASKED, _ANSWERED = _Fields.of("http.request.body"), _Fields.of("http.response.body")
+
+
 class BodyLog:
     """Writes a line with the bodies of each request that is to be told.
 
@@ -86,27 +102,26 @@ class BodyLog:
         }
         secrets: set[str] = set()
         if asked is not None:
-            self._describe("http.request.body", asked, fields, secrets)
+            self._describe(_ASKED, asked, fields, secrets)
         if answered is not None and request.method != "HEAD":  # the server keeps that body back
-            self._describe("http.response.body", answered, fields, secrets)
+            self._describe(_ANSWERED, answered, fields, secrets)
         self._write("bodies", fields)
 
     def _describe(
-        self, which: str, capture: Capture, fields: dict[str, Any], secrets: set[str]
+        self, named: _Fields, capture: Capture, fields: dict[str, Any], secrets: set[str]
     ) -> None:
-        fields[which + ".size"] = capture.size
+        fields[named.size] = capture.size
         announced = capture.announced
         withheld = self._withheld(capture, announced)
         if not withheld:
-            kind = announced.kind
-            content = self._bodies.redaction.body(capture.content(), kind, secrets)
+            content = self._bodies.redaction.body(capture.content(), announced.kind, secrets)
             if content is not None:
-                fields[which + ".content"] = content
+                fields[named.content] = content
                 return
-            withheld = f"not {kind}"
-        fields[which + ".withheld"] = withheld
+            withheld = f"not {announced.kind}"
+        fields[named.withheld] = withheld
         if announced.readable:
-            fields[which + ".hash"] = capture.hash()
+            fields[named.hash] = capture.hash()
 
     def _withheld(self, capture: Capture, announced: Announced) -> str:
         """Why a body is not told; empty where it may be."""

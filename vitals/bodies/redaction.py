@@ -72,10 +72,9 @@ class Redaction:
         except (ValueError, RecursionError):
             return None
         for secret in sorted(secrets, key=len, reverse=True):  # else the rest of a longer one stays
-            written = _encode(secret)[1:-1].decode()
-            text = text.replace(written, MASK)
-            if written != secret:
-                text = text.replace(secret, MASK)
+            if not secret.isalnum():
+                text = text.replace(_encode(secret)[1:-1].decode(), MASK)
+            text = text.replace(secret, MASK)
         return text
 
     def text(self, text: str, secrets: set[str] | None = None) -> str:
@@ -100,33 +99,39 @@ class Redaction:
 
     def _without_secrets(self, value: Any, secrets: set[str]) -> Any:
         """A decoded value, in which containers change in place."""
-        whole, texts = [value], list[str]()
-        self._hide_named(whole, texts, secrets)
+        whole = [value]
+        texts = self._hide_named(whole, secrets)
         # A look at all texts together, and seldom one at each.
         if texts and (self._patterns or not are_plain(texts)):
             self._hide_lookalikes(whole, secrets)
         return whole[0]
 
-    def _hide_named(self, container: Any, texts: list[str], secrets: set[str]) -> None:
-        """Mask what stands under a secret's name, and gather what else there is."""
-        if type(container) is dict:
-            if not self._names.ordinary.issuperset(container):
-                self._hide_members(container, secrets)
-            container = container.values()
-        elif len(container) == _PAIR and self._names_secret(container[0]):
-            if not self._names_secret(container[1]):  # else it may be a list of names
-                _remember(container[1], secrets)
-            container[1] = MASK
-        for value in container:
+    def _hide_named(self, whole: list[Any], secrets: set[str]) -> list[str]:
+        """Mask what stands under a secret's name; returns what else might hold one."""
+        texts, ordinary = [], self._names.ordinary
+        values = whole.copy()
+        for value in values:  # to which are added those inside of each
             kind = type(value)
             if kind is str:
                 # A short word or number holds nothing, and a mask neither.
                 if (len(value) >= _SHORT or not value.isalnum()) and value is not MASK:
                     texts.append(value)
-            elif kind is dict or kind is list:
-                self._hide_named(value, texts, secrets)
+            elif kind is dict:
+                if not ordinary.issuperset(value):
+                    self._hide_members(value, secrets)
+                values += value.values()
+            elif kind is list:
+                if len(value) == _PAIR and self._names_secret(value[0]):
+                    self._hide_second(value, secrets)
+                values += value
             elif value is not None and not -_PLAIN_NUMBER < value < _PLAIN_NUMBER:
                 texts.append(_written(value))
+        return texts
+
+    def _hide_second(self, pair: list[Any], secrets: set[str]) -> None:
+        if not self._names_secret(pair[1]):  # else it may be a list of names
+            _remember(pair[1], secrets)
+        pair[1] = MASK
 
     def _hide_members(self, members: dict[str, Any], secrets: set[str]) -> None:
         names = self._names
