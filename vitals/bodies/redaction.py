@@ -71,11 +71,9 @@ class Redaction:
                 text = self.text(content.decode())
         except (ValueError, RecursionError):
             return None
-        for secret in sorted(secrets, key=len, reverse=True):  # else the rest of a longer one stays
-            if not secret.isalnum():
-                text = text.replace(_encode(secret)[1:-1].decode(), MASK)
-            text = text.replace(secret, MASK)
-        return text
+        if len(secrets) > 1:  # the longest first, else what it has more than another stays
+            return _without(text, sorted(secrets, key=len, reverse=True))
+        return _without(text, secrets) if secrets else text
 
     def text(self, text: str, secrets: set[str] | None = None) -> str:
         """A string, whatever it holds: an address, a URL, JSON once more."""
@@ -106,26 +104,30 @@ class Redaction:
             self._hide_lookalikes(whole, secrets)
         return whole[0]
 
-    def _hide_named(self, whole: list[Any], secrets: set[str]) -> list[str]:
+    # In one loop, as calls would be most of its time.
+    def _hide_named(self, whole: list[Any], secrets: set[str]) -> list[str]:  # noqa: C901
         """Mask what stands under a secret's name; returns what else might hold one."""
         texts, ordinary = [], self._names.ordinary
-        values = whole.copy()
-        for value in values:  # to which are added those inside of each
-            kind = type(value)
-            if kind is str:
-                # A short word or number holds nothing, and a mask neither.
-                if (len(value) >= _SHORT or not value.isalnum()) and value is not MASK:
-                    texts.append(value)
-            elif kind is dict:
-                if not ordinary.issuperset(value):
-                    self._hide_members(value, secrets)
-                values += value.values()
-            elif kind is list:
-                if len(value) == _PAIR and self._names_secret(value[0]):
-                    self._hide_second(value, secrets)
-                values += value
-            elif value is not None and not -_PLAIN_NUMBER < value < _PLAIN_NUMBER:
-                texts.append(_written(value))
+        containers: list[Any] = [whole]
+        for container in containers:  # to which are added those inside of each
+            if type(container) is dict:
+                if not ordinary.issuperset(container):
+                    self._hide_members(container, secrets)
+                values = container.values()
+            else:
+                if len(container) == _PAIR and self._names_secret(container[0]):
+                    self._hide_second(container, secrets)
+                values = container
+            for value in values:
+                kind = type(value)
+                if kind is str:
+                    if value is not MASK:
+                        texts.append(value)
+                elif kind is int or kind is float:
+                    if not -_PLAIN_NUMBER < value < _PLAIN_NUMBER:
+                        texts.append(_written(value))
+                elif kind is dict or kind is list:
+                    containers.append(value)
         return texts
 
     def _hide_second(self, pair: list[Any], secrets: set[str]) -> None:
@@ -134,24 +136,30 @@ class Redaction:
         pair[1] = MASK
 
     def _hide_members(self, members: dict[str, Any], secrets: set[str]) -> None:
-        names = self._names
+        names, ordinary = self._names, self._names.ordinary
         about_secret = renamed = False
         for key, value in members.items():
+            if key in ordinary:
+                continue
             name = names[key]
             if name.secret:
-                members[key] = MASK
                 _remember(value, secrets)
-            elif name.naming:
-                about_secret = about_secret or self._names_secret(value)
-            renamed = renamed or name.shown != key
+                members[key] = MASK
+            elif name.naming and not about_secret:
+                about_secret = self._names_secret(value)
+            if name.shown != key:
+                renamed = True
         if about_secret or renamed:
-            told = [(names[key], value) for key, value in members.items()]
-            members.clear()
-            for name, value in told:
-                hidden = about_secret and not (name.naming or name.saying)
-                if hidden and name.shown in _VALUE:
-                    _remember(value, secrets)
-                members[name.shown] = MASK if hidden else value
+            self._retell(members, secrets, about_secret=about_secret)
+
+    def _retell(self, members: dict[str, Any], secrets: set[str], *, about_secret: bool) -> None:
+        told = [(self._names[key], value) for key, value in members.items()]
+        members.clear()
+        for name, value in told:
+            hidden = about_secret and not (name.naming or name.saying)
+            if hidden and name.shown in _VALUE:
+                _remember(value, secrets)
+            members[name.shown] = MASK if hidden else value
 
     def _hide_lookalikes(self, container: Any, secrets: set[str]) -> None:
         """Mask what looks like a secret."""
@@ -163,7 +171,7 @@ class Redaction:
                     container[place] = self.text(value, secrets)
             elif kind is dict or kind is list:
                 self._hide_lookalikes(value, secrets)
-            elif value is not None and not -_PLAIN_NUMBER < value < _PLAIN_NUMBER:
+            elif kind is int or kind is float:
                 written = _written(value)
                 if self.text(written) != written:
                     container[place] = MASK
@@ -190,12 +198,21 @@ def _written(number: float) -> str:
     return f"{number:.0f}" if type(number) is float else str(number)
 
 
+def _without(text: str, secrets: Iterable[str]) -> str:
+    for secret in secrets:
+        if not secret.isalnum():
+            text = text.replace(_encode(secret)[1:-1].decode(), MASK)
+        text = text.replace(secret, MASK)
+    return text
+
+
 def _remember(value: Any, secrets: set[str]) -> None:
     """Add the texts of a secret value, as far as they are long enough to be told from others."""
-    if isinstance(value, str | int):
+    kind = type(value)
+    if kind is str or kind is int:
         value = str(value)
         if len(value) >= _SECRET_LENGTH and len(secrets) < _SECRETS:
             secrets.add(value)
-    elif isinstance(value, dict | list):
-        for each in value.values() if isinstance(value, dict) else value:
+    elif kind is dict or kind is list:
+        for each in value.values() if kind is dict else value:
             _remember(each, secrets)
