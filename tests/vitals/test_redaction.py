@@ -99,6 +99,7 @@ LOOKS = [
     "7 4111 1111 1111 1111 123",
     "DE89370400440532013000",
     "GB82 WEST 1234 5698 7654 32",
+    "MT84 MALT 0110 0001 2345 MTLC AST0 01S",
     "anna.smith+shop@example.co.uk",
     "anna@localhost",
     "0123456789abcdef0123456789abcdef01234567",
@@ -132,6 +133,7 @@ def test_what_looks_like_a_secret_goes_wherever_it_stands(value: str) -> None:
             "basic",
             "the",
         }
+    assert not are_plain(["Oak desk", value])
     told = REDACTION.body(urlencode({"note": value, "n": 1}).encode(), Kind.FORM)
     assert told is not None
     assert value not in told
