@@ -84,9 +84,8 @@ def without_lookalikes(text: str) -> str:
     return text
 
 
-def without_credentials(text: str) -> str:
-    """A text without what follows the name of a scheme (RFC 6750, RFC 7617)."""
-    lower = text.lower()
+def without_credentials(text: str, lower: str) -> str:
+    """A text, also given in lower case, without what follows a scheme's name (RFC 6750, 7617)."""
     if "earer" in lower:
         text = _BEARER.sub(rf"\1{MASK}", text)
     return _BASIC.sub(_mask_basic, text) if "asic" in lower else text

@@ -81,19 +81,27 @@ class Redaction:
         # Most of what strings hold are numbers, dates and words, which take one look each.
         if length < _SHORT and text.replace("-", "").isalnum():
             pass
-        elif length >= TOKEN_LENGTH or not text.replace(" ", "").isalpha():
+        elif length < TOKEN_LENGTH and text.replace(" ", "").isalpha():
+            if " " in text:
+                text = self._without_told(text, text.lower())
+        else:
             if text[:1] in _OPENING:
                 inner = self.body(text.encode(), Kind.JSON, secrets)
                 if inner is not None:
                     return inner
-            if not TIME.fullmatch(text):
+            if (":" in text or "=" in text) and not TIME.fullmatch(text):
                 text = self._names.without_assigned(text)
-            text = without_credentials(without_lookalikes(text))
-        else:
-            text = without_credentials(self._names.without_assigned(text))
+            text = without_lookalikes(text)
+            text = self._without_told(text, text.lower())
         for pattern in self._patterns:
             text = pattern.sub(MASK, text)
         return text
+
+    def _without_told(self, text: str, lower: str) -> str:
+        """A text without what its words give away."""
+        if " is " in lower:
+            text = self._names.without_assigned(text)
+        return without_credentials(text, lower)
 
     def _without_secrets(self, value: Any, secrets: set[str]) -> Any:
         """A decoded value, in which containers change in place."""
@@ -171,7 +179,7 @@ class Redaction:
                     container[place] = self.text(value, secrets)
             elif kind is dict or kind is list:
                 self._hide_lookalikes(value, secrets)
-            elif kind is int or kind is float:
+            elif (kind is int or kind is float) and not -_PLAIN_NUMBER < value < _PLAIN_NUMBER:
                 written = _written(value)
                 if self.text(written) != written:
                     container[place] = MASK
