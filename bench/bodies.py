@@ -28,9 +28,9 @@ OFF, UNTOLD, TOLD = "bodies, switched off", "bodies, not told", "bodies, told"
 GUARDED, BOTH = "guard", "guard and bodies, not told"
 PROMISED = {
     "GET, 0 B": {OFF: 0.03, BOTH: 0.05},
-    "POST, 143 B": {BOTH: 0.2},
-    "POST, 963 B": {BOTH: 0.2, TOLD: 0.35},
-    "POST, 51229 B": {BOTH: 2.0},
+    "POST, 143 B": {OFF: 0.02, BOTH: 0.2},
+    "POST, 963 B": {OFF: 0.02, BOTH: 0.2, TOLD: 0.25},
+    "POST, 51229 B": {BOTH: 1.75},
 }
 """Shares of what an empty BaseHTTPMiddleware adds that ours may add at most."""
 
@@ -94,8 +94,9 @@ WAYS: dict[str, Build] = {
 
 def body(size: int) -> bytes:
     """A JSON body of about this many bytes."""
-    line = {"sku": "SKU-00007", "quantity": 3, "price": 19.99, "note": "with a short note"}
-    lines = [line] * max(1, (size - 60) // len(json.dumps(line)))
+    line = {"sku": "SKU-00000", "quantity": 3, "price": 19.99, "note": "with a short note"}
+    number = max(1, (size - 60) // len(json.dumps(line)))
+    lines = [line | {"sku": f"SKU-{each:05}"} for each in range(number)]
     order = {"customer": "anna", "password": "hunter2hunter2", "lines": lines}
     return json.dumps(order).encode()
 

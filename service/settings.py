@@ -4,6 +4,8 @@ Settings are built once and passed in. They refuse what would be unsafe: an open
 TLS and a metrics token, and secrets that anybody could guess.
 """
 
+import os
+import sys
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
@@ -29,6 +31,13 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def spare_processors() -> int:
+    """How many of this machine's processors hashing may keep busy: two, but never the last one."""
+    linux = sys.platform == "linux"  # where a container may have fewer than the machine
+    processors = len(os.sched_getaffinity(0)) if linux else os.cpu_count() or 1
+    return max(1, min(2, processors - 1))
 
 
 class Settings(BaseSettings):
@@ -79,7 +88,11 @@ class Settings(BaseSettings):
     address_attempts: int = Field(
         default=60, ge=1, description="logins and registrations from one address a minute"
     )
-    hash_threads: int = Field(default=2, ge=1, description="argon2 hashes computed at once")
+    hash_threads: int = Field(
+        default_factory=spare_processors,
+        ge=1,
+        description="argon2 hashes computed at once: two, but a processor stays with readers",
+    )
     hash_queue: int = Field(default=64, ge=1, description="logins that may wait for a hash")
     hash_memory_kib: int = Field(default=19456, ge=64)
     hash_passes: int = Field(default=2, ge=1)

@@ -50,6 +50,13 @@ class _Bounded(sqlite3.Connection):
         return monotonic() > self._until
 
 
+def _is_outside_transactions(connection: Any) -> bool:
+    try:
+        return not connection.driver_connection.in_transaction
+    except ValueError:  # it is closed
+        return True
+
+
 def engine(url: URL, patience: Patience) -> AsyncEngine:
     """An engine over a file, which only its owner may read, or over memory."""
     if url.database and url.database != ":memory:":
@@ -60,7 +67,15 @@ def engine(url: URL, patience: Patience) -> AsyncEngine:
     def opened(*arguments: Any, **options: Any) -> sqlite3.Connection:
         return _Bounded(patience, *arguments, **options)
 
-    made = create_async_engine(url, hide_parameters=True, connect_args={"factory": opened})
+    made = create_async_engine(
+        url,
+        hide_parameters=True,
+        connect_args={"factory": opened},
+        skip_autocommit_rollback=True,
+    )
+    # Each call of the driver is a turn of two threads; what has only read has nothing to roll back.
+    dialect: Any = made.sync_engine.dialect
+    dialect.detect_autocommit_setting = _is_outside_transactions
 
     @event.listens_for(made.sync_engine, "connect")
     def configure(connection: Any, _record: object) -> None:

@@ -8,6 +8,7 @@ nothing; anywhere else, events take them.
 import json
 import logging
 from datetime import UTC, datetime
+from time import time_ns
 from typing import Any
 
 import msgspec
@@ -20,6 +21,22 @@ Event = dict[str, Any]
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
+class _Clock:
+    """Tells the time as ISO 8601 has it; what lasts a second is written once a second."""
+
+    def __init__(self) -> None:
+        self._written = (0, "")
+
+    def now(self) -> str:
+        """The moment, in UTC."""
+        second, nanoseconds = divmod(time_ns(), 1_000_000_000)
+        written = self._written
+        if second != written[0]:
+            moment = datetime.fromtimestamp(second, UTC).replace(tzinfo=None)
+            written = self._written = (second, moment.isoformat())
+        return f"{written[1]}.{nanoseconds // 1000:06d}Z"
+
+
 class Lines:
     """Writes the events of one logger.
 
@@ -30,6 +47,7 @@ class Lines:
     def __init__(self, name: str) -> None:
         self._logger = logging.getLogger(name)
         self._log = structlog.stdlib.get_logger(name)
+        self._clock = _Clock()
 
     def info(self, event: str, fields: Event) -> None:
         """Tell of an event; the fields hold what structlog's processors would add of a request."""
@@ -37,19 +55,14 @@ class Lines:
         if outlet is None:
             self._log.info(event, **fields)
         elif self._logger.isEnabledFor(logging.INFO):
-            outlet.put(
-                _written(
-                    structlog.contextvars.get_contextvars()
-                    | fields
-                    | outlet.said
-                    | {
-                        "event": event,
-                        "level": "info",
-                        "logger": self._logger.name,
-                        "timestamp": f"{datetime.now(UTC).replace(tzinfo=None).isoformat()}Z",
-                    }
-                )
-            )
+            line = structlog.contextvars.get_contextvars()
+            line.update(fields)
+            line.update(outlet.said)
+            line["event"] = event
+            line["level"] = "info"
+            line["logger"] = self._logger.name
+            line["timestamp"] = self._clock.now()
+            outlet.put(_written(line))
 
     def _sole_outlet(self) -> Outlet | None:
         """The outlet, if all that the logger says goes there, there alone, and unchanged."""

@@ -43,10 +43,17 @@ def kind(content_type: bytes) -> Kind:
 
 
 class Announced(NamedTuple):
-    """What the headers of a message say of its body."""
+    """What the headers of a message say of its body.
+
+    Attributes:
+        kind: Its kind.
+        compressed: Whether it is coded.
+        readable: Whether its bytes are text, of a kind that is understood.
+    """
 
     kind: Kind
     compressed: bool
+    readable: bool
 
     @classmethod
     def by(cls, headers: Headers) -> "Announced":
@@ -60,6 +67,10 @@ class Announced(NamedTuple):
         return _announced(media, coding)
 
 
+_READABLE = frozenset((Kind.JSON, Kind.FORM, Kind.TEXT))
+
+
 @lru_cache(256)
 def _announced(media: bytes, coding: bytes) -> Announced:
-    return Announced(kind(media), coding.lower() not in {b"", b"identity"})
+    what, compressed = kind(media), coding.lower() not in {b"", b"identity"}
+    return Announced(what, compressed, not compressed and what in _READABLE)

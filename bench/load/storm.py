@@ -91,7 +91,7 @@ def _p99(taken: list[float]) -> float:
 
 
 def measure(
-    stage: Stage, server: Running, *, rounds: int = 4, seconds: float = 2
+    stage: Stage, server: Running, *, rounds: int = 8, seconds: float = 1.5
 ) -> tuple[float, float]:
     """Read in calm and in storm by turns.
 

@@ -39,15 +39,13 @@ async def register(
 ) -> UserOut:
     """Make an account."""
     await attempts.register(request)
-    async with database.reading() as session:
-        if await repository.find(session, registration.email):
-            raise repository.EmailTakenError
-    # No connection is held while the password is hashed.
-    user = User(
-        email=registration.email,
-        name=registration.name,
-        password_hash=await passwords.hash(registration.password),
-    )
+    async with passwords.turn():
+        async with database.reading() as session:
+            if await repository.find(session, registration.email):
+                raise repository.EmailTakenError
+        # No connection is held while the password is hashed.
+        hashed = await passwords.hash(registration.password)
+    user = User(email=registration.email, name=registration.name, password_hash=hashed)
     async with database.writing() as session:
         await repository.add(session, user)
     return UserOut.model_validate(user)
@@ -68,9 +66,10 @@ async def log_in(
     Attempts are limited by account and by address; `RateLimit` says how many are left.
     """
     standing = await attempts.log_in(request, login.email)
-    async with database.reading() as session:
-        user = await repository.find(session, login.email)
-    verdict = await passwords.check(login.password, user.password_hash if user else None)
+    async with passwords.turn():
+        async with database.reading() as session:
+            user = await repository.find(session, login.email)
+        verdict = await passwords.check(login.password, user.password_hash if user else None)
     if user is None or not verdict.right or not user.active:
         raise WrongLoginError(standing)
     if verdict.rehashed is not None:

@@ -3,8 +3,9 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from threading import get_native_id
@@ -36,9 +37,9 @@ class Verdict:
 class Passwords:
     """Hashes and checks passwords in a few threads of its own.
 
-    A hash costs about 20 ms and 19 MiB by intent. More logins than ``hash_queue`` at once are
-    refused with 503 instead of piling up, and the threads give way to the event loop: a flood of
-    logins must not take the rest with it.
+    A hash costs about 20 ms and 19 MiB by intent. Whoever wants one takes a `turn`: more logins
+    than ``hash_queue`` at once are refused with 503 instead of piling up, and the threads give way
+    to the event loop. A flood of logins must not take the rest with it.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -52,21 +53,34 @@ class Passwords:
             settings.hash_threads, thread_name_prefix="argon2", initializer=_step_back
         )
         self._free = settings.hash_queue
+        # One more than hash: what the next one needs is looked up meanwhile.
+        self._turns = asyncio.Semaphore(settings.hash_threads + 1)
 
-    async def hash(self, password: str) -> str:
-        """Hash a new password.
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for one's turn before any work that belongs to a hash.
+
+        Of fifty who come at once, few at a time then keep the event loop busy with look-ups, and
+        whoever reads comes in between.
 
         Raises:
             UnavailableError: Too many are waiting already.
         """
+        if self._free == 0:
+            raise UnavailableError("Too many people are logging in: try again shortly.")
+        self._free -= 1
+        try:
+            async with self._turns:
+                yield
+        finally:
+            self._free += 1
+
+    async def hash(self, password: str) -> str:
+        """Hash a new password."""
         return await self._run(self.hasher.hash, password)
 
     async def check(self, password: str, stored: str | None) -> Verdict:
-        """Check a password against a stored hash; None stands for a user who does not exist.
-
-        Raises:
-            UnavailableError: Too many are waiting already.
-        """
+        """Check a password against a stored hash; None stands for a user who does not exist."""
         return await self._run(self._check, password, stored)
 
     def close(self) -> None:
@@ -91,14 +105,8 @@ class Passwords:
             return False
 
     async def _run(self, work: Callable[..., T], *arguments: object) -> T:
-        if self._free == 0:
-            raise UnavailableError("Too many people are logging in: try again shortly.")
-        self._free -= 1
-        try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, work, *arguments)
-        finally:
-            self._free += 1
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, work, *arguments)
 
 
 def _step_back() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench.fuzz import target
+from bench.fuzz import guided, target
 from bench.fuzz.__main__ import fuzz
 from bench.fuzz.target import BrokenPromiseError
 from vitals.bodies.redaction import Redaction
@@ -50,3 +50,10 @@ def test_what_is_broken_is_found(
     monkeypatch.setattr(*where, broken)
     with pytest.raises(BrokenPromiseError, match=said):
         fuzz(100)
+
+
+def test_what_guided_fuzzing_needs_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guided, "find_spec", lambda _name: None)
+    monkeypatch.setattr("sys.argv", ["guided", "--bodies", "1"])
+    with pytest.raises(SystemExit, match="pip install atheris"):
+        guided.main()

@@ -83,3 +83,12 @@ def test_other_databases_are_refused_without_showing_the_address(url: str) -> No
     with pytest.raises(ValidationError, match=r"postgresql\+asyncpg") as caught:
         Settings(database_url=url)
     assert url not in str(caught.value)
+
+
+@pytest.mark.parametrize(("processors", "hashing"), [(1, 1), (2, 1), (3, 2), (16, 2)])
+def test_hashing_leaves_a_processor_to_those_who_read(
+    processors: int, hashing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.settings.sys.platform", "linux")
+    monkeypatch.setattr("os.sched_getaffinity", lambda _process: set(range(processors)))
+    assert Settings().hash_threads == hashing

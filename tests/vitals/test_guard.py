@@ -433,6 +433,32 @@ def test_the_place_is_that_of_the_first_fault(value: Any) -> None:
         assert found.pointer == expected[1], text
 
 
+def levels(value: Any) -> int:
+    """The reference: arrays and objects that stand in one another."""
+    if not isinstance(value, dict | list):
+        return 0
+    inside = value.values() if isinstance(value, dict) else value
+    return 1 + max(map(levels, inside), default=0)
+
+
+brackets = st.text("[]{}", max_size=3)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.recursive(
+        brackets | st.integers(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(brackets, inner, max_size=3),
+        max_leaves=20,
+    ),
+    st.integers(1, 6),
+)
+def test_levels_are_counted_whatever_strings_hold(value: Any, most: int) -> None:
+    found = strict.fault(json.dumps(value).encode(), most)
+    assert (found is not None) == (levels(value) > most)
+    assert found is None or found.reason == "depth"
+
+
 @settings(max_examples=500, deadline=None)
 @given(documents, st.lists(st.tuples(st.integers(0), PIECES), max_size=2))
 def test_both_ways_of_judging_agree(value: Any, mutations: list[tuple[int, str]]) -> None:

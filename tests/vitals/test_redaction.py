@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vitals import Redaction
+from vitals.bodies.looks import are_plain
 from vitals.bodies.names import ANYWHERE, MASK, WHOLE
 from vitals.media import Kind
 
@@ -98,13 +99,19 @@ LOOKS = [
     "7 4111 1111 1111 1111 123",
     "DE89370400440532013000",
     "GB82 WEST 1234 5698 7654 32",
+    "MT84 MALT 0110 0001 2345 MTLC AST0 01S",
     "anna.smith+shop@example.co.uk",
     "anna@localhost",
     "0123456789abcdef0123456789abcdef01234567",
     "-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----",
     "postgresql://bob:hunter2@db:5432/shop",
     "https://example.com/reset?reset_token=abcdef",
+    "postgresql://bob:hun/ter2?x@db:5432/shop",
     "Authorization: Basic aHVudGVy",
+    "Basic Ym9iOmh1bnRlcjI=",
+    "basic Ym9iOmh1bnRlci0_",
+    "the password is hunter2",
+    "My PIN is hunter",
     'she wrote {"password": "hunter2"} to me',
 ]
 
@@ -123,10 +130,21 @@ def test_what_looks_like_a_secret_goes_wherever_it_stands(value: str) -> None:
             "reset_token",
             "Authorization",
             "password",
+            "basic",
+            "the",
         }
+    assert not are_plain(["Oak desk", value])
     told = REDACTION.body(urlencode({"note": value, "n": 1}).encode(), Kind.FORM)
     assert told is not None
     assert value not in told
+
+
+@pytest.mark.parametrize("password", ["hun/ter", "/hun:@t/er", "8080/hunter", "hun?t/er#"])
+def test_a_password_in_a_url_may_hold_what_ends_one(password: str) -> None:
+    told = REDACTION.text(f"at https://bob:{password}@shop.example/items?page=2 now")
+    assert MASK in told
+    assert "hun" not in told
+    assert "8080" not in told
 
 
 @pytest.mark.parametrize("number", [4111111111111111, 4111111111111111.0, [5555555555554444]])
@@ -141,6 +159,10 @@ def test_what_is_no_secret_stays() -> None:
         "when": "2026-11-23T12:00:00Z",
         "millis": 1795430400001,
         "note": "the token has expired, ask for another one",
+        "detail": "E-mail address or password is wrong.",
+        "message": "This password is too short",
+        "plan": "Basic support is included",
+        "at": "http://localhost:8080/items",
         "token_type": "bearer",
         "passenger": "Anna",
         "cardinality": 3,
@@ -161,10 +183,47 @@ def test_an_object_that_names_a_secret_keeps_its_value_to_itself() -> None:
         {"Name": "user_password", "value": SECRET},
         {"value": SECRET, "key": "api-key"},
         {"pointer": "/user/password", "detail": [SECRET]},
+        {"label": "Password", "value": {"text": SECRET}},
+        [["user", "bob"], ["password", SECRET]],
+        ["Api-Key", [SECRET]],
+        {"headers": [{"name": "Authorization", "value": SECRET}], "why": f"not {SECRET}"},
+        {"form": ["password", SECRET], "why": f"not {SECRET}"},
     ):
         told = REDACTION.body(json.dumps([body]).encode(), Kind.JSON)
         assert told is not None
         assert SECRET not in told
+
+
+texts = st.lists(
+    st.text(max_size=20)
+    | st.sampled_from(LOOKS)
+    | st.lists(
+        st.sampled_from([*"@:=[ -.\n+_0A1b", "2026-11-23T12:00:00Z", "pin", "is", "4111", "basic"]),
+        max_size=25,
+    ).map("".join)
+    | st.from_regex(r"[A-Z]{2}\d{2}( ?[A-Z0-9]{4}){3,5}", fullmatch=True)
+    | st.from_regex(r"\d([ -]?\d){11,19}|[a-z0-9+-]{38,42}", fullmatch=True),
+    max_size=6,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(texts)
+def test_what_one_look_clears_a_look_at_each_clears_too(several: list[str]) -> None:
+    if are_plain(several):
+        assert [REDACTION.text(each) for each in several] == several
+
+
+def test_one_look_clears_what_bodies_are_mostly_made_of() -> None:
+    assert are_plain(
+        [
+            "0b7e1f7e-6f0e-4c3f-9a53-2f4d3c1c2a10",
+            "2026-11-23T12:00:00.123Z",
+            "2026-11-23 12:00:00+01:00",
+            "SKU-00007",
+            "Solid oak, 2 m wide; comes in 5 parts (some assembly).",
+        ]
+    )
 
 
 def test_own_rules_come_on_top() -> None:

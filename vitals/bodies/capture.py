@@ -8,11 +8,12 @@ on to it, in the same order, disconnects included. What it never reads is never 
 
 import hashlib
 import secrets
+from collections.abc import Awaitable
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vitals.media import Announced, Headers, Kind
+from vitals.media import Announced, Headers
 from vitals.meter import Meter
 from vitals.scope import CURRENT
 
@@ -21,8 +22,6 @@ HELD = 65_536
 
 _PARTS = 256
 """Parts of a body that are kept apart; a body may come a byte at a time."""
-
-_READABLE = frozenset((Kind.JSON, Kind.FORM, Kind.TEXT))
 
 _KEY = secrets.token_bytes(32)
 """Made anew by each process: an unkeyed hash of a login's body would let whoever reads the logs
@@ -36,6 +35,7 @@ class Capture:
 
     Args:
         headers: Of the message whose body it is.
+        whole: All of it, if it came so.
 
     Attributes:
         size: Bytes that have passed.
@@ -44,23 +44,17 @@ class Capture:
 
     __slots__ = ("_digest", "_headers", "_parts", "complete", "size")
 
-    def __init__(self, headers: Headers) -> None:
+    def __init__(self, headers: Headers, whole: bytes | None = None) -> None:
         self._headers = headers
-        self._parts: list[bytes] = []
+        self._parts = [] if whole is None else [whole]
         self._digest: Any = None
-        self.size = 0
-        self.complete = False
+        self.size = 0 if whole is None else len(whole)
+        self.complete = whole is not None
 
     @property
     def announced(self) -> Announced:
         """What its headers say of it."""
         return Announced.by(self._headers)
-
-    @property
-    def readable(self) -> bool:
-        """Whether its bytes are of a kind that can be redacted."""
-        kind, compressed = self.announced
-        return kind in _READABLE and not compressed
 
     def add(self, body: bytes, *, more: bool) -> None:
         """Take note of a part of the body, and whether more will come."""
@@ -76,7 +70,7 @@ class Capture:
 
     def _add_to_hash(self, body: bytes) -> None:
         if self._digest is None:
-            self._digest = _digest(self.content()) if self.readable else _NoDigest()
+            self._digest = _digest(self.content()) if self.announced.readable else _NoDigest()
             self._parts = []
         self._digest.update(body)
 
@@ -101,17 +95,14 @@ class _NoDigest:
 
 
 class Pair:
-    """What was asked and what was answered, overheard; None where no byte has passed.
+    """What was asked and what was answered, overheard.
 
-    One object with state instead of closures over variables: it costs half.
-
-    Attributes:
-        asked: The request's body.
-        answered: The response's body.
+    One object with state instead of closures over variables: it costs half. Most bodies come
+    whole, and are kept as they are until somebody asks.
     """
 
-    asked: Capture | None = None
-    answered: Capture | None = None
+    _asked: bytes | Capture = b""
+    _answered: bytes | Capture = b""
     _headers: Headers = ()
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, meter: Meter) -> None:
@@ -120,35 +111,67 @@ class Pair:
         self._send = send
         self._meter = meter
 
+    @property
+    def asked(self) -> Capture | None:
+        """The request's body; None where no byte has passed."""
+        return _captured(self._asked, self._scope["headers"])
+
+    @property
+    def answered(self) -> Capture | None:
+        """The response's body; None where no byte has passed."""
+        return _captured(self._answered, self._headers)
+
     async def hear(self) -> Message:
         """Pass on what the client says."""
         message = await self._receive()
         try:
             if message["type"] == "http.request":
-                body, asked = message.get("body"), self.asked
-                if asked is None and body:
-                    asked = self.asked = Capture(self._scope["headers"])
-                if asked is not None:
-                    asked.add(body or b"", more=message.get("more_body", False))
+                body, more = message.get("body", b""), message.get("more_body", False)
+                if more or self._asked or type(body) is not bytes or len(body) > HELD:
+                    self._asked = _more(self._asked, self._scope["headers"], body, more=more)
+                else:
+                    self._asked = body
         except Exception:  # noqa: BLE001  # a look at a body must not cost the body
             self._meter.dropped("body_capture")
         return message
 
-    async def say(self, message: Message) -> None:
-        """Pass on what the application says."""
-        await self._send(message)
+    def say(self, message: Message) -> Awaitable[None]:
+        """Pass on what the application says.
+
+        No coroutine of its own, which would cost as much as the rest.
+        """
         try:
             kind = message["type"]
             if kind == "http.response.body":
-                body, answered = message.get("body"), self.answered
-                if answered is None and body:
-                    answered = self.answered = Capture(self._headers)
-                if answered is not None:
-                    answered.add(body or b"", more=message.get("more_body", False))
+                body, more = message.get("body", b""), message.get("more_body", False)
+                if more or self._answered or type(body) is not bytes or len(body) > HELD:
+                    self._answered = _more(self._answered, self._headers, body, more=more)
+                else:
+                    self._answered = body
             elif kind == "http.response.start":
                 self._headers = message.get("headers", ())
         except Exception:  # noqa: BLE001  # as above
             self._meter.dropped("body_capture")
+        return self._send(message)
+
+
+def _captured(held: bytes | Capture, headers: Headers) -> Capture | None:
+    if isinstance(held, Capture):
+        return held
+    return Capture(headers, held) if held else None
+
+
+def _more(
+    held: bytes | Capture, headers: Headers, body: bytes | None, *, more: bool
+) -> bytes | Capture:
+    """What is held, and another part of the body."""
+    capture = _captured(held, headers)
+    if capture is None:
+        if not body:
+            return b""
+        capture = Capture(headers)
+    capture.add(body or b"", more=more)
+    return capture
 
 
 class Tee:
@@ -165,10 +188,10 @@ class Tee:
         self.app = app
         self._meter = meter
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Serve one connection."""
         request = CURRENT.get() if scope["type"] == "http" else None
         if request is None:
-            return await self.app(scope, receive, send)
+            return self.app(scope, receive, send)
         pair = request.bodies = Pair(scope, receive, send, self._meter)
-        return await self.app(scope, pair.hear, pair.say)
+        return self.app(scope, pair.hear, pair.say)

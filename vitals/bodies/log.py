@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from vitals.bodies.capture import Capture, Pair
 from vitals.bodies.rules import Bodies
-from vitals.media import Kind
+from vitals.media import Announced, Kind
 from vitals.meter import Meter
 from vitals.objectives import Objectives, Slo
 from vitals.routes import UNMATCHED
@@ -22,6 +22,22 @@ class _Rule(NamedTuple):
 
     share: float | None
     within: float
+
+
+class _Fields(NamedTuple):
+    """What a line calls what it tells of a body."""
+
+    size: str
+    content: str
+    withheld: str
+    hash: str
+
+    @classmethod
+    def of(cls, which: str) -> "_Fields":
+        return cls(*(f"{which}.{field}" for field in cls._fields))
+
+
+_ASKED, _ANSWERED = _Fields.of("http.request.body"), _Fields.of("http.response.body")
 
 
 class BodyLog:
@@ -71,7 +87,8 @@ class BodyLog:
         return rule
 
     def _tell(self, request: RequestScope, pair: Pair) -> None:
-        if pair.asked is None and pair.answered is None:
+        asked, answered = pair.asked, pair.answered
+        if asked is None and answered is None:
             return
         if not self._may_write():
             self._meter.dropped("body_log_rate")
@@ -84,37 +101,37 @@ class BodyLog:
             "duration": round(request.duration, 6),
         }
         secrets: set[str] = set()
-        self._describe("http.request.body", pair.asked, fields, secrets)
-        if request.method != "HEAD":  # the server keeps that body back
-            self._describe("http.response.body", pair.answered, fields, secrets)
+        if asked is not None:
+            self._describe(_ASKED, asked, fields, secrets)
+        if answered is not None and request.method != "HEAD":  # the server keeps that body back
+            self._describe(_ANSWERED, answered, fields, secrets)
         self._write("bodies", fields)
 
     def _describe(
-        self, which: str, capture: Capture | None, fields: dict[str, Any], secrets: set[str]
+        self, named: _Fields, capture: Capture, fields: dict[str, Any], secrets: set[str]
     ) -> None:
-        if capture is None:
-            return
-        fields[which + ".size"] = capture.size
-        withheld, content = self._read(capture, secrets)
-        if content is not None:
-            fields[which + ".content"] = content
-            return
-        fields[which + ".withheld"] = withheld
-        if capture.readable:
-            fields[which + ".hash"] = capture.hash()
+        fields[named.size] = capture.size
+        announced = capture.announced
+        withheld = self._withheld(capture, announced)
+        if not withheld:
+            content = self._bodies.redaction.body(capture.content(), announced.kind, secrets)
+            if content is not None:
+                fields[named.content] = content
+                return
+            withheld = f"not {announced.kind}"
+        fields[named.withheld] = withheld
+        if announced.readable:
+            fields[named.hash] = capture.hash()
 
-    def _read(self, capture: Capture, secrets: set[str]) -> tuple[str, str | None]:
-        """Why a body is not told, or the body."""
-        kind, compressed = capture.announced
-        if compressed:
-            return "compressed", None
-        if not capture.readable or (kind is Kind.TEXT and not self._bodies.text):
-            return str(kind), None
+    def _withheld(self, capture: Capture, announced: Announced) -> str:
+        """Why a body is not told; empty where it may be."""
+        if announced.compressed:
+            return "compressed"
+        if not announced.readable or (announced.kind is Kind.TEXT and not self._bodies.text):
+            return str(announced.kind)
         if not capture.complete:
-            return "incomplete", None
-        if capture.size > self._bodies.limit:
-            return "too long", None
-        return f"not {kind}", self._bodies.redaction.body(capture.content(), kind, secrets)
+            return "incomplete"
+        return "too long" if capture.size > self._bodies.limit else ""
 
     def _may_write(self) -> bool:
         second = int(monotonic())

@@ -5,6 +5,9 @@ made to be slow to search is searched in one pass, too.
 """
 
 import re
+import string
+from binascii import Error, a2b_base64
+from collections.abc import Collection
 
 from vitals.bodies.names import MASK
 
@@ -14,15 +17,55 @@ TOKEN_LENGTH = 40
 CARD_DIGITS = range(13, 20)
 """Digits of a card's number: a shorter text holds none, and no bank account's either."""
 
+TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:[\d:.]{2,15}(?:Z|[+-]\d\d:\d\d)?", re.ASCII)
+"""A moment, in which a colon assigns nothing."""
+
 _TOKENS = re.compile(r"(?<![\w+-])(?:eyJ[\w-]{4,}+\.[\w.-]++|[\w+-]{40,}+)", re.ASCII)
 _BEARER = re.compile(r"\b(bearer\s++)[\w.~+/=-]+", re.IGNORECASE)
+_BASIC = re.compile(r"\b(basic\s++)([\w+/-]{4,}+)(=*+)", re.IGNORECASE | re.ASCII)
+_URL_SAFE = str.maketrans("-_", "+/")
 _MAIL = re.compile(r"(?<![^\s@\"'<>(),;:/=])[^\s@\"'<>(),;:/=]++@[^\s@\"'<>(),;:/=]++")
-_LOGIN = re.compile(r"(://)[^/\s]*+")
+_LOGIN = re.compile(r"://([^/\s]*+)(\S*+)")
 _CARD = re.compile(r"(?<!\d)\d(?:[ -]?\d){12,}+")
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}", re.IGNORECASE | re.ASCII)
 _CARD_GROUPS = 16
 _IBAN_LENGTH = 15
 _PEM = "-----BEGIN"
+
+_LINES_OF_TIME = re.compile(f"^(?:{TIME.pattern})$", re.ASCII | re.MULTILINE)
+_LETTERS, _NUMERALS = string.ascii_letters.encode(), string.digits.encode()
+_KINDS = bytes.maketrans(b'@:={["' + _LETTERS + _NUMERALS, b"!" * 6 + b"a" * 52 + b"0" * 10)
+_IN_TOKENS = bytes.maketrans(_LETTERS + _NUMERALS + b"_+-", b"x" * 65)
+_DIGITS, _TOKEN = b"0" * CARD_DIGITS.start, b"x" * TOKEN_LENGTH
+_IBAN_KINDS = re.compile(rb"aa00[a0]{11}")
+
+
+def are_plain(texts: Collection[str]) -> bool:
+    """Whether texts certainly hold no secret, nor JSON that might.
+
+    One look at all of them costs what a look at two does. It is short and errs to the safe side:
+    what it does not clear is looked at text by text.
+    """
+    joined = "\n".join(texts)
+    if len(joined) < CARD_DIGITS.start and joined.isalnum():
+        return True
+    if not joined.isascii():
+        return False
+    if ":" in joined and joined.count("\n") < len(texts):  # each text is a line
+        joined = _LINES_OF_TIME.sub("", joined)
+    lower, said = joined.lower(), joined.encode()
+    kinds = said.translate(_KINDS, b" ")
+    return not (
+        b"!" in kinds
+        or " is " in lower
+        or "earer" in lower
+        or "asic" in lower
+        or "eyJ" in joined
+        or _DIGITS in kinds.replace(b"-", b"")
+        or (b"aa00" in kinds and _IBAN_KINDS.search(kinds))
+        or b"-----" in kinds
+        or _TOKEN in said.translate(_IN_TOKENS)
+    )
 
 
 def without_lookalikes(text: str) -> str:
@@ -41,14 +84,29 @@ def without_lookalikes(text: str) -> str:
     return text
 
 
-def without_bearer(text: str) -> str:
-    """A text without the token that follows the word."""
-    return _BEARER.sub(rf"\1{MASK}", text) if "earer" in text.lower() else text
+def without_credentials(text: str, lower: str) -> str:
+    """A text, also given in lower case, without what follows a scheme's name (RFC 6750, 7617)."""
+    if "earer" in lower:
+        text = _BEARER.sub(rf"\1{MASK}", text)
+    return _BASIC.sub(_mask_basic, text) if "asic" in lower else text
+
+
+def _mask_basic(match: re.Match[str]) -> str:
+    # A name, a colon and a password: what decodes to anything else is the next word.
+    scheme, coded, padding = match.groups()
+    try:
+        login = b":" in a2b_base64(coded.translate(_URL_SAFE) + "=" * (-len(coded) % 4))
+    except Error:
+        login = False
+    return scheme + MASK if login or padding else match[0]
 
 
 def _mask_login(match: re.Match[str]) -> str:
-    _, at, host = match[0].rpartition("@")
-    return f"://{MASK}@{host}" if at else match[0]
+    authority, path = match.groups()
+    # What stands before a slash may be a port, or a password that has one in it.
+    whole, rest = (authority + path, "") if ":" in authority else (authority, path)
+    _, at, host = whole.rpartition("@")
+    return f"://{MASK}@{host}{rest}" if at else match[0]
 
 
 def _mask_card(match: re.Match[str]) -> str:

@@ -30,11 +30,22 @@ LONGEST = 64
 REMEMBERED = 4_096
 """Names of which the verdict is kept; whoever sends more of them has us judge them anew."""
 
-_NAMING = frozenset(("name", "key", "field", "loc", "path", "pointer", "parameter", "header"))
+_NAMING = frozenset(
+    (
+        *("name", "key", "field", "loc", "path", "pointer", "parameter", "header", "label"),
+        *("property", "attribute", "variable", "setting", "option"),
+    )
+)
 _SAYING = frozenset(("type", "code", "status"))
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _IDENTIFIER = re.compile(r"[a-zA-Z][\w.\[\]-]{0,31}", re.ASCII)
 _SEPARATORS = dict.fromkeys(map(ord, "_- ."))
+_REMARK = (
+    r"(?:(?:not|no|too|already|still)\s+)*+(?:wrong|(?:in)?correct|(?:in)?valid|missing|required|"
+    r"empty|expired|short|long|weak|taken|unknown|known|set|allowed|needed|revoked|refused|over)"
+    r"\s*+[.!]?\s*+\Z"
+)
+"""What may be said of a secret without telling it."""
 
 
 class Name:
@@ -69,6 +80,9 @@ class Names(dict[str, Name]):
         harmless: Names that are none although they look like it.
         redact: Takes secrets out of a text; what a name shows of itself has been through it.
 
+    Attributes:
+        ordinary: Those of the names it remembers that are.
+
     Raises:
         ValueError: A name has neither letters nor digits, so it would be found everywhere.
     """
@@ -77,6 +91,7 @@ class Names(dict[str, Name]):
         self, further: Collection[str], harmless: Collection[str], redact: Callable[[str], str]
     ) -> None:
         super().__init__()
+        self.ordinary: set[str] = set()
         self._anywhere = (*ANYWHERE, *map(_squash, further))
         if "" in self._anywhere:
             raise ValueError("a name to redact must have letters or digits")
@@ -86,9 +101,10 @@ class Names(dict[str, Name]):
         words = "|".join(
             (*map(_spread, self._anywhere), *(rf"(?<![^\W_]){word}(?![^\W_])" for word in WHOLE))
         )
-        self._assigned = re.compile(
-            rf"((?:{words})[^:=]{{0,40}}[:=]\s*).+", re.IGNORECASE | re.DOTALL
-        )
+        ways = (rf"[^\W_]* +is +(?!{_REMARK})", r"[^:=]{0,40}[:=]\s*")
+        self._assigned = [
+            re.compile(rf"((?:{words}){way}).+", re.IGNORECASE | re.DOTALL) for way in ways
+        ]
 
     def __missing__(self, key: str) -> Name:
         """Judge a name."""
@@ -96,6 +112,7 @@ class Names(dict[str, Name]):
             return _LONG
         if len(self) >= REMEMBERED:
             self.clear()
+            self.ordinary.clear()
         squashed = _squash(key)
         words = {word.lower() for word in _WORD.findall(unicodedata.normalize("NFKD", key))}
         secret = squashed not in self._harmless and (
@@ -106,6 +123,8 @@ class Names(dict[str, Name]):
         # What follows a secret's name within the name may be the secret.
         shown = MASK if secret and not _IDENTIFIER.fullmatch(key) else self._redact(key)
         name = self[key] = Name(key, shown, secret=secret, squashed=squashed)
+        if name.ordinary:
+            self.ordinary.add(key)
         return name
 
     def without_assigned(self, text: str) -> str:
@@ -113,7 +132,9 @@ class Names(dict[str, Name]):
         folded = text.casefold().translate(_SEPARATORS)
         for hint in self._hints:
             if hint in folded:
-                return self._assigned.sub(rf"\1{MASK}", text)
+                for assigned in self._assigned:
+                    text = assigned.sub(rf"\1{MASK}", text)
+                break
         return text
 
 

@@ -11,14 +11,23 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from vitals.bodies.looks import CARD_DIGITS, TOKEN_LENGTH, without_bearer, without_lookalikes
-from vitals.bodies.names import MASK, Names
+from vitals.bodies.looks import (
+    CARD_DIGITS,
+    TIME,
+    TOKEN_LENGTH,
+    are_plain,
+    without_credentials,
+    without_lookalikes,
+)
+from vitals.bodies.names import LONGEST, MASK, Names
 from vitals.media import Kind
 
 _SECRET_LENGTH = 6
 _SECRETS = 50
-_PLAIN_NUMBER = 10 ** (CARD_DIGITS.start - 1)
-_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:[\d:.]{2,15}(?:Z|[+-]\d\d:\d\d)?", re.ASCII)
+_SHORT = CARD_DIGITS.start
+_PLAIN_NUMBER = 10 ** (_SHORT - 1)
+_PAIR = 2
+_VALUE = frozenset(("value", "Value"))
 _OPENING = frozenset('{["')
 
 _decode = msgspec.json.Decoder().decode
@@ -55,82 +64,130 @@ class Redaction:
         secrets = set() if secrets is None else secrets
         try:
             if kind is Kind.JSON:
-                text = _encode(self._value(_decode(content), secrets)).decode()
+                text = _encode(self._without_secrets(_decode(content), secrets)).decode()
             elif kind is Kind.FORM:
                 text = self._form(content.decode(), secrets)
             else:
                 text = self.text(content.decode())
         except (ValueError, RecursionError):
             return None
-        for secret in sorted(secrets, key=len, reverse=True):  # else the rest of a longer one stays
-            text = text.replace(_encode(secret)[1:-1].decode(), MASK).replace(secret, MASK)
-        return text
+        if len(secrets) > 1:  # the longest first, else what it has more than another stays
+            return _without(text, sorted(secrets, key=len, reverse=True))
+        return _without(text, secrets) if secrets else text
 
     def text(self, text: str, secrets: set[str] | None = None) -> str:
         """A string, whatever it holds: an address, a URL, JSON once more."""
         length = len(text)
         # Most of what strings hold are numbers, dates and words, which take one look each.
-        if length < CARD_DIGITS.start and text.replace("-", "").isalnum():
+        if length < _SHORT and text.replace("-", "").isalnum():
             pass
         elif length < TOKEN_LENGTH and text.replace(" ", "").isalpha():
-            text = without_bearer(text)
+            if " " in text:
+                text = self._without_told(text, text.lower())
         else:
             if text[:1] in _OPENING:
                 inner = self.body(text.encode(), Kind.JSON, secrets)
                 if inner is not None:
                     return inner
-            if (":" in text or "=" in text) and not _TIME.fullmatch(text):
+            if (":" in text or "=" in text) and not TIME.fullmatch(text):
                 text = self._names.without_assigned(text)
-            text = without_bearer(without_lookalikes(text))
+            text = without_lookalikes(text)
+            text = self._without_told(text, text.lower())
         for pattern in self._patterns:
             text = pattern.sub(MASK, text)
         return text
 
-    def _value(self, value: Any, secrets: set[str]) -> Any:
-        kind = type(value)
-        if kind is str:
-            return self.text(value, secrets)
-        if kind is dict:
-            return self._members(value, secrets)
-        if kind is list:
-            return [self._value(each, secrets) for each in value]
-        if value is None or -_PLAIN_NUMBER < value < _PLAIN_NUMBER:
-            return value
-        written = f"{value:.0f}" if kind is float else str(value)
-        return value if self.text(written) == written else MASK
+    def _without_told(self, text: str, lower: str) -> str:
+        """A text without what its words give away."""
+        if " is " in lower:
+            text = self._names.without_assigned(text)
+        return without_credentials(text, lower)
 
-    def _members(self, members: dict[str, Any], secrets: set[str]) -> dict[str, Any]:
-        """The members without secrets; those of ordinary names change in place."""
-        names = self._names
-        ordinary, about_secret = True, False
+    def _without_secrets(self, value: Any, secrets: set[str]) -> Any:
+        """A decoded value, in which containers change in place."""
+        whole = [value]
+        texts = self._hide_named(whole, secrets)
+        # A look at all texts together, and seldom one at each.
+        if texts and (self._patterns or not are_plain(texts)):
+            self._hide_lookalikes(whole, secrets)
+        return whole[0]
+
+    # In one loop, as calls would be most of its time.
+    def _hide_named(self, whole: list[Any], secrets: set[str]) -> list[str]:  # noqa: C901
+        """Mask what stands under a secret's name; returns what else might hold one."""
+        texts, ordinary = [], self._names.ordinary
+        containers: list[Any] = [whole]
+        for container in containers:  # to which are added those inside of each
+            if type(container) is dict:
+                if not ordinary.issuperset(container):
+                    self._hide_members(container, secrets)
+                values = container.values()
+            else:
+                if len(container) == _PAIR and self._names_secret(container[0]):
+                    self._hide_second(container, secrets)
+                values = container
+            for value in values:
+                kind = type(value)
+                if kind is str:
+                    if value is not MASK:
+                        texts.append(value)
+                elif kind is int or kind is float:
+                    if not -_PLAIN_NUMBER < value < _PLAIN_NUMBER:
+                        texts.append(_written(value))
+                elif kind is dict or kind is list:
+                    containers.append(value)
+        return texts
+
+    def _hide_second(self, pair: list[Any], secrets: set[str]) -> None:
+        if not self._names_secret(pair[1]):  # else it may be a list of names
+            _remember(pair[1], secrets)
+        pair[1] = MASK
+
+    def _hide_members(self, members: dict[str, Any], secrets: set[str]) -> None:
+        names, ordinary = self._names, self._names.ordinary
+        about_secret = renamed = False
         for key, value in members.items():
+            if key in ordinary:
+                continue
             name = names[key]
-            if not name.ordinary:
-                ordinary = False
-                if name.secret:
-                    members[key] = MASK
-                    _remember(value, secrets)
-                    continue
-                about_secret = about_secret or (name.naming and self._names_secret(value))
+            if name.secret:
+                _remember(value, secrets)
+                members[key] = MASK
+            elif name.naming and not about_secret:
+                about_secret = self._names_secret(value)
+            if name.shown != key:
+                renamed = True
+        if about_secret or renamed:
+            self._retell(members, secrets, about_secret=about_secret)
+
+    def _retell(self, members: dict[str, Any], secrets: set[str], *, about_secret: bool) -> None:
+        told = [(self._names[key], value) for key, value in members.items()]
+        members.clear()
+        for name, value in told:
+            hidden = about_secret and not (name.naming or name.saying)
+            if hidden and name.shown in _VALUE:
+                _remember(value, secrets)
+            members[name.shown] = MASK if hidden else value
+
+    def _hide_lookalikes(self, container: Any, secrets: set[str]) -> None:
+        """Mask what looks like a secret."""
+        places = container.items() if type(container) is dict else enumerate(container)
+        for place, value in places:
             kind = type(value)
             if kind is str:
-                members[key] = self.text(value, secrets)
-            elif kind is dict or kind is list or not _is_plain(value):
-                members[key] = self._value(value, secrets)
-        return members if ordinary else self._retold(members, about_secret=about_secret)
-
-    def _retold(self, members: dict[str, Any], *, about_secret: bool) -> dict[str, Any]:
-        told = {}
-        for key, value in members.items():
-            name = self._names[key]
-            hidden = about_secret and not (name.naming or name.saying)
-            told[name.shown] = MASK if hidden else value
-        return told
+                if value is not MASK:
+                    container[place] = self.text(value, secrets)
+            elif kind is dict or kind is list:
+                self._hide_lookalikes(value, secrets)
+            elif (kind is int or kind is float) and not -_PLAIN_NUMBER < value < _PLAIN_NUMBER:
+                written = _written(value)
+                if self.text(written) != written:
+                    container[place] = MASK
 
     def _names_secret(self, value: Any) -> bool:
-        if isinstance(value, list):
+        if type(value) is list:
             return any(self._names_secret(each) for each in value)
-        return isinstance(value, str) and self._names[value].secret
+        return type(value) is str and len(value) <= LONGEST and self._names[value].secret
 
     def _form(self, text: str, secrets: set[str]) -> str:
         told = []
@@ -145,16 +202,25 @@ class Redaction:
         return "&".join(told)
 
 
-def _is_plain(value: Any) -> bool:
-    return value is None or -_PLAIN_NUMBER < value < _PLAIN_NUMBER
+def _written(number: float) -> str:
+    return f"{number:.0f}" if type(number) is float else str(number)
+
+
+def _without(text: str, secrets: Iterable[str]) -> str:
+    for secret in secrets:
+        if not secret.isalnum():
+            text = text.replace(_encode(secret)[1:-1].decode(), MASK)
+        text = text.replace(secret, MASK)
+    return text
 
 
 def _remember(value: Any, secrets: set[str]) -> None:
     """Add the texts of a secret value, as far as they are long enough to be told from others."""
-    if isinstance(value, str | int):
+    kind = type(value)
+    if kind is str or kind is int:
         value = str(value)
         if len(value) >= _SECRET_LENGTH and len(secrets) < _SECRETS:
             secrets.add(value)
-    elif isinstance(value, dict | list):
-        for each in value.values() if isinstance(value, dict) else value:
+    elif kind is dict or kind is list:
+        for each in value.values() if kind is dict else value:
             _remember(each, secrets)

@@ -104,11 +104,16 @@ def _too_deep(depth: int) -> Fault:
 
 
 def _has_more_levels(body: bytes, value: Any, depth: int) -> bool:
-    # Most bodies have fewer brackets than they may have levels.
-    if body.count(b"[") + body.count(b"{") <= depth:
+    # Brackets that no level so far has accounted for: further containers, or parts of strings.
+    # Most bodies have too few of them for more levels, and the last level is seldom looked into.
+    left = body.count(b"[") + body.count(b"{")
+    if left <= depth:
         return False
     level = [value] if type(value) in _CONTAINERS else []
-    for _ in range(depth):
+    for levels in range(1, depth + 1):
+        left -= len(level)
+        if levels + left <= depth:
+            return False
         inside = chain.from_iterable(
             outer.values() if type(outer) is dict else outer for outer in level
         )

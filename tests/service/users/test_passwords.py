@@ -1,9 +1,11 @@
+import asyncio
 import os
 from pathlib import Path
 from threading import current_thread, get_native_id, main_thread
 
 import pytest
 
+from service.errors import UnavailableError
 from service.users.passwords import NICE, Passwords, Verdict
 from tests.service.running import settings_for
 
@@ -34,4 +36,40 @@ async def test_hashing_gives_way_to_the_event_loop(tmp_path: Path) -> None:
     own = await passwords._run(lambda: os.getpriority(os.PRIO_PROCESS, get_native_id()))
     assert own == min(usual + NICE, 19)
     assert os.getpriority(os.PRIO_PROCESS, 0) == usual
+    passwords.close()
+
+
+async def test_of_a_crowd_few_are_looked_after_at_a_time(tmp_path: Path) -> None:
+    passwords = Passwords(settings_for(tmp_path, hash_threads=1, hash_queue=20))
+    inside = most = 0
+
+    async def log_in() -> None:
+        nonlocal inside, most
+        async with passwords.turn():
+            inside += 1
+            most = max(most, inside)
+            await passwords.check("x", None)
+            inside -= 1
+
+    async with asyncio.TaskGroup() as crowd:
+        for _ in range(20):
+            crowd.create_task(log_in())
+    assert most == 2
+    passwords.close()
+
+
+async def test_whoever_stops_waiting_leaves_the_place_to_another(tmp_path: Path) -> None:
+    passwords = Passwords(settings_for(tmp_path, hash_threads=1, hash_queue=3))
+    async with passwords.turn(), passwords.turn():
+        waiting = asyncio.create_task(passwords.turn().__aenter__())
+        await asyncio.sleep(0)
+        with pytest.raises(UnavailableError):
+            await passwords.turn().__aenter__()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        waiting = asyncio.create_task(passwords.turn().__aenter__())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+    await asyncio.wait_for(waiting, 5)
     passwords.close()

@@ -1,0 +1,67 @@
+"""Bodies that look for new ways through guard and redaction: ``python -m bench.fuzz.guided``.
+
+Where `bench.fuzz` draws bodies by chance, atheris (libFuzzer) keeps those that reach code which
+none before has reached, and changes them further. What may never happen is the same.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from random import Random
+from typing import Any
+
+LONGEST = 4_096
+MARK = b"~"
+"""Stands for the secret in what libFuzzer draws."""
+
+SEEDS = (
+    b'{"email": "ada@example.com", "password": "~", "items": [{"name": "key", "value": "~"}]}',
+    b'[["password", "x"], "the pin is ~", "Basic YTpi", "https://a:b/c@d/e", 4111111111111111]',
+    b"name=ada&password=x&note=a~%3Db",
+    b'{"a": 1, "note": "see ~ now", "b": [1e9, "\\ud83d\\ude00", "{\\"at\\": \\"~\\"}"]}',
+)
+
+
+def fuzz(bodies: int) -> None:
+    """Send so many bodies; ends the process, with a traceback when one breaks a promise."""
+    atheris: Any = import_module("atheris")
+    with atheris.instrument_imports(include=["vitals.bodies", "vitals.guard", "vitals.media"]):
+        attempts = import_module("bench.fuzz.attempts")
+        targets = import_module("bench.fuzz.target")
+    with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
+        opened = targets.target(Path(folder))
+        aimed = runner.run(opened.__aenter__())
+
+        def check(drawn: bytes) -> None:
+            seed, content = int.from_bytes(drawn[:4]), drawn[4:]
+            if MARK not in content:
+                content += MARK
+            planted = content.replace(MARK, targets.TOKEN.encode())
+            body = attempts.Body(planted, attempts.JSON, named=False)
+            runner.run(aimed.judge(attempts.attempt(body, Random(seed))))
+
+        corpus = Path(folder) / "corpus"
+        corpus.mkdir()
+        for number, seed in enumerate(SEEDS):
+            (corpus / str(number)).write_bytes(b"\0\0\0\1" + seed)
+        limits = [f"-runs={bodies}", f"-max_len={LONGEST}", "-len_control=0"]
+        atheris.Setup([sys.argv[0], *limits, str(corpus)], check)
+        atheris.Fuzz()
+
+
+def main() -> None:
+    """Fuzz, where that can be done."""
+    parser = argparse.ArgumentParser(prog="python -m bench.fuzz.guided", description=__doc__)
+    parser.add_argument("--bodies", type=int, default=20_000, help="how many (20000)")
+    options = parser.parse_args()
+    if find_spec("atheris") is None:
+        raise SystemExit("this needs atheris: python -m pip install atheris (Linux, Python 3.11)")
+    fuzz(options.bodies)
+
+
+if __name__ == "__main__":
+    main()
