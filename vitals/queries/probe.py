@@ -8,7 +8,8 @@ from vitals.catalogue import DB_N_PLUS_ONE, DB_SLOW_QUERY_THRESHOLD, RouteFinger
 from vitals.meter import Meter
 from vitals.metric import NoLabels
 from vitals.objectives import Objectives, Slo
-from vitals.queries.explain import Explain, Explainer
+from vitals.queries.explain import Explain
+from vitals.queries.explainer import Explainer
 from vitals.queries.ledger import LOOKS, Ledger, Tally
 from vitals.queries.log import QueryLog
 from vitals.queries.notices import listen
@@ -77,11 +78,12 @@ class QueryProbe:
                 log=self._log,
             )
             attach(engine, watched.told)
+            self.explainer.waits.watch(engine)
             if self._explain:
                 listen(engine, self.slow_after, self._planned, self.meter)
 
     def _planned(self, sql: str, plan: Plan, seconds: float) -> None:
-        self.explainer.told(self.fingerprints.of(sql, "postgresql"), plan, seconds)
+        self.explainer.shapes.told(self.fingerprints.of(sql, "postgresql"), plan, seconds)
 
     def finish(self, request: RequestScope) -> None:
         """Enter what a finished request did."""

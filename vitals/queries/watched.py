@@ -9,7 +9,7 @@ from typing import Any
 
 from vitals.meter import Meter
 from vitals.queries import callsite
-from vitals.queries.explain import Explainer
+from vitals.queries.explainer import Explainer
 from vitals.queries.fingerprint import KEPT, LONGEST, Statement
 from vitals.queries.ledger import Tally
 from vitals.queries.log import QueryLog
