@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from vitals.queries.candidates import Index, candidates, quoted
 from vitals.queries.fingerprint import normalise
-from vitals.queries.plans import Node, walk
+from vitals.queries.plans import Node, bare, walk
 
 GAIN = 0.3
 """Share of the cost that an index must save."""
@@ -256,7 +256,7 @@ _DISTINCT = text(
 
 def rewrites(sql: str, plan: Node, parameters: Any = None) -> list[str]:
     """What to write otherwise, because no index helps it as it stands."""
-    conditions = [str(node.get("Filter", "")) for _, node in walk(plan)]
+    conditions = [bare(str(node.get("Filter", ""))) for _, node in walk(plan)]
     found = []
     if deep(sql, parameters):
         found.append("a deep OFFSET reads all it skips: page by key, WHERE (a, b) > (:a, :b)")

@@ -10,19 +10,21 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
-from vitals.queries.plans import Node, walk
+from vitals.queries.plans import Node, bare, walk
 
 CANDIDATES = 24
 COLUMNS = 3
 
 
-_NAME = r'"(?:[^"]|"")+"|\w+'
-_COLUMN = rf"\(*(?:(?P<alias>{_NAME})\.)?(?P<column>{_NAME})\)*(?:::[\w .]+(?:\(\d+\))?)*\)*"
+# Each begins where a name begins, and gives nothing back: conditions can be long.
+_NAME = r'(?<![\w"])"(?:[^"]|"")++"|(?<![\w":])\w++'
+_CAST = r"(?:::[\w .]{1,64}(?:\(\d+\))?){0,3}"
+_COLUMN = rf"(?:(?P<alias>{_NAME})\.)?(?P<column>{_NAME})\)*+{_CAST}\)*+"
 _COMPARED = re.compile(
     rf"{_COLUMN}\s*(?P<operator>=|<=|>=|<|>|~~|IS NULL)\s*(?P<value>ANY|'[^']*|\S*)?"
 )
-_EQUAL_COLUMNS = re.compile(rf"({_NAME})\.({_NAME})\)* = \(*({_NAME})\.({_NAME})")
-_EXPRESSION = re.compile(r"\(*(?P<call>\w+\(\(?[\w.\"]+\)?(?:::\w+)*\))\s*(?:=|<|>)")
+_EQUAL_COLUMNS = re.compile(rf"({_NAME})\.({_NAME})\)*+ = \(*+({_NAME})\.({_NAME})")
+_EXPRESSION = re.compile(r"\b(?P<call>\w++\(\(?[\w.\"]++\)?(?:::\w++)*+\))\s*(?:=|<|>)")
 _SORTED = re.compile(rf"^\(?(?:({_NAME})\.)?({_NAME})\)?( DESC)?$")
 _EXTREME = re.compile(rf"(?:min|max)\((?:(?:{_NAME})\.)?({_NAME})\)")
 _KEYWORDS = frozenset(("AND", "OR", "NOT", "ANY", "ALL", "NULL", "IS", "IN", "true", "false"))
@@ -83,9 +85,9 @@ def _read(node: Node, wanted: dict[str, _Wanted]) -> None:
     here = wanted.get(node.get("Alias", ""))
     for key in ("Filter", "Index Cond", "Recheck Cond"):
         if here is not None and key in node:
-            _read_filter(node[key], here, wanted)
+            _read_filter(bare(node[key]), here, wanted)
     for key in ("Hash Cond", "Merge Cond", "Join Filter", "Index Cond", "Filter"):
-        for pair in _EQUAL_COLUMNS.findall(node.get(key, "")):
+        for pair in _EQUAL_COLUMNS.findall(bare(node.get(key, ""))):
             for alias, column in (pair[:2], pair[2:]):
                 if alias.strip('"') in wanted:
                     wanted[alias.strip('"')].joined.append(quoted(column))
