@@ -188,11 +188,13 @@ def test_a_plan_that_changed_for_the_worse_is_told(
 
 
 @pytest.mark.servers
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
 @pytest.mark.parametrize("granted", [True, False])
 def test_a_plan_that_the_database_tells_of_needs_no_question(
-    postgres: servers.Postgres, monkeypatch: pytest.MonkeyPatch, *, granted: bool
+    postgres: servers.Postgres, monkeypatch: pytest.MonkeyPatch, driver: str, *, granted: bool
 ) -> None:
-    url = postgres.database()
+    pytest.importorskip(driver)
+    url = postgres.database().replace("asyncpg", driver)
     name = url.rpartition("/")[2]
     load = f"ALTER ROLE {ROLE} IN DATABASE {name} SET session_preload_libraries = auto_explain;"
     settings = "log_min_duration", "log_format", "log_level"
@@ -205,6 +207,8 @@ def test_a_plan_that_the_database_tells_of_needs_no_question(
     monkeypatch.setattr(explainer.Explainer, "offer", lambda *_: None)
 
     async def work(engine: AsyncEngine) -> None:
+        async with engine.connect() as connection:  # which is rolled back, and used again
+            await connection.execute(text("SHOW server_version"))
         async with engine.connect() as connection:
             query = text("SELECT oid FROM pg_class WHERE relname = 'planted' AND oid <> :id")
             for _ in range(3):
