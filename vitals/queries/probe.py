@@ -90,7 +90,6 @@ class QueryProbe:
         account: Account | None = request.statements
         if account is None:
             return
-        request.statements = None
         route = request.route
         for series, sent in account.items():
             total = series.routes.get(route) or self.ledger.of(route, series.statement)
