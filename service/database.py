@@ -1,7 +1,8 @@
 """The database: engine, transactions, and what its failures mean to a request.
 
-Reads run in autocommit (no BEGIN and COMMIT around one SELECT); writes run in one transaction
-that commits once, when the ``async with`` ends. Nothing else commits.
+Reads run in autocommit (no BEGIN and COMMIT around one SELECT), and the database refuses to write
+there; writes run in one transaction that commits once, when the ``async with`` ends. Nothing else
+commits.
 """
 
 import logging
@@ -10,6 +11,7 @@ from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
+import asyncpg
 from fastapi import Depends, Request
 from sqlalchemy import BigInteger, DateTime, Dialect, Integer, MetaData, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
@@ -88,7 +90,7 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
-        """A session that only reads.
+        """A session that only reads: a write fails.
 
         Raises:
             UnavailableError: The database does not answer.
@@ -180,14 +182,30 @@ def _asyncpg(settings: Settings) -> dict[str, Any]:
         "timeout": settings.connect_timeout,
         # The server gives up first and says why; the client's own limit is for a frozen server.
         "command_timeout": settings.statement_timeout + 2,
+        "connection_class": _Connection,
         "server_settings": {
             "application_name": "service",
+            "default_transaction_read_only": "on",
             "statement_timeout": milliseconds,
             "lock_timeout": milliseconds,
             "idle_in_transaction_session_timeout": "30000",
             "jit": "off",  # compiling costs more than any query of this service
         },
     }
+
+
+class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
+    """Writes in transactions only.
+
+    What runs outside of one is read-only by the connection's default, and so costs no round trip.
+    """
+
+    async def execute(self, query: str, *values: Any, **options: Any) -> str:
+        """Execute a statement; the driver's own that begins a transaction lets it write."""
+        if query.startswith("BEGIN"):
+            query = query.replace("BEGIN", "BEGIN READ WRITE", 1)
+        status: str = await super().execute(query, *values, **options)
+        return status
 
 
 # This and its likes wait for nothing, but FastAPI runs plain functions in a thread: 0.1 ms each.

@@ -1,4 +1,4 @@
-"""SQLite: how it is opened, and how long one of its statements may run."""
+"""SQLite: how it is opened, who may write, and how long one of its statements may run."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -13,7 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 STEPS = 10_000
 """Of SQLite's machine between two looks at the clock: a fraction of a millisecond."""
-PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=5000")
+PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=NORMAL",
+    "foreign_keys=ON",
+    "busy_timeout=5000",
+    "query_only=ON",  # until a transaction begins that means to write
+)
+BEGIN = "BEGIN IMMEDIATE"
 
 
 class Patience:
@@ -32,19 +39,54 @@ class Patience:
             self.seconds = seconds
 
 
+class _Cursor(sqlite3.Cursor):
+    """Lets its connection write from the beginning of a transaction on.
+
+    Here, where the driver's thread is already: a statement of its own would cost as much as a read.
+    """
+
+    connection: "_Bounded"
+
+    def execute(self, sql: str, *values: Any) -> "_Cursor":
+        """Execute a statement."""
+        if sql == BEGIN:
+            super().execute("PRAGMA query_only=OFF")
+            self.connection.writing = True
+        return super().execute(sql, *values)
+
+
 class _Bounded(sqlite3.Connection):
-    """Interrupts a statement that runs too long: SQLite itself has no such limit."""
+    """Writes in transactions only, and interrupts a statement that runs too long.
+
+    SQLite itself has no such limit.
+    """
 
     def __init__(self, patience: Patience, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._patience = patience
         self._until = float("inf")
+        self.writing = False
         self.set_progress_handler(self._late, STEPS)
 
-    def cursor(self, *arguments: Any) -> Any:
+    def cursor(self, *_arguments: Any) -> Any:
         """A cursor for one statement, whose time begins now."""
         self._until = monotonic() + self._patience.seconds
-        return super().cursor(*arguments)
+        return super().cursor(_Cursor)
+
+    def commit(self) -> None:
+        """End a transaction."""
+        super().commit()
+        self._only_read()
+
+    def rollback(self) -> None:
+        """End a transaction, and undo what it wrote."""
+        super().rollback()
+        self._only_read()
+
+    def _only_read(self) -> None:
+        if self.writing:
+            super().cursor().execute("PRAGMA query_only=ON")
+            self.writing = False
 
     def _late(self) -> bool:
         return monotonic() > self._until
@@ -91,6 +133,6 @@ def engine(url: URL, patience: Patience) -> AsyncEngine:
         # Writers queue from the start: a transaction that first reads and then writes would
         # fail at once when another one wrote in between.
         if "reading" not in connection.get_execution_options():
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            connection.exec_driver_sql(BEGIN)
 
     return made

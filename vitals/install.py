@@ -165,7 +165,8 @@ def instrument(
         if explain:
             accompany(app, queries.explainer.running)
         if admin is not None:
-            aside[PATH] = BottleneckPage(queries.ledger, queries.plans, meter, admin)
+            waits = queries.explainer.waits if explain else None
+            aside[PATH] = BottleneckPage(queries.ledger, queries.plans, meter, admin, waits)
     if bodies is not None:
         finished.append(BodyLog(bodies, promised, meter, Lines("vitals.bodies").info))
     if guard is not None:

@@ -116,8 +116,14 @@ async def strip(settings: Settings) -> None:
     """Take away the indexes that somebody had to think of."""
     database = connect(settings)
     try:
-        async with database.reading() as session:  # outside of a transaction
-            await (await session.connection()).run_sync(_strip)
+        async with database.reading() as session:  # outside of a transaction, where nobody writes
+            allow = {
+                "postgresql": "SET default_transaction_read_only = off",
+                "sqlite": "PRAGMA query_only=OFF",
+            }
+            connection = await session.connection()
+            await connection.exec_driver_sql(allow[connection.dialect.name])
+            await connection.run_sync(_strip)
     finally:
         await database.close()
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI, HTTPException, Request
 from httpx import ASGITransport, AsyncClient
-from sqlalchemy import text
+from sqlalchemy import StaticPool, create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.vitals.client import fetch
@@ -54,6 +54,10 @@ def test_statements_are_ranked_by_time_with_route_and_line() -> None:
     assert part["source"].startswith("tests/vitals/test_bottlenecks.py:")
     assert part["source"].endswith("dear")
     assert "once a row" in by_calls[12]["advice"][0]
+    (only,) = by_calls[1]["routes"]
+    assert (only["route"], only["calls"]) == ("/cheap", 1)
+    assert only["seconds"] == pytest.approx(by_calls[1]["seconds"], abs=2e-6)
+    assert only["source"].endswith("cheap")
     assert "planted" not in answer.text
 
 
@@ -65,6 +69,32 @@ def test_a_person_gets_a_page_in_which_nothing_is_markup_but_ours() -> None:
     assert "<i>" not in answer.text
     assert "/dear/{value}" in answer.text
     assert "planted" not in answer.text
+
+
+def test_each_route_that_sends_a_statement_has_its_line() -> None:
+    app = FastAPI()
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+
+    def send() -> None:
+        with engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+
+    @app.get("/one")
+    async def one() -> None:
+        send()
+
+    @app.get("/other")
+    async def other() -> None:
+        send()
+
+    instrument(app, engine=engine, logs=False, admin=lambda _: True)
+    for path in ("/one", "/other", "/other", "/one"):
+        fetch(app, "GET", path)
+    (found,) = fetch(app, "GET", "/vitals/bottlenecks").json()["bottlenecks"]
+    engine.dispose()
+    assert {part["route"]: part["calls"] for part in found["routes"]} == {"/one": 2, "/other": 2}
+    assert all(part["source"] for part in found["routes"])
+    assert found["calls"] == 4
 
 
 async def later(_request: Request) -> bool:

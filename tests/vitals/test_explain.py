@@ -18,7 +18,7 @@ from tests import servers
 from vitals import Objective, instrument
 from vitals.catalogue import DROPPED
 from vitals.meter import Meter
-from vitals.queries import explain
+from vitals.queries import explain, explainer
 from vitals.queries.fingerprint import Fingerprints
 from vitals.queries.plans import Plan, of_postgres, of_sqlite
 from vitals.queries.probe import QueryProbe
@@ -30,8 +30,8 @@ Work = Callable[[AsyncEngine], Awaitable[None]]
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(explain, "EVERY", 0.01)
-    monkeypatch.setattr(explain, "A_MINUTE", 1_000)
+    monkeypatch.setattr(explainer, "EVERY", 0.01)
+    monkeypatch.setattr(explainer, "A_MINUTE", 1_000)
     monkeypatch.setattr("vitals.install.configure", lambda _name, **_: None)
     yield
     structlog.reset_defaults()
@@ -118,7 +118,7 @@ def test_postgres_without_values_and_no_write_executed_again(
     longest: float,
     executed: int,
 ) -> None:
-    monkeypatch.setattr(explain, "LONGEST_RUN", longest)
+    monkeypatch.setattr(explainer, "LONGEST_RUN", longest)
     url = postgres.database()
 
     async def work(engine: AsyncEngine) -> None:
@@ -155,7 +155,7 @@ def test_postgres_without_values_and_no_write_executed_again(
 def test_a_plan_that_changed_for_the_worse_is_told(
     postgres: servers.Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(explain, "HOUR", 0.0)
+    monkeypatch.setattr(explainer, "HOUR", 0.0)
 
     async def work(engine: AsyncEngine) -> None:
         async with engine.connect() as connection:
@@ -188,11 +188,13 @@ def test_a_plan_that_changed_for_the_worse_is_told(
 
 
 @pytest.mark.servers
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
 @pytest.mark.parametrize("granted", [True, False])
 def test_a_plan_that_the_database_tells_of_needs_no_question(
-    postgres: servers.Postgres, monkeypatch: pytest.MonkeyPatch, *, granted: bool
+    postgres: servers.Postgres, monkeypatch: pytest.MonkeyPatch, driver: str, *, granted: bool
 ) -> None:
-    url = postgres.database()
+    pytest.importorskip(driver)
+    url = postgres.database().replace("asyncpg", driver)
     name = url.rpartition("/")[2]
     load = f"ALTER ROLE {ROLE} IN DATABASE {name} SET session_preload_libraries = auto_explain;"
     settings = "log_min_duration", "log_format", "log_level"
@@ -202,9 +204,11 @@ def test_a_plan_that_the_database_tells_of_needs_no_question(
         for setting in settings
     )
     postgres.sql(load + rights)
-    monkeypatch.setattr(explain.Explainer, "offer", lambda *_: None)
+    monkeypatch.setattr(explainer.Explainer, "offer", lambda *_: None)
 
     async def work(engine: AsyncEngine) -> None:
+        async with engine.connect() as connection:  # which is rolled back, and used again
+            await connection.execute(text("SHOW server_version"))
         async with engine.connect() as connection:
             query = text("SELECT oid FROM pg_class WHERE relname = 'planted' AND oid <> :id")
             for _ in range(3):
@@ -354,7 +358,7 @@ def test_sqlites_subqueries_for_each_row_are_remarked() -> None:
 def test_a_driver_that_makes_something_else_of_a_cancellation_holds_up_no_shutdown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def swallow(_explainer: explain.Explainer, _question: object) -> None:
+    async def swallow(_explainer: explainer.Explainer, _question: object) -> None:
         asked.set()
         try:
             await asyncio.sleep(60)
@@ -364,12 +368,12 @@ def test_a_driver_that_makes_something_else_of_a_cancellation_holds_up_no_shutdo
     async def run() -> None:
         engine = create_async_engine("sqlite+aiosqlite:///never-opened.db")
         statement = Fingerprints().of("SELECT a FROM b")
-        explainer = explain.Explainer({}, Meter(), None)
-        async with asyncio.timeout(5) as limit, explainer.running():
-            explainer.offer(engine, statement, "SELECT a FROM b", (), 1.0)
+        asking = explainer.Explainer({}, Meter(), None)
+        async with asyncio.timeout(5) as limit, asking.running():
+            asking.offer(engine, statement, "SELECT a FROM b", (), 1.0)
             await asked.wait()
         assert not limit.expired()
 
     asked = asyncio.Event()
-    monkeypatch.setattr(explain.Explainer, "_ask", swallow)
+    monkeypatch.setattr(explainer.Explainer, "_ask", swallow)
     asyncio.run(run())

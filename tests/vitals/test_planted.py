@@ -26,7 +26,7 @@ from structlog.testing import capture_logs
 from tests import servers
 from vitals import Objective, instrument
 from vitals.command import main
-from vitals.queries import explain, log
+from vitals.queries import explainer, log
 from vitals.queries.probe import QueryProbe
 
 TABLE = "CREATE TABLE t (id bigint PRIMARY KEY, x text UNIQUE)"
@@ -139,9 +139,9 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(explain, "EVERY", 0.01)
-        patched.setattr(explain, "HOUR", 0.0)
-        patched.setattr(explain, "A_MINUTE", 100_000)
+        patched.setattr(explainer, "EVERY", 0.01)
+        patched.setattr(explainer, "HOUR", 0.0)
+        patched.setattr(explainer, "A_MINUTE", 100_000)
         for pace in ("SLOW_EVERY", "REPEAT_EVERY"):
             patched.setattr(log, pace, 0.0)
         patched.setattr(log, "A_MINUTE", 100_000)

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from vitals.queries.candidates import Index, candidates, quoted
 from vitals.queries.fingerprint import normalise
-from vitals.queries.plans import Node, walk
+from vitals.queries.plans import Node, bare, walk
 
 GAIN = 0.3
 """Share of the cost that an index must save."""
@@ -100,7 +100,8 @@ class Trial(Protocol):
 
 def search(trial: Trial, tried: Sequence[Index], before: float) -> tuple[tuple[Index, ...], float]:
     """The cheapest index or indexes that the planner would use; fewer columns when in doubt."""
-    usable = [(trial.cost((index,))[0], index) for index in tried if not trial.exists(index)]
+    tried = [index for index in tried if not trial.exists(index)]
+    usable = [(trial.cost((index,))[0], index) for index in tried]
     usable = [(cost, index) for cost, index in usable if cost <= before * (1 - GAIN)]
     chosen: tuple[Index, ...] = ()
     after = before
@@ -109,7 +110,7 @@ def search(trial: Trial, tried: Sequence[Index], before: float) -> tuple[tuple[I
         near = [(cost, index) for cost, index in usable if cost <= least * 1.1 + 1]
         after, best = min(near, key=lambda each: (len(each[1].columns), each[0]))
         chosen = (best,)
-    together = trial.used(tuple(index for index in tried if not trial.exists(index)))
+    together = trial.used(tuple(tried)) if len(tried) > 1 else ()
     if len(together) > 1:
         cost = trial.cost(together)[0]
         for index in together:  # each that can be missed, is
@@ -122,7 +123,11 @@ def search(trial: Trial, tried: Sequence[Index], before: float) -> tuple[tuple[I
 
 
 class _Trial:
-    """A transaction in which indexes are tried out."""
+    """A transaction in which indexes are tried out.
+
+    On a busy machine each question waits for its turn, there and back: so there are as few as can
+    be.
+    """
 
     def __init__(self, connection: Connection, sql: str, parameters: Any) -> None:
         self._connection = connection
@@ -130,23 +135,24 @@ class _Trial:
         self._parameters = parameters
         self._existing: dict[str, list[tuple[str, ...]]] = {}
         self._costs: dict[tuple[Index, ...], tuple[float, Node]] = {}
-        for setting in ("SET TRANSACTION READ ONLY", "SET LOCAL statement_timeout = '2s'"):
-            connection.exec_driver_sql(setting)
-        if not connection.execute(_HAS_HYPOPG).scalar():
+        self._bytes: dict[Index, int] = {}
+        self._made = False
+        if not connection.execute(_BEGIN).scalars("hypopg").one():
             connection.rollback()
             raise ValueError(
                 "this database has no HypoPG: install postgresql-15-hypopg, then CREATE EXTENSION "
                 "hypopg"
             )
-        connection.exec_driver_sql("SAVEPOINT tried")
-        self.distinct: dict[tuple[str, str], float] = {
-            (f"{quoted(schema)}.{quoted(table)}", quoted(column)): number
-            for schema, table, column, number in connection.execute(_DISTINCT)
-        }
+
+    def distinct(self, table: str) -> dict[str, float]:
+        """How many values each column of a table has."""
+        counted = self._connection.execute(_DISTINCT, {"table": table})
+        return {quoted(column): number for column, number in counted}
 
     def end(self) -> None:
         """Forget everything."""
-        self._connection.exec_driver_sql("SELECT hypopg_reset()")
+        if self._made:
+            self._connection.exec_driver_sql("SELECT hypopg_reset()")
         self._connection.rollback()
 
     def cost(self, indexes: tuple[Index, ...]) -> tuple[float, Node]:
@@ -174,9 +180,8 @@ class _Trial:
         return tuple(index for name, index in names.items() if name in taken)
 
     def size(self, indexes: tuple[Index, ...]) -> int:
-        """Bytes, as HypoPG thinks."""
-        self._make(indexes)
-        return int(self._connection.execute(_SIZE).scalar() or 0)
+        """Bytes, as HypoPG thinks, of some that have been tried."""
+        return sum(self._bytes[index] for index in indexes)
 
     def exists(self, index: Index) -> bool:
         """Whether an index of the whole table begins with these columns."""
@@ -189,8 +194,17 @@ class _Trial:
 
     def _make(self, indexes: tuple[Index, ...]) -> dict[str, Index]:
         """Have these believe-it indexes and no others; by the names that HypoPG gives them."""
+        if not self._made:
+            if not indexes:
+                return {}
+            self._connection.exec_driver_sql("SAVEPOINT tried")
+            self._made = True
+        names = {}
         made = self._connection.execute(_CREATE, {"all": [index.sql for index in indexes]})
-        return {str(name): indexes[number - 1] for number, name in made}
+        for number, name, size in made:
+            names[str(name)] = indexes[number - 1]
+            self._bytes[indexes[number - 1]] = size
+        return names
 
     def _plan(self) -> Node:
         answer = self._connection.exec_driver_sql(self._sql, self._parameters).scalar_one()
@@ -198,12 +212,18 @@ class _Trial:
         return plan
 
 
-_HAS_HYPOPG = text("SELECT 1 FROM pg_extension WHERE extname = 'hypopg'")
+_BEGIN = text(
+    """
+    SELECT set_config('transaction_read_only', 'on', true),
+           set_config('statement_timeout', '2s', true),
+           EXISTS (SELECT FROM pg_extension WHERE extname = 'hypopg') AS hypopg
+    """
+)
 # One round trip: a candidate costs two, and there are two dozen of them.
 _CREATE = text(
     """
     WITH fresh AS MATERIALIZED (SELECT CAST(hypopg_reset() AS text) AS nothing)
-    SELECT each.number, made.indexname
+    SELECT each.number, made.indexname, hypopg_relation_size(made.indexrelid)
     FROM fresh, unnest(CAST(:all AS text[])) WITH ORDINALITY AS each (sql, number),
          LATERAL hypopg_create_index(each.sql || fresh.nothing) AS made
     """
@@ -216,22 +236,27 @@ _EXISTING = text(
     WHERE i.indrelid = CAST(CAST(:table AS text) AS regclass) AND i.indpred IS NULL AND i.indisvalid
     """
 )
-_SIZE = text("SELECT sum(hypopg_relation_size(indexrelid)) FROM hypopg()")
+# Names that are known before it is planned: joined with the view, it would read all statistics.
 _DISTINCT = text(
     """
-    SELECT s.schemaname, s.tablename, s.attname,
-           CASE WHEN s.n_distinct < 0 THEN -s.n_distinct * c.reltuples ELSE s.n_distinct END
+    SELECT s.attname,
+           CASE WHEN s.n_distinct < 0
+                THEN -s.n_distinct * (SELECT reltuples FROM pg_class
+                                      WHERE oid = CAST(CAST(:table AS text) AS regclass))
+                ELSE s.n_distinct END
     FROM pg_stats s
-    JOIN pg_namespace n ON n.nspname = s.schemaname
-    JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = s.tablename
-    WHERE s.schemaname NOT IN ('pg_catalog', 'information_schema')
+    WHERE s.tablename = (SELECT relname FROM pg_class
+                         WHERE oid = CAST(CAST(:table AS text) AS regclass))
+      AND s.schemaname = (SELECT n.nspname FROM pg_class c JOIN pg_namespace n
+                          ON n.oid = c.relnamespace
+                          WHERE c.oid = CAST(CAST(:table AS text) AS regclass))
     """
 )
 
 
 def rewrites(sql: str, plan: Node, parameters: Any = None) -> list[str]:
     """What to write otherwise, because no index helps it as it stands."""
-    conditions = [str(node.get("Filter", "")) for _, node in walk(plan)]
+    conditions = [bare(str(node.get("Filter", ""))) for _, node in walk(plan)]
     found = []
     if deep(sql, parameters):
         found.append("a deep OFFSET reads all it skips: page by key, WHERE (a, b) > (:a, :b)")

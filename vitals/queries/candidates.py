@@ -5,27 +5,33 @@ many is turned down by the planner, and one too few is advice that is not given.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
-from vitals.queries.plans import Node, walk
+from vitals.queries.plans import Node, bare, walk
 
 CANDIDATES = 24
 COLUMNS = 3
 
 
-_NAME = r'"(?:[^"]|"")+"|\w+'
-_COLUMN = rf"\(*(?:(?P<alias>{_NAME})\.)?(?P<column>{_NAME})\)*(?:::[\w .]+(?:\(\d+\))?)*\)*"
+# Each begins where a name begins, and gives nothing back: conditions can be long.
+_NAME = r'(?<![\w"])"(?:[^"]|"")++"|(?<![\w":])\w++'
+_CAST = r"(?:::[\w .]{1,64}(?:\(\d+\))?){0,3}"
+_COLUMN = rf"(?:(?P<alias>{_NAME})\.)?(?P<column>{_NAME})\)*+{_CAST}\)*+"
 _COMPARED = re.compile(
     rf"{_COLUMN}\s*(?P<operator>=|<=|>=|<|>|~~|IS NULL)\s*(?P<value>ANY|'[^']*|\S*)?"
 )
-_EQUAL_COLUMNS = re.compile(rf"({_NAME})\.({_NAME})\)* = \(*({_NAME})\.({_NAME})")
-_EXPRESSION = re.compile(r"\(*(?P<call>\w+\(\(?[\w.\"]+\)?(?:::\w+)*\))\s*(?:=|<|>)")
+_EQUAL_COLUMNS = re.compile(rf"({_NAME})\.({_NAME})\)*+ = \(*+({_NAME})\.({_NAME})")
+_EXPRESSION = re.compile(r"\b(?P<call>\w++\(\(?[\w.\"]++\)?(?:::\w++)*+\))\s*(?:=|<|>)")
 _SORTED = re.compile(rf"^\(?(?:({_NAME})\.)?({_NAME})\)?( DESC)?$")
 _EXTREME = re.compile(rf"(?:min|max)\((?:(?:{_NAME})\.)?({_NAME})\)")
 _KEYWORDS = frozenset(("AND", "OR", "NOT", "ANY", "ALL", "NULL", "IS", "IN", "true", "false"))
+
+
+Distinct = Callable[[str], Mapping[str, float]]
+"""How many values each column of a table has."""
 
 
 class Index(NamedTuple):
@@ -52,12 +58,12 @@ class _Wanted:
     others: list[str] = field(default_factory=list)
 
 
-def candidates(plan: Node, distinct: dict[tuple[str, str], float]) -> list[Index]:
+def candidates(plan: Node, distinct: Distinct) -> list[Index]:
     """Indexes worth a trial; too many is fine, for the planner judges them.
 
     Args:
         plan: PostgreSQL's tree of the statement, VERBOSE.
-        distinct: How many values a column has, by table and column.
+        distinct: Asked only where it decides on the order of columns.
     """
     wanted: dict[str, _Wanted] = {}
     for _, node in walk(plan):
@@ -79,9 +85,9 @@ def _read(node: Node, wanted: dict[str, _Wanted]) -> None:
     here = wanted.get(node.get("Alias", ""))
     for key in ("Filter", "Index Cond", "Recheck Cond"):
         if here is not None and key in node:
-            _read_filter(node[key], here, wanted)
+            _read_filter(bare(node[key]), here, wanted)
     for key in ("Hash Cond", "Merge Cond", "Join Filter", "Index Cond", "Filter"):
-        for pair in _EQUAL_COLUMNS.findall(node.get(key, "")):
+        for pair in _EQUAL_COLUMNS.findall(bare(node.get(key, ""))):
             for alias, column in (pair[:2], pair[2:]):
                 if alias.strip('"') in wanted:
                     wanted[alias.strip('"')].joined.append(quoted(column))
@@ -132,11 +138,9 @@ def _read_filter(condition: str, here: _Wanted, wanted: dict[str, _Wanted]) -> N
                 owner.ranges.append(column)
 
 
-def _combinations(each: _Wanted, distinct: dict[tuple[str, str], float]) -> Iterator[list[str]]:
+def _combinations(each: _Wanted, distinct: Distinct) -> Iterator[list[str]]:
     """Equal columns first, the most selective of them first; then one range, or the order."""
-    equal = sorted(
-        dict.fromkeys(each.equal), key=lambda column: -distinct.get((each.table, column), 0)
-    )
+    equal = _most_selective_first(each, distinct)
     order = [column for column in each.sorted if column.removesuffix(" DESC") not in equal]
     for many in range(1, min(len(equal), COLUMNS) + 1):
         yield equal[:many]
@@ -157,6 +161,14 @@ def _combinations(each: _Wanted, distinct: dict[tuple[str, str], float]) -> Iter
         yield [one, other]
     for column in dict.fromkeys(each.others):
         yield [column]
+
+
+def _most_selective_first(each: _Wanted, distinct: Distinct) -> list[str]:
+    equal = list(dict.fromkeys(each.equal))
+    if len(equal) > 1:
+        values = distinct(each.table)
+        equal.sort(key=lambda column: -values.get(column, 0))
+    return equal
 
 
 def quoted(name: str) -> str:

@@ -31,7 +31,6 @@ class Tally:
         failed: How many failed.
         repeated: Requests that sent it once a row.
         source: The line of the application that sent it lately; empty while unknown.
-        sought: Whether the next call's line is to be looked up; said by the tally of no route.
         looks: How often a line was sought for this route.
         watch: Looks out for N+1, within one request.
     """
@@ -44,7 +43,6 @@ class Tally:
         "seconds",
         "slow",
         "slowest",
-        "sought",
         "source",
         "statement",
         "watch",
@@ -55,7 +53,6 @@ class Tally:
         self.calls = self.slow = self.failed = self.repeated = 0
         self.seconds = self.slowest = 0.0
         self.source = ""
-        self.sought = False
         self.looks = 0
         self.watch: Watch | None = None
 
@@ -66,6 +63,13 @@ class Tally:
             watch = self.watch = Watch()
         if not watch.over:
             watch.look(sql, parameters, context)
+
+    def count(self, seconds: float) -> None:
+        """Take in one call."""
+        self.calls += 1
+        self.seconds += seconds
+        if seconds > self.slowest:  # noqa: PLR1730  # a third of the time of max()
+            self.slowest = seconds
 
     def add(self, other: "Tally") -> None:
         """Take in the figures of another."""
@@ -95,13 +99,10 @@ class Ledger:
         except KeyError:
             return self._begin(route, statement)
 
-    def add(self, route: str, tally: Tally) -> None:
-        """Take in what a request did, and have its line sought where none is known."""
-        entry = self.of(route, tally.statement)
-        entry.add(tally)
-        if not entry.source and entry.looks < LOOKS:
-            entry.looks += 1
-            self.of("", tally.statement).sought = True
+    def routes(self, statement: Statement) -> dict[str, Tally]:
+        """Its tallies by route, as they come; only to be read."""
+        self.of("", statement)
+        return self._tallies[statement.fingerprint]
 
     def _begin(self, route: str, statement: Statement) -> Tally:
         with self._lock:
@@ -109,8 +110,7 @@ class Ledger:
             if route not in routes and len(routes) >= ROUTES:
                 route = OTHER
             if route not in routes:
-                routes[route] = begun = Tally(statement)
-                begun.sought = not route
+                routes[route] = Tally(statement)
             return routes[route]
 
     def __iter__(self) -> Iterator[tuple[str, Tally]]:

@@ -2,7 +2,7 @@
 
 Nothing is asked and nothing is run again: a statement that is slow brings its plan along. Only
 where the database loads ``auto_explain`` and the role has been granted its settings (see the docs),
-which is a choice of whoever runs it; with asyncpg.
+which is a choice of whoever runs it; with asyncpg and psycopg.
 """
 
 import json
@@ -17,8 +17,8 @@ from vitals.meter import Meter
 from vitals.queries.plans import Plan, of_postgres
 from vitals.queries.seam import AnyEngine
 
-_ASKED = """
-    SELECT set_config('auto_explain.log_min_duration', $1, false),
+_ASK = """
+    SELECT set_config('auto_explain.log_min_duration', '{milliseconds:.0f}', false),
            set_config('auto_explain.log_format', 'json', false),
            set_config('auto_explain.log_level', 'notice', false)
     FROM (SELECT bool_and(current_setting(name, true) IS NOT NULL
@@ -29,6 +29,7 @@ _ASKED = """
 """
 _TOLD = re.compile(r"duration: ([\d.]+) ms\s+plan:\s*(\{.*)", re.DOTALL)
 
+Told = Callable[[str | None], None]
 Keep = Callable[[str, Plan, float], None]
 """Takes the statement's text, its plan, and how many seconds it took."""
 
@@ -42,11 +43,13 @@ def listen(engine: AnyEngine, slow_after: float, keep: Keep, meter: Meter) -> No
         keep: Takes a plan.
         meter: Counts what could not be read.
     """
-    if not isinstance(engine, AsyncEngine) or engine.dialect.driver != "asyncpg" or not slow_after:
+    ask = _WAYS.get(engine.dialect.driver)
+    if ask is None or not slow_after:
         return
+    question = _ASK.format(milliseconds=slow_after * 1e3)
 
-    def told(_connection: Any, message: Any) -> None:
-        found = _TOLD.match(message.message or "")
+    def told(message: str | None) -> None:
+        found = _TOLD.match(message or "")
         if found is None:
             return
         try:
@@ -55,16 +58,40 @@ def listen(engine: AnyEngine, slow_after: float, keep: Keep, meter: Meter) -> No
         except Exception:  # noqa: BLE001  # a plan is worth nobody's trouble
             meter.dropped("plan")
 
-    async def ask(connection: Any) -> None:
-        try:
-            if await connection.fetchrow(_ASKED, f"{slow_after * 1e3:.0f}"):
-                connection.add_log_listener(told)
-        except Exception:  # noqa: BLE001  # such as a PostgreSQL before 15: no notices then
-            refused.append(True)
-
     refused: list[bool] = []
 
-    @event.listens_for(engine.sync_engine, "connect")
+    @event.listens_for(engine.sync_engine if isinstance(engine, AsyncEngine) else engine, "connect")
     def connected(connection: Any, _record: Any) -> None:
         if not refused:
-            connection.run_async(ask)
+            try:
+                ask(connection, question, told)
+            except Exception:  # noqa: BLE001  # such as a PostgreSQL before 15: no notices then
+                refused.append(True)
+
+
+def _by_asyncpg(connection: Any, question: str, told: Told) -> None:
+    async def ask(driver: Any) -> None:
+        if await driver.fetchrow(question):
+            driver.add_log_listener(lambda _driver, notice: told(notice.message))
+
+    connection.run_async(ask)
+
+
+def _by_psycopg(connection: Any, question: str, told: Told) -> None:
+    cursor = connection.cursor()
+    try:
+        cursor.execute(question)
+        if cursor.fetchone():
+            connection.add_notice_handler(lambda notice: told(notice.message_primary))
+        connection.commit()  # else the settings would go with the driver's transaction
+    except Exception:
+        connection.rollback()
+        raise
+    finally:
+        cursor.close()
+
+
+_WAYS: dict[str, Callable[[Any, str, Told], None]] = {
+    "asyncpg": _by_asyncpg,
+    "psycopg": _by_psycopg,
+}

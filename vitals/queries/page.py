@@ -21,6 +21,7 @@ from vitals.queries.bottlenecks import Bottleneck, rank
 from vitals.queries.ledger import Ledger
 from vitals.queries.measured import read
 from vitals.queries.plans import Plan
+from vitals.queries.waits import LockWaits, Waited
 
 PATH = "/vitals/bottlenecks"
 
@@ -44,18 +45,28 @@ class BottleneckPage:
         plans: How the database carries them out, by fingerprint.
         meter: What all workers have measured.
         admin: Who may read.
+        waits: Who was seen waiting for a lock; looked for from a reading of the page on. None where
+            nobody looks.
 
     Raises:
         ValueError: The token is empty.
     """
 
-    def __init__(self, ledger: Ledger, plans: dict[str, Plan], meter: Meter, admin: Admin) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        plans: dict[str, Plan],
+        meter: Meter,
+        admin: Admin,
+        waits: LockWaits | None = None,
+    ) -> None:
         if isinstance(admin, str) and not admin.strip():
             raise ValueError("admin: an empty token would let everybody in; None leaves it off")
         self._ledger = ledger
         self._plans = plans
         self._meter = meter
         self._admin = admin
+        self._waits = waits
         self._since = datetime.now(UTC)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,13 +81,17 @@ class BottleneckPage:
         if (refused := await self._refusal(request)) is not None:
             return refused
         found = rank(self._ledger, self._plans, read(self._meter))[:_SHOWN]
+        waits = self._waits
+        if waits is not None:
+            waits.want()
         if "text/html" in request.headers.get("accept", ""):
-            return HTMLResponse(as_html(found, self._since))
+            return HTMLResponse(as_html(found, self._since, waits))
         return JSONResponse(
             {
                 "process": os.getpid(),
                 "since": self._since.isoformat(timespec="seconds"),
                 "bottlenecks": [one.as_json() for one in found],
+                "locks": None if waits is None else waits.as_json(),
             }
         )
 
@@ -103,7 +118,7 @@ class BottleneckPage:
         return PlainTextResponse("this page is for administrators\n", 403)
 
 
-def as_html(found: list[Bottleneck], since: datetime) -> str:
+def as_html(found: list[Bottleneck], since: datetime, waits: LockWaits | None) -> str:
     """The list as a page; everything in it is escaped."""
     rows = "".join(_row(number, one) for number, one in enumerate(found, 1))
     nothing = "" if found else "<p>No statement was sent yet.</p>"
@@ -116,6 +131,28 @@ def as_html(found: list[Bottleneck], since: datetime) -> str:
         f"{since:%Y-%m-%d %H:%M:%S} UTC. Values are never kept.</p>{nothing}"
         "<table><thead><tr><th>#<th>share<th>statement<th class=n>calls<th class=n>total"
         f"<th class=n>mean<th class=n>p95<th class=n>slowest<th class=n>slow</thead>{rows}</table>"
+        f"{'' if waits is None else _locks(waits)}"
+    )
+
+
+def _locks(waits: LockWaits) -> str:
+    rows = "".join(_wait(each) for each in waits)
+    table = (
+        "<table><thead><tr><th>waited<th>for<th>which was<th class=n>seen<th class=n>longest"
+        f"<th class=n>last</thead>{rows}</table>"
+    )
+    return (
+        f"<h1>Who waited for a lock</h1><p>{waits.samples} samples of this process, taken for ten "
+        f"minutes after this page is read.</p>"
+        f"{table if rows else '<p>Nobody was seen waiting.</p>'}"
+    )
+
+
+def _wait(each: Waited) -> str:
+    return (
+        f"<tr><td><pre>{escape(each.waiting)}</pre><td><pre>{escape(each.blocking)}</pre>"
+        f"<td>{escape(each.state)} {escape(each.application)}<td class=n>{each.seen}"
+        f"<td class=n>{_time(each.longest)}<td class=n>{each.last:%H:%M:%S} UTC"
     )
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from vitals.queries.fingerprint import normalise
+from vitals.queries.fingerprint import LONGEST, normalise
 
 Node = dict[str, Any]
 
@@ -18,6 +18,9 @@ _SHOWN = ("Relation Name", "Index Name", "CTE Name", "Function Name")
 _CONDITIONS = ("Index Cond", "Recheck Cond", "Hash Cond", "Merge Cond", "Join Filter", "Filter")
 _DEAR = 1_000
 """PostgreSQL's cost from which on reading a whole table is worth a remark: about 1,000 pages."""
+
+
+_LITERAL = re.compile(r"'([^']?)(?:[^']|'')*+'")
 
 
 class Plan(NamedTuple):
@@ -78,11 +81,19 @@ def walk(node: Node, depth: int = 0) -> Iterator[tuple[int, Node]]:
         yield from walk(child, depth + 1)
 
 
+def bare(condition: str) -> str:
+    """A condition as PostgreSQL prints it, of each literal no more than its first character.
+
+    The first tells what LIKE begins with; all of it could be as long as a value may be.
+    """
+    return _LITERAL.sub(r"'\1'", condition)[:LONGEST]
+
+
 def _plan(lines: list[str], notes: list[str]) -> Plan:
     # Values are gone already; what is left of costs would make every plan a new one.
     # And the type of a value is written only where it stands for itself, not for a parameter.
-    bare = "\n".join(re.sub(r" {2}\(.*?\)$|(?<=\?)::[\w ]+(?:\[\])?", "", line) for line in lines)
-    shape = hashlib.blake2b(bare.encode(), digest_size=8).hexdigest()
+    shown = "\n".join(re.sub(r" {2}\(.*?\)$|(?<=\?)::[\w ]+(?:\[\])?", "", line) for line in lines)
+    shape = hashlib.blake2b(shown.encode(), digest_size=8).hexdigest()
     return Plan(shape, lines, list(dict.fromkeys(notes)))
 
 

@@ -57,7 +57,7 @@ def on_clone(schema: Schema, sql: str, parameters: Any = None) -> Advice:
             return Advice([], before, before, notes=[why])
         if before < SMALL:
             return Advice([], before, before, notes=trial.small())
-        tried = candidates(clauses.as_plan(sql, trial.about), {})
+        tried = candidates(clauses.as_plan(sql, trial.about), lambda _table: {})
         chosen, after = search(trial, [_for_sqlite(index) for index in tried], before)
         if not chosen or after > before * (1 - GAIN):
             return Advice([], before, before)
