@@ -115,8 +115,12 @@ class Cluster:
         where = probes.LOOPBACK, self.nodes[to].port
         while keys := source.execute_command("CLUSTER GETKEYSINSLOT", slot, 100):
             source.execute_command("MIGRATE", *where, "", 0, 5000, "KEYS", *keys)
-        for client in (target, source):
+        # All are told, and agree, before more is moved: who takes a slot before it has heard of the
+        # newest epoch takes it by an older one, and loses it again.
+        others = [client for client in self.clients if client not in (source, target)]
+        for client in (target, source, *others):
             client.execute_command("CLUSTER SETSLOT", slot, "NODE", ids[1])
+        until(self._agree, "one map of the slots")
 
     def close(self) -> None:
         """End and remove all data."""
@@ -124,6 +128,19 @@ class Cluster:
             client.close()
         for node in self.nodes:
             node.close()
+
+    def _agree(self) -> bool:
+        views = [self._view(client) for client in self.clients]
+        return all(view == views[0] for view in views)
+
+    @staticmethod
+    def _view(client: Any) -> dict[str, Any]:
+        """Whose each slot is, and by which right, as a node knows it."""
+        nodes = client.execute_command("CLUSTER NODES").values()
+        newest = client.execute_command("CLUSTER INFO")["cluster_current_epoch"]
+        return {"newest": newest} | {
+            node["node_id"]: (node["epoch"], node["slots"]) for node in nodes
+        }
 
     def _knows(self, client: Any) -> bool:
         info = client.execute_command("CLUSTER INFO")
