@@ -73,7 +73,8 @@ async def test_what_was_not_looked_at_counts_too(
     filled: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimate, "SCANNED", 50)
-    assert KEYS <= estimate.measure(filled, {}).shares["number"].keys <= KEYS * 1.1
+    # A scan may tell of a key twice, and what is not a value is there as well.
+    assert KEYS * 0.85 < estimate.measure(filled, {}).shares["number"].keys < KEYS * 1.15
 
 
 async def test_a_cluster_to_be_is_estimated_by_slots(
