@@ -68,7 +68,7 @@ class HttpProbe:
         ).record
         self._serve_websocket = WebSocketProbe(app, meter, routes)
         meter.histogram(HTTP_REQUEST_DURATION, also=objectives.thresholds(Slo.LATENCY))
-        self._hear: Callable[[Scope, str, Receive, Send], Exchange] = (
+        self._hear: Callable[[], Exchange] = (
             Exchange if join_trace is None else partial(TracedExchange, join_trace)
         )
         self._running: set[Exchange] = set()
@@ -97,7 +97,11 @@ class HttpProbe:
         method = scope["method"]
         if method not in METHODS:
             method = OTHER_METHOD
-        request = self._hear(scope, method, receive, send)
+        request = self._hear()
+        request.http = scope
+        request.method = method
+        request.receive = receive
+        request.send = send
         if outer_root:
             request.outer_root = outer_root
         running = self._running
