@@ -8,12 +8,19 @@ from sqlalchemy import event
 
 from service.settings import Settings
 from tests import servers
+from tests.service.cached import Source
 from tests.service.running import Service, running, settings_for
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture
+def source(anyio_backend: str) -> Source:
+    """What a cache's loads read; made on the test's event loop."""
+    return Source()
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.servers)])

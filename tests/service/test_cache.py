@@ -48,11 +48,6 @@ class Loader:
         return thing
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.servers)])
 def url(request: pytest.FixtureRequest) -> str:
     return "" if request.param == "memory" else request.getfixturevalue("redis_server").url

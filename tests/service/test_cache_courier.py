@@ -14,11 +14,6 @@ REGION = Region("number")
 EVERYTHING = (Mark("number", whole=True, region=REGION),)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Store:
     """Takes what it is told, while it is up."""
 

@@ -19,11 +19,6 @@ KEYS = 300
 Run = Callable[..., int]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     started = Cluster()

@@ -31,11 +31,6 @@ FAULTS: list[tuple[Fault, dict[str, Any]]] = [
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def proxy(redis_server: Redis, anyio_backend: str) -> AsyncIterator[Proxy]:
     async with Proxy.before(redis_server.port) as standing:
         yield standing

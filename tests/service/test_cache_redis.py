@@ -25,11 +25,6 @@ PATIENT = 20.0
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def one(
     request: pytest.FixtureRequest, redis_server: Redis, anyio_backend: str
 ) -> AsyncIterator[Process]:

@@ -24,16 +24,6 @@ from vitals.catalogue import CACHE_BREAKER_OPEN, CACHE_BUS_CONNECTED, CACHE_REQU
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-def source(anyio_backend: str) -> Source:
-    return Source()
-
-
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     made = temporary_folder()

@@ -18,11 +18,6 @@ KEYS = [str(number) for number in range(30)]
 Open = Callable[..., Process]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="module")
 def cluster_session() -> Iterator[Cluster]:
     started = Cluster()

@@ -18,16 +18,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-def source(anyio_backend: str) -> Source:
-    return Source()
-
-
-@pytest.fixture
 async def processes(redis_server: Redis, anyio_backend: str) -> AsyncIterator[list[Process]]:
     started = [Process(redis_server.url) for _ in range(2)]
     yield started

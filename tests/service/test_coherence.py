@@ -25,11 +25,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 PATIENT = 20.0
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Shop:
     """A process that reads prices through the cache and writes them in sessions."""
 

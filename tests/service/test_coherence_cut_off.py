@@ -25,11 +25,6 @@ WRITES = 25
 IN_PRODUCTION = outbox.MOST_LATE_SECONDS
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Street:
     """Shops on one database and one Redis; the first has its own way to Redis, which may fail."""
 
