@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from sqlalchemy import event
@@ -13,11 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 STEPS = 10_000
 """Of SQLite's machine between two looks at the clock: a fraction of a millisecond."""
+BUSY = 5.0
+"""Seconds to wait for another's lock."""
 PRAGMAS = (
-    "journal_mode=WAL",
     "synchronous=NORMAL",
     "foreign_keys=ON",
-    "busy_timeout=5000",
     "query_only=ON",  # until a transaction begins that means to write
 )
 BEGIN = "BEGIN IMMEDIATE"
@@ -67,6 +67,26 @@ class _Bounded(sqlite3.Connection):
         self._until = float("inf")
         self.writing = False
         self.set_progress_handler(self._late, STEPS)
+        self._write_ahead()
+        for pragma in PRAGMAS:
+            self.execute(f"PRAGMA {pragma}")
+
+    def _write_ahead(self) -> None:
+        """Switch the file to WAL, which it then stays in.
+
+        Whoever meets another at this is refused at once, however long it is ready to wait
+        (https://sqlite.org/c3ref/busy_handler.html): each would wait for the other.
+        """
+        until = monotonic() + BUSY
+        while True:
+            try:
+                self.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.OperationalError as refused:
+                if refused.sqlite_errorcode != sqlite3.SQLITE_BUSY or monotonic() > until:
+                    raise
+                sleep(0.01)
+            else:
+                return
 
     def cursor(self, *_arguments: Any) -> Any:
         """A cursor for one statement, whose time begins now."""
@@ -112,21 +132,13 @@ def engine(url: URL, patience: Patience) -> AsyncEngine:
     made = create_async_engine(
         url,
         hide_parameters=True,
-        connect_args={"factory": opened},
+        # The driver must not begin transactions by itself: it would begin them too late.
+        connect_args={"factory": opened, "isolation_level": None, "timeout": BUSY},
         skip_autocommit_rollback=True,
     )
     # Each call of the driver is a turn of two threads; what has only read has nothing to roll back.
     dialect: Any = made.sync_engine.dialect
     dialect.detect_autocommit_setting = _is_outside_transactions
-
-    @event.listens_for(made.sync_engine, "connect")
-    def configure(connection: Any, _record: object) -> None:
-        # The driver must not begin transactions by itself: it would begin them too late.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in PRAGMAS:
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
 
     @event.listens_for(made.sync_engine, "begin")
     def begin(connection: Connection) -> None:

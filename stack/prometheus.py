@@ -78,7 +78,8 @@ def configuration(
         secrets: The folder whose files stand for the containers' secrets of the same names.
         rules: The folder of the rules.
         targets: The folder of the targets, if they do not lie beside the source.
-        interval: How often to scrape and to evaluate, instead of what is written.
+        interval: How often to scrape, to evaluate and to look for targets, instead of what is
+            written.
     """
     config: dict[str, Any] = yaml.safe_load(source.read_text())
     local = {
@@ -104,6 +105,8 @@ def configuration(
             group["targets"] = [local[host] for host in hosts if host in local]
         for group in job.get("file_sd_configs", []):
             group["files"] = [str(targets / Path(path).name) for path in group["files"]]
+            if interval:
+                group["refresh_interval"] = interval
         if token := job.get("authorization", {}).get("credentials_file"):
             job["authorization"]["credentials_file"] = str(secrets / Path(token).name)
     return yaml.safe_dump(config, sort_keys=False)

@@ -1,13 +1,18 @@
 import asyncio
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.command import downgrade
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, text
 
+from service import sqlite
 from service.database import Base, connect
+from service.errors import UnavailableError
 from service.schema import configuration, migrate
 from tests.service.running import settings_for
 from vitals.queries import inventory
@@ -34,6 +39,37 @@ async def test_workers_that_start_together_migrate_once(database_url: str, tmp_p
     workers = [connect(settings_for(tmp_path, database_url)) for _ in range(4)]
     await asyncio.gather(*(migrate(worker) for worker in workers))
     await asyncio.gather(*(worker.close() for worker in workers))
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """Writes to a file that is not in WAL mode yet, as another worker that opens it may."""
+    with closing(sqlite3.connect(tmp_path / "held.db", isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield connection
+
+
+async def test_a_new_file_that_another_writes_to_is_waited_for(
+    held: sqlite3.Connection, tmp_path: Path
+) -> None:
+    database = connect(settings_for(tmp_path, f"sqlite+aiosqlite:///{tmp_path}/held.db"))
+    asyncio.get_running_loop().call_later(0.3, held.execute, "COMMIT")
+    await migrate(database)
+    async with database.reading() as session:
+        assert await session.scalar(text("PRAGMA journal_mode")) == "wal"
+    await database.close()
+
+
+async def test_but_not_for_ever(
+    held: sqlite3.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "BUSY", 0.1)
+    database = connect(settings_for(tmp_path, f"sqlite+aiosqlite:///{tmp_path}/held.db"))
+    with pytest.raises(UnavailableError):
+        await migrate(database)
+    held.execute("COMMIT")
+    await migrate(database)
+    await database.close()
 
 
 async def test_the_way_back_leaves_nothing(database_url: str, tmp_path: Path) -> None:

@@ -1,15 +1,20 @@
 """Prometheus's configuration on this machine."""
 
+import shutil
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
 from stack import prometheus
 from stack.installation import CHECKOUT
 from stack.ports import Ports
+from tests import servers
 
 PORTS = Ports(api=1111, prometheus=2222, alertmanager=3333)
 
@@ -57,3 +62,38 @@ def test_promtool_accepts_it_with_its_rules(config: dict[str, Any], tmp_path: Pa
         text=True,
     )
     assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.servers
+def test_targets_are_found_though_nothing_told_of_them(tmp_path: Path) -> None:
+    """A folder that was replaced; the same goes for what changes during a reload."""
+    source = CHECKOUT / "prometheus"
+    with ExitStack() as ended:
+        folder = servers.temporary_folder()
+        ended.callback(shutil.rmtree, folder)
+        targets = folder / "targets"
+        targets.mkdir()
+        text = prometheus.configuration(
+            source / "prometheus.yml",
+            PORTS,
+            tmp_path,
+            rules=folder,
+            targets=targets,
+            interval="1s",
+        )
+        watcher = servers.start_prometheus(text)
+        ended.callback(watcher.close)
+        targets.rename(folder / "before")
+        targets.mkdir()
+        (targets / "late.yml").write_text(
+            '[{"targets": ["127.0.0.1:9"], "labels": {"job": "late"}}]'
+        )
+
+        def jobs() -> set[str]:
+            active = httpx.get(f"{watcher.url}/api/v1/targets").json()["data"]["activeTargets"]
+            return {target["labels"]["job"] for target in active}
+
+        deadline = monotonic() + 30
+        while "late" not in jobs():
+            assert monotonic() < deadline
+            sleep(0.2)
