@@ -19,6 +19,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from service.database import DatabaseOf, now
 from service.errors import ForbiddenError, UnauthorizedError
 from service.fields import LARGEST_ID
+from service.users import accounts
+from service.users.accounts import Account
 from service.users.tables import Role, User
 
 ALGORITHM = "HS256"
@@ -64,7 +66,7 @@ class Tokens:
         self._current = key_id(keys[0])
         self.lifetime = lifetime
 
-    def issue(self, user: User) -> str:
+    def issue(self, user: User | Account) -> str:
         """Make a token for a user."""
         issued = now()
         claims = {
@@ -106,29 +108,28 @@ async def _caller(
     request: Request,
     database: DatabaseOf,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> User:
+) -> Account:
     if credentials is None:
         raise UnauthorizedError
     tokens: Tokens = request.app.state.tokens
     claims = tokens.read(credentials.credentials)
-    async with database.reading() as session:
-        user = await session.get(User, claims.user_id)
+    user = await accounts.by_id(database, claims.user_id)
     if user is None or not user.active or user.token_version != claims.version:
         raise InvalidTokenError
     return user
 
 
-CallerOf = Annotated[User, Depends(_caller)]
+CallerOf = Annotated[Account, Depends(_caller)]
 """The user who sent the request; 401 for anybody else."""
 
 
-async def _admin(caller: CallerOf) -> User:
+async def _admin(caller: CallerOf) -> Account:
     if caller.role != Role.ADMIN:
         raise ForbiddenError
     return caller
 
 
-AdminOf = Annotated[User, Depends(_admin)]
+AdminOf = Annotated[Account, Depends(_admin)]
 """The admin who sent the request; 401 for strangers, 403 for other users."""
 
 

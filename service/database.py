@@ -13,10 +13,11 @@ from typing import Annotated, Any
 
 import asyncpg
 from fastapi import Depends, Request
-from sqlalchemy import BigInteger, DateTime, Dialect, Integer, MetaData, text
+from sqlalchemy import BigInteger, DateTime, Dialect, Integer, MetaData, Row, Select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 from sqlalchemy.types import TypeDecorator
+from sqlalchemy.util import greenlet_spawn
 
 from service import sqlite
 from service.errors import UnavailableError
@@ -78,8 +79,25 @@ _READING: dict[str, dict[str, Any]] = {
 }
 
 
+class _Translated:
+    """Within it, an outage is an `UnavailableError`."""
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _where: object) -> None:
+        """Translate what went wrong."""
+        if isinstance(error, Exception) and is_outage(error):
+            # The driver's words may name hosts and roles: they go to the log, not to the client.
+            _log.warning("the database does not answer: %s: %s", type(error).__name__, error)
+            raise UnavailableError("The database does not answer: try again shortly.") from error
+
+
+_TRANSLATED = _Translated()
+
+
 class Database:
-    """The engine and the two ways to use it."""
+    """The engine and the ways to use it."""
 
     def __init__(self, engine: AsyncEngine, patience: sqlite.Patience | None = None) -> None:
         self.engine = engine
@@ -96,8 +114,26 @@ class Database:
             UnavailableError: The database does not answer.
         """
         session = AsyncSession(self._reader, expire_on_commit=False, autoflush=False)
-        async with _translated(), session:
-            yield session
+        with _TRANSLATED:
+            async with session:
+                yield session
+
+    async def row(self, statement: Select[Any], **values: object) -> Row[Any] | None:
+        """The first row that a statement finds, without a session: in half of the time.
+
+        Args:
+            statement: Made once, with parameters for what differs.
+            values: Of the parameters, by name.
+
+        Raises:
+            UnavailableError: The database does not answer.
+        """
+        with _TRANSLATED:
+            return await greenlet_spawn(self._row, statement, values)
+
+    def _row(self, statement: Select[Any], values: dict[str, object]) -> Row[Any] | None:
+        with self._reader.sync_engine.connect() as connection:
+            return connection.execute(statement, values).first()
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncSession]:
@@ -109,8 +145,9 @@ class Database:
         session = AsyncSession(
             self.engine, sync_session_class=self.session_class, expire_on_commit=False
         )
-        async with _translated(), session, session.begin():
-            yield session
+        with _TRANSLATED:
+            async with session, session.begin():
+                yield session
 
     @asynccontextmanager
     async def unhurried(self) -> AsyncIterator[AsyncSession]:
@@ -139,18 +176,6 @@ class Database:
     async def close(self) -> None:
         """Give back all connections."""
         await self.engine.dispose()
-
-
-@asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
-    try:
-        yield
-    except Exception as error:
-        if not is_outage(error):
-            raise
-        # The driver's words may name hosts and roles: they go to the log, not to the client.
-        _log.warning("the database does not answer: %s: %s", type(error).__name__, error)
-        raise UnavailableError("The database does not answer: try again shortly.") from error
 
 
 def connect(settings: Settings) -> Database:

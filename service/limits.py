@@ -23,12 +23,20 @@ ROUNDING = 0.001
 TAKE = """
 local now = redis.call('TIME')
 now = now[1] * 1000 + math.floor(now[2] / 1000)
-local quota, window = tonumber(ARGV[1]), tonumber(ARGV[2])
-local full = math.max(tonumber(redis.call('GET', KEYS[1])) or now, now) + window / quota
-local wait = full - now - window
-if wait > 1 then return {0, math.ceil(wait), math.ceil(window - window / quota + wait)} end
-redis.call('SET', KEYS[1], string.format('%.3f', full), 'PX', math.ceil(full - now))
-return {math.max(0, math.floor(-wait * quota / window + 0.001)), 0, math.ceil(full - now)}
+local which, left, reset
+for number, name in ipairs(KEYS) do
+  local quota, window = tonumber(ARGV[2 * number - 1]), tonumber(ARGV[2 * number])
+  local full = math.max(tonumber(redis.call('GET', name)) or now, now) + window / quota
+  local wait = full - now - window
+  which = number - 1
+  if wait > 1 then
+    return {which, 0, math.ceil(wait), math.ceil(window - window / quota + wait)}
+  end
+  redis.call('SET', name, string.format('%.3f', full), 'PX', math.ceil(full - now))
+  left = math.max(0, math.floor(-wait * quota / window + 0.001))
+  reset = math.ceil(full - now)
+end
+return {which, left, 0, reset}
 """
 
 
@@ -45,6 +53,10 @@ class Policy:
     name: str
     quota: int
     window: int = 60
+
+
+Attempt = tuple[Policy, str]
+"""By which policy, and in whose name."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +99,15 @@ class Local:
         self._clock = clock
         self._full: OrderedDict[tuple[Policy, str], float] = OrderedDict()
 
-    def take(self, policy: Policy, name: str) -> Standing:
-        """Try."""
+    def take(self, *attempts: Attempt) -> Standing:
+        """Try, see `Limits.take`."""
+        for policy, name in attempts:
+            standing = self._take(policy, name)
+            if standing.wait:
+                break
+        return standing
+
+    def _take(self, policy: Policy, name: str) -> Standing:
         now, key, each = self._clock(), (policy, name), policy.window / policy.quota
         full = max(self._full.get(key, now), now) + each
         wait = full - now - policy.window
@@ -124,18 +143,25 @@ class Limits:
             return cls(None)
         return cls(connect(url, password, TIMEOUT_SECONDS))
 
-    async def take(self, policy: Policy, name: str) -> Standing:
-        """Try, in the name of somebody; the names must not be secret."""
+    async def take(self, *attempts: Attempt) -> Standing:
+        """Try, by one policy or by several in turn; the names must not be secret.
+
+        Returns:
+            The first refusal, after which the others do not count, or else what the last one says.
+        """
         if self._line is not None:
-            key = f"v1:limit:{policy.name}:{name}"
-            command = ("EVAL", TAKE, 1, key, policy.quota, policy.window * 1000)
+            # The braces keep all names in one place of a cluster, so that one trip is enough.
+            keys = [f"v1:{{limit}}:{policy.name}:{name}" for policy, name in attempts]
+            bounds = [n for policy, _ in attempts for n in (policy.quota, policy.window * 1000)]
             try:
-                left, wait, reset = await self._line.send(*command)
+                which, left, wait, reset = await self._line.send(
+                    "EVAL", TAKE, len(keys), *keys, *bounds
+                )
             except StoreUnavailableError:
                 pass
             else:
-                return Standing(policy, left, wait / 1000, reset / 1000)
-        return self._local.take(policy, name)
+                return Standing(attempts[which][0], left, wait / 1000, reset / 1000)
+        return self._local.take(*attempts)
 
     async def close(self) -> None:
         """Disconnect."""

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from service.errors import TooManyRequestsError
-from service.limits import Limits, Policy, Standing
+from service.limits import Attempt, Limits, Policy
 
 IPV6_NETWORK = 64  # bits: what one customer has, and can choose addresses from
 
@@ -35,7 +35,7 @@ class Attempts:
         Raises:
             TooManyRequestsError: There were too many from this address.
         """
-        return await self._take(self._address, _address(request))
+        return await self._take((self._address, _address(request)))
 
     async def log_in(self, request: Request, email: str) -> dict[str, str]:
         """Count a login likewise; one that its address may not try does not count for the account.
@@ -43,17 +43,18 @@ class Attempts:
         Raises:
             TooManyRequestsError: There were too many from this address, or to this account.
         """
-        await self._take(self._address, _address(request))
-        return await self._take(self._account, email)
+        return await self._take((self._address, _address(request)), (self._account, email))
 
-    async def _take(self, policy: Policy, who: str) -> dict[str, str]:
-        name = hmac.digest(self._key, who.encode(), sha256)[:16].hex()
-        standing: Standing = await self._limits.take(policy, name)
+    async def _take(self, *attempts: Attempt) -> dict[str, str]:
+        standing = await self._limits.take(*((by, self._digest(who)) for by, who in attempts))
         if standing.wait:
             error = TooManyRequestsError()
             error.headers = standing.headers
             raise error
         return standing.headers
+
+    def _digest(self, who: str) -> str:
+        return hmac.digest(self._key, who.encode(), sha256)[:16].hex()
 
 
 def _address(request: Request) -> str:

@@ -10,7 +10,7 @@ from service.document import documented
 from service.errors import UnauthorizedError
 from service.fields import Cursor, Limit, PathId
 from service.pages import CursorsOf, Page, link_next
-from service.users import repository
+from service.users import accounts, repository
 from service.users.attempts import AttemptsOf
 from service.users.passwords import PasswordsOf
 from service.users.schemas import Login, Registration, RoleChange, Token, UserOut
@@ -40,9 +40,8 @@ async def register(
     """Make an account."""
     await attempts.register(request)
     async with passwords.turn():
-        async with database.reading() as session:
-            if await repository.find(session, registration.email):
-                raise repository.EmailTakenError
+        if await accounts.by_email(database, registration.email):
+            raise repository.EmailTakenError
         # No connection is held while the password is hashed.
         hashed = await passwords.hash(registration.password)
     user = User(email=registration.email, name=registration.name, password_hash=hashed)
@@ -67,8 +66,7 @@ async def log_in(
     """
     standing = await attempts.log_in(request, login.email)
     async with passwords.turn():
-        async with database.reading() as session:
-            user = await repository.find(session, login.email)
+        user = await accounts.by_email(database, login.email)
         verdict = await passwords.check(login.password, user.password_hash if user else None)
     if user is None or not verdict.right or not user.active:
         raise WrongLoginError(standing)

@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.errors import ConflictError, Fault, NotFoundError
 from service.pages import Cursors, Rows, Sort, descending, place
+from service.users.accounts import Account
 from service.users.tables import Role, User
 
 NEWEST = Sort("newest", descending(User.id))
@@ -24,12 +25,6 @@ class LastAdminError(ConflictError):
     """This is the last active admin: make somebody else admin first."""
 
     slug, title = "last-admin", "Last admin"
-
-
-async def find(session: AsyncSession, email: str) -> User | None:
-    """The user with this address (in lower case), active or not."""
-    user: User | None = await session.scalar(select(User).where(User.email == email))
-    return user
 
 
 async def add(session: AsyncSession, user: User) -> User:
@@ -89,7 +84,7 @@ async def deactivate(session: AsyncSession, user_id: int) -> User:
     return user
 
 
-async def rehash(session: AsyncSession, user: User, password_hash: str) -> None:
+async def rehash(session: AsyncSession, user: Account, password_hash: str) -> None:
     """Store a newer hash of the same password, unless the password was changed meanwhile."""
     same = (User.id == user.id) & (User.password_hash == user.password_hash)
     await session.execute(update(User).where(same).values(password_hash=password_hash))

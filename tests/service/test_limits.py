@@ -33,7 +33,7 @@ async def limits(request: pytest.FixtureRequest) -> AsyncIterator[Limits]:
 
 
 async def take(limits: Limits, policy: Policy, name: str, times: int) -> list[Standing]:
-    return [await limits.take(policy, name) for _ in range(times)]
+    return [await limits.take((policy, name)) for _ in range(times)]
 
 
 @pytest.mark.parametrize("quota", [1, 3, 7, 60])
@@ -45,8 +45,8 @@ async def test_as_many_as_said_are_admitted(limits: Limits, quota: int) -> None:
     for refused in standings[quota:]:
         assert 600 / quota - 5 < refused.wait <= 600 / quota + ROUNDING
         assert 595 < refused.reset <= 600.01
-    assert (await limits.take(policy, next(names))).left == quota - 1
-    assert (await limits.take(Policy("other", quota), name)).left == quota - 1
+    assert (await limits.take((policy, next(names)))).left == quota - 1
+    assert (await limits.take((Policy("other", quota), name))).left == quota - 1
 
 
 async def test_who_waits_as_long_as_told_gets_in(limits: Limits) -> None:
@@ -55,19 +55,19 @@ async def test_who_waits_as_long_as_told_gets_in(limits: Limits) -> None:
     assert 0.3 < refused.wait <= 0.5
     await take(limits, policy, name, 5)  # refused ones cost nothing
     await asyncio.sleep(refused.wait + 0.01)  # what is promised is a time
-    assert (await limits.take(policy, name)).wait == 0
+    assert (await limits.take((policy, name))).wait == 0
 
 
 async def test_at_once_no_more_than_one_by_one(limits: Limits) -> None:
     policy, name = Policy("test", 5, window=600), next(names)
-    standings = await asyncio.gather(*(limits.take(policy, name) for _ in range(50)))
+    standings = await asyncio.gather(*(limits.take((policy, name)) for _ in range(50)))
     assert sum(s.wait == 0 for s in standings) == 5
 
 
 def test_in_this_process_attempts_come_back_evenly() -> None:
     clock, policy = Clock(), Policy("test", 4, window=60)
     local = Local(clock)
-    first: Callable[[], Standing] = lambda: local.take(policy, "a")  # noqa: E731 - a name for it
+    first: Callable[[], Standing] = lambda: local.take((policy, "a"))  # noqa: E731 - a name for it
     assert [first().left for _ in range(4)] == [3, 2, 1, 0]
     assert first().wait == pytest.approx(15)
     clock.now += 14.9
@@ -82,7 +82,7 @@ def test_in_this_process_attempts_come_back_evenly() -> None:
 def test_in_this_process_names_are_bounded() -> None:
     local, policy = Local(), Policy("test", 4)
     for number in range(MOST_NAMES + 10):
-        local.take(policy, str(number))
+        local.take((policy, str(number)))
     assert len(local._full) == MOST_NAMES
 
 
@@ -94,7 +94,7 @@ async def test_workers_count_together_and_alone_without_redis(
     policy, name = Policy("test", 4, window=600), next(names)
     assert [s.left for s in await take(one, policy, name, 2)] == [3, 2]
     assert [s.left for s in await take(two, policy, name, 2)] == [1, 0]
-    assert (await one.take(policy, name)).wait
+    assert (await one.take((policy, name))).wait
     redis_server.kill()
     assert [s.left for s in await take(one, policy, name, 5)] == [3, 2, 1, 0, 0]
     assert [s.left for s in await take(two, policy, name, 1)] == [3]
@@ -107,7 +107,7 @@ async def test_redis_forgets_when_all_attempts_are_back(redis_server: servers.Re
     limits = Limits.connect(redis_server.url)
     await take(limits, Policy("test", 4, window=600), "who", 2)
     assert limits._line is not None
-    left = await limits._line.send("PTTL", "v1:limit:test:who")
+    left = await limits._line.send("PTTL", "v1:{limit}:test:who")
     assert 290_000 < left <= 300_000
     await limits.close()
 

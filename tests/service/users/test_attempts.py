@@ -95,6 +95,6 @@ async def test_no_address_stands_in_redis(redis_server: servers.Redis, tmp_path:
     async with running(settings_for(tmp_path, redis_url=redis_server.url)) as service:
         await log_in(service, "ada@example.com")
         line = service.app.state.limits._line
-        keys = [key.decode() for key in await line.send("KEYS", "v1:limit:*")]
+        keys = [key.decode() for key in await line.send("KEYS", "v1:{limit}:*")]
     assert len(keys) == 2
     assert not any("ada" in key or "192" in key for key in keys)
