@@ -93,17 +93,21 @@ class Line:
 
     async def ask(self, *commands: Command, patience: Patience | None = None) -> list[Any]:
         """The same, with what Redis refuses among the answers, as ``ReplyError``."""
-        patience = patience or Patience(self._timeout)
+        wire, left = self._wire, self._timeout if patience is None else patience.left
         clock = asyncio.get_running_loop().time
         started = clock()
         try:
-            async with asyncio.timeout(max(patience.left, 0)):
-                wire = await self._ready()
-                answers = await wire.send(*commands)
+            if wire is not None and left >= self._timeout:
+                answers = await wire.send(*commands)  # by itself it ends when that has passed
+            else:
+                async with asyncio.timeout(max(left, 0)):
+                    wire = await self._ready()
+                    answers = await wire.send(*commands)
         except (OSError, TimeoutError) as error:
             raise StoreUnavailableError("error") from error
         finally:
-            patience.left -= clock() - started
+            if patience is not None:
+                patience.left = left - (clock() - started)
         self._judge(wire, clock() - started, answers)
         return answers
 

@@ -1,8 +1,8 @@
 """How often one may log in or register: each costs a hash, and each login is a guess."""
 
 import hmac
-from hashlib import sha256
-from ipaddress import IPv6Address, ip_address
+from hashlib import blake2s, sha256
+from ipaddress import IPv6Address
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -54,16 +54,17 @@ class Attempts:
         return standing.headers
 
     def _digest(self, who: str) -> str:
-        return hmac.digest(self._key, who.encode(), sha256)[:16].hex()
+        # After a hash has emptied the processor's caches this takes a third of what HMAC takes.
+        return blake2s(who.encode(), key=self._key, digest_size=16).hexdigest()
 
 
 def _address(request: Request) -> str:
-    host = request.client.host if request.client else ""
+    host = request.client.host if request.client else ""  # a socket of this machine has none
     try:
-        address = ip_address(host)
-    except ValueError:  # a socket of this machine has none
+        address = IPv6Address(host) if ":" in host else None
+    except ValueError:  # what a trusted proxy says need not be one
         return host
-    if not isinstance(address, IPv6Address):
+    if address is None:
         return host
     if address.ipv4_mapped:
         return str(address.ipv4_mapped)
