@@ -15,10 +15,12 @@ from typing import Annotated
 import jwt
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from jwt.algorithms import HMACAlgorithm
 
 from service.database import DatabaseOf
 from service.errors import ForbiddenError, UnauthorizedError
 from service.fields import LARGEST_ID
+from service.secret import SecretError
 from service.users import accounts
 from service.users.accounts import Account
 from service.users.tables import Role, User
@@ -52,6 +54,22 @@ class Claims:
     version: int
 
 
+class _Signature(HMACAlgorithm):
+    """HS256 with keys that were checked before: else every token pays for that check anew.
+
+    Whether text is a key at all, and not somebody's public key, takes longer than to sign.
+    """
+
+    def prepare_key(self, key: str | bytes) -> bytes:
+        """Take bytes as they are, and check text."""
+        return key if isinstance(key, bytes) else super().prepare_key(key)
+
+
+_SIGNATURE = _Signature(_Signature.SHA256)
+jwt.unregister_algorithm(ALGORITHM)
+jwt.register_algorithm(ALGORITHM, _SIGNATURE)
+
+
 class Tokens:
     """Issues and reads login tokens (JWT, HS256).
 
@@ -59,10 +77,16 @@ class Tokens:
         keys: Whoever knows one can log in as anybody; at least 32 bytes each. The first one
             signs; the others are being retired, and what they signed is valid until it expires.
         lifetime: Seconds until a token expires.
+
+    Raises:
+        SecretError: What is to be a key is a certificate, or a key of another kind.
     """
 
     def __init__(self, keys: Sequence[str], lifetime: int) -> None:
-        self._keys = {key_id(key): key for key in keys}
+        try:
+            self._keys = {key_id(key): _SIGNATURE.prepare_key(key) for key in keys}
+        except jwt.InvalidKeyError as error:
+            raise SecretError(f"tokens cannot be signed with this JWT key: {error}") from error
         self._current = key_id(keys[0])
         self.lifetime = lifetime
 

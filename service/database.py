@@ -72,10 +72,11 @@ class Base(DeclarativeBase):
     type_annotation_map = {datetime: Moment}  # noqa: RUF012 - SQLAlchemy reads it once
 
 
-# PostgreSQL's driver begins transactions unless told; SQLite's is told by our own listener.
-_READING: dict[str, dict[str, Any]] = {
-    "postgresql": {"isolation_level": "AUTOCOMMIT"},
-    "sqlite": {"reading": True},
+# Whoever does not say so writes nothing, and so reads need not say anything, which would cost each
+# of them: PostgreSQL's driver is told to begin transactions, SQLite's by our own listener.
+_WRITING: dict[str, dict[str, Any]] = {
+    "postgresql": {"isolation_level": "READ COMMITTED"},
+    "sqlite": {"writing": True},
 }
 
 
@@ -97,14 +98,19 @@ _TRANSLATED = _Translated()
 
 
 class Database:
-    """The engine and the ways to use it."""
+    """The engine and the ways to use it.
+
+    Attributes:
+        engine: Reads, in autocommit.
+        writer: The same with transactions, which may write.
+    """
 
     def __init__(self, engine: AsyncEngine, patience: sqlite.Patience | None = None) -> None:
         self.engine = engine
+        self.writer = engine.execution_options(**_WRITING[engine.dialect.name])
         self._patience = patience
         # A class of its own: whoever follows what is written here follows no other database.
         self.session_class = type("WritingSession", (Session,), {})
-        self._reader = engine.execution_options(**_READING[engine.dialect.name])
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
@@ -113,7 +119,7 @@ class Database:
         Raises:
             UnavailableError: The database does not answer.
         """
-        session = AsyncSession(self._reader, expire_on_commit=False, autoflush=False)
+        session = AsyncSession(self.engine, expire_on_commit=False, autoflush=False)
         with _TRANSLATED:
             async with session:
                 yield session
@@ -132,7 +138,7 @@ class Database:
             return await greenlet_spawn(self._row, statement, values)
 
     def _row(self, statement: Select[Any], values: dict[str, object]) -> Row[Any] | None:
-        with self._reader.sync_engine.connect() as connection:
+        with self.engine.sync_engine.connect() as connection:
             return connection.execute(statement, values).first()
 
     @asynccontextmanager
@@ -143,7 +149,7 @@ class Database:
             UnavailableError: The database does not answer, or refuses for reasons that pass.
         """
         session = AsyncSession(
-            self.engine, sync_session_class=self.session_class, expire_on_commit=False
+            self.writer, sync_session_class=self.session_class, expire_on_commit=False
         )
         with _TRANSLATED:
             async with session, session.begin():
@@ -191,6 +197,7 @@ def connect(settings: Settings) -> Database:
         create_async_engine(
             url,
             hide_parameters=True,
+            isolation_level="AUTOCOMMIT",
             pool_size=settings.pool_size,
             max_overflow=settings.pool_overflow,
             pool_timeout=settings.pool_timeout,

@@ -144,7 +144,7 @@ def engine(url: URL, patience: Patience) -> AsyncEngine:
     def begin(connection: Connection) -> None:
         # Writers queue from the start: a transaction that first reads and then writes would
         # fail at once when another one wrote in between.
-        if "reading" not in connection.get_execution_options():
+        if "writing" in connection.get_execution_options():
             connection.exec_driver_sql(BEGIN)
 
     return made

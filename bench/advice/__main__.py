@@ -73,7 +73,7 @@ async def timed(connection: AsyncConnection, asked: Asked, rounds: int) -> float
 
 async def judge(database: Database, asked: Asked, rounds: int) -> Verdict:
     """Ask, build, and time."""
-    async with database.engine.connect() as connection:
+    async with database.writer.connect() as connection:
         asking = []
         for _ in range(5):
             started = perf_counter()
@@ -101,7 +101,7 @@ async def measure(stage: Stage, rounds: int) -> tuple[list[Verdict], int]:
     naive, ours = connect(stage.naive), connect(stage.ours)
     found = []
     try:
-        async with naive.engine.begin() as connection:
+        async with naive.writer.begin() as connection:
             await connection.execute(text(SMALL))
             await connection.execute(text("ANALYZE carriers"))
             await connection.execute(text("DROP INDEX IF EXISTS ix_order_items_product"))

@@ -51,7 +51,7 @@ async def most_at_once(settings: Settings, statements: Sequence[Asked]) -> int:
     probe = QueryProbe(Meter(), Objectives([Objective("queries", ratio=0.9, within=1e-9)]))
     try:
         with Open().counted() as connections:
-            async with database.engine.connect() as one:
+            async with database.writer.connect() as one:
                 probe.watch(database.engine)
                 async with asyncio.timeout(PATIENCE), probe.explainer.running():
                     for asked in statements[: PLANS + 2]:

@@ -95,7 +95,7 @@ async def _statements(app: FastAPI, case: Case) -> dict[str, tuple[str, Any]]:
 
 async def _plan(app: FastAPI, sql: str, values: Any) -> Plan | None:
     database: Database = app.state.database
-    async with database.engine.connect() as connection:
+    async with database.writer.connect() as connection:
         try:
             return await connection.run_sync(explain, sql, values)
         except DBAPIError:

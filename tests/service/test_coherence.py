@@ -185,7 +185,7 @@ async def test_a_rollback_changes_nothing_and_leaves_nothing(shop: Shop) -> None
 async def test_what_is_read_before_a_commit_is_not_stored(shop: Shop) -> None:
     intent = await shop.cache.intend(shop.prices.entry("1"), shop.sums.everything)
     assert [await shop.price(1), await shop.sum()] == [1, 2]
-    async with shop.database.engine.begin() as connection:  # which no event tells of
+    async with shop.database.writer.begin() as connection:  # which no event tells of
         await connection.execute(text("UPDATE products SET price_cents = 5"))
     assert [await shop.price(1), await shop.sum()] == [5, 10]
     await shop.cache.release(intent)
@@ -214,7 +214,7 @@ async def test_two_writers_of_one_list_wait_for_each_other(shop: Shop, other: Sh
     late = await other.cache.intend(other.sums.everything)
     await other.cache.release(late)
     assert await other.sum() == 2  # and must not be stored: the early one is still to commit
-    async with shop.database.engine.begin() as connection:
+    async with shop.database.writer.begin() as connection:
         await connection.execute(text("UPDATE products SET price_cents = 5"))
     assert await other.sum() == 10
     await shop.cache.release(early)

@@ -89,7 +89,7 @@ async def test_no_index_is_missing_and_none_is_there_twice(
 ) -> None:
     database = connect(settings_for(tmp_path, database_url))
     await migrate(database)
-    async with database.engine.connect() as connection:
+    async with database.writer.connect() as connection:
         found = await connection.run_sync(inventory.read)
     await database.close()
     # Unused is what an empty database has of everything.

@@ -56,7 +56,7 @@ class World(RuleBasedStateMachine):
     async def open(self) -> None:
         tables: list[Any] = [Product.__table__, OwedMark.__table__]
         database = self.clerks[0].database
-        async with database.engine.begin() as connection:
+        async with database.writer.begin() as connection:
             await connection.run_sync(Base.metadata.create_all, tables=tables)
         async with database.writing() as session:
             for number in PRODUCTS:

@@ -7,7 +7,8 @@ import pytest
 from httpx import Response
 from sqlalchemy import select
 
-from service.access import ALGORITHM
+from service.access import ALGORITHM, Tokens
+from service.secret import SecretError
 from service.settings import Settings
 from service.users.passwords import Passwords
 from service.users.repository import NEWEST
@@ -218,6 +219,12 @@ async def test_a_new_key_does_not_end_the_logins_of_the_one_before(tmp_path: Pat
     async with running(settings_for(tmp_path)) as after:
         assert (await after.client.get("/api/users/me", headers=new)).status_code == 200
         problem(await after.client.get("/api/users/me", headers=old), 401)
+
+
+def test_somebodys_public_key_signs_nothing() -> None:
+    certificate = "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkq\n-----END PUBLIC KEY-----"
+    with pytest.raises(SecretError, match="JWT key"):
+        Tokens(["a key that is long enough for it", certificate], 60)
 
 
 async def test_a_token_of_the_release_before_names_no_key(light: Service) -> None:
