@@ -82,7 +82,8 @@ class _Bounded(sqlite3.Connection):
             try:
                 self.execute("PRAGMA journal_mode=WAL")
             except sqlite3.OperationalError as refused:
-                if refused.sqlite_errorcode != sqlite3.SQLITE_BUSY or monotonic() > until:
+                kind = refused.sqlite_errorcode & 0xFF  # the rest is a finer one
+                if kind != sqlite3.SQLITE_BUSY or monotonic() > until:
                     raise
                 sleep(0.01)
             else:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from service.limits import Limits, Policy
 from tests.proxy import Fault, Proxy
 from tests.redis_groups import Cluster, Watched
 from tests.servers import Redis
@@ -119,6 +120,17 @@ async def test_all_that_the_cache_does_stays_within_slots(
     for client in cluster.clients:
         assert client.dbsize() > 0
         assert "errorstat_CROSSSLOT" not in client.info("errorstats")
+
+
+async def test_limits_of_several_kinds_are_one_trip(cluster: Cluster) -> None:
+    url = f"redis+cluster://127.0.0.1:{cluster.port}"
+    one, two = Limits.connect(url), Limits.connect(url)
+    kinds = Policy("one", 9, window=600), Policy("two", 9, window=600)
+    for name in KEYS:
+        assert (await one.take(*((kind, name) for kind in kinds))).left == 8
+        assert (await two.take(*((kind, name) for kind in kinds))).left == 7, "counted alone"
+    await one.close()
+    await two.close()
 
 
 async def test_slots_that_move_under_way_are_followed(cluster: Cluster, on_cluster: Open) -> None:

@@ -64,6 +64,20 @@ async def test_at_once_no_more_than_one_by_one(limits: Limits) -> None:
     assert sum(s.wait == 0 for s in standings) == 5
 
 
+async def test_after_a_refusal_the_others_do_not_count(limits: Limits) -> None:
+    strict, lenient = Policy("strict", 1, window=600), Policy("lenient", 9, window=600)
+    name, other = next(names), next(names)
+    first = await limits.take((strict, name), (lenient, other))
+    assert (first.policy, first.left, first.wait) == (lenient, 8, 0)
+    refused = await limits.take((strict, name), (lenient, other))
+    assert refused.policy == strict
+    assert refused.wait > 0
+    assert (await limits.take((lenient, other))).left == 7
+    both = await limits.take((lenient, other), (strict, name))
+    assert both.policy == strict
+    assert (await limits.take((lenient, other))).left == 5, "what came before the refusal counts"
+
+
 def test_in_this_process_attempts_come_back_evenly() -> None:
     clock, policy = Clock(), Policy("test", 4, window=60)
     local = Local(clock)
