@@ -59,6 +59,23 @@ def on(url: str, attach: Attach, work: Callable[[AsyncEngine, Notes], Awaitable[
     asyncio.run(run())
 
 
+def test_what_a_dialect_does_itself_it_goes_on_doing(attach: Attach) -> None:
+    engine, done, notes = create_engine("sqlite://"), [], Notes()
+
+    class Own(type(engine.dialect)):  # type: ignore[misc]
+        def do_execute(self, cursor: Any, statement: str, *more: Any) -> None:
+            done.append(statement)
+            super().do_execute(cursor, statement, *more)
+
+    engine.dialect.__class__ = Own
+    attach(engine, notes)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("SELECT 1")
+    engine.dispose()
+    assert done == ["SELECT 1"]
+    assert notes.take() == [("SELECT", "")]
+
+
 async def every_way(engine: AsyncEngine, notes: Notes) -> None:
     async with engine.begin() as connection:
         await connection.execute(insert(ITEMS), [{"id": i, "n": i} for i in range(3)])

@@ -16,6 +16,7 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 AnyEngine = AsyncEngine | Engine
@@ -94,6 +95,9 @@ def wrap(engine: Engine, tell: Executed) -> None:
 
 
 def _timed(execute: Callable[..., Any], tell: Executed) -> Callable[..., Any]:
+    if _only_calls_the_cursor(execute):
+        return _timed_cursor(tell)
+
     def timed(cursor: Any, statement: str, parameters: Any, context: Any = None) -> Any:
         started = perf_counter()
         try:
@@ -103,6 +107,27 @@ def _timed(execute: Callable[..., Any], tell: Executed) -> Callable[..., Any]:
             raise
         tell(perf_counter() - started, None, cursor, statement, parameters, context)
         return result
+
+    return timed
+
+
+def _only_calls_the_cursor(execute: Any) -> bool:
+    """Whether a method is SQLAlchemy's own, and that does no more than it does today."""
+    own = getattr(execute, "__func__", None) is DefaultDialect.do_execute
+    return own and execute.__code__.co_names == ("execute",)
+
+
+def _timed_cursor(tell: Executed) -> Callable[..., Any]:
+    """In the place of a method that only calls the cursor: a call less for each query."""
+
+    def timed(cursor: Any, statement: str, parameters: Any, context: Any = None) -> None:
+        started = perf_counter()
+        try:
+            cursor.execute(statement, parameters)
+        except BaseException as error:
+            tell(perf_counter() - started, error, cursor, statement, parameters, context)
+            raise
+        tell(perf_counter() - started, None, cursor, statement, parameters, context)
 
     return timed
 

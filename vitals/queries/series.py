@@ -1,12 +1,10 @@
 """A statement with everything that a call of it adds to, bound once."""
 
-from collections.abc import Callable
-
 from vitals.catalogue import DB_OPERATION_DURATION, DB_SLOW_QUERIES, Fingerprint, Operation
 from vitals.meter import Meter
 from vitals.queries.fingerprint import KEPT, Fingerprints, Statement
 from vitals.queries.ledger import Ledger, Tally
-from vitals.series import CounterChild
+from vitals.series import CounterChild, HistogramChild
 
 SYSTEMS = {"postgresql": "postgresql", "sqlite": "sqlite", "mysql": "mysql", "mariadb": "mariadb"}
 """db.system.name of the OpenTelemetry semantic conventions by SQLAlchemy dialect."""
@@ -19,24 +17,24 @@ class Series:
         statement: The statement.
         routes: What it has cost by route.
         alone: What it has cost without a request.
-        observe: Takes the seconds of a call, and who names its trace.
+        durations: Takes the seconds of a call that succeeded, and who names its trace.
         slow: Counts the calls that broke the objective.
         sought: Whether the next call's line is to be looked up.
     """
 
-    __slots__ = ("alone", "observe", "routes", "slow", "sought", "statement")
+    __slots__ = ("alone", "durations", "routes", "slow", "sought", "statement")
 
     def __init__(
         self,
         statement: Statement,
         routes: dict[str, Tally],
-        observe: Callable[..., None],
+        durations: HistogramChild,
         slow: CounterChild,
     ) -> None:
         self.statement = statement
         self.routes = routes
         self.alone = routes[""]
-        self.observe = observe
+        self.durations = durations
         self.slow = slow
         self.sought = True
 
@@ -67,15 +65,15 @@ class SeriesTable:
             series = self._series[dialect, statement.text] = Series(
                 statement,
                 self._ledger.routes(statement),
-                self.observer(statement, dialect, ""),
+                self.durations(statement, dialect, ""),
                 self._slow.bind(Fingerprint(statement.fingerprint)),
             )
         return series
 
-    def observer(self, statement: Statement, dialect: str, error_type: str) -> Callable[..., None]:
+    def durations(self, statement: Statement, dialect: str, error_type: str) -> HistogramChild:
         """Takes the seconds of the calls that ended so."""
         system = SYSTEMS.get(dialect, "other_sql")
         labels = Operation(
             system, statement.operation, statement.summary, statement.fingerprint, error_type
         )
-        return self._durations.bind(labels).observe
+        return self._durations.bind(labels)
