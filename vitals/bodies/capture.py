@@ -97,24 +97,29 @@ class _NoDigest:
 class Pair:
     """What was asked and what was answered, overheard.
 
-    One object with state instead of closures over variables: it costs half. Most bodies come
-    whole, and are kept as they are until somebody asks.
+    One object with state instead of closures over variables: it costs half. Whoever makes it sets
+    the first four attributes: a constructor would cost as much again as the object. Most bodies
+    come whole, and are kept as they are until somebody asks.
+
+    Attributes:
+        scope: The request's.
+        receive: Where the client is heard.
+        send: Where the application's words go.
+        meter: Counts what failed here, which never fails a request.
     """
 
+    scope: Scope
+    receive: Receive
+    send: Send
+    meter: Meter
     _asked: bytes | Capture = b""
     _answered: bytes | Capture = b""
     _headers: Headers = ()
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, meter: Meter) -> None:
-        self._scope = scope
-        self._receive = receive
-        self._send = send
-        self._meter = meter
-
     @property
     def asked(self) -> Capture | None:
         """The request's body; None where no byte has passed."""
-        return _captured(self._asked, self._scope["headers"])
+        return _captured(self._asked, self.scope["headers"])
 
     @property
     def answered(self) -> Capture | None:
@@ -123,16 +128,16 @@ class Pair:
 
     async def hear(self) -> Message:
         """Pass on what the client says."""
-        message = await self._receive()
+        message = await self.receive()
         try:
             if message["type"] == "http.request":
                 body, more = message.get("body", b""), message.get("more_body", False)
                 if more or self._asked or type(body) is not bytes or len(body) > HELD:
-                    self._asked = _more(self._asked, self._scope["headers"], body, more=more)
+                    self._asked = _more(self._asked, self.scope["headers"], body, more=more)
                 else:
                     self._asked = body
         except Exception:  # noqa: BLE001  # a look at a body must not cost the body
-            self._meter.dropped("body_capture")
+            self.meter.dropped("body_capture")
         return message
 
     def say(self, message: Message) -> Awaitable[None]:
@@ -151,8 +156,8 @@ class Pair:
             elif kind == "http.response.start":
                 self._headers = message.get("headers", ())
         except Exception:  # noqa: BLE001  # as above
-            self._meter.dropped("body_capture")
-        return self._send(message)
+            self.meter.dropped("body_capture")
+        return self.send(message)
 
 
 def _captured(held: bytes | Capture, headers: Headers) -> Capture | None:
@@ -193,5 +198,9 @@ class Tee:
         request = CURRENT.get() if scope["type"] == "http" else None
         if request is None:
             return self.app(scope, receive, send)
-        pair = request.bodies = Pair(scope, receive, send, self._meter)
+        pair = request.bodies = Pair()
+        pair.scope = scope
+        pair.receive = receive
+        pair.send = send
+        pair.meter = self._meter
         return self.app(scope, pair.hear, pair.say)

@@ -62,22 +62,23 @@ class BodyLog:
     def __call__(self, request: RequestScope) -> None:
         """Look at a finished request."""
         pair, request.bodies = request.bodies, None
+        if pair is None:
+            return
         try:
-            if pair is not None and self._wanted(request):
+            share, within = self._rules.get(request.route) or self._rule(request.route)
+            if share is not None and (
+                self._is_notable(request, within) or (share > 0 and random.random() < share)  # noqa: S311  # a sample, no secret
+            ):
                 self._tell(request, pair)
         except Exception:  # noqa: BLE001  # the request is answered; its log must not fail it
             self._meter.dropped("body_log")
 
-    def _wanted(self, request: RequestScope) -> bool:
-        share, within = self._rules.get(request.route) or self._rule(request.route)
-        if share is None:
-            return False
+    def _is_notable(self, request: RequestScope, within: float) -> bool:
         # What no route answered is told if we broke it, else every scanner would fill the logs.
-        if (request.status >= CLIENT_ERROR or request.duration > within or request.error_type) and (
+        went_wrong = request.status >= CLIENT_ERROR or request.duration > within
+        return (went_wrong or request.error_type != "") and (
             request.route != UNMATCHED or request.failed
-        ):
-            return True
-        return share > 0 and random.random() < share  # noqa: S311  # a sample, no secret
+        )
 
     def _rule(self, route: str) -> _Rule:
         within = self._objectives.of(Slo.LATENCY, route).within or 0.0
