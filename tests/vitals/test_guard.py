@@ -102,6 +102,7 @@ REFUSED = [
     (b'{"name": "x", "price": NaN}', 400, "number", "/price"),
     (b'{"name": "x", "price": -Infinity}', 400, "number", "/price"),
     (b'{"name": "x", "price": NaN-7}', 400, "number", "/price"),
+    (b'{"pa\\ud800ss": NaN}', 400, "number", "/pa?ss"),
     (b'{"name": "x", "more": [1, 2, 1e999]}', 400, "number", "/more/2"),
     (b'{"name": "x", "price": ' + b"9" * 900 + b"." + b"9" * 9 + b"}", 400, "number", "/price"),
     (b'{"name": "x", "name": "y"}', 400, "duplicate_key", "/name"),

@@ -95,7 +95,8 @@ def _unreadable(error: ValueError, text: str) -> Fault:
             return Fault("syntax", f"{error.msg} at character {error.pos}.")
         case _NotIJsonError():
             pointer = place(text) if len(text) <= LOCATED else ""
-            return error.fault._replace(pointer=pointer)
+            # A name may hold half of a character, which no answer could be written with.
+            return error.fault._replace(pointer=pointer.encode(errors="replace").decode())
     return Fault("number", "A number is too large.")  # Python reads no thousands of digits
 
 
