@@ -1,7 +1,8 @@
 """What looking on costs a login: everything on, everything off, and the password's hash alone.
 
-Both by the clock and by the processor's time, of all threads: nobody in a login waits for anything
-but the hash, so the two are the same on a machine of one's own, and the latter is held anywhere.
+Both by the clock and by the processor's time, of all threads: a login waits for little but the
+hash, so the two are close on a machine of one's own, and the latter is held anywhere. On the event
+loop that serves, too, since another one takes longer.
 """
 
 import json

@@ -60,11 +60,11 @@ class Attempts:
 
 def _address(request: Request) -> str:
     host = request.client.host if request.client else ""  # a socket of this machine has none
-    try:
-        address = IPv6Address(host) if ":" in host else None
-    except ValueError:  # what a trusted proxy says need not be one
+    if ":" not in host:
         return host
-    if address is None:
+    try:
+        address = IPv6Address(host)
+    except ValueError:  # what a trusted proxy says need not be one
         return host
     if address.ipv4_mapped:
         return str(address.ipv4_mapped)

@@ -35,9 +35,14 @@ async def test_the_revisions_build_what_the_tables_declare(
     await database.close()
 
 
-async def test_workers_that_start_together_migrate_once(database_url: str, tmp_path: Path) -> None:
+async def test_workers_that_start_together_migrate_once(
+    database_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "alembic.runtime.migration")
     workers = [connect(settings_for(tmp_path, database_url)) for _ in range(4)]
     await asyncio.gather(*(migrate(worker) for worker in workers))
+    upgrades = [said for said in caplog.messages if said.startswith("Running upgrade")]
+    assert len(upgrades) == len(set(upgrades)) > 1
     await asyncio.gather(*(worker.close() for worker in workers))
 
 

@@ -80,6 +80,13 @@ async def test_a_network_of_one_customer_counts_as_one_address(strict: Service) 
     assert answer.status_code == 401
 
 
+async def test_an_address_that_is_none_counts_as_it_is(strict: Service) -> None:
+    for number in range(5):
+        await log_in(strict, f"a{number}@example.com", address="unknown:1")
+    problem(await log_in(strict, "b@example.com", address="unknown:1"), 429)
+    assert (await log_in(strict, "b@example.com", address="unknown:2")).status_code == 401
+
+
 async def test_registrations_count_for_the_address(strict: Service) -> None:
     for number in range(5):
         new = {"email": f"new{number}@example.com", "name": "Ada", "password": PASSWORD}
