@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from service.cache.backend import StoreUnavailableError
-from service.cache.lines import Asks, connect
+from service.cache.redis.client import RedisClient, connect
 from service.cache.store import TIMEOUT_SECONDS
 
 MOST_NAMES = 20_000
@@ -124,11 +124,11 @@ class Limits:
     """Counts in Redis, so that all workers count together; without it, each for itself.
 
     Args:
-        line: To Redis; None where there is none.
+        client: Of Redis; None where there is none.
     """
 
-    def __init__(self, line: Asks | None) -> None:
-        self._line = line
+    def __init__(self, client: RedisClient | None) -> None:
+        self._client = client
         self._local = Local()
 
     @classmethod
@@ -149,12 +149,12 @@ class Limits:
         Returns:
             The first refusal, after which the others do not count, or else what the last one says.
         """
-        if self._line is not None:
+        if self._client is not None:
             # The braces keep all names in one place of a cluster, so that one trip is enough.
             keys = [f"v1:{{limit}}:{policy.name}:{name}" for policy, name in attempts]
             bounds = [n for policy, _ in attempts for n in (policy.quota, policy.window * 1000)]
             try:
-                which, left, wait, reset = await self._line.send(
+                which, left, wait, reset = await self._client.send(
                     "EVAL", TAKE, len(keys), *keys, *bounds
                 )
             except StoreUnavailableError:
@@ -165,5 +165,5 @@ class Limits:
 
     async def close(self) -> None:
         """Disconnect."""
-        if self._line is not None:
-            await self._line.close()
+        if self._client is not None:
+            await self._client.close()

@@ -9,8 +9,8 @@ from redis import Redis
 from redis.cluster import RedisCluster
 from redis.exceptions import RedisError
 
-from service.cache.address import Place
 from service.cache.estimate import Estimate, measure, spread
+from service.cache.redis.url import RedisUrl
 from service.settings import Settings
 
 MIB = 2**20
@@ -47,11 +47,11 @@ def _estimates(
     url: str, password: str | None, wanted: Mapping[str, int], masters: int
 ) -> dict[str, Estimate]:
     """What each server needs, by its name; of one Redis alone, the name is empty."""
-    place = Place.parse(url, password)
-    if place.kind == "sentinel":
+    kind = RedisUrl.parse(url, password).kind
+    if kind == "sentinel":
         raise ValueError("the master itself, not its Sentinels")
     secret = {} if password is None else {"password": password}
-    if place.kind == "cluster":
+    if kind == "cluster":
         return _of_cluster(url, wanted, secret)
     with Redis.from_url(url, **secret) as client:
         if masters == 1:

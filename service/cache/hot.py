@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from service.cache.lines import Asks
+from service.cache.redis.client import RedisClient
 
 COUNTED_KEYS = 1000
 """So many are counted in a process between two reports; the coldest are forgotten."""
@@ -25,12 +25,12 @@ class HotKeys:
     """Counts keys of one namespace.
 
     Args:
-        line: To Redis.
+        client: Of Redis.
         name: Where all processes' counts are.
     """
 
-    def __init__(self, line: Asks, name: str) -> None:
-        self._line = line
+    def __init__(self, client: RedisClient, name: str) -> None:
+        self._client = client
         self._name = name
         self._counts: Counter[str] = Counter()
         self._reported: Counter[str] = Counter()
@@ -53,7 +53,7 @@ class HotKeys:
         worth = {key: int(count * float(FADING)) for key, count in self._reported.items()}
         self._reported = Counter(dict((Counter(worth) + Counter(counts)).most_common(KEPT_KEYS)))
         pairs = (part for key, count in counts.items() for part in (count, key))
-        await self._line.send(
+        await self._client.send(
             "EVAL", REPORT, 1, self._name, FADING, KEPT_KEYS, LIFE_SECONDS, *pairs
         )
 
@@ -68,5 +68,5 @@ class HotKeys:
         Raises:
             StoreUnavailableError: Redis does not answer.
         """
-        found = await self._line.send("ZREVRANGE", self._name, 0, count - 1)
+        found = await self._client.send("ZREVRANGE", self._name, 0, count - 1)
         return [key.decode(errors="surrogateescape") for key in found]

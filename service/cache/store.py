@@ -7,14 +7,14 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from service.cache.backend import Backend, Intent, Mark, Region, new_token
-from service.cache.bus import Bus
 from service.cache.codec import Codec
 from service.cache.keys import Template, short
 from service.cache.loader import Options
 from service.cache.memory import MemoryBackend
 from service.cache.namespace import Namespace
 from service.cache.near import Near
-from service.cache.redis import TAG, RedisBackend
+from service.cache.redis.backend import TAG, RedisBackend
+from service.cache.redis.pubsub import Subscriber
 from service.cache.report import Report, Silent
 
 T = TypeVar("T")
@@ -23,8 +23,8 @@ TIMEOUT_SECONDS = 0.2
 """A caller is late by this, its load, and what a busy machine adds: 250 ms are promised.
 
 A busy event loop is not taken for a dead Redis. After a stall what has arrived is read before an
-answer counts as late (`wire.GRACE_SECONDS`), and it takes three slow answers in a row, at half of
-this or more, to turn from Redis (`line.SLOW_ANSWERS`), which costs loads and nothing else.
+answer counts as late (`node.GRACE_SECONDS`), and it takes three slow answers in a row, at half of
+this or more, to turn from Redis (`node.SLOW_ANSWERS`), which costs loads and nothing else.
 """
 LOAD_DEADLINE_SECONDS = 10.0
 LOADS_AT_ONCE = 32
@@ -48,11 +48,14 @@ class Cache:
         self._tags = Region(RESERVED)
         self._loads = asyncio.Semaphore(LOADS_AT_ONCE)
         self._uses_l1 = False
-        self._bus: Bus | None = None
+        self._bus: Subscriber | None = None
         if isinstance(backend, RedisBackend):
-            line = backend.line
-            self._bus = Bus(
-                line.address, backend.channel, backend.timeout, self._near.drop, self._tell_bus
+            self._bus = Subscriber(
+                backend.client.subscriber,
+                backend.channel,
+                backend.timeout,
+                self._near.drop,
+                self._tell_bus,
             )
 
     @classmethod
@@ -216,7 +219,7 @@ class Cache:
             await self._bus.close()
         await self._backend.close()
 
-    def _tell_bus(self, connected: bool) -> None:  # noqa: FBT001 - the bus's callback
+    def _tell_bus(self, connected: bool) -> None:  # noqa: FBT001 - the subscriber's callback
         if connected != self._near.live:
             self._near.reset(live=connected)
             self._report_bus()

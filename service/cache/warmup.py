@@ -14,9 +14,9 @@ from typing import Any
 
 from service.cache.backend import StoreUnavailableError
 from service.cache.hot import HotKeys
-from service.cache.line import Server
 from service.cache.namespace import Namespace
-from service.cache.redis import RedisBackend
+from service.cache.redis.backend import RedisBackend
+from service.cache.redis.url import Server
 from service.cache.store import Cache
 from service.cache.turn import Turn
 
@@ -60,7 +60,7 @@ class WarmUp:
         for namespace in by_key:
             if store := cache.shared:
                 name = f"{store.prefix}:hot:{namespace.everything.name}"
-                namespace.hot = HotKeys(store.line, name)
+                namespace.hot = HotKeys(store.client, name)
 
     async def start(self) -> None:
         """Warm up; returns when that is done, and after 5 s in any case. Never fails."""
@@ -68,7 +68,7 @@ class WarmUp:
         if store is None:
             return
         loop = asyncio.get_running_loop()
-        warming = loop.create_task(self._warm(Turn(store.line, f"{store.prefix}:warming")))
+        warming = loop.create_task(self._warm(Turn(store.client, f"{store.prefix}:warming")))
         others = (self._report(), self._watch(store))
         self._tasks = [warming, *map(loop.create_task, others)]
         await asyncio.wait([warming], timeout=WAIT_SECONDS)
@@ -94,13 +94,13 @@ class WarmUp:
         known: dict[Server, bytes] = {}
         empty = False  # whether nobody has answered yet
         while True:
-            runs = store.line.runs
+            runs = store.client.runs
             changed = [r for server, r in runs.items() if empty or known.get(server, r) != r]
             if not changed:
                 known, empty = known | runs, not (known or runs)
             elif await self._cache.ping():  # else nothing would be stored yet
                 run = "".join(sorted(run.hex() for run in changed))
-                await self._warm_again(Turn(store.line, f"{store.prefix}:warming:{run}"))
+                await self._warm_again(Turn(store.client, f"{store.prefix}:warming:{run}"))
                 known, empty = known | runs, False
             await asyncio.sleep(LOOK_SECONDS)
 

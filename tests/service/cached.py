@@ -20,6 +20,8 @@ HASTY = TIMEOUT_SECONDS
 """Seconds to wait for Redis, as in production."""
 CALM = 10.0
 """So long that a busy machine is no trouble."""
+CONNECTIONS = 2
+"""At most, of one process: the one in use, and one that is being opened or closed."""
 PATIENT = 45.0
 """Seconds until a test gives up waiting for what must come."""
 

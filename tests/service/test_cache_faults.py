@@ -10,10 +10,17 @@ from typing import Any
 import pytest
 from redis import Redis as Client
 
-from service.cache.line import CONNECTIONS
 from tests.proxy import Fault, Proxy
 from tests.servers import Redis
-from tests.service.cached import CALM, HASTY, PATIENT, Numbers, Process, clients_of
+from tests.service.cached import (
+    CALM,
+    CONNECTIONS,
+    HASTY,
+    PATIENT,
+    Numbers,
+    Process,
+    clients_of,
+)
 from vitals.catalogue import CACHE_REQUESTS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]

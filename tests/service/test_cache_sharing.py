@@ -74,7 +74,7 @@ async def test_callers_in_all_processes_share_one_load(
 async def test_a_lease_whose_process_is_dead_ends_soon(
     processes: list[Process], source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.cache.redis.LEASE_MS", 100)
+    monkeypatch.setattr("service.cache.redis.backend.LEASE_MS", 100)
     dead, alive = processes
     place = dead.numbers._place("k", ())
     await dead.cache._backend.claim(place, Look(None), Patience(10))
@@ -87,7 +87,7 @@ async def test_a_lease_whose_process_is_dead_ends_soon(
 async def test_a_lease_is_kept_as_long_as_its_load_goes_on(
     processes: list[Process], source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.cache.redis.LEASE_MS", 150)
+    monkeypatch.setattr("service.cache.redis.backend.LEASE_MS", 150)
     monkeypatch.setattr("service.cache.lease.RENEW_SECONDS", 0.02)
     source.go.clear()
     first = asyncio.ensure_future(processes[0].numbers.get_or_load("k", source.load))

@@ -10,15 +10,14 @@ from typing import Any
 import pytest
 
 from service.cache import __main__ as command
-from service.cache.address import Place
-from service.cache.line import CONNECTIONS
+from service.cache.redis.url import RedisUrl
 from service.cache.store import Cache
 from stack import probes
 from tests.certificates import Authority
 from tests.proxy import Fault, Proxy
 from tests.redis_groups import Cluster
 from tests.servers import Redis, temporary_folder
-from tests.service.cached import HASTY, PATIENT, Process, Source
+from tests.service.cached import CONNECTIONS, HASTY, PATIENT, Process, Source
 from vitals.catalogue import CACHE_BREAKER_OPEN, CACHE_BUS_CONNECTED, CACHE_REQUESTS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
@@ -309,4 +308,4 @@ def test_a_file_that_holds_no_certificate_is_said_at_once(tmp_path: Path) -> Non
 @pytest.mark.parametrize("option", ["ssl_cert_reqs=nome", "ssl_verify=no"])
 def test_an_option_that_is_misspelled_is_not_taken_for_another(option: str) -> None:
     with pytest.raises(ValueError, match="ssl_"):
-        Place.parse(f"rediss://localhost/0?{option}")
+        RedisUrl.parse(f"rediss://localhost/0?{option}")

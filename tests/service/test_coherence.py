@@ -245,7 +245,7 @@ async def test_what_redis_could_not_be_told_is_told_by_whoever_comes(
 async def test_an_intent_ends_by_itself(
     shop: Shop, redis_server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.cache.redis.INTENT_MS", 100)
+    monkeypatch.setattr("service.cache.redis.backend.INTENT_MS", 100)
     await shop.cache.intend(shop.prices.entry("1"), shop.sums.everything)
     with Client.from_url(redis_server.url) as client:
         async with asyncio.timeout(PATIENT):

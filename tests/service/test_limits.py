@@ -120,8 +120,8 @@ async def test_workers_count_together_and_alone_without_redis(
 async def test_redis_forgets_when_all_attempts_are_back(redis_server: servers.Redis) -> None:
     limits = Limits.connect(redis_server.url)
     await take(limits, Policy("test", 4, window=600), "who", 2)
-    assert limits._line is not None
-    left = await limits._line.send("PTTL", "v1:{limit}:test:who")
+    assert limits._client is not None
+    left = await limits._client.send("PTTL", "v1:{limit}:test:who")
     assert 290_000 < left <= 300_000
     await limits.close()
 

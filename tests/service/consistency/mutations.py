@@ -8,14 +8,14 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
-from service.cache import redis, scripts
 from service.cache.backend import Claim, Found, Intent, Patience, Place
-from service.cache.bus import Bus
 from service.cache.courier import Courier
 from service.cache.entry import pack, unpack
 from service.cache.flights import Flights, Seat
 from service.cache.namespace import Namespace
-from service.cache.redis import RedisBackend
+from service.cache.redis import backend, scripts
+from service.cache.redis.backend import RedisBackend
+from service.cache.redis.pubsub import Subscriber
 from service.cache.store import Cache
 
 
@@ -50,7 +50,7 @@ def intent() -> None:
 
 def bus() -> None:
     """What other processes invalidate is not heard."""
-    mock.patch.object(Bus, "_hear").start()
+    mock.patch.object(Subscriber, "_hear").start()
 
 
 def tags() -> None:
@@ -69,7 +69,7 @@ def stamp() -> None:
     def believe(name: str, stamp: bytes, stored: bytes) -> Found | None:
         return unpack(name, stored[: len(stamp)], stored)
 
-    mock.patch.object(redis, "unpack", believe).start()
+    mock.patch.object(backend, "unpack", believe).start()
 
 
 def fill() -> None:
@@ -81,7 +81,7 @@ def fill() -> None:
         keys = self._keys(claim.place.name)[:2]
         stored = pack(claim.place.name, claim.stamp, value)
         script = self._script(scripts.FILL, keys, claim.token, stored, int(ttl * 1000))
-        return bool(await self.line.send(*script, patience=patience))
+        return bool(await self.client.send(*script, patience=patience))
 
     mock.patch.object(RedisBackend, "fill", fill).start()
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select, text, update
 
 from service.cache.backend import Intent, Mark, Patience, StoreUnavailableError
-from service.cache.redis import RedisBackend
+from service.cache.redis.backend import RedisBackend
 from service.cache.store import Cache
 from service.coherence.changes import Change
 from service.coherence.sessions import Coherence
@@ -78,8 +78,8 @@ class Clerk:
         self.cache = Cache.connect(redis_url, timeout=10)
         backend = self.cache._backend
         assert isinstance(backend, RedisBackend)
-        self.line = Cut(backend.line, backend._tell)
-        backend.line = self.line
+        self.line = Cut(backend.client, backend._tell)
+        backend.client = self.line
         self.cache._near._clock = clock
         self.prices = self.cache.namespace(
             "price", type=int, ttl=60, l1=NEAR_SECONDS if near else 0

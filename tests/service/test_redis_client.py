@@ -6,11 +6,8 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis as Client
 
-from service.cache.address import Address
 from service.cache.backend import StoreUnavailableError
-from service.cache.line import Line
-from service.cache.lines import Fixed
-from service.cache.wire import Wire
+from service.cache.redis.client import connect
 from tests.servers import Redis
 from tests.service.cached import CALM, HASTY, PATIENT, Process
 from vitals.catalogue import CACHE_BUS_CONNECTED
@@ -47,13 +44,12 @@ async def test_a_cluster_that_is_away_keeps_nobody_from_starting() -> None:
 
 @pytest.mark.servers
 async def test_what_cannot_be_sent_is_not_answered(redis_server: Redis) -> None:
-    wire = Wire(CALM)
-    await wire.open(Address.parse(redis_server.url))
+    client = connect(redis_server.url, None, CALM)
     with pytest.raises(UnicodeEncodeError):
-        wire.send(("GET", "\ud800"))
+        await client.send("GET", "\ud800")
     async with asyncio.timeout(PATIENT):
-        assert await wire.send(("ECHO", "mine")) == [b"mine"]
-    await wire.close()
+        assert await client.send("ECHO", "mine") == b"mine"
+    await client.close()
 
 
 async def test_a_server_that_cannot_be_understood_is_left_alone() -> None:
@@ -65,11 +61,11 @@ async def test_a_server_that_cannot_be_understood_is_left_alone() -> None:
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
-    line = Line(Fixed(Address(host, port)), CALM)
+    client = connect(f"redis://{host}:{port}", None, CALM)
     async with asyncio.timeout(CALM / 2):
         for result in ("error", "bypass"):
             with pytest.raises(StoreUnavailableError) as raised:
-                await line.send("PING")
+                await client.send("PING")
             assert raised.value.result == result
-    await line.close()
+    await client.close()
     server.close()

@@ -18,7 +18,6 @@ import os
 from contextlib import suppress
 from dataclasses import replace
 
-from service.cache import scripts
 from service.cache.backend import (
     INTENT_SECONDS,
     Claim,
@@ -34,9 +33,10 @@ from service.cache.backend import (
 )
 from service.cache.courier import Courier
 from service.cache.entry import CorruptError, pack, unpack
-from service.cache.lines import Asks, connect
 from service.cache.near import Near
-from service.cache.wire import Command
+from service.cache.redis import scripts
+from service.cache.redis.client import RedisClient, connect
+from service.cache.redis.connection import Command
 from vitals.caching import Layer
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class RedisBackend:
         prefix: str = "v2",
     ) -> None:
         self.timeout = timeout
-        self.line: Asks = connect(url, password, timeout, self._tell)
+        self.client: RedisClient = connect(url, password, timeout, self._tell)
         self.channel = f"{prefix}:bus"
         self._near = near or Near()
         self.prefix = prefix
@@ -86,7 +86,7 @@ class RedisBackend:
     def register(self, region: Region) -> None:
         """Make a region known."""
         self._regions.append(region)
-        region.report.breaker(open_=self.line.is_down)
+        region.report.breaker(open_=self.client.is_open)
 
     # -- Reading and filling -----------------------------------------------------------------
 
@@ -94,7 +94,7 @@ class RedisBackend:
         """Return the value if it is of the present generations."""
         self.courier.check()
         with place.region.report.operation("get"):
-            origin, (stored, *tokens) = await self.line.read(self._reads(place))
+            origin, (stored, *tokens) = await self.client.read(self._reads(place))
         self.courier.check()
         if None in tokens or WRITING in tokens:
             return Look(None, closed=WRITING in tokens)
@@ -121,7 +121,7 @@ class RedisBackend:
         keys = self._keys(place.name)
         acquire = self._script(scripts.ACQUIRE, keys, stamp, token, LEASE_MS, int(again))
         with place.region.report.operation("claim"):
-            answer = await self.line.send(*acquire, patience=patience)
+            answer = await self.client.send(*acquire, patience=patience)
         verdict = _VERDICTS[answer[0]]
         if verdict is not Verdict.FOUND:
             return Claim(place, verdict, token, stamp)
@@ -134,7 +134,7 @@ class RedisBackend:
         """Keep the lease."""
         fence = self._keys(claim.place.name)[1:2]
         with suppress(StoreUnavailableError):
-            await self.line.send(*self._script(scripts.RENEW, fence, claim.token, LEASE_MS))
+            await self.client.send(*self._script(scripts.RENEW, fence, claim.token, LEASE_MS))
 
     async def fill(self, claim: Claim, value: Found, ttl: float, patience: Patience) -> bool:
         """Store the value if the claim holds and no generation has changed."""
@@ -144,7 +144,7 @@ class RedisBackend:
         generations = self._reads(place)[1:]
         self.courier.check()
         with place.region.report.operation("set"):
-            filled, *tokens = await self.line.send_all(
+            filled, *tokens = await self.client.send_all(
                 self._script(scripts.FILL, keys, claim.token, stored, int(ttl * 1000)),
                 *(("GET", name) for name in generations),
                 patience=patience,
@@ -156,7 +156,7 @@ class RedisBackend:
         """Drop the lease."""
         fence = self._keys(claim.place.name)[1:2]
         with suppress(StoreUnavailableError):
-            await self.line.send(*self._script(scripts.GIVE_UP, fence, claim.token))
+            await self.client.send(*self._script(scripts.GIVE_UP, fence, claim.token))
 
     # -- Invalidating ------------------------------------------------------------------------
 
@@ -191,7 +191,7 @@ class RedisBackend:
     async def ping(self) -> bool:
         """Tell whether Redis answers and is trusted."""
         try:
-            await self.line.send("PING")
+            await self.client.send("PING")
             self.courier.check()
         except StoreUnavailableError:
             return False
@@ -200,7 +200,7 @@ class RedisBackend:
     async def close(self) -> None:
         """Try once more to deliver what is owed, then disconnect."""
         await self.courier.close()
-        await self.line.close()
+        await self.client.close()
 
     # -- Inside ------------------------------------------------------------------------------
 
@@ -218,10 +218,10 @@ class RedisBackend:
             for mark in intent.marks
         ]
         if commands:
-            await self.line.send_all(*commands)
+            await self.client.send_all(*commands)
 
     async def _send(self, marks: tuple[Mark, ...], token: bytes = b"") -> None:
-        await self.line.send_all(
+        await self.client.send_all(
             *(
                 self._script(
                     scripts.RELEASE,
@@ -242,7 +242,7 @@ class RedisBackend:
         for mark in marks:
             self._near.drop(mark.name)
 
-    def _tell(self, up: bool) -> None:  # noqa: FBT001 - the line's callback
+    def _tell(self, up: bool) -> None:  # noqa: FBT001 - the client's callback
         for region in self._regions:
             region.report.breaker(open_=not up)
         if up:
@@ -260,11 +260,11 @@ class RedisBackend:
         """Make the generations that there are not; None if one of them is being written."""
         fresh = [os.urandom(GENERATION_BYTES) for _ in place.generations]
         made = map(self._make, place.generations, fresh)
-        found = await self.line.send_all(*made, patience=patience)
+        found = await self.client.send_all(*made, patience=patience)
         tokens = [old or new for old, new in zip(found, fresh, strict=True)]
         if WRITING in tokens:
             return None
-        return self.line.origin(self._reads(place)) + b"".join(tokens)
+        return self.client.origin(self._reads(place)) + b"".join(tokens)
 
     def _make(self, name: str, token: bytes) -> Command:
         life = ("PX", TAG_SECONDS * 1000) if name.startswith(TAG) else ()

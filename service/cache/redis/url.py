@@ -1,0 +1,157 @@
+"""Redis URLs: which servers they name, and the connections of redis-py that lead there."""
+
+import ssl
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from redis.asyncio.connection import Connection, SSLConnection, parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+PORT, SENTINEL_PORT = 6379, 26379
+PLAIN = ("redis://", "rediss://", "unix://")
+Kind = Literal["single", "sentinel", "cluster"]
+SCHEMES = (
+    *PLAIN,
+    *(f"{plain}+{kind}://" for kind in ("sentinel", "cluster") for plain in ("redis", "rediss")),
+)
+TLS_OPTIONS = frozenset(
+    ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
+)
+"""Options of a ``rediss://`` URL: trusted authorities, our certificate, what is verified."""
+OPTIONS = frozenset(("host", "port", "path", "db", "username", "password", "connection_class"))
+
+Server = tuple[str, int]
+"""Host and port."""
+
+
+@dataclass(frozen=True)
+class RedisUrl:
+    """A parsed Redis URL.
+
+    Attributes:
+        kind: One server, Sentinels that name the master, or nodes of a cluster.
+        servers: The one server, or those to ask. Empty for a Unix socket.
+        service: The name under which the Sentinels know the master.
+        options: What redis-py's connections are made with, host and port aside.
+    """
+
+    kind: Kind
+    servers: tuple[Server, ...]
+    service: str = ""
+    options: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def parse(cls, url: str, password: str | None = None) -> "RedisUrl":
+        """Parse a URL of any kind; see ``docs/caching.md``.
+
+        Args:
+            url: To parse.
+            password: Used when the URL has none.
+
+        Raises:
+            ValueError: The URL is of another kind, has an unknown option, names no service of the
+                Sentinels, or names files for TLS that cannot be used.
+        """
+        if not url.startswith(SCHEMES):
+            raise ValueError(f"a Redis URL begins with one of {', '.join(SCHEMES)}")
+        scheme, _, rest = url.partition("://")
+        scheme, _, kind = scheme.partition("+")
+        if not kind:
+            options = _options(url, password)
+            single = () if "path" in options else (_server(options, PORT),)
+            return cls("single", single, "", options)
+        login, at, rest = rest.rpartition("@")
+        hosts, slash, path = rest.partition("?")[0].partition("/")
+        query = "?" + rest.partition("?")[2] if "?" in rest else ""
+        service, _, database = path.partition("/") if slash else ("", "", "")
+        if kind == "sentinel" and not service:
+            raise ValueError("name the Sentinels' service: redis+sentinel://host:port/name")
+        default = SENTINEL_PORT if kind == "sentinel" else PORT
+        servers = tuple(_server(_split(host), default) for host in hosts.split(","))
+        options = _options(f"{scheme}://{login}{at}host/{database or 0}{query}", password)
+        del options["host"]
+        return cls("sentinel" if kind == "sentinel" else "cluster", servers, service, options)
+
+    def connection_options(self, server: Server | None = None) -> dict[str, Any]:
+        """What redis-py makes a connection from that neither retries nor limits its time.
+
+        Args:
+            server: Another one than the first.
+        """
+        options = dict(self.options)
+        if server is not None or self.servers:
+            options["host"], options["port"] = server or self.servers[0]
+        return options | {
+            "socket_timeout": None,
+            "socket_connect_timeout": None,
+            "retry": Retry(NoBackoff(), 0),
+            "driver_info": None,
+            "protocol": 2,
+        }
+
+
+class TlsConnection(SSLConnection):
+    """A connection over TLS with a context that stands.
+
+    redis-py's own would read the files for each connection, and trust the machine's authorities
+    beside those of the URL.
+    """
+
+    def __init__(self, *, context: ssl.SSLContext, **options: Any) -> None:
+        super().__init__(**options)
+        self.ssl_context.context = context
+
+
+def _server(found: dict[str, Any], default_port: int) -> Server:
+    return found.get("host") or "localhost", int(found.get("port") or default_port)
+
+
+def _split(host: str) -> dict[str, Any]:
+    parts = urlsplit(f"//{host}")
+    return {"host": parts.hostname, "port": parts.port}
+
+
+def _options(url: str, password: str | None) -> dict[str, Any]:
+    """What a URL of one server says, as options of redis-py's connections.
+
+    Raises:
+        ValueError: An option is unknown, or TLS cannot be set up.
+    """
+    found: dict[str, Any] = dict(parse_url(url))
+    secure = url.startswith("rediss://")
+    # An unknown option is not ignored: it may be a misspelled one that verifies the server.
+    if unknown := found.keys() - OPTIONS - (TLS_OPTIONS if secure else frozenset()):
+        raise ValueError(f"the Redis URL has unknown options: {', '.join(sorted(unknown))}")
+    options: dict[str, Any] = {"connection_class": Connection}
+    options |= {name: value for name, value in found.items() if name in OPTIONS}
+    options["password"] = options.get("password") or password
+    if secure:
+        options |= {"connection_class": TlsConnection, "context": _tls(found)}
+    return options
+
+
+def _tls(found: dict[str, Any]) -> ssl.SSLContext:
+    """Read what a URL says of TLS.
+
+    Raises:
+        ValueError: A file is missing or holds something else, or an option has no such value.
+    """
+    checks = found.get("ssl_cert_reqs", "required")
+    if checks not in {"required", "none"}:
+        raise ValueError("ssl_cert_reqs in the Redis URL: required or none")
+    authority, certificate = found.get("ssl_ca_certs"), found.get("ssl_certfile")
+    try:
+        # Not redis-py's own context: that one trusts the machine's authorities as well.
+        context = ssl.create_default_context(cafile=authority)
+        if certificate:
+            context.load_cert_chain(certificate, found.get("ssl_keyfile"))
+    except OSError as error:
+        files = ", ".join(name for name in (authority, certificate) if name)
+        raise ValueError(f"TLS to Redis: cannot use {files}: {error}") from error
+    if checks == "none" or found.get("ssl_check_hostname") is False:
+        context.check_hostname = False
+    if checks == "none":
+        context.verify_mode = ssl.CERT_NONE
+    return context
