@@ -1,17 +1,16 @@
 """Requests to one Redis server that share a round trip."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from redis.exceptions import RedisError
 
 from service.cache.backend import StoreUnavailableError
-from service.cache.redis.connection import Command
+from service.cache.redis.connection import Command, pack
 
 Values = tuple[bytes, list[Any]]
 """What identifies the run of the server that answered, and what it holds under each name."""
-Pack = Callable[[Iterable[Command]], list[bytes]]
 
 
 class Read:
@@ -52,26 +51,27 @@ class Batch:
     Args:
         requests: At least one, the oldest first.
         together: Whether one MGET may read all keys; nodes of a cluster refuse that.
-        pack: Writes commands in Redis's protocol.
     """
 
-    def __init__(self, requests: Sequence[Request], *, together: bool, pack: Pack) -> None:
+    def __init__(self, requests: Sequence[Request], *, together: bool) -> None:
         self._requests = requests
         self._together = together
-        self._index: dict[str, int] = {}
+        index: dict[str, int] = {}
+        self._index = index
         self.since = requests[0].since
         calls = []
         for request in requests:
             if isinstance(request, Read):
                 for name in request.names:
-                    self._index.setdefault(name, len(self._index))
+                    if name not in index:
+                        index[name] = len(index)
             else:
                 calls.append(request)
         reads: list[Command] = []
-        if self._index:
-            reads = [("MGET", *self._index)] if together else [("GET", n) for n in self._index]
+        if index:
+            reads = [("MGET", *index)] if together else [("GET", name) for name in index]
         self._reads = len(reads)
-        self.packed = pack(reads) if reads else []
+        self.packed = pack(*reads)
         self.count = self._reads
         for call in calls:
             self.packed += call.packed
@@ -87,34 +87,35 @@ class Batch:
         Raises:
             ValueError: They do not answer the commands.
         """
-        at = self._reads
-        values = answers[:at] if not (self._together and at) else answers[0]
-        if isinstance(values, list) and len(values) != len(self._index):
-            raise ValueError("redis answered with another number of values")
+        at, index = self._reads, self._index
+        values = answers[0] if self._together and at else answers[:at]
+        refused = values if isinstance(values, RedisError) else None
+        if refused is None and (not isinstance(values, list) or len(values) != len(index)):
+            raise ValueError("redis answered something else than the values of the keys")
         for request in self._requests:
             if isinstance(request, Read):
-                if not request.future.done():  # else its caller has left
+                if refused is not None:
+                    fail(request, refused)
+                elif not request.future.done():  # else its caller has left
                     self._deliver_read(request, run, values)
-                continue
-            if not request.future.done():
-                request.future.set_result(answers[at : at + request.count])
-            at += request.count
+            else:
+                if not request.future.done():
+                    request.future.set_result(answers[at : at + request.count])
+                at += request.count
 
     def fail(self, reason: BaseException) -> None:
         """Tell every request that there is no answer."""
         for request in self._requests:
             fail(request, reason)
 
-    def _deliver_read(self, request: Read, run: bytes, values: Any) -> None:
-        if not isinstance(values, list):
-            fail(request, values if isinstance(values, RedisError) else ValueError(values))
-            return
-        found = [values[self._index[name]] for name in request.names]
-        error = next((value for value in found if isinstance(value, RedisError)), None)
-        if error is None:
-            request.future.set_result((run, found))
-        else:
-            fail(request, error)
+    def _deliver_read(self, read: Read, run: bytes, values: list[Any]) -> None:
+        found = [values[self._index[name]] for name in read.names]
+        if not self._together:  # with an error for each key that has one
+            for value in found:
+                if isinstance(value, RedisError):
+                    fail(read, value)
+                    return
+        read.future.set_result((run, found))
 
 
 def fail(request: Request, reason: BaseException) -> None:

@@ -1,9 +1,10 @@
 """One connection of redis-py: opened and checked, used by one task at a time, dropped at once."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import hiredis
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
@@ -74,27 +75,17 @@ class Connection:
         clock = asyncio.get_running_loop().time
         await self._connection.connect()
         started = clock()
-        [pong] = await self.exchange(self.pack([("PING",)]), 1)
+        [pong] = await self.exchange(pack(("PING",)), 1)
         took = clock() - started
         if pong != b"PONG" and not isinstance(pong, NoPermissionError):
             raise RedisConnectionError(unfit([pong]) or f"PING is answered by {pong!r:.100}")
         commands: list[Command] = [("INFO", "server"), ("INFO", "replication")]
-        server, replication = map(_text, await self.exchange(self.pack(commands), 2))
+        server, replication = map(_text, await self.exchange(pack(*commands), 2))
         if self._is_primary and b"role:slave" in replication and _READ_ONLY in replication:
             raise ReadOnlyError("it is a read-only replica")
         run = server.partition(b"run_id:")[2][:8]
         self.run = bytes.fromhex(run.decode("ascii")) or UNKNOWN_RUN
         return took
-
-    def pack(self, commands: Iterable[Command]) -> list[bytes]:
-        """Write commands in Redis's protocol.
-
-        Raises:
-            DataError: Of something that cannot be sent.
-            UnicodeEncodeError: Of a text that cannot.
-        """
-        packed: list[bytes] = self._connection.pack_commands(commands)
-        return packed
 
     async def exchange(self, packed: list[bytes], count: int) -> list[Any]:
         """Send packed commands and read as many answers.
@@ -120,7 +111,7 @@ class Connection:
             RedisError: The connection ended.
             OSError: The same.
         """
-        await self._connection.send_packed_command(self.pack([command]), check_health=False)
+        await self._connection.send_packed_command(pack(command), check_health=False)
 
     async def message(self, seconds: float) -> list[Any] | None:
         """Wait for a message of a connection that subscribes; None if nothing came in time.
@@ -138,12 +129,26 @@ class Connection:
         """Tell whether the server has closed it, or says something unasked. Never waits."""
         return not self._connection.is_connected or bool(await self._connection.can_read())
 
-    async def drop(self) -> None:
-        """Disconnect without a farewell, for the server may not read it. Never waits."""
+    def abort(self) -> None:
+        """Cut it off; whoever waits for an answer gets an error."""
         writer = self._connection._writer  # noqa: SLF001 - redis-py's ways wait for the server
         if writer is not None:
             writer.transport.abort()
+
+    async def drop(self) -> None:
+        """Disconnect without a farewell, for the server may not read it. Never waits."""
+        self.abort()
         await self._connection.disconnect(nowait=True)
+
+
+def pack(*commands: Command) -> list[bytes]:
+    """Write commands in Redis's protocol.
+
+    Raises:
+        UnicodeEncodeError: Of a text that cannot be sent.
+    """
+    write: Callable[[Any], bytes] = hiredis.pack_command
+    return [write(command) for command in commands]
 
 
 def unfit(answers: Iterable[Any]) -> str:

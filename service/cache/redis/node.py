@@ -10,14 +10,13 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from service.cache.backend import Patience, StoreUnavailableError
 from service.cache.redis.batch import Batch, Call, Read, Request, Values, fail
-from service.cache.redis.connection import Command, Connection, unfit
+from service.cache.redis.connection import Command, Connection, pack, unfit
 from service.cache.redis.url import Server
 
 log = logging.getLogger(__name__)
@@ -35,7 +34,7 @@ CONNECT_SECONDS = 1.0
 GRACE_SECONDS = 0.01
 """After our own event loop has stalled, timers may run before what has arrived is read."""
 CHECK_SECONDS = 0.5
-"""An idle connection is checked so often for whether the server has closed it."""
+"""At least so often an idle connection is checked for whether the server has closed it."""
 
 Locate = Callable[[], Awaitable[Server]]
 
@@ -69,6 +68,10 @@ class Node:
         self._task: asyncio.Task[None] | None = None
         self._idle: asyncio.Future[None] | None = None
         self._connected = False
+        self._batch: Batch | None = None
+        self._suspect: Batch | None = None
+        self._late = False
+        self._timer: asyncio.TimerHandle | None = None
         self._open = False
         self._closed = False
         self._slow = 0
@@ -97,7 +100,7 @@ class Node:
         if self._open or self._closed:
             raise StoreUnavailableError("bypass")
         loop = asyncio.get_running_loop()
-        call = Call(self._connection.pack(commands), len(commands), loop)
+        call = Call(pack(*commands), len(commands), loop)
         self._enqueue(call)
         if patience is None:
             return await call.future  # which ends within the timeout
@@ -150,7 +153,9 @@ class Node:
                     connected_at = clock()
                     await self._serve()
                 finally:
-                    self._connected = False
+                    self._connected, self._idle, self._batch = False, None, None
+                    if self._timer is not None:
+                        self._timer.cancel()
                     await self._connection.drop()
             except asyncio.CancelledError:
                 self._fail_waiting(ConnectionError("closed"))
@@ -167,67 +172,85 @@ class Node:
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
-        late = Alarm(
-            loop.time() + self._timeout, lambda: self._open_circuit(TimeoutError("connecting"))
-        )
+        self._timer = loop.call_later(self._timeout - GRACE_SECONDS, self._suspect_late)
         try:
             async with asyncio.timeout(max(self._timeout, CONNECT_SECONDS)):
                 if self._locate is not None:
                     self._connection.move(*await self._locate())
                 took = await self._connection.open()
         finally:
-            late.cancel()
+            self._timer.cancel()
         if self._open and took > self._timeout * SLOW_SHARE:
             raise UnfitError("it is slow")
-        self._connected, self._slow = True, 0
+        self._connected, self._late, self._slow = True, False, 0
+        self._watch()
         self._close_circuit()
 
+    def _suspect_late(self) -> None:
+        """Let nobody wait for a connection longer than for an answer; the attempt goes on."""
+        late = TimeoutError("connecting takes long")
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(GRACE_SECONDS, self._open_circuit, late)
+
     async def _serve(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             if not self._requests:
-                await self._wait()
+                self._idle = loop.create_future()
+                await self._idle
+                self._idle = None
             if await self._connection.ended():
                 raise RedisConnectionError("the server closed the connection")
-            requests = [request for request in self._requests if not request.future.done()]
-            self._requests = []
-            if requests:
-                batch = Batch(requests, together=self._together, pack=self._connection.pack)
-                try:
-                    self._deliver(batch, await self._exchange(batch))
-                except BaseException as error:
-                    batch.fail(error)
-                    raise
+            requests, self._requests = self._requests, []
+            if requests := [request for request in requests if not request.future.done()]:
+                await self._exchange(requests)
 
-    async def _wait(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._idle = loop.create_future()
-        check = loop.call_later(CHECK_SECONDS, self._wake)
+    async def _exchange(self, requests: list[Request]) -> None:
+        batch = self._batch = Batch(requests, together=self._together)
         try:
-            await self._idle
-        finally:
-            self._idle = None
-            check.cancel()
+            answers = await self._connection.exchange(batch.packed, batch.count)
+            self._batch = None
+            reason = self._judge(batch, answers)
+            batch.deliver(self._connection.run, answers)
+        except Exception as error:  # noqa: BLE001 - whatever it is, callers are told
+            reason = TimeoutError("the answer is late") if self._late else error
+            batch.fail(reason)
+        except BaseException as error:
+            batch.fail(error)
+            raise
+        if reason is not None:
+            raise reason
+
+    def _judge(self, batch: Batch, answers: list[Any]) -> Exception | None:
+        """Open the circuit if the answers say that the server is of no use; return the reason."""
+        self._count_slow(batch.since)
+        reason = unfit(answers) or ("it is slow" if self._slow >= SLOW_ANSWERS else "")
+        if not reason:
+            return None
+        error = UnfitError(reason)
+        self._open_circuit(error)
+        return error
+
+    def _watch(self) -> None:
+        """See, now and then, whether an answer is late or an idle connection has ended."""
+        loop, batch = asyncio.get_running_loop(), self._batch
+        pause = min(self._timeout * SLOW_SHARE, CHECK_SECONDS)
+        if batch is None:
+            self._wake()
+        elif batch is self._suspect:
+            self._late = True
+            self._connection.abort()
+        else:
+            left = batch.since + self._timeout - GRACE_SECONDS - loop.time()
+            if left <= 0:
+                self._suspect, pause = batch, GRACE_SECONDS
+            else:
+                pause = min(left, pause)
+        self._timer = loop.call_later(pause, self._watch)
 
     def _wake(self) -> None:
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
-
-    async def _exchange(self, batch: Batch) -> list[Any]:
-        async with asyncio.timeout(None) as limit:
-            late = Alarm(batch.since + self._timeout, partial(limit.reschedule, 0))
-            try:
-                return await self._connection.exchange(batch.packed, batch.count)
-            finally:
-                late.cancel()
-
-    def _deliver(self, batch: Batch, answers: list[Any]) -> None:
-        self._count_slow(batch.since)
-        reason = unfit(answers) or ("it is slow" if self._slow >= SLOW_ANSWERS else "")
-        if reason:
-            self._open_circuit(UnfitError(reason))
-        batch.deliver(self._connection.run, answers)
-        if reason:
-            raise UnfitError(reason)
 
     def _count_slow(self, since: float) -> None:
         now = asyncio.get_running_loop().time()
@@ -259,24 +282,3 @@ class Node:
 
 class UnfitError(Exception):
     """The server answers, and is of no use for now."""
-
-
-class Alarm:
-    """A timer that a stall of the event loop does not set off.
-
-    Args:
-        when: By the loop's clock.
-        ring: Called then, once what had arrived by then was read.
-    """
-
-    def __init__(self, when: float, ring: Callable[[], None]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._ring = ring
-        self._timer = self._loop.call_at(when - GRACE_SECONDS, self._look_again)
-
-    def cancel(self) -> None:
-        """Never ring."""
-        self._timer.cancel()
-
-    def _look_again(self) -> None:
-        self._timer = self._loop.call_later(GRACE_SECONDS, self._ring)
