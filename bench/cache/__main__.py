@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
-from bench.cache import hits, lists, outages, peers, profile, races
+import uvloop
+
+from bench.cache import hits, lists, outages, peers, profile, races, soak
 from bench.cache.part import Part
 from bench.databases import own_redis
 from bench.load.server import prepare
@@ -33,6 +35,7 @@ class Stage:
         redis: The process.
         names: The peers.
         rounds: Turns that each way takes.
+        soak_seconds: How long faults happen.
     """
 
     folder: Path
@@ -40,10 +43,11 @@ class Stage:
     redis: Process
     names: tuple[str, ...]
     rounds: int
+    soak_seconds: float
 
 
 def _hits(stage: Stage) -> Part:
-    return hits.part(asyncio.run(hits.measure(stage.url, stage.names, stage.rounds)))
+    return hits.part(uvloop.run(hits.measure(stage.url, stage.names, stage.rounds)))
 
 
 def _races(stage: Stage) -> Part:
@@ -53,6 +57,11 @@ def _races(stage: Stage) -> Part:
 def _outages(stage: Stage) -> Part:
     ready = partial(stage.redis.wait_ready, partial(_answers, stage.url))
     return outages.part(asyncio.run(outages.measure(stage.url, stage.redis, ready)))
+
+
+def _soak(stage: Stage) -> Part:
+    ready = partial(stage.redis.wait_ready, partial(_answers, stage.url))
+    return soak.part(uvloop.run(soak.measure(stage.url, stage.redis, ready, stage.soak_seconds)))
 
 
 @cache
@@ -72,6 +81,7 @@ PARTS: dict[str, Callable[[Stage], Part]] = {
     "hits": _hits,
     "races": _races,
     "outages": _outages,
+    "soak": _soak,
     "lists": _lists,
     "profile": _profile,
 }
@@ -89,6 +99,9 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="+", choices=PARTS, default=list(PARTS), help="these parts, not all"
     )
+    parser.add_argument(
+        "--soak-seconds", type=float, default=60, help="how long the soak test takes (60)"
+    )
     options = parser.parse_args()
     os.environ.pop("OTEL_EXPORTER_OTLP_ENDPOINT", None)
     found: dict[str, Part] = {}
@@ -98,7 +111,7 @@ def main() -> None:
             peers.install(folder / "peers")
         names = () if options.alone else peers.NAMES
         with own_redis() as (url, process):
-            stage = Stage(folder, url, process, names, options.rounds)
+            stage = Stage(folder, url, process, names, options.rounds, options.soak_seconds)
             for each in options.only:
                 found[each] = PARTS[each](stage)
     for part in found.values():

@@ -55,6 +55,10 @@ class Ours:
         """Forget it."""
         await self._values.invalidate(key)
 
+    async def is_used(self) -> bool:
+        """Whether Redis answers, and tells what other processes invalidate."""
+        return await self.cache.ping() and self.cache.is_subscribed
+
     async def close(self) -> None:
         """Let go."""
         await self.cache.close()

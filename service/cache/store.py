@@ -207,6 +207,11 @@ class Cache:
         """Whether other processes see the same values."""
         return self.shared is not None
 
+    @property
+    def is_subscribed(self) -> bool:
+        """Whether what other processes invalidate is received."""
+        return self._near.live
+
     async def ping(self) -> bool:
         """Tell whether the store answers and is trusted; at most a quarter of a second late."""
         return await self._backend.ping()

@@ -62,8 +62,17 @@ class Connection:
         """Lead to another server from the next opening on."""
         self._connection.host, self._connection.port = host, port
 
+    async def connect(self) -> None:
+        """Connect and log in.
+
+        Raises:
+            RedisError: The server refuses, or does not speak the protocol.
+            OSError: There is no server.
+        """
+        await self._connection.connect()
+
     async def open(self) -> float:
-        """Connect, log in, and check that the server is of use.
+        """Connect and check that the server is of use.
 
         Returns:
             Seconds that a PING took.
@@ -73,7 +82,7 @@ class Connection:
             OSError: There is no server.
         """
         clock = asyncio.get_running_loop().time
-        await self._connection.connect()
+        await self.connect()
         started = clock()
         [pong] = await self.exchange(pack(("PING",)), 1)
         took = clock() - started

@@ -3,12 +3,10 @@
 import asyncio
 from typing import Any
 
-from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from service.cache.redis.connection import FAILURES
+from service.cache.redis.connection import FAILURES, Connection, pack
 from service.cache.redis.url import RedisUrl, Server
 
 
@@ -47,17 +45,19 @@ class MasterLocator:
         try:
             async with asyncio.timeout(self._timeout):
                 try:
-                    return await self._discover(options)
-                except (AuthenticationError, MasterNotFoundError):
-                    return await self._discover(options | {"username": None, "password": None})
+                    return await self._locate(options)
+                except AuthenticationError:
+                    return await self._locate(options | {"username": None, "password": None})
         except FAILURES:
             return None
 
-    async def _discover(self, options: dict[str, Any]) -> Server:
-        sentinel: Any = Sentinel([])  # type: ignore[no-untyped-call]
-        sentinel.sentinels = [Redis.from_pool(ConnectionPool(**options))]
+    async def _locate(self, options: dict[str, Any]) -> Server | None:
+        # Not by redis-py's Sentinel: one that is cancelled while it connects leaks the connection.
+        connection = Connection(options)
         try:
-            host, port = await sentinel.discover_master(self._url.service)
+            await connection.connect()
+            question = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._url.service)
+            [found] = await connection.exchange(pack(question), 1)
         finally:
-            await sentinel.aclose()
-        return str(host), int(port)
+            await connection.drop()
+        return (found[0].decode(), int(found[1])) if isinstance(found, list) else None
