@@ -69,3 +69,46 @@ async def test_a_server_that_cannot_be_understood_is_left_alone() -> None:
             assert raised.value.result == result
     await client.close()
     server.close()
+
+
+async def test_a_server_that_greets_and_closes_is_asked_rarely() -> None:
+    """As one does that has as many clients as it may, or a proxy without a server behind it."""
+    opened = 0
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal opened
+        opened += 1
+        for answer in (b"+PONG\r\n", b"-NOPERM no\r\n-NOPERM no\r\n"):
+            await reader.read(1000)
+            writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    changes: list[bool] = []
+    client = connect(f"redis://127.0.0.1:{port}", None, HASTY, changes.append)
+    loop = asyncio.get_running_loop()
+    turned_away, started = 0, loop.time()
+    while loop.time() < started + 1.5:
+        with pytest.raises(StoreUnavailableError) as raised:
+            await client.send("PING")
+        turned_away += raised.value.result == "bypass"
+        await asyncio.sleep(0.01)
+    await client.close()
+    server.close()
+    assert opened <= 12  # pauses of 0.05 to 1 s, each twice the one before
+    assert turned_away > opened
+    assert changes[0] is False
+
+
+@pytest.mark.servers
+async def test_requests_end_when_the_client_closes(redis_server: Redis) -> None:
+    client = connect(redis_server.url, None, CALM)
+    asked = asyncio.ensure_future(client.send("PING"))
+    await asyncio.sleep(0)
+    await client.close()
+    with pytest.raises(StoreUnavailableError):
+        await asked
+    with pytest.raises(StoreUnavailableError):
+        await client.send("PING")

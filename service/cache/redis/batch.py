@@ -103,11 +103,6 @@ class Batch:
                     request.future.set_result(answers[at : at + request.count])
                 at += request.count
 
-    def fail(self, reason: BaseException) -> None:
-        """Tell every request that there is no answer."""
-        for request in self._requests:
-            fail(request, reason)
-
     def _deliver_read(self, read: Read, run: bytes, values: list[Any]) -> None:
         found = [values[self._index[name]] for name in read.names]
         if not self._together:  # with an error for each key that has one

@@ -132,12 +132,13 @@ class Node:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        self._fail_waiting(ConnectionError("closed"))
 
     # -- The task that owns the connection -----------------------------------------------------
 
     def _enqueue(self, request: Request) -> None:
         self._requests.append(request)
-        if self._task is None:
+        if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run())
         else:
             self._wake()
@@ -145,7 +146,7 @@ class Node:
     async def _run(self) -> None:
         clock = asyncio.get_running_loop().time
         pause = FIRST_PAUSE
-        while True:
+        while not self._closed:
             connected_at = float("inf")
             try:
                 try:
@@ -153,13 +154,10 @@ class Node:
                     connected_at = clock()
                     await self._serve()
                 finally:
-                    self._connected, self._idle, self._batch = False, None, None
+                    self._connected, self._idle = False, None
                     if self._timer is not None:
                         self._timer.cancel()
                     await self._connection.drop()
-            except asyncio.CancelledError:
-                self._fail_waiting(ConnectionError("closed"))
-                raise
             except Exception as error:  # noqa: BLE001 - whatever it is, callers need this task
                 stable = clock() - connected_at >= STABLE_SECONDS
                 if stable:
@@ -206,18 +204,19 @@ class Node:
                 await self._exchange(requests)
 
     async def _exchange(self, requests: list[Request]) -> None:
-        batch = self._batch = Batch(requests, together=self._together)
         try:
+            batch = self._batch = Batch(requests, together=self._together)
             answers = await self._connection.exchange(batch.packed, batch.count)
-            self._batch = None
             reason = self._judge(batch, answers)
             batch.deliver(self._connection.run, answers)
-        except Exception as error:  # noqa: BLE001 - whatever it is, callers are told
-            reason = TimeoutError("the answer is late") if self._late else error
-            batch.fail(reason)
         except BaseException as error:
-            batch.fail(error)
-            raise
+            if self._late and isinstance(error, Exception):
+                error = TimeoutError("the answer is late")
+            for request in requests:
+                fail(request, error)
+            raise error  # noqa: TRY201 - it may be another one
+        finally:
+            self._batch = None
         if reason is not None:
             raise reason
 
