@@ -152,6 +152,8 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
     structlog.reset_defaults()
 
 
+PLANTED = 4_827_361_905_000_000_000
+"""No measured figure, whatever it is rounded from, has these digits."""
 HOSTILE = st.text(alphabet="'\"\\$/*-#;,()\n eExX%?[]<&_", max_size=8)
 
 
@@ -163,18 +165,18 @@ HOSTILE = st.text(alphabet="'\"\\$/*-#;,()\n eExX%?[]<&_", max_size=8)
 @given(
     before=HOSTILE,
     after=HOSTILE,
-    number=st.integers(10**11, 10**12),
+    number=st.integers(0, 10**6).map(lambda each: PLANTED + each),
 )
 def test_nothing_shows_what_was_planted(shop: Shop, before: str, after: str, number: int) -> None:
     seen = shop.seen(f"{before}hunter2{after}", number)
     assert "hunter2" not in seen
-    assert str(number)[:-1] not in seen
+    assert str(PLANTED)[:12] not in seen
 
 
 def test_the_command_line_shows_none_either(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shop.seen("'hunter2", 424242424242)
+    shop.seen("'hunter2", 4242424242424242424)
     found = json.loads(shop.ranked)["bottlenecks"]
     monkeypatch.setattr("vitals.command._ranked", lambda _: found)
     for command in ("bottlenecks", "plans"):
@@ -183,7 +185,7 @@ def test_the_command_line_shows_none_either(
             told = capsys.readouterr().out
             assert "SELECT x FROM t" in told
             assert "hunter2" not in told
-            assert "42424242424" not in told
+            assert "424242424242424242" not in told
             assert ("SCAN t" in told or "Seq Scan on t" in told) == (
                 command == "plans" or form == "json"
             )
