@@ -12,9 +12,11 @@ PRODUCTS ?= 1000
 ORDERS ?= 20000
 WORKERS ?= 1
 export WORKERS
+# Tests wait for servers more than they compute.
+JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format render schema pictures bench drill lock clean
+.PHONY: help demo up test test-fast check format render schema pictures bench drill lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,7 +30,10 @@ up: $(READY) ## the whole stack without traffic; WORKERS=4 serves with four proc
 test: $(READY) ## everything that CI runs
 	@$(BIN)/python -m stack install --for-tests
 	@$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+test-fast: $(READY) ## the tests that need no servers and no browser, in less than a minute
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not servers" --ignore tests/browser
 
 check: $(READY) ## lint, types, imports, rules
 	$(BIN)/ruff check
