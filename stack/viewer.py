@@ -5,13 +5,15 @@ the packages from, everything else works, and this says what is missing.
 """
 
 import argparse
+import fcntl
 import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from stack import site
@@ -60,13 +62,14 @@ def build() -> None:
         NodeMissingError: There is nothing to build it with.
         UnbuildableError: A step failed.
     """
-    if is_fresh():
-        return
-    _fetch()
-    _say("building the viewer (half a minute)")
-    before = fingerprint()
-    _npm("run", "build")
-    (BUILT / _STAMP).write_text(before)
+    with _alone():
+        if is_fresh():
+            return
+        _fetch()
+        _say("building the viewer (half a minute)")
+        before = fingerprint()
+        _npm("run", "build")
+        (BUILT / _STAMP).write_text(before)
 
 
 def check() -> None:
@@ -76,11 +79,23 @@ def check() -> None:
         NodeMissingError: There is nothing to check them with.
         UnbuildableError: There is something to complain of.
     """
-    _fetch()
-    now = fingerprint()
-    if _read(_packages() / _CHECKED) != now:
-        _npm("run", "check")
-        (_packages() / _CHECKED).write_text(now)
+    with _alone():
+        _fetch()
+        now = fingerprint()
+        if _read(_packages() / _CHECKED) != now:
+            _npm("run", "check")
+            (_packages() / _CHECKED).write_text(now)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Wait for whoever fetches or builds here: two at once leave neither whole."""
+    folder = os.open(SOURCES, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _fetch() -> None:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
@@ -12,6 +13,21 @@ from tests import servers
 
 SUITES = ("installed", *suites.NEWER)
 """Prometheus and Alertmanager as they are installed, and those of newer Debian suites."""
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Run those in one process that share what is dear to start: a browser, a module's servers."""
+    for item in items:
+        file = Path(item.path).relative_to(item.config.rootpath)
+        if file.is_relative_to("tests/browser"):
+            item.add_marker(pytest.mark.xdist_group("browser"))
+        elif isinstance(item, pytest.Function) and any(
+            definition.scope == "module"
+            for name, definitions in item._fixtureinfo.name2fixturedefs.items()
+            for definition in definitions
+            if name != "anyio_backend"  # it starts nothing
+        ):
+            item.add_marker(pytest.mark.xdist_group(str(file)))
 
 
 @pytest.fixture(scope="session", autouse=True)

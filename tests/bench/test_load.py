@@ -80,7 +80,7 @@ def test_visitors_come_and_failures_are_told(
     stage = server.prepare(tmp_path)
     with server.serving(stage) as running:
         for visitors in (["Again"], ["Shopper", "Cold"]):
-            outcome = run(stage, running, visitors, users=2, seconds=2)
+            outcome = run(stage, running, visitors, users=2, seconds=5)
             assert isinstance(outcome, Outcome)
             assert outcome.rate > 0
             # Whole milliseconds: a 304 may well take none.

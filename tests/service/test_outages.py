@@ -111,7 +111,7 @@ def counting(rows: int) -> TextClause:
 
 
 async def test_a_statement_that_runs_too_long_is_503(database_url: str, tmp_path: Path) -> None:
-    async with running(settings_for(tmp_path, database_url, statement_timeout=0.2)) as service:
+    async with running(settings_for(tmp_path, database_url, statement_timeout=2.0)) as service:
 
         async def count(database: DatabaseOf) -> None:
             async with database.reading() as session:
@@ -124,7 +124,7 @@ async def test_a_statement_that_runs_too_long_is_503(database_url: str, tmp_path
 
 
 async def test_a_write_that_runs_too_long_leaves_nothing(database_url: str, tmp_path: Path) -> None:
-    async with running(settings_for(tmp_path, database_url, statement_timeout=0.2)) as service:
+    async with running(settings_for(tmp_path, database_url, statement_timeout=2.0)) as service:
 
         async def write() -> None:
             async with service.database.writing() as session:

@@ -101,7 +101,7 @@ async def test_registrations_count_for_the_address(strict: Service) -> None:
 async def test_no_address_stands_in_redis(redis_server: servers.Redis, tmp_path: Path) -> None:
     async with running(settings_for(tmp_path, redis_url=redis_server.url)) as service:
         await log_in(service, "ada@example.com")
-        line = service.app.state.limits._line
+        line = service.app.state.limits._client
         keys = [key.decode() for key in await line.send("KEYS", "v1:{limit}:*")]
     assert len(keys) == 2
     assert not any("ada" in key or "192" in key for key in keys)
