@@ -13,6 +13,7 @@ from service.access import Tokens
 from service.cache.store import Cache
 from service.cache.warmup import WarmUp
 from service.coherence.sessions import Coherence
+from service.connections import Connections
 from service.edge import envelope, explorer
 from service.edge.compression import Compression
 from service.edge.hosts import KnownHosts
@@ -86,6 +87,7 @@ def build(settings: Settings) -> FastAPI:
     coherence = Coherence(cache, db)
     coherence.watch(Product, catalogue.touched)
     app.state.settings = settings
+    app.state.connections = Connections(settings, telemetry.meter)
     app.state.database = db
     app.state.cache = cache
     app.state.coherence = coherence
@@ -124,14 +126,14 @@ def build(settings: Settings) -> FastAPI:
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     try:
         if app.state.settings.migrate:
             await _migrate(app)
         await app.state.cache.start()
         await app.state.coherence.start()
         await app.state.warm_up.start()
-        yield
+        yield {Connections.STATE: app.state.connections}
     finally:
         await app.state.warm_up.close()
         await app.state.coherence.close()

@@ -5,6 +5,7 @@ TLS and a metrics token, and secrets that anybody could guess.
 """
 
 import os
+import resource
 import sys
 from ipaddress import ip_address
 from pathlib import Path
@@ -23,6 +24,10 @@ REDIS_SCHEMES = (
     *("redis://", "rediss://", "unix://"),
     *("redis+sentinel://", "rediss+sentinel://", "redis+cluster://", "rediss+cluster://"),
 )
+MOST_CONNECTIONS = 10_000
+"""Connections of a process, however many files it may open: each takes some 20 kB."""
+OTHER_FILES = 64
+"""Open files that are left for databases, Redis and logs, at least."""
 
 
 def is_loopback(host: str) -> bool:
@@ -82,6 +87,17 @@ class Settings(BaseSettings):
     )
     workers: int = Field(default=1, ge=1, le=64, description="processes that serve")
     shutdown_timeout: int = Field(default=10, ge=0, description="seconds to finish requests")
+    head_timeout: float = Field(default=20, gt=0, description="seconds for a request's headers")
+    unread_timeout: float = Field(
+        default=5, gt=0, description="seconds for the rest of a body that was answered unread"
+    )
+    response_timeout: float = Field(
+        default=20, gt=0, description="seconds in which a client must take a part of its answer"
+    )
+    keep_alive_timeout: int = Field(default=5, ge=1, description="seconds between two requests")
+    max_connections: int = Field(
+        default=0, ge=0, description="connections of a process; 0: see `connections`"
+    )
 
     body_limit: int = Field(default=1024 * 1024, ge=1024, description="bytes of a request body")
     account_attempts: int = Field(default=10, ge=1, description="logins to one account a minute")
@@ -169,6 +185,19 @@ class Settings(BaseSettings):
     def hosts(self) -> tuple[str, ...]:
         """The names we answer to; none for any."""
         return tuple(host.strip().lower() for host in self.allowed_hosts.split(",") if host.strip())
+
+    def connections(self) -> int:
+        """How many connections of clients a process may have.
+
+        By default three quarters of the files that it may open: the rest is for databases, Redis
+        and logs, so that clients cannot take those away.
+        """
+        if self.max_connections:
+            return self.max_connections
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if files == resource.RLIM_INFINITY:
+            return MOST_CONNECTIONS
+        return max(1, min(MOST_CONNECTIONS, files - max(OTHER_FILES, files // 4)))
 
     def metrics_token(self) -> str | None:
         """The bearer token of ``/metrics``, or None when it is open (loopback only).

@@ -92,6 +92,12 @@ HTTP_REQUESTS_REFUSED = Counter(
     "media_type, too_large or too_slow.",
     Reason,
 )
+HTTP_CONNECTIONS_REFUSED = Counter(
+    "http_server_connections_refused_total",
+    "Connections that the server refused or ended: head_too_slow, head_too_large, malformed, "
+    "connect, too_many_connections, too_many_pipelined, body_unread or response_unread.",
+    Reason,
+)
 HTTP_WEBSOCKET_DURATION = Histogram(
     "http_server_websocket_duration_seconds",
     "Time a WebSocket stayed open.",

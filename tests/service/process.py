@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -51,8 +52,8 @@ def environment(settings: Settings, **others: str) -> dict[str, str]:
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[Running]:
-    """Serve on a free port until the block ends."""
+def serving(settings: Settings, context: ssl.SSLContext | None = None) -> Iterator[Running]:
+    """Serve on a free port until the block ends; over TLS if a client's context is given."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -65,20 +66,21 @@ def serving(settings: Settings) -> Iterator[Running]:
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-        running = Running(f"http://127.0.0.1:{port}", process, output)
+        scheme = "https" if context else "http"
+        running = Running(f"{scheme}://127.0.0.1:{port}", process, output)
         try:
-            _wait(running)
+            _wait(running, context)
             yield running
         finally:
             process.kill()
             process.wait()
 
 
-def _wait(running: Running, seconds: float = 30) -> None:
+def _wait(running: Running, context: ssl.SSLContext | None, seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and running.process.poll() is None:
         try:
-            if httpx.get(f"{running.url}/readyz").is_success:
+            if httpx.get(f"{running.url}/readyz", verify=context or True).is_success:
                 return
         except httpx.TransportError:
             time.sleep(0.05)

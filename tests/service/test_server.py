@@ -9,9 +9,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 
 from service import server
+from service.connections import HEAD_LIMIT
 from service.settings import Settings
 from tests.service.process import serving
 from tests.service.running import settings_for
@@ -42,7 +42,7 @@ def test_an_endless_head_is_refused_and_holds_nobody_up(tmp_path: Path, begin: b
 
 def test_a_head_just_within_the_bound_and_a_large_body_pass(tmp_path: Path) -> None:
     with serving(settings_for(tmp_path)) as service:
-        long = {"x-long": "a" * (server.HEAD_LIMIT - 2_000)}
+        long = {"x-long": "a" * (HEAD_LIMIT - 2_000)}
         with httpx.Client(base_url=service.url) as client:
             for _ in range(3):  # on one connection: each head is counted anew
                 assert client.get("/healthz", headers=long).is_success
@@ -50,28 +50,6 @@ def test_a_head_just_within_the_bound_and_a_large_body_pass(tmp_path: Path) -> N
             json = {"content-type": "application/json"}
             assert client.post("/api/users", content=body, headers=json).status_code == 422
         service.end()
-
-
-def test_a_head_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "HEAD_SECONDS", 0.2)
-
-    async def app(_scope: object, _receive: object, _send: object) -> None:
-        raise AssertionError
-
-    async def run() -> bytes:
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-            config = uvicorn.Config(app, http=server.BoundedHead, lifespan="off")
-            serving = uvicorn.Server(config)
-            task = asyncio.create_task(serving.serve([listening]))
-            reader, writer = await asyncio.open_connection(*listening.getsockname())
-            writer.write(b"GET / HTT")
-            answer = await asyncio.wait_for(reader.read(), 10)
-            writer.close()
-            serving.should_exit = True
-            await task
-            return answer
-
-    assert asyncio.run(run()).startswith(b"HTTP/1.1 408 ")
 
 
 @pytest.mark.parametrize(
