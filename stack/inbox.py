@@ -3,7 +3,7 @@
 `POST /` takes Alertmanager's webhooks and `POST /slack` the messages it writes for Slack. `GET /`
 answers with the last of both, as JSON or, to a browser, as a page; `GET /runbooks/NAME.md` with
 the runbook that a message leads to. `POST /heartbeat?within=180` is the watchdog's other end: after
-so many seconds without another, the inbox says so.
+so many seconds without another, the inbox says so. Only JSON is taken, and nothing of other pages.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from stack import origins
 from stack.heartbeats import FOREVER
 from stack.notes import HEARTBEAT, Inbox, page
 from stack.probes import LOOPBACK
@@ -25,9 +26,12 @@ _RUNBOOKS = Path(__file__).parents[1] / "alerts" / "runbooks"
 
 class _Handler(BaseHTTPRequestHandler):
     inbox: Inbox
+    names: frozenset[str]
     timeout = 10  # seconds for a client that says nothing
 
     def do_GET(self) -> None:
+        if self._is_foreign():
+            return
         if self.path.startswith("/runbooks/"):
             self._show_runbook(self.path.removeprefix("/runbooks/"))
             return
@@ -42,6 +46,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(HTTPStatus.OK, json.dumps(content), "application/json")
 
     def do_POST(self) -> None:
+        if self._is_foreign():
+            return
+        # A page of another origin may send text and forms without asking; JSON it may not.
+        if self.headers.get_content_type() != "application/json":
+            self._answer(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "this takes application/json only")
+            return
         length = self.headers.get("Content-Length", "")
         if not length.isdecimal() or int(length) > _LARGEST:
             self._answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "at most 1 MB, with a Content-Length")
@@ -67,8 +77,17 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(HTTPStatus.OK, answer)
 
     def do_DELETE(self) -> None:
+        if self._is_foreign():
+            return
         self.inbox.heartbeats.forget(self.path)
         self._answer(HTTPStatus.OK, "")
+
+    def _is_foreign(self) -> bool:
+        """Whether a page of another origin asks, which is then refused."""
+        fault = origins.fault(self.headers, self.names)
+        if fault:
+            self._answer(HTTPStatus.FORBIDDEN, fault)
+        return bool(fault)
 
     def _show_runbook(self, name: str) -> None:
         texts = {path.name: path for path in _RUNBOOKS.glob("*.md")}
@@ -98,10 +117,17 @@ class _Server(ThreadingHTTPServer):
         self.inbox.heartbeats.look()
 
 
-def build(port: int, host: str = LOOPBACK) -> ThreadingHTTPServer:
-    """The server; port 0 takes a free one."""
+def build(port: int, host: str = LOOPBACK, names: Sequence[str] = ()) -> ThreadingHTTPServer:
+    """The server.
+
+    Args:
+        port: Where it listens; 0 takes a free one.
+        host: Which address it listens on.
+        names: What it is called, besides the names of loopback.
+    """
     inbox = Inbox()
-    server = _Server((host, port), type("Handler", (_Handler,), {"inbox": inbox}))
+    own = {"inbox": inbox, "names": origins.LOOPBACK_NAMES | set(names)}
+    server = _Server((host, port), type("Handler", (_Handler,), own))
     server.inbox = inbox
     return server
 
@@ -111,8 +137,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m stack.inbox", description=__doc__)
     parser.add_argument("--port", type=int, default=9094)
     parser.add_argument("--host", default=LOOPBACK, help="it knows no passwords: keep it private")
+    parser.add_argument("--name", action="append", default=[], help="what it is called; repeatable")
     asked = parser.parse_args(words)
-    build(asked.port, asked.host).serve_forever()
+    build(asked.port, asked.host, asked.name).serve_forever()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from secrets import token_urlsafe
 
 from stack import postgres, probes, prometheus, redis, watch
 from stack import secrets as kept
@@ -92,7 +93,7 @@ def inbox(here: Installation) -> Part:
 def watching(
     here: Installation, secrets: Path, *, haste: bool = False, site: Path | None = None
 ) -> list[Part]:
-    """Prometheus and Alertmanager.
+    """Prometheus, and Alertmanager behind its gate.
 
     Args:
         here: The installation.
@@ -103,15 +104,32 @@ def watching(
     ports = here.ports
     # What fires is told anew every minute; a drill of a broken way cannot wait that long.
     hasty = ("--rules.alert.resend-delay=2s", "--rules.alert.for-grace-period=0s")
+    # Only the gate knows the path: a page that finds the port cannot ask for anything there.
+    behind, prefix = probes.free_port(), token_urlsafe(16)
     return [
         Part(
             prometheus.alertmanager(
                 watch.write_alertmanager(here, haste=haste),
                 here.folder("alertmanager"),
-                ports.alertmanager,
+                behind,
                 here.account,
+                gate=ports.alertmanager,
+                prefix=prefix,
+            ),
+            ready=lambda: probes.http_answers(behind, f"/{prefix}/-/ready"),
+        ),
+        Part(
+            _python(
+                here,
+                "gate",
+                [
+                    "stack.gate",
+                    *_flag("port", str(ports.alertmanager)),
+                    *_flag("to", f"http://{probes.LOOPBACK}:{behind}/{prefix}"),
+                ],
             ),
             ready=lambda: prometheus.answers(ports.alertmanager),
+            needs=("alertmanager",),
         ),
         Part(
             prometheus.server(

@@ -12,6 +12,9 @@ from stack.account import Account
 from stack.ports import Ports
 from stack.processes import Program
 
+NO_ORIGIN = "none"
+"""What no page has as its origin: by default every page of the web may read what is measured."""
+
 
 def server(
     config: Path, data: Path, port: int, account: Account | None, flags: Sequence[str] = ()
@@ -25,6 +28,7 @@ def server(
             f"--storage.tsdb.path={data}",
             f"--web.listen-address={probes.LOOPBACK}:{port}",
             f"--web.external-url=http://{probes.LOOPBACK}:{port}/",
+            f"--web.cors.origin={NO_ORIGIN}",
             "--enable-feature=exemplar-storage,extra-scrape-metrics",
             "--log.level=warn",
             *flags,
@@ -35,9 +39,26 @@ def server(
 
 
 def alertmanager(
-    config: Path, data: Path, port: int, account: Account | None, flags: Sequence[str] = ()
+    config: Path,
+    data: Path,
+    port: int,
+    account: Account | None,
+    flags: Sequence[str] = (),
+    *,
+    gate: int = 0,
+    prefix: str = "",
 ) -> Program:
-    """Alertmanager on loopback, alone: without an address it speaks to no cluster."""
+    """Alertmanager on loopback, alone: without an address it speaks to no cluster.
+
+    Args:
+        config: Its configuration.
+        data: The folder it writes to.
+        port: Where it listens.
+        account: Who runs it.
+        flags: More of its options.
+        gate: The port of the gate before it, if there is one; links lead there.
+        prefix: The path below which it answers.
+    """
     name = "alertmanager" if shutil.which("alertmanager") else "prometheus-alertmanager"  # Debian's
     return Program(
         "alertmanager",
@@ -46,7 +67,8 @@ def alertmanager(
             f"--config.file={config}",
             f"--storage.path={data}",
             f"--web.listen-address={probes.LOOPBACK}:{port}",
-            f"--web.external-url=http://{probes.LOOPBACK}:{port}/",
+            f"--web.external-url=http://{probes.LOOPBACK}:{gate or port}/",
+            f"--web.route-prefix=/{prefix}",
             "--cluster.listen-address=",
             "--log.level=warn",
             *flags,

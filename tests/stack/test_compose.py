@@ -12,7 +12,7 @@ from stack.secrets import NAMES
 
 COMPOSE: dict[str, Any] = yaml.safe_load((CHECKOUT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-PUBLISHED = {"api", "grafana", "prometheus", "alertmanager", "inbox"}
+PUBLISHED = {"api", "grafana", "prometheus", "gate", "inbox"}
 
 
 @pytest.fixture(params=SERVICES)

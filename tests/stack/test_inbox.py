@@ -1,9 +1,12 @@
 """The inbox: takes Alertmanager's messages, shows them, survives anything else."""
 
 import http.client
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import ThreadingHTTPServer
 from typing import Any
 
 import httpx
@@ -27,16 +30,23 @@ MESSAGE: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def client() -> Iterator[httpx.Client]:
-    server = inbox.build(0)
+@contextmanager
+def serving(server: ThreadingHTTPServer) -> Iterator[httpx.Client]:
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    with httpx.Client(base_url=f"http://127.0.0.1:{server.server_port}") as client:
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{server.server_port}") as client:
+            yield client
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def client() -> Iterator[httpx.Client]:
+    with serving(inbox.build(0)) as client:
         yield client
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 def test_a_notification_is_shown_as_json(
@@ -133,14 +143,54 @@ def test_an_address_that_is_none_is_refused(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"alerts": [{}]}', b'{"alerts": 3}', b"\xff"])
 def test_what_is_no_message_is_refused(client: httpx.Client, body: bytes) -> None:
-    assert client.post("/", content=body).status_code == 400
+    headers = {"Content-Type": "application/json"}
+    assert client.post("/", content=body, headers=headers).status_code == 400
     assert client.get("/").json()["notifications"] == []
 
 
 def test_a_huge_body_is_refused(client: httpx.Client) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", client.base_url.port)
     connection.putrequest("POST", "/")
+    connection.putheader("Content-Type", "application/json")
     connection.putheader("Content-Length", "5000000")
     connection.endheaders()
     assert connection.getresponse().status == 413
     connection.close()
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "", None]
+)
+def test_only_json_is_taken(client: httpx.Client, kind: str | None) -> None:
+    """What a page may send without asking, such as a form, is none."""
+    headers = {} if kind is None else {"Content-Type": kind}
+    for path in ("/", "/slack", "/heartbeat?within=1"):
+        answer = client.post(path, content=json.dumps(MESSAGE), headers=headers)
+        assert answer.status_code == 415, path
+    heard = client.get("/").json()
+    assert (heard["notifications"], heard["messages"], heard["heartbeat"]) == ([], [], "")
+    json_too = {"Content-Type": "application/json; charset=utf-8"}
+    assert client.post("/", content=json.dumps(MESSAGE), headers=json_too).is_success
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Origin": "http://evil.test"}, {"Origin": "null"}, {"Host": "evil.test:9094"}]
+)
+def test_pages_of_others_are_refused(client: httpx.Client, headers: dict[str, str]) -> None:
+    client.post("/", json=MESSAGE)
+    client.post("/heartbeat?within=99", json=MESSAGE)
+    for method, path in (
+        *(("GET", "/"), ("GET", "/runbooks/TargetDown.md"), ("POST", "/"), ("POST", "/slack")),
+        *(("POST", "/heartbeat?within=0.01"), ("DELETE", "/heartbeat"), ("OPTIONS", "/")),
+    ):
+        answer = client.request(method, path, json=MESSAGE, headers=headers)
+        assert answer.status_code in {403, 501}, (method, path)
+        assert "TargetDown" not in answer.text
+        assert "access-control-allow-origin" not in answer.headers
+    assert len(client.get("/").json()["notifications"]) == 1
+
+
+def test_it_answers_to_the_name_it_was_given() -> None:
+    with serving(inbox.build(0, names=["inbox"])) as client:
+        assert client.get("/", headers={"Host": "inbox:9094"}).is_success
+        assert client.get("/", headers={"Host": "outbox:9094"}).status_code == 403

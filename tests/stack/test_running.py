@@ -127,7 +127,7 @@ def test_its_life(stack: Stack) -> None:
 
     pids = stack.pids
     # The boards are built while all else serves already, unless they are built.
-    expected = {"postgres", "redis", "api", "inbox", "alertmanager", "prometheus"}
+    expected = {"postgres", "redis", "api", "inbox", "alertmanager", "gate", "prometheus"}
     assert pids.keys() - {"boards"} == expected
     first.send_signal(signal.SIGKILL)
     first.communicate()
