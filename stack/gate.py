@@ -19,17 +19,20 @@ _LARGEST = 10_000_000
 _SECONDS = 30.0
 _OWN = frozenset({"connection", "content-length", "date", "keep-alive", "server"})
 """Headers that each connection has of its own."""
+_REPLACED = frozenset({"transfer-encoding", "access-control-allow-origin", "vary"})
 
 
 class _Handler(BaseHTTPRequestHandler):
     behind: SplitResult
     names: frozenset[str]
+    readers: frozenset[str]
     protocol_version = "HTTP/1.1"
     timeout = 20  # seconds for a client that says nothing
 
     def _pass_on(self) -> None:
         length = self.headers.get("Content-Length", "0")
-        if fault := origins.fault(self.headers, self.names):
+        friends = self.readers if self.command == "GET" else frozenset[str]()
+        if fault := origins.fault(self.headers, self.names, friends):
             self._refuse(HTTPStatus.FORBIDDEN, fault)
         elif "Transfer-Encoding" in self.headers or not length.isdecimal():
             self._refuse(HTTPStatus.LENGTH_REQUIRED, "Send a Content-Length.")
@@ -58,8 +61,11 @@ class _Handler(BaseHTTPRequestHandler):
             connection.close()
         self.send_response(response.status)
         for name, text in response.getheaders():
-            if name.lower() not in _OWN | {"transfer-encoding"}:
+            if name.lower() not in _OWN | _REPLACED:
                 self.send_header(name, text)
+        if (origin := self.headers["Origin"]) in self.readers:
+            self.send_header("Access-Control-Allow-Origin", origin)
+        self.send_header("Vary", "Origin")
         # Where nothing is sent, it is the length of what would be.
         length = response.getheader("Content-Length") if self.command == "HEAD" else None
         self.send_header("Content-Length", length or str(len(content)))
@@ -81,7 +87,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def build(
-    port: int, to: str, host: str = LOOPBACK, names: Sequence[str] = ()
+    port: int,
+    to: str,
+    host: str = LOOPBACK,
+    names: Sequence[str] = (),
+    readers: Sequence[str] = (),
 ) -> ThreadingHTTPServer:
     """The server.
 
@@ -90,10 +100,11 @@ def build(
         to: Address of Alertmanager, with its path.
         host: Which address it listens on.
         names: What it is called, besides the names of loopback.
+        readers: Other origins whose pages may read, such as that of the boards.
     """
     known = origins.LOOPBACK_NAMES | set(names)
-    made = type("Handler", (_Handler,), {"behind": urlsplit(to), "names": known})
-    return ThreadingHTTPServer((host, port), made)
+    own = {"behind": urlsplit(to), "names": known, "readers": frozenset(readers)}
+    return ThreadingHTTPServer((host, port), type("Handler", (_Handler,), own))
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -103,8 +114,11 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--host", default=LOOPBACK, help="it knows no passwords: keep it private")
     parser.add_argument("--to", required=True, help="Alertmanager's address")
     parser.add_argument("--name", action="append", default=[], help="what it is called; repeatable")
+    parser.add_argument(
+        "--reader", action="append", default=[], help="an origin whose pages may read; repeatable"
+    )
     asked = parser.parse_args(words)
-    build(asked.port, asked.to, asked.host, asked.name).serve_forever()
+    build(asked.port, asked.to, asked.host, asked.name, asked.reader).serve_forever()
 
 
 if __name__ == "__main__":

@@ -12,12 +12,15 @@ from urllib.parse import urlsplit
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
-def fault(headers: Message, names: Container[str] = LOOPBACK_NAMES) -> str:
+def fault(
+    headers: Message, names: Container[str] = LOOPBACK_NAMES, friends: Container[str] = ()
+) -> str:
     """Why a request is refused, in a sentence; empty if it is not.
 
     Args:
         headers: The request's.
         names: Hosts, without ports, that the server answers to.
+        friends: Other origins whose pages may ask.
     """
     hosts = headers.get_all("Host", [])
     try:
@@ -27,6 +30,7 @@ def fault(headers: Message, names: Container[str] = LOOPBACK_NAMES) -> str:
     if not known:
         return "This does not answer to the name in `Host`."
     own = {f"http://{hosts[0]}", f"https://{hosts[0]}"}
-    if any(origin not in own for origin in headers.get_all("Origin", [])):
+    origins = headers.get_all("Origin", [])
+    if any(origin not in own and origin not in friends for origin in origins):
         return "Pages of another origin may not ask."
     return ""

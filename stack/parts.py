@@ -126,6 +126,9 @@ def watching(
                     "stack.gate",
                     *_flag("port", str(ports.alertmanager)),
                     *_flag("to", f"http://{probes.LOOPBACK}:{behind}/{prefix}"),
+                    # The boards show whether an alert is silenced.
+                    *_flag("reader", f"http://{probes.LOOPBACK}:{ports.prometheus}"),
+                    *_flag("reader", f"http://localhost:{ports.prometheus}"),
                 ],
             ),
             ready=lambda: prometheus.answers(ports.alertmanager),

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.cache.codec import Rendered
 from service.conditional import answer as show
-from service.edge import envelope
+from service.edge import envelope, explorer
 from service.edge.compression import SLICE, Compression
 from service.edge.revalidation import LONGEST_ADDRESS, Revalidation
 from service.users.tables import Role
@@ -124,9 +124,28 @@ async def test_the_docs_run_their_own_script_only(light: Service) -> None:
     script_source = re.search(r"script-src ([^;]+)", policy)
     assert script_source is not None
     assert "unsafe" not in script_source[1]
-    loaded = re.findall(r'(?:src|href)="(https?://[^"]+)"', page.text)
-    assert loaded
-    assert all(url.startswith("https://cdn.jsdelivr.net/") for url in loaded)
+    assert "http" not in policy
+    assert not re.findall(r"https?://", page.text)
+
+
+async def test_the_docs_load_from_us_alone(light: Service) -> None:
+    page = (await light.client.get("/docs")).text
+    addresses = re.findall(r'(?:src|href)="(/[^"]+)"', page)
+    assert {address.rpartition("/")[2] for address in addresses} == set(explorer.FILES)
+    for address in addresses:
+        answer = await light.client.get(address, headers={"Accept-Encoding": "gzip"})
+        check_envelope(answer)
+        assert answer.status_code == 200
+        assert answer.headers["cache-control"] == explorer.CACHING
+        assert answer.headers["content-type"].startswith(explorer.FILES[address.rpartition("/")[2]])
+        assert sha256(answer.content).hexdigest().startswith(address.split("/")[2])
+        assert answer.headers["content-encoding"] == "gzip"
+
+
+def test_without_swagger_ui_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explorer, "PACKAGE", "no_such_package")
+    with pytest.raises(RuntimeError, match="install the package fastapi-offline"):
+        explorer.install(FastAPI())
 
 
 # -- HEAD ------------------------------------------------------------------------------------

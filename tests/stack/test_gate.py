@@ -106,6 +106,22 @@ def test_alertmanager_is_reached_by_people_and_not_by_pages(alertmanager_server:
         assert client.get("/nowhere").status_code == 404
 
 
+@pytest.mark.servers
+def test_the_boards_may_read_and_not_write(alertmanager_server: Start) -> None:
+    boards = "http://127.0.0.1:9090"
+    behind = alertmanager_server(QUIET)
+    with serving(gate.build(0, behind.url, readers=[boards])) as client:
+        allowed = "access-control-allow-origin"
+        told = client.get("/api/v2/alerts", headers={"Origin": boards})
+        assert (told.json(), told.headers.get_list(allowed)) == ([], [boards])
+        assert allowed not in client.get("/api/v2/alerts").headers
+        for method in ("POST", "OPTIONS"):
+            headers = {"Origin": boards}
+            answer = client.request(method, "/api/v2/silences", json=SILENCE, headers=headers)
+            assert answer.status_code == 403
+        assert client.get("/api/v2/alerts", headers={"Origin": boards + "0"}).status_code == 403
+
+
 def test_what_is_behind_may_be_away() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
