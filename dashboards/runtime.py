@@ -18,6 +18,7 @@ from vitals.catalogue import (
     GC_UNCOLLECTABLE,
     HTTP_ACTIVE_REQUESTS,
     HTTP_ACTIVE_WEBSOCKETS,
+    HTTP_CONNECTIONS_REFUSED,
     HTTP_REQUESTS_REFUSED,
     PROCESS_CPU,
     PROCESS_MAX_FDS,
@@ -164,14 +165,18 @@ WORKERS_ANSWERING = TimeSeries(
 )
 REFUSED = TimeSeries(
     id=17,
-    title="Bodies refused",
+    title="Refused",
     empty="none",
     width=12,
-    description="Requests per second whose body the guard refused, by reason. A client that was "
-    "just released, or somebody who tries doors.",
+    description="Requests per second whose body the guard refused, and connections that the server "
+    "refused or ended, by reason. A client that was just released, or somebody who attacks.",
     unit="reqps",
     queries=(
         Query(f"{HTTP_REQUESTS_REFUSED.rate('reason', window=STEP, **CHOSEN)} > 0", "{{reason}}"),
+        Query(
+            f"{HTTP_CONNECTIONS_REFUSED.rate('reason', window=STEP, **CHOSEN)} > 0",
+            "connection: {{reason}}",
+        ),
     ),
 )
 INSTANCES = Table(
