@@ -10,56 +10,26 @@ A connection is always in one of these phases, and each has an end:
 """
 
 import asyncio
-import json
-import logging
 import socket
 import struct
-from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from http import HTTPStatus
-from time import monotonic
 from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.edge import envelope
+from service.refusals import ANSWERS, HEAD_LIMIT, Refusals, answer
 from service.settings import Settings
-from vitals.catalogue import HTTP_CONNECTIONS_REFUSED, Reason
 from vitals.meter import Meter
 
-HEAD_LIMIT = 65_536
-"""Bytes that the address and the headers of a request may have, and its trailers."""
 PIPELINE_LIMIT = 100
 """Requests that may wait for the answer to one before them on the same connection."""
 LEAST_RATE = 1_000
 """Bytes a second of a response that a client must take."""
 KERNEL_LIMIT = 65_536
 """Bytes of a response that wait to be sent in the kernel; by default these are megabytes."""
-LOG_SECONDS = 60.0
-"""Time between two log lines of one reason."""
-
-_ANSWERS: Mapping[str, tuple[HTTPStatus, str]] = {
-    "head_too_slow": (
-        HTTPStatus.REQUEST_TIMEOUT,
-        "The address and the headers of the request did not come in time.",
-    ),
-    "head_too_large": (
-        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-        f"The address and the headers, or the trailers, have more than {HEAD_LIMIT} bytes.",
-    ),
-    "malformed": (HTTPStatus.BAD_REQUEST, "This is not a valid request of HTTP/1.1."),
-    "connect": (HTTPStatus.NOT_IMPLEMENTED, "This is no proxy: CONNECT has no meaning here."),
-    "too_many_connections": (
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        "Too many connections are open. Try again in a moment.",
-    ),
-}
-REASONS = (*_ANSWERS, "too_many_pipelined", "body_unread", "response_unread")
-"""Why a connection is refused or ended; after the last three nothing can be answered."""
-
 _TCP_NOTSENT_LOWAT = 25  # Linux; the module `socket` names it from Python 3.12 on
-_log = logging.getLogger(__name__)
 
 
 class Connections:
@@ -71,6 +41,7 @@ class Connections:
 
     Attributes:
         settings: The bounds.
+        refusals: The record.
         most: Connections that may be open at a time.
         interval: Seconds between two looks at a connection.
     """
@@ -80,28 +51,10 @@ class Connections:
 
     def __init__(self, settings: Settings, meter: Meter) -> None:
         self.settings = settings
+        self.refusals = Refusals(meter)
         self.most = settings.connections()
         timeouts = (settings.head_timeout, settings.unread_timeout, settings.response_timeout)
         self.interval = min(1.0, *(seconds / 4 for seconds in timeouts))
-        family = meter.counter(HTTP_CONNECTIONS_REFUSED)
-        self._counters = {reason: family.bind(Reason(reason)) for reason in REASONS}
-        self._unlogged = dict.fromkeys(REASONS, 0)
-        self._logged: dict[str, float] = {}
-
-    def record(self, reason: str, client: str) -> None:
-        """Count a refusal; log it unless one of the same reason was logged a moment ago."""
-        self._counters[reason].inc()
-        self._unlogged[reason] += 1
-        now = monotonic()
-        if now - self._logged.get(reason, -LOG_SECONDS) >= LOG_SECONDS:
-            number, self._unlogged[reason] = self._unlogged[reason], 0
-            self._logged[reason] = now
-            _log.warning(
-                "connection refused: %s, client %s, %d since the last line of this reason",
-                reason,
-                client,
-                number,
-            )
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -300,15 +253,17 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self._is_answering and self.cycle.response_started:
             self._abort()
         else:
-            if reason in _ANSWERS and not self.transport.is_closing():
+            if reason in ANSWERS and not self.transport.is_closing():
                 headers = (*self.server_state.default_headers, *envelope.SAFE.items())
-                self.transport.write(_answer(*_ANSWERS[reason], headers))
+                self.transport.write(answer(reason, headers))
             self._leave_application()
             self.transport.close()
 
     def _record(self, reason: str) -> None:
         if not self._refused:
-            self._shared.record(reason, self.client[0] if self.client else "a local socket")
+            self._shared.refusals.record(
+                reason, self.client[0] if self.client else "a local socket"
+            )
         self._refused = True
 
     def _abort(self) -> None:
@@ -327,21 +282,3 @@ class BoundedProtocol(HttpToolsProtocol):
             if cycle is not None and not cycle.response_complete:
                 cycle.disconnected = True
                 cycle.message_event.set()
-
-
-def _answer(status: HTTPStatus, detail: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """A whole response that says why the connection ends."""
-    slug = status.phrase.lower().replace(" ", "-")
-    problem = {
-        "type": f"urn:problem-type:service:{slug}",
-        "title": status.phrase,
-        "status": status.value,
-        "detail": detail,
-    }
-    body = json.dumps(problem).encode()
-    head = (
-        f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/problem+json\r\n"
-        f"content-length: {len(body)}\r\ncache-control: no-store\r\nconnection: close\r\n"
-    )
-    lines = (b"%s: %s\r\n" % header for header in headers)
-    return b"".join((head.encode(), *lines, b"\r\n", body))

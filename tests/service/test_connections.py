@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
-from service import connections
-from service.connections import Connections
+from service import connections, refusals
+from service.refusals import Refusals
 from tests.certificates import Authority
 from tests.service.process import Running, serving
 from tests.service.running import settings_for
@@ -25,6 +25,7 @@ from vitals.exposition import Exposition
 from vitals.meter import Meter
 from vitals.testing import Readings
 
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 SHORT: dict[str, Any] = {
     "head_timeout": 1.0,
     "unread_timeout": 1.0,
@@ -434,17 +435,17 @@ def test_deadlines_hold_over_tls(tmp_path: Path) -> None:
 
 
 def test_refusals_are_all_counted_and_seldom_logged(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(connections, "monotonic", lambda: now[0])
+    monkeypatch.setattr(refusals, "monotonic", lambda: now[0])
     meter = Meter()
-    shared = Connections(settings_for(tmp_path), meter)
+    record = Refusals(meter).record
     with caplog.at_level(logging.WARNING):
         for _ in range(100):
-            shared.record("malformed", "192.0.2.1")
+            record("malformed", "192.0.2.1")
         now[0] = 61.0
-        shared.record("malformed", "192.0.2.2")
+        record("malformed", "192.0.2.2")
     assert [record.getMessage() for record in caplog.records] == [
         "connection refused: malformed, client 192.0.2.1, 1 since the last line of this reason",
         "connection refused: malformed, client 192.0.2.2, 100 since the last line of this reason",

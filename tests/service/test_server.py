@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from service import server
-from service.connections import HEAD_LIMIT
+from service.refusals import HEAD_LIMIT
 from service.settings import Settings
 from tests.service.process import serving
 from tests.service.running import settings_for
