@@ -4,12 +4,12 @@ Where an object only *names* a secret beside its value, as validation errors do 
 input, all of its values go.
 """
 
-import re
 from collections.abc import Collection, Iterable
 from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
+import re2
 
 from vitals.bodies.looks import (
     CARD_DIGITS,
@@ -24,8 +24,11 @@ from vitals.media import Kind
 
 _SECRET_LENGTH = 6
 _SECRETS = 50
+_MATCHES = 100
+"""Matches of an own pattern that are masked one by one; with more of them, the text is masked."""
 _SHORT = CARD_DIGITS.start
 _PLAIN_NUMBER = 10 ** (_SHORT - 1)
+_LONG_NUMBER = 10.0 ** (CARD_DIGITS.stop - 1)
 _PAIR = 2
 _VALUE = frozenset(("value", "Value"))
 _OPENING = frozenset('{["')
@@ -39,8 +42,13 @@ class Redaction:
 
     Args:
         names: Further names of secrets; a member whose name contains one is masked.
-        patterns: Further regular expressions; what they match in any value is masked.
+        patterns: Further regular expressions, in the syntax of RE2; what they match in any value
+            is masked.
         harmless: Names that are shown although they look like a secret's.
+
+    Raises:
+        ValueError: A name has neither letters nor digits, or a pattern is none of RE2's, which
+            knows neither look-arounds nor back-references: no text can make it slow.
     """
 
     def __init__(
@@ -50,7 +58,7 @@ class Redaction:
         harmless: Collection[str] = (),
     ) -> None:
         self._names = Names(names, harmless, self.text)
-        self._patterns = [re.compile(pattern) for pattern in patterns]
+        self._patterns = [_compile(pattern) for pattern in patterns]
 
     def body(self, content: bytes, kind: Kind, secrets: set[str] | None = None) -> str | None:
         """A body as it may be logged; None where it is not what it claims to be.
@@ -64,16 +72,26 @@ class Redaction:
         secrets = set() if secrets is None else secrets
         try:
             if kind is Kind.JSON:
-                text = _encode(self._without_secrets(_decode(content), secrets)).decode()
+                text = self._json(content, secrets)
             elif kind is Kind.FORM:
                 text = self._form(content.decode(), secrets)
             else:
                 text = self.text(content.decode())
         except (ValueError, RecursionError):
             return None
-        if len(secrets) > 1:  # the longest first, else what it has more than another stays
-            return _without(text, sorted(secrets, key=len, reverse=True))
         return _without(text, secrets) if secrets else text
+
+    def _inner(self, text: str, secrets: set[str] | None) -> str | None:
+        """JSON that stands in a string; whoever gives ``secrets`` masks those in the whole."""
+        try:
+            if secrets is None:
+                return self.body(text.encode(), Kind.JSON)
+            return self._json(text.encode(), secrets)
+        except (ValueError, RecursionError):
+            return None
+
+    def _json(self, content: bytes, secrets: set[str]) -> str:
+        return _encode(self._without_secrets(_decode(content), secrets)).decode()
 
     def text(self, text: str, secrets: set[str] | None = None) -> str:
         """A string, whatever it holds: an address, a URL, JSON once more."""
@@ -86,7 +104,7 @@ class Redaction:
                 text = self._without_told(text, text.lower())
         else:
             if text[:1] in _OPENING:
-                inner = self.body(text.encode(), Kind.JSON, secrets)
+                inner = self._inner(text, secrets)
                 if inner is not None:
                     return inner
             if (":" in text or "=" in text) and not TIME.fullmatch(text):
@@ -94,7 +112,9 @@ class Redaction:
             text = without_lookalikes(text)
             text = self._without_told(text, text.lower())
         for pattern in self._patterns:
-            text = pattern.sub(MASK, text)
+            text, matches = pattern.subn(MASK, text, _MATCHES)
+            if matches == _MATCHES:
+                return MASK
         return text
 
     def _without_told(self, text: str, lower: str) -> str:
@@ -203,14 +223,22 @@ class Redaction:
 
 
 def _written(number: float) -> str:
-    return f"{number:.0f}" if type(number) is float else str(number)
+    # Digits after digits, as a card's number would stand; 1e300 has more of them than any card.
+    return f"{number:.0f}" if type(number) is float and abs(number) < _LONG_NUMBER else str(number)
 
 
-def _without(text: str, secrets: Iterable[str]) -> str:
-    for secret in secrets:
-        if not secret.isalnum():
-            text = text.replace(_encode(secret)[1:-1].decode(), MASK)
-        text = text.replace(secret, MASK)
+def _without(text: str, secrets: set[str]) -> str:
+    # The longest first, else what it has more than another stays. JSON may stand in a string of
+    # JSON, where what is escaped is escaped again.
+    for secret in sorted(secrets, key=len, reverse=True):
+        forms = [secret]
+        while len(forms[-1]) < len(text):
+            escaped = _encode(forms[-1])[1:-1].decode()
+            if escaped == forms[-1]:
+                break
+            forms.append(escaped)
+        for form in reversed(forms):
+            text = text.replace(form, MASK)
     return text
 
 
@@ -219,8 +247,17 @@ def _remember(value: Any, secrets: set[str]) -> None:
     kind = type(value)
     if kind is str or kind is int:
         value = str(value)
-        if len(value) >= _SECRET_LENGTH and len(secrets) < _SECRETS:
+        if len(value) >= _SECRET_LENGTH and len(secrets) < _SECRETS and value not in MASK:
             secrets.add(value)
     elif kind is dict or kind is list:
         for each in value.values() if kind is dict else value:
             _remember(each, secrets)
+
+
+def _compile(pattern: str) -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(pattern, options)
+    except re2.error as error:
+        raise ValueError(f"RE2 cannot read the pattern {pattern!r}: {error}") from None
