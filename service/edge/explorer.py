@@ -9,7 +9,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 
 SCRIPTS = "https://cdn.jsdelivr.net"
-_INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
+_INLINE = re.compile(r"<script>((?:[^<]|<(?!/?script>))*+)</script>")
 
 
 def install(app: FastAPI) -> None:
