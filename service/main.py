@@ -16,6 +16,7 @@ from service.coherence.sessions import Coherence
 from service.edge import envelope, explorer
 from service.edge.compression import Compression
 from service.edge.hosts import KnownHosts
+from service.edge.parameters import FewParameters
 from service.edge.revalidation import Revalidation
 from service.errors import UnavailableError
 from service.limits import Limits
@@ -118,6 +119,7 @@ def build(settings: Settings) -> FastAPI:
     app.include_router(health.router)
     app.add_middleware(Compression, private=PRIVATE)
     app.add_middleware(Revalidation)
+    app.add_middleware(FewParameters)
     if hosts := settings.hosts():
         app.add_middleware(KnownHosts, hosts=hosts)
     return app

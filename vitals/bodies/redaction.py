@@ -20,6 +20,7 @@ from vitals.bodies.looks import (
     without_lookalikes,
 )
 from vitals.bodies.names import LONGEST, MASK, Names
+from vitals.decoding import decode
 from vitals.media import Kind
 
 _SECRET_LENGTH = 6
@@ -33,7 +34,6 @@ _PAIR = 2
 _VALUE = frozenset(("value", "Value"))
 _OPENING = frozenset('{["')
 
-_decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -91,7 +91,7 @@ class Redaction:
             return None
 
     def _json(self, content: bytes, secrets: set[str]) -> str:
-        return _encode(self._without_secrets(_decode(content), secrets)).decode()
+        return _encode(self._without_secrets(decode(content), secrets)).decode()
 
     def text(self, text: str, secrets: set[str] | None = None) -> str:
         """A string, whatever it holds: an address, a URL, JSON once more."""
@@ -152,7 +152,7 @@ class Redaction:
                     if value is not MASK:
                         texts.append(value)
                 elif kind is int or kind is float:
-                    if not -_PLAIN_NUMBER < value < _PLAIN_NUMBER:
+                    if _may_be_card(value):
                         texts.append(_written(value))
                 elif kind is dict or kind is list:
                     containers.append(value)
@@ -199,9 +199,10 @@ class Redaction:
                     container[place] = self.text(value, secrets)
             elif kind is dict or kind is list:
                 self._hide_lookalikes(value, secrets)
-            elif (kind is int or kind is float) and not -_PLAIN_NUMBER < value < _PLAIN_NUMBER:
+            elif (kind is int or kind is float) and _may_be_card(value):
                 written = _written(value)
-                if self.text(written) != written:
+                look = self.text if self._patterns else without_lookalikes
+                if look(written) != written:
                     container[place] = MASK
 
     def _names_secret(self, value: Any) -> bool:
@@ -222,9 +223,14 @@ class Redaction:
         return "&".join(told)
 
 
+def _may_be_card(number: float) -> bool:
+    """Whether a number has as many digits as that of a card, or is an integer of more."""
+    size = abs(number)
+    return size >= _PLAIN_NUMBER and (size < _LONG_NUMBER or type(number) is int)
+
+
 def _written(number: float) -> str:
-    # Digits after digits, as a card's number would stand; 1e300 has more of them than any card.
-    return f"{number:.0f}" if type(number) is float and abs(number) < _LONG_NUMBER else str(number)
+    return f"{number:.0f}" if type(number) is float else str(number)
 
 
 def _without(text: str, secrets: set[str]) -> str:
