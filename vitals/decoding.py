@@ -9,18 +9,20 @@ from typing import Any
 
 import msgspec
 
+_SHORT = 1_024
+"""Bytes of a text that has no room for so many numbers that their kind would matter."""
 _KINDS = bytes.maketrans(b"123456789E", b"0" * 9 + b"e")
 
 
-def decode(body: bytes) -> Any:
+def decode(text: bytes) -> Any:
     """The value of a JSON text.
 
     Raises:
         ValueError: It is not JSON, or a number is too large.
         RecursionError: It is too deep.
     """
-    has_exponents = b"0e" in body.translate(_KINDS)
-    return (_decode_any if has_exponents else _decode)(body)
+    has_exponents = len(text) > _SHORT and b"0e" in text.translate(_KINDS)
+    return (_decode_any if has_exponents else _decode)(text)
 
 
 def _finite(text: str) -> float:

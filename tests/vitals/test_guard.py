@@ -26,7 +26,9 @@ from vitals.testing import Readings
 
 JSON = {"content-type": "application/json"}
 PROBLEM = "application/problem+json"
-TIGHT = Guard(limit=1_000, depth=4, members=300, string=800, routes={"/api/wide/{item}": 5_000})
+TIGHT = Guard(
+    limit=1_000, depth=4, members=300, string=800, digits=500, routes={"/api/wide/{item}": 5_000}
+)
 
 
 class Thing(BaseModel):

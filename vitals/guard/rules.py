@@ -30,7 +30,7 @@ class Guard:
     depth: int = 32
     members: int = 10_000
     string: int = 262_144
-    digits: int = 500
+    digits: int = 1_000
     seconds: float = 60.0
     bytes_per_second: float = 1_000.0
     grace: float = 10.0

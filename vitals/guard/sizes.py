@@ -9,6 +9,8 @@ from vitals.guard.strict import Fault
 
 _IN_NUMBERS = bytes.maketrans(b"123456789+-.eE", b"0" * 14)
 _SPACES = b" \t\r\n"
+_BEFORE_PARTS = b",[{"
+"""One of them stands before each member and element, if only among others."""
 
 
 def excess(body: bytes, guard: Guard) -> Fault | None:
@@ -16,7 +18,10 @@ def excess(body: bytes, guard: Guard) -> Fault | None:
     length = len(body)
     suspect = (
         length > guard.string
-        or (length > guard.members and _parts(body) > guard.members)
+        or (
+            length > guard.members
+            and length - len(body.translate(None, _BEFORE_PARTS)) > guard.members
+        )
         or (length > guard.digits and _has_long_number(body, guard.digits))
     )
     return _excess(body, guard) if suspect else None
@@ -42,10 +47,7 @@ def _excess(body: bytes, guard: Guard) -> Fault | None:
 
 
 def _parts(text: bytes) -> int:
-    """Members and elements: one for each comma, and one for each container that is not empty.
-
-    In a text with strings in it, or spaces, there may be fewer.
-    """
+    """Members and elements: one for each comma, and one for each container that is not empty."""
     containers = text.count(b"[") - text.count(b"[]") + text.count(b"{") - text.count(b"{}")
     return text.count(b",") + containers
 
