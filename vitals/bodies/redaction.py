@@ -238,7 +238,7 @@ def _without(text: str, secrets: set[str]) -> str:
     # JSON, where what is escaped is escaped again.
     for secret in sorted(secrets, key=len, reverse=True):
         forms = [secret]
-        while len(forms[-1]) < len(text):
+        while len(forms[-1]) < len(text) and not secret.isalnum():
             escaped = _encode(forms[-1])[1:-1].decode()
             if escaped == forms[-1]:
                 break
