@@ -79,7 +79,10 @@ class Redaction:
                 text = self.text(content.decode())
         except (ValueError, RecursionError):
             return None
-        return _without(text, secrets) if secrets else text
+        # The longest first, else what it has more than another stays.
+        for secret in sorted(secrets, key=len, reverse=True) if len(secrets) > 1 else secrets:
+            text = _without(text, secret)
+        return text
 
     def _inner(self, text: str, secrets: set[str] | None) -> str | None:
         """JSON that stands in a string; whoever gives ``secrets`` masks those in the whole."""
@@ -152,7 +155,7 @@ class Redaction:
                     if value is not MASK:
                         texts.append(value)
                 elif kind is int or kind is float:
-                    if _may_be_card(value):
+                    if not -_PLAIN_NUMBER < value < _PLAIN_NUMBER and _may_be_card(value):
                         texts.append(_written(value))
                 elif kind is dict or kind is list:
                     containers.append(value)
@@ -233,18 +236,18 @@ def _written(number: float) -> str:
     return f"{number:.0f}" if type(number) is float else str(number)
 
 
-def _without(text: str, secrets: set[str]) -> str:
-    # The longest first, else what it has more than another stays. JSON may stand in a string of
-    # JSON, where what is escaped is escaped again.
-    for secret in sorted(secrets, key=len, reverse=True):
-        forms = [secret]
-        while len(forms[-1]) < len(text) and not secret.isalnum():
-            escaped = _encode(forms[-1])[1:-1].decode()
-            if escaped == forms[-1]:
-                break
-            forms.append(escaped)
-        for form in reversed(forms):
-            text = text.replace(form, MASK)
+def _without(text: str, secret: str) -> str:
+    if secret.isalnum():
+        return text.replace(secret, MASK)
+    # JSON may stand in a string of JSON, where what is escaped is escaped again.
+    forms = [secret]
+    while len(forms[-1]) < len(text):
+        escaped = _encode(forms[-1])[1:-1].decode()
+        if escaped == forms[-1]:
+            break
+        forms.append(escaped)
+    for form in reversed(forms):
+        text = text.replace(form, MASK)
     return text
 
 
