@@ -111,9 +111,10 @@ def has(header: str, name: str) -> bool:
         header: All its lines, joined by commas; empty where there is none.
         name: What stands between the quotes.
     """
-    return bool(header) and (
-        header.strip() == ANY or any(known.name == name for known in tags(header))
-    )
+    if header.strip() == ANY:
+        return True
+    # A long list of other tags is not read.
+    return f'"{name}"' in header and any(known.name == name for known in tags(header))
 
 
 def _headers(rendered: Rendered, caching: str) -> dict[str, str]:

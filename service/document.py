@@ -29,6 +29,7 @@ SCHEMA: dict[str, Any] = {
                 },
             },
         },
+        "more_errors": {"type": "integer", "description": "how many more errors there are"},
     },
 }
 

@@ -17,6 +17,7 @@ from service.connections import Connections
 from service.edge import envelope, explorer
 from service.edge.compression import Compression
 from service.edge.hosts import KnownHosts
+from service.edge.parameters import FewParameters
 from service.edge.revalidation import Revalidation
 from service.errors import UnavailableError
 from service.limits import Limits
@@ -120,6 +121,7 @@ def build(settings: Settings) -> FastAPI:
     app.include_router(health.router)
     app.add_middleware(Compression, private=PRIVATE)
     app.add_middleware(Revalidation)
+    app.add_middleware(FewParameters)
     if hosts := settings.hosts():
         app.add_middleware(KnownHosts, hosts=hosts)
     return app

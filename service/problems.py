@@ -16,6 +16,10 @@ from vitals.guard.refusal import Refused
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:problem-type:service:"
+MOST_FAULTS = 20
+"""Errors that an answer lists; of further ones it tells the number."""
+LONGEST_PLACE = 200
+"""Characters of a place that are told: names in a body may be as long as the body."""
 
 BY_STATUS: dict[int, type[ServiceError]] = {
     kind.status: kind
@@ -130,7 +134,9 @@ def _from_validation(error: RequestValidationError) -> ServiceError:
         return errors.BadRequestError(
             "The body is not JSON.", Fault(f"cannot be read from character {position}", pointer="")
         )
-    return errors.InvalidError("", *(_fault(item["loc"], item["msg"]) for item in found))
+    faults = (_fault(item["loc"], item["msg"]) for item in found[:MOST_FAULTS])
+    more = len(found) - MOST_FAULTS
+    return errors.InvalidError("", *faults, **({"more_errors": more} if more > 0 else {}))
 
 
 def _fault(location: Iterable[str | int], message: str) -> Fault:
@@ -138,10 +144,20 @@ def _fault(location: Iterable[str | int], message: str) -> Fault:
     where, *path = (_printable(str(part)) for part in location)
     detail = _printable(message)
     if where == "body":
-        steps = (step.replace("~", "~0").replace("/", "~1") for step in path)
-        return Fault(detail, pointer="".join(f"/{step}" for step in steps))
-    name = path[0] if path else where
+        return Fault(detail, pointer=_pointer(path))
+    name = (path[0] if path else where)[:LONGEST_PLACE]
     return Fault(detail, header=name) if where == "header" else Fault(detail, parameter=name)
+
+
+def _pointer(path: list[str]) -> str:
+    """A JSON pointer; where it would be long, to the last place on the way that is not."""
+    pointer = ""
+    for step in path:
+        further = pointer + "/" + step.replace("~", "~0").replace("/", "~1")
+        if len(further) > LONGEST_PLACE:
+            break
+        pointer = further
+    return pointer
 
 
 def _printable(text: str) -> str:

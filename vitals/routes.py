@@ -24,7 +24,7 @@ UNMATCHED = ""
 """The route of a request that no route matched."""
 
 _NOTHING: dict[str, Any] = {}
-_PARAMETER = re.compile(r"{[^}]*}")
+_PARAMETER = re.compile(r"{[^{}]*+}")
 
 
 class RouteTemplates:

@@ -20,7 +20,7 @@ PACKAGE = "fastapi_offline"
 FILES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 CACHING = "public, max-age=31536000, immutable"
 """For as long as caches want: the address holds a digest of the content."""
-_INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
+_INLINE = re.compile(r"<script>((?:[^<]|<(?!/?script>))*+)</script>")
 
 
 def install(app: FastAPI) -> None:

@@ -1,14 +1,17 @@
 """The fuzzer finds nothing, and would find what it looks for."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from bench.fuzz import guided, target
-from bench.fuzz.__main__ import fuzz
+from bench.fuzz.__main__ import fuzz, look_for_slow
+from bench.fuzz.slow import BUDGET
 from bench.fuzz.target import BrokenPromiseError
+from vitals.bodies import redaction
 from vitals.bodies.redaction import Redaction
 from vitals.guard import middleware, strict
 
@@ -50,6 +53,19 @@ def test_what_is_broken_is_found(
     monkeypatch.setattr(*where, broken)
     with pytest.raises(BrokenPromiseError, match=said):
         fuzz(100)
+
+
+def test_no_body_is_found_that_takes_long() -> None:
+    assert look_for_slow(200, seed=1).seconds < BUDGET
+
+
+def test_a_body_that_takes_long_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def quadratic(text: str) -> str:
+        assert not re.search(r"(?:[a-z]|\d)+\x00", text[:3_000])
+        return text
+
+    monkeypatch.setattr(redaction, "without_lookalikes", quadratic)
+    assert look_for_slow(80, seed=1).seconds > BUDGET
 
 
 def test_what_guided_fuzzing_needs_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -364,3 +364,20 @@ async def test_only_short_addresses_are_remembered() -> None:
         for query in ("short", "long" * LONGEST_ADDRESS) * 2:
             assert (await client.get(f"/?{query}")).status_code == 304
     assert [query[:5] for query in asked] == [b"short", b"longl", b"longl"]
+
+
+async def test_a_query_has_few_parameters(light: Service) -> None:
+    accepted = await light.client.get("/api/products?" + "&".join(["limit=1"] * 200))
+    assert accepted.status_code == 200
+    for query in ("&" * 200, "&".join(f"p{n}=1" for n in range(5_000))):
+        refused = await light.client.get(f"/api/products?{query}")
+        assert "200 parameters" in problem(refused, 400)["detail"]
+        assert refused.headers["x-request-id"]
+
+
+async def test_a_long_list_of_tags_finds_its_tag_still(light: Service) -> None:
+    tag = (await light.client.get("/api/products")).headers["etag"]
+    others = '"a", ' * 10_000
+    for known, status in ((others + tag, 304), (others, 200), (f'"{tag[3:-1]}x", {others}', 200)):
+        answer = await light.client.get("/api/products", headers={"If-None-Match": known})
+        assert answer.status_code == status

@@ -51,3 +51,23 @@ async def test_a_load_that_takes_too_long_is_a_503(
 
     monkeypatch.setattr(light.app.state.catalogue, "categories", late)
     problem(await light.client.get("/api/categories"), 503)
+
+
+async def test_a_list_of_errors_is_short_and_tells_how_many_more_there_are(light: Service) -> None:
+    login = {"email": "ada@example.com", "password": "x"}
+    few = await light.client.post("/api/users/login", json=login | {f"m{n}": 0 for n in range(20)})
+    assert "more_errors" not in problem(few, 422, *(f"/m{n}" for n in range(20)))
+    items = [{f"m{n}": 0 for n in range(10)} for _ in range(3)]
+    _, headers = await light.user()
+    several = await light.client.post("/api/orders", json={"items": items}, headers=headers)
+    assert len(several.json()["errors"]) == 20
+    assert several.json()["more_errors"] == 3 * 12 - 20
+    many = await light.client.post("/api/users/login", json={f"m{n}": 0 for n in range(9_000)})
+    (error,) = problem(many, 422, "")["errors"]
+    assert error["detail"] == "has 9000 members, of which at most 2 are known"
+
+
+async def test_the_place_of_an_error_is_never_long(light: Service) -> None:
+    body = {"email": "ada@example.com", "password": "x", "~/" * 150: 0, "a/" * 99: 0, "a" * 199: 0}
+    answer = await light.client.post("/api/users/login", json=body)
+    problem(answer, 422, "", "", "/" + "a" * 199)

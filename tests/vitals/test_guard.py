@@ -20,13 +20,15 @@ from starlette.types import Message
 from tests.vitals.client import converse, fetch, http_scope
 from vitals import Guard, instrument
 from vitals.catalogue import HTTP_REQUEST_DURATION, HTTP_REQUESTS_REFUSED
-from vitals.guard import strict
+from vitals.guard import sizes, strict
 from vitals.guard.refusal import Refused
 from vitals.testing import Readings
 
 JSON = {"content-type": "application/json"}
 PROBLEM = "application/problem+json"
-TIGHT = Guard(limit=1_000, depth=4, routes={"/api/wide/{item}": 5_000})
+TIGHT = Guard(
+    limit=1_000, depth=4, members=300, string=800, digits=500, routes={"/api/wide/{item}": 5_000}
+)
 
 
 class Thing(BaseModel):
@@ -104,7 +106,19 @@ REFUSED = [
     (b'{"name": "x", "price": NaN-7}', 400, "number", "/price"),
     (b'{"pa\\ud800ss": NaN}', 400, "number", "/pa?ss"),
     (b'{"name": "x", "more": [1, 2, 1e999]}', 400, "number", "/more/2"),
-    (b'{"name": "x", "price": ' + b"9" * 900 + b"." + b"9" * 9 + b"}", 400, "number", "/price"),
+    (b'{"name": "x", "price": ' + b"9" * 400 + b"." + b"9" * 9 + b"}", 400, "number", "/price"),
+    (b'{"name": "x", "price": ' + b"9" * 500 + b"e9}", 422, "digits", ""),
+    (b'{"name": "x", "price": -0.' + b"9" * 498 + b"}", 422, "digits", ""),
+    (b'{"name": "x", "more": [' + b"0," * 299 + b"0]}", 422, "members", ""),
+    (b"[" + b"[]," * 301 + b"{}]", 422, "members", ""),
+    (
+        b"{" + b"".join(b'"%d":0,' % n for n in range(100)) + b'"a":"' + b"," * 250,
+        400,
+        "syntax",
+        "",
+    ),
+    (b'{"name": "' + b"x" * 801 + b'"}', 422, "string", ""),
+    (b'{"' + b'\\"' * 401 + b'": "x"}', 422, "string", ""),
     (b'{"name": "x", "name": "y"}', 400, "duplicate_key", "/name"),
     (b'[{"a/b": {"n~": 1, "o": "{[", "n~": 2}}]', 400, "duplicate_key", "/0/a~1b/n~0"),
     (b'{"a": 1, "\\u0061": 2}', 400, "duplicate_key", "/a"),
@@ -115,7 +129,7 @@ REFUSED = [
     (b'{"name": "x"', 400, "syntax", ""),
     (b"{'name': 1}", 400, "syntax", ""),
     (b'{"name": "x"} {}', 400, "syntax", ""),
-    (b"[" * 999, 422, "depth", ""),
+    (b"[" * 149 + b"]" * 149, 422, "depth", ""),
     (b'{"a":[[[[1]]]]}', 422, "depth", ""),
     (b'"' + b"x" * 999 + b'"', 413, "too_large", None),
 ]
@@ -148,6 +162,11 @@ ACCEPTED = [
     b'{"name": "\\"name\\": 1", "price": 12345678901234567890}',
     b' {"name": "x", "big": ' + b"9" * 400 + b"} ",
     '{"name": "\u00e9\ud55c"}'.encode(),
+    b'{"name": "x", "more": [' + b" 0 ," * 237 + b"0]}",
+    b'{"name": "' + b"[," * 390 + b'", "more": [' + b"0," * 90 + b"0]}",
+    b'{"name": "' + b"9" * 600 + b'"}',
+    b'{"name": "' + b"x" * 800 + b'"}',
+    b'{"name": "x", "price": ' + b"9" * 495 + b"e-450}",
 ]
 
 
@@ -182,7 +201,7 @@ def test_the_size_counts_whatever_was_declared() -> None:
 
 def test_a_route_may_have_a_limit_of_its_own() -> None:
     app = make()
-    thing = json.dumps({"name": "x" * 4_000}).encode()
+    thing = json.dumps({"name": "x", "more": ["x" * 800] * 5}).encode()
     assert post(app, "/api/wide/7", thing).status_code == 200
     assert post(app, "/api/wide/7", thing * 2).status_code == 413
 
@@ -370,7 +389,15 @@ def test_without_a_guard_nothing_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"limit": 0}, {"depth": 0}, {"routes": {"/a": 0}}, {"seconds": 0}, {"grace": -1}]
+    "wrong",
+    [
+        {"limit": 0},
+        {"depth": 0},
+        {"members": 0},
+        {"routes": {"/a": 0}},
+        {"seconds": 0},
+        {"grace": -1},
+    ],
 )
 def test_what_makes_no_sense_is_refused(wrong: Any) -> None:
     with pytest.raises(ValueError, match=r"must be more than 0|start at 1"):
@@ -458,6 +485,25 @@ def test_levels_are_counted_whatever_strings_hold(value: Any, most: int) -> None
     found = strict.fault(json.dumps(value).encode(), most)
     assert (found is not None) == (levels(value) > most)
     assert found is None or found.reason == "depth"
+
+
+def parts(value: Any) -> int:
+    """The reference: members and elements, together."""
+    if not isinstance(value, tuple | list):
+        return 0
+    inside = [each for _, each in value] if isinstance(value, tuple) else value
+    return len(inside) + sum(map(parts, inside))
+
+
+@settings(max_examples=500, deadline=None)
+@given(documents, st.integers(1, 12), st.sampled_from(["", " ", "\n\t"]))
+def test_members_are_counted_whatever_strings_hold(value: Any, most: int, space: str) -> None:
+    text = space + written(value) + space
+    for empty in ("[]", "{}"):  # spaces may stand in what is empty
+        text = text if '"' in text else text.replace(empty, empty[0] + space + empty[1])
+    found = sizes.excess(text.encode(), Guard(members=most))
+    assert (found is not None) == (parts(value) > most), text
+    assert found is None or found.reason == "members"
 
 
 @settings(max_examples=500, deadline=None)

@@ -256,3 +256,51 @@ def test_a_secret_that_is_a_number_goes_wherever_it_is_repeated() -> None:
     told = Redaction().body(b'{"pin": 908172, "seen": 908172, "why": "not 908172"}', Kind.JSON)
     assert told is not None
     assert "908172" not in told
+
+
+def test_a_secret_that_is_escaped_goes_however_deep_it_is_repeated() -> None:
+    secret = 'hun"ter\\7'
+    deeper = json.dumps({"why": f"not {secret}", "deep": json.dumps([f"see {secret}"])})
+    for body in (
+        {"password": secret, "note": deeper},
+        {"note": json.dumps({"password": secret, "deep": deeper}), "last": f"not {secret}"},
+    ):
+        told = Redaction().body(json.dumps(body).encode(), Kind.JSON)
+        assert told is not None
+        assert "hun" not in told
+        json.loads(told)
+        assert "hun" not in Redaction().text(json.dumps(body))
+
+
+def test_a_secret_that_is_part_of_the_mask_leaves_the_mask_whole() -> None:
+    told = Redaction().body(b'{"password": "redact", "pin": "[redacted]"}', Kind.JSON)
+    assert told == f'{{"password":"{MASK}","pin":"{MASK}"}}'
+
+
+def test_own_patterns_are_such_that_no_text_is_slow_for_them() -> None:
+    own = Redaction(patterns=[r"(?i)k-\d+"])
+    assert own.text("K-1 and k-22") == f"{MASK} and {MASK}"
+    assert own.text("K-1 " * 1_000) == MASK
+    for pattern in (r"(?<=x)y", r"(a)\1", r"("):
+        with pytest.raises(ValueError, match="RE2 cannot read"):
+            Redaction(patterns=[pattern])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("pin \u00e9: x", f"pin \u00e9: {MASK}"),
+        ("a:pin x=1", f"a:pin x={MASK}"),
+        ("password " + "x y " * 11 + ": 1", None),
+        ("password " + "x y " * 11 + ":pin: 1", "password " + "x y " * 11 + f":pin: {MASK}"),
+        ("\ud55c\ud800 the pin is 12", f"\ud55c\ud800 the pin is {MASK}"),
+        ("the pin is not known.  ", None),
+        ("password=  ", None),
+        ("4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1", MASK),
+        ("\uff14\uff11\uff11\uff11 1111 1111 1111", MASK),
+        ("1234 5678 9012 3456", None),
+        ("1-11-1-1-11-1-1-1-1-1-1-1-1-1-1", MASK),
+    ],
+)
+def test_what_is_masked_begins_at_the_value(text: str, told: str | None) -> None:
+    assert Redaction().text(text) == (text if told is None else told)

@@ -8,6 +8,7 @@ import re
 import string
 from binascii import Error, a2b_base64
 from collections.abc import Collection
+from itertools import accumulate
 
 from vitals.bodies.names import MASK
 
@@ -28,7 +29,10 @@ _MAIL = re.compile(r"(?<![^\s@\"'<>(),;:/=])[^\s@\"'<>(),;:/=]++@[^\s@\"'<>(),;:
 _LOGIN = re.compile(r"://([^/\s]*+)(\S*+)")
 _CARD = re.compile(r"(?<!\d)\d(?:[ -]?\d){12,}+")
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}", re.IGNORECASE | re.ASCII)
-_CARD_GROUPS = 16
+_CARD_GROUPS, _CARD_WAYS = 16, 10
+_NO_SEPARATORS = {ord(" "): None, ord("-"): None}
+_ONCE = bytes.maketrans(b"0123456789", bytes(range(10)))
+_TWICE = bytes.maketrans(b"0123456789", bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))
 _IBAN_LENGTH = 15
 _PEM = "-----BEGIN"
 
@@ -110,22 +114,28 @@ def _mask_login(match: re.Match[str]) -> str:
 
 
 def _mask_card(match: re.Match[str]) -> str:
-    groups = re.split("[ -]", match[0])
-    if len(groups) > _CARD_GROUPS:
+    # The number before or after a card's is written like one of its groups. Of many ways to put
+    # groups together, some have a right check digit by chance.
+    ends = [0, *accumulate(map(len, re.split("[ -]", match[0])))]
+    if len(ends) > _CARD_GROUPS + 1:
         return MASK
-    # The number before or after a card's is written like one of its groups.
-    for first in range(len(groups)):
-        for last in range(first, len(groups)):
-            digits = "".join(groups[first : last + 1])
-            if len(digits) in CARD_DIGITS and _has_check_digit(digits):
-                return MASK
+    ways = [
+        slice(ends[first], ends[last])
+        for first in range(len(ends))
+        for last in range(first + 1, len(ends))
+        if ends[last] - ends[first] in CARD_DIGITS
+    ]
+    digits = match[0].translate(_NO_SEPARATORS)
+    if not digits.isascii():  # of another script
+        digits = "".join(str(int(digit)) for digit in digits)
+    if len(ways) > _CARD_WAYS or any(_has_check_digit(digits[way].encode()) for way in ways):
+        return MASK
     return match[0]
 
 
-def _has_check_digit(number: str) -> bool:
+def _has_check_digit(number: bytes) -> bool:
     """Luhn's (ISO/IEC 7812-1, annex B)."""
-    digits = [int(digit) for digit in reversed(number)]
-    return (sum(digits[::2]) + sum(sum(divmod(2 * digit, 10)) for digit in digits[1::2])) % 10 == 0
+    return (sum(number[::-2].translate(_ONCE)) + sum(number[-2::-2].translate(_TWICE))) % 10 == 0
 
 
 def _mask_iban(match: re.Match[str]) -> str:

@@ -7,6 +7,9 @@ Names are compared without case, separators and compatibility forms, so ``Pass-W
 import re
 import unicodedata
 from collections.abc import Callable, Collection
+from typing import Any
+
+import re2
 
 MASK = "[redacted]"
 
@@ -40,10 +43,14 @@ _SAYING = frozenset(("type", "code", "status"))
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _IDENTIFIER = re.compile(r"[a-zA-Z][\w.\[\]-]{0,31}", re.ASCII)
 _SEPARATORS = dict.fromkeys(map(ord, "_- ."))
+_BETWEEN = 40
+"""Characters that may stand between a secret's name and the sign that gives it a value."""
+_SPACE = r"[\s\pZ\x0b\x1c-\x1f\x85]"
+_LETTER, _OTHER = r"[\pL\pN]", r"[^\pL\pN]"
 _REMARK = (
-    r"(?:(?:not|no|too|already|still)\s+)*+(?:wrong|(?:in)?correct|(?:in)?valid|missing|required|"
-    r"empty|expired|short|long|weak|taken|unknown|known|set|allowed|needed|revoked|refused|over)"
-    r"\s*+[.!]?\s*+\Z"
+    rf"(?:(?:not|no|too|already|still){_SPACE}+)*(?:wrong|(?:in)?correct|(?:in)?valid|missing|"
+    r"required|empty|expired|short|long|weak|taken|unknown|known|set|allowed|needed|revoked|"
+    rf"refused|over){_SPACE}*[.!]?{_SPACE}*\z"
 )
 """What may be said of a secret without telling it."""
 
@@ -97,14 +104,7 @@ class Names(dict[str, Name]):
             raise ValueError("a name to redact must have letters or digits")
         self._harmless = HARMLESS | {_squash(name) for name in harmless}
         self._redact = redact
-        self._hints = (*self._anywhere, *WHOLE)
-        words = "|".join(
-            (*map(_spread, self._anywhere), *(rf"(?<![^\W_]){word}(?![^\W_])" for word in WHOLE))
-        )
-        ways = (rf"[^\W_]* +is +(?!{_REMARK})", r"[^:=]{0,40}[:=]\s*")
-        self._assigned = [
-            re.compile(rf"((?:{words}){way}).+", re.IGNORECASE | re.DOTALL) for way in ways
-        ]
+        self._assigned = _Assigned(self._anywhere)
 
     def __missing__(self, key: str) -> Name:
         """Judge a name."""
@@ -129,13 +129,51 @@ class Names(dict[str, Name]):
 
     def without_assigned(self, text: str) -> str:
         """A text without the value that it gives to a secret's name, and what follows it."""
-        folded = text.casefold().translate(_SEPARATORS)
-        for hint in self._hints:
-            if hint in folded:
-                for assigned in self._assigned:
-                    text = assigned.sub(rf"\1{MASK}", text)
-                break
-        return text
+        end = self._assigned.end(text)
+        return text if end is None else text[:end] + MASK
+
+
+class _Assigned:
+    """Finds where a text gives a value to a secret's name: ``password: x``, ``the pin is x``.
+
+    RE2 reads a text once, whatever it holds and however many names there are. It searches bytes:
+    given a string, its module encodes all of it anew for each search.
+
+    Args:
+        names: Those that may stand within a word; those of ``WHOLE`` are words.
+    """
+
+    def __init__(self, names: Collection[str]) -> None:
+        within, whole = "|".join(map(_spread, names)), rf"(?:^|{_OTHER})(?:{'|'.join(WHOLE)})"
+        self._sign = _compile(rf"(?:(?:{within})[^:=]*|{whole}(?:[^\pL\pN:=][^:=]*)?)[:=]")
+        self._last = _compile(rf"[:=]?[^:=]*(?:{within}|{whole}{_OTHER})")
+        self._is = _compile(rf"(?:(?:{within}){_LETTER}*|{whole}) +is +")
+        self._remark = _compile(_REMARK)
+
+    def end(self, text: str) -> int | None:
+        """How many characters of a text come before the first value; None without a value."""
+        said = text.encode(errors="replace")
+        ends = [end for end in (self._after_sign(said), self._after_is(said)) if end is not None]
+        if not ends:
+            return None
+        rest = text[len(said[: min(ends)].decode()) :].lstrip()
+        return len(text) - len(rest) if rest else None
+
+    def _after_sign(self, said: bytes) -> int | None:
+        place = 0
+        while found := self._sign.search(said, place):
+            # Of several names the last one is the closest to the sign.
+            last = self._last.match(said, found.start(), found.end())
+            if len(said[last.end() : found.end() - 1].decode(errors="replace")) <= _BETWEEN:
+                return int(found.end())
+            place = found.end() - 1
+        return None
+
+    def _after_is(self, said: bytes) -> int | None:
+        found = self._is.search(said)
+        if found is None or self._remark.match(said, found.end()):
+            return None
+        return int(found.end())
 
 
 def _squash(name: str) -> str:
@@ -147,3 +185,7 @@ def _squash(name: str) -> str:
 def _spread(name: str) -> str:
     """A pattern of the name with separators between its letters."""
     return r"[_ .-]?".join(map(re.escape, name))
+
+
+def _compile(pattern: str) -> Any:
+    return re2.compile(b"(?is)" + pattern.encode())

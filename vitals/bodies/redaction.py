@@ -4,12 +4,12 @@ Where an object only *names* a secret beside its value, as validation errors do 
 input, all of its values go.
 """
 
-import re
 from collections.abc import Collection, Iterable
 from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
+import re2
 
 from vitals.bodies.looks import (
     CARD_DIGITS,
@@ -20,17 +20,20 @@ from vitals.bodies.looks import (
     without_lookalikes,
 )
 from vitals.bodies.names import LONGEST, MASK, Names
+from vitals.decoding import decode
 from vitals.media import Kind
 
 _SECRET_LENGTH = 6
 _SECRETS = 50
+_MATCHES = 100
+"""Matches of an own pattern that are masked one by one; with more of them, the text is masked."""
 _SHORT = CARD_DIGITS.start
 _PLAIN_NUMBER = 10 ** (_SHORT - 1)
+_LONG_NUMBER = 10.0 ** (CARD_DIGITS.stop - 1)
 _PAIR = 2
 _VALUE = frozenset(("value", "Value"))
 _OPENING = frozenset('{["')
 
-_decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -39,8 +42,13 @@ class Redaction:
 
     Args:
         names: Further names of secrets; a member whose name contains one is masked.
-        patterns: Further regular expressions; what they match in any value is masked.
+        patterns: Further regular expressions, in the syntax of RE2; what they match in any value
+            is masked.
         harmless: Names that are shown although they look like a secret's.
+
+    Raises:
+        ValueError: A name has neither letters nor digits, or a pattern is none of RE2's, which
+            knows neither look-arounds nor back-references: no text can make it slow.
     """
 
     def __init__(
@@ -50,7 +58,7 @@ class Redaction:
         harmless: Collection[str] = (),
     ) -> None:
         self._names = Names(names, harmless, self.text)
-        self._patterns = [re.compile(pattern) for pattern in patterns]
+        self._patterns = [_compile(pattern) for pattern in patterns]
 
     def body(self, content: bytes, kind: Kind, secrets: set[str] | None = None) -> str | None:
         """A body as it may be logged; None where it is not what it claims to be.
@@ -64,16 +72,29 @@ class Redaction:
         secrets = set() if secrets is None else secrets
         try:
             if kind is Kind.JSON:
-                text = _encode(self._without_secrets(_decode(content), secrets)).decode()
+                text = self._json(content, secrets)
             elif kind is Kind.FORM:
                 text = self._form(content.decode(), secrets)
             else:
                 text = self.text(content.decode())
         except (ValueError, RecursionError):
             return None
-        if len(secrets) > 1:  # the longest first, else what it has more than another stays
-            return _without(text, sorted(secrets, key=len, reverse=True))
-        return _without(text, secrets) if secrets else text
+        # The longest first, else what it has more than another stays.
+        for secret in sorted(secrets, key=len, reverse=True) if len(secrets) > 1 else secrets:
+            text = _without(text, secret)
+        return text
+
+    def _inner(self, text: str, secrets: set[str] | None) -> str | None:
+        """JSON that stands in a string; whoever gives ``secrets`` masks those in the whole."""
+        try:
+            if secrets is None:
+                return self.body(text.encode(), Kind.JSON)
+            return self._json(text.encode(), secrets)
+        except (ValueError, RecursionError):
+            return None
+
+    def _json(self, content: bytes, secrets: set[str]) -> str:
+        return _encode(self._without_secrets(decode(content), secrets)).decode()
 
     def text(self, text: str, secrets: set[str] | None = None) -> str:
         """A string, whatever it holds: an address, a URL, JSON once more."""
@@ -86,7 +107,7 @@ class Redaction:
                 text = self._without_told(text, text.lower())
         else:
             if text[:1] in _OPENING:
-                inner = self.body(text.encode(), Kind.JSON, secrets)
+                inner = self._inner(text, secrets)
                 if inner is not None:
                     return inner
             if (":" in text or "=" in text) and not TIME.fullmatch(text):
@@ -94,7 +115,9 @@ class Redaction:
             text = without_lookalikes(text)
             text = self._without_told(text, text.lower())
         for pattern in self._patterns:
-            text = pattern.sub(MASK, text)
+            text, matches = pattern.subn(MASK, text, _MATCHES)
+            if matches == _MATCHES:
+                return MASK
         return text
 
     def _without_told(self, text: str, lower: str) -> str:
@@ -132,7 +155,7 @@ class Redaction:
                     if value is not MASK:
                         texts.append(value)
                 elif kind is int or kind is float:
-                    if not -_PLAIN_NUMBER < value < _PLAIN_NUMBER:
+                    if not -_PLAIN_NUMBER < value < _PLAIN_NUMBER and _may_be_card(value):
                         texts.append(_written(value))
                 elif kind is dict or kind is list:
                     containers.append(value)
@@ -179,9 +202,10 @@ class Redaction:
                     container[place] = self.text(value, secrets)
             elif kind is dict or kind is list:
                 self._hide_lookalikes(value, secrets)
-            elif (kind is int or kind is float) and not -_PLAIN_NUMBER < value < _PLAIN_NUMBER:
+            elif (kind is int or kind is float) and _may_be_card(value):
                 written = _written(value)
-                if self.text(written) != written:
+                look = self.text if self._patterns else without_lookalikes
+                if look(written) != written:
                     container[place] = MASK
 
     def _names_secret(self, value: Any) -> bool:
@@ -202,15 +226,28 @@ class Redaction:
         return "&".join(told)
 
 
+def _may_be_card(number: float) -> bool:
+    """Whether a number has as many digits as that of a card, or is an integer of more."""
+    size = abs(number)
+    return size >= _PLAIN_NUMBER and (size < _LONG_NUMBER or type(number) is int)
+
+
 def _written(number: float) -> str:
     return f"{number:.0f}" if type(number) is float else str(number)
 
 
-def _without(text: str, secrets: Iterable[str]) -> str:
-    for secret in secrets:
-        if not secret.isalnum():
-            text = text.replace(_encode(secret)[1:-1].decode(), MASK)
-        text = text.replace(secret, MASK)
+def _without(text: str, secret: str) -> str:
+    if secret.isalnum():
+        return text.replace(secret, MASK)
+    # JSON may stand in a string of JSON, where what is escaped is escaped again.
+    forms = [secret]
+    while len(forms[-1]) < len(text):
+        escaped = _encode(forms[-1])[1:-1].decode()
+        if escaped == forms[-1]:
+            break
+        forms.append(escaped)
+    for form in reversed(forms):
+        text = text.replace(form, MASK)
     return text
 
 
@@ -219,8 +256,17 @@ def _remember(value: Any, secrets: set[str]) -> None:
     kind = type(value)
     if kind is str or kind is int:
         value = str(value)
-        if len(value) >= _SECRET_LENGTH and len(secrets) < _SECRETS:
+        if len(value) >= _SECRET_LENGTH and len(secrets) < _SECRETS and value not in MASK:
             secrets.add(value)
     elif kind is dict or kind is list:
         for each in value.values() if kind is dict else value:
             _remember(each, secrets)
+
+
+def _compile(pattern: str) -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(pattern, options)
+    except re2.error as error:
+        raise ValueError(f"RE2 cannot read the pattern {pattern!r}: {error}") from None

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vitals.catalogue import HTTP_REQUESTS_REFUSED, Reason
-from vitals.guard import strict
+from vitals.guard import sizes, strict
 from vitals.guard.refusal import MEDIA_TYPE, REASONS, Refused, answer
 from vitals.guard.rules import Guard, Head, matches
 from vitals.media import Kind, essence, kind
@@ -195,8 +195,9 @@ class _Exchange:
                 header="content-length",
             )
         if self._strict and self._received:
-            fault = strict.fault(bytes(self._held), self._watch.guard.depth)
+            body, guard = bytes(self._held), self._watch.guard
             self._held.clear()
+            fault = sizes.excess(body, guard) or strict.fault(body, guard.depth)
             if fault is not None:
                 self._refuse(fault.reason, fault.detail, pointer=fault.pointer)
 

@@ -7,6 +7,9 @@ import re
 POINTER_LENGTH = 200
 """Characters of a pointer beyond which it is not told."""
 
+DEEPEST = POINTER_LENGTH // 2
+"""Levels below which a pointer would be too long: each takes two characters at least."""
+
 _LITERALS = frozenset(("true", "false", "null"))
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{},]|[^\s\[\]{},:"]++', re.DOTALL)
 
@@ -47,6 +50,8 @@ def place(text: str) -> str:
     for match in _TOKEN.finditer(text):
         part = match[0]
         if part in "{[":
+            if len(levels) >= DEEPEST:
+                return ""
             levels.append(_Level(is_object=part == "{"))
         elif part in "]}":
             levels.pop()

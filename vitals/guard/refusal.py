@@ -20,9 +20,12 @@ REASONS: dict[str, tuple[int, str, str]] = {
     "too_large": (413, "too-large", "Body too large"),
     "media_type": (415, "unsupported-media-type", "Wrong content type"),
     "depth": (422, "too-deep", "Body too deep"),
+    "members": (422, "too-many-members", "Too many members"),
+    "string": (422, "too-long", "String too long"),
+    "digits": (422, "too-long", "Number too long"),
 }
 """What is not I-JSON, or not what its headers say, is malformed: 400. What is JSON but more than
-is accepted is 413 by its size, 422 by its depth."""
+is accepted is 413 by its size, 422 by its depth, its members, strings and numbers."""
 
 
 class Refused(HTTPException):

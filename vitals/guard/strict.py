@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from vitals.decoding import decode
 from vitals.guard.place import place
 
-LOCATED = 65_536
+LOCATED = 16_384
 """Characters up to which the place of a fault is looked for."""
 
 _CONTAINERS = frozenset((dict, list))
@@ -56,7 +57,7 @@ def _is_sound(body: bytes, depth: int) -> bool:
     last. The others are missing when the value is written again, and with them their quotes.
     """
     try:
-        value = msgspec.json.decode(body)
+        value = decode(body)
         whole = _quotes(msgspec.json.encode(value)) == _quotes(body)
     except (ValueError, RecursionError):
         return False

@@ -32,15 +32,20 @@ _CLAUSE = re.compile(
 )
 _COLUMNS_EQUAL = re.compile(r'\(*"[^"]+"\."[^"]+" = "[^"]+"\."[^"]+"\)*')
 _EXTREME = re.compile(rf"\b(?:min|max)\((?:{_NAME})(?:\.(?:{_NAME}))?\)", re.IGNORECASE)
+_SPACES = r"(?<!\s)\s++"
+"""All spaces in a row: a search that began at each of them would take quadratic time."""
+_AND = re.compile(rf"{_SPACES}AND\s++", re.IGNORECASE)
+_ASCENDING = re.compile(rf"{_SPACES}ASC$", re.IGNORECASE)
+_DESCENDING = re.compile(rf"{_SPACES}DESC$", re.IGNORECASE)
 # As PostgreSQL writes it.
 _SPELLINGS = (
-    (re.compile(r"\[(\w[^\]\"]*)\]|`([^`\"]+)`"), r'"\1\2"'),
-    (re.compile(r"\s*(?:<>|!=)\s*"), " IS DISTINCT "),
-    (re.compile(r"\s*(<=|>=|==?|<|>)\s*"), r" \1 "),
-    (re.compile(r" == |\s+IS\s+(?=\?)", re.IGNORECASE), " = "),
-    (re.compile(r"\s+BETWEEN\s+(\S+)\s+AND\s+", re.IGNORECASE), r" >= \1 "),
-    (re.compile(r"(?<!NOT)\s+IN\s*\(", re.IGNORECASE), " = ANY ("),
-    (re.compile(r"(?<!NOT)\s+LIKE\s+", re.IGNORECASE), " ~~ "),
+    (re.compile(r"\[(\w[^\[\]\"]*+)\]|`([^`\"]++)`"), r'"\1\2"'),
+    (re.compile(r"(?<!\s)\s*+(?:<>|!=)\s*+"), " IS DISTINCT "),
+    (re.compile(r"(?<!\s)\s*+(<=|>=|==?|<|>)\s*+"), r" \1 "),
+    (re.compile(rf" == |{_SPACES}IS\s++(?=\?)", re.IGNORECASE), " = "),
+    (re.compile(rf"{_SPACES}BETWEEN\s++(\S++)\s++AND\s++", re.IGNORECASE), r" >= \1 "),
+    (re.compile(rf"(?<!NOT){_SPACES}IN\s*+\(", re.IGNORECASE), " = ANY ("),
+    (re.compile(rf"(?<!NOT){_SPACES}LIKE\s++", re.IGNORECASE), " ~~ "),
 )
 
 
@@ -88,7 +93,7 @@ def _conditions(clauses: list[tuple[str, str]], about: Mapping[str, Table]) -> I
     orders: dict[str, list[Node]] = {"GROUP BY": [], "ORDER BY": []}
     for keyword, body in clauses:
         if keyword in {"WHERE", "ON"}:
-            for part in re.split(r"\s+AND\s+", body, flags=re.IGNORECASE):
+            for part in _AND.split(body):
                 key = "Join Filter" if _COLUMNS_EQUAL.match(part) else "Filter"
                 yield from ({"Node Type": "Scan", "Alias": alias, key: part} for alias in about)
         elif keyword in {"GROUP BY", "ORDER BY"}:
@@ -115,8 +120,8 @@ def _keys(body: str) -> list[str]:
         if depth < 0:
             body = body[:place]
             break
-    keys = (re.sub(r"\s+ASC$", "", key.strip(), flags=re.IGNORECASE) for key in body.split(","))
-    return [re.sub(r"\s+DESC$", " DESC", key, flags=re.IGNORECASE) for key in keys]
+    keys = (_ASCENDING.sub("", key.strip()) for key in body.split(","))
+    return [_DESCENDING.sub(" DESC", key) for key in keys]
 
 
 def _qualified(found: re.Match[str], about: Mapping[str, Table]) -> str:

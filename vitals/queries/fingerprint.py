@@ -60,7 +60,7 @@ def _tokens(comment: str, string: str, doubtful: str = "") -> re.Pattern[str]:
         | (?P<quoted>  "(?:[^"]|"")*+(?:"|\Z) | `[^`]*+(?:`|\Z) )
         | (?P<bind>    \$\d+(?:::[\w.\[\]]+
                          (?:\s+(?:VARYING|PRECISION|WITH(?:OUT)?\s+TIME\s+ZONE))?)?
-                     | __\[POSTCOMPILE_[^\]]*\] | %\(\w+\)s | %s | \? | (?<!:):[A-Za-z_]\w* )
+                     | __\[POSTCOMPILE_[^\[\]]*+\] | %\(\w+\)s | %s | \? | (?<!:):[A-Za-z_]\w* )
         | (?P<number>  (?<![\w.])(?:0X[0-9A-F_]+|0[OB][0-7_]+
                      | (?:\d[\d_]*+(?:\.[\d_]*)?|\.\d[\d_]*)(?:E[+-]?\d+)?) )
         | (?P<space>   \s+ )

@@ -8,7 +8,7 @@ from vitals.catalogue import DB_OPERATION_DURATION, DB_SLOW_QUERIES
 from vitals.meter import Meter
 from vitals.rows import Row
 
-_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_LABEL = re.compile(r'(?<!\w)(\w++)="((?:[^"\\]|\\.)*+)"')
 _ESCAPED = {"\\\\": "\\", '\\"': '"', "\\n": "\n"}
 
 

@@ -20,6 +20,7 @@ _DEAR = 1_000
 """PostgreSQL's cost from which on reading a whole table is worth a remark: about 1,000 pages."""
 
 
+_VARYING = re.compile(r" {2}\([^()]*+\)$|(?<=\?)::[\w ]+(?:\[\])?")
 _LITERAL = re.compile(r"'([^']?)(?:[^']|'')*+'")
 
 
@@ -92,7 +93,7 @@ def bare(condition: str) -> str:
 def _plan(lines: list[str], notes: list[str]) -> Plan:
     # Values are gone already; what is left of costs would make every plan a new one.
     # And the type of a value is written only where it stands for itself, not for a parameter.
-    shown = "\n".join(re.sub(r" {2}\(.*?\)$|(?<=\?)::[\w ]+(?:\[\])?", "", line) for line in lines)
+    shown = "\n".join(_VARYING.sub("", line) for line in lines)
     shape = hashlib.blake2b(shown.encode(), digest_size=8).hexdigest()
     return Plan(shape, lines, list(dict.fromkeys(notes)))
 

@@ -244,7 +244,7 @@ class _Trial:
             column = tried[int(name.removeprefix("tried_"))].columns[0].strip('"')
         else:
             column = self._clone.leading(name)
-        wanted = rf"\b(?:min|max)\s*\((?:\s*\S+\.)?\W*{re.escape(column)}\W*\)"
+        wanted = rf"\b(?:min|max)\s*+\((?:\s*+[^\s.(]++\.)?\W*{re.escape(column)}[^\w)]*+\)"
         return re.search(wanted, self._sql, re.IGNORECASE) is not None
 
 
