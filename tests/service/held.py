@@ -9,8 +9,8 @@ from http.client import HTTPConnection
 
 import uvicorn
 
+from service.connections import BoundedProtocol
 from service.main import build
-from service.server import BoundedHead
 from service.settings import Settings
 
 TICK = 0.0005
@@ -28,9 +28,14 @@ class Watched:
 
     def __init__(self, settings: Settings) -> None:
         config = uvicorn.Config(
-            build(settings), host="127.0.0.1", port=0, http=BoundedHead, access_log=False,
+            build(settings),
+            host="127.0.0.1",
+            port=0,
+            http=BoundedProtocol,
+            ws="none",
+            access_log=False,
             log_config=None,
-        )  # fmt: skip
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run)
         self._longest = 0.0
