@@ -11,15 +11,15 @@ from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-import asyncpg
 from fastapi import Depends, Request
 from sqlalchemy import BigInteger, DateTime, Dialect, Integer, MetaData, Row, Select, text
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 from sqlalchemy.types import TypeDecorator
 from sqlalchemy.util import greenlet_spawn
 
-from service import sqlite
+from service import postgresql, sqlite
 from service.errors import UnavailableError
 from service.outages import is_outage
 from service.settings import Settings
@@ -127,6 +127,8 @@ class Database:
     async def row(self, statement: Select[Any], **values: object) -> Row[Any] | None:
         """The first row that a statement finds, without a session: in half of the time.
 
+        If the connection is lost meanwhile, another one is asked once.
+
         Args:
             statement: Made once, with parameters for what differs.
             values: Of the parameters, by name.
@@ -138,6 +140,14 @@ class Database:
             return await greenlet_spawn(self._row, statement, values)
 
     def _row(self, statement: Select[Any], values: dict[str, object]) -> Row[Any] | None:
+        try:
+            return self._first(statement, values)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            return self._first(statement, values)  # a read, on another connection
+
+    def _first(self, statement: Select[Any], values: dict[str, object]) -> Row[Any] | None:
         with self.engine.sync_engine.connect() as connection:
             return connection.execute(statement, values).first()
 
@@ -185,59 +195,12 @@ class Database:
 
 
 def connect(settings: Settings) -> Database:
-    """Build the engine; no connection is made before the first use.
-
-    ``hide_parameters`` keeps values, such as password hashes, out of error messages and logs.
-    """
+    """Build the engine; no connection is made before the first use."""
     url = settings.database()
     if url.get_backend_name() == "sqlite":
         patience = sqlite.Patience(settings.statement_timeout)
         return Database(sqlite.engine(url, patience), patience)
-    return Database(
-        create_async_engine(
-            url,
-            hide_parameters=True,
-            isolation_level="AUTOCOMMIT",
-            pool_size=settings.pool_size,
-            max_overflow=settings.pool_overflow,
-            pool_timeout=settings.pool_timeout,
-            pool_use_lifo=True,  # the surplus of a peak falls idle and can be dropped
-            pool_recycle=1800,
-            connect_args=_asyncpg(settings),
-        )
-    )
-
-
-def _asyncpg(settings: Settings) -> dict[str, Any]:
-    milliseconds = str(int(settings.statement_timeout * 1000))
-    return {
-        "timeout": settings.connect_timeout,
-        # The server gives up first and says why; the client's own limit is for a frozen server.
-        "command_timeout": settings.statement_timeout + 2,
-        "connection_class": _Connection,
-        "server_settings": {
-            "application_name": "service",
-            "default_transaction_read_only": "on",
-            "statement_timeout": milliseconds,
-            "lock_timeout": milliseconds,
-            "idle_in_transaction_session_timeout": "30000",
-            "jit": "off",  # compiling costs more than any query of this service
-        },
-    }
-
-
-class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
-    """Writes in transactions only.
-
-    What runs outside of one is read-only by the connection's default, and so costs no round trip.
-    """
-
-    async def execute(self, query: str, *values: Any, **options: Any) -> str:
-        """Execute a statement; the driver's own that begins a transaction lets it write."""
-        if query.startswith("BEGIN"):
-            query = query.replace("BEGIN", "BEGIN READ WRITE", 1)
-        status: str = await super().execute(query, *values, **options)
-        return status
+    return Database(postgresql.engine(url, settings))
 
 
 # This and its likes wait for nothing, but FastAPI runs plain functions in a thread: 0.1 ms each.

@@ -149,7 +149,7 @@ async def _migrate(app: FastAPI) -> None:
     try:
         await schema.migrate(app.state.database)
     except UnavailableError:
-        where = app.state.database.engine.url.render_as_string(hide_password=True)
+        where = app.state.settings.database().render_as_string(hide_password=True)
         _log.error("cannot start: no database at %s (SERVICE_DATABASE_URL)", where)
         raise
 

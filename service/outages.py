@@ -7,9 +7,12 @@ arrive bare, afterwards they arrive wrapped, and a frozen server is a timeout of
 from asyncpg.exceptions import InterfaceError, InternalClientError, PostgresError
 from sqlalchemy import exc
 
+from service.postgresql import is_stale
+
 PASSING_STATES = (
     "08",  # connection exceptions
     "28",  # the server refuses our login
+    "26000",  # a prepared statement is gone
     "3D",  # the database does not exist (yet)
     "40",  # deadlock, serialization failure
     "53",  # out of connections, memory, disk
@@ -42,7 +45,8 @@ def _passes(error: BaseException | None) -> bool:
     state = getattr(error, "sqlstate", None)
     if state:
         return str(state).startswith(PASSING_STATES)
+    cause = error.__cause__ if error else None
+    if isinstance(cause, InterfaceError | InternalClientError) or is_stale(cause):
+        return True
     text = str(error).casefold()
-    return isinstance(error.__cause__ if error else None, InterfaceError) or any(
-        sign in text for sign in _SQLITE_BUSY
-    )
+    return any(sign in text for sign in _SQLITE_BUSY)

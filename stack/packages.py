@@ -11,6 +11,7 @@ from stack import postgres
 _UNITS = {
     "postgresql": "postgresql.service",
     "redis-server": "redis-server.service",
+    "pgbouncer": "pgbouncer.service",
     "prometheus": "prometheus.service",
     "prometheus-alertmanager": "prometheus-alertmanager.service",
 }
@@ -48,6 +49,7 @@ _PACKAGES: dict[str, Callable[[], bool]] = {
 }
 _FOR_TESTS: dict[str, Callable[[], bool]] = {
     "chromium": _has("chromium"),
+    "pgbouncer": _has("pgbouncer"),
     "postgresql-15-hypopg": _has_hypopg,  # the advisor of indexes asks it; the stack runs without
 }
 """Node, which builds the boards' viewer, is not among them: Debian's is too old."""

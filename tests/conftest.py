@@ -50,6 +50,14 @@ def postgres(postgres_session: servers.Postgres) -> servers.Postgres:
     return postgres_session
 
 
+@pytest.fixture
+def pgbouncer(postgres: servers.Postgres) -> Iterator[servers.PgBouncer]:
+    """A PgBouncer in transaction mode before `postgres`; it lends few sessions."""
+    server = servers.PgBouncer(postgres)
+    yield server
+    server.close()
+
+
 @pytest.fixture(scope="session")
 def redis_session() -> Iterator[servers.Redis]:
     """The one Redis of this test run; use `redis_server`."""

@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from stack import account, postgres, probes, prometheus, redis
+from stack.postgres import ROLE, SUPERUSER, answers
 from stack.processes import Process, Program
 
 _PREFIX = "vitals-test-"
@@ -133,6 +134,45 @@ class Postgres(Server):
     def _url(self, database: str) -> str:
         where = f"{probes.LOOPBACK}:{self.port}/{database}"
         return f"postgresql+asyncpg://{postgres.ROLE}:{_PASSWORD}@{where}"
+
+
+class PgBouncer(Server):
+    """PgBouncer with its own defaults but for the pool mode; few sessions, so that clients share.
+
+    Args:
+        postgres: The server behind it.
+        sessions: How many of each database it lends.
+        more: Further lines of its configuration.
+    """
+
+    def __init__(self, postgres: Postgres, *, sessions: int = 3, more: Sequence[str] = ()) -> None:
+        folder, port, servant = temporary_folder(), probes.free_port(), account.servant()
+        users, config = folder / "users", folder / "pgbouncer.ini"
+        users.write_text(f'"{ROLE}" "{_PASSWORD}"\n"{SUPERUSER}" "{_PASSWORD}"\n')
+        lines = (
+            "[databases]",
+            f"* = host={probes.LOOPBACK} port={postgres.port}",
+            "[pgbouncer]",
+            f"listen_addr = {probes.LOOPBACK}",
+            f"listen_port = {port}",
+            "unix_socket_dir =",
+            "auth_type = scram-sha-256",
+            f"auth_file = {users}",
+            "pool_mode = transaction",
+            f"default_pool_size = {sessions}",
+            *more,
+        )
+        config.write_text("".join(f"{line}\n" for line in lines))
+        if servant:
+            servant.own(folder)
+        program = Program("pgbouncer", ["pgbouncer", str(config)], account=servant, cwd=folder)
+        super().__init__(folder, port, program, lambda: answers(port))
+        self._behind = postgres
+        self.start()
+
+    def of(self, url: str) -> str:
+        """The same database as that of a URL, by way of this pooler."""
+        return url.replace(f":{self._behind.port}/", f":{self.port}/")
 
 
 class Redis(Server):

@@ -4,6 +4,9 @@ A process that is cut off from Redis cannot drop there what it is about to chang
 on serving it. So it calls them through the database, which both reach, before it commits
 (``NOTIFY``, on a connection of its own). Whoever hears it tells Redis in its stead, or else trusts
 Redis no more until it has told it, and answers which. PostgreSQL only: SQLite has no such call.
+
+It takes a session of the server. Behind a pooler there is none to keep: nobody is called or heard
+there, and what is owed is found by looking into the table more often.
 """
 
 import asyncio
@@ -39,6 +42,10 @@ _CALL = """
 SELECT pid, pg_notify($1, $2) FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = $3
 """
+
+
+class NoSessionError(Exception):
+    """The connection leads to a pooler."""
 
 
 class Question:
@@ -165,6 +172,9 @@ class Neighbours:
                                 await lost.wait()
                         async with self._turn, asyncio.timeout(PING_SECONDS):
                             await self._connection.execute("SELECT 1")
+            except NoSessionError:
+                log.info("calls of other processes are not heard: a pooler passes no NOTIFY on")
+                return
             except Exception as error:  # noqa: BLE001 - whatever it is: it is tried again
                 log.info("calls of other processes are not heard: %s", error)
             await asyncio.sleep(PAUSE_SECONDS * random.uniform(0.5, 1))  # noqa: S311 - spread
@@ -174,6 +184,8 @@ class Neighbours:
         lost = asyncio.Event()
         async with self._engine.connect() as held:
             connection: Any = (await held.get_raw_connection()).driver_connection
+            if not connection.keeps_session:
+                raise NoSessionError
             await held.run_sync(Connection.detach)  # the pool makes itself another one
             connection.add_termination_listener(lambda _connection: lost.set())
             try:

@@ -225,6 +225,41 @@ def test_a_plan_that_the_database_tells_of_needs_no_question(
 
 
 @pytest.mark.servers
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+def test_a_poolers_sessions_are_left_as_they_are(postgres: servers.Postgres, driver: str) -> None:
+    bouncer = servers.PgBouncer(postgres, sessions=1)
+    try:
+        url = bouncer.of(postgres.database()).replace("asyncpg", driver)
+        name = url.rpartition("/")[2]
+        settings = "log_min_duration", "log_format", "log_level"
+        rights = "".join(
+            f"GRANT SET ON PARAMETER auto_explain.{setting} TO {ROLE};" for setting in settings
+        )
+        postgres.sql(
+            f"ALTER ROLE {ROLE} IN DATABASE {name} SET session_preload_libraries = auto_explain;"
+            + rights
+        )
+        how: dict[str, dict[str, Any]] = {
+            "asyncpg": {"statement_cache_size": 0, "prepared_statement_cache_size": 0},
+            "psycopg": {"prepare_threshold": None},
+        }
+        engine = create_async_engine(url, connect_args=how[driver])
+        app = FastAPI()
+        instrument(app, engine=engine, objectives=ALL_SLOW)
+
+        async def run() -> list[Any]:
+            async with app.router.lifespan_context(app), engine.connect() as connection:
+                names = [f"auto_explain.{setting}" for setting in settings]
+                shown = [await connection.scalar(text(f"SHOW {name}")) for name in names]
+            await engine.dispose()
+            return shown
+
+        assert asyncio.run(run()) == ["-1", "text", "log"]
+    finally:
+        bouncer.close()
+
+
+@pytest.mark.servers
 def test_at_most_one_connection_more_and_none_that_stays(postgres: servers.Postgres) -> None:
     url = postgres.database()
     name = url.rpartition("/")[2]

@@ -2,7 +2,8 @@
 
 Nothing is asked and nothing is run again: a statement that is slow brings its plan along. Only
 where the database loads ``auto_explain`` and the role has been granted its settings (see the docs),
-which is a choice of whoever runs it; with asyncpg and psycopg.
+which is a choice of whoever runs it; with asyncpg and psycopg. Behind a pooler nothing is set, for
+the settings would reach its other clients; it is known by the process number, which it makes up.
 """
 
 import json
@@ -25,11 +26,13 @@ _ASK = """
                           AND has_parameter_privilege(name, 'SET')) AS granted
           FROM unnest(ARRAY['auto_explain.log_min_duration', 'auto_explain.log_format',
                             'auto_explain.log_level']) AS name) AS all_of_them
-    WHERE granted
+    WHERE granted AND pg_backend_pid() = {session}
 """
 _TOLD = re.compile(r"duration: ([\d.]+) ms\s+plan:\s*(\{.*)", re.DOTALL)
 
 Told = Callable[[str | None], None]
+Question = Callable[[int], str]
+"""What to ask a session of this process number."""
 Keep = Callable[[str, Plan, float], None]
 """Takes the statement's text, its plan, and how many seconds it took."""
 
@@ -46,7 +49,9 @@ def listen(engine: AnyEngine, slow_after: float, keep: Keep, meter: Meter) -> No
     ask = _WAYS.get(engine.dialect.driver)
     if ask is None or not slow_after:
         return
-    question = _ASK.format(milliseconds=slow_after * 1e3)
+
+    def question(session: int) -> str:
+        return _ASK.format(milliseconds=slow_after * 1e3, session=session)
 
     def told(message: str | None) -> None:
         found = _TOLD.match(message or "")
@@ -69,18 +74,18 @@ def listen(engine: AnyEngine, slow_after: float, keep: Keep, meter: Meter) -> No
                 refused.append(True)
 
 
-def _by_asyncpg(connection: Any, question: str, told: Told) -> None:
+def _by_asyncpg(connection: Any, question: Question, told: Told) -> None:
     async def ask(driver: Any) -> None:
-        if await driver.fetchrow(question):
+        if await driver.fetchrow(question(driver.get_server_pid())):
             driver.add_log_listener(lambda _driver, notice: told(notice.message))
 
     connection.run_async(ask)
 
 
-def _by_psycopg(connection: Any, question: str, told: Told) -> None:
+def _by_psycopg(connection: Any, question: Question, told: Told) -> None:
     cursor = connection.cursor()
     try:
-        cursor.execute(question)
+        cursor.execute(question(connection.info.backend_pid))
         if cursor.fetchone():
             connection.add_notice_handler(lambda notice: told(notice.message_primary))
         connection.commit()  # else the settings would go with the driver's transaction
@@ -91,7 +96,7 @@ def _by_psycopg(connection: Any, question: str, told: Told) -> None:
         cursor.close()
 
 
-_WAYS: dict[str, Callable[[Any, str, Told], None]] = {
+_WAYS: dict[str, Callable[[Any, Question, Told], None]] = {
     "asyncpg": _by_asyncpg,
     "psycopg": _by_psycopg,
 }
