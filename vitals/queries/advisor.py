@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from vitals.queries.candidates import Index, candidates, quoted
 from vitals.queries.fingerprint import normalise
+from vitals.queries.planning import refuse_code
 from vitals.queries.plans import Node, bare, walk
 
 GAIN = 0.3
@@ -64,7 +65,8 @@ def advise(connection: Connection, sql: str, parameters: Any = None) -> Advice:
         parameters: Its values.
 
     Raises:
-        ValueError: The database has no HypoPG, or there are several statements.
+        ValueError: The database has no HypoPG, there are several statements, or planning might run
+            code of the database's own.
         sqlalchemy.exc.DBAPIError: The statement cannot be planned.
     """
     if ";" in normalise(sql).rstrip("; "):
@@ -145,6 +147,11 @@ class _Trial:
                 "this database has no HypoPG: install postgresql-15-hypopg, then CREATE EXTENSION "
                 "hypopg"
             )
+        try:
+            refuse_code(connection, sql)
+        except ValueError:
+            connection.rollback()
+            raise
 
     def distinct(self, table: str) -> dict[str, float]:
         """How many values each column of a table has."""

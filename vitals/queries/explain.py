@@ -11,6 +11,7 @@ from vitals.queries import clone, sqlite_advisor
 from vitals.queries.advisor import Advice, advise
 from vitals.queries.fingerprint import LONGEST, Statement
 from vitals.queries.harmless import is_harmless
+from vitals.queries.planning import refuse_code
 from vitals.queries.plans import Node, Plan, of_postgres, of_sqlite
 
 Explain = bool | Literal["analyze"]
@@ -47,7 +48,7 @@ def explain(connection: Connection, sql: str, parameters: Any, *, analyze: bool 
         analyze: Whether PostgreSQL executes it, if that is certain to change nothing.
 
     Raises:
-        ValueError: The database is another one.
+        ValueError: The database is another one, or planning might run code of its own.
         sqlalchemy.exc.DBAPIError: The database refuses.
     """
     try:
@@ -67,6 +68,7 @@ def explain(connection: Connection, sql: str, parameters: Any, *, analyze: bool 
 def _of_postgres(connection: Connection, sql: str, parameters: Any, *, analyze: bool) -> Plan:
     for setting in CAREFULLY:
         connection.exec_driver_sql(setting)
+    refuse_code(connection, sql)
     explained = connection.exec_driver_sql("EXPLAIN (FORMAT JSON) " + sql, parameters).scalar_one()
     tree: list[Node] = json.loads(explained) if isinstance(explained, str) else explained
     plan = of_postgres(tree)
