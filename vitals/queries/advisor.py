@@ -225,6 +225,7 @@ _BEGIN = text(
     """
     SELECT set_config('transaction_read_only', 'on', true),
            set_config('statement_timeout', '2s', true),
+           set_config('jit', 'off', true),
            EXISTS (SELECT FROM pg_extension WHERE extname = 'hypopg') AS hypopg
     """
 )
