@@ -43,7 +43,7 @@ def postgresql(**settings: str) -> Iterator[Server]:
             servant.own(folder)
         password = folder / "password"
         password.write_text("only-for-this-run")
-        postgres.make_cluster(folder / "data", servant, password)
+        postgres.make_cluster(folder / "data", servant, password, sync=False)
         quick = {"fsync": "off", **settings}
         process = Process(postgres.server(folder / "data", port, servant, quick))
         process.start()

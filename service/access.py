@@ -27,6 +27,8 @@ from service.users.tables import Role, User
 
 ALGORITHM = "HS256"
 ISSUER = "service"
+CLOCK_SKEW_SECONDS = 60
+"""A token may have been issued so far in the future: by a machine whose clock is ahead."""
 _CLAIMS = ["exp", "iat", "iss", "jti", "sub", "ver"]
 
 _bearer = HTTPBearer(
@@ -118,12 +120,14 @@ class Tokens:
                 key,
                 algorithms=[ALGORITHM],
                 issuer=ISSUER,
-                options={"require": _CLAIMS},
+                # PyJWT's leeway would also prolong every token.
+                options={"require": _CLAIMS, "verify_iat": False},
             )
             user_id, version = int(claims["sub"]), int(claims["ver"])
-        except (jwt.PyJWTError, LookupError, ValueError, TypeError) as error:
+            issued = int(claims["iat"])
+        except (jwt.PyJWTError, LookupError, ValueError, TypeError, OverflowError) as error:
             raise InvalidTokenError from error
-        if not 0 < user_id <= LARGEST_ID:
+        if not 0 < user_id <= LARGEST_ID or issued > time() + CLOCK_SKEW_SECONDS:
             raise InvalidTokenError
         return Claims(user_id, version)
 

@@ -168,9 +168,12 @@ class Cursors:
             BadCursorError: It was not made here, for this place, by this version.
         """
         try:
-            sealed = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
+            written = cursor.encode("ascii")
+            sealed = urlsafe_b64decode(written + b"=" * (-len(written) % 4))
         except ValueError as error:
             raise BadCursorError from error
+        if urlsafe_b64encode(sealed).rstrip(b"=") != written:  # Python skips what is not base64
+            raise BadCursorError
         signature, payload = sealed[:_SIGNATURE], sealed[_SIGNATURE:]
         signed = (_sign(key, place, payload) for key in self._keys)
         if not any(hmac.compare_digest(signature, one) for one in signed):

@@ -46,6 +46,7 @@ async def _refuse(send: Send) -> None:
         b'is protected: SERVICE_HOST and what it then asks for."}'
     )
     headers = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]
+    headers += [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
     headers.append((b"content-length", str(len(text)).encode()))
     await send({"type": "http.response.start", "status": 403, "headers": headers})
     await send({"type": "http.response.body", "body": text})

@@ -36,11 +36,23 @@ def binary(name: str) -> str:
     return found
 
 
-def make_cluster(data: Path, account: Account | None, password_file: Path) -> None:
+def make_cluster(
+    data: Path, account: Account | None, password_file: Path, *, sync: bool = True
+) -> None:
     """Make the files of a cluster, unless they are there.
 
-    The superuser's password is read from a file. The cluster is made beside its place and moved
-    there when it is whole, so that a broken-off first start leaves nothing that looks finished.
+    The cluster is made beside its place and moved there when it is whole, so that a broken-off
+    first start leaves nothing that looks finished.
+
+    Args:
+        data: Where it is to be.
+        account: Who owns it.
+        password_file: Holds the superuser's password.
+        sync: Whether the files are on the disk when it is moved; else a loss of power may leave
+            half of them, which is right only for data that nobody keeps.
+
+    Raises:
+        RuntimeError: It cannot be made.
     """
     if (data / "PG_VERSION").exists():
         return
@@ -58,13 +70,27 @@ def make_cluster(data: Path, account: Account | None, password_file: Path) -> No
         "--auth=scram-sha-256",
         "--encoding=UTF8",
         "--locale=C.UTF-8",
-        "--no-sync",
+        *([] if sync else ["--no-sync"]),
     ]
     done = subprocess.run([*drop, *initdb], check=False, capture_output=True, text=True, cwd="/")
     if done.returncode:
         raise RuntimeError(f"initdb failed: {done.stderr.strip() or done.stdout.strip()}")
     (draft / "pg_hba.conf").write_text(_HBA)
+    if sync:
+        _sync(draft / "pg_hba.conf", draft)
     draft.rename(data)
+    if sync:
+        _sync(data.parent)
+
+
+def _sync(*paths: Path) -> None:
+    """Wait until files or folders are on the disk."""
+    for path in paths:
+        opened = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def forget_dead_server(data: Path) -> None:

@@ -100,7 +100,7 @@ class Postgres(Server):
         folder, port, servant = temporary_folder(), probes.free_port(), account.servant()
         password_file = folder / "password"
         password_file.write_text(_PASSWORD)
-        postgres.make_cluster(folder / "data", servant, password_file)
+        postgres.make_cluster(folder / "data", servant, password_file, sync=False)
         careless = {
             "fsync": "off",
             "full_page_writes": "off",

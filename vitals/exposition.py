@@ -29,6 +29,14 @@ GZIP_LEVEL = 1
 _LONGEST_LIST = 1_000
 """Level 9, the usual default, costs fifteen times the time for a tenth of the bytes."""
 
+SAFE = {
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+"""What every answer of the kit's own says, refusals included."""
+
 
 class Exposition:
     """An ASGI application that answers with the meter's page.
@@ -56,6 +64,7 @@ class Exposition:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         response = await self._respond(scope["method"], Headers(scope=scope))
+        response.headers.update(SAFE)
         await response(scope, receive, send)
 
     async def _respond(self, method: str, headers: Headers) -> Response:
@@ -76,7 +85,6 @@ class Exposition:
         )
         answer = {
             "content-type": OPENMETRICS if as_openmetrics else TEXT,
-            "cache-control": "no-store",
             "vary": "accept, accept-encoding",
         }
         if zipped:

@@ -73,14 +73,14 @@ class Family(Generic[Labels, Child]):
 
     def make_room(self, child: Child) -> Cells:
         """Cells for a child's exemplars."""
-        labels = next(labels for labels, held in self.children.items() if held is child)
+        labels = next(labels for labels, held in self.children.copy().items() if held is child)
         cells = (len(self.bounds) + 1) * EXEMPLAR_CELLS
         return self._append(Kind.EXEMPLARS, labels, cells)
 
     def move(self, *, keep: bool) -> None:
         """Go on in the meter's new slab."""
         self._declare()
-        for labels, child in self.children.items():
+        for labels, child in self.children.copy().items():
             child.move(self._append(Kind.SERIES, labels, self._cells), keep=keep)
 
     @property
@@ -210,7 +210,7 @@ class Meter:
             sources = [Source(self._own, alive=True)]
             if self._others is not None:
                 sources += self._others.sources(self._index)
-        return totals(sources, exemplars=exemplars)
+        return totals(sources, exemplars=exemplars, refuse=lambda: self.dropped("invalid_value"))
 
     @property
     def shared(self) -> bool:

@@ -9,8 +9,9 @@ import os
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from types import MappingProxyType
 from typing import Any, TextIO
 
@@ -20,6 +21,9 @@ HELD_CHARACTERS = 4_194_304
 GATHER_SECONDS = 0.01
 """After a write, how long lines are gathered for the next: waking a thread for each costs the
 event loop more than the line."""
+
+POLL_SECONDS = 0.001
+"""How often the end of the process looks whether they have been."""
 
 FLUSH_SECONDS = 1.0
 """How long the end of the process waits for the last lines."""
@@ -53,13 +57,14 @@ class Outlet(logging.Handler):
 
     def _renew(self) -> None:
         """Begin with nothing held and nobody writing: also in a child that a fork has made."""
-        self._lines: deque[str] = deque()
+        # Both may be entered anew by the same thread: the garbage collector runs anywhere, and
+        # what it calls may log.
+        self._lines: SimpleQueue[str | None] = SimpleQueue()
+        self._changing = threading.RLock()
         self._held = 0
         self._closed = False
-        self._idle = False  # the writer waits for a line
-        self._hurry = False  # somebody waits for the writer
-        self._changed = threading.Condition()
-        self._writer: threading.Thread | None = None
+        self._writing = False
+        self._writers = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record; it is written soon, or refused."""
@@ -73,58 +78,70 @@ class Outlet(logging.Handler):
     def put(self, line: str) -> None:
         """Take a line; it is written soon, or refused."""
         line += "\n"
-        with self._changed:
-            full = self._held + len(line) > HELD_CHARACTERS
+        length = len(line)
+        with self._changing:
+            full = self._closed or self._held + length > HELD_CHARACTERS
             if not full:
-                if self._idle:
-                    self._idle = False
-                    self._changed.notify_all()
-                self._lines.append(line)
-                self._held += len(line)
-            if self._writer is None:
-                self._writer = threading.Thread(target=self._write, name="vitals logs", daemon=True)
-                self._writer.start()
+                self._held += length
+                self._lines.put(line)
+            if not self._writing:
+                self._start()
         if full:
             self._refuse("logs")
 
     def flush(self) -> None:
         """Wait until all that was taken has been written, but not for long."""
         deadline = time.monotonic() + FLUSH_SECONDS
-        with self._changed:
-            self._hurry = True
-            self._changed.notify_all()
-            while self._held and (left := deadline - time.monotonic()) > 0:
-                self._changed.wait(left)
+        if self._held and not self._writing:
+            self._start()
+        while self._held and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
 
     def close(self) -> None:
         """Write what is held, and take no more."""
         self.flush()
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        self._closed = True
+        self._lines.put(None)
         super().close()
 
+    def _start(self) -> None:
+        """Start a writer: the first one, or another in place of one that has failed."""
+        if self._closed:
+            return
+        self._writing = True
+        self._writers += 1
+        writer = threading.Thread(target=self._write, name="vitals logs", daemon=True)
+        try:
+            writer.start()
+        except (
+            RuntimeError
+        ):  # no more threads, or the end of the process: the next line tries again
+            self._writing = False
+        else:
+            if self._writers > 1:
+                self._refuse("log_writer")
+
     def _write(self) -> None:
-        changed = self._changed
-        while True:
-            with changed:
-                if not (self._closed or self._hurry):
-                    changed.wait(GATHER_SECONDS)
-                while not self._lines:
-                    if self._closed:
-                        return
-                    self._hurry, self._idle = False, True
-                    changed.wait()
-                text = "".join(self._lines)
-                self._lines.clear()
-            try:
-                self._stream.write(text)
-                self._stream.flush()
-            except (OSError, ValueError):  # whoever read is gone, or the stream is closed
-                self._refuse("logs")
-            with changed:
-                self._held -= len(text)
-                changed.notify_all()
+        lines = self._lines
+        try:
+            while True:
+                found = [lines.get()]
+                time.sleep(GATHER_SECONDS)
+                with suppress(Empty):
+                    while True:
+                        found.append(lines.get_nowait())
+                try:
+                    self._stream.write("".join(line for line in found if line))
+                    self._stream.flush()
+                except Exception:  # noqa: BLE001  # the reader is gone, the stream closed or in use
+                    self._refuse("logs")
+                finally:
+                    with self._changing:
+                        self._held -= sum(len(line) for line in found if line)
+                if None in found:
+                    return
+        finally:
+            self._writing = False
 
 
 _OUTLETS: weakref.WeakSet[Outlet] = weakref.WeakSet()

@@ -43,6 +43,8 @@ def number(value: float) -> str:
     """A figure as both formats write it."""
     if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
+    if math.isnan(value):
+        return "NaN"
     return repr(float(value))
 
 

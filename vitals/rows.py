@@ -26,6 +26,9 @@ SERIES_FOLDED = 4_000
 """Series a metric may have of the dead; further ones share ``__other__``. More than the living
 may have, for different workers may have met different labels."""
 
+LARGEST = 1e300
+"""A figure that is larger was not counted, and could not be added to those of others."""
+
 _EXEMPLAR = struct.Struct("=dd16s")
 _JOIN: dict[str, Callable[[Iterable[float]], float]] = {"sum": sum, "max": max, "min": min}
 
@@ -151,13 +154,21 @@ class Total(NamedTuple):
     rows: list[Row]
 
 
-def totals(sources: Sequence[Source], *, exemplars: bool) -> Iterator[Total]:
+def totals(
+    sources: Sequence[Source], *, exemplars: bool, refuse: Callable[[], None] = lambda: None
+) -> Iterator[Total]:
     """Put the figures of several slabs together.
+
+    Args:
+        sources: The slabs.
+        exemplars: Whether to read these too.
+        refuse: Called for each worker's series of a counter or histogram that is left out, because
+            one of its figures is infinite, NaN or beyond all reason: nothing can be added to it.
 
     Of two metrics of one name that are not the same, as while a new version is rolled out, the
     first is shown.
     """
-    values = _merge(sources)
+    values = _merge(sources, refuse)
     examples = _merge_exemplars(sources) if exemplars else {}
     rows: dict[Identity, list[Row]] = {}
     for series, figures in values.items():
@@ -178,19 +189,24 @@ def exact_sum(values: Sequence[float]) -> float:
         return sum(values)
 
 
-def _merge(sources: Iterable[Source]) -> dict[Series, list[float]]:
+def _merge(sources: Iterable[Source], refuse: Callable[[], None]) -> dict[Series, list[float]]:
     return {
         series: rows[0] if len(rows) == 1 else list(map(series.join, zip(*rows, strict=True)))
-        for series, rows in _gather(sources).items()
+        for series, rows in _gather(sources, refuse).items()
     }
 
 
-def _gather(sources: Iterable[Source]) -> dict[Series, list[list[float]]]:
+def _gather(
+    sources: Iterable[Source], refuse: Callable[[], None] = lambda: None
+) -> dict[Series, list[list[float]]]:
     found: dict[Series, list[list[float]]] = {}
     for directory, alive in sources:
         for series, segment, start, stop in directory.series:
             if alive or series.lasting:
                 figures: list[float] = segment.cells[start:stop].tolist()  # type: ignore[assignment]  # typeshed takes every memoryview for one of integers
+                if series.lasting and not abs(sum(figures)) < LARGEST:  # nor is NaN
+                    refuse()
+                    continue
                 held = found.get(series)
                 if held is None:
                     found[series] = [figures]
@@ -223,7 +239,7 @@ def read_exemplars(cells: Cells) -> list[Exemplar | None]:
     read = _EXEMPLAR.iter_unpack(cells.tobytes())
     still = cells[::EXEMPLAR_CELLS].tolist()
     return [
-        (name.hex(), value, at) if at and at == then else None
+        (name.hex(), value, at) if at and at == then and math.isfinite(value + at) else None
         for (at, value, name), then in zip(read, still, strict=True)
     ]
 

@@ -1,13 +1,15 @@
 """What is known of the request in hand, for probes that see only a part of it.
 
 One object a request, in a context variable: the HTTP probe opens it, the query probe counts in it,
-the logs quote it. Tasks and threads that a request starts share it.
+the logs quote it. Tasks and threads that a request starts share it. One that goes on when the
+request is over keeps the trace id, for the request caused it, and nothing else of the request.
 """
 
 import random
 import re
 from collections.abc import Mapping
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any, Protocol
 
 TRACEPARENT = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -19,11 +21,16 @@ CLIENT_DISCONNECTED = "client_disconnected"
 """The error type of an answer that the client did not wait for (status 499)."""
 
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+SHORTEST = 1e-9
+"""Seconds; a duration above 0 tells that a request is over."""
+
+
 class RequestScope:
     """One request, filled as it goes along.
 
     Attributes:
-        http: The ASGI scope.
+        http: The ASGI scope; empty once the request is over.
         outer_root: Its ``root_path`` before the application saw the request.
         method: A method of RFC 9110, or ``_OTHER``.
         route: The route template, known once the request has been answered.
@@ -70,6 +77,14 @@ class RequestScope:
         if not self._trace_id:
             self._trace_id = _callers(self.http) or f"{random.getrandbits(128) or 1:032x}"
         return self._trace_id
+
+    def release(self) -> None:
+        """Let go of what the request held: a task that outlives it keeps no more than its trace."""
+        if not self._trace_id:
+            self._trace_id = _callers(self.http)
+        self.http = NOTHING
+        self.statements = self.bodies = None
+        self.duration = self.duration or SHORTEST
 
     def exemplar(self) -> str:
         """The trace's id for an exemplar; empty when the trace is not kept anywhere."""

@@ -1,7 +1,9 @@
 """PostgreSQL's files: made whole or not at all, stale pid files forgotten."""
 
 import os
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +37,31 @@ def test_a_cluster_that_was_broken_off_is_made_anew() -> None:
     assert (folder / "data" / "PG_VERSION").exists()
     assert not (folder / "data" / "half").exists()
     assert "trust" not in (folder / "data" / "pg_hba.conf").read_text()
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_data_that_stays_is_on_the_disk_when_its_cluster_is_made(
+    monkeypatch: pytest.MonkeyPatch, *, sync: bool
+) -> None:
+    commands: list[list[str]] = []
+    synced: list[str] = []
+    run, fsync = subprocess.run, os.fsync
+
+    def look(command: list[str], **options: Any) -> Any:
+        commands.append(command)
+        return run(command, **options)
+
+    def sync_one(opened: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{opened}").readlink().name)
+        fsync(opened)
+
+    monkeypatch.setattr(subprocess, "run", look)
+    monkeypatch.setattr(os, "fsync", sync_one)
+    folder = servers.temporary_folder()
+    (folder / "password").write_text("made-up-for-tests")
+    cluster.make_cluster(folder / "data", account.servant(), folder / "password", sync=sync)
+    assert ("--no-sync" in commands[0]) is not sync
+    assert synced == (["pg_hba.conf", "data.draft", folder.name] if sync else [])
 
 
 def test_only_passwords_let_in(postgres: servers.Postgres) -> None:

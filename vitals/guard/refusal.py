@@ -64,6 +64,7 @@ async def answer(_request: Request, refused: Exception) -> JSONResponse:
     """The answer to a refused request (an exception handler of Starlette's)."""
     if not isinstance(refused, Refused):
         raise TypeError(f"{refused!r} is no refusal")
+    headers = {"x-content-type-options": "nosniff", **(refused.headers or {})}
     return JSONResponse(
-        refused.problem, refused.status_code, headers=refused.headers, media_type=MEDIA_TYPE
+        refused.problem, refused.status_code, headers=headers, media_type=MEDIA_TYPE
     )

@@ -75,6 +75,11 @@ class Exchange(RequestScope):
         elif kind == "http.response.trailers" and not message.get("more_trailers", False):
             self.ended = perf_counter()
 
+    def release(self) -> None:
+        """Let go of what the request held, its connection included."""
+        super().release()
+        self.receive, self.send = _disconnected, _complete
+
     def conclude(self, error: BaseException | None) -> None:
         """Settle the status and the error that the request is counted under."""
         if self.ended and self.status < SERVER_ERROR:
@@ -90,6 +95,15 @@ class Exchange(RequestScope):
         else:
             self.error_type = "incomplete_response" if self.status else "no_response"
             self.status = self.status or SERVER_ERROR
+
+
+async def _disconnected() -> Message:
+    """What the server would say of a request that is over."""
+    return {"type": "http.disconnect"}
+
+
+async def _complete(message: Message) -> None:
+    raise RuntimeError(f"{message['type']} was sent when the answer was complete")
 
 
 class TracedExchange(Exchange):

@@ -121,6 +121,7 @@ class HttpProbe:
             running.discard(request)
             CURRENT.reset(token)
             self._record(request, outer_root, ended - started, ended)
+            request.release()
 
     def _show_active(self) -> None:
         active = dict.fromkeys((*METHODS, OTHER_METHOD), 0)

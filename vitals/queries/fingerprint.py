@@ -8,7 +8,7 @@ hash that Python has already kept (0.1 µs) and the text is read once.
 import hashlib
 import re
 from collections import OrderedDict
-from threading import Lock
+from threading import RLock
 from typing import NamedTuple
 
 from vitals.catalogue import OTHER
@@ -145,7 +145,7 @@ class Fingerprints:
         self._kept = kept
         self._taken: set[str] = set()
         self._statements: OrderedDict[tuple[str, str], Statement] = OrderedDict()
-        self._lock = Lock()
+        self._lock = RLock()  # the garbage collector may send a statement meanwhile
 
     def of(self, sql: str, system: str = "") -> Statement:
         """The statement that a string is an instance of.

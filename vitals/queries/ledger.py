@@ -4,7 +4,7 @@ Bounded: statements by the fingerprints' slots, routes by ``ROUTES`` each.
 """
 
 from collections.abc import Iterator
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 from vitals.catalogue import OTHER
@@ -90,7 +90,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self._tallies: dict[str, dict[str, Tally]] = {}
-        self._lock = Lock()
+        self._lock = RLock()  # the garbage collector may send a statement meanwhile
 
     def of(self, route: str, statement: Statement) -> Tally:
         """The tally of a statement; the empty route is whatever no request caused."""
@@ -118,7 +118,7 @@ class Ledger:
         with self._lock:
             entries = [
                 (route, tally)
-                for routes in self._tallies.values()
-                for route, tally in routes.items()
+                for routes in self._tallies.copy().values()
+                for route, tally in routes.copy().items()
             ]
         return iter(entries)

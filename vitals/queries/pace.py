@@ -1,6 +1,7 @@
 """How often a thing may be said: the same one once an interval, all together so many a minute."""
 
-from threading import Lock
+from collections import OrderedDict
+from threading import RLock
 from time import monotonic
 
 MINUTE = 60.0
@@ -18,10 +19,10 @@ class Pace:
     def __init__(self, interval: float, a_minute: int) -> None:
         self._interval = interval
         self._a_minute = a_minute
-        self._said: dict[str, tuple[float, int]] = {}
+        self._said: OrderedDict[str, tuple[float, int]] = OrderedDict()
         self._minute = monotonic()
         self._this_minute = 0
-        self._lock = Lock()
+        self._lock = RLock()  # the garbage collector may have something to say meanwhile
 
     def allows(self, key: str) -> int | None:
         """Whether to speak now: how many were held back since the last time, or None for no."""
@@ -33,10 +34,10 @@ class Pace:
             if now - last < self._interval or self._this_minute >= self._a_minute:
                 self._said[key] = (last, held + 1)
                 if len(self._said) > KEYS:
-                    del self._said[next(iter(self._said))]
+                    self._said.popitem(last=False)
                 return None
             self._this_minute += 1
             self._said[key] = (now, 0)
             if len(self._said) > KEYS:
-                del self._said[next(iter(self._said))]
+                self._said.popitem(last=False)
         return held

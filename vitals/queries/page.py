@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from vitals.exposition import SAFE
 from vitals.meter import Meter
 from vitals.queries.bottlenecks import Bottleneck, rank
 from vitals.queries.ledger import Ledger
@@ -28,12 +29,8 @@ PATH = "/vitals/bottlenecks"
 Admin = str | Callable[[Request], bool | Awaitable[bool]]
 """A bearer token, or a function that says whether a request is an administrator's."""
 
-_GUARDED = {
-    "cache-control": "no-store",
-    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-}
+_POLICY = f"{SAFE['content-security-policy']}; style-src 'unsafe-inline'"
+_GUARDED = SAFE | {"content-security-policy": _POLICY}
 _SHOWN = 100
 
 

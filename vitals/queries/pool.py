@@ -73,7 +73,8 @@ class PoolProbe:
                 self._pending.dec()
                 waited = perf_counter() - started
                 self._wait.observe(waited)
-                if (request := CURRENT.get()) is not None:
+                request = CURRENT.get()
+                if request is not None and not request.duration:
                     request.pool_seconds += waited
             return record
 
