@@ -175,6 +175,24 @@ def test_a_token_guards_the_page() -> None:
     assert fetch(app, "GET", "/metrics", headers={"authorization": "bearer right"}).is_success
 
 
+def test_every_answer_of_the_kit_itself_is_safe_to_open_in_a_browser() -> None:
+    app = FastAPI()
+    instrument(
+        app, logs=False, metrics_token="right", admin="a token that is long enough", guard=Guard()
+    )
+    right = {"authorization": "Bearer right"}
+    for method, path, options in (
+        ("GET", "/metrics", {}),
+        ("GET", "/metrics", {"headers": right}),
+        ("POST", "/metrics", {}),
+        ("GET", "/vitals/bottlenecks", {}),
+        ("POST", "/vitals/bottlenecks", {}),
+    ):
+        answer = fetch(app, method, path, **options)
+        assert answer.headers["x-content-type-options"] == "nosniff", (method, path)
+        assert answer.headers["cache-control"] == "no-store"
+
+
 def test_metrics_kept_in_prometheus_client_join_the_page() -> None:
     registry = CollectorRegistry()
     ForeignCounter("sold", "Sold.", registry=registry).inc(2)

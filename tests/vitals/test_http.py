@@ -1,8 +1,10 @@
 """The hard cases of measuring HTTP, each of which some peer gets wrong."""
 
 import asyncio
+import gc
 import random
 import string
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -30,7 +32,9 @@ from vitals.catalogue import (
     SLO_THRESHOLD,
 )
 from vitals.http.recorder import SIZES
+from vitals.logs import name_trace
 from vitals.metric import Histogram
+from vitals.scope import CURRENT
 from vitals.testing import Readings
 
 OBJECTIVES = [
@@ -620,3 +624,70 @@ def test_messages_pass_unchanged() -> None:
         seen.append(asyncio.run(converse(target, http_scope("GET", "/items/7"), request, bool)))
     assert seen[0] == seen[1]
     assert len(seen[0]) == 2
+
+
+class Held:
+    """Something of a request; alive as long as somebody holds the request."""
+
+
+def test_a_task_that_outlives_its_request_keeps_the_trace_id_and_nothing_else() -> None:
+    app = FastAPI()
+    instrument(app, logs=False)
+    seen: list[Any] = []
+    over, logged = asyncio.Event(), list[str]()
+
+    async def later() -> None:
+        await over.wait()
+        request = CURRENT.get()
+        assert request is not None
+        logged.extend((name_trace(None, "", {})["trace_id"], str(len(request.http))))
+
+    @app.get("/begin")
+    async def begin(request: Request) -> None:
+        held = Held()
+        request.state.held = held
+        seen.extend((weakref.ref(held), asyncio.create_task(later())))
+
+    async def run() -> None:
+        incoming: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
+        scope = http_scope("GET", "/begin")
+        scope["headers"] = [(b"traceparent", b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01")]
+        held = Held()
+        mark = weakref.ref(held)
+
+        async def receive(_held: Held = held) -> Message:
+            return incoming.pop(0)
+
+        async def send(_message: Message) -> None:
+            pass
+
+        await app(scope, receive, send)
+        del scope, receive, held
+        gc.collect()
+        assert seen[0]() is None, "what the request's state held"
+        assert mark() is None, "what its connection held"
+        over.set()
+        await seen[1]
+
+    asyncio.run(run())
+    assert logged == ["a" * 32, "0"]
+
+
+def test_what_is_asked_and_said_after_the_end_is_answered_as_by_a_server() -> None:
+    app = FastAPI()
+    instrument(app, logs=False)
+    kept: list[Any] = []
+
+    class Keep:
+        def __init__(self, inner: Any) -> None:
+            self.inner = inner
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            kept.extend((receive, send))
+            await self.inner(scope, receive, send)
+
+    app.add_middleware(Keep)
+    fetch(app, "GET", "/")
+    assert asyncio.run(kept[0]()) == {"type": "http.disconnect"}
+    with pytest.raises(RuntimeError, match="complete"):
+        asyncio.run(kept[1]({"type": "http.response.body"}))

@@ -96,3 +96,31 @@ def test_a_fork_writes_its_own_lines_once() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30
     )
     assert sorted(line.count('"event": "child"') for line in done.stdout.splitlines()) == [0, 1]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("failure", [RuntimeError("reentrant call"), SystemExit(), MemoryError()])
+def test_a_writer_that_fails_is_replaced(failure: BaseException) -> None:
+    class Stream(io.StringIO):
+        fails = True
+
+        def write(self, text: str) -> int:
+            if self.fails:
+                raise failure
+            return super().write(text)
+
+    stream, refused = Stream(), list[str]()
+    outlet = Outlet(stream, refused.append)
+    outlet.handle(record("lost"))
+    outlet.flush()
+    assert outlet._held == 0
+    stream.fails = False
+    deadline = time.monotonic() + 20
+    while "said" not in stream.getvalue() and time.monotonic() < deadline:
+        outlet.handle(record("said"))
+        outlet.flush()
+    assert "said" in stream.getvalue()
+    assert refused == (["log_writer"] if isinstance(failure, SystemExit) else ["logs"])
+    outlet.close()
+    outlet.handle(record("too late"))
+    assert refused[-1] == "logs"

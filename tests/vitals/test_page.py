@@ -1,5 +1,6 @@
 """Our store and prometheus_client do the same; their pages must say the same."""
 
+import itertools
 import shutil
 import subprocess
 import threading
@@ -302,3 +303,61 @@ def test_promtool_finds_no_fault_with_any_kind_of_metric() -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+ODD = [float("inf"), float("-inf"), float("nan"), 1e301]
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("metric", [HITS, PLAIN, WAIT, BARE])
+@pytest.mark.parametrize("as_openmetrics", [False, True])
+def test_a_cell_that_nobody_counted_costs_its_series_and_not_the_page(
+    metric: Any, odd: float, *, as_openmetrics: bool
+) -> None:
+    meter = Meter()
+    good, bad = (Said("good", ""), Said("bad", "")) if metric in {HITS, WAIT} else (NoLabels(),) * 2
+    family: Any = meter.counter(metric) if metric.kind == "counter" else meter.histogram(metric)
+    cells = len(getattr(metric, "buckets", ())) + 2 if metric.kind == "histogram" else 1
+    for cell in range(cells):
+        for each in family.children.values():
+            each.move(memoryview(bytearray(8 * cells)).cast("d"), keep=False)
+        meter.counter(PLAIN).bind(NoLabels()).inc()
+        family.bind(good)
+        child = family.bind(bad)
+        place = child.cells if metric.kind == "histogram" else child._cells
+        place[cell] = odd
+        meter._own = Directory(meter._index)
+        list(meter.collect())  # counts what it leaves out
+        text = "".join(render(meter.collect(exemplars=True), as_openmetrics=as_openmetrics))
+        parse: Any = parse_openmetrics if as_openmetrics else parse_text
+        found = list(parse(text + ("# EOF\n" if as_openmetrics else "")))
+        assert "vitals_dropped" in text
+        assert not any(
+            sample.value != sample.value or abs(sample.value) > 1e300  # NaN
+            for each in found
+            for sample in each.samples
+        )
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_gauge_says_what_its_cell_says(odd: float) -> None:
+    meter = Meter()
+    child = meter.gauge(LEVEL).bind(Said("", ""))
+    child._cells[0] = odd
+    text = "".join(render(meter.collect(), as_openmetrics=True)) + "# EOF\n"
+    families: Any = parse_openmetrics(text)  # type: ignore[no-untyped-call]
+    (found,) = (each.samples[0].value for each in families if each.name == "level")
+    assert found == odd or (found != found and odd != odd)  # noqa: PLR0124  # NaN
+
+
+def test_an_exemplar_that_is_no_figure_is_left_out() -> None:
+    meter = Meter()
+    wait = meter.histogram(WAIT).bind(Said("", ""))
+    wait.observe(0.05, lambda: "a" * 32)
+    assert wait._examples is not None
+    for place, odd in itertools.product((0, 1), ODD[:3]):
+        wait._examples[place] = odd
+        text = "".join(render(meter.collect(exemplars=True), as_openmetrics=True)) + "# EOF\n"
+        families: Any = parse_openmetrics(text)  # type: ignore[no-untyped-call]
+        assert not any(sample.exemplar for each in families for sample in each.samples)
+        wait._examples[place] = 1.0

@@ -227,6 +227,19 @@ def test_somebodys_public_key_signs_nothing() -> None:
         Tokens(["a key that is long enough for it", certificate], 60)
 
 
+@pytest.mark.parametrize(("ahead", "status"), [(0, 200), (30, 200), (600, 401), ("x", 401)])
+async def test_the_clock_of_the_machine_that_issued_a_token_may_be_ahead(
+    light: Service, ahead: Any, status: int
+) -> None:
+    user, _ = await light.user()
+    key = light.app.state.settings.jwt_keys()[0]
+    claims = jwt.decode(light.app.state.tokens.issue(user), key, algorithms=[ALGORITHM])
+    claims["iat"] = claims["iat"] + ahead if isinstance(ahead, int) else ahead
+    token = jwt.encode(claims, key, algorithm=ALGORITHM)
+    headers = {"Authorization": f"Bearer {token}"}
+    assert (await light.client.get("/api/users/me", headers=headers)).status_code == status
+
+
 async def test_a_token_of_the_release_before_names_no_key(light: Service) -> None:
     user, headers = await light.user()
     key = light.app.state.settings.jwt_keys()[0]
