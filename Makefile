@@ -16,7 +16,7 @@ export WORKERS
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-fast check format render schema pictures bench drill lock clean
+.PHONY: help demo up test test-fast check format render schema pictures bench drill lock pin-images clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ lock: $(READY) ## pin the dependencies again
 	$(LOCK) --extra dev --output-file requirements/dev.txt
 	$(LOCK) --extra service --output-file requirements/service.txt
 	$(LOCK) --extra service --extra watch --extra stack --output-file requirements/stack.txt
+
+pin-images: $(READY) ## write the digests of images behind their tags; needs Docker and a registry
+	@$(RUN) -m stack.images
 
 clean: ## remove what was installed and all data of the stack
 	@$(BIN)/python -m stack status >/dev/null 2>&1 && { echo "the stack is running: stop it first"; exit 1; } || true

@@ -1,12 +1,13 @@
 """compose.yaml keeps its rules: pinned, private, small, and without secrets."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from stack import handout
+from stack import handout, images
 from stack.installation import CHECKOUT
 from stack.secrets import NAMES
 
@@ -21,7 +22,40 @@ def service(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 def test_images_are_pinned(service: dict[str, Any]) -> None:
-    assert re.search(r":v?\d+\.\d+(\.\d+)?(-bookworm)?$|^postgres:17-bookworm$", service["image"])
+    image, _, digest = service["image"].partition("@")
+    assert re.search(r":v?\d+\.\d+(\.\d+)?(-bookworm)?$|^postgres:17-bookworm$", image)
+    assert re.fullmatch(r"(sha256:[0-9a-f]{64})?", digest)
+
+
+def test_every_image_of_others_is_pinned_by_its_digest() -> None:
+    asked: list[str] = []
+
+    def digest_of(image: str) -> str:
+        asked.append(image)
+        return f"sha256:{len(asked):064x}"
+
+    for name in images.FILES:
+        text = (CHECKOUT / name).read_text()
+        once = images.pinned(text, digest_of)
+        assert once.count("@sha256:") == len(asked)
+        assert re.sub("@sha256:[0-9a-f]{64}", "", once) == re.sub("@sha256:[0-9a-f]{64}", "", text)
+        before = len(asked)
+        assert images.pinned(once, lambda _: f"sha256:{0:064x}").count("@sha256:") == before
+        asked.clear()
+    for line in ("    image: vitals-api:0.1.0\n", "FROM base AS tools\n"):
+        assert images.pinned(line, digest_of) == line
+    with pytest.raises(images.UnknownImageError, match="no digest"):
+        images.pinned("FROM python:3.13-slim AS base", lambda _: "latest")
+
+
+def test_without_docker_nothing_is_pinned(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    before = [(CHECKOUT / name).read_text() for name in images.FILES]
+    assert images.main() == 1
+    assert "Docker cannot be run" in capsys.readouterr().err
+    assert [(CHECKOUT / name).read_text() for name in images.FILES] == before
 
 
 def test_containers_have_few_rights(service: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client import Counter as ForeignCounter
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from sqlalchemy import create_engine
 
 from tests.vitals.client import fetch
 from vitals import instrument
@@ -176,9 +177,9 @@ def test_a_token_guards_the_page() -> None:
 
 
 def test_every_answer_of_the_kit_itself_is_safe_to_open_in_a_browser() -> None:
-    app = FastAPI()
+    app, engine = FastAPI(), create_engine("sqlite://")
     instrument(
-        app, logs=False, metrics_token="right", admin="a token that is long enough", guard=Guard()
+        app, engine=engine, logs=False, metrics_token="right", admin="a token that is long enough"
     )
     right = {"authorization": "Bearer right"}
     for method, path, options in (
@@ -191,6 +192,7 @@ def test_every_answer_of_the_kit_itself_is_safe_to_open_in_a_browser() -> None:
         answer = fetch(app, method, path, **options)
         assert answer.headers["x-content-type-options"] == "nosniff", (method, path)
         assert answer.headers["cache-control"] == "no-store"
+    engine.dispose()
 
 
 def test_metrics_kept_in_prometheus_client_join_the_page() -> None:

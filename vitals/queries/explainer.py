@@ -120,11 +120,10 @@ class Explainer:
                 try:
                     async with asyncio.timeout(PATIENCE):
                         plan = await self._ask(question)
-                except Exception:  # noqa: BLE001  # a plan is worth nobody's trouble
-                    self._meter.dropped("plan")
-                else:
                     _, statement, _, _, seconds, asked = question
                     self.shapes.asked(statement, plan, seconds, asked - seconds)
+                except Exception:  # noqa: BLE001  # a plan is worth nobody's trouble
+                    self._meter.dropped("plan")
             for engine in self.waits.due():
                 try:
                     async with asyncio.timeout(PATIENCE):
