@@ -16,8 +16,9 @@ from service.coherence.changes import Change
 from service.coherence.outbox import OwedMark
 from service.coherence.sessions import Coherence
 from service.database import Database, connect
+from service.postgresql import DRIVER
 from service.products.tables import Product
-from service.settings import Settings
+from service.settings import DRIVERS, Settings
 from tests.servers import Redis
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
@@ -97,7 +98,7 @@ shared = pytest.mark.parametrize("shop", ["redis", "redis and postgresql"], indi
 @pytest.fixture
 async def other(shop: Shop, redis_server: Redis) -> AsyncIterator[Shop]:
     """Another process on the same database and Redis."""
-    url = shop.database.engine.url.render_as_string(hide_password=False)
+    url = shop.database.engine.url.render_as_string(hide_password=False).replace(DRIVER, DRIVERS[0])
     opened = Shop(url, redis_server.url)
     yield opened
     redis_server.resume()
