@@ -15,6 +15,7 @@ from structlog.tracebacks import ExceptionDictTransformer
 
 from vitals.objectives import Objectives, Slo
 from vitals.outlet import Outlet
+from vitals.redactor import Redactor
 from vitals.scope import CURRENT, RequestScope
 
 Event = dict[str, Any]
@@ -33,6 +34,7 @@ def configure(
     stream: TextIO | None = None,
     level: int = logging.INFO,
     refuse: Refuse = lambda _reason: None,
+    redactor: Redactor | None = None,
 ) -> None:
     """Send structlog's and the standard library's logs to a stream as JSON lines.
 
@@ -41,7 +43,9 @@ def configure(
         stream: Where to; standard output when None.
         level: The least severe level that is written.
         refuse: Told the reason for each line that could not be written.
+        redactor: Takes secrets out of every line; one that knows the usual ones when None.
     """
+    redactor = redactor or Redactor()
     said = {"service.name": service_name}
 
     def name_service(_logger: Any, _method: str, event: Event) -> Event:
@@ -65,12 +69,13 @@ def configure(
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
-    handler = Outlet(stream or sys.stdout, refuse, said=said, chain=chain)
+    handler = Outlet(stream or sys.stdout, refuse, said=said, chain=chain, redactor=redactor)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                redactor,
                 structlog.processors.JSONRenderer(default=str),
             ],
         )

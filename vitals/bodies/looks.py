@@ -35,6 +35,9 @@ _ONCE = bytes.maketrans(b"0123456789", bytes(range(10)))
 _TWICE = bytes.maketrans(b"0123456789", bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))
 _IBAN_LENGTH = 15
 _PEM = "-----BEGIN"
+_WORD = re.compile(r"[\w+-]{10,}+", re.ASCII)
+_RUNS = re.compile(r"[A-Z]?[a-z]++|[A-Z]++(?![a-z])|[A-Z]|[0-9]++")
+_RANDOM_LENGTH, _MEAN_RUN = 10, 2.5
 
 _LINES_OF_TIME = re.compile(f"^(?:{TIME.pattern})$", re.ASCII | re.MULTILINE)
 _LETTERS, _NUMERALS = string.ascii_letters.encode(), string.digits.encode()
@@ -88,11 +91,32 @@ def without_lookalikes(text: str) -> str:
     return text
 
 
+def without_random(text: str) -> str:
+    """A text without words that chance has made: upper, lower and digits change all the time."""
+    return _WORD.sub(_mask_random, text) if len(text) >= _RANDOM_LENGTH else text
+
+
+def is_random(word: str) -> bool:
+    """Whether no person and no programmer would make up a word so."""
+    runs = _RUNS.findall(word)
+    length = sum(map(len, runs))
+    return (
+        length >= _RANDOM_LENGTH
+        and length < _MEAN_RUN * len(runs)
+        and not (word.isupper() or word.islower())
+        and not word.isalpha()
+    )
+
+
 def without_credentials(text: str, lower: str) -> str:
     """A text, also given in lower case, without what follows a scheme's name (RFC 6750, 7617)."""
     if "earer" in lower:
         text = _BEARER.sub(rf"\1{MASK}", text)
     return _BASIC.sub(_mask_basic, text) if "asic" in lower else text
+
+
+def _mask_random(match: re.Match[str]) -> str:
+    return MASK if is_random(match[0]) else match[0]
 
 
 def _mask_basic(match: re.Match[str]) -> str:

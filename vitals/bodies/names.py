@@ -105,6 +105,10 @@ class Names(dict[str, Name]):
         self._harmless = HARMLESS | {_squash(name) for name in harmless}
         self._redact = redact
         self._assigned = _Assigned(self._anywhere)
+        within, whole = "|".join(map(_spread, self._anywhere)), "|".join(WHOLE)
+        self._given = re2.compile(
+            rf"(?i)((?:{within}){_LETTER}*|(?:^|{_OTHER})(?:{whole})) +(\S{{4,}})"
+        )
 
     def __missing__(self, key: str) -> Name:
         """Judge a name."""
@@ -131,6 +135,10 @@ class Names(dict[str, Name]):
         """A text without the value that it gives to a secret's name, and what follows it."""
         end = self._assigned.end(text)
         return text if end is None else text[:end] + MASK
+
+    def without_given(self, text: str) -> str:
+        """A text without the values that stand behind a secret's name: ``bad password x7``."""
+        return str(self._given.sub(_mask_given, text))
 
 
 class _Assigned:
@@ -174,6 +182,15 @@ class _Assigned:
         if found is None or self._remark.match(said, found.end()):
             return None
         return int(found.end())
+
+
+def _mask_given(match: Any) -> str:
+    name, value = match.groups()
+    # A word of a sentence has no digit; a number may count something.
+    digits = sum(map(str.isdigit, value))
+    if digits and (digits < len(value.strip(".,;:!?)")) or not name.isalnum()):
+        return f"{name} {MASK}"
+    return str(match[0])
 
 
 def _squash(name: str) -> str:

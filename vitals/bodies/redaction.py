@@ -120,6 +120,22 @@ class Redaction:
                 return MASK
         return text
 
+    def told(self, text: str) -> str:
+        """A string written for people: what follows a secret's name may be one without a sign."""
+        return self.text(self._names.without_given(text))
+
+    def value(self, value: Any) -> Any:
+        """A decoded value, in which containers change in place."""
+        return self._without_secrets(value, set())
+
+    def knows(self, names: Iterable[str]) -> bool:
+        """Whether all of these names are known to be ordinary."""
+        return self._names.ordinary.issuperset(names)
+
+    def hides(self, name: str) -> bool:
+        """Whether a name is a secret's."""
+        return self._names[name].secret
+
     def _without_told(self, text: str, lower: str) -> str:
         """A text without what its words give away."""
         if " is " in lower:
