@@ -28,6 +28,10 @@ SERVERS = ("uvicorn", "uvicorn.error", "uvicorn.access")
 """Loggers with handlers of their own, which would write lines that are not JSON."""
 
 
+ECHOING = "sqlalchemy.engine.Engine"
+"""SQLAlchemy gives this logger a handler for an engine with ``echo=True``, unless it has one."""
+
+
 def configure(
     service_name: str,
     *,
@@ -94,11 +98,25 @@ def configure(
     for name in SERVERS:
         server = logging.getLogger(name)
         server.handlers, server.propagate = [], True
+    _take_echo()
+    logging.captureWarnings(True)  # else they go to standard error as they are
+
+
+def _take_echo() -> None:
+    """Have statements that SQLAlchemy echoes pass ours alone, which knows where values stand."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith(ECHOING):
+            logger = logging.getLogger(name)
+            logger.handlers = [h for h in logger.handlers if type(h) is not logging.StreamHandler]
+    logging.getLogger(ECHOING).addHandler(logging.NullHandler())
 
 
 def release() -> None:
     """Write what waits, and leave the root logger as it was before `configure`."""
     root = logging.getLogger()
+    logging.captureWarnings(False)
+    echoing = logging.getLogger(ECHOING)
+    echoing.handlers = [h for h in echoing.handlers if type(h) is not logging.NullHandler]
     for handler in [held for held in root.handlers if isinstance(held, Outlet)]:
         root.removeHandler(handler)
         handler.close()

@@ -3,6 +3,7 @@
 All ways out pass here, so that what one of them hides no other shows.
 """
 
+import re
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
@@ -19,6 +20,11 @@ DEEP = 8
 """Containers within each other that are told."""
 
 _SCALARS = frozenset((int, float, bool, type(None)))
+_DIGIT = re.compile(r"\d")
+_LONG_NUMBER = 10**12
+"""The least that might be a card's number."""
+_SHORT, _REMEMBERED = 200, 1_000
+"""Characters of a text that is remembered as plain, and how many such texts are."""
 _OURS = frozenset(("timestamp", "level", "logger", "service.name", "trace_id"))
 """Fields that hold what the kit's own processors have put there."""
 _BODIES = (
@@ -51,27 +57,39 @@ class Redactor:
     def __init__(self, redaction: Redaction | None = None) -> None:
         self._redaction = redaction or Redaction()
         self._messages = Messages(self._redaction)
+        self._plain: set[str] = set()
 
     def __call__(self, _logger: Any, _method: str, event: Fields) -> Fields:
         """An event as it may be written (a structlog processor)."""
         kept = _KEPT.get(event.get("logger", ""), _OURS)
-        texts = []
+        names, plain = self._redaction.names, self._plain
         for key, value in event.items():
-            if key not in kept:
-                kind = type(value)
-                if kind is str:
-                    texts.append(value)
-                elif kind not in _SCALARS:
+            if key in kept:
+                continue
+            kind = type(value)
+            if kind is str:
+                if value not in plain and not self._is_plain(value):
                     break
-        else:
-            # Most events hold nothing to look at twice: one look at all their texts.
-            if (
-                self._redaction.knows(event)
-                and are_plain(texts)
-                and without_random(text := event.get("event", "")) == text
-            ):
-                return event
+            elif kind not in _SCALARS or (kind is int and value >= _LONG_NUMBER):
+                break
+            name = names[key]
+            if not name.ordinary and (name.secret or name.shown != key or names.secret(value)):
+                break
+        else:  # most events hold nothing to take out
+            return event
         return self._without_secrets(event, kept)
+
+    def _is_plain(self, text: str) -> bool:
+        """Whether a short text stays as it is; what does is remembered, as messages come again."""
+        if len(text) > _SHORT or not text.isascii():
+            return False
+        doubtful = self._redaction.has_patterns or _DIGIT.search(text) or not are_plain((text,))
+        if doubtful and self._messages.logged(text) != text:
+            return False
+        if len(self._plain) >= _REMEMBERED:
+            self._plain.clear()
+        self._plain.add(text)
+        return True
 
     def fields(self, fields: Mapping[str, Any]) -> Event:
         """Fields of an event, or attributes of a span, as they may be told."""

@@ -41,6 +41,7 @@ _NAMING = frozenset(
 )
 _SAYING = frozenset(("type", "code", "status"))
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_DIGIT = re.compile(r"\d")
 _IDENTIFIER = re.compile(r"[a-zA-Z][\w.\[\]-]{0,31}", re.ASCII)
 _SEPARATORS = dict.fromkeys(map(ord, "_- ."))
 _BETWEEN = 40
@@ -131,6 +132,10 @@ class Names(dict[str, Name]):
             self.ordinary.add(key)
         return name
 
+    def secret(self, value: Any) -> bool:
+        """Whether a value is the name of a secret."""
+        return type(value) is str and len(value) <= LONGEST and self[value].secret
+
     def without_assigned(self, text: str) -> str:
         """A text without the value that it gives to a secret's name, and what follows it."""
         end = self._assigned.end(text)
@@ -138,7 +143,7 @@ class Names(dict[str, Name]):
 
     def without_given(self, text: str) -> str:
         """A text without the values that stand behind a secret's name: ``bad password x7``."""
-        return str(self._given.sub(_mask_given, text))
+        return str(self._given.sub(_mask_given, text)) if _DIGIT.search(text) else text
 
 
 class _Assigned:

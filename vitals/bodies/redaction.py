@@ -19,7 +19,7 @@ from vitals.bodies.looks import (
     without_credentials,
     without_lookalikes,
 )
-from vitals.bodies.names import LONGEST, MASK, Names
+from vitals.bodies.names import MASK, Names
 from vitals.decoding import decode
 from vitals.media import Kind
 
@@ -128,13 +128,15 @@ class Redaction:
         """A decoded value, in which containers change in place."""
         return self._without_secrets(value, set())
 
-    def knows(self, names: Iterable[str]) -> bool:
-        """Whether all of these names are known to be ordinary."""
-        return self._names.ordinary.issuperset(names)
+    @property
+    def names(self) -> Names:
+        """Judges names."""
+        return self._names
 
-    def hides(self, name: str) -> bool:
-        """Whether a name is a secret's."""
-        return self._names[name].secret
+    @property
+    def has_patterns(self) -> bool:
+        """Whether the host has given patterns of its own."""
+        return bool(self._patterns)
 
     def _without_told(self, text: str, lower: str) -> str:
         """A text without what its words give away."""
@@ -227,7 +229,7 @@ class Redaction:
     def _names_secret(self, value: Any) -> bool:
         if type(value) is list:
             return any(self._names_secret(each) for each in value)
-        return type(value) is str and len(value) <= LONGEST and self._names[value].secret
+        return self._names.secret(value)
 
     def _form(self, text: str, secrets: set[str]) -> str:
         told = []
