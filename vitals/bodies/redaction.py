@@ -31,7 +31,6 @@ _SHORT = CARD_DIGITS.start
 _PLAIN_NUMBER = 10 ** (_SHORT - 1)
 _LONG_NUMBER = 10.0 ** (CARD_DIGITS.stop - 1)
 _PAIR = 2
-_VALUE = frozenset(("value", "Value"))
 _OPENING = frozenset('{["')
 
 _encode = msgspec.json.Encoder().encode
@@ -186,27 +185,34 @@ class Redaction:
 
     def _hide_members(self, members: dict[str, Any], secrets: set[str]) -> None:
         names, ordinary = self._names, self._names.ordinary
-        about_secret = renamed = False
+        about_secret = valued = renamed = False
         for key, value in members.items():
             if key in ordinary:
                 continue
             name = names[key]
             if name.secret:
-                _remember(value, secrets)
-                members[key] = MASK
+                if value is not None and type(value) is not bool:
+                    _remember(value, secrets)
+                    members[key] = MASK
             elif name.naming and not about_secret:
                 about_secret = self._names_secret(value)
+            elif name.typing and not valued:
+                valued = self._names_secret(value)
             if name.shown != key:
                 renamed = True
-        if about_secret or renamed:
-            self._retell(members, secrets, about_secret=about_secret)
+        if about_secret or valued or renamed:
+            self._retell(members, secrets, about_secret=about_secret, valued=valued)
 
-    def _retell(self, members: dict[str, Any], secrets: set[str], *, about_secret: bool) -> None:
+    def _retell(
+        self, members: dict[str, Any], secrets: set[str], *, about_secret: bool, valued: bool
+    ) -> None:
         told = [(self._names[key], value) for key, value in members.items()]
         members.clear()
         for name, value in told:
-            hidden = about_secret and not (name.naming or name.saying)
-            if hidden and name.shown in _VALUE:
+            hidden = (about_secret and not (name.naming or name.saying)) or (
+                valued and name.valuing
+            )
+            if hidden and name.valuing:
                 _remember(value, secrets)
             members[name.shown] = MASK if hidden else value
 
