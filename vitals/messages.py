@@ -124,7 +124,7 @@ class Messages:
         if said:
             name, colon, rest = "\n".join(said).partition(": ")
             if colon and " " not in name.strip(" |\n"):
-                told.append(f"{name}: {self.error(rest)}")
+                told.append(f"{without_random(name)}: {self.error(rest)}")
             else:
                 told.append(self.error("\n".join(said)))
             said.clear()

@@ -6,7 +6,7 @@ Names are compared without case, separators and compatibility forms, so ``Pass-W
 
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from typing import Any
 
 import re2
@@ -30,9 +30,9 @@ ELSEWHERE = (
     "passwort", "kennwort", "geheim", "zugangsdaten", "mot de passe", "contraseña", "contrasenya",
     "senha", "segredo", "palavra passe", "wachtwoord", "lösenord", "adgangskode", "salasana",
     "jelszó", "heslo", "hasło", "haslo", "lozinka", "geslo", "slaptažodis", "şifre", "mật khẩu",
-    "kata sandi", "пароль", "пароля", "парола", "секрет", "лозинка", "κωδικός", "סיסמה", "كلمة المرور",
-    "كلمة السر", "密码", "密碼", "口令", "密钥", "パスワード", "暗証番号", "비밀번호", "비번", "암호",
-    "पासवर्ड", "รหัสผ่าน",
+    "kata sandi", "пароль", "пароля", "парола", "секрет", "лозинка", "κωδικός", "סיסמה",
+    "كلمة المرور", "كلمة السر", "密码", "密碼", "口令", "密钥", "パスワード", "暗証番号",
+    "비밀번호", "비번", "암호", "पासवर्ड", "รหัสผ่าน",
 )  # fmt: skip
 """The same in other languages."""
 
@@ -51,6 +51,9 @@ _MISSPELT = 8
 """Letters of a name from which on it is known with one of them wrong, missing, twice or swapped."""
 _WORDS_OF_THEIR_OWN = ("passport",)
 """What is one letter from a secret's name, and none."""
+
+SAYS = ("is", "ist", "lautet", "es", "est", "jest")
+"""Words between a secret's name and the secret, in a sentence."""
 
 LONGEST = 64
 """Characters of a name. A longer one is no name but data: it is neither shown nor remembered."""
@@ -212,7 +215,8 @@ class _Assigned:
         within, whole = "|".join(map(_spread, names)), rf"(?:^|{_OTHER})(?:{'|'.join(WHOLE)})"
         self._sign = _compile(rf"(?:(?:{within})[^:=]*|{whole}(?:[^\pL\pN:=][^:=]*)?)[:=]")
         self._last = _compile(rf"[:=]?[^:=]*(?:{within}|{whole}{_OTHER})")
-        self._is = _compile(rf"(?:(?:{within}){_LETTER}*|{whole}) +is +")
+        says = f" +(?:{'|'.join(SAYS)}) +|{_SPACE}*(?:是|为|為|は|는|은){_SPACE}*"
+        self._is = _compile(rf"(?:(?:{within}){_LETTER}*|{whole})(?:{says})")
         self._remark = _compile(_REMARK)
 
     def end(self, text: str) -> int | None:
@@ -297,10 +301,13 @@ def _begins(text: str, word: str, last: int = 99) -> bool:
     if at >= len(word):
         return True
     rest = word[at + 1 :]
-    return at < last and (
-        text[at + 1 :].startswith((rest, word[at:]))  # another letter, or one more
-        or text[at:].startswith(rest)  # one less
-        or text[at:].startswith(rest[:1] + word[at] + rest[1:])  # swapped
+    return (
+        at < last
+        and (
+            text[at + 1 :].startswith((rest, word[at:]))  # another letter, or one more
+            or text[at:].startswith(rest)  # one less
+            or text[at:].startswith(rest[:1] + word[at] + rest[1:])  # swapped
+        )
     )
 
 

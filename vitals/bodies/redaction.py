@@ -4,9 +4,11 @@ Where an object only *names* a secret beside its value, as validation errors do 
 input, all of its values go.
 """
 
+import html
+import unicodedata
 from collections.abc import Collection, Iterable
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 import msgspec
 import re2
@@ -16,10 +18,13 @@ from vitals.bodies.looks import (
     TIME,
     TOKEN_LENGTH,
     are_plain,
+    says_something,
     without_credentials,
     without_lookalikes,
+    without_social,
 )
 from vitals.bodies.names import MASK, Names
+from vitals.bodies.xml import without_elements
 from vitals.decoding import decode
 from vitals.media import Kind
 
@@ -31,6 +36,7 @@ _SHORT = CARD_DIGITS.start
 _PLAIN_NUMBER = 10 ** (_SHORT - 1)
 _LONG_NUMBER = 10.0 ** (CARD_DIGITS.stop - 1)
 _PAIR = 2
+_LAYERS = 3
 _OPENING = frozenset('{["')
 
 _encode = msgspec.json.Encoder().encode
@@ -99,25 +105,43 @@ class Redaction:
         """A string, whatever it holds: an address, a URL, JSON once more."""
         length = len(text)
         # Most of what strings hold are numbers, dates and words, which take one look each.
-        if length < _SHORT and text.replace("-", "").isalnum():
-            pass
-        elif length < TOKEN_LENGTH and text.replace(" ", "").isalpha():
+        if length < _SHORT and text.replace("-", "").isalnum() and text.isascii():
+            if "-" in text:
+                text = without_social(text)
+        elif length < TOKEN_LENGTH and text.isascii() and text.replace(" ", "").isalpha():
             if " " in text:
                 text = self._without_told(text, text.lower())
         else:
-            if text[:1] in _OPENING:
-                inner = self._inner(text, secrets)
-                if inner is not None:
-                    return inner
-            if (":" in text or "=" in text) and not TIME.fullmatch(text):
-                text = self._names.without_assigned(text)
-            text = without_lookalikes(text)
-            text = self._without_told(text, text.lower())
+            text = self._through_layers(text, secrets)
         for pattern in self._patterns:
             text, matches = pattern.subn(MASK, text, _MATCHES)
             if matches == _MATCHES:
                 return MASK
         return text
+
+    def _through_layers(self, text: str, secrets: set[str] | None) -> str:
+        """A text without secrets, be they encoded once or twice; decoded only where one is."""
+        shown = current = self._look(text, secrets)
+        for _ in range(_LAYERS):
+            decoded = _decode_layer(current)
+            if decoded == current:
+                break
+            current = self._look(decoded, secrets)
+            if current != decoded:
+                shown = current
+        return shown
+
+    def _look(self, text: str, secrets: set[str] | None) -> str:
+        if text[:1] in _OPENING:
+            inner = self._inner(text, secrets)
+            if inner is not None:
+                return inner
+        if "<" in text:
+            text = without_elements(text, self._names)
+        if (":" in text or "=" in text) and not TIME.fullmatch(text):
+            text = self._names.without_assigned(text)
+        text = without_lookalikes(text)
+        return self._without_told(text, text.lower())
 
     def told(self, text: str) -> str:
         """A string written for people: what follows a secret's name may be one without a sign."""
@@ -139,7 +163,7 @@ class Redaction:
 
     def _without_told(self, text: str, lower: str) -> str:
         """A text without what its words give away."""
-        if " is " in lower:
+        if says_something(lower):
             text = self._names.without_assigned(text)
         return without_credentials(text, lower)
 
@@ -239,9 +263,15 @@ class Redaction:
 
     def _form(self, text: str, secrets: set[str]) -> str:
         told = []
-        for key, value in parse_qsl(text, keep_blank_values=True):
+        pairs = parse_qsl(text, keep_blank_values=True)
+        about_secret = any(
+            self._names_secret(value)
+            for key, value in pairs
+            if (name := self._names[key]).naming or name.typing
+        )
+        for key, value in pairs:
             name = self._names[key]
-            if name.secret:
+            if name.secret or (about_secret and name.valuing):
                 _remember(value, secrets)
                 # A name without a value may be both, run together.
                 told.append(f"{name.shown if value else MASK}={MASK}")
@@ -254,6 +284,15 @@ def _may_be_card(number: float) -> bool:
     """Whether a number has as many digits as that of a card, or is an integer of more."""
     size = abs(number)
     return size >= _PLAIN_NUMBER and (size < _LONG_NUMBER or type(number) is int)
+
+
+def _decode_layer(text: str) -> str:
+    """A text with full-width letters, percent signs and references to characters as they read."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    if "%" in text:
+        text = unquote(text)
+    return html.unescape(text) if "&" in text else text
 
 
 def _written(number: float) -> str:
