@@ -218,9 +218,13 @@ def _mask_card(match: re.Match[str]) -> str:
     digits = match[0].translate(_NO_SEPARATORS)
     if not digits.isascii():  # of another script
         digits = "".join(str(int(digit)) for digit in digits)
-    if len(ways) > _CARD_WAYS or any(_has_check_digit(digits[way].encode()) for way in ways):
+    if len(ways) > _CARD_WAYS or any(_is_card(digits[way]) for way in ways):
         return MASK
     return match[0]
+
+
+def _is_card(digits: str) -> bool:
+    return digits[0] in _ISSUERS and _has_check_digit(digits.encode())
 
 
 def _has_check_digit(number: bytes) -> bool:
@@ -242,9 +246,7 @@ def _mask_iban(match: re.Match[str]) -> str:
 
 def _mask_grouped(match: re.Match[str]) -> str:
     digits = "".join(str(int(sign)) for sign in match[0] if sign.isdecimal())
-    if len(digits) in CARD_DIGITS and digits[0] in _ISSUERS and _has_check_digit(digits.encode()):
-        return MASK
-    return match[0]
+    return MASK if len(digits) in CARD_DIGITS and _is_card(digits) else match[0]
 
 
 def _mask_token(match: re.Match[str]) -> str:
