@@ -41,7 +41,7 @@ def ours() -> tuple[Counter[str], Counter[str]]:
 
 
 def theirs() -> dict[str, tuple[Counter[str], Counter[str]]]:
-    """The same of the others; a secret counts as found where half of it is.
+    """The same of the others; a secret counts as found where half of it is, and a private key by its first line.
 
     Raises:
         RuntimeError: They cannot be installed.
@@ -63,7 +63,7 @@ def theirs() -> dict[str, tuple[Counter[str], Counter[str]]]:
         found = Counter(
             each.kind
             for each, parts in zip(samples, finds, strict=False)
-            if any(_covers(part, each.secret) for part in parts)
+            if any(each.kind == "private key" or _covers(part, each.secret) for part in parts)
         )
         destroyed = Counter(
             each.kind for each, parts in zip(innocents, finds[len(samples) :], strict=True) if parts

@@ -163,7 +163,7 @@ def _noted(make: Callable[[Source], str]) -> Make:
 
 def _address(source: Source) -> str:
     name, host = source.random.sample(_WORDS, 2)
-    return f"{name}.{source.signs(4, string.ascii_lowercase)}@{host.lower()}.example"
+    return f"{name}.{source.signs(4, string.ascii_lowercase)}@{host.lower()}.org"
 
 
 def _scheme(source: Source) -> tuple[object, str]:

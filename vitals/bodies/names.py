@@ -53,7 +53,7 @@ _WORDS_OF_THEIR_OWN = ("passport",)
 """What is one letter from a secret's name, and none."""
 
 SAYS = ("is", "ist", "lautet", "es", "est", "jest")
-"""Words between a secret's name and the secret, in a sentence."""
+"""Words between a secret's name and the secret, in a sentence; ``says_something`` has them too."""
 
 LONGEST = 64
 """Characters of a name. A longer one is no name but data: it is neither shown nor remembered."""
