@@ -45,7 +45,7 @@ def _compile(pattern: str) -> Any:
 _SECTIONS = r"DETAIL|CONTEXT|QUERY|STATEMENT|WHERE|LINE \d+"
 _REFUSING = (
     "invalid|malformed|out of range|unrecogni[sz]ed|incorrect|badly|illegal|unexpected|unknown|"
-    "unsupported|convert|unterminated|duplicate entry|time data|parse"
+    "unsupported|convert|unterminated|duplicate entry|time data|parse|near"
 )
 """Words after which a text quotes what it was given."""
 
@@ -60,6 +60,7 @@ _FORMS = tuple(
         (rf"(?s)((?:\n\s*(?:{_SECTIONS}) ?:|failing row contains)\s).*", rf"\1{MASK}"),
         # invalid input syntax for type integer: "x"; could not convert string to float: 'x'
         (rf"(?is)(\b(?:{_REFUSING})\b[^'\"\n]{{0,80}})['\"].*", rf"\1{MASK}"),
+        (r"(?s)(for query argument \$\d+: |no such column: ).*", rf"\1{MASK}"),
         # The query string of an address.
         (r"([\w/.-])\?[^\s'\"<>=&]+=[^\s'\"<>]*", rf"\1?{MASK}"),
     )

@@ -41,7 +41,9 @@ def ours() -> tuple[Counter[str], Counter[str]]:
 
 
 def theirs() -> dict[str, tuple[Counter[str], Counter[str]]]:
-    """The same of the others; a secret counts as found where half of it is, and a private key by its first line.
+    """The same of the others.
+
+    A secret counts as found where half of it is, and a private key by its first line.
 
     Raises:
         RuntimeError: They cannot be installed.
