@@ -1,8 +1,8 @@
 """What other tools find; runs alone, in a Python that has them.
 
 Reads a JSON list of texts from standard input and writes, by tool, what each finds in each text.
-Presidio needs language models for names and places; its recognisers of patterns, which find the
-rest, are used without. Kinds that are no secrets (URLs, dates, phones, UUIDs, addresses of machines) are
+Presidio needs language models for names and places; its recognisers of patterns are used without.
+Kinds that are no secrets (URLs, dates, phones, UUIDs, addresses of machines) are
 not counted against anybody.
 """
 
