@@ -406,6 +406,7 @@ WRITTEN_OTHERWISE = (
         "4111–1111–1111–1111",
     ),
     *("DE89.3704.0044.0532.0130.00", "DE89-3704-0044-0532-0130-00", "GB82_WEST_1234_5698_7654_32"),
+    *("4111\n1111\n1111\n1111", "\\u0070assword: hunter2", "pass%77ord%3dhunter2"),
     *("123-45-6789", "123.45.6789", "123 45 6789", "１２３-４５-６７８９", "123_45_6789"),
     *("password%3Dhunter2", "password%253Dhunter2", "%70assword=hunter2", "anna%40example.com"),
     *("pass&#119;ord=hunter2", "ｐａｓｓｗｏｒｄ＝hunter2", "password：hunter2", "密码是hunter2"),

@@ -31,9 +31,9 @@ _MAIL = re.compile(r"(?<![^\s@\"'<>(),;:/=])[^\s@\"'<>(),;:/=]++@[^\s@\"'<>(),;:
 _LOGIN = re.compile(r"://([^/\s]*+)(\S*+)")
 _CARD = re.compile(r"(?<!\d)\d(?:[ -]?\d){12,}+")
 _GROUPED_CARD = re.compile(
-    r"(?<![\d.])\d{4}(?:(?:[^\w\n]{1,3}|_)\d{4,6}){2,4}+(?:(?:[^\w\n]{1,3}|_)\d{1,3})?+(?!\d)"
+    r"(?<![\d.])\d{4}(?:(?:[^\w]{1,3}|_)\d{4,6}){2,4}+(?:(?:[^\w]{1,3}|_)\d{1,3})?+(?!\d)"
 )
-_SPELT_CARD = re.compile(r"(?<![\d.])\d(?:(?:[^\w\n]{1,3}|_)\d){12,18}+(?!\d)")
+_SPELT_CARD = re.compile(r"(?<![\d.])\d(?:(?:[^\w]{1,3}|_)\d){12,18}+(?!\d)")
 _IBAN = re.compile(
     r"(?<![A-Z0-9])[A-Z]{2}\d{2}(?:(?:[^A-Z0-9\n]{1,3}(?=[A-Z0-9]))?[A-Z0-9]){11,30}+",
     re.IGNORECASE | re.ASCII,
@@ -83,8 +83,9 @@ _RANDOM_LENGTH, _MEAN_RUN = 10, 2.5
 
 _LINES_OF_TIME = re.compile(f"^(?:{TIME.pattern})$", re.ASCII | re.MULTILINE)
 _LETTERS, _NUMERALS = string.ascii_letters.encode(), string.digits.encode()
-_KINDS = bytes.maketrans(b'@:={["%<&' + _LETTERS + _NUMERALS, b"!" * 9 + b"a" * 52 + b"0" * 10)
-_MARKS = bytes(set(string.punctuation.encode()) - set(b'@:={["%<&'))
+_FOUND = b'@:={["%<&' + b"\\"
+_KINDS = bytes.maketrans(_FOUND + _LETTERS + _NUMERALS, b"!" * len(_FOUND) + b"a" * 52 + b"0" * 10)
+_MARKS = bytes(set(string.punctuation.encode()) - set(_FOUND)) + b"\t\r"
 _IN_TOKENS = bytes.maketrans(_LETTERS + _NUMERALS + b"_+-", b"x" * 65)
 _LONG_WORD = b"x" * 10
 _SOCIAL_DIGITS = b"0" * 9
@@ -103,13 +104,14 @@ def are_plain(texts: Collection[str]) -> bool:
         return True
     if not joined.isascii():
         return False
-    if ":" in joined and joined.count("\n") < len(texts):  # each text is a line
+    lines = joined.count("\n") < len(texts)  # each text is one
+    if ":" in joined and lines:
         joined = _LINES_OF_TIME.sub("", joined)
     lower, said = joined.lower(), joined.encode()
     kinds = said.translate(_KINDS, b" ")
     # Without what may stand between groups of digits.
     runs = said.translate(_IN_TOKENS)
-    bare = kinds.translate(None, _MARKS + b"\t\r")
+    bare = kinds.translate(None, _MARKS if lines else _MARKS + b"\n")
     return not (
         b"!" in kinds
         or says_something(lower)

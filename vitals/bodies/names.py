@@ -20,7 +20,7 @@ ANYWHERE = (
     # keys that sign or encrypt, and what stands in for a password
     "signingkey", "signkey", "signerkey", "encryptionkey", "encryptkey", "decryptionkey",
     "masterkey", "hmackey", "sharedkey", "authkey", "licensekey", "sshkey", "gpgkey", "pgpkey",
-    "rsakey", "aeskey", "privkey", "storagekey", "accountkey", "servicekey", "webhookkey",
+    "sshprivate", "rsakey", "aeskey", "privkey", "storagekey", "accountkey", "servicekey", "webhookkey",
     "connectionstring", "recoverycode", "backupcode", "recoveryphrase", "seedphrase", "mnemonic",
     "socialsecurity", "dbpass", "userpass", "rootpass", "adminpass", "dbpw", "userpw",
 )  # fmt: skip
@@ -39,7 +39,19 @@ ELSEWHERE = (
 WHOLE = frozenset(
     (
         *("pass", "auth", "bearer", "card", "cvv", "cvc", "csc", "pan", "pin", "otp", "ssn"),
-        *("mail", "pw", "psw", "pswd", "pwrd", "passw", "mdp", "clave", "parola", "parole"),
+        *(
+            "mail",
+            "pw",
+            "psw",
+            "pswd",
+            "psswd",
+            "pwrd",
+            "passw",
+            "mdp",
+            "clave",
+            "parola",
+            "parole",
+        ),
         *("parol", "creds", "cred", "psk", "totp", "hmac", "csrf", "xsrf"),
     )
 )
@@ -64,7 +76,16 @@ REMEMBERED = 4_096
 _NAMING = frozenset(
     (
         *("name", "key", "field", "loc", "path", "pointer", "parameter", "header", "label"),
-        *("property", "attribute", "variable", "setting", "option"),
+        *(
+            "fieldname",
+            "keyname",
+            "paramname",
+            "property",
+            "attribute",
+            "variable",
+            "setting",
+            "option",
+        ),
     )
 )
 _ABOUT = frozenset(

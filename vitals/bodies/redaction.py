@@ -5,6 +5,7 @@ input, all of its values go.
 """
 
 import html
+import re
 import unicodedata
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -37,6 +38,7 @@ _PLAIN_NUMBER = 10 ** (_SHORT - 1)
 _LONG_NUMBER = 10.0 ** (CARD_DIGITS.stop - 1)
 _PAIR = 2
 _LAYERS = 3
+_ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 _OPENING = frozenset('{["')
 
 _encode = msgspec.json.Encoder().encode
@@ -288,6 +290,8 @@ def _may_be_card(number: float) -> bool:
 
 def _decode_layer(text: str) -> str:
     """A text with full-width letters, percent signs and references to characters as they read."""
+    if "\\u" in text:
+        text = _ESCAPED.sub(lambda escaped: chr(int(escaped[1], 16)), text)
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
     if "%" in text:
