@@ -20,7 +20,8 @@ ANYWHERE = (
     # keys that sign or encrypt, and what stands in for a password
     "signingkey", "signkey", "signerkey", "encryptionkey", "encryptkey", "decryptionkey",
     "masterkey", "hmackey", "sharedkey", "authkey", "licensekey", "sshkey", "gpgkey", "pgpkey",
-    "sshprivate", "rsakey", "aeskey", "privkey", "storagekey", "accountkey", "servicekey", "webhookkey",
+    "sshprivate", "rsakey", "aeskey", "privkey", "storagekey", "accountkey", "servicekey",
+    "webhookkey",
     "connectionstring", "recoverycode", "backupcode", "recoveryphrase", "seedphrase", "mnemonic",
     "socialsecurity", "dbpass", "userpass", "rootpass", "adminpass", "dbpw", "userpw",
 )  # fmt: skip
