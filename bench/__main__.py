@@ -8,6 +8,7 @@ BENCHMARKS = (
     "requests",
     "meter",
     "bodies",
+    "redaction",
     "queries",
     "endpoints",
     "keyset",

@@ -76,7 +76,7 @@ def build(settings: Settings) -> FastAPI:
         revision=settings.revision,
         metrics_token=settings.metrics_token(),
         admin=access.is_admin,
-        bodies=Bodies(share=0.01),
+        bodies=Bodies(share=0.01, routes={"/api/users/login": None}),
         guard=Guard(limit=settings.body_limit),
     )
     cache = Cache.connect(

@@ -20,6 +20,7 @@ from tests.growth import ENDS, STEEP, attacks, growth
 from vitals import Redaction, routes
 from vitals.guard import strict
 from vitals.media import Kind
+from vitals.messages import Messages
 from vitals.queries import clauses, harmless, plans, repeats
 from vitals.queries.fingerprint import normalise
 
@@ -283,6 +284,9 @@ UNITS = (
         "%41",
         "gzip;q=1,",
     ),
+    *("<password>", "<a b='password'>", "passw:", "pasword:", "%25", "&#119;", "\uff10", "4111."),
+    *("\n", '\n  File "a", line 1', "\n    a", "[SQL: ", "[parameters: ", "(a)=(", "\nDETAIL: "),
+    *("invalid '", "input_value=", "'input': ", "a?b=c", "sk-", "AKIA", "aB1", "A1b2C3d4E5 "),
 )
 REDACTION = Redaction(patterns=[r"K-\d+|1-"])
 
@@ -292,6 +296,7 @@ def _clause(text: str) -> None:
     clauses.as_plan(statement, clauses.tables(statement, {"t": ["a", "b"]}))
 
 
+MESSAGES = Messages(REDACTION)
 READERS: dict[str, Callable[[str], Any]] = {
     "a text": REDACTION.text,
     "a string": lambda text: REDACTION.body(json.dumps({"x": text}).encode(), Kind.JSON),
@@ -313,6 +318,10 @@ READERS: dict[str, Callable[[str], Any]] = {
     "a statement to execute": lambda text: harmless.words_of(f"SELECT {text}", ()),
     "clauses": _clause,
     "conditions": plans.bare,
+    "a log message": MESSAGES.logged,
+    "an error": MESSAGES.error,
+    "a traceback": MESSAGES.traceback,
+    "a statement that is logged": MESSAGES.statement,
     "If-None-Match": lambda text: list(tags(text)),
 }
 

@@ -26,7 +26,7 @@ from vitals.catalogue import (
     CacheRequest,
 )
 from vitals.meter import Meter
-from vitals.scope import MakeSpan
+from vitals.scope import MakeSpan, name_error
 from vitals.series import CounterChild, HistogramChild
 
 Layer = Literal["l1", "l2"]
@@ -101,7 +101,7 @@ class CacheReporter:
             with _Timed(child):
                 yield
         except BaseException as error:
-            error_type = type(error).__qualname__
+            error_type = name_error(error)
             raise
         finally:
             if self._span is not None:

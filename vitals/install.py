@@ -18,6 +18,7 @@ from vitals import kinship
 from vitals.application import accompany, stand_outside
 from vitals.bodies.capture import Tee
 from vitals.bodies.log import BodyLog
+from vitals.bodies.redaction import Redaction
 from vitals.bodies.rules import Bodies
 from vitals.caching import CacheReporter
 from vitals.exposition import Exposition
@@ -37,6 +38,7 @@ from vitals.queries.page import PATH, Admin, BottleneckPage
 from vitals.queries.pool import PoolProbe
 from vitals.queries.probe import QueryProbe
 from vitals.queries.seam import AnyEngine
+from vitals.redactor import Redactor
 from vitals.routes import RouteTemplates
 from vitals.runtime import LagProbe, ProcessProbe, Refresher, record_build
 from vitals.traces import Tracing, traces_address
@@ -83,6 +85,7 @@ def instrument(
     logs: bool = True,
     bodies: Bodies | None = None,
     guard: Guard | None = None,
+    redaction: Redaction | None = None,
     explain: Explain = True,
     comments: bool = False,
     admin: Admin | None = None,
@@ -115,6 +118,8 @@ def instrument(
         bodies: What is logged of bodies, redacted; None logs nothing of them.
         guard: What request bodies must keep to; None refuses nothing. Measuring alone changes
             no answer of an application.
+        redaction: What is taken out of logs and spans; that of ``bodies`` when None, and without
+            those the names and looks that are known.
         explain: Whether slow statements are explained (EXPLAIN, which executes nothing) on a
             connection of their own, at most one more than the engine's. ``"analyze"`` executes
             on PostgreSQL those again that are certain to change nothing, and shows actual rows and
@@ -136,6 +141,7 @@ def instrument(
     promised = Objectives(objectives)
     meter = Meter()
     version = version or app.version
+    redactor = Redactor(redaction or (bodies.redaction if bodies is not None else None))
     tracing = _trace(
         app,
         otlp_endpoint,
@@ -143,9 +149,10 @@ def instrument(
         version=version,
         ratio=trace_ratio,
         exclude=exclude,
+        redactor=redactor,
     )
     if logs:
-        configure(service_name, refuse=meter.dropped)
+        configure(service_name, refuse=meter.dropped, redactor=redactor)
     record_build(meter, version=version, revision=revision)
     engines = [engine] if isinstance(engine, AsyncEngine | Engine) else list(engine or ())
     ProcessProbe(meter)

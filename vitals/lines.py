@@ -56,6 +56,8 @@ class Lines:
             self._log.info(event, **fields)
         elif self._logger.isEnabledFor(logging.INFO):
             line = structlog.contextvars.get_contextvars()
+            if line:
+                line = outlet.redactor.fields(line)
             line.update(fields)
             line.update(outlet.said)
             line["event"] = event

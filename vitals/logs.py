@@ -15,6 +15,7 @@ from structlog.tracebacks import ExceptionDictTransformer
 
 from vitals.objectives import Objectives, Slo
 from vitals.outlet import Outlet
+from vitals.redactor import Redactor
 from vitals.scope import CURRENT, RequestScope
 
 Event = dict[str, Any]
@@ -27,12 +28,17 @@ SERVERS = ("uvicorn", "uvicorn.error", "uvicorn.access")
 """Loggers with handlers of their own, which would write lines that are not JSON."""
 
 
+ECHOING = "sqlalchemy.engine.Engine"
+"""SQLAlchemy gives this logger a handler for an engine with ``echo=True``, unless it has one."""
+
+
 def configure(
     service_name: str,
     *,
     stream: TextIO | None = None,
     level: int = logging.INFO,
     refuse: Refuse = lambda _reason: None,
+    redactor: Redactor | None = None,
 ) -> None:
     """Send structlog's and the standard library's logs to a stream as JSON lines.
 
@@ -41,7 +47,9 @@ def configure(
         stream: Where to; standard output when None.
         level: The least severe level that is written.
         refuse: Told the reason for each line that could not be written.
+        redactor: Takes secrets out of every line; one that knows the usual ones when None.
     """
+    redactor = redactor or Redactor()
     said = {"service.name": service_name}
 
     def name_service(_logger: Any, _method: str, event: Event) -> Event:
@@ -65,12 +73,13 @@ def configure(
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
-    handler = Outlet(stream or sys.stdout, refuse, said=said, chain=chain)
+    handler = Outlet(stream or sys.stdout, refuse, said=said, chain=chain, redactor=redactor)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                redactor,
                 structlog.processors.JSONRenderer(default=str),
             ],
         )
@@ -89,11 +98,25 @@ def configure(
     for name in SERVERS:
         server = logging.getLogger(name)
         server.handlers, server.propagate = [], True
+    _take_echo()
+    logging.captureWarnings(True)  # else they go to standard error as they are
+
+
+def _take_echo() -> None:
+    """Have statements that SQLAlchemy echoes pass ours alone, which knows where values stand."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith(ECHOING):
+            logger = logging.getLogger(name)
+            logger.handlers = [h for h in logger.handlers if type(h) is not logging.StreamHandler]
+    logging.getLogger(ECHOING).addHandler(logging.NullHandler())
 
 
 def release() -> None:
     """Write what waits, and leave the root logger as it was before `configure`."""
     root = logging.getLogger()
+    logging.captureWarnings(False)
+    echoing = logging.getLogger(ECHOING)
+    echoing.handlers = [h for h in echoing.handlers if type(h) is not logging.NullHandler]
     for handler in [held for held in root.handlers if isinstance(held, Outlet)]:
         root.removeHandler(handler)
         handler.close()

@@ -15,6 +15,8 @@ from queue import Empty, SimpleQueue
 from types import MappingProxyType
 from typing import Any, TextIO
 
+from vitals.redactor import Redactor
+
 HELD_CHARACTERS = 4_194_304
 """What may wait to be written."""
 
@@ -37,6 +39,7 @@ class Outlet(logging.Handler):
         refuse: Told the reason for each line that is not written.
         said: What every line says.
         chain: The processors that make a line of an event, and add that.
+        redactor: Takes secrets out of what the host adds to every event.
     """
 
     def __init__(
@@ -46,10 +49,12 @@ class Outlet(logging.Handler):
         *,
         said: Mapping[str, str] = MappingProxyType({}),
         chain: Sequence[Any] = (),
+        redactor: Redactor | None = None,
     ) -> None:
         super().__init__()
         self.said = dict(said)
         self.chain = chain
+        self.redactor = redactor or Redactor()
         self._stream = stream
         self._refuse = refuse
         self._renew()

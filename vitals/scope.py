@@ -7,6 +7,7 @@ request is over keeps the trace id, for the request caused it, and nothing else 
 
 import random
 import re
+import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
@@ -100,6 +101,27 @@ def _callers(http: Any) -> str:
 
 CURRENT: ContextVar[RequestScope | None] = ContextVar("vitals_request", default=None)
 """The request in hand; None outside of one."""
+
+
+def name_error(error: BaseException) -> str:
+    """The type of an error, for a label.
+
+    A class that was made at run time may have been named by a request, and each by another: it is
+    called what it is derived from.
+    """
+    for kind in type(error).__mro__:
+        name = kind.__qualname__
+        if ".<locals>." in name or _stands(kind):
+            return name
+    return "Exception"
+
+
+def _stands(kind: type) -> bool:
+    """Whether its module has it."""
+    found: Any = sys.modules.get(kind.__module__)
+    for part in kind.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is kind
 
 
 class MakeSpan(Protocol):

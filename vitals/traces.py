@@ -8,7 +8,6 @@ anyway: OpenTelemetry's SQLAlchemy instrumentation refuses SQLAlchemy 2.1.
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from fastapi import FastAPI
 from opentelemetry import trace
@@ -19,17 +18,16 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import SpanKind, Status, StatusCode
 
+from vitals.redactor import Redactor
 from vitals.scope import RequestScope
+from vitals.spans import RedactedSpans
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 TRACES_ENDPOINT = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 TRACES_PATH = "/v1/traces"
 STABLE_NAMES = "OTEL_SEMCONV_STABILITY_OPT_IN"
-
-URL_ATTRIBUTES = ("url.full", "url.query", "http.url", "http.target")
-"""Where the instrumentation writes the query string, which may hold a token."""
 
 SHUTDOWN_MILLIS = 3_000
 
@@ -61,6 +59,7 @@ class Tracing:
         ratio: Share of traces kept where the caller has not decided (0 to 1).
         exclude: Exact paths that are not traced.
         exporter: Takes the spans instead of the endpoint.
+        redactor: Takes secrets out of every span; one that knows the usual ones when None.
     """
 
     def __init__(
@@ -73,6 +72,7 @@ class Tracing:
         ratio: float = 0.1,
         exclude: Sequence[str] = (),
         exporter: SpanExporter | None = None,
+        redactor: Redactor | None = None,
     ) -> None:
         os.environ.setdefault(STABLE_NAMES, "http")
         self.provider = TracerProvider(
@@ -81,7 +81,9 @@ class Tracing:
             shutdown_on_exit=False,
         )
         # Bounded: 2,048 spans wait at most, further ones are dropped; a thread sends them.
-        self._exporter = exporter or OTLPSpanExporter(endpoint=address)
+        self._exporter = RedactedSpans(
+            exporter or OTLPSpanExporter(endpoint=address), redactor or Redactor()
+        )
         self.provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self._tracer = self.provider.get_tracer("vitals")
         FastAPIInstrumentor.instrument_app(
@@ -91,7 +93,6 @@ class Tracing:
             excluded_urls=",".join(f"^[a-z]+://[^/]+{re.escape(path)}$" for path in exclude)
             or None,
             exclude_spans=["send", "receive"],
-            server_request_hook=_forget_query_string,
         )
 
     def join(self, request: RequestScope) -> None:
@@ -117,11 +118,3 @@ class Tracing:
         if not self.provider.force_flush(SHUTDOWN_MILLIS):
             self._exporter.shutdown()  # ends its retries, which the provider would wait for
         self.provider.shutdown()
-
-
-def _forget_query_string(span: Span, _scope: Mapping[str, Any]) -> None:
-    attributes: Mapping[str, Any] = getattr(span, "attributes", None) or {}
-    for name in URL_ATTRIBUTES:
-        if name in attributes:
-            kept = str(attributes[name]).partition("?")[0] if name != "url.query" else ""
-            span.set_attribute(name, kept)

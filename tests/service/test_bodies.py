@@ -124,23 +124,25 @@ async def test_requests_without_a_body_need_no_type(narrow: Service) -> None:
     problem(answer, 404)
 
 
-async def test_logging_guarding_and_measuring_are_on_where_passwords_come_in(
-    tmp_path: Path,
-) -> None:
+async def test_bodies_are_logged_redacted_and_none_of_a_login(tmp_path: Path) -> None:
     async with running(settings_for(tmp_path)) as service:
         user, _ = await service.user()
         with journal() as kept:
             for password in (PASSWORD, "a wrong one"):
                 form = {"email": user.email, "password": password}
                 await service.client.post("/api/users/login", json=form)
+            form = {"email": user.email, "name": "Ada", "password": "another good one"}
+            await service.client.post("/api/users", json=form)
             told, text = kept.bodies, kept.text
         metrics = (await service.client.get("/metrics")).text
-    # Right ones are told once in a hundred times.
-    (line,) = (line for line in told if line["http.response.status_code"] == 401)
-    assert line["http.route"] == "/api/users/login"
+    (line,) = told
+    assert line["http.route"] == "/api/users"
+    assert line["http.response.status_code"] == 409
     assert json.loads(line["http.request.body.content"]) == {
         "email": "[redacted]",
+        "name": "Ada",
         "password": "[redacted]",
     }
-    assert not any(secret in text for secret in (PASSWORD, "a wrong one", user.email))
+    secrets = (PASSWORD, "a wrong one", "another good one", user.email)
+    assert not any(secret in text for secret in secrets)
     assert 'http_route="/api/users/login",http_response_status_code="401"' in metrics

@@ -304,3 +304,140 @@ def test_own_patterns_are_such_that_no_text_is_slow_for_them() -> None:
 )
 def test_what_is_masked_begins_at_the_value(text: str, told: str | None) -> None:
     assert Redaction().text(text) == (text if told is None else told)
+
+
+NAMED = (
+    *(
+        "Passwort",
+        "userPasswort",
+        "비밀번호",
+        "пароль",
+        "ПАРОЛЬ",
+        "pw",
+        "user_pw",
+        "userPw",
+        "senha",
+    ),
+    *(
+        "contraseña",
+        "CONTRASEN\u0303A",
+        "Mot-de-passe",
+        "motDePasse",
+        "密码",
+        "密碼",
+        "パスワード",
+        "hasło",
+    ),
+    *(
+        "pasword",
+        "passwrod",
+        "pssword",
+        "passworrd",
+        "user.pasword",
+        "autorization",
+        "authorisation",
+    ),
+    *("signing_key", "signingKey", "SIGNING-KEY", "jwt.signing.key", "encryption-key", "hmacKey"),
+    *("ｐａｓｓｗｏｒｄ", "Ｔｏｋｅｎ", "şifre", "lösenord", "κωδικός", "crendential"),
+)
+NAMED_OTHERWISE = (
+    *("passport", "keyword", "compass", "passenger", "crossword", "postcode", "primary_key"),
+    *("assignment", "company", "spinner", "author", "discard", "token_type", "password_length"),
+    *("session_count", "password_changed_at", "email_verified", "credit", "pwm", "sentence"),
+)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_names_of_secrets_are_known_in_other_languages_short_and_misspelt(name: str) -> None:
+    body = {name: SECRET, "in": [{"kind": name, "value": SECRET}]}
+    for said in (body, {"note": json.dumps(body)}, {"note": f"{name}: {SECRET}"}, [name, SECRET]):
+        told = REDACTION.body(json.dumps(said).encode(), Kind.JSON)
+        assert told is not None
+        assert SECRET not in told, said
+
+
+@pytest.mark.parametrize("name", NAMED_OTHERWISE)
+def test_names_that_only_look_like_it_are_shown(name: str) -> None:
+    body = json.dumps({name: "oak desk 7"}, separators=(",", ":"))
+    assert REDACTION.body(body.encode(), Kind.JSON) == body
+
+
+@pytest.mark.parametrize("flag", [True, False, None])
+def test_that_there_is_a_secret_is_told(flag: bool | None) -> None:  # noqa: FBT001
+    body = json.dumps({"password": flag}, separators=(",", ":"))
+    assert REDACTION.body(body.encode(), Kind.JSON) == body
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        {"type": "password", "value": SECRET},
+        {"type": "password", "text": SECRET, "id": 7},
+        {"name": "token", "value": SECRET},
+        {"key": "api_key", "val": SECRET},
+        {"k": "pw", "v": SECRET},
+        {"kind": "Passwort", "content": {"new": SECRET}},
+        {"field": "пароль", "input": SECRET},
+        {"loc": ["body", "password"], "type": "missing", "input": {"x": SECRET}},
+    ],
+)
+def test_what_is_named_beside_its_value_goes(pair: dict[str, Any]) -> None:
+    told = REDACTION.body(json.dumps([pair]).encode(), Kind.JSON)
+    assert told is not None
+    assert SECRET not in told
+    if all(type(value) is str for value in pair.values()):
+        told = REDACTION.body(urlencode(pair).encode(), Kind.FORM)
+        assert told is not None
+        assert SECRET not in told
+
+
+def test_a_kind_hides_no_more_than_its_value() -> None:
+    body = b'{"type":"session","page":"orders","value":"x","at":7}'
+    told = b'{"type":"session","page":"orders","value":"[redacted]","at":7}'
+    assert REDACTION.body(body, Kind.JSON) == told.decode()
+
+
+WRITTEN_OTHERWISE = (
+    *("4111.1111.1111.1111", "4111/1111/1111/1111", "4111_1111_1111_1111", "3782.822463.10005"),
+    *("4111 - 1111 - 1111 - 1111", "4111\u00a01111\u00a01111\u00a01111", "4111\t1111\t1111\t1111"),
+    *(
+        "４１１１-１１１１-１１１１-１１１１",
+        "4.1.1.1.1.1.1.1.1.1.1.1.1.1.1.1",
+        "4111–1111–1111–1111",
+    ),
+    *("DE89.3704.0044.0532.0130.00", "DE89-3704-0044-0532-0130-00", "GB82_WEST_1234_5698_7654_32"),
+    *("4111\n1111\n1111\n1111", "\\u0070assword: hunter2", "pass%77ord%3dhunter2"),
+    *("123-45-6789", "123.45.6789", "123 45 6789", "１２３-４５-６７８９", "123_45_6789"),
+    *("password%3Dhunter2", "password%253Dhunter2", "%70assword=hunter2", "anna%40example.com"),
+    *("pass&#119;ord=hunter2", "ｐａｓｓｗｏｒｄ＝hunter2", "password：hunter2", "密码是hunter2"),
+    *("<password>hunter2</password>", "<ns:Password a='x'>hunter2</ns:Password>"),
+    *('<entry key="password">hunter2</entry>', "<password><![CDATA[hunter2]]></password>"),
+    *("<user name='x' password='hunter2'/>", "das Passwort ist hunter2", "pasword=hunter2"),
+    *("AKIAIOSFODNN7EXAMPLE", "ghp_16C7e42F292c6912E7710c838347Ae178B4a", "xoxb-123456789012-abc"),
+    *("sk_live_4eC39HqLyjWDarjtT1zdp7dc", "AIzaSyA1234567890abcdefghijklmnopqrstuvw"),
+)
+
+
+@pytest.mark.parametrize("value", WRITTEN_OTHERWISE)
+def test_a_secret_may_be_written_otherwise(value: str) -> None:
+    for body in ({"note": value}, {"note": f"see {value}"}, [value]):
+        told = REDACTION.body(json.dumps(body).encode(), Kind.JSON)
+        assert told is not None
+        assert MASK in told
+        assert "hunter2" not in told
+        assert value not in told
+    assert not are_plain([value])
+
+
+INNOCENT = (
+    *("2026-11-30", "12:30:45", "react@18.2.0", "550e8400-e29b-41d4-a716-446655440000", "50% off"),
+    *("a-very-long-title-of-a-page-about-nothing-in-particular", "192.168.1.100", "1.2.3-rc.4"),
+    *("Müller & Söhne", "5 < 6", "1,234,567.89", "978-3-16-148410-0", "(555) 123-4567", "x = 5"),
+    *("41.40338, 2.17403", "<b>bold</b>", "the sky is blue", "+49 30 901820", "9f86d081884c7d65"),
+)
+
+
+@pytest.mark.parametrize("value", INNOCENT)
+def test_innocent_values_are_shown(value: str) -> None:
+    body = json.dumps({"note": value}, separators=(",", ":"), ensure_ascii=False)
+    assert REDACTION.body(body.encode(), Kind.JSON) == body

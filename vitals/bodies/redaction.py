@@ -4,9 +4,12 @@ Where an object only *names* a secret beside its value, as validation errors do 
 input, all of its values go.
 """
 
+import html
+import re
+import unicodedata
 from collections.abc import Collection, Iterable
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 import msgspec
 import re2
@@ -16,10 +19,13 @@ from vitals.bodies.looks import (
     TIME,
     TOKEN_LENGTH,
     are_plain,
+    says_something,
     without_credentials,
     without_lookalikes,
+    without_social,
 )
-from vitals.bodies.names import LONGEST, MASK, Names
+from vitals.bodies.names import MASK, Names
+from vitals.bodies.xml import without_elements
 from vitals.decoding import decode
 from vitals.media import Kind
 
@@ -31,7 +37,8 @@ _SHORT = CARD_DIGITS.start
 _PLAIN_NUMBER = 10 ** (_SHORT - 1)
 _LONG_NUMBER = 10.0 ** (CARD_DIGITS.stop - 1)
 _PAIR = 2
-_VALUE = frozenset(("value", "Value"))
+_LAYERS = 3
+_ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 _OPENING = frozenset('{["')
 
 _encode = msgspec.json.Encoder().encode
@@ -100,29 +107,65 @@ class Redaction:
         """A string, whatever it holds: an address, a URL, JSON once more."""
         length = len(text)
         # Most of what strings hold are numbers, dates and words, which take one look each.
-        if length < _SHORT and text.replace("-", "").isalnum():
-            pass
-        elif length < TOKEN_LENGTH and text.replace(" ", "").isalpha():
+        if length < _SHORT and text.replace("-", "").isalnum() and text.isascii():
+            if "-" in text:
+                text = without_social(text)
+        elif length < TOKEN_LENGTH and text.isascii() and text.replace(" ", "").isalpha():
             if " " in text:
                 text = self._without_told(text, text.lower())
         else:
-            if text[:1] in _OPENING:
-                inner = self._inner(text, secrets)
-                if inner is not None:
-                    return inner
-            if (":" in text or "=" in text) and not TIME.fullmatch(text):
-                text = self._names.without_assigned(text)
-            text = without_lookalikes(text)
-            text = self._without_told(text, text.lower())
+            text = self._through_layers(text, secrets)
         for pattern in self._patterns:
             text, matches = pattern.subn(MASK, text, _MATCHES)
             if matches == _MATCHES:
                 return MASK
         return text
 
+    def _through_layers(self, text: str, secrets: set[str] | None) -> str:
+        """A text without secrets, be they encoded once or twice; decoded only where one is."""
+        shown = current = self._look(text, secrets)
+        for _ in range(_LAYERS):
+            decoded = _decode_layer(current)
+            if decoded == current:
+                break
+            current = self._look(decoded, secrets)
+            if current != decoded:
+                shown = current
+        return shown
+
+    def _look(self, text: str, secrets: set[str] | None) -> str:
+        if text[:1] in _OPENING:
+            inner = self._inner(text, secrets)
+            if inner is not None:
+                return inner
+        if "<" in text:
+            text = without_elements(text, self._names)
+        if (":" in text or "=" in text) and not TIME.fullmatch(text):
+            text = self._names.without_assigned(text)
+        text = without_lookalikes(text)
+        return self._without_told(text, text.lower())
+
+    def told(self, text: str) -> str:
+        """A string written for people: what follows a secret's name may be one without a sign."""
+        return self.text(self._names.without_given(text))
+
+    def value(self, value: Any) -> Any:
+        """A decoded value, in which containers change in place."""
+        return self._without_secrets(value, set())
+
+    @property
+    def names(self) -> Names:
+        """Judges names."""
+        return self._names
+
+    @property
+    def has_patterns(self) -> bool:
+        """Whether the host has given patterns of its own."""
+        return bool(self._patterns)
+
     def _without_told(self, text: str, lower: str) -> str:
         """A text without what its words give away."""
-        if " is " in lower:
+        if says_something(lower):
             text = self._names.without_assigned(text)
         return without_credentials(text, lower)
 
@@ -168,27 +211,34 @@ class Redaction:
 
     def _hide_members(self, members: dict[str, Any], secrets: set[str]) -> None:
         names, ordinary = self._names, self._names.ordinary
-        about_secret = renamed = False
+        about_secret = valued = renamed = False
         for key, value in members.items():
             if key in ordinary:
                 continue
             name = names[key]
             if name.secret:
-                _remember(value, secrets)
-                members[key] = MASK
+                if value is not None and type(value) is not bool:
+                    _remember(value, secrets)
+                    members[key] = MASK
             elif name.naming and not about_secret:
                 about_secret = self._names_secret(value)
+            elif name.typing and not valued:
+                valued = self._names_secret(value)
             if name.shown != key:
                 renamed = True
-        if about_secret or renamed:
-            self._retell(members, secrets, about_secret=about_secret)
+        if about_secret or valued or renamed:
+            self._retell(members, secrets, about_secret=about_secret, valued=valued)
 
-    def _retell(self, members: dict[str, Any], secrets: set[str], *, about_secret: bool) -> None:
+    def _retell(
+        self, members: dict[str, Any], secrets: set[str], *, about_secret: bool, valued: bool
+    ) -> None:
         told = [(self._names[key], value) for key, value in members.items()]
         members.clear()
         for name, value in told:
-            hidden = about_secret and not (name.naming or name.saying)
-            if hidden and name.shown in _VALUE:
+            hidden = (about_secret and not (name.naming or name.saying)) or (
+                valued and name.valuing
+            )
+            if hidden and name.valuing:
                 _remember(value, secrets)
             members[name.shown] = MASK if hidden else value
 
@@ -211,13 +261,19 @@ class Redaction:
     def _names_secret(self, value: Any) -> bool:
         if type(value) is list:
             return any(self._names_secret(each) for each in value)
-        return type(value) is str and len(value) <= LONGEST and self._names[value].secret
+        return self._names.secret(value)
 
     def _form(self, text: str, secrets: set[str]) -> str:
         told = []
-        for key, value in parse_qsl(text, keep_blank_values=True):
+        pairs = parse_qsl(text, keep_blank_values=True)
+        about_secret = any(
+            self._names_secret(value)
+            for key, value in pairs
+            if (name := self._names[key]).naming or name.typing
+        )
+        for key, value in pairs:
             name = self._names[key]
-            if name.secret:
+            if name.secret or (about_secret and name.valuing):
                 _remember(value, secrets)
                 # A name without a value may be both, run together.
                 told.append(f"{name.shown if value else MASK}={MASK}")
@@ -230,6 +286,17 @@ def _may_be_card(number: float) -> bool:
     """Whether a number has as many digits as that of a card, or is an integer of more."""
     size = abs(number)
     return size >= _PLAIN_NUMBER and (size < _LONG_NUMBER or type(number) is int)
+
+
+def _decode_layer(text: str) -> str:
+    """A text with full-width letters, percent signs and references to characters as they read."""
+    if "\\u" in text:
+        text = _ESCAPED.sub(lambda escaped: chr(int(escaped[1], 16)), text)
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    if "%" in text:
+        text = unquote(text)
+    return html.unescape(text) if "&" in text else text
 
 
 def _written(number: float) -> str:

@@ -7,7 +7,7 @@ from time import perf_counter
 
 from starlette.types import Message, Receive, Send
 
-from vitals.scope import CLIENT_DISCONNECTED, SERVER_ERROR, RequestScope
+from vitals.scope import CLIENT_DISCONNECTED, SERVER_ERROR, RequestScope, name_error
 
 CLIENT_CLOSED = 499
 
@@ -88,10 +88,10 @@ class Exchange(RequestScope):
             # Starlette answers 500 to a client that left in the middle of its own body.
             self.status, self.error_type = CLIENT_CLOSED, CLIENT_DISCONNECTED
         elif self.ended:
-            self.error_type = type(error).__qualname__ if error else str(self.status)
+            self.error_type = name_error(error) if error else str(self.status)
         elif error is not None:
             self.status = self.status or SERVER_ERROR
-            self.error_type = type(error).__qualname__
+            self.error_type = name_error(error)
         else:
             self.error_type = "incomplete_response" if self.status else "no_response"
             self.status = self.status or SERVER_ERROR

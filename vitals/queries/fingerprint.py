@@ -11,6 +11,7 @@ from collections import OrderedDict
 from threading import RLock
 from typing import NamedTuple
 
+from vitals.bodies.looks import without_random
 from vitals.catalogue import OTHER
 
 SLOTS = 200
@@ -25,10 +26,15 @@ LONGEST = 8_192
 
 
 def _comment(nested: int) -> str:
-    """A block comment; PostgreSQL's may hold others. One that does not end goes to the end."""
-    if nested:
-        return rf"/\*(?:[^*/]|\*(?!/)|/(?!\*)|{_comment(nested - 1)})*+(?:\*/|\Z)"
-    return r"/\*(?:[^*]|\*(?!/))*+(?:\*/|\Z)"
+    """A block comment; PostgreSQL's may hold others. One that does not end goes to the end.
+
+    So does one that holds more than so many within each other: nobody counts them all.
+    """
+    inner = _comment(nested - 1) if nested else r"/\*.*\Z"
+    return rf"/\*(?:[^*/]|\*(?!/)|/(?!\*)|{inner})*+(?:\*/|\Z)"
+
+
+_FLAT_COMMENT = r"/\*(?:[^*]|\*(?!/))*+(?:\*/|\Z)"
 
 
 # Every literal also ends with the text, for it may have been cut.
@@ -71,7 +77,7 @@ def _tokens(comment: str, string: str, doubtful: str = "") -> re.Pattern[str]:
 
 _TOKEN = _tokens(_comment(nested=3), _STRING, _DOUBTFUL)
 _TOKENS = {
-    "mysql": _tokens(rf"\#[^\n]*+ | {_comment(nested=0)}", _STRING_OF_MYSQL),
+    "mysql": _tokens(rf"\#[^\n]*+ | {_FLAT_COMMENT}", _STRING_OF_MYSQL),
 }
 _TOKENS["mariadb"] = _TOKENS["mysql"]
 _LIST = re.compile(r"\(\s*\?(?:\s*,\s*\?)*\s*\)")
@@ -160,7 +166,8 @@ class Fingerprints:
         return self._read(sql, system) if statement is None else statement
 
     def _read(self, sql: str, system: str) -> Statement:
-        text = re.sub(r" {2,}", " ", normalise(sql, system))
+        # A name may have been made of input, too.
+        text = without_random(re.sub(r" {2,}", " ", normalise(sql, system)))
         keyword = _OPERATIONS.match(text)
         operation = keyword[1].upper() if keyword else OTHER
         fingerprint = hashlib.blake2b(text.encode(errors="replace"), digest_size=8).hexdigest()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
+from vitals.bodies.looks import without_lookalikes, without_random
 from vitals.queries.fingerprint import normalise
 
 _SQL = text(
@@ -63,7 +64,7 @@ def read(connection: Connection) -> list[Wait]:
             normalise(row[4] or ""),
             normalise(row[5] or ""),
             row[6] or "",
-            row[7] or "",
+            without_random(without_lookalikes(row[7] or "")),
         )
         for row in connection.execute(_SQL)
     ]

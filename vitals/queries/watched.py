@@ -16,7 +16,7 @@ from vitals.queries.ledger import Tally
 from vitals.queries.log import QueryLog
 from vitals.queries.seam import AnyEngine
 from vitals.queries.series import SYSTEMS, Series, SeriesTable
-from vitals.scope import CURRENT, MakeSpan, RequestScope
+from vitals.scope import CURRENT, MakeSpan, RequestScope, name_error
 from vitals.series import HistogramChild
 
 STATEMENTS = 500
@@ -185,4 +185,4 @@ def tally_of(series: Series, request: RequestScope | None) -> Tally:
 
 
 def _name(error: BaseException | None) -> str:
-    return "" if error is None else type(error).__qualname__
+    return "" if error is None else name_error(error)
