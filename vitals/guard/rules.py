@@ -18,7 +18,7 @@ class Guard:
         routes: By route template: a limit of its own.
         depth: Arrays and objects that may stand in one another in JSON.
         members: Members of all objects and elements of all arrays in JSON, together.
-        string: Bytes of the longest string in JSON, as it is written.
+        string: Bytes of the longest string in JSON, as it is written; None for those of the body.
         digits: Characters of the longest number in JSON.
         seconds: Time that a client may take for a body, all waits together.
         bytes_per_second: The least rate at which it must arrive ...
@@ -29,15 +29,15 @@ class Guard:
     routes: Mapping[str, int] = field(default_factory=dict)
     depth: int = 32
     members: int = 10_000
-    string: int = 262_144
+    string: int | None = None
     digits: int = 1_000
     seconds: float = 60.0
     bytes_per_second: float = 1_000.0
     grace: float = 10.0
 
     def __post_init__(self) -> None:
-        sizes = (self.depth, self.members, self.string, self.digits)
-        if min(self.limit, *sizes, *self.routes.values()) < 1:
+        sizes = (self.depth, self.members, self.limit if self.string is None else self.string)
+        if min(self.limit, self.digits, *sizes, *self.routes.values()) < 1:
             raise ValueError("a limit of 0 would refuse every body: limits and sizes start at 1")
         if min(self.seconds, self.bytes_per_second, self.grace) <= 0:
             raise ValueError("seconds, bytes_per_second and grace must be more than 0")

@@ -17,7 +17,7 @@ def excess(body: bytes, guard: Guard) -> Fault | None:
     """What a body has too much of; None where it has nothing, or is no JSON."""
     length = len(body)
     suspect = (
-        length > guard.string
+        (guard.string is not None and length > guard.string)
         or (
             length > guard.members
             and length - len(body.translate(None, _BEFORE_PARTS)) > guard.members
@@ -39,7 +39,7 @@ def _excess(body: bytes, guard: Guard) -> Fault | None:
     outside = b'"'.join(pieces[::2])
     if _parts(outside.translate(None, _SPACES)) > guard.members:
         return many
-    if any(len(string) > guard.string for string in pieces[1::2]):
+    if guard.string is not None and any(len(string) > guard.string for string in pieces[1::2]):
         return Fault("string", f"A string is longer than {guard.string} bytes.")
     if _has_long_number(outside, guard.digits):
         return Fault("digits", f"A number is longer than {guard.digits} characters.")
