@@ -3,15 +3,15 @@
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from stack.account import Account, servant
+from stack.account import OF_PART, OF_PYTHON, Account, named, servant
 from stack.ports import Ports
+from vitals import files
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 _TRIAL = "import stack, sys, yaml; print(sys.version.replace(chr(10), ' '))"
@@ -29,7 +29,9 @@ class Installation:
         ports: Where its parts listen.
         account: Whom the servers run as; `None` stays who we are.
         workers: How many processes serve the API.
-        worker: Whom our own Python runs as: `account`, unless that may not read the checkout.
+        worker: Whom our own Python runs as; `None` stays who we are, for want of an account
+            that may read the checkout.
+        accounts: Whom single parts run as instead of `account`.
     """
 
     data: Path
@@ -37,6 +39,7 @@ class Installation:
     account: Account | None = None
     worker: Account | None = None
     workers: int = 1
+    accounts: Mapping[str, Account] = field(default_factory=dict)
 
     @classmethod
     def here(cls, environment: Mapping[str, str] = os.environ) -> "Installation":
@@ -57,10 +60,16 @@ class Installation:
         if account is None:
             return installation
         if account.reaches(data):
-            return replace(installation, worker=account if _runs_python(account) else None)
-        if environment.get("VITALS_DATA"):
+            apart = named(OF_PYTHON)
+            candidates = [apart, account] if apart and apart.reaches(data) else [account]
+            worker = next((each for each in candidates if _runs_python(each)), None)
+        elif environment.get("VITALS_DATA"):
             raise PermissionError(f"user {account.name} cannot enter {data}: name another folder")
-        return replace(installation, data=_linked_elsewhere(data))
+        else:
+            data, worker = _linked_elsewhere(data), None
+        found = {part: named(name) for part, name in OF_PART.items()}
+        accounts = {part: each for part, each in found.items() if each and each.reaches(data)}
+        return replace(installation, data=data, worker=worker, accounts=accounts)
 
     @property
     def secrets(self) -> Path:
@@ -77,33 +86,42 @@ class Installation:
         """Held while a stack runs over these data."""
         return self.data / "lock"
 
+    def account_of(self, part: str) -> Account | None:
+        """Whom a server runs as; `None` stays who we are."""
+        return self.accounts.get(part, self.account)
+
+    def owner_of(self, part: str) -> files.Owner | None:
+        """Whom a server's files belong to; `None` for us."""
+        account = self.account_of(part)
+        return account.ids if account else None
+
     def folder(self, part: str) -> Path:
-        """A part's own folder, which its account owns; made if needed."""
-        path = self.data / part
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.chmod(0o700)
-        if self.account:
-            os.chown(path, self.account.uid, self.account.gid)
+        """A part's own folder, which its account owns; made if needed.
+
+        What a former account of the part left in it is given to the present one.
+        """
+        path, owner = self.data / part, self.owner_of(part)
+        former = path.lstat().st_uid if path.exists() else None
+        files.make_folder(path, owner=owner)
+        if owner and former not in {None, 0, owner[0]}:
+            files.give(path, owner, of=former)
         return path
 
     def write(self, part: str, name: str, text: str) -> Path:
         """Write a file that only the part's account reads; configurations hold passwords."""
         path = self.folder(part) / name
-        path.unlink(missing_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(text)
-        if self.account:
-            os.chown(path, self.account.uid, self.account.gid)
+        files.write(path, text, owner=self.owner_of(part))
         return path
 
     def readable(self, folder: Path) -> Path:
         """A folder of the checkout, or a copy of it where the servers may not read that."""
-        if self.account is None or self.account.reaches(folder):
+        accounts = [self.account, *self.accounts.values()]
+        if all(account is None or account.reaches(folder) for account in accounts):
             return folder
         copy = self.data / "copies" / folder.name
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(folder, copy)
-        self.account.own(copy)
+        files.make_path(copy.parent)
+        files.remove_tree(copy)
+        files.copy_tree(folder, copy)
         return copy
 
     def write_running(self, pids: Mapping[str, int]) -> None:

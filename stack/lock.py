@@ -6,6 +6,8 @@ import os
 import time
 from pathlib import Path
 
+from vitals import files
+
 _PATIENCE = 15.0
 
 
@@ -26,7 +28,7 @@ def take(path: Path, what: str) -> int:
     Raises:
         AlreadyRunningError: Another runs.
     """
-    held = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    held = files.open_file(path, os.O_RDWR | os.O_CREAT)
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:

@@ -6,6 +6,7 @@ from stack import keeper, lock, parts, probes, secrets
 from stack.installation import Installation
 from stack.journal import Journal
 from stack.runner import Runner
+from vitals import files
 
 
 def run(here: Installation, *, what: str, amounts: Mapping[str, int] | None = None) -> int:
@@ -24,17 +25,17 @@ def run(here: Installation, *, what: str, amounts: Mapping[str, int] | None = No
         PortError: A port is taken.
         WeakSecretError: A secret that somebody put there is weak.
     """
-    here.data.mkdir(mode=0o755, parents=True, exist_ok=True)
-    here.log.mkdir(mode=0o700, exist_ok=True)
+    files.make_path(here.data)
+    files.make_folder(here.log)
     held = lock.take(here.lock, what)
     here.ports.demand_free()
-    secrets.make(here.secrets, here.account)
+    secrets.make(here.secrets, None)
     journal = Journal(here.log)
     chosen = [
         *parts.databases(here),
         parts.api(here),
         parts.inbox(here),
-        *parts.watching(here, here.secrets),
+        *parts.watching(here, parts.watching_secrets(here)),
         parts.boards(here),
     ]
     if amounts is not None:
