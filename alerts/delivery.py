@@ -4,6 +4,7 @@ Only syntax that Alertmanager 0.25 and later share.
 """
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,11 @@ def links(environment: Environment) -> str:
     )
 
 
+def escaped(path: str) -> str:
+    """A path as a pattern of Prometheus or Alertmanager that matches this path alone."""
+    return re.sub(r"([\[\]*?\\])", r"\\\1", path)
+
+
 def write(
     environment: Environment,
     file: Path,
@@ -202,6 +208,9 @@ def write(
     for name, text in (texts | {"links.tmpl": links(environment)}).items():
         files.write(templates / name, text, mode=mode, owner=owner)
     folder = os.path.relpath(templates, file.parent)
+    place = str(file.parent.absolute())
+    if escaped(place) != place:  # it is put before a relative pattern as it is
+        folder = escaped(str(templates.absolute()))
     text = yaml.safe_dump(configuration(environment, folder, patience), sort_keys=False)
     said = "# Rendered by `python -m alerts alertmanager`; holds webhook addresses.\n"
     files.write(file, said + text, owner=owner)

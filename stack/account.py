@@ -75,6 +75,14 @@ def servant() -> Account | None:
     raise LookupError(f"no account {ACCOUNT!r} to run the servers as: python -m stack install")
 
 
+def users() -> set[int]:
+    """Every user that processes of a stack that we started may run as."""
+    if os.geteuid() != 0:
+        return {os.geteuid()}
+    found = map(named, {ACCOUNT, OF_PYTHON, *OF_PART.values()})
+    return {0, *(account.uid for account in found if account)}
+
+
 def named(name: str) -> Account | None:
     """An account of this machine; `None` if there is none of that name."""
     try:

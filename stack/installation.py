@@ -1,21 +1,20 @@
 """Where one installation keeps its things, on which ports, and whom it runs as."""
 
 import hashlib
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stack.account import OF_PART, OF_PYTHON, Account, named, servant
 from stack.ports import Ports
+from stack.record import Running
 from vitals import files
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 _TRIAL = "import stack, sys, yaml; print(sys.version.replace(chr(10), ' '))"
-_RUNNING = "running.json"
 _MOST_WORKERS = 16
 _ELSEWHERE = Path("/var/lib")
 
@@ -50,12 +49,16 @@ class Installation:
 
         Raises:
             PortError: A port setting is wrong.
-            LookupError: WORKERS makes no sense, or we are root and
+            LookupError: WORKERS or the name of a folder makes no sense, or we are root and
                 there is no account for the servers yet.
             PermissionError: The servers' account cannot reach the data.
         """
         ports, account = Ports.of(environment), servant()
         data = Path(environment.get("VITALS_DATA") or CHECKOUT / "var").absolute()
+        if not (str(data) + str(CHECKOUT)).isprintable():
+            raise LookupError(
+                f"{str(data)!r}: no folder here may have control characters in its name"
+            )
         installation = cls(data, ports, account, workers=_count(environment))
         if account is None:
             return installation
@@ -124,30 +127,24 @@ class Installation:
         files.copy_tree(folder, copy)
         return copy
 
-    def write_running(self, pids: Mapping[str, int]) -> None:
-        """Note which process is which part and where it listens, for `status` and `drill`."""
-        running = {"pids": dict(pids), "ports": asdict(self.ports)}
-        (self.data / _RUNNING).write_text(json.dumps(running))
+    @property
+    def record(self) -> Path:
+        """The file in which a stack notes its processes."""
+        return self.data / "running.json"
 
-    def read_pids(self) -> dict[str, int]:
+    def read_running(self) -> Running | None:
+        """What the stack over these data noted of itself last. Check the lock first."""
+        return Running.read(self.record)
+
+    def read_pids(self) -> Mapping[str, int]:
         """Which process is which part; nothing unless a stack is ready. Check the lock first."""
-        return self._read_running().get("pids", {})
+        running = self.read_running()
+        return running.pids if running and running.ready else {}
 
     def as_running(self) -> "Installation":
         """The same on the ports that the running stack uses, whatever the environment says."""
-        ports = self._read_running().get("ports")
-        return replace(self, ports=Ports(**ports)) if ports else self
-
-    def _read_running(self) -> dict[str, dict[str, int]]:
-        try:
-            content: dict[str, dict[str, int]] = json.loads((self.data / _RUNNING).read_text())
-        except FileNotFoundError:
-            return {}
-        return content
-
-    def forget_running(self) -> None:
-        """The processes end."""
-        (self.data / _RUNNING).unlink(missing_ok=True)
+        running = self.read_running()
+        return replace(self, ports=running.ports) if running else self
 
 
 def _count(environment: Mapping[str, str]) -> int:

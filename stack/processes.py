@@ -57,6 +57,20 @@ class Program:
         sent = self.orphan_signal.name.removeprefix("SIG")
         return ["setpriv", *drop, "--pdeathsig", sent, "--", *self.command]
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Our own and its own, without what a lesser account has no use for.
+
+        Whom alerts reach is a secret, and libraries look for files in a home that is not theirs.
+        """
+        inherited = dict(os.environ)
+        if self.account:
+            inherited = {
+                name: text for name, text in inherited.items() if not name.startswith("ALERT_")
+            }
+            inherited["HOME"] = "/nonexistent"
+        return {**inherited, **self.env}
+
 
 class Process:
     """One run after another of a program, in a process group of its own."""
@@ -166,7 +180,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output or subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **self.program.env},
+                env=self.program.environment,
                 cwd=self.program.cwd,
                 process_group=0,  # a Ctrl-C in the terminal is for us alone
             )

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from alerts.delivery import escaped
 from stack import probes
 from stack.account import Account
 from stack.ports import Ports
@@ -115,7 +116,7 @@ def configuration(
     }
     targets = targets or source.parent.absolute() / "targets"
     config["rule_files"] = [
-        str(rules.absolute() / Path(path).name) for path in config["rule_files"]
+        f"{escaped(str(rules.absolute()))}/{Path(path).name}" for path in config["rule_files"]
     ]
     if interval:
         names = ("scrape_interval", "scrape_timeout", "evaluation_interval")
@@ -126,7 +127,9 @@ def configuration(
             hosts = (target.partition(":")[0] for target in group["targets"])
             group["targets"] = [local[host] for host in hosts if host in local]
         for group in job.get("file_sd_configs", []):
-            group["files"] = [str(targets / Path(path).name) for path in group["files"]]
+            group["files"] = [
+                f"{escaped(str(targets))}/{Path(path).name}" for path in group["files"]
+            ]
             if interval:
                 group["refresh_interval"] = interval
         if token := job.get("authorization", {}).get("credentials_file"):

@@ -19,7 +19,7 @@ def configuration(
     lines = [
         f"bind {host}",
         f"port {port}",
-        f"dir {folder}",
+        f"dir {_quoted(str(folder))}",
         "daemonize no",
         f"maxmemory {memory}",
         "maxmemory-policy volatile-lfu",  # values go by use; generations, which have no end, stay
@@ -31,6 +31,11 @@ def configuration(
     if password:
         lines.append(f"requirepass {password}")
     return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """A word of redis.conf, whatever characters are in it."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def server(config: Path, account: Account | None) -> Program:
