@@ -1,6 +1,8 @@
 """Runs the stack in the foreground: prepare, start, tell the addresses, stay."""
 
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from stack import keeper, lock, orphans, parts, probes, secrets
@@ -10,6 +12,12 @@ from stack.record import Record
 from stack.runner import Part, Runner
 from stack.terminal import tell
 from vitals import files
+
+WRITTEN = (
+    *("postgres", "postgres.draft", "redis", "prometheus", "alertmanager", "secrets", "handout"),
+    *("log", "site", "site.new", "copies", "drill", "suites", "running.json", "lock"),
+)
+"""All that the stack writes, among its data."""
 
 
 def run(here: Installation, *, what: str, amounts: Mapping[str, int] | None = None) -> int:
@@ -33,10 +41,7 @@ def run(here: Installation, *, what: str, amounts: Mapping[str, int] | None = No
     files.make_path(here.data)
     files.make_folder(here.log)
     held = lock.take(here.lock, what)
-    if left := orphans.find(here):
-        tell("ending what a stack that was killed left:")
-        tell("\n".join(f"  {orphan}" for orphan in left))
-        orphans.end(left)
+    _end_orphans(here)
     here.ports.demand_free()
     secrets.make(here.secrets, None)
     journal = Journal(here.log)
@@ -66,6 +71,31 @@ def run(here: Installation, *, what: str, amounts: Mapping[str, int] | None = No
     finally:
         watched_over.close()
         record.close()
+
+
+def clean(here: Installation) -> None:
+    """Remove what the stack wrote into its data folder, and the folder if nothing else is in it.
+
+    Raises:
+        AlreadyRunningError: The stack runs.
+        OrphansError: What a stack that was killed left does not end.
+        OSError: Something cannot be removed.
+    """
+    if not here.data.exists():
+        return
+    os.close(lock.take(here.lock, "python -m stack clean"))
+    _end_orphans(here)
+    for name in WRITTEN:
+        files.remove_tree(here.data / name)
+    with suppress(OSError):  # a link, or something of somebody else's is in it
+        here.data.rmdir()
+
+
+def _end_orphans(here: Installation) -> None:
+    if left := orphans.find(here):
+        tell("ending what a stack that was killed left:")
+        tell("\n".join(f"  {orphan}" for orphan in left))
+        orphans.end(left)
 
 
 def _marked(part: Part, mark: str) -> Part:
