@@ -37,7 +37,7 @@ class Journal:
         self._coloured = self._terminal.coloured
         self._colours: dict[str, int] = {}
         self._unfinished: dict[str, bytes] = {}
-        self._lost = 0
+        self._lost: dict[str, int] = {}
         self._failed_at: float | None = None
         files.make_path(folder)
 
@@ -63,6 +63,21 @@ class Journal:
         """Show something without a prefix: a table."""
         self._terminal.show(text)
 
+    def look(self) -> None:
+        """See whether files that could not be written can be now; call it now and then."""
+        if self._failed_at is None or time.monotonic() - self._failed_at < _STEADY_SECONDS:
+            return
+        lost = sum(self._lost.values())
+        try:
+            for part, count in tuple(self._lost.items()):
+                self._write(self.path(part), f"({count} bytes of output were lost)\n".encode())
+                del self._lost[part]
+        except OSError:
+            self._failed_at = time.monotonic()
+            return
+        self._failed_at = None
+        self.say(f"log files are written again; {lost} bytes of output were lost")
+
     def last_lines(self, part: str) -> str:
         """The end of a part's log, for a message about its failure; empty if it cannot be read."""
         try:
@@ -77,18 +92,10 @@ class Journal:
         try:
             self._write(self.path(part), data)
         except OSError as error:
-            self._lost += len(data)
+            self._lost[part] = self._lost.get(part, 0) + len(data)
             if self._failed_at is None:
                 self._say_on_terminal(f"log files cannot be written, the stack goes on: {error}")
             self._failed_at = time.monotonic()
-        else:
-            self._tell_recovery()
-
-    def _tell_recovery(self) -> None:
-        if self._failed_at is None or time.monotonic() - self._failed_at < _STEADY_SECONDS:
-            return
-        lost, self._lost, self._failed_at = self._lost, 0, None
-        self.say(f"log files are written again; {lost} bytes of output were lost")
 
     def _write(self, path: Path, data: bytes) -> None:
         file = files.open_file(path, _APPEND)

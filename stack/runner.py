@@ -168,6 +168,7 @@ class Runner:
             StartError: A part ended that should not have.
         """
         self._read()
+        self._journal.look()
         self._mind_keeper()
         if self._signals:
             raise _Asked

@@ -91,13 +91,15 @@ def test_a_full_disk_is_told_once_and_so_is_its_end(
     deadline = time.monotonic() + 30
     while not _told(terminal, "log files are written again"):
         assert time.monotonic() < deadline
-        logs.take("api", b"after\n", quiet=True)
+        logs.look()
         time.sleep(0.05)
+    logs.take("api", b"after\n", quiet=True)
     assert _told(terminal, "log files") == 2
     text = logs.path("api").read_text()
     assert text.startswith("before\n")
     assert text.endswith("after\n")
-    assert "bytes of output were lost" in logs.path("stack").read_text()
+    assert "bytes of output were lost" in text
+    assert "log files are written again" in logs.path("stack").read_text()
 
 
 def test_a_disk_that_takes_a_little_now_and_then_is_not_told_again(small: Disk) -> None:
@@ -108,6 +110,7 @@ def test_a_disk_that_takes_a_little_now_and_then_is_not_told_again(small: Disk) 
         logs.take("api", b"x" * 10_000, quiet=True)
         small.free()
         logs.take("api", b"x", quiet=True)
+        logs.look()
     assert _told(terminal, "log files") == 1
 
 
@@ -120,9 +123,13 @@ def test_a_read_only_disk_is_told_once(small: Disk) -> None:
     logs.take("api", b"lost\n", quiet=True)
     logs.take("redis", b"lost\n", quiet=True)
     assert _told(terminal, "Read-only file system") == 1
+    logs.look()
+    assert "written again" not in terminal.getvalue()
     small.allow_writing()
+    logs.look()
     logs.take("redis", b"after\n", quiet=True)
-    assert logs.path("redis").read_text() == "after\n"
+    assert logs.path("redis").read_text() == "(5 bytes of output were lost)\nafter\n"
+    assert _told(terminal, "log files are written again; 10 bytes of output were lost") == 1
 
 
 @pytest.mark.usefixtures("steady_at_once")
@@ -137,9 +144,9 @@ def test_too_many_open_files_are_told_once(tmp_path: Path) -> None:
         assert logs.last_lines("api") == ""
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
-    logs.take("api", b"after\n")
+    logs.look()
     assert _told(terminal, "Too many open files") == 1
-    assert logs.path("api").read_text() == "after\n"
+    assert logs.path("api").read_text() == "(10 bytes of output were lost)\n"
 
 
 def _link(path: Path) -> None:
