@@ -8,6 +8,7 @@ so many seconds without another, the inbox says so. Only JSON is taken, and noth
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from http import HTTPStatus
@@ -19,6 +20,7 @@ from stack import origins
 from stack.heartbeats import FOREVER
 from stack.notes import HEARTBEAT, Inbox, page
 from stack.probes import LOOPBACK
+from stack.terminal import tell
 
 _LARGEST = 1_000_000
 _RUNBOOKS = Path(__file__).parents[1] / "alerts" / "runbooks"
@@ -111,6 +113,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 class _Server(ThreadingHTTPServer):
     inbox: Inbox
+
+    def handle_error(self, _request: object, client_address: object) -> None:
+        """Tell of a request that failed; nobody may be able to read it."""
+        tell(f"a request from {client_address} failed: {sys.exception()!r}")
 
     def service_actions(self) -> None:
         """Between two requests, and twice a second: is a heartbeat missing?"""

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stack.account import Account
+from vitals import files
 
 _STARTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="starter")
 _POLL_SECONDS = 0.03
@@ -173,20 +174,21 @@ class Process:
             time.sleep(_POLL_SECONDS)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        output = self.log.open("ab") if self.log else None
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        output = files.open_file(self.log, flags) if self.log else None
         try:
             return subprocess.Popen(
                 self.program.words,
                 stdin=subprocess.DEVNULL,
-                stdout=output or subprocess.PIPE,
+                stdout=subprocess.PIPE if output is None else output,
                 stderr=subprocess.STDOUT,
                 env=self.program.environment,
                 cwd=self.program.cwd,
                 process_group=0,  # a Ctrl-C in the terminal is for us alone
             )
         finally:
-            if output:
-                output.close()
+            if output is not None:
+                os.close(output)
 
     def _last_lines(self) -> str:
         if self.log is None or not self.log.exists():
