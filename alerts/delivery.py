@@ -175,8 +175,9 @@ def links(environment: Environment) -> str:
 
 
 def escaped(path: str) -> str:
-    """A path as a pattern of Prometheus or Alertmanager that matches this path alone."""
-    return re.sub(r"([\[\]*?\\])", r"\\\1", path)
+    """A path as a pattern of Prometheus or Alertmanager that matches it."""
+    # Prometheus refuses an asterisk in a folder's name, escaped or not.
+    return re.sub(r"([\[\]?\\])", r"\\\1", path).replace("*", "?")
 
 
 def write(

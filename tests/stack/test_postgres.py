@@ -20,6 +20,21 @@ def test_a_pid_file_with_a_strangers_number_is_forgotten(tmp_path: Path) -> None
         assert not pid_file.exists()
 
 
+def test_a_pid_file_that_is_a_link_or_a_pipe_stops_the_start_and_holds_up_nobody(
+    tmp_path: Path,
+) -> None:
+    pid_file, ours = tmp_path / "postmaster.pid", tmp_path / "ours"
+    ours.write_text("1\n")
+    pid_file.symlink_to(ours)
+    with pytest.raises(PermissionError, match="postmaster"):
+        cluster.forget_dead_server(tmp_path)
+    pid_file.unlink()
+    os.mkfifo(pid_file)
+    with pytest.raises(PermissionError, match="postmaster"):
+        cluster.forget_dead_server(tmp_path)
+    assert ours.exists()
+
+
 def test_the_pid_file_of_a_living_server_stays(postgres: servers.Postgres) -> None:
     pid_file = postgres.folder / "data" / "postmaster.pid"
     cluster.forget_dead_server(postgres.folder / "data")

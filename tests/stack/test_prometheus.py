@@ -64,6 +64,23 @@ def test_promtool_accepts_it_with_its_rules(config: dict[str, Any], tmp_path: Pa
     assert checked.returncode == 0, checked.stderr
 
 
+@pytest.mark.usefixtures("every_suite")
+@pytest.mark.servers
+def test_its_rules_are_found_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    odd = tmp_path / 'it\'s "odd" [a-b] {c} ünï \\ *?'
+    shutil.copytree(CHECKOUT / "prometheus" / "rules", odd / "rules")
+    text = prometheus.configuration(
+        CHECKOUT / "prometheus" / "prometheus.yml", PORTS, odd, rules=odd / "rules"
+    )
+    (odd / "metrics-token").write_text("token")
+    (odd / "prometheus.yml").write_text(text)
+    command = ["promtool", "check", "config", str(odd / "prometheus.yml")]
+    checked = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+    files = len(list((odd / "rules").glob("*.yml")))
+    assert f"{files} rule files found" in checked.stdout
+
+
 @pytest.mark.servers
 def test_targets_are_found_though_nothing_told_of_them(tmp_path: Path) -> None:
     """A folder that was replaced; the same goes for what changes during a reload."""
