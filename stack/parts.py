@@ -156,6 +156,7 @@ def watching(
                 ),
             ),
             ready=lambda: prometheus.answers(ports.prometheus),
+            once_ready=lambda: prometheus.reserve(here.data / "prometheus"),
         ),
     ]
 

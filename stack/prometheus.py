@@ -1,7 +1,9 @@
 """Prometheus and Alertmanager: their command lines and Prometheus's configuration here."""
 
+import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from stack import probes
 from stack.account import Account
 from stack.ports import Ports
 from stack.processes import Program
+from vitals import files
 
 NO_ORIGIN = "none"
 """What no page has as its origin: by default every page of the web may read what is measured."""
@@ -37,6 +40,20 @@ def server(
         account=account,
         cwd=data,
     )
+
+
+def reserve(data: Path) -> None:
+    """Have the disk keep room for the list of running queries, which Prometheus maps.
+
+    It makes the file without filling it. On a disk that has become full, the first query that
+    writes to a new page of it would end Prometheus with SIGBUS.
+    """
+    with suppress(OSError):  # full already, or a version that keeps the list elsewhere
+        file = files.open_file(data / "queries.active", os.O_RDWR)
+        try:
+            os.posix_fallocate(file, 0, max(1, os.fstat(file).st_size))
+        finally:
+            os.close(file)
 
 
 def alertmanager(
