@@ -8,7 +8,6 @@ so many seconds without another, the inbox says so. Only JSON is taken, and noth
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from http import HTTPStatus
@@ -20,7 +19,7 @@ from stack import origins
 from stack.heartbeats import FOREVER
 from stack.notes import HEARTBEAT, Inbox, page
 from stack.probes import LOOPBACK
-from stack.terminal import tell
+from stack.serving import Server
 
 _LARGEST = 1_000_000
 _RUNBOOKS = Path(__file__).parents[1] / "alerts" / "runbooks"
@@ -111,12 +110,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-class _Server(ThreadingHTTPServer):
+class _Server(Server):
     inbox: Inbox
-
-    def handle_error(self, _request: object, client_address: object) -> None:
-        """Tell of a request that failed; nobody may be able to read it."""
-        tell(f"a request from {client_address} failed: {sys.exception()!r}")
 
     def service_actions(self) -> None:
         """Between two requests, and twice a second: is a heartbeat missing?"""

@@ -22,7 +22,7 @@ from tests.disks import disk
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 PORTS = ("API", "POSTGRES", "REDIS", "PROMETHEUS", "ALERTMANAGER", "INBOX")
 ODD = 'it\'s "odd" ünï 数 [a-b] *?{x} $HOME %s \\ #'
-SERVERS = {"postgres", "redis", "api", "inbox", "alertmanager", "prometheus"}
+SERVERS = {"postgres", "redis", "api", "inbox", "alertmanager", "gate", "prometheus"}
 
 
 class Stack:
