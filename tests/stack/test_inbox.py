@@ -212,7 +212,7 @@ server.process_request = refuse
 threading.Thread(target=server.serve_forever, daemon=True).start()
 socket.create_connection(server.server_address).close()
 with socket.create_connection(server.server_address, 20) as second:
-    second.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+    second.sendall(b"GET / HTTP/1.0\\r\\nHost: 127.0.0.1\\r\\n\\r\\n")
     os._exit(42 if second.recv(100).startswith(b"HTTP/1.0 200") else 1)
 """
     with Path("/dev/full").open("w") as full:
