@@ -75,13 +75,12 @@ pin-images: $(READY) ## write the digests of images behind their tags; needs Doc
 	@$(RUN) -m stack.images
 
 clean: ## remove what was installed and all data of the stack
-	@$(BIN)/python -m stack status >/dev/null 2>&1 && { echo "the stack is running: stop it first"; exit 1; } || true
-	if test -L var; then rm -rf "$$(readlink -f var)"; fi
+	@if test -e $(READY); then $(BIN)/python -m stack clean; fi
 	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache
 
 $(READY): requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Vitals needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12")'
 	@echo "installing the pinned dependencies into $(VENV) (once, about a minute)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@

@@ -4,6 +4,7 @@ Only syntax that Alertmanager 0.25 and later share.
 """
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import yaml
 
 from alerts.alert import Severity
 from alerts.receivers import Email, Environment
+from vitals import files
 
 TEMPLATES = Path(__file__).parent / "templates"
 HEARTBEAT, NOBODY = "heartbeat", "nobody"
@@ -172,18 +174,44 @@ def links(environment: Environment) -> str:
     )
 
 
-def write(environment: Environment, file: Path, templates: Path, patience: Patience = CALM) -> None:
-    """Write the configuration, readable by its owner only, and the templates that it uses."""
-    templates.mkdir(parents=True, exist_ok=True)
-    for template in TEMPLATES.glob("*.tmpl"):
-        (templates / template.name).write_text(template.read_text("utf-8"), encoding="utf-8")
-    (templates / "links.tmpl").write_text(links(environment), encoding="utf-8")
-    file.parent.mkdir(parents=True, exist_ok=True)
+def escaped(path: str) -> str:
+    """A path as a pattern of Prometheus or Alertmanager that matches it."""
+    # Prometheus refuses an asterisk in a folder's name, escaped or not.
+    return re.sub(r"([\[\]?\\])", r"\\\1", path).replace("*", "?")
+
+
+def write(
+    environment: Environment,
+    file: Path,
+    templates: Path,
+    patience: Patience = CALM,
+    owner: files.Owner | None = None,
+) -> None:
+    """Write the configuration, readable by its owner only, and the templates that it uses.
+
+    Args:
+        environment: Whom to reach.
+        file: The configuration.
+        templates: The folder of the templates; made with the one above it if needed.
+        patience: How long to wait.
+        owner: Whom all of it belongs to, who alone can read it; `None` for us, and everyone
+            can read the templates.
+
+    Raises:
+        UnsafePathError: A folder is a link, or lies behind one that another account can change.
+        OSError: A file cannot be written.
+    """
+    files.make_path(file.parent)
+    files.make_path(templates.parent)
+    folder_mode, mode = (0o700, 0o600) if owner else (0o755, 0o644)
+    files.make_folder(templates, mode=folder_mode, owner=owner)
+    texts = {path.name: path.read_text("utf-8") for path in TEMPLATES.glob("*.tmpl")}
+    for name, text in (texts | {"links.tmpl": links(environment)}).items():
+        files.write(templates / name, text, mode=mode, owner=owner)
     folder = os.path.relpath(templates, file.parent)
+    place = str(file.parent.absolute())
+    if escaped(place) != place:  # it is put before a relative pattern as it is
+        folder = escaped(str(templates.absolute()))
     text = yaml.safe_dump(configuration(environment, folder, patience), sort_keys=False)
-    fresh = file.with_name(f".{file.name}.new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
-        opened.write("# Rendered by `python -m alerts alertmanager`; holds webhook addresses.\n")
-        opened.write(text)
-    fresh.replace(file)
+    said = "# Rendered by `python -m alerts alertmanager`; holds webhook addresses.\n"
+    files.write(file, said + text, owner=owner)

@@ -41,10 +41,16 @@ def is_outage(error: BaseException) -> bool:
     return isinstance(error, PostgresError) and _passes(error)
 
 
+def _ended_session(error: BaseException | None) -> bool:
+    """Whether the server gave up the whole connection, as where its disk is full at a login."""
+    said = (getattr(each, "severity_en", None) for each in (error, getattr(error, "__cause__", 0)))
+    return not {"FATAL", "PANIC"}.isdisjoint(said)
+
+
 def _passes(error: BaseException | None) -> bool:
     state = getattr(error, "sqlstate", None)
     if state:
-        return str(state).startswith(PASSING_STATES)
+        return str(state).startswith(PASSING_STATES) or _ended_session(error)
     cause = error.__cause__ if error else None
     if isinstance(cause, InterfaceError | InternalClientError) or is_stale(cause):
         return True

@@ -29,6 +29,9 @@ def main(words: Sequence[str] | None = None) -> int:
 def _run(asked: argparse.Namespace) -> int:
     if asked.command == "status":
         return running.status(Installation.here())
+    if asked.command == "clean":
+        running.clean(Installation.here())
+        return 0
     if asked.command == "drill":
         return drills.run(Installation.here(), asked.alerts)
     packages.install(for_tests=asked.command == "install" and asked.for_tests)
@@ -56,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--orders", type=int, default=20000)
     commands.add_parser("up", help="everything, without sample data and traffic")
     commands.add_parser("status", help="what runs, and where")
+    commands.add_parser("clean", help="remove all data of a stack that does not run")
     fault = commands.add_parser("drill", help="break something and see its alert arrive")
     fault.add_argument(
         "alerts",

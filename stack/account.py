@@ -2,12 +2,17 @@
 
 import os
 import pwd
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from vitals import files
+
 ACCOUNT = "postgres"
 """The unprivileged account that Debian's PostgreSQL package makes."""
+OF_PART = {"redis": "redis", "prometheus": "prometheus", "alertmanager": "prometheus"}
+"""The accounts that Debian's packages make for other servers."""
+OF_PYTHON = "www-data"
+"""The account of our own programs: Debian's for what serves the web."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +35,14 @@ class Account:
             "--no-new-privs",
         ]
 
+    @property
+    def ids(self) -> files.Owner:
+        """Its user and group, as an owner of files."""
+        return self.uid, self.gid
+
     def own(self, folder: Path) -> None:
         """Give a folder and all that lies in it to this account; links are not followed."""
-        for path in _tree(folder):
-            os.chown(path, self.uid, self.gid, follow_symlinks=False)
+        files.give(folder, self.ids)
 
     def reaches(self, folder: Path) -> bool:
         """Whether this account may walk to a folder (its last existing parent counts)."""
@@ -54,21 +63,30 @@ class Account:
 def servant() -> Account | None:
     """Whom root's servers run as; `None` when we are not root and stay who we are.
 
+    Servers that have an account of their own (`named`) run as that.
+
     Raises:
         LookupError: We are root and the account does not exist (yet).
     """
     if os.geteuid() != 0:
         return None
+    if found := named(ACCOUNT):
+        return found
+    raise LookupError(f"no account {ACCOUNT!r} to run the servers as: python -m stack install")
+
+
+def users() -> set[int]:
+    """Every user that processes of a stack that we started may run as."""
+    if os.geteuid() != 0:
+        return {os.geteuid()}
+    found = map(named, {ACCOUNT, OF_PYTHON, *OF_PART.values()})
+    return {0, *(account.uid for account in found if account)}
+
+
+def named(name: str) -> Account | None:
+    """An account of this machine; `None` if there is none of that name."""
     try:
-        entry = pwd.getpwnam(ACCOUNT)
+        entry = pwd.getpwnam(name)
     except KeyError:
-        raise LookupError(
-            f"no account {ACCOUNT!r} to run the servers as: python -m stack install"
-        ) from None
+        return None
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
-
-
-def _tree(folder: Path) -> Iterator[Path]:
-    yield folder
-    for where, folders, files in os.walk(folder):
-        yield from (Path(where, name) for name in (*folders, *files))

@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from stack import origins
 from stack.probes import LOOPBACK
+from stack.serving import Server
 
 _LARGEST = 10_000_000
 _SECONDS = 30.0
@@ -104,7 +105,7 @@ def build(
     """
     known = origins.LOOPBACK_NAMES | set(names)
     own = {"behind": urlsplit(to), "names": known, "readers": frozenset(readers)}
-    return ThreadingHTTPServer((host, port), type("Handler", (_Handler,), own))
+    return Server((host, port), type("Handler", (_Handler,), own))
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -7,12 +7,16 @@ volume of one container, readable by the user that it runs as.
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from alerts.delivery import write
 from alerts.receivers import Environment
 from stack import redis, secrets
+from stack.account import Account
+from stack.installation import Installation
+from vitals import files
 
 USERS = {
     "postgres": 999,
@@ -25,7 +29,7 @@ USERS = {
 }
 """The numeric user of each container that receives something."""
 
-_SECRETS = {
+SECRETS = {
     "postgres": ("postgres-password", "database-password"),
     "redis": ("redis-password",),
     "api": ("jwt-key", "database-password", "redis-password", "metrics-token"),
@@ -34,6 +38,8 @@ _SECRETS = {
     "alertmanager": (),
     "grafana": ("grafana-password",),
 }
+"""What each container, and each server of the native stack, needs of the secrets."""
+_FOLDER = "handout"
 _INBOX = {
     "ALERT_WEBHOOK_URL": "http://inbox:9094/",
     "ALERT_HEARTBEAT_URL": "http://inbox:9094/heartbeat?within=180",
@@ -50,37 +56,51 @@ def hand_out(folder: Path, environment: Mapping[str, str]) -> None:
     """
     kept = folder / "all"
     secrets.make(kept, None)
-    for container, names in _SECRETS.items():
-        place = folder / container
-        place.mkdir(exist_ok=True)
+    for container, names in SECRETS.items():
+        place, owner = folder / container, _owner(container)
+        files.make_folder(place, mode=0o500, owner=owner)
         for name in names:
-            _put(place / name, secrets.read(kept, name))
+            files.write(place / name, secrets.read(kept, name), mode=0o400, owner=owner)
     password = secrets.read(kept, "redis-password")
-    _put(
+    files.write(
         folder / "redis" / "redis.conf",
         redis.configuration(6379, Path("/data"), password=password, host="0.0.0.0"),  # noqa: S104 - the containers' own network
+        mode=0o400,
+        owner=_owner("redis"),
     )
     given = {name: text for name, text in environment.items() if text}
     taken = {name.removesuffix("_FILE") for name in given}
     chosen = {name: url for name, url in _INBOX.items() if name not in taken} | given
-    alertmanager = folder / "alertmanager"
-    write(Environment.read(chosen), alertmanager / "alertmanager.yml", alertmanager / "templates")
-    for container, user in USERS.items():
-        _give(folder / container, user)
+    place = folder / "alertmanager"
+    file, owner = place / "alertmanager.yml", _owner("alertmanager")
+    write(Environment.read(chosen), file, place / "templates", owner=owner)
 
 
-def _put(path: Path, text: str) -> None:
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "w") as file:
-        file.write(text)
+def hand_over(here: Installation, part: str, names: Iterable[str], account: Account | None) -> Path:
+    """Copy the secrets that a part of the native stack needs to where it alone can read them.
+
+    Args:
+        here: The installation.
+        part: The folder's name.
+        names: Those of the secrets; what is not there is left out.
+        account: Whom the part runs as.
+
+    Returns:
+        The folder. It stays ours, so that the account cannot put anything into it.
+    """
+    folder = here.data / _FOLDER / part
+    for each in (folder.parent, folder):
+        files.make_folder(each, mode=0o711)
+    for name in names:
+        with suppress(FileNotFoundError):
+            text = secrets.read(here.secrets, name)
+            owner = account.ids if account else None
+            files.write(folder / name, text, mode=0o400, owner=owner)
+    return folder
 
 
-def _give(folder: Path, user: int) -> None:
-    for path in folder.rglob("*"):
-        path.chmod(0o500 if path.is_dir() else 0o400)
-        os.chown(path, user, user)
-    folder.chmod(0o500)
-    os.chown(folder, user, user)
+def _owner(container: str) -> files.Owner:
+    return USERS[container], USERS[container]
 
 
 if __name__ == "__main__":

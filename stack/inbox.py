@@ -19,6 +19,7 @@ from stack import origins
 from stack.heartbeats import FOREVER
 from stack.notes import HEARTBEAT, Inbox, page
 from stack.probes import LOOPBACK
+from stack.serving import Server
 
 _LARGEST = 1_000_000
 _RUNBOOKS = Path(__file__).parents[1] / "alerts" / "runbooks"
@@ -109,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-class _Server(ThreadingHTTPServer):
+class _Server(Server):
     inbox: Inbox
 
     def service_actions(self) -> None:

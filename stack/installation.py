@@ -1,21 +1,20 @@
 """Where one installation keeps its things, on which ports, and whom it runs as."""
 
 import hashlib
-import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from stack.account import Account, servant
+from stack.account import OF_PART, OF_PYTHON, Account, named, servant
 from stack.ports import Ports
+from stack.record import Running
+from vitals import files
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 _TRIAL = "import stack, sys, yaml; print(sys.version.replace(chr(10), ' '))"
-_RUNNING = "running.json"
 _MOST_WORKERS = 16
 _ELSEWHERE = Path("/var/lib")
 
@@ -29,7 +28,9 @@ class Installation:
         ports: Where its parts listen.
         account: Whom the servers run as; `None` stays who we are.
         workers: How many processes serve the API.
-        worker: Whom our own Python runs as: `account`, unless that may not read the checkout.
+        worker: Whom our own Python runs as; `None` stays who we are, for want of an account
+            that may read the checkout.
+        accounts: Whom single parts run as instead of `account`.
     """
 
     data: Path
@@ -37,6 +38,7 @@ class Installation:
     account: Account | None = None
     worker: Account | None = None
     workers: int = 1
+    accounts: Mapping[str, Account] = field(default_factory=dict)
 
     @classmethod
     def here(cls, environment: Mapping[str, str] = os.environ) -> "Installation":
@@ -47,20 +49,30 @@ class Installation:
 
         Raises:
             PortError: A port setting is wrong.
-            LookupError: WORKERS makes no sense, or we are root and
+            LookupError: WORKERS or the name of a folder makes no sense, or we are root and
                 there is no account for the servers yet.
             PermissionError: The servers' account cannot reach the data.
         """
         ports, account = Ports.of(environment), servant()
         data = Path(environment.get("VITALS_DATA") or CHECKOUT / "var").absolute()
+        if not (str(data) + str(CHECKOUT)).isprintable():
+            raise LookupError(
+                f"{str(data)!r}: no folder here may have control characters in its name"
+            )
         installation = cls(data, ports, account, workers=_count(environment))
         if account is None:
             return installation
         if account.reaches(data):
-            return replace(installation, worker=account if _runs_python(account) else None)
-        if environment.get("VITALS_DATA"):
+            apart = named(OF_PYTHON)
+            candidates = [apart, account] if apart and apart.reaches(data) else [account]
+            worker = next((each for each in candidates if _runs_python(each)), None)
+        elif environment.get("VITALS_DATA"):
             raise PermissionError(f"user {account.name} cannot enter {data}: name another folder")
-        return replace(installation, data=_linked_elsewhere(data))
+        else:
+            data, worker = _linked_elsewhere(data), None
+        found = {part: named(name) for part, name in OF_PART.items()}
+        accounts = {part: each for part, each in found.items() if each and each.reaches(data)}
+        return replace(installation, data=data, worker=worker, accounts=accounts)
 
     @property
     def secrets(self) -> Path:
@@ -77,59 +89,62 @@ class Installation:
         """Held while a stack runs over these data."""
         return self.data / "lock"
 
+    def account_of(self, part: str) -> Account | None:
+        """Whom a server runs as; `None` stays who we are."""
+        return self.accounts.get(part, self.account)
+
+    def owner_of(self, part: str) -> files.Owner | None:
+        """Whom a server's files belong to; `None` for us."""
+        account = self.account_of(part)
+        return account.ids if account else None
+
     def folder(self, part: str) -> Path:
-        """A part's own folder, which its account owns; made if needed."""
-        path = self.data / part
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.chmod(0o700)
-        if self.account:
-            os.chown(path, self.account.uid, self.account.gid)
+        """A part's own folder, which its account owns; made if needed.
+
+        What a former account of the part left in it is given to the present one.
+        """
+        path, owner = self.data / part, self.owner_of(part)
+        former = path.lstat().st_uid if path.exists() else None
+        files.make_folder(path, owner=owner)
+        if owner and former not in {None, 0, owner[0]}:
+            files.give(path, owner, of=former)
         return path
 
     def write(self, part: str, name: str, text: str) -> Path:
         """Write a file that only the part's account reads; configurations hold passwords."""
         path = self.folder(part) / name
-        path.unlink(missing_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(text)
-        if self.account:
-            os.chown(path, self.account.uid, self.account.gid)
+        files.write(path, text, owner=self.owner_of(part))
         return path
 
     def readable(self, folder: Path) -> Path:
         """A folder of the checkout, or a copy of it where the servers may not read that."""
-        if self.account is None or self.account.reaches(folder):
+        accounts = [self.account, *self.accounts.values()]
+        if all(account is None or account.reaches(folder) for account in accounts):
             return folder
         copy = self.data / "copies" / folder.name
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(folder, copy)
-        self.account.own(copy)
+        files.make_path(copy.parent)
+        files.remove_tree(copy)
+        files.copy_tree(folder, copy)
         return copy
 
-    def write_running(self, pids: Mapping[str, int]) -> None:
-        """Note which process is which part and where it listens, for `status` and `drill`."""
-        running = {"pids": dict(pids), "ports": asdict(self.ports)}
-        (self.data / _RUNNING).write_text(json.dumps(running))
+    @property
+    def record(self) -> Path:
+        """The file in which a stack notes its processes."""
+        return self.data / "running.json"
 
-    def read_pids(self) -> dict[str, int]:
+    def read_running(self) -> Running | None:
+        """What the stack over these data noted of itself last. Check the lock first."""
+        return Running.read(self.record)
+
+    def read_pids(self) -> Mapping[str, int]:
         """Which process is which part; nothing unless a stack is ready. Check the lock first."""
-        return self._read_running().get("pids", {})
+        running = self.read_running()
+        return running.pids if running and running.ready else {}
 
     def as_running(self) -> "Installation":
         """The same on the ports that the running stack uses, whatever the environment says."""
-        ports = self._read_running().get("ports")
-        return replace(self, ports=Ports(**ports)) if ports else self
-
-    def _read_running(self) -> dict[str, dict[str, int]]:
-        try:
-            content: dict[str, dict[str, int]] = json.loads((self.data / _RUNNING).read_text())
-        except FileNotFoundError:
-            return {}
-        return content
-
-    def forget_running(self) -> None:
-        """The processes end."""
-        (self.data / _RUNNING).unlink(missing_ok=True)
+        running = self.read_running()
+        return replace(self, ports=running.ports) if running else self
 
 
 def _count(environment: Mapping[str, str]) -> int:

@@ -23,7 +23,48 @@ class Keeper:
 
     def __init__(self, lock: int) -> None:
         """Start the keeper, which holds the file descriptor `lock` as long as it lives."""
-        self._popen = subprocess.Popen(
+        self._lock = lock
+        self._groups: set[int] = set()
+        self._popen = self._start()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the keeper."""
+        return self._popen.pid
+
+    def watch(self, group: int) -> None:
+        """End this process group should we die."""
+        self._groups.add(group)
+        self._tell(f"+{group}\n")
+
+    def forget(self, group: int) -> None:
+        """The group has ended: its number may soon be a stranger's."""
+        self._groups.discard(group)
+        self._tell(f"-{group}\n")
+
+    def replace_if_ended(self) -> bool:
+        """Start another keeper if this one was ended; whether it was.
+
+        Raises:
+            OSError: No other can be started now.
+        """
+        if self._popen.poll() is None:
+            return False
+        self.close()
+        self._popen = self._start()
+        for group in self._groups:
+            self._tell(f"+{group}\n")
+        return True
+
+    def close(self) -> None:
+        """Let it end whatever is left, and wait for it."""
+        if self._popen.stdin:
+            with suppress(OSError):
+                self._popen.stdin.close()
+        self._popen.wait()
+
+    def _start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
             [sys.executable, "-I", str(Path(__file__).resolve())],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -31,30 +72,14 @@ class Keeper:
             text=True,
             bufsize=1,
             cwd="/",
-            pass_fds=[lock],
+            pass_fds=[self._lock],
             start_new_session=True,  # a Ctrl-C or a closed terminal is not for it
         )
 
-    def watch(self, group: int) -> None:
-        """End this process group should we die."""
-        with suppress(BrokenPipeError):
-            self._tell(f"+{group}\n")
-
-    def forget(self, group: int) -> None:
-        """The group has ended: its number may soon be a stranger's."""
-        with suppress(BrokenPipeError):
-            self._tell(f"-{group}\n")
-
-    def close(self) -> None:
-        """Let it end whatever is left, and wait for it."""
-        if self._popen.stdin:
-            with suppress(BrokenPipeError):
-                self._popen.stdin.close()
-        self._popen.wait()
-
     def _tell(self, line: str) -> None:
         if self._popen.stdin:
-            self._popen.stdin.write(line)
+            with suppress(OSError):  # it was ended: see `replace_if_ended`
+                self._popen.stdin.write(line)
 
 
 def _alive(groups: set[int]) -> set[int]:
@@ -64,7 +89,7 @@ def _alive(groups: set[int]) -> set[int]:
 def _send(group: int, number: int) -> bool:
     try:
         os.killpg(group, number)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):  # gone, and perhaps a stranger's number by now
         return False
     return True
 

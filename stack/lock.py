@@ -5,6 +5,10 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
+
+from vitals import files
+from vitals.processes import birth
 
 _PATIENCE = 15.0
 
@@ -26,7 +30,7 @@ def take(path: Path, what: str) -> int:
     Raises:
         AlreadyRunningError: Another runs.
     """
-    held = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    held = files.open_file(path, os.O_RDWR | os.O_CREAT)
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -34,33 +38,66 @@ def take(path: Path, what: str) -> int:
             break
         except BlockingIOError:
             pid, other = holder(path)
-            being_cleared = pid and not Path("/proc", str(pid)).exists()
+            being_cleared = pid != 0 and not holder_lives(path)
             if not being_cleared or time.monotonic() > deadline:
                 os.close(held)
-                raise AlreadyRunningError(
-                    f"already running over {path.parent}: {other} (pid {pid}); "
-                    "Ctrl-C there stops it"
-                ) from None
+                raise AlreadyRunningError(_refusal(path, pid, other, killed=being_cleared)) from (
+                    None
+                )
         time.sleep(0.1)
-    os.ftruncate(held, 0)
-    os.write(held, json.dumps({"pid": os.getpid(), "what": what}).encode())
+    pid = os.getpid()
+    content = json.dumps({"pid": pid, "birth": birth(pid), "what": what}).encode()
+    try:
+        os.ftruncate(held, 0)
+        os.write(held, content)
+    except OSError as error:
+        os.close(held)
+        raise OSError(error.errno, error.strerror, str(path)) from None
     return held
+
+
+def _refusal(path: Path, pid: int, other: str, *, killed: bool) -> str:
+    if killed:
+        return (
+            f"{other} (pid {pid}) over {path.parent} was killed, and what it left has not ended "
+            f"after {_PATIENCE:g} s; python -m stack status names it"
+        )
+    return f"already running over {path.parent}: {other} (pid {pid}); Ctrl-C there stops it"
 
 
 def holder(path: Path) -> tuple[int, str]:
     """Who wrote the lock last: its pid and what it is; (0, "") when unknown."""
     try:
-        content = json.loads(path.read_text())
+        content = _content(path)
         return int(content["pid"]), str(content["what"])
     except (OSError, ValueError, KeyError, TypeError):
         return 0, ""
 
 
-def is_held(path: Path) -> bool:
-    """Whether a stack runs over this folder now."""
+def holder_lives(path: Path) -> bool:
+    """Whether the process that wrote the lock last runs still."""
     try:
-        probe = os.open(path, os.O_RDWR)
-    except OSError:
+        content = _content(path)
+        born = birth(int(content["pid"]))
+        return born is not None and born == content.get("birth", born)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _content(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(files.read(path))
+    return content
+
+
+def is_held(path: Path) -> bool:
+    """Whether a stack, or the keeper of one that was killed, runs over this folder now.
+
+    Raises:
+        OSError: We may not know.
+    """
+    try:
+        probe = files.open_file(path, os.O_RDONLY)
+    except FileNotFoundError:
         return False
     try:
         fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)

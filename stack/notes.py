@@ -7,6 +7,7 @@ from threading import Lock
 from typing import Any
 
 from stack.heartbeats import Heartbeats
+from stack.terminal import tell
 
 HEARTBEAT = "/heartbeat"
 """The watchdog's; others have addresses below it."""
@@ -80,7 +81,7 @@ class Inbox:
         with self._writing:
             self.notifications = (*reversed(notes), *self.notifications)[:_KEPT]
         for note in notes:
-            print(note, flush=True)
+            tell(str(note))
 
     def _tell_silence(self, name: str, silent: bool, heard: str) -> None:  # noqa: FBT001
         said = "fell silent: alerts may not get through" if silent else "is heard again"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stack import postgres
+from stack.terminal import tell
 
 _UNITS = {
     "postgresql": "postgresql.service",
@@ -80,7 +81,7 @@ def install(*, for_tests: bool = False) -> None:
             f"{', '.join(names)} missing. On Debian and Ubuntu:\n"
             f"  {sudo}apt-get update && {sudo}{' '.join(command)}"
         )
-    print(f"installing {', '.join(names)} (once)", flush=True)
+    tell(f"installing {', '.join(names)} (once)")
     _want_no_cluster()
     for _ in range(3):  # package lists may be absent or old: refresh them and try again
         failure = _apt(command)

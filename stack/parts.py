@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from secrets import token_urlsafe
 
-from stack import postgres, probes, prometheus, redis, watch
+from stack import handout, postgres, probes, prometheus, redis, watch
 from stack import secrets as kept
 from stack.installation import CHECKOUT, Installation
 from stack.processes import Program
@@ -15,6 +15,8 @@ from stack.runner import Part
 
 SITE = "site"
 """The folder, among the data, that Prometheus serves at /user/."""
+_PREVIOUS_KEY = "jwt-key-previous"
+"""A key put beside the others while a new one replaces it (docs/security.md)."""
 
 
 def databases(here: Installation) -> list[Part]:
@@ -22,7 +24,8 @@ def databases(here: Installation) -> list[Part]:
     superuser = kept.read(here.secrets, "postgres-password")
     cluster = here.data / "postgres"
     postgres.forget_dead_server(cluster)
-    postgres.make_cluster(cluster, here.account, here.secrets / "postgres-password")
+    own = handout.hand_over(here, "postgres", ["postgres-password"], here.account)
+    postgres.make_cluster(cluster, here.account, own / "postgres-password")
 
     def make_database() -> None:
         password = kept.read(here.secrets, "database-password")
@@ -39,7 +42,7 @@ def databases(here: Installation) -> list[Part]:
             quiet=True,
         ),
         Part(
-            redis.server(here.write("redis", "redis.conf", config), here.account),
+            redis.server(here.write("redis", "redis.conf", config), here.account_of("redis")),
             ready=lambda: probes.redis_answers(here.ports.redis),
             quiet=True,
         ),
@@ -57,15 +60,19 @@ def api(here: Installation) -> Part:
 
 
 def _service_settings(here: Installation) -> dict[str, str]:
+    names = [*handout.SECRETS["api"], _PREVIOUS_KEY]
+    secrets = handout.hand_over(here, "api", names, here.worker)
+    previous = {"SERVICE_JWT_PREVIOUS_KEY_FILE": str(secrets / _PREVIOUS_KEY)}
     return {
+        **(previous if (here.secrets / _PREVIOUS_KEY).exists() else {}),
         "SERVICE_DATABASE_URL": (
             f"postgresql+asyncpg://{postgres.ROLE}@{probes.LOOPBACK}:{here.ports.postgres}/{postgres.DATABASE}"
         ),
-        "SERVICE_DATABASE_PASSWORD_FILE": str(here.secrets / "database-password"),
+        "SERVICE_DATABASE_PASSWORD_FILE": str(secrets / "database-password"),
         "SERVICE_REDIS_URL": f"redis://{probes.LOOPBACK}:{here.ports.redis}/0",
-        "SERVICE_REDIS_PASSWORD_FILE": str(here.secrets / "redis-password"),
-        "SERVICE_JWT_KEY_FILE": str(here.secrets / "jwt-key"),
-        "SERVICE_METRICS_TOKEN_FILE": str(here.secrets / "metrics-token"),
+        "SERVICE_REDIS_PASSWORD_FILE": str(secrets / "redis-password"),
+        "SERVICE_JWT_KEY_FILE": str(secrets / "jwt-key"),
+        "SERVICE_METRICS_TOKEN_FILE": str(secrets / "metrics-token"),
         "SERVICE_HOST": probes.LOOPBACK,
         "SERVICE_PORT": str(here.ports.api),
         **_shared_by(here.workers),
@@ -97,7 +104,8 @@ def watching(
 
     Args:
         here: The installation.
-        secrets: Folder of the secrets that Prometheus shows to what it watches.
+        secrets: Folder of the secrets that Prometheus shows to what it watches; see
+            `watching_secrets`.
         haste: Run the rules many times faster, for a drill.
         site: The folder of the boards, if it is not among the data.
     """
@@ -112,7 +120,7 @@ def watching(
                 watch.write_alertmanager(here, haste=haste),
                 here.folder("alertmanager"),
                 behind,
-                here.account,
+                here.account_of("alertmanager"),
                 gate=ports.alertmanager,
                 prefix=prefix,
             ),
@@ -139,7 +147,7 @@ def watching(
                 watch.write_prometheus(here, secrets, haste=haste),
                 here.folder("prometheus"),
                 ports.prometheus,
-                here.account,
+                here.account_of("prometheus"),
                 (
                     "--storage.tsdb.retention.time=15d",
                     "--storage.tsdb.retention.size=2GB",
@@ -148,8 +156,15 @@ def watching(
                 ),
             ),
             ready=lambda: prometheus.answers(ports.prometheus),
+            once_ready=lambda: prometheus.reserve(here.data / "prometheus"),
         ),
     ]
+
+
+def watching_secrets(here: Installation) -> Path:
+    """The folder of the secrets that Prometheus shows to what it watches."""
+    account = here.account_of("prometheus")
+    return handout.hand_over(here, "prometheus", handout.SECRETS["prometheus"], account)
 
 
 def boards(here: Installation) -> Part:
@@ -173,10 +188,9 @@ def sample(here: Installation, amounts: Mapping[str, int]) -> list[Part]:
     superuser = kept.read(here.secrets, "postgres-password")
     seed = ["service.seed", *(word for name in amounts for word in _flag(name, str(amounts[name])))]
     url = f"http://{probes.LOOPBACK}:{here.ports.api}"
-    passwords = [
-        *_flag("admin-password-file", str(here.secrets / "admin-password")),
-        *_flag("demo-password-file", str(here.secrets / "demo-password")),
-    ]
+    people = ("admin-password", "demo-password")
+    own = handout.hand_over(here, "sample", people, here.worker)
+    passwords = [word for name in people for word in _flag(f"{name}-file", str(own / name))]
 
     def is_empty() -> bool:
         sql = "SELECT EXISTS (SELECT FROM products)"

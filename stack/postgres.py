@@ -10,6 +10,7 @@ from pathlib import Path
 from stack import probes
 from stack.account import Account
 from stack.processes import Program
+from vitals import files
 
 SUPERUSER = "postgres"
 DATABASE = "vitals"
@@ -57,10 +58,9 @@ def make_cluster(
     if (data / "PG_VERSION").exists():
         return
     draft = data.with_name(f"{data.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(mode=0o700, parents=True)
-    if account:
-        account.own(draft)
+    owner = account.ids if account else None
+    files.remove_tree(draft)
+    files.make_folder(draft, owner=owner)
     drop = ["setpriv", *account.prefix, "--"] if account else []
     initdb = [
         binary("initdb"),
@@ -75,22 +75,8 @@ def make_cluster(
     done = subprocess.run([*drop, *initdb], check=False, capture_output=True, text=True, cwd="/")
     if done.returncode:
         raise RuntimeError(f"initdb failed: {done.stderr.strip() or done.stdout.strip()}")
-    (draft / "pg_hba.conf").write_text(_HBA)
-    if sync:
-        _sync(draft / "pg_hba.conf", draft)
-    draft.rename(data)
-    if sync:
-        _sync(data.parent)
-
-
-def _sync(*paths: Path) -> None:
-    """Wait until files or folders are on the disk."""
-    for path in paths:
-        opened = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)
+    files.write(draft / "pg_hba.conf", _HBA, owner=owner, durable=sync)
+    files.move(draft, data, durable=sync)
 
 
 def forget_dead_server(data: Path) -> None:
@@ -100,12 +86,13 @@ def forget_dead_server(data: Path) -> None:
     can run over these data.
     """
     pid_file = data / "postmaster.pid"
-    if not pid_file.exists():
+    try:
+        pid = files.read(pid_file).partition(b"\n")[0].strip().decode(errors="replace")
+    except FileNotFoundError:
         return
-    pid = pid_file.read_text().partition("\n")[0].strip()
     command = Path("/proc", pid, "cmdline")
-    if not command.exists() or str(data).encode() not in command.read_bytes():
-        pid_file.unlink()
+    if not pid.isdecimal() or not command.exists() or os.fsencode(data) not in command.read_bytes():
+        files.remove(pid_file)
 
 
 def server(

@@ -40,4 +40,7 @@ def redis_answers(port: int) -> bool:
 def postgres_answers(port: int, pg_isready: str) -> bool:
     """Whether PostgreSQL takes connections: not while it starts, recovers or stops."""
     command = [pg_isready, "--quiet", "--host", LOOPBACK, "--port", str(port), "--timeout", "1"]
-    return subprocess.run(command, check=False).returncode == 0
+    try:
+        return subprocess.run(command, check=False).returncode == 0
+    except OSError:  # no process or file can be had now
+        return False

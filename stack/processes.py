@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stack.account import Account
+from vitals import files
 
 _STARTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="starter")
 _POLL_SECONDS = 0.03
@@ -56,6 +57,20 @@ class Program:
         drop = self.account.prefix if self.account else []
         sent = self.orphan_signal.name.removeprefix("SIG")
         return ["setpriv", *drop, "--pdeathsig", sent, "--", *self.command]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Our own and its own, without what a lesser account has no use for.
+
+        Whom alerts reach is a secret, and libraries look for files in a home that is not theirs.
+        """
+        inherited = dict(os.environ)
+        if self.account:
+            inherited = {
+                name: text for name, text in inherited.items() if not name.startswith("ALERT_")
+            }
+            inherited["HOME"] = "/nonexistent"
+        return {**inherited, **self.env}
 
 
 class Process:
@@ -159,20 +174,21 @@ class Process:
             time.sleep(_POLL_SECONDS)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        output = self.log.open("ab") if self.log else None
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        output = files.open_file(self.log, flags) if self.log else None
         try:
             return subprocess.Popen(
                 self.program.words,
                 stdin=subprocess.DEVNULL,
-                stdout=output or subprocess.PIPE,
+                stdout=subprocess.PIPE if output is None else output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **self.program.env},
+                env=self.program.environment,
                 cwd=self.program.cwd,
                 process_group=0,  # a Ctrl-C in the terminal is for us alone
             )
         finally:
-            if output:
-                output.close()
+            if output is not None:
+                os.close(output)
 
     def _last_lines(self) -> str:
         if self.log is None or not self.log.exists():

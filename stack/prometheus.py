@@ -1,16 +1,20 @@
 """Prometheus and Alertmanager: their command lines and Prometheus's configuration here."""
 
+import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from alerts.delivery import escaped
 from stack import probes
 from stack.account import Account
 from stack.ports import Ports
 from stack.processes import Program
+from vitals import files
 
 NO_ORIGIN = "none"
 """What no page has as its origin: by default every page of the web may read what is measured."""
@@ -36,6 +40,20 @@ def server(
         account=account,
         cwd=data,
     )
+
+
+def reserve(data: Path) -> None:
+    """Have the disk keep room for the list of running queries, which Prometheus maps.
+
+    It makes the file without filling it. On a disk that has become full, the first query that
+    writes to a new page of it would end Prometheus with SIGBUS.
+    """
+    with suppress(OSError):  # full already, or a version that keeps the list elsewhere
+        file = files.open_file(data / "queries.active", os.O_RDWR)
+        try:
+            os.posix_fallocate(file, 0, max(1, os.fstat(file).st_size))
+        finally:
+            os.close(file)
 
 
 def alertmanager(
@@ -115,7 +133,7 @@ def configuration(
     }
     targets = targets or source.parent.absolute() / "targets"
     config["rule_files"] = [
-        str(rules.absolute() / Path(path).name) for path in config["rule_files"]
+        f"{escaped(str(rules.absolute()))}/{Path(path).name}" for path in config["rule_files"]
     ]
     if interval:
         names = ("scrape_interval", "scrape_timeout", "evaluation_interval")
@@ -126,7 +144,9 @@ def configuration(
             hosts = (target.partition(":")[0] for target in group["targets"])
             group["targets"] = [local[host] for host in hosts if host in local]
         for group in job.get("file_sd_configs", []):
-            group["files"] = [str(targets / Path(path).name) for path in group["files"]]
+            group["files"] = [
+                f"{escaped(str(targets))}/{Path(path).name}" for path in group["files"]
+            ]
             if interval:
                 group["refresh_interval"] = interval
         if token := job.get("authorization", {}).get("credentials_file"):

@@ -9,6 +9,7 @@ import selectors
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
 
@@ -59,8 +60,22 @@ class _Asked(Exception):  # noqa: N818 - not an error: somebody asked us to stop
 class Runner:
     """Runs a set of parts until it is asked to stop or one of them ends."""
 
-    def __init__(self, parts: Sequence[Part], journal: Journal, keeper: Keeper) -> None:
-        """Describe a run; nothing starts yet."""
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        journal: Journal,
+        keeper: Keeper,
+        started: Callable[[Part, int], None] = lambda _part, _pid: None,
+    ) -> None:
+        """Describe a run; nothing starts yet.
+
+        Args:
+            parts: What to run.
+            journal: Takes what the parts say.
+            keeper: Ends what is left when we are killed.
+            started: Told each part that was started, with its pid.
+        """
+        self._started = started
         self._parts = {part.name: part for part in parts}
         self._journal = journal
         self._keeper = keeper
@@ -135,6 +150,7 @@ class Runner:
         except OSError as error:
             raise StartError(f"{part.name} could not be started: {error}") from error
         self._keeper.watch(process.pid)
+        self._started(part, process.pid)
         self._processes[part.name] = process
         self._due[part.name] = time.monotonic() + part.seconds
         os.set_blocking(process.output, False)
@@ -152,6 +168,8 @@ class Runner:
             StartError: A part ended that should not have.
         """
         self._read()
+        self._journal.look()
+        self._mind_keeper()
         if self._signals:
             raise _Asked
         for name, process in self._processes.items():
@@ -163,6 +181,11 @@ class Runner:
                     f"{name} ended with {_describe(process.code)}:\n"
                     f"{self._journal.last_lines(name)}"
                 )
+
+    def _mind_keeper(self) -> None:
+        with suppress(OSError):  # no process can be started now: again in the next turn
+            if self._keeper.replace_if_ended():
+                self._journal.say("the keeper was ended: started another")
 
     def _read(self) -> None:
         if not self._outputs.get_map():

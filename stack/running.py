@@ -1,11 +1,23 @@
 """Runs the stack in the foreground: prepare, start, tell the addresses, stay."""
 
+import os
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 
-from stack import keeper, lock, parts, probes, secrets
+from stack import keeper, lock, orphans, parts, probes, secrets
 from stack.installation import Installation
 from stack.journal import Journal
-from stack.runner import Runner
+from stack.record import Record
+from stack.runner import Part, Runner
+from stack.terminal import tell
+from vitals import files
+
+WRITTEN = (
+    *("postgres", "postgres.draft", "redis", "prometheus", "alertmanager", "secrets", "handout"),
+    *("log", "site", "site.new", "copies", "drill", "suites", "running.json", "lock"),
+)
+"""All that the stack writes, among its data."""
 
 
 def run(here: Installation, *, what: str, amounts: Mapping[str, int] | None = None) -> int:
@@ -21,37 +33,75 @@ def run(here: Installation, *, what: str, amounts: Mapping[str, int] | None = No
 
     Raises:
         AlreadyRunningError: Another stack runs over the same data.
+        OrphansError: What a stack that was killed left does not end.
         PortError: A port is taken.
         WeakSecretError: A secret that somebody put there is weak.
+        OSError: A file that the stack needs cannot be read or written.
     """
-    here.data.mkdir(mode=0o755, parents=True, exist_ok=True)
-    here.log.mkdir(mode=0o700, exist_ok=True)
+    files.make_path(here.data)
+    files.make_folder(here.log)
     held = lock.take(here.lock, what)
+    _end_orphans(here)
     here.ports.demand_free()
-    secrets.make(here.secrets, here.account)
+    secrets.make(here.secrets, None)
     journal = Journal(here.log)
     chosen = [
         *parts.databases(here),
         parts.api(here),
         parts.inbox(here),
-        *parts.watching(here, here.secrets),
+        *parts.watching(here, parts.watching_secrets(here)),
         parts.boards(here),
     ]
     if amounts is not None:
         chosen += parts.sample(here, amounts)
+    chosen = [_marked(part, orphans.mark(here.data)) for part in chosen]
+    record = Record(here.record, here.ports)
     journal.say(f"starting {', '.join(part.name for part in chosen)}")
     watched_over = keeper.Keeper(held)
-    runner = Runner(chosen, journal, watched_over)
+
+    def note(part: Part, pid: int) -> None:
+        record.add(part.name, pid, task=part.task)
 
     def announce() -> None:
-        here.write_running(runner.pids)
+        record.set_ready()
         journal.plain(addresses(here))
 
     try:
-        return runner.run(announce)
+        return Runner(chosen, journal, watched_over, note).run(announce)
     finally:
-        here.forget_running()
         watched_over.close()
+        record.close()
+
+
+def clean(here: Installation) -> None:
+    """Remove what the stack wrote into its data folder, and the folder if nothing else is in it.
+
+    Raises:
+        AlreadyRunningError: The stack runs.
+        OrphansError: What a stack that was killed left does not end.
+        OSError: Something cannot be removed.
+    """
+    if not here.data.exists():
+        return
+    os.close(lock.take(here.lock, "python -m stack clean"))
+    _end_orphans(here)
+    for name in WRITTEN:
+        files.remove_tree(here.data / name)
+    with suppress(OSError):  # a link, or something of somebody else's is in it
+        here.data.rmdir()
+
+
+def _end_orphans(here: Installation) -> None:
+    if left := orphans.find(here):
+        tell("ending what a stack that was killed left:")
+        tell("\n".join(f"  {orphan}" for orphan in left))
+        orphans.end(left)
+
+
+def _marked(part: Part, mark: str) -> Part:
+    """The same part, whose processes can be known should we be killed."""
+    env = {**part.program.env, orphans.VARIABLE: mark}
+    return replace(part, program=replace(part.program, env=env))
 
 
 def addresses(here: Installation) -> str:
@@ -74,16 +124,29 @@ def addresses(here: Installation) -> str:
 
 
 def status(here: Installation) -> int:
-    """Show whether a stack runs over these data and where; 0 when it is ready, 3 when not."""
+    """Show whether a stack runs over these data and where; 0 when it is ready, 3 when not.
+
+    Raises:
+        OSError: We may not know.
+    """
     if not lock.is_held(here.lock):
         print("not running; start it with: make demo, or make up")
+        if left := orphans.find(here):
+            print("A stack that was killed left these, which the next start ends first:")
+            print("\n".join(f"  {orphan}" for orphan in left))
         return 3
     here = here.as_running()
     pid, what = lock.holder(here.lock)
-    pids = here.read_pids()
-    print(f"{what} runs (pid {pid}){'' if pids else '; it is not ready yet'}")
-    for name, part in sorted(pids.items()):
-        print(f"  {name:<13} pid {part}")
-    if pids:
+    running = here.read_running()
+    if not lock.holder_lives(here.lock):
+        print(f"{what} (pid {pid}) was killed; what it left is being ended")
+        print("\n".join(f"  {orphan}" for orphan in orphans.find(here)))
+        return 3
+    ready = running is not None and running.ready
+    print(f"{what} runs (pid {pid}){'' if ready else '; it is not ready yet'}")
+    ended = [name for name in running.pids if not running.lives(name)] if running else []
+    for name, part in sorted(running.pids.items()) if running else ():
+        print(f"  {name:<13} pid {part}{' has ended' if name in ended else ''}")
+    if ready:
         print(addresses(here))
-    return 0 if pids else 3
+    return 0 if ready and not ended else 3

@@ -6,10 +6,12 @@ Run as `python -m stack.secrets FOLDER` it makes them into a folder: compose.yam
 import os
 import re
 import secrets
+import stat
 import sys
 from pathlib import Path
 
 from stack.account import Account
+from vitals import files
 
 NAMES = (
     "jwt-key",  # signs the API's tokens
@@ -23,6 +25,8 @@ NAMES = (
 )
 SHORTEST = 16
 """Characters below which a secret put there by hand is refused."""
+LONGEST = 10_000
+"""Bytes that are read of one."""
 
 _KNOWN = ("admin", "changeme", "changethis", "default", "example", "password", "postgres", "secret")
 
@@ -40,34 +44,40 @@ def make(folder: Path, account: Account | None) -> None:
 
     Raises:
         WeakSecretError: A file holds a known default or a short word.
+        UnsafePathError: The folder or a file is a link.
+        OSError: One of them cannot be read or made.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)
+    owner = account.ids if account else (os.geteuid(), os.getegid())
+    files.make_folder(folder, owner=owner)
     for name in NAMES:
         path = folder / name
-        if not path.exists():
-            _write(path, secrets.token_urlsafe(32))
-        path.chmod(0o600)
-        _check(path)
-    if account:
-        account.own(folder)
+        try:
+            text, is_private = _look(path, owner)
+        except FileNotFoundError:
+            text, is_private = secrets.token_urlsafe(32), False
+        _check(path, text)
+        if not is_private:  # replaced as a whole: what was there may be somebody else's file
+            files.write(path, text, owner=owner, durable=True)
 
 
 def read(folder: Path, name: str) -> str:
-    """One secret."""
-    return (folder / name).read_text().strip()
+    """One secret.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    return files.read(folder / name).decode().strip()
 
 
-def _write(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}.draft")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    draft.rename(path)  # whole or not at all
+def _look(path: Path, owner: files.Owner) -> tuple[str, bool]:
+    """A secret, and whether only its owner can read it."""
+    with os.fdopen(files.open_file(path, os.O_RDONLY), "rb") as file:
+        found = os.fstat(file.fileno())
+        text = file.read(LONGEST).decode(errors="replace").strip()
+    return text, found.st_uid == owner[0] and stat.S_IMODE(found.st_mode) == 0o600  # noqa: PLR2004
 
 
-def _check(path: Path) -> None:
-    text = path.read_text().strip()
+def _check(path: Path, text: str) -> None:
     if not re.fullmatch(r"[\w.~+/=-]*", text, re.ASCII):
         raise WeakSecretError(f"{path} may hold letters, digits and - _ . ~ + / = only")
     bare = "".join(letter for letter in text.lower() if letter.isalpha())

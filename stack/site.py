@@ -6,10 +6,11 @@ from one board to another and from notifications to a board are the same in both
 
 import html
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from vitals import files
 
 _BASE = '<base href="./" />'
 _WAITING = """<!doctype html>
@@ -23,16 +24,15 @@ _WAITING = """<!doctype html>
 
 def wait(site: Path, title: str, words: str) -> None:
     """Show a page that looks again every few seconds, unless the boards are there already."""
-    page = site / "index.html"
     if (site / "boards").exists():
         return
-    site.mkdir(mode=0o755, parents=True, exist_ok=True)
-    page.write_text(_WAITING.format(title=html.escape(title), words=html.escape(words)))
-    _open_to_readers(site)
+    files.make_folder(site, mode=0o755)
+    page = _WAITING.format(title=html.escape(title), words=html.escape(words))
+    files.write(site / "index.html", page, mode=0o644)
 
 
 def publish(built: Path, boards: Path, site: Path, settings: Mapping[str, Any]) -> None:
-    """Replace the site.
+    """Replace the site, for every account to read.
 
     Args:
         built: What the viewer's build made.
@@ -41,38 +41,32 @@ def publish(built: Path, boards: Path, site: Path, settings: Mapping[str, Any]) 
         settings: What the viewer cannot know by itself.
     """
     fresh = site.with_name(f"{site.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    shutil.copytree(built, fresh)
-    listed = [_copy(file, fresh) for file in sorted(boards.glob("*.json"))]
-    (fresh / "boards" / "index.json").write_text(json.dumps(sorted(listed, key=_order)))
-    (fresh / "settings.json").write_text(json.dumps(settings))
-    _open_to_readers(fresh)
-    shutil.rmtree(site, ignore_errors=True)
-    fresh.rename(site)
+    files.remove_tree(fresh)
+    files.copy_tree(built, fresh)
+    for folder in ("boards", "d"):
+        files.make_folder(fresh / folder, mode=0o755)
+    index = (built / "index.html").read_text("utf-8")
+    listed = [_copy(file, fresh, index) for file in sorted(boards.glob("*.json"))]
+    boards_list = json.dumps(sorted(listed, key=_order))
+    files.write(fresh / "boards" / "index.json", boards_list, mode=0o644)
+    files.write(fresh / "settings.json", json.dumps(settings), mode=0o644)
+    files.remove_tree(site)
+    files.move(fresh, site)
 
 
-def _copy(file: Path, site: Path) -> dict[str, str]:
+def _copy(file: Path, site: Path, index: str) -> dict[str, str]:
     """Copy a board and give it a page; what the list of boards says of it."""
-    board = json.loads(file.read_bytes())
-    (site / "boards").mkdir(exist_ok=True)
-    shutil.copyfile(file, site / "boards" / f"{board['uid']}.json")
-    page = site / "d" / board["uid"] / "index.html"
-    page.parent.mkdir(parents=True)
-    page.write_text(
-        (site / "index.html")
-        .read_text()
-        .replace(_BASE, '<base href="../../" />')
-        .replace("<title>Boards</title>", f"<title>{html.escape(board['title'])}</title>")
+    content = file.read_bytes()
+    board = json.loads(content)
+    files.write(site / "boards" / f"{board['uid']}.json", content, mode=0o644)
+    page = index.replace(_BASE, '<base href="../../" />').replace(
+        "<title>Boards</title>", f"<title>{html.escape(board['title'])}</title>"
     )
+    files.make_folder(site / "d" / board["uid"], mode=0o755)
+    files.write(site / "d" / board["uid"] / "index.html", page, mode=0o644)
     return {key: board.get(key, "") for key in ("uid", "title", "description")}
 
 
 def _order(board: Mapping[str, str]) -> tuple[bool, str]:
     """The overview comes first: people start there."""
     return not board["uid"].endswith("overview"), board["title"]
-
-
-def _open_to_readers(folder: Path) -> None:
-    """Whatever our umask is: Prometheus's own account reads these files."""
-    for path in (folder, *folder.rglob("*")):
-        path.chmod(0o755 if path.is_dir() else 0o644)

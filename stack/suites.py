@@ -14,6 +14,7 @@ from pathlib import Path
 
 from stack.installation import Installation
 from stack.packages import MissingPackagesError
+from vitals import files
 
 NEWER = ("trixie", "sid")
 """The suites: the last Prometheus 2 with long-term support, and the newest that Debian has."""
@@ -49,8 +50,8 @@ def bring(suite: str) -> Path:
     if programs.exists():
         return programs
     print(f"fetching Prometheus and Alertmanager of Debian's {suite} (once)", flush=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o755)
+    files.make_path(folder.parent)
+    files.make_folder(folder, mode=0o755)
     with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder) as made:
         place = Path(made)
         _describe(suite, place)

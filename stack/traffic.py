@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 
 from stack.journeys import JOURNEYS, AwayError, Shop
+from stack.terminal import tell
 
 WAVE_SECONDS = 600.0
 """A "day": the rate swings by half around its mean, so that graphs live."""
@@ -83,7 +84,7 @@ async def visit(shop: Shop) -> None:
             await asyncio.sleep(pause * shop.chance.uniform(0.5, 1.5))
             pause = min(pause * 2, LONGEST_PAUSE)
         except (ValueError, LookupError) as error:  # not the answer that was promised
-            print(f"traffic: {journey.__name__}: {error!r}", file=sys.stderr, flush=True)
+            tell(f"traffic: {journey.__name__}: {error!r}", sys.stderr)
             await asyncio.sleep(FIRST_PAUSE)
         else:
             pause = FIRST_PAUSE
@@ -92,7 +93,7 @@ async def visit(shop: Shop) -> None:
 async def _summarise(tally: Tally) -> None:
     while True:
         await asyncio.sleep(SUMMARY_SECONDS)
-        print(tally.line(), flush=True)
+        tell(tally.line())
 
 
 async def run(options: argparse.Namespace) -> None:
@@ -129,7 +130,7 @@ async def run(options: argparse.Namespace) -> None:
         for task in (over, *tasks):
             task.cancel()
         await asyncio.gather(over, *tasks, return_exceptions=True)
-    print(tally.line(), flush=True)
+    tell(tally.line())
     for task in failed:
         task.result()  # a visitor never ends by itself: show why this one did
 

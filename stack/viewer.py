@@ -18,6 +18,7 @@ from pathlib import Path
 
 from stack import site
 from stack.installation import CHECKOUT
+from stack.terminal import tell
 
 SOURCES = CHECKOUT / "grafana" / "viewer"
 BOARDS = CHECKOUT / "grafana" / "dashboards"
@@ -149,7 +150,7 @@ def _read(path: Path) -> str:
 
 
 def _say(words: str) -> None:
-    print(words, flush=True)
+    tell(words)
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -13,6 +13,7 @@ from alerts.rules import render
 from alerts.timing import FAST
 from stack import probes, prometheus
 from stack.installation import CHECKOUT, Installation
+from vitals import files
 
 HEARTBEAT = "/heartbeat?within=180"
 """Where the inbox hears the watchdog, and after how many seconds without it says so."""
@@ -29,11 +30,9 @@ def write_prometheus(here: Installation, secrets: Path, *, haste: bool) -> Path:
         folder = here.folder("prometheus")
         rules, targets = folder / "hasty-rules", folder / "targets"
         for made in (rules, targets):
-            made.mkdir(exist_ok=True)
+            files.make_folder(made, owner=here.owner_of("prometheus"))
         for name, text in render(FAST).items():
-            (rules / name).write_text(text)
-        if here.account:
-            here.account.own(folder)
+            files.write(rules / name, text, owner=here.owner_of("prometheus"))
     text = prometheus.configuration(
         source / "prometheus.yml",
         here.ports,
@@ -62,8 +61,7 @@ def write_alertmanager(here: Installation, *, haste: bool) -> Path:
     taken = {name.removesuffix("_FILE") for name in given}
     chosen = {name: url for name, url in defaults.items() if name not in taken} | given
     folder = here.folder("alertmanager")
-    path = folder / "alertmanager.yml"
-    write(Environment.read(chosen), path, folder / "templates", HASTY if haste else CALM)
-    if here.account:
-        here.account.own(folder)
+    path, patience = folder / "alertmanager.yml", HASTY if haste else CALM
+    owner = here.owner_of("alertmanager")
+    write(Environment.read(chosen), path, folder / "templates", patience, owner)
     return path

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator, Collection, Iterator
@@ -14,10 +13,11 @@ from pathlib import Path
 import httpx
 import yaml
 
-from stack import parts, postgres, probes
+from stack import handout, parts, postgres, probes
 from stack.drills.fault import API, Patient
 from stack.installation import CHECKOUT, Installation
 from stack.processes import Process, Program
+from vitals import files
 
 
 class Ground:
@@ -80,27 +80,24 @@ class Ground:
     def rules(self, text: str) -> Iterator[None]:
         """Have Prometheus read one more file of rules."""
         file = self.aside.folder("prometheus") / "hasty-rules" / "drill.yml"
-        file.write_text(text)
-        file.chmod(0o644)
+        files.write(file, text, owner=self.aside.owner_of("prometheus"))
         self._processes["prometheus"].send(signal.SIGHUP)
         try:
             yield
         finally:
-            file.unlink()
+            files.remove(file)
             self._processes["prometheus"].send(signal.SIGHUP)
 
     def announce(self, job: str, *patients: str) -> None:
         """Have Prometheus watch patients under the name of a job."""
         targets = [f"{probes.LOOPBACK}:{self._ports[patient]}" for patient in patients]
         file = self._targets / f"{job}.yml"
-        fresh = file.with_suffix(".new")
-        fresh.write_text(yaml.safe_dump([{"targets": targets, "labels": {"job": job}}]))
-        fresh.chmod(0o644)  # Prometheus has an account of its own
-        fresh.rename(file)
+        text = yaml.safe_dump([{"targets": targets, "labels": {"job": job}}])
+        files.write(file, text, owner=self.aside.owner_of("prometheus"))
 
     def retract(self, job: str) -> None:
         """Have Prometheus watch a job no longer."""
-        (self._targets / f"{job}.yml").unlink(missing_ok=True)
+        files.remove(self._targets / f"{job}.yml")
 
     @property
     def _targets(self) -> Path:
@@ -119,7 +116,8 @@ class Ground:
     async def start_watch(self) -> None:
         """Start the Prometheus and Alertmanager that are looked at."""
         site = self.here.data / parts.SITE
-        for part in parts.watching(self.aside, self.here.secrets, haste=True, site=site):
+        secrets = parts.watching_secrets(self.here)
+        for part in parts.watching(self.aside, secrets, haste=True, site=site):
             process = self.start(part.program)
             await asyncio.to_thread(process.wait_ready, part.ready)
 
@@ -136,6 +134,8 @@ class Ground:
             self.announce(patient.job, patient.job)
 
     def _program(self, patient: Patient, port: int) -> Program:
+        names = ["database-password"]
+        secrets = handout.hand_over(self.here, "patients", names, self.here.worker)
         return Program(
             patient.job,
             [
@@ -146,7 +146,7 @@ class Ground:
             env={
                 "DEFECTIVE_DATABASE_URL": f"postgresql+asyncpg://{postgres.ROLE}@"
                 f"{probes.LOOPBACK}:{self.here.ports.postgres}/{postgres.DATABASE}",
-                "DEFECTIVE_PASSWORD_FILE": str(self.here.secrets / "database-password"),
+                "DEFECTIVE_PASSWORD_FILE": str(secrets / "database-password"),
             },
             cwd=CHECKOUT,
         )
@@ -156,12 +156,12 @@ class Ground:
 async def prepared(here: Installation, patients: Collection[Patient]) -> AsyncIterator[Ground]:
     """A watch of our own over the running API, with rules many times faster and no past."""
     folder = here.data / "drill"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o755)
+    files.remove_tree(folder)
+    files.make_folder(folder, mode=0o755)
     ports = replace(here.ports, prometheus=probes.free_port(), alertmanager=probes.free_port())
     aside = replace(here, data=folder, ports=ports)
     with ExitStack() as started:
-        started.callback(shutil.rmtree, folder)
+        started.callback(files.remove_tree, folder)
         # Servers end connections that idle, perhaps as the next request is on its way: keep none.
         once = httpx.Limits(max_keepalive_connections=0)
         async with httpx.AsyncClient(timeout=10, trust_env=False, limits=once) as client:

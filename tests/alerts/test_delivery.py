@@ -152,6 +152,17 @@ def test_the_templates_tell_what_where_and_what_to_do(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.usefixtures("every_suite")
+@pytest.mark.parametrize("name", ['it\'s "odd" ünï', "[a-b] *?{c} \\"])
+def test_the_templates_are_found_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name / "alertmanager.yml"
+    write(WEBHOOK, file, file.parent / "templates")
+    amtool("check-config", file)
+    (file.parent / "templates" / "unfinished.tmpl").write_text('{{ define "unfinished"')
+    with pytest.raises(AssertionError, match="unfinished"):
+        amtool("check-config", file)
+
+
 def test_without_boards_the_templates_point_into_the_project(tmp_path: Path) -> None:
     write(WEBHOOK, tmp_path / "alertmanager.yml", tmp_path / "templates")
     told = _told(tmp_path)

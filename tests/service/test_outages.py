@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import asyncpg
 import pytest
 from sqlalchemy import TextClause, event, exc, text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -60,6 +61,17 @@ def test_what_passes_is_told_from_what_is_wrong(state: str, passes: bool) -> Non
     error = Exception("says nothing")
     error.sqlstate = state  # type: ignore[attr-defined]
     assert is_outage(exc.DBAPIError("SELECT 1", (), error)) is passes
+
+
+@pytest.mark.parametrize(("severity", "passes"), [("FATAL", True), ("ERROR", False)])
+def test_a_connection_that_the_server_gave_up_passes(severity: str, passes: bool) -> None:  # noqa: FBT001
+    fields = {"S": severity, "V": severity, "C": "XX000", "M": "could not write init file"}
+    error = asyncpg.PostgresError.new(fields)
+    assert is_outage(error) is passes
+    wrapped = Exception("says nothing")
+    wrapped.sqlstate = "XX000"  # type: ignore[attr-defined]
+    wrapped.__cause__ = error
+    assert is_outage(exc.DBAPIError("SELECT 1", (), wrapped)) is passes
 
 
 @pytest.mark.servers

@@ -2,11 +2,14 @@
 
 import http.client
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -194,3 +197,26 @@ def test_it_answers_to_the_name_it_was_given() -> None:
     with serving(inbox.build(0, names=["inbox"])) as client:
         assert client.get("/", headers={"Host": "inbox:9094"}).is_success
         assert client.get("/", headers={"Host": "outbox:9094"}).status_code == 403
+
+
+def test_a_request_that_cannot_be_served_nor_told_of_ends_no_server() -> None:
+    code = """
+import os, socket, sys, threading
+from stack.inbox import build
+server = build(0)
+serve = server.process_request
+def refuse(request, address):
+    server.process_request = serve
+    raise RuntimeError("can't start new thread")
+server.process_request = refuse
+threading.Thread(target=server.serve_forever, daemon=True).start()
+socket.create_connection(server.server_address).close()
+with socket.create_connection(server.server_address, 20) as second:
+    second.sendall(b"GET / HTTP/1.0\\r\\nHost: 127.0.0.1\\r\\n\\r\\n")
+    os._exit(42 if second.recv(100).startswith(b"HTTP/1.0 200") else 1)
+"""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdout=full, stderr=full, check=False, timeout=60
+        )
+    assert done.returncode == 42

@@ -22,6 +22,21 @@ def test_a_pid_file_with_a_strangers_number_is_forgotten(tmp_path: Path) -> None
         assert not pid_file.exists()
 
 
+def test_a_pid_file_that_is_a_link_or_a_pipe_stops_the_start_and_holds_up_nobody(
+    tmp_path: Path,
+) -> None:
+    pid_file, ours = tmp_path / "postmaster.pid", tmp_path / "ours"
+    ours.write_text("1\n")
+    pid_file.symlink_to(ours)
+    with pytest.raises(PermissionError, match="postmaster"):
+        cluster.forget_dead_server(tmp_path)
+    pid_file.unlink()
+    os.mkfifo(pid_file)
+    with pytest.raises(PermissionError, match="postmaster"):
+        cluster.forget_dead_server(tmp_path)
+    assert ours.exists()
+
+
 def test_the_pid_file_of_a_living_server_stays(postgres: servers.Postgres) -> None:
     pid_file = postgres.folder / "data" / "postmaster.pid"
     cluster.forget_dead_server(postgres.folder / "data")
@@ -61,7 +76,8 @@ def test_data_that_stays_is_on_the_disk_when_its_cluster_is_made(
     (folder / "password").write_text("made-up-for-tests")
     cluster.make_cluster(folder / "data", account.servant(), folder / "password", sync=sync)
     assert ("--no-sync" in commands[0]) is not sync
-    assert synced == (["pg_hba.conf", "data.draft", folder.name] if sync else [])
+    names = [name.removeprefix(".").partition(".conf")[0] for name in synced]
+    assert names == (["pg_hba", "data.draft", folder.name] if sync else [])
 
 
 def test_only_passwords_let_in(postgres: servers.Postgres) -> None:

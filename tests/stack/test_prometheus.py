@@ -15,6 +15,7 @@ from stack import prometheus
 from stack.installation import CHECKOUT
 from stack.ports import Ports
 from tests import servers
+from tests.conftest import Start
 
 PORTS = Ports(api=1111, prometheus=2222, alertmanager=3333)
 
@@ -62,6 +63,34 @@ def test_promtool_accepts_it_with_its_rules(config: dict[str, Any], tmp_path: Pa
         text=True,
     )
     assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.usefixtures("every_suite")
+@pytest.mark.servers
+def test_its_rules_are_found_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    odd = tmp_path / 'it\'s "odd" [a-b] {c} ünï \\ *?'
+    shutil.copytree(CHECKOUT / "prometheus" / "rules", odd / "rules")
+    text = prometheus.configuration(
+        CHECKOUT / "prometheus" / "prometheus.yml", PORTS, odd, rules=odd / "rules"
+    )
+    (odd / "metrics-token").write_text("token")
+    (odd / "prometheus.yml").write_text(text)
+    command = ["promtool", "check", "config", str(odd / "prometheus.yml")]
+    checked = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+    files = len(list((odd / "rules").glob("*.yml")))
+    assert f"{files} rule files found" in checked.stdout
+
+
+@pytest.mark.servers
+def test_the_list_of_queries_has_its_room_on_the_disk(prometheus_server: Start) -> None:
+    server = prometheus_server({})
+    mapped = server.folder / "data" / "queries.active"
+    assert mapped.stat().st_blocks * 512 < mapped.stat().st_size
+    prometheus.reserve(server.folder / "data")
+    assert mapped.stat().st_blocks * 512 >= mapped.stat().st_size
+    prometheus.reserve(server.folder)  # where there is none, it makes none
+    assert not (server.folder / "queries.active").exists()
 
 
 @pytest.mark.servers

@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from stack import keeper, lock
+from stack.account import Account
 from stack.journal import Journal
 from stack.processes import Program
 from stack.runner import Part, Runner
+from tests.disks import disk
 
 FOREVER = ["sleep", "600"]
 
@@ -168,6 +170,7 @@ _RUNNER = """
 import sys
 from pathlib import Path
 from stack import keeper, lock
+from stack.account import Account
 from stack.journal import Journal
 from stack.processes import Program
 from stack.runner import Part, Runner
@@ -209,3 +212,73 @@ def test_nobody_waits_for_a_part_that_runs_aside_nor_falls_with_it(stage: Stage)
 
     assert stage.run(aside, slow, _part("main", FOREVER), then=end_once_it_failed) == 0
     assert "sorry" in stage.told
+
+
+def test_a_keeper_that_is_killed_is_replaced_and_knows_what_the_first_knew(
+    stage: Stage, tmp_path: Path
+) -> None:
+    held = lock.take(tmp_path / "lock", "a test")
+    guard = keeper.Keeper(held)
+    program = subprocess.Popen(FOREVER, process_group=0)
+    guard.watch(program.pid)
+    assert not guard.replace_if_ended()
+    first = guard.pid
+    os.kill(first, signal.SIGKILL)
+    assert _wait(guard.replace_if_ended)
+    assert guard.pid != first
+    closing = threading.Thread(target=guard.close)
+    closing.start()
+    assert program.wait(15) == -signal.SIGTERM
+    closing.join()
+    os.close(held)
+
+
+def test_the_runner_replaces_a_killed_keeper(stage: Stage) -> None:
+    def kill_keeper(runner: Runner) -> None:
+        os.kill(runner._keeper.pid, signal.SIGKILL)
+
+        def interrupt_once_told() -> None:
+            _wait(lambda: "started another" in stage.told)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Thread(target=interrupt_once_told).start()
+
+    assert stage.run(_part("main", FOREVER), then=kill_keeper) == 0
+    assert stage.told.count("the keeper was ended: started another") == 1
+
+
+def test_a_log_that_cannot_be_written_ends_nothing(tmp_path: Path) -> None:
+    (tmp_path / "small").mkdir()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with disk(tmp_path / "small", "200k") as small:
+            stage = Stage(small.place)
+
+            def fill(_: Runner) -> None:
+                small.fill()
+
+                def interrupt_once_told() -> None:
+                    _wait(lambda: "log files cannot be written" in stage.told)
+                    os.kill(os.getpid(), signal.SIGINT)
+
+                threading.Thread(target=interrupt_once_told).start()
+
+            loud = ["sh", "-c", "while printf %0500d 0; do sleep 0.01; done"]
+            assert stage.run(_part("loud", loud, quiet=True), then=fill) == 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert stage.told.count("No space left on device") == 1
+    assert "SIGINT: stopping" in stage.told
+
+
+def test_a_lesser_account_learns_nothing_that_it_has_no_use_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ALERT_WEBHOOK_URL", "https://hooks.example/s3cret")
+    monkeypatch.setenv("HOME", "/root")
+    lesser = Account("nobody", 65534, 65534)
+    given = Program("api", ["true"], account=lesser, env={"MORE": "1"}).environment
+    assert (given["HOME"], given["MORE"]) == ("/nonexistent", "1")
+    assert "ALERT_WEBHOOK_URL" not in given
+    assert Program("boards", ["true"]).environment["HOME"] == "/root"

@@ -1,5 +1,7 @@
 """Secrets: made once, readable by one account, weak ones refused."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,3 +46,40 @@ def test_what_a_configuration_file_cannot_carry_is_refused(tmp_path: Path, text:
     (tmp_path / "redis-password").write_text(text)
     with pytest.raises(secrets.WeakSecretError, match="letters, digits"):
         secrets.make(tmp_path, None)
+
+
+def _link(ours: Path, place: Path) -> None:
+    place.symlink_to(ours)
+
+
+def _hard_link(ours: Path, place: Path) -> None:
+    place.hardlink_to(ours)
+
+
+def _fifo(_: Path, place: Path) -> None:
+    os.mkfifo(place)
+
+
+@pytest.mark.parametrize("plant", [_link, _hard_link, _fifo])
+def test_what_is_no_file_of_its_own_is_refused_and_what_it_leads_to_stays(
+    tmp_path: Path, plant: Callable[[Path, Path], None]
+) -> None:
+    folder, ours = tmp_path / "secrets", tmp_path / "ours"
+    secrets.make(folder, None)
+    ours.write_text("a long text that could be a secret")
+    ours.chmod(0o644)
+    (folder / "demo-password").unlink()
+    plant(ours, folder / "demo-password")
+    with pytest.raises(PermissionError, match="demo-password"):
+        secrets.make(folder, None)
+    assert ours.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_file_of_another_mode_is_replaced_and_not_changed(tmp_path: Path) -> None:
+    secrets.make(tmp_path, None)
+    path = tmp_path / "jwt-key"
+    path.chmod(0o644)
+    before, text = path.stat().st_ino, path.read_text()
+    secrets.make(tmp_path, None)
+    assert path.stat().st_ino != before
+    assert path.read_text() == text

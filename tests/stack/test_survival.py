@@ -1,0 +1,235 @@
+"""The real stack over a disk that fills up, after kills, and in folders with odd names."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from stack.installation import CHECKOUT
+from stack.probes import free_port
+from tests import servers
+from tests.disks import disk
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
+PORTS = ("API", "POSTGRES", "REDIS", "PROMETHEUS", "ALERTMANAGER", "INBOX")
+ODD = 'it\'s "odd" ünï 数 [a-b] *?{x} $HOME %s \\ #'
+SERVERS = {"postgres", "redis", "api", "inbox", "alertmanager", "gate", "prometheus"}
+
+
+class Stack:
+    """`python -m stack up` over a folder and ports of its own."""
+
+    def __init__(self, data: Path, output: Path, **environment: str) -> None:
+        self.data = data
+        self.ports = {name: free_port() for name in PORTS}
+        self._output = output
+        self._environment = {
+            **{name: text for name, text in os.environ.items() if not name.startswith("ALERT_")},
+            "VITALS_DATA": str(data),
+            **{f"{name}_PORT": str(port) for name, port in self.ports.items()},
+            **environment,
+        }
+        self.runner: subprocess.Popen[str] | None = None
+
+    @property
+    def said(self) -> str:
+        return self._output.read_text()
+
+    def start(self) -> subprocess.Popen[str]:
+        with self._output.open("w") as output:
+            self.runner = subprocess.Popen(
+                [sys.executable, "-m", "stack", "up"],
+                cwd=CHECKOUT,
+                env=self._environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        self.wait(lambda: "\nReady.\n" in self.said)
+        return self.runner
+
+    def ensure(self) -> subprocess.Popen[str]:
+        """Start it unless it runs."""
+        if self.runner and self.runner.poll() is None:
+            return self.runner
+        return self.start()
+
+    def wait(self, condition: Callable[[], bool], seconds: float = 120) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, self.said
+            assert self.runner is None or self.runner.poll() is None, self.said
+            time.sleep(0.1)
+
+    def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "stack", *words],
+            cwd=CHECKOUT,
+            env=self._environment,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    @property
+    def pids(self) -> dict[str, int]:
+        pids: dict[str, int] = json.loads((self.data / "running.json").read_text())["pids"]
+        return pids
+
+    def url(self, part: str, path: str) -> str:
+        return f"http://127.0.0.1:{self.ports[part]}{path}"
+
+    def close(self) -> None:
+        if self.runner and self.runner.poll() is None:
+            self.runner.terminate()
+            self.runner.wait(90)
+        self.ask("clean")
+
+
+@contextmanager
+def _stack(data: Path, output: Path, **environment: str) -> Iterator[Stack]:
+    stack = Stack(data, output, **environment)
+    try:
+        yield stack
+    finally:
+        stack.close()
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    made = servers.temporary_folder()
+    made.chmod(0o755)  # for servers of every account
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def test_a_full_disk_ends_nothing_and_leaves_nothing_behind(folder: Path, tmp_path: Path) -> None:
+    (folder / "small").mkdir()
+    with (
+        disk(folder / "small", "220m") as small,
+        _stack(folder / "small" / "data", tmp_path / "output") as stack,
+    ):
+        runner = stack.start()
+        before = stack.pids
+        assert before.keys() == SERVERS
+        small.fill()
+        stack.wait(lambda: _speaks_up(stack) and "log files cannot be written" in stack.said)
+        for _ in range(5):
+            assert httpx.get(stack.url("API", "/api/products")).status_code == 200
+            person = {"email": "a@example.com", "name": "A" * 90, "password": "made-up-for-tests-1"}
+            httpx.post(stack.url("API", "/api/users"), json=person)
+        assert httpx.get(stack.url("PROMETHEUS", "/-/ready")).is_success
+        assert httpx.get(stack.url("ALERTMANAGER", "/-/ready")).is_success
+        assert stack.ask("status").returncode == 0
+        small.free()
+        stack.wait(lambda: "log files are written again" in stack.said)
+        assert stack.said.count("log files") == 2
+        assert stack.pids == before
+        runner.send_signal(signal.SIGINT)
+        assert runner.wait(90) == 0
+
+
+def _speaks_up(stack: Stack) -> bool:
+    """Have the API log something."""
+    return httpx.get(stack.url("API", "/api/products")).status_code == 200
+
+
+def test_what_is_left_after_the_runner_and_its_keeper_were_killed_is_told_and_ended(
+    folder: Path, tmp_path: Path
+) -> None:
+    with _stack(folder, tmp_path / "output", WORKERS="2") as stack:
+        runner = stack.start()
+        children = Path(f"/proc/{runner.pid}/task/{runner.pid}/children").read_text().split()
+        [keeper] = [pid for pid in children if b"keeper.py" in _command(pid)]
+        workers = Path(f"/proc/{stack.pids['api']}/task/{stack.pids['api']}/children").read_text()
+        os.kill(int(keeper), signal.SIGSTOP)  # so that it does not end the workers before it dies
+        runner.kill()
+        os.kill(int(keeper), signal.SIGKILL)
+        runner.wait()
+        stack.runner = None
+
+        told = stack.ask("status")
+        assert told.returncode == 3
+        assert "not running" in told.stdout
+        for worker in workers.split():
+            assert f"api           pid {worker}" in told.stdout
+
+        stack.start()
+        assert "ending what a stack that was killed left" in stack.said
+        assert not any(Path("/proc", worker).exists() for worker in workers.split())
+        assert stack.ask("status").returncode == 0
+
+
+def _command(pid: str) -> bytes:
+    return Path("/proc", pid, "cmdline").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def odd() -> Iterator[Stack]:
+    """A stack over a folder with an odd name."""
+    made = servers.temporary_folder()
+    made.chmod(0o755)
+    data = made / ODD / "data"
+    with _stack(data, made / "output") as stack:
+        yield stack
+    emptied = not list((made / ODD).iterdir())
+    shutil.rmtree(made)
+    assert emptied, "the command that cleans up leaves nothing"
+
+
+def test_the_data_may_lie_in_a_folder_of_any_name(odd: Stack) -> None:
+    odd.ensure()
+    assert httpx.get(odd.url("API", "/readyz")).is_success
+    rules = httpx.get(odd.url("PROMETHEUS", "/api/v1/rules")).json()["data"]["groups"]
+    assert len(rules) > 3
+    status = httpx.get(odd.url("ALERTMANAGER", "/api/v2/status")).json()
+    assert "page" in status["config"]["original"]
+    refused = odd.ask("clean")
+    assert refused.returncode == 1
+    assert "already running" in refused.stderr
+
+
+def test_each_server_reads_its_own_secrets_only(odd: Stack) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root starts servers of several accounts")
+    odd.ensure()
+    owners = {part: Path("/proc", str(pid)).owner() for part, pid in odd.pids.items()}
+    assert (owners["postgres"], owners["redis"]) == ("postgres", "redis")
+    assert owners["prometheus"] == owners["alertmanager"] == "prometheus"
+    secrets = {path.name: path.read_text() for path in (odd.data / "secrets").iterdir()}
+    assert {path.owner() for path in (odd.data / "secrets").iterdir()} == {"root"}
+    may_know = {
+        "postgres": {"postgres-password"},
+        "redis": {"redis-password"},
+        "prometheus": {"metrics-token"},
+    }
+    for owner, its_own in may_know.items():
+        readable = "".join(
+            path.read_text(errors="ignore")
+            for path in odd.data.rglob("*")
+            if path.is_file() and (path.owner() == owner or path.stat().st_mode & 0o004)
+        )
+        assert {name for name, text in secrets.items() if text in readable} == its_own
+
+
+def test_a_killed_part_is_told_while_nobody_has_noticed(odd: Stack) -> None:
+    runner = odd.ensure()
+    pids = odd.pids
+    runner.send_signal(signal.SIGSTOP)
+    os.kill(pids["prometheus"], signal.SIGKILL)
+    told = odd.ask("status")
+    runner.send_signal(signal.SIGCONT)
+    assert told.returncode == 3
+    assert f"prometheus    pid {pids['prometheus']} has ended" in told.stdout
+    assert runner.wait(90) == 1
+    assert "prometheus ended with signal SIGKILL" in odd.said
