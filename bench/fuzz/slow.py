@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from random import Random
 from time import thread_time
 
-from bench.fuzz.attempts import FORM, JSON, PIECES, TOKEN
-from bench.fuzz.target import Attempt, Target
+from bench.fuzz.attempts import FORM, JSON, PIECES
+from bench.fuzz.target import TOKEN, Attempt, Target
 
 LONGEST = 65_536
 BUDGET = 0.020

@@ -18,7 +18,8 @@ BOARDS = {
 ALL_IS_WELL = ("none", "no other instance to hear", "no layer of its own")
 """How panels begin to speak that are empty because nothing is wrong or nothing is there."""
 _SELDOM = re.compile(
-    r"create_time|request_body_size|workers_ended|entries_refused|connections_refused|\[7d:5m\]| @ 0"
+    r"create_time|request_body_size|workers_ended|entries_refused|connections_refused|"
+    r"\[7d:5m\]| @ 0"
 )
 """No connection was opened lately, GET has no body, no worker ended, no entry and no connection was
 refused, no five minutes are over, and what is asked of the year 1970 is only exemplars."""
