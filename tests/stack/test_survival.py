@@ -14,10 +14,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from stack import lock
 from stack.installation import CHECKOUT
 from stack.probes import free_port
 from tests import servers
 from tests.disks import disk
+from vitals.processes import birth
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 PORTS = ("API", "POSTGRES", "REDIS", "PROMETHEUS", "ALERTMANAGER", "INBOX")
@@ -158,6 +160,7 @@ def test_what_is_left_after_the_runner_and_its_keeper_were_killed_is_told_and_en
         runner.wait()
         stack.runner = None
 
+        stack.wait(lambda: not lock.is_held(stack.data / "lock"))  # the keeper has died, too
         told = stack.ask("status")
         assert told.returncode == 3
         assert "not running" in told.stdout
@@ -166,7 +169,7 @@ def test_what_is_left_after_the_runner_and_its_keeper_were_killed_is_told_and_en
 
         stack.start()
         assert "ending what a stack that was killed left" in stack.said
-        assert not any(Path("/proc", worker).exists() for worker in workers.split())
+        assert not any(birth(int(worker)) for worker in workers.split())
         assert stack.ask("status").returncode == 0
 
 
