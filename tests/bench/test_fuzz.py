@@ -59,13 +59,15 @@ def test_no_body_is_found_that_takes_long() -> None:
     assert look_for_slow(200, seed=1).seconds < BUDGET
 
 
+@pytest.mark.timeout(400)
 def test_a_body_that_takes_long_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def quadratic(text: str) -> str:
         assert not re.search(r"(?:[a-z]|\d)+\x00", text[:6_000])
         return text
 
     monkeypatch.setattr(redaction, "without_lookalikes", quadratic)
-    assert look_for_slow(400, seed=1).seconds > BUDGET
+    # What is found depends on what was measured: one search of a few is enough.
+    assert any(look_for_slow(100, seed=seed).seconds > BUDGET for seed in range(10))
 
 
 def test_what_guided_fuzzing_needs_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

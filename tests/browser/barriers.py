@@ -1,5 +1,7 @@
 """What keeps people with a screen reader, a keyboard or weak eyes from using a page."""
 
+import time
+
 from playwright.sync_api import Page
 
 from stack import viewer
@@ -9,8 +11,15 @@ _UNNAMED = '[role=heading]:not([aria-level]), [data-testid*="RefreshPicker run"]
 _AXE = viewer.SOURCES / "node_modules" / "axe-core" / "axe.min.js"
 
 
-def serious(page: Page) -> list[tuple[str, list[str]]]:
-    """What axe finds that is serious or critical: the rule, and where."""
+def serious(page: Page, *, seconds: float = 15) -> list[tuple[str, list[str]]]:
+    """What axe finds that is serious or critical, and stays so: the rule, and where."""
+    deadline = time.monotonic() + seconds
+    while (found := _serious(page)) and time.monotonic() < deadline:
+        page.wait_for_timeout(500)  # what is drawn anew gets its name a moment later
+    return found
+
+
+def _serious(page: Page) -> list[tuple[str, list[str]]]:
     if page.evaluate("typeof axe === 'undefined'"):
         page.add_script_tag(path=str(_AXE))
     page.wait_for_function(f"!document.querySelector('{_UNNAMED}')")

@@ -180,5 +180,5 @@ def test_it_stops_without_orphans_and_starts_again_with_its_data(demo: Demo) -> 
     assert left == []
     assert demo.start() < 60
     assert "seeded" not in demo.said()
-    asked = f"sum(max_over_time(http_server_request_duration_seconds_count[10m])) >= {before}"
-    within(30, lambda: demo.ask(asked) != [])
+    asked = f"sum(max_over_time(http_server_request_duration_seconds_count[1h])) >= {before}"
+    within(60, lambda: demo.ask(asked) != [])
