@@ -32,7 +32,7 @@ test: $(READY) ## everything that CI runs
 	@$(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
-test-fast: $(READY) ## the tests that need no servers and no browser, in less than a minute
+test-fast: $(READY) ## the tests that need no servers and no browser
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not servers" --ignore tests/browser
 
 check: $(READY) ## lint, types, imports, rules
