@@ -15,6 +15,7 @@ SUITES = ("installed", *suites.NEWER)
 """Prometheus and Alertmanager as they are installed, and those of newer Debian suites."""
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in the same hook
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     """Run those in one process that share what is dear to start: a browser, a module's servers."""
     for item in items:

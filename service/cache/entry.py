@@ -1,9 +1,9 @@
 """How a value lies in Redis: under a stamp, with a checksum, compressed if that pays.
 
-The layout is stamp, header, payload. The stamp says under which generations the value was loaded;
-the header holds flags, when it may be refreshed (seconds of the Unix clock), how many seconds
-loading took, and a CRC-32 of the name and all that follows the stamp: what was stored under one
-name is never taken for what belongs to another.
+The layout is stamp, checksum, header, payload. The stamp says under which generations the value was
+loaded; the checksum is a CRC-32 of the name and all that follows, so that what was stored under one
+name is never taken for what belongs to another; the header holds flags, when the value may be
+refreshed (seconds of the Unix clock), and how many seconds loading it took.
 """
 
 import struct
@@ -16,8 +16,8 @@ from service.cache.backend import Found
 COMPRESSED_FROM = 1024
 """Bytes from which on compression pays: see ``docs/caching.md``."""
 _LEVEL = 3
-_HEADER = struct.Struct("<BdfI")
-_CHECKSUM_BYTES = 4
+_CHECKSUM = struct.Struct("<I")
+_HEADER = struct.Struct("<Bdf")
 _COMPRESSED = 1
 _LARGEST_BYTES = 64 * 2**20
 
@@ -36,9 +36,8 @@ def pack(name: str, stamp: bytes, value: Found) -> bytes:
         smaller = _compress(payload)
         if len(smaller) < len(payload):
             payload, flags = smaller, _COMPRESSED
-    bare = _HEADER.pack(flags, value.soft, value.took, 0)
-    checksum = _checksum(name, bare, payload)
-    return stamp + _HEADER.pack(flags, value.soft, value.took, checksum) + payload
+    checked = _HEADER.pack(flags, value.soft, value.took) + payload
+    return stamp + _CHECKSUM.pack(_checksum(name, checked)) + checked
 
 
 def unpack(name: str, stamp: bytes, stored: bytes) -> Found | None:
@@ -49,14 +48,14 @@ def unpack(name: str, stamp: bytes, stored: bytes) -> Found | None:
     """
     if not stored.startswith(stamp):
         return None
-    begin = len(stamp) + _HEADER.size
-    if len(stored) < begin:
+    begin = len(stamp) + _CHECKSUM.size
+    checked = stored[begin:]
+    if len(checked) < _HEADER.size:
         raise CorruptError("too short")
-    flags, soft, took, checksum = _HEADER.unpack_from(stored, len(stamp))
-    payload = stored[begin:]
-    header = stored[len(stamp) : begin - _CHECKSUM_BYTES]
-    if _checksum(name, header + bytes(_CHECKSUM_BYTES), payload) != checksum:
+    if _CHECKSUM.unpack_from(stored, len(stamp)) != (_checksum(name, checked),):
         raise CorruptError("wrong checksum")
+    flags, soft, took = _HEADER.unpack_from(checked)
+    payload = checked[_HEADER.size :]
     if flags & _COMPRESSED:
         try:
             payload = _decompress(payload, max_output_size=_LARGEST_BYTES)
@@ -65,5 +64,5 @@ def unpack(name: str, stamp: bytes, stored: bytes) -> Found | None:
     return Found(payload, soft, took)
 
 
-def _checksum(name: str, header: bytes, payload: bytes) -> int:
-    return zlib.crc32(payload, zlib.crc32(header, zlib.crc32(name.encode())))
+def _checksum(name: str, checked: bytes) -> int:
+    return zlib.crc32(checked, zlib.crc32(name.encode()))

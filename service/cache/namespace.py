@@ -33,12 +33,8 @@ V = TypeVar("V")
 Open = Callable[[bytes], V | None]
 """Reads what is stored; a ValueError says that another release wrote it."""
 
-
-@dataclass(slots=True)
-class Opened(Generic[V]):
-    """What the store holds: a value, or that there is none."""
-
-    value: V | None
+EARLIEST = 37
+"""Loads' durations before its end: no value is refreshed earlier, as ``random`` has 53 bits."""
 
 
 @dataclass(slots=True)
@@ -131,7 +127,7 @@ class Namespace(Generic[T]):
         if near is not None:
             return near.rendered
         place = self._place(key, tags)
-        return self._with_again(place, await self._get(place, load, self._codec.rendered))
+        return await self._get(place, load, self._rendered_of(place))
 
     async def peek(self, key: str, tags: tuple[str, ...] = ()) -> Rendered | None:
         """Return the cached value as it is sent; None if there is none, or none is cached."""
@@ -182,25 +178,19 @@ class Namespace(Generic[T]):
             look = await self._backend.read(place)
         except StoreUnavailableError:
             return None
-        opened = self._open(look, self._codec.rendered)
-        if opened is None or opened.value is None:
-            return None  # whoever asks on is told of
-        self._tell("hit")
-        return self._with_again(place, opened.value)
-
-    def _with_again(self, place: Place, rendered: Rendered | None) -> Rendered | None:
-        if rendered is None:
-            return None
-        return Rendered(rendered.body, rendered.tag, partial(self._peek, place))
-
-    def _open(self, look: Look, open_: Open[V]) -> Opened[V] | None:
         if look.found is None:
             return None
         try:
-            return Opened(open_(look.found.payload))
+            rendered = self._rendered_of(place)(look.found.payload)
         except ValueError:  # another release wrote it
             self._region.report.refused("schema")
             return None
+        if rendered is not None:  # else who goes on to load it is counted
+            self._tell("hit")
+        return rendered
+
+    def _rendered_of(self, place: Place) -> Open[Rendered]:
+        return partial(self._codec.rendered, again=partial(self._peek, place))
 
     async def _get(self, place: Place, load: Load[T], open_: Open[V]) -> V | None:
         ticket = self._near.ticket(place.name) if self._l1 else None
@@ -211,10 +201,14 @@ class Namespace(Generic[T]):
         except StoreUnavailableError as unavailable:
             self._tell(unavailable.result)
         else:
-            opened = self._open(look, open_)
-            if opened is not None and look.found is not None:
-                self._hit(question, look.found)
-                return opened.value
+            if look.found is not None:
+                try:
+                    value = open_(look.found.payload)
+                except ValueError:  # another release wrote it
+                    self._region.report.refused("schema")
+                else:
+                    self._hit(question, look.found)
+                    return value
             self._tell("miss")
         patience = Patience(self._backend.timeout - (time.monotonic() - started))
         landing = await self._missed(question, look, patience)
@@ -224,8 +218,10 @@ class Namespace(Generic[T]):
     def _hit(self, question: Question[T], found: Found) -> None:
         result: Result = "negative" if self._codec.is_nothing(found.payload) else "hit"
         # XFetch: the dearer a load, and the nearer the end, the likelier somebody begins early.
-        early = found.took * math.log(random.random() or 1e-9)  # noqa: S311 - no secret
-        if time.time() - early >= found.soft:
+        left = found.soft - time.time()
+        if left <= found.took * EARLIEST and left <= -found.took * math.log(
+            random.random() or 1e-9  # noqa: S311 - no secret
+        ):
             result = "stale"
             self._loader.refresh(question.place, question.load)
         self._tell(result)
@@ -233,7 +229,7 @@ class Namespace(Generic[T]):
 
     def _keep(self, question: Question[T], payload: bytes) -> None:
         if question.ticket is not None:
-            rendered = self._with_again(question.place, self._codec.rendered(payload))
+            rendered = self._rendered_of(question.place)(payload)
             self._near.put(question.place, question.ticket, Kept(payload, rendered), self._l1)
 
     async def _missed(self, question: Question[T], look: Look | None, patience: Patience) -> bytes:

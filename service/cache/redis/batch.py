@@ -18,12 +18,14 @@ class Read:
 
     Attributes:
         since: When it was asked, by the loop's clock.
+        at: Where the keys' values stand among those of its batch.
     """
 
-    __slots__ = ("future", "names", "since")
+    __slots__ = ("at", "future", "names", "since")
 
     def __init__(self, names: tuple[str, ...], loop: asyncio.AbstractEventLoop) -> None:
         self.names = names
+        self.at: list[int] = []
         self.since = loop.time()
         self.future: asyncio.Future[Values] = loop.create_future()
 
@@ -56,20 +58,18 @@ class Batch:
     def __init__(self, requests: Sequence[Request], *, together: bool) -> None:
         self._requests = requests
         self._together = together
-        index: dict[str, int] = {}
-        self._index = index
+        names: dict[str, int] = {}
+        self._names = names
         self.since = requests[0].since
         calls = []
         for request in requests:
             if isinstance(request, Read):
-                for name in request.names:
-                    if name not in index:
-                        index[name] = len(index)
+                request.at = [names.setdefault(name, len(names)) for name in request.names]
             else:
                 calls.append(request)
         reads: list[Command] = []
-        if index:
-            reads = [("MGET", *index)] if together else [("GET", name) for name in index]
+        if names:
+            reads = [("MGET", *names)] if together else [("GET", name) for name in names]
         self._reads = len(reads)
         self.packed = pack(*reads)
         self.count = self._reads
@@ -87,10 +87,10 @@ class Batch:
         Raises:
             ValueError: They do not answer the commands.
         """
-        at, index = self._reads, self._index
+        at = self._reads
         values = answers[0] if self._together and at else answers[:at]
         refused = values if isinstance(values, RedisError) else None
-        if refused is None and (not isinstance(values, list) or len(values) != len(index)):
+        if refused is None and (not isinstance(values, list) or len(values) != len(self._names)):
             raise ValueError("redis answered something else than the values of the keys")
         for request in self._requests:
             if isinstance(request, Read):
@@ -104,7 +104,7 @@ class Batch:
                 at += request.count
 
     def _deliver_read(self, read: Read, run: bytes, values: list[Any]) -> None:
-        found = [values[self._index[name]] for name in read.names]
+        found = [values[at] for at in read.at]
         if not self._together:  # with an error for each key that has one
             for value in found:
                 if isinstance(value, RedisError):

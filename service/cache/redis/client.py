@@ -1,6 +1,6 @@
 """What the cache needs of Redis: one server, the master that Sentinels name, or a cluster."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from service.cache.backend import Patience
@@ -24,7 +24,7 @@ class RedisClient(Protocol):
     async def send_all(self, *commands: Command, patience: Patience | None = None) -> list[Any]:
         """Send several commands at once and return their answers."""
 
-    async def read(self, names: tuple[str, ...]) -> Values:
+    def read(self, names: tuple[str, ...]) -> Awaitable[Values]:
         """Read keys, together with others who read."""
 
     def origin(self, names: tuple[str, ...]) -> bytes:

@@ -163,10 +163,11 @@ def pack(*commands: Command) -> list[bytes]:
 def unfit(answers: Iterable[Any]) -> str:
     """Say why the server is of no use, from its answers; empty if it is."""
     for answer in answers:
-        if isinstance(answer, UNFIT_TYPES):
-            return f"{type(answer).__name__}: {answer}"
-        if isinstance(answer, ResponseError) and str(answer).startswith(UNFIT_PREFIXES):
-            return str(answer)
+        if isinstance(answer, RedisError):
+            if isinstance(answer, UNFIT_TYPES):
+                return f"{type(answer).__name__}: {answer}"
+            if str(answer).startswith(UNFIT_PREFIXES):
+                return str(answer)
     return ""
 
 

@@ -114,17 +114,18 @@ class Node:
         finally:
             patience.left -= loop.time() - call.since
 
-    async def read(self, names: tuple[str, ...]) -> Values:
-        """Read keys, together with whoever reads in the same turn of the event loop.
+    def read(self, names: tuple[str, ...]) -> Awaitable[Values]:
+        """Read keys, in one command with all reads of the same turn of the event loop.
 
         Raises:
             StoreUnavailableError: As above, or the server refuses.
         """
-        if self._open or self._closed:
-            raise StoreUnavailableError("bypass")
         read = Read(names, asyncio.get_running_loop())
-        self._enqueue(read)
-        return await read.future
+        if self._open or self._closed:
+            read.future.set_exception(StoreUnavailableError("bypass"))
+        else:
+            self._enqueue(read)
+        return read.future  # no coroutine, which would take each hit 0.4 µs more
 
     async def close(self) -> None:
         """Disconnect, for good."""
