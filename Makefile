@@ -72,7 +72,7 @@ lock: $(READY) ## pin the dependencies again
 	$(LOCK) --extra service --extra watch --extra stack --output-file requirements/stack.txt
 
 pin-images: $(READY) ## write the digests of images behind their tags; needs Docker and a registry
-	@$(RUN) -m stack.images
+	@$(RUN) -m stack.install.images
 
 clean: ## remove what was installed and all data of the stack
 	@if test -e $(READY); then $(BIN)/python -m stack clean; fi

@@ -13,12 +13,12 @@ import sys
 from math import inf
 from pathlib import Path
 
-from alerts.backtest.recorded import UnusableError, opened
+from alerts.alertmanager import CALM, HASTY, write
+from alerts.backtest.datasource import UnusableError, opened
 from alerts.backtest.report import firings, replay, table
-from alerts.delivery import CALM, HASTY, write
 from alerts.receivers import Environment, EnvironmentUnusableError
-from alerts.rules import every_alert, render
-from alerts.timing import AS_WRITTEN, FAST
+from alerts.rule_files import every_alert, render
+from alerts.time_scale import AS_WRITTEN, FAST
 
 RULES = Path(__file__).parents[1] / "prometheus" / "rules"
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from alerts.cause import Clue, line
-from alerts.signals.signal import Signal
+from alerts.enrichment import Clue, line
+from rules.signal import Signal
 
 
 class Severity(StrEnum):
@@ -35,7 +35,7 @@ class Alert:
         lasting: How long the condition must hold before it fires; at once if empty.
         keep_firing: How long it goes on firing after the condition ended, against flapping.
         board: The uid of the board that shows it.
-        clues: What else is looked up when it is told, see ``alerts.cause``.
+        clues: What else is looked up when it is told, see ``alerts.enrichment``.
         labels: More labels, such as what tells alerts of one name apart.
     """
 

@@ -1,8 +1,8 @@
 """Alerts on the database and the caches."""
 
 from alerts.alert import Alert, Severity, current
-from alerts.cause import OF_CACHES, OF_QUERIES
-from alerts.signals.datastores import (
+from alerts.enrichment import OF_CACHES, OF_QUERIES
+from rules.datastores import (
     CACHE_HIT_RATIO,
     CACHE_LOOKUPS_5M,
     N_PLUS_ONE_5M,
@@ -11,8 +11,8 @@ from alerts.signals.datastores import (
     SLOW_QUERIES_10M,
     SLOW_QUERY_RATIO,
 )
-from alerts.signals.promises import REQUESTS_5M_BY_ROUTE, TARGET, THRESHOLD
-from vitals.catalogue import CACHE_BREAKER_OPEN, CACHE_BUS_CONNECTED, DB_CONNECTION_TIMEOUTS
+from rules.slo import REQUESTS_5M_BY_ROUTE, TARGET, THRESHOLD
+from vitals.metrics.catalogue import CACHE_BREAKER_OPEN, CACHE_BUS_CONNECTED, DB_CONNECTION_TIMEOUTS
 
 ENOUGH_SLOW = 20
 """Slow queries within ten minutes; fewer are a chance event or a report."""

@@ -1,8 +1,8 @@
 """Alerts on the processes that serve."""
 
 from alerts.alert import Alert, Severity
-from alerts.cause import OF_PROCESSES
-from vitals.catalogue import (
+from alerts.enrichment import OF_PROCESSES
+from vitals.metrics.catalogue import (
     PROCESS_MAX_FDS,
     PROCESS_OPEN_FDS,
     PROCESS_START_TIME,

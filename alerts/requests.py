@@ -1,8 +1,9 @@
 """Alerts on what users feel: failing and slow requests."""
 
 from alerts.alert import Alert, Severity, current
-from alerts.cause import OF_ERRORS, OF_LATENCY, OF_RELEASES
-from alerts.signals.promises import (
+from alerts.enrichment import OF_ERRORS, OF_LATENCY, OF_RELEASES
+from rules.requests import ERROR_RATIO, LATENCY_P95_BY_ROUTE, LOOP_LAG_P99
+from rules.slo import (
     BAD_EVENTS_5M,
     LATENCY_P95_UNDER_SERVICE_PROMISE,
     REQUESTS_5M,
@@ -11,7 +12,6 @@ from alerts.signals.promises import (
     THRESHOLD,
     THRESHOLD_BY_ROUTE,
 )
-from alerts.signals.requests import ERROR_RATIO, LATENCY_P95_BY_ROUTE, LOOP_LAG_P99
 
 ENOUGH_REQUESTS = 100
 """Below this many in five minutes, a p95 is the mood of five requests."""

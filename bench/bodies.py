@@ -19,9 +19,9 @@ from pydantic import BaseModel
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.types import Message
 
-from bench.rounds import Once, report, run
+from bench.interleave import Once, report, run
 from vitals import Bodies, Guard, instrument
-from vitals.logs import configure
+from vitals.logging.setup import configure
 
 BARE, EMPTY, READING = "measured only", "BaseHTTPMiddleware, empty", "BaseHTTPMiddleware, reads"
 OFF, UNTOLD, TOLD = "bodies, switched off", "bodies, not told", "bodies, told"

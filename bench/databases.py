@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from stack import account, postgres, probes, redis
-from stack.processes import Process
+from stack import readiness
+from stack.installation import service_user
+from stack.process.process import Process
+from stack.servers import postgres, redis
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Server:
     def database(self, name: str = "bench") -> str:
         """The URL of a database, which is made if need be."""
         postgres.make_database(self.port, self.password, name)
-        where = f"{probes.LOOPBACK}:{self.port}/{name}"
+        where = f"{readiness.LOOPBACK}:{self.port}/{name}"
         return f"postgresql+asyncpg://{postgres.ROLE}:{self.password}@{where}"
 
     def sql(self, statements: str, database: str = "postgres") -> str:
@@ -37,7 +39,7 @@ class Server:
 @contextmanager
 def postgresql(**settings: str) -> Iterator[Server]:
     """Run a server of this run's, with `settings` over our own; its data go when it ends."""
-    folder, port, servant = Path(tempfile.mkdtemp()), probes.free_port(), account.servant()
+    folder, port, servant = Path(tempfile.mkdtemp()), readiness.free_port(), service_user.servant()
     try:
         if servant:
             servant.own(folder)
@@ -60,7 +62,7 @@ def postgresql(**settings: str) -> Iterator[Server]:
 @contextmanager
 def own_redis() -> Iterator[tuple[str, Process]]:
     """A Redis as the stack configures it, until the block ends."""
-    port, servant = probes.free_port(), account.servant()
+    port, servant = readiness.free_port(), service_user.servant()
     with tempfile.TemporaryDirectory() as name:
         config = Path(name) / "redis.conf"
         config.write_text(redis.configuration(port, config.parent, memory="256mb"))
@@ -69,8 +71,8 @@ def own_redis() -> Iterator[tuple[str, Process]]:
         process = Process(redis.server(config, servant), log=config.with_suffix(".log"))
         process.start()
         try:
-            process.wait_ready(lambda: probes.redis_answers(port))
-            yield f"redis://{probes.LOOPBACK}:{port}/0", process
+            process.wait_ready(lambda: readiness.redis_answers(port))
+            yield f"redis://{readiness.LOOPBACK}:{port}/0", process
         finally:
             process.stop()
 

@@ -18,13 +18,13 @@ from sqlalchemy import select
 
 from bench import budget
 from bench.databases import installed, postgresql
-from bench.rounds import Once, report
-from service.bulk import fill
-from service.database import Database, connect
-from service.pages import Cursors, Sort
+from bench.interleave import Once, report
+from service.db.database import Database, connect
+from service.pagination import Cursors, Sort
 from service.products.repository import FOR_SALE, SORTS, SortName
 from service.products.tables import Product
-from service.samples import Shop
+from service.sample_data.bulk_load import fill
+from service.sample_data.generator import Shop
 from service.settings import Settings
 
 PAGE = 20_000

@@ -19,12 +19,12 @@ import prometheus_client
 from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics import exposition as openmetrics
 
-from bench.rounds import report
-from vitals.catalogue import HTTP_REQUEST_DURATION, SLO_EVENTS, Request, SloEvent
-from vitals.meter import Meter
-from vitals.page import render
-from vitals.rows import Index
-from vitals.workers import Workers, join
+from bench.interleave import report
+from vitals.metrics.aggregation import Index
+from vitals.metrics.catalogue import HTTP_REQUEST_DURATION, SLO_EVENTS, Request, SloEvent
+from vitals.metrics.meter import Meter
+from vitals.metrics.text_format import render
+from vitals.metrics.workers import Workers, join
 
 ROUTES, STATUSES = 50, ("200", "201", "404", "422", "500")
 UPDATES = 20_000
@@ -198,10 +198,10 @@ def fill(kind: str, folder: str) -> None:
 
 MEMORY = """
 import resource, sys
-from vitals.meter import Meter
-from vitals.workers import join
-from vitals.catalogue import CACHE_LOAD_DURATION, HTTP_REQUEST_DURATION, Request, SLO_EVENTS
-from vitals.page import render
+from vitals.metrics.meter import Meter
+from vitals.metrics.workers import join
+from vitals.metrics.catalogue import CACHE_LOAD_DURATION, HTTP_REQUEST_DURATION, Request, SLO_EVENTS
+from vitals.metrics.text_format import render
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
 meter = Meter(series_per_metric=10_000)

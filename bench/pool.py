@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from bench import budget
 from bench.databases import installed, postgresql
-from bench.rounds import Once, compare, report
+from bench.interleave import Once, compare, report
 from service.settings import Settings
 
 AT_ONCE = 60

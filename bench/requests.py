@@ -18,7 +18,7 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.types import Message
 from starlette_exporter import PrometheusMiddleware
 
-from bench.rounds import Once, report, run
+from bench.interleave import Once, report, run
 from vitals import Objective, instrument
 
 BARE, OURS, PEER = "bare application", "vitals", "prometheus-fastapi-instrumentator"

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from dashboards.board import Board
-from dashboards.boards import BOARDS
+from dashboards.boards.registry import BOARDS
 
 RENDERED = Path(__file__).parent.parent / "grafana" / "dashboards"
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from grafanalib import core
 
+from dashboards.annotations import Annotation
 from dashboards.grafana import BOARD_KEYS, ROW_KEYS, SCHEMA_VERSION, Json, modern
-from dashboards.marks import Annotation
-from dashboards.panel import COLUMNS, Panel
+from dashboards.panels.panel import COLUMNS, Panel
 from dashboards.variables import Variable
 
 TAG = "vitals"

@@ -1,6 +1,6 @@
 """Links from one board to another that carry what was clicked on."""
 
-from dashboards.look import link
+from dashboards.style import link
 
 ENDPOINT_UID = "svc-endpoint"
 DATABASE_UID = "svc-db"

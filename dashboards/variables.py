@@ -6,8 +6,8 @@ from typing import TypedDict
 from grafanalib import core
 
 from dashboards.grafana import DATASOURCE, VARIABLE_KEYS, Json, modern
-from vitals.catalogue import BUILD_INFO, HTTP_REQUEST_DURATION
-from vitals.metric import Matcher, excluding, matching
+from vitals.metrics.catalogue import BUILD_INFO, HTTP_REQUEST_DURATION
+from vitals.metrics.declarations import Matcher, excluding, matching
 
 ON_TIME_RANGE_CHANGED = 2
 DEFAULT_DATASOURCE: Json = {"text": "Prometheus", "value": "prometheus"}

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from service import schema
-from service.database import connect
+from service.db import migrate
+from service.db.database import connect
 from service.errors import ServiceError
 from service.main import build
-from service.secret import SecretError, read_secret
-from service.server import serve
+from service.secret_files import SecretError, read_secret
+from service.server.serve import serve
 from service.settings import Settings
 from service.users import repository
 from service.users.passwords import Passwords
@@ -64,7 +64,7 @@ def _migrate(settings: Settings, _arguments: argparse.Namespace) -> int:
     async def run() -> None:
         database = connect(settings)
         try:
-            await schema.migrate(database)
+            await migrate.migrate(database)
         finally:
             await database.close()
 
@@ -84,7 +84,7 @@ async def _add_admin(settings: Settings, arguments: argparse.Namespace) -> None:
     database, passwords = connect(settings), Passwords(settings)
     try:
         if settings.migrate:
-            await schema.migrate(database)
+            await migrate.migrate(database)
         password_hash = await passwords.hash(wanted.password)
         async with database.writing() as session:
             user = User(

@@ -6,10 +6,10 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from service.cache.store import Cache
-from service.database import Database
-from service.document import documented
+from service.cache.cache import Cache
+from service.db.database import Database
 from service.errors import UnavailableError
+from service.openapi import documented
 
 router = APIRouter(tags=["health"])
 

@@ -8,30 +8,31 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from service import access, database, document, health, problems, schema
-from service.access import Tokens
-from service.cache.store import Cache
-from service.cache.warmup import WarmUp
-from service.coherence.sessions import Coherence
-from service.connections import Connections
-from service.edge import envelope, explorer
-from service.edge.compression import Compression
-from service.edge.hosts import KnownHosts
-from service.edge.parameters import FewParameters
-from service.edge.revalidation import Revalidation
+from service import auth, health, openapi, problems
+from service.auth import Tokens
+from service.cache.cache import Cache
+from service.cache.warmup.warmup import WarmUp
+from service.cache_invalidation.session_hooks import Coherence
+from service.db import database, migrate
 from service.errors import UnavailableError
-from service.limits import Limits
+from service.middleware import docs_page, response_headers
+from service.middleware.compression import Compression
+from service.middleware.etag import Revalidation
+from service.middleware.query_limits import FewParameters
+from service.middleware.trusted_hosts import KnownHosts
 from service.orders import endpoints as orders
 from service.orders.reports import Reports
-from service.pages import Cursors
+from service.pagination import Cursors
 from service.products import endpoints as products
 from service.products.catalogue import Catalogue
 from service.products.repository import Listing
 from service.products.tables import Product
-from service.server import LoopbackOnly
+from service.rate_limit import Limits
+from service.server.protocol import Connections
+from service.server.serve import LoopbackOnly
 from service.settings import Settings, is_loopback
 from service.users import endpoints as users
-from service.users.attempts import Attempts
+from service.users.login_throttle import Attempts
 from service.users.passwords import Passwords
 from vitals import Bodies, Guard, Objective, __version__, instrument
 
@@ -64,10 +65,10 @@ def build(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    explorer.install(app)
-    envelope.install(app)
+    docs_page.install(app)
+    response_headers.install(app)
     problems.install(app)
-    document.describe_problems(app)
+    openapi.describe_problems(app)
     telemetry = instrument(
         app,
         engine=db.engine,
@@ -75,7 +76,7 @@ def build(settings: Settings) -> FastAPI:
         service_name="api",
         revision=settings.revision,
         metrics_token=settings.metrics_token(),
-        admin=access.is_admin,
+        admin=auth.is_admin,
         bodies=Bodies(share=0.01, routes={"/api/users/login": None}),
         guard=Guard(limit=settings.body_limit),
     )
@@ -147,7 +148,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
 
 async def _migrate(app: FastAPI) -> None:
     try:
-        await schema.migrate(app.state.database)
+        await migrate.migrate(app.state.database)
     except UnavailableError:
         where = app.state.settings.database().render_as_string(hide_password=True)
         _log.error("cannot start: no database at %s (SERVICE_DATABASE_URL)", where)

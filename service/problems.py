@@ -12,7 +12,7 @@ from starlette.routing import Match
 
 from service import errors
 from service.errors import Fault, ServiceError
-from vitals.guard.refusal import Refused
+from vitals.validation.problems import Refused
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:problem-type:service:"

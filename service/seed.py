@@ -13,11 +13,11 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from service.bulk import Advance, NotEmptyError, fill
-from service.database import connect
+from service.db.database import connect
 from service.errors import UnavailableError
-from service.samples import Shop
-from service.secret import SecretError, made_secret
+from service.sample_data.bulk_load import Advance, NotEmptyError, fill
+from service.sample_data.generator import Shop
+from service.secret_files import SecretError, made_secret
 from service.settings import Settings
 from service.users.passwords import Passwords
 

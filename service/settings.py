@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from service.secret import SecretError, made_secret, read_secret, refuse_guessable
+from service.secret_files import SecretError, made_secret, read_secret, refuse_guessable
 
 DRIVERS = ("postgresql+asyncpg", "sqlite+aiosqlite")
 REDIS_SCHEMES = (

@@ -8,10 +8,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from stack import packages, running, suites
+from stack import run
 from stack.drills import run as drills
 from stack.drills.faults import FAULTS
-from stack.installation import Installation
+from stack.install import debian_suites, packages
+from stack.installation.paths import Installation
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -28,22 +29,22 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _run(asked: argparse.Namespace) -> int:
     if asked.command == "status":
-        return running.status(Installation.here())
+        return run.status(Installation.here())
     if asked.command == "clean":
-        running.clean(Installation.here())
+        run.clean(Installation.here())
         return 0
     if asked.command == "drill":
         return drills.run(Installation.here(), asked.alerts)
     packages.install(for_tests=asked.command == "install" and asked.for_tests)
     if asked.command == "install":
-        for suite in suites.NEWER if asked.for_tests else ():
-            suites.bring(suite)
+        for suite in debian_suites.NEWER if asked.for_tests else ():
+            debian_suites.bring(suite)
         return 0
     amounts = None
     if asked.command == "demo":
         amounts = {name: getattr(asked, name) for name in ("users", "products", "orders")}
     what = f"python -m stack {asked.command}"
-    return running.run(Installation.here(), what=what, amounts=amounts)
+    return run.run(Installation.here(), what=what, amounts=amounts)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import httpx
 
-from stack.journeys import JOURNEYS, AwayError, Shop
 from stack.terminal import tell
+from stack.user_journeys import JOURNEYS, AwayError, Shop
 
 WAVE_SECONDS = 600.0
 """A "day": the rate swings by half around its mean, so that graphs live."""

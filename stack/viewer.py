@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from stack import site
-from stack.installation import CHECKOUT
+from stack import static_site
+from stack.installation.paths import CHECKOUT
 from stack.terminal import tell
 
 SOURCES = CHECKOUT / "grafana" / "viewer"
@@ -182,11 +182,13 @@ def _parser() -> argparse.ArgumentParser:
 def _publish(asked: argparse.Namespace) -> int:
     try:
         if not is_fresh():
-            site.wait(asked.site, "The boards are being built", "This page looks again by itself.")
+            static_site.wait(
+                asked.site, "The boards are being built", "This page looks again by itself."
+            )
             build()
-        site.publish(BUILT, BOARDS, asked.site, {"traceUrl": asked.traces})
+        static_site.publish(BUILT, BOARDS, asked.site, {"traceUrl": asked.traces})
     except UnbuildableError as error:
-        site.wait(asked.site, "The boards cannot be built here", str(error))
+        static_site.wait(asked.site, "The boards cannot be built here", str(error))
         _say(str(error))
         return 1
     _say(f"the boards are at {asked.address}")

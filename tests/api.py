@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 
 from argon2 import PasswordHasher
 
-from service.bulk import fill
-from service.database import connect
-from service.samples import Shop
+from service.db.database import connect
+from service.sample_data.bulk_load import fill
+from service.sample_data.generator import Shop
 from service.settings import Settings
-from stack import probes
-from stack.processes import Program
+from stack import readiness
+from stack.process.process import Program
 from tests.servers import Server, temporary_folder
 
 PASSWORD = "made-up-for-tests"
@@ -26,7 +26,7 @@ class Api(Server):
     """
 
     def __init__(self, settings: Mapping[str, str] | None = None) -> None:
-        folder, port = temporary_folder(), probes.free_port()
+        folder, port = temporary_folder(), readiness.free_port()
         defaults = {
             "SERVICE_PORT": str(port),
             "SERVICE_JWT_KEY_FILE": str(folder / "jwt-key"),
@@ -37,12 +37,12 @@ class Api(Server):
         }
         self.settings = defaults | dict(settings or {})
         program = Program("api", [sys.executable, "-m", "service"], env=self.settings)
-        super().__init__(folder, port, program, lambda: probes.http_answers(port, "/readyz"))
+        super().__init__(folder, port, program, lambda: readiness.http_answers(port, "/readyz"))
 
     @property
     def url(self) -> str:
         """Root, without a slash at the end."""
-        return f"http://{probes.LOOPBACK}:{self.port}"
+        return f"http://{readiness.LOOPBACK}:{self.port}"
 
     def stock(self, *, users: int = 5, products: int = 40, orders: int = 200) -> None:
         """Fill the empty database; admin and customers have the password ``PASSWORD``."""

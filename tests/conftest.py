@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 import pytest
 
-from stack import suites
+from stack.install import debian_suites
 from tests import servers
 
-SUITES = ("installed", *suites.NEWER)
+SUITES = ("installed", *debian_suites.NEWER)
 """Prometheus and Alertmanager as they are installed, and those of newer Debian suites."""
 
 
@@ -80,7 +80,7 @@ def every_suite(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     """Run a test once with the promtool, amtool and servers of each suite; its name."""
     suite: str = request.param
     if suite != "installed":
-        monkeypatch.setenv("PATH", f"{suites.bring(suite)}{os.pathsep}{os.environ['PATH']}")
+        monkeypatch.setenv("PATH", f"{debian_suites.bring(suite)}{os.pathsep}{os.environ['PATH']}")
     return suite
 
 

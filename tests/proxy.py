@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from stack import probes
+from stack import readiness
 
 _CHUNK = 65_536
 
@@ -75,7 +75,7 @@ class Proxy:
         self._tasks.add(task)
         ends, ways = {writer}, []
         try:
-            back, forth = await asyncio.open_connection(probes.LOOPBACK, self.target)
+            back, forth = await asyncio.open_connection(readiness.LOOPBACK, self.target)
             ends.add(forth)
             self._writers |= ends
             cut = asyncio.Event()
@@ -132,7 +132,7 @@ class Proxy:
     async def before(cls, target: int) -> AsyncIterator["Proxy"]:
         """Stand before a port until the block ends; connect to `port` instead."""
         proxy = cls(target)
-        server = await asyncio.start_server(proxy._serve, probes.LOOPBACK, 0)
+        server = await asyncio.start_server(proxy._serve, readiness.LOOPBACK, 0)
         proxy.port = server.sockets[0].getsockname()[1]
         try:
             yield proxy

@@ -8,8 +8,9 @@ from typing import Any
 from redis import Redis as Client
 from redis.exceptions import RedisError
 
-from stack import account, probes
-from stack.processes import Program
+from stack import readiness
+from stack.installation import service_user
+from stack.process.process import Program
 from tests.servers import Redis, Server, temporary_folder
 
 SLOTS = 16_384
@@ -48,8 +49,8 @@ class Cluster:
     """
 
     def __init__(self, masters: int = 3, tls: Sequence[str] = ()) -> None:
-        self.ports = [probes.free_port() for _ in range(masters)] if tls else []
-        self.buses = [probes.free_port() for _ in range(masters)]
+        self.ports = [readiness.free_port() for _ in range(masters)] if tls else []
+        self.buses = [readiness.free_port() for _ in range(masters)]
         self.nodes = [
             Redis(
                 more=(
@@ -72,7 +73,7 @@ class Cluster:
             client.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
             if number:
                 at = self.ports[number], self.buses[number]
-                first.execute_command("CLUSTER MEET", probes.LOOPBACK, *at)
+                first.execute_command("CLUSTER MEET", readiness.LOOPBACK, *at)
         self.wait()
 
     @property
@@ -112,7 +113,7 @@ class Cluster:
         ids = [client.execute_command("CLUSTER MYID") for client in (source, target)]
         target.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", ids[0])
         source.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", ids[1])
-        where = probes.LOOPBACK, self.nodes[to].port
+        where = readiness.LOOPBACK, self.nodes[to].port
         while keys := source.execute_command("CLUSTER GETKEYSINSLOT", slot, 100):
             source.execute_command("MIGRATE", *where, "", 0, 5000, "KEYS", *keys)
         # All are told, and agree, before more is moved: who takes a slot before it has heard of the
@@ -155,7 +156,7 @@ class Watched:
         self.servers = [Redis(more=("repl-diskless-sync-delay 0",)) for _ in range(2)]
         first, second = self.servers
         self.clients: list[Any] = [Client.from_url(server.url) for server in self.servers]
-        self.clients[1].replicaof(probes.LOOPBACK, first.port)
+        self.clients[1].replicaof(readiness.LOOPBACK, first.port)
         until(lambda: self._replicates(second), "a replica")
         self.sentinel = _sentinel(first.port)
         self._watch: Any = Client(port=self.sentinel.port, decode_responses=True)
@@ -180,7 +181,7 @@ class Watched:
         master = self.master
         for server, client in zip(self.servers, self.clients, strict=True):
             if server is not master:
-                client.replicaof(probes.LOOPBACK, master.port)  # the sentinel would, in 10 s
+                client.replicaof(readiness.LOOPBACK, master.port)  # the sentinel would, in 10 s
         until(self._whole, "a master with its replica")
 
     def flush(self) -> None:
@@ -211,13 +212,13 @@ class Watched:
 
 def _sentinel(master: int) -> Server:
     """Start a sentinel that acts alone, half a second after it last heard of the master."""
-    folder, port, servant = temporary_folder(), probes.free_port(), account.servant()
+    folder, port, servant = temporary_folder(), readiness.free_port(), service_user.servant()
     config = folder / "sentinel.conf"
     lines = (
-        f"bind {probes.LOOPBACK}",
+        f"bind {readiness.LOOPBACK}",
         f"port {port}",
         f"dir {folder}",
-        f"sentinel monitor {MASTER_NAME} {probes.LOOPBACK} {master} 1",
+        f"sentinel monitor {MASTER_NAME} {readiness.LOOPBACK} {master} 1",
         f"sentinel down-after-milliseconds {MASTER_NAME} 500",
         f"sentinel failover-timeout {MASTER_NAME} 3000",
     )
@@ -231,6 +232,6 @@ def _sentinel(master: int) -> Server:
         cwd=folder,
         grace=5.0,
     )
-    server = Server(folder, port, program, lambda: probes.redis_answers(port))
+    server = Server(folder, port, program, lambda: readiness.redis_answers(port))
     server.start()
     return server

@@ -1,6 +1,6 @@
 """Real servers for tests: each on a random port, in a temporary folder, ended by its pid.
 
-Started by the code that starts the stack (`stack.processes`), so the kernel ends them when
+Started by the code that starts the stack (`stack.process.process`), so the kernel ends them when
 pytest dies in whatever way. Folders of a pytest that was killed are removed by the next one.
 """
 
@@ -17,9 +17,11 @@ from typing import Any
 
 import yaml
 
-from stack import account, postgres, probes, prometheus, redis
-from stack.postgres import ROLE, SUPERUSER, answers
-from stack.processes import Process, Program
+from stack import readiness
+from stack.installation import service_user
+from stack.process.process import Process, Program
+from stack.servers import postgres, prometheus, redis
+from stack.servers.postgres import ROLE, SUPERUSER, answers
 
 _PREFIX = "vitals-test-"
 _PASSWORD = "made-up-for-tests"
@@ -28,7 +30,7 @@ _PASSWORD = "made-up-for-tests"
 def temporary_folder() -> Path:
     """A folder that the servers' account owns; its name carries our pid for `sweep`."""
     folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
-    if servant := account.servant():
+    if servant := service_user.servant():
         servant.own(folder)
     return folder
 
@@ -97,7 +99,7 @@ class Postgres(Server):
     """PostgreSQL with the API's role, as the stack makes it, but without caring for the disk."""
 
     def __init__(self) -> None:
-        folder, port, servant = temporary_folder(), probes.free_port(), account.servant()
+        folder, port, servant = temporary_folder(), readiness.free_port(), service_user.servant()
         password_file = folder / "password"
         password_file.write_text(_PASSWORD)
         postgres.make_cluster(folder / "data", servant, password_file, sync=False)
@@ -132,7 +134,7 @@ class Postgres(Server):
         return postgres.run_sql(self.port, _PASSWORD, statements, database=database)
 
     def _url(self, database: str) -> str:
-        where = f"{probes.LOOPBACK}:{self.port}/{database}"
+        where = f"{readiness.LOOPBACK}:{self.port}/{database}"
         return f"postgresql+asyncpg://{postgres.ROLE}:{_PASSWORD}@{where}"
 
 
@@ -146,14 +148,14 @@ class PgBouncer(Server):
     """
 
     def __init__(self, postgres: Postgres, *, sessions: int = 3, more: Sequence[str] = ()) -> None:
-        folder, port, servant = temporary_folder(), probes.free_port(), account.servant()
+        folder, port, servant = temporary_folder(), readiness.free_port(), service_user.servant()
         users, config = folder / "users", folder / "pgbouncer.ini"
         users.write_text(f'"{ROLE}" "{_PASSWORD}"\n"{SUPERUSER}" "{_PASSWORD}"\n')
         lines = (
             "[databases]",
-            f"* = host={probes.LOOPBACK} port={postgres.port}",
+            f"* = host={readiness.LOOPBACK} port={postgres.port}",
             "[pgbouncer]",
-            f"listen_addr = {probes.LOOPBACK}",
+            f"listen_addr = {readiness.LOOPBACK}",
             f"listen_port = {port}",
             "unix_socket_dir =",
             "auth_type = scram-sha-256",
@@ -181,22 +183,22 @@ class Redis(Server):
     def __init__(
         self, *, password: str | None = None, memory: str = "64mb", more: Sequence[str] = ()
     ) -> None:
-        folder, port, servant = temporary_folder(), probes.free_port(), account.servant()
+        folder, port, servant = temporary_folder(), readiness.free_port(), service_user.servant()
         config = folder / "redis.conf"
         text = redis.configuration(port, folder, password=password, memory=memory)
         config.write_text(text + "".join(f"{line}\n" for line in more))
         program = redis.server(config, servant)
-        super().__init__(folder, port, program, lambda: probes.redis_answers(port))
+        super().__init__(folder, port, program, lambda: readiness.redis_answers(port))
         self.start()
 
     @property
     def url(self) -> str:
         """Database 0."""
-        return f"redis://{probes.LOOPBACK}:{self.port}/0"
+        return f"redis://{readiness.LOOPBACK}:{self.port}/0"
 
     def flush(self) -> None:
         """Forget everything."""
-        with socket.create_connection((probes.LOOPBACK, self.port), 5) as connection:
+        with socket.create_connection((readiness.LOOPBACK, self.port), 5) as connection:
             connection.sendall(b"FLUSHALL\r\n")
             connection.recv(16)
 
@@ -207,7 +209,7 @@ class Watcher(Server):
     @property
     def url(self) -> str:
         """Root of its web interface, without a slash at the end."""
-        return f"http://{probes.LOOPBACK}:{self.port}"
+        return f"http://{readiness.LOOPBACK}:{self.port}"
 
     def reload(self) -> None:
         """Read the configuration and the rules again."""
@@ -227,7 +229,7 @@ def start_alertmanager(config: str | dict[str, Any], flags: Sequence[str] = ()) 
 def _start_watcher(
     name: str, config: str | dict[str, Any], flags: Sequence[str], build: Callable[..., Program]
 ) -> Watcher:
-    folder, port, servant = temporary_folder(), probes.free_port(), account.servant()
+    folder, port, servant = temporary_folder(), readiness.free_port(), service_user.servant()
     path = folder / f"{name}.yml"
     path.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
     (folder / "data").mkdir()

@@ -15,26 +15,28 @@ import pytest
 
 import service
 import vitals
-from service.conditional import tags
+from service.conditional_requests import tags
 from tests.growth import ENDS, STEEP, attacks, growth
-from vitals import Redaction, routes
-from vitals.guard import strict
-from vitals.media import Kind
-from vitals.messages import Messages
-from vitals.queries import clauses, harmless, plans, repeats
-from vitals.queries.fingerprint import normalise
+from vitals import Redaction
+from vitals.asgi import route_template
+from vitals.asgi.content_type import Kind
+from vitals.db.indexes import sql_clauses
+from vitals.db.statements import n_plus_one, plans, side_effect_check
+from vitals.db.statements.fingerprint import normalise
+from vitals.message_redaction import Messages
+from vitals.validation import ijson
 
 OURS = ("vitals", "service")
 ANCHORED = {"match", "fullmatch"}
 LONGEST = 8_192
 _FUNCTION = re.compile(r"re\.(?:compile|search|match|fullmatch|split|findall|finditer|subn?)")
 MADE: dict[tuple[str, str], list[str]] = {
-    ("vitals.queries.fingerprint", "_tokens"): [],  # at import, for names that are found
-    ("vitals.routes", "_pattern"): [
-        routes._pattern("/api/{a}/b/{c}", "[^/]+").pattern,
-        routes._pattern("/api/{a}", ".*").pattern,
+    ("vitals.db.statements.fingerprint", "_tokens"): [],  # at import, for names that are found
+    ("vitals.asgi.route_template", "_pattern"): [
+        route_template._pattern("/api/{a}/b/{c}", "[^/]+").pattern,
+        route_template._pattern("/api/{a}", ".*").pattern,
     ],
-    ("vitals.queries.sqlite_advisor", "_extreme"): [
+    ("vitals.db.indexes.sqlite_advisor", "_extreme"): [
         r"\b(?:min|max)\s*+\((?:\s*+[^\s.(]++\.)?\W*price[^\w)]*+\)"
     ],
 }
@@ -293,7 +295,7 @@ REDACTION = Redaction(patterns=[r"K-\d+|1-"])
 
 def _clause(text: str) -> None:
     statement = f"SELECT * FROM t WHERE {text}"  # noqa: S608 - it is only read
-    clauses.as_plan(statement, clauses.tables(statement, {"t": ["a", "b"]}))
+    sql_clauses.as_plan(statement, sql_clauses.tables(statement, {"t": ["a", "b"]}))
 
 
 MESSAGES = Messages(REDACTION)
@@ -310,12 +312,12 @@ READERS: dict[str, Callable[[str], Any]] = {
         Kind.JSON,
     ),
     "a form": lambda text: REDACTION.body(text.encode(), Kind.FORM),
-    "a guarded body": lambda text: strict.fault(text.encode(), 32),
-    "a guarded string": lambda text: strict.fault(json.dumps([text, float("nan")]).encode(), 32),
+    "a guarded body": lambda text: ijson.fault(text.encode(), 32),
+    "a guarded string": lambda text: ijson.fault(json.dumps([text, float("nan")]).encode(), 32),
     "a statement": lambda text: normalise(f"SELECT {text}"),
     "a statement of MySQL": lambda text: normalise(f"SELECT {text}", "mysql"),
-    "a repeated statement": lambda text: repeats._shape.__wrapped__(f"SELECT {text}"),
-    "a statement to execute": lambda text: harmless.words_of(f"SELECT {text}", ()),
+    "a repeated statement": lambda text: n_plus_one._shape.__wrapped__(f"SELECT {text}"),
+    "a statement to execute": lambda text: side_effect_check.words_of(f"SELECT {text}", ()),
     "clauses": _clause,
     "conditions": plans.bare,
     "a log message": MESSAGES.logged,

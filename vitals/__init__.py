@@ -4,23 +4,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vitals.bodies.redaction import Redaction
-    from vitals.bodies.rules import Bodies
-    from vitals.guard.rules import Guard
-    from vitals.install import Vitals, instrument
+    from vitals.body.config import Bodies
+    from vitals.instrumentation import Vitals, instrument
     from vitals.objectives import Objective
+    from vitals.redaction.bodies import Redaction
+    from vitals.validation.config import Guard
 
 __version__ = "0.1.0"
 
 __all__ = ["Bodies", "Guard", "Objective", "Redaction", "Vitals", "instrument"]
 
 _HOMES = {
-    "Bodies": "vitals.bodies.rules",
-    "Guard": "vitals.guard.rules",
+    "Bodies": "vitals.body.config",
+    "Guard": "vitals.validation.config",
     "Objective": "vitals.objectives",
-    "Redaction": "vitals.bodies.redaction",
-    "Vitals": "vitals.install",
-    "instrument": "vitals.install",
+    "Redaction": "vitals.redaction.bodies",
+    "Vitals": "vitals.instrumentation",
+    "instrument": "vitals.instrumentation",
 }
 
 

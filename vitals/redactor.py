@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
-from vitals.bodies.looks import are_plain, without_random
-from vitals.bodies.names import MASK
-from vitals.bodies.redaction import Redaction
-from vitals.messages import Messages
-from vitals.queries.fingerprint import normalise
+from vitals.db.statements.fingerprint import normalise
+from vitals.message_redaction import Messages
+from vitals.redaction.bodies import Redaction
+from vitals.redaction.secret_patterns import are_plain, without_random
+from vitals.redaction.sensitive_fields import MASK
 
 Event = dict[str, Any]
 Fields = MutableMapping[str, Any]
@@ -33,11 +33,11 @@ _BODIES = (
     for field in ("content", "withheld", "hash")
 )
 _KEPT = {
-    "vitals.queries": _OURS
+    "vitals.db": _OURS
     | {"db.query.text", "db.query.summary", "db.query.fingerprint", "plan", "plan_before"}
     | {"advice", "code.source", "http.route", "relationship", "error.type"},
     "vitals.requests": _OURS | {"http.route", "http.request.method", "error.type"},
-    "vitals.bodies": _OURS | {"http.route", "http.request.method", *_BODIES},
+    "vitals.body": _OURS | {"http.route", "http.request.method", *_BODIES},
 }
 """The same by the kit's own loggers, whose fields are without values already."""
 _ADDRESSES = frozenset(("url.full", "http.url", "http.target"))

@@ -15,10 +15,10 @@ from fastapi import FastAPI
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from vitals.exposition import Exposition
-from vitals.install import INSTRUMENTED, Vitals
-from vitals.metric import AnyMetric, Matcher
-from vitals.queries.expect import Statements
+from vitals.db.statements.query_assertions import Statements
+from vitals.instrumentation import INSTRUMENTED, Vitals
+from vitals.metrics.declarations import AnyMetric, Matcher
+from vitals.metrics.endpoint import Exposition
 
 
 class NotInstrumentedError(LookupError):

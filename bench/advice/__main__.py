@@ -21,10 +21,10 @@ from bench import budget
 from bench.advice.connections import most_at_once
 from bench.advice.statements import HELPED, LEFT_ALONE, SMALL, Asked
 from bench.databases import installed
-from bench.endpoints.stage import Size, Stage, on_postgresql
-from bench.rounds import report
-from service.database import Database, connect
-from vitals.queries.advisor import Advice, advise
+from bench.endpoints.fixtures import Size, Stage, on_postgresql
+from bench.interleave import report
+from service.db.database import Database, connect
+from vitals.db.indexes.postgresql_advisor import Advice, advise
 
 HELPS = 0.8
 """Share of its time that a statement may still take for an index to have helped."""

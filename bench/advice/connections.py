@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from sqlalchemy import Pool, event
 
 from bench.advice.statements import Asked
-from service.database import connect
+from service.db.database import connect
 from service.settings import Settings
-from vitals.meter import Meter
+from vitals.db.probe import QueryProbe
+from vitals.metrics.meter import Meter
 from vitals.objectives import Objective, Objectives
-from vitals.queries.probe import QueryProbe
 
 PLANS = 6
 """As many as are asked for in a minute."""

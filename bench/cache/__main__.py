@@ -16,13 +16,13 @@ from pathlib import Path
 import uvloop
 
 from bench.cache import hits, lists, outages, peers, profile, races, soak
-from bench.cache.part import Part
+from bench.cache.result import Part
 from bench.databases import own_redis
+from bench.interleave import show
 from bench.load.server import prepare
-from bench.rounds import show
 from service.settings import Settings
-from stack import probes
-from stack.processes import Process
+from stack import readiness
+from stack.process.process import Process
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ PARTS: dict[str, Callable[[Stage], Part]] = {
 
 
 def _answers(url: str) -> bool:
-    return probes.redis_answers(int(url.rpartition(":")[2].partition("/")[0]))
+    return readiness.redis_answers(int(url.rpartition(":")[2].partition("/")[0]))
 
 
 def main() -> None:

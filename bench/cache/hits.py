@@ -9,9 +9,9 @@ from typing import Any
 
 from bench.cache import peers
 from bench.cache.ours import Ours, Raw
-from bench.cache.part import Part
+from bench.cache.result import Part
 from bench.cache.source import LARGE, SMALL, Cached, Source, Value
-from bench.rounds import Once, compare
+from bench.interleave import Once, compare
 
 TASKS, EACH, KEYS, CALLS = 64, 5, 256, 20
 RAW, RENDERED, DECODED = "redis-py GET", "ours, as sent", "ours, decoded"

@@ -3,10 +3,10 @@
 from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
 
-from bench.cache.part import Part
-from bench.inside import ask
+from bench.asgi_client import ask
+from bench.cache.result import Part
+from bench.interleave import Once, compare
 from bench.load.optimisations import forget
-from bench.rounds import Once, compare
 from service.main import build
 from service.settings import Settings
 

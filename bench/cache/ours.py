@@ -5,9 +5,9 @@ from typing import Any
 from redis.asyncio import Redis
 
 from bench.cache.source import LIFETIME_SECONDS, Source
-from service.cache.store import Cache
-from vitals.caching import CacheReporter
-from vitals.meter import Meter
+from service.cache.cache import Cache
+from vitals.cache_metrics import CacheReporter
+from vitals.metrics.meter import Meter
 
 
 class Ours:

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from time import perf_counter
 
 from bench.cache.ours import Ours
-from bench.cache.part import Part
+from bench.cache.result import Part
 from bench.cache.source import SMALL, Source
-from service.cache.store import TIMEOUT_SECONDS
-from stack.processes import Process
+from service.cache.cache import TIMEOUT_SECONDS
+from stack.process.process import Process
 
 CALLERS, SECONDS = 8, 3.0
 LATE_SECONDS = 0.1

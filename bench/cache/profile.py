@@ -5,11 +5,11 @@ from time import process_time
 from asgi_lifespan import LifespanManager
 from fastapi import FastAPI, Response
 
-from bench.cache.part import Part
-from bench.inside import ask, silence
-from bench.rounds import Once, compare
-from service.access import CallerOf, Tokens
-from service.cache.store import Cache
+from bench.asgi_client import ask, silence
+from bench.cache.result import Part
+from bench.interleave import Once, compare
+from service.auth import CallerOf, Tokens
+from service.cache.cache import Cache
 from service.main import build
 from service.settings import Settings
 from service.users.schemas import UserOut

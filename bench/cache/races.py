@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.cache import peers
 from bench.cache.ours import Ours
-from bench.cache.part import Part
+from bench.cache.result import Part
 from bench.cache.source import Cached, Source
 
 OURS = "ours"

@@ -11,10 +11,10 @@ from typing import Any
 from redis.asyncio import Redis
 
 from bench.cache.ours import Ours
-from bench.cache.part import Part
+from bench.cache.result import Part
 from bench.cache.source import SMALL, Source
-from service.cache.store import TIMEOUT_SECONDS
-from stack.processes import Process
+from service.cache.cache import TIMEOUT_SECONDS
+from stack.process.process import Process
 
 EVERY_SECONDS, FAULT_SECONDS = 5.0, 1.5
 CALLERS, NEAR_SECONDS = 8, 0.5

@@ -22,12 +22,12 @@ from asgi_lifespan import LifespanManager
 
 from bench import budget
 from bench.databases import installed
-from bench.endpoints import evidence, naive, story
+from bench.endpoints import evidence, naive, report
 from bench.endpoints.cases import Case, Client, admin_of, cases
 from bench.endpoints.evidence import Evidence
-from bench.endpoints.stage import Size, Stage, on_postgresql, on_sqlite
+from bench.endpoints.fixtures import Size, Stage, on_postgresql, on_sqlite
+from bench.interleave import Once, compare
 from bench.load.optimisations import forget
-from bench.rounds import Once, compare
 from service.main import build
 
 SECONDS = 3.0
@@ -118,9 +118,9 @@ def main() -> None:
         if not line
     ]
     result["holds"] = not wrong
-    story.tell(result)
+    report.tell(result)
     if options.write:
-        story.write(result, Path(__file__).parents[2] / "docs")
+        report.write(result, Path(__file__).parents[2] / "docs")
     raise SystemExit("; ".join(wrong) or 0)
 
 

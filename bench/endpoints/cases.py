@@ -8,12 +8,12 @@ from typing import Any
 from fastapi import FastAPI
 from sqlalchemy import Select, func, select
 
-from bench.endpoints.stage import PASSWORD, Size
-from bench.inside import Header, Reply, ask
-from service.access import Tokens
-from service.database import Database
+from bench.asgi_client import Header, Reply, ask
+from bench.endpoints.fixtures import PASSWORD, Size
+from service.auth import Tokens
+from service.db.database import Database
 from service.orders.tables import Order
-from service.pages import Cursors, Sort, place
+from service.pagination import Cursors, Sort, place
 from service.products.repository import SORTS, Listing, SortName
 from service.products.tables import Product
 from service.users.repository import NEWEST

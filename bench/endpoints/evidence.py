@@ -12,13 +12,13 @@ from sqlalchemy.exc import DBAPIError
 
 from bench.endpoints import naive
 from bench.endpoints.cases import Case, Client
-from service.database import Database
+from service.db.database import Database
 from service.settings import Settings
 from service.users.tables import User
-from vitals.queries.explain import explain
-from vitals.queries.fingerprint import normalise
-from vitals.queries.page import PATH
-from vitals.queries.plans import Plan
+from vitals.db.insight.bottlenecks_page import PATH
+from vitals.db.insight.explain import explain
+from vitals.db.statements.fingerprint import normalise
+from vitals.db.statements.plans import Plan
 
 CALLS = 3
 

@@ -13,8 +13,8 @@ from sqlalchemy import Select, String, cast, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bench.load.optimisations import forget
-from service.access import AdminOf, CallerOf
-from service.database import DatabaseOf, now
+from service.auth import AdminOf, CallerOf
+from service.db.database import DatabaseOf, now
 from service.errors import NotFoundError, UnauthorizedError
 from service.main import build
 from service.orders.schemas import BestSeller, OrderIn, OrderOut

@@ -18,7 +18,7 @@ from time import monotonic
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from bench.fuzz.attempts import Body, attempt, bodies
+from bench.fuzz.generators import Body, attempt, bodies
 from bench.fuzz.slow import BUDGET, Search, Slow
 from bench.fuzz.target import target
 

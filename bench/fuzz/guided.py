@@ -29,8 +29,10 @@ SEEDS = (
 def fuzz(bodies: int) -> None:
     """Send so many bodies; ends the process, with a traceback when one breaks a promise."""
     atheris: Any = import_module("atheris")
-    with atheris.instrument_imports(include=["vitals.bodies", "vitals.guard", "vitals.media"]):
-        attempts = import_module("bench.fuzz.attempts")
+    with atheris.instrument_imports(
+        include=["vitals.body", "vitals.validation", "vitals.asgi.content_type"]
+    ):
+        attempts = import_module("bench.fuzz.generators")
         targets = import_module("bench.fuzz.target")
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
         opened = targets.target(Path(folder))

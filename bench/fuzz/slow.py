@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from time import thread_time
 
-from bench.fuzz.attempts import FORM, JSON, PIECES
+from bench.fuzz.generators import FORM, JSON, PIECES
 from bench.fuzz.target import TOKEN, Attempt, Target
 
 LONGEST = 65_536

@@ -15,14 +15,14 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 
-from service.access import Tokens
-from service.database import Database
+from service.auth import Tokens
+from service.db.database import Database
 from service.main import build
 from service.products.tables import Product
 from service.settings import Settings
 from service.users.tables import Role, User
 from vitals import Bodies
-from vitals.logs import configure, release
+from vitals.logging.setup import configure, release
 
 PATIENCE = 10.0
 """Seconds after which it is taken that no answer will come; most take a millisecond."""

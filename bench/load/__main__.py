@@ -19,11 +19,11 @@ from typing import Any
 
 from bench import budget
 from bench.databases import installed, own_redis, postgresql
+from bench.interleave import show
 from bench.load import logins, optimisations, scenarios, storm
 from bench.load.report import write
 from bench.load.scenarios import Outcome
 from bench.load.server import ORDERS, PRODUCTS, ROOT, Running, Stage, prepare, serving
-from bench.rounds import show
 
 EMBEDDED, SERVERS = "SQLite", "PostgreSQL and Redis"
 

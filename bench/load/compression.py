@@ -6,9 +6,9 @@ from time import thread_time
 
 from starlette.types import Receive, Scope, Send
 
-from bench.inside import ask
-from bench.rounds import usual
-from service.edge.compression import Compression
+from bench.asgi_client import ask
+from bench.interleave import usual
+from service.middleware.compression import Compression
 
 ENCODINGS = ("zstd", "br", "gzip")
 LONG = 16

@@ -17,12 +17,12 @@ from argon2 import PasswordHasher
 from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
 
-from bench.inside import ask, silence
+from bench.asgi_client import ask, silence
 from bench.load.server import Stage
 from service.main import build
 from service.settings import Settings
 from vitals import Vitals
-from vitals.meter import Meter
+from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives
 
 ON, OFF, HASH = "login, all on", "login, all off", "a password's hash alone"

@@ -10,14 +10,14 @@ from fastapi import FastAPI
 from sqlalchemy import Select, select, text, tuple_
 from sqlalchemy.orm import selectinload
 
-from bench.inside import Reply, ask, silence
+from bench.asgi_client import Reply, ask, silence
+from bench.interleave import Once, compare
 from bench.load import compression
 from bench.load.server import PRODUCTS
-from bench.rounds import Once, compare
-from service.cache.backend import Claim, Found, Look, Patience, Place
-from service.cache.memory import MemoryBackend
-from service.cache.store import Cache
-from service.database import Database
+from service.cache.cache import Cache
+from service.cache.core.memory_store import MemoryBackend
+from service.cache.core.store import Claim, Found, Look, Patience, Place
+from service.db.database import Database
 from service.main import build
 from service.orders.reports import Reports
 from service.orders.tables import Order, OrderItem

@@ -15,9 +15,9 @@ from secrets import token_hex
 
 import httpx
 
-from service.bulk import fill
-from service.database import connect
-from service.samples import Shop
+from service.db.database import connect
+from service.sample_data.bulk_load import fill
+from service.sample_data.generator import Shop
 from service.settings import Settings
 from service.users.passwords import Passwords
 

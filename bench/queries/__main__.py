@@ -19,9 +19,9 @@ from time import perf_counter
 
 from bench import environment
 from bench.databases import installed, postgresql
+from bench.interleave import report
 from bench.queries import memory
-from bench.queries.ways import AGAIN, LISTENED, OURS, PLAIN, listened, measure, ours, unwatched
-from bench.rounds import report
+from bench.queries.variants import AGAIN, LISTENED, OURS, PLAIN, listened, measure, ours, unwatched
 
 PEER = (
     "aiosqlite==0.22.1",

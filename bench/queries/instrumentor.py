@@ -15,8 +15,8 @@ from opentelemetry.instrumentation.sqlalchemy import (  # type: ignore[import-no
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
-from bench.queries.ways import AGAIN, OURS, PLAIN, Finish, measure, ours, sync, unwatched
-from vitals.queries.seam import AnyEngine
+from bench.queries.variants import AGAIN, OURS, PLAIN, Finish, measure, ours, sync, unwatched
+from vitals.db.dialect_hook import AnyEngine
 
 SPANS = "OpenTelemetry's instrumentor"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from sqlalchemy import create_engine
 
-from vitals.meter import Meter
+from vitals.asgi.request_context import CURRENT, RequestScope
+from vitals.db.probe import QueryProbe
+from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives
-from vitals.queries.probe import QueryProbe
-from vitals.scope import CURRENT, RequestScope
 
 STATEMENTS = 100_000
 A_REQUEST = 1_000

@@ -10,11 +10,11 @@ from collections import Counter
 from pathlib import Path
 
 from bench.environment import python
+from bench.interleave import report
 from bench.redaction.innocent import innocent
 from bench.redaction.planted import planted
-from bench.rounds import report
 from vitals import Redaction
-from vitals.media import Kind
+from vitals.asgi.content_type import Kind
 
 PINS = ("presidio-analyzer==2.2.366", "scrubadub==2.0.1", "detect-secrets==1.5.0")
 OURS = "ours"

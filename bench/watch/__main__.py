@@ -18,11 +18,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import budget
-from bench.watch.past import ROOT, RULES, Past, on_terminal
 from bench.watch.query import ask
-from dashboards.queries import CHOICES, fill_in, panels
-from stack.archive import Archive
-from stack.installation import CHECKOUT
+from bench.watch.synthetic_history import ROOT, RULES, Past, on_terminal
+from dashboards.rendered_queries import CHOICES, fill_in, panels
+from stack.installation.paths import CHECKOUT
+from stack.tsdb_replay import Archive
 
 _BOARDS = ROOT / "grafana" / "dashboards"
 _CHOICES = {**CHOICES, "__rate_interval": "2m"}

@@ -9,7 +9,7 @@ from redis import Redis
 from redis.cluster import RedisCluster
 from redis.exceptions import RedisError
 
-from service.cache.estimate import Estimate, measure, spread
+from service.cache.memory_estimate import Estimate, measure, spread
 from service.cache.redis.url import RedisUrl
 from service.settings import Settings
 

@@ -1,11 +1,11 @@
-"""Alembic runs this file: it migrates on the connection that ``service.schema`` hands over."""
+"""Alembic runs this file: it migrates on the connection that ``service.db.migrate`` hands over."""
 
 from alembic import context
 
 import service.orders.tables
 import service.products.tables
 import service.users.tables  # noqa: F401 - importing the tables declares them
-from service.database import Base
+from service.db.database import Base
 
 connection = context.config.attributes["connection"]
 context.configure(

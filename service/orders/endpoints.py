@@ -4,16 +4,16 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from service.access import CallerOf
-from service.conditional import answer
-from service.database import DatabaseOf
-from service.document import cacheable, documented
-from service.fields import Cursor, Limit, PathId
+from service.auth import CallerOf
+from service.conditional_requests import answer
+from service.db.database import DatabaseOf
+from service.openapi import cacheable, documented
 from service.orders import repository
 from service.orders.reports import CACHING, ReportsOf
 from service.orders.repository import Wanted
 from service.orders.schemas import BestSellers, OrderIn, OrderOut
-from service.pages import CursorsOf, Page, link_next
+from service.pagination import CursorsOf, Page, link_next
+from service.param_types import Cursor, Limit, PathId
 from service.users.tables import Role
 
 router = APIRouter(tags=["orders"])

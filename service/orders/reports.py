@@ -12,12 +12,12 @@ from fastapi import Depends, Request
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.cache.backend import Mark
-from service.cache.codec import Rendered
-from service.cache.report import Report
-from service.cache.store import Cache
-from service.coherence.changes import Change
-from service.database import Database, now
+from service.cache.cache import Cache
+from service.cache.core.codec import Rendered
+from service.cache.core.metrics import Report
+from service.cache.core.store import Mark
+from service.cache_invalidation.pending_changes import Change
+from service.db.database import Database, now
 from service.orders.schemas import BestSeller, BestSellers
 from service.orders.tables import Order, OrderItem, Status
 from service.products.tables import Product

@@ -15,10 +15,10 @@ from sqlalchemy import Select, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
 
-from service.database import now
+from service.db.database import now
 from service.errors import ConflictError, Fault, InvalidError, NotFoundError, UnauthorizedError
 from service.orders.tables import Order, OrderItem, Status
-from service.pages import Cursors, Rows, Sort, descending, place
+from service.pagination import Cursors, Rows, Sort, descending, place
 from service.products.tables import Product
 from service.users.tables import User
 

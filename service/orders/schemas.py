@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.fields import WHOLE, Body, RowId
 from service.orders.tables import Status
+from service.param_types import WHOLE, Body, RowId
 
 MOST_ITEMS = 50
 MOST_PIECES = 1000

@@ -9,13 +9,13 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from service.cache.backend import Mark
-from service.cache.codec import Rendered
-from service.cache.report import Report
-from service.cache.store import Cache
-from service.coherence.changes import Change
-from service.database import Database
-from service.pages import Cursors, Page
+from service.cache.cache import Cache
+from service.cache.core.codec import Rendered
+from service.cache.core.metrics import Report
+from service.cache.core.store import Mark
+from service.cache_invalidation.pending_changes import Change
+from service.db.database import Database
+from service.pagination import Cursors, Page
 from service.products import repository
 from service.products.repository import Listing
 from service.products.schemas import Categories, ProductOut, ProductSummary

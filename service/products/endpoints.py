@@ -4,12 +4,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from service.access import AdminOf
-from service.conditional import Expected, IfMatch, Tag, answer
-from service.database import DatabaseOf
-from service.document import cacheable, documented, tagged
-from service.fields import Cursor, Limit, PathId
-from service.pages import Page, link_to, next_of
+from service.auth import AdminOf
+from service.conditional_requests import Expected, IfMatch, Tag, answer
+from service.db.database import DatabaseOf
+from service.openapi import cacheable, documented, tagged
+from service.pagination import Page, link_to, next_of
+from service.param_types import Cursor, Limit, PathId
 from service.products import repository
 from service.products.catalogue import CACHING, CatalogueOf
 from service.products.repository import Listing, SortName

@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.conditional import Expected
-from service.database import now
+from service.conditional_requests import Expected
+from service.db.database import now
 from service.errors import NotFoundError
-from service.pages import Cursors, Rows, Sort, ascending, descending, place
+from service.pagination import Cursors, Rows, Sort, ascending, descending, place
 from service.products.tables import Product
 
 FOR_SALE = Product.deleted_at.is_(None)

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from service.fields import LINE, PROSE, WHOLE, Body
+from service.param_types import LINE, PROSE, WHOLE, Body
 
 LARGEST_PRICE = 10_000_000_000
 LARGEST_STOCK = 1_000_000_000

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import BigInteger, CheckConstraint, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.database import Base, Id, now
+from service.db.database import Base, Id, now
 
 _FOR_SALE = text("deleted_at IS NULL")
 

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 
 from fastapi import APIRouter, Request, Response
 
-from service.access import AdminOf, CallerOf, Tokens
-from service.database import DatabaseOf
-from service.document import documented
+from service.auth import AdminOf, CallerOf, Tokens
+from service.db.database import DatabaseOf
 from service.errors import UnauthorizedError
-from service.fields import Cursor, Limit, PathId
-from service.pages import CursorsOf, Page, link_next
-from service.users import accounts, repository
-from service.users.attempts import AttemptsOf
+from service.openapi import documented
+from service.pagination import CursorsOf, Page, link_next
+from service.param_types import Cursor, Limit, PathId
+from service.users import repository, user_rows
+from service.users.login_throttle import AttemptsOf
 from service.users.passwords import PasswordsOf
 from service.users.schemas import Login, Registration, RoleChange, Token, UserOut
 from service.users.tables import User
@@ -40,7 +40,7 @@ async def register(
     """Make an account."""
     await attempts.register(request)
     async with passwords.turn():
-        if await accounts.by_email(database, registration.email):
+        if await user_rows.by_email(database, registration.email):
             raise repository.EmailTakenError
         # No connection is held while the password is hashed.
         hashed = await passwords.hash(registration.password)
@@ -66,7 +66,7 @@ async def log_in(
     """
     standing = await attempts.log_in(request, login.email)
     async with passwords.turn():
-        user = await accounts.by_email(database, login.email)
+        user = await user_rows.by_email(database, login.email)
         verdict = await passwords.check(login.password, user.password_hash if user else None)
     if user is None or not verdict.right or not user.active:
         raise WrongLoginError(standing)

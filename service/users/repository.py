@@ -5,9 +5,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.errors import ConflictError, Fault, NotFoundError
-from service.pages import Cursors, Rows, Sort, descending, place
-from service.users.accounts import Account
+from service.pagination import Cursors, Rows, Sort, descending, place
 from service.users.tables import Role, User
+from service.users.user_rows import Account
 
 NEWEST = Sort("newest", descending(User.id))
 

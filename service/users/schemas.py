@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from service.fields import LINE, Body
+from service.param_types import LINE, Body
 from service.users.tables import Role
 
 # What browsers accept as an e-mail address (WHATWG), with a dot in the domain.

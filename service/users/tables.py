@@ -6,7 +6,7 @@ from enum import StrEnum
 from sqlalchemy import CheckConstraint, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from service.database import Base, Id, now
+from service.db.database import Base, Id, now
 
 
 class Role(StrEnum):

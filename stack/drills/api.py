@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from stack import postgres, probes, secrets
+from stack import readiness
 from stack.drills.fault import API, Fault, Load
+from stack.installation import secrets
+from stack.servers import postgres
 
 if TYPE_CHECKING:
-    from stack.drills.ground import Ground
+    from stack.drills.environment import Ground
 
 
 def _searches() -> Iterator[str]:
@@ -33,7 +35,7 @@ def _products() -> Iterator[str]:
 async def _superuser(ground: "Ground") -> asyncpg.Connection:
     here = ground.here
     return await asyncpg.connect(
-        host=probes.LOOPBACK,
+        host=readiness.LOOPBACK,
         port=here.ports.postgres,
         user=postgres.SUPERUSER,
         password=secrets.read(here.secrets, "postgres-password"),
@@ -71,7 +73,7 @@ async def _shut_out(ground: "Ground") -> None:
 
 async def _keep_forgetting(ground: "Ground") -> None:
     here = ground.here
-    reader, writer = await asyncio.open_connection(probes.LOOPBACK, here.ports.redis)
+    reader, writer = await asyncio.open_connection(readiness.LOOPBACK, here.ports.redis)
     try:
         writer.write(f"AUTH {secrets.read(here.secrets, 'redis-password')}\r\n".encode())
         await reader.readline()

@@ -7,9 +7,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import httpx
 
-from stack import parts
-from stack.drills.ground import Ground
-from stack.drills.sight import Sight
+from stack import services
+from stack.drills.environment import Ground
+from stack.drills.observer import Sight
 
 _LINK = re.compile(r"^\s*(Board|Runbook|Silence): (\S+)$", re.MULTILINE)
 _MATCHER = re.compile(r'\w+="(?:[^"\\]|\\.)*"')
@@ -89,7 +89,7 @@ async def _check_board(link: str, note: Mapping[str, Any], ground: Ground) -> st
     asked = parse_qs(urlsplit(link).query)
     if asked.get("var-job", [""]) != [note["labels"].get("job", "")] or "from" not in asked:
         raise CheckError(f"{link} shows another job or time")
-    if not (ground.here.data / parts.SITE / "boards").exists():
+    if not (ground.here.data / services.SITE / "boards").exists():
         return "the boards are not built here, so their link was not followed"
     await _fetch(link, ground.client)
     return "so does the board"

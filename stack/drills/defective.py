@@ -22,7 +22,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stack.drills.defects import DEFECTS
-from stack.probes import LOOPBACK
+from stack.readiness import LOOPBACK
 from vitals import Objective, instrument
 
 OBJECTIVES = (

@@ -10,11 +10,11 @@ from functools import partial
 from typing import Any
 
 from stack.drills import checks
+from stack.drills.environment import Ground
 from stack.drills.fault import Fault
 from stack.drills.faults import alert_of
-from stack.drills.ground import Ground
 from stack.drills.load import Asking
-from stack.drills.sight import Sight
+from stack.drills.observer import Sight
 
 WATCHDOG = "Watchdog"
 """It fires always; its end is what is told."""

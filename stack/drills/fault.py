@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stack.drills.ground import Ground
+    from stack.drills.environment import Ground
 
 API = "api"
 """The job of the stack's own API."""

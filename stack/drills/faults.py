@@ -3,10 +3,10 @@
 A name such as ``BudgetBurn/6h`` is one of several alerts that are called ``BudgetBurn``.
 """
 
-from stack.drills import api, patients, pipeline
+from stack.drills import api, pipeline, target_faults
 from stack.drills.fault import Fault
 
-FAULTS: dict[str, Fault] = {**api.FAULTS, **patients.FAULTS, **pipeline.FAULTS}
+FAULTS: dict[str, Fault] = {**api.FAULTS, **target_faults.FAULTS, **pipeline.FAULTS}
 
 
 def alert_of(name: str) -> str:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from stack import probes, watch
+from stack import monitoring_config, readiness
 from stack.drills.fault import ALONE, Fault, Inject
 
 if TYPE_CHECKING:
-    from stack.drills.ground import Ground
+    from stack.drills.environment import Ground
 
 # Two series for one name: Prometheus evaluates it and fails.
 _FAILS = """
@@ -48,14 +48,14 @@ async def _stop_alertmanager(ground: "Ground") -> None:
 
 async def _revoke_slack(ground: "Ground") -> None:
     """Slack's address is of no use, while there is something to tell every second."""
-    inbox = f"http://{probes.LOOPBACK}:{ground.aside.ports.inbox}"
-    ground.aside.write("alertmanager", watch.SLACK, f"{inbox}/revoked")
+    inbox = f"http://{readiness.LOOPBACK}:{ground.aside.ports.inbox}"
+    ground.aside.write("alertmanager", monitoring_config.SLACK, f"{inbox}/revoked")
     try:
         for number in itertools.count():
             await _post_notice(ground, number)
             await asyncio.sleep(1)
     finally:
-        ground.aside.write("alertmanager", watch.SLACK, f"{inbox}/slack")
+        ground.aside.write("alertmanager", monitoring_config.SLACK, f"{inbox}/slack")
 
 
 async def _post_notice(ground: "Ground", number: int) -> None:
@@ -65,7 +65,7 @@ async def _post_notice(ground: "Ground", number: int) -> None:
         "annotations": {"summary": "something to tell"},
         "endsAt": ends.isoformat(),
     }
-    address = f"http://{probes.LOOPBACK}:{ground.aside.ports.alertmanager}/api/v2/alerts"
+    address = f"http://{readiness.LOOPBACK}:{ground.aside.ports.alertmanager}/api/v2/alerts"
     with suppress(httpx.HTTPError):
         await ground.client.post(address, json=[notice])
 
@@ -93,7 +93,7 @@ FAULTS = {
         _stop_alertmanager,
         "",
         lane=ALONE,
-        labels={"heartbeat": watch.HASTY_HEARTBEAT.partition("?")[0]},
+        labels={"heartbeat": monitoring_config.HASTY_HEARTBEAT.partition("?")[0]},
         linked=False,
     ),
 }

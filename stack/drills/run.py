@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 
 import httpx
 
-from stack import lock, probes, watch
-from stack.drills import patients, table
+from stack import monitoring_config, readiness
+from stack.drills import table, target_faults
 from stack.drills.drill import Drill, DrillError, Outcome, meanwhile
+from stack.drills.environment import Ground, prepared
 from stack.drills.fault import ALONE, Fault
 from stack.drills.faults import FAULTS
-from stack.drills.ground import Ground, prepared
-from stack.drills.sight import Sight
-from stack.installation import Installation
+from stack.drills.observer import Sight
+from stack.installation.paths import Installation
+from stack.process import lock
 
 ALL = "all"
 
@@ -57,7 +58,7 @@ async def _run(
     needed = dict.fromkeys(each for fault in chosen.values() for each in fault.patients)
     async with prepared(here, needed) as ground:
         sight = Sight(ground.aside.ports, ground.client)
-        for job, instances in patients.JOBS.items():
+        for job, instances in target_faults.JOBS.items():
             if any(fault.job == job for fault in chosen.values()):
                 ground.announce(job, *(patient.job for patient in instances))
         try:
@@ -103,5 +104,5 @@ async def _run_lanes(
 
 async def _end_heartbeat(ground: Ground) -> None:
     """The inbox must not miss the watch that we end."""
-    inbox = f"http://{probes.LOOPBACK}:{ground.aside.ports.inbox}"
-    await ground.client.delete(inbox + watch.HASTY_HEARTBEAT.partition("?")[0])
+    inbox = f"http://{readiness.LOOPBACK}:{ground.aside.ports.inbox}"
+    await ground.client.delete(inbox + monitoring_config.HASTY_HEARTBEAT.partition("?")[0])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stack.drills.drill import Outcome
 from stack.drills.faults import FAULTS, alert_of
-from stack.installation import CHECKOUT
+from stack.installation.paths import CHECKOUT
 
 DOCUMENT = CHECKOUT / "docs" / "alerts.md"
 BEGIN, END = "<!-- written by the drill run -->", "<!-- end of the drill run -->"

@@ -12,7 +12,7 @@ from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from stack.probes import LOOPBACK
+from stack.readiness import LOOPBACK
 
 ANSWERS = {"/slack": b"ok", "/pagerduty": b'{"status":"success","message":"","dedup_key":"x"}'}
 """What the real ones answer, as far as Alertmanager looks at it."""

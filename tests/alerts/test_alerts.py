@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from alerts.alert import Alert
-from alerts.rules import every_alert
+from alerts.rule_files import every_alert
 from tests.contract.promql import labels_of
 
 ROOT = Path(__file__).parents[2]

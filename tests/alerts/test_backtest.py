@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from alerts.__main__ import main
-from alerts.backtest.episodes import Episode, episodes, longest_spell
-from stack.archive import Archive, promtool
+from alerts.backtest.firings import Episode, episodes, longest_spell
+from stack.tsdb_replay import Archive, promtool
 
 MINUTES = 100
 BEGIN = int(time.time()) // 60 * 60 - 60 * MINUTES

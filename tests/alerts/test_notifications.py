@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from alerts import delivery
+from alerts import alertmanager
 from alerts.receivers import Email, Environment
 from tests import servers
 from tests.alerts.receiving import Received, http_server, mail_server
@@ -58,9 +58,11 @@ class Way:
             boards="https://boards.example",
             runbooks="https://books.example/runbooks",
         )  # fmt: skip
-        delivery.write(environment, folder / "alertmanager.yml", folder / "templates")
+        alertmanager.write(environment, folder / "alertmanager.yml", folder / "templates")
         (folder / "templates").chmod(0o755)
-        config = delivery.configuration(environment, str(folder / "templates"), delivery.HASTY)
+        config = alertmanager.configuration(
+            environment, str(folder / "templates"), alertmanager.HASTY
+        )
         # Loopback speaks no TLS, and PagerDuty's address is its own.
         config["global"] = {"smtp_require_tls": False, "pagerduty_url": f"{web}/pagerduty"}
         self.alertmanager = servers.start_alertmanager(config)

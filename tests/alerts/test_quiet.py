@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from alerts.alert import Severity
-from alerts.rules import every_alert
+from alerts.rule_files import every_alert
 from tests.alerts.test_rules import CASES, ROOT
 
 pytestmark = pytest.mark.usefixtures("every_suite")

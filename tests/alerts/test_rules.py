@@ -9,8 +9,8 @@ import yaml
 
 from alerts.__main__ import main
 from alerts.alert import Severity
-from alerts.rules import every_alert, render
-from alerts.timing import FAST
+from alerts.rule_files import every_alert, render
+from alerts.time_scale import FAST
 
 ROOT = Path(__file__).parents[2]
 CASES = sorted(Path(__file__).parent.glob("*.yml"))

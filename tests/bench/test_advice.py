@@ -4,7 +4,7 @@ import pytest
 
 from bench.advice.__main__ import Verdict, told
 from bench.advice.statements import HELPED, LEFT_ALONE, Asked
-from vitals.queries.advisor import Advice
+from vitals.db.indexes.postgresql_advisor import Advice
 
 INDEX = ["CREATE INDEX ON orders (user_id)"]
 

@@ -13,8 +13,8 @@ from fastapi import FastAPI
 from bench import budget
 from bench.endpoints import evidence, naive
 from bench.endpoints.cases import Client, RefusedError, admin_of, cases
-from bench.endpoints.stage import Size, Stage, on_sqlite
-from bench.endpoints.story import BEGIN, END, write
+from bench.endpoints.fixtures import Size, Stage, on_sqlite
+from bench.endpoints.report import BEGIN, END, write
 from bench.load.optimisations import forget
 from service.main import build
 

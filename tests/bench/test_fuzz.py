@@ -11,9 +11,9 @@ from bench.fuzz import guided, target
 from bench.fuzz.__main__ import fuzz, look_for_slow
 from bench.fuzz.slow import BUDGET
 from bench.fuzz.target import BrokenPromiseError
-from vitals.bodies import redaction
-from vitals.bodies.redaction import Redaction
-from vitals.guard import middleware, strict
+from vitals.redaction import bodies
+from vitals.redaction.bodies import Redaction
+from vitals.validation import ijson, middleware
 
 
 def test_bodies_of_all_kinds_are_answered_and_none_is_told() -> None:
@@ -39,7 +39,7 @@ async def hangs(*_: Any) -> Any:
     ("where", "broken", "said"),
     [
         ((Redaction, "body"), tells, "a secret was told"),
-        ((strict, "fault"), fails, "answers 500"),
+        ((ijson, "fault"), fails, "answers 500"),
         ((middleware._Exchange, "_receive_in_time"), hangs, "no answer"),
     ],
 )
@@ -65,7 +65,7 @@ def test_a_body_that_takes_long_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
         assert not re.search(r"(?:[a-z]|\d)+\x00", text[:6_000])
         return text
 
-    monkeypatch.setattr(redaction, "without_lookalikes", quadratic)
+    monkeypatch.setattr(bodies, "without_lookalikes", quadratic)
     # What is found depends on what was measured: one search of a few is enough.
     assert any(look_for_slow(100, seed=seed).seconds > BUDGET for seed in range(10))
 

@@ -7,8 +7,9 @@ import pytest
 import yaml
 from playwright.sync_api import Browser, BrowserContext, Route, expect, sync_playwright
 
-from stack import account, site, viewer
-from stack.installation import CHECKOUT
+from stack import static_site, viewer
+from stack.installation import service_user
+from stack.installation.paths import CHECKOUT
 from tests import servers
 from tests.browser import recording
 from tests.browser.pages import Pages
@@ -134,12 +135,12 @@ def delivering(firing: servers.Watcher) -> Iterator[servers.Watcher]:
 
 def _publish(built: Path, watcher: servers.Watcher) -> None:
     settings = {"scrapeSeconds": 30, "traceUrl": TRACES}
-    site.publish(built, viewer.BOARDS, watcher.folder / "site", settings)
+    static_site.publish(built, viewer.BOARDS, watcher.folder / "site", settings)
     _own(watcher.folder)
 
 
 def _own(folder: Path) -> None:
-    if servant := account.servant():
+    if servant := service_user.servant():
         servant.own(folder)
 
 

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests import servers
-from tests.browser import barriers, pictures
+from tests.browser import accessibility, pictures
 from tests.browser.pages import BOARDS, PLOTS, Board, Pages, panel, panels_of
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
@@ -82,7 +82,7 @@ def test_it_looks_as_it_did(visit: Visit, tmp_path: Path, *, record: bool) -> No
 
 
 def test_no_serious_barrier(visit: Visit) -> None:
-    assert not barriers.serious(visit.page)
+    assert not accessibility.serious(visit.page)
 
 
 def test_every_link_leads_to_a_board_at_the_same_time(visit: Visit) -> None:
@@ -110,7 +110,7 @@ def test_in_the_light_there_is_no_serious_barrier_either(visit: Visit) -> None:
     visit.page.wait_for_function(f"dark => {ground} !== dark", arg=dark)
     expect(visit.page).to_have_url(re.compile("theme=light"))
     visit.pages.settle(visit.page)
-    assert not barriers.serious(visit.page)
+    assert not accessibility.serious(visit.page)
 
 
 def test_dragging_over_a_graph_zooms_all_of_them(visit: Visit) -> None:

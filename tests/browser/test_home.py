@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Route, expect
 
-from tests.browser import barriers, pictures
+from tests.browser import accessibility, pictures
 from tests.browser.pages import BOARDS, Pages
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
@@ -26,7 +26,7 @@ def test_it_lists_every_board_with_what_it_answers(
     expect(main.get_by_text("nothing fires")).to_be_visible()
     pages.quiet(page)
     pictures.compare(page, f"home-{look}", tmp_path, record=record)
-    assert not barriers.serious(page)
+    assert not accessibility.serious(page)
     main.get_by_role("link", name="Runtime").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Runtime")
 

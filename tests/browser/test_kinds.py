@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser import barriers, pictures
+from tests.browser import accessibility, pictures
 from tests.browser.pages import BOARDS, PLOTS, Pages, panel, panels_of
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
@@ -108,7 +108,7 @@ def test_every_kind_is_drawn_and_another_one_is_told(
     expect(told).to_have_text('Panels of the kind "piechart" are not supported here')
     expect(page.get_by_label("Words")).to_have_value("free")
     pictures.compare(page, "kinds", tmp_path, record=record)
-    assert not barriers.serious(page)
+    assert not accessibility.serious(page)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
-from stack.installation import CHECKOUT
+from stack.installation.paths import CHECKOUT
 from tests import servers
 from tests.browser import pictures, recording
 from tests.browser.pages import BOARDS, Pages, choose_in_menu, menu_of, named, panel, panels_of

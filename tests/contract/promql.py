@@ -12,10 +12,10 @@ from typing import Any
 
 import promql_parser as promql
 
-from alerts.rules import every_signal
-from alerts.signals.watch import OF_THE_WATCH
-from vitals.catalogue import CATALOGUE
-from vitals.metric import AnyMetric, Histogram
+from alerts.rule_files import every_signal
+from rules.monitoring import OF_THE_WATCH
+from vitals.metrics.catalogue import CATALOGUE
+from vitals.metrics.declarations import AnyMetric, Histogram
 
 Labels = frozenset[str]
 SET_OPERATORS = {"and", "unless", "or"}

@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from alerts.signals.signal import LEVELS
-from dashboards.queries import board_queries, fill_in
-from vitals.catalogue import CATALOGUE
+from dashboards.rendered_queries import board_queries, fill_in
+from rules.signal import LEVELS
+from vitals.metrics.catalogue import CATALOGUE
 
 ROOT = Path(__file__).parents[2]
 _CODE = re.compile(r"^```promql\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -10,7 +10,7 @@ import yaml
 
 from tests.contract.promql import ContractError, labels_of, series_in, series_of
 from tests.contract.sources import ROOT, Asked, everywhere, of_board, of_page, of_rules
-from vitals.catalogue import CATALOGUE
+from vitals.metrics.catalogue import CATALOGUE
 
 ASKED = list(everywhere())
 
@@ -73,9 +73,7 @@ def test_a_mistake_in_any_place_is_noticed(found: list[str], complaint: str) -> 
 
 
 def test_pages_may_speak_of_other_things() -> None:
-    text = (
-        "`trace_id`, `process_one(order)`, `max_connections`, `vitals.install`, `slo_events_total`"
-    )
+    text = "`trace_id`, `process_one(order)`, `max_connections`, `vitals.cli`, `slo_events_total`"
     assert complaints(of_page("a page", text)) == []
 
 

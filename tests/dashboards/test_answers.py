@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from alerts.signals.promises import BAD_RATIO, GOOD_RATIO, TARGET, THRESHOLD, THRESHOLD_BY_ROUTE
-from alerts.signals.requests import LATENCY_P95_BY_ROUTE, REQUEST_RATE_BY_ROUTE
-from alerts.signals.watch import ALERTS, ALERTS_FOR_STATE, UP
-from dashboards.firing import FIRING_ALERTS
-from dashboards.panel import Panel
-from dashboards.promises import AVAILABILITY, BUDGET, INSTANCES, SLOW_QUERIES
-from dashboards.queries import fill_in
-from dashboards.routes import HOW_MANY, ROUTES
-from vitals.catalogue import SLO_EVENTS
-from vitals.metric import AnyMetric
+from dashboards.panels.panel import Panel
+from dashboards.rendered_queries import fill_in
+from dashboards.sections.alert_table import FIRING_ALERTS
+from dashboards.sections.slo_panels import AVAILABILITY, BUDGET, INSTANCES, SLOW_QUERIES
+from dashboards.sections.worst_routes import HOW_MANY, ROUTES
+from rules.monitoring import ALERTS, ALERTS_FOR_STATE, UP
+from rules.requests import LATENCY_P95_BY_ROUTE, REQUEST_RATE_BY_ROUTE
+from rules.slo import BAD_RATIO, GOOD_RATIO, TARGET, THRESHOLD, THRESHOLD_BY_ROUTE
+from vitals.metrics.catalogue import SLO_EVENTS
+from vitals.metrics.declarations import AnyMetric
 
 pytestmark = pytest.mark.usefixtures("every_suite")
 

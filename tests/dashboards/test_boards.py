@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from dashboards.board import Board
-from dashboards.boards import BOARDS
+from dashboards.boards.registry import BOARDS
 from dashboards.grafana import Json
-from dashboards.queries import CHOICES, board_queries, fill_in, panels
+from dashboards.rendered_queries import CHOICES, board_queries, fill_in, panels
 from tests.contract.promql import labels_of
 
 SCHEMA = jsonschema.Draft202012Validator(

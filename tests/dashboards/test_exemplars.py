@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
-from dashboards.boards import BOARDS
-from dashboards.queries import fill_in, panels
+from dashboards.boards.registry import BOARDS
+from dashboards.rendered_queries import fill_in, panels
 from tests.conftest import Start
 
 pytestmark = pytest.mark.servers

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from dashboards.board import Board, Row
-from dashboards.figures import Stat
-from dashboards.panel import Heatmap, Panel, TimeSeries
-from dashboards.query import Query
+from dashboards.panels.panel import Heatmap, Panel, TimeSeries
+from dashboards.panels.query import Query
+from dashboards.panels.stat_panels import Stat
 
 STAT = Stat(
     id=1,

@@ -13,12 +13,12 @@ import promql_parser as promql
 import pytest
 
 from dashboards.board import Board
-from dashboards.boards import BOARDS
+from dashboards.boards.registry import BOARDS
 from dashboards.grafana import Json
-from dashboards.queries import fill_in, panels
+from dashboards.rendered_queries import fill_in, panels
 from tests.contract.promql import PROVIDED, series_in, series_of
-from vitals.catalogue import CATALOGUE
-from vitals.metric import Counter, Histogram
+from vitals.metrics.catalogue import CATALOGUE
+from vitals.metrics.declarations import Counter, Histogram
 
 COUNTERS = {
     name

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dashboards.__main__ import RENDERED, main, rendered
-from dashboards.boards import BOARDS
+from dashboards.boards.registry import BOARDS
 
 
 def test_committed_boards_are_what_the_python_says() -> None:

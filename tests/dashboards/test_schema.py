@@ -9,9 +9,9 @@ import jsonschema
 import pytest
 
 from dashboards.board import Board
-from dashboards.boards import BOARDS
+from dashboards.boards.registry import BOARDS
 from dashboards.grafana import Json
-from dashboards.queries import panels
+from dashboards.rendered_queries import panels
 
 GRAFANA = Path(__file__).parents[2] / "grafana"
 SCHEMA = jsonschema.Draft7Validator(json.loads((GRAFANA / "schema/board.schema.json").read_text()))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from dashboards.queries import CHOICES, fill_in, panels
+from dashboards.rendered_queries import CHOICES, fill_in, panels
 
 BOARDS = {
     board["uid"]: board

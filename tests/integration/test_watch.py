@@ -15,12 +15,13 @@ from typing import Any
 import httpx
 import pytest
 
-from alerts import delivery
+from alerts import alertmanager
 from alerts.__main__ import main as render
 from alerts.receivers import Environment
-from stack import inbox, suites
-from stack.probes import LOOPBACK, free_port, http_answers
-from stack.processes import Process, Program
+from stack.inbox import server
+from stack.install import debian_suites
+from stack.process.process import Process, Program
+from stack.readiness import LOOPBACK, free_port, http_answers
 from tests import servers
 from tests.conftest import SUITES
 from tests.integration.boards import Question, ask, questions
@@ -107,24 +108,24 @@ def watches(services: dict[str, str]) -> Iterator[dict[str, Watch]]:
 
 
 def _watch(suite: str, services: dict[str, str], folder: Path, started: ExitStack) -> Watch:
-    person = inbox.build(0)
+    person = server.build(0)
     started.enter_context(_serving(person))
     address = f"http://{LOOPBACK}:{person.server_port}"
     environment = Environment(webhook=f"{address}/", heartbeat=f"{address}/heartbeat")
-    delivery.write(environment, folder / "alertmanager.yml", folder / "templates")
+    alertmanager.write(environment, folder / "alertmanager.yml", folder / "templates")
     with pytest.MonkeyPatch.context() as patched:
         if suite != "installed":
-            patched.setenv("PATH", f"{suites.bring(suite)}{os.pathsep}{os.environ['PATH']}")
-        alertmanager = servers.start_alertmanager(
-            delivery.configuration(environment, str(folder / "templates"), delivery.HASTY)
+            patched.setenv("PATH", f"{debian_suites.bring(suite)}{os.pathsep}{os.environ['PATH']}")
+        manager = servers.start_alertmanager(
+            alertmanager.configuration(environment, str(folder / "templates"), alertmanager.HASTY)
         )
-        started.callback(alertmanager.close)
+        started.callback(manager.close)
         prometheus = servers.start_prometheus(
-            _configuration(folder / "rules", alertmanager, services),
+            _configuration(folder / "rules", manager, services),
             ["--rules.alert.resend-delay=2s", "--rules.alert.for-grace-period=0s"],
         )
         started.callback(prometheus.close)
-    return Watch(prometheus, alertmanager, address)
+    return Watch(prometheus, manager, address)
 
 
 def _serving(server: ThreadingHTTPServer) -> ExitStack:

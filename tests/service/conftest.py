@@ -8,7 +8,7 @@ from sqlalchemy import event
 
 from service.settings import Settings
 from tests import servers
-from tests.service.cached import Source
+from tests.service.cache.caches import Source
 from tests.service.running import Service, running, settings_for
 
 

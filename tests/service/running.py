@@ -12,8 +12,8 @@ from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient, Response
 from sqlalchemy import select
 
-from service.access import Tokens
-from service.database import Database
+from service.auth import Tokens
+from service.db.database import Database
 from service.main import build
 from service.products.tables import Product
 from service.settings import Settings

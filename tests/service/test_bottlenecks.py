@@ -4,7 +4,7 @@ import pytest
 
 from service.users.tables import Role
 from tests.service.running import Service
-from vitals.queries.page import PATH
+from vitals.db.insight.bottlenecks_page import PATH
 
 pytestmark = pytest.mark.anyio
 

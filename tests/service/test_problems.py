@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from service.database import Database
+from service.db.database import Database
 from tests.service.running import Service, problem
 
 pytestmark = pytest.mark.anyio
@@ -34,8 +34,8 @@ async def test_an_outage_names_neither_host_nor_role(
     def unreachable(*_arguments: object, **_options: object) -> None:
         raise ConnectionRefusedError("10.1.2.3 refused role shop")
 
-    monkeypatch.setattr("service.database.AsyncSession.scalars", unreachable)
-    with caplog.at_level(logging.WARNING, logger="service.database"):
+    monkeypatch.setattr("service.db.database.AsyncSession.scalars", unreachable)
+    with caplog.at_level(logging.WARNING, logger="service.db.database"):
         answer = await light.client.get("/api/products")
     problem(answer, 503)
     assert int(answer.headers["retry-after"]) >= 1

@@ -11,9 +11,9 @@ import pytest
 from argon2 import PasswordHasher
 from sqlalchemy import text
 
-from service.bulk import NotEmptyError, fill
-from service.database import connect
-from service.samples import DAYS, Shop
+from service.db.database import connect
+from service.sample_data.bulk_load import NotEmptyError, fill
+from service.sample_data.generator import DAYS, Shop
 from service.seed import arguments, run
 from service.settings import Settings
 from tests.servers import Postgres

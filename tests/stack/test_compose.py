@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
-from stack import handout, images
-from stack.installation import CHECKOUT
-from stack.secrets import NAMES
+from stack import secret_distribution
+from stack.install import images
+from stack.installation.paths import CHECKOUT
+from stack.installation.secrets import NAMES
 
 COMPOSE: dict[str, Any] = yaml.safe_load((CHECKOUT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
@@ -133,7 +134,7 @@ def test_every_volume_is_declared_and_handed_out_to_its_user() -> None:
             assert source.startswith("./") or source in COMPOSE["volumes"]
             if source.startswith("for-") and name != "setup":
                 user = int(service["user"].partition(":")[0])
-                assert handout.USERS[source.removeprefix("for-")] == user
+                assert secret_distribution.USERS[source.removeprefix("for-")] == user
 
 
 def test_what_is_mounted_exists() -> None:

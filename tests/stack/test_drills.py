@@ -16,15 +16,15 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from alerts.alert import Alert
-from alerts.rules import every_alert
-from stack import probes
+from alerts.rule_files import every_alert
+from stack import readiness
 from stack.drills import checks, table
 from stack.drills.defects import DEFECTS
 from stack.drills.drill import Outcome
 from stack.drills.fault import ALONE
 from stack.drills.faults import FAULTS, alert_of
-from stack.drills.sight import Sight
-from stack.processes import Process, Program
+from stack.drills.observer import Sight
+from stack.process.process import Process, Program
 from tests.servers import Postgres
 
 
@@ -59,7 +59,7 @@ def test_all_connections_are_held_however_many_requests_want_them(tmp_path: Path
 def test_a_service_that_runs_is_not_kept_out_by_the_drill_that_shuts_out_its_role(
     postgres: Postgres, tmp_path: Path
 ) -> None:
-    port, url = probes.free_port(), make_url(postgres.database())
+    port, url = readiness.free_port(), make_url(postgres.database())
     (tmp_path / "password").write_text(url.password or "")
     environment = {
         "DEFECTIVE_DATABASE_URL": url.set(password=None).render_as_string(),
@@ -69,7 +69,7 @@ def test_a_service_that_runs_is_not_kept_out_by_the_drill_that_shuts_out_its_rol
     service = Process(Program("defective", words, env=environment), log=tmp_path / "log")
     service.start()
     try:
-        service.wait_ready(lambda: probes.http_answers(port, "/wait"), 60)
+        service.wait_ready(lambda: readiness.http_answers(port, "/wait"), 60)
         postgres.sql("ALTER ROLE vitals NOLOGIN")
         begun = httpx.post(f"http://127.0.0.1:{port}/defects/connections", timeout=20)
         assert begun.status_code == 200, begun.text

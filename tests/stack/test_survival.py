@@ -14,12 +14,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stack import lock
-from stack.installation import CHECKOUT
-from stack.probes import free_port
+from stack.installation.paths import CHECKOUT
+from stack.process import lock
+from stack.readiness import free_port
 from tests import servers
 from tests.disks import disk
-from vitals.processes import birth
+from vitals.metrics.process_identity import birth
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 PORTS = ("API", "POSTGRES", "REDIS", "PROMETHEUS", "ALERTMANAGER", "INBOX")

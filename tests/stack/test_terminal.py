@@ -71,7 +71,7 @@ def test_a_stopped_terminal_is_not_waited_for() -> None:
 
 _TELLER = """
 import sys
-from stack.notes import Inbox
+from stack.inbox.inbox_store import Inbox
 from stack.traffic import Tally
 from stack.terminal import tell
 inbox = Inbox()

@@ -14,9 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
-from stack import journeys
-from stack.journeys import JOURNEYS, AwayError, Shop
+from stack import user_journeys
 from stack.traffic import Pace, Tally, arguments
+from stack.user_journeys import JOURNEYS, AwayError, Shop
 from tests.api import PASSWORD, Api
 
 
@@ -55,7 +55,7 @@ def walk(api: Api, *walked: Any) -> Counter[str]:
     return answers
 
 
-@pytest.mark.parametrize("journey", [j for j in JOURNEYS if j is not journeys.stumble])
+@pytest.mark.parametrize("journey", [j for j in JOURNEYS if j is not user_journeys.stumble])
 def test_journeys_get_what_they_ask_for(api: Api, journey: Any) -> None:
     answers = walk(api, *[journey] * 6)
 
@@ -64,7 +64,7 @@ def test_journeys_get_what_they_ask_for(api: Api, journey: Any) -> None:
 
 
 def test_stumbling_visitors_see_every_kind_of_mistake(api: Api) -> None:
-    answers = walk(api, *[journeys.stumble] * 60)
+    answers = walk(api, *[user_journeys.stumble] * 60)
 
     assert answers["404"]
     assert answers["422"]
@@ -78,7 +78,7 @@ def test_buyers_place_orders_and_the_admin_changes_prices(api: Api) -> None:
         return [item["price_cents"] for item in page["items"]]
 
     before = prices()
-    answers = walk(api, *[journeys.buy] * 10, *[journeys.tend] * 5)
+    answers = walk(api, *[user_journeys.buy] * 10, *[user_journeys.tend] * 5)
 
     assert answers["201"] == 10
     assert prices() != before
@@ -93,7 +93,7 @@ def test_logins_are_few(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
         return await ask(self, method, path, **more)
 
     monkeypatch.setattr(Shop, "ask", note)
-    walk(api, *[journeys.buy] * 20)
+    walk(api, *[user_journeys.buy] * 20)
 
     assert asked.count("/api/orders") == 40
     assert asked.count("/api/users/login") <= 2
@@ -113,7 +113,7 @@ def test_a_lost_answer_to_an_order_is_asked_for_by_the_same_key() -> None:
         async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
             chance = random.Random(5)  # noqa: S311 - a test
             shop = Shop(client, chance, at_once, lambda *_: None)
-            return await journeys.order(shop, {}, {1})
+            return await user_journeys.order(shop, {}, {1})
 
     assert asyncio.run(order()).status_code == 201
     assert len(keys) == 3
@@ -124,7 +124,7 @@ def test_without_an_answer_the_shop_is_away() -> None:
     async def look() -> None:
         async with httpx.AsyncClient(base_url="http://127.0.0.1:1", trust_env=False) as client:
             chance = random.Random(5)  # noqa: S311 - a test
-            await journeys.browse(Shop(client, chance, at_once, lambda *_: None))
+            await user_journeys.browse(Shop(client, chance, at_once, lambda *_: None))
 
     with pytest.raises(AwayError):
         asyncio.run(look())

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from vitals.logs import configure, release
+from vitals.logging.setup import configure, release
 
 
 class Journal:
@@ -30,7 +30,7 @@ class Journal:
 
     @property
     def bodies(self) -> list[dict[str, Any]]:
-        return [line for line in self.lines if line["logger"] == "vitals.bodies"]
+        return [line for line in self.lines if line["logger"] == "vitals.body"]
 
 
 @contextmanager

@@ -33,7 +33,7 @@ from vitals import instrument
 app = FastAPI()
 engine, other = create_engine("sqlite://"), create_engine("sqlite://")
 instrument(app, engine=engine, logs=False)
-from vitals.queries.probe import MARK
+from vitals.db.probe import MARK
 (probe,) = vars(engine.dialect)[MARK]
 probe.watch(other)
 with engine.connect() as connection, other.connect() as others:
@@ -46,7 +46,7 @@ print("done", next(numbers) > 100)
 """
 
 LINES = """
-from vitals.outlet import Outlet
+from vitals.logging.log_handler import Outlet
 
 class Slow:
     def write(self, text):
@@ -71,9 +71,9 @@ print(refused, file=sys.stderr)
 """
 
 FIGURES = """
-from vitals.catalogue import DROPPED, Reason
-from vitals.meter import Meter
-from vitals.metric import Counter
+from vitals.metrics.catalogue import DROPPED, Reason
+from vitals.metrics.meter import Meter
+from vitals.metrics.declarations import Counter
 from typing import NamedTuple
 
 class Name(NamedTuple):
@@ -92,7 +92,7 @@ print("done", counted == next(numbers) + 300)
 """
 
 PACES = """
-from vitals.queries.pace import Pace
+from vitals.db.statements.log_throttle import Pace
 
 pace = Pace(3600.0, 10_000)
 collect_often(lambda n: pace.allows(f"other{n}"))

@@ -20,7 +20,7 @@ import pytest
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Message, Request
 
-from stack import probes
+from stack import readiness
 from tests import servers
 
 HERE = Path(__file__).parent
@@ -98,7 +98,7 @@ def leaky(database: str, folder: Path) -> Iterator[Leaky]:
     exports = Exports()
     receiving = threading.Thread(target=exports.serve_forever, kwargs={"poll_interval": 0.01})
     receiving.start()
-    port = probes.free_port()
+    port = readiness.free_port()
     environment = {
         "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])]),
         "LEAKY_DATABASE": database,
@@ -117,7 +117,7 @@ def leaky(database: str, folder: Path) -> Iterator[Leaky]:
     ):
         service = Leaky(f"http://127.0.0.1:{port}", output, exports)
         try:
-            service.wait(lambda: probes.http_answers(port, "/metrics"))
+            service.wait(lambda: readiness.http_answers(port, "/metrics"))
             yield service
         finally:
             started.terminate()

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from vitals import instrument
-from vitals.catalogue import (
+from vitals.metrics.catalogue import (
     BUILD_INFO,
     EVENT_LOOP_LAG,
     GC_COLLECTIONS,

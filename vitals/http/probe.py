@@ -11,7 +11,13 @@ from types import MappingProxyType
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from vitals.catalogue import (
+from vitals.asgi.request_context import CURRENT, SERVER_ERROR
+from vitals.asgi.route_template import UNMATCHED, RouteTemplates
+from vitals.http.observed_request import Exchange, Told, TracedExchange
+from vitals.http.recorder import Recorder
+from vitals.http.route_instruments import OTHER_METHOD
+from vitals.http.websockets import WebSocketProbe
+from vitals.metrics.catalogue import (
     HTTP_ACTIVE_REQUESTS,
     HTTP_REQUEST_DURATION,
     SLO_TARGET,
@@ -20,14 +26,8 @@ from vitals.catalogue import (
     Request,
     SloPromise,
 )
-from vitals.http.exchange import Exchange, Told, TracedExchange
-from vitals.http.recorder import Recorder
-from vitals.http.series import OTHER_METHOD
-from vitals.http.websockets import WebSocketProbe
-from vitals.meter import Meter
+from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives, Slo
-from vitals.routes import UNMATCHED, RouteTemplates
-from vitals.scope import CURRENT, SERVER_ERROR
 
 METHODS = frozenset(
     ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY")

@@ -8,11 +8,11 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
-from vitals.http.exchange import Exchange, Told
-from vitals.http.series import METHOD_NOT_ALLOWED, OTHER_METHOD, Series
-from vitals.meter import Meter
+from vitals.asgi.route_template import RouteTemplates
+from vitals.http.observed_request import Exchange, Told
+from vitals.http.route_instruments import METHOD_NOT_ALLOWED, OTHER_METHOD, Series
+from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives
-from vitals.routes import RouteTemplates
 
 KINDS = 5_000
 """Kinds of request whose series are kept bound; the meter bounds the series themselves."""

@@ -5,10 +5,10 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vitals.catalogue import HTTP_ACTIVE_WEBSOCKETS, HTTP_WEBSOCKET_DURATION, WebSocket
-from vitals.meter import Meter
-from vitals.metric import NoLabels
-from vitals.routes import RouteTemplates
+from vitals.asgi.route_template import RouteTemplates
+from vitals.metrics.catalogue import HTTP_ACTIVE_WEBSOCKETS, HTTP_WEBSOCKET_DURATION, WebSocket
+from vitals.metrics.declarations import NoLabels
+from vitals.metrics.meter import Meter
 
 
 class WebSocketProbe:

@@ -6,7 +6,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from service.cache.backend import StoreUnavailableError
+from service.cache.core.store import StoreUnavailableError
 from service.cache.redis.connection import Command, pack
 
 Values = tuple[bytes, list[Any]]

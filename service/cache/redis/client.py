@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from service.cache.backend import Patience
+from service.cache.core.store import Patience
 from service.cache.redis.batch import Values
 from service.cache.redis.cluster import ClusterClient
 from service.cache.redis.connection import Command, Connection

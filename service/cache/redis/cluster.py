@@ -9,7 +9,7 @@ from typing import Any
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import AskError, MovedError, RedisError
 
-from service.cache.backend import Patience, StoreUnavailableError
+from service.cache.core.store import Patience, StoreUnavailableError
 from service.cache.redis.batch import Values
 from service.cache.redis.connection import Command, Connection
 from service.cache.redis.node import Node

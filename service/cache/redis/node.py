@@ -14,7 +14,7 @@ from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from service.cache.backend import Patience, StoreUnavailableError
+from service.cache.core.store import Patience, StoreUnavailableError
 from service.cache.redis.batch import Batch, Call, Read, Request, Values, fail
 from service.cache.redis.connection import Command, Connection, pack, unfit
 from service.cache.redis.url import Server

@@ -5,7 +5,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from service.cache.backend import Patience, StoreUnavailableError
+from service.cache.core.store import Patience, StoreUnavailableError
 from service.cache.redis.connection import Command, Connection
 from service.cache.redis.node import Node
 from service.cache.redis.sentinel import MasterLocator

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from service.database import Moment
+from service.db.database import Moment
 
 revision = "0001"
 down_revision = None

@@ -7,8 +7,8 @@ import pytest
 from httpx import Response
 from sqlalchemy import select
 
-from service.access import ALGORITHM, Tokens
-from service.secret import SecretError
+from service.auth import ALGORITHM, Tokens
+from service.secret_files import SecretError
 from service.settings import Settings
 from service.users.passwords import Passwords
 from service.users.repository import NEWEST

@@ -1,0 +1,68 @@
+"""What is marked across all graphs of a board."""
+
+from dataclasses import dataclass
+
+from dashboards.grafana import DATASOURCE, Json
+from dashboards.style import Colour
+from dashboards.variables import CHOSEN_JOB
+from rules.monitoring import ALERTS
+from vitals.metrics.catalogue import BUILD_INFO
+from vitals.metrics.declarations import matching
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotation:
+    """Moments at which a query has an answer.
+
+    Attributes:
+        name: The switch at the top of the board.
+        expr: PromQL; each series becomes a mark that lasts as long as the series.
+        colour: The mark's colour.
+        title: The mark's title; ``{{label}}`` is filled in.
+        enabled: Whether it is on before somebody decides.
+    """
+
+    name: str
+    expr: str
+    colour: Colour
+    title: str
+    enabled: bool = True
+
+    def draw(self) -> Json:
+        """Write the annotation query."""
+        return {
+            "datasource": DATASOURCE,
+            "enable": self.enabled,
+            "hide": False,
+            "iconColor": self.colour.value,
+            "name": self.name,
+            "target": {
+                "datasource": DATASOURCE,
+                "editorMode": "code",
+                "expr": self.expr,
+                "refId": "Anno",
+            },
+            "titleFormat": self.title,
+        }
+
+
+DEPLOYS = Annotation(
+    name="Deploys",
+    # By version, not by instance: a restart of the same code is no deploy.
+    expr=f"{BUILD_INFO.max('version', 'revision', job=CHOSEN_JOB)} unless "
+    f"max by (version, revision) ({BUILD_INFO.select(job=CHOSEN_JOB)} offset 5m)",
+    colour=Colour.STRONG,
+    title="Deployed {{version}} {{revision}}",
+)
+FIRING = Annotation(
+    name="Firing alerts",
+    expr=ALERTS.max(
+        "alertname",
+        "severity",
+        alertstate="firing",
+        job=CHOSEN_JOB,
+        severity=matching("page|ticket"),
+    ),
+    colour=Colour.BAD,
+    title="{{alertname}} ({{severity}})",
+)

@@ -1,0 +1,291 @@
+"""The database as a service sees it: which statements cost most, and whether connections last."""
+
+from dataclasses import replace
+
+from dashboards.annotations import DEPLOYS, FIRING
+from dashboards.board import Board, Row
+from dashboards.links import DATABASE_UID, TO_ENDPOINT
+from dashboards.panels.panel import TimeSeries
+from dashboards.panels.query import Query, now, rows
+from dashboards.panels.stat_panels import Gauge, Stat
+from dashboards.panels.table_panels import Table
+from dashboards.sections.dependencies import POOL, QUERIES, SLOW_RATIO
+from dashboards.sections.slo_panels import SLOW_QUERIES
+from dashboards.style import Colour, Step, column, rising
+from dashboards.variables import CHOSEN, CHOSEN_JOB, INSTANCE, JOB, SOURCE, STEP
+from rules.datastores import POOL_USE, QUERIES_PER_REQUEST_P95
+from rules.signal import defined
+from vitals.metrics.catalogue import (
+    DB_CONNECTION_CREATE,
+    DB_CONNECTION_PENDING,
+    DB_CONNECTION_TIMEOUTS,
+    DB_CONNECTION_USE,
+    DB_CONNECTION_WAIT,
+    DB_N_PLUS_ONE,
+    DB_OPERATION_DURATION,
+    DB_SLOW_QUERIES,
+)
+from vitals.metrics.declarations import excluding
+
+_FINGERPRINT = "db_query_fingerprint"
+_STATEMENT = ("db_query_summary", _FINGERPRINT)
+_NAMED = "{{db_query_summary}} {{db_query_fingerprint}}"
+_POOL = "db_client_connection_pool_name"
+_POOL_NAMED = "{{db_client_connection_pool_name}}"
+_TIME = DB_OPERATION_DURATION.total(**CHOSEN)
+
+RATE = Stat(
+    id=2,
+    title="Queries",
+    description="Queries per second over the last five minutes.",
+    unit="ops",
+    queries=(now(DB_OPERATION_DURATION.rate(**CHOSEN)),),
+    empty="no queries",
+)
+BUSY = Stat(
+    id=3,
+    title="Connections at work",
+    description="Seconds spent in queries each second: as many connections are at work on average.",
+    unit="short",
+    width=5,
+    queries=(now(_TIME),),
+    empty="no queries",
+)
+FAILED = Stat(
+    id=4,
+    title="Failed queries",
+    description="Share of queries of the last five minutes that raised an error, such as a "
+    "deadlock, a broken constraint or a lost connection.",
+    unit="percentunit",
+    decimals=2,
+    width=5,
+    steps=rising(0.001, 0.01),
+    queries=(
+        now(
+            f"({DB_OPERATION_DURATION.rate(**CHOSEN, error_type=excluding(''))} "
+            f"or {DB_OPERATION_DURATION.rate(**CHOSEN)} * 0) "
+            f"/ ({DB_OPERATION_DURATION.rate(**CHOSEN)} > 0)"
+        ),
+    ),
+    empty="no queries",
+)
+FULLEST = Gauge(
+    id=5,
+    title="Fullest pool",
+    description="The largest share of a pool's connections that is taken on any instance.",
+    unit="percentunit",
+    height=4,
+    width=5,
+    steps=rising(0.7, 0.9),
+    queries=(now(f"max({POOL_USE.select(**CHOSEN)})"),),
+)
+
+
+def _of_costliest(expr: str) -> Query:
+    return rows(f"{expr} and on ({', '.join(_STATEMENT)}) {_COSTLIEST}")
+
+
+_COSTLIEST = f"topk(10, {DB_OPERATION_DURATION.total(*_STATEMENT, **CHOSEN)} > 0)"
+STATEMENTS = Table(
+    id=20,
+    title="Costliest statements",
+    description="The ten statements in which most time is spent. A fast one that runs too often "
+    "costs as much as a slow one; the fingerprint is that of the slow-query log.",
+    unit="short",
+    width=14,
+    height=9,
+    queries=(
+        rows(f"{_COSTLIEST} / on () group_left () {_TIME}"),
+        _of_costliest(DB_OPERATION_DURATION.rate(*_STATEMENT, **CHOSEN)),
+        _of_costliest(DB_OPERATION_DURATION.mean(*_STATEMENT, **CHOSEN)),
+        _of_costliest(defined(DB_OPERATION_DURATION.quantile(0.95, *_STATEMENT, **CHOSEN))),
+    ),
+    columns={
+        "db_query_summary": "Statement",
+        _FINGERPRINT: "Fingerprint",
+        "Value #A": "Share of time",
+        "Value #B": "Rate",
+        "Value #C": "Mean",
+        "Value #D": "p95",
+    },
+    sort=(("Share of time", True),),
+    overrides=(
+        column("Fingerprint", "string"),  # or 4703e95409722697 is read as infinite
+        column("Share of time", "percentunit", width=120),
+        column("Rate", "ops", width=100),
+        column("Mean", "s", width=90),
+        column("p95", "s", width=90, steps=rising(0.1, 0.5)),
+    ),
+)
+N_PLUS_ONE = Table(
+    id=21,
+    title="N+1 queries",
+    empty="none",
+    description="Routes that sent one statement once a row within the last hour, and how often. "
+    "Load the rows together (selectinload, joinedload) instead.",
+    unit="short",
+    width=10,
+    height=9,
+    queries=(
+        rows(f"{DB_N_PLUS_ONE.increase('http_route', _FINGERPRINT, window='1h', **CHOSEN)} > 0"),
+    ),
+    columns={"http_route": "Route", _FINGERPRINT: "Fingerprint", "Value": "Requests"},
+    sort=(("Requests", True),),
+    overrides=(
+        column("Route", link=TO_ENDPOINT),
+        column("Fingerprint", "string"),
+        column("Requests", "short", width=100, steps=(Step(Colour.WATCH),)),
+    ),
+)
+SHARE = TimeSeries(
+    id=22,
+    title="Time by statement",
+    description="Seconds spent each second in the ten statements that take most. What grew when "
+    "the trouble began is the first suspect.",
+    unit="s",
+    stacked=True,
+    width=12,
+    queries=(
+        Query(
+            f"topk(10, {DB_OPERATION_DURATION.total(*_STATEMENT, window=STEP, **CHOSEN)} > 0)",
+            _NAMED,
+        ),
+    ),
+)
+SLOW_STATEMENTS = TimeSeries(
+    id=23,
+    title="Slow queries by statement",
+    empty="none",
+    description="Queries per second beyond the promised time, by statement.",
+    unit="ops",
+    width=6,
+    queries=(
+        Query(
+            f"{DB_SLOW_QUERIES.rate(_FINGERPRINT, window=STEP, **CHOSEN)} > 0",
+            "{{db_query_fingerprint}}",
+        ),
+    ),
+)
+ERRORS = TimeSeries(
+    id=24,
+    title="Errors",
+    empty="none",
+    description="Queries per second that raised an error, by its class.",
+    unit="ops",
+    width=6,
+    queries=(
+        Query(
+            DB_OPERATION_DURATION.rate(
+                "error_type", window=STEP, **CHOSEN, error_type=excluding("")
+            ),
+            "{{error_type}}",
+        ),
+    ),
+)
+PER_REQUEST = TimeSeries(
+    id=25,
+    title="Queries a request, p95",
+    description="The ten routes of which 95 of 100 requests send most queries.",
+    unit="short",
+    limits=True,
+    steps=rising(20, 50),
+    queries=(
+        Query(f"topk(10, {QUERIES_PER_REQUEST_P95.select(job=CHOSEN_JOB)})", "{{http_route}}"),
+    ),
+)
+
+# -- Connections --------------------------------------------------------------------------------
+
+WAITING = TimeSeries(
+    id=32,
+    soft_high=1,
+    tint=Colour.CALM,
+    title="Waiting for a connection",
+    description="Callers that wait for a connection right now, by instance. Zero is the only good "
+    "figure.",
+    unit="short",
+    width=8,
+    queries=(
+        Query(
+            DB_CONNECTION_PENDING.sum("instance", _POOL, **CHOSEN), "{{instance}} " + _POOL_NAMED
+        ),
+    ),
+)
+WAIT = TimeSeries(
+    id=33,
+    title="Wait for a connection, p95",
+    description="95 of 100 callers got their connection within this time. It rises before "
+    "timeouts do.",
+    unit="s",
+    width=8,
+    queries=(
+        Query(
+            defined(DB_CONNECTION_WAIT.quantile(0.95, _POOL, window=STEP, **CHOSEN)), _POOL_NAMED
+        ),
+    ),
+)
+TIMEOUTS = TimeSeries(
+    id=34,
+    soft_high=1,
+    title="Gave up waiting",
+    description="Callers per second that waited for a connection in vain; each is a failed "
+    "request.",
+    unit="ops",
+    width=12,
+    queries=(Query(DB_CONNECTION_TIMEOUTS.rate(_POOL, window=STEP, **CHOSEN), _POOL_NAMED),),
+)
+HELD = TimeSeries(
+    id=35,
+    title="Held and opened, p95",
+    description="How long a connection is away from the pool, and how long it takes to open one. "
+    "Connections held long are sessions that do other things meanwhile.",
+    unit="s",
+    width=12,
+    queries=(
+        Query(
+            defined(DB_CONNECTION_USE.quantile(0.95, _POOL, window=STEP, **CHOSEN)),
+            f"{_POOL_NAMED} held",
+        ),
+        Query(
+            defined(DB_CONNECTION_CREATE.quantile(0.95, _POOL, window=STEP, **CHOSEN)),
+            f"{_POOL_NAMED} opened",
+        ),
+    ),
+)
+
+_BUCKETS = DB_OPERATION_DURATION.select("_bucket", "5m", **CHOSEN)
+TIMES = replace(
+    QUERIES,
+    id=10,
+    width=8,
+    links=(),
+    description=f"{QUERIES.description} Each dot is a query: click it to open the trace of its "
+    "request.",
+    # Asked for the year 1970, as on the overview: only exemplars are wanted of the raw buckets.
+    queries=(*QUERIES.queries, Query(f"rate({_BUCKETS} @ 0)", "queries", exemplar=True)),
+)
+
+BOARD = Board(
+    uid=DATABASE_UID,
+    title="Database",
+    description="Which statements cost most, and do the connections last?",
+    variables=(SOURCE, JOB, INSTANCE),
+    annotations=(DEPLOYS, FIRING),
+    rows=(
+        Row((replace(SLOW_QUERIES, id=1, width=5), RATE, BUSY, FAILED, FULLEST)),
+        Row(
+            (
+                TIMES,
+                replace(SLOW_RATIO, id=11, width=8, links=()),
+                PER_REQUEST,
+            )
+        ),
+        Row((STATEMENTS, N_PLUS_ONE)),
+        Row((SHARE, SLOW_STATEMENTS, ERRORS)),
+        Row(
+            (replace(POOL, id=31, width=8, links=()), WAITING, WAIT, TIMEOUTS, HELD),
+            title="Connections",
+            id=30,
+        ),
+    ),
+)

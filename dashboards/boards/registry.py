@@ -1,0 +1,12 @@
+"""Every board."""
+
+from dashboards.boards import alerts, caches, database, endpoint, overview, runtime
+
+BOARDS = (
+    overview.BOARD,
+    endpoint.BOARD,
+    database.BOARD,
+    caches.BOARD,
+    runtime.BOARD,
+    alerts.BOARD,
+)

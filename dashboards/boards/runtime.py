@@ -1,0 +1,224 @@
+"""The process: CPU, memory, descriptors, event loop, garbage; what runs, and since when."""
+
+from dashboards.annotations import DEPLOYS, FIRING
+from dashboards.board import Board, Row
+from dashboards.panels.panel import TimeSeries
+from dashboards.panels.query import Query, now, rows
+from dashboards.panels.stat_panels import Gauge, Stat
+from dashboards.panels.table_panels import Table
+from dashboards.style import Colour, Step, column, rising
+from dashboards.variables import CHOSEN, INSTANCE, JOB, SOURCE, STEP
+from rules.monitoring import UP
+from rules.signal import defined
+from vitals.metrics.catalogue import (
+    BUILD_INFO,
+    DROPPED,
+    EVENT_LOOP_LAG,
+    GC_COLLECTIONS,
+    GC_UNCOLLECTABLE,
+    HTTP_ACTIVE_REQUESTS,
+    HTTP_ACTIVE_WEBSOCKETS,
+    HTTP_CONNECTIONS_REFUSED,
+    HTTP_REQUESTS_REFUSED,
+    PROCESS_CPU,
+    PROCESS_MAX_FDS,
+    PROCESS_OPEN_FDS,
+    PROCESS_RESIDENT_MEMORY,
+    PROCESS_START_TIME,
+    WORKERS,
+    WORKERS_ENDED,
+)
+
+RESTARTS = Stat(
+    id=1,
+    title="Restarts, 1 hour",
+    description="How often instances were started within the hour, deploys included. An instance "
+    "that restarts again and again crashes: see its log.",
+    unit="short",
+    decimals=0,
+    width=6,
+    steps=rising(1, 5),
+    queries=(now(f"sum(changes({PROCESS_START_TIME.select('', '1h', **CHOSEN)}))"),),
+)
+DESCRIPTORS = Gauge(
+    id=2,
+    title="File descriptors",
+    description="The largest share of its file descriptors that any instance has open. At 100 % "
+    "it can accept no connection.",
+    unit="percentunit",
+    width=6,
+    height=4,
+    steps=rising(0.7, 0.8),
+    queries=(
+        now(f"max({PROCESS_OPEN_FDS.select(**CHOSEN)} / {PROCESS_MAX_FDS.select(**CHOSEN)})"),
+    ),
+)
+DROPS = Stat(
+    id=3,
+    title="Telemetry dropped, 1 hour",
+    description="What the kit refused to keep within the hour, so that it stays bounded: series "
+    "beyond a limit, spans beyond a queue. The figures of this service are that incomplete.",
+    unit="short",
+    decimals=0,
+    width=6,
+    steps=(Step(Colour.GOOD), Step(Colour.WATCH, 1)),
+    queries=(now(f"{DROPPED.increase(window='1h', **CHOSEN)} or vector(0)"),),
+)
+UNCOLLECTABLE = Stat(
+    id=4,
+    title="Garbage that stays, 1 hour",
+    description="Objects that the garbage collector could not free within the hour: a leak that "
+    "only a restart mends.",
+    unit="short",
+    decimals=0,
+    width=6,
+    steps=(Step(Colour.GOOD), Step(Colour.WATCH, 1)),
+    queries=(now(GC_UNCOLLECTABLE.increase(window="1h", **CHOSEN)),),
+)
+LAG = TimeSeries(
+    id=10,
+    tint=Colour.CALM,
+    title="Event loop lag",
+    description="How late the event loop wakes: half, and 99 of 100 times. Above 100 ms something "
+    "blocks it, such as a computation, a file or a driver that is not asynchronous.",
+    unit="s",
+    limits=True,
+    steps=rising(0.05, 0.1),
+    queries=(
+        Query(
+            defined(EVENT_LOOP_LAG.quantile(0.5, "instance", window=STEP, **CHOSEN)),
+            "{{instance}} p50",
+        ),
+        Query(
+            defined(EVENT_LOOP_LAG.quantile(0.99, "instance", window=STEP, **CHOSEN)),
+            "{{instance}} p99",
+        ),
+    ),
+)
+CPU = TimeSeries(
+    id=11,
+    tint=Colour.CALM,
+    title="CPU",
+    description="Cores in use by instance. One interpreter uses one core: at 1 it is at its end, "
+    "whatever the machine has left.",
+    unit="short",
+    limits=True,
+    steps=rising(0.7, 0.9),
+    queries=(Query(PROCESS_CPU.rate("instance", window=STEP, **CHOSEN), "{{instance}}"),),
+)
+MEMORY = TimeSeries(
+    id=12,
+    tint=Colour.CALM,
+    title="Memory",
+    description="Resident memory by instance. A line that only ever rises is a leak.",
+    unit="bytes",
+    queries=(Query(PROCESS_RESIDENT_MEMORY.sum("instance", **CHOSEN), "{{instance}}"),),
+)
+ACTIVE = TimeSeries(
+    id=13,
+    tint=Colour.CALM,
+    title="In flight",
+    description="Requests being answered and WebSockets open right now, by instance.",
+    unit="short",
+    queries=(
+        Query(HTTP_ACTIVE_REQUESTS.sum("instance", **CHOSEN), "{{instance}} requests"),
+        Query(HTTP_ACTIVE_WEBSOCKETS.sum("instance", **CHOSEN), "{{instance}} WebSockets"),
+    ),
+)
+GARBAGE = TimeSeries(
+    id=14,
+    title="Garbage collections",
+    description="Collections per second by generation. Many of generation 2 are pauses that every "
+    "request feels.",
+    unit="ops",
+    queries=(
+        Query(
+            GC_COLLECTIONS.rate("generation", window=STEP, **CHOSEN),
+            "generation {{generation}}",
+        ),
+    ),
+)
+REASONS = TimeSeries(
+    id=15,
+    title="Telemetry dropped",
+    empty="none",
+    width=12,
+    description="What the kit refused to keep, per second and by reason.",
+    unit="ops",
+    queries=(Query(DROPPED.rate("reason", window=STEP, **CHOSEN), "{{reason}}"),),
+)
+WORKERS_ANSWERING = TimeSeries(
+    id=16,
+    tint=Colour.CALM,
+    title="Workers",
+    description="Processes that answer, by instance, and how many ended within the hour while "
+    "their server went on. Fewer than were started, or an end that nobody ordered: see the log.",
+    unit="short",
+    decimals=0,
+    queries=(
+        Query(WORKERS.sum("instance", **CHOSEN), "{{instance}}"),
+        Query(
+            f"{WORKERS_ENDED.increase('instance', window='1h', **CHOSEN)} > 0",
+            "{{instance}} ended, 1 hour",
+        ),
+    ),
+)
+REFUSED = TimeSeries(
+    id=17,
+    title="Refused",
+    empty="none",
+    width=12,
+    description="Requests per second whose body the guard refused, and connections that the server "
+    "refused or ended, by reason. A client that was just released, or somebody who attacks.",
+    unit="reqps",
+    queries=(
+        Query(f"{HTTP_REQUESTS_REFUSED.rate('reason', window=STEP, **CHOSEN)} > 0", "{{reason}}"),
+        Query(
+            f"{HTTP_CONNECTIONS_REFUSED.rate('reason', window=STEP, **CHOSEN)} > 0",
+            "connection: {{reason}}",
+        ),
+    ),
+)
+INSTANCES = Table(
+    id=20,
+    title="What runs",
+    description="Each instance with its version, when it was started, and whether it answers "
+    "Prometheus.",
+    unit="short",
+    width=24,
+    height=7,
+    queries=(
+        rows(
+            f"{BUILD_INFO.max('instance', 'version', 'revision', **CHOSEN)} * on (instance) "
+            f"group_left () {PROCESS_START_TIME.max('instance', **CHOSEN)} * 1000"
+        ),
+        rows(UP.max("instance", **CHOSEN)),
+    ),
+    columns={
+        "instance": "Instance",
+        "version": "Version",
+        "revision": "Revision",
+        "Value #A": "Started",
+        "Value #B": "Up",
+    },
+    sort=(("Instance", False),),
+    overrides=(
+        column("Started", "dateTimeFromNow", width=160),
+        column("Up", words={"1": ("up", Colour.GOOD), "0": ("down", Colour.BAD)}, width=80),
+    ),
+)
+
+BOARD = Board(
+    uid="svc-runtime",
+    title="Runtime",
+    description="How are the processes: CPU, memory, event loop, garbage; what runs since when?",
+    variables=(SOURCE, JOB, INSTANCE),
+    annotations=(DEPLOYS, FIRING),
+    rows=(
+        Row((RESTARTS, DESCRIPTORS, DROPS, UNCOLLECTABLE)),
+        Row((LAG, CPU, MEMORY)),
+        Row((ACTIVE, WORKERS_ANSWERING, GARBAGE)),
+        Row((REASONS, REFUSED)),
+        Row((INSTANCES,)),
+    ),
+)

@@ -1,0 +1,175 @@
+"""What all panels share, and the panels that draw over time."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from string import ascii_uppercase
+from typing import Any
+
+from grafanalib import core
+
+from dashboards.grafana import DATASOURCE, PANEL_KEYS, Json, modern
+from dashboards.panels.query import Query
+from dashboards.style import NEUTRAL, Colour, Override, Step
+
+COLUMNS = 24
+"""The width of Grafana's grid."""
+VISIBLE: Json = {"legend": False, "tooltip": False, "viz": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel(ABC):
+    """A panel; kinds add their own fields.
+
+    Attributes:
+        id: Its number on the board, for ever: links to a panel and alerts carry it.
+        title: What it shows, in a few words.
+        description: What it means and what to do about it, for the person who does not know.
+        unit: Grafana's name of the unit: ``s``, ``reqps``, ``percentunit``, ``short``.
+        queries: What it asks; columns of a table call them A, B, C.
+        width: Columns of 24.
+        height: Rows of about 30 pixels.
+        decimals: Digits after the point; None lets Grafana choose.
+        low: The least value of the axis or gauge.
+        high: The largest.
+        steps: Thresholds, ascending.
+        overrides: How single series differ.
+        empty: What is shown where there is no answer; say so if that is good news.
+    """
+
+    id: int
+    title: str
+    description: str
+    unit: str
+    queries: tuple[Query, ...]
+    width: int = 8
+    height: int = 8
+    decimals: int | None = None
+    low: float | None = None
+    high: float | None = None
+    steps: tuple[Step, ...] = NEUTRAL
+    overrides: tuple[Override, ...] = ()
+    empty: str = "no data"
+
+    def __post_init__(self) -> None:
+        for name in ("title", "description", "unit"):
+            if not getattr(self, name):
+                raise ValueError(f"panel {self.id} {self.title!r}: give it a {name}")
+        if not (0 < self.width <= COLUMNS and self.height > 0):
+            raise ValueError(f"panel {self.title!r}: {self.width} columns do not fit {COLUMNS}")
+
+    def draw(self, x: int, y: int) -> Json:
+        """Write the panel at a place of the grid."""
+        frame = {
+            "dataSource": DATASOURCE,
+            "description": self.description,
+            "gridPos": core.GridPos(h=self.height, w=self.width, x=x, y=y),
+            "id": self.id,
+            "maxDataPoints": None,
+            "targets": [
+                query.draw(ref) for ref, query in zip(ascii_uppercase, self.queries, strict=False)
+            ],
+            "thresholds": [step.draw() for step in self.steps],
+            "title": self.title,
+            "transformations": [],
+        }
+        defaults, custom, options = self._differences()
+        field = {
+            "decimals": self.decimals,
+            "max": self.high,
+            "min": self.low,
+            "noValue": self.empty,
+            "unit": self.unit,
+        }
+        frame["extraJson"] = {
+            "fieldConfig": {
+                "defaults": {**field, "mappings": [], "custom": custom, **defaults},
+                "overrides": [override.draw() for override in self.overrides],
+            },
+            "options": options,
+        }
+        return modern(self._base(frame), PANEL_KEYS)
+
+    @abstractmethod
+    def _base(self, frame: Json) -> Any:
+        """Build grafanalib's panel of this kind."""
+
+    @abstractmethod
+    def _differences(self) -> tuple[Json, Json, Json]:
+        """Say what Grafana 13 wants beyond grafanalib: field defaults, their custom, options."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeSeries(Panel):
+    """Lines over time.
+
+    Attributes:
+        stacked: Draw the series upon one another; their sum is the outline.
+        soft_high: The axis reaches at least this far, so that noise does not look like a storm.
+        limits: Draw a line at each threshold.
+        tint: Draw every series in a shade of this colour: instances are alike, and no one of them
+            should look like trouble by the colour it happened to get.
+        links: Where a click on a point leads.
+    """
+
+    stacked: bool = False
+    soft_high: float | None = None
+    limits: bool = False
+    tint: Colour | None = None
+    links: tuple[Json, ...] = ()
+    low: float | None = 0
+
+    def _base(self, frame: Json) -> Any:
+        return core.TimeSeries(
+            **frame,
+            colorMode="palette-classic-by-name",  # a series keeps its colour when others come
+            fillOpacity=60 if self.stacked else 0,
+            legendCalcs=["lastNotNull"],
+            showPoints="never",
+            stacking={"group": "A", "mode": "normal" if self.stacked else "none"},
+            thresholdsStyleMode="dashed" if self.limits else "off",
+            tooltipMode="multi",
+            tooltipSort="desc",
+        )
+
+    def _differences(self) -> tuple[Json, Json, Json]:
+        defaults: Json = {"links": list(self.links)} if self.links else {}
+        if self.tint:
+            defaults["color"] = {"mode": "shades", "fixedColor": self.tint.value}
+        custom = {"axisSoftMax": self.soft_high, "scaleDistribution": {"type": "linear"}}
+        return defaults, custom, {"legend": {"showLegend": True}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heatmap(Panel):
+    """Buckets of a histogram over time; ``unit`` is that of the buckets' bounds.
+
+    grafanalib's own writes the options of the Angular panel, so this one starts from the frame.
+    """
+
+    def _base(self, frame: Json) -> Any:
+        frame["extraJson"]["type"] = "heatmap"
+        return core.Panel(**frame).panel_json({})
+
+    def _differences(self) -> tuple[Json, Json, Json]:
+        options = {
+            "calculate": False,
+            "cellGap": 1,
+            "cellValues": {"unit": "reqps"},
+            "color": {
+                "exponent": 0.5,
+                "fill": "dark-orange",
+                "mode": "scheme",
+                "reverse": False,
+                "scale": "exponential",
+                "scheme": "Viridis",
+                "steps": 64,
+            },
+            "exemplars": {"color": "#FFFFFF"},
+            "filterValues": {"le": 1e-9},
+            "legend": {"show": True},
+            "rowsFrame": {"layout": "auto"},
+            "showValue": "never",
+            "tooltip": {"mode": "single", "showColorScale": False, "yHistogram": True},
+            "yAxis": {"axisPlacement": "left", "reverse": False, "unit": self.unit},
+        }
+        return {}, {"hideFrom": VISIBLE, "scaleDistribution": {"type": "linear"}}, options

@@ -1,0 +1,103 @@
+"""Panels that show single figures."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from grafanalib import core
+
+from dashboards.grafana import Json
+from dashboards.panels.panel import Panel
+
+_LAST: Json = {"calcs": ["lastNotNull"], "fields": "", "values": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stat(Panel):
+    """Large figures; with their names where there are several."""
+
+    width: int = 4
+    height: int = 4
+
+    def _base(self, frame: Json) -> Any:
+        return core.Stat(
+            **frame,
+            graphMode="none",
+            reduceCalc="lastNotNull",
+            textMode="value_and_name" if len(self.queries) > 1 else "value",
+        )
+
+    def _differences(self) -> tuple[Json, Json, Json]:
+        options = {
+            "percentChangeColorMode": "standard",
+            "showPercentChange": False,
+            "wideLayout": True,
+        }
+        return {"color": {"mode": "thresholds"}}, {}, options
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gauge(Panel):
+    """A dial between ``low`` and ``high``. grafanalib's own writes no ``reduceOptions``."""
+
+    low: float | None = 0
+    high: float | None = 1
+    width: int = 4
+    height: int = 6
+
+    def _base(self, frame: Json) -> Any:
+        frame["extraJson"]["type"] = "gauge"
+        return core.Panel(**frame).panel_json({})
+
+    def _differences(self) -> tuple[Json, Json, Json]:
+        options = {
+            "barShape": "flat",
+            "barWidthFactor": 0.5,
+            "effects": {},
+            "minVizHeight": 75,
+            "minVizWidth": 75,
+            "orientation": "auto",
+            "reduceOptions": _LAST,
+            "segmentCount": 1,
+            "segmentSpacing": 0.3,
+            "shape": "gauge",
+            "showThresholdLabels": False,
+            "showThresholdMarkers": True,
+            "sizing": "auto",
+        }
+        return {"color": {"mode": "thresholds"}}, {}, options
+
+
+@dataclass(frozen=True, kw_only=True)
+class BarGauge(Panel):
+    """A bar for each series between ``low`` and ``high``."""
+
+    low: float | None = 0
+    high: float | None = 1
+    width: int = 4
+    height: int = 4
+
+    def _base(self, frame: Json) -> Any:
+        frame["extraJson"]["type"] = "bargauge"
+        return core.Panel(**frame).panel_json({})
+
+    def _differences(self) -> tuple[Json, Json, Json]:
+        options = {
+            "displayMode": "basic",
+            "legend": {
+                "calcs": [],
+                "displayMode": "list",
+                "placement": "bottom",
+                "showLegend": False,
+            },
+            "maxVizHeight": 300,
+            "minVizHeight": 16,
+            "minVizWidth": 8,
+            "namePlacement": "auto",
+            "orientation": "horizontal",
+            "reduceOptions": _LAST,
+            "showUnfilled": True,
+            "sizing": "auto",
+            "text": {"titleSize": 14, "valueSize": 18},  # else they grow with the panel
+            "valueMode": "color",
+        }
+        return {"color": {"mode": "thresholds"}}, {}, options

@@ -1,0 +1,111 @@
+"""What arrives, what fails and how fast it is answered, by job and by route.
+
+Signals are absent, never NaN, where nothing happened: an empty hour is not a bad hour. Ratios are
+zero where nothing failed, although a counter of failures may not exist yet.
+
+What failed is what the service counted as a bad event of its availability: 5xx and exceptions,
+matched or not. A 4xx of no route is no event: it would make a failing service look better while
+a scanner knocks. Latency of a job leaves out unmatched requests for the same reason.
+"""
+
+from rules.signal import Signal, defined, or_zero, quantile
+from vitals.metrics.catalogue import EVENT_LOOP_LAG, HTTP_REQUEST_DURATION, SLO_EVENTS
+from vitals.metrics.declarations import excluding
+
+MATCHED = excluding("")
+
+_HTTP = HTTP_REQUEST_DURATION.name
+
+REQUESTS_BY_STATUS = Signal(
+    f"job_route_status:{_HTTP}_count:rate5m",
+    "How many requests arrive at each route, by status?",
+    "reqps",
+    HTTP_REQUEST_DURATION.rate("job", "http_route", "http_response_status_code"),
+)
+REQUEST_RATE = Signal(
+    f"job:{_HTTP}_count:rate5m",
+    "How many requests arrive?",
+    "reqps",
+    REQUESTS_BY_STATUS.sum("job"),
+)
+REQUEST_RATE_BY_ROUTE = Signal(
+    f"job_route:{_HTTP}_count:rate5m",
+    "How many requests arrive at each route?",
+    "reqps",
+    REQUESTS_BY_STATUS.sum("job", "http_route"),
+)
+REQUEST_RATE_BY_CLASS = Signal(
+    f"job_class:{_HTTP}_count:rate5m",
+    "How are requests answered?",
+    "reqps",
+    f'sum by (job, status_class) (label_replace({REQUESTS_BY_STATUS}, "status_class", "${{1}}xx", '
+    '"http_response_status_code", "(.).."))',
+)
+_FAILED = SLO_EVENTS.rate("job", slo="availability", outcome="bad")
+_JUDGED = SLO_EVENTS.rate("job", slo="availability")
+ERROR_RATIO = Signal(
+    "job:http_server_errors:ratio_rate5m",
+    "What share of requests fails?",
+    "percentunit",
+    f"{or_zero(_FAILED, _JUDGED)} / ({_JUDGED} > 0)",
+)
+_ROUTE_FAILED = SLO_EVENTS.rate("job", "http_route", slo="availability", outcome="bad")
+_ROUTE_JUDGED = SLO_EVENTS.rate("job", "http_route", slo="availability")
+ERROR_RATIO_BY_ROUTE = Signal(
+    "job_route:http_server_errors:ratio_rate5m",
+    "Which routes fail?",
+    "percentunit",
+    f"{or_zero(_ROUTE_FAILED, _ROUTE_JUDGED)} / ({_ROUTE_JUDGED} > 0)",
+)
+
+# -- Latency --------------------------------------------------------------------------------
+
+LATENCY_BUCKETS = Signal(
+    f"job_route_le:{_HTTP}_bucket:rate5m",
+    "How are durations distributed?",
+    "reqps",
+    HTTP_REQUEST_DURATION.buckets_rate("job", "http_route"),
+)
+LATENCY_BUCKETS_OF_JOB = Signal(
+    f"job_le:{_HTTP}_bucket:rate5m",
+    "How are durations of all matched requests distributed?",
+    "reqps",
+    LATENCY_BUCKETS.sum("job", "le", http_route=MATCHED),
+)
+_OF_JOB = str(LATENCY_BUCKETS_OF_JOB)
+LATENCY_P50 = Signal(
+    f"job:{_HTTP}:p50_5m", "How fast is half of the requests?", "s", quantile(0.5, _OF_JOB)
+)
+LATENCY_P95 = Signal(
+    f"job:{_HTTP}:p95_5m", "How fast are 95 of 100 requests?", "s", quantile(0.95, _OF_JOB)
+)
+LATENCY_P99 = Signal(
+    f"job:{_HTTP}:p99_5m", "How fast are 99 of 100 requests?", "s", quantile(0.99, _OF_JOB)
+)
+LATENCY_P50_BY_ROUTE = Signal(
+    f"job_route:{_HTTP}:p50_5m",
+    "How fast is half of each route's requests?",
+    "s",
+    quantile(0.5, str(LATENCY_BUCKETS)),
+)
+LATENCY_P95_BY_ROUTE = Signal(
+    f"job_route:{_HTTP}:p95_5m",
+    "How fast are 95 of 100 requests of each route?",
+    "s",
+    quantile(0.95, str(LATENCY_BUCKETS)),
+)
+LATENCY_P99_BY_ROUTE = Signal(
+    f"job_route:{_HTTP}:p99_5m",
+    "How fast are 99 of 100 requests of each route?",
+    "s",
+    quantile(0.99, str(LATENCY_BUCKETS)),
+)
+
+# -- Runtime --------------------------------------------------------------------------------
+
+LOOP_LAG_P99 = Signal(
+    f"job_instance:{EVENT_LOOP_LAG.name}:p99_5m",
+    "How late does each event loop run?",
+    "s",
+    defined(EVENT_LOOP_LAG.quantile(0.99, "job", "instance")),
+)

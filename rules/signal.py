@@ -1,0 +1,87 @@
+"""The shape of a recorded signal: one question, answered by one recording rule."""
+
+from dataclasses import dataclass
+
+from vitals.metrics.declarations import Gauge, Matcher
+
+LEVELS = {
+    "job": "job",
+    "instance": "instance",
+    "route": "http_route",
+    "status": "http_response_status_code",
+    "class": "status_class",
+    "le": "le",
+    "slo": "slo",
+    "fingerprint": "db_query_fingerprint",
+    "pool": "db_client_connection_pool_name",
+    "cache": "cache",
+}
+"""The words of a record's level (``job_route:...``) and the label that each stands for."""
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A question that a recording rule answers; panels and alerts quote its record.
+
+    Attributes:
+        record: ``level:metric:operation``; the level says which labels the series carry.
+        question: What a person wants to know, as one sentence.
+        unit: Grafana's name of the unit: ``s``, ``reqps``, ``percentunit``, ``short``.
+        query: The PromQL that answers.
+        long: It looks back over a day or more, so it is computed seldom.
+    """
+
+    record: str
+    question: str
+    unit: str
+    query: str
+    long: bool = False
+
+    def __post_init__(self) -> None:
+        unknown = [word for word in self._level if word not in LEVELS]
+        if self.record.count(":") != 2 or unknown:  # noqa: PLR2004 - level:metric:operation
+            raise ValueError(
+                f"record {self.record}: write level:metric:operation, "
+                f"the level of words among {', '.join(LEVELS)}"
+            )
+
+    def __str__(self) -> str:
+        return self.record
+
+    @property
+    def _level(self) -> list[str]:
+        return self.record.partition(":")[0].split("_")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that the recorded series carry."""
+        return tuple(LEVELS[word] for word in self._level)
+
+    def select(self, **only: str | Matcher) -> str:
+        """Write a selector of the recorded series: ``record{label="value"}``.
+
+        Raises:
+            UnknownLabelError: A matcher names a label that the record does not carry.
+        """
+        labels = type("Labels", (tuple,), {"_fields": self.labels})
+        return Gauge(self.record, self.question, labels).select(**only)
+
+    def sum(self, *by: str, **only: str | Matcher) -> str:
+        """Sum the recorded series by the labels named (rates add up; quantiles do not)."""
+        labels = type("Labels", (tuple,), {"_fields": self.labels})
+        return Gauge(self.record, self.question, labels).sum(*by, **only)
+
+
+def defined(query: str) -> str:
+    """Drop NaN, which is what a quantile of nothing is."""
+    return f"{query} >= 0"
+
+
+def quantile(q: float, buckets: str) -> str:
+    """The q-quantile of bucket rates; absent where nothing was observed."""
+    return defined(f"histogram_quantile({q}, {buckets})")
+
+
+def or_zero(part: str, whole: str) -> str:
+    """The part, or zero wherever only the whole exists."""
+    return f"({part} or {whole} * 0)"

@@ -1,0 +1,128 @@
+"""What services promise, by their own word, and how they keep it.
+
+Every instance exports the same promise; while a deployment changes it, the larger figure counts.
+"""
+
+from rules.requests import LATENCY_BUCKETS, MATCHED
+from rules.signal import Signal, quantile
+from vitals.metrics.catalogue import HTTP_REQUEST_DURATION, SLO_EVENTS, SLO_TARGET, SLO_THRESHOLD
+
+TARGET = Signal(
+    f"job_slo:{SLO_TARGET.name}:max",
+    "What share of good events is promised?",
+    "percentunit",
+    SLO_TARGET.max("job", "slo", http_route=""),
+)
+THRESHOLD = Signal(
+    f"job_slo:{SLO_THRESHOLD.name}:max",
+    "Within what time is an event good?",
+    "s",
+    SLO_THRESHOLD.max("job", "slo", http_route=""),
+)
+THRESHOLD_BY_ROUTE = Signal(
+    f"job_route_slo:{SLO_THRESHOLD.name}:max",
+    "Within what time is an event good, on routes with a promise of their own?",
+    "s",
+    SLO_THRESHOLD.max("job", "http_route", "slo", http_route=MATCHED),
+)
+LATENCY_P95_UNDER_SERVICE_PROMISE = Signal(
+    f"job:{HTTP_REQUEST_DURATION.name}:p95_service_promise_5m",
+    "How fast are 95 of 100 requests of the routes without a promise of their own?",
+    "s",
+    quantile(
+        0.95,
+        f"sum by (job, le) ({LATENCY_BUCKETS.select(http_route=MATCHED)} "
+        f"unless on (job, http_route) {THRESHOLD_BY_ROUTE.select(slo='latency')})",
+    ),
+)
+REQUESTS_5M = Signal(
+    f"job:{HTTP_REQUEST_DURATION.name}_count:increase5m",
+    "How many matched requests did five minutes bring?",
+    "short",
+    HTTP_REQUEST_DURATION.increase("job", http_route=MATCHED),
+)
+REQUESTS_5M_BY_ROUTE = Signal(
+    f"job_route:{HTTP_REQUEST_DURATION.name}_count:increase5m",
+    "How many requests did five minutes bring to each route?",
+    "short",
+    HTTP_REQUEST_DURATION.increase("job", "http_route", http_route=MATCHED),
+)
+
+# -- Kept and broken ----------------------------------------------------------------------
+
+EVENTS = Signal(
+    "job_slo:slo_events:rate5m",
+    "How many events does each promise speak of?",
+    "reqps",
+    SLO_EVENTS.rate("job", "slo"),
+)
+BAD_EVENTS = Signal(
+    "job_slo:slo_bad_events:rate5m",
+    "How many events break each promise?",
+    "reqps",
+    f"{SLO_EVENTS.rate('job', 'slo', outcome='bad')} or {EVENTS} * 0",
+)
+GOOD_EVENTS = Signal(
+    "job_slo:slo_good_events:rate5m",
+    "How many events keep each promise?",
+    "reqps",
+    f"{SLO_EVENTS.rate('job', 'slo', outcome='good')} or {EVENTS} * 0",
+)
+BAD_EVENTS_5M = Signal(
+    "job_slo:slo_bad_events:increase5m",
+    "How many events broke each promise within five minutes?",
+    "short",
+    f"{SLO_EVENTS.increase('job', 'slo', outcome='bad')} or {EVENTS} * 0",
+)
+
+
+def _bad_within(window: str) -> Signal:
+    """Count, from the counters themselves: what extrapolates makes ten of a new service's one."""
+    return Signal(
+        f"job_slo:slo_bad_events:increase{window}",
+        f"How many events broke each promise within {window}?",
+        "short",
+        SLO_EVENTS.increase("job", "slo", window=window, outcome="bad"),
+        long=window.endswith("d"),
+    )
+
+
+BAD_EVENTS_WITHIN = {window: _bad_within(window) for window in ("1h", "6h", "1d", "3d")}
+"""The number of bad events by window."""
+
+
+def _bad_ratio(window: str) -> Signal:
+    """Weigh by traffic: the sums of 5m rates, not the mean of ratios, so nights count little."""
+    bad, events = (f"sum_over_time({signal}[{window}])" for signal in (BAD_EVENTS, EVENTS))
+    return Signal(
+        f"job_slo:slo_bad_events:ratio_rate{window}",
+        f"What share of events broke each promise within {window}?",
+        "percentunit",
+        f"{bad} / ({events} > 0)",
+        long=window.endswith("d"),
+    )
+
+
+BAD_RATIO = {
+    "5m": Signal(
+        "job_slo:slo_bad_events:ratio_rate5m",
+        "What share of events breaks each promise?",
+        "percentunit",
+        f"{BAD_EVENTS} / ({EVENTS} > 0)",
+    ),
+    **{window: _bad_ratio(window) for window in ("30m", "1h", "2h", "6h", "1d", "3d", "30d")},
+}
+"""The share of bad events by window."""
+GOOD_RATIO = Signal(
+    "job_slo:slo_good_events:ratio_rate5m",
+    "What share of events keeps each promise?",
+    "percentunit",
+    f"1 - {BAD_RATIO['5m']}",
+)
+BUDGET_LEFT = Signal(
+    "job_slo:slo_budget_left:ratio30d",
+    "How much of the month's error budget is left?",
+    "percentunit",
+    f"1 - {BAD_RATIO['30d']} / (1 - {TARGET})",
+    long=True,
+)

@@ -1,0 +1,174 @@
+"""Who is calling: login tokens, and the rights that the database says they have now.
+
+A token proves who somebody is. What they may do is read from the database on every request, never
+from the token or a cache: a deactivated user is out at once.
+"""
+
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from secrets import token_hex
+from time import time
+from typing import Annotated
+
+import jwt
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from jwt.algorithms import HMACAlgorithm
+
+from service.db.database import DatabaseOf
+from service.errors import ForbiddenError, UnauthorizedError
+from service.param_types import LARGEST_ID
+from service.secret_files import SecretError
+from service.users import user_rows
+from service.users.tables import Role, User
+from service.users.user_rows import Account
+
+ALGORITHM = "HS256"
+ISSUER = "service"
+CLOCK_SKEW_SECONDS = 60
+"""A token may have been issued so far in the future: by a machine whose clock is ahead."""
+_CLAIMS = ["exp", "iat", "iss", "jti", "sub", "ver"]
+
+_bearer = HTTPBearer(
+    auto_error=False, bearerFormat="JWT", description="the token of POST /api/users/login"
+)
+
+
+def key_id(key: str) -> str:
+    """The name of a key, which tells nothing of it: 16 hex digits."""
+    return hmac.digest(key.encode(), b"key id", sha256)[:8].hex()
+
+
+class InvalidTokenError(UnauthorizedError):
+    """The token is not valid (any more): log in again."""
+
+    slug = "invalid-token"
+    headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'}  # noqa: RUF012 - read only
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What a token says: whose it is, and of which generation."""
+
+    user_id: int
+    version: int
+
+
+class _Signature(HMACAlgorithm):
+    """HS256 with keys that were checked before: else every token pays for that check anew.
+
+    Whether text is a key at all, and not somebody's public key, takes longer than to sign.
+    """
+
+    def prepare_key(self, key: str | bytes) -> bytes:
+        """Take bytes as they are, and check text."""
+        return key if isinstance(key, bytes) else super().prepare_key(key)
+
+
+_SIGNATURE = _Signature(_Signature.SHA256)
+jwt.unregister_algorithm(ALGORITHM)
+jwt.register_algorithm(ALGORITHM, _SIGNATURE)
+
+
+class Tokens:
+    """Issues and reads login tokens (JWT, HS256).
+
+    Args:
+        keys: Whoever knows one can log in as anybody; at least 32 bytes each. The first one
+            signs; the others are being retired, and what they signed is valid until it expires.
+        lifetime: Seconds until a token expires.
+
+    Raises:
+        SecretError: What is to be a key is a certificate, or a key of another kind.
+    """
+
+    def __init__(self, keys: Sequence[str], lifetime: int) -> None:
+        try:
+            self._keys = {key_id(key): _SIGNATURE.prepare_key(key) for key in keys}
+        except jwt.InvalidKeyError as error:
+            raise SecretError(f"tokens cannot be signed with this JWT key: {error}") from error
+        self._current = key_id(keys[0])
+        self.lifetime = lifetime
+
+    def issue(self, user: User | Account) -> str:
+        """Make a token for a user."""
+        issued = int(time())
+        claims = {
+            "iss": ISSUER,
+            "sub": str(user.id),
+            "ver": user.token_version,
+            "jti": token_hex(16),
+            "iat": issued,
+            "exp": issued + self.lifetime,
+        }
+        key, headers = self._keys[self._current], {"kid": self._current}
+        return jwt.encode(claims, key, algorithm=ALGORITHM, headers=headers)
+
+    def read(self, token: str) -> Claims:
+        """Check a token's signature, age and form.
+
+        Raises:
+            InvalidTokenError: It is not one of ours, has expired or was changed.
+        """
+        try:
+            # Tokens of the release before named no key.
+            key = self._keys[jwt.get_unverified_header(token).get("kid", self._current)]
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=[ALGORITHM],
+                issuer=ISSUER,
+                # PyJWT's leeway would also prolong every token.
+                options={"require": _CLAIMS, "verify_iat": False},
+            )
+            user_id, version = int(claims["sub"]), int(claims["ver"])
+            issued = int(claims["iat"])
+        except (jwt.PyJWTError, LookupError, ValueError, TypeError, OverflowError) as error:
+            raise InvalidTokenError from error
+        if not 0 < user_id <= LARGEST_ID or issued > time() + CLOCK_SKEW_SECONDS:
+            raise InvalidTokenError
+        return Claims(user_id, version)
+
+
+async def _caller(
+    request: Request,
+    database: DatabaseOf,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Account:
+    if credentials is None:
+        raise UnauthorizedError
+    tokens: Tokens = request.app.state.tokens
+    claims = tokens.read(credentials.credentials)
+    user = await user_rows.by_id(database, claims.user_id)
+    if user is None or not user.active or user.token_version != claims.version:
+        raise InvalidTokenError
+    return user
+
+
+CallerOf = Annotated[Account, Depends(_caller)]
+"""The user who sent the request; 401 for anybody else."""
+
+
+async def _admin(caller: CallerOf) -> Account:
+    if caller.role != Role.ADMIN:
+        raise ForbiddenError
+    return caller
+
+
+AdminOf = Annotated[Account, Depends(_admin)]
+"""The admin who sent the request; 401 for strangers, 403 for other users."""
+
+
+async def is_admin(request: Request) -> bool:
+    """Whether a request that no endpoint answers is an admin's.
+
+    Raises:
+        UnavailableError: The database does not answer.
+    """
+    try:
+        await _admin(await _caller(request, request.app.state.database, await _bearer(request)))
+    except (UnauthorizedError, ForbiddenError):
+        return False
+    return True

@@ -1,0 +1,213 @@
+"""The database: engine, transactions, and what its failures mean to a request.
+
+Reads run in autocommit (no BEGIN and COMMIT around one SELECT), and the database refuses to write
+there; writes run in one transaction that commits once, when the ``async with`` ends. Nothing else
+commits.
+"""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from sqlalchemy import BigInteger, DateTime, Dialect, Integer, MetaData, Row, Select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
+from sqlalchemy.types import TypeDecorator
+from sqlalchemy.util import greenlet_spawn
+
+from service.db import postgresql, sqlite
+from service.db.driver_errors import is_outage
+from service.errors import UnavailableError
+from service.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+def now() -> datetime:
+    """The present moment, in UTC, with microseconds."""
+    return datetime.now(UTC)
+
+
+class Moment(TypeDecorator[datetime]):
+    """A moment with its time zone; SQLite, which has none, keeps UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    @property
+    def python_type(self) -> type[datetime]:
+        """What a cursor must read this as."""
+        return datetime
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Store in UTC, so that SQLite's text sorts by time."""
+        return value if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Give back what is never naive."""
+        if value is None or value.tzinfo is not None:
+            return value
+        return value.replace(tzinfo=UTC)
+
+
+# SQLite numbers rows by itself only in a column called exactly INTEGER.
+Id = Annotated[int, mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)]
+
+
+class Base(DeclarativeBase):
+    """The tables of all slices share one schema."""
+
+    metadata = MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+        }
+    )
+    type_annotation_map = {datetime: Moment}  # noqa: RUF012 - SQLAlchemy reads it once
+
+
+# Whoever does not say so writes nothing, and so reads need not say anything, which would cost each
+# of them: PostgreSQL's driver is told to begin transactions, SQLite's by our own listener.
+_WRITING: dict[str, dict[str, Any]] = {
+    "postgresql": {"isolation_level": "READ COMMITTED"},
+    "sqlite": {"writing": True},
+}
+
+
+class _Translated:
+    """Within it, an outage is an `UnavailableError`."""
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _where: object) -> None:
+        """Translate what went wrong."""
+        if isinstance(error, Exception) and is_outage(error):
+            # The driver's words may name hosts and roles: they go to the log, not to the client.
+            _log.warning("the database does not answer: %s: %s", type(error).__name__, error)
+            raise UnavailableError("The database does not answer: try again shortly.") from error
+
+
+_TRANSLATED = _Translated()
+
+
+class Database:
+    """The engine and the ways to use it.
+
+    Attributes:
+        engine: Reads, in autocommit.
+        writer: The same with transactions, which may write.
+    """
+
+    def __init__(self, engine: AsyncEngine, patience: sqlite.Patience | None = None) -> None:
+        self.engine = engine
+        self.writer = engine.execution_options(**_WRITING[engine.dialect.name])
+        self._patience = patience
+        # A class of its own: whoever follows what is written here follows no other database.
+        self.session_class = type("WritingSession", (Session,), {})
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """A session that only reads: a write fails.
+
+        Raises:
+            UnavailableError: The database does not answer.
+        """
+        session = AsyncSession(self.engine, expire_on_commit=False, autoflush=False)
+        with _TRANSLATED:
+            async with session:
+                yield session
+
+    async def row(self, statement: Select[Any], **values: object) -> Row[Any] | None:
+        """The first row that a statement finds, without a session: in half of the time.
+
+        If the connection is lost meanwhile, another one is asked once.
+
+        Args:
+            statement: Made once, with parameters for what differs.
+            values: Of the parameters, by name.
+
+        Raises:
+            UnavailableError: The database does not answer.
+        """
+        with _TRANSLATED:
+            return await greenlet_spawn(self._row, statement, values)
+
+    def _row(self, statement: Select[Any], values: dict[str, object]) -> Row[Any] | None:
+        try:
+            return self._first(statement, values)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            return self._first(statement, values)  # a read, on another connection
+
+    def _first(self, statement: Select[Any], values: dict[str, object]) -> Row[Any] | None:
+        with self.engine.sync_engine.connect() as connection:
+            return connection.execute(statement, values).first()
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncSession]:
+        """A session in a transaction: committed at the end, rolled back by any exception.
+
+        Raises:
+            UnavailableError: The database does not answer, or refuses for reasons that pass.
+        """
+        session = AsyncSession(
+            self.writer, sync_session_class=self.session_class, expire_on_commit=False
+        )
+        with _TRANSLATED:
+            async with session, session.begin():
+                yield session
+
+    @asynccontextmanager
+    async def unhurried(self) -> AsyncIterator[AsyncSession]:
+        """A session to write in, whose statements may take as long as they need.
+
+        For changes of the schema: an index on a large table takes longer than a request may.
+
+        Raises:
+            UnavailableError: The database does not answer, or refuses for reasons that pass.
+        """
+        with self._patience.unlimited() if self._patience else nullcontext():
+            async with self.writing() as session:
+                if self._patience is None:
+                    await session.execute(text("SET LOCAL statement_timeout = 0"))
+                yield session
+
+    async def ping(self) -> None:
+        """Ask the database for a sign of life.
+
+        Raises:
+            UnavailableError: There was none.
+        """
+        async with self.reading() as session:
+            await session.execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        """Give back all connections."""
+        await self.engine.dispose()
+
+
+def connect(settings: Settings) -> Database:
+    """Build the engine; no connection is made before the first use."""
+    url = settings.database()
+    if url.get_backend_name() == "sqlite":
+        patience = sqlite.Patience(settings.statement_timeout)
+        return Database(sqlite.engine(url, patience), patience)
+    return Database(postgresql.engine(url, settings))
+
+
+# This and its likes wait for nothing, but FastAPI runs plain functions in a thread: 0.1 ms each.
+async def _of(request: Request) -> Database:
+    database: Database = request.app.state.database
+    return database
+
+
+DatabaseOf = Annotated[Database, Depends(_of)]
+"""The database of the app that answers the request; endpoints ask for it by this type."""

@@ -1,0 +1,58 @@
+"""Which errors mean that the database is away, and not that a statement is wrong.
+
+Drivers and SQLAlchemy say "I cannot reach it" in many ways: before a connection exists errors
+arrive bare, afterwards they arrive wrapped, and a frozen server is a timeout of the client.
+"""
+
+from asyncpg.exceptions import InterfaceError, InternalClientError, PostgresError
+from sqlalchemy import exc
+
+from service.db.postgresql import is_stale
+
+PASSING_STATES = (
+    "08",  # connection exceptions
+    "28",  # the server refuses our login
+    "26000",  # a prepared statement is gone
+    "3D",  # the database does not exist (yet)
+    "40",  # deadlock, serialization failure
+    "53",  # out of connections, memory, disk
+    "55P03",  # a lock was not to be had in time
+    "57",  # statement timeout, shutdown, starting up
+    "58",  # trouble of the server's system
+)
+"""Beginnings of PostgreSQL's SQLSTATE codes after which the same request may succeed."""
+
+_SQLITE_BUSY = (
+    "interrupted",
+    "locked",
+    "busy",
+    "unable to open",
+    "disk i/o",
+    "database or disk is full",
+)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Say whether the same request may succeed later, without a change of code or data."""
+    if isinstance(error, exc.DBAPIError):
+        return error.connection_invalidated or _passes(error.orig)
+    if isinstance(error, exc.TimeoutError | OSError | InterfaceError | InternalClientError):
+        return True  # no free connection, no route, no answer in time, closed under our hands
+    return isinstance(error, PostgresError) and _passes(error)
+
+
+def _ended_session(error: BaseException | None) -> bool:
+    """Whether the server gave up the whole connection, as where its disk is full at a login."""
+    said = (getattr(each, "severity_en", None) for each in (error, getattr(error, "__cause__", 0)))
+    return not {"FATAL", "PANIC"}.isdisjoint(said)
+
+
+def _passes(error: BaseException | None) -> bool:
+    state = getattr(error, "sqlstate", None)
+    if state:
+        return str(state).startswith(PASSING_STATES) or _ended_session(error)
+    cause = error.__cause__ if error else None
+    if isinstance(cause, InterfaceError | InternalClientError) or is_stale(cause):
+        return True
+    text = str(error).casefold()
+    return any(sign in text for sign in _SQLITE_BUSY)

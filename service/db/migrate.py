@@ -1,0 +1,34 @@
+"""Bring the database's schema to the newest revision."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, text
+
+from service.db.database import Database
+
+_LOCK = 7_263_518_409  # any number that nobody else uses for an advisory lock
+
+
+def configuration(connection: Connection | None = None) -> Config:
+    """Alembic's settings, without an ini file; ``connection`` is the one to migrate on."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parents[1] / "migrations"))
+    config.attributes["connection"] = connection
+    return config
+
+
+async def migrate(database: Database) -> None:
+    """Apply the revisions that are missing, all or none.
+
+    Several workers may start together: one works while the others wait, then find it done.
+
+    Raises:
+        UnavailableError: The database does not answer.
+    """
+    async with database.unhurried() as session:
+        if database.engine.dialect.name == "postgresql":
+            await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        connection = await session.connection()
+        await connection.run_sync(lambda sync: command.upgrade(configuration(sync), "head"))

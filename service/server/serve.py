@@ -1,0 +1,81 @@
+"""How the service is served: by uvicorn, on loopback unless it is said how it is protected."""
+
+import ipaddress
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service.server.protocol import BoundedProtocol
+from service.settings import Settings
+
+
+class LoopbackOnly:
+    """Refuses whoever comes by another address than loopback.
+
+    ``python -m service`` knows where it will listen, and refuses to start there without TLS. Under
+    another server only a request tells.
+
+    Args:
+        app: What answers the others, the metrics page included.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or refuse."""
+        if scope["type"] == "http" and is_public(scope.get("server")):
+            await _refuse(send)
+        else:
+            await self.app(scope, receive, send)
+
+
+def is_public(server: Any) -> bool:
+    """Whether a server's address is one that others may reach."""
+    try:
+        return not ipaddress.ip_address(server[0]).is_loopback
+    except (TypeError, ValueError):
+        return False  # a socket's path, or a name given by a test
+
+
+async def _refuse(send: Send) -> None:
+    text = (
+        b'{"type":"urn:problem-type:service:not-public","title":"Not public","status":403,'
+        b'"detail":"This service listens for others without TLS and a metrics token. Say how it '
+        b'is protected: SERVICE_HOST and what it then asks for."}'
+    )
+    headers = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]
+    headers += [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
+    headers.append((b"content-length", str(len(text)).encode()))
+    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await send({"type": "http.response.body", "body": text})
+
+
+def serve(settings: Settings, app: ASGIApp) -> int:
+    """Serve until told to stop; the exit code.
+
+    Args:
+        settings: Where, and by how many workers.
+        app: What one worker serves. Several build it anew in each.
+    """
+    options: dict[str, Any] = {
+        "host": settings.host,
+        "port": settings.port,
+        "http": BoundedProtocol,
+        "ws": "none",  # there are no WebSockets here
+        "ssl_certfile": settings.tls_cert_file,
+        "ssl_keyfile": settings.tls_key_file,
+        "access_log": False,  # every request is measured by the kit, and told when it matters
+        "log_config": None,
+        "server_header": False,
+        "proxy_headers": bool(settings.trusted_proxies),
+        "forwarded_allow_ips": settings.trusted_proxies,
+        "timeout_graceful_shutdown": settings.shutdown_timeout,
+    }
+    if settings.workers > 1:
+        uvicorn.run("service.main:app", workers=settings.workers, **options)
+        return 0
+    server = uvicorn.Server(uvicorn.Config(app, **options))
+    server.run()
+    return 0 if server.started else 1

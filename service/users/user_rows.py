@@ -1,0 +1,51 @@
+"""Users as requests meet them, at login and with a token: to read, never to change."""
+
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, bindparam, select
+
+from service.db.database import Database
+from service.users.tables import User
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A row of `User`."""
+
+    id: int
+    email: str
+    name: str
+    password_hash: str = field(repr=False)
+    role: str
+    active: bool
+    token_version: int
+    created_at: datetime
+
+
+_COLUMNS = [User.__table__.c[column.name] for column in fields(Account)]
+_BY_ID = select(*_COLUMNS).where(User.id == bindparam("id"))
+_BY_EMAIL = select(*_COLUMNS).where(User.email == bindparam("email"))
+
+
+async def by_id(database: Database, user_id: int) -> Account | None:
+    """The user with this number, active or not.
+
+    Raises:
+        UnavailableError: The database does not answer.
+    """
+    return _account(await database.row(_BY_ID, id=user_id))
+
+
+async def by_email(database: Database, email: str) -> Account | None:
+    """The user with this address (in lower case), active or not.
+
+    Raises:
+        UnavailableError: The database does not answer.
+    """
+    return _account(await database.row(_BY_EMAIL, email=email))
+
+
+def _account(row: Row[Any] | None) -> Account | None:
+    return None if row is None else Account(*tuple(row))

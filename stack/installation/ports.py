@@ -1,0 +1,94 @@
+"""The ports of the stack: one setting each, checked before anything starts."""
+
+import errno
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from stack.readiness import LOOPBACK
+
+
+class PortError(RuntimeError):
+    """A port cannot be used; the message names the setting to change."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where each part listens; the environment variable is the name in capitals and `_PORT`."""
+
+    api: int = 8000
+    postgres: int = 15432
+    redis: int = 16379
+    prometheus: int = 9090
+    alertmanager: int = 9093
+    inbox: int = 9094
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> "Ports":
+        """Read them from the environment.
+
+        Raises:
+            PortError: A value is no port, or two parts share one.
+        """
+        chosen: dict[str, int] = {}
+        for field in fields(cls):
+            variable = f"{field.name.upper()}_PORT"
+            text = environment.get(variable) or str(field.default)
+            if not (text.isdecimal() and 0 < int(text) < 2**16):
+                raise PortError(f"{variable}={text} is no port: give a number from 1 to 65535")
+            for other, port in chosen.items():
+                if port == int(text):
+                    raise PortError(f"{variable} and {other.upper()}_PORT are both {text}")
+            chosen[field.name] = int(text)
+        return cls(**chosen)
+
+    def demand_free(self) -> None:
+        """Make sure that nobody listens on any of them.
+
+        Raises:
+            PortError: Somebody does; all such ports are named.
+        """
+        taken = [
+            f"port {port} is taken{_held_by(port)}: free it or set {field.name.upper()}_PORT"
+            for field in fields(self)
+            if not _is_free(port := getattr(self, field.name))
+        ]
+        if taken:
+            raise PortError("\n".join(taken))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((LOOPBACK, port))
+        except OSError as error:
+            if error.errno == errno.EACCES:
+                raise PortError(f"port {port} needs root: choose one above 1023") from None
+            return False
+        return True
+
+
+def _held_by(port: int) -> str:
+    """Who listens there, as far as we may know: " by redis-server (pid 12)" or nothing."""
+    sockets = {f"socket:[{inode}]" for inode in _listening(port)}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if any(str(file.readlink()) in sockets for file in (entry / "fd").iterdir()):
+                return f" by {(entry / 'comm').read_text().strip()} (pid {entry.name})"
+        except OSError:  # gone meanwhile, or not ours to look at
+            continue
+    return ""
+
+
+def _listening(port: int) -> set[str]:
+    """Inodes of the sockets that listen on a port."""
+    found = set()
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        rows = table.read_text().splitlines()[1:] if table.exists() else []
+        for columns in map(str.split, rows):
+            listens = columns[3] == "0A"
+            if listens and int(columns[1].rpartition(":")[2], 16) == port:
+                found.add(columns[9])
+    return found

@@ -1,0 +1,230 @@
+"""Alerts go where they should: Alertmanager's own tool judges what is rendered."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from alerts.__main__ import main
+from alerts.alertmanager import CALM, HASTY, write
+from alerts.receivers import Email, Environment
+from alerts.rule_files import every_alert
+
+WEBHOOK = Environment(webhook="http://127.0.0.1:9094/")
+
+
+def amtool(*arguments: str | Path) -> str:
+    """Run amtool; its complaint becomes the failure's message."""
+    done = subprocess.run(["amtool", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def secret(folder: Path, name: str, content: str = "s3cret-made-up") -> str:
+    path = folder / name
+    path.write_text(content)
+    path.chmod(0o600)
+    return str(path)
+
+
+def everything(folder: Path) -> Environment:
+    return Environment(
+        webhook="https://hooks.example/in",
+        heartbeat="https://beat.example/watch",
+        slack_file=secret(folder, "slack", "https://hooks.slack.example/s3cret-made-up"),
+        pagerduty_file=secret(folder, "pagerduty"),
+        email=Email(
+            "oncall@example.com",
+            "watch@example.com",
+            "mail.example.com:587",
+            "watch",
+            secret(folder, "smtp"),
+        ),
+        boards="https://boards.example",
+        runbooks="https://books.example/runbooks",
+    )
+
+
+@pytest.mark.usefixtures("every_suite")
+@pytest.mark.parametrize("which", ["nobody", "webhook", "everything"])
+@pytest.mark.parametrize("patience", [CALM, HASTY], ids=["calm", "hasty"])
+def test_alertmanager_accepts_what_is_rendered(
+    tmp_path: Path, which: str, patience: object
+) -> None:
+    environment = {
+        "nobody": Environment(),
+        "webhook": WEBHOOK,
+        "everything": everything(tmp_path),
+    }[which]
+    file = tmp_path / "made" / "alertmanager.yml"
+    write(environment, file, file.parent / "templates", HASTY if patience is HASTY else CALM)
+
+    said = amtool("check-config", file)
+
+    assert "4 receivers" in said
+    assert "SUCCESS" in said
+
+
+@pytest.mark.usefixtures("every_suite")
+@pytest.mark.parametrize(
+    ("labels", "receivers"),
+    [
+        ("alertname=ErrorRatioHigh severity=page job=api", "page"),
+        ("alertname=LatencyP95High severity=ticket job=api", "ticket"),
+        ("alertname=Watchdog severity=none", "heartbeat"),
+        ("alertname=Anything severity=none", "nobody"),
+        ("alertname=Foreign job=api", "ticket"),
+        ("alertname=Foreign severity=critical", "ticket"),
+    ],
+)
+def test_each_severity_goes_to_its_receiver(tmp_path: Path, labels: str, receivers: str) -> None:
+    file = tmp_path / "alertmanager.yml"
+    write(WEBHOOK, file, tmp_path / "templates")
+    amtool(
+        *("config", "routes", "test", f"--config.file={file}", f"--verify.receivers={receivers}"),
+        *labels.split(),
+    )
+
+
+def test_every_alert_reaches_those_whom_its_severity_names(tmp_path: Path) -> None:
+    file = tmp_path / "alertmanager.yml"
+    write(WEBHOOK, file, tmp_path / "templates")
+    for alert in every_alert():
+        receiver = "heartbeat" if alert.name == "Watchdog" else alert.severity
+        amtool(
+            *("config", "routes", "test", f"--config.file={file}"),
+            *(f"--verify.receivers={receiver}", f"alertname={alert.name}"),
+            *(f"severity={alert.severity}", "job=api", "watch=main"),
+        )
+
+
+def test_only_a_page_rings_pagerduty(tmp_path: Path) -> None:
+    write(everything(tmp_path), tmp_path / "alertmanager.yml", tmp_path / "templates")
+    config = yaml.safe_load((tmp_path / "alertmanager.yml").read_text())
+    ways = {receiver["name"]: {*receiver} - {"name"} for receiver in config["receivers"]}
+    by_day = {"webhook_configs", "slack_configs", "email_configs"}
+    assert ways["page"] == by_day | {"pagerduty_configs"}
+    assert ways["ticket"] == by_day
+    assert ways["heartbeat"] == {"webhook_configs"}
+    assert ways["nobody"] == set()
+
+
+def test_a_ticket_waits_longer_than_a_page(tmp_path: Path) -> None:
+    for patience, page, ticket in ((CALM, "10s", "30s"), (HASTY, "1s", "4s")):
+        write(WEBHOOK, tmp_path / "alertmanager.yml", tmp_path / "templates", patience)
+        route = yaml.safe_load((tmp_path / "alertmanager.yml").read_text())["route"]
+        assert route["group_wait"] == ticket
+        waits = {found["receiver"]: found.get("group_wait") for found in route["routes"]}
+        assert waits["page"] == page
+
+
+def test_secrets_stay_in_their_files_and_the_configuration_is_private(tmp_path: Path) -> None:
+    file = tmp_path / "alertmanager.yml"
+    file.write_text("old and readable")
+    file.chmod(0o644)
+
+    write(everything(tmp_path), file, tmp_path / "templates")
+
+    assert file.stat().st_mode & 0o777 == 0o600
+    written = [file, *(tmp_path / "templates").iterdir()]
+    assert not [path for path in written if "s3cret-made-up" in path.read_text()]
+    assert not [*tmp_path.glob(".*")]
+
+
+@pytest.mark.usefixtures("every_suite")
+def test_the_templates_tell_what_where_and_what_to_do(tmp_path: Path) -> None:
+    write(everything(tmp_path), tmp_path / "alertmanager.yml", tmp_path / "templates")
+
+    assert _told(tmp_path) == (
+        "[FIRING 1] LatencyP95High api\n"
+        "FIRING since 10:00:00 UTC (ticket)\n"
+        "  api is slow: p95 is 475ms\n"
+        "  Promised: 250ms at p95.\n"
+        "  Board: https://boards.example/d/svc-overview?var-job=api"
+        "&from=1795426200000&to=now\n"
+        "  Runbook: https://books.example/runbooks/LatencyP95High.md\n"
+        "  Silence: http://127.0.0.1:9093/#/silences/new?filter="
+        "%7Balertname%3D%22LatencyP95High%22%2Cjob%3D%22api%22%7D\n"
+        "RESOLVED after 12m0s (ticket)\n"
+        "  api is slow on /login: p95 is 1s\n"
+    )
+
+
+@pytest.mark.usefixtures("every_suite")
+@pytest.mark.parametrize("name", ['it\'s "odd" ünï', "[a-b] *?{c} \\"])
+def test_the_templates_are_found_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name / "alertmanager.yml"
+    write(WEBHOOK, file, file.parent / "templates")
+    amtool("check-config", file)
+    (file.parent / "templates" / "unfinished.tmpl").write_text('{{ define "unfinished"')
+    with pytest.raises(AssertionError, match="unfinished"):
+        amtool("check-config", file)
+
+
+def test_without_boards_the_templates_point_into_the_project(tmp_path: Path) -> None:
+    write(WEBHOOK, tmp_path / "alertmanager.yml", tmp_path / "templates")
+    told = _told(tmp_path)
+    assert "Board:" not in told
+    assert "Runbook: alerts/runbooks/LatencyP95High.md\n" in told
+
+
+def _told(folder: Path) -> str:
+    alert = {
+        "status": "firing",
+        "labels": {"alertname": "LatencyP95High", "job": "api", "severity": "ticket"},
+        "annotations": {
+            "summary": "api is slow: p95 is 475ms",
+            "description": "Promised: 250ms at p95.",
+            "board": "svc-overview",
+            "runbook": "LatencyP95High.md",
+        },
+        "startsAt": "2026-11-23T10:00:00Z",
+    }
+    over = {
+        **alert,
+        "status": "resolved",
+        "annotations": {"summary": "api is slow on /login: p95 is 1s"},
+        "endsAt": "2026-11-23T10:12:00Z",
+    }
+    data = {
+        "status": "firing",
+        "alerts": [alert, over],
+        "commonLabels": alert["labels"],
+        "externalURL": "http://127.0.0.1:9093",
+    }
+    (folder / "data.json").write_text(json.dumps(data))
+    return amtool(
+        *("template", "render", f"--template.glob={folder}/templates/*.tmpl"),
+        f"--template.data={folder}/data.json",
+        '--template.text={{ template "vitals.title" . }}\n{{ template "vitals.text" . }}',
+    )
+
+
+def test_the_command_reads_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "made" / "alertmanager.yml"
+    monkeypatch.setenv("ALERT_WEBHOOK_URL_FILE", secret(tmp_path, "hook", "http://h.example/x\n"))
+
+    assert main(["alertmanager", "--output", str(file)]) == 0
+
+    assert yaml.safe_load(file.read_text())["receivers"][0] == {
+        "name": "page",
+        "webhook_configs": [{"url": "http://h.example/x", "send_resolved": True}],
+    }
+    assert capsys.readouterr().err == ""
+    monkeypatch.delenv("ALERT_WEBHOOK_URL_FILE")
+    assert main(["alertmanager", "--output", str(file)]) == 0
+    assert "nobody" in capsys.readouterr().err
+
+
+def test_the_command_names_what_is_wrong_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ALERT_WEBHOK_URL", "http://h.example/x")
+    file = tmp_path / "alertmanager.yml"
+    assert main(["alertmanager", "--output", str(file)]) == 2
+    assert "ALERT_WEBHOK_URL: unknown" in capsys.readouterr().err
+    assert not file.exists()

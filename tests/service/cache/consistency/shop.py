@@ -1,0 +1,169 @@
+"""Processes as the model has them: each with its own cache and database engine, all in one loop."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+from sqlalchemy import select, text, update
+
+from service.cache.cache import Cache
+from service.cache.core.store import Intent, Mark, Patience, StoreUnavailableError
+from service.cache.redis.store import RedisBackend
+from service.cache_invalidation.pending_changes import Change
+from service.cache_invalidation.session_hooks import Coherence
+from service.db.database import connect
+from service.products.tables import Product
+from service.settings import Settings
+
+CATEGORY = "desks"
+"""Of every product: what is said of it reaches more than one value, and each must go."""
+TAG = f"category:{CATEGORY}"
+NEAR_SECONDS = 60
+
+
+class Cut:
+    """A line to Redis that can be cut, for one process alone.
+
+    Args:
+        line: It.
+        changed: Called with False when it is cut and with True when it is mended.
+    """
+
+    def __init__(self, line: Any, changed: Callable[[bool], None]) -> None:
+        self._line = line
+        self._changed = changed
+        self.cut = False
+
+    def set(self, *, cut: bool) -> None:
+        """Cut it or mend it; call it in the loop."""
+        if cut != self.cut:
+            self.cut = cut
+            self._changed(not cut)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._line, name)
+
+    async def send(self, *command: Any, patience: Patience | None = None) -> Any:
+        self._check()
+        return await self._line.send(*command, patience=patience)
+
+    async def send_all(self, *commands: Any, patience: Patience | None = None) -> Any:
+        self._check()
+        return await self._line.send_all(*commands, patience=patience)
+
+    async def read(self, names: tuple[str, ...]) -> Any:
+        self._check()
+        return await self._line.read(names)
+
+    def _check(self) -> None:
+        if self.cut:
+            raise StoreUnavailableError("error")
+
+
+class Clerk:
+    """One process: reads prices through the cache, and changes them in sessions.
+
+    Args:
+        database_url: Whose products have prices.
+        redis_url: The shared cache.
+        near: Whether prices also live in the process.
+        clock: Seconds; of what lives in the process.
+    """
+
+    def __init__(
+        self, database_url: str, redis_url: str, *, near: bool, clock: Callable[[], float]
+    ) -> None:
+        self.near = near
+        self.database = connect(Settings(database_url=database_url))
+        self.cache = Cache.connect(redis_url, timeout=10)
+        backend = self.cache._backend
+        assert isinstance(backend, RedisBackend)
+        self.line = Cut(backend.client, backend._tell)
+        backend.client = self.line
+        self.cache._near._clock = clock
+        self.prices = self.cache.namespace(
+            "price", type=int, ttl=60, l1=NEAR_SECONDS if near else 0
+        )
+        self.coherence = Coherence(self.cache, self.database)
+        self.coherence.watch(Product, self._touched)
+
+    def _touched(self, change: Change) -> Iterator[Mark]:
+        yield self.prices.everything if change.key is None else self.prices.entry(str(change.key))
+
+    async def price(self, number: int, gate: Callable[[], Awaitable[object]] | None = None) -> int:
+        """Read; with a gate, a load waits there between the database and the cache."""
+
+        async def load() -> int | None:
+            async with self.database.reading() as session:
+                found: int | None = await session.scalar(
+                    select(Product.price_cents).where(Product.id == number)
+                )
+            if gate is not None:
+                await gate()
+            return found
+
+        return await self.prices.get_or_load(str(number), load, (TAG,)) or 0
+
+    # -- Ways to write -----------------------------------------------------------------------
+
+    async def change(self, number: int, price: int) -> None:
+        """By the ORM."""
+        async with self.database.writing() as session:
+            (await session.get_one(Product, number)).price_cents = price
+
+    async def change_mind(self, number: int, price: int) -> None:
+        """Flush, and roll back."""
+        async with self.database.writing() as session:
+            (await session.get_one(Product, number)).price_cents = price
+            await session.flush()
+            await session.rollback()
+
+    async def change_around_savepoint(self, number: int, price: int) -> None:
+        """Change one product, and another one in a savepoint that is rolled back."""
+        async with self.database.writing() as session:
+            (await session.get_one(Product, number)).price_cents = price
+            async with session.begin_nested() as inner:
+                other = await session.get_one(Product, 3 - number)
+                other.price_cents = price + 1
+                await session.flush()
+                await inner.rollback()
+
+    async def change_category(self, _number: int, price: int) -> None:
+        """By one statement that names no row."""
+        statement = update(Product).where(Product.category == CATEGORY)
+        async with self.database.writing() as session:
+            await session.execute(statement.values(price_cents=price))
+
+    async def change_by_text(self, _number: int, price: int) -> None:
+        """By a statement that no event understands, said by its tag."""
+        async with self.database.writing() as session:
+            await session.execute(
+                text("UPDATE products SET price_cents = :price WHERE category = :category"),
+                {"price": price, "category": CATEGORY},
+            )
+            self.coherence.touch(session, self.cache.tag(TAG))
+
+    async def die_after_commit(self, number: int, price: int) -> None:
+        """Commit; nothing more is ever heard."""
+
+        async def nothing(intent: Intent) -> None:
+            """Be dead."""
+
+        self.cache.release = nothing  # type: ignore[method-assign]
+        await self.change(number, price)
+
+    async def die_before_commit(self, number: int, _price: int) -> None:
+        """Say what will be written, and never write it."""
+        await self.cache.intend(self.prices.entry(str(number)))
+
+    async def start(self) -> None:
+        """Listen to the bus."""
+        await self.cache.start()
+
+    async def close(self) -> None:
+        """Leave."""
+        self.line.set(cut=False)
+        await self.coherence.close()
+        await self.cache.close()
+        await self.database.close()
+        await asyncio.sleep(0)

@@ -1,0 +1,56 @@
+"""Whatever happens in whatever order, what is read is what the database holds.
+
+`VITALS_MODEL_EXAMPLES` tries more histories, and others each time.
+"""
+
+import os
+from unittest import mock
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.errors import Flaky
+from hypothesis.stateful import run_state_machine_as_test
+
+from service.cache.core import lease
+from tests.servers import Redis
+from tests.service.cache.consistency import model, world
+from tests.service.cache.consistency.mutations import MISSED_BY_MODEL
+
+EXAMPLES = int(os.environ.get("VITALS_MODEL_EXAMPLES", "0"))
+
+pytestmark = pytest.mark.servers
+
+
+def search(redis: Redis, *phases: Phase) -> None:
+    """Try histories; raises what the first one that is wrong raised."""
+    machine = type("Machine", (model.Model,), {"redis_url": redis.url})
+    tried = settings(
+        max_examples=EXAMPLES or 12,
+        stateful_step_count=40,
+        deadline=None,
+        derandomize=not EXAMPLES,
+        database=None,
+        phases=phases,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    # A process waits for another one's load for seconds; here those loads wait for it.
+    with mock.patch.object(lease, "WAIT_SECONDS", 0.02):
+        run_state_machine_as_test(machine, settings=tried)
+
+
+def test_what_is_read_is_what_the_database_holds(redis_server: Redis) -> None:
+    search(redis_server, Phase.generate, Phase.shrink)
+
+
+@pytest.mark.parametrize("mutation", MISSED_BY_MODEL)
+def test_the_model_misses_every_step(redis_server: Redis, mutation: str) -> None:
+    MISSED_BY_MODEL[mutation]()
+    mock.patch.object(world, "BUS_SECONDS", 0.2).start()  # nothing comes later
+    try:
+        # Who comes first is chance, so that a history may go well, or on, when it is told again;
+        # where no step is left out, none ever does.
+        with pytest.raises((AssertionError, Flaky)):
+            search(redis_server, Phase.generate)
+    finally:
+        mock.patch.stopall()

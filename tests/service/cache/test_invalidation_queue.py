@@ -1,0 +1,105 @@
+"""What the store could not be told is held, few of it, and not for ever."""
+
+import asyncio
+
+import pytest
+
+from service.cache.core.store import Intent, Mark, Region, StoreUnavailableError
+from service.cache.invalidation import queue
+from service.cache.invalidation.queue import Courier
+
+pytestmark = pytest.mark.anyio
+
+REGION = Region("number")
+EVERYTHING = (Mark("number", whole=True, region=REGION),)
+
+
+class Store:
+    """Takes what it is told, while it is up."""
+
+    def __init__(self) -> None:
+        self.up = False
+        self.placed: list[Intent] = []
+        self.courier = Courier(self.send, self.place, lambda: EVERYTHING)
+
+    async def send(self, _marks: tuple[Mark, ...], _token: bytes = b"") -> None:
+        if not self.up:
+            raise StoreUnavailableError("bypass")
+
+    async def place(self, intent: Intent) -> None:
+        await self.send(intent.marks)
+        self.placed.append(intent)
+
+    @property
+    def trusted(self) -> bool:
+        try:
+            self.courier.check()
+        except StoreUnavailableError:
+            return False
+        return True
+
+
+def intent(number: int) -> Intent:
+    return Intent((Mark(f"number:{number}", whole=False, region=REGION),), delivered=False)
+
+
+async def until_trusted(store: Store) -> None:
+    async with asyncio.timeout(10):
+        while not store.trusted:
+            await asyncio.sleep(0.005)
+
+
+async def test_nothing_is_trusted_until_the_store_knows_what_is_under_way() -> None:
+    store, one = Store(), intent(1)
+    assert store.trusted
+    store.courier.hold(one)
+    assert not store.trusted
+    store.up = True
+    store.courier.hurry()
+    await until_trusted(store)
+    assert store.placed == [one]
+
+
+async def test_a_write_that_is_over_is_held_no_more() -> None:
+    store, one = Store(), intent(1)
+    store.courier.hold(one)
+    await store.courier.deliver(one.marks, one.token)
+    assert not store.trusted  # for now it is owed
+    store.up = True
+    store.courier.hurry()
+    await until_trusted(store)
+    assert store.placed == []
+    await store.courier.close()
+
+
+async def test_a_write_that_never_ends_is_held_for_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "INTENT_SECONDS", 0.05)
+    store = Store()
+    store.courier.hold(intent(1))
+    assert not store.trusted
+    await until_trusted(store)
+    assert store.placed == []
+
+
+async def test_who_holds_too_many_holds_everything() -> None:
+    store = Store()
+    for number in range(3 * queue.MOST_HELD):
+        store.courier.hold(intent(number))
+    store.up = True
+    store.courier.hurry()
+    await until_trusted(store)
+    assert len(store.placed) == queue.MOST_HELD + 1
+    assert store.placed[-1].marks == EVERYTHING
+
+
+async def test_a_store_that_fails_again_meanwhile_is_not_trusted() -> None:
+    store = Store()
+    store.courier.hold(intent(1))
+    store.courier.hurry()
+    await asyncio.sleep(0.05)
+    assert not store.trusted
+    store.up = True
+    store.courier.hurry()
+    await until_trusted(store)
+    assert len(store.placed) == 1
+    await store.courier.close()

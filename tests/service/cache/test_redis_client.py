@@ -1,0 +1,114 @@
+"""What a connection to Redis may meet: refusals, strange answers, words that cannot be sent."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis as Client
+
+from service.cache.core.store import StoreUnavailableError
+from service.cache.redis.client import connect
+from tests.servers import Redis
+from tests.service.cache.caches import CALM, HASTY, PATIENT, Process
+from vitals.metrics.catalogue import CACHE_BUS_CONNECTED
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def restricted(redis_server: Redis) -> Iterator[str]:
+    """The URL of a user who may not ask what the server is."""
+    rules = {"categories": ["+@all"], "commands": ["-info"], "keys": ["*"], "channels": ["*"]}
+    with Client.from_url(redis_server.url) as client:
+        client.acl_setuser("shop", enabled=True, passwords=["+made-up"], **rules)
+        yield redis_server.url.replace("//", "//shop:made-up@")
+        client.acl_deluser("shop")
+
+
+@pytest.mark.servers
+async def test_the_bus_is_heard_by_who_may_not_ask_for_info(restricted: str) -> None:
+    process = Process(restricted, CALM, near=10)
+    async with asyncio.timeout(PATIENT):
+        await process.cache.start()
+    assert process.reads(CACHE_BUS_CONNECTED) == 1
+    await process.cache.close()
+
+
+async def test_a_cluster_that_is_away_keeps_nobody_from_starting() -> None:
+    process = Process("redis+cluster://127.0.0.1:1", HASTY, near=10)
+    async with asyncio.timeout(PATIENT):
+        await process.cache.start()
+    assert process.reads(CACHE_BUS_CONNECTED) == 0
+    await process.cache.close()
+
+
+@pytest.mark.servers
+async def test_what_cannot_be_sent_is_not_answered(redis_server: Redis) -> None:
+    client = connect(redis_server.url, None, CALM)
+    with pytest.raises(UnicodeEncodeError):
+        await client.send("GET", "\ud800")
+    async with asyncio.timeout(PATIENT):
+        assert await client.send("ECHO", "mine") == b"mine"
+    await client.close()
+
+
+async def test_a_server_that_cannot_be_understood_is_left_alone() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"$14\r\nrun_id:strange\r\n")
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    client = connect(f"redis://{host}:{port}", None, CALM)
+    async with asyncio.timeout(CALM / 2):
+        for result in ("error", "bypass"):
+            with pytest.raises(StoreUnavailableError) as raised:
+                await client.send("PING")
+            assert raised.value.result == result
+    await client.close()
+    server.close()
+
+
+async def test_a_server_that_greets_and_closes_is_asked_rarely() -> None:
+    """As one does that has as many clients as it may, or a proxy without a server behind it."""
+    opened = 0
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal opened
+        opened += 1
+        for answer in (b"+PONG\r\n", b"-NOPERM no\r\n-NOPERM no\r\n"):
+            await reader.read(1000)
+            writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    changes: list[bool] = []
+    client = connect(f"redis://127.0.0.1:{port}", None, HASTY, changes.append)
+    loop = asyncio.get_running_loop()
+    turned_away, started = 0, loop.time()
+    while loop.time() < started + 1.5:
+        with pytest.raises(StoreUnavailableError) as raised:
+            await client.send("PING")
+        turned_away += raised.value.result == "bypass"
+        await asyncio.sleep(0.01)
+    await client.close()
+    server.close()
+    assert opened <= 12  # pauses of 0.05 to 1 s, each twice the one before
+    assert turned_away > opened
+    assert changes[0] is False
+
+
+@pytest.mark.servers
+async def test_requests_end_when_the_client_closes(redis_server: Redis) -> None:
+    client = connect(redis_server.url, None, CALM)
+    asked = asyncio.ensure_future(client.send("PING"))
+    await asyncio.sleep(0)
+    await client.close()
+    with pytest.raises(StoreUnavailableError):
+        await asked
+    with pytest.raises(StoreUnavailableError):
+        await client.send("PING")

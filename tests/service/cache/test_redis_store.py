@@ -1,0 +1,342 @@
+"""What Redis makes harder: other processes, and its own troubles."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from redis import Redis as Client
+
+from service.cache.cache import Cache
+from tests.servers import Redis
+from tests.service.cache.caches import CALM, HASTY, Process, Source
+from vitals.metrics.catalogue import (
+    CACHE_BREAKER_OPEN,
+    CACHE_FILLS_REJECTED,
+    CACHE_INVALIDATIONS,
+    CACHE_REQUESTS,
+)
+
+pytestmark = [pytest.mark.anyio, pytest.mark.servers]
+
+PATIENT = 20.0
+"""Seconds until a test gives up waiting for what must come."""
+
+
+@pytest.fixture
+async def one(
+    request: pytest.FixtureRequest, redis_server: Redis, anyio_backend: str
+) -> AsyncIterator[Process]:
+    process = Process(redis_server.url, getattr(request, "param", CALM))
+    yield process
+    redis_server.resume()
+    await process.cache.close()
+
+
+@pytest.fixture
+async def other(redis_server: Redis, anyio_backend: str) -> AsyncIterator[Process]:
+    process = Process(redis_server.url, CALM)
+    yield process
+    redis_server.resume()
+    await process.cache.close()
+
+
+hasty = pytest.mark.parametrize("one", [HASTY], indirect=True)
+
+
+@pytest.fixture
+def database(anyio_backend: str) -> Source:
+    return Source()
+
+
+async def test_a_value_loaded_by_one_process_is_found_by_another(
+    one: Process, other: Process, database: Source
+) -> None:
+    await one.numbers.get_or_load("k", database.load)
+
+    assert await other.numbers.get_or_load("k", database.load) == 1
+    assert database.loads == 1
+    assert other.reads(CACHE_REQUESTS, layer="l2", result="hit") == 1
+
+
+@pytest.mark.parametrize("forget", ["invalidate", "clear"])
+async def test_a_load_is_not_stored_when_another_process_invalidated_meanwhile(
+    one: Process, other: Process, database: Source, forget: str
+) -> None:
+    database.go.clear()
+    early = asyncio.ensure_future(one.numbers.get_or_load("k", database.load))
+    await database.begun.wait()
+    database.value = 2
+    await (other.numbers.invalidate("k") if forget == "invalidate" else other.numbers.clear())
+    late = asyncio.ensure_future(one.numbers.get_or_load("k", database.load))
+    while one.reads(CACHE_REQUESTS, result="miss") < 2:  # the late one has joined the early one
+        await asyncio.sleep(0.01)
+    database.go.set()
+
+    assert await early == 1  # it asked before
+    assert await late == 2
+    assert await other.numbers.get_or_load("k", database.load) == 2
+    assert one.reads(CACHE_FILLS_REJECTED) == 1
+
+
+async def test_who_joins_after_the_value_was_stored_gets_no_older_one(
+    one: Process, other: Process, database: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = one.cache._backend
+    fill, stored, land = backend.fill, asyncio.Event(), asyncio.Event()
+
+    async def land_late(*arguments: Any) -> bool:
+        kept = await fill(*arguments)
+        stored.set()
+        await land.wait()  # Redis has answered, and the answer is still on its way
+        return kept
+
+    monkeypatch.setattr(backend, "fill", land_late)
+    early = asyncio.ensure_future(one.numbers.get_or_load("k", database.load))
+    await stored.wait()
+    database.value = 2
+    await other.numbers.invalidate("k")
+    late = asyncio.ensure_future(one.numbers.get_or_load("k", database.load))
+    while one.reads(CACHE_REQUESTS, result="miss") < 2:
+        await asyncio.sleep(0.01)
+    land.set()
+
+    assert await early == 1
+    assert await late == 2
+
+
+async def test_no_reader_sees_what_was_invalidated_before_it_read(
+    redis_server: Redis, anyio_backend: str
+) -> None:
+    chance = random.Random(7)  # noqa: S311 - a test
+    processes = [Process(redis_server.url, CALM) for _ in range(3)]
+    committed = dict.fromkeys("abcd", 0)
+    announced = dict(committed)
+    stale: list[tuple[str, int, int]] = []
+    done = False
+
+    async def write() -> None:
+        nonlocal done
+        for turn in range(1, 401):
+            key = chance.choice("abcd")
+            committed[key] = turn
+            await asyncio.sleep(chance.choice((0, 0, 0.002)))
+            await chance.choice(processes).numbers.invalidate(key)
+            announced[key] = turn
+        done = True
+
+    async def read(process: Process) -> None:
+        while not done:
+            key = chance.choice("abcd")
+            expected = announced[key]
+
+            async def load(key: str = key) -> int:
+                found = committed[key]
+                await asyncio.sleep(chance.choice((0, 0.001, 0.005)))
+                return found
+
+            got = await process.numbers.get_or_load(key, load)
+            if got is None or got < expected:
+                stale.append((key, expected, got or -1))
+
+    readers = [read(process) for process in processes for _ in range(4)]
+    await asyncio.gather(write(), *readers)
+    hits = sum(process.reads(CACHE_REQUESTS, result="hit") for process in processes)
+    for process in processes:
+        await process.cache.close()
+
+    assert stale == []
+    assert hits > 100
+
+
+async def test_cancelled_reads_never_mix_up_answers(one: Process) -> None:
+    chance = random.Random(11)  # noqa: S311 - a test
+
+    def loading(number: int) -> Any:
+        async def load() -> int:
+            return number
+
+        return load
+
+    keys = range(50)
+    for number in keys:
+        await one.numbers.get_or_load(str(number), loading(number))
+    for _ in range(40):
+        reads = [
+            asyncio.ensure_future(one.numbers.get_or_load(str(number), loading(number)))
+            for number in keys
+        ]
+        for _ in range(chance.randrange(8)):
+            await asyncio.sleep(0)
+        for read in chance.sample(reads, 25):
+            read.cancel()
+        got = await asyncio.gather(*reads, return_exceptions=True)
+        assert all(
+            value == number or isinstance(value, asyncio.CancelledError)
+            for number, value in zip(keys, got, strict=True)
+        )
+
+
+async def test_a_hit_costs_one_command(one: Process, redis_server: Redis) -> None:
+    async def load() -> int:
+        return 1
+
+    await one.numbers.get_or_load("k", load)
+    with Client.from_url(redis_server.url) as client:
+        before: Any = client.info("commandstats")
+        for _ in range(10):
+            await one.numbers.get_or_load("k", load)
+        after: Any = client.info("commandstats")
+
+    calls = {name: after[name]["calls"] - before.get(name, {"calls": 0})["calls"] for name in after}
+    calls.pop("cmdstat_info")
+    assert {name: count for name, count in calls.items() if count} == {"cmdstat_mget": 10}
+
+
+@hasty
+@pytest.mark.parametrize("trouble", ["kill", "pause"])
+async def test_callers_go_on_while_redis_is_gone_or_hangs(
+    one: Process, redis_server: Redis, database: Source, trouble: str
+) -> None:
+    await one.numbers.get_or_load("k", database.load)
+    getattr(redis_server, trouble)()
+
+    async with asyncio.timeout(PATIENT):
+        for turn in range(2, 60):
+            database.value = turn
+            assert await one.numbers.get_or_load("k", database.load) == turn
+    assert one.reads(CACHE_BREAKER_OPEN) == 1
+    assert one.reads(CACHE_REQUESTS, result="error") >= 1
+    assert one.reads(CACHE_REQUESTS, result="bypass") > 40  # nobody waits for it any more
+
+    redis_server.resume()
+    redis_server.start()
+    await one.recovered(PATIENT)
+    assert one.reads(CACHE_BREAKER_OPEN) == 0
+
+
+@hasty
+@pytest.mark.parametrize("forget", ["invalidate", "clear"])
+async def test_an_invalidation_that_redis_missed_is_delivered_before_redis_is_trusted(
+    one: Process, other: Process, redis_server: Redis, database: Source, forget: str
+) -> None:
+    await one.numbers.get_or_load("k", database.load)
+    redis_server.pause()
+    database.value = 2
+    await (one.numbers.invalidate("k") if forget == "invalidate" else one.numbers.clear())
+    assert one.reads(CACHE_INVALIDATIONS, outcome="queued") == 1
+
+    redis_server.resume()
+    async with asyncio.timeout(PATIENT):
+        while one.reads(CACHE_REQUESTS, result="hit") == 0:
+            assert await one.numbers.get_or_load("k", database.load) == 2
+    assert await other.numbers.get_or_load("k", database.load) == 2
+    assert one.reads(CACHE_INVALIDATIONS, outcome="ok") == 1
+
+
+@hasty
+async def test_an_invalidation_outlives_the_request_that_was_cancelled(
+    one: Process, other: Process, redis_server: Redis, database: Source
+) -> None:
+    await one.numbers.get_or_load("k", database.load)
+    redis_server.pause()
+    database.value = 2
+    request = asyncio.ensure_future(one.numbers.invalidate("k"))
+    await asyncio.sleep(0)
+    request.cancel()
+    await asyncio.wait([request])
+    redis_server.resume()
+
+    await one.recovered(PATIENT)
+    async with asyncio.timeout(PATIENT):
+        while await other.numbers.get_or_load("k", database.load) != 2:
+            await asyncio.sleep(0.02)
+
+
+async def test_what_is_owed_at_the_end_is_delivered_or_said_to_be_lost(
+    redis_server: Redis, anyio_backend: str, database: Source
+) -> None:
+    process = Process(redis_server.url, HASTY)
+    redis_server.kill()
+    await process.numbers.invalidate("a", "b")
+    await process.cache.close()
+
+    assert process.reads(CACHE_INVALIDATIONS, outcome="queued") == 2
+    assert process.reads(CACHE_INVALIDATIONS, outcome="failed") == 2
+
+
+async def test_a_restart_of_redis_costs_only_loads(
+    one: Process, redis_server: Redis, database: Source
+) -> None:
+    await one.numbers.get_or_load("k", database.load)
+    redis_server.stop()
+    redis_server.start()
+
+    await one.recovered(PATIENT)
+    async with asyncio.timeout(PATIENT):
+        while one.reads(CACHE_REQUESTS, result="hit") < 2:
+            assert await one.numbers.get_or_load("k", database.load) == 1
+
+
+async def test_a_full_redis_stores_nothing_and_still_forgets(
+    one: Process, redis_server: Redis, database: Source
+) -> None:
+    await one.numbers.get_or_load("old", database.load)
+    with Client.from_url(redis_server.url) as client:
+        before = {name: client.config_get(name)[name] for name in ("maxmemory", "maxmemory-policy")}
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", 1)
+        try:
+            for _ in range(5):
+                assert await one.numbers.get_or_load("new", database.load) == 1
+            assert one.reads(CACHE_BREAKER_OPEN) == 0  # what is there is still served
+            await one.numbers.get_or_load("old", database.load)
+            assert one.reads(CACHE_REQUESTS, result="hit") == 1
+
+            database.value = 2
+            await one.numbers.invalidate("old")
+            assert await one.numbers.get_or_load("old", database.load) == 2
+        finally:
+            for name, value in before.items():
+                client.config_set(name, value)
+
+    await one.numbers.get_or_load("new", database.load)
+    assert await one.numbers.get_or_load("new", database.load) == 2
+    assert one.reads(CACHE_REQUESTS, result="hit") == 2
+
+
+async def test_what_another_release_or_a_stranger_wrote_is_a_miss(
+    one: Process, redis_server: Redis, database: Source, anyio_backend: str
+) -> None:
+    newer = Cache.connect(redis_server.url)
+    texts = newer.namespace("number", type=str, ttl=60)
+
+    async def text() -> str:
+        return "three"
+
+    assert await one.numbers.get_or_load("k", database.load) == 1
+    assert await texts.get_or_load("k", text) == "three"
+    assert await one.numbers.get_or_load("k", database.load) == 1
+    await one.numbers.invalidate("k")  # the older release's invalidation reaches the newer one
+    with Client.from_url(redis_server.url) as client:
+        assert client.exists("v2:{number:k}") == 0
+        await one.numbers.get_or_load("k", database.load)
+        stored: Any = client.get("v2:{number:k}")
+        client.set("v2:{number:k}", stored[:-1] + b"9")
+    assert await one.numbers.get_or_load("k", database.load) == 1
+    await newer.close()
+
+
+@hasty
+async def test_owed_invalidations_that_do_not_fit_clear_their_namespace(
+    one: Process, other: Process, redis_server: Redis, database: Source
+) -> None:
+    await other.numbers.get_or_load("untouched", database.load)
+    redis_server.pause()
+    await one.numbers.invalidate(*map(str, range(2000)))
+    redis_server.resume()
+    await one.recovered(PATIENT)
+
+    await other.numbers.get_or_load("untouched", database.load)
+    assert database.loads == 2

@@ -1,0 +1,256 @@
+"""What is committed is never served as it was before, whatever becomes of the one who committed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis as Client
+from sqlalchemy import func, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.cache.cache import TIMEOUT_SECONDS, Cache
+from service.cache.core.store import Intent, Mark
+from service.cache_invalidation.outbox import OwedMark
+from service.cache_invalidation.pending_changes import Change
+from service.cache_invalidation.session_hooks import Coherence
+from service.db import migrate
+from service.db.database import Database, connect
+from service.db.postgresql import DRIVER
+from service.products.tables import Product
+from service.settings import DRIVERS, Settings
+from tests.servers import Redis
+
+pytestmark = [pytest.mark.anyio, pytest.mark.servers]
+
+PATIENT = 20.0
+
+
+class Shop:
+    """A process that reads prices through the cache and writes them in sessions."""
+
+    def __init__(self, database_url: str, redis_url: str, timeout: float = TIMEOUT_SECONDS) -> None:
+        self.database: Database = connect(Settings(database_url=database_url))
+        self.cache = Cache.connect(redis_url, timeout=timeout)
+        self.prices = self.cache.namespace("price", type=int, ttl=60)
+        self.sums = self.cache.namespace("sum", type=int, ttl=60)
+        self.coherence = Coherence(self.cache, self.database)
+        self.coherence.watch(Product, self._touched)
+        self.changes: list[Change] = []
+
+    def _touched(self, change: Change) -> Iterator[Mark]:
+        self.changes.append(change)
+        known = change.key is not None
+        yield self.prices.entry(str(change.key)) if known else self.prices.everything
+        if change.writes(frozenset({"price_cents"})):
+            yield self.sums.everything
+
+    async def price(self, product_id: int) -> int | None:
+        async def load() -> int | None:
+            async with self.database.reading() as session:
+                statement = select(Product.price_cents).where(Product.id == product_id)
+                found: int | None = await session.scalar(statement)
+                return found
+
+        return await self.prices.get_or_load(str(product_id), load)
+
+    async def sum(self) -> int | None:
+        async def load() -> int:
+            async with self.database.reading() as session:
+                return await session.scalar(select(func.sum(Product.price_cents))) or 0
+
+        return await self.sums.get_or_load("all", load)
+
+    async def owed(self) -> int:
+        async with self.database.reading() as session:
+            return await session.scalar(select(func.count()).select_from(OwedMark)) or 0
+
+    async def close(self) -> None:
+        await self.coherence.close()
+        await self.cache.close()
+        await self.database.close()
+
+
+@pytest.fixture(params=["memory", "redis", "redis and postgresql"])
+async def shop(
+    request: pytest.FixtureRequest, tmp_path: Path, anyio_backend: str
+) -> AsyncIterator[Shop]:
+    redis: Redis | None = None
+    if request.param != "memory":
+        redis = request.getfixturevalue("redis_server")
+    database = f"sqlite+aiosqlite:///{tmp_path}/shop.db"
+    if request.param == "redis and postgresql":
+        database = request.getfixturevalue("postgres").database()
+    opened = Shop(database, redis.url if redis else "")
+    await migrate.migrate(opened.database)
+    async with opened.database.writing() as session:
+        for number in (1, 2):
+            session.add(Product(id=number, name="thing", category="all", price_cents=1, stock=1))
+    opened.changes.clear()
+    assert [await opened.price(1), await opened.price(2), await opened.sum()] == [1, 1, 2]
+    yield opened
+    await opened.close()
+
+
+shared = pytest.mark.parametrize("shop", ["redis", "redis and postgresql"], indirect=True)
+
+
+@pytest.fixture
+async def other(shop: Shop, redis_server: Redis) -> AsyncIterator[Shop]:
+    """Another process on the same database and Redis."""
+    url = shop.database.engine.url.render_as_string(hide_password=False).replace(DRIVER, DRIVERS[0])
+    opened = Shop(url, redis_server.url)
+    yield opened
+    redis_server.resume()
+    await opened.close()
+
+
+async def by_attribute(session: AsyncSession) -> None:
+    product = await session.get(Product, 1)
+    assert product is not None
+    product.price_cents = 5
+
+
+async def by_key(session: AsyncSession) -> None:
+    await session.execute(update(Product), [{"id": 1, "price_cents": 5}])
+
+
+async def by_condition(session: AsyncSession) -> None:
+    statement = update(Product).where(Product.stock > 0, Product.id == 1).values(price_cents=5)
+    await session.execute(statement)
+
+
+async def by_delete(session: AsyncSession) -> None:
+    await session.delete(await session.get(Product, 2))
+    await by_attribute(session)
+
+
+@pytest.mark.parametrize("write", [by_attribute, by_key, by_condition, by_delete])
+async def test_whatever_way_a_session_writes_the_next_read_knows(shop: Shop, write: object) -> None:
+    async with shop.database.writing() as session:
+        await write(session)  # type: ignore[operator]
+
+    assert await shop.price(1) == 5
+    expected = 5 if write is by_delete else 6
+    assert await shop.sum() == expected
+    assert await shop.price(2) == (None if write is by_delete else 1)
+
+
+async def test_text_is_told_of_by_hand(shop: Shop) -> None:
+    async with shop.database.writing() as session:
+        await session.execute(text("UPDATE products SET price_cents = 5"))
+        shop.coherence.touch(session, shop.prices.everything, shop.sums.everything)
+
+    assert [await shop.price(1), await shop.price(2), await shop.sum()] == [5, 5, 10]
+
+
+async def test_only_what_a_column_is_in_goes(shop: Shop) -> None:
+    async with shop.database.writing() as session:
+        product = await session.get(Product, 1)
+        assert product is not None
+        product.stock = 7
+        product.name = "thing"  # as it was
+
+    assert [change.columns for change in shop.changes] == [frozenset({"stock"})]
+
+
+@pytest.mark.parametrize("end", ["rolled back", "kept"])
+async def test_a_savepoint_tells_nobody_before_the_commit(shop: Shop, end: str) -> None:
+    async with shop.database.writing() as session:
+        savepoint = await session.begin_nested()
+        await by_attribute(session)
+        await session.flush()
+        if end == "kept":
+            await savepoint.commit()
+        else:
+            await savepoint.rollback()
+            await session.execute(update(Product), [{"id": 2, "price_cents": 9}])
+        if shop.cache.is_shared:  # SQLite, one writer: nobody else may read the shop now
+            assert await shop.price(1) == 1
+
+    assert await shop.price(1) == (5 if end == "kept" else 1)
+    assert await shop.price(2) == (1 if end == "kept" else 9)
+
+
+async def test_a_rollback_changes_nothing_and_leaves_nothing(shop: Shop) -> None:
+    async with shop.database.writing() as session:
+        await by_attribute(session)
+        await session.flush()
+        await session.rollback()
+    async with shop.database.writing() as session:
+        await session.execute(text("UPDATE products SET price_cents = 5"))
+
+    assert await shop.price(1) == 1  # nobody told of the text, and the marks before it are gone
+
+
+async def test_what_is_read_before_a_commit_is_not_stored(shop: Shop) -> None:
+    intent = await shop.cache.intend(shop.prices.entry("1"), shop.sums.everything)
+    assert [await shop.price(1), await shop.sum()] == [1, 2]
+    async with shop.database.writer.begin() as connection:  # which no event tells of
+        await connection.execute(text("UPDATE products SET price_cents = 5"))
+    assert [await shop.price(1), await shop.sum()] == [5, 10]
+    await shop.cache.release(intent)
+    assert [await shop.price(1), await shop.sum()] == [5, 10]
+
+
+@shared
+async def test_a_process_that_dies_after_its_commit_leaves_nothing_stale(
+    shop: Shop, other: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def die(_intent: Intent) -> None:
+        """The commit is done, and nothing after it."""
+
+    monkeypatch.setattr(shop.cache, "release", die)
+    async with shop.database.writing() as session:
+        await by_attribute(session)
+
+    assert [await other.price(1), await other.sum()] == [5, 6]
+    await other.cache.invalidate(other.prices.entry("1"))
+    assert await other.price(1) == 5
+
+
+@shared
+async def test_two_writers_of_one_list_wait_for_each_other(shop: Shop, other: Shop) -> None:
+    early = await shop.cache.intend(shop.sums.everything)
+    late = await other.cache.intend(other.sums.everything)
+    await other.cache.release(late)
+    assert await other.sum() == 2  # and must not be stored: the early one is still to commit
+    async with shop.database.writer.begin() as connection:
+        await connection.execute(text("UPDATE products SET price_cents = 5"))
+    assert await other.sum() == 10
+    await shop.cache.release(early)
+    assert [await other.sum(), await shop.sum()] == [10, 10]
+
+
+@shared
+async def test_what_redis_could_not_be_told_is_told_by_whoever_comes(
+    shop: Shop, other: Shop, redis_server: Redis
+) -> None:
+    await other.price(1)
+    redis_server.pause()
+    async with shop.database.writing() as session:
+        await by_attribute(session)
+    assert await shop.owed() == 2
+    # The process dies before Redis is back: what it owed in memory is lost.
+    shop.cache._backend.courier._outbox.take()  # type: ignore[attr-defined]
+    redis_server.resume()
+
+    await other.coherence.start()
+    async with asyncio.timeout(PATIENT):
+        while await other.owed():
+            await asyncio.sleep(0.05)
+    assert [await other.price(1), await other.sum()] == [5, 6]
+
+
+@shared
+async def test_an_intent_ends_by_itself(
+    shop: Shop, redis_server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.cache.redis.store.INTENT_MS", 100)
+    await shop.cache.intend(shop.prices.entry("1"), shop.sums.everything)
+    with Client.from_url(redis_server.url) as client:
+        async with asyncio.timeout(PATIENT):
+            while client.exists("v2:{price:1}:writers", "v2:{sum}:writers", "v2:{sum}"):
+                await asyncio.sleep(0.02)
+        await shop.price(1)
+        assert client.exists("v2:{price:1}")

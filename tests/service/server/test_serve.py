@@ -1,0 +1,112 @@
+"""What one client may take from the others, and whom the service answers."""
+
+import asyncio
+import contextlib
+import socket
+import stat
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.server import serve
+from service.server.refusals import HEAD_LIMIT
+from service.settings import Settings
+from tests.service.process import serving
+from tests.service.running import settings_for
+
+
+def address(url: str) -> tuple[str, int]:
+    parts = httpx.URL(url)
+    return parts.host, parts.port or 80
+
+
+@pytest.mark.parametrize("begin", [b"GET /", b"GET / HTTP/1.1\r\nhost: x\r\nx-long: "])
+def test_an_endless_head_is_refused_and_holds_nobody_up(tmp_path: Path, begin: bytes) -> None:
+    with serving(settings_for(tmp_path)) as service:
+        with socket.create_connection(address(service.url), timeout=10) as client:
+            client.sendall(begin)
+            with contextlib.suppress(OSError):  # it hangs up while we still talk
+                for _ in range(100):
+                    client.sendall(b"a" * 1_000_000)
+            answer = b""
+            with contextlib.suppress(OSError):
+                answer = client.recv(1_000)
+            assert answer == b"" or answer.startswith(b"HTTP/1.1 431 ")
+        started = time.monotonic()
+        assert httpx.get(f"{service.url}/healthz").is_success
+        assert time.monotonic() - started < 5
+        service.end()
+
+
+def test_a_head_just_within_the_bound_and_a_large_body_pass(tmp_path: Path) -> None:
+    with serving(settings_for(tmp_path)) as service:
+        long = {"x-long": "a" * (HEAD_LIMIT - 2_000)}
+        with httpx.Client(base_url=service.url) as client:
+            for _ in range(3):  # on one connection: each head is counted anew
+                assert client.get("/healthz", headers=long).is_success
+            body = b'{"name": "' + b"x" * 300_000 + b'"}'
+            json = {"content-type": "application/json"}
+            assert client.post("/api/users", content=body, headers=json).status_code == 422
+        service.end()
+
+
+@pytest.mark.parametrize(
+    ("host", "public"),
+    [("127.0.0.1", False), ("::1", False), ("10.0.0.7", True), ("192.0.2.1", True), ("app", False)],
+)
+def test_others_are_refused_by_whatever_server(host: str, public: bool) -> None:  # noqa: FBT001
+    async def inside(_scope: object, _receive: object, send: object) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})  # type: ignore[operator]
+        await send({"type": "http.response.body", "body": b""})  # type: ignore[operator]
+
+    async def ask() -> int:
+        sent = []
+
+        async def send(message: dict[str, object]) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "server": (host, 8000), "path": "/metrics"}
+        await serve.LoopbackOnly(inside)(scope, send, send)  # type: ignore[arg-type]
+        status = sent[0]["status"]
+        assert isinstance(status, int)
+        return status
+
+    assert asyncio.run(ask()) == (403 if public else 200)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://:changeme@127.0.0.1/0", "redis://:ChangeMe123@127.0.0.1/0", "http://127.0.0.1"],
+)
+def test_a_guessable_or_odd_redis_address_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="SERVICE_REDIS_URL") as refused:
+        Settings(redis_url=url)
+    assert "hangeMe" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "changeme-changeme-changeme-changeme-",
+        "your-256-bit-secret-your-256-bit-secret",
+        "12345678" * 8,
+        "abc" * 12,
+        "ChangeMe123!ChangeMe123!ChangeMe123!",
+    ],
+)
+def test_a_guessable_key_is_refused(tmp_path: Path, key: str) -> None:
+    (tmp_path / "key").write_text(key)
+    settings = Settings(jwt_key_file=tmp_path / "key")
+    with pytest.raises(Exception, match="known default"):
+        settings.jwt_keys()
+
+
+def test_the_embedded_database_is_its_owners(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    with serving(settings) as service:
+        service.end()
+    files = list(tmp_path.rglob("*.db*"))
+    assert files
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}

@@ -1,0 +1,162 @@
+"""Pages of others reach neither Alertmanager nor the inbox, and read nothing of Prometheus."""
+
+import http.client
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email.message import Message
+from http.server import ThreadingHTTPServer
+from typing import Any
+
+import httpx
+import pytest
+
+from stack.inbox import gate, origins
+from stack.servers.prometheus import NO_ORIGIN
+from tests.conftest import Start
+
+QUIET = {"route": {"receiver": "none"}, "receivers": [{"name": "none"}]}
+SILENCE = {
+    "matchers": [{"name": "alertname", "value": ".+", "isRegex": True}],
+    "startsAt": "2026-01-01T00:00:00Z",
+    "endsAt": "2999-01-01T00:00:00Z",
+    "createdBy": "a page",
+    "comment": "everything",
+}
+PAGE = {"Origin": "http://evil.test"}
+
+
+@contextmanager
+def serving(server: ThreadingHTTPServer) -> Iterator[httpx.Client]:
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{server.server_port}") as client:
+            yield client
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "refused"),
+    [
+        ("127.0.0.1:9093", None, False),
+        ("localhost", None, False),
+        ("[::1]:9093", None, False),
+        ("LOCALHOST:9093", None, False),
+        ("127.0.0.1:9093", "http://127.0.0.1:9093", False),
+        ("127.0.0.1:9093", "http://127.0.0.1:8000", True),
+        ("127.0.0.1:9093", "http://evil.test", True),
+        ("127.0.0.1:9093", "null", True),
+        ("127.0.0.1:9093", "", True),
+        ("evil.test:9093", None, True),
+        ("evil.test:9093", "http://evil.test:9093", True),
+        ("127.0.0.1.evil.test", None, True),
+        ("127.0.0.1@evil.test", None, True),
+        ("[::1", None, True),
+        ("", None, True),
+        (None, None, True),
+    ],
+)
+def test_pages_of_others_are_told_apart(
+    host: str | None, origin: str | None, *, refused: bool
+) -> None:
+    headers = Message()
+    for name, text in (("Host", host), ("Origin", origin)):
+        if text is not None:
+            headers[name] = text
+    assert bool(origins.fault(headers)) == refused
+
+
+def test_two_hosts_are_refused() -> None:
+    headers = Message()
+    headers["Host"] = "127.0.0.1"
+    headers["Host"] = "evil.test"
+    assert origins.fault(headers)
+
+
+@pytest.mark.servers
+def test_alertmanager_is_reached_by_people_and_not_by_pages(alertmanager_server: Start) -> None:
+    behind = alertmanager_server(QUIET)
+    with serving(gate.build(0, behind.url)) as client:
+        assert client.get("/-/ready").is_success
+        assert client.head("/-/ready").is_success
+        assert client.get("/api/v2/alerts").json() == []
+        assert client.get("/", headers={"Accept": "text/html"}).is_success
+        own = {"Origin": str(client.base_url).rstrip("/")}
+        made = client.post("/api/v2/silences", json=SILENCE, headers=own)
+        silence = made.json()["silenceID"]
+        for headers in (PAGE, {"Origin": "null"}, {"Host": "evil.test"}):
+            for method, path in (
+                ("GET", "/api/v2/alerts"),
+                ("OPTIONS", "/api/v2/silences"),
+                ("POST", "/api/v2/silences"),
+                ("DELETE", f"/api/v2/silence/{silence}"),
+                ("POST", "/-/reload"),
+            ):
+                answer = client.request(method, path, json=SILENCE, headers=headers)
+                assert answer.status_code == 403, (method, path, headers)
+                assert "access-control-allow-origin" not in answer.headers
+        (only,) = client.get("/api/v2/silences").json()
+        assert (only["id"], only["status"]["state"]) == (silence, "active")
+        assert client.delete(f"/api/v2/silence/{silence}").is_success
+        assert client.get("/nowhere").status_code == 404
+
+
+@pytest.mark.servers
+def test_the_boards_may_read_and_not_write(alertmanager_server: Start) -> None:
+    boards = "http://127.0.0.1:9090"
+    behind = alertmanager_server(QUIET)
+    with serving(gate.build(0, behind.url, readers=[boards])) as client:
+        allowed = "access-control-allow-origin"
+        told = client.get("/api/v2/alerts", headers={"Origin": boards})
+        assert (told.json(), told.headers.get_list(allowed)) == ([], [boards])
+        assert allowed not in client.get("/api/v2/alerts").headers
+        for method in ("POST", "OPTIONS"):
+            headers = {"Origin": boards}
+            answer = client.request(method, "/api/v2/silences", json=SILENCE, headers=headers)
+            assert answer.status_code == 403
+        assert client.get("/api/v2/alerts", headers={"Origin": boards + "0"}).status_code == 403
+
+
+def test_what_is_behind_may_be_away() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        with serving(gate.build(0, f"http://127.0.0.1:{nobody.getsockname()[1]}")) as client:
+            assert client.get("/").status_code == 502
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/", {"Content-Length": "100000000000"}, 413),
+        ("/", {"Content-Length": "-1"}, 411),
+        ("/", {"Transfer-Encoding": "chunked"}, 411),
+        ("http://127.0.0.1/", {}, 400),
+    ],
+)
+def test_odd_requests_are_refused(path: str, headers: dict[str, Any], status: int) -> None:
+    with serving(gate.build(0, "http://127.0.0.1:9")) as client:
+        connection = http.client.HTTPConnection("127.0.0.1", client.base_url.port)
+        connection.putrequest("POST", path)
+        for name, text in headers.items():
+            connection.putheader(name, text)
+        connection.endheaders()
+        assert connection.getresponse().status == status
+        connection.close()
+
+
+@pytest.mark.servers
+def test_no_page_reads_prometheus_and_none_ends_it(prometheus_server: Start) -> None:
+    prometheus = prometheus_server({"global": {"scrape_interval": "1s"}})
+    for origin in ("http://evil.test", "null", "http://127.0.0.1:8000", f"http://{NO_ORIGIN}"):
+        for method in ("GET", "POST", "OPTIONS"):
+            url = f"{prometheus.url}/api/v1/query"
+            answer = httpx.request(method, url, params={"query": "1"}, headers={"Origin": origin})
+            assert "access-control-allow-origin" not in answer.headers, (method, origin)
+    for path in ("/-/quit", "/-/reload", "/api/v1/admin/tsdb/snapshot", "/api/v1/write"):
+        assert httpx.post(f"{prometheus.url}{path}").is_error, path
+    assert httpx.get(f"{prometheus.url}/-/ready").is_success

@@ -1,0 +1,76 @@
+"""Other versions of Prometheus come from where apt gets its packages, or it is said why not."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stack.install import debian_suites
+from stack.install.packages import MissingPackagesError
+from tests import servers
+
+
+def test_each_suite_brings_programs_of_its_own() -> None:
+    said = [
+        subprocess.run(
+            [folder / program, "--version"], check=True, capture_output=True, text=True
+        ).stdout
+        for folder in map(debian_suites.bring, debian_suites.NEWER)
+        for program in ("prometheus", "promtool", "alertmanager", "amtool")
+    ]
+    installed = subprocess.run(
+        ["promtool", "--version"], check=True, capture_output=True, text=True
+    ).stdout
+    assert len({installed, *said}) == 1 + len(said)
+
+
+def test_the_mirror_is_that_of_apt_unless_another_is_named() -> None:
+    assert debian_suites.mirror({}).endswith("/debian")
+    assert debian_suites.mirror({"DEBIAN_MIRROR": "http://mirror.example/debian"}).startswith(
+        "http://mi"
+    )
+
+
+def test_the_mirror_is_known_before_any_package_list(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "partial").mkdir()
+    (tmp_path / "apt.conf").write_text(f'Dir::State::lists "{tmp_path}";\n')
+    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
+    assert debian_suites.mirror({}).endswith("/debian")
+
+
+def test_without_a_mirror_it_is_said_what_to_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingPackagesError, match="name one in DEBIAN_MIRROR"):
+        debian_suites.mirror({})
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An installation that has fetched nothing yet."""
+    folder = servers.temporary_folder()
+    monkeypatch.setenv("VITALS_DATA", str(folder))
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_a_suite_that_cannot_be_fetched_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch, elsewhere: Path
+) -> None:
+    monkeypatch.setenv("DEBIAN_MIRROR", "http://127.0.0.1:9/debian")
+    with pytest.raises(MissingPackagesError, match="of Debian's sid, which cannot be fetched"):
+        debian_suites.bring("sid")
+    assert [*(elsewhere / "suites").iterdir()] == []
+
+
+def test_without_debians_keys_nothing_is_fetched(
+    monkeypatch: pytest.MonkeyPatch, elsewhere: Path
+) -> None:
+    monkeypatch.setattr(debian_suites, "_KEYRING", elsewhere / "none.gpg")
+    with pytest.raises(MissingPackagesError, match="apt-get install debian-archive-keyring"):
+        debian_suites.bring("sid")

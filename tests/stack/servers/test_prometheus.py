@@ -1,0 +1,128 @@
+"""Prometheus's configuration on this machine."""
+
+import shutil
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from stack.installation.paths import CHECKOUT
+from stack.installation.ports import Ports
+from stack.servers import prometheus
+from tests import servers
+from tests.conftest import Start
+
+PORTS = Ports(api=1111, prometheus=2222, alertmanager=3333)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> dict[str, Any]:
+    source = CHECKOUT / "prometheus"
+    text = prometheus.configuration(
+        source / "prometheus.yml", PORTS, tmp_path, rules=source / "rules"
+    )
+    parsed: dict[str, Any] = yaml.safe_load(text)
+    return parsed
+
+
+def test_every_address_is_of_this_machine(config: dict[str, Any]) -> None:
+    targets = {
+        job["job_name"]: group["targets"]
+        for job in config["scrape_configs"]
+        for group in job.get("static_configs", [])
+    }
+    assert targets == {
+        "api": ["127.0.0.1:1111"],
+        "prometheus": ["127.0.0.1:2222"],
+        "alertmanager": ["127.0.0.1:3333"],
+    }
+    (peers,) = config["alerting"]["alertmanagers"]
+    assert peers["static_configs"] == [{"targets": ["127.0.0.1:3333"]}]
+
+
+def test_the_token_is_read_from_this_installation(config: dict[str, Any], tmp_path: Path) -> None:
+    (api,) = (job for job in config["scrape_configs"] if job["job_name"] == "api")
+    assert api["authorization"]["credentials_file"] == str(tmp_path / "metrics-token")
+
+
+@pytest.mark.usefixtures("every_suite")
+@pytest.mark.servers
+def test_promtool_accepts_it_with_its_rules(config: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "metrics-token").write_text("token")
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
+    assert list(Path("/").glob(config["rule_files"][0].removeprefix("/")))
+    checked = subprocess.run(
+        ["promtool", "check", "config", tmp_path / "prometheus.yml"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.usefixtures("every_suite")
+@pytest.mark.servers
+def test_its_rules_are_found_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    odd = tmp_path / 'it\'s "odd" [a-b] {c} ünï \\ *?'
+    shutil.copytree(CHECKOUT / "prometheus" / "rules", odd / "rules")
+    text = prometheus.configuration(
+        CHECKOUT / "prometheus" / "prometheus.yml", PORTS, odd, rules=odd / "rules"
+    )
+    (odd / "metrics-token").write_text("token")
+    (odd / "prometheus.yml").write_text(text)
+    command = ["promtool", "check", "config", str(odd / "prometheus.yml")]
+    checked = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+    files = len(list((odd / "rules").glob("*.yml")))
+    assert f"{files} rule files found" in checked.stdout
+
+
+@pytest.mark.servers
+def test_the_list_of_queries_has_its_room_on_the_disk(prometheus_server: Start) -> None:
+    server = prometheus_server({})
+    mapped = server.folder / "data" / "queries.active"
+    assert mapped.stat().st_blocks * 512 < mapped.stat().st_size
+    prometheus.reserve(server.folder / "data")
+    assert mapped.stat().st_blocks * 512 >= mapped.stat().st_size
+    prometheus.reserve(server.folder)  # where there is none, it makes none
+    assert not (server.folder / "queries.active").exists()
+
+
+@pytest.mark.servers
+def test_targets_are_found_though_nothing_told_of_them(tmp_path: Path) -> None:
+    """A folder that was replaced; the same goes for what changes during a reload."""
+    source = CHECKOUT / "prometheus"
+    with ExitStack() as ended:
+        folder = servers.temporary_folder()
+        ended.callback(shutil.rmtree, folder)
+        targets = folder / "targets"
+        targets.mkdir()
+        text = prometheus.configuration(
+            source / "prometheus.yml",
+            PORTS,
+            tmp_path,
+            rules=folder,
+            targets=targets,
+            interval="1s",
+        )
+        watcher = servers.start_prometheus(text)
+        ended.callback(watcher.close)
+        targets.rename(folder / "before")
+        targets.mkdir()
+        (targets / "late.yml").write_text(
+            '[{"targets": ["127.0.0.1:9"], "labels": {"job": "late"}}]'
+        )
+
+        def jobs() -> set[str]:
+            active = httpx.get(f"{watcher.url}/api/v1/targets").json()["data"]["activeTargets"]
+            return {target["labels"]["job"] for target in active}
+
+        deadline = monotonic() + 30
+        while "late" not in jobs():
+            assert monotonic() < deadline
+            sleep(0.2)

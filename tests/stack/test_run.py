@@ -1,0 +1,181 @@
+"""The real stack, started as a person starts it."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from stack.installation.paths import CHECKOUT
+from stack.readiness import free_port
+from tests import servers
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
+PORTS = ("API", "POSTGRES", "REDIS", "PROMETHEUS", "ALERTMANAGER", "INBOX")
+
+
+class Stack:
+    """`python -m stack` over a folder and ports of its own."""
+
+    def __init__(self) -> None:
+        self.data = servers.temporary_folder()
+        self.ports = {name: free_port() for name in PORTS}
+        self.environment = {
+            **{name: text for name, text in os.environ.items() if not name.startswith("ALERT_")},
+            "VITALS_DATA": str(self.data),
+            **{f"{name}_PORT": str(port) for name, port in self.ports.items()},
+        }
+        self.running: list[subprocess.Popen[str]] = []
+
+    def start(self) -> subprocess.Popen[str]:
+        """Start it and wait until it says that it is ready."""
+        started = subprocess.Popen(
+            [sys.executable, "-m", "stack", "up"],
+            cwd=CHECKOUT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.running.append(started)
+        assert started.stdout
+        said = []
+        for line in started.stdout:
+            said.append(line)
+            if line == "Ready.\n":
+                return started
+        raise AssertionError("".join(said))
+
+    def ask(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run another command over the same data."""
+        return subprocess.run(
+            [sys.executable, "-m", "stack", *words],
+            cwd=CHECKOUT,
+            env=self.environment | environment,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    @property
+    def pids(self) -> dict[str, int]:
+        content = json.loads((self.data / "running.json").read_text())
+        pids: dict[str, int] = content["pids"]
+        return pids
+
+    def url(self, part: str, path: str) -> str:
+        return f"http://127.0.0.1:{self.ports[part]}{path}"
+
+    def stop(self) -> None:
+        """End what a test left running, whether it failed or not."""
+        while self.running:
+            process = self.running.pop()
+            process.terminate()
+            process.communicate(timeout=60)
+
+    def close(self) -> None:
+        shutil.rmtree(self.data)
+
+
+@pytest.fixture(scope="module")
+def installed() -> Iterator[Stack]:
+    stack = Stack()
+    yield stack
+    stack.close()
+
+
+@pytest.fixture
+def stack(installed: Stack) -> Iterator[Stack]:
+    """A stack that does not run; its data are those of the test before."""
+    yield installed
+    installed.stop()
+
+
+def _all_gone(pids: dict[str, int], seconds: float = 20) -> bool:
+    deadline = time.monotonic() + seconds
+    while any(Path("/proc", str(pid)).exists() for pid in pids.values()):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_its_life(stack: Stack) -> None:
+    first = stack.start()
+    assert httpx.get(stack.url("API", "/readyz")).is_success
+    assert httpx.get(stack.url("API", "/metrics")).status_code == 401
+    person = {"email": "a@example.com", "name": "A", "password": "made-up-for-tests-1"}
+    assert httpx.post(stack.url("API", "/api/users"), json=person).status_code == 201
+
+    refused = stack.ask("up")
+    assert refused.returncode == 1
+    assert f"already running over {stack.data}: python -m stack up (pid {first.pid})" in (
+        refused.stderr
+    )
+    assert stack.ask("status").returncode == 0
+    elsewhere = stack.ask("status", API_PORT="1")
+    assert stack.url("API", "/docs") in elsewhere.stdout, "it tells where the running stack is"
+
+    pids = stack.pids
+    # The boards are built while all else serves already, unless they are built.
+    expected = {"postgres", "redis", "api", "inbox", "alertmanager", "gate", "prometheus"}
+    assert pids.keys() - {"boards"} == expected
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    assert _all_gone(pids)
+
+    second = stack.start()  # over what the killed one left
+    assert httpx.post(stack.url("API", "/api/users"), json=person).status_code == 409
+    pids = stack.pids
+    os.kill(pids["redis"], signal.SIGKILL)
+    said, _ = second.communicate(timeout=60)
+    assert second.returncode == 1
+    assert "redis ended with signal SIGKILL" in said
+    assert _all_gone(pids, 0)
+    assert stack.ask("status").returncode == 3
+
+
+def test_nothing_secret_is_shown_or_readable_by_others(stack: Stack) -> None:
+    process = stack.start()
+    secrets = {path.name: path.read_text() for path in (stack.data / "secrets").iterdir()}
+    assert len(secrets) >= 8
+    commands = "".join(
+        Path("/proc", str(pid), "cmdline").read_text() for pid in stack.pids.values()
+    )
+    process.terminate()
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    logs = "".join(path.read_text() for path in (stack.data / "log").iterdir())
+    for name, secret in secrets.items():
+        assert secret not in commands + said + logs, name
+    for path in stack.data.rglob("*"):
+        if path.is_file() and any(
+            secret in path.read_text(errors="ignore") for secret in secrets.values()
+        ):
+            assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_a_taken_port_is_told_before_anything_starts(stack: Stack) -> None:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", stack.ports["REDIS"]))
+        listener.listen()
+        refused = stack.ask("up")
+    assert refused.returncode == 1
+    assert f"port {stack.ports['REDIS']} is taken" in refused.stderr
+    assert "REDIS_PORT" in refused.stderr
+
+
+def test_a_drill_needs_a_running_stack(stack: Stack) -> None:
+    refused = stack.ask("drill", "TargetDown")
+    assert refused.returncode == 1
+    assert "not running" in refused.stderr

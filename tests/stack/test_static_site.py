@@ -1,0 +1,74 @@
+"""What Prometheus serves at /user/."""
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from stack import static_site
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> Path:
+    folder = tmp_path / "built"
+    (folder / "assets").mkdir(parents=True)
+    (folder / "assets" / "main.js").write_text("1")
+    (folder / "index.html").write_text('<base href="./" /><title>Boards</title>')
+    return folder
+
+
+@pytest.fixture
+def boards(tmp_path: Path) -> Path:
+    folder = tmp_path / "boards"
+    folder.mkdir()
+    for uid, title in (("svc-db", "Database"), ("svc-overview", "Over & under")):
+        (folder / f"{uid}.json").write_text(json.dumps({"uid": uid, "title": title, "panels": []}))
+    return folder
+
+
+def test_each_board_is_copied_as_it_is_and_has_its_own_page(
+    built: Path, boards: Path, tmp_path: Path
+) -> None:
+    served = tmp_path / "site"
+    static_site.publish(built, boards, served, {"traceUrl": "http://x/{trace}"})
+    for file in boards.glob("*.json"):
+        assert (served / "boards" / file.name).read_bytes() == file.read_bytes()
+    page = (served / "d" / "svc-overview" / "index.html").read_text()
+    assert page == '<base href="../../" /><title>Over &amp; under</title>'
+    listed = json.loads((served / "boards" / "index.json").read_text())
+    assert [board["uid"] for board in listed] == ["svc-overview", "svc-db"]
+    assert json.loads((served / "settings.json").read_text()) == {"traceUrl": "http://x/{trace}"}
+
+
+def test_publishing_again_leaves_nothing_of_before(
+    built: Path, boards: Path, tmp_path: Path
+) -> None:
+    served = tmp_path / "site"
+    static_site.publish(built, boards, served, {})
+    (boards / "svc-db.json").unlink()
+    static_site.publish(built, boards, served, {})
+    assert not (served / "d" / "svc-db").exists()
+    assert not (served / "boards" / "svc-db.json").exists()
+
+
+def test_prometheus_may_read_it_whatever_our_umask(
+    built: Path, boards: Path, tmp_path: Path
+) -> None:
+    before = os.umask(0o077)
+    try:
+        static_site.publish(built, boards, tmp_path / "site", {})
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "site").rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o755 if path.is_dir() else 0o644)
+
+
+def test_who_comes_early_is_told_to_wait(built: Path, boards: Path, tmp_path: Path) -> None:
+    served = tmp_path / "site"
+    static_site.wait(served, "Being built", "a moment <please>")
+    assert "a moment &lt;please&gt;" in (served / "index.html").read_text()
+    static_site.publish(built, boards, served, {})
+    static_site.wait(served, "Being built again", "")
+    assert "Being built" not in (served / "index.html").read_text()

@@ -1,0 +1,184 @@
+"""What is said of indexes and locks, on the command line and by real databases."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from tests import servers
+from vitals.cli import DATABASE_URL, main
+
+SCHEMA = """
+CREATE TABLE shops (id integer PRIMARY KEY, code text UNIQUE, town text);
+CREATE TABLE sales (
+    id integer PRIMARY KEY,
+    shop integer REFERENCES shops (id),
+    buyer integer REFERENCES shops (id),
+    day text, amount integer
+);
+CREATE INDEX ix_buyer_day ON sales (buyer, day);
+CREATE INDEX ix_day ON sales (day);
+CREATE INDEX ix_day_amount ON sales (day, amount);
+CREATE INDEX ix_day_big ON sales (day) WHERE amount > 100;
+CREATE INDEX ix_day_lower ON sales (lower(day));
+CREATE UNIQUE INDEX ix_unique_day ON sales (amount);
+CREATE INDEX ix_amount ON sales (amount, id);
+CREATE INDEX ix_code ON shops (code);
+CREATE INDEX ix_shop_big ON sales (shop) WHERE amount > 100;
+"""
+Command = Callable[..., Any]
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run `vitals` and read what it prints."""
+
+    def run(*words: str) -> Any:
+        assert main([*words, "--format", "json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def sqlite(folder: Path) -> str:
+    engine = create_engine(f"sqlite:///{folder}/shop.db")
+    with engine.begin() as connection:
+        for statement in SCHEMA.split(";"):
+            connection.exec_driver_sql(statement) if statement.strip() else None
+    engine.dispose()
+    return f"sqlite+aiosqlite:///{folder}/shop.db"
+
+
+def told(found: list[dict[str, str]]) -> set[tuple[str, str, str]]:
+    return {(one["kind"], one["table"], one["index"]) for one in found}
+
+
+EXPECTED = {
+    ("duplicate", "sales", "ix_day"),
+    ("duplicate", "shops", "ix_code"),
+    ("missing", "sales", ""),
+}
+
+
+def test_sqlite_duplicate_and_missing(command: Command, tmp_path: Path) -> None:
+    found = command("indexes", "--database", sqlite(tmp_path))
+    assert told(found) == EXPECTED
+    (missing,) = (one for one in found if one["kind"] == "missing")
+    assert missing["remedy"] == "CREATE INDEX ix_sales_shop ON sales (shop);"
+
+
+def test_what_is_missing_is_gone_once_it_is_made(command: Command, tmp_path: Path) -> None:
+    url = sqlite(tmp_path)
+    engine = create_engine(url.replace("+aiosqlite", ""))
+    with engine.begin() as connection:
+        for one in command("indexes", "--database", url):
+            connection.exec_driver_sql(one["remedy"])
+    engine.dispose()
+    assert command("indexes", "--database", url) == []
+
+
+@pytest.mark.servers
+def test_postgres_unused_too(
+    command: Command, postgres: servers.Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres.database()
+    monkeypatch.setenv(DATABASE_URL, url)
+
+    async def make() -> None:
+        engine = create_async_engine(url)
+        async with engine.begin() as connection:
+            for statement in SCHEMA.split(";")[:-1]:
+                await connection.execute(text(statement))
+        async with engine.begin() as connection:
+            await connection.execute(text("SET enable_seqscan = off"))
+            await connection.execute(text("SELECT * FROM sales WHERE lower(day) = 'x'"))
+        await engine.dispose()
+
+    asyncio.run(make())
+    found = told(command("indexes"))
+    assert found >= EXPECTED
+    while ("unused", "sales", "ix_day_lower") in found:  # PostgreSQL counts with a delay
+        found = told(command("indexes"))
+    assert {name for kind, _, name in found if kind == "unused"} == {
+        "ix_buyer_day",
+        "ix_day",
+        "ix_day_amount",
+        "ix_day_big",
+        "ix_shop_big",
+        "ix_amount",
+        "ix_code",
+    }
+
+
+@pytest.mark.servers
+def test_postgres_who_waits_for_whom_without_values(
+    command: Command, postgres: servers.Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres.database()
+    monkeypatch.setenv(DATABASE_URL, url)
+    stop = threading.Event()
+    ready = threading.Event()
+
+    async def lock(connection: AsyncConnection, value: str) -> None:
+        await connection.execute(text(f"UPDATE t SET x = '{value}'"))  # noqa: S608
+
+    async def quarrel() -> None:
+        engine = create_async_engine(url)
+        async with engine.begin() as connection:
+            await connection.execute(text("CREATE TABLE t AS SELECT 'planted' AS x"))
+        async with engine.connect() as first, engine.connect() as second:
+            await lock(first, "planted")
+            waiting = asyncio.create_task(lock(second, "planted too"))
+            ready.set()
+            while not stop.is_set():
+                await asyncio.sleep(0.01)
+            await first.rollback()
+            await waiting
+        await engine.dispose()
+
+    thread = threading.Thread(target=lambda: asyncio.run(quarrel()))
+    thread.start()
+    try:
+        assert ready.wait(30)
+        while not (waits := command("locks")):
+            pass
+    finally:
+        stop.set()
+        thread.join()
+    (wait,) = waits
+    assert wait["waiting"] == wait["blocking"] == "UPDATE t SET x = ?"
+    assert wait["state"] == "idle in transaction"
+    assert wait["waiting_pid"] != wait["blocking_pid"]
+    assert command("locks") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["indexes"], "--database"),
+        (["indexes", "--database", "nonsense"], "no URL"),
+        (["indexes", "--database", "postgresql+asyncpg://a@127.0.0.1:1/b"], "no answer"),
+        (["indexes", "--database", "mysql+aiomysql://x/y"], "driver is missing"),
+        (["locks", "--database", "sqlite+aiosqlite://"], "PostgreSQL does"),
+        (["locks", "--database", "sqlite+aiosqlite://", "--password-file", "/no"], "cannot read"),
+        (["bottlenecks", "--url", "ftp://x"], "http://"),
+        (["bottlenecks", "--url", "http://127.0.0.1:1"], "no list from"),
+    ],
+)
+def test_a_refusal_says_what_to_do(
+    words: list[str],
+    hint: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(DATABASE_URL, raising=False)
+    assert main(words) == 2
+    told_to_the_person = capsys.readouterr().err
+    assert hint in told_to_the_person
+    assert "Traceback" not in told_to_the_person

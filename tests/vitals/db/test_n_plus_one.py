@@ -1,0 +1,349 @@
+"""N+1: what is one, what is none, and what is said of it."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from fastapi import FastAPI
+from sqlalchemy import bindparam, insert, select, text, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session, joinedload, selectinload
+from structlog.testing import capture_logs
+
+from tests.vitals.client import converse, http_scope
+from tests.vitals.db.shop import CUSTOMERS, Customer, Item, Order, opened
+from vitals import instrument
+from vitals.metrics.catalogue import DB_N_PLUS_ONE, DB_QUERIES_PER_REQUEST
+from vitals.testing import Readings
+
+Work = Callable[[AsyncSession], Awaitable[object]]
+
+
+def chunks(rows: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    return (rows[start : start + size] for start in range(0, len(rows), size))
+
+
+# -- Once a row ------------------------------------------------------------------------------
+
+
+async def lazy_collections(session: AsyncSession) -> None:
+    for customer in await session.scalars(select(Customer)):
+        await customer.awaitable_attrs.orders
+
+
+async def lazy_parents(session: AsyncSession) -> None:
+    for order in await session.scalars(select(Order).where(Order.id % 10 == 0).limit(6)):
+        await order.awaitable_attrs.customer
+
+
+async def lazy_in_run_sync(session: AsyncSession) -> None:
+    def walk(sync: Session) -> int:
+        return sum(len(customer.orders) for customer in sync.scalars(select(Customer)))
+
+    await session.run_sync(walk)
+
+
+async def nested_relations(session: AsyncSession) -> None:
+    for customer in await session.scalars(select(Customer).options(selectinload(Customer.orders))):
+        for order in customer.orders:
+            await order.awaitable_attrs.items
+
+
+async def deferred_columns(session: AsyncSession) -> None:
+    for customer in await session.scalars(select(Customer)):
+        await customer.awaitable_attrs.note
+
+
+async def get_by_id(session: AsyncSession) -> None:
+    for number in range(1, 6):
+        await session.get(Customer, number)
+
+
+async def raw_by_value(session: AsyncSession) -> None:
+    for number in range(1, 8):
+        await session.execute(text("SELECT name FROM customers WHERE id = :id"), {"id": number})
+
+
+async def gathered(session: AsyncSession) -> None:
+    async def one(number: int) -> None:
+        async with AsyncSession(session.bind) as own:
+            await own.execute(select(Customer.name).where(Customer.id == number))
+
+    await asyncio.gather(*(one(number) for number in range(1, 8)))
+
+
+async def insert_row_by_row(session: AsyncSession) -> None:
+    for number in range(1_000, 1_010):
+        await session.execute(insert(Customer).values(id=number, name="x", note=""))
+
+
+async def update_row_by_row(session: AsyncSession) -> None:
+    for number in range(1, 8):
+        await session.execute(
+            update(Customer).where(Customer.id == number).values(name=f"y{number}")
+        )
+
+
+async def flush_row_by_row(session: AsyncSession) -> None:
+    for number in range(2_000, 2_006):
+        session.add(Customer(id=number, name="x", note=""))
+        await session.flush()
+
+
+async def async_generator(session: AsyncSession) -> None:
+    async def names() -> AsyncIterator[str]:
+        for number in range(1, 8):
+            query = select(Customer.name).where(Customer.id == number)
+            yield (await session.scalars(query)).one()
+
+    assert len([name async for name in names()]) == 7
+
+
+async def list_of_one(session: AsyncSession) -> None:
+    for number in range(1, 8):
+        await session.execute(select(Order).where(Order.customer_id.in_([number])))
+
+
+async def first_of_each(session: AsyncSession) -> None:
+    for number in range(1, 8):
+        await session.scalar(select(Order).where(Order.customer_id == number).limit(1))
+
+
+async def helper_in_a_loop(session: AsyncSession) -> None:
+    async def look_up(number: int) -> str | None:
+        return await session.scalar(select(Customer.name).where(Customer.id == number))
+
+    for number in range(1, 8):
+        await look_up(number)
+
+
+async def comprehension(session: AsyncSession) -> None:
+    numbers = range(1, 8)
+    names = [await session.scalar(select(Item.label).where(Item.id == n)) for n in numbers]
+    assert len(names) == 7
+
+
+ONCE_A_ROW: dict[Work, str] = {
+    lazy_collections: "Customer.orders",
+    lazy_parents: "Order.customer",
+    lazy_in_run_sync: "Customer.orders",
+    nested_relations: "Order.items",
+    deferred_columns: "Customer.note",
+    get_by_id: "",
+    raw_by_value: "",
+    gathered: "",
+    insert_row_by_row: "",
+    update_row_by_row: "",
+    flush_row_by_row: "",
+    async_generator: "",
+    list_of_one: "",
+    first_of_each: "",
+    helper_in_a_loop: "",
+    comprehension: "",
+}
+
+# -- Innocent --------------------------------------------------------------------------------
+
+
+async def four_times(session: AsyncSession) -> None:
+    for number in range(1, 5):
+        await session.execute(select(Customer.name).where(Customer.id == number))
+
+
+async def eager_in_batches(session: AsyncSession) -> None:
+    query = select(Customer).options(selectinload(Customer.orders))
+    for some in chunks(range(1, CUSTOMERS + 1), 5):
+        found = await session.scalars(query.where(Customer.id.in_(some)))
+        assert all(len(customer.orders) == 2 for customer in found)
+
+
+async def joined(session: AsyncSession) -> None:
+    query = select(Customer).options(joinedload(Customer.orders).selectinload(Order.items))
+    assert len((await session.scalars(query)).unique().all()) == CUSTOMERS
+
+
+async def expanding_lists(session: AsyncSession) -> None:
+    for some in chunks(range(1, CUSTOMERS + 1), 4):
+        await session.execute(select(Order).where(Order.customer_id.in_(some)))
+
+
+async def row_values(session: AsyncSession) -> None:
+    for some in chunks([(n, f"c{n}") for n in range(1, CUSTOMERS + 1)], 4):
+        await session.execute(
+            select(Customer).where(tuple_(Customer.id, Customer.name).in_([*some]))
+        )
+
+
+async def raw_lists(session: AsyncSession) -> None:
+    for n in range(1, 20, 2):
+        await session.execute(
+            text("SELECT name FROM customers WHERE id IN (:a, :b)"), {"a": n, "b": n + 1}
+        )
+
+
+async def pages_by_offset(session: AsyncSession) -> None:
+    for page in range(8):
+        await session.execute(select(Order).order_by(Order.id).limit(10).offset(10 * page))
+
+
+async def pages_by_key(session: AsyncSession) -> None:
+    last = 0
+    while rows := list(
+        await session.scalars(select(Order.id).where(Order.id > last).order_by(Order.id).limit(10))
+    ):
+        last = rows[-1]
+
+
+async def raw_pages(session: AsyncSession) -> None:
+    for last in range(0, 100, 10):
+        await session.execute(
+            text("SELECT id FROM orders WHERE id > :last ORDER BY id LIMIT :n"),
+            {"last": last, "n": 50},
+        )
+
+
+async def retries(session: AsyncSession) -> None:
+    for _ in range(8):
+        await session.execute(select(Customer.name).where(Customer.id == 1))
+
+
+async def no_values(session: AsyncSession) -> None:
+    for _ in range(8):
+        await session.execute(text("SELECT count(*) FROM orders"))
+
+
+async def bulk_insert(session: AsyncSession) -> None:
+    for start in range(1_000, 1_100, 10):
+        rows = [{"id": start + i, "name": "x", "note": ""} for i in range(10)]
+        await session.execute(insert(Customer), rows)
+
+
+async def bulk_update(session: AsyncSession) -> None:
+    table = Customer.__table__
+    query = table.update().where(table.c.id == bindparam("key"))  # type: ignore[attr-defined]
+    connection = await session.connection()
+    for start in range(1, CUSTOMERS, 5):
+        rows = [{"key": start + i, "name": "z"} for i in range(5)]
+        await connection.execute(query, rows)
+
+
+async def unit_of_work(session: AsyncSession) -> None:
+    session.add_all([Customer(name=f"n{n}", note="") for n in range(50)])
+    await session.flush()
+
+
+async def from_different_lines(session: AsyncSession) -> None:
+    async def look_up(number: int) -> str | None:
+        return await session.scalar(select(Customer.name).where(Customer.id == number))
+
+    await look_up(1)
+    await look_up(2)
+    await look_up(3)
+    await look_up(4)
+    await look_up(5)
+    await look_up(6)
+
+
+async def streamed(session: AsyncSession) -> None:
+    rows = await session.stream(select(Order).execution_options(yield_per=5))
+    assert len([row async for row in rows]) == 2 * CUSTOMERS
+
+
+async def different_statements(session: AsyncSession) -> None:
+    for number, column in enumerate((Customer.name, Customer.id, Customer.note) * 2):
+        await session.execute(select(column).where(Customer.id == number))
+
+
+INNOCENT: list[Work] = [
+    four_times,
+    eager_in_batches,
+    joined,
+    expanding_lists,
+    row_values,
+    raw_lists,
+    pages_by_offset,
+    pages_by_key,
+    raw_pages,
+    retries,
+    no_values,
+    bulk_insert,
+    bulk_update,
+    unit_of_work,
+    from_different_lines,
+    streamed,
+    different_statements,
+]
+
+
+def ask(folder: Path, work: Work, times: int = 1) -> tuple[Readings, list[Any]]:
+    """Figures and lines of requests that do some work."""
+    app = FastAPI()
+
+    async def run() -> list[Any]:
+        async with opened(f"sqlite+aiosqlite:///{folder}/shop.db") as engine:
+
+            @app.get("/shop/{part}")
+            async def shop(part: str) -> None:
+                async with AsyncSession(engine) as session:
+                    await work(session)
+                    await session.rollback()
+
+            instrument(app, engine=engine)
+            with capture_logs() as lines:
+                for _ in range(times):
+                    sent = await converse(app, http_scope("GET", "/shop/books"), [], bool)
+                    assert sent[0]["status"] == 200
+            return list(lines)
+
+    lines = asyncio.run(run())
+    return Readings.of(app), lines
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    root.handlers, root.level = handlers, level
+    structlog.reset_defaults()
+
+
+@pytest.mark.parametrize("work", ONCE_A_ROW, ids=lambda work: work.__name__)
+def test_a_statement_once_a_row_is_counted_and_told(work: Work, tmp_path: Path) -> None:
+    readings, lines = ask(tmp_path, work)
+    assert readings.value(DB_N_PLUS_ONE, http_route="/shop/{part}") == 1
+    (line,) = [line for line in lines if "N+1" in line["event"]]
+    assert line["relationship"] == ONCE_A_ROW[work]
+    assert f" in {work.__name__}" in line["code.source"]
+    assert line["code.source"].startswith("tests/vitals/db/test_n_plus_one.py:")
+    assert line["calls"] >= 5
+    assert line["http.route"] == "/shop/{part}"
+
+
+@pytest.mark.parametrize("work", INNOCENT, ids=lambda work: work.__name__)
+def test_what_is_not_once_a_row_is_not_counted(work: Work, tmp_path: Path) -> None:
+    readings, lines = ask(tmp_path, work)
+    assert readings.value(DB_QUERIES_PER_REQUEST, "_sum") >= 1
+    assert readings.value(DB_N_PLUS_ONE) == 0
+    assert not [line for line in lines if "N+1" in line["event"]]
+
+
+def test_the_advice_is_what_to_write(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    _, lazy = ask(tmp_path, lazy_collections)
+    assert [line["advice"] for line in lazy] == [".options(selectinload(Customer.orders))"]
+    _, written = ask(tmp_path_factory.mktemp("other"), insert_row_by_row)
+    assert [line["advice"] for line in written] == [
+        "send all rows in one execute(insert(...), rows)"
+    ]
+
+
+def test_each_request_is_counted_and_one_is_told(tmp_path: Path) -> None:
+    readings, lines = ask(tmp_path, get_by_id, times=4)
+    assert readings.value(DB_N_PLUS_ONE) == 4
+    assert len(lines) == 1

@@ -1,0 +1,167 @@
+"""Slow statements: what their line says, what it never says, and how often."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+from fastapi import FastAPI
+from sqlalchemy import create_engine, event, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import create_async_engine
+from structlog.testing import capture_logs
+
+from tests.vitals.client import fetch
+from vitals import Objective, instrument
+from vitals.db.statements.log_throttle import Pace
+from vitals.metrics.catalogue import DB_SLOW_QUERIES, DROPPED
+from vitals.testing import Readings
+
+SLOW = [Objective("queries", ratio=0.9, within=0.02)]
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+HEADERS = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    root.handlers, root.level = handlers, level
+    structlog.reset_defaults()
+
+
+def sleep(seconds: float, _value: str) -> int:
+    time.sleep(seconds)
+    return 1
+
+
+def ask(path: str, *, times: int = 1) -> tuple[Readings, list[Any]]:
+    """Figures and lines of requests to a service whose database knows how to sleep."""
+    app = FastAPI()
+    engine = create_async_engine("sqlite+aiosqlite://")
+    sync = create_engine("sqlite://")
+
+    @event.listens_for(engine.sync_engine, "connect")
+    @event.listens_for(sync, "connect")
+    def teach(connection: Any, _record: object) -> None:
+        connection.create_function("sleep", 2, sleep)
+
+    @app.get("/async/{seconds}/{secret}")
+    async def in_the_loop(seconds: float, secret: str) -> None:
+        async with engine.connect() as connection:
+            values = {"s": seconds, "x": secret}
+            await connection.execute(text("SELECT sleep(:s, :x), 'planted-too'"), values)
+
+    @app.get("/sync/{seconds}/{secret}")
+    def in_a_thread(seconds: float, secret: str) -> None:
+        with sync.connect() as connection:
+            connection.execute(text("SELECT sleep(:s, :x)"), {"s": seconds, "x": secret})
+
+    @app.get("/fails/{seconds}/{secret}")
+    async def fails(seconds: float, secret: str) -> None:
+        async with engine.connect() as connection:
+            sql = text("SELECT sleep(:s, :x), abs(-9223372036854775807 - 1)")
+            await connection.execute(sql, {"s": seconds, "x": secret})
+
+    instrument(app, engine=[engine, sync], objectives=SLOW)
+    with capture_logs() as lines:
+        for _ in range(times):
+            fetch(app, "GET", path, headers=HEADERS)
+    asyncio.run(engine.dispose())
+    sync.dispose()
+    return Readings.of(app), [line for line in lines if line["event"].startswith("query")]
+
+
+def test_a_slow_statement_is_told_with_where_it_came_from() -> None:
+    readings, lines = ask("/async/0.03/planted")
+    (line,) = lines
+    assert readings.value(DB_SLOW_QUERIES) == 1
+    assert line["log_level"] == "warning"
+    assert line["db.query.text"] == "SELECT sleep(?), ?"
+    assert line["http.route"] == "/async/{seconds}/{secret}"
+    assert line["trace_id"] == TRACE
+    assert line["code.source"].startswith("tests/vitals/db/test_query_log.py:")
+    assert line["code.source"].endswith("in_the_loop")
+    assert line["duration"] >= 0.03
+    assert line["within"] == 0.02
+    assert "planted" not in str(line)
+
+
+def test_a_quick_statement_is_not_told() -> None:
+    assert ask("/async/0/planted")[1] == []
+
+
+def test_the_line_of_a_thread_is_known_too() -> None:
+    (line,) = ask("/sync/0.03/planted")[1]
+    assert line["code.source"].endswith("in_a_thread")
+    assert line["http.route"] == "/sync/{seconds}/{secret}"
+
+
+def test_the_wait_for_a_connection_is_told_beside(tmp_path: Path) -> None:
+    app = FastAPI()
+    engine = create_async_engine(
+        f"sqlite+aiosqlite:///{tmp_path}/x.db", pool_size=1, max_overflow=0
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def teach(connection: Any, _record: object) -> None:
+        connection.create_function("sleep", 2, sleep)
+
+    @app.get("/slow")
+    async def slow() -> None:
+        async with engine.connect() as connection:
+            await connection.execute(text("SELECT sleep(0.1, 'x')"))
+
+    async def run() -> None:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            await asyncio.gather(client.get("/slow"), client.get("/slow"))
+        await engine.dispose()
+
+    instrument(app, engine=engine, objectives=SLOW)
+    with capture_logs() as lines, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Pace, "allows", lambda *_: 0)
+        asyncio.run(run())
+    at_once, later = sorted(line["pool_wait"] for line in lines if line["event"] == "query slow")
+    assert later >= 0.1
+    assert later - at_once >= 0.09
+
+
+def test_a_slow_failure_names_its_error_and_no_value() -> None:
+    (line,) = ask("/fails/0.03/planted")[1]
+    assert line["error.type"] in {OperationalError.__name__, "IntegrityError"}
+    assert "planted" not in str(line)
+
+
+def test_one_line_an_interval_however_often_it_happens() -> None:
+    readings, lines = ask("/async/0.03/planted", times=4)
+    assert len(lines) == 1
+    assert readings.value(DB_SLOW_QUERIES) == 4
+    assert readings.value(DROPPED, reason="query_probe") == 0
+
+
+def test_pace_lets_through_one_an_interval_and_counts_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1_000.0
+    monkeypatch.setattr("vitals.db.statements.log_throttle.monotonic", lambda: now)
+    pace = Pace(10.0, 3)
+    assert [pace.allows("a") for _ in range(3)] == [0, None, None]
+    now += 10
+    assert pace.allows("a") == 2
+    assert [pace.allows(key) for key in "bcd"] == [0, None, None], "three a minute"
+    now += 60
+    assert pace.allows("c") == 1
+
+
+def test_pace_is_bounded() -> None:
+    pace = Pace(10.0, 10)
+    for number in range(5_000):
+        pace.allows(str(number))
+    assert len(pace._said) <= 1_000

@@ -1,0 +1,249 @@
+"""Only what certainly changes nothing is executed for its plan: all else is planned alone."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from tests import servers
+from vitals.db.insight.explain import explain
+from vitals.db.statements.plannable import RefusedError
+from vitals.db.statements.side_effect_check import PURE, words_of
+
+HELD = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
+"""An advisory lock is an effect that neither READ ONLY nor a rollback stops."""
+
+LOCKING = "FUNCTION = pg_try_advisory_lock, LEFTARG = integer, RIGHTARG = integer"
+
+SHOP = (
+    "CREATE TABLE t (id integer PRIMARY KEY, x varchar, at timestamptz)",
+    "INSERT INTO t SELECT n, 'x' || n, now() FROM generate_series(1, 100) n",
+    "CREATE TABLE guarded (id integer)",
+    "CREATE SEQUENCE numbers",
+    """
+    CREATE FUNCTION effect() RETURNS integer VOLATILE LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM pg_advisory_lock(7); RETURN 1; END $$
+    """,
+    """
+    CREATE FUNCTION pretended(integer) RETURNS integer IMMUTABLE LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM pg_advisory_lock(7); RETURN 1; END $$
+    """,
+    "CREATE FUNCTION of_row(t) RETURNS integer LANGUAGE sql AS 'SELECT effect()'",
+    "CREATE FUNCTION upper(varchar) RETURNS integer LANGUAGE sql AS 'SELECT effect()'",
+    "CREATE VIEW seen AS SELECT id, effect() AS e FROM t",
+    "ALTER TABLE guarded ENABLE ROW LEVEL SECURITY",
+    "CREATE TABLE parted (id integer) PARTITION BY LIST (id)",
+)
+ELSEWHERE = """
+    CREATE EXTENSION file_fdw;
+    CREATE SERVER files FOREIGN DATA WRAPPER file_fdw;
+    CREATE FOREIGN TABLE far (id integer) SERVER files OPTIONS (filename '/dev/null');
+    ALTER TABLE parted ATTACH PARTITION far FOR VALUES IN (1);
+    GRANT SELECT ON far TO PUBLIC;
+"""
+"""A foreign table behind a harmless name: what reading it does is its wrapper's."""
+HARMLESS: list[tuple[str, tuple[Any, ...]]] = [
+    ("SELECT * FROM t WHERE x LIKE 'x1%' AND id = $1::INTEGER", (7,)),
+    ("SELECT lower(a.x), count(*) AS n FROM t AS a JOIN t b ON (a.id = b.id) GROUP BY a.x", ()),
+    ('WITH few AS (SELECT "t"."id" FROM t LIMIT $1) SELECT max(id) FROM few', (3,)),
+    ("SELECT id::text, at AT TIME ZONE 'UTC' FROM t WHERE id IN (1, 2.0) ORDER BY at DESC", ()),
+    ("SELECT row_number() OVER (ORDER BY id), coalesce(x, '') FROM t OFFSET 2", ()),
+]
+EFFECTS: list[tuple[str, tuple[Any, ...]]] = [
+    ("SELECT effect() FROM t", ()),
+    ("SELECT public.effect() FROM t", ()),
+    ('SELECT "effect"() FROM t', ()),
+    ("SELECT pretended(id) FROM t", ()),
+    ("SELECT t.of_row FROM t", ()),
+    ("SELECT upper(x) FROM t", ()),
+    ("SELECT * FROM seen", ()),
+    ('SELECT * FROM "seen"', ()),
+    ("SELECT pg_advisory_lock(7) FROM t", ()),
+    ("SELECT pg_catalog.pg_advisory_lock(id) FROM t WHERE id = $1", (7,)),
+    ("WITH a AS (SELECT effect() AS e) SELECT * FROM a", ()),
+    ("SELECT nextval('numbers')", ()),
+    ("SELECT random() FROM t", ()),
+    ("SELECT * FROM guarded", ()),
+    ("SELECT * FROM parted", ()),
+]
+"""Each can be planned, and would have an effect or is in doubt for what it names."""
+
+REFUSED: list[tuple[str, Any]] = [
+    ("UPDATE t SET x = 'y'", ()),
+    ("INSERT INTO t (id) VALUES (1)", ()),
+    ("WITH gone AS (DELETE FROM t RETURNING id) SELECT * FROM gone", ()),
+    ("SELECT * INTO copied FROM t", ()),
+    ("SELECT * FROM t FOR UPDATE", ()),
+    ("SELECT * FROM t FOR NO KEY UPDATE", ()),
+    ("SELECT * FROM t FOR SHARE", ()),
+    ("SELECT * FROM t TABLESAMPLE system (10)", ()),
+    ("EXPLAIN SELECT 1", ()),
+    ("VALUES (1)", ()),
+    ("(SELECT 1)", ()),
+    ("SELECT 1; SELECT 2", ()),
+    ("SELECT 1;", ()),
+    ("SELECT 1 -- and more", ()),
+    ("SELECT 1 /* and more */", ()),
+    (r"SELECT 'a\' || effect() || '", ()),
+    ("SELECT $$a$$", ()),
+    ("SELECT $tag$a$tag$", ()),
+    ("SELECT U&\"ef!0066ect\" UESCAPE '!' FROM t", ()),
+    ('SELECT "a""b" FROM t', ()),
+    ("SELECT café FROM t", ()),
+    ("SELECT " + "a" * 64 + " FROM t", ()),
+    ('SELECT "' + "é" * 32 + '" FROM t', ()),
+    ("SELECT 'open", ()),
+    ("SELECT /**/ effect()", ()),
+    ("SELECT effect\n()", ()),
+    ("SELECT a.lower(x) FROM t", ()),
+    ("SELECT id FROM t WHERE id = $1", ()),
+    ("SELECT id FROM t WHERE id = $2", (1,)),
+    ("SELECT id FROM t WHERE id = $0", (1,)),
+    ("SELECT id FROM t WHERE id = $1", None),
+    ("SELECT id FROM t WHERE id = %(id)s", {"x": 1}),
+    ("SELECT id FROM t WHERE id = %s", ()),
+    ("SELECT \0", ()),
+    ("", ()),
+]
+
+
+@pytest.mark.parametrize(("sql", "parameters"), REFUSED)
+def test_what_is_in_doubt_is_refused_by_its_text(sql: str, parameters: Any) -> None:
+    assert words_of(sql, parameters) is None
+
+
+def test_a_query_is_read_to_its_names() -> None:
+    sql = "SELECT a.B, count(*) FROM \"T\" AS a WHERE c = %(c)s AND d <> 'e f'"
+    expected = ["T", "a", "and", "as", "b", "c", "count", "d", "from", "select", "where"]
+    assert sorted(words_of(sql, {"c": 1}) or ()) == expected
+
+
+async def analysed(
+    connection: AsyncConnection, sql: str, parameters: tuple[Any, ...]
+) -> tuple[bool, bool]:
+    """Whether it was executed by the look of its plan, and whether it had an effect."""
+
+    def ask(sync: Connection) -> bool:
+        try:
+            plan = explain(sync, sql, parameters, analyze=True)
+        except RefusedError:
+            return False
+        return any("; actual" in line for line in plan.lines)
+
+    executed = await connection.run_sync(ask)
+    held = (await connection.execute(HELD)).scalar_one()
+    await connection.rollback()
+    return executed, bool(held)
+
+
+@pytest.mark.servers
+def test_only_the_harmless_is_executed(postgres: servers.Postgres) -> None:
+    async def run() -> None:
+        engine = create_async_engine(postgres.database())
+        async with engine.begin() as connection:
+            for statement in SHOP:
+                await connection.execute(text(statement))
+        postgres.sql(ELSEWHERE, database=str(engine.url.database))
+        async with engine.connect() as connection:
+            for sql, parameters in HARMLESS:
+                assert await analysed(connection, sql, parameters) == (True, False), sql
+            for sql, parameters in EFFECTS:
+                assert await analysed(connection, sql, parameters) == (False, False), sql
+        await engine.dispose()
+
+    asyncio.run(run())
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize(
+    ("made", "sql"),
+    [
+        (
+            "CREATE OPERATOR === (FUNCTION = compared, LEFTARG = integer, RIGHTARG = integer)",
+            "SELECT id === 1 FROM t",
+        ),
+        (
+            f"CREATE OPERATOR ### ({LOCKING})",
+            "SELECT id ### 7 FROM t",
+        ),
+        (
+            "CREATE OPERATOR @%@ (FUNCTION = pg_try_advisory_lock, RIGHTARG = bigint)",
+            "SELECT @%@ 7::bigint FROM t",
+        ),
+        (
+            f"CREATE OPERATOR ~~ ({LOCKING})",
+            "SELECT id LIKE 7 FROM t",
+        ),
+        ("CREATE CAST (kind AS integer) WITH FUNCTION converted(kind)", "SELECT k::integer FROM t"),
+        (
+            "CREATE DOMAIN checked AS integer CHECK (compared(VALUE, 1))",
+            "SELECT id::checked FROM t",
+        ),
+    ],
+)
+def test_nothing_is_executed_where_code_runs_without_a_name(
+    postgres: servers.Postgres, made: str, sql: str
+) -> None:
+    async def run() -> None:
+        engine = create_async_engine(postgres.database())
+        async with engine.begin() as connection:
+            await connection.execute(text("CREATE TYPE kind AS ENUM ('a')"))
+            await connection.execute(text("CREATE TABLE t AS SELECT 1 AS id, 'a'::kind AS k"))
+            body = "$$ BEGIN PERFORM pg_advisory_lock(7); RETURN 1; END $$"
+            for head in (
+                "compared(integer, integer) RETURNS boolean",
+                "converted(kind) RETURNS integer",
+            ):
+                await connection.execute(text(f"CREATE FUNCTION {head} LANGUAGE plpgsql AS {body}"))
+        async with engine.connect() as connection:
+            assert await analysed(connection, "SELECT id FROM t", ()) == (True, False)
+            await connection.execute(text(made))
+            await connection.commit()
+            assert await analysed(connection, sql, ()) == (False, False)
+            await connection.exec_driver_sql(sql)
+            held = (await connection.execute(HELD)).scalar_one()
+            assert held, "the effect can be seen where it happens"
+        await engine.dispose()
+
+    asyncio.run(run())
+
+
+@pytest.mark.servers
+def test_a_connection_that_commits_by_itself_executes_nothing(postgres: servers.Postgres) -> None:
+    async def run() -> tuple[bool, bool]:
+        limit = {"server_settings": {"statement_timeout": "5000"}}
+        engine = create_async_engine(postgres.url, isolation_level="AUTOCOMMIT", connect_args=limit)
+        async with engine.connect() as connection:
+            found = await analysed(connection, "SELECT 1", ())
+        await engine.dispose()
+        return found
+
+    assert asyncio.run(run()) == (False, False)
+
+
+@pytest.mark.servers
+def test_what_takes_too_long_this_time_keeps_its_plan(postgres: servers.Postgres) -> None:
+    sql = "SELECT count(*) FROM pg_class a, pg_class b, pg_class c, pg_class d"
+
+    async def run() -> tuple[bool, bool]:
+        engine = create_async_engine(postgres.url)
+        async with engine.connect() as connection:
+            found = await analysed(connection, sql, ())
+        await engine.dispose()
+        return found
+
+    assert asyncio.run(run()) == (False, False)
+
+
+@pytest.mark.servers
+def test_what_is_known_as_pure_is_so_for_the_database(postgres: servers.Postgres) -> None:
+    volatile = postgres.sql("SELECT proname FROM pg_proc WHERE provolatile = 'v'").split()
+    assert "nextval" in volatile
+    assert not PURE & set(volatile)
+    unnamed = postgres.sql(
+        "SELECT count(*) FROM pg_operator o JOIN pg_proc p ON p.oid = oprcode "
+        "WHERE provolatile = 'v' AND p.oid < 16384"
+    )
+    assert unnamed == "0"

@@ -1,0 +1,290 @@
+import gzip
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import anyio
+import anyio.to_thread
+import httpx
+import pytest
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import Counter as ForeignCounter
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+from sqlalchemy import create_engine
+
+from tests.vitals.client import fetch
+from vitals import instrument
+from vitals.metrics.catalogue import CATALOGUE
+from vitals.metrics.declarations import Counter, Gauge, Histogram
+from vitals.metrics.endpoint import OPENMETRICS, TEXT, Exposition, prefers_openmetrics
+from vitals.metrics.meter import Meter
+from vitals.metrics.workers import join
+from vitals.runtime import ProcessProbe
+
+PROMETHEUS_2 = (
+    "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+    "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+)
+PROMETHEUS_3 = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+    "application/openmetrics-text;version=0.0.1;q=0.5,"
+    "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
+
+
+class Said(NamedTuple):
+    word: str
+    tone: str
+
+
+HITS = Counter("hits_total", "Hits \\ with\nodd text.", Said)
+LEVEL = Gauge("level", "Level.", Said)
+WAIT = Histogram("wait_seconds", "Wait.", Said, (0.1, 1.0))
+ODD = Said('a"b\\c\nd', "é✓")
+
+
+def filled() -> Meter:
+    meter = Meter()
+    meter.counter(HITS).bind(ODD).inc(3)
+    meter.gauge(LEVEL).bind(ODD).set(float("-inf"))
+    wait = meter.histogram(WAIT).bind(ODD)
+    for value in (0.05, 0.5, 5.0):
+        wait.observe(value, lambda: "b" * 32)
+    return meter
+
+
+def page(meter: Meter, *, as_openmetrics: bool, registry: CollectorRegistry | None = None) -> str:
+    exposition = Exposition(meter, registry=registry or CollectorRegistry())
+    return exposition.page(as_openmetrics, False).decode()
+
+
+@pytest.mark.parametrize("as_openmetrics", [True, False])
+def test_parsers_read_back_what_was_recorded(as_openmetrics: bool) -> None:  # noqa: FBT001
+    parse = parse_openmetrics if as_openmetrics else parse_text
+    families = {f.name: f for f in parse(page(filled(), as_openmetrics=as_openmetrics))}
+    labels = {"word": 'a"b\\c\nd', "tone": "é✓"}
+    assert families["hits"].documentation == "Hits \\ with\nodd text."
+    assert [(s.labels, s.value) for s in families["hits"].samples] == [(labels, 3)]
+    assert families["level"].samples[0].value == float("-inf")
+    wait = {(s.name, s.labels.get("le")): s.value for s in families["wait_seconds"].samples}
+    assert wait == {
+        ("wait_seconds_bucket", "0.1"): 1,
+        ("wait_seconds_bucket", "1.0"): 2,
+        ("wait_seconds_bucket", "+Inf"): 3,
+        ("wait_seconds_count", None): 3,
+        ("wait_seconds_sum", None): 5.55,
+    }
+
+
+def test_exemplars_are_shown_where_the_format_has_them() -> None:
+    (family,) = (
+        f
+        for f in parse_openmetrics(page(filled(), as_openmetrics=True))  # type: ignore[no-untyped-call]
+        if f.name == WAIT.name
+    )
+    exemplars = [s.exemplar for s in family.samples if s.name == "wait_seconds_bucket"]
+    assert [e.labels for e in exemplars] == [{"trace_id": "b" * 32}] * 3
+    assert [e.value for e in exemplars] == [0.05, 0.5, 5.0]
+    assert "trace_id" not in page(filled(), as_openmetrics=False)
+
+
+def test_promtool_finds_no_fault_with_the_page_of_an_application() -> None:
+    promtool = shutil.which("promtool")
+    assert promtool, "promtool is installed by `make test`"
+    app = FastAPI()
+    instrument(app, logs=False)
+    fetch(app, "GET", "/openapi.json")
+    text = fetch(app, "GET", "/metrics").text
+    done = subprocess.run(
+        [promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("accept", "openmetrics"),
+    [
+        (PROMETHEUS_2, True),
+        (PROMETHEUS_3, True),
+        ("application/openmetrics-text; version=1.0.0; charset=utf-8", True),
+        ("text/plain", False),
+        ("*/*", False),
+        ("", False),
+        ("application/openmetrics-text;q=0", False),
+        ("application/openmetrics-text;q=0.1,text/plain;q=0.2", False),
+        ("application/openmetrics-text;q=nonsense", False),
+        ("application/openmetrics-text;version=2.0.0", False),
+        (",;=,,", False),
+    ],
+)
+def test_the_format_is_what_the_scraper_prefers(accept: str, openmetrics: bool) -> None:  # noqa: FBT001
+    assert prefers_openmetrics(accept) is openmetrics
+    app = FastAPI()
+    instrument(app, logs=False)
+    answer = fetch(app, "GET", "/metrics", headers={"accept": accept})
+    assert answer.headers["content-type"] == (OPENMETRICS if openmetrics else TEXT)
+    assert answer.text.endswith("# EOF\n") is openmetrics
+
+
+@pytest.mark.parametrize(
+    ("encoding", "zipped"),
+    [("gzip", True), ("br, gzip;q=0.5", True), ("*", True), ("gzip;q=0", False), ("br", False)],
+)
+def test_the_page_is_zipped_for_those_who_read_it(encoding: str, zipped: bool) -> None:  # noqa: FBT001
+    app = FastAPI()
+    instrument(app, logs=False)
+
+    async def raw() -> tuple[httpx.Headers, bytes]:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://test"
+        ) as client:
+            request = client.build_request("GET", "/metrics", headers={"accept-encoding": encoding})
+            answer = await client.send(request, stream=True)
+            return answer.headers, b"".join([part async for part in answer.aiter_raw()])
+
+    headers, body = anyio.run(raw)
+    assert headers["vary"] == "accept, accept-encoding"
+    assert (headers.get("content-encoding") == "gzip") is zipped
+    assert b"app_build_info" in (gzip.decompress(body) if zipped else body)
+
+
+def test_the_page_is_there_at_once_unmeasured_and_only_to_read() -> None:
+    app = FastAPI()
+    instrument(app, logs=False)
+    for _ in range(3):
+        answer = fetch(app, "GET", "/metrics")
+        assert answer.status_code == 200
+        assert not answer.history
+    assert 'http_route="/metrics"' not in answer.text
+    assert fetch(app, "HEAD", "/metrics").text == ""
+    refused = fetch(app, "POST", "/metrics")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
+
+
+def test_a_token_guards_the_page() -> None:
+    app = FastAPI()
+    instrument(app, logs=False, metrics_token="right")
+    for header in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic right"}):
+        answer = fetch(app, "GET", "/metrics", headers=header)
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert "app_build_info" not in answer.text
+    assert fetch(app, "GET", "/metrics", headers={"authorization": "bearer right"}).is_success
+
+
+def test_every_answer_of_the_kit_itself_is_safe_to_open_in_a_browser() -> None:
+    app, engine = FastAPI(), create_engine("sqlite://")
+    instrument(
+        app, engine=engine, logs=False, metrics_token="right", admin="a token that is long enough"
+    )
+    right = {"authorization": "Bearer right"}
+    for method, path, options in (
+        ("GET", "/metrics", {}),
+        ("GET", "/metrics", {"headers": right}),
+        ("POST", "/metrics", {}),
+        ("GET", "/vitals/bottlenecks", {}),
+        ("POST", "/vitals/bottlenecks", {}),
+    ):
+        answer = fetch(app, method, path, **options)
+        assert answer.headers["x-content-type-options"] == "nosniff", (method, path)
+        assert answer.headers["cache-control"] == "no-store"
+    engine.dispose()
+
+
+def test_metrics_kept_in_prometheus_client_join_the_page() -> None:
+    registry = CollectorRegistry()
+    ForeignCounter("sold", "Sold.", registry=registry).inc(2)
+    ForeignCounter("hits", "Named like ours.", registry=registry).inc(9)
+    for as_openmetrics in (True, False):
+        text = page(filled(), as_openmetrics=as_openmetrics, registry=registry)
+        assert "sold_total 2.0" in text
+        assert "hits_total 9.0" not in text
+        assert text.count("# EOF") == as_openmetrics
+        parse = parse_openmetrics if as_openmetrics else parse_text
+        assert {"sold", "hits"} <= {family.name for family in parse(text)}
+
+
+def test_a_foreign_metric_of_a_taken_name_is_counted_and_named_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    registry = CollectorRegistry()
+    ForeignCounter("hits", "Named like ours.", registry=registry)
+    ProcessCollector(registry=registry)
+    meter = filled()
+    ProcessProbe(meter)
+    exposition = Exposition(meter, registry=registry)
+    for _ in range(3):
+        text = exposition.page(as_openmetrics=True, zipped=False).decode()
+    assert 'vitals_dropped_total{reason="name_taken"} 1.0' in text
+    (said,) = (record.getMessage() for record in caplog.records)
+    assert "hits" in said
+
+
+def test_a_foreign_collector_that_fails_costs_only_itself() -> None:
+    class Broken:
+        def collect(self) -> None:
+            raise LookupError
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Broken())  # type: ignore[arg-type]
+    meter = filled()
+    text = page(meter, as_openmetrics=True, registry=registry)
+    assert "hits_total" in text
+    assert 'vitals_dropped_total{reason="foreign_collector"} 1.0' in page(
+        meter, as_openmetrics=True
+    )
+
+
+def test_the_page_answers_while_every_worker_thread_hangs() -> None:
+    app = FastAPI()
+    instrument(app, logs=False)
+
+    async def run() -> int:
+        limiter = anyio.to_thread.current_default_thread_limiter()
+        for _ in range(int(limiter.total_tokens)):
+            await limiter.acquire_on_behalf_of(object())
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://test"
+        ) as client:
+            with anyio.fail_after(5):
+                answer = await client.get("/metrics")
+        return answer.status_code
+
+    assert anyio.run(run) == 200
+
+
+def test_what_the_process_reports_is_declared() -> None:
+    """The catalogue names what prometheus_client's own collectors export."""
+    app = FastAPI()
+    instrument(app, logs=False)
+    text = fetch(app, "GET", "/metrics").text
+    exported = {family.name: family for family in parse_text(text)}
+    for name, metric in CATALOGUE.items():
+        if name.startswith(("process_", "python_")):
+            family = exported[name.removesuffix("_total")]
+            assert set(family.samples[0].labels) == set(metric.label_names)
+
+
+def test_foreign_metrics_of_several_workers_are_those_of_one_and_that_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = CollectorRegistry()
+    ForeignCounter("sold", "Sold.", registry=registry).inc(2)
+    meter = filled()
+    join(meter, "test", tmp_path)
+    exposition = Exposition(meter, registry=registry)
+    for _ in range(2):
+        assert "sold_total 2.0" in exposition.page(as_openmetrics=True, zipped=False).decode()
+    assert [
+        record.message for record in caplog.records if "PROMETHEUS_MULTIPROC_DIR" in record.message
+    ]
+    assert len(caplog.records) == 1
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    code = "from prometheus_client import Counter; Counter('sold', 'Sold.').inc(5)"
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", code], check=True)
+    assert "sold_total 10.0" in exposition.page(as_openmetrics=False, zipped=False).decode()

@@ -1,0 +1,131 @@
+import dis
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+
+from vitals.http.recorder import Recorder
+from vitals.http.route_instruments import Series
+from vitals.metrics.catalogue import DROPPED, Reason
+from vitals.metrics.declarations import Counter, Gauge, Histogram, NoLabels
+from vitals.metrics.instruments import CounterChild, GaugeChild, HistogramChild
+from vitals.metrics.meter import Meter
+
+HITS = Counter("hits_total", "Hits.", NoLabels)
+LEVEL = Gauge("level", "Level.", NoLabels)
+WAIT = Histogram("wait_seconds", "Wait.", NoLabels, (0.1, 1.0))
+
+SWITCHING = ("CALL", "JUMP_BACKWARD", "RESUME", "SEND", "YIELD", "FOR_ITER")
+"""Where CPython lets other threads, the garbage collector and signal handlers run."""
+
+
+@pytest.mark.parametrize(
+    ("update", "additions"),
+    [
+        (CounterChild.inc, 1),
+        (GaugeChild.inc, 1),
+        (GaugeChild.dec, 1),
+        (HistogramChild.observe, 2),
+        (HistogramChild.observe_all, 3),
+        (Recorder.record, 2),
+    ],
+)
+def test_an_addition_is_one_step_to_other_threads(
+    update: Callable[..., None], additions: int
+) -> None:
+    code = list(dis.get_instructions(update))
+    found = 0
+    for place, instruction in enumerate(code):
+        if instruction.opname == "BINARY_OP" and instruction.argrepr in {"+=", "-="}:
+            written = next(n for n in range(place, len(code)) if code[n].opname == "STORE_SUBSCR")
+            # The cell's address stands on the stack twice, copied right before it is read.
+            copied = next(n for n in range(place, 0, -1) if code[n].opname == "COPY")
+            within = [code[n].opname for n in range(copied, written + 1)]
+            assert not [name for name in within if name.startswith(SWITCHING)], within
+            found += 1
+    assert found == additions
+
+
+def test_sizes_that_wait_are_taken_and_added_to_in_one_step() -> None:
+    """Of two threads that settle them none counts a size twice, and none is lost meanwhile."""
+    taken = [i.opname for i in dis.get_instructions(Series.settle_sizes)]
+    last = max(place for place, name in enumerate(taken) if name == "STORE_ATTR")
+    first = taken.index("RESUME") + 1
+    assert not [name for name in taken[first:last] if name.startswith(SWITCHING)]
+    code = list(dis.get_instructions(Recorder.record))
+    appends = [place for place, instruction in enumerate(code) if instruction.argval == "append"]
+    assert len(appends) == 2
+    for place in appends:
+        called = next(n for n in range(place, len(code)) if code[n].opname.startswith("CALL"))
+        within = [instruction.opname for instruction in code[place:called]]
+        assert not [name for name in within if name.startswith(SWITCHING)], within
+
+
+def test_many_values_at_once_are_counted_like_one_by_one() -> None:
+    for values in ([], [0], [1, 1, 1], [number * 37 % 3_000 for number in range(500)]):
+        sizes = Histogram("size_bytes", "Size.", NoLabels, (1, 256, 1024))
+        one, many = (Meter().histogram(sizes).bind(NoLabels()) for _ in range(2))
+        for value in values:
+            one.observe(value)
+        many.observe_all(values)
+        assert (one.counts, one.total) == (many.counts, many.total)
+        assert sum(one.counts) == len(values)
+
+
+class Spoilt(NamedTuple):
+    value: Any
+    counter: bool
+    gauge: bool
+    histogram: bool
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Spoilt(float("nan"), counter=False, gauge=False, histogram=False),
+        Spoilt("text", counter=False, gauge=False, histogram=False),
+        Spoilt(None, counter=False, gauge=False, histogram=False),
+        Spoilt(1j, counter=False, gauge=False, histogram=False),
+        Spoilt(-1.0, counter=False, gauge=True, histogram=False),
+        Spoilt(float("inf"), counter=False, gauge=False, histogram=False),
+        Spoilt(0, counter=True, gauge=True, histogram=True),
+        Spoilt(True, counter=True, gauge=True, histogram=True),
+    ],
+    ids=repr,
+)
+def test_what_makes_no_sense_is_counted_not_raised(case: Spoilt) -> None:
+    meter = Meter()
+    hits = meter.counter(HITS).bind(NoLabels())
+    level = meter.gauge(LEVEL).bind(NoLabels())
+    wait = meter.histogram(WAIT).bind(NoLabels())
+    updates = (hits.inc, level.inc, level.dec, wait.observe)
+    for update in updates:
+        update(case.value)
+    expected = [case.counter, case.gauge, case.gauge, case.histogram].count(False)
+    assert meter.counter(DROPPED).bind(Reason("invalid_value")).value == expected
+    assert hits.value == (case.value if case.counter else 0)
+    assert wait.total == (case.value if case.histogram else 0)
+    assert sum(wait.counts) == case.histogram
+    assert level.value == 0
+
+
+def test_a_gauge_takes_any_number_but_nan() -> None:
+    meter = Meter()
+    level = meter.gauge(LEVEL).bind(NoLabels())
+    for value in (-2.5, True, float("inf")):
+        level.set(value)
+        assert level.value == value
+    for spoilt in (float("nan"), "text", None):
+        level.set(spoilt)  # type: ignore[arg-type]
+    assert level.value == float("inf")
+    assert meter.counter(DROPPED).bind(Reason("invalid_value")).value == 3
+
+
+def test_a_name_that_is_no_trace_is_not_shown() -> None:
+    meter = Meter()
+    wait = meter.histogram(WAIT).bind(NoLabels())
+    for name in ("short", "g" * 32, "ab " * 16):
+        wait.observe(0.5, lambda name=name: name)  # type: ignore[misc]
+    assert wait.exemplars == [None] * 3
+    assert meter.counter(DROPPED).bind(Reason("invalid_trace_id")).value == 3
+    assert sum(wait.counts) == 3

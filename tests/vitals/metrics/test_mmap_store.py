@@ -1,0 +1,185 @@
+import mmap
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vitals.metrics import mmap_store as slab_module
+from vitals.metrics.mmap_store import (
+    SEGMENT_BYTES,
+    Kind,
+    Record,
+    Segment,
+    Slab,
+    in_file,
+    map_file,
+    segments,
+)
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
+appended = st.lists(st.tuples(texts, st.integers(0, 40)), max_size=60)
+
+
+def read(memory: memoryview) -> list[Record]:
+    return [record for segment in segments(memory) for record, _ in segment.records()]
+
+
+@settings(deadline=None)
+@given(appended)
+def test_what_is_appended_is_read_back(records: list[tuple[str, int]]) -> None:
+    slab = Slab()
+    for text, cells in records:
+        slab.append(Kind.SERIES, text, cells, 7)
+    found = [record for segment in slab.segments for record, _ in segment.records()]
+    assert [(r.kind, r.text, r.stop - r.start, r.reference) for r in found] == [
+        (Kind.SERIES, text, cells, 7) for text, cells in records
+    ]
+
+
+def test_cells_do_not_overlap_and_keep_their_place_as_the_slab_grows(tmp_path: Path) -> None:
+    path = tmp_path / "one.slab"
+    slab = Slab(in_file(path))
+    rows = [slab.append(Kind.SERIES, f"row {number}", 17)[1] for number in range(2_000)]
+    rows.append(slab.append(Kind.SERIES, "larger than any segment", 200_000)[1])
+    for number, cells in enumerate(rows):
+        for cell in range(len(cells)):
+            cells[cell] += number + 1
+    assert len(slab.segments) > 2
+    memory = map_file(path)
+    places = {segment.base: segment for segment in segments(memory)}
+    assert sum(len(segment.memory) for segment in places.values()) == len(memory)
+    read_back = [
+        set(segment.cells[record.start : record.stop].tolist())
+        for segment in places.values()
+        for record, _ in segment.records()
+    ]
+    assert read_back == [{number + 1.0} for number in range(2_001)]
+
+
+def test_reading_goes_on_where_it_ended() -> None:
+    slab = Slab()
+    slab.append(Kind.SERIES, "first")
+    ((_, after),) = slab.segments[0].records()
+    slab.append(Kind.SERIES, "second")
+    assert [record.text for record, _ in slab.segments[0].records(after)] == ["second"]
+
+
+def test_who_is_killed_at_any_instruction_leaves_whole_records() -> None:
+    """Stops at every instruction of an append and reads what a killed process would leave."""
+    kept: list[memoryview] = []
+
+    def grow(size: int) -> memoryview:
+        kept.append(memoryview(bytearray(size)))
+        return kept[-1]
+
+    slab = Slab(grow)
+    before = [f"row {number} " + "x" * 200 for number in range(219)]
+    for text in before:
+        slab.append(Kind.SERIES, text, 8)
+    assert len(kept) == 1
+    seen: set[int] = set()
+
+    def look(frame: FrameType, event: str, _argument: Any) -> Any:
+        if frame.f_code.co_filename != slab_module.__file__:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            texts = [record.text for record in read(memoryview(b"".join(kept)))]
+            assert texts == [*before, *more][: len(texts)]
+            assert len(texts) >= len(before)
+            seen.add(len(texts))
+        return look
+
+    more = [f"more {number} " + "y" * 200 for number in range(4)]  # the last in a new segment
+    outer = sys.gettrace()
+    sys.settrace(look)
+    try:
+        for text in more:
+            slab.append(Kind.SERIES, text, 8)
+    finally:
+        sys.settrace(outer)
+    assert len(kept) == 2
+    assert seen == set(range(219, 224))
+
+
+def test_a_record_that_another_core_does_not_see_yet_is_left_for_later() -> None:
+    memory = memoryview(bytearray(SEGMENT_BYTES))
+    segment = Segment.write(memory, 0, 1, 1)
+    slab = Slab(lambda _: memory[:])
+    slab.append(Kind.SERIES, "first", 2)
+    end = segment.committed
+    slab.append(Kind.SERIES, "second", 2)
+    whole = bytes(memory)
+    memory[end : end + 8] = bytes(8)
+    assert [record.text for record, _ in segment.records()] == ["first"]
+    memory[:] = whole
+    assert [record.text for record, _ in segment.records()] == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"short", b"not a slab at all" * 10, bytes(SEGMENT_BYTES)],
+    ids=["empty", "short", "foreign", "zeros"],
+)
+def test_what_is_no_slab_has_no_segments(content: bytes) -> None:
+    assert segments(memoryview(content)) == []
+
+
+def test_text_that_cannot_be_written_costs_only_itself() -> None:
+    slab = Slab()
+    slab.append(Kind.SERIES, "a\ud800b")
+    assert [record.text for record, _ in slab.segments[0].records()] == ["a?b"]
+
+
+FULL = """
+import logging, resource, sys
+from pathlib import Path
+from vitals.metrics.mmap_store import Kind, Slab, in_file, map_file, segments, SEGMENT_BYTES
+logging.basicConfig(format="%(message)s")
+resource.setrlimit(resource.RLIMIT_FSIZE, (SEGMENT_BYTES, SEGMENT_BYTES))
+path = Path(sys.argv[1])
+slab = Slab(in_file(path), spill=True)
+rows = [slab.append(Kind.SERIES, f"row {n}", 17)[1] for n in range(5000)]
+for cells in rows:
+    cells[0] += 1
+assert sum(len(list(s.records())) for s in slab.segments) == 5000
+shared = [r for s in segments(map_file(path)) for r, _ in s.records()]
+assert 100 < len(shared) < 1000, len(shared)
+try:
+    strict = Slab(in_file(path.with_suffix(".2")))
+    for n in range(5000):
+        strict.append(Kind.SERIES, f"row {n}", 17)
+except OSError:
+    print("raised")
+"""
+
+
+def test_a_full_disk_is_said_once_and_further_rows_stay_in_the_process(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path / "full.slab")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "raised\n"), done.stderr
+    assert done.stderr.count("metrics: no room") == 1
+
+
+def test_room_is_taken_when_the_file_grows_not_when_it_is_touched(tmp_path: Path) -> None:
+    """A hole that finds the disk full when it is written to ends the process with SIGBUS."""
+    path = tmp_path / "one.slab"
+    slab = Slab(in_file(path))
+    while len(slab.segments) < 3:
+        slab.append(Kind.SERIES, "row", 17)
+    os.sync()
+    assert path.stat().st_blocks * 512 >= path.stat().st_size > 2 * SEGMENT_BYTES
+
+
+def test_segments_begin_where_every_machine_can_map_them() -> None:
+    assert SEGMENT_BYTES % mmap.ALLOCATIONGRANULARITY == 0

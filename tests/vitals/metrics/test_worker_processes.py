@@ -1,0 +1,198 @@
+"""Real servers with several workers, under load, while some are killed."""
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from stack import readiness
+from tests.conftest import Start
+from vitals.metrics import worker_discovery
+from vitals.metrics.catalogue import HTTP_REQUEST_DURATION, WORKERS, WORKERS_ENDED
+from vitals.metrics.process_identity import birth
+from vitals.testing import Readings
+
+HERE = Path(__file__).parent
+ROUTE = "/jobs/{number}"
+COUNT = f'{HTTP_REQUEST_DURATION.name}_count{{http_route="{ROUTE}"}}'
+REQUEST = b"GET /jobs/%d HTTP/1.1\r\nhost: test\r\n\r\n"
+
+
+GUNICORN = "gunicorn serving:app -b 127.0.0.1:{port} -w {workers} -k uvicorn_worker.UvicornWorker"
+SERVERS = {
+    "uvicorn": "uvicorn serving:app --port {port} --workers {workers} --log-level error",
+    "gunicorn": GUNICORN,
+    "gunicorn, preloaded": f"{GUNICORN} --preload",
+    "granian": (
+        "granian serving:app --interface asgi --port {port} --workers {workers} --no-log "
+        "--respawn-failed-workers --respawn-interval 0.1"
+    ),
+}
+"""Ways to start the service of `serving.py`, none of which knows of metrics."""
+
+
+@contextmanager
+def serving(server: str, workers: int) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """Its port and the process that starts the workers."""
+    port = readiness.free_port()
+    with subprocess.Popen(
+        [sys.executable, "-m", *SERVERS[server].format(port=port, workers=workers).split()],
+        cwd=HERE,
+        env={**os.environ, "PYTHONPATH": str(HERE.parents[1])},
+        stderr=subprocess.DEVNULL,
+    ) as started:
+        try:
+            poll(lambda: readiness.http_answers(port, "/jobs/1"))
+            yield port, started
+        finally:
+            started.terminate()
+            started.wait(20)
+
+
+def poll(done: Callable[[], Any], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, "it did not come to pass in time"
+        time.sleep(0.05)
+
+
+def page(port: int) -> Readings:
+    accept = {"accept": "application/openmetrics-text;version=1.0.0"}
+    return Readings.parse(httpx.get(f"http://127.0.0.1:{port}/metrics", headers=accept).text)
+
+
+def files(server: subprocess.Popen[bytes]) -> list[Path]:
+    born = birth(server.pid)
+    return list(worker_discovery.base().glob(f"{server.pid}-{born}-*/*"))
+
+
+@dataclass
+class Load:
+    """What clients have seen."""
+
+    answered: int = 0
+    broken: int = 0
+    workers: list[int] = field(default_factory=list)
+
+    async def run(self, port: int, until: asyncio.Event) -> None:
+        while not until.is_set():
+            writer = None
+            try:
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                while not until.is_set():
+                    await self._ask(reader, writer)
+            except (OSError, EOFError, asyncio.IncompleteReadError):
+                await asyncio.sleep(0.02)
+            finally:
+                if writer is not None:
+                    writer.close()
+                    with suppress(OSError):
+                        await writer.wait_closed()
+
+    async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.broken += 1  # until it is answered
+        writer.write(REQUEST % random.randrange(5))  # noqa: S311  # which one does not matter
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200")
+        length = int(head.lower().partition(b"content-length: ")[2].split()[0])
+        self.workers.append(int(await reader.readexactly(length)))
+        self.broken -= 1
+        self.answered += 1
+
+
+async def load_and_kill(port: int, kills: int) -> Load:
+    """Keep eight clients busy and kill a worker that answers every second."""
+    load, until = Load(), asyncio.Event()
+    clients = [asyncio.create_task(load.run(port, until)) for _ in range(8)]
+    for _ in range(kills):
+        await asyncio.sleep(1)
+        async with asyncio.timeout(20):
+            while not load.workers:
+                await asyncio.sleep(0.05)
+        os.kill(load.workers[-1], signal.SIGKILL)
+        load.workers.clear()
+    await asyncio.sleep(1)
+    until.set()
+    await asyncio.gather(*clients)
+    return load
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("server", [name for name in SERVERS if name != "uvicorn"])
+def test_workers_of_any_server_answer_for_all(server: str) -> None:
+    with serving(server, 2) as (port, started):
+        poll(lambda: page(port).value(WORKERS) == 2)
+        answered_by: list[int] = []
+
+        def both_have_answered() -> bool:
+            answered_by.append(httpx.get(f"http://127.0.0.1:{port}/jobs/0").json())
+            return len(set(answered_by)) == 2
+
+        before = page(port).value(HTTP_REQUEST_DURATION, "_count", http_route=ROUTE)
+        poll(both_have_answered)
+        counted = page(port).value(HTTP_REQUEST_DURATION, "_count", http_route=ROUTE)
+        assert counted - before == len(answered_by)
+        os.kill(answered_by[-1], signal.SIGKILL)
+        poll(lambda: page(port).value(WORKERS_ENDED) == 1 and page(port).value(WORKERS) == 2)
+        assert page(port).value(HTTP_REQUEST_DURATION, "_count", http_route=ROUTE) == counted
+        assert started.poll() is None
+
+
+@pytest.mark.servers
+def test_workers_die_under_load_and_no_counter_falls(prometheus_server: Start) -> None:
+    kills = 6
+    with serving("uvicorn", 4) as (port, server):
+        poll(lambda: page(port).value(WORKERS) == 4)
+        prometheus = prometheus_server(
+            {
+                "global": {"scrape_interval": "250ms", "scrape_timeout": "250ms"},
+                "scrape_configs": [
+                    {"job_name": "api", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
+                ],
+            }
+        )
+
+        def ask(query: str) -> list[Any]:
+            answer = httpx.get(f"{prometheus.url}/api/v1/query", params={"query": query})
+            found: list[Any] = answer.raise_for_status().json()["data"]["result"]
+            return found
+
+        def value(query: str) -> float:
+            return sum(float(series["value"][1]) for series in ask(query))
+
+        before = page(port).value(HTTP_REQUEST_DURATION, "_count", http_route=ROUTE)
+        load = asyncio.run(load_and_kill(port, kills))
+        poll(lambda: page(port).value(WORKERS) == 4)
+        counted = page(port).value(HTTP_REQUEST_DURATION, "_count", http_route=ROUTE) - before
+        # A request is counted after its last byte is sent. A kill in between leaves one counted
+        # less; one before the client has read it leaves one more.
+        assert load.answered > 500
+        assert load.answered - kills <= counted <= load.answered + load.broken
+        poll(lambda: value(f"sum({COUNT})") == counted + before)
+        assert value(WORKERS_ENDED.name) == kills
+        poll(lambda: value("sum(http_server_active_requests)") == 0)
+        rising = ask('{job="api", __name__=~".+_(total|count|bucket|sum)"}[2m]')
+        assert len(rising) > 100
+        for series in rising:
+            values = [float(sample) for _, sample in series["values"]]
+            assert values == sorted(values), series["metric"]
+        now = time.time()
+        exemplars = httpx.get(
+            f"{prometheus.url}/api/v1/query_exemplars",
+            params={"query": COUNT.replace("_count", "_bucket"), "start": now - 60, "end": now},
+        ).json()["data"]
+        assert [found for series in exemplars for found in series["exemplars"]]
+        left = sorted(path.name.rpartition(".")[2] for path in files(server))
+        assert left == ["lock", *["slab"] * 5]
+        assert sum(path.stat().st_size for path in files(server)) <= 10 << 16

@@ -1,0 +1,164 @@
+"""What exceptions and log messages say is told without the values in it."""
+
+import traceback
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, Field
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from tests import servers
+from vitals import Redaction
+from vitals.message_redaction import LONGEST, Messages
+
+MESSAGES = Messages(Redaction())
+SECRET, WORD = "correct horse, battery", "correct"
+
+ERRORS = (
+    *(f"{SECRET!r}", f"no user {SECRET!r} here", f'relation "{SECRET}" does not exist'),
+    *(f"invalid literal for int() with base 10: {SECRET!r}", f"could not convert: {SECRET!r}"),
+    *(f"time data {SECRET!r} does not match", f"password={SECRET}", f"the token is {SECRET}"),
+    *(f"x\nDETAIL:  Key (a)=({SECRET}) is there.", f"x\nDETALLE: Ya existe (a)=({SECRET})."),
+    *(f"x\nLINE 1: SELECT {SECRET}\n         ^", f"x\nCONTEXT:  COPY t, line 1: {SECRET}"),
+    f"invalid input for query argument $1: {SECRET} (value out of int32 range)",
+    f"(1062, \"Duplicate entry '{SECRET}' for key 'users.email'\")",
+    f"(a.B) x\n[SQL: SELECT '{SECRET}']\n[parameters: ('{SECRET}',)]\n(Background on this",
+    f"(a.B) x\n[SQL: SELECT '{SECRET} [parameters: ]']\n(Background on this error at: y)",
+    f"[type=int_parsing, input_value='{SECRET}, input_type=', input_type=str]",
+    f"{{'type': 'int_parsing', 'loc': ('body', 'n'), 'input': {SECRET!r}}}",
+    f"for url 'https://shop.example/items?q={WORD}'",
+)
+KEPT = (
+    "'NoneType' object has no attribute 'price_cents'",
+    "No module named 'shop.orders'",
+    "division by zero",
+    "f() missing 1 required positional argument: 'item'",
+    'duplicate key value violates unique constraint "users_email_key"',
+    "(sqlite3.IntegrityError) UNIQUE constraint failed: t.name\n[SQL: INSERT INTO t VALUES (?)]",
+    "[Errno 111] Connect call failed ('127.0.0.1', 5432)",
+    "Expecting value: line 1 column 1 (char 0)",
+    "name 'total' is not defined",
+    "no free connection within 10 s (20 of 20 in use)",
+    "[Errno 2] No such file or directory: '/etc/shop/settings.toml'",
+)
+LOGGED = (
+    "Application startup complete.",
+    "Uvicorn running on http://127.0.0.1:8000 (Press CTRL+C to quit)",
+    "cache: 17 of 20 warmed in 3.5 s",
+    "worker 3 (pid 4711) restarted after 12.5 s",
+    "order 3f2a9c1e-8b7d-4c6e-9f1a-2b3c4d5e6f70 shipped to warehouse B2",
+    "password reset for user 7",
+    'HTTP Request: GET https://shop.example/items "HTTP/1.1 200 OK"',
+)
+
+
+@pytest.mark.parametrize("said", ERRORS)
+def test_no_value_of_an_error_is_told(said: str) -> None:
+    for told in (MESSAGES.error(said), MESSAGES.traceback(f"Traceback\nValueError: {said}")):
+        assert "redacted" in told
+        assert WORD not in told
+        assert "battery" not in told
+
+
+@pytest.mark.parametrize("said", KEPT)
+def test_what_an_error_says_beside_is_told(said: str) -> None:
+    assert MESSAGES.error(said) == said
+
+
+@pytest.mark.parametrize("said", LOGGED)
+def test_an_ordinary_message_is_told_as_it_is(said: str) -> None:
+    assert MESSAGES.logged(said) == said
+
+
+def test_a_long_message_is_cut() -> None:
+    assert len(MESSAGES.error("ab " * LONGEST)) < 2 * LONGEST
+    assert len(MESSAGES.logged("ab " * LONGEST)) < 2 * LONGEST
+
+
+def test_a_traceback_keeps_its_frames_and_its_source() -> None:
+    def fail() -> None:
+        raise LookupError(f"password: {SECRET}")
+
+    try:
+        try:
+            fail()
+        except LookupError as error:
+            raise ExceptionGroup(
+                "two", [ValueError(f"was {SECRET!r}"), KeyError(SECRET)]
+            ) from error
+    except ExceptionGroup:
+        told = MESSAGES.traceback(traceback.format_exc())
+    assert SECRET not in told
+    for kept in ("in fail", "LookupError: password: [redacted]", "direct cause", "    fail()"):
+        assert kept in told
+    for kept in ("ExceptionGroup: two (2 sub-exceptions)", "KeyError: '[redacted]'", "    | "):
+        assert kept in told
+
+
+class Order(BaseModel):
+    """What is validated."""
+
+    number: int
+    name: str = Field(max_length=2)
+
+
+def test_pydantic_tells_no_input() -> None:
+    with pytest.raises(ValueError, match="number") as caught:
+        Order.model_validate({"number": SECRET, "name": SECRET})
+    told = MESSAGES.error(str(caught.value))
+    assert WORD not in told
+    assert "number\n  Input should be a valid integer" in told
+
+
+FAILING: tuple[tuple[str, Any], ...] = (
+    ("INSERT INTO t (x) VALUES (:v)", SECRET),  # twice
+    ("INSERT INTO t (n) VALUES (:v)", SECRET),
+    ("SELECT CAST(:v AS int)", SECRET),
+    ("SELECT CAST(CAST(:v AS text) AS date)", SECRET),
+    ("SELECT CAST(CAST(:v AS text) AS json)", SECRET),
+    ("SELECT CAST(CAST(:v AS text) AS uuid)", SECRET),
+    (f"SELECT '{SECRET}'::inet", None),
+    (f"SELECT nowhere('{SECRET}')", None),
+    (f"SELECT 1 WHERE x = '{SECRET}", None),
+)
+
+
+@pytest.mark.servers
+@pytest.mark.anyio
+async def test_no_value_of_a_statement_is_told(postgres: servers.Postgres) -> None:
+    url = postgres.database()
+    told: list[str] = []
+
+    def note(error: DBAPIError) -> None:
+        told.extend(MESSAGES.error(str(each)) for each in (error, error.orig, error.__cause__))
+        told.append(MESSAGES.traceback("".join(traceback.format_exception(error))))
+
+    def statements() -> list[tuple[str, dict[str, Any]]]:
+        made = [(sql.replace("::", "\\:\\:"), {"v": v} if v else {}) for sql, v in FAILING]
+        return [made[0], *made]
+
+    asynchronous = create_async_engine(url)
+    async with asynchronous.begin() as connection:
+        await connection.execute(text("CREATE TABLE t (x text UNIQUE, n int)"))
+    for sql, values in statements():
+        try:
+            async with asynchronous.begin() as connection:
+                await connection.execute(text(sql), values)
+        except DBAPIError as error:
+            note(error)
+    await asynchronous.dispose()
+    plain = create_engine(url.replace("+asyncpg", "+psycopg"))
+    for sql, values in statements():
+        try:
+            with plain.begin() as direct:
+                direct.execute(text(sql), values)
+        except DBAPIError as error:
+            note(error)
+    plain.dispose()
+    assert len(told) >= 4 * 16
+    leaks = [text for text in told if "correct" in text or "horse" in text or "battery" in text]
+    assert leaks == []
+    assert any("invalid input syntax for type" in text for text in told)
+    assert any("t_x_key" in text for text in told)

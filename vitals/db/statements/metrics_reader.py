@@ -1,0 +1,87 @@
+"""What all workers of the server have measured of each statement, out of the metrics they share."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from vitals.metrics.aggregation import Row
+from vitals.metrics.catalogue import DB_OPERATION_DURATION, DB_SLOW_QUERIES
+from vitals.metrics.meter import Meter
+
+_LABEL = re.compile(r'(?<!\w)(\w++)="((?:[^"\\]|\\.)*+)"')
+_ESCAPED = {"\\\\": "\\", '\\"': '"', "\\n": "\n"}
+
+
+@dataclass
+class Measured:
+    """A statement's figures.
+
+    Attributes:
+        summary: The operation and the tables.
+        calls: How many.
+        seconds: Their time together.
+        failed: How many failed.
+        slow: How many broke the objective.
+        buckets: Calls by duration, not cumulated; the last has no upper bound.
+        bounds: Upper bounds of the others, in seconds.
+    """
+
+    summary: str
+    calls: int = 0
+    seconds: float = 0.0
+    failed: int = 0
+    slow: int = 0
+    buckets: list[float] = field(default_factory=list)
+    bounds: tuple[float, ...] = ()
+
+    def quantile(self, share: float) -> float:
+        """Seconds within which so large a share of the calls ended, as Prometheus reckons it.
+
+        Within a bucket the calls are taken to be spread evenly; beyond the last bound it is that
+        bound.
+        """
+        rank = share * sum(self.buckets)
+        lower = 0.0
+        for bound, calls in zip(self.bounds, self.buckets, strict=False):
+            if calls and rank <= calls:
+                return lower + (bound - lower) * rank / calls
+            rank -= calls
+            lower = bound
+        return lower
+
+
+def read(meter: Meter) -> dict[str, Measured]:
+    """The figures by fingerprint."""
+    found: dict[str, Measured] = {}
+    slow: dict[str, int] = {}
+    for total in meter.collect():
+        if total.metric.name == DB_OPERATION_DURATION.name:
+            for labels, row in _rows(total.rows):
+                one = found.setdefault(
+                    labels["db_query_fingerprint"], Measured(labels["db_query_summary"])
+                )
+                *counts, seconds = row
+                calls = int(sum(counts))
+                one.calls += calls
+                one.seconds += seconds
+                one.failed += calls if labels["error_type"] else 0
+                one.bounds = total.metric.bounds
+                old = one.buckets or [0.0] * len(counts)
+                one.buckets = [a + b for a, b in zip(old, counts, strict=True)]
+        elif total.metric.name == DB_SLOW_QUERIES.name:
+            slow = {
+                labels["db_query_fingerprint"]: int(row[0]) for labels, row in _rows(total.rows)
+            }
+    for fingerprint, one in found.items():
+        one.slow = slow.get(fingerprint, 0)
+    return {fingerprint: one for fingerprint, one in found.items() if one.calls}
+
+
+def _rows(rows: list[Row]) -> Iterator[tuple[dict[str, str], list[float]]]:
+    for row in rows:
+        pairs = _LABEL.findall(row.labels)
+        labels = {
+            name: re.sub(r"\\.", lambda found: _ESCAPED.get(found[0], found[0]), value)
+            for name, value in pairs
+        }
+        yield labels, row.values

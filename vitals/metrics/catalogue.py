@@ -1,0 +1,392 @@
+"""Every metric of the kit, declared once.
+
+Names follow the OpenTelemetry semantic conventions in their Prometheus form. Labels are closed
+sets or bounded by slots; none ever holds a path, a literal or anything a client chose freely.
+"""
+
+from typing import NamedTuple
+
+from vitals.metrics.declarations import AnyMetric, Counter, Gauge, Histogram, NoLabels
+
+OTHER = "__other__"
+"""The label value that stands for everything beyond a metric's bound."""
+
+REQUEST_SECONDS = (
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+)  # fmt: skip
+QUERY_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
+CACHE_SECONDS = (0.0001, 0.00025, 0.0005, *QUERY_SECONDS)
+BODY_BYTES = tuple(float(256 * 4**power) for power in range(9))  # 256 B to 16 MiB
+CONNECTION_SECONDS = (120.0, 600.0, 3600.0)
+
+
+# -- HTTP ------------------------------------------------------------------------------------
+
+
+class Request(NamedTuple):
+    """An answered request. ``http_route`` is the template, empty when nothing matched."""
+
+    http_request_method: str
+    http_route: str
+    http_response_status_code: str
+    error_type: str
+
+
+class Method(NamedTuple):
+    """A method of RFC 9110, or ``_OTHER``."""
+
+    http_request_method: str
+
+
+class Body(NamedTuple):
+    """A body that was transferred."""
+
+    http_request_method: str
+    http_route: str
+
+
+class Route(NamedTuple):
+    """A route template."""
+
+    http_route: str
+
+
+class WebSocket(NamedTuple):
+    """A finished WebSocket; the close code is that of RFC 6455, 7.4."""
+
+    http_route: str
+    websocket_close_code: str
+
+
+class Reason(NamedTuple):
+    """Why something was refused or not kept; one of a few fixed words."""
+
+    reason: str
+
+
+HTTP_REQUEST_DURATION = Histogram(
+    "http_server_request_duration_seconds",
+    "Time from a request's arrival to the last byte of its answer. "
+    "Each latency objective's threshold is a bucket bound.",
+    Request,
+    REQUEST_SECONDS,
+)
+HTTP_ACTIVE_REQUESTS = Gauge(
+    "http_server_active_requests", "Requests being answered right now.", Method
+)
+HTTP_REQUEST_BODY_SIZE = Histogram(
+    "http_server_request_body_size_bytes",
+    "Bytes of request bodies that the application read, counted, not declared.",
+    Body,
+    BODY_BYTES,
+)
+HTTP_RESPONSE_BODY_SIZE = Histogram(
+    "http_server_response_body_size_bytes",
+    "Bytes of response bodies that were sent, counted, not declared.",
+    Body,
+    BODY_BYTES,
+)
+HTTP_REQUESTS_REFUSED = Counter(
+    "http_server_requests_refused_total",
+    "Requests whose body was refused: length, encoding, syntax, number, duplicate_key, depth, "
+    "media_type, too_large or too_slow.",
+    Reason,
+)
+HTTP_CONNECTIONS_REFUSED = Counter(
+    "http_server_connections_refused_total",
+    "Connections that the server refused or ended: head_too_slow, head_too_large, malformed, "
+    "connect, too_many_connections, too_many_pipelined, body_unread or response_unread.",
+    Reason,
+)
+HTTP_WEBSOCKET_DURATION = Histogram(
+    "http_server_websocket_duration_seconds",
+    "Time a WebSocket stayed open.",
+    WebSocket,
+    (*REQUEST_SECONDS, 60.0, 300.0, 1800.0),
+)
+HTTP_ACTIVE_WEBSOCKETS = Gauge(
+    "http_server_active_websockets", "WebSockets open right now.", NoLabels
+)
+
+# -- Objectives ------------------------------------------------------------------------------
+
+
+class SloEvent(NamedTuple):
+    """An event that a promise speaks of; ``outcome`` is ``good`` or ``bad``."""
+
+    slo: str
+    http_route: str
+    outcome: str
+
+
+class SloPromise(NamedTuple):
+    """A promise; ``http_route`` is empty for the whole service."""
+
+    slo: str
+    http_route: str
+
+
+SLO_EVENTS = Counter(
+    "slo_events_total", "Events that kept (good) or broke (bad) an objective.", SloEvent
+)
+SLO_TARGET = Gauge(
+    "slo_target_ratio", "Share of good events that is promised.", SloPromise, across="max"
+)
+SLO_THRESHOLD = Gauge(
+    "slo_threshold_seconds",
+    "Time within which an event is good, where time decides.",
+    SloPromise,
+    across="max",
+)
+
+# -- Database --------------------------------------------------------------------------------
+
+
+class Operation(NamedTuple):
+    """A database operation; the fingerprint is one of a bounded number of slots."""
+
+    db_system_name: str
+    db_operation_name: str
+    db_query_summary: str
+    db_query_fingerprint: str
+    error_type: str
+
+
+class Fingerprint(NamedTuple):
+    """A statement without its literals."""
+
+    db_query_fingerprint: str
+
+
+class RouteFingerprint(NamedTuple):
+    """A statement as one route sends it."""
+
+    http_route: str
+    db_query_fingerprint: str
+
+
+class Pool(NamedTuple):
+    """A connection pool."""
+
+    db_client_connection_pool_name: str
+
+
+class PoolState(NamedTuple):
+    """A connection pool's connections in one state, ``idle`` or ``used``."""
+
+    db_client_connection_pool_name: str
+    state: str
+
+
+DB_OPERATION_DURATION = Histogram(
+    "db_client_operation_duration_seconds",
+    "Time a database operation took, waiting included.",
+    Operation,
+    QUERY_SECONDS,
+)
+DB_SLOW_QUERIES = Counter(
+    "db_client_slow_queries_total",
+    "Operations slower than db_client_slow_query_threshold_seconds.",
+    Fingerprint,
+)
+DB_SLOW_QUERY_THRESHOLD = Gauge(
+    "db_client_slow_query_threshold_seconds",
+    "Time above which a query is slow.",
+    NoLabels,
+    across="max",
+)
+DB_QUERIES_PER_REQUEST = Histogram(
+    "db_client_queries_per_request",
+    "Database operations that one request caused.",
+    Route,
+    (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0),
+)
+DB_N_PLUS_ONE = Counter(
+    "db_client_n_plus_one_total",
+    "Requests that sent the same statement once a row (N+1).",
+    RouteFingerprint,
+)
+DB_CONNECTION_COUNT = Gauge(
+    "db_client_connection_count", "Connections of the pool by state.", PoolState
+)
+DB_CONNECTION_MAX = Gauge(
+    "db_client_connection_max", "Connections the pool may open, overflow included.", Pool
+)
+DB_CONNECTION_PENDING = Gauge(
+    "db_client_connection_pending_requests", "Callers waiting for a connection right now.", Pool
+)
+DB_CONNECTION_TIMEOUTS = Counter(
+    "db_client_connection_timeouts_total", "Callers that waited for a connection in vain.", Pool
+)
+DB_CONNECTION_WAIT = Histogram(
+    "db_client_connection_wait_time_seconds",
+    "Time to get a connection from the pool.",
+    Pool,
+    CACHE_SECONDS,
+)
+DB_CONNECTION_CREATE = Histogram(
+    "db_client_connection_create_time_seconds",
+    "Time to open a connection.",
+    Pool,
+    QUERY_SECONDS,
+)
+DB_CONNECTION_USE = Histogram(
+    "db_client_connection_use_time_seconds",
+    "Time a connection was away from the pool.",
+    Pool,
+    (*QUERY_SECONDS, 60.0),
+)
+
+# -- Cache -----------------------------------------------------------------------------------
+
+
+class CacheRequest(NamedTuple):
+    """A look-up; layer is l1 or l2, result hit, miss, stale, negative, error or bypass."""
+
+    cache: str
+    layer: str
+    result: str
+
+
+class CacheOperation(NamedTuple):
+    """A command to the cache's store."""
+
+    cache: str
+    operation: str
+
+
+class Cache(NamedTuple):
+    """A cache by its name."""
+
+    cache: str
+
+
+class CacheRefusal(NamedTuple):
+    """What was not as expected; reason is schema, corrupt or too_large."""
+
+    cache: str
+    reason: str
+
+
+class CacheInvalidation(NamedTuple):
+    """An invalidation; outcome is ok, queued or failed."""
+
+    cache: str
+    outcome: str
+
+
+CACHE_REQUESTS = Counter("cache_requests_total", "Look-ups by layer and result.", CacheRequest)
+CACHE_OPERATION_DURATION = Histogram(
+    "cache_operation_duration_seconds",
+    "Time a command to the cache's store took.",
+    CacheOperation,
+    CACHE_SECONDS,
+)
+CACHE_LOAD_DURATION = Histogram(
+    "cache_load_duration_seconds",
+    "Time to load a value that the cache did not hold.",
+    Cache,
+    CACHE_SECONDS,
+)
+CACHE_FILLS_REJECTED = Counter(
+    "cache_fills_rejected_total",
+    "Loaded values not stored because they were invalidated meanwhile.",
+    Cache,
+)
+CACHE_ENTRIES_REFUSED = Counter(
+    "cache_entries_refused_total",
+    "Entries taken for a miss, or values not stored, because of what they were.",
+    CacheRefusal,
+)
+CACHE_INVALIDATIONS = Counter(
+    "cache_invalidations_total", "Invalidations by outcome.", CacheInvalidation
+)
+CACHE_BREAKER_OPEN = Gauge(
+    "cache_breaker_open",
+    "1 while the cache's store is left alone because it fails.",
+    Cache,
+    across="max",
+)
+CACHE_L1_BYTES = Gauge("cache_l1_bytes", "Bytes that the in-process layer holds.", Cache)
+CACHE_BUS_CONNECTED = Gauge(
+    "cache_bus_connected",
+    "1 while invalidations of other processes are heard.",
+    Cache,
+    across="min",
+)
+
+# -- Runtime ---------------------------------------------------------------------------------
+
+
+class Build(NamedTuple):
+    """What runs."""
+
+    version: str
+    revision: str
+
+
+class Generation(NamedTuple):
+    """A generation of the garbage collector."""
+
+    generation: str
+
+
+class Python(NamedTuple):
+    """The interpreter."""
+
+    version: str
+    implementation: str
+    major: str
+    minor: str
+    patchlevel: str
+
+
+EVENT_LOOP_LAG = Histogram(
+    "asyncio_event_loop_lag_seconds",
+    "How late the event loop woke a sleeper: what any request may have to wait.",
+    NoLabels,
+    (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+)
+BUILD_INFO = Gauge("app_build_info", "1, with what runs as labels.", Build, across="max")
+DROPPED = Counter(
+    "vitals_dropped_total", "What the kit refused to keep, so that it stays bounded.", Reason
+)
+
+WORKERS = Gauge("vitals_workers", "Worker processes whose figures these are.", NoLabels)
+WORKERS_ENDED = Counter(
+    "vitals_workers_ended_total", "Workers that ended while their server went on.", NoLabels
+)
+
+# Of all workers together, where nothing else is said.
+PROCESS_CPU = Counter("process_cpu_seconds_total", "User and system CPU time.", NoLabels)
+PROCESS_RESIDENT_MEMORY = Gauge("process_resident_memory_bytes", "Resident memory.", NoLabels)
+PROCESS_VIRTUAL_MEMORY = Gauge("process_virtual_memory_bytes", "Virtual memory.", NoLabels)
+PROCESS_START_TIME = Gauge(
+    "process_start_time_seconds",
+    "Start of the server, its workers' parent, as Unix time.",
+    NoLabels,
+    across="min",
+)
+PROCESS_OPEN_FDS = Gauge(
+    "process_open_fds", "Open file descriptors, of the worker with most.", NoLabels, across="max"
+)
+PROCESS_MAX_FDS = Gauge(
+    "process_max_fds", "File descriptors that a worker may open.", NoLabels, across="max"
+)
+GC_COLLECTIONS = Counter(
+    "python_gc_collections_total", "Garbage collections by generation.", Generation
+)
+GC_COLLECTED = Counter(
+    "python_gc_objects_collected_total", "Objects freed by the garbage collector.", Generation
+)
+GC_UNCOLLECTABLE = Counter(
+    "python_gc_objects_uncollectable_total", "Objects the collector could not free.", Generation
+)
+PYTHON_INFO = Gauge("python_info", "1, with the interpreter as labels.", Python, across="max")
+
+CATALOGUE: dict[str, AnyMetric] = {
+    declared.name: declared
+    for declared in tuple(globals().values())
+    if isinstance(declared, Counter | Gauge | Histogram)
+}
+"""Every metric above by name."""

@@ -1,0 +1,120 @@
+"""Traces by OpenTelemetry, exported over OTLP; nothing at all without an endpoint.
+
+The request's span is OpenTelemetry's own FastAPI instrumentation, without its noisy send and
+receive spans. Spans of queries and cache operations come from the kit's probes, which time them
+anyway: OpenTelemetry's SQLAlchemy instrumentation refuses SQLAlchemy 2.1.
+"""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+
+from fastapi import FastAPI
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+from vitals.asgi.request_context import RequestScope
+from vitals.redactor import Redactor
+from vitals.tracing.span_redaction import RedactedSpans
+
+ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+TRACES_ENDPOINT = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+TRACES_PATH = "/v1/traces"
+STABLE_NAMES = "OTEL_SEMCONV_STABILITY_OPT_IN"
+
+SHUTDOWN_MILLIS = 3_000
+
+
+def traces_address(endpoint: str | None) -> str | None:
+    """Where traces go, by the caller's word or the environment; None to make none.
+
+    The environment's name for all signals is a base address; the one for traces is the address
+    itself, and wins (opentelemetry.io/docs/specs/otel/protocol/exporter).
+
+    Args:
+        endpoint: A base address, or the address itself.
+    """
+    base = endpoint or None
+    if base is None and (address := os.environ.get(TRACES_ENDPOINT)):
+        return address
+    base = base or os.environ.get(ENDPOINT) or None
+    return None if base is None else base.rstrip("/").removesuffix(TRACES_PATH) + TRACES_PATH
+
+
+class Tracing:
+    """Records traces of one application and exports them.
+
+    Args:
+        app: The application; its middleware stack must not have been built.
+        address: Takes traces by OTLP over HTTP, such as ``http://127.0.0.1:4318/v1/traces``.
+        service_name: ``service.name`` of every span.
+        version: ``service.version`` of every span.
+        ratio: Share of traces kept where the caller has not decided (0 to 1).
+        exclude: Exact paths that are not traced.
+        exporter: Takes the spans instead of the endpoint.
+        redactor: Takes secrets out of every span; one that knows the usual ones when None.
+    """
+
+    def __init__(
+        self,
+        app: FastAPI,
+        *,
+        address: str,
+        service_name: str,
+        version: str = "",
+        ratio: float = 0.1,
+        exclude: Sequence[str] = (),
+        exporter: SpanExporter | None = None,
+        redactor: Redactor | None = None,
+    ) -> None:
+        os.environ.setdefault(STABLE_NAMES, "http")
+        self.provider = TracerProvider(
+            sampler=ParentBasedTraceIdRatio(ratio),
+            resource=Resource.create({"service.name": service_name, "service.version": version}),
+            shutdown_on_exit=False,
+        )
+        # Bounded: 2,048 spans wait at most, further ones are dropped; a thread sends them.
+        self._exporter = RedactedSpans(
+            exporter or OTLPSpanExporter(endpoint=address), redactor or Redactor()
+        )
+        self.provider.add_span_processor(BatchSpanProcessor(self._exporter))
+        self._tracer = self.provider.get_tracer("vitals")
+        FastAPIInstrumentor.instrument_app(
+            app,
+            tracer_provider=self.provider,
+            meter_provider=NoOpMeterProvider(),
+            excluded_urls=",".join(f"^[a-z]+://[^/]+{re.escape(path)}$" for path in exclude)
+            or None,
+            exclude_spans=["send", "receive"],
+        )
+
+    def join(self, request: RequestScope) -> None:
+        """Name the trace of the current span as the request's."""
+        context = trace.get_current_span().get_span_context()
+        if context.is_valid:
+            request.traced(f"{context.trace_id:032x}", sampled=context.trace_flags.sampled)
+
+    def span(self, name: str, began: int, error_type: str, attributes: Mapping[str, str]) -> None:
+        """Make a span of an operation that ends now (a ``MakeSpan``)."""
+        if not trace.get_current_span().is_recording():
+            return
+        span = self._tracer.start_span(
+            name, kind=SpanKind.CLIENT, attributes=attributes, start_time=began
+        )
+        if error_type:
+            span.set_attribute("error.type", error_type)
+            span.set_status(Status(StatusCode.ERROR))
+        span.end()
+
+    def shut_down(self) -> None:
+        """Send what waits, for a few seconds at most, and end."""
+        if not self.provider.force_flush(SHUTDOWN_MILLIS):
+            self._exporter.shutdown()  # ends its retries, which the provider would wait for
+        self.provider.shutdown()
