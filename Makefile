@@ -30,7 +30,7 @@ up: $(READY) ## the whole stack without traffic; WORKERS=4 serves with four proc
 test: $(READY) ## everything that CI runs
 	@$(BIN)/python -m stack install --for-tests
 	@$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 test-fast: $(READY) ## the tests that need no servers and no browser
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not servers" --ignore tests/browser

@@ -3,32 +3,22 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 
 from stack.install import debian_suites
 from tests import servers
+from tests.scheduling import LongestFirst
 
 SUITES = ("installed", *debian_suites.NEWER)
 """Prometheus and Alertmanager as they are installed, and those of newer Debian suites."""
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in the same hook
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Run those in one process that share what is dear to start: a browser, a module's servers."""
-    for item in items:
-        file = Path(item.path).relative_to(item.config.rootpath)
-        if file.is_relative_to("tests/browser"):
-            item.add_marker(pytest.mark.xdist_group("browser"))
-        elif isinstance(item, pytest.Function) and any(
-            definition.scope == "module"
-            for name, definitions in item._fixtureinfo.name2fixturedefs.items()
-            for definition in definitions
-            if name != "anyio_backend"  # it starts nothing
-        ):
-            item.add_marker(pytest.mark.xdist_group(str(file)))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LongestFirst | None:
+    """Replace the scheduler of ``--dist loadfile``."""
+    return LongestFirst(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session", autouse=True)
