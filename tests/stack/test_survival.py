@@ -152,7 +152,7 @@ def test_what_is_left_after_the_runner_and_its_keeper_were_killed_is_told_and_en
     with _stack(folder, tmp_path / "output", WORKERS="2") as stack:
         runner = stack.start()
         children = Path(f"/proc/{runner.pid}/task/{runner.pid}/children").read_text().split()
-        [keeper] = [pid for pid in children if b"keeper.py" in _command(pid)]
+        [keeper] = [pid for pid in children if b"reaper.py" in _command(pid)]
         workers = Path(f"/proc/{stack.pids['api']}/task/{stack.pids['api']}/children").read_text()
         os.kill(int(keeper), signal.SIGSTOP)  # so that it does not end the workers before it dies
         runner.kill()

@@ -47,6 +47,7 @@ def test_a_blocked_loop_is_seen_and_the_watch_ends_with_the_application() -> Non
 def test_the_process_is_measured_by_itself() -> None:
     app = FastAPI()
     instrument(app, logs=False, registry=CollectorRegistry())
+    gc.collect()  # which may close files of tests before
     before = Readings.of(app)
     memory, descriptors = bytearray(30_000_000), [os.dup(1) for _ in range(20)]
     deadline = time.process_time() + 0.2

@@ -169,7 +169,7 @@ def test_a_part_that_ignores_the_request_to_end_is_killed(stage: Stage) -> None:
 _RUNNER = """
 import sys
 from pathlib import Path
-from stack import keeper, lock
+from stack.process import lock, reaper
 from stack.installation.service_user import Account
 from stack.process.log_multiplexer import Journal
 from stack.process.process import Program
@@ -177,7 +177,7 @@ from stack.process.runner import Part, Runner
 folder = Path(sys.argv[1])
 family = 'sleep 600 & echo "$$ $!" > {}/family; wait'.format(folder)
 parts = [Part(Program("family", ["sh", "-c", family]), ready=(folder / "family").exists)]
-guard = keeper.Keeper(lock.take(folder / "lock", "a test"))
+guard = reaper.Keeper(lock.take(folder / "lock", "a test"))
 Runner(parts, Journal(folder), guard).run(lambda: print("ready", flush=True))
 """
 

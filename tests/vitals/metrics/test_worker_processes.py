@@ -49,7 +49,7 @@ def serving(server: str, workers: int) -> Iterator[tuple[int, subprocess.Popen[b
     with subprocess.Popen(
         [sys.executable, "-m", *SERVERS[server].format(port=port, workers=workers).split()],
         cwd=HERE,
-        env={**os.environ, "PYTHONPATH": str(HERE.parents[1])},
+        env={**os.environ, "PYTHONPATH": str(HERE.parents[2])},
         stderr=subprocess.DEVNULL,
     ) as started:
         try:

@@ -22,7 +22,7 @@ from vitals.metrics.workers import Workers, join
 from vitals.testing import Readings
 
 SCRIPT = Path(__file__).with_name("worker.py")
-ROOT = SCRIPT.parents[2]
+ROOT = SCRIPT.parents[3]
 NOBODY = 65_534
 
 
