@@ -23,6 +23,7 @@ WORKDIR /app
 FROM base AS tools
 COPY --from=tools-packages /opt/venv /opt/venv
 COPY alerts alerts
+COPY rules rules
 COPY service service
 COPY stack stack
 COPY vitals vitals

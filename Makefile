@@ -12,14 +12,17 @@ PRODUCTS ?= 1000
 ORDERS ?= 20000
 WORKERS ?= 1
 export WORKERS
+MKDOCS = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 # Tests wait for servers more than they compute.
 JOBS ?= 4
 
+NAME ?=
+
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-fast check format render schema pictures bench drill lock pin-images clean
+.PHONY: help demo up test test-fast check format docs migration render schema pictures bench drill lock pin-images clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## the whole stack with sample data and traffic; Ctrl-C stops it
 	@exec $(RUN) -m stack demo --users $(USERS) --products $(PRODUCTS) --orders $(ORDERS)
@@ -43,10 +46,21 @@ check: $(READY) ## lint, types, imports, rules
 	$(BIN)/python -m dashboards --check
 	$(BIN)/python -m alerts --check
 	$(BIN)/python -m stack.viewer check
+	$(BIN)/python -m checks
+	$(MKDOCS)
 
-format: $(READY) ## format the code
+format: $(READY) ## format the code, and mend what can be mended
+	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+docs: $(READY) ## build the site of the docs into var/docs
+	$(MKDOCS)
+	@echo "open var/docs/index.html"
+
+migration: $(READY) ## write a migration from the tables: make migration NAME=add_reviews
+	@test -n "$(NAME)" || { echo "name the change: make migration NAME=add_reviews"; exit 2; }
+	@$(RUN) -m service.db.new_migration "$(NAME)"
 
 render: $(READY) ## write boards and rules from their Python
 	$(BIN)/python -m dashboards

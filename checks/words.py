@@ -1,0 +1,51 @@
+"""Words that the glossary has replaced: none may come back into code, boards, alerts or docs."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+GLOSSARY = Path("docs", "glossary.md")
+SUFFIXES = {".py", ".md", ".ts", ".tsx", ".yml", ".yaml", ".tmpl", ".toml", ".json"}
+EXEMPT = (
+    GLOSSARY,
+    Path("CHANGELOG.md"),  # names what was renamed
+    Path("docs", "decisions"),  # history
+)
+
+
+def check() -> Iterator[str]:
+    """Yield ``file:line: word`` for each, with the name to use."""
+    replaced = dict(_replaced((ROOT / GLOSSARY).read_text()))
+    pattern = re.compile(rf"\b({'|'.join(map(re.escape, replaced))})\b", re.IGNORECASE)
+    for path in _files():
+        for number, line in enumerate((ROOT / path).read_text().splitlines(), start=1):
+            for match in pattern.finditer(line):
+                name = replaced[match[1].lower()]
+                yield f"{path}:{number}: {match[1]!r}: write {name!r} ({GLOSSARY})"
+
+
+def _replaced(glossary: str) -> Iterator[tuple[str, str]]:
+    """Each word of the last column with the name in the first."""
+    for line in glossary.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("|") and len(cells) > 1 and cells[0] not in {"name", "---"}:
+            for word in filter(None, cells[-1].split(", ")):
+                yield word.lower(), cells[0]
+
+
+def _files() -> Iterator[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"],  # noqa: S607 - git is what made this checkout
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    for name in listed.split("\0"):
+        path = Path(name)
+        if path.suffix in SUFFIXES and not any(
+            path == exempt or exempt in path.parents for exempt in EXEMPT
+        ):
+            yield path
