@@ -5,14 +5,12 @@ Each line names the file to write and what to do, so that one run shows all that
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from alerts.rule_files import every_alert
+from checks.files import ROOT
 from dashboards.boards.registry import BOARDS
 from stack.drills.faults import FAULTS, alert_of
 from stack.drills.table import BEGIN, END
-
-ROOT = Path(__file__).parents[1]
 
 
 def check() -> Iterator[str]:

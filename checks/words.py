@@ -1,11 +1,11 @@
 """Words that the glossary has replaced: none may come back into code, boards, alerts or docs."""
 
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from checks.files import ROOT, tracked
+
 GLOSSARY = Path("docs", "glossary.md")
 SUFFIXES = {".py", ".md", ".ts", ".tsx", ".yml", ".yaml", ".tmpl", ".toml", ".json"}
 EXEMPT = (
@@ -36,16 +36,6 @@ def _replaced(glossary: str) -> Iterator[tuple[str, str]]:
 
 
 def _files() -> Iterator[Path]:
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"],  # noqa: S607 - git is what made this checkout
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    for name in listed.split("\0"):
-        path = Path(name)
-        if path.suffix in SUFFIXES and not any(
-            path == exempt or exempt in path.parents for exempt in EXEMPT
-        ):
+    for path in tracked(SUFFIXES):
+        if not any(path == exempt or exempt in path.parents for exempt in EXEMPT):
             yield path

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from alerts.rule_files import every_alert
-from checks import completeness, words
+from checks import completeness, links, words
 
 
 def test_nothing_is_missing() -> None:
@@ -36,4 +36,16 @@ def test_replaced_words_are_found_with_the_name_to_use(
     monkeypatch.setattr(words, "_files", lambda: [Path("page.md")])
     assert list(words.check()) == [
         "page.md:2: 'Promise': write 'objective (SLO)' (docs/glossary.md)"
+    ]
+
+
+def test_links_lead_somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "one.md").write_text("# The `first` page\n[it](#the-first-page) [b](two.md#b)\n")
+    (tmp_path / "two.md").write_text("## A\n[gone](gone.md), `[code](x.md)`, [a](#a) [c](one.md#c)")
+    monkeypatch.setattr(links, "ROOT", tmp_path)
+    monkeypatch.setattr(links, "tracked", lambda _: [Path("one.md"), Path("two.md")])
+    assert list(links.check()) == [
+        "one.md: the link two.md#b leads to no heading",
+        "two.md: the link gone.md leads to no file",
+        "two.md: the link one.md#c leads to no heading",
     ]
