@@ -17,8 +17,8 @@ from vitals.db import dialect_hook
 
 ITEMS = Table("items", MetaData(), Column("id", Integer, primary_key=True), Column("n", Integer))
 Told = tuple[str, str]
-Attach = Callable[[Any, dialect_hook.Executed], None]
-WAYS: dict[str, Attach] = {"dialect": dialect_hook.wrap, "events": dialect_hook.listen}
+Attach = Callable[[Any, dialect_hook.OnExecuted], None]
+WAYS: dict[str, Attach] = {"dialect": dialect_hook.hook_dialect, "events": dialect_hook.hook_events}
 
 
 class Notes(list[Told]):
@@ -177,20 +177,20 @@ async def still_works(engine: AsyncEngine) -> None:
 
 
 def test_the_seam_of_this_sqlalchemy_holds() -> None:
-    dialect_hook.holds.cache_clear()
-    assert dialect_hook.holds()
+    dialect_hook.is_supported.cache_clear()
+    assert dialect_hook.is_supported()
 
 
 def test_where_it_does_not_hold_events_do_and_somebody_is_told(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    dialect_hook.holds.cache_clear()
-    monkeypatch.setattr(dialect_hook, "wrap", lambda *_: None)
+    dialect_hook.is_supported.cache_clear()
+    monkeypatch.setattr(dialect_hook, "hook_dialect", lambda *_: None)
     engine = create_engine("sqlite://")
     notes = Notes()
     with caplog.at_level(logging.WARNING):
         dialect_hook.attach(engine, notes)
-    dialect_hook.holds.cache_clear()
+    dialect_hook.is_supported.cache_clear()
     assert "engine events" in caplog.text
     with engine.connect() as connection:
         connection.exec_driver_sql("SELECT 1")

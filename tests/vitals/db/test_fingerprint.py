@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vitals.db.statements.fingerprint import LONGEST, Fingerprints, normalise
+from vitals.db.statements.fingerprint import MAX_LENGTH, Fingerprints, normalise
 from vitals.metrics.catalogue import OTHER
 
 SAME = [
@@ -102,7 +102,7 @@ def test_no_number_is_kept(number: str, around: str) -> None:
 
 
 def test_what_is_too_long_is_read_in_part() -> None:
-    text = Fingerprints().of("SELECT '" + "x" * (2 * LONGEST) + "hunter2'").text
+    text = Fingerprints().of("SELECT '" + "x" * (2 * MAX_LENGTH) + "hunter2'").text
     assert text == "SELECT ?"
 
 
@@ -127,7 +127,7 @@ def test_operation_and_summary_name_what_was_done_to_which_tables(
 
 
 def test_slots_stay_with_the_first_comers() -> None:
-    prints = Fingerprints(slots=2)
+    prints = Fingerprints(max_fingerprints=2)
     first = prints.of("SELECT a FROM t").fingerprint
     prints.of("SELECT b FROM t")
     late = prints.of("SELECT c FROM t")
@@ -136,11 +136,11 @@ def test_slots_stay_with_the_first_comers() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    prints = Fingerprints(kept=10)
+    prints = Fingerprints(cache_size=10)
     for number in range(1_000):
-        prints.of(f"SELECT {'x' * LONGEST}{number}")
+        prints.of(f"SELECT {'x' * MAX_LENGTH}{number}")
     assert len(prints._statements) <= 10
-    assert all(len(sql) <= LONGEST for sql, _ in prints._statements)
+    assert all(len(sql) <= MAX_LENGTH for sql, _ in prints._statements)
 
 
 def test_normalised_text_is_stable() -> None:

@@ -162,13 +162,16 @@ def test_postgres_who_waits_for_whom_without_values(
     ("words", "hint"),
     [
         (["indexes"], "--database"),
-        (["indexes", "--database", "nonsense"], "no URL"),
-        (["indexes", "--database", "postgresql+asyncpg://a@127.0.0.1:1/b"], "no answer"),
-        (["indexes", "--database", "mysql+aiomysql://x/y"], "driver is missing"),
-        (["locks", "--database", "sqlite+aiosqlite://"], "PostgreSQL does"),
+        (["indexes", "--database", "nonsense"], "not a URL"),
+        (
+            ["indexes", "--database", "postgresql+asyncpg://a@127.0.0.1:1/b"],
+            "database query failed",
+        ),
+        (["indexes", "--database", "mysql+aiomysql://x/y"], "driver not installed"),
+        (["locks", "--database", "sqlite+aiosqlite://"], "only on PostgreSQL"),
         (["locks", "--database", "sqlite+aiosqlite://", "--password-file", "/no"], "cannot read"),
         (["bottlenecks", "--url", "ftp://x"], "http://"),
-        (["bottlenecks", "--url", "http://127.0.0.1:1"], "no list from"),
+        (["bottlenecks", "--url", "http://127.0.0.1:1"], "cannot read bottlenecks from"),
     ],
 )
 def test_a_refusal_says_what_to_do(

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from tests import servers
 from vitals.db.indexes.postgresql_advisor import advise
 from vitals.db.insight.explain import explain
-from vitals.db.statements.plannable import RefusedError
+from vitals.db.statements.plannable import NotPlannableError
 
 pytestmark = pytest.mark.servers
 
@@ -124,7 +124,7 @@ async def planned(engine: AsyncEngine, sql: str) -> tuple[bool, bool]:
         parameters = (7,) if "$1" in sql else ()
         try:
             await connection.run_sync(lambda sync: explain(sync, sql, parameters))
-        except RefusedError:
+        except NotPlannableError:
             done = False
         else:
             done = True
@@ -174,7 +174,7 @@ def test_the_advisor_plans_no_such_statement_either(postgres: servers.Postgres) 
         async with shop(postgres) as engine:
             postgres.sql("CREATE EXTENSION hypopg", database=str(engine.url.database))
             async with engine.connect() as connection:
-                with pytest.raises(RefusedError, match="may run steady"):
+                with pytest.raises(NotPlannableError, match="may run steady"):
                     await connection.run_sync(
                         lambda sync: advise(sync, "SELECT id FROM t WHERE id = steady(1)")
                     )

@@ -86,14 +86,14 @@ class Shop:
                 await plant(connection, secret, number)
                 await connection.commit()
 
-        original = QueryProbe.watch
+        original = QueryProbe.instrument
 
-        def watch(probe: QueryProbe, watched: Any) -> None:
+        def record(probe: QueryProbe, watched: Any) -> None:
             self.probes.append(probe)
             original(probe, watched)
 
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(QueryProbe, "watch", watch)
+            patched.setattr(QueryProbe, "instrument", record)
             slow = Objective("queries", ratio=0.9, within=1e-9)
             instrument(self._app, engine=self._engine, objectives=[slow], admin=lambda _: True)
         async with self._engine.begin() as connection:
@@ -118,7 +118,7 @@ class Shop:
             assert answer.status_code == 200
             (probe,) = self.probes
             async with asyncio.timeout(30):
-                while probe.explainer._waiting:
+                while probe.explain_worker._queue:
                     await asyncio.sleep(0.01)
         page = await self._client.get("/vitals/bottlenecks", headers={"accept": "text/html"})
         ranked = await self._client.get("/vitals/bottlenecks")
@@ -140,12 +140,12 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(explain_worker, "EVERY", 0.01)
-        patched.setattr(explain_worker, "HOUR", 0.0)
-        patched.setattr(explain_worker, "A_MINUTE", 100_000)
-        for pace in ("SLOW_EVERY", "REPEAT_EVERY"):
-            patched.setattr(query_log, pace, 0.0)
-        patched.setattr(query_log, "A_MINUTE", 100_000)
+        patched.setattr(explain_worker, "POLL_INTERVAL", 0.01)
+        patched.setattr(explain_worker, "EXPLAIN_INTERVAL", 0.0)
+        patched.setattr(explain_worker, "MAX_PER_MINUTE", 100_000)
+        for interval in ("SLOW_INTERVAL", "N_PLUS_ONE_INTERVAL"):
+            patched.setattr(query_log, interval, 0.0)
+        patched.setattr(query_log, "MAX_PER_MINUTE", 100_000)
         shop = Shop(url)
         yield shop
         shop.close()

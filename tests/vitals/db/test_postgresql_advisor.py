@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from tests import servers
 from vitals.cli import DATABASE_URL, main
 from vitals.db.indexes.index_candidates import candidates
-from vitals.db.indexes.postgresql_advisor import Advice, advise, rewrites
+from vitals.db.indexes.postgresql_advisor import Advice, advise, rewrite_hints
 from vitals.db.insight.explain import explain
 
 pytestmark = pytest.mark.servers
@@ -36,7 +36,7 @@ CREATE INDEX ix_at_total ON "order" (at, total);
 CREATE INDEX ix_code_of_few ON "order" (code) WHERE id < 100
 """  # noqa: S608
 
-HELPED = {
+ADVISED = {
     'SELECT * FROM "order" WHERE customer_id = 77': ['"customer_id"'],
     "SELECT * FROM \"order\" WHERE status = 'failed' ORDER BY total LIMIT 5": ['"status"'],
     "SELECT * FROM \"order\" WHERE status = 'failed' AND total < 100": ['"status"'],
@@ -53,7 +53,7 @@ HELPED = {
     "WHERE c.town = 'town7'": ['"customer_id"'],
     'SELECT * FROM "order" WHERE customer_id IN (1, 2, 3)': ['"customer_id"'],
 }
-LEFT_ALONE = [
+NO_ADVICE = [
     'SELECT * FROM "order" WHERE id = 5',
     'SELECT * FROM "order"',
     "SELECT * FROM \"order\" WHERE status = 'paid'",
@@ -106,12 +106,12 @@ def pages(connection: Connection, sql: str) -> int:
     return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
 
 
-@pytest.mark.parametrize("sql", HELPED)
+@pytest.mark.parametrize("sql", ADVISED)
 def test_what_is_advised_helps_when_it_is_built(database: str, sql: str) -> None:
     advice: Advice = on(database, lambda connection: advise(connection, sql))
     told = " ".join(advice.indexes)
     assert advice.indexes
-    assert all(part in told for part in HELPED[sql]), told
+    assert all(part in told for part in ADVISED[sql]), told
     assert advice.cost_after < advice.cost_before * 0.7
     assert advice.bytes > 0
 
@@ -126,7 +126,7 @@ def test_what_is_advised_helps_when_it_is_built(database: str, sql: str) -> None
     assert after < before / 2
 
 
-@pytest.mark.parametrize("sql", LEFT_ALONE)
+@pytest.mark.parametrize("sql", NO_ADVICE)
 def test_where_no_index_helps_none_is_advised(database: str, sql: str) -> None:
     assert on(database, lambda connection: advise(connection, sql)).indexes == []
 
@@ -134,7 +134,7 @@ def test_where_no_index_helps_none_is_advised(database: str, sql: str) -> None:
 @pytest.mark.parametrize(
     ("sql", "hint"),
     [
-        ('SELECT * FROM "order" ORDER BY id OFFSET 50000 LIMIT 10', "page by key"),
+        ('SELECT * FROM "order" ORDER BY id OFFSET 50000 LIMIT 10', "keyset pagination"),
         ("SELECT * FROM \"order\" WHERE at::date = '2026-01-02'", "cast"),
         ("SELECT * FROM \"order\" WHERE code LIKE '%abcd%'", "pg_trgm"),
         ("SELECT * FROM \"order\" WHERE CAST(id AS varchar) = '77'", "of its own type"),
@@ -157,10 +157,10 @@ def test_a_deep_offset_that_is_a_value_is_seen(database: str) -> None:
     sql = 'SELECT * FROM "order" ORDER BY total LIMIT $1 OFFSET $2'
     deep = on(database, lambda connection: advise(connection, sql, (10, 50_000)))
     assert deep.indexes == []
-    assert "page by key" in " ".join(deep.notes)
+    assert "keyset pagination" in " ".join(deep.notes)
     first = on(database, lambda connection: advise(connection, sql, (10, 0)))
     assert first.indexes
-    assert "page by key" not in " ".join(first.notes)
+    assert "keyset pagination" not in " ".join(first.notes)
 
 
 @pytest.mark.parametrize(
@@ -175,13 +175,13 @@ def test_a_deep_offset_that_is_a_value_is_seen(database: str) -> None:
     ],
 )
 def test_an_offset_may_be_a_number_or_a_value(sql: str, values: Any, *, deep: bool) -> None:
-    told = rewrites(sql, {"Node Type": "Result"}, values)
-    assert ("page by key" in " ".join(told)) is deep
+    told = rewrite_hints(sql, {"Node Type": "Result"}, values)
+    assert ("keyset pagination" in " ".join(told)) is deep
 
 
 def test_a_text_compared_as_text_is_no_cast() -> None:
     harmless = {"Node Type": "Seq Scan", "Filter": "((category)::text = ($1)::text)"}
-    assert rewrites("SELECT 1", harmless) == []
+    assert rewrite_hints("SELECT 1", harmless) == []
 
 
 def test_nothing_is_executed_and_nothing_stays(database: str) -> None:
@@ -232,7 +232,7 @@ def test_odd_names_and_conditions_do_not_break_it() -> None:
     found = candidates(node, lambda _table: {})
     assert {index.table for index in found} == {'"public"."odd""one"'}
     assert ('"A b"',) in {index.columns for index in found}
-    assert rewrites("SELECT 1", {"Node Type": "Result"}) == []
+    assert rewrite_hints("SELECT 1", {"Node Type": "Result"}) == []
 
 
 def test_sqlite_is_refused() -> None:
@@ -255,7 +255,7 @@ def test_what_a_value_says_is_no_condition() -> None:
 
 
 LONG = """
-from vitals.db.indexes.postgresql_advisor import rewrites
+from vitals.db.indexes.postgresql_advisor import rewrite_hints
 from vitals.db.indexes.index_candidates import candidates
 
 for part in ("((", "a::b ", "aa", "a.b) ", '""'):
@@ -264,7 +264,7 @@ for part in ("((", "a::b ", "aa", "a.b) ", '""'):
         node = {"Node Type": "Seq Scan", "Relation Name": "t", "Schema": "s", "Alias": "t",
                 "Filter": condition}
         candidates(node, lambda _table: {})
-        rewrites("SELECT", node)
+        rewrite_hints("SELECT", node)
 """
 
 

@@ -261,7 +261,7 @@ def resident():
 
 engine = create_engine("sqlite://", query_cache_size=0)
 probe = QueryProbe(Meter(), Objectives())
-probe.watch(engine)
+probe.instrument(engine)
 request = RequestScope({"type": "http", "path": "/", "headers": []}, "GET")
 with engine.connect() as connection:
     connection.exec_driver_sql("SELECT 1").all()
@@ -315,8 +315,8 @@ def test_odd_statements_are_counted_and_fail_as_they_would(sql: str) -> None:
 def test_odd_statements_on_postgres_are_counted_and_change_nothing(
     postgres: servers.Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(explain_worker, "EVERY", 0.01)
-    monkeypatch.setattr(explain_worker, "A_MINUTE", 1_000)
+    monkeypatch.setattr(explain_worker, "POLL_INTERVAL", 0.01)
+    monkeypatch.setattr(explain_worker, "MAX_PER_MINUTE", 1_000)
     engine = create_async_engine(postgres.database(), isolation_level="AUTOCOMMIT")
     app = FastAPI()
     every = [Objective("queries", ratio=0.9, within=1e-9)]
@@ -346,8 +346,8 @@ def test_odd_statements_on_postgres_are_counted_and_change_nothing(
                 async with engine.connect() as connection:
                     gone = "SELECT pg_terminate_backend(pg_backend_pid()), count(*) FROM t"
                     await connection.exec_driver_sql(gone)
-            (probe,) = vars(engine.dialect)["_vitals_watched"]
-            while probe.explainer._waiting:
+            (probe,) = vars(engine.dialect)["_vitals_probes"]
+            while probe.explain_worker._queue:
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.1)
             async with engine.connect() as connection:

@@ -7,7 +7,7 @@ from sqlalchemy import create_engine, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tests.vitals.db.shop import Customer, opened
-from vitals.db.statements.query_assertions import Statements
+from vitals.db.statements.query_assertions import StatementRecorder
 from vitals.testing import expect_queries
 
 
@@ -77,7 +77,7 @@ def test_once_a_row_fails_where_it_is_not_wanted(tmp_path: Path) -> None:
     assert "30 times from tests/vitals/db/test_query_assertions.py:" in str(failed.value)
 
 
-def test_the_fixture_collects_what_a_test_sends(queries: Statements) -> None:
+def test_the_fixture_collects_what_a_test_sends(queries: StatementRecorder) -> None:
     send(1, 2, 3)
     queries.expect(at_most=3, no_n_plus_one=True)
     with pytest.raises(AssertionError, match="at most 2"):

@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from tests import servers
 from vitals.db.insight.explain import explain
-from vitals.db.statements.plannable import RefusedError
-from vitals.db.statements.side_effect_check import PURE, words_of
+from vitals.db.statements.plannable import NotPlannableError
+from vitals.db.statements.side_effect_check import PURE_FUNCTIONS, parse_words
 
 HELD = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
 """An advisory lock is an effect that neither READ ONLY nor a rollback stops."""
@@ -44,14 +44,14 @@ ELSEWHERE = """
     GRANT SELECT ON far TO PUBLIC;
 """
 """A foreign table behind a harmless name: what reading it does is its wrapper's."""
-HARMLESS: list[tuple[str, tuple[Any, ...]]] = [
+SIDE_EFFECT_FREE: list[tuple[str, tuple[Any, ...]]] = [
     ("SELECT * FROM t WHERE x LIKE 'x1%' AND id = $1::INTEGER", (7,)),
     ("SELECT lower(a.x), count(*) AS n FROM t AS a JOIN t b ON (a.id = b.id) GROUP BY a.x", ()),
     ('WITH few AS (SELECT "t"."id" FROM t LIMIT $1) SELECT max(id) FROM few', (3,)),
     ("SELECT id::text, at AT TIME ZONE 'UTC' FROM t WHERE id IN (1, 2.0) ORDER BY at DESC", ()),
     ("SELECT row_number() OVER (ORDER BY id), coalesce(x, '') FROM t OFFSET 2", ()),
 ]
-EFFECTS: list[tuple[str, tuple[Any, ...]]] = [
+SIDE_EFFECTS: list[tuple[str, tuple[Any, ...]]] = [
     ("SELECT effect() FROM t", ()),
     ("SELECT public.effect() FROM t", ()),
     ('SELECT "effect"() FROM t', ()),
@@ -111,13 +111,13 @@ REFUSED: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("sql", "parameters"), REFUSED)
 def test_what_is_in_doubt_is_refused_by_its_text(sql: str, parameters: Any) -> None:
-    assert words_of(sql, parameters) is None
+    assert parse_words(sql, parameters) is None
 
 
 def test_a_query_is_read_to_its_names() -> None:
     sql = "SELECT a.B, count(*) FROM \"T\" AS a WHERE c = %(c)s AND d <> 'e f'"
     expected = ["T", "a", "and", "as", "b", "c", "count", "d", "from", "select", "where"]
-    assert sorted(words_of(sql, {"c": 1}) or ()) == expected
+    assert sorted(parse_words(sql, {"c": 1}) or ()) == expected
 
 
 async def analysed(
@@ -128,7 +128,7 @@ async def analysed(
     def ask(sync: Connection) -> bool:
         try:
             plan = explain(sync, sql, parameters, analyze=True)
-        except RefusedError:
+        except NotPlannableError:
             return False
         return any("; actual" in line for line in plan.lines)
 
@@ -147,9 +147,9 @@ def test_only_the_harmless_is_executed(postgres: servers.Postgres) -> None:
                 await connection.execute(text(statement))
         postgres.sql(ELSEWHERE, database=str(engine.url.database))
         async with engine.connect() as connection:
-            for sql, parameters in HARMLESS:
+            for sql, parameters in SIDE_EFFECT_FREE:
                 assert await analysed(connection, sql, parameters) == (True, False), sql
-            for sql, parameters in EFFECTS:
+            for sql, parameters in SIDE_EFFECTS:
                 assert await analysed(connection, sql, parameters) == (False, False), sql
         await engine.dispose()
 
@@ -241,7 +241,7 @@ def test_what_takes_too_long_this_time_keeps_its_plan(postgres: servers.Postgres
 def test_what_is_known_as_pure_is_so_for_the_database(postgres: servers.Postgres) -> None:
     volatile = postgres.sql("SELECT proname FROM pg_proc WHERE provolatile = 'v'").split()
     assert "nextval" in volatile
-    assert not PURE & set(volatile)
+    assert not PURE_FUNCTIONS & set(volatile)
     unnamed = postgres.sql(
         "SELECT count(*) FROM pg_operator o JOIN pg_proc p ON p.oid = oprcode "
         "WHERE provolatile = 'v' AND p.oid < 16384"

@@ -14,7 +14,7 @@ from tests import servers
 from vitals import instrument
 from vitals.asgi.request_context import CURRENT, RequestScope
 from vitals.asgi.route_template import RouteTemplates
-from vitals.db.sqlcommenter import Comments, add
+from vitals.db.sqlcommenter import SqlCommenter, add_comments
 from vitals.metrics.catalogue import DB_OPERATION_DURATION
 from vitals.metrics.endpoint import Exposition
 from vitals.metrics.meter import Meter
@@ -87,7 +87,7 @@ def test_a_driver_that_formats_reads_no_values_into_a_comment(style: str) -> Non
         execute(cursor, statement, parameters, context)
 
     dialect.do_execute = formats
-    add(engine, Comments("50% off", RouteTemplates(FastAPI()), meter))
+    add_comments(engine, SqlCommenter("50% off", RouteTemplates(FastAPI()), meter))
     with engine.connect() as connection:
         connection.exec_driver_sql("SELECT 1")
         connection.exec_driver_sql("SELECT 2", execution_options={"no_parameters": True})
@@ -96,7 +96,7 @@ def test_a_driver_that_formats_reads_no_values_into_a_comment(style: str) -> Non
 
 def test_a_route_that_cannot_be_told_costs_no_statement() -> None:
     engine, meter = create_engine("sqlite://"), Meter()
-    add(engine, Comments("shop", RouteTemplates(FastAPI()), meter))
+    add_comments(engine, SqlCommenter("shop", RouteTemplates(FastAPI()), meter))
     token = CURRENT.set(RequestScope({}, "GET"))  # whose path nobody knows
     try:
         with engine.connect() as connection:

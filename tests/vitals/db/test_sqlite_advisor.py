@@ -36,7 +36,7 @@ CREATE INDEX ix_code_of_few ON "order" (code) WHERE id < 100;
 CREATE INDEX ix_name ON customers (lower(name));
 """  # noqa: S608
 
-HELPED = {
+ADVISED = {
     'SELECT * FROM "order" WHERE customer_id = 77': ['("customer_id")'],
     "SELECT * FROM \"order\" o WHERE o.status = 'failed' ORDER BY o.total DESC LIMIT 5": [
         '("status", "total")'
@@ -66,7 +66,7 @@ HELPED = {
     ],
 }
 """What a statement is advised: an index that only covers some rows is no substitute."""
-LEFT_ALONE = [
+NO_ADVICE = [
     'SELECT * FROM "order" WHERE id = 5',
     'SELECT * FROM "order"',
     "SELECT * FROM \"order\" WHERE at = '2026-01-02'",
@@ -130,7 +130,7 @@ def steps(shop: Connection, sql: str) -> int:
 
 
 @pytest.mark.parametrize("analyzed", [False, True])
-@pytest.mark.parametrize("sql", HELPED)
+@pytest.mark.parametrize("sql", ADVISED)
 def test_the_real_planner_takes_what_is_advised(
     shop: Connection, sql: str, *, analyzed: bool
 ) -> None:
@@ -138,8 +138,8 @@ def test_the_real_planner_takes_what_is_advised(
         shop.exec_driver_sql("ANALYZE")
     before, worked = real_plan(shop, sql), steps(shop, sql)
     advice = advise(shop, sql)
-    assert len(advice.indexes) == len(HELPED[sql]), advice
-    assert all(part in " ".join(advice.indexes) for part in HELPED[sql]), advice
+    assert len(advice.indexes) == len(ADVISED[sql]), advice
+    assert all(part in " ".join(advice.indexes) for part in ADVISED[sql]), advice
     assert advice.cost_after <= advice.cost_before * 0.7
     assert 0 < advice.bytes < ROWS * 100
     assert "every write" in " ".join(advice.notes)
@@ -155,7 +155,7 @@ def test_the_real_planner_takes_what_is_advised(
 
 
 @pytest.mark.parametrize("analyzed", [False, True])
-@pytest.mark.parametrize("sql", LEFT_ALONE)
+@pytest.mark.parametrize("sql", NO_ADVICE)
 def test_where_no_index_helps_none_is_advised(
     shop: Connection, sql: str, *, analyzed: bool
 ) -> None:
@@ -192,9 +192,7 @@ def test_what_cannot_be_planned_gets_no_advice(shop: Connection, sql: str) -> No
 def test_of_a_small_table_it_is_said_why(shop: Connection) -> None:
     advice = advise(shop, "SELECT * FROM towns WHERE land = 'x'")
     assert advice == Advice([], 2, 2, notes=advice.notes)
-    assert advice.notes == [
-        "towns has about 2 rows: reading them all costs less than an index would"
-    ]
+    assert advice.notes == ["towns has about 2 rows: a full table scan costs less than an index"]
 
 
 def test_an_index_that_is_replaced_is_named(shop: Connection) -> None:
@@ -205,7 +203,7 @@ def test_an_index_that_is_replaced_is_named(shop: Connection) -> None:
     assert advice.indexes
     told = advise(shop, "SELECT * FROM \"order\" WHERE status = 'paid' ORDER BY total LIMIT 3")
     assert '("status", "total")' in told.indexes[0]
-    assert "ix_status is then superfluous" in told.notes[0]
+    assert "ix_status is then redundant" in told.notes[0]
 
 
 def test_a_name_that_is_taken_is_not_advised(shop: Connection) -> None:
@@ -222,7 +220,7 @@ def test_rows_are_neither_read_nor_changed(shop: Connection) -> None:
     assert shop.connection.driver_connection.total_changes == before  # type: ignore[union-attr]
     counted, last, first = (sql for sql in sent if '"order"' in sql)
     assert counted.startswith("SELECT count(*)")
-    assert counted.endswith(f"LIMIT {schema_clone.COUNTED})")
+    assert counted.endswith(f"LIMIT {schema_clone.MAX_COUNTED_ROWS})")
     assert (last, first) == (
         'SELECT max(rowid) FROM "order"',
         'SELECT min(rowid) FROM "order"',
@@ -248,7 +246,7 @@ def test_the_clone_decides_by_the_statistics(shop: Connection, order: tuple[str,
         shop.exec_driver_sql(f'CREATE INDEX ix_{column} ON "order" ({column})')
     shop.exec_driver_sql("ANALYZE")
     sql = "SELECT * FROM \"order\" WHERE status = 'paid' AND code = 'x'"
-    with schema_clone.Clone(schema_clone.read(shop, sql)) as empty:
+    with schema_clone.SchemaClone(schema_clone.read(shop, sql)) as empty:
         (step,) = empty.plan(sql, None)
     assert step[2] == real_plan(shop, sql)
     assert "ix_code" in step[2]
@@ -267,7 +265,7 @@ def test_what_a_schema_cannot_have_elsewhere_is_left_out(shop: Connection) -> No
 def test_a_schema_beyond_bounds_is_refused(
     shop: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schema_clone, "OBJECTS", 3)
+    monkeypatch.setattr(schema_clone, "MAX_OBJECTS", 3)
     with pytest.raises(ValueError, match="more than 3"):
         advise(shop, "SELECT 1")
     assert explain(shop, "SELECT * FROM customers WHERE town = ?", ("x",)).lines
@@ -279,7 +277,7 @@ def test_values_are_taken_and_a_slow_statement_is_advised_with_its_plan(shop: Co
     assert 'CREATE INDEX "ix_order_customer_id" ON "order" ("customer_id")' in note
     assert "424242" not in str(plan)
     deep = explain(shop, 'SELECT * FROM "order" ORDER BY total LIMIT ? OFFSET ?', (10, 5_000))
-    assert "page by key" in " ".join(deep.notes)
+    assert "keyset pagination" in " ".join(deep.notes)
     assert "CREATE INDEX" not in " ".join(deep.notes)
 
 
