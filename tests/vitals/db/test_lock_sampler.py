@@ -1,4 +1,4 @@
-"""Lock waits are seen by whoever reads the ranked list, without their values."""
+"""Lock sampler: the bottlenecks page shows lock waits, without values."""
 
 import asyncio
 from typing import Any
@@ -19,13 +19,13 @@ from vitals.testing import Readings
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def _short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(explain_worker, "POLL_INTERVAL", 0.01)
     monkeypatch.setattr(lock_sampler, "INTERVAL", 0.01)
 
 
 class InstrumentedApp:
-    """An application whose administrator is everybody."""
+    """An application that treats everyone as administrator."""
 
     def __init__(self, url: str) -> None:
         self.engine = create_async_engine(url)
@@ -38,8 +38,8 @@ class InstrumentedApp:
             return await client.get("/vitals/bottlenecks", headers={"accept": accept})
 
 
-async def quarrel(engine: AsyncEngine, seen: Any) -> None:
-    """Have one session wait for another until ``seen`` returns."""
+async def lock_conflict(engine: AsyncEngine, seen: Any) -> None:
+    """Make one session wait for another until ``seen`` returns."""
 
     async def lock(connection: AsyncConnection, value: str) -> None:
         await connection.execute(text(f"UPDATE t SET x = '{value}'"))  # noqa: S608
@@ -57,7 +57,7 @@ async def quarrel(engine: AsyncEngine, seen: Any) -> None:
 
 
 @pytest.mark.servers
-def test_who_reads_the_list_sees_who_waited(postgres: servers.Postgres) -> None:
+def test_page_shows_sampled_lock_waits(postgres: servers.Postgres) -> None:
     app = InstrumentedApp(postgres.database())
     pages: dict[str, Any] = {}
 
@@ -69,7 +69,7 @@ def test_who_reads_the_list_sees_who_waited(postgres: servers.Postgres) -> None:
 
     async def run() -> None:
         async with app.api.router.lifespan_context(app.api), asyncio.timeout(30):
-            await quarrel(app.engine, seen)
+            await lock_conflict(app.engine, seen)
         await app.engine.dispose()
 
     asyncio.run(run())
@@ -82,37 +82,37 @@ def test_who_reads_the_list_sees_who_waited(postgres: servers.Postgres) -> None:
 
 
 @pytest.mark.servers
-def test_who_reads_nothing_pays_nothing(
+def test_sampling_only_after_a_read_of_the_page(
     postgres: servers.Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = InstrumentedApp(postgres.database())
-    looked: list[Connection] = []
+    sampled: list[Connection] = []
 
-    def look(connection: Connection) -> list[LockWait]:
-        looked.append(connection)
+    def sample(connection: Connection) -> list[LockWait]:
+        sampled.append(connection)
         return []
 
-    monkeypatch.setattr(LockSampler, "sample", staticmethod(look))
+    monkeypatch.setattr(LockSampler, "sample", staticmethod(sample))
 
     async def run() -> None:
         async with app.api.router.lifespan_context(app.api), asyncio.timeout(30):
             await asyncio.sleep(0.3)
-            assert not looked
+            assert not sampled
             await app.page()
-            while len(looked) < 2:
+            while len(sampled) < 2:
                 await asyncio.sleep(0.01)
             monkeypatch.setattr(lock_sampler, "SAMPLING_PERIOD", 0.0)
             await app.page()
-            many = len(looked)
+            before = len(sampled)
             await asyncio.sleep(0.3)
-            assert len(looked) <= many + 1
+            assert len(sampled) <= before + 1
         await app.engine.dispose()
 
     asyncio.run(run())
 
 
 @pytest.mark.servers
-def test_a_sample_that_fails_is_counted_and_troubles_nobody(
+def test_failed_sample_is_counted(
     postgres: servers.Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = InstrumentedApp(postgres.database())
@@ -128,7 +128,7 @@ def test_a_sample_that_fails_is_counted_and_troubles_nobody(
     asyncio.run(run())
 
 
-def test_sightings_of_a_pair_are_one_and_pairs_are_bounded() -> None:
+def test_samples_are_aggregated_and_bounded() -> None:
     sampler = LockSampler()
     for number in range(2 * MAX_PAIRS):
         wait = LockWait(1, 2, float(number), 9.0, f"waiting {number}", "blocking", "active", "shop")
@@ -140,7 +140,7 @@ def test_sightings_of_a_pair_are_one_and_pairs_are_bounded() -> None:
     assert {pair.count for pair in kept} == {2}
 
 
-def test_a_database_that_does_not_tell_is_not_asked() -> None:
+def test_only_postgresql_is_sampled() -> None:
     sampler = LockSampler()
     engine = create_async_engine("sqlite+aiosqlite://")
     sampler.add_engine(engine)

@@ -142,11 +142,11 @@ class ExplainWorker:
             )
             return await anyio.to_thread.run_sync(with_sqlite_advice, *found, sql, parameters)
 
-        def ask(connection: Connection) -> Plan:
+        def explain_on(connection: Connection) -> Plan:
             analyze = self._analyze and seconds <= MAX_ANALYZE_SECONDS
             return explain(connection, sql, parameters, analyze=analyze)
 
-        return await self._connections.run(engine, ask)
+        return await self._connections.run(engine, explain_on)
 
 
 def _supports_explain(engine: AnyEngine) -> bool:
