@@ -21,7 +21,7 @@ from vitals.db.insight import locks
 
 PATH = "/vitals/bottlenecks"
 DATABASE_URL = "VITALS_DATABASE_URL"
-SECONDS = 10
+TIMEOUT = 10
 
 
 class CommandError(Exception):
@@ -53,11 +53,14 @@ def _parser() -> argparse.ArgumentParser:
         subparser.set_defaults(read=read, show=show)
         return subparser
 
-    ranked = command(
-        "bottlenecks", "statements of a service by total database time", _bottlenecks, _show_ranked
+    bottlenecks = command(
+        "bottlenecks",
+        "statements of a service by total database time",
+        _bottlenecks,
+        _show_bottlenecks,
     )
-    planned = command("plans", "query plans of a service's slow statements", _plans, _show_plans)
-    for subparser in (ranked, planned):
+    plans = command("plans", "query plans of a service's slow statements", _plans, _show_plans)
+    for subparser in (bottlenecks, plans):
         subparser.add_argument(
             "--url",
             default="http://127.0.0.1:8000",
@@ -98,27 +101,27 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _bottlenecks(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    return _ranked(arguments)[: arguments.top]
+    return _fetch_bottlenecks(arguments)[: arguments.top]
 
 
 def _plans(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    wanted = ("summary", "fingerprint", "text", "mean", "p95", "plan", "advice")
-    planned = [one for one in _ranked(arguments) if one["plan"]][: arguments.top]
-    return [{name: one[name] for name in wanted} for one in planned]
+    fields = ("summary", "fingerprint", "text", "mean", "p95", "plan", "advice")
+    explained = [one for one in _fetch_bottlenecks(arguments) if one["plan"]][: arguments.top]
+    return [{name: one[name] for name in fields} for one in explained]
 
 
-def _ranked(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def _fetch_bottlenecks(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     if not arguments.url.startswith(("http://", "https://")):
         raise CommandError(f"--url {arguments.url!r} must begin with http:// or https://")
     request = urllib.request.Request(arguments.url.rstrip("/") + PATH)  # noqa: S310  # checked above
     if arguments.token_file is not None:
         request.add_header("authorization", f"Bearer {_secret(arguments.token_file)}")
     try:
-        with urllib.request.urlopen(request, timeout=SECONDS) as response:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310
             found: list[dict[str, Any]] = json.load(response)["bottlenecks"]
     except urllib.error.HTTPError as error:
         hint = {
-            401: "give --token-file",
+            401: "use --token-file",
             403: "the token is not an administrator's",
             404: "the page is not enabled: instrument(app, admin=...)",
         }.get(error.code, error.reason)
@@ -167,7 +170,7 @@ async def _run_on_database(
         async with engine.connect() as connection:
             if url.get_backend_name() == "postgresql":
                 await connection.execute(text("SET TRANSACTION READ ONLY"))
-                await connection.execute(text(f"SET LOCAL statement_timeout = '{SECONDS}s'"))
+                await connection.execute(text(f"SET LOCAL statement_timeout = '{TIMEOUT}s'"))
             return await connection.run_sync(read)
     finally:
         await engine.dispose()
@@ -180,7 +183,7 @@ def _secret(file: Path) -> str:
         raise CommandError(f"cannot read {file}: {error.strerror}") from error
 
 
-def _show_ranked(found: list[dict[str, Any]]) -> None:
+def _show_bottlenecks(found: list[dict[str, Any]]) -> None:
     if not found:
         print("no statements yet")
     for number, one in enumerate(found, 1):
@@ -190,9 +193,11 @@ def _show_ranked(found: list[dict[str, Any]]) -> None:
             f"{one['slowest'] * 1e3:.1f} ms)  {one['summary']}"
         )
         print(f"     {one['text']}")
-        for part in one["routes"]:
-            where = part["route"] or "outside requests"
-            print(f"     {where}: {part['calls']} calls, {part['seconds']:.3f} s, {part['source']}")
+        for share in one["routes"]:
+            where = share["route"] or "outside requests"
+            print(
+                f"     {where}: {share['calls']} calls, {share['seconds']:.3f} s, {share['source']}"
+            )
         for advice in one["advice"]:
             print(f"     > {advice}")
 

@@ -74,8 +74,8 @@ class BottleneckPage:
     async def _respond(self, request: Request) -> Response:
         if request.method not in {"GET", "HEAD"}:
             return PlainTextResponse("use GET\n", 405, {"allow": "GET, HEAD"})
-        if (refused := await self._denied(request)) is not None:
-            return refused
+        if (denial := await self._deny(request)) is not None:
+            return denial
         found = rank(self._statement_stats, self._plans, read(self._meter))[:_MAX_SHOWN]
         lock_sampler = self._lock_sampler
         if lock_sampler is not None:
@@ -91,7 +91,7 @@ class BottleneckPage:
             }
         )
 
-    async def _denied(self, request: Request) -> Response | None:
+    async def _deny(self, request: Request) -> Response | None:
         if isinstance(self._admin, str):
             scheme, _, given = request.headers.get("authorization", "").partition(" ")
             if scheme.lower() == "bearer" and hmac.compare_digest(
@@ -156,9 +156,9 @@ def _wait(each: SampledWait) -> str:
 
 def _row(number: int, one: Bottleneck) -> str:
     routes = "".join(
-        f"<li><b>{escape(part.route or 'outside requests')}</b> {part.calls} calls, "
-        f"{_time(part.seconds)} <code>{escape(part.source)}</code>"
-        for part in one.routes
+        f"<li><b>{escape(share.route or 'outside requests')}</b> {share.calls} calls, "
+        f"{_time(share.seconds)} <code>{escape(share.source)}</code>"
+        for share in one.routes
     )
     advice = "".join(f"<p class=advice>{escape(text)}</p>" for text in one.advice)
     plan = ""
