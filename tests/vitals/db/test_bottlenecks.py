@@ -185,4 +185,4 @@ def test_statement_stats_are_bounded() -> None:
     for number in range(1_000):
         stats.of(f"/{number}", statement).calls += 1
     assert len(list(stats)) == MAX_ROUTES + 1
-    assert sum(tally.calls for _, tally in stats) == 1_000
+    assert sum(calls.calls for _, calls in stats) == 1_000

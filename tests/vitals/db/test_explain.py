@@ -53,9 +53,9 @@ def plans_of(
     made: list[QueryProbe] = []
     original = QueryProbe.instrument
 
-    def record(probe: QueryProbe, watched: Any) -> None:
+    def record(probe: QueryProbe, engine: Any) -> None:
         made.append(probe)
-        original(probe, watched)
+        original(probe, engine)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(QueryProbe, "instrument", record)

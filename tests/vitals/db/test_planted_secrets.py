@@ -88,9 +88,9 @@ class Shop:
 
         original = QueryProbe.instrument
 
-        def record(probe: QueryProbe, watched: Any) -> None:
+        def record(probe: QueryProbe, engine: Any) -> None:
             self.probes.append(probe)
-            original(probe, watched)
+            original(probe, engine)
 
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(QueryProbe, "instrument", record)
