@@ -36,7 +36,7 @@ MADE: dict[tuple[str, str], list[str]] = {
         route_template._pattern("/api/{a}/b/{c}", "[^/]+").pattern,
         route_template._pattern("/api/{a}", ".*").pattern,
     ],
-    ("vitals.db.indexes.sqlite_advisor", "_extreme"): [
+    ("vitals.db.indexes.sqlite_advisor", "_is_min_max"): [
         r"\b(?:min|max)\s*+\((?:\s*+[^\s.(]++\.)?\W*price[^\w)]*+\)"
     ],
 }
@@ -316,10 +316,10 @@ READERS: dict[str, Callable[[str], Any]] = {
     "a guarded string": lambda text: ijson.fault(json.dumps([text, float("nan")]).encode(), 32),
     "a statement": lambda text: normalise(f"SELECT {text}"),
     "a statement of MySQL": lambda text: normalise(f"SELECT {text}", "mysql"),
-    "a repeated statement": lambda text: n_plus_one._shape.__wrapped__(f"SELECT {text}"),
-    "a statement to execute": lambda text: side_effect_check.words_of(f"SELECT {text}", ()),
+    "a repeated statement": lambda text: n_plus_one._parse.__wrapped__(f"SELECT {text}"),
+    "a statement to execute": lambda text: side_effect_check.parse_words(f"SELECT {text}", ()),
     "clauses": _clause,
-    "conditions": plans.bare,
+    "conditions": plans.mask_literals,
     "a log message": MESSAGES.logged,
     "an error": MESSAGES.error,
     "a traceback": MESSAGES.traceback,

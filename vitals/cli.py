@@ -1,4 +1,4 @@
-"""``vitals``: ask a running service or its database where the time goes."""
+"""``vitals``: find slow statements, missing indexes and lock waits of a service's database."""
 
 import argparse
 import asyncio
@@ -21,25 +21,25 @@ from vitals.db.insight import locks
 
 PATH = "/vitals/bottlenecks"
 DATABASE_URL = "VITALS_DATABASE_URL"
-SECONDS = 10
+TIMEOUT = 10
 
 
 class CommandError(Exception):
-    """What went wrong, and what to do about it."""
+    """An error to report on the command line, with what to do about it."""
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Do what the command line says; 0 when it went well."""
-    chosen = _parser().parse_args(words)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    arguments = _parser().parse_args(argv)
     try:
-        found = chosen.read(chosen)
+        found = arguments.read(arguments)
     except CommandError as error:
         print(f"vitals: {error}", file=sys.stderr)
         return 2
-    if chosen.format == "json":
+    if arguments.format == "json":
         print(json.dumps(found, indent=2))
     else:
-        chosen.show(found)
+        arguments.show(found)
     return 0
 
 
@@ -48,122 +48,129 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def command(name: str, what: str, read: Any, show: Any) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=what, description=what)
-        added.add_argument("--format", choices=("text", "json"), default="text")
-        added.set_defaults(read=read, show=show)
-        return added
+        subparser = commands.add_parser(name, help=what, description=what)
+        subparser.add_argument("--format", choices=("text", "json"), default="text")
+        subparser.set_defaults(read=read, show=show)
+        return subparser
 
-    ranked = command(
-        "bottlenecks", "a service's statements by their total time", _bottlenecks, _show_ranked
+    bottlenecks = command(
+        "bottlenecks",
+        "statements of a service by total database time",
+        _bottlenecks,
+        _show_bottlenecks,
     )
-    planned = command(
-        "plans", "how a service's database carries out its slow statements", _plans, _show_plans
-    )
-    for asking in (ranked, planned):
-        asking.add_argument(
-            "--url", default="http://127.0.0.1:8000", help="the service (%(default)s)"
+    plans = command("plans", "query plans of a service's slow statements", _plans, _show_plans)
+    for subparser in (bottlenecks, plans):
+        subparser.add_argument(
+            "--url",
+            default="http://127.0.0.1:8000",
+            help="URL of the service (default: %(default)s)",
         )
-        asking.add_argument(
-            "--token-file", type=Path, help="holds the bearer token of an administrator"
+        subparser.add_argument(
+            "--token-file", type=Path, help="file with an administrator's bearer token"
         )
-        asking.add_argument("--top", type=int, default=20, help="how many (%(default)s)")
+        subparser.add_argument(
+            "--top", type=int, default=20, help="number of statements (default: %(default)s)"
+        )
     for name, what, read, show in (
         (
             "advise",
-            "indexes that a statement lacks, on PostgreSQL (HypoPG) or SQLite",
+            "indexes that would make a statement cheaper, on PostgreSQL (HypoPG) or SQLite",
             None,
             _show_advice,
         ),
         (
             "indexes",
-            "indexes that are unused, duplicate or missing",
+            "unused, duplicate and missing indexes",
             index_audit.read,
             _show_indexes,
         ),
-        ("locks", "who waits for whose lock, on PostgreSQL", locks.read, _show_locks),
+        ("locks", "current lock waits, on PostgreSQL", locks.read, _show_locks),
     ):
-        asked = command(name, what, _asking(read), show)
-        asked.add_argument(
+        subparser = command(name, what, _query(read), show)
+        subparser.add_argument(
             "--database",
             metavar="URL",
-            help="such as postgresql+asyncpg://reader@127.0.0.1/shop; others see command lines, so "
-            f"a password belongs into {DATABASE_URL} or the password file",
+            help="such as postgresql+asyncpg://reader@127.0.0.1/shop; other users can see command "
+            f"lines, so put a password into {DATABASE_URL} or the password file",
         )
-        asked.add_argument("--password-file", type=Path, help="holds the database's password")
+        subparser.add_argument("--password-file", type=Path, help="file with the database password")
         if name == "advise":
-            asked.add_argument("sql", help="the statement, with its values; it is not executed")
+            subparser.add_argument("sql", help="the statement with its values; it is not executed")
     return parser
 
 
-def _bottlenecks(chosen: argparse.Namespace) -> list[dict[str, Any]]:
-    return _ranked(chosen)[: chosen.top]
+def _bottlenecks(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    return _fetch_bottlenecks(arguments)[: arguments.top]
 
 
-def _plans(chosen: argparse.Namespace) -> list[dict[str, Any]]:
-    wanted = ("summary", "fingerprint", "text", "mean", "p95", "plan", "advice")
-    planned = [one for one in _ranked(chosen) if one["plan"]][: chosen.top]
-    return [{name: one[name] for name in wanted} for one in planned]
+def _plans(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    fields = ("summary", "fingerprint", "text", "mean", "p95", "plan", "advice")
+    explained = [one for one in _fetch_bottlenecks(arguments) if one["plan"]][: arguments.top]
+    return [{name: one[name] for name in fields} for one in explained]
 
 
-def _ranked(chosen: argparse.Namespace) -> list[dict[str, Any]]:
-    if not chosen.url.startswith(("http://", "https://")):
-        raise CommandError(f"--url {chosen.url!r} must begin with http:// or https://")
-    request = urllib.request.Request(chosen.url.rstrip("/") + PATH)  # noqa: S310  # checked above
-    if chosen.token_file is not None:
-        request.add_header("authorization", f"Bearer {_secret(chosen.token_file)}")
+def _fetch_bottlenecks(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    if not arguments.url.startswith(("http://", "https://")):
+        raise CommandError(f"--url {arguments.url!r} must begin with http:// or https://")
+    request = urllib.request.Request(arguments.url.rstrip("/") + PATH)  # noqa: S310  # checked above
+    if arguments.token_file is not None:
+        request.add_header("authorization", f"Bearer {_secret(arguments.token_file)}")
     try:
-        with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310
-            found: list[dict[str, Any]] = json.load(answer)["bottlenecks"]
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310
+            found: list[dict[str, Any]] = json.load(response)["bottlenecks"]
     except urllib.error.HTTPError as error:
         hint = {
-            401: "give --token-file",
+            401: "use --token-file",
             403: "the token is not an administrator's",
-            404: "the service leaves the page off: instrument(app, admin=...)",
+            404: "the page is not enabled: instrument(app, admin=...)",
         }.get(error.code, error.reason)
         error.close()
-        raise CommandError(f"{chosen.url} answered {error.code}: {hint}") from error
+        raise CommandError(f"{arguments.url} responded with {error.code}: {hint}") from error
     except (OSError, ValueError, LookupError) as error:
-        raise CommandError(f"no list from {chosen.url}: {error}") from error
+        raise CommandError(f"cannot read bottlenecks from {arguments.url}: {error}") from error
     return found
 
 
-def _asking(
+def _query(
     read: Callable[[Connection], list[Any]] | None,
 ) -> Callable[[argparse.Namespace], Any]:
-    def ask(chosen: argparse.Namespace) -> list[dict[str, Any]]:
+    def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         def advise(connection: Connection) -> list[Any]:
             on_sqlite = connection.dialect.name == "sqlite"
-            judge = sqlite_advisor.advise if on_sqlite else postgresql_advisor.advise
-            return [judge(connection, chosen.sql)]
+            advisor = sqlite_advisor.advise if on_sqlite else postgresql_advisor.advise
+            return [advisor(connection, arguments.sql)]
 
         try:
-            found = asyncio.run(_ask(chosen, read or advise))
+            found = asyncio.run(_run_on_database(arguments, read or advise))
         except ArgumentError as error:
             raise CommandError(
-                "--database is no URL such as sqlite+aiosqlite:///shop.db"
+                "--database is not a URL such as sqlite+aiosqlite:///shop.db"
             ) from error
         except ModuleNotFoundError as error:
-            raise CommandError(f"the driver is missing: pip install {error.name}") from error
+            raise CommandError(f"driver not installed: pip install {error.name}") from error
         except (SQLAlchemyError, OSError, ValueError) as error:
-            raise CommandError(f"no answer from the database: {error}") from error
+            raise CommandError(f"database query failed: {error}") from error
         return [asdict(one) for one in found]
 
-    return ask
+    return run
 
 
-async def _ask(chosen: argparse.Namespace, read: Callable[[Connection], list[Any]]) -> list[Any]:
-    given = chosen.database or os.environ.get(DATABASE_URL)
+async def _run_on_database(
+    arguments: argparse.Namespace, read: Callable[[Connection], list[Any]]
+) -> list[Any]:
+    given = arguments.database or os.environ.get(DATABASE_URL)
     if not given:
-        raise CommandError(f"which database? give --database or set {DATABASE_URL}")
+        raise CommandError(f"no database given: use --database or set {DATABASE_URL}")
     url = make_url(given)
-    if chosen.password_file is not None:
-        url = url.set(password=_secret(chosen.password_file))
+    if arguments.password_file is not None:
+        url = url.set(password=_secret(arguments.password_file))
     engine = create_async_engine(url, hide_parameters=True, poolclass=NullPool)
     try:
         async with engine.connect() as connection:
             if url.get_backend_name() == "postgresql":
                 await connection.execute(text("SET TRANSACTION READ ONLY"))
-                await connection.execute(text(f"SET LOCAL statement_timeout = '{SECONDS}s'"))
+                await connection.execute(text(f"SET LOCAL statement_timeout = '{TIMEOUT}s'"))
             return await connection.run_sync(read)
     finally:
         await engine.dispose()
@@ -176,9 +183,9 @@ def _secret(file: Path) -> str:
         raise CommandError(f"cannot read {file}: {error.strerror}") from error
 
 
-def _show_ranked(found: list[dict[str, Any]]) -> None:
+def _show_bottlenecks(found: list[dict[str, Any]]) -> None:
     if not found:
-        print("no statement was sent yet")
+        print("no statements yet")
     for number, one in enumerate(found, 1):
         print(
             f"{number:3}. {one['share']:4.0%}  {one['seconds']:.3f} s = {one['calls']} x "
@@ -186,20 +193,22 @@ def _show_ranked(found: list[dict[str, Any]]) -> None:
             f"{one['slowest'] * 1e3:.1f} ms)  {one['summary']}"
         )
         print(f"     {one['text']}")
-        for part in one["routes"]:
-            where = part["route"] or "outside of requests"
-            print(f"     {where}: {part['calls']} calls, {part['seconds']:.3f} s, {part['source']}")
+        for share in one["routes"]:
+            where = share["route"] or "outside requests"
+            print(
+                f"     {where}: {share['calls']} calls, {share['seconds']:.3f} s, {share['source']}"
+            )
         for advice in one["advice"]:
             print(f"     > {advice}")
 
 
 def _show_plans(found: list[dict[str, Any]]) -> None:
     if not found:
-        print("no plan yet: a statement is explained when it was slow, once an hour")
+        print("no plans yet: slow statements are explained, each once an hour")
     for one in found:
         print(
             f"{one['summary']}  mean {one['mean'] * 1e3:.2f} ms, p95 {one['p95'] * 1e3:.1f} ms, "
-            f"shape {one['plan']['shape']}\n  {one['text']}"
+            f"plan shape {one['plan']['shape']}\n  {one['text']}"
         )
         for line in one["plan"]["lines"]:
             print(f"    {line}")
@@ -209,7 +218,7 @@ def _show_plans(found: list[dict[str, Any]]) -> None:
 
 def _show_indexes(found: list[dict[str, Any]]) -> None:
     if not found:
-        print("nothing to say: every index is used, none twice, no foreign key without one")
+        print("no findings: no unused or duplicate index, no foreign key without an index")
     for one in found:
         print(f"{one['kind']:10} {one['table']}  {one['index']}")
         print(f"           {one['reason']}\n           {one['remedy']}")
@@ -217,23 +226,24 @@ def _show_indexes(found: list[dict[str, Any]]) -> None:
 
 def _show_locks(found: list[dict[str, Any]]) -> None:
     if not found:
-        print("nobody waits")
+        print("no lock waits")
     for one in found:
         print(
-            f"{one['waiting_pid']} waits {one['waited']:.1f} s for {one['blocking_pid']} "
-            f"({one['application'] or 'unnamed'}, {one['state']}, transaction of "
-            f"{one['transaction']:.1f} s)"
+            f"PID {one['waiting_pid']} has waited {one['waited']:.1f} s for PID "
+            f"{one['blocking_pid']} ({one['application'] or 'no application name'}, "
+            f"{one['state']}, transaction open for {one['transaction']:.1f} s)"
         )
         print(f"  waiting:  {one['waiting']}\n  blocking: {one['blocking']}")
 
 
 def _show_advice(found: list[dict[str, Any]]) -> None:
     for one in found:
-        print(f"cost {one['cost_before']:.0f}", end="")
+        print(f"estimated cost {one['cost_before']:.0f}", end="")
         if one["indexes"]:
-            print(f", {one['cost_after']:.0f} with (about {one['bytes'] / 1e6:.1f} MB)")
+            size = f"about {one['bytes'] / 1e6:.1f} MB"
+            print(f", {one['cost_after']:.0f} with these indexes ({size}):")
         else:
-            print(": no index would make it cheaper by much")
+            print(": no index would reduce it much")
         for statement in one["indexes"]:
             print(f"  {statement};")
         for note in one["notes"]:

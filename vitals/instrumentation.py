@@ -25,7 +25,7 @@ from vitals.db.insight.bottlenecks_page import PATH, Admin, BottleneckPage
 from vitals.db.insight.explain import Explain
 from vitals.db.pool import PoolProbe
 from vitals.db.probe import QueryProbe
-from vitals.db.sqlcommenter import Comments, add
+from vitals.db.sqlcommenter import SqlCommenter, add_comments
 from vitals.db.statements.query_log import QueryLog
 from vitals.http.observed_request import Told
 from vitals.http.probe import HttpProbe
@@ -166,14 +166,16 @@ def instrument(
         make_span = tracing.span if tracing else None
         log = QueryLog(routes) if logs else None
         queries = QueryProbe(meter, promised, make_span, log, explain=explain)
-        said = Comments(service_name, routes, meter) if comments else None
+        said = SqlCommenter(service_name, routes, meter) if comments else None
         _watch_engines(meter, queries, engines, said)
         finished.append(queries.finish)
         if explain:
-            accompany(app, queries.explainer.running)
+            accompany(app, queries.explain_worker.running)
         if admin is not None:
-            waits = queries.explainer.waits if explain else None
-            aside[PATH] = BottleneckPage(queries.ledger, queries.plans, meter, admin, waits)
+            waits = queries.explain_worker.lock_sampler if explain else None
+            aside[PATH] = BottleneckPage(
+                queries.statement_stats, queries.plans, meter, admin, waits
+            )
     if bodies is not None:
         finished.append(BodyLog(bodies, promised, meter, Lines("vitals.body").info))
     if guard is not None:
@@ -225,13 +227,13 @@ def _trace(app: FastAPI, endpoint: str | None, **options: Any) -> Tracing | None
 
 
 def _watch_engines(
-    meter: Meter, probe: QueryProbe, engines: Sequence[AnyEngine], comments: Comments | None
+    meter: Meter, probe: QueryProbe, engines: Sequence[AnyEngine], comments: SqlCommenter | None
 ) -> None:
     names: dict[str, int] = {}
     for watched in engines:
         if comments is not None:
-            add(watched, comments)  # first: the probe sees statements without
-        probe.watch(watched)
+            add_comments(watched, comments)  # first: the probe sees statements without
+        probe.instrument(watched)
         name = watched.url.database or watched.dialect.name
         name = name.rsplit("/", 1)[-1]
         names[name] = names.get(name, 0) + 1

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from vitals.db.statements.query_assertions import Statements
+from vitals.db.statements.query_assertions import StatementRecorder
 from vitals.instrumentation import INSTRUMENTED, Vitals
 from vitals.metrics.declarations import AnyMetric, Matcher
 from vitals.metrics.endpoint import Exposition
@@ -85,7 +85,7 @@ def _as_matchers(labels: dict[str, str]) -> dict[str, str | Matcher]:
 @contextmanager
 def expect_queries(
     at_most: int | None = None, *, no_n_plus_one: bool = False
-) -> Iterator[Statements]:
+) -> Iterator[StatementRecorder]:
     """Hold a block to a number of statements, whatever engine sends them.
 
     ``with expect_queries(at_most=3): client.get("/orders")``
@@ -97,13 +97,13 @@ def expect_queries(
     Raises:
         AssertionError: The block sent more; it lists the statements and the lines.
     """
-    with Statements() as statements:
+    with StatementRecorder() as statements:
         yield statements
     statements.expect(at_most, no_n_plus_one=no_n_plus_one)
 
 
 @pytest.fixture
-def queries() -> Iterator[Statements]:
+def queries() -> Iterator[StatementRecorder]:
     """The statements that the test sends: ``queries.expect(at_most=3, no_n_plus_one=True)``."""
-    with Statements() as statements:
+    with StatementRecorder() as statements:
         yield statements

@@ -52,8 +52,8 @@ async def most_at_once(settings: Settings, statements: Sequence[Asked]) -> int:
     try:
         with Open().counted() as connections:
             async with database.writer.connect() as one:
-                probe.watch(database.engine)
-                async with asyncio.timeout(PATIENCE), probe.explainer.running():
+                probe.instrument(database.engine)
+                async with asyncio.timeout(PATIENCE), probe.explain_worker.running():
                     for asked in statements[: PLANS + 2]:
                         await one.exec_driver_sql(asked.sql, asked.values)
                         await one.rollback()

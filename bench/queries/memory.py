@@ -29,7 +29,7 @@ def grown() -> float:
     # SQLAlchemy's own cache of compiled statements is not what is measured.
     engine = create_engine("sqlite://", query_cache_size=0)
     probe = QueryProbe(Meter(), Objectives())
-    probe.watch(engine)
+    probe.instrument(engine)
     with engine.connect() as connection:
         connection.exec_driver_sql("SELECT 1").all()
         gc.collect()

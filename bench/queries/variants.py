@@ -64,7 +64,7 @@ def unwatched(_engine: AnyEngine) -> Finish:
 def ours(engine: AnyEngine) -> Finish:
     """Everything: histogram, request's account, N+1, slow log armed, plans."""
     probe = QueryProbe(Meter(), Objectives(), None, QueryLog(RouteTemplates(object())))
-    probe.watch(engine)
+    probe.instrument(engine)
     return probe.finish
 
 

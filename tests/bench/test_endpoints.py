@@ -112,7 +112,7 @@ def test_only_what_is_between_the_marks_is_written(tmp_path: Path) -> None:
         "size": {"users": 1, "products": 2, "orders": 3},
         "cases": {"a list": {"fault": "slow", "change": "quick"}},
         "systems": {
-            "sqlite": {"ratios": {"a list": 0.02}, "told": {"a list": "page by key"},
+            "sqlite": {"ratios": {"a list": 0.02}, "told": {"a list": "keyset pagination"},
                        "ranking": [one]},
         },
     }  # fmt: skip

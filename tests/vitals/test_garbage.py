@@ -33,14 +33,14 @@ from vitals import instrument
 app = FastAPI()
 engine, other = create_engine("sqlite://"), create_engine("sqlite://")
 instrument(app, engine=engine, logs=False)
-from vitals.db.probe import MARK
-(probe,) = vars(engine.dialect)[MARK]
-probe.watch(other)
+from vitals.db.probe import PROBES
+(probe,) = vars(engine.dialect)[PROBES]
+probe.instrument(other)
 with engine.connect() as connection, other.connect() as others:
     collect_often(lambda n: others.exec_driver_sql(f"SELECT 1 AS o{n}"))
     for n in range(100):
         connection.exec_driver_sql(f"SELECT 1 AS c{n}")
-        list(probe.ledger)
+        list(probe.statement_stats)
     stop()
 print("done", next(numbers) > 100)
 """
@@ -92,12 +92,12 @@ print("done", counted == next(numbers) + 300)
 """
 
 PACES = """
-from vitals.db.statements.log_throttle import Pace
+from vitals.db.statements.log_throttle import LogThrottle
 
-pace = Pace(3600.0, 10_000)
-collect_often(lambda n: pace.allows(f"other{n}"))
+throttle = LogThrottle(3600.0, 10_000)
+collect_often(lambda n: throttle.allows(f"other{n}"))
 for n in range(3_000):
-    assert pace.allows(str(n)) is not None or n > 2_000
+    assert throttle.allows(str(n)) is not None or n > 2_000
 stop()
 print("done", True)
 """

@@ -1,12 +1,12 @@
-"""Every statement is timed where the dialect hands it to the driver.
+"""Dialect hook: times each statement where SQLAlchemy's dialect passes it to the driver.
 
 Engine events would cost 7 µs a query before doing any work; wrapping ``dialect.do_execute*`` costs
-a fraction, and sees executemany, insertmanyvalues, raw SQL, errors and cancellation alike. With an
-async engine the time includes the wait for the server, since the dialect's call returns only when
-the driver has answered. Of a streamed result only the opening is timed.
+a fraction, and covers executemany, insertmanyvalues, raw SQL, errors and cancellation alike. With
+an async engine the time includes the wait for the server, since the dialect's call returns only
+when the driver has a response. Of a streamed result only the opening is timed.
 
-These methods are SQLAlchemy's, and a later one may go round them. So the seam is tried out on a
-database in memory when the first engine is watched; where it does not hold, engine events do.
+A later SQLAlchemy may bypass these methods. So the hook is tested on an in-memory database when the
+first engine is instrumented; if it does not work, engine events are used instead.
 """
 
 import logging
@@ -27,8 +27,8 @@ _STARTED = "vitals_started"
 _log = logging.getLogger(__name__)
 
 
-class Executed(Protocol):
-    """Told of each statement that a driver has executed, failed ones included."""
+class OnExecuted(Protocol):
+    """Callback for each statement that a driver has executed, failed ones included."""
 
     def __call__(  # noqa: PLR0917  # an object for it would cost
         self,
@@ -40,53 +40,53 @@ class Executed(Protocol):
         context: Any,
         /,
     ) -> None:
-        """Take note; must not raise, for it stands between the driver and the host."""
+        """Handle the statement; must not raise, because it runs between driver and host."""
 
 
-def attach(engine: AnyEngine, tell: Executed) -> None:
-    """Time what an engine executes, in the cheapest way that works."""
+def attach(engine: AnyEngine, on_executed: OnExecuted) -> None:
+    """Time an engine's statements by the dialect hook, or else by engine events."""
     target = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
-    if holds():
-        wrap(target, tell)
+    if is_supported():
+        hook_dialect(target, on_executed)
     else:
         _log.warning(
-            "this SQLAlchemy does not execute by way of its dialect: queries are timed by engine "
-            "events, which cost more"
+            "dialect hook not supported by this SQLAlchemy version, falling back to engine events "
+            "(more overhead per query)"
         )
-        listen(target, tell)
+        hook_events(target, on_executed)
 
 
 @cache
-def holds() -> bool:
-    """Whether a wrapped dialect sees every way to execute (tried once per process)."""
+def is_supported() -> bool:
+    """Whether the hook covers every execution path of SQLAlchemy (tested once per process)."""
     seen: list[str] = []
     engine = create_engine("sqlite://")
     try:
-        wrap(engine, lambda *told: seen.append(told[3]))
+        hook_dialect(engine, lambda *call: seen.append(call[3]))
         with engine.connect() as connection:
-            connection.exec_driver_sql("CREATE TABLE seam (n)")
-            connection.exec_driver_sql("INSERT INTO seam VALUES (?)", [(1,), (2,)])
-            connection.exec_driver_sql("SELECT n FROM seam WHERE n = ?", (1,))
+            connection.exec_driver_sql("CREATE TABLE hook (n)")
+            connection.exec_driver_sql("INSERT INTO hook VALUES (?)", [(1,), (2,)])
+            connection.exec_driver_sql("SELECT n FROM hook WHERE n = ?", (1,))
             options = {"no_parameters": True}
-            connection.exec_driver_sql("SELECT n FROM seam", execution_options=options)
-    except Exception:  # noqa: BLE001  # whatever it is, events do without
+            connection.exec_driver_sql("SELECT n FROM hook", execution_options=options)
+    except Exception:  # noqa: BLE001  # any failure means: use engine events
         return False
     finally:
         engine.dispose()
     return [statement.split()[0] for statement in seen] == ["CREATE", "INSERT", "SELECT", "SELECT"]
 
 
-def wrap(engine: Engine, tell: Executed) -> None:
-    """Time an engine at its dialect."""
+def hook_dialect(engine: Engine, on_executed: OnExecuted) -> None:
+    """Time an engine's statements by wrapping methods of its dialect."""
     dialect: Any = engine.dialect
     for name in WITH_PARAMETERS:
-        setattr(dialect, name, _timed(getattr(dialect, name), tell))
+        setattr(dialect, name, _timed(getattr(dialect, name), on_executed))
     plain = getattr(dialect, WITHOUT_PARAMETERS)
 
     def execute(cursor: Any, statement: str, _parameters: Any, context: Any) -> Any:
         return plain(cursor, statement, context)
 
-    timed = _timed(execute, tell)
+    timed = _timed(execute, on_executed)
     setattr(
         dialect,
         WITHOUT_PARAMETERS,
@@ -94,46 +94,46 @@ def wrap(engine: Engine, tell: Executed) -> None:
     )
 
 
-def _timed(execute: Callable[..., Any], tell: Executed) -> Callable[..., Any]:
-    if _only_calls_the_cursor(execute):
-        return _timed_cursor(tell)
+def _timed(execute: Callable[..., Any], on_executed: OnExecuted) -> Callable[..., Any]:
+    if _is_plain_execute(execute):
+        return _timed_cursor(on_executed)
 
     def timed(cursor: Any, statement: str, parameters: Any, context: Any = None) -> Any:
         started = perf_counter()
         try:
             result = execute(cursor, statement, parameters, context)
         except BaseException as error:
-            tell(perf_counter() - started, error, cursor, statement, parameters, context)
+            on_executed(perf_counter() - started, error, cursor, statement, parameters, context)
             raise
-        tell(perf_counter() - started, None, cursor, statement, parameters, context)
+        on_executed(perf_counter() - started, None, cursor, statement, parameters, context)
         return result
 
     return timed
 
 
-def _only_calls_the_cursor(execute: Any) -> bool:
-    """Whether a method is SQLAlchemy's own, and that does no more than it does today."""
+def _is_plain_execute(execute: Any) -> bool:
+    """Whether a method is SQLAlchemy's default, and that still only calls ``cursor.execute``."""
     own = getattr(execute, "__func__", None) is DefaultDialect.do_execute
     return own and execute.__code__.co_names == ("execute",)
 
 
-def _timed_cursor(tell: Executed) -> Callable[..., Any]:
-    """In the place of a method that only calls the cursor: a call less for each query."""
+def _timed_cursor(on_executed: OnExecuted) -> Callable[..., Any]:
+    """Replacement for a method that only calls the cursor: saves one call per query."""
 
     def timed(cursor: Any, statement: str, parameters: Any, context: Any = None) -> None:
         started = perf_counter()
         try:
             cursor.execute(statement, parameters)
         except BaseException as error:
-            tell(perf_counter() - started, error, cursor, statement, parameters, context)
+            on_executed(perf_counter() - started, error, cursor, statement, parameters, context)
             raise
-        tell(perf_counter() - started, None, cursor, statement, parameters, context)
+        on_executed(perf_counter() - started, None, cursor, statement, parameters, context)
 
     return timed
 
 
-def listen(engine: Engine, tell: Executed) -> None:
-    """Time an engine by its events."""
+def hook_events(engine: Engine, on_executed: OnExecuted) -> None:
+    """Time an engine's statements by engine events."""
 
     def before(  # SQLAlchemy's signature
         _connection: Any, _cursor: Any, _sql: str, _binds: Any, context: Any, _many: Any
@@ -143,17 +143,17 @@ def listen(engine: Engine, tell: Executed) -> None:
     def after(
         _connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, _many: Any
     ) -> None:
-        tell(_since_start(context), None, cursor, statement, parameters, context)
+        on_executed(_since_start(context), None, cursor, statement, parameters, context)
 
-    def failed(trouble: Any) -> None:
-        context = trouble.execution_context
+    def failed(exception: Any) -> None:
+        context = exception.execution_context
         if hasattr(context, _STARTED):  # else nothing was sent, or its rows could not be read
-            tell(
+            on_executed(
                 _since_start(context),
-                trouble.original_exception,
+                exception.original_exception,
                 None,
-                trouble.statement,
-                trouble.parameters,
+                exception.statement,
+                exception.parameters,
                 context,
             )
 

@@ -1,7 +1,7 @@
-"""What is noted of each statement, as soon as the driver has executed it.
+"""Records each statement as soon as the driver has executed it.
 
-This stands in the way of every query, so the usual case does as little as can be: of a request's
-only call of a statement no more is kept than its seconds.
+This runs on the path of every query, so the common case does as little as possible: for a request's
+only call of a statement, only its seconds are kept.
 """
 
 from bisect import bisect_left
@@ -10,49 +10,49 @@ from typing import Any
 
 from vitals.asgi.request_context import CURRENT, MakeSpan, RequestScope, name_error
 from vitals.db.dialect_hook import AnyEngine
-from vitals.db.insight.explain_worker import Explainer
-from vitals.db.statement_instruments import SYSTEMS, Series, SeriesTable
+from vitals.db.insight.explain_worker import ExplainWorker
+from vitals.db.statement_instruments import SYSTEMS, InstrumentTable, StatementInstruments
 from vitals.db.statements import callsite
-from vitals.db.statements.fingerprint import KEPT, LONGEST, Statement
+from vitals.db.statements.fingerprint import CACHE_SIZE, MAX_LENGTH, Statement
 from vitals.db.statements.query_log import QueryLog
-from vitals.db.statements.statement_stats import Tally
+from vitals.db.statements.statement_stats import CallStats
 from vitals.metrics.instruments import HistogramChild
 from vitals.metrics.meter import Meter
 
-STATEMENTS = 500
-"""Different statements of one request that are accounted for."""
+MAX_STATEMENTS = 500
+"""Different statements recorded per request."""
 
-EXEMPLARY = 0.005
-"""Seconds from which on a call may be its bucket's exemplar: nobody asks for a fast one's trace."""
+EXEMPLAR_THRESHOLD = 0.005
+"""Seconds at or above which a call may become an exemplar: traces of fast calls are of no use."""
 
-Account = dict[Series, float | Tally]
-"""What a request did: of a statement that it sent once the seconds, else a tally."""
+RequestStatements = dict[StatementInstruments, float | CallStats]
+"""Statements of one request: the seconds of a single call, statistics for several."""
 
 _Call = tuple[float, BaseException | None, Any, str, Any]
 """Seconds, error, cursor, statement and values."""
 
 
-class Watched:
-    """The statements of one engine (``told`` is an ``Executed``).
+class ExecutionObserver:
+    """Observes the statements of one engine (``on_executed`` is an ``OnExecuted``).
 
     Args:
-        engine: Who executes.
-        table: The series of the statements.
-        meter: Counts what could not be noted.
-        explainer: Is offered the slow ones.
-        slow_after: Seconds.
-        span: Makes a span of each operation; None when there is no tracing.
-        log: Tells of slow statements; or None.
+        engine: The engine.
+        table: The instruments of the statements.
+        meter: Counts statements that could not be recorded.
+        explain_worker: Receives the slow statements.
+        slow_threshold: Seconds above which a statement is slow.
+        span: Creates a span for each statement; None without tracing.
+        log: Logs slow statements; or None.
     """
 
     def __init__(
         self,
         engine: AnyEngine,
-        table: SeriesTable,
+        table: InstrumentTable,
         meter: Meter,
-        explainer: Explainer,
+        explain_worker: ExplainWorker,
         *,
-        slow_after: float,
+        slow_threshold: float,
         span: MakeSpan | None,
         log: QueryLog | None,
     ) -> None:
@@ -60,13 +60,13 @@ class Watched:
         self._dialect = engine.dialect.name
         self._table = table
         self._meter = meter
-        self._explainer = explainer
-        self._slow_after = slow_after
+        self._explain_worker = explain_worker
+        self._slow_threshold = slow_threshold
         self._span = span
         self._log = log
-        self._known: dict[str, Series] = {}
+        self._instruments_by_sql: dict[str, StatementInstruments] = {}
 
-    def told(  # noqa: PLR0917  # as the seam hands it over: an object for it would cost
+    def on_executed(  # noqa: PLR0917  # the dialect hook's signature: an object would cost
         self,
         seconds: float,
         error: BaseException | None,
@@ -76,85 +76,95 @@ class Watched:
         context: Any,
         /,
     ) -> None:
-        """Take note of a statement; never raises."""
+        """Record a statement; never raises."""
         try:
             compiled = context.compiled if context is not None else None
             # The same string object whatever the length of an IN list or of a batch of rows.
             key = sql if compiled is None else compiled.string
-            series = self._known.get(key) or self._learn(key)
+            instruments = self._instruments_by_sql.get(key) or self._instruments_of(key)
             request = CURRENT.get()
-            if request is None or request.duration:  # over: what goes on belongs to nobody
-                request = None
-                series.alone.count(seconds)
+            if request is None or request.duration:
+                request = None  # it is finished: later statements belong to none
+                instruments.background.record(seconds)
             else:
-                account: Account | None = request.statements
-                if account is None:
-                    request.statements = {series: seconds}
+                statements: RequestStatements | None = request.statements
+                if statements is None:
+                    request.statements = {instruments: seconds}
                     request.queries = 1
                     request.db_seconds = seconds
                 else:
                     request.queries += 1
                     request.db_seconds += seconds
-                    if series in account:
-                        tally = tally_of(series, request)
-                        tally.look(sql, parameters, context)
-                        tally.count(seconds)
-                    elif len(account) < STATEMENTS:
-                        account[series] = seconds
-            if seconds < EXEMPLARY and error is None:
-                # As `observe` does, whose call would be a tenth of all this.
-                durations = series.durations
+                    if instruments in statements:
+                        stats = stats_of(instruments, request)
+                        stats.check_n_plus_one(sql, parameters, context)
+                        stats.record(seconds)
+                    elif len(statements) < MAX_STATEMENTS:
+                        statements[instruments] = seconds
+            if seconds < EXEMPLAR_THRESHOLD and error is None:
+                # Inlined `observe`: calling it would take a tenth of the time of all this.
+                durations = instruments.durations
                 cells = durations.cells
                 cells[bisect_left(durations.bounds, seconds)] += 1.0
                 cells[-1] += seconds
             else:
-                durations = series.durations if error is None else self._failing(series, error)
+                durations = (
+                    instruments.durations
+                    if error is None
+                    else self._error_durations(instruments, error)
+                )
                 durations.observe(seconds, None if request is None else request.exemplar)
             if self._span is not None:
-                self._trace(self._span, series.statement, seconds, error)
-            if series.sought or error is not None or seconds > self._slow_after:
+                self._trace(self._span, instruments.statement, seconds, error)
+            if instruments.needs_source or error is not None or seconds > self._slow_threshold:
                 call = seconds, error, cursor, sql, parameters
-                self._dwell(series, call, request)
-        except Exception:  # noqa: BLE001  # the query is the host's; measuring it must not fail it
+                self._record_details(instruments, call, request)
+        except Exception:  # noqa: BLE001  # measuring must not fail the host's query
             self._meter.dropped("query_probe")
 
-    def _learn(self, sql: str) -> Series:
-        series = self._table.of(sql, self._dialect)
-        if len(sql) <= LONGEST:
-            if len(self._known) >= KEPT:
-                self._known.clear()
-            self._known[sql] = series
-        return series
+    def _instruments_of(self, sql: str) -> StatementInstruments:
+        instruments = self._table.of(sql, self._dialect)
+        if len(sql) <= MAX_LENGTH:
+            if len(self._instruments_by_sql) >= CACHE_SIZE:
+                self._instruments_by_sql.clear()
+            self._instruments_by_sql[sql] = instruments
+        return instruments
 
-    def _failing(self, series: Series, error: BaseException) -> HistogramChild:
-        return self._table.durations(series.statement, self._dialect, _name(error))
+    def _error_durations(
+        self, instruments: StatementInstruments, error: BaseException
+    ) -> HistogramChild:
+        return self._table.durations(instruments.statement, self._dialect, _error_type(error))
 
-    def _dwell(self, series: Series, call: _Call, request: RequestScope | None) -> None:
-        """Say more of a call that failed, was slow, or whose line is sought."""
+    def _record_details(
+        self, instruments: StatementInstruments, call: _Call, request: RequestScope | None
+    ) -> None:
+        """Record more of a call that failed, was slow, or needs its call site."""
         seconds, error, cursor, sql, parameters = call
-        tally = tally_of(series, request)
-        tally.failed += error is not None
-        slow = seconds > self._slow_after
-        if slow or series.sought:
-            series.sought = False
-            tally.source = callsite.line(callsite.stack())
+        stats = stats_of(instruments, request)
+        stats.failed += error is not None
+        slow = seconds > self._slow_threshold
+        if slow or instruments.needs_source:
+            instruments.needs_source = False
+            stats.source = callsite.format_location(callsite.application_stack())
         if not slow:
             return
-        series.slow.inc()
-        tally.slow += 1
+        instruments.slow.inc()
+        stats.slow += 1
         if self._log is not None:
             rows = getattr(cursor, "rowcount", -1)
             self._log.slow(
-                series.statement,
+                instruments.statement,
                 seconds=seconds,
-                within=self._slow_after,
+                threshold=self._slow_threshold,
                 rows=rows if rows >= 0 else None,
-                source=tally.source,
-                error_type=_name(error),
+                source=stats.source,
+                error_type=_error_type(error),
                 request=request,
             )
         if error is None:
-            self._explainer.offer(self._engine, series.statement, sql, parameters, seconds)
+            self._explain_worker.submit(
+                self._engine, instruments.statement, sql, parameters, seconds
+            )
 
     def _trace(
         self, span: MakeSpan, statement: Statement, seconds: float, error: BaseException | None
@@ -166,23 +176,23 @@ class Watched:
             "db.query.text": statement.text,
             "vitals.db.query.fingerprint": statement.fingerprint,
         }
-        span(statement.summary, time_ns() - int(seconds * 1e9), _name(error), attributes)
+        span(statement.summary, time_ns() - int(seconds * 1e9), _error_type(error), attributes)
 
 
-def tally_of(series: Series, request: RequestScope | None) -> Tally:
-    """The tally of a statement that was sent just now, which its request may not have had yet."""
+def stats_of(instruments: StatementInstruments, request: RequestScope | None) -> CallStats:
+    """Statistics of a statement that was just sent; created if its request has none yet."""
     if request is None:
-        return series.alone
-    account: Account = request.statements
-    known = account.get(series)
-    if isinstance(known, Tally):
+        return instruments.background
+    statements: RequestStatements = request.statements
+    known = statements.get(instruments)
+    if isinstance(known, CallStats):
         return known
-    tally = Tally(series.statement)
-    if known is not None:  # else there are too many: this one goes nowhere
-        tally.count(known)
-        account[series] = tally
-    return tally
+    stats = CallStats(instruments.statement)
+    if known is not None:  # else the request has too many: these are discarded
+        stats.record(known)
+        statements[instruments] = stats
+    return stats
 
 
-def _name(error: BaseException | None) -> str:
+def _error_type(error: BaseException | None) -> str:
     return "" if error is None else name_error(error)

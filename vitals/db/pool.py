@@ -1,7 +1,8 @@
-"""How long callers wait for a connection, how many are out, and how many waited in vain.
+"""Pool probe: wait time, connections in use, and checkout timeouts of a connection pool.
 
-SQLAlchemy's pool events tell of connections, not of the wait for one, so ``_do_get``, the pool's
-one door, is wrapped on the instance. Disposing an engine makes a new pool, which is wrapped again.
+SQLAlchemy's pool events do not cover the wait for a connection, so ``_do_get``, through which every
+checkout goes, is wrapped on the instance. Disposing an engine creates a new pool, which is wrapped
+again.
 """
 
 from time import perf_counter
@@ -26,7 +27,7 @@ from vitals.metrics.catalogue import (
 )
 from vitals.metrics.meter import Meter
 
-OUT_SINCE = "vitals_out_since"
+CHECKED_OUT_AT = "vitals_checked_out_at"
 
 
 class PoolProbe:
@@ -34,7 +35,7 @@ class PoolProbe:
 
     Args:
         meter: Where to record.
-        engine: Whose pool.
+        engine: The engine whose pool is measured.
         name: The pool's name in labels; several engines need different ones.
     """
 
@@ -47,10 +48,9 @@ class PoolProbe:
         self._wait = meter.histogram(DB_CONNECTION_WAIT).bind(labels)
         self._create = meter.histogram(DB_CONNECTION_CREATE).bind(labels)
         self._use = meter.histogram(DB_CONNECTION_USE).bind(labels)
-        self._most = meter.gauge(DB_CONNECTION_MAX).bind(labels)
+        self._max = meter.gauge(DB_CONNECTION_MAX).bind(labels)
         self._idle = meter.gauge(DB_CONNECTION_COUNT).bind(PoolState(name, "idle"))
         self._used = meter.gauge(DB_CONNECTION_COUNT).bind(PoolState(name, "used"))
-        self._out = 0
         event.listen(self._engine, "checkout", self._checked_out)
         event.listen(self._engine, "checkin", self._checked_in)
         event.listen(self._engine, "engine_disposed", lambda engine: self._wrap(engine.pool))
@@ -59,7 +59,7 @@ class PoolProbe:
         meter.before_scrape(self._refresh)
 
     def _wrap(self, pool: Any) -> None:
-        get = pool._do_get  # noqa: SLF001  # the one door, see above
+        get = pool._do_get  # noqa: SLF001  # see above
 
         def timed_get() -> Any:
             self._pending.inc()
@@ -81,8 +81,8 @@ class PoolProbe:
         pool._do_get = timed_get  # noqa: SLF001
 
     def _time_connecting(self, dialect: Any) -> None:
-        # Not by the event "do_connect": whoever listens first makes the connection, and the host
-        # may listen to hand over a fresh password.
+        # Not by the event "do_connect": its first listener makes the connection, and the host may
+        # need it to supply a fresh password.
         connect = dialect.connect
 
         def timed_connect(*arguments: Any, **options: Any) -> Any:
@@ -94,18 +94,18 @@ class PoolProbe:
         dialect.connect = timed_connect
 
     def _checked_out(self, _connection: Any, record: Any, _proxy: Any) -> None:
-        record.info[OUT_SINCE] = perf_counter()
+        record.info[CHECKED_OUT_AT] = perf_counter()
 
     def _checked_in(self, _connection: Any, record: Any) -> None:
-        since = record.info.pop(OUT_SINCE, None)
+        since = record.info.pop(CHECKED_OUT_AT, None)
         if since is not None:
             self._use.observe(perf_counter() - since)
 
     def _refresh(self) -> None:
         pool: Any = self._engine.pool
         if not hasattr(pool, "checkedout"):
-            return  # a pool that holds nothing has nothing to say
+            return  # such as NullPool, which keeps no connections
         self._used.set(pool.checkedout())
         self._idle.set(pool.checkedin())
         overflow = getattr(pool, "_max_overflow", 0)
-        self._most.set(float("inf") if overflow < 0 else pool.size() + overflow)
+        self._max.set(float("inf") if overflow < 0 else pool.size() + overflow)

@@ -1,44 +1,44 @@
-"""What is made of the executed statements: figures, the request's account, the log, spans.
+"""Query probe: records metrics, statistics, log events and spans of executed statements.
 
-Whatever can wait is done when the request is over: only then is its route known for certain, and a
-statement that a request sent a hundred times is entered once.
+Whatever can be deferred is done when the request has finished: only then is its route certain, and
+a statement that a request sent a hundred times is recorded once.
 """
 
 from vitals.asgi.request_context import MakeSpan, RequestScope
 from vitals.db.dialect_hook import AnyEngine, attach
-from vitals.db.execution_observer import Account, Watched
-from vitals.db.insight.auto_explain import listen
+from vitals.db.execution_observer import ExecutionObserver, RequestStatements
+from vitals.db.insight.auto_explain import collect_plans
 from vitals.db.insight.explain import Explain
-from vitals.db.insight.explain_worker import Explainer
-from vitals.db.statement_instruments import SeriesTable
+from vitals.db.insight.explain_worker import ExplainWorker
+from vitals.db.statement_instruments import InstrumentTable
 from vitals.db.statements.plans import Plan
 from vitals.db.statements.query_log import QueryLog
-from vitals.db.statements.statement_stats import LOOKS, Ledger, Tally
+from vitals.db.statements.statement_stats import MAX_SOURCE_LOOKUPS, CallStats, StatementStats
 from vitals.metrics.catalogue import DB_N_PLUS_ONE, DB_SLOW_QUERY_THRESHOLD, RouteFingerprint
 from vitals.metrics.declarations import NoLabels
 from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives, Slo
 
-MARK = "_vitals_watched"
+PROBES = "_vitals_probes"
 
 
 class QueryProbe:
-    """Times the statements of any number of engines.
+    """Observes the statements of any number of engines.
 
     Args:
         meter: Where to record.
-        objectives: Say from when on a query is slow.
-        span: Makes a span of each operation; None when there is no tracing.
-        log: Tells of slow and repeated statements; None when nobody wants to know.
-        explain: Whether plans are taken that the database tells of by itself; ``"analyze"`` also
-            executes harmless statements for theirs.
+        objectives: Define the threshold of slow queries.
+        span: Creates a span for each statement; None without tracing.
+        log: Logs slow statements and N+1; None for no log.
+        explain: Whether plans that auto_explain sends are collected; ``"analyze"`` also executes
+            statements without side effects for their plan.
 
     Attributes:
-        fingerprints: The statements by their text.
-        ledger: What each statement has cost.
-        explainer: Asks for plans while it runs.
-        plans: How the database carries out the slow ones, by fingerprint.
-        slow_after: Seconds.
+        fingerprints: The normalised statements by their text.
+        statement_stats: Statistics by statement and route.
+        explain_worker: Explains slow statements while it runs.
+        plans: The newest plan of slow statements, by fingerprint.
+        slow_threshold: Seconds above which a statement is slow.
     """
 
     def __init__(
@@ -51,62 +51,66 @@ class QueryProbe:
         explain: Explain = True,
     ) -> None:
         self._explain = bool(explain)
-        self.ledger = Ledger()
+        self.statement_stats = StatementStats()
         self.plans: dict[str, Plan] = {}
-        self.explainer = Explainer(self.plans, meter, log, analyze=explain == "analyze")
-        self.slow_after = objectives.of(Slo.QUERIES).within or 0.0
-        self._table = SeriesTable(meter, self.ledger, self.slow_after)
+        self.explain_worker = ExplainWorker(self.plans, meter, log, analyze=explain == "analyze")
+        self.slow_threshold = objectives.of(Slo.QUERIES).within or 0.0
+        self._table = InstrumentTable(meter, self.statement_stats, self.slow_threshold)
         self.fingerprints = self._table.fingerprints
         self.meter = meter
         self._span = span
         self._log = log
         self._n_plus_one = meter.counter(DB_N_PLUS_ONE)
-        meter.gauge(DB_SLOW_QUERY_THRESHOLD).bind(NoLabels()).set(self.slow_after)
+        meter.gauge(DB_SLOW_QUERY_THRESHOLD).bind(NoLabels()).set(self.slow_threshold)
 
-    def watch(self, engine: AnyEngine) -> None:
-        """Time what this engine executes; a second call for the same engine changes nothing."""
-        probes = vars(engine.dialect).setdefault(MARK, [])
+    def instrument(self, engine: AnyEngine) -> None:
+        """Observe an engine's statements; idempotent."""
+        probes = vars(engine.dialect).setdefault(PROBES, [])
         if self not in probes:
             probes.append(self)
-            watched = Watched(
+            observer = ExecutionObserver(
                 engine,
                 self._table,
                 self.meter,
-                self.explainer,
-                slow_after=self.slow_after,
+                self.explain_worker,
+                slow_threshold=self.slow_threshold,
                 span=self._span,
                 log=self._log,
             )
-            attach(engine, watched.told)
-            self.explainer.waits.watch(engine)
+            attach(engine, observer.on_executed)
+            self.explain_worker.lock_sampler.add_engine(engine)
             if self._explain:
-                listen(engine, self.slow_after, self._planned, self.meter)
+                collect_plans(engine, self.slow_threshold, self._record_plan, self.meter)
 
-    def _planned(self, sql: str, plan: Plan, seconds: float) -> None:
-        self.explainer.shapes.told(self.fingerprints.of(sql, "postgresql"), plan, seconds)
+    def _record_plan(self, sql: str, plan: Plan, seconds: float) -> None:
+        self.explain_worker.history.record_logged(
+            self.fingerprints.of(sql, "postgresql"), plan, seconds
+        )
 
     def finish(self, request: RequestScope) -> None:
-        """Enter what a finished request did."""
-        account: Account | None = request.statements
-        if account is None:
+        """Record the statements of a finished request."""
+        statements: RequestStatements | None = request.statements
+        if statements is None:
             return
         route = request.route
-        for series, sent in account.items():
-            total = series.routes.get(route) or self.ledger.of(route, series.statement)
-            if isinstance(sent, Tally):
-                self._judge(sent, request)
-                total.add(sent)
+        for instruments, calls in statements.items():
+            total = instruments.routes.get(route) or self.statement_stats.of(
+                route, instruments.statement
+            )
+            if isinstance(calls, CallStats):
+                self._check_n_plus_one(calls, request)
+                total.merge(calls)
             else:
-                total.count(sent)
-            if not total.source and total.looks < LOOKS:
-                total.looks += 1
-                series.sought = True
+                total.record(calls)
+            if not total.source and total.source_lookups < MAX_SOURCE_LOOKUPS:
+                total.source_lookups += 1
+                instruments.needs_source = True
 
-    def _judge(self, tally: Tally, request: RequestScope) -> None:
-        found = tally.watch and tally.watch.found
+    def _check_n_plus_one(self, stats: CallStats, request: RequestScope) -> None:
+        found = stats.detector and stats.detector.found
         if found:
-            tally.repeated, tally.source = 1, found.source
-            labels = RouteFingerprint(request.route, tally.statement.fingerprint)
+            stats.n_plus_one, stats.source = 1, found.source
+            labels = RouteFingerprint(request.route, stats.statement.fingerprint)
             self._n_plus_one.bind(labels).inc()
             if self._log is not None:
-                self._log.repeated(tally, found, request)
+                self._log.n_plus_one(stats, found, request)

@@ -1,6 +1,6 @@
-"""Questions to the host's databases, on connections of our own that stay no longer than a question.
+"""Side connections: short-lived connections to the host's databases, closed after each use.
 
-Whoever asks does it one by one: so there is never more than one connection besides the host's.
+The caller uses them one at a time, so there is never more than one besides the host's.
 """
 
 from collections.abc import Callable
@@ -12,35 +12,35 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from vitals.db.dialect_hook import AnyEngine
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-class OwnConnections:
-    """Engines that connect as the host's do, and keep nothing."""
+class SideConnections:
+    """Engines without a pool that connect with the host's arguments."""
 
     def __init__(self) -> None:
-        self._own: dict[AnyEngine, AnyEngine] = {}
+        self._engines: dict[AnyEngine, AnyEngine] = {}
 
-    async def ask(self, engine: AnyEngine, question: Callable[[Connection], Answer]) -> Answer:
-        """What a function finds out on a connection to an engine's database.
+    async def run(self, engine: AnyEngine, query: Callable[[Connection], Result]) -> Result:
+        """Run a function on a new connection to an engine's database.
 
         Raises:
-            sqlalchemy.exc.SQLAlchemyError: The database does not answer.
+            sqlalchemy.exc.SQLAlchemyError: The database is unavailable or refuses.
         """
-        own = self._own.get(engine) or self._like(engine)
-        if isinstance(own, AsyncEngine):
-            async with own.connect() as connection:
-                return await connection.run_sync(question)
+        side = self._engines.get(engine) or self._create(engine)
+        if isinstance(side, AsyncEngine):
+            async with side.connect() as connection:
+                return await connection.run_sync(query)
 
-        def in_a_thread() -> Answer:
-            with own.connect() as connection:
-                return question(connection)
+        def in_a_thread() -> Result:
+            with side.connect() as connection:
+                return query(connection)
 
         return await anyio.to_thread.run_sync(in_a_thread)
 
-    def _like(self, engine: AnyEngine) -> AnyEngine:
-        creator = engine.pool._creator  # noqa: SLF001  # the one way to the host's arguments
+    def _create(self, engine: AnyEngine) -> AnyEngine:
+        creator = engine.pool._creator  # noqa: SLF001  # no public access to the connect arguments
         make = create_async_engine if isinstance(engine, AsyncEngine) else create_engine
-        own: AsyncEngine | Engine = make(engine.url, pool=NullPool(creator), hide_parameters=True)
-        self._own[engine] = own
-        return own
+        side: AsyncEngine | Engine = make(engine.url, pool=NullPool(creator), hide_parameters=True)
+        self._engines[engine] = side
+        return side

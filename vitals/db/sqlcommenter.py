@@ -1,9 +1,8 @@
-"""Statements that say who sends them: a comment with the application and the route.
+"""sqlcommenter: appends a comment with the application and the route to each statement.
 
-What looks at the database's side, such as pg_stat_activity, its log or a proxy, then knows whom
-to ask. The form is sqlcommenter's (https://google.github.io/sqlcommenter/spec/). The tags are
-static: a trace's id would make each statement a new one, and no prepared statement would ever be
-used again.
+pg_stat_activity, the database's log or a proxy then show where a statement comes from. The format
+is sqlcommenter's (https://google.github.io/sqlcommenter/spec/). The tags are static: a trace ID
+would make each statement a new one, and no prepared statement would ever be reused.
 """
 
 from collections.abc import Callable
@@ -17,37 +16,37 @@ from vitals.asgi.route_template import RouteTemplates
 from vitals.db.dialect_hook import WITH_PARAMETERS, WITHOUT_PARAMETERS, AnyEngine
 from vitals.metrics.meter import Meter
 
-MOST = 1_000
-"""Routes whose comment is kept."""
+CACHE_SIZE = 1_000
+"""Routes whose comment is cached."""
 
 
-class Comments:
-    """Makes the comment of the request in hand.
+class SqlCommenter:
+    """Builds the comment for the current request.
 
     Args:
-        application: Its name.
-        routes: Tell the route of a request that is still going on.
-        meter: Counts the comments that could not be made.
+        application: The application's name.
+        routes: Find the route of a request that has not finished.
+        meter: Counts comments that could not be built.
     """
 
     def __init__(self, application: str, routes: RouteTemplates, meter: Meter) -> None:
         self._meter = meter
         self._application = application
         self._routes = routes
-        self._made: dict[str, str] = {}
+        self._comments: dict[str, str] = {}
 
-    def of_now(self) -> str:
-        """The comment, with a space before it."""
+    def current(self) -> str:
+        """The comment for the current request, with a leading space."""
         try:
             route = self._route()
-        except Exception:  # noqa: BLE001  # the statement is the host's, and goes without
+        except Exception:  # noqa: BLE001  # the host's statement is sent without a comment
             self._meter.dropped("query_comment")
             return ""
-        comment = self._made.get(route)
+        comment = self._comments.get(route)
         if comment is None:
             comment = self._make(route)
-            if len(self._made) < MOST:
-                self._made[route] = comment
+            if len(self._comments) < CACHE_SIZE:
+                self._comments[route] = comment
         return comment
 
     def _route(self) -> str:
@@ -58,16 +57,16 @@ class Comments:
 
     def _make(self, route: str) -> str:
         tags = {"application": self._application} | ({"route": route} if route else {})
-        # Encoded, nothing can end the comment or the string.
-        said = [f"{name}='{quote(tag, safe='')}'" for name, tag in tags.items()]
-        return f" /*{','.join(said)}*/"
+        # URL-encoded, a value can end neither the comment nor the string.
+        pairs = [f"{name}='{quote(tag, safe='')}'" for name, tag in tags.items()]
+        return f" /*{','.join(pairs)}*/"
 
 
-def add(engine: AnyEngine, comments: Comments) -> None:
-    """Have an engine send its statements with comments, but those that have one already."""
+def add_comments(engine: AnyEngine, comments: SqlCommenter) -> None:
+    """Add comments to an engine's statements, except those that have one already."""
     target = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
     dialect: Any = target.dialect
-    # Drivers of these styles take each percent sign for a place where a value goes.
+    # Drivers of these styles interpret a percent sign as a bind.
     percent = "%%" if dialect.paramstyle in {"format", "pyformat"} else "%"
     for name in WITH_PARAMETERS:
         setattr(dialect, name, _commented(getattr(dialect, name), comments, percent))
@@ -75,10 +74,12 @@ def add(engine: AnyEngine, comments: Comments) -> None:
     setattr(dialect, WITHOUT_PARAMETERS, _commented(plain, comments, "%"))
 
 
-def _commented(execute: Callable[..., Any], comments: Comments, percent: str) -> Callable[..., Any]:
+def _commented(
+    execute: Callable[..., Any], comments: SqlCommenter, percent: str
+) -> Callable[..., Any]:
     def commented(cursor: Any, statement: str, *others: Any, **named: Any) -> Any:
         if "*/" not in statement:
-            statement += comments.of_now().replace("%", percent)
+            statement += comments.current().replace("%", percent)
         return execute(cursor, statement, *others, **named)
 
     return commented

@@ -1,7 +1,7 @@
-"""A statement with everything that a call of it adds to, bound once."""
+"""Metric instruments of each statement, bound once."""
 
-from vitals.db.statements.fingerprint import KEPT, Fingerprints, Statement
-from vitals.db.statements.statement_stats import Ledger, Tally
+from vitals.db.statements.fingerprint import CACHE_SIZE, Fingerprints, Statement
+from vitals.db.statements.statement_stats import CallStats, StatementStats
 from vitals.metrics.catalogue import DB_OPERATION_DURATION, DB_SLOW_QUERIES, Fingerprint, Operation
 from vitals.metrics.instruments import CounterChild, HistogramChild
 from vitals.metrics.meter import Meter
@@ -10,68 +10,70 @@ SYSTEMS = {"postgresql": "postgresql", "sqlite": "sqlite", "mysql": "mysql", "ma
 """db.system.name of the OpenTelemetry semantic conventions by SQLAlchemy dialect."""
 
 
-class Series:
-    """A statement of one system.
+class StatementInstruments:
+    """Instruments of one statement on one database system.
 
     Attributes:
         statement: The statement.
-        routes: What it has cost by route.
-        alone: What it has cost without a request.
-        durations: Takes the seconds of a call that succeeded, and who names its trace.
-        slow: Counts the calls that broke the objective.
-        sought: Whether the next call's line is to be looked up.
+        routes: Statistics by route.
+        background: Statistics of calls outside of requests.
+        durations: Histogram of successful calls, with exemplars.
+        slow: Counter of calls above the objective's threshold.
+        needs_source: Whether to look up the next call's call site.
     """
 
-    __slots__ = ("alone", "durations", "routes", "slow", "sought", "statement")
+    __slots__ = ("background", "durations", "needs_source", "routes", "slow", "statement")
 
     def __init__(
         self,
         statement: Statement,
-        routes: dict[str, Tally],
+        routes: dict[str, CallStats],
         durations: HistogramChild,
         slow: CounterChild,
     ) -> None:
         self.statement = statement
         self.routes = routes
-        self.alone = routes[""]
+        self.background = routes[""]
         self.durations = durations
         self.slow = slow
-        self.sought = True
+        self.needs_source = True
 
 
-class SeriesTable:
-    """The series of all statements, made when they are first sent; bounded.
+class InstrumentTable:
+    """Instruments of all statements, created when a statement is first sent; bounded.
 
     Args:
         meter: Where to record.
-        ledger: What the statements cost.
-        slow_after: Seconds, a bound of the histogram's besides its own.
+        statement_stats: Statistics by statement and route.
+        slow_threshold: Seconds; an additional bucket bound of the histogram.
     """
 
-    def __init__(self, meter: Meter, ledger: Ledger, slow_after: float) -> None:
+    def __init__(
+        self, meter: Meter, statement_stats: StatementStats, slow_threshold: float
+    ) -> None:
         self.fingerprints = Fingerprints()
-        self._ledger = ledger
-        self._durations = meter.histogram(DB_OPERATION_DURATION, also=(slow_after,))
+        self._statement_stats = statement_stats
+        self._durations = meter.histogram(DB_OPERATION_DURATION, also=(slow_threshold,))
         self._slow = meter.counter(DB_SLOW_QUERIES)
-        self._series: dict[tuple[str, str], Series] = {}
+        self._instruments: dict[tuple[str, str], StatementInstruments] = {}
 
-    def of(self, sql: str, dialect: str) -> Series:
-        """The series of a statement: one for all strings that differ in literals only."""
+    def of(self, sql: str, dialect: str) -> StatementInstruments:
+        """Instruments of a statement; shared by strings that differ only in literals."""
         statement = self.fingerprints.of(sql, dialect)
-        series = self._series.get((dialect, statement.text))
-        if series is None:
-            if len(self._series) >= KEPT:
-                self._series.clear()
-            series = self._series[dialect, statement.text] = Series(
+        instruments = self._instruments.get((dialect, statement.text))
+        if instruments is None:
+            if len(self._instruments) >= CACHE_SIZE:
+                self._instruments.clear()
+            instruments = self._instruments[dialect, statement.text] = StatementInstruments(
                 statement,
-                self._ledger.routes(statement),
+                self._statement_stats.routes(statement),
                 self.durations(statement, dialect, ""),
                 self._slow.bind(Fingerprint(statement.fingerprint)),
             )
-        return series
+        return instruments
 
     def durations(self, statement: Statement, dialect: str, error_type: str) -> HistogramChild:
-        """Takes the seconds of the calls that ended so."""
+        """Histogram of calls with this outcome; ``error_type`` is empty for success."""
         system = SYSTEMS.get(dialect, "other_sql")
         labels = Operation(
             system, statement.operation, statement.summary, statement.fingerprint, error_type

@@ -1,4 +1,4 @@
-"""The ranked list: right, readable, and for administrators only."""
+"""Bottlenecks page: ranking, HTML, and access for administrators only."""
 
 import asyncio
 from typing import Any
@@ -12,17 +12,17 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from tests.vitals.client import fetch
 from vitals import instrument
 from vitals.db.statements.fingerprint import Statement
-from vitals.db.statements.statement_stats import ROUTES, Ledger
+from vitals.db.statements.statement_stats import MAX_ROUTES, StatementStats
 
 TOKEN = {"authorization": "Bearer right"}
 
 
-def ask(admin: Any, headers: dict[str, str] | None = None, method: str = "GET") -> Any:
+def get_bottlenecks(admin: Any, headers: dict[str, str] | None = None, method: str = "GET") -> Any:
     app = FastAPI()
     engine = create_async_engine("sqlite+aiosqlite://")
 
-    @app.get("/dear/{value}")
-    async def dear(value: str) -> None:
+    @app.get("/expensive/{value}")
+    async def expensive(value: str) -> None:
         async with engine.connect() as connection:
             for number in range(6):
                 sql = "SELECT '<b>', :v, 'planted' FROM (SELECT 1 AS a) AS \"<i>\""
@@ -34,15 +34,15 @@ def ask(admin: Any, headers: dict[str, str] | None = None, method: str = "GET") 
             await connection.execute(text("SELECT 1"))
 
     instrument(app, engine=engine, logs=False, admin=admin)
-    for path in ("/dear/planted", "/dear/planted", "/cheap"):
+    for path in ("/expensive/planted", "/expensive/planted", "/cheap"):
         assert fetch(app, "GET", path).status_code == 200
     answer = fetch(app, method, "/vitals/bottlenecks", headers=headers)
     asyncio.run(engine.dispose())
     return answer
 
 
-def test_statements_are_ranked_by_time_with_route_and_line() -> None:
-    answer = ask("right", TOKEN)
+def test_statements_are_ranked_by_time_with_route_and_call_site() -> None:
+    answer = get_bottlenecks("right", TOKEN)
     assert answer.headers["cache-control"] == "no-store"
     found = answer.json()["bottlenecks"]
     assert [one["seconds"] for one in found] == sorted(one["seconds"] for one in found)[::-1]
@@ -50,10 +50,10 @@ def test_statements_are_ranked_by_time_with_route_and_line() -> None:
     by_calls = {one["calls"]: one for one in found}
     assert set(by_calls) == {12, 1}
     (part,) = by_calls[12]["routes"]
-    assert (part["route"], part["repeated"]) == ("/dear/{value}", 2)
+    assert (part["route"], part["n_plus_one"]) == ("/expensive/{value}", 2)
     assert part["source"].startswith("tests/vitals/db/test_bottlenecks.py:")
-    assert part["source"].endswith("dear")
-    assert "once a row" in by_calls[12]["advice"][0]
+    assert part["source"].endswith("expensive")
+    assert "once per row (N+1)" in by_calls[12]["advice"][0]
     (only,) = by_calls[1]["routes"]
     assert (only["route"], only["calls"]) == ("/cheap", 1)
     assert only["seconds"] == pytest.approx(by_calls[1]["seconds"], abs=2e-6)
@@ -61,17 +61,17 @@ def test_statements_are_ranked_by_time_with_route_and_line() -> None:
     assert "planted" not in answer.text
 
 
-def test_a_person_gets_a_page_in_which_nothing_is_markup_but_ours() -> None:
-    answer = ask("right", TOKEN | {"accept": "text/html,*/*"})
+def test_html_page_escapes_all_data() -> None:
+    answer = get_bottlenecks("right", TOKEN | {"accept": "text/html,*/*"})
     assert answer.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert "&lt;i&gt;" in answer.text
     assert "<i>" not in answer.text
-    assert "/dear/{value}" in answer.text
+    assert "/expensive/{value}" in answer.text
     assert "planted" not in answer.text
 
 
-def test_each_route_that_sends_a_statement_has_its_line() -> None:
+def test_each_route_has_its_call_site() -> None:
     app = FastAPI()
     engine = create_engine("sqlite://", poolclass=StaticPool)
 
@@ -130,15 +130,17 @@ def truthy(_request: Request) -> Any:
         (teapot, {}, 418),
     ],
 )
-def test_only_administrators_get_in(admin: Any, headers: dict[str, str], status: int) -> None:
+def test_only_administrators_are_authorized(
+    admin: Any, headers: dict[str, str], status: int
+) -> None:
     sent = {name: value.encode("latin-1") for name, value in headers.items()}
-    answer = ask(admin, sent)  # type: ignore[arg-type]
+    answer = get_bottlenecks(admin, sent)  # type: ignore[arg-type]
     assert answer.status_code == status
     assert "secret" not in answer.text
     assert ("bottlenecks" in answer.text) == (status == 200)
 
 
-def test_what_goes_on_after_the_answer_belongs_to_no_request() -> None:
+def test_statements_after_the_response_belong_to_no_request() -> None:
     app = FastAPI()
     engine = create_async_engine("sqlite+aiosqlite://")
     answered = asyncio.Event()
@@ -168,19 +170,19 @@ def test_what_goes_on_after_the_answer_belongs_to_no_request() -> None:
     assert [part["route"] for part in found["routes"]] == [""]
 
 
-def test_it_is_read_only() -> None:
-    assert ask("right", TOKEN, "POST").status_code == 405
+def test_post_is_not_allowed() -> None:
+    assert get_bottlenecks("right", TOKEN, "POST").status_code == 405
 
 
-def test_an_empty_token_is_refused() -> None:
-    with pytest.raises(ValueError, match="let everybody in"):
-        ask(" ")
+def test_empty_token_is_rejected() -> None:
+    with pytest.raises(ValueError, match="empty token"):
+        get_bottlenecks(" ")
 
 
-def test_the_ledger_is_bounded() -> None:
-    ledger = Ledger()
+def test_statement_stats_are_bounded() -> None:
+    stats = StatementStats()
     statement = Statement("SELECT", "SELECT t", "f" * 16, "SELECT ?")
     for number in range(1_000):
-        ledger.of(f"/{number}", statement).calls += 1
-    assert len(list(ledger)) == ROUTES + 1
-    assert sum(tally.calls for _, tally in ledger) == 1_000
+        stats.of(f"/{number}", statement).calls += 1
+    assert len(list(stats)) == MAX_ROUTES + 1
+    assert sum(calls.calls for _, calls in stats) == 1_000

@@ -1,4 +1,4 @@
-"""Both ways to time an engine see the same, on every driver, sync and async."""
+"""Dialect hook and engine events observe the same statements, on every driver, sync and async."""
 
 import asyncio
 import contextlib
@@ -16,13 +16,16 @@ from tests import servers
 from vitals.db import dialect_hook
 
 ITEMS = Table("items", MetaData(), Column("id", Integer, primary_key=True), Column("n", Integer))
-Told = tuple[str, str]
-Attach = Callable[[Any, dialect_hook.Executed], None]
-WAYS: dict[str, Attach] = {"dialect": dialect_hook.wrap, "events": dialect_hook.listen}
+Recorded = tuple[str, str]
+Attach = Callable[[Any, dialect_hook.OnExecuted], None]
+METHODS: dict[str, Attach] = {
+    "dialect": dialect_hook.hook_dialect,
+    "events": dialect_hook.hook_events,
+}
 
 
-class Notes(list[Told]):
-    """The first word of each statement, with the error's name."""
+class Recorder(list[Recorded]):
+    """Records the first word of each statement, with the error's name."""
 
     seconds = 0.0
 
@@ -31,36 +34,36 @@ class Notes(list[Told]):
         self.seconds += seconds
         self.append((call[1].split()[0], type(error).__name__ if error else ""))
 
-    def take(self) -> list[Told]:
+    def take(self) -> list[Recorded]:
         taken = list(self)
         self.clear()
         return taken
 
 
-@pytest.fixture(params=[*WAYS.values()], ids=[*WAYS])
+@pytest.fixture(params=[*METHODS.values()], ids=[*METHODS])
 def attach(request: pytest.FixtureRequest) -> Attach:
-    way: Attach = request.param
-    return way
+    method: Attach = request.param
+    return method
 
 
-def on(url: str, attach: Attach, work: Callable[[AsyncEngine, Notes], Awaitable[None]]) -> None:
+def on(url: str, attach: Attach, work: Callable[[AsyncEngine, Recorder], Awaitable[None]]) -> None:
     async def run() -> None:
         engine = create_async_engine(url)
-        notes = Notes()
-        attach(engine.sync_engine, notes)
+        recorder = Recorder()
+        attach(engine.sync_engine, recorder)
         try:
             async with engine.begin() as connection:
                 await connection.run_sync(ITEMS.metadata.create_all)
-            notes.take()
-            await work(engine, notes)
+            recorder.take()
+            await work(engine, recorder)
         finally:
             await engine.dispose()
 
     asyncio.run(run())
 
 
-def test_what_a_dialect_does_itself_it_goes_on_doing(attach: Attach) -> None:
-    engine, done, notes = create_engine("sqlite://"), [], Notes()
+def test_overridden_do_execute_is_still_called(attach: Attach) -> None:
+    engine, done, recorder = create_engine("sqlite://"), [], Recorder()
 
     class Own(type(engine.dialect)):  # type: ignore[misc]
         def do_execute(self, cursor: Any, statement: str, *more: Any) -> None:
@@ -68,42 +71,42 @@ def test_what_a_dialect_does_itself_it_goes_on_doing(attach: Attach) -> None:
             super().do_execute(cursor, statement, *more)
 
     engine.dialect.__class__ = Own
-    attach(engine, notes)
+    attach(engine, recorder)
     with engine.connect() as connection:
         connection.exec_driver_sql("SELECT 1")
     engine.dispose()
     assert done == ["SELECT 1"]
-    assert notes.take() == [("SELECT", "")]
+    assert recorder.take() == [("SELECT", "")]
 
 
-async def every_way(engine: AsyncEngine, notes: Notes) -> None:
+async def every_execution_path(engine: AsyncEngine, recorder: Recorder) -> None:
     async with engine.begin() as connection:
         await connection.execute(insert(ITEMS), [{"id": i, "n": i} for i in range(3)])
-        assert notes.take() == [("INSERT", "")], "executemany is one"
+        assert recorder.take() == [("INSERT", "")], "executemany is one"
         rows = [{"id": i, "n": i} for i in range(100, 2_600)]
         await connection.execute(insert(ITEMS).returning(ITEMS.c.id), rows)
-        batches = notes.take()
+        batches = recorder.take()
         assert len(batches) > 1, "insertmanyvalues is as many as it has batches"
         assert set(batches) == {("INSERT", "")}
         async with connection.stream(select(ITEMS.c.n)) as stream:
             assert len([row async for row in stream]) == 2_503
-        assert notes.take() == [("SELECT", "")], "a stream is one"
+        assert recorder.take() == [("SELECT", "")], "a stream is one"
         await connection.exec_driver_sql("SELECT 1")
         await connection.exec_driver_sql("SELECT 2", execution_options={"no_parameters": True})
         await connection.execute(text("DELETE FROM items WHERE id = :id"), {"id": 1})
-        assert notes.take() == [("SELECT", ""), ("SELECT", ""), ("DELETE", "")]
+        assert recorder.take() == [("SELECT", ""), ("SELECT", ""), ("DELETE", "")]
     with pytest.raises(IntegrityError):
         await twice(engine)
-    assert [word for word, error in notes.take() if error] == ["INSERT"]
+    assert [word for word, error in recorder.take() if error] == ["INSERT"]
     with pytest.raises(DBAPIError):
         async with engine.connect() as connection:
             await connection.execute(text("SELEKT 1"))
-    ((word, error),) = notes.take()
+    ((word, error),) = recorder.take()
     assert (word, bool(error)) == ("SELEKT", True)
     await engine.dispose()
     async with engine.connect() as connection:
         await connection.execute(text("SELECT 3"))
-    assert ("SELECT", "") in notes.take(), "a new pool is seen too"
+    assert ("SELECT", "") in recorder.take(), "a new pool is seen too"
 
 
 async def twice(engine: AsyncEngine) -> None:
@@ -113,58 +116,58 @@ async def twice(engine: AsyncEngine) -> None:
 
 
 def test_aiosqlite(attach: Attach, tmp_path: Path) -> None:
-    on(f"sqlite+aiosqlite:///{tmp_path}/items.db", attach, every_way)
+    on(f"sqlite+aiosqlite:///{tmp_path}/items.db", attach, every_execution_path)
 
 
 @pytest.mark.servers
 def test_asyncpg(attach: Attach, postgres: servers.Postgres) -> None:
-    on(postgres.database(), attach, every_way)
+    on(postgres.database(), attach, every_execution_path)
 
 
 def test_sqlite3(attach: Attach) -> None:
     engine = create_engine("sqlite://")
-    notes = Notes()
-    attach(engine, notes)
+    recorder = Recorder()
+    attach(engine, recorder)
     with engine.begin() as connection:
         ITEMS.metadata.create_all(connection)
-        notes.take()
+        recorder.take()
         connection.execute(insert(ITEMS), [{"id": i, "n": i} for i in range(3)])
         with contextlib.suppress(IntegrityError):
             connection.execute(insert(ITEMS).values(id=1))
         connection.exec_driver_sql("SELECT 1", execution_options={"no_parameters": True})
     engine.dispose()
-    assert notes.take() == [("INSERT", ""), ("INSERT", "IntegrityError"), ("SELECT", "")]
+    assert recorder.take() == [("INSERT", ""), ("INSERT", "IntegrityError"), ("SELECT", "")]
 
 
 @pytest.mark.servers
-def test_a_cancelled_statement_is_told_with_the_time_it_took(
+def test_cancelled_statement_is_reported_with_its_duration(
     attach: Attach, postgres: servers.Postgres
 ) -> None:
-    async def cancel(engine: AsyncEngine, notes: Notes) -> None:
+    async def cancel(engine: AsyncEngine, recorder: Recorder) -> None:
         async def sleep() -> None:
             async with engine.connect() as connection:
                 await connection.execute(text("SELECT pg_sleep(30)"))
 
-        notes.seconds = 0.0
+        recorder.seconds = 0.0
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(sleep(), 0.2)
-        assert notes.take() == [("SELECT", "CancelledError")]
-        assert 0.1 < notes.seconds < 10
+        assert recorder.take() == [("SELECT", "CancelledError")]
+        assert 0.1 < recorder.seconds < 10
         await still_works(engine)
 
     on(postgres.database(), attach, cancel)
 
 
 @pytest.mark.servers
-def test_a_connection_that_vanishes_is_told(attach: Attach, postgres: servers.Postgres) -> None:
-    async def vanish(engine: AsyncEngine, notes: Notes) -> None:
+def test_lost_connection_is_reported(attach: Attach, postgres: servers.Postgres) -> None:
+    async def vanish(engine: AsyncEngine, recorder: Recorder) -> None:
         async def end_yourself() -> None:
             async with engine.connect() as connection:
                 await connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
 
         with pytest.raises(DBAPIError):
             await end_yourself()
-        ((word, error),) = notes.take()
+        ((word, error),) = recorder.take()
         assert (word, bool(error)) == ("SELECT", True)
         await still_works(engine)
 
@@ -176,24 +179,24 @@ async def still_works(engine: AsyncEngine) -> None:
         assert (await connection.execute(text("SELECT 1"))).scalar() == 1
 
 
-def test_the_seam_of_this_sqlalchemy_holds() -> None:
-    dialect_hook.holds.cache_clear()
-    assert dialect_hook.holds()
+def test_dialect_hook_is_supported() -> None:
+    dialect_hook.is_supported.cache_clear()
+    assert dialect_hook.is_supported()
 
 
-def test_where_it_does_not_hold_events_do_and_somebody_is_told(
+def test_falls_back_to_engine_events_with_a_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    dialect_hook.holds.cache_clear()
-    monkeypatch.setattr(dialect_hook, "wrap", lambda *_: None)
+    dialect_hook.is_supported.cache_clear()
+    monkeypatch.setattr(dialect_hook, "hook_dialect", lambda *_: None)
     engine = create_engine("sqlite://")
-    notes = Notes()
+    recorder = Recorder()
     with caplog.at_level(logging.WARNING):
-        dialect_hook.attach(engine, notes)
-    dialect_hook.holds.cache_clear()
+        dialect_hook.attach(engine, recorder)
+    dialect_hook.is_supported.cache_clear()
     assert "engine events" in caplog.text
     with engine.connect() as connection:
         connection.exec_driver_sql("SELECT 1")
     engine.dispose()
-    assert notes.take() == [("SELECT", "")]
+    assert recorder.take() == [("SELECT", "")]
     assert not vars(engine.dialect).keys() & set(dialect_hook.WITH_PARAMETERS)

@@ -1,4 +1,4 @@
-"""Plans: asked for without executing anything, kept without values, never in the way."""
+"""Plans: explained without execution, stored without values, no effect on the host."""
 
 import asyncio
 import threading
@@ -20,7 +20,7 @@ from vitals import Objective, instrument
 from vitals.db.insight import explain, explain_worker
 from vitals.db.probe import QueryProbe
 from vitals.db.statements.fingerprint import Fingerprints
-from vitals.db.statements.plans import Plan, of_postgres, of_sqlite
+from vitals.db.statements.plans import Plan, parse_postgresql, parse_sqlite
 from vitals.metrics.catalogue import DROPPED
 from vitals.metrics.meter import Meter
 from vitals.testing import Readings
@@ -30,9 +30,9 @@ Work = Callable[[AsyncEngine], Awaitable[None]]
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(explain_worker, "EVERY", 0.01)
-    monkeypatch.setattr(explain_worker, "A_MINUTE", 1_000)
+def _short_intervals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(explain_worker, "POLL_INTERVAL", 0.01)
+    monkeypatch.setattr(explain_worker, "MAX_PER_MINUTE", 1_000)
     monkeypatch.setattr("vitals.instrumentation.configure", lambda _name, **_: None)
     yield
     structlog.reset_defaults()
@@ -45,21 +45,21 @@ def plans_of(
     app: FastAPI | None = None,
     holding: str = "",
     *,
-    asked: explain.Explain = True,
+    mode: explain.Explain = True,
 ) -> dict[str, Plan]:
-    """The plans of some work, once there are enough of them."""
+    """Plans of some work, once there are enough of them."""
     app = app or FastAPI()
     engine = create_async_engine(url)
     made: list[QueryProbe] = []
-    original = QueryProbe.watch
+    original = QueryProbe.instrument
 
-    def watch(probe: QueryProbe, watched: Any) -> None:
+    def record(probe: QueryProbe, engine: Any) -> None:
         made.append(probe)
-        original(probe, watched)
+        original(probe, engine)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(QueryProbe, "watch", watch)
-        instrument(app, engine=engine, objectives=ALL_SLOW, explain=asked)
+        patched.setattr(QueryProbe, "instrument", record)
+        instrument(app, engine=engine, objectives=ALL_SLOW, explain=mode)
 
     async def run() -> None:
         async with app.router.lifespan_context(app), asyncio.timeout(30):
@@ -87,7 +87,7 @@ def test_sqlite(tmp_path: Path) -> None:
     plans = plans_of(f"sqlite+aiosqlite:///{tmp_path}/x.db", shop, 2, app)
     (plan,) = (plan for plan in plans.values() if any("t" in note for note in plan.notes))
     assert plan.lines[0] == "SCAN t"
-    assert "reads all of t" in plan.notes
+    assert "full table scan of t" in plan.notes
     assert Readings.of(app).value(DROPPED, reason="plan") <= 1, "the table may not be seen yet"
 
 
@@ -103,23 +103,23 @@ def test_sqlite_with_advice(tmp_path: Path) -> None:
             await connection.execute(text("SELECT id FROM t WHERE x = :x"), {"x": "planted7"})
 
     plans = plans_of(f"sqlite+aiosqlite:///{tmp_path}/x.db", work, 1, holding="CREATE INDEX")
-    (told,) = (note for plan in plans.values() for note in plan.notes if "CREATE INDEX" in note)
-    assert told.endswith('instead of 2000 with CREATE INDEX "ix_t_x" ON "t" ("x")')
+    (note,) = (note for plan in plans.values() for note in plan.notes if "CREATE INDEX" in note)
+    assert note.endswith('instead of 2000 with CREATE INDEX "ix_t_x" ON "t" ("x")')
     assert "planted" not in str(plans)
 
 
 @pytest.mark.servers
 @pytest.mark.parametrize(
-    ("asked", "longest", "executed"), [(True, 60, 0), ("analyze", 60, 1), ("analyze", 0, 0)]
+    ("mode", "longest", "executed"), [(True, 60, 0), ("analyze", 60, 1), ("analyze", 0, 0)]
 )
-def test_postgres_without_values_and_no_write_executed_again(
+def test_postgres_plans_without_values_or_repeated_writes(
     postgres: servers.Postgres,
     monkeypatch: pytest.MonkeyPatch,
-    asked: explain.Explain,
+    mode: explain.Explain,
     longest: float,
     executed: int,
 ) -> None:
-    monkeypatch.setattr(explain_worker, "LONGEST_RUN", longest)
+    monkeypatch.setattr(explain_worker, "MAX_ANALYZE_SECONDS", longest)
     url = postgres.database()
 
     async def work(engine: AsyncEngine) -> None:
@@ -143,7 +143,7 @@ def test_postgres_without_values_and_no_write_executed_again(
                 text("SELECT * FROM t WHERE x LIKE 'planted%' AND id = :id"), {"id": 424242}
             )
 
-    plans = plans_of(url, work, 3, holding="Seq Scan on t filter ((x", asked=asked)
+    plans = plans_of(url, work, 3, holding="Seq Scan on t filter ((x", mode=mode)
     assert postgres.sql("SELECT last_value FROM fired", database=url.rpartition("/")[2]) == "2"
     kept = str(plans)
     assert "planted" not in kept
@@ -153,10 +153,10 @@ def test_postgres_without_values_and_no_write_executed_again(
 
 
 @pytest.mark.servers
-def test_a_plan_that_changed_for_the_worse_is_told(
+def test_plan_changed_for_the_worse_is_logged(
     postgres: servers.Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(explain_worker, "HOUR", 0.0)
+    monkeypatch.setattr(explain_worker, "EXPLAIN_INTERVAL", 0.0)
 
     async def work(engine: AsyncEngine) -> None:
         async with engine.connect() as connection:
@@ -174,7 +174,7 @@ def test_a_plan_that_changed_for_the_worse_is_told(
             async with engine.connect() as connection:
                 query = text("SELECT g, pg_sleep(:s) FROM t WHERE g = 5")
                 await connection.execute(query, {"s": wait})
-            (probe,) = vars(engine.dialect)["_vitals_watched"]
+            (probe,) = vars(engine.dialect)["_vitals_probes"]
             first = "Seq" if before == "ON" else "Index"
             while not any(
                 first in p.lines[0] and "on t" in p.lines[0] for p in probe.plans.values()
@@ -191,7 +191,7 @@ def test_a_plan_that_changed_for_the_worse_is_told(
 @pytest.mark.servers
 @pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
 @pytest.mark.parametrize("granted", [True, False])
-def test_a_plan_that_the_database_tells_of_needs_no_question(
+def test_auto_explain_plan_needs_no_explain(
     postgres: servers.Postgres, monkeypatch: pytest.MonkeyPatch, driver: str, *, granted: bool
 ) -> None:
     pytest.importorskip(driver)
@@ -205,7 +205,7 @@ def test_a_plan_that_the_database_tells_of_needs_no_question(
         for setting in settings
     )
     postgres.sql(load + rights)
-    monkeypatch.setattr(explain_worker.Explainer, "offer", lambda *_: None)
+    monkeypatch.setattr(explain_worker.ExplainWorker, "submit", lambda *_: None)
 
     async def work(engine: AsyncEngine) -> None:
         async with engine.connect() as connection:  # which is rolled back, and used again
@@ -226,7 +226,9 @@ def test_a_plan_that_the_database_tells_of_needs_no_question(
 
 @pytest.mark.servers
 @pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
-def test_a_poolers_sessions_are_left_as_they_are(postgres: servers.Postgres, driver: str) -> None:
+def test_auto_explain_is_not_enabled_behind_a_pooler(
+    postgres: servers.Postgres, driver: str
+) -> None:
     bouncer = servers.PgBouncer(postgres, sessions=1)
     try:
         url = bouncer.of(postgres.database()).replace("asyncpg", driver)
@@ -260,7 +262,7 @@ def test_a_poolers_sessions_are_left_as_they_are(postgres: servers.Postgres, dri
 
 
 @pytest.mark.servers
-def test_at_most_one_connection_more_and_none_that_stays(postgres: servers.Postgres) -> None:
+def test_at_most_one_side_connection(postgres: servers.Postgres) -> None:
     url = postgres.database()
     name = url.rpartition("/")[2]
     most, over = [0], threading.Event()
@@ -288,7 +290,7 @@ def test_at_most_one_connection_more_and_none_that_stays(postgres: servers.Postg
     assert most[0] == 2
 
 
-def test_a_sync_engine_is_asked_in_a_thread(tmp_path: Path) -> None:
+def test_explain_on_a_sync_engine(tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path}/x.db")
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE t (x)"))
@@ -313,28 +315,26 @@ def test_a_sync_engine_is_asked_in_a_thread(tmp_path: Path) -> None:
         ("SELECT '" + "x" * 10_000 + "'", (), False),
     ],
 )
-def test_only_one_statement_about_rows_is_explained(
-    sql: str, parameters: Any, *, expected: bool
-) -> None:
+def test_may_explain(sql: str, parameters: Any, *, expected: bool) -> None:
     assert explain.may_explain(Fingerprints().of(sql), sql, parameters) is expected
 
 
-def test_nothing_is_kept_while_nobody_asks() -> None:
+def test_queue_stays_empty_while_worker_is_stopped() -> None:
     app = FastAPI()
     engine = create_engine("sqlite:///never-opened.db")
     instrument(app, engine=engine, objectives=ALL_SLOW)
-    probe = next(iter(vars(engine.dialect)["_vitals_watched"]))
+    probe = next(iter(vars(engine.dialect)["_vitals_probes"]))
     statement = Fingerprints().of("SELECT 1")
-    probe.explainer.offer(engine, statement, "SELECT 1", ("planted",), 1.0)
-    assert not probe.explainer._waiting
+    probe.explain_worker.submit(engine, statement, "SELECT 1", ("planted",), 1.0)
+    assert not probe.explain_worker._queue
     engine.dispose()
 
 
-def test_a_question_that_fails_troubles_nobody(tmp_path: Path) -> None:
+def test_failed_explain_is_counted(tmp_path: Path) -> None:
     async def work(engine: AsyncEngine) -> None:
         @event.listens_for(engine.sync_engine, "do_connect", insert=True)
         def refuse(*_: Any) -> None:
-            if asyncio.current_task().get_name() == "vitals plans":  # type: ignore[union-attr]
+            if asyncio.current_task().get_name() == "vitals explain worker":  # type: ignore[union-attr]
                 raise OSError("no more connections")
 
         async with engine.connect() as connection:
@@ -346,39 +346,39 @@ def test_a_question_that_fails_troubles_nobody(tmp_path: Path) -> None:
     assert plans_of(f"sqlite+aiosqlite:///{tmp_path}/x.db", work, 0, app) == {}
 
 
-def test_costs_do_not_make_a_new_shape_but_another_way_does() -> None:
+def test_plan_shape_ignores_costs() -> None:
     def plan(node: str, cost: float) -> Plan:
-        return of_postgres(
+        return parse_postgresql(
             [{"Plan": {"Node Type": node, "Relation Name": "t", "Total Cost": cost}}]
         )
 
     assert plan("Seq Scan", 1).shape == plan("Seq Scan", 2).shape
     assert plan("Seq Scan", 1).shape != plan("Index Scan", 1).shape
-    assert plan("Seq Scan", 5_000).notes == ["reads all of t"]
+    assert plan("Seq Scan", 5_000).notes == ["full table scan of t"]
 
 
-def test_what_was_measured_is_shown_and_makes_no_new_shape() -> None:
+def test_actual_figures_are_shown_and_do_not_change_the_shape() -> None:
     node: dict[str, Any] = {"Node Type": "Seq Scan", "Relation Name": "t", "Plan Rows": 5}
     actual = {"Actual Rows": 3, "Actual Loops": 2, "Actual Total Time": 1.5}
-    measured = of_postgres([{"Plan": node | actual}])
+    measured = parse_postgresql([{"Plan": node | actual}])
     assert measured.lines == ["Seq Scan on t  (cost 0, 5 rows; actual 6 rows, 3.00 ms, 2 loops)"]
-    assert measured.shape == of_postgres([{"Plan": node}]).shape
-    skipped = of_postgres([{"Plan": node | {"Actual Rows": 0, "Actual Loops": 0}}])
+    assert measured.shape == parse_postgresql([{"Plan": node}]).shape
+    skipped = parse_postgresql([{"Plan": node | {"Actual Rows": 0, "Actual Loops": 0}}])
     assert skipped.lines[0].endswith("5 rows; never executed)")
 
 
-def test_a_word_that_explain_does_not_know_is_refused() -> None:
+def test_invalid_explain_option_is_rejected() -> None:
     with pytest.raises(ValueError, match="must be True, False or 'analyze'"):
         instrument(FastAPI(), explain="analyse")  # type: ignore[arg-type]
 
 
-def test_what_is_no_plan_is_refused() -> None:
+def test_invalid_plan_is_rejected() -> None:
     with pytest.raises(ValueError, match="not a plan"):
-        of_postgres([])
+        parse_postgresql([])
 
 
-def test_sqlites_tree_is_indented_and_its_sorting_remarked() -> None:
-    plan = of_sqlite(
+def test_sqlite_plan_is_indented_with_a_note_on_sorting() -> None:
+    plan = parse_sqlite(
         [(1, 0, "SEARCH a USING INDEX i (x=?)"), (2, 1, "SCAN b"), (3, 0, "USE TEMP B-TREE FOR o")]
     )
     assert plan.lines == [
@@ -386,19 +386,19 @@ def test_sqlites_tree_is_indented_and_its_sorting_remarked() -> None:
         "  SCAN b",
         "USE TEMP B-TREE FOR o",
     ]
-    assert plan.notes == ["reads all of b", "sorts what no index has in order (o)"]
+    assert plan.notes == ["full table scan of b", "sorts without an index (o)"]
 
 
-def test_sqlites_subqueries_for_each_row_are_remarked() -> None:
-    plan = of_sqlite([(1, 0, "SCAN a USING INDEX i"), (2, 1, "CORRELATED SCALAR SUBQUERY 1")])
-    assert plan.notes == ["a subquery runs once a row: write a join"]
+def test_sqlite_correlated_subquery_gets_a_note() -> None:
+    plan = parse_sqlite([(1, 0, "SCAN a USING INDEX i"), (2, 1, "CORRELATED SCALAR SUBQUERY 1")])
+    assert plan.notes == ["a correlated subquery runs once per row: rewrite it as a join"]
 
 
-def test_a_driver_that_makes_something_else_of_a_cancellation_holds_up_no_shutdown(
+def test_shutdown_with_a_driver_that_replaces_the_cancellation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def swallow(_explainer: explain_worker.Explainer, _question: object) -> None:
-        asked.set()
+    async def swallow(_explainer: explain_worker.ExplainWorker, _question: object) -> None:
+        started.set()
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
@@ -407,12 +407,12 @@ def test_a_driver_that_makes_something_else_of_a_cancellation_holds_up_no_shutdo
     async def run() -> None:
         engine = create_async_engine("sqlite+aiosqlite:///never-opened.db")
         statement = Fingerprints().of("SELECT a FROM b")
-        asking = explain_worker.Explainer({}, Meter(), None)
-        async with asyncio.timeout(5) as limit, asking.running():
-            asking.offer(engine, statement, "SELECT a FROM b", (), 1.0)
-            await asked.wait()
+        worker = explain_worker.ExplainWorker({}, Meter(), None)
+        async with asyncio.timeout(5) as limit, worker.running():
+            worker.submit(engine, statement, "SELECT a FROM b", (), 1.0)
+            await started.wait()
         assert not limit.expired()
 
-    asked = asyncio.Event()
-    monkeypatch.setattr(explain_worker.Explainer, "_ask", swallow)
+    started = asyncio.Event()
+    monkeypatch.setattr(explain_worker.ExplainWorker, "_explain", swallow)
     asyncio.run(run())

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vitals.db.statements.fingerprint import LONGEST, Fingerprints, normalise
+from vitals.db.statements.fingerprint import MAX_LENGTH, Fingerprints, normalise
 from vitals.metrics.catalogue import OTHER
 
 SAME = [
@@ -31,14 +31,14 @@ DIFFERENT = [
 
 @pytest.mark.parametrize(("one", "other"), SAME)
 def test_calls_of_one_query_have_one_fingerprint(one: str, other: str) -> None:
-    prints = Fingerprints()
-    assert prints.of(one).fingerprint == prints.of(other).fingerprint
+    fingerprints = Fingerprints()
+    assert fingerprints.of(one).fingerprint == fingerprints.of(other).fingerprint
 
 
 @pytest.mark.parametrize(("one", "other"), DIFFERENT)
 def test_different_queries_have_different_fingerprints(one: str, other: str) -> None:
-    prints = Fingerprints()
-    assert prints.of(one).fingerprint != prints.of(other).fingerprint
+    fingerprints = Fingerprints()
+    assert fingerprints.of(one).fingerprint != fingerprints.of(other).fingerprint
 
 
 def quoted(secret: str) -> str:
@@ -85,10 +85,12 @@ AROUND = st.sampled_from(
 )
 @settings(max_examples=60, deadline=None)
 @given(secret=SECRETS, around=AROUND, cut=st.integers(0, 400))
-def test_no_literal_is_kept(system: str, form: str, secret: str, around: str, cut: int) -> None:
+def test_normalise_removes_literals(
+    system: str, form: str, secret: str, around: str, cut: int
+) -> None:
     literal = (LITERALS if system == "postgresql" else LITERALS_OF_MYSQL)[form](secret)
     sql = around.format(literal, literal)
-    # Cut where it hurts: what is too long is read up to some place within a literal.
+    # Truncate within a literal, as happens with long statements.
     for text in (sql, sql[: max(1, len(sql) - cut % len(sql))]):
         assert "hunter2" not in normalise(text, system)
 
@@ -97,12 +99,12 @@ def test_no_literal_is_kept(system: str, form: str, secret: str, around: str, cu
     "number", ["424242", "-424242", "4242.42", ".4242", "4242e4", "0x4242", "0b1010", "4_242"]
 )
 @pytest.mark.parametrize("around", ["x={}", "f({},{})", "LIMIT {}", "x-{}", "x>{};", "[{}]"])
-def test_no_number_is_kept(number: str, around: str) -> None:
+def test_normalise_removes_numbers(number: str, around: str) -> None:
     assert not re.search(r"[0-9]", normalise(around.format(number, number)))
 
 
-def test_what_is_too_long_is_read_in_part() -> None:
-    text = Fingerprints().of("SELECT '" + "x" * (2 * LONGEST) + "hunter2'").text
+def test_long_statement_is_truncated() -> None:
+    text = Fingerprints().of("SELECT '" + "x" * (2 * MAX_LENGTH) + "hunter2'").text
     assert text == "SELECT ?"
 
 
@@ -120,27 +122,25 @@ def test_what_is_too_long_is_read_in_part() -> None:
         ("", OTHER, OTHER),
     ],
 )
-def test_operation_and_summary_name_what_was_done_to_which_tables(
-    sql: str, operation: str, summary: str
-) -> None:
+def test_operation_and_summary(sql: str, operation: str, summary: str) -> None:
     assert Fingerprints().of(sql)[:2] == (operation, summary)
 
 
-def test_slots_stay_with_the_first_comers() -> None:
-    prints = Fingerprints(slots=2)
-    first = prints.of("SELECT a FROM t").fingerprint
-    prints.of("SELECT b FROM t")
-    late = prints.of("SELECT c FROM t")
+def test_fingerprints_beyond_the_limit_are_other() -> None:
+    fingerprints = Fingerprints(max_fingerprints=2)
+    first = fingerprints.of("SELECT a FROM t").fingerprint
+    fingerprints.of("SELECT b FROM t")
+    late = fingerprints.of("SELECT c FROM t")
     assert (late.fingerprint, late.summary) == (OTHER, OTHER)
-    assert prints.of("SELECT a  FROM t").fingerprint == first
+    assert fingerprints.of("SELECT a  FROM t").fingerprint == first
 
 
 def test_memory_is_bounded() -> None:
-    prints = Fingerprints(kept=10)
+    fingerprints = Fingerprints(cache_size=10)
     for number in range(1_000):
-        prints.of(f"SELECT {'x' * LONGEST}{number}")
-    assert len(prints._statements) <= 10
-    assert all(len(sql) <= LONGEST for sql, _ in prints._statements)
+        fingerprints.of(f"SELECT {'x' * MAX_LENGTH}{number}")
+    assert len(fingerprints._statements) <= 10
+    assert all(len(sql) <= MAX_LENGTH for sql, _ in fingerprints._statements)
 
 
 def test_normalised_text_is_stable() -> None:

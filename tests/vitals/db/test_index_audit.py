@@ -1,4 +1,4 @@
-"""What is said of indexes and locks, on the command line and by real databases."""
+"""Index audit and lock waits on the command line, on real databases."""
 
 import asyncio
 import json
@@ -55,7 +55,7 @@ def sqlite(folder: Path) -> str:
     return f"sqlite+aiosqlite:///{folder}/shop.db"
 
 
-def told(found: list[dict[str, str]]) -> set[tuple[str, str, str]]:
+def keys(found: list[dict[str, str]]) -> set[tuple[str, str, str]]:
     return {(one["kind"], one["table"], one["index"]) for one in found}
 
 
@@ -66,14 +66,14 @@ EXPECTED = {
 }
 
 
-def test_sqlite_duplicate_and_missing(command: Command, tmp_path: Path) -> None:
+def test_sqlite_duplicate_and_missing_indexes(command: Command, tmp_path: Path) -> None:
     found = command("indexes", "--database", sqlite(tmp_path))
-    assert told(found) == EXPECTED
+    assert keys(found) == EXPECTED
     (missing,) = (one for one in found if one["kind"] == "missing")
     assert missing["remedy"] == "CREATE INDEX ix_sales_shop ON sales (shop);"
 
 
-def test_what_is_missing_is_gone_once_it_is_made(command: Command, tmp_path: Path) -> None:
+def test_remedies_fix_all_findings(command: Command, tmp_path: Path) -> None:
     url = sqlite(tmp_path)
     engine = create_engine(url.replace("+aiosqlite", ""))
     with engine.begin() as connection:
@@ -84,7 +84,7 @@ def test_what_is_missing_is_gone_once_it_is_made(command: Command, tmp_path: Pat
 
 
 @pytest.mark.servers
-def test_postgres_unused_too(
+def test_postgres_unused_indexes(
     command: Command, postgres: servers.Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = postgres.database()
@@ -101,10 +101,10 @@ def test_postgres_unused_too(
         await engine.dispose()
 
     asyncio.run(make())
-    found = told(command("indexes"))
+    found = keys(command("indexes"))
     assert found >= EXPECTED
     while ("unused", "sales", "ix_day_lower") in found:  # PostgreSQL counts with a delay
-        found = told(command("indexes"))
+        found = keys(command("indexes"))
     assert {name for kind, _, name in found if kind == "unused"} == {
         "ix_buyer_day",
         "ix_day",
@@ -117,7 +117,7 @@ def test_postgres_unused_too(
 
 
 @pytest.mark.servers
-def test_postgres_who_waits_for_whom_without_values(
+def test_postgres_lock_waits_without_values(
     command: Command, postgres: servers.Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = postgres.database()
@@ -128,7 +128,7 @@ def test_postgres_who_waits_for_whom_without_values(
     async def lock(connection: AsyncConnection, value: str) -> None:
         await connection.execute(text(f"UPDATE t SET x = '{value}'"))  # noqa: S608
 
-    async def quarrel() -> None:
+    async def lock_conflict() -> None:
         engine = create_async_engine(url)
         async with engine.begin() as connection:
             await connection.execute(text("CREATE TABLE t AS SELECT 'planted' AS x"))
@@ -142,7 +142,7 @@ def test_postgres_who_waits_for_whom_without_values(
             await waiting
         await engine.dispose()
 
-    thread = threading.Thread(target=lambda: asyncio.run(quarrel()))
+    thread = threading.Thread(target=lambda: asyncio.run(lock_conflict()))
     thread.start()
     try:
         assert ready.wait(30)
@@ -162,16 +162,19 @@ def test_postgres_who_waits_for_whom_without_values(
     ("words", "hint"),
     [
         (["indexes"], "--database"),
-        (["indexes", "--database", "nonsense"], "no URL"),
-        (["indexes", "--database", "postgresql+asyncpg://a@127.0.0.1:1/b"], "no answer"),
-        (["indexes", "--database", "mysql+aiomysql://x/y"], "driver is missing"),
-        (["locks", "--database", "sqlite+aiosqlite://"], "PostgreSQL does"),
+        (["indexes", "--database", "nonsense"], "not a URL"),
+        (
+            ["indexes", "--database", "postgresql+asyncpg://a@127.0.0.1:1/b"],
+            "database query failed",
+        ),
+        (["indexes", "--database", "mysql+aiomysql://x/y"], "driver not installed"),
+        (["locks", "--database", "sqlite+aiosqlite://"], "only on PostgreSQL"),
         (["locks", "--database", "sqlite+aiosqlite://", "--password-file", "/no"], "cannot read"),
         (["bottlenecks", "--url", "ftp://x"], "http://"),
-        (["bottlenecks", "--url", "http://127.0.0.1:1"], "no list from"),
+        (["bottlenecks", "--url", "http://127.0.0.1:1"], "cannot read bottlenecks from"),
     ],
 )
-def test_a_refusal_says_what_to_do(
+def test_error_says_what_to_do(
     words: list[str],
     hint: str,
     capsys: pytest.CaptureFixture[str],
@@ -179,6 +182,6 @@ def test_a_refusal_says_what_to_do(
 ) -> None:
     monkeypatch.delenv(DATABASE_URL, raising=False)
     assert main(words) == 2
-    told_to_the_person = capsys.readouterr().err
-    assert hint in told_to_the_person
-    assert "Traceback" not in told_to_the_person
+    stderr = capsys.readouterr().err
+    assert hint in stderr
+    assert "Traceback" not in stderr

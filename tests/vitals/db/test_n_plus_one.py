@@ -1,4 +1,4 @@
-"""N+1: what is one, what is none, and what is said of it."""
+"""N+1 detection: true positives, false positives, and advice."""
 
 import asyncio
 import logging
@@ -27,7 +27,7 @@ def chunks(rows: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
-# -- Once a row ------------------------------------------------------------------------------
+# -- N+1 -----------------------------------------------------------------------------------
 
 
 async def lazy_collections(session: AsyncSession) -> None:
@@ -127,7 +127,7 @@ async def comprehension(session: AsyncSession) -> None:
     assert len(names) == 7
 
 
-ONCE_A_ROW: dict[Work, str] = {
+N_PLUS_ONE: dict[Work, str] = {
     lazy_collections: "Customer.orders",
     lazy_parents: "Order.customer",
     lazy_in_run_sync: "Customer.orders",
@@ -146,7 +146,7 @@ ONCE_A_ROW: dict[Work, str] = {
     comprehension: "",
 }
 
-# -- Innocent --------------------------------------------------------------------------------
+# -- No N+1 --------------------------------------------------------------------------------
 
 
 async def four_times(session: AsyncSession) -> None:
@@ -258,7 +258,7 @@ async def different_statements(session: AsyncSession) -> None:
         await session.execute(select(column).where(Customer.id == number))
 
 
-INNOCENT: list[Work] = [
+NO_N_PLUS_ONE: list[Work] = [
     four_times,
     eager_in_batches,
     joined,
@@ -279,8 +279,8 @@ INNOCENT: list[Work] = [
 ]
 
 
-def ask(folder: Path, work: Work, times: int = 1) -> tuple[Readings, list[Any]]:
-    """Figures and lines of requests that do some work."""
+def request_and_log(folder: Path, work: Work, times: int = 1) -> tuple[Readings, list[Any]]:
+    """Metrics and log events of requests that do some work."""
     app = FastAPI()
 
     async def run() -> list[Any]:
@@ -304,7 +304,7 @@ def ask(folder: Path, work: Work, times: int = 1) -> tuple[Readings, list[Any]]:
 
 
 @pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
+def _restore_logging() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     yield
@@ -312,38 +312,36 @@ def _logging_as_before() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-@pytest.mark.parametrize("work", ONCE_A_ROW, ids=lambda work: work.__name__)
-def test_a_statement_once_a_row_is_counted_and_told(work: Work, tmp_path: Path) -> None:
-    readings, lines = ask(tmp_path, work)
+@pytest.mark.parametrize("work", N_PLUS_ONE, ids=lambda work: work.__name__)
+def test_n_plus_one_is_counted_and_logged(work: Work, tmp_path: Path) -> None:
+    readings, lines = request_and_log(tmp_path, work)
     assert readings.value(DB_N_PLUS_ONE, http_route="/shop/{part}") == 1
     (line,) = [line for line in lines if "N+1" in line["event"]]
-    assert line["relationship"] == ONCE_A_ROW[work]
+    assert line["relationship"] == N_PLUS_ONE[work]
     assert f" in {work.__name__}" in line["code.source"]
     assert line["code.source"].startswith("tests/vitals/db/test_n_plus_one.py:")
     assert line["calls"] >= 5
     assert line["http.route"] == "/shop/{part}"
 
 
-@pytest.mark.parametrize("work", INNOCENT, ids=lambda work: work.__name__)
-def test_what_is_not_once_a_row_is_not_counted(work: Work, tmp_path: Path) -> None:
-    readings, lines = ask(tmp_path, work)
+@pytest.mark.parametrize("work", NO_N_PLUS_ONE, ids=lambda work: work.__name__)
+def test_no_false_positives(work: Work, tmp_path: Path) -> None:
+    readings, lines = request_and_log(tmp_path, work)
     assert readings.value(DB_QUERIES_PER_REQUEST, "_sum") >= 1
     assert readings.value(DB_N_PLUS_ONE) == 0
     assert not [line for line in lines if "N+1" in line["event"]]
 
 
-def test_the_advice_is_what_to_write(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    _, lazy = ask(tmp_path, lazy_collections)
+def test_n_plus_one_advice(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    _, lazy = request_and_log(tmp_path, lazy_collections)
     assert [line["advice"] for line in lazy] == [".options(selectinload(Customer.orders))"]
-    _, written = ask(tmp_path_factory.mktemp("other"), insert_row_by_row)
+    _, written = request_and_log(tmp_path_factory.mktemp("other"), insert_row_by_row)
     assert [line["advice"] for line in written] == [
         "send all rows in one execute(insert(...), rows)"
     ]
 
 
-def test_each_request_is_counted_and_one_is_told(tmp_path: Path) -> None:
-    readings, lines = ask(tmp_path, get_by_id, times=4)
+def test_every_request_is_counted_and_one_is_logged(tmp_path: Path) -> None:
+    readings, lines = request_and_log(tmp_path, get_by_id, times=4)
     assert readings.value(DB_N_PLUS_ONE) == 4
     assert len(lines) == 1

@@ -1,4 +1,4 @@
-"""What is planned runs no code of the database's own, which could write by another connection."""
+"""Plannability check: planning runs no user-defined code, which could write elsewhere."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from tests import servers
 from vitals.db.indexes.postgresql_advisor import advise
 from vitals.db.insight.explain import explain
-from vitals.db.statements.plannable import RefusedError
+from vitals.db.statements.plannable import NotPlannableError
 
 pytestmark = pytest.mark.servers
 
@@ -89,7 +89,7 @@ MADE = [
         "SELECT $1::checked",
     ),
 ]
-"""Code that a statement reaches without its name; made in a database, then asked for."""
+"""Implicit user code: statements that create it, and one that reaches it."""
 
 PLANNED = [
     "SELECT id FROM t WHERE id = 1 AND lower(x) = 'a'",
@@ -119,19 +119,19 @@ async def shop(postgres: servers.Postgres) -> AsyncIterator[AsyncEngine]:
 
 
 async def planned(engine: AsyncEngine, sql: str) -> tuple[bool, bool]:
-    """Whether a statement was planned, and whether that had an effect."""
+    """Whether a statement was planned, and whether that had a side effect."""
     async with engine.connect() as connection:
         parameters = (7,) if "$1" in sql else ()
         try:
             await connection.run_sync(lambda sync: explain(sync, sql, parameters))
-        except RefusedError:
+        except NotPlannableError:
             done = False
         else:
             done = True
         return done, bool(await connection.scalar(HELD))
 
 
-def test_code_by_name_is_not_planned_and_all_else_is(postgres: servers.Postgres) -> None:
+def test_statements_that_name_user_code_are_not_planned(postgres: servers.Postgres) -> None:
     async def run() -> None:
         async with shop(postgres) as engine:
             for sql in PLANNED:
@@ -143,7 +143,7 @@ def test_code_by_name_is_not_planned_and_all_else_is(postgres: servers.Postgres)
 
 
 @pytest.mark.parametrize(("made", "sql"), MADE)
-def test_code_without_a_name_is_not_planned(
+def test_statements_that_reach_implicit_user_code_are_not_planned(
     postgres: servers.Postgres, made: list[str], sql: str
 ) -> None:
     async def run() -> None:
@@ -157,7 +157,7 @@ def test_code_without_a_name_is_not_planned(
     asyncio.run(run())
 
 
-def test_an_index_over_a_column_does_not_forbid_its_table(postgres: servers.Postgres) -> None:
+def test_expression_index_over_a_column_allows_planning(postgres: servers.Postgres) -> None:
     async def run() -> None:
         async with shop(postgres) as engine:
             async with engine.begin() as connection:
@@ -169,12 +169,12 @@ def test_an_index_over_a_column_does_not_forbid_its_table(postgres: servers.Post
     asyncio.run(run())
 
 
-def test_the_advisor_plans_no_such_statement_either(postgres: servers.Postgres) -> None:
+def test_advisor_does_not_plan_user_code(postgres: servers.Postgres) -> None:
     async def run() -> None:
         async with shop(postgres) as engine:
             postgres.sql("CREATE EXTENSION hypopg", database=str(engine.url.database))
             async with engine.connect() as connection:
-                with pytest.raises(RefusedError, match="may run steady"):
+                with pytest.raises(NotPlannableError, match="may run steady"):
                     await connection.run_sync(
                         lambda sync: advise(sync, "SELECT id FROM t WHERE id = steady(1)")
                     )

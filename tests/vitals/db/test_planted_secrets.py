@@ -1,7 +1,7 @@
-"""Secrets planted as values and as literals: nothing that is kept, logged or shown has them.
+"""Secrets planted as values and as literals: nothing stored, logged or shown contains them.
 
-Each example asks for all that there is to see: the metrics, the log, the ranked list as JSON, as a
-page and on the command line, plans, N+1, and what failing statements leave behind.
+Each example checks all output: metrics, the log, the bottlenecks page as JSON, as HTML and on the
+command line, plans, N+1, and errors of failing statements.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ def quoted(secret: str) -> str:
 
 
 async def plant(connection: AsyncConnection, secret: str, number: int) -> None:
-    """Send it in every way there is."""
+    """Send the secret in many forms of statements."""
 
     async def send(sql: str, **values: Any) -> None:
         try:
@@ -68,7 +68,7 @@ async def plant(connection: AsyncConnection, secret: str, number: int) -> None:
 
 
 class Shop:
-    """A service that is sent secrets, and everything that can be seen of it."""
+    """A service that receives secrets, and all of its output."""
 
     def __init__(self, url: str) -> None:
         self.probes: list[QueryProbe] = []
@@ -86,14 +86,14 @@ class Shop:
                 await plant(connection, secret, number)
                 await connection.commit()
 
-        original = QueryProbe.watch
+        original = QueryProbe.instrument
 
-        def watch(probe: QueryProbe, watched: Any) -> None:
+        def record(probe: QueryProbe, engine: Any) -> None:
             self.probes.append(probe)
-            original(probe, watched)
+            original(probe, engine)
 
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(QueryProbe, "watch", watch)
+            patched.setattr(QueryProbe, "instrument", record)
             slow = Objective("queries", ratio=0.9, within=1e-9)
             instrument(self._app, engine=self._engine, objectives=[slow], admin=lambda _: True)
         async with self._engine.begin() as connection:
@@ -108,17 +108,17 @@ class Shop:
         self._runner.run(self._engine.dispose())
         self._runner.close()
 
-    def seen(self, secret: str, number: int) -> str:
-        """All that can be seen after it was planted."""
-        return self._runner.run(self._seen(secret, number))
+    def output(self, secret: str, number: int) -> str:
+        """All output after the secret was sent."""
+        return self._runner.run(self._output(secret, number))
 
-    async def _seen(self, secret: str, number: int) -> str:
+    async def _output(self, secret: str, number: int) -> str:
         with capture_logs() as lines:
             answer = await self._client.post("/planted", json=[secret, number])
             assert answer.status_code == 200
             (probe,) = self.probes
             async with asyncio.timeout(30):
-                while probe.explainer._waiting:
+                while probe.explain_worker._queue:
                     await asyncio.sleep(0.01)
         page = await self._client.get("/vitals/bottlenecks", headers={"accept": "text/html"})
         ranked = await self._client.get("/vitals/bottlenecks")
@@ -140,12 +140,12 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(explain_worker, "EVERY", 0.01)
-        patched.setattr(explain_worker, "HOUR", 0.0)
-        patched.setattr(explain_worker, "A_MINUTE", 100_000)
-        for pace in ("SLOW_EVERY", "REPEAT_EVERY"):
-            patched.setattr(query_log, pace, 0.0)
-        patched.setattr(query_log, "A_MINUTE", 100_000)
+        patched.setattr(explain_worker, "POLL_INTERVAL", 0.01)
+        patched.setattr(explain_worker, "EXPLAIN_INTERVAL", 0.0)
+        patched.setattr(explain_worker, "MAX_PER_MINUTE", 100_000)
+        for interval in ("SLOW_INTERVAL", "N_PLUS_ONE_INTERVAL"):
+            patched.setattr(query_log, interval, 0.0)
+        patched.setattr(query_log, "MAX_PER_MINUTE", 100_000)
         shop = Shop(url)
         yield shop
         shop.close()
@@ -154,7 +154,7 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
 
 
 PLANTED = 4_827_361_905_000_000_000
-"""No measured figure, whatever it is rounded from, has these digits."""
+"""No measured value, however rounded, has these digits."""
 HOSTILE = st.text(alphabet="'\"\\$/*-#;,()\n eExX%?[]<&_", max_size=8)
 
 
@@ -168,25 +168,25 @@ HOSTILE = st.text(alphabet="'\"\\$/*-#;,()\n eExX%?[]<&_", max_size=8)
     after=HOSTILE,
     number=st.integers(0, 10**6).map(lambda each: PLANTED + each),
 )
-def test_nothing_shows_what_was_planted(shop: Shop, before: str, after: str, number: int) -> None:
-    seen = shop.seen(f"{before}hunter2{after}", number)
-    assert "hunter2" not in seen
-    assert str(PLANTED)[:12] not in seen
+def test_planted_secrets_appear_nowhere(shop: Shop, before: str, after: str, number: int) -> None:
+    output = shop.output(f"{before}hunter2{after}", number)
+    assert "hunter2" not in output
+    assert str(PLANTED)[:12] not in output
 
 
-def test_the_command_line_shows_none_either(
+def test_planted_secrets_do_not_appear_in_cli_output(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shop.seen("'hunter2", 4242424242424242424)
+    shop.output("'hunter2", 4242424242424242424)
     found = json.loads(shop.ranked)["bottlenecks"]
-    monkeypatch.setattr("vitals.cli._ranked", lambda _: found)
+    monkeypatch.setattr("vitals.cli._fetch_bottlenecks", lambda _: found)
     for command in ("bottlenecks", "plans"):
         for form in ("text", "json"):
             assert main([command, "--format", form, "--top", "50"]) == 0
-            told = capsys.readouterr().out
-            assert "SELECT x FROM t" in told
-            assert "hunter2" not in told
-            assert "424242424242424242" not in told
-            assert ("SCAN t" in told or "Seq Scan on t" in told) == (
+            stdout = capsys.readouterr().out
+            assert "SELECT x FROM t" in stdout
+            assert "hunter2" not in stdout
+            assert "424242424242424242" not in stdout
+            assert ("SCAN t" in stdout or "Seq Scan on t" in stdout) == (
                 command == "plans" or form == "json"
             )

@@ -1,4 +1,4 @@
-"""Advice on real tables: what is advised is built, and the real query then reads less."""
+"""PostgreSQL index advisor: an advised index is built, and the real query then reads less."""
 
 import asyncio
 import subprocess
@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from tests import servers
 from vitals.cli import DATABASE_URL, main
 from vitals.db.indexes.index_candidates import candidates
-from vitals.db.indexes.postgresql_advisor import Advice, advise, rewrites
+from vitals.db.indexes.postgresql_advisor import Advice, advise, rewrite_hints
 from vitals.db.insight.explain import explain
 
 pytestmark = pytest.mark.servers
@@ -36,7 +36,7 @@ CREATE INDEX ix_at_total ON "order" (at, total);
 CREATE INDEX ix_code_of_few ON "order" (code) WHERE id < 100
 """  # noqa: S608
 
-HELPED = {
+ADVISED = {
     'SELECT * FROM "order" WHERE customer_id = 77': ['"customer_id"'],
     "SELECT * FROM \"order\" WHERE status = 'failed' ORDER BY total LIMIT 5": ['"status"'],
     "SELECT * FROM \"order\" WHERE status = 'failed' AND total < 100": ['"status"'],
@@ -53,7 +53,7 @@ HELPED = {
     "WHERE c.town = 'town7'": ['"customer_id"'],
     'SELECT * FROM "order" WHERE customer_id IN (1, 2, 3)': ['"customer_id"'],
 }
-LEFT_ALONE = [
+NO_ADVICE = [
     'SELECT * FROM "order" WHERE id = 5',
     'SELECT * FROM "order"',
     "SELECT * FROM \"order\" WHERE status = 'paid'",
@@ -84,7 +84,7 @@ def database(postgres_session: servers.Postgres) -> str:
 
 
 def on(url: str, work: Any, *, keep: bool = False) -> Any:
-    """Do something on a connection; only what is kept stays."""
+    """Run a function on a connection; rolled back unless ``keep``."""
 
     async def run() -> Any:
         engine = create_async_engine(url)
@@ -100,18 +100,18 @@ def on(url: str, work: Any, *, keep: bool = False) -> Any:
 
 
 def pages(connection: Connection, sql: str) -> int:
-    """How many pages the real execution touches."""
+    """Pages that the real execution reads."""
     explained = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}")
     plan = explained.scalar_one()[0]["Plan"]
     return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
 
 
-@pytest.mark.parametrize("sql", HELPED)
-def test_what_is_advised_helps_when_it_is_built(database: str, sql: str) -> None:
+@pytest.mark.parametrize("sql", ADVISED)
+def test_advised_index_reduces_pages_read(database: str, sql: str) -> None:
     advice: Advice = on(database, lambda connection: advise(connection, sql))
-    told = " ".join(advice.indexes)
+    indexes = " ".join(advice.indexes)
     assert advice.indexes
-    assert all(part in told for part in HELPED[sql]), told
+    assert all(part in indexes for part in ADVISED[sql]), indexes
     assert advice.cost_after < advice.cost_before * 0.7
     assert advice.bytes > 0
 
@@ -126,26 +126,26 @@ def test_what_is_advised_helps_when_it_is_built(database: str, sql: str) -> None
     assert after < before / 2
 
 
-@pytest.mark.parametrize("sql", LEFT_ALONE)
-def test_where_no_index_helps_none_is_advised(database: str, sql: str) -> None:
+@pytest.mark.parametrize("sql", NO_ADVICE)
+def test_no_advice_where_no_index_helps(database: str, sql: str) -> None:
     assert on(database, lambda connection: advise(connection, sql)).indexes == []
 
 
 @pytest.mark.parametrize(
     ("sql", "hint"),
     [
-        ('SELECT * FROM "order" ORDER BY id OFFSET 50000 LIMIT 10', "page by key"),
+        ('SELECT * FROM "order" ORDER BY id OFFSET 50000 LIMIT 10', "keyset pagination"),
         ("SELECT * FROM \"order\" WHERE at::date = '2026-01-02'", "cast"),
         ("SELECT * FROM \"order\" WHERE code LIKE '%abcd%'", "pg_trgm"),
         ("SELECT * FROM \"order\" WHERE CAST(id AS varchar) = '77'", "of its own type"),
         ('SELECT * FROM "order" WHERE total::numeric = 7.5', "of its own type"),
     ],
 )
-def test_what_to_write_otherwise_is_said(database: str, sql: str, hint: str) -> None:
+def test_rewrite_hints(database: str, sql: str, hint: str) -> None:
     assert hint in " ".join(on(database, lambda connection: advise(connection, sql)).notes)
 
 
-def test_values_are_taken_as_the_driver_sends_them(database: str) -> None:
+def test_parameters_affect_advice(database: str) -> None:
     sql = 'SELECT * FROM "order" WHERE status = $1 AND total < $2'
     rare = on(database, lambda connection: advise(connection, sql, ("failed", 100)))
     common = on(database, lambda connection: advise(connection, sql, ("paid", 5_000)))
@@ -153,14 +153,14 @@ def test_values_are_taken_as_the_driver_sends_them(database: str) -> None:
     assert common.indexes == []
 
 
-def test_a_deep_offset_that_is_a_value_is_seen(database: str) -> None:
+def test_deep_offset_in_a_bind_is_detected(database: str) -> None:
     sql = 'SELECT * FROM "order" ORDER BY total LIMIT $1 OFFSET $2'
     deep = on(database, lambda connection: advise(connection, sql, (10, 50_000)))
     assert deep.indexes == []
-    assert "page by key" in " ".join(deep.notes)
+    assert "keyset pagination" in " ".join(deep.notes)
     first = on(database, lambda connection: advise(connection, sql, (10, 0)))
     assert first.indexes
-    assert "page by key" not in " ".join(first.notes)
+    assert "keyset pagination" not in " ".join(first.notes)
 
 
 @pytest.mark.parametrize(
@@ -174,17 +174,17 @@ def test_a_deep_offset_that_is_a_value_is_seen(database: str) -> None:
         ("SELECT 1 OFFSET $1", None, False),
     ],
 )
-def test_an_offset_may_be_a_number_or_a_value(sql: str, values: Any, *, deep: bool) -> None:
-    told = rewrites(sql, {"Node Type": "Result"}, values)
-    assert ("page by key" in " ".join(told)) is deep
+def test_offset_as_literal_or_bind(sql: str, values: Any, *, deep: bool) -> None:
+    hints = rewrite_hints(sql, {"Node Type": "Result"}, values)
+    assert ("keyset pagination" in " ".join(hints)) is deep
 
 
-def test_a_text_compared_as_text_is_no_cast() -> None:
-    harmless = {"Node Type": "Seq Scan", "Filter": "((category)::text = ($1)::text)"}
-    assert rewrites("SELECT 1", harmless) == []
+def test_varchar_compared_as_text_gets_no_hint() -> None:
+    node = {"Node Type": "Seq Scan", "Filter": "((category)::text = ($1)::text)"}
+    assert rewrite_hints("SELECT 1", node) == []
 
 
-def test_nothing_is_executed_and_nothing_stays(database: str) -> None:
+def test_advisor_executes_and_leaves_nothing(database: str) -> None:
     def look(connection: Connection) -> list[Any]:
         advise(connection, "DELETE FROM \"order\" WHERE code = 'x'")
         with pytest.raises(ValueError, match="one statement"):
@@ -198,12 +198,12 @@ def test_nothing_is_executed_and_nothing_stays(database: str) -> None:
     assert on(database, look) == [ROWS, ROWS // 4, 0]
 
 
-def test_without_hypopg_it_says_what_to_install(postgres: servers.Postgres) -> None:
+def test_error_without_hypopg(postgres: servers.Postgres) -> None:
     with pytest.raises(ValueError, match="CREATE EXTENSION"):
         on(postgres.database(), lambda connection: advise(connection, "SELECT 1"))
 
 
-def test_a_slow_statement_is_advised_with_its_plan(database: str) -> None:
+def test_explain_includes_advice(database: str) -> None:
     sql = 'SELECT * FROM "order" WHERE customer_id = $1'
     plan = on(database, lambda connection: explain(connection, sql, (424242,)))
     (note,) = (note for note in plan.notes if "CREATE INDEX ON" in note)
@@ -211,7 +211,7 @@ def test_a_slow_statement_is_advised_with_its_plan(database: str) -> None:
     assert "424242" not in str(plan)
 
 
-def test_the_command_line_advises(
+def test_cli_advise(
     database: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(DATABASE_URL, database)
@@ -221,7 +221,7 @@ def test_the_command_line_advises(
     assert "no index" in capsys.readouterr().out
 
 
-def test_odd_names_and_conditions_do_not_break_it() -> None:
+def test_unusual_names_and_conditions() -> None:
     node = {
         "Node Type": "Seq Scan",
         "Relation Name": 'odd"one',
@@ -232,17 +232,17 @@ def test_odd_names_and_conditions_do_not_break_it() -> None:
     found = candidates(node, lambda _table: {})
     assert {index.table for index in found} == {'"public"."odd""one"'}
     assert ('"A b"',) in {index.columns for index in found}
-    assert rewrites("SELECT 1", {"Node Type": "Result"}) == []
+    assert rewrite_hints("SELECT 1", {"Node Type": "Result"}) == []
 
 
-def test_sqlite_is_refused() -> None:
+def test_sqlite_is_rejected() -> None:
     engine = create_engine("sqlite://")
     with engine.connect() as connection, pytest.raises(Exception, match="set_config"):
         advise(connection, "SELECT 1")
     engine.dispose()
 
 
-def test_what_a_value_says_is_no_condition() -> None:
+def test_conditions_inside_literals_are_ignored() -> None:
     node = {
         "Node Type": "Seq Scan",
         "Relation Name": "t",
@@ -255,7 +255,7 @@ def test_what_a_value_says_is_no_condition() -> None:
 
 
 LONG = """
-from vitals.db.indexes.postgresql_advisor import rewrites
+from vitals.db.indexes.postgresql_advisor import rewrite_hints
 from vitals.db.indexes.index_candidates import candidates
 
 for part in ("((", "a::b ", "aa", "a.b) ", '""'):
@@ -264,10 +264,10 @@ for part in ("((", "a::b ", "aa", "a.b) ", '""'):
         node = {"Node Type": "Seq Scan", "Relation Name": "t", "Schema": "s", "Alias": "t",
                 "Filter": condition}
         candidates(node, lambda _table: {})
-        rewrites("SELECT", node)
+        rewrite_hints("SELECT", node)
 """
 
 
-def test_a_long_condition_is_read_in_no_time() -> None:
+def test_long_conditions_take_linear_time() -> None:
     # It may take a hundred times as long as it does; read naively, it would take hours.
     subprocess.run([sys.executable, "-c", LONG], check=True, timeout=60)

@@ -1,4 +1,4 @@
-"""The query probe on real databases: SQLite in process, PostgreSQL where it is marked."""
+"""The query probe on real databases: SQLite in process, PostgreSQL where marked."""
 
 import asyncio
 import subprocess
@@ -41,7 +41,7 @@ Work = Callable[[AsyncEngine], Awaitable[None]]
 
 
 def measure(url: str, work: Work, **options: object) -> Readings:
-    """Figures after some work on a new engine."""
+    """Metrics after some work on a new engine."""
     engine = create_async_engine(url, **options)
     app = FastAPI()
     instrument(app, engine=engine, objectives=[SLOW], logs=False)
@@ -66,7 +66,7 @@ def file_url(folder: Path) -> str:
     return f"sqlite+aiosqlite:///{folder / 'shop.db'}"
 
 
-def test_every_way_to_execute_is_timed(tmp_path: Path) -> None:
+def test_every_execution_path_is_timed(tmp_path: Path) -> None:
     async def work(engine: AsyncEngine) -> None:
         await fill(engine)
         async with engine.begin() as connection:
@@ -151,7 +151,7 @@ def test_a_probe_that_fails_does_not_fail_the_query(monkeypatch: pytest.MonkeyPa
     assert measure("sqlite+aiosqlite://", work).value(DROPPED, reason="query_probe") >= 1
 
 
-def test_the_pool_tells_who_waits_and_who_waited_in_vain(tmp_path: Path) -> None:
+def test_pool_waits_and_checkout_timeouts(tmp_path: Path) -> None:
     engine = create_async_engine(file_url(tmp_path), pool_size=2, max_overflow=1, pool_timeout=0.1)
     app = FastAPI()
     instrument(app, engine=engine, logs=False)
@@ -181,7 +181,7 @@ def test_the_pool_tells_who_waits_and_who_waited_in_vain(tmp_path: Path) -> None
     assert after.value(DB_CONNECTION_WAIT, "_sum") >= 0.1
     assert after.value(DB_CONNECTION_CREATE, "_count") == 3
     assert after.value(DB_CONNECTION_USE, "_count") == 3
-    # Each of the three was out while somebody waited in vain.
+    # Each of the three was in use while the fourth checkout timed out.
     assert after.value(DB_CONNECTION_USE, "_sum") >= 0.3
     assert [s["db_client_connection_pool_name"] for s in after.series(DB_CONNECTION_MAX)] == [
         "shop.db"
@@ -200,17 +200,17 @@ def test_a_disposed_engines_new_pool_is_measured_once(tmp_path: Path) -> None:
     assert readings.value(DB_CONNECTION_USE, "_count") == 3
 
 
-def test_the_host_may_say_how_to_connect(tmp_path: Path) -> None:
+def test_do_connect_listener_of_the_host_is_called(tmp_path: Path) -> None:
     async def work(engine: AsyncEngine) -> None:
-        heard: list[str] = []
+        hosts: list[str] = []
 
         @event.listens_for(engine.sync_engine, "do_connect")
-        def hear(_dialect: Any, _record: Any, where: list[str], _options: Any) -> None:
-            heard.append(where[0])
+        def record_host(_dialect: Any, _record: Any, where: list[str], _options: Any) -> None:
+            hosts.append(where[0])
 
         async with engine.connect() as connection:
             await connection.execute(text("SELECT 1"))
-        assert heard == [str(tmp_path / "shop.db")]
+        assert hosts == [str(tmp_path / "shop.db")]
 
     assert measure(file_url(tmp_path), work).value(DB_CONNECTION_CREATE, "_count") == 1
 
@@ -261,7 +261,7 @@ def resident():
 
 engine = create_engine("sqlite://", query_cache_size=0)
 probe = QueryProbe(Meter(), Objectives())
-probe.watch(engine)
+probe.instrument(engine)
 request = RequestScope({"type": "http", "path": "/", "headers": []}, "GET")
 with engine.connect() as connection:
     connection.exec_driver_sql("SELECT 1").all()
@@ -274,7 +274,7 @@ print((resident() - before) / 1e6)
 """
 
 
-def test_twenty_thousand_statements_do_not_fill_the_memory() -> None:
+def test_memory_is_bounded_with_twenty_thousand_statements() -> None:
     done = subprocess.run(
         [sys.executable, "-c", BLOATED], capture_output=True, text=True, check=True
     )
@@ -298,11 +298,11 @@ ODD = [
 
 
 @pytest.mark.parametrize("sql", ODD, ids=range(len(ODD)))
-def test_odd_statements_are_counted_and_fail_as_they_would(sql: str) -> None:
+def test_unusual_statements_are_counted_and_fail_unchanged(sql: str) -> None:
     engine = create_engine("sqlite://")
     app = FastAPI()
     instrument(app, engine=engine, logs=False)
-    # The database's own words, whatever they are.
+    # Any error of the database is fine.
     with engine.connect() as connection, suppress(Exception):
         connection.exec_driver_sql(sql)
     engine.dispose()
@@ -312,11 +312,11 @@ def test_odd_statements_are_counted_and_fail_as_they_would(sql: str) -> None:
 
 
 @pytest.mark.servers
-def test_odd_statements_on_postgres_are_counted_and_change_nothing(
+def test_unusual_statements_on_postgres_are_counted_and_change_nothing(
     postgres: servers.Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(explain_worker, "EVERY", 0.01)
-    monkeypatch.setattr(explain_worker, "A_MINUTE", 1_000)
+    monkeypatch.setattr(explain_worker, "POLL_INTERVAL", 0.01)
+    monkeypatch.setattr(explain_worker, "MAX_PER_MINUTE", 1_000)
     engine = create_async_engine(postgres.database(), isolation_level="AUTOCOMMIT")
     app = FastAPI()
     every = [Objective("queries", ratio=0.9, within=1e-9)]
@@ -338,7 +338,7 @@ def test_odd_statements_on_postgres_are_counted_and_change_nothing(
                 await connection.exec_driver_sql("INSERT INTO t VALUES (1), (2)")
             before.append(Readings.of(app).value(DB_OPERATION_DURATION, "_count"))
             for sql in odd:
-                # The database's own words, whatever they are; to COPY the driver never answers.
+                # Any error of the database is fine; for COPY the driver never returns.
                 with suppress(Exception):
                     async with asyncio.timeout(1), engine.connect() as connection:
                         await connection.exec_driver_sql(sql)
@@ -346,8 +346,8 @@ def test_odd_statements_on_postgres_are_counted_and_change_nothing(
                 async with engine.connect() as connection:
                     gone = "SELECT pg_terminate_backend(pg_backend_pid()), count(*) FROM t"
                     await connection.exec_driver_sql(gone)
-            (probe,) = vars(engine.dialect)["_vitals_watched"]
-            while probe.explainer._waiting:
+            (probe,) = vars(engine.dialect)["_vitals_probes"]
+            while probe.explain_worker._queue:
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.1)
             async with engine.connect() as connection:

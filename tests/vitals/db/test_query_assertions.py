@@ -7,7 +7,7 @@ from sqlalchemy import create_engine, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tests.vitals.db.shop import Customer, opened
-from vitals.db.statements.query_assertions import Statements
+from vitals.db.statements.query_assertions import StatementRecorder
 from vitals.testing import expect_queries
 
 
@@ -19,23 +19,23 @@ def send(*numbers: int) -> None:
     engine.dispose()
 
 
-def test_as_many_as_expected_is_fine() -> None:
+def test_passes_at_the_limit() -> None:
     with expect_queries(at_most=2) as sent:
         send(1, 2)
     assert [one.text for one in sent] == ["SELECT ?, ?", "SELECT ?, ?"]
 
 
-def test_more_fails_with_the_statements_and_their_lines() -> None:
+def test_fails_above_the_limit_with_statements_and_call_sites() -> None:
     with pytest.raises(AssertionError) as failed, expect_queries(at_most=1):
         send(1, 2)
-    told = str(failed.value)
-    assert "2 statements were sent, at most 1 expected" in told
-    assert told.count("SELECT ?, ?") == 2
-    assert told.count("tests/vitals/db/test_query_assertions.py:18 in send") == 2
-    assert "hunter2" not in told
+    message = str(failed.value)
+    assert "2 statements were sent, at most 1 expected" in message
+    assert message.count("SELECT ?, ?") == 2
+    assert message.count("tests/vitals/db/test_query_assertions.py:18 in send") == 2
+    assert "hunter2" not in message
 
 
-def test_a_failure_of_the_block_is_not_hidden() -> None:
+def test_exception_in_the_block_is_not_masked() -> None:
     def send_and_fail() -> None:
         send(1)
         raise LookupError
@@ -44,7 +44,7 @@ def test_a_failure_of_the_block_is_not_hidden() -> None:
         send_and_fail()
 
 
-def test_only_the_block_counts() -> None:
+def test_only_statements_within_the_block_count() -> None:
     send(1)
     with expect_queries(at_most=1):
         send(1)
@@ -62,7 +62,7 @@ def test_connections_opened_before_and_other_threads_count() -> None:
     assert len(sent) == 2
 
 
-def test_once_a_row_fails_where_it_is_not_wanted(tmp_path: Path) -> None:
+def test_no_n_plus_one_fails(tmp_path: Path) -> None:
     async def load() -> None:
         async with (
             opened(f"sqlite+aiosqlite:///{tmp_path}/shop.db") as engine,
@@ -77,7 +77,7 @@ def test_once_a_row_fails_where_it_is_not_wanted(tmp_path: Path) -> None:
     assert "30 times from tests/vitals/db/test_query_assertions.py:" in str(failed.value)
 
 
-def test_the_fixture_collects_what_a_test_sends(queries: Statements) -> None:
+def test_queries_fixture(queries: StatementRecorder) -> None:
     send(1, 2, 3)
     queries.expect(at_most=3, no_n_plus_one=True)
     with pytest.raises(AssertionError, match="at most 2"):

@@ -1,4 +1,4 @@
-"""Slow statements: what their line says, what it never says, and how often."""
+"""Slow query events: fields, no values, throttling."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 
 from tests.vitals.client import fetch
 from vitals import Objective, instrument
-from vitals.db.statements.log_throttle import Pace
+from vitals.db.statements.log_throttle import LogThrottle
 from vitals.metrics.catalogue import DB_SLOW_QUERIES, DROPPED
 from vitals.testing import Readings
 
@@ -28,7 +28,7 @@ HEADERS = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
 
 
 @pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
+def _restore_logging() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     yield
@@ -41,15 +41,15 @@ def sleep(seconds: float, _value: str) -> int:
     return 1
 
 
-def ask(path: str, *, times: int = 1) -> tuple[Readings, list[Any]]:
-    """Figures and lines of requests to a service whose database knows how to sleep."""
+def request_and_log(path: str, *, times: int = 1) -> tuple[Readings, list[Any]]:
+    """Metrics and log events of requests to a service whose database has sleep()."""
     app = FastAPI()
     engine = create_async_engine("sqlite+aiosqlite://")
     sync = create_engine("sqlite://")
 
     @event.listens_for(engine.sync_engine, "connect")
     @event.listens_for(sync, "connect")
-    def teach(connection: Any, _record: object) -> None:
+    def add_sleep(connection: Any, _record: object) -> None:
         connection.create_function("sleep", 2, sleep)
 
     @app.get("/async/{seconds}/{secret}")
@@ -75,11 +75,11 @@ def ask(path: str, *, times: int = 1) -> tuple[Readings, list[Any]]:
             fetch(app, "GET", path, headers=HEADERS)
     asyncio.run(engine.dispose())
     sync.dispose()
-    return Readings.of(app), [line for line in lines if line["event"].startswith("query")]
+    return Readings.of(app), [line for line in lines if "query" in line["event"]]
 
 
-def test_a_slow_statement_is_told_with_where_it_came_from() -> None:
-    readings, lines = ask("/async/0.03/planted")
+def test_slow_query_event_with_call_site() -> None:
+    readings, lines = request_and_log("/async/0.03/planted")
     (line,) = lines
     assert readings.value(DB_SLOW_QUERIES) == 1
     assert line["log_level"] == "warning"
@@ -89,28 +89,28 @@ def test_a_slow_statement_is_told_with_where_it_came_from() -> None:
     assert line["code.source"].startswith("tests/vitals/db/test_query_log.py:")
     assert line["code.source"].endswith("in_the_loop")
     assert line["duration"] >= 0.03
-    assert line["within"] == 0.02
+    assert line["threshold"] == 0.02
     assert "planted" not in str(line)
 
 
-def test_a_quick_statement_is_not_told() -> None:
-    assert ask("/async/0/planted")[1] == []
+def test_fast_statement_is_not_logged() -> None:
+    assert request_and_log("/async/0/planted")[1] == []
 
 
-def test_the_line_of_a_thread_is_known_too() -> None:
-    (line,) = ask("/sync/0.03/planted")[1]
+def test_call_site_in_a_thread() -> None:
+    (line,) = request_and_log("/sync/0.03/planted")[1]
     assert line["code.source"].endswith("in_a_thread")
     assert line["http.route"] == "/sync/{seconds}/{secret}"
 
 
-def test_the_wait_for_a_connection_is_told_beside(tmp_path: Path) -> None:
+def test_slow_query_event_includes_pool_wait(tmp_path: Path) -> None:
     app = FastAPI()
     engine = create_async_engine(
         f"sqlite+aiosqlite:///{tmp_path}/x.db", pool_size=1, max_overflow=0
     )
 
     @event.listens_for(engine.sync_engine, "connect")
-    def teach(connection: Any, _record: object) -> None:
+    def add_sleep(connection: Any, _record: object) -> None:
         connection.create_function("sleep", 2, sleep)
 
     @app.get("/slow")
@@ -126,42 +126,42 @@ def test_the_wait_for_a_connection_is_told_beside(tmp_path: Path) -> None:
 
     instrument(app, engine=engine, objectives=SLOW)
     with capture_logs() as lines, pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Pace, "allows", lambda *_: 0)
+        patched.setattr(LogThrottle, "allows", lambda *_: 0)
         asyncio.run(run())
-    at_once, later = sorted(line["pool_wait"] for line in lines if line["event"] == "query slow")
+    at_once, later = sorted(line["pool_wait"] for line in lines if line["event"] == "slow query")
     assert later >= 0.1
     assert later - at_once >= 0.09
 
 
-def test_a_slow_failure_names_its_error_and_no_value() -> None:
-    (line,) = ask("/fails/0.03/planted")[1]
+def test_slow_failed_statement_logs_error_type_without_values() -> None:
+    (line,) = request_and_log("/fails/0.03/planted")[1]
     assert line["error.type"] in {OperationalError.__name__, "IntegrityError"}
     assert "planted" not in str(line)
 
 
-def test_one_line_an_interval_however_often_it_happens() -> None:
-    readings, lines = ask("/async/0.03/planted", times=4)
+def test_slow_query_event_is_throttled() -> None:
+    readings, lines = request_and_log("/async/0.03/planted", times=4)
     assert len(lines) == 1
     assert readings.value(DB_SLOW_QUERIES) == 4
     assert readings.value(DROPPED, reason="query_probe") == 0
 
 
-def test_pace_lets_through_one_an_interval_and_counts_the_rest(
+def test_throttle_allows_one_per_interval_and_counts_suppressed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 1_000.0
     monkeypatch.setattr("vitals.db.statements.log_throttle.monotonic", lambda: now)
-    pace = Pace(10.0, 3)
-    assert [pace.allows("a") for _ in range(3)] == [0, None, None]
+    throttle = LogThrottle(10.0, 3)
+    assert [throttle.allows("a") for _ in range(3)] == [0, None, None]
     now += 10
-    assert pace.allows("a") == 2
-    assert [pace.allows(key) for key in "bcd"] == [0, None, None], "three a minute"
+    assert throttle.allows("a") == 2
+    assert [throttle.allows(key) for key in "bcd"] == [0, None, None], "three a minute"
     now += 60
-    assert pace.allows("c") == 1
+    assert throttle.allows("c") == 1
 
 
-def test_pace_is_bounded() -> None:
-    pace = Pace(10.0, 10)
+def test_throttle_is_bounded() -> None:
+    throttle = LogThrottle(10.0, 10)
     for number in range(5_000):
-        pace.allows(str(number))
-    assert len(pace._said) <= 1_000
+        throttle.allows(str(number))
+    assert len(throttle._last_logged) <= 1_000

@@ -1,4 +1,4 @@
-"""Only what certainly changes nothing is executed for its plan: all else is planned alone."""
+"""Side-effect check: only statements without side effects are executed for their plan."""
 
 import asyncio
 from typing import Any
@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from tests import servers
 from vitals.db.insight.explain import explain
-from vitals.db.statements.plannable import RefusedError
-from vitals.db.statements.side_effect_check import PURE, words_of
+from vitals.db.statements.plannable import NotPlannableError
+from vitals.db.statements.side_effect_check import PURE_FUNCTIONS, parse_words
 
 HELD = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
 """An advisory lock is an effect that neither READ ONLY nor a rollback stops."""
@@ -43,15 +43,15 @@ ELSEWHERE = """
     ALTER TABLE parted ATTACH PARTITION far FOR VALUES IN (1);
     GRANT SELECT ON far TO PUBLIC;
 """
-"""A foreign table behind a harmless name: what reading it does is its wrapper's."""
-HARMLESS: list[tuple[str, tuple[Any, ...]]] = [
+"""A foreign table as a partition: the effects of reading it depend on its wrapper."""
+SIDE_EFFECT_FREE: list[tuple[str, tuple[Any, ...]]] = [
     ("SELECT * FROM t WHERE x LIKE 'x1%' AND id = $1::INTEGER", (7,)),
     ("SELECT lower(a.x), count(*) AS n FROM t AS a JOIN t b ON (a.id = b.id) GROUP BY a.x", ()),
     ('WITH few AS (SELECT "t"."id" FROM t LIMIT $1) SELECT max(id) FROM few', (3,)),
     ("SELECT id::text, at AT TIME ZONE 'UTC' FROM t WHERE id IN (1, 2.0) ORDER BY at DESC", ()),
     ("SELECT row_number() OVER (ORDER BY id), coalesce(x, '') FROM t OFFSET 2", ()),
 ]
-EFFECTS: list[tuple[str, tuple[Any, ...]]] = [
+SIDE_EFFECTS: list[tuple[str, tuple[Any, ...]]] = [
     ("SELECT effect() FROM t", ()),
     ("SELECT public.effect() FROM t", ()),
     ('SELECT "effect"() FROM t', ()),
@@ -68,7 +68,7 @@ EFFECTS: list[tuple[str, tuple[Any, ...]]] = [
     ("SELECT * FROM guarded", ()),
     ("SELECT * FROM parted", ()),
 ]
-"""Each can be planned, and would have an effect or is in doubt for what it names."""
+"""Each can be planned, but has a side effect or names something doubtful."""
 
 REFUSED: list[tuple[str, Any]] = [
     ("UPDATE t SET x = 'y'", ()),
@@ -110,36 +110,36 @@ REFUSED: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("sql", "parameters"), REFUSED)
-def test_what_is_in_doubt_is_refused_by_its_text(sql: str, parameters: Any) -> None:
-    assert words_of(sql, parameters) is None
+def test_doubtful_text_is_rejected(sql: str, parameters: Any) -> None:
+    assert parse_words(sql, parameters) is None
 
 
-def test_a_query_is_read_to_its_names() -> None:
+def test_parse_words() -> None:
     sql = "SELECT a.B, count(*) FROM \"T\" AS a WHERE c = %(c)s AND d <> 'e f'"
     expected = ["T", "a", "and", "as", "b", "c", "count", "d", "from", "select", "where"]
-    assert sorted(words_of(sql, {"c": 1}) or ()) == expected
+    assert sorted(parse_words(sql, {"c": 1}) or ()) == expected
 
 
 async def analysed(
     connection: AsyncConnection, sql: str, parameters: tuple[Any, ...]
 ) -> tuple[bool, bool]:
-    """Whether it was executed by the look of its plan, and whether it had an effect."""
+    """Whether it was executed, judging by its plan, and whether it had a side effect."""
 
-    def ask(sync: Connection) -> bool:
+    def is_executed(sync: Connection) -> bool:
         try:
             plan = explain(sync, sql, parameters, analyze=True)
-        except RefusedError:
+        except NotPlannableError:
             return False
         return any("; actual" in line for line in plan.lines)
 
-    executed = await connection.run_sync(ask)
+    executed = await connection.run_sync(is_executed)
     held = (await connection.execute(HELD)).scalar_one()
     await connection.rollback()
     return executed, bool(held)
 
 
 @pytest.mark.servers
-def test_only_the_harmless_is_executed(postgres: servers.Postgres) -> None:
+def test_only_side_effect_free_statements_are_executed(postgres: servers.Postgres) -> None:
     async def run() -> None:
         engine = create_async_engine(postgres.database())
         async with engine.begin() as connection:
@@ -147,9 +147,9 @@ def test_only_the_harmless_is_executed(postgres: servers.Postgres) -> None:
                 await connection.execute(text(statement))
         postgres.sql(ELSEWHERE, database=str(engine.url.database))
         async with engine.connect() as connection:
-            for sql, parameters in HARMLESS:
+            for sql, parameters in SIDE_EFFECT_FREE:
                 assert await analysed(connection, sql, parameters) == (True, False), sql
-            for sql, parameters in EFFECTS:
+            for sql, parameters in SIDE_EFFECTS:
                 assert await analysed(connection, sql, parameters) == (False, False), sql
         await engine.dispose()
 
@@ -183,7 +183,7 @@ def test_only_the_harmless_is_executed(postgres: servers.Postgres) -> None:
         ),
     ],
 )
-def test_nothing_is_executed_where_code_runs_without_a_name(
+def test_nothing_is_executed_with_implicit_user_code(
     postgres: servers.Postgres, made: str, sql: str
 ) -> None:
     async def run() -> None:
@@ -211,7 +211,7 @@ def test_nothing_is_executed_where_code_runs_without_a_name(
 
 
 @pytest.mark.servers
-def test_a_connection_that_commits_by_itself_executes_nothing(postgres: servers.Postgres) -> None:
+def test_autocommit_connection_executes_nothing(postgres: servers.Postgres) -> None:
     async def run() -> tuple[bool, bool]:
         limit = {"server_settings": {"statement_timeout": "5000"}}
         engine = create_async_engine(postgres.url, isolation_level="AUTOCOMMIT", connect_args=limit)
@@ -224,7 +224,7 @@ def test_a_connection_that_commits_by_itself_executes_nothing(postgres: servers.
 
 
 @pytest.mark.servers
-def test_what_takes_too_long_this_time_keeps_its_plan(postgres: servers.Postgres) -> None:
+def test_plan_is_kept_after_statement_timeout(postgres: servers.Postgres) -> None:
     sql = "SELECT count(*) FROM pg_class a, pg_class b, pg_class c, pg_class d"
 
     async def run() -> tuple[bool, bool]:
@@ -238,10 +238,10 @@ def test_what_takes_too_long_this_time_keeps_its_plan(postgres: servers.Postgres
 
 
 @pytest.mark.servers
-def test_what_is_known_as_pure_is_so_for_the_database(postgres: servers.Postgres) -> None:
+def test_pure_functions_are_not_volatile(postgres: servers.Postgres) -> None:
     volatile = postgres.sql("SELECT proname FROM pg_proc WHERE provolatile = 'v'").split()
     assert "nextval" in volatile
-    assert not PURE & set(volatile)
+    assert not PURE_FUNCTIONS & set(volatile)
     unnamed = postgres.sql(
         "SELECT count(*) FROM pg_operator o JOIN pg_proc p ON p.oid = oprcode "
         "WHERE provolatile = 'v' AND p.oid < 16384"

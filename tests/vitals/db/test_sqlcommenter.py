@@ -1,4 +1,4 @@
-"""Statements say who sends them, and are prepared once for each who does."""
+"""sqlcommenter: statements carry application and route, and are prepared once per route."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,15 +14,15 @@ from tests import servers
 from vitals import instrument
 from vitals.asgi.request_context import CURRENT, RequestScope
 from vitals.asgi.route_template import RouteTemplates
-from vitals.db.sqlcommenter import Comments, add
+from vitals.db.sqlcommenter import SqlCommenter, add_comments
 from vitals.metrics.catalogue import DB_OPERATION_DURATION
 from vitals.metrics.endpoint import Exposition
 from vitals.metrics.meter import Meter
 from vitals.testing import Readings
 
 
-def ask(url: str, *paths: str, then: Callable[[Any], Any], **options: Any) -> Any:
-    """What is seen on the one connection after requests for these paths."""
+def request(url: str, *paths: str, then: Callable[[Any], Any], **options: Any) -> Any:
+    """Statements received, prepared statements and metrics after requests for these paths."""
     app = FastAPI()
     engine = create_async_engine(url, pool_size=1, max_overflow=0)
 
@@ -37,11 +37,11 @@ def ask(url: str, *paths: str, then: Callable[[Any], Any], **options: Any) -> An
 
     async def run() -> Any:
         async with AsyncClient(transport=ASGITransport(app), base_url="http://test") as client:
-            told = [(await client.get(path)).json() for path in paths]
+            received = [(await client.get(path)).json() for path in paths]
         async with engine.connect() as connection:
             seen = await then(connection)
         await engine.dispose()
-        return told, seen, Readings.of(app)
+        return received, seen, Readings.of(app)
 
     return asyncio.run(run())
 
@@ -54,12 +54,12 @@ async def prepared(connection: Any) -> tuple[int, int]:
 
 
 @pytest.mark.servers
-def test_a_comment_names_application_and_route(postgres: servers.Postgres) -> None:
+def test_comment_with_application_and_route(postgres: servers.Postgres) -> None:
     paths = ["/a/x", "/a/y", "/a/z", "/it's */ x", "/a/x"]
-    told, seen, readings = ask(postgres.url, *paths, then=prepared, comments=True)
+    received, seen, readings = request(postgres.url, *paths, then=prepared, comments=True)
     tail = "/*application='shop',route='%2Fa%2F%7Bname%7D'*/"
-    assert all(sql.endswith(tail) for sql in (*told[:3], told[4]))
-    assert told[3].endswith(",route='%2Fit%27s%20%2A%2F%20%7Bname%7D'*/")
+    assert all(sql.endswith(tail) for sql in (*received[:3], received[4]))
+    assert received[3].endswith(",route='%2Fit%27s%20%2A%2F%20%7Bname%7D'*/")
     assert seen == (2, 5), "one a route, used again"
     calls = [
         readings.value(DB_OPERATION_DURATION, "_count", **labels)
@@ -69,15 +69,15 @@ def test_a_comment_names_application_and_route(postgres: servers.Postgres) -> No
 
 
 @pytest.mark.servers
-def test_nothing_is_added_unasked(postgres: servers.Postgres) -> None:
-    told, seen, _ = ask(postgres.url, "/a/x", then=prepared)
-    assert "/*" not in told[0]
+def test_no_comment_by_default(postgres: servers.Postgres) -> None:
+    received, seen, _ = request(postgres.url, "/a/x", then=prepared)
+    assert "/*" not in received[0]
     assert seen == (1, 1)
 
 
 @pytest.mark.parametrize("style", ["format", "pyformat"])
-def test_a_driver_that_formats_reads_no_values_into_a_comment(style: str) -> None:
-    """As psycopg and the drivers of MySQL do, with whatever percent signs there are."""
+def test_percent_signs_are_escaped_for_format_paramstyles(style: str) -> None:
+    """MySQL drivers and psycopg interpret percent signs."""
     engine, meter, sent = create_engine("sqlite://"), Meter(), []
     dialect: Any = engine.dialect
     execute, dialect.paramstyle = dialect.do_execute, style
@@ -87,17 +87,17 @@ def test_a_driver_that_formats_reads_no_values_into_a_comment(style: str) -> Non
         execute(cursor, statement, parameters, context)
 
     dialect.do_execute = formats
-    add(engine, Comments("50% off", RouteTemplates(FastAPI()), meter))
+    add_comments(engine, SqlCommenter("50% off", RouteTemplates(FastAPI()), meter))
     with engine.connect() as connection:
         connection.exec_driver_sql("SELECT 1")
         connection.exec_driver_sql("SELECT 2", execution_options={"no_parameters": True})
     assert sent == ["SELECT 1 /*application='50%25%20off'*/"]
 
 
-def test_a_route_that_cannot_be_told_costs_no_statement() -> None:
+def test_statement_is_sent_without_comment_if_route_lookup_fails() -> None:
     engine, meter = create_engine("sqlite://"), Meter()
-    add(engine, Comments("shop", RouteTemplates(FastAPI()), meter))
-    token = CURRENT.set(RequestScope({}, "GET"))  # whose path nobody knows
+    add_comments(engine, SqlCommenter("shop", RouteTemplates(FastAPI()), meter))
+    token = CURRENT.set(RequestScope({}, "GET"))  # without a path
     try:
         with engine.connect() as connection:
             assert connection.exec_driver_sql("SELECT 1").scalar() == 1

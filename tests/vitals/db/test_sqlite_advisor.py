@@ -1,4 +1,4 @@
-"""Advice on SQLite: what is advised is built, and the real planner then takes it."""
+"""SQLite index advisor: an advised index is built, and the real planner then uses it."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ CREATE INDEX ix_code_of_few ON "order" (code) WHERE id < 100;
 CREATE INDEX ix_name ON customers (lower(name));
 """  # noqa: S608
 
-HELPED = {
+ADVISED = {
     'SELECT * FROM "order" WHERE customer_id = 77': ['("customer_id")'],
     "SELECT * FROM \"order\" o WHERE o.status = 'failed' ORDER BY o.total DESC LIMIT 5": [
         '("status", "total")'
@@ -65,8 +65,8 @@ HELPED = {
         '("total")'
     ],
 }
-"""What a statement is advised: an index that only covers some rows is no substitute."""
-LEFT_ALONE = [
+"""Advice per statement: a partial index does not replace a full one."""
+NO_ADVICE = [
     'SELECT * FROM "order" WHERE id = 5',
     'SELECT * FROM "order"',
     "SELECT * FROM \"order\" WHERE at = '2026-01-02'",
@@ -94,7 +94,7 @@ UNPLANNED = [
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A shop's database; nobody ran ANALYZE."""
+    """A shop's database; without ANALYZE."""
     file = tmp_path_factory.mktemp("shop") / "shop.db"
     connection = sqlite3.connect(file)
     connection.executescript(SCHEMA)
@@ -118,7 +118,7 @@ def real_plan(shop: Connection, sql: str) -> str:
 
 
 def steps(shop: Connection, sql: str) -> int:
-    """Hundreds of instructions that the real execution takes."""
+    """Instructions of the real execution, in hundreds."""
     done: list[None] = []
     raw: Any = shop.connection.driver_connection
     raw.set_progress_handler(lambda: done.append(None), 100)
@@ -130,16 +130,14 @@ def steps(shop: Connection, sql: str) -> int:
 
 
 @pytest.mark.parametrize("analyzed", [False, True])
-@pytest.mark.parametrize("sql", HELPED)
-def test_the_real_planner_takes_what_is_advised(
-    shop: Connection, sql: str, *, analyzed: bool
-) -> None:
+@pytest.mark.parametrize("sql", ADVISED)
+def test_real_planner_uses_advised_index(shop: Connection, sql: str, *, analyzed: bool) -> None:
     if analyzed:
         shop.exec_driver_sql("ANALYZE")
     before, worked = real_plan(shop, sql), steps(shop, sql)
     advice = advise(shop, sql)
-    assert len(advice.indexes) == len(HELPED[sql]), advice
-    assert all(part in " ".join(advice.indexes) for part in HELPED[sql]), advice
+    assert len(advice.indexes) == len(ADVISED[sql]), advice
+    assert all(part in " ".join(advice.indexes) for part in ADVISED[sql]), advice
     assert advice.cost_after <= advice.cost_before * 0.7
     assert 0 < advice.bytes < ROWS * 100
     assert "every write" in " ".join(advice.notes)
@@ -151,14 +149,12 @@ def test_the_real_planner_takes_what_is_advised(
     if "max(" not in sql:  # whose plan says SEARCH, whatever it does
         assert any(before.count(word) > after.count(word) for word in ("SCAN ", "TEMP B-TREE"))
     assert steps(shop, sql) < worked
-    assert advise(shop, sql).indexes == [], "what exists is not advised again"
+    assert advise(shop, sql).indexes == [], "an existing index is not advised again"
 
 
 @pytest.mark.parametrize("analyzed", [False, True])
-@pytest.mark.parametrize("sql", LEFT_ALONE)
-def test_where_no_index_helps_none_is_advised(
-    shop: Connection, sql: str, *, analyzed: bool
-) -> None:
+@pytest.mark.parametrize("sql", NO_ADVICE)
+def test_no_advice_where_no_index_helps(shop: Connection, sql: str, *, analyzed: bool) -> None:
     if analyzed:
         shop.exec_driver_sql("ANALYZE")
     assert advise(shop, sql).indexes == []
@@ -172,9 +168,7 @@ def test_where_no_index_helps_none_is_advised(
         ("customers (lower(town))", "SELECT * FROM customers WHERE lower(town) = 'x'"),
     ],
 )
-def test_what_exists_is_not_advised_however_little_it_helps(
-    shop: Connection, existing: str, sql: str
-) -> None:
+def test_existing_index_is_not_advised(shop: Connection, existing: str, sql: str) -> None:
     shop.exec_driver_sql("UPDATE customers SET town = 'same'")
     shop.exec_driver_sql(f"CREATE INDEX ix ON {existing}")
     shop.exec_driver_sql("ANALYZE")
@@ -182,47 +176,45 @@ def test_what_exists_is_not_advised_however_little_it_helps(
 
 
 @pytest.mark.parametrize("sql", UNPLANNED)
-def test_what_cannot_be_planned_gets_no_advice(shop: Connection, sql: str) -> None:
+def test_unplannable_statement_gets_no_advice(shop: Connection, sql: str) -> None:
     advice = advise(shop, sql)
     assert advice.indexes == []
     assert "cannot plan" in " ".join(advice.notes)
     assert "open" not in " ".join(advice.notes)
 
 
-def test_of_a_small_table_it_is_said_why(shop: Connection) -> None:
+def test_small_table_gets_a_note(shop: Connection) -> None:
     advice = advise(shop, "SELECT * FROM towns WHERE land = 'x'")
     assert advice == Advice([], 2, 2, notes=advice.notes)
-    assert advice.notes == [
-        "towns has about 2 rows: reading them all costs less than an index would"
-    ]
+    assert advice.notes == ["towns has about 2 rows: a full table scan costs less than an index"]
 
 
-def test_an_index_that_is_replaced_is_named(shop: Connection) -> None:
+def test_redundant_index_is_named(shop: Connection) -> None:
     shop.exec_driver_sql('CREATE INDEX ix_status ON "order" (status)')
     shop.exec_driver_sql("ANALYZE")
     sql = "SELECT * FROM \"order\" WHERE status = 'paid' AND customer_id = 7"
     advice = advise(shop, sql)
     assert advice.indexes
-    told = advise(shop, "SELECT * FROM \"order\" WHERE status = 'paid' ORDER BY total LIMIT 3")
-    assert '("status", "total")' in told.indexes[0]
-    assert "ix_status is then superfluous" in told.notes[0]
+    advice = advise(shop, "SELECT * FROM \"order\" WHERE status = 'paid' ORDER BY total LIMIT 3")
+    assert '("status", "total")' in advice.indexes[0]
+    assert "ix_status is then redundant" in advice.notes[0]
 
 
-def test_a_name_that_is_taken_is_not_advised(shop: Connection) -> None:
+def test_advised_index_name_is_unused(shop: Connection) -> None:
     shop.exec_driver_sql("CREATE TABLE ix_order_customer_id (x)")
     (index,) = advise(shop, 'SELECT * FROM "order" WHERE customer_id = 7').indexes
     assert index == 'CREATE INDEX "ix_order_customer_id_2" ON "order" ("customer_id")'
 
 
-def test_rows_are_neither_read_nor_changed(shop: Connection) -> None:
+def test_advisor_neither_reads_nor_changes_rows(shop: Connection) -> None:
     sent: list[str] = []
-    event.listen(shop, "before_cursor_execute", lambda *told: sent.append(told[2]))
+    event.listen(shop, "before_cursor_execute", lambda *call: sent.append(call[2]))
     before = shop.connection.driver_connection.total_changes  # type: ignore[union-attr]
     advise(shop, "DELETE FROM \"order\" WHERE code = 'x'")
     assert shop.connection.driver_connection.total_changes == before  # type: ignore[union-attr]
     counted, last, first = (sql for sql in sent if '"order"' in sql)
     assert counted.startswith("SELECT count(*)")
-    assert counted.endswith(f"LIMIT {schema_clone.COUNTED})")
+    assert counted.endswith(f"LIMIT {schema_clone.MAX_COUNTED_ROWS})")
     assert (last, first) == (
         'SELECT max(rowid) FROM "order"',
         'SELECT min(rowid) FROM "order"',
@@ -230,7 +222,7 @@ def test_rows_are_neither_read_nor_changed(shop: Connection) -> None:
     assert not any("DELETE" in sql for sql in sent)
 
 
-def test_the_clone_is_empty(shop: Connection) -> None:
+def test_clone_is_empty(shop: Connection) -> None:
     sql = 'SELECT * FROM "order"'
     schema = schema_clone.read(shop, sql)
     assert schema.rows == {"order": ROWS}
@@ -238,23 +230,23 @@ def test_the_clone_is_empty(shop: Connection) -> None:
     assert schema.statistics == []
     shop.exec_driver_sql("ANALYZE")
     assert schema_clone.read(shop, sql).rows == {"order": ROWS}, (
-        "whatever is told of an index of few"
+        "the statistics of a partial index are ignored"
     )
 
 
 @pytest.mark.parametrize("order", [("status", "code"), ("code", "status")])
-def test_the_clone_decides_by_the_statistics(shop: Connection, order: tuple[str, str]) -> None:
+def test_clone_uses_the_statistics(shop: Connection, order: tuple[str, str]) -> None:
     for column in order:
         shop.exec_driver_sql(f'CREATE INDEX ix_{column} ON "order" ({column})')
     shop.exec_driver_sql("ANALYZE")
     sql = "SELECT * FROM \"order\" WHERE status = 'paid' AND code = 'x'"
-    with schema_clone.Clone(schema_clone.read(shop, sql)) as empty:
+    with schema_clone.SchemaClone(schema_clone.read(shop, sql)) as empty:
         (step,) = empty.plan(sql, None)
     assert step[2] == real_plan(shop, sql)
     assert "ix_code" in step[2]
 
 
-def test_what_a_schema_cannot_have_elsewhere_is_left_out(shop: Connection) -> None:
+def test_objects_that_cannot_be_cloned_are_left_out(shop: Connection) -> None:
     shop.exec_driver_sql("CREATE VIRTUAL TABLE words USING fts5 (word)")
     raw: Any = shop.connection.driver_connection
     raw.create_function("own", 1, lambda value: value, deterministic=True)
@@ -264,26 +256,24 @@ def test_what_a_schema_cannot_have_elsewhere_is_left_out(shop: Connection) -> No
     assert advise(shop, "SELECT * FROM customers WHERE town = 'x'").indexes
 
 
-def test_a_schema_beyond_bounds_is_refused(
-    shop: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(schema_clone, "OBJECTS", 3)
+def test_too_large_schema_is_rejected(shop: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema_clone, "MAX_OBJECTS", 3)
     with pytest.raises(ValueError, match="more than 3"):
         advise(shop, "SELECT 1")
     assert explain(shop, "SELECT * FROM customers WHERE town = ?", ("x",)).lines
 
 
-def test_values_are_taken_and_a_slow_statement_is_advised_with_its_plan(shop: Connection) -> None:
+def test_explain_with_parameters_includes_advice(shop: Connection) -> None:
     plan = explain(shop, 'SELECT * FROM "order" WHERE customer_id = ?', (424242,))
     (note,) = (note for note in plan.notes if "CREATE INDEX" in note)
     assert 'CREATE INDEX "ix_order_customer_id" ON "order" ("customer_id")' in note
     assert "424242" not in str(plan)
     deep = explain(shop, 'SELECT * FROM "order" ORDER BY total LIMIT ? OFFSET ?', (10, 5_000))
-    assert "page by key" in " ".join(deep.notes)
+    assert "keyset pagination" in " ".join(deep.notes)
     assert "CREATE INDEX" not in " ".join(deep.notes)
 
 
-def test_the_command_line_advises(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_cli_advise(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     database = ["--database", f"sqlite+aiosqlite:///{filled}"]
     assert main(["advise", *database, 'SELECT * FROM "order" WHERE customer_id = 7']) == 0
     assert 'CREATE INDEX "ix_order_customer_id" ON "order"' in capsys.readouterr().out

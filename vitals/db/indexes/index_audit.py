@@ -1,6 +1,6 @@
-"""Which indexes a database has in vain, twice, or not at all.
+"""Index audit: unused, duplicate and missing indexes of a database.
 
-Read from the schema and, on PostgreSQL, from what it counts itself; nothing is changed.
+Reads the schema and, on PostgreSQL, its index usage statistics; nothing is changed.
 """
 
 import warnings
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.engine.interfaces import ReflectedIndex
 from sqlalchemy.exc import SAWarning
 
-_NOTHING = frozenset(("None", "False", "[]", "{}", ""))
+_UNSET = frozenset(("None", "False", "[]", "{}", ""))
 UNUSED, DUPLICATE, MISSING = "unused", "duplicate", "missing"
 
 _UNUSED_SQL = text(
@@ -30,14 +30,14 @@ _UNUSED_SQL = text(
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to do about an index.
+    """A problem with an index.
 
     Attributes:
         kind: ``unused``, ``duplicate`` or ``missing``.
-        table: Which table, with its schema where that is not the default one.
-        index: Its name; empty when it is missing.
-        reason: Why.
-        remedy: SQL that would change it. It is for a person to weigh and to run.
+        table: The table, with its schema unless that is the default one.
+        index: The index's name; empty when it is missing.
+        reason: Why it is a problem.
+        remedy: SQL that would fix it, to be reviewed and run by a person.
     """
 
     kind: str
@@ -55,17 +55,17 @@ class _Key:
     columns: tuple[str, ...]
     unique: bool
     kind: str
-    """Method, condition and included columns: indexes that differ in it do not replace another."""
+    """Method, condition and included columns; an index replaces only others of its kind."""
 
     @classmethod
     def of(cls, index: ReflectedIndex, system: str) -> "_Key | None":
         columns = index["column_names"]
         if any(column is None for column in columns):
-            return None  # over an expression, which is not told in a form to compare
+            return None  # over an expression, which is not reflected in a comparable form
         options = {
-            name: str(value)  # a condition is an expression, which is neither true nor equal
+            name: str(value)  # a condition is an expression without truth value or equality
             for name, value in (index.get("dialect_options") or {}).items()
-            if name.startswith(system) and str(value) not in _NOTHING
+            if name.startswith(system) and str(value) not in _UNSET
         }
         sorting = index.get("column_sorting") or {}
         return cls(
@@ -77,19 +77,19 @@ class _Key:
 
 
 def read(connection: Connection) -> list[Finding]:
-    """Everything that is to be said of a database's indexes.
+    """Audit a database's indexes.
 
     Args:
-        connection: A connection of SQLAlchemy's, to PostgreSQL or SQLite.
+        connection: A SQLAlchemy connection to PostgreSQL or SQLite.
     """
     with warnings.catch_warnings():
-        # SQLAlchemy leaves out an index over an expression, as we would.
+        # SQLAlchemy skips indexes over expressions with a warning; so does this audit.
         warnings.simplefilter("ignore", SAWarning)
-        found = _of_tables(connection)
+        found = _audit_tables(connection)
     return (_unused(connection) if connection.dialect.name == "postgresql" else []) + found
 
 
-def _of_tables(connection: Connection) -> list[Finding]:
+def _audit_tables(connection: Connection) -> list[Finding]:
     found: list[Finding] = []
     schema = inspect(connection)
     quote = connection.dialect.identifier_preparer.quote
@@ -100,24 +100,24 @@ def _of_tables(connection: Connection) -> list[Finding]:
                 DUPLICATE,
                 table,
                 key.name,
-                f"{other.name} ({', '.join(other.columns)}) serves whatever it serves",
+                f"redundant: covered by {other.name} ({', '.join(other.columns)})",
                 f"DROP INDEX {quote(key.name)};",
             )
             for key in keys
             if key.name not in {each.name for each in constraints}
-            and (other := _better(key, keys + constraints))
+            and (other := _covering_key(key, keys + constraints))
         ]
         for foreign in schema.get_foreign_keys(table):
             columns = tuple(foreign["constrained_columns"])
-            if not any(_leads(key, columns) for key in keys + constraints):
+            if not any(_covers_foreign_key(key, columns) for key in keys + constraints):
                 listed = ", ".join(quote(column) for column in columns)
                 found.append(
                     Finding(
                         MISSING,
                         table,
                         "",
-                        f"deleting from {foreign['referred_table']}, and joining it, reads all of "
-                        f"{table}: nothing begins with ({', '.join(columns)})",
+                        f"foreign key without an index on ({', '.join(columns)}): deletes from and "
+                        f"joins with {foreign['referred_table']} scan all of {table}",
                         f"CREATE INDEX ON {quote(table)} ({listed});"
                         if connection.dialect.name == "postgresql"
                         else f"CREATE INDEX {quote('ix_' + table + '_' + '_'.join(columns))} "
@@ -134,7 +134,7 @@ def _unused(connection: Connection) -> list[Finding]:
             UNUSED,
             table if schema == "public" else f"{schema}.{table}",
             index,
-            f"never read since {since[:19]}, {size / 1e6:.1f} MB; look on the replicas too",
+            f"not used since {since[:19]}, {size / 1e6:.1f} MB; check the replicas too",
             f"DROP INDEX {quote(schema)}.{quote(index)};",
         )
         for schema, table, index, size, since in connection.execute(_UNUSED_SQL)
@@ -142,7 +142,7 @@ def _unused(connection: Connection) -> list[Finding]:
 
 
 def _keys(schema: Any, table: str, system: str) -> tuple[list[_Key], list[_Key]]:
-    """A table's indexes, and what constraints keep; the latter also appear as indexes."""
+    """A table's indexes, and its primary key and unique constraints, which also have indexes."""
     constraints = [
         _Key(str(one["name"]), tuple(one["column_names"]), unique=True, kind="[] []")
         for one in schema.get_unique_constraints(table)
@@ -156,8 +156,8 @@ def _keys(schema: Any, table: str, system: str) -> tuple[list[_Key], list[_Key]]
     return [key for key in indexes if key is not None], constraints
 
 
-def _better(key: _Key, others: list[_Key]) -> _Key | None:
-    """Another that makes this one superfluous; of two equal ones the later name goes."""
+def _covering_key(key: _Key, others: list[_Key]) -> _Key | None:
+    """Another key that makes this one redundant; of two equal ones the later name is redundant."""
     for other in others:
         if other.name == key.name or other.kind != key.kind:
             continue
@@ -170,6 +170,6 @@ def _better(key: _Key, others: list[_Key]) -> _Key | None:
     return None
 
 
-def _leads(key: _Key, columns: tuple[str, ...]) -> bool:
+def _covers_foreign_key(key: _Key, columns: tuple[str, ...]) -> bool:
     whole = "where" not in key.kind
     return whole and set(key.columns[: len(columns)]) == set(columns)

@@ -1,7 +1,7 @@
-"""Indexes worth a trial for a statement, from its plan: what it filters, joins and sorts by.
+"""Index candidates for a statement, from the filters, joins and sort keys of its plan.
 
-Plans print conditions as SQL. They are read here by patterns and not by a grammar: a candidate too
-many is turned down by the planner, and one too few is advice that is not given.
+Plans print conditions as SQL. They are parsed by patterns, not by a grammar: the planner rejects a
+superfluous candidate, and a missing one only means missing advice.
 """
 
 import re
@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
-from vitals.db.statements.plans import Node, bare, walk
+from vitals.db.statements.plans import Node, mask_literals, walk
 
-CANDIDATES = 24
-COLUMNS = 3
+MAX_CANDIDATES = 24
+MAX_COLUMNS = 3
 
 
-# Each begins where a name begins, and gives nothing back: conditions can be long.
+# Possessive, and anchored to the start of a name, because conditions can be long.
 _NAME = r'(?<![\w"])"(?:[^"]|"")++"|(?<![\w":])\w++'
 _CAST = r"(?:::[\w .]{1,64}(?:\(\d+\))?){0,3}"
 _COLUMN = rf"(?:(?P<alias>{_NAME})\.)?(?P<column>{_NAME})\)*+{_CAST}\)*+"
@@ -26,29 +26,29 @@ _COMPARED = re.compile(
 _EQUAL_COLUMNS = re.compile(rf"({_NAME})\.({_NAME})\)*+ = \(*+({_NAME})\.({_NAME})")
 _EXPRESSION = re.compile(r"\b(?P<call>\w++\(\(?[\w.\"]++\)?(?:::\w++)*+\))\s*(?:=|<|>)")
 _SORTED = re.compile(rf"^\(?(?:({_NAME})\.)?({_NAME})\)?( DESC)?$")
-_EXTREME = re.compile(rf"(?:min|max)\((?:(?:{_NAME})\.)?({_NAME})\)")
+_MIN_MAX = re.compile(rf"(?:min|max)\((?:(?:{_NAME})\.)?({_NAME})\)")
 _KEYWORDS = frozenset(("AND", "OR", "NOT", "ANY", "ALL", "NULL", "IS", "IN", "true", "false"))
 
 
-Distinct = Callable[[str], Mapping[str, float]]
-"""How many values each column of a table has."""
+DistinctCounts = Callable[[str], Mapping[str, float]]
+"""Number of distinct values per column of a table."""
 
 
-class Index(NamedTuple):
-    """An index that does not exist yet; columns are quoted SQL."""
+class IndexCandidate(NamedTuple):
+    """An index that does not exist yet; table and columns are quoted SQL."""
 
     table: str
     columns: tuple[str, ...]
 
     @property
     def sql(self) -> str:
-        """How it would be made."""
+        """SQL that would create it."""
         return f"CREATE INDEX ON {self.table} ({', '.join(self.columns)})"
 
 
 @dataclass
-class _Wanted:
-    """What a plan asks of one table."""
+class _TableUsage:
+    """How a plan uses the columns of one table."""
 
     table: str
     equal: list[str] = field(default_factory=list)
@@ -58,74 +58,74 @@ class _Wanted:
     others: list[str] = field(default_factory=list)
 
 
-def candidates(plan: Node, distinct: Distinct) -> list[Index]:
-    """Indexes worth a trial; too many is fine, for the planner judges them.
+def candidates(plan: Node, distinct: DistinctCounts) -> list[IndexCandidate]:
+    """Index candidates for a plan; superfluous ones are fine, because the planner rejects them.
 
     Args:
-        plan: PostgreSQL's tree of the statement, VERBOSE.
-        distinct: Asked only where it decides on the order of columns.
+        plan: PostgreSQL's plan tree of the statement, VERBOSE.
+        distinct: Called only if it decides on the order of columns.
     """
-    wanted: dict[str, _Wanted] = {}
+    usages: dict[str, _TableUsage] = {}
     for _, node in walk(plan):
         if "Relation Name" in node:
-            table = f"{quoted(node['Schema'])}.{quoted(node['Relation Name'])}"
-            wanted.setdefault(node["Alias"], _Wanted(table))
+            table = f"{quote_identifier(node['Schema'])}.{quote_identifier(node['Relation Name'])}"
+            usages.setdefault(node["Alias"], _TableUsage(table))
     for _, node in walk(plan):
-        _read(node, wanted)
-    found: dict[Index, None] = {}
-    for each in wanted.values():
-        for columns in _combinations(each, distinct):
-            kept = tuple(dict.fromkeys(columns))[:COLUMNS]
+        _read(node, usages)
+    found: dict[IndexCandidate, None] = {}
+    for usage in usages.values():
+        for columns in _combinations(usage, distinct):
+            kept = tuple(dict.fromkeys(columns))[:MAX_COLUMNS]
             if kept:
-                found[Index(each.table, kept)] = None
-    return list(found)[:CANDIDATES]
+                found[IndexCandidate(usage.table, kept)] = None
+    return list(found)[:MAX_CANDIDATES]
 
 
-def _read(node: Node, wanted: dict[str, _Wanted]) -> None:
-    here = wanted.get(node.get("Alias", ""))
+def _read(node: Node, usages: dict[str, _TableUsage]) -> None:
+    usage = usages.get(node.get("Alias", ""))
     for key in ("Filter", "Index Cond", "Recheck Cond"):
-        if here is not None and key in node:
-            _read_filter(bare(node[key]), here, wanted)
+        if usage is not None and key in node:
+            _read_filter(mask_literals(node[key]), usage, usages)
     for key in ("Hash Cond", "Merge Cond", "Join Filter", "Index Cond", "Filter"):
-        for pair in _EQUAL_COLUMNS.findall(bare(node.get(key, ""))):
+        for pair in _EQUAL_COLUMNS.findall(mask_literals(node.get(key, ""))):
             for alias, column in (pair[:2], pair[2:]):
-                if alias.strip('"') in wanted:
-                    wanted[alias.strip('"')].joined.append(quoted(column))
-    if node["Node Type"] == "Aggregate" and "Group Key" not in node and len(wanted) == 1:
-        _read_extremes(node.get("Output", ()), next(iter(wanted.values())))
+                if alias.strip('"') in usages:
+                    usages[alias.strip('"')].joined.append(quote_identifier(column))
+    if node["Node Type"] == "Aggregate" and "Group Key" not in node and len(usages) == 1:
+        _read_min_max(node.get("Output", ()), next(iter(usages.values())))
     if node["Node Type"] in {"Sort", "Incremental Sort"}:
-        _read_order(node["Sort Key"], wanted)
+        _read_order(node["Sort Key"], usages)
 
 
-def _read_order(sort_key: list[str], wanted: dict[str, _Wanted]) -> None:
+def _read_order(sort_key: list[str], usages: dict[str, _TableUsage]) -> None:
     keys = [_SORTED.match(key) for key in sort_key]
     aliases = {key[1].strip('"') if key and key[1] else "" for key in keys}
-    owner = wanted.get(next(iter(aliases))) if len(aliases) == 1 else None
-    owner = owner or (next(iter(wanted.values())) if len(wanted) == 1 else None)
+    owner = usages.get(next(iter(aliases))) if len(aliases) == 1 else None
+    owner = owner or (next(iter(usages.values())) if len(usages) == 1 else None)
     if owner is not None and all(keys):
-        columns = [quoted(key[2]) + (key[3] or "") for key in keys if key]
+        columns = [quote_identifier(key[2]) + (key[3] or "") for key in keys if key]
         if all(column.endswith(" DESC") for column in columns):
             columns = [column.removesuffix(" DESC") for column in columns]  # read backwards
         owner.sorted = owner.sorted or columns
 
 
-def _read_extremes(output: Iterable[str], owner: _Wanted) -> None:
-    """The greatest and the least stand at the ends of an index."""
+def _read_min_max(output: Iterable[str], owner: _TableUsage) -> None:
+    """min() and max() are at the ends of an index."""
     for each in output:
-        if found := _EXTREME.fullmatch(each):
-            owner.sorted = owner.sorted or [quoted(found[1])]
+        if found := _MIN_MAX.fullmatch(each):
+            owner.sorted = owner.sorted or [quote_identifier(found[1])]
 
 
-def _read_filter(condition: str, here: _Wanted, wanted: dict[str, _Wanted]) -> None:
+def _read_filter(condition: str, usage: _TableUsage, usages: dict[str, _TableUsage]) -> None:
     either = " OR " in condition
     for call in _EXPRESSION.finditer(condition):
-        here.others.append(f"({re.sub(rf'({_NAME})[.]', '', call['call'])})")
+        usage.others.append(f"({re.sub(rf'({_NAME})[.]', '', call['call'])})")
     for found in _COMPARED.finditer(condition):
         alias = (found["alias"] or "").strip('"')
         if found["column"] in _KEYWORDS or found["column"].isdigit():
             continue
-        owner = wanted.get(alias, here)
-        column = quoted(found["column"])
+        owner = usages.get(alias, usage)
+        column = quote_identifier(found["column"])
         match found["operator"]:
             case _ if either:
                 owner.others.append(column)
@@ -138,40 +138,40 @@ def _read_filter(condition: str, here: _Wanted, wanted: dict[str, _Wanted]) -> N
                 owner.ranges.append(column)
 
 
-def _combinations(each: _Wanted, distinct: Distinct) -> Iterator[list[str]]:
-    """Equal columns first, the most selective of them first; then one range, or the order."""
-    equal = _most_selective_first(each, distinct)
-    order = [column for column in each.sorted if column.removesuffix(" DESC") not in equal]
-    for many in range(1, min(len(equal), COLUMNS) + 1):
-        yield equal[:many]
-    for column in dict.fromkeys(each.ranges):
+def _combinations(usage: _TableUsage, distinct: DistinctCounts) -> Iterator[list[str]]:
+    """Equality columns first, the most selective of them first; then one range, or the order."""
+    equal = _most_selective_first(usage, distinct)
+    order = [column for column in usage.sorted if column.removesuffix(" DESC") not in equal]
+    for length in range(1, min(len(equal), MAX_COLUMNS) + 1):
+        yield equal[:length]
+    for column in dict.fromkeys(usage.ranges):
         yield [column]
-        for many in range(1, min(len(equal), COLUMNS - 1) + 1):
-            yield [*equal[:many], column]
+        for length in range(1, min(len(equal), MAX_COLUMNS - 1) + 1):
+            yield [*equal[:length], column]
     if order:
         yield order
-        for many in range(1, len(equal) + 1):
-            yield [*equal[:many], *order]
-    for column in dict.fromkeys(each.joined):
+        for length in range(1, len(equal) + 1):
+            yield [*equal[:length], *order]
+    for column in dict.fromkeys(usage.joined):
         yield [column]
         if equal and equal[0] != column:
             yield [equal[0], column]
             yield [column, equal[0]]
-    for one, other in pairwise(dict.fromkeys(each.joined)):
+    for one, other in pairwise(dict.fromkeys(usage.joined)):
         yield [one, other]
-    for column in dict.fromkeys(each.others):
+    for column in dict.fromkeys(usage.others):
         yield [column]
 
 
-def _most_selective_first(each: _Wanted, distinct: Distinct) -> list[str]:
-    equal = list(dict.fromkeys(each.equal))
+def _most_selective_first(usage: _TableUsage, distinct: DistinctCounts) -> list[str]:
+    equal = list(dict.fromkeys(usage.equal))
     if len(equal) > 1:
-        values = distinct(each.table)
+        values = distinct(usage.table)
         equal.sort(key=lambda column: -values.get(column, 0))
     return equal
 
 
-def quoted(name: str) -> str:
-    """A name as SQL needs it, whatever it is; plans quote some."""
+def quote_identifier(name: str) -> str:
+    """Quote an identifier; accepts quoted and unquoted ones, because plans contain both."""
     bare = name[1:-1].replace('""', '"') if name.startswith('"') else name
     return '"' + bare.replace('"', '""') + '"'

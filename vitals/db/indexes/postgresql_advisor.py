@@ -1,9 +1,9 @@
-"""Which indexes would make a statement cheaper on PostgreSQL, tried out and not guessed.
+"""Index advisor for PostgreSQL, based on hypothetical indexes (HypoPG).
 
-Candidates come from the statement's plan: columns it filters by, joins by, sorts by. HypoPG makes
-them believe-it indexes of this session alone, and the planner says whether it would use them and
-what the statement would cost. Nothing is executed and nothing is built. Costs are the planner's:
-they say which of two plans is cheaper, not how many milliseconds a statement takes.
+Candidates come from the statement's plan: columns that it filters, joins or sorts by. HypoPG
+creates them as hypothetical indexes of this session only, and the planner reports whether it would
+use them and the statement's cost with them. Nothing is executed or built. Costs are the planner's
+estimates: they show which of two plans is cheaper, not how many milliseconds a statement takes.
 """
 
 import re
@@ -15,22 +15,26 @@ import re2
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from vitals.db.indexes.index_candidates import Index, candidates, quoted
+from vitals.db.indexes.index_candidates import IndexCandidate, candidates, quote_identifier
 from vitals.db.statements.fingerprint import normalise
-from vitals.db.statements.plannable import refuse_code
-from vitals.db.statements.plans import Node, bare, walk
+from vitals.db.statements.plannable import check_plannable
+from vitals.db.statements.plans import Node, mask_literals, walk
 
-GAIN = 0.3
-"""Share of the cost that an index must save."""
-CHEAP = 50.0
-"""Cost below which a statement needs no index."""
+MIN_GAIN = 0.3
+"""Minimum share of the cost that an index must save."""
+MIN_COST = 50.0
+"""Cost below which no index is advised."""
 DEEP_OFFSET = 1_000
+"""Rows skipped at or above which keyset pagination is advised."""
+DEEP_OFFSET_HINT = (
+    "a deep OFFSET reads all rows that it skips: use keyset pagination, WHERE (a, b) > (:a, :b)"
+)
 
 _OFFSET = re.compile(
     r"\bOFFSET\s+(?:(?P<number>\d+)|\$(?P<place>\d+)|%\((?P<name>\w+)\)s|(?P<mark>\?))",
     re.IGNORECASE,
 )
-# A varchar is compared as (column)::text, which an index serves; other casts none does.
+# A varchar is compared as (column)::text, for which an index works; with other casts none does.
 _DATE = re2.compile(r"\)::date\b[^<>]*=|=[^<>]*\)::date")
 _CAST = re.compile(
     r"\)::(?:smallint|integer|bigint|numeric|double precision|character varying\)::text) [=<>]"
@@ -39,14 +43,14 @@ _CAST = re.compile(
 
 @dataclass(frozen=True)
 class Advice:
-    """What would make a statement cheaper.
+    """Index advice for a statement.
 
     Attributes:
-        indexes: SQL that makes them; they are needed together. Empty when none helps.
-        cost_before: The planner's cost; on SQLite, which tells none, rows that it reads or sorts.
+        indexes: SQL that creates the indexes, which are needed together. Empty if none helps.
+        cost_before: The planner's cost; on SQLite, which reports none, rows read or sorted.
         cost_after: The same with the indexes.
-        bytes: About how large they would be; HypoPG tends to say too much.
-        notes: What to weigh, or what to write otherwise.
+        bytes: Their approximate size; HypoPG tends to overestimate it.
+        notes: Trade-offs, or how to rewrite the statement.
     """
 
     indexes: list[str]
@@ -57,57 +61,59 @@ class Advice:
 
 
 def advise(connection: Connection, sql: str, parameters: Any = None) -> Advice:
-    """Look for indexes that a statement lacks.
+    """Find indexes that would make a statement cheaper.
 
     Args:
         connection: To PostgreSQL with the extension HypoPG; its transaction is rolled back.
-        sql: One statement, as the driver takes it.
+        sql: One statement, as sent to the driver.
         parameters: Its values.
 
     Raises:
-        ValueError: The database has no HypoPG, there are several statements, or planning might run
-            code of the database's own.
+        ValueError: HypoPG is not installed, there are several statements, or planning might run
+            user-defined code.
         sqlalchemy.exc.DBAPIError: The statement cannot be planned.
     """
     if ";" in normalise(sql).rstrip("; "):
-        raise ValueError("one statement at a time: what comes after a semicolon would be executed")
-    trial = _Trial(connection, sql, parameters)
+        raise ValueError("only one statement allowed: text after a semicolon would be executed")
+    trial = _HypotheticalIndexes(connection, sql, parameters)
     try:
         before, plan = trial.cost(())
-        notes = rewrites(sql, plan, parameters)
-        if before < CHEAP or deep(sql, parameters):
+        notes = rewrite_hints(sql, plan, parameters)
+        if before < MIN_COST or has_deep_offset(sql, parameters):
             return Advice([], before, before, notes=notes)
-        chosen, after = search(trial, candidates(plan, trial.distinct), before)
+        chosen, after = best_indexes(trial, candidates(plan, trial.distinct), before)
         if not chosen:
             return Advice([], before, before, notes=notes)
         size = trial.size(chosen)
     finally:
         trial.end()
     notes.append(
-        "every write to the table keeps it up too; build it with CREATE INDEX CONCURRENTLY"
+        "every write to the table must update the index; create it with CREATE INDEX CONCURRENTLY"
     )
     return Advice([index.sql for index in chosen], before, after, size, notes)
 
 
-class Trial(Protocol):
-    """Where indexes are tried out."""
+class IndexTrial(Protocol):
+    """Hypothetical indexes that a planner can be tested with."""
 
-    def cost(self, indexes: tuple[Index, ...]) -> tuple[float, Node]:
-        """What the statement costs with these indexes, and its plan, empty where one cannot be."""
+    def cost(self, indexes: tuple[IndexCandidate, ...]) -> tuple[float, Node]:
+        """The statement's cost and plan with these indexes; no plan if one cannot be created."""
 
-    def used(self, indexes: tuple[Index, ...]) -> tuple[Index, ...]:
-        """Which of these the planner takes when it has them all."""
+    def used(self, indexes: tuple[IndexCandidate, ...]) -> tuple[IndexCandidate, ...]:
+        """The indexes that the planner uses when it has all of these."""
 
-    def exists(self, index: Index) -> bool:
-        """Whether there is no need to try it, for there is one like it."""
+    def exists(self, index: IndexCandidate) -> bool:
+        """Whether the database has an equivalent index already."""
 
 
-def search(trial: Trial, tried: Sequence[Index], before: float) -> tuple[tuple[Index, ...], float]:
-    """The cheapest index or indexes that the planner would use; fewer columns when in doubt."""
+def best_indexes(
+    trial: IndexTrial, tried: Sequence[IndexCandidate], before: float
+) -> tuple[tuple[IndexCandidate, ...], float]:
+    """The cheapest index or indexes that the planner would use; of similar ones the narrowest."""
     tried = [index for index in tried if not trial.exists(index)]
     usable = [(trial.cost((index,))[0], index) for index in tried]
-    usable = [(cost, index) for cost, index in usable if cost <= before * (1 - GAIN)]
-    chosen: tuple[Index, ...] = ()
+    usable = [(cost, index) for cost, index in usable if cost <= before * (1 - MIN_GAIN)]
+    chosen: tuple[IndexCandidate, ...] = ()
     after = before
     if usable:
         least = min(cost for cost, _ in usable)
@@ -117,20 +123,19 @@ def search(trial: Trial, tried: Sequence[Index], before: float) -> tuple[tuple[I
     together = trial.used(tuple(tried)) if len(tried) > 1 else ()
     if len(together) > 1:
         cost = trial.cost(together)[0]
-        for index in together:  # each that can be missed, is
+        for index in together:  # remove each that makes little difference
             rest = tuple(other for other in together if other != index)
             if rest and (without := trial.cost(rest)[0]) <= cost * 1.2 + 1:
                 together, cost = rest, without
-        if cost < after * (1 - GAIN):
+        if cost < after * (1 - MIN_GAIN):
             chosen, after = together, cost
     return chosen, after
 
 
-class _Trial:
-    """A transaction in which indexes are tried out.
+class _HypotheticalIndexes:
+    """A transaction with hypothetical indexes.
 
-    On a busy machine each question waits for its turn, there and back: so there are as few as can
-    be.
+    On a busy machine each round trip waits to be scheduled, so there are as few as possible.
     """
 
     def __init__(self, connection: Connection, sql: str, parameters: Any) -> None:
@@ -138,37 +143,37 @@ class _Trial:
         self._sql = "EXPLAIN (FORMAT JSON, VERBOSE) " + sql
         self._parameters = parameters
         self._existing: dict[str, list[tuple[str, ...]]] = {}
-        self._costs: dict[tuple[Index, ...], tuple[float, Node]] = {}
-        self._bytes: dict[Index, int] = {}
-        self._made = False
+        self._costs: dict[tuple[IndexCandidate, ...], tuple[float, Node]] = {}
+        self._bytes: dict[IndexCandidate, int] = {}
+        self._has_savepoint = False
         if not connection.execute(_BEGIN).scalars("hypopg").one():
             connection.rollback()
             raise ValueError(
-                "this database has no HypoPG: install postgresql-15-hypopg, then CREATE EXTENSION "
+                "HypoPG is not installed: install postgresql-15-hypopg, then run CREATE EXTENSION "
                 "hypopg"
             )
         try:
-            refuse_code(connection, sql)
+            check_plannable(connection, sql)
         except ValueError:
             connection.rollback()
             raise
 
     def distinct(self, table: str) -> dict[str, float]:
-        """How many values each column of a table has."""
+        """Number of distinct values per column of a table."""
         counted = self._connection.execute(_DISTINCT, {"table": table})
-        return {quoted(column): number for column, number in counted}
+        return {quote_identifier(column): number for column, number in counted}
 
     def end(self) -> None:
-        """Forget everything."""
-        if self._made:
+        """Remove the hypothetical indexes and roll back."""
+        if self._has_savepoint:
             self._connection.exec_driver_sql("SELECT hypopg_reset()")
         self._connection.rollback()
 
-    def cost(self, indexes: tuple[Index, ...]) -> tuple[float, Node]:
-        """What the statement costs with these indexes; infinite where one cannot be."""
+    def cost(self, indexes: tuple[IndexCandidate, ...]) -> tuple[float, Node]:
+        """The statement's cost with these indexes; infinite if one cannot be created."""
         if indexes not in self._costs:
             try:
-                self._make(indexes)
+                self._create(indexes)
                 plan = self._plan()
             except DBAPIError:
                 if not indexes:
@@ -179,35 +184,35 @@ class _Trial:
                 self._costs[indexes] = (plan["Total Cost"], plan)
         return self._costs[indexes]
 
-    def used(self, indexes: tuple[Index, ...]) -> tuple[Index, ...]:
-        """Which of these the planner takes when it has them all."""
+    def used(self, indexes: tuple[IndexCandidate, ...]) -> tuple[IndexCandidate, ...]:
+        """The indexes that the planner uses when it has all of these."""
         possible = tuple(index for index in indexes if self.cost((index,))[1])
         if not possible:
             return ()
-        names = self._make(possible)
+        names = self._create(possible)
         taken = {node.get("Index Name") for _, node in walk(self._plan())}
         return tuple(index for name, index in names.items() if name in taken)
 
-    def size(self, indexes: tuple[Index, ...]) -> int:
-        """Bytes, as HypoPG thinks, of some that have been tried."""
+    def size(self, indexes: tuple[IndexCandidate, ...]) -> int:
+        """Size in bytes of tested indexes, as estimated by HypoPG."""
         return sum(self._bytes[index] for index in indexes)
 
-    def exists(self, index: Index) -> bool:
+    def exists(self, index: IndexCandidate) -> bool:
         """Whether an index of the whole table begins with these columns."""
         if index.table not in self._existing:
             found = self._connection.execute(_EXISTING, {"table": index.table})
-            self._existing[index.table] = [tuple(map(quoted, keys)) for (keys,) in found]
+            self._existing[index.table] = [tuple(map(quote_identifier, keys)) for (keys,) in found]
         return any(
             key[: len(index.columns)] == index.columns for key in self._existing[index.table]
         )
 
-    def _make(self, indexes: tuple[Index, ...]) -> dict[str, Index]:
-        """Have these believe-it indexes and no others; by the names that HypoPG gives them."""
-        if not self._made:
+    def _create(self, indexes: tuple[IndexCandidate, ...]) -> dict[str, IndexCandidate]:
+        """Replace the hypothetical indexes; returns the new ones by HypoPG's names."""
+        if not self._has_savepoint:
             if not indexes:
                 return {}
             self._connection.exec_driver_sql("SAVEPOINT tried")
-            self._made = True
+            self._has_savepoint = True
         names = {}
         made = self._connection.execute(_CREATE, {"all": [index.sql for index in indexes]})
         for number, name, size in made:
@@ -216,8 +221,8 @@ class _Trial:
         return names
 
     def _plan(self) -> Node:
-        answer = self._connection.exec_driver_sql(self._sql, self._parameters).scalar_one()
-        plan: Node = answer[0]["Plan"]
+        explained = self._connection.exec_driver_sql(self._sql, self._parameters).scalar_one()
+        plan: Node = explained[0]["Plan"]
         return plan
 
 
@@ -246,7 +251,7 @@ _EXISTING = text(
     WHERE i.indrelid = CAST(CAST(:table AS text) AS regclass) AND i.indpred IS NULL AND i.indisvalid
     """
 )
-# Names that are known before it is planned: joined with the view, it would read all statistics.
+# Subqueries, so that the names are known before planning: a join would read all statistics.
 _DISTINCT = text(
     """
     SELECT s.attname,
@@ -264,25 +269,27 @@ _DISTINCT = text(
 )
 
 
-def rewrites(sql: str, plan: Node, parameters: Any = None) -> list[str]:
-    """What to write otherwise, because no index helps it as it stands."""
-    conditions = [bare(str(node.get("Filter", ""))) for _, node in walk(plan)]
+def rewrite_hints(sql: str, plan: Node, parameters: Any = None) -> list[str]:
+    """How to rewrite a statement that no index helps as it is."""
+    conditions = [mask_literals(str(node.get("Filter", ""))) for _, node in walk(plan)]
     found = []
-    if deep(sql, parameters):
-        found.append("a deep OFFSET reads all it skips: page by key, WHERE (a, b) > (:a, :b)")
+    if has_deep_offset(sql, parameters):
+        found.append(DEEP_OFFSET_HINT)
     if any(_DATE.search(condition) for condition in conditions):
-        found.append("a cast column cannot be looked up: column >= :day AND column < :day + 1")
+        found.append("a cast column cannot use an index: column >= :day AND column < :day + 1")
     if any(_CAST.search(condition) for condition in conditions):
-        found.append("a cast column cannot be looked up: compare it with a value of its own type")
+        found.append("a cast column cannot use an index: compare it with a value of its own type")
     if any(re.search(r"~~\*? '[%_]", condition) for condition in conditions):
-        found.append("LIKE '%...' looks into every text: an index of pg_trgm (GIN) can help")
+        found.append("LIKE '%...' reads every text: a trigram index (pg_trgm, GIN) can help")
     if any("SubPlan" in str(node.get("Subplan Name", "")) for _, node in walk(plan)):
-        found.append("a subquery runs once a row: write a join, or a LATERAL one")
+        found.append(
+            "a correlated subquery runs once per row: rewrite it as a join, or a LATERAL one"
+        )
     return found
 
 
-def deep(sql: str, parameters: Any) -> bool:
-    """Whether an OFFSET skips many rows; its number may be a value."""
+def has_deep_offset(sql: str, parameters: Any) -> bool:
+    """Whether an OFFSET skips many rows; its number may be a bind."""
     found = _OFFSET.search(sql)
     if found is None:
         return False

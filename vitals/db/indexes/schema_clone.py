@@ -1,8 +1,8 @@
-"""A SQLite database without its rows: the schema and its statistics, in memory.
+"""In-memory clone of a SQLite database's schema and statistics, without its rows.
 
-Indexes can be tried out there. What is read of the real database is its schema, what ANALYZE left
-in sqlite_stat1, and about how many rows a table has. The clone's planner gets the statistics of the
-real one and no others, so that both decide alike.
+Indexes can be tested there. Only the schema, sqlite_stat1 and approximate row counts are read from
+the real database. The clone's planner gets the statistics of the real one and no others, so that
+both make the same decisions.
 """
 
 import re
@@ -12,33 +12,33 @@ from typing import Any, NamedTuple, Self
 
 from sqlalchemy import Connection
 
-from vitals.db.indexes.index_candidates import quoted
+from vitals.db.indexes.index_candidates import quote_identifier
 
-OBJECTS = 2_000
-"""Tables, indexes and views of a schema that is cloned."""
-COUNTED = 10_000
-"""Rows that are counted one by one; beyond, their number is reckoned from the keys' ends."""
-_SMALLEST = 16
-"""Bytes of a row, at least: no table has more rows than the file has room for."""
+MAX_OBJECTS = 2_000
+"""Tables, indexes and views that are cloned at most."""
+MAX_COUNTED_ROWS = 10_000
+"""Rows that are counted; beyond, their number is estimated from the first and last key."""
+_MIN_ROW_BYTES = 16
+"""Minimum bytes per row: the file's size limits the estimated number of rows."""
 _EXPRESSION = -2
 _ORDER = ("table", "index", "view")
 
-_OBJECTS = f"""
+_OBJECTS_SQL = f"""
     SELECT type, name, sql FROM sqlite_master
     WHERE sql IS NOT NULL AND substr(name, 1, 7) <> 'sqlite_' AND sql NOT LIKE 'CREATE VIRTUAL%'
-    LIMIT {OBJECTS + 1}
+    LIMIT {MAX_OBJECTS + 1}
 """  # noqa: S608
 
-Detail = tuple[int, int, str]
+PlanStep = tuple[int, int, str]
 
 
 class Schema(NamedTuple):
-    """What a plan depends on.
+    """The inputs of the query planner.
 
     Attributes:
-        objects: Kind, name and SQL of tables, indexes and views, in the order to make them.
-        statistics: Table, index and figures, as in sqlite_stat1.
-        rows: About how many rows each table has that the statement may be about.
+        objects: Kind, name and SQL of tables, indexes and views, in creation order.
+        statistics: Table, index and statistics, as in sqlite_stat1.
+        rows: Approximate row counts of the tables that the statement may use.
     """
 
     objects: list[tuple[str, str, str]]
@@ -53,13 +53,13 @@ def read(connection: Connection, sql: str) -> Schema:
         ValueError: The schema is too large to clone.
         sqlalchemy.exc.DBAPIError: The database refuses.
     """
-    found = connection.exec_driver_sql(_OBJECTS)
+    found = connection.exec_driver_sql(_OBJECTS_SQL)
     objects = sorted(
         ((kind, name, text) for kind, name, text in found if kind in _ORDER),
         key=lambda each: _ORDER.index(each[0]),
     )
-    if len(objects) > OBJECTS:
-        raise ValueError(f"the schema has more than {OBJECTS} tables, indexes and views")
+    if len(objects) > MAX_OBJECTS:
+        raise ValueError(f"the schema has more than {MAX_OBJECTS} tables, indexes and views")
     statistics: list[tuple[str, str | None, str]] = []
     if connection.exec_driver_sql(
         "SELECT 1 FROM sqlite_master WHERE name = 'sqlite_stat1'"
@@ -67,7 +67,7 @@ def read(connection: Connection, sql: str) -> Schema:
         rows = connection.exec_driver_sql("SELECT tbl, idx, stat FROM sqlite_stat1")
         statistics = [(table, index, str(figures)) for table, index, figures in rows]
     known: dict[str, int] = {}
-    for table, _, figures in statistics:  # an index of some rows tells of those only
+    for table, _, figures in statistics:  # a partial index counts only its rows
         known[table] = max(known.get(table, 0), _first(figures))
     counts = {
         name: known[name] if name in known else _count(connection, name, text)
@@ -83,25 +83,29 @@ def _first(figures: str) -> int:
 
 
 def _count(connection: Connection, table: str, made: str) -> int:
-    """About how many rows; however large the table, a bounded number of them is passed."""
-    few = f"SELECT count(*) FROM (SELECT 1 FROM {quoted(table)} LIMIT {COUNTED})"  # noqa: S608
+    """Approximate row count; reads a bounded number of rows."""
+    few = f"SELECT count(*) FROM (SELECT 1 FROM {quote_identifier(table)} LIMIT {MAX_COUNTED_ROWS})"  # noqa: S608
     counted = int(connection.exec_driver_sql(few).scalar() or 0)
-    if counted < COUNTED or "rowid" in made.lower():  # WITHOUT ROWID, or a column of that name
+    if (
+        counted < MAX_COUNTED_ROWS or "rowid" in made.lower()
+    ):  # WITHOUT ROWID, or a column of that name
         return counted
-    ends = (f"SELECT {end}(rowid) FROM {quoted(table)}" for end in ("max", "min"))  # noqa: S608
+    ends = (f"SELECT {end}(rowid) FROM {quote_identifier(table)}" for end in ("max", "min"))  # noqa: S608
     last, first = (int(connection.exec_driver_sql(end).scalar() or 0) for end in ends)
     pages = connection.exec_driver_sql("PRAGMA page_count").scalar() or 0
     size = connection.exec_driver_sql("PRAGMA page_size").scalar() or 0
-    return max(counted, min(last - first + 1, int(pages) * int(size) // _SMALLEST))
+    return max(counted, min(last - first + 1, int(pages) * int(size) // _MIN_ROW_BYTES))
 
 
-class Clone:
-    """An empty database of the same schema; a context manager that forgets it."""
+class SchemaClone:
+    """Context manager for an empty in-memory database with the same schema."""
 
     def __init__(self, schema: Schema) -> None:
         self._connection = sqlite3.connect(":memory:", isolation_level=None)
         for _, _, text in schema.objects:
-            self.runs(text)  # what it cannot have, such as an unknown function, it lacks
+            self.try_execute(
+                text
+            )  # objects that fail, such as with an unknown function, are left out
         if schema.statistics:
             self._connection.execute("ANALYZE")
             self._connection.executemany(
@@ -115,16 +119,16 @@ class Clone:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def runs(self, change: str) -> bool:
-        """Change the clone's schema, and say whether that was possible."""
+    def try_execute(self, change: str) -> bool:
+        """Execute a schema change on the clone; returns whether it succeeded."""
         try:
             self._connection.execute(change)
         except (sqlite3.Error, sqlite3.Warning):
             return False
         return True
 
-    def plan(self, sql: str, parameters: Any) -> list[Detail]:
-        """Rows (id, parent, detail) of the statement's plan.
+    def plan(self, sql: str, parameters: Any) -> list[PlanStep]:
+        """The statement's plan as rows (id, parent, detail).
 
         Raises:
             ValueError: It cannot be planned.
@@ -140,13 +144,13 @@ class Clone:
         return {row[1]: row[2] for row in self._pragma("table_xinfo", table)}
 
     def indexes(self, table: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
-        """Indexes of the whole table, with what they begin with."""
+        """Non-partial indexes of a table, with their keys."""
         for _, name, _, _, partial in list(self._pragma("index_list", table)):
             if not partial:
                 yield name, self.key(name)
 
     def key(self, index: str) -> tuple[Any, ...]:
-        """What tells an index's columns: number (-1 the rowid), direction and collation."""
+        """An index's columns: number (-1 for the rowid), expression, direction and collation."""
         made = self._connection.execute(
             "SELECT sql FROM sqlite_master WHERE name = ?", (index,)
         ).fetchone()
@@ -158,9 +162,9 @@ class Clone:
         )
 
     def leading(self, index: str) -> str:
-        """The column that an index begins with; empty where that is an expression."""
+        """The first column of an index; empty if that is an expression."""
         first = self._pragma("index_info", index).fetchone()
         return first[2] or "" if first else ""
 
     def _pragma(self, name: str, of: str) -> sqlite3.Cursor:
-        return self._connection.execute(f"PRAGMA {name}({quoted(of)})")
+        return self._connection.execute(f"PRAGMA {name}({quote_identifier(of)})")

@@ -1,14 +1,14 @@
-"""What a statement filters, joins and sorts by, read from its text.
+"""Filters, joins and sort keys of a statement, parsed from its text.
 
-SQLite's plans do not print conditions. So the statement's own are put into the form of a plan, from
-which candidates for indexes are taken; like there, too many is fine and too few is no advice.
+SQLite's plans do not print conditions. So those of the statement are converted to the form of a
+PostgreSQL plan, from which index candidates are derived; as there, too many candidates are fine.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from vitals.db.indexes.index_candidates import quoted
+from vitals.db.indexes.index_candidates import quote_identifier
 from vitals.db.statements.fingerprint import normalise
 from vitals.db.statements.plans import Node
 
@@ -31,13 +31,13 @@ _CLAUSE = re.compile(
     re.IGNORECASE,
 )
 _COLUMNS_EQUAL = re.compile(r'\(*"[^"]+"\."[^"]+" = "[^"]+"\."[^"]+"\)*')
-_EXTREME = re.compile(rf"\b(?:min|max)\((?:{_NAME})(?:\.(?:{_NAME}))?\)", re.IGNORECASE)
+_MIN_MAX = re.compile(rf"\b(?:min|max)\((?:{_NAME})(?:\.(?:{_NAME}))?\)", re.IGNORECASE)
 _SPACES = r"(?<!\s)\s++"
-"""All spaces in a row: a search that began at each of them would take quadratic time."""
+"""A run of spaces: a search that started at each of them would take quadratic time."""
 _AND = re.compile(rf"{_SPACES}AND\s++", re.IGNORECASE)
 _ASCENDING = re.compile(rf"{_SPACES}ASC$", re.IGNORECASE)
 _DESCENDING = re.compile(rf"{_SPACES}DESC$", re.IGNORECASE)
-# As PostgreSQL writes it.
+# Rewrites to PostgreSQL's form.
 _SPELLINGS = (
     (re.compile(r"\[(\w[^\[\]\"]*+)\]|`([^`\"]++)`"), r'"\1\2"'),
     (re.compile(r"(?<!\s)\s*+(?:<>|!=)\s*+"), " IS DISTINCT "),
@@ -50,7 +50,7 @@ _SPELLINGS = (
 
 
 class Table(NamedTuple):
-    """A table that a statement is about: its name, and its columns' names by small letters."""
+    """A table of a statement: its name, and its column names by their lower-case form."""
 
     name: str
     columns: dict[str, str]
@@ -61,11 +61,11 @@ def tables(sql: str, columns: Mapping[str, list[str]]) -> dict[str, Table]:
 
     Args:
         sql: The statement.
-        columns: Of each table there is.
+        columns: Column names of all tables of the schema.
     """
     known = {name.lower(): name for name in columns}
     found = {}
-    for each in _TABLE.finditer(_spelt(sql)):
+    for each in _TABLE.finditer(_in_postgresql_form(sql)):
         name = known.get(_bare(each["table"]).lower())
         if name is not None:
             alias = _bare(each["alias"] or name)
@@ -73,39 +73,39 @@ def tables(sql: str, columns: Mapping[str, list[str]]) -> dict[str, Table]:
     return found
 
 
-def as_plan(sql: str, about: Mapping[str, Table]) -> Node:
-    """A tree with the statement's conditions and orders, as candidates are taken from."""
-    text = _REFERENCE.sub(lambda found: _qualified(found, about), _spelt(sql))
+def as_plan(sql: str, aliases: Mapping[str, Table]) -> Node:
+    """Convert the statement's conditions and sort keys to a plan tree for ``candidates``."""
+    text = _REFERENCE.sub(lambda found: _qualified(found, aliases), _in_postgresql_form(sql))
     scans = [
         {"Node Type": "Scan", "Schema": "main", "Relation Name": table.name, "Alias": alias}
-        for alias, table in about.items()
+        for alias, table in aliases.items()
     ]
     pieces = _CLAUSE.split(text)
     clauses = [
         (keyword.upper(), body.strip())
         for keyword, body in zip(pieces[1::2], pieces[2::2], strict=True)
     ]
-    return {"Node Type": "Statement", "Plans": [*scans, *_conditions(clauses, about)]}
+    return {"Node Type": "Statement", "Plans": [*scans, *_conditions(clauses, aliases)]}
 
 
-def _conditions(clauses: list[tuple[str, str]], about: Mapping[str, Table]) -> Iterator[Node]:
+def _conditions(clauses: list[tuple[str, str]], aliases: Mapping[str, Table]) -> Iterator[Node]:
     grouped = any(keyword == "GROUP BY" for keyword, _ in clauses)
     orders: dict[str, list[Node]] = {"GROUP BY": [], "ORDER BY": []}
     for keyword, body in clauses:
         if keyword in {"WHERE", "ON"}:
             for part in _AND.split(body):
                 key = "Join Filter" if _COLUMNS_EQUAL.match(part) else "Filter"
-                yield from ({"Node Type": "Scan", "Alias": alias, key: part} for alias in about)
+                yield from ({"Node Type": "Scan", "Alias": alias, key: part} for alias in aliases)
         elif keyword in {"GROUP BY", "ORDER BY"}:
             orders[keyword].append({"Node Type": "Sort", "Sort Key": _keys(body)})
         elif keyword == "SELECT" and not grouped:
-            extremes = [found[0].replace('"', "").lower() for found in _EXTREME.finditer(body)]
-            yield {"Node Type": "Aggregate", "Output": extremes}
+            min_max = [found[0].replace('"', "").lower() for found in _MIN_MAX.finditer(body)]
+            yield {"Node Type": "Aggregate", "Output": min_max}
     for nodes in orders.values():
         yield from nodes
 
 
-def _spelt(sql: str) -> str:
+def _in_postgresql_form(sql: str) -> str:
     text = normalise(sql, "sqlite")
     for pattern, instead in _SPELLINGS:
         text = pattern.sub(instead, text)
@@ -113,7 +113,7 @@ def _spelt(sql: str) -> str:
 
 
 def _keys(body: str) -> list[str]:
-    """What is sorted by; what follows a parenthesis that was not opened belongs to others."""
+    """Sort keys of a clause; an unmatched closing parenthesis ends it."""
     depth = 0
     for place, sign in enumerate(body):
         depth += (sign == "(") - (sign == ")")
@@ -124,19 +124,19 @@ def _keys(body: str) -> list[str]:
     return [_DESCENDING.sub(" DESC", key) for key in keys]
 
 
-def _qualified(found: re.Match[str], about: Mapping[str, Table]) -> str:
-    """A column with its table's alias, where it can be one of one table only."""
+def _qualified(found: re.Match[str], aliases: Mapping[str, Table]) -> str:
+    """Qualify a column with its table's alias, if it is unambiguous."""
     column = _bare(found["column"]).lower()
     wanted = _bare(found["alias"] or "").lower()
     owners = [
         (alias, table.columns[column])
-        for alias, table in about.items()
+        for alias, table in aliases.items()
         if column in table.columns and wanted in {"", alias.lower()}
     ]
     if len(owners) != 1:
         return found[0]
     alias, name = owners[0]
-    return f"{quoted(alias)}.{quoted(name)}"
+    return f"{quote_identifier(alias)}.{quote_identifier(name)}"
 
 
 def _bare(name: str) -> str:

@@ -1,9 +1,9 @@
-"""Plans of real executions, which PostgreSQL tells of by itself: auto_explain's notices.
+"""Plans of actual executions, collected from the notices of PostgreSQL's auto_explain.
 
-Nothing is asked and nothing is run again: a statement that is slow brings its plan along. Only
-where the database loads ``auto_explain`` and the role has been granted its settings (see the docs),
-which is a choice of whoever runs it; with asyncpg and psycopg. Behind a pooler nothing is set, for
-the settings would reach its other clients; it is known by the process number, which it makes up.
+Nothing is queried and nothing runs again: a slow statement sends its plan along. This requires that
+the database loads ``auto_explain`` and the role has been granted its settings (see the docs), which
+the operator decides; asyncpg and psycopg only. Behind a pooler nothing is set, because the settings
+would leak to its other clients; a pooler is recognised by the backend PID, which it makes up.
 """
 
 import json
@@ -15,10 +15,10 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from vitals.db.dialect_hook import AnyEngine
-from vitals.db.statements.plans import Plan, of_postgres
+from vitals.db.statements.plans import Plan, parse_postgresql
 from vitals.metrics.meter import Meter
 
-_ASK = """
+_ENABLE_SQL = """
     SELECT set_config('auto_explain.log_min_duration', '{milliseconds:.0f}', false),
            set_config('auto_explain.log_format', 'json', false),
            set_config('auto_explain.log_level', 'notice', false)
@@ -28,39 +28,39 @@ _ASK = """
                             'auto_explain.log_level']) AS name) AS all_of_them
     WHERE granted AND pg_backend_pid() = {session}
 """
-_TOLD = re.compile(r"duration: ([\d.]+) ms\s+plan:\s*(\{.*)", re.DOTALL)
+_NOTICE = re.compile(r"duration: ([\d.]+) ms\s+plan:\s*(\{.*)", re.DOTALL)
 
-Told = Callable[[str | None], None]
-Question = Callable[[int], str]
-"""What to ask a session of this process number."""
-Keep = Callable[[str, Plan, float], None]
-"""Takes the statement's text, its plan, and how many seconds it took."""
+OnNotice = Callable[[str | None], None]
+EnableSql = Callable[[int], str]
+"""SQL that enables the notices in a session with this backend PID."""
+OnPlan = Callable[[str, Plan, float], None]
+"""Receives the statement's text, its plan, and its duration in seconds."""
 
 
-def listen(engine: AnyEngine, slow_after: float, keep: Keep, meter: Meter) -> None:
-    """Have plans kept that the database tells of, where it does.
+def collect_plans(engine: AnyEngine, slow_threshold: float, on_plan: OnPlan, meter: Meter) -> None:
+    """Collect auto_explain's plans from an engine's connections, where the role may enable it.
 
     Args:
-        engine: Whose connections.
-        slow_after: Seconds from which on a plan is of interest.
-        keep: Takes a plan.
-        meter: Counts what could not be read.
+        engine: The engine.
+        slow_threshold: Seconds at or above which PostgreSQL sends a plan.
+        on_plan: Receives each plan.
+        meter: Counts plans that could not be parsed.
     """
-    ask = _WAYS.get(engine.dialect.driver)
-    if ask is None or not slow_after:
+    subscribe = _SUBSCRIBE.get(engine.dialect.driver)
+    if subscribe is None or not slow_threshold:
         return
 
-    def question(session: int) -> str:
-        return _ASK.format(milliseconds=slow_after * 1e3, session=session)
+    def enable_sql(session: int) -> str:
+        return _ENABLE_SQL.format(milliseconds=slow_threshold * 1e3, session=session)
 
-    def told(message: str | None) -> None:
-        found = _TOLD.match(message or "")
+    def on_notice(message: str | None) -> None:
+        found = _NOTICE.match(message or "")
         if found is None:
             return
         try:
             explained = json.loads(found[2])
-            keep(explained["Query Text"], of_postgres([explained]), float(found[1]) / 1e3)
-        except Exception:  # noqa: BLE001  # a plan is worth nobody's trouble
+            on_plan(explained["Query Text"], parse_postgresql([explained]), float(found[1]) / 1e3)
+        except Exception:  # noqa: BLE001  # a failed plan must not fail the host
             meter.dropped("plan")
 
     refused: list[bool] = []
@@ -69,26 +69,26 @@ def listen(engine: AnyEngine, slow_after: float, keep: Keep, meter: Meter) -> No
     def connected(connection: Any, _record: Any) -> None:
         if not refused:
             try:
-                ask(connection, question, told)
-            except Exception:  # noqa: BLE001  # such as a PostgreSQL before 15: no notices then
+                subscribe(connection, enable_sql, on_notice)
+            except Exception:  # noqa: BLE001  # such as PostgreSQL before 15: no notices
                 refused.append(True)
 
 
-def _by_asyncpg(connection: Any, question: Question, told: Told) -> None:
-    async def ask(driver: Any) -> None:
-        if await driver.fetchrow(question(driver.get_server_pid())):
-            driver.add_log_listener(lambda _driver, notice: told(notice.message))
+def _by_asyncpg(connection: Any, enable_sql: EnableSql, on_notice: OnNotice) -> None:
+    async def subscribe(driver: Any) -> None:
+        if await driver.fetchrow(enable_sql(driver.get_server_pid())):
+            driver.add_log_listener(lambda _driver, notice: on_notice(notice.message))
 
-    connection.run_async(ask)
+    connection.run_async(subscribe)
 
 
-def _by_psycopg(connection: Any, question: Question, told: Told) -> None:
+def _by_psycopg(connection: Any, enable_sql: EnableSql, on_notice: OnNotice) -> None:
     cursor = connection.cursor()
     try:
-        cursor.execute(question(connection.info.backend_pid))
+        cursor.execute(enable_sql(connection.info.backend_pid))
         if cursor.fetchone():
-            connection.add_notice_handler(lambda notice: told(notice.message_primary))
-        connection.commit()  # else the settings would go with the driver's transaction
+            connection.add_notice_handler(lambda notice: on_notice(notice.message_primary))
+        connection.commit()  # else the settings are lost with the driver's transaction
     except Exception:
         connection.rollback()
         raise
@@ -96,7 +96,7 @@ def _by_psycopg(connection: Any, question: Question, told: Told) -> None:
         cursor.close()
 
 
-_WAYS: dict[str, Callable[[Any, Question, Told], None]] = {
+_SUBSCRIBE: dict[str, Callable[[Any, EnableSql, OnNotice], None]] = {
     "asyncpg": _by_asyncpg,
     "psycopg": _by_psycopg,
 }

@@ -1,7 +1,7 @@
-"""Where the database's time goes: statements by their total time.
+"""Bottlenecks: statements ranked by total database time.
 
-How often and how long is of all workers of the server, out of the metrics that they share; routes,
-lines, texts and plans are what this one has seen itself.
+Calls and durations are those of all workers of the server, from their shared metrics; routes, call
+sites, texts and plans are those of this worker only.
 """
 
 from collections import defaultdict
@@ -9,29 +9,29 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from vitals.db.statements.metrics_reader import Measured
+from vitals.db.statements.metrics_reader import StatementMetrics
 from vitals.db.statements.plans import Plan
-from vitals.db.statements.statement_stats import Ledger, Tally
+from vitals.db.statements.statement_stats import CallStats, StatementStats
 from vitals.metrics.catalogue import OTHER
 
 
 @dataclass(frozen=True)
-class Part:
-    """What one route has of a statement.
+class RouteShare:
+    """One route's share of a statement.
 
     Attributes:
-        route: The template; empty for what no request caused.
-        source: The line of the application that sent it lately.
-        calls: How many.
-        seconds: Their time together.
-        repeated: Requests that sent it once a row.
+        route: The route template; empty for calls outside of requests.
+        source: Most recent call site.
+        calls: Number of calls.
+        seconds: Total time.
+        n_plus_one: Requests in which the statement was an N+1.
     """
 
     route: str
     source: str
     calls: int
     seconds: float
-    repeated: int
+    n_plus_one: int
 
 
 @dataclass(frozen=True)
@@ -40,19 +40,19 @@ class Bottleneck:
 
     Attributes:
         summary: The operation and the tables.
-        fingerprint: As in the metrics; ``__other__`` stands for all that found no slot.
-        text: The statement without its values; empty when only another worker has seen it.
-        calls: How many.
-        seconds: Their time together.
-        share: Of the time of all statements, 0 to 1.
-        mean: Seconds.
-        p95: Seconds that 95 of 100 calls stayed within, reckoned from the histogram.
-        slowest: Seconds, of the calls that this worker has seen.
-        slow: How many broke the objective.
-        failed: How many failed.
-        routes: Who sent it, the most expensive first.
-        plan: How the database carries it out, where it was asked.
-        advice: What to do, in words.
+        fingerprint: As in the metrics; ``__other__`` for statements beyond the limit.
+        text: The statement without its values; empty if only other workers have sent it.
+        calls: Number of calls.
+        seconds: Total time.
+        share: Share of the total time of all statements, 0 to 1.
+        mean: Mean duration, in seconds.
+        p95: 95th percentile of the duration, in seconds, estimated from the histogram.
+        slowest: Longest call of this worker, in seconds.
+        slow: Calls above the objective's threshold.
+        failed: Calls that failed.
+        routes: Routes that sent it, by total time.
+        plan: Its plan, if it was explained.
+        advice: What to change.
     """
 
     summary: str
@@ -66,12 +66,12 @@ class Bottleneck:
     slowest: float
     slow: int
     failed: int
-    routes: list[Part]
+    routes: list[RouteShare]
     plan: Plan | None = None
     advice: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        """Fields by name, with times to the microsecond."""
+        """Fields by name, with times rounded to microseconds."""
         fields = asdict(self)
         if self.plan is not None:
             fields["plan"] = self.plan._asdict()
@@ -79,59 +79,60 @@ class Bottleneck:
 
 
 def rank(
-    ledger: Ledger, plans: Mapping[str, Plan], measured: Mapping[str, Measured]
+    statement_stats: StatementStats,
+    plans: Mapping[str, Plan],
+    metrics: Mapping[str, StatementMetrics],
 ) -> list[Bottleneck]:
-    """Statements by their total time, the greatest first; of equals, the one with more p95."""
-    found: dict[str, list[tuple[str, Tally]]] = defaultdict(list)
-    for route, tally in ledger:
-        if tally.calls:
-            found[tally.statement.fingerprint].append((route, tally))
-    all_seconds = sum(one.seconds for one in measured.values())
+    """Rank statements by total time, then by p95, in descending order."""
+    found: dict[str, list[tuple[str, CallStats]]] = defaultdict(list)
+    for route, stats in statement_stats:
+        if stats.calls:
+            found[stats.statement.fingerprint].append((route, stats))
+    all_seconds = sum(one.seconds for one in metrics.values())
     made = [
         _bottleneck(fingerprint, one, all_seconds, found[fingerprint], plans.get(fingerprint))
-        for fingerprint, one in measured.items()
+        for fingerprint, one in metrics.items()
     ]
     return sorted(made, key=lambda one: (-one.seconds, -one.p95))
 
 
 def _bottleneck(
     fingerprint: str,
-    measured: Measured,
+    metrics: StatementMetrics,
     all_seconds: float,
-    routes: list[tuple[str, Tally]],
+    routes: list[tuple[str, CallStats]],
     plan: Plan | None,
 ) -> Bottleneck:
-    parts = [
-        Part(route, tally.source, tally.calls, tally.seconds, tally.repeated)
-        for route, tally in sorted(routes, key=lambda each: -each[1].seconds)
+    shares = [
+        RouteShare(route, stats.source, stats.calls, stats.seconds, stats.n_plus_one)
+        for route, stats in sorted(routes, key=lambda each: -each[1].seconds)
     ]
     return Bottleneck(
-        summary=measured.summary,
+        summary=metrics.summary,
         fingerprint=fingerprint,
         text=routes[0][1].statement.text if routes and fingerprint != OTHER else "",
-        calls=measured.calls,
-        seconds=measured.seconds,
-        share=measured.seconds / all_seconds if all_seconds else 0.0,
-        mean=measured.seconds / measured.calls,
-        p95=measured.quantile(0.95),
-        slowest=max((tally.slowest for _, tally in routes), default=0.0),
-        slow=measured.slow,
-        failed=measured.failed,
-        routes=parts,
+        calls=metrics.calls,
+        seconds=metrics.seconds,
+        share=metrics.seconds / all_seconds if all_seconds else 0.0,
+        mean=metrics.seconds / metrics.calls,
+        p95=metrics.quantile(0.95),
+        slowest=max((stats.slowest for _, stats in routes), default=0.0),
+        slow=metrics.slow,
+        failed=metrics.failed,
+        routes=shares,
         plan=plan,
-        advice=[_about_repeats(part) for part in parts if part.repeated] + _about(plan),
+        advice=[
+            *(_n_plus_one_advice(share) for share in shares if share.n_plus_one),
+            *([] if plan is None else plan.notes),
+        ],
     )
 
 
-def _about_repeats(part: Part) -> str:
+def _n_plus_one_advice(share: RouteShare) -> str:
     return (
-        f"{part.repeated} requests of {part.route or 'no route'} sent it once a row, from "
-        f"{part.source}: load all rows at once (selectinload, or WHERE ... IN)"
+        f"{share.n_plus_one} requests of {share.route or 'no route'} sent it once per row (N+1), "
+        f"from {share.source}: load all rows at once (selectinload, or WHERE ... IN)"
     )
-
-
-def _about(plan: Plan | None) -> list[str]:
-    return [] if plan is None else list(plan.notes)
 
 
 def _rounded(value: Any) -> Any:

@@ -1,7 +1,7 @@
-"""``/vitals/bottlenecks``: the ranked list for a person (HTML) and for programs (JSON).
+"""``/vitals/bottlenecks``: the bottlenecks page, as HTML or JSON.
 
-It shows tables, routes and lines of code, so it is for administrators. Who is one the host says;
-as long as it does not say, the page does not exist.
+It shows tables, routes and call sites, so it is for administrators only. The host application
+defines who is one; without that definition the page does not exist.
 """
 
 import hmac
@@ -17,33 +17,32 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.types import Receive, Scope, Send
 
 from vitals.db.insight.bottlenecks import Bottleneck, rank
-from vitals.db.insight.lock_sampler import LockWaits, Waited
+from vitals.db.insight.lock_sampler import LockSampler, SampledWait
 from vitals.db.statements.metrics_reader import read
 from vitals.db.statements.plans import Plan
-from vitals.db.statements.statement_stats import Ledger
+from vitals.db.statements.statement_stats import StatementStats
 from vitals.metrics.endpoint import SAFE
 from vitals.metrics.meter import Meter
 
 PATH = "/vitals/bottlenecks"
 
 Admin = str | Callable[[Request], bool | Awaitable[bool]]
-"""A bearer token, or a function that says whether a request is an administrator's."""
+"""A bearer token, or a function that decides whether a request is an administrator's."""
 
 _POLICY = f"{SAFE['content-security-policy']}; style-src 'unsafe-inline'"
-_GUARDED = SAFE | {"content-security-policy": _POLICY}
-_SHOWN = 100
+_HEADERS = SAFE | {"content-security-policy": _POLICY}
+_MAX_SHOWN = 100
 
 
 class BottleneckPage:
-    """An ASGI application that answers with the list.
+    """ASGI application of the bottlenecks page.
 
     Args:
-        ledger: What the statements have cost.
-        plans: How the database carries them out, by fingerprint.
-        meter: What all workers have measured.
+        statement_stats: Statistics by statement and route.
+        plans: Plans by fingerprint.
+        meter: Metrics of all workers.
         admin: Who may read.
-        waits: Who was seen waiting for a lock; looked for from a reading of the page on. None where
-            nobody looks.
+        lock_sampler: Samples lock waits after each read of the page; None for no samples.
 
     Raises:
         ValueError: The token is empty.
@@ -51,48 +50,48 @@ class BottleneckPage:
 
     def __init__(
         self,
-        ledger: Ledger,
+        statement_stats: StatementStats,
         plans: dict[str, Plan],
         meter: Meter,
         admin: Admin,
-        waits: LockWaits | None = None,
+        lock_sampler: LockSampler | None = None,
     ) -> None:
         if isinstance(admin, str) and not admin.strip():
-            raise ValueError("admin: an empty token would let everybody in; None leaves it off")
-        self._ledger = ledger
+            raise ValueError("admin must not be an empty token, which anyone could send; use None")
+        self._statement_stats = statement_stats
         self._plans = plans
         self._meter = meter
         self._admin = admin
-        self._waits = waits
+        self._lock_sampler = lock_sampler
         self._since = datetime.now(UTC)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         response = await self._respond(Request(scope))
-        response.headers.update(_GUARDED)
+        response.headers.update(_HEADERS)
         await response(scope, receive, send)
 
     async def _respond(self, request: Request) -> Response:
         if request.method not in {"GET", "HEAD"}:
             return PlainTextResponse("use GET\n", 405, {"allow": "GET, HEAD"})
-        if (refused := await self._refusal(request)) is not None:
-            return refused
-        found = rank(self._ledger, self._plans, read(self._meter))[:_SHOWN]
-        waits = self._waits
-        if waits is not None:
-            waits.want()
+        if (denial := await self._deny(request)) is not None:
+            return denial
+        found = rank(self._statement_stats, self._plans, read(self._meter))[:_MAX_SHOWN]
+        lock_sampler = self._lock_sampler
+        if lock_sampler is not None:
+            lock_sampler.request_samples()
         if "text/html" in request.headers.get("accept", ""):
-            return HTMLResponse(as_html(found, self._since, waits))
+            return HTMLResponse(as_html(found, self._since, lock_sampler))
         return JSONResponse(
             {
                 "process": os.getpid(),
                 "since": self._since.isoformat(timespec="seconds"),
                 "bottlenecks": [one.as_json() for one in found],
-                "locks": None if waits is None else waits.as_json(),
+                "locks": None if lock_sampler is None else lock_sampler.as_json(),
             }
         )
 
-    async def _refusal(self, request: Request) -> Response | None:
+    async def _deny(self, request: Request) -> Response | None:
         if isinstance(self._admin, str):
             scheme, _, given = request.headers.get("authorization", "").partition(" ")
             if scheme.lower() == "bearer" and hmac.compare_digest(
@@ -105,64 +104,66 @@ class BottleneckPage:
                 {"www-authenticate": "Bearer"},
             )
         try:
-            answer = self._admin(request)
-            if (await answer if inspect.isawaitable(answer) else answer) is True:
+            allowed = self._admin(request)
+            if (await allowed if inspect.isawaitable(allowed) else allowed) is True:
                 return None
         except HTTPException as error:
             return PlainTextResponse(f"{error.detail}\n", error.status_code, error.headers)
-        except Exception:  # noqa: BLE001  # the host's check failed: nobody is let in
-            return PlainTextResponse("whether you may read this cannot be told now\n", 503)
-        return PlainTextResponse("this page is for administrators\n", 403)
+        except Exception:  # noqa: BLE001  # the host's check failed: access is denied
+            return PlainTextResponse("authorization check failed\n", 503)
+        return PlainTextResponse("this page is for administrators only\n", 403)
 
 
-def as_html(found: list[Bottleneck], since: datetime, waits: LockWaits | None) -> str:
-    """The list as a page; everything in it is escaped."""
+def as_html(found: list[Bottleneck], since: datetime, lock_sampler: LockSampler | None) -> str:
+    """Render the page; all data in it is escaped."""
     rows = "".join(_row(number, one) for number, one in enumerate(found, 1))
-    nothing = "" if found else "<p>No statement was sent yet.</p>"
+    nothing = "" if found else "<p>No statements yet.</p>"
     return (
         "<!doctype html><html lang=en><meta charset=utf-8>"
         "<meta name=viewport content='width=device-width'><title>Bottlenecks</title>"
-        f"<style>{_STYLE}</style><h1>Where the database's time goes</h1>"
-        "<p>Statements of all workers of this server by their total time. Routes, lines, slowest "
-        f"calls and plans are those that process {os.getpid()} has seen since "
-        f"{since:%Y-%m-%d %H:%M:%S} UTC. Values are never kept.</p>{nothing}"
-        "<table><thead><tr><th>#<th>share<th>statement<th class=n>calls<th class=n>total"
-        f"<th class=n>mean<th class=n>p95<th class=n>slowest<th class=n>slow</thead>{rows}</table>"
-        f"{'' if waits is None else _locks(waits)}"
+        f"<style>{_STYLE}</style><h1>Statements by total database time</h1>"
+        "<p>Calls and times are those of all workers of this server. Routes, call sites, slowest "
+        f"calls and plans are those of process {os.getpid()} since "
+        f"{since:%Y-%m-%d %H:%M:%S} UTC. Values are never stored.</p>{nothing}"
+        "<table><thead><tr><th>#<th>share of time<th>statement<th class=n>calls"
+        "<th class=n>total time<th class=n>mean<th class=n>p95<th class=n>slowest call"
+        f"<th class=n>slow calls</thead>{rows}</table>"
+        f"{'' if lock_sampler is None else _locks(lock_sampler)}"
     )
 
 
-def _locks(waits: LockWaits) -> str:
-    rows = "".join(_wait(each) for each in waits)
+def _locks(lock_sampler: LockSampler) -> str:
+    rows = "".join(_wait(each) for each in lock_sampler)
     table = (
-        "<table><thead><tr><th>waited<th>for<th>which was<th class=n>seen<th class=n>longest"
-        f"<th class=n>last</thead>{rows}</table>"
+        "<table><thead><tr><th>waiting statement<th>blocking statement<th>blocking session"
+        "<th class=n>observations<th class=n>longest wait"
+        f"<th class=n>last observed</thead>{rows}</table>"
     )
     return (
-        f"<h1>Who waited for a lock</h1><p>{waits.samples} samples of this process, taken for ten "
-        f"minutes after this page is read.</p>"
-        f"{table if rows else '<p>Nobody was seen waiting.</p>'}"
+        f"<h1>Lock waits</h1><p>{lock_sampler.samples} samples by this process. Sampling runs for "
+        f"ten minutes after each read of this page.</p>"
+        f"{table if rows else '<p>No lock waits observed.</p>'}"
     )
 
 
-def _wait(each: Waited) -> str:
+def _wait(each: SampledWait) -> str:
     return (
         f"<tr><td><pre>{escape(each.waiting)}</pre><td><pre>{escape(each.blocking)}</pre>"
-        f"<td>{escape(each.state)} {escape(each.application)}<td class=n>{each.seen}"
+        f"<td>{escape(each.state)} {escape(each.application)}<td class=n>{each.count}"
         f"<td class=n>{_time(each.longest)}<td class=n>{each.last:%H:%M:%S} UTC"
     )
 
 
 def _row(number: int, one: Bottleneck) -> str:
     routes = "".join(
-        f"<li><b>{escape(part.route or 'outside of requests')}</b> {part.calls} calls, "
-        f"{_time(part.seconds)} <code>{escape(part.source)}</code>"
-        for part in one.routes
+        f"<li><b>{escape(share.route or 'outside requests')}</b> {share.calls} calls, "
+        f"{_time(share.seconds)} <code>{escape(share.source)}</code>"
+        for share in one.routes
     )
     advice = "".join(f"<p class=advice>{escape(text)}</p>" for text in one.advice)
     plan = ""
     if one.plan is not None:
-        plan = f"<h2>plan</h2><pre>{escape(chr(10).join(one.plan.lines))}</pre>"
+        plan = f"<h2>Plan</h2><pre>{escape(chr(10).join(one.plan.lines))}</pre>"
     return (
         f"<tr><td>{number}<td><meter value={one.share:.4f}></meter> {one.share:.0%}"
         f"<td><details><summary>{escape(one.summary)}</summary><pre>{escape(one.text)}</pre>"

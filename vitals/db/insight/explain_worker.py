@@ -1,8 +1,8 @@
-"""Asks the databases about slow statements and lock waits, aside from the host's connections.
+"""Explain worker: explains slow statements and samples lock waits on a side connection.
 
-At most one connection more than the host's, open only while it asks; one question a statement and
-hour, six a minute. A statement's values are needed for its plan: they stay in memory until it is
-asked, for a second or two, a minute at most, and are kept nowhere.
+At most one connection more than the host's, open only during a query; each statement is explained
+once an hour, six a minute in total. A plan needs the statement's values: they stay in memory until
+it is explained, for a second or two, a minute at most, and are stored nowhere.
 """
 
 import asyncio
@@ -17,52 +17,52 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from vitals.db.dialect_hook import AnyEngine
-from vitals.db.insight.explain import advised, ask_sqlite, explain, may_explain
-from vitals.db.insight.lock_sampler import LockWaits
-from vitals.db.insight.plan_history import Shapes
-from vitals.db.side_connections import OwnConnections
+from vitals.db.insight.explain import explain, explain_sqlite, may_explain, with_sqlite_advice
+from vitals.db.insight.lock_sampler import LockSampler
+from vitals.db.insight.plan_history import PlanHistory
+from vitals.db.side_connections import SideConnections
 from vitals.db.statements.fingerprint import Statement
-from vitals.db.statements.log_throttle import Pace
+from vitals.db.statements.log_throttle import LogThrottle
 from vitals.db.statements.plans import Plan
 from vitals.db.statements.query_log import QueryLog
 from vitals.metrics.meter import Meter
 
-HOUR = 3_600.0
-A_MINUTE = 6
-WAITING = 64
-"""Statements that may wait to be asked about."""
-OLDEST = 60.0
-"""Seconds after which values are forgotten, asked about or not."""
-EVERY = 1.0
-"""Seconds between two looks at what waits."""
-PATIENCE = 10.0
-"""Seconds for one question, connecting included."""
+EXPLAIN_INTERVAL = 3_600.0
+MAX_PER_MINUTE = 6
+QUEUE_SIZE = 64
+"""Statements that may wait to be explained."""
+MAX_AGE = 60.0
+"""Seconds after which queued values are discarded."""
+POLL_INTERVAL = 1.0
+"""Seconds between two polls of the queue."""
+TIMEOUT = 10.0
+"""Seconds for one query, including the connect."""
 
-LONGEST_RUN = 1.0
-"""Seconds that a statement may have taken, if it is to be executed again."""
+MAX_ANALYZE_SECONDS = 1.0
+"""Longest duration, in seconds, of a statement that is executed again."""
 
 
-class _Question(NamedTuple):
+class _ExplainRequest(NamedTuple):
     engine: AnyEngine
     statement: Statement
     sql: str
     parameters: Any
     seconds: float
-    asked: float
+    queued: float
 
 
-class Explainer:
-    """Fills a table of plans, and one of lock waits.
+class ExplainWorker:
+    """Background task that fills the table of plans and the lock samples.
 
     Args:
-        plans: Where the newest plan of each fingerprint goes.
-        meter: Counts what could not be asked.
-        log: Is told of a plan that changed for the worse; or None.
-        analyze: Whether statements that are harmless are executed for their plan.
+        plans: Receives the newest plan of each fingerprint.
+        meter: Counts queries that failed.
+        log: Logs plans that changed for the worse; or None.
+        analyze: Whether statements without side effects are executed for their plan.
 
     Attributes:
-        shapes: Keeps the plans; the database may tell it of some by itself.
-        waits: Who waited for a lock.
+        history: Plan history; auto_explain's plans are added to it too.
+        lock_sampler: Samples of lock waits.
     """
 
     def __init__(
@@ -75,78 +75,82 @@ class Explainer:
     ) -> None:
         self._analyze = analyze
         self._meter = meter
-        self._pace = Pace(HOUR, A_MINUTE)
-        self._waiting: deque[_Question] = deque(maxlen=WAITING)
-        self._own = OwnConnections()
+        self._throttle = LogThrottle(EXPLAIN_INTERVAL, MAX_PER_MINUTE)
+        self._queue: deque[_ExplainRequest] = deque(maxlen=QUEUE_SIZE)
+        self._connections = SideConnections()
         self._running = False
-        self.shapes = Shapes(plans, log)
-        self.waits = LockWaits()
+        self.history = PlanHistory(plans, log)
+        self.lock_sampler = LockSampler()
 
-    def offer(
+    def submit(
         self, engine: AnyEngine, statement: Statement, sql: str, parameters: Any, seconds: float
     ) -> None:
-        """Have a slow statement explained, if there is reason and room for it; never waits."""
+        """Queue a slow statement unless it is throttled or cannot be explained; never blocks."""
         if (
             self._running
-            and _can_be_asked(engine)
+            and _supports_explain(engine)
             and may_explain(statement, sql, parameters)
-            and self._pace.allows(statement.fingerprint) is not None
+            and self._throttle.allows(statement.fingerprint) is not None
         ):
-            asked = _Question(engine, statement, sql, parameters, seconds, monotonic())
-            self._waiting.append(asked)
+            queued = _ExplainRequest(engine, statement, sql, parameters, seconds, monotonic())
+            self._queue.append(queued)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Ask while this is entered."""
+        """Run the worker within this context."""
         self._running = True
-        task = asyncio.create_task(self._work(), name="vitals plans")
+        task = asyncio.create_task(self._work(), name="vitals explain worker")
         try:
             yield
         finally:
             self._running = False
-            self._waiting.clear()
+            self._queue.clear()
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
 
     async def _work(self) -> None:
-        # Asks whether it goes on: a driver may answer a cancellation with an error of its own.
+        # Checks a flag, because a driver may turn a cancellation into an error of its own.
         while self._running:
-            await asyncio.sleep(EVERY)
-            while self._waiting:
-                question = self._waiting.popleft()
-                if monotonic() - question.asked > OLDEST:
+            await asyncio.sleep(POLL_INTERVAL)
+            while self._queue:
+                request = self._queue.popleft()
+                if monotonic() - request.queued > MAX_AGE:
                     continue
                 try:
-                    async with asyncio.timeout(PATIENCE):
-                        plan = await self._ask(question)
-                    _, statement, _, _, seconds, asked = question
-                    self.shapes.asked(statement, plan, seconds, asked - seconds)
-                except Exception:  # noqa: BLE001  # a plan is worth nobody's trouble
+                    async with asyncio.timeout(TIMEOUT):
+                        plan = await self._explain(request)
+                    _, statement, _, _, seconds, queued = request
+                    self.history.record_explain(statement, plan, seconds, queued - seconds)
+                except Exception:  # noqa: BLE001  # a failed plan must not stop the worker
                     self._meter.dropped("plan")
-            for engine in self.waits.due():
+            for engine in self.lock_sampler.due():
                 try:
-                    async with asyncio.timeout(PATIENCE):
-                        self.waits.add(await self._own.ask(engine, self.waits.look))
-                except Exception:  # noqa: BLE001  # nor is a sample
+                    async with asyncio.timeout(TIMEOUT):
+                        self.lock_sampler.add(
+                            await self._connections.run(engine, self.lock_sampler.sample)
+                        )
+                except Exception:  # noqa: BLE001  # nor a failed sample
                     self._meter.dropped("lock_sample")
 
-    async def _ask(self, question: _Question) -> Plan:
-        engine, _, sql, parameters, seconds, _ = question
+    async def _explain(self, request: _ExplainRequest) -> Plan:
+        engine, _, sql, parameters, seconds, _ = request
         if isinstance(engine, AsyncEngine) and engine.dialect.name == "sqlite":
-            # The advisor needs the processor, not the database: not on the event loop.
-            found = await self._own.ask(engine, lambda own: ask_sqlite(own, sql, parameters))
-            return await anyio.to_thread.run_sync(advised, *found, sql, parameters)
+            # The advisor needs CPU time, not the database: keep it off the event loop.
+            found = await self._connections.run(
+                engine, lambda connection: explain_sqlite(connection, sql, parameters)
+            )
+            return await anyio.to_thread.run_sync(with_sqlite_advice, *found, sql, parameters)
 
-        def ask(connection: Connection) -> Plan:
-            analyze = self._analyze and seconds <= LONGEST_RUN
+        def explain_on(connection: Connection) -> Plan:
+            analyze = self._analyze and seconds <= MAX_ANALYZE_SECONDS
             return explain(connection, sql, parameters, analyze=analyze)
 
-        return await self._own.ask(engine, ask)
+        return await self._connections.run(engine, explain_on)
 
 
-def _can_be_asked(engine: AnyEngine) -> bool:
-    # A second connection to a database in memory finds another, empty one.
+def _supports_explain(engine: AnyEngine) -> bool:
+    # A second connection to an in-memory database opens another, empty one.
     return engine.dialect.name == "postgresql" or (
         engine.dialect.name == "sqlite" and engine.url.database not in {None, "", ":memory:"}
     )

@@ -1,7 +1,7 @@
-"""Who waited for whose lock, seen in samples while somebody reads the ranked list.
+"""Lock sampler: samples lock waits while the bottlenecks page is in use.
 
-A wait is over before anybody thinks of looking, so it is looked for time and again: from a reading
-of the list on for ten minutes, every five seconds. Whoever reads no list pays nothing.
+A wait is over before anyone looks for it, so samples are taken every five seconds, for ten minutes
+after each read of the page. There is no overhead unless the page is read.
 """
 
 from collections.abc import Iterator
@@ -14,102 +14,102 @@ from sqlalchemy import Connection
 
 from vitals.db.dialect_hook import AnyEngine
 from vitals.db.insight import locks
-from vitals.db.insight.explain import CAREFULLY
+from vitals.db.insight.explain import TRANSACTION_SETTINGS
 
-EVERY = 5.0
-"""Seconds between two samples; one connects, asks once and goes."""
-WANTED = 600.0
-"""Seconds that they go on after the list was read."""
-PAIRS = 50
-"""Pairs of statements that are remembered."""
+INTERVAL = 5.0
+"""Seconds between two samples; each opens a connection for one query."""
+SAMPLING_PERIOD = 600.0
+"""Seconds for which sampling continues after the page was read."""
+MAX_PAIRS = 50
+"""Pairs of waiting and blocking statements that are kept."""
 
 
 @dataclass
-class Waited:
-    """A statement that was seen waiting for a session, all their sightings together.
+class SampledWait:
+    """A waiting and a blocking statement, aggregated over samples.
 
     Attributes:
         waiting: The statement that waited, without its values.
-        blocking: The last statement of the session that held the lock, likewise.
-        state: What that session did when last seen: ``idle in transaction`` is forgotten.
-        application: Its name.
-        seen: Sightings; several sessions may wait in one sample.
-        longest: Seconds.
-        last: When it was seen last.
+        blocking: The last statement of the blocking session, without its values.
+        state: State of the blocking session in the last sample, such as ``idle in transaction``.
+        application: Application name of the blocking session.
+        count: Observations; several sessions may wait in one sample.
+        longest: Longest wait, in seconds.
+        last: Time of the last observation.
     """
 
     waiting: str
     blocking: str
     state: str
     application: str
-    seen: int
+    count: int
     longest: float
     last: datetime
 
 
-class LockWaits:
-    """Samples of the lock waits of some databases, in bounded memory.
+class LockSampler:
+    """Samples of the lock waits of several databases, in bounded memory.
 
     Attributes:
-        samples: How many were taken.
+        samples: Number of samples taken.
     """
 
     def __init__(self) -> None:
         self.samples = 0
         self._engines: list[AnyEngine] = []
-        self._pairs: dict[tuple[str, str], Waited] = {}
+        self._pairs: dict[tuple[str, str], SampledWait] = {}
         self._until = self._next = 0.0
 
-    def watch(self, engine: AnyEngine) -> None:
-        """Look at this database too, if it is one that tells."""
+    def add_engine(self, engine: AnyEngine) -> None:
+        """Add an engine to be sampled; PostgreSQL only."""
         if engine.dialect.name == "postgresql":
             self._engines.append(engine)
 
-    def want(self) -> None:
-        """Have samples taken for a while: somebody looks at them."""
-        self._until = monotonic() + WANTED
+    def request_samples(self) -> None:
+        """Start or extend sampling for ``SAMPLING_PERIOD``."""
+        self._until = monotonic() + SAMPLING_PERIOD
 
     def due(self) -> list[AnyEngine]:
-        """The databases to take a sample of now."""
+        """Engines to sample now."""
         now = monotonic()
         if now >= self._until or now < self._next:
             return []
-        self._next = now + EVERY
+        self._next = now + INTERVAL
         return self._engines
 
     @staticmethod
-    def look(connection: Connection) -> list[locks.Wait]:
+    def sample(connection: Connection) -> list[locks.LockWait]:
         """Take a sample.
 
         Raises:
-            sqlalchemy.exc.DBAPIError: The database does not answer.
+            sqlalchemy.exc.DBAPIError: The query failed.
         """
-        for setting in CAREFULLY:
+        for setting in TRANSACTION_SETTINGS:
             connection.exec_driver_sql(setting)
         return locks.read(connection)
 
-    def add(self, sample: list[locks.Wait]) -> None:
-        """Remember who was seen waiting."""
+    def add(self, sample: list[locks.LockWait]) -> None:
+        """Aggregate a sample."""
         self.samples += 1
         for wait in sample:
             known = self._pairs.pop((wait.waiting, wait.blocking), None)
-            self._pairs[wait.waiting, wait.blocking] = Waited(
+            self._pairs[wait.waiting, wait.blocking] = SampledWait(
                 wait.waiting,
                 wait.blocking,
                 wait.state,
                 wait.application,
-                seen=known.seen + 1 if known else 1,
+                count=known.count + 1 if known else 1,
                 longest=max(wait.waited, known.longest if known else 0.0),
                 last=datetime.now(UTC),
             )
-        while len(self._pairs) > PAIRS:
+        while len(self._pairs) > MAX_PAIRS:
             del self._pairs[next(iter(self._pairs))]
 
     def as_json(self) -> dict[str, Any]:
-        """What was seen, for programs."""
+        """The samples as JSON."""
         waits = [asdict(each) | {"last": each.last.isoformat(timespec="seconds")} for each in self]
         return {"samples": self.samples, "waits": waits}
 
-    def __iter__(self) -> Iterator[Waited]:
-        """Those that waited longest first."""
+    def __iter__(self) -> Iterator[SampledWait]:
+        """Iterate over the waits, the longest first."""
         return iter(sorted(self._pairs.values(), key=lambda pair: -pair.longest))

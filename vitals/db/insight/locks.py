@@ -1,4 +1,4 @@
-"""Who waits for whose lock on PostgreSQL, right now."""
+"""Current lock waits on PostgreSQL: waiting and blocking sessions."""
 
 from dataclasses import dataclass
 
@@ -23,18 +23,18 @@ _SQL = text(
 
 
 @dataclass(frozen=True)
-class Wait:
-    """A session that waits for another.
+class LockWait:
+    """A session that waits for a lock of another.
 
     Attributes:
-        waiting_pid: Who waits.
-        blocking_pid: For whom; ``SELECT pg_terminate_backend(...)`` would end it.
-        waited: Seconds.
-        transaction: Seconds since the blocking transaction began.
-        waiting: The statement that waits, without its values.
+        waiting_pid: PID of the waiting session.
+        blocking_pid: PID of the blocking session; ``SELECT pg_terminate_backend(...)`` ends it.
+        waited: Wait so far, in seconds.
+        transaction: Age of the blocking transaction, in seconds.
+        waiting: The waiting statement, without its values.
         blocking: The last statement of the blocking session, without its values.
-        state: What the blocking session does: ``idle in transaction`` is forgotten.
-        application: The blocking session's name.
+        state: State of the blocking session, such as ``idle in transaction``.
+        application: Application name of the blocking session.
     """
 
     waiting_pid: int
@@ -47,16 +47,18 @@ class Wait:
     application: str
 
 
-def read(connection: Connection) -> list[Wait]:
-    """Everybody who waits for a lock, the longest first.
+def read(connection: Connection) -> list[LockWait]:
+    """Read all current lock waits, the longest first.
 
     Raises:
         ValueError: The database is not PostgreSQL.
     """
     if connection.dialect.name != "postgresql":
-        raise ValueError(f"{connection.dialect.name} does not tell who waits; PostgreSQL does")
+        raise ValueError(
+            f"lock waits are not available on {connection.dialect.name}, only on PostgreSQL"
+        )
     return [
-        Wait(
+        LockWait(
             row[0],
             row[1],
             round(row[2] or 0.0, 3),

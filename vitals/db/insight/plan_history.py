@@ -1,4 +1,4 @@
-"""The plans that statements have had, and whether a new one is worse."""
+"""Plan history: the plans of each statement, and detection of changes for the worse."""
 
 from time import monotonic
 
@@ -7,50 +7,52 @@ from vitals.db.statements.plans import Plan
 from vitals.db.statements.query_log import QueryLog
 from vitals.metrics.catalogue import OTHER
 
-SHAPES = 8
-"""Ways to carry out one statement that are remembered."""
+MAX_SHAPES = 8
+"""Plan shapes kept per statement."""
 
 
-class Shapes:
-    """Fills a table of plans; bounded by the fingerprints' slots.
+class PlanHistory:
+    """Fills the table of plans; bounded by the number of fingerprints.
 
     Args:
-        plans: Where the newest plan of each fingerprint goes.
-        log: Is told of a plan that changed for the worse; or None.
+        plans: Receives the newest plan of each fingerprint.
+        log: Logs plans that changed for the worse; or None.
     """
 
     def __init__(self, plans: dict[str, Plan], log: QueryLog | None) -> None:
         self._plans = plans
         self._log = log
         self._known: dict[str, dict[str, float]] = {}
-        self._told: dict[str, tuple[float, Plan]] = {}
+        self._logged: dict[str, tuple[float, Plan]] = {}
 
-    def told(self, statement: Statement, plan: Plan, seconds: float) -> None:
-        """Keep the plan of a real execution, which the database has told of by itself."""
+    def record_logged(self, statement: Statement, plan: Plan, seconds: float) -> None:
+        """Record the plan of an actual execution, collected from auto_explain."""
         if statement.fingerprint != OTHER:
             known = self._plans.get(statement.fingerprint)
             if known is not None and known.shape == plan.shape:
-                plan = known  # with the advice that was given on it
-            self._told[statement.fingerprint] = monotonic(), plan
-            self._keep(statement, plan, seconds)
+                plan = known  # with its advice
+            self._logged[statement.fingerprint] = monotonic(), plan
+            self._record(statement, plan, seconds)
 
-    def asked(self, statement: Statement, plan: Plan, seconds: float, began: float) -> None:
-        """Keep the plan that was asked for, or the real one where the database has told of it.
+    def record_explain(
+        self, statement: Statement, plan: Plan, seconds: float, began: float
+    ) -> None:
+        """Record a plan from EXPLAIN; a plan that auto_explain has logged since takes precedence.
 
         Args:
-            statement: Whose plan it is.
-            plan: The answer.
-            seconds: What the statement took.
-            began: When it began, by the clock ``monotonic``.
+            statement: The statement.
+            plan: Its plan.
+            seconds: The statement's duration.
+            began: When the statement began, on the clock ``monotonic``.
         """
-        when, real = self._told.get(statement.fingerprint, (0.0, plan))
+        when, real = self._logged.get(statement.fingerprint, (0.0, plan))
         if when >= began:
             if real.shape == plan.shape:
-                real = plan  # which may have figures of its execution
+                real = plan  # which may have actual figures
             plan = real._replace(notes=list(dict.fromkeys([*real.notes, *plan.notes])))
-        self._keep(statement, plan, seconds)
+        self._record(statement, plan, seconds)
 
-    def _keep(self, statement: Statement, plan: Plan, seconds: float) -> None:
+    def _record(self, statement: Statement, plan: Plan, seconds: float) -> None:
         shapes = self._known.setdefault(statement.fingerprint, {})
         before = self._plans.get(statement.fingerprint)
         was = shapes.get(before.shape) if before is not None else None
@@ -63,6 +65,6 @@ class Shapes:
         ):
             self._log.plan_changed(statement, before, plan, was, seconds)
         shapes[plan.shape] = min(seconds, shapes.get(plan.shape, seconds))
-        if len(shapes) > SHAPES:
+        if len(shapes) > MAX_SHAPES:
             del shapes[next(iter(shapes))]
         self._plans[statement.fingerprint] = plan

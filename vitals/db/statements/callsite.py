@@ -1,7 +1,7 @@
-"""Which line of the application sent a statement.
+"""Call site of a statement: the line of application code that sent it.
 
-Under an async engine SQLAlchemy runs in a greenlet whose stack has no frame of the application's:
-they are in the greenlet that waits for it, its parent.
+With an async engine SQLAlchemy runs in a greenlet whose stack has no application frames: they are
+on its parent, the greenlet that waits for it.
 """
 
 import os
@@ -15,13 +15,13 @@ from typing import Any
 from greenlet import getcurrent
 
 Stack = tuple[tuple[CodeType, int], ...]
-"""Frames of the application, the nearest first, each with the line it is at."""
+"""Application frames with their current line, the innermost first."""
 
-DEEP = 8
-"""Frames of the application that tell one place from another."""
+MAX_DEPTH = 8
+"""Application frames that identify a call site."""
 
-FARTHEST = 250
-"""Frames looked at: an endpoint under many middlewares has about 80."""
+MAX_FRAMES = 250
+"""Frames inspected at most: an endpoint under many middlewares has about 80."""
 
 _HERE = str(Path(__file__).parents[2]) + os.sep
 _PATHS = sysconfig.get_paths()
@@ -29,15 +29,15 @@ _STANDARD = tuple({_PATHS["stdlib"] + os.sep, _PATHS["platstdlib"] + os.sep, "<"
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _LOADERS = "sqlalchemy.orm.strategies"
 
-_ours: dict[CodeType, bool] = {}
-_KEPT = 20_000
+_is_application: dict[CodeType, bool] = {}
+_CACHE_SIZE = 20_000
 
 
 def frames() -> Iterator[FrameType]:
-    """Every frame that led here, the nearest first, through greenlets."""
+    """Frames of the current call stack, the innermost first, across greenlets."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # what inspect.currentframe is
     greenlet: Any = getcurrent()
-    for _ in range(FARTHEST):
+    for _ in range(MAX_FRAMES):
         while frame is None:
             greenlet = greenlet.parent
             if greenlet is None:
@@ -47,16 +47,16 @@ def frames() -> Iterator[FrameType]:
         frame = frame.f_back
 
 
-def stack() -> Stack:
-    """The application's frames that led here, each once, so that recursion is one place.
+def application_stack() -> Stack:
+    """Application frames of the current stack, deduplicated so that recursion is one call site.
 
-    An application that is installed has none; then it is the frames that are not SQLAlchemy's.
+    If the application itself is an installed package, every frame but SQLAlchemy's counts.
     """
     found: dict[tuple[CodeType, int], None] = {}
     for frame in frames():
-        if _is_ours(frame.f_code):
+        if _is_application_code(frame.f_code):
             found[frame.f_code, frame.f_lineno] = None
-            if len(found) == DEEP:
+            if len(found) == MAX_DEPTH:
                 break
     if not found:
         found = {
@@ -65,19 +65,19 @@ def stack() -> Stack:
             if not frame.f_code.co_filename.startswith(_STANDARD)
             and not str(frame.f_globals.get("__name__")).startswith(("sqlalchemy.", "greenlet"))
         }
-    return tuple(found)[:DEEP]
+    return tuple(found)[:MAX_DEPTH]
 
 
-def line(place: Stack) -> str:
-    """The nearest frame as ``orders/repository.py:57 in fetch``; empty when there is none."""
-    if not place:
+def format_location(stack: Stack) -> str:
+    """The innermost frame as ``orders/repository.py:57 in fetch``; empty when there is none."""
+    if not stack:
         return ""
-    code, number = place[0]
-    return f"{_short(code.co_filename)}:{number} in {code.co_qualname}"
+    code, number = stack[0]
+    return f"{_short_path(code.co_filename)}:{number} in {code.co_qualname}"
 
 
-def relationship() -> str:
-    """Which attribute is being loaded lazily, as ``Order.items``; empty when none is."""
+def lazy_relationship() -> str:
+    """The attribute being lazily loaded, such as ``Order.items``; empty when there is none."""
     for frame in frames():
         if frame.f_globals.get("__name__") == _LOADERS:
             loaded = getattr(frame.f_locals.get("self"), "parent_property", None)
@@ -86,18 +86,18 @@ def relationship() -> str:
     return ""
 
 
-def _is_ours(code: CodeType) -> bool:
-    known = _ours.get(code)
+def _is_application_code(code: CodeType) -> bool:
+    known = _is_application.get(code)
     if known is None:
         name = code.co_filename
         known = not name.startswith(_STANDARD) and not any(part in name for part in _INSTALLED)
-        if len(_ours) >= _KEPT:
-            _ours.clear()
-        _ours[code] = known
+        if len(_is_application) >= _CACHE_SIZE:
+            _is_application.clear()
+        _is_application[code] = known
     return known
 
 
-def _short(name: str) -> str:
+def _short_path(name: str) -> str:
     roots = [root for root in (str(Path.cwd()), *sys.path) if root and name.startswith(root + "/")]
     shown = name.removeprefix(max(roots, key=len) + "/") if roots else name
     for part in _INSTALLED:

@@ -1,8 +1,8 @@
-"""A statement without its literals: what all calls of one query have in common.
+"""Fingerprints: statements normalised to what all calls of one query have in common.
 
-The key of the cache is the statement's own string. SQLAlchemy hands out the same object for every
-execution of a compiled statement, whatever the length of an IN list, so that a look-up costs a
-hash that Python has already kept (0.1 µs) and the text is read once.
+The cache key is the statement's own string. SQLAlchemy returns the same object for every execution
+of a compiled statement, whatever the length of an IN list, so a lookup costs a hash that Python has
+already cached (0.1 µs) and each text is parsed once.
 """
 
 import hashlib
@@ -14,21 +14,21 @@ from typing import NamedTuple
 from vitals.metrics.catalogue import OTHER
 from vitals.redaction.secret_patterns import without_random
 
-SLOTS = 200
-"""Fingerprints that get a label value of their own. They stay with the first comers: a label that
-changes hands would mix two statements in one series."""
+MAX_FINGERPRINTS = 200
+"""Fingerprints with a label value of their own, first come first served: reassigning a label value
+would mix two statements in one series."""
 
-KEPT = 1_000
-"""Statement strings remembered: 16 MB at most, when each is as long as can be."""
+CACHE_SIZE = 1_000
+"""Cached statement strings: 16 MB at most, when each has the maximum length."""
 
-LONGEST = 8_192
-"""Characters of a statement that are read: what differs only further on counts as the same."""
+MAX_LENGTH = 8_192
+"""Characters of a statement that are parsed: a difference beyond them is ignored."""
 
 
 def _comment(nested: int) -> str:
-    """A block comment; PostgreSQL's may hold others. One that does not end goes to the end.
+    """A block comment; in PostgreSQL they nest. An unterminated one extends to the end of the text.
 
-    So does one that holds more than so many within each other: nobody counts them all.
+    So does one that is nested deeper than this limit.
     """
     inner = _comment(nested - 1) if nested else r"/\*.*\Z"
     return rf"/\*(?:[^*/]|\*(?!/)|/(?!\*)|{inner})*+(?:\*/|\Z)"
@@ -37,32 +37,32 @@ def _comment(nested: int) -> str:
 _FLAT_COMMENT = r"/\*(?:[^*]|\*(?!/))*+(?:\*/|\Z)"
 
 
-# Every literal also ends with the text, for it may have been cut.
+# Every literal may also end with the text, which may have been truncated.
 _STRING = r"""
-      (?<!\w)E'(?:[^'\\]|''|\\.)*+\\?(?:'|\Z)      # only here a backslash escapes
+      (?<!\w)E'(?:[^'\\]|''|\\.)*+\\?(?:'|\Z)      # only in E'' a backslash escapes
     | '(?:[^']|'')*+(?:'|\Z)
     | (?<![\w$])\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?(?:\$(?P=tag)\$|\Z)
 """
-_STRING_OF_MYSQL = r"""
+_MYSQL_STRING = r"""
       '(?:[^'\\]|''|\\.)*+\\?(?:'|\Z)
     | "(?:[^"\\]|""|\\.)*+\\?(?:"|\Z)
 """
 
 
-# SQLite takes a name in quotes that no column has for a string.
-_DOUBTFUL = r"""
+# SQLite treats a quoted name that matches no column as a string.
+_SQLITE_STRING = r"""
     | (?P<compared> (?:[=<>|]|\b(?:LIKE|GLOB|IS|NOT))\s*"(?:[^"]|"")*+(?:"(?!\s*[.(])|\Z) )
     | (?P<listed>   \b(?:IN|VALUES)\s*\((?:\s*(?:"(?:[^"]|"")*+(?:"|\Z)|'(?:[^']|'')*+(?:'|\Z)
                     |[\d.]+|\?|%s)\s*(?:,|(?=\))|\Z))++\s*(?:\)|\Z) )
 """
 
 
-def _tokens(comment: str, string: str, doubtful: str = "") -> re.Pattern[str]:
+def _tokens(comment: str, string: str, sqlite_string: str = "") -> re.Pattern[str]:
     return re.compile(
         rf"""
           (?P<comment> --[^\n]*+ | {comment} )
         | (?P<string>  (?:(?<!\w)[BXN])?(?:{string}) )
-        {doubtful}
+        {sqlite_string}
         | (?P<quoted>  "(?:[^"]|"")*+(?:"|\Z) | `[^`]*+(?:`|\Z) )
         | (?P<bind>    \$\d+(?:::[\w.\[\]]+
                          (?:\s+(?:VARYING|PRECISION|WITH(?:OUT)?\s+TIME\s+ZONE))?)?
@@ -75,9 +75,9 @@ def _tokens(comment: str, string: str, doubtful: str = "") -> re.Pattern[str]:
     )
 
 
-_TOKEN = _tokens(_comment(nested=3), _STRING, _DOUBTFUL)
+_TOKEN = _tokens(_comment(nested=3), _STRING, _SQLITE_STRING)
 _TOKENS = {
-    "mysql": _tokens(rf"\#[^\n]*+ | {_FLAT_COMMENT}", _STRING_OF_MYSQL),
+    "mysql": _tokens(rf"\#[^\n]*+ | {_FLAT_COMMENT}", _MYSQL_STRING),
 }
 _TOKENS["mariadb"] = _TOKENS["mysql"]
 _LIST = re.compile(r"\(\s*\?(?:\s*,\s*\?)*\s*\)")
@@ -96,12 +96,12 @@ _OPERATIONS = re.compile(
 
 
 class Statement(NamedTuple):
-    """A statement as telemetry knows it.
+    """A normalised statement, as metrics, logs and spans show it.
 
     Attributes:
         operation: Its first keyword, such as ``SELECT``.
         summary: The operation and the tables, such as ``SELECT products``.
-        fingerprint: 16 hex digits, or ``__other__`` when all slots are taken.
+        fingerprint: 16 hex digits, or ``__other__`` beyond the limit.
         text: The normalised statement.
     """
 
@@ -112,11 +112,11 @@ class Statement(NamedTuple):
 
 
 def normalise(sql: str, system: str = "") -> str:
-    """The statement with literals and binds as ``?``, lists as one, and single spaces.
+    """Replace literals and binds by ``?``, collapse lists into one and white space into one space.
 
     Args:
-        sql: What was sent.
-        system: SQLAlchemy's name of the database; strings look different on MySQL.
+        sql: The statement that was sent.
+        system: SQLAlchemy's name of the database; MySQL quotes strings differently.
     """
     text = _TOKENS.get(system, _TOKEN).sub(_replace, sql).strip()
     text = _SIGN.sub(r"\1", text)
@@ -139,46 +139,48 @@ def _replace(match: re.Match[str]) -> str:
 
 
 class Fingerprints:
-    """Statements by their text, in bounded memory; safe to share between threads.
+    """Bounded cache of normalised statements by their text; thread-safe.
 
     Args:
-        slots: How many fingerprints may become label values.
-        kept: How many statement strings are remembered.
+        max_fingerprints: How many fingerprints may become label values.
+        cache_size: How many statement strings are cached.
     """
 
-    def __init__(self, slots: int = SLOTS, kept: int = KEPT) -> None:
-        self._slots = slots
-        self._kept = kept
-        self._taken: set[str] = set()
+    def __init__(
+        self, max_fingerprints: int = MAX_FINGERPRINTS, cache_size: int = CACHE_SIZE
+    ) -> None:
+        self._max_fingerprints = max_fingerprints
+        self._cache_size = cache_size
+        self._labelled: set[str] = set()
         self._statements: OrderedDict[tuple[str, str], Statement] = OrderedDict()
-        self._lock = RLock()  # the garbage collector may send a statement meanwhile
+        self._lock = RLock()  # reentrant: a finalizer may send a statement meanwhile
 
     def of(self, sql: str, system: str = "") -> Statement:
-        """The statement that a string is an instance of.
+        """Normalise a statement.
 
         Args:
-            sql: What was sent.
+            sql: The statement that was sent.
             system: SQLAlchemy's name of the database.
         """
-        if len(sql) > LONGEST:
-            sql = sql[:LONGEST]
+        if len(sql) > MAX_LENGTH:
+            sql = sql[:MAX_LENGTH]
         statement = self._statements.get((sql, system))
-        return self._read(sql, system) if statement is None else statement
+        return self._add(sql, system) if statement is None else statement
 
-    def _read(self, sql: str, system: str) -> Statement:
-        # A name may have been made of input, too.
+    def _add(self, sql: str, system: str) -> Statement:
+        # An identifier may contain generated input, too.
         text = without_random(re.sub(r" {2,}", " ", normalise(sql, system)))
         keyword = _OPERATIONS.match(text)
         operation = keyword[1].upper() if keyword else OTHER
         fingerprint = hashlib.blake2b(text.encode(errors="replace"), digest_size=8).hexdigest()
         with self._lock:
-            if fingerprint not in self._taken and len(self._taken) >= self._slots:
+            if fingerprint not in self._labelled and len(self._labelled) >= self._max_fingerprints:
                 statement = Statement(operation, OTHER, OTHER, text)
             else:
-                self._taken.add(fingerprint)
+                self._labelled.add(fingerprint)
                 statement = Statement(operation, _summary(operation, text), fingerprint, text)
             self._statements[sql, system] = statement
-            while len(self._statements) > self._kept:
+            while len(self._statements) > self._cache_size:
                 self._statements.popitem(last=False)
         return statement
 

@@ -1,4 +1,4 @@
-"""What all workers of the server have measured of each statement, out of the metrics they share."""
+"""Reads the metrics of each statement, aggregated over all workers of the server."""
 
 import re
 from collections.abc import Iterator
@@ -13,17 +13,17 @@ _ESCAPED = {"\\\\": "\\", '\\"': '"', "\\n": "\n"}
 
 
 @dataclass
-class Measured:
-    """A statement's figures.
+class StatementMetrics:
+    """Metrics of one statement.
 
     Attributes:
         summary: The operation and the tables.
-        calls: How many.
-        seconds: Their time together.
-        failed: How many failed.
-        slow: How many broke the objective.
-        buckets: Calls by duration, not cumulated; the last has no upper bound.
-        bounds: Upper bounds of the others, in seconds.
+        calls: Number of calls.
+        seconds: Total time.
+        failed: Calls that failed.
+        slow: Calls above the objective's threshold.
+        buckets: Calls per histogram bucket, not cumulative; the last has no upper bound.
+        bounds: Upper bounds of the other buckets, in seconds.
     """
 
     summary: str
@@ -34,13 +34,13 @@ class Measured:
     buckets: list[float] = field(default_factory=list)
     bounds: tuple[float, ...] = ()
 
-    def quantile(self, share: float) -> float:
-        """Seconds within which so large a share of the calls ended, as Prometheus reckons it.
+    def quantile(self, quantile: float) -> float:
+        """Estimate a quantile of the duration in seconds, as ``histogram_quantile`` does.
 
-        Within a bucket the calls are taken to be spread evenly; beyond the last bound it is that
-        bound.
+        Calls are assumed to be spread evenly within a bucket; above the last bound the result is
+        that bound.
         """
-        rank = share * sum(self.buckets)
+        rank = quantile * sum(self.buckets)
         lower = 0.0
         for bound, calls in zip(self.bounds, self.buckets, strict=False):
             if calls and rank <= calls:
@@ -50,15 +50,15 @@ class Measured:
         return lower
 
 
-def read(meter: Meter) -> dict[str, Measured]:
-    """The figures by fingerprint."""
-    found: dict[str, Measured] = {}
+def read(meter: Meter) -> dict[str, StatementMetrics]:
+    """Read the metrics by fingerprint."""
+    found: dict[str, StatementMetrics] = {}
     slow: dict[str, int] = {}
     for total in meter.collect():
         if total.metric.name == DB_OPERATION_DURATION.name:
             for labels, row in _rows(total.rows):
                 one = found.setdefault(
-                    labels["db_query_fingerprint"], Measured(labels["db_query_summary"])
+                    labels["db_query_fingerprint"], StatementMetrics(labels["db_query_summary"])
                 )
                 *counts, seconds = row
                 calls = int(sum(counts))

@@ -1,15 +1,15 @@
-"""Which statements may be planned: those for which PostgreSQL runs no code of the database's own.
+"""Checks that planning a statement runs no user-defined code of the database.
 
-EXPLAIN executes nothing, but planning does: functions declared IMMUTABLE are computed when their
-arguments are known, STABLE ones to estimate rows, and functions in SQL are inlined with what they
-call. Such a function may write after all, over dblink for example, which a READ ONLY transaction
-does not stop. So a statement is not planned if it may reach one: by name, or through an operator, a
-cast, a type, a view, a policy, a default, a constraint or an index. Functions in C of an extension
-are trusted, and so is what PostgreSQL brings along.
+EXPLAIN executes nothing, but planning does: PostgreSQL evaluates IMMUTABLE functions when their
+arguments are known, STABLE ones to estimate rows, and inlines SQL functions with what they call.
+Such a function may write after all, for example over dblink, which a READ ONLY transaction does not
+prevent. So a statement is not planned if it may reach one: by name, or through an operator, a cast,
+a type, a view, a policy, a default, a constraint or an index. Functions in C of an extension are
+trusted, and so is everything built into PostgreSQL.
 
 Estimating rows also runs the functions of operators on samples of the data, volatile ones included;
-and the values of a statement pass through the checks of domains. So nothing is planned where a
-database has operators of its own with an estimator, or a domain whose check calls such code.
+and the values of a statement pass through the checks of domains. So nothing is planned if a
+database has user-defined operators with an estimator, or a domain whose check calls such code.
 """
 
 import re
@@ -17,12 +17,12 @@ import re
 from sqlalchemy import Connection, text
 
 _NAME_BYTES = 63
-"""PostgreSQL cuts what is longer."""
+"""PostgreSQL truncates longer names."""
 _WORD = re.compile(r"[A-Za-z_\u0080-\U0010ffff][\w$\u0080-\U0010ffff]*")
 _ESCAPED = re.compile(r"\bU&\"", re.IGNORECASE)
 _ASCII_LOWER = str.maketrans({upper: upper.lower() for upper in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"})
 
-TRUST = """
+TRUSTED_CODE = """
     extended AS (SELECT classid, objid FROM pg_depend WHERE deptype = 'e'),
     trusted (oid) AS (
         SELECT 0 UNION ALL
@@ -44,15 +44,15 @@ TRUST = """
                                       typmodout])::oid FROM pg_type WHERE oid >= 16384
     )
 """
-"""Common table expressions: ``trusted`` functions; ``hidden`` code that runs without a name, behind
-operators and casts, of which those of an ``extended`` database are an extension's; ``made`` code of
-sorting, ranges and types."""
+"""Common table expressions: ``trusted`` functions; ``hidden`` code behind operators and casts that
+runs without being named (``extended`` lists the objects of extensions); ``made`` code of sorting,
+ranges and types."""
 
-# A name that is no plain word stands in the text in quotes; there it is looked for as it is.
+# A name that is no plain word appears in the text in quotes, so it is searched for literally.
 _CODE_REACHED = text(
     """
     WITH RECURSIVE """  # noqa: S608  # all of it is ours
-    + TRUST
+    + TRUSTED_CODE
     + r""",
     words AS (SELECT unnest(CAST(:words AS text[])) AS word),
     names (name) AS (
@@ -105,7 +105,7 @@ _CODE_REACHED = text(
             ON d.refclassid = CAST('pg_proc' AS regclass) AND d.refobjid = code.oid
         WHERE d.classid NOT IN (CAST('pg_trigger' AS regclass), CAST('pg_proc' AS regclass),
                                 CAST('pg_event_trigger' AS regclass))
-          -- An index whose calls take a column each leaves nothing to compute beforehand.
+          -- If every call in an index takes a column, there is nothing to evaluate beforehand.
           AND NOT EXISTS (
             SELECT FROM pg_index i, LATERAL (
                 SELECT concat(CAST(i.indexprs AS text), CAST(i.indpred AS text)) AS tree,
@@ -138,27 +138,27 @@ _CODE_REACHED = text(
 )
 
 
-class RefusedError(ValueError):
-    """A statement is not planned, because that may run a function of the database's own."""
+class NotPlannableError(ValueError):
+    """The statement is not planned, because that may run a user-defined function."""
 
 
-def refuse_code(connection: Connection, sql: str) -> None:
-    """Check that planning a statement runs no code of the database's own.
+def check_plannable(connection: Connection, sql: str) -> None:
+    """Check that planning a statement runs no user-defined code.
 
     Args:
         connection: To PostgreSQL.
         sql: The statement.
 
     Raises:
-        RefusedError: It may run some.
-        sqlalchemy.exc.DBAPIError: The database does not answer.
+        NotPlannableError: It may run some.
+        sqlalchemy.exc.DBAPIError: The check fails in the database.
     """
     if _ESCAPED.search(sql):
-        raise RefusedError("a statement with names in escapes (U&) is not planned")
+        raise NotPlannableError("a statement with Unicode escapes in names (U&) is not planned")
     words = {form for word in _WORD.findall(sql) for form in (word, word.translate(_ASCII_LOWER))}
     cut = {word.encode(errors="replace")[:_NAME_BYTES].decode(errors="ignore") for word in words}
     found = connection.execute(_CODE_REACHED, {"words": sorted(cut), "sql": sql}).scalar()
     if found is not None:
-        raise RefusedError(
-            f"planning this statement may run {found}, a function that could change something"
+        raise NotPlannableError(
+            f"planning this statement may run {found}, a function that may have side effects"
         )

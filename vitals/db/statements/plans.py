@@ -1,7 +1,7 @@
-"""How the database carries out a statement, asked by EXPLAIN and kept without its values.
+"""Query plans parsed from EXPLAIN, without values.
 
-EXPLAIN alone plans and does not execute: a write that is explained writes nothing. ANALYZE, which
-does execute, is sent only where somebody chose it, and only for what ``harmless`` lets pass.
+EXPLAIN alone plans and does not execute: an explained write writes nothing. ANALYZE, which does
+execute, is sent only if it is enabled, and only for what ``side_effect_check`` accepts.
 """
 
 import hashlib
@@ -10,14 +10,14 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from vitals.db.statements.fingerprint import LONGEST, normalise
+from vitals.db.statements.fingerprint import MAX_LENGTH, normalise
 
 Node = dict[str, Any]
 
 _SHOWN = ("Relation Name", "Index Name", "CTE Name", "Function Name")
 _CONDITIONS = ("Index Cond", "Recheck Cond", "Hash Cond", "Merge Cond", "Join Filter", "Filter")
-_DEAR = 1_000
-"""PostgreSQL's cost from which on reading a whole table is worth a remark: about 1,000 pages."""
+_EXPENSIVE_SCAN = 1_000
+"""PostgreSQL's cost at or above which a full table scan gets a note: about 1,000 pages."""
 
 
 _VARYING = re.compile(r" {2}\([^()]*+\)$|(?<=\?)::[\w ]+(?:\[\])?")
@@ -25,13 +25,12 @@ _LITERAL = re.compile(r"'([^']?)(?:[^']|'')*+'")
 
 
 class Plan(NamedTuple):
-    """One way to carry out a statement.
+    """A query plan.
 
     Attributes:
-        shape: 16 hex digits that change when the database decides otherwise; costs and values
-            do not matter.
-        lines: The plan as text, one node a line, indented.
-        notes: What is remarkable about it.
+        shape: Hash of the plan without costs and values, 16 hex digits.
+        lines: The plan as text, one node per line, indented.
+        notes: Findings and advice.
     """
 
     shape: str
@@ -39,11 +38,11 @@ class Plan(NamedTuple):
     notes: list[str]
 
 
-def of_postgres(explained: str | list[Node]) -> Plan:
-    """A plan from ``EXPLAIN (FORMAT JSON)``.
+def parse_postgresql(explained: str | list[Node]) -> Plan:
+    """Parse the output of ``EXPLAIN (FORMAT JSON)``.
 
     Raises:
-        ValueError: It is not one.
+        ValueError: It is not a plan.
     """
     tree = json.loads(explained) if isinstance(explained, str) else explained
     try:
@@ -53,13 +52,13 @@ def of_postgres(explained: str | list[Node]) -> Plan:
     lines, notes = [], []
     for depth, node in walk(root):
         lines.append("  " * depth + _line(node))
-        if node["Node Type"] == "Seq Scan" and node.get("Total Cost", 0) >= _DEAR:
-            notes.append(f"reads all of {node.get('Relation Name')}")
+        if node["Node Type"] == "Seq Scan" and node.get("Total Cost", 0) >= _EXPENSIVE_SCAN:
+            notes.append(f"full table scan of {node.get('Relation Name')}")
     return _plan(lines, notes)
 
 
-def of_sqlite(rows: list[tuple[int, int, str]]) -> Plan:
-    """A plan from the rows (id, parent, detail) of ``EXPLAIN QUERY PLAN``."""
+def parse_sqlite(rows: list[tuple[int, int, str]]) -> Plan:
+    """Parse the rows (id, parent, detail) of ``EXPLAIN QUERY PLAN``."""
     depths = {0: -1}
     lines, notes = [], []
     for number, parent, detail in rows:
@@ -67,32 +66,32 @@ def of_sqlite(rows: list[tuple[int, int, str]]) -> Plan:
         text = normalise(detail)
         lines.append("  " * depths[number] + text)
         if re.match(r"SCAN (?!CONSTANT|.*USING)", text):
-            notes.append(f"reads all of {text.split()[1]}")
+            notes.append(f"full table scan of {text.split()[1]}")
         elif "USE TEMP B-TREE" in text:
-            notes.append(f"sorts what no index has in order ({text.rpartition('FOR ')[2]})")
+            notes.append(f"sorts without an index ({text.rpartition('FOR ')[2]})")
         elif text.startswith("CORRELATED"):
-            notes.append("a subquery runs once a row: write a join")
+            notes.append("a correlated subquery runs once per row: rewrite it as a join")
     return _plan(lines, notes)
 
 
 def walk(node: Node, depth: int = 0) -> Iterator[tuple[int, Node]]:
-    """Every node of PostgreSQL's tree with its depth, parents first."""
+    """Iterate over the nodes of PostgreSQL's plan tree with their depth, parents first."""
     yield depth, node
     for child in node.get("Plans", ()):
         yield from walk(child, depth + 1)
 
 
-def bare(condition: str) -> str:
-    """A condition as PostgreSQL prints it, of each literal no more than its first character.
+def mask_literals(condition: str) -> str:
+    """Truncate each literal of a condition to its first character.
 
-    The first tells what LIKE begins with; all of it could be as long as a value may be.
+    The first character shows whether a LIKE pattern begins with a wildcard.
     """
-    return _LITERAL.sub(r"'\1'", condition)[:LONGEST]
+    return _LITERAL.sub(r"'\1'", condition)[:MAX_LENGTH]
 
 
 def _plan(lines: list[str], notes: list[str]) -> Plan:
-    # Values are gone already; what is left of costs would make every plan a new one.
-    # And the type of a value is written only where it stands for itself, not for a parameter.
+    # Values are removed already; costs would make every plan a new shape. PostgreSQL prints the
+    # type of a literal but not of a parameter, so it is removed too.
     shown = "\n".join(_VARYING.sub("", line) for line in lines)
     shape = hashlib.blake2b(shown.encode(), digest_size=8).hexdigest()
     return Plan(shape, lines, list(dict.fromkeys(notes)))
@@ -111,13 +110,13 @@ def _line(node: Node) -> str:
 
 
 def _actual(node: Node) -> str:
-    """What ANALYZE has measured, rows and milliseconds of all loops together."""
+    """Actual rows and milliseconds that ANALYZE has measured, all loops together."""
     if "Actual Rows" not in node:
         return ""
     loops = node.get("Actual Loops", 1)
     if not loops:
         return "; never executed"
-    said = f"; actual {node['Actual Rows'] * loops:.0f} rows"
+    text = f"; actual {node['Actual Rows'] * loops:.0f} rows"
     if "Actual Total Time" in node:
-        said += f", {node['Actual Total Time'] * loops:.2f} ms"
-    return said + (f", {loops} loops" if loops > 1 else "")
+        text += f", {node['Actual Total Time'] * loops:.2f} ms"
+    return text + (f", {loops} loops" if loops > 1 else "")

@@ -1,4 +1,4 @@
-"""The statements that a piece of code sends, for tests that hold it to a number."""
+"""Test assertions on the number of statements and on N+1."""
 
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -7,31 +7,32 @@ from sqlalchemy import Engine, event
 
 from vitals.db.statements import callsite
 from vitals.db.statements.fingerprint import Fingerprints
-from vitals.db.statements.statement_stats import Tally
+from vitals.db.statements.statement_stats import CallStats
 
 _EVENT = "before_cursor_execute"
 
 
-class Sent(NamedTuple):
-    """A statement that was sent."""
+class SentStatement(NamedTuple):
+    """A statement with its call site."""
 
     text: str
     source: str
 
 
-class Statements(list[Sent]):
-    """Collects the statements of every engine of this process while it is entered.
+class StatementRecorder(list[SentStatement]):
+    """Context manager that records the statements of every engine of this process.
 
-    It hears engine events, so engines need not be instrumented; what other threads send counts too.
+    It listens to engine events, so engines need not be instrumented. Statements of other threads
+    count too.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._prints = Fingerprints()
-        self._tallies: dict[str, Tally] = {}
+        self._fingerprints = Fingerprints()
+        self._stats: dict[str, CallStats] = {}
 
     def __enter__(self) -> Self:
-        event.listen(Engine, _EVENT, self._hear)
+        event.listen(Engine, _EVENT, self._record)
         return self
 
     def __exit__(
@@ -40,42 +41,42 @@ class Statements(list[Sent]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        event.remove(Engine, _EVENT, self._hear)
+        event.remove(Engine, _EVENT, self._record)
 
     def expect(self, at_most: int | None = None, *, no_n_plus_one: bool = False) -> None:
-        """Hold what was sent so far to a number of statements.
+        """Assert a maximum number of statements so far, and optionally that none is an N+1.
 
         Raises:
-            AssertionError: There were more, or one of them was sent once a row; it lists them
-                with the lines that sent them.
+            AssertionError: There were more, or an N+1; lists the statements with their call sites.
         """
         if at_most is not None and len(self) > at_most:
             raise AssertionError(
                 f"{len(self)} statements were sent, at most {at_most} expected:\n{self}"
             )
-        repeated = [t for t in self._tallies.values() if t.watch and t.watch.found]
+        repeated = [t for t in self._stats.values() if t.detector and t.detector.found]
         if no_n_plus_one and repeated:
-            told = [
-                f"{tally.calls} times from {found.source}: {tally.statement.text}\n"
-                f"    instead: {found.advice(tally.statement.operation)}"
-                for tally in repeated
-                if tally.watch and (found := tally.watch.found)
+            found_texts = [
+                f"{stats.calls} times from {found.source}: {stats.statement.text}\n"
+                f"    instead: {found.advice(stats.statement.operation)}"
+                for stats in repeated
+                if stats.detector and (found := stats.detector.found)
             ]
-            raise AssertionError("a statement was sent once a row:\n  " + "\n  ".join(told))
+            raise AssertionError("N+1 queries:\n  " + "\n  ".join(found_texts))
 
     def __str__(self) -> str:
-        """One statement a line, each with its source."""
+        """One statement per line, each with its call site."""
         return "\n".join(
-            f"  {number}. {sent.text}\n     {sent.source or 'from outside of the application'}"
+            f"  {number}. {sent.text}\n     {sent.source or 'no call site in the application'}"
             for number, sent in enumerate(self, 1)
         )
 
-    def _hear(
+    def _record(
         self, connection: Any, _cursor: Any, sql: str, parameters: Any, context: Any, _many: Any
     ) -> None:
-        statement = self._prints.of(sql, connection.dialect.name)
-        self.append(Sent(statement.text, callsite.line(callsite.stack())))
-        tally = self._tallies.setdefault(statement.text, Tally(statement))
-        if tally.calls:
-            tally.look(sql, parameters, context)
-        tally.calls += 1
+        statement = self._fingerprints.of(sql, connection.dialect.name)
+        source = callsite.format_location(callsite.application_stack())
+        self.append(SentStatement(statement.text, source))
+        stats = self._stats.setdefault(statement.text, CallStats(statement))
+        if stats.calls:
+            stats.check_n_plus_one(sql, parameters, context)
+        stats.calls += 1

@@ -1,4 +1,4 @@
-"""Lines for slow and for repeated statements: what, where from, how long; never a value."""
+"""Log events for slow statements, N+1 and changed plans; they never contain values."""
 
 from typing import Any
 
@@ -7,51 +7,51 @@ import structlog
 from vitals.asgi.request_context import RequestScope
 from vitals.asgi.route_template import RouteTemplates
 from vitals.db.statements.fingerprint import Statement
-from vitals.db.statements.log_throttle import Pace
-from vitals.db.statements.n_plus_one import Repeat
+from vitals.db.statements.log_throttle import LogThrottle
+from vitals.db.statements.n_plus_one import NPlusOne
 from vitals.db.statements.plans import Plan
-from vitals.db.statements.statement_stats import Tally
+from vitals.db.statements.statement_stats import CallStats
 
-NAME = "vitals.db"
-SLOW_EVERY = 10.0
-"""Seconds between two lines for one slow statement."""
-REPEAT_EVERY = 300.0
-"""Seconds between two lines for one repeated statement of one route."""
-A_MINUTE = 60
+LOGGER = "vitals.db"
+SLOW_INTERVAL = 10.0
+"""Seconds between two events for one slow statement."""
+N_PLUS_ONE_INTERVAL = 300.0
+"""Seconds between two events for an N+1 of one statement and route."""
+MAX_PER_MINUTE = 60
 
 
 class QueryLog:
     """Writes to the logger ``vitals.db``.
 
     Args:
-        routes: Tell the route of a request that is still going on.
+        routes: Find the route of a request that has not finished.
     """
 
     def __init__(self, routes: RouteTemplates) -> None:
         self._routes = routes
-        self._log = structlog.stdlib.get_logger(NAME)
-        self._slow = Pace(SLOW_EVERY, A_MINUTE)
-        self._repeats = Pace(REPEAT_EVERY, A_MINUTE)
+        self._log = structlog.stdlib.get_logger(LOGGER)
+        self._slow_throttle = LogThrottle(SLOW_INTERVAL, MAX_PER_MINUTE)
+        self._n_plus_one_throttle = LogThrottle(N_PLUS_ONE_INTERVAL, MAX_PER_MINUTE)
 
     def slow(
         self,
         statement: Statement,
         *,
         seconds: float,
-        within: float,
+        threshold: float,
         rows: int | None,
         source: str,
         error_type: str,
         request: RequestScope | None,
     ) -> None:
-        """Tell of a statement that took longer than was promised."""
-        held = self._slow.allows(statement.fingerprint)
-        if held is None:
+        """Log a statement that took longer than the objective's threshold."""
+        suppressed = self._slow_throttle.allows(statement.fingerprint)
+        if suppressed is None:
             return
         fields = _fields(statement, source) | {
             "duration": round(seconds, 6),
-            "within": within,
-            "held_back": held,
+            "threshold": threshold,
+            "suppressed": suppressed,
         }
         if rows is not None:
             fields["rows"] = rows
@@ -61,29 +61,31 @@ class QueryLog:
             fields["http.route"] = self._routes.of(request.http, request.outer_root)
             fields["trace_id"] = request.trace_id()
             fields["pool_wait"] = round(request.pool_seconds, 6)
-        self._log.warning("query slow", **fields)
+        self._log.warning("slow query", **fields)
 
-    def repeated(self, tally: Tally, repeat: Repeat, request: RequestScope) -> None:
-        """Tell of a statement that a request sent once a row."""
-        held = self._repeats.allows(f"{request.route} {tally.statement.fingerprint}")
-        if held is None:
+    def n_plus_one(self, stats: CallStats, found: NPlusOne, request: RequestScope) -> None:
+        """Log an N+1."""
+        suppressed = self._n_plus_one_throttle.allows(
+            f"{request.route} {stats.statement.fingerprint}"
+        )
+        if suppressed is None:
             return
         self._log.warning(
-            "query repeated for each row (N+1)",
-            **_fields(tally.statement, repeat.source),
+            "N+1 query",
+            **_fields(stats.statement, found.source),
             **{"http.route": request.route},
             trace_id=request.trace_id(),
-            calls=tally.calls,
-            duration=round(tally.seconds, 6),
-            relationship=repeat.relationship,
-            advice=repeat.advice(tally.statement.operation),
-            held_back=held,
+            calls=stats.calls,
+            duration=round(stats.seconds, 6),
+            relationship=found.relationship,
+            advice=found.advice(stats.statement.operation),
+            suppressed=suppressed,
         )
 
     def plan_changed(
         self, statement: Statement, before: Plan, after: Plan, seconds_before: float, seconds: float
     ) -> None:
-        """Tell of a statement that is carried out in a new way, and takes twice as long."""
+        """Log a changed plan with which the statement takes at least twice as long."""
         self._log.warning(
             "query plan changed",
             **_fields(statement, ""),

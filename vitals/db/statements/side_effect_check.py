@@ -1,9 +1,9 @@
-"""Which statements may be executed a second time: only those that certainly change nothing.
+"""Checks that a statement has no side effects and so may be executed again for its plan.
 
-``EXPLAIN ANALYZE`` executes, and a READ ONLY transaction does not stop everything: advisory locks,
-signals to other sessions and other connections (dblink) pass. So the text must consist of what is
-known to be harmless, and the database must hold nothing by which harmless words would come to mean
-something else. Whatever is in doubt is not executed.
+``EXPLAIN ANALYZE`` executes, and a READ ONLY transaction does not prevent every effect: advisory
+locks, signals to other sessions and other connections (dblink) pass. So the text may contain only
+an allow-list of constructs, and the database must contain no object that changes their meaning.
+Whatever is in doubt is not executed.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from vitals.db.statements.plannable import TRUST
+from vitals.db.statements.plannable import TRUSTED_CODE
 from vitals.db.statements.plans import Node, walk
 
 _PURE = """
@@ -25,24 +25,24 @@ reverse right round row_number row_to_json rpad rtrim sign split_part sqrt start
 string_agg strpos substr substring sum to_char to_date to_number to_timestamp to_tsquery
 to_tsvector trim trunc unnest upper variance
 """
-PURE = frozenset(_PURE.split())
-"""Built-in functions without effects."""
+PURE_FUNCTIONS = frozenset(_PURE.split())
+"""Built-in functions without side effects."""
 
-_BEFORE = """
+_BEFORE_PARENTHESIS = """
 all and any array as between by case cast distinct else except exists filter from group having
 ilike in intersect is join lateral like limit materialized not offset on or over row select
 some then union using values when where with within
 bpchar char character decimal float interval numeric time timestamp varchar varying
 """
-_BEFORE_PARENTHESES = frozenset(_BEFORE.split())
-_UNSURE = """
+_KEYWORDS_BEFORE_PARENTHESIS = frozenset(_BEFORE_PARENTHESIS.split())
+_REJECTED = """
 call copy create delete do execute fetch for insert into lock merge nextval notify prepare
 returning tablesample update
 """
-_DOUBTFUL = frozenset(_UNSURE.split())
-_FOREIGN = frozenset(("Foreign Scan", "Custom Scan", "ModifyTable", "LockRows"))
-_LONGEST_NAME = 63
-"""Bytes. PostgreSQL cuts what is longer, and finds another name."""
+_REJECTED_WORDS = frozenset(_REJECTED.split())
+_REJECTED_NODES = frozenset(("Foreign Scan", "Custom Scan", "ModifyTable", "LockRows"))
+_MAX_NAME_BYTES = 63
+"""PostgreSQL truncates longer names, and then finds another one."""
 
 _TOKEN = re.compile(
     r"""
@@ -57,16 +57,16 @@ _TOKEN = re.compile(
     re.VERBOSE | re.ASCII,
 )
 
-# Words that name something of this database's own that could run code, or code of anybody's:
-# functions (also as t.name), views, foreign tables, policies. And whatever runs without a name:
-# operators (some of them by words such as LIKE) and casts, which may lend a harmless look to any
-# function of PostgreSQL's; sorting, ranges and types, which need functions made for them; domains
-# with a check. Trusted are what PostgreSQL brings along, and functions in C of an extension.
-_CERTAIN = text(
+# Rejects words that name user-defined objects which may run code: functions (also as t.name),
+# views, foreign tables, policies. And user-defined code that runs without being named: operators
+# (some of them by words such as LIKE) and casts, which may call any function of PostgreSQL's;
+# sorting, ranges and types, which need functions made for them; domains with a check. Trusted are
+# PostgreSQL's built-in objects, and functions in C of an extension.
+_NO_USER_CODE = text(
     """
     WITH words AS (SELECT unnest(CAST(:words AS text[])) AS word),
     """  # noqa: S608  # all of it is ours
-    + TRUST
+    + TRUSTED_CODE
     + """
     SELECT current_setting('transaction_read_only') = 'on'
        AND current_setting('statement_timeout') <> '0'
@@ -93,31 +93,31 @@ _CERTAIN = text(
 )
 
 
-def is_harmless(connection: Connection, sql: str, parameters: Any, plan: Node) -> bool:
-    """Whether executing a statement changes nothing for certain.
+def is_side_effect_free(connection: Connection, sql: str, parameters: Any, plan: Node) -> bool:
+    """Whether executing a statement certainly has no side effects.
 
     Args:
         connection: To PostgreSQL, in the transaction that would execute it.
-        sql: The statement as the driver got it.
-        parameters: Its values, likewise.
-        plan: What plain EXPLAIN said, the root of its tree.
+        sql: The statement as sent to the driver.
+        parameters: Its values, as sent to the driver.
+        plan: The root node of its plan from plain EXPLAIN.
 
     Raises:
-        sqlalchemy.exc.DBAPIError: The database does not answer.
+        sqlalchemy.exc.DBAPIError: The check fails in the database.
     """
-    words = words_of(sql, parameters)
-    if words is None or any(node["Node Type"] in _FOREIGN for _, node in walk(plan)):
+    words = parse_words(sql, parameters)
+    if words is None or any(node["Node Type"] in _REJECTED_NODES for _, node in walk(plan)):
         return False
-    written = f"{sql} {sql.replace('%%', '%')}"  # as some drivers want an operator's % to be sent
+    written = f"{sql} {sql.replace('%%', '%')}"  # some drivers need an operator's % doubled
     given = {"words": sorted(words), "sql": written}
-    return connection.execute(_CERTAIN, given).scalar_one() is True
+    return connection.execute(_NO_USER_CODE, given).scalar_one() is True
 
 
-def words_of(sql: str, parameters: Any) -> frozenset[str] | None:
-    """The names and keywords of a query, lower case but for quoted ones; None where in doubt.
+def parse_words(sql: str, parameters: Any) -> frozenset[str] | None:
+    """Names and keywords of a query, in lower case unless quoted; None if it is in doubt.
 
-    In doubt are comments, backslashes, several statements, values that are not at hand, and every
-    call of a function that is not known to be pure.
+    In doubt are comments, backslashes, several statements, missing values, and calls of functions
+    that are not in ``PURE_FUNCTIONS``.
     """
     words: list[str] = []
     binds: list[str] = []
@@ -134,12 +134,12 @@ def words_of(sql: str, parameters: Any) -> frozenset[str] | None:
                 words.append(token[0].lower())
             case "quoted":
                 words.append(token[0][1:-1])
-                # A name with special characters (U&"...") is another name than it seems.
+                # A name with Unicode escapes (U&"...") differs from its text.
                 if sql[: token.start()].lower().endswith("u&"):
                     return None
             case "bind":
                 binds.append(token[0])
-            case "sign" if token[0] == "(" and not _opens(last, before):
+            case "sign" if token[0] == "(" and not _may_open_parenthesis(last, before):
                 return None
             case _:
                 pass
@@ -149,25 +149,25 @@ def words_of(sql: str, parameters: Any) -> frozenset[str] | None:
         not words
         or words[0] not in {"select", "with"}
         or not sql.lstrip()[0].isalpha()
-        or known & _DOUBTFUL
-        or any(len(word.encode()) > _LONGEST_NAME for word in known)
-        or not _at_hand(binds, parameters)
+        or known & _REJECTED_WORDS
+        or any(len(word.encode()) > _MAX_NAME_BYTES for word in known)
+        or not _have_values(binds, parameters)
     ):
         return None
     return frozenset(known)
 
 
-def _opens(last: str, before: str) -> bool:
-    """Whether a parenthesis after this token groups, or calls what is pure."""
+def _may_open_parenthesis(last: str, before: str) -> bool:
+    """Whether a parenthesis after this token groups, or calls a pure function."""
     if last.startswith('"') or before == ".":
         return False
     if not (last[:1].isalpha() or last[:1] == "_"):
         return True
-    return last.lower() in PURE or last.lower() in _BEFORE_PARENTHESES
+    return last.lower() in PURE_FUNCTIONS or last.lower() in _KEYWORDS_BEFORE_PARENTHESIS
 
 
-def _at_hand(binds: list[str], parameters: Any) -> bool:
-    """Whether each place for a value has one."""
+def _have_values(binds: list[str], parameters: Any) -> bool:
+    """Whether every bind has a value."""
     if not binds:
         return True
     if isinstance(parameters, Mapping):

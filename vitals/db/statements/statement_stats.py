@@ -1,6 +1,6 @@
-"""What each statement has cost since the start, by route: where the time goes.
+"""Statement statistics of this process since it started, by fingerprint and route.
 
-Bounded: statements by the fingerprints' slots, routes by ``ROUTES`` each.
+Bounded: statements by the number of fingerprints, routes by ``MAX_ROUTES`` for each.
 """
 
 from collections.abc import Iterator
@@ -8,117 +8,117 @@ from threading import RLock
 from typing import Any
 
 from vitals.db.statements.fingerprint import Statement
-from vitals.db.statements.n_plus_one import Watch
+from vitals.db.statements.n_plus_one import NPlusOneDetector
 from vitals.metrics.catalogue import OTHER
 
-ROUTES = 25
-"""Routes kept apart per statement; further ones share ``__other__``."""
+MAX_ROUTES = 25
+"""Routes with statistics of their own per statement; further ones share ``__other__``."""
 
-LOOKS = 5
-"""Calls of a statement whose line is sought for each route: a look costs as much as ten calls, and
-a call of another route may take it."""
+MAX_SOURCE_LOOKUPS = 5
+"""Call site lookups per statement and route: one costs as much as ten calls, and a call of another
+route may use it up."""
 
 
-class Tally:
-    """The calls of one statement: in one request, or of one route.
+class CallStats:
+    """Statistics of one statement's calls: within one request, or for one route.
 
     Attributes:
         statement: The statement.
-        calls: How many.
-        seconds: Their time together.
-        slowest: The longest of them, in seconds.
-        slow: How many broke the objective.
-        failed: How many failed.
-        repeated: Requests that sent it once a row.
-        source: The line of the application that sent it lately; empty while unknown.
-        looks: How often a line was sought for this route.
-        watch: Looks out for N+1, within one request.
+        calls: Number of calls.
+        seconds: Total time.
+        slowest: Longest call, in seconds.
+        slow: Calls above the objective's threshold.
+        failed: Calls that failed.
+        n_plus_one: Requests in which the statement was an N+1.
+        source: Most recent call site; empty while unknown.
+        source_lookups: Call site lookups for this route so far.
+        detector: N+1 detector, within one request.
     """
 
     __slots__ = (
         "calls",
+        "detector",
         "failed",
-        "looks",
-        "repeated",
+        "n_plus_one",
         "seconds",
         "slow",
         "slowest",
         "source",
+        "source_lookups",
         "statement",
-        "watch",
     )
 
     def __init__(self, statement: Statement) -> None:
         self.statement = statement
-        self.calls = self.slow = self.failed = self.repeated = 0
+        self.calls = self.slow = self.failed = self.n_plus_one = 0
         self.seconds = self.slowest = 0.0
         self.source = ""
-        self.looks = 0
-        self.watch: Watch | None = None
+        self.source_lookups = 0
+        self.detector: NPlusOneDetector | None = None
 
-    def look(self, sql: str, parameters: Any, context: Any) -> None:
-        """Look out for N+1, at each call of a request but the first."""
-        watch = self.watch
-        if watch is None:
-            watch = self.watch = Watch()
-        if not watch.over:
-            watch.look(sql, parameters, context)
+    def check_n_plus_one(self, sql: str, parameters: Any, context: Any) -> None:
+        """Pass a call to the N+1 detector: every call of a request but the first."""
+        detector = self.detector
+        if detector is None:
+            detector = self.detector = NPlusOneDetector()
+        if not detector.done:
+            detector.check(sql, parameters, context)
 
-    def count(self, seconds: float) -> None:
-        """Take in one call."""
+    def record(self, seconds: float) -> None:
+        """Add one call."""
         self.calls += 1
         self.seconds += seconds
         if seconds > self.slowest:  # noqa: PLR1730  # a third of the time of max()
             self.slowest = seconds
 
-    def add(self, other: "Tally") -> None:
-        """Take in the figures of another."""
+    def merge(self, other: "CallStats") -> None:
+        """Add the statistics of another."""
         self.calls += other.calls
         self.seconds += other.seconds
-        if other.slow or other.failed or other.repeated:
+        if other.slow or other.failed or other.n_plus_one:
             self.slow += other.slow
             self.failed += other.failed
-            self.repeated += other.repeated
+            self.n_plus_one += other.n_plus_one
         if other.slowest > self.slowest:  # noqa: PLR1730  # a third of the time of max()
             self.slowest = other.slowest
         if other.source:
             self.source = other.source
 
 
-class Ledger:
-    """Tallies by statement and route; safe to share between threads."""
+class StatementStats:
+    """Call statistics by statement and route; thread-safe."""
 
     def __init__(self) -> None:
-        self._tallies: dict[str, dict[str, Tally]] = {}
-        self._lock = RLock()  # the garbage collector may send a statement meanwhile
+        self._stats: dict[str, dict[str, CallStats]] = {}
+        self._lock = RLock()  # reentrant: a finalizer may send a statement meanwhile
 
-    def of(self, route: str, statement: Statement) -> Tally:
-        """The tally of a statement; the empty route is whatever no request caused."""
+    def of(self, route: str, statement: Statement) -> CallStats:
+        """Statistics of a statement; the empty route stands for calls outside of requests."""
         try:
-            return self._tallies[statement.fingerprint][route]
+            return self._stats[statement.fingerprint][route]
         except KeyError:
-            return self._begin(route, statement)
+            return self._create(route, statement)
 
-    def routes(self, statement: Statement) -> dict[str, Tally]:
-        """Its tallies by route, as they come; only to be read."""
+    def routes(self, statement: Statement) -> dict[str, CallStats]:
+        """A live, read-only view of its statistics by route."""
         self.of("", statement)
-        return self._tallies[statement.fingerprint]
+        return self._stats[statement.fingerprint]
 
-    def _begin(self, route: str, statement: Statement) -> Tally:
+    def _create(self, route: str, statement: Statement) -> CallStats:
         with self._lock:
-            routes = self._tallies.setdefault(statement.fingerprint, {})
-            if route not in routes and len(routes) >= ROUTES:
+            routes = self._stats.setdefault(statement.fingerprint, {})
+            if route not in routes and len(routes) >= MAX_ROUTES:
                 route = OTHER
             if route not in routes:
-                routes[route] = Tally(statement)
+                routes[route] = CallStats(statement)
             return routes[route]
 
-    def __iter__(self) -> Iterator[tuple[str, Tally]]:
-        """Every route with its tally of a statement."""
+    def __iter__(self) -> Iterator[tuple[str, CallStats]]:
+        """Iterate over (route, statistics) pairs of all statements."""
         with self._lock:
             entries = [
-                (route, tally)
-                for routes in self._tallies.copy().values()
-                for route, tally in routes.copy().items()
+                (route, stats)
+                for routes in self._stats.copy().values()
+                for route, stats in routes.copy().items()
             ]
         return iter(entries)
