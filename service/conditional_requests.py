@@ -11,7 +11,7 @@ from typing import Annotated
 
 from fastapi import Header, Request, Response
 
-from service.cache.core.codec import Again, Rendered
+from service.cache.core.codec import Peek, Rendered
 from service.errors import (
     Fault,
     NotFoundError,
@@ -69,7 +69,7 @@ class Recall:
         caching: ``Cache-Control``.
     """
 
-    again: Again
+    again: Peek
     caching: str
 
 
@@ -89,9 +89,9 @@ def answer(
     """
     if rendered is None:
         raise NotFoundError
-    if rendered.again is not None and SLOT in request.scope:
-        request.scope[SLOT].append(Recall(rendered.again, caching))
-    if has(",".join(request.headers.getlist("if-none-match")), rendered.tag):
+    if rendered.peek is not None and SLOT in request.scope:
+        request.scope[SLOT].append(Recall(rendered.peek, caching))
+    if has(",".join(request.headers.getlist("if-none-match")), rendered.etag):
         return unchanged(rendered, caching)
     headers = _headers(rendered, caching)
     if link is not None:
@@ -118,7 +118,7 @@ def has(header: str, name: str) -> bool:
 
 
 def _headers(rendered: Rendered, caching: str) -> dict[str, str]:
-    return {"ETag": str(Tag(rendered.tag, weak=True)), "Cache-Control": caching}
+    return {"ETag": str(Tag(rendered.etag, weak=True)), "Cache-Control": caching}
 
 
 @dataclass(frozen=True)

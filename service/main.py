@@ -12,7 +12,7 @@ from service import auth, health, openapi, problems
 from service.auth import Tokens
 from service.cache.cache import Cache
 from service.cache.warmup.warmup import WarmUp
-from service.cache_invalidation.session_hooks import Coherence
+from service.cache_invalidation.session_hooks import CacheInvalidator
 from service.db import database, migrate
 from service.errors import UnavailableError
 from service.middleware import docs_page, response_headers
@@ -81,18 +81,18 @@ def build(settings: Settings) -> FastAPI:
         guard=Guard(limit=settings.body_limit),
     )
     cache = Cache.connect(
-        settings.redis_url, password=settings.redis_password(), alone=settings.workers == 1
+        settings.redis_url, password=settings.redis_password(), single_process=settings.workers == 1
     )
     limits = Limits.connect(settings.redis_url, password=settings.redis_password())
     cursors = Cursors(*keys)
     catalogue = Catalogue(db, cursors, cache, telemetry.cache)
-    coherence = Coherence(cache, db)
-    coherence.watch(Product, catalogue.touched)
+    invalidator = CacheInvalidator(cache, db)
+    invalidator.watch(Product, catalogue.invalidated_by)
     app.state.settings = settings
     app.state.connections = Connections(settings, telemetry.meter)
     app.state.database = db
     app.state.cache = cache
-    app.state.coherence = coherence
+    app.state.invalidator = invalidator
     app.state.cursors = cursors
     app.state.tokens = Tokens(keys, settings.token_lifetime)
     app.state.passwords = Passwords(settings)
@@ -105,7 +105,7 @@ def build(settings: Settings) -> FastAPI:
     )
     app.state.catalogue = catalogue
     reports = Reports(db, cache, telemetry.cache)
-    coherence.watch(Product, reports.touched)
+    invalidator.watch(Product, reports.invalidated_by)
     app.state.reports = reports
     app.state.warm_up = WarmUp(
         cache,
@@ -134,12 +134,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         if app.state.settings.migrate:
             await _migrate(app)
         await app.state.cache.start()
-        await app.state.coherence.start()
+        await app.state.invalidator.start()
         await app.state.warm_up.start()
         yield {Connections.STATE: app.state.connections}
     finally:
         await app.state.warm_up.close()
-        await app.state.coherence.close()
+        await app.state.invalidator.close()
         app.state.passwords.close()
         await app.state.limits.close()
         await app.state.cache.close()

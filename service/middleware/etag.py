@@ -43,7 +43,7 @@ class Revalidation:
             self._known.move_to_end(address)
             recall, endpoint = self._known[address]
             rendered = await recall.again()
-            if rendered is not None and has(header, rendered.tag):
+            if rendered is not None and has(header, rendered.etag):
                 scope["endpoint"] = endpoint  # measured as what would have answered
                 await unchanged(rendered, recall.caching)(scope, receive, send)
                 return

@@ -1,4 +1,4 @@
-"""A cache as one process of several has it, and a database that tests look into."""
+"""A cache as one process of several has it, and a database that tests lookup into."""
 
 import asyncio
 import random
@@ -16,13 +16,13 @@ from vitals.metrics.endpoint import Exposition
 from vitals.metrics.meter import Meter
 from vitals.testing import Readings
 
-HASTY = TIMEOUT_SECONDS
+PRODUCTION_TIMEOUT = TIMEOUT_SECONDS
 """Seconds to wait for Redis, as in production."""
-CALM = 10.0
+LONG_TIMEOUT = 10.0
 """So long that a busy machine is no trouble."""
 CONNECTIONS = 2
 """At most, of one process: the one in use, and one that is being opened or closed."""
-PATIENT = 45.0
+DEADLINE_SECONDS = 45.0
 """Seconds until a test gives up waiting for what must come."""
 
 
@@ -30,12 +30,12 @@ class Process:
     """Its own connections, breaker, flights and figures."""
 
     def __init__(
-        self, url: str, timeout: float = CALM, name: str = "number", *, near: float = 0
+        self, url: str, timeout: float = LONG_TIMEOUT, name: str = "number", *, near: float = 0
     ) -> None:
         self.meter = Meter()
         self.cache = Cache.connect(url, timeout=timeout)
         self.numbers: Namespace[int] = self.cache.namespace(
-            name, type=int, ttl=60, l1=near, report=CacheReporter(self.meter, name)
+            name, type=int, ttl=60, l1_ttl=near, reporter=CacheReporter(self.meter, name)
         )
 
     def reads(self, metric: AnyMetric, **labels: str) -> float:
@@ -43,8 +43,8 @@ class Process:
         page = Exposition(self.meter).page(as_openmetrics=True, zipped=False)
         return Readings.parse(page.decode()).value(metric, **labels)
 
-    async def recovered(self, within: float = PATIENT) -> None:
-        """Wait until look-ups are answered by Redis again."""
+    async def recovered(self, within: float = DEADLINE_SECONDS) -> None:
+        """Wait until lookup-ups are answered by Redis again."""
         async with asyncio.timeout(within):
             while not await self.cache.ping():
                 await asyncio.sleep(0.02)

@@ -35,7 +35,7 @@ class Shop:
     async def _open(self, url: str) -> tuple[Any, Cache]:
         cache = Cache.connect(url, timeout=10)
         report = CacheReporter(self.meter, "text")
-        return cache.namespace("text", type=str, ttl=60, report=report), cache
+        return cache.namespace("text", type=str, ttl=60, reporter=report), cache
 
     def get(self, key: str, now: str, tags: tuple[str, ...] = ()) -> str | None:
         """Read through the cache what is `now` in the database."""

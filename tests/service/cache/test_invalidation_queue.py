@@ -4,14 +4,19 @@ import asyncio
 
 import pytest
 
-from service.cache.core.store import Intent, Mark, Region, StoreUnavailableError
+from service.cache.core.store import (
+    CacheInfo,
+    InvalidationTarget,
+    StoreUnavailableError,
+    WriteIntent,
+)
 from service.cache.invalidation import queue
-from service.cache.invalidation.queue import Courier
+from service.cache.invalidation.queue import InvalidationQueue
 
 pytestmark = pytest.mark.anyio
 
-REGION = Region("number")
-EVERYTHING = (Mark("number", whole=True, region=REGION),)
+REGION = CacheInfo("number")
+EVERYTHING = (InvalidationTarget("number", is_generation=True, info=REGION),)
 
 
 class Store:
@@ -19,28 +24,30 @@ class Store:
 
     def __init__(self) -> None:
         self.up = False
-        self.placed: list[Intent] = []
-        self.courier = Courier(self.send, self.place, lambda: EVERYTHING)
+        self.placed: list[WriteIntent] = []
+        self.queue = InvalidationQueue(self.send, self.place, lambda: EVERYTHING)
 
-    async def send(self, _marks: tuple[Mark, ...], _token: bytes = b"") -> None:
+    async def send(self, _targets: tuple[InvalidationTarget, ...], _token: bytes = b"") -> None:
         if not self.up:
             raise StoreUnavailableError("bypass")
 
-    async def place(self, intent: Intent) -> None:
-        await self.send(intent.marks)
+    async def place(self, intent: WriteIntent) -> None:
+        await self.send(intent.targets)
         self.placed.append(intent)
 
     @property
     def trusted(self) -> bool:
         try:
-            self.courier.check()
+            self.queue.check()
         except StoreUnavailableError:
             return False
         return True
 
 
-def intent(number: int) -> Intent:
-    return Intent((Mark(f"number:{number}", whole=False, region=REGION),), delivered=False)
+def intent(number: int) -> WriteIntent:
+    return WriteIntent(
+        (InvalidationTarget(f"number:{number}", is_generation=False, info=REGION),), delivered=False
+    )
 
 
 async def until_trusted(store: Store) -> None:
@@ -52,30 +59,30 @@ async def until_trusted(store: Store) -> None:
 async def test_nothing_is_trusted_until_the_store_knows_what_is_under_way() -> None:
     store, one = Store(), intent(1)
     assert store.trusted
-    store.courier.hold(one)
+    store.queue.hold(one)
     assert not store.trusted
     store.up = True
-    store.courier.hurry()
+    store.queue.flush()
     await until_trusted(store)
     assert store.placed == [one]
 
 
 async def test_a_write_that_is_over_is_held_no_more() -> None:
     store, one = Store(), intent(1)
-    store.courier.hold(one)
-    await store.courier.deliver(one.marks, one.token)
+    store.queue.hold(one)
+    await store.queue.deliver(one.targets, one.token)
     assert not store.trusted  # for now it is owed
     store.up = True
-    store.courier.hurry()
+    store.queue.flush()
     await until_trusted(store)
     assert store.placed == []
-    await store.courier.close()
+    await store.queue.close()
 
 
 async def test_a_write_that_never_ends_is_held_for_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue, "INTENT_SECONDS", 0.05)
     store = Store()
-    store.courier.hold(intent(1))
+    store.queue.hold(intent(1))
     assert not store.trusted
     await until_trusted(store)
     assert store.placed == []
@@ -83,23 +90,23 @@ async def test_a_write_that_never_ends_is_held_for_a_time(monkeypatch: pytest.Mo
 
 async def test_who_holds_too_many_holds_everything() -> None:
     store = Store()
-    for number in range(3 * queue.MOST_HELD):
-        store.courier.hold(intent(number))
+    for number in range(3 * queue.MAX_HELD_INTENTS):
+        store.queue.hold(intent(number))
     store.up = True
-    store.courier.hurry()
+    store.queue.flush()
     await until_trusted(store)
-    assert len(store.placed) == queue.MOST_HELD + 1
-    assert store.placed[-1].marks == EVERYTHING
+    assert len(store.placed) == queue.MAX_HELD_INTENTS + 1
+    assert store.placed[-1].targets == EVERYTHING
 
 
 async def test_a_store_that_fails_again_meanwhile_is_not_trusted() -> None:
     store = Store()
-    store.courier.hold(intent(1))
-    store.courier.hurry()
+    store.queue.hold(intent(1))
+    store.queue.flush()
     await asyncio.sleep(0.05)
     assert not store.trusted
     store.up = True
-    store.courier.hurry()
+    store.queue.flush()
     await until_trusted(store)
     assert len(store.placed) == 1
-    await store.courier.close()
+    await store.queue.close()

@@ -67,7 +67,7 @@ async def test_memory_is_estimated_from_what_is_there(
 async def test_what_was_not_looked_at_counts_too(
     filled: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory_estimate, "SCANNED", 50)
+    monkeypatch.setattr(memory_estimate, "MAX_SCANNED_KEYS", 50)
     # A scan may tell of a key twice, and what is not a value is there as well.
     assert KEYS * 0.85 < memory_estimate.measure(filled, {}).shares["number"].keys < KEYS * 1.15
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from service.cache.cache import Cache
 from service.cache.core import loader as namespaces
-from service.cache.core.keys import short
+from service.cache.core.keys import shorten
 from service.cache.core.namespace import Namespace
 from vitals.cache_metrics import CacheReporter
 from vitals.metrics.catalogue import (
@@ -67,11 +67,11 @@ async def cache(url: str, anyio_backend: str) -> AsyncIterator[Cache]:
 
 @pytest.fixture
 def things(cache: Cache, meter: Meter) -> Namespace[Thing]:
-    return cache.namespace("thing", type=Thing, ttl=60, report=CacheReporter(meter, "thing"))
+    return cache.namespace("thing", type=Thing, ttl=60, reporter=CacheReporter(meter, "thing"))
 
 
 def results(meter: Meter) -> dict[str, float]:
-    """How many look-ups ended in which way, without those that never did."""
+    """How many lookup-ups ended in which way, without those that never did."""
     readings = Readings.parse(Exposition(meter).page(as_openmetrics=True, zipped=False).decode())
     found = {labels["result"] for labels in readings.series(CACHE_REQUESTS)}
     counts = {result: readings.value(CACHE_REQUESTS, result=result) for result in sorted(found)}
@@ -116,7 +116,7 @@ async def test_nothing_is_an_answer_too_and_lives_shorter(
     cache: Cache, meter: Meter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     report = CacheReporter(meter, "few")
-    few = cache.namespace("few", type=int, ttl=60, negative_ttl=0.05, report=report)
+    few = cache.namespace("few", type=int, ttl=60, negative_ttl=0.05, reporter=report)
     loads = 0
 
     async def nothing() -> None:
@@ -278,8 +278,8 @@ async def test_builtins_lists_and_aliased_models_come_back_as_they_were(cache: C
 
 @pytest.mark.anyio
 async def test_keys_of_any_kind_are_kept_apart(things: Namespace[Thing]) -> None:
-    keys = ["1", "{1}", "1}", "1}:claim", "", " ", "#", "ä" * 60, "x" * 5000, "x" * 5001, "\n"]
-    keys.append(short("x" * 5000))  # what the long one is stored as
+    keys = ["1", "{1}", "1}", "1}:lease", "", " ", "#", "ä" * 60, "x" * 5000, "x" * 5001, "\n"]
+    keys.append(shorten("x" * 5000))  # what the long one is stored as
     versions = dict(enumerate(keys, start=1))
     for version, key in versions.items():
         load = Loader()
@@ -297,13 +297,13 @@ async def test_entries_filled_together_expire_apart(
     cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lives: list[float] = []
-    fill = cache._backend.fill
+    fill = cache._store.fill
 
-    async def note(claim: Any, stored: Any, ttl: float, patience: Any) -> bool:
+    async def note(lease: Any, stored: Any, ttl: float, budget: Any) -> bool:
         lives.append(ttl)
-        return await fill(claim, stored, ttl, patience)
+        return await fill(lease, stored, ttl, budget)
 
-    monkeypatch.setattr(cache._backend, "fill", note)
+    monkeypatch.setattr(cache._store, "fill", note)
     things = cache.namespace("thing", type=Thing, ttl=60)
     for key in range(20):
         await things.get_or_load(str(key), Loader())
@@ -329,7 +329,7 @@ async def test_the_store_says_that_it_is_there(cache: Cache) -> None:
 
 @pytest.mark.anyio
 async def test_without_redis_one_of_several_processes_keeps_nothing(anyio_backend: str) -> None:
-    cache = Cache.connect("", alone=False)
+    cache = Cache.connect("", single_process=False)
     things = cache.namespace("thing", type=Thing, ttl=60)
     load = Loader()
     for _ in range(2):

@@ -9,7 +9,7 @@ from redis import Redis as Client
 from service.cache.core.store import StoreUnavailableError
 from service.cache.redis.client import connect
 from tests.servers import Redis
-from tests.service.cache.caches import CALM, HASTY, PATIENT, Process
+from tests.service.cache.caches import DEADLINE_SECONDS, LONG_TIMEOUT, PRODUCTION_TIMEOUT, Process
 from vitals.metrics.catalogue import CACHE_BUS_CONNECTED
 
 pytestmark = pytest.mark.anyio
@@ -27,16 +27,16 @@ def restricted(redis_server: Redis) -> Iterator[str]:
 
 @pytest.mark.servers
 async def test_the_bus_is_heard_by_who_may_not_ask_for_info(restricted: str) -> None:
-    process = Process(restricted, CALM, near=10)
-    async with asyncio.timeout(PATIENT):
+    process = Process(restricted, LONG_TIMEOUT, near=10)
+    async with asyncio.timeout(DEADLINE_SECONDS):
         await process.cache.start()
     assert process.reads(CACHE_BUS_CONNECTED) == 1
     await process.cache.close()
 
 
 async def test_a_cluster_that_is_away_keeps_nobody_from_starting() -> None:
-    process = Process("redis+cluster://127.0.0.1:1", HASTY, near=10)
-    async with asyncio.timeout(PATIENT):
+    process = Process("redis+cluster://127.0.0.1:1", PRODUCTION_TIMEOUT, near=10)
+    async with asyncio.timeout(DEADLINE_SECONDS):
         await process.cache.start()
     assert process.reads(CACHE_BUS_CONNECTED) == 0
     await process.cache.close()
@@ -44,10 +44,10 @@ async def test_a_cluster_that_is_away_keeps_nobody_from_starting() -> None:
 
 @pytest.mark.servers
 async def test_what_cannot_be_sent_is_not_answered(redis_server: Redis) -> None:
-    client = connect(redis_server.url, None, CALM)
+    client = connect(redis_server.url, None, LONG_TIMEOUT)
     with pytest.raises(UnicodeEncodeError):
         await client.send("GET", "\ud800")
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         assert await client.send("ECHO", "mine") == b"mine"
     await client.close()
 
@@ -61,8 +61,8 @@ async def test_a_server_that_cannot_be_understood_is_left_alone() -> None:
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
-    client = connect(f"redis://{host}:{port}", None, CALM)
-    async with asyncio.timeout(CALM / 2):
+    client = connect(f"redis://{host}:{port}", None, LONG_TIMEOUT)
+    async with asyncio.timeout(LONG_TIMEOUT / 2):
         for result in ("error", "bypass"):
             with pytest.raises(StoreUnavailableError) as raised:
                 await client.send("PING")
@@ -87,7 +87,7 @@ async def test_a_server_that_greets_and_closes_is_asked_rarely() -> None:
     server = await asyncio.start_server(greet, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     changes: list[bool] = []
-    client = connect(f"redis://127.0.0.1:{port}", None, HASTY, changes.append)
+    client = connect(f"redis://127.0.0.1:{port}", None, PRODUCTION_TIMEOUT, changes.append)
     loop = asyncio.get_running_loop()
     turned_away, started = 0, loop.time()
     while loop.time() < started + 1.5:
@@ -104,7 +104,7 @@ async def test_a_server_that_greets_and_closes_is_asked_rarely() -> None:
 
 @pytest.mark.servers
 async def test_requests_end_when_the_client_closes(redis_server: Redis) -> None:
-    client = connect(redis_server.url, None, CALM)
+    client = connect(redis_server.url, None, LONG_TIMEOUT)
     asked = asyncio.ensure_future(client.send("PING"))
     await asyncio.sleep(0)
     await client.close()

@@ -13,10 +13,10 @@ from redis import Redis as Client
 from tests.proxy import Fault, Proxy
 from tests.servers import Redis
 from tests.service.cache.caches import (
-    CALM,
     CONNECTIONS,
-    HASTY,
-    PATIENT,
+    DEADLINE_SECONDS,
+    LONG_TIMEOUT,
+    PRODUCTION_TIMEOUT,
     Numbers,
     Process,
     clients_of,
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 
 KEYS = [str(number) for number in range(30)]
 FAULTS: list[tuple[Fault, dict[str, Any]]] = [
-    (Fault.DELAY, {"seconds": HASTY / 3}),
+    (Fault.DELAY, {"seconds": PRODUCTION_TIMEOUT / 3}),
     (Fault.DELAY, {"seconds": 2.0}),
     (Fault.DROP, {}),
     (Fault.HALF_OPEN, {}),
@@ -46,7 +46,7 @@ async def proxy(redis_server: Redis, anyio_backend: str) -> AsyncIterator[Proxy]
 @pytest.fixture
 async def hasty(proxy: Proxy) -> AsyncIterator[Process]:
     """A process whose Redis is behind the proxy."""
-    process = Process(f"redis://127.0.0.1:{proxy.port}", HASTY)
+    process = Process(f"redis://127.0.0.1:{proxy.port}", PRODUCTION_TIMEOUT)
     yield process
     proxy.heal()
     await process.cache.close()
@@ -55,7 +55,7 @@ async def hasty(proxy: Proxy) -> AsyncIterator[Process]:
 @pytest.fixture
 async def direct(redis_server: Redis, anyio_backend: str) -> AsyncIterator[Process]:
     """Another process, whose way to Redis is never harmed."""
-    process = Process(redis_server.url, CALM)
+    process = Process(redis_server.url, LONG_TIMEOUT)
     yield process
     await process.cache.close()
 
@@ -72,7 +72,7 @@ async def traffic(process: Process, numbers: Numbers, *, callers: int = 8, turns
                 await numbers.read(process, key)
             await asyncio.sleep(0)
 
-    async with asyncio.timeout(PATIENT * 2):
+    async with asyncio.timeout(DEADLINE_SECONDS * 2):
         await asyncio.gather(*(call() for _ in range(callers)))
 
 
@@ -84,9 +84,9 @@ async def all_agree(numbers: Numbers, *processes: Process) -> None:
 
 
 async def used_again(process: Process, numbers: Numbers) -> None:
-    """Wait until Redis answers look-ups."""
+    """Wait until Redis answers lookup-ups."""
     before = process.reads(CACHE_REQUESTS, result="hit")
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while process.reads(CACHE_REQUESTS, result="hit") < before + len(KEYS):
             for key in KEYS:
                 await numbers.read(process, key)
@@ -96,9 +96,9 @@ async def used_again(process: Process, numbers: Numbers) -> None:
 async def test_a_harmed_line_shows_in_no_answer(redis_server: Redis, anyio_backend: str) -> None:
     async def suffer(number: int, fault: Fault, measure: dict[str, Any]) -> None:
         name = f"{fault.name.lower()}-{number}"
-        numbers, healthy = Numbers(), Process(redis_server.url, CALM, name)
+        numbers, healthy = Numbers(), Process(redis_server.url, LONG_TIMEOUT, name)
         async with Proxy.before(redis_server.port) as proxy:
-            process = Process(f"redis://127.0.0.1:{proxy.port}", HASTY, name)
+            process = Process(f"redis://127.0.0.1:{proxy.port}", PRODUCTION_TIMEOUT, name)
             await traffic(process, numbers)
             proxy.inflict(fault, **measure)
             await traffic(process, numbers)
@@ -113,7 +113,7 @@ async def test_a_harmed_line_shows_in_no_answer(redis_server: Redis, anyio_backe
     async with asyncio.TaskGroup() as together:  # each waits for its breaker most of the time
         for number, (fault, measure) in enumerate(FAULTS):
             together.create_task(suffer(number, fault, measure), name=fault.name)
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while clients_of(redis_server.port):
             await asyncio.sleep(0.02)
 

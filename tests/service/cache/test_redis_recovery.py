@@ -18,7 +18,7 @@ from redis import Redis as Client
 from tests.proxy import Fault, Proxy
 from tests.redis_groups import Cluster, Watched
 from tests.servers import Redis
-from tests.service.cache.caches import HASTY, PATIENT, Numbers, Process
+from tests.service.cache.caches import DEADLINE_SECONDS, PRODUCTION_TIMEOUT, Numbers, Process
 from vitals.metrics.catalogue import CACHE_BREAKER_OPEN, CACHE_BUS_CONNECTED, CACHE_REQUESTS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
@@ -137,7 +137,7 @@ TROUBLES = [refused, frozen, crowded, forbidden]
 
 @pytest.fixture
 async def process(site: Site, anyio_backend: object) -> AsyncIterator[Process]:
-    started = Process(site.url, HASTY, next(NAMES), near=30)
+    started = Process(site.url, PRODUCTION_TIMEOUT, next(NAMES), near=30)
     yield started
     await started.cache.close()
 
@@ -153,7 +153,7 @@ async def is_used(process: Process, numbers: Numbers) -> None:
         while process.reads(CACHE_REQUESTS, layer="l2", result="hit") == before:
             for key in KEYS:
                 await numbers.read(process, key)
-            process.cache._near.reset(live=process.cache._near.live)
+            process.cache._l1.reset(active=process.cache._l1.active)
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
@@ -167,7 +167,9 @@ async def test_redis_is_used_again_after(
         end = time.monotonic() + TROUBLE_SECONDS
         turned_away = 0
         while time.monotonic() < end or not process.reads(CACHE_BREAKER_OPEN):
-            assert time.monotonic() < end + PATIENT, "callers are turned away, the circuit closed"
+            assert time.monotonic() < end + DEADLINE_SECONDS, (
+                "callers are turned away, the circuit closed"
+            )
             for key in KEYS:
                 await numbers.write(process, key)
                 await numbers.read(process, key)
@@ -202,7 +204,7 @@ async def test_cut_off_at_any_moment_of_connecting_it_connects_again(
     async def try_once(number: int) -> None:
         async with Proxy.before(port) as proxy:
             numbers, url = Numbers(), f"{kind}127.0.0.1:{proxy.port}{service}"
-            process = Process(url, HASTY, next(NAMES), near=30)
+            process = Process(url, PRODUCTION_TIMEOUT, next(NAMES), near=30)
             cut = asyncio.create_task(_cut(proxy, number, chance))
             await process.cache.start()
             await numbers.read(process, "1")
@@ -214,7 +216,7 @@ async def test_cut_off_at_any_moment_of_connecting_it_connects_again(
                 await process.cache.close()
 
     for first in range(0, TRIES, AT_ONCE):
-        async with asyncio.timeout(PATIENT):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             await asyncio.gather(*(try_once(first + number) for number in range(AT_ONCE)))
 
 

@@ -10,7 +10,7 @@ from redis import Redis as Client
 
 from service.cache.cache import Cache
 from tests.servers import Redis
-from tests.service.cache.caches import CALM, HASTY, Process, Source
+from tests.service.cache.caches import LONG_TIMEOUT, PRODUCTION_TIMEOUT, Process, Source
 from vitals.metrics.catalogue import (
     CACHE_BREAKER_OPEN,
     CACHE_FILLS_REJECTED,
@@ -20,7 +20,7 @@ from vitals.metrics.catalogue import (
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 
-PATIENT = 20.0
+DEADLINE_SECONDS = 20.0
 """Seconds until a test gives up waiting for what must come."""
 
 
@@ -28,7 +28,7 @@ PATIENT = 20.0
 async def one(
     request: pytest.FixtureRequest, redis_server: Redis, anyio_backend: str
 ) -> AsyncIterator[Process]:
-    process = Process(redis_server.url, getattr(request, "param", CALM))
+    process = Process(redis_server.url, getattr(request, "param", LONG_TIMEOUT))
     yield process
     redis_server.resume()
     await process.cache.close()
@@ -36,13 +36,13 @@ async def one(
 
 @pytest.fixture
 async def other(redis_server: Redis, anyio_backend: str) -> AsyncIterator[Process]:
-    process = Process(redis_server.url, CALM)
+    process = Process(redis_server.url, LONG_TIMEOUT)
     yield process
     redis_server.resume()
     await process.cache.close()
 
 
-hasty = pytest.mark.parametrize("one", [HASTY], indirect=True)
+hasty = pytest.mark.parametrize("one", [PRODUCTION_TIMEOUT], indirect=True)
 
 
 @pytest.fixture
@@ -83,8 +83,8 @@ async def test_a_load_is_not_stored_when_another_process_invalidated_meanwhile(
 async def test_who_joins_after_the_value_was_stored_gets_no_older_one(
     one: Process, other: Process, database: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backend = one.cache._backend
-    fill, stored, land = backend.fill, asyncio.Event(), asyncio.Event()
+    store = one.cache._store
+    fill, stored, land = store.fill, asyncio.Event(), asyncio.Event()
 
     async def land_late(*arguments: Any) -> bool:
         kept = await fill(*arguments)
@@ -92,7 +92,7 @@ async def test_who_joins_after_the_value_was_stored_gets_no_older_one(
         await land.wait()  # Redis has answered, and the answer is still on its way
         return kept
 
-    monkeypatch.setattr(backend, "fill", land_late)
+    monkeypatch.setattr(store, "fill", land_late)
     early = asyncio.ensure_future(one.numbers.get_or_load("k", database.load))
     await stored.wait()
     database.value = 2
@@ -110,7 +110,7 @@ async def test_no_reader_sees_what_was_invalidated_before_it_read(
     redis_server: Redis, anyio_backend: str
 ) -> None:
     chance = random.Random(7)  # noqa: S311 - a test
-    processes = [Process(redis_server.url, CALM) for _ in range(3)]
+    processes = [Process(redis_server.url, LONG_TIMEOUT) for _ in range(3)]
     committed = dict.fromkeys("abcd", 0)
     announced = dict(committed)
     stale: list[tuple[str, int, int]] = []
@@ -202,7 +202,7 @@ async def test_callers_go_on_while_redis_is_gone_or_hangs(
     await one.numbers.get_or_load("k", database.load)
     getattr(redis_server, trouble)()
 
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         for turn in range(2, 60):
             database.value = turn
             assert await one.numbers.get_or_load("k", database.load) == turn
@@ -212,7 +212,7 @@ async def test_callers_go_on_while_redis_is_gone_or_hangs(
 
     redis_server.resume()
     redis_server.start()
-    await one.recovered(PATIENT)
+    await one.recovered(DEADLINE_SECONDS)
     assert one.reads(CACHE_BREAKER_OPEN) == 0
 
 
@@ -228,7 +228,7 @@ async def test_an_invalidation_that_redis_missed_is_delivered_before_redis_is_tr
     assert one.reads(CACHE_INVALIDATIONS, outcome="queued") == 1
 
     redis_server.resume()
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while one.reads(CACHE_REQUESTS, result="hit") == 0:
             assert await one.numbers.get_or_load("k", database.load) == 2
     assert await other.numbers.get_or_load("k", database.load) == 2
@@ -248,8 +248,8 @@ async def test_an_invalidation_outlives_the_request_that_was_cancelled(
     await asyncio.wait([request])
     redis_server.resume()
 
-    await one.recovered(PATIENT)
-    async with asyncio.timeout(PATIENT):
+    await one.recovered(DEADLINE_SECONDS)
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while await other.numbers.get_or_load("k", database.load) != 2:
             await asyncio.sleep(0.02)
 
@@ -257,7 +257,7 @@ async def test_an_invalidation_outlives_the_request_that_was_cancelled(
 async def test_what_is_owed_at_the_end_is_delivered_or_said_to_be_lost(
     redis_server: Redis, anyio_backend: str, database: Source
 ) -> None:
-    process = Process(redis_server.url, HASTY)
+    process = Process(redis_server.url, PRODUCTION_TIMEOUT)
     redis_server.kill()
     await process.numbers.invalidate("a", "b")
     await process.cache.close()
@@ -273,8 +273,8 @@ async def test_a_restart_of_redis_costs_only_loads(
     redis_server.stop()
     redis_server.start()
 
-    await one.recovered(PATIENT)
-    async with asyncio.timeout(PATIENT):
+    await one.recovered(DEADLINE_SECONDS)
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while one.reads(CACHE_REQUESTS, result="hit") < 2:
             assert await one.numbers.get_or_load("k", database.load) == 1
 
@@ -336,7 +336,7 @@ async def test_owed_invalidations_that_do_not_fit_clear_their_namespace(
     redis_server.pause()
     await one.numbers.invalidate(*map(str, range(2000)))
     redis_server.resume()
-    await one.recovered(PATIENT)
+    await one.recovered(DEADLINE_SECONDS)
 
     await other.numbers.get_or_load("untouched", database.load)
     assert database.loads == 2

@@ -17,7 +17,13 @@ from tests.certificates import Authority
 from tests.proxy import Fault, Proxy
 from tests.redis_groups import Cluster
 from tests.servers import Redis, temporary_folder
-from tests.service.cache.caches import CONNECTIONS, HASTY, PATIENT, Process, Source
+from tests.service.cache.caches import (
+    CONNECTIONS,
+    DEADLINE_SECONDS,
+    PRODUCTION_TIMEOUT,
+    Process,
+    Source,
+)
 from vitals.metrics.catalogue import CACHE_BREAKER_OPEN, CACHE_BUS_CONNECTED, CACHE_REQUESTS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
@@ -86,7 +92,7 @@ async def does_without(process: Process, source: Source) -> None:
     for number in range(1, 6):
         assert await process.numbers.get_or_load("k", source.load) == 1
         assert source.loads == number
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while not process.reads(CACHE_BREAKER_OPEN):
             await asyncio.sleep(0.01)
     assert not await process.cache.ping()
@@ -105,7 +111,7 @@ async def test_everything_works_over_tls(tls: Tls, source: Source, open_: list[P
 
     source.value = 2
     await one.numbers.invalidate("k")
-    async with asyncio.timeout(PATIENT):  # from the process itself until the bus has told
+    async with asyncio.timeout(DEADLINE_SECONDS):  # from the process itself until the bus has told
         while await other.numbers.get_or_load("k", source.load) != 2:
             await asyncio.sleep(0.005)
     assert source.loads == 2
@@ -133,7 +139,7 @@ async def test_a_cluster_speaks_tls_too(
 
         source.value = 2
         await open_[0].numbers.clear()
-        async with asyncio.timeout(PATIENT):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             while await open_[1].numbers.get_or_load("7", source.load) != 2:
                 await asyncio.sleep(0.005)
 
@@ -191,7 +197,7 @@ async def test_whom_it_should_not_trust_it_does_without(
     else:
         url, said = f"redis://127.0.0.1:{tls.port}/0", "Error"
     try:
-        open_.append(Process(url, HASTY))
+        open_.append(Process(url, PRODUCTION_TIMEOUT))
         await open_[0].cache.start()
         await does_without(open_[0], source)
         assert said in caplog.text
@@ -208,7 +214,7 @@ async def test_a_redis_that_asks_for_a_certificate_gets_one(
         certificate, key = authority.sign("client", "DNS:api")
         open_ += [
             Process(asking.url(ssl_certfile=certificate, ssl_keyfile=key)),
-            Process(asking.url(), HASTY),
+            Process(asking.url(), PRODUCTION_TIMEOUT),
         ]
         for _ in range(2):
             assert await open_[0].numbers.get_or_load("k", source.load) == 1
@@ -223,7 +229,7 @@ async def test_it_is_used_again_after_a_restart(
     tls: Tls, source: Source, open_: list[Process]
 ) -> None:
     tls.server.flush()
-    open_.append(Process(tls.url(), HASTY))
+    open_.append(Process(tls.url(), PRODUCTION_TIMEOUT))
     assert await open_[0].numbers.get_or_load("k", source.load) == 1
     tls.server.kill()
     assert await open_[0].numbers.get_or_load("k", source.load) == 1
@@ -272,7 +278,7 @@ async def test_a_harmed_line_shows_in_no_answer(
 ) -> None:
     tls.server.flush()
     async with Proxy.before(tls.port) as proxy:
-        open_.append(Process(tls.url(port=proxy.port), HASTY, near=30))
+        open_.append(Process(tls.url(port=proxy.port), PRODUCTION_TIMEOUT, near=30))
         process = open_[0]
         await process.cache.start()
         assert await process.numbers.get_or_load("k", source.load) == 1
@@ -284,10 +290,10 @@ async def test_a_harmed_line_shows_in_no_answer(
         proxy.heal()
         await process.recovered()
         assert await process.numbers.get_or_load("k", source.load) == 2
-        async with asyncio.timeout(PATIENT):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             while proxy.open > CONNECTIONS:  # the bus's and the line's
                 await asyncio.sleep(0.02)
-        async with asyncio.timeout(PATIENT):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             await process.cache.close()
             while proxy.open:
                 await asyncio.sleep(0.02)

@@ -10,7 +10,14 @@ from service.rate_limit import Limits, Policy
 from tests.proxy import Fault, Proxy
 from tests.redis_groups import Cluster, Watched
 from tests.servers import Redis
-from tests.service.cache.caches import CALM, HASTY, PATIENT, Numbers, Process, parity
+from tests.service.cache.caches import (
+    DEADLINE_SECONDS,
+    LONG_TIMEOUT,
+    PRODUCTION_TIMEOUT,
+    Numbers,
+    Process,
+    parity,
+)
 from vitals.metrics.catalogue import CACHE_REQUESTS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
@@ -54,7 +61,7 @@ async def opening(url: str, servers: Iterable[Redis]) -> AsyncIterator[Open]:
     """Opens caches there; wakes the servers and closes the caches in the end."""
     opened: list[Process] = []
 
-    def open_(timeout: float = CALM, near: float = 0) -> Process:
+    def open_(timeout: float = LONG_TIMEOUT, near: float = 0) -> Process:
         opened.append(Process(url, timeout, near=near))
         return opened[-1]
 
@@ -87,7 +94,7 @@ async def read_all(numbers: Numbers, *processes: Process) -> None:
 
 async def hit_again(process: Process, numbers: Numbers, keys: list[str] = KEYS) -> None:
     """Read until all keys are found in Redis; fails as soon as one read is wrong."""
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while True:
             before = process.reads(CACHE_REQUESTS, result="hit")
             await asyncio.gather(*(numbers.read(process, key) for key in keys))
@@ -148,13 +155,13 @@ async def test_slots_that_move_under_way_are_followed(cluster: Cluster, on_clust
 async def test_a_node_that_fails_takes_only_its_own_keys_along(
     cluster: Cluster, on_cluster: Open, trouble: str
 ) -> None:
-    process, numbers = on_cluster(HASTY), Numbers()
+    process, numbers = on_cluster(PRODUCTION_TIMEOUT), Numbers()
     await hit_again(process, numbers)
     # The generations of the namespace and its tags lie on the two others.
     assert cluster.owner("v2:{number}") != 0
     healthy = [key for key in KEYS if cluster.owner(f"v2:{{number:{key}}}") != 0]
     getattr(cluster.nodes[0], trouble)()
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         await read_all(numbers, process)
         await hit_again(process, numbers, healthy)
         for key in KEYS:
@@ -189,18 +196,22 @@ async def test_every_node_tells_what_it_forgot(cluster: Cluster, on_cluster: Ope
     assert reader.reads(CACHE_REQUESTS, layer="l1", result="hit") > 0
     for key in KEYS:
         await numbers.write(writer, key)
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         for key in KEYS:
             while await numbers.read_any(reader, key) != numbers.committed[key]:
                 await asyncio.sleep(0.01)
 
 
 async def test_a_master_that_dies_is_replaced(watched: Watched, on_watched: Open) -> None:
-    process, other, numbers = on_watched(HASTY), on_watched(HASTY), Numbers()
+    process, other, numbers = (
+        on_watched(PRODUCTION_TIMEOUT),
+        on_watched(PRODUCTION_TIMEOUT),
+        Numbers(),
+    )
     await hit_again(process, numbers)
     before = watched.master
     before.kill()
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while watched.master is before:
             await read_all(numbers, process)
             await numbers.write(process, KEYS[0])
@@ -210,12 +221,12 @@ async def test_a_master_that_dies_is_replaced(watched: Watched, on_watched: Open
 
 
 async def test_what_the_replica_missed_is_not_believed(watched: Watched, on_watched: Open) -> None:
-    process, numbers = on_watched(HASTY), Numbers()
+    process, numbers = on_watched(PRODUCTION_TIMEOUT), Numbers()
     await hit_again(process, numbers)
     before = watched.master
     replica = next(server for server in watched.servers if server is not before)
     master, copy = (watched.clients[watched.servers.index(each)] for each in (before, replica))
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while copy.dbsize() < master.dbsize():
             await asyncio.sleep(0.01)
     replica.pause()
@@ -224,7 +235,7 @@ async def test_what_the_replica_missed_is_not_believed(watched: Watched, on_watc
         await numbers.write(process, key)  # the master obeys, the replica does not hear of it
     before.kill()
     replica.resume()
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while watched.master is before:
             await read_all(numbers, process)
             await asyncio.sleep(0.01)
@@ -235,14 +246,17 @@ async def test_a_sentinel_that_hangs_is_not_waited_for(watched: Watched) -> None
     async with Proxy.before(watched.port) as proxy:
         proxy.inflict(Fault.HALF_OPEN)
         hosts = f"127.0.0.1:{proxy.port},127.0.0.1:1,127.0.0.1:{watched.port}"
-        process, numbers = Process(f"redis+sentinel://{hosts}/vitals", HASTY), Numbers()
+        process, numbers = (
+            Process(f"redis+sentinel://{hosts}/vitals", PRODUCTION_TIMEOUT),
+            Numbers(),
+        )
         await hit_again(process, numbers)
         await process.cache.close()
 
 
 async def test_a_master_that_nobody_knows_costs_only_loads(watched: Watched) -> None:
     url = f"redis+sentinel://127.0.0.1:{watched.port}/another"
-    process, numbers = Process(url, HASTY), Numbers()
+    process, numbers = Process(url, PRODUCTION_TIMEOUT), Numbers()
     await read_all(numbers, process)
     assert not await process.cache.ping()
     await process.cache.close()

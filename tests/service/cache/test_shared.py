@@ -8,9 +8,9 @@ import pytest
 from redis import Redis as Client
 
 from service.cache.core.namespace import Namespace
-from service.cache.core.store import Look, Patience
+from service.cache.core.store import Lookup, TimeoutBudget
 from tests.servers import Redis
-from tests.service.cache.caches import PATIENT, Process, Source, clients_of
+from tests.service.cache.caches import DEADLINE_SECONDS, Process, Source, clients_of
 from vitals.cache_metrics import CacheReporter
 from vitals.metrics.catalogue import (
     CACHE_BUS_CONNECTED,
@@ -31,7 +31,7 @@ async def processes(redis_server: Redis, anyio_backend: str) -> AsyncIterator[li
     started = [Process(redis_server.url) for _ in range(2)]
     for process in started:
         process.near = process.cache.namespace(  # type: ignore[attr-defined]
-            "near", type=int, ttl=60, l1=LASTING, report=CacheReporter(process.meter, "near")
+            "near", type=int, ttl=60, l1_ttl=LASTING, reporter=CacheReporter(process.meter, "near")
         )
         await process.cache.start()
     yield started
@@ -46,7 +46,7 @@ def near(process: Process) -> Namespace[int]:
 
 
 async def until(holds: Any) -> None:
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while not holds():
             await asyncio.sleep(0.01)
 
@@ -76,8 +76,8 @@ async def test_a_lease_whose_process_is_dead_ends_soon(
 ) -> None:
     monkeypatch.setattr("service.cache.redis.store.LEASE_MS", 100)
     dead, alive = processes
-    place = dead.numbers._place("k", ())
-    await dead.cache._backend.claim(place, Look(None), Patience(10))
+    ref = dead.numbers._entry_ref("k", ())
+    await dead.cache._store.acquire_lease(ref, Lookup(None), TimeoutBudget(10))
 
     assert await alive.numbers.get_or_load("k", source.load) == 1
     assert await alive.numbers.get_or_load("k", source.load) == 1
@@ -116,7 +116,7 @@ async def test_an_old_value_is_served_while_one_process_refreshes_it(
 ) -> None:
     soft = [
         process.cache.namespace(
-            "soft", type=int, ttl=60, soft=0.001, report=CacheReporter(process.meter, "soft")
+            "soft", type=int, ttl=60, soft_ttl=0.001, reporter=CacheReporter(process.meter, "soft")
         )
         for process in processes
     ]
@@ -132,7 +132,7 @@ async def test_an_old_value_is_served_while_one_process_refreshes_it(
     assert processes[0].reads(CACHE_REQUESTS, cache="soft", result="stale") == 5
 
     source.go.set()
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while await soft[1].get_or_load("k", source.load) != 2:
             await asyncio.sleep(0.01)
 
@@ -195,11 +195,11 @@ async def test_what_is_near_costs_no_command_and_goes_when_another_process_says_
     assert one.reads(CACHE_REQUESTS, layer="l1", result="hit") == 10
     assert one.reads(CACHE_L1_BYTES, cache="near") > 0
 
-    for mark in (near(other).entry("k"), other.cache.tag("red"), near(other).everything):
+    for target in (near(other).entry("k"), other.cache.tag("red"), near(other).everything):
         await near(one).get_or_load("k", source.load, ("red",))
         assert one.reads(CACHE_L1_BYTES, cache="near") > 0
         source.value += 1
-        await other.cache.invalidate(mark)
+        await other.cache.invalidate(target)
         await until(lambda: one.reads(CACHE_L1_BYTES, cache="near") == 0)
         assert await near(one).get_or_load("k", source.load, ("red",)) == source.value
 
@@ -249,7 +249,9 @@ async def test_what_cannot_be_used_is_counted(
     assert refused("corrupt") == 3
 
     texts = other.cache.namespace("text", type=str, ttl=60)
-    counts = one.cache.namespace("text", type=int, ttl=60, report=CacheReporter(one.meter, "text"))
+    counts = one.cache.namespace(
+        "text", type=int, ttl=60, reporter=CacheReporter(one.meter, "text")
+    )
 
     async def text() -> str:
         return "x"
@@ -261,7 +263,7 @@ async def test_what_cannot_be_used_is_counted(
     assert await counts.get_or_load("k", source.load) == 1
     assert refused("schema") == 1
 
-    giants = one.cache.namespace("giant", type=str, ttl=60, report=CacheReporter(one.meter, "g"))
+    giants = one.cache.namespace("giant", type=str, ttl=60, reporter=CacheReporter(one.meter, "g"))
     for _ in range(2):
         assert await giants.get_or_load("k", giant) == "x" * 2_000_000
     assert refused("too_large") == 2
@@ -269,11 +271,11 @@ async def test_what_cannot_be_used_is_counted(
 
 async def test_nothing_is_left_behind(redis_server: Redis, anyio_backend: str) -> None:
     process = Process(redis_server.url)
-    process.cache.namespace("near", type=int, ttl=60, l1=1)
+    process.cache.namespace("near", type=int, ttl=60, l1_ttl=1)
     await process.cache.start()
     assert await process.cache.ping()
     assert clients_of(redis_server.port) == 2  # one for all callers, and one that listens
     await process.cache.close()
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while clients_of(redis_server.port):
             await asyncio.sleep(0.02)

@@ -11,7 +11,7 @@ from service.cache.warmup import warmup
 from service.cache.warmup.warmup import WarmUp
 from tests.redis_groups import Cluster
 from tests.servers import Redis
-from tests.service.cache.caches import PATIENT, Process, Source
+from tests.service.cache.caches import DEADLINE_SECONDS, Process, Source
 from vitals.metrics.catalogue import CACHE_REQUESTS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
@@ -60,7 +60,7 @@ async def asks(process: Process, source: Source, *keys: str) -> None:
 async def warm(redis: Redis) -> None:
     """Wait until all that is hot is stored, without asking for any of it."""
     with Client.from_url(redis.url, decode_responses=True) as client:
-        async with asyncio.timeout(PATIENT):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             while not set(client.keys("v2:{number:*}")) >= WARM:
                 await asyncio.sleep(0.02)
 
@@ -75,7 +75,7 @@ async def test_a_redis_that_was_restarted_is_warmed_up_again_by_one_process(
     before = source.loads
     redis_server.start()
     await warm(redis_server)
-    await asyncio.sleep(2 * warmup.LOOK_SECONDS)  # the other one has noticed, too
+    await asyncio.sleep(2 * warmup.POLL_SECONDS)  # the other one has noticed, too
     assert source.loads - before == len(WARM)
     assert sum(process.reads(CACHE_REQUESTS, result="hit") for process in processes) == hits
 
@@ -88,7 +88,7 @@ async def test_it_waits_until_redis_is_trusted(
     async def catch_up() -> None:
         await known.wait()
 
-    processes[0].cache.before_trust(catch_up)
+    processes[0].cache.before_recovery(catch_up)
     up = warming(processes[0], source)
     await up.start()
     await asks(processes[0], source, *HOT)
@@ -96,7 +96,7 @@ async def test_it_waits_until_redis_is_trusted(
     while await processes[0].cache.ping():
         pass
     redis_server.start()
-    await asyncio.sleep(2 * warmup.LOOK_SECONDS)
+    await asyncio.sleep(2 * warmup.POLL_SECONDS)
     known.set()
     await warm(redis_server)
     await up.close()
@@ -113,7 +113,7 @@ async def test_a_redis_that_was_only_away_is_not(
     before = source.loads
     for process in processes:
         await process.recovered()
-    await asyncio.sleep(2 * warmup.LOOK_SECONDS)
+    await asyncio.sleep(2 * warmup.POLL_SECONDS)
     assert source.loads == before
 
 
@@ -144,7 +144,7 @@ async def test_a_master_of_a_cluster_that_was_restarted_is_warmed_up(
         cluster.nodes[node].start()
         cluster.wait()
         client: Any = cluster.clients[node]
-        async with asyncio.timeout(PATIENT):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             while not client.exists("v2:{number:hotter}"):
                 await asyncio.sleep(0.02)
     finally:
@@ -193,7 +193,7 @@ async def test_what_cannot_be_warmed_up_keeps_nobody_from_starting(
         return await processes[0].numbers.get_or_load("k", source.load)
 
     up = WarmUp(processes[0].cache, [fail, hang], {})
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         await up.start()
     assert source.loads == 1
     source.go.set()

@@ -16,13 +16,13 @@ from service.db import migrate
 from service.products.tables import Product
 from tests.proxy import Fault, Proxy
 from tests.servers import Postgres, Redis
-from tests.service.cache.caches import CALM
-from tests.service.cache_invalidation.test_session_hooks import PATIENT, Shop
+from tests.service.cache.caches import LONG_TIMEOUT
+from tests.service.cache_invalidation.test_session_hooks import DEADLINE_SECONDS, Shop
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 
 WRITES = 25
-IN_PRODUCTION = outbox.MOST_LATE_SECONDS
+IN_PRODUCTION = outbox.COMMIT_DELAY_SECONDS
 
 
 class Street:
@@ -40,14 +40,14 @@ class Street:
             session.add(Product(id=1, name="thing", category="all", price_cents=0, stock=1))
         for shop in self.all:
             await shop.cache.start()
-            await shop.coherence.start()
-        async with asyncio.timeout(PATIENT):
+            await shop.invalidator.start()
+        async with asyncio.timeout(DEADLINE_SECONDS):
             while not all(self.hears(shop) for shop in self.all):
                 await asyncio.sleep(0.02)
 
     @staticmethod
     def hears(shop: Shop) -> bool:
-        called = shop.coherence._relay._neighbours
+        called = shop.invalidator._relay._peers
         return called is None or called.is_listening
 
     async def change(self, price: int) -> float:
@@ -64,11 +64,9 @@ class Street:
 
 
 @asynccontextmanager
-async def opened(
-    url: str, redis: Redis, patience: float = TIMEOUT_SECONDS
-) -> AsyncIterator[Street]:
+async def opened(url: str, redis: Redis, seconds: float = TIMEOUT_SECONDS) -> AsyncIterator[Street]:
     async with Proxy.before(redis.port) as proxy:
-        street = Street(url, redis, proxy, patience)
+        street = Street(url, redis, proxy, seconds)
         await street.open()
         yield street
         await street.close()
@@ -77,7 +75,7 @@ async def opened(
 @pytest.fixture(autouse=True)
 def _calm(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine is no trouble, where time is not what a test is about."""
-    monkeypatch.setattr(outbox, "MOST_LATE_SECONDS", CALM)
+    monkeypatch.setattr(outbox, "COMMIT_DELAY_SECONDS", LONG_TIMEOUT)
 
 
 @pytest.fixture
@@ -124,11 +122,11 @@ async def test_nobody_serves_what_a_process_that_is_cut_off_has_changed(
 async def test_others_are_called_before_redis_has_been_waited_for_in_vain(
     postgres: Postgres, redis_server: Redis, monkeypatch: pytest.MonkeyPatch, anyio_backend: str
 ) -> None:
-    monkeypatch.setattr(outbox, "MOST_LATE_SECONDS", 0.8)
-    async with opened(postgres.database(), redis_server, patience=1.0) as street:
+    monkeypatch.setattr(outbox, "COMMIT_DELAY_SECONDS", 0.8)
+    async with opened(postgres.database(), redis_server, seconds=1.0) as street:
         for shop in street.others:
             await shop.price(1)
-            shop.coherence._relay.relay = nothing  # type: ignore[method-assign]
+            shop.invalidator._relay.relay = nothing  # type: ignore[method-assign]
         street.proxy.inflict(Fault.HALF_OPEN)
         await street.change(6)
         assert [await shop.price(1) for shop in street.others] == [6, 6]
@@ -144,7 +142,7 @@ async def test_it_is_served_from_redis_again_at_once(street: Street) -> None:
     await street.change(1)
     shop = street.others[0]
     async with asyncio.timeout(peer_notify.PING_SECONDS * 5):  # far less than an intent lasts
-        while await shop.prices.peek("1") is None or await shop.owed():
+        while await shop.prices.peek("1") is None or await shop.pending():
             await shop.price(1)
             await asyncio.sleep(0.01)
 
@@ -169,11 +167,11 @@ async def test_redis_comes_back_between_the_call_and_the_commit(
     async def meanwhile() -> None:
         redis_server.resume()
         for shop in street.others:
-            async with asyncio.timeout(PATIENT):
+            async with asyncio.timeout(DEADLINE_SECONDS):
                 while not await shop.cache.ping():
                     await asyncio.sleep(0.01)
             assert await shop.price(1) == 0
-            await shop.coherence.close()  # what is committed next, it does not hear of
+            await shop.invalidator.close()  # what is committed next, it does not hear of
 
     for shop in street.all:
         await shop.price(1)
@@ -189,29 +187,29 @@ async def test_redis_comes_back_between_the_call_and_the_commit(
 async def test_a_process_that_says_nothing_is_waited_for_once(
     street: Street, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "MOST_LATE_SECONDS", IN_PRODUCTION)
-    asked = street.cut_off.coherence._relay._neighbours
+    monkeypatch.setattr(outbox, "COMMIT_DELAY_SECONDS", IN_PRODUCTION)
+    asked = street.cut_off.invalidator._relay._peers
     assert asked is not None
     street.proxy.inflict(Fault.DROP)
     for shop in street.others:  # hear, and do nothing
-        deaf = shop.coherence._relay._neighbours
+        deaf = shop.invalidator._relay._peers
         assert deaf is not None
-        deaf._act = lambda *_: None  # type: ignore[method-assign]
+        deaf._handle = lambda *_: None  # type: ignore[method-assign]
     await street.cut_off.price(1)
     first, *later = [await street.change(price) for price in (1, 2, 3, 4)]
     assert first > IN_PRODUCTION / 2
     assert min(later) < first / 2
-    assert len(asked._silent) == 2
+    assert len(asked._unresponsive) == 2
 
 
 async def test_whoever_does_not_listen_finds_it_in_the_table(street: Street) -> None:
     street.proxy.inflict(Fault.DROP)
     for shop in street.all:
-        called = shop.coherence._relay._neighbours
+        called = shop.invalidator._relay._peers
         assert called is not None
         await called.close()
     await street.change(3)
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while [await shop.price(1) for shop in street.others] != [3, 3]:
             await asyncio.sleep(0.01)
 
@@ -223,9 +221,9 @@ async def test_a_listener_that_is_thrown_out_listens_again(
     assert name is not None
     postgres.sql(
         f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' "  # noqa: S608 - ours
-        f"AND application_name = '{peer_notify.NAME}'"
+        f"AND application_name = '{peer_notify.APPLICATION_NAME}'"
     )
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while all(street.hears(shop) for shop in street.all):
             await asyncio.sleep(0)
         while not all(street.hears(shop) for shop in street.all):
@@ -260,12 +258,12 @@ async def test_what_is_no_call_of_ours_harms_nobody(
 
 
 async def test_a_write_of_very_much_is_called_as_all_there_is(street: Street) -> None:
-    marks = [street.cut_off.prices.entry(str(number)) for number in range(5000)]
+    targets = [street.cut_off.prices.entry(str(number)) for number in range(5000)]
     for shop in street.others:
         await shop.price(1)
     street.proxy.inflict(Fault.DROP)
     async with street.cut_off.database.writing() as session:
-        street.cut_off.coherence.touch(session, *marks)
+        street.cut_off.invalidator.invalidate_on_commit(session, *targets)
         (await session.get_one(Product, 1)).price_cents = 4
     assert [await shop.price(1) for shop in street.others] == [4, 4]
 
@@ -278,14 +276,14 @@ async def test_each_process_keeps_one_connection_and_gives_it_back(
         return int(
             postgres.sql(
                 f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' "  # noqa: S608 - ours
-                f"AND application_name = '{peer_notify.NAME}'"
+                f"AND application_name = '{peer_notify.APPLICATION_NAME}'"
             )
         )
 
     assert listening() == len(street.all)
     for shop in street.all:
-        await shop.coherence.close()
-    async with asyncio.timeout(PATIENT):
+        await shop.invalidator.close()
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while listening():
             await asyncio.sleep(0.02)
 
@@ -294,23 +292,23 @@ async def test_a_write_that_is_given_up_while_others_are_asked_is_not_committed(
     street: Street,
 ) -> None:
     street.proxy.inflict(Fault.DROP)
-    asked = street.cut_off.coherence._relay._neighbours
+    asked = street.cut_off.invalidator._relay._peers
     assert asked is not None
-    await asked._turn.acquire()  # so that nobody hears
+    await asked._lock.acquire()  # so that nobody hears
     writing = asyncio.ensure_future(street.change(9))
     await asyncio.sleep(IN_PRODUCTION)
     writing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await writing
-    asked._turn.release()
+    asked._lock.release()
     assert [await shop.price(1) for shop in street.all] == [0, 0, 0]
     assert await street.change(3)
     assert [await shop.price(1) for shop in street.all] == [3, 3, 3]
-    assert asked._questions == {}
+    assert asked._requests == {}
 
 
 async def test_calls_that_nobody_can_answer_in_time_stay_few(street: Street) -> None:
-    heard = street.others[0].coherence._relay._neighbours
+    heard = street.others[0].invalidator._relay._peers
     assert heard is not None
     never = asyncio.Event()
 
@@ -318,9 +316,9 @@ async def test_calls_that_nobody_can_answer_in_time_stay_few(street: Street) -> 
         await never.wait()
 
     heard._cache.intend = hang  # type: ignore[method-assign, assignment]
-    for number in range(3 * peer_notify.CALLS_AT_ONCE):
-        heard._act(1, "intend", f"{number:016x}", [["price:1", False]])
-    assert len(heard._acting) == peer_notify.CALLS_AT_ONCE
+    for number in range(3 * peer_notify.MAX_CONCURRENT_MESSAGES):
+        heard._handle(1, "intend", f"{number:016x}", [["price:1", False]])
+    assert len(heard._tasks) == peer_notify.MAX_CONCURRENT_MESSAGES
 
 
 async def test_on_sqlite_they_are_late_by_a_look_into_the_table(
@@ -333,18 +331,18 @@ async def test_on_sqlite_they_are_late_by_a_look_into_the_table(
         await street.change(5)
         assert await street.cut_off.price(1) == 5
         began = time.monotonic()
-        async with asyncio.timeout(PATIENT):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             while [await shop.price(1) for shop in street.others] != [5, 5]:
                 await asyncio.sleep(0.005)
         assert time.monotonic() - began < outbox.RELAY_SECONDS
 
 
 def test_who_need_not_answer_is_not_waited_for() -> None:
-    question = peer_notify.Question({3})
-    question.answer(1, told=False)
-    assert not question.settled.is_set()
-    question.ask({1, 2, 3})
-    assert not question.settled.is_set()
-    assert question.missing == {2, 3}
-    question.answer(2, told=False)
-    assert question.settled.is_set()
+    request = peer_notify.PeerRequest({3})
+    request.replied(1, delivered=False)
+    assert not request.settled.is_set()
+    request.sent_to({1, 2, 3})
+    assert not request.settled.is_set()
+    assert request.missing == {2, 3}
+    request.replied(2, delivered=False)
+    assert request.settled.is_set()

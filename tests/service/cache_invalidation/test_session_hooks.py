@@ -10,10 +10,10 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.cache.cache import TIMEOUT_SECONDS, Cache
-from service.cache.core.store import Intent, Mark
-from service.cache_invalidation.outbox import OwedMark
+from service.cache.core.store import InvalidationTarget, WriteIntent
+from service.cache_invalidation.outbox import OutboxRow
 from service.cache_invalidation.pending_changes import Change
-from service.cache_invalidation.session_hooks import Coherence
+from service.cache_invalidation.session_hooks import CacheInvalidator
 from service.db import migrate
 from service.db.database import Database, connect
 from service.db.postgresql import DRIVER
@@ -23,7 +23,7 @@ from tests.servers import Redis
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 
-PATIENT = 20.0
+DEADLINE_SECONDS = 20.0
 
 
 class Shop:
@@ -34,11 +34,11 @@ class Shop:
         self.cache = Cache.connect(redis_url, timeout=timeout)
         self.prices = self.cache.namespace("price", type=int, ttl=60)
         self.sums = self.cache.namespace("sum", type=int, ttl=60)
-        self.coherence = Coherence(self.cache, self.database)
-        self.coherence.watch(Product, self._touched)
+        self.invalidator = CacheInvalidator(self.cache, self.database)
+        self.invalidator.watch(Product, self._invalidated_by)
         self.changes: list[Change] = []
 
-    def _touched(self, change: Change) -> Iterator[Mark]:
+    def _invalidated_by(self, change: Change) -> Iterator[InvalidationTarget]:
         self.changes.append(change)
         known = change.key is not None
         yield self.prices.entry(str(change.key)) if known else self.prices.everything
@@ -61,12 +61,12 @@ class Shop:
 
         return await self.sums.get_or_load("all", load)
 
-    async def owed(self) -> int:
+    async def pending(self) -> int:
         async with self.database.reading() as session:
-            return await session.scalar(select(func.count()).select_from(OwedMark)) or 0
+            return await session.scalar(select(func.count()).select_from(OutboxRow)) or 0
 
     async def close(self) -> None:
-        await self.coherence.close()
+        await self.invalidator.close()
         await self.cache.close()
         await self.database.close()
 
@@ -139,7 +139,7 @@ async def test_whatever_way_a_session_writes_the_next_read_knows(shop: Shop, wri
 async def test_text_is_told_of_by_hand(shop: Shop) -> None:
     async with shop.database.writing() as session:
         await session.execute(text("UPDATE products SET price_cents = 5"))
-        shop.coherence.touch(session, shop.prices.everything, shop.sums.everything)
+        shop.invalidator.invalidate_on_commit(session, shop.prices.everything, shop.sums.everything)
 
     assert [await shop.price(1), await shop.price(2), await shop.sum()] == [5, 5, 10]
 
@@ -180,7 +180,7 @@ async def test_a_rollback_changes_nothing_and_leaves_nothing(shop: Shop) -> None
     async with shop.database.writing() as session:
         await session.execute(text("UPDATE products SET price_cents = 5"))
 
-    assert await shop.price(1) == 1  # nobody told of the text, and the marks before it are gone
+    assert await shop.price(1) == 1  # nobody told of the text, and the targets before it are gone
 
 
 async def test_what_is_read_before_a_commit_is_not_stored(shop: Shop) -> None:
@@ -197,7 +197,7 @@ async def test_what_is_read_before_a_commit_is_not_stored(shop: Shop) -> None:
 async def test_a_process_that_dies_after_its_commit_leaves_nothing_stale(
     shop: Shop, other: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def die(_intent: Intent) -> None:
+    async def die(_intent: WriteIntent) -> None:
         """The commit is done, and nothing after it."""
 
     monkeypatch.setattr(shop.cache, "release", die)
@@ -230,14 +230,14 @@ async def test_what_redis_could_not_be_told_is_told_by_whoever_comes(
     redis_server.pause()
     async with shop.database.writing() as session:
         await by_attribute(session)
-    assert await shop.owed() == 2
+    assert await shop.pending() == 2
     # The process dies before Redis is back: what it owed in memory is lost.
-    shop.cache._backend.courier._outbox.take()  # type: ignore[attr-defined]
+    shop.cache._store.queue._pending.take()  # type: ignore[attr-defined]
     redis_server.resume()
 
-    await other.coherence.start()
-    async with asyncio.timeout(PATIENT):
-        while await other.owed():
+    await other.invalidator.start()
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while await other.pending():
             await asyncio.sleep(0.05)
     assert [await other.price(1), await other.sum()] == [5, 6]
 
@@ -249,7 +249,7 @@ async def test_an_intent_ends_by_itself(
     monkeypatch.setattr("service.cache.redis.store.INTENT_MS", 100)
     await shop.cache.intend(shop.prices.entry("1"), shop.sums.everything)
     with Client.from_url(redis_server.url) as client:
-        async with asyncio.timeout(PATIENT):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             while client.exists("v2:{price:1}:writers", "v2:{sum}:writers", "v2:{sum}"):
                 await asyncio.sleep(0.02)
         await shop.price(1)

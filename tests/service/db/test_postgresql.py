@@ -20,7 +20,7 @@ from service.products.tables import Product
 from service.users.tables import User
 from tests.proxy import Fault, Proxy
 from tests.servers import PgBouncer, Postgres, Redis
-from tests.service.cache_invalidation.test_session_hooks import PATIENT, Shop
+from tests.service.cache_invalidation.test_session_hooks import DEADLINE_SECONDS, Shop
 from tests.service.running import Service, running, settings_for
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
@@ -141,13 +141,13 @@ async def test_what_cannot_be_called_is_found_in_the_table(
             session.add(Product(id=1, name="thing", category="all", price_cents=1, stock=1))
         for shop in (cut_off, other):
             await shop.cache.start()
-            await shop.coherence.start()
-        neighbours = other.coherence._relay._neighbours
-        assert neighbours is not None
-        assert neighbours._task is not None
-        async with asyncio.timeout(PATIENT):
-            await asyncio.wait([neighbours._task])
-            assert not neighbours.is_listening
+            await shop.invalidator.start()
+        peers = other.invalidator._relay._peers
+        assert peers is not None
+        assert peers._task is not None
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await asyncio.wait([peers._task])
+            assert not peers.is_listening
             assert await other.price(1) == 1
             proxy.inflict(Fault.DROP)
             async with cut_off.database.writing() as session:
@@ -286,7 +286,7 @@ async def test_a_connection_that_the_server_has_closed_is_replaced(
     async with opened(postgres.database(), tmp_path) as database:
         driver = await driver_of(database)
         postgres.sql(f"SELECT pg_terminate_backend({driver.get_server_pid()})")
-        async with asyncio.timeout(PATIENT):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             while not driver.is_closed():
                 await asyncio.sleep(0.01)
         async with database.writing() as session:
@@ -301,7 +301,7 @@ async def test_a_single_read_survives_the_end_of_its_connection(
         asked = asyncio.create_task(database.row(select(func.pg_sleep(1.0), literal(1))))
         pid = driver.get_server_pid()
         seen = f"SELECT wait_event FROM pg_stat_activity WHERE pid = {pid}"  # noqa: S608 - a number
-        async with asyncio.timeout(PATIENT):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             while await asyncio.to_thread(postgres.sql, seen) != "PgSleep":
                 await asyncio.sleep(0.01)
         await asyncio.to_thread(postgres.sql, f"SELECT pg_terminate_backend({pid})")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from tests.service.cache.consistency.shop import Clerk
-from tests.service.cache.consistency.world import PATIENT, PROCESSES, PRODUCTS, World
+from tests.service.cache.consistency.world import DEADLINE_SECONDS, PROCESSES, PRODUCTS, World
 
 INTENT_SECONDS = 20
 """After so long a writer who died is no longer waited for, and values are stored again."""
@@ -45,7 +45,7 @@ class Model(World):
         if (who, number) in self.under_way:
             return
         self.client.delete(f"v2:{{price:{number}}}")
-        self.clerks[who].cache._near.drop(f"price:{number}")
+        self.clerks[who].cache._l1.drop(f"price:{number}")
         go, loading = asyncio.Event(), asyncio.Event()
 
         async def gate() -> None:
@@ -79,7 +79,7 @@ class Model(World):
         for (who, number), (go, readings) in self.under_way.items():
             go.set()
             for task, floor in readings:
-                got = self.run(asyncio.wait_for(task, PATIENT))
+                got = self.run(asyncio.wait_for(task, DEADLINE_SECONDS))
                 if not self.clerks[who].near:
                     assert floor <= got <= max(floor, self.prices[number])
         self.under_way.clear()

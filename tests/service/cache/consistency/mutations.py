@@ -11,12 +11,12 @@ from unittest import mock
 from service.cache.cache import Cache
 from service.cache.core.entry import pack, unpack
 from service.cache.core.namespace import Namespace
-from service.cache.core.single_flight import Flights, Seat
-from service.cache.core.store import Claim, Found, Intent, Patience, Place
-from service.cache.invalidation.queue import Courier
+from service.cache.core.single_flight import Role, SingleFlight
+from service.cache.core.store import CachedValue, EntryRef, FillLease, TimeoutBudget, WriteIntent
+from service.cache.invalidation.queue import InvalidationQueue
 from service.cache.redis import scripts, store
 from service.cache.redis.pubsub import Subscriber
-from service.cache.redis.store import RedisBackend
+from service.cache.redis.store import RedisStore
 
 
 def fence() -> None:
@@ -30,43 +30,43 @@ def fence() -> None:
 
 def retry() -> None:
     """Whoever joins a load believes what it brings."""
-    join = Flights.join
+    join = SingleFlight.join
 
-    async def believe(self: Flights[Any], key: Any, start: Any) -> tuple[Any, Seat]:
+    async def believe(self: SingleFlight[Any], key: Any, start: Any) -> tuple[Any, Role]:
         brought, _ = await join(self, key, start)
-        return brought, Seat.PILOT
+        return brought, Role.LEADER
 
-    mock.patch.object(Flights, "join", believe).start()
+    mock.patch.object(SingleFlight, "join", believe).start()
 
 
 def intent() -> None:
     """Nothing is said before the commit."""
 
-    async def silent(_self: RedisBackend, intent: Intent) -> Intent:
+    async def silent(_self: RedisStore, intent: WriteIntent) -> WriteIntent:
         return intent
 
-    mock.patch.object(RedisBackend, "intend", silent).start()
+    mock.patch.object(RedisStore, "intend", silent).start()
 
 
 def bus() -> None:
     """What other processes invalidate is not heard."""
-    mock.patch.object(Subscriber, "_hear").start()
+    mock.patch.object(Subscriber, "_on_message").start()
 
 
 def tags() -> None:
     """A value does not go with its tags."""
-    untagged = Namespace._place
+    untagged = Namespace._entry_ref
 
-    def place(self: Namespace[Any], key: str, _tags: tuple[str, ...]) -> Place:
+    def ref(self: Namespace[Any], key: str, _tags: tuple[str, ...]) -> EntryRef:
         return untagged(self, key, ())
 
-    mock.patch.object(Namespace, "_place", place).start()
+    mock.patch.object(Namespace, "_entry_ref", ref).start()
 
 
 def stamp() -> None:
     """A value is believed, under whatever generations it was loaded."""
 
-    def believe(name: str, stamp: bytes, stored: bytes) -> Found | None:
+    def believe(name: str, stamp: bytes, stored: bytes) -> CachedValue | None:
         return unpack(name, stored[: len(stamp)], stored)
 
     mock.patch.object(store, "unpack", believe).start()
@@ -76,24 +76,24 @@ def fill() -> None:
     """Who stores a value is not told that its namespace or a tag went meanwhile."""
 
     async def fill(
-        self: RedisBackend, claim: Claim, value: Found, ttl: float, patience: Patience
+        self: RedisStore, lease: FillLease, value: CachedValue, ttl: float, budget: TimeoutBudget
     ) -> bool:
-        keys = self._keys(claim.place.name)[:2]
-        stored = pack(claim.place.name, claim.stamp, value)
-        script = self._script(scripts.FILL, keys, claim.token, stored, int(ttl * 1000))
-        return bool(await self.client.send(*script, patience=patience))
+        keys = self._keys(lease.ref.name)[:2]
+        stored = pack(lease.ref.name, lease.stamp, value)
+        script = self._script(scripts.FILL, keys, lease.token, stored, int(ttl * 1000))
+        return bool(await self.client.send(*script, budget=budget))
 
-    mock.patch.object(RedisBackend, "fill", fill).start()
+    mock.patch.object(RedisStore, "fill", fill).start()
 
 
 def courier() -> None:
     """Redis is trusted while something is owed."""
-    mock.patch.object(Courier, "check").start()
+    mock.patch.object(InvalidationQueue, "check").start()
 
 
 def catch_up() -> None:
     """Redis is trusted as soon as it is back, whatever other processes owe."""
-    mock.patch.object(Cache, "before_trust").start()
+    mock.patch.object(Cache, "before_recovery").start()
 
 
 MUTATIONS: dict[str, Callable[[], None]] = {

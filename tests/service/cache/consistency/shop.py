@@ -7,10 +7,15 @@ from typing import Any
 from sqlalchemy import select, text, update
 
 from service.cache.cache import Cache
-from service.cache.core.store import Intent, Mark, Patience, StoreUnavailableError
-from service.cache.redis.store import RedisBackend
+from service.cache.core.store import (
+    InvalidationTarget,
+    StoreUnavailableError,
+    TimeoutBudget,
+    WriteIntent,
+)
+from service.cache.redis.store import RedisStore
 from service.cache_invalidation.pending_changes import Change
-from service.cache_invalidation.session_hooks import Coherence
+from service.cache_invalidation.session_hooks import CacheInvalidator
 from service.db.database import connect
 from service.products.tables import Product
 from service.settings import Settings
@@ -43,13 +48,13 @@ class Cut:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._line, name)
 
-    async def send(self, *command: Any, patience: Patience | None = None) -> Any:
+    async def send(self, *command: Any, budget: TimeoutBudget | None = None) -> Any:
         self._check()
-        return await self._line.send(*command, patience=patience)
+        return await self._line.send(*command, budget=budget)
 
-    async def send_all(self, *commands: Any, patience: Patience | None = None) -> Any:
+    async def send_all(self, *commands: Any, budget: TimeoutBudget | None = None) -> Any:
         self._check()
-        return await self._line.send_all(*commands, patience=patience)
+        return await self._line.send_all(*commands, budget=budget)
 
     async def read(self, names: tuple[str, ...]) -> Any:
         self._check()
@@ -76,18 +81,18 @@ class Clerk:
         self.near = near
         self.database = connect(Settings(database_url=database_url))
         self.cache = Cache.connect(redis_url, timeout=10)
-        backend = self.cache._backend
-        assert isinstance(backend, RedisBackend)
-        self.line = Cut(backend.client, backend._tell)
-        backend.client = self.line
-        self.cache._near._clock = clock
+        store = self.cache._store
+        assert isinstance(store, RedisStore)
+        self.line = Cut(store.client, store._on_availability)
+        store.client = self.line
+        self.cache._l1._clock = clock
         self.prices = self.cache.namespace(
-            "price", type=int, ttl=60, l1=NEAR_SECONDS if near else 0
+            "price", type=int, ttl=60, l1_ttl=NEAR_SECONDS if near else 0
         )
-        self.coherence = Coherence(self.cache, self.database)
-        self.coherence.watch(Product, self._touched)
+        self.invalidator = CacheInvalidator(self.cache, self.database)
+        self.invalidator.watch(Product, self._invalidated_by)
 
-    def _touched(self, change: Change) -> Iterator[Mark]:
+    def _invalidated_by(self, change: Change) -> Iterator[InvalidationTarget]:
         yield self.prices.everything if change.key is None else self.prices.entry(str(change.key))
 
     async def price(self, number: int, gate: Callable[[], Awaitable[object]] | None = None) -> int:
@@ -141,12 +146,12 @@ class Clerk:
                 text("UPDATE products SET price_cents = :price WHERE category = :category"),
                 {"price": price, "category": CATEGORY},
             )
-            self.coherence.touch(session, self.cache.tag(TAG))
+            self.invalidator.invalidate_on_commit(session, self.cache.tag(TAG))
 
     async def die_after_commit(self, number: int, price: int) -> None:
         """Commit; nothing more is ever heard."""
 
-        async def nothing(intent: Intent) -> None:
+        async def nothing(intent: WriteIntent) -> None:
             """Be dead."""
 
         self.cache.release = nothing  # type: ignore[method-assign]
@@ -163,7 +168,7 @@ class Clerk:
     async def close(self) -> None:
         """Leave."""
         self.line.set(cut=False)
-        await self.coherence.close()
+        await self.invalidator.close()
         await self.cache.close()
         await self.database.close()
         await asyncio.sleep(0)

@@ -21,18 +21,18 @@ from tests.service.cache.consistency.worker import Plan
 
 READS = int(os.environ.get("VITALS_CONSISTENCY_READS", "3000"))
 ENOUGH = {Kind.READ: READS, Kind.COMMIT: READS // 50, Kind.DEATH: READS // 400}
-PATIENT = 60.0 + READS / 200
+DEADLINE_SECONDS = 60.0 + READS / 200
 """Seconds until a run must have seen as much, on a busy machine."""
 NEAR_SECONDS = 5.0
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(PATIENT + 60)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(DEADLINE_SECONDS + 60)]
 
 
 @pytest.fixture(scope="module")
 def database(postgres_session: Postgres) -> str:
     """A database with a row for every key."""
     url = postgres_session.database()
-    rows = Plan("", "", "", PATIENT).keys
+    rows = Plan("", "", "", DEADLINE_SECONDS).keys
     postgres_session.sql(
         f"CREATE TABLE number AS SELECT id, 0 AS n FROM generate_series(0, {rows}) id;"  # noqa: S608 - a number
         "ALTER TABLE number ADD PRIMARY KEY (id); GRANT ALL ON number TO PUBLIC",
@@ -68,7 +68,7 @@ def lived(plan: Plan, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[Sta
     """Let it work until enough has happened; returns how many reads there were, and the stale."""
     seen: Counter[Kind] = Counter()
     with working(plan):
-        deadline = time.monotonic() + PATIENT
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while any(seen[kind] < least for kind, least in ENOUGH.items()):
             assert time.monotonic() < deadline, seen
             time.sleep(0.2)
@@ -85,7 +85,7 @@ def lived(plan: Plan, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[Sta
 def test_no_read_is_stale_though_writers_are_killed(
     redis_server: Redis, database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan = Plan(redis_server.url, database, str(tmp_path), PATIENT)
+    plan = Plan(redis_server.url, database, str(tmp_path), DEADLINE_SECONDS)
     _, found = lived(plan, capsys)
     assert found == []
 
@@ -93,7 +93,7 @@ def test_no_read_is_stale_though_writers_are_killed(
 def test_values_in_the_process_are_hardly_older(
     redis_server: Redis, database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan = Plan(redis_server.url, database, str(tmp_path), PATIENT, near=NEAR_SECONDS)
+    plan = Plan(redis_server.url, database, str(tmp_path), DEADLINE_SECONDS, near=NEAR_SECONDS)
     reads, found = lived(plan, capsys)
     late = sorted(each.late for each in found)
     assert all(each <= NEAR_SECONDS for each in late)
@@ -105,8 +105,10 @@ def test_no_step_can_be_left_out(
     redis_server: Redis, database: str, tmp_path: Path, mutation: str
 ) -> None:
     near = NEAR_SECONDS if mutation == "bus" else 0
-    plan = Plan(redis_server.url, database, str(tmp_path), PATIENT, near=near, mutation=mutation)
-    deadline = time.monotonic() + PATIENT
+    plan = Plan(
+        redis_server.url, database, str(tmp_path), DEADLINE_SECONDS, near=near, mutation=mutation
+    )
+    deadline = time.monotonic() + DEADLINE_SECONDS
     with working(plan):
         # A value in the process may be a moment late; without the bus it is later.
         while not any(each.late > near / 10 for each in stale(events(plan))):

@@ -89,7 +89,11 @@ class Worker:
         self._reader = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._cache = Cache.connect(plan.redis, timeout=10)  # a busy machine is no dead Redis
         self._numbers: Namespace[int] = self._cache.namespace(
-            "number", type=int, ttl=60, l1=plan.near, report=CacheReporter(self._meter, "number")
+            "number",
+            type=int,
+            ttl=60,
+            l1_ttl=plan.near,
+            reporter=CacheReporter(self._meter, "number"),
         )
         self._release: Any = self._cache.release
         self._written = (0, 0, 0)

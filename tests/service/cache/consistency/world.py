@@ -11,12 +11,12 @@ from typing import Any
 from hypothesis.stateful import RuleBasedStateMachine
 from redis import Redis as Client
 
-from service.cache_invalidation.outbox import OwedMark
+from service.cache_invalidation.outbox import OutboxRow
 from service.db.database import Base
 from service.products.tables import Product
 from tests.service.cache.consistency.shop import CATEGORY, Clerk
 
-PATIENT = 30.0
+DEADLINE_SECONDS = 30.0
 BUS_SECONDS = 5.0
 """So late a value in a process may be, on a busy machine."""
 PROCESSES = 3
@@ -54,7 +54,7 @@ class World(RuleBasedStateMachine):
         return Clerk(self.url, self.redis_url, near=near, clock=lambda: self.now)
 
     async def open(self) -> None:
-        tables: list[Any] = [Product.__table__, OwedMark.__table__]
+        tables: list[Any] = [Product.__table__, OutboxRow.__table__]
         database = self.clerks[0].database
         async with database.writer.begin() as connection:
             await connection.run_sync(Base.metadata.create_all, tables=tables)
@@ -74,7 +74,7 @@ class World(RuleBasedStateMachine):
             await clerk.start()
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return self.loop.run_until_complete(asyncio.wait_for(work, PATIENT))
+        return self.loop.run_until_complete(asyncio.wait_for(work, DEADLINE_SECONDS))
 
     async def reads(self, clerk: Clerk, number: int) -> None:
         got = await clerk.price(number)
@@ -88,7 +88,7 @@ class World(RuleBasedStateMachine):
         """What one process could not tell, others find in the outbox."""
         for clerk in self.clerks:
             if not clerk.line.cut:
-                self.run(clerk.coherence._relay.relay())
+                self.run(clerk.invalidator._relay.relay())
 
     async def cut(self, *whom: int, cut: bool) -> None:
         for who in whom:
