@@ -10,9 +10,9 @@ from fastapi import Path, Query
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-LARGEST_ID = 2**63 - 1
-LARGEST_PAGE = 100
-MOST_UNKNOWN = 20
+MAX_ID = 2**63 - 1
+MAX_PAGE = 100
+MAX_UNKNOWN = 20
 """Members of an object that are told one by one not to be known."""
 
 # Begins with a visible character, and has no control character.
@@ -26,10 +26,10 @@ def _whole(value: object) -> object:
 
 
 WHOLE = BeforeValidator(_whole)
-RowId = Annotated[int, Field(ge=1, le=LARGEST_ID), WHOLE]
-PathId = Annotated[int, Path(ge=1, le=LARGEST_ID)]
+RowId = Annotated[int, Field(ge=1, le=MAX_ID), WHOLE]
+PathId = Annotated[int, Path(ge=1, le=MAX_ID)]
 
-Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="items on a page, at most")]
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="items on a page, at most")]
 Cursor = Annotated[
     str | None, Query(max_length=2000, description="`next` of the page before; opaque")
 ]
@@ -44,7 +44,7 @@ class Body(BaseModel):
     @classmethod
     def _refuse_many(cls, value: object) -> object:
         # Pydantic makes an error of each unknown member, which takes 20 microseconds.
-        if isinstance(value, dict) and len(value) > len(cls.model_fields) + MOST_UNKNOWN:
+        if isinstance(value, dict) and len(value) > len(cls.model_fields) + MAX_UNKNOWN:
             raise PydanticCustomError(
                 "too_many_members",
                 "has {members} members, of which at most {known} are known",

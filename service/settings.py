@@ -24,7 +24,7 @@ REDIS_SCHEMES = (
     *("redis://", "rediss://", "unix://"),
     *("redis+sentinel://", "rediss+sentinel://", "redis+cluster://", "rediss+cluster://"),
 )
-MOST_CONNECTIONS = 10_000
+MAX_CONNECTIONS = 10_000
 """Connections of a process, however many files it may open: each takes some 20 kB."""
 OTHER_FILES = 64
 """Open files that are left for databases, Redis and logs, at least."""
@@ -196,8 +196,8 @@ class Settings(BaseSettings):
             return self.max_connections
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if files == resource.RLIM_INFINITY:
-            return MOST_CONNECTIONS
-        return max(1, min(MOST_CONNECTIONS, files - max(OTHER_FILES, files // 4)))
+            return MAX_CONNECTIONS
+        return max(1, min(MAX_CONNECTIONS, files - max(OTHER_FILES, files // 4)))
 
     def metrics_token(self) -> str | None:
         """The bearer token of ``/metrics``, or None when it is open (loopback only).

@@ -45,7 +45,7 @@ class NotDeliveredError(Exception):
 
 
 class OutboxRelay:
-    """Tells the cache what is rows, and then forgets it."""
+    """Announces write intents, and relays the outbox to the cache."""
 
     def __init__(self, cache: Cache, database: Database) -> None:
         self._cache = cache
@@ -58,7 +58,7 @@ class OutboxRelay:
         cache.before_recovery(partial(self.relay, wait=True))
 
     async def start(self) -> None:
-        """OutboxRelay now, and again and again; without a shared cache nothing is ever rows."""
+        """Relay now and periodically; without a shared cache the outbox stays empty."""
         if self._cache.is_shared:
             await self._try()
             if self._peers is not None:
@@ -102,11 +102,11 @@ class OutboxRelay:
         await self._cache.release(intent)
 
     async def relay(self, *, wait: bool = False) -> None:
-        """Tell all there is; with ``wait``, also what somebody else is just announcing.
+        """Deliver all rows; with ``wait``, also those that another process is delivering.
 
         Raises:
             UnavailableError: The database does not answer.
-            NotDeliveredError: The cache's store does not.
+            NotDeliveredError: The cache store does not answer.
         """
         async with self._database.reading() as session:
             if await session.scalar(select(OutboxRow.id).limit(1)) is None:

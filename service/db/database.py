@@ -32,7 +32,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-class Moment(TypeDecorator[datetime]):
+class UtcDateTime(TypeDecorator[datetime]):
     """A moment with its time zone; SQLite, which has none, keeps UTC."""
 
     impl = DateTime(timezone=True)
@@ -69,7 +69,7 @@ class Base(DeclarativeBase):
             "ck": "ck_%(table_name)s_%(constraint_name)s",
         }
     )
-    type_annotation_map = {datetime: Moment}  # noqa: RUF012 - SQLAlchemy reads it once
+    type_annotation_map = {datetime: UtcDateTime}  # noqa: RUF012 - SQLAlchemy reads it once
 
 
 # Whoever does not say so writes nothing, and so reads need not say anything, which would cost each
@@ -80,7 +80,7 @@ _WRITING: dict[str, dict[str, Any]] = {
 }
 
 
-class _Translated:
+class _OutageTranslation:
     """Within it, an outage is an `UnavailableError`."""
 
     def __enter__(self) -> None:
@@ -94,7 +94,7 @@ class _Translated:
             raise UnavailableError("The database does not answer: try again shortly.") from error
 
 
-_TRANSLATED = _Translated()
+_TRANSLATE_OUTAGES = _OutageTranslation()
 
 
 class Database:
@@ -105,10 +105,10 @@ class Database:
         writer: The same with transactions, which may write.
     """
 
-    def __init__(self, engine: AsyncEngine, patience: sqlite.Patience | None = None) -> None:
+    def __init__(self, engine: AsyncEngine, timeout: sqlite.StatementTimeout | None = None) -> None:
         self.engine = engine
         self.writer = engine.execution_options(**_WRITING[engine.dialect.name])
-        self._patience = patience
+        self._timeout = timeout
         # A class of its own: whoever follows what is written here follows no other database.
         self.session_class = type("WritingSession", (Session,), {})
 
@@ -120,7 +120,7 @@ class Database:
             UnavailableError: The database does not answer.
         """
         session = AsyncSession(self.engine, expire_on_commit=False, autoflush=False)
-        with _TRANSLATED:
+        with _TRANSLATE_OUTAGES:
             async with session:
                 yield session
 
@@ -136,7 +136,7 @@ class Database:
         Raises:
             UnavailableError: The database does not answer.
         """
-        with _TRANSLATED:
+        with _TRANSLATE_OUTAGES:
             return await greenlet_spawn(self._row, statement, values)
 
     def _row(self, statement: Select[Any], values: dict[str, object]) -> Row[Any] | None:
@@ -161,12 +161,12 @@ class Database:
         session = AsyncSession(
             self.writer, sync_session_class=self.session_class, expire_on_commit=False
         )
-        with _TRANSLATED:
+        with _TRANSLATE_OUTAGES:
             async with session, session.begin():
                 yield session
 
     @asynccontextmanager
-    async def unhurried(self) -> AsyncIterator[AsyncSession]:
+    async def without_timeout(self) -> AsyncIterator[AsyncSession]:
         """A session to write in, whose statements may take as long as they need.
 
         For changes of the schema: an index on a large table takes longer than a request may.
@@ -174,9 +174,9 @@ class Database:
         Raises:
             UnavailableError: The database does not answer, or refuses for reasons that pass.
         """
-        with self._patience.unlimited() if self._patience else nullcontext():
+        with self._timeout.unlimited() if self._timeout else nullcontext():
             async with self.writing() as session:
-                if self._patience is None:
+                if self._timeout is None:
                     await session.execute(text("SET LOCAL statement_timeout = 0"))
                 yield session
 
@@ -198,8 +198,8 @@ def connect(settings: Settings) -> Database:
     """Build the engine; no connection is made before the first use."""
     url = settings.database()
     if url.get_backend_name() == "sqlite":
-        patience = sqlite.Patience(settings.statement_timeout)
-        return Database(sqlite.engine(url, patience), patience)
+        timeout = sqlite.StatementTimeout(settings.statement_timeout)
+        return Database(sqlite.engine(url, timeout), timeout)
     return Database(postgresql.engine(url, settings))
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import exc
 
 from service.db.postgresql import is_stale
 
-PASSING_STATES = (
+TRANSIENT_SQLSTATES = (
     "08",  # connection exceptions
     "28",  # the server refuses our login
     "26000",  # a prepared statement is gone
@@ -35,10 +35,10 @@ _SQLITE_BUSY = (
 def is_outage(error: BaseException) -> bool:
     """Say whether the same request may succeed later, without a change of code or data."""
     if isinstance(error, exc.DBAPIError):
-        return error.connection_invalidated or _passes(error.orig)
+        return error.connection_invalidated or _is_transient(error.orig)
     if isinstance(error, exc.TimeoutError | OSError | InterfaceError | InternalClientError):
         return True  # no free connection, no route, no answer in time, closed under our hands
-    return isinstance(error, PostgresError) and _passes(error)
+    return isinstance(error, PostgresError) and _is_transient(error)
 
 
 def _ended_session(error: BaseException | None) -> bool:
@@ -47,10 +47,10 @@ def _ended_session(error: BaseException | None) -> bool:
     return not {"FATAL", "PANIC"}.isdisjoint(said)
 
 
-def _passes(error: BaseException | None) -> bool:
+def _is_transient(error: BaseException | None) -> bool:
     state = getattr(error, "sqlstate", None)
     if state:
-        return str(state).startswith(PASSING_STATES) or _ended_session(error)
+        return str(state).startswith(TRANSIENT_SQLSTATES) or _ended_session(error)
     cause = error.__cause__ if error else None
     if isinstance(cause, InterfaceError | InternalClientError) or is_stale(cause):
         return True

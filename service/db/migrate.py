@@ -27,7 +27,7 @@ async def migrate(database: Database) -> None:
     Raises:
         UnavailableError: The database does not answer.
     """
-    async with database.unhurried() as session:
+    async with database.without_timeout() as session:
         if database.engine.dialect.name == "postgresql":
             await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         connection = await session.connection()

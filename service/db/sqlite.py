@@ -11,9 +11,9 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-STEPS = 10_000
+PROGRESS_STEPS = 10_000
 """Of SQLite's machine between two looks at the clock: a fraction of a millisecond."""
-BUSY = 5.0
+BUSY_SECONDS = 5.0
 """Seconds to wait for another's lock."""
 PRAGMAS = (
     "synchronous=NORMAL",
@@ -23,7 +23,7 @@ PRAGMAS = (
 BEGIN = "BEGIN IMMEDIATE"
 
 
-class Patience:
+class StatementTimeout:
     """How many seconds a statement may run, on all connections of an engine."""
 
     def __init__(self, seconds: float) -> None:
@@ -45,7 +45,7 @@ class _Cursor(sqlite3.Cursor):
     Here, where the driver's thread is already: a statement of its own would cost as much as a read.
     """
 
-    connection: "_Bounded"
+    connection: "_Connection"
 
     def execute(self, sql: str, *values: Any) -> "_Cursor":
         """Execute a statement."""
@@ -55,18 +55,18 @@ class _Cursor(sqlite3.Cursor):
         return super().execute(sql, *values)
 
 
-class _Bounded(sqlite3.Connection):
+class _Connection(sqlite3.Connection):
     """Writes in transactions only, and interrupts a statement that runs too long.
 
     SQLite itself has no such limit.
     """
 
-    def __init__(self, patience: Patience, *arguments: Any, **options: Any) -> None:
+    def __init__(self, timeout: StatementTimeout, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._patience = patience
+        self._timeout = timeout
         self._until = float("inf")
         self.writing = False
-        self.set_progress_handler(self._late, STEPS)
+        self.set_progress_handler(self._is_timed_out, PROGRESS_STEPS)
         self._write_ahead()
         for pragma in PRAGMAS:
             self.execute(f"PRAGMA {pragma}")
@@ -77,7 +77,7 @@ class _Bounded(sqlite3.Connection):
         Whoever meets another at this is refused at once, however long it is ready to wait
         (https://sqlite.org/c3ref/busy_handler.html): each would wait for the other.
         """
-        until = monotonic() + BUSY
+        until = monotonic() + BUSY_SECONDS
         while True:
             try:
                 self.execute("PRAGMA journal_mode=WAL")
@@ -91,25 +91,25 @@ class _Bounded(sqlite3.Connection):
 
     def cursor(self, *_arguments: Any) -> Any:
         """A cursor for one statement, whose time begins now."""
-        self._until = monotonic() + self._patience.seconds
+        self._until = monotonic() + self._timeout.seconds
         return super().cursor(_Cursor)
 
     def commit(self) -> None:
         """End a transaction."""
         super().commit()
-        self._only_read()
+        self._set_query_only()
 
     def rollback(self) -> None:
         """End a transaction, and undo what it wrote."""
         super().rollback()
-        self._only_read()
+        self._set_query_only()
 
-    def _only_read(self) -> None:
+    def _set_query_only(self) -> None:
         if self.writing:
             super().cursor().execute("PRAGMA query_only=ON")
             self.writing = False
 
-    def _late(self) -> bool:
+    def _is_timed_out(self) -> bool:
         return monotonic() > self._until
 
 
@@ -120,7 +120,7 @@ def _is_outside_transactions(connection: Any) -> bool:
         return True
 
 
-def engine(url: URL, patience: Patience) -> AsyncEngine:
+def engine(url: URL, timeout: StatementTimeout) -> AsyncEngine:
     """An engine over a file, which only its owner may read, or over memory."""
     if url.database and url.database != ":memory:":
         file = Path(url.database)
@@ -128,13 +128,13 @@ def engine(url: URL, patience: Patience) -> AsyncEngine:
         file.touch(mode=0o600)  # it holds password hashes; SQLite gives its other files this mode
 
     def opened(*arguments: Any, **options: Any) -> sqlite3.Connection:
-        return _Bounded(patience, *arguments, **options)
+        return _Connection(timeout, *arguments, **options)
 
     made = create_async_engine(
         url,
         hide_parameters=True,
         # The driver must not begin transactions by itself: it would begin them too late.
-        connect_args={"factory": opened, "isolation_level": None, "timeout": BUSY},
+        connect_args={"factory": opened, "isolation_level": None, "timeout": BUSY_SECONDS},
         skip_autocommit_rollback=True,
     )
     # Each call of the driver is a turn of two threads; what has only read has nothing to roll back.

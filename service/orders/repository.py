@@ -16,9 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
 
 from service.db.database import now
-from service.errors import ConflictError, Fault, InvalidError, NotFoundError, UnauthorizedError
+from service.errors import ConflictError, FieldError, InvalidError, NotFoundError, UnauthorizedError
 from service.orders.tables import Order, OrderItem, Status
-from service.pagination import Cursors, Rows, Sort, descending, place
+from service.pagination import Cursors, Rows, Sort, descending, listing_id
 from service.products.tables import Product
 from service.users.tables import User
 
@@ -37,7 +37,7 @@ class KeyReusedError(InvalidError):
     slug, title = "idempotency-key-reused", "Idempotency key reused"
 
     def __init__(self) -> None:
-        super().__init__("", Fault("was used with another body", header="Idempotency-Key"))
+        super().__init__("", FieldError("was used with another body", header="Idempotency-Key"))
 
 
 @dataclass(frozen=True)
@@ -65,18 +65,18 @@ class Wanted:
         """Equal for equal wishes."""
         return sha256(json.dumps(sorted(self.pieces.items())).encode()).hexdigest()
 
-    def faults(self, products: Mapping[int, Product]) -> list[Fault]:
+    def field_errors(self, products: Mapping[int, Product]) -> list[FieldError]:
         """What cannot be had from these products, line by line."""
-        faults = []
+        field_errors = []
         for index, (product_id, _) in enumerate(self.lines):
             product = products.get(product_id)
             if product is None or product.deleted_at is not None:
                 detail = f"there is no product {product_id}"
-                faults.append(Fault(detail, pointer=f"/items/{index}/product_id"))
+                field_errors.append(FieldError(detail, pointer=f"/items/{index}/product_id"))
             elif product.stock < self.pieces[product_id]:
                 detail = f"only {product.stock} of product {product_id} left"
-                faults.append(Fault(detail, pointer=f"/items/{index}/quantity"))
-        return faults
+                field_errors.append(FieldError(detail, pointer=f"/items/{index}/quantity"))
+        return field_errors
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Placed:
     """An order, and whether it had been placed before under the same key."""
 
     order: Order
-    again: bool
+    replayed: bool
 
 
 async def place_order(session: AsyncSession, user_id: int, wanted: Wanted) -> Placed:
@@ -100,7 +100,7 @@ async def place_order(session: AsyncSession, user_id: int, wanted: Wanted) -> Pl
         if earlier is not None:
             if earlier.request_hash != wanted.digest:
                 raise KeyReusedError
-            return Placed(earlier, again=True)
+            return Placed(earlier, replayed=True)
     products = await _take_stock(session, wanted)
     items = [
         OrderItem(product_id=p.id, quantity=wanted.pieces[p.id], price_cents=p.price_cents)
@@ -116,7 +116,7 @@ async def place_order(session: AsyncSession, user_id: int, wanted: Wanted) -> Pl
     )
     session.add(order)
     await session.flush()
-    return Placed(order, again=False)
+    return Placed(order, replayed=False)
 
 
 async def cancel(session: AsyncSession, user_id: int, order_id: int) -> Order:
@@ -159,9 +159,9 @@ async def page(
     Raises:
         BadCursorError: The cursor belongs elsewhere.
     """
-    where = place("orders", NEWEST, {"user": user_id})
+    where = listing_id("orders", NEWEST, {"user": user_id})
     statement = _with_items().where(Order.user_id == user_id)
-    return await cursors.page(session, statement, NEWEST, place=where, limit=limit, cursor=cursor)
+    return await cursors.page(session, statement, NEWEST, listing=where, limit=limit, cursor=cursor)
 
 
 def missing(order_id: int) -> NotFoundError:
@@ -189,8 +189,8 @@ async def _by_key(session: AsyncSession, user_id: int, key: str) -> Order | None
 
 async def _take_stock(session: AsyncSession, wanted: Wanted) -> list[Product]:
     products = await _locked(session, wanted.pieces)
-    if faults := wanted.faults(products):
-        raise NotAvailableError("", *faults)
+    if field_errors := wanted.field_errors(products):
+        raise NotAvailableError("", *field_errors)
     await _change_stock(session, products, {id_: -count for id_, count in wanted.pieces.items()})
     return list(products.values())
 

@@ -44,7 +44,7 @@ class Catalogue:
         self._pages = cache.namespace(
             "product_page",
             type=Page[ProductSummary],
-            key="{limit}:{cursor}:{place}",
+            key="{limit}:{cursor}:{listing}",
             ttl=LIST_SECONDS,
             reporter=report("product_page"),
         )
@@ -84,7 +84,7 @@ class Catalogue:
                 )
             return rows.as_page(ProductSummary)
 
-        key = self._pages.key(limit=limit, cursor=cursor or "", place=listing.place)
+        key = self._pages.key(limit=limit, cursor=cursor or "", listing=listing.id)
         return await self._pages.render(key, load)
 
     async def categories(self) -> Rendered | None:

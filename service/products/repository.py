@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.conditional_requests import Expected
+from service.conditional_requests import Precondition
 from service.db.database import now
 from service.errors import NotFoundError
-from service.pagination import Cursors, Rows, Sort, ascending, descending, place
+from service.pagination import Cursors, Rows, Sort, ascending, descending, listing_id
 from service.products.tables import Product
 
 FOR_SALE = Product.deleted_at.is_(None)
@@ -49,9 +49,9 @@ class Listing:
     most_cents: int | None = None
 
     @property
-    def place(self) -> str:
+    def id(self) -> str:
         """What names this listing in cursors and cache keys."""
-        return place("products", SORTS[self.sort], asdict(self))
+        return listing_id("products", SORTS[self.sort], asdict(self))
 
     def statement(self) -> Select[Product]:
         """What selects the products of all pages."""
@@ -79,7 +79,7 @@ async def page(
         session,
         listing.statement(),
         SORTS[listing.sort],
-        place=listing.place,
+        listing=listing.id,
         limit=limit,
         cursor=cursor,
     )
@@ -99,7 +99,7 @@ async def categories(session: AsyncSession) -> list[str]:
 
 
 async def change(
-    session: AsyncSession, product_id: int, expected: Expected, values: Mapping[str, Any]
+    session: AsyncSession, product_id: int, precondition: Precondition, values: Mapping[str, Any]
 ) -> Product:
     """Write the given columns of a product.
 
@@ -112,21 +112,21 @@ async def change(
     product: Product | None = await session.scalar(statement.with_for_update(key_share=True))
     if product is None:
         raise missing(product_id)
-    expected.check(product.version)
+    precondition.check(product.version)
     for column, value in values.items():
         setattr(product, column, value)
     product.version += 1
     return product
 
 
-async def delete(session: AsyncSession, product_id: int, expected: Expected) -> None:
+async def delete(session: AsyncSession, product_id: int, precondition: Precondition) -> None:
     """Take a product off sale; orders keep referring to it.
 
     Raises:
         NotFoundError: There is no such product.
         PreconditionFailedError: It is not of an expected version.
     """
-    await change(session, product_id, expected, {"deleted_at": now()})
+    await change(session, product_id, precondition, {"deleted_at": now()})
 
 
 def missing(product_id: int) -> NotFoundError:

@@ -8,13 +8,13 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from service.errors import TooManyRequestsError
-from service.rate_limit import Attempt, Limits, Policy
+from service.rate_limit import Attempt, Policy, RateLimiter
 
 IPV6_NETWORK = 64  # bits: what one customer has, and can choose addresses from
 
 
-class Attempts:
-    """Limits attempts by address and by account.
+class LoginThrottle:
+    """RateLimiter attempts by address and by account.
 
     Args:
         limits: Counts.
@@ -23,7 +23,9 @@ class Attempts:
         per_address: Logins and registrations from one address a minute.
     """
 
-    def __init__(self, limits: Limits, secret: str, *, per_account: int, per_address: int) -> None:
+    def __init__(
+        self, limits: RateLimiter, secret: str, *, per_account: int, per_address: int
+    ) -> None:
         self._limits = limits
         self._key = hmac.digest(secret.encode(), b"attempts", sha256)
         self._account = Policy("account", per_account)
@@ -46,12 +48,12 @@ class Attempts:
         return await self._take((self._address, _address(request)), (self._account, email))
 
     async def _take(self, *attempts: Attempt) -> dict[str, str]:
-        standing = await self._limits.take(*((by, self._digest(who)) for by, who in attempts))
-        if standing.wait:
+        state = await self._limits.take(*((by, self._digest(who)) for by, who in attempts))
+        if state.wait:
             error = TooManyRequestsError()
-            error.headers = standing.headers
+            error.headers = state.headers
             raise error
-        return standing.headers
+        return state.headers
 
     def _digest(self, who: str) -> str:
         # After a hash has emptied the processor's caches this takes a quarter of what HMAC takes.
@@ -71,10 +73,10 @@ def _address(request: Request) -> str:
     return str(int(address) >> (128 - IPV6_NETWORK))
 
 
-async def _of(request: Request) -> Attempts:
-    attempts: Attempts = request.app.state.attempts
-    return attempts
+async def _of(request: Request) -> LoginThrottle:
+    throttle: LoginThrottle = request.app.state.login_throttle
+    return throttle
 
 
-AttemptsOf = Annotated[Attempts, Depends(_of)]
+LoginThrottleOf = Annotated[LoginThrottle, Depends(_of)]
 """What limits attempts at the app that answers the request."""

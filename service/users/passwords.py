@@ -27,17 +27,17 @@ the event loop gets. Twice as far makes logins slow on a busy machine and reads 
 
 
 @dataclass(frozen=True)
-class Verdict:
+class PasswordCheck:
     """Whether a password is right, and its new hash when the parameters have changed since."""
 
-    right: bool
-    rehashed: str | None = None
+    matches: bool
+    new_hash: str | None = None
 
 
 class Passwords:
     """Hashes and checks passwords in a few threads of its own.
 
-    A hash costs about 20 ms and 19 MiB by intent. Whoever wants one takes a `turn`: more logins
+    A hash costs about 20 ms and 19 MiB by intent. Whoever wants one takes a `slot`: more logins
     than ``hash_queue`` at once are refused with 503 instead of piling up, and the threads give way
     to the event loop. A flood of logins must not take the rest with it.
     """
@@ -50,14 +50,14 @@ class Passwords:
             type=Type.ID,
         )
         self._threads = ThreadPoolExecutor(
-            settings.hash_threads, thread_name_prefix="argon2", initializer=_step_back
+            settings.hash_threads, thread_name_prefix="argon2", initializer=_lower_priority
         )
         self._free = settings.hash_queue
         # One more than hash: what the next one needs is looked up meanwhile.
-        self._turns = asyncio.Semaphore(settings.hash_threads + 1)
+        self._slots = asyncio.Semaphore(settings.hash_threads + 1)
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
+    async def slot(self) -> AsyncIterator[None]:
         """Wait for one's turn before any work that belongs to a hash.
 
         Of fifty who come at once, few at a time then keep the event loop busy with look-ups, and
@@ -70,7 +70,7 @@ class Passwords:
             raise UnavailableError("Too many people are logging in: try again shortly.")
         self._free -= 1
         try:
-            async with self._turns:
+            async with self._slots:
                 yield
         finally:
             self._free += 1
@@ -79,7 +79,7 @@ class Passwords:
         """Hash a new password."""
         return await self._run(self.hasher.hash, password)
 
-    async def check(self, password: str, stored: str | None) -> Verdict:
+    async def check(self, password: str, stored: str | None) -> PasswordCheck:
         """Check a password against a stored hash; None stands for a user who does not exist."""
         return await self._run(self._check, password, stored)
 
@@ -88,15 +88,15 @@ class Passwords:
         self._threads.shutdown(cancel_futures=True)
 
     @cached_property
-    def _nobodys(self) -> str:
+    def _dummy_hash(self) -> str:
         return self.hasher.hash("nobody has this password")
 
-    def _check(self, password: str, stored: str | None) -> Verdict:
+    def _check(self, password: str, stored: str | None) -> PasswordCheck:
         # Without a user a hash is checked all the same: the time must not tell who exists.
-        right = self._verify(stored or self._nobodys, password) and stored is not None
+        right = self._verify(stored or self._dummy_hash, password) and stored is not None
         if not right or not self.hasher.check_needs_rehash(stored or ""):
-            return Verdict(right)
-        return Verdict(right, self.hasher.hash(password))
+            return PasswordCheck(right)
+        return PasswordCheck(right, self.hasher.hash(password))
 
     def _verify(self, stored: str, password: str) -> bool:
         try:
@@ -109,7 +109,7 @@ class Passwords:
         return await loop.run_in_executor(self._threads, work, *arguments)
 
 
-def _step_back() -> None:
+def _lower_priority() -> None:
     """Let the event loop go first: requests that hash nothing must not wait for a processor."""
     if sys.platform == "linux":  # where a thread has a priority of its own
         thread = get_native_id()

@@ -4,10 +4,10 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.errors import ConflictError, Fault, NotFoundError
-from service.pagination import Cursors, Rows, Sort, descending, place
+from service.errors import ConflictError, FieldError, NotFoundError
+from service.pagination import Cursors, Rows, Sort, descending, listing_id
 from service.users.tables import Role, User
-from service.users.user_rows import Account
+from service.users.user_rows import UserRow
 
 NEWEST = Sort("newest", descending(User.id))
 
@@ -18,7 +18,7 @@ class EmailTakenError(ConflictError):
     slug, title = "email-taken", "E-mail address taken"
 
     def __init__(self) -> None:
-        super().__init__("", Fault("is taken", pointer="/email"))
+        super().__init__("", FieldError("is taken", pointer="/email"))
 
 
 class LastAdminError(ConflictError):
@@ -49,9 +49,9 @@ async def page(
     Raises:
         BadCursorError: The cursor belongs elsewhere.
     """
-    where = place("users", NEWEST, {})
+    where = listing_id("users", NEWEST, {})
     return await cursors.page(
-        session, select(User), NEWEST, place=where, limit=limit, cursor=cursor
+        session, select(User), NEWEST, listing=where, limit=limit, cursor=cursor
     )
 
 
@@ -84,7 +84,7 @@ async def deactivate(session: AsyncSession, user_id: int) -> User:
     return user
 
 
-async def rehash(session: AsyncSession, user: Account, password_hash: str) -> None:
+async def rehash(session: AsyncSession, user: UserRow, password_hash: str) -> None:
     """Store a newer hash of the same password, unless the password was changed meanwhile."""
     same = (User.id == user.id) & (User.password_hash == user.password_hash)
     await session.execute(update(User).where(same).values(password_hash=password_hash))

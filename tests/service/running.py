@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient, Response
 from sqlalchemy import select
 
-from service.auth import Tokens
+from service.auth import AccessTokens
 from service.db.database import Database
 from service.main import build
 from service.products.tables import Product
@@ -43,7 +43,7 @@ class Service:
         )
         async with self.database.writing() as session:
             session.add(user)
-        tokens: Tokens = self.app.state.tokens
+        tokens: AccessTokens = self.app.state.tokens
         return user, {"Authorization": f"Bearer {tokens.issue(user)}"}
 
     async def product(self, **columns: Any) -> Product:

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from httpx import Response
 
-from service.conditional_requests import Expected, Tag, tags
+from service.conditional_requests import ETag, Precondition, parse_etags
 from service.errors import PreconditionFailedError
 from service.middleware import etag
 from service.users.tables import Role
@@ -18,32 +18,32 @@ pytestmark = pytest.mark.anyio
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
-        ('"a"', [Tag("a")]),
-        ('W/"a", "b" ,\t"c,d"', [Tag("a", weak=True), Tag("b"), Tag("c,d")]),
-        (', "a",, "b",', [Tag("a"), Tag("b")]),
-        ('""', [Tag("")]),
+        ('"a"', [ETag("a")]),
+        ('W/"a", "b" ,\t"c,d"', [ETag("a", weak=True), ETag("b"), ETag("c,d")]),
+        (', "a",, "b",', [ETag("a"), ETag("b")]),
+        ('""', [ETag("")]),
         ("", []),
         ("a", []),
         ('w/"a"', []),
         ('"a" "b"', []),
-        ('"a", nonsense', [Tag("a")]),
+        ('"a", nonsense', [ETag("a")]),
         ('"a', []),
         ('"' + "," * 100_000, []),
     ],
 )
-def test_reads_lists_of_tags(header: str, expected: list[Tag]) -> None:
-    assert list(tags(header)) == expected
+def test_reads_lists_of_tags(header: str, expected: list[ETag]) -> None:
+    assert list(parse_etags(header)) == expected
 
 
 @pytest.mark.parametrize("header", ['"7"', '"6", "7"', "*", None])
 def test_a_strong_tag_or_a_star_is_a_match(header: str | None) -> None:
-    Expected.optional(header).check(7)
+    Precondition.optional(header).check(7)
 
 
 @pytest.mark.parametrize("header", ['"6"', 'W/"7"', "7", '"07"', "", '"7'])
 def test_anything_else_is_none(header: str) -> None:
     with pytest.raises(PreconditionFailedError) as caught:
-        Expected.optional(header).check(7)
+        Precondition.optional(header).check(7)
     assert caught.value.headers == {"ETag": '"7"'}
 
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from service.rate_limit import Limits, Policy
+from service.rate_limit import Policy, RateLimiter
 from tests.proxy import Fault, Proxy
 from tests.redis_groups import Cluster, Watched
 from tests.servers import Redis
@@ -131,11 +131,11 @@ async def test_all_that_the_cache_does_stays_within_slots(
 
 async def test_limits_of_several_kinds_are_one_trip(cluster: Cluster) -> None:
     url = f"redis+cluster://127.0.0.1:{cluster.port}"
-    one, two = Limits.connect(url), Limits.connect(url)
+    one, two = RateLimiter.connect(url), RateLimiter.connect(url)
     kinds = Policy("one", 9, window=600), Policy("two", 9, window=600)
     for name in KEYS:
-        assert (await one.take(*((kind, name) for kind in kinds))).left == 8
-        assert (await two.take(*((kind, name) for kind in kinds))).left == 7, "counted alone"
+        assert (await one.take(*((kind, name) for kind in kinds))).remaining == 8
+        assert (await two.take(*((kind, name) for kind in kinds))).remaining == 7, "counted alone"
     await one.close()
     await two.close()
 

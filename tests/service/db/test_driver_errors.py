@@ -152,7 +152,7 @@ async def test_a_write_that_runs_too_long_leaves_nothing(database_url: str, tmp_
 
 async def test_a_change_of_the_schema_may_take_longer(database_url: str, tmp_path: Path) -> None:
     database = connect(settings_for(tmp_path, database_url, statement_timeout=0.05))
-    async with database.unhurried() as session:
+    async with database.without_timeout() as session:
         assert await session.scalar(counting(1_000_000)) == 1_000_000
     with pytest.raises(UnavailableError):
         async with database.reading() as session:

@@ -116,7 +116,7 @@ async def test_limits_hold_behind_a_pooler_and_stay_with_their_transaction(
             with pytest.raises(UnavailableError):
                 async with database.reading() as session:
                     await session.execute(text("SELECT pg_sleep(30)"))
-            async with database.unhurried() as session:
+            async with database.without_timeout() as session:
                 assert await session.scalar(text("SHOW statement_timeout")) == "0"
         with psycopg.connect(url.replace("+asyncpg", ""), prepare_threshold=None) as other:
             for name, value in {

@@ -16,10 +16,10 @@ from httpx import ASGITransport, AsyncClient, Response
 from starlette.types import Receive, Scope, Send
 
 from service.cache.core.codec import Rendered
-from service.conditional_requests import answer as show
+from service.conditional_requests import respond as show
 from service.middleware import docs_page, response_headers
-from service.middleware.compression import SLICE, Compression
-from service.middleware.etag import LONGEST_ADDRESS, Revalidation
+from service.middleware.compression import SLICE_BYTES, Compression
+from service.middleware.etag import MAX_URL_LENGTH, Revalidation
 from service.users.tables import Role
 from tests.service.running import PASSWORD, Service, problem, running, settings_for
 from tests.vitals.journal import journal
@@ -344,7 +344,7 @@ async def test_others_are_served_while_a_long_answer_is_compressed(encoding: str
         others.cancel()
     assert answer.headers["content-encoding"] == encoding
     assert answer.text == said
-    assert taken >= usual + len(said) // SLICE
+    assert taken >= usual + len(said) // SLICE_BYTES
 
 
 async def test_only_short_addresses_are_remembered() -> None:
@@ -363,7 +363,7 @@ async def test_only_short_addresses_are_remembered() -> None:
         base_url="http://test",
         headers={"If-None-Match": '"same"'},
     ) as client:
-        for query in ("short", "long" * LONGEST_ADDRESS) * 2:
+        for query in ("short", "long" * MAX_URL_LENGTH) * 2:
             assert (await client.get(f"/?{query}")).status_code == 304
     assert [query[:5] for query in asked] == [b"short", b"longl", b"longl"]
 

@@ -204,7 +204,7 @@ async def test_a_page_is_one_range_of_an_index(
     statements.clear()
     await service.client.get(f"/api/products?limit=1&sort={sort}&cursor={cursor}")
     (statement,) = statements
-    *equal, last = SORTS[sort].runs
+    *equal, last = SORTS[sort].groups
     comparison = "<" if last.descending else ">"
     columns = ", ".join(f"products.{column.key}" for column in last.columns)
     assert f"({columns}) {comparison} (" in statement

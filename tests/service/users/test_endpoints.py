@@ -7,7 +7,7 @@ import pytest
 from httpx import Response
 from sqlalchemy import select
 
-from service.auth import ALGORITHM, Tokens
+from service.auth import ALGORITHM, AccessTokens
 from service.secret_files import SecretError
 from service.settings import Settings
 from service.users.passwords import Passwords
@@ -224,7 +224,7 @@ async def test_a_new_key_does_not_end_the_logins_of_the_one_before(tmp_path: Pat
 def test_somebodys_public_key_signs_nothing() -> None:
     certificate = "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkq\n-----END PUBLIC KEY-----"
     with pytest.raises(SecretError, match="JWT key"):
-        Tokens(["a key that is long enough for it", certificate], 60)
+        AccessTokens(["a key that is long enough for it", certificate], 60)
 
 
 @pytest.mark.parametrize(("ahead", "status"), [(0, 200), (30, 200), (600, 401), ("x", 401)])
