@@ -1,4 +1,4 @@
-"""Where the parts of the service meet."""
+"""Application factory: builds the FastAPI app and its lifespan."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -44,12 +44,12 @@ OBJECTIVES = (
     Objective("queries", ratio=0.95, within=0.1),
 )
 PRIVATE = ("/api/users",)
-"""Where answers hold tokens, or e-mail addresses beside names that anybody may choose."""
+"""Paths whose responses hold tokens, or e-mail addresses beside names that users choose."""
 _log = logging.getLogger(__name__)
 
 
 def build(settings: Settings) -> FastAPI:
-    """Build the API; nothing is opened before it starts to serve.
+    """Build the API; the lifespan opens its connections.
 
     Raises:
         SecretError: The JWT key or the metrics token is unreadable or guessable.
@@ -160,7 +160,7 @@ def __getattr__(name: str) -> Any:
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     settings = Settings()
-    # Whoever says where it listens has said how that is protected; other servers do not say.
+    # A public SERVICE_HOST requires TLS settings; other servers do not pass their address.
     app = LoopbackOnly(build(settings)) if is_loopback(settings.host) else build(settings)
     globals()["app"] = app
     return app

@@ -1,8 +1,8 @@
-"""The orders in the database: placed once, cancelled once, never more than there is.
+"""Database access of orders: idempotent placing and cancelling, without overselling.
 
 Every transaction takes its locks in one order: first the user (to place) or the order (to
-cancel), then the products by id. So none can wait for each other in a circle. SQLite has no row
-locks and needs none: it lets one writing transaction in at a time.
+cancel), then the products by id. So there are no deadlocks. SQLite has no row locks and needs
+none: it has one write transaction at a time.
 """
 
 import json
@@ -26,7 +26,7 @@ NEWEST = Sort("newest", descending(Order.created_at, Order.id))
 
 
 class NotAvailableError(ConflictError):
-    """Some products are not for sale in this quantity: see `errors`."""
+    """Some products are not available in this quantity: see `errors`."""
 
     slug, title = "not-available", "Not available"
 
@@ -42,11 +42,11 @@ class KeyReusedError(InvalidError):
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a client wants to buy.
+    """A requested order.
 
     Attributes:
-        lines: Product id and quantity, as sent; a product may stand in several lines.
-        key: The client's name for the attempt.
+        lines: Product id and quantity, as sent; several lines may have the same product.
+        key: The idempotency key.
     """
 
     lines: Sequence[tuple[int, int]]
@@ -54,7 +54,7 @@ class Wanted:
 
     @cached_property
     def pieces(self) -> dict[int, int]:
-        """How many of each product, all lines together."""
+        """Total quantity by product."""
         total: dict[int, int] = {}
         for product_id, quantity in self.lines:
             total[product_id] = total.get(product_id, 0) + quantity
@@ -62,11 +62,11 @@ class Wanted:
 
     @property
     def digest(self) -> str:
-        """Equal for equal wishes."""
+        """Digest of the products and quantities."""
         return sha256(json.dumps(sorted(self.pieces.items())).encode()).hexdigest()
 
     def field_errors(self, products: Mapping[int, Product]) -> list[FieldError]:
-        """What cannot be had from these products, line by line."""
+        """Return the unavailable lines, as errors."""
         field_errors = []
         for index, (product_id, _) in enumerate(self.lines):
             product = products.get(product_id)
@@ -81,17 +81,17 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Placed:
-    """An order, and whether it had been placed before under the same key."""
+    """An order, and whether it was placed before with the same key (a replay)."""
 
     order: Order
     replayed: bool
 
 
 async def place_order(session: AsyncSession, user_id: int, wanted: Wanted) -> Placed:
-    """Take the stock and write the order, both or neither.
+    """Take the stock and insert the order, atomically.
 
     Raises:
-        NotAvailableError: A product is gone or there are too few; nothing was taken.
+        NotAvailableError: A product is deleted or out of stock; nothing was taken.
         KeyReusedError: The key belongs to an order of other products.
     """
     await _lock_user(session, user_id)
@@ -120,7 +120,7 @@ async def place_order(session: AsyncSession, user_id: int, wanted: Wanted) -> Pl
 
 
 async def cancel(session: AsyncSession, user_id: int, order_id: int) -> Order:
-    """Cancel an order and put its stock back; doing it again changes nothing.
+    """Cancel an order and return its stock. Idempotent.
 
     Raises:
         NotFoundError: The user has no such order.
@@ -137,10 +137,10 @@ async def cancel(session: AsyncSession, user_id: int, order_id: int) -> Order:
 
 
 async def find(session: AsyncSession, order_id: int, *, user_id: int | None) -> Order:
-    """The order with this id; of this user, or of anybody when ``user_id`` is None.
+    """Return the order with this id, of this user or, if ``user_id`` is None, of any.
 
     Raises:
-        NotFoundError: There is none, or it belongs to somebody else.
+        NotFoundError: There is none, or it belongs to another user.
     """
     statement = _with_items().where(Order.id == order_id)
     if user_id is not None:
@@ -154,10 +154,10 @@ async def find(session: AsyncSession, order_id: int, *, user_id: int | None) -> 
 async def page(
     session: AsyncSession, cursors: Cursors, user_id: int, *, limit: int, cursor: str | None
 ) -> Rows[Order]:
-    """A user's orders, newest first.
+    """Return a page of a user's orders, newest first.
 
     Raises:
-        BadCursorError: The cursor belongs elsewhere.
+        BadCursorError: The cursor belongs to another list.
     """
     where = listing_id("orders", NEWEST, {"user": user_id})
     statement = _with_items().where(Order.user_id == user_id)
@@ -165,7 +165,7 @@ async def page(
 
 
 def missing(order_id: int) -> NotFoundError:
-    """The error for an order that the caller may not see or that does not exist: the same."""
+    """Return the same error for an order that does not exist or that the caller may not see."""
     return NotFoundError(f"There is no order {order_id}.")
 
 
@@ -174,8 +174,8 @@ def _with_items() -> Select[Order]:
 
 
 async def _lock_user(session: AsyncSession, user_id: int) -> None:
-    # One user's orders queue up here. So of two requests with the same key, at the same moment,
-    # the second finds what the first has placed.
+    # Serialises one user's orders: of two concurrent requests with the same key, the second finds
+    # the order of the first.
     statement = select(User.id).where(User.id == user_id, User.active)
     if await session.scalar(statement.with_for_update(key_share=True)) is None:
         raise UnauthorizedError
@@ -214,4 +214,4 @@ async def _change_stock(
         {"id": p.id, "stock": p.stock + pieces[p.id], "version": p.version + 1}
         for p in products.values()
     ]
-    await session.execute(update(Product), rows)  # one batch, whatever the number of products
+    await session.execute(update(Product), rows)  # one batch for any number of products

@@ -1,4 +1,4 @@
-"""How often one may log in or register: each costs a hash, and each login is a guess."""
+"""Login throttle: limits logins and registrations, which cost a hash and may be guesses."""
 
 import hmac
 from hashlib import blake2s, sha256
@@ -10,16 +10,16 @@ from fastapi import Depends, Request
 from service.errors import TooManyRequestsError
 from service.rate_limit import Attempt, Policy, RateLimiter
 
-IPV6_NETWORK = 64  # bits: what one customer has, and can choose addresses from
+IPV6_NETWORK = 64  # prefix length that one customer has
 
 
 class LoginThrottle:
-    """RateLimiter attempts by address and by account.
+    """Limits attempts by IP address and by account.
 
     Args:
-        limits: Counts.
-        secret: Names are digested with it, so that nobody reads e-mail addresses from Redis.
-        per_account: Logins to one account a minute, right or wrong, whether it exists or not.
+        limits: The rate limiter.
+        secret: Keys the digests of names, so that Redis holds no e-mail addresses.
+        per_account: Logins to one account a minute, successful or not, whether it exists or not.
         per_address: Logins and registrations from one address a minute.
     """
 
@@ -32,7 +32,7 @@ class LoginThrottle:
         self._address = Policy("address", per_address)
 
     async def register(self, request: Request) -> dict[str, str]:
-        """Count a registration; returns what the answer's headers say of the limit.
+        """Count a registration; return the response's headers of the limit.
 
         Raises:
             TooManyRequestsError: There were too many from this address.
@@ -40,7 +40,7 @@ class LoginThrottle:
         return await self._take((self._address, _address(request)))
 
     async def log_in(self, request: Request, email: str) -> dict[str, str]:
-        """Count a login likewise; one that its address may not try does not count for the account.
+        """Count a login likewise; if the address is over its limit, the account's is not counted.
 
         Raises:
             TooManyRequestsError: There were too many from this address, or to this account.
@@ -56,17 +56,17 @@ class LoginThrottle:
         return state.headers
 
     def _digest(self, who: str) -> str:
-        # After a hash has emptied the processor's caches this takes a quarter of what HMAC takes.
+        # After a password hash has evicted the CPU caches, this takes a quarter of HMAC's time.
         return blake2s(who.encode(), key=self._key, digest_size=16).hexdigest()
 
 
 def _address(request: Request) -> str:
-    host = request.client.host if request.client else ""  # a socket of this machine has none
+    host = request.client.host if request.client else ""  # a Unix socket has none
     if ":" not in host:
         return host
     try:
         address = IPv6Address(host)
-    except ValueError:  # what a trusted proxy says need not be one
+    except ValueError:  # a trusted proxy may send something else
         return host
     if address.ipv4_mapped:
         return str(address.ipv4_mapped)
@@ -79,4 +79,4 @@ async def _of(request: Request) -> LoginThrottle:
 
 
 LoginThrottleOf = Annotated[LoginThrottle, Depends(_of)]
-"""What limits attempts at the app that answers the request."""
+"""The login throttle of the app that handles the request."""

@@ -1,4 +1,4 @@
-"""The users in the database."""
+"""Database access of users."""
 
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
@@ -13,7 +13,7 @@ NEWEST = Sort("newest", descending(User.id))
 
 
 class EmailTakenError(ConflictError):
-    """There is a user with this e-mail address: log in instead."""
+    """The e-mail address is already registered: log in instead."""
 
     slug, title = "email-taken", "E-mail address taken"
 
@@ -22,7 +22,7 @@ class EmailTakenError(ConflictError):
 
 
 class LastAdminError(ConflictError):
-    """This is the last active admin: make somebody else admin first."""
+    """This is the last active admin: give another user the role first."""
 
     slug, title = "last-admin", "Last admin"
 
@@ -31,7 +31,7 @@ async def add(session: AsyncSession, user: User) -> User:
     """Store a new user.
 
     Raises:
-        EmailTakenError: The address belongs to somebody.
+        EmailTakenError: The address is already registered.
     """
     session.add(user)
     try:
@@ -44,10 +44,10 @@ async def add(session: AsyncSession, user: User) -> User:
 async def page(
     session: AsyncSession, cursors: Cursors, *, limit: int, cursor: str | None
 ) -> Rows[User]:
-    """All users, newest first.
+    """Return a page of all users, newest first.
 
     Raises:
-        BadCursorError: The cursor belongs elsewhere.
+        BadCursorError: The cursor belongs to another list.
     """
     where = listing_id("users", NEWEST, {})
     return await cursors.page(
@@ -70,7 +70,7 @@ async def change_role(session: AsyncSession, user_id: int, role: Role) -> User:
 
 
 async def deactivate(session: AsyncSession, user_id: int) -> User:
-    """Shut a user out at once: all tokens end. Doing it twice changes nothing.
+    """Deactivate a user and revoke all tokens. Idempotent.
 
     Raises:
         NotFoundError: There is no such user.

@@ -1,4 +1,4 @@
-"""Users as requests meet them, at login and with a token: to read, never to change."""
+"""Read-only user rows, for logins and authentication."""
 
 from dataclasses import dataclass, field, fields
 from datetime import datetime
@@ -12,7 +12,7 @@ from service.users.tables import User
 
 @dataclass(frozen=True, slots=True)
 class UserRow:
-    """A row of `User`."""
+    """A row of the table of `User`."""
 
     id: int
     email: str
@@ -30,7 +30,7 @@ _BY_EMAIL = select(*_COLUMNS).where(User.email == bindparam("email"))
 
 
 async def by_id(database: Database, user_id: int) -> UserRow | None:
-    """The user with this number, active or not.
+    """Return the user with this id, active or not.
 
     Raises:
         UnavailableError: The database does not answer.
@@ -39,7 +39,7 @@ async def by_id(database: Database, user_id: int) -> UserRow | None:
 
 
 async def by_email(database: Database, email: str) -> UserRow | None:
-    """The user with this address (in lower case), active or not.
+    """Return the user with this e-mail address (in lower case), active or not.
 
     Raises:
         UnavailableError: The database does not answer.

@@ -1,4 +1,4 @@
-"""What the cache could not be told waits in the database."""
+"""Add the outbox of cache invalidations."""
 
 import sqlalchemy as sa
 from alembic import op

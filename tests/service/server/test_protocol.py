@@ -440,8 +440,8 @@ def test_refusals_are_all_counted_and_seldom_logged(
         now[0] = 61.0
         record("malformed", "192.0.2.2")
     assert [record.getMessage() for record in caplog.records] == [
-        "connection refused: malformed, client 192.0.2.1, 1 since the last line of this reason",
-        "connection refused: malformed, client 192.0.2.2, 100 since the last line of this reason",
+        "connection refused: malformed, client 192.0.2.1, 1 since the last event of this reason",
+        "connection refused: malformed, client 192.0.2.2, 100 since the last event of this reason",
     ]
     page = Exposition(meter).page(as_openmetrics=True, zipped=False)
     assert Readings.parse(page.decode()).value(HTTP_CONNECTIONS_REFUSED, reason="malformed") == 101
