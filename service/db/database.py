@@ -105,10 +105,12 @@ class Database:
         writer: The same with transactions, for writes.
     """
 
-    def __init__(self, engine: AsyncEngine, timeout: sqlite.StatementTimeout | None = None) -> None:
+    def __init__(
+        self, engine: AsyncEngine, statement_timeout: sqlite.StatementTimeout | None = None
+    ) -> None:
         self.engine = engine
         self.writer = engine.execution_options(**_WRITING[engine.dialect.name])
-        self._timeout = timeout
+        self._statement_timeout = statement_timeout
         # A class per database: event listeners must not see other databases' sessions.
         self.session_class = type("WritingSession", (Session,), {})
 
@@ -174,9 +176,9 @@ class Database:
         Raises:
             UnavailableError: The database does not answer, or fails with a transient error.
         """
-        with self._timeout.unlimited() if self._timeout else nullcontext():
+        with self._statement_timeout.unlimited() if self._statement_timeout else nullcontext():
             async with self.writing() as session:
-                if self._timeout is None:
+                if self._statement_timeout is None:
                     await session.execute(text("SET LOCAL statement_timeout = 0"))
                 yield session
 
@@ -198,8 +200,8 @@ def connect(settings: Settings) -> Database:
     """Build the engine; the first use connects."""
     url = settings.database()
     if url.get_backend_name() == "sqlite":
-        timeout = sqlite.StatementTimeout(settings.statement_timeout)
-        return Database(sqlite.engine(url, timeout), timeout)
+        statement_timeout = sqlite.StatementTimeout(settings.statement_timeout)
+        return Database(sqlite.engine(url, statement_timeout), statement_timeout)
     return Database(postgresql.engine(url, settings))
 
 

@@ -61,9 +61,11 @@ class _Connection(sqlite3.Connection):
     SQLite itself has no statement timeout.
     """
 
-    def __init__(self, timeout: StatementTimeout, *arguments: Any, **options: Any) -> None:
+    def __init__(
+        self, statement_timeout: StatementTimeout, *arguments: Any, **options: Any
+    ) -> None:
         super().__init__(*arguments, **options)
-        self._timeout = timeout
+        self._statement_timeout = statement_timeout
         self._until = float("inf")
         self.writing = False
         self.set_progress_handler(self._is_timed_out, PROGRESS_STEPS)
@@ -91,7 +93,7 @@ class _Connection(sqlite3.Connection):
 
     def cursor(self, *_arguments: Any) -> Any:
         """Return a cursor for one statement, and start its timeout."""
-        self._until = monotonic() + self._timeout.seconds
+        self._until = monotonic() + self._statement_timeout.seconds
         return super().cursor(_Cursor)
 
     def commit(self) -> None:
@@ -120,7 +122,7 @@ def _is_outside_transactions(connection: Any) -> bool:
         return True
 
 
-def engine(url: URL, timeout: StatementTimeout) -> AsyncEngine:
+def engine(url: URL, statement_timeout: StatementTimeout) -> AsyncEngine:
     """Build an engine on a file, readable by its owner only, or in memory."""
     if url.database and url.database != ":memory:":
         file = Path(url.database)
@@ -128,7 +130,7 @@ def engine(url: URL, timeout: StatementTimeout) -> AsyncEngine:
         file.touch(mode=0o600)  # it holds password hashes; SQLite's other files inherit the mode
 
     def opened(*arguments: Any, **options: Any) -> sqlite3.Connection:
-        return _Connection(timeout, *arguments, **options)
+        return _Connection(statement_timeout, *arguments, **options)
 
     made = create_async_engine(
         url,

@@ -107,7 +107,7 @@ async def test_who_asks_again_is_answered_before_anything_is_parsed(
 async def test_what_is_remembered_of_addresses_is_bounded(
     light: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(etag, "MOST_ADDRESSES", 3)
+    monkeypatch.setattr(etag, "MAX_URLS", 3)
     for limit in (*range(1, 8), 1):
         url = f"/api/products?limit={limit}"
         for _ in range(2):

@@ -68,7 +68,7 @@ async def test_a_new_file_that_another_writes_to_is_waited_for(
 async def test_but_not_for_ever(
     held: sqlite3.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "BUSY", 0.1)
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.1)
     database = connect(settings_for(tmp_path, f"sqlite+aiosqlite:///{tmp_path}/held.db"))
     with pytest.raises(UnavailableError):
         await migrate(database)
