@@ -35,7 +35,7 @@ def examine(url: str, folder: Path, *options: str) -> subprocess.CompletedProces
 
 
 @pytest.mark.parametrize("role", [None, Role.ADMIN])
-async def test_schemathesis_finds_nothing(tmp_path: Path, role: Role | None) -> None:
+async def test_schemathesis_finds_no_defect(tmp_path: Path, role: Role | None) -> None:
     # It tries more often than people may; what they are told then, other tests hold.
     settings = settings_for(tmp_path, account_attempts=100_000, address_attempts=100_000)
     options = []
@@ -72,7 +72,7 @@ async def test_every_operation_documents_its_errors(light: Service) -> None:
                 assert content["example"]["status"], where
 
 
-async def test_what_is_sent_has_examples(light: Service) -> None:
+async def test_request_bodies_have_examples(light: Service) -> None:
     document = (await light.client.get("/openapi.json")).json()
     schemas = document["components"]["schemas"]
     for name in ("Registration", "Login", "ProductIn", "ItemIn", "RoleChange"):

@@ -44,7 +44,7 @@ async def take(limits: RateLimiter, policy: Policy, name: str, times: int) -> li
 
 
 @pytest.mark.parametrize("quota", [1, 3, 7, 60])
-async def test_as_many_as_said_are_admitted(limits: RateLimiter, quota: int) -> None:
+async def test_quota_is_admitted(limits: RateLimiter, quota: int) -> None:
     policy, name = Policy("test", quota, window=600), next(names)
     standings = await take(limits, policy, name, quota + 2)
     assert [s.remaining for s in standings] == [*range(quota - 1, -1, -1), 0, 0]
@@ -56,7 +56,7 @@ async def test_as_many_as_said_are_admitted(limits: RateLimiter, quota: int) -> 
     assert (await limits.take((Policy("other", quota), name))).remaining == quota - 1
 
 
-async def test_who_waits_as_long_as_told_gets_in(limits: RateLimiter) -> None:
+async def test_attempt_after_retry_after_is_admitted(limits: RateLimiter) -> None:
     policy, name = Policy("test", 2, window=1), next(names)
     *_, refused = await take(limits, policy, name, 3)
     assert 0.3 < refused.wait <= 0.5
@@ -65,13 +65,13 @@ async def test_who_waits_as_long_as_told_gets_in(limits: RateLimiter) -> None:
     assert (await limits.take((policy, name))).wait == 0
 
 
-async def test_at_once_no_more_than_one_by_one(limits: RateLimiter) -> None:
+async def test_concurrent_attempts_do_not_exceed_quota(limits: RateLimiter) -> None:
     policy, name = Policy("test", 5, window=600), next(names)
     standings = await asyncio.gather(*(limits.take((policy, name)) for _ in range(50)))
     assert sum(s.wait == 0 for s in standings) == 5
 
 
-async def test_after_a_refusal_the_others_do_not_count(limits: RateLimiter) -> None:
+async def test_later_policies_do_not_count_after_a_refusal(limits: RateLimiter) -> None:
     strict, lenient = Policy("strict", 1, window=600), Policy("lenient", 9, window=600)
     name, other = next(names), next(names)
     first = await limits.take((strict, name), (lenient, other))
@@ -87,7 +87,7 @@ async def test_after_a_refusal_the_others_do_not_count(limits: RateLimiter) -> N
     )
 
 
-def test_in_this_process_attempts_come_back_evenly() -> None:
+def test_local_limiter_refills_evenly() -> None:
     clock, policy = Clock(), Policy("test", 4, window=60)
     local = LocalLimiter(clock)
     first: Callable[[], RateLimitState] = lambda: local.take((policy, "a"))  # noqa: E731 - a name for it
@@ -102,7 +102,7 @@ def test_in_this_process_attempts_come_back_evenly() -> None:
     assert first().remaining == 3
 
 
-def test_in_this_process_names_are_bounded() -> None:
+def test_local_limiter_bounds_names() -> None:
     local, policy = LocalLimiter(), Policy("test", 4)
     for number in range(MAX_NAMES + 10):
         local.take((policy, str(number)))
@@ -110,7 +110,7 @@ def test_in_this_process_names_are_bounded() -> None:
 
 
 @pytest.mark.servers
-async def test_workers_count_together_and_alone_without_redis(
+async def test_workers_share_counts_only_with_redis(
     redis_server: servers.Redis,
 ) -> None:
     one, two = (RateLimiter.connect(redis_server.url) for _ in range(2))
@@ -126,7 +126,7 @@ async def test_workers_count_together_and_alone_without_redis(
 
 
 @pytest.mark.servers
-async def test_redis_forgets_when_all_attempts_are_back(redis_server: servers.Redis) -> None:
+async def test_redis_key_expires_when_quota_is_restored(redis_server: servers.Redis) -> None:
     limits = RateLimiter.connect(redis_server.url)
     await take(limits, Policy("test", 4, window=600), "who", 2)
     assert limits._client is not None
@@ -135,7 +135,7 @@ async def test_redis_forgets_when_all_attempts_are_back(redis_server: servers.Re
     await limits.close()
 
 
-def test_headers_say_the_policy_and_the_standing() -> None:
+def test_headers_have_policy_and_state() -> None:
     policy = Policy("account", 10)
     assert RateLimitState(policy, 3, 0.0, 41.2).headers == {
         "RateLimit-Policy": '"account";q=10;w=60',

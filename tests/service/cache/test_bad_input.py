@@ -71,7 +71,7 @@ def shared(redis_server: Redis) -> Iterator[Shop]:
     opened.close()
 
 
-def test_odd_keys_and_tags_are_kept_apart(shop: Shop) -> None:
+def test_unusual_keys_and_tags_are_distinct(shop: Shop) -> None:
     for number, key in enumerate(KEYS):
         assert shop.get(key, str(number), tags=(key,)) == str(number)
     for number, key in enumerate(KEYS):
@@ -88,7 +88,7 @@ def test_odd_keys_and_tags_are_kept_apart(shop: Shop) -> None:
         assert shop.get(key, "another", tags=(key,)) == f"newer {number}"
 
 
-def test_a_value_that_is_too_large_is_not_kept(shop: Shop) -> None:
+def test_too_large_value_is_not_cached(shop: Shop) -> None:
     large = token_bytes(LARGEST_BYTES).hex()
     assert shop.get("k", large) == large
     assert shop.get("k", "changed") == "changed"
@@ -142,9 +142,7 @@ def test_a_damaged_entry_is_a_miss(
 
 
 @pytest.mark.servers
-def test_an_entry_under_a_wrong_name_is_a_miss_that_is_counted(
-    shared: Shop, redis_server: Redis
-) -> None:
+def test_entry_of_another_key_is_a_counted_miss(shared: Shop, redis_server: Redis) -> None:
     shared.get("one", "1")
     shared.get("two", "2")
     with Client.from_url(redis_server.url) as client:
@@ -155,9 +153,7 @@ def test_an_entry_under_a_wrong_name_is_a_miss_that_is_counted(
 
 
 @pytest.mark.servers
-def test_an_entry_of_another_schema_is_a_miss_that_is_counted(
-    shared: Shop, redis_server: Redis
-) -> None:
+def test_entry_of_another_schema_is_a_counted_miss(shared: Shop, redis_server: Redis) -> None:
     async def write() -> None:
         newer = Cache.connect(redis_server.url, timeout=10)
         numbers = newer.namespace("text", type=int, ttl=60)
@@ -177,7 +173,7 @@ def test_an_entry_of_another_schema_is_a_miss_that_is_counted(
 @pytest.mark.servers
 @pytest.mark.parametrize("name", ["v2:{text:k}", "v2:{text:k}:fence", "v2:{text:k}:writers"])
 @pytest.mark.parametrize("strange", ["list", "text"])
-def test_what_a_stranger_put_there_raises_nothing(
+def test_foreign_redis_values_raise_nothing(
     shared: Shop, redis_server: Redis, name: str, strange: str
 ) -> None:
     with Client.from_url(redis_server.url) as client:

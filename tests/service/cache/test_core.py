@@ -48,7 +48,7 @@ def target(key: str) -> InvalidationTarget:
 EVERYTHING = (InvalidationTarget("things", is_generation=True, info=THINGS),)
 
 
-def test_the_outbox_keeps_what_is_under_way_until_it_is_settled() -> None:
+def test_taken_targets_are_pending_until_confirmed() -> None:
     outbox = PendingInvalidations(lambda: EVERYTHING)
     assert not outbox
     outbox.add([target("1")])
@@ -63,7 +63,7 @@ def test_the_outbox_keeps_what_is_under_way_until_it_is_settled() -> None:
     assert not outbox
 
 
-def test_what_could_not_be_delivered_joins_what_came_meanwhile() -> None:
+def test_put_back_targets_join_later_ones() -> None:
     outbox = PendingInvalidations(lambda: EVERYTHING)
     outbox.add([target("1")])
     outbox.take()
@@ -73,7 +73,7 @@ def test_what_could_not_be_delivered_joins_what_came_meanwhile() -> None:
     assert set(outbox.take()) == {target("1"), target("2")}
 
 
-def test_a_full_outbox_owes_everything_instead() -> None:
+def test_too_many_pending_targets_become_everything() -> None:
     outbox = PendingInvalidations(lambda: EVERYTHING, limit=3)
     outbox.add(map(target, "1234"))
 
@@ -84,7 +84,7 @@ def test_a_full_outbox_owes_everything_instead() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_flight_that_has_landed_takes_nobody() -> None:
+async def test_finished_flight_is_not_joined() -> None:
     flights: SingleFlight[int] = SingleFlight()
     landing = asyncio.Event()
     flown = 0
@@ -134,7 +134,7 @@ async def held(store: MemoryStore, *keys: str, info: CacheInfo = THINGS) -> str:
 
 
 @pytest.mark.anyio
-async def test_an_entry_ends_with_its_lifetime(clock: Clock) -> None:
+async def test_entry_expires_with_its_ttl(clock: Clock) -> None:
     store = memory(clock)
     await put(store, "a", ttl=10)
     clock.now += 9.9
@@ -144,7 +144,7 @@ async def test_an_entry_ends_with_its_lifetime(clock: Clock) -> None:
 
 
 @pytest.mark.anyio
-async def test_writers_that_never_committed_are_forgotten(clock: Clock) -> None:
+async def test_expired_write_intents_are_removed(clock: Clock) -> None:
     store = memory(clock)
     for number in range(100):
         await store.intend(WriteIntent((target(str(number)), target("again"))))
@@ -153,7 +153,7 @@ async def test_writers_that_never_committed_are_forgotten(clock: Clock) -> None:
 
 
 @pytest.mark.anyio
-async def test_the_least_recently_used_entry_makes_room(clock: Clock) -> None:
+async def test_least_recently_used_entry_is_evicted(clock: Clock) -> None:
     store = memory(clock, max_entries=2)
     await put(store, "a")
     await put(store, "b")
@@ -188,7 +188,7 @@ async def test_memory_is_bounded_and_reported(clock: Clock) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_writer_that_never_ends_is_forgotten_in_time(clock: Clock) -> None:
+async def test_unreleased_write_intent_expires(clock: Clock) -> None:
     store = memory(clock)
     await store.intend(WriteIntent((target("a"), *EVERYTHING)))
     assert not await put(store, "a")
@@ -210,7 +210,7 @@ class New(BaseModel):
     name: str = ""
 
 
-def test_a_value_of_another_shape_or_meaning_is_refused() -> None:
+def test_value_of_another_schema_is_refused() -> None:
     stored = Codec(Old).encode(Old(id=1))
 
     assert Codec(Old).decode(stored) == Old(id=1)
@@ -221,7 +221,7 @@ def test_a_value_of_another_shape_or_meaning_is_refused() -> None:
         Codec(Old).decode(stored + b"}")
 
 
-def test_what_is_rendered_is_the_json_and_a_tag_that_only_it_has() -> None:
+def test_rendered_value_is_json_with_unique_etag() -> None:
     codec = Codec(Old)
     one, same, two = (codec.render(codec.encode(Old(id=number))) for number in (1, 1, 2))
     assert one is not None
@@ -235,10 +235,10 @@ def test_what_is_rendered_is_the_json_and_a_tag_that_only_it_has() -> None:
         Codec(New).render(codec.encode(Old(id=1)))
 
 
-def test_nothing_is_told_from_a_value_that_is_null() -> None:
+def test_none_round_trips_as_negative_entry() -> None:
     assert Codec(Old).decode(Codec(Old).encode(None)) is None
 
 
-def test_the_kits_reporter_fits_where_silence_does() -> None:
+def test_cache_reporter_implements_the_protocol() -> None:
     members = {name for name in vars(NullReporter) if not name.startswith("_")}
     assert members <= set(dir(CacheReporter))

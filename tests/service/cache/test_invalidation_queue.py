@@ -56,7 +56,7 @@ async def until_trusted(store: Store) -> None:
             await asyncio.sleep(0.005)
 
 
-async def test_nothing_is_trusted_until_the_store_knows_what_is_under_way() -> None:
+async def test_store_is_bypassed_until_held_intents_are_delivered() -> None:
     store, one = Store(), intent(1)
     assert store.trusted
     store.queue.hold(one)
@@ -67,7 +67,7 @@ async def test_nothing_is_trusted_until_the_store_knows_what_is_under_way() -> N
     assert store.placed == [one]
 
 
-async def test_a_write_that_is_over_is_held_no_more() -> None:
+async def test_released_intent_is_not_held() -> None:
     store, one = Store(), intent(1)
     store.queue.hold(one)
     await store.queue.deliver(one.targets, one.token)
@@ -79,7 +79,7 @@ async def test_a_write_that_is_over_is_held_no_more() -> None:
     await store.queue.close()
 
 
-async def test_a_write_that_never_ends_is_held_for_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_held_intent_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue, "INTENT_SECONDS", 0.05)
     store = Store()
     store.queue.hold(intent(1))
@@ -88,7 +88,7 @@ async def test_a_write_that_never_ends_is_held_for_a_time(monkeypatch: pytest.Mo
     assert store.placed == []
 
 
-async def test_who_holds_too_many_holds_everything() -> None:
+async def test_too_many_held_intents_become_everything() -> None:
     store = Store()
     for number in range(3 * queue.MAX_HELD_INTENTS):
         store.queue.hold(intent(number))
@@ -99,7 +99,7 @@ async def test_who_holds_too_many_holds_everything() -> None:
     assert store.placed[-1].targets == EVERYTHING
 
 
-async def test_a_store_that_fails_again_meanwhile_is_not_trusted() -> None:
+async def test_store_that_fails_during_catch_up_is_bypassed() -> None:
     store = Store()
     store.queue.hold(intent(1))
     store.queue.flush()

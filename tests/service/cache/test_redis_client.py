@@ -26,7 +26,7 @@ def restricted(redis_server: Redis) -> Iterator[str]:
 
 
 @pytest.mark.servers
-async def test_the_bus_is_heard_by_who_may_not_ask_for_info(restricted: str) -> None:
+async def test_subscription_works_without_info_permission(restricted: str) -> None:
     process = Process(restricted, LONG_TIMEOUT, near=10)
     async with asyncio.timeout(DEADLINE_SECONDS):
         await process.cache.start()
@@ -34,7 +34,7 @@ async def test_the_bus_is_heard_by_who_may_not_ask_for_info(restricted: str) -> 
     await process.cache.close()
 
 
-async def test_a_cluster_that_is_away_keeps_nobody_from_starting() -> None:
+async def test_unavailable_cluster_does_not_block_startup() -> None:
     process = Process("redis+cluster://127.0.0.1:1", PRODUCTION_TIMEOUT, near=10)
     async with asyncio.timeout(DEADLINE_SECONDS):
         await process.cache.start()
@@ -43,7 +43,7 @@ async def test_a_cluster_that_is_away_keeps_nobody_from_starting() -> None:
 
 
 @pytest.mark.servers
-async def test_what_cannot_be_sent_is_not_answered(redis_server: Redis) -> None:
+async def test_unencodable_command_raises_and_keeps_connection(redis_server: Redis) -> None:
     client = connect(redis_server.url, None, LONG_TIMEOUT)
     with pytest.raises(UnicodeEncodeError):
         await client.send("GET", "\ud800")
@@ -52,7 +52,7 @@ async def test_what_cannot_be_sent_is_not_answered(redis_server: Redis) -> None:
     await client.close()
 
 
-async def test_a_server_that_cannot_be_understood_is_left_alone() -> None:
+async def test_protocol_error_opens_the_circuit() -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(100)
         writer.write(b"$14\r\nrun_id:strange\r\n")
@@ -71,7 +71,7 @@ async def test_a_server_that_cannot_be_understood_is_left_alone() -> None:
     server.close()
 
 
-async def test_a_server_that_greets_and_closes_is_asked_rarely() -> None:
+async def test_server_that_accepts_and_closes_is_retried_with_backoff() -> None:
     """As one does that has as many clients as it may, or a proxy without a server behind it."""
     opened = 0
 

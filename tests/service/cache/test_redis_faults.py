@@ -93,7 +93,9 @@ async def used_again(process: Process, numbers: Numbers) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_a_harmed_line_shows_in_no_answer(redis_server: Redis, anyio_backend: str) -> None:
+async def test_connection_faults_never_corrupt_values(
+    redis_server: Redis, anyio_backend: str
+) -> None:
     async def suffer(number: int, fault: Fault, measure: dict[str, Any]) -> None:
         name = f"{fault.name.lower()}-{number}"
         numbers, healthy = Numbers(), Process(redis_server.url, LONG_TIMEOUT, name)
@@ -118,7 +120,7 @@ async def test_a_harmed_line_shows_in_no_answer(redis_server: Redis, anyio_backe
             await asyncio.sleep(0.02)
 
 
-async def test_hardly_anybody_waits_for_a_line_that_hangs(hasty: Process, proxy: Proxy) -> None:
+async def test_few_reads_time_out_on_a_half_open_connection(hasty: Process, proxy: Proxy) -> None:
     numbers = Numbers()
     for key in KEYS:
         await numbers.read(hasty, key)
@@ -133,7 +135,9 @@ async def test_hardly_anybody_waits_for_a_line_that_hangs(hasty: Process, proxy:
     assert hasty.reads(CACHE_REQUESTS, result="bypass") >= 490 - seconds
 
 
-async def test_each_caller_waits_once_for_a_line_that_hangs(hasty: Process, proxy: Proxy) -> None:
+async def test_each_caller_times_out_once_on_a_half_open_connection(
+    hasty: Process, proxy: Proxy
+) -> None:
     numbers, callers, turns = Numbers(), 8, 10
     await numbers.read(hasty, "1")
     proxy.inflict(Fault.HALF_OPEN)
@@ -147,7 +151,7 @@ async def test_each_caller_waits_once_for_a_line_that_hangs(hasty: Process, prox
     assert hasty.reads(CACHE_REQUESTS, result="bypass") == callers * (turns - 1)
 
 
-async def test_faults_in_any_order_leave_a_sound_cache(
+async def test_random_faults_leave_a_consistent_cache(
     hasty: Process, direct: Process, proxy: Proxy
 ) -> None:
     numbers = Numbers(seed=5)
@@ -164,9 +168,7 @@ async def test_faults_in_any_order_leave_a_sound_cache(
     assert proxy.open <= CONNECTIONS
 
 
-async def test_values_that_are_driven_out_cost_only_loads(
-    direct: Process, redis_server: Redis
-) -> None:
+async def test_evicted_values_cost_only_loads(direct: Process, redis_server: Redis) -> None:
     numbers = Numbers(seed=3)
     texts = direct.cache.namespace("text", type=str, ttl=60)
 
@@ -225,7 +227,7 @@ def do(work: str, process: Process, numbers: Numbers, key: str) -> Coroutine[Any
 
 
 @pytest.mark.parametrize("work", ["hit", "miss", "write", "clear"])
-async def test_who_leaves_at_any_await_leaves_a_sound_line(
+async def test_cancellation_at_any_await_keeps_connection_usable(
     direct: Process, redis_server: Redis, work: str
 ) -> None:
     numbers = Numbers()

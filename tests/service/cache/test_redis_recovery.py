@@ -181,7 +181,7 @@ async def test_redis_is_used_again_after(
         assert await numbers.read(process, key) == numbers.committed[key]
 
 
-async def test_a_stalled_event_loop_leaves_redis_in_use(process: Process) -> None:
+async def test_stalled_event_loop_does_not_open_the_circuit(process: Process) -> None:
     chance, numbers = random.Random(3), Numbers()  # noqa: S311 - a test
     await process.cache.start()
     loop = asyncio.get_running_loop()
@@ -192,7 +192,7 @@ async def test_a_stalled_event_loop_leaves_redis_in_use(process: Process) -> Non
     await is_used(process, numbers)
 
 
-async def test_cut_off_at_any_moment_of_connecting_it_connects_again(
+async def test_reconnects_after_a_fault_at_any_moment_of_connecting(
     site: Site, anyio_backend: object
 ) -> None:
     """A cluster's and a Sentinel's servers are reached directly: the proxy is before the first."""

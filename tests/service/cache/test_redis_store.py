@@ -50,9 +50,7 @@ def database(anyio_backend: str) -> Source:
     return Source()
 
 
-async def test_a_value_loaded_by_one_process_is_found_by_another(
-    one: Process, other: Process, database: Source
-) -> None:
+async def test_processes_share_values(one: Process, other: Process, database: Source) -> None:
     await one.numbers.get_or_load("k", database.load)
 
     assert await other.numbers.get_or_load("k", database.load) == 1
@@ -61,7 +59,7 @@ async def test_a_value_loaded_by_one_process_is_found_by_another(
 
 
 @pytest.mark.parametrize("forget", ["invalidate", "clear"])
-async def test_a_load_is_not_stored_when_another_process_invalidated_meanwhile(
+async def test_load_is_not_stored_after_another_process_invalidated(
     one: Process, other: Process, database: Source, forget: str
 ) -> None:
     database.go.clear()
@@ -80,7 +78,7 @@ async def test_a_load_is_not_stored_when_another_process_invalidated_meanwhile(
     assert one.reads(CACHE_FILLS_REJECTED) == 1
 
 
-async def test_who_joins_after_the_value_was_stored_gets_no_older_one(
+async def test_late_follower_gets_no_stale_value(
     one: Process, other: Process, database: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = one.cache._store
@@ -106,7 +104,7 @@ async def test_who_joins_after_the_value_was_stored_gets_no_older_one(
     assert await late == 2
 
 
-async def test_no_reader_sees_what_was_invalidated_before_it_read(
+async def test_no_read_is_older_than_last_invalidation(
     redis_server: Redis, anyio_backend: str
 ) -> None:
     chance = random.Random(7)  # noqa: S311 - a test
@@ -150,7 +148,7 @@ async def test_no_reader_sees_what_was_invalidated_before_it_read(
     assert hits > 100
 
 
-async def test_cancelled_reads_never_mix_up_answers(one: Process) -> None:
+async def test_cancelled_reads_never_mix_up_replies(one: Process) -> None:
     chance = random.Random(11)  # noqa: S311 - a test
 
     def loading(number: int) -> Any:
@@ -196,7 +194,7 @@ async def test_a_hit_costs_one_command(one: Process, redis_server: Redis) -> Non
 
 @hasty
 @pytest.mark.parametrize("trouble", ["kill", "pause"])
-async def test_callers_go_on_while_redis_is_gone_or_hangs(
+async def test_reads_continue_while_redis_is_down_or_frozen(
     one: Process, redis_server: Redis, database: Source, trouble: str
 ) -> None:
     await one.numbers.get_or_load("k", database.load)
@@ -218,7 +216,7 @@ async def test_callers_go_on_while_redis_is_gone_or_hangs(
 
 @hasty
 @pytest.mark.parametrize("forget", ["invalidate", "clear"])
-async def test_an_invalidation_that_redis_missed_is_delivered_before_redis_is_trusted(
+async def test_pending_invalidation_is_delivered_before_redis_is_used(
     one: Process, other: Process, redis_server: Redis, database: Source, forget: str
 ) -> None:
     await one.numbers.get_or_load("k", database.load)
@@ -236,7 +234,7 @@ async def test_an_invalidation_that_redis_missed_is_delivered_before_redis_is_tr
 
 
 @hasty
-async def test_an_invalidation_outlives_the_request_that_was_cancelled(
+async def test_invalidation_survives_request_cancellation(
     one: Process, other: Process, redis_server: Redis, database: Source
 ) -> None:
     await one.numbers.get_or_load("k", database.load)
@@ -254,7 +252,7 @@ async def test_an_invalidation_outlives_the_request_that_was_cancelled(
             await asyncio.sleep(0.02)
 
 
-async def test_what_is_owed_at_the_end_is_delivered_or_said_to_be_lost(
+async def test_pending_invalidations_at_close_are_delivered_or_counted_lost(
     redis_server: Redis, anyio_backend: str, database: Source
 ) -> None:
     process = Process(redis_server.url, PRODUCTION_TIMEOUT)
@@ -279,7 +277,7 @@ async def test_a_restart_of_redis_costs_only_loads(
             assert await one.numbers.get_or_load("k", database.load) == 1
 
 
-async def test_a_full_redis_stores_nothing_and_still_forgets(
+async def test_full_redis_stores_nothing_and_still_invalidates(
     one: Process, redis_server: Redis, database: Source
 ) -> None:
     await one.numbers.get_or_load("old", database.load)
@@ -306,7 +304,7 @@ async def test_a_full_redis_stores_nothing_and_still_forgets(
     assert one.reads(CACHE_REQUESTS, result="hit") == 2
 
 
-async def test_what_another_release_or_a_stranger_wrote_is_a_miss(
+async def test_incompatible_or_corrupt_entry_is_a_miss(
     one: Process, redis_server: Redis, database: Source, anyio_backend: str
 ) -> None:
     newer = Cache.connect(redis_server.url)
@@ -329,7 +327,7 @@ async def test_what_another_release_or_a_stranger_wrote_is_a_miss(
 
 
 @hasty
-async def test_owed_invalidations_that_do_not_fit_clear_their_namespace(
+async def test_too_many_pending_invalidations_clear_their_namespace(
     one: Process, other: Process, redis_server: Redis, database: Source
 ) -> None:
     await other.numbers.get_or_load("untouched", database.load)

@@ -118,7 +118,7 @@ async def test_everything_works_over_tls(tls: Tls, source: Source, open_: list[P
     assert one.reads(CACHE_REQUESTS, result="error") == 0
 
 
-async def test_a_cluster_speaks_tls_too(
+async def test_cluster_over_tls(
     authority: Authority,
     source: Source,
     open_: list[Process],
@@ -151,7 +151,7 @@ async def test_a_cluster_speaks_tls_too(
         cluster.close()
 
 
-async def test_a_large_value_comes_in_many_pieces(
+async def test_large_reply_is_read_in_many_chunks(
     tls: Tls, open_: list[Process], anyio_backend: str
 ) -> None:
     tls.server.flush()
@@ -171,7 +171,7 @@ WRONG = ["stranger", "other name", "expired", "no TLS there", "TLS there"]
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-async def test_whom_it_should_not_trust_it_does_without(
+async def test_untrusted_redis_certificate_is_an_outage(
     *,
     wrong: str,
     tls: Tls,
@@ -206,7 +206,7 @@ async def test_whom_it_should_not_trust_it_does_without(
             each.server.close()
 
 
-async def test_a_redis_that_asks_for_a_certificate_gets_one(
+async def test_client_certificate_is_sent(
     authority: Authority, source: Source, open_: list[Process]
 ) -> None:
     asking = Tls(authority, authority.sign("asking"), asks=True)
@@ -225,7 +225,7 @@ async def test_a_redis_that_asks_for_a_certificate_gets_one(
         asking.server.close()
 
 
-async def test_it_is_used_again_after_a_restart(
+async def test_redis_is_used_again_after_a_restart(
     tls: Tls, source: Source, open_: list[Process]
 ) -> None:
     tls.server.flush()
@@ -241,7 +241,7 @@ async def test_it_is_used_again_after_a_restart(
     assert source.loads == loads + 1
 
 
-async def test_who_checks_nothing_says_so(
+async def test_certificate_verification_can_be_disabled(
     tls: Tls, folder: Path, source: Source, open_: list[Process]
 ) -> None:
     stranger = Authority(folder, "another stranger").file
@@ -251,7 +251,7 @@ async def test_who_checks_nothing_says_so(
     assert await open_[0].cache.ping()
 
 
-async def test_a_name_may_be_left_unchecked_alone(
+async def test_hostname_check_can_be_disabled_alone(
     authority: Authority, source: Source, open_: list[Process]
 ) -> None:
     server = Tls(authority, authority.sign("another", "DNS:redis.example.com"))
@@ -273,7 +273,7 @@ async def test_a_name_may_be_left_unchecked_alone(
         (Fault.DEAF, {}),
     ],
 )
-async def test_a_harmed_line_shows_in_no_answer(
+async def test_connection_faults_never_corrupt_values(
     *, tls: Tls, source: Source, open_: list[Process], fault: Fault, measure: dict[str, Any]
 ) -> None:
     tls.server.flush()
@@ -300,18 +300,18 @@ async def test_a_harmed_line_shows_in_no_answer(
 
 
 @pytest.mark.parametrize("missing", ["ssl_ca_certs", "ssl_certfile"])
-def test_a_file_that_is_not_there_is_said_at_once(missing: str, tmp_path: Path) -> None:
+def test_missing_tls_file_is_a_startup_error(missing: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"nothing\.crt"):
         Cache.connect(f"rediss://localhost/0?{missing}={tmp_path}/nothing.crt")
 
 
-def test_a_file_that_holds_no_certificate_is_said_at_once(tmp_path: Path) -> None:
+def test_invalid_certificate_file_is_a_startup_error(tmp_path: Path) -> None:
     (tmp_path / "odd.crt").write_text("no certificate")
     with pytest.raises(ValueError, match=r"odd\.crt"):
         Cache.connect(f"rediss://localhost/0?ssl_ca_certs={tmp_path}/odd.crt")
 
 
 @pytest.mark.parametrize("option", ["ssl_cert_reqs=nome", "ssl_verify=no"])
-def test_an_option_that_is_misspelled_is_not_taken_for_another(option: str) -> None:
+def test_misspelled_url_option_is_refused(option: str) -> None:
     with pytest.raises(ValueError, match="ssl_"):
         RedisUrl.parse(f"rediss://localhost/0?{option}")

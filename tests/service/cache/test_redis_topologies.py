@@ -103,9 +103,7 @@ async def hit_again(process: Process, numbers: Numbers, keys: list[str] = KEYS) 
             await asyncio.sleep(0.02)
 
 
-async def test_all_that_the_cache_does_stays_within_slots(
-    cluster: Cluster, on_cluster: Open
-) -> None:
+async def test_all_cache_commands_stay_within_slots(cluster: Cluster, on_cluster: Open) -> None:
     one, other, numbers = on_cluster(), on_cluster(), Numbers()
     await read_all(numbers, one, other)
     loads = numbers.loads
@@ -129,7 +127,7 @@ async def test_all_that_the_cache_does_stays_within_slots(
         assert "errorstat_CROSSSLOT" not in client.info("errorstats")
 
 
-async def test_limits_of_several_kinds_are_one_trip(cluster: Cluster) -> None:
+async def test_several_rate_limits_are_one_round_trip(cluster: Cluster) -> None:
     url = f"redis+cluster://127.0.0.1:{cluster.port}"
     one, two = RateLimiter.connect(url), RateLimiter.connect(url)
     kinds = Policy("one", 9, window=600), Policy("two", 9, window=600)
@@ -140,7 +138,7 @@ async def test_limits_of_several_kinds_are_one_trip(cluster: Cluster) -> None:
     await two.close()
 
 
-async def test_slots_that_move_under_way_are_followed(cluster: Cluster, on_cluster: Open) -> None:
+async def test_moved_slots_are_followed(cluster: Cluster, on_cluster: Open) -> None:
     process, other, numbers = on_cluster(), on_cluster(), Numbers()
     await read_all(numbers, process)
     for turn, key in enumerate(KEYS):
@@ -152,7 +150,7 @@ async def test_slots_that_move_under_way_are_followed(cluster: Cluster, on_clust
 
 
 @pytest.mark.parametrize("trouble", ["kill", "pause"])
-async def test_a_node_that_fails_takes_only_its_own_keys_along(
+async def test_failed_node_affects_only_its_own_keys(
     cluster: Cluster, on_cluster: Open, trouble: str
 ) -> None:
     process, numbers = on_cluster(PRODUCTION_TIMEOUT), Numbers()
@@ -171,9 +169,7 @@ async def test_a_node_that_fails_takes_only_its_own_keys_along(
     await hit_again(process, numbers)
 
 
-async def test_a_generation_that_comes_back_is_not_believed(
-    cluster: Cluster, on_cluster: Open
-) -> None:
+async def test_restored_generation_is_not_valid(cluster: Cluster, on_cluster: Open) -> None:
     name, numbers = "v2:{number}", Numbers()
     owner, writer = cluster.owner(name), on_cluster()
     await hit_again(writer, numbers)
@@ -189,7 +185,7 @@ async def test_a_generation_that_comes_back_is_not_believed(
     await read_all(numbers, on_cluster())
 
 
-async def test_every_node_tells_what_it_forgot(cluster: Cluster, on_cluster: Open) -> None:
+async def test_invalidations_of_every_node_are_received(cluster: Cluster, on_cluster: Open) -> None:
     writer, reader, numbers = on_cluster(), on_cluster(near=60), Numbers()
     await reader.cache.start()
     await read_all(numbers, reader, reader)
@@ -220,7 +216,7 @@ async def test_a_master_that_dies_is_replaced(watched: Watched, on_watched: Open
     await hit_again(other, numbers)
 
 
-async def test_what_the_replica_missed_is_not_believed(watched: Watched, on_watched: Open) -> None:
+async def test_promoted_replica_serves_no_stale_values(watched: Watched, on_watched: Open) -> None:
     process, numbers = on_watched(PRODUCTION_TIMEOUT), Numbers()
     await hit_again(process, numbers)
     before = watched.master
@@ -242,7 +238,7 @@ async def test_what_the_replica_missed_is_not_believed(watched: Watched, on_watc
     await hit_again(process, numbers)
 
 
-async def test_a_sentinel_that_hangs_is_not_waited_for(watched: Watched) -> None:
+async def test_frozen_sentinel_does_not_delay(watched: Watched) -> None:
     async with Proxy.before(watched.port) as proxy:
         proxy.inflict(Fault.HALF_OPEN)
         hosts = f"127.0.0.1:{proxy.port},127.0.0.1:1,127.0.0.1:{watched.port}"
@@ -254,7 +250,7 @@ async def test_a_sentinel_that_hangs_is_not_waited_for(watched: Watched) -> None
         await process.cache.close()
 
 
-async def test_a_master_that_nobody_knows_costs_only_loads(watched: Watched) -> None:
+async def test_unknown_sentinel_master_costs_only_loads(watched: Watched) -> None:
     url = f"redis+sentinel://127.0.0.1:{watched.port}/another"
     process, numbers = Process(url, PRODUCTION_TIMEOUT), Numbers()
     await read_all(numbers, process)

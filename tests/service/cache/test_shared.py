@@ -54,9 +54,7 @@ async def until(holds: Any) -> None:
 # -- Leases ----------------------------------------------------------------------------------
 
 
-async def test_callers_in_all_processes_share_one_load(
-    processes: list[Process], source: Source
-) -> None:
+async def test_processes_share_one_load(processes: list[Process], source: Source) -> None:
     source.go.clear()
     reads = [
         asyncio.ensure_future(process.numbers.get_or_load("k", source.load))
@@ -71,7 +69,7 @@ async def test_callers_in_all_processes_share_one_load(
     assert source.loads == 1
 
 
-async def test_a_lease_whose_process_is_dead_ends_soon(
+async def test_lease_of_dead_process_expires(
     processes: list[Process], source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.cache.redis.store.LEASE_MS", 100)
@@ -84,7 +82,7 @@ async def test_a_lease_whose_process_is_dead_ends_soon(
     assert source.loads == 1  # it waited for the end, took over, and could store
 
 
-async def test_a_lease_is_kept_as_long_as_its_load_goes_on(
+async def test_lease_is_renewed_during_load(
     processes: list[Process], source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.cache.redis.store.LEASE_MS", 150)
@@ -111,7 +109,7 @@ async def test_a_load_that_fails_lets_the_next_one_load(
         assert await processes[1].numbers.get_or_load("k", source.load) == 1
 
 
-async def test_an_old_value_is_served_while_one_process_refreshes_it(
+async def test_stale_value_is_served_during_refresh(
     processes: list[Process], source: Source
 ) -> None:
     soft = [
@@ -140,9 +138,7 @@ async def test_an_old_value_is_served_while_one_process_refreshes_it(
 # -- Tags ------------------------------------------------------------------------------------
 
 
-async def test_a_tag_takes_what_was_read_under_it_and_nothing_else(
-    processes: list[Process], source: Source
-) -> None:
+async def test_tag_invalidates_only_its_entries(processes: list[Process], source: Source) -> None:
     one, other = processes
     odd = "odd {tag}\n" + "ü" * 200
     tags = {"a": ("red",), "b": ("red", odd), "c": (odd,), "d": ()}
@@ -160,7 +156,7 @@ async def test_a_tag_takes_what_was_read_under_it_and_nothing_else(
     assert [await load_all(), await load_all()] == [2, 0]
 
 
-async def test_what_its_tag_made_old_while_it_loaded_is_not_stored(
+async def test_value_whose_tag_was_invalidated_during_load_is_not_stored(
     processes: list[Process], source: Source
 ) -> None:
     one, other = processes
@@ -180,7 +176,7 @@ async def test_what_its_tag_made_old_while_it_loaded_is_not_stored(
 # -- The layer in each process ---------------------------------------------------------------
 
 
-async def test_what_is_near_costs_no_command_and_goes_when_another_process_says_so(
+async def test_l1_hit_needs_no_command_and_is_invalidated_by_peers(
     processes: list[Process], source: Source, redis_server: Redis
 ) -> None:
     one, other = processes
@@ -204,7 +200,7 @@ async def test_what_is_near_costs_no_command_and_goes_when_another_process_says_
         assert await near(one).get_or_load("k", source.load, ("red",)) == source.value
 
 
-async def test_who_does_not_hear_the_others_keeps_nothing(
+async def test_l1_cache_is_empty_while_not_subscribed(
     processes: list[Process], source: Source, redis_server: Redis
 ) -> None:
     one = processes[0]
@@ -219,7 +215,7 @@ async def test_who_does_not_hear_the_others_keeps_nothing(
     assert one.reads(CACHE_REQUESTS, layer="l1", result="hit") == 1
 
 
-async def test_what_is_near_goes_before_a_commit(processes: list[Process], source: Source) -> None:
+async def test_write_intent_drops_l1_entries(processes: list[Process], source: Source) -> None:
     one, other = processes
     await near(one).get_or_load("k", source.load)
     intent = await other.cache.intend(near(other).entry("k"))
@@ -232,7 +228,7 @@ async def test_what_is_near_goes_before_a_commit(processes: list[Process], sourc
 # -- What is not as expected -----------------------------------------------------------------
 
 
-async def test_what_cannot_be_used_is_counted(
+async def test_refused_entries_are_counted(
     processes: list[Process], source: Source, redis_server: Redis
 ) -> None:
     one, other = processes
@@ -269,7 +265,7 @@ async def test_what_cannot_be_used_is_counted(
     assert refused("too_large") == 2
 
 
-async def test_nothing_is_left_behind(redis_server: Redis, anyio_backend: str) -> None:
+async def test_no_connection_is_leaked(redis_server: Redis, anyio_backend: str) -> None:
     process = Process(redis_server.url)
     process.cache.namespace("near", type=int, ttl=60, l1_ttl=1)
     await process.cache.start()

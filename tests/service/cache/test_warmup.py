@@ -66,7 +66,7 @@ async def warm(redis: Redis) -> None:
 
 
 @pytest.mark.parametrize("end", ["kill", "stop"])
-async def test_a_redis_that_was_restarted_is_warmed_up_again_by_one_process(
+async def test_restarted_redis_is_warmed_up_by_one_process(
     ups: list[WarmUp], processes: list[Process], source: Source, redis_server: Redis, end: str
 ) -> None:
     assert len(ups) == len(processes)
@@ -80,7 +80,7 @@ async def test_a_redis_that_was_restarted_is_warmed_up_again_by_one_process(
     assert sum(process.reads(CACHE_REQUESTS, result="hit") for process in processes) == hits
 
 
-async def test_it_waits_until_redis_is_trusted(
+async def test_warm_up_waits_until_catch_up_is_done(
     processes: list[Process], source: Source, redis_server: Redis
 ) -> None:
     known = asyncio.Event()
@@ -102,7 +102,7 @@ async def test_it_waits_until_redis_is_trusted(
     await up.close()
 
 
-async def test_a_redis_that_was_only_away_is_not(
+async def test_frozen_redis_is_not_warmed_up_again(
     ups: list[WarmUp], processes: list[Process], source: Source, redis_server: Redis
 ) -> None:
     assert ups
@@ -117,7 +117,7 @@ async def test_a_redis_that_was_only_away_is_not(
     assert source.loads == before
 
 
-async def test_a_redis_that_comes_later_than_the_process_is_warmed_up(
+async def test_redis_started_after_the_process_is_warmed_up(
     processes: list[Process], source: Source, redis_server: Redis
 ) -> None:
     redis_server.kill()
@@ -153,7 +153,7 @@ async def test_a_master_of_a_cluster_that_was_restarted_is_warmed_up(
         cluster.close()
 
 
-async def test_a_process_that_starts_loads_what_was_hot_for_others(
+async def test_starting_process_loads_hot_keys_of_others(
     processes: list[Process], source: Source, redis_server: Redis
 ) -> None:
     old, new = processes
@@ -180,7 +180,7 @@ async def test_a_process_that_starts_loads_what_was_hot_for_others(
         await up.close()
 
 
-async def test_what_cannot_be_warmed_up_keeps_nobody_from_starting(
+async def test_failing_warm_up_does_not_block_startup(
     processes: list[Process], source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.cache.warmup.warmup.WAIT_SECONDS", 0.05)

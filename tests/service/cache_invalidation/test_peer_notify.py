@@ -112,14 +112,14 @@ async def stale(street: Street) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("fault", [Fault.DROP, Fault.HALF_OPEN])
-async def test_nobody_serves_what_a_process_that_is_cut_off_has_changed(
+async def test_no_stale_reads_while_writer_is_cut_off_from_redis(
     street: Street, fault: Fault
 ) -> None:
     street.proxy.inflict(fault)
     assert await stale(street) == []
 
 
-async def test_others_are_called_before_redis_has_been_waited_for_in_vain(
+async def test_peers_are_notified_before_the_redis_timeout(
     postgres: Postgres, redis_server: Redis, monkeypatch: pytest.MonkeyPatch, anyio_backend: str
 ) -> None:
     monkeypatch.setattr(outbox, "COMMIT_DELAY_SECONDS", 0.8)
@@ -137,7 +137,7 @@ async def nothing(*, wait: bool = False) -> None:
     del wait
 
 
-async def test_it_is_served_from_redis_again_at_once(street: Street) -> None:
+async def test_values_are_cached_again_after_peer_relay(street: Street) -> None:
     street.proxy.inflict(Fault.DROP)
     await street.change(1)
     shop = street.others[0]
@@ -147,7 +147,7 @@ async def test_it_is_served_from_redis_again_at_once(street: Street) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_what_nobody_could_tell_is_told_before_redis_is_trusted(
+async def test_held_intents_are_delivered_before_redis_is_used(
     street: Street, redis_server: Redis
 ) -> None:
     for shop in street.all:
@@ -161,7 +161,7 @@ async def test_what_nobody_could_tell_is_told_before_redis_is_trusted(
     assert took < peer_notify.PING_SECONDS  # each has said that it cannot
 
 
-async def test_redis_comes_back_between_the_call_and_the_commit(
+async def test_redis_recovery_between_notification_and_commit(
     street: Street, redis_server: Redis
 ) -> None:
     async def meanwhile() -> None:
@@ -184,7 +184,7 @@ async def test_redis_comes_back_between_the_call_and_the_commit(
     assert [await shop.price(1) for shop in street.others] == [1, 1]
 
 
-async def test_a_process_that_says_nothing_is_waited_for_once(
+async def test_unresponsive_peer_is_waited_for_once(
     street: Street, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "COMMIT_DELAY_SECONDS", IN_PRODUCTION)
@@ -202,7 +202,7 @@ async def test_a_process_that_says_nothing_is_waited_for_once(
     assert len(asked._unresponsive) == 2
 
 
-async def test_whoever_does_not_listen_finds_it_in_the_table(street: Street) -> None:
+async def test_process_without_listen_polls_the_outbox(street: Street) -> None:
     street.proxy.inflict(Fault.DROP)
     for shop in street.all:
         called = shop.invalidator._relay._peers
@@ -214,9 +214,7 @@ async def test_whoever_does_not_listen_finds_it_in_the_table(street: Street) -> 
             await asyncio.sleep(0.01)
 
 
-async def test_a_listener_that_is_thrown_out_listens_again(
-    street: Street, postgres: Postgres
-) -> None:
+async def test_terminated_listener_reconnects(street: Street, postgres: Postgres) -> None:
     name = street.cut_off.database.engine.url.database
     assert name is not None
     postgres.sql(
@@ -246,7 +244,7 @@ async def test_a_listener_that_is_thrown_out_listens_again(
         '["answer", "00", 1]',
     ],
 )
-async def test_what_is_no_call_of_ours_harms_nobody(
+async def test_foreign_notifications_are_ignored(
     street: Street, postgres: Postgres, text: str
 ) -> None:
     name = street.cut_off.database.engine.url.database
@@ -257,7 +255,7 @@ async def test_what_is_no_call_of_ours_harms_nobody(
     assert [await shop.price(1) for shop in street.others] == [2, 2]
 
 
-async def test_a_write_of_very_much_is_called_as_all_there_is(street: Street) -> None:
+async def test_oversized_notification_invalidates_everything(street: Street) -> None:
     targets = [street.cut_off.prices.entry(str(number)) for number in range(5000)]
     for shop in street.others:
         await shop.price(1)
@@ -268,7 +266,7 @@ async def test_a_write_of_very_much_is_called_as_all_there_is(street: Street) ->
     assert [await shop.price(1) for shop in street.others] == [4, 4]
 
 
-async def test_each_process_keeps_one_connection_and_gives_it_back(
+async def test_each_process_has_one_listening_connection_and_closes_it(
     street: Street, postgres: Postgres
 ) -> None:
     def listening() -> int:
@@ -288,7 +286,7 @@ async def test_each_process_keeps_one_connection_and_gives_it_back(
             await asyncio.sleep(0.02)
 
 
-async def test_a_write_that_is_given_up_while_others_are_asked_is_not_committed(
+async def test_write_cancelled_during_peer_notification_is_not_committed(
     street: Street,
 ) -> None:
     street.proxy.inflict(Fault.DROP)
@@ -307,7 +305,7 @@ async def test_a_write_that_is_given_up_while_others_are_asked_is_not_committed(
     assert asked._requests == {}
 
 
-async def test_calls_that_nobody_can_answer_in_time_stay_few(street: Street) -> None:
+async def test_concurrent_notifications_are_limited(street: Street) -> None:
     heard = street.others[0].invalidator._relay._peers
     assert heard is not None
     never = asyncio.Event()
@@ -321,7 +319,7 @@ async def test_calls_that_nobody_can_answer_in_time_stay_few(street: Street) -> 
     assert len(heard._tasks) == peer_notify.MAX_CONCURRENT_MESSAGES
 
 
-async def test_on_sqlite_they_are_late_by_a_look_into_the_table(
+async def test_on_sqlite_peers_are_stale_for_one_polling_interval(
     tmp_path: Path, redis_server: Redis, anyio_backend: str
 ) -> None:
     async with opened(f"sqlite+aiosqlite:///{tmp_path}/shop.db", redis_server) as street:
@@ -337,7 +335,7 @@ async def test_on_sqlite_they_are_late_by_a_look_into_the_table(
         assert time.monotonic() - began < outbox.RELAY_SECONDS
 
 
-def test_who_need_not_answer_is_not_waited_for() -> None:
+def test_unresponsive_peers_are_not_waited_for() -> None:
     request = peer_notify.PeerRequest({3})
     request.replied(1, delivered=False)
     assert not request.settled.is_set()

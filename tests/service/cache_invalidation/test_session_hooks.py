@@ -126,7 +126,7 @@ async def by_delete(session: AsyncSession) -> None:
 
 
 @pytest.mark.parametrize("write", [by_attribute, by_key, by_condition, by_delete])
-async def test_whatever_way_a_session_writes_the_next_read_knows(shop: Shop, write: object) -> None:
+async def test_every_kind_of_session_write_invalidates(shop: Shop, write: object) -> None:
     async with shop.database.writing() as session:
         await write(session)  # type: ignore[operator]
 
@@ -136,7 +136,7 @@ async def test_whatever_way_a_session_writes_the_next_read_knows(shop: Shop, wri
     assert await shop.price(2) == (None if write is by_delete else 1)
 
 
-async def test_text_is_told_of_by_hand(shop: Shop) -> None:
+async def test_textual_sql_is_invalidated_explicitly(shop: Shop) -> None:
     async with shop.database.writing() as session:
         await session.execute(text("UPDATE products SET price_cents = 5"))
         shop.invalidator.invalidate_on_commit(session, shop.prices.everything, shop.sums.everything)
@@ -144,7 +144,7 @@ async def test_text_is_told_of_by_hand(shop: Shop) -> None:
     assert [await shop.price(1), await shop.price(2), await shop.sum()] == [5, 5, 10]
 
 
-async def test_only_what_a_column_is_in_goes(shop: Shop) -> None:
+async def test_change_has_only_the_changed_columns(shop: Shop) -> None:
     async with shop.database.writing() as session:
         product = await session.get(Product, 1)
         assert product is not None
@@ -155,7 +155,7 @@ async def test_only_what_a_column_is_in_goes(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("end", ["rolled back", "kept"])
-async def test_a_savepoint_tells_nobody_before_the_commit(shop: Shop, end: str) -> None:
+async def test_savepoint_invalidates_only_at_outer_commit(shop: Shop, end: str) -> None:
     async with shop.database.writing() as session:
         savepoint = await session.begin_nested()
         await by_attribute(session)
@@ -172,7 +172,7 @@ async def test_a_savepoint_tells_nobody_before_the_commit(shop: Shop, end: str) 
     assert await shop.price(2) == (1 if end == "kept" else 9)
 
 
-async def test_a_rollback_changes_nothing_and_leaves_nothing(shop: Shop) -> None:
+async def test_rollback_discards_pending_targets(shop: Shop) -> None:
     async with shop.database.writing() as session:
         await by_attribute(session)
         await session.flush()
@@ -183,7 +183,7 @@ async def test_a_rollback_changes_nothing_and_leaves_nothing(shop: Shop) -> None
     assert await shop.price(1) == 1  # nobody told of the text, and the targets before it are gone
 
 
-async def test_what_is_read_before_a_commit_is_not_stored(shop: Shop) -> None:
+async def test_value_read_before_a_commit_is_not_stored(shop: Shop) -> None:
     intent = await shop.cache.intend(shop.prices.entry("1"), shop.sums.everything)
     assert [await shop.price(1), await shop.sum()] == [1, 2]
     async with shop.database.writer.begin() as connection:  # which no event tells of
@@ -194,7 +194,7 @@ async def test_what_is_read_before_a_commit_is_not_stored(shop: Shop) -> None:
 
 
 @shared
-async def test_a_process_that_dies_after_its_commit_leaves_nothing_stale(
+async def test_crash_after_commit_leaves_no_stale_value(
     shop: Shop, other: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def die(_intent: WriteIntent) -> None:
@@ -210,7 +210,7 @@ async def test_a_process_that_dies_after_its_commit_leaves_nothing_stale(
 
 
 @shared
-async def test_two_writers_of_one_list_wait_for_each_other(shop: Shop, other: Shop) -> None:
+async def test_concurrent_write_intents_block_fills_until_all_end(shop: Shop, other: Shop) -> None:
     early = await shop.cache.intend(shop.sums.everything)
     late = await other.cache.intend(other.sums.everything)
     await other.cache.release(late)
@@ -223,7 +223,7 @@ async def test_two_writers_of_one_list_wait_for_each_other(shop: Shop, other: Sh
 
 
 @shared
-async def test_what_redis_could_not_be_told_is_told_by_whoever_comes(
+async def test_outbox_is_relayed_by_another_process(
     shop: Shop, other: Shop, redis_server: Redis
 ) -> None:
     await other.price(1)
@@ -243,7 +243,7 @@ async def test_what_redis_could_not_be_told_is_told_by_whoever_comes(
 
 
 @shared
-async def test_an_intent_ends_by_itself(
+async def test_write_intent_expires(
     shop: Shop, redis_server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.cache.redis.store.INTENT_MS", 100)

@@ -130,7 +130,7 @@ async def test_limits_hold_behind_a_pooler_and_stay_with_their_transaction(
         bouncer.close()
 
 
-async def test_what_cannot_be_called_is_found_in_the_table(
+async def test_outbox_is_polled_behind_a_pooler(
     postgres: Postgres, pgbouncer: PgBouncer, redis_server: Redis, anyio_backend: str
 ) -> None:
     url = pgbouncer.of(postgres.database())
@@ -214,9 +214,7 @@ async def test_a_read_survives_the_loss_of_prepared_statements(
             await (await driver_of(database)).execute("DEALLOCATE ALL")
 
 
-async def test_a_transaction_that_the_schema_changed_under_may_be_sent_again(
-    postgres: Postgres, tmp_path: Path
-) -> None:
+async def test_schema_change_in_transaction_is_503(postgres: Postgres, tmp_path: Path) -> None:
     async with opened(postgres.database(), tmp_path) as database:
         async with database.writing() as session:
             await session.execute(text("CREATE TABLE t (id integer, x varchar(10))"))
@@ -239,7 +237,7 @@ async def test_a_transaction_that_the_schema_changed_under_may_be_sent_again(
             assert await session.scalar(text("SELECT count(*) FROM t")) == 2
 
 
-async def test_a_schema_change_and_cut_connections_cost_no_error_of_ours(
+async def test_schema_change_and_cut_connections_cause_no_500(
     postgres: Postgres, tmp_path: Path
 ) -> None:
     url = postgres.database()

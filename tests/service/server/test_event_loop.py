@@ -143,13 +143,13 @@ def held(service: Watched, method: str, path: str, body: bytes, headers: dict[st
 
 @pytest.mark.parametrize("size", BOUNDS)
 @pytest.mark.parametrize("hostile", BODIES)
-def test_no_body_holds_the_loop(service: Watched, hostile: str, size: int) -> None:
+def test_no_body_blocks_the_event_loop(service: Watched, hostile: str, size: int) -> None:
     body = BODIES[hostile].body(size).replace(b"\\udcff", b"\xff")
     assert len(body) <= size
     assert held(service, "POST", BODIES[hostile].path, body, JSON) < BOUNDS[size]
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_no_head_holds_the_loop(service: Watched, head: str) -> None:
+def test_no_head_blocks_the_event_loop(service: Watched, head: str) -> None:
     method, path, headers = HEADS[head]
     assert held(service, method, path, b"{}" if method != "GET" else b"", headers) < BOUNDS[SMALL]

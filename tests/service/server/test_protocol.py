@@ -171,7 +171,7 @@ def slow(service: Running) -> dict[str, tuple[bytes, dict[str, float]]]:
 
 
 @pytest.mark.parametrize("name", SLOW)
-def test_a_slow_client_is_told_and_left(
+def test_slow_client_gets_error_and_is_disconnected(
     slow: dict[str, tuple[bytes, dict[str, float]]], name: str
 ) -> None:
     expected, reason = SLOW[name][2:]
@@ -187,7 +187,7 @@ def test_a_slow_client_is_told_and_left(
         assert counted[reason] == sum(reason == other[3] for other in SLOW.values())
 
 
-def test_a_body_that_comes_late_but_whole_leaves_the_connection_open(service: Running) -> None:
+def test_late_complete_body_keeps_connection_open(service: Running) -> None:
     with connect(service) as client:
         client.sendall(b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{")
         heard = b""
@@ -198,7 +198,7 @@ def test_a_body_that_comes_late_but_whole_leaves_the_connection_open(service: Ru
 
 
 @pytest.mark.parametrize("last", [b"", LAST])
-def test_a_response_that_nobody_takes_is_given_up(service: Running, last: bytes) -> None:
+def test_unread_response_is_aborted(service: Running, last: bytes) -> None:
     before = refused(service)["response_unread"]
     with connect(service, window=2048) as client:
         client.sendall(LONG * 90 + last)
@@ -212,7 +212,7 @@ def read_all(client: socket.socket) -> None:
         pass
 
 
-def test_a_response_taken_a_little_at_a_time_is_given_up(service: Running) -> None:
+def test_response_read_too_slowly_is_aborted(service: Running) -> None:
     before = refused(service)["response_unread"]
     with connect(service, window=2048) as client:
         client.sendall(LONG * 90)
@@ -224,7 +224,7 @@ def test_a_response_taken_a_little_at_a_time_is_given_up(service: Running) -> No
                 client.recv(10)
 
 
-def test_a_slow_reader_within_the_rate_gets_everything(service: Running) -> None:
+def test_slow_reader_above_minimum_rate_gets_whole_response(service: Running) -> None:
     before = refused(service)
     with connect(service, window=30_000) as client:
         client.sendall(LONG * 90)
@@ -241,7 +241,7 @@ def test_a_slow_reader_within_the_rate_gets_everything(service: Running) -> None
     assert refused(service) == before
 
 
-def test_nobody_who_left_is_an_error(service: Running) -> None:
+def test_client_disconnect_is_not_an_error(service: Running) -> None:
     """Also when several of their requests wait for an answer."""
     for _ in range(20):
         with connect(service) as client:
@@ -283,7 +283,7 @@ def test_pipelined_requests_are_answered_in_order(service: Running) -> None:
         assert statuses(hear(client)) == [200, 200, 404] * 30
 
 
-def test_too_many_pipelined_requests_end_after_some_answers(service: Running) -> None:
+def test_too_many_pipelined_requests_close_after_earlier_responses(service: Running) -> None:
     before = refused(service)["too_many_pipelined"]
     with connect(service) as client:
         client.sendall(ASK * 2_000)
@@ -312,7 +312,7 @@ def test_too_many_pipelined_requests_end_after_some_answers(service: Running) ->
         (LOGIN + b"Transfer-Encoding: chunked\r\n\r\nnot a number", 400, "malformed"),
     ],
 )  # fmt: skip
-def test_what_is_no_request_is_a_problem_and_the_end(
+def test_malformed_request_gets_problem_and_close(
     service: Running, sent: bytes, status: int, reason: str
 ) -> None:
     before = refused(service)[reason]
@@ -328,7 +328,7 @@ def test_what_is_no_request_is_a_problem_and_the_end(
 # -- Many connections ------------------------------------------------------------------------
 
 
-def test_one_connection_too_many_is_refused_until_another_ends(tmp_path: Path) -> None:
+def test_connection_above_limit_is_refused_until_another_closes(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, **SHORT | {"head_timeout": PATIENCE}, max_connections=10)
     with serving(settings) as service:
         with contextlib.ExitStack() as stack:
@@ -351,7 +351,7 @@ def wait_for_health(service: Running) -> None:
         time.sleep(0.1)
 
 
-def test_without_any_file_left_to_open_it_neither_spins_nor_stays_away(tmp_path: Path) -> None:
+def test_exhausted_file_limit_neither_spins_nor_stops_serving(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, **SHORT | {"head_timeout": 3.0}, max_connections=1_000)
     with serving(settings) as service, contextlib.ExitStack() as clients:
         pid = service.process.pid
@@ -373,7 +373,9 @@ def processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / 100
 
 
-def test_files_are_left_for_databases(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_file_descriptors_are_reserved_for_databases(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     settings = settings_for(tmp_path)
     for files, most in ((1024, 768), (100, 36), (20, 1), (1_000_000, 10_000), (-1, 10_000)):
         monkeypatch.setattr(resource, "getrlimit", lambda _, files=files: (files, files))
@@ -384,7 +386,7 @@ def test_files_are_left_for_databases(monkeypatch: pytest.MonkeyPatch, tmp_path:
 # -- Servers ---------------------------------------------------------------------------------
 
 
-def test_a_reader_that_never_reads_does_not_hold_up_the_end(tmp_path: Path) -> None:
+def test_unread_response_does_not_delay_shutdown(tmp_path: Path) -> None:
     with (
         serving(settings_for(tmp_path, shutdown_timeout=1)) as service,
         connect(service, window=2048) as one,
@@ -398,7 +400,7 @@ def test_a_reader_that_never_reads_does_not_hold_up_the_end(tmp_path: Path) -> N
         assert time.monotonic() - began < PATIENCE
 
 
-def test_every_worker_keeps_the_deadlines(tmp_path: Path) -> None:
+def test_deadlines_apply_in_every_worker(tmp_path: Path) -> None:
     with serving(settings_for(tmp_path, **SHORT, workers=2)) as service:
         with contextlib.ExitStack() as opened:
             clients = [opened.enter_context(connect(service)) for _ in range(12)]
@@ -409,7 +411,7 @@ def test_every_worker_keeps_the_deadlines(tmp_path: Path) -> None:
         service.end()
 
 
-def test_deadlines_hold_over_tls(tmp_path: Path) -> None:
+def test_deadlines_apply_over_tls(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     certificate, key = authority.sign("server")
     settings = settings_for(tmp_path, **SHORT, tls_cert_file=certificate, tls_key_file=key)
@@ -427,7 +429,7 @@ def test_deadlines_hold_over_tls(tmp_path: Path) -> None:
 # -- The record ------------------------------------------------------------------------------
 
 
-def test_refusals_are_all_counted_and_seldom_logged(
+def test_all_refusals_are_counted_and_few_logged(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]

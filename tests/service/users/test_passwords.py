@@ -12,7 +12,7 @@ from tests.service.running import settings_for
 pytestmark = pytest.mark.anyio
 
 
-async def test_knows_right_from_wrong(tmp_path: Path) -> None:
+async def test_checks_passwords(tmp_path: Path) -> None:
     passwords = Passwords(settings_for(tmp_path))
     stored = await passwords.hash("open sesame")
     assert stored.startswith("$argon2id$")
@@ -30,7 +30,7 @@ async def test_hashes_off_the_event_loop(tmp_path: Path) -> None:
     passwords.close()
 
 
-async def test_hashing_gives_way_to_the_event_loop(tmp_path: Path) -> None:
+async def test_hashing_threads_have_lower_priority(tmp_path: Path) -> None:
     passwords = Passwords(settings_for(tmp_path))
     usual = os.getpriority(os.PRIO_PROCESS, 0)
     own = await passwords._run(lambda: os.getpriority(os.PRIO_PROCESS, get_native_id()))
@@ -39,7 +39,7 @@ async def test_hashing_gives_way_to_the_event_loop(tmp_path: Path) -> None:
     passwords.close()
 
 
-async def test_of_a_crowd_few_are_looked_after_at_a_time(tmp_path: Path) -> None:
+async def test_slots_limit_concurrent_logins(tmp_path: Path) -> None:
     passwords = Passwords(settings_for(tmp_path, hash_threads=1, hash_queue=20))
     inside = most = 0
 
@@ -58,7 +58,7 @@ async def test_of_a_crowd_few_are_looked_after_at_a_time(tmp_path: Path) -> None
     passwords.close()
 
 
-async def test_whoever_stops_waiting_leaves_the_place_to_another(tmp_path: Path) -> None:
+async def test_cancelled_waiter_frees_its_slot(tmp_path: Path) -> None:
     passwords = Passwords(settings_for(tmp_path, hash_threads=1, hash_queue=3))
     async with passwords.slot(), passwords.slot():
         waiting = asyncio.create_task(passwords.slot().__aenter__())

@@ -90,7 +90,7 @@ def test_no_read_is_stale_though_writers_are_killed(
     assert found == []
 
 
-def test_values_in_the_process_are_hardly_older(
+def test_l1_values_are_hardly_older(
     redis_server: Redis, database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan = Plan(redis_server.url, database, str(tmp_path), DEADLINE_SECONDS, near=NEAR_SECONDS)
@@ -101,7 +101,7 @@ def test_values_in_the_process_are_hardly_older(
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
-def test_no_step_can_be_left_out(
+def test_each_mutation_is_detected(
     redis_server: Redis, database: str, tmp_path: Path, mutation: str
 ) -> None:
     near = NEAR_SECONDS if mutation == "bus" else 0
@@ -136,11 +136,11 @@ def commit(number: int, end: int, key: int = 1) -> Event:
         ([read(0, 11), commit(1, 10)], [1]),
     ],
 )
-def test_a_stale_read_is_recognised(happened: list[Event], late: list[int]) -> None:
+def test_stale_reads_are_detected(happened: list[Event], late: list[int]) -> None:
     assert [round(each.late * 1e9) for each in stale(happened)] == late
 
 
-def test_a_journal_ends_with_its_last_whole_event(tmp_path: Path) -> None:
+def test_truncated_journal_ends_with_last_complete_event(tmp_path: Path) -> None:
     path = tmp_path / "1.journal"
     Journal(path).write(commit(1, 10))
     with path.open("ab") as file:

@@ -44,7 +44,7 @@ def test_what_is_read_is_what_the_database_holds(redis_server: Redis) -> None:
 
 
 @pytest.mark.parametrize("mutation", MISSED_BY_MODEL)
-def test_the_model_misses_every_step(redis_server: Redis, mutation: str) -> None:
+def test_model_detects_each_mutation(redis_server: Redis, mutation: str) -> None:
     MISSED_BY_MODEL[mutation]()
     mock.patch.object(world, "BUS_SECONDS", 0.2).start()  # nothing comes later
     try:
