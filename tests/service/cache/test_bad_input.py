@@ -1,4 +1,4 @@
-"""Odd keys, values too large, entries that nobody can read: a miss, never a wrong value."""
+"""Unusual keys, too large values, corrupt entries: a miss, never a wrong value."""
 
 import asyncio
 import random
@@ -25,7 +25,7 @@ KEYS += ["x" * 10_000, "x" * 10_001, "\0", "\udc80", "#" + "0" * 32, "%s", "*", 
 
 
 class Shop:
-    """A cache of texts, on an event loop of its own: hypothesis knows no coroutines."""
+    """A cache of texts, on an event loop of its own: hypothesis does not run coroutines."""
 
     def __init__(self, url: str) -> None:
         self.loop = asyncio.new_event_loop()
@@ -65,7 +65,7 @@ def shop(request: pytest.FixtureRequest) -> Iterator[Shop]:
 
 @pytest.fixture
 def shared(redis_server: Redis) -> Iterator[Shop]:
-    """One whose values lie in Redis, where others reach them."""
+    """A shop with its cache in Redis."""
     opened = Shop(redis_server.url)
     yield opened
     opened.close()
@@ -104,7 +104,7 @@ DAMAGE = st.one_of(
 
 
 def damaged(stored: bytes, kind: str, where: float, how: int) -> bytes:
-    """What is left of an entry."""
+    """Return a damaged copy of an entry."""
     at = int(where * len(stored))
     if kind == "flip":
         return stored[:at] + bytes([stored[at] ^ (1 << how)]) + stored[at + 1 :]

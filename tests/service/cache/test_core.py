@@ -1,4 +1,4 @@
-"""The cache's parts that decide by themselves: breaker, outbox, memory store, codec."""
+"""Units of the cache without Redis: pending invalidations, single flight, memory store, codec."""
 
 import asyncio
 import re
@@ -55,7 +55,7 @@ def test_taken_targets_are_pending_until_confirmed() -> None:
     taken = outbox.take()
 
     assert taken == (target("1"),)
-    assert outbox  # still owed
+    assert outbox  # still pending
     outbox.add([target("2")])
     outbox.confirm()
     assert outbox.take() == (target("2"),)
@@ -93,7 +93,7 @@ async def test_finished_flight_is_not_joined() -> None:
         nonlocal flown
         flown += 1
         await asyncio.sleep(0)
-        landing.set()  # who waits for it runs right after the return, before any done-callback
+        landing.set()  # its waiter runs right after the return, before any done callback
         return flown
 
     async def late() -> tuple[int, Role]:
@@ -129,7 +129,7 @@ def memory(clock: Callable[[], float], **bounds: int) -> MemoryStore:
 
 
 async def held(store: MemoryStore, *keys: str, info: CacheInfo = THINGS) -> str:
-    """The keys that are stored, joined."""
+    """Return the keys that are stored, joined."""
     return "".join([key for key in keys if (await store.read(ref(key, info))).value])
 
 
@@ -182,7 +182,7 @@ async def test_memory_is_bounded_and_reported(clock: Clock) -> None:
     assert 7_000 < report.held <= 10_000
     await put(store, "giant", b"x" * 20_000, info=info)
     assert await held(store, "giant", info=info) == ""
-    assert report.held > 7_000  # it made nobody leave
+    assert report.held > 7_000  # it evicted nothing
     await store.invalidate((InvalidationTarget("things", is_generation=True, info=info),))
     assert report.held == 0
 

@@ -1,4 +1,4 @@
-"""What the store could not be told is held, few of it, and not for ever."""
+"""The invalidation queue holds undelivered intents, bounded in number and time."""
 
 import asyncio
 
@@ -20,7 +20,7 @@ EVERYTHING = (InvalidationTarget("number", is_generation=True, info=REGION),)
 
 
 class Store:
-    """Takes what it is told, while it is up."""
+    """A store that accepts invalidations and intents while it is up."""
 
     def __init__(self) -> None:
         self.up = False
@@ -71,7 +71,7 @@ async def test_released_intent_is_not_held() -> None:
     store, one = Store(), intent(1)
     store.queue.hold(one)
     await store.queue.deliver(one.targets, one.token)
-    assert not store.trusted  # for now it is owed
+    assert not store.trusted  # now the invalidation is pending
     store.up = True
     store.queue.flush()
     await until_trusted(store)

@@ -1,4 +1,4 @@
-"""How much memory the cache needs, told from what there is: of one Redis, and of each master."""
+"""Memory estimate of one Redis, and of each master of a cluster."""
 
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -68,7 +68,7 @@ async def test_keys_beyond_the_sample_are_extrapolated(
     filled: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory_estimate, "MAX_SCANNED_KEYS", 50)
-    # A scan may tell of a key twice, and what is not a value is there as well.
+    # SCAN may return a key twice, and Redis also holds keys that are no values.
     assert KEYS * 0.85 < memory_estimate.measure(filled, {}).shares["number"].keys < KEYS * 1.15
 
 

@@ -1,4 +1,4 @@
-"""What a namespace promises, whatever store is behind it."""
+"""Behaviour of a namespace, with each store."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -31,7 +31,7 @@ class Thing(BaseModel):
 
 
 class Loader:
-    """A source of things that counts, and waits for the test's word when told to."""
+    """A source of things that counts loads, and can pause them."""
 
     def __init__(self) -> None:
         self.loads = 0
@@ -60,7 +60,7 @@ def meter() -> Meter:
 
 @pytest.fixture
 async def cache(url: str, anyio_backend: str) -> AsyncIterator[Cache]:
-    opened = Cache.connect(url, timeout=10)  # a busy machine is no trouble of Redis
+    opened = Cache.connect(url, timeout=10)  # a busy machine must not look like a failed Redis
     yield opened
     await opened.close()
 
@@ -71,7 +71,7 @@ def things(cache: Cache, meter: Meter) -> Namespace[Thing]:
 
 
 def results(meter: Meter) -> dict[str, float]:
-    """How many lookup-ups ended in which way, without those that never did."""
+    """Return the number of lookups by result, without zeros."""
     readings = Readings.parse(Exposition(meter).page(as_openmetrics=True, zipped=False).decode())
     found = {labels["result"] for labels in readings.series(CACHE_REQUESTS)}
     counts = {result: readings.value(CACHE_REQUESTS, result=result) for result in sorted(found)}
@@ -85,7 +85,7 @@ def reading(meter: Meter, metric: Any, part: str = "", /, **labels: str) -> floa
 
 @asynccontextmanager
 async def under_way(load: Loader, read: Callable[[], Awaitable[Any]]) -> AsyncIterator[Any]:
-    """A read whose load has begun and has not ended; it ends with the block."""
+    """Start a read whose load is paused until the block ends."""
     load.go.clear()
     load.begun.clear()
     task = asyncio.ensure_future(read())

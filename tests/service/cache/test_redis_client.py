@@ -1,4 +1,4 @@
-"""What a connection to Redis may meet: refusals, strange answers, words that cannot be sent."""
+"""Redis connections: refusals, protocol errors, commands that cannot be encoded."""
 
 import asyncio
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def restricted(redis_server: Redis) -> Iterator[str]:
-    """The URL of a user who may not ask what the server is."""
+    """The URL of a user without permission for INFO."""
     rules = {"categories": ["+@all"], "commands": ["-info"], "keys": ["*"], "channels": ["*"]}
     with Client.from_url(redis_server.url) as client:
         client.acl_setuser("shop", enabled=True, passwords=["+made-up"], **rules)
@@ -72,7 +72,7 @@ async def test_protocol_error_opens_the_circuit() -> None:
 
 
 async def test_server_that_accepts_and_closes_is_retried_with_backoff() -> None:
-    """As one does that has as many clients as it may, or a proxy without a server behind it."""
+    """Accept and close, as a Redis at maxclients or a proxy without a server does."""
     opened = 0
 
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -97,7 +97,7 @@ async def test_server_that_accepts_and_closes_is_retried_with_backoff() -> None:
         await asyncio.sleep(0.01)
     await client.close()
     server.close()
-    assert opened <= 12  # pauses of 0.05 to 1 s, each twice the one before
+    assert opened <= 12  # backoff from 0.05 to 1 s, doubling
     assert turned_away > opened
     assert changes[0] is False
 

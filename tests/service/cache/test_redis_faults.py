@@ -1,4 +1,4 @@
-"""Redis and the way to it fail: callers get right answers, hardly late, and nothing leaks."""
+"""Faults of Redis and of its connection: callers get right values in time, and nothing leaks."""
 
 import asyncio
 import contextlib
@@ -45,7 +45,7 @@ async def proxy(redis_server: Redis, anyio_backend: str) -> AsyncIterator[Proxy]
 
 @pytest.fixture
 async def hasty(proxy: Proxy) -> AsyncIterator[Process]:
-    """A process whose Redis is behind the proxy."""
+    """A process that reaches Redis through the proxy."""
     process = Process(f"redis://127.0.0.1:{proxy.port}", PRODUCTION_TIMEOUT)
     yield process
     proxy.heal()
@@ -54,14 +54,14 @@ async def hasty(proxy: Proxy) -> AsyncIterator[Process]:
 
 @pytest.fixture
 async def direct(redis_server: Redis, anyio_backend: str) -> AsyncIterator[Process]:
-    """Another process, whose way to Redis is never harmed."""
+    """Another process, with a direct connection to Redis."""
     process = Process(redis_server.url, LONG_TIMEOUT)
     yield process
     await process.cache.close()
 
 
 async def traffic(process: Process, numbers: Numbers, *, callers: int = 8, turns: int = 60) -> None:
-    """Many callers that read and now and then write; none may see an exception or the past."""
+    """Run many callers that read and sometimes write; none may fail or read a stale value."""
 
     async def call() -> None:
         for _ in range(turns):
@@ -77,14 +77,14 @@ async def traffic(process: Process, numbers: Numbers, *, callers: int = 8, turns
 
 
 async def all_agree(numbers: Numbers, *processes: Process) -> None:
-    """Every process finds the newest number of every key."""
+    """Check that every process reads the newest number of every key."""
     for process in processes:
         for key in KEYS:
             assert await numbers.read(process, key) == numbers.committed[key]
 
 
 async def used_again(process: Process, numbers: Numbers) -> None:
-    """Wait until Redis answers lookup-ups."""
+    """Wait until lookups are hits in Redis."""
     before = process.reads(CACHE_REQUESTS, result="hit")
     async with asyncio.timeout(DEADLINE_SECONDS):
         while process.reads(CACHE_REQUESTS, result="hit") < before + len(KEYS):
@@ -173,7 +173,7 @@ async def test_evicted_values_cost_only_loads(direct: Process, redis_server: Red
     texts = direct.cache.namespace("text", type=str, ttl=60)
 
     async def text() -> str:
-        return token_hex(10_000)  # nothing that can be compressed
+        return token_hex(10_000)  # not compressible
 
     with Client.from_url(redis_server.url) as client:
         before: Any = client.config_get("maxmemory")
@@ -192,7 +192,7 @@ async def test_evicted_values_cost_only_loads(direct: Process, redis_server: Red
 
 
 class Interrupted:
-    """Awaits something, and cancels the task at its n-th suspension, as a leaving client does."""
+    """Awaits a coroutine, and cancels the task at its n-th suspension, as a disconnect does."""
 
     def __init__(self, work: Coroutine[Any, Any, Any], at: int) -> None:
         self._work = work
@@ -212,13 +212,13 @@ class Interrupted:
                 task.cancel()
             try:
                 yield future
-            except BaseException as error:  # noqa: BLE001 - whatever comes goes on inside
+            except BaseException as error:  # noqa: BLE001 - passed into the coroutine
                 future = waiting.throw(error)
                 yield future
 
 
 def do(work: str, process: Process, numbers: Numbers, key: str) -> Coroutine[Any, Any, object]:
-    """What somebody is about when they leave."""
+    """Return the operation that is cancelled."""
     if work == "write":
         return numbers.write(process, key)
     if work == "clear":

@@ -34,7 +34,7 @@ NAMES = (f"number{number}" for number in itertools.count())
 
 
 class Site:
-    """Redis as a cache reaches it: a URL, and the servers behind it."""
+    """A Redis topology: its URL and servers."""
 
     def __init__(self, url: str, servers: Sequence[Redis], close: Callable[[], None]) -> None:
         self.url = url
@@ -102,7 +102,7 @@ def frozen(site: Site) -> Iterator[None]:
 
 @contextmanager
 def crowded(site: Site) -> Iterator[None]:
-    """Each has as many clients as it may: it accepts, says so, and closes."""
+    """Each server is at maxclients: it accepts, sends an error, and closes."""
     clients = site.clients
     for client in clients:
         client.ping()
@@ -120,7 +120,7 @@ def crowded(site: Site) -> Iterator[None]:
 
 @contextmanager
 def forbidden(site: Site) -> Iterator[None]:
-    """Each refuses every command, on connections that are open and on new ones."""
+    """Each server refuses every command, on open and new connections."""
     clients = site.clients
     for client in clients:
         client.execute_command("ACL SETUSER default -@all +acl")
@@ -221,7 +221,7 @@ async def test_reconnects_after_a_fault_at_any_moment_of_connecting(
 
 
 async def _cut(proxy: Proxy, number: int, chance: random.Random) -> None:
-    """Harm the beginning of a connection after some turns of the loop, or some milliseconds."""
+    """Inject a fault into a new connection after some loop iterations, or some milliseconds."""
     fault = (Fault.DROP, Fault.HALF_OPEN, Fault.TRUNCATE, Fault.DEAF)[number % 4]
     if fault is Fault.TRUNCATE:
         proxy.inflict(fault, size=number % 60)

@@ -1,4 +1,4 @@
-"""What Redis makes harder: other processes, and its own troubles."""
+"""Redis store: several processes, and outages of Redis."""
 
 import asyncio
 import random
@@ -21,7 +21,7 @@ from vitals.metrics.catalogue import (
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 
 DEADLINE_SECONDS = 20.0
-"""Seconds until a test gives up waiting for what must come."""
+"""Seconds until a test gives up waiting."""
 
 
 @pytest.fixture
@@ -68,11 +68,13 @@ async def test_load_is_not_stored_after_another_process_invalidated(
     database.value = 2
     await (other.numbers.invalidate("k") if forget == "invalidate" else other.numbers.clear())
     late = asyncio.ensure_future(one.numbers.get_or_load("k", database.load))
-    while one.reads(CACHE_REQUESTS, result="miss") < 2:  # the late one has joined the early one
+    while (
+        one.reads(CACHE_REQUESTS, result="miss") < 2
+    ):  # the late reader has joined the early one's flight
         await asyncio.sleep(0.01)
     database.go.set()
 
-    assert await early == 1  # it asked before
+    assert await early == 1  # it started before the invalidation
     assert await late == 2
     assert await other.numbers.get_or_load("k", database.load) == 2
     assert one.reads(CACHE_FILLS_REJECTED) == 1
@@ -87,7 +89,7 @@ async def test_late_follower_gets_no_stale_value(
     async def land_late(*arguments: Any) -> bool:
         kept = await fill(*arguments)
         stored.set()
-        await land.wait()  # Redis has answered, and the answer is still on its way
+        await land.wait()  # Redis has replied, and the reply is not read yet
         return kept
 
     monkeypatch.setattr(store, "fill", land_late)
@@ -206,7 +208,7 @@ async def test_reads_continue_while_redis_is_down_or_frozen(
             assert await one.numbers.get_or_load("k", database.load) == turn
     assert one.reads(CACHE_BREAKER_OPEN) == 1
     assert one.reads(CACHE_REQUESTS, result="error") >= 1
-    assert one.reads(CACHE_REQUESTS, result="bypass") > 40  # nobody waits for it any more
+    assert one.reads(CACHE_REQUESTS, result="bypass") > 40  # the circuit is open
 
     redis_server.resume()
     redis_server.start()
@@ -288,7 +290,7 @@ async def test_full_redis_stores_nothing_and_still_invalidates(
         try:
             for _ in range(5):
                 assert await one.numbers.get_or_load("new", database.load) == 1
-            assert one.reads(CACHE_BREAKER_OPEN) == 0  # what is there is still served
+            assert one.reads(CACHE_BREAKER_OPEN) == 0  # stored values are still served
             await one.numbers.get_or_load("old", database.load)
             assert one.reads(CACHE_REQUESTS, result="hit") == 1
 

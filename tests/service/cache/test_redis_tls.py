@@ -1,4 +1,4 @@
-"""Redis over TLS: the cache works as ever, and with whoever it should not trust it does without."""
+"""Redis over TLS: the cache works with a trusted server, and bypasses an untrusted one."""
 
 import asyncio
 import logging
@@ -44,7 +44,7 @@ def authority(folder: Path) -> Authority:
 def spoken(
     authority: Authority, certificate: tuple[Path, Path], *, asks: bool = False
 ) -> tuple[str, ...]:
-    """How a server speaks TLS; whether it asks for our certificate."""
+    """TLS files of a server, and whether it requires a client certificate."""
     return (
         f"tls-cert-file {certificate[0]}",
         f"tls-key-file {certificate[1]}",
@@ -54,7 +54,7 @@ def spoken(
 
 
 class Tls:
-    """A Redis that speaks TLS on a port of its own."""
+    """A Redis with TLS on a port of its own."""
 
     def __init__(
         self, authority: Authority, certificate: tuple[Path, Path], *, asks: bool = False
@@ -88,7 +88,7 @@ async def open_(anyio_backend: str) -> AsyncIterator[list[Process]]:
 
 
 async def does_without(process: Process, source: Source) -> None:
-    """Values come all the same, all of them loaded."""
+    """Check that values are still returned, all of them loaded."""
     for number in range(1, 6):
         assert await process.numbers.get_or_load("k", source.load) == 1
         assert source.loads == number
@@ -111,7 +111,7 @@ async def test_everything_works_over_tls(tls: Tls, source: Source, open_: list[P
 
     source.value = 2
     await one.numbers.invalidate("k")
-    async with asyncio.timeout(DEADLINE_SECONDS):  # from the process itself until the bus has told
+    async with asyncio.timeout(DEADLINE_SECONDS):  # an L1 hit until the message arrives
         while await other.numbers.get_or_load("k", source.load) != 2:
             await asyncio.sleep(0.005)
     assert source.loads == 2
@@ -291,7 +291,7 @@ async def test_connection_faults_never_corrupt_values(
         await process.recovered()
         assert await process.numbers.get_or_load("k", source.load) == 2
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while proxy.open > CONNECTIONS:  # the bus's and the line's
+            while proxy.open > CONNECTIONS:  # the subscriber's and the commands'
                 await asyncio.sleep(0.02)
         async with asyncio.timeout(DEADLINE_SECONDS):
             await process.cache.close()

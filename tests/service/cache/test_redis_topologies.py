@@ -1,4 +1,4 @@
-"""The cache on a real Redis Cluster, and on a master that Sentinel replaces."""
+"""The cache on a real Redis Cluster, and on a master that Sentinel fails over."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -58,7 +58,7 @@ def watched(watched_session: Watched) -> Watched:
 
 @asynccontextmanager
 async def opening(url: str, servers: Iterable[Redis]) -> AsyncIterator[Open]:
-    """Opens caches there; wakes the servers and closes the caches in the end."""
+    """Opens caches there; resumes the servers and closes the caches at the end."""
     opened: list[Process] = []
 
     def open_(timeout: float = LONG_TIMEOUT, near: float = 0) -> Process:
@@ -81,7 +81,7 @@ async def on_cluster(cluster: Cluster, anyio_backend: str) -> AsyncIterator[Open
 
 @pytest.fixture
 async def on_watched(watched: Watched, anyio_backend: str) -> AsyncIterator[Open]:
-    """Opens caches on whatever Sentinel says is the master."""
+    """Opens caches on the master that Sentinel names."""
     url = f"redis+sentinel://127.0.0.1:{watched.port}/vitals"
     async with opening(url, watched.servers) as open_:
         yield open_
@@ -93,7 +93,7 @@ async def read_all(numbers: Numbers, *processes: Process) -> None:
 
 
 async def hit_again(process: Process, numbers: Numbers, keys: list[str] = KEYS) -> None:
-    """Read until all keys are found in Redis; fails as soon as one read is wrong."""
+    """Read until all keys are hits in Redis; fail as soon as one read is wrong."""
     async with asyncio.timeout(DEADLINE_SECONDS):
         while True:
             before = process.reads(CACHE_REQUESTS, result="hit")
@@ -108,7 +108,7 @@ async def test_all_cache_commands_stay_within_slots(cluster: Cluster, on_cluster
     await read_all(numbers, one, other)
     loads = numbers.loads
     await read_all(numbers, one, other)
-    assert numbers.loads == loads  # found by both
+    assert numbers.loads == loads  # hits in both
     for key in KEYS[:10]:
         await numbers.write(one, key)
     await read_all(numbers, one, other)
@@ -181,7 +181,7 @@ async def test_restored_generation_is_not_valid(cluster: Cluster, on_cluster: Op
 
     cluster.nodes[owner].kill()
     cluster.start()
-    cluster.clients[owner].set(name, before)  # as a replica would have it that missed the last
+    cluster.clients[owner].set(name, before)  # as on a replica that missed the last one
     await read_all(numbers, on_cluster())
 
 
@@ -226,9 +226,9 @@ async def test_promoted_replica_serves_no_stale_values(watched: Watched, on_watc
         while copy.dbsize() < master.dbsize():
             await asyncio.sleep(0.01)
     replica.pause()
-    master.client_kill_filter(_type="replica")  # else it would find all of it in its socket
+    master.client_kill_filter(_type="replica")  # else it would still receive the buffered data
     for key in KEYS:
-        await numbers.write(process, key)  # the master obeys, the replica does not hear of it
+        await numbers.write(process, key)  # the master applies it, the replica misses it
     before.kill()
     replica.resume()
     async with asyncio.timeout(DEADLINE_SECONDS):

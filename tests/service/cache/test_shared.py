@@ -1,4 +1,4 @@
-"""What processes do together: leases, tags, the layer in each of them."""
+"""Several processes: leases, tags, the L1 cache of each."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ from vitals.metrics.catalogue import (
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 
 LASTING = 30.0
-"""Seconds that values live in a process: longer than a test."""
+"""L1 TTL in seconds: longer than a test."""
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ async def test_lease_of_dead_process_expires(
 
     assert await alive.numbers.get_or_load("k", source.load) == 1
     assert await alive.numbers.get_or_load("k", source.load) == 1
-    assert source.loads == 1  # it waited for the end, took over, and could store
+    assert source.loads == 1  # it waited for the lease to expire, acquired it, and filled
 
 
 async def test_lease_is_renewed_during_load(
@@ -221,7 +221,7 @@ async def test_write_intent_drops_l1_entries(processes: list[Process], source: S
     intent = await other.cache.intend(near(other).entry("k"))
     await until(lambda: one.reads(CACHE_L1_BYTES, cache="near") == 0)
     await near(one).get_or_load("k", source.load)
-    assert one.reads(CACHE_L1_BYTES, cache="near") == 0  # nobody may keep it now
+    assert one.reads(CACHE_L1_BYTES, cache="near") == 0  # fills are refused now
     await other.cache.release(intent)
 
 
@@ -270,7 +270,7 @@ async def test_no_connection_is_leaked(redis_server: Redis, anyio_backend: str) 
     process.cache.namespace("near", type=int, ttl=60, l1_ttl=1)
     await process.cache.start()
     assert await process.cache.ping()
-    assert clients_of(redis_server.port) == 2  # one for all callers, and one that listens
+    assert clients_of(redis_server.port) == 2  # one for all callers, and the subscriber's
     await process.cache.close()
     async with asyncio.timeout(DEADLINE_SECONDS):
         while clients_of(redis_server.port):

@@ -1,4 +1,4 @@
-"""What is asked for most is loaded before anybody waits: at a start, and when Redis restarted."""
+"""Cache warm-up: at startup, and after a restart of Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ async def processes(redis_server: Redis, anyio_backend: str) -> AsyncIterator[li
 
 
 def warming(process: Process, source: Source) -> WarmUp:
-    """Warms up one value in any case, and what is hot."""
+    """Return a warm-up of one configured value and the hot keys."""
 
     async def load(key: str) -> int | None:
         return await process.numbers.get_or_load(key, source.load)
@@ -37,7 +37,7 @@ def warming(process: Process, source: Source) -> WarmUp:
 
 @pytest.fixture
 async def ups(processes: list[Process], source: Source) -> AsyncIterator[list[WarmUp]]:
-    """Of two processes that have served for a while."""
+    """Warm-ups of two processes that have reported hot keys."""
     started = [warming(process, source) for process in processes]
     await asyncio.gather(*(up.start() for up in started))
     for process, up in zip(processes, started, strict=True):
@@ -58,7 +58,7 @@ async def asks(process: Process, source: Source, *keys: str) -> None:
 
 
 async def warm(redis: Redis) -> None:
-    """Wait until all that is hot is stored, without asking for any of it."""
+    """Wait until all hot keys are stored, without reading them."""
     with Client.from_url(redis.url, decode_responses=True) as client:
         async with asyncio.timeout(DEADLINE_SECONDS):
             while not set(client.keys("v2:{number:*}")) >= WARM:

@@ -1,4 +1,4 @@
-"""A process that is cut off from Redis alone: what it commits is not served as it was by others."""
+"""Peer notification: a process cut off from Redis commits, and its peers serve no stale values."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ IN_PRODUCTION = outbox.COMMIT_DELAY_SECONDS
 
 
 class Street:
-    """Shops on one database and one Redis; the first has its own way to Redis, which may fail."""
+    """Shops on one database and one Redis; the first reaches Redis through a proxy."""
 
     def __init__(self, url: str, redis: Redis, proxy: Proxy, timeout: float) -> None:
         self.proxy = proxy
@@ -51,7 +51,7 @@ class Street:
         return called is None or called.is_listening
 
     async def change(self, price: int) -> float:
-        """Change the price in the process that is cut off; returns the seconds it took."""
+        """Change the price in the process that is cut off; return the seconds it took."""
         began = time.monotonic()
         async with self.cut_off.database.writing() as session:
             (await session.get_one(Product, 1)).price_cents = price
@@ -74,7 +74,7 @@ async def opened(url: str, redis: Redis, seconds: float = TIMEOUT_SECONDS) -> As
 
 @pytest.fixture(autouse=True)
 def _calm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine is no trouble, where time is not what a test is about."""
+    """Use a long delay where a test is not about time, because the machine may be busy."""
     monkeypatch.setattr(outbox, "COMMIT_DELAY_SECONDS", LONG_TIMEOUT)
 
 
@@ -87,7 +87,7 @@ async def street(
 
 
 async def stale(street: Street) -> list[tuple[int, int]]:
-    """What others read that was older than what had been committed, with that."""
+    """Return the peers' stale reads, each with the committed price."""
     newest, over = 0, False
     found: list[tuple[int, int]] = []
 
@@ -133,7 +133,7 @@ async def test_peers_are_notified_before_the_redis_timeout(
 
 
 async def nothing(*, wait: bool = False) -> None:
-    """Look into no table."""
+    """Relay nothing."""
     del wait
 
 
@@ -154,11 +154,11 @@ async def test_held_intents_are_delivered_before_redis_is_used(
         await shop.price(1)
     redis_server.pause()
     for shop in street.all:
-        await shop.price(1)  # and all have noticed
+        await shop.price(1)  # all have detected the outage
     took = await street.change(7)
     redis_server.resume()
     assert [await shop.price(1) for shop in street.all] == [7, 7, 7]
-    assert took < peer_notify.PING_SECONDS  # each has said that it cannot
+    assert took < peer_notify.PING_SECONDS  # each peer has answered
 
 
 async def test_redis_recovery_between_notification_and_commit(
@@ -171,7 +171,7 @@ async def test_redis_recovery_between_notification_and_commit(
                 while not await shop.cache.ping():
                     await asyncio.sleep(0.01)
             assert await shop.price(1) == 0
-            await shop.invalidator.close()  # what is committed next, it does not hear of
+            await shop.invalidator.close()  # it misses the notification of the commit
 
     for shop in street.all:
         await shop.price(1)
@@ -191,7 +191,7 @@ async def test_unresponsive_peer_is_waited_for_once(
     asked = street.cut_off.invalidator._relay._peers
     assert asked is not None
     street.proxy.inflict(Fault.DROP)
-    for shop in street.others:  # hear, and do nothing
+    for shop in street.others:  # receive, and do nothing
         deaf = shop.invalidator._relay._peers
         assert deaf is not None
         deaf._handle = lambda *_: None  # type: ignore[method-assign]
@@ -292,7 +292,7 @@ async def test_write_cancelled_during_peer_notification_is_not_committed(
     street.proxy.inflict(Fault.DROP)
     asked = street.cut_off.invalidator._relay._peers
     assert asked is not None
-    await asked._lock.acquire()  # so that nobody hears
+    await asked._lock.acquire()  # blocks the notification
     writing = asyncio.ensure_future(street.change(9))
     await asyncio.sleep(IN_PRODUCTION)
     writing.cancel()

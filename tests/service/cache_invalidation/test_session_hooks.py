@@ -1,4 +1,4 @@
-"""What is committed is never served as it was before, whatever becomes of the one who committed."""
+"""Session hooks: committed changes invalidate the cache, even if the process dies."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -165,7 +165,7 @@ async def test_savepoint_invalidates_only_at_outer_commit(shop: Shop, end: str) 
         else:
             await savepoint.rollback()
             await session.execute(update(Product), [{"id": 2, "price_cents": 9}])
-        if shop.cache.is_shared:  # SQLite, one writer: nobody else may read the shop now
+        if shop.cache.is_shared:  # SQLite has a single writer: no other read now
             assert await shop.price(1) == 1
 
     assert await shop.price(1) == (5 if end == "kept" else 1)
@@ -180,13 +180,15 @@ async def test_rollback_discards_pending_targets(shop: Shop) -> None:
     async with shop.database.writing() as session:
         await session.execute(text("UPDATE products SET price_cents = 5"))
 
-    assert await shop.price(1) == 1  # nobody told of the text, and the targets before it are gone
+    assert (
+        await shop.price(1) == 1
+    )  # textual SQL raises no event, and the earlier targets are discarded
 
 
 async def test_value_read_before_a_commit_is_not_stored(shop: Shop) -> None:
     intent = await shop.cache.intend(shop.prices.entry("1"), shop.sums.everything)
     assert [await shop.price(1), await shop.sum()] == [1, 2]
-    async with shop.database.writer.begin() as connection:  # which no event tells of
+    async with shop.database.writer.begin() as connection:  # which raises no session event
         await connection.execute(text("UPDATE products SET price_cents = 5"))
     assert [await shop.price(1), await shop.sum()] == [5, 10]
     await shop.cache.release(intent)
@@ -198,7 +200,7 @@ async def test_crash_after_commit_leaves_no_stale_value(
     shop: Shop, other: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def die(_intent: WriteIntent) -> None:
-        """The commit is done, and nothing after it."""
+        """Skip what follows the commit."""
 
     monkeypatch.setattr(shop.cache, "release", die)
     async with shop.database.writing() as session:
@@ -214,7 +216,7 @@ async def test_concurrent_write_intents_block_fills_until_all_end(shop: Shop, ot
     early = await shop.cache.intend(shop.sums.everything)
     late = await other.cache.intend(other.sums.everything)
     await other.cache.release(late)
-    assert await other.sum() == 2  # and must not be stored: the early one is still to commit
+    assert await other.sum() == 2  # and is not stored: the early writer has not committed
     async with shop.database.writer.begin() as connection:
         await connection.execute(text("UPDATE products SET price_cents = 5"))
     assert await other.sum() == 10
@@ -231,7 +233,7 @@ async def test_outbox_is_relayed_by_another_process(
     async with shop.database.writing() as session:
         await by_attribute(session)
     assert await shop.pending() == 2
-    # The process dies before Redis is back: what it owed in memory is lost.
+    # The process dies before Redis is available: its pending invalidations are lost.
     shop.cache._store.queue._pending.take()  # type: ignore[attr-defined]
     redis_server.resume()
 

@@ -1,7 +1,6 @@
-"""Takes one of the steps out of the cache that keep it honest, in this process.
+"""Mutations: each disables one step of the cache that keeps it consistent, in this process.
 
-Each must be missed by the test of consistency, or by the model; a step that nobody misses is not
-tested.
+The consistency test or the model must detect each of them; otherwise the step is not tested.
 """
 
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from service.cache.redis.store import RedisStore
 
 
 def fence() -> None:
-    """A loaded value is stored, whatever happened since the load began."""
+    """Store a loaded value even if it was invalidated since the load began."""
     unchecked = scripts.FILL.replace(
         "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end", ""
     )
@@ -29,7 +28,7 @@ def fence() -> None:
 
 
 def retry() -> None:
-    """Whoever joins a load believes what it brings."""
+    """Let every follower use the result of its flight."""
     join = SingleFlight.join
 
     async def believe(self: SingleFlight[Any], key: Any, start: Any) -> tuple[Any, Role]:
@@ -40,7 +39,7 @@ def retry() -> None:
 
 
 def intent() -> None:
-    """Nothing is said before the commit."""
+    """Announce no write before its commit."""
 
     async def silent(_self: RedisStore, intent: WriteIntent) -> WriteIntent:
         return intent
@@ -49,12 +48,12 @@ def intent() -> None:
 
 
 def bus() -> None:
-    """What other processes invalidate is not heard."""
+    """Ignore other processes' invalidations."""
     mock.patch.object(Subscriber, "_on_message").start()
 
 
 def tags() -> None:
-    """A value does not go with its tags."""
+    """Do not invalidate values with their tags."""
     untagged = Namespace._entry_ref
 
     def ref(self: Namespace[Any], key: str, _tags: tuple[str, ...]) -> EntryRef:
@@ -64,7 +63,7 @@ def tags() -> None:
 
 
 def stamp() -> None:
-    """A value is believed, under whatever generations it was loaded."""
+    """Accept a value under any generations."""
 
     def believe(name: str, stamp: bytes, stored: bytes) -> CachedValue | None:
         return unpack(name, stored[: len(stamp)], stored)
@@ -73,7 +72,7 @@ def stamp() -> None:
 
 
 def fill() -> None:
-    """Who stores a value is not told that its namespace or a tag went meanwhile."""
+    """Do not check at a fill whether the namespace or a tag was invalidated."""
 
     async def fill(
         self: RedisStore, lease: FillLease, value: CachedValue, ttl: float, budget: TimeoutBudget
@@ -86,13 +85,13 @@ def fill() -> None:
     mock.patch.object(RedisStore, "fill", fill).start()
 
 
-def courier() -> None:
-    """Redis is trusted while something is owed."""
+def queue() -> None:
+    """Use Redis while invalidations are pending."""
     mock.patch.object(InvalidationQueue, "check").start()
 
 
 def catch_up() -> None:
-    """Redis is trusted as soon as it is back, whatever other processes owe."""
+    """Use Redis as soon as it is available, without relaying the outbox."""
     mock.patch.object(Cache, "before_recovery").start()
 
 
@@ -104,11 +103,11 @@ MUTATIONS: dict[str, Callable[[], None]] = {
 }
 
 MISSED_BY_MODEL: dict[str, Callable[[], None]] = {
-    step.__name__: step for step in (fence, retry, intent, tags, stamp, fill, courier, catch_up)
+    step.__name__: step for step in (fence, retry, intent, tags, stamp, fill, queue, catch_up)
 }
 
 
 def apply(name: str) -> None:
-    """Take a step out; none without a name."""
+    """Apply a mutation; none without a name."""
     if name:
         MUTATIONS[name]()

@@ -1,4 +1,4 @@
-"""Processes as the model has them: each with its own cache and database engine, all in one loop."""
+"""Simulated processes: each with its own cache and database engine, all in one event loop."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -21,17 +21,17 @@ from service.products.tables import Product
 from service.settings import Settings
 
 CATEGORY = "desks"
-"""Of every product: what is said of it reaches more than one value, and each must go."""
+"""Of every product: its tag must invalidate more than one value."""
 TAG = f"category:{CATEGORY}"
 NEAR_SECONDS = 60
 
 
 class Cut:
-    """A line to Redis that can be cut, for one process alone.
+    """A Redis client that can be cut off, for one process alone.
 
     Args:
-        line: It.
-        changed: Called with False when it is cut and with True when it is mended.
+        line: The client.
+        changed: Called with False when it is cut off and with True when it is reconnected.
     """
 
     def __init__(self, line: Any, changed: Callable[[bool], None]) -> None:
@@ -40,7 +40,7 @@ class Cut:
         self.cut = False
 
     def set(self, *, cut: bool) -> None:
-        """Cut it or mend it; call it in the loop."""
+        """Cut it off or reconnect it; call it in the event loop."""
         if cut != self.cut:
             self.cut = cut
             self._changed(not cut)
@@ -71,8 +71,8 @@ class Clerk:
     Args:
         database_url: Whose products have prices.
         redis_url: The shared cache.
-        near: Whether prices also live in the process.
-        clock: Seconds; of what lives in the process.
+        near: Whether it has an L1 cache.
+        clock: Seconds; of the L1 cache.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Clerk:
             await session.execute(statement.values(price_cents=price))
 
     async def change_by_text(self, _number: int, price: int) -> None:
-        """By a statement that no event understands, said by its tag."""
+        """By textual SQL, which raises no event, with an explicit tag."""
         async with self.database.writing() as session:
             await session.execute(
                 text("UPDATE products SET price_cents = :price WHERE category = :category"),
@@ -149,7 +149,7 @@ class Clerk:
             self.invalidator.invalidate_on_commit(session, self.cache.tag(TAG))
 
     async def die_after_commit(self, number: int, price: int) -> None:
-        """Commit; nothing more is ever heard."""
+        """Commit, and do nothing after it."""
 
         async def nothing(intent: WriteIntent) -> None:
             """Be dead."""
@@ -158,15 +158,15 @@ class Clerk:
         await self.change(number, price)
 
     async def die_before_commit(self, number: int, _price: int) -> None:
-        """Say what will be written, and never write it."""
+        """Announce a write, and never commit it."""
         await self.cache.intend(self.prices.entry(str(number)))
 
     async def start(self) -> None:
-        """Listen to the bus."""
+        """Subscribe to invalidations."""
         await self.cache.start()
 
     async def close(self) -> None:
-        """Leave."""
+        """Close everything."""
         self.line.set(cut=False)
         await self.invalidator.close()
         await self.cache.close()

@@ -1,6 +1,6 @@
 """No read is older than what was committed before it began, even when writers are killed.
 
-`VITALS_CONSISTENCY_READS` makes the runs longer; they print what they saw.
+`VITALS_CONSISTENCY_READS` makes the runs longer; they print their counts.
 """
 
 import os
@@ -22,7 +22,7 @@ from tests.service.cache.consistency.worker import Plan
 READS = int(os.environ.get("VITALS_CONSISTENCY_READS", "3000"))
 ENOUGH = {Kind.READ: READS, Kind.COMMIT: READS // 50, Kind.DEATH: READS // 400}
 DEADLINE_SECONDS = 60.0 + READS / 200
-"""Seconds until a run must have seen as much, on a busy machine."""
+"""Seconds until a run must have that many events, on a busy machine."""
 NEAR_SECONDS = 5.0
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(DEADLINE_SECONDS + 60)]

@@ -1,4 +1,4 @@
-"""Three processes on one Redis and one database, in one loop, with a clock that can be put on."""
+"""Three processes on one Redis and one database, in one event loop, with an adjustable clock."""
 
 import asyncio
 import itertools
@@ -18,19 +18,19 @@ from tests.service.cache.consistency.shop import CATEGORY, Clerk
 
 DEADLINE_SECONDS = 30.0
 BUS_SECONDS = 5.0
-"""So late a value in a process may be, on a busy machine."""
+"""Longest time that an L1 entry may be stale, on a busy machine."""
 PROCESSES = 3
-"""The last of them keeps values near, too."""
+"""The last of them has an L1 cache."""
 PRODUCTS = (1, 2)
 
 Reading = tuple[asyncio.Task[int], int]
-"""What is asked for, and the price that it must not be older than."""
+"""A read in progress, and the least price that it may return."""
 
 
 class World(RuleBasedStateMachine):
-    """The processes, and what they know.
+    """The processes and their state.
 
-    ``prices`` is what the database holds: it is known to the test, which decides what commits.
+    ``prices`` is what the database holds: the test decides what commits.
     """
 
     redis_url = ""
@@ -85,7 +85,7 @@ class World(RuleBasedStateMachine):
         assert got == self.prices[number]
 
     def relay(self) -> None:
-        """What one process could not tell, others find in the outbox."""
+        """Let all connected processes relay the outbox."""
         for clerk in self.clerks:
             if not clerk.line.cut:
                 self.run(clerk.invalidator._relay.relay())
@@ -95,7 +95,7 @@ class World(RuleBasedStateMachine):
             self.clerks[who].line.set(cut=cut)
 
     def age(self, seconds: float) -> None:
-        """Time goes by, in Redis and in the processes."""
+        """Advance the time in Redis and in the processes."""
         self.now += seconds
         for key in self.client.scan_iter(count=1000):
             if key.endswith(b":writers"):
