@@ -43,7 +43,7 @@ async def test_a_body_of_exactly_the_limit_is_read(narrow: Service) -> None:
 
 
 async def test_small_content_length_does_not_bypass_limit(narrow: Service) -> None:
-    # A server ends a body at its declared length; the gate does not rely on it.
+    # A server ends a body at its declared length; body validation does not rely on it.
     sent: list[Message] = []
     parts = [{"type": "http.request", "body": b" " * LIMIT, "more_body": True}] * 3
 

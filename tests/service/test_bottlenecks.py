@@ -1,4 +1,4 @@
-"""Where the time of our own API goes: told to its admins only."""
+"""The bottlenecks page of the API, for admins only."""
 
 import pytest
 

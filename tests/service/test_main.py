@@ -20,7 +20,7 @@ GOOD = "correct horse battery staple"
 
 
 class Call(Protocol):
-    """Runs ``python -m service`` in this process: its status, and what it said."""
+    """Runs ``python -m service`` in this process; returns its status and output."""
 
     def __call__(self, settings: Settings, *arguments: str, **others: str) -> tuple[int, str]: ...
 
@@ -105,7 +105,7 @@ def test_head_has_no_body_and_keeps_connection(tmp_path: Path) -> None:
 
 
 def test_request_in_progress_completes_before_shutdown(tmp_path: Path) -> None:
-    # A hash of half a second or more; it is still computed when the end is asked for.
+    # A hash of half a second or more; it is still being computed at the shutdown.
     settings = settings_for(tmp_path, hash_memory_kib=256 * 1024, hash_passes=6)
     new = {"email": "ada@example.com", "name": "Ada", "password": GOOD}
     with serving(settings) as service, ThreadPoolExecutor() as threads:
@@ -135,7 +135,7 @@ def test_only_trusted_proxies_set_client_address(tmp_path: Path) -> None:
 
 
 def until(happens: Callable[[], bool], seconds: float = 30) -> None:
-    """Wait for something."""
+    """Wait for a condition."""
     deadline = time.monotonic() + seconds
     while not happens():
         assert time.monotonic() < deadline, "it does not happen"
@@ -143,7 +143,7 @@ def until(happens: Callable[[], bool], seconds: float = 30) -> None:
 
 
 def accepts(url: str) -> bool:
-    """Whether anybody listens."""
+    """Return whether a server listens."""
     try:
         return httpx.get(f"{url}/healthz").is_success
     except httpx.TransportError:

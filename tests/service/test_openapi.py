@@ -1,4 +1,4 @@
-"""What the document says is what the service does, checked by schemathesis over HTTP."""
+"""The service conforms to its OpenAPI document, checked by schemathesis over HTTP."""
 
 import subprocess
 import sys
@@ -14,8 +14,7 @@ from tests.service.running import Service, running, settings_for
 pytestmark = pytest.mark.anyio
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-# These end the rights of whoever is named, sooner or later of the one who tests; other tests
-# hold them.
+# These revoke rights, at some point those of the test's own user; other tests cover them.
 ENDS_RIGHTS = r"/(role|deactivate)$"
 
 
@@ -36,7 +35,7 @@ def examine(url: str, folder: Path, *options: str) -> subprocess.CompletedProces
 
 @pytest.mark.parametrize("role", [None, Role.ADMIN])
 async def test_schemathesis_finds_no_defect(tmp_path: Path, role: Role | None) -> None:
-    # It tries more often than people may; what they are told then, other tests hold.
+    # It exceeds the login throttle; other tests cover that.
     settings = settings_for(tmp_path, account_attempts=100_000, address_attempts=100_000)
     options = []
     async with running(settings) as prepared:

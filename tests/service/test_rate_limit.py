@@ -60,8 +60,8 @@ async def test_attempt_after_retry_after_is_admitted(limits: RateLimiter) -> Non
     policy, name = Policy("test", 2, window=1), next(names)
     *_, refused = await take(limits, policy, name, 3)
     assert 0.3 < refused.wait <= 0.5
-    await take(limits, policy, name, 5)  # refused ones cost nothing
-    await asyncio.sleep(refused.wait + 0.01)  # what is promised is a time
+    await take(limits, policy, name, 5)  # refused attempts do not count
+    await asyncio.sleep(refused.wait + 0.01)  # Retry-After is a time
     assert (await limits.take((policy, name))).wait == 0
 
 

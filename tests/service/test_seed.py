@@ -75,7 +75,7 @@ def test_orders_follow_zipf_distributions() -> None:
 
     assert sum(count for _, count in taken.most_common(10)) > 0.4 * taken.total()
     assert sum(count for _, count in buyers.most_common(20)) > 0.2 * buyers.total()
-    assert len(buyers) == 200  # and yet everybody buys
+    assert len(buyers) == 200  # every customer buys
 
 
 def test_orders_follow_daily_and_weekly_patterns() -> None:

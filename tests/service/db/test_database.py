@@ -1,4 +1,4 @@
-"""Who may write: a transaction that says so, and nobody else."""
+"""Only write transactions may write."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -19,7 +19,7 @@ INSERT = insert(Product).values(name="Lamp", category="light", price_cents=100, 
 
 
 class UndoneError(Exception):
-    """What ends a transaction."""
+    """Raised to end a transaction."""
 
 
 async def write_among_reads(service: Service, write: Any = INSERT) -> None:
@@ -52,7 +52,7 @@ async def count(service: Service) -> int:
 async def test_write_in_read_session_is_refused(service: Service, write: Any) -> None:
     await service.product()
     await service.database.engine.dispose()
-    for _ in range(3):  # on a new connection, and on one that has been refused
+    for _ in range(3):  # on a new connection, and on one with a refused write
         with pytest.raises(DBAPIError, match=REFUSED):
             await write_among_reads(service, write)
     assert await count(service) == 1

@@ -84,7 +84,7 @@ async def test_killed_database_is_503_and_recovers(
         product = await service.product()
         order = {"items": [{"product_id": product.id, "quantity": 1}]}
         keyed = headers | {"Idempotency-Key": "attempt-1"}
-        postgres.sql("CHECKPOINT")  # the test server flushes nothing by itself
+        postgres.sql("CHECKPOINT")  # the test server does not flush by itself
         postgres.kill()
         problem(await service.client.get("/api/users", headers=headers), 503)
         problem(await service.client.post("/api/orders", json=order, headers=keyed), 503)
@@ -93,7 +93,7 @@ async def test_killed_database_is_503_and_recovers(
         assert (await service.client.get("/healthz")).status_code == 200
         postgres.start()
         placed = await service.client.post("/api/orders", json=order, headers=keyed)
-        if placed.status_code == 503:  # a connection of before was still in the pool
+        if placed.status_code == 503:  # an old connection was still in the pool
             placed = await service.client.post("/api/orders", json=order, headers=keyed)
         assert placed.status_code == 201
         assert await service.stock(product) == 9
@@ -115,7 +115,7 @@ async def test_a_frozen_database_is_503_in_bounded_time(
 
 
 def counting(rows: int) -> TextClause:
-    """A statement that is busy for as long as it takes to count."""
+    """Return a slow statement, which counts rows."""
     return text(
         "WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < :rows) "
         "SELECT count(*) FROM c"

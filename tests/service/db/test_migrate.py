@@ -48,7 +48,7 @@ async def test_workers_that_start_together_migrate_once(
 
 @pytest.fixture
 def held(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    """Writes to a file that is not in WAL mode yet, as another worker that opens it may."""
+    """Writes to a file that is not in WAL mode yet, as another worker that opens it might."""
     with closing(sqlite3.connect(tmp_path / "held.db", isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield connection
@@ -95,5 +95,5 @@ async def test_no_missing_or_duplicate_index(tmp_path: Path, database_url: str) 
     async with database.writer.connect() as connection:
         found = await connection.run_sync(index_audit.read)
     await database.close()
-    # Unused is what an empty database has of everything.
+    # In an empty database all indexes are unused.
     assert [one for one in found if one.kind != index_audit.UNUSED] == []

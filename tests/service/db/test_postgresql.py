@@ -48,7 +48,7 @@ async def opened(url: str, folder: Path, **others: Any) -> AsyncIterator[Databas
 async def statuses(
     service: Service, method: str, path: str, number: int = REQUESTS, **options: Any
 ) -> Counter[int]:
-    """How many requests were answered how, `AT_ONCE` at a time."""
+    """Return the number of responses by status, with `AT_ONCE` concurrent requests."""
     found: Counter[int] = Counter()
     for _ in range(number // AT_ONCE):
         asked = [service.client.request(method, path, **options) for _ in range(AT_ONCE)]
@@ -194,7 +194,9 @@ async def test_a_read_survives_a_change_of_the_schema(
 
         async def read() -> Any:
             async with database.reading() as session:
-                await session.execute(text("SELECT pg_sleep(0.01)"))  # so that each has its own
+                await session.execute(
+                    text("SELECT pg_sleep(0.01)")
+                )  # so that each has its own connection
                 return (await session.execute(statement, {"id": 1})).mappings().one()
 
         await asyncio.gather(*(read() for _ in range(3)))
@@ -224,7 +226,7 @@ async def test_schema_change_in_transaction_is_503(postgres: Postgres, tmp_path:
                 await session.execute(text("INSERT INTO t VALUES (1, 'a') RETURNING x"))
 
         await write()
-        async with database.writing() as session:  # by a connection that has prepared nothing
+        async with database.writing() as session:  # on a connection without prepared statements
             await (await session.connection()).exec_driver_sql("SELECT 1")
             postgres.sql(
                 "ALTER TABLE t ALTER x TYPE varchar(20)",
@@ -272,7 +274,7 @@ async def test_schema_change_and_cut_connections_cause_no_500(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
-        found = await work()  # the loop may not have been told yet that they are closed
+        found = await work()  # the event loop may not have noticed yet that they are closed
         assert set(found) <= {200, 201, 503}
         assert found[503] <= AT_ONCE
         assert 503 not in await work()

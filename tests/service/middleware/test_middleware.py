@@ -1,4 +1,4 @@
-"""What every answer carries, and what leaves compressed."""
+"""Response headers, request ids, /docs, HEAD, compression and conditional requests."""
 
 import asyncio
 import gzip
@@ -30,7 +30,7 @@ MADE_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def check_envelope(answer: Response) -> None:
-    """Expect what every answer carries."""
+    """Expect the headers of every response."""
     headers = answer.headers
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "no-referrer"
@@ -307,7 +307,7 @@ async def test_event_streams_are_not_compressed() -> None:
         answer = await client.get("/events", headers={"Accept-Encoding": "gzip"})
         assert "content-encoding" not in answer.headers
         assert answer.text.count("data:") == 500
-        # What it would be otherwise.
+        # The value without the middleware.
         answer = await client.get("/lines", headers={"Accept-Encoding": "gzip"})
         assert answer.headers["content-encoding"] == "gzip"
         assert gzip.compress(b"") != answer.content
@@ -348,7 +348,7 @@ async def test_compression_does_not_block_other_requests(encoding: str) -> None:
 
 
 async def test_only_short_urls_are_remembered() -> None:
-    """What nobody reads of a query may be as long as a client likes."""
+    """Unknown query parameters may be arbitrarily long."""
     asked: list[bytes] = []
 
     async def look() -> Rendered:

@@ -85,7 +85,7 @@ async def test_unavailable_products_cannot_be_ordered(service: Service) -> None:
     unknown["items"].append({"product_id": 2**62, "quantity": 1})
     answer = await service.client.post("/api/orders", json=unknown, headers=headers)
     problem(answer, 409, "/items/1/product_id")
-    # Nothing was taken from what there was enough of.
+    # No stock was taken from the available products.
     assert await service.stock(desk) == 5
     assert await count_orders(service) == 0
 
@@ -176,7 +176,7 @@ async def test_the_same_key_gives_the_same_order(service: Service) -> None:
 
     changed = await service.client.post("/api/orders", json=wish((desk, 2)), headers=keyed)
     problem(changed, 422, "Idempotency-Key")
-    # A key is a person's own.
+    # Idempotency keys are per user.
     others = other | {"Idempotency-Key": "attempt-1"}
     theirs = await service.client.post("/api/orders", json=body, headers=others)
     assert theirs.json()["id"] != first.json()["id"]
@@ -247,7 +247,7 @@ async def test_concurrent_orders_do_not_oversell(service: Service) -> None:
     desk, lamp, sofa = [await service.product(stock=12) for _ in range(3)]
 
     async def buy(number: int) -> int:
-        # In every order of products: careless locking would deadlock.
+        # In every order of products: unordered locking would deadlock.
         pair = [(desk, 1), (lamp, 1), (sofa, 1)]
         chosen = pair if number % 2 else pair[::-1]
         answer = await service.client.post(
@@ -262,7 +262,7 @@ async def test_concurrent_orders_do_not_oversell(service: Service) -> None:
 
 
 async def test_products_are_locked_by_id_order(service: Service) -> None:
-    # Whether careless order deadlocks depends on the moment, so the statements are read too.
+    # Whether unordered locking deadlocks depends on timing, so the statements are checked too.
     seen: list[str] = []
     engine = service.database.engine.sync_engine
     event.listen(engine, "before_cursor_execute", lambda *a: seen.append(a[2]))

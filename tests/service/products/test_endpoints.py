@@ -210,7 +210,7 @@ async def test_a_page_is_one_range_of_an_index(
     assert f"({columns}) {comparison} (" in statement
     assert all(f"products.{c.key} = " in statement for run in equal for c in run.columns)
     assert " OR " not in statement
-    # For SQLite, SQLAlchemy writes an OFFSET of 0 behind each LIMIT.
+    # For SQLite, SQLAlchemy adds OFFSET 0 after each LIMIT.
     assert "OFFSET" not in statement.removesuffix("OFFSET ?")
     assert "count(" not in statement.lower()
 

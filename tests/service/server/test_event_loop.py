@@ -1,4 +1,4 @@
-"""No request holds the event loop for long, whatever it says, with all of production's parts on."""
+"""No request blocks the event loop for long, with the whole production configuration."""
 
 from collections.abc import Callable, Iterator
 from itertools import count, takewhile
@@ -19,7 +19,7 @@ LOGIN, ORDER, USERS = "/api/users/login", "/api/orders", "/api/users"
 
 
 class Hostile(NamedTuple):
-    """A body: the item numbered n, as often as there is room, between a beginning and an end."""
+    """A body: items numbered from 0, as many as fit, between a beginning and an end."""
 
     item: str | Callable[[int], str]
     begin: str = ""
@@ -29,7 +29,7 @@ class Hostile(NamedTuple):
     most: int = LARGE
 
     def body(self, size: int) -> bytes:
-        """A body of about this size."""
+        """Return a body of about this size."""
         room = min(size, self.most) - len((self.begin + self.end).encode())
         used = 0
 
@@ -85,7 +85,7 @@ BODIES = {
     "spaces": Hostile(" ", '{"email":"a@b.co","password":"x"', "}", joint=""),
     "no JSON": Hostile("x", "{", joint=""),
     "no UTF-8": Hostile("x", '{"a":"', '\\udcff"}', joint=""),
-    # What is logged is redacted first.
+    # Log events are redacted first.
     "told: assigned": Hostile("password", '["', ' is x"]', joint="", most=TOLD),
     "told: names and signs": Hostile("pin x", '["', ':"]', joint=" ", most=TOLD),
     "told: cards": Hostile("1-11-11-11-1-11-1-11-1-11-1-1 ,", '["', '"]', joint="", most=TOLD),
@@ -131,7 +131,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 
 
 def held(service: Watched, method: str, path: str, body: bytes, headers: dict[str, str]) -> float:
-    """Seconds that a request holds the loop; the least of several, as garbage may be collected."""
+    """Return the seconds a request blocks the loop: the least of several, because of the GC."""
     least = 1.0
     for _ in range(4):
         status, answer, seconds = service.ask(method, path, body, headers)

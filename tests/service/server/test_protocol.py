@@ -1,4 +1,4 @@
-"""Every phase of a connection ends, whatever the client does or leaves undone."""
+"""Every phase of a connection has a deadline, whatever the client does or omits."""
 
 import contextlib
 import logging
@@ -34,7 +34,7 @@ SHORT: dict[str, Any] = {
     "keep_alive_timeout": 1,
 }
 PATIENCE = 15.0
-"""Seconds in which each deadline of `SHORT` must have passed, also where much else runs."""
+"""Seconds in which each deadline of `SHORT` must have passed, also on a busy machine."""
 ASK = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
 LONG = b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n"
 UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQ\r\n"
@@ -64,7 +64,7 @@ def connect(service: Running, *, window: int = 0) -> socket.socket:
 
 
 def hear(client: socket.socket, drip: bytes = b"") -> bytes:
-    """All that is answered until the server closes, while bytes are sent time and again."""
+    """Return all that the server sends until it closes, while bytes are sent repeatedly."""
     heard, deadline = b"", time.monotonic() + PATIENCE
     client.settimeout(0.1)
     while time.monotonic() < deadline:
@@ -154,7 +154,7 @@ SLOW = {
 
 @pytest.fixture(scope="module")
 def slow(service: Running) -> dict[str, tuple[bytes, dict[str, float]]]:
-    """What each slow client heard, all of them at once, and what was counted of them."""
+    """Run all slow clients at once; return what each received, and the refusals counted."""
     before = refused(service)
 
     def go(begin: bytes, drip: bytes) -> bytes:
@@ -203,7 +203,7 @@ def test_unread_response_is_aborted(service: Running, last: bytes) -> None:
     with connect(service, window=2048) as client:
         client.sendall(LONG * 90 + last)
         wait_for(service, "response_unread", before)
-        with pytest.raises(ConnectionResetError):  # the kernel, too, has dropped what was left
+        with pytest.raises(ConnectionResetError):  # the kernel has dropped its buffer, too
             read_all(client)
 
 
@@ -242,7 +242,7 @@ def test_slow_reader_above_minimum_rate_gets_whole_response(service: Running) ->
 
 
 def test_client_disconnect_is_not_an_error(service: Running) -> None:
-    """Also when several of their requests wait for an answer."""
+    """Also when several of their requests wait for a response."""
     for _ in range(20):
         with connect(service) as client:
             client.sendall(LONG * 5)
@@ -317,10 +317,10 @@ def test_malformed_request_gets_problem_and_close(
 ) -> None:
     before = refused(service)[reason]
     with connect(service) as client:
-        with contextlib.suppress(OSError):  # it may hang up while we still talk
+        with contextlib.suppress(OSError):  # it may close while we still send
             client.sendall(sent)
         heard = hear(client)
-    # What was still under way when it hung up may have cost us the answer.
+    # Data in flight when it closed may have discarded the response.
     assert statuses(heard) == [status] or (len(sent) > 60_000 and not heard)
     assert refused(service)[reason] == before + 1
 
@@ -360,10 +360,10 @@ def test_exhausted_file_limit_neither_spins_nor_stops_serving(tmp_path: Path) ->
         for _ in range(60):
             clients.enter_context(connect(service))
         began, used = time.monotonic(), processor_seconds(pid)
-        time.sleep(1)  # what is measured is how much it does meanwhile
+        time.sleep(1)  # measures its work meanwhile
         share = (processor_seconds(pid) - used) / (time.monotonic() - began)
         assert share < 0.5
-        wait_for_health(service)  # its clients are silent, so they are ended
+        wait_for_health(service)  # its clients are silent, so they are disconnected
         assert refused(service)["head_too_slow"] >= 10
         service.end()
 

@@ -1,4 +1,4 @@
-"""What one client may take from the others, and whom the service answers."""
+"""Limits on what one client can consume, and which clients are served."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ def test_endless_request_head_is_refused_without_blocking(tmp_path: Path, begin:
     with serving(settings_for(tmp_path)) as service:
         with socket.create_connection(address(service.url), timeout=10) as client:
             client.sendall(begin)
-            with contextlib.suppress(OSError):  # it hangs up while we still talk
+            with contextlib.suppress(OSError):  # it closes while we still send
                 for _ in range(100):
                     client.sendall(b"a" * 1_000_000)
             answer = b""
@@ -44,7 +44,7 @@ def test_head_within_limit_and_large_body_are_accepted(tmp_path: Path) -> None:
     with serving(settings_for(tmp_path)) as service:
         long = {"x-long": "a" * (HEAD_LIMIT - 2_000)}
         with httpx.Client(base_url=service.url) as client:
-            for _ in range(3):  # on one connection: each head is counted anew
+            for _ in range(3):  # on one connection: each head is counted separately
                 assert client.get("/healthz", headers=long).is_success
             body = b'{"name": "' + b"x" * 300_000 + b'"}'
             json = {"content-type": "application/json"}

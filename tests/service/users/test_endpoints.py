@@ -329,5 +329,5 @@ async def test_concurrent_demotions_leave_one_admin(service: Service) -> None:
             service.client.put(f"/api/users/{one.id}/role", json=demotion, headers=as_two),
         )
         statuses = sorted(answer.status_code for answer in answers)
-        # The second finds itself the last admin, or no admin any more.
+        # The second is the last admin, or no admin any more.
         assert statuses in ([200, 409], [200, 403])

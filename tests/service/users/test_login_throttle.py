@@ -1,4 +1,4 @@
-"""Logins are few, by account and by address, wherever they are counted."""
+"""Login throttle: limits by account and by address, in Redis and in the process."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -39,7 +39,7 @@ async def test_logins_to_an_account_are_limited(strict: Service) -> None:
     assert [a.status_code for a in answers] == [401] * 3
     assert answers[0].headers["ratelimit-policy"] == '"account";q=3;w=60'
     assert answers[2].headers["ratelimit"].startswith('"account";r=0;t=')
-    # The right password helps no more, from wherever, however the address is written.
+    # The right password is refused too, from any address, in any spelling of the e-mail address.
     for email, address in ((user.email, "192.0.2.1"), (user.email.upper(), "192.0.2.2")):
         refused = await log_in(strict, email, address=address)
         problem(refused, 429)
@@ -66,7 +66,7 @@ async def test_logins_from_an_address_are_limited(strict: Service) -> None:
     refused = await log_in(strict, victim.email)
     problem(refused, 429)
     assert refused.headers["ratelimit-policy"] == '"address";q=5;w=60'
-    # What that address tries in vain does not count for the account.
+    # Refused attempts of that address do not count for the account.
     for _ in range(5):
         problem(await log_in(strict, victim.email), 429)
     assert (await log_in(strict, victim.email, address="192.0.2.9")).status_code == 200
