@@ -43,8 +43,9 @@ def is_outage(error: BaseException) -> bool:
 
 def _ended_session(error: BaseException | None) -> bool:
     """Return whether the server ended the connection, as on a full disk at login."""
-    said = (getattr(each, "severity_en", None) for each in (error, getattr(error, "__cause__", 0)))
-    return not {"FATAL", "PANIC"}.isdisjoint(said)
+    errors = (error, getattr(error, "__cause__", 0))
+    severities = (getattr(each, "severity_en", None) for each in errors)
+    return not {"FATAL", "PANIC"}.isdisjoint(severities)
 
 
 def _is_transient(error: BaseException | None) -> bool:

@@ -1,4 +1,4 @@
-"""What orders look like on the wire. Prices are whole cents."""
+"""Request and response bodies of orders. Prices are integer cents."""
 
 from datetime import datetime
 from typing import Annotated

@@ -89,7 +89,7 @@ class Passwords:
 
     @cached_property
     def _dummy_hash(self) -> str:
-        return self.hasher.hash("nobody has this password")
+        return self.hasher.hash("dummy password")
 
     def _check(self, password: str, stored: str | None) -> PasswordCheck:
         # For an unknown user a dummy hash is checked: the time must not reveal who exists.

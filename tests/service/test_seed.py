@@ -171,7 +171,7 @@ def test_the_refusal_says_what_to_do(sqlite: str, tmp_path: Path) -> None:
     assert "--reset" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert (content.returncode, content.stderr) == (0, "")
-    assert content.stdout.startswith("left alone: ")
+    assert content.stdout.startswith("not seeded: ")
     assert query(sqlite, "SELECT count(*) FROM orders") == [(10,)]
 
 
