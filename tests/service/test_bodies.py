@@ -129,9 +129,9 @@ async def test_bodies_are_logged_redacted_except_logins(tmp_path: Path) -> None:
                 await service.client.post("/api/users/login", json=form)
             form = {"email": user.email, "name": "Ada", "password": "another good one"}
             await service.client.post("/api/users", json=form)
-            told, text = kept.bodies, kept.text
+            logged, text = kept.bodies, kept.text
         metrics = (await service.client.get("/metrics")).text
-    (line,) = told
+    (line,) = logged
     assert line["http.route"] == "/api/users"
     assert line["http.response.status_code"] == 409
     assert json.loads(line["http.request.body.content"]) == {

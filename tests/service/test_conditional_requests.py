@@ -95,11 +95,11 @@ async def test_repeated_conditional_request_skips_parsing(
     names = ("etag", "cache-control", "vary")
     assert [first.headers[n] for n in names] == [second.headers[n] for n in names]
     route = url.partition("?")[0].replace("/1", "/{product_id}")
-    told = Readings.of(light.app)
+    readings = Readings.of(light.app)
     labels = {"http_route": route, "http_response_status_code": "304"}
-    assert told.value(HTTP_REQUEST_DURATION, "_count", **labels) == 3
-    assert told.value(CACHE_REQUESTS, result="hit") == 3
-    assert told.value(CACHE_REQUESTS, result="miss") == 1
+    assert readings.value(HTTP_REQUEST_DURATION, "_count", **labels) == 3
+    assert readings.value(CACHE_REQUESTS, result="hit") == 3
+    assert readings.value(CACHE_REQUESTS, result="miss") == 1
 
 
 async def test_remembered_urls_are_bounded(light: Service, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,8 +36,8 @@ async def test_unavailable_database_is_not_ready(
 
     monkeypatch.setattr(light.database, "ping", away)
     ready = await light.client.get("/readyz")
-    told = problem(ready, 503)
-    assert (told["database"], told["cache"]) == ("unavailable", "ok")
+    body = problem(ready, 503)
+    assert (body["database"], body["cache"]) == ("unavailable", "ok")
     assert ready.headers["cache-control"] == "no-store"
     assert (await light.client.get("/healthz")).status_code == 200
 
@@ -51,5 +51,5 @@ async def test_frozen_dependency_does_not_block_readiness(
     monkeypatch.setattr("service.health.PROBE_SECONDS", 0.05)
     monkeypatch.setattr(light.database, "ping", hang)
     monkeypatch.setattr(light.app.state.cache, "ping", hang)
-    told = problem(await light.client.get("/readyz"), 503)
-    assert (told["database"], told["cache"]) == ("unavailable", "unavailable")
+    body = problem(await light.client.get("/readyz"), 503)
+    assert (body["database"], body["cache"]) == ("unavailable", "unavailable")

@@ -30,12 +30,12 @@ class Process:
     """A process's cache, with its own connections, breaker, single flight and metrics."""
 
     def __init__(
-        self, url: str, timeout: float = LONG_TIMEOUT, name: str = "number", *, near: float = 0
+        self, url: str, timeout: float = LONG_TIMEOUT, name: str = "number", *, l1_ttl: float = 0
     ) -> None:
         self.meter = Meter()
         self.cache = Cache.connect(url, timeout=timeout)
         self.numbers: Namespace[int] = self.cache.namespace(
-            name, type=int, ttl=60, l1_ttl=near, reporter=CacheReporter(self.meter, name)
+            name, type=int, ttl=60, l1_ttl=l1_ttl, reporter=CacheReporter(self.meter, name)
         )
 
     def reads(self, metric: AnyMetric, **labels: str) -> float:

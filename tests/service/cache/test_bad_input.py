@@ -132,13 +132,13 @@ def test_a_damaged_entry_is_a_miss(
         client.delete("v2:{text:k}")
         shared.get("k", text)
         stored: Any = client.get("v2:{text:k}")
-        spoilt = damaged(stored, *damage)
-        client.set("v2:{text:k}", spoilt, keepttl=True)
+        corrupt = damaged(stored, *damage)
+        client.set("v2:{text:k}", corrupt, keepttl=True)
         misses = shared.reads(CACHE_REQUESTS, result="miss")
 
-        assert shared.get("k", "now") == ("now" if spoilt != stored else text)
-        assert shared.reads(CACHE_REQUESTS, result="miss") == misses + (spoilt != stored)
-        assert shared.get("k", "later") == ("now" if spoilt != stored else text)
+        assert shared.get("k", "now") == ("now" if corrupt != stored else text)
+        assert shared.reads(CACHE_REQUESTS, result="miss") == misses + (corrupt != stored)
+        assert shared.get("k", "later") == ("now" if corrupt != stored else text)
 
 
 @pytest.mark.servers

@@ -24,16 +24,16 @@ class Store:
 
     def __init__(self) -> None:
         self.up = False
-        self.placed: list[WriteIntent] = []
-        self.queue = InvalidationQueue(self.send, self.place, lambda: EVERYTHING)
+        self.delivered: list[WriteIntent] = []
+        self.queue = InvalidationQueue(self.send, self.send_intent, lambda: EVERYTHING)
 
     async def send(self, _targets: tuple[InvalidationTarget, ...], _token: bytes = b"") -> None:
         if not self.up:
             raise StoreUnavailableError("bypass")
 
-    async def place(self, intent: WriteIntent) -> None:
+    async def send_intent(self, intent: WriteIntent) -> None:
         await self.send(intent.targets)
-        self.placed.append(intent)
+        self.delivered.append(intent)
 
     @property
     def trusted(self) -> bool:
@@ -64,7 +64,7 @@ async def test_store_is_bypassed_until_held_intents_are_delivered() -> None:
     store.up = True
     store.queue.flush()
     await until_trusted(store)
-    assert store.placed == [one]
+    assert store.delivered == [one]
 
 
 async def test_released_intent_is_not_held() -> None:
@@ -75,7 +75,7 @@ async def test_released_intent_is_not_held() -> None:
     store.up = True
     store.queue.flush()
     await until_trusted(store)
-    assert store.placed == []
+    assert store.delivered == []
     await store.queue.close()
 
 
@@ -85,7 +85,7 @@ async def test_held_intent_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     store.queue.hold(intent(1))
     assert not store.trusted
     await until_trusted(store)
-    assert store.placed == []
+    assert store.delivered == []
 
 
 async def test_too_many_held_intents_become_everything() -> None:
@@ -95,8 +95,8 @@ async def test_too_many_held_intents_become_everything() -> None:
     store.up = True
     store.queue.flush()
     await until_trusted(store)
-    assert len(store.placed) == queue.MAX_HELD_INTENTS + 1
-    assert store.placed[-1].targets == EVERYTHING
+    assert len(store.delivered) == queue.MAX_HELD_INTENTS + 1
+    assert store.delivered[-1].targets == EVERYTHING
 
 
 async def test_store_that_fails_during_catch_up_is_bypassed() -> None:
@@ -108,5 +108,5 @@ async def test_store_that_fails_during_catch_up_is_bypassed() -> None:
     store.up = True
     store.queue.flush()
     await until_trusted(store)
-    assert len(store.placed) == 1
+    assert len(store.delivered) == 1
     await store.queue.close()

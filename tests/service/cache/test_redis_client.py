@@ -27,7 +27,7 @@ def restricted(redis_server: Redis) -> Iterator[str]:
 
 @pytest.mark.servers
 async def test_subscription_works_without_info_permission(restricted: str) -> None:
-    process = Process(restricted, LONG_TIMEOUT, near=10)
+    process = Process(restricted, LONG_TIMEOUT, l1_ttl=10)
     async with asyncio.timeout(DEADLINE_SECONDS):
         await process.cache.start()
     assert process.reads(CACHE_BUS_CONNECTED) == 1
@@ -35,7 +35,7 @@ async def test_subscription_works_without_info_permission(restricted: str) -> No
 
 
 async def test_unavailable_cluster_does_not_block_startup() -> None:
-    process = Process("redis+cluster://127.0.0.1:1", PRODUCTION_TIMEOUT, near=10)
+    process = Process("redis+cluster://127.0.0.1:1", PRODUCTION_TIMEOUT, l1_ttl=10)
     async with asyncio.timeout(DEADLINE_SECONDS):
         await process.cache.start()
     assert process.reads(CACHE_BUS_CONNECTED) == 0

@@ -137,7 +137,7 @@ TROUBLES = [refused, frozen, crowded, forbidden]
 
 @pytest.fixture
 async def process(site: Site, anyio_backend: object) -> AsyncIterator[Process]:
-    started = Process(site.url, PRODUCTION_TIMEOUT, next(NAMES), near=30)
+    started = Process(site.url, PRODUCTION_TIMEOUT, next(NAMES), l1_ttl=30)
     yield started
     await started.cache.close()
 
@@ -204,7 +204,7 @@ async def test_reconnects_after_a_fault_at_any_moment_of_connecting(
     async def try_once(number: int) -> None:
         async with Proxy.before(port) as proxy:
             numbers, url = Numbers(), f"{kind}127.0.0.1:{proxy.port}{service}"
-            process = Process(url, PRODUCTION_TIMEOUT, next(NAMES), near=30)
+            process = Process(url, PRODUCTION_TIMEOUT, next(NAMES), l1_ttl=30)
             cut = asyncio.create_task(_cut(proxy, number, chance))
             await process.cache.start()
             await numbers.read(process, "1")

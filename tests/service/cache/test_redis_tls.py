@@ -100,7 +100,7 @@ async def does_without(process: Process, source: Source) -> None:
 
 async def test_everything_works_over_tls(tls: Tls, source: Source, open_: list[Process]) -> None:
     tls.server.flush()
-    open_ += [Process(tls.url(), near=30) for _ in range(2)]
+    open_ += [Process(tls.url(), l1_ttl=30) for _ in range(2)]
     one, other = open_
     for process in open_:
         await process.cache.start()
@@ -128,7 +128,7 @@ async def test_cluster_over_tls(
     cluster = Cluster(tls=spoken(authority, authority.sign("node")))
     url = f"rediss+cluster://127.0.0.1:{cluster.port}?ssl_ca_certs={authority.file}"
     try:
-        open_ += [Process(url, near=30) for _ in range(2)]
+        open_ += [Process(url, l1_ttl=30) for _ in range(2)]
         for process in open_:
             await process.cache.start()
             assert process.reads(CACHE_BUS_CONNECTED) == 1
@@ -278,7 +278,7 @@ async def test_connection_faults_never_corrupt_values(
 ) -> None:
     tls.server.flush()
     async with Proxy.before(tls.port) as proxy:
-        open_.append(Process(tls.url(port=proxy.port), PRODUCTION_TIMEOUT, near=30))
+        open_.append(Process(tls.url(port=proxy.port), PRODUCTION_TIMEOUT, l1_ttl=30))
         process = open_[0]
         await process.cache.start()
         assert await process.numbers.get_or_load("k", source.load) == 1

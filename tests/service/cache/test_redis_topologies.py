@@ -61,8 +61,8 @@ async def opening(url: str, servers: Iterable[Redis]) -> AsyncIterator[Open]:
     """Opens caches there; resumes the servers and closes the caches at the end."""
     opened: list[Process] = []
 
-    def open_(timeout: float = LONG_TIMEOUT, near: float = 0) -> Process:
-        opened.append(Process(url, timeout, near=near))
+    def open_(timeout: float = LONG_TIMEOUT, l1_ttl: float = 0) -> Process:
+        opened.append(Process(url, timeout, l1_ttl=l1_ttl))
         return opened[-1]
 
     yield open_
@@ -186,7 +186,7 @@ async def test_restored_generation_is_not_valid(cluster: Cluster, on_cluster: Op
 
 
 async def test_invalidations_of_every_node_are_received(cluster: Cluster, on_cluster: Open) -> None:
-    writer, reader, numbers = on_cluster(), on_cluster(near=60), Numbers()
+    writer, reader, numbers = on_cluster(), on_cluster(l1_ttl=60), Numbers()
     await reader.cache.start()
     await read_all(numbers, reader, reader)
     assert reader.reads(CACHE_REQUESTS, layer="l1", result="hit") > 0

@@ -30,8 +30,8 @@ LASTING = 30.0
 async def processes(redis_server: Redis, anyio_backend: str) -> AsyncIterator[list[Process]]:
     started = [Process(redis_server.url) for _ in range(2)]
     for process in started:
-        process.near = process.cache.namespace(  # type: ignore[attr-defined]
-            "near", type=int, ttl=60, l1_ttl=LASTING, reporter=CacheReporter(process.meter, "near")
+        process.l1_namespace = process.cache.namespace(  # type: ignore[attr-defined]
+            "l1", type=int, ttl=60, l1_ttl=LASTING, reporter=CacheReporter(process.meter, "l1")
         )
         await process.cache.start()
     yield started
@@ -40,8 +40,8 @@ async def processes(redis_server: Redis, anyio_backend: str) -> AsyncIterator[li
         await process.cache.close()
 
 
-def near(process: Process) -> Namespace[int]:
-    found: Namespace[int] = process.near  # type: ignore[attr-defined]
+def l1_namespace(process: Process) -> Namespace[int]:
+    found: Namespace[int] = process.l1_namespace  # type: ignore[attr-defined]
     return found
 
 
@@ -181,47 +181,51 @@ async def test_l1_hit_needs_no_command_and_is_invalidated_by_peers(
 ) -> None:
     one, other = processes
     for process in processes:
-        await near(process).render("k", source.load, ("red",))
+        await l1_namespace(process).render("k", source.load, ("red",))
     with Client.from_url(redis_server.url) as client:
         before: Any = client.info("commandstats")
         for _ in range(10):
-            assert await near(one).get_or_load("k", source.load, ("red",)) == 1
+            assert await l1_namespace(one).get_or_load("k", source.load, ("red",)) == 1
         after: Any = client.info("commandstats")
     assert before.get("cmdstat_mget") == after.get("cmdstat_mget")
     assert one.reads(CACHE_REQUESTS, layer="l1", result="hit") == 10
-    assert one.reads(CACHE_L1_BYTES, cache="near") > 0
+    assert one.reads(CACHE_L1_BYTES, cache="l1") > 0
 
-    for target in (near(other).entry("k"), other.cache.tag("red"), near(other).everything):
-        await near(one).get_or_load("k", source.load, ("red",))
-        assert one.reads(CACHE_L1_BYTES, cache="near") > 0
+    for target in (
+        l1_namespace(other).entry("k"),
+        other.cache.tag("red"),
+        l1_namespace(other).everything,
+    ):
+        await l1_namespace(one).get_or_load("k", source.load, ("red",))
+        assert one.reads(CACHE_L1_BYTES, cache="l1") > 0
         source.value += 1
         await other.cache.invalidate(target)
-        await until(lambda: one.reads(CACHE_L1_BYTES, cache="near") == 0)
-        assert await near(one).get_or_load("k", source.load, ("red",)) == source.value
+        await until(lambda: one.reads(CACHE_L1_BYTES, cache="l1") == 0)
+        assert await l1_namespace(one).get_or_load("k", source.load, ("red",)) == source.value
 
 
 async def test_l1_cache_is_empty_while_not_subscribed(
     processes: list[Process], source: Source, redis_server: Redis
 ) -> None:
     one = processes[0]
-    await near(one).get_or_load("k", source.load)
-    assert one.reads(CACHE_BUS_CONNECTED, cache="near") == 1
+    await l1_namespace(one).get_or_load("k", source.load)
+    assert one.reads(CACHE_BUS_CONNECTED, cache="l1") == 1
     with Client.from_url(redis_server.url) as client:
         client.client_kill_filter(_type="pubsub")
-        await until(lambda: one.reads(CACHE_L1_BYTES, cache="near") == 0)
-    await until(lambda: one.reads(CACHE_BUS_CONNECTED, cache="near") == 1)
-    await near(one).get_or_load("k", source.load)
-    await near(one).get_or_load("k", source.load)
+        await until(lambda: one.reads(CACHE_L1_BYTES, cache="l1") == 0)
+    await until(lambda: one.reads(CACHE_BUS_CONNECTED, cache="l1") == 1)
+    await l1_namespace(one).get_or_load("k", source.load)
+    await l1_namespace(one).get_or_load("k", source.load)
     assert one.reads(CACHE_REQUESTS, layer="l1", result="hit") == 1
 
 
 async def test_write_intent_drops_l1_entries(processes: list[Process], source: Source) -> None:
     one, other = processes
-    await near(one).get_or_load("k", source.load)
-    intent = await other.cache.intend(near(other).entry("k"))
-    await until(lambda: one.reads(CACHE_L1_BYTES, cache="near") == 0)
-    await near(one).get_or_load("k", source.load)
-    assert one.reads(CACHE_L1_BYTES, cache="near") == 0  # fills are refused now
+    await l1_namespace(one).get_or_load("k", source.load)
+    intent = await other.cache.intend(l1_namespace(other).entry("k"))
+    await until(lambda: one.reads(CACHE_L1_BYTES, cache="l1") == 0)
+    await l1_namespace(one).get_or_load("k", source.load)
+    assert one.reads(CACHE_L1_BYTES, cache="l1") == 0  # fills are refused now
     await other.cache.release(intent)
 
 
@@ -239,8 +243,8 @@ async def test_refused_entries_are_counted(
     with Client.from_url(redis_server.url) as client:
         await one.numbers.get_or_load("k", source.load)
         stored: Any = client.get("v2:{number:k}")
-        for spoilt in (stored[:-1] + b"7", stored[:20], stored[:12] + b"\xff" * 20):
-            client.set("v2:{number:k}", spoilt)
+        for corrupt in (stored[:-1] + b"7", stored[:20], stored[:12] + b"\xff" * 20):
+            client.set("v2:{number:k}", corrupt)
             assert await one.numbers.get_or_load("k", source.load) == 1
     assert refused("corrupt") == 3
 
@@ -267,7 +271,7 @@ async def test_refused_entries_are_counted(
 
 async def test_no_connection_is_leaked(redis_server: Redis, anyio_backend: str) -> None:
     process = Process(redis_server.url)
-    process.cache.namespace("near", type=int, ttl=60, l1_ttl=1)
+    process.cache.namespace("l1", type=int, ttl=60, l1_ttl=1)
     await process.cache.start()
     assert await process.cache.ping()
     assert clients_of(redis_server.port) == 2  # one for all callers, and the subscriber's

@@ -42,13 +42,13 @@ class Street:
             await shop.cache.start()
             await shop.invalidator.start()
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while not all(self.hears(shop) for shop in self.all):
+            while not all(self.is_listening(shop) for shop in self.all):
                 await asyncio.sleep(0.02)
 
     @staticmethod
-    def hears(shop: Shop) -> bool:
-        called = shop.invalidator._relay._peers
-        return called is None or called.is_listening
+    def is_listening(shop: Shop) -> bool:
+        peers = shop.invalidator._relay._peers
+        return peers is None or peers.is_listening
 
     async def change(self, price: int) -> float:
         """Change the price in the process that is cut off; return the seconds it took."""
@@ -188,26 +188,26 @@ async def test_unresponsive_peer_is_waited_for_once(
     street: Street, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "COMMIT_DELAY_SECONDS", IN_PRODUCTION)
-    asked = street.cut_off.invalidator._relay._peers
-    assert asked is not None
+    peers = street.cut_off.invalidator._relay._peers
+    assert peers is not None
     street.proxy.inflict(Fault.DROP)
     for shop in street.others:  # receive, and do nothing
-        deaf = shop.invalidator._relay._peers
-        assert deaf is not None
-        deaf._handle = lambda *_: None  # type: ignore[method-assign]
+        peer = shop.invalidator._relay._peers
+        assert peer is not None
+        peer._handle = lambda *_: None  # type: ignore[method-assign]
     await street.cut_off.price(1)
     first, *later = [await street.change(price) for price in (1, 2, 3, 4)]
     assert first > IN_PRODUCTION / 2
     assert min(later) < first / 2
-    assert len(asked._unresponsive) == 2
+    assert len(peers._unresponsive) == 2
 
 
 async def test_process_without_listen_polls_the_outbox(street: Street) -> None:
     street.proxy.inflict(Fault.DROP)
     for shop in street.all:
-        called = shop.invalidator._relay._peers
-        assert called is not None
-        await called.close()
+        peers = shop.invalidator._relay._peers
+        assert peers is not None
+        await peers.close()
     await street.change(3)
     async with asyncio.timeout(DEADLINE_SECONDS):
         while [await shop.price(1) for shop in street.others] != [3, 3]:
@@ -222,9 +222,9 @@ async def test_terminated_listener_reconnects(street: Street, postgres: Postgres
         f"AND application_name = '{peer_notify.APPLICATION_NAME}'"
     )
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while all(street.hears(shop) for shop in street.all):
+        while all(street.is_listening(shop) for shop in street.all):
             await asyncio.sleep(0)
-        while not all(street.hears(shop) for shop in street.all):
+        while not all(street.is_listening(shop) for shop in street.all):
             await asyncio.sleep(0.02)
     street.proxy.inflict(Fault.DROP)
     assert await stale(street) == []
@@ -290,33 +290,33 @@ async def test_write_cancelled_during_peer_notification_is_not_committed(
     street: Street,
 ) -> None:
     street.proxy.inflict(Fault.DROP)
-    asked = street.cut_off.invalidator._relay._peers
-    assert asked is not None
-    await asked._lock.acquire()  # blocks the notification
+    peers = street.cut_off.invalidator._relay._peers
+    assert peers is not None
+    await peers._lock.acquire()  # blocks the notification
     writing = asyncio.ensure_future(street.change(9))
     await asyncio.sleep(IN_PRODUCTION)
     writing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await writing
-    asked._lock.release()
+    peers._lock.release()
     assert [await shop.price(1) for shop in street.all] == [0, 0, 0]
     assert await street.change(3)
     assert [await shop.price(1) for shop in street.all] == [3, 3, 3]
-    assert asked._requests == {}
+    assert peers._requests == {}
 
 
 async def test_concurrent_notifications_are_limited(street: Street) -> None:
-    heard = street.others[0].invalidator._relay._peers
-    assert heard is not None
+    receiver = street.others[0].invalidator._relay._peers
+    assert receiver is not None
     never = asyncio.Event()
 
     async def hang(*_: object, **__: object) -> None:
         await never.wait()
 
-    heard._cache.intend = hang  # type: ignore[method-assign, assignment]
+    receiver._cache.intend = hang  # type: ignore[method-assign, assignment]
     for number in range(3 * peer_notify.MAX_CONCURRENT_MESSAGES):
-        heard._handle(1, "intend", f"{number:016x}", [["price:1", False]])
-    assert len(heard._tasks) == peer_notify.MAX_CONCURRENT_MESSAGES
+        receiver._handle(1, "intend", f"{number:016x}", [["price:1", False]])
+    assert len(receiver._tasks) == peer_notify.MAX_CONCURRENT_MESSAGES
 
 
 async def test_on_sqlite_peers_are_stale_for_one_polling_interval(

@@ -111,8 +111,8 @@ async def test_log_events_have_the_request_id(tmp_path: Path) -> None:
         with journal() as kept:
             problem(await service.client.get("/api/categories", headers=given), 500)
             lines = kept.lines
-    (told,) = (line for line in lines if line["event"] == "request failed")
-    assert told["request_id"] == "find-me-again"
+    (logged,) = (line for line in lines if line["event"] == "request failed")
+    assert logged["request_id"] == "find-me-again"
 
 
 async def test_docs_csp_allows_only_their_own_script(light: Service) -> None:

@@ -12,7 +12,7 @@ from tests.service.server.event_loop import Watched, watched
 SMALL, LARGE = 65_536, 1_048_576
 BOUNDS = {SMALL: 0.020, LARGE: 0.050}
 """Seconds of processor time, by the bytes of a body."""
-TOLD = 8_192
+LOGGED_LIMIT = 8_192
 """Bytes up to which a refused body is logged, redacted."""
 JSON = {"Content-Type": "application/json"}
 LOGIN, ORDER, USERS = "/api/users/login", "/api/orders", "/api/users"
@@ -86,14 +86,16 @@ BODIES = {
     "no JSON": Hostile("x", "{", joint=""),
     "no UTF-8": Hostile("x", '{"a":"', '\\udcff"}', joint=""),
     # Log events are redacted first.
-    "told: assigned": Hostile("password", '["', ' is x"]', joint="", most=TOLD),
-    "told: names and signs": Hostile("pin x", '["', ':"]', joint=" ", most=TOLD),
-    "told: cards": Hostile("1-11-11-11-1-11-1-11-1-11-1-1 ,", '["', '"]', joint="", most=TOLD),
-    "told: addresses": Hostile('"://a@ "', "[", "]", most=TOLD),
-    "told: numbers": Hostile("1e15", "[", "]", most=TOLD),
-    "told: pairs": Hostile(lambda n: f'["{n:x}:",0]', '{"x":[', "]}", most=TOLD),
-    "told: secrets": Hostile(lambda n: f'"pin {n}":"ab\\"\\"{n}yz"', "{", "}", most=TOLD),
-    "told: JSON in strings": Hostile('"[{"', "[", "]", most=TOLD),
+    "logged: assigned": Hostile("password", '["', ' is x"]', joint="", most=LOGGED_LIMIT),
+    "logged: names and signs": Hostile("pin x", '["', ':"]', joint=" ", most=LOGGED_LIMIT),
+    "logged: cards": Hostile(
+        "1-11-11-11-1-11-1-11-1-11-1-1 ,", '["', '"]', joint="", most=LOGGED_LIMIT
+    ),
+    "logged: addresses": Hostile('"://a@ "', "[", "]", most=LOGGED_LIMIT),
+    "logged: numbers": Hostile("1e15", "[", "]", most=LOGGED_LIMIT),
+    "logged: pairs": Hostile(lambda n: f'["{n:x}:",0]', '{"x":[', "]}", most=LOGGED_LIMIT),
+    "logged: secrets": Hostile(lambda n: f'"pin {n}":"ab\\"\\"{n}yz"', "{", "}", most=LOGGED_LIMIT),
+    "logged: JSON in strings": Hostile('"[{"', "[", "]", most=LOGGED_LIMIT),
 }
 
 HEADS = {

@@ -33,7 +33,7 @@ SHORT: dict[str, Any] = {
     "response_timeout": 1.5,
     "keep_alive_timeout": 1,
 }
-PATIENCE = 15.0
+DEADLINE_SECONDS = 15.0
 """Seconds in which each deadline of `SHORT` must have passed, also on a busy machine."""
 ASK = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
 LONG = b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -56,32 +56,32 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def connect(service: Running, *, window: int = 0) -> socket.socket:
     url = httpx.URL(service.url)
     client = socket.socket()
-    client.settimeout(PATIENCE)
+    client.settimeout(DEADLINE_SECONDS)
     if window:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
     client.connect((url.host, url.port or 80))
     return client
 
 
-def hear(client: socket.socket, drip: bytes = b"") -> bytes:
+def receive_all(client: socket.socket, drip: bytes = b"") -> bytes:
     """Return all that the server sends until it closes, while bytes are sent repeatedly."""
-    heard, deadline = b"", time.monotonic() + PATIENCE
+    received, deadline = b"", time.monotonic() + DEADLINE_SECONDS
     client.settimeout(0.1)
     while time.monotonic() < deadline:
         try:
             if not (some := client.recv(65_536)):
-                return heard
-            heard += some
+                return received
+            received += some
         except TimeoutError:
             with contextlib.suppress(OSError):
                 client.sendall(drip)
         except OSError:
-            return heard
-    raise AssertionError(f"still open after {PATIENCE} seconds: {heard[-200:]!r}")
+            return received
+    raise AssertionError(f"still open after {DEADLINE_SECONDS} seconds: {received[-200:]!r}")
 
 
-def statuses(heard: bytes) -> list[int]:
-    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", heard)]
+def statuses(received: bytes) -> list[int]:
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", received)]
 
 
 def refused(service: Running, context: ssl.SSLContext | None = None) -> dict[str, float]:
@@ -93,7 +93,7 @@ def refused(service: Running, context: ssl.SSLContext | None = None) -> dict[str
 def wait_for(
     service: Running, reason: str, more_than: float, context: ssl.SSLContext | None = None
 ) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + DEADLINE_SECONDS
     while refused(service, context)[reason] <= more_than:
         assert time.monotonic() < deadline, reason
         time.sleep(0.1)
@@ -119,8 +119,8 @@ SLOW = {
         "head_too_slow",
     ),
     "empty lines after an answer": (ASK, b"\r\n", [200, 408], "head_too_slow"),
-    "a body nobody reads": (POST % b"/nowhere", b"a", [404], "body_unread"),
-    "a silent body nobody reads": (POST % b"/nowhere", b"", [404], "body_unread"),
+    "an unread body": (POST % b"/nowhere", b"a", [404], "body_unread"),
+    "a silent unread body": (POST % b"/nowhere", b"", [404], "body_unread"),
     "a body where one must log in": (POST % b"/api/orders/1/cancel", b"a", [401], "body_unread"),
     "a body of a GET": (
         b"GET /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n",
@@ -128,7 +128,7 @@ SLOW = {
         [200],
         "body_unread",
     ),
-    "chunks nobody reads": (
+    "unread chunks": (
         b"POST /nowhere HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"1\r\na\r\n",
         [404],
@@ -160,14 +160,14 @@ def slow(service: Running) -> dict[str, tuple[bytes, dict[str, float]]]:
     def go(begin: bytes, drip: bytes) -> bytes:
         with connect(service) as client:
             client.sendall(begin)
-            return hear(client, drip)
+            return receive_all(client, drip)
 
     with ThreadPoolExecutor(len(SLOW)) as pool:
         running = {name: pool.submit(go, begin, drip) for name, (begin, drip, *_) in SLOW.items()}
-        heard = {name: one.result() for name, one in running.items()}
+        received = {name: one.result() for name, one in running.items()}
     after = refused(service)
     counted = {reason: after[reason] - before[reason] for reason in after}
-    return {name: (said, counted) for name, said in heard.items()}
+    return {name: (answered, counted) for name, answered in received.items()}
 
 
 @pytest.mark.parametrize("name", SLOW)
@@ -175,10 +175,10 @@ def test_slow_client_gets_error_and_is_disconnected(
     slow: dict[str, tuple[bytes, dict[str, float]]], name: str
 ) -> None:
     expected, reason = SLOW[name][2:]
-    heard, counted = slow[name]
-    assert statuses(heard) == expected
+    received, counted = slow[name]
+    assert statuses(received) == expected
     if 408 in expected:
-        head, _, body = heard.rpartition(b"HTTP/1.1 408 ")[2].partition(b"\r\n\r\n")
+        head, _, body = received.rpartition(b"HTTP/1.1 408 ")[2].partition(b"\r\n\r\n")
         assert b"application/problem+json" in head
         assert b"x-content-type-options: nosniff" in head
         assert b"connection: close" in head
@@ -190,11 +190,11 @@ def test_slow_client_gets_error_and_is_disconnected(
 def test_late_complete_body_keeps_connection_open(service: Running) -> None:
     with connect(service) as client:
         client.sendall(b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{")
-        heard = b""
-        while b"\r\n\r\n" not in heard:
-            heard += client.recv(65_536)
+        received = b""
+        while b"\r\n\r\n" not in received:
+            received += client.recv(65_536)
         client.sendall(b"}" + ASK)
-        assert statuses(heard + hear(client)) == [404, 200]
+        assert statuses(received + receive_all(client)) == [404, 200]
 
 
 @pytest.mark.parametrize("last", [b"", LAST])
@@ -217,7 +217,7 @@ def test_response_read_too_slowly_is_aborted(service: Running) -> None:
     with connect(service, window=2048) as client:
         client.sendall(LONG * 90)
         client.settimeout(0.2)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while refused(service)["response_unread"] == before:
             assert time.monotonic() < deadline
             with contextlib.suppress(OSError):
@@ -228,15 +228,15 @@ def test_slow_reader_above_minimum_rate_gets_whole_response(service: Running) ->
     before = refused(service)
     with connect(service, window=30_000) as client:
         client.sendall(LONG * 90)
-        heard = bytearray()
+        received = bytearray()
         began = time.monotonic()
         length = 90 * len(httpx.get(f"{service.url}/openapi.json").content)
-        while len(heard) < length:
+        while len(received) < length:
             some = client.recv(400_000)
             assert some
-            heard += some
+            received += some
             time.sleep(0.02)
-        assert statuses(bytes(heard) + hear(client)) == [200] * 90
+        assert statuses(bytes(received) + receive_all(client)) == [200] * 90
         assert time.monotonic() - began > SHORT["response_timeout"]
     assert refused(service) == before
 
@@ -274,23 +274,23 @@ def test_an_upgrade_with_a_body_is_one_request(
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for start in range(0, len(whole), step):
             client.sendall(whole[start : start + step])
-        assert statuses(hear(client)) == [401 if body is WRONG else 400, 200]
+        assert statuses(receive_all(client)) == [401 if body is WRONG else 400, 200]
 
 
 def test_pipelined_requests_are_answered_in_order(service: Running) -> None:
     with connect(service) as client:
         client.sendall((ASK + LONG + b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n") * 30)
-        assert statuses(hear(client)) == [200, 200, 404] * 30
+        assert statuses(receive_all(client)) == [200, 200, 404] * 30
 
 
 def test_too_many_pipelined_requests_close_after_earlier_responses(service: Running) -> None:
     before = refused(service)["too_many_pipelined"]
     with connect(service) as client:
         client.sendall(ASK * 2_000)
-        heard = hear(client)
-    assert set(statuses(heard)) == {200}
-    assert len(statuses(heard)) <= 2 * protocol.PIPELINE_LIMIT
-    assert b"connection: close" in heard.rpartition(b"HTTP/1.1 ")[2]
+        received = receive_all(client)
+    assert set(statuses(received)) == {200}
+    assert len(statuses(received)) <= 2 * protocol.PIPELINE_LIMIT
+    assert b"connection: close" in received.rpartition(b"HTTP/1.1 ")[2]
     assert refused(service)["too_many_pipelined"] == before + 1
 
 
@@ -319,9 +319,9 @@ def test_malformed_request_gets_problem_and_close(
     with connect(service) as client:
         with contextlib.suppress(OSError):  # it may close while we still send
             client.sendall(sent)
-        heard = hear(client)
+        received = receive_all(client)
     # Data in flight when it closed may have discarded the response.
-    assert statuses(heard) == [status] or (len(sent) > 60_000 and not heard)
+    assert statuses(received) == [status] or (len(sent) > 60_000 and not received)
     assert refused(service)[reason] == before + 1
 
 
@@ -329,11 +329,13 @@ def test_malformed_request_gets_problem_and_close(
 
 
 def test_connection_above_limit_is_refused_until_another_closes(tmp_path: Path) -> None:
-    settings = settings_for(tmp_path, **SHORT | {"head_timeout": PATIENCE}, max_connections=10)
+    settings = settings_for(
+        tmp_path, **SHORT | {"head_timeout": DEADLINE_SECONDS}, max_connections=10
+    )
     with serving(settings) as service:
         with contextlib.ExitStack() as stack:
             clients = [stack.enter_context(connect(service)) for _ in range(30)]
-            answered, _, _ = select.select(clients, [], [], PATIENCE)
+            answered, _, _ = select.select(clients, [], [], DEADLINE_SECONDS)
             assert answered
             assert all(statuses(client.recv(1_000)) == [503] for client in answered)
         wait_for_health(service)
@@ -342,7 +344,7 @@ def test_connection_above_limit_is_refused_until_another_closes(tmp_path: Path) 
 
 
 def wait_for_health(service: Running) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + DEADLINE_SECONDS
     while True:
         with contextlib.suppress(httpx.TransportError):
             if httpx.get(f"{service.url}/healthz").is_success:
@@ -397,7 +399,7 @@ def test_unread_response_does_not_delay_shutdown(tmp_path: Path) -> None:
         assert one.recv(10)
         began = time.monotonic()
         service.end()
-        assert time.monotonic() - began < PATIENCE
+        assert time.monotonic() - began < DEADLINE_SECONDS
 
 
 def test_deadlines_apply_in_every_worker(tmp_path: Path) -> None:
@@ -406,7 +408,7 @@ def test_deadlines_apply_in_every_worker(tmp_path: Path) -> None:
             clients = [opened.enter_context(connect(service)) for _ in range(12)]
             for client in clients:
                 client.sendall(HALF)
-            assert [statuses(hear(client)) for client in clients] == [[408]] * 12
+            assert [statuses(receive_all(client)) for client in clients] == [[408]] * 12
         wait_for(service, "head_too_slow", 11)
         service.end()
 
@@ -419,7 +421,7 @@ def test_deadlines_apply_over_tls(tmp_path: Path) -> None:
     with serving(settings, context) as service:
         with context.wrap_socket(connect(service), server_hostname="127.0.0.1") as client:
             client.sendall(HALF)
-            assert statuses(hear(client)) == [408]
+            assert statuses(receive_all(client)) == [408]
         with context.wrap_socket(connect(service, window=2048), server_hostname="127.0.0.1") as c:
             c.sendall(LONG * 90)
             wait_for(service, "response_unread", 0, context)

@@ -23,7 +23,7 @@ from service.settings import Settings
 CATEGORY = "desks"
 """Of every product: its tag must invalidate more than one value."""
 TAG = f"category:{CATEGORY}"
-NEAR_SECONDS = 60
+L1_SECONDS = 60
 
 
 class Cut:
@@ -71,14 +71,14 @@ class Clerk:
     Args:
         database_url: Whose products have prices.
         redis_url: The shared cache.
-        near: Whether it has an L1 cache.
+        has_l1: Whether it has an L1 cache.
         clock: Seconds; of the L1 cache.
     """
 
     def __init__(
-        self, database_url: str, redis_url: str, *, near: bool, clock: Callable[[], float]
+        self, database_url: str, redis_url: str, *, has_l1: bool, clock: Callable[[], float]
     ) -> None:
-        self.near = near
+        self.has_l1 = has_l1
         self.database = connect(Settings(database_url=database_url))
         self.cache = Cache.connect(redis_url, timeout=10)
         store = self.cache._store
@@ -87,7 +87,7 @@ class Clerk:
         store.client = self.line
         self.cache._l1._clock = clock
         self.prices = self.cache.namespace(
-            "price", type=int, ttl=60, l1_ttl=NEAR_SECONDS if near else 0
+            "price", type=int, ttl=60, l1_ttl=L1_SECONDS if has_l1 else 0
         )
         self.invalidator = CacheInvalidator(self.cache, self.database)
         self.invalidator.watch(Product, self._invalidated_by)

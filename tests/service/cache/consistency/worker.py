@@ -42,7 +42,7 @@ class Plan:
         seconds: How long.
         processes: How many at once.
         deaths: Share of the writers that are killed between COMMIT and what follows it.
-        near: L1 TTL in seconds.
+        l1_ttl: L1 TTL in seconds.
         mutation: Name of the mutation, if any.
         began: Monotonic seconds of the first window; set when everything is imported.
     """
@@ -53,7 +53,7 @@ class Plan:
     seconds: float
     processes: int = 4
     deaths: float = 0.1
-    near: float = 0.0
+    l1_ttl: float = 0.0
     mutation: str = ""
     began: float = 0.0
 
@@ -92,7 +92,7 @@ class Worker:
             "number",
             type=int,
             ttl=60,
-            l1_ttl=plan.near,
+            l1_ttl=plan.l1_ttl,
             reporter=CacheReporter(self._meter, "number"),
         )
         self._release: Any = self._cache.release

@@ -50,8 +50,8 @@ class World(RuleBasedStateMachine):
         self.run(self.open())
 
     def clerk(self, number: int) -> Clerk:
-        near = number == PROCESSES - 1
-        return Clerk(self.url, self.redis_url, near=near, clock=lambda: self.now)
+        has_l1 = number == PROCESSES - 1
+        return Clerk(self.url, self.redis_url, has_l1=has_l1, clock=lambda: self.now)
 
     async def open(self) -> None:
         tables: list[Any] = [Product.__table__, OutboxRow.__table__]
@@ -79,7 +79,7 @@ class World(RuleBasedStateMachine):
     async def reads(self, clerk: Clerk, number: int) -> None:
         got = await clerk.price(number)
         late = self.loop.time() + BUS_SECONDS
-        while clerk.near and got != self.prices[number] and self.loop.time() < late:
+        while clerk.has_l1 and got != self.prices[number] and self.loop.time() < late:
             await asyncio.sleep(0.005)
             got = await clerk.price(number)
         assert got == self.prices[number]
