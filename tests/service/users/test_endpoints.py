@@ -198,14 +198,14 @@ async def test_unsigned_tokens_and_foreign_keys_are_401(light: Service) -> None:
 async def test_tokens_of_previous_key_stay_valid(tmp_path: Path) -> None:
     async with running(settings_for(tmp_path)) as before:
         _, old = await before.user()
-        cursor = before.app.state.cursors.seal("here", [1])
+        cursor = before.app.state.cursors.encode("here", [1])
     (tmp_path / "jwt-key").rename(tmp_path / "previous")
     both = settings_for(tmp_path, jwt_previous_key_file=tmp_path / "previous")
     async with running(both) as service:
         _, new = await service.user()
         for headers in (old, new):
             assert (await service.client.get("/api/users/me", headers=headers)).status_code == 200
-        assert service.app.state.cursors.open(cursor, "here", NEWEST) == [1]
+        assert service.app.state.cursors.decode(cursor, "here", NEWEST) == [1]
         token = new["Authorization"].removeprefix("Bearer ")
         current = jwt.get_unverified_header(token)["kid"]
         # Signed with a key that is valid, but not with the one that it names.
