@@ -46,12 +46,12 @@ async def ways(database: Database, sort: Sort, limit: int) -> dict[str, Once]:
         before = STATEMENT.order_by(*sort.order).offset((PAGE - 1) * limit - 1).limit(1)
         last = (await session.scalars(before)).one()
         expected = [row.id for row in await session.scalars(skipped.limit(limit))]
-    deep = cursors.seal(sort.name, sort.values(last))
+    deep = cursors.encode(sort.name, sort.values(last))
 
     async def by_keyset(cursor: str | None) -> list[Product]:
         async with database.reading() as session:
             rows = await cursors.page(
-                session, STATEMENT, sort, place=sort.name, limit=limit, cursor=cursor
+                session, STATEMENT, sort, listing=sort.name, limit=limit, cursor=cursor
             )
         return rows.items
 

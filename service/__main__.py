@@ -1,4 +1,4 @@
-"""Run the service: ``python -m service --help``."""
+"""Command line of the service: ``python -m service --help``."""
 
 import argparse
 import asyncio
@@ -21,7 +21,7 @@ from service.users.tables import Role, User
 
 
 def main() -> int:
-    """Do what the command line says; 0 when it went well."""
+    """Run the command; return 0 on success."""
     arguments = _parser().parse_args()
     try:
         return int(arguments.run(Settings(), arguments))
@@ -43,15 +43,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(run=_serve)
     commands = parser.add_subparsers(title="commands", metavar="")
     commands.add_parser("serve", help="serve HTTP (the default)").set_defaults(run=_serve)
-    commands.add_parser("migrate", help="bring the database's schema up to date").set_defaults(
-        run=_migrate
-    )
-    admin = commands.add_parser("create-admin", help="make a user with the role admin")
+    commands.add_parser("migrate", help="migrate the database schema").set_defaults(run=_migrate)
+    admin = commands.add_parser("create-admin", help="create a user with the role admin")
     admin.add_argument("--email", required=True)
     admin.add_argument("--name", default="Admin")
-    admin.add_argument(
-        "--password-file", required=True, type=Path, help="a file that holds the password"
-    )
+    admin.add_argument("--password-file", required=True, type=Path, help="file with the password")
     admin.set_defaults(run=_create_admin)
     return parser
 

@@ -1,7 +1,7 @@
-"""Who is calling: login tokens, and the rights that the database says they have now.
+"""Authentication by access tokens, and authorisation by the user's current row.
 
-A token proves who somebody is. What they may do is read from the database on every request, never
-from the token or a cache: a deactivated user is out at once.
+A token proves the identity. The rights are read from the database on every request, never from the
+token or a cache: a deactivated user is locked out at once.
 """
 
 import hmac
@@ -19,16 +19,16 @@ from jwt.algorithms import HMACAlgorithm
 
 from service.db.database import DatabaseOf
 from service.errors import ForbiddenError, UnauthorizedError
-from service.param_types import LARGEST_ID
+from service.param_types import MAX_ID
 from service.secret_files import SecretError
 from service.users import user_rows
 from service.users.tables import Role, User
-from service.users.user_rows import Account
+from service.users.user_rows import UserRow
 
 ALGORITHM = "HS256"
 ISSUER = "service"
 CLOCK_SKEW_SECONDS = 60
-"""A token may have been issued so far in the future: by a machine whose clock is ahead."""
+"""Tolerance for tokens issued in the future, by a machine whose clock is ahead."""
 _CLAIMS = ["exp", "iat", "iss", "jti", "sub", "ver"]
 
 _bearer = HTTPBearer(
@@ -37,7 +37,7 @@ _bearer = HTTPBearer(
 
 
 def key_id(key: str) -> str:
-    """The name of a key, which tells nothing of it: 16 hex digits."""
+    """Return the id of a key (``kid``), which reveals nothing of it: 16 hex digits."""
     return hmac.digest(key.encode(), b"key id", sha256)[:8].hex()
 
 
@@ -50,20 +50,20 @@ class InvalidTokenError(UnauthorizedError):
 
 @dataclass(frozen=True)
 class Claims:
-    """What a token says: whose it is, and of which generation."""
+    """Claims of a token: the user, and the token version."""
 
     user_id: int
     version: int
 
 
 class _Signature(HMACAlgorithm):
-    """HS256 with keys that were checked before: else every token pays for that check anew.
+    """HS256 with keys that were checked at the start.
 
-    Whether text is a key at all, and not somebody's public key, takes longer than to sign.
+    PyJWT's check that a key is no public key takes longer than signing, for every token.
     """
 
     def prepare_key(self, key: str | bytes) -> bytes:
-        """Take bytes as they are, and check text."""
+        """Return bytes unchanged, and check text."""
         return key if isinstance(key, bytes) else super().prepare_key(key)
 
 
@@ -72,16 +72,16 @@ jwt.unregister_algorithm(ALGORITHM)
 jwt.register_algorithm(ALGORITHM, _SIGNATURE)
 
 
-class Tokens:
-    """Issues and reads login tokens (JWT, HS256).
+class AccessTokens:
+    """Issues and verifies access tokens (JWT, HS256).
 
     Args:
-        keys: Whoever knows one can log in as anybody; at least 32 bytes each. The first one
-            signs; the others are being retired, and what they signed is valid until it expires.
+        keys: Signing keys, at least 32 bytes each; each allows to log in as any user. The first
+            one signs; tokens of the others, which are being retired, are valid until they expire.
         lifetime: Seconds until a token expires.
 
     Raises:
-        SecretError: What is to be a key is a certificate, or a key of another kind.
+        SecretError: A key is a certificate, or a key of another kind.
     """
 
     def __init__(self, keys: Sequence[str], lifetime: int) -> None:
@@ -92,8 +92,8 @@ class Tokens:
         self._current = key_id(keys[0])
         self.lifetime = lifetime
 
-    def issue(self, user: User | Account) -> str:
-        """Make a token for a user."""
+    def issue(self, user: User | UserRow) -> str:
+        """Issue a token for a user."""
         issued = int(time())
         claims = {
             "iss": ISSUER,
@@ -107,10 +107,10 @@ class Tokens:
         return jwt.encode(claims, key, algorithm=ALGORITHM, headers=headers)
 
     def read(self, token: str) -> Claims:
-        """Check a token's signature, age and form.
+        """Verify a token's signature, age and claims.
 
         Raises:
-            InvalidTokenError: It is not one of ours, has expired or was changed.
+            InvalidTokenError: It has another issuer, has expired or was changed.
         """
         try:
             # Tokens of the release before named no key.
@@ -127,7 +127,7 @@ class Tokens:
             issued = int(claims["iat"])
         except (jwt.PyJWTError, LookupError, ValueError, TypeError, OverflowError) as error:
             raise InvalidTokenError from error
-        if not 0 < user_id <= LARGEST_ID or issued > time() + CLOCK_SKEW_SECONDS:
+        if not 0 < user_id <= MAX_ID or issued > time() + CLOCK_SKEW_SECONDS:
             raise InvalidTokenError
         return Claims(user_id, version)
 
@@ -136,10 +136,10 @@ async def _caller(
     request: Request,
     database: DatabaseOf,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> Account:
+) -> UserRow:
     if credentials is None:
         raise UnauthorizedError
-    tokens: Tokens = request.app.state.tokens
+    tokens: AccessTokens = request.app.state.tokens
     claims = tokens.read(credentials.credentials)
     user = await user_rows.by_id(database, claims.user_id)
     if user is None or not user.active or user.token_version != claims.version:
@@ -147,22 +147,22 @@ async def _caller(
     return user
 
 
-CallerOf = Annotated[Account, Depends(_caller)]
-"""The user who sent the request; 401 for anybody else."""
+CallerOf = Annotated[UserRow, Depends(_caller)]
+"""The user who sent the request; 401 without a valid token."""
 
 
-async def _admin(caller: CallerOf) -> Account:
+async def _admin(caller: CallerOf) -> UserRow:
     if caller.role != Role.ADMIN:
         raise ForbiddenError
     return caller
 
 
-AdminOf = Annotated[Account, Depends(_admin)]
-"""The admin who sent the request; 401 for strangers, 403 for other users."""
+AdminOf = Annotated[UserRow, Depends(_admin)]
+"""The admin who sent the request; 401 without a valid token, 403 for other users."""
 
 
 async def is_admin(request: Request) -> bool:
-    """Whether a request that no endpoint answers is an admin's.
+    """Return whether a request is an admin's, outside of endpoints.
 
     Raises:
         UnavailableError: The database does not answer.

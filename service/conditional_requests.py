@@ -1,7 +1,7 @@
-"""Conditional requests (RFC 9110, section 13): 304 for who has it, 412 for who saw it older.
+"""Conditional requests (RFC 9110, section 13): 304 for If-None-Match, 412 for If-Match.
 
-What is read has weak tags, which name its content in whatever encoding: proxies weaken strong ones
-when they compress. What is written has strong ones, which name a version of the row.
+Responses to reads have weak ETags, which identify the content in any encoding: proxies weaken
+strong ones when they compress. Responses to writes have strong ones, which identify a row version.
 """
 
 import re
@@ -11,17 +11,17 @@ from typing import Annotated
 
 from fastapi import Header, Request, Response
 
-from service.cache.core.codec import Again, Rendered
+from service.cache.core.codec import Peek, Rendered
 from service.errors import (
-    Fault,
+    FieldError,
     NotFoundError,
     PreconditionFailedError,
     PreconditionRequiredError,
 )
 
 ANY = "*"
-SLOT = "service.recall"
-"""Where, in the ASGI scope, somebody waits to be told what answered."""
+SLOT = "service.resource"
+"""Key in the ASGI scope of the list into which ``respond`` puts the cached resource."""
 _MEMBER = re.compile(r'[ \t,]*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*(?:,|$)')
 
 IfMatch = Annotated[
@@ -36,12 +36,12 @@ IfMatch = Annotated[
 
 
 @dataclass(frozen=True)
-class Tag:
+class ETag:
     """An entity tag.
 
     Attributes:
-        name: What stands between the quotes.
-        weak: Whether it names a content rather than its very bytes.
+        name: The opaque tag, without the quotes.
+        weak: Whether it is a weak validator.
     """
 
     name: str
@@ -51,37 +51,37 @@ class Tag:
         return f'{"W/" if self.weak else ""}"{self.name}"'
 
 
-def tags(header: str) -> Iterator[Tag]:
-    """The tags of a list; what cannot be read ends it."""
+def parse_etags(header: str) -> Iterator[ETag]:
+    """Parse a list of entity tags; a syntax error ends it."""
     header = header.strip(" \t,")
-    place = 0
-    while place < len(header) and (found := _MEMBER.match(header, place)):
-        yield Tag(found[2], weak=found[1] is not None)
-        place = found.end()
+    position = 0
+    while position < len(header) and (found := _MEMBER.match(header, position)):
+        yield ETag(found[2], weak=found[1] is not None)
+        position = found.end()
 
 
 @dataclass(frozen=True)
-class Recall:
-    """What answered a request, to answer the next one sooner.
+class CachedResource:
+    """The cache entry behind a URL, for the next conditional request.
 
     Attributes:
-        again: Looks at the cached value again; loads nothing.
-        caching: ``Cache-Control``.
+        peek: Reads the entry again without loading.
+        cache_control: ``Cache-Control``.
     """
 
-    again: Again
-    caching: str
+    peek: Peek
+    cache_control: str
 
 
-def answer(
-    request: Request, rendered: Rendered | None, caching: str, link: str | None = None
+def respond(
+    request: Request, rendered: Rendered | None, cache_control: str, link: str | None = None
 ) -> Response:
-    """Send a value, or only 304 if the client has it.
+    """Make the response of a value: 200, or 304 if ``If-None-Match`` matches.
 
     Args:
-        request: Whose ``If-None-Match`` counts.
+        request: With ``If-None-Match``.
         rendered: The value.
-        caching: ``Cache-Control``.
+        cache_control: ``Cache-Control``.
         link: ``Link``, where there is one.
 
     Raises:
@@ -89,72 +89,72 @@ def answer(
     """
     if rendered is None:
         raise NotFoundError
-    if rendered.again is not None and SLOT in request.scope:
-        request.scope[SLOT].append(Recall(rendered.again, caching))
-    if has(",".join(request.headers.getlist("if-none-match")), rendered.tag):
-        return unchanged(rendered, caching)
-    headers = _headers(rendered, caching)
+    if rendered.peek is not None and SLOT in request.scope:
+        request.scope[SLOT].append(CachedResource(rendered.peek, cache_control))
+    if matches(",".join(request.headers.getlist("if-none-match")), rendered.etag):
+        return not_modified(rendered, cache_control)
+    headers = _headers(rendered, cache_control)
     if link is not None:
         headers["Link"] = link
     return Response(rendered.body, headers=headers, media_type="application/json")
 
 
-def unchanged(rendered: Rendered, caching: str) -> Response:
-    """The answer to who has a value already."""
-    return Response(status_code=304, headers=_headers(rendered, caching))
+def not_modified(rendered: Rendered, cache_control: str) -> Response:
+    """Make a 304 response."""
+    return Response(status_code=304, headers=_headers(rendered, cache_control))
 
 
-def has(header: str, name: str) -> bool:
-    """Whether ``If-None-Match`` names a tag, compared weakly: ``W/"a"`` and ``"a"`` are the same.
+def matches(header: str, name: str) -> bool:
+    """Return whether ``If-None-Match`` matches a tag, by weak comparison: ``W/"a"`` equals ``"a"``.
 
     Args:
         header: All its lines, joined by commas; empty where there is none.
-        name: What stands between the quotes.
+        name: The opaque tag, without the quotes.
     """
     if header.strip() == ANY:
         return True
-    # A long list of other tags is not read.
-    return f'"{name}"' in header and any(known.name == name for known in tags(header))
+    # A long list of other tags is not parsed.
+    return f'"{name}"' in header and any(known.name == name for known in parse_etags(header))
 
 
-def _headers(rendered: Rendered, caching: str) -> dict[str, str]:
-    return {"ETag": str(Tag(rendered.tag, weak=True)), "Cache-Control": caching}
+def _headers(rendered: Rendered, cache_control: str) -> dict[str, str]:
+    return {"ETag": str(ETag(rendered.etag, weak=True)), "Cache-Control": cache_control}
 
 
 @dataclass(frozen=True)
-class Expected:
-    """The versions that a client means to change; None stands for whichever there is."""
+class Precondition:
+    """The versions that ``If-Match`` allows to change; None for any."""
 
     versions: frozenset[str] | None
 
     @classmethod
-    def required(cls, if_match: str | None) -> "Expected":
-        """Read a header that must be there.
+    def required(cls, if_match: str | None) -> "Precondition":
+        """Parse a required header.
 
         Raises:
-            PreconditionRequiredError: It is not.
+            PreconditionRequiredError: It is missing.
         """
         if if_match is None:
-            raise PreconditionRequiredError("", Fault("is missing", header="If-Match"))
+            raise PreconditionRequiredError("", FieldError("is missing", header="If-Match"))
         return cls.optional(if_match)
 
     @classmethod
-    def optional(cls, if_match: str | None) -> "Expected":
-        """Read a header; without one, any version is meant."""
+    def optional(cls, if_match: str | None) -> "Precondition":
+        """Parse a header; without one, any version matches."""
         if if_match is None or if_match.strip() == ANY:
             return cls(None)
         # Strong comparison: a weak tag equals nothing.
-        return cls(frozenset(tag.name for tag in tags(if_match) if not tag.weak))
+        return cls(frozenset(tag.name for tag in parse_etags(if_match) if not tag.weak))
 
     def check(self, version: int) -> None:
-        """Make sure that a version is meant.
+        """Check that a version matches.
 
         Raises:
-            PreconditionFailedError: It is not; its header ``ETag`` tells the version there is.
+            PreconditionFailedError: It does not; its header ``ETag`` has the current version.
         """
         if self.versions is None or str(version) in self.versions:
             return
-        current = Tag(str(version))
-        error = PreconditionFailedError("", Fault(f"is not {current}", header="If-Match"))
+        current = ETag(str(version))
+        error = PreconditionFailedError("", FieldError(f"is not {current}", header="If-Match"))
         error.headers = {"ETag": str(current)}
         raise error

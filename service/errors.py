@@ -1,7 +1,7 @@
-"""What can go wrong, as exceptions that know their answer.
+"""Exceptions of the service, with their HTTP status and problem details.
 
 Slices raise these; ``service.problems`` turns them into RFC 9457 problem details. The first line
-of a class's docstring is what the person reads, unless the raise says something better.
+of a class's docstring is the default ``detail``.
 """
 
 from dataclasses import asdict, dataclass
@@ -9,8 +9,8 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Fault:
-    """One thing wrong with a request.
+class FieldError:
+    """An invalid part of a request.
 
     Attributes:
         detail: What is wrong, for a person.
@@ -25,7 +25,7 @@ class Fault:
     header: str | None = None
 
     def as_dict(self) -> dict[str, str]:
-        """The fault as JSON members, without those that do not apply."""
+        """Return the JSON members that are set."""
         return {name: text for name, text in asdict(self).items() if text is not None}
 
 
@@ -37,26 +37,26 @@ class ServiceError(Exception):
     title = "Internal error"
     headers: dict[str, str] = {}  # noqa: RUF012 - read only, overridden by subclasses
 
-    def __init__(self, detail: str = "", *faults: Fault, **members: Any) -> None:
+    def __init__(self, detail: str = "", *field_errors: FieldError, **members: Any) -> None:
         self.detail = detail or (type(self).__doc__ or "").partition("\n")[0]
-        self.faults = faults
+        self.field_errors = field_errors
         self.members = members
         super().__init__(self.detail)
 
 
 class BadRequestError(ServiceError):
-    """The request cannot be read."""
+    """The request cannot be parsed."""
 
     status, slug, title = 400, "bad-request", "Bad request"
 
 
 class BadCursorError(BadRequestError):
-    """The cursor is not one of this list: take it from `next` and keep sort and filters."""
+    """The cursor does not belong to this list: take it from `next` and keep sort and filters."""
 
     slug, title = "bad-cursor", "Bad cursor"
 
     def __init__(self) -> None:
-        super().__init__("", Fault("unknown, changed, or of another list", parameter="cursor"))
+        super().__init__("", FieldError("unknown, changed, or of another list", parameter="cursor"))
 
 
 class UnauthorizedError(ServiceError):
@@ -73,19 +73,19 @@ class ForbiddenError(ServiceError):
 
 
 class NotFoundError(ServiceError):
-    """There is nothing here."""
+    """There is no such resource."""
 
     status, slug, title = 404, "not-found", "Not found"
 
 
 class MethodNotAllowedError(ServiceError):
-    """This address knows other methods only: see the header `Allow`."""
+    """This URL does not support the method: see the header `Allow`."""
 
     status, slug, title = 405, "method-not-allowed", "Method not allowed"
 
 
 class ConflictError(ServiceError):
-    """The request contradicts what is stored."""
+    """The request conflicts with the stored data."""
 
     status, slug, title = 409, "conflict", "Conflict"
 
@@ -97,7 +97,7 @@ class TooSlowError(ServiceError):
 
 
 class PreconditionFailedError(ServiceError):
-    """It was changed since you read it: read it again, then decide."""
+    """The resource was changed since you read it: read it again, then decide."""
 
     status, slug, title = 412, "precondition-failed", "Changed meanwhile"
 
@@ -106,7 +106,7 @@ class TooLargeError(ServiceError):
     """The body is larger than this service accepts."""
 
     status, slug, title = 413, "too-large", "Body too large"
-    # The rest of the body is not read, so the connection cannot be used again.
+    # The rest of the body is not read, so the connection cannot be reused.
     headers = {"Connection": "close"}  # noqa: RUF012 - read only
 
 
@@ -117,13 +117,13 @@ class UnsupportedMediaTypeError(ServiceError):
 
 
 class InvalidError(ServiceError):
-    """Some values are not acceptable: see `errors`."""
+    """Some values are invalid: see `errors`."""
 
     status, slug, title = 422, "invalid", "Invalid values"
 
 
 class PreconditionRequiredError(ServiceError):
-    """Say in `If-Match` which version you mean to change, or `*` for whichever there is."""
+    """Send the version that you mean to change in `If-Match`, or `*` for any version."""
 
     status, slug, title = 428, "precondition-required", "Precondition required"
 
@@ -135,7 +135,7 @@ class TooManyRequestsError(ServiceError):
 
 
 class UnavailableError(ServiceError):
-    """A part this request needs does not answer: try again shortly."""
+    """A dependency of this request is unavailable: try again shortly."""
 
     status, slug, title = 503, "unavailable", "Temporarily unavailable"
     headers = {"Retry-After": "1"}  # noqa: RUF012 - read only

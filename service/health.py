@@ -1,4 +1,4 @@
-"""Whether the service lives, and whether it can work."""
+"""Health checks: liveness (`/healthz`) and readiness (`/readyz`)."""
 
 import asyncio
 from typing import Any, Literal
@@ -57,7 +57,7 @@ async def show_readiness(request: Request, response: Response) -> Readiness:
 
 
 async def _answers(ping: Any) -> bool:
-    """Whether a part answers in time: a frozen one must not freeze the probe."""
+    """Return whether a dependency answers in time: a frozen one must not block the probe."""
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             return await ping is not False

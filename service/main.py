@@ -1,4 +1,4 @@
-"""Where the parts of the service meet."""
+"""Application factory: builds the FastAPI app and its lifespan."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -9,17 +9,17 @@ from typing import Any
 from fastapi import FastAPI
 
 from service import auth, health, openapi, problems
-from service.auth import Tokens
+from service.auth import AccessTokens
 from service.cache.cache import Cache
 from service.cache.warmup.warmup import WarmUp
-from service.cache_invalidation.session_hooks import Coherence
+from service.cache_invalidation.session_hooks import CacheInvalidator
 from service.db import database, migrate
 from service.errors import UnavailableError
 from service.middleware import docs_page, response_headers
 from service.middleware.compression import Compression
 from service.middleware.etag import Revalidation
-from service.middleware.query_limits import FewParameters
-from service.middleware.trusted_hosts import KnownHosts
+from service.middleware.query_limits import QueryLimit
+from service.middleware.trusted_hosts import TrustedHosts
 from service.orders import endpoints as orders
 from service.orders.reports import Reports
 from service.pagination import Cursors
@@ -27,12 +27,12 @@ from service.products import endpoints as products
 from service.products.catalogue import Catalogue
 from service.products.repository import Listing
 from service.products.tables import Product
-from service.rate_limit import Limits
-from service.server.protocol import Connections
+from service.rate_limit import RateLimiter
+from service.server.protocol import ConnectionLimits
 from service.server.serve import LoopbackOnly
 from service.settings import Settings, is_loopback
 from service.users import endpoints as users
-from service.users.login_throttle import Attempts
+from service.users.login_throttle import LoginThrottle
 from service.users.passwords import Passwords
 from vitals import Bodies, Guard, Objective, __version__, instrument
 
@@ -44,12 +44,12 @@ OBJECTIVES = (
     Objective("queries", ratio=0.95, within=0.1),
 )
 PRIVATE = ("/api/users",)
-"""Where answers hold tokens, or e-mail addresses beside names that anybody may choose."""
+"""Paths whose responses hold tokens, or e-mail addresses beside names that users choose."""
 _log = logging.getLogger(__name__)
 
 
 def build(settings: Settings) -> FastAPI:
-    """Build the API; nothing is opened before it starts to serve.
+    """Build the API; the lifespan opens its connections.
 
     Raises:
         SecretError: The JWT key or the metrics token is unreadable or guessable.
@@ -81,23 +81,23 @@ def build(settings: Settings) -> FastAPI:
         guard=Guard(limit=settings.body_limit),
     )
     cache = Cache.connect(
-        settings.redis_url, password=settings.redis_password(), alone=settings.workers == 1
+        settings.redis_url, password=settings.redis_password(), single_process=settings.workers == 1
     )
-    limits = Limits.connect(settings.redis_url, password=settings.redis_password())
+    limits = RateLimiter.connect(settings.redis_url, password=settings.redis_password())
     cursors = Cursors(*keys)
     catalogue = Catalogue(db, cursors, cache, telemetry.cache)
-    coherence = Coherence(cache, db)
-    coherence.watch(Product, catalogue.touched)
+    invalidator = CacheInvalidator(cache, db)
+    invalidator.watch(Product, catalogue.invalidated_by)
     app.state.settings = settings
-    app.state.connections = Connections(settings, telemetry.meter)
+    app.state.connections = ConnectionLimits(settings, telemetry.meter)
     app.state.database = db
     app.state.cache = cache
-    app.state.coherence = coherence
+    app.state.invalidator = invalidator
     app.state.cursors = cursors
-    app.state.tokens = Tokens(keys, settings.token_lifetime)
+    app.state.tokens = AccessTokens(keys, settings.token_lifetime)
     app.state.passwords = Passwords(settings)
     app.state.limits = limits
-    app.state.attempts = Attempts(
+    app.state.login_throttle = LoginThrottle(
         limits,
         keys[0],
         per_account=settings.account_attempts,
@@ -105,7 +105,7 @@ def build(settings: Settings) -> FastAPI:
     )
     app.state.catalogue = catalogue
     reports = Reports(db, cache, telemetry.cache)
-    coherence.watch(Product, reports.touched)
+    invalidator.watch(Product, reports.invalidated_by)
     app.state.reports = reports
     app.state.warm_up = WarmUp(
         cache,
@@ -122,9 +122,9 @@ def build(settings: Settings) -> FastAPI:
     app.include_router(health.router)
     app.add_middleware(Compression, private=PRIVATE)
     app.add_middleware(Revalidation)
-    app.add_middleware(FewParameters)
+    app.add_middleware(QueryLimit)
     if hosts := settings.hosts():
-        app.add_middleware(KnownHosts, hosts=hosts)
+        app.add_middleware(TrustedHosts, hosts=hosts)
     return app
 
 
@@ -134,12 +134,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         if app.state.settings.migrate:
             await _migrate(app)
         await app.state.cache.start()
-        await app.state.coherence.start()
+        await app.state.invalidator.start()
         await app.state.warm_up.start()
-        yield {Connections.STATE: app.state.connections}
+        yield {ConnectionLimits.STATE: app.state.connections}
     finally:
         await app.state.warm_up.close()
-        await app.state.coherence.close()
+        await app.state.invalidator.close()
         app.state.passwords.close()
         await app.state.limits.close()
         await app.state.cache.close()
@@ -160,7 +160,7 @@ def __getattr__(name: str) -> Any:
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     settings = Settings()
-    # Whoever says where it listens has said how that is protected; other servers do not say.
+    # A public SERVICE_HOST requires TLS settings; other servers do not pass their address.
     app = LoopbackOnly(build(settings)) if is_loopback(settings.host) else build(settings)
     globals()["app"] = app
     return app

@@ -83,7 +83,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def cacheable(*statuses: int) -> dict[str, Any]:
     """The arguments of a route that answers conditional requests, with its errors.
 
-    The header is read by :func:`service.conditional_requests.answer`: as a parameter, it would be
+    The header is read by :func:`service.conditional_requests.respond`: as a parameter, it would be
     validated although any value is fine.
     """
     known = {

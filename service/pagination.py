@@ -1,8 +1,8 @@
-"""Pages by keyset: every page costs the same, however deep, and none is counted or skipped to.
+"""Keyset pagination: every page costs the same, however deep, without OFFSET or COUNT.
 
 A cursor holds the sort values of the last row seen. It is signed, and bound to its list, sort
-order and filters: one from elsewhere is refused instead of showing a wrong page. Signing does not
-hide: the values can be read by whoever holds the cursor, who saw that row anyway.
+order and filters: a cursor of another list is refused instead of showing a wrong page. It is not
+encrypted: its holder can read the values, but has seen that row anyway.
 """
 
 import hmac
@@ -33,7 +33,7 @@ _SIGNATURE = 16  # bytes
 
 
 class Page(BaseModel, Generic[T]):
-    """Some items and where the following ones are."""
+    """A page of items, with the cursor of the next page."""
 
     items: list[T]
     next: str | None = Field(description="`cursor` of the next page; null on the last one")
@@ -41,20 +41,20 @@ class Page(BaseModel, Generic[T]):
 
 @dataclass(frozen=True)
 class Rows(Generic[Row]):
-    """A page as the database gave it."""
+    """A page of database rows."""
 
     items: list[Row]
     next: str | None
 
     def as_page(self, model: type[Model]) -> Page[Model]:
-        """The page on the wire, each row as ``model`` shows it."""
+        """Convert each row to ``model``."""
         items = [model.model_validate(row) for row in self.items]
         return Page[Any].model_construct(items=items, next=self.next)
 
 
 @dataclass(frozen=True)
-class Run:
-    """Columns that follow each other in a sort order and go the same way.
+class SortColumns:
+    """Consecutive columns of a sort order with the same direction.
 
     ``(a, b) < (x, y)`` of such columns is a single range of an index.
     """
@@ -63,51 +63,51 @@ class Run:
     descending: bool = False
 
     def at(self, values: Sequence[BindParameter[Any]]) -> ColumnElement[bool]:
-        """The rows that stand where these values do."""
+        """Return the condition for rows equal to these values."""
         return and_(*(column == at for column, at in zip(self.columns, values, strict=True)))
 
     def after(self, values: Sequence[BindParameter[Any]]) -> ColumnElement[bool]:
-        """The rows that come later than these values."""
+        """Return the condition for rows after these values."""
         here, there = tuple_(*self.columns), tuple_(*values)
         return here < there if self.descending else here > there
 
 
-def ascending(*columns: InstrumentedAttribute[Any]) -> Run:
-    """Columns from the least value on."""
-    return Run(columns)
+def ascending(*columns: InstrumentedAttribute[Any]) -> SortColumns:
+    """Sort by columns in ascending order."""
+    return SortColumns(columns)
 
 
-def descending(*columns: InstrumentedAttribute[Any]) -> Run:
-    """Columns from the greatest value on."""
-    return Run(columns, descending=True)
+def descending(*columns: InstrumentedAttribute[Any]) -> SortColumns:
+    """Sort by columns in descending order."""
+    return SortColumns(columns, descending=True)
 
 
 class Sort:
     """A sort order: no column nullable, the last one unique.
 
-    An index must have its columns in this order; where they go both ways, in these directions.
+    An index must have its columns in this order; with mixed directions, in these directions.
 
     Args:
-        name: What clients call it.
-        runs: Its columns, those that go the same way together.
+        name: Of the query parameter.
+        groups: Its columns, grouped by direction.
 
     Attributes:
-        columns: Of all runs.
-        order: What to sort by.
-        after: The rows after a place, given by ``parameters``: ranges, one after the other.
-        readers: How each column's value comes out of a cursor; None where it is in it as it is.
+        columns: Of all groups.
+        order: Arguments of ORDER BY.
+        after: Conditions for the rows after the values in ``parameters``: consecutive ranges.
+        readers: Decoder of each column's value in a cursor; None where it needs none.
     """
 
-    def __init__(self, name: str, *runs: Run) -> None:
+    def __init__(self, name: str, *groups: SortColumns) -> None:
         self.name = name
-        self.runs = runs
-        self.columns = tuple(column for run in runs for column in run.columns)
+        self.groups = groups
+        self.columns = tuple(column for group in groups for column in group.columns)
         self.order = tuple(
-            column.desc() if run.descending else column.asc()
-            for run in runs
-            for column in run.columns
+            column.desc() if group.descending else column.asc()
+            for group in groups
+            for column in group.columns
         )
-        # Built once: for each page anew, it would take longer than the database does.
+        # Built once: building it for each page would take longer than the query.
         self.after = tuple(self._ranges())
         self.readers = tuple(
             datetime.fromisoformat if column.type.python_type is datetime else None
@@ -115,57 +115,60 @@ class Sort:
         )
 
     def values(self, row: object) -> list[Any]:
-        """Where ``row`` stands in this order."""
+        """Return the sort values of ``row``."""
         return [getattr(row, column.key) for column in self.columns]
 
     @staticmethod
     def parameters(values: Sequence[Any]) -> dict[str, Any]:
-        """A place, as the ranges of ``after`` take it."""
+        """Return sort values as the parameters of ``after``."""
         return {f"after_{number}": value for number, value in enumerate(values)}
 
     def _ranges(self) -> Iterator[ColumnElement[bool]]:
-        """What follows a place: ranges of the index, one after the other.
+        """Yield the conditions of the following rows: consecutive ranges of the index.
 
-        One for each run: first the rest of what is equal in all runs before, at last what comes
-        later in the first run. Joined by OR they would be no range, and read all before it.
+        One for each group: first the rest of the rows that are equal in all groups before, at last
+        those after the first group's values. Joined by OR they would be no index range, and all
+        rows before would be read.
         """
         names = self.parameters(self.columns)
         rest = iter([bindparam(name, type_=column.type) for name, column in names.items()])
-        there = [list(islice(rest, len(run.columns))) for run in self.runs]
-        for depth in reversed(range(len(self.runs))):
-            equal = [run.at(at) for run, at in zip(self.runs[:depth], there, strict=False)]
-            yield and_(*equal, self.runs[depth].after(there[depth]))
+        there = [list(islice(rest, len(group.columns))) for group in self.groups]
+        for depth in reversed(range(len(self.groups))):
+            equal = [group.at(at) for group, at in zip(self.groups[:depth], there, strict=False)]
+            yield and_(*equal, self.groups[depth].after(there[depth]))
 
 
 class Cursors:
-    """Signs and reads cursors.
+    """Encodes and verifies cursors.
 
     Args:
-        secrets: Whoever knows one can make cursors; they are shared by all workers. The first
-            one signs, the others are being retired.
+        secrets: Signing secrets, shared by all workers. The first one signs, the others are being
+            retired.
     """
 
     def __init__(self, *secrets: str) -> None:
         self._keys = [hmac.digest(secret.encode(), b"page cursors", sha256) for secret in secrets]
 
-    def seal(self, place: str, values: list[Any]) -> str:
-        """Write a cursor.
+    def encode(self, listing: str, values: list[Any]) -> str:
+        """Encode and sign a cursor.
 
         Args:
-            place: The list with its sort order and filters, from :func:`place`.
-            values: The sort values of the last row: numbers, texts, moments.
+            listing: The list with its sort order and filters, from :func:`listing_id`.
+            values: The sort values of the last row: numbers, texts, datetimes.
         """
         plain = [v.isoformat() if isinstance(v, datetime) else v for v in values]
         payload = msgspec.json.encode([VERSION, plain])
         return (
-            urlsafe_b64encode(_sign(self._keys[0], place, payload) + payload).rstrip(b"=").decode()
+            urlsafe_b64encode(_sign(self._keys[0], listing, payload) + payload)
+            .rstrip(b"=")
+            .decode()
         )
 
-    def open(self, cursor: str, place: str, sort: Sort) -> list[Any]:
-        """Read a cursor.
+    def decode(self, cursor: str, listing: str, sort: Sort) -> list[Any]:
+        """Verify and decode a cursor.
 
         Raises:
-            BadCursorError: It was not made here, for this place, by this version.
+            BadCursorError: It was not signed by us, or is of another list or version.
         """
         try:
             written = cursor.encode("ascii")
@@ -175,7 +178,7 @@ class Cursors:
         if urlsafe_b64encode(sealed).rstrip(b"=") != written:  # Python skips what is not base64
             raise BadCursorError
         signature, payload = sealed[:_SIGNATURE], sealed[_SIGNATURE:]
-        signed = (_sign(key, place, payload) for key in self._keys)
+        signed = (_sign(key, listing, payload) for key in self._keys)
         if not any(hmac.compare_digest(signature, one) for one in signed):
             raise BadCursorError
         version, plain = msgspec.json.decode(payload)
@@ -192,46 +195,46 @@ class Cursors:
         statement: Select[Row],
         sort: Sort,
         *,
-        place: str,
+        listing: str,
         limit: int,
         cursor: str | None,
     ) -> Rows[Row]:
         """Fetch one page of what ``statement`` selects.
 
         Raises:
-            BadCursorError: The cursor belongs elsewhere.
+            BadCursorError: The cursor belongs to another list.
         """
         parts: Iterable[Select[Row]] = (statement,)
         values = {}
         if cursor is not None:
             parts = (statement.where(later) for later in sort.after)  # most pages need only one
-            values = sort.parameters(self.open(cursor, place, sort))
+            values = sort.parameters(self.decode(cursor, listing, sort))
         rows: list[Row] = []
         for part in parts:
-            # One row more than asked tells whether there is a next page.
+            # One row more than requested shows whether there is a next page.
             ordered = part.order_by(*sort.order).limit(limit + 1 - len(rows))
             rows += await session.scalars(ordered, values)
             if len(rows) > limit:
                 break
         more = len(rows) > limit
         rows = rows[:limit]
-        following = self.seal(place, sort.values(rows[-1])) if more else None
+        following = self.encode(listing, sort.values(rows[-1])) if more else None
         return Rows(rows, following)
 
 
-def place(name: str, sort: Sort, filters: Mapping[str, object]) -> str:
-    """Name a list together with its sort order and filters."""
+def listing_id(name: str, sort: Sort, filters: Mapping[str, object]) -> str:
+    """Return an id of a list with its sort order and filters."""
     return json.dumps([name, sort.name, sorted(filters.items())], default=str)
 
 
 def link_next(request: Request, response: Response, page: Page[Any]) -> None:
-    """Point to the next page in the header ``Link`` too (RFC 8288)."""
+    """Set the header ``Link`` to the next page (RFC 8288)."""
     if (link := link_to(request, page.next)) is not None:
         response.headers["Link"] = link
 
 
 def link_to(request: Request, cursor: str | None) -> str | None:
-    """The header ``Link`` to the page behind a cursor; None on the last page."""
+    """Return the header ``Link`` to the page of a cursor; None on the last page."""
     if cursor is None:
         return None
     url = request.url.include_query_params(cursor=cursor)
@@ -246,12 +249,12 @@ _find_next = msgspec.json.Decoder(_Next).decode
 
 
 def next_of(body: bytes) -> str | None:
-    """The cursor in a page that is written already; its items are skipped, not read."""
+    """Return the next cursor of a serialised page; its items are skipped, not parsed."""
     return _find_next(body).next
 
 
-def _sign(key: bytes, place: str, payload: bytes) -> bytes:
-    bound = sha256(place.encode()).digest() + payload
+def _sign(key: bytes, listing: str, payload: bytes) -> bytes:
+    bound = sha256(listing.encode()).digest() + payload
     return hmac.digest(key, bound, sha256)[:_SIGNATURE]
 
 
@@ -261,4 +264,4 @@ async def _of(request: Request) -> Cursors:
 
 
 CursorsOf = Annotated[Cursors, Depends(_of)]
-"""What reads and signs the cursors of the app that answers the request."""
+"""The cursors of the app that handles the request."""

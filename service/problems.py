@@ -1,4 +1,4 @@
-"""Errors on the wire: RFC 9457 problem details."""
+"""Problem details (RFC 9457): error responses."""
 
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -11,15 +11,15 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from service import errors
-from service.errors import Fault, ServiceError
+from service.errors import FieldError, ServiceError
 from vitals.validation.problems import Refused
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:problem-type:service:"
-MOST_FAULTS = 20
-"""Errors that an answer lists; of further ones it tells the number."""
-LONGEST_PLACE = 200
-"""Characters of a place that are told: names in a body may be as long as the body."""
+MAX_ERRORS = 20
+"""Errors that a response lists; it has the number of further ones."""
+MAX_LOCATION_LENGTH = 200
+"""Characters of a location in an error: names in a body may be as long as the body."""
 
 BY_STATUS: dict[int, type[ServiceError]] = {
     kind.status: kind
@@ -42,29 +42,29 @@ BY_STATUS: dict[int, type[ServiceError]] = {
 }
 
 
-def answer(error: ServiceError) -> JSONResponse:
-    """Write an error as problem details."""
+def to_response(error: ServiceError) -> JSONResponse:
+    """Make the response of an error."""
     content: dict[str, Any] = {
         "type": TYPE_PREFIX + error.slug,
         "title": error.title,
         "status": error.status,
         "detail": error.detail,
     }
-    if error.faults:
-        content["errors"] = [fault.as_dict() for fault in error.faults]
+    if error.field_errors:
+        content["errors"] = [field_error.as_dict() for field_error in error.field_errors]
     return JSONResponse(
         content | error.members, error.status, headers=error.headers, media_type=MEDIA_TYPE
     )
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of ``app`` with problem details."""
+    """Respond to every error of ``app`` with problem details."""
 
     async def known(_request: Request, error: Exception) -> JSONResponse:
-        return answer(cast("ServiceError", error))
+        return to_response(cast("ServiceError", error))
 
     async def invalid(_request: Request, error: Exception) -> JSONResponse:
-        return answer(_from_validation(cast("RequestValidationError", error)))
+        return to_response(_from_validation(cast("RequestValidationError", error)))
 
     async def refused(request: Request, error: Exception) -> JSONResponse:
         response = _from_http(cast("HTTPException", error))
@@ -72,7 +72,7 @@ def install(app: FastAPI) -> None:
             response.headers["Allow"] = ", ".join(_allowed(request))
         return response
 
-    async def guarded(_request: Request, error: Exception) -> JSONResponse:
+    async def invalid_body(_request: Request, error: Exception) -> JSONResponse:
         refusal = cast("Refused", error)
         kind = TYPE_PREFIX + refusal.problem["type"].rpartition(":")[2]
         return JSONResponse(
@@ -82,24 +82,24 @@ def install(app: FastAPI) -> None:
             media_type=MEDIA_TYPE,
         )
 
-    async def late(_request: Request, _error: Exception) -> JSONResponse:
-        return answer(errors.UnavailableError())
+    async def timed_out(_request: Request, _error: Exception) -> JSONResponse:
+        return to_response(errors.UnavailableError())
 
-    async def unforeseen(_request: Request, _error: Exception) -> JSONResponse:
-        # The server logs the exception; what it says may be internal.
-        return answer(ServiceError("Something went wrong here; it has been logged."))
+    async def unexpected(_request: Request, _error: Exception) -> JSONResponse:
+        # The server logs the exception; its message may be internal.
+        return to_response(ServiceError("Internal error; it has been logged."))
 
     app.add_exception_handler(ServiceError, known)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, refused)
-    app.add_exception_handler(Refused, guarded)
-    app.add_exception_handler(TimeoutError, late)
-    app.add_exception_handler(Exception, unforeseen)
+    app.add_exception_handler(Refused, invalid_body)
+    app.add_exception_handler(TimeoutError, timed_out)
+    app.add_exception_handler(Exception, unexpected)
 
 
 def _from_http(error: HTTPException) -> JSONResponse:
     phrase = HTTPStatus(error.status_code).phrase
-    # Starlette's own words repeat the status; ours say what to do.
+    # Starlette's default detail repeats the status; ours says what to do.
     detail = "" if error.detail == phrase else str(error.detail)
     kind = BY_STATUS.get(error.status_code)
     if kind is not None:
@@ -109,17 +109,17 @@ def _from_http(error: HTTPException) -> JSONResponse:
         problem.status, problem.title = error.status_code, phrase
         problem.slug = phrase.lower().replace(" ", "-")
     problem.headers = {**problem.headers, **(error.headers or {})}
-    return answer(problem)
+    return to_response(problem)
 
 
 def _allowed(request: Request) -> list[str]:
-    """Every method of an address: Starlette names those of one route, but ours are several."""
+    """Return every method of a URL: Starlette names those of one route, but there are several."""
 
     def matches(method: str) -> bool:
         scope = {**request.scope, "method": method}
         return any(route.matches(scope)[0] is Match.FULL for route in request.app.router.routes)
 
-    # What can be got can be asked for its headers too.
+    # HEAD is allowed wherever GET is.
     return [
         method
         for method in ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
@@ -132,34 +132,37 @@ def _from_validation(error: RequestValidationError) -> ServiceError:
     if any(item["type"] == "json_invalid" for item in found):
         position = found[0]["loc"][-1]
         return errors.BadRequestError(
-            "The body is not JSON.", Fault(f"cannot be read from character {position}", pointer="")
+            "The body is not JSON.",
+            FieldError(f"cannot be read from character {position}", pointer=""),
         )
-    faults = (_fault(item["loc"], item["msg"]) for item in found[:MOST_FAULTS])
-    more = len(found) - MOST_FAULTS
-    return errors.InvalidError("", *faults, **({"more_errors": more} if more > 0 else {}))
+    field_errors = (_field_error(item["loc"], item["msg"]) for item in found[:MAX_ERRORS])
+    more = len(found) - MAX_ERRORS
+    return errors.InvalidError("", *field_errors, **({"more_errors": more} if more > 0 else {}))
 
 
-def _fault(location: Iterable[str | int], message: str) -> Fault:
-    """Name the place; never the value, which may be a password."""
+def _field_error(location: Iterable[str | int], message: str) -> FieldError:
+    """Name the location; never the value, which may be a password."""
     where, *path = (_printable(str(part)) for part in location)
     detail = _printable(message)
     if where == "body":
-        return Fault(detail, pointer=_pointer(path))
-    name = (path[0] if path else where)[:LONGEST_PLACE]
-    return Fault(detail, header=name) if where == "header" else Fault(detail, parameter=name)
+        return FieldError(detail, pointer=_pointer(path))
+    name = (path[0] if path else where)[:MAX_LOCATION_LENGTH]
+    return (
+        FieldError(detail, header=name) if where == "header" else FieldError(detail, parameter=name)
+    )
 
 
 def _pointer(path: list[str]) -> str:
-    """A JSON pointer; where it would be long, to the last place on the way that is not."""
+    """Return a JSON pointer; if it would be too long, to the nearest ancestor that is not."""
     pointer = ""
     for step in path:
         further = pointer + "/" + step.replace("~", "~0").replace("/", "~1")
-        if len(further) > LONGEST_PLACE:
+        if len(further) > MAX_LOCATION_LENGTH:
             break
         pointer = further
     return pointer
 
 
 def _printable(text: str) -> str:
-    """Replace half characters (lone surrogates), which JSON can carry and UTF-8 cannot."""
+    """Replace lone surrogates, which JSON can carry and UTF-8 cannot."""
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,8 +1,7 @@
-"""How often somebody may try: a bucket that leaks evenly, in Redis or in this process.
+"""Rate limiter: the generic cell rate algorithm (leaky bucket), in Redis or in this process.
 
-The generic cell rate algorithm: per name one moment is kept, until which the bucket is full, so a
-look-up and its count are one atomic step. Refused attempts do not count, so whoever waits as long
-as told gets in.
+Per name one time is stored, until which the bucket is full, so check and count are one atomic step.
+Refused attempts do not count, so a client that waits for ``Retry-After`` is admitted.
 """
 
 import math
@@ -15,11 +14,11 @@ from service.cache.cache import TIMEOUT_SECONDS
 from service.cache.core.store import StoreUnavailableError
 from service.cache.redis.client import RedisClient, connect
 
-MOST_NAMES = 20_000
+MAX_NAMES = 20_000
 ROUNDING = 0.001
-"""Seconds, and attempts, that adding up fractions may leave."""
+"""Rounding error of sums, in seconds and attempts."""
 
-# The same arithmetic as in `Local.take`, on the clock of Redis, so that workers agree.
+# The same arithmetic as in `LocalLimiter.take`, on the clock of Redis, so that workers agree.
 TAKE = """
 local now = redis.call('TIME')
 now = now[1] * 1000 + math.floor(now[2] / 1000)
@@ -42,7 +41,7 @@ return {which, left, 0, reset}
 
 @dataclass(frozen=True)
 class Policy:
-    """So many attempts in so many seconds, all at once or spread.
+    """Quota of attempts per window, all at once or spread.
 
     Attributes:
         name: For headers and keys.
@@ -56,22 +55,22 @@ class Policy:
 
 
 Attempt = tuple[Policy, str]
-"""By which policy, and in whose name."""
+"""The policy, and the name that is limited."""
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where somebody stands after an attempt.
+class RateLimitState:
+    """State of a name's limit after an attempt.
 
     Attributes:
-        policy: By what it was judged.
-        left: Attempts that are left.
-        wait: Seconds to wait; 0 for an attempt that was admitted.
-        reset: Seconds until all attempts are back.
+        policy: The policy that applies.
+        remaining: Remaining attempts.
+        wait: Seconds to wait; 0 if the attempt was admitted.
+        reset: Seconds until the whole quota is available.
     """
 
     policy: Policy
-    left: int
+    remaining: int
     wait: float
     reset: float
 
@@ -81,15 +80,15 @@ class Standing:
         policy = self.policy
         headers = {
             "RateLimit-Policy": f'"{policy.name}";q={policy.quota};w={policy.window}',
-            "RateLimit": f'"{policy.name}";r={self.left};t={math.ceil(self.reset)}',
+            "RateLimit": f'"{policy.name}";r={self.remaining};t={math.ceil(self.reset)}',
         }
         if self.wait:
             headers["Retry-After"] = str(math.ceil(self.wait))
         return headers
 
 
-class Local:
-    """Counts in this process; bounded, so a flood of names forgets the ones before.
+class LocalLimiter:
+    """In-process limiter; bounded, so a flood of names evicts the oldest.
 
     Args:
         clock: Monotonic seconds.
@@ -99,29 +98,29 @@ class Local:
         self._clock = clock
         self._full: OrderedDict[tuple[Policy, str], float] = OrderedDict()
 
-    def take(self, *attempts: Attempt) -> Standing:
-        """Try, see `Limits.take`."""
+    def take(self, *attempts: Attempt) -> RateLimitState:
+        """Count attempts, see `RateLimiter.take`."""
         for policy, name in attempts:
-            standing = self._take(policy, name)
-            if standing.wait:
+            state = self._take(policy, name)
+            if state.wait:
                 break
-        return standing
+        return state
 
-    def _take(self, policy: Policy, name: str) -> Standing:
+    def _take(self, policy: Policy, name: str) -> RateLimitState:
         now, key, each = self._clock(), (policy, name), policy.window / policy.quota
         full = max(self._full.get(key, now), now) + each
         wait = full - now - policy.window
         if wait > ROUNDING:
-            return Standing(policy, 0, wait, policy.window - each + wait)
+            return RateLimitState(policy, 0, wait, policy.window - each + wait)
         self._full[key] = full
         self._full.move_to_end(key)
-        while len(self._full) > MOST_NAMES:
+        while len(self._full) > MAX_NAMES:
             self._full.popitem(last=False)
-        return Standing(policy, int(-wait / each + ROUNDING), 0.0, full - now)
+        return RateLimitState(policy, int(-wait / each + ROUNDING), 0.0, full - now)
 
 
-class Limits:
-    """Counts in Redis, so that all workers count together; without it, each for itself.
+class RateLimiter:
+    """Limiter that counts in Redis for all workers; without Redis, each worker counts alone.
 
     Args:
         client: Of Redis; None where there is none.
@@ -129,11 +128,11 @@ class Limits:
 
     def __init__(self, client: RedisClient | None) -> None:
         self._client = client
-        self._local = Local()
+        self._local = LocalLimiter()
 
     @classmethod
-    def connect(cls, url: str, *, password: str | None = None) -> "Limits":
-        """Choose where to count; nothing is connected before the first attempt.
+    def connect(cls, url: str, *, password: str | None = None) -> "RateLimiter":
+        """Choose where to count; the first attempt connects.
 
         Args:
             url: Of Redis; empty to count in this process.
@@ -143,14 +142,14 @@ class Limits:
             return cls(None)
         return cls(connect(url, password, TIMEOUT_SECONDS))
 
-    async def take(self, *attempts: Attempt) -> Standing:
-        """Try, by one policy or by several in turn; the names must not be secret.
+    async def take(self, *attempts: Attempt) -> RateLimitState:
+        """Count attempts by one or several policies in order; the names must not be secret.
 
         Returns:
-            The first refusal, after which the others do not count, or else what the last one says.
+            The first refusal, after which the others do not count, or else the state of the last.
         """
         if self._client is not None:
-            # The braces keep all names in one place of a cluster, so that one trip is enough.
+            # The braces keep all names in one slot of a cluster, so one round trip is enough.
             keys = [f"v1:{{limit}}:{policy.name}:{name}" for policy, name in attempts]
             bounds = [n for policy, _ in attempts for n in (policy.quota, policy.window * 1000)]
             try:
@@ -160,7 +159,7 @@ class Limits:
             except StoreUnavailableError:
                 pass
             else:
-                return Standing(attempts[which][0], left, wait / 1000, reset / 1000)
+                return RateLimitState(attempts[which][0], left, wait / 1000, reset / 1000)
         return self._local.take(*attempts)
 
     async def close(self) -> None:

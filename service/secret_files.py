@@ -1,4 +1,4 @@
-"""Secrets live in files that only their owner can read, and are never shown or logged."""
+"""Secret files, readable by their owner only; secrets are never shown or logged."""
 
 import os
 import secrets
@@ -45,11 +45,11 @@ KNOWN = frozenset(
         "1234567890",
     )
 )
-"""What installation guides suggest and nobody changes."""
+"""Defaults from installation guides."""
 
 
 DISTINCT = 10
-"""Different characters that a key has at least; a shorter secret half its shortest length."""
+"""Least number of different characters of a key; of a shorter secret, half its minimum length."""
 
 
 class SecretError(Exception):
@@ -57,19 +57,18 @@ class SecretError(Exception):
 
 
 def refuse_guessable(value: str, what: str, *, least: int) -> None:
-    """Refuse a secret that a stranger would try first.
+    """Refuse a guessable secret.
 
     Args:
         value: The secret; it never appears in the message.
-        what: How the message calls it, such as "the JWT key".
-        least: The shortest length accepted, in characters.
+        what: Its name in the message, such as "the JWT key".
+        least: Minimum length in characters.
 
     Raises:
         SecretError: It is a known default, a few characters repeated, or too short.
     """
     plain = value.casefold()
-    # "changeme" written four times to satisfy a length rule is still "changeme", and so is
-    # "ChangeMe-123".
+    # Repeated ("changeme" four times) or decorated ("ChangeMe-123") defaults are still defaults.
     letters = "".join(filter(str.isalpha, plain))
     known = any(
         text and word and word * (len(text) // len(word)) == text
@@ -83,7 +82,7 @@ def refuse_guessable(value: str, what: str, *, least: int) -> None:
 
 
 def read_secret(path: Path, what: str, *, least: int) -> str:
-    """Read a secret from a file, without the newline that editors leave.
+    """Read a secret from a file, without the trailing newline.
 
     Raises:
         SecretError: The file cannot be read, or holds what :func:`refuse_guessable` refuses.
@@ -97,13 +96,12 @@ def read_secret(path: Path, what: str, *, least: int) -> str:
 
 
 def made_secret(path: Path, what: str, *, least: int) -> str:
-    """Read a secret, or make it (mode 0600, 64 hex digits) when the file does not exist.
+    """Read a secret, or generate it (mode 0600, 64 hex digits) if the file does not exist.
 
-    Several workers may start at once: the file appears complete or not at all, and the first
-    one wins.
+    Several workers may start at once: the file is created atomically, and the first one wins.
 
     Raises:
-        SecretError: The file cannot be written or read, or holds what is refused.
+        SecretError: The file cannot be written or read, or its content is refused.
     """
     if not path.exists():
         try:
@@ -121,6 +119,6 @@ def _create(path: Path) -> None:
     try:
         os.link(draft, path)
     except FileExistsError:
-        pass  # another worker was first: its secret counts
+        pass  # another worker was first: its secret is used
     finally:
         draft.unlink()

@@ -1,4 +1,4 @@
-"""Fill the database with sample data: ``python -m service.seed --orders 20000``."""
+"""Command that fills the database with sample data: ``python -m service.seed --orders 20000``."""
 
 import argparse
 import asyncio
@@ -22,34 +22,34 @@ from service.settings import Settings
 from service.users.passwords import Passwords
 
 QUIET_SECONDS = 10.0
-"""Between two lines of progress where nobody watches a terminal."""
+"""Interval of progress lines without a terminal."""
 SECRETS = Path("var/secrets")
 BAR = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
 @contextmanager
 def progress(orders: int) -> Iterator[Advance]:
-    """Show how far we are: a bar on a terminal, else a line now and then (both on stderr)."""
+    """Show the progress on stderr: a bar on a terminal, else a line at intervals."""
     console = Console(stderr=True)
     if console.is_terminal:
         with Progress(*BAR, console=console) as bar:
             task = bar.add_task("orders", total=orders)
             yield lambda count: bar.advance(task, count)
         return
-    done, said = 0, time.monotonic()
+    done, printed = 0, time.monotonic()
 
     def advance(count: int) -> None:
-        nonlocal done, said
+        nonlocal done, printed
         done += count
-        if time.monotonic() - said >= QUIET_SECONDS:
-            said = time.monotonic()
+        if time.monotonic() - printed >= QUIET_SECONDS:
+            printed = time.monotonic()
             print(f"seeding: {done:,} of {orders:,} orders", file=sys.stderr, flush=True)
 
     yield advance
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m service.seed",
         description="Fill the database with sample users, products and orders.",
@@ -58,14 +58,14 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--products", type=_count, default=1_000, metavar="N")
     parser.add_argument("--orders", type=_count, default=20_000, metavar="N")
     parser.add_argument(
-        "--seed-value", type=int, default=1, metavar="N", help="another number, another shop"
+        "--seed-value", type=int, default=1, metavar="N", help="seed of the random data"
     )
     parser.add_argument("--database-url", metavar="URL", help="instead of SERVICE_DATABASE_URL")
     parser.add_argument(
         "--reset", action="store_true", help="first DELETE every user, product and order"
     )
     parser.add_argument(
-        "--if-empty", action="store_true", help="leave a filled database alone, and be content"
+        "--if-empty", action="store_true", help="exit 0 without changes if the database has rows"
     )
     for who in ("admin", "demo"):
         parser.add_argument(
@@ -73,7 +73,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
             type=Path,
             default=SECRETS / f"{who}-password",
             metavar="FILE",
-            help="made (0600) if there is none; default %(default)s",
+            help="created (0600) if missing; default %(default)s",
         )
     return parser.parse_args(argv)
 
@@ -86,7 +86,7 @@ def _count(text: str) -> int:
 
 
 async def run(options: argparse.Namespace) -> str:
-    """Seed as the command line asks; return what to tell the person.
+    """Seed the database; return a summary.
 
     Raises:
         NotEmptyError, UnavailableError, SecretError, ValidationError: Nothing was written.
@@ -127,11 +127,11 @@ def main() -> int:
         print(asyncio.run(run(options)))
     except NotEmptyError as error:
         if options.if_empty:
-            print(f"left alone: {error}")
+            print(f"not seeded: {error}")
             return 0
         print(
-            f"not seeded: {error}. Name an empty database with --database-url, "
-            "or delete all it holds with --reset.",
+            f"not seeded: {error}. Set an empty database with --database-url, "
+            "or delete all rows with --reset.",
             file=sys.stderr,
         )
     except (UnavailableError, SecretError, ValidationError) as error:

@@ -1,7 +1,7 @@
-"""What can be set from outside: environment variables that begin with ``SERVICE_``.
+"""Settings, from environment variables with the prefix ``SERVICE_``.
 
-Settings are built once and passed in. They refuse what would be unsafe: an open address without
-TLS and a metrics token, and secrets that anybody could guess.
+Settings are built once and passed in. Unsafe ones are refused: a public address without TLS and a
+metrics token, and guessable secrets.
 """
 
 import os
@@ -24,14 +24,14 @@ REDIS_SCHEMES = (
     *("redis://", "rediss://", "unix://"),
     *("redis+sentinel://", "rediss+sentinel://", "redis+cluster://", "rediss+cluster://"),
 )
-MOST_CONNECTIONS = 10_000
-"""Connections of a process, however many files it may open: each takes some 20 kB."""
+MAX_CONNECTIONS = 10_000
+"""Upper limit of a process's connections, whatever its file limit: each takes some 20 kB."""
 OTHER_FILES = 64
-"""Open files that are left for databases, Redis and logs, at least."""
+"""Least number of open files reserved for databases, Redis and logs."""
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether only programs of this machine can reach ``host``."""
+    """Return whether only programs on this machine can reach ``host``."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -39,7 +39,7 @@ def is_loopback(host: str) -> bool:
 
 
 def spare_processors() -> int:
-    """How many of this machine's processors hashing may keep busy: two, but never the last one."""
+    """Return how many processors hashing may use: two, but never the last one."""
     linux = sys.platform == "linux"  # where a container may have fewer than the machine
     processors = len(os.sched_getaffinity(0)) if linux else os.cpu_count() or 1
     return max(1, min(2, processors - 1))
@@ -49,8 +49,8 @@ class Settings(BaseSettings):
     """Typed settings with safe defaults: SQLite, an in-process cache, loopback only.
 
     Raises:
-        pydantic.ValidationError: A setting is unsafe or makes no sense; the message says what
-            to set instead.
+        pydantic.ValidationError: A setting is unsafe or invalid; the message says what to set
+            instead.
     """
 
     model_config = SettingsConfigDict(
@@ -80,19 +80,19 @@ class Settings(BaseSettings):
     tls_key_file: Path | None = None
     behind_tls_proxy: bool = False
     trusted_proxies: str = Field(
-        default="", description="addresses or networks whose X-Forwarded-For counts, by commas"
+        default="", description="addresses or networks whose X-Forwarded-For is trusted, by commas"
     )
     allowed_hosts: str = Field(
-        default="", description="names we answer to, by commas, such as *.example.com; else any"
+        default="", description="allowed Host names, by commas, such as *.example.com; else any"
     )
     workers: int = Field(default=1, ge=1, le=64, description="processes that serve")
     shutdown_timeout: int = Field(default=10, ge=0, description="seconds to finish requests")
     head_timeout: float = Field(default=20, gt=0, description="seconds for a request's headers")
     unread_timeout: float = Field(
-        default=5, gt=0, description="seconds for the rest of a body that was answered unread"
+        default=5, gt=0, description="seconds for the rest of a body that was not read"
     )
     response_timeout: float = Field(
-        default=20, gt=0, description="seconds in which a client must take a part of its answer"
+        default=20, gt=0, description="seconds in which a client must read a part of its response"
     )
     keep_alive_timeout: int = Field(default=5, ge=1, description="seconds between two requests")
     max_connections: int = Field(
@@ -122,13 +122,13 @@ class Settings(BaseSettings):
         if not is_loopback(self.host):
             if self.tls_cert_file is None and not self.behind_tls_proxy:
                 raise ValueError(
-                    f"SERVICE_HOST={self.host} can be reached by others, so TLS is needed: set "
-                    "SERVICE_TLS_CERT_FILE and SERVICE_TLS_KEY_FILE, or say with "
-                    "SERVICE_BEHIND_TLS_PROXY=true that TLS ends before this service"
+                    f"SERVICE_HOST={self.host} is not loopback, so TLS is needed: set "
+                    "SERVICE_TLS_CERT_FILE and SERVICE_TLS_KEY_FILE, or "
+                    "SERVICE_BEHIND_TLS_PROXY=true if a proxy terminates TLS"
                 )
             if self.metrics_token_file is None:
                 raise ValueError(
-                    f"SERVICE_HOST={self.host} can be reached by others, so /metrics needs a "
+                    f"SERVICE_HOST={self.host} is not loopback, so /metrics needs a "
                     "token: set SERVICE_METRICS_TOKEN_FILE"
                 )
         try:
@@ -140,11 +140,11 @@ class Settings(BaseSettings):
         return self
 
     def database(self) -> URL:
-        """The database's address, with the password of ``database_password_file`` if given.
+        """Return the database URL, with the password of ``database_password_file`` if given.
 
         Raises:
-            SecretError: The password cannot be read or is known to everybody.
-            ValueError: The address is of another kind.
+            SecretError: The password cannot be read or is guessable.
+            ValueError: The URL's scheme is not supported.
         """
         try:
             url = make_url(self.database_url)
@@ -170,12 +170,12 @@ class Settings(BaseSettings):
             refuse_guessable(unquote(password), "the password in SERVICE_REDIS_URL", least=8)
 
     def jwt_keys(self) -> tuple[str, ...]:
-        """The key that signs logins and cursors, then the one before it, if that is still valid.
+        """Return the key that signs tokens and cursors, then the previous key if it is set.
 
-        The first is made with mode 0600 if there is none yet.
+        The first is generated with mode 0600 if it does not exist.
 
         Raises:
-            SecretError: A key cannot be read or written, is short or known to everybody.
+            SecretError: A key cannot be read or written, is too short or guessable.
         """
         current = made_secret(self.jwt_key_file, "the JWT key", least=32)
         if self.jwt_previous_key_file is None:
@@ -183,37 +183,37 @@ class Settings(BaseSettings):
         return current, read_secret(self.jwt_previous_key_file, "the previous JWT key", least=32)
 
     def hosts(self) -> tuple[str, ...]:
-        """The names we answer to; none for any."""
+        """Return the allowed host names; empty for any."""
         return tuple(host.strip().lower() for host in self.allowed_hosts.split(",") if host.strip())
 
     def connections(self) -> int:
-        """How many connections of clients a process may have.
+        """Return the limit of a process's client connections.
 
-        By default three quarters of the files that it may open: the rest is for databases, Redis
-        and logs, so that clients cannot take those away.
+        By default three quarters of its open file limit: the rest is reserved for databases, Redis
+        and logs.
         """
         if self.max_connections:
             return self.max_connections
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if files == resource.RLIM_INFINITY:
-            return MOST_CONNECTIONS
-        return max(1, min(MOST_CONNECTIONS, files - max(OTHER_FILES, files // 4)))
+            return MAX_CONNECTIONS
+        return max(1, min(MAX_CONNECTIONS, files - max(OTHER_FILES, files // 4)))
 
     def metrics_token(self) -> str | None:
-        """The bearer token of ``/metrics``, or None when it is open (loopback only).
+        """Return the bearer token of ``/metrics``, or None when it is open (loopback only).
 
         Raises:
-            SecretError: The token cannot be read, is short or known to everybody.
+            SecretError: The token cannot be read, is too short or guessable.
         """
         if self.metrics_token_file is None:
             return None
         return read_secret(self.metrics_token_file, "the metrics token", least=16)
 
     def redis_password(self) -> str | None:
-        """The password for Redis, or None when the URL carries what is needed.
+        """Return the password for Redis, or None to use the URL's.
 
         Raises:
-            SecretError: The password cannot be read or is known to everybody.
+            SecretError: The password cannot be read or is guessable.
         """
         if self.redis_password_file is None:
             return None

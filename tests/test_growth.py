@@ -15,7 +15,7 @@ import pytest
 
 import service
 import vitals
-from service.conditional_requests import tags
+from service.conditional_requests import parse_etags
 from tests.growth import ENDS, STEEP, attacks, growth
 from vitals import Redaction
 from vitals.asgi import route_template
@@ -324,7 +324,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "an error": MESSAGES.error,
     "a traceback": MESSAGES.traceback,
     "a statement that is logged": MESSAGES.statement,
-    "If-None-Match": lambda text: list(tags(text)),
+    "If-None-Match": lambda text: list(parse_etags(text)),
 }
 
 

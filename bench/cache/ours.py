@@ -35,8 +35,8 @@ class Ours:
             name,
             type=dict[str, Any],
             ttl=LIFETIME_SECONDS,
-            report=CacheReporter(Meter(), name),
-            l1=near,
+            reporter=CacheReporter(Meter(), name),
+            l1_ttl=near,
         )
         self._values = values
         self.near = near

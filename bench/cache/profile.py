@@ -8,7 +8,7 @@ from fastapi import FastAPI, Response
 from bench.asgi_client import ask, silence
 from bench.cache.result import Part
 from bench.interleave import Once, compare
-from service.auth import CallerOf, Tokens
+from service.auth import AccessTokens, CallerOf
 from service.cache.cache import Cache
 from service.main import build
 from service.settings import Settings
@@ -46,7 +46,7 @@ async def _measure(app: FastAPI, rounds: int) -> dict[str, dict[str, float]]:
     async with LifespanManager(app):
         async with app.state.database.reading() as session:
             user = await session.get_one(User, 1)
-        tokens: Tokens = app.state.tokens
+        tokens: AccessTokens = app.state.tokens
         token = f"Bearer {tokens.issue(user)}".encode()
 
         def asking(path: str) -> Once:

@@ -10,10 +10,10 @@ from sqlalchemy import Select, func, select
 
 from bench.asgi_client import Header, Reply, ask
 from bench.endpoints.fixtures import PASSWORD, Size
-from service.auth import Tokens
+from service.auth import AccessTokens
 from service.db.database import Database
 from service.orders.tables import Order
-from service.pagination import Cursors, Sort, place
+from service.pagination import Cursors, Sort, listing_id
 from service.products.repository import SORTS, Listing, SortName
 from service.products.tables import Product
 from service.users.repository import NEWEST
@@ -46,7 +46,7 @@ class Client:
 
     def as_user(self, user: User) -> "Client":
         """The same, logged in."""
-        tokens: Tokens = self.app.state.tokens
+        tokens: AccessTokens = self.app.state.tokens
         return Client(self.app, ((b"authorization", f"Bearer {tokens.issue(user)}".encode()),))
 
 
@@ -100,7 +100,7 @@ async def _deep(app: FastAPI, statement: Select[Any], sort: Sort, where: str, ro
     async with database.reading() as session:
         last = statement.order_by(*sort.order).offset(pages * PAGE - 1).limit(1)
         row = (await session.scalars(last)).one()
-    return Deep(pages + 1, cursors.seal(where, sort.values(row)))
+    return Deep(pages + 1, cursors.encode(where, sort.values(row)))
 
 
 async def admin_of(app: FastAPI) -> User:
@@ -120,8 +120,8 @@ async def cases(app: FastAPI, size: Size) -> list[Case]:
         mine = select(Order.id).where(Order.user_id == customer.id).order_by(Order.id)
         order_id = (await session.scalars(mine.limit(1))).one()
     by_price, listing = SORTS[SortName.PRICE], Listing(SortName.PRICE)
-    products = await _deep(app, select(Product), by_price, listing.place, size.products)
-    people = await _deep(app, select(User), NEWEST, place("users", NEWEST, {}), size.users)
+    products = await _deep(app, select(Product), by_price, listing.id, size.products)
+    people = await _deep(app, select(User), NEWEST, listing_id("users", NEWEST, {}), size.users)
     basket = {"items": [{"product_id": 1 + n * 7, "quantity": 1} for n in range(20)]}
 
     async def buy_and_cancel(client: Client) -> Reply:

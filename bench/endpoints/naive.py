@@ -177,7 +177,7 @@ async def log_in(
     """However the address is spelled."""
     async with database.reading() as session:
         user = await session.scalar(select(User).where(func.lower(User.email) == login.email))
-    if user is None or not (await passwords.check(login.password, user.password_hash)).right:
+    if user is None or not (await passwords.check(login.password, user.password_hash)).matches:
         raise UnauthorizedError
     tokens = request.app.state.tokens
     return Token(access_token=tokens.issue(user), expires_in=tokens.lifetime)

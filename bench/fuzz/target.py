@@ -15,7 +15,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 
-from service.auth import Tokens
+from service.auth import AccessTokens
 from service.db.database import Database
 from service.main import build
 from service.products.tables import Product
@@ -205,7 +205,7 @@ def _repeat(app: FastAPI) -> None:
 async def _furnish(app: FastAPI) -> str:
     """Store a product and an admin; returns a token of the latter."""
     database: Database = app.state.database
-    tokens: Tokens = app.state.tokens
+    tokens: AccessTokens = app.state.tokens
     hashed = await app.state.passwords.hash("long enough to be one")
     admin = User(email="ada@example.com", name="Ada", password_hash=hashed, role=Role.ADMIN)
     async with database.writing() as session:

@@ -15,8 +15,8 @@ from bench.interleave import Once, compare
 from bench.load import compression
 from bench.load.server import PRODUCTS
 from service.cache.cache import Cache
-from service.cache.core.memory_store import MemoryBackend
-from service.cache.core.store import Claim, Found, Look, Patience, Place
+from service.cache.core.memory_store import MemoryStore
+from service.cache.core.store import CachedValue, EntryRef, FillLease, Lookup, TimeoutBudget
 from service.db.database import Database
 from service.main import build
 from service.orders.reports import Reports
@@ -37,18 +37,20 @@ PAIRS = {
 """What is optimised, and how it was before."""
 
 
-class Forgetful(MemoryBackend):
+class Forgetful(MemoryStore):
     """A cache's store that keeps nothing: how it would be without."""
 
-    async def fill(self, claim: Claim, value: Found, ttl: float, _patience: Patience) -> bool:
+    async def fill(
+        self, lease: FillLease, value: CachedValue, ttl: float, _patience: TimeoutBudget
+    ) -> bool:
         """Keep nothing."""
-        del claim, value, ttl
+        del lease, value, ttl
         return True
 
-    async def read(self, place: Place) -> Look:
+    async def read(self, ref: EntryRef) -> Lookup:
         """Know nothing."""
-        del place
-        return Look(b"")
+        del ref
+        return Lookup(b"")
 
 
 def measure(settings: Settings, rounds: int) -> tuple[dict[str, float], Ratios]:
@@ -139,14 +141,14 @@ def _queries(database: Database) -> dict[str, Once]:
 
         return go
 
-    place: list[tuple[int, int]] = []
+    ref: list[tuple[int, int]] = []
 
     async def by_keyset() -> None:
         async with database.reading() as session:
-            if not place:
+            if not ref:
                 row = (await session.execute(cheapest.offset(deep).limit(1))).one()
-                place.append((row.price_cents, row.id))
-            after = tuple_(Product.price_cents, Product.id) > place[0]
+                ref.append((row.price_cents, row.id))
+            after = tuple_(Product.price_cents, Product.id) > ref[0]
             (await session.execute(cheapest.where(after))).all()
 
     return {

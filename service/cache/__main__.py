@@ -18,7 +18,7 @@ MOST_MASTERS = 1000
 
 
 def main() -> int:
-    """Run the command: 0 if what is needed fits, 1 if not or if Redis cannot be asked."""
+    """Run the command: 0 if the limit suffices, 1 if not or if Redis is unavailable."""
     options = _parser().parse_args()
     settings = Settings()
     url = options.redis_url or settings.redis_url
@@ -27,29 +27,29 @@ def main() -> int:
     try:
         estimates = _estimates(url, password, wanted, options.masters)
     except ValueError as error:
-        print(f"name a Redis with --redis-url or SERVICE_REDIS_URL: {error}", file=sys.stderr)
+        print(f"set --redis-url or SERVICE_REDIS_URL: {error}", file=sys.stderr)
         return 1
     except RedisError as error:
-        print(f"redis does not answer: {error}", file=sys.stderr)
+        print(f"redis unavailable: {error}", file=sys.stderr)
         return 1
     known = {name for estimate in estimates.values() for name in estimate.shares}
     if not known:
-        print("there are no cached values to measure: use the service for a while first")
+        print("no cached values to measure: use the service for a while first")
         return 1
     if unknown := wanted.keys() - known:
         print(f"nothing to measure in {', '.join(sorted(unknown))}: use it for a while first")
         return 1
-    fits = [_tell(where, estimate) for where, estimate in estimates.items()]
+    fits = [_print_estimate(where, estimate) for where, estimate in estimates.items()]
     return 0 if all(fits) else 1
 
 
 def _estimates(
     url: str, password: str | None, wanted: Mapping[str, int], masters: int
 ) -> dict[str, Estimate]:
-    """What each server needs, by its name; of one Redis alone, the name is empty."""
+    """Estimate each server by name; the name of a single Redis is empty."""
     kind = RedisUrl.parse(url, password).kind
     if kind == "sentinel":
-        raise ValueError("the master itself, not its Sentinels")
+        raise ValueError("use the master's URL, not the Sentinels'")
     secret = {} if password is None else {"password": password}
     if kind == "cluster":
         return _of_cluster(url, wanted, secret)
@@ -64,7 +64,7 @@ def _of_cluster(
     url: str, wanted: Mapping[str, int], secret: Mapping[str, str]
 ) -> dict[str, Estimate]:
     login, at, hosts = url.replace("+cluster://", "://", 1).rpartition("@")
-    first = re.sub(",[^/?]*", "", hosts, count=1)  # it tells of the others
+    first = re.sub(",[^/?]*", "", hosts, count=1)  # it knows the others
     with RedisCluster.from_url(f"{login}{at}{first}", **secret) as cluster:
         slots = cluster.nodes_manager.slots_cache
         holders = [nodes[0].name for nodes in slots.values()]
@@ -76,8 +76,8 @@ def _of_cluster(
         }
 
 
-def _tell(where: str, estimate: Estimate) -> bool:
-    """Print what a server needs; whether it has that."""
+def _print_estimate(where: str, estimate: Estimate) -> bool:
+    """Print a server's estimate; return whether its limit suffices."""
     if where:
         print(f"\n{where}")
     print(f"{'namespace':<16} {'keys':>10} {'bytes each':>11} {'MiB':>9}")
@@ -105,9 +105,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     estimate = commands.add_parser(
         "estimate",
-        help="measure what values take, and say what is needed",
-        description="Measure a sample of the values in Redis and say how much memory is needed, "
-        "a reserve of 30 % included; of a cluster, by each of its masters. It only reads.",
+        help="estimate the memory that the cache needs",
+        description="Measure a sample of the values in Redis and estimate the memory needed, "
+        "including a reserve of 30 %; for a cluster, by master. It only reads.",
     )
     estimate.add_argument("--redis-url", metavar="URL", help="instead of SERVICE_REDIS_URL")
     estimate.add_argument(
@@ -116,14 +116,14 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         type=_keys,
         metavar="NAMESPACE=N",
-        help="so many keys will there be, such as product=100000",
+        help="expected keys of a namespace, such as product=100000",
     )
     estimate.add_argument(
         "--masters",
         type=_masters,
         default=1,
         metavar="N",
-        help="what each of so many masters would need, if one Redis became a cluster",
+        help="estimate each of N masters, if one Redis became a cluster",
     )
     return parser
 

@@ -1,10 +1,10 @@
-"""How much memory the cache needs: what Redis holds now, measured, and what it would hold.
+"""Estimate of the memory that the cache needs, from a sample of what Redis holds.
 
-In a cluster each master needs its own limit: for what is in its hash slots now, or for its share of
-the slots of what there will be.
+In a cluster each master needs its own limit: for the keys in its hash slots now, or for its share
+of the expected keys.
 
-``MEMORY USAGE`` of a key leaves out about 70 bytes (its place in the table of expiries, and what
-the allocator rounds up): 20,000 keys of 165 bytes grew ``used_memory`` by 338 bytes each, and
+``MEMORY USAGE`` of a key leaves out about 70 bytes (its entry in the expires table, and the
+allocator's rounding): 20,000 keys of 165 bytes grew ``used_memory`` by 338 bytes each, and
 5.26 kB each at 4.7 kB. The rest of the factor is fragmentation and the keys of loads and writes.
 """
 
@@ -17,21 +17,21 @@ from typing import Any
 
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
-HIDDEN_BYTES = 70
+KEY_OVERHEAD_BYTES = 70
 RESERVE = 1.3
-SCANNED = 50_000
-"""So many keys are looked at; what else there is, is taken to be like them."""
-SAMPLED = 200
+MAX_SCANNED_KEYS = 50_000
+"""The rest is assumed to have the same distribution."""
+SAMPLES_PER_NAMESPACE = 200
 _VALUE = re.compile(rb"v\d+:\{([a-z][a-z0-9_-]*):.*\}", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Share:
-    """The memory of one namespace.
+    """Memory of one namespace.
 
     Attributes:
-        keys: How many values there are, or will be.
-        bytes_each: Of a key with its value, on the average.
+        keys: Number of values, present or expected.
+        bytes_each: Of a key with its value, on average.
     """
 
     keys: int
@@ -45,12 +45,12 @@ class Share:
 
 @dataclass(frozen=True)
 class Limit:
-    """What a server allows itself.
+    """Memory limit of a server.
 
     Attributes:
         bytes: ``maxmemory``; 0 for none.
-        policy: What it does at the limit.
-        used: What it uses now, bytes.
+        policy: ``maxmemory-policy``.
+        used: Bytes in use.
     """
 
     bytes: int
@@ -60,11 +60,11 @@ class Limit:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The memory of one server.
+    """Memory of one server.
 
     Attributes:
         shares: By namespace.
-        limit: What it has now; None for one that is only thought of.
+        limit: Its limit; None for a planned server.
     """
 
     shares: Mapping[str, Share]
@@ -81,8 +81,8 @@ def measure(client: Any, wanted: Mapping[str, int], share: float = 1.0) -> Estim
 
     Args:
         client: To it; only reads.
-        wanted: How many keys a namespace will have, where it is not as many as now.
-        share: Which part of these it will hold.
+        wanted: Expected keys by namespace, where they differ from the present number.
+        share: Fraction of these that it will hold.
     """
     [estimate] = _measure(client, wanted, [share])
     memory, settings = client.info("memory"), client.config_get("maxmemory*")
@@ -93,12 +93,12 @@ def measure(client: Any, wanted: Mapping[str, int], share: float = 1.0) -> Estim
 
 
 def spread(client: Any, wanted: Mapping[str, int], masters: int) -> list[Estimate]:
-    """Say what each master of a cluster would need for what one Redis holds.
+    """Estimate each master of a cluster that would hold what one Redis holds.
 
     Args:
         client: To that Redis; only reads.
         wanted: As above.
-        masters: Each with as many slots as the others.
+        masters: Their number; all have as many slots.
     """
     return _measure(client, wanted, [1 / masters] * masters)
 
@@ -114,12 +114,14 @@ def _measure(client: Any, wanted: Mapping[str, int], shares: list[float]) -> lis
             namespace = found[1].decode()
             counts[key_slot(name) * len(shares) // REDIS_CLUSTER_HASH_SLOTS][namespace] += 1
             sample = sizes.setdefault(namespace, [])
-            if len(sample) < SAMPLED:
+            if len(sample) < SAMPLES_PER_NAMESPACE:
                 sample.append(client.memory_usage(name, samples=0) or 0)
-        if scanned >= SCANNED:
+        if scanned >= MAX_SCANNED_KEYS:
             break
-    unseen = max(client.dbsize() / scanned, 1) if scanned >= SCANNED else 1
-    each = {name: sum(sizes[name]) / len(sizes[name]) + HIDDEN_BYTES for name in sorted(sizes)}
+    unseen = max(client.dbsize() / scanned, 1) if scanned >= MAX_SCANNED_KEYS else 1
+    each = {
+        name: sum(sizes[name]) / len(sizes[name]) + KEY_OVERHEAD_BYTES for name in sorted(sizes)
+    }
     return [
         Estimate(
             {

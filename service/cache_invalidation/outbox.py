@@ -1,4 +1,4 @@
-"""Invalidations that could not reach Redis, kept in the database with the write they belong to."""
+"""Transactional outbox of invalidations that Redis could not be given, and its relay."""
 
 import asyncio
 import logging
@@ -10,127 +10,129 @@ from sqlalchemy import String, delete, insert, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from service.cache.cache import Cache
-from service.cache.core.store import Intent, Mark, new_token
-from service.cache_invalidation.peer_notify import Neighbours
+from service.cache.core.store import InvalidationTarget, WriteIntent, new_token
+from service.cache_invalidation.peer_notify import Peers
 from service.db.database import Base, Database, Id, now
 from service.errors import UnavailableError
 
 log = logging.getLogger(__name__)
 
 RELAY_SECONDS = 1.0
-"""Looks into the table are so far apart; who is called looks at once."""
-UNCALLED_SECONDS = 0.2
-"""And so far where nobody calls: so long a process that reaches Redis may serve what another one,
-that does not, has changed."""
-MOST_LATE_SECONDS = 0.24
-"""A commit waits so long for the cache at most, whoever is to tell it."""
-HURRY_SECONDS = 0.05
-"""After so long without an answer of Redis others are called: most will not need the rest."""
+"""Polling interval of the outbox while peers notify; a notification is relayed at once."""
+POLL_SECONDS = 0.2
+"""Polling interval without notifications: for so long, a process that reaches Redis may serve what
+a process that is cut off has changed."""
+COMMIT_DELAY_SECONDS = 0.24
+"""Longest time that a commit waits for its write intent to be announced."""
+PEER_NOTIFY_DELAY_SECONDS = 0.05
+"""Time without a reply of Redis after which peers are notified."""
 BATCH = 500
 
 
-class OwedMark(Base):
-    """Something that the cache must still be told of."""
+class OutboxRow(Base):
+    """An invalidation that Redis does not know yet."""
 
     __tablename__ = "cache_outbox"
 
     id: Mapped[Id]
     name: Mapped[str] = mapped_column(String(300))
-    whole: Mapped[bool]
+    is_generation: Mapped[bool] = mapped_column("whole")
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
-class NotToldError(Exception):
-    """The cache's store does not answer."""
+class NotDeliveredError(Exception):
+    """The cache store does not answer."""
 
 
-class Relay:
-    """Tells the cache what is owed, and then forgets it."""
+class OutboxRelay:
+    """Announces write intents, and relays the outbox to the cache."""
 
     def __init__(self, cache: Cache, database: Database) -> None:
         self._cache = cache
         self._database = database
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
-        self._neighbours: Neighbours | None = None
+        self._peers: Peers | None = None
         if cache.is_shared and database.engine.dialect.name == "postgresql":
-            self._neighbours = Neighbours(database.engine, cache, self._wake.set)
-        cache.before_trust(partial(self.relay, wait=True))
+            self._peers = Peers(database.engine, cache, self._wake.set)
+        cache.before_recovery(partial(self.relay, wait=True))
 
     async def start(self) -> None:
-        """Relay now, and again and again; without a shared cache nothing is ever owed."""
+        """Relay now and periodically; without a shared cache the outbox stays empty."""
         if self._cache.is_shared:
             await self._try()
-            if self._neighbours is not None:
-                self._neighbours.start()
+            if self._peers is not None:
+                self._peers.start()
             self._task = asyncio.get_running_loop().create_task(self._repeat())
 
     async def close(self) -> None:
-        """Stop."""
+        """Stop relaying."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        if self._neighbours is not None:
-            await self._neighbours.close()
+        if self._peers is not None:
+            await self._peers.close()
 
-    async def intend(self, marks: tuple[Mark, ...]) -> Intent:
-        """Tell the cache what is about to be committed; if it cannot be told, have others do it."""
-        if self._neighbours is None:
-            return await self._cache.intend(*marks)
+    async def intend(self, targets: tuple[InvalidationTarget, ...]) -> WriteIntent:
+        """Announce a write to the cache; if that fails, have peers announce it."""
+        if self._peers is None:
+            return await self._cache.intend(*targets)
         loop = asyncio.get_running_loop()
-        end, token = loop.time() + MOST_LATE_SECONDS, new_token()
-        telling = loop.create_task(self._cache.intend(*marks, token=token))
+        end, token = loop.time() + COMMIT_DELAY_SECONDS, new_token()
+        announcing = loop.create_task(self._cache.intend(*targets, token=token))
         try:
-            await asyncio.wait([telling], timeout=HURRY_SECONDS)
-            if not telling.done() or not telling.result().delivered:
-                await self._neighbours.ask(Intent(marks, token=token), end - loop.time())
-            return await telling
+            await asyncio.wait([announcing], timeout=PEER_NOTIFY_DELAY_SECONDS)
+            if not announcing.done() or not announcing.result().delivered:
+                await self._peers.send_intent(WriteIntent(targets, token=token), end - loop.time())
+            return await announcing
         finally:
-            telling.cancel()
+            announcing.cancel()
 
-    def owe(self, session: Session, marks: tuple[Mark, ...]) -> None:
-        """Write down, with the transaction under way, that the cache must be told."""
-        rows = [{"name": mark.name, "whole": mark.whole} for mark in marks]
-        session.execute(insert(OwedMark), rows)
-        if self._neighbours is not None:
-            self._neighbours.announce(session)
+    def enqueue(self, session: Session, targets: tuple[InvalidationTarget, ...]) -> None:
+        """Insert targets into the outbox, in the current transaction."""
+        rows = [{"name": target.name, "is_generation": target.is_generation} for target in targets]
+        session.execute(insert(OutboxRow), rows)
+        if self._peers is not None:
+            self._peers.notify_on_commit(session)
 
-    async def release(self, intent: Intent) -> None:
-        """Tell that it is committed, likewise."""
-        if not intent.delivered and self._neighbours is not None:
-            self._neighbours.release(intent)
+    async def release(self, intent: WriteIntent) -> None:
+        """Release the intent after the commit, and have peers release it if they announced it."""
+        if not intent.delivered and self._peers is not None:
+            self._peers.release(intent)
         await self._cache.release(intent)
 
     async def relay(self, *, wait: bool = False) -> None:
-        """Tell all there is; with ``wait``, also what somebody else is just telling.
+        """Deliver all rows; with ``wait``, also those that another process is delivering.
 
         Raises:
             UnavailableError: The database does not answer.
-            NotToldError: The cache's store does not.
+            NotDeliveredError: The cache store does not answer.
         """
         async with self._database.reading() as session:
-            if await session.scalar(select(OwedMark.id).limit(1)) is None:
+            if await session.scalar(select(OutboxRow.id).limit(1)) is None:
                 return
         while await self._relay_some(wait=wait):
             pass
 
     async def _relay_some(self, *, wait: bool) -> bool:
-        statement = select(OwedMark).order_by(OwedMark.id).limit(BATCH)
+        statement = select(OutboxRow).order_by(OutboxRow.id).limit(BATCH)
         async with self._database.writing() as session:
-            owed = list(await session.scalars(statement.with_for_update(skip_locked=not wait)))
-            if not owed:
+            rows = list(await session.scalars(statement.with_for_update(skip_locked=not wait)))
+            if not rows:
                 return False
-            marks = {self._cache.mark(row.name, whole=row.whole): None for row in owed}
-            if not await self._cache.tell(*marks):
-                raise NotToldError
-            await session.execute(delete(OwedMark).where(OwedMark.id.in_(row.id for row in owed)))
-        return len(owed) == BATCH
+            targets = {
+                self._cache.target(row.name, is_generation=row.is_generation): None for row in rows
+            }
+            if not await self._cache.invalidate_now(*targets):
+                raise NotDeliveredError
+            await session.execute(delete(OutboxRow).where(OutboxRow.id.in_(row.id for row in rows)))
+        return len(rows) == BATCH
 
     async def _repeat(self) -> None:
         while True:
-            called = self._neighbours is not None and self._neighbours.is_listening
+            listening = self._peers is not None and self._peers.is_listening
             with suppress(TimeoutError):
-                async with asyncio.timeout(RELAY_SECONDS if called else UNCALLED_SECONDS):
+                async with asyncio.timeout(RELAY_SECONDS if listening else POLL_SECONDS):
                     await self._wake.wait()
             self._wake.clear()
             if not await self._try():
@@ -139,10 +141,10 @@ class Relay:
     async def _try(self) -> bool:
         try:
             await self.relay()
-        except (UnavailableError, NotToldError) as error:
-            log.debug("what is owed to the cache waits: %s", error)
+        except (UnavailableError, NotDeliveredError) as error:
+            log.debug("cache outbox not relayed (%s: %s)", type(error).__name__, error)
         except Exception:
-            log.exception("what is owed to the cache waits")
+            log.exception("cache outbox not relayed")
         else:
             return True
         return False

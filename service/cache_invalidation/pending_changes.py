@@ -1,4 +1,4 @@
-"""What a session is about to change in the database."""
+"""Pending changes of a session: rows that a flush or a statement writes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from sqlalchemy.orm import ORMExecuteState, Session
 
 @dataclass(frozen=True)
 class Change:
-    """A row that is written, or rows that a statement does not name.
+    """A row that is written, or the unknown rows of a statement.
 
     Attributes:
-        key: The row's primary key; None for rows that are not named.
-        columns: Which columns; None for all, or for nobody knows which.
+        key: The row's primary key; None for unknown rows.
+        columns: The columns written; None for all or unknown ones.
         row: The instance, where there is one.
     """
 
@@ -23,15 +23,15 @@ class Change:
     row: Any = None
 
     def writes(self, columns: frozenset[str]) -> bool:
-        """Whether one of these columns may be written."""
+        """Return whether one of these columns may be written."""
         return self.columns is None or not self.columns.isdisjoint(columns)
 
 
-Found = Iterator[tuple[Table, Change]]
+Changes = Iterator[tuple[Table, Change]]
 
 
-def flushed(session: Session) -> Found:
-    """What a flush has written; call it before the flush is forgotten."""
+def flushed(session: Session) -> Changes:
+    """Yield what a flush has written; call it in ``after_flush``, while the history is known."""
     for row in (*session.new, *session.deleted):
         yield _of(row, None)
     for row in session.dirty:
@@ -41,8 +41,8 @@ def flushed(session: Session) -> Found:
             yield _of(row, columns)
 
 
-def executed(state: ORMExecuteState) -> Found:
-    """What an INSERT, UPDATE or DELETE will write."""
+def executed(state: ORMExecuteState) -> Changes:
+    """Yield what an INSERT, UPDATE or DELETE will write."""
     if not (state.is_insert or state.is_update or state.is_delete):
         return
     statement: Any = state.statement

@@ -1,9 +1,9 @@
-"""Ties the cache to the database: what a session commits is never served as it was before.
+"""SQLAlchemy session hooks that invalidate the cache for what a session commits.
 
-Before the COMMIT the cache is told what will change; it drops that, and lets nobody store it until
-it is told that the COMMIT is over. So a process that dies in between leaves nothing stale behind.
-If the cache cannot be told, the change is written into the table ``cache_outbox``, in the same
-transaction, and whichever process finds it there tells the cache.
+Before the COMMIT a write intent is announced: the cache drops the entries and refuses fills until
+the intent is released after the COMMIT. So a process that dies in between leaves no stale entry.
+If Redis is unavailable, the invalidation is inserted into the table ``cache_outbox`` in the same
+transaction, and any process may relay it to the cache.
 """
 
 import logging
@@ -16,31 +16,31 @@ from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 from sqlalchemy.util import await_only
 
 from service.cache.cache import Cache
-from service.cache.core.store import Intent, Mark
-from service.cache_invalidation.outbox import Relay
-from service.cache_invalidation.pending_changes import Change, Found, executed, flushed
+from service.cache.core.store import InvalidationTarget, WriteIntent
+from service.cache_invalidation.outbox import OutboxRelay
+from service.cache_invalidation.pending_changes import Change, Changes, executed, flushed
 from service.db.database import Base, Database
 
 log = logging.getLogger(__name__)
 
-Touched = Callable[[Change], Iterable[Mark]]
-_MARKS, _INTENT = "service.cache_invalidation.marks", "service.cache_invalidation.intent"
+TargetsOf = Callable[[Change], Iterable[InvalidationTarget]]
+_TARGETS, _INTENT = "service.cache_invalidation.targets", "service.cache_invalidation.intent"
 
 
-class Coherence:
-    """Keeps a cache true to a database.
+class CacheInvalidator:
+    """Invalidates a cache for the writes of a database's sessions.
 
-    What it cannot see must be said with ``touch``: statements in text, and whatever is executed
-    on a connection instead of a session.
+    Writes that raise no session event need ``invalidate_on_commit``: textual statements, and
+    everything that is executed on a connection instead of a session.
 
     Args:
-        cache: To keep true.
-        database: Whose writing sessions it follows.
+        cache: To invalidate.
+        database: Whose writing sessions are observed.
     """
 
     def __init__(self, cache: Cache, database: Database) -> None:
-        self._watched: defaultdict[Table, list[Touched]] = defaultdict(list)
-        self._relay = Relay(cache, database)
+        self._watched: defaultdict[Table, list[TargetsOf]] = defaultdict(list)
+        self._relay = OutboxRelay(cache, database)
         sessions = database.session_class
         event.listen(sessions, "after_flush", self._after_flush)
         event.listen(sessions, "do_orm_execute", self._on_execute)
@@ -48,71 +48,71 @@ class Coherence:
         event.listen(sessions, "after_commit", self._after_commit)
         event.listen(sessions, "after_transaction_end", self._after_end)
 
-    def watch(self, entity: type[Base], touched: Touched) -> None:
-        """Say what a changed row makes old in the cache; each slice for what it keeps there.
+    def watch(self, entity: type[Base], targets_of: TargetsOf) -> None:
+        """Register what a changed row invalidates; each slice does so for its own namespaces.
 
         Args:
             entity: Whose rows.
-            touched: Tells; it sees each change before it is committed.
+            targets_of: Returns the targets of a change, before it is committed.
         """
-        self._watched[entity.metadata.tables[entity.__tablename__]].append(touched)
+        self._watched[entity.metadata.tables[entity.__tablename__]].append(targets_of)
 
-    def touch(self, session: AsyncSession, *marks: Mark) -> None:
-        """Say what the transaction under way makes old."""
-        _marks(session.sync_session).update(dict.fromkeys(marks))
+    def invalidate_on_commit(self, session: AsyncSession, *targets: InvalidationTarget) -> None:
+        """Invalidate targets when the current transaction commits."""
+        _targets(session.sync_session).update(dict.fromkeys(targets))
 
     async def start(self) -> None:
-        """Tell the cache what other processes could not, now and from now on."""
+        """Relay the outbox, now and in the background."""
         await self._relay.start()
 
     async def close(self) -> None:
-        """Stop that."""
+        """Stop the relay."""
         await self._relay.close()
 
-    # -- What sessions tell ------------------------------------------------------------------
+    # -- Session events ----------------------------------------------------------------------
 
     def _after_flush(self, session: Session, _context: object) -> None:
-        self._note(session, flushed(session))
+        self._collect(session, flushed(session))
 
     def _on_execute(self, state: ORMExecuteState) -> None:
-        self._note(state.session, executed(state))
+        self._collect(state.session, executed(state))
 
-    def _note(self, session: Session, found: Found) -> None:
-        for table, change in found:
+    def _collect(self, session: Session, changes: Changes) -> None:
+        for table, change in changes:
             if table in self._watched:
-                for touched in self._watched[table]:
-                    _marks(session).update(dict.fromkeys(touched(change)))
+                for targets_of in self._watched[table]:
+                    _targets(session).update(dict.fromkeys(targets_of(change)))
 
     def _before_commit(self, session: Session) -> None:
-        if session.in_nested_transaction():  # a savepoint: nobody else sees it yet
+        if session.in_nested_transaction():  # a savepoint: not visible to others yet
             return
         session.flush()
-        marks = tuple(_marks(session))
-        if not marks:
+        targets = tuple(_targets(session))
+        if not targets:
             return
-        intent = await_only(self._relay.intend(marks))
+        intent = await_only(self._relay.intend(targets))
         session.info[_INTENT] = intent
         if not intent.delivered:
-            self._relay.owe(session, marks)
+            self._relay.enqueue(session, targets)
 
     def _after_commit(self, session: Session) -> None:
-        intent: Intent | None = session.info.get(_INTENT)
+        intent: WriteIntent | None = session.info.get(_INTENT)
         if intent is None or session.in_nested_transaction():
             return
         try:
             await_only(self._relay.release(intent))
-        except Exception:  # it is committed: whoever committed must not be told otherwise
-            log.exception("a cache could not be told of the end of a write")
+        except Exception:  # it is committed: the caller must not see a failure
+            log.exception("cannot release a write intent after the commit")
 
     def _after_end(self, session: Session, transaction: SessionTransaction) -> None:
-        # After a rollback an intent stays until it ends by itself: a COMMIT whose answer was lost
-        # may still happen. A savepoint that is rolled back keeps its marks: too much goes, if
-        # anything.
+        # After a rollback an intent stays until it expires: a COMMIT whose reply was lost may
+        # still happen. A savepoint that is rolled back keeps its targets: at worst that
+        # invalidates too much.
         if transaction.parent is None:
-            session.info.pop(_MARKS, None)
+            session.info.pop(_TARGETS, None)
             session.info.pop(_INTENT, None)
 
 
-def _marks(session: Session) -> dict[Mark, None]:
-    marks: dict[Mark, None] = session.info.setdefault(_MARKS, {})
-    return marks
+def _targets(session: Session) -> dict[InvalidationTarget, None]:
+    targets: dict[InvalidationTarget, None] = session.info.setdefault(_TARGETS, {})
+    return targets

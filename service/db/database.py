@@ -1,7 +1,7 @@
-"""The database: engine, transactions, and what its failures mean to a request.
+"""Database access: engine, read and write sessions, and translation of outages.
 
-Reads run in autocommit (no BEGIN and COMMIT around one SELECT), and the database refuses to write
-there; writes run in one transaction that commits once, when the ``async with`` ends. Nothing else
+Reads run in autocommit (no BEGIN and COMMIT around one SELECT), where the database refuses writes.
+Writes run in one transaction that commits once, when the ``async with`` ends. Nothing else
 commits.
 """
 
@@ -28,38 +28,38 @@ _log = logging.getLogger(__name__)
 
 
 def now() -> datetime:
-    """The present moment, in UTC, with microseconds."""
+    """Return the current time in UTC, with microseconds."""
     return datetime.now(UTC)
 
 
-class Moment(TypeDecorator[datetime]):
-    """A moment with its time zone; SQLite, which has none, keeps UTC."""
+class UtcDateTime(TypeDecorator[datetime]):
+    """Column type of timezone-aware datetimes; SQLite, which has no time zones, stores UTC."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     @property
     def python_type(self) -> type[datetime]:
-        """What a cursor must read this as."""
+        """Type to decode from a page cursor."""
         return datetime
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
-        """Store in UTC, so that SQLite's text sorts by time."""
+        """Convert to UTC, so that SQLite's text sorts by time."""
         return value if value is None else value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
-        """Give back what is never naive."""
+        """Return an aware datetime."""
         if value is None or value.tzinfo is not None:
             return value
         return value.replace(tzinfo=UTC)
 
 
-# SQLite numbers rows by itself only in a column called exactly INTEGER.
+# SQLite auto-increments only a column of the exact type INTEGER.
 Id = Annotated[int, mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)]
 
 
 class Base(DeclarativeBase):
-    """The tables of all slices share one schema."""
+    """Declarative base of all slices' tables."""
 
     metadata = MetaData(
         naming_convention={
@@ -69,74 +69,76 @@ class Base(DeclarativeBase):
             "ck": "ck_%(table_name)s_%(constraint_name)s",
         }
     )
-    type_annotation_map = {datetime: Moment}  # noqa: RUF012 - SQLAlchemy reads it once
+    type_annotation_map = {datetime: UtcDateTime}  # noqa: RUF012 - SQLAlchemy reads it once
 
 
-# Whoever does not say so writes nothing, and so reads need not say anything, which would cost each
-# of them: PostgreSQL's driver is told to begin transactions, SQLite's by our own listener.
+# Writing is opt-in, so that reads need no option, which would cost each of them: PostgreSQL's
+# driver begins transactions by isolation level, SQLite's by our own listener.
 _WRITING: dict[str, dict[str, Any]] = {
     "postgresql": {"isolation_level": "READ COMMITTED"},
     "sqlite": {"writing": True},
 }
 
 
-class _Translated:
-    """Within it, an outage is an `UnavailableError`."""
+class _OutageTranslation:
+    """Context manager that raises an outage as `UnavailableError`."""
 
     def __enter__(self) -> None:
-        """Begin."""
+        """Do nothing."""
 
     def __exit__(self, _kind: object, error: BaseException | None, _where: object) -> None:
-        """Translate what went wrong."""
+        """Translate the exception."""
         if isinstance(error, Exception) and is_outage(error):
-            # The driver's words may name hosts and roles: they go to the log, not to the client.
-            _log.warning("the database does not answer: %s: %s", type(error).__name__, error)
+            # The driver's message may name hosts and roles: it is logged, not sent to the client.
+            _log.warning("database unavailable (%s: %s)", type(error).__name__, error)
             raise UnavailableError("The database does not answer: try again shortly.") from error
 
 
-_TRANSLATED = _Translated()
+_TRANSLATE_OUTAGES = _OutageTranslation()
 
 
 class Database:
-    """The engine and the ways to use it.
+    """Engine and session factories.
 
     Attributes:
-        engine: Reads, in autocommit.
-        writer: The same with transactions, which may write.
+        engine: For reads, in autocommit.
+        writer: The same with transactions, for writes.
     """
 
-    def __init__(self, engine: AsyncEngine, patience: sqlite.Patience | None = None) -> None:
+    def __init__(
+        self, engine: AsyncEngine, statement_timeout: sqlite.StatementTimeout | None = None
+    ) -> None:
         self.engine = engine
         self.writer = engine.execution_options(**_WRITING[engine.dialect.name])
-        self._patience = patience
-        # A class of its own: whoever follows what is written here follows no other database.
+        self._statement_timeout = statement_timeout
+        # A class per database: event listeners must not see other databases' sessions.
         self.session_class = type("WritingSession", (Session,), {})
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
-        """A session that only reads: a write fails.
+        """Open a read-only session: a write fails.
 
         Raises:
             UnavailableError: The database does not answer.
         """
         session = AsyncSession(self.engine, expire_on_commit=False, autoflush=False)
-        with _TRANSLATED:
+        with _TRANSLATE_OUTAGES:
             async with session:
                 yield session
 
     async def row(self, statement: Select[Any], **values: object) -> Row[Any] | None:
-        """The first row that a statement finds, without a session: in half of the time.
+        """Return the first row of a statement, without a session: in half of the time.
 
-        If the connection is lost meanwhile, another one is asked once.
+        If the connection is lost meanwhile, the read is retried once on another one.
 
         Args:
-            statement: Made once, with parameters for what differs.
+            statement: Built once, with bind parameters.
             values: Of the parameters, by name.
 
         Raises:
             UnavailableError: The database does not answer.
         """
-        with _TRANSLATED:
+        with _TRANSLATE_OUTAGES:
             return await greenlet_spawn(self._row, statement, values)
 
     def _row(self, statement: Select[Any], values: dict[str, object]) -> Row[Any] | None:
@@ -153,61 +155,61 @@ class Database:
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncSession]:
-        """A session in a transaction: committed at the end, rolled back by any exception.
+        """Open a session in a transaction: committed at the end, rolled back by any exception.
 
         Raises:
-            UnavailableError: The database does not answer, or refuses for reasons that pass.
+            UnavailableError: The database does not answer, or fails with a transient error.
         """
         session = AsyncSession(
             self.writer, sync_session_class=self.session_class, expire_on_commit=False
         )
-        with _TRANSLATED:
+        with _TRANSLATE_OUTAGES:
             async with session, session.begin():
                 yield session
 
     @asynccontextmanager
-    async def unhurried(self) -> AsyncIterator[AsyncSession]:
-        """A session to write in, whose statements may take as long as they need.
+    async def without_timeout(self) -> AsyncIterator[AsyncSession]:
+        """Open a write session without statement timeout.
 
-        For changes of the schema: an index on a large table takes longer than a request may.
+        For migrations: an index on a large table takes longer than a request may.
 
         Raises:
-            UnavailableError: The database does not answer, or refuses for reasons that pass.
+            UnavailableError: The database does not answer, or fails with a transient error.
         """
-        with self._patience.unlimited() if self._patience else nullcontext():
+        with self._statement_timeout.unlimited() if self._statement_timeout else nullcontext():
             async with self.writing() as session:
-                if self._patience is None:
+                if self._statement_timeout is None:
                     await session.execute(text("SET LOCAL statement_timeout = 0"))
                 yield session
 
     async def ping(self) -> None:
-        """Ask the database for a sign of life.
+        """Check that the database answers.
 
         Raises:
-            UnavailableError: There was none.
+            UnavailableError: It does not.
         """
         async with self.reading() as session:
             await session.execute(text("SELECT 1"))
 
     async def close(self) -> None:
-        """Give back all connections."""
+        """Close all connections."""
         await self.engine.dispose()
 
 
 def connect(settings: Settings) -> Database:
-    """Build the engine; no connection is made before the first use."""
+    """Build the engine; the first use connects."""
     url = settings.database()
     if url.get_backend_name() == "sqlite":
-        patience = sqlite.Patience(settings.statement_timeout)
-        return Database(sqlite.engine(url, patience), patience)
+        statement_timeout = sqlite.StatementTimeout(settings.statement_timeout)
+        return Database(sqlite.engine(url, statement_timeout), statement_timeout)
     return Database(postgresql.engine(url, settings))
 
 
-# This and its likes wait for nothing, but FastAPI runs plain functions in a thread: 0.1 ms each.
+# Async although it awaits nothing: FastAPI runs plain functions in a thread, 0.1 ms each.
 async def _of(request: Request) -> Database:
     database: Database = request.app.state.database
     return database
 
 
 DatabaseOf = Annotated[Database, Depends(_of)]
-"""The database of the app that answers the request; endpoints ask for it by this type."""
+"""The database of the app that handles the request; endpoints depend on this type."""

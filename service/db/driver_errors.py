@@ -1,7 +1,7 @@
-"""Which errors mean that the database is away, and not that a statement is wrong.
+"""Classification of driver errors: outage of the database, or error of the statement.
 
-Drivers and SQLAlchemy say "I cannot reach it" in many ways: before a connection exists errors
-arrive bare, afterwards they arrive wrapped, and a frozen server is a timeout of the client.
+Drivers and SQLAlchemy report an outage in many ways: before a connection exists errors are not
+wrapped, afterwards they are, and a frozen server is a timeout of the client.
 """
 
 from asyncpg.exceptions import InterfaceError, InternalClientError, PostgresError
@@ -9,18 +9,18 @@ from sqlalchemy import exc
 
 from service.db.postgresql import is_stale
 
-PASSING_STATES = (
+TRANSIENT_SQLSTATES = (
     "08",  # connection exceptions
-    "28",  # the server refuses our login
+    "28",  # invalid authorization
     "26000",  # a prepared statement is gone
     "3D",  # the database does not exist (yet)
     "40",  # deadlock, serialization failure
     "53",  # out of connections, memory, disk
-    "55P03",  # a lock was not to be had in time
+    "55P03",  # lock not available
     "57",  # statement timeout, shutdown, starting up
-    "58",  # trouble of the server's system
+    "58",  # system error of the server
 )
-"""Beginnings of PostgreSQL's SQLSTATE codes after which the same request may succeed."""
+"""Prefixes of PostgreSQL's SQLSTATE codes after which the same request may succeed."""
 
 _SQLITE_BUSY = (
     "interrupted",
@@ -33,24 +33,25 @@ _SQLITE_BUSY = (
 
 
 def is_outage(error: BaseException) -> bool:
-    """Say whether the same request may succeed later, without a change of code or data."""
+    """Return whether the same request may succeed later, without a change of code or data."""
     if isinstance(error, exc.DBAPIError):
-        return error.connection_invalidated or _passes(error.orig)
+        return error.connection_invalidated or _is_transient(error.orig)
     if isinstance(error, exc.TimeoutError | OSError | InterfaceError | InternalClientError):
-        return True  # no free connection, no route, no answer in time, closed under our hands
-    return isinstance(error, PostgresError) and _passes(error)
+        return True  # pool timeout, no route, response timeout, connection closed meanwhile
+    return isinstance(error, PostgresError) and _is_transient(error)
 
 
 def _ended_session(error: BaseException | None) -> bool:
-    """Whether the server gave up the whole connection, as where its disk is full at a login."""
-    said = (getattr(each, "severity_en", None) for each in (error, getattr(error, "__cause__", 0)))
-    return not {"FATAL", "PANIC"}.isdisjoint(said)
+    """Return whether the server ended the connection, as on a full disk at login."""
+    errors = (error, getattr(error, "__cause__", 0))
+    severities = (getattr(each, "severity_en", None) for each in errors)
+    return not {"FATAL", "PANIC"}.isdisjoint(severities)
 
 
-def _passes(error: BaseException | None) -> bool:
+def _is_transient(error: BaseException | None) -> bool:
     state = getattr(error, "sqlstate", None)
     if state:
-        return str(state).startswith(PASSING_STATES) or _ended_session(error)
+        return str(state).startswith(TRANSIENT_SQLSTATES) or _ended_session(error)
     cause = error.__cause__ if error else None
     if isinstance(cause, InterfaceError | InternalClientError) or is_stale(cause):
         return True

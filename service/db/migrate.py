@@ -1,4 +1,4 @@
-"""Bring the database's schema to the newest revision."""
+"""Schema migrations: upgrades the database to the newest Alembic revision."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ from sqlalchemy import Connection, text
 
 from service.db.database import Database
 
-_LOCK = 7_263_518_409  # any number that nobody else uses for an advisory lock
+_LOCK = 7_263_518_409  # any number unique among advisory locks
 
 
 def configuration(connection: Connection | None = None) -> Config:
-    """Alembic's settings, without an ini file; ``connection`` is the one to migrate on."""
+    """Return Alembic's configuration, without an ini file; it migrates on ``connection``."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parents[1] / "migrations"))
     config.attributes["connection"] = connection
@@ -20,14 +20,14 @@ def configuration(connection: Connection | None = None) -> Config:
 
 
 async def migrate(database: Database) -> None:
-    """Apply the revisions that are missing, all or none.
+    """Apply the missing revisions, all or none.
 
-    Several workers may start together: one works while the others wait, then find it done.
+    Several workers may start together: one migrates while the others wait.
 
     Raises:
         UnavailableError: The database does not answer.
     """
-    async with database.unhurried() as session:
+    async with database.without_timeout() as session:
         if database.engine.dialect.name == "postgresql":
             await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         connection = await session.connection()

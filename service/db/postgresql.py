@@ -1,9 +1,9 @@
-"""PostgreSQL: how it is reached, directly or through a pooler, and how it is kept to its limits.
+"""PostgreSQL engine: direct or through a connection pooler, with timeouts.
 
-A pooler in transaction mode, such as PgBouncer, lends a server's session for one transaction. What
-a session would remember (settings, prepared statements, LISTEN) is lost there, or reaches another
-client. Behind one, statements therefore have no names, and each transaction begins with its
-settings; reads run in read-only transactions there, and directly in autocommit.
+A pooler in transaction mode, such as PgBouncer, assigns a server session for one transaction.
+Session state (settings, prepared statements, LISTEN) is lost there, or leaks to another client.
+Behind a pooler, statements are therefore unnamed, and each transaction begins with its settings;
+reads run in read-only transactions there, and in autocommit on direct connections.
 """
 
 import logging
@@ -24,24 +24,24 @@ _log = logging.getLogger(__name__)
 DRIVER = "postgresql+asyncpg_service"
 """The name of this module's dialect in a URL."""
 IDLE_SECONDS = 30
-"""How long a transaction may do nothing before the server ends it."""
+"""Timeout of an idle transaction."""
 
 
 class SessionConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
     """A connection with a server session of its own.
 
-    What runs outside of a transaction is read-only by the session's default, and so costs no round
+    Statements outside of a transaction are read-only by the session's default, which costs no round
     trip.
 
     Attributes:
-        keeps_session: Tells the two kinds apart; ``isinstance`` does not, for asyncpg answers it
-            with yes for every connection.
+        keeps_session: Distinguishes the two kinds; asyncpg's ``isinstance`` is true for every
+            connection.
     """
 
     keeps_session = True
 
     async def execute(self, query: str, *values: Any, **options: Any) -> str:
-        """Execute a statement; one that begins a transaction lets it write."""
+        """Execute a statement; BEGIN starts a read-write transaction."""
         if query.startswith("BEGIN") and "READ ONLY" not in query:
             query = query.replace("BEGIN", "BEGIN READ WRITE", 1)
         status: str = await super().execute(query, *values, **options)
@@ -56,7 +56,7 @@ class PooledConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has
     """Statements that follow each BEGIN."""
 
     async def execute(self, query: str, *values: Any, **options: Any) -> str:
-        """Execute a statement; one that begins a transaction also sets its limits."""
+        """Execute a statement; BEGIN also sets the transaction's limits."""
         if query.startswith("BEGIN"):
             query = f"{query.rstrip(';')}; {self.limits}"
         status: str = await super().execute(query, *values, **options)
@@ -64,7 +64,7 @@ class PooledConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has
 
 
 class Dialect(PGDialect_asyncpg):
-    """SQLAlchemy's dialect for asyncpg that knows of poolers and survives changes of the schema."""
+    """SQLAlchemy's asyncpg dialect with support for poolers and schema changes."""
 
     supports_statement_cache = True
 
@@ -87,9 +87,9 @@ class Dialect(PGDialect_asyncpg):
         super().set_isolation_level(dbapi_connection, level)  # type: ignore[no-untyped-call]
 
     def do_execute(self, cursor: Any, statement: str, parameters: Any, context: Any = None) -> None:
-        """Execute a statement; a read that fails because the schema has changed is repeated once.
+        """Execute a statement; a read that fails after a schema change is retried once.
 
-        Within a transaction the failure has ended it already, and the error is raised.
+        In a transaction, which the failure has aborted, the error is raised.
         """
         try:
             cursor.execute(statement, parameters)
@@ -98,7 +98,7 @@ class Dialect(PGDialect_asyncpg):
             if not driver or driver.is_in_transaction() or not self._is_stale(error):
                 raise
             self._invalidate_schema_cache()  # type: ignore[no-untyped-call]
-            context.pre_exec()  # so that the cursor knows, and prepares the statement anew
+            context.pre_exec()  # makes the cursor prepare the statement again
             cursor.execute(statement, parameters)
 
     def _is_stale(self, error: Any) -> bool:
@@ -111,7 +111,7 @@ registry.register(DRIVER.replace("+", "."), __name__, Dialect.__name__)
 
 
 def is_stale(error: BaseException | None) -> bool:
-    """Say whether an error of asyncpg means that the schema has changed under a statement."""
+    """Return whether an asyncpg error means that a schema change invalidated the statement."""
     return isinstance(
         error,
         asyncpg.InvalidCachedStatementError
@@ -121,10 +121,10 @@ def is_stale(error: BaseException | None) -> bool:
 
 
 class _Connector:
-    """Connects, and finds out by itself whether there is a pooler in between.
+    """Connects, and detects a pooler.
 
-    Once it has met one, it connects in the pooler's way until the process ends; that works
-    directly, too, only slower.
+    Once it has detected one, all later connections are made for a pooler; that works for direct
+    connections too, only slower.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -134,11 +134,11 @@ class _Connector:
             "statement_timeout": str(milliseconds),
             "lock_timeout": str(milliseconds),
             "idle_in_transaction_session_timeout": str(IDLE_SECONDS * 1000),
-            "jit": "off",  # compiling costs more than any query of this service
+            "jit": "off",  # costs more than any query of this service
         }
         self._arguments = {
             "timeout": settings.connect_timeout,
-            # The server gives up first and says why; our own limit is for a frozen server.
+            # The server's timeout comes first and has a reason; ours is for a frozen server.
             "command_timeout": settings.statement_timeout + 2,
         }
 
@@ -150,9 +150,8 @@ class _Connector:
                 return connection
             self._pooled = True
             _log.warning(
-                "the database is behind a connection pooler in transaction mode or one like it: "
-                "statements are not prepared, each transaction sets its own limits, and other "
-                "processes are not heard by LISTEN (they are asked through a table instead)"
+                "connection pooler detected: prepared statements off, limits set in each "
+                "transaction, LISTEN off (the cache outbox is polled instead)"
             )
         connection = await asyncpg.connect(
             **arguments | {"statement_cache_size": 0},
@@ -165,7 +164,7 @@ class _Connector:
         return connection
 
     async def _directly(self, arguments: dict[str, Any]) -> asyncpg.Connection | None:
-        """Open a session; None where that does not give one."""
+        """Open a direct connection; return None if there is a pooler."""
         settings = {"application_name": "service", "default_transaction_read_only": "on"}
         try:
             connection: asyncpg.Connection = await asyncpg.connect(
@@ -174,11 +173,11 @@ class _Connector:
                 server_settings=settings | self._limits,
             )
         except asyncpg.ProtocolViolationError as error:
-            if "startup parameter" in str(error):  # how PgBouncer refuses those it cannot keep
+            if "startup parameter" in str(error):  # PgBouncer refuses those it does not track
                 return None
             raise
-        # A pooler makes up a number of its own. Asked without a prepared statement and answered
-        # by the status, which is all that a simple query returns.
+        # A pooler sends a pid of its own. The query uses no prepared statement; its result is the
+        # command status, which is all that a simple query returns.
         number = connection.get_server_pid()
         if await connection.execute(f"SELECT WHERE pg_backend_pid() = {number}") == "SELECT 1":
             return connection
@@ -187,7 +186,7 @@ class _Connector:
 
 
 def engine(url: URL, settings: Settings) -> AsyncEngine:
-    """Build an engine; no connection is made before the first use.
+    """Build an engine; the first use connects.
 
     ``hide_parameters`` keeps values, such as password hashes, out of error messages and logs.
     """
@@ -198,7 +197,7 @@ def engine(url: URL, settings: Settings) -> AsyncEngine:
         pool_size=settings.pool_size,
         max_overflow=settings.pool_overflow,
         pool_timeout=settings.pool_timeout,
-        pool_use_lifo=True,  # the surplus of a peak falls idle and can be dropped
+        pool_use_lifo=True,  # lets connections from a peak become idle
         pool_recycle=1800,
         connect_args={"async_creator_fn": _Connector(settings)},
     )
@@ -207,6 +206,6 @@ def engine(url: URL, settings: Settings) -> AsyncEngine:
 
 
 def _replace_closed(connection: Any, _record: object, _proxy: object) -> None:
-    """Have the pool make another connection in place of one that the server has closed."""
+    """Let the pool replace a connection that the server has closed."""
     if connection.driver_connection.is_closed():
-        raise DisconnectionError("the server has closed the connection")
+        raise DisconnectionError("connection closed by server")

@@ -1,7 +1,7 @@
-"""``/docs``: Swagger UI, a page to try the API out. The only page here, and it loads only from us.
+"""``/docs``: Swagger UI, served without third-party requests.
 
-The files of Swagger UI come with the package fastapi-offline, pinned by the lock with their
-digest, so that the page works on a machine without internet and nobody else's server can change it.
+The files of Swagger UI come with the package fastapi-offline, pinned with its digest in the lock
+file, so that the page works offline and no other server can change it.
 """
 
 import importlib.util
@@ -19,14 +19,14 @@ from fastapi.responses import HTMLResponse, Response
 PACKAGE = "fastapi_offline"
 FILES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 CACHING = "public, max-age=31536000, immutable"
-"""For as long as caches want: the address holds a digest of the content."""
+"""Immutable: the URL contains a digest of the content."""
 _INLINE = re.compile(r"<script>((?:[^<]|<(?!/?script>))*+)</script>")
 
 
 def install(app: FastAPI) -> None:
     """Serve the page at ``/docs``, and its files below.
 
-    Its own script is allowed by its digest, so that none that is injected can run.
+    The content security policy allows its inline script by digest, so no injected one can run.
 
     Raises:
         RuntimeError: Swagger UI is not installed.
@@ -43,7 +43,7 @@ def install(app: FastAPI) -> None:
         swagger_js_url=addresses["swagger-ui-bundle.js"],
         swagger_css_url=addresses["swagger-ui.css"],
         swagger_favicon_url="data:,",
-        swagger_ui_parameters={"validatorUrl": None},  # it would ask a server of others
+        swagger_ui_parameters={"validatorUrl": None},  # would call a third-party server
     )
     text = bytes(page.body).decode()
     digests = " ".join(

@@ -1,7 +1,7 @@
-"""304 before anything is parsed, for who asks again.
+"""Middleware that answers conditional requests with 304 before parameters are parsed.
 
-Which cached value answers an address never changes, so it is remembered; what the value is, is
-looked up each time. Reading the parameters of a list costs several times as much as the rest.
+The cache entry behind a URL never changes, so it is remembered; the value is looked up each time.
+Parsing the parameters of a list costs several times as much as the rest.
 """
 
 from collections import OrderedDict
@@ -10,27 +10,27 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.conditional_requests import SLOT, Recall, has, unchanged
+from service.conditional_requests import SLOT, CachedResource, matches, not_modified
 
-MOST_ADDRESSES = 2000
-LONGEST_ADDRESS = 1000
-"""Bytes. What nobody reads of a query may be as long as a client likes."""
-_Address = tuple[str, bytes]
+MAX_URLS = 2000
+MAX_URL_LENGTH = 1000
+"""Bytes: unknown query parameters can make a URL arbitrarily long."""
+_Url = tuple[str, bytes]
 
 
 class Revalidation:
-    """Answers who has the cached value already; everybody else goes the long way.
+    """Responds with 304 if the cached value's ETag matches; passes other requests on.
 
     Args:
-        app: The long way. Its :func:`service.conditional_requests.answer` says what answered.
+        app: Its :func:`service.conditional_requests.respond` reports the cache entry.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._known: OrderedDict[_Address, tuple[Recall, Any]] = OrderedDict()
+        self._known: OrderedDict[_Url, tuple[CachedResource, Any]] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 304, or pass the request on."""
+        """Respond with 304, or pass the request on."""
         if scope["type"] != "http" or scope["method"] != "GET":
             await self._app(scope, receive, send)
             return
@@ -38,18 +38,18 @@ class Revalidation:
         if not header:
             await self._app(scope, receive, send)
             return
-        address = scope["path"], scope["query_string"]
-        if address in self._known:
-            self._known.move_to_end(address)
-            recall, endpoint = self._known[address]
-            rendered = await recall.again()
-            if rendered is not None and has(header, rendered.tag):
-                scope["endpoint"] = endpoint  # measured as what would have answered
-                await unchanged(rendered, recall.caching)(scope, receive, send)
+        url = scope["path"], scope["query_string"]
+        if url in self._known:
+            self._known.move_to_end(url)
+            resource, endpoint = self._known[url]
+            rendered = await resource.peek()
+            if rendered is not None and matches(header, rendered.etag):
+                scope["endpoint"] = endpoint  # so that the metrics have the route
+                await not_modified(rendered, resource.cache_control)(scope, receive, send)
                 return
         slot = scope[SLOT] = []
         await self._app(scope, receive, send)
-        if slot and len(scope["path"]) + len(scope["query_string"]) <= LONGEST_ADDRESS:
-            self._known[address] = slot[0], scope.get("endpoint")
-            if len(self._known) > MOST_ADDRESSES:
+        if slot and len(scope["path"]) + len(scope["query_string"]) <= MAX_URL_LENGTH:
+            self._known[url] = slot[0], scope.get("endpoint")
+            if len(self._known) > MAX_URLS:
                 self._known.popitem(last=False)

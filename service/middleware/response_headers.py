@@ -1,6 +1,7 @@
-"""What every answer carries, also the ones to errors: headers for safety, for caches, and an id.
+"""Headers of every response, errors included: security, caching, and the request id.
 
-Pure ASGI, outside of everything but the measuring. It also lets HEAD ask wherever GET may.
+Pure ASGI middleware, outside of everything but the instrumentation. It also serves HEAD wherever
+GET is allowed.
 """
 
 import re
@@ -12,65 +13,65 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
-SAFE: dict[bytes, bytes] = {
+SECURITY_HEADERS: dict[bytes, bytes] = {
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"no-referrer",
-    # Nothing here is a page: whatever is shown as one may load nothing and be framed by nobody.
+    # The API has no pages: a response shown as one may load nothing and may not be framed.
     b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
 }
 HSTS = (b"strict-transport-security", b"max-age=31536000")
-READING = frozenset({"GET", "HEAD"})
+SAFE_METHODS = frozenset({"GET", "HEAD"})
 CACHING, VARY = b"cache-control", b"vary"
 ERROR = 400
 
 
-class Envelope:
-    """Completes the headers of answers; what an answer says itself stays.
+class ResponseHeaders:
+    """Adds default headers to responses; those that a response sets itself stay.
 
-    Without ``Cache-Control`` of its own, what was read may be kept by the reader alone, who must
-    ask again before using it; errors and what was written are kept by nobody. So what is meant
-    for one user can never be shown to another, even if an endpoint forgets to say so.
+    Without ``Cache-Control``, a response to a read gets ``private, no-cache``; errors and responses
+    to writes get ``no-store``. So a shared cache never shows one user's response to another, even
+    if an endpoint sets no header.
 
     Args:
-        app: What answers.
+        app: The application.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and its answer back in an envelope."""
+        """Pass a request on, and complete its response."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         method = scope["method"]
         request_id = _id_of(scope)
-        # Not taken back at the end: the line that tells of the request is written after us.
+        # Not unbound at the end: the request's log event is written after this.
         structlog.contextvars.bind_contextvars(request_id=request_id.decode())
 
-        async def say(message: Message) -> None:
+        async def send_completed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = list(message.get("headers", ()))
                 _complete(headers, scope, method, message["status"])
                 headers.append((b"x-request-id", request_id))
                 message = {**message, "headers": headers}
-                scope["method"] = method  # the server keeps the body back from HEAD
+                scope["method"] = method  # the server omits the body for HEAD
             await send(message)
 
         if method == "HEAD":
-            # In place, because what measures us reads the route from this very scope.
+            # In place, because the instrumentation reads the route from the same scope.
             scope["method"] = "GET"
         try:
-            await self._app(scope, receive, say)
+            await self._app(scope, receive, send_completed)
         finally:
             scope["method"] = method
 
 
 def install(app: FastAPI) -> None:
-    """Put an envelope around every answer of ``app``; call it before what shall stand outside."""
+    """Complete every response of ``app``; call it before what must be outside of it."""
     build: Callable[[], ASGIApp] = app.build_middleware_stack
-    # Not add_middleware: Starlette answers to unforeseen errors outside of what is added so.
-    app.build_middleware_stack = lambda: Envelope(build())  # type: ignore[method-assign]
+    # Not add_middleware: Starlette handles unexpected errors outside of that middleware.
+    app.build_middleware_stack = lambda: ResponseHeaders(build())  # type: ignore[method-assign]
 
 
 def _id_of(scope: Scope) -> bytes:
@@ -81,16 +82,16 @@ def _id_of(scope: Scope) -> bytes:
 
 
 def _complete(headers: list[tuple[bytes, bytes]], scope: Scope, method: str, status: int) -> None:
-    said = dict(headers)
-    headers += ((name, value) for name, value in SAFE.items() if name not in said)
+    present = dict(headers)
+    headers += ((name, value) for name, value in SECURITY_HEADERS.items() if name not in present)
     if scope.get("scheme") == "https":
         headers.append(HSTS)
-    if CACHING not in said:
-        kept = method in READING and status < ERROR
-        headers.append((CACHING, b"private, no-cache" if kept else b"no-store"))
-    if method in READING:
-        public = said.get(CACHING, b"").startswith(b"public")
-        varies = [said[VARY]] if VARY in said else []
+    if CACHING not in present:
+        storable = method in SAFE_METHODS and status < ERROR
+        headers.append((CACHING, b"private, no-cache" if storable else b"no-store"))
+    if method in SAFE_METHODS:
+        public = present.get(CACHING, b"").startswith(b"public")
+        varies = [present[VARY]] if VARY in present else []
         wanted = (b"Accept-Encoding",) if public else (b"Accept-Encoding", b"Authorization")
         varies += (name for name in wanted if name.lower() not in b"".join(varies).lower())
         headers[:] = [header for header in headers if header[0] != VARY]

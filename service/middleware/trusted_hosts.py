@@ -1,4 +1,4 @@
-"""Which names we answer to: a request for another is a mistake, or a page that tricks a browser."""
+"""Trusted hosts: refuses other ``Host`` headers, against mistakes and DNS rebinding."""
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -7,12 +7,12 @@ from service import problems
 from service.errors import BadRequestError
 
 
-class KnownHosts:
+class TrustedHosts:
     """Refuses requests for other hosts (400).
 
     Args:
-        app: What answers the others.
-        hosts: Names without a port; ``*.example.com`` stands for every name below example.com.
+        app: Handles the others.
+        hosts: Names without a port; ``*.example.com`` matches every name below example.com.
     """
 
     def __init__(self, app: ASGIApp, hosts: tuple[str, ...]) -> None:
@@ -21,10 +21,10 @@ class KnownHosts:
         self._endings = tuple(host[1:] for host in hosts if host.startswith("*."))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or refuse."""
+        """Handle a request, or refuse it."""
         if scope["type"] == "http" and not self._knows(Headers(scope=scope).get("host", "")):
-            refusal = BadRequestError("This service does not answer to the name in `Host`.")
-            await problems.answer(refusal)(scope, receive, send)
+            refusal = BadRequestError("The name in `Host` is not allowed.")
+            await problems.to_response(refusal)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 

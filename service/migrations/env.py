@@ -1,4 +1,4 @@
-"""Alembic runs this file: it migrates on the connection that ``service.db.migrate`` hands over."""
+"""Alembic environment: migrates on the connection that ``service.db.migrate`` passes."""
 
 from alembic import context
 
@@ -11,7 +11,7 @@ connection = context.config.attributes["connection"]
 context.configure(
     connection=connection,
     target_metadata=Base.metadata,
-    # SQLite cannot alter most things: batch mode makes a copy of the table.
+    # SQLite cannot alter most things: batch mode copies the table.
     render_as_batch=connection.dialect.name == "sqlite",
 )
 context.run_migrations()

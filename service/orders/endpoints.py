@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from service.auth import CallerOf
-from service.conditional_requests import answer
+from service.conditional_requests import respond
 from service.db.database import DatabaseOf
 from service.openapi import cacheable, documented
 from service.orders import repository
@@ -45,7 +45,7 @@ async def place_order(
     async with database.writing() as session:
         wanted = Wanted(lines, idempotency_key)
         placed = await repository.place_order(session, caller.id, wanted)
-    if placed.again:
+    if placed.replayed:
         response.headers["Idempotency-Replayed"] = "true"
     response.headers["Location"] = f"/api/orders/{placed.order.id}"
     return OrderOut.model_validate(placed.order)
@@ -95,4 +95,4 @@ async def show_best_sellers(
     limit: Annotated[int, Query(ge=1, le=100)] = 10,
 ) -> Response:
     """Show what sold best; up to a minute old."""
-    return answer(request, await reports.best_sellers(days=days, limit=limit), CACHING)
+    return respond(request, await reports.best_sellers(days=days, limit=limit), CACHING)

@@ -1,7 +1,7 @@
-"""What sold best: joined and summed by the database, and cached.
+"""Best-seller report: aggregated by the database, and cached.
 
-How many pieces were sold may be a minute old, for every order changes that; what is shown of a
-product, and that it is still for sale, is as it was committed last.
+Quantities may be a minute old, because every order changes them; product data, and whether a
+product is still for sale, are as last committed.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.cache.cache import Cache
 from service.cache.core.codec import Rendered
-from service.cache.core.metrics import Report
-from service.cache.core.store import Mark
+from service.cache.core.metrics import Reporter
+from service.cache.core.store import InvalidationTarget
 from service.cache_invalidation.pending_changes import Change
 from service.db.database import Database, now
 from service.orders.schemas import BestSeller, BestSellers
@@ -23,29 +23,29 @@ from service.orders.tables import Order, OrderItem, Status
 from service.products.tables import Product
 
 FRESH_SECONDS = 60
-NEAR_SECONDS = 5
+L1_SECONDS = 5
 SHOWN = frozenset({"name", "category", "deleted_at"})
-"""The columns of products that are shown, or decide whether they are."""
+"""The columns of products that the report shows or filters by."""
 CACHING = "public, max-age=30, stale-while-revalidate=60"
 
 
 class Reports:
-    """Reads reports through the cache; a minute old is good enough for them."""
+    """Reads reports through the cache; they may be a minute old."""
 
-    def __init__(self, database: Database, cache: Cache, report: Callable[[str], Report]) -> None:
+    def __init__(self, database: Database, cache: Cache, report: Callable[[str], Reporter]) -> None:
         self._database = database
         self._best_sellers = cache.namespace(
             "best_sellers",
             type=BestSellers,
             key="{days}:{limit}",
             ttl=FRESH_SECONDS,
-            soft=FRESH_SECONDS * 3 / 4,  # the dearest query: nobody waits for it twice
-            l1=NEAR_SECONDS,
-            report=report("best_sellers"),
+            soft_ttl=FRESH_SECONDS * 3 / 4,  # the slowest query: refreshed early
+            l1_ttl=L1_SECONDS,
+            reporter=report("best_sellers"),
         )
 
     async def best_sellers(self, *, days: int, limit: int) -> Rendered | None:
-        """The products of which most pieces were ordered in the last days: ``BestSellers``."""
+        """Return the products of which most pieces were ordered recently: ``BestSellers``."""
 
         async def load() -> BestSellers:
             async with self._database.reading() as session:
@@ -53,15 +53,15 @@ class Reports:
 
         return await self._best_sellers.render(self._best_sellers.key(days=days, limit=limit), load)
 
-    def touched(self, change: Change) -> Iterator[Mark]:
-        """What a changed product makes old."""
+    def invalidated_by(self, change: Change) -> Iterator[InvalidationTarget]:
+        """Yield what a changed product invalidates."""
         if change.writes(SHOWN):
             yield self._best_sellers.everything
 
 
 async def _best_sellers(session: AsyncSession, days: int, limit: int) -> list[BestSeller]:
     pieces = func.sum(OrderItem.quantity).label("pieces")
-    # Summed before the products join in: a row is read for each product sold, not for each item.
+    # Aggregated before the join: one product row is read per product sold, not per item.
     sold = (
         select(OrderItem.product_id, pieces, func.count().label("orders"))
         .join(Order, Order.id == OrderItem.order_id)
@@ -85,4 +85,4 @@ async def _of(request: Request) -> Reports:
 
 
 ReportsOf = Annotated[Reports, Depends(_of)]
-"""The reports of the app that answers the request."""
+"""The reports of the app that handles the request."""

@@ -1,8 +1,8 @@
-"""The orders in the database: placed once, cancelled once, never more than there is.
+"""Database access of orders: idempotent placing and cancelling, without overselling.
 
 Every transaction takes its locks in one order: first the user (to place) or the order (to
-cancel), then the products by id. So none can wait for each other in a circle. SQLite has no row
-locks and needs none: it lets one writing transaction in at a time.
+cancel), then the products by id. So there are no deadlocks. SQLite has no row locks and needs
+none: it has one write transaction at a time.
 """
 
 import json
@@ -16,9 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
 
 from service.db.database import now
-from service.errors import ConflictError, Fault, InvalidError, NotFoundError, UnauthorizedError
+from service.errors import ConflictError, FieldError, InvalidError, NotFoundError, UnauthorizedError
 from service.orders.tables import Order, OrderItem, Status
-from service.pagination import Cursors, Rows, Sort, descending, place
+from service.pagination import Cursors, Rows, Sort, descending, listing_id
 from service.products.tables import Product
 from service.users.tables import User
 
@@ -26,7 +26,7 @@ NEWEST = Sort("newest", descending(Order.created_at, Order.id))
 
 
 class NotAvailableError(ConflictError):
-    """Some products are not for sale in this quantity: see `errors`."""
+    """Some products are not available in this quantity: see `errors`."""
 
     slug, title = "not-available", "Not available"
 
@@ -37,16 +37,16 @@ class KeyReusedError(InvalidError):
     slug, title = "idempotency-key-reused", "Idempotency key reused"
 
     def __init__(self) -> None:
-        super().__init__("", Fault("was used with another body", header="Idempotency-Key"))
+        super().__init__("", FieldError("was used with another body", header="Idempotency-Key"))
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a client wants to buy.
+    """A requested order.
 
     Attributes:
-        lines: Product id and quantity, as sent; a product may stand in several lines.
-        key: The client's name for the attempt.
+        lines: Product id and quantity, as sent; several lines may have the same product.
+        key: The idempotency key.
     """
 
     lines: Sequence[tuple[int, int]]
@@ -54,7 +54,7 @@ class Wanted:
 
     @cached_property
     def pieces(self) -> dict[int, int]:
-        """How many of each product, all lines together."""
+        """Total quantity by product."""
         total: dict[int, int] = {}
         for product_id, quantity in self.lines:
             total[product_id] = total.get(product_id, 0) + quantity
@@ -62,36 +62,36 @@ class Wanted:
 
     @property
     def digest(self) -> str:
-        """Equal for equal wishes."""
+        """Digest of the products and quantities."""
         return sha256(json.dumps(sorted(self.pieces.items())).encode()).hexdigest()
 
-    def faults(self, products: Mapping[int, Product]) -> list[Fault]:
-        """What cannot be had from these products, line by line."""
-        faults = []
+    def field_errors(self, products: Mapping[int, Product]) -> list[FieldError]:
+        """Return the unavailable lines, as errors."""
+        field_errors = []
         for index, (product_id, _) in enumerate(self.lines):
             product = products.get(product_id)
             if product is None or product.deleted_at is not None:
                 detail = f"there is no product {product_id}"
-                faults.append(Fault(detail, pointer=f"/items/{index}/product_id"))
+                field_errors.append(FieldError(detail, pointer=f"/items/{index}/product_id"))
             elif product.stock < self.pieces[product_id]:
                 detail = f"only {product.stock} of product {product_id} left"
-                faults.append(Fault(detail, pointer=f"/items/{index}/quantity"))
-        return faults
+                field_errors.append(FieldError(detail, pointer=f"/items/{index}/quantity"))
+        return field_errors
 
 
 @dataclass(frozen=True)
 class Placed:
-    """An order, and whether it had been placed before under the same key."""
+    """An order, and whether it was placed before with the same key (a replay)."""
 
     order: Order
-    again: bool
+    replayed: bool
 
 
 async def place_order(session: AsyncSession, user_id: int, wanted: Wanted) -> Placed:
-    """Take the stock and write the order, both or neither.
+    """Take the stock and insert the order, atomically.
 
     Raises:
-        NotAvailableError: A product is gone or there are too few; nothing was taken.
+        NotAvailableError: A product is deleted or out of stock; nothing was taken.
         KeyReusedError: The key belongs to an order of other products.
     """
     await _lock_user(session, user_id)
@@ -100,7 +100,7 @@ async def place_order(session: AsyncSession, user_id: int, wanted: Wanted) -> Pl
         if earlier is not None:
             if earlier.request_hash != wanted.digest:
                 raise KeyReusedError
-            return Placed(earlier, again=True)
+            return Placed(earlier, replayed=True)
     products = await _take_stock(session, wanted)
     items = [
         OrderItem(product_id=p.id, quantity=wanted.pieces[p.id], price_cents=p.price_cents)
@@ -116,11 +116,11 @@ async def place_order(session: AsyncSession, user_id: int, wanted: Wanted) -> Pl
     )
     session.add(order)
     await session.flush()
-    return Placed(order, again=False)
+    return Placed(order, replayed=False)
 
 
 async def cancel(session: AsyncSession, user_id: int, order_id: int) -> Order:
-    """Cancel an order and put its stock back; doing it again changes nothing.
+    """Cancel an order and return its stock. Idempotent.
 
     Raises:
         NotFoundError: The user has no such order.
@@ -137,10 +137,10 @@ async def cancel(session: AsyncSession, user_id: int, order_id: int) -> Order:
 
 
 async def find(session: AsyncSession, order_id: int, *, user_id: int | None) -> Order:
-    """The order with this id; of this user, or of anybody when ``user_id`` is None.
+    """Return the order with this id, of this user or, if ``user_id`` is None, of any.
 
     Raises:
-        NotFoundError: There is none, or it belongs to somebody else.
+        NotFoundError: There is none, or it belongs to another user.
     """
     statement = _with_items().where(Order.id == order_id)
     if user_id is not None:
@@ -154,18 +154,18 @@ async def find(session: AsyncSession, order_id: int, *, user_id: int | None) -> 
 async def page(
     session: AsyncSession, cursors: Cursors, user_id: int, *, limit: int, cursor: str | None
 ) -> Rows[Order]:
-    """A user's orders, newest first.
+    """Return a page of a user's orders, newest first.
 
     Raises:
-        BadCursorError: The cursor belongs elsewhere.
+        BadCursorError: The cursor belongs to another list.
     """
-    where = place("orders", NEWEST, {"user": user_id})
+    where = listing_id("orders", NEWEST, {"user": user_id})
     statement = _with_items().where(Order.user_id == user_id)
-    return await cursors.page(session, statement, NEWEST, place=where, limit=limit, cursor=cursor)
+    return await cursors.page(session, statement, NEWEST, listing=where, limit=limit, cursor=cursor)
 
 
 def missing(order_id: int) -> NotFoundError:
-    """The error for an order that the caller may not see or that does not exist: the same."""
+    """Return the same error for an order that does not exist or that the caller may not see."""
     return NotFoundError(f"There is no order {order_id}.")
 
 
@@ -174,8 +174,8 @@ def _with_items() -> Select[Order]:
 
 
 async def _lock_user(session: AsyncSession, user_id: int) -> None:
-    # One user's orders queue up here. So of two requests with the same key, at the same moment,
-    # the second finds what the first has placed.
+    # Serialises one user's orders: of two concurrent requests with the same key, the second finds
+    # the order of the first.
     statement = select(User.id).where(User.id == user_id, User.active)
     if await session.scalar(statement.with_for_update(key_share=True)) is None:
         raise UnauthorizedError
@@ -189,8 +189,8 @@ async def _by_key(session: AsyncSession, user_id: int, key: str) -> Order | None
 
 async def _take_stock(session: AsyncSession, wanted: Wanted) -> list[Product]:
     products = await _locked(session, wanted.pieces)
-    if faults := wanted.faults(products):
-        raise NotAvailableError("", *faults)
+    if field_errors := wanted.field_errors(products):
+        raise NotAvailableError("", *field_errors)
     await _change_stock(session, products, {id_: -count for id_, count in wanted.pieces.items()})
     return list(products.values())
 
@@ -214,4 +214,4 @@ async def _change_stock(
         {"id": p.id, "stock": p.stock + pieces[p.id], "version": p.version + 1}
         for p in products.values()
     ]
-    await session.execute(update(Product), rows)  # one batch, whatever the number of products
+    await session.execute(update(Product), rows)  # one batch for any number of products

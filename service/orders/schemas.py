@@ -1,4 +1,4 @@
-"""What orders look like on the wire. Prices are whole cents."""
+"""Request and response bodies of orders. Prices are integer cents."""
 
 from datetime import datetime
 from typing import Annotated
@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.orders.tables import Status
 from service.param_types import WHOLE, Body, RowId
 
-MOST_ITEMS = 50
-MOST_PIECES = 1000
+MAX_ITEMS = 50
+MAX_PIECES = 1000
 
 ProductId = Annotated[RowId, Field(examples=[1])]
 
@@ -18,13 +18,13 @@ class ItemIn(Body):
     """So many pieces of one product."""
 
     product_id: ProductId
-    quantity: Annotated[int, Field(ge=1, le=MOST_PIECES, examples=[2]), WHOLE]
+    quantity: Annotated[int, Field(ge=1, le=MAX_PIECES, examples=[2]), WHOLE]
 
 
 class OrderIn(Body):
     """What to buy; the same product twice counts as the sum."""
 
-    items: Annotated[list[ItemIn], Field(min_length=1, max_length=MOST_ITEMS)]
+    items: Annotated[list[ItemIn], Field(min_length=1, max_length=MAX_ITEMS)]
 
 
 class ItemOut(BaseModel):

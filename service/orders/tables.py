@@ -1,4 +1,4 @@
-"""What was bought, at the price of that moment."""
+"""Tables of orders and their items."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -10,7 +10,7 @@ from service.db.database import Base, Id, now
 
 
 class Status(StrEnum):
-    """Where an order stands."""
+    """Status of an order."""
 
     PLACED = "placed"
     CANCELLED = "cancelled"
@@ -19,8 +19,8 @@ class Status(StrEnum):
 class Order(Base):
     """A purchase of one user.
 
-    ``idempotency_key`` is the client's name for the attempt, unique per user, and
-    ``request_hash`` (SHA-256, hex) is what it asked for: a repeated request finds its order.
+    ``idempotency_key`` is unique per user, and ``request_hash`` (SHA-256, hex) identifies the
+    request's content: a repeated request finds its order.
     """
 
     __tablename__ = "orders"

@@ -1,7 +1,7 @@
-"""What customers read: products, pages of them and categories, through the cache.
+"""Product catalogue: reads of products, product pages and categories through the cache.
 
-What is shown here is what was committed last. Orders read prices and stock in the database all the
-same, and lock them.
+They show what was committed last. Orders still read prices and stock from the database and lock
+them.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,8 +11,8 @@ from fastapi import Depends, Request
 
 from service.cache.cache import Cache
 from service.cache.core.codec import Rendered
-from service.cache.core.metrics import Report
-from service.cache.core.store import Mark
+from service.cache.core.metrics import Reporter
+from service.cache.core.store import InvalidationTarget
 from service.cache_invalidation.pending_changes import Change
 from service.db.database import Database
 from service.pagination import Cursors, Page
@@ -23,45 +23,45 @@ from service.products.schemas import Categories, ProductOut, ProductSummary
 PRODUCT_SECONDS = 300
 LIST_SECONDS = 60
 LISTED = frozenset({"name", "category", "price_cents", "created_at", "deleted_at"})
-"""The columns that lists show, or are sorted and cut by: not the stock, which every order takes."""
+"""The columns that lists show, sort and filter by: not the stock, which every order changes."""
 CATEGORISED = frozenset({"category", "deleted_at"})
 CACHING = "public, max-age=5, stale-while-revalidate=30"
-"""What browsers and proxies may do. No invalidation reaches them, so they ask again soon; with
-``If-None-Match`` that costs no query."""
+"""``Cache-Control`` for browsers and proxies. Invalidations do not reach them, so they revalidate
+soon; with ``If-None-Match`` that costs no query."""
 
 
 class Catalogue:
-    """Reads products through three namespaces, and tells what a change makes old."""
+    """Reads products through three namespaces, and maps changes to invalidations."""
 
     def __init__(
-        self, database: Database, cursors: Cursors, cache: Cache, report: Callable[[str], Report]
+        self, database: Database, cursors: Cursors, cache: Cache, report: Callable[[str], Reporter]
     ) -> None:
         self._database = database
         self._cursors = cursors
         self.products = cache.namespace(
-            "product", type=ProductOut, ttl=PRODUCT_SECONDS, report=report("product")
+            "product", type=ProductOut, ttl=PRODUCT_SECONDS, reporter=report("product")
         )
         self._pages = cache.namespace(
             "product_page",
             type=Page[ProductSummary],
-            key="{limit}:{cursor}:{place}",
+            key="{limit}:{cursor}:{listing}",
             ttl=LIST_SECONDS,
-            report=report("product_page"),
+            reporter=report("product_page"),
         )
         self._categories = cache.namespace(
             "categories",
             type=Categories,
             key="{which}",
             ttl=PRODUCT_SECONDS,
-            report=report("categories"),
+            reporter=report("categories"),
         )
 
     async def by_key(self, key: str) -> Rendered | None:
-        """The product that a key of the cache names."""
+        """Return the product of a cache key."""
         return await self.product(int(key))
 
     async def product(self, product_id: int) -> Rendered | None:
-        """The product with this id, a ``ProductOut``."""
+        """Return the product with this id, a ``ProductOut``."""
 
         async def load() -> ProductOut | None:
             async with self._database.reading() as session:
@@ -71,7 +71,7 @@ class Catalogue:
         return await self.products.render(self.products.key(id=product_id), load)
 
     async def page(self, listing: Listing, *, limit: int, cursor: str | None) -> Rendered | None:
-        """One page of a listing, a ``Page[ProductSummary]``.
+        """Return one page of a listing, a ``Page[ProductSummary]``.
 
         Raises:
             BadCursorError: The cursor belongs to another listing.
@@ -84,11 +84,11 @@ class Catalogue:
                 )
             return rows.as_page(ProductSummary)
 
-        key = self._pages.key(limit=limit, cursor=cursor or "", place=listing.place)
+        key = self._pages.key(limit=limit, cursor=cursor or "", listing=listing.id)
         return await self._pages.render(key, load)
 
     async def categories(self) -> Rendered | None:
-        """All ``Categories``."""
+        """Return all ``Categories``."""
 
         async def load() -> Categories:
             async with self._database.reading() as session:
@@ -96,8 +96,8 @@ class Catalogue:
 
         return await self._categories.render(self._categories.key(which="all"), load)
 
-    def touched(self, change: Change) -> Iterator[Mark]:
-        """What a changed product makes old."""
+    def invalidated_by(self, change: Change) -> Iterator[InvalidationTarget]:
+        """Yield what a changed product invalidates."""
         known = change.key is not None
         yield (
             self.products.entry(self.products.key(id=change.key))
@@ -116,4 +116,4 @@ async def _of(request: Request) -> Catalogue:
 
 
 CatalogueOf = Annotated[Catalogue, Depends(_of)]
-"""The catalogue of the app that answers the request."""
+"""The catalogue of the app that handles the request."""

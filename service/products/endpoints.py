@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from service.auth import AdminOf
-from service.conditional_requests import Expected, IfMatch, Tag, answer
+from service.conditional_requests import ETag, IfMatch, Precondition, respond
 from service.db.database import DatabaseOf
 from service.openapi import cacheable, documented, tagged
 from service.pagination import Page, link_to, next_of
@@ -14,7 +14,7 @@ from service.products import repository
 from service.products.catalogue import CACHING, CatalogueOf
 from service.products.repository import Listing, SortName
 from service.products.schemas import (
-    LARGEST_PRICE,
+    MAX_PRICE,
     Categories,
     ProductChange,
     ProductIn,
@@ -31,7 +31,7 @@ TextFilter = Annotated[
     str | None,
     Query(min_length=1, max_length=100, pattern=NO_CONTROLS, description="part of the name"),
 ]
-PriceFilter = Annotated[int | None, Query(ge=0, le=LARGEST_PRICE, description="cents")]
+PriceFilter = Annotated[int | None, Query(ge=0, le=MAX_PRICE, description="cents")]
 
 
 @router.get("/products", response_model=Page[ProductSummary], **cacheable(400))
@@ -51,7 +51,7 @@ async def list_products(
     listing = Listing(sort, category, text, min_price, max_price)
     page = await catalogue.page(listing, limit=limit, cursor=cursor)
     link = link_to(request, next_of(page.body)) if page else None
-    return answer(request, page, CACHING, link)
+    return respond(request, page, CACHING, link)
 
 
 @router.get("/products/{product_id}", response_model=ProductOut, **cacheable(404))
@@ -60,13 +60,13 @@ async def show_product(product_id: PathId, request: Request, catalogue: Catalogu
     product = await catalogue.product(product_id)
     if product is None:
         raise repository.missing(product_id)
-    return answer(request, product, CACHING)
+    return respond(request, product, CACHING)
 
 
 @router.get("/categories", response_model=Categories, **cacheable())
 async def list_categories(request: Request, catalogue: CatalogueOf) -> Response:
     """List the categories that have products."""
-    return answer(request, await catalogue.categories(), CACHING)
+    return respond(request, await catalogue.categories(), CACHING)
 
 
 @router.post("/products", status_code=201, responses=tagged(201) | documented(401, 403))
@@ -81,7 +81,7 @@ async def create_product(
     async with database.writing() as session:
         session.add(product)
     response.headers["Location"] = f"/api/products/{product.id}"
-    response.headers["ETag"] = str(Tag(str(product.version)))
+    response.headers["ETag"] = str(ETag(str(product.version)))
     return ProductOut.model_validate(product)
 
 
@@ -100,11 +100,11 @@ async def change_product(
     Orders change the stock all the time, so the version that you mean to change must be named in
     `If-Match`: 428 without it, 412 if there is a newer one.
     """
-    expected = Expected.required(if_match)
+    precondition = Precondition.required(if_match)
     async with database.writing() as session:
         values = change.model_dump(exclude_unset=True)
-        product = await repository.change(session, product_id, expected, values)
-    response.headers["ETag"] = str(Tag(str(product.version)))
+        product = await repository.change(session, product_id, precondition, values)
+    response.headers["ETag"] = str(ETag(str(product.version)))
     return ProductOut.model_validate(product)
 
 
@@ -120,4 +120,4 @@ async def delete_product(
     Nothing that somebody else wrote is lost by it, so `If-Match` counts if it is sent.
     """
     async with database.writing() as session:
-        await repository.delete(session, product_id, Expected.optional(if_match))
+        await repository.delete(session, product_id, Precondition.optional(if_match))

@@ -1,4 +1,4 @@
-"""The products in the database. Deleted ones are invisible here."""
+"""Database access of products, without deleted ones."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -8,17 +8,17 @@ from typing import Any
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.conditional_requests import Expected
+from service.conditional_requests import Precondition
 from service.db.database import now
 from service.errors import NotFoundError
-from service.pagination import Cursors, Rows, Sort, ascending, descending, place
+from service.pagination import Cursors, Rows, Sort, ascending, descending, listing_id
 from service.products.tables import Product
 
 FOR_SALE = Product.deleted_at.is_(None)
 
 
 class SortName(StrEnum):
-    """How a list of products is sorted."""
+    """Sort order of a product list."""
 
     NEWEST = "newest"
     NAME = "name"
@@ -40,7 +40,7 @@ SORTS = {
 
 @dataclass(frozen=True)
 class Listing:
-    """Which products to list, and how; equal listings have equal pages."""
+    """Filters and sort order of a product list; equal listings have equal pages."""
 
     sort: SortName = SortName.NEWEST
     category: str | None = None
@@ -49,12 +49,12 @@ class Listing:
     most_cents: int | None = None
 
     @property
-    def place(self) -> str:
-        """What names this listing in cursors and cache keys."""
-        return place("products", SORTS[self.sort], asdict(self))
+    def id(self) -> str:
+        """Id of this listing in cursors and cache keys."""
+        return listing_id("products", SORTS[self.sort], asdict(self))
 
     def statement(self) -> Select[Product]:
-        """What selects the products of all pages."""
+        """Return the query for all pages."""
         statement = select(Product).where(FOR_SALE)
         if self.category is not None:
             statement = statement.where(Product.category == self.category)
@@ -70,7 +70,7 @@ class Listing:
 async def page(
     session: AsyncSession, cursors: Cursors, listing: Listing, *, limit: int, cursor: str | None
 ) -> Rows[Product]:
-    """One page of a listing.
+    """Return one page of a listing.
 
     Raises:
         BadCursorError: The cursor belongs to another listing.
@@ -79,56 +79,56 @@ async def page(
         session,
         listing.statement(),
         SORTS[listing.sort],
-        place=listing.place,
+        listing=listing.id,
         limit=limit,
         cursor=cursor,
     )
 
 
 async def find(session: AsyncSession, product_id: int) -> Product | None:
-    """The product with this id."""
+    """Return the product with this id."""
     statement = select(Product).where(Product.id == product_id, FOR_SALE)
     product: Product | None = await session.scalar(statement)
     return product
 
 
 async def categories(session: AsyncSession) -> list[str]:
-    """The categories that have a product, sorted."""
+    """Return the categories that have a product, sorted."""
     statement = select(Product.category).where(FOR_SALE).distinct().order_by(Product.category)
     return list(await session.scalars(statement))
 
 
 async def change(
-    session: AsyncSession, product_id: int, expected: Expected, values: Mapping[str, Any]
+    session: AsyncSession, product_id: int, precondition: Precondition, values: Mapping[str, Any]
 ) -> Product:
-    """Write the given columns of a product.
+    """Update the given columns of a product.
 
     Raises:
         NotFoundError: There is no such product.
         PreconditionFailedError: It is not of an expected version.
     """
     statement = select(Product).where(Product.id == product_id, FOR_SALE)
-    # Locked: between the check and the write nobody else writes.
+    # Locked against writes between the check and the update.
     product: Product | None = await session.scalar(statement.with_for_update(key_share=True))
     if product is None:
         raise missing(product_id)
-    expected.check(product.version)
+    precondition.check(product.version)
     for column, value in values.items():
         setattr(product, column, value)
     product.version += 1
     return product
 
 
-async def delete(session: AsyncSession, product_id: int, expected: Expected) -> None:
-    """Take a product off sale; orders keep referring to it.
+async def delete(session: AsyncSession, product_id: int, precondition: Precondition) -> None:
+    """Soft-delete a product; orders keep referring to it.
 
     Raises:
         NotFoundError: There is no such product.
         PreconditionFailedError: It is not of an expected version.
     """
-    await change(session, product_id, expected, {"deleted_at": now()})
+    await change(session, product_id, precondition, {"deleted_at": now()})
 
 
 def missing(product_id: int) -> NotFoundError:
-    """The error for a product that is not for sale."""
+    """Return the error for a product that does not exist or is deleted."""
     return NotFoundError(f"There is no product {product_id}.")

@@ -1,4 +1,4 @@
-"""What products look like on the wire. Prices are whole cents."""
+"""Request and response bodies of products. Prices are integer cents."""
 
 from datetime import datetime
 from typing import Annotated, Self
@@ -7,14 +7,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from service.param_types import LINE, PROSE, WHOLE, Body
 
-LARGEST_PRICE = 10_000_000_000
-LARGEST_STOCK = 1_000_000_000
+MAX_PRICE = 10_000_000_000
+MAX_STOCK = 1_000_000_000
 
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=LINE, examples=["Oak desk"])]
 Description = Annotated[str, Field(max_length=2000, pattern=PROSE, examples=["Solid, 140 cm."])]
 Category = Annotated[str, Field(min_length=1, max_length=60, pattern=LINE, examples=["office"])]
-Price = Annotated[int, Field(ge=0, le=LARGEST_PRICE, description="cents", examples=[24900]), WHOLE]
-Stock = Annotated[int, Field(ge=0, le=LARGEST_STOCK, description="pieces", examples=[12]), WHOLE]
+Price = Annotated[int, Field(ge=0, le=MAX_PRICE, description="cents", examples=[24900]), WHOLE]
+Stock = Annotated[int, Field(ge=0, le=MAX_STOCK, description="pieces", examples=[12]), WHOLE]
 
 
 class ProductIn(Body):

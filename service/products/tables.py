@@ -1,4 +1,4 @@
-"""What is for sale."""
+"""Table of products."""
 
 from datetime import datetime
 from typing import Any
@@ -12,15 +12,15 @@ _FOR_SALE = text("deleted_at IS NULL")
 
 
 def _listing(name: str, *columns: Any) -> Index:
-    """An index for one sort order of the product list: it holds only what is for sale."""
+    """Return a partial index for one sort order of the product list, without deleted products."""
     return Index(name, *columns, postgresql_where=_FOR_SALE, sqlite_where=_FOR_SALE)
 
 
 class Product(Base):
-    """A thing for sale; a deleted one stays, because orders refer to it.
+    """A product; a deleted one stays, because orders refer to it.
 
-    ``id`` breaks ties in every sort order, so that a page ends at exactly one row. ``version``
-    grows with every change of the row, orders included.
+    ``id`` breaks ties in every sort order. ``version`` grows with every change of the row, orders
+    included.
     """
 
     __tablename__ = "products"
@@ -45,7 +45,7 @@ class Product(Base):
     deleted_at: Mapped[datetime | None]
 
 
-# One category's newest, and all products by category: there the directions differ.
+# For one category's newest, and all products by category, where the directions differ.
 _listing(
     "ix_products_category_newest", Product.category, Product.created_at.desc(), Product.id.desc()
 )

@@ -1,8 +1,8 @@
-"""Write a whole shop into the database at once, all of it or nothing.
+"""Bulk load of sample data in one transaction.
 
-One transaction holds everything, so a run that is killed leaves nothing behind. On PostgreSQL rows
-go in by COPY, with indexes and foreign keys kept up: a million orders with their items take about
-45 s on two cores, so setting those aside is not worth its trouble.
+A run that is killed leaves nothing behind. On PostgreSQL rows are loaded by COPY, with indexes and
+foreign keys in place: a million orders with their items take about 45 s on two cores, so dropping
+those first is not worth the effort.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -32,7 +32,7 @@ Advance = Callable[[int], None]
 
 
 class NotEmptyError(Exception):
-    """The database holds rows already."""
+    """The database has rows already."""
 
 
 async def fill(
@@ -43,14 +43,14 @@ async def fill(
     *,
     reset: bool = False,
 ) -> None:
-    """Write a shop into a database, all of it or nothing.
+    """Load a shop into a database, atomically.
 
     Args:
-        database: It is migrated first, if need be.
-        shop: What to write.
+        database: It is migrated first, if necessary.
+        shop: The rows.
         hashes: Password hashes of the admin and of every customer.
         advance: Called with the number of orders written since its last call.
-        reset: Delete what is in the database first.
+        reset: Delete all rows first.
 
     Raises:
         NotEmptyError: There are rows; nothing is changed.
@@ -73,7 +73,7 @@ async def fill(
 
 
 async def _reserve(connection: AsyncConnection, *, reset: bool) -> None:
-    """Keep others from writing, and make sure that nobody has."""
+    """Lock the tables against writes, and check that they are empty."""
     if connection.dialect.name == "postgresql":
         names = ", ".join(table.name for table in TABLES)
         await connection.execute(text(f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE"))
@@ -84,7 +84,7 @@ async def _reserve(connection: AsyncConnection, *, reset: bool) -> None:
             await connection.execute(table.delete())
     for table in TABLES:
         if (await connection.execute(select(1).select_from(table).limit(1))).first():
-            raise NotEmptyError(f"table {table.name} holds rows already")
+            raise NotEmptyError(f"table {table.name} has rows already")
 
 
 def _batches(rows: Iterable[Any]) -> Iterator[list[Any]]:
@@ -107,7 +107,7 @@ def _writer(connection: AsyncConnection) -> Write:
 
 
 async def _finish(connection: AsyncConnection) -> None:
-    """Let new rows get the next ids, and tell the planner what there is now."""
+    """Set the sequences to the next ids, and update the planner statistics."""
     if connection.dialect.name == "postgresql":
         for table in (USERS, PRODUCTS, ORDERS):
             sequence = func.pg_get_serial_sequence(table.name, "id")

@@ -1,4 +1,4 @@
-"""Sample data that is skewed as real shops are; the same seed makes the same shop.
+"""Generator of sample data with a realistic skew; the same seed makes the same data.
 
 Few products take most orders and few customers place many (Zipf), evenings and weekends are
 busy, most orders hold one or two products, and some are cancelled.
@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from service.orders.tables import Status
 
 DAYS = 90
-"""Orders lie this far back at most."""
+"""Age of the oldest orders."""
 
 ADMIN_EMAIL = "admin@example.com"
 CATEGORIES = {
@@ -51,7 +51,7 @@ ITEM_COUNTS, ITEM_WEIGHTS = (1, 2, 3, 4, 5), (50, 27, 13, 7, 3)
 QUANTITIES, QUANTITY_WEIGHTS = (1, 2, 3, 4), (78, 15, 5, 2)
 CANCELLED_SHARE = 0.04
 STOCK = 1_000_000
-"""Pieces of each product, so that traffic does not buy the shop empty."""
+"""Of each product, so that traffic does not exhaust it."""
 
 
 def zipf(count: int, exponent: float) -> list[float]:
@@ -96,7 +96,7 @@ class Shop:
         self._prices = [_price(chance) for _ in range(products)]
 
     def _chance(self, what: str) -> random.Random:
-        """A stream of its own for everything, so that what is asked first does not matter."""
+        """Return a separate random stream per purpose, so that call order does not matter."""
         return random.Random(f"{self._seed} {what}")  # noqa: S311 - sample data
 
     def people(self, admin_hash: str, demo_hash: str) -> Iterator[User]:
@@ -112,7 +112,7 @@ class Shop:
             yield number + 1, email, name, demo_hash, "user", True, 1, joined
 
     def goods(self) -> Iterator[Product]:
-        """What is for sale."""
+        """Yield the products."""
         opened = self._until - timedelta(days=720)
         chance = self._chance("goods")
         categories, adjectives = list(CATEGORIES), ADJECTIVES.split()
@@ -184,7 +184,7 @@ class Shop:
             placed += count
             for seconds in sorted(chance.uniform(0, 3600) for _ in range(count)):
                 yield hour + timedelta(seconds=seconds)
-        while True:  # rounding may leave one order over
+        while True:  # rounding may leave one more order
             yield self._until
 
 

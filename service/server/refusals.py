@@ -1,4 +1,4 @@
-"""Why connections are refused: what is answered, counted and logged."""
+"""Refused connections: error responses, metric and log events by reason."""
 
 import json
 import logging
@@ -10,34 +10,34 @@ from vitals.metrics.catalogue import HTTP_CONNECTIONS_REFUSED, Reason
 from vitals.metrics.meter import Meter
 
 HEAD_LIMIT = 65_536
-"""Bytes that the address and the headers of a request may have, and its trailers."""
+"""Bytes of a request's URL and headers, and of its trailers."""
 LOG_SECONDS = 60.0
-"""Time between two log lines of one reason."""
+"""Shortest time between two log events of one reason."""
 
-ANSWERS: Mapping[str, tuple[HTTPStatus, str]] = {
+RESPONSES: Mapping[str, tuple[HTTPStatus, str]] = {
     "head_too_slow": (
         HTTPStatus.REQUEST_TIMEOUT,
-        "The address and the headers of the request did not come in time.",
+        "The request's URL and headers did not arrive in time.",
     ),
     "head_too_large": (
         HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-        f"The address and the headers, or the trailers, have more than {HEAD_LIMIT} bytes.",
+        f"The URL and headers, or the trailers, have more than {HEAD_LIMIT} bytes.",
     ),
-    "malformed": (HTTPStatus.BAD_REQUEST, "This is not a valid request of HTTP/1.1."),
-    "connect": (HTTPStatus.NOT_IMPLEMENTED, "This is no proxy: CONNECT has no meaning here."),
+    "malformed": (HTTPStatus.BAD_REQUEST, "This is not a valid HTTP/1.1 request."),
+    "connect": (HTTPStatus.NOT_IMPLEMENTED, "CONNECT is not supported: this is no proxy."),
     "too_many_connections": (
         HTTPStatus.SERVICE_UNAVAILABLE,
         "Too many connections are open. Try again in a moment.",
     ),
 }
-REASONS = (*ANSWERS, "too_many_pipelined", "body_unread", "response_unread")
-"""Why a connection is refused or ended; after the last three nothing can be answered."""
+REASONS = (*RESPONSES, "too_many_pipelined", "body_unread", "response_unread")
+"""Why a connection is refused or closed; the last three have no response."""
 
 _log = logging.getLogger(__name__)
 
 
 class Refusals:
-    """Counts all refusals of a process, and logs some.
+    """Counts the refused connections of a process, and logs them with a throttle.
 
     Args:
         meter: Counts them.
@@ -50,7 +50,7 @@ class Refusals:
         self._logged: dict[str, float] = {}
 
     def record(self, reason: str, client: str) -> None:
-        """Count a refusal; log it unless one of the same reason was logged a moment ago."""
+        """Count a refusal; log it unless one of the same reason was logged recently."""
         self._counters[reason].inc()
         self._unlogged[reason] += 1
         now = monotonic()
@@ -58,16 +58,16 @@ class Refusals:
             number, self._unlogged[reason] = self._unlogged[reason], 0
             self._logged[reason] = now
             _log.warning(
-                "connection refused: %s, client %s, %d since the last line of this reason",
+                "connection refused: %s, client %s, %d since the last event of this reason",
                 reason,
                 client,
                 number,
             )
 
 
-def answer(reason: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """A whole response that says why the connection ends, with more headers."""
-    status, detail = ANSWERS[reason]
+def error_response(reason: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return a complete HTTP response with the reason and additional headers."""
+    status, detail = RESPONSES[reason]
     slug = status.phrase.lower().replace(" ", "-")
     problem = {
         "type": f"urn:problem-type:service:{slug}",

@@ -1,4 +1,4 @@
-"""How the service is served: by uvicorn, on loopback unless it is said how it is protected."""
+"""Serves the app by uvicorn: on loopback, or publicly with TLS and a metrics token."""
 
 import ipaddress
 from typing import Any
@@ -11,20 +11,20 @@ from service.settings import Settings
 
 
 class LoopbackOnly:
-    """Refuses whoever comes by another address than loopback.
+    """Refuses requests to another address than loopback.
 
-    ``python -m service`` knows where it will listen, and refuses to start there without TLS. Under
-    another server only a request tells.
+    ``python -m service`` refuses to start on such an address without TLS. Another server's address
+    is known from a request only.
 
     Args:
-        app: What answers the others, the metrics page included.
+        app: Handles the others, the metrics endpoint included.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or refuse."""
+        """Handle a request, or refuse it."""
         if scope["type"] == "http" and is_public(scope.get("server")):
             await _refuse(send)
         else:
@@ -32,7 +32,7 @@ class LoopbackOnly:
 
 
 def is_public(server: Any) -> bool:
-    """Whether a server's address is one that others may reach."""
+    """Return whether a server's address is not loopback."""
     try:
         return not ipaddress.ip_address(server[0]).is_loopback
     except (TypeError, ValueError):
@@ -42,8 +42,8 @@ def is_public(server: Any) -> bool:
 async def _refuse(send: Send) -> None:
     text = (
         b'{"type":"urn:problem-type:service:not-public","title":"Not public","status":403,'
-        b'"detail":"This service listens for others without TLS and a metrics token. Say how it '
-        b'is protected: SERVICE_HOST and what it then asks for."}'
+        b'"detail":"This service listens on a public address without TLS and a metrics token. Set '
+        b'SERVICE_HOST and the settings that it then requires."}'
     )
     headers = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]
     headers += [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
@@ -53,11 +53,11 @@ async def _refuse(send: Send) -> None:
 
 
 def serve(settings: Settings, app: ASGIApp) -> int:
-    """Serve until told to stop; the exit code.
+    """Serve until stopped; return the exit code.
 
     Args:
-        settings: Where, and by how many workers.
-        app: What one worker serves. Several build it anew in each.
+        settings: Address, number of workers, timeouts.
+        app: Served by a single worker. Several workers build their own.
     """
     options: dict[str, Any] = {
         "host": settings.host,
@@ -66,7 +66,7 @@ def serve(settings: Settings, app: ASGIApp) -> int:
         "ws": "none",  # there are no WebSockets here
         "ssl_certfile": settings.tls_cert_file,
         "ssl_keyfile": settings.tls_key_file,
-        "access_log": False,  # every request is measured by the kit, and told when it matters
+        "access_log": False,  # Vitals measures every request, and logs those that matter
         "log_config": None,
         "server_header": False,
         "proxy_headers": bool(settings.trusted_proxies),

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 
 from fastapi import APIRouter, Request, Response
 
-from service.auth import AdminOf, CallerOf, Tokens
+from service.auth import AccessTokens, AdminOf, CallerOf
 from service.db.database import DatabaseOf
 from service.errors import UnauthorizedError
 from service.openapi import documented
 from service.pagination import CursorsOf, Page, link_next
 from service.param_types import Cursor, Limit, PathId
 from service.users import repository, user_rows
-from service.users.login_throttle import AttemptsOf
+from service.users.login_throttle import LoginThrottleOf
 from service.users.passwords import PasswordsOf
 from service.users.schemas import Login, Registration, RoleChange, Token, UserOut
 from service.users.tables import User
@@ -24,9 +24,9 @@ class WrongLoginError(UnauthorizedError):
 
     slug, title = "wrong-login", "Wrong login"
 
-    def __init__(self, standing: Mapping[str, str]) -> None:
+    def __init__(self, state: Mapping[str, str]) -> None:
         super().__init__()
-        self.headers = {**self.headers, **standing}
+        self.headers = {**self.headers, **state}
 
 
 @router.post("", status_code=201, responses=documented(409, 429))
@@ -35,11 +35,11 @@ async def register(
     request: Request,
     database: DatabaseOf,
     passwords: PasswordsOf,
-    attempts: AttemptsOf,
+    throttle: LoginThrottleOf,
 ) -> UserOut:
     """Make an account."""
-    await attempts.register(request)
-    async with passwords.turn():
+    await throttle.register(request)
+    async with passwords.slot():
         if await user_rows.by_email(database, registration.email):
             raise repository.EmailTakenError
         # No connection is held while the password is hashed.
@@ -58,23 +58,23 @@ async def log_in(
     response: Response,
     database: DatabaseOf,
     passwords: PasswordsOf,
-    attempts: AttemptsOf,
+    throttle: LoginThrottleOf,
 ) -> Token:
     """Get a token.
 
     Attempts are limited by account and by address; `RateLimit` says how many are left.
     """
-    standing = await attempts.log_in(request, login.email)
-    async with passwords.turn():
+    state = await throttle.log_in(request, login.email)
+    async with passwords.slot():
         user = await user_rows.by_email(database, login.email)
-        verdict = await passwords.check(login.password, user.password_hash if user else None)
-    if user is None or not verdict.right or not user.active:
-        raise WrongLoginError(standing)
-    if verdict.rehashed is not None:
+        check = await passwords.check(login.password, user.password_hash if user else None)
+    if user is None or not check.matches or not user.active:
+        raise WrongLoginError(state)
+    if check.new_hash is not None:
         async with database.writing() as session:
-            await repository.rehash(session, user, verdict.rehashed)
-    tokens: Tokens = request.app.state.tokens
-    response.headers.update(standing)
+            await repository.rehash(session, user, check.new_hash)
+    tokens: AccessTokens = request.app.state.tokens
+    response.headers.update(state)
     return Token(access_token=tokens.issue(user), expires_in=tokens.lifetime)
 
 

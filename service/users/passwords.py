@@ -1,4 +1,4 @@
-"""Password hashes: argon2id, off the event loop, the same work for known and unknown users."""
+"""Password hashing: argon2id in threads, with equal work for known and unknown users."""
 
 import asyncio
 import os
@@ -21,25 +21,25 @@ from service.settings import Settings
 T = TypeVar("T")
 
 NICE = 5
-"""How far hashing steps back: with processors to spare not at all, else it gets a third of what
-the event loop gets. Twice as far makes logins slow on a busy machine and reads no faster.
+"""Nice value of hashing threads: no effect with idle processors, else they get a third of the event
+loop's share. Twice the value makes logins slow on a busy machine and reads no faster.
 """
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Whether a password is right, and its new hash when the parameters have changed since."""
+class PasswordCheck:
+    """Whether a password matches, and its new hash if the parameters have changed since."""
 
-    right: bool
-    rehashed: str | None = None
+    matches: bool
+    new_hash: str | None = None
 
 
 class Passwords:
-    """Hashes and checks passwords in a few threads of its own.
+    """Hashes and checks passwords in a thread pool.
 
-    A hash costs about 20 ms and 19 MiB by intent. Whoever wants one takes a `turn`: more logins
-    than ``hash_queue`` at once are refused with 503 instead of piling up, and the threads give way
-    to the event loop. A flood of logins must not take the rest with it.
+    A hash costs about 20 ms and 19 MiB by intent. A caller first takes a `slot`: more concurrent
+    logins than ``hash_queue`` are refused with 503, and the threads have a lower priority than the
+    event loop. So a flood of logins does not slow down other requests.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -50,27 +50,27 @@ class Passwords:
             type=Type.ID,
         )
         self._threads = ThreadPoolExecutor(
-            settings.hash_threads, thread_name_prefix="argon2", initializer=_step_back
+            settings.hash_threads, thread_name_prefix="argon2", initializer=_lower_priority
         )
         self._free = settings.hash_queue
-        # One more than hash: what the next one needs is looked up meanwhile.
-        self._turns = asyncio.Semaphore(settings.hash_threads + 1)
+        # One more than threads: the next login's row is looked up meanwhile.
+        self._slots = asyncio.Semaphore(settings.hash_threads + 1)
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for one's turn before any work that belongs to a hash.
+    async def slot(self) -> AsyncIterator[None]:
+        """Wait for a slot before any work that belongs to a hash.
 
-        Of fifty who come at once, few at a time then keep the event loop busy with look-ups, and
-        whoever reads comes in between.
+        Of fifty concurrent logins, only a few at a time then use the event loop for lookups, so
+        other requests are served in between.
 
         Raises:
-            UnavailableError: Too many are waiting already.
+            UnavailableError: The queue is full.
         """
         if self._free == 0:
-            raise UnavailableError("Too many people are logging in: try again shortly.")
+            raise UnavailableError("Too many concurrent logins: try again shortly.")
         self._free -= 1
         try:
-            async with self._turns:
+            async with self._slots:
                 yield
         finally:
             self._free += 1
@@ -79,24 +79,24 @@ class Passwords:
         """Hash a new password."""
         return await self._run(self.hasher.hash, password)
 
-    async def check(self, password: str, stored: str | None) -> Verdict:
-        """Check a password against a stored hash; None stands for a user who does not exist."""
+    async def check(self, password: str, stored: str | None) -> PasswordCheck:
+        """Check a password against a stored hash; None for an unknown user."""
         return await self._run(self._check, password, stored)
 
     def close(self) -> None:
-        """End the threads after what they are doing."""
+        """Stop the threads after their current hash."""
         self._threads.shutdown(cancel_futures=True)
 
     @cached_property
-    def _nobodys(self) -> str:
-        return self.hasher.hash("nobody has this password")
+    def _dummy_hash(self) -> str:
+        return self.hasher.hash("dummy password")
 
-    def _check(self, password: str, stored: str | None) -> Verdict:
-        # Without a user a hash is checked all the same: the time must not tell who exists.
-        right = self._verify(stored or self._nobodys, password) and stored is not None
+    def _check(self, password: str, stored: str | None) -> PasswordCheck:
+        # For an unknown user a dummy hash is checked: the time must not reveal who exists.
+        right = self._verify(stored or self._dummy_hash, password) and stored is not None
         if not right or not self.hasher.check_needs_rehash(stored or ""):
-            return Verdict(right)
-        return Verdict(right, self.hasher.hash(password))
+            return PasswordCheck(right)
+        return PasswordCheck(right, self.hasher.hash(password))
 
     def _verify(self, stored: str, password: str) -> bool:
         try:
@@ -109,12 +109,12 @@ class Passwords:
         return await loop.run_in_executor(self._threads, work, *arguments)
 
 
-def _step_back() -> None:
-    """Let the event loop go first: requests that hash nothing must not wait for a processor."""
-    if sys.platform == "linux":  # where a thread has a priority of its own
+def _lower_priority() -> None:
+    """Lower the thread's priority, so that the event loop does not wait for a processor."""
+    if sys.platform == "linux":  # where the nice value is per thread
         thread = get_native_id()
         usual = os.getpriority(os.PRIO_PROCESS, thread)
-        os.setpriority(os.PRIO_PROCESS, thread, usual + NICE)  # 19 at most, says the kernel
+        os.setpriority(os.PRIO_PROCESS, thread, usual + NICE)  # capped at 19 by the kernel
 
 
 async def _of(request: Request) -> Passwords:
@@ -123,4 +123,4 @@ async def _of(request: Request) -> Passwords:
 
 
 PasswordsOf = Annotated[Passwords, Depends(_of)]
-"""What hashes the passwords of the app that answers the request."""
+"""The password hasher of the app that handles the request."""

@@ -1,28 +1,28 @@
-"""The users in the database."""
+"""Database access of users."""
 
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.errors import ConflictError, Fault, NotFoundError
-from service.pagination import Cursors, Rows, Sort, descending, place
+from service.errors import ConflictError, FieldError, NotFoundError
+from service.pagination import Cursors, Rows, Sort, descending, listing_id
 from service.users.tables import Role, User
-from service.users.user_rows import Account
+from service.users.user_rows import UserRow
 
 NEWEST = Sort("newest", descending(User.id))
 
 
 class EmailTakenError(ConflictError):
-    """There is a user with this e-mail address: log in instead."""
+    """The e-mail address is already registered: log in instead."""
 
     slug, title = "email-taken", "E-mail address taken"
 
     def __init__(self) -> None:
-        super().__init__("", Fault("is taken", pointer="/email"))
+        super().__init__("", FieldError("is taken", pointer="/email"))
 
 
 class LastAdminError(ConflictError):
-    """This is the last active admin: make somebody else admin first."""
+    """This is the last active admin: give another user the role first."""
 
     slug, title = "last-admin", "Last admin"
 
@@ -31,7 +31,7 @@ async def add(session: AsyncSession, user: User) -> User:
     """Store a new user.
 
     Raises:
-        EmailTakenError: The address belongs to somebody.
+        EmailTakenError: The address is already registered.
     """
     session.add(user)
     try:
@@ -44,14 +44,14 @@ async def add(session: AsyncSession, user: User) -> User:
 async def page(
     session: AsyncSession, cursors: Cursors, *, limit: int, cursor: str | None
 ) -> Rows[User]:
-    """All users, newest first.
+    """Return a page of all users, newest first.
 
     Raises:
-        BadCursorError: The cursor belongs elsewhere.
+        BadCursorError: The cursor belongs to another list.
     """
-    where = place("users", NEWEST, {})
+    where = listing_id("users", NEWEST, {})
     return await cursors.page(
-        session, select(User), NEWEST, place=where, limit=limit, cursor=cursor
+        session, select(User), NEWEST, listing=where, limit=limit, cursor=cursor
     )
 
 
@@ -70,7 +70,7 @@ async def change_role(session: AsyncSession, user_id: int, role: Role) -> User:
 
 
 async def deactivate(session: AsyncSession, user_id: int) -> User:
-    """Shut a user out at once: all tokens end. Doing it twice changes nothing.
+    """Deactivate a user and revoke all tokens. Idempotent.
 
     Raises:
         NotFoundError: There is no such user.
@@ -84,7 +84,7 @@ async def deactivate(session: AsyncSession, user_id: int) -> User:
     return user
 
 
-async def rehash(session: AsyncSession, user: Account, password_hash: str) -> None:
+async def rehash(session: AsyncSession, user: UserRow, password_hash: str) -> None:
     """Store a newer hash of the same password, unless the password was changed meanwhile."""
     same = (User.id == user.id) & (User.password_hash == user.password_hash)
     await session.execute(update(User).where(same).values(password_hash=password_hash))

@@ -1,4 +1,4 @@
-"""What users look like on the wire."""
+"""Request and response bodies of users."""
 
 from datetime import datetime
 from typing import Annotated, Literal

@@ -1,4 +1,4 @@
-"""Who may do what."""
+"""Tables of users."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -17,10 +17,10 @@ class Role(StrEnum):
 
 
 class User(Base):
-    """A person with a login.
+    """A user account.
 
-    ``email`` is stored in lower case, so unique means unique. ``token_version`` is written into
-    every login token: raising it ends all of them.
+    ``email`` is stored in lower case, so it is unique regardless of case. ``token_version`` is a
+    claim of every access token: raising it revokes all of them.
     """
 
     __tablename__ = "users"

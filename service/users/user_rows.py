@@ -1,4 +1,4 @@
-"""Users as requests meet them, at login and with a token: to read, never to change."""
+"""Read-only user rows, for logins and authentication."""
 
 from dataclasses import dataclass, field, fields
 from datetime import datetime
@@ -11,8 +11,8 @@ from service.users.tables import User
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """A row of `User`."""
+class UserRow:
+    """A row of the table of `User`."""
 
     id: int
     email: str
@@ -24,28 +24,28 @@ class Account:
     created_at: datetime
 
 
-_COLUMNS = [User.__table__.c[column.name] for column in fields(Account)]
+_COLUMNS = [User.__table__.c[column.name] for column in fields(UserRow)]
 _BY_ID = select(*_COLUMNS).where(User.id == bindparam("id"))
 _BY_EMAIL = select(*_COLUMNS).where(User.email == bindparam("email"))
 
 
-async def by_id(database: Database, user_id: int) -> Account | None:
-    """The user with this number, active or not.
+async def by_id(database: Database, user_id: int) -> UserRow | None:
+    """Return the user with this id, active or not.
 
     Raises:
         UnavailableError: The database does not answer.
     """
-    return _account(await database.row(_BY_ID, id=user_id))
+    return _user_row(await database.row(_BY_ID, id=user_id))
 
 
-async def by_email(database: Database, email: str) -> Account | None:
-    """The user with this address (in lower case), active or not.
+async def by_email(database: Database, email: str) -> UserRow | None:
+    """Return the user with this e-mail address (in lower case), active or not.
 
     Raises:
         UnavailableError: The database does not answer.
     """
-    return _account(await database.row(_BY_EMAIL, email=email))
+    return _user_row(await database.row(_BY_EMAIL, email=email))
 
 
-def _account(row: Row[Any] | None) -> Account | None:
-    return None if row is None else Account(*tuple(row))
+def _user_row(row: Row[Any] | None) -> UserRow | None:
+    return None if row is None else UserRow(*tuple(row))

@@ -1,4 +1,4 @@
-"""The service on each database that it supports."""
+"""Fixtures: the service on each supported database."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 def source(anyio_backend: str) -> Source:
-    """What a cache's loads read; made on the test's event loop."""
+    """Source of a cache's loads; made on the test's event loop."""
     return Source()
 
 
@@ -53,7 +53,7 @@ async def light(tmp_path: Path) -> AsyncIterator[Service]:
 
 @pytest.fixture
 def statements(service: Service) -> Iterator[list[str]]:
-    """What the service asks the database from here on."""
+    """The SQL statements that the service executes from here on."""
     seen: list[str] = []
     engine = service.database.engine.sync_engine
 

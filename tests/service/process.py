@@ -1,4 +1,4 @@
-"""The service as people run it: ``python -m service`` in a process of its own."""
+"""The service in a process of its own: ``python -m service``."""
 
 import os
 import signal
@@ -30,19 +30,19 @@ class Running:
     output: IO[bytes]
 
     def end(self) -> str:
-        """Ask it to end; returns all it has said."""
+        """Stop it; return its whole output."""
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(30)
         return self.said()
 
     def said(self) -> str:
-        """What it has said so far."""
+        """Return its output so far."""
         self.output.seek(0)
         return self.output.read().decode()
 
 
 def environment(settings: Settings, **others: str) -> dict[str, str]:
-    """This process's environment, with these settings."""
+    """Return this process's environment with these settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SERVICE_")}
     given = {
         f"SERVICE_{name.upper()}": str(value)
@@ -57,7 +57,7 @@ def serving(settings: Settings, context: ssl.SSLContext | None = None) -> Iterat
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    # A file, because a pipe that nobody reads fills up, and then whoever logs waits for ever.
+    # A file, because an unread pipe fills up, and then logging blocks for ever.
     with TemporaryFile() as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "service"],

@@ -1,4 +1,4 @@
-"""The service as tests run it: the real app, in this process, on a real database."""
+"""The real app in this process, on a real database."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient, Response
 from sqlalchemy import select
 
-from service.auth import Tokens
+from service.auth import AccessTokens
 from service.db.database import Database
 from service.main import build
 from service.products.tables import Product
@@ -36,14 +36,14 @@ class Service:
         return database
 
     async def user(self, role: Role = Role.USER) -> tuple[User, dict[str, str]]:
-        """Store a user; returns it and the headers that it sends."""
+        """Store a user; return it and its request headers."""
         hashed = await self.app.state.passwords.hash(PASSWORD)
         user = User(
             email=f"user{next(_numbers)}@example.com", name="Ada", password_hash=hashed, role=role
         )
         async with self.database.writing() as session:
             session.add(user)
-        tokens: Tokens = self.app.state.tokens
+        tokens: AccessTokens = self.app.state.tokens
         return user, {"Authorization": f"Bearer {tokens.issue(user)}"}
 
     async def product(self, **columns: Any) -> Product:
@@ -55,7 +55,7 @@ class Service:
         return product
 
     async def stock(self, product: Product) -> int | None:
-        """How many pieces of a product the database says are left."""
+        """Return a product's stock in the database."""
         async with self.database.reading() as session:
             left: int | None = await session.scalar(
                 select(Product.stock).where(Product.id == product.id)
@@ -64,7 +64,7 @@ class Service:
 
 
 def settings_for(folder: Path, database_url: str = "", **others: Any) -> Settings:
-    """Settings for a test: hashes that cost nothing, files in ``folder``."""
+    """Return settings for a test: cheap hashes, files in ``folder``."""
     defaults: dict[str, Any] = {
         "database_url": database_url or f"sqlite+aiosqlite:///{folder}/service.db",
         "jwt_key_file": folder / "jwt-key",
@@ -78,7 +78,7 @@ def settings_for(folder: Path, database_url: str = "", **others: Any) -> Setting
 async def running(settings: Settings) -> AsyncIterator[Service]:
     """Start the service and stop it again."""
     app = build(settings)
-    # A defect must be seen as its 500, as clients see it, and not as an exception.
+    # A defect must appear as a 500, as clients see it, and not as an exception.
     transport = ASGITransport(app, raise_app_exceptions=False)
     async with (
         LifespanManager(app, startup_timeout=30, shutdown_timeout=30),
@@ -88,7 +88,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
 
 
 def problem(response: Response, status: int, *where: str) -> dict[str, Any]:
-    """Expect problem details with a status, naming exactly these places."""
+    """Expect problem details with a status, naming exactly these locations."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     body: dict[str, Any] = response.json()

@@ -42,8 +42,8 @@ async def test_a_body_of_exactly_the_limit_is_read(narrow: Service) -> None:
     assert answer.status_code == 201
 
 
-async def test_a_small_declared_size_does_not_open_the_gate(narrow: Service) -> None:
-    # A server ends a body at its declared length; the gate does not rely on it.
+async def test_small_content_length_does_not_bypass_limit(narrow: Service) -> None:
+    # A server ends a body at its declared length; body validation does not rely on it.
     sent: list[Message] = []
     parts = [{"type": "http.request", "body": b" " * LIMIT, "more_body": True}] * 3
 
@@ -72,7 +72,7 @@ async def test_a_small_declared_size_does_not_open_the_gate(narrow: Service) -> 
 
 
 @pytest.mark.parametrize("length", ["x", "-1", "1e3", "²", "9" * 5000])
-async def test_an_odd_declared_size_is_refused(narrow: Service, length: str) -> None:
+async def test_invalid_content_length_is_refused(narrow: Service, length: str) -> None:
     headers = {b"Content-Type": b"application/json", b"Content-Length": length.encode("latin-1")}
     answer = await narrow.client.post("/api/users", content=b"{}", headers=headers)
     problem(answer, 413 if length.isascii() and length.isdigit() else 400, "content-length")
@@ -81,9 +81,7 @@ async def test_an_odd_declared_size_is_refused(narrow: Service, length: str) -> 
 @pytest.mark.parametrize(
     "content_type", [None, "text/plain", "application/xml", "multipart/form-data", "", "json"]
 )
-async def test_what_does_not_say_it_is_json_is_415(
-    narrow: Service, content_type: str | None
-) -> None:
+async def test_other_content_type_is_415(narrow: Service, content_type: str | None) -> None:
     headers = {} if content_type is None else {"Content-Type": content_type}
     answer = await narrow.client.post("/api/users", content=b"{}", headers=headers)
     problem(answer, 415, "content-type")
@@ -96,7 +94,7 @@ async def test_json_with_a_charset_is_json(narrow: Service) -> None:
 
 
 @pytest.mark.parametrize("body", [b"{", b"", b"nonsense", b'{"email": }'])
-async def test_what_is_not_json_is_refused(narrow: Service, body: bytes) -> None:
+async def test_invalid_json_is_refused(narrow: Service, body: bytes) -> None:
     answer = await narrow.client.post("/api/users", content=body, headers=JSON)
     problem(answer, 400 if body else 422, "")
 
@@ -110,21 +108,19 @@ async def test_what_is_not_json_is_refused(narrow: Service, body: bytes) -> None
         (b'{"email": NaN}', 400),
     ],
 )
-async def test_what_readers_disagree_about_is_refused(
-    narrow: Service, body: bytes, status: int
-) -> None:
+async def test_ambiguous_json_is_refused(narrow: Service, body: bytes, status: int) -> None:
     answer = await narrow.client.post("/api/users", content=body, headers=JSON)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-async def test_requests_without_a_body_need_no_type(narrow: Service) -> None:
+async def test_request_without_body_needs_no_content_type(narrow: Service) -> None:
     _, headers = await narrow.user()
     answer = await narrow.client.post("/api/orders/1/cancel", headers=headers)
     problem(answer, 404)
 
 
-async def test_bodies_are_logged_redacted_and_none_of_a_login(tmp_path: Path) -> None:
+async def test_bodies_are_logged_redacted_except_logins(tmp_path: Path) -> None:
     async with running(settings_for(tmp_path)) as service:
         user, _ = await service.user()
         with journal() as kept:
@@ -133,9 +129,9 @@ async def test_bodies_are_logged_redacted_and_none_of_a_login(tmp_path: Path) ->
                 await service.client.post("/api/users/login", json=form)
             form = {"email": user.email, "name": "Ada", "password": "another good one"}
             await service.client.post("/api/users", json=form)
-            told, text = kept.bodies, kept.text
+            logged, text = kept.bodies, kept.text
         metrics = (await service.client.get("/metrics")).text
-    (line,) = told
+    (line,) = logged
     assert line["http.route"] == "/api/users"
     assert line["http.response.status_code"] == 409
     assert json.loads(line["http.request.body.content"]) == {

@@ -1,4 +1,4 @@
-"""Where the time of our own API goes: told to its admins only."""
+"""The bottlenecks page of the API, for admins only."""
 
 import pytest
 
@@ -23,7 +23,7 @@ async def test_admins_read_the_ranked_list(service: Service) -> None:
     assert routes["/api/products/{product_id}"].startswith("service/products/")
 
 
-async def test_nobody_else_does(light: Service) -> None:
+async def test_other_users_cannot_read_it(light: Service) -> None:
     _, user = await light.user()
     for headers in ({}, user, {"Authorization": "Bearer nonsense"}):
         assert (await light.client.get(PATH, headers=headers)).status_code == 403

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from httpx import Response
 
-from service.conditional_requests import Expected, Tag, tags
+from service.conditional_requests import ETag, Precondition, parse_etags
 from service.errors import PreconditionFailedError
 from service.middleware import etag
 from service.users.tables import Role
@@ -18,32 +18,32 @@ pytestmark = pytest.mark.anyio
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
-        ('"a"', [Tag("a")]),
-        ('W/"a", "b" ,\t"c,d"', [Tag("a", weak=True), Tag("b"), Tag("c,d")]),
-        (', "a",, "b",', [Tag("a"), Tag("b")]),
-        ('""', [Tag("")]),
+        ('"a"', [ETag("a")]),
+        ('W/"a", "b" ,\t"c,d"', [ETag("a", weak=True), ETag("b"), ETag("c,d")]),
+        (', "a",, "b",', [ETag("a"), ETag("b")]),
+        ('""', [ETag("")]),
         ("", []),
         ("a", []),
         ('w/"a"', []),
         ('"a" "b"', []),
-        ('"a", nonsense', [Tag("a")]),
+        ('"a", nonsense', [ETag("a")]),
         ('"a', []),
         ('"' + "," * 100_000, []),
     ],
 )
-def test_reads_lists_of_tags(header: str, expected: list[Tag]) -> None:
-    assert list(tags(header)) == expected
+def test_parses_etag_lists(header: str, expected: list[ETag]) -> None:
+    assert list(parse_etags(header)) == expected
 
 
 @pytest.mark.parametrize("header", ['"7"', '"6", "7"', "*", None])
-def test_a_strong_tag_or_a_star_is_a_match(header: str | None) -> None:
-    Expected.optional(header).check(7)
+def test_strong_etag_or_star_matches(header: str | None) -> None:
+    Precondition.optional(header).check(7)
 
 
 @pytest.mark.parametrize("header", ['"6"', 'W/"7"', "7", '"07"', "", '"7'])
-def test_anything_else_is_none(header: str) -> None:
+def test_other_values_do_not_match(header: str) -> None:
     with pytest.raises(PreconditionFailedError) as caught:
-        Expected.optional(header).check(7)
+        Precondition.optional(header).check(7)
     assert caught.value.headers == {"ETag": '"7"'}
 
 
@@ -56,9 +56,7 @@ CATALOGUE = [
 
 
 @pytest.mark.parametrize("url", CATALOGUE)
-async def test_who_has_it_is_told_so_without_a_query(
-    service: Service, statements: list[str], url: str
-) -> None:
+async def test_304_needs_no_query(service: Service, statements: list[str], url: str) -> None:
     await service.product()
     await service.product(category="garden")
     full = await service.client.get(url)
@@ -82,7 +80,7 @@ async def test_who_has_it_is_told_so_without_a_query(
 
 
 @pytest.mark.parametrize("url", CATALOGUE)
-async def test_who_asks_again_is_answered_before_anything_is_parsed(
+async def test_repeated_conditional_request_skips_parsing(
     light: Service, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await light.product()
@@ -97,17 +95,15 @@ async def test_who_asks_again_is_answered_before_anything_is_parsed(
     names = ("etag", "cache-control", "vary")
     assert [first.headers[n] for n in names] == [second.headers[n] for n in names]
     route = url.partition("?")[0].replace("/1", "/{product_id}")
-    told = Readings.of(light.app)
+    readings = Readings.of(light.app)
     labels = {"http_route": route, "http_response_status_code": "304"}
-    assert told.value(HTTP_REQUEST_DURATION, "_count", **labels) == 3
-    assert told.value(CACHE_REQUESTS, result="hit") == 3
-    assert told.value(CACHE_REQUESTS, result="miss") == 1
+    assert readings.value(HTTP_REQUEST_DURATION, "_count", **labels) == 3
+    assert readings.value(CACHE_REQUESTS, result="hit") == 3
+    assert readings.value(CACHE_REQUESTS, result="miss") == 1
 
 
-async def test_what_is_remembered_of_addresses_is_bounded(
-    light: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(etag, "MOST_ADDRESSES", 3)
+async def test_remembered_urls_are_bounded(light: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(etag, "MAX_URLS", 3)
     for limit in (*range(1, 8), 1):
         url = f"/api/products?limit={limit}"
         for _ in range(2):
@@ -139,7 +135,7 @@ async def test_a_change_is_never_a_304(service: Service, url: str) -> None:
             assert (await service.client.get(url, headers=known)).status_code == 304
 
 
-async def test_an_order_changes_the_version_and_the_tag(service: Service) -> None:
+async def test_order_changes_version_and_etag(service: Service) -> None:
     _, buyer = await service.user()
     product = await service.product()
     url = f"/api/products/{product.id}"
@@ -152,7 +148,7 @@ async def test_an_order_changes_the_version_and_the_tag(service: Service) -> Non
     assert (await service.client.get(url)).json()["version"] == 3
 
 
-async def test_workers_make_the_same_tag(service: Service) -> None:
+async def test_workers_make_equal_etags(service: Service) -> None:
     await service.product()
     async with running(service.app.state.settings) as other:
         for url in CATALOGUE:
@@ -160,7 +156,7 @@ async def test_workers_make_the_same_tag(service: Service) -> None:
             assert ours.headers["etag"] == theirs.headers["etag"]
 
 
-async def test_what_is_not_there_is_404_whatever_is_known(light: Service) -> None:
+async def test_missing_resource_is_404_despite_if_none_match(light: Service) -> None:
     problem(await light.client.get("/api/products/1", headers={"If-None-Match": "*"}), 404)
 
 
@@ -169,7 +165,7 @@ async def patch(service: Service, url: str, admin: dict[str, str], tag: str | No
     return await service.client.patch(url, json={"stock": 5}, headers=headers)
 
 
-async def test_a_change_names_the_version_it_was_made_from(service: Service) -> None:
+async def test_patch_requires_if_match(service: Service) -> None:
     _, admin = await service.user(Role.ADMIN)
     product = await service.product()
     url = f"/api/products/{product.id}"
@@ -186,7 +182,7 @@ async def test_a_change_names_the_version_it_was_made_from(service: Service) -> 
     problem(await patch(service, "/api/products/424242", admin, '"1"'), 404)
 
 
-async def test_of_two_who_saw_the_same_one_changes_it(service: Service) -> None:
+async def test_second_change_of_same_version_is_412(service: Service) -> None:
     _, admin = await service.user(Role.ADMIN)
     product = await service.product()
     url = f"/api/products/{product.id}"
@@ -194,7 +190,7 @@ async def test_of_two_who_saw_the_same_one_changes_it(service: Service) -> None:
     assert sorted(a.status_code for a in answers) == [200, 412, 412, 412, 412]
 
 
-async def test_a_deletion_may_name_a_version(service: Service) -> None:
+async def test_delete_supports_if_match(service: Service) -> None:
     _, admin = await service.user(Role.ADMIN)
     for tag, status in (('"2"', 412), ('"1"', 204)):
         product = await service.product()

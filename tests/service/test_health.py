@@ -8,7 +8,7 @@ from tests.service.running import Service, problem
 pytestmark = pytest.mark.anyio
 
 
-async def test_all_is_well(service: Service) -> None:
+async def test_readiness_with_all_dependencies_available(service: Service) -> None:
     life = await service.client.get("/healthz")
     assert life.json() == {"status": "ok"}
     ready = await service.client.get("/readyz")
@@ -16,7 +16,7 @@ async def test_all_is_well(service: Service) -> None:
     assert life.headers["cache-control"] == ready.headers["cache-control"] == "no-store"
 
 
-async def test_without_the_cache_it_is_degraded(
+async def test_unavailable_cache_is_degraded(
     light: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away() -> bool:
@@ -28,7 +28,7 @@ async def test_without_the_cache_it_is_degraded(
     assert ready.json() == {"status": "degraded", "database": "ok", "cache": "unavailable"}
 
 
-async def test_without_the_database_it_is_not_ready(
+async def test_unavailable_database_is_not_ready(
     light: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away() -> None:
@@ -36,13 +36,13 @@ async def test_without_the_database_it_is_not_ready(
 
     monkeypatch.setattr(light.database, "ping", away)
     ready = await light.client.get("/readyz")
-    told = problem(ready, 503)
-    assert (told["database"], told["cache"]) == ("unavailable", "ok")
+    body = problem(ready, 503)
+    assert (body["database"], body["cache"]) == ("unavailable", "ok")
     assert ready.headers["cache-control"] == "no-store"
     assert (await light.client.get("/healthz")).status_code == 200
 
 
-async def test_a_part_that_hangs_does_not_hang_the_answer(
+async def test_frozen_dependency_does_not_block_readiness(
     light: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def hang() -> None:
@@ -51,5 +51,5 @@ async def test_a_part_that_hangs_does_not_hang_the_answer(
     monkeypatch.setattr("service.health.PROBE_SECONDS", 0.05)
     monkeypatch.setattr(light.database, "ping", hang)
     monkeypatch.setattr(light.app.state.cache, "ping", hang)
-    told = problem(await light.client.get("/readyz"), 503)
-    assert (told["database"], told["cache"]) == ("unavailable", "unavailable")
+    body = problem(await light.client.get("/readyz"), 503)
+    assert (body["database"], body["cache"]) == ("unavailable", "unavailable")

@@ -20,7 +20,7 @@ GOOD = "correct horse battery staple"
 
 
 class Call(Protocol):
-    """Runs ``python -m service`` in this process: its status, and what it said."""
+    """Runs ``python -m service`` in this process; returns its status and output."""
 
     def __call__(self, settings: Settings, *arguments: str, **others: str) -> tuple[int, str]: ...
 
@@ -73,7 +73,7 @@ def test_uvicorn_finds_the_app(tmp_path: Path) -> None:
     assert done.stdout == "Service\n"
 
 
-def test_serves_measures_and_ends_in_order(tmp_path: Path) -> None:
+def test_serves_measures_and_shuts_down_gracefully(tmp_path: Path) -> None:
     with serving(settings_for(tmp_path)) as service:
         answer = httpx.get(f"{service.url}/api/products")
         assert answer.json() == {"items": [], "next": None}
@@ -89,7 +89,7 @@ def test_serves_measures_and_ends_in_order(tmp_path: Path) -> None:
     assert (tmp_path / "jwt-key").read_text().strip() not in said
 
 
-def test_head_brings_no_body_and_keeps_the_connection(tmp_path: Path) -> None:
+def test_head_has_no_body_and_keeps_connection(tmp_path: Path) -> None:
     with serving(settings_for(tmp_path)) as service:
         where = httpx.URL(service.url)
         with socket.create_connection((where.host, where.port or 0), 10) as line:
@@ -104,8 +104,8 @@ def test_head_brings_no_body_and_keeps_the_connection(tmp_path: Path) -> None:
     assert "Traceback" not in said_so_far
 
 
-def test_a_running_request_is_finished_before_the_end(tmp_path: Path) -> None:
-    # A hash of half a second or more; it is still computed when the end is asked for.
+def test_request_in_progress_completes_before_shutdown(tmp_path: Path) -> None:
+    # A hash of half a second or more; it is still being computed at the shutdown.
     settings = settings_for(tmp_path, hash_memory_kib=256 * 1024, hash_passes=6)
     new = {"email": "ada@example.com", "name": "Ada", "password": GOOD}
     with serving(settings) as service, ThreadPoolExecutor() as threads:
@@ -121,7 +121,7 @@ def test_a_running_request_is_finished_before_the_end(tmp_path: Path) -> None:
     assert "Traceback" not in said
 
 
-def test_proxies_are_believed_if_they_are_named(tmp_path: Path) -> None:
+def test_only_trusted_proxies_set_client_address(tmp_path: Path) -> None:
     forwarded = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https"}
     login = {"email": "ada@example.com", "password": "wrong"}
     for proxies, believed in (("127.0.0.1", True), ("192.0.2.1", False), ("", False)):
@@ -135,7 +135,7 @@ def test_proxies_are_believed_if_they_are_named(tmp_path: Path) -> None:
 
 
 def until(happens: Callable[[], bool], seconds: float = 30) -> None:
-    """Wait for something."""
+    """Wait for a condition."""
     deadline = time.monotonic() + seconds
     while not happens():
         assert time.monotonic() < deadline, "it does not happen"
@@ -143,14 +143,14 @@ def until(happens: Callable[[], bool], seconds: float = 30) -> None:
 
 
 def accepts(url: str) -> bool:
-    """Whether anybody listens."""
+    """Return whether a server listens."""
     try:
         return httpx.get(f"{url}/healthz").is_success
     except httpx.TransportError:
         return False
 
 
-def test_metrics_need_the_token_where_one_is_set(tmp_path: Path) -> None:
+def test_metrics_require_configured_token(tmp_path: Path) -> None:
     token = tmp_path / "metrics-token"
     token.write_text("a-token-that-only-tests-use\n")
     with serving(settings_for(tmp_path, metrics_token_file=token)) as service:
@@ -159,7 +159,7 @@ def test_metrics_need_the_token_where_one_is_set(tmp_path: Path) -> None:
         assert httpx.get(f"{service.url}/metrics", headers=headers).status_code == 200
 
 
-def test_migrates_and_makes_an_admin(tmp_path: Path, call: Call) -> None:
+def test_migrates_and_creates_admin(tmp_path: Path, call: Call) -> None:
     settings = settings_for(tmp_path)
     password = tmp_path / "password"
     password.write_text(GOOD + "\n")
@@ -187,7 +187,7 @@ def test_migrates_and_makes_an_admin(tmp_path: Path, call: Call) -> None:
         (["create-admin", "--email", "a@example.com", "--password-file", "nowhere"], {}, "nowhere"),
     ],
 )
-def test_says_what_is_wrong_in_a_line(
+def test_configuration_error_is_one_line(
     tmp_path: Path, call: Call, arguments: list[str], others: dict[str, str], expected: str
 ) -> None:
     password = tmp_path / "password"
@@ -199,7 +199,7 @@ def test_says_what_is_wrong_in_a_line(
     assert GOOD not in said
 
 
-def test_a_database_that_is_away_is_named_without_its_password(tmp_path: Path, call: Call) -> None:
+def test_unavailable_database_is_logged_without_password(tmp_path: Path, call: Call) -> None:
     url = "postgresql+asyncpg://shop:made-up-for-tests@127.0.0.1:1/shop"
     settings = settings_for(tmp_path, url)
     assert call(settings, "migrate")[0] == 2

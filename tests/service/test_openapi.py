@@ -1,4 +1,4 @@
-"""What the document says is what the service does, checked by schemathesis over HTTP."""
+"""The service conforms to its OpenAPI document, checked by schemathesis over HTTP."""
 
 import subprocess
 import sys
@@ -14,8 +14,7 @@ from tests.service.running import Service, running, settings_for
 pytestmark = pytest.mark.anyio
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-# These end the rights of whoever is named, sooner or later of the one who tests; other tests
-# hold them.
+# These revoke rights, at some point those of the test's own user; other tests cover them.
 ENDS_RIGHTS = r"/(role|deactivate)$"
 
 
@@ -35,8 +34,8 @@ def examine(url: str, folder: Path, *options: str) -> subprocess.CompletedProces
 
 
 @pytest.mark.parametrize("role", [None, Role.ADMIN])
-async def test_schemathesis_finds_nothing(tmp_path: Path, role: Role | None) -> None:
-    # It tries more often than people may; what they are told then, other tests hold.
+async def test_schemathesis_finds_no_defect(tmp_path: Path, role: Role | None) -> None:
+    # It exceeds the login throttle; other tests cover that.
     settings = settings_for(tmp_path, account_attempts=100_000, address_attempts=100_000)
     options = []
     async with running(settings) as prepared:
@@ -72,7 +71,7 @@ async def test_every_operation_documents_its_errors(light: Service) -> None:
                 assert content["example"]["status"], where
 
 
-async def test_what_is_sent_has_examples(light: Service) -> None:
+async def test_request_bodies_have_examples(light: Service) -> None:
     document = (await light.client.get("/openapi.json")).json()
     schemas = document["components"]["schemas"]
     for name in ("Registration", "Login", "ProductIn", "ItemIn", "RoleChange"):

@@ -10,90 +10,92 @@ from sqlalchemy import select
 
 from service import pagination
 from service.errors import BadCursorError
-from service.pagination import Cursors, Sort, ascending, descending, place
+from service.pagination import Cursors, Sort, ascending, descending, listing_id
 from service.products.tables import Product
 from tests.service.running import Service
 
 NAME = Sort("name", ascending(Product.name, Product.id))
 NEWEST = Sort("newest", descending(Product.created_at, Product.id))
 CURSORS = Cursors("a key that only tests use")
-HERE = place("products", NAME, {"category": "office"})
+HERE = listing_id("products", NAME, {"category": "office"})
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.integers(1, 2**63 - 1))
-def test_reads_back_what_it_sealed(name: str, product_id: int) -> None:
-    cursor = CURSORS.seal(HERE, [name, product_id])
-    assert CURSORS.open(cursor, HERE, NAME) == [name, product_id]
+def test_cursor_round_trip(name: str, product_id: int) -> None:
+    cursor = CURSORS.encode(HERE, [name, product_id])
+    assert CURSORS.decode(cursor, HERE, NAME) == [name, product_id]
 
 
-def test_moments_keep_their_microseconds() -> None:
+def test_datetimes_keep_microseconds() -> None:
     moment = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
-    cursor = CURSORS.seal(HERE, [moment, 7])
-    assert CURSORS.open(cursor, HERE, NEWEST) == [moment, 7]
+    cursor = CURSORS.encode(HERE, [moment, 7])
+    assert CURSORS.decode(cursor, HERE, NEWEST) == [moment, 7]
 
 
 @given(st.text(max_size=200))
-def test_what_was_not_sealed_is_refused(cursor: str) -> None:
+def test_unsigned_cursor_is_refused(cursor: str) -> None:
     with pytest.raises(BadCursorError):
-        CURSORS.open(cursor, HERE, NAME)
+        CURSORS.decode(cursor, HERE, NAME)
 
 
 @pytest.mark.parametrize(
     "junk", ["{}=", "{}==", "{} ", " {}", "{}\n", "{}!", "!{}", "{}.", "{}AA", "{}A", "{}-_", "{}é"]
 )
-def test_a_cursor_with_something_besides_is_refused(junk: str) -> None:
+def test_cursor_with_extra_characters_is_refused(junk: str) -> None:
     for values in (["Oak desk", 1], ["Oak desk", 12], ["Oak desk", 123]):  # every length modulo 3
-        cursor = CURSORS.seal(HERE, values)
+        cursor = CURSORS.encode(HERE, values)
         with pytest.raises(BadCursorError):
-            CURSORS.open(junk.format(cursor), HERE, NAME)
+            CURSORS.decode(junk.format(cursor), HERE, NAME)
         with pytest.raises(BadCursorError):
-            CURSORS.open(cursor[:9] + junk.format("")[:1] + cursor[9:], HERE, NAME)
+            CURSORS.decode(cursor[:9] + junk.format("")[:1] + cursor[9:], HERE, NAME)
 
 
-def test_every_cursor_has_one_spelling() -> None:
+def test_cursor_encoding_is_canonical() -> None:
     letters = string.ascii_letters + string.digits + "-_"
     for values in (["Oak desk", 1], ["Oak desk", 12], ["Oak desk", 123]):
-        cursor = CURSORS.seal(HERE, values)
+        cursor = CURSORS.encode(HERE, values)
         for last in letters.replace(cursor[-1], ""):
             with pytest.raises(BadCursorError):
-                CURSORS.open(cursor[:-1] + last, HERE, NAME)
+                CURSORS.decode(cursor[:-1] + last, HERE, NAME)
 
 
 @given(st.integers(0, 60), st.integers(1, 255))
-def test_a_changed_byte_is_noticed(position: int, change: int) -> None:
-    sealed = bytearray(urlsafe_b64decode(padded(CURSORS.seal(HERE, ["Oak desk", 12345678901234]))))
+def test_changed_byte_is_detected(position: int, change: int) -> None:
+    sealed = bytearray(
+        urlsafe_b64decode(padded(CURSORS.encode(HERE, ["Oak desk", 12345678901234])))
+    )
     sealed[position % len(sealed)] ^= change
     with pytest.raises(BadCursorError):
-        CURSORS.open(urlsafe_b64encode(sealed).rstrip(b"=").decode(), HERE, NAME)
+        CURSORS.decode(urlsafe_b64encode(sealed).rstrip(b"=").decode(), HERE, NAME)
 
 
 @pytest.mark.parametrize(
     "elsewhere",
     [
-        place("users", NAME, {"category": "office"}),
-        place("products", NEWEST, {"category": "office"}),
-        place("products", NAME, {"category": "garden"}),
-        place("products", NAME, {}),
+        listing_id("users", NAME, {"category": "office"}),
+        listing_id("products", NEWEST, {"category": "office"}),
+        listing_id("products", NAME, {"category": "garden"}),
+        listing_id("products", NAME, {}),
     ],
 )
 def test_a_cursor_is_bound_to_list_sort_and_filters(elsewhere: str) -> None:
-    cursor = CURSORS.seal(HERE, ["Oak desk", 1])
+    cursor = CURSORS.encode(HERE, ["Oak desk", 1])
     with pytest.raises(BadCursorError):
-        CURSORS.open(cursor, elsewhere, NAME)
+        CURSORS.decode(cursor, elsewhere, NAME)
 
 
-def test_another_key_signs_other_cursors() -> None:
-    cursor = Cursors("another key").seal(HERE, ["Oak desk", 1])
+def test_cursor_of_another_key_is_refused() -> None:
+    cursor = Cursors("another key").encode(HERE, ["Oak desk", 1])
     with pytest.raises(BadCursorError):
-        CURSORS.open(cursor, HERE, NAME)
+        CURSORS.decode(cursor, HERE, NAME)
 
 
-def test_a_key_that_is_being_retired_still_reads() -> None:
-    cursor = Cursors("the key before").seal(HERE, ["Oak desk", 1])
+def test_previous_key_still_verifies() -> None:
+    cursor = Cursors("the key before").encode(HERE, ["Oak desk", 1])
     rotated = Cursors("a key that only tests use", "the key before")
-    assert rotated.open(cursor, HERE, NAME) == ["Oak desk", 1]
+    assert rotated.decode(cursor, HERE, NAME) == ["Oak desk", 1]
     with pytest.raises(BadCursorError):
-        Cursors("the key before").open(rotated.seal(HERE, ["Oak desk", 1]), HERE, NAME)
+        Cursors("the key before").decode(rotated.encode(HERE, ["Oak desk", 1]), HERE, NAME)
 
 
 def test_another_version_is_refused() -> None:
@@ -101,12 +103,12 @@ def test_another_version_is_refused() -> None:
     signature = pagination._sign(CURSORS._keys[0], HERE, payload)
     cursor = urlsafe_b64encode(signature + payload).rstrip(b"=").decode()
     with pytest.raises(BadCursorError):
-        CURSORS.open(cursor, HERE, NAME)
+        CURSORS.decode(cursor, HERE, NAME)
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("limit", [1, 3, 100])
-async def test_directions_may_differ_as_often_as_they_like(service: Service, limit: int) -> None:
+async def test_sort_directions_may_be_mixed(service: Service, limit: int) -> None:
     for number in range(12):
         await service.product(
             category="ab"[number % 2], price_cents=number % 3, name=f"{'xyz'[number % 3]}{number}"
@@ -122,7 +124,7 @@ async def test_directions_may_differ_as_often_as_they_like(service: Service, lim
     async with service.database.reading() as session:
         while cursor is not None or not seen:
             rows = await CURSORS.page(
-                session, select(Product), sort, place="here", limit=limit, cursor=cursor
+                session, select(Product), sort, listing="here", limit=limit, cursor=cursor
             )
             seen += rows.items
             cursor = rows.next
@@ -131,7 +133,7 @@ async def test_directions_may_differ_as_often_as_they_like(service: Service, lim
 
 
 @pytest.mark.anyio
-async def test_a_page_asks_twice_only_where_a_category_ends(
+async def test_page_needs_second_query_only_at_category_end(
     service: Service, statements: list[str]
 ) -> None:
     for category in "aaaaaaabb":

@@ -16,9 +16,7 @@ async def test_unknown_paths_and_methods_are_problems(light: Service) -> None:
     assert "GET" in answer.headers["allow"]
 
 
-async def test_a_defect_is_a_500_that_tells_nothing(
-    light: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_500_reveals_no_internals(light: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_self: Database) -> None:
         raise RuntimeError("the secret recipe")
 
@@ -53,7 +51,7 @@ async def test_a_load_that_takes_too_long_is_a_503(
     problem(await light.client.get("/api/categories"), 503)
 
 
-async def test_a_list_of_errors_is_short_and_tells_how_many_more_there_are(light: Service) -> None:
+async def test_error_list_is_limited_and_counts_the_rest(light: Service) -> None:
     login = {"email": "ada@example.com", "password": "x"}
     few = await light.client.post("/api/users/login", json=login | {f"m{n}": 0 for n in range(20)})
     assert "more_errors" not in problem(few, 422, *(f"/m{n}" for n in range(20)))
@@ -67,7 +65,7 @@ async def test_a_list_of_errors_is_short_and_tells_how_many_more_there_are(light
     assert error["detail"] == "has 9000 members, of which at most 2 are known"
 
 
-async def test_the_place_of_an_error_is_never_long(light: Service) -> None:
+async def test_error_location_is_limited(light: Service) -> None:
     body = {"email": "ada@example.com", "password": "x", "~/" * 150: 0, "a/" * 99: 0, "a" * 199: 0}
     answer = await light.client.post("/api/users/login", json=body)
     problem(answer, 422, "", "", "/" + "a" * 199)

@@ -5,7 +5,14 @@ from itertools import count
 
 import pytest
 
-from service.rate_limit import MOST_NAMES, ROUNDING, Limits, Local, Policy, Standing
+from service.rate_limit import (
+    MAX_NAMES,
+    ROUNDING,
+    LocalLimiter,
+    Policy,
+    RateLimiter,
+    RateLimitState,
+)
 from tests import servers
 
 pytestmark = pytest.mark.anyio
@@ -22,67 +29,69 @@ class Clock:
 
 
 @pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.servers)])
-async def limits(request: pytest.FixtureRequest) -> AsyncIterator[Limits]:
+async def limits(request: pytest.FixtureRequest) -> AsyncIterator[RateLimiter]:
     url = ""
     if request.param == "redis":
         server: servers.Redis = request.getfixturevalue("redis_server")
         url = server.url
-    opened = Limits.connect(url)
+    opened = RateLimiter.connect(url)
     yield opened
     await opened.close()
 
 
-async def take(limits: Limits, policy: Policy, name: str, times: int) -> list[Standing]:
+async def take(limits: RateLimiter, policy: Policy, name: str, times: int) -> list[RateLimitState]:
     return [await limits.take((policy, name)) for _ in range(times)]
 
 
 @pytest.mark.parametrize("quota", [1, 3, 7, 60])
-async def test_as_many_as_said_are_admitted(limits: Limits, quota: int) -> None:
+async def test_quota_is_admitted(limits: RateLimiter, quota: int) -> None:
     policy, name = Policy("test", quota, window=600), next(names)
     standings = await take(limits, policy, name, quota + 2)
-    assert [s.left for s in standings] == [*range(quota - 1, -1, -1), 0, 0]
+    assert [s.remaining for s in standings] == [*range(quota - 1, -1, -1), 0, 0]
     assert all(s.wait == 0 for s in standings[:quota])
     for refused in standings[quota:]:
         assert 600 / quota - 5 < refused.wait <= 600 / quota + ROUNDING
         assert 595 < refused.reset <= 600.01
-    assert (await limits.take((policy, next(names)))).left == quota - 1
-    assert (await limits.take((Policy("other", quota), name))).left == quota - 1
+    assert (await limits.take((policy, next(names)))).remaining == quota - 1
+    assert (await limits.take((Policy("other", quota), name))).remaining == quota - 1
 
 
-async def test_who_waits_as_long_as_told_gets_in(limits: Limits) -> None:
+async def test_attempt_after_retry_after_is_admitted(limits: RateLimiter) -> None:
     policy, name = Policy("test", 2, window=1), next(names)
     *_, refused = await take(limits, policy, name, 3)
     assert 0.3 < refused.wait <= 0.5
-    await take(limits, policy, name, 5)  # refused ones cost nothing
-    await asyncio.sleep(refused.wait + 0.01)  # what is promised is a time
+    await take(limits, policy, name, 5)  # refused attempts do not count
+    await asyncio.sleep(refused.wait + 0.01)  # Retry-After is a time
     assert (await limits.take((policy, name))).wait == 0
 
 
-async def test_at_once_no_more_than_one_by_one(limits: Limits) -> None:
+async def test_concurrent_attempts_do_not_exceed_quota(limits: RateLimiter) -> None:
     policy, name = Policy("test", 5, window=600), next(names)
     standings = await asyncio.gather(*(limits.take((policy, name)) for _ in range(50)))
     assert sum(s.wait == 0 for s in standings) == 5
 
 
-async def test_after_a_refusal_the_others_do_not_count(limits: Limits) -> None:
+async def test_later_policies_do_not_count_after_a_refusal(limits: RateLimiter) -> None:
     strict, lenient = Policy("strict", 1, window=600), Policy("lenient", 9, window=600)
     name, other = next(names), next(names)
     first = await limits.take((strict, name), (lenient, other))
-    assert (first.policy, first.left, first.wait) == (lenient, 8, 0)
+    assert (first.policy, first.remaining, first.wait) == (lenient, 8, 0)
     refused = await limits.take((strict, name), (lenient, other))
     assert refused.policy == strict
     assert refused.wait > 0
-    assert (await limits.take((lenient, other))).left == 7
+    assert (await limits.take((lenient, other))).remaining == 7
     both = await limits.take((lenient, other), (strict, name))
     assert both.policy == strict
-    assert (await limits.take((lenient, other))).left == 5, "what came before the refusal counts"
+    assert (await limits.take((lenient, other))).remaining == 5, (
+        "what came before the refusal counts"
+    )
 
 
-def test_in_this_process_attempts_come_back_evenly() -> None:
+def test_local_limiter_refills_evenly() -> None:
     clock, policy = Clock(), Policy("test", 4, window=60)
-    local = Local(clock)
-    first: Callable[[], Standing] = lambda: local.take((policy, "a"))  # noqa: E731 - a name for it
-    assert [first().left for _ in range(4)] == [3, 2, 1, 0]
+    local = LocalLimiter(clock)
+    first: Callable[[], RateLimitState] = lambda: local.take((policy, "a"))  # noqa: E731 - a name for it
+    assert [first().remaining for _ in range(4)] == [3, 2, 1, 0]
     assert first().wait == pytest.approx(15)
     clock.now += 14.9
     assert first().wait == pytest.approx(0.1)
@@ -90,35 +99,35 @@ def test_in_this_process_attempts_come_back_evenly() -> None:
     assert first().wait == 0
     assert first().wait == pytest.approx(15)
     clock.now += 60
-    assert first().left == 3
+    assert first().remaining == 3
 
 
-def test_in_this_process_names_are_bounded() -> None:
-    local, policy = Local(), Policy("test", 4, window=36_000)  # none is full again meanwhile
-    for number in range(MOST_NAMES + 10):
+def test_local_limiter_bounds_names() -> None:
+    local, policy = LocalLimiter(), Policy("test", 4, window=36_000)  # none refills
+    for number in range(MAX_NAMES + 10):
         local.take((policy, str(number)))
-    assert len(local._full) == MOST_NAMES
+    assert len(local._full) == MAX_NAMES
 
 
 @pytest.mark.servers
-async def test_workers_count_together_and_alone_without_redis(
+async def test_workers_share_counts_only_with_redis(
     redis_server: servers.Redis,
 ) -> None:
-    one, two = (Limits.connect(redis_server.url) for _ in range(2))
+    one, two = (RateLimiter.connect(redis_server.url) for _ in range(2))
     policy, name = Policy("test", 4, window=600), next(names)
-    assert [s.left for s in await take(one, policy, name, 2)] == [3, 2]
-    assert [s.left for s in await take(two, policy, name, 2)] == [1, 0]
+    assert [s.remaining for s in await take(one, policy, name, 2)] == [3, 2]
+    assert [s.remaining for s in await take(two, policy, name, 2)] == [1, 0]
     assert (await one.take((policy, name))).wait
     redis_server.kill()
-    assert [s.left for s in await take(one, policy, name, 5)] == [3, 2, 1, 0, 0]
-    assert [s.left for s in await take(two, policy, name, 1)] == [3]
+    assert [s.remaining for s in await take(one, policy, name, 5)] == [3, 2, 1, 0, 0]
+    assert [s.remaining for s in await take(two, policy, name, 1)] == [3]
     await one.close()
     await two.close()
 
 
 @pytest.mark.servers
-async def test_redis_forgets_when_all_attempts_are_back(redis_server: servers.Redis) -> None:
-    limits = Limits.connect(redis_server.url)
+async def test_redis_key_expires_when_quota_is_restored(redis_server: servers.Redis) -> None:
+    limits = RateLimiter.connect(redis_server.url)
     await take(limits, Policy("test", 4, window=600), "who", 2)
     assert limits._client is not None
     left = await limits._client.send("PTTL", "v1:{limit}:test:who")
@@ -126,12 +135,12 @@ async def test_redis_forgets_when_all_attempts_are_back(redis_server: servers.Re
     await limits.close()
 
 
-def test_headers_say_the_policy_and_the_standing() -> None:
+def test_headers_have_policy_and_state() -> None:
     policy = Policy("account", 10)
-    assert Standing(policy, 3, 0.0, 41.2).headers == {
+    assert RateLimitState(policy, 3, 0.0, 41.2).headers == {
         "RateLimit-Policy": '"account";q=10;w=60',
         "RateLimit": '"account";r=3;t=42',
     }
-    refused = Standing(policy, 0, 5.1, 59.1).headers
+    refused = RateLimitState(policy, 0, 5.1, 59.1).headers
     assert refused["Retry-After"] == "6"
     assert re.fullmatch(r'"account";r=0;t=60', refused["RateLimit"])

@@ -10,7 +10,7 @@ from service.secret_files import SecretError, made_secret, read_secret, refuse_g
     "value",
     ["changeme", "CHANGETHIS", "secret", "secretsecretsecretsecretsecretsecret", "a" * 40, "", "x"],
 )
-def test_what_anybody_would_try_is_refused(value: str) -> None:
+def test_guessable_secrets_are_refused(value: str) -> None:
     with pytest.raises(SecretError) as caught:
         refuse_guessable(value, "the key", least=32)
     assert "the key" in str(caught.value)
@@ -20,7 +20,7 @@ def test_a_random_secret_passes() -> None:
     refuse_guessable("0f9b1c5ad3e84b7796d2" * 2, "the key", least=32)
 
 
-def test_a_secret_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
+def test_secret_is_created_once_with_owner_mode(tmp_path: Path) -> None:
     path = tmp_path / "secrets" / "key"
     with ThreadPoolExecutor(8) as workers:
         made = {*workers.map(lambda _: made_secret(path, "the key", least=32), range(16))}
@@ -38,7 +38,7 @@ def test_a_weak_secret_in_the_file_is_refused(tmp_path: Path) -> None:
         made_secret(path, "the key", least=32)
 
 
-def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_unreadable_secret_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SecretError, match="nowhere"):
         read_secret(tmp_path / "nowhere", "the key", least=32)
     (tmp_path / "file").write_text("")

@@ -58,7 +58,7 @@ def sqlite(tmp_path: Path) -> str:
     return f"sqlite+aiosqlite:///{tmp_path}/shop.db"
 
 
-def test_the_same_seed_makes_the_same_shop_and_another_one_another() -> None:
+def test_seed_determines_the_data() -> None:
     def rows(made: Shop) -> list[object]:
         return [*made.people("a", "b"), *made.goods(), *made.sales(700)]
 
@@ -66,7 +66,7 @@ def test_the_same_seed_makes_the_same_shop_and_another_one_another() -> None:
     assert rows(shop()) != rows(shop(seed=2))
 
 
-def test_few_products_and_few_customers_take_most_orders() -> None:
+def test_orders_follow_zipf_distributions() -> None:
     taken: Counter[int] = Counter()
     buyers: Counter[int] = Counter()
     for batch in shop(orders=20_000).sales():
@@ -75,10 +75,10 @@ def test_few_products_and_few_customers_take_most_orders() -> None:
 
     assert sum(count for _, count in taken.most_common(10)) > 0.4 * taken.total()
     assert sum(count for _, count in buyers.most_common(20)) > 0.2 * buyers.total()
-    assert len(buyers) == 200  # and yet everybody buys
+    assert len(buyers) == 200  # every customer buys
 
 
-def test_orders_follow_the_clock_and_the_calendar() -> None:
+def test_orders_follow_daily_and_weekly_patterns() -> None:
     moments = [order[4] for batch in shop(orders=20_000).sales() for order in batch.orders]
     by_hour = Counter(moment.hour for moment in moments)
     by_day = Counter(moment.weekday() for moment in moments)
@@ -90,7 +90,7 @@ def test_orders_follow_the_clock_and_the_calendar() -> None:
     assert by_day[6] > by_day[1]
 
 
-def test_the_rows_agree_with_each_other(sqlite: str, tmp_path: Path) -> None:
+def test_rows_are_consistent(sqlite: str, tmp_path: Path) -> None:
     options = arguments(command(sqlite, tmp_path, "--users=50", "--products=40", "--orders=2000"))
 
     assert "2,000 orders" in asyncio.run(run(options))
@@ -141,7 +141,7 @@ def test_admin_and_customers_log_in_with_the_passwords_of_the_files(
     assert PasswordHasher().verify(hashes[3], demo.read_text().strip())
 
 
-def test_a_filled_database_is_left_alone_unless_reset(sqlite: str, tmp_path: Path) -> None:
+def test_filled_database_is_kept_without_reset(sqlite: str, tmp_path: Path) -> None:
     plant(sqlite, shop(orders=100))
     again = command(sqlite, tmp_path, "--users=3", "--products=2", "--orders=5")
 
@@ -171,12 +171,12 @@ def test_the_refusal_says_what_to_do(sqlite: str, tmp_path: Path) -> None:
     assert "--reset" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert (content.returncode, content.stderr) == (0, "")
-    assert content.stdout.startswith("left alone: ")
+    assert content.stdout.startswith("not seeded: ")
     assert query(sqlite, "SELECT count(*) FROM orders") == [(10,)]
 
 
 @pytest.mark.servers
-def test_postgres_holds_the_same_shop_and_numbers_go_on(postgres: Postgres) -> None:
+def test_postgres_has_same_data_and_sequences_continue(postgres: Postgres) -> None:
     url = postgres.database()
 
     plant(url, shop())
@@ -197,9 +197,7 @@ def test_postgres_holds_the_same_shop_and_numbers_go_on(postgres: Postgres) -> N
 
 
 @pytest.mark.servers
-def test_a_killed_run_leaves_nothing_and_the_next_one_works(
-    postgres: Postgres, tmp_path: Path
-) -> None:
+def test_killed_seed_leaves_nothing_and_can_be_repeated(postgres: Postgres, tmp_path: Path) -> None:
     url = postgres.database()
     large = command(url, tmp_path, "--users=100", "--products=100", "--orders=1000000")
     writing = "SELECT count(*) FROM pg_stat_activity WHERE state != 'idle' AND query LIKE 'COPY%'"

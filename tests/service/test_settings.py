@@ -18,13 +18,13 @@ def token(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
-def test_this_machine_alone_needs_nothing(host: str) -> None:
+def test_loopback_needs_no_settings(host: str) -> None:
     assert is_loopback(host)
     assert Settings(host=host).metrics_token() is None
 
 
 @pytest.mark.parametrize("host", [EVERYWHERE, "::", "192.168.1.5", "example.com"])
-def test_others_need_tls_and_a_metrics_token(host: str, token: Path) -> None:
+def test_public_host_needs_tls_and_metrics_token(host: str, token: Path) -> None:
     tls: dict[str, Any] = {"tls_cert_file": "cert.pem", "tls_key_file": "key.pem"}
     with pytest.raises(ValidationError, match="SERVICE_TLS_CERT_FILE"):
         Settings(host=host, metrics_token_file=token)
@@ -36,12 +36,12 @@ def test_others_need_tls_and_a_metrics_token(host: str, token: Path) -> None:
     assert Settings(host=host, metrics_token_file=token, behind_tls_proxy=True).host == host
 
 
-def test_half_a_certificate_is_refused() -> None:
+def test_certificate_without_key_is_refused() -> None:
     with pytest.raises(ValidationError, match="both"):
         Settings(tls_cert_file=Path("cert.pem"))
 
 
-def test_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVICE_POOL_SIZE", "7")
     monkeypatch.setenv("SERVICE_REDIS_URL", "redis://127.0.0.1:1")
     monkeypatch.setenv("SERVICE_TLS_CERT_FILE", "")
@@ -50,7 +50,7 @@ def test_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.tls_cert_file is None
 
 
-def test_the_password_file_completes_the_address(tmp_path: Path) -> None:
+def test_password_file_completes_the_url(tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text("made-up-for-tests\n")
     url = "postgresql+asyncpg://shop@127.0.0.1:1/shop"
@@ -79,14 +79,14 @@ def test_a_weak_metrics_token_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://shop:hunter2@host/shop", "postgresql://x/y"])
-def test_other_databases_are_refused_without_showing_the_address(url: str) -> None:
+def test_unsupported_database_url_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(ValidationError, match=r"postgresql\+asyncpg") as caught:
         Settings(database_url=url)
     assert url not in str(caught.value)
 
 
 @pytest.mark.parametrize(("processors", "hashing"), [(1, 1), (2, 1), (3, 2), (16, 2)])
-def test_hashing_leaves_a_processor_to_those_who_read(
+def test_hashing_leaves_a_processor_free(
     processors: int, hashing: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.settings.sys.platform", "linux")

@@ -1,15 +1,15 @@
-"""How a value becomes bytes: JSON, under a mark that says what wrote it.
+"""Codec of cached values: JSON, prefixed with a schema digest and an ETag.
 
-The layout is mark, kind, tag, JSON. The tag is a digest of the JSON, made once when the value is
-filled; so whoever has the value already is told so without anything being written or read again.
+The layout is schema digest, kind, ETag, JSON. The ETag is a digest of the JSON, computed once when
+the value is filled, so a conditional request is answered without serialising or parsing anything.
 
-Pydantic writes and validates its models and what is made of them; msgspec does the rest (builtins,
-dataclasses, structs), several times as fast.
+Pydantic serialises and validates its models and containers of them; msgspec does the rest
+(builtins, dataclasses, structs), several times as fast.
 
-The mark is a digest of the type's JSON schema, so a release that changes a model never reads what
-another release wrote: it takes it for a miss and overwrites it. The mark stands in the value and
-not in the key, so that during a rolling release an invalidation by one release reaches what the
-other one stored.
+The schema digest is a digest of the type's JSON schema, so a release that changes a model never
+reads what another release wrote: that is a miss, and the value is overwritten. The digest is in the
+value and not in the key, so that during a rolling release an invalidation by one release reaches
+what the other one stored.
 """
 
 import hashlib
@@ -26,47 +26,47 @@ from pydantic import TypeAdapter
 T = TypeVar("T")
 
 LAYOUT = 2  # raise it when the bytes around the JSON change
-MARK_BYTES = 4
-TAG_BYTES = 16
-NOTHING = b"-"
-SOMETHING = b"+"
-_HEADER_BYTES = MARK_BYTES + len(SOMETHING) + TAG_BYTES
+SCHEMA_DIGEST_BYTES = 4
+ETAG_BYTES = 16
+ABSENT = b"-"
+PRESENT = b"+"
+_HEADER_BYTES = SCHEMA_DIGEST_BYTES + len(PRESENT) + ETAG_BYTES
 
 
-@dataclass(slots=True)  # not frozen: made at every hit, that would take 0.3 µs more
+@dataclass(slots=True)  # not frozen: one is made at every hit, which would take 0.3 µs more
 class Rendered:
-    """A value as it is sent.
+    """A value that is ready to send.
 
     Attributes:
         body: JSON.
-        tag: 16 letters, digits, ``-`` and ``_``: equal for equal bodies of one type, in every
+        etag: 16 letters, digits, ``-`` and ``_``: equal for equal bodies of one type, in every
             process.
-        again: Looks at what is cached in its place, and loads nothing; where it was cached.
+        peek: Reads its cache entry again without loading; None where there is no entry.
     """
 
     body: bytes
-    tag: str
-    again: "Again | None" = field(default=None, compare=False)
+    etag: str
+    peek: "Peek | None" = field(default=None, compare=False)
 
 
-Again = Callable[[], Awaitable[Rendered | None]]
+Peek = Callable[[], Awaitable[Rendered | None]]
 
 
 @dataclass(frozen=True)
-class Json(Generic[T]):
-    """Writes and reads the JSON of one type, and tells its schema."""
+class JsonFormat(Generic[T]):
+    """JSON schema, serialiser and parser of one type."""
 
     schema: dict[str, Any]
     write: Callable[[T], bytes]
     read: Callable[[bytes], T]
 
 
-def _json(type_: type[T]) -> Json[T]:
+def _json(type_: type[T]) -> JsonFormat[T]:
     try:
         schema = msgspec.json.schema(type_)
-    except TypeError:  # pydantic's, or made of what is
+    except TypeError:  # a pydantic model, or a container of them
         return _pydantic(type_)
-    # Not strict, as pydantic is not: a sum of integers may be a Decimal, which is written as text.
+    # Not strict, like pydantic: a sum of integers may be a Decimal, which is written as text.
     decode = msgspec.json.Decoder(type_, strict=False).decode
 
     def read(body: bytes) -> T:
@@ -75,12 +75,12 @@ def _json(type_: type[T]) -> Json[T]:
         except msgspec.DecodeError as error:
             raise ValueError(str(error)) from error
 
-    return Json(schema, msgspec.json.encode, read)
+    return JsonFormat(schema, msgspec.json.encode, read)
 
 
-def _pydantic(type_: type[T]) -> Json[T]:
+def _pydantic(type_: type[T]) -> JsonFormat[T]:
     adapter: TypeAdapter[T] = TypeAdapter(type_)
-    return Json(
+    return JsonFormat(
         adapter.json_schema(),
         # No warnings: a model of the same shape, such as Page[Any] for Page[Product], is fine.
         partial(adapter.dump_json, round_trip=True, warnings=False),
@@ -89,7 +89,7 @@ def _pydantic(type_: type[T]) -> Json[T]:
 
 
 class Codec(Generic[T]):
-    """Writes and reads the values of one type.
+    """Encodes and decodes the values of one type.
 
     Args:
         type_: A pydantic model, a list of models, builtins, a dataclass or a struct.
@@ -102,58 +102,62 @@ class Codec(Generic[T]):
     def __init__(self, type_: type[T], schema: int = 1) -> None:
         self._json = _json(type_)
         shape = json.dumps([LAYOUT, schema, self._json.schema], sort_keys=True, default=str)
-        self._mark = hashlib.blake2b(shape.encode(), digest_size=MARK_BYTES).digest()
-        self._nothing = self._mark + NOTHING
-        self._something = self._mark + SOMETHING
+        self._schema_digest = hashlib.blake2b(
+            shape.encode(), digest_size=SCHEMA_DIGEST_BYTES
+        ).digest()
+        self._absent = self._schema_digest + ABSENT
+        self._present = self._schema_digest + PRESENT
 
     def encode(self, value: T | None) -> bytes:
-        """Write a value; None is written as "there is none".
+        """Encode a value; None becomes a negative entry.
 
         Raises:
-            TypeError, ValueError: The value cannot be written as JSON.
+            TypeError, ValueError: The value cannot be serialised as JSON.
         """
         if value is None:
-            return self._nothing
+            return self._absent
         body = self._json.write(value)
-        digest = hashlib.blake2b(body, digest_size=TAG_BYTES * 3 // 4, key=self._mark).digest()
-        return self._something + urlsafe_b64encode(digest) + body
+        digest = hashlib.blake2b(
+            body, digest_size=ETAG_BYTES * 3 // 4, key=self._schema_digest
+        ).digest()
+        return self._present + urlsafe_b64encode(digest) + body
 
-    def fits(self, stored: bytes) -> bool:
-        """Whether this release wrote a value."""
-        return stored.startswith(self._mark)
+    def has_current_schema(self, stored: bytes) -> bool:
+        """Whether the value was encoded with this release's schema."""
+        return stored.startswith(self._schema_digest)
 
-    def is_nothing(self, stored: bytes) -> bool:
-        """Whether it says that there is none."""
-        return stored == self._nothing
+    def is_negative(self, stored: bytes) -> bool:
+        """Whether it is a negative entry."""
+        return stored == self._absent
 
     def decode(self, stored: bytes) -> T | None:
-        """Read a value.
+        """Decode a value.
 
         Raises:
-            ValueError: Another release, or something else, wrote it.
+            ValueError: It has another schema, or is not an encoded value.
         """
         body = self._body(stored)
         return None if body is None else self._json.read(body)
 
-    def rendered(self, stored: bytes, again: Again | None = None) -> Rendered | None:
-        """Read a value as it is sent: nothing is parsed.
+    def render(self, stored: bytes, peek: Peek | None = None) -> Rendered | None:
+        """Return a value's JSON and ETag without parsing it; None for a negative entry.
 
         Args:
-            stored: What was cached.
-            again: See ``Rendered``.
+            stored: The encoded value.
+            peek: See ``Rendered``.
 
         Raises:
-            ValueError: Another release, or something else, wrote it.
+            ValueError: It has another schema, or is not an encoded value.
         """
         body = self._body(stored)
         if body is None:
             return None
-        tag = stored[MARK_BYTES + len(SOMETHING) : _HEADER_BYTES].decode("ascii")
-        return Rendered(body, tag, again)
+        etag = stored[SCHEMA_DIGEST_BYTES + len(PRESENT) : _HEADER_BYTES].decode("ascii")
+        return Rendered(body, etag, peek)
 
     def _body(self, stored: bytes) -> bytes | None:
-        if stored.startswith(self._something) and len(stored) > _HEADER_BYTES:
+        if stored.startswith(self._present) and len(stored) > _HEADER_BYTES:
             return stored[_HEADER_BYTES:]
-        if stored == self._nothing:
+        if stored == self._absent:
             return None
-        raise ValueError("a cached value in another shape")
+        raise ValueError("cached value has another schema")

@@ -1,9 +1,9 @@
-"""How a value lies in Redis: under a stamp, with a checksum, compressed if that pays.
+"""Binary format of a Redis entry: stamp, checksum, header, payload (compressed if that pays).
 
-The layout is stamp, checksum, header, payload. The stamp says under which generations the value was
-loaded; the checksum is a CRC-32 of the name and all that follows, so that what was stored under one
-name is never taken for what belongs to another; the header holds flags, when the value may be
-refreshed (seconds of the Unix clock), and how many seconds loading it took.
+The stamp holds the tokens of the generations under which the value was loaded. The checksum is a
+CRC-32 of the name and all that follows, so a value stored under one name is never accepted under
+another. The header holds flags, the soft expiry (seconds of the Unix clock) and the seconds that
+loading took.
 """
 
 import struct
@@ -11,10 +11,10 @@ import zlib
 
 import zstandard
 
-from service.cache.core.store import Found
+from service.cache.core.store import CachedValue
 
 COMPRESSED_FROM = 1024
-"""Bytes from which on compression pays: see ``docs/caching.md``."""
+"""Bytes from which compression pays: see ``docs/caching.md``."""
 _LEVEL = 3
 _CHECKSUM = struct.Struct("<I")
 _HEADER = struct.Struct("<Bdf")
@@ -26,25 +26,25 @@ _decompress = zstandard.ZstdDecompressor().decompress
 
 
 class CorruptError(ValueError):
-    """This is not what was stored."""
+    """A stored entry is truncated, changed or of another name."""
 
 
-def pack(name: str, stamp: bytes, value: Found) -> bytes:
-    """Write the value of a name."""
+def pack(name: str, stamp: bytes, value: CachedValue) -> bytes:
+    """Encode the value of a name."""
     payload, flags = value.payload, 0
     if len(payload) >= COMPRESSED_FROM:
         smaller = _compress(payload)
         if len(smaller) < len(payload):
             payload, flags = smaller, _COMPRESSED
-    checked = _HEADER.pack(flags, value.soft, value.took) + payload
+    checked = _HEADER.pack(flags, value.soft_expiry, value.load_seconds) + payload
     return stamp + _CHECKSUM.pack(_checksum(name, checked)) + checked
 
 
-def unpack(name: str, stamp: bytes, stored: bytes) -> Found | None:
-    """Read the value of a name; None if it was loaded under another stamp.
+def unpack(name: str, stamp: bytes, stored: bytes) -> CachedValue | None:
+    """Decode the value of a name; None if it was loaded under another stamp.
 
     Raises:
-        CorruptError: Something else was stored, or it was changed.
+        CorruptError: The entry cannot be decoded.
     """
     if not stored.startswith(stamp):
         return None
@@ -54,14 +54,14 @@ def unpack(name: str, stamp: bytes, stored: bytes) -> Found | None:
         raise CorruptError("too short")
     if _CHECKSUM.unpack_from(stored, len(stamp)) != (_checksum(name, checked),):
         raise CorruptError("wrong checksum")
-    flags, soft, took = _HEADER.unpack_from(checked)
+    flags, soft_expiry, load_seconds = _HEADER.unpack_from(checked)
     payload = checked[_HEADER.size :]
     if flags & _COMPRESSED:
         try:
             payload = _decompress(payload, max_output_size=_LARGEST_BYTES)
         except zstandard.ZstdError as error:
             raise CorruptError("not decompressible") from error
-    return Found(payload, soft, took)
+    return CachedValue(payload, soft_expiry, load_seconds)
 
 
 def _checksum(name: str, checked: bytes) -> int:

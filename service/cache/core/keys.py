@@ -1,16 +1,16 @@
-"""The names of values: templates, and what becomes of long or odd keys."""
+"""Cache keys: templates, and digests of long or unprintable keys."""
 
 import hashlib
 from string import Formatter
 
-LONGEST_KEY = 100
+MAX_KEY_LENGTH = 100
 
 
-class Template:
-    """Makes keys of fields, such as ``{limit}:{place}``.
+class KeyTemplate:
+    """Format of a namespace's keys, such as ``{limit}:{cursor}``.
 
     Args:
-        text: Fields in braces; what stands between them is kept.
+        text: Fields in braces, with literal text between them.
 
     Raises:
         ValueError: A field has no name.
@@ -23,8 +23,8 @@ class Template:
             raise ValueError(f"cache key {text!r}: name each field, such as {{id}}")
         self._fields = frozenset(fields)
 
-    def fill(self, fields: dict[str, object]) -> str:
-        """Make a key.
+    def format(self, fields: dict[str, object]) -> str:
+        """Format a key.
 
         Raises:
             ValueError: A field is missing, or there is one too many.
@@ -40,8 +40,8 @@ class Template:
         return self._text.format(**safe)
 
 
-def short(key: str) -> str:
+def shorten(key: str) -> str:
     """Return the key itself, or a digest of one that is long or could be taken for a digest."""
-    if len(key) <= LONGEST_KEY and key.isprintable() and not key.startswith("#"):
+    if len(key) <= MAX_KEY_LENGTH and key.isprintable() and not key.startswith("#"):
         return key
     return "#" + hashlib.blake2b(key.encode(errors="surrogatepass"), digest_size=16).hexdigest()

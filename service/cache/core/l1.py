@@ -1,4 +1,4 @@
-"""What this process keeps of Redis for a moment, as long as it hears of every invalidation."""
+"""L1 cache: short-lived copies of Redis values in this process, active while subscribed."""
 
 import time
 from collections import Counter, OrderedDict
@@ -6,112 +6,114 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from service.cache.core.codec import Rendered
-from service.cache.core.store import Place, Region
+from service.cache.core.store import CacheInfo, EntryRef
 
 SLOTS = 1024
 ENTRY_OVERHEAD_BYTES = 700
 """What an entry costs beside its payload: objects, dictionaries, sets (measured on 3.11)."""
-Ticket = tuple[int, int]
+L1Ticket = tuple[int, int]
 
 
 @dataclass(slots=True)
-class Kept:
-    """A value that is kept.
+class L1Entry:
+    """A value in the L1 cache.
 
     Attributes:
         payload: The codec's bytes.
-        rendered: The same as it is sent; None if there is none.
-        until: The end of its life, on the clock of the layer.
+        rendered: The same, ready to send; None for a negative entry.
+        expires: When it expires, on the cache's clock.
+        ref: The entry in Redis.
     """
 
     payload: bytes
     rendered: Rendered | None
-    until: float = 0.0
-    place: Place = field(default_factory=lambda: Place(Region(""), "", ()))
+    expires: float = 0.0
+    ref: EntryRef = field(default_factory=lambda: EntryRef(CacheInfo(""), "", ()))
 
     @property
     def size(self) -> int:
-        """Bytes, about."""
+        """Bytes, estimated."""
         return 2 * len(self.payload) + ENTRY_OVERHEAD_BYTES
 
 
-class Near:
-    """Values by name; off until ``reset(live=True)``.
+class L1Cache:
+    """Values by name; inactive until ``reset(active=True)``.
 
-    Whoever wants to put a value takes a ticket before reading it from Redis. What is invalidated
-    meanwhile makes the ticket worthless.
+    To put a value, a caller takes a ticket before it reads Redis. An invalidation in between makes
+    the ticket invalid.
 
     Args:
-        max_bytes: Bytes over all namespaces; those put first go first.
+        max_bytes: Limit over all namespaces; the oldest entries are evicted first.
+        clock: Seconds.
     """
 
     def __init__(
         self, *, max_bytes: int = 32 * 2**20, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.live = False
+        self.active = False
         self._max_bytes = max_bytes
         self._clock = clock
-        self._kept: OrderedDict[str, Kept] = OrderedDict()
-        self._under: dict[str, set[str]] = {}
-        self._bytes: Counter[Region] = Counter()
+        self._entries: OrderedDict[str, L1Entry] = OrderedDict()
+        self._names_by_generation: dict[str, set[str]] = {}
+        self._bytes: Counter[CacheInfo] = Counter()
         self._total = 0
         self._epoch = 0
         self._slots = [0] * SLOTS
 
-    def get(self, name: str) -> Kept | None:
-        """What is kept and has not expired."""
-        kept = self._kept.get(name)
-        if kept is None or kept.until > self._clock():
-            return kept
+    def get(self, name: str) -> L1Entry | None:
+        """Return the entry if it has not expired."""
+        entry = self._entries.get(name)
+        if entry is None or entry.expires > self._clock():
+            return entry
         self._remove(name)
         return None
 
-    def ticket(self, name: str) -> Ticket | None:
-        """What ``put`` wants to see; None while nothing is kept."""
-        return (self._epoch, self._slots[hash(name) % SLOTS]) if self.live else None
+    def ticket(self, name: str) -> L1Ticket | None:
+        """Return a ticket for ``put``; None while inactive."""
+        return (self._epoch, self._slots[hash(name) % SLOTS]) if self.active else None
 
-    def put(self, place: Place, ticket: Ticket | None, kept: Kept, seconds: float) -> None:
-        """Keep a value that was read after the ticket was taken."""
-        if ticket is None or ticket != self.ticket(place.name):
+    def put(self, ref: EntryRef, ticket: L1Ticket | None, entry: L1Entry, seconds: float) -> None:
+        """Store a value that was read after the ticket was taken."""
+        if ticket is None or ticket != self.ticket(ref.name):
             return
-        self._remove(place.name)
-        kept.place, kept.until = place, self._clock() + seconds
-        self._kept[place.name] = kept
-        for generation in place.generations:
-            self._under.setdefault(generation, set()).add(place.name)
-        self._count(place.region, kept.size)
+        self._remove(ref.name)
+        entry.ref, entry.expires = ref, self._clock() + seconds
+        self._entries[ref.name] = entry
+        for generation in ref.generations:
+            self._names_by_generation.setdefault(generation, set()).add(ref.name)
+        self._count(ref.info, entry.size)
         while self._total > self._max_bytes:
-            self._remove(next(iter(self._kept)))
+            self._remove(next(iter(self._entries)))
 
     def drop(self, name: str) -> None:
-        """Forget a value, or all of a generation, and refuse those on their way."""
-        if self._kept or self.live:
+        """Drop an entry, or all entries of a generation, and invalidate open tickets."""
+        if self._entries or self.active:
             self._slots[hash(name) % SLOTS] += 1
             self._remove(name)
         if ":" not in name or name.startswith("tag:"):  # a generation
             self._epoch += 1
-            for under in list(self._under.get(name, ())):
-                self._remove(under)
+            for dependent in list(self._names_by_generation.get(name, ())):
+                self._remove(dependent)
 
-    def reset(self, *, live: bool) -> None:
-        """Forget everything, and begin or stop to keep."""
+    def reset(self, *, active: bool) -> None:
+        """Drop everything, and activate or deactivate the cache."""
         self._epoch += 1
-        for name in list(self._kept):
+        for name in list(self._entries):
             self._remove(name)
-        self.live = live
+        self.active = active
 
     def _remove(self, name: str) -> None:
-        kept = self._kept.pop(name, None)
-        if kept is None:
+        entry = self._entries.pop(name, None)
+        if entry is None:
             return
-        for generation in kept.place.generations:
-            names = self._under[generation]
+        for generation in entry.ref.generations:
+            names = self._names_by_generation[generation]
             names.discard(name)
             if not names:
-                del self._under[generation]
-        self._count(kept.place.region, -kept.size)
+                del self._names_by_generation[generation]
+        self._count(entry.ref.info, -entry.size)
 
-    def _count(self, region: Region, size: int) -> None:
+    def _count(self, info: CacheInfo, size: int) -> None:
         self._total += size
-        self._bytes[region] += size
-        region.report.l1_bytes(self._bytes[region])
+        self._bytes[info] += size
+        info.reporter.l1_bytes(self._bytes[info])

@@ -1,69 +1,70 @@
-"""Keeping a lease while a load goes on, and waiting for somebody else's."""
+"""Fill leases: acquire one or wait for another process's, and renew it during the load."""
 
 import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from service.cache.core.store import Backend, Claim, Look, Patience, Place, Verdict
+from service.cache.core.store import EntryRef, FillLease, LeaseOutcome, Lookup, Store, TimeoutBudget
 
 RENEW_SECONDS = 0.5
 WAIT_SECONDS = 2.0
-"""So long a process waits for the load of another one; then it loads by itself."""
+"""Longest wait for another process's load; after that this process loads by itself."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.08
 
 
-async def claimed(
-    backend: Backend, place: Place, look: Look, patience: Patience, *, again: bool
-) -> Claim:
-    """Make a claim; wait while somebody else holds it.
+async def wait_for_lease(
+    store: Store, ref: EntryRef, lookup: Lookup, budget: TimeoutBudget, *, replace: bool
+) -> FillLease:
+    """Acquire a lease; wait while another process holds it.
 
     Returns:
-        A claim that is granted, found or closed; or held, if that took too long.
+        A lease that is granted, found or refused for a pending write; or held, if the wait took
+        too long.
     """
     loop = asyncio.get_running_loop()
     end, pause = loop.time() + WAIT_SECONDS, FIRST_PAUSE
     while True:
-        claim = await backend.claim(place, look, patience, again=again)
-        if claim.verdict is not Verdict.HELD or loop.time() > end:
-            return claim
-        again = False  # what the holder brings is new
-        look = Look(claim.stamp)
-        await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spread
+        lease = await store.acquire_lease(ref, lookup, budget, replace=replace)
+        if lease.outcome is not LeaseOutcome.HELD or loop.time() > end:
+            return lease
+        replace = False  # the holder's value is new
+        lookup = Lookup(lease.stamp)
+        await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
 @asynccontextmanager
-async def kept(backend: Backend, claim: Claim | None) -> AsyncIterator[None]:
-    """Renew a claim now and then; give it up if the block fails."""
-    if claim is None:
+async def holding_lease(store: Store, lease: FillLease | None) -> AsyncIterator[None]:
+    """Renew a lease while the block runs; release it if the block fails."""
+    if lease is None:
         yield
         return
     loop = asyncio.get_running_loop()
-    renewing = Renewing(backend, claim)
+    renewal = LeaseRenewal(store, lease)
     try:
         yield
     except BaseException:
-        await asyncio.shield(loop.create_task(backend.give_up(claim)))
+        await asyncio.shield(loop.create_task(store.release_lease(lease)))
         raise
     finally:
-        renewing.end()
+        renewal.stop()
 
 
-class Renewing:
-    """Renews a claim by a timer; a load that is quick never costs a task."""
+class LeaseRenewal:
+    """Timer that renews a lease; a quick load never costs a task."""
 
-    def __init__(self, backend: Backend, claim: Claim) -> None:
-        self._backend = backend
-        self._claim = claim
+    def __init__(self, store: Store, lease: FillLease) -> None:
+        self._store = store
+        self._lease = lease
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
         self._timer = self._loop.call_later(RENEW_SECONDS, self._renew)
 
-    def end(self) -> None:
-        """Stop."""
+    def stop(self) -> None:
+        """Stop renewing."""
         self._timer.cancel()
 
     def _renew(self) -> None:
-        self._task = self._loop.create_task(self._backend.renew(self._claim))
+        self._task = self._loop.create_task(self._store.renew_lease(self._lease))
         self._timer = self._loop.call_later(RENEW_SECONDS, self._renew)

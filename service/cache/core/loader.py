@@ -1,4 +1,4 @@
-"""Loading what is missing: once, by the process that comes first, and never stored too late."""
+"""Loader of missing values: one load at a time per key, fenced against invalidations."""
 
 import random
 import time
@@ -9,18 +9,18 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from service.cache.core.codec import Codec
-from service.cache.core.lease import claimed, kept
-from service.cache.core.single_flight import Doors, Flights, Seat
+from service.cache.core.lease import holding_lease, wait_for_lease
+from service.cache.core.single_flight import Flight, Role, SingleFlight
 from service.cache.core.store import (
-    Backend,
-    Claim,
-    Found,
-    Look,
-    Patience,
-    Place,
-    Region,
+    CachedValue,
+    CacheInfo,
+    EntryRef,
+    FillLease,
+    LeaseOutcome,
+    Lookup,
+    Store,
     StoreUnavailableError,
-    Verdict,
+    TimeoutBudget,
 )
 
 T = TypeVar("T")
@@ -28,156 +28,167 @@ T = TypeVar("T")
 Load = Callable[[], Awaitable[T | None]]
 
 TTL_JITTER = 0.1
-"""Entries live 0 to 10 % shorter than asked, so that what was filled together expires apart."""
+"""TTLs are shortened by 0 to 10 %, so that entries filled together expire apart."""
 LARGEST_BYTES = 1024 * 1024
 """Larger values are not stored."""
 PAUSE_SECONDS = 0.1
-"""Between looks at whether somebody else still refreshes a value."""
+"""Between checks whether another process still refreshes a value."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a namespace keeps its values; times in seconds.
+    """Lifetimes of a namespace's values, in seconds.
 
     Attributes:
-        ttl: How long a value lives at most.
-        soft: From about when on it is refreshed while it is still served.
-        negative_ttl: How long "there is none" lives.
-        l1: How long a value may also live in this process; 0 for not at all.
-        deadline: How long a load may take.
+        ttl: Longest life of a value.
+        soft_ttl: Age from which it is refreshed while it is still served.
+        negative_ttl: Longest life of a negative entry.
+        l1_ttl: Life in the L1 cache; 0 for not at all.
+        deadline: Longest duration of a load.
     """
 
     ttl: float
-    soft: float | None = None
+    soft_ttl: float | None = None
     negative_ttl: float = 15.0
-    l1: float = 0.0
+    l1_ttl: float = 0.0
     deadline: float = 10.0
 
 
 @dataclass(frozen=True)
-class Landing:
-    """What a load brought: the value's bytes, and whether nothing invalidated it meanwhile."""
+class LoadResult:
+    """Result of a load: the encoded value, and whether it was stored, so not invalidated."""
 
     payload: bytes
     fresh: bool
 
 
 class Loader(Generic[T]):
-    """The loads of one namespace.
+    """Loads the missing values of one namespace.
 
     Args:
-        backend: Where values are stored.
-        region: The namespace.
-        codec: Writes values.
-        options: How long they live.
-        loads: How many loads of this process may be under way, of all namespaces together.
+        store: Where values are stored.
+        info: The namespace.
+        codec: Encodes values.
+        options: Their lifetimes.
+        loads: Limit on this process's concurrent loads, over all namespaces.
     """
 
     def __init__(
         self,
-        backend: Backend,
-        region: Region,
+        store: Store,
+        info: CacheInfo,
         codec: Codec[T],
         *,
         options: Options,
         loads: Semaphore,
     ) -> None:
-        self._backend = backend
-        self._region = region
+        self._store = store
+        self._info = info
         self._codec = codec
         self._options = options
         self._loads = loads
-        self._flights: Flights[Landing] = Flights()
+        self._flights: SingleFlight[LoadResult] = SingleFlight()
 
     async def join(
-        self, place: Place, look: Look | None, load: Load[T], patience: Patience
-    ) -> tuple[Landing, Seat]:
-        """Load, or wait for the load under way.
+        self, ref: EntryRef, lookup: Lookup | None, load: Load[T], budget: TimeoutBudget
+    ) -> tuple[LoadResult, Role]:
+        """Load, or wait for the load in progress.
 
         Args:
-            place: Where the value belongs.
-            look: What was seen there; None if the store cannot be asked.
-            load: Fetches it.
-            patience: For all that the store is asked.
+            ref: The value's entry.
+            lookup: Result of its lookup; None if the store is unavailable.
+            load: Fetches the value.
+            budget: For all commands to the store.
 
         Raises:
             TimeoutError: The load took longer than the deadline.
             Exception: What ``load`` raised.
         """
 
-        async def fly(doors: Doors) -> Landing:
-            claim = None if look is None else await self._claim(place, look, patience)
-            if claim is not None and claim.found is not None:
-                return Landing(claim.found.payload, fresh=False)
-            return await self._bring(claim, load, patience, doors)
+        async def run(flight: Flight) -> LoadResult:
+            lease = None if lookup is None else await self._acquire_lease(ref, lookup, budget)
+            if lease is not None and lease.value is not None:
+                return LoadResult(lease.value.payload, fresh=False)
+            return await self._load_and_fill(lease, load, budget, flight)
 
-        return await self._flights.join(place.name, fly)
+        return await self._flights.join(ref.name, run)
 
-    async def _claim(self, place: Place, look: Look, patience: Patience) -> Claim | None:
-        again = look.spoilt or look.found is not None  # what is there cannot be read
+    async def _acquire_lease(
+        self, ref: EntryRef, lookup: Lookup, budget: TimeoutBudget
+    ) -> FillLease | None:
+        replace = lookup.is_corrupt or lookup.value is not None  # it cannot be decoded
         try:
-            claim = await claimed(self._backend, place, look, patience, again=again)
-            if claim.verdict is Verdict.FOUND and not self._fits(claim):
-                claim = await claimed(self._backend, place, look, patience, again=True)
+            lease = await wait_for_lease(self._store, ref, lookup, budget, replace=replace)
+            if lease.outcome is LeaseOutcome.FOUND and not self._is_readable(lease):
+                lease = await wait_for_lease(self._store, ref, lookup, budget, replace=True)
         except StoreUnavailableError:
             return None
-        return claim if claim.verdict is Verdict.GRANTED or self._fits(claim) else None
+        return lease if lease.outcome is LeaseOutcome.GRANTED or self._is_readable(lease) else None
 
-    def _fits(self, claim: Claim) -> bool:
-        return claim.found is not None and self._codec.fits(claim.found.payload)
+    def _is_readable(self, lease: FillLease) -> bool:
+        return lease.value is not None and self._codec.has_current_schema(lease.value.payload)
 
-    def refresh(self, place: Place, load: Load[T]) -> None:
-        """Load again in the background, unless somebody does."""
-        self._flights.launch(("refresh", place.name), partial(self._refresh, place, load))
+    def refresh(self, ref: EntryRef, load: Load[T]) -> None:
+        """Load again in the background, unless a refresh is in progress."""
+        self._flights.start(("refresh", ref.name), partial(self._refresh, ref, load))
 
     async def close(self) -> None:
-        """End the loads under way."""
+        """Cancel the loads in progress."""
         await self._flights.close()
 
-    async def _refresh(self, place: Place, load: Load[T], doors: Doors) -> Landing:
-        patience = Patience(self._backend.timeout)
-        claim = None
+    async def _refresh(self, ref: EntryRef, load: Load[T], flight: Flight) -> LoadResult:
+        budget = TimeoutBudget(self._store.timeout)
+        lease = None
         try:
-            look = await self._backend.read(place)
-            if look.stamp is not None:
-                claim = await self._backend.claim(place, look, patience, again=True)
+            lookup = await self._store.read(ref)
+            if lookup.stamp is not None:
+                lease = await self._store.acquire_lease(ref, lookup, budget, replace=True)
         except StoreUnavailableError:
             pass
-        if claim is None or claim.verdict is not Verdict.GRANTED:
+        if lease is None or lease.outcome is not LeaseOutcome.GRANTED:
             await sleep(PAUSE_SECONDS)
-            return Landing(b"", fresh=False)
-        return await self._bring(claim, load, patience, doors)
+            return LoadResult(b"", fresh=False)
+        return await self._load_and_fill(lease, load, budget, flight)
 
-    async def _bring(
-        self, claim: Claim | None, load: Load[T], patience: Patience, doors: Doors
-    ) -> Landing:
+    async def _load_and_fill(
+        self, lease: FillLease | None, load: Load[T], budget: TimeoutBudget, flight: Flight
+    ) -> LoadResult:
         started = time.monotonic()
-        async with kept(self._backend, claim):
+        async with holding_lease(self._store, lease):
             async with timeout(self._options.deadline), self._loads:
-                with self._region.report.load():
+                with self._info.reporter.load():
                     value = await load()
             payload = self._codec.encode(value)
-            # Filling is the check for freshness, and says nothing to those who come after it.
-            doors.close()
-            took = time.monotonic() - started
-            fresh = claim is not None and await self._fill(claim, value, payload, took, patience)
-        return Landing(payload, fresh)
+            # The fill is the freshness check; it proves nothing to callers who join after it.
+            flight.start_final_check()
+            load_seconds = time.monotonic() - started
+            fresh = lease is not None and await self._fill(
+                lease, value, payload, load_seconds, budget
+            )
+        return LoadResult(payload, fresh)
 
     async def _fill(
-        self, claim: Claim, value: T | None, payload: bytes, took: float, patience: Patience
+        self,
+        lease: FillLease,
+        value: T | None,
+        payload: bytes,
+        load_seconds: float,
+        budget: TimeoutBudget,
     ) -> bool:
         if len(payload) > LARGEST_BYTES:
-            self._region.report.refused("too_large")
-            await self._backend.give_up(claim)
+            self._info.reporter.refused("too_large")
+            await self._store.release_lease(lease)
             return False
         ttl = self._options.negative_ttl if value is None else self._options.ttl
-        ttl *= 1 - TTL_JITTER * random.random()  # noqa: S311 - no secret, only spread
-        soft = time.time() + min(ttl, self._options.soft or ttl)
+        ttl *= 1 - TTL_JITTER * random.random()  # noqa: S311 - jitter, no secret
+        soft_expiry = time.time() + min(ttl, self._options.soft_ttl or ttl)
         try:
-            stored = await self._backend.fill(claim, Found(payload, soft, took), ttl, patience)
+            stored = await self._store.fill(
+                lease, CachedValue(payload, soft_expiry, load_seconds), ttl, budget
+            )
         except StoreUnavailableError:
-            await self._backend.give_up(claim)
+            await self._store.release_lease(lease)
             return False
         if not stored:
-            self._region.report.fill_rejected()
+            self._info.reporter.fill_rejected()
         return stored

@@ -1,4 +1,4 @@
-"""The store inside this process: what runs when no Redis is configured."""
+"""In-process store, used when no Redis is configured."""
 
 import os
 import time
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from itertools import islice
 
 from service.cache.core.store import (
-    Claim,
-    Found,
-    Intent,
-    Look,
-    Mark,
-    Patience,
-    Place,
-    Region,
-    Verdict,
+    CachedValue,
+    CacheInfo,
+    EntryRef,
+    FillLease,
+    InvalidationTarget,
+    LeaseOutcome,
+    Lookup,
+    TimeoutBudget,
+    WriteIntent,
 )
 from vitals.cache_metrics import Layer
 
@@ -29,20 +29,21 @@ _FIRST = b"\0" * 8
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A stored value, under which stamp, and the moment (on the store's clock) it expires."""
+    """A stored value, with its stamp and its expiry on the store's clock."""
 
-    value: Found
-    region: Region
+    value: CachedValue
+    info: CacheInfo
     stamp: bytes
     expires: float
     size: int
 
 
-class MemoryBackend:
-    """Values by name, bounded in bytes and entries; the least recently used one goes.
+class MemoryStore:
+    """LRU store, bounded in bytes and entries.
 
-    A claim is the count of invalidations in the name's slot. Slots are shared by names, so that
-    the bookkeeping is bounded as well: now and then a neighbour's invalidation costs a load.
+    A lease's token is the count of invalidations in the name's slot. Names share slots, so that
+    the bookkeeping is bounded as well: now and then an invalidation of another name in the slot
+    costs a load.
     """
 
     layer: Layer = "l1"
@@ -59,138 +60,142 @@ class MemoryBackend:
         self._max_entries = max_entries
         self._clock = clock
         self._entries: OrderedDict[str, Entry] = OrderedDict()
-        self._bytes: Counter[Region] = Counter()
+        self._bytes: Counter[CacheInfo] = Counter()
         self._slots = [0] * SLOTS
         self._generations: OrderedDict[str, bytes] = OrderedDict()
-        self._writing: dict[str, dict[bytes, float]] = {}
+        self._writers: dict[str, dict[bytes, float]] = {}
 
-    def register(self, region: Region) -> None:
-        """Make a region known."""
-        region.report.l1_bytes(0)
+    def register(self, info: CacheInfo) -> None:
+        """Register a namespace."""
+        info.reporter.l1_bytes(0)
 
-    async def read(self, place: Place) -> Look:
-        """Return what is stored and still valid."""
-        if self._is_written(place.generations):
-            return Look(None, closed=True)
-        stamp = self._stamp(place)
-        entry = self._entries.get(place.name)
+    async def read(self, ref: EntryRef) -> Lookup:
+        """Look up what is stored and still valid."""
+        if self._has_writers(ref.generations):
+            return Lookup(None, write_pending=True)
+        stamp = self._stamp(ref)
+        entry = self._entries.get(ref.name)
         if entry is None:
-            return Look(stamp)
+            return Lookup(stamp)
         if entry.stamp != stamp or entry.expires <= self._clock():
-            self._drop(place.name)
-            return Look(stamp)
-        self._entries.move_to_end(place.name)
-        return Look(stamp, entry.value)
+            self._drop(ref.name)
+            return Lookup(stamp)
+        self._entries.move_to_end(ref.name)
+        return Lookup(stamp, entry.value)
 
-    async def claim(
+    async def acquire_lease(
         self,
-        place: Place,
-        look: Look,  # noqa: ARG002 - the protocol's signature
-        patience: Patience,  # noqa: ARG002 - the same
+        ref: EntryRef,
+        lookup: Lookup,  # noqa: ARG002 - the protocol's signature
+        budget: TimeoutBudget,  # noqa: ARG002 - the same
         *,
-        again: bool = False,  # noqa: ARG002 - the same
-    ) -> Claim:
-        """Remember how often the name's slot was invalidated."""
-        if self._is_written((place.name, *place.generations)):
-            return Claim(place, Verdict.CLOSED)
-        return Claim(place, Verdict.GRANTED, self._token(place), self._stamp(place))
+        replace: bool = False,  # noqa: ARG002 - the same
+    ) -> FillLease:
+        """Return a lease with the invalidation count of the name's slot."""
+        if self._has_writers((ref.name, *ref.generations)):
+            return FillLease(ref, LeaseOutcome.WRITE_PENDING)
+        return FillLease(ref, LeaseOutcome.GRANTED, self._token(ref), self._stamp(ref))
 
-    async def renew(self, claim: Claim) -> None:
-        """Nothing ends by itself here."""
+    async def renew_lease(self, lease: FillLease) -> None:
+        """Do nothing: leases do not expire here."""
 
-    async def give_up(self, claim: Claim) -> None:
-        """Nobody waits here."""
+    async def release_lease(self, lease: FillLease) -> None:
+        """Do nothing: no caller waits for a lease here."""
 
-    async def fill(self, claim: Claim, value: Found, ttl: float, _patience: Patience) -> bool:
-        """Store unless the place was invalidated since the claim."""
-        place = claim.place
+    async def fill(
+        self, lease: FillLease, value: CachedValue, ttl: float, _budget: TimeoutBudget
+    ) -> bool:
+        """Store unless the entry was invalidated since the lease was acquired."""
+        ref = lease.ref
         if (
-            claim.token != self._token(place)
-            or claim.stamp != self._stamp(place)
-            or self._is_written((place.name, *place.generations))
+            lease.token != self._token(ref)
+            or lease.stamp != self._stamp(ref)
+            or self._has_writers((ref.name, *ref.generations))
         ):
             return False
-        self._drop(place.name)
-        size = len(value.payload) + len(place.name) + ENTRY_OVERHEAD_BYTES
+        self._drop(ref.name)
+        size = len(value.payload) + len(ref.name) + ENTRY_OVERHEAD_BYTES
         if size <= self._max_bytes:
             expires = self._clock() + ttl
-            self._entries[place.name] = Entry(value, place.region, claim.stamp, expires, size)
-            self._bytes[place.region] += size
+            self._entries[ref.name] = Entry(value, ref.info, lease.stamp, expires, size)
+            self._bytes[ref.info] += size
             while len(self._entries) > self._max_entries or self._bytes.total() > self._max_bytes:
                 self._drop(next(iter(self._entries)))
-        place.region.report.l1_bytes(self._bytes[place.region])
+        ref.info.reporter.l1_bytes(self._bytes[ref.info])
         return True
 
-    async def intend(self, intent: Intent) -> Intent:
-        """Remember who writes."""
-        marks = intent.marks
-        for mark in marks:
-            self._forget(mark)
-            writers = self._writing.pop(mark.name, {})
+    async def intend(self, intent: WriteIntent) -> WriteIntent:
+        """Record a pending write."""
+        targets = intent.targets
+        for target in targets:
+            self._invalidate(target)
+            writers = self._writers.pop(target.name, {})
             writers[intent.token] = self._clock() + INTENT_SECONDS
-            self._writing[mark.name] = writers  # at the end: the oldest stand first
-        # Whoever failed to commit has left something behind, of which nobody may ask again.
-        oldest = islice(self._writing, 2 * len(marks))
-        self._is_written((*oldest, *(mark.name for mark in marks)))
+            self._writers[target.name] = writers  # re-inserted: the oldest stay first
+        # Drop expired intents of the oldest names: they may never be looked up again.
+        oldest = islice(self._writers, 2 * len(targets))
+        self._has_writers((*oldest, *(target.name for target in targets)))
         return intent
 
-    async def invalidate(self, marks: tuple[Mark, ...], intent: Intent | None = None) -> None:
-        """Drop values, and refuse every load of them under way."""
-        for mark in marks:
-            if intent is not None and mark.name in self._writing:
-                self._writing[mark.name].pop(intent.token, None)
-            self._is_written((mark.name,))
-            self._forget(mark)
-            mark.region.report.invalidation("ok")
+    async def invalidate(
+        self, targets: tuple[InvalidationTarget, ...], intent: WriteIntent | None = None
+    ) -> None:
+        """Drop values, and refuse fills by loads in progress."""
+        for target in targets:
+            if intent is not None and target.name in self._writers:
+                self._writers[target.name].pop(intent.token, None)
+            self._has_writers((target.name,))
+            self._invalidate(target)
+            target.info.reporter.invalidation("ok")
 
     async def ping(self) -> bool:
-        """Tell that memory answers."""
+        """Return True: memory is always available."""
         return True
 
     async def close(self) -> None:
-        """Forget everything."""
+        """Drop everything."""
         self._entries.clear()
         self._bytes.clear()
 
-    def _forget(self, mark: Mark) -> None:
-        if not mark.whole:
-            self._slots[self._slot(mark.name)] += 1
-            self._drop(mark.name)
+    def _invalidate(self, target: InvalidationTarget) -> None:
+        if not target.is_generation:
+            self._slots[self._slot(target.name)] += 1
+            self._drop(target.name)
             return
-        self._generations[mark.name] = os.urandom(8)
-        self._generations.move_to_end(mark.name)
+        self._generations[target.name] = os.urandom(8)
+        self._generations.move_to_end(target.name)
         if len(self._generations) > self._max_entries:
-            # A tag that is forgotten counts as new: what was made under it before must go.
+            # An evicted tag gets its first token again, so entries made under it must go.
             self._generations.popitem(last=False)
             self._entries.clear()
             self._bytes.clear()
-        for name in [n for n, e in self._entries.items() if e.region.name == mark.name]:
+        for name in [n for n, e in self._entries.items() if e.info.name == target.name]:
             self._drop(name)
 
-    def _is_written(self, names: tuple[str, ...]) -> bool:
-        if not self._writing:
+    def _has_writers(self, names: tuple[str, ...]) -> bool:
+        if not self._writers:
             return False
         now, found = self._clock(), False
         for name in names:
-            writers = self._writing.get(name, {})
+            writers = self._writers.get(name, {})
             for token in [token for token, end in writers.items() if end <= now]:
                 del writers[token]
             if not writers:
-                self._writing.pop(name, None)
+                self._writers.pop(name, None)
             found = found or bool(writers)
         return found
 
-    def _stamp(self, place: Place) -> bytes:
-        return b"".join(self._generations.get(name, _FIRST) for name in place.generations)
+    def _stamp(self, ref: EntryRef) -> bytes:
+        return b"".join(self._generations.get(name, _FIRST) for name in ref.generations)
 
     def _slot(self, name: str) -> int:
         return hash(name) % SLOTS
 
-    def _token(self, place: Place) -> bytes:
-        return str(self._slots[self._slot(place.name)]).encode()
+    def _token(self, ref: EntryRef) -> bytes:
+        return str(self._slots[self._slot(ref.name)]).encode()
 
     def _drop(self, name: str) -> None:
         entry = self._entries.pop(name, None)
         if entry is not None:
-            self._bytes[entry.region] -= entry.size
-            entry.region.report.l1_bytes(self._bytes[entry.region])
+            self._bytes[entry.info] -= entry.size
+            entry.info.reporter.l1_bytes(self._bytes[entry.info])

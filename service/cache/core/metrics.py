@@ -1,4 +1,4 @@
-"""What a cache tells about itself; the kit's reporter fits the protocol, and so does silence."""
+"""Protocol of a cache's metrics, which ``vitals.cache_metrics.CacheReporter`` implements."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
@@ -6,14 +6,11 @@ from typing import Protocol
 from vitals.cache_metrics import Layer, Outcome, Refusal, Result
 
 
-class Report(Protocol):
-    """Receives what one namespace of the cache does. No method raises, all are cheap.
-
-    ``vitals.cache_metrics.CacheReporter`` is the one that measures.
-    """
+class Reporter(Protocol):
+    """Records the events of one cache namespace. No method raises, all are cheap."""
 
     def request(self, layer: Layer, result: Result, /) -> None:
-        """A look-up ended: ``hit``, ``negative``, ``miss``, ``error`` or ``bypass``."""
+        """Record a lookup: ``hit``, ``negative``, ``miss``, ``error`` or ``bypass``."""
 
     def operation(self, name: str, /) -> AbstractContextManager[object]:
         """Time a command to the store."""
@@ -22,52 +19,52 @@ class Report(Protocol):
         """Time a load of a value that was missing."""
 
     def fill_rejected(self) -> None:
-        """A loaded value was not stored: it was invalidated while it loaded."""
+        """Record a loaded value that was not stored: it was invalidated during the load."""
 
     def refused(self, reason: Refusal, /) -> None:
-        """A value was not used or not stored: it was not what was expected."""
+        """Record a value that was not used or not stored, with the reason."""
 
     def invalidation(self, outcome: Outcome, /) -> None:
-        """An invalidation is done (``ok``), owed (``queued``) or lost (``failed``)."""
+        """Record an invalidation: delivered (``ok``), pending (``queued``) or lost (``failed``)."""
 
     def breaker(self, *, open_: bool) -> None:
-        """The store is left alone from now on, or is asked again."""
+        """Record that the circuit breaker opened or closed."""
 
     def bus_connected(self, *, connected: bool) -> None:
-        """Invalidations of other processes are heard, or not any more."""
+        """Record whether this process is subscribed to other processes' invalidations."""
 
     def l1_bytes(self, size: int, /) -> None:
-        """Bytes the namespace holds in this process."""
+        """Record the bytes that the namespace holds in this process."""
 
 
-class Silent:
-    """The report of a namespace that nobody watches."""
+class NullReporter:
+    """Reporter that records nothing."""
 
     def request(self, _layer: Layer, _result: Result, /) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def operation(self, _name: str, /) -> AbstractContextManager[object]:
-        """Time nothing."""
+        """Return a null context."""
         return nullcontext()
 
     def load(self) -> AbstractContextManager[object]:
-        """Time nothing."""
+        """Return a null context."""
         return nullcontext()
 
     def fill_rejected(self) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def refused(self, _reason: Refusal, /) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def invalidation(self, _outcome: Outcome, /) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def breaker(self, *, open_: bool) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def bus_connected(self, *, connected: bool) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def l1_bytes(self, _size: int, /) -> None:
-        """Say nothing."""
+        """Do nothing."""

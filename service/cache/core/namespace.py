@@ -1,4 +1,4 @@
-"""A namespace: the cached answers to one question, such as "the product with this id"."""
+"""Cache namespace: the cached results of one query, such as "the product with this id"."""
 
 import math
 import random
@@ -10,240 +10,248 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from service.cache.core.codec import Codec, Rendered
-from service.cache.core.keys import Template, short
-from service.cache.core.l1 import Kept, Near, Ticket
+from service.cache.core.keys import KeyTemplate, shorten
+from service.cache.core.l1 import L1Cache, L1Entry, L1Ticket
 from service.cache.core.loader import Load, Loader, Options
-from service.cache.core.single_flight import Seat
+from service.cache.core.single_flight import Role
 from service.cache.core.store import (
-    Backend,
-    Found,
-    Look,
-    Mark,
-    Patience,
-    Place,
-    Region,
+    CachedValue,
+    CacheInfo,
+    EntryRef,
+    InvalidationTarget,
+    Lookup,
+    Store,
     StoreUnavailableError,
+    TimeoutBudget,
 )
 from vitals.cache_metrics import Layer, Result
 
 T = TypeVar("T")
 V = TypeVar("V")
 
-Open = Callable[[bytes], V | None]
-"""Reads what is stored; a ValueError says that another release wrote it."""
+Decode = Callable[[bytes], V | None]
+"""Decodes a stored value; raises ValueError if another release wrote it."""
 
-EARLIEST = 37
-"""Loads' durations before its end: no value is refreshed earlier, as ``random`` has 53 bits."""
+EARLIEST_REFRESH = 37
+"""In load durations before the soft expiry: no earlier, as ``random`` has 53 bits."""
 
 
 @dataclass(slots=True)
-class Question(Generic[T]):
-    """What a caller asks: for which place, how to load it, and the ticket to keep it nearby."""
+class ReadRequest(Generic[T]):
+    """A caller's read: the entry, how to load it, and the ticket to put it into the L1 cache."""
 
-    place: Place
+    ref: EntryRef
     load: Load[T]
-    ticket: Ticket | None
+    ticket: L1Ticket | None
 
 
 class Namespace(Generic[T]):
     """Cached values of one type. Made by ``Cache.namespace``.
 
     A value read here is at least as new as the last invalidation that was delivered before the
-    read began, and as the last write that was intended here and committed. From this process's
-    own layer (``l1``) it may be as much older as a message of Redis takes to arrive.
+    read began, and as the last committed write whose intent this cache announced. From the L1
+    cache it may be older by the time that a pub/sub message takes to arrive.
     """
 
     def __init__(
         self,
-        backend: Backend,
-        region: Region,
+        store: Store,
+        info: CacheInfo,
         codec: Codec[T],
         *,
-        near: Near,
-        template: Template,
+        l1: L1Cache,
+        template: KeyTemplate,
         options: Options,
         loads: Semaphore,
     ) -> None:
-        self._backend = backend
-        self._region = region
+        self._store = store
+        self._info = info
         self._codec = codec
-        self._near = near
+        self._l1 = l1
         self._template = template
-        self._l1 = options.l1
-        self._loader = Loader(backend, region, codec, options=options, loads=loads)
-        self._begin = f"{region.name}:"
-        self._untagged: tuple[str, ...] = (region.name,)
+        self._l1_ttl = options.l1_ttl
+        self._loader = Loader(store, info, codec, options=options, loads=loads)
+        self._prefix = f"{info.name}:"
+        self._untagged: tuple[str, ...] = (info.name,)
         self.on_lookup: Callable[[str], None] | None = None
-        """Called with the key of each look-up that this process's own layer does not answer."""
+        """Called with the key of each lookup that the L1 cache does not answer."""
 
     def key(self, **fields: object) -> str:
-        """Fill in the template of the keys.
+        """Format a key from the template.
 
         Raises:
             ValueError: A field is missing, or there is one too many.
         """
-        return self._template.fill(fields)
+        return self._template.format(fields)
 
-    def entry(self, key: str) -> Mark:
-        """What a write of one value's content invalidates."""
-        return Mark(self._begin + short(key), whole=False, region=self._region)
+    def entry(self, key: str) -> InvalidationTarget:
+        """Return the invalidation target of one entry."""
+        return InvalidationTarget(self._prefix + shorten(key), is_generation=False, info=self._info)
 
     @property
-    def everything(self) -> Mark:
-        """All values."""
-        return Mark(self._region.name, whole=True, region=self._region)
+    def everything(self) -> InvalidationTarget:
+        """Invalidation target of all entries."""
+        return InvalidationTarget(self._info.name, is_generation=True, info=self._info)
 
     # -- Reading -----------------------------------------------------------------------------
 
     async def get_or_load(self, key: str, load: Load[T], tags: tuple[str, ...] = ()) -> T | None:
         """Return the cached value, else load, store and return it; None means "there is none".
 
-        Callers that miss the same key at the same time share one load, in whatever process they
-        are. It runs in a task of its own, which outlives a caller that is cancelled; so ``load``
-        must open its own database session and never use its caller's. Trouble with the cache's
-        store never shows: the value is loaded then, at most a quarter of a second late.
+        Concurrent misses of a key share one load, across all processes. It runs in a task of its
+        own, which survives a caller's cancellation; so ``load`` must open its own database session
+        and never use its caller's. Failures of the store do not reach the caller: the value is
+        loaded then, at most a quarter of a second late.
 
         Args:
-            key: Names the value within the namespace.
-            load: Fetches the value; None is remembered for the shorter ``negative_ttl``.
+            key: Of the value within the namespace.
+            load: Fetches the value; None is cached for the shorter ``negative_ttl``.
             tags: Invalidate it too; the same for all readers of a key.
 
         Raises:
             TimeoutError: The load took longer than the deadline.
-            Exception: What ``load`` raised; nothing is remembered then.
+            Exception: What ``load`` raised; nothing is cached then.
         """
-        near = self._nearby(key)
-        if near is not None:
-            return self._codec.decode(near.payload)
-        return await self._get(self._place(key, tags), load, self._codec.decode)
+        cached = self._from_l1(key)
+        if cached is not None:
+            return self._codec.decode(cached.payload)
+        return await self._get(self._entry_ref(key, tags), load, self._codec.decode)
 
     async def render(self, key: str, load: Load[T], tags: tuple[str, ...] = ()) -> Rendered | None:
-        """Return the value as it is sent, with its tag; otherwise as ``get_or_load``.
+        """Return the value ready to send, with its ETag; otherwise as ``get_or_load``.
 
-        What is cached is not even parsed.
+        A cached value is not parsed.
         """
-        near = self._nearby(key)
-        if near is not None:
-            return near.rendered
-        place = self._place(key, tags)
-        return await self._get(place, load, self._rendered_of(place))
+        cached = self._from_l1(key)
+        if cached is not None:
+            return cached.rendered
+        ref = self._entry_ref(key, tags)
+        return await self._get(ref, load, self._renderer(ref))
 
     async def peek(self, key: str, tags: tuple[str, ...] = ()) -> Rendered | None:
-        """Return the cached value as it is sent; None if there is none, or none is cached."""
-        near = self._nearby(key)
-        return near.rendered if near is not None else await self._peek(self._place(key, tags))
+        """Return the cached value ready to send; None on a miss or a negative entry."""
+        cached = self._from_l1(key)
+        return (
+            cached.rendered if cached is not None else await self._peek(self._entry_ref(key, tags))
+        )
 
     # -- Invalidating ------------------------------------------------------------------------
 
     async def invalidate(self, *keys: str) -> None:
-        """Drop values; call it after the commit that changed what they were made of.
+        """Drop values; call it after the commit that changed their source.
 
-        Returns when the values are gone. Never raises: while the store is away the invalidation
-        is kept, and delivered before anything in the store is trusted again.
+        Returns when the values are gone. Never raises: while the store is unavailable the
+        invalidation is queued, and this process bypasses the store until it is delivered.
         """
-        await self._backend.invalidate(tuple(self.entry(key) for key in keys))
+        await self._store.invalidate(tuple(self.entry(key) for key in keys))
 
     async def clear(self) -> None:
         """Drop every value of the namespace, likewise."""
-        await self._backend.invalidate((self.everything,))
+        await self._store.invalidate((self.everything,))
 
     async def close(self) -> None:
-        """End the loads under way."""
+        """Cancel the loads in progress."""
         await self._loader.close()
 
-    # -- Looking -----------------------------------------------------------------------------
+    # -- Lookup ------------------------------------------------------------------------------
 
-    def _place(self, key: str, tags: tuple[str, ...]) -> Place:
+    def _entry_ref(self, key: str, tags: tuple[str, ...]) -> EntryRef:
         if self.on_lookup is not None:
             self.on_lookup(key)
         generations = self._untagged
         if tags:
-            generations += tuple(f"tag:{short(tag)}" for tag in tags)
-        return Place(self._region, self._begin + short(key), generations)
+            generations += tuple(f"tag:{shorten(tag)}" for tag in tags)
+        return EntryRef(self._info, self._prefix + shorten(key), generations)
 
-    def _tell(self, result: Result, layer: Layer | None = None) -> None:
-        self._region.report.request(layer or self._backend.layer, result)
+    def _count(self, result: Result, layer: Layer | None = None) -> None:
+        self._info.reporter.request(layer or self._store.layer, result)
 
-    def _nearby(self, key: str) -> Kept | None:
-        if not self._l1:
+    def _from_l1(self, key: str) -> L1Entry | None:
+        if not self._l1_ttl:
             return None
-        near = self._near.get(self._begin + short(key))
-        if near is not None:
-            self._region.report.request("l1", "hit" if near.rendered else "negative")
-        return near
+        cached = self._l1.get(self._prefix + shorten(key))
+        if cached is not None:
+            self._info.reporter.request("l1", "hit" if cached.rendered else "negative")
+        return cached
 
-    async def _peek(self, place: Place) -> Rendered | None:
+    async def _peek(self, ref: EntryRef) -> Rendered | None:
         try:
-            look = await self._backend.read(place)
+            lookup = await self._store.read(ref)
         except StoreUnavailableError:
             return None
-        if look.found is None:
+        if lookup.value is None:
             return None
         try:
-            rendered = self._rendered_of(place)(look.found.payload)
+            rendered = self._renderer(ref)(lookup.value.payload)
         except ValueError:  # another release wrote it
-            self._region.report.refused("schema")
+            self._info.reporter.refused("schema")
             return None
-        if rendered is not None:  # else who goes on to load it is counted
-            self._tell("hit")
+        if rendered is not None:  # else the caller's load is counted
+            self._count("hit")
         return rendered
 
-    def _rendered_of(self, place: Place) -> Open[Rendered]:
-        return partial(self._codec.rendered, again=partial(self._peek, place))
+    def _renderer(self, ref: EntryRef) -> Decode[Rendered]:
+        return partial(self._codec.render, peek=partial(self._peek, ref))
 
-    async def _get(self, place: Place, load: Load[T], open_: Open[V]) -> V | None:
-        ticket = self._near.ticket(place.name) if self._l1 else None
-        question = Question(place, load, ticket)
-        started, look = time.monotonic(), None
+    async def _get(self, ref: EntryRef, load: Load[T], decode: Decode[V]) -> V | None:
+        ticket = self._l1.ticket(ref.name) if self._l1_ttl else None
+        request = ReadRequest(ref, load, ticket)
+        started, lookup = time.monotonic(), None
         try:
-            look = await self._backend.read(place)
+            lookup = await self._store.read(ref)
         except StoreUnavailableError as unavailable:
-            self._tell(unavailable.result)
+            self._count(unavailable.result)
         else:
-            if look.found is not None:
+            if lookup.value is not None:
                 try:
-                    value = open_(look.found.payload)
+                    value = decode(lookup.value.payload)
                 except ValueError:  # another release wrote it
-                    self._region.report.refused("schema")
+                    self._info.reporter.refused("schema")
                 else:
-                    self._hit(question, look.found)
+                    self._hit(request, lookup.value)
                     return value
-            self._tell("miss")
-        patience = Patience(self._backend.timeout - (time.monotonic() - started))
-        landing = await self._missed(question, look, patience)
-        # Opened by each caller: a value that one of them changes must not change for others.
-        return open_(landing)
+            self._count("miss")
+        budget = TimeoutBudget(self._store.timeout - (time.monotonic() - started))
+        result = await self._load_missing(request, lookup, budget)
+        # Decoded for each caller: they must not share a mutable value.
+        return decode(result)
 
-    def _hit(self, question: Question[T], found: Found) -> None:
-        result: Result = "negative" if self._codec.is_nothing(found.payload) else "hit"
-        # XFetch: the dearer a load, and the nearer the end, the likelier somebody begins early.
-        left = found.soft - time.time()
-        if left <= found.took * EARLIEST and left <= -found.took * math.log(
+    def _hit(self, request: ReadRequest[T], cached: CachedValue) -> None:
+        result: Result = "negative" if self._codec.is_negative(cached.payload) else "hit"
+        # XFetch: the longer a load takes, and the nearer the expiry, the likelier a refresh.
+        left, took = cached.soft_expiry - time.time(), cached.load_seconds
+        if left <= took * EARLIEST_REFRESH and left <= -took * math.log(
             random.random() or 1e-9  # noqa: S311 - no secret
         ):
             result = "stale"
-            self._loader.refresh(question.place, question.load)
-        self._tell(result)
-        self._keep(question, found.payload)
+            self._loader.refresh(request.ref, request.load)
+        self._count(result)
+        self._put_in_l1(request, cached.payload)
 
-    def _keep(self, question: Question[T], payload: bytes) -> None:
-        if question.ticket is not None:
-            rendered = self._rendered_of(question.place)(payload)
-            self._near.put(question.place, question.ticket, Kept(payload, rendered), self._l1)
+    def _put_in_l1(self, request: ReadRequest[T], payload: bytes) -> None:
+        if request.ticket is not None:
+            rendered = self._renderer(request.ref)(payload)
+            self._l1.put(request.ref, request.ticket, L1Entry(payload, rendered), self._l1_ttl)
 
-    async def _missed(self, question: Question[T], look: Look | None, patience: Patience) -> bytes:
-        place, load = question.place, question.load
-        landing, seat = await self._loader.join(place, look, load, patience)
-        if seat is Seat.LATE or (seat is Seat.EARLY and not landing.fresh):
-            # What this flight brought may be older than an invalidation before this call. What
-            # is stored now is not, nor is what a flight brings that takes off after this one.
+    async def _load_missing(
+        self, request: ReadRequest[T], lookup: Lookup | None, budget: TimeoutBudget
+    ) -> bytes:
+        ref, load = request.ref, request.load
+        result, role = await self._loader.join(ref, lookup, load, budget)
+        if role is Role.LATE_FOLLOWER or (role is Role.FOLLOWER and not result.fresh):
+            # This flight's result may be older than an invalidation before this call. What is
+            # stored now is not, nor is the result of the next flight.
             try:
-                look = None if look is None else await self._backend.read(place)
+                lookup = None if lookup is None else await self._store.read(ref)
             except StoreUnavailableError:
-                look = None
-            if look is not None and look.found and self._codec.fits(look.found.payload):
-                return look.found.payload
-            landing, _ = await self._loader.join(place, look, load, patience)
-        elif landing.fresh and seat is Seat.PILOT:
-            self._keep(question, landing.payload)
-        return landing.payload
+                lookup = None
+            if (
+                lookup is not None
+                and lookup.value
+                and self._codec.has_current_schema(lookup.value.payload)
+            ):
+                return lookup.value.payload
+            result, _ = await self._loader.join(ref, lookup, load, budget)
+        elif result.fresh and role is Role.LEADER:
+            self._put_in_l1(request, result.payload)
+        return result.payload

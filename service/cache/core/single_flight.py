@@ -1,4 +1,4 @@
-"""Single flight: callers that want the same thing at the same time share one task."""
+"""Single flight: concurrent callers with the same key share one task."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
@@ -8,72 +8,73 @@ from typing import Any, Generic, TypeVar
 R = TypeVar("R")
 
 
-class Seat(Enum):
-    """When a caller boarded a flight."""
+class Role(Enum):
+    """How a caller takes part in a flight."""
 
-    PILOT = auto()
-    """The caller started it: everything it did, it did after the call."""
-    EARLY = auto()
-    """Before its doors closed."""
-    LATE = auto()
-    """After its doors closed: its last check may lie before the call."""
-
-
-class Doors:
-    """Of a flight: open until its last check begins."""
-
-    closed = False
-
-    def close(self) -> None:
-        """Say that the last check is about to begin."""
-        self.closed = True
+    LEADER = auto()
+    """It started the task, so everything the task did happened after the call."""
+    FOLLOWER = auto()
+    """It joined before the final check started."""
+    LATE_FOLLOWER = auto()
+    """It joined after the final check started, so that check may be older than the call."""
 
 
-Start = Callable[[Doors], Coroutine[Any, Any, R]]
+class Flight:
+    """State of one shared task."""
+
+    final_check_started = False
+
+    def start_final_check(self) -> None:
+        """Record that the task's last freshness check is about to begin."""
+        self.final_check_started = True
 
 
-class Flights(Generic[R]):
-    """The flights under way, by key.
+Run = Callable[[Flight], Coroutine[Any, Any, R]]
 
-    A flight belongs to nobody: a caller that is cancelled leaves, and the task lands for the
-    others and for the cache.
+
+class SingleFlight(Generic[R]):
+    """Registry of the shared tasks in progress, by key.
+
+    The shared task survives a caller's cancellation: it completes for the other callers and for
+    the cache.
     """
 
     def __init__(self) -> None:
-        self._under_way: dict[Hashable, tuple[asyncio.Task[R], Doors]] = {}
+        self._in_progress: dict[Hashable, tuple[asyncio.Task[R], Flight]] = {}
 
-    async def join(self, key: Hashable, start: Start[R]) -> tuple[R, Seat]:
-        """Wait for the flight of a key, which is started if there is none."""
-        task, doors = self._under_way.get(key, (None, None))
-        # Between landing and being struck off, others may run: that flight takes nobody any more.
-        if task is not None and doors is not None and not task.done():
-            seat = Seat.LATE if doors.closed else Seat.EARLY
+    async def join(self, key: Hashable, run: Run[R]) -> tuple[R, Role]:
+        """Wait for the task of a key; start it if there is none."""
+        task, flight = self._in_progress.get(key, (None, None))
+        # Between a task's end and its done callback other code may run; do not join a task that
+        # is done.
+        if task is not None and flight is not None and not task.done():
+            role = Role.LATE_FOLLOWER if flight.final_check_started else Role.FOLLOWER
         else:
-            task, seat = self._take_off(key, start), Seat.PILOT
-        return await asyncio.shield(task), seat
+            task, role = self._start(key, run), Role.LEADER
+        return await asyncio.shield(task), role
 
-    def launch(self, key: Hashable, start: Start[R]) -> None:
-        """Start a flight that nobody waits for, unless there is one."""
-        if key not in self._under_way:
-            self._take_off(key, start)
+    def start(self, key: Hashable, run: Run[R]) -> None:
+        """Start a background task for a key, unless there is one."""
+        if key not in self._in_progress:
+            self._start(key, run)
 
-    def _take_off(self, key: Hashable, start: Start[R]) -> asyncio.Task[R]:
-        doors = Doors()
-        task = asyncio.get_running_loop().create_task(start(doors))
-        self._under_way[key] = task, doors
+    def _start(self, key: Hashable, run: Run[R]) -> asyncio.Task[R]:
+        flight = Flight()
+        task = asyncio.get_running_loop().create_task(run(flight))
+        self._in_progress[key] = task, flight
 
-        def landed(task: asyncio.Task[R]) -> None:
-            if self._under_way.get(key) == (task, doors):
-                del self._under_way[key]
+        def remove(task: asyncio.Task[R]) -> None:
+            if self._in_progress.get(key) == (task, flight):
+                del self._in_progress[key]
             if not task.cancelled():
-                task.exception()  # seen, even if every caller has left
+                task.exception()  # retrieve it, even if every caller has been cancelled
 
-        task.add_done_callback(landed)
+        task.add_done_callback(remove)
         return task
 
     async def close(self) -> None:
-        """End every flight."""
-        tasks = [task for task, _ in self._under_way.values()]
+        """Cancel every task."""
+        tasks = [task for task, _ in self._in_progress.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,9 +1,9 @@
-"""What a store of cached bytes must do, whether it lives in this process or in Redis.
+"""Interface of a store of cached bytes, in this process or in Redis.
 
-A loaded value may be stored only if nothing invalidated its key since the load began. So whoever
-wants to load first makes a claim, and filling names the claim: a store that does not know it any
-more (invalidated, expired, evicted, restarted) refuses the value, which costs one more load and
-never serves a stale one. While a write is about to be committed, no claim is granted at all.
+A loaded value may be stored only if its key was not invalidated since the load began. A loader
+therefore acquires a lease first and passes it when it fills. A store that does not know the lease
+any more (invalidated, expired, evicted, restarted) refuses the value, which costs one more load and
+never serves a stale one. While a write is about to be committed, no lease is granted.
 """
 
 import os
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Literal, Protocol
 
-from service.cache.core.metrics import Report, Silent
+from service.cache.core.metrics import NullReporter, Reporter
 from vitals.cache_metrics import Layer
 
 INTENT_SECONDS = 15
@@ -19,187 +19,191 @@ INTENT_SECONDS = 15
 
 
 class StoreUnavailableError(Exception):
-    """The store gave no answer; the caller goes on without it.
+    """The store did not answer; the caller goes on without it.
 
     Attributes:
-        result: ``"error"`` when it was asked in vain, ``"bypass"`` when it was not even asked.
+        result: ``"error"`` when the store failed or timed out, ``"bypass"`` when it was not tried.
     """
 
     def __init__(self, result: Literal["error", "bypass"]) -> None:
-        super().__init__(f"the cache's store is unavailable ({result})")
+        super().__init__(f"cache store unavailable ({result})")
         self.result = result
 
 
 @dataclass(frozen=True)
-class Region:
-    """One namespace as a store sees it: a name, and whom to tell."""
+class CacheInfo:
+    """A namespace as a store sees it: its name and the reporter of its metrics."""
 
     name: str
-    report: Report = field(default_factory=Silent, compare=False)
+    reporter: Reporter = field(default_factory=NullReporter, compare=False)
 
 
 @dataclass(slots=True)
-class Place:
-    """Where a value is kept.
+class EntryRef:
+    """Reference to the entry of one value.
 
     Attributes:
-        region: Its namespace.
+        info: Its namespace.
         name: ``product:42``.
-        generations: What it is invalidated with: its namespace and its tags. Each has a random
-            token, and a value counts only under the tokens it was loaded under.
+        generations: Names of the namespace and the tags that the value is invalidated with. Each
+            has a random token, and a value is valid only under the tokens it was loaded under.
     """
 
-    region: Region
+    info: CacheInfo
     name: str
     generations: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """Something that a write invalidates.
+class InvalidationTarget:
+    """An entry or a generation that a write invalidates.
 
     Attributes:
-        name: Of a value, or of a generation.
-        whole: Whether it is a generation: everything made under it goes.
-        region: Whom to tell of it.
+        name: Of an entry, or of a generation.
+        is_generation: Whether it is a generation: all entries made under it are invalidated.
+        info: The namespace that counts the invalidation.
     """
 
     name: str
-    whole: bool
-    region: Region = field(compare=False)
+    is_generation: bool
+    info: CacheInfo = field(compare=False)
 
 
 @dataclass(slots=True)
-class Found:
+class CachedValue:
     """A stored value.
 
     Attributes:
         payload: The codec's bytes.
-        soft: From when on it may be refreshed; seconds of the Unix clock.
-        took: Seconds that loading it took.
+        soft_expiry: When it may be refreshed; seconds of the Unix clock.
+        load_seconds: How long loading it took.
     """
 
     payload: bytes
-    soft: float
-    took: float
+    soft_expiry: float
+    load_seconds: float
 
 
 @dataclass(slots=True)
-class Look:
-    """What a look-up saw.
+class Lookup:
+    """Result of a lookup in the store.
 
     Attributes:
-        stamp: The tokens of the place's generations; None if one has none, or is being written.
-        found: The value, if there is a valid one.
-        closed: Whether a write of a generation is about to be committed.
-        spoilt: Whether there is something that cannot be read.
+        stamp: Tokens of the entry's generations; None if one is missing or has a pending write.
+        value: The value, if a valid one is stored.
+        write_pending: Whether a write of a generation is about to be committed.
+        is_corrupt: Whether the stored bytes cannot be read.
     """
 
     stamp: bytes | None
-    found: Found | None = None
-    closed: bool = False
-    spoilt: bool = False
+    value: CachedValue | None = None
+    write_pending: bool = False
+    is_corrupt: bool = False
 
 
-class Verdict(Enum):
-    """What became of a claim."""
+class LeaseOutcome(Enum):
+    """Result of acquiring a lease."""
 
     GRANTED = auto()
-    """Load, and fill."""
+    """Load and fill."""
     FOUND = auto()
-    """Somebody quicker has filled."""
+    """Another caller has filled the entry meanwhile."""
     HELD = auto()
-    """Somebody else is loading."""
-    CLOSED = auto()
-    """A write is about to be committed: load, but nothing may be stored."""
+    """Another caller is loading."""
+    WRITE_PENDING = auto()
+    """A write is about to be committed: load, but store nothing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """The right to store one value, as long as its place is not invalidated.
+class FillLease:
+    """Right to store one value, with a fencing token; any invalidation of its entry ends it.
 
     Attributes:
-        place: Where.
-        verdict: What became of it.
-        token: What the store must still know when the value is to be stored.
-        stamp: The tokens of the generations when it was made.
-        found: What was stored meanwhile, by somebody quicker.
+        ref: The entry.
+        outcome: Whether the lease was granted.
+        token: What the store must still know when the value is stored.
+        stamp: Tokens of the generations when the lease was acquired.
+        value: The value that another caller stored meanwhile.
     """
 
-    place: Place
-    verdict: Verdict
+    ref: EntryRef
+    outcome: LeaseOutcome
     token: bytes = b""
     stamp: bytes = b""
-    found: Found | None = None
+    value: CachedValue | None = None
 
 
 @dataclass
-class Patience:
-    """The seconds one caller may still wait for the store, over all its commands together."""
+class TimeoutBudget:
+    """Seconds that one caller may still wait for the store, over all its commands together."""
 
-    left: float
+    remaining: float
 
 
 def new_token() -> bytes:
-    """What tells a write from all others."""
+    """Return a token that identifies one write."""
     return os.urandom(8)
 
 
 @dataclass(frozen=True)
-class Intent:
+class WriteIntent:
     """A write that is about to be committed.
 
     Attributes:
-        marks: What it will invalidate.
-        delivered: Whether the store knows; if not, the write must be remembered elsewhere.
-        token: Tells it from other writes of the same.
+        targets: What it invalidates.
+        delivered: Whether the store knows it; if not, the write must be recorded elsewhere.
+        token: Distinguishes it from other writes of the same targets.
     """
 
-    marks: tuple[Mark, ...]
+    targets: tuple[InvalidationTarget, ...]
     delivered: bool = True
     token: bytes = field(default_factory=new_token)
 
 
-class Backend(Protocol):
-    """A store of bytes by place. What reads or fills may raise ``StoreUnavailableError``."""
+class Store(Protocol):
+    """A store of bytes by entry. Reading and filling may raise ``StoreUnavailableError``."""
 
     layer: Layer
     timeout: float
     """Seconds that one caller may have to wait for it."""
 
-    def register(self, region: Region) -> None:
-        """Make a region known, before its first use."""
+    def register(self, info: CacheInfo) -> None:
+        """Register a namespace before its first use."""
 
-    async def read(self, place: Place) -> Look:
-        """Return what is stored and still valid."""
+    async def read(self, ref: EntryRef) -> Lookup:
+        """Look up what is stored and still valid."""
 
-    async def claim(
-        self, place: Place, look: Look, patience: Patience, *, again: bool = False
-    ) -> Claim:
-        """Announce a load; ``again`` if there is a value, to replace it before it expires."""
+    async def acquire_lease(
+        self, ref: EntryRef, lookup: Lookup, budget: TimeoutBudget, *, replace: bool = False
+    ) -> FillLease:
+        """Announce a load; with ``replace``, of a value that is stored and has not expired."""
 
-    async def renew(self, claim: Claim) -> None:
-        """Say that the load goes on."""
+    async def renew_lease(self, lease: FillLease) -> None:
+        """Extend the lease while the load goes on."""
 
-    async def fill(self, claim: Claim, value: Found, ttl: float, patience: Patience) -> bool:
-        """Store for ``ttl`` seconds if the claim still holds; tell whether it did."""
+    async def fill(
+        self, lease: FillLease, value: CachedValue, ttl: float, budget: TimeoutBudget
+    ) -> bool:
+        """Store for ``ttl`` seconds if the lease still holds; return whether it did."""
 
-    async def give_up(self, claim: Claim) -> None:
-        """Let somebody else load. Never raises."""
+    async def release_lease(self, lease: FillLease) -> None:
+        """Let another caller load. Never raises."""
 
-    async def intend(self, intent: Intent) -> Intent:
-        """Drop values, and let nobody store any until the release. Never raises.
+    async def intend(self, intent: WriteIntent) -> WriteIntent:
+        """Drop values, and refuse fills until the intent is released. Never raises.
 
         Returns:
-            It, and whether it was delivered. If not, nothing is trusted here until it was, or
-            until the write is over.
+            The intent, with whether it was delivered. If it was not, this process bypasses the
+            store until it was, or until the write is over.
         """
 
-    async def invalidate(self, marks: tuple[Mark, ...], intent: Intent | None = None) -> None:
-        """Drop values and claims, and end an intent. Never raises: what fails is owed."""
+    async def invalidate(
+        self, targets: tuple[InvalidationTarget, ...], intent: WriteIntent | None = None
+    ) -> None:
+        """Drop values and leases, and end an intent. Never raises: failures are queued."""
 
     async def ping(self) -> bool:
-        """Tell whether the store answers."""
+        """Return whether the store answers."""
 
     async def close(self) -> None:
-        """Let go of connections and tasks."""
+        """Release connections and tasks."""

@@ -1,4 +1,4 @@
-"""Delivers invalidations. What cannot be delivered is owed, and nothing is trusted until it is."""
+"""Invalidation queue: retries undelivered invalidations; reads bypass the store meanwhile."""
 
 import asyncio
 import logging
@@ -6,151 +6,158 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from service.cache.core.store import INTENT_SECONDS, Intent, Mark, StoreUnavailableError
-from service.cache.invalidation.outbox import Outbox
+from service.cache.core.store import (
+    INTENT_SECONDS,
+    InvalidationTarget,
+    StoreUnavailableError,
+    WriteIntent,
+)
+from service.cache.invalidation.pending import PendingInvalidations
 from vitals.cache_metrics import Outcome
 
 log = logging.getLogger(__name__)
 
-PAUSE_SECONDS = 0.5
-MOST_HELD = 1000
-Place = Callable[[Intent], Awaitable[None]]
-Everything = Callable[[], tuple[Mark, ...]]
+RETRY_SECONDS = 0.5
+MAX_HELD_INTENTS = 1000
+SendIntent = Callable[[WriteIntent], Awaitable[None]]
+Everything = Callable[[], tuple[InvalidationTarget, ...]]
 
 
 class Send(Protocol):
-    """Sends marks to the store, or raises ``StoreUnavailableError``."""
+    """Sends targets to the store, or raises ``StoreUnavailableError``."""
 
-    async def __call__(self, marks: tuple[Mark, ...], token: bytes = b"", /) -> None:
-        """Send."""
+    async def __call__(
+        self, targets: tuple[InvalidationTarget, ...], token: bytes = b"", /
+    ) -> None:
+        """Send them; with a token, end the write intent that it identifies."""
 
 
-class Courier:
-    """Delivers marks, at the latest when the store is back.
+class InvalidationQueue:
+    """Delivers invalidations, at the latest when the store is available again.
 
     Args:
-        send: Sends them.
-        place: Says what is about to change, likewise.
-        everything: Stands for all marks, when too many are owed.
+        send: Sends targets to the store.
+        send_intent: Sends a write intent to the store.
+        everything: Returns the targets of all namespaces, for when too many are pending.
     """
 
-    def __init__(self, send: Send, place: Place, everything: Everything) -> None:
+    def __init__(self, send: Send, send_intent: SendIntent, everything: Everything) -> None:
         self._send = send
-        self._place = place
-        self._held: dict[bytes, tuple[Intent, float]] = {}
-        self._outbox = Outbox(everything)
+        self._send_intent = send_intent
+        self._held: dict[bytes, tuple[WriteIntent, float]] = {}
+        self._pending = PendingInvalidations(everything)
         self._sending: set[asyncio.Task[None]] = set()
-        self._rounds: asyncio.Task[None] | None = None
-        self._back = asyncio.Event()
+        self._retrying: asyncio.Task[None] | None = None
+        self._available = asyncio.Event()
         self._catching_up: asyncio.Task[None] | None = None
         self.catch_up: Callable[[], Awaitable[None]] | None = None
-        """Awaited when the store is back, before it is trusted: what others may owe."""
+        """Awaited when the store is available again, before reads use it: relays the outbox."""
 
     def check(self) -> None:
-        """Make sure that the store may be trusted.
+        """Check that reads may use the store.
 
         Raises:
-            StoreUnavailableError: Something is owed, or a write under way is not known to it.
+            StoreUnavailableError: An invalidation or a write intent is not delivered yet.
         """
         if self._held:
-            self._forget_ended()
+            self._drop_expired()
         if (
-            self._outbox
+            self._pending
             or self._held
             or (self._catching_up is not None and not self._catching_up.done())
         ):
             raise StoreUnavailableError("bypass")
 
-    def hold(self, intent: Intent) -> None:
-        """Keep an intent that the store does not know, until it does or the write is over."""
-        if len(self._held) >= MOST_HELD:  # who holds too many holds all of them
-            intent = Intent(self._outbox.everything(), token=b"\0" * 8)
-        self._held.pop(intent.token, None)  # those that end first stand first
+    def hold(self, intent: WriteIntent) -> None:
+        """Hold an intent that the store does not know, until it does or the write is over."""
+        if len(self._held) >= MAX_HELD_INTENTS:  # too many: one intent for everything
+            intent = WriteIntent(self._pending.everything(), token=b"\0" * 8)
+        self._held.pop(intent.token, None)  # re-inserted: ordered by expiry
         self._held[intent.token] = intent, asyncio.get_running_loop().time() + INTENT_SECONDS
 
-    async def deliver(self, marks: tuple[Mark, ...], token: bytes = b"") -> None:
-        """Deliver marks now, or owe them; with a token, a write of theirs is over."""
-        # In a task of its own: a request that is cancelled after its commit must not keep the
-        # invalidation from being sent.
-        task = asyncio.get_running_loop().create_task(self._deliver(marks, token))
+    async def deliver(self, targets: tuple[InvalidationTarget, ...], token: bytes = b"") -> None:
+        """Deliver targets now, or queue them; with a token, end its write intent."""
+        # In a task of its own: cancelling a request after its commit must not cancel the
+        # invalidation.
+        task = asyncio.get_running_loop().create_task(self._deliver(targets, token))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
         await asyncio.shield(task)
         self._held.pop(token, None)
 
-    def hurry(self) -> None:
-        """Say that the store is back."""
-        self._back.set()
+    def flush(self) -> None:
+        """Deliver what is pending: the store is available again."""
+        self._available.set()
         if self.catch_up is not None or self._held:
             self._catching_up = asyncio.get_running_loop().create_task(self._catch_up())
 
     async def close(self) -> None:
-        """Try once more to deliver what is owed; the rest is lost."""
+        """Try a last time to deliver what is pending; log and count what is lost."""
         await asyncio.gather(*self._sending, return_exceptions=True)
-        for task in (self._rounds, self._catching_up):
+        for task in (self._retrying, self._catching_up):
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-        await self._deliver_owed()
-        lost = self._outbox.take()
-        for mark in lost:
-            log.error("an invalidation of cache %s is lost: stale until its TTL", mark.region.name)
+        await self._deliver_pending()
+        lost = self._pending.take()
+        for target in lost:
+            log.error("cache %s: invalidation lost, entry stale until its TTL", target.info.name)
         _report(lost, "failed")
 
-    async def _deliver(self, marks: tuple[Mark, ...], token: bytes) -> None:
+    async def _deliver(self, targets: tuple[InvalidationTarget, ...], token: bytes) -> None:
         try:
-            await self._send(marks, token)
+            await self._send(targets, token)
         except StoreUnavailableError:
-            _report(marks, "queued")
-            self._outbox.add(marks)
-            if self._rounds is None or self._rounds.done():
-                self._rounds = asyncio.get_running_loop().create_task(self._redeliver())
+            _report(targets, "queued")
+            self._pending.add(targets)
+            if self._retrying is None or self._retrying.done():
+                self._retrying = asyncio.get_running_loop().create_task(self._redeliver())
         else:
-            _report(marks, "ok")
+            _report(targets, "ok")
 
     async def _redeliver(self) -> None:
-        while self._outbox:
-            self._back.clear()
-            pause = PAUSE_SECONDS * random.uniform(0.5, 1)  # noqa: S311 - spread
+        while self._pending:
+            self._available.clear()
+            pause = RETRY_SECONDS * random.uniform(0.5, 1)  # noqa: S311 - jitter
             try:
                 async with asyncio.timeout(pause):
-                    await self._back.wait()
+                    await self._available.wait()
             except TimeoutError:
                 pass
-            await self._deliver_owed()
+            await self._deliver_pending()
 
-    async def _deliver_owed(self) -> None:
-        owed = self._outbox.take()
-        if not owed:
+    async def _deliver_pending(self) -> None:
+        pending = self._pending.take()
+        if not pending:
             return
         try:
-            await self._send(owed)
+            await self._send(pending)
         except StoreUnavailableError:
-            self._outbox.put_back()
+            self._pending.put_back()
         except BaseException:
-            self._outbox.put_back()
+            self._pending.put_back()
             raise
         else:
-            self._outbox.settle()
-            _report(owed, "ok")
+            self._pending.confirm()
+            _report(pending, "ok")
 
     async def _catch_up(self) -> None:
         try:
             for token, (intent, _) in list(self._held.items()):
-                await self._place(intent)
+                await self._send_intent(intent)
                 self._held.pop(token, None)
             if self.catch_up is not None:
                 await self.catch_up()
-        except Exception:  # noqa: BLE001 - whatever it is: nothing may be trusted then
-            log.warning("cannot learn what other processes owe: all cached values go")
-            await self._deliver(self._outbox.everything(), b"")
+        except Exception:  # noqa: BLE001 - any failure: no cached value can be trusted
+            log.warning("cannot read the cache outbox, invalidating everything")
+            await self._deliver(self._pending.everything(), b"")
 
-    def _forget_ended(self) -> None:
+    def _drop_expired(self) -> None:
         now = asyncio.get_running_loop().time()
         while self._held and (first := next(iter(self._held.items())))[1][1] < now:
             del self._held[first[0]]
 
 
-def _report(marks: tuple[Mark, ...], outcome: Outcome) -> None:
-    for mark in marks:
-        mark.region.report.invalidation(outcome)
+def _report(targets: tuple[InvalidationTarget, ...], outcome: Outcome) -> None:
+    for target in targets:
+        target.info.reporter.invalidation(outcome)

@@ -10,15 +10,15 @@ from service.cache.core.store import StoreUnavailableError
 from service.cache.redis.connection import Command, pack
 
 Values = tuple[bytes, list[Any]]
-"""What identifies the run of the server that answered, and what it holds under each name."""
+"""The server's run id, and the value of each name."""
 
 
 class Read:
-    """Keys that a caller wants to read; its future holds ``Values``.
+    """Keys that a caller reads; its future holds ``Values``.
 
     Attributes:
-        since: When it was asked, by the loop's clock.
-        at: Where the keys' values stand among those of its batch.
+        since: When it was queued, by the loop's clock.
+        at: Indexes of the keys' values among those of its batch.
     """
 
     __slots__ = ("at", "future", "names", "since")
@@ -31,7 +31,7 @@ class Read:
 
 
 class Call:
-    """Commands of a caller, packed; its future holds their answers, with errors among them."""
+    """Packed commands of a caller; its future holds their replies, errors included."""
 
     __slots__ = ("count", "future", "packed", "since")
 
@@ -46,18 +46,18 @@ Request = Read | Call
 
 
 class Batch:
-    """Requests that leave together.
+    """Requests that are sent together.
 
-    All were asked before anything is sent, so no answer is older than its request.
+    All were queued before anything is sent, so no reply is older than its request.
 
     Args:
         requests: At least one, the oldest first.
-        together: Whether one MGET may read all keys; nodes of a cluster refuse that.
+        use_mget: Whether one MGET may read all keys; nodes of a cluster refuse that.
     """
 
-    def __init__(self, requests: Sequence[Request], *, together: bool) -> None:
+    def __init__(self, requests: Sequence[Request], *, use_mget: bool) -> None:
         self._requests = requests
-        self._together = together
+        self._use_mget = use_mget
         names: dict[str, int] = {}
         self._names = names
         self.since = requests[0].since
@@ -69,7 +69,7 @@ class Batch:
                 calls.append(request)
         reads: list[Command] = []
         if names:
-            reads = [("MGET", *names)] if together else [("GET", name) for name in names]
+            reads = [("MGET", *names)] if use_mget else [("GET", name) for name in names]
         self._reads = len(reads)
         self.packed = pack(*reads)
         self.count = self._reads
@@ -77,44 +77,44 @@ class Batch:
             self.packed += call.packed
             self.count += call.count
 
-    def deliver(self, run: bytes, answers: list[Any]) -> None:
-        """Hand every request its answers.
+    def deliver(self, run_id: bytes, replies: list[Any]) -> None:
+        """Set every request's replies.
 
         Args:
-            run: Of the server.
-            answers: As many as ``count``.
+            run_id: Of the server.
+            replies: As many as ``count``.
 
         Raises:
-            ValueError: They do not answer the commands.
+            ValueError: They do not match the commands.
         """
         at = self._reads
-        values = answers[0] if self._together and at else answers[:at]
+        values = replies[0] if self._use_mget and at else replies[:at]
         refused = values if isinstance(values, RedisError) else None
         if refused is None and (not isinstance(values, list) or len(values) != len(self._names)):
-            raise ValueError("redis answered something else than the values of the keys")
+            raise ValueError("redis reply does not match the keys")
         for request in self._requests:
             if isinstance(request, Read):
                 if refused is not None:
                     fail(request, refused)
-                elif not request.future.done():  # else its caller has left
-                    self._deliver_read(request, run, values)
+                elif not request.future.done():  # else its caller was cancelled
+                    self._deliver_read(request, run_id, values)
             else:
                 if not request.future.done():
-                    request.future.set_result(answers[at : at + request.count])
+                    request.future.set_result(replies[at : at + request.count])
                 at += request.count
 
-    def _deliver_read(self, read: Read, run: bytes, values: list[Any]) -> None:
+    def _deliver_read(self, read: Read, run_id: bytes, values: list[Any]) -> None:
         found = [values[at] for at in read.at]
-        if not self._together:  # with an error for each key that has one
+        if not self._use_mget:  # each GET may have an error of its own
             for value in found:
                 if isinstance(value, RedisError):
                     fail(read, value)
                     return
-        read.future.set_result((run, found))
+        read.future.set_result((run_id, found))
 
 
 def fail(request: Request, reason: BaseException) -> None:
-    """Tell a request that there is no answer, unless it has one or nobody waits."""
+    """Fail a request, unless it is done or cancelled."""
     if not request.future.done():
         error = StoreUnavailableError("error")
         error.__cause__ = reason

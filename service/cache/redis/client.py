@@ -1,9 +1,9 @@
-"""What the cache needs of Redis: one server, the master that Sentinels name, or a cluster."""
+"""Interface of the Redis clients: one server, a master found by Sentinel, or a cluster."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from service.cache.core.store import Patience
+from service.cache.core.store import TimeoutBudget
 from service.cache.redis.batch import Values
 from service.cache.redis.cluster import ClusterClient
 from service.cache.redis.connection import Command, Connection
@@ -12,30 +12,30 @@ from service.cache.redis.url import RedisUrl, Server
 
 
 class RedisClient(Protocol):
-    """Sends commands to Redis. What it sends raises ``StoreUnavailableError``."""
+    """Sends commands to Redis; all of them may raise ``StoreUnavailableError``."""
 
     @property
     def is_open(self) -> bool:
-        """Whether a circuit is open: callers are turned away."""
+        """Whether a circuit is open: callers are refused."""
 
-    async def send(self, *command: str | bytes | int, patience: Patience | None = None) -> Any:
+    async def send(self, *command: str | bytes | int, budget: TimeoutBudget | None = None) -> Any:
         """Send one command."""
 
-    async def send_all(self, *commands: Command, patience: Patience | None = None) -> list[Any]:
-        """Send several commands at once and return their answers."""
+    async def send_all(self, *commands: Command, budget: TimeoutBudget | None = None) -> list[Any]:
+        """Send several commands at once and return their replies."""
 
     def read(self, names: tuple[str, ...]) -> Awaitable[Values]:
-        """Read keys, together with others who read."""
+        """Read keys, batched with other callers' reads."""
 
     def origin(self, names: tuple[str, ...]) -> bytes:
-        """What identifies the runs of the servers that hold keys."""
+        """Return the run ids of the servers that hold the keys."""
 
     @property
-    def runs(self) -> dict[Server, bytes]:
-        """The same of each server that is connected."""
+    def run_ids(self) -> dict[Server, bytes]:
+        """Run id of each connected server."""
 
     async def subscriber(self) -> Connection:
-        """A connection, not open, to a server where all that is published is received."""
+        """Return a connection, not open, to a server where all messages are received."""
 
     async def close(self) -> None:
         """Disconnect."""
@@ -47,16 +47,16 @@ def connect(
     timeout: float,
     changed: Callable[[bool], None] = lambda _available: None,
 ) -> RedisClient:
-    """Choose a client; nothing is connected before the first command.
+    """Choose a client; the first command connects.
 
     Args:
         url: See ``docs/caching.md``.
         password: Used when the URL has none.
-        timeout: Seconds an answer may take.
+        timeout: Seconds a reply may take.
         changed: Called with False when a circuit opens and with True when all are closed.
 
     Raises:
-        ValueError: The URL is of another kind.
+        ValueError: The URL's scheme is not supported.
     """
     parsed = RedisUrl.parse(url, password)
     if parsed.kind == "cluster":

@@ -1,4 +1,4 @@
-"""The client of a Redis Cluster: a node for each primary, and a map of which keys are whose."""
+"""Client of a Redis Cluster: one node per primary, and the slot map."""
 
 import asyncio
 import random
@@ -9,14 +9,14 @@ from typing import Any
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import AskError, MovedError, RedisError
 
-from service.cache.core.store import Patience, StoreUnavailableError
+from service.cache.core.store import StoreUnavailableError, TimeoutBudget
 from service.cache.redis.batch import Values
 from service.cache.redis.connection import Command, Connection
 from service.cache.redis.node import Node
 from service.cache.redis.url import RedisUrl, Server
 
 REFRESH_SECONDS = 0.5
-"""At most so often the map of slots is asked for again."""
+"""Shortest interval between refreshes of the slot map."""
 
 
 class ClusterClient:
@@ -25,8 +25,8 @@ class ClusterClient:
     Each primary has a circuit breaker of its own.
 
     Args:
-        url: Names nodes to ask for the map; all are entered with the same credentials.
-        timeout: Seconds that an answer may take.
+        url: Names nodes to fetch the slot map from; all take the same credentials.
+        timeout: Seconds that a reply may take.
         changed: Called with False when a circuit opens, and with True when all are closed.
     """
 
@@ -43,33 +43,35 @@ class ClusterClient:
 
     @property
     def is_open(self) -> bool:
-        """Whether callers are turned away: a circuit is open, or a slot has no primary."""
+        """Whether callers are refused: a circuit is open, or a slot has no primary."""
         return not self._covered or any(node.is_open for node in self._nodes.values())
 
-    async def send(self, *command: str | bytes | int, patience: Patience | None = None) -> Any:
+    async def send(self, *command: str | bytes | int, budget: TimeoutBudget | None = None) -> Any:
         """Send one command.
 
         Raises:
             StoreUnavailableError: Its primary is unavailable, late, or refuses.
         """
-        return (await self.send_all(command, patience=patience))[0]
+        return (await self.send_all(command, budget=budget))[0]
 
-    async def send_all(self, *commands: Command, patience: Patience | None = None) -> list[Any]:
-        """Send several commands, each to the primary of its key; return their answers.
+    async def send_all(self, *commands: Command, budget: TimeoutBudget | None = None) -> list[Any]:
+        """Send several commands, each to the primary of its key; return their replies.
 
         Raises:
-            StoreUnavailableError: One of them has no answer.
+            StoreUnavailableError: One of them has no reply.
         """
-        patience = patience or Patience(self._timeout)
+        budget = budget or TimeoutBudget(self._timeout)
         clock = asyncio.get_running_loop().time
-        started, left = clock(), patience.left
+        started, left = clock(), budget.remaining
         groups: dict[Server, list[int]] = {}
         for index, command in enumerate(commands):
             groups.setdefault(await self._server(_key(command)), []).append(index)
         try:
             found = await asyncio.gather(
                 *(
-                    self._node(server).ask(*(commands[i] for i in indexes), patience=Patience(left))
+                    self._node(server).execute(
+                        *(commands[i] for i in indexes), budget=TimeoutBudget(left)
+                    )
                     for server, indexes in groups.items()
                 )
             )
@@ -77,10 +79,10 @@ class ClusterClient:
             self._refresh_soon()
             raise
         finally:
-            patience.left -= clock() - started
+            budget.remaining -= clock() - started
         by_index = dict(zip(chain(*groups.values()), chain(*found), strict=True))
         return [
-            await self._settled(command, by_index[index], patience)
+            await self._follow_redirect(command, by_index[index], budget)
             for index, command in enumerate(commands)
         ]
 
@@ -95,33 +97,34 @@ class ClusterClient:
             )
         except StoreUnavailableError as error:
             self._refresh_soon()
-            if isinstance(error.__cause__, AskError):  # moved: the long way follows it
+            if isinstance(error.__cause__, AskError):  # redirected: send_all follows it
                 moved = await self.send_all(*(("GET", name) for name in names))
                 return self.origin(names), moved
             raise
         values = {
             name: (origin, value)
-            for group, (origin, answers) in zip(groups.values(), found, strict=True)
-            for name, value in zip(group, answers, strict=True)
+            for group, (origin, replies) in zip(groups.values(), found, strict=True)
+            for name, value in zip(group, replies, strict=True)
         }
         origins = b"".join(values[name][0] for name in names)
         return origins, [values[name][1] for name in names]
 
     def origin(self, names: tuple[str, ...]) -> bytes:
-        """What identifies the runs of the keys' primaries: four bytes for each key.
+        """Return the run ids of the keys' primaries, four bytes for each key.
 
-        Of generations too: their primary may have lost the newest, and the values be elsewhere.
+        Includes those of generations: their primary may have lost the newest tokens while the
+        values are on another one.
         """
         servers = (self._slots[key_slot(name.encode())] for name in names)
-        return b"".join(b"" if server is None else self._node(server).run for server in servers)
+        return b"".join(b"" if server is None else self._node(server).run_id for server in servers)
 
     @property
-    def runs(self) -> dict[Server, bytes]:
-        """Four bytes of each primary that is connected, which identify its run."""
-        return {server: node.run for server, node in self._nodes.items() if node.run}
+    def run_ids(self) -> dict[Server, bytes]:
+        """Run id (four bytes) of each connected primary."""
+        return {server: node.run_id for server, node in self._nodes.items() if node.run_id}
 
     async def subscriber(self) -> Connection:
-        """A connection to one of the primaries: what is published on one is received on all."""
+        """Return a connection to one of the primaries: all receive what one publishes."""
         await self._server("")
         up = [server for server, node in self._nodes.items() if not node.is_open]
         return self._connection(random.choice(up or self._url.servers))  # noqa: S311 - spread
@@ -135,19 +138,19 @@ class ClusterClient:
 
     # -- Redirections ------------------------------------------------------------------------
 
-    async def _settled(self, command: Command, answer: Any, patience: Patience) -> Any:
-        """The answer, from where the key has gone if it has."""
-        if not isinstance(answer, RedisError):
-            return answer
-        if not isinstance(answer, AskError):  # of which MOVED is one
+    async def _follow_redirect(self, command: Command, reply: Any, budget: TimeoutBudget) -> Any:
+        """Return the reply, from the key's new node if it is a redirection."""
+        if not isinstance(reply, RedisError):
+            return reply
+        if not isinstance(reply, AskError):  # of which MOVED is one
             self._refresh_soon()
-            raise StoreUnavailableError("error") from answer
+            raise StoreUnavailableError("error") from reply
         commands: Iterable[Command] = (("ASKING",), command)
-        if isinstance(answer, MovedError):
+        if isinstance(reply, MovedError):
             self._refresh_soon()
             commands = (command,)
-        node = self._node((answer.host or self._url.servers[0][0], answer.port))
-        found = (await node.ask(*commands, patience=patience))[-1]
+        node = self._node((reply.host or self._url.servers[0][0], reply.port))
+        found = (await node.execute(*commands, budget=budget))[-1]
         if isinstance(found, RedisError):
             raise StoreUnavailableError("error") from found
         return found
@@ -166,13 +169,15 @@ class ClusterClient:
     def _node(self, server: Server) -> Node:
         if server not in self._nodes:
             connection = self._connection(server)
-            self._nodes[server] = Node(connection, self._timeout, self._tell, together=False)
+            self._nodes[server] = Node(
+                connection, self._timeout, self._on_availability, use_mget=False
+            )
         return self._nodes[server]
 
     def _connection(self, server: Server) -> Connection:
         return Connection(self._url.connection_options(server), is_primary=False)
 
-    def _tell(self, available: bool) -> None:  # noqa: FBT001 - the node's callback
+    def _on_availability(self, available: bool) -> None:  # noqa: FBT001 - the node's callback
         self._report()
         if not available:
             self._refresh_soon()
@@ -188,28 +193,28 @@ class ClusterClient:
             loop.time() > self._refreshed_at
         ):
             self._refreshed_at = loop.time() + REFRESH_SECONDS
-            self._refreshing = loop.create_task(self._ask_for_slots())
+            self._refreshing = loop.create_task(self._fetch_slots())
 
     async def _refresh(self) -> None:
         self._refresh_soon()
         if self._refreshing is not None:
             await asyncio.shield(self._refreshing)
 
-    async def _ask_for_slots(self) -> None:
+    async def _fetch_slots(self) -> None:
         known = [server for server, node in self._nodes.items() if not node.is_open]
         for server in dict.fromkeys((*known, *self._url.servers)):
             try:
-                [ranges] = await self._node(server).ask(("CLUSTER", "SLOTS"))
+                [ranges] = await self._node(server).execute(("CLUSTER", "SLOTS"))
             except StoreUnavailableError:
                 continue
             if ranges and isinstance(ranges, list):
                 await self._use(ranges, server)
                 return
 
-    async def _use(self, ranges: list[Any], told_by: Server) -> None:
+    async def _use(self, ranges: list[Any], source: Server) -> None:
         slots: list[Server | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
         for first, last, (host, port, *_), *_replicas in ranges:
-            server = (host.decode() if host else told_by[0], port)
+            server = (host.decode() if host else source[0], port)
             slots[first : last + 1] = [server] * (last + 1 - first)
         self._slots = slots
         self._covered = None not in slots

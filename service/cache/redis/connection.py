@@ -1,4 +1,4 @@
-"""One connection of redis-py: opened and checked, used by one task at a time, dropped at once."""
+"""Wrapper of one redis-py connection: health check on open, pipelined exchange, hard abort."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -19,32 +19,32 @@ from redis.exceptions import (
 )
 
 Command = tuple[str | bytes | int, ...]
-UNKNOWN_RUN = b"\0\0\0\0"
+UNKNOWN_RUN_ID = b"\0\0\0\0"
 
 _READ_ONLY = b"slave_read_only:1"
 
-UNFIT_TYPES = (
+UNHEALTHY_TYPES = (
     AuthenticationError,
     BusyLoadingError,
     MasterDownError,
     NoPermissionError,
     ReadOnlyError,
 )
-UNFIT_PREFIXES = ("BUSY ", "NOREPLICAS", "The cluster is down")
-"""Errors of a server that is of no use for now, whatever it is asked."""
+UNHEALTHY_PREFIXES = ("BUSY ", "NOREPLICAS", "The cluster is down")
+"""Errors of a server that refuses every command for now."""
 
-ANSWERED = (ResponseError, AuthenticationError, BusyLoadingError)
-"""Errors that are an answer of the server's, after which the connection goes on."""
+REPLY_ERRORS = (ResponseError, AuthenticationError, BusyLoadingError)
+"""Errors that are a reply of the server, after which the connection is still usable."""
 
 FAILURES = (RedisError, OSError, TimeoutError)
-"""What fails when a server cannot be reached or does not speak Redis's protocol."""
+"""Raised when a server cannot be reached or does not speak Redis's protocol."""
 
 
 class Connection:
-    """A connection that can be opened again and again.
+    """A connection that can be reopened.
 
-    Nothing here waits within a bound of its own: callers set one. The server's errors are returned
-    among its answers, as ``ResponseError``.
+    Methods have no timeouts: callers set them. The server's errors are returned among its replies,
+    as ``ResponseError``.
 
     Args:
         options: See ``RedisUrl.connection_options``.
@@ -55,11 +55,11 @@ class Connection:
         options = dict(options)
         self._connection: Any = options.pop("connection_class")(**options)
         self._is_primary = is_primary
-        self.run = UNKNOWN_RUN
+        self.run_id = UNKNOWN_RUN_ID
         """Four bytes of the server's run id; zeros if this account may not call INFO."""
 
     def move(self, host: str, port: int) -> None:
-        """Lead to another server from the next opening on."""
+        """Connect to another server the next time."""
         self._connection.host, self._connection.port = host, port
 
     async def connect(self) -> None:
@@ -67,19 +67,19 @@ class Connection:
 
         Raises:
             RedisError: The server refuses, or does not speak the protocol.
-            OSError: There is no server.
+            OSError: The server is unreachable.
         """
         await self._connection.connect()
 
     async def open(self) -> float:
-        """Connect and check that the server is of use.
+        """Connect and check the server's health.
 
         Returns:
             Seconds that a PING took.
 
         Raises:
             RedisError: It refuses, is a read-only replica, or does not speak the protocol.
-            OSError: There is no server.
+            OSError: The server is unreachable.
         """
         clock = asyncio.get_running_loop().time
         await self.connect()
@@ -87,17 +87,19 @@ class Connection:
         [pong] = await self.exchange(pack(("PING",)), 1)
         took = clock() - started
         if pong != b"PONG" and not isinstance(pong, NoPermissionError):
-            raise RedisConnectionError(unfit([pong]) or f"PING is answered by {pong!r:.100}")
+            raise RedisConnectionError(
+                unhealthy_reason([pong]) or f"unexpected reply to PING: {pong!r:.100}"
+            )
         commands: list[Command] = [("INFO", "server"), ("INFO", "replication")]
         server, replication = map(_text, await self.exchange(pack(*commands), 2))
         if self._is_primary and b"role:slave" in replication and _READ_ONLY in replication:
-            raise ReadOnlyError("it is a read-only replica")
-        run = server.partition(b"run_id:")[2][:8]
-        self.run = bytes.fromhex(run.decode("ascii")) or UNKNOWN_RUN
+            raise ReadOnlyError("read-only replica")
+        run_id = server.partition(b"run_id:")[2][:8]
+        self.run_id = bytes.fromhex(run_id.decode("ascii")) or UNKNOWN_RUN_ID
         return took
 
     async def exchange(self, packed: list[bytes], count: int) -> list[Any]:
-        """Send packed commands and read as many answers.
+        """Send packed commands and read as many replies.
 
         Raises:
             RedisError: The connection ended.
@@ -105,16 +107,16 @@ class Connection:
         """
         connection = self._connection
         await connection.send_packed_command(packed, check_health=False)
-        answers: list[Any] = []
+        replies: list[Any] = []
         for _ in range(count):
             try:
-                answers.append(await connection.read_response(disconnect_on_error=False))
-            except ANSWERED as error:
-                answers.append(error)
-        return answers
+                replies.append(await connection.read_response(disconnect_on_error=False))
+            except REPLY_ERRORS as error:
+                replies.append(error)
+        return replies
 
     async def send(self, command: Command) -> None:
-        """Send a command whose answer comes as a message.
+        """Send a command whose reply comes as a message.
 
         Raises:
             RedisError: The connection ended.
@@ -122,8 +124,8 @@ class Connection:
         """
         await self._connection.send_packed_command(pack(command), check_health=False)
 
-    async def message(self, seconds: float) -> list[Any] | None:
-        """Wait for a message of a connection that subscribes; None if nothing came in time.
+    async def receive(self, seconds: float) -> list[Any] | None:
+        """Wait for a message on a subscribed connection; None if none came in time.
 
         Raises:
             RedisError: The connection ended.
@@ -135,41 +137,41 @@ class Connection:
         return found
 
     async def ended(self) -> bool:
-        """Tell whether the server has closed it, or says something unasked. Never waits."""
+        """Return whether the server closed it or sent unexpected data. Never waits."""
         return not self._connection.is_connected or bool(await self._connection.can_read())
 
     def abort(self) -> None:
-        """Cut it off; whoever waits for an answer gets an error."""
-        writer = self._connection._writer  # noqa: SLF001 - redis-py's ways wait for the server
+        """Close the socket at once; pending reads raise an error."""
+        writer = self._connection._writer  # noqa: SLF001 - redis-py's own close waits for the server
         if writer is not None:
             writer.transport.abort()
 
     async def drop(self) -> None:
-        """Disconnect without a farewell, for the server may not read it. Never waits."""
+        """Disconnect without waiting for the server."""
         self.abort()
         await self._connection.disconnect(nowait=True)
 
 
 def pack(*commands: Command) -> list[bytes]:
-    """Write commands in Redis's protocol.
+    """Encode commands in Redis's protocol.
 
     Raises:
-        UnicodeEncodeError: Of a text that cannot be sent.
+        UnicodeEncodeError: A text cannot be encoded.
     """
     write: Callable[[Any], bytes] = hiredis.pack_command
     return [write(command) for command in commands]
 
 
-def unfit(answers: Iterable[Any]) -> str:
-    """Say why the server is of no use, from its answers; empty if it is."""
-    for answer in answers:
-        if isinstance(answer, RedisError):
-            if isinstance(answer, UNFIT_TYPES):
-                return f"{type(answer).__name__}: {answer}"
-            if str(answer).startswith(UNFIT_PREFIXES):
-                return str(answer)
+def unhealthy_reason(replies: Iterable[Any]) -> str:
+    """Return why the server is unhealthy, judging by its replies; empty if it is healthy."""
+    for reply in replies:
+        if isinstance(reply, RedisError):
+            if isinstance(reply, UNHEALTHY_TYPES):
+                return f"{type(reply).__name__}: {reply}"
+            if str(reply).startswith(UNHEALTHY_PREFIXES):
+                return str(reply)
     return ""
 
 
-def _text(answer: Any) -> bytes:
-    return answer if isinstance(answer, bytes) else b""
+def _text(reply: Any) -> bytes:
+    return reply if isinstance(reply, bytes) else b""

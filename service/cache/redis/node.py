@@ -1,9 +1,9 @@
-"""One Redis server: requests of one turn of the event loop share a round trip on one connection.
+"""Client of one Redis server: batches the requests of one event loop iteration on one connection.
 
-A single task owns the connection, so a caller that is cancelled never leaves an answer behind for
-the next one. A circuit breaker stands before it: while the server is unavailable, callers are
-turned away at once and the task reconnects in the background. So a caller is late at most once, by
-the timeout. Every wait of the task has a bound, and no failure ends it.
+A single task owns the connection, so a cancelled caller never leaves a reply behind for the next
+one. It has a circuit breaker: while the server is unavailable, callers are refused at once and the
+task reconnects in the background. So a caller is late at most once, by the timeout. Every wait of
+the task is bounded, and no failure ends it.
 """
 
 import asyncio
@@ -14,40 +14,40 @@ from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from service.cache.core.store import Patience, StoreUnavailableError
+from service.cache.core.store import StoreUnavailableError, TimeoutBudget
 from service.cache.redis.batch import Batch, Call, Read, Request, Values, fail
-from service.cache.redis.connection import Command, Connection, pack, unfit
+from service.cache.redis.connection import Command, Connection, pack, unhealthy_reason
 from service.cache.redis.url import Server
 
 log = logging.getLogger(__name__)
 
 SLOW_SHARE = 0.5
-"""An answer later than this share of the timeout is used, but it counts as slow."""
-SLOW_ANSWERS = 3
-"""So many slow answers, one after the other, open the circuit."""
+"""A reply later than this share of the timeout is used, but it counts as slow."""
+SLOW_REPLIES = 3
+"""Consecutive slow replies that open the circuit."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
-"""Seconds between attempts to connect; the pause doubles."""
+"""Seconds between attempts to connect (exponential backoff)."""
 STABLE_SECONDS = 1.0
-"""A connection that lived shorter counts as a failed attempt: some servers accept and close."""
+"""A shorter connection counts as a failed attempt: some servers accept and close."""
 CONNECT_SECONDS = 1.0
-"""An attempt to connect may take so long, or the timeout if that is longer."""
+"""Limit of an attempt to connect, or the timeout if that is longer."""
 GRACE_SECONDS = 0.01
-"""After our own event loop has stalled, timers may run before what has arrived is read."""
+"""After a stall of our event loop, timers may run before data that has arrived is read."""
 CHECK_SECONDS = 0.5
-"""At least so often an idle connection is checked for whether the server has closed it."""
+"""Longest interval between checks whether the server has closed an idle connection."""
 
 Locate = Callable[[], Awaitable[Server]]
 
 
 class Node:
-    """A client of one server.
+    """Client of one server.
 
     Args:
         connection: To the server, not open.
-        timeout: Seconds that an answer may take.
+        timeout: Seconds that a reply may take.
         changed: Called with False when the circuit opens and with True when it closes.
-        locate: Says where the server is, before each attempt; None if the connection knows.
-        together: Whether one MGET may read all keys; nodes of a cluster refuse that.
+        locate: Returns the server before each attempt; None if the connection knows it.
+        use_mget: Whether one MGET may read all keys; nodes of a cluster refuse that.
     """
 
     def __init__(
@@ -57,13 +57,13 @@ class Node:
         changed: Callable[[bool], None] = lambda _available: None,
         *,
         locate: Locate | None = None,
-        together: bool = True,
+        use_mget: bool = True,
     ) -> None:
         self._connection = connection
         self._timeout = timeout
         self._changed = changed
         self._locate = locate
-        self._together = together
+        self._use_mget = use_mget
         self._requests: list[Request] = []
         self._task: asyncio.Task[None] | None = None
         self._idle: asyncio.Future[None] | None = None
@@ -79,43 +79,43 @@ class Node:
 
     @property
     def is_open(self) -> bool:
-        """Whether the circuit is open: callers are turned away."""
+        """Whether the circuit is open: callers are refused."""
         return self._open
 
     @property
-    def run(self) -> bytes:
-        """Four bytes that identify the run of the server; empty while not connected."""
-        return self._connection.run if self._connected else b""
+    def run_id(self) -> bytes:
+        """Four bytes of the server's run id; empty while not connected."""
+        return self._connection.run_id if self._connected else b""
 
-    async def ask(self, *commands: Command, patience: Patience | None = None) -> list[Any]:
-        """Send commands and return their answers, with the server's errors among them.
+    async def execute(self, *commands: Command, budget: TimeoutBudget | None = None) -> list[Any]:
+        """Send commands and return their replies, with the server's errors among them.
 
         Args:
             commands: At least one.
-            patience: What the caller may still wait; the timeout by default.
+            budget: Seconds that the caller may still wait; the timeout by default.
 
         Raises:
-            StoreUnavailableError: The circuit is open, or the answer is late or never came.
+            StoreUnavailableError: The circuit is open, or the reply is late or never came.
         """
         if self._open or self._closed:
             raise StoreUnavailableError("bypass")
         loop = asyncio.get_running_loop()
         call = Call(pack(*commands), len(commands), loop)
         self._enqueue(call)
-        if patience is None:
-            return await call.future  # which ends within the timeout
+        if budget is None:
+            return await call.future  # done within the timeout
         try:
-            if patience.left >= self._timeout:
+            if budget.remaining >= self._timeout:
                 return await call.future
-            async with asyncio.timeout(max(patience.left, 0)):
+            async with asyncio.timeout(max(budget.remaining, 0)):
                 return await call.future
         except TimeoutError as error:
             raise StoreUnavailableError("error") from error
         finally:
-            patience.left -= loop.time() - call.since
+            budget.remaining -= loop.time() - call.since
 
     def read(self, names: tuple[str, ...]) -> Awaitable[Values]:
-        """Read keys, in one command with all reads of the same turn of the event loop.
+        """Read keys, in one command with all reads of the same event loop iteration.
 
         Raises:
             StoreUnavailableError: As above, or the server refuses.
@@ -125,10 +125,10 @@ class Node:
             read.future.set_exception(StoreUnavailableError("bypass"))
         else:
             self._enqueue(read)
-        return read.future  # no coroutine, which would take each hit 0.4 µs more
+        return read.future  # a coroutine would cost each hit 0.4 µs more
 
     async def close(self) -> None:
-        """Disconnect, for good."""
+        """Disconnect for good."""
         self._closed = True
         if self._task is not None:
             self._task.cancel()
@@ -159,14 +159,14 @@ class Node:
                     if self._timer is not None:
                         self._timer.cancel()
                     await self._connection.drop()
-            except Exception as error:  # noqa: BLE001 - whatever it is, callers need this task
+            except Exception as error:  # noqa: BLE001 - callers need this task after any failure
                 stable = clock() - connected_at >= STABLE_SECONDS
                 if stable:
                     pause = FIRST_PAUSE
                 if not (stable and isinstance(error, ConnectionError | RedisConnectionError)):
                     self._open_circuit(error)
             if self._open:
-                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - spread
+                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
                 pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _connect(self) -> None:
@@ -180,14 +180,14 @@ class Node:
         finally:
             self._timer.cancel()
         if self._open and took > self._timeout * SLOW_SHARE:
-            raise UnfitError("it is slow")
+            raise UnhealthyError("slow replies")
         self._connected, self._late, self._slow = True, False, 0
         self._watch()
         self._close_circuit()
 
     def _suspect_late(self) -> None:
-        """Let nobody wait for a connection longer than for an answer; the attempt goes on."""
-        late = TimeoutError("connecting takes long")
+        """Open the circuit if connecting takes longer than a reply may; the attempt goes on."""
+        late = TimeoutError("connect timeout")
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(GRACE_SECONDS, self._open_circuit, late)
 
@@ -199,40 +199,40 @@ class Node:
                 await self._idle
                 self._idle = None
             if await self._connection.ended():
-                raise RedisConnectionError("the server closed the connection")
+                raise RedisConnectionError("connection closed by server")
             requests, self._requests = self._requests, []
             if requests := [request for request in requests if not request.future.done()]:
                 await self._exchange(requests)
 
     async def _exchange(self, requests: list[Request]) -> None:
         try:
-            batch = self._batch = Batch(requests, together=self._together)
-            answers = await self._connection.exchange(batch.packed, batch.count)
-            reason = self._judge(batch, answers)
-            batch.deliver(self._connection.run, answers)
+            batch = self._batch = Batch(requests, use_mget=self._use_mget)
+            replies = await self._connection.exchange(batch.packed, batch.count)
+            reason = self._check_health(batch, replies)
+            batch.deliver(self._connection.run_id, replies)
         except BaseException as error:
             if self._late and isinstance(error, Exception):
-                error = TimeoutError("the answer is late")
+                error = TimeoutError("reply timeout")
             for request in requests:
                 fail(request, error)
-            raise error  # noqa: TRY201 - it may be another one
+            raise error  # noqa: TRY201 - it may have been replaced
         finally:
             self._batch = None
         if reason is not None:
             raise reason
 
-    def _judge(self, batch: Batch, answers: list[Any]) -> Exception | None:
-        """Open the circuit if the answers say that the server is of no use; return the reason."""
+    def _check_health(self, batch: Batch, replies: list[Any]) -> Exception | None:
+        """Open the circuit if the replies show an unhealthy server; return the reason."""
         self._count_slow(batch.since)
-        reason = unfit(answers) or ("it is slow" if self._slow >= SLOW_ANSWERS else "")
+        reason = unhealthy_reason(replies) or ("slow replies" if self._slow >= SLOW_REPLIES else "")
         if not reason:
             return None
-        error = UnfitError(reason)
+        error = UnhealthyError(reason)
         self._open_circuit(error)
         return error
 
     def _watch(self) -> None:
-        """See, now and then, whether an answer is late or an idle connection has ended."""
+        """Check periodically whether a reply is late or an idle connection was closed."""
         loop, batch = asyncio.get_running_loop(), self._batch
         pause = min(self._timeout * SLOW_SHARE, CHECK_SECONDS)
         if batch is None:
@@ -256,7 +256,7 @@ class Node:
         now = asyncio.get_running_loop().time()
         if now - since <= self._timeout * SLOW_SHARE:
             self._slow = 0
-        elif since >= self._slow_since:  # those that waited at the same time count once
+        elif since >= self._slow_since:  # concurrent requests count once
             self._slow, self._slow_since = self._slow + 1, now
 
     # -- The circuit breaker -------------------------------------------------------------------
@@ -280,5 +280,5 @@ class Node:
             fail(request, reason)
 
 
-class UnfitError(Exception):
-    """The server answers, and is of no use for now."""
+class UnhealthyError(Exception):
+    """The server replies, but refuses commands or is slow."""

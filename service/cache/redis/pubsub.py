@@ -1,7 +1,7 @@
-"""The subscriber of the channel on which Redis publishes what other processes invalidate.
+"""Subscriber of the Redis channel on which processes publish invalidations.
 
-It owns its connection rather than use redis-py's ``PubSub``, which reconnects by itself and would
-hide that messages were missed meanwhile.
+It owns its connection instead of using redis-py's ``PubSub``, which reconnects by itself and hides
+that messages were missed meanwhile.
 """
 
 import asyncio
@@ -14,19 +14,19 @@ from service.cache.redis.connection import Connection
 log = logging.getLogger(__name__)
 
 PING_SECONDS = 0.5
-"""After so long a silence the server is asked for a sign of life."""
+"""Idle time after which the connection is checked with a PING."""
 PAUSE_SECONDS = 0.2
 
 
 class Subscriber:
-    """Receives invalidated names; while it is not connected, nothing may be kept in the process.
+    """Receives invalidated names; while it is not connected, the L1 cache must be inactive.
 
     Args:
         connect: Makes a connection, not open, before each attempt.
         channel: Where invalidated names are published.
-        timeout: Seconds that connecting and a sign of life may take.
+        timeout: Seconds that connecting and a PING may take.
         received: Called with each name.
-        changed: Called with True once every name is received, and with False when not any more.
+        changed: Called with True when subscribed, and with False when disconnected.
     """
 
     def __init__(
@@ -64,31 +64,31 @@ class Subscriber:
                     connection = await self._connect()
                     await connection.open()
                     await connection.send(("SUBSCRIBE", self._channel))
-                    if await connection.message(self._timeout) is None:
+                    if await connection.receive(self._timeout) is None:
                         raise TimeoutError("not subscribed")  # noqa: TRY301 - as a late PING
                 self._changed(True)
                 tried.set()
                 await self._receive(connection)
-            except Exception as error:  # noqa: BLE001 - whatever it is: it is tried again
+            except Exception as error:  # noqa: BLE001 - retried after any failure
                 log.info("invalidation channel disconnected (%s: %s)", type(error).__name__, error)
             finally:
                 self._changed(False)
                 if connection is not None:
                     await connection.drop()
             tried.set()
-            await asyncio.sleep(PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - spread
+            await asyncio.sleep(PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
 
     async def _receive(self, connection: Connection) -> None:
         while True:
-            message = await connection.message(PING_SECONDS)
+            message = await connection.receive(PING_SECONDS)
             if message is None:
                 async with asyncio.timeout(self._timeout):
                     await connection.send(("PING",))
-                message = await connection.message(self._timeout)
+                message = await connection.receive(self._timeout)
                 if message is None:
-                    raise TimeoutError("no sign of life")
+                    raise TimeoutError("PING timeout")
             if message[0] == b"message":
-                self._hear(message[2])
+                self._on_message(message[2])
 
-    def _hear(self, name: bytes) -> None:
+    def _on_message(self, name: bytes) -> None:
         self._received(name.decode(errors="surrogateescape"))

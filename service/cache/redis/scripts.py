@@ -1,8 +1,8 @@
-"""What Redis does in one step. Each script touches the keys of one slot only.
+"""Lua scripts, which Redis runs atomically. Each touches keys of one slot only.
 
-Of a value: the value, the fence (the token of the one who loads) and the writers (tokens of those
-who are about to commit, by the moment at which they are taken for dead). A generation has no
-fence of its own, but a key of that name is passed for it all the same.
+An entry has three keys: the value, the fence (token of the lease) and the writers (sorted set of
+the tokens of pending writes, by expiry). A generation has no fence, but the key is passed for it
+all the same.
 """
 
 NOW = """
@@ -10,17 +10,17 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
 
-# KEYS value fence writers; ARGV stamp token lease_ms again
-# A token begins with its process. There one load of a key is under way at a time, so a lease of
-# its own that it finds is of a load whose end never reached Redis.
-ACQUIRE = (
+# KEYS value fence writers; ARGV stamp token lease_ms replace
+# A token begins with its process id. A process loads a key once at a time, so a lease of its own
+# that it finds is of a load whose end never reached Redis.
+ACQUIRE_LEASE = (
     NOW
     + """
 if ARGV[4] == '0' and #ARGV[1] > 0 then
   local value = redis.call('GET', KEYS[1])
   if value and string.sub(value, 1, #ARGV[1]) == ARGV[1] then return {'found', value} end
 end
-if redis.call('ZCOUNT', KEYS[3], now, '+inf') > 0 then return {'closed'} end
+if redis.call('ZCOUNT', KEYS[3], now, '+inf') > 0 then return {'write_pending'} end
 local held = redis.call('GET', KEYS[2])
 if held and string.sub(held, 1, 8) ~= string.sub(ARGV[2], 1, 8) then return {'held'} end
 redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
@@ -29,13 +29,13 @@ return {'granted'}
 )
 
 # KEYS fence; ARGV token lease_ms
-RENEW = """
+RENEW_LEASE = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """
 
 # KEYS fence; ARGV token
-GIVE_UP = """
+RELEASE_LEASE = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
 """
@@ -49,7 +49,7 @@ return 1
 """
 
 # KEYS value fence writers; ARGV token intent_ms whole channel name
-# What forgets comes first: a full Redis still does that.
+# Deletes come first: a full Redis still executes them.
 INTEND = (
     NOW
     + """
@@ -64,7 +64,7 @@ return 1
 )
 
 # KEYS value fence writers; ARGV token whole channel name
-RELEASE = (
+INVALIDATE = (
     NOW
     + """
 redis.call('ZREM', KEYS[3], ARGV[1])

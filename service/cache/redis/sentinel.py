@@ -1,4 +1,4 @@
-"""Redis Sentinel: where the master is, asked before each attempt to connect."""
+"""Redis Sentinel: finds the master before each attempt to connect."""
 
 import asyncio
 from typing import Any
@@ -14,8 +14,8 @@ class MasterLocator:
     """Finds the master of a service.
 
     Args:
-        url: Of the Sentinels. Its credentials and TLS are for them too, but a Sentinel that knows
-            no passwords is asked without.
+        url: Of the Sentinels. Its credentials and TLS are for them too; a Sentinel without
+            passwords is queried without.
         timeout: Seconds that each of them may take.
     """
 
@@ -24,23 +24,23 @@ class MasterLocator:
         self._timeout = timeout
 
     async def __call__(self) -> Server:
-        """Ask all at once, so that one that hangs does not keep the others from answering.
+        """Query all at once, so that one that hangs does not delay the others.
 
         Raises:
             ConnectionError: None of them knows a master.
         """
-        asking = [asyncio.ensure_future(self._ask(server)) for server in self._url.servers]
+        queries = [asyncio.ensure_future(self._query(server)) for server in self._url.servers]
         try:
-            for answer in asyncio.as_completed(asking):
+            for answer in asyncio.as_completed(queries):
                 if found := await answer:
                     return found
         finally:
-            for question in asking:
-                question.cancel()
-            await asyncio.gather(*asking, return_exceptions=True)
+            for query in queries:
+                query.cancel()
+            await asyncio.gather(*queries, return_exceptions=True)
         raise RedisConnectionError(f"no Sentinel knows a master {self._url.service!r}")
 
-    async def _ask(self, server: Server) -> Server | None:
+    async def _query(self, server: Server) -> Server | None:
         options = self._url.connection_options(server) | {"db": 0}
         try:
             async with asyncio.timeout(self._timeout):
@@ -52,12 +52,12 @@ class MasterLocator:
             return None
 
     async def _locate(self, options: dict[str, Any]) -> Server | None:
-        # Not by redis-py's Sentinel: one that is cancelled while it connects leaks the connection.
+        # Not with redis-py's Sentinel, which leaks the connection if cancelled while connecting.
         connection = Connection(options)
         try:
             await connection.connect()
-            question = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._url.service)
-            [found] = await connection.exchange(pack(question), 1)
+            request = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._url.service)
+            [found] = await connection.exchange(pack(request), 1)
         finally:
             await connection.drop()
         return (found[0].decode(), int(found[1])) if isinstance(found, list) else None

@@ -1,11 +1,11 @@
-"""The client of one Redis server, or of the master that Sentinels name."""
+"""Client of one Redis server, or of a master found by Sentinel."""
 
 from collections.abc import Callable
 from typing import Any
 
 from redis.exceptions import RedisError
 
-from service.cache.core.store import Patience, StoreUnavailableError
+from service.cache.core.store import StoreUnavailableError, TimeoutBudget
 from service.cache.redis.connection import Command, Connection
 from service.cache.redis.node import Node
 from service.cache.redis.sentinel import MasterLocator
@@ -17,7 +17,7 @@ class SingleClient(Node):
 
     Args:
         url: Of the server, or of the Sentinels.
-        timeout: Seconds that an answer may take.
+        timeout: Seconds that a reply may take.
         changed: Called with False when the circuit opens and with True when it closes.
     """
 
@@ -26,36 +26,36 @@ class SingleClient(Node):
         super().__init__(Connection(url.connection_options()), timeout, changed, locate=locate)
         self._url = url
 
-    async def send(self, *command: str | bytes | int, patience: Patience | None = None) -> Any:
+    async def send(self, *command: str | bytes | int, budget: TimeoutBudget | None = None) -> Any:
         """Send one command.
 
         Raises:
             StoreUnavailableError: Redis is unavailable, late, or refuses.
         """
-        return (await self.send_all(command, patience=patience))[0]
+        return (await self.send_all(command, budget=budget))[0]
 
-    async def send_all(self, *commands: Command, patience: Patience | None = None) -> list[Any]:
-        """Send several commands at once and return their answers.
+    async def send_all(self, *commands: Command, budget: TimeoutBudget | None = None) -> list[Any]:
+        """Send several commands at once and return their replies.
 
         Raises:
             StoreUnavailableError: As above, also if Redis refuses one of them.
         """
-        answers = await self.ask(*commands, patience=patience)
-        for answer in answers:
-            if isinstance(answer, RedisError):
-                raise StoreUnavailableError("error") from answer
-        return answers
+        replies = await self.execute(*commands, budget=budget)
+        for reply in replies:
+            if isinstance(reply, RedisError):
+                raise StoreUnavailableError("error") from reply
+        return replies
 
     def origin(self, _names: tuple[str, ...]) -> bytes:
-        """Four bytes that identify the run of the server."""
-        return self.run
+        """Return four bytes of the server's run id."""
+        return self.run_id
 
     @property
-    def runs(self) -> dict[Server, bytes]:
-        """The same by server; there is only one."""
-        return {("", 0): self.run} if self.run else {}
+    def run_ids(self) -> dict[Server, bytes]:
+        """The run id of the only server."""
+        return {("", 0): self.run_id} if self.run_id else {}
 
     async def subscriber(self) -> Connection:
-        """A connection to the server, not open."""
+        """Return a connection to the server, not open."""
         server = None if self._locate is None else await self._locate()
         return Connection(self._url.connection_options(server))

@@ -1,4 +1,4 @@
-"""Redis URLs: which servers they name, and the connections of redis-py that lead there."""
+"""Redis URLs: servers, and the options of redis-py's connections to them."""
 
 import ssl
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ SCHEMES = (
 TLS_OPTIONS = frozenset(
     ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
 )
-"""Options of a ``rediss://`` URL: trusted authorities, our certificate, what is verified."""
+"""Options of a ``rediss://`` URL: trusted CAs, client certificate, verification."""
 OPTIONS = frozenset(("host", "port", "path", "db", "username", "password", "connection_class"))
 
 Server = tuple[str, int]
@@ -32,9 +32,9 @@ class RedisUrl:
 
     Attributes:
         kind: One server, Sentinels that name the master, or nodes of a cluster.
-        servers: The one server, or those to ask. Empty for a Unix socket.
-        service: The name under which the Sentinels know the master.
-        options: What redis-py's connections are made with, host and port aside.
+        servers: The server, the Sentinels or the cluster's nodes. Empty for a Unix socket.
+        service: The Sentinels' name of the master.
+        options: Of redis-py's connections, without host and port.
     """
 
     kind: Kind
@@ -51,8 +51,8 @@ class RedisUrl:
             password: Used when the URL has none.
 
         Raises:
-            ValueError: The URL is of another kind, has an unknown option, names no service of the
-                Sentinels, or names files for TLS that cannot be used.
+            ValueError: The URL's scheme is not supported, it has an unknown option, it names no
+                Sentinel service, or a TLS file cannot be used.
         """
         if not url.startswith(SCHEMES):
             raise ValueError(f"a Redis URL begins with one of {', '.join(SCHEMES)}")
@@ -75,10 +75,10 @@ class RedisUrl:
         return cls("sentinel" if kind == "sentinel" else "cluster", servers, service, options)
 
     def connection_options(self, server: Server | None = None) -> dict[str, Any]:
-        """What redis-py makes a connection from that neither retries nor limits its time.
+        """Return options of a redis-py connection without retries and timeouts.
 
         Args:
-            server: Another one than the first.
+            server: To connect to instead of the first.
         """
         options = dict(self.options)
         if server is not None or self.servers:
@@ -93,10 +93,10 @@ class RedisUrl:
 
 
 class TlsConnection(SSLConnection):
-    """A connection over TLS with a context that stands.
+    """A TLS connection with a shared SSL context.
 
-    redis-py's own would read the files for each connection, and trust the machine's authorities
-    beside those of the URL.
+    redis-py's own reads the files for each connection, and trusts the machine's CAs besides those
+    of the URL.
     """
 
     def __init__(self, *, context: ssl.SSLContext, **options: Any) -> None:
@@ -114,14 +114,14 @@ def _split(host: str) -> dict[str, Any]:
 
 
 def _options(url: str, password: str | None) -> dict[str, Any]:
-    """What a URL of one server says, as options of redis-py's connections.
+    """Parse a URL of one server into options of redis-py's connections.
 
     Raises:
         ValueError: An option is unknown, or TLS cannot be set up.
     """
     found: dict[str, Any] = dict(parse_url(url))
     secure = url.startswith("rediss://")
-    # An unknown option is not ignored: it may be a misspelled one that verifies the server.
+    # Unknown options are refused: one may be a misspelled option of TLS verification.
     if unknown := found.keys() - OPTIONS - (TLS_OPTIONS if secure else frozenset()):
         raise ValueError(f"the Redis URL has unknown options: {', '.join(sorted(unknown))}")
     options: dict[str, Any] = {"connection_class": Connection}
@@ -133,17 +133,17 @@ def _options(url: str, password: str | None) -> dict[str, Any]:
 
 
 def _tls(found: dict[str, Any]) -> ssl.SSLContext:
-    """Read what a URL says of TLS.
+    """Make an SSL context from a URL's options.
 
     Raises:
-        ValueError: A file is missing or holds something else, or an option has no such value.
+        ValueError: A file is missing or invalid, or an option has an unknown value.
     """
     checks = found.get("ssl_cert_reqs", "required")
     if checks not in {"required", "none"}:
         raise ValueError("ssl_cert_reqs in the Redis URL: required or none")
     authority, certificate = found.get("ssl_ca_certs"), found.get("ssl_certfile")
     try:
-        # Not redis-py's own context: that one trusts the machine's authorities as well.
+        # Not redis-py's own context, which also trusts the machine's CAs.
         context = ssl.create_default_context(cafile=authority)
         if certificate:
             context.load_cert_chain(certificate, found.get("ssl_keyfile"))

@@ -1,17 +1,17 @@
-"""Which keys are asked for most: counted in each process, kept for all in Redis."""
+"""Hot keys: the most requested keys, counted in each process and summed in Redis."""
 
 from collections import Counter
 
 from service.cache.redis.client import RedisClient
 
-COUNTED_KEYS = 1000
-"""So many are counted in a process between two reports; the coldest are forgotten."""
-KEPT_KEYS = 500
-FADING = "0.9"
-"""What a count is worth after the next report."""
+MAX_COUNTED_KEYS = 1000
+"""In a process between two reports; the least requested are dropped."""
+MAX_REPORTED_KEYS = 500
+DECAY = "0.9"
+"""Factor that each report applies to the older counts."""
 LIFE_SECONDS = 24 * 3600
 
-# KEYS counts; ARGV fading kept life_seconds, then pairs of count and key
+# KEYS counts; ARGV decay max_keys life_seconds, then pairs of count and key
 REPORT = """
 redis.call('ZUNIONSTORE', KEYS[1], 1, KEYS[1], 'WEIGHTS', ARGV[1])
 for i = 4, #ARGV, 2 do redis.call('ZINCRBY', KEYS[1], ARGV[i], ARGV[i + 1]) end
@@ -22,11 +22,11 @@ return 1
 
 
 class HotKeys:
-    """Counts keys of one namespace.
+    """Counts the lookups of one namespace by key.
 
     Args:
         client: Of Redis.
-        name: Where all processes' counts are.
+        name: Of the sorted set with all processes' counts.
     """
 
     def __init__(self, client: RedisClient, name: str) -> None:
@@ -36,34 +36,36 @@ class HotKeys:
         self._reported: Counter[str] = Counter()
 
     def count(self, key: str) -> None:
-        """Count a look-up."""
+        """Count a lookup."""
         self._counts[key] += 1
-        if len(self._counts) > 2 * COUNTED_KEYS:
-            self._counts = Counter(dict(self._counts.most_common(COUNTED_KEYS)))
+        if len(self._counts) > 2 * MAX_COUNTED_KEYS:
+            self._counts = Counter(dict(self._counts.most_common(MAX_COUNTED_KEYS)))
 
     async def report(self) -> None:
-        """Add what was counted to what others have counted.
+        """Add this process's counts to those in Redis.
 
         Raises:
-            StoreUnavailableError: Redis does not answer; this round is lost.
+            StoreUnavailableError: Redis does not answer; these counts are lost.
         """
-        counts, self._counts = dict(self._counts.most_common(KEPT_KEYS)), Counter()
+        counts, self._counts = dict(self._counts.most_common(MAX_REPORTED_KEYS)), Counter()
         if not counts:
             return
-        worth = {key: int(count * float(FADING)) for key, count in self._reported.items()}
-        self._reported = Counter(dict((Counter(worth) + Counter(counts)).most_common(KEPT_KEYS)))
+        worth = {key: int(count * float(DECAY)) for key, count in self._reported.items()}
+        self._reported = Counter(
+            dict((Counter(worth) + Counter(counts)).most_common(MAX_REPORTED_KEYS))
+        )
         pairs = (part for key, count in counts.items() for part in (count, key))
         await self._client.send(
-            "EVAL", REPORT, 1, self._name, FADING, KEPT_KEYS, LIFE_SECONDS, *pairs
+            "EVAL", REPORT, 1, self._name, DECAY, MAX_REPORTED_KEYS, LIFE_SECONDS, *pairs
         )
 
-    def repeat(self) -> None:
-        """Count again what was reported: Redis has forgotten it."""
+    def recount(self) -> None:
+        """Count what was reported again: Redis has lost it."""
         self._counts.update(self._reported)
         self._reported.clear()
 
     async def top(self, count: int) -> list[str]:
-        """The hottest keys.
+        """Return the hottest keys.
 
         Raises:
             StoreUnavailableError: Redis does not answer.

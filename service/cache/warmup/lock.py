@@ -1,28 +1,28 @@
-"""Whose turn it is: of the processes that would do the same thing, one does it."""
+"""Distributed lock in Redis: one of several processes does a job."""
 
 from service.cache.redis.client import RedisClient
 
 
-class Turn:
-    """Taken by one process at a time. What asks raises ``StoreUnavailableError``.
+class Lock:
+    """Lock that expires. Every method may raise ``StoreUnavailableError``.
 
     Args:
         client: Of Redis.
-        name: Of the key that says that it is taken.
+        name: Of its key.
     """
 
     def __init__(self, client: RedisClient, name: str) -> None:
         self._client = client
         self._name = name
 
-    async def take(self, milliseconds: int) -> bool:
-        """Take it, for so long at most; tell whether it was to be had."""
+    async def acquire(self, milliseconds: int) -> bool:
+        """Acquire it for the given time at most; return whether it was free."""
         return bool(await self._client.send("SET", self._name, 1, "NX", "PX", milliseconds))
 
-    async def is_taken(self) -> bool:
-        """Whether some process has it."""
+    async def is_held(self) -> bool:
+        """Return whether a process holds it."""
         return bool(await self._client.send("EXISTS", self._name))
 
-    async def end(self) -> None:
-        """Give it back."""
+    async def release(self) -> None:
+        """Release it."""
         await self._client.send("UNLINK", self._name)

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from service.db.database import Moment
+from service.db.database import UtcDateTime
 
 revision = "0001"
 down_revision = None
@@ -46,7 +46,7 @@ def _create_users() -> None:
         sa.Column("role", sa.String(16), nullable=False),
         sa.Column("active", sa.Boolean(), nullable=False),
         sa.Column("token_version", sa.Integer(), nullable=False),
-        sa.Column("created_at", Moment(), nullable=False),
+        sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.CheckConstraint("role IN ('user', 'admin')", name=op.f("ck_users_role")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
         sa.UniqueConstraint("email", name=op.f("uq_users_email")),
@@ -62,8 +62,8 @@ def _create_products() -> None:
         sa.Column("category", sa.String(60), nullable=False),
         sa.Column("price_cents", sa.BigInteger(), nullable=False),
         sa.Column("stock", sa.Integer(), nullable=False),
-        sa.Column("created_at", Moment(), nullable=False),
-        sa.Column("deleted_at", Moment(), nullable=True),
+        sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.Column("deleted_at", UtcDateTime(), nullable=True),
         sa.CheckConstraint("price_cents >= 0", name=op.f("ck_products_price")),
         sa.CheckConstraint("stock >= 0", name=op.f("ck_products_stock")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_products")),
@@ -79,8 +79,8 @@ def _create_orders() -> None:
         sa.Column("user_id", sa.BigInteger(), nullable=False),
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("total_cents", sa.BigInteger(), nullable=False),
-        sa.Column("created_at", Moment(), nullable=False),
-        sa.Column("cancelled_at", Moment(), nullable=True),
+        sa.Column("created_at", UtcDateTime(), nullable=False),
+        sa.Column("cancelled_at", UtcDateTime(), nullable=True),
         sa.Column("idempotency_key", sa.String(255), nullable=True),
         sa.Column("request_hash", sa.String(64), nullable=True),
         sa.CheckConstraint("status IN ('placed', 'cancelled')", name=op.f("ck_orders_status")),

@@ -1,4 +1,4 @@
-"""Products count their changes, so that a write can name what it was made from."""
+"""Add a version to products, for conditional writes."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,12 +10,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the count; the default also serves workers of the release before."""
+    """Add the column; its default also serves workers of the previous release."""
     column = sa.Column("version", sa.Integer(), nullable=False, server_default="1")
     op.add_column("products", column)
 
 
 def downgrade() -> None:
-    """Drop the count."""
+    """Drop the column."""
     with op.batch_alter_table("products") as products:
         products.drop_column("version")

@@ -1,9 +1,9 @@
-"""What the cache could not be told waits in the database."""
+"""Add the outbox of cache invalidations."""
 
 import sqlalchemy as sa
 from alembic import op
 
-from service.db.database import Moment
+from service.db.database import UtcDateTime
 
 revision = "0003"
 down_revision = "0002"
@@ -20,7 +20,7 @@ def upgrade() -> None:
         sa.Column("id", ROW_ID, nullable=False),
         sa.Column("name", sa.String(300), nullable=False),
         sa.Column("whole", sa.Boolean(), nullable=False),
-        sa.Column("created_at", Moment(), nullable=False),
+        sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cache_outbox")),
     )
 

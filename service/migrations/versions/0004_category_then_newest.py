@@ -1,4 +1,4 @@
-"""Products sort by category and, in each, newest first: an index whose directions differ."""
+"""Index products by category and, within it, newest first: an index with mixed directions."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -13,12 +13,12 @@ FOR_SALE = sa.text("deleted_at IS NULL")
 
 
 def upgrade() -> None:
-    """Make the index anew; one category's newest are read from it as before."""
+    """Recreate the index; it still serves one category's newest."""
     _replace("category", sa.text("created_at DESC"), sa.text("id DESC"))
 
 
 def downgrade() -> None:
-    """Let all columns go the same way again."""
+    """Recreate the index with one direction."""
     _replace("category", "created_at", "id")
 
 

@@ -1,4 +1,4 @@
-"""A cache as one process of several has it, and a database that tests look into."""
+"""Test fixtures: one process's cache, and a database of growing numbers."""
 
 import asyncio
 import random
@@ -16,42 +16,42 @@ from vitals.metrics.endpoint import Exposition
 from vitals.metrics.meter import Meter
 from vitals.testing import Readings
 
-HASTY = TIMEOUT_SECONDS
-"""Seconds to wait for Redis, as in production."""
-CALM = 10.0
-"""So long that a busy machine is no trouble."""
+PRODUCTION_TIMEOUT = TIMEOUT_SECONDS
+"""Redis timeout, as in production."""
+LONG_TIMEOUT = 10.0
+"""Redis timeout that a busy machine does not exceed."""
 CONNECTIONS = 2
-"""At most, of one process: the one in use, and one that is being opened or closed."""
-PATIENT = 45.0
-"""Seconds until a test gives up waiting for what must come."""
+"""Most connections of one process: the one in use, and one that is being opened or closed."""
+DEADLINE_SECONDS = 45.0
+"""Seconds until a test gives up waiting."""
 
 
 class Process:
-    """Its own connections, breaker, flights and figures."""
+    """A process's cache, with its own connections, breaker, single flight and metrics."""
 
     def __init__(
-        self, url: str, timeout: float = CALM, name: str = "number", *, near: float = 0
+        self, url: str, timeout: float = LONG_TIMEOUT, name: str = "number", *, l1_ttl: float = 0
     ) -> None:
         self.meter = Meter()
         self.cache = Cache.connect(url, timeout=timeout)
         self.numbers: Namespace[int] = self.cache.namespace(
-            name, type=int, ttl=60, l1=near, report=CacheReporter(self.meter, name)
+            name, type=int, ttl=60, l1_ttl=l1_ttl, reporter=CacheReporter(self.meter, name)
         )
 
     def reads(self, metric: AnyMetric, **labels: str) -> float:
-        """A figure of its metrics page, 0 without one."""
+        """Return the value of one of its metrics, 0 without one."""
         page = Exposition(self.meter).page(as_openmetrics=True, zipped=False)
         return Readings.parse(page.decode()).value(metric, **labels)
 
-    async def recovered(self, within: float = PATIENT) -> None:
-        """Wait until look-ups are answered by Redis again."""
+    async def recovered(self, within: float = DEADLINE_SECONDS) -> None:
+        """Wait until lookups use Redis again."""
         async with asyncio.timeout(within):
             while not await self.cache.ping():
                 await asyncio.sleep(0.02)
 
 
 class Source:
-    """A value that tests change and loads read, with a moment in between if they want one."""
+    """A value that tests change and loads read; a load can be paused after its read."""
 
     def __init__(self) -> None:
         self.value = 1
@@ -61,7 +61,7 @@ class Source:
         self.begun = asyncio.Event()
 
     async def load(self) -> int:
-        """Read the value, and return it when told to go on."""
+        """Read the value, and return it once ``go`` is set."""
         self.loads += 1
         value = self.value
         self.begun.set()
@@ -76,10 +76,10 @@ class _Begun(dict[str, int]):
 
 
 class Numbers:
-    """A database of numbers that only grow, and what a reader is owed.
+    """A database of numbers that only grow, with the least value that a reader may get.
 
-    ``floor`` of a key is its newest number whose invalidation was awaited: nobody who asks later
-    may get less.
+    ``floor`` of a key is its newest number whose invalidation was awaited: a later read may not
+    return less.
     """
 
     def __init__(self, seed: int = 1) -> None:
@@ -89,14 +89,14 @@ class Numbers:
         self.chance = random.Random(seed)  # noqa: S311 - a test
 
     async def read(self, process: Process, key: str) -> int:
-        """Read through the cache; fails if what comes is older than it may be."""
+        """Read through the cache; fail if the value is stale."""
         floor = self.floor[key]
         got = await self.read_any(process, key)
         assert floor <= got, (key, floor, got)
         return got
 
     async def read_any(self, process: Process, key: str) -> int:
-        """Read through the cache; fails if what comes never was."""
+        """Read through the cache; fail if the value was never committed."""
 
         async def load() -> int:
             self.loads += 1
@@ -117,7 +117,7 @@ class Numbers:
         self.floor[key] = max(now, self.floor[key])
 
     async def write_tagged(self, process: Process, keys: Iterable[str]) -> None:
-        """Commit several of one parity, and invalidate their tag."""
+        """Commit several keys, and invalidate their tags."""
         now = {}
         for key in keys:
             self.committed[key] += 1
@@ -128,17 +128,17 @@ class Numbers:
 
 
 def parity(key: str) -> str:
-    """The tag of a key."""
+    """Return the tag of a key."""
     return ("even", "odd")[crc32(key.encode()) % 2]
 
 
 def begin(key: str) -> int:
-    """The first number of a key: far apart, so that no other key's can be taken for it."""
+    """Return the first number of a key: far apart, so that keys cannot be confused."""
     return crc32(key.encode()) * 1_000_000
 
 
 def clients_of(port: int) -> int:
-    """How many clients Redis has beside the one that asks."""
+    """Return the number of Redis's clients, without the one used here."""
     client: Any
     with Client(port=port) as client:
         return int(client.info("clients")["connected_clients"]) - 1

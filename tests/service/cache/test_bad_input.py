@@ -1,4 +1,4 @@
-"""Odd keys, values too large, entries that nobody can read: a miss, never a wrong value."""
+"""Unusual keys, too large values, corrupt entries: a miss, never a wrong value."""
 
 import asyncio
 import random
@@ -25,7 +25,7 @@ KEYS += ["x" * 10_000, "x" * 10_001, "\0", "\udc80", "#" + "0" * 32, "%s", "*", 
 
 
 class Shop:
-    """A cache of texts, on an event loop of its own: hypothesis knows no coroutines."""
+    """A cache of texts, on an event loop of its own: hypothesis does not run coroutines."""
 
     def __init__(self, url: str) -> None:
         self.loop = asyncio.new_event_loop()
@@ -35,7 +35,7 @@ class Shop:
     async def _open(self, url: str) -> tuple[Any, Cache]:
         cache = Cache.connect(url, timeout=10)
         report = CacheReporter(self.meter, "text")
-        return cache.namespace("text", type=str, ttl=60, report=report), cache
+        return cache.namespace("text", type=str, ttl=60, reporter=report), cache
 
     def get(self, key: str, now: str, tags: tuple[str, ...] = ()) -> str | None:
         """Read through the cache what is `now` in the database."""
@@ -65,13 +65,13 @@ def shop(request: pytest.FixtureRequest) -> Iterator[Shop]:
 
 @pytest.fixture
 def shared(redis_server: Redis) -> Iterator[Shop]:
-    """One whose values lie in Redis, where others reach them."""
+    """A shop with its cache in Redis."""
     opened = Shop(redis_server.url)
     yield opened
     opened.close()
 
 
-def test_odd_keys_and_tags_are_kept_apart(shop: Shop) -> None:
+def test_unusual_keys_and_tags_are_distinct(shop: Shop) -> None:
     for number, key in enumerate(KEYS):
         assert shop.get(key, str(number), tags=(key,)) == str(number)
     for number, key in enumerate(KEYS):
@@ -88,7 +88,7 @@ def test_odd_keys_and_tags_are_kept_apart(shop: Shop) -> None:
         assert shop.get(key, "another", tags=(key,)) == f"newer {number}"
 
 
-def test_a_value_that_is_too_large_is_not_kept(shop: Shop) -> None:
+def test_too_large_value_is_not_cached(shop: Shop) -> None:
     large = token_bytes(LARGEST_BYTES).hex()
     assert shop.get("k", large) == large
     assert shop.get("k", "changed") == "changed"
@@ -104,7 +104,7 @@ DAMAGE = st.one_of(
 
 
 def damaged(stored: bytes, kind: str, where: float, how: int) -> bytes:
-    """What is left of an entry."""
+    """Return a damaged copy of an entry."""
     at = int(where * len(stored))
     if kind == "flip":
         return stored[:at] + bytes([stored[at] ^ (1 << how)]) + stored[at + 1 :]
@@ -132,19 +132,17 @@ def test_a_damaged_entry_is_a_miss(
         client.delete("v2:{text:k}")
         shared.get("k", text)
         stored: Any = client.get("v2:{text:k}")
-        spoilt = damaged(stored, *damage)
-        client.set("v2:{text:k}", spoilt, keepttl=True)
+        corrupt = damaged(stored, *damage)
+        client.set("v2:{text:k}", corrupt, keepttl=True)
         misses = shared.reads(CACHE_REQUESTS, result="miss")
 
-        assert shared.get("k", "now") == ("now" if spoilt != stored else text)
-        assert shared.reads(CACHE_REQUESTS, result="miss") == misses + (spoilt != stored)
-        assert shared.get("k", "later") == ("now" if spoilt != stored else text)
+        assert shared.get("k", "now") == ("now" if corrupt != stored else text)
+        assert shared.reads(CACHE_REQUESTS, result="miss") == misses + (corrupt != stored)
+        assert shared.get("k", "later") == ("now" if corrupt != stored else text)
 
 
 @pytest.mark.servers
-def test_an_entry_under_a_wrong_name_is_a_miss_that_is_counted(
-    shared: Shop, redis_server: Redis
-) -> None:
+def test_entry_of_another_key_is_a_counted_miss(shared: Shop, redis_server: Redis) -> None:
     shared.get("one", "1")
     shared.get("two", "2")
     with Client.from_url(redis_server.url) as client:
@@ -155,9 +153,7 @@ def test_an_entry_under_a_wrong_name_is_a_miss_that_is_counted(
 
 
 @pytest.mark.servers
-def test_an_entry_of_another_schema_is_a_miss_that_is_counted(
-    shared: Shop, redis_server: Redis
-) -> None:
+def test_entry_of_another_schema_is_a_counted_miss(shared: Shop, redis_server: Redis) -> None:
     async def write() -> None:
         newer = Cache.connect(redis_server.url, timeout=10)
         numbers = newer.namespace("text", type=int, ttl=60)
@@ -177,7 +173,7 @@ def test_an_entry_of_another_schema_is_a_miss_that_is_counted(
 @pytest.mark.servers
 @pytest.mark.parametrize("name", ["v2:{text:k}", "v2:{text:k}:fence", "v2:{text:k}:writers"])
 @pytest.mark.parametrize("strange", ["list", "text"])
-def test_what_a_stranger_put_there_raises_nothing(
+def test_foreign_redis_values_raise_nothing(
     shared: Shop, redis_server: Redis, name: str, strange: str
 ) -> None:
     with Client.from_url(redis_server.url) as client:

@@ -1,4 +1,4 @@
-"""The cache's parts that decide by themselves: breaker, outbox, memory store, codec."""
+"""Units of the cache without Redis: pending invalidations, single flight, memory store, codec."""
 
 import asyncio
 import re
@@ -8,15 +8,22 @@ import pytest
 from pydantic import BaseModel
 
 from service.cache.core.codec import Codec
-from service.cache.core.memory_store import MemoryBackend
-from service.cache.core.metrics import Silent
-from service.cache.core.single_flight import Doors, Flights, Seat
-from service.cache.core.store import Found, Intent, Mark, Patience, Place, Region
-from service.cache.invalidation.outbox import Outbox
+from service.cache.core.memory_store import MemoryStore
+from service.cache.core.metrics import NullReporter
+from service.cache.core.single_flight import Flight, Role, SingleFlight
+from service.cache.core.store import (
+    CachedValue,
+    CacheInfo,
+    EntryRef,
+    InvalidationTarget,
+    TimeoutBudget,
+    WriteIntent,
+)
+from service.cache.invalidation.pending import PendingInvalidations
 from vitals.cache_metrics import CacheReporter
 
-PATIENCE = Patience(1)
-THINGS = Region("things")
+BUDGET = TimeoutBudget(1)
+THINGS = CacheInfo("things")
 
 
 class Clock:
@@ -31,103 +38,103 @@ def clock() -> Clock:
     return Clock()
 
 
-# -- Outbox ----------------------------------------------------------------------------------
+# -- Pending invalidations --------------------------------------------------------------------
 
 
-def mark(key: str) -> Mark:
-    return Mark(f"things:{key}", whole=False, region=THINGS)
+def target(key: str) -> InvalidationTarget:
+    return InvalidationTarget(f"things:{key}", is_generation=False, info=THINGS)
 
 
-EVERYTHING = (Mark("things", whole=True, region=THINGS),)
+EVERYTHING = (InvalidationTarget("things", is_generation=True, info=THINGS),)
 
 
-def test_the_outbox_keeps_what_is_under_way_until_it_is_settled() -> None:
-    outbox = Outbox(lambda: EVERYTHING)
+def test_taken_targets_are_pending_until_confirmed() -> None:
+    outbox = PendingInvalidations(lambda: EVERYTHING)
     assert not outbox
-    outbox.add([mark("1")])
+    outbox.add([target("1")])
     taken = outbox.take()
 
-    assert taken == (mark("1"),)
-    assert outbox  # still owed
-    outbox.add([mark("2")])
-    outbox.settle()
-    assert outbox.take() == (mark("2"),)
-    outbox.settle()
+    assert taken == (target("1"),)
+    assert outbox  # still pending
+    outbox.add([target("2")])
+    outbox.confirm()
+    assert outbox.take() == (target("2"),)
+    outbox.confirm()
     assert not outbox
 
 
-def test_what_could_not_be_delivered_joins_what_came_meanwhile() -> None:
-    outbox = Outbox(lambda: EVERYTHING)
-    outbox.add([mark("1")])
+def test_put_back_targets_join_later_ones() -> None:
+    outbox = PendingInvalidations(lambda: EVERYTHING)
+    outbox.add([target("1")])
     outbox.take()
-    outbox.add([mark("2")])
+    outbox.add([target("2")])
     outbox.put_back()
 
-    assert set(outbox.take()) == {mark("1"), mark("2")}
+    assert set(outbox.take()) == {target("1"), target("2")}
 
 
-def test_a_full_outbox_owes_everything_instead() -> None:
-    outbox = Outbox(lambda: EVERYTHING, limit=3)
-    outbox.add(map(mark, "1234"))
+def test_too_many_pending_targets_become_everything() -> None:
+    outbox = PendingInvalidations(lambda: EVERYTHING, limit=3)
+    outbox.add(map(target, "1234"))
 
     assert outbox.take() == EVERYTHING
 
 
-# -- Flights ---------------------------------------------------------------------------------
+# -- Single flight ---------------------------------------------------------------------------
 
 
 @pytest.mark.anyio
-async def test_a_flight_that_has_landed_takes_nobody() -> None:
-    flights: Flights[int] = Flights()
+async def test_finished_flight_is_not_joined() -> None:
+    flights: SingleFlight[int] = SingleFlight()
     landing = asyncio.Event()
     flown = 0
 
-    async def fly(_doors: Doors) -> int:
+    async def fly(_doors: Flight) -> int:
         nonlocal flown
         flown += 1
         await asyncio.sleep(0)
-        landing.set()  # who waits for it runs right after the return, before any done-callback
+        landing.set()  # its waiter runs right after the return, before any done callback
         return flown
 
-    async def late() -> tuple[int, Seat]:
+    async def late() -> tuple[int, Role]:
         await landing.wait()
         return await flights.join("k", fly)
 
     waiting = asyncio.ensure_future(late())
     await asyncio.sleep(0)
 
-    assert await flights.join("k", fly) == (1, Seat.PILOT)
-    assert await waiting == (2, Seat.PILOT)
+    assert await flights.join("k", fly) == (1, Role.LEADER)
+    assert await waiting == (2, Role.LEADER)
 
 
 # -- Memory ----------------------------------------------------------------------------------
 
 
-def place(key: str, region: Region = THINGS) -> Place:
-    return Place(region, f"{region.name}:{key}", (region.name,))
+def ref(key: str, info: CacheInfo = THINGS) -> EntryRef:
+    return EntryRef(info, f"{info.name}:{key}", (info.name,))
 
 
 async def put(
-    store: MemoryBackend, key: str, value: bytes = b"v", ttl: float = 60, region: Region = THINGS
+    store: MemoryStore, key: str, value: bytes = b"v", ttl: float = 60, info: CacheInfo = THINGS
 ) -> bool:
-    look = await store.read(place(key, region))
-    claim = await store.claim(place(key, region), look, PATIENCE)
-    return await store.fill(claim, Found(value, 0, 0), ttl, PATIENCE)
+    lookup = await store.read(ref(key, info))
+    lease = await store.acquire_lease(ref(key, info), lookup, BUDGET)
+    return await store.fill(lease, CachedValue(value, 0, 0), ttl, BUDGET)
 
 
-def memory(clock: Callable[[], float], **bounds: int) -> MemoryBackend:
-    store = MemoryBackend(clock=clock, **bounds)
+def memory(clock: Callable[[], float], **bounds: int) -> MemoryStore:
+    store = MemoryStore(clock=clock, **bounds)
     store.register(THINGS)
     return store
 
 
-async def held(store: MemoryBackend, *keys: str, region: Region = THINGS) -> str:
-    """The keys that are stored, joined."""
-    return "".join([key for key in keys if (await store.read(place(key, region))).found])
+async def held(store: MemoryStore, *keys: str, info: CacheInfo = THINGS) -> str:
+    """Return the keys that are stored, joined."""
+    return "".join([key for key in keys if (await store.read(ref(key, info))).value])
 
 
 @pytest.mark.anyio
-async def test_an_entry_ends_with_its_lifetime(clock: Clock) -> None:
+async def test_entry_expires_with_its_ttl(clock: Clock) -> None:
     store = memory(clock)
     await put(store, "a", ttl=10)
     clock.now += 9.9
@@ -137,16 +144,16 @@ async def test_an_entry_ends_with_its_lifetime(clock: Clock) -> None:
 
 
 @pytest.mark.anyio
-async def test_writers_that_never_committed_are_forgotten(clock: Clock) -> None:
+async def test_expired_write_intents_are_removed(clock: Clock) -> None:
     store = memory(clock)
     for number in range(100):
-        await store.intend(Intent((mark(str(number)), mark("again"))))
+        await store.intend(WriteIntent((target(str(number)), target("again"))))
         clock.now += 1
-    assert sum(map(len, store._writing.values())) < 40
+    assert sum(map(len, store._writers.values())) < 40
 
 
 @pytest.mark.anyio
-async def test_the_least_recently_used_entry_makes_room(clock: Clock) -> None:
+async def test_least_recently_used_entry_is_evicted(clock: Clock) -> None:
     store = memory(clock, max_entries=2)
     await put(store, "a")
     await put(store, "b")
@@ -156,7 +163,7 @@ async def test_the_least_recently_used_entry_makes_room(clock: Clock) -> None:
     assert await held(store, "a", "b", "c") == "ac"
 
 
-class Bytes(Silent):
+class Bytes(NullReporter):
     held = 0
 
     def l1_bytes(self, size: int, /) -> None:
@@ -166,24 +173,24 @@ class Bytes(Silent):
 @pytest.mark.anyio
 async def test_memory_is_bounded_and_reported(clock: Clock) -> None:
     report = Bytes()
-    region = Region("things", report)
-    store = MemoryBackend(clock=clock, max_bytes=10_000)
-    store.register(region)
+    info = CacheInfo("things", report)
+    store = MemoryStore(clock=clock, max_bytes=10_000)
+    store.register(info)
     for number in range(50):
-        await put(store, str(number), b"x" * 1000, region=region)
+        await put(store, str(number), b"x" * 1000, info=info)
 
     assert 7_000 < report.held <= 10_000
-    await put(store, "giant", b"x" * 20_000, region=region)
-    assert await held(store, "giant", region=region) == ""
-    assert report.held > 7_000  # it made nobody leave
-    await store.invalidate((Mark("things", whole=True, region=region),))
+    await put(store, "giant", b"x" * 20_000, info=info)
+    assert await held(store, "giant", info=info) == ""
+    assert report.held > 7_000  # it evicted nothing
+    await store.invalidate((InvalidationTarget("things", is_generation=True, info=info),))
     assert report.held == 0
 
 
 @pytest.mark.anyio
-async def test_a_writer_that_never_ends_is_forgotten_in_time(clock: Clock) -> None:
+async def test_unreleased_write_intent_expires(clock: Clock) -> None:
     store = memory(clock)
-    await store.intend(Intent((mark("a"), *EVERYTHING)))
+    await store.intend(WriteIntent((target("a"), *EVERYTHING)))
     assert not await put(store, "a")
     assert not await put(store, "b")
 
@@ -203,35 +210,35 @@ class New(BaseModel):
     name: str = ""
 
 
-def test_a_value_of_another_shape_or_meaning_is_refused() -> None:
+def test_value_of_another_schema_is_refused() -> None:
     stored = Codec(Old).encode(Old(id=1))
 
     assert Codec(Old).decode(stored) == Old(id=1)
     for other in (Codec(New), Codec(Old, schema=2), Codec(list[Old])):
-        with pytest.raises(ValueError, match="another shape"):
+        with pytest.raises(ValueError, match="another schema"):
             other.decode(stored)
     with pytest.raises(ValueError, match="validation error"):
         Codec(Old).decode(stored + b"}")
 
 
-def test_what_is_rendered_is_the_json_and_a_tag_that_only_it_has() -> None:
+def test_rendered_value_is_json_with_unique_etag() -> None:
     codec = Codec(Old)
-    one, same, two = (codec.rendered(codec.encode(Old(id=number))) for number in (1, 1, 2))
+    one, same, two = (codec.render(codec.encode(Old(id=number))) for number in (1, 1, 2))
     assert one is not None
     assert two is not None
     assert one.body == b'{"id":1}'
-    assert re.fullmatch(r"[A-Za-z0-9_-]{16}", one.tag)
+    assert re.fullmatch(r"[A-Za-z0-9_-]{16}", one.etag)
     assert one == same
-    assert one.tag != two.tag
-    assert codec.rendered(codec.encode(None)) is None
-    with pytest.raises(ValueError, match="another shape"):
-        Codec(New).rendered(codec.encode(Old(id=1)))
+    assert one.etag != two.etag
+    assert codec.render(codec.encode(None)) is None
+    with pytest.raises(ValueError, match="another schema"):
+        Codec(New).render(codec.encode(Old(id=1)))
 
 
-def test_nothing_is_told_from_a_value_that_is_null() -> None:
+def test_none_round_trips_as_negative_entry() -> None:
     assert Codec(Old).decode(Codec(Old).encode(None)) is None
 
 
-def test_the_kits_reporter_fits_where_silence_does() -> None:
-    members = {name for name in vars(Silent) if not name.startswith("_")}
+def test_cache_reporter_implements_the_protocol() -> None:
+    members = {name for name in vars(NullReporter) if not name.startswith("_")}
     assert members <= set(dir(CacheReporter))

@@ -1,46 +1,53 @@
-"""What the store could not be told is held, few of it, and not for ever."""
+"""The invalidation queue holds undelivered intents, bounded in number and time."""
 
 import asyncio
 
 import pytest
 
-from service.cache.core.store import Intent, Mark, Region, StoreUnavailableError
+from service.cache.core.store import (
+    CacheInfo,
+    InvalidationTarget,
+    StoreUnavailableError,
+    WriteIntent,
+)
 from service.cache.invalidation import queue
-from service.cache.invalidation.queue import Courier
+from service.cache.invalidation.queue import InvalidationQueue
 
 pytestmark = pytest.mark.anyio
 
-REGION = Region("number")
-EVERYTHING = (Mark("number", whole=True, region=REGION),)
+REGION = CacheInfo("number")
+EVERYTHING = (InvalidationTarget("number", is_generation=True, info=REGION),)
 
 
 class Store:
-    """Takes what it is told, while it is up."""
+    """A store that accepts invalidations and intents while it is up."""
 
     def __init__(self) -> None:
         self.up = False
-        self.placed: list[Intent] = []
-        self.courier = Courier(self.send, self.place, lambda: EVERYTHING)
+        self.delivered: list[WriteIntent] = []
+        self.queue = InvalidationQueue(self.send, self.send_intent, lambda: EVERYTHING)
 
-    async def send(self, _marks: tuple[Mark, ...], _token: bytes = b"") -> None:
+    async def send(self, _targets: tuple[InvalidationTarget, ...], _token: bytes = b"") -> None:
         if not self.up:
             raise StoreUnavailableError("bypass")
 
-    async def place(self, intent: Intent) -> None:
-        await self.send(intent.marks)
-        self.placed.append(intent)
+    async def send_intent(self, intent: WriteIntent) -> None:
+        await self.send(intent.targets)
+        self.delivered.append(intent)
 
     @property
     def trusted(self) -> bool:
         try:
-            self.courier.check()
+            self.queue.check()
         except StoreUnavailableError:
             return False
         return True
 
 
-def intent(number: int) -> Intent:
-    return Intent((Mark(f"number:{number}", whole=False, region=REGION),), delivered=False)
+def intent(number: int) -> WriteIntent:
+    return WriteIntent(
+        (InvalidationTarget(f"number:{number}", is_generation=False, info=REGION),), delivered=False
+    )
 
 
 async def until_trusted(store: Store) -> None:
@@ -49,57 +56,57 @@ async def until_trusted(store: Store) -> None:
             await asyncio.sleep(0.005)
 
 
-async def test_nothing_is_trusted_until_the_store_knows_what_is_under_way() -> None:
+async def test_store_is_bypassed_until_held_intents_are_delivered() -> None:
     store, one = Store(), intent(1)
     assert store.trusted
-    store.courier.hold(one)
+    store.queue.hold(one)
     assert not store.trusted
     store.up = True
-    store.courier.hurry()
+    store.queue.flush()
     await until_trusted(store)
-    assert store.placed == [one]
+    assert store.delivered == [one]
 
 
-async def test_a_write_that_is_over_is_held_no_more() -> None:
+async def test_released_intent_is_not_held() -> None:
     store, one = Store(), intent(1)
-    store.courier.hold(one)
-    await store.courier.deliver(one.marks, one.token)
-    assert not store.trusted  # for now it is owed
+    store.queue.hold(one)
+    await store.queue.deliver(one.targets, one.token)
+    assert not store.trusted  # now the invalidation is pending
     store.up = True
-    store.courier.hurry()
+    store.queue.flush()
     await until_trusted(store)
-    assert store.placed == []
-    await store.courier.close()
+    assert store.delivered == []
+    await store.queue.close()
 
 
-async def test_a_write_that_never_ends_is_held_for_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_held_intent_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue, "INTENT_SECONDS", 0.05)
     store = Store()
-    store.courier.hold(intent(1))
+    store.queue.hold(intent(1))
     assert not store.trusted
     await until_trusted(store)
-    assert store.placed == []
+    assert store.delivered == []
 
 
-async def test_who_holds_too_many_holds_everything() -> None:
+async def test_too_many_held_intents_become_everything() -> None:
     store = Store()
-    for number in range(3 * queue.MOST_HELD):
-        store.courier.hold(intent(number))
+    for number in range(3 * queue.MAX_HELD_INTENTS):
+        store.queue.hold(intent(number))
     store.up = True
-    store.courier.hurry()
+    store.queue.flush()
     await until_trusted(store)
-    assert len(store.placed) == queue.MOST_HELD + 1
-    assert store.placed[-1].marks == EVERYTHING
+    assert len(store.delivered) == queue.MAX_HELD_INTENTS + 1
+    assert store.delivered[-1].targets == EVERYTHING
 
 
-async def test_a_store_that_fails_again_meanwhile_is_not_trusted() -> None:
+async def test_store_that_fails_during_catch_up_is_bypassed() -> None:
     store = Store()
-    store.courier.hold(intent(1))
-    store.courier.hurry()
+    store.queue.hold(intent(1))
+    store.queue.flush()
     await asyncio.sleep(0.05)
     assert not store.trusted
     store.up = True
-    store.courier.hurry()
+    store.queue.flush()
     await until_trusted(store)
-    assert len(store.placed) == 1
-    await store.courier.close()
+    assert len(store.delivered) == 1
+    await store.queue.close()

@@ -1,4 +1,4 @@
-"""How much memory the cache needs, told from what there is: of one Redis, and of each master."""
+"""Memory estimate of one Redis, and of each master of a cluster."""
 
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -49,7 +49,7 @@ async def filled(redis_server: Redis, anyio_backend: str) -> AsyncIterator[Any]:
         yield client
 
 
-async def test_memory_is_estimated_from_what_is_there(
+async def test_memory_is_estimated_from_stored_values(
     filled: Any, redis_server: Redis, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = memory_estimate.measure(filled, {"number": 1_000_000})
@@ -64,15 +64,15 @@ async def test_memory_is_estimated_from_what_is_there(
     assert "unheard" in capsys.readouterr().out
 
 
-async def test_what_was_not_looked_at_counts_too(
+async def test_keys_beyond_the_sample_are_extrapolated(
     filled: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory_estimate, "SCANNED", 50)
-    # A scan may tell of a key twice, and what is not a value is there as well.
+    monkeypatch.setattr(memory_estimate, "MAX_SCANNED_KEYS", 50)
+    # SCAN may return a key twice, and Redis also holds keys that are no values.
     assert KEYS * 0.85 < memory_estimate.measure(filled, {}).shares["number"].keys < KEYS * 1.15
 
 
-async def test_a_cluster_to_be_is_estimated_by_slots(
+async def test_planned_cluster_is_estimated_by_slots(
     filled: Any, cluster: Cluster, redis_server: Redis, run: Run, capsys: Any
 ) -> None:
     each = memory_estimate.spread(filled, {}, 3)
@@ -92,7 +92,7 @@ async def test_a_cluster_to_be_is_estimated_by_slots(
     assert all(whole / 3 <= need <= whole / 3 + 1 for need in needs)
 
 
-async def test_a_cluster_is_estimated_by_its_masters(
+async def test_cluster_is_estimated_by_master(
     cluster: Cluster, run: Run, capsys: pytest.CaptureFixture[str], anyio_backend: str
 ) -> None:
     cluster.flush()
@@ -118,7 +118,7 @@ async def test_a_cluster_is_estimated_by_its_masters(
 @pytest.mark.parametrize(
     "url", ["", "http://localhost", "redis+sentinel://localhost/name", "redis://127.0.0.1:1/0"]
 )
-async def test_what_cannot_be_asked_is_said(
+async def test_estimate_reports_unavailable_redis(
     url: str, run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SERVICE_REDIS_URL", raising=False)

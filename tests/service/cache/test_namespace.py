@@ -1,4 +1,4 @@
-"""What a namespace promises, whatever store is behind it."""
+"""Behaviour of a namespace, with each store."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from service.cache.cache import Cache
 from service.cache.core import loader as namespaces
-from service.cache.core.keys import short
+from service.cache.core.keys import shorten
 from service.cache.core.namespace import Namespace
 from vitals.cache_metrics import CacheReporter
 from vitals.metrics.catalogue import (
@@ -31,7 +31,7 @@ class Thing(BaseModel):
 
 
 class Loader:
-    """A source of things that counts, and waits for the test's word when told to."""
+    """A source of things that counts loads, and can pause them."""
 
     def __init__(self) -> None:
         self.loads = 0
@@ -60,18 +60,18 @@ def meter() -> Meter:
 
 @pytest.fixture
 async def cache(url: str, anyio_backend: str) -> AsyncIterator[Cache]:
-    opened = Cache.connect(url, timeout=10)  # a busy machine is no trouble of Redis
+    opened = Cache.connect(url, timeout=10)  # a busy machine must not look like a failed Redis
     yield opened
     await opened.close()
 
 
 @pytest.fixture
 def things(cache: Cache, meter: Meter) -> Namespace[Thing]:
-    return cache.namespace("thing", type=Thing, ttl=60, report=CacheReporter(meter, "thing"))
+    return cache.namespace("thing", type=Thing, ttl=60, reporter=CacheReporter(meter, "thing"))
 
 
 def results(meter: Meter) -> dict[str, float]:
-    """How many look-ups ended in which way, without those that never did."""
+    """Return the number of lookups by result, without zeros."""
     readings = Readings.parse(Exposition(meter).page(as_openmetrics=True, zipped=False).decode())
     found = {labels["result"] for labels in readings.series(CACHE_REQUESTS)}
     counts = {result: readings.value(CACHE_REQUESTS, result=result) for result in sorted(found)}
@@ -85,7 +85,7 @@ def reading(meter: Meter, metric: Any, part: str = "", /, **labels: str) -> floa
 
 @asynccontextmanager
 async def under_way(load: Loader, read: Callable[[], Awaitable[Any]]) -> AsyncIterator[Any]:
-    """A read whose load has begun and has not ended; it ends with the block."""
+    """Start a read whose load is paused until the block ends."""
     load.go.clear()
     load.begun.clear()
     task = asyncio.ensure_future(read())
@@ -97,9 +97,7 @@ async def under_way(load: Loader, read: Callable[[], Awaitable[Any]]) -> AsyncIt
 
 
 @pytest.mark.anyio
-async def test_a_value_is_loaded_once_and_then_found(
-    things: Namespace[Thing], meter: Meter
-) -> None:
+async def test_value_is_loaded_once_and_then_hit(things: Namespace[Thing], meter: Meter) -> None:
     load = Loader()
 
     first = await things.get_or_load("1", load)
@@ -112,11 +110,11 @@ async def test_a_value_is_loaded_once_and_then_found(
 
 
 @pytest.mark.anyio
-async def test_nothing_is_an_answer_too_and_lives_shorter(
+async def test_negative_entry_has_its_own_ttl(
     cache: Cache, meter: Meter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     report = CacheReporter(meter, "few")
-    few = cache.namespace("few", type=int, ttl=60, negative_ttl=0.05, report=report)
+    few = cache.namespace("few", type=int, ttl=60, negative_ttl=0.05, reporter=report)
     loads = 0
 
     async def nothing() -> None:
@@ -134,7 +132,7 @@ async def test_nothing_is_an_answer_too_and_lives_shorter(
 
 
 @pytest.mark.anyio
-async def test_callers_at_the_same_time_share_one_load_and_no_object(
+async def test_concurrent_callers_share_one_load_but_no_object(
     things: Namespace[Thing], meter: Meter
 ) -> None:
     load = Loader()
@@ -152,7 +150,9 @@ async def test_callers_at_the_same_time_share_one_load_and_no_object(
 
 
 @pytest.mark.anyio
-async def test_a_cancelled_caller_harms_nobody(things: Namespace[Thing], meter: Meter) -> None:
+async def test_cancelled_caller_does_not_affect_others(
+    things: Namespace[Thing], meter: Meter
+) -> None:
     load = Loader()
     async with under_way(load, lambda: things.get_or_load("1", load)) as first:
         others = [asyncio.ensure_future(things.get_or_load("1", load)) for _ in range(5)]
@@ -169,7 +169,7 @@ async def test_a_cancelled_caller_harms_nobody(things: Namespace[Thing], meter: 
 
 
 @pytest.mark.anyio
-async def test_a_load_whose_callers_all_left_still_fills_the_cache(
+async def test_load_with_all_callers_cancelled_fills_the_cache(
     things: Namespace[Thing], meter: Meter
 ) -> None:
     load = Loader()
@@ -183,7 +183,7 @@ async def test_a_load_whose_callers_all_left_still_fills_the_cache(
 
 
 @pytest.mark.anyio
-async def test_a_failing_load_fails_its_callers_and_is_not_remembered(
+async def test_failing_load_raises_and_is_not_cached(
     things: Namespace[Thing],
 ) -> None:
     async def fail() -> Thing:
@@ -196,9 +196,7 @@ async def test_a_failing_load_fails_its_callers_and_is_not_remembered(
 
 
 @pytest.mark.anyio
-async def test_a_load_that_hangs_ends_at_its_deadline(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_hanging_load_times_out(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.cache.cache.LOAD_DEADLINE_SECONDS", 0.05)
     cache = Cache.connect(url)
     things = cache.namespace("thing", type=Thing, ttl=60)
@@ -226,9 +224,7 @@ async def test_an_invalidated_value_is_loaded_again(things: Namespace[Thing], me
 
 
 @pytest.mark.anyio
-async def test_clearing_drops_one_namespace_and_leaves_the_others(
-    cache: Cache, things: Namespace[Thing]
-) -> None:
+async def test_clear_drops_only_its_namespace(cache: Cache, things: Namespace[Thing]) -> None:
     others = cache.namespace("other", type=Thing, ttl=60)
     load = Loader()
     for namespace in (things, others):
@@ -243,7 +239,7 @@ async def test_clearing_drops_one_namespace_and_leaves_the_others(
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("forget", ["invalidate", "clear"])
-async def test_what_was_invalidated_while_it_loaded_is_not_stored(
+async def test_value_invalidated_during_load_is_not_stored(
     things: Namespace[Thing], meter: Meter, forget: str
 ) -> None:
     load = Loader()
@@ -261,7 +257,7 @@ async def test_what_was_invalidated_while_it_loaded_is_not_stored(
 
 
 @pytest.mark.anyio
-async def test_builtins_lists_and_aliased_models_come_back_as_they_were(cache: Cache) -> None:
+async def test_builtins_lists_and_aliased_models_round_trip(cache: Cache) -> None:
     lists = cache.namespace("lists", type=list[Thing], ttl=60)
     words = cache.namespace("words", type=dict[str, int], ttl=60)
 
@@ -277,9 +273,9 @@ async def test_builtins_lists_and_aliased_models_come_back_as_they_were(cache: C
 
 
 @pytest.mark.anyio
-async def test_keys_of_any_kind_are_kept_apart(things: Namespace[Thing]) -> None:
-    keys = ["1", "{1}", "1}", "1}:claim", "", " ", "#", "ä" * 60, "x" * 5000, "x" * 5001, "\n"]
-    keys.append(short("x" * 5000))  # what the long one is stored as
+async def test_keys_of_any_kind_are_distinct(things: Namespace[Thing]) -> None:
+    keys = ["1", "{1}", "1}", "1}:lease", "", " ", "#", "ä" * 60, "x" * 5000, "x" * 5001, "\n"]
+    keys.append(shorten("x" * 5000))  # what the long one is stored as
     versions = dict(enumerate(keys, start=1))
     for version, key in versions.items():
         load = Loader()
@@ -297,13 +293,13 @@ async def test_entries_filled_together_expire_apart(
     cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lives: list[float] = []
-    fill = cache._backend.fill
+    fill = cache._store.fill
 
-    async def note(claim: Any, stored: Any, ttl: float, patience: Any) -> bool:
+    async def note(lease: Any, stored: Any, ttl: float, budget: Any) -> bool:
         lives.append(ttl)
-        return await fill(claim, stored, ttl, patience)
+        return await fill(lease, stored, ttl, budget)
 
-    monkeypatch.setattr(cache._backend, "fill", note)
+    monkeypatch.setattr(cache._store, "fill", note)
     things = cache.namespace("thing", type=Thing, ttl=60)
     for key in range(20):
         await things.get_or_load(str(key), Loader())
@@ -313,7 +309,7 @@ async def test_entries_filled_together_expire_apart(
 
 
 @pytest.mark.anyio
-async def test_names_and_lifetimes_that_make_no_sense_are_refused(cache: Cache) -> None:
+async def test_invalid_names_and_ttls_are_refused(cache: Cache) -> None:
     cache.namespace("taken", type=int, ttl=1)
     for name in ("taken", "Upper", "", "a:b"):
         with pytest.raises(ValueError, match="new name"):
@@ -323,13 +319,13 @@ async def test_names_and_lifetimes_that_make_no_sense_are_refused(cache: Cache) 
 
 
 @pytest.mark.anyio
-async def test_the_store_says_that_it_is_there(cache: Cache) -> None:
+async def test_ping_succeeds(cache: Cache) -> None:
     assert await cache.ping()
 
 
 @pytest.mark.anyio
-async def test_without_redis_one_of_several_processes_keeps_nothing(anyio_backend: str) -> None:
-    cache = Cache.connect("", alone=False)
+async def test_without_redis_multiple_processes_cache_nothing(anyio_backend: str) -> None:
+    cache = Cache.connect("", single_process=False)
     things = cache.namespace("thing", type=Thing, ttl=60)
     load = Loader()
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""What a connection to Redis may meet: refusals, strange answers, words that cannot be sent."""
+"""Redis connections: refusals, protocol errors, commands that cannot be encoded."""
 
 import asyncio
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from redis import Redis as Client
 from service.cache.core.store import StoreUnavailableError
 from service.cache.redis.client import connect
 from tests.servers import Redis
-from tests.service.cache.caches import CALM, HASTY, PATIENT, Process
+from tests.service.cache.caches import DEADLINE_SECONDS, LONG_TIMEOUT, PRODUCTION_TIMEOUT, Process
 from vitals.metrics.catalogue import CACHE_BUS_CONNECTED
 
 pytestmark = pytest.mark.anyio
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def restricted(redis_server: Redis) -> Iterator[str]:
-    """The URL of a user who may not ask what the server is."""
+    """The URL of a user without permission for INFO."""
     rules = {"categories": ["+@all"], "commands": ["-info"], "keys": ["*"], "channels": ["*"]}
     with Client.from_url(redis_server.url) as client:
         client.acl_setuser("shop", enabled=True, passwords=["+made-up"], **rules)
@@ -26,33 +26,33 @@ def restricted(redis_server: Redis) -> Iterator[str]:
 
 
 @pytest.mark.servers
-async def test_the_bus_is_heard_by_who_may_not_ask_for_info(restricted: str) -> None:
-    process = Process(restricted, CALM, near=10)
-    async with asyncio.timeout(PATIENT):
+async def test_subscription_works_without_info_permission(restricted: str) -> None:
+    process = Process(restricted, LONG_TIMEOUT, l1_ttl=10)
+    async with asyncio.timeout(DEADLINE_SECONDS):
         await process.cache.start()
     assert process.reads(CACHE_BUS_CONNECTED) == 1
     await process.cache.close()
 
 
-async def test_a_cluster_that_is_away_keeps_nobody_from_starting() -> None:
-    process = Process("redis+cluster://127.0.0.1:1", HASTY, near=10)
-    async with asyncio.timeout(PATIENT):
+async def test_unavailable_cluster_does_not_block_startup() -> None:
+    process = Process("redis+cluster://127.0.0.1:1", PRODUCTION_TIMEOUT, l1_ttl=10)
+    async with asyncio.timeout(DEADLINE_SECONDS):
         await process.cache.start()
     assert process.reads(CACHE_BUS_CONNECTED) == 0
     await process.cache.close()
 
 
 @pytest.mark.servers
-async def test_what_cannot_be_sent_is_not_answered(redis_server: Redis) -> None:
-    client = connect(redis_server.url, None, CALM)
+async def test_unencodable_command_raises_and_keeps_connection(redis_server: Redis) -> None:
+    client = connect(redis_server.url, None, LONG_TIMEOUT)
     with pytest.raises(UnicodeEncodeError):
         await client.send("GET", "\ud800")
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         assert await client.send("ECHO", "mine") == b"mine"
     await client.close()
 
 
-async def test_a_server_that_cannot_be_understood_is_left_alone() -> None:
+async def test_protocol_error_opens_the_circuit() -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(100)
         writer.write(b"$14\r\nrun_id:strange\r\n")
@@ -61,8 +61,8 @@ async def test_a_server_that_cannot_be_understood_is_left_alone() -> None:
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
-    client = connect(f"redis://{host}:{port}", None, CALM)
-    async with asyncio.timeout(CALM / 2):
+    client = connect(f"redis://{host}:{port}", None, LONG_TIMEOUT)
+    async with asyncio.timeout(LONG_TIMEOUT / 2):
         for result in ("error", "bypass"):
             with pytest.raises(StoreUnavailableError) as raised:
                 await client.send("PING")
@@ -71,8 +71,8 @@ async def test_a_server_that_cannot_be_understood_is_left_alone() -> None:
     server.close()
 
 
-async def test_a_server_that_greets_and_closes_is_asked_rarely() -> None:
-    """As one does that has as many clients as it may, or a proxy without a server behind it."""
+async def test_server_that_accepts_and_closes_is_retried_with_backoff() -> None:
+    """Accept and close, as a Redis at maxclients or a proxy without a server does."""
     opened = 0
 
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -87,7 +87,7 @@ async def test_a_server_that_greets_and_closes_is_asked_rarely() -> None:
     server = await asyncio.start_server(greet, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     changes: list[bool] = []
-    client = connect(f"redis://127.0.0.1:{port}", None, HASTY, changes.append)
+    client = connect(f"redis://127.0.0.1:{port}", None, PRODUCTION_TIMEOUT, changes.append)
     loop = asyncio.get_running_loop()
     turned_away, started = 0, loop.time()
     while loop.time() < started + 1.5:
@@ -97,14 +97,14 @@ async def test_a_server_that_greets_and_closes_is_asked_rarely() -> None:
         await asyncio.sleep(0.01)
     await client.close()
     server.close()
-    assert opened <= 12  # pauses of 0.05 to 1 s, each twice the one before
+    assert opened <= 12  # backoff from 0.05 to 1 s, doubling
     assert turned_away > opened
     assert changes[0] is False
 
 
 @pytest.mark.servers
 async def test_requests_end_when_the_client_closes(redis_server: Redis) -> None:
-    client = connect(redis_server.url, None, CALM)
+    client = connect(redis_server.url, None, LONG_TIMEOUT)
     asked = asyncio.ensure_future(client.send("PING"))
     await asyncio.sleep(0)
     await client.close()

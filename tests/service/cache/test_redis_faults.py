@@ -1,4 +1,4 @@
-"""Redis and the way to it fail: callers get right answers, hardly late, and nothing leaks."""
+"""Faults of Redis and of its connection: callers get right values in time, and nothing leaks."""
 
 import asyncio
 import contextlib
@@ -13,10 +13,10 @@ from redis import Redis as Client
 from tests.proxy import Fault, Proxy
 from tests.servers import Redis
 from tests.service.cache.caches import (
-    CALM,
     CONNECTIONS,
-    HASTY,
-    PATIENT,
+    DEADLINE_SECONDS,
+    LONG_TIMEOUT,
+    PRODUCTION_TIMEOUT,
     Numbers,
     Process,
     clients_of,
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 
 KEYS = [str(number) for number in range(30)]
 FAULTS: list[tuple[Fault, dict[str, Any]]] = [
-    (Fault.DELAY, {"seconds": HASTY / 3}),
+    (Fault.DELAY, {"seconds": PRODUCTION_TIMEOUT / 3}),
     (Fault.DELAY, {"seconds": 2.0}),
     (Fault.DROP, {}),
     (Fault.HALF_OPEN, {}),
@@ -45,8 +45,8 @@ async def proxy(redis_server: Redis, anyio_backend: str) -> AsyncIterator[Proxy]
 
 @pytest.fixture
 async def hasty(proxy: Proxy) -> AsyncIterator[Process]:
-    """A process whose Redis is behind the proxy."""
-    process = Process(f"redis://127.0.0.1:{proxy.port}", HASTY)
+    """A process that reaches Redis through the proxy."""
+    process = Process(f"redis://127.0.0.1:{proxy.port}", PRODUCTION_TIMEOUT)
     yield process
     proxy.heal()
     await process.cache.close()
@@ -54,14 +54,14 @@ async def hasty(proxy: Proxy) -> AsyncIterator[Process]:
 
 @pytest.fixture
 async def direct(redis_server: Redis, anyio_backend: str) -> AsyncIterator[Process]:
-    """Another process, whose way to Redis is never harmed."""
-    process = Process(redis_server.url, CALM)
+    """Another process, with a direct connection to Redis."""
+    process = Process(redis_server.url, LONG_TIMEOUT)
     yield process
     await process.cache.close()
 
 
 async def traffic(process: Process, numbers: Numbers, *, callers: int = 8, turns: int = 60) -> None:
-    """Many callers that read and now and then write; none may see an exception or the past."""
+    """Run many callers that read and sometimes write; none may fail or read a stale value."""
 
     async def call() -> None:
         for _ in range(turns):
@@ -72,33 +72,35 @@ async def traffic(process: Process, numbers: Numbers, *, callers: int = 8, turns
                 await numbers.read(process, key)
             await asyncio.sleep(0)
 
-    async with asyncio.timeout(PATIENT * 2):
+    async with asyncio.timeout(DEADLINE_SECONDS * 2):
         await asyncio.gather(*(call() for _ in range(callers)))
 
 
 async def all_agree(numbers: Numbers, *processes: Process) -> None:
-    """Every process finds the newest number of every key."""
+    """Check that every process reads the newest number of every key."""
     for process in processes:
         for key in KEYS:
             assert await numbers.read(process, key) == numbers.committed[key]
 
 
 async def used_again(process: Process, numbers: Numbers) -> None:
-    """Wait until Redis answers look-ups."""
+    """Wait until lookups are hits in Redis."""
     before = process.reads(CACHE_REQUESTS, result="hit")
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while process.reads(CACHE_REQUESTS, result="hit") < before + len(KEYS):
             for key in KEYS:
                 await numbers.read(process, key)
             await asyncio.sleep(0.05)
 
 
-async def test_a_harmed_line_shows_in_no_answer(redis_server: Redis, anyio_backend: str) -> None:
+async def test_connection_faults_never_corrupt_values(
+    redis_server: Redis, anyio_backend: str
+) -> None:
     async def suffer(number: int, fault: Fault, measure: dict[str, Any]) -> None:
         name = f"{fault.name.lower()}-{number}"
-        numbers, healthy = Numbers(), Process(redis_server.url, CALM, name)
+        numbers, healthy = Numbers(), Process(redis_server.url, LONG_TIMEOUT, name)
         async with Proxy.before(redis_server.port) as proxy:
-            process = Process(f"redis://127.0.0.1:{proxy.port}", HASTY, name)
+            process = Process(f"redis://127.0.0.1:{proxy.port}", PRODUCTION_TIMEOUT, name)
             await traffic(process, numbers)
             proxy.inflict(fault, **measure)
             await traffic(process, numbers)
@@ -113,12 +115,12 @@ async def test_a_harmed_line_shows_in_no_answer(redis_server: Redis, anyio_backe
     async with asyncio.TaskGroup() as together:  # each waits for its breaker most of the time
         for number, (fault, measure) in enumerate(FAULTS):
             together.create_task(suffer(number, fault, measure), name=fault.name)
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while clients_of(redis_server.port):
             await asyncio.sleep(0.02)
 
 
-async def test_hardly_anybody_waits_for_a_line_that_hangs(hasty: Process, proxy: Proxy) -> None:
+async def test_few_reads_time_out_on_a_half_open_connection(hasty: Process, proxy: Proxy) -> None:
     numbers = Numbers()
     for key in KEYS:
         await numbers.read(hasty, key)
@@ -133,7 +135,9 @@ async def test_hardly_anybody_waits_for_a_line_that_hangs(hasty: Process, proxy:
     assert hasty.reads(CACHE_REQUESTS, result="bypass") >= 490 - seconds
 
 
-async def test_each_caller_waits_once_for_a_line_that_hangs(hasty: Process, proxy: Proxy) -> None:
+async def test_each_caller_times_out_once_on_a_half_open_connection(
+    hasty: Process, proxy: Proxy
+) -> None:
     numbers, callers, turns = Numbers(), 8, 10
     await numbers.read(hasty, "1")
     proxy.inflict(Fault.HALF_OPEN)
@@ -147,7 +151,7 @@ async def test_each_caller_waits_once_for_a_line_that_hangs(hasty: Process, prox
     assert hasty.reads(CACHE_REQUESTS, result="bypass") == callers * (turns - 1)
 
 
-async def test_faults_in_any_order_leave_a_sound_cache(
+async def test_random_faults_leave_a_consistent_cache(
     hasty: Process, direct: Process, proxy: Proxy
 ) -> None:
     numbers = Numbers(seed=5)
@@ -164,14 +168,12 @@ async def test_faults_in_any_order_leave_a_sound_cache(
     assert proxy.open <= CONNECTIONS
 
 
-async def test_values_that_are_driven_out_cost_only_loads(
-    direct: Process, redis_server: Redis
-) -> None:
+async def test_evicted_values_cost_only_loads(direct: Process, redis_server: Redis) -> None:
     numbers = Numbers(seed=3)
     texts = direct.cache.namespace("text", type=str, ttl=60)
 
     async def text() -> str:
-        return token_hex(10_000)  # nothing that can be compressed
+        return token_hex(10_000)  # not compressible
 
     with Client.from_url(redis_server.url) as client:
         before: Any = client.config_get("maxmemory")
@@ -190,7 +192,7 @@ async def test_values_that_are_driven_out_cost_only_loads(
 
 
 class Interrupted:
-    """Awaits something, and cancels the task at its n-th suspension, as a leaving client does."""
+    """Awaits a coroutine, and cancels the task at its n-th suspension, as a disconnect does."""
 
     def __init__(self, work: Coroutine[Any, Any, Any], at: int) -> None:
         self._work = work
@@ -210,13 +212,13 @@ class Interrupted:
                 task.cancel()
             try:
                 yield future
-            except BaseException as error:  # noqa: BLE001 - whatever comes goes on inside
+            except BaseException as error:  # noqa: BLE001 - passed into the coroutine
                 future = waiting.throw(error)
                 yield future
 
 
 def do(work: str, process: Process, numbers: Numbers, key: str) -> Coroutine[Any, Any, object]:
-    """What somebody is about when they leave."""
+    """Return the operation that is cancelled."""
     if work == "write":
         return numbers.write(process, key)
     if work == "clear":
@@ -225,7 +227,7 @@ def do(work: str, process: Process, numbers: Numbers, key: str) -> Coroutine[Any
 
 
 @pytest.mark.parametrize("work", ["hit", "miss", "write", "clear"])
-async def test_who_leaves_at_any_await_leaves_a_sound_line(
+async def test_cancellation_at_any_await_keeps_connection_usable(
     direct: Process, redis_server: Redis, work: str
 ) -> None:
     numbers = Numbers()

@@ -18,7 +18,7 @@ from redis import Redis as Client
 from tests.proxy import Fault, Proxy
 from tests.redis_groups import Cluster, Watched
 from tests.servers import Redis
-from tests.service.cache.caches import HASTY, PATIENT, Numbers, Process
+from tests.service.cache.caches import DEADLINE_SECONDS, PRODUCTION_TIMEOUT, Numbers, Process
 from vitals.metrics.catalogue import CACHE_BREAKER_OPEN, CACHE_BUS_CONNECTED, CACHE_REQUESTS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
@@ -34,7 +34,7 @@ NAMES = (f"number{number}" for number in itertools.count())
 
 
 class Site:
-    """Redis as a cache reaches it: a URL, and the servers behind it."""
+    """A Redis topology: its URL and servers."""
 
     def __init__(self, url: str, servers: Sequence[Redis], close: Callable[[], None]) -> None:
         self.url = url
@@ -102,7 +102,7 @@ def frozen(site: Site) -> Iterator[None]:
 
 @contextmanager
 def crowded(site: Site) -> Iterator[None]:
-    """Each has as many clients as it may: it accepts, says so, and closes."""
+    """Each server is at maxclients: it accepts, sends an error, and closes."""
     clients = site.clients
     for client in clients:
         client.ping()
@@ -120,7 +120,7 @@ def crowded(site: Site) -> Iterator[None]:
 
 @contextmanager
 def forbidden(site: Site) -> Iterator[None]:
-    """Each refuses every command, on connections that are open and on new ones."""
+    """Each server refuses every command, on open and new connections."""
     clients = site.clients
     for client in clients:
         client.execute_command("ACL SETUSER default -@all +acl")
@@ -137,7 +137,7 @@ TROUBLES = [refused, frozen, crowded, forbidden]
 
 @pytest.fixture
 async def process(site: Site, anyio_backend: object) -> AsyncIterator[Process]:
-    started = Process(site.url, HASTY, next(NAMES), near=30)
+    started = Process(site.url, PRODUCTION_TIMEOUT, next(NAMES), l1_ttl=30)
     yield started
     await started.cache.close()
 
@@ -153,7 +153,7 @@ async def is_used(process: Process, numbers: Numbers) -> None:
         while process.reads(CACHE_REQUESTS, layer="l2", result="hit") == before:
             for key in KEYS:
                 await numbers.read(process, key)
-            process.cache._near.reset(live=process.cache._near.live)
+            process.cache._l1.reset(active=process.cache._l1.active)
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
@@ -167,7 +167,9 @@ async def test_redis_is_used_again_after(
         end = time.monotonic() + TROUBLE_SECONDS
         turned_away = 0
         while time.monotonic() < end or not process.reads(CACHE_BREAKER_OPEN):
-            assert time.monotonic() < end + PATIENT, "callers are turned away, the circuit closed"
+            assert time.monotonic() < end + DEADLINE_SECONDS, (
+                "callers are turned away, the circuit closed"
+            )
             for key in KEYS:
                 await numbers.write(process, key)
                 await numbers.read(process, key)
@@ -179,7 +181,7 @@ async def test_redis_is_used_again_after(
         assert await numbers.read(process, key) == numbers.committed[key]
 
 
-async def test_a_stalled_event_loop_leaves_redis_in_use(process: Process) -> None:
+async def test_stalled_event_loop_does_not_open_the_circuit(process: Process) -> None:
     chance, numbers = random.Random(3), Numbers()  # noqa: S311 - a test
     await process.cache.start()
     loop = asyncio.get_running_loop()
@@ -190,7 +192,7 @@ async def test_a_stalled_event_loop_leaves_redis_in_use(process: Process) -> Non
     await is_used(process, numbers)
 
 
-async def test_cut_off_at_any_moment_of_connecting_it_connects_again(
+async def test_reconnects_after_a_fault_at_any_moment_of_connecting(
     site: Site, anyio_backend: object
 ) -> None:
     """A cluster's and a Sentinel's servers are reached directly: the proxy is before the first."""
@@ -202,7 +204,7 @@ async def test_cut_off_at_any_moment_of_connecting_it_connects_again(
     async def try_once(number: int) -> None:
         async with Proxy.before(port) as proxy:
             numbers, url = Numbers(), f"{kind}127.0.0.1:{proxy.port}{service}"
-            process = Process(url, HASTY, next(NAMES), near=30)
+            process = Process(url, PRODUCTION_TIMEOUT, next(NAMES), l1_ttl=30)
             cut = asyncio.create_task(_cut(proxy, number, chance))
             await process.cache.start()
             await numbers.read(process, "1")
@@ -214,12 +216,12 @@ async def test_cut_off_at_any_moment_of_connecting_it_connects_again(
                 await process.cache.close()
 
     for first in range(0, TRIES, AT_ONCE):
-        async with asyncio.timeout(PATIENT):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             await asyncio.gather(*(try_once(first + number) for number in range(AT_ONCE)))
 
 
 async def _cut(proxy: Proxy, number: int, chance: random.Random) -> None:
-    """Harm the beginning of a connection after some turns of the loop, or some milliseconds."""
+    """Inject a fault into a new connection after some loop iterations, or some milliseconds."""
     fault = (Fault.DROP, Fault.HALF_OPEN, Fault.TRUNCATE, Fault.DEAF)[number % 4]
     if fault is Fault.TRUNCATE:
         proxy.inflict(fault, size=number % 60)

@@ -1,4 +1,4 @@
-"""What Redis makes harder: other processes, and its own troubles."""
+"""Redis store: several processes, and outages of Redis."""
 
 import asyncio
 import random
@@ -10,7 +10,7 @@ from redis import Redis as Client
 
 from service.cache.cache import Cache
 from tests.servers import Redis
-from tests.service.cache.caches import CALM, HASTY, Process, Source
+from tests.service.cache.caches import LONG_TIMEOUT, PRODUCTION_TIMEOUT, Process, Source
 from vitals.metrics.catalogue import (
     CACHE_BREAKER_OPEN,
     CACHE_FILLS_REJECTED,
@@ -20,15 +20,15 @@ from vitals.metrics.catalogue import (
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 
-PATIENT = 20.0
-"""Seconds until a test gives up waiting for what must come."""
+DEADLINE_SECONDS = 20.0
+"""Seconds until a test gives up waiting."""
 
 
 @pytest.fixture
 async def one(
     request: pytest.FixtureRequest, redis_server: Redis, anyio_backend: str
 ) -> AsyncIterator[Process]:
-    process = Process(redis_server.url, getattr(request, "param", CALM))
+    process = Process(redis_server.url, getattr(request, "param", LONG_TIMEOUT))
     yield process
     redis_server.resume()
     await process.cache.close()
@@ -36,13 +36,13 @@ async def one(
 
 @pytest.fixture
 async def other(redis_server: Redis, anyio_backend: str) -> AsyncIterator[Process]:
-    process = Process(redis_server.url, CALM)
+    process = Process(redis_server.url, LONG_TIMEOUT)
     yield process
     redis_server.resume()
     await process.cache.close()
 
 
-hasty = pytest.mark.parametrize("one", [HASTY], indirect=True)
+hasty = pytest.mark.parametrize("one", [PRODUCTION_TIMEOUT], indirect=True)
 
 
 @pytest.fixture
@@ -50,9 +50,7 @@ def database(anyio_backend: str) -> Source:
     return Source()
 
 
-async def test_a_value_loaded_by_one_process_is_found_by_another(
-    one: Process, other: Process, database: Source
-) -> None:
+async def test_processes_share_values(one: Process, other: Process, database: Source) -> None:
     await one.numbers.get_or_load("k", database.load)
 
     assert await other.numbers.get_or_load("k", database.load) == 1
@@ -61,7 +59,7 @@ async def test_a_value_loaded_by_one_process_is_found_by_another(
 
 
 @pytest.mark.parametrize("forget", ["invalidate", "clear"])
-async def test_a_load_is_not_stored_when_another_process_invalidated_meanwhile(
+async def test_load_is_not_stored_after_another_process_invalidated(
     one: Process, other: Process, database: Source, forget: str
 ) -> None:
     database.go.clear()
@@ -70,29 +68,31 @@ async def test_a_load_is_not_stored_when_another_process_invalidated_meanwhile(
     database.value = 2
     await (other.numbers.invalidate("k") if forget == "invalidate" else other.numbers.clear())
     late = asyncio.ensure_future(one.numbers.get_or_load("k", database.load))
-    while one.reads(CACHE_REQUESTS, result="miss") < 2:  # the late one has joined the early one
+    while (
+        one.reads(CACHE_REQUESTS, result="miss") < 2
+    ):  # the late reader has joined the early one's flight
         await asyncio.sleep(0.01)
     database.go.set()
 
-    assert await early == 1  # it asked before
+    assert await early == 1  # it started before the invalidation
     assert await late == 2
     assert await other.numbers.get_or_load("k", database.load) == 2
     assert one.reads(CACHE_FILLS_REJECTED) == 1
 
 
-async def test_who_joins_after_the_value_was_stored_gets_no_older_one(
+async def test_late_follower_gets_no_stale_value(
     one: Process, other: Process, database: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backend = one.cache._backend
-    fill, stored, land = backend.fill, asyncio.Event(), asyncio.Event()
+    store = one.cache._store
+    fill, stored, land = store.fill, asyncio.Event(), asyncio.Event()
 
     async def land_late(*arguments: Any) -> bool:
         kept = await fill(*arguments)
         stored.set()
-        await land.wait()  # Redis has answered, and the answer is still on its way
+        await land.wait()  # Redis has replied, and the reply is not read yet
         return kept
 
-    monkeypatch.setattr(backend, "fill", land_late)
+    monkeypatch.setattr(store, "fill", land_late)
     early = asyncio.ensure_future(one.numbers.get_or_load("k", database.load))
     await stored.wait()
     database.value = 2
@@ -106,11 +106,11 @@ async def test_who_joins_after_the_value_was_stored_gets_no_older_one(
     assert await late == 2
 
 
-async def test_no_reader_sees_what_was_invalidated_before_it_read(
+async def test_no_read_is_older_than_last_invalidation(
     redis_server: Redis, anyio_backend: str
 ) -> None:
     chance = random.Random(7)  # noqa: S311 - a test
-    processes = [Process(redis_server.url, CALM) for _ in range(3)]
+    processes = [Process(redis_server.url, LONG_TIMEOUT) for _ in range(3)]
     committed = dict.fromkeys("abcd", 0)
     announced = dict(committed)
     stale: list[tuple[str, int, int]] = []
@@ -150,7 +150,7 @@ async def test_no_reader_sees_what_was_invalidated_before_it_read(
     assert hits > 100
 
 
-async def test_cancelled_reads_never_mix_up_answers(one: Process) -> None:
+async def test_cancelled_reads_never_mix_up_replies(one: Process) -> None:
     chance = random.Random(11)  # noqa: S311 - a test
 
     def loading(number: int) -> Any:
@@ -196,29 +196,29 @@ async def test_a_hit_costs_one_command(one: Process, redis_server: Redis) -> Non
 
 @hasty
 @pytest.mark.parametrize("trouble", ["kill", "pause"])
-async def test_callers_go_on_while_redis_is_gone_or_hangs(
+async def test_reads_continue_while_redis_is_down_or_frozen(
     one: Process, redis_server: Redis, database: Source, trouble: str
 ) -> None:
     await one.numbers.get_or_load("k", database.load)
     getattr(redis_server, trouble)()
 
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         for turn in range(2, 60):
             database.value = turn
             assert await one.numbers.get_or_load("k", database.load) == turn
     assert one.reads(CACHE_BREAKER_OPEN) == 1
     assert one.reads(CACHE_REQUESTS, result="error") >= 1
-    assert one.reads(CACHE_REQUESTS, result="bypass") > 40  # nobody waits for it any more
+    assert one.reads(CACHE_REQUESTS, result="bypass") > 40  # the circuit is open
 
     redis_server.resume()
     redis_server.start()
-    await one.recovered(PATIENT)
+    await one.recovered(DEADLINE_SECONDS)
     assert one.reads(CACHE_BREAKER_OPEN) == 0
 
 
 @hasty
 @pytest.mark.parametrize("forget", ["invalidate", "clear"])
-async def test_an_invalidation_that_redis_missed_is_delivered_before_redis_is_trusted(
+async def test_pending_invalidation_is_delivered_before_redis_is_used(
     one: Process, other: Process, redis_server: Redis, database: Source, forget: str
 ) -> None:
     await one.numbers.get_or_load("k", database.load)
@@ -228,7 +228,7 @@ async def test_an_invalidation_that_redis_missed_is_delivered_before_redis_is_tr
     assert one.reads(CACHE_INVALIDATIONS, outcome="queued") == 1
 
     redis_server.resume()
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while one.reads(CACHE_REQUESTS, result="hit") == 0:
             assert await one.numbers.get_or_load("k", database.load) == 2
     assert await other.numbers.get_or_load("k", database.load) == 2
@@ -236,7 +236,7 @@ async def test_an_invalidation_that_redis_missed_is_delivered_before_redis_is_tr
 
 
 @hasty
-async def test_an_invalidation_outlives_the_request_that_was_cancelled(
+async def test_invalidation_survives_request_cancellation(
     one: Process, other: Process, redis_server: Redis, database: Source
 ) -> None:
     await one.numbers.get_or_load("k", database.load)
@@ -248,16 +248,16 @@ async def test_an_invalidation_outlives_the_request_that_was_cancelled(
     await asyncio.wait([request])
     redis_server.resume()
 
-    await one.recovered(PATIENT)
-    async with asyncio.timeout(PATIENT):
+    await one.recovered(DEADLINE_SECONDS)
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while await other.numbers.get_or_load("k", database.load) != 2:
             await asyncio.sleep(0.02)
 
 
-async def test_what_is_owed_at_the_end_is_delivered_or_said_to_be_lost(
+async def test_pending_invalidations_at_close_are_delivered_or_counted_lost(
     redis_server: Redis, anyio_backend: str, database: Source
 ) -> None:
-    process = Process(redis_server.url, HASTY)
+    process = Process(redis_server.url, PRODUCTION_TIMEOUT)
     redis_server.kill()
     await process.numbers.invalidate("a", "b")
     await process.cache.close()
@@ -273,13 +273,13 @@ async def test_a_restart_of_redis_costs_only_loads(
     redis_server.stop()
     redis_server.start()
 
-    await one.recovered(PATIENT)
-    async with asyncio.timeout(PATIENT):
+    await one.recovered(DEADLINE_SECONDS)
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while one.reads(CACHE_REQUESTS, result="hit") < 2:
             assert await one.numbers.get_or_load("k", database.load) == 1
 
 
-async def test_a_full_redis_stores_nothing_and_still_forgets(
+async def test_full_redis_stores_nothing_and_still_invalidates(
     one: Process, redis_server: Redis, database: Source
 ) -> None:
     await one.numbers.get_or_load("old", database.load)
@@ -290,7 +290,7 @@ async def test_a_full_redis_stores_nothing_and_still_forgets(
         try:
             for _ in range(5):
                 assert await one.numbers.get_or_load("new", database.load) == 1
-            assert one.reads(CACHE_BREAKER_OPEN) == 0  # what is there is still served
+            assert one.reads(CACHE_BREAKER_OPEN) == 0  # stored values are still served
             await one.numbers.get_or_load("old", database.load)
             assert one.reads(CACHE_REQUESTS, result="hit") == 1
 
@@ -306,7 +306,7 @@ async def test_a_full_redis_stores_nothing_and_still_forgets(
     assert one.reads(CACHE_REQUESTS, result="hit") == 2
 
 
-async def test_what_another_release_or_a_stranger_wrote_is_a_miss(
+async def test_incompatible_or_corrupt_entry_is_a_miss(
     one: Process, redis_server: Redis, database: Source, anyio_backend: str
 ) -> None:
     newer = Cache.connect(redis_server.url)
@@ -329,14 +329,14 @@ async def test_what_another_release_or_a_stranger_wrote_is_a_miss(
 
 
 @hasty
-async def test_owed_invalidations_that_do_not_fit_clear_their_namespace(
+async def test_too_many_pending_invalidations_clear_their_namespace(
     one: Process, other: Process, redis_server: Redis, database: Source
 ) -> None:
     await other.numbers.get_or_load("untouched", database.load)
     redis_server.pause()
     await one.numbers.invalidate(*map(str, range(2000)))
     redis_server.resume()
-    await one.recovered(PATIENT)
+    await one.recovered(DEADLINE_SECONDS)
 
     await other.numbers.get_or_load("untouched", database.load)
     assert database.loads == 2

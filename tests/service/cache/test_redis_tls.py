@@ -1,4 +1,4 @@
-"""Redis over TLS: the cache works as ever, and with whoever it should not trust it does without."""
+"""Redis over TLS: the cache works with a trusted server, and bypasses an untrusted one."""
 
 import asyncio
 import logging
@@ -17,7 +17,13 @@ from tests.certificates import Authority
 from tests.proxy import Fault, Proxy
 from tests.redis_groups import Cluster
 from tests.servers import Redis, temporary_folder
-from tests.service.cache.caches import CONNECTIONS, HASTY, PATIENT, Process, Source
+from tests.service.cache.caches import (
+    CONNECTIONS,
+    DEADLINE_SECONDS,
+    PRODUCTION_TIMEOUT,
+    Process,
+    Source,
+)
 from vitals.metrics.catalogue import CACHE_BREAKER_OPEN, CACHE_BUS_CONNECTED, CACHE_REQUESTS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
@@ -38,7 +44,7 @@ def authority(folder: Path) -> Authority:
 def spoken(
     authority: Authority, certificate: tuple[Path, Path], *, asks: bool = False
 ) -> tuple[str, ...]:
-    """How a server speaks TLS; whether it asks for our certificate."""
+    """TLS files of a server, and whether it requires a client certificate."""
     return (
         f"tls-cert-file {certificate[0]}",
         f"tls-key-file {certificate[1]}",
@@ -48,7 +54,7 @@ def spoken(
 
 
 class Tls:
-    """A Redis that speaks TLS on a port of its own."""
+    """A Redis with TLS on a port of its own."""
 
     def __init__(
         self, authority: Authority, certificate: tuple[Path, Path], *, asks: bool = False
@@ -82,11 +88,11 @@ async def open_(anyio_backend: str) -> AsyncIterator[list[Process]]:
 
 
 async def does_without(process: Process, source: Source) -> None:
-    """Values come all the same, all of them loaded."""
+    """Check that values are still returned, all of them loaded."""
     for number in range(1, 6):
         assert await process.numbers.get_or_load("k", source.load) == 1
         assert source.loads == number
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while not process.reads(CACHE_BREAKER_OPEN):
             await asyncio.sleep(0.01)
     assert not await process.cache.ping()
@@ -94,7 +100,7 @@ async def does_without(process: Process, source: Source) -> None:
 
 async def test_everything_works_over_tls(tls: Tls, source: Source, open_: list[Process]) -> None:
     tls.server.flush()
-    open_ += [Process(tls.url(), near=30) for _ in range(2)]
+    open_ += [Process(tls.url(), l1_ttl=30) for _ in range(2)]
     one, other = open_
     for process in open_:
         await process.cache.start()
@@ -105,14 +111,14 @@ async def test_everything_works_over_tls(tls: Tls, source: Source, open_: list[P
 
     source.value = 2
     await one.numbers.invalidate("k")
-    async with asyncio.timeout(PATIENT):  # from the process itself until the bus has told
+    async with asyncio.timeout(DEADLINE_SECONDS):  # an L1 hit until the message arrives
         while await other.numbers.get_or_load("k", source.load) != 2:
             await asyncio.sleep(0.005)
     assert source.loads == 2
     assert one.reads(CACHE_REQUESTS, result="error") == 0
 
 
-async def test_a_cluster_speaks_tls_too(
+async def test_cluster_over_tls(
     authority: Authority,
     source: Source,
     open_: list[Process],
@@ -122,7 +128,7 @@ async def test_a_cluster_speaks_tls_too(
     cluster = Cluster(tls=spoken(authority, authority.sign("node")))
     url = f"rediss+cluster://127.0.0.1:{cluster.port}?ssl_ca_certs={authority.file}"
     try:
-        open_ += [Process(url, near=30) for _ in range(2)]
+        open_ += [Process(url, l1_ttl=30) for _ in range(2)]
         for process in open_:
             await process.cache.start()
             assert process.reads(CACHE_BUS_CONNECTED) == 1
@@ -133,7 +139,7 @@ async def test_a_cluster_speaks_tls_too(
 
         source.value = 2
         await open_[0].numbers.clear()
-        async with asyncio.timeout(PATIENT):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             while await open_[1].numbers.get_or_load("7", source.load) != 2:
                 await asyncio.sleep(0.005)
 
@@ -145,7 +151,7 @@ async def test_a_cluster_speaks_tls_too(
         cluster.close()
 
 
-async def test_a_large_value_comes_in_many_pieces(
+async def test_large_reply_is_read_in_many_chunks(
     tls: Tls, open_: list[Process], anyio_backend: str
 ) -> None:
     tls.server.flush()
@@ -165,7 +171,7 @@ WRONG = ["stranger", "other name", "expired", "no TLS there", "TLS there"]
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-async def test_whom_it_should_not_trust_it_does_without(
+async def test_untrusted_redis_certificate_is_an_outage(
     *,
     wrong: str,
     tls: Tls,
@@ -191,7 +197,7 @@ async def test_whom_it_should_not_trust_it_does_without(
     else:
         url, said = f"redis://127.0.0.1:{tls.port}/0", "Error"
     try:
-        open_.append(Process(url, HASTY))
+        open_.append(Process(url, PRODUCTION_TIMEOUT))
         await open_[0].cache.start()
         await does_without(open_[0], source)
         assert said in caplog.text
@@ -200,7 +206,7 @@ async def test_whom_it_should_not_trust_it_does_without(
             each.server.close()
 
 
-async def test_a_redis_that_asks_for_a_certificate_gets_one(
+async def test_client_certificate_is_sent(
     authority: Authority, source: Source, open_: list[Process]
 ) -> None:
     asking = Tls(authority, authority.sign("asking"), asks=True)
@@ -208,7 +214,7 @@ async def test_a_redis_that_asks_for_a_certificate_gets_one(
         certificate, key = authority.sign("client", "DNS:api")
         open_ += [
             Process(asking.url(ssl_certfile=certificate, ssl_keyfile=key)),
-            Process(asking.url(), HASTY),
+            Process(asking.url(), PRODUCTION_TIMEOUT),
         ]
         for _ in range(2):
             assert await open_[0].numbers.get_or_load("k", source.load) == 1
@@ -219,11 +225,11 @@ async def test_a_redis_that_asks_for_a_certificate_gets_one(
         asking.server.close()
 
 
-async def test_it_is_used_again_after_a_restart(
+async def test_redis_is_used_again_after_a_restart(
     tls: Tls, source: Source, open_: list[Process]
 ) -> None:
     tls.server.flush()
-    open_.append(Process(tls.url(), HASTY))
+    open_.append(Process(tls.url(), PRODUCTION_TIMEOUT))
     assert await open_[0].numbers.get_or_load("k", source.load) == 1
     tls.server.kill()
     assert await open_[0].numbers.get_or_load("k", source.load) == 1
@@ -235,7 +241,7 @@ async def test_it_is_used_again_after_a_restart(
     assert source.loads == loads + 1
 
 
-async def test_who_checks_nothing_says_so(
+async def test_certificate_verification_can_be_disabled(
     tls: Tls, folder: Path, source: Source, open_: list[Process]
 ) -> None:
     stranger = Authority(folder, "another stranger").file
@@ -245,7 +251,7 @@ async def test_who_checks_nothing_says_so(
     assert await open_[0].cache.ping()
 
 
-async def test_a_name_may_be_left_unchecked_alone(
+async def test_hostname_check_can_be_disabled_alone(
     authority: Authority, source: Source, open_: list[Process]
 ) -> None:
     server = Tls(authority, authority.sign("another", "DNS:redis.example.com"))
@@ -267,12 +273,12 @@ async def test_a_name_may_be_left_unchecked_alone(
         (Fault.DEAF, {}),
     ],
 )
-async def test_a_harmed_line_shows_in_no_answer(
+async def test_connection_faults_never_corrupt_values(
     *, tls: Tls, source: Source, open_: list[Process], fault: Fault, measure: dict[str, Any]
 ) -> None:
     tls.server.flush()
     async with Proxy.before(tls.port) as proxy:
-        open_.append(Process(tls.url(port=proxy.port), HASTY, near=30))
+        open_.append(Process(tls.url(port=proxy.port), PRODUCTION_TIMEOUT, l1_ttl=30))
         process = open_[0]
         await process.cache.start()
         assert await process.numbers.get_or_load("k", source.load) == 1
@@ -284,28 +290,28 @@ async def test_a_harmed_line_shows_in_no_answer(
         proxy.heal()
         await process.recovered()
         assert await process.numbers.get_or_load("k", source.load) == 2
-        async with asyncio.timeout(PATIENT):
-            while proxy.open > CONNECTIONS:  # the bus's and the line's
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while proxy.open > CONNECTIONS:  # the subscriber's and the commands'
                 await asyncio.sleep(0.02)
-        async with asyncio.timeout(PATIENT):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             await process.cache.close()
             while proxy.open:
                 await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("missing", ["ssl_ca_certs", "ssl_certfile"])
-def test_a_file_that_is_not_there_is_said_at_once(missing: str, tmp_path: Path) -> None:
+def test_missing_tls_file_is_a_startup_error(missing: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"nothing\.crt"):
         Cache.connect(f"rediss://localhost/0?{missing}={tmp_path}/nothing.crt")
 
 
-def test_a_file_that_holds_no_certificate_is_said_at_once(tmp_path: Path) -> None:
+def test_invalid_certificate_file_is_a_startup_error(tmp_path: Path) -> None:
     (tmp_path / "odd.crt").write_text("no certificate")
     with pytest.raises(ValueError, match=r"odd\.crt"):
         Cache.connect(f"rediss://localhost/0?ssl_ca_certs={tmp_path}/odd.crt")
 
 
 @pytest.mark.parametrize("option", ["ssl_cert_reqs=nome", "ssl_verify=no"])
-def test_an_option_that_is_misspelled_is_not_taken_for_another(option: str) -> None:
+def test_misspelled_url_option_is_refused(option: str) -> None:
     with pytest.raises(ValueError, match="ssl_"):
         RedisUrl.parse(f"rediss://localhost/0?{option}")

@@ -1,4 +1,4 @@
-"""The cache on a real Redis Cluster, and on a master that Sentinel replaces."""
+"""The cache on a real Redis Cluster, and on a master that Sentinel fails over."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -6,11 +6,18 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from service.rate_limit import Limits, Policy
+from service.rate_limit import Policy, RateLimiter
 from tests.proxy import Fault, Proxy
 from tests.redis_groups import Cluster, Watched
 from tests.servers import Redis
-from tests.service.cache.caches import CALM, HASTY, PATIENT, Numbers, Process, parity
+from tests.service.cache.caches import (
+    DEADLINE_SECONDS,
+    LONG_TIMEOUT,
+    PRODUCTION_TIMEOUT,
+    Numbers,
+    Process,
+    parity,
+)
 from vitals.metrics.catalogue import CACHE_REQUESTS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
@@ -51,11 +58,11 @@ def watched(watched_session: Watched) -> Watched:
 
 @asynccontextmanager
 async def opening(url: str, servers: Iterable[Redis]) -> AsyncIterator[Open]:
-    """Opens caches there; wakes the servers and closes the caches in the end."""
+    """Opens caches there; resumes the servers and closes the caches at the end."""
     opened: list[Process] = []
 
-    def open_(timeout: float = CALM, near: float = 0) -> Process:
-        opened.append(Process(url, timeout, near=near))
+    def open_(timeout: float = LONG_TIMEOUT, l1_ttl: float = 0) -> Process:
+        opened.append(Process(url, timeout, l1_ttl=l1_ttl))
         return opened[-1]
 
     yield open_
@@ -74,7 +81,7 @@ async def on_cluster(cluster: Cluster, anyio_backend: str) -> AsyncIterator[Open
 
 @pytest.fixture
 async def on_watched(watched: Watched, anyio_backend: str) -> AsyncIterator[Open]:
-    """Opens caches on whatever Sentinel says is the master."""
+    """Opens caches on the master that Sentinel names."""
     url = f"redis+sentinel://127.0.0.1:{watched.port}/vitals"
     async with opening(url, watched.servers) as open_:
         yield open_
@@ -86,8 +93,8 @@ async def read_all(numbers: Numbers, *processes: Process) -> None:
 
 
 async def hit_again(process: Process, numbers: Numbers, keys: list[str] = KEYS) -> None:
-    """Read until all keys are found in Redis; fails as soon as one read is wrong."""
-    async with asyncio.timeout(PATIENT):
+    """Read until all keys are hits in Redis; fail as soon as one read is wrong."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while True:
             before = process.reads(CACHE_REQUESTS, result="hit")
             await asyncio.gather(*(numbers.read(process, key) for key in keys))
@@ -96,14 +103,12 @@ async def hit_again(process: Process, numbers: Numbers, keys: list[str] = KEYS) 
             await asyncio.sleep(0.02)
 
 
-async def test_all_that_the_cache_does_stays_within_slots(
-    cluster: Cluster, on_cluster: Open
-) -> None:
+async def test_all_cache_commands_stay_within_slots(cluster: Cluster, on_cluster: Open) -> None:
     one, other, numbers = on_cluster(), on_cluster(), Numbers()
     await read_all(numbers, one, other)
     loads = numbers.loads
     await read_all(numbers, one, other)
-    assert numbers.loads == loads  # found by both
+    assert numbers.loads == loads  # hits in both
     for key in KEYS[:10]:
         await numbers.write(one, key)
     await read_all(numbers, one, other)
@@ -122,18 +127,18 @@ async def test_all_that_the_cache_does_stays_within_slots(
         assert "errorstat_CROSSSLOT" not in client.info("errorstats")
 
 
-async def test_limits_of_several_kinds_are_one_trip(cluster: Cluster) -> None:
+async def test_several_rate_limits_are_one_round_trip(cluster: Cluster) -> None:
     url = f"redis+cluster://127.0.0.1:{cluster.port}"
-    one, two = Limits.connect(url), Limits.connect(url)
+    one, two = RateLimiter.connect(url), RateLimiter.connect(url)
     kinds = Policy("one", 9, window=600), Policy("two", 9, window=600)
     for name in KEYS:
-        assert (await one.take(*((kind, name) for kind in kinds))).left == 8
-        assert (await two.take(*((kind, name) for kind in kinds))).left == 7, "counted alone"
+        assert (await one.take(*((kind, name) for kind in kinds))).remaining == 8
+        assert (await two.take(*((kind, name) for kind in kinds))).remaining == 7, "counted alone"
     await one.close()
     await two.close()
 
 
-async def test_slots_that_move_under_way_are_followed(cluster: Cluster, on_cluster: Open) -> None:
+async def test_moved_slots_are_followed(cluster: Cluster, on_cluster: Open) -> None:
     process, other, numbers = on_cluster(), on_cluster(), Numbers()
     await read_all(numbers, process)
     for turn, key in enumerate(KEYS):
@@ -145,16 +150,16 @@ async def test_slots_that_move_under_way_are_followed(cluster: Cluster, on_clust
 
 
 @pytest.mark.parametrize("trouble", ["kill", "pause"])
-async def test_a_node_that_fails_takes_only_its_own_keys_along(
+async def test_failed_node_affects_only_its_own_keys(
     cluster: Cluster, on_cluster: Open, trouble: str
 ) -> None:
-    process, numbers = on_cluster(HASTY), Numbers()
+    process, numbers = on_cluster(PRODUCTION_TIMEOUT), Numbers()
     await hit_again(process, numbers)
     # The generations of the namespace and its tags lie on the two others.
     assert cluster.owner("v2:{number}") != 0
     healthy = [key for key in KEYS if cluster.owner(f"v2:{{number:{key}}}") != 0]
     getattr(cluster.nodes[0], trouble)()
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         await read_all(numbers, process)
         await hit_again(process, numbers, healthy)
         for key in KEYS:
@@ -164,9 +169,7 @@ async def test_a_node_that_fails_takes_only_its_own_keys_along(
     await hit_again(process, numbers)
 
 
-async def test_a_generation_that_comes_back_is_not_believed(
-    cluster: Cluster, on_cluster: Open
-) -> None:
+async def test_restored_generation_is_not_valid(cluster: Cluster, on_cluster: Open) -> None:
     name, numbers = "v2:{number}", Numbers()
     owner, writer = cluster.owner(name), on_cluster()
     await hit_again(writer, numbers)
@@ -178,29 +181,33 @@ async def test_a_generation_that_comes_back_is_not_believed(
 
     cluster.nodes[owner].kill()
     cluster.start()
-    cluster.clients[owner].set(name, before)  # as a replica would have it that missed the last
+    cluster.clients[owner].set(name, before)  # as on a replica that missed the last one
     await read_all(numbers, on_cluster())
 
 
-async def test_every_node_tells_what_it_forgot(cluster: Cluster, on_cluster: Open) -> None:
-    writer, reader, numbers = on_cluster(), on_cluster(near=60), Numbers()
+async def test_invalidations_of_every_node_are_received(cluster: Cluster, on_cluster: Open) -> None:
+    writer, reader, numbers = on_cluster(), on_cluster(l1_ttl=60), Numbers()
     await reader.cache.start()
     await read_all(numbers, reader, reader)
     assert reader.reads(CACHE_REQUESTS, layer="l1", result="hit") > 0
     for key in KEYS:
         await numbers.write(writer, key)
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         for key in KEYS:
             while await numbers.read_any(reader, key) != numbers.committed[key]:
                 await asyncio.sleep(0.01)
 
 
 async def test_a_master_that_dies_is_replaced(watched: Watched, on_watched: Open) -> None:
-    process, other, numbers = on_watched(HASTY), on_watched(HASTY), Numbers()
+    process, other, numbers = (
+        on_watched(PRODUCTION_TIMEOUT),
+        on_watched(PRODUCTION_TIMEOUT),
+        Numbers(),
+    )
     await hit_again(process, numbers)
     before = watched.master
     before.kill()
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while watched.master is before:
             await read_all(numbers, process)
             await numbers.write(process, KEYS[0])
@@ -209,40 +216,43 @@ async def test_a_master_that_dies_is_replaced(watched: Watched, on_watched: Open
     await hit_again(other, numbers)
 
 
-async def test_what_the_replica_missed_is_not_believed(watched: Watched, on_watched: Open) -> None:
-    process, numbers = on_watched(HASTY), Numbers()
+async def test_promoted_replica_serves_no_stale_values(watched: Watched, on_watched: Open) -> None:
+    process, numbers = on_watched(PRODUCTION_TIMEOUT), Numbers()
     await hit_again(process, numbers)
     before = watched.master
     replica = next(server for server in watched.servers if server is not before)
     master, copy = (watched.clients[watched.servers.index(each)] for each in (before, replica))
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while copy.dbsize() < master.dbsize():
             await asyncio.sleep(0.01)
     replica.pause()
-    master.client_kill_filter(_type="replica")  # else it would find all of it in its socket
+    master.client_kill_filter(_type="replica")  # else it would still receive the buffered data
     for key in KEYS:
-        await numbers.write(process, key)  # the master obeys, the replica does not hear of it
+        await numbers.write(process, key)  # the master applies it, the replica misses it
     before.kill()
     replica.resume()
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while watched.master is before:
             await read_all(numbers, process)
             await asyncio.sleep(0.01)
     await hit_again(process, numbers)
 
 
-async def test_a_sentinel_that_hangs_is_not_waited_for(watched: Watched) -> None:
+async def test_frozen_sentinel_does_not_delay(watched: Watched) -> None:
     async with Proxy.before(watched.port) as proxy:
         proxy.inflict(Fault.HALF_OPEN)
         hosts = f"127.0.0.1:{proxy.port},127.0.0.1:1,127.0.0.1:{watched.port}"
-        process, numbers = Process(f"redis+sentinel://{hosts}/vitals", HASTY), Numbers()
+        process, numbers = (
+            Process(f"redis+sentinel://{hosts}/vitals", PRODUCTION_TIMEOUT),
+            Numbers(),
+        )
         await hit_again(process, numbers)
         await process.cache.close()
 
 
-async def test_a_master_that_nobody_knows_costs_only_loads(watched: Watched) -> None:
+async def test_unknown_sentinel_master_costs_only_loads(watched: Watched) -> None:
     url = f"redis+sentinel://127.0.0.1:{watched.port}/another"
-    process, numbers = Process(url, HASTY), Numbers()
+    process, numbers = Process(url, PRODUCTION_TIMEOUT), Numbers()
     await read_all(numbers, process)
     assert not await process.cache.ping()
     await process.cache.close()

@@ -1,4 +1,4 @@
-"""What processes do together: leases, tags, the layer in each of them."""
+"""Several processes: leases, tags, the L1 cache of each."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,9 +8,9 @@ import pytest
 from redis import Redis as Client
 
 from service.cache.core.namespace import Namespace
-from service.cache.core.store import Look, Patience
+from service.cache.core.store import Lookup, TimeoutBudget
 from tests.servers import Redis
-from tests.service.cache.caches import PATIENT, Process, Source, clients_of
+from tests.service.cache.caches import DEADLINE_SECONDS, Process, Source, clients_of
 from vitals.cache_metrics import CacheReporter
 from vitals.metrics.catalogue import (
     CACHE_BUS_CONNECTED,
@@ -23,15 +23,15 @@ from vitals.metrics.catalogue import (
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 
 LASTING = 30.0
-"""Seconds that values live in a process: longer than a test."""
+"""L1 TTL in seconds: longer than a test."""
 
 
 @pytest.fixture
 async def processes(redis_server: Redis, anyio_backend: str) -> AsyncIterator[list[Process]]:
     started = [Process(redis_server.url) for _ in range(2)]
     for process in started:
-        process.near = process.cache.namespace(  # type: ignore[attr-defined]
-            "near", type=int, ttl=60, l1=LASTING, report=CacheReporter(process.meter, "near")
+        process.l1_namespace = process.cache.namespace(  # type: ignore[attr-defined]
+            "l1", type=int, ttl=60, l1_ttl=LASTING, reporter=CacheReporter(process.meter, "l1")
         )
         await process.cache.start()
     yield started
@@ -40,13 +40,13 @@ async def processes(redis_server: Redis, anyio_backend: str) -> AsyncIterator[li
         await process.cache.close()
 
 
-def near(process: Process) -> Namespace[int]:
-    found: Namespace[int] = process.near  # type: ignore[attr-defined]
+def l1_namespace(process: Process) -> Namespace[int]:
+    found: Namespace[int] = process.l1_namespace  # type: ignore[attr-defined]
     return found
 
 
 async def until(holds: Any) -> None:
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while not holds():
             await asyncio.sleep(0.01)
 
@@ -54,9 +54,7 @@ async def until(holds: Any) -> None:
 # -- Leases ----------------------------------------------------------------------------------
 
 
-async def test_callers_in_all_processes_share_one_load(
-    processes: list[Process], source: Source
-) -> None:
+async def test_processes_share_one_load(processes: list[Process], source: Source) -> None:
     source.go.clear()
     reads = [
         asyncio.ensure_future(process.numbers.get_or_load("k", source.load))
@@ -71,20 +69,20 @@ async def test_callers_in_all_processes_share_one_load(
     assert source.loads == 1
 
 
-async def test_a_lease_whose_process_is_dead_ends_soon(
+async def test_lease_of_dead_process_expires(
     processes: list[Process], source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.cache.redis.store.LEASE_MS", 100)
     dead, alive = processes
-    place = dead.numbers._place("k", ())
-    await dead.cache._backend.claim(place, Look(None), Patience(10))
+    ref = dead.numbers._entry_ref("k", ())
+    await dead.cache._store.acquire_lease(ref, Lookup(None), TimeoutBudget(10))
 
     assert await alive.numbers.get_or_load("k", source.load) == 1
     assert await alive.numbers.get_or_load("k", source.load) == 1
-    assert source.loads == 1  # it waited for the end, took over, and could store
+    assert source.loads == 1  # it waited for the lease to expire, acquired it, and filled
 
 
-async def test_a_lease_is_kept_as_long_as_its_load_goes_on(
+async def test_lease_is_renewed_during_load(
     processes: list[Process], source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.cache.redis.store.LEASE_MS", 150)
@@ -111,12 +109,12 @@ async def test_a_load_that_fails_lets_the_next_one_load(
         assert await processes[1].numbers.get_or_load("k", source.load) == 1
 
 
-async def test_an_old_value_is_served_while_one_process_refreshes_it(
+async def test_stale_value_is_served_during_refresh(
     processes: list[Process], source: Source
 ) -> None:
     soft = [
         process.cache.namespace(
-            "soft", type=int, ttl=60, soft=0.001, report=CacheReporter(process.meter, "soft")
+            "soft", type=int, ttl=60, soft_ttl=0.001, reporter=CacheReporter(process.meter, "soft")
         )
         for process in processes
     ]
@@ -132,7 +130,7 @@ async def test_an_old_value_is_served_while_one_process_refreshes_it(
     assert processes[0].reads(CACHE_REQUESTS, cache="soft", result="stale") == 5
 
     source.go.set()
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while await soft[1].get_or_load("k", source.load) != 2:
             await asyncio.sleep(0.01)
 
@@ -140,9 +138,7 @@ async def test_an_old_value_is_served_while_one_process_refreshes_it(
 # -- Tags ------------------------------------------------------------------------------------
 
 
-async def test_a_tag_takes_what_was_read_under_it_and_nothing_else(
-    processes: list[Process], source: Source
-) -> None:
+async def test_tag_invalidates_only_its_entries(processes: list[Process], source: Source) -> None:
     one, other = processes
     odd = "odd {tag}\n" + "ü" * 200
     tags = {"a": ("red",), "b": ("red", odd), "c": (odd,), "d": ()}
@@ -160,7 +156,7 @@ async def test_a_tag_takes_what_was_read_under_it_and_nothing_else(
     assert [await load_all(), await load_all()] == [2, 0]
 
 
-async def test_what_its_tag_made_old_while_it_loaded_is_not_stored(
+async def test_value_whose_tag_was_invalidated_during_load_is_not_stored(
     processes: list[Process], source: Source
 ) -> None:
     one, other = processes
@@ -180,59 +176,63 @@ async def test_what_its_tag_made_old_while_it_loaded_is_not_stored(
 # -- The layer in each process ---------------------------------------------------------------
 
 
-async def test_what_is_near_costs_no_command_and_goes_when_another_process_says_so(
+async def test_l1_hit_needs_no_command_and_is_invalidated_by_peers(
     processes: list[Process], source: Source, redis_server: Redis
 ) -> None:
     one, other = processes
     for process in processes:
-        await near(process).render("k", source.load, ("red",))
+        await l1_namespace(process).render("k", source.load, ("red",))
     with Client.from_url(redis_server.url) as client:
         before: Any = client.info("commandstats")
         for _ in range(10):
-            assert await near(one).get_or_load("k", source.load, ("red",)) == 1
+            assert await l1_namespace(one).get_or_load("k", source.load, ("red",)) == 1
         after: Any = client.info("commandstats")
     assert before.get("cmdstat_mget") == after.get("cmdstat_mget")
     assert one.reads(CACHE_REQUESTS, layer="l1", result="hit") == 10
-    assert one.reads(CACHE_L1_BYTES, cache="near") > 0
+    assert one.reads(CACHE_L1_BYTES, cache="l1") > 0
 
-    for mark in (near(other).entry("k"), other.cache.tag("red"), near(other).everything):
-        await near(one).get_or_load("k", source.load, ("red",))
-        assert one.reads(CACHE_L1_BYTES, cache="near") > 0
+    for target in (
+        l1_namespace(other).entry("k"),
+        other.cache.tag("red"),
+        l1_namespace(other).everything,
+    ):
+        await l1_namespace(one).get_or_load("k", source.load, ("red",))
+        assert one.reads(CACHE_L1_BYTES, cache="l1") > 0
         source.value += 1
-        await other.cache.invalidate(mark)
-        await until(lambda: one.reads(CACHE_L1_BYTES, cache="near") == 0)
-        assert await near(one).get_or_load("k", source.load, ("red",)) == source.value
+        await other.cache.invalidate(target)
+        await until(lambda: one.reads(CACHE_L1_BYTES, cache="l1") == 0)
+        assert await l1_namespace(one).get_or_load("k", source.load, ("red",)) == source.value
 
 
-async def test_who_does_not_hear_the_others_keeps_nothing(
+async def test_l1_cache_is_empty_while_not_subscribed(
     processes: list[Process], source: Source, redis_server: Redis
 ) -> None:
     one = processes[0]
-    await near(one).get_or_load("k", source.load)
-    assert one.reads(CACHE_BUS_CONNECTED, cache="near") == 1
+    await l1_namespace(one).get_or_load("k", source.load)
+    assert one.reads(CACHE_BUS_CONNECTED, cache="l1") == 1
     with Client.from_url(redis_server.url) as client:
         client.client_kill_filter(_type="pubsub")
-        await until(lambda: one.reads(CACHE_L1_BYTES, cache="near") == 0)
-    await until(lambda: one.reads(CACHE_BUS_CONNECTED, cache="near") == 1)
-    await near(one).get_or_load("k", source.load)
-    await near(one).get_or_load("k", source.load)
+        await until(lambda: one.reads(CACHE_L1_BYTES, cache="l1") == 0)
+    await until(lambda: one.reads(CACHE_BUS_CONNECTED, cache="l1") == 1)
+    await l1_namespace(one).get_or_load("k", source.load)
+    await l1_namespace(one).get_or_load("k", source.load)
     assert one.reads(CACHE_REQUESTS, layer="l1", result="hit") == 1
 
 
-async def test_what_is_near_goes_before_a_commit(processes: list[Process], source: Source) -> None:
+async def test_write_intent_drops_l1_entries(processes: list[Process], source: Source) -> None:
     one, other = processes
-    await near(one).get_or_load("k", source.load)
-    intent = await other.cache.intend(near(other).entry("k"))
-    await until(lambda: one.reads(CACHE_L1_BYTES, cache="near") == 0)
-    await near(one).get_or_load("k", source.load)
-    assert one.reads(CACHE_L1_BYTES, cache="near") == 0  # nobody may keep it now
+    await l1_namespace(one).get_or_load("k", source.load)
+    intent = await other.cache.intend(l1_namespace(other).entry("k"))
+    await until(lambda: one.reads(CACHE_L1_BYTES, cache="l1") == 0)
+    await l1_namespace(one).get_or_load("k", source.load)
+    assert one.reads(CACHE_L1_BYTES, cache="l1") == 0  # fills are refused now
     await other.cache.release(intent)
 
 
 # -- What is not as expected -----------------------------------------------------------------
 
 
-async def test_what_cannot_be_used_is_counted(
+async def test_refused_entries_are_counted(
     processes: list[Process], source: Source, redis_server: Redis
 ) -> None:
     one, other = processes
@@ -243,13 +243,15 @@ async def test_what_cannot_be_used_is_counted(
     with Client.from_url(redis_server.url) as client:
         await one.numbers.get_or_load("k", source.load)
         stored: Any = client.get("v2:{number:k}")
-        for spoilt in (stored[:-1] + b"7", stored[:20], stored[:12] + b"\xff" * 20):
-            client.set("v2:{number:k}", spoilt)
+        for corrupt in (stored[:-1] + b"7", stored[:20], stored[:12] + b"\xff" * 20):
+            client.set("v2:{number:k}", corrupt)
             assert await one.numbers.get_or_load("k", source.load) == 1
     assert refused("corrupt") == 3
 
     texts = other.cache.namespace("text", type=str, ttl=60)
-    counts = one.cache.namespace("text", type=int, ttl=60, report=CacheReporter(one.meter, "text"))
+    counts = one.cache.namespace(
+        "text", type=int, ttl=60, reporter=CacheReporter(one.meter, "text")
+    )
 
     async def text() -> str:
         return "x"
@@ -261,19 +263,19 @@ async def test_what_cannot_be_used_is_counted(
     assert await counts.get_or_load("k", source.load) == 1
     assert refused("schema") == 1
 
-    giants = one.cache.namespace("giant", type=str, ttl=60, report=CacheReporter(one.meter, "g"))
+    giants = one.cache.namespace("giant", type=str, ttl=60, reporter=CacheReporter(one.meter, "g"))
     for _ in range(2):
         assert await giants.get_or_load("k", giant) == "x" * 2_000_000
     assert refused("too_large") == 2
 
 
-async def test_nothing_is_left_behind(redis_server: Redis, anyio_backend: str) -> None:
+async def test_no_connection_is_leaked(redis_server: Redis, anyio_backend: str) -> None:
     process = Process(redis_server.url)
-    process.cache.namespace("near", type=int, ttl=60, l1=1)
+    process.cache.namespace("l1", type=int, ttl=60, l1_ttl=1)
     await process.cache.start()
     assert await process.cache.ping()
-    assert clients_of(redis_server.port) == 2  # one for all callers, and one that listens
+    assert clients_of(redis_server.port) == 2  # one for all callers, and the subscriber's
     await process.cache.close()
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while clients_of(redis_server.port):
             await asyncio.sleep(0.02)

@@ -1,4 +1,4 @@
-"""What is asked for most is loaded before anybody waits: at a start, and when Redis restarted."""
+"""Cache warm-up: at startup, and after a restart of Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from service.cache.warmup import warmup
 from service.cache.warmup.warmup import WarmUp
 from tests.redis_groups import Cluster
 from tests.servers import Redis
-from tests.service.cache.caches import PATIENT, Process, Source
+from tests.service.cache.caches import DEADLINE_SECONDS, Process, Source
 from vitals.metrics.catalogue import CACHE_REQUESTS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
@@ -27,7 +27,7 @@ async def processes(redis_server: Redis, anyio_backend: str) -> AsyncIterator[li
 
 
 def warming(process: Process, source: Source) -> WarmUp:
-    """Warms up one value in any case, and what is hot."""
+    """Return a warm-up of one configured value and the hot keys."""
 
     async def load(key: str) -> int | None:
         return await process.numbers.get_or_load(key, source.load)
@@ -37,7 +37,7 @@ def warming(process: Process, source: Source) -> WarmUp:
 
 @pytest.fixture
 async def ups(processes: list[Process], source: Source) -> AsyncIterator[list[WarmUp]]:
-    """Of two processes that have served for a while."""
+    """Warm-ups of two processes that have reported hot keys."""
     started = [warming(process, source) for process in processes]
     await asyncio.gather(*(up.start() for up in started))
     for process, up in zip(processes, started, strict=True):
@@ -58,15 +58,15 @@ async def asks(process: Process, source: Source, *keys: str) -> None:
 
 
 async def warm(redis: Redis) -> None:
-    """Wait until all that is hot is stored, without asking for any of it."""
+    """Wait until all hot keys are stored, without reading them."""
     with Client.from_url(redis.url, decode_responses=True) as client:
-        async with asyncio.timeout(PATIENT):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             while not set(client.keys("v2:{number:*}")) >= WARM:
                 await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("end", ["kill", "stop"])
-async def test_a_redis_that_was_restarted_is_warmed_up_again_by_one_process(
+async def test_restarted_redis_is_warmed_up_by_one_process(
     ups: list[WarmUp], processes: list[Process], source: Source, redis_server: Redis, end: str
 ) -> None:
     assert len(ups) == len(processes)
@@ -75,12 +75,12 @@ async def test_a_redis_that_was_restarted_is_warmed_up_again_by_one_process(
     before = source.loads
     redis_server.start()
     await warm(redis_server)
-    await asyncio.sleep(2 * warmup.LOOK_SECONDS)  # the other one has noticed, too
+    await asyncio.sleep(2 * warmup.POLL_SECONDS)  # the other one has noticed, too
     assert source.loads - before == len(WARM)
     assert sum(process.reads(CACHE_REQUESTS, result="hit") for process in processes) == hits
 
 
-async def test_it_waits_until_redis_is_trusted(
+async def test_warm_up_waits_until_catch_up_is_done(
     processes: list[Process], source: Source, redis_server: Redis
 ) -> None:
     known = asyncio.Event()
@@ -88,7 +88,7 @@ async def test_it_waits_until_redis_is_trusted(
     async def catch_up() -> None:
         await known.wait()
 
-    processes[0].cache.before_trust(catch_up)
+    processes[0].cache.before_recovery(catch_up)
     up = warming(processes[0], source)
     await up.start()
     await asks(processes[0], source, *HOT)
@@ -96,13 +96,13 @@ async def test_it_waits_until_redis_is_trusted(
     while await processes[0].cache.ping():
         pass
     redis_server.start()
-    await asyncio.sleep(2 * warmup.LOOK_SECONDS)
+    await asyncio.sleep(2 * warmup.POLL_SECONDS)
     known.set()
     await warm(redis_server)
     await up.close()
 
 
-async def test_a_redis_that_was_only_away_is_not(
+async def test_frozen_redis_is_not_warmed_up_again(
     ups: list[WarmUp], processes: list[Process], source: Source, redis_server: Redis
 ) -> None:
     assert ups
@@ -113,11 +113,11 @@ async def test_a_redis_that_was_only_away_is_not(
     before = source.loads
     for process in processes:
         await process.recovered()
-    await asyncio.sleep(2 * warmup.LOOK_SECONDS)
+    await asyncio.sleep(2 * warmup.POLL_SECONDS)
     assert source.loads == before
 
 
-async def test_a_redis_that_comes_later_than_the_process_is_warmed_up(
+async def test_redis_started_after_the_process_is_warmed_up(
     processes: list[Process], source: Source, redis_server: Redis
 ) -> None:
     redis_server.kill()
@@ -144,7 +144,7 @@ async def test_a_master_of_a_cluster_that_was_restarted_is_warmed_up(
         cluster.nodes[node].start()
         cluster.wait()
         client: Any = cluster.clients[node]
-        async with asyncio.timeout(PATIENT):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             while not client.exists("v2:{number:hotter}"):
                 await asyncio.sleep(0.02)
     finally:
@@ -153,7 +153,7 @@ async def test_a_master_of_a_cluster_that_was_restarted_is_warmed_up(
         cluster.close()
 
 
-async def test_a_process_that_starts_loads_what_was_hot_for_others(
+async def test_starting_process_loads_hot_keys_of_others(
     processes: list[Process], source: Source, redis_server: Redis
 ) -> None:
     old, new = processes
@@ -180,7 +180,7 @@ async def test_a_process_that_starts_loads_what_was_hot_for_others(
         await up.close()
 
 
-async def test_what_cannot_be_warmed_up_keeps_nobody_from_starting(
+async def test_failing_warm_up_does_not_block_startup(
     processes: list[Process], source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.cache.warmup.warmup.WAIT_SECONDS", 0.05)
@@ -193,7 +193,7 @@ async def test_what_cannot_be_warmed_up_keeps_nobody_from_starting(
         return await processes[0].numbers.get_or_load("k", source.load)
 
     up = WarmUp(processes[0].cache, [fail, hang], {})
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         await up.start()
     assert source.loads == 1
     source.go.set()

@@ -1,4 +1,4 @@
-"""A process that is cut off from Redis alone: what it commits is not served as it was by others."""
+"""Peer notification: a process cut off from Redis commits, and its peers serve no stale values."""
 
 import asyncio
 import time
@@ -16,17 +16,17 @@ from service.db import migrate
 from service.products.tables import Product
 from tests.proxy import Fault, Proxy
 from tests.servers import Postgres, Redis
-from tests.service.cache.caches import CALM
-from tests.service.cache_invalidation.test_session_hooks import PATIENT, Shop
+from tests.service.cache.caches import LONG_TIMEOUT
+from tests.service.cache_invalidation.test_session_hooks import DEADLINE_SECONDS, Shop
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 
 WRITES = 25
-IN_PRODUCTION = outbox.MOST_LATE_SECONDS
+IN_PRODUCTION = outbox.COMMIT_DELAY_SECONDS
 
 
 class Street:
-    """Shops on one database and one Redis; the first has its own way to Redis, which may fail."""
+    """Shops on one database and one Redis; the first reaches Redis through a proxy."""
 
     def __init__(self, url: str, redis: Redis, proxy: Proxy, timeout: float) -> None:
         self.proxy = proxy
@@ -40,18 +40,18 @@ class Street:
             session.add(Product(id=1, name="thing", category="all", price_cents=0, stock=1))
         for shop in self.all:
             await shop.cache.start()
-            await shop.coherence.start()
-        async with asyncio.timeout(PATIENT):
-            while not all(self.hears(shop) for shop in self.all):
+            await shop.invalidator.start()
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while not all(self.is_listening(shop) for shop in self.all):
                 await asyncio.sleep(0.02)
 
     @staticmethod
-    def hears(shop: Shop) -> bool:
-        called = shop.coherence._relay._neighbours
-        return called is None or called.is_listening
+    def is_listening(shop: Shop) -> bool:
+        peers = shop.invalidator._relay._peers
+        return peers is None or peers.is_listening
 
     async def change(self, price: int) -> float:
-        """Change the price in the process that is cut off; returns the seconds it took."""
+        """Change the price in the process that is cut off; return the seconds it took."""
         began = time.monotonic()
         async with self.cut_off.database.writing() as session:
             (await session.get_one(Product, 1)).price_cents = price
@@ -64,11 +64,9 @@ class Street:
 
 
 @asynccontextmanager
-async def opened(
-    url: str, redis: Redis, patience: float = TIMEOUT_SECONDS
-) -> AsyncIterator[Street]:
+async def opened(url: str, redis: Redis, seconds: float = TIMEOUT_SECONDS) -> AsyncIterator[Street]:
     async with Proxy.before(redis.port) as proxy:
-        street = Street(url, redis, proxy, patience)
+        street = Street(url, redis, proxy, seconds)
         await street.open()
         yield street
         await street.close()
@@ -76,8 +74,8 @@ async def opened(
 
 @pytest.fixture(autouse=True)
 def _calm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine is no trouble, where time is not what a test is about."""
-    monkeypatch.setattr(outbox, "MOST_LATE_SECONDS", CALM)
+    """Use a long delay where a test is not about time, because the machine may be busy."""
+    monkeypatch.setattr(outbox, "COMMIT_DELAY_SECONDS", LONG_TIMEOUT)
 
 
 @pytest.fixture
@@ -89,7 +87,7 @@ async def street(
 
 
 async def stale(street: Street) -> list[tuple[int, int]]:
-    """What others read that was older than what had been committed, with that."""
+    """Return the peers' stale reads, each with the committed price."""
     newest, over = 0, False
     found: list[tuple[int, int]] = []
 
@@ -114,66 +112,66 @@ async def stale(street: Street) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("fault", [Fault.DROP, Fault.HALF_OPEN])
-async def test_nobody_serves_what_a_process_that_is_cut_off_has_changed(
+async def test_no_stale_reads_while_writer_is_cut_off_from_redis(
     street: Street, fault: Fault
 ) -> None:
     street.proxy.inflict(fault)
     assert await stale(street) == []
 
 
-async def test_others_are_called_before_redis_has_been_waited_for_in_vain(
+async def test_peers_are_notified_before_the_redis_timeout(
     postgres: Postgres, redis_server: Redis, monkeypatch: pytest.MonkeyPatch, anyio_backend: str
 ) -> None:
-    monkeypatch.setattr(outbox, "MOST_LATE_SECONDS", 0.8)
-    async with opened(postgres.database(), redis_server, patience=1.0) as street:
+    monkeypatch.setattr(outbox, "COMMIT_DELAY_SECONDS", 0.8)
+    async with opened(postgres.database(), redis_server, seconds=1.0) as street:
         for shop in street.others:
             await shop.price(1)
-            shop.coherence._relay.relay = nothing  # type: ignore[method-assign]
+            shop.invalidator._relay.relay = nothing  # type: ignore[method-assign]
         street.proxy.inflict(Fault.HALF_OPEN)
         await street.change(6)
         assert [await shop.price(1) for shop in street.others] == [6, 6]
 
 
 async def nothing(*, wait: bool = False) -> None:
-    """Look into no table."""
+    """Relay nothing."""
     del wait
 
 
-async def test_it_is_served_from_redis_again_at_once(street: Street) -> None:
+async def test_values_are_cached_again_after_peer_relay(street: Street) -> None:
     street.proxy.inflict(Fault.DROP)
     await street.change(1)
     shop = street.others[0]
     async with asyncio.timeout(peer_notify.PING_SECONDS * 5):  # far less than an intent lasts
-        while await shop.prices.peek("1") is None or await shop.owed():
+        while await shop.prices.peek("1") is None or await shop.pending():
             await shop.price(1)
             await asyncio.sleep(0.01)
 
 
-async def test_what_nobody_could_tell_is_told_before_redis_is_trusted(
+async def test_held_intents_are_delivered_before_redis_is_used(
     street: Street, redis_server: Redis
 ) -> None:
     for shop in street.all:
         await shop.price(1)
     redis_server.pause()
     for shop in street.all:
-        await shop.price(1)  # and all have noticed
+        await shop.price(1)  # all have detected the outage
     took = await street.change(7)
     redis_server.resume()
     assert [await shop.price(1) for shop in street.all] == [7, 7, 7]
-    assert took < peer_notify.PING_SECONDS  # each has said that it cannot
+    assert took < peer_notify.PING_SECONDS  # each peer has answered
 
 
-async def test_redis_comes_back_between_the_call_and_the_commit(
+async def test_redis_recovery_between_notification_and_commit(
     street: Street, redis_server: Redis
 ) -> None:
     async def meanwhile() -> None:
         redis_server.resume()
         for shop in street.others:
-            async with asyncio.timeout(PATIENT):
+            async with asyncio.timeout(DEADLINE_SECONDS):
                 while not await shop.cache.ping():
                     await asyncio.sleep(0.01)
             assert await shop.price(1) == 0
-            await shop.coherence.close()  # what is committed next, it does not hear of
+            await shop.invalidator.close()  # it misses the notification of the commit
 
     for shop in street.all:
         await shop.price(1)
@@ -186,49 +184,47 @@ async def test_redis_comes_back_between_the_call_and_the_commit(
     assert [await shop.price(1) for shop in street.others] == [1, 1]
 
 
-async def test_a_process_that_says_nothing_is_waited_for_once(
+async def test_unresponsive_peer_is_waited_for_once(
     street: Street, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "MOST_LATE_SECONDS", IN_PRODUCTION)
-    asked = street.cut_off.coherence._relay._neighbours
-    assert asked is not None
+    monkeypatch.setattr(outbox, "COMMIT_DELAY_SECONDS", IN_PRODUCTION)
+    peers = street.cut_off.invalidator._relay._peers
+    assert peers is not None
     street.proxy.inflict(Fault.DROP)
-    for shop in street.others:  # hear, and do nothing
-        deaf = shop.coherence._relay._neighbours
-        assert deaf is not None
-        deaf._act = lambda *_: None  # type: ignore[method-assign]
+    for shop in street.others:  # receive, and do nothing
+        peer = shop.invalidator._relay._peers
+        assert peer is not None
+        peer._handle = lambda *_: None  # type: ignore[method-assign]
     await street.cut_off.price(1)
     first, *later = [await street.change(price) for price in (1, 2, 3, 4)]
     assert first > IN_PRODUCTION / 2
     assert min(later) < first / 2
-    assert len(asked._silent) == 2
+    assert len(peers._unresponsive) == 2
 
 
-async def test_whoever_does_not_listen_finds_it_in_the_table(street: Street) -> None:
+async def test_process_without_listen_polls_the_outbox(street: Street) -> None:
     street.proxy.inflict(Fault.DROP)
     for shop in street.all:
-        called = shop.coherence._relay._neighbours
-        assert called is not None
-        await called.close()
+        peers = shop.invalidator._relay._peers
+        assert peers is not None
+        await peers.close()
     await street.change(3)
-    async with asyncio.timeout(PATIENT):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while [await shop.price(1) for shop in street.others] != [3, 3]:
             await asyncio.sleep(0.01)
 
 
-async def test_a_listener_that_is_thrown_out_listens_again(
-    street: Street, postgres: Postgres
-) -> None:
+async def test_terminated_listener_reconnects(street: Street, postgres: Postgres) -> None:
     name = street.cut_off.database.engine.url.database
     assert name is not None
     postgres.sql(
         f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' "  # noqa: S608 - ours
-        f"AND application_name = '{peer_notify.NAME}'"
+        f"AND application_name = '{peer_notify.APPLICATION_NAME}'"
     )
-    async with asyncio.timeout(PATIENT):
-        while all(street.hears(shop) for shop in street.all):
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while all(street.is_listening(shop) for shop in street.all):
             await asyncio.sleep(0)
-        while not all(street.hears(shop) for shop in street.all):
+        while not all(street.is_listening(shop) for shop in street.all):
             await asyncio.sleep(0.02)
     street.proxy.inflict(Fault.DROP)
     assert await stale(street) == []
@@ -248,7 +244,7 @@ async def test_a_listener_that_is_thrown_out_listens_again(
         '["answer", "00", 1]',
     ],
 )
-async def test_what_is_no_call_of_ours_harms_nobody(
+async def test_foreign_notifications_are_ignored(
     street: Street, postgres: Postgres, text: str
 ) -> None:
     name = street.cut_off.database.engine.url.database
@@ -259,18 +255,18 @@ async def test_what_is_no_call_of_ours_harms_nobody(
     assert [await shop.price(1) for shop in street.others] == [2, 2]
 
 
-async def test_a_write_of_very_much_is_called_as_all_there_is(street: Street) -> None:
-    marks = [street.cut_off.prices.entry(str(number)) for number in range(5000)]
+async def test_oversized_notification_invalidates_everything(street: Street) -> None:
+    targets = [street.cut_off.prices.entry(str(number)) for number in range(5000)]
     for shop in street.others:
         await shop.price(1)
     street.proxy.inflict(Fault.DROP)
     async with street.cut_off.database.writing() as session:
-        street.cut_off.coherence.touch(session, *marks)
+        street.cut_off.invalidator.invalidate_on_commit(session, *targets)
         (await session.get_one(Product, 1)).price_cents = 4
     assert [await shop.price(1) for shop in street.others] == [4, 4]
 
 
-async def test_each_process_keeps_one_connection_and_gives_it_back(
+async def test_each_process_has_one_listening_connection_and_closes_it(
     street: Street, postgres: Postgres
 ) -> None:
     def listening() -> int:
@@ -278,52 +274,52 @@ async def test_each_process_keeps_one_connection_and_gives_it_back(
         return int(
             postgres.sql(
                 f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' "  # noqa: S608 - ours
-                f"AND application_name = '{peer_notify.NAME}'"
+                f"AND application_name = '{peer_notify.APPLICATION_NAME}'"
             )
         )
 
     assert listening() == len(street.all)
     for shop in street.all:
-        await shop.coherence.close()
-    async with asyncio.timeout(PATIENT):
+        await shop.invalidator.close()
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while listening():
             await asyncio.sleep(0.02)
 
 
-async def test_a_write_that_is_given_up_while_others_are_asked_is_not_committed(
+async def test_write_cancelled_during_peer_notification_is_not_committed(
     street: Street,
 ) -> None:
     street.proxy.inflict(Fault.DROP)
-    asked = street.cut_off.coherence._relay._neighbours
-    assert asked is not None
-    await asked._turn.acquire()  # so that nobody hears
+    peers = street.cut_off.invalidator._relay._peers
+    assert peers is not None
+    await peers._lock.acquire()  # blocks the notification
     writing = asyncio.ensure_future(street.change(9))
     await asyncio.sleep(IN_PRODUCTION)
     writing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await writing
-    asked._turn.release()
+    peers._lock.release()
     assert [await shop.price(1) for shop in street.all] == [0, 0, 0]
     assert await street.change(3)
     assert [await shop.price(1) for shop in street.all] == [3, 3, 3]
-    assert asked._questions == {}
+    assert peers._requests == {}
 
 
-async def test_calls_that_nobody_can_answer_in_time_stay_few(street: Street) -> None:
-    heard = street.others[0].coherence._relay._neighbours
-    assert heard is not None
+async def test_concurrent_notifications_are_limited(street: Street) -> None:
+    receiver = street.others[0].invalidator._relay._peers
+    assert receiver is not None
     never = asyncio.Event()
 
     async def hang(*_: object, **__: object) -> None:
         await never.wait()
 
-    heard._cache.intend = hang  # type: ignore[method-assign, assignment]
-    for number in range(3 * peer_notify.CALLS_AT_ONCE):
-        heard._act(1, "intend", f"{number:016x}", [["price:1", False]])
-    assert len(heard._acting) == peer_notify.CALLS_AT_ONCE
+    receiver._cache.intend = hang  # type: ignore[method-assign, assignment]
+    for number in range(3 * peer_notify.MAX_CONCURRENT_MESSAGES):
+        receiver._handle(1, "intend", f"{number:016x}", [["price:1", False]])
+    assert len(receiver._tasks) == peer_notify.MAX_CONCURRENT_MESSAGES
 
 
-async def test_on_sqlite_they_are_late_by_a_look_into_the_table(
+async def test_on_sqlite_peers_are_stale_for_one_polling_interval(
     tmp_path: Path, redis_server: Redis, anyio_backend: str
 ) -> None:
     async with opened(f"sqlite+aiosqlite:///{tmp_path}/shop.db", redis_server) as street:
@@ -333,18 +329,18 @@ async def test_on_sqlite_they_are_late_by_a_look_into_the_table(
         await street.change(5)
         assert await street.cut_off.price(1) == 5
         began = time.monotonic()
-        async with asyncio.timeout(PATIENT):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             while [await shop.price(1) for shop in street.others] != [5, 5]:
                 await asyncio.sleep(0.005)
         assert time.monotonic() - began < outbox.RELAY_SECONDS
 
 
-def test_who_need_not_answer_is_not_waited_for() -> None:
-    question = peer_notify.Question({3})
-    question.answer(1, told=False)
-    assert not question.settled.is_set()
-    question.ask({1, 2, 3})
-    assert not question.settled.is_set()
-    assert question.missing == {2, 3}
-    question.answer(2, told=False)
-    assert question.settled.is_set()
+def test_unresponsive_peers_are_not_waited_for() -> None:
+    request = peer_notify.PeerRequest({3})
+    request.replied(1, delivered=False)
+    assert not request.settled.is_set()
+    request.sent_to({1, 2, 3})
+    assert not request.settled.is_set()
+    assert request.missing == {2, 3}
+    request.replied(2, delivered=False)
+    assert request.settled.is_set()

@@ -1,4 +1,4 @@
-"""What is committed is never served as it was before, whatever becomes of the one who committed."""
+"""Session hooks: committed changes invalidate the cache, even if the process dies."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -10,10 +10,10 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.cache.cache import TIMEOUT_SECONDS, Cache
-from service.cache.core.store import Intent, Mark
-from service.cache_invalidation.outbox import OwedMark
+from service.cache.core.store import InvalidationTarget, WriteIntent
+from service.cache_invalidation.outbox import OutboxRow
 from service.cache_invalidation.pending_changes import Change
-from service.cache_invalidation.session_hooks import Coherence
+from service.cache_invalidation.session_hooks import CacheInvalidator
 from service.db import migrate
 from service.db.database import Database, connect
 from service.db.postgresql import DRIVER
@@ -23,7 +23,7 @@ from tests.servers import Redis
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 
-PATIENT = 20.0
+DEADLINE_SECONDS = 20.0
 
 
 class Shop:
@@ -34,11 +34,11 @@ class Shop:
         self.cache = Cache.connect(redis_url, timeout=timeout)
         self.prices = self.cache.namespace("price", type=int, ttl=60)
         self.sums = self.cache.namespace("sum", type=int, ttl=60)
-        self.coherence = Coherence(self.cache, self.database)
-        self.coherence.watch(Product, self._touched)
+        self.invalidator = CacheInvalidator(self.cache, self.database)
+        self.invalidator.watch(Product, self._invalidated_by)
         self.changes: list[Change] = []
 
-    def _touched(self, change: Change) -> Iterator[Mark]:
+    def _invalidated_by(self, change: Change) -> Iterator[InvalidationTarget]:
         self.changes.append(change)
         known = change.key is not None
         yield self.prices.entry(str(change.key)) if known else self.prices.everything
@@ -61,12 +61,12 @@ class Shop:
 
         return await self.sums.get_or_load("all", load)
 
-    async def owed(self) -> int:
+    async def pending(self) -> int:
         async with self.database.reading() as session:
-            return await session.scalar(select(func.count()).select_from(OwedMark)) or 0
+            return await session.scalar(select(func.count()).select_from(OutboxRow)) or 0
 
     async def close(self) -> None:
-        await self.coherence.close()
+        await self.invalidator.close()
         await self.cache.close()
         await self.database.close()
 
@@ -126,7 +126,7 @@ async def by_delete(session: AsyncSession) -> None:
 
 
 @pytest.mark.parametrize("write", [by_attribute, by_key, by_condition, by_delete])
-async def test_whatever_way_a_session_writes_the_next_read_knows(shop: Shop, write: object) -> None:
+async def test_every_kind_of_session_write_invalidates(shop: Shop, write: object) -> None:
     async with shop.database.writing() as session:
         await write(session)  # type: ignore[operator]
 
@@ -136,15 +136,15 @@ async def test_whatever_way_a_session_writes_the_next_read_knows(shop: Shop, wri
     assert await shop.price(2) == (None if write is by_delete else 1)
 
 
-async def test_text_is_told_of_by_hand(shop: Shop) -> None:
+async def test_textual_sql_is_invalidated_explicitly(shop: Shop) -> None:
     async with shop.database.writing() as session:
         await session.execute(text("UPDATE products SET price_cents = 5"))
-        shop.coherence.touch(session, shop.prices.everything, shop.sums.everything)
+        shop.invalidator.invalidate_on_commit(session, shop.prices.everything, shop.sums.everything)
 
     assert [await shop.price(1), await shop.price(2), await shop.sum()] == [5, 5, 10]
 
 
-async def test_only_what_a_column_is_in_goes(shop: Shop) -> None:
+async def test_change_has_only_the_changed_columns(shop: Shop) -> None:
     async with shop.database.writing() as session:
         product = await session.get(Product, 1)
         assert product is not None
@@ -155,7 +155,7 @@ async def test_only_what_a_column_is_in_goes(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("end", ["rolled back", "kept"])
-async def test_a_savepoint_tells_nobody_before_the_commit(shop: Shop, end: str) -> None:
+async def test_savepoint_invalidates_only_at_outer_commit(shop: Shop, end: str) -> None:
     async with shop.database.writing() as session:
         savepoint = await session.begin_nested()
         await by_attribute(session)
@@ -165,14 +165,14 @@ async def test_a_savepoint_tells_nobody_before_the_commit(shop: Shop, end: str) 
         else:
             await savepoint.rollback()
             await session.execute(update(Product), [{"id": 2, "price_cents": 9}])
-        if shop.cache.is_shared:  # SQLite, one writer: nobody else may read the shop now
+        if shop.cache.is_shared:  # SQLite has a single writer: no other read now
             assert await shop.price(1) == 1
 
     assert await shop.price(1) == (5 if end == "kept" else 1)
     assert await shop.price(2) == (1 if end == "kept" else 9)
 
 
-async def test_a_rollback_changes_nothing_and_leaves_nothing(shop: Shop) -> None:
+async def test_rollback_discards_pending_targets(shop: Shop) -> None:
     async with shop.database.writing() as session:
         await by_attribute(session)
         await session.flush()
@@ -180,13 +180,15 @@ async def test_a_rollback_changes_nothing_and_leaves_nothing(shop: Shop) -> None
     async with shop.database.writing() as session:
         await session.execute(text("UPDATE products SET price_cents = 5"))
 
-    assert await shop.price(1) == 1  # nobody told of the text, and the marks before it are gone
+    assert (
+        await shop.price(1) == 1
+    )  # textual SQL raises no event, and the earlier targets are discarded
 
 
-async def test_what_is_read_before_a_commit_is_not_stored(shop: Shop) -> None:
+async def test_value_read_before_a_commit_is_not_stored(shop: Shop) -> None:
     intent = await shop.cache.intend(shop.prices.entry("1"), shop.sums.everything)
     assert [await shop.price(1), await shop.sum()] == [1, 2]
-    async with shop.database.writer.begin() as connection:  # which no event tells of
+    async with shop.database.writer.begin() as connection:  # which raises no session event
         await connection.execute(text("UPDATE products SET price_cents = 5"))
     assert [await shop.price(1), await shop.sum()] == [5, 10]
     await shop.cache.release(intent)
@@ -194,11 +196,11 @@ async def test_what_is_read_before_a_commit_is_not_stored(shop: Shop) -> None:
 
 
 @shared
-async def test_a_process_that_dies_after_its_commit_leaves_nothing_stale(
+async def test_crash_after_commit_leaves_no_stale_value(
     shop: Shop, other: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def die(_intent: Intent) -> None:
-        """The commit is done, and nothing after it."""
+    async def die(_intent: WriteIntent) -> None:
+        """Skip what follows the commit."""
 
     monkeypatch.setattr(shop.cache, "release", die)
     async with shop.database.writing() as session:
@@ -210,11 +212,11 @@ async def test_a_process_that_dies_after_its_commit_leaves_nothing_stale(
 
 
 @shared
-async def test_two_writers_of_one_list_wait_for_each_other(shop: Shop, other: Shop) -> None:
+async def test_concurrent_write_intents_block_fills_until_all_end(shop: Shop, other: Shop) -> None:
     early = await shop.cache.intend(shop.sums.everything)
     late = await other.cache.intend(other.sums.everything)
     await other.cache.release(late)
-    assert await other.sum() == 2  # and must not be stored: the early one is still to commit
+    assert await other.sum() == 2  # and is not stored: the early writer has not committed
     async with shop.database.writer.begin() as connection:
         await connection.execute(text("UPDATE products SET price_cents = 5"))
     assert await other.sum() == 10
@@ -223,33 +225,33 @@ async def test_two_writers_of_one_list_wait_for_each_other(shop: Shop, other: Sh
 
 
 @shared
-async def test_what_redis_could_not_be_told_is_told_by_whoever_comes(
+async def test_outbox_is_relayed_by_another_process(
     shop: Shop, other: Shop, redis_server: Redis
 ) -> None:
     await other.price(1)
     redis_server.pause()
     async with shop.database.writing() as session:
         await by_attribute(session)
-    assert await shop.owed() == 2
-    # The process dies before Redis is back: what it owed in memory is lost.
-    shop.cache._backend.courier._outbox.take()  # type: ignore[attr-defined]
+    assert await shop.pending() == 2
+    # The process dies before Redis is available: its pending invalidations are lost.
+    shop.cache._store.queue._pending.take()  # type: ignore[attr-defined]
     redis_server.resume()
 
-    await other.coherence.start()
-    async with asyncio.timeout(PATIENT):
-        while await other.owed():
+    await other.invalidator.start()
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while await other.pending():
             await asyncio.sleep(0.05)
     assert [await other.price(1), await other.sum()] == [5, 6]
 
 
 @shared
-async def test_an_intent_ends_by_itself(
+async def test_write_intent_expires(
     shop: Shop, redis_server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.cache.redis.store.INTENT_MS", 100)
     await shop.cache.intend(shop.prices.entry("1"), shop.sums.everything)
     with Client.from_url(redis_server.url) as client:
-        async with asyncio.timeout(PATIENT):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             while client.exists("v2:{price:1}:writers", "v2:{sum}:writers", "v2:{sum}"):
                 await asyncio.sleep(0.02)
         await shop.price(1)

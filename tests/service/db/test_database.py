@@ -1,4 +1,4 @@
-"""Who may write: a transaction that says so, and nobody else."""
+"""Only write transactions may write."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -19,7 +19,7 @@ INSERT = insert(Product).values(name="Lamp", category="light", price_cents=100, 
 
 
 class UndoneError(Exception):
-    """What ends a transaction."""
+    """Raised to end a transaction."""
 
 
 async def write_among_reads(service: Service, write: Any = INSERT) -> None:
@@ -49,10 +49,10 @@ async def count(service: Service) -> int:
     [INSERT, text("UPDATE products SET stock = 0"), text("DROP TABLE users")],
     ids=["insert", "update", "drop"],
 )
-async def test_a_write_among_reads_is_refused(service: Service, write: Any) -> None:
+async def test_write_in_read_session_is_refused(service: Service, write: Any) -> None:
     await service.product()
     await service.database.engine.dispose()
-    for _ in range(3):  # on a new connection, and on one that has been refused
+    for _ in range(3):  # on a new connection, and on one with a refused write
         with pytest.raises(DBAPIError, match=REFUSED):
             await write_among_reads(service, write)
     assert await count(service) == 1
@@ -61,7 +61,7 @@ async def test_a_write_among_reads_is_refused(service: Service, write: Any) -> N
 
 
 @pytest.mark.parametrize("outcome", END)
-async def test_after_a_transaction_its_connection_only_reads_again(
+async def test_connection_is_read_only_again_after_transaction(
     service: Service, outcome: str
 ) -> None:
     with suppress(DBAPIError, UndoneError):
@@ -73,6 +73,6 @@ async def test_after_a_transaction_its_connection_only_reads_again(
     assert await count(service) == (1 if outcome == "commit" else 0)
 
 
-async def test_reading_costs_no_statement_more(service: Service, statements: list[str]) -> None:
+async def test_read_session_adds_no_statement(service: Service, statements: list[str]) -> None:
     await count(service)
     assert len(statements) == 1

@@ -57,14 +57,14 @@ def frozen(postgres: servers.Postgres) -> Iterator[None]:
         ("55006", False),
     ],
 )
-def test_what_passes_is_told_from_what_is_wrong(state: str, passes: bool) -> None:  # noqa: FBT001
+def test_transient_errors_are_distinguished(state: str, passes: bool) -> None:  # noqa: FBT001
     error = Exception("says nothing")
     error.sqlstate = state  # type: ignore[attr-defined]
     assert is_outage(exc.DBAPIError("SELECT 1", (), error)) is passes
 
 
 @pytest.mark.parametrize(("severity", "passes"), [("FATAL", True), ("ERROR", False)])
-def test_a_connection_that_the_server_gave_up_passes(severity: str, passes: bool) -> None:  # noqa: FBT001
+def test_connection_ended_by_server_is_transient(severity: str, passes: bool) -> None:  # noqa: FBT001
     fields = {"S": severity, "V": severity, "C": "XX000", "M": "could not write init file"}
     error = asyncpg.PostgresError.new(fields)
     assert is_outage(error) is passes
@@ -75,7 +75,7 @@ def test_a_connection_that_the_server_gave_up_passes(severity: str, passes: bool
 
 
 @pytest.mark.servers
-async def test_a_killed_database_is_503_and_heals(
+async def test_killed_database_is_503_and_recovers(
     postgres: servers.Postgres, tmp_path: Path
 ) -> None:
     settings = settings_for(tmp_path, postgres.database())
@@ -84,7 +84,7 @@ async def test_a_killed_database_is_503_and_heals(
         product = await service.product()
         order = {"items": [{"product_id": product.id, "quantity": 1}]}
         keyed = headers | {"Idempotency-Key": "attempt-1"}
-        postgres.sql("CHECKPOINT")  # the test server flushes nothing by itself
+        postgres.sql("CHECKPOINT")  # the test server does not flush by itself
         postgres.kill()
         problem(await service.client.get("/api/users", headers=headers), 503)
         problem(await service.client.post("/api/orders", json=order, headers=keyed), 503)
@@ -93,7 +93,7 @@ async def test_a_killed_database_is_503_and_heals(
         assert (await service.client.get("/healthz")).status_code == 200
         postgres.start()
         placed = await service.client.post("/api/orders", json=order, headers=keyed)
-        if placed.status_code == 503:  # a connection of before was still in the pool
+        if placed.status_code == 503:  # an old connection was still in the pool
             placed = await service.client.post("/api/orders", json=order, headers=keyed)
         assert placed.status_code == 201
         assert await service.stock(product) == 9
@@ -115,7 +115,7 @@ async def test_a_frozen_database_is_503_in_bounded_time(
 
 
 def counting(rows: int) -> TextClause:
-    """A statement that is busy for as long as it takes to count."""
+    """Return a slow statement, which counts rows."""
     return text(
         "WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < :rows) "
         "SELECT count(*) FROM c"
@@ -135,7 +135,7 @@ async def test_a_statement_that_runs_too_long_is_503(database_url: str, tmp_path
         assert (await service.client.get("/api/products")).status_code == 200
 
 
-async def test_a_write_that_runs_too_long_leaves_nothing(database_url: str, tmp_path: Path) -> None:
+async def test_write_timeout_rolls_back(database_url: str, tmp_path: Path) -> None:
     async with running(settings_for(tmp_path, database_url, statement_timeout=2.0)) as service:
 
         async def write() -> None:
@@ -150,9 +150,9 @@ async def test_a_write_that_runs_too_long_leaves_nothing(database_url: str, tmp_
         await service.product()
 
 
-async def test_a_change_of_the_schema_may_take_longer(database_url: str, tmp_path: Path) -> None:
+async def test_migration_has_no_statement_timeout(database_url: str, tmp_path: Path) -> None:
     database = connect(settings_for(tmp_path, database_url, statement_timeout=0.05))
-    async with database.unhurried() as session:
+    async with database.without_timeout() as session:
         assert await session.scalar(counting(1_000_000)) == 1_000_000
     with pytest.raises(UnavailableError):
         async with database.reading() as session:
@@ -178,7 +178,7 @@ async def test_an_exhausted_pool_is_an_outage(postgres: servers.Postgres, tmp_pa
     ("wrong", "expected"),
     [("database", "nowhere"), ("password", "not the password"), ("port", 1)],
 )
-async def test_an_address_that_does_not_work_is_an_outage(
+async def test_unreachable_address_is_an_outage(
     postgres: servers.Postgres, tmp_path: Path, wrong: str, expected: str | int
 ) -> None:
     settings = settings_for(tmp_path, postgres.url)
@@ -190,7 +190,7 @@ async def test_an_address_that_does_not_work_is_an_outage(
     await database.close()
 
 
-async def test_a_writer_that_waits_too_long_is_an_outage(tmp_path: Path) -> None:
+async def test_lock_timeout_is_an_outage(tmp_path: Path) -> None:
     database = connect(settings_for(tmp_path))
     impatient = connect(settings_for(tmp_path))
 

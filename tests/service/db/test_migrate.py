@@ -48,13 +48,13 @@ async def test_workers_that_start_together_migrate_once(
 
 @pytest.fixture
 def held(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    """Writes to a file that is not in WAL mode yet, as another worker that opens it may."""
+    """Writes to a file that is not in WAL mode yet, as another worker that opens it might."""
     with closing(sqlite3.connect(tmp_path / "held.db", isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield connection
 
 
-async def test_a_new_file_that_another_writes_to_is_waited_for(
+async def test_locked_new_database_file_is_waited_for(
     held: sqlite3.Connection, tmp_path: Path
 ) -> None:
     database = connect(settings_for(tmp_path, f"sqlite+aiosqlite:///{tmp_path}/held.db"))
@@ -65,10 +65,10 @@ async def test_a_new_file_that_another_writes_to_is_waited_for(
     await database.close()
 
 
-async def test_but_not_for_ever(
+async def test_wait_for_locked_database_file_is_bounded(
     held: sqlite3.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "BUSY", 0.1)
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.1)
     database = connect(settings_for(tmp_path, f"sqlite+aiosqlite:///{tmp_path}/held.db"))
     with pytest.raises(UnavailableError):
         await migrate(database)
@@ -77,7 +77,7 @@ async def test_but_not_for_ever(
     await database.close()
 
 
-async def test_the_way_back_leaves_nothing(database_url: str, tmp_path: Path) -> None:
+async def test_downgrade_leaves_no_tables(database_url: str, tmp_path: Path) -> None:
     database = connect(settings_for(tmp_path, database_url))
     await migrate(database)
     async with database.writing() as session:
@@ -89,13 +89,11 @@ async def test_the_way_back_leaves_nothing(database_url: str, tmp_path: Path) ->
     await database.close()
 
 
-async def test_no_index_is_missing_and_none_is_there_twice(
-    tmp_path: Path, database_url: str
-) -> None:
+async def test_no_missing_or_duplicate_index(tmp_path: Path, database_url: str) -> None:
     database = connect(settings_for(tmp_path, database_url))
     await migrate(database)
     async with database.writer.connect() as connection:
         found = await connection.run_sync(index_audit.read)
     await database.close()
-    # Unused is what an empty database has of everything.
+    # In an empty database all indexes are unused.
     assert [one for one in found if one.kind != index_audit.UNUSED] == []

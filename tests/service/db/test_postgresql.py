@@ -20,7 +20,7 @@ from service.products.tables import Product
 from service.users.tables import User
 from tests.proxy import Fault, Proxy
 from tests.servers import PgBouncer, Postgres, Redis
-from tests.service.cache_invalidation.test_session_hooks import PATIENT, Shop
+from tests.service.cache_invalidation.test_session_hooks import DEADLINE_SECONDS, Shop
 from tests.service.running import Service, running, settings_for
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
@@ -48,7 +48,7 @@ async def opened(url: str, folder: Path, **others: Any) -> AsyncIterator[Databas
 async def statuses(
     service: Service, method: str, path: str, number: int = REQUESTS, **options: Any
 ) -> Counter[int]:
-    """How many requests were answered how, `AT_ONCE` at a time."""
+    """Return the number of responses by status, with `AT_ONCE` concurrent requests."""
     found: Counter[int] = Counter()
     for _ in range(number // AT_ONCE):
         asked = [service.client.request(method, path, **options) for _ in range(AT_ONCE)]
@@ -116,7 +116,7 @@ async def test_limits_hold_behind_a_pooler_and_stay_with_their_transaction(
             with pytest.raises(UnavailableError):
                 async with database.reading() as session:
                     await session.execute(text("SELECT pg_sleep(30)"))
-            async with database.unhurried() as session:
+            async with database.without_timeout() as session:
                 assert await session.scalar(text("SHOW statement_timeout")) == "0"
         with psycopg.connect(url.replace("+asyncpg", ""), prepare_threshold=None) as other:
             for name, value in {
@@ -130,7 +130,7 @@ async def test_limits_hold_behind_a_pooler_and_stay_with_their_transaction(
         bouncer.close()
 
 
-async def test_what_cannot_be_called_is_found_in_the_table(
+async def test_outbox_is_polled_behind_a_pooler(
     postgres: Postgres, pgbouncer: PgBouncer, redis_server: Redis, anyio_backend: str
 ) -> None:
     url = pgbouncer.of(postgres.database())
@@ -141,13 +141,13 @@ async def test_what_cannot_be_called_is_found_in_the_table(
             session.add(Product(id=1, name="thing", category="all", price_cents=1, stock=1))
         for shop in (cut_off, other):
             await shop.cache.start()
-            await shop.coherence.start()
-        neighbours = other.coherence._relay._neighbours
-        assert neighbours is not None
-        assert neighbours._task is not None
-        async with asyncio.timeout(PATIENT):
-            await asyncio.wait([neighbours._task])
-            assert not neighbours.is_listening
+            await shop.invalidator.start()
+        peers = other.invalidator._relay._peers
+        assert peers is not None
+        assert peers._task is not None
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await asyncio.wait([peers._task])
+            assert not peers.is_listening
             assert await other.price(1) == 1
             proxy.inflict(Fault.DROP)
             async with cut_off.database.writing() as session:
@@ -194,7 +194,9 @@ async def test_a_read_survives_a_change_of_the_schema(
 
         async def read() -> Any:
             async with database.reading() as session:
-                await session.execute(text("SELECT pg_sleep(0.01)"))  # so that each has its own
+                await session.execute(
+                    text("SELECT pg_sleep(0.01)")
+                )  # so that each has its own connection
                 return (await session.execute(statement, {"id": 1})).mappings().one()
 
         await asyncio.gather(*(read() for _ in range(3)))
@@ -214,9 +216,7 @@ async def test_a_read_survives_the_loss_of_prepared_statements(
             await (await driver_of(database)).execute("DEALLOCATE ALL")
 
 
-async def test_a_transaction_that_the_schema_changed_under_may_be_sent_again(
-    postgres: Postgres, tmp_path: Path
-) -> None:
+async def test_schema_change_in_transaction_is_503(postgres: Postgres, tmp_path: Path) -> None:
     async with opened(postgres.database(), tmp_path) as database:
         async with database.writing() as session:
             await session.execute(text("CREATE TABLE t (id integer, x varchar(10))"))
@@ -226,7 +226,7 @@ async def test_a_transaction_that_the_schema_changed_under_may_be_sent_again(
                 await session.execute(text("INSERT INTO t VALUES (1, 'a') RETURNING x"))
 
         await write()
-        async with database.writing() as session:  # by a connection that has prepared nothing
+        async with database.writing() as session:  # on a connection without prepared statements
             await (await session.connection()).exec_driver_sql("SELECT 1")
             postgres.sql(
                 "ALTER TABLE t ALTER x TYPE varchar(20)",
@@ -239,7 +239,7 @@ async def test_a_transaction_that_the_schema_changed_under_may_be_sent_again(
             assert await session.scalar(text("SELECT count(*) FROM t")) == 2
 
 
-async def test_a_schema_change_and_cut_connections_cost_no_error_of_ours(
+async def test_schema_change_and_cut_connections_cause_no_500(
     postgres: Postgres, tmp_path: Path
 ) -> None:
     url = postgres.database()
@@ -274,7 +274,7 @@ async def test_a_schema_change_and_cut_connections_cost_no_error_of_ours(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
-        found = await work()  # the loop may not have been told yet that they are closed
+        found = await work()  # the event loop may not have noticed yet that they are closed
         assert set(found) <= {200, 201, 503}
         assert found[503] <= AT_ONCE
         assert 503 not in await work()
@@ -286,7 +286,7 @@ async def test_a_connection_that_the_server_has_closed_is_replaced(
     async with opened(postgres.database(), tmp_path) as database:
         driver = await driver_of(database)
         postgres.sql(f"SELECT pg_terminate_backend({driver.get_server_pid()})")
-        async with asyncio.timeout(PATIENT):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             while not driver.is_closed():
                 await asyncio.sleep(0.01)
         async with database.writing() as session:
@@ -301,7 +301,7 @@ async def test_a_single_read_survives_the_end_of_its_connection(
         asked = asyncio.create_task(database.row(select(func.pg_sleep(1.0), literal(1))))
         pid = driver.get_server_pid()
         seen = f"SELECT wait_event FROM pg_stat_activity WHERE pid = {pid}"  # noqa: S608 - a number
-        async with asyncio.timeout(PATIENT):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             while await asyncio.to_thread(postgres.sql, seen) != "PgSleep":
                 await asyncio.sleep(0.01)
         await asyncio.to_thread(postgres.sql, f"SELECT pg_terminate_backend({pid})")

@@ -1,4 +1,4 @@
-"""What every answer carries, and what leaves compressed."""
+"""Response headers, request ids, /docs, HEAD, compression and conditional requests."""
 
 import asyncio
 import gzip
@@ -16,10 +16,10 @@ from httpx import ASGITransport, AsyncClient, Response
 from starlette.types import Receive, Scope, Send
 
 from service.cache.core.codec import Rendered
-from service.conditional_requests import answer as show
+from service.conditional_requests import respond as show
 from service.middleware import docs_page, response_headers
-from service.middleware.compression import SLICE, Compression
-from service.middleware.etag import LONGEST_ADDRESS, Revalidation
+from service.middleware.compression import SLICE_BYTES, Compression
+from service.middleware.etag import MAX_URL_LENGTH, Revalidation
 from service.users.tables import Role
 from tests.service.running import PASSWORD, Service, problem, running, settings_for
 from tests.vitals.journal import journal
@@ -30,7 +30,7 @@ MADE_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def check_envelope(answer: Response) -> None:
-    """Expect what every answer carries."""
+    """Expect the headers of every response."""
     headers = answer.headers
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "no-referrer"
@@ -40,7 +40,7 @@ def check_envelope(answer: Response) -> None:
     assert "strict-transport-security" not in headers
 
 
-async def test_every_answer_is_safe_to_show_and_to_keep(light: Service) -> None:
+async def test_every_response_has_security_and_caching_headers(light: Service) -> None:
     user, headers = await light.user(Role.ADMIN)
     await light.product()
     get, post = light.client.get, light.client.post
@@ -74,7 +74,7 @@ async def test_every_answer_is_safe_to_show_and_to_keep(light: Service) -> None:
             assert answer.headers["vary"] == vary, where
 
 
-async def test_unforeseen_errors_carry_it_too(
+async def test_unexpected_errors_have_the_headers_too(
     light: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(light.app.state.catalogue, "categories", None)
@@ -83,7 +83,7 @@ async def test_unforeseen_errors_carry_it_too(
     check_envelope(answer)
 
 
-async def test_hsts_is_sent_by_tls_only(light: Service) -> None:
+async def test_hsts_is_sent_over_tls_only(light: Service) -> None:
     async with AsyncClient(
         transport=ASGITransport(light.app), base_url="https://service"
     ) as client:
@@ -98,24 +98,24 @@ async def test_a_well_formed_request_id_is_kept(light: Service, given: str) -> N
 
 
 @pytest.mark.parametrize("given", ["", "short", "x" * 65, "a b c d e f", "id\x01id\x01id", "é" * 9])
-async def test_any_other_is_replaced(light: Service, given: str) -> None:
+async def test_invalid_request_id_is_replaced(light: Service, given: str) -> None:
     headers = [(b"X-Request-ID", given.encode())]
     answer = await light.client.get("/healthz", headers=headers)
     assert MADE_ID.fullmatch(answer.headers["x-request-id"])
 
 
-async def test_the_request_id_stands_in_the_logs(tmp_path: Path) -> None:
+async def test_log_events_have_the_request_id(tmp_path: Path) -> None:
     async with running(settings_for(tmp_path)) as service:
         service.app.state.catalogue = None
         given = {"X-Request-ID": "find-me-again"}
         with journal() as kept:
             problem(await service.client.get("/api/categories", headers=given), 500)
             lines = kept.lines
-    (told,) = (line for line in lines if line["event"] == "request failed")
-    assert told["request_id"] == "find-me-again"
+    (logged,) = (line for line in lines if line["event"] == "request failed")
+    assert logged["request_id"] == "find-me-again"
 
 
-async def test_the_docs_run_their_own_script_only(light: Service) -> None:
+async def test_docs_csp_allows_only_their_own_script(light: Service) -> None:
     page = await light.client.get("/docs")
     policy = page.headers["content-security-policy"]
     (script,) = re.findall(r"<script>(.*?)</script>", page.text, re.DOTALL)
@@ -128,7 +128,7 @@ async def test_the_docs_run_their_own_script_only(light: Service) -> None:
     assert not re.findall(r"https?://", page.text)
 
 
-async def test_the_docs_load_from_us_alone(light: Service) -> None:
+async def test_docs_load_no_third_party_resources(light: Service) -> None:
     page = (await light.client.get("/docs")).text
     addresses = re.findall(r'(?:src|href)="(/[^"]+)"', page)
     assert {address.rpartition("/")[2] for address in addresses} == set(docs_page.FILES)
@@ -144,7 +144,7 @@ async def test_the_docs_load_from_us_alone(light: Service) -> None:
         assert answer.headers["content-encoding"] == "gzip"
 
 
-def test_without_swagger_ui_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_swagger_ui_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(docs_page, "PACKAGE", "no_such_package")
     with pytest.raises(RuntimeError, match="install the package fastapi-offline"):
         docs_page.install(FastAPI())
@@ -153,7 +153,7 @@ def test_without_swagger_ui_it_says_what_is_missing(monkeypatch: pytest.MonkeyPa
 # -- HEAD ------------------------------------------------------------------------------------
 
 
-async def test_head_asks_wherever_get_may(service: Service) -> None:
+async def test_head_is_allowed_wherever_get_is(service: Service) -> None:
     product = await service.product()
     _, headers = await service.user(Role.ADMIN)
     document = (await service.client.get("/openapi.json")).json()
@@ -199,7 +199,7 @@ async def test_405_names_every_method(light: Service, method: str, url: str, all
 # -- Hosts -----------------------------------------------------------------------------------
 
 
-async def test_only_known_hosts_are_answered(tmp_path: Path) -> None:
+async def test_only_trusted_hosts_are_served(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, allowed_hosts="api.example.com, *.shop.test,[::1],127.0.0.1")
     async with running(settings) as service:
         for host in ("api.example.com", "API.example.com:8000", "a.b.shop.test", "127.0.0.1:80",
@@ -229,7 +229,7 @@ async def test_only_known_hosts_are_answered(tmp_path: Path) -> None:
         ("", None),
     ],
 )
-async def test_long_public_answers_are_compressed_as_accepted(
+async def test_long_public_responses_use_accepted_encoding(
     light: Service, accepted: str, encoding: str | None
 ) -> None:
     for number in range(60):
@@ -245,14 +245,14 @@ async def test_long_public_answers_are_compressed_as_accepted(
         assert int(answer.headers["content-length"]) < len(plain.content) / 4
 
 
-async def test_small_answers_and_errors_are_left_alone(light: Service) -> None:
+async def test_small_responses_and_errors_are_not_compressed(light: Service) -> None:
     await light.product()
     for url in ("/api/products", "/api/products/1", "/nowhere"):
         answer = await light.client.get(url, headers={"Accept-Encoding": "gzip"})
         assert "content-encoding" not in answer.headers
 
 
-async def test_where_secrets_meet_what_others_wrote_nothing_is(light: Service) -> None:
+async def test_private_paths_and_writes_are_not_compressed(light: Service) -> None:
     _, admin = await light.user(Role.ADMIN)
     for _ in range(20):
         user, headers = await light.user()
@@ -282,7 +282,7 @@ async def test_one_user_s_own_orders_are_compressed(light: Service) -> None:
     assert answer.headers["vary"] == "Accept-Encoding, Authorization"
 
 
-async def test_event_streams_are_left_alone() -> None:
+async def test_event_streams_are_not_compressed() -> None:
     app = FastAPI()
 
     @app.get("/events")
@@ -307,7 +307,7 @@ async def test_event_streams_are_left_alone() -> None:
         answer = await client.get("/events", headers={"Accept-Encoding": "gzip"})
         assert "content-encoding" not in answer.headers
         assert answer.text.count("data:") == 500
-        # What it would be otherwise.
+        # The value without the middleware.
         answer = await client.get("/lines", headers={"Accept-Encoding": "gzip"})
         assert answer.headers["content-encoding"] == "gzip"
         assert gzip.compress(b"") != answer.content
@@ -315,7 +315,7 @@ async def test_event_streams_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["zstd", "br", "gzip"])
-async def test_others_are_served_while_a_long_answer_is_compressed(encoding: str) -> None:
+async def test_compression_does_not_block_other_requests(encoding: str) -> None:
     app = FastAPI()
     said = json.dumps([{"number": number} for number in range(40_000)])
 
@@ -344,11 +344,11 @@ async def test_others_are_served_while_a_long_answer_is_compressed(encoding: str
         others.cancel()
     assert answer.headers["content-encoding"] == encoding
     assert answer.text == said
-    assert taken >= usual + len(said) // SLICE
+    assert taken >= usual + len(said) // SLICE_BYTES
 
 
-async def test_only_short_addresses_are_remembered() -> None:
-    """What nobody reads of a query may be as long as a client likes."""
+async def test_only_short_urls_are_remembered() -> None:
+    """Unknown query parameters may be arbitrarily long."""
     asked: list[bytes] = []
 
     async def look() -> Rendered:
@@ -363,12 +363,12 @@ async def test_only_short_addresses_are_remembered() -> None:
         base_url="http://test",
         headers={"If-None-Match": '"same"'},
     ) as client:
-        for query in ("short", "long" * LONGEST_ADDRESS) * 2:
+        for query in ("short", "long" * MAX_URL_LENGTH) * 2:
             assert (await client.get(f"/?{query}")).status_code == 304
     assert [query[:5] for query in asked] == [b"short", b"longl", b"longl"]
 
 
-async def test_a_query_has_few_parameters(light: Service) -> None:
+async def test_query_parameters_are_limited(light: Service) -> None:
     accepted = await light.client.get("/api/products?" + "&".join(["limit=1"] * 200))
     assert accepted.status_code == 200
     for query in ("&" * 200, "&".join(f"p{n}=1" for n in range(5_000))):
@@ -377,7 +377,7 @@ async def test_a_query_has_few_parameters(light: Service) -> None:
         assert refused.headers["x-request-id"]
 
 
-async def test_a_long_list_of_tags_finds_its_tag_still(light: Service) -> None:
+async def test_long_if_none_match_list_is_searched(light: Service) -> None:
     tag = (await light.client.get("/api/products")).headers["etag"]
     others = '"a", ' * 10_000
     for known, status in ((others + tag, 304), (others, 200), (f'"{tag[3:-1]}x", {others}', 200)):

@@ -25,7 +25,7 @@ async def count_orders(service: Service) -> int | None:
     return total
 
 
-async def test_places_shows_lists_and_cancels(service: Service) -> None:
+async def test_place_show_list_and_cancel(service: Service) -> None:
     _, headers = await service.user()
     desk = await service.product(price_cents=24900, stock=5)
     lamp = await service.product(price_cents=1500, stock=5)
@@ -51,7 +51,7 @@ async def test_places_shows_lists_and_cancels(service: Service) -> None:
         assert (await service.stock(desk), await service.stock(lamp)) == (5, 5)
 
 
-async def test_the_price_is_that_of_the_moment(service: Service) -> None:
+async def test_order_keeps_price_at_purchase(service: Service) -> None:
     _, headers = await service.user()
     _, admin = await service.user(Role.ADMIN)
     desk = await service.product(price_cents=100)
@@ -75,7 +75,7 @@ async def test_an_order_shows_in_the_stock_of_the_product(service: Service) -> N
     assert (await service.client.get(url)).json()["stock"] == 5
 
 
-async def test_what_is_not_there_cannot_be_ordered(service: Service) -> None:
+async def test_unavailable_products_cannot_be_ordered(service: Service) -> None:
     _, headers = await service.user()
     desk, lamp = await service.product(stock=5), await service.product(stock=1)
     short = wish((desk, 1), (lamp, 1), (lamp, 1))
@@ -85,7 +85,7 @@ async def test_what_is_not_there_cannot_be_ordered(service: Service) -> None:
     unknown["items"].append({"product_id": 2**62, "quantity": 1})
     answer = await service.client.post("/api/orders", json=unknown, headers=headers)
     problem(answer, 409, "/items/1/product_id")
-    # Nothing was taken from what there was enough of.
+    # No stock was taken from the available products.
     assert await service.stock(desk) == 5
     assert await count_orders(service) == 0
 
@@ -99,7 +99,7 @@ async def test_a_deleted_product_cannot_be_ordered(service: Service) -> None:
     problem(answer, 409, "/items/0/product_id")
 
 
-async def test_other_peoples_orders_do_not_exist(service: Service) -> None:
+async def test_other_users_orders_are_404(service: Service) -> None:
     _, headers = await service.user()
     _, stranger = await service.user()
     _, admin = await service.user(Role.ADMIN)
@@ -176,13 +176,13 @@ async def test_the_same_key_gives_the_same_order(service: Service) -> None:
 
     changed = await service.client.post("/api/orders", json=wish((desk, 2)), headers=keyed)
     problem(changed, 422, "Idempotency-Key")
-    # A key is a person's own.
+    # Idempotency keys are per user.
     others = other | {"Idempotency-Key": "attempt-1"}
     theirs = await service.client.post("/api/orders", json=body, headers=others)
     assert theirs.json()["id"] != first.json()["id"]
 
 
-async def test_the_same_order_is_found_after_the_stock_is_gone(service: Service) -> None:
+async def test_replay_succeeds_after_stock_is_sold(service: Service) -> None:
     _, headers = await service.user()
     desk = await service.product(stock=1)
     keyed = headers | {"Idempotency-Key": "attempt-1"}
@@ -198,7 +198,7 @@ async def test_the_same_order_is_found_after_the_stock_is_gone(service: Service)
     assert await count_orders(service) == 1
 
 
-async def test_an_answer_lost_at_the_commit_neither_loses_nor_doubles_the_order(
+async def test_lost_commit_reply_neither_loses_nor_duplicates_order(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, headers = await service.user()
@@ -225,7 +225,7 @@ async def test_an_answer_lost_at_the_commit_neither_loses_nor_doubles_the_order(
     assert await count_orders(service) == 1
 
 
-async def test_a_refused_attempt_does_not_use_up_its_key(service: Service) -> None:
+async def test_refused_order_does_not_consume_its_key(service: Service) -> None:
     _, headers = await service.user()
     _, admin = await service.user(Role.ADMIN)
     desk = await service.product(stock=0)
@@ -242,12 +242,12 @@ async def test_a_refused_attempt_does_not_use_up_its_key(service: Service) -> No
     assert (await service.client.post("/api/orders", json=body, headers=keyed)).status_code == 201
 
 
-async def test_many_buyers_take_exactly_what_there_is(service: Service) -> None:
+async def test_concurrent_orders_do_not_oversell(service: Service) -> None:
     buyers = [(await service.user())[1] for _ in range(8)]
     desk, lamp, sofa = [await service.product(stock=12) for _ in range(3)]
 
     async def buy(number: int) -> int:
-        # In every order of products: careless locking would deadlock.
+        # In every order of products: unordered locking would deadlock.
         pair = [(desk, 1), (lamp, 1), (sofa, 1)]
         chosen = pair if number % 2 else pair[::-1]
         answer = await service.client.post(
@@ -261,8 +261,8 @@ async def test_many_buyers_take_exactly_what_there_is(service: Service) -> None:
     assert await count_orders(service) == 12
 
 
-async def test_products_are_locked_in_the_order_of_their_ids(service: Service) -> None:
-    # Whether careless order deadlocks depends on the moment, so the statements are read too.
+async def test_products_are_locked_by_id_order(service: Service) -> None:
+    # Whether unordered locking deadlocks depends on timing, so the statements are checked too.
     seen: list[str] = []
     engine = service.database.engine.sync_engine
     event.listen(engine, "before_cursor_execute", lambda *a: seen.append(a[2]))
@@ -278,7 +278,7 @@ async def test_products_are_locked_in_the_order_of_their_ids(service: Service) -
         assert all(read.rstrip().endswith("FOR NO KEY UPDATE") for read in reads)
 
 
-async def test_cancelling_at_once_returns_the_stock_once(service: Service) -> None:
+async def test_concurrent_cancels_return_stock_once(service: Service) -> None:
     _, headers = await service.user()
     desk = await service.product(stock=5)
     placed = await service.client.post("/api/orders", json=wish((desk, 3)), headers=headers)
@@ -288,7 +288,7 @@ async def test_cancelling_at_once_returns_the_stock_once(service: Service) -> No
     assert await service.stock(desk) == 5
 
 
-async def test_placing_and_cancelling_together_neither_lose_nor_double(service: Service) -> None:
+async def test_concurrent_place_and_cancel_keep_stock_consistent(service: Service) -> None:
     buyers = [(await service.user())[1] for _ in range(4)]
     products = [await service.product(stock=50) for _ in range(3)]
 
@@ -308,7 +308,7 @@ async def test_placing_and_cancelling_together_neither_lose_nor_double(service: 
     assert [await service.stock(product) for product in products] == [50, 50, 50]
 
 
-async def test_a_user_shut_out_meanwhile_cannot_order(service: Service) -> None:
+async def test_user_deactivated_meanwhile_cannot_order(service: Service) -> None:
     user, _ = await service.user()
     desk = await service.product()
     async with service.database.writing() as session:
@@ -354,7 +354,7 @@ async def test_best_sellers_show_products_as_they_are_now(service: Service, chan
     assert await names() == [{"rename": "Table", "delete": "Lamp"}[change]]
 
 
-async def test_an_order_costs_no_new_sum_of_best_sellers(
+async def test_order_does_not_invalidate_best_sellers(
     service: Service, statements: list[str]
 ) -> None:
     _, headers = await service.user()

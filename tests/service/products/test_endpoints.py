@@ -25,7 +25,7 @@ async def list_all(service: Service, query: str, *, limit: int = 2) -> list[dict
     return items
 
 
-async def test_creates_shows_changes_and_deletes(service: Service) -> None:
+async def test_create_show_change_and_delete(service: Service) -> None:
     _, admin = await service.user(Role.ADMIN)
     created = await service.client.post("/api/products", json=DESK, headers=admin)
     assert created.status_code == 201
@@ -44,7 +44,7 @@ async def test_creates_shows_changes_and_deletes(service: Service) -> None:
     assert await list_all(service, "") == []
 
 
-async def test_a_new_product_replaces_the_remembered_absence(service: Service) -> None:
+async def test_new_product_replaces_negative_entry(service: Service) -> None:
     _, admin = await service.user(Role.ADMIN)
     problem(await service.client.get("/api/products/1"), 404)
     await service.client.post("/api/products", json=DESK, headers=admin)
@@ -89,7 +89,7 @@ async def test_filters_by_category_text_and_price(service: Service) -> None:
     assert categories.json() == {"items": ["bed", "garden", "office"]}
 
 
-async def test_a_row_that_appears_between_pages_moves_nothing(service: Service) -> None:
+async def test_row_inserted_between_pages_shifts_nothing(service: Service) -> None:
     for price in (100, 300):
         await service.product(price_cents=price)
     first = await service.client.get("/api/products?sort=price&limit=1")
@@ -98,7 +98,7 @@ async def test_a_row_that_appears_between_pages_moves_nothing(service: Service) 
     assert [p["price_cents"] for p in rest.json()["items"]] == [300]
 
 
-async def test_a_cursor_serves_its_own_list_only(light: Service) -> None:
+async def test_cursor_is_bound_to_its_list(light: Service) -> None:
     for _ in range(3):
         await light.product()
     answer = await light.client.get("/api/products?limit=1&sort=price&category=office")
@@ -204,20 +204,18 @@ async def test_a_page_is_one_range_of_an_index(
     statements.clear()
     await service.client.get(f"/api/products?limit=1&sort={sort}&cursor={cursor}")
     (statement,) = statements
-    *equal, last = SORTS[sort].runs
+    *equal, last = SORTS[sort].groups
     comparison = "<" if last.descending else ">"
     columns = ", ".join(f"products.{column.key}" for column in last.columns)
     assert f"({columns}) {comparison} (" in statement
     assert all(f"products.{c.key} = " in statement for run in equal for c in run.columns)
     assert " OR " not in statement
-    # For SQLite, SQLAlchemy writes an OFFSET of 0 behind each LIMIT.
+    # For SQLite, SQLAlchemy adds OFFSET 0 after each LIMIT.
     assert "OFFSET" not in statement.removesuffix("OFFSET ?")
     assert "count(" not in statement.lower()
 
 
-async def test_the_second_reader_does_not_reach_the_database(
-    service: Service, statements: list[str]
-) -> None:
+async def test_second_read_is_served_from_cache(service: Service, statements: list[str]) -> None:
     product = await service.product()
     for url in (f"/api/products/{product.id}", "/api/products?sort=name", "/api/categories"):
         first = await service.client.get(url)

@@ -1,4 +1,4 @@
-"""The service on a thread of its own, watched for how long anything holds its event loop."""
+"""The service on a thread of its own, with a measurement of how long its event loop is blocked."""
 
 import asyncio
 import threading
@@ -14,11 +14,11 @@ from service.server.protocol import BoundedProtocol
 from service.settings import Settings
 
 TICK = 0.0005
-"""Seconds between two looks."""
+"""Seconds between two measurements."""
 
 
 class Watched:
-    """A running service, and the longest time that its loop was held.
+    """A running service, and the longest time that its event loop was blocked.
 
     That is processor time of the loop's thread: other work on the machine does not count.
 
@@ -58,7 +58,7 @@ class Watched:
         await serving
 
     def start(self) -> None:
-        """Begin to serve."""
+        """Start serving."""
         self._thread.start()
         deadline = time.monotonic() + 60
         while not self.port and self._thread.is_alive() and time.monotonic() < deadline:
@@ -67,14 +67,14 @@ class Watched:
             raise RuntimeError("the service has not started")
 
     def stop(self) -> None:
-        """Serve no more."""
+        """Stop serving."""
         self._server.should_exit = True
         self._thread.join(60)
 
     def ask(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
     ) -> tuple[int, bytes, float]:
-        """Send a request: status and body of the answer, and seconds that the loop was held."""
+        """Send a request; return status, body, and the seconds that the loop was blocked."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
         self._longest = 0.0
         try:
@@ -83,7 +83,7 @@ class Watched:
             answer = response.read()
         finally:
             connection.close()
-        time.sleep(20 * TICK)  # what is done after the answer counts, too
+        time.sleep(20 * TICK)  # work after the response counts, too
         return response.status, answer, self._longest
 
 

@@ -1,4 +1,4 @@
-"""No request holds the event loop for long, whatever it says, with all of production's parts on."""
+"""No request blocks the event loop for long, with the whole production configuration."""
 
 from collections.abc import Callable, Iterator
 from itertools import count, takewhile
@@ -12,14 +12,14 @@ from tests.service.server.event_loop import Watched, watched
 SMALL, LARGE = 65_536, 1_048_576
 BOUNDS = {SMALL: 0.020, LARGE: 0.050}
 """Seconds of processor time, by the bytes of a body."""
-TOLD = 8_192
+LOGGED_LIMIT = 8_192
 """Bytes up to which a refused body is logged, redacted."""
 JSON = {"Content-Type": "application/json"}
 LOGIN, ORDER, USERS = "/api/users/login", "/api/orders", "/api/users"
 
 
 class Hostile(NamedTuple):
-    """A body: the item numbered n, as often as there is room, between a beginning and an end."""
+    """A body: items numbered from 0, as many as fit, between a beginning and an end."""
 
     item: str | Callable[[int], str]
     begin: str = ""
@@ -29,7 +29,7 @@ class Hostile(NamedTuple):
     most: int = LARGE
 
     def body(self, size: int) -> bytes:
-        """A body of about this size."""
+        """Return a body of about this size."""
         room = min(size, self.most) - len((self.begin + self.end).encode())
         used = 0
 
@@ -85,15 +85,17 @@ BODIES = {
     "spaces": Hostile(" ", '{"email":"a@b.co","password":"x"', "}", joint=""),
     "no JSON": Hostile("x", "{", joint=""),
     "no UTF-8": Hostile("x", '{"a":"', '\\udcff"}', joint=""),
-    # What is logged is redacted first.
-    "told: assigned": Hostile("password", '["', ' is x"]', joint="", most=TOLD),
-    "told: names and signs": Hostile("pin x", '["', ':"]', joint=" ", most=TOLD),
-    "told: cards": Hostile("1-11-11-11-1-11-1-11-1-11-1-1 ,", '["', '"]', joint="", most=TOLD),
-    "told: addresses": Hostile('"://a@ "', "[", "]", most=TOLD),
-    "told: numbers": Hostile("1e15", "[", "]", most=TOLD),
-    "told: pairs": Hostile(lambda n: f'["{n:x}:",0]', '{"x":[', "]}", most=TOLD),
-    "told: secrets": Hostile(lambda n: f'"pin {n}":"ab\\"\\"{n}yz"', "{", "}", most=TOLD),
-    "told: JSON in strings": Hostile('"[{"', "[", "]", most=TOLD),
+    # Log events are redacted first.
+    "logged: assigned": Hostile("password", '["', ' is x"]', joint="", most=LOGGED_LIMIT),
+    "logged: names and signs": Hostile("pin x", '["', ':"]', joint=" ", most=LOGGED_LIMIT),
+    "logged: cards": Hostile(
+        "1-11-11-11-1-11-1-11-1-11-1-1 ,", '["', '"]', joint="", most=LOGGED_LIMIT
+    ),
+    "logged: addresses": Hostile('"://a@ "', "[", "]", most=LOGGED_LIMIT),
+    "logged: numbers": Hostile("1e15", "[", "]", most=LOGGED_LIMIT),
+    "logged: pairs": Hostile(lambda n: f'["{n:x}:",0]', '{"x":[', "]}", most=LOGGED_LIMIT),
+    "logged: secrets": Hostile(lambda n: f'"pin {n}":"ab\\"\\"{n}yz"', "{", "}", most=LOGGED_LIMIT),
+    "logged: JSON in strings": Hostile('"[{"', "[", "]", most=LOGGED_LIMIT),
 }
 
 HEADS = {
@@ -131,7 +133,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 
 
 def held(service: Watched, method: str, path: str, body: bytes, headers: dict[str, str]) -> float:
-    """Seconds that a request holds the loop; the least of several, as garbage may be collected."""
+    """Return the seconds a request blocks the loop: the least of several, because of the GC."""
     least = 1.0
     for _ in range(4):
         status, answer, seconds = service.ask(method, path, body, headers)
@@ -143,13 +145,13 @@ def held(service: Watched, method: str, path: str, body: bytes, headers: dict[st
 
 @pytest.mark.parametrize("size", BOUNDS)
 @pytest.mark.parametrize("hostile", BODIES)
-def test_no_body_holds_the_loop(service: Watched, hostile: str, size: int) -> None:
+def test_no_body_blocks_the_event_loop(service: Watched, hostile: str, size: int) -> None:
     body = BODIES[hostile].body(size).replace(b"\\udcff", b"\xff")
     assert len(body) <= size
     assert held(service, "POST", BODIES[hostile].path, body, JSON) < BOUNDS[size]
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_no_head_holds_the_loop(service: Watched, head: str) -> None:
+def test_no_head_blocks_the_event_loop(service: Watched, head: str) -> None:
     method, path, headers = HEADS[head]
     assert held(service, method, path, b"{}" if method != "GET" else b"", headers) < BOUNDS[SMALL]

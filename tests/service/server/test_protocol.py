@@ -1,4 +1,4 @@
-"""Every phase of a connection ends, whatever the client does or leaves undone."""
+"""Every phase of a connection has a deadline, whatever the client does or omits."""
 
 import contextlib
 import logging
@@ -33,8 +33,8 @@ SHORT: dict[str, Any] = {
     "response_timeout": 1.5,
     "keep_alive_timeout": 1,
 }
-PATIENCE = 15.0
-"""Seconds in which each deadline of `SHORT` must have passed, also where much else runs."""
+DEADLINE_SECONDS = 15.0
+"""Seconds in which each deadline of `SHORT` must have passed, also on a busy machine."""
 ASK = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
 LONG = b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n"
 UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQ\r\n"
@@ -56,32 +56,32 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def connect(service: Running, *, window: int = 0) -> socket.socket:
     url = httpx.URL(service.url)
     client = socket.socket()
-    client.settimeout(PATIENCE)
+    client.settimeout(DEADLINE_SECONDS)
     if window:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
     client.connect((url.host, url.port or 80))
     return client
 
 
-def hear(client: socket.socket, drip: bytes = b"") -> bytes:
-    """All that is answered until the server closes, while bytes are sent time and again."""
-    heard, deadline = b"", time.monotonic() + PATIENCE
+def receive_all(client: socket.socket, drip: bytes = b"") -> bytes:
+    """Return all that the server sends until it closes, while bytes are sent repeatedly."""
+    received, deadline = b"", time.monotonic() + DEADLINE_SECONDS
     client.settimeout(0.1)
     while time.monotonic() < deadline:
         try:
             if not (some := client.recv(65_536)):
-                return heard
-            heard += some
+                return received
+            received += some
         except TimeoutError:
             with contextlib.suppress(OSError):
                 client.sendall(drip)
         except OSError:
-            return heard
-    raise AssertionError(f"still open after {PATIENCE} seconds: {heard[-200:]!r}")
+            return received
+    raise AssertionError(f"still open after {DEADLINE_SECONDS} seconds: {received[-200:]!r}")
 
 
-def statuses(heard: bytes) -> list[int]:
-    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", heard)]
+def statuses(received: bytes) -> list[int]:
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", received)]
 
 
 def refused(service: Running, context: ssl.SSLContext | None = None) -> dict[str, float]:
@@ -93,7 +93,7 @@ def refused(service: Running, context: ssl.SSLContext | None = None) -> dict[str
 def wait_for(
     service: Running, reason: str, more_than: float, context: ssl.SSLContext | None = None
 ) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + DEADLINE_SECONDS
     while refused(service, context)[reason] <= more_than:
         assert time.monotonic() < deadline, reason
         time.sleep(0.1)
@@ -119,8 +119,8 @@ SLOW = {
         "head_too_slow",
     ),
     "empty lines after an answer": (ASK, b"\r\n", [200, 408], "head_too_slow"),
-    "a body nobody reads": (POST % b"/nowhere", b"a", [404], "body_unread"),
-    "a silent body nobody reads": (POST % b"/nowhere", b"", [404], "body_unread"),
+    "an unread body": (POST % b"/nowhere", b"a", [404], "body_unread"),
+    "a silent unread body": (POST % b"/nowhere", b"", [404], "body_unread"),
     "a body where one must log in": (POST % b"/api/orders/1/cancel", b"a", [401], "body_unread"),
     "a body of a GET": (
         b"GET /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n",
@@ -128,7 +128,7 @@ SLOW = {
         [200],
         "body_unread",
     ),
-    "chunks nobody reads": (
+    "unread chunks": (
         b"POST /nowhere HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"1\r\na\r\n",
         [404],
@@ -154,31 +154,31 @@ SLOW = {
 
 @pytest.fixture(scope="module")
 def slow(service: Running) -> dict[str, tuple[bytes, dict[str, float]]]:
-    """What each slow client heard, all of them at once, and what was counted of them."""
+    """Run all slow clients at once; return what each received, and the refusals counted."""
     before = refused(service)
 
     def go(begin: bytes, drip: bytes) -> bytes:
         with connect(service) as client:
             client.sendall(begin)
-            return hear(client, drip)
+            return receive_all(client, drip)
 
     with ThreadPoolExecutor(len(SLOW)) as pool:
         running = {name: pool.submit(go, begin, drip) for name, (begin, drip, *_) in SLOW.items()}
-        heard = {name: one.result() for name, one in running.items()}
+        received = {name: one.result() for name, one in running.items()}
     after = refused(service)
     counted = {reason: after[reason] - before[reason] for reason in after}
-    return {name: (said, counted) for name, said in heard.items()}
+    return {name: (answered, counted) for name, answered in received.items()}
 
 
 @pytest.mark.parametrize("name", SLOW)
-def test_a_slow_client_is_told_and_left(
+def test_slow_client_gets_error_and_is_disconnected(
     slow: dict[str, tuple[bytes, dict[str, float]]], name: str
 ) -> None:
     expected, reason = SLOW[name][2:]
-    heard, counted = slow[name]
-    assert statuses(heard) == expected
+    received, counted = slow[name]
+    assert statuses(received) == expected
     if 408 in expected:
-        head, _, body = heard.rpartition(b"HTTP/1.1 408 ")[2].partition(b"\r\n\r\n")
+        head, _, body = received.rpartition(b"HTTP/1.1 408 ")[2].partition(b"\r\n\r\n")
         assert b"application/problem+json" in head
         assert b"x-content-type-options: nosniff" in head
         assert b"connection: close" in head
@@ -187,23 +187,23 @@ def test_a_slow_client_is_told_and_left(
         assert counted[reason] == sum(reason == other[3] for other in SLOW.values())
 
 
-def test_a_body_that_comes_late_but_whole_leaves_the_connection_open(service: Running) -> None:
+def test_late_complete_body_keeps_connection_open(service: Running) -> None:
     with connect(service) as client:
         client.sendall(b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{")
-        heard = b""
-        while b"\r\n\r\n" not in heard:
-            heard += client.recv(65_536)
+        received = b""
+        while b"\r\n\r\n" not in received:
+            received += client.recv(65_536)
         client.sendall(b"}" + ASK)
-        assert statuses(heard + hear(client)) == [404, 200]
+        assert statuses(received + receive_all(client)) == [404, 200]
 
 
 @pytest.mark.parametrize("last", [b"", LAST])
-def test_a_response_that_nobody_takes_is_given_up(service: Running, last: bytes) -> None:
+def test_unread_response_is_aborted(service: Running, last: bytes) -> None:
     before = refused(service)["response_unread"]
     with connect(service, window=2048) as client:
         client.sendall(LONG * 90 + last)
         wait_for(service, "response_unread", before)
-        with pytest.raises(ConnectionResetError):  # the kernel, too, has dropped what was left
+        with pytest.raises(ConnectionResetError):  # the kernel has dropped its buffer, too
             read_all(client)
 
 
@@ -212,37 +212,37 @@ def read_all(client: socket.socket) -> None:
         pass
 
 
-def test_a_response_taken_a_little_at_a_time_is_given_up(service: Running) -> None:
+def test_response_read_too_slowly_is_aborted(service: Running) -> None:
     before = refused(service)["response_unread"]
     with connect(service, window=2048) as client:
         client.sendall(LONG * 90)
         client.settimeout(0.2)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while refused(service)["response_unread"] == before:
             assert time.monotonic() < deadline
             with contextlib.suppress(OSError):
                 client.recv(10)
 
 
-def test_a_slow_reader_within_the_rate_gets_everything(service: Running) -> None:
+def test_slow_reader_above_minimum_rate_gets_whole_response(service: Running) -> None:
     before = refused(service)
     with connect(service, window=30_000) as client:
         client.sendall(LONG * 90)
-        heard = bytearray()
+        received = bytearray()
         began = time.monotonic()
         length = 90 * len(httpx.get(f"{service.url}/openapi.json").content)
-        while len(heard) < length:
+        while len(received) < length:
             some = client.recv(400_000)
             assert some
-            heard += some
+            received += some
             time.sleep(0.02)
-        assert statuses(bytes(heard) + hear(client)) == [200] * 90
+        assert statuses(bytes(received) + receive_all(client)) == [200] * 90
         assert time.monotonic() - began > SHORT["response_timeout"]
     assert refused(service) == before
 
 
-def test_nobody_who_left_is_an_error(service: Running) -> None:
-    """Also when several of their requests wait for an answer."""
+def test_client_disconnect_is_not_an_error(service: Running) -> None:
+    """Also when several of their requests wait for a response."""
     for _ in range(20):
         with connect(service) as client:
             client.sendall(LONG * 5)
@@ -274,23 +274,23 @@ def test_an_upgrade_with_a_body_is_one_request(
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for start in range(0, len(whole), step):
             client.sendall(whole[start : start + step])
-        assert statuses(hear(client)) == [401 if body is WRONG else 400, 200]
+        assert statuses(receive_all(client)) == [401 if body is WRONG else 400, 200]
 
 
 def test_pipelined_requests_are_answered_in_order(service: Running) -> None:
     with connect(service) as client:
         client.sendall((ASK + LONG + b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n") * 30)
-        assert statuses(hear(client)) == [200, 200, 404] * 30
+        assert statuses(receive_all(client)) == [200, 200, 404] * 30
 
 
-def test_too_many_pipelined_requests_end_after_some_answers(service: Running) -> None:
+def test_too_many_pipelined_requests_close_after_earlier_responses(service: Running) -> None:
     before = refused(service)["too_many_pipelined"]
     with connect(service) as client:
         client.sendall(ASK * 2_000)
-        heard = hear(client)
-    assert set(statuses(heard)) == {200}
-    assert len(statuses(heard)) <= 2 * protocol.PIPELINE_LIMIT
-    assert b"connection: close" in heard.rpartition(b"HTTP/1.1 ")[2]
+        received = receive_all(client)
+    assert set(statuses(received)) == {200}
+    assert len(statuses(received)) <= 2 * protocol.PIPELINE_LIMIT
+    assert b"connection: close" in received.rpartition(b"HTTP/1.1 ")[2]
     assert refused(service)["too_many_pipelined"] == before + 1
 
 
@@ -312,28 +312,30 @@ def test_too_many_pipelined_requests_end_after_some_answers(service: Running) ->
         (LOGIN + b"Transfer-Encoding: chunked\r\n\r\nnot a number", 400, "malformed"),
     ],
 )  # fmt: skip
-def test_what_is_no_request_is_a_problem_and_the_end(
+def test_malformed_request_gets_problem_and_close(
     service: Running, sent: bytes, status: int, reason: str
 ) -> None:
     before = refused(service)[reason]
     with connect(service) as client:
-        with contextlib.suppress(OSError):  # it may hang up while we still talk
+        with contextlib.suppress(OSError):  # it may close while we still send
             client.sendall(sent)
-        heard = hear(client)
-    # What was still under way when it hung up may have cost us the answer.
-    assert statuses(heard) == [status] or (len(sent) > 60_000 and not heard)
+        received = receive_all(client)
+    # Data in flight when it closed may have discarded the response.
+    assert statuses(received) == [status] or (len(sent) > 60_000 and not received)
     assert refused(service)[reason] == before + 1
 
 
 # -- Many connections ------------------------------------------------------------------------
 
 
-def test_one_connection_too_many_is_refused_until_another_ends(tmp_path: Path) -> None:
-    settings = settings_for(tmp_path, **SHORT | {"head_timeout": PATIENCE}, max_connections=10)
+def test_connection_above_limit_is_refused_until_another_closes(tmp_path: Path) -> None:
+    settings = settings_for(
+        tmp_path, **SHORT | {"head_timeout": DEADLINE_SECONDS}, max_connections=10
+    )
     with serving(settings) as service:
         with contextlib.ExitStack() as stack:
             clients = [stack.enter_context(connect(service)) for _ in range(30)]
-            answered, _, _ = select.select(clients, [], [], PATIENCE)
+            answered, _, _ = select.select(clients, [], [], DEADLINE_SECONDS)
             assert answered
             assert all(statuses(client.recv(1_000)) == [503] for client in answered)
         wait_for_health(service)
@@ -342,7 +344,7 @@ def test_one_connection_too_many_is_refused_until_another_ends(tmp_path: Path) -
 
 
 def wait_for_health(service: Running) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + DEADLINE_SECONDS
     while True:
         with contextlib.suppress(httpx.TransportError):
             if httpx.get(f"{service.url}/healthz").is_success:
@@ -351,7 +353,7 @@ def wait_for_health(service: Running) -> None:
         time.sleep(0.1)
 
 
-def test_without_any_file_left_to_open_it_neither_spins_nor_stays_away(tmp_path: Path) -> None:
+def test_exhausted_file_limit_neither_spins_nor_stops_serving(tmp_path: Path) -> None:
     settings = settings_for(tmp_path, **SHORT | {"head_timeout": 3.0}, max_connections=1_000)
     with serving(settings) as service, contextlib.ExitStack() as clients:
         pid = service.process.pid
@@ -360,10 +362,10 @@ def test_without_any_file_left_to_open_it_neither_spins_nor_stays_away(tmp_path:
         for _ in range(60):
             clients.enter_context(connect(service))
         began, used = time.monotonic(), processor_seconds(pid)
-        time.sleep(1)  # what is measured is how much it does meanwhile
+        time.sleep(1)  # measures its work meanwhile
         share = (processor_seconds(pid) - used) / (time.monotonic() - began)
         assert share < 0.5
-        wait_for_health(service)  # its clients are silent, so they are ended
+        wait_for_health(service)  # its clients are silent, so they are disconnected
         assert refused(service)["head_too_slow"] >= 10
         service.end()
 
@@ -373,7 +375,9 @@ def processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / 100
 
 
-def test_files_are_left_for_databases(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_file_descriptors_are_reserved_for_databases(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     settings = settings_for(tmp_path)
     for files, most in ((1024, 768), (100, 36), (20, 1), (1_000_000, 10_000), (-1, 10_000)):
         monkeypatch.setattr(resource, "getrlimit", lambda _, files=files: (files, files))
@@ -384,7 +388,7 @@ def test_files_are_left_for_databases(monkeypatch: pytest.MonkeyPatch, tmp_path:
 # -- Servers ---------------------------------------------------------------------------------
 
 
-def test_a_reader_that_never_reads_does_not_hold_up_the_end(tmp_path: Path) -> None:
+def test_unread_response_does_not_delay_shutdown(tmp_path: Path) -> None:
     with (
         serving(settings_for(tmp_path, shutdown_timeout=1)) as service,
         connect(service, window=2048) as one,
@@ -395,21 +399,21 @@ def test_a_reader_that_never_reads_does_not_hold_up_the_end(tmp_path: Path) -> N
         assert one.recv(10)
         began = time.monotonic()
         service.end()
-        assert time.monotonic() - began < PATIENCE
+        assert time.monotonic() - began < DEADLINE_SECONDS
 
 
-def test_every_worker_keeps_the_deadlines(tmp_path: Path) -> None:
+def test_deadlines_apply_in_every_worker(tmp_path: Path) -> None:
     with serving(settings_for(tmp_path, **SHORT, workers=2)) as service:
         with contextlib.ExitStack() as opened:
             clients = [opened.enter_context(connect(service)) for _ in range(12)]
             for client in clients:
                 client.sendall(HALF)
-            assert [statuses(hear(client)) for client in clients] == [[408]] * 12
+            assert [statuses(receive_all(client)) for client in clients] == [[408]] * 12
         wait_for(service, "head_too_slow", 11)
         service.end()
 
 
-def test_deadlines_hold_over_tls(tmp_path: Path) -> None:
+def test_deadlines_apply_over_tls(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     certificate, key = authority.sign("server")
     settings = settings_for(tmp_path, **SHORT, tls_cert_file=certificate, tls_key_file=key)
@@ -417,7 +421,7 @@ def test_deadlines_hold_over_tls(tmp_path: Path) -> None:
     with serving(settings, context) as service:
         with context.wrap_socket(connect(service), server_hostname="127.0.0.1") as client:
             client.sendall(HALF)
-            assert statuses(hear(client)) == [408]
+            assert statuses(receive_all(client)) == [408]
         with context.wrap_socket(connect(service, window=2048), server_hostname="127.0.0.1") as c:
             c.sendall(LONG * 90)
             wait_for(service, "response_unread", 0, context)
@@ -427,7 +431,7 @@ def test_deadlines_hold_over_tls(tmp_path: Path) -> None:
 # -- The record ------------------------------------------------------------------------------
 
 
-def test_refusals_are_all_counted_and_seldom_logged(
+def test_all_refusals_are_counted_and_few_logged(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
@@ -440,8 +444,8 @@ def test_refusals_are_all_counted_and_seldom_logged(
         now[0] = 61.0
         record("malformed", "192.0.2.2")
     assert [record.getMessage() for record in caplog.records] == [
-        "connection refused: malformed, client 192.0.2.1, 1 since the last line of this reason",
-        "connection refused: malformed, client 192.0.2.2, 100 since the last line of this reason",
+        "connection refused: malformed, client 192.0.2.1, 1 since the last event of this reason",
+        "connection refused: malformed, client 192.0.2.2, 100 since the last event of this reason",
     ]
     page = Exposition(meter).page(as_openmetrics=True, zipped=False)
     assert Readings.parse(page.decode()).value(HTTP_CONNECTIONS_REFUSED, reason="malformed") == 101

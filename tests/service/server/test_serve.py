@@ -1,4 +1,4 @@
-"""What one client may take from the others, and whom the service answers."""
+"""Limits on what one client can consume, and which clients are served."""
 
 import asyncio
 import contextlib
@@ -23,11 +23,11 @@ def address(url: str) -> tuple[str, int]:
 
 
 @pytest.mark.parametrize("begin", [b"GET /", b"GET / HTTP/1.1\r\nhost: x\r\nx-long: "])
-def test_an_endless_head_is_refused_and_holds_nobody_up(tmp_path: Path, begin: bytes) -> None:
+def test_endless_request_head_is_refused_without_blocking(tmp_path: Path, begin: bytes) -> None:
     with serving(settings_for(tmp_path)) as service:
         with socket.create_connection(address(service.url), timeout=10) as client:
             client.sendall(begin)
-            with contextlib.suppress(OSError):  # it hangs up while we still talk
+            with contextlib.suppress(OSError):  # it closes while we still send
                 for _ in range(100):
                     client.sendall(b"a" * 1_000_000)
             answer = b""
@@ -40,11 +40,11 @@ def test_an_endless_head_is_refused_and_holds_nobody_up(tmp_path: Path, begin: b
         service.end()
 
 
-def test_a_head_just_within_the_bound_and_a_large_body_pass(tmp_path: Path) -> None:
+def test_head_within_limit_and_large_body_are_accepted(tmp_path: Path) -> None:
     with serving(settings_for(tmp_path)) as service:
         long = {"x-long": "a" * (HEAD_LIMIT - 2_000)}
         with httpx.Client(base_url=service.url) as client:
-            for _ in range(3):  # on one connection: each head is counted anew
+            for _ in range(3):  # on one connection: each head is counted separately
                 assert client.get("/healthz", headers=long).is_success
             body = b'{"name": "' + b"x" * 300_000 + b'"}'
             json = {"content-type": "application/json"}
@@ -56,7 +56,7 @@ def test_a_head_just_within_the_bound_and_a_large_body_pass(tmp_path: Path) -> N
     ("host", "public"),
     [("127.0.0.1", False), ("::1", False), ("10.0.0.7", True), ("192.0.2.1", True), ("app", False)],
 )
-def test_others_are_refused_by_whatever_server(host: str, public: bool) -> None:  # noqa: FBT001
+def test_public_requests_are_refused_under_any_server(host: str, public: bool) -> None:  # noqa: FBT001
     async def inside(_scope: object, _receive: object, send: object) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})  # type: ignore[operator]
         await send({"type": "http.response.body", "body": b""})  # type: ignore[operator]
@@ -80,7 +80,7 @@ def test_others_are_refused_by_whatever_server(host: str, public: bool) -> None:
     "url",
     ["redis://:changeme@127.0.0.1/0", "redis://:ChangeMe123@127.0.0.1/0", "http://127.0.0.1"],
 )
-def test_a_guessable_or_odd_redis_address_is_refused(url: str) -> None:
+def test_guessable_or_invalid_redis_url_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="SERVICE_REDIS_URL") as refused:
         Settings(redis_url=url)
     assert "hangeMe" not in str(refused.value)
@@ -96,14 +96,14 @@ def test_a_guessable_or_odd_redis_address_is_refused(url: str) -> None:
         "ChangeMe123!ChangeMe123!ChangeMe123!",
     ],
 )
-def test_a_guessable_key_is_refused(tmp_path: Path, key: str) -> None:
+def test_guessable_jwt_key_is_refused(tmp_path: Path, key: str) -> None:
     (tmp_path / "key").write_text(key)
     settings = Settings(jwt_key_file=tmp_path / "key")
     with pytest.raises(Exception, match="known default"):
         settings.jwt_keys()
 
 
-def test_the_embedded_database_is_its_owners(tmp_path: Path) -> None:
+def test_sqlite_file_is_readable_by_owner_only(tmp_path: Path) -> None:
     settings = settings_for(tmp_path)
     with serving(settings) as service:
         service.end()

@@ -7,7 +7,7 @@ import pytest
 from httpx import Response
 from sqlalchemy import select
 
-from service.auth import ALGORITHM, Tokens
+from service.auth import ALGORITHM, AccessTokens
 from service.secret_files import SecretError
 from service.settings import Settings
 from service.users.passwords import Passwords
@@ -25,7 +25,7 @@ async def log_in(service: Service, email: str = "ada@example.com", **more: str) 
     return await service.client.post("/api/users/login", json=wanted)
 
 
-async def test_registers_logs_in_and_shows_who_it_is(service: Service) -> None:
+async def test_register_log_in_and_show_profile(service: Service) -> None:
     registered = await service.client.post("/api/users", json=ADA)
     assert registered.status_code == 201
     assert registered.json()["email"] == "ada@example.com"
@@ -39,7 +39,7 @@ async def test_registers_logs_in_and_shows_who_it_is(service: Service) -> None:
     assert me.json() == registered.json()
 
 
-async def test_an_address_can_be_taken_once_in_any_spelling(service: Service) -> None:
+async def test_email_is_unique_regardless_of_case(service: Service) -> None:
     answers = await asyncio.gather(
         *(
             service.client.post("/api/users", json=ADA | {"email": e})
@@ -63,19 +63,19 @@ async def test_an_address_can_be_taken_once_in_any_spelling(service: Service) ->
         ({"role": "admin"}, "/role"),
     ],
 )
-async def test_refuses_a_bad_registration_and_names_the_field(
+async def test_invalid_registration_names_the_field(
     light: Service, wrong: dict[str, Any], where: str
 ) -> None:
     answer = await light.client.post("/api/users", json=ADA | wrong)
     problem(answer, 422, where)
 
 
-async def test_refusals_do_not_repeat_the_password(light: Service) -> None:
+async def test_errors_do_not_contain_the_password(light: Service) -> None:
     answer = await light.client.post("/api/users", json=ADA | {"password": "hunter2"})
     assert "hunter2" not in answer.text
 
 
-async def test_half_characters_are_refused(light: Service) -> None:
+async def test_lone_surrogates_are_refused(light: Service) -> None:
     headers = {"Content-Type": "application/json"}
     for body in (
         b'{"email": "ada@example.com", "name": "\\ud800", "password": "long enough"}',
@@ -85,7 +85,7 @@ async def test_half_characters_are_refused(light: Service) -> None:
         problem(answer, 400, "")
 
 
-async def test_wrong_password_unknown_and_deactivated_users_look_the_same(
+async def test_wrong_password_unknown_and_deactivated_user_get_same_error(
     service: Service,
 ) -> None:
     user, _ = await service.user()
@@ -101,7 +101,7 @@ async def test_wrong_password_unknown_and_deactivated_users_look_the_same(
     assert problem(answers[0], 401) == problem(answers[1], 401) == problem(answers[2], 401)
 
 
-async def test_an_unknown_user_costs_the_same_work(
+async def test_login_of_unknown_user_hashes_too(
     light: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verified: list[str] = []
@@ -120,9 +120,7 @@ async def test_an_unknown_user_costs_the_same_work(
     assert verified[0].split("$")[:4] == verified[1].split("$")[:4]
 
 
-async def test_a_login_renews_a_hash_of_other_parameters(
-    service: Service, settings: Settings
-) -> None:
+async def test_login_rehashes_with_current_parameters(service: Service, settings: Settings) -> None:
     user, _ = await service.user()
     async with running(settings.model_copy(update={"hash_passes": 2})) as stronger:
         assert (await log_in(stronger, user.email)).status_code == 200
@@ -197,17 +195,17 @@ async def test_unsigned_tokens_and_foreign_keys_are_401(light: Service) -> None:
         problem(await light.client.get("/api/users/me", headers=headers), 401)
 
 
-async def test_a_new_key_does_not_end_the_logins_of_the_one_before(tmp_path: Path) -> None:
+async def test_tokens_of_previous_key_stay_valid(tmp_path: Path) -> None:
     async with running(settings_for(tmp_path)) as before:
         _, old = await before.user()
-        cursor = before.app.state.cursors.seal("here", [1])
+        cursor = before.app.state.cursors.encode("here", [1])
     (tmp_path / "jwt-key").rename(tmp_path / "previous")
     both = settings_for(tmp_path, jwt_previous_key_file=tmp_path / "previous")
     async with running(both) as service:
         _, new = await service.user()
         for headers in (old, new):
             assert (await service.client.get("/api/users/me", headers=headers)).status_code == 200
-        assert service.app.state.cursors.open(cursor, "here", NEWEST) == [1]
+        assert service.app.state.cursors.decode(cursor, "here", NEWEST) == [1]
         token = new["Authorization"].removeprefix("Bearer ")
         current = jwt.get_unverified_header(token)["kid"]
         # Signed with a key that is valid, but not with the one that it names.
@@ -221,14 +219,14 @@ async def test_a_new_key_does_not_end_the_logins_of_the_one_before(tmp_path: Pat
         problem(await after.client.get("/api/users/me", headers=old), 401)
 
 
-def test_somebodys_public_key_signs_nothing() -> None:
+def test_public_key_as_signing_key_is_refused() -> None:
     certificate = "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkq\n-----END PUBLIC KEY-----"
     with pytest.raises(SecretError, match="JWT key"):
-        Tokens(["a key that is long enough for it", certificate], 60)
+        AccessTokens(["a key that is long enough for it", certificate], 60)
 
 
 @pytest.mark.parametrize(("ahead", "status"), [(0, 200), (30, 200), (600, 401), ("x", 401)])
-async def test_the_clock_of_the_machine_that_issued_a_token_may_be_ahead(
+async def test_token_issued_within_clock_skew_is_valid(
     light: Service, ahead: Any, status: int
 ) -> None:
     user, _ = await light.user()
@@ -240,7 +238,7 @@ async def test_the_clock_of_the_machine_that_issued_a_token_may_be_ahead(
     assert (await light.client.get("/api/users/me", headers=headers)).status_code == status
 
 
-async def test_a_token_of_the_release_before_names_no_key(light: Service) -> None:
+async def test_token_without_kid_is_valid(light: Service) -> None:
     user, headers = await light.user()
     key = light.app.state.settings.jwt_keys()[0]
     token = headers["Authorization"].removeprefix("Bearer ")
@@ -278,7 +276,7 @@ async def test_only_admins_manage(light: Service) -> None:
         problem(await light.client.request(method, url, headers=headers, **body), 403)
 
 
-async def test_a_role_counts_from_the_next_request_on(service: Service) -> None:
+async def test_role_change_applies_to_next_request(service: Service) -> None:
     _, admin = await service.user(Role.ADMIN)
     user, headers = await service.user()
     url = f"/api/users/{user.id}/role"
@@ -292,7 +290,7 @@ async def test_a_role_counts_from_the_next_request_on(service: Service) -> None:
     problem(missing, 404)
 
 
-async def test_a_deactivated_user_is_out_at_once(service: Service) -> None:
+async def test_deactivated_user_is_locked_out_at_once(service: Service) -> None:
     _, admin = await service.user(Role.ADMIN)
     user, headers = await service.user()
     assert (await service.client.get("/api/users/me", headers=headers)).status_code == 200
@@ -302,14 +300,14 @@ async def test_a_deactivated_user_is_out_at_once(service: Service) -> None:
     problem(await service.client.get("/api/users/me", headers=headers), 401)
 
 
-async def test_who_was_shut_out_by_other_means_is_out_too(light: Service) -> None:
+async def test_user_deactivated_in_database_is_locked_out(light: Service) -> None:
     user, headers = await light.user()
     async with light.database.writing() as session:
         (await session.get_one(User, user.id)).active = False
     problem(await light.client.get("/api/users/me", headers=headers), 401)
 
 
-async def test_the_last_admin_stays(service: Service) -> None:
+async def test_last_admin_cannot_be_demoted(service: Service) -> None:
     admin, headers = await service.user(Role.ADMIN)
     await service.user()
     url = f"/api/users/{admin.id}/role"
@@ -319,7 +317,7 @@ async def test_the_last_admin_stays(service: Service) -> None:
     assert (await service.client.get("/api/users/me", headers=headers)).json()["role"] == "admin"
 
 
-async def test_two_admins_who_demote_each_other_leave_one(service: Service) -> None:
+async def test_concurrent_demotions_leave_one_admin(service: Service) -> None:
     for _ in range(5):
         (one, as_one), (two, as_two) = [await service.user(Role.ADMIN) for _ in range(2)]
         async with service.database.writing() as session:
@@ -331,5 +329,5 @@ async def test_two_admins_who_demote_each_other_leave_one(service: Service) -> N
             service.client.put(f"/api/users/{one.id}/role", json=demotion, headers=as_two),
         )
         statuses = sorted(answer.status_code for answer in answers)
-        # The second finds itself the last admin, or no admin any more.
+        # The second is the last admin, or no admin any more.
         assert statuses in ([200, 409], [200, 403])

@@ -1,4 +1,4 @@
-"""Logins are few, by account and by address, wherever they are counted."""
+"""Login throttle: limits by account and by address, in Redis and in the process."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -33,13 +33,13 @@ async def log_in(
         return await client.post("/api/users/login", json=form)
 
 
-async def test_an_account_is_tried_so_often(strict: Service) -> None:
+async def test_logins_to_an_account_are_limited(strict: Service) -> None:
     user, _ = await strict.user()
     answers = [await log_in(strict, user.email, "wrong") for _ in range(3)]
     assert [a.status_code for a in answers] == [401] * 3
     assert answers[0].headers["ratelimit-policy"] == '"account";q=3;w=60'
     assert answers[2].headers["ratelimit"].startswith('"account";r=0;t=')
-    # The right password helps no more, from wherever, however the address is written.
+    # The right password is refused too, from any address, in any spelling of the e-mail address.
     for email, address in ((user.email, "192.0.2.1"), (user.email.upper(), "192.0.2.2")):
         refused = await log_in(strict, email, address=address)
         problem(refused, 429)
@@ -50,7 +50,7 @@ async def test_an_account_is_tried_so_often(strict: Service) -> None:
     assert (await log_in(strict, other.email, address="192.0.2.3")).status_code == 200
 
 
-async def test_nobody_learns_from_it_who_exists(strict: Service) -> None:
+async def test_limit_does_not_reveal_existing_accounts(strict: Service) -> None:
     user, _ = await strict.user()
     known = [await log_in(strict, user.email, "wrong", "192.0.2.1") for _ in range(4)]
     unknown = [await log_in(strict, "nobody@example.com", "wrong", "192.0.2.2") for _ in range(4)]
@@ -58,7 +58,7 @@ async def test_nobody_learns_from_it_who_exists(strict: Service) -> None:
     assert problem(known[3], 429) == problem(unknown[3], 429)
 
 
-async def test_an_address_tries_so_often(strict: Service) -> None:
+async def test_logins_from_an_address_are_limited(strict: Service) -> None:
     victim, _ = await strict.user()
     for number in range(5):
         answer = await log_in(strict, f"guess{number}@example.com")
@@ -66,13 +66,13 @@ async def test_an_address_tries_so_often(strict: Service) -> None:
     refused = await log_in(strict, victim.email)
     problem(refused, 429)
     assert refused.headers["ratelimit-policy"] == '"address";q=5;w=60'
-    # What that address tries in vain does not count for the account.
+    # Refused attempts of that address do not count for the account.
     for _ in range(5):
         problem(await log_in(strict, victim.email), 429)
     assert (await log_in(strict, victim.email, address="192.0.2.9")).status_code == 200
 
 
-async def test_a_network_of_one_customer_counts_as_one_address(strict: Service) -> None:
+async def test_ipv6_prefix_counts_as_one_address(strict: Service) -> None:
     for number in range(5):
         await log_in(strict, f"a{number}@example.com", address=f"2001:db8:0:1::{number}")
     problem(await log_in(strict, "b@example.com", address="2001:db8:0:1:ffff::1"), 429)
@@ -80,7 +80,7 @@ async def test_a_network_of_one_customer_counts_as_one_address(strict: Service) 
     assert answer.status_code == 401
 
 
-async def test_an_address_that_is_none_counts_as_it_is(strict: Service) -> None:
+async def test_invalid_client_address_counts_verbatim(strict: Service) -> None:
     for number in range(5):
         await log_in(strict, f"a{number}@example.com", address="unknown:1")
     problem(await log_in(strict, "b@example.com", address="unknown:1"), 429)
@@ -98,7 +98,7 @@ async def test_registrations_count_for_the_address(strict: Service) -> None:
 
 
 @pytest.mark.servers
-async def test_no_address_stands_in_redis(redis_server: servers.Redis, tmp_path: Path) -> None:
+async def test_redis_holds_no_email_address(redis_server: servers.Redis, tmp_path: Path) -> None:
     async with running(settings_for(tmp_path, redis_url=redis_server.url)) as service:
         await log_in(service, "ada@example.com")
         line = service.app.state.limits._client

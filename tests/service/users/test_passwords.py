@@ -6,21 +6,21 @@ from threading import current_thread, get_native_id, main_thread
 import pytest
 
 from service.errors import UnavailableError
-from service.users.passwords import NICE, Passwords, Verdict
+from service.users.passwords import NICE, PasswordCheck, Passwords
 from tests.service.running import settings_for
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_knows_right_from_wrong(tmp_path: Path) -> None:
+async def test_checks_passwords(tmp_path: Path) -> None:
     passwords = Passwords(settings_for(tmp_path))
     stored = await passwords.hash("open sesame")
     assert stored.startswith("$argon2id$")
-    assert await passwords.check("open sesame", stored) == Verdict(right=True)
-    assert await passwords.check("open barley", stored) == Verdict(right=False)
-    assert await passwords.check("open sesame", None) == Verdict(right=False)
-    assert await passwords.check("nobody has this password", None) == Verdict(right=False)
-    assert await passwords.check("open sesame", "damaged") == Verdict(right=False)
+    assert await passwords.check("open sesame", stored) == PasswordCheck(matches=True)
+    assert await passwords.check("open barley", stored) == PasswordCheck(matches=False)
+    assert await passwords.check("open sesame", None) == PasswordCheck(matches=False)
+    assert await passwords.check("dummy password", None) == PasswordCheck(matches=False)
+    assert await passwords.check("open sesame", "damaged") == PasswordCheck(matches=False)
     passwords.close()
 
 
@@ -30,7 +30,7 @@ async def test_hashes_off_the_event_loop(tmp_path: Path) -> None:
     passwords.close()
 
 
-async def test_hashing_gives_way_to_the_event_loop(tmp_path: Path) -> None:
+async def test_hashing_threads_have_lower_priority(tmp_path: Path) -> None:
     passwords = Passwords(settings_for(tmp_path))
     usual = os.getpriority(os.PRIO_PROCESS, 0)
     own = await passwords._run(lambda: os.getpriority(os.PRIO_PROCESS, get_native_id()))
@@ -39,13 +39,13 @@ async def test_hashing_gives_way_to_the_event_loop(tmp_path: Path) -> None:
     passwords.close()
 
 
-async def test_of_a_crowd_few_are_looked_after_at_a_time(tmp_path: Path) -> None:
+async def test_slots_limit_concurrent_logins(tmp_path: Path) -> None:
     passwords = Passwords(settings_for(tmp_path, hash_threads=1, hash_queue=20))
     inside = most = 0
 
     async def log_in() -> None:
         nonlocal inside, most
-        async with passwords.turn():
+        async with passwords.slot():
             inside += 1
             most = max(most, inside)
             await passwords.check("x", None)
@@ -58,17 +58,17 @@ async def test_of_a_crowd_few_are_looked_after_at_a_time(tmp_path: Path) -> None
     passwords.close()
 
 
-async def test_whoever_stops_waiting_leaves_the_place_to_another(tmp_path: Path) -> None:
+async def test_cancelled_waiter_frees_its_slot(tmp_path: Path) -> None:
     passwords = Passwords(settings_for(tmp_path, hash_threads=1, hash_queue=3))
-    async with passwords.turn(), passwords.turn():
-        waiting = asyncio.create_task(passwords.turn().__aenter__())
+    async with passwords.slot(), passwords.slot():
+        waiting = asyncio.create_task(passwords.slot().__aenter__())
         await asyncio.sleep(0)
         with pytest.raises(UnavailableError):
-            await passwords.turn().__aenter__()
+            await passwords.slot().__aenter__()
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        waiting = asyncio.create_task(passwords.turn().__aenter__())
+        waiting = asyncio.create_task(passwords.slot().__aenter__())
         await asyncio.sleep(0)
         assert not waiting.done()
     await asyncio.wait_for(waiting, 5)

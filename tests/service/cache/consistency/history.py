@@ -1,4 +1,4 @@
-"""What several processes read and committed, when, and which reads came from the past.
+"""History of reads and commits of several processes, and detection of stale reads.
 
 Times are of the machine's monotonic clock, which its processes share.
 """

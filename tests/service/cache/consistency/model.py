@@ -1,7 +1,7 @@
-"""What may happen to processes that share a cache, and what their reads must bring then.
+"""Stateful model: events of processes that share a cache, and the values that reads must return.
 
-Some rules are whole stories: written, read and lost at random, the same would come about too seldom
-for a step that is missing to be missed.
+Some rules are whole scenarios: random sequences of single steps would reach them too seldom to
+detect a mutation.
 """
 
 import asyncio
@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from tests.service.cache.consistency.shop import Clerk
-from tests.service.cache.consistency.world import PATIENT, PROCESSES, PRODUCTS, World
+from tests.service.cache.consistency.world import DEADLINE_SECONDS, PROCESSES, PRODUCTS, World
 
 INTENT_SECONDS = 20
-"""After so long a writer who died is no longer waited for, and values are stored again."""
+"""Time after which a dead writer's intent has expired, and fills are accepted again."""
 ONE, ALL = ("change", "change_around_savepoint"), ("change_category", "change_by_text")
 """Ways to write: one product, or all of them."""
 
@@ -24,7 +24,7 @@ way = st.sampled_from(ONE + ALL)
 
 
 class Model(World):
-    """What may happen in that world, as rules; it ends with nobody cut off and all read."""
+    """The events as rules; it ends with all processes connected and all values read."""
 
     # -- Reading -----------------------------------------------------------------------------
 
@@ -41,11 +41,11 @@ class Model(World):
 
     @rule(who=process, number=product)
     def begin_to_read(self, who: int, number: int) -> None:
-        """Of what is not cached: the load finds what it finds, and then takes long."""
+        """Start a miss: the load reads the database, and then takes long."""
         if (who, number) in self.under_way:
             return
         self.client.delete(f"v2:{{price:{number}}}")
-        self.clerks[who].cache._near.drop(f"price:{number}")
+        self.clerks[who].cache._l1.drop(f"price:{number}")
         go, loading = asyncio.Event(), asyncio.Event()
 
         async def gate() -> None:
@@ -63,14 +63,14 @@ class Model(World):
         self.under_way[who, number] = go, [(task, self.prices[number])]
 
     def join(self, who: int, number: int) -> None:
-        """Ask for what is being loaded: the load began earlier, and may know less."""
+        """Read what is being loaded: the load began earlier, and may be stale."""
         clerk, (_, readings) = self.clerks[who], self.under_way[who, number]
         task = self.loop.create_task(clerk.price(number))
         readings.append((task, self.prices[number]))
 
         async def until_it_waits() -> None:
             await asyncio.sleep(0)
-            await clerk.cache.ping()  # answers come in order: its own is there
+            await clerk.cache.ping()  # replies come in order: its own has arrived
 
         self.run(until_it_waits())
 
@@ -79,8 +79,8 @@ class Model(World):
         for (who, number), (go, readings) in self.under_way.items():
             go.set()
             for task, floor in readings:
-                got = self.run(asyncio.wait_for(task, PATIENT))
-                if not self.clerks[who].near:
+                got = self.run(asyncio.wait_for(task, DEADLINE_SECONDS))
+                if not self.clerks[who].has_l1:
                     assert floor <= got <= max(floor, self.prices[number])
         self.under_way.clear()
 
@@ -117,11 +117,11 @@ class Model(World):
 
     @rule(who=process, number=product, committed=st.booleans())
     def die(self, who: int, number: int, committed: bool) -> None:  # noqa: FBT001 - drawn
-        """Die before or after the commit; another process takes the place."""
+        """Die before or after the commit; another process replaces it."""
         self.end_reading()
         clerk, price = self.clerks[who], next(self.numbers)
         if clerk.line.cut:
-            return  # then it is the outbox that remembers: see `change`
+            return  # then the outbox has it: see `change`
         if committed:
             self.prices[number] = price
             self.run(clerk.die_after_commit(number, price))
@@ -131,17 +131,17 @@ class Model(World):
         self.clerks[who] = self.clerk(who)
         self.run(self.clerks[who].start())
 
-    # -- What befalls Redis ------------------------------------------------------------------
+    # -- Outages of Redis --------------------------------------------------------------------
 
     @rule(who=process)
     def cut_off(self, who: int) -> None:
-        """One process does not reach Redis any more, or reaches it again."""
+        """Cut one process off from Redis, or reconnect it."""
         self.end_reading()
         self.run(self.cut(who, cut=not self.clerks[who].line.cut))
 
     @rule(who=process, number=product, way=way, order=st.permutations(range(PROCESSES)))
     def change_during_an_outage(self, who: int, number: int, way: str, order: list[int]) -> None:
-        """Nobody reaches Redis, which keeps what it has; then each reads as soon as it does."""
+        """Cut all off from Redis, which keeps its data; then each reads once it reconnects."""
         self.end_reading()
         self.wait(INTENT_SECONDS)
         self.read_everywhere()
@@ -158,7 +158,7 @@ class Model(World):
 
     @rule(which=st.integers(0, 99))
     def evict(self, which: int) -> None:
-        # Which keys there are is partly chance, so they cannot be drawn from.
+        # The keys depend on timing, so hypothesis cannot draw from them.
         if keys := sorted(self.client.keys()):
             self.client.delete(keys[which % len(keys)])
 
@@ -169,7 +169,7 @@ class Model(World):
 
     @rule(seconds=st.sampled_from((0.5, 5, 20, 61)))
     def wait(self, seconds: float) -> None:
-        """Time goes by, in Redis and in the processes."""
+        """Advance the time in Redis and in the processes."""
         self.age(seconds)
 
     def teardown(self) -> None:

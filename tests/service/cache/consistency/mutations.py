@@ -1,7 +1,6 @@
-"""Takes one of the steps out of the cache that keep it honest, in this process.
+"""Mutations: each disables one step of the cache that keeps it consistent, in this process.
 
-Each must be missed by the test of consistency, or by the model; a step that nobody misses is not
-tested.
+The consistency test or the model must detect each of them; otherwise the step is not tested.
 """
 
 from collections.abc import Callable
@@ -11,16 +10,16 @@ from unittest import mock
 from service.cache.cache import Cache
 from service.cache.core.entry import pack, unpack
 from service.cache.core.namespace import Namespace
-from service.cache.core.single_flight import Flights, Seat
-from service.cache.core.store import Claim, Found, Intent, Patience, Place
-from service.cache.invalidation.queue import Courier
+from service.cache.core.single_flight import Role, SingleFlight
+from service.cache.core.store import CachedValue, EntryRef, FillLease, TimeoutBudget, WriteIntent
+from service.cache.invalidation.queue import InvalidationQueue
 from service.cache.redis import scripts, store
 from service.cache.redis.pubsub import Subscriber
-from service.cache.redis.store import RedisBackend
+from service.cache.redis.store import RedisStore
 
 
 def fence() -> None:
-    """A loaded value is stored, whatever happened since the load began."""
+    """Store a loaded value even if it was invalidated since the load began."""
     unchecked = scripts.FILL.replace(
         "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end", ""
     )
@@ -29,71 +28,71 @@ def fence() -> None:
 
 
 def retry() -> None:
-    """Whoever joins a load believes what it brings."""
-    join = Flights.join
+    """Let every follower use the result of its flight."""
+    join = SingleFlight.join
 
-    async def believe(self: Flights[Any], key: Any, start: Any) -> tuple[Any, Seat]:
+    async def believe(self: SingleFlight[Any], key: Any, start: Any) -> tuple[Any, Role]:
         brought, _ = await join(self, key, start)
-        return brought, Seat.PILOT
+        return brought, Role.LEADER
 
-    mock.patch.object(Flights, "join", believe).start()
+    mock.patch.object(SingleFlight, "join", believe).start()
 
 
 def intent() -> None:
-    """Nothing is said before the commit."""
+    """Announce no write before its commit."""
 
-    async def silent(_self: RedisBackend, intent: Intent) -> Intent:
+    async def silent(_self: RedisStore, intent: WriteIntent) -> WriteIntent:
         return intent
 
-    mock.patch.object(RedisBackend, "intend", silent).start()
+    mock.patch.object(RedisStore, "intend", silent).start()
 
 
 def bus() -> None:
-    """What other processes invalidate is not heard."""
-    mock.patch.object(Subscriber, "_hear").start()
+    """Ignore other processes' invalidations."""
+    mock.patch.object(Subscriber, "_on_message").start()
 
 
 def tags() -> None:
-    """A value does not go with its tags."""
-    untagged = Namespace._place
+    """Do not invalidate values with their tags."""
+    untagged = Namespace._entry_ref
 
-    def place(self: Namespace[Any], key: str, _tags: tuple[str, ...]) -> Place:
+    def ref(self: Namespace[Any], key: str, _tags: tuple[str, ...]) -> EntryRef:
         return untagged(self, key, ())
 
-    mock.patch.object(Namespace, "_place", place).start()
+    mock.patch.object(Namespace, "_entry_ref", ref).start()
 
 
 def stamp() -> None:
-    """A value is believed, under whatever generations it was loaded."""
+    """Accept a value under any generations."""
 
-    def believe(name: str, stamp: bytes, stored: bytes) -> Found | None:
+    def believe(name: str, stamp: bytes, stored: bytes) -> CachedValue | None:
         return unpack(name, stored[: len(stamp)], stored)
 
     mock.patch.object(store, "unpack", believe).start()
 
 
 def fill() -> None:
-    """Who stores a value is not told that its namespace or a tag went meanwhile."""
+    """Do not check at a fill whether the namespace or a tag was invalidated."""
 
     async def fill(
-        self: RedisBackend, claim: Claim, value: Found, ttl: float, patience: Patience
+        self: RedisStore, lease: FillLease, value: CachedValue, ttl: float, budget: TimeoutBudget
     ) -> bool:
-        keys = self._keys(claim.place.name)[:2]
-        stored = pack(claim.place.name, claim.stamp, value)
-        script = self._script(scripts.FILL, keys, claim.token, stored, int(ttl * 1000))
-        return bool(await self.client.send(*script, patience=patience))
+        keys = self._keys(lease.ref.name)[:2]
+        stored = pack(lease.ref.name, lease.stamp, value)
+        script = self._script(scripts.FILL, keys, lease.token, stored, int(ttl * 1000))
+        return bool(await self.client.send(*script, budget=budget))
 
-    mock.patch.object(RedisBackend, "fill", fill).start()
+    mock.patch.object(RedisStore, "fill", fill).start()
 
 
-def courier() -> None:
-    """Redis is trusted while something is owed."""
-    mock.patch.object(Courier, "check").start()
+def queue() -> None:
+    """Use Redis while invalidations are pending."""
+    mock.patch.object(InvalidationQueue, "check").start()
 
 
 def catch_up() -> None:
-    """Redis is trusted as soon as it is back, whatever other processes owe."""
-    mock.patch.object(Cache, "before_trust").start()
+    """Use Redis as soon as it is available, without relaying the outbox."""
+    mock.patch.object(Cache, "before_recovery").start()
 
 
 MUTATIONS: dict[str, Callable[[], None]] = {
@@ -104,11 +103,11 @@ MUTATIONS: dict[str, Callable[[], None]] = {
 }
 
 MISSED_BY_MODEL: dict[str, Callable[[], None]] = {
-    step.__name__: step for step in (fence, retry, intent, tags, stamp, fill, courier, catch_up)
+    step.__name__: step for step in (fence, retry, intent, tags, stamp, fill, queue, catch_up)
 }
 
 
 def apply(name: str) -> None:
-    """Take a step out; none without a name."""
+    """Apply a mutation; none without a name."""
     if name:
         MUTATIONS[name]()

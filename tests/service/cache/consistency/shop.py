@@ -1,4 +1,4 @@
-"""Processes as the model has them: each with its own cache and database engine, all in one loop."""
+"""Simulated processes: each with its own cache and database engine, all in one event loop."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -7,26 +7,31 @@ from typing import Any
 from sqlalchemy import select, text, update
 
 from service.cache.cache import Cache
-from service.cache.core.store import Intent, Mark, Patience, StoreUnavailableError
-from service.cache.redis.store import RedisBackend
+from service.cache.core.store import (
+    InvalidationTarget,
+    StoreUnavailableError,
+    TimeoutBudget,
+    WriteIntent,
+)
+from service.cache.redis.store import RedisStore
 from service.cache_invalidation.pending_changes import Change
-from service.cache_invalidation.session_hooks import Coherence
+from service.cache_invalidation.session_hooks import CacheInvalidator
 from service.db.database import connect
 from service.products.tables import Product
 from service.settings import Settings
 
 CATEGORY = "desks"
-"""Of every product: what is said of it reaches more than one value, and each must go."""
+"""Of every product: its tag must invalidate more than one value."""
 TAG = f"category:{CATEGORY}"
-NEAR_SECONDS = 60
+L1_SECONDS = 60
 
 
 class Cut:
-    """A line to Redis that can be cut, for one process alone.
+    """A Redis client that can be cut off, for one process alone.
 
     Args:
-        line: It.
-        changed: Called with False when it is cut and with True when it is mended.
+        line: The client.
+        changed: Called with False when it is cut off and with True when it is reconnected.
     """
 
     def __init__(self, line: Any, changed: Callable[[bool], None]) -> None:
@@ -35,7 +40,7 @@ class Cut:
         self.cut = False
 
     def set(self, *, cut: bool) -> None:
-        """Cut it or mend it; call it in the loop."""
+        """Cut it off or reconnect it; call it in the event loop."""
         if cut != self.cut:
             self.cut = cut
             self._changed(not cut)
@@ -43,13 +48,13 @@ class Cut:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._line, name)
 
-    async def send(self, *command: Any, patience: Patience | None = None) -> Any:
+    async def send(self, *command: Any, budget: TimeoutBudget | None = None) -> Any:
         self._check()
-        return await self._line.send(*command, patience=patience)
+        return await self._line.send(*command, budget=budget)
 
-    async def send_all(self, *commands: Any, patience: Patience | None = None) -> Any:
+    async def send_all(self, *commands: Any, budget: TimeoutBudget | None = None) -> Any:
         self._check()
-        return await self._line.send_all(*commands, patience=patience)
+        return await self._line.send_all(*commands, budget=budget)
 
     async def read(self, names: tuple[str, ...]) -> Any:
         self._check()
@@ -66,28 +71,28 @@ class Clerk:
     Args:
         database_url: Whose products have prices.
         redis_url: The shared cache.
-        near: Whether prices also live in the process.
-        clock: Seconds; of what lives in the process.
+        has_l1: Whether it has an L1 cache.
+        clock: Seconds; of the L1 cache.
     """
 
     def __init__(
-        self, database_url: str, redis_url: str, *, near: bool, clock: Callable[[], float]
+        self, database_url: str, redis_url: str, *, has_l1: bool, clock: Callable[[], float]
     ) -> None:
-        self.near = near
+        self.has_l1 = has_l1
         self.database = connect(Settings(database_url=database_url))
         self.cache = Cache.connect(redis_url, timeout=10)
-        backend = self.cache._backend
-        assert isinstance(backend, RedisBackend)
-        self.line = Cut(backend.client, backend._tell)
-        backend.client = self.line
-        self.cache._near._clock = clock
+        store = self.cache._store
+        assert isinstance(store, RedisStore)
+        self.line = Cut(store.client, store._on_availability)
+        store.client = self.line
+        self.cache._l1._clock = clock
         self.prices = self.cache.namespace(
-            "price", type=int, ttl=60, l1=NEAR_SECONDS if near else 0
+            "price", type=int, ttl=60, l1_ttl=L1_SECONDS if has_l1 else 0
         )
-        self.coherence = Coherence(self.cache, self.database)
-        self.coherence.watch(Product, self._touched)
+        self.invalidator = CacheInvalidator(self.cache, self.database)
+        self.invalidator.watch(Product, self._invalidated_by)
 
-    def _touched(self, change: Change) -> Iterator[Mark]:
+    def _invalidated_by(self, change: Change) -> Iterator[InvalidationTarget]:
         yield self.prices.everything if change.key is None else self.prices.entry(str(change.key))
 
     async def price(self, number: int, gate: Callable[[], Awaitable[object]] | None = None) -> int:
@@ -135,35 +140,35 @@ class Clerk:
             await session.execute(statement.values(price_cents=price))
 
     async def change_by_text(self, _number: int, price: int) -> None:
-        """By a statement that no event understands, said by its tag."""
+        """By textual SQL, which raises no event, with an explicit tag."""
         async with self.database.writing() as session:
             await session.execute(
                 text("UPDATE products SET price_cents = :price WHERE category = :category"),
                 {"price": price, "category": CATEGORY},
             )
-            self.coherence.touch(session, self.cache.tag(TAG))
+            self.invalidator.invalidate_on_commit(session, self.cache.tag(TAG))
 
     async def die_after_commit(self, number: int, price: int) -> None:
-        """Commit; nothing more is ever heard."""
+        """Commit, and do nothing after it."""
 
-        async def nothing(intent: Intent) -> None:
+        async def nothing(intent: WriteIntent) -> None:
             """Be dead."""
 
         self.cache.release = nothing  # type: ignore[method-assign]
         await self.change(number, price)
 
     async def die_before_commit(self, number: int, _price: int) -> None:
-        """Say what will be written, and never write it."""
+        """Announce a write, and never commit it."""
         await self.cache.intend(self.prices.entry(str(number)))
 
     async def start(self) -> None:
-        """Listen to the bus."""
+        """Subscribe to invalidations."""
         await self.cache.start()
 
     async def close(self) -> None:
-        """Leave."""
+        """Close everything."""
         self.line.set(cut=False)
-        await self.coherence.close()
+        await self.invalidator.close()
         await self.cache.close()
         await self.database.close()
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order, what is read is what the database holds.
+"""Model-based test: after any sequence of events, reads return what the database holds.
 
 `VITALS_MODEL_EXAMPLES` tries more histories, and others each time.
 """
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.servers
 
 
 def search(redis: Redis, *phases: Phase) -> None:
-    """Try histories; raises what the first one that is wrong raised."""
+    """Try histories; raise the error of the first one that fails."""
     machine = type("Machine", (model.Model,), {"redis_url": redis.url})
     tried = settings(
         max_examples=EXAMPLES or 12,
@@ -44,12 +44,12 @@ def test_what_is_read_is_what_the_database_holds(redis_server: Redis) -> None:
 
 
 @pytest.mark.parametrize("mutation", MISSED_BY_MODEL)
-def test_the_model_misses_every_step(redis_server: Redis, mutation: str) -> None:
+def test_model_detects_each_mutation(redis_server: Redis, mutation: str) -> None:
     MISSED_BY_MODEL[mutation]()
     mock.patch.object(world, "BUS_SECONDS", 0.2).start()  # nothing comes later
     try:
-        # Who comes first is chance, so that a history may go well, or on, when it is told again;
-        # where no step is left out, none ever does.
+        # Scheduling is random, so a failing history may pass, or go on, when it is repeated
+        # (Flaky); without a mutation, none ever fails.
         with pytest.raises((AssertionError, Flaky)):
             search(redis_server, Phase.generate)
     finally:

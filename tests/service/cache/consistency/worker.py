@@ -27,7 +27,7 @@ from vitals.metrics.meter import Meter
 READERS, WRITERS = 6, 1
 WINDOW_SECONDS = 0.25
 HOT_KEYS = 8
-"""So many keys are asked for at a time; then come the next, for a writer that died keeps its keys
+"""Keys that are read at a time; then come the next, because a dead writer's intent keeps its keys
 out of the cache for a while."""
 
 
@@ -42,8 +42,8 @@ class Plan:
         seconds: How long.
         processes: How many at once.
         deaths: Share of the writers that are killed between COMMIT and what follows it.
-        near: Seconds that values live in a process, too.
-        mutation: What is taken out of the cache, if anything.
+        l1_ttl: L1 TTL in seconds.
+        mutation: Name of the mutation, if any.
         began: Monotonic seconds of the first window; set when everything is imported.
     """
 
@@ -53,7 +53,7 @@ class Plan:
     seconds: float
     processes: int = 4
     deaths: float = 0.1
-    near: float = 0.0
+    l1_ttl: float = 0.0
     mutation: str = ""
     began: float = 0.0
 
@@ -89,13 +89,17 @@ class Worker:
         self._reader = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._cache = Cache.connect(plan.redis, timeout=10)  # a busy machine is no dead Redis
         self._numbers: Namespace[int] = self._cache.namespace(
-            "number", type=int, ttl=60, l1=plan.near, report=CacheReporter(self._meter, "number")
+            "number",
+            type=int,
+            ttl=60,
+            l1_ttl=plan.l1_ttl,
+            reporter=CacheReporter(self._meter, "number"),
         )
         self._release: Any = self._cache.release
         self._written = (0, 0, 0)
 
     async def run(self) -> None:
-        """Read and write until the time is up, or death."""
+        """Read and write until the time is up, or the process kills itself."""
         self._cache.release = self._die_or_release  # type: ignore[method-assign]
         await self._cache.start()
         await asyncio.gather(
@@ -106,7 +110,7 @@ class Worker:
 
     def _key(self) -> int:
         window = int((time.monotonic() - self._plan.began) / WINDOW_SECONDS)
-        if self._chance.random() < 0.3:  # what was left behind
+        if self._chance.random() < 0.3:  # older keys
             window -= self._chance.choice((1, 2))
         return (max(window, 0) * HOT_KEYS + self._chance.randrange(HOT_KEYS)) % self._plan.keys
 
@@ -141,7 +145,7 @@ class Worker:
             await asyncio.sleep(self._chance.uniform(0, 0.03))
 
     async def _die_or_release(self, intent: Any) -> None:
-        """What follows a commit; it is in the journal already when the process dies."""
+        """Run after a commit; it is in the journal already when the process dies."""
         end = time.monotonic_ns()
         key, number, begin = self._written
         self._journal.write(Event(Kind.COMMIT, key, number, begin, end))

@@ -1,4 +1,4 @@
-"""Three processes on one Redis and one database, in one loop, with a clock that can be put on."""
+"""Three processes on one Redis and one database, in one event loop, with an adjustable clock."""
 
 import asyncio
 import itertools
@@ -11,26 +11,26 @@ from typing import Any
 from hypothesis.stateful import RuleBasedStateMachine
 from redis import Redis as Client
 
-from service.cache_invalidation.outbox import OwedMark
+from service.cache_invalidation.outbox import OutboxRow
 from service.db.database import Base
 from service.products.tables import Product
 from tests.service.cache.consistency.shop import CATEGORY, Clerk
 
-PATIENT = 30.0
+DEADLINE_SECONDS = 30.0
 BUS_SECONDS = 5.0
-"""So late a value in a process may be, on a busy machine."""
+"""Longest time that an L1 entry may be stale, on a busy machine."""
 PROCESSES = 3
-"""The last of them keeps values near, too."""
+"""The last of them has an L1 cache."""
 PRODUCTS = (1, 2)
 
 Reading = tuple[asyncio.Task[int], int]
-"""What is asked for, and the price that it must not be older than."""
+"""A read in progress, and the least price that it may return."""
 
 
 class World(RuleBasedStateMachine):
-    """The processes, and what they know.
+    """The processes and their state.
 
-    ``prices`` is what the database holds: it is known to the test, which decides what commits.
+    ``prices`` is what the database holds: the test decides what commits.
     """
 
     redis_url = ""
@@ -50,11 +50,11 @@ class World(RuleBasedStateMachine):
         self.run(self.open())
 
     def clerk(self, number: int) -> Clerk:
-        near = number == PROCESSES - 1
-        return Clerk(self.url, self.redis_url, near=near, clock=lambda: self.now)
+        has_l1 = number == PROCESSES - 1
+        return Clerk(self.url, self.redis_url, has_l1=has_l1, clock=lambda: self.now)
 
     async def open(self) -> None:
-        tables: list[Any] = [Product.__table__, OwedMark.__table__]
+        tables: list[Any] = [Product.__table__, OutboxRow.__table__]
         database = self.clerks[0].database
         async with database.writer.begin() as connection:
             await connection.run_sync(Base.metadata.create_all, tables=tables)
@@ -74,28 +74,28 @@ class World(RuleBasedStateMachine):
             await clerk.start()
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return self.loop.run_until_complete(asyncio.wait_for(work, PATIENT))
+        return self.loop.run_until_complete(asyncio.wait_for(work, DEADLINE_SECONDS))
 
     async def reads(self, clerk: Clerk, number: int) -> None:
         got = await clerk.price(number)
         late = self.loop.time() + BUS_SECONDS
-        while clerk.near and got != self.prices[number] and self.loop.time() < late:
+        while clerk.has_l1 and got != self.prices[number] and self.loop.time() < late:
             await asyncio.sleep(0.005)
             got = await clerk.price(number)
         assert got == self.prices[number]
 
     def relay(self) -> None:
-        """What one process could not tell, others find in the outbox."""
+        """Let all connected processes relay the outbox."""
         for clerk in self.clerks:
             if not clerk.line.cut:
-                self.run(clerk.coherence._relay.relay())
+                self.run(clerk.invalidator._relay.relay())
 
     async def cut(self, *whom: int, cut: bool) -> None:
         for who in whom:
             self.clerks[who].line.set(cut=cut)
 
     def age(self, seconds: float) -> None:
-        """Time goes by, in Redis and in the processes."""
+        """Advance the time in Redis and in the processes."""
         self.now += seconds
         for key in self.client.scan_iter(count=1000):
             if key.endswith(b":writers"):
