@@ -48,9 +48,10 @@ format: $(READY) ## format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-render: $(READY) ## write boards and rules from their Python
+render: $(READY) ## write boards, rules and docs/openapi.json from their Python
 	$(BIN)/python -m dashboards
 	$(BIN)/python -m alerts
+	$(BIN)/python -m service openapi --output docs/openapi.json
 
 schema: ## write the schema of boards from Grafana's published types (Node 20)
 	cd grafana/schema && npm ci --no-progress && npm run write

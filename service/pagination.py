@@ -36,7 +36,10 @@ class Page(BaseModel, Generic[T]):
     """Some items and where the following ones are."""
 
     items: list[T]
-    next: str | None = Field(description="`cursor` of the next page; null on the last one")
+    next: str | None = Field(
+        description="`cursor` of the next page; null on the last one",
+        examples=["WzEsImlkIiw0Ml0.c2lnbmF0dXJl"],
+    )
 
 
 @dataclass(frozen=True)

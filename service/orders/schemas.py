@@ -45,8 +45,8 @@ class OrderOut(BaseModel):
     id: Annotated[int, Field(examples=[1])]
     status: Status
     total_cents: Annotated[int, Field(examples=[49800])]
-    created_at: datetime
-    cancelled_at: datetime | None
+    created_at: Annotated[datetime, Field(examples=["2026-03-14T09:26:53.589793Z"])]
+    cancelled_at: Annotated[datetime | None, Field(examples=["2026-03-14T10:00:00Z"])]
     items: list[ItemOut]
 
 
