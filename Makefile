@@ -71,6 +71,7 @@ lock: $(READY) ## pin the dependencies again
 	$(LOCK) --extra dev --output-file requirements/dev.txt
 	$(LOCK) --extra service --output-file requirements/service.txt
 	$(LOCK) --extra service --extra watch --extra stack --output-file requirements/stack.txt
+	$(subst pyproject.toml,requirements/clients.in,$(LOCK)) --output-file requirements/clients.txt
 
 pin-images: $(READY) ## write the digests of images behind their tags; needs Docker and a registry
 	@$(RUN) -m stack.install.images

@@ -1,6 +1,7 @@
 """The OpenAPI document: what it says of the API as a whole, and of every operation's errors."""
 
 import json
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -31,10 +32,10 @@ METADATA: dict[str, Any] = {
     "license_info": {"name": "MIT License", "identifier": "MIT"},
     "servers": [{"url": "/", "description": "The host that serves this document"}],
     "openapi_tags": [
-        {"name": "users", "description": "Accounts and logins; admins manage them."},
-        {"name": "products", "description": "The catalogue: everybody reads, admins write."},
-        {"name": "orders", "description": "Users place, see and cancel their own."},
         {"name": "health", "description": "Probes for load balancers and orchestrators."},
+        {"name": "orders", "description": "Users place, see and cancel their own."},
+        {"name": "products", "description": "The catalogue: everybody reads, admins write."},
+        {"name": "users", "description": "Accounts and logins; admins manage them."},
     ],
 }
 """Arguments of FastAPI that say what the API is; none depends on settings or releases."""
@@ -105,6 +106,9 @@ SCHEMA: dict[str, Any] = {
     },
 }
 
+_GENERIC = re.compile(r'"(#/components/schemas/)?Page[_\[](\w+?)(?:Out)?[_\]]"')
+"""What FastAPI calls a page, as a name, a reference or a title: `OrderPage` is plainer."""
+
 
 def operation_id(route: APIRoute) -> str:
     """What clients call an operation: its endpoint's name."""
@@ -116,21 +120,10 @@ def install(app: FastAPI) -> None:
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
-        document = generate()
-        components = document.setdefault("components", {})
-        schemas = components.setdefault("schemas", {})
-        if "Problem" not in schemas:  # the document is generated once and kept
-            schemas["Problem"] = SCHEMA
-            for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own form
-                schemas.pop(name, None)
-            statuses: set[int] = set()
-            for path in document["paths"].values():
-                for operation in path.values():
-                    statuses |= _complete(operation)
-            components["responses"] = {
-                _name(status): documented(status)[status] for status in sorted(statuses)
-            }
-        return document
+        if app.openapi_schema is None:  # it is generated once and kept
+            text = _GENERIC.sub(r'"\1\2Page"', json.dumps(generate()))
+            app.openapi_schema = _complete(json.loads(text))
+        return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
 
@@ -140,7 +133,23 @@ def render(app: FastAPI) -> str:
     return json.dumps(app.openapi(), ensure_ascii=False, indent=2) + "\n"
 
 
-def _complete(operation: dict[str, Any]) -> set[int]:
+def _complete(document: dict[str, Any]) -> dict[str, Any]:
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's own form
+        schemas.pop(name, None)
+    schemas["Problem"] = SCHEMA
+    statuses: set[int] = set()
+    for path in document["paths"].values():
+        for operation in path.values():
+            statuses |= _complete_operation(operation)
+    components["responses"] = {
+        _name(status): documented(status)[status] for status in sorted(statuses)
+    }
+    return document
+
+
+def _complete_operation(operation: dict[str, Any]) -> set[int]:
     """Document what any endpoint of this form may answer; returns the statuses of its errors."""
     operation.setdefault("security", [])  # whoever needs no token is told so
     responses: dict[str, Any] = operation["responses"]
