@@ -1,4 +1,4 @@
-"""The OpenAPI document: what it says of the API as a whole, and of every operation's errors."""
+"""The OpenAPI document: metadata of the API, operation ids, and the errors of all operations."""
 
 import json
 import re
@@ -21,7 +21,7 @@ Prices are whole cents, times are UTC.
 **Lists** come in pages: pass `next` as `cursor` to get the following one, until it is null.
 
 **Caching.** Send the `ETag` of what you have as `If-None-Match`, and get 304 while it is current.
-Send the one of a product as `If-Match` to change it only if nobody else has.
+Send the `ETag` of a product as `If-Match` to change it only if it is unchanged since.
 """
 METADATA: dict[str, Any] = {
     "title": "Shop API",
@@ -38,7 +38,7 @@ METADATA: dict[str, Any] = {
         {"name": "users", "description": "Accounts and logins; admins manage them."},
     ],
 }
-"""Arguments of FastAPI that say what the API is; none depends on settings or releases."""
+"""Arguments of FastAPI that describe the API; none depends on settings or releases."""
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -107,16 +107,16 @@ SCHEMA: dict[str, Any] = {
 }
 
 _GENERIC = re.compile(r'"(#/components/schemas/)?Page[_\[](\w+?)(?:Out)?[_\]]"')
-"""What FastAPI calls a page, as a name, a reference or a title: `OrderPage` is plainer."""
+"""FastAPI's name of a page's schema, its references and title; replaced by `OrderPage`."""
 
 
 def operation_id(route: APIRoute) -> str:
-    """What clients call an operation: its endpoint's name."""
+    """The name of an operation in generated clients: that of its endpoint."""
     return route.name
 
 
 def install(app: FastAPI) -> None:
-    """Complete the OpenAPI document of ``app``: errors are problem details, and stand once."""
+    """Complete the OpenAPI document of ``app``: errors are problem details, defined once."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -150,8 +150,8 @@ def _complete(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _complete_operation(operation: dict[str, Any]) -> set[int]:
-    """Document what any endpoint of this form may answer; returns the statuses of its errors."""
-    operation.setdefault("security", [])  # whoever needs no token is told so
+    """Document the errors that any endpoint of this form has; returns the statuses of all."""
+    operation.setdefault("security", [])  # says that no token is needed
     responses: dict[str, Any] = operation["responses"]
     statuses = {400, 503}  # a wrong `Host`, or a query of too many parameters
     if "parameters" in operation:

@@ -1,4 +1,4 @@
-"""Packages of npm in the folder whose lock file names them: fetched once, then kept."""
+"""Installs the npm packages of a lock file into its folder, once."""
 
 import hashlib
 import os
@@ -9,21 +9,20 @@ from pathlib import Path
 
 from stack.install.packages import MissingPackagesError
 from stack.install.stamp import once
-from stack.terminal import tell
 
 LEAST_NODE = (20, 19)
 _LAST_LINES = 40
 
 
 def fetch(folder: Path, purpose: str) -> Path:
-    """Fetch the packages of a folder unless those of its lock file are there.
+    """Install the packages of a folder, unless those of its lock file are installed.
 
     Args:
         folder: Holds `package.json` and `package-lock.json`.
-        purpose: What they are, for whoever waits.
+        purpose: What the packages are for; printed while they are fetched.
 
     Returns:
-        The folder of their programs.
+        The folder of the packages' programs.
 
     Raises:
         MissingPackagesError: There is no Node, or npm failed; says why.
@@ -33,7 +32,7 @@ def fetch(folder: Path, purpose: str) -> Path:
     with once(folder, packages / ".lock.sha256", lock) as missing:
         if missing:
             _require_node()
-            tell(f"fetching {purpose} (once, about a minute)")
+            print(f"fetching {purpose} (once, about a minute)", flush=True)
             _run(folder, "npm", "ci", "--no-progress")
     return packages / ".bin"
 

@@ -1,4 +1,4 @@
-"""What is made once for one content, by one process at a time."""
+"""A lock and a stamp file for installations that are done once, by one process at a time."""
 
 import fcntl
 import os
@@ -9,14 +9,14 @@ from pathlib import Path
 
 @contextmanager
 def once(folder: Path, stamp: Path, content: str) -> Iterator[bool]:
-    """Hold a lock on a folder; gives whether what is made there is missing or of other content.
+    """Lock a folder and yield whether the installation in it is missing or outdated.
 
-    When the block ends without an error, the stamp says that it is there.
+    The stamp is written when the block ends without an error.
 
     Args:
-        folder: Other processes that make something here wait.
-        stamp: A file that is gone when what was made is gone.
-        content: What it is made from, such as the digest of a lock file.
+        folder: Locked against other processes.
+        stamp: A file inside of what is installed, so that it is deleted together with that.
+        content: Identifies what is installed, such as the digest of a lock file.
     """
     lock = os.open(folder, os.O_RDONLY)
     try:

@@ -1,6 +1,6 @@
-"""The document serves those who read it: linters find nothing, and generated clients work.
+"""Linters find nothing in the OpenAPI document, and clients generated from it work.
 
-The programs come with ``python -m stack install --for-tests``; a test fetches what is missing.
+The programs come with ``python -m stack install --for-tests``; a test installs what is missing.
 """
 
 import asyncio
@@ -82,7 +82,7 @@ def test_a_typescript_client_places_an_order(service: Running, tmp_path: Path) -
     for name in ("place_order.ts", "tsconfig.json", "package.json"):
         shutil.copy(FOLDER / name, tmp_path)
     (tmp_path / "node_modules").symlink_to(programs.parent)
-    run(programs / "openapi-typescript", DOCUMENT, "--output", "shop.d.ts", cwd=tmp_path)
+    run(programs / "openapi-typescript", DOCUMENT, "--output", "shop.ts", cwd=tmp_path)
     run(programs / "tsc", cwd=tmp_path)
     placed(run("node", "place_order.js", service.url, cwd=tmp_path))
 
@@ -96,6 +96,6 @@ def test_a_python_client_places_an_order(service: Running, tmp_path: Path) -> No
     shutil.copy(FOLDER / "place_order.py", tmp_path)
     python = programs / "python"
     mypy = [sys.executable, "-m", "mypy", "--strict", f"--python-executable={python}"]
-    cache = f"--cache-dir={FOLDER / '.venv' / '.mypy_cache'}"
+    cache = f"--cache-dir={programs.parent / '.mypy_cache'}"
     run(*mypy, cache, "--config-file=", "place_order.py", cwd=tmp_path)
     placed(run(python, "place_order.py", service.url, cwd=tmp_path))
