@@ -12,7 +12,7 @@ from service.pagination import Page, link_to, next_of
 from service.param_types import Cursor, Limit, PathId
 from service.products import repository
 from service.products.catalogue import CACHING, CatalogueOf
-from service.products.repository import Listing, SortName
+from service.products.repository import Listing, ProductSort
 from service.products.schemas import (
     LARGEST_PRICE,
     Categories,
@@ -25,7 +25,7 @@ from service.products.tables import Product
 
 router = APIRouter(tags=["products"])
 
-SortOrder = Annotated[SortName, Query(description="the order of the list")]
+SortOrder = Annotated[ProductSort, Query(description="the order of the list")]
 NO_CONTROLS = r"^[^\x00-\x1f\x7f]*$"
 CategoryFilter = Annotated[
     str | None, Query(max_length=60, pattern=NO_CONTROLS, description="only of this category")
@@ -42,7 +42,7 @@ async def list_products(
     *,
     request: Request,
     catalogue: CatalogueOf,
-    sort: SortOrder = SortName.NEWEST,
+    sort: SortOrder = ProductSort.NEWEST,
     category: CategoryFilter = None,
     text: TextFilter = None,
     min_price: PriceFilter = None,

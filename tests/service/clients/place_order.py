@@ -8,7 +8,7 @@ from shop_client import AuthenticatedClient, Client
 from shop_client.api.orders import get_order, place_order
 from shop_client.api.products import list_products
 from shop_client.api.users import log_in, register_user
-from shop_client.models import ItemIn, Login, OrderIn, Problem, Registration, SortName
+from shop_client.models import ItemIn, Login, OrderIn, Problem, ProductSort, Registration
 
 PASSWORD = "correct horse battery staple"
 T = TypeVar("T")
@@ -26,7 +26,7 @@ registration = Registration(email="py@example.com", name="Ada", password=PASSWOR
 user = expect(register_user.sync(client=anybody, body=registration))
 token = expect(log_in.sync(client=anybody, body=Login(email=user.email, password=PASSWORD)))
 client = AuthenticatedClient(base_url=url, token=token.access_token)
-page = expect(list_products.sync(client=anybody, sort=SortName.PRICE, limit=5))
+page = expect(list_products.sync(client=anybody, sort=ProductSort.PRICE, limit=5))
 item = ItemIn(product_id=page.items[0].id, quantity=2)
 order = expect(place_order.sync(client=client, body=OrderIn([item]), idempotency_key="first"))
 missing = get_order.sync(order.id + 1, client=client)
