@@ -62,9 +62,10 @@ migration: $(READY) ## write a migration from the tables: make migration NAME=ad
 	@test -n "$(NAME)" || { echo "name the change: make migration NAME=add_reviews"; exit 2; }
 	@$(RUN) -m service.db.new_migration "$(NAME)"
 
-render: $(READY) ## write boards and rules from their Python
+render: $(READY) ## write boards, rules and docs/openapi.json from their Python
 	$(BIN)/python -m dashboards
 	$(BIN)/python -m alerts
+	$(BIN)/python -m service openapi --output docs/openapi.json
 
 schema: ## write the schema of boards from Grafana's published types (Node 20)
 	cd grafana/schema && npm ci --no-progress && npm run write
@@ -84,6 +85,7 @@ lock: $(READY) ## pin the dependencies again
 	$(LOCK) --extra dev --output-file requirements/dev.txt
 	$(LOCK) --extra service --output-file requirements/service.txt
 	$(LOCK) --extra service --extra watch --extra stack --output-file requirements/stack.txt
+	$(subst pyproject.toml,requirements/clients.in,$(LOCK)) --output-file requirements/clients.txt
 
 pin-images: $(READY) ## write the digests of images behind their tags; needs Docker and a registry
 	@$(RUN) -m stack.install.images

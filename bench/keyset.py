@@ -21,14 +21,14 @@ from bench.databases import installed, postgresql
 from bench.interleave import Once, report
 from service.db.database import Database, connect
 from service.pagination import Cursors, Sort
-from service.products.repository import FOR_SALE, SORTS, SortName
+from service.products.repository import FOR_SALE, SORTS, ProductSort
 from service.products.tables import Product
 from service.sample_data.bulk_load import fill
 from service.sample_data.generator import Shop
 from service.settings import Settings
 
 PAGE = 20_000
-MEASURED = (SortName.NEWEST, SortName.PRICE, SortName.CATEGORY)
+MEASURED = (ProductSort.NEWEST, ProductSort.PRICE, ProductSort.CATEGORY)
 STATEMENT = select(Product).where(FOR_SALE)
 
 

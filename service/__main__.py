@@ -4,9 +4,11 @@ import argparse
 import asyncio
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pydantic import ValidationError
 
+from service import openapi
 from service.db import migrate
 from service.db.database import connect
 from service.errors import ServiceError
@@ -49,6 +51,11 @@ def _parser() -> argparse.ArgumentParser:
     admin.add_argument("--name", default="Admin")
     admin.add_argument("--password-file", required=True, type=Path, help="file with the password")
     admin.set_defaults(run=_create_admin)
+    document = commands.add_parser("openapi", help="print the OpenAPI document")
+    document.add_argument(
+        "--output", type=Path, metavar="FILE", help="write it there, such as docs/openapi.json"
+    )
+    document.set_defaults(run=_write_openapi)
     return parser
 
 
@@ -71,6 +78,21 @@ def _migrate(settings: Settings, _arguments: argparse.Namespace) -> int:
 def _create_admin(settings: Settings, arguments: argparse.Namespace) -> int:
     asyncio.run(_add_admin(settings, arguments))
     print(f"{arguments.email} is admin")
+    return 0
+
+
+def _write_openapi(settings: Settings, arguments: argparse.Namespace) -> int:
+    with TemporaryDirectory() as folder:  # for the files of a service that never starts
+        files = {
+            "database_password_file": None,
+            "jwt_key_file": Path(folder, "jwt-key"),
+            "database_url": f"sqlite+aiosqlite:///{folder}/service.db",
+        }
+        document = openapi.render(build(settings.model_copy(update=files)))
+    if arguments.output is None:
+        print(document, end="")
+    else:
+        arguments.output.write_text(document, encoding="utf-8")
     return 0
 
 

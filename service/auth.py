@@ -32,7 +32,10 @@ CLOCK_SKEW_SECONDS = 60
 _CLAIMS = ["exp", "iat", "iss", "jti", "sub", "ver"]
 
 _bearer = HTTPBearer(
-    auto_error=False, bearerFormat="JWT", description="the token of POST /api/users/login"
+    scheme_name="accessToken",
+    auto_error=False,
+    bearerFormat="JWT",
+    description="the `access_token` of `log_in`",
 )
 
 

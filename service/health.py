@@ -1,10 +1,10 @@
 """Health checks: liveness (`/healthz`) and readiness (`/readyz`)."""
 
 import asyncio
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from service.cache.cache import Cache
 from service.db.database import Database
@@ -14,32 +14,32 @@ from service.openapi import documented
 router = APIRouter(tags=["health"])
 
 PROBE_SECONDS = 2.0
-State = Literal["ok", "unavailable"]
+State = Annotated[Literal["ok", "unavailable"], Field(examples=["ok"])]
 
 
-class Life(BaseModel):
+class Liveness(BaseModel):
     """A sign of life."""
 
-    status: Literal["ok"] = "ok"
+    status: Annotated[Literal["ok"], Field(examples=["ok"])] = "ok"
 
 
 class Readiness(BaseModel):
     """How the parts are; ``degraded`` means that it works, but slower."""
 
-    status: Literal["ok", "degraded"]
+    status: Annotated[Literal["ok", "degraded"], Field(examples=["ok"])]
     database: State
     cache: State
 
 
 @router.get("/healthz")
-async def show_life(response: Response) -> Life:
+async def get_liveness(response: Response) -> Liveness:
     """Say that the process lives; it asks nothing else."""
     response.headers["Cache-Control"] = "no-store"
-    return Life()
+    return Liveness()
 
 
 @router.get("/readyz", responses=documented(503))
-async def show_readiness(request: Request, response: Response) -> Readiness:
+async def get_readiness(request: Request, response: Response) -> Readiness:
     """Say which parts answer: without the cache it is slower, without the database it stops."""
     database: Database = request.app.state.database
     cache: Cache = request.app.state.cache

@@ -34,7 +34,7 @@ from service.settings import Settings, is_loopback
 from service.users import endpoints as users
 from service.users.login_throttle import LoginThrottle
 from service.users.passwords import Passwords
-from vitals import Bodies, Guard, Objective, __version__, instrument
+from vitals import Bodies, Guard, Objective, instrument
 
 OBJECTIVES = (
     Objective("availability", ratio=0.999),
@@ -57,9 +57,8 @@ def build(settings: Settings) -> FastAPI:
     db = database.connect(settings)
     keys = settings.jwt_keys()
     app = FastAPI(
-        title="Service",
-        summary="Users, products and orders: an API that measures itself with Vitals.",
-        version=__version__,
+        **openapi.METADATA,
+        generate_unique_id_function=openapi.operation_id,
         lifespan=_lifespan,
         redirect_slashes=False,
         docs_url=None,
@@ -68,7 +67,7 @@ def build(settings: Settings) -> FastAPI:
     docs_page.install(app)
     response_headers.install(app)
     problems.install(app)
-    openapi.describe_problems(app)
+    openapi.install(app)
     telemetry = instrument(
         app,
         engine=db.engine,

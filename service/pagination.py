@@ -17,7 +17,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 from fastapi import Depends, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import BindParameter, ColumnElement, Select, and_, bindparam, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
@@ -35,8 +35,13 @@ _SIGNATURE = 16  # bytes
 class Page(BaseModel, Generic[T]):
     """A page of items, with the cursor of the next page."""
 
+    model_config = ConfigDict(json_schema_extra={"description": "Some items of a list."})
+
     items: list[T]
-    next: str | None = Field(description="`cursor` of the next page; null on the last one")
+    next: str | None = Field(
+        description="`cursor` of the next page; null on the last one",
+        examples=["WzEsImlkIiw0Ml0.c2lnbmF0dXJl"],
+    )
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def _whole(value: object) -> object:
 
 WHOLE = BeforeValidator(_whole)
 RowId = Annotated[int, Field(ge=1, le=MAX_ID), WHOLE]
-PathId = Annotated[int, Path(ge=1, le=MAX_ID)]
+PathId = Annotated[int, Path(ge=1, le=MAX_ID, description="its `id`")]
 
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="items on a page, at most")]
 Cursor = Annotated[

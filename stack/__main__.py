@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from stack import run
 from stack.drills import run as drills
 from stack.drills.faults import FAULTS
-from stack.install import debian_suites, packages
+from stack.install import client_tools, debian_suites, packages
 from stack.installation.paths import Installation
 
 
@@ -39,6 +39,8 @@ def _run(asked: argparse.Namespace) -> int:
     if asked.command == "install":
         for suite in debian_suites.NEWER if asked.for_tests else ():
             debian_suites.bring(suite)
+        if asked.for_tests:
+            client_tools.install()
         return 0
     amounts = None
     if asked.command == "demo":

@@ -14,7 +14,7 @@ from service.auth import AccessTokens
 from service.db.database import Database
 from service.orders.tables import Order
 from service.pagination import Cursors, Sort, listing_id
-from service.products.repository import SORTS, Listing, SortName
+from service.products.repository import SORTS, Listing, ProductSort
 from service.products.tables import Product
 from service.users.repository import NEWEST
 from service.users.tables import Role, User
@@ -119,7 +119,7 @@ async def cases(app: FastAPI, size: Size) -> list[Case]:
         customer = await session.get_one(User, customer_id)
         mine = select(Order.id).where(Order.user_id == customer.id).order_by(Order.id)
         order_id = (await session.scalars(mine.limit(1))).one()
-    by_price, listing = SORTS[SortName.PRICE], Listing(SortName.PRICE)
+    by_price, listing = SORTS[ProductSort.PRICE], Listing(ProductSort.PRICE)
     products = await _deep(app, select(Product), by_price, listing.id, size.products)
     people = await _deep(app, select(User), NEWEST, listing_id("users", NEWEST, {}), size.users)
     basket = {"items": [{"product_id": 1 + n * 7, "quantity": 1} for n in range(20)]}

@@ -18,7 +18,7 @@ from service.db.database import DatabaseOf, now
 from service.errors import NotFoundError, UnauthorizedError
 from service.main import build
 from service.orders.schemas import BestSeller, OrderIn, OrderOut
-from service.orders.tables import Order, OrderItem, Status
+from service.orders.tables import Order, OrderItem, OrderStatus
 from service.products.schemas import ProductOut, ProductSummary
 from service.products.tables import Product
 from service.settings import Settings
@@ -102,7 +102,7 @@ async def show_order(order_id: int, caller: CallerOf, database: DatabaseOf) -> O
 async def place_order(order: OrderIn, caller: CallerOf, database: DatabaseOf) -> OrderOut:
     """Product by product."""
     async with database.writing() as session:
-        made = Order(user_id=caller.id, status=Status.PLACED, total_cents=0)
+        made = Order(user_id=caller.id, status=OrderStatus.PLACED, total_cents=0)
         session.add(made)
         await session.flush()
         for item in order.items:
@@ -124,7 +124,7 @@ async def cancel_order(order_id: int, caller: CallerOf, database: DatabaseOf) ->
         of_order = select(OrderItem).where(OrderItem.order_id == order_id)
         for item in (await session.scalars(of_order)).all():
             await _restock(session, item.product_id, item.quantity)
-        order.status, order.cancelled_at = Status.CANCELLED, now()
+        order.status, order.cancelled_at = OrderStatus.CANCELLED, now()
         await session.flush()
         return await _with_items(session, order)
 
@@ -137,7 +137,7 @@ async def show_best_sellers(
     sold = (
         select(func.sum(OrderItem.quantity).label("pieces"), func.count().label("orders"))
         .join(Order, Order.id == OrderItem.order_id)
-        .where(OrderItem.product_id == Product.id, Order.status == Status.PLACED)
+        .where(OrderItem.product_id == Product.id, Order.status == OrderStatus.PLACED)
         .where(func.date(Order.created_at) >= func.date(now() - timedelta(days=days)))
     )
     pieces = sold.with_only_columns(sold.selected_columns.pieces).scalar_subquery()

@@ -71,7 +71,7 @@ async def list_orders(
 
 
 @router.get("/orders/{order_id}", responses=documented(401, 404))
-async def show_order(order_id: PathId, caller: CallerOf, database: DatabaseOf) -> OrderOut:
+async def get_order(order_id: PathId, caller: CallerOf, database: DatabaseOf) -> OrderOut:
     """Show an order of yours; admins see everybody's."""
     user_id = None if caller.role == Role.ADMIN else caller.id
     async with database.reading() as session:
@@ -88,11 +88,11 @@ async def cancel_order(order_id: PathId, caller: CallerOf, database: DatabaseOf)
 
 
 @router.get("/reports/best-sellers", response_model=BestSellers, **cacheable())
-async def show_best_sellers(
+async def list_best_sellers(
     request: Request,
     reports: ReportsOf,
     days: Annotated[int, Query(ge=1, le=365, description="how far back")] = 30,
-    limit: Annotated[int, Query(ge=1, le=100)] = 10,
+    limit: Annotated[int, Query(ge=1, le=100, description="products, at most")] = 10,
 ) -> Response:
-    """Show what sold best; up to a minute old."""
+    """List what sold best; up to a minute old."""
     return respond(request, await reports.best_sellers(days=days, limit=limit), CACHING)

@@ -19,7 +19,7 @@ from service.cache.core.store import InvalidationTarget
 from service.cache_invalidation.pending_changes import Change
 from service.db.database import Database, now
 from service.orders.schemas import BestSeller, BestSellers
-from service.orders.tables import Order, OrderItem, Status
+from service.orders.tables import Order, OrderItem, OrderStatus
 from service.products.tables import Product
 
 FRESH_SECONDS = 60
@@ -65,7 +65,7 @@ async def _best_sellers(session: AsyncSession, days: int, limit: int) -> list[Be
     sold = (
         select(OrderItem.product_id, pieces, func.count().label("orders"))
         .join(Order, Order.id == OrderItem.order_id)
-        .where(Order.created_at >= now() - timedelta(days=days), Order.status == Status.PLACED)
+        .where(Order.created_at >= now() - timedelta(days=days), Order.status == OrderStatus.PLACED)
         .group_by(OrderItem.product_id)
         .subquery()
     )

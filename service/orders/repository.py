@@ -17,7 +17,7 @@ from sqlalchemy.orm import selectinload
 
 from service.db.database import now
 from service.errors import ConflictError, FieldError, InvalidError, NotFoundError, UnauthorizedError
-from service.orders.tables import Order, OrderItem, Status
+from service.orders.tables import Order, OrderItem, OrderStatus
 from service.pagination import Cursors, Rows, Sort, descending, listing_id
 from service.products.tables import Product
 from service.users.tables import User
@@ -108,7 +108,7 @@ async def place_order(session: AsyncSession, user_id: int, wanted: Wanted) -> Pl
     ]
     order = Order(
         user_id=user_id,
-        status=Status.PLACED,
+        status=OrderStatus.PLACED,
         total_cents=sum(item.quantity * item.price_cents for item in items),
         idempotency_key=wanted.key,
         request_hash=wanted.digest if wanted.key is not None else None,
@@ -129,9 +129,9 @@ async def cancel(session: AsyncSession, user_id: int, order_id: int) -> Order:
     order = await session.scalar(statement.with_for_update())
     if order is None:
         raise missing(order_id)
-    if order.status == Status.PLACED:
+    if order.status == OrderStatus.PLACED:
         await _return_stock(session, order)
-        order.status = Status.CANCELLED
+        order.status = OrderStatus.CANCELLED
         order.cancelled_at = now()
     return order
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.orders.tables import Status
+from service.orders.tables import OrderStatus
 from service.param_types import WHOLE, Body, RowId
 
 MAX_ITEMS = 50
@@ -43,10 +43,10 @@ class OrderOut(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     id: Annotated[int, Field(examples=[1])]
-    status: Status
+    status: OrderStatus
     total_cents: Annotated[int, Field(examples=[49800])]
-    created_at: datetime
-    cancelled_at: datetime | None
+    created_at: Annotated[datetime, Field(examples=["2026-03-14T09:26:53.589793Z"])]
+    cancelled_at: Annotated[datetime | None, Field(examples=["2026-03-14T10:00:00Z"])]
     items: list[ItemOut]
 
 

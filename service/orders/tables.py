@@ -9,8 +9,8 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from service.db.database import Base, Id, now
 
 
-class Status(StrEnum):
-    """Status of an order."""
+class OrderStatus(StrEnum):
+    """OrderStatus of an order."""
 
     PLACED = "placed"
     CANCELLED = "cancelled"
@@ -33,7 +33,7 @@ class Order(Base):
 
     id: Mapped[Id]
     user_id: Mapped[int] = mapped_column(BigInteger, ForeignKey("users.id"))
-    status: Mapped[str] = mapped_column(String(16), default=Status.PLACED)
+    status: Mapped[str] = mapped_column(String(16), default=OrderStatus.PLACED)
     total_cents: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(default=now)
     cancelled_at: Mapped[datetime | None]

@@ -12,7 +12,7 @@ from service.pagination import Page, link_to, next_of
 from service.param_types import Cursor, Limit, PathId
 from service.products import repository
 from service.products.catalogue import CACHING, CatalogueOf
-from service.products.repository import Listing, SortName
+from service.products.repository import Listing, ProductSort
 from service.products.schemas import (
     MAX_PRICE,
     Categories,
@@ -25,8 +25,11 @@ from service.products.tables import Product
 
 router = APIRouter(tags=["products"])
 
+SortOrder = Annotated[ProductSort, Query(description="the order of the list")]
 NO_CONTROLS = r"^[^\x00-\x1f\x7f]*$"
-CategoryFilter = Annotated[str | None, Query(max_length=60, pattern=NO_CONTROLS)]
+CategoryFilter = Annotated[
+    str | None, Query(max_length=60, pattern=NO_CONTROLS, description="only of this category")
+]
 TextFilter = Annotated[
     str | None,
     Query(min_length=1, max_length=100, pattern=NO_CONTROLS, description="part of the name"),
@@ -39,7 +42,7 @@ async def list_products(
     *,
     request: Request,
     catalogue: CatalogueOf,
-    sort: SortName = SortName.NEWEST,
+    sort: SortOrder = ProductSort.NEWEST,
     category: CategoryFilter = None,
     text: TextFilter = None,
     min_price: PriceFilter = None,
@@ -55,7 +58,7 @@ async def list_products(
 
 
 @router.get("/products/{product_id}", response_model=ProductOut, **cacheable(404))
-async def show_product(product_id: PathId, request: Request, catalogue: CatalogueOf) -> Response:
+async def get_product(product_id: PathId, request: Request, catalogue: CatalogueOf) -> Response:
     """Show a product."""
     product = await catalogue.product(product_id)
     if product is None:
@@ -86,7 +89,7 @@ async def create_product(
 
 
 @router.patch("/products/{product_id}", responses=tagged(200) | documented(401, 403, 404, 412, 428))
-async def change_product(
+async def update_product(
     *,
     product_id: PathId,
     change: ProductChange,

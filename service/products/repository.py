@@ -17,7 +17,7 @@ from service.products.tables import Product
 FOR_SALE = Product.deleted_at.is_(None)
 
 
-class SortName(StrEnum):
+class ProductSort(StrEnum):
     """Sort order of a product list."""
 
     NEWEST = "newest"
@@ -28,11 +28,11 @@ class SortName(StrEnum):
 
 
 SORTS = {
-    SortName.NEWEST: Sort("newest", descending(Product.created_at, Product.id)),
-    SortName.NAME: Sort("name", ascending(Product.name, Product.id)),
-    SortName.PRICE: Sort("price", ascending(Product.price_cents, Product.id)),
-    SortName.PRICE_DOWN: Sort("-price", descending(Product.price_cents, Product.id)),
-    SortName.CATEGORY: Sort(
+    ProductSort.NEWEST: Sort("newest", descending(Product.created_at, Product.id)),
+    ProductSort.NAME: Sort("name", ascending(Product.name, Product.id)),
+    ProductSort.PRICE: Sort("price", ascending(Product.price_cents, Product.id)),
+    ProductSort.PRICE_DOWN: Sort("-price", descending(Product.price_cents, Product.id)),
+    ProductSort.CATEGORY: Sort(
         "category", ascending(Product.category), descending(Product.created_at, Product.id)
     ),
 }
@@ -42,7 +42,7 @@ SORTS = {
 class Listing:
     """Filters and sort order of a product list; equal listings have equal pages."""
 
-    sort: SortName = SortName.NEWEST
+    sort: ProductSort = ProductSort.NEWEST
     category: str | None = None
     text: str | None = None
     least_cents: int | None = None

@@ -63,7 +63,7 @@ class ProductOut(ProductSummary):
 
     description: Annotated[str, Field(examples=["Solid, 140 cm."])]
     stock: Annotated[int, Field(examples=[12])]
-    created_at: datetime
+    created_at: Annotated[datetime, Field(examples=["2026-03-14T09:26:53.589793Z"])]
     version: Annotated[
         int, Field(description='grows with every change; send it as `If-Match: "7"`', examples=[7])
     ]

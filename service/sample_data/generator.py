@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from service.orders.tables import Status
+from service.orders.tables import OrderStatus
 
 DAYS = 90
 """Age of the oldest orders."""
@@ -163,9 +163,9 @@ class Shop:
             price = self._prices[product - 1]
             total += quantity * price
             batch.items.append((number, product, quantity, price))
-        status, cancelled = Status.PLACED.value, None
+        status, cancelled = OrderStatus.PLACED.value, None
         if chance.random() < CANCELLED_SHARE:
-            status = Status.CANCELLED.value
+            status = OrderStatus.CANCELLED.value
             wait = timedelta(seconds=chance.expovariate(1 / 1800))
             cancelled = min(placed + wait, self._until)
         batch.orders.append((number, buyer, status, total, placed, cancelled))

@@ -30,7 +30,7 @@ class WrongLoginError(UnauthorizedError):
 
 
 @router.post("", status_code=201, responses=documented(409, 429))
-async def register(
+async def register_user(
     registration: Registration,
     request: Request,
     database: DatabaseOf,
@@ -79,7 +79,7 @@ async def log_in(
 
 
 @router.get("/me", responses=documented(401))
-async def show_me(caller: CallerOf) -> UserOut:
+async def get_current_user(caller: CallerOf) -> UserOut:
     """Show who is logged in."""
     return UserOut.model_validate(caller)
 
@@ -104,7 +104,7 @@ async def list_users(
 
 
 @router.put("/{user_id}/role", responses=documented(401, 403, 404, 409))
-async def change_role(
+async def change_user_role(
     user_id: PathId, change: RoleChange, _admin: AdminOf, database: DatabaseOf
 ) -> UserOut:
     """Give a user a role (admin)."""
@@ -114,7 +114,7 @@ async def change_role(
 
 
 @router.post("/{user_id}/deactivate", responses=documented(401, 403, 404, 409))
-async def deactivate(user_id: PathId, _admin: AdminOf, database: DatabaseOf) -> UserOut:
+async def deactivate_user(user_id: PathId, _admin: AdminOf, database: DatabaseOf) -> UserOut:
     """Shut a user out; their tokens end at once (admin)."""
     async with database.writing() as session:
         user = await repository.deactivate(session, user_id)

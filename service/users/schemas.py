@@ -42,8 +42,8 @@ class Login(Body):
 class Token(BaseModel):
     """Proof of a login: send it as ``Authorization: Bearer <access_token>``."""
 
-    access_token: str
-    token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the name of a scheme
+    access_token: Annotated[str, Field(examples=["eyJhbGciOiJIUzI1NiJ9.e30.c2ln"])]
+    token_type: Annotated[Literal["bearer"], Field(examples=["bearer"])] = "bearer"  # noqa: S105
     expires_in: Annotated[int, Field(description="seconds", examples=[3600])]
 
 
@@ -56,8 +56,8 @@ class UserOut(BaseModel):
     email: Annotated[str, Field(examples=["ada@example.com"])]
     name: Annotated[str, Field(examples=["Ada"])]
     role: Role
-    active: bool
-    created_at: datetime
+    active: Annotated[bool, Field(examples=[True])]
+    created_at: Annotated[datetime, Field(examples=["2026-03-14T09:26:53.589793Z"])]
 
 
 class RoleChange(Body):

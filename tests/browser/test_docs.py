@@ -40,7 +40,7 @@ def test_the_docs_are_drawn_without_a_foreign_host_or_a_broken_rule(
         " console.error(broken.violatedDirective, broken.blockedURI))"
     )
     page.goto(f"{service.url}/docs")
-    expect(page.get_by_role("heading", name="Service")).to_be_visible()
+    expect(page.get_by_role("heading", name="Shop API")).to_be_visible()
     path = page.locator("[data-path='/api/categories']")
     operation = page.locator(".opblock-get", has=path)
     operation.locator(".opblock-summary-control").click()

@@ -70,7 +70,7 @@ def test_uvicorn_finds_the_app(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert done.stdout == "Service\n"
+    assert done.stdout == "Shop API\n"
 
 
 def test_serves_measures_and_shuts_down_gracefully(tmp_path: Path) -> None:

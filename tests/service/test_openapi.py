@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from service import openapi
 from service.users.tables import Role
-from tests.service.process import serving
+from tests.service.process import ROOT, environment, serving
 from tests.service.running import Service, running, settings_for
 
 pytestmark = pytest.mark.anyio
 
+COMMITTED = ROOT / "docs" / "openapi.json"
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 # These revoke rights, at some point those of the test's own user; other tests cover them.
 ENDS_RIGHTS = r"/(role|deactivate)$"
@@ -53,27 +55,87 @@ async def test_schemathesis_finds_no_defect(tmp_path: Path, role: Role | None) -
     assert "Traceback" not in said, said
 
 
+async def test_the_committed_document_is_current(light: Service) -> None:
+    current = openapi.render(light.app)
+    assert COMMITTED.read_text() == current, "docs/openapi.json is stale: run `make render`"
+
+
+def test_the_command_writes_the_document_and_nothing_else(tmp_path: Path) -> None:
+    variables = environment(settings_for(tmp_path, allowed_hosts="a.example", body_limit=2048))
+    command = [sys.executable, "-m", "service", "openapi"]
+    for options in ([], ["--output", str(tmp_path / "openapi.json")]):
+        done = subprocess.run(
+            [*command, *options],
+            cwd=ROOT,
+            env=variables,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        written = (tmp_path / "openapi.json").read_text() if options else done.stdout
+        assert written == COMMITTED.read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["openapi.json"]
+
+
+async def test_operations_are_called_what_their_functions_are(light: Service) -> None:
+    document = (await light.client.get("/openapi.json")).json()
+    named = {
+        operation["operationId"]: f"{method} {path}"
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+    }
+    assert named == {
+        "register_user": "post /api/users",
+        "log_in": "post /api/users/login",
+        "get_current_user": "get /api/users/me",
+        "list_users": "get /api/users",
+        "change_user_role": "put /api/users/{user_id}/role",
+        "deactivate_user": "post /api/users/{user_id}/deactivate",
+        "list_products": "get /api/products",
+        "get_product": "get /api/products/{product_id}",
+        "create_product": "post /api/products",
+        "update_product": "patch /api/products/{product_id}",
+        "delete_product": "delete /api/products/{product_id}",
+        "list_categories": "get /api/categories",
+        "place_order": "post /api/orders",
+        "list_orders": "get /api/orders",
+        "get_order": "get /api/orders/{order_id}",
+        "cancel_order": "post /api/orders/{order_id}/cancel",
+        "list_best_sellers": "get /api/reports/best-sellers",
+        "get_liveness": "get /healthz",
+        "get_readiness": "get /readyz",
+    }
+
+
 async def test_every_operation_documents_its_errors(light: Service) -> None:
     document = (await light.client.get("/openapi.json")).json()
+    responses = document["components"]["responses"]
     problems = {"$ref": "#/components/schemas/Problem"}
     assert document["components"]["schemas"]["Problem"]["required"]
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             where = f"{method} {path}"
             assert operation["summary"], where
-            errors = {s: r for s, r in operation["responses"].items() if s >= "4"}
+            errors = {
+                status: responses[response["$ref"].removeprefix("#/components/responses/")]
+                for status, response in operation["responses"].items()
+                if status >= "4"
+            }
+            assert "400" in errors, where
             assert "503" in errors, where
             assert ("415" in errors) == ("requestBody" in operation), where
-            assert ("401" in errors) == ("security" in operation or path.endswith("/login")), where
-            for error in errors.values():
+            assert ("401" in errors) == bool(operation["security"] or path.endswith("/login")), (
+                where
+            )
+            for status, error in errors.items():
                 content: dict[str, Any] = error["content"]["application/problem+json"]
                 assert content["schema"] == problems, where
-                assert content["example"]["status"], where
+                assert content["example"]["status"] == int(status), where
 
 
-async def test_request_bodies_have_examples(light: Service) -> None:
+async def test_every_field_has_examples(light: Service) -> None:
     document = (await light.client.get("/openapi.json")).json()
-    schemas = document["components"]["schemas"]
-    for name in ("Registration", "Login", "ProductIn", "ItemIn", "RoleChange"):
-        for field, schema in schemas[name]["properties"].items():
-            assert schema.get("examples"), f"{name}.{field}"
+    for name, schema in document["components"]["schemas"].items():
+        for field, of_field in schema.get("properties", {}).items():
+            refers = "$ref" in of_field or "$ref" in of_field.get("items", {})  # to what has them
+            assert of_field.get("examples") or refers, f"{name}.{field}"

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from service.products.repository import SORTS, SortName
+from service.products.repository import SORTS, ProductSort
 from service.users.tables import Role
 from tests.service.running import Service, problem
 
@@ -51,9 +51,9 @@ async def test_new_product_replaces_negative_entry(service: Service) -> None:
     assert (await service.client.get("/api/products/1")).status_code == 200
 
 
-@pytest.mark.parametrize("sort", list(SortName))
+@pytest.mark.parametrize("sort", list(ProductSort))
 async def test_each_sort_order_pages_through_everything_once(
-    service: Service, sort: SortName
+    service: Service, sort: ProductSort
 ) -> None:
     # Equal prices and names: only the tie-breaker keeps pages apart.
     for number, price in enumerate((300, 100, 300, 200, 300, 100, 300)):
@@ -62,11 +62,11 @@ async def test_each_sort_order_pages_through_everything_once(
     listed = await list_all(service, f"sort={sort}")
     assert len({product["id"] for product in listed}) == len(listed) == 7
     key = {
-        SortName.NEWEST: lambda p: -p["id"],
-        SortName.NAME: lambda p: (p["name"], p["id"]),
-        SortName.PRICE: lambda p: (p["price_cents"], p["id"]),
-        SortName.PRICE_DOWN: lambda p: (-p["price_cents"], -p["id"]),
-        SortName.CATEGORY: lambda p: (p["category"], -p["id"]),
+        ProductSort.NEWEST: lambda p: -p["id"],
+        ProductSort.NAME: lambda p: (p["name"], p["id"]),
+        ProductSort.PRICE: lambda p: (p["price_cents"], p["id"]),
+        ProductSort.PRICE_DOWN: lambda p: (-p["price_cents"], -p["id"]),
+        ProductSort.CATEGORY: lambda p: (p["category"], -p["id"]),
     }[sort]
     assert listed == sorted(listed, key=key)
 
@@ -196,7 +196,7 @@ async def test_only_admins_write(light: Service) -> None:
 
 @pytest.mark.parametrize("sort", list(SORTS))
 async def test_a_page_is_one_range_of_an_index(
-    service: Service, statements: list[str], sort: SortName
+    service: Service, statements: list[str], sort: ProductSort
 ) -> None:
     for _ in range(3):
         await service.product()
