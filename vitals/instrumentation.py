@@ -32,7 +32,7 @@ from vitals.http.probe import HttpProbe
 from vitals.logging.fast_log import Lines
 from vitals.logging.setup import RequestLog, configure
 from vitals.metrics import worker_discovery
-from vitals.metrics.endpoint import Exposition
+from vitals.metrics.endpoint import MetricsEndpoint
 from vitals.metrics.meter import Meter
 from vitals.metrics.workers import join
 from vitals.objectives import Objective, Objectives
@@ -157,9 +157,9 @@ def instrument(
     engines = [engine] if isinstance(engine, AsyncEngine | Engine) else list(engine or ())
     ProcessProbe(meter)
     lag, refresher = LagProbe(meter), Refresher(meter)
-    name = worker_discovery.application(f"{service_name}\n{app.title}")
+    name = worker_discovery.application_id(f"{service_name}\n{app.title}")
     routes = RouteTemplates(app)
-    page = Exposition(meter, token=metrics_token, registry=registry)
+    page = MetricsEndpoint(meter, token=metrics_token, registry=registry)
     aside: dict[str, ASGIApp | None] = {**dict.fromkeys(exclude), metrics_path: page}
     finished: list[Told] = [RequestLog(promised)] if logs else []
     if engines:

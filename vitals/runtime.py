@@ -35,7 +35,7 @@ from vitals.metrics.catalogue import (
 from vitals.metrics.declarations import Counter, NoLabels
 from vitals.metrics.instruments import CounterChild
 from vitals.metrics.meter import Meter
-from vitals.metrics.process_identity import started_at
+from vitals.metrics.process_identity import unix_start_time
 
 EVERY = 0.1
 """Seconds between two looks at the loop. Ten a second see any block of 100 ms, for 0.01 % CPU."""
@@ -111,7 +111,7 @@ class ProcessProbe:
         self._most.set(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         if not self._start.value:
             # The server's: its figures go back to 0 when it starts, not when a worker does.
-            self._start.set(started_at(worker_discovery.server() or os.getpid()) or 0)
+            self._start.set(unix_start_time(worker_discovery.server_pid() or os.getpid()) or 0)
         with suppress(FileNotFoundError):  # no /proc on this system
             pages = Path("/proc/self/statm").read_bytes().split()
             self._virtual.set(int(pages[0]) * resource.getpagesize())

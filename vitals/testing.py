@@ -18,7 +18,7 @@ from prometheus_client.samples import Sample
 from vitals.db.statements.query_assertions import Statements
 from vitals.instrumentation import INSTRUMENTED, Vitals
 from vitals.metrics.declarations import AnyMetric, Matcher
-from vitals.metrics.endpoint import Exposition
+from vitals.metrics.endpoint import MetricsEndpoint
 
 
 class NotInstrumentedError(LookupError):
@@ -41,7 +41,7 @@ class Readings:
         vitals = getattr(app.state, INSTRUMENTED, None)
         if not isinstance(vitals, Vitals):
             raise NotInstrumentedError("call vitals.instrument(app) first")
-        page = Exposition(vitals.meter).page(as_openmetrics=True, zipped=False)
+        page = MetricsEndpoint(vitals.meter).render(as_openmetrics=True, gzipped=False)
         return cls.parse(page.decode())
 
     @classmethod

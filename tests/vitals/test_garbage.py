@@ -87,7 +87,7 @@ for n in range(300):
     list(meter.collect())
 stop()
 counted = sum(row.values[0] for total in meter.collect() if total.metric.name == "things_total"
-              for row in total.rows)
+              for row in total.series)
 print("done", counted == next(numbers) + 300)
 """
 

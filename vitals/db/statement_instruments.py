@@ -51,7 +51,7 @@ class SeriesTable:
     def __init__(self, meter: Meter, ledger: Ledger, slow_after: float) -> None:
         self.fingerprints = Fingerprints()
         self._ledger = ledger
-        self._durations = meter.histogram(DB_OPERATION_DURATION, also=(slow_after,))
+        self._durations = meter.histogram(DB_OPERATION_DURATION, extra_bounds=(slow_after,))
         self._slow = meter.counter(DB_SLOW_QUERIES)
         self._series: dict[tuple[str, str], Series] = {}
 

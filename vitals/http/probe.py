@@ -24,7 +24,7 @@ from vitals.metrics.catalogue import (
     SLO_THRESHOLD,
     Method,
     Request,
-    SloPromise,
+    SloObjective,
 )
 from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives, Slo
@@ -67,7 +67,7 @@ class HttpProbe:
             meter, routes, objectives, queries=queries, finished=finished
         ).record
         self._serve_websocket = WebSocketProbe(app, meter, routes)
-        meter.histogram(HTTP_REQUEST_DURATION, also=objectives.thresholds(Slo.LATENCY))
+        meter.histogram(HTTP_REQUEST_DURATION, extra_bounds=objectives.thresholds(Slo.LATENCY))
         self._hear: Callable[[], Exchange] = (
             Exchange if join_trace is None else partial(TracedExchange, join_trace)
         )
@@ -78,7 +78,7 @@ class HttpProbe:
             # Known beforehand, so that a scanner's random paths and methods add no series.
             meter.histogram(HTTP_REQUEST_DURATION).bind(Request(name, UNMATCHED, "404", ""))
         for objective in objectives:
-            promise = SloPromise(objective.slo, objective.route)
+            promise = SloObjective(objective.slo, objective.route)
             meter.gauge(SLO_TARGET).bind(promise).set(objective.ratio)
             if objective.within is not None:
                 meter.gauge(SLO_THRESHOLD).bind(promise).set(objective.within)

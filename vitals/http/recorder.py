@@ -82,8 +82,8 @@ class Recorder:
             cells = durations.cells
             cells[bucket] += 1.0
             cells[-1] += duration
-            if ended > durations.due[bucket]:
-                durations.exemplify(bucket, duration, request.exemplar)
+            if ended > durations.exemplar_due[bucket]:
+                durations.set_exemplar(bucket, duration, request.exemplar)
             if request.sent:
                 series.sent.append(request.sent)
                 if len(series.sent) > SIZES:

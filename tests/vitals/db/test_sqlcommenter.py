@@ -16,7 +16,7 @@ from vitals.asgi.request_context import CURRENT, RequestScope
 from vitals.asgi.route_template import RouteTemplates
 from vitals.db.sqlcommenter import Comments, add
 from vitals.metrics.catalogue import DB_OPERATION_DURATION
-from vitals.metrics.endpoint import Exposition
+from vitals.metrics.endpoint import MetricsEndpoint
 from vitals.metrics.meter import Meter
 from vitals.testing import Readings
 
@@ -103,5 +103,5 @@ def test_a_route_that_cannot_be_told_costs_no_statement() -> None:
             assert connection.exec_driver_sql("SELECT 1").scalar() == 1
     finally:
         CURRENT.reset(token)
-    page = Exposition(meter).page(as_openmetrics=True, zipped=False).decode()
+    page = MetricsEndpoint(meter).render(as_openmetrics=True, gzipped=False).decode()
     assert 'reason="query_comment"' in page

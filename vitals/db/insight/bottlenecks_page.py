@@ -21,7 +21,7 @@ from vitals.db.insight.lock_sampler import LockWaits, Waited
 from vitals.db.statements.metrics_reader import read
 from vitals.db.statements.plans import Plan
 from vitals.db.statements.statement_stats import Ledger
-from vitals.metrics.endpoint import SAFE
+from vitals.metrics.endpoint import SECURITY_HEADERS
 from vitals.metrics.meter import Meter
 
 PATH = "/vitals/bottlenecks"
@@ -29,8 +29,8 @@ PATH = "/vitals/bottlenecks"
 Admin = str | Callable[[Request], bool | Awaitable[bool]]
 """A bearer token, or a function that says whether a request is an administrator's."""
 
-_POLICY = f"{SAFE['content-security-policy']}; style-src 'unsafe-inline'"
-_GUARDED = SAFE | {"content-security-policy": _POLICY}
+_POLICY = f"{SECURITY_HEADERS['content-security-policy']}; style-src 'unsafe-inline'"
+_GUARDED = SECURITY_HEADERS | {"content-security-policy": _POLICY}
 _SHOWN = 100
 
 
