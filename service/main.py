@@ -34,14 +34,14 @@ from service.settings import Settings, is_loopback
 from service.users import endpoints as users
 from service.users.login_throttle import Attempts
 from service.users.passwords import Passwords
-from vitals import Bodies, Guard, Objective, __version__, instrument
+from vitals import BodyLogging, Objective, Validation, __version__, instrument
 
 OBJECTIVES = (
-    Objective("availability", ratio=0.999),
-    Objective("latency", ratio=0.95, within=0.25),
+    Objective("availability", target=0.999),
+    Objective("latency", target=0.95, threshold=0.25),
     # A login hashes a password, which is slow by intent.
-    Objective("latency", ratio=0.95, within=0.5, route="/api/users/login"),
-    Objective("queries", ratio=0.95, within=0.1),
+    Objective("latency", target=0.95, threshold=0.5, route="/api/users/login"),
+    Objective("queries", target=0.95, threshold=0.1),
 )
 PRIVATE = ("/api/users",)
 """Where answers hold tokens, or e-mail addresses beside names that anybody may choose."""
@@ -77,8 +77,8 @@ def build(settings: Settings) -> FastAPI:
         revision=settings.revision,
         metrics_token=settings.metrics_token(),
         admin=auth.is_admin,
-        bodies=Bodies(share=0.01, routes={"/api/users/login": None}),
-        guard=Guard(limit=settings.body_limit),
+        body_logging=BodyLogging(share=0.01, routes={"/api/users/login": None}),
+        validation=Validation(limit=settings.body_limit),
     )
     cache = Cache.connect(
         settings.redis_url, password=settings.redis_password(), alone=settings.workers == 1

@@ -4,19 +4,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vitals.body.config import Bodies
+    from vitals.body.config import BodyLogging
     from vitals.instrumentation import Vitals, instrument
     from vitals.objectives import Objective
     from vitals.redaction.bodies import Redaction
-    from vitals.validation.config import Guard
+    from vitals.validation.config import Validation
 
 __version__ = "0.1.0"
 
-__all__ = ["Bodies", "Guard", "Objective", "Redaction", "Vitals", "instrument"]
+__all__ = ["BodyLogging", "Objective", "Redaction", "Validation", "Vitals", "instrument"]
 
 _HOMES = {
-    "Bodies": "vitals.body.config",
-    "Guard": "vitals.validation.config",
+    "BodyLogging": "vitals.body.config",
+    "Validation": "vitals.validation.config",
     "Objective": "vitals.objectives",
     "Redaction": "vitals.redaction.bodies",
     "Vitals": "vitals.instrumentation",

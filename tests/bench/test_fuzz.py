@@ -40,7 +40,7 @@ async def hangs(*_: Any) -> Any:
     [
         ((Redaction, "body"), tells, "a secret was told"),
         ((ijson, "fault"), fails, "answers 500"),
-        ((middleware._Exchange, "_receive_in_time"), hangs, "no answer"),
+        ((middleware._ValidatedRequest, "_receive_in_time"), hangs, "no answer"),
     ],
 )
 def test_what_is_broken_is_found(

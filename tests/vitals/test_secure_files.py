@@ -68,7 +68,7 @@ def _folder(_: Path, place: Path) -> None:
 
 
 @pytest.mark.parametrize("plant", [_link, _hard_link, _fifo])
-def test_what_lies_in_the_place_is_replaced_and_not_followed(
+def test_an_existing_link_is_replaced_not_followed(
     ours: Path, theirs: Path, plant: Callable[[Path, Path], None]
 ) -> None:
     place = theirs / "made"
@@ -81,7 +81,7 @@ def test_what_lies_in_the_place_is_replaced_and_not_followed(
 
 
 @pytest.mark.parametrize("plant", [_link, _hard_link, _fifo, _folder])
-def test_only_a_file_of_its_own_is_opened(
+def test_only_regular_files_with_one_link_are_opened(
     ours: Path, theirs: Path, plant: Callable[[Path, Path], None]
 ) -> None:
     place = theirs / "made"
@@ -93,7 +93,7 @@ def test_only_a_file_of_its_own_is_opened(
     assert _untouched(ours)
 
 
-def test_a_file_that_cannot_be_written_leaves_the_old_one_and_no_draft(tmp_path: Path) -> None:
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_temporary_file(tmp_path: Path) -> None:
     (tmp_path / "made").write_text("old")
     (tmp_path / "folder").mkdir()
     with pytest.raises(IsADirectoryError, match="folder"):
@@ -103,7 +103,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one_and_no_draft(tmp_path:
     assert {path.name for path in tmp_path.iterdir()} == {"made", "folder"}
 
 
-def test_a_folder_in_whose_place_a_link_lies_is_refused(ours: Path, theirs: Path) -> None:
+def test_a_link_instead_of_a_directory_raises(ours: Path, theirs: Path) -> None:
     _link(ours.parent, theirs / "folder")
     before = ours.parent.stat().st_mode
     with pytest.raises(secure_files.UnsafePathError, match="folder is no folder of its own"):
@@ -114,7 +114,7 @@ def test_a_folder_in_whose_place_a_link_lies_is_refused(ours: Path, theirs: Path
 
 
 @root_only
-def test_a_link_on_the_way_is_followed_only_if_no_lesser_account_can_change_it(
+def test_a_link_in_the_path_is_followed_only_if_unprivileged_users_cannot_change_it(
     ours: Path, theirs: Path, tmp_path: Path
 ) -> None:
     _link(ours.parent, theirs / "way")
@@ -130,7 +130,7 @@ def test_a_link_on_the_way_is_followed_only_if_no_lesser_account_can_change_it(
 
 
 @root_only
-def test_a_link_in_a_shared_folder_is_followed_only_if_it_is_ours(tmp_path: Path) -> None:
+def test_a_link_in_a_shared_directory_is_followed_only_if_it_is_ours(tmp_path: Path) -> None:
     shared, target = tmp_path / "shared", tmp_path / "target"
     shared.mkdir()
     target.mkdir()
@@ -146,14 +146,14 @@ def test_a_link_in_a_shared_folder_is_followed_only_if_it_is_ours(tmp_path: Path
         secure_files.write(shared / "ours" / "made", "")
 
 
-def test_links_in_a_ring_end(tmp_path: Path) -> None:
+def test_a_loop_of_links_raises(tmp_path: Path) -> None:
     _link(tmp_path / "two", tmp_path / "one")
     _link(tmp_path / "one", tmp_path / "two")
     with pytest.raises(OSError, match="one"):
         secure_files.make_path(tmp_path / "one" / "made")
 
 
-def test_relative_links_and_dots_lead_where_they_say(tmp_path: Path) -> None:
+def test_relative_links_and_dots_are_resolved(tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     _link(Path("..", "a", ".", "b"), tmp_path / "a" / "link")
     secure_files.write(tmp_path / "a" / "b" / ".." / "link" / "made", "new")
@@ -161,7 +161,7 @@ def test_relative_links_and_dots_lead_where_they_say(tmp_path: Path) -> None:
 
 
 @root_only
-def test_a_tree_is_given_away_but_for_what_may_be_somebody_elses(
+def test_chown_tree_skips_files_with_several_links(
     ours: Path, theirs: Path, tmp_path: Path
 ) -> None:
     (theirs / "below").mkdir()
@@ -177,7 +177,7 @@ def test_a_tree_is_given_away_but_for_what_may_be_somebody_elses(
 
 
 @root_only
-def test_only_what_belonged_to_the_former_account_is_given_away(theirs: Path) -> None:
+def test_chown_tree_can_be_limited_to_one_owner(theirs: Path) -> None:
     for name in ("former", "roots"):
         (theirs / name).write_text("")
     _give_away(theirs / "former")
@@ -199,7 +199,7 @@ while True:
 
 
 @root_only
-def test_folders_swapped_during_the_write_lead_nowhere(ours: Path, theirs: Path) -> None:
+def test_directories_swapped_during_a_write_are_not_followed(ours: Path, theirs: Path) -> None:
     (theirs / "place").mkdir()
     _give_away(theirs / "place")
     drop = ["setpriv", f"--reuid={NOBODY.pw_uid}", f"--regid={NOBODY.pw_gid}", "--clear-groups"]
@@ -226,7 +226,7 @@ def test_folders_swapped_during_the_write_lead_nowhere(ours: Path, theirs: Path)
     assert [path.name for path in ours.parent.iterdir()] == ["ours"]
 
 
-def test_a_copied_tree_is_for_everyone_to_read(tmp_path: Path) -> None:
+def test_a_copied_tree_is_world_readable(tmp_path: Path) -> None:
     (tmp_path / "from" / "below").mkdir(parents=True, mode=0o700)
     (tmp_path / "from" / "below" / "file").write_bytes(b"\xff")
     secure_files.copy_tree(tmp_path / "from", tmp_path / "to")
@@ -236,7 +236,7 @@ def test_a_copied_tree_is_for_everyone_to_read(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "to" / "below" / "file").stat().st_mode) == 0o644
 
 
-def test_folders_on_the_way_are_for_everyone_to_enter_whatever_our_umask(tmp_path: Path) -> None:
+def test_parent_directories_are_world_accessible_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
         secure_files.make_path(tmp_path / "one" / "two")
@@ -246,7 +246,7 @@ def test_folders_on_the_way_are_for_everyone_to_enter_whatever_our_umask(tmp_pat
     assert stat.S_IMODE((tmp_path / "one" / "two").stat().st_mode) == 0o755
 
 
-def test_what_is_to_be_removed_may_be_gone_or_a_link(ours: Path, theirs: Path) -> None:
+def test_remove_accepts_missing_files_and_links(ours: Path, theirs: Path) -> None:
     secure_files.remove(theirs / "gone")
     secure_files.remove_tree(theirs / "gone")
     secure_files.remove_tree(theirs / "gone" / "too")

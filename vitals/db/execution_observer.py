@@ -8,7 +8,7 @@ from bisect import bisect_left
 from time import time_ns
 from typing import Any
 
-from vitals.asgi.request_context import CURRENT, MakeSpan, RequestScope, name_error
+from vitals.asgi.request_context import CURRENT, MakeSpan, RequestContext, error_type_of
 from vitals.db.dialect_hook import AnyEngine
 from vitals.db.insight.explain_worker import Explainer
 from vitals.db.statement_instruments import SYSTEMS, Series, SeriesTable
@@ -129,7 +129,7 @@ class Watched:
     def _failing(self, series: Series, error: BaseException) -> HistogramChild:
         return self._table.durations(series.statement, self._dialect, _name(error))
 
-    def _dwell(self, series: Series, call: _Call, request: RequestScope | None) -> None:
+    def _dwell(self, series: Series, call: _Call, request: RequestContext | None) -> None:
         """Say more of a call that failed, was slow, or whose line is sought."""
         seconds, error, cursor, sql, parameters = call
         tally = tally_of(series, request)
@@ -169,7 +169,7 @@ class Watched:
         span(statement.summary, time_ns() - int(seconds * 1e9), _name(error), attributes)
 
 
-def tally_of(series: Series, request: RequestScope | None) -> Tally:
+def tally_of(series: Series, request: RequestContext | None) -> Tally:
     """The tally of a statement that was sent just now, which its request may not have had yet."""
     if request is None:
         return series.alone
@@ -185,4 +185,4 @@ def tally_of(series: Series, request: RequestScope | None) -> Tally:
 
 
 def _name(error: BaseException | None) -> str:
-    return "" if error is None else name_error(error)
+    return "" if error is None else error_type_of(error)

@@ -4,7 +4,7 @@ Whatever can wait is done when the request is over: only then is its route known
 statement that a request sent a hundred times is entered once.
 """
 
-from vitals.asgi.request_context import MakeSpan, RequestScope
+from vitals.asgi.request_context import MakeSpan, RequestContext
 from vitals.db.dialect_hook import AnyEngine, attach
 from vitals.db.execution_observer import Account, Watched
 from vitals.db.insight.auto_explain import listen
@@ -54,7 +54,7 @@ class QueryProbe:
         self.ledger = Ledger()
         self.plans: dict[str, Plan] = {}
         self.explainer = Explainer(self.plans, meter, log, analyze=explain == "analyze")
-        self.slow_after = objectives.of(Slo.QUERIES).within or 0.0
+        self.slow_after = objectives.of(Slo.QUERIES).threshold or 0.0
         self._table = SeriesTable(meter, self.ledger, self.slow_after)
         self.fingerprints = self._table.fingerprints
         self.meter = meter
@@ -85,7 +85,7 @@ class QueryProbe:
     def _planned(self, sql: str, plan: Plan, seconds: float) -> None:
         self.explainer.shapes.told(self.fingerprints.of(sql, "postgresql"), plan, seconds)
 
-    def finish(self, request: RequestScope) -> None:
+    def finish(self, request: RequestContext) -> None:
         """Enter what a finished request did."""
         account: Account | None = request.statements
         if account is None:
@@ -102,7 +102,7 @@ class QueryProbe:
                 total.looks += 1
                 series.sought = True
 
-    def _judge(self, tally: Tally, request: RequestScope) -> None:
+    def _judge(self, tally: Tally, request: RequestContext) -> None:
         found = tally.watch and tally.watch.found
         if found:
             tally.repeated, tally.source = 1, found.source

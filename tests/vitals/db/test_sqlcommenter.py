@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests import servers
 from vitals import instrument
-from vitals.asgi.request_context import CURRENT, RequestScope
+from vitals.asgi.request_context import CURRENT, RequestContext
 from vitals.asgi.route_template import RouteTemplates
 from vitals.db.sqlcommenter import Comments, add
 from vitals.metrics.catalogue import DB_OPERATION_DURATION
@@ -56,7 +56,7 @@ async def prepared(connection: Any) -> tuple[int, int]:
 @pytest.mark.servers
 def test_a_comment_names_application_and_route(postgres: servers.Postgres) -> None:
     paths = ["/a/x", "/a/y", "/a/z", "/it's */ x", "/a/x"]
-    told, seen, readings = ask(postgres.url, *paths, then=prepared, comments=True)
+    told, seen, readings = ask(postgres.url, *paths, then=prepared, sqlcommenter=True)
     tail = "/*application='shop',route='%2Fa%2F%7Bname%7D'*/"
     assert all(sql.endswith(tail) for sql in (*told[:3], told[4]))
     assert told[3].endswith(",route='%2Fit%27s%20%2A%2F%20%7Bname%7D'*/")
@@ -97,7 +97,7 @@ def test_a_driver_that_formats_reads_no_values_into_a_comment(style: str) -> Non
 def test_a_route_that_cannot_be_told_costs_no_statement() -> None:
     engine, meter = create_engine("sqlite://"), Meter()
     add(engine, Comments("shop", RouteTemplates(FastAPI()), meter))
-    token = CURRENT.set(RequestScope({}, "GET"))  # whose path nobody knows
+    token = CURRENT.set(RequestContext({}, "GET"))  # whose path nobody knows
     try:
         with engine.connect() as connection:
             assert connection.exec_driver_sql("SELECT 1").scalar() == 1

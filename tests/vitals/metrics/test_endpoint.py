@@ -125,9 +125,9 @@ def test_accept_selects_the_format(accept: str, openmetrics: bool) -> None:  # n
     assert prefers_openmetrics(accept) is openmetrics
     app = FastAPI()
     instrument(app, logs=False)
-    answer = fetch(app, "GET", "/metrics", headers={"accept": accept})
-    assert answer.headers["content-type"] == (OPENMETRICS if openmetrics else TEXT)
-    assert answer.text.endswith("# EOF\n") is openmetrics
+    response = fetch(app, "GET", "/metrics", headers={"accept": accept})
+    assert response.headers["content-type"] == (OPENMETRICS if openmetrics else TEXT)
+    assert response.text.endswith("# EOF\n") is openmetrics
 
 
 @pytest.mark.parametrize(
@@ -143,8 +143,8 @@ def test_accept_encoding_selects_gzip(encoding: str, zipped: bool) -> None:  # n
             transport=httpx.ASGITransport(app), base_url="http://test"
         ) as client:
             request = client.build_request("GET", "/metrics", headers={"accept-encoding": encoding})
-            answer = await client.send(request, stream=True)
-            return answer.headers, b"".join([part async for part in answer.aiter_raw()])
+            response = await client.send(request, stream=True)
+            return response.headers, b"".join([part async for part in response.aiter_raw()])
 
     headers, body = anyio.run(raw)
     assert headers["vary"] == "accept, accept-encoding"
@@ -156,10 +156,10 @@ def test_the_endpoint_is_unmeasured_and_read_only() -> None:
     app = FastAPI()
     instrument(app, logs=False)
     for _ in range(3):
-        answer = fetch(app, "GET", "/metrics")
-        assert answer.status_code == 200
-        assert not answer.history
-    assert 'http_route="/metrics"' not in answer.text
+        response = fetch(app, "GET", "/metrics")
+        assert response.status_code == 200
+        assert not response.history
+    assert 'http_route="/metrics"' not in response.text
     assert fetch(app, "HEAD", "/metrics").text == ""
     refused = fetch(app, "POST", "/metrics")
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
@@ -169,10 +169,10 @@ def test_the_endpoint_requires_the_token() -> None:
     app = FastAPI()
     instrument(app, logs=False, metrics_token="right")
     for header in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic right"}):
-        answer = fetch(app, "GET", "/metrics", headers=header)
-        assert answer.status_code == 401
-        assert answer.headers["www-authenticate"] == "Bearer"
-        assert "app_build_info" not in answer.text
+        response = fetch(app, "GET", "/metrics", headers=header)
+        assert response.status_code == 401
+        assert response.headers["www-authenticate"] == "Bearer"
+        assert "app_build_info" not in response.text
     assert fetch(app, "GET", "/metrics", headers={"authorization": "bearer right"}).is_success
 
 
@@ -189,9 +189,9 @@ def test_every_response_of_the_kit_has_security_headers() -> None:
         ("GET", "/vitals/bottlenecks", {}),
         ("POST", "/vitals/bottlenecks", {}),
     ):
-        answer = fetch(app, method, path, **options)
-        assert answer.headers["x-content-type-options"] == "nosniff", (method, path)
-        assert answer.headers["cache-control"] == "no-store"
+        response = fetch(app, method, path, **options)
+        assert response.headers["x-content-type-options"] == "nosniff", (method, path)
+        assert response.headers["cache-control"] == "no-store"
     engine.dispose()
 
 
@@ -251,8 +251,8 @@ def test_a_scrape_succeeds_while_every_pool_thread_hangs() -> None:
             transport=httpx.ASGITransport(app), base_url="http://test"
         ) as client:
             with anyio.fail_after(5):
-                answer = await client.get("/metrics")
-        return answer.status_code
+                response = await client.get("/metrics")
+        return response.status_code
 
     assert anyio.run(run) == 200
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from vitals.http.recorder import Recorder
-from vitals.http.route_instruments import Series
+from vitals.http.route_instruments import RouteInstruments
 from vitals.metrics.catalogue import DROPPED, Reason
 from vitals.metrics.declarations import Counter, Gauge, Histogram, NoLabels
 from vitals.metrics.instruments import CounterChild, GaugeChild, HistogramChild
@@ -48,7 +48,7 @@ def test_an_addition_is_atomic_to_other_threads(
 
 def test_pending_sizes_are_swapped_and_appended_atomically() -> None:
     """Of two threads that settle them none counts a size twice, and none is lost meanwhile."""
-    taken = [i.opname for i in dis.get_instructions(Series.settle_sizes)]
+    taken = [i.opname for i in dis.get_instructions(RouteInstruments.flush_sizes)]
     last = max(place for place, name in enumerate(taken) if name == "STORE_ATTR")
     first = taken.index("RESUME") + 1
     assert not [name for name in taken[first:last] if name.startswith(SWITCHING)]

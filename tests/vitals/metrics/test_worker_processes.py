@@ -164,8 +164,8 @@ def test_no_counter_decreases_when_workers_die_under_load(prometheus_server: Sta
         )
 
         def ask(query: str) -> list[Any]:
-            answer = httpx.get(f"{prometheus.url}/api/v1/query", params={"query": query})
-            found: list[Any] = answer.raise_for_status().json()["data"]["result"]
+            response = httpx.get(f"{prometheus.url}/api/v1/query", params={"query": query})
+            found: list[Any] = response.raise_for_status().json()["data"]["result"]
             return found
 
         def value(query: str) -> float:

@@ -4,7 +4,7 @@ from typing import Any
 
 import structlog
 
-from vitals.asgi.request_context import RequestScope
+from vitals.asgi.request_context import RequestContext
 from vitals.asgi.route_template import RouteTemplates
 from vitals.db.statements.fingerprint import Statement
 from vitals.db.statements.log_throttle import Pace
@@ -42,7 +42,7 @@ class QueryLog:
         rows: int | None,
         source: str,
         error_type: str,
-        request: RequestScope | None,
+        request: RequestContext | None,
     ) -> None:
         """Tell of a statement that took longer than was promised."""
         held = self._slow.allows(statement.fingerprint)
@@ -63,7 +63,7 @@ class QueryLog:
             fields["pool_wait"] = round(request.pool_seconds, 6)
         self._log.warning("query slow", **fields)
 
-    def repeated(self, tally: Tally, repeat: Repeat, request: RequestScope) -> None:
+    def repeated(self, tally: Tally, repeat: Repeat, request: RequestContext) -> None:
         """Tell of a statement that a request sent once a row."""
         held = self._repeats.allows(f"{request.route} {tally.statement.fingerprint}")
         if held is None:
