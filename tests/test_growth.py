@@ -23,12 +23,12 @@ from vitals.asgi.content_type import Kind
 from vitals.db.indexes import sql_clauses
 from vitals.db.statements import n_plus_one, plans, side_effect_check
 from vitals.db.statements.fingerprint import normalise
-from vitals.message_redaction import Messages
+from vitals.message_redaction import MessageRedactor
 from vitals.validation import ijson
 
 OURS = ("vitals", "service")
 ANCHORED = {"match", "fullmatch"}
-LONGEST = 8_192
+MAX_TEXT_LENGTH = 8_192
 _FUNCTION = re.compile(r"re\.(?:compile|search|match|fullmatch|split|findall|finditer|subn?)")
 MADE: dict[tuple[str, str], list[str]] = {
     ("vitals.db.statements.fingerprint", "_tokens"): [],  # at import, for names that are found
@@ -154,7 +154,7 @@ def slow(used: Used) -> tuple[float, str, str, str] | None:
                 unit,
                 begin,
                 end,
-                longest=LONGEST,
+                longest=MAX_TEXT_LENGTH,
             )
             if times >= STEEP:
                 return times, begin, unit, end
@@ -298,7 +298,7 @@ def _clause(text: str) -> None:
     sql_clauses.as_plan(statement, sql_clauses.tables(statement, {"t": ["a", "b"]}))
 
 
-MESSAGES = Messages(REDACTION)
+MESSAGE_REDACTOR = MessageRedactor(REDACTION)
 READERS: dict[str, Callable[[str], Any]] = {
     "a text": REDACTION.text,
     "a string": lambda text: REDACTION.body(json.dumps({"x": text}).encode(), Kind.JSON),
@@ -320,10 +320,10 @@ READERS: dict[str, Callable[[str], Any]] = {
     "a statement to execute": lambda text: side_effect_check.words_of(f"SELECT {text}", ()),
     "clauses": _clause,
     "conditions": plans.bare,
-    "a log message": MESSAGES.logged,
-    "an error": MESSAGES.error,
-    "a traceback": MESSAGES.traceback,
-    "a statement that is logged": MESSAGES.statement,
+    "a log message": MESSAGE_REDACTOR.log_message,
+    "an error": MESSAGE_REDACTOR.error,
+    "a traceback": MESSAGE_REDACTOR.traceback,
+    "a statement that is logged": MESSAGE_REDACTOR.statement,
     "If-None-Match": lambda text: list(tags(text)),
 }
 
@@ -332,5 +332,5 @@ READERS: dict[str, Callable[[str], Any]] = {
 def test_no_text_makes_a_reader_slow(reader: str) -> None:
     for unit in UNITS:
         for end in ("", "!", ": x"):
-            times = growth(READERS[reader], unit, end=end, longest=LONGEST // 2)
+            times = growth(READERS[reader], unit, end=end, longest=MAX_TEXT_LENGTH // 2)
             assert times < STEEP, (unit, end)

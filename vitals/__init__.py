@@ -1,4 +1,4 @@
-"""Vitals measures a FastAPI service: ``instrument(app)`` is all it takes."""
+"""Vitals: metrics, logs and traces of a FastAPI service, by ``instrument(app)``."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -14,18 +14,18 @@ __version__ = "0.1.0"
 
 __all__ = ["BodyLogging", "Objective", "Redaction", "Validation", "Vitals", "instrument"]
 
-_HOMES = {
+_MODULES = {
     "BodyLogging": "vitals.body.config",
-    "Validation": "vitals.validation.config",
     "Objective": "vitals.objectives",
     "Redaction": "vitals.redaction.bodies",
+    "Validation": "vitals.validation.config",
     "Vitals": "vitals.instrumentation",
     "instrument": "vitals.instrumentation",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use: boards and rules read the catalogue where no FastAPI is installed."""
-    if name not in _HOMES:
+    """Import lazily: boards and rules use the catalogue where FastAPI is not installed."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)

@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests import servers
 from vitals import Redaction
-from vitals.message_redaction import LONGEST, Messages
+from vitals.message_redaction import MAX_TEXT_LENGTH, MessageRedactor
 
-MESSAGES = Messages(Redaction())
+MESSAGE_REDACTOR = MessageRedactor(Redaction())
 SECRET, WORD = "correct horse, battery", "correct"
 
 ERRORS = (
@@ -56,7 +56,10 @@ LOGGED = (
 
 @pytest.mark.parametrize("text", ERRORS)
 def test_values_in_exceptions_are_redacted(text: str) -> None:
-    for redacted in (MESSAGES.error(text), MESSAGES.traceback(f"Traceback\nValueError: {text}")):
+    for redacted in (
+        MESSAGE_REDACTOR.error(text),
+        MESSAGE_REDACTOR.traceback(f"Traceback\nValueError: {text}"),
+    ):
         assert "redacted" in redacted
         assert WORD not in redacted
         assert "battery" not in redacted
@@ -64,17 +67,17 @@ def test_values_in_exceptions_are_redacted(text: str) -> None:
 
 @pytest.mark.parametrize("text", KEPT)
 def test_the_rest_of_an_exception_text_is_kept(text: str) -> None:
-    assert MESSAGES.error(text) == text
+    assert MESSAGE_REDACTOR.error(text) == text
 
 
 @pytest.mark.parametrize("text", LOGGED)
 def test_an_ordinary_message_is_unchanged(text: str) -> None:
-    assert MESSAGES.logged(text) == text
+    assert MESSAGE_REDACTOR.log_message(text) == text
 
 
 def test_a_long_message_is_truncated() -> None:
-    assert len(MESSAGES.error("ab " * LONGEST)) < 2 * LONGEST
-    assert len(MESSAGES.logged("ab " * LONGEST)) < 2 * LONGEST
+    assert len(MESSAGE_REDACTOR.error("ab " * MAX_TEXT_LENGTH)) < 2 * MAX_TEXT_LENGTH
+    assert len(MESSAGE_REDACTOR.log_message("ab " * MAX_TEXT_LENGTH)) < 2 * MAX_TEXT_LENGTH
 
 
 def test_a_traceback_keeps_its_frames_and_its_source() -> None:
@@ -89,7 +92,7 @@ def test_a_traceback_keeps_its_frames_and_its_source() -> None:
                 "two", [ValueError(f"was {SECRET!r}"), KeyError(SECRET)]
             ) from error
     except ExceptionGroup:
-        redacted = MESSAGES.traceback(traceback.format_exc())
+        redacted = MESSAGE_REDACTOR.traceback(traceback.format_exc())
     assert SECRET not in redacted
     for kept in ("in fail", "LookupError: password: [redacted]", "direct cause", "    fail()"):
         assert kept in redacted
@@ -107,7 +110,7 @@ class Order(BaseModel):
 def test_pydantic_input_is_redacted() -> None:
     with pytest.raises(ValueError, match="number") as caught:
         Order.model_validate({"number": SECRET, "name": SECRET})
-    redacted = MESSAGES.error(str(caught.value))
+    redacted = MESSAGE_REDACTOR.error(str(caught.value))
     assert WORD not in redacted
     assert "number\n  Input should be a valid integer" in redacted
 
@@ -132,8 +135,10 @@ async def test_values_in_statements_are_redacted(postgres: servers.Postgres) -> 
     redacted: list[str] = []
 
     def note(error: DBAPIError) -> None:
-        redacted.extend(MESSAGES.error(str(each)) for each in (error, error.orig, error.__cause__))
-        redacted.append(MESSAGES.traceback("".join(traceback.format_exception(error))))
+        redacted.extend(
+            MESSAGE_REDACTOR.error(str(each)) for each in (error, error.orig, error.__cause__)
+        )
+        redacted.append(MESSAGE_REDACTOR.traceback("".join(traceback.format_exception(error))))
 
     def statements() -> list[tuple[str, dict[str, Any]]]:
         made = [(sql.replace("::", "\\:\\:"), {"v": v} if v else {}) for sql, v in FAILING]

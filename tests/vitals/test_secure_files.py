@@ -1,4 +1,4 @@
-"""Files in folders of lesser accounts: nothing is written, given away or read through a link."""
+"""Safe file operations in directories of unprivileged users: links are never followed."""
 
 import os
 import pwd
@@ -20,7 +20,7 @@ root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root has lesser a
 
 @pytest.fixture
 def ours(tmp_path: Path) -> Path:
-    """A file of ours that must stay as it is."""
+    """A file of ours that must stay unchanged."""
     path = tmp_path / "ours"
     path.write_text("ours\n")
     path.chmod(0o640)
@@ -29,7 +29,7 @@ def ours(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def theirs() -> Iterator[Path]:
-    """A folder that a lesser account owns, when we are root."""
+    """A directory that an unprivileged user owns, if the test runs as root."""
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         folder.chmod(0o755)
@@ -106,8 +106,8 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_no_temporary_file(tmp_path
 def test_a_link_instead_of_a_directory_raises(ours: Path, theirs: Path) -> None:
     _link(ours.parent, theirs / "folder")
     before = ours.parent.stat().st_mode
-    with pytest.raises(secure_files.UnsafePathError, match="folder is no folder of its own"):
-        secure_files.make_folder(
+    with pytest.raises(secure_files.UnsafePathError, match="folder is not a directory"):
+        secure_files.make_directory(
             theirs / "folder", mode=0o777, owner=(NOBODY.pw_uid, NOBODY.pw_gid)
         )
     assert ours.parent.stat().st_mode == before
@@ -118,13 +118,13 @@ def test_a_link_in_the_path_is_followed_only_if_unprivileged_users_cannot_change
     ours: Path, theirs: Path, tmp_path: Path
 ) -> None:
     _link(ours.parent, theirs / "way")
-    with pytest.raises(secure_files.UnsafePathError, match="way is a link that another account"):
+    with pytest.raises(secure_files.UnsafePathError, match="way is a link that another user"):
         secure_files.write(theirs / "way" / "made", "new")
     with pytest.raises(secure_files.UnsafePathError):
-        secure_files.make_path(theirs / "way" / "deeper")
+        secure_files.make_directories(theirs / "way" / "deeper")
     assert {path.name for path in tmp_path.iterdir()} == {"ours"}
 
-    _link(theirs, tmp_path / "way")  # it is ours, and so is the folder that it lies in
+    _link(theirs, tmp_path / "way")  # it is ours, and so is its directory
     secure_files.write(tmp_path / "way" / "made", "new")
     assert (theirs / "made").read_text() == "new"
 
@@ -141,7 +141,7 @@ def test_a_link_in_a_shared_directory_is_followed_only_if_it_is_ours(tmp_path: P
     secure_files.write(shared / "ours" / "made", "")
     with pytest.raises(secure_files.UnsafePathError):
         secure_files.write(shared / "theirs" / "made", "")
-    shared.chmod(0o777)  # without the sticky bit everyone can replace our link, too
+    shared.chmod(0o777)  # without the sticky bit everyone can replace our link
     with pytest.raises(secure_files.UnsafePathError):
         secure_files.write(shared / "ours" / "made", "")
 
@@ -150,7 +150,7 @@ def test_a_loop_of_links_raises(tmp_path: Path) -> None:
     _link(tmp_path / "two", tmp_path / "one")
     _link(tmp_path / "one", tmp_path / "two")
     with pytest.raises(OSError, match="one"):
-        secure_files.make_path(tmp_path / "one" / "made")
+        secure_files.make_directories(tmp_path / "one" / "made")
 
 
 def test_relative_links_and_dots_are_resolved(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_chown_tree_skips_files_with_several_links(
     _link(ours, theirs / "below" / "link")
     (tmp_path / "folder").mkdir()
     _link(tmp_path / "folder", theirs / "linked")
-    secure_files.give(theirs, (NOBODY.pw_uid, NOBODY.pw_gid))
+    secure_files.chown_tree(theirs, (NOBODY.pw_uid, NOBODY.pw_gid))
     assert (theirs / "below" / "file").owner() == (theirs / "below").owner() == "nobody"
     assert _untouched(ours)
     assert (tmp_path / "folder").owner() == "root"
@@ -181,7 +181,7 @@ def test_chown_tree_can_be_limited_to_one_owner(theirs: Path) -> None:
     for name in ("former", "roots"):
         (theirs / name).write_text("")
     _give_away(theirs / "former")
-    secure_files.give(theirs, (1, 1), of=NOBODY.pw_uid)
+    secure_files.chown_tree(theirs, (1, 1), only_uid=NOBODY.pw_uid)
     assert (theirs / "former").stat().st_uid == 1
     assert (theirs / "roots").stat().st_uid == 0
 
@@ -216,7 +216,7 @@ def test_directories_swapped_during_a_write_are_not_followed(ours: Path, theirs:
                 try:
                     secure_files.write(theirs / "place" / "ours", "new", owner=(1, 1))
                     written += 1
-                    secure_files.make_folder(theirs / "place" / "more", owner=(1, 1))
+                    secure_files.make_directory(theirs / "place" / "more", owner=(1, 1))
                     secure_files.remove_tree(theirs / "place" / "more")
                 except OSError:
                     refused += 1
@@ -239,7 +239,7 @@ def test_a_copied_tree_is_world_readable(tmp_path: Path) -> None:
 def test_parent_directories_are_world_accessible_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
-        secure_files.make_path(tmp_path / "one" / "two")
+        secure_files.make_directories(tmp_path / "one" / "two")
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "one").stat().st_mode) == 0o755

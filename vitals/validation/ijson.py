@@ -91,7 +91,7 @@ def _decode_fault(error: ValueError, text: str) -> Fault:
         case UnicodeDecodeError():
             return Fault("encoding", f"Byte {error.start} is not UTF-8.")
         case UnicodeEncodeError():
-            return Fault("encoding", "A \\u escape is half of a character.")
+            return Fault("encoding", "A \\u escape is a lone surrogate.")
         case json.JSONDecodeError():
             return Fault("syntax", f"{error.msg} at character {error.pos}.")
         case _NotIJsonError():
@@ -102,7 +102,7 @@ def _decode_fault(error: ValueError, text: str) -> Fault:
 
 
 def _too_deep(depth: int) -> Fault:
-    return Fault("depth", f"More than {depth} arrays and objects stand in one another.")
+    return Fault("depth", f"Arrays and objects are nested more than {depth} levels deep.")
 
 
 def _has_more_levels(body: bytes, value: Any, depth: int) -> bool:
@@ -128,7 +128,7 @@ def _has_more_levels(body: bytes, value: Any, depth: int) -> bool:
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise _NotIJsonError(Fault("duplicate_key", "An object has two members of one name."))
+        raise _NotIJsonError(Fault("duplicate_key", "An object has two members of the same name."))
     return members
 
 

@@ -182,7 +182,7 @@ class _ValidatedRequest:
         headers = self._headers
         accepted = self._middleware.routes.media_type(self._scope)
         if accepted and not matches(accepted, headers.media):
-            self._refuse("media_type", f"This takes a body of {accepted}.", header="content-type")
+            self._refuse("media_type", f"Send a body of type {accepted}.", header="content-type")
         self._is_json = kind(headers.media) is Kind.JSON and not headers.encoded
 
     def _check_length(self, headers: BodyHeaders) -> None:
@@ -200,7 +200,7 @@ class _ValidatedRequest:
         if headers.lengths and int(headers.lengths[0]) != self._received:
             self._refuse(
                 "length",
-                f"{self._received} bytes came, not as many as declared.",
+                f"Received {self._received} bytes, not as many as declared.",
                 header="content-length",
             )
         if self._is_json and self._received:
@@ -221,6 +221,6 @@ class _ValidatedRequest:
         except TimeoutError:
             if not timer.expired():
                 raise
-            self._refuse("too_slow", f"{self._received} bytes of the body came in time.")
+            self._refuse("too_slow", f"Received only {self._received} bytes of the body in time.")
         self._wait_seconds += monotonic() - began
         return message

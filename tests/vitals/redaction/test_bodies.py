@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from vitals import Redaction
 from vitals.asgi.content_type import Kind
-from vitals.redaction.secret_patterns import are_plain
-from vitals.redaction.sensitive_fields import ANYWHERE, MASK, WHOLE
+from vitals.redaction.secret_patterns import contain_no_secrets
+from vitals.redaction.sensitive_fields import MASK, NAME_PARTS, NAME_WORDS
 
 REDACTION = Redaction()
 SECRET = "hunter-two-7"
 
 plain = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=12)
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | plain
-names = st.sampled_from((*ANYWHERE, *WHOLE))
+names = st.sampled_from((*NAME_PARTS, *NAME_WORDS))
 separators = st.sampled_from(["", "_", "-", ".", " "])
 
 
@@ -28,7 +28,7 @@ def secret_names(draw: st.DrawFn) -> str:
     """A sensitive name in any case, with prefixes, suffixes and separators."""
     name = draw(names)
     written = "".join(draw(st.sampled_from([letter, letter.upper()])) for letter in name)
-    if name in WHOLE:
+    if name in NAME_WORDS:
         written = draw(st.sampled_from([name, name.upper(), name.title()]))
         prefix = draw(st.sampled_from(["", "my_", "user-", "x."]))
         return prefix + written
@@ -78,7 +78,7 @@ def test_no_secret_survives_in_json(value: Any, escaped: bool) -> None:  # noqa:
 @given(secret_names(), st.dictionaries(plain, plain, max_size=3), st.sampled_from("&;"))
 def test_no_secret_survives_in_a_form(name: str, others: dict[str, str], joint: str) -> None:
     # Joined with its value, a short word such as "pin" is no longer a word.
-    fused = "" if name.lower().endswith(tuple(WHOLE)) else f"{quote_plus(name)}{SECRET}&b=2"
+    fused = "" if name.lower().endswith(tuple(NAME_WORDS)) else f"{quote_plus(name)}{SECRET}&b=2"
     for body in (
         fused,
         urlencode([*others.items(), (name, SECRET), ("z", "1")]),
@@ -133,7 +133,7 @@ def test_secret_patterns_are_redacted_anywhere(value: str) -> None:
             "basic",
             "the",
         }
-    assert not are_plain(["Oak desk", value])
+    assert not contain_no_secrets(["Oak desk", value])
     redacted = REDACTION.body(urlencode({"note": value, "n": 1}).encode(), Kind.FORM)
     assert redacted is not None
     assert value not in redacted
@@ -210,12 +210,12 @@ texts = st.lists(
 @settings(max_examples=400, deadline=None)
 @given(texts)
 def test_the_combined_check_agrees_with_the_check_of_each_text(several: list[str]) -> None:
-    if are_plain(several):
+    if contain_no_secrets(several):
         assert [REDACTION.text(each) for each in several] == several
 
 
 def test_the_combined_check_clears_typical_bodies() -> None:
-    assert are_plain(
+    assert contain_no_secrets(
         [
             "0b7e1f7e-6f0e-4c3f-9a53-2f4d3c1c2a10",
             "2026-11-23T12:00:00.123Z",
@@ -431,7 +431,7 @@ def test_encoded_secrets_are_redacted(value: str) -> None:
         assert MASK in redacted
         assert "hunter2" not in redacted
         assert value not in redacted
-    assert not are_plain([value])
+    assert not contain_no_secrets([value])
 
 
 INNOCENT = (
