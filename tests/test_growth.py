@@ -28,7 +28,7 @@ from vitals.validation import ijson
 
 OURS = ("vitals", "service")
 ANCHORED = {"match", "fullmatch"}
-MAX_TEXT_LENGTH = 8_192
+LONGEST = 8_192
 _FUNCTION = re.compile(r"re\.(?:compile|search|match|fullmatch|split|findall|finditer|subn?)")
 MADE: dict[tuple[str, str], list[str]] = {
     ("vitals.db.statements.fingerprint", "_tokens"): [],  # at import, for names that are found
@@ -154,7 +154,7 @@ def slow(used: Used) -> tuple[float, str, str, str] | None:
                 unit,
                 begin,
                 end,
-                longest=MAX_TEXT_LENGTH,
+                longest=LONGEST,
             )
             if times >= STEEP:
                 return times, begin, unit, end
@@ -298,7 +298,7 @@ def _clause(text: str) -> None:
     sql_clauses.as_plan(statement, sql_clauses.tables(statement, {"t": ["a", "b"]}))
 
 
-MESSAGE_REDACTOR = MessageRedactor(REDACTION)
+MESSAGES = MessageRedactor(REDACTION)
 READERS: dict[str, Callable[[str], Any]] = {
     "a text": REDACTION.text,
     "a string": lambda text: REDACTION.body(json.dumps({"x": text}).encode(), Kind.JSON),
@@ -320,10 +320,10 @@ READERS: dict[str, Callable[[str], Any]] = {
     "a statement to execute": lambda text: side_effect_check.words_of(f"SELECT {text}", ()),
     "clauses": _clause,
     "conditions": plans.bare,
-    "a log message": MESSAGE_REDACTOR.log_message,
-    "an error": MESSAGE_REDACTOR.error,
-    "a traceback": MESSAGE_REDACTOR.traceback,
-    "a statement that is logged": MESSAGE_REDACTOR.statement,
+    "a log message": MESSAGES.log_message,
+    "an error": MESSAGES.error,
+    "a traceback": MESSAGES.traceback,
+    "a statement that is logged": MESSAGES.statement,
     "If-None-Match": lambda text: list(tags(text)),
 }
 
@@ -332,5 +332,5 @@ READERS: dict[str, Callable[[str], Any]] = {
 def test_no_text_makes_a_reader_slow(reader: str) -> None:
     for unit in UNITS:
         for end in ("", "!", ": x"):
-            times = growth(READERS[reader], unit, end=end, longest=MAX_TEXT_LENGTH // 2)
+            times = growth(READERS[reader], unit, end=end, longest=LONGEST // 2)
             assert times < STEEP, (unit, end)

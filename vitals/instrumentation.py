@@ -166,7 +166,7 @@ def instrument(
         log = QueryLog(routes) if logs else None
         queries = QueryProbe(meter, slos, make_span, log, explain=explain)
         sql_comments = Comments(service_name, routes, meter) if sqlcommenter else None
-        _watch_engines(meter, queries, engines, sql_comments)
+        _instrument_engines(meter, queries, engines, sql_comments)
         on_finished.append(queries.finish)
         if explain:
             add_lifespan(app, queries.explainer.running)
@@ -223,18 +223,18 @@ def _trace(app: FastAPI, endpoint: str | None, **options: Any) -> Tracing | None
     return Tracing(app, address=address, **options) if address else None
 
 
-def _watch_engines(
+def _instrument_engines(
     meter: Meter, probe: QueryProbe, engines: Sequence[AnyEngine], sqlcommenter: Comments | None
 ) -> None:
     names: dict[str, int] = {}
-    for engine_ in engines:
+    for each in engines:
         if sqlcommenter is not None:
-            add(engine_, sqlcommenter)  # first, so that the probe sees statements without comments
-        probe.watch(engine_)
-        name = engine_.url.database or engine_.dialect.name
+            add(each, sqlcommenter)  # first, so that the probe sees statements without comments
+        probe.watch(each)
+        name = each.url.database or each.dialect.name
         name = name.rsplit("/", 1)[-1]
         names[name] = names.get(name, 0) + 1
-        PoolProbe(meter, engine_, name if names[name] == 1 else f"{name}-{names[name]}")
+        PoolProbe(meter, each, name if names[name] == 1 else f"{name}-{names[name]}")
 
 
 @asynccontextmanager

@@ -36,14 +36,14 @@ class Journal:
 @contextmanager
 def journal() -> Iterator[Journal]:
     """Configure logging as `instrument` does, writing to memory."""
-    kept = Journal()
+    captured = Journal()
     root = logging.getLogger()
     level, others = root.level, root.handlers
     # Remove pytest's handlers: a service has only ours.
     root.handlers = [each for each in others if not type(each).__module__.startswith("_pytest")]
-    configure("shop", stream=kept.stream)
+    configure("shop", stream=captured.stream)
     try:
-        yield kept
+        yield captured
     finally:
         unconfigure()
         root.setLevel(level)

@@ -37,7 +37,7 @@ class Exports(ThreadingHTTPServer):
     """Collects exported spans unchanged."""
 
     def __init__(self) -> None:
-        self.kept = b""
+        self.received = b""
         super().__init__(("127.0.0.1", 0), _Handler)
 
 
@@ -48,7 +48,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["content-length"]))
         if self.headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
-        self.server.kept += body
+        self.server.received += body
         self.send_response(200)
         self.end_headers()
 
@@ -78,7 +78,7 @@ class LeakyService:
         """By output."""
         return {
             "output": self._output.read_bytes(),
-            "spans": self._exports.kept,
+            "spans": self._exports.received,
             **self._pages,
         }
 
@@ -94,7 +94,7 @@ class LeakyService:
 
 
 @contextmanager
-def leaky(database: str, folder: Path) -> Iterator[LeakyService]:
+def leaky(database: str, directory: Path) -> Iterator[LeakyService]:
     exports = Exports()
     receiving = threading.Thread(target=exports.serve_forever, kwargs={"poll_interval": 0.01})
     receiving.start()
@@ -105,7 +105,7 @@ def leaky(database: str, folder: Path) -> Iterator[LeakyService]:
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{exports.server_port}",
         "OTEL_BSP_SCHEDULE_DELAY": "200",
     }
-    output = folder / "output"
+    output = directory / "output"
     with (
         output.open("wb") as stream,
         subprocess.Popen(
@@ -200,8 +200,8 @@ def test_no_secret_leaves_the_process(service: LeakyService) -> None:
     }
     assert leaks == set()
     # Harmless values are kept, or errors could not be diagnosed.
-    for kept in (b"Exception in ASGI application", b'"exc_type": "ValueError"', b"leaky.py"):
-        assert kept in outputs["output"]
-    for kept in (b"exception.stacktrace", b"in act", b"/open/{secret}", b"SELECT CAST"):
-        assert kept in outputs["spans"], kept
+    for expected in (b"Exception in ASGI application", b'"exc_type": "ValueError"', b"leaky.py"):
+        assert expected in outputs["output"]
+    for expected in (b"exception.stacktrace", b"in act", b"/open/{secret}", b"SELECT CAST"):
+        assert expected in outputs["spans"], expected
     assert b"SELECT CAST" in outputs["/vitals/bottlenecks*/*"]

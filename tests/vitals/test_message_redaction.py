@@ -30,7 +30,7 @@ ERRORS = (
     f"{{'type': 'int_parsing', 'loc': ('body', 'n'), 'input': {SECRET!r}}}",
     f"for url 'https://shop.example/items?q={WORD}'",
 )
-KEPT = (
+UNCHANGED_ERRORS = (
     "'NoneType' object has no attribute 'price_cents'",
     "No module named 'shop.orders'",
     "division by zero",
@@ -43,7 +43,7 @@ KEPT = (
     "no free connection within 10 s (20 of 20 in use)",
     "[Errno 2] No such file or directory: '/etc/shop/settings.toml'",
 )
-LOGGED = (
+UNCHANGED_MESSAGES = (
     "Application startup complete.",
     "Uvicorn running on http://127.0.0.1:8000 (Press CTRL+C to quit)",
     "cache: 17 of 20 warmed in 3.5 s",
@@ -65,12 +65,12 @@ def test_values_in_exceptions_are_redacted(text: str) -> None:
         assert "battery" not in redacted
 
 
-@pytest.mark.parametrize("text", KEPT)
+@pytest.mark.parametrize("text", UNCHANGED_ERRORS)
 def test_the_rest_of_an_exception_text_is_kept(text: str) -> None:
     assert MESSAGE_REDACTOR.error(text) == text
 
 
-@pytest.mark.parametrize("text", LOGGED)
+@pytest.mark.parametrize("text", UNCHANGED_MESSAGES)
 def test_an_ordinary_message_is_unchanged(text: str) -> None:
     assert MESSAGE_REDACTOR.log_message(text) == text
 
@@ -94,10 +94,10 @@ def test_a_traceback_keeps_its_frames_and_its_source() -> None:
     except ExceptionGroup:
         redacted = MESSAGE_REDACTOR.traceback(traceback.format_exc())
     assert SECRET not in redacted
-    for kept in ("in fail", "LookupError: password: [redacted]", "direct cause", "    fail()"):
-        assert kept in redacted
-    for kept in ("ExceptionGroup: two (2 sub-exceptions)", "KeyError: '[redacted]'", "    | "):
-        assert kept in redacted
+    for expected in ("in fail", "LookupError: password: [redacted]", "direct cause", "    fail()"):
+        assert expected in redacted
+    for expected in ("ExceptionGroup: two (2 sub-exceptions)", "KeyError: '[redacted]'", "    | "):
+        assert expected in redacted
 
 
 class Order(BaseModel):

@@ -4,7 +4,7 @@ from vitals.objectives import DEFAULTS, Objective, Objectives, Slo
 
 
 @pytest.mark.parametrize(
-    ("fields", "says"),
+    ("fields", "message"),
     [
         ({"slo": "speed", "target": 0.9}, "use one of availability, latency, queries"),
         ({"slo": "availability", "target": 1.0}, "between 0 and 1"),
@@ -22,8 +22,8 @@ from vitals.objectives import DEFAULTS, Objective, Objectives, Slo
         ),
     ],
 )
-def test_invalid_options_raise_with_a_hint(fields: dict[str, object], says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_invalid_options_raise_with_a_hint(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         Objective(**fields)  # type: ignore[arg-type]
 
 

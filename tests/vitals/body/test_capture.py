@@ -35,8 +35,8 @@ class Login(BaseModel):
 
 @pytest.fixture
 def log() -> Iterator[Journal]:
-    with journal() as kept:
-        yield kept
+    with journal() as captured:
+        yield captured
 
 
 def make(bodies: BodyLogging | None = ALL, **options: Any) -> FastAPI:  # noqa: C901  # every kind of endpoint
@@ -265,19 +265,19 @@ def test_form_fields_are_redacted_by_name(log: Journal) -> None:
 
 def test_an_unread_body_is_not_captured(log: Journal) -> None:
     """The body is not drained for the log."""
-    app, asked = make(), 0
+    app, receive_calls = make(), 0
     sent: list[Message] = []
 
     async def receive() -> Message:
-        nonlocal asked
-        asked += 1
+        nonlocal receive_calls
+        receive_calls += 1
         return {"type": "http.request", "body": b'{"a":1}'}
 
     async def send(message: Message) -> None:
         sent.append(message)
 
     asyncio.run(app(http_scope("POST", "/unread") | {"headers": JSON}, receive, send))
-    assert asked == 0
+    assert receive_calls == 0
     assert len(sent) == 2
     assert "http.request.body.size" not in log.bodies[0]
 

@@ -1,7 +1,7 @@
-"""The hang that body logging is known for, on a real server, and that ours does not have it.
+"""Body logging that hangs requests, on a real server, and ours, which does not.
 
-A request's body arrives once. A middleware that asks for it and does not give it back leaves the
-endpoint waiting until the client gives up.
+A request's body arrives once. Middleware that reads it without replaying it leaves the endpoint
+waiting until the client disconnects.
 """
 
 import json
@@ -88,7 +88,7 @@ def make() -> FastAPI:
     return app
 
 
-def ours() -> FastAPI:
+def with_body_logging() -> FastAPI:
     """Everything enabled, with middleware of the problematic kind inside."""
     app = make()
     app.add_middleware(BaseHTTPMiddleware, dispatch=through)
@@ -172,7 +172,7 @@ def test_middleware_that_reads_the_body_hangs(kind: str) -> None:
 
 @pytest.mark.parametrize("http", ["httptools", "h11"])
 def test_body_logging_does_not_hang(http: Any) -> None:
-    app = ours()
+    app = with_body_logging()
     with journal() as log, served(app, http) as port:
         assert b"made for anna" in (exchange(port, login_request()) or b"")
         until(lambda: log.bodies and app.state.done)
@@ -194,7 +194,7 @@ def until(happened: Any) -> None:
 def test_bodies_of_any_size_arrive_whole(size: int, path: str) -> None:
     body = b'"' + b"x" * (size - 2) + b'"' if size > 1 else b"7"
     chunk = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
-    with journal(), served(ours()) as port:
+    with journal(), served(with_body_logging()) as port:
         for request in (
             head(path, f"Content-Length: {size}") + body,
             head(path, "Transfer-Encoding: chunked") + chunk,
@@ -206,7 +206,7 @@ def test_bodies_of_any_size_arrive_whole(size: int, path: str) -> None:
 
 def test_a_body_may_arrive_a_byte_at_a_time() -> None:
     chunks = [b"1\r\n%c\r\n" % byte for byte in LOGIN]
-    with journal(), served(ours()) as port:
+    with journal(), served(with_body_logging()) as port:
         slowly = [login_request()[at : at + 1] for at in range(len(login_request()))]
         assert status(exchange(port, *slowly)) == 200
         chunked = head("/login", "Transfer-Encoding: chunked")
@@ -215,7 +215,7 @@ def test_a_body_may_arrive_a_byte_at_a_time() -> None:
 
 def test_pipelined_requests_are_kept_separate() -> None:
     """Pipelined requests never appear in each other's log lines."""
-    with journal() as log, served(ours()) as port:
+    with journal() as log, served(with_body_logging()) as port:
         bodies = [json.dumps({"email": f"x{n}", "password": "p", "n": n}) for n in range(5)]
         requests = [head("/login", f"Content-Length: {len(b)}") + b.encode() for b in bodies]
         with closing(socket.create_connection(("127.0.0.1", port), 10)) as client:
@@ -227,7 +227,7 @@ def test_pipelined_requests_are_kept_separate() -> None:
 
 
 def test_a_client_that_expects_100_continue_gets_it_or_a_refusal() -> None:
-    with journal(), served(ours()) as port:
+    with journal(), served(with_body_logging()) as port:
         polite = head("/raw", f"Content-Length: {len(LOGIN)}", "Expect: 100-continue")
         with closing(socket.create_connection(("127.0.0.1", port), 10)) as client:
             client.sendall(polite)
@@ -239,7 +239,7 @@ def test_a_client_that_expects_100_continue_gets_it_or_a_refusal() -> None:
 
 
 def test_the_server_survives_a_client_disconnect() -> None:
-    with journal() as log, served(ours()) as port:
+    with journal() as log, served(with_body_logging()) as port:
         for _ in range(5):
             with closing(socket.create_connection(("127.0.0.1", port), 10)) as client:
                 client.sendall(head("/login", "Content-Length: 500") + LOGIN)
@@ -251,7 +251,7 @@ def test_the_server_survives_a_client_disconnect() -> None:
 
 def test_a_refused_body_gets_a_response_and_closes_the_connection() -> None:
     endless = b"%x\r\n%s\r\n" % (60_000, b"x" * 60_000)
-    with journal() as log, served(ours()) as port:
+    with journal() as log, served(with_body_logging()) as port:
         got = exchange(port, head("/raw", "Transfer-Encoding: chunked"), *[endless] * 101)
         assert status(got) == 413
         assert b"connection: close" in (got or b"").lower()
@@ -264,7 +264,7 @@ def test_a_refused_body_gets_a_response_and_closes_the_connection() -> None:
 
 
 def test_websockets_are_unaffected() -> None:
-    with journal(), served(ours()) as port:
+    with journal(), served(with_body_logging()) as port:
         connection = WSConnection(ConnectionType.CLIENT)
         with closing(socket.create_connection(("127.0.0.1", port), 10)) as client:
             client.sendall(connection.send(Upgrade(host="test", target="/talk")))

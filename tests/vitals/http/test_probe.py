@@ -426,12 +426,12 @@ def test_pending_sizes_are_limited_and_none_is_lost(
     async def taken(request: Request) -> None:
         await request.body()
 
-    async def ask() -> None:
+    async def request_both() -> None:
         for _ in range(MAX_PENDING_SIZES + 10):
             parts: list[Message] = [{"type": "http.request", "body": b"four"}]
             await converse(app, http_scope(method, path), parts, leave=lambda sent: len(sent) > 1)
 
-    asyncio.run(ask())
+    asyncio.run(request_both())
     probe: Any = app.middleware_stack
     (series,) = probe._record.__self__._instruments.values()
     assert len(series.sent) + len(series.received) <= MAX_PENDING_SIZES
@@ -626,7 +626,7 @@ def test_messages_pass_unchanged() -> None:
     assert len(seen[0]) == 2
 
 
-class Held:
+class Referenced:
     """An object of a request; alive as long as the request is referenced."""
 
 
@@ -644,28 +644,28 @@ def test_a_task_that_outlives_its_request_keeps_only_the_trace_id() -> None:
 
     @app.get("/begin")
     async def begin(request: Request) -> None:
-        held = Held()
-        request.state.held = held
-        seen.extend((weakref.ref(held), asyncio.create_task(later())))
+        referenced = Referenced()
+        request.state.referenced = referenced
+        seen.extend((weakref.ref(referenced), asyncio.create_task(later())))
 
     async def run() -> None:
         incoming: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
         scope = http_scope("GET", "/begin")
         scope["headers"] = [(b"traceparent", b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01")]
-        held = Held()
-        mark = weakref.ref(held)
+        referenced = Referenced()
+        mark = weakref.ref(referenced)
 
-        async def receive(_pinned: Held = held) -> Message:
+        async def receive(_pinned: Referenced = referenced) -> Message:
             return incoming.pop(0)
 
         async def send(_message: Message) -> None:
             pass
 
         await app(scope, receive, send)
-        del scope, receive, held
+        del scope, receive, referenced
         gc.collect()
-        assert seen[0]() is None, "what the request's state held"
-        assert mark() is None, "what its connection held"
+        assert seen[0]() is None, "referenced by the request's state"
+        assert mark() is None, "referenced by its connection"
         over.set()
         await seen[1]
 
@@ -676,18 +676,18 @@ def test_a_task_that_outlives_its_request_keeps_only_the_trace_id() -> None:
 def test_receive_and_send_after_the_end_behave_like_the_servers() -> None:
     app = FastAPI()
     instrument(app, logs=False)
-    kept: list[Any] = []
+    callables: list[Any] = []
 
     class Keep:
         def __init__(self, inner: Any) -> None:
             self.inner = inner
 
         async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-            kept.extend((receive, send))
+            callables.extend((receive, send))
             await self.inner(scope, receive, send)
 
     app.add_middleware(Keep)
     fetch(app, "GET", "/")
-    assert asyncio.run(kept[0]()) == {"type": "http.disconnect"}
+    assert asyncio.run(callables[0]()) == {"type": "http.disconnect"}
     with pytest.raises(RuntimeError, match="complete"):
-        asyncio.run(kept[1]({"type": "http.response.body"}))
+        asyncio.run(callables[1]({"type": "http.response.body"}))

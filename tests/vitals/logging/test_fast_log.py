@@ -22,8 +22,8 @@ FIELDS: dict[str, Any] = {
 
 @pytest.fixture
 def log() -> Iterator[Journal]:
-    with journal() as kept:
-        yield kept
+    with journal() as captured:
+        yield captured
 
 
 class RecordingHandler(logging.Handler):

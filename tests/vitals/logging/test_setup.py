@@ -20,8 +20,8 @@ TRACEPARENT = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
 @pytest.fixture
 def lines() -> Iterator[Any]:
     """Configures logging as a service does; returns a function that reads the lines."""
-    with journal() as kept:
-        yield lambda: kept.lines
+    with journal() as captured:
+        yield lambda: captured.lines
 
 
 def make(monkeypatch: pytest.MonkeyPatch) -> FastAPI:
@@ -146,10 +146,10 @@ def test_existing_handlers_are_replaced_at_their_level() -> None:
     root.addHandler(plain)
     root.setLevel(logging.ERROR)
     try:
-        with journal() as kept:
+        with journal() as captured:
             logging.getLogger("library").warning("not wanted")
             logging.getLogger("library").error("wanted")
-            assert [line["event"] for line in kept.lines] == ["wanted"]
+            assert [line["event"] for line in captured.lines] == ["wanted"]
             assert plain.stream.getvalue() == ""
     finally:
         root.removeHandler(plain)
@@ -157,7 +157,7 @@ def test_existing_handlers_are_replaced_at_their_level() -> None:
 
 
 def test_configuring_twice_writes_each_line_once() -> None:
-    with journal() as kept:
-        configure("again", stream=kept.stream)
+    with journal() as captured:
+        configure("again", stream=captured.stream)
         logging.getLogger("library").warning("once")
-        assert [line["service.name"] for line in kept.lines] == ["again"]
+        assert [line["service.name"] for line in captured.lines] == ["again"]

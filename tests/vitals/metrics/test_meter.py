@@ -148,9 +148,9 @@ def test_total_samples_are_limited() -> None:
     for number in range(10):
         meter.counter(HITS).bind(Colour(str(number))).inc()
         meter.histogram(WAIT).bind(NoLabels()).observe(1)
-    kept = meter.counter(HITS).children
-    assert [labels[0] for labels in kept] == ["0", "1", OTHER]
-    assert sum(child.value for child in kept.values()) == 10
+    children = meter.counter(HITS).children
+    assert [labels[0] for labels in children] == ["0", "1", OTHER]
+    assert sum(child.value for child in children.values()) == 10
     assert sum(meter.histogram(WAIT).bind(NoLabels()).counts) == 10
     assert dropped(meter, "series") >= 8
 

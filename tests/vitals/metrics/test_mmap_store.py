@@ -72,17 +72,17 @@ def test_reading_resumes_at_an_offset() -> None:
 
 def test_a_kill_at_any_instruction_leaves_complete_records() -> None:
     """Stops at every instruction of an append and reads what a killed process would leave."""
-    kept: list[memoryview] = []
+    memories: list[memoryview] = []
 
     def grow(size: int) -> memoryview:
-        kept.append(memoryview(bytearray(size)))
-        return kept[-1]
+        memories.append(memoryview(bytearray(size)))
+        return memories[-1]
 
     store = MmapStore(grow)
     before = [f"row {number} " + "x" * 200 for number in range(219)]
     for text in before:
         store.append(Kind.SERIES, text, 8)
-    assert len(kept) == 1
+    assert len(memories) == 1
     seen: set[int] = set()
 
     def look(frame: FrameType, event: str, _argument: Any) -> Any:
@@ -90,7 +90,7 @@ def test_a_kill_at_any_instruction_leaves_complete_records() -> None:
             return None
         frame.f_trace_opcodes = True
         if event == "opcode":
-            texts = [record.text for record in read(memoryview(b"".join(kept)))]
+            texts = [record.text for record in read(memoryview(b"".join(memories)))]
             assert texts == [*before, *more][: len(texts)]
             assert len(texts) >= len(before)
             seen.add(len(texts))
@@ -104,7 +104,7 @@ def test_a_kill_at_any_instruction_leaves_complete_records() -> None:
             store.append(Kind.SERIES, text, 8)
     finally:
         sys.settrace(outer)
-    assert len(kept) == 2
+    assert len(memories) == 2
     assert seen == set(range(219, 224))
 
 

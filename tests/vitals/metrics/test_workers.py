@@ -29,8 +29,8 @@ NOBODY = 65_534
 class Worker:
     """A real process of `worker.py`."""
 
-    def __init__(self, folder: Path, *, limit: int = 0) -> None:
-        command = [sys.executable, "-m", "tests.vitals.metrics.worker", str(folder)]
+    def __init__(self, directory: Path, *, limit: int = 0) -> None:
+        command = [sys.executable, "-m", "tests.vitals.metrics.worker", str(directory)]
         if limit:
             command = ["prlimit", f"--fsize={limit}", *command]
         self.process = subprocess.Popen(
@@ -165,21 +165,21 @@ def test_a_kill_during_compaction_loses_and_doubles_nothing(
         worker = start()
         worker.send("inc shared 3")
         worker.kill()
-    folder = WorkerDirectory(tmp_path / "test")
-    kept = {path.name: path.read_bytes() for path in tmp_path.glob("test/*.mmap")}
+    directory = WorkerDirectory(tmp_path / "test")
+    contents = {path.name: path.read_bytes() for path in tmp_path.glob("test/*.mmap")}
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", _killed)
         with pytest.raises(KeyboardInterrupt):
-            folder.sources(SeriesRegistry())
+            directory.sources(SeriesRegistry())
     assert (tmp_path / "test" / "dead.unfinished").exists()
     assert start().scrape().value(HITS, word="shared") == 6
-    for name, content in kept.items():  # as if killed before it could remove them
+    for name, content in contents.items():  # as if killed before it could remove them
         if name != "dead.mmap":
             (tmp_path / "test" / name).write_bytes(content)
     scrape = start().scrape()
     assert scrape.value(HITS, word="shared") == 6
     assert scrape.value(HITS, word="before") == 4
-    assert not set(kept) - {"dead.mmap"} & set(store_files(tmp_path))
+    assert not set(contents) - {"dead.mmap"} & set(store_files(tmp_path))
 
 
 def _killed(*_arguments: object) -> None:
@@ -274,19 +274,19 @@ def test_an_unsafe_directory_is_logged_once_and_nothing_is_shared(
 
 @pytest.fixture
 def read_only() -> Iterator[Path]:
-    """A folder in which this test can write nothing, extra_bounds where tests run as root."""
+    """A directory in which this test can write nothing, even as root."""
     # Not below tmp_path: when created by root, only root may enter it.
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o555)
+    directory = Path(tempfile.mkdtemp())
+    directory.chmod(0o555)
     account = os.geteuid()
     if account == 0:
         os.seteuid(NOBODY)
     try:
-        yield folder
+        yield directory
     finally:
         os.seteuid(account)
-        folder.chmod(0o700)
-        shutil.rmtree(folder)
+        directory.chmod(0o700)
+        shutil.rmtree(directory)
 
 
 @pytest.mark.parametrize("below", ["", "chosen"])
@@ -305,9 +305,9 @@ def test_a_read_only_directory_is_logged_once_and_nothing_is_shared(
 
 def test_files_are_private_to_the_user(start: Start, tmp_path: Path) -> None:
     start()
-    (folder,) = tmp_path.iterdir()
-    assert folder.stat().st_mode & 0o777 == 0o700
-    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+    (directory,) = tmp_path.iterdir()
+    assert directory.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in directory.iterdir()} == {0o600}
 
 
 def test_directories_of_ended_servers_are_removed(tmp_path: Path) -> None:
@@ -319,9 +319,9 @@ def test_directories_of_ended_servers_are_removed(tmp_path: Path) -> None:
             (99_999_999, 5),
         )
     )
-    for folder in (ended, alive):
-        folder.mkdir(mode=0o700)
-        (folder / "lock").touch()
+    for directory in (ended, alive):
+        directory.mkdir(mode=0o700)
+        (directory / "lock").touch()
     (tmp_path / "somebody's own").mkdir()
     worker = Worker(tmp_path)
     try:
@@ -383,10 +383,10 @@ def test_a_forked_child_does_not_write_to_the_parents_store(start: Start, tmp_pa
 def test_rereading_reads_only_new_records(start: Start, tmp_path: Path) -> None:
     worker = start()
     worker.send("many 300")
-    registry, folder = SeriesRegistry(), WorkerDirectory(tmp_path / "test")
-    (before,) = folder.sources(registry)
+    registry, directory = SeriesRegistry(), WorkerDirectory(tmp_path / "test")
+    (before,) = directory.sources(registry)
     worker.send("many 1500")
-    (after,) = folder.sources(registry)
+    (after,) = directory.sources(registry)
     assert after.series_index is before.series_index
     assert len(after.series_index.series) == 1_500 + 3
     (path,) = tmp_path.glob(f"test/{worker.pid}-*")

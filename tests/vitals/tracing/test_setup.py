@@ -154,14 +154,18 @@ def exemplars(app: FastAPI) -> set[str]:
     }
 
 
-@pytest.mark.parametrize(("flag", "kept"), [("01", True), ("00", False)])
-def test_exemplars_refer_to_sampled_traces_only(receiver: Receiver, flag: str, kept: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize(("flag", "sampled"), [("01", True), ("00", False)])
+def test_exemplars_refer_to_sampled_traces_only(
+    receiver: Receiver,
+    flag: str,
+    sampled: bool,  # noqa: FBT001
+) -> None:
     app, vitals = make(receiver.url)
     header = {"traceparent": f"00-{PARENT}-b7ad6b7169203331-{flag}"}
     fetch(app, "GET", "/items/7", headers=header)
     flush(vitals)
-    assert exemplars(app) == ({PARENT} if kept else set())
-    assert bool(receiver.spans) is kept
+    assert exemplars(app) == ({PARENT} if sampled else set())
+    assert bool(receiver.spans) is sampled
 
 
 def test_the_ratio_applies_to_traces_without_a_parent(receiver: Receiver) -> None:
