@@ -103,10 +103,10 @@ class ProcessProbe:
     def refresh(self) -> None:
         """Measure now."""
         times = os.times()
-        _raise_to(self._cpu, times.user + times.system)
+        _advance_to(self._cpu, times.user + times.system)
         stats = gc.get_stats()
         for name, number, child in self._gc_counters:
-            _raise_to(child, stats[number][name])
+            _advance_to(child, stats[number][name])
         self._max_fds.set(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         if not self._start.value:
             # The server's: counters reset when it starts, not when a worker does.
@@ -126,7 +126,7 @@ _GC_COUNTERS: dict[str, Counter[Generation]] = {
 """Counters by their key in ``gc.get_stats``."""
 
 
-def _raise_to(child: CounterChild, to: float) -> None:
+def _advance_to(child: CounterChild, to: float) -> None:
     child.inc(max(0.0, to - child.value))
 
 

@@ -80,7 +80,7 @@ def read(path: Path) -> bytes:
     """Read a file of at most 1 MB.
 
     Raises:
-        UnsafePathError: It is a link, has a second name, or is no file.
+        UnsafePathError: It is a link, has several links, or is not a regular file.
         OSError: It cannot be read.
     """
     with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
@@ -96,7 +96,7 @@ def open_file(path: Path, flags: int, mode: int = 0o600) -> int:
         mode: Its permissions if it is created, less the umask.
 
     Raises:
-        UnsafePathError: It is a link, has a second name, or is no file.
+        UnsafePathError: It is a link, has several links, or is not a regular file.
         OSError: It cannot be opened.
     """
     with _parent(path) as directory:
@@ -104,9 +104,7 @@ def open_file(path: Path, flags: int, mode: int = 0o600) -> int:
             file = os.open(path.name, flags | _FILE, mode, dir_fd=directory)
         except OSError as error:
             if error.errno == ELOOP:
-                raise UnsafePathError(
-                    f"{path} is a symbolic link: replace it with the file"
-                ) from None
+                raise UnsafePathError(f"{path} is a link: replace it with the file") from None
             raise
     status = os.fstat(file)
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:

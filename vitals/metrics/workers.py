@@ -34,7 +34,7 @@ LOCK_POLL = 0.005
 
 _STORES = "*.mmap"
 _DEAD = "dead.mmap"
-_UNFINISHED = "dead.unfinished"
+_TEMPORARY = "dead.tmp"
 
 
 class UnsafeDirectoryError(PermissionError):
@@ -152,7 +152,7 @@ class WorkerDirectory:
         dead = [name for name, store in stores.items() if name != _DEAD and not store.alive]
         if not dead:
             return False
-        temporary = self._directory / _UNFINISHED
+        temporary = self._directory / _TEMPORARY
         temporary.unlink(missing_ok=True)  # left by a worker that was killed
         try:
             store = MmapStore(in_file(temporary))

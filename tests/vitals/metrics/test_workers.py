@@ -171,7 +171,7 @@ def test_a_kill_during_compaction_loses_and_doubles_nothing(
         patch.setattr(Path, "replace", _killed)
         with pytest.raises(KeyboardInterrupt):
             directory.sources(SeriesRegistry())
-    assert (tmp_path / "test" / "dead.unfinished").exists()
+    assert (tmp_path / "test" / "dead.tmp").exists()
     assert start().scrape().value(HITS, word="shared") == 6
     for name, content in contents.items():  # as if killed before it could remove them
         if name != "dead.mmap":
