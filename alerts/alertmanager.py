@@ -201,10 +201,10 @@ def write(
         UnsafePathError: A folder is a link, or lies behind one that another account can change.
         OSError: A file cannot be written.
     """
-    secure_files.make_path(file.parent)
-    secure_files.make_path(templates.parent)
+    secure_files.make_directories(file.parent)
+    secure_files.make_directories(templates.parent)
     folder_mode, mode = (0o700, 0o600) if owner else (0o755, 0o644)
-    secure_files.make_folder(templates, mode=folder_mode, owner=owner)
+    secure_files.make_directory(templates, mode=folder_mode, owner=owner)
     texts = {path.name: path.read_text("utf-8") for path in TEMPLATES.glob("*.tmpl")}
     for name, text in (texts | {"links.tmpl": links(environment)}).items():
         secure_files.write(templates / name, text, mode=mode, owner=owner)

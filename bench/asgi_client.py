@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from starlette.types import ASGIApp
 
-from vitals.logging.setup import configure, release
+from vitals.logging.setup import configure, unconfigure
 
 Header = tuple[bytes, bytes]
 
@@ -68,4 +68,4 @@ def silence() -> Iterator[None]:
         try:
             yield
         finally:
-            release()
+            unconfigure()

@@ -20,7 +20,7 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.types import Message
 
 from bench.interleave import Once, report, run
-from vitals import Bodies, Guard, instrument
+from vitals import BodyLogging, Validation, instrument
 from vitals.logging.setup import configure
 
 BARE, EMPTY, READING = "measured only", "BaseHTTPMiddleware, empty", "BaseHTTPMiddleware, reads"
@@ -82,11 +82,11 @@ async def reading(request: Request, call_next: Any) -> Any:
 
 WAYS: dict[str, Build] = {
     BARE: application,
-    OFF: lambda: application(bodies=Bodies(routes={"/items": None, "/orders": None})),
-    UNTOLD: lambda: application(bodies=Bodies()),
-    TOLD: lambda: application(bodies=Bodies(share=1.0, lines_per_second=10**9)),
-    GUARDED: lambda: application(guard=Guard()),
-    BOTH: lambda: application(bodies=Bodies(), guard=Guard()),
+    OFF: lambda: application(body_logging=BodyLogging(routes={"/items": None, "/orders": None})),
+    UNTOLD: lambda: application(body_logging=BodyLogging()),
+    TOLD: lambda: application(body_logging=BodyLogging(share=1.0, lines_per_second=10**9)),
+    GUARDED: lambda: application(validation=Validation()),
+    BOTH: lambda: application(body_logging=BodyLogging(), validation=Validation()),
     EMPTY: lambda: inside(nothing),
     READING: lambda: inside(reading),
 }

@@ -20,11 +20,11 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from bench.interleave import report
-from vitals.metrics.aggregation import Index
+from vitals.metrics.aggregation import SeriesRegistry
 from vitals.metrics.catalogue import HTTP_REQUEST_DURATION, SLO_EVENTS, Request, SloEvent
 from vitals.metrics.meter import Meter
 from vitals.metrics.text_format import render
-from vitals.metrics.workers import Workers, join
+from vitals.metrics.workers import WorkerDirectory, join
 
 ROUTES, STATUSES = 50, ("200", "201", "404", "422", "500")
 UPDATES = 20_000
@@ -154,8 +154,8 @@ def pages_of_workers(folder: Path, count: int) -> dict[str, Way]:
     meter = Meter()
     ours(meter)
     join(meter, "bench", folder / f"ours-{count}")
-    seen = Workers(folder / f"ours-{count}" / "bench")
-    assert len(seen.sources(Index())) == count  # noqa: S101
+    seen = WorkerDirectory(folder / f"ours-{count}" / "bench")
+    assert len(seen.sources(SeriesRegistry())) == count  # noqa: S101
     return {
         f"text of {count}": lambda: _ours(meter, exemplars=False),
         f"OpenMetrics of {count}": lambda: _ours(meter, exemplars=True),

@@ -34,14 +34,14 @@ from service.settings import Settings, is_loopback
 from service.users import endpoints as users
 from service.users.login_throttle import LoginThrottle
 from service.users.passwords import Passwords
-from vitals import Bodies, Guard, Objective, instrument
+from vitals import BodyLogging, Objective, Validation, instrument
 
 OBJECTIVES = (
-    Objective("availability", ratio=0.999),
-    Objective("latency", ratio=0.95, within=0.25),
+    Objective("availability", target=0.999),
+    Objective("latency", target=0.95, threshold=0.25),
     # A login hashes a password, which is slow by intent.
-    Objective("latency", ratio=0.95, within=0.5, route="/api/users/login"),
-    Objective("queries", ratio=0.95, within=0.1),
+    Objective("latency", target=0.95, threshold=0.5, route="/api/users/login"),
+    Objective("queries", target=0.95, threshold=0.1),
 )
 PRIVATE = ("/api/users",)
 """Paths whose responses hold tokens, or e-mail addresses beside names that users choose."""
@@ -76,8 +76,8 @@ def build(settings: Settings) -> FastAPI:
         revision=settings.revision,
         metrics_token=settings.metrics_token(),
         admin=auth.is_admin,
-        bodies=Bodies(share=0.01, routes={"/api/users/login": None}),
-        guard=Guard(limit=settings.body_limit),
+        body_logging=BodyLogging(share=0.01, routes={"/api/users/login": None}),
+        validation=Validation(limit=settings.body_limit),
     )
     cache = Cache.connect(
         settings.redis_url, password=settings.redis_password(), single_process=settings.workers == 1

@@ -12,7 +12,7 @@ from starlette.routing import Match
 
 from service import errors
 from service.errors import FieldError, ServiceError
-from vitals.validation.problems import Refused
+from vitals.validation.problems import BodyRefused
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:problem-type:service:"
@@ -73,7 +73,7 @@ def install(app: FastAPI) -> None:
         return response
 
     async def invalid_body(_request: Request, error: Exception) -> JSONResponse:
-        refusal = cast("Refused", error)
+        refusal = cast("BodyRefused", error)
         kind = TYPE_PREFIX + refusal.problem["type"].rpartition(":")[2]
         return JSONResponse(
             refusal.problem | {"type": kind},
@@ -92,7 +92,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ServiceError, known)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, refused)
-    app.add_exception_handler(Refused, invalid_body)
+    app.add_exception_handler(BodyRefused, invalid_body)
     app.add_exception_handler(TimeoutError, timed_out)
     app.add_exception_handler(Exception, unexpected)
 

@@ -31,7 +31,7 @@ def write_prometheus(here: Installation, secrets: Path, *, haste: bool) -> Path:
         folder = here.folder("prometheus")
         rules, targets = folder / "hasty-rules", folder / "targets"
         for made in (rules, targets):
-            secure_files.make_folder(made, owner=here.owner_of("prometheus"))
+            secure_files.make_directory(made, owner=here.owner_of("prometheus"))
         for name, text in render(FAST).items():
             secure_files.write(rules / name, text, owner=here.owner_of("prometheus"))
     text = prometheus.configuration(

@@ -40,8 +40,8 @@ def run(here: Installation, *, what: str, amounts: Mapping[str, int] | None = No
         WeakSecretError: A secret that somebody put there is weak.
         OSError: A file that the stack needs cannot be read or written.
     """
-    secure_files.make_path(here.data)
-    secure_files.make_folder(here.log)
+    secure_files.make_directories(here.data)
+    secure_files.make_directory(here.log)
     held = lock.take(here.lock, what)
     _end_orphans(here)
     here.ports.demand_free()

@@ -59,7 +59,7 @@ def hand_out(folder: Path, environment: Mapping[str, str]) -> None:
     secrets.make(kept, None)
     for container, names in SECRETS.items():
         place, owner = folder / container, _owner(container)
-        secure_files.make_folder(place, mode=0o500, owner=owner)
+        secure_files.make_directory(place, mode=0o500, owner=owner)
         for name in names:
             secure_files.write(place / name, secrets.read(kept, name), mode=0o400, owner=owner)
     password = secrets.read(kept, "redis-password")
@@ -91,7 +91,7 @@ def hand_over(here: Installation, part: str, names: Iterable[str], account: Acco
     """
     folder = here.data / _FOLDER / part
     for each in (folder.parent, folder):
-        secure_files.make_folder(each, mode=0o711)
+        secure_files.make_directory(each, mode=0o711)
     for name in names:
         with suppress(FileNotFoundError):
             text = secrets.read(here.secrets, name)

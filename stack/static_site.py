@@ -26,7 +26,7 @@ def wait(site: Path, title: str, words: str) -> None:
     """Show a page that looks again every few seconds, unless the boards are there already."""
     if (site / "boards").exists():
         return
-    secure_files.make_folder(site, mode=0o755)
+    secure_files.make_directory(site, mode=0o755)
     page = _WAITING.format(title=html.escape(title), words=html.escape(words))
     secure_files.write(site / "index.html", page, mode=0o644)
 
@@ -44,7 +44,7 @@ def publish(built: Path, boards: Path, site: Path, settings: Mapping[str, Any]) 
     secure_files.remove_tree(fresh)
     secure_files.copy_tree(built, fresh)
     for folder in ("boards", "d"):
-        secure_files.make_folder(fresh / folder, mode=0o755)
+        secure_files.make_directory(fresh / folder, mode=0o755)
     index = (built / "index.html").read_text("utf-8")
     listed = [_copy(file, fresh, index) for file in sorted(boards.glob("*.json"))]
     boards_list = json.dumps(sorted(listed, key=_order))
@@ -62,7 +62,7 @@ def _copy(file: Path, site: Path, index: str) -> dict[str, str]:
     page = index.replace(_BASE, '<base href="../../" />').replace(
         "<title>Boards</title>", f"<title>{html.escape(board['title'])}</title>"
     )
-    secure_files.make_folder(site / "d" / board["uid"], mode=0o755)
+    secure_files.make_directory(site / "d" / board["uid"], mode=0o755)
     secure_files.write(site / "d" / board["uid"] / "index.html", page, mode=0o644)
     return {key: board.get(key, "") for key in ("uid", "title", "description")}
 

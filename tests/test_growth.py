@@ -23,7 +23,7 @@ from vitals.asgi.content_type import Kind
 from vitals.db.indexes import sql_clauses
 from vitals.db.statements import n_plus_one, plans, side_effect_check
 from vitals.db.statements.fingerprint import normalise
-from vitals.message_redaction import Messages
+from vitals.message_redaction import MessageRedactor
 from vitals.validation import ijson
 
 OURS = ("vitals", "service")
@@ -298,7 +298,7 @@ def _clause(text: str) -> None:
     sql_clauses.as_plan(statement, sql_clauses.tables(statement, {"t": ["a", "b"]}))
 
 
-MESSAGES = Messages(REDACTION)
+MESSAGES = MessageRedactor(REDACTION)
 READERS: dict[str, Callable[[str], Any]] = {
     "a text": REDACTION.text,
     "a string": lambda text: REDACTION.body(json.dumps({"x": text}).encode(), Kind.JSON),
@@ -320,7 +320,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "a statement to execute": lambda text: side_effect_check.parse_words(f"SELECT {text}", ()),
     "clauses": _clause,
     "conditions": plans.mask_literals,
-    "a log message": MESSAGES.logged,
+    "a log message": MESSAGES.log_message,
     "an error": MESSAGES.error,
     "a traceback": MESSAGES.traceback,
     "a statement that is logged": MESSAGES.statement,

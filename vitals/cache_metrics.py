@@ -1,7 +1,7 @@
-"""What a cache reports: hits and misses, its store's speed, the state it is in.
+"""Metrics of a cache: hits and misses, latency of its store, and its state.
 
-The hit ratio is left to PromQL: a ratio kept in a gauge cannot be summed over instances or asked
-for another window.
+The hit ratio is computed in PromQL: a ratio in a gauge cannot be aggregated over instances, or
+queried for another window.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from time import perf_counter, time_ns
 from typing import Literal
 
-from vitals.asgi.request_context import MakeSpan, name_error
+from vitals.asgi.request_context import MakeSpan, error_type_of
 from vitals.metrics.catalogue import (
     CACHE_BREAKER_OPEN,
     CACHE_BUS_CONNECTED,
@@ -51,12 +51,12 @@ class _Timed:
 
 
 class CacheReporter:
-    """The figures of one cache.
+    """Records the metrics of one cache.
 
     Args:
         meter: Where to record.
         cache: The cache's name, a label value: a fixed word, never a key.
-        span: Makes a span of each operation; None when there is no tracing.
+        span: Creates a span of each operation; None without tracing.
     """
 
     def __init__(self, meter: Meter, cache: str, span: MakeSpan | None = None) -> None:
@@ -70,12 +70,12 @@ class CacheReporter:
         self._rejected = meter.counter(CACHE_FILLS_REJECTED).bind(labels)
         self._invalidations = meter.counter(CACHE_INVALIDATIONS)
         self._breaker = meter.gauge(CACHE_BREAKER_OPEN).bind(labels)
-        # Both outcomes exist from the start: a ratio over a missing series is no series.
+        # Create both series at the start: a ratio over a missing series has no value.
         self.request("l2", "hit", 0)
         self.request("l2", "miss", 0)
 
     def request(self, layer: Layer, result: Result, count: float = 1) -> None:
-        """Count a look-up, or several at once."""
+        """Count a lookup, or several at once."""
         child = self._requests.get((layer, result))
         if child is None:
             labels = CacheRequest(self._cache, layer, result)
@@ -84,7 +84,7 @@ class CacheReporter:
         child.inc(count)
 
     def operation(self, operation: str) -> AbstractContextManager[None]:
-        """Time a command to the store; an exception passes through and is named on the span."""
+        """Time a command to the store; an exception propagates and is recorded on the span."""
         child = self._operations.get(operation)
         if child is None:
             labels = CacheOperation(self._cache, operation)
@@ -101,7 +101,7 @@ class CacheReporter:
             with _Timed(child):
                 yield
         except BaseException as error:
-            error_type = name_error(error)
+            error_type = error_type_of(error)
             raise
         finally:
             if self._span is not None:
@@ -118,25 +118,25 @@ class CacheReporter:
             self._loads.observe(perf_counter() - started)
 
     def fill_rejected(self) -> None:
-        """Count a loaded value that was not stored, having been invalidated meanwhile."""
+        """Count a loaded value that was not stored because it was invalidated meanwhile."""
         self._rejected.inc()
 
     def refused(self, reason: Refusal) -> None:
-        """Count an entry that was taken for a miss, or a value that was not stored."""
+        """Count an entry that was treated as a miss, or a value that was not stored."""
         self._meter.counter(CACHE_ENTRIES_REFUSED).bind(CacheRefusal(self._cache, reason)).inc()
 
     def invalidation(self, outcome: Outcome) -> None:
-        """Count an invalidation: delivered, kept for later, or lost."""
+        """Count an invalidation: delivered, queued or failed."""
         self._invalidations.bind(CacheInvalidation(self._cache, outcome)).inc()
 
     def breaker(self, *, open_: bool) -> None:
-        """Say whether the store is being left alone because it fails."""
+        """Set whether the store's circuit breaker is open."""
         self._breaker.set(open_)
 
     def l1_bytes(self, held: int) -> None:
-        """Say how many bytes the in-process layer holds."""
+        """Set the size of the in-process layer, in bytes."""
         self._meter.gauge(CACHE_L1_BYTES).bind(Cache(self._cache)).set(held)
 
     def bus_connected(self, *, connected: bool) -> None:
-        """Say whether invalidations of other processes are heard."""
+        """Set whether the process is subscribed to others' invalidations."""
         self._meter.gauge(CACHE_BUS_CONNECTED).bind(Cache(self._cache)).set(connected)

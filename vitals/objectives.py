@@ -1,8 +1,8 @@
-"""What a service promises; a slow or a failed answer is a bad event.
+"""Service level objectives (SLOs), declared in code.
 
-A service declares its objectives in code. The kit exports them as metrics and counts good and bad
-events, so one set of rules and boards, grouped by ``job``, fits every service: a threshold is
-changed where it is declared, never in PromQL.
+The kit exports objectives as metrics and counts good and bad events, so one set of rules and
+boards, grouped by ``job``, fits every service: a threshold is changed where it is declared, never
+in PromQL.
 """
 
 import math
@@ -12,7 +12,7 @@ from enum import StrEnum
 
 
 class Slo(StrEnum):
-    """The promises the kit can keep count of; the value of the label ``slo``."""
+    """The kinds of objective that the kit measures; values of the label ``slo``."""
 
     AVAILABILITY = "availability"
     LATENCY = "latency"
@@ -21,45 +21,45 @@ class Slo(StrEnum):
 
 @dataclass(frozen=True)
 class Objective:
-    """One promise, for the whole service or for one route.
+    """One objective, for the whole service or for one route.
 
-    ``Objective("latency", ratio=0.95, within=0.25)`` is "p95 at most 250 ms",
-    ``Objective("availability", ratio=0.999)`` "one request in a thousand may fail", and
-    ``Objective("queries", ratio=0.95, within=0.2)`` "a query over 200 ms is slow, and one in
+    ``Objective("latency", target=0.95, threshold=0.25)`` is "p95 at most 250 ms",
+    ``Objective("availability", target=0.999)`` "one request in a thousand may fail", and
+    ``Objective("queries", target=0.95, threshold=0.2)`` "a query over 200 ms is slow, and one in
     twenty may be".
 
     Attributes:
         slo: ``"latency"``, ``"availability"`` or ``"queries"``.
-        ratio: The share of good events promised, above 0 and below 1.
-        within: Seconds within which an event is good; latency and queries have one.
-        route: A route template such as ``/api/users/login`` with a promise of its own;
-            empty for the whole service.
+        target: The share of good events to reach, above 0 and below 1.
+        threshold: Seconds within which an event is good; latency and queries have one.
+        route: A route template such as ``/api/users/login`` with an objective of its
+            own; empty for the whole service.
 
     Raises:
-        ValueError: The objective makes no sense; the message says what to write instead.
+        ValueError: The objective is invalid; the message says how to correct it.
     """
 
     slo: str
-    ratio: float
-    within: float | None = None
+    target: float
+    threshold: float | None = None
     route: str = ""
 
     def __post_init__(self) -> None:
         known = ", ".join(Slo)
         if self.slo not in set(Slo):
             raise ValueError(f"objective {self.slo!r}: use one of {known}")
-        if not 0 < self.ratio < 1:
+        if not 0 < self.target < 1:
             raise ValueError(
-                f"objective {self.slo}: ratio {self.ratio} must lie between 0 and 1; "
-                "0.999 promises 999 good events of 1000"
+                f"objective {self.slo}: target {self.target} must lie between 0 and 1; "
+                "0.999 means 999 good events of 1000"
             )
         if self.slo == Slo.AVAILABILITY:
-            if self.within is not None:
+            if self.threshold is not None:
                 raise ValueError(
-                    "objective availability: takes no within; promise latency for that"
+                    "objective availability: takes no threshold; use a latency objective"
                 )
-        elif self.within is None or not (self.within > 0 and math.isfinite(self.within)):
-            raise ValueError(f"objective {self.slo}: within must be a number of seconds above 0")
+        elif self.threshold is None or not (self.threshold > 0 and math.isfinite(self.threshold)):
+            raise ValueError(f"objective {self.slo}: threshold must be a number of seconds above 0")
         if self.route and (self.slo == Slo.QUERIES or not self.route.startswith("/")):
             raise ValueError(
                 f"objective {self.slo}: route {self.route!r} must be a template such as "
@@ -68,37 +68,39 @@ class Objective:
 
 
 DEFAULTS = (
-    Objective("availability", ratio=0.999),
-    Objective("latency", ratio=0.95, within=0.25),
-    Objective("queries", ratio=0.95, within=0.2),
+    Objective("availability", target=0.999),
+    Objective("latency", target=0.95, threshold=0.25),
+    Objective("queries", target=0.95, threshold=0.2),
 )
-"""What a service promises that declares nothing."""
+"""Objectives of a service that declares none."""
 
 
 class Objectives:
-    """A service's objectives, completed with the defaults and ready to be asked per request.
+    """A service's objectives, completed with the defaults.
 
     Raises:
-        ValueError: Two objectives promise the same thing for the same route.
+        ValueError: Two objectives of one kind are declared for the same route.
     """
 
     def __init__(self, declared: Iterable[Objective] = ()) -> None:
-        chosen: dict[tuple[str, str], Objective] = {}
+        objectives: dict[tuple[str, str], Objective] = {}
         for objective in declared:
-            if chosen.setdefault((objective.slo, objective.route), objective) is not objective:
+            if objectives.setdefault((objective.slo, objective.route), objective) is not objective:
                 where = objective.route or "the whole service"
                 raise ValueError(f"objective {objective.slo} is declared twice for {where}")
         for objective in DEFAULTS:
-            chosen.setdefault((objective.slo, ""), objective)
-        self._chosen = chosen
+            objectives.setdefault((objective.slo, ""), objective)
+        self._objectives = objectives
 
     def __iter__(self) -> Iterator[Objective]:
-        return iter(self._chosen.values())
+        return iter(self._objectives.values())
 
     def of(self, slo: Slo, route: str = "") -> Objective:
-        """The objective in force for a route: its own, else the service's."""
-        return self._chosen.get((slo, route)) or self._chosen[(slo, "")]
+        """The objective that applies to a route: its own, else the service's."""
+        return self._objectives.get((slo, route)) or self._objectives[(slo, "")]
 
     def thresholds(self, slo: Slo) -> tuple[float, ...]:
-        """Every distinct ``within`` of one kind, ascending: a histogram needs them as bounds."""
-        return tuple(sorted({o.within for o in self._chosen.values() if o.slo == slo and o.within}))
+        """Every distinct threshold of one kind, ascending: a histogram needs them as bounds."""
+        return tuple(
+            sorted({o.threshold for o in self._objectives.values() if o.slo == slo and o.threshold})
+        )

@@ -1,6 +1,6 @@
-"""What leaves the process beside bodies, without secrets: log events, exceptions, spans.
+"""Redacts everything that leaves the process except bodies: log events, exceptions, spans.
 
-All ways out pass here, so that what one of them hides no other shows.
+All outputs share one redactor, so that none reveals what another hides.
 """
 
 import re
@@ -8,63 +8,63 @@ from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from vitals.db.statements.fingerprint import normalise
-from vitals.message_redaction import Messages
+from vitals.message_redaction import MessageRedactor
 from vitals.redaction.bodies import Redaction
-from vitals.redaction.secret_patterns import are_plain, without_random
+from vitals.redaction.secret_patterns import contain_no_secrets, redact_random_words
 from vitals.redaction.sensitive_fields import MASK
 
 Event = dict[str, Any]
 Fields = MutableMapping[str, Any]
 
-DEEP = 8
-"""Containers within each other that are told."""
+MAX_DEPTH = 8
+"""Most levels of nested containers that are kept."""
 
 _SCALARS = frozenset((int, float, bool, type(None)))
 _DIGIT = re.compile(r"\d")
 _LONG_NUMBER = 10**12
-"""The least that might be a card's number."""
-_SHORT, _REMEMBERED = 200, 1_000
-"""Characters of a text that is remembered as plain, and how many such texts are."""
-_OURS = frozenset(("timestamp", "level", "logger", "service.name", "trace_id"))
-"""Fields that hold what the kit's own processors have put there."""
-_BODIES = (
+"""The smallest number that may be a card number."""
+_MAX_CACHED_LENGTH, _MAX_CACHED = 200, 1_000
+"""Most characters of a text that is cached as harmless, and most such texts."""
+_OWN_FIELDS = frozenset(("timestamp", "level", "logger", "service.name", "trace_id"))
+"""Fields that the kit's own processors have set."""
+_BODY_FIELDS = (
     f"http.{side}.body.{field}"
     for side in ("request", "response")
     for field in ("content", "withheld", "hash")
 )
-_KEPT = {
-    "vitals.db": _OURS
+_UNREDACTED = {
+    "vitals.db": _OWN_FIELDS
     | {"db.query.text", "db.query.summary", "db.query.fingerprint", "plan", "plan_before"}
     | {"advice", "code.source", "http.route", "relationship", "error.type"},
-    "vitals.requests": _OURS | {"http.route", "http.request.method", "error.type"},
-    "vitals.body": _OURS | {"http.route", "http.request.method", *_BODIES},
+    "vitals.requests": _OWN_FIELDS | {"http.route", "http.request.method", "error.type"},
+    "vitals.body": _OWN_FIELDS | {"http.route", "http.request.method", *_BODY_FIELDS},
 }
-"""The same by the kit's own loggers, whose fields are without values already."""
-_ADDRESSES = frozenset(("url.full", "http.url", "http.target"))
-"""Attributes that may hold a query string, which is not told."""
-_STATEMENTS = frozenset(("db.query.text", "db.statement"))
-_LIBRARIES = ("sqlalchemy.engine", "aiosqlite")
-"""Loggers that write statements with their values."""
+"""The same for the kit's own loggers, whose fields are redacted already."""
+_URL_ATTRIBUTES = frozenset(("url.full", "http.url", "http.target"))
+"""Attributes that may hold a query string, which is removed."""
+_STATEMENT_ATTRIBUTES = frozenset(("db.query.text", "db.statement"))
+_STATEMENT_LOGGERS = ("sqlalchemy.engine", "aiosqlite")
+"""Loggers that write statements with their parameters."""
 
 
 class Redactor:
-    """Takes secrets out of events and spans.
+    """Redacts log events and spans.
 
     Args:
-        redaction: What is a secret.
+        redaction: What is redacted.
     """
 
     def __init__(self, redaction: Redaction | None = None) -> None:
         self._redaction = redaction or Redaction()
-        self._messages = Messages(self._redaction)
+        self._messages = MessageRedactor(self._redaction)
         self._plain: set[str] = set()
 
     def __call__(self, _logger: Any, _method: str, event: Fields) -> Fields:
-        """An event as it may be written (a structlog processor)."""
-        kept = _KEPT.get(event.get("logger", ""), _OURS)
+        """Redact an event (a structlog processor)."""
+        unredacted = _UNREDACTED.get(event.get("logger", ""), _OWN_FIELDS)
         names, plain = self._redaction.names, self._plain
         for key, value in event.items():
-            if key in kept:
+            if key in unredacted:
                 continue
             kind = type(value)
             if kind is str:
@@ -73,103 +73,108 @@ class Redactor:
             elif kind not in _SCALARS or (kind is int and value >= _LONG_NUMBER):
                 break
             name = names[key]
-            if not name.ordinary and (name.secret or name.shown != key or names.secret(value)):
+            if name.ordinary:
+                continue
+            if name.secret or name.redacted != key or names.secret(value):
                 break
-        else:  # most events hold nothing to take out
+        else:  # most events hold no secrets
             return event
-        return self._without_secrets(event, kept)
+        return self._redact_event(event, unredacted)
 
     def _is_plain(self, text: str) -> bool:
-        """Whether a short text stays as it is; what does is remembered, as messages come again."""
-        if len(text) > _SHORT or not text.isascii():
+        """Whether a short text needs no redaction; cached, because messages recur."""
+        if len(text) > _MAX_CACHED_LENGTH or not text.isascii():
             return False
-        doubtful = self._redaction.has_patterns or _DIGIT.search(text) or not are_plain((text,))
-        if doubtful and self._messages.logged(text) != text:
+        suspicious = (
+            self._redaction.has_patterns or _DIGIT.search(text) or not contain_no_secrets((text,))
+        )
+        if suspicious and self._messages.log_message(text) != text:
             return False
-        if len(self._plain) >= _REMEMBERED:
+        if len(self._plain) >= _MAX_CACHED:
             self._plain.clear()
         self._plain.add(text)
         return True
 
     def fields(self, fields: Mapping[str, Any]) -> Event:
-        """Fields of an event, or attributes of a span, as they may be told."""
-        return self._hide({key: _plain(value, DEEP) for key, value in fields.items()})
+        """Redact the fields of an event or the attributes of a span."""
+        return self._redact({key: _plain(value, MAX_DEPTH) for key, value in fields.items()})
 
-    def _without_secrets(self, event: Fields, kept: frozenset[str]) -> Event:
-        apart = {"event", "exception", "stack_info"}
-        told = {key: value for key, value in event.items() if key in kept}
-        told |= self.fields({k: v for k, v in event.items() if k not in kept and k not in apart})
-        said, exception, stack = (event.get(key) for key in ("event", "exception", "stack_info"))
-        if said is not None:
-            text = said if isinstance(said, str) else str(said)
-            statement = str(event.get("logger", "")).startswith(_LIBRARIES)
-            told["event"] = self._messages.statement(text) if statement else self.message(text)
+    def _redact_event(self, event: Fields, unredacted: frozenset[str]) -> Event:
+        texts = {"event", "exception", "stack_info"}
+        redacted = {key: value for key, value in event.items() if key in unredacted}
+        skipped = unredacted | texts
+        redacted |= self.fields({k: v for k, v in event.items() if k not in skipped})
+        message, exception, stack = (event.get(key) for key in ("event", "exception", "stack_info"))
+        if message is not None:
+            text = message if isinstance(message, str) else str(message)
+            statement = str(event.get("logger", "")).startswith(_STATEMENT_LOGGERS)
+            redacted["event"] = self._messages.statement(text) if statement else self.message(text)
         if exception is not None:
-            told["exception"] = self._exception(exception)
+            redacted["exception"] = self._exception(exception)
         if stack is not None:
-            told["stack_info"] = self._messages.traceback(str(stack))
-        return told
+            redacted["stack_info"] = self._messages.traceback(str(stack))
+        return redacted
 
     def message(self, text: str) -> str:
-        """A log message as it may be told."""
-        return self._messages.logged(text)
+        """Redact a log message."""
+        return self._messages.log_message(text)
 
-    def _exception(self, told: Any) -> Any:
-        """An exception as structlog's transformer describes it, or as a formatted traceback."""
-        if isinstance(told, str):
-            return self._messages.traceback(told)
-        if not isinstance(told, list):
+    def _exception(self, exception: Any) -> Any:
+        """Redact an exception, as structlog's dictionaries or as a formatted traceback."""
+        if isinstance(exception, str):
+            return self._messages.traceback(exception)
+        if not isinstance(exception, list):
             return MASK
-        return [self._stack(each) if isinstance(each, dict) else MASK for each in told]
+        return [self._stack(each) if isinstance(each, dict) else MASK for each in exception]
 
     def _stack(self, stack: Event) -> Event:
         stack = dict(stack)
-        stack["exc_type"] = without_random(str(stack.get("exc_type", "")))
+        stack["exc_type"] = redact_random_words(str(stack.get("exc_type", "")))
         stack["exc_value"] = self._messages.error(str(stack.get("exc_value", "")))
         stack["exc_notes"] = [self._messages.error(str(n)) for n in stack.get("exc_notes") or ()]
         stack["exceptions"] = [self._exception(each) for each in stack.get("exceptions") or ()]
-        if stack.get("syntax_error"):  # of a text that was parsed
+        if stack.get("syntax_error"):  # it quotes the parsed text
             stack["syntax_error"] = {**stack["syntax_error"], "line": MASK, "msg": MASK}
         return stack
 
     def attributes(self, attributes: Mapping[str, Any]) -> Event:
-        """Attributes of a span or of one of its events."""
-        told = self.fields(attributes)
+        """Redact the attributes of a span or span event."""
+        redacted = self.fields(attributes)
         for key, value in attributes.items():
             if not isinstance(value, str):
                 continue
-            if key in _ADDRESSES:
-                told[key] = self._redaction.text(value.partition("?")[0])
+            if key in _URL_ATTRIBUTES:
+                redacted[key] = self._redaction.text(value.partition("?")[0])
             elif key == "exception.stacktrace":
-                told[key] = self._messages.traceback(value)
+                redacted[key] = self._messages.traceback(value)
             elif key == "exception.message":
-                told[key] = self._messages.error(value)
-            elif key in _STATEMENTS:
-                told[key] = without_random(normalise(value))
-            elif isinstance(told.get(key), str):
-                told[key] = without_random(told[key])
-        return told
+                redacted[key] = self._messages.error(value)
+            elif key in _STATEMENT_ATTRIBUTES:
+                redacted[key] = redact_random_words(normalise(value))
+            elif isinstance(redacted.get(key), str):
+                redacted[key] = redact_random_words(redacted[key])
+        return redacted
 
     def status(self, text: str) -> str:
-        """The description of a span's status: what an exception says, often after its name."""
+        """Redact the description of a span's status: an exception's text, often after its name."""
         return self._messages.traceback(text)
 
-    def _hide(self, fields: Event) -> Event:
-        hidden: Event = self._redaction.value(fields)
-        return hidden
+    def _redact(self, fields: Event) -> Event:
+        redacted: Event = self._redaction.value(fields)
+        return redacted
 
 
-def _plain(value: Any, deep: int) -> Any:
-    """A copy of a value, of what JSON knows; of anything else what it says of itself."""
+def _plain(value: Any, depth: int) -> Any:
+    """A copy of a value in JSON types; other types are converted by ``str``."""
     kind = type(value)
     if kind is str or kind in _SCALARS or (isinstance(value, int | float)):
         return value
     if isinstance(value, Mapping):
-        if not deep:
+        if not depth:
             return MASK
-        return {str(key): _plain(each, deep - 1) for key, each in value.items()}
+        return {str(key): _plain(each, depth - 1) for key, each in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(each, deep - 1) for each in value] if deep else MASK
+        return [_plain(each, depth - 1) for each in value] if depth else MASK
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value).decode(errors="replace")
     return str(value)

@@ -1,7 +1,6 @@
-"""How the process itself fares: event-loop lag, CPU, memory, garbage collection, what was built.
+"""Metrics of the process: event-loop lag, CPU, memory, garbage collection, build information.
 
-prometheus_client measures the process too, but only the one that answers, and of several workers
-every scrape would show another.
+prometheus_client exports process metrics too, but only those of the worker that serves the scrape.
 """
 
 import asyncio
@@ -35,19 +34,19 @@ from vitals.metrics.catalogue import (
 from vitals.metrics.declarations import Counter, NoLabels
 from vitals.metrics.instruments import CounterChild
 from vitals.metrics.meter import Meter
-from vitals.metrics.process_identity import started_at
+from vitals.metrics.process_identity import unix_start_time
 
-EVERY = 0.1
-"""Seconds between two looks at the loop. Ten a second see any block of 100 ms, for 0.01 % CPU."""
+LAG_INTERVAL = 0.1
+"""Seconds between two measurements. Ten a second detect any block of 100 ms, for 0.01 % CPU."""
 
 
 def record_build(meter: Meter, *, version: str, revision: str) -> None:
-    """Say what runs, so that a board can mark a deployment."""
+    """Export version and revision, so that boards can annotate deployments."""
     meter.gauge(BUILD_INFO).bind(Build(version, revision)).set(1)
 
 
 class LagProbe:
-    """Measures how late the event loop wakes a sleeper.
+    """Measures event-loop lag: the delay of a timer.
 
     Args:
         meter: Where to record.
@@ -58,27 +57,27 @@ class LagProbe:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin on the running loop; without one, or when begun already, nothing happens."""
+        """Start on the running loop; does nothing without one, or if already started."""
         with suppress(RuntimeError):
             if self._task is None or self._task.done():
                 loop = asyncio.get_running_loop()
-                self._task = loop.create_task(self._watch(), name="vitals event-loop lag")
+                self._task = loop.create_task(self._measure(), name="vitals event-loop lag")
 
     def stop(self) -> None:
-        """End the measurement."""
+        """Stop the measurement."""
         if self._task is not None:
             self._task.cancel()
             self._task = None
 
-    async def _watch(self) -> None:
+    async def _measure(self) -> None:
         while True:
-            expected = perf_counter() + EVERY
-            await asyncio.sleep(EVERY)
+            expected = perf_counter() + LAG_INTERVAL
+            await asyncio.sleep(LAG_INTERVAL)
             self._lag.observe(max(0.0, perf_counter() - expected))
 
 
 class ProcessProbe:
-    """Measures the process whenever it is asked to.
+    """Measures the process before each scrape.
 
     Args:
         meter: Where to record.
@@ -91,10 +90,10 @@ class ProcessProbe:
         self._resident = meter.gauge(PROCESS_RESIDENT_MEMORY).bind(none)
         self._virtual = meter.gauge(PROCESS_VIRTUAL_MEMORY).bind(none)
         self._open = meter.gauge(PROCESS_OPEN_FDS).bind(none)
-        self._most = meter.gauge(PROCESS_MAX_FDS).bind(none)
-        self._collections: list[tuple[str, int, CounterChild]] = [
-            (said, number, meter.counter(metric).bind(Generation(str(number))))
-            for said, metric in _COLLECTIONS.items()
+        self._max_fds = meter.gauge(PROCESS_MAX_FDS).bind(none)
+        self._gc_counters: list[tuple[str, int, CounterChild]] = [
+            (name, number, meter.counter(metric).bind(Generation(str(number))))
+            for name, metric in _GC_COUNTERS.items()
             for number in range(len(gc.get_stats()))
         ]
         parts = (platform.python_implementation(), *map(str, sys.version_info[:3]))
@@ -104,42 +103,42 @@ class ProcessProbe:
     def refresh(self) -> None:
         """Measure now."""
         times = os.times()
-        _rise(self._cpu, times.user + times.system)
+        _advance_to(self._cpu, times.user + times.system)
         stats = gc.get_stats()
-        for said, number, child in self._collections:
-            _rise(child, stats[number][said])
-        self._most.set(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        for name, number, child in self._gc_counters:
+            _advance_to(child, stats[number][name])
+        self._max_fds.set(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         if not self._start.value:
-            # The server's: its figures go back to 0 when it starts, not when a worker does.
-            self._start.set(started_at(worker_discovery.server() or os.getpid()) or 0)
+            # The server's: counters reset when it starts, not when a worker does.
+            self._start.set(unix_start_time(worker_discovery.server_pid() or os.getpid()) or 0)
         with suppress(FileNotFoundError):  # no /proc on this system
             pages = Path("/proc/self/statm").read_bytes().split()
             self._virtual.set(int(pages[0]) * resource.getpagesize())
             self._resident.set(int(pages[1]) * resource.getpagesize())
-            self._open.set(len(os.listdir("/proc/self/fd")) - 1)  # noqa: PTH208  # without the one that lists
+            self._open.set(len(os.listdir("/proc/self/fd")) - 1)  # noqa: PTH208  # minus the descriptor of this listing
 
 
-_COLLECTIONS: dict[str, Counter[Generation]] = {
+_GC_COUNTERS: dict[str, Counter[Generation]] = {
     "collections": GC_COLLECTIONS,
     "collected": GC_COLLECTED,
     "uncollectable": GC_UNCOLLECTABLE,
 }
-"""What counts by what ``gc.get_stats`` calls it."""
+"""Counters by their key in ``gc.get_stats``."""
 
 
-def _rise(child: CounterChild, to: float) -> None:
+def _advance_to(child: CounterChild, to: float) -> None:
     child.inc(max(0.0, to - child.value))
 
 
-REFRESH_SECONDS = 1.0
-"""How old the gauges of a worker may be on a page that another one answers."""
+REFRESH_INTERVAL = 1.0
+"""How old a worker's gauges may be in a scrape that another worker serves."""
 
 
 class Refresher:
-    """Refreshes a worker's gauges on its loop, so that the other workers' pages show them.
+    """Refreshes a worker's gauges on its event loop, for scrapes of other workers.
 
     Args:
-        meter: Whose gauges; nothing happens while it is alone.
+        meter: The meter; does nothing while it is not shared.
     """
 
     def __init__(self, meter: Meter) -> None:
@@ -147,13 +146,13 @@ class Refresher:
         self._next: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Begin on the running loop."""
+        """Start on the running loop."""
         if self._meter.shared:
             self._meter.refresh()
-            self._next = asyncio.get_running_loop().call_later(REFRESH_SECONDS, self.start)
+            self._next = asyncio.get_running_loop().call_later(REFRESH_INTERVAL, self.start)
 
     def stop(self) -> None:
-        """End it; what waits to be counted is counted, for the others outlive this worker."""
+        """Stop, after a last refresh: other workers outlive this one."""
         if self._next is not None:
             self._next.cancel()
             self._next = None

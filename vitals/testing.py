@@ -1,9 +1,9 @@
-"""Read an instrumented application's figures in a test, and hold code to a number of queries.
+"""Test helpers: read an application's metrics, and assert a number of queries.
 
-``Readings`` takes the metrics page through the parser of prometheus_client, so that a test sees
-what Prometheus would. ``expect_queries`` and the pytest fixture ``queries`` fail a test with the
-statements that were sent and the lines that sent them; the fixture needs
-``pytest_plugins = ["vitals.testing"]`` in the topmost ``conftest.py``.
+``Readings`` parses the metrics with prometheus_client's parser, so a test sees what Prometheus
+would. ``expect_queries`` and the pytest fixture ``queries`` fail a test with the statements that
+were sent and the lines that sent them; the fixture needs ``pytest_plugins = ["vitals.testing"]`` in
+the topmost ``conftest.py``.
 """
 
 from collections.abc import Iterator
@@ -18,22 +18,22 @@ from prometheus_client.samples import Sample
 from vitals.db.statements.query_assertions import StatementRecorder
 from vitals.instrumentation import INSTRUMENTED, Vitals
 from vitals.metrics.declarations import AnyMetric, Matcher
-from vitals.metrics.endpoint import Exposition
+from vitals.metrics.endpoint import MetricsEndpoint
 
 
 class NotInstrumentedError(LookupError):
-    """The application has no figures: ``vitals.instrument`` was not called for it."""
+    """The application has no metrics: ``vitals.instrument`` was not called for it."""
 
 
 @dataclass(frozen=True)
 class Readings:
-    """The samples of one metrics page."""
+    """The samples of one scrape."""
 
     samples: tuple[Sample, ...]
 
     @classmethod
     def of(cls, app: FastAPI) -> "Readings":
-        """Read an application of this process.
+        """Read the metrics of an application in this process.
 
         Raises:
             NotInstrumentedError: The application is not instrumented.
@@ -41,39 +41,39 @@ class Readings:
         vitals = getattr(app.state, INSTRUMENTED, None)
         if not isinstance(vitals, Vitals):
             raise NotInstrumentedError("call vitals.instrument(app) first")
-        page = Exposition(vitals.meter).page(as_openmetrics=True, zipped=False)
-        return cls.parse(page.decode())
+        exposition = MetricsEndpoint(vitals.meter).render(as_openmetrics=True, gzipped=False)
+        return cls.parse(exposition.decode())
 
     @classmethod
-    def parse(cls, page: str) -> "Readings":
-        """Read an OpenMetrics page.
+    def parse(cls, exposition: str) -> "Readings":
+        """Parse an OpenMetrics response.
 
         Raises:
-            ValueError: The page is not valid OpenMetrics.
+            ValueError: It is not valid OpenMetrics.
         """
-        families = text_string_to_metric_families(page)  # type: ignore[no-untyped-call]
+        families = text_string_to_metric_families(exposition)  # type: ignore[no-untyped-call]
         return cls(tuple(sample for family in families for sample in family.samples))
 
-    def value(self, metric: AnyMetric, part: str = "", /, **labels: str) -> float:
+    def value(self, metric: AnyMetric, suffix: str = "", /, **labels: str) -> float:
         """The sum over all series with these labels; 0 where there are none.
 
         Args:
             metric: The declaration.
-            part: ``_count``, ``_sum`` or ``_bucket`` of a histogram.
-            labels: Labels that a series must have, exactly.
+            suffix: ``_count``, ``_sum`` or ``_bucket`` of a histogram.
+            labels: Label values that a series must have.
 
         Raises:
             UnknownLabelError: The metric has no such label.
         """
-        metric.select(part, **_as_matchers(labels))
+        metric.select(suffix, **_as_matchers(labels))
         return sum(
             sample.value
             for sample in self.samples
-            if sample.name == metric.name + part and labels.items() <= sample.labels.items()
+            if sample.name == metric.name + suffix and labels.items() <= sample.labels.items()
         )
 
     def series(self, metric: AnyMetric) -> list[dict[str, str]]:
-        """The label sets of a metric, buckets left out."""
+        """The label sets of a metric, without buckets."""
         names = {metric.name, metric.name + "_count"}
         return [sample.labels for sample in self.samples if sample.name in names]
 
@@ -86,16 +86,16 @@ def _as_matchers(labels: dict[str, str]) -> dict[str, str | Matcher]:
 def expect_queries(
     at_most: int | None = None, *, no_n_plus_one: bool = False
 ) -> Iterator[StatementRecorder]:
-    """Hold a block to a number of statements, whatever engine sends them.
+    """Assert that a block sends at most a number of statements, over all engines.
 
     ``with expect_queries(at_most=3): client.get("/orders")``
 
     Args:
-        at_most: How many may be sent; None for any number.
-        no_n_plus_one: Whether a statement that is sent once a row fails the block too.
+        at_most: The limit; None for any number.
+        no_n_plus_one: Whether a statement that is sent once per row (N+1) fails too.
 
     Raises:
-        AssertionError: The block sent more; it lists the statements and the lines.
+        AssertionError: The block sent more; lists the statements and the lines.
     """
     with StatementRecorder() as statements:
         yield statements

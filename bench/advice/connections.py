@@ -48,7 +48,7 @@ class Open:
 async def most_at_once(settings: Settings, statements: Sequence[Asked]) -> int:
     """The most connections beside the one of the application, with each statement being slow."""
     database = connect(settings)
-    probe = QueryProbe(Meter(), Objectives([Objective("queries", ratio=0.9, within=1e-9)]))
+    probe = QueryProbe(Meter(), Objectives([Objective("queries", target=0.9, threshold=1e-9)]))
     try:
         with Open().counted() as connections:
             async with database.writer.connect() as one:

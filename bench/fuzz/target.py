@@ -21,8 +21,8 @@ from service.main import build
 from service.products.tables import Product
 from service.settings import Settings
 from service.users.tables import Role, User
-from vitals import Bodies
-from vitals.logging.setup import configure, release
+from vitals import BodyLogging
+from vitals.logging.setup import configure, unconfigure
 
 PATIENCE = 10.0
 """Seconds after which it is taken that no answer will come; most take a millisecond."""
@@ -172,8 +172,8 @@ async def target(folder: Path) -> AsyncIterator[Target]:
         hash_memory_kib=64,
         hash_passes=1,
     )
-    everything = Bodies(share=1.0, lines_per_second=UNLIMITED, text=True)
-    with patch("service.main.Bodies", return_value=everything):
+    everything = BodyLogging(share=1.0, lines_per_second=UNLIMITED, text=True)
+    with patch("service.main.BodyLogging", return_value=everything):
         app = build(settings)
     _repeat(app)
     log = Watched()
@@ -183,7 +183,7 @@ async def target(folder: Path) -> AsyncIterator[Target]:
             token = await _furnish(app)
             yield Target(app, token, log)
     finally:
-        release()
+        unconfigure()
 
 
 def _repeat(app: FastAPI) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import create_engine
 
-from vitals.asgi.request_context import CURRENT, RequestScope
+from vitals.asgi.request_context import CURRENT, RequestContext
 from vitals.db.probe import QueryProbe
 from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives
@@ -35,7 +35,7 @@ def grown() -> float:
         gc.collect()
         before = resident()
         for first in range(0, STATEMENTS, A_REQUEST):
-            request = RequestScope(_HTTP, "GET")
+            request = RequestContext(_HTTP, "GET")
             request.route = f"/{first % 30}"
             token = CURRENT.set(request)
             for number in range(first, first + A_REQUEST):

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from bench.interleave import Once, compare
-from vitals.asgi.request_context import CURRENT, RequestScope
+from vitals.asgi.request_context import CURRENT, RequestContext
 from vitals.asgi.route_template import RouteTemplates
 from vitals.db.dialect_hook import AnyEngine
 from vitals.db.probe import QueryProbe
@@ -47,7 +47,7 @@ ITEMS = Table(
 QUERY = select(ITEMS.c.id, ITEMS.c.name).where(ITEMS.c.id == 7)
 _HTTP = {"type": "http", "path": "/items/7", "headers": []}
 
-Finish = Callable[[RequestScope], None]
+Finish = Callable[[RequestContext], None]
 Watch = Callable[[AnyEngine], Finish]
 
 
@@ -135,7 +135,7 @@ async def asker(stack: AsyncExitStack, url: str, watch: Watch) -> Once:
     await connection.run_sync(prepare)
 
     async def once() -> None:
-        request = RequestScope(_HTTP, "GET")
+        request = RequestContext(_HTTP, "GET")
         token = CURRENT.set(request)
         (await connection.execute(QUERY)).all()
         CURRENT.reset(token)
@@ -154,7 +154,7 @@ async def sync_asker(stack: AsyncExitStack, url: str, watch: Watch) -> Once:
     prepare(connection)
 
     async def once() -> None:
-        request = RequestScope(_HTTP, "GET")
+        request = RequestContext(_HTTP, "GET")
         token = CURRENT.set(request)
         connection.execute(QUERY).all()
         CURRENT.reset(token)

@@ -158,7 +158,7 @@ async def prepared(here: Installation, patients: Collection[Patient]) -> AsyncIt
     """A watch of our own over the running API, with rules many times faster and no past."""
     folder = here.data / "drill"
     secure_files.remove_tree(folder)
-    secure_files.make_folder(folder, mode=0o755)
+    secure_files.make_directory(folder, mode=0o755)
     ports = replace(
         here.ports, prometheus=readiness.free_port(), alertmanager=readiness.free_port()
     )

@@ -43,8 +43,8 @@ def python_programs() -> Path:
         MissingPackagesError: They cannot be installed; says why.
     """
     folder = Installation.here().data / "api-clients"
-    secure_files.make_path(folder.parent)
-    secure_files.make_folder(folder, mode=0o755)
+    secure_files.make_directories(folder.parent)
+    secure_files.make_directory(folder, mode=0o755)
     environment = folder / "venv"
     programs = environment / "bin"
     pins = hashlib.sha256(sys.version.encode() + REQUIREMENTS.read_bytes()).hexdigest()

@@ -50,8 +50,8 @@ def bring(suite: str) -> Path:
     if programs.exists():
         return programs
     print(f"fetching Prometheus and Alertmanager of Debian's {suite} (once)", flush=True)
-    secure_files.make_path(folder.parent)
-    secure_files.make_folder(folder, mode=0o755)
+    secure_files.make_directories(folder.parent)
+    secure_files.make_directory(folder, mode=0o755)
     with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder) as made:
         place = Path(made)
         _describe(suite, place)

@@ -105,9 +105,9 @@ class Installation:
         """
         path, owner = self.data / part, self.owner_of(part)
         former = path.lstat().st_uid if path.exists() else None
-        secure_files.make_folder(path, owner=owner)
+        secure_files.make_directory(path, owner=owner)
         if owner and former not in {None, 0, owner[0]}:
-            secure_files.give(path, owner, of=former)
+            secure_files.chown_tree(path, owner, only_uid=former)
         return path
 
     def write(self, part: str, name: str, text: str) -> Path:
@@ -122,7 +122,7 @@ class Installation:
         if all(account is None or account.reaches(folder) for account in accounts):
             return folder
         copy = self.data / "copies" / folder.name
-        secure_files.make_path(copy.parent)
+        secure_files.make_directories(copy.parent)
         secure_files.remove_tree(copy)
         secure_files.copy_tree(folder, copy)
         return copy

@@ -15,7 +15,7 @@ from typing import Self
 
 from stack.installation.ports import Ports
 from vitals import secure_files
-from vitals.metrics.process_identity import birth
+from vitals.metrics.process_identity import start_time
 
 _SIZE = 8192
 
@@ -56,7 +56,7 @@ class Running:
     def lives(self, name: str) -> bool:
         """Whether the process of a part runs still."""
         pid = self.pids.get(name) or self.tasks.get(name)
-        return pid is not None and birth(pid) == self.births.get(name)
+        return pid is not None and start_time(pid) == self.births.get(name)
 
 
 class Record:
@@ -81,7 +81,7 @@ class Record:
         of_kind = self._running.tasks if task else self._running.pids
         self._change(
             **{"tasks" if task else "pids": {**of_kind, name: pid}},
-            births={**self._running.births, name: birth(pid) or 0},
+            births={**self._running.births, name: start_time(pid) or 0},
         )
 
     def set_ready(self) -> None:

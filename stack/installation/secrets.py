@@ -48,7 +48,7 @@ def make(folder: Path, account: Account | None) -> None:
         OSError: One of them cannot be read or made.
     """
     owner = account.ids if account else (os.geteuid(), os.getegid())
-    secure_files.make_folder(folder, owner=owner)
+    secure_files.make_directory(folder, owner=owner)
     for name in NAMES:
         path = folder / name
         try:

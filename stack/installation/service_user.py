@@ -42,7 +42,7 @@ class Account:
 
     def own(self, folder: Path) -> None:
         """Give a folder and all that lies in it to this account; links are not followed."""
-        secure_files.give(folder, self.ids)
+        secure_files.chown_tree(folder, self.ids)
 
     def reaches(self, folder: Path) -> bool:
         """Whether this account may walk to a folder (its last existing parent counts)."""

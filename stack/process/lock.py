@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vitals import secure_files
-from vitals.metrics.process_identity import birth
+from vitals.metrics.process_identity import start_time
 
 _PATIENCE = 15.0
 
@@ -46,7 +46,7 @@ def take(path: Path, what: str) -> int:
                 )
         time.sleep(0.1)
     pid = os.getpid()
-    content = json.dumps({"pid": pid, "birth": birth(pid), "what": what}).encode()
+    content = json.dumps({"pid": pid, "birth": start_time(pid), "what": what}).encode()
     try:
         os.ftruncate(held, 0)
         os.write(held, content)
@@ -78,7 +78,7 @@ def holder_lives(path: Path) -> bool:
     """Whether the process that wrote the lock last runs still."""
     try:
         content = _content(path)
-        born = birth(int(content["pid"]))
+        born = start_time(int(content["pid"]))
         return born is not None and born == content.get("birth", born)
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -39,7 +39,7 @@ class Journal:
         self._unfinished: dict[str, bytes] = {}
         self._lost: dict[str, int] = {}
         self._failed_at: float | None = None
-        secure_files.make_path(folder)
+        secure_files.make_directories(folder)
 
     def path(self, part: str) -> Path:
         """The log file of a part."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from stack.installation import service_user
 from stack.installation.paths import Installation
-from vitals.metrics.process_identity import birth
+from vitals.metrics.process_identity import start_time
 
 VARIABLE = "VITALS_STACK"
 """Set for every process of a stack: the device and inode of the folder of its data."""
@@ -67,7 +67,7 @@ def find(here: Installation) -> list[Orphan]:
     ]
     known = {orphan.pid for orphan in found} | {os.getpid()}
     for pid, group in _marked(marked):
-        started = birth(pid)
+        started = start_time(pid)
         if pid not in known and started is not None:
             found.append(Orphan(parts.get(group, "unknown part"), pid, started))
     return sorted(found, key=lambda orphan: (orphan.part, orphan.pid))
@@ -86,7 +86,7 @@ def end(orphans: Sequence[Orphan]) -> None:
                 file = os.pidfd_open(orphan.pid)
                 opened.callback(os.close, file)
                 # Opened first: from here on the descriptor means this very process.
-                if birth(orphan.pid) == orphan.birth:
+                if start_time(orphan.pid) == orphan.birth:
                     waiting[file] = orphan
         for file, orphan in waiting.items():
             asked = signal.SIGINT if orphan.part == "postgres" else signal.SIGTERM

@@ -60,7 +60,7 @@ def make_cluster(
     draft = data.with_name(f"{data.name}.draft")
     owner = account.ids if account else None
     secure_files.remove_tree(draft)
-    secure_files.make_folder(draft, owner=owner)
+    secure_files.make_directory(draft, owner=owner)
     drop = ["setpriv", *account.prefix, "--"] if account else []
     initdb = [
         binary("initdb"),

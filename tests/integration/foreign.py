@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from vitals import Guard, Objective, instrument
+from vitals import Objective, Validation, instrument
 from vitals.cache_metrics import CacheReporter
 
 _SLOW_ON_SQLITE = """
@@ -25,10 +25,10 @@ def library() -> FastAPI:
     """Books, in SQLite; one route has a promise of its own."""
     engine = create_async_engine(os.environ["LIBRARY_DATABASE_URL"])
     promises = [
-        Objective("availability", ratio=0.999),
-        Objective("latency", ratio=0.95, within=0.25),
-        Objective("latency", ratio=0.95, within=0.05, route="/books"),
-        Objective("queries", ratio=0.95, within=0.005),
+        Objective("availability", target=0.999),
+        Objective("latency", target=0.95, threshold=0.25),
+        Objective("latency", target=0.95, threshold=0.05, route="/books"),
+        Objective("queries", target=0.95, threshold=0.005),
     ]
     return _service("library", "/books", engine, promises, _SLOW_ON_SQLITE)
 
@@ -37,9 +37,9 @@ def clinic() -> FastAPI:
     """Patients, in PostgreSQL, promised less."""
     engine = create_async_engine(os.environ["CLINIC_DATABASE_URL"], pool_size=3, max_overflow=0)
     promises = [
-        Objective("availability", ratio=0.9),
-        Objective("latency", ratio=0.8, within=1),
-        Objective("queries", ratio=0.9, within=0.01),
+        Objective("availability", target=0.9),
+        Objective("latency", target=0.8, threshold=1),
+        Objective("queries", target=0.9, threshold=0.01),
     ]
     return _service("clinic", "/patients", engine, promises, "SELECT pg_sleep(0.02)")
 
@@ -49,7 +49,7 @@ def _service(
 ) -> FastAPI:
     app = FastAPI(title=name)
     vitals = instrument(
-        app, engine=engine, service_name=name, objectives=promises, guard=Guard(limit=100)
+        app, engine=engine, service_name=name, objectives=promises, validation=Validation(limit=100)
     )
     cache = CacheReporter(vitals.meter, f"{name}-cache")
     cache.breaker(open_=False)

@@ -19,7 +19,7 @@ from stack.process import lock
 from stack.readiness import free_port
 from tests import servers
 from tests.disks import disk
-from vitals.metrics.process_identity import birth
+from vitals.metrics.process_identity import start_time
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 PORTS = ("API", "POSTGRES", "REDIS", "PROMETHEUS", "ALERTMANAGER", "INBOX")
@@ -169,7 +169,7 @@ def test_what_is_left_after_the_runner_and_its_keeper_were_killed_is_told_and_en
 
         stack.start()
         assert "ending what a stack that was killed left" in stack.said
-        assert not any(birth(int(worker)) for worker in workers.split())
+        assert not any(start_time(int(worker)) for worker in workers.split())
         assert stack.ask("status").returncode == 0
 
 

@@ -1,4 +1,4 @@
-"""Speak ASGI to an application directly: a test decides when the client leaves."""
+"""Calls an ASGI application directly: a test decides when the client disconnects."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,7 @@ Sent = list[Message]
 
 
 def fetch(app: FastAPI, method: str, path: str, **options: Any) -> httpx.Response:
-    """One request, as a well-behaved client sends it; exceptions of the application are a 500."""
+    """Send one request; exceptions of the application become a 500."""
 
     async def run() -> httpx.Response:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -42,7 +42,7 @@ def http_scope(method: str, path: str) -> dict[str, Any]:
 async def converse(
     app: Any, scope: dict[str, Any], incoming: list[Message], leave: Callable[[Sent], bool]
 ) -> Sent:
-    """Send messages, then stay silent until `leave` says that the client goes."""
+    """Send messages, then wait until `leave` returns that the client disconnects."""
     sent: Sent = []
     waiting = list(incoming)
 

@@ -1,4 +1,4 @@
-"""The kit's own fixture, as its users have it."""
+"""The kit's pytest fixture, as its users import it."""
 
 from vitals.testing import queries
 

@@ -1,4 +1,4 @@
-"""What a service writes to its log, read back."""
+"""Captures the log lines of a service."""
 
 import io
 import json
@@ -9,11 +9,11 @@ from typing import Any
 
 import structlog
 
-from vitals.logging.setup import configure, release
+from vitals.logging.setup import configure, unconfigure
 
 
 class Journal:
-    """The lines written since it was opened."""
+    """The captured log lines."""
 
     def __init__(self) -> None:
         self.stream = io.StringIO()
@@ -35,17 +35,17 @@ class Journal:
 
 @contextmanager
 def journal() -> Iterator[Journal]:
-    """Have logs written as `instrument` does, but kept here."""
-    kept = Journal()
+    """Configure logging as `instrument` does, writing to memory."""
+    captured = Journal()
     root = logging.getLogger()
     level, others = root.level, root.handlers
-    # Pytest listens, too; in a service nobody does but us.
+    # Remove pytest's handlers: a service has only ours.
     root.handlers = [each for each in others if not type(each).__module__.startswith("_pytest")]
-    configure("shop", stream=kept.stream)
+    configure("shop", stream=captured.stream)
     try:
-        yield kept
+        yield captured
     finally:
-        release()
+        unconfigure()
         root.setLevel(level)
         root.handlers = others
         structlog.reset_defaults()

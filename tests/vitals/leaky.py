@@ -1,4 +1,4 @@
-"""A service that puts what it is sent wherever it can be seen: in errors, logs, spans and SQL."""
+"""A service that leaks its input everywhere: in errors, logs, spans and SQL."""
 
 import asyncio
 import contextlib
@@ -24,8 +24,8 @@ instrument(
     app,
     engine=engine,
     objectives=[
-        Objective("latency", ratio=0.9, within=1e-9),
-        Objective("queries", ratio=0.9, within=1e-9),
+        Objective("latency", target=0.9, threshold=1e-9),
+        Objective("queries", target=0.9, threshold=1e-9),
     ],
     admin="leaky-test-administrator",
     trace_ratio=1.0,
@@ -41,7 +41,7 @@ def leak(function: Leak) -> Leak:
 
 
 class Number(BaseModel):
-    """What takes no text."""
+    """A model that rejects text."""
 
     n: int
 

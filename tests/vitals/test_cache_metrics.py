@@ -15,7 +15,7 @@ from vitals.metrics.catalogue import (
 from vitals.testing import Readings
 
 
-def test_a_cache_reports_everything_it_does() -> None:
+def test_cache_operations_are_recorded() -> None:
     app = FastAPI()
     report = instrument(app, logs=False).cache("products")
     report.request("l2", "hit", 3)
@@ -45,7 +45,7 @@ def test_a_cache_reports_everything_it_does() -> None:
     assert readings.series(CACHE_BUS_CONNECTED) == [{"cache": "products"}]
 
 
-def test_hits_and_misses_exist_before_the_first_look_up() -> None:
+def test_hit_and_miss_series_exist_before_the_first_lookup() -> None:
     app = FastAPI()
     instrument(app, logs=False).cache("products")
     assert {s["result"] for s in Readings.of(app).series(CACHE_REQUESTS)} == {"hit", "miss"}

@@ -1,4 +1,4 @@
-"""What the garbage collector calls may log, count and send statements, wherever it comes.
+"""Finalizers may log, count and send statements whenever the garbage collector runs.
 
 It runs in any thread, in the middle of whatever that thread is doing: of the kit's own code too.
 """
@@ -45,8 +45,8 @@ with engine.connect() as connection, other.connect() as others:
 print("done", next(numbers) > 100)
 """
 
-LINES = """
-from vitals.logging.log_handler import Outlet
+LOG_LINES = """
+from vitals.logging.log_handler import QueueLogHandler
 
 class Slow:
     def write(self, text):
@@ -54,23 +54,23 @@ class Slow:
     def flush(self):
         pass
 
-written, refused = [], []
-outlet = Outlet(Slow(), refused.append)
+written, dropped = [], []
+handler = QueueLogHandler(Slow(), dropped.append)
 log = logging.getLogger("test")
-log.addHandler(outlet)
+log.addHandler(handler)
 log.propagate = False
 collect_often(lambda n: log.warning("collected"))
 for n in range(300):
-    log.warning("said")
+    log.warning("logged")
 stop()
 log.warning("last")
-outlet.flush()
+handler.flush()
 words = ["".join(line) for line in written]
-print("done", words.count("said") == 300, "last" in words, words.count("collected") > 300)
-print(refused, file=sys.stderr)
+print("done", words.count("logged") == 300, "last" in words, words.count("collected") > 300)
+print(dropped, file=sys.stderr)
 """
 
-FIGURES = """
+METRICS = """
 from vitals.metrics.catalogue import DROPPED, Reason
 from vitals.metrics.meter import Meter
 from vitals.metrics.declarations import Counter
@@ -87,11 +87,11 @@ for n in range(300):
     list(meter.collect())
 stop()
 counted = sum(row.values[0] for total in meter.collect() if total.metric.name == "things_total"
-              for row in total.rows)
+              for row in total.series)
 print("done", counted == next(numbers) + 300)
 """
 
-PACES = """
+THROTTLES = """
 from vitals.db.statements.log_throttle import LogThrottle
 
 throttle = LogThrottle(3600.0, 10_000)
@@ -103,8 +103,8 @@ print("done", True)
 """
 
 
-@pytest.mark.parametrize("code", [STATEMENTS, LINES, FIGURES, PACES])
-def test_the_collector_may_come_at_any_time(code: str) -> None:
+@pytest.mark.parametrize("code", [STATEMENTS, LOG_LINES, METRICS, THROTTLES])
+def test_garbage_collection_may_run_at_any_time(code: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", HEAD + textwrap.dedent(code)],
         capture_output=True,

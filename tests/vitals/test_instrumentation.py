@@ -28,7 +28,7 @@ FOREIGN = Path(__file__).with_name("foreign.py")
 
 
 def test_a_foreign_service_needs_one_call() -> None:
-    """Served by a real uvicorn, read as Prometheus reads it."""
+    """Served by a real uvicorn, parsed as by Prometheus."""
     code = [line for line in FOREIGN.read_text().splitlines() if line]
     assert len(code) <= 15
     assert "service" not in "".join(line for line in code if "import" in line)
@@ -46,12 +46,12 @@ def test_a_foreign_service_needs_one_call() -> None:
             deadline = time.monotonic() + 20
             while True:
                 try:
-                    answer = client.get("/hello/anna")
+                    response = client.get("/hello/anna")
                     break
                 except httpx.TransportError:
                     assert time.monotonic() < deadline, "the service did not start"
                     time.sleep(0.05)
-            assert answer.json() == "hello anna"
+            assert response.json() == "hello anna"
             page = client.get("/metrics", headers={"accept": "application/openmetrics-text"})
     finally:
         serving.send_signal(signal.SIGTERM)
@@ -77,7 +77,7 @@ def test_two_applications_in_one_process_are_measured_apart() -> None:
     assert Readings.of(second).value(HTTP_REQUEST_DURATION, "_count") == 0
 
 
-def test_what_makes_no_sense_is_refused_with_a_hint() -> None:
+def test_invalid_options_raise_with_a_hint() -> None:
     app = FastAPI()
     with pytest.raises(ValueError, match="must start with a slash"):
         instrument(app, metrics_path="metrics")
@@ -94,7 +94,7 @@ def test_what_makes_no_sense_is_refused_with_a_hint() -> None:
         Readings.of(serving)
 
 
-def test_declarations_are_read_where_no_framework_is_installed() -> None:
+def test_declarations_import_without_a_framework() -> None:
     probe = (
         "import sys, vitals.metrics.catalogue, vitals.objectives\n"
         "print([m for m in ('fastapi', 'sqlalchemy', 'opentelemetry', 'prometheus_client')"

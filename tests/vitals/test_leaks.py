@@ -34,30 +34,30 @@ KINDS = (
 
 
 class Exports(ThreadingHTTPServer):
-    """Keeps what is exported as it came."""
+    """Collects exported spans unchanged."""
 
     def __init__(self) -> None:
-        self.kept = b""
-        super().__init__(("127.0.0.1", 0), _Keep)
+        self.received = b""
+        super().__init__(("127.0.0.1", 0), _Handler)
 
 
-class _Keep(BaseHTTPRequestHandler):
+class _Handler(BaseHTTPRequestHandler):
     server: Exports
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
         if self.headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
-        self.server.kept += body
+        self.server.received += body
         self.send_response(200)
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
-class Leaky:
-    """The service, and all that it has told."""
+class LeakyService:
+    """The service and all of its outputs."""
 
     def __init__(self, url: str, output: Path, exports: Exports) -> None:
         self.url = url
@@ -66,7 +66,7 @@ class Leaky:
         self._pages: dict[str, bytes] = {}
 
     def read(self) -> None:
-        """Read its pages."""
+        """Fetch its pages."""
         for page, accept in (("/vitals/bottlenecks", "text/html"), ("/vitals/bottlenecks", "*/*")):
             headers = ADMIN | {"Accept": accept}
             self._pages[page + accept] = httpx.get(self.url + page, headers=headers).content
@@ -74,18 +74,18 @@ class Leaky:
         self._pages["/metrics"] = httpx.get(f"{self.url}/metrics", headers=openmetrics).content
 
     @property
-    def told(self) -> dict[str, bytes]:
-        """By the way out."""
+    def outputs(self) -> dict[str, bytes]:
+        """By output."""
         return {
             "output": self._output.read_bytes(),
-            "spans": self._exports.kept,
+            "spans": self._exports.received,
             **self._pages,
         }
 
-    def wait(self, told: Callable[[], bool]) -> None:
-        """Wait until it has told something."""
+    def wait(self, outputs: Callable[[], bool]) -> None:
+        """Wait until a condition on the outputs holds."""
         deadline = time.monotonic() + 60
-        while not told():
+        while not outputs():
             assert time.monotonic() < deadline, self._output.read_text()[-3_000:]
             time.sleep(0.05)
 
@@ -94,7 +94,7 @@ class Leaky:
 
 
 @contextmanager
-def leaky(database: str, folder: Path) -> Iterator[Leaky]:
+def leaky(database: str, directory: Path) -> Iterator[LeakyService]:
     exports = Exports()
     receiving = threading.Thread(target=exports.serve_forever, kwargs={"poll_interval": 0.01})
     receiving.start()
@@ -105,7 +105,7 @@ def leaky(database: str, folder: Path) -> Iterator[Leaky]:
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{exports.server_port}",
         "OTEL_BSP_SCHEDULE_DELAY": "200",
     }
-    output = folder / "output"
+    output = directory / "output"
     with (
         output.open("wb") as stream,
         subprocess.Popen(
@@ -115,7 +115,7 @@ def leaky(database: str, folder: Path) -> Iterator[Leaky]:
             stderr=subprocess.STDOUT,
         ) as started,
     ):
-        service = Leaky(f"http://127.0.0.1:{port}", output, exports)
+        service = LeakyService(f"http://127.0.0.1:{port}", output, exports)
         try:
             service.wait(lambda: readiness.http_answers(port, "/metrics"))
             yield service
@@ -128,7 +128,7 @@ def leaky(database: str, folder: Path) -> Iterator[Leaky]:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.servers)])
-def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Leaky]:
+def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LeakyService]:
     if request.param == "sqlite":
         database = f"sqlite+aiosqlite:///{tmp_path}/leaky.db"
     else:
@@ -138,7 +138,7 @@ def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Leaky]:
         yield service
 
 
-def speak(url: httpx.URL, secret: str) -> None:
+def send_messages(url: httpx.URL, secret: str) -> None:
     """Send a message over a WebSocket, and wait for its end."""
     speaking = WSConnection(ConnectionType.CLIENT)
     with socket.create_connection((url.host, url.port), timeout=30) as wire:
@@ -154,7 +154,7 @@ def speak(url: httpx.URL, secret: str) -> None:
                     return
 
 
-def test_no_secret_leaves_by_any_way(service: Leaky) -> None:
+def test_no_secret_leaves_the_process(service: LeakyService) -> None:
     planted: dict[str, str] = {}
 
     def secret(kind: str) -> str:
@@ -163,7 +163,7 @@ def test_no_secret_leaves_by_any_way(service: Leaky) -> None:
 
     for kind in KINDS:
         service.leak(kind, secret(kind))
-    once = httpx.Limits(max_keepalive_connections=0)  # the server closes after what failed
+    once = httpx.Limits(max_keepalive_connections=0)  # errors close connections
     with httpx.Client(base_url=service.url, limits=once, timeout=60) as client:
         client.post("/validate", json={"n": secret("validated body")})
         client.post("/validate", json={secret("a member"): 1})
@@ -171,7 +171,7 @@ def test_no_secret_leaves_by_any_way(service: Leaky) -> None:
         client.get(f"/open/{secret('path')}")
         client.get(f"/open/reset-{secret('part of a path')};token={secret('parameter of a path')}")
         client.get(f"/nowhere/{secret('unknown path')}?q={secret('unknown query')}")
-        with suppress(httpx.TransportError):  # a server may refuse it
+        with suppress(httpx.TransportError):  # the server may refuse it
             client.request(secret("method"), "/open/x")
         for name, value in (
             ("user-agent", "{}"),
@@ -182,26 +182,26 @@ def test_no_secret_leaves_by_any_way(service: Leaky) -> None:
             ("cookie", "session={}"),
         ):
             client.get("/open/x", headers={name: value.format(secret(name))})
-        speak(httpx.URL(service.url), secret("socket"))
+        send_messages(httpx.URL(service.url), secret("socket"))
         trace = "0af7651916cd43dd8448eb211c80319c"
         headers = {"traceparent": f"00-{trace}-b7ad6b7169203331-01"}
         client.get("/open/x", headers=headers | {"tracestate": f"k={secret('tracestate')}"})
-    # What comes last comes out last.
-    service.wait(lambda: trace.encode() in service.told["output"])
-    service.wait(lambda: bytes.fromhex(trace) in service.told["spans"])
+    # The last inputs appear last in the outputs.
+    service.wait(lambda: trace.encode() in service.outputs["output"])
+    service.wait(lambda: bytes.fromhex(trace) in service.outputs["spans"])
     service.read()
-    told = service.told
-    assert told["output"].count(b"bad password [redacted]") >= 2
+    outputs = service.outputs
+    assert outputs["output"].count(b"bad password [redacted]") >= 2
     leaks = {
-        f"{kind} in {way}"
-        for way, content in told.items()
+        f"{kind} in {name}"
+        for name, content in outputs.items()
         for each, kind in planted.items()
         if each.encode() in content
     }
     assert leaks == set()
-    # What is no secret is told: else nobody could mend what is broken.
-    for kept in (b"Exception in ASGI application", b'"exc_type": "ValueError"', b"leaky.py"):
-        assert kept in told["output"]
-    for kept in (b"exception.stacktrace", b"in act", b"/open/{secret}", b"SELECT CAST"):
-        assert kept in told["spans"], kept
-    assert b"SELECT CAST" in told["/vitals/bottlenecks*/*"]
+    # Harmless values are kept, or errors could not be diagnosed.
+    for expected in (b"Exception in ASGI application", b'"exc_type": "ValueError"', b"leaky.py"):
+        assert expected in outputs["output"]
+    for expected in (b"exception.stacktrace", b"in act", b"/open/{secret}", b"SELECT CAST"):
+        assert expected in outputs["spans"], expected
+    assert b"SELECT CAST" in outputs["/vitals/bottlenecks*/*"]

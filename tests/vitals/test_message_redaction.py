@@ -1,4 +1,4 @@
-"""What exceptions and log messages say is told without the values in it."""
+"""Values in exceptions and log messages are redacted."""
 
 import traceback
 from typing import Any
@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests import servers
 from vitals import Redaction
-from vitals.message_redaction import LONGEST, Messages
+from vitals.message_redaction import MAX_TEXT_LENGTH, MessageRedactor
 
-MESSAGES = Messages(Redaction())
+MESSAGE_REDACTOR = MessageRedactor(Redaction())
 SECRET, WORD = "correct horse, battery", "correct"
 
 ERRORS = (
@@ -30,7 +30,7 @@ ERRORS = (
     f"{{'type': 'int_parsing', 'loc': ('body', 'n'), 'input': {SECRET!r}}}",
     f"for url 'https://shop.example/items?q={WORD}'",
 )
-KEPT = (
+UNCHANGED_ERRORS = (
     "'NoneType' object has no attribute 'price_cents'",
     "No module named 'shop.orders'",
     "division by zero",
@@ -43,7 +43,7 @@ KEPT = (
     "no free connection within 10 s (20 of 20 in use)",
     "[Errno 2] No such file or directory: '/etc/shop/settings.toml'",
 )
-LOGGED = (
+UNCHANGED_MESSAGES = (
     "Application startup complete.",
     "Uvicorn running on http://127.0.0.1:8000 (Press CTRL+C to quit)",
     "cache: 17 of 20 warmed in 3.5 s",
@@ -54,27 +54,30 @@ LOGGED = (
 )
 
 
-@pytest.mark.parametrize("said", ERRORS)
-def test_no_value_of_an_error_is_told(said: str) -> None:
-    for told in (MESSAGES.error(said), MESSAGES.traceback(f"Traceback\nValueError: {said}")):
-        assert "redacted" in told
-        assert WORD not in told
-        assert "battery" not in told
+@pytest.mark.parametrize("text", ERRORS)
+def test_values_in_exceptions_are_redacted(text: str) -> None:
+    for redacted in (
+        MESSAGE_REDACTOR.error(text),
+        MESSAGE_REDACTOR.traceback(f"Traceback\nValueError: {text}"),
+    ):
+        assert "redacted" in redacted
+        assert WORD not in redacted
+        assert "battery" not in redacted
 
 
-@pytest.mark.parametrize("said", KEPT)
-def test_what_an_error_says_beside_is_told(said: str) -> None:
-    assert MESSAGES.error(said) == said
+@pytest.mark.parametrize("text", UNCHANGED_ERRORS)
+def test_the_rest_of_an_exception_text_is_kept(text: str) -> None:
+    assert MESSAGE_REDACTOR.error(text) == text
 
 
-@pytest.mark.parametrize("said", LOGGED)
-def test_an_ordinary_message_is_told_as_it_is(said: str) -> None:
-    assert MESSAGES.logged(said) == said
+@pytest.mark.parametrize("text", UNCHANGED_MESSAGES)
+def test_an_ordinary_message_is_unchanged(text: str) -> None:
+    assert MESSAGE_REDACTOR.log_message(text) == text
 
 
-def test_a_long_message_is_cut() -> None:
-    assert len(MESSAGES.error("ab " * LONGEST)) < 2 * LONGEST
-    assert len(MESSAGES.logged("ab " * LONGEST)) < 2 * LONGEST
+def test_a_long_message_is_truncated() -> None:
+    assert len(MESSAGE_REDACTOR.error("ab " * MAX_TEXT_LENGTH)) < 2 * MAX_TEXT_LENGTH
+    assert len(MESSAGE_REDACTOR.log_message("ab " * MAX_TEXT_LENGTH)) < 2 * MAX_TEXT_LENGTH
 
 
 def test_a_traceback_keeps_its_frames_and_its_source() -> None:
@@ -89,27 +92,27 @@ def test_a_traceback_keeps_its_frames_and_its_source() -> None:
                 "two", [ValueError(f"was {SECRET!r}"), KeyError(SECRET)]
             ) from error
     except ExceptionGroup:
-        told = MESSAGES.traceback(traceback.format_exc())
-    assert SECRET not in told
-    for kept in ("in fail", "LookupError: password: [redacted]", "direct cause", "    fail()"):
-        assert kept in told
-    for kept in ("ExceptionGroup: two (2 sub-exceptions)", "KeyError: '[redacted]'", "    | "):
-        assert kept in told
+        redacted = MESSAGE_REDACTOR.traceback(traceback.format_exc())
+    assert SECRET not in redacted
+    for expected in ("in fail", "LookupError: password: [redacted]", "direct cause", "    fail()"):
+        assert expected in redacted
+    for expected in ("ExceptionGroup: two (2 sub-exceptions)", "KeyError: '[redacted]'", "    | "):
+        assert expected in redacted
 
 
 class Order(BaseModel):
-    """What is validated."""
+    """A model to validate."""
 
     number: int
     name: str = Field(max_length=2)
 
 
-def test_pydantic_tells_no_input() -> None:
+def test_pydantic_input_is_redacted() -> None:
     with pytest.raises(ValueError, match="number") as caught:
         Order.model_validate({"number": SECRET, "name": SECRET})
-    told = MESSAGES.error(str(caught.value))
-    assert WORD not in told
-    assert "number\n  Input should be a valid integer" in told
+    redacted = MESSAGE_REDACTOR.error(str(caught.value))
+    assert WORD not in redacted
+    assert "number\n  Input should be a valid integer" in redacted
 
 
 FAILING: tuple[tuple[str, Any], ...] = (
@@ -127,13 +130,15 @@ FAILING: tuple[tuple[str, Any], ...] = (
 
 @pytest.mark.servers
 @pytest.mark.anyio
-async def test_no_value_of_a_statement_is_told(postgres: servers.Postgres) -> None:
+async def test_values_in_statements_are_redacted(postgres: servers.Postgres) -> None:
     url = postgres.database()
-    told: list[str] = []
+    redacted: list[str] = []
 
     def note(error: DBAPIError) -> None:
-        told.extend(MESSAGES.error(str(each)) for each in (error, error.orig, error.__cause__))
-        told.append(MESSAGES.traceback("".join(traceback.format_exception(error))))
+        redacted.extend(
+            MESSAGE_REDACTOR.error(str(each)) for each in (error, error.orig, error.__cause__)
+        )
+        redacted.append(MESSAGE_REDACTOR.traceback("".join(traceback.format_exception(error))))
 
     def statements() -> list[tuple[str, dict[str, Any]]]:
         made = [(sql.replace("::", "\\:\\:"), {"v": v} if v else {}) for sql, v in FAILING]
@@ -157,8 +162,8 @@ async def test_no_value_of_a_statement_is_told(postgres: servers.Postgres) -> No
         except DBAPIError as error:
             note(error)
     plain.dispose()
-    assert len(told) >= 4 * 16
-    leaks = [text for text in told if "correct" in text or "horse" in text or "battery" in text]
+    assert len(redacted) >= 4 * 16
+    leaks = [text for text in redacted if "correct" in text or "horse" in text or "battery" in text]
     assert leaks == []
-    assert any("invalid input syntax for type" in text for text in told)
-    assert any("t_x_key" in text for text in told)
+    assert any("invalid input syntax for type" in text for text in redacted)
+    assert any("t_x_key" in text for text in redacted)

@@ -20,11 +20,11 @@ from vitals.metrics.catalogue import (
     PROCESS_RESIDENT_MEMORY,
     PROCESS_START_TIME,
 )
-from vitals.runtime import REFRESH_SECONDS
+from vitals.runtime import REFRESH_INTERVAL
 from vitals.testing import Readings
 
 
-def test_a_blocked_loop_is_seen_and_the_watch_ends_with_the_application() -> None:
+def test_event_loop_lag_is_measured_until_shutdown() -> None:
     app = FastAPI(version="3.1")
     instrument(app, logs=False, revision="abc")
 
@@ -44,7 +44,7 @@ def test_a_blocked_loop_is_seen_and_the_watch_ends_with_the_application() -> Non
     assert readings.series(BUILD_INFO) == [{"version": "3.1", "revision": "abc"}]
 
 
-def test_the_process_is_measured_by_itself() -> None:
+def test_process_metrics_are_measured() -> None:
     app = FastAPI()
     instrument(app, logs=False, registry=CollectorRegistry())
     gc.collect()  # which may close files of tests before
@@ -67,8 +67,8 @@ def test_the_process_is_measured_by_itself() -> None:
     assert after.value(PROCESS_START_TIME) == before.value(PROCESS_START_TIME)
 
 
-def test_the_gauges_of_a_worker_are_kept_fresh_for_the_others(tmp_path: Path) -> None:
-    """Another worker's page reads what this one has written, without asking it."""
+def test_a_workers_gauges_are_refreshed_for_other_workers(tmp_path: Path) -> None:
+    """Another worker's scrape reads the gauges without contacting this worker."""
     app = FastAPI()
     vitals = instrument(app, logs=False, workers_dir=tmp_path)
     seen: list[int] = []
@@ -81,13 +81,13 @@ def test_the_gauges_of_a_worker_are_kept_fresh_for_the_others(tmp_path: Path) ->
                     await asyncio.sleep(0.05)
             assert vitals.meter.shared
         ended = len(seen)
-        await asyncio.sleep(REFRESH_SECONDS + 0.2)
+        await asyncio.sleep(REFRESH_INTERVAL + 0.2)
         assert len(seen) == ended
 
     asyncio.run(run())
 
 
-def test_what_waits_to_be_counted_is_counted_when_a_worker_ends(tmp_path: Path) -> None:
+def test_pending_counts_are_flushed_when_a_worker_ends(tmp_path: Path) -> None:
     app = FastAPI()
     vitals = instrument(app, logs=False, workers_dir=tmp_path)
     counted = []
@@ -100,7 +100,7 @@ def test_what_waits_to_be_counted_is_counted_when_a_worker_ends(tmp_path: Path) 
     asyncio.run(run())
 
 
-def test_a_process_that_stands_alone_refreshes_nothing_unasked() -> None:
+def test_a_process_without_workers_does_not_refresh_periodically() -> None:
     app = FastAPI()
     vitals = instrument(app, logs=False)
     seen: list[int] = []

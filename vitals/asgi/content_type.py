@@ -1,4 +1,4 @@
-"""What a content type means to those who look into bodies."""
+"""Classifies bodies by their ``Content-Type`` and ``Content-Encoding``."""
 
 from collections.abc import Iterable
 from enum import StrEnum
@@ -6,11 +6,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 Headers = Iterable[tuple[bytes, bytes]]
-"""As ASGI has them."""
+"""ASGI headers."""
 
 
 class Kind(StrEnum):
-    """Kinds of bodies that are treated differently."""
+    """Kinds of bodies that are handled differently."""
 
     JSON = "json"
     FORM = "form"
@@ -27,7 +27,7 @@ def essence(content_type: bytes) -> str:
 
 @lru_cache(256)
 def kind(content_type: bytes) -> Kind:
-    """The kind of a ``Content-Type`` header; what is not declared is ``OTHER``."""
+    """The kind of a ``Content-Type`` header; ``OTHER`` without one."""
     media = essence(content_type)
     if media == "application/json" or (
         media.startswith("application/") and media.endswith("+json")
@@ -42,13 +42,13 @@ def kind(content_type: bytes) -> Kind:
     return Kind.TEXT if media.startswith("text/") else Kind.OTHER
 
 
-class Announced(NamedTuple):
-    """What the headers of a message say of its body.
+class BodyMedia(NamedTuple):
+    """What the headers of a message declare about its body.
 
     Attributes:
         kind: Its kind.
-        compressed: Whether it is coded.
-        readable: Whether its bytes are text, of a kind that is understood.
+        compressed: Whether it has a content coding.
+        readable: Whether it is uncompressed text of a known kind.
     """
 
     kind: Kind
@@ -56,21 +56,21 @@ class Announced(NamedTuple):
     readable: bool
 
     @classmethod
-    def by(cls, headers: Headers) -> "Announced":
-        """Read ASGI headers, whose names are in lower case."""
-        media = coding = b""
+    def from_headers(cls, headers: Headers) -> "BodyMedia":
+        """Parse ASGI headers, whose names are in lower case."""
+        content_type = coding = b""
         for name, value in headers:
             if name == b"content-type":
-                media = value
+                content_type = value
             elif name == b"content-encoding":
                 coding = value
-        return _announced(media, coding)
+        return _body_media(content_type, coding)
 
 
 _READABLE = frozenset((Kind.JSON, Kind.FORM, Kind.TEXT))
 
 
 @lru_cache(256)
-def _announced(media: bytes, coding: bytes) -> Announced:
-    what, compressed = kind(media), coding.lower() not in {b"", b"identity"}
-    return Announced(what, compressed, not compressed and what in _READABLE)
+def _body_media(content_type: bytes, coding: bytes) -> BodyMedia:
+    media, compressed = kind(content_type), coding.lower() not in {b"", b"identity"}
+    return BodyMedia(media, compressed, not compressed and media in _READABLE)

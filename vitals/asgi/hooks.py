@@ -1,4 +1,4 @@
-"""How probes are attached to an application: around it, and for as long as it serves."""
+"""Wraps an application in middleware and lifespan hooks."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -9,23 +9,23 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 
-def stand_outside(app: FastAPI, around: Callable[[ASGIApp], ASGIApp]) -> None:
-    """Put a middleware outside of every other, also of those that are added later."""
+def wrap_outermost(app: FastAPI, wrap: Callable[[ASGIApp], ASGIApp]) -> None:
+    """Add an outermost middleware, outside even of middleware that is added later."""
     build = app.build_middleware_stack
 
     def build_middleware_stack(_app: FastAPI) -> ASGIApp:
-        return around(build())
+        return wrap(build())
 
     app.build_middleware_stack = MethodType(build_middleware_stack, app)  # type: ignore[method-assign]
 
 
-def accompany(app: FastAPI, work: Callable[[], AbstractAsyncContextManager[None]]) -> None:
-    """Have work done while the application serves."""
+def add_lifespan(app: FastAPI, context: Callable[[], AbstractAsyncContextManager[None]]) -> None:
+    """Run a context manager around the application's lifespan."""
     inner = app.router.lifespan_context
 
     @asynccontextmanager
     async def lifespan(serving: Any) -> AsyncIterator[Any]:
-        async with work(), inner(serving) as state:
+        async with context(), inner(serving) as state:
             yield state
 
     app.router.lifespan_context = lifespan

@@ -1,8 +1,8 @@
-"""What is known of the request in hand, for probes that see only a part of it.
+"""Context of the current request, shared by all probes, logs and exemplars.
 
-One object a request, in a context variable: the HTTP probe opens it, the query probe counts in it,
-the logs quote it. Tasks and threads that a request starts share it. One that goes on when the
-request is over keeps the trace id, for the request caused it, and nothing else of the request.
+One object per request, in a context variable: the HTTP probe creates it, the query probe counts in
+it, the logs quote it. Tasks and threads that a request starts share it. A task that outlives its
+request keeps the trace id, because the request caused it, and nothing else.
 """
 
 import random
@@ -19,33 +19,33 @@ TRACEPARENT = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-
 CLIENT_ERROR = 400
 SERVER_ERROR = 500
 CLIENT_DISCONNECTED = "client_disconnected"
-"""The error type of an answer that the client did not wait for (status 499)."""
+"""The error type of a request whose client disconnected before the response (status 499)."""
 
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
-SHORTEST = 1e-9
-"""Seconds; a duration above 0 tells that a request is over."""
+EMPTY_SCOPE: Mapping[str, Any] = MappingProxyType({})
+MIN_DURATION = 1e-9
+"""Seconds; a duration above 0 marks a request as finished."""
 
 
-class RequestScope:
-    """One request, filled as it goes along.
+class RequestContext:
+    """Context of one request, filled while it is processed.
 
     Attributes:
-        http: The ASGI scope; empty once the request is over.
+        http: The ASGI scope; empty once the request has finished.
         outer_root: Its ``root_path`` before the application saw the request.
         method: A method of RFC 9110, or ``_OTHER``.
-        route: The route template, known once the request has been answered.
-        status: The status sent; 499 when the client left before the answer was complete.
-        error_type: What went wrong, empty when nothing did.
-        duration: Seconds to the last byte of the answer.
+        route: The route template, known once the request has finished.
+        status: The status sent; 499 if the client disconnected before the response was complete.
+        error_type: ``error.type``; empty if the request succeeded.
+        duration: Seconds to the last byte of the response.
         queries: Database operations so far.
         db_seconds: Seconds spent in them.
         pool_seconds: Seconds spent waiting for connections.
-        statements: What the query probe keeps of each statement; None while there was none.
-        bodies: Captures of what was asked and answered, where bodies are logged.
+        statements: The query probe's records of statements; None until there is one.
+        body_capture: The captured bodies, where bodies are logged.
     """
 
-    # Defaults stand with the class: a request then pays only for what it changes.
+    # Defaults are class attributes: a request pays only for what it changes.
     outer_root = ""
     route = ""
     status = 0
@@ -55,7 +55,7 @@ class RequestScope:
     db_seconds = 0.0
     pool_seconds = 0.0
     statements: Any = None
-    bodies: Any = None
+    body_capture: Any = None
     sampled = True
     _trace_id = ""
 
@@ -65,59 +65,58 @@ class RequestScope:
 
     @property
     def failed(self) -> bool:
-        """Whether we broke the request, as opposed to the client refusing or leaving it."""
+        """Whether the service failed the request, as opposed to a client error or disconnect."""
         return self.status >= SERVER_ERROR or self.error_type not in {"", CLIENT_DISCONNECTED}
 
-    def traced(self, trace_id: str, *, sampled: bool) -> None:
-        """Take over the trace that a tracer has begun for this request."""
+    def set_trace(self, trace_id: str, *, sampled: bool) -> None:
+        """Use the trace that a tracer has started for this request."""
         self._trace_id = trace_id
         self.sampled = sampled
 
     def trace_id(self) -> str:
-        """The trace's id (32 hex digits): the tracer's, the caller's, or a made one."""
+        """The trace id (32 hex digits): the tracer's, else the caller's, else a generated one."""
         if not self._trace_id:
-            self._trace_id = _callers(self.http) or f"{random.getrandbits(128) or 1:032x}"
+            self._trace_id = _incoming_trace_id(self.http) or f"{random.getrandbits(128) or 1:032x}"
         return self._trace_id
 
     def release(self) -> None:
-        """Let go of what the request held: a task that outlives it keeps no more than its trace."""
+        """Release what the request holds: a task that outlives it keeps only its trace id."""
         if not self._trace_id:
-            self._trace_id = _callers(self.http)
-        self.http = NOTHING
-        self.statements = self.bodies = None
-        self.duration = self.duration or SHORTEST
+            self._trace_id = _incoming_trace_id(self.http)
+        self.http = EMPTY_SCOPE
+        self.statements = self.body_capture = None
+        self.duration = self.duration or MIN_DURATION
 
     def exemplar(self) -> str:
-        """The trace's id for an exemplar; empty when the trace is not kept anywhere."""
+        """The trace id for an exemplar; empty if the trace is not sampled."""
         return self.trace_id() if self.sampled else ""
 
 
-def _callers(http: Any) -> str:
+def _incoming_trace_id(http: Any) -> str:
     for name, value in http.get("headers", ()):
         if name == b"traceparent" and (match := TRACEPARENT.fullmatch(value)):
             return match[1].decode()
     return ""
 
 
-CURRENT: ContextVar[RequestScope | None] = ContextVar("vitals_request", default=None)
-"""The request in hand; None outside of one."""
+CURRENT: ContextVar[RequestContext | None] = ContextVar("vitals_request", default=None)
+"""The current request; None outside of one."""
 
 
-def name_error(error: BaseException) -> str:
-    """The type of an error, for a label.
+def error_type_of(error: BaseException) -> str:
+    """The type of an error, as a label value.
 
-    A class that was made at run time may have been named by a request, and each by another: it is
-    called what it is derived from.
+    Classes created at run time may have unbounded names: their nearest module-level base is used.
     """
     for kind in type(error).__mro__:
         name = kind.__qualname__
-        if ".<locals>." in name or _stands(kind):
+        if ".<locals>." in name or _is_module_level(kind):
             return name
     return "Exception"
 
 
-def _stands(kind: type) -> bool:
-    """Whether its module has it."""
+def _is_module_level(kind: type) -> bool:
+    """Whether the class is an attribute of its module."""
     found: Any = sys.modules.get(kind.__module__)
     for part in kind.__qualname__.split("."):
         found = getattr(found, part, None)
@@ -125,9 +124,9 @@ def _stands(kind: type) -> bool:
 
 
 class MakeSpan(Protocol):
-    """Told by probes of each operation they timed, while tracing is on."""
+    """Creates spans of operations that probes have timed, while tracing is on."""
 
     def __call__(
         self, name: str, began: int, error_type: str, attributes: Mapping[str, str]
     ) -> None:
-        """Make a span that began at a Unix time in nanoseconds and ends now."""
+        """Create a span that began at a Unix time in nanoseconds and ends now."""

@@ -1,13 +1,12 @@
-"""The full template of the route that answered, without matching a second time.
+"""Finds the template of the route that served a request, without matching a second time.
 
 Peers match every route again to find the template, which costs 85 to 260 µs a request with fifty
-routes. The router has already done it and left its traces in the ASGI scope; they are only put
-together here:
+routes. The router has already matched and recorded the result in the ASGI scope:
 
-- FastAPI leaves ``scope["route"]``. Since FastAPI 0.137 the path of a route in an included router
+- FastAPI sets ``scope["route"]``. Since FastAPI 0.137 the path of a route in an included router
   lacks the router's prefix; the effective one is in ``scope["fastapi"]``. These keys are private
-  to FastAPI: the version is pinned, and the tests hold every shape of route against them.
-- Starlette's own routes and mounts leave ``scope["endpoint"]`` only, and a mount adds what it
+  to FastAPI: the version is pinned, and the tests cover every kind of route.
+- Starlette's own routes and mounts set ``scope["endpoint"]`` only, and a mount adds what it
   matched to ``root_path``: with ``/shops/{shop}`` that is a client's text, so the mounts' templates
   are looked up, and ``root_path`` itself is never part of a label.
 """
@@ -41,7 +40,7 @@ class RouteTemplates:
         self._mounts: list[tuple[re.Pattern[str], str]] = []
 
     def of(self, scope: Scope, outer_root: str) -> str:
-        """The template of the route that a finished request was answered by.
+        """The template of the route that served a request.
 
         Args:
             scope: The ASGI scope, as the router left it.
@@ -58,9 +57,9 @@ class RouteTemplates:
 
     @staticmethod
     def matched(scope: Scope) -> Any:
-        """What of FastAPI's matched: a route, or its context in an included router; or None.
+        """The matched FastAPI route, or its context in an included router; or None.
 
-        Below one mount, or none, the same object always means the same template.
+        Below the same mount, the same object always means the same template.
         """
         route = scope.get("route")
         if route is None:
@@ -85,7 +84,7 @@ class RouteTemplates:
         return next((path for pattern, path in self._mounts if pattern.fullmatch(root)), "")
 
     def _refresh(self) -> None:
-        """Walk the routes again when some were added; only mounts and plain routes need it."""
+        """Walk the routes again if some were added; only mounts and plain routes need it."""
         if len(self._app.routes) == self._size:
             return
         self._size = len(self._app.routes)
@@ -108,5 +107,5 @@ class RouteTemplates:
 
 
 def _pattern(template: str, parameter: str) -> re.Pattern[str]:
-    """What a template matches, its parameters being anything that a pattern allows."""
+    """The regular expression of a template, with a pattern for its parameters."""
     return re.compile(parameter.join(re.escape(text) for text in _PARAMETER.split(template)))

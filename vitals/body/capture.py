@@ -1,9 +1,9 @@
-"""A tee of ``receive`` and ``send``: bodies are seen as they pass, never asked for.
+"""Middleware that captures bodies as they pass through ``receive`` and ``send``.
 
-The body of a request arrives once. Whoever asks for it before the application leaves the
-application waiting for bytes that never come, until the client gives up. So nothing here calls
-``receive`` or ``send`` on its own behalf: the application does, and the same message objects go
-on to it, in the same order, disconnects included. What it never reads is never seen.
+The body of a request arrives once. Middleware that awaits it before the application does leaves the
+application waiting for messages that never come, until the client disconnects. Nothing here calls
+``receive`` or ``send`` on its own: the application does, and gets the same message objects in the
+same order, disconnects included. What the application does not read is not captured.
 """
 
 import hashlib
@@ -13,33 +13,33 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vitals.asgi.content_type import Announced, Headers
+from vitals.asgi.content_type import BodyMedia, Headers
 from vitals.asgi.request_context import CURRENT
 from vitals.metrics.meter import Meter
 
-HELD = 65_536
-"""Bytes of a body that are kept until it is known whether a line is written."""
+MAX_HELD_BYTES = 65_536
+"""Bytes of a body that are held until the body log decides whether to log it."""
 
-_PARTS = 256
-"""Parts of a body that are kept apart; a body may come a byte at a time."""
+_MAX_PARTS = 256
+"""Parts that are held separately before they are joined; a body may arrive a byte at a time."""
 
 _KEY = secrets.token_bytes(32)
-"""Made anew by each process: an unkeyed hash of a login's body would let whoever reads the logs
-guess the password offline."""
+"""Random per process: an unkeyed hash of a login's body would let a reader of the logs guess the
+password offline."""
 
 
-class Capture:
-    """One body as far as it has passed.
+class CapturedBody:
+    """One captured body, possibly still incomplete.
 
-    Most requests are not told, so nothing is worked out before somebody asks.
+    Most requests are not logged, so everything is computed lazily.
 
     Args:
-        headers: Of the message whose body it is.
-        whole: All of it, if it came so.
+        headers: The headers of its message.
+        whole: The entire body, if it arrived in one part.
 
     Attributes:
-        size: Bytes that have passed.
-        complete: Whether its end has passed.
+        size: Bytes captured.
+        complete: Whether the end was captured.
     """
 
     __slots__ = ("_digest", "_headers", "_parts", "complete", "size")
@@ -52,34 +52,34 @@ class Capture:
         self.complete = whole is not None
 
     @property
-    def announced(self) -> Announced:
-        """What its headers say of it."""
-        return Announced.by(self._headers)
+    def media(self) -> BodyMedia:
+        """What its headers declare."""
+        return BodyMedia.from_headers(self._headers)
 
     def add(self, body: bytes, *, more: bool) -> None:
-        """Take note of a part of the body, and whether more will come."""
+        """Add a part of the body, and whether more follows."""
         self.complete = not more
         self.size += len(body)
-        if self.size > HELD:
+        if self.size > MAX_HELD_BYTES:
             return self._add_to_hash(body)
-        # Where somebody else may write into the bytes, ours are a copy.
+        # Copy mutable buffers: others may overwrite them.
         self._parts.append(body if type(body) is bytes else bytes(body))
-        if len(self._parts) > _PARTS:
+        if len(self._parts) > _MAX_PARTS:
             self._parts = [self.content()]
         return None
 
     def _add_to_hash(self, body: bytes) -> None:
         if self._digest is None:
-            self._digest = _digest(self.content()) if self.announced.readable else _NoDigest()
+            self._digest = _digest(self.content()) if self.media.readable else _NoDigest()
             self._parts = []
         self._digest.update(body)
 
     def content(self) -> bytes:
-        """All bytes, where no more passed than are held."""
+        """The entire body, unless it exceeds ``MAX_HELD_BYTES``."""
         return b"".join(self._parts)
 
     def hash(self) -> str:
-        """A keyed hash of all bytes: equal for equal bodies of one process, and no more."""
+        """A keyed hash: equal for equal bodies within one process only."""
         return str((self._digest or _digest(self.content())).hexdigest())
 
 
@@ -88,105 +88,119 @@ def _digest(content: bytes) -> Any:
 
 
 class _NoDigest:
-    """Of what is not readable nobody asks for a hash."""
+    """Placeholder for unreadable bodies, whose hash is never logged."""
 
     def update(self, body: bytes) -> None:
         """Do nothing."""
 
 
-class Pair:
-    """What was asked and what was answered, overheard.
+class BodyCapture:
+    """Captures the bodies of one request and its response.
 
-    One object with state instead of closures over variables: it costs half. Whoever makes it sets
-    the first four attributes: a constructor would cost as much again as the object. Most bodies
-    come whole, and are kept as they are until somebody asks.
+    One object with state costs half of closures over variables. The creator sets the first four
+    attributes: a constructor would cost as much again as the object. Most bodies arrive in one
+    part, which is held as it is until it is needed.
 
     Attributes:
-        scope: The request's.
-        receive: Where the client is heard.
-        send: Where the application's words go.
-        meter: Counts what failed here, which never fails a request.
+        scope: The ASGI scope.
+        server_receive: The server's ``receive``.
+        server_send: The server's ``send``.
+        meter: Counts failures here, which never fail a request.
     """
 
     scope: Scope
-    receive: Receive
-    send: Send
+    server_receive: Receive
+    server_send: Send
     meter: Meter
-    _asked: bytes | Capture = b""
-    _answered: bytes | Capture = b""
+    _request_body: bytes | CapturedBody = b""
+    _response_body: bytes | CapturedBody = b""
     _headers: Headers = ()
 
     @property
-    def asked(self) -> Capture | None:
-        """The request's body; None where no byte has passed."""
-        return _captured(self._asked, self.scope["headers"])
+    def request_body(self) -> CapturedBody | None:
+        """The request body; None without any byte."""
+        return _as_captured(self._request_body, self.scope["headers"])
 
     @property
-    def answered(self) -> Capture | None:
-        """The response's body; None where no byte has passed."""
-        return _captured(self._answered, self._headers)
+    def response_body(self) -> CapturedBody | None:
+        """The response body; None without any byte."""
+        return _as_captured(self._response_body, self._headers)
 
-    async def hear(self) -> Message:
-        """Pass on what the client says."""
-        message = await self.receive()
+    async def receive(self) -> Message:
+        """``receive`` for the application."""
+        message = await self.server_receive()
         try:
             if message["type"] == "http.request":
                 body, more = message.get("body", b""), message.get("more_body", False)
-                if more or self._asked or type(body) is not bytes or len(body) > HELD:
-                    self._asked = _more(self._asked, self.scope["headers"], body, more=more)
+                if (
+                    more
+                    or self._request_body
+                    or type(body) is not bytes
+                    or len(body) > MAX_HELD_BYTES
+                ):
+                    self._request_body = _append(
+                        self._request_body, self.scope["headers"], body, more=more
+                    )
                 else:
-                    self._asked = body
-        except Exception:  # noqa: BLE001  # a look at a body must not cost the body
+                    self._request_body = body
+        except Exception:  # noqa: BLE001  # a capture failure must not fail the request
             self.meter.dropped("body_capture")
         return message
 
-    def say(self, message: Message) -> Awaitable[None]:
-        """Pass on what the application says.
+    def send(self, message: Message) -> Awaitable[None]:
+        """``send`` for the application.
 
-        No coroutine of its own, which would cost as much as the rest.
+        Not a coroutine function, which would double the cost.
         """
         try:
             kind = message["type"]
             if kind == "http.response.body":
                 body, more = message.get("body", b""), message.get("more_body", False)
-                if more or self._answered or type(body) is not bytes or len(body) > HELD:
-                    self._answered = _more(self._answered, self._headers, body, more=more)
+                if (
+                    more
+                    or self._response_body
+                    or type(body) is not bytes
+                    or len(body) > MAX_HELD_BYTES
+                ):
+                    self._response_body = _append(
+                        self._response_body, self._headers, body, more=more
+                    )
                 else:
-                    self._answered = body
+                    self._response_body = body
             elif kind == "http.response.start":
                 self._headers = message.get("headers", ())
         except Exception:  # noqa: BLE001  # as above
             self.meter.dropped("body_capture")
-        return self.send(message)
+        return self.server_send(message)
 
 
-def _captured(held: bytes | Capture, headers: Headers) -> Capture | None:
-    if isinstance(held, Capture):
+def _as_captured(held: bytes | CapturedBody, headers: Headers) -> CapturedBody | None:
+    if isinstance(held, CapturedBody):
         return held
-    return Capture(headers, held) if held else None
+    return CapturedBody(headers, held) if held else None
 
 
-def _more(
-    held: bytes | Capture, headers: Headers, body: bytes | None, *, more: bool
-) -> bytes | Capture:
-    """What is held, and another part of the body."""
-    capture = _captured(held, headers)
+def _append(
+    held: bytes | CapturedBody, headers: Headers, body: bytes | None, *, more: bool
+) -> bytes | CapturedBody:
+    """Append a part of the body to what is held."""
+    capture = _as_captured(held, headers)
     if capture is None:
         if not body:
             return b""
-        capture = Capture(headers)
+        capture = CapturedBody(headers)
     capture.add(body or b"", more=more)
     return capture
 
 
-class Tee:
-    """ASGI middleware that hands each request's captures to the request in hand.
+class BodyCaptureMiddleware:
+    """ASGI middleware that attaches a body capture to the current request.
 
-    It stands directly inside of the HTTP probe, which opens the request and tells of its end.
+    It is placed directly inside the HTTP probe, which creates the request and reports its end.
 
     Args:
         app: The application inside.
-        meter: Counts what failed here, which never fails a request.
+        meter: Counts failures here, which never fail a request.
     """
 
     def __init__(self, app: ASGIApp, meter: Meter) -> None:
@@ -198,9 +212,9 @@ class Tee:
         request = CURRENT.get() if scope["type"] == "http" else None
         if request is None:
             return self.app(scope, receive, send)
-        pair = request.bodies = Pair()
-        pair.scope = scope
-        pair.receive = receive
-        pair.send = send
-        pair.meter = self._meter
-        return self.app(scope, pair.hear, pair.say)
+        capture = request.body_capture = BodyCapture()
+        capture.scope = scope
+        capture.server_receive = receive
+        capture.server_send = send
+        capture.meter = self._meter
+        return self.app(scope, capture.receive, capture.send)

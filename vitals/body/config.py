@@ -1,27 +1,27 @@
-"""What is logged of bodies."""
+"""Options of the body log."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from vitals.body.capture import HELD
+from vitals.body.capture import MAX_HELD_BYTES
 from vitals.redaction.bodies import Redaction
 
 
 @dataclass(frozen=True)
-class Bodies:
-    """What is logged of bodies.
+class BodyLogging:
+    """Options of the body log.
 
-    Requests that failed, were refused or broke their latency objective are always told, as far
-    as a route answered them.
+    Requests that failed, were refused or missed their latency objective are always logged, if they
+    matched a route.
 
     Attributes:
-        share: Of all other requests, the share that is told as well (0 to 1).
-        routes: By route template: a share of its own, or None to tell nothing of it at all.
-        limit: Bytes up to which a body is told; of a longer one its size and a hash.
-        text: Whether plain text is told too. It has no names to go by: only what looks like a
-            secret is taken out.
-        lines_per_second: Lines written at most; what is beyond is counted, not written.
-        redaction: What is taken out.
+        share: The share of all other requests that is logged too (0 to 1).
+        routes: By route template: a share of its own, or None to never log its bodies.
+        limit: Bytes up to which a body is logged; of a longer one, its size and a hash.
+        text: Whether plain text is logged too. It has no field names: only secret patterns are
+            redacted.
+        lines_per_second: Rate limit of log lines; lines beyond it are counted and dropped.
+        redaction: What is redacted.
     """
 
     share: float = 0.0
@@ -35,5 +35,5 @@ class Bodies:
         for share in (self.share, *self.routes.values()):
             if share is not None and not 0 <= share <= 1:
                 raise ValueError(f"the share {share} of requests must lie between 0 and 1")
-        if not 0 < self.limit <= HELD:
-            raise ValueError(f"limit {self.limit} must lie between 1 and {HELD} bytes")
+        if not 0 < self.limit <= MAX_HELD_BYTES:
+            raise ValueError(f"limit {self.limit} must lie between 1 and {MAX_HELD_BYTES} bytes")

@@ -1,31 +1,31 @@
-"""Decides at a request's end whether its bodies are told, and tells them redacted."""
+"""Logs redacted bodies of requests that failed, were slow or are sampled."""
 
 import random
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, NamedTuple
 
-from vitals.asgi.content_type import Announced, Kind
-from vitals.asgi.request_context import CLIENT_ERROR, RequestScope
+from vitals.asgi.content_type import BodyMedia, Kind
+from vitals.asgi.request_context import CLIENT_ERROR, RequestContext
 from vitals.asgi.route_template import UNMATCHED
-from vitals.body.capture import Capture, Pair
-from vitals.body.config import Bodies
+from vitals.body.capture import BodyCapture, CapturedBody
+from vitals.body.config import BodyLogging
 from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives, Slo
 
 Write = Callable[[str, dict[str, Any]], None]
-"""Writes an event with its fields."""
+"""Writes a log event with its fields."""
 
 
-class _Rule(NamedTuple):
-    """What holds for a route."""
+class _RouteRule(NamedTuple):
+    """Options of one route."""
 
     share: float | None
-    within: float
+    threshold: float
 
 
-class _Fields(NamedTuple):
-    """What a line calls what it tells of a body."""
+class _FieldNames(NamedTuple):
+    """Names of the log fields of one body."""
 
     size: str
     content: str
@@ -33,65 +33,70 @@ class _Fields(NamedTuple):
     hash: str
 
     @classmethod
-    def of(cls, which: str) -> "_Fields":
-        return cls(*(f"{which}.{field}" for field in cls._fields))
+    def of(cls, prefix: str) -> "_FieldNames":
+        return cls(*(f"{prefix}.{field}" for field in cls._fields))
 
 
-_ASKED, _ANSWERED = _Fields.of("http.request.body"), _Fields.of("http.response.body")
+_REQUEST_FIELDS, _RESPONSE_FIELDS = (
+    _FieldNames.of("http.request.body"),
+    _FieldNames.of("http.response.body"),
+)
 
 
 class BodyLog:
-    """Writes a line with the bodies of each request that is to be told.
+    """Logs the bodies of finished requests.
 
     Args:
-        bodies: Which these are, and what is told.
-        objectives: Say from when on a request is slow.
-        meter: Counts what could not be told.
-        write: Where the lines go.
+        config: Which requests are logged, and what of them.
+        objectives: Latency objectives, whose threshold makes a request slow.
+        meter: Counts what could not be logged.
+        write: Writes the log event.
     """
 
-    def __init__(self, bodies: Bodies, objectives: Objectives, meter: Meter, write: Write) -> None:
-        self._bodies = bodies
+    def __init__(
+        self, config: BodyLogging, objectives: Objectives, meter: Meter, write: Write
+    ) -> None:
+        self._config = config
         self._objectives = objectives
         self._meter = meter
         self._write = write
-        self._rules: dict[str, _Rule] = {}  # by template, of which there are a few
+        self._rules: dict[str, _RouteRule] = {}  # by route template, of which there are few
         self._second = 0
         self._lines = 0
 
-    def __call__(self, request: RequestScope) -> None:
-        """Look at a finished request."""
-        pair, request.bodies = request.bodies, None
-        if pair is None:
+    def __call__(self, request: RequestContext) -> None:
+        """Log a finished request, if it is to be logged."""
+        capture, request.body_capture = request.body_capture, None
+        if capture is None:
             return
         try:
-            share, within = self._rules.get(request.route) or self._rule(request.route)
+            share, threshold = self._rules.get(request.route) or self._find_rule(request.route)
             if share is not None and (
-                self._is_notable(request, within) or (share > 0 and random.random() < share)  # noqa: S311  # a sample, no secret
+                self._is_notable(request, threshold) or (share > 0 and random.random() < share)  # noqa: S311  # sampling, not security
             ):
-                self._tell(request, pair)
-        except Exception:  # noqa: BLE001  # the request is answered; its log must not fail it
+                self._log_bodies(request, capture)
+        except Exception:  # noqa: BLE001  # a logging failure must not fail the request
             self._meter.dropped("body_log")
 
-    def _is_notable(self, request: RequestScope, within: float) -> bool:
-        # What no route answered is told if we broke it, else every scanner would fill the logs.
-        went_wrong = request.status >= CLIENT_ERROR or request.duration > within
+    def _is_notable(self, request: RequestContext, threshold: float) -> bool:
+        # Unmatched requests are logged only if the service failed; scanners would fill the logs.
+        went_wrong = request.status >= CLIENT_ERROR or request.duration > threshold
         return (went_wrong or request.error_type != "") and (
             request.route != UNMATCHED or request.failed
         )
 
-    def _rule(self, route: str) -> _Rule:
-        within = self._objectives.of(Slo.LATENCY, route).within or 0.0
-        rule = self._rules[route] = _Rule(
-            self._bodies.routes.get(route, self._bodies.share), within
+    def _find_rule(self, route: str) -> _RouteRule:
+        threshold = self._objectives.of(Slo.LATENCY, route).threshold or 0.0
+        rule = self._rules[route] = _RouteRule(
+            self._config.routes.get(route, self._config.share), threshold
         )
         return rule
 
-    def _tell(self, request: RequestScope, pair: Pair) -> None:
-        asked, answered = pair.asked, pair.answered
-        if asked is None and answered is None:
+    def _log_bodies(self, request: RequestContext, capture: BodyCapture) -> None:
+        request_body, response_body = capture.request_body, capture.response_body
+        if request_body is None and response_body is None:
             return
-        if not self._may_write():
+        if not self._is_below_rate():
             self._meter.dropped("body_log_rate")
             return
         fields: dict[str, Any] = {
@@ -102,41 +107,42 @@ class BodyLog:
             "duration": round(request.duration, 6),
         }
         secrets: set[str] = set()
-        if asked is not None:
-            self._describe(_ASKED, asked, fields, secrets)
-        if answered is not None and request.method != "HEAD":  # the server keeps that body back
-            self._describe(_ANSWERED, answered, fields, secrets)
+        if request_body is not None:
+            self._describe(_REQUEST_FIELDS, request_body, fields, secrets)
+        # The server does not send a body in response to HEAD.
+        if response_body is not None and request.method != "HEAD":
+            self._describe(_RESPONSE_FIELDS, response_body, fields, secrets)
         self._write("bodies", fields)
 
     def _describe(
-        self, named: _Fields, capture: Capture, fields: dict[str, Any], secrets: set[str]
+        self, names: _FieldNames, capture: CapturedBody, fields: dict[str, Any], secrets: set[str]
     ) -> None:
-        fields[named.size] = capture.size
-        announced = capture.announced
-        withheld = self._withheld(capture, announced)
+        fields[names.size] = capture.size
+        media = capture.media
+        withheld = self._withheld_reason(capture, media)
         if not withheld:
-            content = self._bodies.redaction.body(capture.content(), announced.kind, secrets)
+            content = self._config.redaction.body(capture.content(), media.kind, secrets)
             if content is not None:
-                fields[named.content] = content
+                fields[names.content] = content
                 return
-            withheld = f"not {announced.kind}"
-        fields[named.withheld] = withheld
-        if announced.readable:
-            fields[named.hash] = capture.hash()
+            withheld = f"not {media.kind}"
+        fields[names.withheld] = withheld
+        if media.readable:
+            fields[names.hash] = capture.hash()
 
-    def _withheld(self, capture: Capture, announced: Announced) -> str:
-        """Why a body is not told; empty where it may be."""
-        if announced.compressed:
+    def _withheld_reason(self, capture: CapturedBody, media: BodyMedia) -> str:
+        """Why a body is not logged; empty if it may be."""
+        if media.compressed:
             return "compressed"
-        if not announced.readable or (announced.kind is Kind.TEXT and not self._bodies.text):
-            return str(announced.kind)
+        if not media.readable or (media.kind is Kind.TEXT and not self._config.text):
+            return str(media.kind)
         if not capture.complete:
             return "incomplete"
-        return "too long" if capture.size > self._bodies.limit else ""
+        return "too long" if capture.size > self._config.limit else ""
 
-    def _may_write(self) -> bool:
+    def _is_below_rate(self) -> bool:
         second = int(monotonic())
         if second != self._second:
             self._second, self._lines = second, 0
         self._lines += 1
-        return self._lines <= self._bodies.lines_per_second
+        return self._lines <= self._config.lines_per_second

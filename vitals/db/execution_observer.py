@@ -8,7 +8,7 @@ from bisect import bisect_left
 from time import time_ns
 from typing import Any
 
-from vitals.asgi.request_context import CURRENT, MakeSpan, RequestScope, name_error
+from vitals.asgi.request_context import CURRENT, MakeSpan, RequestContext, error_type_of
 from vitals.db.dialect_hook import AnyEngine
 from vitals.db.insight.explain_worker import ExplainWorker
 from vitals.db.statement_instruments import SYSTEMS, InstrumentTable, StatementInstruments
@@ -136,7 +136,7 @@ class ExecutionObserver:
         return self._table.durations(instruments.statement, self._dialect, _error_type(error))
 
     def _record_details(
-        self, instruments: StatementInstruments, call: _Call, request: RequestScope | None
+        self, instruments: StatementInstruments, call: _Call, request: RequestContext | None
     ) -> None:
         """Record more of a call that failed, was slow, or needs its call site."""
         seconds, error, cursor, sql, parameters = call
@@ -179,7 +179,7 @@ class ExecutionObserver:
         span(statement.summary, time_ns() - int(seconds * 1e9), _error_type(error), attributes)
 
 
-def stats_of(instruments: StatementInstruments, request: RequestScope | None) -> CallStats:
+def stats_of(instruments: StatementInstruments, request: RequestContext | None) -> CallStats:
     """Statistics of a statement that was just sent; created if its request has none yet."""
     if request is None:
         return instruments.background
@@ -195,4 +195,4 @@ def stats_of(instruments: StatementInstruments, request: RequestScope | None) ->
 
 
 def _error_type(error: BaseException | None) -> str:
-    return "" if error is None else name_error(error)
+    return "" if error is None else error_type_of(error)

@@ -4,7 +4,7 @@ Whatever can be deferred is done when the request has finished: only then is its
 a statement that a request sent a hundred times is recorded once.
 """
 
-from vitals.asgi.request_context import MakeSpan, RequestScope
+from vitals.asgi.request_context import MakeSpan, RequestContext
 from vitals.db.dialect_hook import AnyEngine, attach
 from vitals.db.execution_observer import ExecutionObserver, RequestStatements
 from vitals.db.insight.auto_explain import collect_plans
@@ -54,7 +54,7 @@ class QueryProbe:
         self.statement_stats = StatementStats()
         self.plans: dict[str, Plan] = {}
         self.explain_worker = ExplainWorker(self.plans, meter, log, analyze=explain == "analyze")
-        self.slow_threshold = objectives.of(Slo.QUERIES).within or 0.0
+        self.slow_threshold = objectives.of(Slo.QUERIES).threshold or 0.0
         self._table = InstrumentTable(meter, self.statement_stats, self.slow_threshold)
         self.fingerprints = self._table.fingerprints
         self.meter = meter
@@ -87,7 +87,7 @@ class QueryProbe:
             self.fingerprints.of(sql, "postgresql"), plan, seconds
         )
 
-    def finish(self, request: RequestScope) -> None:
+    def finish(self, request: RequestContext) -> None:
         """Record the statements of a finished request."""
         statements: RequestStatements | None = request.statements
         if statements is None:
@@ -106,7 +106,7 @@ class QueryProbe:
                 total.source_lookups += 1
                 instruments.needs_source = True
 
-    def _check_n_plus_one(self, stats: CallStats, request: RequestScope) -> None:
+    def _check_n_plus_one(self, stats: CallStats, request: RequestContext) -> None:
         found = stats.detector and stats.detector.found
         if found:
             stats.n_plus_one, stats.source = 1, found.source

@@ -53,7 +53,7 @@ class InstrumentTable:
     ) -> None:
         self.fingerprints = Fingerprints()
         self._statement_stats = statement_stats
-        self._durations = meter.histogram(DB_OPERATION_DURATION, also=(slow_threshold,))
+        self._durations = meter.histogram(DB_OPERATION_DURATION, extra_bounds=(slow_threshold,))
         self._slow = meter.counter(DB_SLOW_QUERIES)
         self._instruments: dict[tuple[str, str], StatementInstruments] = {}
 

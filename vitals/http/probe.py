@@ -1,7 +1,7 @@
-"""RED for every request: rate, errors and duration, as pure ASGI.
+"""ASGI middleware for RED metrics (rate, errors, duration) of every request.
 
-The probe stands outside of everything else, so what it measures is what the client sees: the time
-to the last byte, the status that was really sent, the bytes that were really transferred.
+It is the outermost middleware, so it measures what the client sees: the time to the last byte, the
+status that was sent and the bytes that were transferred.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vitals.asgi.request_context import CURRENT, SERVER_ERROR
 from vitals.asgi.route_template import UNMATCHED, RouteTemplates
-from vitals.http.observed_request import Exchange, Told, TracedExchange
+from vitals.http.observed_request import ObservedRequest, OnFinished, TracedRequest
 from vitals.http.recorder import Recorder
 from vitals.http.route_instruments import OTHER_METHOD
 from vitals.http.websockets import WebSocketProbe
@@ -24,7 +24,7 @@ from vitals.metrics.catalogue import (
     SLO_THRESHOLD,
     Method,
     Request,
-    SloPromise,
+    SloObjective,
 )
 from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives, Slo
@@ -41,12 +41,12 @@ class HttpProbe:
         app: The application inside.
         meter: Where to record.
         routes: Templates of the application's routes.
-        objectives: What the service promises.
-        aside: Applications that answer exact paths unmeasured, such as the metrics page;
-            None leaves the path to the application inside, as for a health check.
-        queries: Whether the queries of each request are counted by somebody.
-        join_trace: Called when the answer begins, to take over a tracer's trace.
-        finished: Told of each request at its end.
+        objectives: The service's objectives.
+        unmeasured: Exact paths that are not measured, and the applications that serve them, such
+            as the metrics endpoint; None means the application inside, as for a health check.
+        queries: Whether queries are counted per request.
+        join_trace: Called when the response starts, to take over a tracer's trace.
+        on_finished: Called with each request at its end.
     """
 
     def __init__(
@@ -56,32 +56,32 @@ class HttpProbe:
         meter: Meter,
         routes: RouteTemplates,
         objectives: Objectives,
-        aside: Mapping[str, ASGIApp | None] = MappingProxyType({}),
+        unmeasured: Mapping[str, ASGIApp | None] = MappingProxyType({}),
         queries: bool = False,
-        join_trace: Told | None = None,
-        finished: Sequence[Told] = (),
+        join_trace: OnFinished | None = None,
+        on_finished: Sequence[OnFinished] = (),
     ) -> None:
         self.app = app
-        self._aside = {path: answers or app for path, answers in aside.items()}
+        self._unmeasured = {path: handler or app for path, handler in unmeasured.items()}
         self._record = Recorder(
-            meter, routes, objectives, queries=queries, finished=finished
+            meter, routes, objectives, queries=queries, on_finished=on_finished
         ).record
         self._serve_websocket = WebSocketProbe(app, meter, routes)
-        meter.histogram(HTTP_REQUEST_DURATION, also=objectives.thresholds(Slo.LATENCY))
-        self._hear: Callable[[], Exchange] = (
-            Exchange if join_trace is None else partial(TracedExchange, join_trace)
+        meter.histogram(HTTP_REQUEST_DURATION, extra_bounds=objectives.thresholds(Slo.LATENCY))
+        self._new_request: Callable[[], ObservedRequest] = (
+            ObservedRequest if join_trace is None else partial(TracedRequest, join_trace)
         )
-        self._running: set[Exchange] = set()
-        self._shown = meter.gauge(HTTP_ACTIVE_REQUESTS)
-        meter.before_scrape(self._show_active)
+        self._running: set[ObservedRequest] = set()
+        self._active = meter.gauge(HTTP_ACTIVE_REQUESTS)
+        meter.before_scrape(self._refresh_active)
         for name in (*METHODS, OTHER_METHOD):
-            # Known beforehand, so that a scanner's random paths and methods add no series.
+            # Bound in advance, so that a scanner's random paths and methods add no series.
             meter.histogram(HTTP_REQUEST_DURATION).bind(Request(name, UNMATCHED, "404", ""))
         for objective in objectives:
-            promise = SloPromise(objective.slo, objective.route)
-            meter.gauge(SLO_TARGET).bind(promise).set(objective.ratio)
-            if objective.within is not None:
-                meter.gauge(SLO_THRESHOLD).bind(promise).set(objective.within)
+            labels = SloObjective(objective.slo, objective.route)
+            meter.gauge(SLO_TARGET).bind(labels).set(objective.target)
+            if objective.threshold is not None:
+                meter.gauge(SLO_THRESHOLD).bind(labels).set(objective.threshold)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -92,16 +92,16 @@ class HttpProbe:
         path = scope["path"]
         if outer_root:
             path = path.removeprefix(outer_root)
-        if path in self._aside:
-            return await self._aside[path](scope, receive, send)
+        if path in self._unmeasured:
+            return await self._unmeasured[path](scope, receive, send)
         method = scope["method"]
         if method not in METHODS:
             method = OTHER_METHOD
-        request = self._hear()
+        request = self._new_request()
         request.http = scope
         request.method = method
-        request.receive = receive
-        request.send = send
+        request.server_receive = receive
+        request.server_send = send
         if outer_root:
             request.outer_root = outer_root
         running = self._running
@@ -109,13 +109,13 @@ class HttpProbe:
         running.add(request)
         started = perf_counter()
         try:
-            await self.app(scope, request.hear, request.say)
+            await self.app(scope, request.receive, request.send)
         except BaseException as error:
-            request.conclude(error)
+            request.set_outcome(error)
             raise
         else:
             if not request.ended or request.status >= SERVER_ERROR:
-                request.conclude(None)
+                request.set_outcome(None)
         finally:
             ended = request.ended or perf_counter()
             running.discard(request)
@@ -123,9 +123,9 @@ class HttpProbe:
             self._record(request, outer_root, ended - started, ended)
             request.release()
 
-    def _show_active(self) -> None:
+    def _refresh_active(self) -> None:
         active = dict.fromkeys((*METHODS, OTHER_METHOD), 0)
         for request in list(self._running):
             active[request.method] += 1
         for method, number in active.items():
-            self._shown.bind(Method(method)).set(number)
+            self._active.bind(Method(method)).set(number)

@@ -1,7 +1,7 @@
-"""Counts answered requests: by what matched them, so that labels are put together once a kind.
+"""Records finished requests in instruments that are cached by what the router matched.
 
-This is paid for by every request, so it is written in few steps: the histogram of durations is
-added to in place, without a call (``python -m bench.requests`` tells what that spares).
+Every request pays for this, so it takes few steps: the duration histogram is updated in place,
+without a call (``python -m bench.requests`` measures the saving).
 """
 
 from bisect import bisect_left
@@ -9,31 +9,31 @@ from collections.abc import Sequence
 from typing import Any
 
 from vitals.asgi.route_template import RouteTemplates
-from vitals.http.observed_request import Exchange, Told
-from vitals.http.route_instruments import METHOD_NOT_ALLOWED, OTHER_METHOD, Series
+from vitals.http.observed_request import ObservedRequest, OnFinished
+from vitals.http.route_instruments import METHOD_NOT_ALLOWED, OTHER_METHOD, RouteInstruments
 from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives
 
-KINDS = 5_000
-"""Kinds of request whose series are kept bound; the meter bounds the series themselves."""
-SIZES = 256
-"""Bodies of a kind whose sizes may wait to be counted."""
+MAX_CACHED_INSTRUMENTS = 5_000
+"""Most combinations of labels whose instruments are cached; the meter limits the series."""
+MAX_PENDING_SIZES = 256
+"""Most body sizes that may be pending per instruments object."""
 
 _Key = tuple[str, str, int, str]
 """Method, route template, status, error type."""
 _Match = tuple[int, str, int, str, str, str]
-"""What matched (its id), method, status, error type, ``root_path`` after and before the match."""
+"""Id of the matched route, method, status, error type, ``root_path`` after and before matching."""
 
 
 class Recorder:
-    """Counts requests.
+    """Records requests.
 
     Args:
         meter: Where to record.
         routes: Templates of the application's routes.
-        objectives: What the service promises.
-        queries: Whether the queries of each request are counted by somebody.
-        finished: Told of each request at its end.
+        objectives: The service's objectives.
+        queries: Whether queries are counted per request.
+        on_finished: Called with each request at its end.
     """
 
     def __init__(
@@ -43,21 +43,23 @@ class Recorder:
         objectives: Objectives,
         *,
         queries: bool,
-        finished: Sequence[Told],
+        on_finished: Sequence[OnFinished],
     ) -> None:
         self._meter = meter
         self._routes = routes
         self._objectives = objectives
         self._queries = queries
-        self._finished = tuple(finished)
-        self._series: dict[_Key, Series] = {}
-        self._known: dict[_Match, Series] = {}
-        self._held: dict[int, Any] = {}
-        """What matched, held on to, so that no other object can come to have the same id."""
-        meter.before_scrape(self._settle)
+        self._on_finished = tuple(on_finished)
+        self._instruments: dict[_Key, RouteInstruments] = {}
+        self._by_match: dict[_Match, RouteInstruments] = {}
+        self._pinned: dict[int, Any] = {}
+        """Matched routes, kept alive so that no other object can get the same id."""
+        meter.before_scrape(self._flush)
 
-    def record(self, request: Exchange, outer_root: str, duration: float, ended: float) -> None:
-        """Count an answered request; what fails here is counted itself, and fails nobody.
+    def record(
+        self, request: ObservedRequest, outer_root: str, duration: float, ended: float
+    ) -> None:
+        """Record a finished request; a failure here is counted and never raised.
 
         Args:
             request: The request.
@@ -67,7 +69,7 @@ class Recorder:
         """
         try:
             http = request.http
-            series = self._known.get(
+            instruments = self._by_match.get(
                 (
                     id(RouteTemplates.matched(http)),
                     request.method,
@@ -76,54 +78,60 @@ class Recorder:
                     http.get("root_path", ""),
                     outer_root,
                 )
-            ) or self._find(request, outer_root)
-            durations = series.duration
+            ) or self._bind(request, outer_root)
+            durations = instruments.duration
             bucket = bisect_left(durations.bounds, duration)
             cells = durations.cells
             cells[bucket] += 1.0
             cells[-1] += duration
-            if ended > durations.due[bucket]:
-                durations.exemplify(bucket, duration, request.exemplar)
+            if ended > durations.exemplar_due[bucket]:
+                durations.set_exemplar(bucket, duration, request.exemplar)
             if request.sent:
-                series.sent.append(request.sent)
-                if len(series.sent) > SIZES:
-                    series.settle_sizes()
+                instruments.sent.append(request.sent)
+                if len(instruments.sent) > MAX_PENDING_SIZES:
+                    instruments.flush_sizes()
             if request.received:
-                series.received.append(request.received)
-                if len(series.received) > SIZES:
-                    series.settle_sizes()
-            if series.more:
-                series.add(request, duration)
-            if self._finished:
-                request.route, request.duration = series.route, duration
-                for tell in self._finished:
-                    tell(request)
-        except Exception:  # noqa: BLE001  # the answer has been sent; measuring it must not fail it
+                instruments.received.append(request.received)
+                if len(instruments.received) > MAX_PENDING_SIZES:
+                    instruments.flush_sizes()
+            if instruments.has_more:
+                instruments.record_more(request, duration)
+            if self._on_finished:
+                request.route, request.duration = instruments.route, duration
+                for callback in self._on_finished:
+                    callback(request)
+        except Exception:  # noqa: BLE001  # a measurement must not fail the request
             self._meter.dropped("http_probe")
 
-    def _find(self, request: Exchange, outer_root: str) -> Series:
-        """The series of a request by its labels; next time, by what matched."""
+    def _bind(self, request: ObservedRequest, outer_root: str) -> RouteInstruments:
+        """Find or create the instruments by labels, and cache them by what matched."""
         http = request.http
         request.route = self._routes.of(http, outer_root)
         method, status, error_type = request.method, request.status, request.error_type
-        # A method that a route does not take is a client's choice, times every route.
-        counted = OTHER_METHOD if status == METHOD_NOT_ALLOWED else method
-        key = (counted, request.route, status, error_type)
-        series = self._series.get(key)
-        if series is None:
-            kept = len(self._series) < KINDS
-            series = Series(
-                self._meter, self._objectives, request, counted, queries=self._queries, kept=kept
+        # A client chooses methods that a route does not accept: no series for each of them.
+        method_label = OTHER_METHOD if status == METHOD_NOT_ALLOWED else method
+        key = (method_label, request.route, status, error_type)
+        instruments = self._instruments.get(key)
+        if instruments is None:
+            cached = len(self._instruments) < MAX_CACHED_INSTRUMENTS
+            instruments = RouteInstruments(
+                self._meter,
+                self._objectives,
+                request,
+                method_label,
+                queries=self._queries,
+                cached=cached,
             )
-            if not kept:
-                return series
-            self._series[key] = series
+            if not cached:
+                return instruments
+            self._instruments[key] = instruments
         matched, root = RouteTemplates.matched(http), http.get("root_path", "")
-        if matched is not None and root == outer_root and len(self._known) < KINDS:
-            self._held[id(matched)] = matched
-            self._known[id(matched), method, status, error_type, root, outer_root] = series
-        return series
+        fits = len(self._by_match) < MAX_CACHED_INSTRUMENTS
+        if matched is not None and root == outer_root and fits:
+            self._pinned[id(matched)] = matched
+            self._by_match[id(matched), method, status, error_type, root, outer_root] = instruments
+        return instruments
 
-    def _settle(self) -> None:
-        for series in list(self._series.values()):
-            series.settle()
+    def _flush(self) -> None:
+        for instruments in list(self._instruments.values()):
+            instruments.flush()

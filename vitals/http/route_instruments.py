@@ -1,14 +1,14 @@
-"""What requests of one kind add to, bound once.
+"""Instruments of one combination of method, route, status and error type, bound once.
 
-Each request is written into the durations at once: they must be right whenever a worker is killed.
-What follows from them, or tells less than it costs, is settled for many requests together: which
-of them kept what was promised, and how long their bodies were.
+Each request is added to the duration histogram at once: it must be right whenever a worker is
+killed. SLO events, which follow from the durations, and body sizes, which matter less than they
+cost, are flushed for many requests together.
 """
 
 from bisect import bisect_left
 from itertools import accumulate
 
-from vitals.asgi.request_context import CLIENT_DISCONNECTED, RequestScope
+from vitals.asgi.request_context import CLIENT_DISCONNECTED, RequestContext
 from vitals.asgi.route_template import UNMATCHED
 from vitals.metrics.catalogue import (
     DB_QUERIES_PER_REQUEST,
@@ -28,39 +28,39 @@ OTHER_METHOD = "_OTHER"
 METHOD_NOT_ALLOWED = 405
 
 
-class Series:
-    """Everything that a request of one kind adds to, bound once.
+class RouteInstruments:
+    """The bound instruments of one combination of labels.
 
     Args:
         meter: Where to record.
-        objectives: What the service promises.
-        request: The first of its kind, answered.
+        objectives: The service's objectives.
+        request: The first finished request with these labels.
         method: The method it is counted under.
-        queries: Whether the queries of each request are counted by somebody.
-        kept: Whether it stays, to be settled; else it is of one request.
+        queries: Whether queries are counted per request.
+        cached: Whether the object is cached and flushed later; else it serves one request.
 
     Attributes:
         route: The route template.
-        duration: Where its duration is counted.
-        sent: Sizes of bodies that wait to be counted, bytes.
-        received: The same of requests.
-        more: Whether ``add`` has something to add.
+        duration: The duration histogram.
+        sent: Pending sizes of response bodies, in bytes.
+        received: Pending sizes of request bodies, in bytes.
+        has_more: Whether ``record_more`` has something to record.
     """
 
     __slots__ = (
         "_availability",
+        "_cached",
         "_fast",
-        "_kept",
+        "_fast_buckets",
+        "_flushed",
+        "_flushed_fast",
         "_queries",
-        "_quick",
         "_received",
         "_sent",
         "_slow",
-        "_told",
-        "_told_fast",
         "_total",
         "duration",
-        "more",
+        "has_more",
         "received",
         "route",
         "sent",
@@ -70,11 +70,11 @@ class Series:
         self,
         meter: Meter,
         objectives: Objectives,
-        request: RequestScope,
+        request: RequestContext,
         method: str,
         *,
         queries: bool,
-        kept: bool,
+        cached: bool,
     ) -> None:
         route, failed = request.route, request.failed
         durations = meter.histogram(HTTP_REQUEST_DURATION)
@@ -86,7 +86,7 @@ class Series:
         self.sent: list[int] = []
         self.received: list[int] = []
         self._received = meter.histogram(HTTP_REQUEST_BODY_SIZE).bind(body) if matched else None
-        # The server keeps back what answers HEAD (RFC 9110, 9.3.2).
+        # The server sends no body in response to HEAD (RFC 9110, 9.3.2).
         self._sent = (
             meter.histogram(HTTP_RESPONSE_BODY_SIZE).bind(body)
             if matched and method != "HEAD"
@@ -98,50 +98,50 @@ class Series:
             else None
         )
         events = meter.counter(SLO_EVENTS)
-        # What no route answered is not something that was promised, unless we broke it; and a
-        # client that left tells nothing about the answer it did not wait for.
-        promised = failed or (matched and request.error_type != CLIENT_DISCONNECTED)
-        # Both outcomes exist from the first event on: a rate cannot see a counter's first step
-        # out of nothing.
-        good = events.bind(SloEvent(Slo.AVAILABILITY, route, "good")) if promised else None
-        bad = events.bind(SloEvent(Slo.AVAILABILITY, route, "bad")) if promised else None
+        # Unmatched requests are no SLO events unless the service failed; nor are requests whose
+        # client disconnected before the response.
+        counts = failed or (matched and request.error_type != CLIENT_DISCONNECTED)
+        # Create both outcomes with the first event: rate() cannot see a series' first increment.
+        good = events.bind(SloEvent(Slo.AVAILABILITY, route, "good")) if counts else None
+        bad = events.bind(SloEvent(Slo.AVAILABILITY, route, "bad")) if counts else None
         self._availability = bad if failed else good
-        # A failure is one bad event, of availability: a quick failure is not a fast answer.
-        timed = promised and not failed
-        self._fast = events.bind(SloEvent(Slo.LATENCY, route, "good")) if timed else None
-        self._slow = events.bind(SloEvent(Slo.LATENCY, route, "bad")) if timed else None
-        within = objectives.of(Slo.LATENCY, route).within or 0.0
-        self._quick = bisect_left(self.duration.bounds, within) + 1
-        self._told = self._told_fast = self._total = 0.0
-        # Beyond the meter's bounds kinds share their durations, which then tell nothing of one.
-        self._kept = kept and durations.children.get(labels) is self.duration
-        self.more = self._queries is not None or not self._kept
+        # A failure is a bad availability event only: a fast failure is not a fast response.
+        counts_latency = counts and not failed
+        self._fast = events.bind(SloEvent(Slo.LATENCY, route, "good")) if counts_latency else None
+        self._slow = events.bind(SloEvent(Slo.LATENCY, route, "bad")) if counts_latency else None
+        threshold = objectives.of(Slo.LATENCY, route).threshold or 0.0
+        self._fast_buckets = bisect_left(self.duration.bounds, threshold) + 1
+        self._flushed = self._flushed_fast = self._total = 0.0
+        # Beyond the meter's limits label sets share one histogram: no events can be derived.
+        self._cached = cached and durations.children.get(labels) is self.duration
+        self.has_more = self._queries is not None or not self._cached
 
-    def add(self, request: RequestScope, duration: float) -> None:
-        """Count what only some kinds have."""
+    def record_more(self, request: RequestContext, duration: float) -> None:
+        """Record what only some requests have."""
         if self._queries is not None:
             self._queries.observe(request.queries)
-        if not self._kept:
-            self._count(1.0, float(bisect_left(self.duration.bounds, duration) < self._quick))
-            self.settle_sizes()
+        if not self._cached:
+            fast = bisect_left(self.duration.bounds, duration) < self._fast_buckets
+            self._count_events(1.0, float(fast))
+            self.flush_sizes()
 
-    def settle(self) -> None:
-        """Count what waits; by one thread at a time."""
+    def flush(self) -> None:
+        """Count pending events and sizes; one thread at a time."""
         total = self.duration.cells[-1]
         if total == self._total and not self.sent and not self.received:
-            return  # of many kinds few are asked for in a second
+            return  # most routes are idle in any second
         self._total = total
-        self.settle_sizes()
-        if self._kept and self._availability is not None:
+        self.flush_sizes()
+        if self._cached and self._availability is not None:
             upto = [0.0, *accumulate(self.duration.cells.tolist()[:-1])]
-            answered, fast = upto[-1], upto[self._quick]
-            if answered < self._told:  # what was told before a fork was the parent's
-                self._told = self._told_fast = 0.0
-            self._count(answered - self._told, fast - self._told_fast)
-            self._told, self._told_fast = answered, fast
+            requests, fast = upto[-1], upto[self._fast_buckets]
+            if requests < self._flushed:  # the counts before a fork were the parent's
+                self._flushed = self._flushed_fast = 0.0
+            self._count_events(requests - self._flushed, fast - self._flushed_fast)
+            self._flushed, self._flushed_fast = requests, fast
 
-    def settle_sizes(self) -> None:
-        """Count the sizes that wait; by any thread, for a list is taken in one step."""
+    def flush_sizes(self) -> None:
+        """Count pending sizes; thread-safe, because the list is swapped atomically."""
         sent, self.sent = self.sent, []
         received, self.received = self.received, []
         if sent and self._sent is not None:
@@ -149,9 +149,9 @@ class Series:
         if received and self._received is not None:
             self._received.observe_all(received)
 
-    def _count(self, answered: float, fast: float) -> None:
+    def _count_events(self, requests: float, fast: float) -> None:
         if self._availability is not None:
-            self._availability.inc(answered)
+            self._availability.inc(requests)
         if self._fast is not None and self._slow is not None:
             self._fast.inc(fast)
-            self._slow.inc(answered - fast)
+            self._slow.inc(requests - fast)

@@ -1,4 +1,4 @@
-"""WebSockets: how many are open, and for how long they were."""
+"""Measures WebSockets: how many are open, and for how long."""
 
 from time import perf_counter
 from typing import Any
@@ -31,14 +31,14 @@ class WebSocketProbe:
         outer_root = scope.get("root_path", "")
         code = ""
 
-        async def hear() -> Message:
+        async def observed_receive() -> Message:
             nonlocal code
             message = await receive()
             if message["type"] == "websocket.disconnect":
                 code = code or _close_code(message.get("code", 1005))
             return message
 
-        async def say(message: Message) -> None:
+        async def observed_send(message: Message) -> None:
             nonlocal code
             await send(message)
             if message["type"] == "websocket.close":
@@ -49,7 +49,7 @@ class WebSocketProbe:
         self._sockets.inc()
         started = perf_counter()
         try:
-            await self.app(scope, hear, say)
+            await self.app(scope, observed_receive, observed_send)
         except BaseException:
             code = code or "1011"
             raise
@@ -60,7 +60,7 @@ class WebSocketProbe:
                 self._meter.histogram(HTTP_WEBSOCKET_DURATION).bind(labels).observe(
                     perf_counter() - started
                 )
-            except Exception:  # noqa: BLE001  # the socket is closed; measuring it must not fail it
+            except Exception:  # noqa: BLE001  # a measurement must not fail the application
                 self._meter.dropped("http_probe")
 
 
@@ -68,5 +68,5 @@ _STANDARD_CODES = range(1000, 1016)
 
 
 def _close_code(code: Any) -> str:
-    """A close code as a label: those above 1015 are the client's to choose, so they share one."""
+    """A close code as a label; clients choose those above 1015, so they share one value."""
     return str(code) if code in _STANDARD_CODES else "private"

@@ -1,7 +1,7 @@
-"""Log lines leave by a thread of its own, so that a request never waits for who reads them.
+"""Log handler that queues lines and writes them in a thread, so that requests never wait for it.
 
-A pipe that nobody empties holds 64 kB; the next write to it waits, and with it, were it made on the
-event loop, every request. Here lines wait in bounded memory, and beyond it are dropped and counted.
+A pipe that is not read holds 64 kB; the next write blocks, and on the event loop it would block
+every request. Lines wait in a bounded queue instead; beyond the limit they are dropped and counted.
 """
 
 import logging
@@ -17,145 +17,142 @@ from typing import Any, TextIO
 
 from vitals.redactor import Redactor
 
-HELD_CHARACTERS = 4_194_304
-"""What may wait to be written."""
+MAX_QUEUED_CHARACTERS = 4_194_304
+"""Size limit of the queue."""
 
-GATHER_SECONDS = 0.01
-"""After a write, how long lines are gathered for the next: waking a thread for each costs the
-event loop more than the line."""
+BATCH_SECONDS = 0.01
+"""How long lines are collected for one write: waking the thread for each costs the event loop
+more than the line."""
 
 POLL_SECONDS = 0.001
-"""How often the end of the process looks whether they have been."""
+"""How often a flush checks whether the queue is empty."""
 
 FLUSH_SECONDS = 1.0
-"""How long the end of the process waits for the last lines."""
+"""How long a flush waits for the last lines."""
 
 
-class Outlet(logging.Handler):
-    """Writes formatted records to a stream.
+class QueueLogHandler(logging.Handler):
+    """Queues formatted records for a thread that writes them to a stream.
 
     Args:
-        stream: Where to.
-        refuse: Told the reason for each line that is not written.
-        said: What every line says.
-        chain: The processors that make a line of an event, and add that.
-        redactor: Takes secrets out of what the host adds to every event.
+        stream: The stream.
+        on_drop: Called with the reason for each line that is dropped.
+        static_fields: Fields of every line.
+        processors: The structlog processors that format an event and add those fields.
+        redactor: Redacts the context variables that the application binds.
     """
 
     def __init__(
         self,
         stream: TextIO,
-        refuse: Callable[[str], None],
+        on_drop: Callable[[str], None],
         *,
-        said: Mapping[str, str] = MappingProxyType({}),
-        chain: Sequence[Any] = (),
+        static_fields: Mapping[str, str] = MappingProxyType({}),
+        processors: Sequence[Any] = (),
         redactor: Redactor | None = None,
     ) -> None:
         super().__init__()
-        self.said = dict(said)
-        self.chain = chain
+        self.static_fields = dict(static_fields)
+        self.processors = processors
         self.redactor = redactor or Redactor()
         self._stream = stream
-        self._refuse = refuse
-        self._renew()
-        _OUTLETS.add(self)
+        self._on_drop = on_drop
+        self._reset()
+        _HANDLERS.add(self)
 
-    def _renew(self) -> None:
-        """Begin with nothing held and nobody writing: also in a child that a fork has made."""
-        # Both may be entered anew by the same thread: the garbage collector runs anywhere, and
-        # what it calls may log.
-        self._lines: SimpleQueue[str | None] = SimpleQueue()
-        self._changing = threading.RLock()
-        self._held = 0
+    def _reset(self) -> None:
+        """Start with an empty queue and no writer thread; also called in a forked child."""
+        # Both must be reentrant: the garbage collector may run anywhere, and a finalizer may log.
+        self._queue: SimpleQueue[str | None] = SimpleQueue()
+        self._state_lock = threading.RLock()
+        self._queued = 0
         self._closed = False
-        self._writing = False
-        self._writers = 0
+        self._writer_running = False
+        self._writers_started = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a record; it is written soon, or refused."""
+        """Queue a record, or drop it."""
         try:
             line = self.format(record)
-        except Exception:  # noqa: BLE001  # what cannot be told must not harm who tells it
-            self._refuse("log_format")
+        except Exception:  # noqa: BLE001  # a record that cannot be formatted must not raise into the caller
+            self._on_drop("log_format")
             return
         self.put(line)
 
     def put(self, line: str) -> None:
-        """Take a line; it is written soon, or refused."""
+        """Queue a line, or drop it."""
         line += "\n"
         length = len(line)
-        with self._changing:
-            full = self._closed or self._held + length > HELD_CHARACTERS
+        with self._state_lock:
+            full = self._closed or self._queued + length > MAX_QUEUED_CHARACTERS
             if not full:
-                self._held += length
-                self._lines.put(line)
-            if not self._writing:
+                self._queued += length
+                self._queue.put(line)
+            if not self._writer_running:
                 self._start()
         if full:
-            self._refuse("logs")
+            self._on_drop("logs")
 
     def flush(self) -> None:
-        """Wait until all that was taken has been written, but not for long."""
+        """Wait until the queue has been written, for a limited time."""
         deadline = time.monotonic() + FLUSH_SECONDS
-        if self._held and not self._writing:
+        if self._queued and not self._writer_running:
             self._start()
-        while self._held and time.monotonic() < deadline:
+        while self._queued and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
 
     def close(self) -> None:
-        """Write what is held, and take no more."""
+        """Write the queue, and accept no further lines."""
         self.flush()
         self._closed = True
-        self._lines.put(None)
+        self._queue.put(None)
         super().close()
 
     def _start(self) -> None:
-        """Start a writer: the first one, or another in place of one that has failed."""
+        """Start the writer thread, or replace one that has failed."""
         if self._closed:
             return
-        self._writing = True
-        self._writers += 1
+        self._writer_running = True
+        self._writers_started += 1
         writer = threading.Thread(target=self._write, name="vitals logs", daemon=True)
         try:
             writer.start()
-        except (
-            RuntimeError
-        ):  # no more threads, or the end of the process: the next line tries again
-            self._writing = False
+        except RuntimeError:  # no more threads, or interpreter shutdown: the next line tries again
+            self._writer_running = False
         else:
-            if self._writers > 1:
-                self._refuse("log_writer")
+            if self._writers_started > 1:
+                self._on_drop("log_writer")
 
     def _write(self) -> None:
-        lines = self._lines
+        lines = self._queue
         try:
             while True:
                 found = [lines.get()]
-                time.sleep(GATHER_SECONDS)
+                time.sleep(BATCH_SECONDS)
                 with suppress(Empty):
                     while True:
                         found.append(lines.get_nowait())
                 try:
                     self._stream.write("".join(line for line in found if line))
                     self._stream.flush()
-                except Exception:  # noqa: BLE001  # the reader is gone, the stream closed or in use
-                    self._refuse("logs")
+                except Exception:  # noqa: BLE001  # broken pipe, or the stream is closed or in use
+                    self._on_drop("logs")
                 finally:
-                    with self._changing:
-                        self._held -= sum(len(line) for line in found if line)
+                    with self._state_lock:
+                        self._queued -= sum(len(line) for line in found if line)
                 if None in found:
                     return
         finally:
-            self._writing = False
+            self._writer_running = False
 
 
-_OUTLETS: weakref.WeakSet[Outlet] = weakref.WeakSet()
+_HANDLERS: weakref.WeakSet[QueueLogHandler] = weakref.WeakSet()
 
 
-def _renew_all() -> None:
-    for outlet in list(_OUTLETS):
-        outlet._renew()  # noqa: SLF001  # of this module
+def _reset_all() -> None:
+    for handler in list(_HANDLERS):
+        handler._reset()  # noqa: SLF001  # of this module
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_all)
+    os.register_at_fork(after_in_child=_reset_all)

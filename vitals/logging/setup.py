@@ -1,8 +1,8 @@
-"""Structured logs: one JSON object a line, with the trace id of the request in hand.
+"""Structured logs: one JSON object per line, with the trace id of the current request.
 
-The standard library's loggers are formatted the same way, so a library's warning carries the trace
-id too. Requests that failed or broke their objective get a line of their own; bodies, query
-strings and headers are never logged.
+The standard library's loggers use the same format, so a library's warning carries the trace id
+too. Requests that failed or missed their objective are logged; bodies, query strings and headers
+are never logged here.
 """
 
 import logging
@@ -13,22 +13,22 @@ from typing import Any, TextIO
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 
-from vitals.asgi.request_context import CURRENT, RequestScope
-from vitals.logging.log_handler import Outlet
+from vitals.asgi.request_context import CURRENT, RequestContext
+from vitals.logging.log_handler import QueueLogHandler
 from vitals.objectives import Objectives, Slo
 from vitals.redactor import Redactor
 
 Event = dict[str, Any]
-Refuse = Callable[[str], None]
+OnDrop = Callable[[str], None]
 
-OUTSPOKEN = ("httpx", "httpcore", "uvicorn.access")
-"""Loggers that write whole addresses at INFO, query strings and the tokens in them included."""
+VERBOSE_LOGGERS = ("httpx", "httpcore", "uvicorn.access")
+"""Loggers that write full URLs at INFO, including query strings with tokens."""
 
-SERVERS = ("uvicorn", "uvicorn.error", "uvicorn.access")
-"""Loggers with handlers of their own, which would write lines that are not JSON."""
+SERVER_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access")
+"""Loggers with handlers of their own, whose lines would not be JSON."""
 
 
-ECHOING = "sqlalchemy.engine.Engine"
+ECHO_LOGGER = "sqlalchemy.engine.Engine"
 """SQLAlchemy gives this logger a handler for an engine with ``echo=True``, unless it has one."""
 
 
@@ -37,23 +37,23 @@ def configure(
     *,
     stream: TextIO | None = None,
     level: int = logging.INFO,
-    refuse: Refuse = lambda _reason: None,
+    on_drop: OnDrop = lambda _reason: None,
     redactor: Redactor | None = None,
 ) -> None:
     """Send structlog's and the standard library's logs to a stream as JSON lines.
 
     Args:
-        service_name: Written into each line as ``service.name``.
-        stream: Where to; standard output when None.
+        service_name: ``service.name`` of every line.
+        stream: The stream; standard output when None.
         level: The least severe level that is written.
-        refuse: Told the reason for each line that could not be written.
-        redactor: Takes secrets out of every line; one that knows the usual ones when None.
+        on_drop: Called with the reason for each line that is dropped.
+        redactor: Redacts every line; a default one when None.
     """
     redactor = redactor or Redactor()
-    said = {"service.name": service_name}
+    static_fields = {"service.name": service_name}
 
-    def name_service(_logger: Any, _method: str, event: Event) -> Event:
-        event.update(said)
+    def add_service_name(_logger: Any, _method: str, event: Event) -> Event:
+        event.update(static_fields)
         return event
 
     shared: list[Any] = [
@@ -61,19 +61,25 @@ def configure(
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        name_service,
-        name_trace,
-        # Never the local variables: they hold what a request sent, passwords and tokens too.
+        add_service_name,
+        add_trace_id,
+        # No local variables: they hold request data such as passwords and tokens.
         structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
     ]
-    chain = [*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter]
+    processors = [*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter]
     structlog.configure(
-        processors=chain,
+        processors=processors,
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
-    handler = Outlet(stream or sys.stdout, refuse, said=said, chain=chain, redactor=redactor)
+    handler = QueueLogHandler(
+        stream or sys.stdout,
+        on_drop,
+        static_fields=static_fields,
+        processors=processors,
+        redactor=redactor,
+    )
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -85,45 +91,45 @@ def configure(
         )
     )
     root = logging.getLogger()
-    release()
-    if taken_over := [held for held in root.handlers if type(held) is logging.StreamHandler]:
-        # The host has set up plain lines: ours stand in for them, at the level it chose.
-        for held in taken_over:
+    unconfigure()
+    if replaced := [held for held in root.handlers if type(held) is logging.StreamHandler]:
+        # Replace handlers that the application has configured; keep its level.
+        for held in replaced:
             root.removeHandler(held)
     else:
         root.setLevel(level)
     root.addHandler(handler)
-    for name in OUTSPOKEN:
+    for name in VERBOSE_LOGGERS:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
-    for name in SERVERS:
+    for name in SERVER_LOGGERS:
         server = logging.getLogger(name)
         server.handlers, server.propagate = [], True
-    _take_echo()
-    logging.captureWarnings(True)  # else they go to standard error as they are
+    _take_over_echo_loggers()
+    logging.captureWarnings(True)  # otherwise they go to standard error, unformatted
 
 
-def _take_echo() -> None:
-    """Have statements that SQLAlchemy echoes pass ours alone, which knows where values stand."""
+def _take_over_echo_loggers() -> None:
+    """Route statements that SQLAlchemy echoes through our handler only, which redacts values."""
     for name in list(logging.root.manager.loggerDict):
-        if name.startswith(ECHOING):
+        if name.startswith(ECHO_LOGGER):
             logger = logging.getLogger(name)
             logger.handlers = [h for h in logger.handlers if type(h) is not logging.StreamHandler]
-    logging.getLogger(ECHOING).addHandler(logging.NullHandler())
+    logging.getLogger(ECHO_LOGGER).addHandler(logging.NullHandler())
 
 
-def release() -> None:
-    """Write what waits, and leave the root logger as it was before `configure`."""
+def unconfigure() -> None:
+    """Flush the queue, and remove what `configure` added to the root logger."""
     root = logging.getLogger()
     logging.captureWarnings(False)
-    echoing = logging.getLogger(ECHOING)
-    echoing.handlers = [h for h in echoing.handlers if type(h) is not logging.NullHandler]
-    for handler in [held for held in root.handlers if isinstance(held, Outlet)]:
+    echo_logger = logging.getLogger(ECHO_LOGGER)
+    echo_logger.handlers = [h for h in echo_logger.handlers if type(h) is not logging.NullHandler]
+    for handler in [held for held in root.handlers if isinstance(held, QueueLogHandler)]:
         root.removeHandler(handler)
         handler.close()
 
 
-def name_trace(_logger: Any, _method: str, event: Event) -> Event:
-    """Add the trace id of the request in hand (a structlog processor)."""
+def add_trace_id(_logger: Any, _method: str, event: Event) -> Event:
+    """Add the trace id of the current request (a structlog processor)."""
     request = CURRENT.get()
     if request is not None:
         event.setdefault("trace_id", request.trace_id())
@@ -131,27 +137,27 @@ def name_trace(_logger: Any, _method: str, event: Event) -> Event:
 
 
 class RequestLog:
-    """Writes a line for each request that failed or was slow.
+    """Logs requests that failed or were slow.
 
     Args:
-        objectives: Say from when on a request is slow.
+        objectives: Latency objectives, whose threshold makes a request slow.
     """
 
     def __init__(self, objectives: Objectives) -> None:
         self._objectives = objectives
         self._log = structlog.stdlib.get_logger("vitals.requests")
 
-    def __call__(self, request: RequestScope) -> None:
-        """Look at a finished request."""
-        within = self._objectives.of(Slo.LATENCY, request.route).within or 0.0
+    def __call__(self, request: RequestContext) -> None:
+        """Log a finished request, if it failed or was slow."""
+        threshold = self._objectives.of(Slo.LATENCY, request.route).threshold or 0.0
         if request.failed:
             self._log.error("request failed", **_fields(request))
-        elif request.duration > within:
-            self._log.warning("request slow", within=within, **_fields(request))
+        elif request.duration > threshold:
+            self._log.warning("request slow", threshold=threshold, **_fields(request))
 
 
-def _fields(request: RequestScope) -> Event:
-    """What may be said of a request: the template, never the path; figures, never content."""
+def _fields(request: RequestContext) -> Event:
+    """Log fields of a request: the route template, never the path; numbers, never content."""
     fields: Event = {
         "trace_id": request.trace_id(),
         "http.request.method": request.method,

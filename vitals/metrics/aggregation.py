@@ -1,11 +1,11 @@
-"""What slabs say, read and put together: the figures of one server from those of its workers.
+"""Merges the metrics of all workers of a server into one set of series.
 
-Counters and histograms of the dead go on counting, or a counter would fall. A gauge says what is
-so now, so those of the dead are left out.
+Counters and histograms of dead workers are kept, because a counter must not fall. Gauges describe
+the present, so those of dead workers are left out.
 
-A counter would also fall if sums were rounded as they come: added in another order, by another
-worker or after a death, they can be smaller in the last digit, and Prometheus would take that for
-a restart. So they are added exactly and rounded once.
+A counter would also fall if partial sums were rounded: adding floats in another order, by another
+worker or after a death, can give a result that is smaller in the last digit, which Prometheus takes
+for a counter reset. Sums are therefore exact and rounded once.
 """
 
 import json
@@ -17,213 +17,213 @@ from typing import NamedTuple
 
 from vitals.metrics.catalogue import OTHER
 from vitals.metrics.declarations import AnyMetric, Gauge
-from vitals.metrics.mmap_store import Cells, Kind, Record, Segment, Slab
+from vitals.metrics.mmap_store import Cells, Kind, MmapStore, Record, Segment
 
 EXEMPLAR_CELLS = 4
-"""Of one bucket's exemplar: Unix time (0 for none, written last), value, trace id (16 bytes)."""
+"""Cells of a bucket's exemplar: Unix time (0: none; written last), value, trace id (16 bytes)."""
 
-SERIES_FOLDED = 4_000
-"""Series a metric may have of the dead; further ones share ``__other__``. More than the living
-may have, for different workers may have met different labels."""
+MAX_COMPACTED_SERIES = 4_000
+"""Most series of dead workers per metric; further ones share ``__other__``. It exceeds the limit
+of a live worker, because workers may have seen different labels."""
 
-LARGEST = 1e300
-"""A figure that is larger was not counted, and could not be added to those of others."""
+MAX_VALUE = 1e300
+"""Largest plausible value; anything above is corrupt, and cannot be summed."""
 
 _EXEMPLAR = struct.Struct("=dd16s")
-_JOIN: dict[str, Callable[[Iterable[float]], float]] = {"sum": sum, "max": max, "min": min}
+_COMBINE: dict[str, Callable[[Iterable[float]], float]] = {"sum": sum, "max": max, "min": min}
 
 
 Exemplar = tuple[str, float, float]
-"""A request that stands for its bucket: trace id, observed value, Unix time. A plain tuple, for a
-page has thousands."""
+"""Trace id, observed value, Unix time. A plain tuple, because one scrape has thousands."""
 
 
-class Identity(NamedTuple):
-    """What a metric is; workers' figures are put together only if they agree in all of it."""
+class MetricKey(NamedTuple):
+    """Identity of a metric; workers' series are merged only if all of its fields agree."""
 
     name: str
     kind: str
     help: str
     labels: tuple[str, ...]
     bounds: tuple[float, ...]
-    across: str
+    multiprocess_mode: str
 
     @classmethod
-    def of(cls, metric: AnyMetric, bounds: tuple[float, ...] = ()) -> "Identity":
-        """What a declaration says; of a histogram, with the bounds in use."""
-        across = metric.across if isinstance(metric, Gauge) else "sum"
-        return cls(metric.name, metric.kind, metric.help, metric.label_names, bounds, across)
+    def of(cls, metric: AnyMetric, bounds: tuple[float, ...] = ()) -> "MetricKey":
+        """The key of a declared metric; for a histogram, with the bounds in use."""
+        mode = metric.multiprocess_mode if isinstance(metric, Gauge) else "sum"
+        return cls(metric.name, metric.kind, metric.help, metric.label_names, bounds, mode)
 
-    def written(self) -> str:
-        """As a slab holds it."""
+    def to_json(self) -> str:
+        """Serialize for a store's record."""
         return json.dumps(self)
 
     @classmethod
-    def read(cls, text: str) -> "Identity":
-        """As a slab held it.
+    def from_json(cls, text: str) -> "MetricKey":
+        """Parse a store's record.
 
         Raises:
-            ValueError: It is none.
+            ValueError: The text is not a metric key.
         """
-        name, kind, help_, labels, bounds, across = json.loads(text)
-        return cls(name, kind, help_, tuple(labels), tuple(bounds), across)
+        name, kind, help_, labels, bounds, mode = json.loads(text)
+        return cls(name, kind, help_, tuple(labels), tuple(bounds), mode)
 
 
 class Series:
-    """One series, the same object for every slab that holds it."""
+    """A series; one object, whichever stores hold it."""
 
-    __slots__ = ("identity", "join", "labels", "lasting")
+    __slots__ = ("combine", "cumulative", "labels", "metric")
 
-    def __init__(self, identity: Identity, labels: str) -> None:
-        self.identity = identity
+    def __init__(self, metric: MetricKey, labels: str) -> None:
+        self.metric = metric
         self.labels = labels
-        self.lasting = identity.kind != "gauge"
-        self.join = exact_sum if self.lasting else _JOIN[identity.across]
+        self.cumulative = metric.kind != "gauge"
+        self.combine = exact_sum if self.cumulative else _COMBINE[metric.multiprocess_mode]
 
 
-class Index:
-    """Every series known, by what it is."""
+class SeriesRegistry:
+    """Interns metric keys and series, so that equal ones are the same object."""
 
     def __init__(self) -> None:
-        self._identities: dict[str, Identity] = {}
-        self._series: dict[tuple[Identity, str], Series] = {}
+        self._metric_keys: dict[str, MetricKey] = {}
+        self._series: dict[tuple[MetricKey, str], Series] = {}
 
-    def identity(self, text: str) -> Identity:
-        """The metric that a slab declares."""
-        known = self._identities.get(text)
-        return known or self._identities.setdefault(text, Identity.read(text))
+    def metric(self, text: str) -> MetricKey:
+        """The metric key that a store's record declares."""
+        known = self._metric_keys.get(text)
+        return known or self._metric_keys.setdefault(text, MetricKey.from_json(text))
 
-    def series(self, identity: Identity, labels: str) -> Series:
-        """The series of these labels."""
-        known = self._series.get((identity, labels))
-        return known or self._series.setdefault((identity, labels), Series(identity, labels))
-
-
-Place = tuple[Series, Segment, int, int]
-"""Where a series' cells are: their segment, the first and the one after the last."""
+    def series(self, metric: MetricKey, labels: str) -> Series:
+        """The series with these labels."""
+        known = self._series.get((metric, labels))
+        return known or self._series.setdefault((metric, labels), Series(metric, labels))
 
 
-class Directory:
-    """Where a slab's figures are; longer with every update, for records are only ever appended."""
+CellRange = tuple[Series, Segment, int, int]
+"""Location of a series' cells: segment, first cell, cell after the last."""
 
-    def __init__(self, index: Index) -> None:
-        self.series: list[Place] = []
-        self.exemplars: list[Place] = []
-        self.folded: set[str] = set()
-        self._index = index
-        self._metrics: dict[int, Identity] = {}
-        self._read: dict[int, int] = {}
+
+class SeriesIndex:
+    """Locations of the series in one store; updates are incremental, as records are append-only."""
+
+    def __init__(self, registry: SeriesRegistry) -> None:
+        self.series: list[CellRange] = []
+        self.exemplars: list[CellRange] = []
+        self.compacted: set[str] = set()
+        self._registry = registry
+        self._metrics: dict[int, MetricKey] = {}
+        self._offsets: dict[int, int] = {}
 
     def update(self, segments: Iterable[Segment]) -> None:
-        """Read what was committed since the last time."""
+        """Index the records committed since the last update."""
         for segment in segments:
-            for record, after in segment.records(self._read.get(segment.base, 0)):
-                self._take(segment, record)
-                self._read[segment.base] = after
+            for record, after in segment.records(self._offsets.get(segment.base, 0)):
+                self._add(segment, record)
+                self._offsets[segment.base] = after
 
-    def _take(self, segment: Segment, record: Record) -> None:
+    def _add(self, segment: Segment, record: Record) -> None:
         if record.kind == Kind.METRIC:
-            self._metrics[record.at] = self._index.identity(record.text)
-        elif record.kind == Kind.FOLDED:
-            self.folded.add(record.text)
-        elif identity := self._metrics.get(record.reference):
-            series = self._index.series(identity, record.text)
-            place = (series, segment, record.start, record.stop)
-            (self.series if record.kind == Kind.SERIES else self.exemplars).append(place)
+            self._metrics[record.address] = self._registry.metric(record.text)
+        elif record.kind == Kind.COMPACTED:
+            self.compacted.add(record.text)
+        elif metric := self._metrics.get(record.reference):
+            series = self._registry.series(metric, record.text)
+            cells = (series, segment, record.start, record.stop)
+            (self.series if record.kind == Kind.SERIES else self.exemplars).append(cells)
 
 
 class Source(NamedTuple):
-    """A slab to read, and whether its worker lives."""
+    """A store to read, and whether its worker is alive."""
 
-    directory: Directory
+    series_index: SeriesIndex
     alive: bool
 
 
-class Row(NamedTuple):
-    """The figures of one series."""
+class AggregatedSeries(NamedTuple):
+    """Merged values of one series."""
 
     labels: str
     values: list[float]
     exemplars: list[Exemplar | None]
 
 
-class Total(NamedTuple):
-    """The figures of one metric over all workers."""
+class AggregatedMetric(NamedTuple):
+    """All series of one metric, merged over all workers."""
 
-    metric: Identity
-    rows: list[Row]
+    metric: MetricKey
+    series: list[AggregatedSeries]
 
 
-def totals(
-    sources: Sequence[Source], *, exemplars: bool, refuse: Callable[[], None] = lambda: None
-) -> Iterator[Total]:
-    """Put the figures of several slabs together.
+def aggregate(
+    sources: Sequence[Source], *, exemplars: bool, on_drop: Callable[[], None] = lambda: None
+) -> Iterator[AggregatedMetric]:
+    """Merge the series of several stores.
 
     Args:
-        sources: The slabs.
-        exemplars: Whether to read these too.
-        refuse: Called for each worker's series of a counter or histogram that is left out, because
-            one of its figures is infinite, NaN or beyond all reason: nothing can be added to it.
+        sources: The stores.
+        exemplars: Whether to read exemplars too.
+        on_drop: Called for each worker's counter or histogram series that is left out because one
+            of its values is infinite, NaN or implausibly large, and cannot be summed.
 
-    Of two metrics of one name that are not the same, as while a new version is rolled out, the
-    first is shown.
+    If two metrics share a name but differ, as during a rolling update, only the first is returned.
     """
-    values = _merge(sources, refuse)
-    examples = _merge_exemplars(sources) if exemplars else {}
-    rows: dict[Identity, list[Row]] = {}
-    for series, figures in values.items():
-        row = Row(series.labels, figures, examples.get(series, []))
-        rows.setdefault(series.identity, []).append(row)
-    shown: set[str] = set()
-    for identity, found in rows.items():
-        if identity.name not in shown:
-            shown.add(identity.name)
-            yield Total(identity, found)
+    combined = _combine_values(sources, on_drop)
+    exemplar_lists = _combine_exemplars(sources) if exemplars else {}
+    by_metric: dict[MetricKey, list[AggregatedSeries]] = {}
+    for series, values in combined.items():
+        aggregated = AggregatedSeries(series.labels, values, exemplar_lists.get(series, []))
+        by_metric.setdefault(series.metric, []).append(aggregated)
+    seen: set[str] = set()
+    for metric, aggregates in by_metric.items():
+        if metric.name not in seen:
+            seen.add(metric.name)
+            yield AggregatedMetric(metric, aggregates)
 
 
 def exact_sum(values: Sequence[float]) -> float:
-    """The sum, rounded once; the same in every order."""
+    """The sum, rounded once; independent of the order of the values."""
     try:
         return math.fsum(values)
-    except (OverflowError, ValueError):  # beyond what a float can hold
+    except (OverflowError, ValueError):  # the sum overflows a float
         return sum(values)
 
 
-def _merge(sources: Iterable[Source], refuse: Callable[[], None]) -> dict[Series, list[float]]:
+def _combine_values(
+    sources: Iterable[Source], on_drop: Callable[[], None]
+) -> dict[Series, list[float]]:
     return {
-        series: rows[0] if len(rows) == 1 else list(map(series.join, zip(*rows, strict=True)))
-        for series, rows in _gather(sources, refuse).items()
+        series: rows[0] if len(rows) == 1 else list(map(series.combine, zip(*rows, strict=True)))
+        for series, rows in _collect_values(sources, on_drop).items()
     }
 
 
-def _gather(
-    sources: Iterable[Source], refuse: Callable[[], None] = lambda: None
+def _collect_values(
+    sources: Iterable[Source], on_drop: Callable[[], None] = lambda: None
 ) -> dict[Series, list[list[float]]]:
     found: dict[Series, list[list[float]]] = {}
-    for directory, alive in sources:
-        for series, segment, start, stop in directory.series:
-            if alive or series.lasting:
-                figures: list[float] = segment.cells[start:stop].tolist()  # type: ignore[assignment]  # typeshed takes every memoryview for one of integers
-                if series.lasting and not abs(sum(figures)) < LARGEST:  # nor is NaN
-                    refuse()
+    for index, alive in sources:
+        for series, segment, start, stop in index.series:
+            if alive or series.cumulative:
+                values: list[float] = segment.cells[start:stop].tolist()  # type: ignore[assignment]  # typeshed takes every memoryview for one of integers
+                if series.cumulative and not abs(sum(values)) < MAX_VALUE:  # false for NaN too
+                    on_drop()
                     continue
                 held = found.get(series)
                 if held is None:
-                    found[series] = [figures]
+                    found[series] = [values]
                 else:
-                    held.append(figures)
+                    held.append(values)
     return found
 
 
-def _merge_exemplars(sources: Iterable[Source]) -> dict[Series, list[Exemplar | None]]:
+def _combine_exemplars(sources: Iterable[Source]) -> dict[Series, list[Exemplar | None]]:
     found: dict[Series, list[Cells]] = {}
-    for directory, _ in sources:
-        for series, segment, start, stop in directory.exemplars:
+    for index, _ in sources:
+        for series, segment, start, stop in index.exemplars:
             found.setdefault(series, []).append(segment.cells[start:stop])
-    return {series: _newest(rows) for series, rows in found.items()}
+    return {series: _newest_exemplars(rows) for series, rows in found.items()}
 
 
-def _newest(rows: list[Cells]) -> list[Exemplar | None]:
+def _newest_exemplars(rows: list[Cells]) -> list[Exemplar | None]:
     if len(rows) == 1:
         return read_exemplars(rows[0])
     times = zip(*(row[::EXEMPLAR_CELLS].tolist() for row in rows), strict=True)
@@ -235,7 +235,7 @@ def _newest(rows: list[Cells]) -> list[Exemplar | None]:
 
 
 def read_exemplars(cells: Cells) -> list[Exemplar | None]:
-    """A histogram's exemplars; one that is just being written counts as none."""
+    """Read a histogram's exemplars; one that is being written at this moment counts as none."""
     read = _EXEMPLAR.iter_unpack(cells.tobytes())
     still = cells[::EXEMPLAR_CELLS].tolist()
     return [
@@ -245,10 +245,10 @@ def read_exemplars(cells: Cells) -> list[Exemplar | None]:
 
 
 def write_exemplar(cells: Cells, bucket: int, exemplar: Exemplar) -> None:
-    """Replace a bucket's exemplar; its time goes last, for a reader to see it whole.
+    """Replace a bucket's exemplar; the time is written last, so readers never see a torn one.
 
     Raises:
-        ValueError: The trace id is not one of 32 hex digits.
+        ValueError: The trace id is not 32 hex digits.
     """
     trace_id, value, at = exemplar
     name = bytes.fromhex(trace_id)
@@ -261,48 +261,52 @@ def write_exemplar(cells: Cells, bucket: int, exemplar: Exemplar) -> None:
     cells[first] = at
 
 
-def fold(directories: Sequence[Directory], into: Slab) -> None:
-    """Write what lasts of several slabs into one.
+def compact(indexes: Sequence[SeriesIndex], target: MmapStore) -> None:
+    """Merge the counters and histograms of several stores into one store.
 
-    What a sum loses by rounding is written beside it, as one more row of the series.
+    What a sum loses by rounding is stored as a second record of the same series.
 
     Raises:
-        OSError: There is no room for it.
+        OSError: There is no space left.
     """
-    dead = [Source(directory, alive=False) for directory in directories]
-    addresses: dict[Identity, int] = {}
-    kept = _bounded(_gather(dead))
-    for (identity, labels), rows in kept.items():
-        if identity not in addresses:
-            addresses[identity], _ = into.append(Kind.METRIC, identity.written())
-        for row in _exact_rows(rows):
-            _, cells = into.append(Kind.SERIES, labels, len(row), addresses[identity])
+    dead = [Source(index, alive=False) for index in indexes]
+    addresses: dict[MetricKey, int] = {}
+    limited = _limit_series(_collect_values(dead))
+    for (metric, labels), rows in limited.items():
+        if metric not in addresses:
+            addresses[metric], _ = target.append(Kind.METRIC, metric.to_json())
+        for row in _exact_sums(rows):
+            _, cells = target.append(Kind.SERIES, labels, len(row), addresses[metric])
             for number, value in enumerate(row):
                 cells[number] = value
-    for series, exemplars in _merge_exemplars(dead).items():
-        if (series.identity, series.labels) not in kept:
+    for series, exemplars in _combine_exemplars(dead).items():
+        if (series.metric, series.labels) not in limited:
             continue
         size = len(exemplars) * EXEMPLAR_CELLS
-        _, cells = into.append(Kind.EXEMPLARS, series.labels, size, addresses[series.identity])
+        _, cells = target.append(Kind.EXEMPLARS, series.labels, size, addresses[series.metric])
         for bucket, exemplar in enumerate(exemplars):
             if exemplar is not None:
                 write_exemplar(cells, bucket, exemplar)
 
 
-def _bounded(
+def _limit_series(
     found: dict[Series, list[list[float]]],
-) -> dict[tuple[Identity, str], list[list[float]]]:
-    kept: dict[tuple[Identity, str], list[list[float]]] = {}
-    counts: Counter[Identity] = Counter()
+) -> dict[tuple[MetricKey, str], list[list[float]]]:
+    limited: dict[tuple[MetricKey, str], list[list[float]]] = {}
+    counts: Counter[MetricKey] = Counter()
     for series, rows in found.items():
-        identity = series.identity
-        counts[identity] += 1
-        labels = series.labels if counts[identity] <= SERIES_FOLDED else other(identity.labels)
-        kept.setdefault((identity, labels), []).extend(rows)
-    return kept
+        metric = series.metric
+        counts[metric] += 1
+        labels = (
+            series.labels
+            if counts[metric] <= MAX_COMPACTED_SERIES
+            else overflow_labels(metric.labels)
+        )
+        limited.setdefault((metric, labels), []).extend(rows)
+    return limited
 
 
-def _exact_rows(rows: list[list[float]]) -> list[list[float]]:
+def _exact_sums(rows: list[list[float]]) -> list[list[float]]:
     columns = list(zip(*rows, strict=True))
     sums = [exact_sum(column) for column in columns]
     rests = [
@@ -313,12 +317,12 @@ def _exact_rows(rows: list[list[float]]) -> list[list[float]]:
 
 
 def label_text(names: Sequence[str], values: Sequence[str]) -> str:
-    """Labels as they stand between the braces of a series."""
+    """Labels in exposition format, without the braces."""
     return ",".join(f'{name}="{_escape(value)}"' for name, value in zip(names, values, strict=True))
 
 
-def other(names: Sequence[str]) -> str:
-    """The labels of what is beyond a metric's bound."""
+def overflow_labels(names: Sequence[str]) -> str:
+    """The labels of the series beyond a metric's limit."""
     return label_text(names, [OTHER] * len(names))
 
 

@@ -1,7 +1,7 @@
 """Every metric of the kit, declared once.
 
-Names follow the OpenTelemetry semantic conventions in their Prometheus form. Labels are closed
-sets or bounded by slots; none ever holds a path, a literal or anything a client chose freely.
+Names follow the OpenTelemetry semantic conventions in their Prometheus form. Label values are
+enumerated or limited in number; none holds a path, a literal or text that a client chose.
 """
 
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from vitals.metrics.declarations import AnyMetric, Counter, Gauge, Histogram, NoLabels
 
 OTHER = "__other__"
-"""The label value that stands for everything beyond a metric's bound."""
+"""Label value of the series that collects everything beyond a metric's limit."""
 
 REQUEST_SECONDS = (
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
@@ -24,7 +24,7 @@ CONNECTION_SECONDS = (120.0, 600.0, 3600.0)
 
 
 class Request(NamedTuple):
-    """An answered request. ``http_route`` is the template, empty when nothing matched."""
+    """A finished request. ``http_route`` is the route template, empty if none matched."""
 
     http_request_method: str
     http_route: str
@@ -59,30 +59,28 @@ class WebSocket(NamedTuple):
 
 
 class Reason(NamedTuple):
-    """Why something was refused or not kept; one of a few fixed words."""
+    """Why something was refused or dropped; one of a few fixed words."""
 
     reason: str
 
 
 HTTP_REQUEST_DURATION = Histogram(
     "http_server_request_duration_seconds",
-    "Time from a request's arrival to the last byte of its answer. "
+    "Time from a request's arrival to the last byte of its response. "
     "Each latency objective's threshold is a bucket bound.",
     Request,
     REQUEST_SECONDS,
 )
-HTTP_ACTIVE_REQUESTS = Gauge(
-    "http_server_active_requests", "Requests being answered right now.", Method
-)
+HTTP_ACTIVE_REQUESTS = Gauge("http_server_active_requests", "Requests in progress.", Method)
 HTTP_REQUEST_BODY_SIZE = Histogram(
     "http_server_request_body_size_bytes",
-    "Bytes of request bodies that the application read, counted, not declared.",
+    "Bytes of request bodies that the application read (counted, not Content-Length).",
     Body,
     BODY_BYTES,
 )
 HTTP_RESPONSE_BODY_SIZE = Histogram(
     "http_server_response_body_size_bytes",
-    "Bytes of response bodies that were sent, counted, not declared.",
+    "Bytes of response bodies sent (counted, not Content-Length).",
     Body,
     BODY_BYTES,
 )
@@ -104,46 +102,47 @@ HTTP_WEBSOCKET_DURATION = Histogram(
     WebSocket,
     (*REQUEST_SECONDS, 60.0, 300.0, 1800.0),
 )
-HTTP_ACTIVE_WEBSOCKETS = Gauge(
-    "http_server_active_websockets", "WebSockets open right now.", NoLabels
-)
+HTTP_ACTIVE_WEBSOCKETS = Gauge("http_server_active_websockets", "Open WebSockets.", NoLabels)
 
 # -- Objectives ------------------------------------------------------------------------------
 
 
 class SloEvent(NamedTuple):
-    """An event that a promise speaks of; ``outcome`` is ``good`` or ``bad``."""
+    """An event that an objective counts; ``outcome`` is ``good`` or ``bad``."""
 
     slo: str
     http_route: str
     outcome: str
 
 
-class SloPromise(NamedTuple):
-    """A promise; ``http_route`` is empty for the whole service."""
+class SloObjective(NamedTuple):
+    """An objective; ``http_route`` is empty for the whole service."""
 
     slo: str
     http_route: str
 
 
 SLO_EVENTS = Counter(
-    "slo_events_total", "Events that kept (good) or broke (bad) an objective.", SloEvent
+    "slo_events_total", "Events that met (good) or missed (bad) an objective.", SloEvent
 )
 SLO_TARGET = Gauge(
-    "slo_target_ratio", "Share of good events that is promised.", SloPromise, across="max"
+    "slo_target_ratio",
+    "Target: the share of events that should be good.",
+    SloObjective,
+    multiprocess_mode="max",
 )
 SLO_THRESHOLD = Gauge(
     "slo_threshold_seconds",
-    "Time within which an event is good, where time decides.",
-    SloPromise,
-    across="max",
+    "Time within which an event is good, for latency objectives.",
+    SloObjective,
+    multiprocess_mode="max",
 )
 
 # -- Database --------------------------------------------------------------------------------
 
 
 class Operation(NamedTuple):
-    """A database operation; the fingerprint is one of a bounded number of slots."""
+    """A database operation; the number of fingerprints is limited."""
 
     db_system_name: str
     db_operation_name: str
@@ -193,7 +192,7 @@ DB_SLOW_QUERY_THRESHOLD = Gauge(
     "db_client_slow_query_threshold_seconds",
     "Time above which a query is slow.",
     NoLabels,
-    across="max",
+    multiprocess_mode="max",
 )
 DB_QUERIES_PER_REQUEST = Histogram(
     "db_client_queries_per_request",
@@ -203,7 +202,7 @@ DB_QUERIES_PER_REQUEST = Histogram(
 )
 DB_N_PLUS_ONE = Counter(
     "db_client_n_plus_one_total",
-    "Requests that sent the same statement once a row (N+1).",
+    "Requests that sent the same statement once per row (N+1).",
     RouteFingerprint,
 )
 DB_CONNECTION_COUNT = Gauge(
@@ -213,10 +212,10 @@ DB_CONNECTION_MAX = Gauge(
     "db_client_connection_max", "Connections the pool may open, overflow included.", Pool
 )
 DB_CONNECTION_PENDING = Gauge(
-    "db_client_connection_pending_requests", "Callers waiting for a connection right now.", Pool
+    "db_client_connection_pending_requests", "Callers waiting for a connection.", Pool
 )
 DB_CONNECTION_TIMEOUTS = Counter(
-    "db_client_connection_timeouts_total", "Callers that waited for a connection in vain.", Pool
+    "db_client_connection_timeouts_total", "Callers that timed out waiting for a connection.", Pool
 )
 DB_CONNECTION_WAIT = Histogram(
     "db_client_connection_wait_time_seconds",
@@ -232,7 +231,7 @@ DB_CONNECTION_CREATE = Histogram(
 )
 DB_CONNECTION_USE = Histogram(
     "db_client_connection_use_time_seconds",
-    "Time a connection was away from the pool.",
+    "Time a connection was checked out of the pool.",
     Pool,
     (*QUERY_SECONDS, 60.0),
 )
@@ -241,7 +240,7 @@ DB_CONNECTION_USE = Histogram(
 
 
 class CacheRequest(NamedTuple):
-    """A look-up; layer is l1 or l2, result hit, miss, stale, negative, error or bypass."""
+    """A lookup; layer is l1 or l2, result hit, miss, stale, negative, error or bypass."""
 
     cache: str
     layer: str
@@ -262,7 +261,7 @@ class Cache(NamedTuple):
 
 
 class CacheRefusal(NamedTuple):
-    """What was not as expected; reason is schema, corrupt or too_large."""
+    """An entry that was refused; reason is schema, corrupt or too_large."""
 
     cache: str
     reason: str
@@ -275,7 +274,7 @@ class CacheInvalidation(NamedTuple):
     outcome: str
 
 
-CACHE_REQUESTS = Counter("cache_requests_total", "Look-ups by layer and result.", CacheRequest)
+CACHE_REQUESTS = Counter("cache_requests_total", "Lookups by layer and result.", CacheRequest)
 CACHE_OPERATION_DURATION = Histogram(
     "cache_operation_duration_seconds",
     "Time a command to the cache's store took.",
@@ -290,12 +289,12 @@ CACHE_LOAD_DURATION = Histogram(
 )
 CACHE_FILLS_REJECTED = Counter(
     "cache_fills_rejected_total",
-    "Loaded values not stored because they were invalidated meanwhile.",
+    "Loaded values not stored because they were invalidated during the load.",
     Cache,
 )
 CACHE_ENTRIES_REFUSED = Counter(
     "cache_entries_refused_total",
-    "Entries taken for a miss, or values not stored, because of what they were.",
+    "Entries treated as a miss, or values not stored, because they were invalid.",
     CacheRefusal,
 )
 CACHE_INVALIDATIONS = Counter(
@@ -303,23 +302,23 @@ CACHE_INVALIDATIONS = Counter(
 )
 CACHE_BREAKER_OPEN = Gauge(
     "cache_breaker_open",
-    "1 while the cache's store is left alone because it fails.",
+    "1 while the circuit breaker of the cache's store is open.",
     Cache,
-    across="max",
+    multiprocess_mode="max",
 )
 CACHE_L1_BYTES = Gauge("cache_l1_bytes", "Bytes that the in-process layer holds.", Cache)
 CACHE_BUS_CONNECTED = Gauge(
     "cache_bus_connected",
-    "1 while invalidations of other processes are heard.",
+    "1 while subscribed to the invalidations of other processes.",
     Cache,
-    across="min",
+    multiprocess_mode="min",
 )
 
 # -- Runtime ---------------------------------------------------------------------------------
 
 
 class Build(NamedTuple):
-    """What runs."""
+    """The version that runs."""
 
     version: str
     revision: str
@@ -343,21 +342,23 @@ class Python(NamedTuple):
 
 EVENT_LOOP_LAG = Histogram(
     "asyncio_event_loop_lag_seconds",
-    "How late the event loop woke a sleeper: what any request may have to wait.",
+    "Delay of timers on the event loop; any request may have to wait as long.",
     NoLabels,
     (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
 )
-BUILD_INFO = Gauge("app_build_info", "1, with what runs as labels.", Build, across="max")
+BUILD_INFO = Gauge(
+    "app_build_info", "1, with version and revision as labels.", Build, multiprocess_mode="max"
+)
 DROPPED = Counter(
-    "vitals_dropped_total", "What the kit refused to keep, so that it stays bounded.", Reason
+    "vitals_dropped_total", "Values, series, log lines and other data dropped, by reason.", Reason
 )
 
-WORKERS = Gauge("vitals_workers", "Worker processes whose figures these are.", NoLabels)
+WORKERS = Gauge("vitals_workers", "Worker processes whose metrics are merged.", NoLabels)
 WORKERS_ENDED = Counter(
-    "vitals_workers_ended_total", "Workers that ended while their server went on.", NoLabels
+    "vitals_workers_ended_total", "WorkerDirectory that ended while their server went on.", NoLabels
 )
 
-# Of all workers together, where nothing else is said.
+# Summed over all workers, unless stated otherwise.
 PROCESS_CPU = Counter("process_cpu_seconds_total", "User and system CPU time.", NoLabels)
 PROCESS_RESIDENT_MEMORY = Gauge("process_resident_memory_bytes", "Resident memory.", NoLabels)
 PROCESS_VIRTUAL_MEMORY = Gauge("process_virtual_memory_bytes", "Virtual memory.", NoLabels)
@@ -365,13 +366,19 @@ PROCESS_START_TIME = Gauge(
     "process_start_time_seconds",
     "Start of the server, its workers' parent, as Unix time.",
     NoLabels,
-    across="min",
+    multiprocess_mode="min",
 )
 PROCESS_OPEN_FDS = Gauge(
-    "process_open_fds", "Open file descriptors, of the worker with most.", NoLabels, across="max"
+    "process_open_fds",
+    "Open file descriptors of the worker with most.",
+    NoLabels,
+    multiprocess_mode="max",
 )
 PROCESS_MAX_FDS = Gauge(
-    "process_max_fds", "File descriptors that a worker may open.", NoLabels, across="max"
+    "process_max_fds",
+    "Most file descriptors that a worker may open.",
+    NoLabels,
+    multiprocess_mode="max",
 )
 GC_COLLECTIONS = Counter(
     "python_gc_collections_total", "Garbage collections by generation.", Generation
@@ -382,7 +389,9 @@ GC_COLLECTED = Counter(
 GC_UNCOLLECTABLE = Counter(
     "python_gc_objects_uncollectable_total", "Objects the collector could not free.", Generation
 )
-PYTHON_INFO = Gauge("python_info", "1, with the interpreter as labels.", Python, across="max")
+PYTHON_INFO = Gauge(
+    "python_info", "1, with the interpreter as labels.", Python, multiprocess_mode="max"
+)
 
 CATALOGUE: dict[str, AnyMetric] = {
     declared.name: declared

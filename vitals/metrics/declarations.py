@@ -1,8 +1,8 @@
-"""Typed metric declarations that can also write PromQL.
+"""Typed metric declarations that also generate PromQL.
 
-A metric is declared once, in ``vitals.metrics.catalogue``. Code that records, rules that aggregate
-and panels that draw all refer to the declaration, so a misspelled name cannot exist and a label
-that a metric does not carry is an error when the query is written, not a silent empty panel.
+A metric is declared once, in ``vitals.metrics.catalogue``. Instrumentation, rules and panels refer
+to the declaration, so a misspelled name cannot exist, and an unknown label is an error when the
+query is generated instead of an empty panel.
 """
 
 import re
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 SCRAPE_LABELS = frozenset({"job", "instance", "le"})
-"""Labels every series has without being declared: Prometheus adds job and instance, a
-histogram's buckets have ``le``."""
+"""Labels that are not declared: Prometheus adds job and instance, a histogram's buckets have
+``le``."""
 
 Labels = TypeVar("Labels", bound=tuple[str, ...])
 
-Across = Literal["sum", "max", "min"]
-"""How the same gauge of several workers becomes one."""
+MultiprocessMode = Literal["sum", "max", "min"]
+"""How the gauges of several workers are merged."""
 
 _METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL_NAME = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
@@ -27,7 +27,7 @@ class NoLabels(NamedTuple):
 
 
 class UnknownLabelError(LookupError):
-    """A query names a label that its metric does not carry."""
+    """A query uses a label that its metric does not have."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ def not_matching(regex: str) -> Matcher:
 
 @dataclass(frozen=True)
 class Metric(Generic[Labels]):
-    """What every kind of metric declares.
+    """Declaration common to all metric types.
 
     Attributes:
         name: The Prometheus name, unit and ``_total`` included.
-        help: One line for the person who finds the metric on a page.
-        labels: A ``NamedTuple`` class; its fields are the label names, all strings.
+        help: One line, exported as ``# HELP``.
+        labels: A ``NamedTuple`` class whose fields are the label names, all strings.
     """
 
     name: str
@@ -75,8 +75,8 @@ class Metric(Generic[Labels]):
         for label in self.label_names:
             if not _LABEL_NAME.fullmatch(label) or (label == "le" and self.kind == "histogram"):
                 raise ValueError(
-                    f"metric {self.name}: label {label!r} is not a name for a label; use letters, "
-                    "digits and underscores, not two underscores first, and no le in a histogram"
+                    f"metric {self.name}: label {label!r} is not a valid label name; use letters, "
+                    "digits and underscores, no leading __, and no le in a histogram"
                 )
 
     @property
@@ -85,21 +85,21 @@ class Metric(Generic[Labels]):
         fields: tuple[str, ...] = getattr(self.labels, "_fields", ())
         return fields
 
-    def select(self, part: str = "", window: str = "", /, **only: str | Matcher) -> str:
-        """Write a selector: ``name_part{label="value"}[window]``.
+    def select(self, suffix: str = "", window: str = "", /, **matchers: str | Matcher) -> str:
+        """Write a selector: ``name_suffix{label="value"}[window]``.
 
         Raises:
-            UnknownLabelError: A matcher names a label this metric does not have.
+            UnknownLabelError: A matcher uses a label that this metric does not have.
         """
-        self._check(*only)
-        matchers = ", ".join(
-            f'{label}{wanted.operator}"{_escape(wanted.value)}"'
-            if isinstance(wanted, Matcher)
-            else f'{label}="{_escape(wanted)}"'
-            for label, wanted in only.items()
+        self._check(*matchers)
+        written = ", ".join(
+            f'{label}{matcher.operator}"{_escape(matcher.value)}"'
+            if isinstance(matcher, Matcher)
+            else f'{label}="{_escape(matcher)}"'
+            for label, matcher in matchers.items()
         )
-        braces = f"{{{matchers}}}" if matchers else ""
-        return f"{self.name}{part}{braces}" + (f"[{window}]" if window else "")
+        braces = f"{{{written}}}" if written else ""
+        return f"{self.name}{suffix}{braces}" + (f"[{window}]" if window else "")
 
     def _check(self, *labels: str) -> None:
         unknown = sorted({*labels} - SCRAPE_LABELS - {*self.label_names})
@@ -125,13 +125,13 @@ class Counter(Metric[Labels]):
         if not self.name.endswith("_total"):
             raise ValueError(f"counter {self.name}: the name of a counter ends in _total")
 
-    def rate(self, *by: str, window: str = "5m", **only: str | Matcher) -> str:
-        """Events per second, summed by the labels named."""
-        return self._aggregate("sum", f"rate({self.select('', window, **only)})", by)
+    def rate(self, *by: str, window: str = "5m", **matchers: str | Matcher) -> str:
+        """Events per second, summed by the given labels."""
+        return self._aggregate("sum", f"rate({self.select('', window, **matchers)})", by)
 
-    def increase(self, *by: str, window: str = "5m", **only: str | Matcher) -> str:
-        """Events within the window, summed by the labels named."""
-        return self._aggregate("sum", f"increase({self.select('', window, **only)})", by)
+    def increase(self, *by: str, window: str = "5m", **matchers: str | Matcher) -> str:
+        """Events within the window, summed by the given labels."""
+        return self._aggregate("sum", f"increase({self.select('', window, **matchers)})", by)
 
 
 @dataclass(frozen=True)
@@ -139,21 +139,21 @@ class Gauge(Metric[Labels]):
     """A value that rises and falls.
 
     Attributes:
-        across: What a server with several workers shows: their sum, where each holds a part; the
-            largest or the smallest, where each says the same or the worst is what matters.
+        multiprocess_mode: How a server merges its workers' values: ``sum`` where each holds a
+            part; ``max`` or ``min`` where all have the same value or the worst one counts.
     """
 
-    across: Across = "sum"
+    multiprocess_mode: MultiprocessMode = "sum"
 
     kind: ClassVar[str] = "gauge"
 
-    def sum(self, *by: str, **only: str | Matcher) -> str:
-        """The sum over the labels not named."""
-        return self._aggregate("sum", self.select(**only), by)
+    def sum(self, *by: str, **matchers: str | Matcher) -> str:
+        """The sum by the given labels."""
+        return self._aggregate("sum", self.select(**matchers), by)
 
-    def max(self, *by: str, **only: str | Matcher) -> str:
-        """The largest over the labels not named."""
-        return self._aggregate("max", self.select(**only), by)
+    def max(self, *by: str, **matchers: str | Matcher) -> str:
+        """The maximum by the given labels."""
+        return self._aggregate("max", self.select(**matchers), by)
 
 
 @dataclass(frozen=True)
@@ -169,31 +169,31 @@ class Histogram(Metric[Labels]):
         if not self.buckets or list(self.buckets) != sorted(set(self.buckets)):
             raise ValueError(f"histogram {self.name}: buckets must ascend, and there must be some")
 
-    def rate(self, *by: str, window: str = "5m", **only: str | Matcher) -> str:
-        """Observations per second, summed by the labels named."""
-        return self._aggregate("sum", f"rate({self.select('_count', window, **only)})", by)
+    def rate(self, *by: str, window: str = "5m", **matchers: str | Matcher) -> str:
+        """Observations per second, summed by the given labels."""
+        return self._aggregate("sum", f"rate({self.select('_count', window, **matchers)})", by)
 
-    def increase(self, *by: str, window: str = "5m", **only: str | Matcher) -> str:
-        """Observations within the window, summed by the labels named."""
-        return self._aggregate("sum", f"increase({self.select('_count', window, **only)})", by)
+    def increase(self, *by: str, window: str = "5m", **matchers: str | Matcher) -> str:
+        """Observations within the window, summed by the given labels."""
+        return self._aggregate("sum", f"increase({self.select('_count', window, **matchers)})", by)
 
-    def total(self, *by: str, window: str = "5m", **only: str | Matcher) -> str:
-        """Observed amount per second (of durations: seconds spent each second)."""
-        return self._aggregate("sum", f"rate({self.select('_sum', window, **only)})", by)
+    def total(self, *by: str, window: str = "5m", **matchers: str | Matcher) -> str:
+        """Observed amount per second (for durations: seconds spent per second)."""
+        return self._aggregate("sum", f"rate({self.select('_sum', window, **matchers)})", by)
 
-    def mean(self, *by: str, window: str = "5m", **only: str | Matcher) -> str:
-        """The mean observation; no series where nothing was observed, instead of NaN."""
-        count = self.rate(*by, window=window, **only)
-        return f"{self.total(*by, window=window, **only)} / ({count} > 0)"
+    def mean(self, *by: str, window: str = "5m", **matchers: str | Matcher) -> str:
+        """The mean observation; no series instead of NaN where there were none."""
+        count = self.rate(*by, window=window, **matchers)
+        return f"{self.total(*by, window=window, **matchers)} / ({count} > 0)"
 
-    def buckets_rate(self, *by: str, window: str = "5m", **only: str | Matcher) -> str:
-        """Observations per second and bucket: what ``histogram_quantile`` reads."""
-        inner = f"rate({self.select('_bucket', window, **only)})"
+    def buckets_rate(self, *by: str, window: str = "5m", **matchers: str | Matcher) -> str:
+        """Observations per second and bucket, the input of ``histogram_quantile``."""
+        inner = f"rate({self.select('_bucket', window, **matchers)})"
         return self._aggregate("sum", inner, (*by, "le"))
 
-    def quantile(self, q: float, *by: str, window: str = "5m", **only: str | Matcher) -> str:
-        """The q-quantile (0 to 1) by the labels named."""
-        return f"histogram_quantile({q}, {self.buckets_rate(*by, window=window, **only)})"
+    def quantile(self, q: float, *by: str, window: str = "5m", **matchers: str | Matcher) -> str:
+        """The q-quantile (0 to 1) by the given labels."""
+        return f"histogram_quantile({q}, {self.buckets_rate(*by, window=window, **matchers)})"
 
 
 AnyMetric = Metric[Any]

@@ -1,11 +1,11 @@
-"""The children of a metric: what a probe binds once and adds to ever after.
+"""Counter, gauge and histogram children: bound once to a label set, then updated in place.
 
-An update is a few reads and writes of cells, without a lock: in CPython ``cells[i] += x`` is one
-step to other threads, for between its read and its write nothing is called and nothing jumps back,
-and only there does the interpreter switch threads, collect garbage or handle signals. A lock would
-double the price. ``tests/vitals/metrics/test_instruments.py`` holds the bytecode to that.
+An update is a few reads and writes of cells, without a lock. In CPython ``cells[i] += x`` is atomic
+to other threads: between its read and its write there is no call and no backward jump, and only
+there does the interpreter switch threads, collect garbage or handle signals. A lock would double
+the cost. ``tests/vitals/metrics/test_instruments.py`` checks the bytecode.
 
-Nothing here raises: what makes no sense is counted in ``vitals_dropped_total``.
+Nothing here raises: invalid values are counted in ``vitals_dropped_total``.
 """
 
 from bisect import bisect_left, bisect_right
@@ -17,15 +17,15 @@ from typing import TypeVar
 from vitals.metrics.aggregation import Exemplar, read_exemplars, write_exemplar
 from vitals.metrics.mmap_store import Cells
 
-EXEMPLAR_SECONDS = 1.0
-"""How long a bucket's exemplar stands before a newer one replaces it. One a scrape is enough, and
-most requests then never have to name their trace."""
+EXEMPLAR_INTERVAL = 1.0
+"""Minimum age of a bucket's exemplar before it is replaced, in seconds. One per scrape is enough,
+and most requests then need no trace id."""
 
 INFINITY = float("inf")
 
 
-Refuse = Callable[[str], None]
-"""Counts something that was not kept, by reason."""
+OnDrop = Callable[[str], None]
+"""Counts a dropped value, by reason."""
 
 INVALID = "invalid_value"
 
@@ -33,29 +33,29 @@ INVALID = "invalid_value"
 class CounterChild:
     """One counter series."""
 
-    __slots__ = ("_cells", "_refuse")
+    __slots__ = ("_cells", "_on_drop")
 
-    def __init__(self, cells: Cells, refuse: Refuse) -> None:
+    def __init__(self, cells: Cells, on_drop: OnDrop) -> None:
         self._cells = cells
-        self._refuse = refuse
+        self._on_drop = on_drop
 
     def inc(self, amount: float = 1.0) -> None:
-        """Add an amount; one below 0, infinite or NaN is dropped, for a counter never falls."""
+        """Add an amount; one below 0, infinite or NaN is dropped, as a counter must not fall."""
         try:
             if 0.0 <= amount < INFINITY:
                 self._cells[0] += amount
             else:
-                self._refuse(INVALID)
+                self._on_drop(INVALID)
         except TypeError:
-            self._refuse(INVALID)
+            self._on_drop(INVALID)
 
     @property
     def value(self) -> float:
-        """What this process has counted."""
+        """The count of this process."""
         return float(self._cells[0])
 
     def move(self, cells: Cells, *, keep: bool) -> None:
-        """Go on in other cells, which hold 0; what was counted is taken along on demand."""
+        """Switch to other, zeroed cells; ``keep`` carries the count over."""
         self._cells, old = cells, self._cells
         if keep:
             cells[0] += old[0]
@@ -64,11 +64,11 @@ class CounterChild:
 class GaugeChild:
     """One gauge series."""
 
-    __slots__ = ("_cells", "_refuse")
+    __slots__ = ("_cells", "_on_drop")
 
-    def __init__(self, cells: Cells, refuse: Refuse) -> None:
+    def __init__(self, cells: Cells, on_drop: OnDrop) -> None:
         self._cells = cells
-        self._refuse = refuse
+        self._on_drop = on_drop
 
     def inc(self, amount: float = 1.0) -> None:
         """Add an amount; one that is not finite is dropped."""
@@ -76,19 +76,19 @@ class GaugeChild:
             if -INFINITY < amount < INFINITY:
                 self._cells[0] += amount
             else:
-                self._refuse(INVALID)
+                self._on_drop(INVALID)
         except TypeError:
-            self._refuse(INVALID)
+            self._on_drop(INVALID)
 
     def dec(self, amount: float = 1.0) -> None:
-        """Take an amount away; one that is not finite is dropped."""
+        """Subtract an amount; one that is not finite is dropped."""
         try:
             if -INFINITY < amount < INFINITY:
                 self._cells[0] -= amount
             else:
-                self._refuse(INVALID)
+                self._on_drop(INVALID)
         except TypeError:
-            self._refuse(INVALID)
+            self._on_drop(INVALID)
 
     def set(self, value: float) -> None:
         """Replace the value; NaN is dropped."""
@@ -96,60 +96,67 @@ class GaugeChild:
             if value == value:  # not NaN  # noqa: PLR0124
                 self._cells[0] = value
             else:
-                self._refuse(INVALID)
+                self._on_drop(INVALID)
         except TypeError:
-            self._refuse(INVALID)
+            self._on_drop(INVALID)
 
     @property
     def value(self) -> float:
-        """What this process has set."""
+        """The value of this process."""
         return float(self._cells[0])
 
-    def move(self, cells: Cells, *, keep: bool) -> None:  # noqa: ARG002  # a state, no count
-        """Go on in other cells; what was set stays set."""
+    def move(self, cells: Cells, *, keep: bool) -> None:  # noqa: ARG002  # gauges keep it
+        """Switch to other cells; the value is carried over."""
         self._cells, old = cells, self._cells
         cells[0] += old[0]
 
 
 class HistogramChild:
-    """One histogram series: a cell for each bucket, not cumulated, ``+Inf`` last, and the sum.
+    """One histogram series: a cell per bucket (not cumulative, ``+Inf`` last), then the sum.
 
     Args:
-        cells: Where it counts.
-        refuse: Counts what was not kept.
+        cells: Its cells.
+        on_drop: Counts dropped values.
         bounds: Upper bounds, ascending, without ``+Inf``.
-        make_room: Gives the cells of its exemplars, asked for with the first one: most series
-            never have any.
+        allocate_exemplars: Allocates exemplar cells, called with the first exemplar: most series
+            never have one.
 
     Attributes:
         bounds: The same.
-        cells: Where it counts now; for those who add without a call, as ``observe`` does.
-        due: By bucket, from when on a newer exemplar may replace it, in ``perf_counter``'s seconds.
+        cells: Its current cells, for callers that inline ``observe``.
+        exemplar_due: Per bucket, when the exemplar may be replaced, in ``perf_counter`` seconds.
     """
 
-    __slots__ = ("_examples", "_make_room", "_refuse", "bounds", "cells", "due")
+    __slots__ = (
+        "_allocate_exemplars",
+        "_exemplar_cells",
+        "_on_drop",
+        "bounds",
+        "cells",
+        "exemplar_due",
+    )
 
     def __init__(
         self,
         cells: Cells,
-        refuse: Refuse,
+        on_drop: OnDrop,
         bounds: tuple[float, ...],
-        make_room: Callable[["HistogramChild"], Cells],
+        allocate_exemplars: Callable[["HistogramChild"], Cells],
     ) -> None:
         self.cells = cells
-        self._refuse = refuse
+        self._on_drop = on_drop
         self.bounds = bounds
-        self.due: Sequence[float] = _never(len(bounds) + 1)
-        self._examples: Cells | None = None
-        self._make_room = make_room
+        self.exemplar_due: Sequence[float] = _no_exemplars(len(bounds) + 1)
+        self._exemplar_cells: Cells | None = None
+        self._allocate_exemplars = allocate_exemplars
 
     def observe(self, value: float, trace_id: Callable[[], str] | None = None) -> None:
-        """Count a value; one below 0, infinite or NaN is dropped, for a sum never falls.
+        """Count a value; one below 0, infinite or NaN is dropped, as the sum must not fall.
 
         Args:
             value: What was observed, in the unit of the metric's name.
-            trace_id: Names the trace that the value belongs to (32 hex digits), asked only when
-                the bucket's exemplar is old; an empty name leaves it as it is.
+            trace_id: Returns the trace id of the value (32 hex digits); called only when the
+                bucket's exemplar may be replaced. An empty id keeps the exemplar.
         """
         try:
             if 0.0 <= value < INFINITY:
@@ -157,15 +164,15 @@ class HistogramChild:
                 cells = self.cells
                 cells[bucket] += 1.0
                 cells[-1] += value
-                if trace_id is not None and perf_counter() > self.due[bucket]:
-                    self.exemplify(bucket, value, trace_id)
+                if trace_id is not None and perf_counter() > self.exemplar_due[bucket]:
+                    self.set_exemplar(bucket, value, trace_id)
             else:
-                self._refuse(INVALID)
+                self._on_drop(INVALID)
         except TypeError:
-            self._refuse(INVALID)
+            self._on_drop(INVALID)
 
     def observe_all(self, values: Sequence[int]) -> None:
-        """Count many values at once, at a fraction of the price.
+        """Count many values at once, at a fraction of the cost.
 
         Args:
             values: What was observed, none below 0.
@@ -180,20 +187,20 @@ class HistogramChild:
         cells[-2] += above
         cells[-1] += total
 
-    def exemplify(self, bucket: int, value: float, trace_id: Callable[[], str]) -> None:
-        """Have a value stand for its bucket, under the name of its trace."""
+    def set_exemplar(self, bucket: int, value: float, trace_id: Callable[[], str]) -> None:
+        """Set a bucket's exemplar, unless the trace id is empty."""
         name = trace_id()
         if name:
-            if self._examples is None:
-                self._examples = self._make_room(self)
+            if self._exemplar_cells is None:
+                self._exemplar_cells = self._allocate_exemplars(self)
             try:
-                write_exemplar(self._examples, bucket, (name, float(value), time()))
+                write_exemplar(self._exemplar_cells, bucket, (name, float(value), time()))
             except ValueError:
-                self._refuse("invalid_trace_id")
+                self._on_drop("invalid_trace_id")
             else:
-                due = list(self.due)
-                due[bucket] = perf_counter() + EXEMPLAR_SECONDS
-                self.due = due
+                exemplar_due = list(self.exemplar_due)
+                exemplar_due[bucket] = perf_counter() + EXEMPLAR_INTERVAL
+                self.exemplar_due = exemplar_due
 
     @property
     def counts(self) -> list[int]:
@@ -208,13 +215,13 @@ class HistogramChild:
     @property
     def exemplars(self) -> list[Exemplar | None]:
         """The newest exemplar of each bucket."""
-        if self._examples is None:
+        if self._exemplar_cells is None:
             return [None] * (len(self.bounds) + 1)
-        return read_exemplars(self._examples)
+        return read_exemplars(self._exemplar_cells)
 
     def move(self, cells: Cells, *, keep: bool) -> None:
-        """Go on in other cells, which hold 0; what was counted is taken along on demand."""
-        self._examples, self.due = None, _never(len(self.bounds) + 1)
+        """Switch to other, zeroed cells; ``keep`` carries the counts over."""
+        self._exemplar_cells, self.exemplar_due = None, _no_exemplars(len(self.bounds) + 1)
         self.cells, old = cells, self.cells
         if keep:
             for number, value in enumerate(old.tolist()):
@@ -222,8 +229,8 @@ class HistogramChild:
 
 
 @cache
-def _never(buckets: int) -> tuple[float, ...]:
-    """When exemplars were shown last by a series that has none: most have none, and share it."""
+def _no_exemplars(buckets: int) -> tuple[float, ...]:
+    """``exemplar_due`` of a series without exemplars; shared, as most series have none."""
     return (0.0,) * buckets
 
 

@@ -1,15 +1,15 @@
-"""Numbers in one piece of memory, which another process can read while they change.
+"""Memory-mapped store for one worker's metrics, which other processes read while it changes.
 
-A slab is a chain of segments. A segment starts with a header and goes on with records, each
-appended once and never moved: what it is (a text), then its cells, float64 numbers that change in
-place. The header says how far records are complete, and that is written last: a process killed at
-any instruction leaves a slab that reads as if it had never begun the record it was writing.
+A store is a chain of segments. A segment starts with a header, followed by records. Each record is
+appended once and never moved: a type, a text, and its cells, float64 values updated in place. The
+header says up to where records are complete, and is updated last: a process killed at any
+instruction leaves a store without the record that it was writing.
 
-    segment   magic, size, bytes committed, pid, birth of the process; padded to 64 bytes
+    segment   magic, size, committed bytes, pid, start time of the process; padded to 64 bytes
     record    kind, bytes of text, cells, checksum, reference; the text padded to 8; the cells
 
-The checksum is for processors that show another core the header's new figure before the record.
-Files and the memory of a single process hold the same, so there is one way to read them.
+The checksum covers processors that show another core the header's new value before the record.
+Files and the memory of a single process use the same format, so there is one reader for both.
 """
 
 import logging
@@ -25,11 +25,11 @@ from zlib import crc32
 
 MAGIC = b"vitals\x00\x01"
 SEGMENT_BYTES = 1 << 16
-MOST_SEGMENT_BYTES = 1 << 20
+MAX_SEGMENT_BYTES = 1 << 20
 
 _HEADER = struct.Struct("=8sQQQQ24x")
 _COMMITTED = 2
-"""Where the header has the bytes committed, counted in words of 8 bytes."""
+"""Position of the committed bytes in the header, in words of 8 bytes."""
 _RECORD = struct.Struct("=IIIIQ")
 
 if TYPE_CHECKING:
@@ -37,33 +37,33 @@ if TYPE_CHECKING:
 else:
     Cells = memoryview  # not generic before Python 3.14
 
-Grow = Callable[[int], memoryview]
-"""Gives that many bytes of memory, zeroed."""
+Allocate = Callable[[int], memoryview]
+"""Returns that many bytes of zeroed memory."""
 
 
 class Kind(IntEnum):
-    """What a record is."""
+    """Type of a record."""
 
     METRIC = 1
     SERIES = 2
     EXEMPLARS = 3
-    FOLDED = 4
+    COMPACTED = 4
 
 
 class Record(NamedTuple):
-    """A record that was read.
+    """One record, as read from a segment.
 
     Attributes:
-        kind: What it is.
-        at: Its address in the slab, by which other records refer to it.
+        kind: Its type.
+        address: Its address in the store, by which other records refer to it.
         reference: The address of the record it belongs to, 0 for none.
-        text: What it says.
+        text: Its content.
         start: Its first cell in the segment's ``cells``.
         stop: The cell after its last.
     """
 
     kind: int
-    at: int
+    address: int
     reference: int
     text: str
     start: int
@@ -71,45 +71,45 @@ class Record(NamedTuple):
 
 
 class Segment:
-    """One stretch of a slab.
+    """One contiguous part of a store.
 
     Args:
         memory: Its bytes; of a file, a mapping.
-        base: The address of its first byte in the slab.
+        base: The address of its first byte in the store.
 
     Raises:
-        ValueError: There is no segment in this memory, or not yet a whole one.
+        ValueError: The memory holds no segment, or an incomplete one.
     """
 
     def __init__(self, memory: memoryview, base: int = 0) -> None:
         if len(memory) < _HEADER.size:
             raise ValueError("too short for a segment")
-        magic, size, _, self.pid, self.birth = _HEADER.unpack_from(memory)
+        magic, size, _, self.pid, self.start_time = _HEADER.unpack_from(memory)
         if magic != MAGIC or not _HEADER.size <= size <= len(memory) or size % 8:
-            raise ValueError("this is no segment, or one of another version")
+            raise ValueError("not a segment, or one of another version")
         self.base = base
         self.memory = memory[:size]
         self.cells: Cells = self.memory.cast("d")
         self._words = self.memory.cast("Q")
 
     @classmethod
-    def write(cls, memory: memoryview, base: int, pid: int, birth: int) -> "Segment":
-        """Make an empty segment of zeroed memory; the magic goes last."""
-        _HEADER.pack_into(memory, 0, bytes(8), len(memory), _HEADER.size, pid, birth)
+    def write(cls, memory: memoryview, base: int, pid: int, start_time: int) -> "Segment":
+        """Initialize an empty segment in zeroed memory; the magic is written last."""
+        _HEADER.pack_into(memory, 0, bytes(8), len(memory), _HEADER.size, pid, start_time)
         memory[: len(MAGIC)] = MAGIC
         return cls(memory, base)
 
     @property
     def committed(self) -> int:
-        """Bytes that hold complete records, the header's included."""
+        """Bytes that hold complete records, including the header."""
         return min(int(self._words[_COMMITTED]), len(self.memory))
 
     def commit(self, end: int) -> None:
-        """Show the records that end here; a single store of 8 bytes, whole or not at all."""
+        """Publish the records up to an offset, in a single atomic write of 8 bytes."""
         self._words[_COMMITTED] = max(end, self._words[_COMMITTED])
 
     def records(self, start: int = 0) -> Iterator[tuple[Record, int]]:
-        """Every complete record from an offset on, with the offset of the next."""
+        """Every complete record from an offset on, each with the offset of the next."""
         at = start or _HEADER.size
         committed = self.committed
         while at + _RECORD.size <= committed:
@@ -127,7 +127,7 @@ class Segment:
 
 
 def segments(memory: memoryview) -> list[Segment]:
-    """The segments of a file, as far as they are whole."""
+    """The complete segments of a file."""
     found: list[Segment] = []
     at = 0
     while at < len(memory):
@@ -139,33 +139,38 @@ def segments(memory: memoryview) -> list[Segment]:
     return found
 
 
-class Slab:
-    """A slab that this process writes.
+class MmapStore:
+    """Append-only store that this process writes.
 
     Args:
-        grow: Where the memory comes from.
-        pid: The process it is written for.
-        birth: When that process started.
-        spill: Whether to go on in the memory of this process, and say so once, when there is no
-            more to be had, because the disk is full or there is a limit.
+        allocate: Provides the memory.
+        pid: The process that writes it.
+        start_time: When that process started.
+        spill: Whether to continue in private memory, with one warning, when allocation fails
+            because the disk is full or a limit is reached.
 
     Raises:
-        OSError: There is no room.
+        OSError: There is no space left.
     """
 
     def __init__(
-        self, grow: Grow | None = None, *, pid: int = 0, birth: int = 0, spill: bool = False
+        self,
+        allocate: Allocate | None = None,
+        *,
+        pid: int = 0,
+        start_time: int = 0,
+        spill: bool = False,
     ) -> None:
-        self._grow = grow or in_memory
+        self._allocate = allocate or in_memory
         self._spill = spill
         self._pid = pid
-        self._birth = birth
+        self._start_time = start_time
         self._size = 0
-        self._next = SEGMENT_BYTES
+        self._next_size = SEGMENT_BYTES
         self._used = 0
         self._lock = RLock()
         self.segments: list[Segment] = []
-        self._current = self._extend(0)
+        self._current = self._add_segment(0)
 
     def append(
         self, kind: Kind, text: str, cells: int = 0, reference: int = 0
@@ -176,43 +181,43 @@ class Slab:
             The record's address and its cells.
 
         Raises:
-            OSError: There is no room, and the slab may not spill.
+            OSError: There is no space left, and ``spill`` is off.
         """
-        # A lone surrogate cannot be written, and must not cost a request.
-        said = text.encode("utf-8", "replace")
-        first = _RECORD.size + (len(said) + 7) // 8 * 8
+        # A lone surrogate cannot be encoded, and must not fail a request.
+        encoded = text.encode("utf-8", "replace")
+        first = _RECORD.size + (len(encoded) + 7) // 8 * 8
         size = first + cells * 8
         with self._lock:
             if self._used + size > len(self._current.memory):
-                self._current = self._extend(size)
+                self._current = self._add_segment(size)
             segment = self._current
-            # One step: the lock keeps other threads out, but not the garbage collector, which may
-            # run anywhere below and return a connection to its pool, which is recorded here too.
+            # One statement: the lock keeps other threads out, but not the garbage collector. It may
+            # run anywhere below and return a connection to its pool, which records here too.
             at, self._used = self._used, self._used + size
-            checksum = _checksum(kind, cells, reference, said)
-            _RECORD.pack_into(segment.memory, at, kind, len(said), cells, checksum, reference)
-            segment.memory[at + _RECORD.size : at + _RECORD.size + len(said)] = said
+            checksum = _checksum(kind, cells, reference, encoded)
+            _RECORD.pack_into(segment.memory, at, kind, len(encoded), cells, checksum, reference)
+            segment.memory[at + _RECORD.size : at + _RECORD.size + len(encoded)] = encoded
             segment.commit(at + size)
         return segment.base + at, segment.cells[(at + first) // 8 : (at + size) // 8]
 
-    def _extend(self, needed: int) -> Segment:
-        # Whole multiples, for a mapping may only begin where one of the machine's pages does.
+    def _add_segment(self, needed: int) -> Segment:
+        # Multiples of the segment size: a mapping may only start at a page boundary.
         pieces = -(-(needed + _HEADER.size) // SEGMENT_BYTES)
-        size = max(self._next, pieces * SEGMENT_BYTES)
-        self._next = min(size * 2, MOST_SEGMENT_BYTES)
+        size = max(self._next_size, pieces * SEGMENT_BYTES)
+        self._next_size = min(size * 2, MAX_SEGMENT_BYTES)
         try:
-            memory = self._grow(size)
+            memory = self._allocate(size)
         except OSError as error:
             if not (self._spill and self.segments):
                 raise
             logging.getLogger(__name__).warning(
-                "metrics: no room to share more with the other workers (%s); "
-                "new series of this worker show only on its own pages",
+                "metrics: no space to share more series with the other workers (%s); "
+                "new series of this worker appear only in its own scrapes",
                 error,
             )
-            self._grow = in_memory
+            self._allocate = in_memory
             memory = in_memory(size)
-        segment = Segment.write(memory, self._size, self._pid, self._birth)
+        segment = Segment.write(memory, self._size, self._pid, self._start_time)
         self._size += size
         self._used = _HEADER.size
         self.segments.append(segment)
@@ -220,27 +225,27 @@ class Slab:
 
 
 def in_memory(size: int) -> memoryview:
-    """Memory of this process alone."""
+    """Allocate private memory of this process."""
     return memoryview(bytearray(size))
 
 
-def in_file(path: Path) -> Grow:
-    """Memory that other processes can map: a file, made now and longer with every call.
+def in_file(path: Path) -> Allocate:
+    """Create a file that other processes can map; returns a function that extends it.
 
     Raises:
-        OSError: It is there already, or cannot be made; calls raise it for want of room.
+        OSError: The file exists or cannot be created; from the function: there is no space left.
     """
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     os.close(file)
     ends = [0]
 
-    def grow(size: int) -> memoryview:
+    def allocate(size: int) -> memoryview:
         at = ends[0]
         ends[0] += size
         file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            # Written, not only made longer: a hole that finds the disk full when it is touched
-            # through the mapping would end the process with SIGBUS.
+            # Write zeros instead of truncating: touching a hole of a sparse file on a full disk
+            # would kill the process with SIGBUS.
             written = os.pwrite(file, bytes(size), at)
             if written < size:
                 raise OSError(f"{path}: only {written} of {size} bytes could be written")
@@ -248,11 +253,11 @@ def in_file(path: Path) -> Grow:
         finally:
             os.close(file)
 
-    return grow
+    return allocate
 
 
 def map_file(path: Path) -> memoryview:
-    """A whole file to read; later changes by its writer show.
+    """Map a whole file read-only; later changes by its writer are visible.
 
     Raises:
         OSError: It cannot be opened.

@@ -1,14 +1,14 @@
-"""The workers of one server: a folder with a file for each, which any of them can read.
+"""Directory through which the workers of one server share their metrics: one store file each.
 
-A worker that ended leaves its file. The next to come or to be scraped adds what lasts of it, its
-counters and histograms, to the file of the dead, and removes it; so counters never fall, gauges of
-the dead vanish, and there are never more files than workers. The file of the dead names the files
-it holds and replaces its predecessor in one step: whoever is killed in between leaves either the
-old state or the new one, and no worker's figures count twice or not at all.
+A worker that ends leaves its file. The next worker to start or to be scraped merges its counters
+and histograms into the file of the dead and removes it: counters never fall, gauges of the dead
+disappear, and there are never more files than workers. The file of the dead lists the files merged
+into it and replaces its predecessor atomically: a process killed in between leaves either the old
+state or the new one, and no worker is counted twice or not at all.
 
-A lock on the folder keeps two from doing this at once. It is let go expressly, for a process
-forked meanwhile would hold on to it otherwise; and who cannot get it in time reads without, so a
-frozen worker freezes no other.
+A lock on the directory keeps two workers from doing this at once. It is released explicitly,
+because a process forked meanwhile would keep holding it. A worker that cannot get it in time
+reads without it, so a frozen worker blocks no other.
 """
 
 import fcntl
@@ -22,192 +22,196 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vitals.metrics import worker_discovery
-from vitals.metrics.aggregation import Directory, Identity, Index, Source, fold
+from vitals.metrics.aggregation import MetricKey, SeriesIndex, SeriesRegistry, Source, compact
 from vitals.metrics.catalogue import WORKERS, WORKERS_ENDED
 from vitals.metrics.declarations import NoLabels
 from vitals.metrics.meter import Meter
-from vitals.metrics.mmap_store import Kind, Slab, in_file, map_file, segments
-from vitals.metrics.process_identity import UNKNOWN, birth
+from vitals.metrics.mmap_store import Kind, MmapStore, in_file, map_file, segments
+from vitals.metrics.process_identity import UNKNOWN, start_time
 
-LOCK_SECONDS = 1.0
-LOCK_EVERY = 0.005
+LOCK_TIMEOUT = 1.0
+LOCK_POLL = 0.005
 
-_SLABS = "*.slab"
-_DEAD = "dead.slab"
-_UNFINISHED = "dead.unfinished"
-
-
-class UnsafeFolderError(PermissionError):
-    """Others could read or change the workers' files."""
+_STORES = "*.mmap"
+_DEAD = "dead.mmap"
+_TEMPORARY = "dead.tmp"
 
 
-def join(meter: Meter, application: str, chosen: str | os.PathLike[str] | None = None) -> None:
-    """Have a meter share its figures with the other workers of the server, if there may be any.
+class UnsafeDirectoryError(PermissionError):
+    """Other users could read or change the workers' files."""
 
-    Never raises: what is in the way is logged once, and this worker shows only its own figures.
+
+def join(meter: Meter, application: str, configured: str | os.PathLike[str] | None = None) -> None:
+    """Share a meter with the other workers of the server, if there may be any.
+
+    Never raises: a failure is logged once, and this worker exports only its own metrics.
 
     Args:
-        meter: Whose figures.
-        application: See ``kinship.application``.
-        chosen: The folder; see ``kinship.folder``.
+        meter: The meter to share.
+        application: See ``worker_discovery.application_id``.
+        configured: See ``worker_discovery.worker_directory``.
     """
     meter.joined = True
     meter.gauge(WORKERS).bind(NoLabels()).set(1)
     meter.counter(WORKERS_ENDED).bind(NoLabels())
     try:
-        where = worker_discovery.folder(application, chosen)
-        if where is not None:
-            workers = Workers(where)
-            meter.join(workers.claim(), workers)
+        directory = worker_discovery.worker_directory(application, configured)
+        if directory is not None:
+            workers = WorkerDirectory(directory)
+            meter.join(workers.create_store(), workers)
     except OSError as error:
         logging.getLogger(__name__).warning(
-            "metrics: this worker shows only its own figures, for it cannot share them with the "
-            "others (%s); name a folder of this account in %s",
+            "metrics: this worker exports only its own metrics, because it cannot share them with "
+            "the others (%s); set %s to a directory of this user",
             error,
-            worker_discovery.VARIABLE,
+            worker_discovery.ENV_VAR,
         )
 
 
-class Workers:
-    """The workers that share a folder.
+class WorkerDirectory:
+    """The directory that holds the workers' stores.
 
     Args:
-        folder: Where their files are; made, with its parent, for this account alone.
+        directory: Its path; created, with its parent, for this user only.
 
     Raises:
-        OSError: It cannot be made, or others could reach into it.
+        OSError: It cannot be created, or other users have access to it.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._mine = ""
-        self._known: dict[str, _File] = {}
-        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _check(folder.parent, stat.S_IWGRP | stat.S_IWOTH)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        _check(folder, stat.S_IRWXG | stat.S_IRWXO)
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._own_name = ""
+        self._stores: dict[str, _WorkerStore] = {}
+        directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check(directory.parent, stat.S_IWGRP | stat.S_IWOTH)
+        directory.mkdir(mode=0o700, exist_ok=True)
+        _check(directory, stat.S_IRWXG | stat.S_IRWXO)
 
-    def claim(self) -> Slab:
-        """Make a slab of our own, and clear up after the dead.
+    def create_store(self) -> MmapStore:
+        """Create this worker's store, and compact those of dead workers.
 
         Raises:
-            OSError: There is no room.
+            OSError: There is no space left.
         """
         pid = os.getpid()
-        self._mine = f"{pid}-{time.time_ns()}.slab"
-        path = self._folder / self._mine
-        with self._locked() as held:
-            if held:
-                _remove_servers(self._folder.parent)
-                self._bury(*self._read(Index()))
+        self._own_name = f"{pid}-{time.time_ns()}.mmap"
+        path = self._directory / self._own_name
+        with self._locked() as locked:
+            if locked:
+                _remove_ended_servers(self._directory.parent)
+                self._compact_dead(*self._read(SeriesRegistry()))
             try:
-                return Slab(in_file(path), pid=pid, birth=birth(pid) or UNKNOWN, spill=True)
+                return MmapStore(
+                    in_file(path), pid=pid, start_time=start_time(pid) or UNKNOWN, spill=True
+                )
             except OSError:
                 path.unlink(missing_ok=True)
                 raise
 
-    def sources(self, index: Index) -> list[Source]:
-        """What the other workers say, and what the dead have left."""
+    def sources(self, registry: SeriesRegistry) -> list[Source]:
+        """The stores of the other live workers, and of dead ones."""
         try:
-            with self._locked() as held:
-                files, rests = self._read(index)
-                if held and self._bury(files, rests):
-                    files, _ = self._read(index)
+            with self._locked() as locked:
+                stores, leftovers = self._read(registry)
+                if locked and self._compact_dead(stores, leftovers):
+                    stores, _ = self._read(registry)
         except OSError as error:
-            # Files as they are still tell everything; there is only no room to put them together.
-            logging.getLogger(__name__).debug("metrics: the dead stay as they are (%s)", error)
-            files, _ = self._read(index)
-        self._known = files
-        return [Source(file.directory, file.alive) for file in files.values()]
+            # The files are complete as they are; there is only no space to merge them.
+            logging.getLogger(__name__).debug(
+                "metrics: cannot compact the files of dead workers (%s)", error
+            )
+            stores, _ = self._read(registry)
+        self._stores = stores
+        return [Source(store.series_index, store.alive) for store in stores.values()]
 
-    def _read(self, index: Index) -> tuple[dict[str, "_File"], list[str]]:
-        """Every file but ours, read on from where it was read before; and those to be removed."""
-        found: dict[str, _File] = {}
-        rests: list[str] = []
-        for path in sorted(self._folder.glob(_SLABS)):
-            if path.name == self._mine:
+    def _read(self, registry: SeriesRegistry) -> tuple[dict[str, "_WorkerStore"], list[str]]:
+        """Update every store but our own; returns them, and the names of files to remove."""
+        stores: dict[str, _WorkerStore] = {}
+        leftovers: list[str] = []
+        for path in sorted(self._directory.glob(_STORES)):
+            if path.name == self._own_name:
                 continue
             try:
-                known = self._known.get(path.name)
-                if known is None or not known.is_of(path):
-                    known = _File(path, index)
+                known = self._stores.get(path.name)
+                if known is None or not known.is_at(path):
+                    known = _WorkerStore(path, registry)
                 known.update()
-                found[path.name] = known
+                stores[path.name] = known
             except ValueError:
-                rests.append(path.name)  # of somebody killed before it was whole
+                leftovers.append(path.name)  # its worker was killed before it was complete
             except OSError as error:
                 logging.getLogger(__name__).debug("metrics: %s cannot be read (%s)", path, error)
-        if dead := found.get(_DEAD):
-            rests += [name for name in dead.directory.folded if found.pop(name, None)]
-        return found, rests
+        if dead := stores.get(_DEAD):
+            leftovers += [name for name in dead.series_index.compacted if stores.pop(name, None)]
+        return stores, leftovers
 
-    def _bury(self, files: dict[str, "_File"], rests: list[str]) -> bool:
-        """Put the dead into one file; returns whether there were any."""
-        for name in rests:
-            (self._folder / name).unlink(missing_ok=True)
-        dead = [name for name, file in files.items() if name != _DEAD and not file.alive]
+    def _compact_dead(self, stores: dict[str, "_WorkerStore"], leftovers: list[str]) -> bool:
+        """Merge dead workers' stores into one file; returns whether there were any."""
+        for name in leftovers:
+            (self._directory / name).unlink(missing_ok=True)
+        dead = [name for name, store in stores.items() if name != _DEAD and not store.alive]
         if not dead:
             return False
-        unfinished = self._folder / _UNFINISHED
-        unfinished.unlink(missing_ok=True)  # of somebody who was killed
+        temporary = self._directory / _TEMPORARY
+        temporary.unlink(missing_ok=True)  # left by a worker that was killed
         try:
-            slab = Slab(in_file(unfinished))
+            store = MmapStore(in_file(temporary))
             for name in dead:
-                slab.append(Kind.FOLDED, name)
-            ended, _ = slab.append(Kind.METRIC, Identity.of(WORKERS_ENDED).written())
-            slab.append(Kind.SERIES, "", 1, ended)[1][0] = len(dead)
-            fold([files[name].directory for name in (_DEAD, *dead) if name in files], slab)
-            unfinished.replace(self._folder / _DEAD)
+                store.append(Kind.COMPACTED, name)
+            ended, _ = store.append(Kind.METRIC, MetricKey.of(WORKERS_ENDED).to_json())
+            store.append(Kind.SERIES, "", 1, ended)[1][0] = len(dead)
+            compact([stores[name].series_index for name in (_DEAD, *dead) if name in stores], store)
+            temporary.replace(self._directory / _DEAD)
         except OSError:
-            unfinished.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
         for name in dead:
-            (self._folder / name).unlink(missing_ok=True)
+            (self._directory / name).unlink(missing_ok=True)
         return True
 
     @contextmanager
     def _locked(self) -> Iterator[bool]:
-        """Hold the folder; false when somebody else does not let go of it."""
+        """Lock the directory; False if another worker holds the lock until the timeout."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        file = os.open(self._folder / "lock", flags, 0o600)
-        held = False
+        file = os.open(self._directory / "lock", flags, 0o600)
+        locked = False
         try:
-            held = _lock(file)
-            yield held
+            locked = _lock(file)
+            yield locked
         finally:
-            if held:
+            if locked:
                 fcntl.flock(file, fcntl.LOCK_UN)
             os.close(file)
 
 
-class _File:
-    """A worker's file, mapped.
+class _WorkerStore:
+    """Another worker's store, mapped read-only.
 
     Raises:
-        OSError: It cannot be opened.
-        ValueError: There is nothing in it yet.
+        OSError: The file cannot be opened.
+        ValueError: It is still empty.
     """
 
-    def __init__(self, path: Path, index: Index) -> None:
-        self.directory = Directory(index)
+    def __init__(self, path: Path, registry: SeriesRegistry) -> None:
+        self.series_index = SeriesIndex(registry)
         self.alive = False
         self._path = path
         self._map()
         if not self._segments:
-            raise ValueError(f"{path} holds no slab")
+            raise ValueError(f"{path} holds no metrics store")
 
-    def is_of(self, path: Path) -> bool:
-        """Whether this is the file of that name still; one that is mapped keeps its inode."""
+    def is_at(self, path: Path) -> bool:
+        """Whether the path still names this file; a mapped file keeps its inode."""
         return path.stat().st_ino == self._inode
 
     def update(self) -> None:
-        """Read what has been added, and see whether its worker lives."""
+        """Index what has been added, and check whether its worker is alive."""
         if self._path.stat().st_size > self._size:
             self._map()
-        self.directory.update(self._segments)
+        self.series_index.update(self._segments)
         writer = self._segments[0]
-        # With our own pid it can only be a predecessor's: ours is not read from its file.
-        self.alive = writer.pid != os.getpid() and birth(writer.pid) == writer.birth
+        # With our own pid it is a predecessor's: this worker's own file is not read.
+        self.alive = writer.pid != os.getpid() and start_time(writer.pid) == writer.start_time
 
     def _map(self) -> None:
         self._inode = self._path.stat().st_ino
@@ -217,40 +221,44 @@ class _File:
 
 
 def _lock(file: int) -> bool:
-    deadline = time.monotonic() + LOCK_SECONDS
+    deadline = time.monotonic() + LOCK_TIMEOUT
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
                 return False
-            time.sleep(LOCK_EVERY)
+            time.sleep(LOCK_POLL)
         else:
             return True
 
 
 def _check(path: Path, forbidden: int) -> None:
-    found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & forbidden:
-        raise UnsafeFolderError(f"{path} must be a folder that only this account can change")
+    status = path.lstat()
+    if (
+        not stat.S_ISDIR(status.st_mode)
+        or status.st_uid != os.geteuid()
+        or status.st_mode & forbidden
+    ):
+        raise UnsafeDirectoryError(f"{path} must be a directory that only this user can change")
 
 
-def _remove_servers(base: Path) -> None:
-    """Remove the folders of servers of which nothing lives any more."""
-    for folder in base.iterdir():
-        pid, _, rest = folder.name.partition("-")
-        born, _, application = rest.partition("-")
-        if not (pid.isdigit() and born.isdigit() and application):
+def _remove_ended_servers(base: Path) -> None:
+    """Remove the directories of servers without live processes."""
+    for directory in base.iterdir():
+        pid, _, rest = directory.name.partition("-")
+        start, _, application = rest.partition("-")
+        if not (pid.isdigit() and start.isdigit() and application):
             continue
-        if birth(int(pid)) != int(born) and not _any_alive(folder):
-            shutil.rmtree(folder, ignore_errors=True)
+        if start_time(int(pid)) != int(start) and not _any_alive(directory):
+            shutil.rmtree(directory, ignore_errors=True)
 
 
-def _any_alive(folder: Path) -> bool:
-    for path in folder.glob(_SLABS):
+def _any_alive(directory: Path) -> bool:
+    for path in directory.glob(_STORES):
         with suppress(OSError, ValueError):
-            file = _File(path, Index())
-            file.update()
-            if file.alive:
+            store = _WorkerStore(path, SeriesRegistry())
+            store.update()
+            if store.alive:
                 return True
     return False

@@ -1,7 +1,7 @@
-"""Takes secrets out of bodies: by the names of members, and by what values look like.
+"""Redacts bodies: by field names, and by patterns of secrets in values.
 
-Where an object only *names* a secret beside its value, as validation errors do that quote the
-input, all of its values go.
+In an object that *names* a secret in a sibling field, as validation errors do that quote the input,
+all values are redacted.
 """
 
 import html
@@ -18,26 +18,26 @@ from vitals.asgi.content_type import Kind
 from vitals.json_decoding import decode
 from vitals.redaction.secret_patterns import (
     CARD_DIGITS,
-    TIME,
+    TIMESTAMP,
     TOKEN_LENGTH,
-    are_plain,
-    says_something,
-    without_credentials,
-    without_lookalikes,
-    without_social,
+    contain_no_secrets,
+    may_state_secret,
+    redact_authorization,
+    redact_patterns,
+    redact_ssn,
 )
-from vitals.redaction.sensitive_fields import MASK, Names
-from vitals.redaction.xml import without_elements
+from vitals.redaction.sensitive_fields import MASK, SensitiveFields
+from vitals.redaction.xml import redact_elements
 
-_SECRET_LENGTH = 6
-_SECRETS = 50
-_MATCHES = 100
-"""Matches of an own pattern that are masked one by one; with more of them, the text is masked."""
+_MIN_SECRET_LENGTH = 6
+_MAX_SECRETS = 50
+_MAX_MATCHES = 100
+"""Most matches of a custom pattern that are masked one by one; beyond, the text is masked."""
 _SHORT = CARD_DIGITS.start
 _PLAIN_NUMBER = 10 ** (_SHORT - 1)
 _LONG_NUMBER = 10.0 ** (CARD_DIGITS.stop - 1)
 _PAIR = 2
-_LAYERS = 3
+_MAX_LAYERS = 3
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 _OPENING = frozenset('{["')
 
@@ -45,17 +45,17 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Redaction:
-    """Writes bodies without what must not be known.
+    """Redacts secrets in bodies and other values.
 
     Args:
-        names: Further names of secrets; a member whose name contains one is masked.
-        patterns: Further regular expressions, in the syntax of RE2; what they match in any value
-            is masked.
-        harmless: Names that are shown although they look like a secret's.
+        names: Additional sensitive names; fields whose name contains one are masked.
+        patterns: Additional regular expressions in RE2 syntax; their matches in any value are
+            masked.
+        harmless: Names that are kept although they match a sensitive name.
 
     Raises:
-        ValueError: A name has neither letters nor digits, or a pattern is none of RE2's, which
-            knows neither look-arounds nor back-references: no text can make it slow.
+        ValueError: A name has neither letters nor digits, or a pattern is not valid in RE2, which
+            has no look-arounds and back-references, and therefore linear time.
     """
 
     def __init__(
@@ -64,17 +64,17 @@ class Redaction:
         patterns: Iterable[str] = (),
         harmless: Collection[str] = (),
     ) -> None:
-        self._names = Names(names, harmless, self.text)
+        self._names = SensitiveFields(names, harmless, self.text)
         self._patterns = [_compile(pattern) for pattern in patterns]
 
     def body(self, content: bytes, kind: Kind, secrets: set[str] | None = None) -> str | None:
-        """A body as it may be logged; None where it is not what it claims to be.
+        """Redact a body; None if it is not of its declared kind.
 
         Args:
-            content: The whole body.
-            kind: What it claims to be.
-            secrets: Values known to be secret, masked wherever they stand; those that are found
-                under a secret's name are added. An answer may repeat what was asked.
+            content: The entire body.
+            kind: Its declared kind.
+            secrets: Known secret values, masked everywhere; values found under a sensitive name
+                are added. A response may repeat those of the request.
         """
         secrets = set() if secrets is None else secrets
         try:
@@ -86,13 +86,13 @@ class Redaction:
                 text = self.text(content.decode())
         except (ValueError, RecursionError):
             return None
-        # The longest first, else what it has more than another stays.
+        # The longest first, or the rest of a longer secret would remain.
         for secret in sorted(secrets, key=len, reverse=True) if len(secrets) > 1 else secrets:
-            text = _without(text, secret)
+            text = _mask_occurrences(text, secret)
         return text
 
-    def _inner(self, text: str, secrets: set[str] | None) -> str | None:
-        """JSON that stands in a string; whoever gives ``secrets`` masks those in the whole."""
+    def _redact_inner_json(self, text: str, secrets: set[str] | None) -> str | None:
+        """Redact JSON in a string; callers that pass ``secrets`` mask them in the entire body."""
         try:
             if secrets is None:
                 return self.body(text.encode(), Kind.JSON)
@@ -101,96 +101,96 @@ class Redaction:
             return None
 
     def _json(self, content: bytes, secrets: set[str]) -> str:
-        return _encode(self._without_secrets(decode(content), secrets)).decode()
+        return _encode(self._redact_value(decode(content), secrets)).decode()
 
     def text(self, text: str, secrets: set[str] | None = None) -> str:
-        """A string, whatever it holds: an address, a URL, JSON once more."""
+        """Redact a string, whatever it holds: an address, a URL, JSON."""
         length = len(text)
-        # Most of what strings hold are numbers, dates and words, which take one look each.
+        # Fast path for most strings: numbers, dates and words.
         if length < _SHORT and text.replace("-", "").isalnum() and text.isascii():
             if "-" in text:
-                text = without_social(text)
+                text = redact_ssn(text)
         elif length < TOKEN_LENGTH and text.isascii() and text.replace(" ", "").isalpha():
             if " " in text:
-                text = self._without_told(text, text.lower())
+                text = self._redact_stated(text, text.lower())
         else:
-            text = self._through_layers(text, secrets)
+            text = self._redact_layers(text, secrets)
         for pattern in self._patterns:
-            text, matches = pattern.subn(MASK, text, _MATCHES)
-            if matches == _MATCHES:
+            text, matches = pattern.subn(MASK, text, _MAX_MATCHES)
+            if matches == _MAX_MATCHES:
                 return MASK
         return text
 
-    def _through_layers(self, text: str, secrets: set[str] | None) -> str:
-        """A text without secrets, be they encoded once or twice; decoded only where one is."""
-        shown = current = self._look(text, secrets)
-        for _ in range(_LAYERS):
+    def _redact_layers(self, text: str, secrets: set[str] | None) -> str:
+        """Redact a text and its decoded forms; the text is decoded only if a secret is found."""
+        redacted = current = self._redact_once(text, secrets)
+        for _ in range(_MAX_LAYERS):
             decoded = _decode_layer(current)
             if decoded == current:
                 break
-            current = self._look(decoded, secrets)
+            current = self._redact_once(decoded, secrets)
             if current != decoded:
-                shown = current
-        return shown
+                redacted = current
+        return redacted
 
-    def _look(self, text: str, secrets: set[str] | None) -> str:
+    def _redact_once(self, text: str, secrets: set[str] | None) -> str:
         if text[:1] in _OPENING:
-            inner = self._inner(text, secrets)
+            inner = self._redact_inner_json(text, secrets)
             if inner is not None:
                 return inner
         if "<" in text:
-            text = without_elements(text, self._names)
-        if (":" in text or "=" in text) and not TIME.fullmatch(text):
-            text = self._names.without_assigned(text)
-        text = without_lookalikes(text)
-        return self._without_told(text, text.lower())
+            text = redact_elements(text, self._names)
+        if (":" in text or "=" in text) and not TIMESTAMP.fullmatch(text):
+            text = self._names.redact_assignments(text)
+        text = redact_patterns(text)
+        return self._redact_stated(text, text.lower())
 
-    def told(self, text: str) -> str:
-        """A string written for people: what follows a secret's name may be one without a sign."""
-        return self.text(self._names.without_given(text))
+    def prose(self, text: str) -> str:
+        """Redact prose, where a value may follow a sensitive name without a sign."""
+        return self.text(self._names.redact_following_values(text))
 
     def value(self, value: Any) -> Any:
-        """A decoded value, in which containers change in place."""
-        return self._without_secrets(value, set())
+        """Redact a decoded value; containers are changed in place."""
+        return self._redact_value(value, set())
 
     @property
-    def names(self) -> Names:
-        """Judges names."""
+    def names(self) -> SensitiveFields:
+        """Classifies field names."""
         return self._names
 
     @property
     def has_patterns(self) -> bool:
-        """Whether the host has given patterns of its own."""
+        """Whether there are custom patterns."""
         return bool(self._patterns)
 
-    def _without_told(self, text: str, lower: str) -> str:
-        """A text without what its words give away."""
-        if says_something(lower):
-            text = self._names.without_assigned(text)
-        return without_credentials(text, lower)
+    def _redact_stated(self, text: str, lower: str) -> str:
+        """Redact secrets that a text states in words."""
+        if may_state_secret(lower):
+            text = self._names.redact_assignments(text)
+        return redact_authorization(text, lower)
 
-    def _without_secrets(self, value: Any, secrets: set[str]) -> Any:
-        """A decoded value, in which containers change in place."""
+    def _redact_value(self, value: Any, secrets: set[str]) -> Any:
+        """Redact a decoded value; containers are changed in place."""
         whole = [value]
-        texts = self._hide_named(whole, secrets)
-        # A look at all texts together, and seldom one at each.
-        if texts and (self._patterns or not are_plain(texts)):
-            self._hide_lookalikes(whole, secrets)
+        texts = self._redact_named(whole, secrets)
+        # Check all texts together; one by one only if that fails.
+        if texts and (self._patterns or not contain_no_secrets(texts)):
+            self._redact_patterns_in(whole, secrets)
         return whole[0]
 
-    # In one loop, as calls would be most of its time.
-    def _hide_named(self, whole: list[Any], secrets: set[str]) -> list[str]:  # noqa: C901
-        """Mask what stands under a secret's name; returns what else might hold one."""
+    # One loop, because calls would dominate its time.
+    def _redact_named(self, whole: list[Any], secrets: set[str]) -> list[str]:  # noqa: C901
+        """Mask values under sensitive names; returns the remaining texts."""
         texts, ordinary = [], self._names.ordinary
         containers: list[Any] = [whole]
-        for container in containers:  # to which are added those inside of each
+        for container in containers:  # nested containers are appended meanwhile
             if type(container) is dict:
                 if not ordinary.issuperset(container):
-                    self._hide_members(container, secrets)
+                    self._redact_members(container, secrets)
                 values = container.values()
             else:
                 if len(container) == _PAIR and self._names_secret(container[0]):
-                    self._hide_second(container, secrets)
+                    self._redact_pair(container, secrets)
                 values = container
             for value in values:
                 kind = type(value)
@@ -199,64 +199,66 @@ class Redaction:
                         texts.append(value)
                 elif kind is int or kind is float:
                     if not -_PLAIN_NUMBER < value < _PLAIN_NUMBER and _may_be_card(value):
-                        texts.append(_written(value))
+                        texts.append(_as_text(value))
                 elif kind is dict or kind is list:
                     containers.append(value)
         return texts
 
-    def _hide_second(self, pair: list[Any], secrets: set[str]) -> None:
-        if not self._names_secret(pair[1]):  # else it may be a list of names
-            _remember(pair[1], secrets)
+    def _redact_pair(self, pair: list[Any], secrets: set[str]) -> None:
+        if not self._names_secret(pair[1]):  # otherwise it may be a list of names
+            _collect_secrets(pair[1], secrets)
         pair[1] = MASK
 
-    def _hide_members(self, members: dict[str, Any], secrets: set[str]) -> None:
+    def _redact_members(self, members: dict[str, Any], secrets: set[str]) -> None:
         names, ordinary = self._names, self._names.ordinary
-        about_secret = valued = renamed = False
+        names_secret = types_secret = renamed = False
         for key, value in members.items():
             if key in ordinary:
                 continue
             name = names[key]
             if name.secret:
                 if value is not None and type(value) is not bool:
-                    _remember(value, secrets)
+                    _collect_secrets(value, secrets)
                     members[key] = MASK
-            elif name.naming and not about_secret:
-                about_secret = self._names_secret(value)
-            elif name.typing and not valued:
-                valued = self._names_secret(value)
-            if name.shown != key:
+            elif name.holds_name and not names_secret:
+                names_secret = self._names_secret(value)
+            elif name.holds_type and not types_secret:
+                types_secret = self._names_secret(value)
+            if name.redacted != key:
                 renamed = True
-        if about_secret or valued or renamed:
-            self._retell(members, secrets, about_secret=about_secret, valued=valued)
-
-    def _retell(
-        self, members: dict[str, Any], secrets: set[str], *, about_secret: bool, valued: bool
-    ) -> None:
-        told = [(self._names[key], value) for key, value in members.items()]
-        members.clear()
-        for name, value in told:
-            hidden = (about_secret and not (name.naming or name.saying)) or (
-                valued and name.valuing
+        if names_secret or types_secret or renamed:
+            self._redact_siblings(
+                members, secrets, names_secret=names_secret, types_secret=types_secret
             )
-            if hidden and name.valuing:
-                _remember(value, secrets)
-            members[name.shown] = MASK if hidden else value
 
-    def _hide_lookalikes(self, container: Any, secrets: set[str]) -> None:
-        """Mask what looks like a secret."""
-        places = container.items() if type(container) is dict else enumerate(container)
-        for place, value in places:
+    def _redact_siblings(
+        self, members: dict[str, Any], secrets: set[str], *, names_secret: bool, types_secret: bool
+    ) -> None:
+        redacted = [(self._names[key], value) for key, value in members.items()]
+        members.clear()
+        for name, value in redacted:
+            redact = (names_secret and not (name.holds_name or name.always_kept)) or (
+                types_secret and name.holds_value
+            )
+            if redact and name.holds_value:
+                _collect_secrets(value, secrets)
+            members[name.redacted] = MASK if redact else value
+
+    def _redact_patterns_in(self, container: Any, secrets: set[str]) -> None:
+        """Mask values that match a pattern of a secret."""
+        items = container.items() if type(container) is dict else enumerate(container)
+        for key, value in items:
             kind = type(value)
             if kind is str:
                 if value is not MASK:
-                    container[place] = self.text(value, secrets)
+                    container[key] = self.text(value, secrets)
             elif kind is dict or kind is list:
-                self._hide_lookalikes(value, secrets)
+                self._redact_patterns_in(value, secrets)
             elif (kind is int or kind is float) and _may_be_card(value):
-                written = _written(value)
-                look = self.text if self._patterns else without_lookalikes
-                if look(written) != written:
-                    container[place] = MASK
+                digits = _as_text(value)
+                redact_number = self.text if self._patterns else redact_patterns
+                if redact_number(digits) != digits:
+                    container[key] = MASK
 
     def _names_secret(self, value: Any) -> bool:
         if type(value) is list:
@@ -264,32 +266,32 @@ class Redaction:
         return self._names.secret(value)
 
     def _form(self, text: str, secrets: set[str]) -> str:
-        told = []
+        redacted = []
         pairs = parse_qsl(text, keep_blank_values=True)
-        about_secret = any(
+        names_secret = any(
             self._names_secret(value)
             for key, value in pairs
-            if (name := self._names[key]).naming or name.typing
+            if (name := self._names[key]).holds_name or name.holds_type
         )
         for key, value in pairs:
             name = self._names[key]
-            if name.secret or (about_secret and name.valuing):
-                _remember(value, secrets)
-                # A name without a value may be both, run together.
-                told.append(f"{name.shown if value else MASK}={MASK}")
+            if name.secret or (names_secret and name.holds_value):
+                _collect_secrets(value, secrets)
+                # A name without a value may be name and value joined.
+                redacted.append(f"{name.redacted if value else MASK}={MASK}")
             else:
-                told.append(f"{name.shown}={self.text(value, secrets)}")
-        return "&".join(told)
+                redacted.append(f"{name.redacted}={self.text(value, secrets)}")
+        return "&".join(redacted)
 
 
 def _may_be_card(number: float) -> bool:
-    """Whether a number has as many digits as that of a card, or is an integer of more."""
+    """Whether a number has as many digits as a card number, or is a longer integer."""
     size = abs(number)
     return size >= _PLAIN_NUMBER and (size < _LONG_NUMBER or type(number) is int)
 
 
 def _decode_layer(text: str) -> str:
-    """A text with full-width letters, percent signs and references to characters as they read."""
+    """Decode full-width letters, percent encoding, and character references, one layer."""
     if "\\u" in text:
         text = _ESCAPED.sub(lambda escaped: chr(int(escaped[1], 16)), text)
     if not text.isascii():
@@ -299,14 +301,14 @@ def _decode_layer(text: str) -> str:
     return html.unescape(text) if "&" in text else text
 
 
-def _written(number: float) -> str:
+def _as_text(number: float) -> str:
     return f"{number:.0f}" if type(number) is float else str(number)
 
 
-def _without(text: str, secret: str) -> str:
+def _mask_occurrences(text: str, secret: str) -> str:
     if secret.isalnum():
         return text.replace(secret, MASK)
-    # JSON may stand in a string of JSON, where what is escaped is escaped again.
+    # JSON may be nested in a JSON string, where escapes are escaped again.
     forms = [secret]
     while len(forms[-1]) < len(text):
         escaped = _encode(forms[-1])[1:-1].decode()
@@ -318,16 +320,16 @@ def _without(text: str, secret: str) -> str:
     return text
 
 
-def _remember(value: Any, secrets: set[str]) -> None:
-    """Add the texts of a secret value, as far as they are long enough to be told from others."""
+def _collect_secrets(value: Any, secrets: set[str]) -> None:
+    """Add the texts of a secret value, if they are long enough to be distinctive."""
     kind = type(value)
     if kind is str or kind is int:
         value = str(value)
-        if len(value) >= _SECRET_LENGTH and len(secrets) < _SECRETS and value not in MASK:
+        if len(value) >= _MIN_SECRET_LENGTH and len(secrets) < _MAX_SECRETS and value not in MASK:
             secrets.add(value)
     elif kind is dict or kind is list:
         for each in value.values() if kind is dict else value:
-            _remember(each, secrets)
+            _collect_secrets(each, secrets)
 
 
 def _compile(pattern: str) -> Any:

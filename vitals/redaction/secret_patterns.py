@@ -1,7 +1,7 @@
-"""What looks like a secret, whatever its name: tokens, cards, bank accounts, addresses, keys.
+"""Patterns of secrets, independent of field names: tokens, cards, bank accounts, addresses, keys.
 
-Each pattern begins where its run of characters does and never gives back what it took: a text
-made to be slow to search is searched in one pass, too.
+Every pattern starts at the start of a run of characters and never backtracks, so adversarial texts
+are searched in one pass too.
 """
 
 import re
@@ -15,13 +15,13 @@ import re2
 from vitals.redaction.sensitive_fields import MASK
 
 TOKEN_LENGTH = 40
-"""Characters in a row from which on they are taken for a token."""
+"""Minimum length of a run of characters that counts as a token."""
 
 CARD_DIGITS = range(13, 20)
-"""Digits of a card's number: a shorter text holds none, and no bank account's either."""
+"""Lengths of card numbers; shorter texts hold no card number, and no IBAN."""
 
-TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:[\d:.]{2,15}(?:Z|[+-]\d\d:\d\d)?", re.ASCII)
-"""A moment, in which a colon assigns nothing."""
+TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:[\d:.]{2,15}(?:Z|[+-]\d\d:\d\d)?", re.ASCII)
+"""A timestamp, whose colons assign nothing."""
 
 _TOKENS = re.compile(r"(?<![\w+-])(?:eyJ[\w-]{4,}+\.[\w.-]++|[\w+-]{40,}+)", re.ASCII)
 _BEARER = re.compile(r"\b(bearer\s++)[\w.~+/=-]+", re.IGNORECASE)
@@ -33,20 +33,20 @@ _CARD = re.compile(r"(?<!\d)\d(?:[ -]?\d){12,}+")
 _GROUPED_CARD = re.compile(
     r"(?<![\d.])\d{4}(?:(?:[^\w]{1,3}|_)\d{4,6}){2,4}+(?:(?:[^\w]{1,3}|_)\d{1,3})?+(?!\d)"
 )
-_SPELT_CARD = re.compile(r"(?<![\d.])\d(?:(?:[^\w]{1,3}|_)\d){12,18}+(?!\d)")
+_SPACED_CARD = re.compile(r"(?<![\d.])\d(?:(?:[^\w]{1,3}|_)\d){12,18}+(?!\d)")
 _IBAN = re.compile(
     r"(?<![A-Z0-9])[A-Z]{2}\d{2}(?:(?:[^A-Z0-9\n]{1,3}(?=[A-Z0-9]))?[A-Z0-9]){11,30}+",
     re.IGNORECASE | re.ASCII,
 )
-_SOCIAL = re.compile(
+_SSN = re.compile(
     r"(?<![\w.-])(?!000|666|9)\d{3}([^\w\n]{1,3}|_)(?!00)\d\d\1(?!0000)\d{4}(?![\w-]|\.\d)"
 )
-_CARD_GROUPS, _CARD_WAYS = 16, 10
+_MAX_CARD_GROUPS, _MAX_CARD_CANDIDATES = 16, 10
 _NO_SEPARATORS = {ord(" "): None, ord("-"): None}
 _ONCE = bytes.maketrans(b"0123456789", bytes(range(10)))
 _TWICE = bytes.maketrans(b"0123456789", bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))
 _ISSUERS = frozenset("23456")
-"""First digits of cards' numbers."""
+"""First digits of card numbers."""
 _IBAN_LENGTH = 15
 _BETWEEN_WORDS = re.compile(r"[-_+]")
 _LONGEST_WORD = 20
@@ -64,7 +64,7 @@ _PREFIXED = re2.compile(
     rb"|glsa_\w{16,}|rubygems_\w{16,}|PMAK-[\w-]{16,}|secret_[A-Za-z0-9]{20,}"
     rb"|figd_[\w-]{16,}|tskey-[\w-]{12,}|sntry[su]_[\w=+/-]{16,}|pplx-\w{16,}|gsk_\w{16,})"
 )
-"""Tokens that say by their beginning whose they are."""
+"""Tokens with a known prefix."""
 _IBAN_LENGTHS = {
     lengths[at : at + 2]: int(lengths[at + 2 : at + 4])
     for lengths in (
@@ -75,62 +75,64 @@ _IBAN_LENGTHS = {
     )
     for at in range(0, len(lengths), 4)
 }
-_PEMS = ("-----BEGIN", "---- BEGIN", "PuTTY-User-Key-File")
+_PRIVATE_KEY_MARKERS = ("-----BEGIN", "---- BEGIN", "PuTTY-User-Key-File")
 _WORD = re.compile(r"[\w+-]{10,}+", re.ASCII)
 _RUNS = re.compile(r"[A-Z]?[a-z]++|[A-Z]++(?![a-z])|[A-Z]|[0-9]++")
-_SOCIAL_LENGTH = 11
+_SSN_LENGTH = 11
 _RANDOM_LENGTH, _MEAN_RUN = 10, 2.5
 
-_LINES_OF_TIME = re.compile(f"^(?:{TIME.pattern})$", re.ASCII | re.MULTILINE)
+_TIMESTAMP_LINES = re.compile(f"^(?:{TIMESTAMP.pattern})$", re.ASCII | re.MULTILINE)
 _LETTERS, _NUMERALS = string.ascii_letters.encode(), string.digits.encode()
-_FOUND = b'@:={["%<&' + b"\\"
-_KINDS = bytes.maketrans(_FOUND + _LETTERS + _NUMERALS, b"!" * len(_FOUND) + b"a" * 52 + b"0" * 10)
-_MARKS = bytes(set(string.punctuation.encode()) - set(_FOUND)) + b"\t\r"
+_SUSPICIOUS = b'@:={["%<&' + b"\\"
+_CHARACTER_CLASSES = bytes.maketrans(
+    _SUSPICIOUS + _LETTERS + _NUMERALS, b"!" * len(_SUSPICIOUS) + b"a" * 52 + b"0" * 10
+)
+_SEPARATOR_MARKS = bytes(set(string.punctuation.encode()) - set(_SUSPICIOUS)) + b"\t\r"
 _IN_TOKENS = bytes.maketrans(_LETTERS + _NUMERALS + b"_+-", b"x" * 65)
 _LONG_WORD = b"x" * 10
-_SOCIAL_DIGITS = b"0" * 9
+_SSN_DIGITS = b"0" * 9
 _DIGITS, _TOKEN = b"0" * CARD_DIGITS.start, b"x" * TOKEN_LENGTH
-_IBAN_KINDS = re.compile(rb"aa00[a0]{11}")
+_IBAN_CLASSES = re.compile(rb"aa00[a0]{11}")
 
 
-def are_plain(texts: Collection[str]) -> bool:
-    """Whether texts certainly hold no secret, nor JSON that might.
+def contain_no_secrets(texts: Collection[str]) -> bool:
+    """Whether texts certainly contain no secret, nor JSON that might.
 
-    One look at all of them costs what a look at two does. It is short and errs to the safe side:
-    what it does not clear is looked at text by text.
+    Checking all texts together costs as much as checking two. The check is conservative: texts
+    that do not pass are checked one by one.
     """
     joined = "\n".join(texts)
     if len(joined) < CARD_DIGITS.start and joined.isalnum() and joined.isascii():
         return True
     if not joined.isascii():
         return False
-    lines = joined.count("\n") < len(texts)  # each text is one
+    lines = joined.count("\n") < len(texts)  # no text has a line break
     if ":" in joined and lines:
-        joined = _LINES_OF_TIME.sub("", joined)
-    lower, said = joined.lower(), joined.encode()
-    kinds = said.translate(_KINDS, b" ")
-    # Without what may stand between groups of digits.
-    runs = said.translate(_IN_TOKENS)
-    bare = kinds.translate(None, _MARKS if lines else _MARKS + b"\n")
+        joined = _TIMESTAMP_LINES.sub("", joined)
+    lower, encoded = joined.lower(), joined.encode()
+    classes = encoded.translate(_CHARACTER_CLASSES, b" ")
+    # Without characters that may separate groups of digits.
+    runs = encoded.translate(_IN_TOKENS)
+    bare = classes.translate(None, _SEPARATOR_MARKS if lines else _SEPARATOR_MARKS + b"\n")
     return not (
-        b"!" in kinds
-        or says_something(lower)
+        b"!" in classes
+        or may_state_secret(lower)
         or "earer" in lower
         or "asic" in lower
         or "eyJ" in joined
         or _DIGITS in bare
-        or (b"aa00" in bare and _IBAN_KINDS.search(bare))
-        or (_SOCIAL_DIGITS in bare and _SOCIAL.search(joined))
-        or b"----" in kinds
+        or (b"aa00" in bare and _IBAN_CLASSES.search(bare))
+        or (_SSN_DIGITS in bare and _SSN.search(joined))
+        or b"----" in classes
         or "PuTTY" in joined
         or _TOKEN in runs
-        or (_LONG_WORD in runs and _PREFIXED.search(said))
+        or (_LONG_WORD in runs and _PREFIXED.search(encoded))
     )
 
 
-def says_something(lower: str) -> bool:
-    """Whether a text in lower case may be a sentence that tells a secret."""
-    # No loop: it would take as long as all of them.
+def may_state_secret(lower: str) -> bool:
+    """Whether a lower-case text may be a sentence that states a secret."""
+    # Not a loop, which would double the time.
     return (
         " is " in lower
         or " ist " in lower
@@ -142,13 +144,13 @@ def says_something(lower: str) -> bool:
     )
 
 
-def without_lookalikes(text: str) -> str:
-    """A text without what looks like a secret."""
-    if any(pem in text for pem in _PEMS):
+def redact_patterns(text: str) -> str:
+    """Redact everything that matches a pattern of a secret."""
+    if any(marker in text for marker in _PRIVATE_KEY_MARKERS):
         return MASK
-    said = text.encode(errors="replace")
-    if _PREFIXED.search(said):
-        text = _PREFIXED.sub(MASK.encode(), said).decode(errors="replace")
+    encoded = text.encode(errors="replace")
+    if _PREFIXED.search(encoded):
+        text = _PREFIXED.sub(MASK.encode(), encoded).decode(errors="replace")
     if ":" in text:
         text = _LOGIN.sub(_mask_login, text)
     if "@" in text:
@@ -156,26 +158,26 @@ def without_lookalikes(text: str) -> str:
     length = len(text)
     if length >= TOKEN_LENGTH or "eyJ" in text:
         text = _TOKENS.sub(_mask_token, text)
-    if length >= _SOCIAL_LENGTH:
-        text = _SOCIAL.sub(MASK, text)
+    if length >= _SSN_LENGTH:
+        text = _SSN.sub(MASK, text)
     if length >= CARD_DIGITS.start:
-        text = _SPELT_CARD.sub(_mask_grouped, _GROUPED_CARD.sub(_mask_grouped, text))
+        text = _SPACED_CARD.sub(_mask_grouped, _GROUPED_CARD.sub(_mask_grouped, text))
         text = _IBAN.sub(_mask_iban, _CARD.sub(_mask_card, text))
     return text
 
 
-def without_social(text: str) -> str:
-    """A text without numbers like those of the US social security."""
-    return _SOCIAL.sub(MASK, text)
+def redact_ssn(text: str) -> str:
+    """Redact US social security numbers."""
+    return _SSN.sub(MASK, text)
 
 
-def without_random(text: str) -> str:
-    """A text without words that chance has made: upper, lower and digits change all the time."""
+def redact_random_words(text: str) -> str:
+    """Redact random words: frequent changes between upper case, lower case and digits."""
     return _WORD.sub(_mask_random, text) if len(text) >= _RANDOM_LENGTH else text
 
 
-def is_random(word: str) -> bool:
-    """Whether no person and no programmer would make up a word so."""
+def looks_random(word: str) -> bool:
+    """Whether a word is probably generated at random."""
     runs = _RUNS.findall(word)
     length = sum(map(len, runs))
     return (
@@ -186,22 +188,22 @@ def is_random(word: str) -> bool:
     )
 
 
-def without_credentials(text: str, lower: str) -> str:
-    """A text, also given in lower case, without what follows a scheme's name (RFC 6750, 7617)."""
+def redact_authorization(text: str, lower: str) -> str:
+    """Redact Bearer and Basic credentials (RFC 6750, 7617); takes the text in lower case too."""
     if "earer" in lower:
         text = _BEARER.sub(rf"\1{MASK}", text)
     return _BASIC.sub(_mask_basic, text) if "asic" in lower else text
 
 
 def _mask_random(match: re.Match[str]) -> str:
-    return MASK if is_random(match[0]) else match[0]
+    return MASK if looks_random(match[0]) else match[0]
 
 
 def _mask_basic(match: re.Match[str]) -> str:
-    # A name, a colon and a password: what decodes to anything else is the next word.
-    scheme, coded, padding = match.groups()
+    # Basic credentials decode to ``name:password``; anything else is an ordinary word.
+    scheme, encoded, padding = match.groups()
     try:
-        login = b":" in a2b_base64(coded.translate(_URL_SAFE) + "=" * (-len(coded) % 4))
+        login = b":" in a2b_base64(encoded.translate(_URL_SAFE) + "=" * (-len(encoded) % 4))
     except Error:
         login = False
     return scheme + MASK if login or padding else match[0]
@@ -209,28 +211,30 @@ def _mask_basic(match: re.Match[str]) -> str:
 
 def _mask_login(match: re.Match[str]) -> str:
     authority, path = match.groups()
-    # What stands before a slash may be a port, or a password that has one in it.
+    # The part before a slash may end with a port, or with a password that contains the slash.
     whole, rest = (authority + path, "") if ":" in authority else (authority, path)
     _, at, host = whole.rpartition("@")
     return f"://{MASK}@{host}{rest}" if at else match[0]
 
 
 def _mask_card(match: re.Match[str]) -> str:
-    # The number before or after a card's is written like one of its groups. Of many ways to put
-    # groups together, some have a right check digit by chance.
+    # Adjacent numbers look like groups of the card number. Of many combinations of groups, some
+    # have a valid check digit by chance.
     ends = [0, *accumulate(map(len, re.split("[ -]", match[0])))]
-    if len(ends) > _CARD_GROUPS + 1:
+    if len(ends) > _MAX_CARD_GROUPS + 1:
         return MASK
-    ways = [
+    candidates = [
         slice(ends[first], ends[last])
         for first in range(len(ends))
         for last in range(first + 1, len(ends))
         if ends[last] - ends[first] in CARD_DIGITS
     ]
     digits = match[0].translate(_NO_SEPARATORS)
-    if not digits.isascii():  # of another script
+    if not digits.isascii():  # digits of another script
         digits = "".join(str(int(digit)) for digit in digits)
-    if len(ways) > _CARD_WAYS or any(_is_card(digits[way]) for way in ways):
+    if len(candidates) > _MAX_CARD_CANDIDATES:
+        return MASK
+    if any(_is_card(digits[candidate]) for candidate in candidates):
         return MASK
     return match[0]
 
@@ -245,8 +249,8 @@ def _has_check_digit(number: bytes) -> bool:
 
 
 def _mask_iban(match: re.Match[str]) -> str:
-    # ISO 13616: country and check digits are moved to the end, letters count from ten. Each country
-    # has a length of its own: what follows may be the next word.
+    # ISO 13616: country and check digits move to the end, letters count from ten. The length
+    # depends on the country: the rest may be the next word.
     number = "".join(filter(str.isalnum, match[0])).upper()
     length = _IBAN_LENGTHS.get(number[:2], 0)
     if not _IBAN_LENGTH <= length <= len(number):
@@ -262,7 +266,7 @@ def _mask_grouped(match: re.Match[str]) -> str:
 
 
 def _mask_token(match: re.Match[str]) -> str:
-    # Words with hyphens between them are a title in an address, or a name in code.
+    # Hyphenated words are a slug in a URL, or an identifier.
     words = _BETWEEN_WORDS.split(match[0])
     if all(word.isalpha() and len(word) <= _LONGEST_WORD for word in words if word):
         return match[0]
@@ -270,5 +274,5 @@ def _mask_token(match: re.Match[str]) -> str:
 
 
 def _mask_mail(match: re.Match[str]) -> str:
-    # A version is no host: react@18.2.0.
+    # A version is not a host: react@18.2.0.
     return match[0] if _VERSION.fullmatch(match[0].rpartition("@")[2]) else MASK

@@ -1,8 +1,8 @@
-"""Traces by OpenTelemetry, exported over OTLP; nothing at all without an endpoint.
+"""OpenTelemetry traces, exported over OTLP; disabled without an endpoint.
 
-The request's span is OpenTelemetry's own FastAPI instrumentation, without its noisy send and
-receive spans. Spans of queries and cache operations come from the kit's probes, which time them
-anyway: OpenTelemetry's SQLAlchemy instrumentation refuses SQLAlchemy 2.1.
+The request's span comes from OpenTelemetry's FastAPI instrumentation, without its send and receive
+spans. Spans of queries and cache operations come from the kit's probes, which time them anyway:
+OpenTelemetry's SQLAlchemy instrumentation does not support SQLAlchemy 2.1.
 """
 
 import os
@@ -20,26 +20,26 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from vitals.asgi.request_context import RequestScope
+from vitals.asgi.request_context import RequestContext
 from vitals.redactor import Redactor
-from vitals.tracing.span_redaction import RedactedSpans
+from vitals.tracing.span_redaction import RedactingSpanExporter
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 TRACES_ENDPOINT = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 TRACES_PATH = "/v1/traces"
 STABLE_NAMES = "OTEL_SEMCONV_STABILITY_OPT_IN"
 
-SHUTDOWN_MILLIS = 3_000
+SHUTDOWN_TIMEOUT_MILLIS = 3_000
 
 
-def traces_address(endpoint: str | None) -> str | None:
-    """Where traces go, by the caller's word or the environment; None to make none.
+def traces_endpoint(endpoint: str | None) -> str | None:
+    """The URL to export traces to, from the argument or the environment; None disables tracing.
 
-    The environment's name for all signals is a base address; the one for traces is the address
-    itself, and wins (opentelemetry.io/docs/specs/otel/protocol/exporter).
+    The environment variable for all signals is a base URL; the one for traces is a full URL and
+    takes precedence (opentelemetry.io/docs/specs/otel/protocol/exporter).
 
     Args:
-        endpoint: A base address, or the address itself.
+        endpoint: A base URL or a full URL.
     """
     base = endpoint or None
     if base is None and (address := os.environ.get(TRACES_ENDPOINT)):
@@ -53,13 +53,13 @@ class Tracing:
 
     Args:
         app: The application; its middleware stack must not have been built.
-        address: Takes traces by OTLP over HTTP, such as ``http://127.0.0.1:4318/v1/traces``.
+        address: The OTLP/HTTP URL, such as ``http://127.0.0.1:4318/v1/traces``.
         service_name: ``service.name`` of every span.
         version: ``service.version`` of every span.
-        ratio: Share of traces kept where the caller has not decided (0 to 1).
+        ratio: Sampling ratio of traces without a parent (0 to 1).
         exclude: Exact paths that are not traced.
-        exporter: Takes the spans instead of the endpoint.
-        redactor: Takes secrets out of every span; one that knows the usual ones when None.
+        exporter: Used instead of the OTLP exporter.
+        redactor: Redacts every span; a default one when None.
     """
 
     def __init__(
@@ -80,8 +80,8 @@ class Tracing:
             resource=Resource.create({"service.name": service_name, "service.version": version}),
             shutdown_on_exit=False,
         )
-        # Bounded: 2,048 spans wait at most, further ones are dropped; a thread sends them.
-        self._exporter = RedactedSpans(
+        # Bounded: a queue of 2,048 spans, further ones are dropped; a thread exports them.
+        self._exporter = RedactingSpanExporter(
             exporter or OTLPSpanExporter(endpoint=address), redactor or Redactor()
         )
         self.provider.add_span_processor(BatchSpanProcessor(self._exporter))
@@ -95,14 +95,14 @@ class Tracing:
             exclude_spans=["send", "receive"],
         )
 
-    def join(self, request: RequestScope) -> None:
-        """Name the trace of the current span as the request's."""
+    def join(self, request: RequestContext) -> None:
+        """Set the trace of the current span as the request's."""
         context = trace.get_current_span().get_span_context()
         if context.is_valid:
-            request.traced(f"{context.trace_id:032x}", sampled=context.trace_flags.sampled)
+            request.set_trace(f"{context.trace_id:032x}", sampled=context.trace_flags.sampled)
 
     def span(self, name: str, began: int, error_type: str, attributes: Mapping[str, str]) -> None:
-        """Make a span of an operation that ends now (a ``MakeSpan``)."""
+        """Create a span of an operation that ends now (a ``MakeSpan``)."""
         if not trace.get_current_span().is_recording():
             return
         span = self._tracer.start_span(
@@ -114,7 +114,7 @@ class Tracing:
         span.end()
 
     def shut_down(self) -> None:
-        """Send what waits, for a few seconds at most, and end."""
-        if not self.provider.force_flush(SHUTDOWN_MILLIS):
-            self._exporter.shutdown()  # ends its retries, which the provider would wait for
+        """Export pending spans, for a few seconds at most, and shut down."""
+        if not self.provider.force_flush(SHUTDOWN_TIMEOUT_MILLIS):
+            self._exporter.shutdown()  # stops its retries, which the provider would wait for
         self.provider.shutdown()

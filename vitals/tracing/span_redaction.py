@@ -1,7 +1,7 @@
-"""Spans on their way out: an exporter hands over copies without secrets.
+"""Span exporter that redacts spans before another exporter sends them.
 
-It runs in the thread that exports, so that no request waits for it; what others have put on a span
-(an exception that was recorded, a header, a path) passes here too.
+It runs in the export thread, so no request waits for it; what other libraries have added to a span
+(a recorded exception, a header, a path) is redacted too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,19 +13,19 @@ from opentelemetry.trace import Link, SpanContext, Status
 
 from vitals.redactor import Redactor
 
-OWN = "vitals"
-"""The name of the kit's tracer, whose spans hold no values."""
+OWN_TRACER = "vitals"
+"""Name of the kit's tracer, whose spans contain no values."""
 
 _PATHS = ("url.path", "http.target")
 _ROUTE, _QUERY = "http.route", "url.query"
 
 
-class RedactedSpans(SpanExporter):
-    """Exports spans without secrets.
+class RedactingSpanExporter(SpanExporter):
+    """Exports redacted copies of spans.
 
     Args:
         exporter: Sends them.
-        redactor: Takes the secrets out.
+        redactor: Redacts them.
     """
 
     def __init__(self, exporter: SpanExporter, redactor: Redactor) -> None:
@@ -33,20 +33,20 @@ class RedactedSpans(SpanExporter):
         self._redactor = redactor
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send spans."""
+        """Export spans."""
         return self._exporter.export([self._redact(span) for span in spans])
 
     def shutdown(self) -> None:
-        """End the exporter."""
+        """Shut down the exporter."""
         self._exporter.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Send what waits."""
+        """Export pending spans."""
         return self._exporter.force_flush(timeout_millis)
 
     def _redact(self, span: ReadableSpan) -> ReadableSpan:
         scope = span.instrumentation_scope
-        own = scope is not None and scope.name == OWN
+        own = scope is not None and scope.name == OWN_TRACER
         return ReadableSpan(
             name=span.name if own else self._redactor.message(span.name),
             context=_without_state(span.context),
@@ -72,18 +72,18 @@ class RedactedSpans(SpanExporter):
         )
 
     def _attributes(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of a span; of a path only its template, as a path may hold a token."""
-        told = self._redactor.attributes(attributes)
+        """Attributes of a span; paths become route templates, because a path may hold a token."""
+        redacted = self._redactor.attributes(attributes)
         route = attributes.get(_ROUTE)
         for name in (*_PATHS, _QUERY):
-            told.pop(name, None)
+            redacted.pop(name, None)
         if route is not None:
-            told |= {name: route for name in _PATHS if name in attributes}
-        return told
+            redacted |= {name: route for name in _PATHS if name in attributes}
+        return redacted
 
 
 def _without_state(context: SpanContext | None) -> SpanContext | None:
-    """A span's context without ``tracestate``, which the caller has written."""
+    """A span's context without ``tracestate``, which the client controls."""
     if context is None or not context.trace_state:
         return context
     return SpanContext(context.trace_id, context.span_id, context.is_remote, context.trace_flags)

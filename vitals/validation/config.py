@@ -1,4 +1,4 @@
-"""What a body must keep to, and what its headers say of it."""
+"""Limits of request bodies, and the headers that describe a body."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,19 +10,19 @@ from vitals.asgi.content_type import Kind, essence, kind
 
 
 @dataclass(frozen=True)
-class Guard:
-    """What a body must keep to.
+class Validation:
+    """Limits of request bodies.
 
     Attributes:
-        limit: Bytes of the largest body.
+        limit: Most bytes of a body.
         routes: By route template: a limit of its own.
-        depth: Arrays and objects that may stand in one another in JSON.
-        members: Members of all objects and elements of all arrays in JSON, together.
-        string: Bytes of the longest string in JSON, as it is written; None for those of the body.
-        digits: Characters of the longest number in JSON.
-        seconds: Time that a client may take for a body, all waits together.
-        bytes_per_second: The least rate at which it must arrive ...
-        grace: ... and the seconds before that counts.
+        depth: Most levels of nested arrays and objects in JSON.
+        members: Most object members and array elements in JSON, in total.
+        string: Most bytes of a string in JSON, as written; None for the limit of the body.
+        digits: Most characters of a number in JSON.
+        seconds: Most seconds spent waiting for a body, in total.
+        bytes_per_second: The minimum rate at which a body must arrive ...
+        grace: ... and the seconds before it applies.
     """
 
     limit: int = 1_048_576
@@ -43,18 +43,18 @@ class Guard:
             raise ValueError("seconds, bytes_per_second and grace must be more than 0")
 
 
-class Head(NamedTuple):
-    """What a request's headers say of its body."""
+class BodyHeaders(NamedTuple):
+    """The headers of a request that describe its body."""
 
     lengths: list[bytes]
     chunked: bool
     media: bytes
-    coded: bool
+    encoded: bool
 
     @classmethod
-    def of(cls, scope: Scope) -> "Head":
-        """Read the headers of a request."""
-        lengths, chunked, media, coded = [], False, b"", False
+    def of(cls, scope: Scope) -> "BodyHeaders":
+        """Parse the headers of a request."""
+        lengths, chunked, media, encoded = [], False, b"", False
         for name, value in scope["headers"]:
             if name == b"content-length":
                 lengths.append(value)
@@ -63,16 +63,16 @@ class Head(NamedTuple):
             elif name == b"transfer-encoding":
                 chunked = True
             elif name == b"content-encoding":
-                coded = value.lower() not in {b"", b"identity"}
-        return cls(lengths, chunked, media, coded)
+                encoded = value.lower() not in {b"", b"identity"}
+        return cls(lengths, chunked, media, encoded)
 
 
 def matches(accepted: str, declared: bytes) -> bool:
-    """Whether a body is of the type a route declares; forms of both encodings are forms."""
-    given = kind(declared)
-    wanted = kind(accepted.encode())
-    if wanted is Kind.FORM:
-        return given in {Kind.FORM, Kind.MULTIPART}
-    if wanted in {Kind.JSON, Kind.MULTIPART}:
-        return given is wanted
+    """Whether a body has the type that a route declares; form encodings are interchangeable."""
+    declared_kind = kind(declared)
+    accepted_kind = kind(accepted.encode())
+    if accepted_kind is Kind.FORM:
+        return declared_kind in {Kind.FORM, Kind.MULTIPART}
+    if accepted_kind in {Kind.JSON, Kind.MULTIPART}:
+        return declared_kind is accepted_kind
     return essence(declared) == accepted

@@ -1,8 +1,8 @@
-"""Whether a body is I-JSON (RFC 7493), the JSON that every receiver understands alike.
+"""Validates that a body is I-JSON (RFC 7493), the JSON that all receivers interpret alike.
 
-The whole body is checked at once, at its end, in C: FastAPI assembles it anyway, and a scanner in
-Python that works chunk by chunk takes ten times as long. Only a body in which something is odd is
-looked at again, slowly, to say what, and where.
+The entire body is checked at once, at its end, in C: FastAPI assembles it anyway, and an
+incremental scanner in Python takes ten times as long. Only a body that may be invalid is parsed
+again, slowly, to find out what is wrong, and where.
 """
 
 import json
@@ -13,21 +13,21 @@ from typing import Any, NamedTuple
 import msgspec
 
 from vitals.json_decoding import decode
-from vitals.validation.json_pointer import place
+from vitals.validation.json_pointer import find_pointer
 
-LOCATED = 16_384
-"""Characters up to which the place of a fault is looked for."""
+MAX_LOCATED_CHARACTERS = 16_384
+"""Most characters of a text in which a fault is located."""
 
 _CONTAINERS = frozenset((dict, list))
 
 
 class Fault(NamedTuple):
-    """What is wrong with a body.
+    """Why a body is invalid.
 
     Attributes:
         reason: A fixed word.
-        detail: For the client.
-        pointer: JSON pointer (RFC 6901) to the place; empty, the whole body, where it is unknown.
+        detail: Text for the client.
+        pointer: JSON pointer (RFC 6901) to the fault; empty (the whole body) if unknown.
     """
 
     reason: str
@@ -41,20 +41,20 @@ class _NotIJsonError(ValueError):
 
 
 def fault(body: bytes, depth: int) -> Fault | None:
-    """What makes a body unacceptable; None where nothing does.
+    """The fault of a body; None if it is valid.
 
     Args:
         body: The whole body.
-        depth: Arrays and objects that may stand in one another.
+        depth: Most levels of nested arrays and objects.
     """
-    return None if _is_sound(body, depth) else _look_for_fault(body, depth)
+    return None if _is_valid(body, depth) else _find_fault(body, depth)
 
 
-def _is_sound(body: bytes, depth: int) -> bool:
-    """Whether a body is certainly acceptable.
+def _is_valid(body: bytes, depth: int) -> bool:
+    """Whether a body is certainly valid.
 
-    The decoder refuses whatever is no I-JSON, but for members of one name, of which it keeps the
-    last. The others are missing when the value is written again, and with them their quotes.
+    The decoder rejects everything that is not I-JSON except duplicate names, of which it keeps the
+    last. The others are missing when the value is encoded again, so the count of quotes differs.
     """
     try:
         value = decode(body)
@@ -65,14 +65,14 @@ def _is_sound(body: bytes, depth: int) -> bool:
 
 
 def _quotes(text: bytes) -> int:
-    """How many quotes begin or end a string."""
+    """The number of quotes that delimit strings."""
     if b"\\" not in text:
         return text.count(b'"')
     unpaired = text.replace(b"\\\\", b"")
     return unpaired.count(b'"') - unpaired.count(b'\\"')
 
 
-def _look_for_fault(body: bytes, depth: int) -> Fault | None:
+def _find_fault(body: bytes, depth: int) -> Fault | None:
     text = ""
     try:
         text = body.decode()
@@ -82,32 +82,32 @@ def _look_for_fault(body: bytes, depth: int) -> Fault | None:
     except RecursionError:
         return _too_deep(depth)
     except ValueError as error:
-        return _unreadable(error, text)
+        return _decode_fault(error, text)
     return _too_deep(depth) if _has_more_levels(body, value, depth) else None
 
 
-def _unreadable(error: ValueError, text: str) -> Fault:
+def _decode_fault(error: ValueError, text: str) -> Fault:
     match error:
         case UnicodeDecodeError():
             return Fault("encoding", f"Byte {error.start} is not UTF-8.")
         case UnicodeEncodeError():
-            return Fault("encoding", "A \\u escape is half of a character.")
+            return Fault("encoding", "A \\u escape is a lone surrogate.")
         case json.JSONDecodeError():
             return Fault("syntax", f"{error.msg} at character {error.pos}.")
         case _NotIJsonError():
-            pointer = place(text) if len(text) <= LOCATED else ""
-            # A name may hold half of a character, which no answer could be written with.
+            pointer = find_pointer(text) if len(text) <= MAX_LOCATED_CHARACTERS else ""
+            # A name may hold a lone surrogate, which cannot be encoded in a response.
             return error.fault._replace(pointer=pointer.encode(errors="replace").decode())
-    return Fault("number", "A number is too large.")  # Python reads no thousands of digits
+    return Fault("number", "A number is too large.")  # Python refuses to parse thousands of digits
 
 
 def _too_deep(depth: int) -> Fault:
-    return Fault("depth", f"More than {depth} arrays and objects stand in one another.")
+    return Fault("depth", f"Arrays and objects are nested more than {depth} levels deep.")
 
 
 def _has_more_levels(body: bytes, value: Any, depth: int) -> bool:
-    # Brackets that no level so far has accounted for: further containers, or parts of strings.
-    # Most bodies have too few of them for more levels, and the last level is seldom looked into.
+    # `left`: brackets not accounted for by the levels so far: containers, or parts of strings.
+    # Most bodies have too few of them for more levels, so the last level is seldom inspected.
     left = body.count(b"[") + body.count(b"{")
     if left <= depth:
         return False
@@ -128,7 +128,7 @@ def _has_more_levels(body: bytes, value: Any, depth: int) -> bool:
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise _NotIJsonError(Fault("duplicate_key", "An object has two members of one name."))
+        raise _NotIJsonError(Fault("duplicate_key", "An object has two members of the same name."))
     return members
 
 

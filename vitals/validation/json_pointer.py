@@ -1,21 +1,21 @@
-"""Where in a JSON text the fault is that a parser has stopped at."""
+"""Locates the fault at which a JSON parser stopped, as a JSON pointer (RFC 6901)."""
 
 import json
 import math
 import re
 
 POINTER_LENGTH = 200
-"""Characters of a pointer beyond which it is not told."""
+"""Most characters of a pointer; longer ones are left out."""
 
-DEEPEST = POINTER_LENGTH // 2
-"""Levels below which a pointer would be too long: each takes two characters at least."""
+MAX_LEVELS = POINTER_LENGTH // 2
+"""Most levels of a pointer: each takes at least two characters."""
 
 _LITERALS = frozenset(("true", "false", "null"))
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{},]|[^\s\[\]{},:"]++', re.DOTALL)
 
 
 class _Level:
-    """An array or object that is being read: where in it we are, and the names it had."""
+    """An open array or object: the current position, and the names so far."""
 
     __slots__ = ("at", "index", "is_object", "names", "wants_name")
 
@@ -33,7 +33,7 @@ class _Level:
             self.at = str(self.index)
 
     def name(self, written: str) -> bool:
-        """Take a member's name; whether it is new."""
+        """Add a member's name; returns whether it is new."""
         self.at, self.wants_name = json.loads(written), False
         if self.at in self.names:
             return False
@@ -41,16 +41,16 @@ class _Level:
         return True
 
 
-def place(text: str) -> str:
-    """The pointer (RFC 6901) to the first duplicate member or impossible number of a text.
+def find_pointer(text: str) -> str:
+    """The pointer to the first duplicate member or invalid number of a text.
 
-    Empty, the whole text, where there is none, or where it would be very long.
+    Empty (the whole text) if there is none, or if the pointer would be too long.
     """
     levels: list[_Level] = []
     for match in _TOKEN.finditer(text):
         part = match[0]
         if part in "{[":
-            if len(levels) >= DEEPEST:
+            if len(levels) >= MAX_LEVELS:
                 return ""
             levels.append(_Level(is_object=part == "{"))
         elif part in "]}":

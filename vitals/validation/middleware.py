@@ -1,13 +1,13 @@
-"""Checks bodies while the application reads them, and refuses what it should not work on.
+"""Middleware that validates request bodies while the application reads them.
 
-Nothing is read here. The application asks for the body, each part is looked at in passing, and the
-last one is handed over only once the whole has been found good: no endpoint ever works on a body
-that is refused. Declared faults are found when the application first asks, so before a client that
-waits for ``100 Continue`` has sent a byte.
+It reads nothing itself. The application awaits the body; each part is checked as it passes, and the
+last one is delivered only once the entire body has been found valid: no endpoint ever works on a
+body that is refused. Faults in the headers are found when the application first reads, before a
+client that waits for ``100 Continue`` has sent a byte.
 
-A refusal is raised into the reader as an ``HTTPException``. The application answers it as it does
-its own, through all of its middlewares (CORS, security headers); where it answers anything else,
-or nothing, the guard answers.
+A refusal is raised into the reader as an ``HTTPException``. The application responds to it as to
+its own, through all of its middleware (CORS, security headers). If it responds anything else, or
+nothing, this middleware responds.
 """
 
 import asyncio
@@ -22,26 +22,28 @@ from vitals.asgi.route_template import RouteTemplates
 from vitals.metrics.catalogue import HTTP_REQUESTS_REFUSED, Reason
 from vitals.metrics.meter import Meter
 from vitals.validation import ijson, size_limits
-from vitals.validation.config import Guard, Head, matches
-from vitals.validation.problems import MEDIA_TYPE, REASONS, Refused, answer
+from vitals.validation.config import BodyHeaders, Validation, matches
+from vitals.validation.problems import MEDIA_TYPE, REASONS, BodyRefused, handle_refused
 
 BODILESS = frozenset(("GET", "HEAD", "OPTIONS"))
 _LENGTH_DIGITS = 18
 
 
-class BodyGuard:
-    """ASGI middleware that refuses bodies.
+class BodyValidationMiddleware:
+    """ASGI middleware that refuses invalid bodies.
 
     Args:
         app: The application inside.
-        guard: What a body must keep to.
+        limits: Limits of a body.
         routes: Templates of the application's routes.
-        meter: Counts what was refused.
+        meter: Counts refusals.
     """
 
-    def __init__(self, app: ASGIApp, guard: Guard, routes: RouteTemplates, meter: Meter) -> None:
+    def __init__(
+        self, app: ASGIApp, limits: Validation, routes: RouteTemplates, meter: Meter
+    ) -> None:
         self.app = app
-        self.guard = guard
+        self.limits = limits
         self.routes = routes
         family = meter.counter(HTTP_REQUESTS_REFUSED)
         self.refusals = {reason: family.bind(Reason(reason)) for reason in REASONS}
@@ -50,135 +52,142 @@ class BodyGuard:
         """Serve one connection."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        head = Head.of(scope)
-        # RFC 9112, 6.3: without either header a request of HTTP/1 has no body. With a method that
-        # usually has one, the server's word is not taken for it.
+        headers = BodyHeaders.of(scope)
+        # RFC 9112, 6.3: without either header an HTTP/1 request has no body. For methods that
+        # usually have one, this is not relied on.
         if (
             scope["method"] in BODILESS
-            and not (head.lengths or head.chunked)
+            and not (headers.lengths or headers.chunked)
             and scope["http_version"].startswith("1")
         ):
             return await self.app(scope, receive, send)
-        exchange = _Exchange(self, scope, head, receive, send)
+        request = _ValidatedRequest(self, scope, headers, receive, send)
         try:
-            await self.app(scope, exchange.hear, exchange.say)
-        except* Refused:
-            if exchange.refused is None or exchange.late:
+            await self.app(scope, request.receive, request.send)
+        except* BodyRefused:
+            if request.refused is None or request.after_response_start:
                 raise
-        return await exchange.finish()
+        return await request.finish()
 
 
-class _Exchange:
-    """One request on its way in, and its answer on the way out."""
+class _ValidatedRequest:
+    """One request whose body is validated."""
 
     def __init__(
-        self, watch: BodyGuard, scope: Scope, head: Head, receive: Receive, send: Send
+        self,
+        middleware: BodyValidationMiddleware,
+        scope: Scope,
+        headers: BodyHeaders,
+        receive: Receive,
+        send: Send,
     ) -> None:
-        self._watch = watch
+        self._middleware = middleware
         self._scope = scope
-        self._head = head
+        self._headers = headers
         self._receive = receive
         self._send = send
         self._root = scope.get("root_path", "")
-        self._limit = watch.guard.limit
-        self._begun = self._over = self._started = self._replaced = False
-        self._typed = self._strict = False
-        self._held = bytearray()
+        self._limit = middleware.limits.limit
+        self._headers_checked = self._complete = self._response_started = self._refusal_sent = False
+        self._type_checked = self._is_json = False
+        self._body = bytearray()
         self._received = 0
-        self._waited = 0.0
-        self.refused: Refused | None = None
-        self.late = False  # refused when the answer had begun
+        self._wait_seconds = 0.0
+        self.refused: BodyRefused | None = None
+        self.after_response_start = False  # refused after the response had started
 
-    async def hear(self) -> Message:
+    async def receive(self) -> Message:
         """``receive`` for the application."""
         if self.refused is not None:
             return {"type": "http.disconnect"}
-        if self._over:
+        if self._complete:
             return await self._receive()
-        if not self._begun:
-            self._begun = True
-            self._check_head()
-        message = await (self._receive() if self._started else self._receive_in_time())
+        if not self._headers_checked:
+            self._headers_checked = True
+            self._check_headers()
+        message = await (self._receive() if self._response_started else self._receive_in_time())
         if message["type"] != "http.request":
-            self._over = True
+            self._complete = True
             return message
         body = message.get("body", b"")
         self._received += len(body)
         if self._received > self._limit:
             self._refuse_size()
-        # Once the answer has begun nobody waits for a verdict on the body.
-        if not self._started:
-            if body and not self._typed:
+        # Once the response has started, it is too late to refuse the body.
+        if not self._response_started:
+            if body and not self._type_checked:
                 self._check_type()
-            if self._strict:
-                self._held += body
+            if self._is_json:
+                self._body += body
             if not message.get("more_body", False):
                 self._check_whole()
-        self._over = not message.get("more_body", False)
+        self._complete = not message.get("more_body", False)
         return message
 
-    async def say(self, message: Message) -> None:
+    async def send(self, message: Message) -> None:
         """``send`` for the application."""
         if self.refused is None:
-            self._started = True
-        elif not self._started:
-            self._started = True
+            self._response_started = True
+        elif not self._response_started:
+            self._response_started = True
             if not self._is_refusal(message):
-                await self._answer()
-        if not self._replaced:
+                await self._send_refusal()
+        if not self._refusal_sent:
             await self._send(message)
 
     async def finish(self) -> None:
-        """Answer a refused request that the application has not answered."""
-        if self.refused is not None and not self._started:
-            await self._answer()
+        """Respond to a refused request if the application has not."""
+        if self.refused is not None and not self._response_started:
+            await self._send_refusal()
 
-    async def _answer(self) -> None:
-        self._started = self._replaced = True
-        response = await answer(Request(self._scope), self.refused or Refused("length", ""))
+    async def _send_refusal(self) -> None:
+        self._response_started = self._refusal_sent = True
+        response = await handle_refused(
+            Request(self._scope), self.refused or BodyRefused("length", "")
+        )
         await response(self._scope, self._receive, self._send)
 
     def _is_refusal(self, message: Message) -> bool:
-        """Whether the application answers the refusal as such, in its own words or ours."""
+        """Whether the application itself responds with the refusal."""
         if self.refused is None or message["type"] != "http.response.start":
             return False
         media = dict(message.get("headers", ())).get(b"content-type", b"")
         return message["status"] == self.refused.status_code and essence(media) == MEDIA_TYPE
 
     def _refuse(self, reason: str, detail: str, **where: str | None) -> NoReturn:
-        # The rest of the body stays unread, so the connection is of no use any more.
-        close = not self._over and self._scope["http_version"].startswith("1")
-        self._held.clear()
-        self.late = self._started
-        self.refused = Refused(
+        # The rest of the body stays unread, so the connection cannot be reused.
+        close = not self._complete and self._scope["http_version"].startswith("1")
+        self._body.clear()
+        self.after_response_start = self._response_started
+        self.refused = BodyRefused(
             reason, detail, headers={"connection": "close"} if close else None, **where
         )
-        self._watch.refusals[reason].inc()
+        self._middleware.refusals[reason].inc()
         raise self.refused
 
     def _refuse_size(self, **where: str) -> NoReturn:
         self._refuse("too_large", f"The body is larger than {self._limit} bytes.", **where)
 
-    def _check_head(self) -> None:
-        head, routes = self._head, self._watch.routes
-        if limits := self._watch.guard.routes:
+    def _check_headers(self) -> None:
+        headers, routes = self._headers, self._middleware.routes
+        if limits := self._middleware.limits.routes:
             self._limit = limits.get(routes.of(self._scope, self._root), self._limit)
-        if head.lengths:
-            self._check_length(head)
-        if head.chunked or (head.lengths and int(head.lengths[0])):
+        if headers.lengths:
+            self._check_length(headers)
+        if headers.chunked or (headers.lengths and int(headers.lengths[0])):
             self._check_type()
 
     def _check_type(self) -> None:
-        self._typed = True
-        head = self._head
-        accepted = self._watch.routes.media_type(self._scope)
-        if accepted and not matches(accepted, head.media):
-            self._refuse("media_type", f"This takes a body of {accepted}.", header="content-type")
-        self._strict = kind(head.media) is Kind.JSON and not head.coded
+        self._type_checked = True
+        headers = self._headers
+        accepted = self._middleware.routes.media_type(self._scope)
+        if accepted and not matches(accepted, headers.media):
+            self._refuse("media_type", f"Send a body of type {accepted}.", header="content-type")
+        self._is_json = kind(headers.media) is Kind.JSON and not headers.encoded
 
-    def _check_length(self, head: Head) -> None:
-        length = head.lengths[0]
-        if head.chunked or any(other != length for other in head.lengths):
+    def _check_length(self, headers: BodyHeaders) -> None:
+        length = headers.lengths[0]
+        if headers.chunked or any(other != length for other in headers.lengths):
             self._refuse("length", "The body's length is declared twice.", header="content-length")
         if not length.isdigit():
             self._refuse("length", "Content-Length is not a number.", header="content-length")
@@ -186,32 +195,32 @@ class _Exchange:
             self._refuse_size(header="content-length")
 
     def _check_whole(self) -> None:
-        self._over = True
-        head = self._head
-        if head.lengths and int(head.lengths[0]) != self._received:
+        self._complete = True
+        headers = self._headers
+        if headers.lengths and int(headers.lengths[0]) != self._received:
             self._refuse(
                 "length",
-                f"{self._received} bytes came, not as many as declared.",
+                f"Received {self._received} bytes, not as many as declared.",
                 header="content-length",
             )
-        if self._strict and self._received:
-            body, guard = bytes(self._held), self._watch.guard
-            self._held.clear()
-            fault = size_limits.excess(body, guard) or ijson.fault(body, guard.depth)
+        if self._is_json and self._received:
+            body, limits = bytes(self._body), self._middleware.limits
+            self._body.clear()
+            fault = size_limits.exceeded_limit(body, limits) or ijson.fault(body, limits.depth)
             if fault is not None:
                 self._refuse(fault.reason, fault.detail, pointer=fault.pointer)
 
     async def _receive_in_time(self) -> Message:
-        """Wait for the next message no longer than the rate allows; only waiting counts."""
-        guard = self._watch.guard
-        allowed = min(guard.seconds, guard.grace + self._received / guard.bytes_per_second)
+        """Receive within the time that the minimum rate allows; only waiting time counts."""
+        limits = self._middleware.limits
+        allowed = min(limits.seconds, limits.grace + self._received / limits.bytes_per_second)
         began = monotonic()
         try:
-            async with asyncio.timeout(allowed - self._waited) as timer:
+            async with asyncio.timeout(allowed - self._wait_seconds) as timer:
                 message = await self._receive()
         except TimeoutError:
             if not timer.expired():
                 raise
-            self._refuse("too_slow", f"{self._received} bytes of the body came in time.")
-        self._waited += monotonic() - began
+            self._refuse("too_slow", f"Received only {self._received} bytes of the body in time.")
+        self._wait_seconds += monotonic() - began
         return message

@@ -1,4 +1,4 @@
-"""Refusals: what is wrong, under which status, and how the client is told (RFC 9457)."""
+"""Problem details (RFC 9457) of refused bodies."""
 
 from typing import Any
 
@@ -24,16 +24,16 @@ REASONS: dict[str, tuple[int, str, str]] = {
     "string": (422, "too-long", "String too long"),
     "digits": (422, "too-long", "Number too long"),
 }
-"""What is not I-JSON, or not what its headers say, is malformed: 400. What is JSON but more than
-is accepted is 413 by its size, 422 by its depth, its members, strings and numbers."""
+"""400: not I-JSON, or not what the headers declare. 413: too large. 422: valid JSON that exceeds
+the limits of depth, members, strings or numbers."""
 
 
-class Refused(HTTPException):
-    """A body was refused; raised into whoever was reading it.
+class BodyRefused(HTTPException):
+    """A body was refused; raised into the code that reads it.
 
     Attributes:
         reason: One of ``REASONS``.
-        problem: The problem details, as a client gets them.
+        problem: The problem details for the client.
     """
 
     def __init__(
@@ -54,17 +54,17 @@ class Refused(HTTPException):
             "status": status,
             "detail": detail,
         }
-        place = {"pointer": pointer, "header": header}
-        error = {name: where for name, where in place.items() if where is not None}
+        location = {"pointer": pointer, "header": header}
+        error = {name: where for name, where in location.items() if where is not None}
         if error:
             self.problem["errors"] = [{"detail": detail, **error}]
 
 
-async def answer(_request: Request, refused: Exception) -> JSONResponse:
-    """The answer to a refused request (an exception handler of Starlette's)."""
-    if not isinstance(refused, Refused):
-        raise TypeError(f"{refused!r} is no refusal")
-    headers = {"x-content-type-options": "nosniff", **(refused.headers or {})}
+async def handle_refused(_request: Request, refusal: Exception) -> JSONResponse:
+    """Respond to a refused request (a Starlette exception handler)."""
+    if not isinstance(refusal, BodyRefused):
+        raise TypeError(f"{refusal!r} is not a refused body")
+    headers = {"x-content-type-options": "nosniff", **(refusal.headers or {})}
     return JSONResponse(
-        refused.problem, refused.status_code, headers=headers, media_type=MEDIA_TYPE
+        refusal.problem, refusal.status_code, headers=headers, media_type=MEDIA_TYPE
     )

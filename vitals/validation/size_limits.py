@@ -1,53 +1,53 @@
-"""Whether JSON has too many parts, or parts that are too long, told before any of it is read.
+"""Checks the size limits of JSON on its bytes, before it is parsed.
 
-A parser makes an object of each part, which takes long enough to hold the event loop: a body of
+A parser creates an object for each part, which takes long enough to block the event loop: a body of
 1 MiB has room for half a million. Counting bytes takes a thousandth of that.
 """
 
-from vitals.validation.config import Guard
+from vitals.validation.config import Validation
 from vitals.validation.ijson import Fault
 
 _IN_NUMBERS = bytes.maketrans(b"123456789+-.eE", b"0" * 14)
 _SPACES = b" \t\r\n"
 _BEFORE_PARTS = b",[{"
-"""One of them stands before each member and element, if only among others."""
+"""Each member and element follows one of them."""
 
 
-def excess(body: bytes, guard: Guard) -> Fault | None:
-    """What a body has too much of; None where it has nothing, or is no JSON."""
+def exceeded_limit(body: bytes, limits: Validation) -> Fault | None:
+    """The limit that a body exceeds; None if none, or if it is not JSON."""
     length = len(body)
     suspect = (
-        (guard.string is not None and length > guard.string)
+        (limits.string is not None and length > limits.string)
         or (
-            length > guard.members
-            and length - len(body.translate(None, _BEFORE_PARTS)) > guard.members
+            length > limits.members
+            and length - len(body.translate(None, _BEFORE_PARTS)) > limits.members
         )
-        or (length > guard.digits and _has_long_number(body, guard.digits))
+        or (length > limits.digits and _has_long_number(body, limits.digits))
     )
-    return _excess(body, guard) if suspect else None
+    return _find_exceeded_limit(body, limits) if suspect else None
 
 
-def _excess(body: bytes, guard: Guard) -> Fault | None:
-    """The same, looking at strings and at what is outside of them apart."""
-    many = Fault("members", f"There are more than {guard.members} members and elements.")
-    # Of what is escaped only the length counts.
+def _find_exceeded_limit(body: bytes, limits: Validation) -> Fault | None:
+    """The same, exactly: strings and the text between them are checked separately."""
+    many = Fault("members", f"There are more than {limits.members} members and elements.")
+    # Only the length of escape sequences matters.
     plain = body.replace(b"\\\\", b"__").replace(b'\\"', b"__") if b"\\" in body else body
-    # Each member has two strings at most; so there are few pieces.
-    if plain.count(b'"') > 4 * guard.members + 2:
+    # A member has at most two strings, so there are few pieces.
+    if plain.count(b'"') > 4 * limits.members + 2:
         return many
     pieces = plain.split(b'"')
     outside = b'"'.join(pieces[::2])
-    if _parts(outside.translate(None, _SPACES)) > guard.members:
+    if _parts(outside.translate(None, _SPACES)) > limits.members:
         return many
-    if guard.string is not None and any(len(string) > guard.string for string in pieces[1::2]):
-        return Fault("string", f"A string is longer than {guard.string} bytes.")
-    if _has_long_number(outside, guard.digits):
-        return Fault("digits", f"A number is longer than {guard.digits} characters.")
+    if limits.string is not None and any(len(string) > limits.string for string in pieces[1::2]):
+        return Fault("string", f"A string is longer than {limits.string} bytes.")
+    if _has_long_number(outside, limits.digits):
+        return Fault("digits", f"A number is longer than {limits.digits} characters.")
     return None
 
 
 def _parts(text: bytes) -> int:
-    """Members and elements: one for each comma, and one for each container that is not empty."""
+    """Members and elements: one per comma, and one per non-empty container."""
     containers = text.count(b"[") - text.count(b"[]") + text.count(b"{") - text.count(b"{}")
     return text.count(b",") + containers
 

@@ -12,7 +12,7 @@ from service.cache.cache import TIMEOUT_SECONDS, Cache
 from service.cache.core.namespace import Namespace
 from vitals.cache_metrics import CacheReporter
 from vitals.metrics.declarations import AnyMetric
-from vitals.metrics.endpoint import Exposition
+from vitals.metrics.endpoint import MetricsEndpoint
 from vitals.metrics.meter import Meter
 from vitals.testing import Readings
 
@@ -40,7 +40,7 @@ class Process:
 
     def reads(self, metric: AnyMetric, **labels: str) -> float:
         """Return the value of one of its metrics, 0 without one."""
-        page = Exposition(self.meter).page(as_openmetrics=True, zipped=False)
+        page = MetricsEndpoint(self.meter).render(as_openmetrics=True, gzipped=False)
         return Readings.parse(page.decode()).value(metric, **labels)
 
     async def recovered(self, within: float = DEADLINE_SECONDS) -> None:

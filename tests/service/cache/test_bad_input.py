@@ -16,7 +16,7 @@ from service.cache.core.loader import LARGEST_BYTES
 from tests.servers import Redis
 from vitals.cache_metrics import CacheReporter
 from vitals.metrics.catalogue import CACHE_ENTRIES_REFUSED, CACHE_REQUESTS
-from vitals.metrics.endpoint import Exposition
+from vitals.metrics.endpoint import MetricsEndpoint
 from vitals.metrics.meter import Meter
 from vitals.testing import Readings
 
@@ -47,7 +47,7 @@ class Shop:
         return got
 
     def reads(self, metric: Any, **labels: str) -> float:
-        page = Exposition(self.meter).page(as_openmetrics=True, zipped=False)
+        page = MetricsEndpoint(self.meter).render(as_openmetrics=True, gzipped=False)
         return Readings.parse(page.decode()).value(metric, **labels)
 
     def close(self) -> None:

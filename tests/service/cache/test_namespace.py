@@ -19,7 +19,7 @@ from vitals.metrics.catalogue import (
     CACHE_LOAD_DURATION,
     CACHE_REQUESTS,
 )
-from vitals.metrics.endpoint import Exposition
+from vitals.metrics.endpoint import MetricsEndpoint
 from vitals.metrics.meter import Meter
 from vitals.testing import Readings
 
@@ -72,14 +72,16 @@ def things(cache: Cache, meter: Meter) -> Namespace[Thing]:
 
 def results(meter: Meter) -> dict[str, float]:
     """Return the number of lookups by result, without zeros."""
-    readings = Readings.parse(Exposition(meter).page(as_openmetrics=True, zipped=False).decode())
+    readings = Readings.parse(
+        MetricsEndpoint(meter).render(as_openmetrics=True, gzipped=False).decode()
+    )
     found = {labels["result"] for labels in readings.series(CACHE_REQUESTS)}
     counts = {result: readings.value(CACHE_REQUESTS, result=result) for result in sorted(found)}
     return {result: count for result, count in counts.items() if count}
 
 
 def reading(meter: Meter, metric: Any, part: str = "", /, **labels: str) -> float:
-    page = Exposition(meter).page(as_openmetrics=True, zipped=False).decode()
+    page = MetricsEndpoint(meter).render(as_openmetrics=True, gzipped=False).decode()
     return Readings.parse(page).value(metric, part, **labels)
 
 

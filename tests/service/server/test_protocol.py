@@ -22,7 +22,7 @@ from tests.certificates import Authority
 from tests.service.process import Running, serving
 from tests.service.running import settings_for
 from vitals.metrics.catalogue import HTTP_CONNECTIONS_REFUSED
-from vitals.metrics.endpoint import Exposition
+from vitals.metrics.endpoint import MetricsEndpoint
 from vitals.metrics.meter import Meter
 from vitals.testing import Readings
 
@@ -447,5 +447,5 @@ def test_all_refusals_are_counted_and_few_logged(
         "connection refused: malformed, client 192.0.2.1, 1 since the last event of this reason",
         "connection refused: malformed, client 192.0.2.2, 100 since the last event of this reason",
     ]
-    page = Exposition(meter).page(as_openmetrics=True, zipped=False)
+    page = MetricsEndpoint(meter).render(as_openmetrics=True, gzipped=False)
     assert Readings.parse(page.decode()).value(HTTP_CONNECTIONS_REFUSED, reason="malformed") == 101

@@ -14,7 +14,7 @@ from stack.installation.paths import Installation
 from stack.installation.ports import Ports
 from stack.installation.process_record import Record, Running
 from stack.process import orphans
-from vitals.metrics.process_identity import birth
+from vitals.metrics.process_identity import start_time
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def _noted(here: Installation, pid: int, born: int | None = None) -> None:
     record = Record(here.record, here.ports)
     record.add("redis", pid, task=False)
     if born is not None:
-        text = here.record.read_text().replace(f": {birth(pid)}", f": {born}")
+        text = here.record.read_text().replace(f": {start_time(pid)}", f": {born}")
         here.record.write_text(text)
 
 

@@ -1,4 +1,4 @@
-"""The tee: what is told of bodies, and that nobody ever waits because of it."""
+"""Body capture and body log: what is logged, and that no request hangs because of it."""
 
 import asyncio
 import gzip
@@ -17,14 +17,14 @@ from starlette.types import Message
 
 from tests.vitals.client import converse, fetch, http_scope
 from tests.vitals.journal import Journal, journal
-from vitals import Bodies, Guard, Objective, instrument
-from vitals.body.capture import HELD, Capture, _digest
+from vitals import BodyLogging, Objective, Validation, instrument
+from vitals.body.capture import MAX_HELD_BYTES, CapturedBody, _digest
 from vitals.metrics.catalogue import DROPPED, HTTP_REQUEST_BODY_SIZE
 from vitals.testing import Readings
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
-ALL = Bodies(share=1.0)
+ALL = BodyLogging(share=1.0)
 JSON = [(b"content-type", b"application/json")]
 
 
@@ -35,11 +35,11 @@ class Login(BaseModel):
 
 @pytest.fixture
 def log() -> Iterator[Journal]:
-    with journal() as kept:
-        yield kept
+    with journal() as captured:
+        yield captured
 
 
-def make(bodies: Bodies | None = ALL, **options: Any) -> FastAPI:  # noqa: C901  # every kind of endpoint
+def make(bodies: BodyLogging | None = ALL, **options: Any) -> FastAPI:  # noqa: C901  # every kind of endpoint
     app = FastAPI()
 
     @app.post("/login")
@@ -54,8 +54,8 @@ def make(bodies: Bodies | None = ALL, **options: Any) -> FastAPI:  # noqa: C901 
     async def form(request: Request) -> int:
         return len(parse_qsl((await request.body()).decode()))
 
-    @app.post("/deaf")
-    async def deaf() -> str:
+    @app.post("/unread")
+    async def unread() -> str:
         return "not read"
 
     @app.post("/broken")
@@ -95,20 +95,20 @@ def make(bodies: Bodies | None = ALL, **options: Any) -> FastAPI:  # noqa: C901 
         return "answered"
 
     objectives = [
-        Objective("latency", ratio=0.9, within=60.0),
-        Objective("latency", ratio=0.9, within=1e-9, route="/late"),
+        Objective("latency", target=0.9, threshold=60.0),
+        Objective("latency", target=0.9, threshold=1e-9, route="/late"),
     ]
-    instrument(app, objectives=objectives, logs=False, bodies=bodies, **options)
+    instrument(app, objectives=objectives, logs=False, body_logging=bodies, **options)
     return app
 
 
-def test_the_line_tells_both_bodies_and_what_they_belong_to(log: Journal) -> None:
+def test_the_log_line_has_both_bodies_and_request_fields(log: Journal) -> None:
     body = {"email": "anna@example.com", "password": "hunter2"}
     fetch(make(), "POST", "/login", json=body, headers=TRACEPARENT)
     (line,) = log.bodies
     assert line["duration"] > 0
-    told = {name: line[name] for name in line if name.startswith(("http", "trace"))}
-    assert told == {
+    fields = {name: line[name] for name in line if name.startswith(("http", "trace"))}
+    assert fields == {
         "trace_id": TRACE,
         "http.request.method": "POST",
         "http.route": "/login",
@@ -122,15 +122,15 @@ def test_the_line_tells_both_bodies_and_what_they_belong_to(log: Journal) -> Non
     }
 
 
-def test_a_validation_error_that_quotes_the_input_does_not_tell_it(log: Journal) -> None:
-    answer = fetch(make(), "POST", "/login", json={"email": 7, "password": ["hunter2"]})
-    assert answer.status_code == 422
-    assert "hunter2" in answer.text, "FastAPI quotes it to the client"
+def test_a_validation_error_that_quotes_the_input_is_redacted(log: Journal) -> None:
+    response = fetch(make(), "POST", "/login", json={"email": 7, "password": ["hunter2"]})
+    assert response.status_code == 422
+    assert "hunter2" in response.text, "FastAPI quotes it to the client"
     assert '"loc":["body","password"]' in log.bodies[0]["http.response.body.content"]
     assert "hunter2" not in log.text
 
 
-def test_an_answer_that_repeats_a_secret_does_not_tell_it(log: Journal) -> None:
+def test_a_response_that_repeats_a_secret_is_redacted(log: Journal) -> None:
     app = make()
 
     @app.post("/mirror")
@@ -143,8 +143,8 @@ def test_an_answer_that_repeats_a_secret_does_not_tell_it(log: Journal) -> None:
     assert "hunter" not in log.text
 
 
-def test_errors_and_slow_requests_are_told_without_sampling(log: Journal) -> None:
-    app = make(Bodies())
+def test_errors_and_slow_requests_are_always_logged(log: Journal) -> None:
+    app = make(BodyLogging())
     fetch(app, "GET", "/items/7")
     fetch(app, "GET", "/nowhere")
     assert log.bodies == []
@@ -159,22 +159,22 @@ def test_errors_and_slow_requests_are_told_without_sampling(log: Journal) -> Non
     assert log.bodies[-1]["http.request.body.content"] == '{"a":1}'
 
 
-def test_a_route_is_switched_on_and_off_by_its_template(log: Journal) -> None:
+def test_body_logging_is_configured_per_route_template(log: Journal) -> None:
     routes = {"/items/{item}": 1.0, "/login": None}
-    app = make(Bodies(routes=routes))
+    app = make(BodyLogging(routes=routes))
     fetch(app, "GET", "/items/7")
     fetch(app, "GET", "/stream")
     fetch(app, "POST", "/login", json={})
     assert [line["http.route"] for line in log.bodies] == ["/items/{item}"]
 
 
-def test_without_bodies_nothing_is_told(log: Journal) -> None:
+def test_without_body_logging_nothing_is_logged(log: Journal) -> None:
     fetch(make(None), "POST", "/broken", json={"a": 1})
     assert log.bodies == []
 
 
-def test_what_is_too_long_is_told_by_size_and_hash_only(log: Journal) -> None:
-    app = make(Bodies(share=1.0, limit=100))
+def test_long_bodies_are_logged_as_size_and_hash_only(log: Journal) -> None:
+    app = make(BodyLogging(share=1.0, limit=100))
     for length in (90, 101, 70_000, 70_000):
         fetch(app, "POST", "/echo", json="x" * (length - 2))
     short, long, longer, same = log.bodies
@@ -203,7 +203,7 @@ def test_what_is_too_long_is_told_by_size_and_hash_only(log: Journal) -> None:
         ("application/x-www-form-urlencoded", b"a=\xffhunter2", "not form"),
     ],
 )
-def test_what_cannot_be_redacted_is_not_told(
+def test_bodies_that_cannot_be_redacted_are_withheld(
     kind: str, body: bytes, withheld: str, log: Journal
 ) -> None:
     fetch(make(), "POST", "/echo", content=body, headers={"content-type": kind})
@@ -214,10 +214,10 @@ def test_what_cannot_be_redacted_is_not_told(
     assert "hunter2" not in log.text
 
 
-def test_parts_are_one_body_however_small_they_are() -> None:
-    capture, body = Capture(JSON), bytes(range(256)) * 4
+def test_parts_are_joined_however_small_they_are() -> None:
+    capture, body = CapturedBody(JSON), bytes(range(256)) * 4
     reused = bytearray(1)
-    part: Any = memoryview(reused)  # as Starlette lets answers be
+    part: Any = memoryview(reused)  # as Starlette allows in responses
     for byte in body:
         reused[0] = byte
         capture.add(part, more=True)
@@ -225,18 +225,18 @@ def test_parts_are_one_body_however_small_they_are() -> None:
     assert capture.hash() == _digest(body).hexdigest()
 
 
-def test_no_more_is_held_than_could_be_told() -> None:
-    capture = Capture(JSON)
+def test_no_more_is_held_than_could_be_logged() -> None:
+    capture = CapturedBody(JSON)
     for _ in range(100):
         capture.add(b"x" * 10_000, more=True)
     assert capture.size == 1_000_000
-    assert len(capture.content()) <= HELD
+    assert len(capture.content()) <= MAX_HELD_BYTES
 
 
-def test_compressed_bodies_and_event_streams_are_not_told(log: Journal) -> None:
+def test_compressed_bodies_and_event_streams_are_withheld(log: Journal) -> None:
     app = make()
     headers = {"content-type": "application/json", "content-encoding": "gzip"}
-    fetch(app, "POST", "/deaf", content=b"")
+    fetch(app, "POST", "/unread", content=b"")
     fetch(app, "POST", "/echo", content=gzip.compress(b'{"a":1}'), headers=headers)
     fetch(app, "GET", "/stream?kind=text/event-stream")
     fetch(app, "GET", "/stream?coding=identity")
@@ -247,8 +247,8 @@ def test_compressed_bodies_and_event_streams_are_not_told(log: Journal) -> None:
     assert plain["http.response.body.content"] == '{"a":1}'
 
 
-def test_text_is_told_where_asked_for(log: Journal) -> None:
-    app = make(Bodies(share=1.0, text=True))
+def test_text_is_logged_only_if_enabled(log: Journal) -> None:
+    app = make(BodyLogging(share=1.0, text=True))
     headers = {"content-type": "text/plain; charset=utf-8"}
     body = b"call anna@example.com, password: hunter2"
     fetch(app, "POST", "/echo", content=body, headers=headers)
@@ -258,26 +258,26 @@ def test_text_is_told_where_asked_for(log: Journal) -> None:
     )
 
 
-def test_forms_are_told_by_their_fields(log: Journal) -> None:
+def test_form_fields_are_redacted_by_name(log: Journal) -> None:
     fetch(make(), "POST", "/form", data={"name": "anna", "pin": "4711"})
     assert log.bodies[0]["http.request.body.content"] == "name=anna&pin=[redacted]"
 
 
-def test_an_application_that_never_reads_leaves_nothing(log: Journal) -> None:
-    """The body is not drained for the log's sake: nobody ever asks for it."""
-    app, asked = make(), 0
+def test_an_unread_body_is_not_captured(log: Journal) -> None:
+    """The body is not drained for the log."""
+    app, receive_calls = make(), 0
     sent: list[Message] = []
 
     async def receive() -> Message:
-        nonlocal asked
-        asked += 1
+        nonlocal receive_calls
+        receive_calls += 1
         return {"type": "http.request", "body": b'{"a":1}'}
 
     async def send(message: Message) -> None:
         sent.append(message)
 
-    asyncio.run(app(http_scope("POST", "/deaf") | {"headers": JSON}, receive, send))
-    assert asked == 0
+    asyncio.run(app(http_scope("POST", "/unread") | {"headers": JSON}, receive, send))
+    assert receive_calls == 0
     assert len(sent) == 2
     assert "http.request.body.size" not in log.bodies[0]
 
@@ -291,7 +291,7 @@ def chunked(body: bytes) -> list[Message]:
     return [{"type": "http.request", "more_body": True}, *parts, {"type": "http.request"}]
 
 
-def test_a_body_that_comes_byte_by_byte_is_one(log: Journal) -> None:
+def test_a_body_that_arrives_byte_by_byte_is_joined(log: Journal) -> None:
     body = b'{"email":"a@example.com","password":"hunter2"}'
     scope = http_scope("POST", "/login") | {"headers": JSON}
     sent = asyncio.run(converse(make(), scope, chunked(body), leave=lambda sent: len(sent) > 1))
@@ -303,28 +303,28 @@ def test_a_body_that_comes_byte_by_byte_is_one(log: Journal) -> None:
 
 def test_messages_are_the_same_objects_in_the_same_order() -> None:
     parts = [*chunked(b'{"a":1}'), {"type": "http.disconnect"}]
-    heard: list[Message] = []
+    messages: list[Message] = []
     given: list[Message] = [
         {"type": "http.response.start", "status": 200, "headers": JSON},
         {"type": "http.response.body", "body": b"{", "more_body": True},
         {"type": "http.response.body", "body": b"}"},
     ]
-    app = make(guard=Guard())
+    app = make(validation=Validation())
 
     async def inside(_scope: Any, receive: Any, send: Any) -> None:
-        while not heard or heard[-1]["type"] != "http.disconnect":
-            heard.append(await receive())
+        while not messages or messages[-1]["type"] != "http.disconnect":
+            messages.append(await receive())
         for message in given:
             await send(message)
 
     app.mount("/raw", inside)
     scope = http_scope("POST", "/raw/x") | {"headers": JSON}
     sent = asyncio.run(converse(app, scope, list(parts), leave=bool))
-    assert [id(message) for message in heard] == [id(message) for message in parts]
+    assert [id(message) for message in messages] == [id(message) for message in parts]
     assert [id(message) for message in sent] == [id(message) for message in given]
 
 
-def test_a_client_that_leaves_midway_is_told_by_what_had_come(log: Journal) -> None:
+def test_a_client_disconnect_is_logged_with_the_bytes_received(log: Journal) -> None:
     half: list[Message] = [{"type": "http.request", "body": b'{"password":"hun', "more_body": True}]
     scope = http_scope("POST", "/broken") | {"headers": JSON}
     with pytest.raises(ClientDisconnect):
@@ -335,7 +335,7 @@ def test_a_client_that_leaves_midway_is_told_by_what_had_come(log: Journal) -> N
     assert "hun" not in log.text
 
 
-def test_a_cancelled_request_and_a_stream_that_breaks_are_told(log: Journal) -> None:
+def test_a_cancelled_request_and_a_broken_stream_are_logged(log: Journal) -> None:
     app = make()
     scope = http_scope("POST", "/echo") | {"headers": JSON}
 
@@ -356,7 +356,7 @@ def test_a_cancelled_request_and_a_stream_that_breaks_are_told(log: Journal) -> 
 
 
 @pytest.mark.parametrize("where", ["inside", "outside", "both"])
-def test_other_middlewares_may_stand_on_either_side(where: str, log: Journal) -> None:
+def test_other_middleware_may_be_inside_or_outside(where: str, log: Journal) -> None:
     async def through(request: Request, call_next: Any) -> Any:
         return await call_next(request)
 
@@ -364,26 +364,26 @@ def test_other_middlewares_may_stand_on_either_side(where: str, log: Journal) ->
         assert await request.body()
         return await call_next(request)
 
-    app = make(guard=Guard())
+    app = make(validation=Validation())
     if where in {"inside", "both"}:
         app.add_middleware(BaseHTTPMiddleware, dispatch=through)
         app.add_middleware(BaseHTTPMiddleware, dispatch=reading)
     outside: Any = BaseHTTPMiddleware(app, through) if where != "inside" else app
     body = {"email": "anna@example.com", "password": "hunter2"}
-    answer = fetch(outside, "POST", "/login", json=body, timeout=5)
-    assert answer.status_code == 200
+    response = fetch(outside, "POST", "/login", json=body, timeout=5)
+    assert response.status_code == 200
     assert log.bodies[0]["http.request.body.content"].count("[redacted]") == 2
     json_type = {"content-type": "application/json"}
     refused = fetch(outside, "POST", "/login", content=b'{"a":NaN}', headers=json_type)
     assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (400, "/a")
 
 
-def test_a_tee_that_fails_costs_the_line_and_not_the_request(
+def test_a_capture_failure_loses_the_log_line_not_the_request(
     log: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = make()
     with monkeypatch.context() as broken:
-        broken.setattr("vitals.body.capture.HELD", None)
+        broken.setattr("vitals.body.capture.MAX_HELD_BYTES", None)
         assert fetch(app, "POST", "/echo", json={"a": 1}).json() == {"a": 1}
     assert Readings.of(app).value(DROPPED, reason="body_capture") >= 2
     monkeypatch.setattr("vitals.redaction.bodies.Redaction.body", lambda *_: 1 / 0)
@@ -392,23 +392,23 @@ def test_a_tee_that_fails_costs_the_line_and_not_the_request(
     assert Readings.of(app).value(HTTP_REQUEST_BODY_SIZE, "_count") == 2
 
 
-def test_a_flood_of_errors_is_told_in_part_and_counted(log: Journal) -> None:
-    app = make(Bodies(lines_per_second=3))
+def test_a_flood_of_errors_is_rate_limited_and_counted(log: Journal) -> None:
+    app = make(BodyLogging(lines_per_second=3))
     for _ in range(20):
         fetch(app, "GET", "/items/x")
     assert 3 <= len(log.bodies) <= 12
-    told = len(log.bodies)
-    assert Readings.of(app).value(DROPPED, reason="body_log_rate") == 20 - told
+    logged = len(log.bodies)
+    assert Readings.of(app).value(DROPPED, reason="body_log_rate") == 20 - logged
 
 
-def test_a_head_request_has_no_body_to_tell(log: Journal) -> None:
+def test_a_head_request_logs_no_response_body(log: Journal) -> None:
     app = make()
     app.add_api_route("/both", lambda: {"a": 1}, methods=["GET", "HEAD"])
     fetch(app, "HEAD", "/both")
     assert log.bodies == [] or "http.response.body.size" not in log.bodies[0]
 
 
-def test_background_tasks_come_before_the_line_and_keep_their_answer(log: Journal) -> None:
+def test_the_line_follows_background_tasks_and_has_the_response(log: Journal) -> None:
     body = {"email": "anna@example.com", "password": "hunter2"}
     assert fetch(make(), "POST", "/afterwards", json=body).json() == "answered"
     assert log.bodies[0]["http.response.body.content"] == '"answered"'
@@ -417,6 +417,6 @@ def test_background_tasks_come_before_the_line_and_keep_their_answer(log: Journa
 @pytest.mark.parametrize(
     "wrong", [{"share": 2.0}, {"routes": {"/a": -1.0}}, {"limit": 0}, {"limit": 10**6}]
 )
-def test_what_makes_no_sense_is_refused(wrong: Any) -> None:
+def test_invalid_options_raise(wrong: Any) -> None:
     with pytest.raises(ValueError, match="must lie between"):
-        Bodies(**wrong)
+        BodyLogging(**wrong)

@@ -1,7 +1,7 @@
-"""The hang that body logging is known for, on a real server, and that ours does not have it.
+"""Body logging that hangs requests, on a real server, and ours, which does not.
 
-A request's body arrives once. A middleware that asks for it and does not give it back leaves the
-endpoint waiting until the client gives up.
+A request's body arrives once. Middleware that reads it without replaying it leaves the endpoint
+waiting until the client disconnects.
 """
 
 import json
@@ -24,10 +24,10 @@ from wsproto.events import AcceptConnection, TextMessage
 from wsproto.events import Request as Upgrade
 
 from tests.vitals.journal import journal
-from vitals import Bodies, Guard, instrument
+from vitals import BodyLogging, Validation, instrument
 
 HANGS = 1.0
-"""Seconds after which a client takes it that no answer will come; ours takes a few milliseconds."""
+"""Timeout of a client, in seconds; a response of ours takes a few milliseconds."""
 
 
 class Login(BaseModel):
@@ -35,8 +35,8 @@ class Login(BaseModel):
     password: str
 
 
-class ReadsAndKeeps:
-    """The incident, as pure ASGI: the body is logged, and gone."""
+class ReadsBody:
+    """The incident as pure ASGI: the body is logged and consumed."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -48,7 +48,7 @@ class ReadsAndKeeps:
 
 
 async def reads_anew(request: Request, call_next: Any) -> Any:
-    """The incident as it was: within a BaseHTTPMiddleware, by a request of its own."""
+    """The original incident: a BaseHTTPMiddleware with a Request of its own."""
     await Request(request.scope, request.receive).body()
     return await call_next(request)
 
@@ -88,11 +88,13 @@ def make() -> FastAPI:
     return app
 
 
-def ours() -> FastAPI:
-    """All of it on, with a middleware of the feared kind inside."""
+def with_body_logging() -> FastAPI:
+    """Everything enabled, with middleware of the problematic kind inside."""
     app = make()
     app.add_middleware(BaseHTTPMiddleware, dispatch=through)
-    instrument(app, logs=False, bodies=Bodies(share=1.0), guard=Guard(limit=6_000_000))
+    instrument(
+        app, logs=False, body_logging=BodyLogging(share=1.0), validation=Validation(limit=6_000_000)
+    )
     return app
 
 
@@ -117,8 +119,8 @@ def head(path: str, *headers: str) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-def answer(port: int, *parts: bytes, timeout: float = 10.0) -> bytes | None:
-    """What a client gets on one connection; None when nothing comes in time."""
+def exchange(port: int, *parts: bytes, timeout: float = 10.0) -> bytes | None:
+    """The bytes a client receives on one connection; None on a timeout."""
     with closing(socket.create_connection(("127.0.0.1", port), timeout)) as client:
         for part in parts:
             client.sendall(part)
@@ -145,7 +147,7 @@ def whole(got: bytes) -> bool:
 
 
 def status(got: bytes | None) -> int:
-    assert got, "no answer"
+    assert got, "no response"
     return int(got.split(b" ", 2)[1])
 
 
@@ -157,22 +159,22 @@ def login_request() -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["pure ASGI", "BaseHTTPMiddleware"])
-def test_a_middleware_that_reads_the_body_hangs(kind: str) -> None:
+def test_middleware_that_reads_the_body_hangs(kind: str) -> None:
     app = make()
     if kind == "pure ASGI":
-        app.add_middleware(ReadsAndKeeps)
+        app.add_middleware(ReadsBody)
     else:
         app.add_middleware(BaseHTTPMiddleware, dispatch=reads_anew)
     with served(app) as port:
-        assert status(answer(port, b"GET /plain HTTP/1.1\r\nHost: test\r\n\r\n")) == 200
-        assert answer(port, login_request(), timeout=HANGS) is None
+        assert status(exchange(port, b"GET /plain HTTP/1.1\r\nHost: test\r\n\r\n")) == 200
+        assert exchange(port, login_request(), timeout=HANGS) is None
 
 
 @pytest.mark.parametrize("http", ["httptools", "h11"])
-def test_ours_answers_and_tells(http: Any) -> None:
-    app = ours()
+def test_body_logging_does_not_hang(http: Any) -> None:
+    app = with_body_logging()
     with journal() as log, served(app, http) as port:
-        assert b"made for anna" in (answer(port, login_request()) or b"")
+        assert b"made for anna" in (exchange(port, login_request()) or b"")
         until(lambda: log.bodies and app.state.done)
     (line,) = log.bodies
     assert line["http.request.body.content"] == '{"email":"[redacted]","password":"[redacted]"}'
@@ -192,40 +194,40 @@ def until(happened: Any) -> None:
 def test_bodies_of_any_size_arrive_whole(size: int, path: str) -> None:
     body = b'"' + b"x" * (size - 2) + b'"' if size > 1 else b"7"
     chunk = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
-    with journal(), served(ours()) as port:
+    with journal(), served(with_body_logging()) as port:
         for request in (
             head(path, f"Content-Length: {size}") + body,
             head(path, "Transfer-Encoding: chunked") + chunk,
         ):
-            got = answer(port, request) or b""
+            got = exchange(port, request) or b""
             assert status(got) == 200
             assert str(size).encode() in got if path == "/raw" else got.count(b"x") >= size - 2
 
 
-def test_a_body_may_come_a_byte_at_a_time() -> None:
+def test_a_body_may_arrive_a_byte_at_a_time() -> None:
     chunks = [b"1\r\n%c\r\n" % byte for byte in LOGIN]
-    with journal(), served(ours()) as port:
+    with journal(), served(with_body_logging()) as port:
         slowly = [login_request()[at : at + 1] for at in range(len(login_request()))]
-        assert status(answer(port, *slowly)) == 200
+        assert status(exchange(port, *slowly)) == 200
         chunked = head("/login", "Transfer-Encoding: chunked")
-        assert status(answer(port, chunked, *chunks, b"0\r\n\r\n")) == 200
+        assert status(exchange(port, chunked, *chunks, b"0\r\n\r\n")) == 200
 
 
-def test_one_connection_carries_many_requests_at_once() -> None:
-    """Pipelined: what belongs to one request never reaches another's line."""
-    with journal() as log, served(ours()) as port:
+def test_pipelined_requests_are_kept_separate() -> None:
+    """Pipelined requests never appear in each other's log lines."""
+    with journal() as log, served(with_body_logging()) as port:
         bodies = [json.dumps({"email": f"x{n}", "password": "p", "n": n}) for n in range(5)]
         requests = [head("/login", f"Content-Length: {len(b)}") + b.encode() for b in bodies]
         with closing(socket.create_connection(("127.0.0.1", port), 10)) as client:
             client.sendall(b"".join(requests))
             until(lambda: len(log.bodies) == len(bodies))
-    told = [json.loads(line["http.request.body.content"])["n"] for line in log.bodies]
-    # The next request may be told before the one whose answer has just been sent.
-    assert sorted(told) == list(range(5))
+    logged = [json.loads(line["http.request.body.content"])["n"] for line in log.bodies]
+    # A request may be logged before the previous one, whose response has just been sent.
+    assert sorted(logged) == list(range(5))
 
 
-def test_a_client_that_waits_to_be_asked_is_asked_or_refused() -> None:
-    with journal(), served(ours()) as port:
+def test_a_client_that_expects_100_continue_gets_it_or_a_refusal() -> None:
+    with journal(), served(with_body_logging()) as port:
         polite = head("/raw", f"Content-Length: {len(LOGIN)}", "Expect: 100-continue")
         with closing(socket.create_connection(("127.0.0.1", port), 10)) as client:
             client.sendall(polite)
@@ -233,36 +235,36 @@ def test_a_client_that_waits_to_be_asked_is_asked_or_refused() -> None:
             client.sendall(LOGIN)
             assert client.recv(100).startswith(b"HTTP/1.1 200")
         large = head("/raw", "Content-Length: 7000000", "Expect: 100-continue")
-        assert status(answer(port, large)) == 413
+        assert status(exchange(port, large)) == 413
 
 
-def test_a_client_that_leaves_midway_leaves_a_server_that_serves() -> None:
-    with journal() as log, served(ours()) as port:
+def test_the_server_survives_a_client_disconnect() -> None:
+    with journal() as log, served(with_body_logging()) as port:
         for _ in range(5):
             with closing(socket.create_connection(("127.0.0.1", port), 10)) as client:
                 client.sendall(head("/login", "Content-Length: 500") + LOGIN)
         until(lambda: len(log.bodies) == 5)
-        assert status(answer(port, login_request())) == 200
+        assert status(exchange(port, login_request())) == 200
     assert {line["http.request.body.withheld"] for line in log.bodies[:5]} == {"incomplete"}
     assert "hunter2" not in log.text
 
 
-def test_a_refused_body_is_answered_and_its_connection_closed() -> None:
+def test_a_refused_body_gets_a_response_and_closes_the_connection() -> None:
     endless = b"%x\r\n%s\r\n" % (60_000, b"x" * 60_000)
-    with journal() as log, served(ours()) as port:
-        got = answer(port, head("/raw", "Transfer-Encoding: chunked"), *[endless] * 101)
+    with journal() as log, served(with_body_logging()) as port:
+        got = exchange(port, head("/raw", "Transfer-Encoding: chunked"), *[endless] * 101)
         assert status(got) == 413
         assert b"connection: close" in (got or b"").lower()
         until(lambda: log.bodies)
-        assert status(answer(port, login_request())) == 200
+        assert status(exchange(port, login_request())) == 200
     refused = log.bodies[0]
     assert refused["http.response.status_code"] == 413
     assert refused["http.request.body.withheld"] == "incomplete"
     assert "larger than" in refused["http.response.body.content"]
 
 
-def test_websockets_pass() -> None:
-    with journal(), served(ours()) as port:
+def test_websockets_are_unaffected() -> None:
+    with journal(), served(with_body_logging()) as port:
         connection = WSConnection(ConnectionType.CLIENT)
         with closing(socket.create_connection(("127.0.0.1", port), 10)) as client:
             client.sendall(connection.send(Upgrade(host="test", target="/talk")))

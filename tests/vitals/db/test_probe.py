@@ -36,7 +36,7 @@ from vitals.metrics.catalogue import (
 from vitals.testing import Readings
 
 ITEMS = Table("items", MetaData(), Column("id", Integer, primary_key=True), Column("n", Integer))
-SLOW = Objective("queries", ratio=0.9, within=0.05)
+SLOW = Objective("queries", target=0.9, threshold=0.05)
 Work = Callable[[AsyncEngine], Awaitable[None]]
 
 
@@ -254,7 +254,7 @@ from sqlalchemy import create_engine
 from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives
 from vitals.db.probe import QueryProbe
-from vitals.asgi.request_context import CURRENT, RequestScope
+from vitals.asgi.request_context import CURRENT, RequestContext
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
@@ -262,7 +262,7 @@ def resident():
 engine = create_engine("sqlite://", query_cache_size=0)
 probe = QueryProbe(Meter(), Objectives())
 probe.instrument(engine)
-request = RequestScope({"type": "http", "path": "/", "headers": []}, "GET")
+request = RequestContext({"type": "http", "path": "/", "headers": []}, "GET")
 with engine.connect() as connection:
     connection.exec_driver_sql("SELECT 1").all()
     before = resident()
@@ -319,7 +319,7 @@ def test_unusual_statements_on_postgres_are_counted_and_change_nothing(
     monkeypatch.setattr(explain_worker, "MAX_PER_MINUTE", 1_000)
     engine = create_async_engine(postgres.database(), isolation_level="AUTOCOMMIT")
     app = FastAPI()
-    every = [Objective("queries", ratio=0.9, within=1e-9)]
+    every = [Objective("queries", target=0.9, threshold=1e-9)]
     instrument(app, engine=engine, objectives=every, logs=False, explain="analyze")
     odd = [
         *ODD,

@@ -12,11 +12,11 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests import servers
 from vitals import instrument
-from vitals.asgi.request_context import CURRENT, RequestScope
+from vitals.asgi.request_context import CURRENT, RequestContext
 from vitals.asgi.route_template import RouteTemplates
 from vitals.db.sqlcommenter import SqlCommenter, add_comments
 from vitals.metrics.catalogue import DB_OPERATION_DURATION
-from vitals.metrics.endpoint import Exposition
+from vitals.metrics.endpoint import MetricsEndpoint
 from vitals.metrics.meter import Meter
 from vitals.testing import Readings
 
@@ -56,7 +56,7 @@ async def prepared(connection: Any) -> tuple[int, int]:
 @pytest.mark.servers
 def test_comment_with_application_and_route(postgres: servers.Postgres) -> None:
     paths = ["/a/x", "/a/y", "/a/z", "/it's */ x", "/a/x"]
-    received, seen, readings = request(postgres.url, *paths, then=prepared, comments=True)
+    received, seen, readings = request(postgres.url, *paths, then=prepared, sqlcommenter=True)
     tail = "/*application='shop',route='%2Fa%2F%7Bname%7D'*/"
     assert all(sql.endswith(tail) for sql in (*received[:3], received[4]))
     assert received[3].endswith(",route='%2Fit%27s%20%2A%2F%20%7Bname%7D'*/")
@@ -97,11 +97,11 @@ def test_percent_signs_are_escaped_for_format_paramstyles(style: str) -> None:
 def test_statement_is_sent_without_comment_if_route_lookup_fails() -> None:
     engine, meter = create_engine("sqlite://"), Meter()
     add_comments(engine, SqlCommenter("shop", RouteTemplates(FastAPI()), meter))
-    token = CURRENT.set(RequestScope({}, "GET"))  # without a path
+    token = CURRENT.set(RequestContext({}, "GET"))  # without a path
     try:
         with engine.connect() as connection:
             assert connection.exec_driver_sql("SELECT 1").scalar() == 1
     finally:
         CURRENT.reset(token)
-    page = Exposition(meter).page(as_openmetrics=True, zipped=False).decode()
+    page = MetricsEndpoint(meter).render(as_openmetrics=True, gzipped=False).decode()
     assert 'reason="query_comment"' in page

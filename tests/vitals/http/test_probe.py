@@ -1,4 +1,4 @@
-"""The hard cases of measuring HTTP, each of which some peer gets wrong."""
+"""Edge cases of HTTP metrics, each of which some other library gets wrong."""
 
 import asyncio
 import gc
@@ -19,8 +19,8 @@ from starlette.types import Message
 from tests.vitals.client import Sent, converse, fetch, http_scope
 from vitals import Objective, instrument
 from vitals.asgi.request_context import CURRENT
-from vitals.http.recorder import SIZES
-from vitals.logging.setup import name_trace
+from vitals.http.recorder import MAX_PENDING_SIZES
+from vitals.logging.setup import add_trace_id
 from vitals.metrics.catalogue import (
     DB_QUERIES_PER_REQUEST,
     DROPPED,
@@ -38,12 +38,12 @@ from vitals.metrics.declarations import Histogram
 from vitals.testing import Readings
 
 OBJECTIVES = [
-    Objective("latency", ratio=0.9, within=10.0),
-    Objective("latency", ratio=0.9, within=1e-9, route="/impossible"),
+    Objective("latency", target=0.9, threshold=10.0),
+    Objective("latency", target=0.9, threshold=1e-9, route="/impossible"),
 ]
 
 
-def make(*, watched: bool = True) -> FastAPI:  # noqa: C901, PLR0915  # one application with every shape of route
+def make(*, measured: bool = True) -> FastAPI:  # noqa: C901, PLR0915  # one application with every kind of route
     app = FastAPI()
 
     @app.get("/items/{item}")
@@ -155,7 +155,7 @@ def make(*, watched: bool = True) -> FastAPI:  # noqa: C901, PLR0915  # one appl
 
     app.mount("/plain", Mount("", routes=[Route("/page/{page}", plain)]).app)
     app.add_route("/starlette/{x}", plain)
-    if watched:
+    if measured:
         instrument(app, objectives=OBJECTIVES, logs=False)
     return app
 
@@ -165,7 +165,7 @@ def count(app: FastAPI, **labels: str) -> float:
 
 
 def only(app: FastAPI) -> dict[str, str]:
-    """The labels of the one request that was counted."""
+    """The labels of the only counted request."""
     counted = [
         sample.labels
         for sample in Readings.of(app).samples
@@ -230,14 +230,14 @@ def test_an_unknown_method_shares_one_label() -> None:
     assert count(app, http_request_method="_OTHER") == 3
 
 
-def test_an_exception_is_a_500_named_after_its_class() -> None:
+def test_an_exception_is_a_500_with_its_class_as_error_type() -> None:
     app = make()
     assert fetch(app, "GET", "/broken").status_code == 500
     assert only(app)["http_response_status_code"] == "500"
     assert only(app)["error_type"] == "LookupError"
 
 
-def test_a_5xx_without_exception_names_its_status() -> None:
+def test_a_5xx_without_an_exception_uses_the_status_as_error_type() -> None:
     app = make()
     fetch(app, "GET", "/refused")
     assert only(app)["error_type"] == "503"
@@ -259,26 +259,26 @@ def test_an_exception_midway_keeps_the_sent_status() -> None:
     assert Readings.of(app).value(SLO_EVENTS, slo="availability", outcome="bad") == 1
 
 
-def test_a_stream_lasts_to_its_last_byte() -> None:
+def test_a_streams_duration_ends_with_its_last_byte() -> None:
     app = make()
     fetch(app, "GET", "/slow-stream")
     assert Readings.of(app).value(HTTP_REQUEST_DURATION, "_sum") >= 0.06
 
 
-def test_background_tasks_are_not_latency() -> None:
+def test_background_tasks_do_not_count_as_latency() -> None:
     app = make()
     fetch(app, "GET", "/afterwards")
     assert Readings.of(app).value(HTTP_REQUEST_DURATION, "_sum") < 0.3
 
 
-def test_a_background_task_that_fails_does_not_spoil_the_answer() -> None:
+def test_a_failing_background_task_does_not_fail_the_request() -> None:
     app = make()
     assert fetch(app, "GET", "/fails-afterwards").status_code == 200
     assert only(app)["http_response_status_code"] == "200"
     assert only(app)["error_type"] == ""
 
 
-def test_a_client_that_leaves_midway_is_a_499_and_no_bad_event() -> None:
+def test_a_client_disconnect_is_a_499_and_not_a_bad_event() -> None:
     app = make()
     scope = http_scope("GET", "/endless")
     asyncio.run(converse(app, scope, [{"type": "http.request"}], leave=lambda sent: len(sent) > 3))
@@ -287,7 +287,7 @@ def test_a_client_that_leaves_midway_is_a_499_and_no_bad_event() -> None:
     assert Readings.of(app).value(SLO_EVENTS) == 0
 
 
-def test_a_client_that_leaves_in_its_own_body_is_a_499() -> None:
+def test_a_client_disconnect_during_its_request_body_is_a_499() -> None:
     app = make()
     half: list[Message] = [{"type": "http.request", "body": b"half", "more_body": True}]
     with pytest.raises(ClientDisconnect):
@@ -296,8 +296,8 @@ def test_a_client_that_leaves_in_its_own_body_is_a_499() -> None:
     assert Readings.of(app).value(SLO_EVENTS) == 0
 
 
-def test_one_endpoint_keeps_its_methods_and_statuses_apart() -> None:
-    """The second request of a kind is found by what matched, which must tell them apart."""
+def test_methods_and_statuses_of_one_endpoint_are_separate_series() -> None:
+    """The second request is looked up by the matched route, method and status."""
     app = make()
     for _ in range(3):
         fetch(app, "GET", "/items/7")
@@ -339,7 +339,7 @@ def test_a_cancelled_request_is_counted() -> None:
     assert Readings.of(app).value(HTTP_ACTIVE_REQUESTS) == 0
 
 
-def test_bodies_are_counted_not_believed() -> None:
+def test_body_sizes_are_counted_not_taken_from_content_length() -> None:
     app = make()
     scope = http_scope("POST", "/echo") | {"headers": [(b"content-length", b"999999")]}
     parts: list[Message] = [
@@ -354,17 +354,17 @@ def test_bodies_are_counted_not_believed() -> None:
     assert readings.value(HTTP_RESPONSE_BODY_SIZE, "_sum") == 3
 
 
-def test_kinds_of_requests_are_kept_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vitals.http.recorder.KINDS", 3)
+def test_cached_instruments_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vitals.http.recorder.MAX_CACHED_INSTRUMENTS", 3)
     app = make()
     for _ in range(2):
         for path in ("/items/7", "/items/x", "/impossible", "/refused", "/afterwards", "/broken"):
             fetch(app, "GET", path)
     probe: Any = app.middleware_stack
     recorder = probe._record.__self__
-    assert len(recorder._series) == 3
-    assert len(recorder._known) == 3
-    # What is not kept is counted all the same.
+    assert len(recorder._instruments) == 3
+    assert len(recorder._by_match) == 3
+    # Requests beyond the limit are counted all the same.
     assert count(app, http_route="/broken", http_response_status_code="500") == 2
     readings = Readings.of(app)
     for route, good, bad in (("/items/{item}", 4, 0), ("/broken", 0, 2), ("/afterwards", 2, 0)):
@@ -376,12 +376,12 @@ def test_kinds_of_requests_are_kept_within_bounds(monkeypatch: pytest.MonkeyPatc
     assert sizes == 2
 
 
-def test_kinds_that_share_the_series_of_others_keep_their_promises_apart() -> None:
-    """Beyond the meter's bound of series, failures and answers share one histogram."""
+def test_slo_events_are_separate_when_label_sets_share_the_overflow_series() -> None:
+    """Beyond the meter's limit, failures and successes share one histogram."""
     app = make()
     vitals: Any = app.state.vitals
-    fetch(app, "GET", "/items/7")  # the probe is made, and its series of methods
-    vitals.meter._limit = len(vitals.meter.histogram(HTTP_REQUEST_DURATION).children)
+    fetch(app, "GET", "/items/7")  # creates the probe, and its series by method
+    vitals.meter._max_series = len(vitals.meter.histogram(HTTP_REQUEST_DURATION).children)
     for path in ("/afterwards", "/broken", "/afterwards"):
         fetch(app, "GET", path)
     readings = Readings.of(app)
@@ -395,18 +395,18 @@ def test_kinds_that_share_the_series_of_others_keep_their_promises_apart() -> No
     assert events("latency", "good") == 3
 
 
-def test_promises_are_told_once_however_often_the_page_is_read() -> None:
+def test_slo_events_are_counted_once_however_often_metrics_are_scraped() -> None:
     app = make()
     for number in range(1, 4):
         fetch(app, "GET", "/items/7")
         fetch(app, "GET", "/broken")
         for _ in range(2):
             readings = Readings.of(app)
-            told = [
+            counts = [
                 readings.value(SLO_EVENTS, slo="availability", outcome=outcome)
                 for outcome in ("good", "bad")
             ]
-            assert told == [number, number]
+            assert counts == [number, number]
             assert readings.value(SLO_EVENTS, slo="latency", outcome="good") == number
 
 
@@ -417,7 +417,7 @@ def test_promises_are_told_once_however_often_the_page_is_read() -> None:
         ("POST", "/taken", HTTP_REQUEST_BODY_SIZE, len(b"four")),
     ],
 )
-def test_sizes_wait_within_bounds_and_none_is_lost(
+def test_pending_sizes_are_limited_and_none_is_lost(
     method: str, path: str, metric: Histogram[Any], size: int
 ) -> None:
     app = make()
@@ -426,27 +426,27 @@ def test_sizes_wait_within_bounds_and_none_is_lost(
     async def taken(request: Request) -> None:
         await request.body()
 
-    async def ask() -> None:
-        for _ in range(SIZES + 10):
+    async def request_both() -> None:
+        for _ in range(MAX_PENDING_SIZES + 10):
             parts: list[Message] = [{"type": "http.request", "body": b"four"}]
             await converse(app, http_scope(method, path), parts, leave=lambda sent: len(sent) > 1)
 
-    asyncio.run(ask())
+    asyncio.run(request_both())
     probe: Any = app.middleware_stack
-    (series,) = probe._record.__self__._series.values()
-    assert len(series.sent) + len(series.received) <= SIZES
+    (series,) = probe._record.__self__._instruments.values()
+    assert len(series.sent) + len(series.received) <= MAX_PENDING_SIZES
     readings = Readings.of(app)
-    assert readings.value(metric, "_count") == SIZES + 10
-    assert readings.value(metric, "_sum") == size * (SIZES + 10)
+    assert readings.value(metric, "_count") == MAX_PENDING_SIZES + 10
+    assert readings.value(metric, "_sum") == size * (MAX_PENDING_SIZES + 10)
 
 
-def test_a_forked_process_tells_of_its_own_requests_alone() -> None:
+def test_a_forked_process_reports_only_its_own_requests() -> None:
     app = make()
     for _ in range(5):
         fetch(app, "GET", "/items/7")
     assert Readings.of(app).value(SLO_EVENTS, slo="availability", outcome="good") == 5
     vitals: Any = app.state.vitals
-    vitals.meter.leave()
+    vitals.meter.reset_after_fork()
     for number in range(1, 3):
         fetch(app, "GET", "/items/7")
         readings = Readings.of(app)
@@ -454,7 +454,7 @@ def test_a_forked_process_tells_of_its_own_requests_alone() -> None:
         assert readings.value(SLO_EVENTS, slo="latency", outcome="good") == number
 
 
-def test_what_answers_head_has_no_body_on_the_wire() -> None:
+def test_responses_to_head_have_no_body_size() -> None:
     app = make()
     app.add_route("/plain", lambda _: PlainTextResponse("body"), methods=["GET", "HEAD"])
     app.add_api_route("/either", lambda: "body", methods=["GET", "HEAD"])
@@ -489,13 +489,13 @@ def test_websockets_are_counted_with_their_duration() -> None:
     assert Readings.of(app).series(HTTP_WEBSOCKET_DURATION) == [
         {"http_route": "/talk/{room}", "websocket_close_code": "1001"},
         {"http_route": "/listen", "websocket_close_code": "private"},
-        # Nobody closed it: what a receiver then makes of it (RFC 6455, 7.4.1).
+        # No close frame: the code that a receiver then reports (RFC 6455, 7.4.1).
         {"http_route": "/vanish", "websocket_close_code": "1006"},
     ]
     assert Readings.of(app).value(HTTP_ACTIVE_WEBSOCKETS) == 0
 
 
-def test_promises_are_exported_and_kept_count_of() -> None:
+def test_objectives_are_exported_and_their_events_counted() -> None:
     app = make()
     fetch(app, "GET", "/items/7")
     fetch(app, "GET", "/impossible")
@@ -522,7 +522,7 @@ def test_promises_are_exported_and_kept_count_of() -> None:
     assert "1e-09" in bounds
 
 
-def test_both_outcomes_exist_from_the_first_event_on() -> None:
+def test_both_outcomes_exist_from_the_first_event() -> None:
     app = make()
     fetch(app, "GET", "/items/7")
     outcomes = {
@@ -590,8 +590,8 @@ def test_ten_thousand_random_requests_add_fewer_than_twenty_series() -> None:
     assert added < 20
 
 
-def test_methods_that_routes_do_not_take_cannot_blind_the_watch() -> None:
-    """Every method on every route, by anybody: bounded by the routes, not by their product."""
+def test_methods_that_routes_do_not_accept_cannot_exhaust_the_series_limit() -> None:
+    """Every method on every route: series grow with the routes, not with the product."""
     app = FastAPI()
     for number in range(60):
         app.add_api_route(f"/api/{number}/items", lambda: None, methods=["GET"])
@@ -606,7 +606,7 @@ def test_methods_that_routes_do_not_take_cannot_blind_the_watch() -> None:
 
 
 @pytest.mark.parametrize("root", ["", "/proxy"])
-def test_page_and_health_are_where_they_are_also_below_a_root_path(root: str) -> None:
+def test_metrics_and_health_paths_work_below_a_root_path(root: str) -> None:
     app = make()
     for path, status in (("/metrics", 200), ("/healthz", 404)):
         scope = http_scope("GET", root + path) | {"root_path": root}
@@ -616,8 +616,8 @@ def test_page_and_health_are_where_they_are_also_below_a_root_path(root: str) ->
 
 
 def test_messages_pass_unchanged() -> None:
-    """The probe only watches: what the application sends is what the server is given."""
-    measured, bare = make(), make(watched=False)
+    """The probe only observes: the server gets the messages that the application sends."""
+    measured, bare = make(), make(measured=False)
     seen: list[Sent] = []
     for target in (measured, bare):
         request: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
@@ -626,11 +626,11 @@ def test_messages_pass_unchanged() -> None:
     assert len(seen[0]) == 2
 
 
-class Held:
-    """Something of a request; alive as long as somebody holds the request."""
+class Referenced:
+    """An object of a request; alive as long as the request is referenced."""
 
 
-def test_a_task_that_outlives_its_request_keeps_the_trace_id_and_nothing_else() -> None:
+def test_a_task_that_outlives_its_request_keeps_only_the_trace_id() -> None:
     app = FastAPI()
     instrument(app, logs=False)
     seen: list[Any] = []
@@ -640,32 +640,32 @@ def test_a_task_that_outlives_its_request_keeps_the_trace_id_and_nothing_else() 
         await over.wait()
         request = CURRENT.get()
         assert request is not None
-        logged.extend((name_trace(None, "", {})["trace_id"], str(len(request.http))))
+        logged.extend((add_trace_id(None, "", {})["trace_id"], str(len(request.http))))
 
     @app.get("/begin")
     async def begin(request: Request) -> None:
-        held = Held()
-        request.state.held = held
-        seen.extend((weakref.ref(held), asyncio.create_task(later())))
+        referenced = Referenced()
+        request.state.referenced = referenced
+        seen.extend((weakref.ref(referenced), asyncio.create_task(later())))
 
     async def run() -> None:
         incoming: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
         scope = http_scope("GET", "/begin")
         scope["headers"] = [(b"traceparent", b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01")]
-        held = Held()
-        mark = weakref.ref(held)
+        referenced = Referenced()
+        mark = weakref.ref(referenced)
 
-        async def receive(_held: Held = held) -> Message:
+        async def receive(_pinned: Referenced = referenced) -> Message:
             return incoming.pop(0)
 
         async def send(_message: Message) -> None:
             pass
 
         await app(scope, receive, send)
-        del scope, receive, held
+        del scope, receive, referenced
         gc.collect()
-        assert seen[0]() is None, "what the request's state held"
-        assert mark() is None, "what its connection held"
+        assert seen[0]() is None, "referenced by the request's state"
+        assert mark() is None, "referenced by its connection"
         over.set()
         await seen[1]
 
@@ -673,21 +673,21 @@ def test_a_task_that_outlives_its_request_keeps_the_trace_id_and_nothing_else() 
     assert logged == ["a" * 32, "0"]
 
 
-def test_what_is_asked_and_said_after_the_end_is_answered_as_by_a_server() -> None:
+def test_receive_and_send_after_the_end_behave_like_the_servers() -> None:
     app = FastAPI()
     instrument(app, logs=False)
-    kept: list[Any] = []
+    callables: list[Any] = []
 
     class Keep:
         def __init__(self, inner: Any) -> None:
             self.inner = inner
 
         async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-            kept.extend((receive, send))
+            callables.extend((receive, send))
             await self.inner(scope, receive, send)
 
     app.add_middleware(Keep)
     fetch(app, "GET", "/")
-    assert asyncio.run(kept[0]()) == {"type": "http.disconnect"}
+    assert asyncio.run(callables[0]()) == {"type": "http.disconnect"}
     with pytest.raises(RuntimeError, match="complete"):
-        asyncio.run(kept[1]({"type": "http.response.body"}))
+        asyncio.run(callables[1]({"type": "http.response.body"}))

@@ -1,4 +1,4 @@
-"""The short way of a line says what the long way says, and passes nobody by."""
+"""The fast path writes the same lines as structlog, and bypasses no other handler."""
 
 import io
 import logging
@@ -9,8 +9,8 @@ import pytest
 import structlog
 
 from tests.vitals.journal import Journal, journal
-from vitals.logging.fast_log import Lines
-from vitals.logging.setup import configure, release
+from vitals.logging.fast_log import FastLogger
+from vitals.logging.setup import configure, unconfigure
 
 FIELDS: dict[str, Any] = {
     "trace_id": "0af7651916cd43dd8448eb211c80319c",
@@ -22,21 +22,21 @@ FIELDS: dict[str, Any] = {
 
 @pytest.fixture
 def log() -> Iterator[Journal]:
-    with journal() as kept:
-        yield kept
+    with journal() as captured:
+        yield captured
 
 
-class Hears(logging.Handler):
+class RecordingHandler(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
-        self.heard: list[Any] = []
+        self.messages: list[Any] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.heard.append(record.msg)
+        self.messages.append(record.msg)
 
 
-def test_both_ways_say_the_same(log: Journal) -> None:
-    lines = Lines("vitals.body")
+def test_the_fast_path_writes_the_same_as_structlog(log: Journal) -> None:
+    lines = FastLogger("vitals.body")
     with structlog.contextvars.bound_contextvars(request_id="abc", duration="not ours"):
         lines.info("bodies", FIELDS)
         structlog.stdlib.get_logger("vitals.body").info("bodies", **FIELDS)
@@ -47,38 +47,38 @@ def test_both_ways_say_the_same(log: Journal) -> None:
 
 
 @pytest.mark.parametrize("where", ["vitals.body", "vitals", ""])
-def test_whoever_else_listens_hears(log: Journal, where: str) -> None:
-    host, logger = Hears(), logging.getLogger(where)
+def test_other_handlers_get_the_event_too(log: Journal, where: str) -> None:
+    host, logger = RecordingHandler(), logging.getLogger(where)
     logger.addHandler(host)
     try:
-        Lines("vitals.body").info("bodies", FIELDS)
+        FastLogger("vitals.body").info("bodies", FIELDS)
     finally:
         logger.removeHandler(host)
-    assert host.heard[0]["event"] == "bodies"
+    assert host.messages[0]["event"] == "bodies"
     assert len(log.lines) == 1
 
 
-def test_the_hosts_own_processors_are_not_passed_by(log: Journal) -> None:
+def test_other_processors_disable_the_fast_path(log: Journal) -> None:
     def censor(_logger: Any, _method: str, event: Any) -> dict[str, Any]:
         return dict(event) | {"content": "censored"}
 
     before = structlog.get_config()["processors"]
     structlog.configure(processors=[censor, *before])
-    Lines("vitals.body").info("bodies", FIELDS)
+    FastLogger("vitals.body").info("bodies", FIELDS)
     assert log.lines[0]["content"] == "censored"
 
 
-def test_a_filter_is_asked(log: Journal) -> None:
+def test_filters_apply(log: Journal) -> None:
     logger = logging.getLogger("vitals.body")
 
-    def refuse(_record: logging.LogRecord) -> bool:
+    def reject(_record: logging.LogRecord) -> bool:
         return False
 
-    logger.addFilter(refuse)
+    logger.addFilter(reject)
     try:
-        Lines("vitals.body").info("bodies", FIELDS)
+        FastLogger("vitals.body").info("bodies", FIELDS)
     finally:
-        logger.removeFilter(refuse)
+        logger.removeFilter(reject)
     assert log.lines == []
 
 
@@ -86,25 +86,25 @@ def test_a_logger_can_be_silenced(log: Journal) -> None:
     logger = logging.getLogger("vitals.body")
     logger.setLevel(logging.WARNING)
     try:
-        Lines("vitals.body").info("bodies", FIELDS)
+        FastLogger("vitals.body").info("bodies", FIELDS)
     finally:
         logger.setLevel(logging.NOTSET)
     assert log.lines == []
 
 
-def test_a_stream_of_any_encoding_takes_it() -> None:
+def test_any_stream_encoding_works() -> None:
     written = io.BytesIO()
     root = logging.getLogger()
     level, others, root.handlers = root.level, root.handlers, []
-    refused: list[str] = []
+    dropped: list[str] = []
     try:
         stream = io.TextIOWrapper(written, encoding="ascii")
-        configure("shop", stream=stream, refuse=refused.append)
-        Lines("vitals.body").info("bodies", FIELDS)
-        release()
+        configure("shop", stream=stream, on_drop=dropped.append)
+        FastLogger("vitals.body").info("bodies", FIELDS)
+        unconfigure()
     finally:
         root.handlers = others
         root.setLevel(level)
         structlog.reset_defaults()
     assert b"\\u00e9" in written.getvalue()
-    assert refused == []
+    assert dropped == []

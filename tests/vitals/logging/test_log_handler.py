@@ -1,4 +1,4 @@
-"""Whoever reads the logs may stop reading: requests go on."""
+"""A log reader that stalls does not block requests."""
 
 import io
 import logging
@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from vitals.logging.log_handler import HELD_CHARACTERS, Outlet
+from vitals.logging.log_handler import MAX_QUEUED_CHARACTERS, QueueLogHandler
 
 
 def record(text: object) -> logging.LogRecord:
@@ -18,29 +18,29 @@ def record(text: object) -> logging.LogRecord:
 
 
 def test_lines_are_written_in_order() -> None:
-    stream, refused = io.StringIO(), list[str]()
-    outlet = Outlet(stream, refused.append)
+    stream, dropped = io.StringIO(), list[str]()
+    handler = QueueLogHandler(stream, dropped.append)
     for number in range(1_000):
-        outlet.handle(record(number))
-    outlet.close()
+        handler.handle(record(number))
+    handler.close()
     assert stream.getvalue().split() == [str(number) for number in range(1_000)]
-    assert refused == []
+    assert dropped == []
 
 
-def test_a_reader_that_stalls_holds_nobody_up_and_memory_is_bounded() -> None:
+def test_a_stalled_reader_blocks_no_caller_and_memory_is_bounded() -> None:
     reading, writing = os.pipe()
-    refused: list[str] = []
+    dropped: list[str] = []
     with os.fdopen(writing, "w") as stream:
-        outlet = Outlet(stream, refused.append)
+        handler = QueueLogHandler(stream, dropped.append)
         line = "x" * 10_000
-        sent = 3 * HELD_CHARACTERS // len(line)
+        sent = 3 * MAX_QUEUED_CHARACTERS // len(line)
         started = time.monotonic()
         for _ in range(sent):
-            outlet.handle(record(line))
+            handler.handle(record(line))
         assert time.monotonic() - started < 5, "it waited for the reader"
-        assert refused.count("logs") > sent // 2
-        assert outlet._held <= HELD_CHARACTERS
-        taken = sent - len(refused)
+        assert dropped.count("logs") > sent // 2
+        assert handler._queued <= MAX_QUEUED_CHARACTERS
+        taken = sent - len(dropped)
 
         def read() -> None:
             left = taken * (len(line) + 1)
@@ -51,25 +51,25 @@ def test_a_reader_that_stalls_holds_nobody_up_and_memory_is_bounded() -> None:
         reader.start()
         reader.join(20)
         assert not reader.is_alive(), "a line that was taken was not written"
-        outlet.handle(record("again"))
-        outlet.flush()
+        handler.handle(record("again"))
+        handler.flush()
         assert os.read(reading, 100) == b"again\n"
-        outlet.close()
+        handler.close()
     os.close(reading)
 
 
-def test_a_closed_stream_and_a_record_that_cannot_be_told_are_counted() -> None:
-    class Unspeakable:
+def test_a_closed_stream_and_an_unformattable_record_are_counted() -> None:
+    class Unformattable:
         def __str__(self) -> str:
             raise LookupError
 
-    stream, refused = io.StringIO(), list[str]()
-    outlet = Outlet(stream, refused.append)
-    outlet.handle(record(Unspeakable()))
+    stream, dropped = io.StringIO(), list[str]()
+    handler = QueueLogHandler(stream, dropped.append)
+    handler.handle(record(Unformattable()))
     stream.close()
-    outlet.handle(record("too late"))
-    outlet.close()
-    assert refused == ["log_format", "logs"]
+    handler.handle(record("too late"))
+    handler.close()
+    assert dropped == ["log_format", "logs"]
 
 
 @pytest.mark.parametrize("ends", ["", "import os, signal; os.kill(os.getpid(), signal.SIGINT)"])
@@ -100,7 +100,7 @@ def test_a_fork_writes_its_own_lines_once() -> None:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("failure", [RuntimeError("reentrant call"), SystemExit(), MemoryError()])
-def test_a_writer_that_fails_is_replaced(failure: BaseException) -> None:
+def test_a_failed_writer_thread_is_replaced(failure: BaseException) -> None:
     class Stream(io.StringIO):
         fails = True
 
@@ -109,18 +109,18 @@ def test_a_writer_that_fails_is_replaced(failure: BaseException) -> None:
                 raise failure
             return super().write(text)
 
-    stream, refused = Stream(), list[str]()
-    outlet = Outlet(stream, refused.append)
-    outlet.handle(record("lost"))
-    outlet.flush()
-    assert outlet._held == 0
+    stream, dropped = Stream(), list[str]()
+    handler = QueueLogHandler(stream, dropped.append)
+    handler.handle(record("lost"))
+    handler.flush()
+    assert handler._queued == 0
     stream.fails = False
     deadline = time.monotonic() + 20
-    while "said" not in stream.getvalue() and time.monotonic() < deadline:
-        outlet.handle(record("said"))
-        outlet.flush()
-    assert "said" in stream.getvalue()
-    assert refused == (["log_writer"] if isinstance(failure, SystemExit) else ["logs"])
-    outlet.close()
-    outlet.handle(record("too late"))
-    assert refused[-1] == "logs"
+    while "written" not in stream.getvalue() and time.monotonic() < deadline:
+        handler.handle(record("written"))
+        handler.flush()
+    assert "written" in stream.getvalue()
+    assert dropped == (["log_writer"] if isinstance(failure, SystemExit) else ["logs"])
+    handler.close()
+    handler.handle(record("too late"))
+    assert dropped[-1] == "logs"

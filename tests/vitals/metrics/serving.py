@@ -1,4 +1,4 @@
-"""A service for several workers: each answer names the worker that gave it."""
+"""Demo service for several workers: each response is the pid of the worker that served it."""
 
 import asyncio
 import os

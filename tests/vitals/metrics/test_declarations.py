@@ -25,7 +25,7 @@ STOCK = Gauge("stock", "Stock.", Shop)
 WAIT = Histogram("wait_seconds", "Wait.", Shop, (0.1, 1.0))
 
 
-def test_a_selector_holds_every_kind_of_matcher() -> None:
+def test_a_selector_takes_every_matcher_type() -> None:
     written = SALES.select(route="/a", status=matching("5.."), job=excluding("x"), instance="i")
     assert written == 'sales_total{route="/a", status=~"5..", job!="x", instance="i"}'
     assert SALES.select("", "5m", status=not_matching("4..")) == 'sales_total{status!~"4.."}[5m]'
@@ -49,14 +49,14 @@ def test_aggregations() -> None:
 
 
 @pytest.mark.parametrize("write", [SALES.rate, SALES.increase, STOCK.sum, WAIT.rate, WAIT.mean])
-def test_a_label_the_metric_does_not_carry_is_an_error(write: object) -> None:
+def test_an_unknown_label_raises(write: object) -> None:
     with pytest.raises(UnknownLabelError, match="has no label colour; it has route, status"):
         write("colour")  # type: ignore[operator]
     with pytest.raises(UnknownLabelError):
         write(colour="red")  # type: ignore[operator]
 
 
-def test_declarations_that_make_no_sense_are_refused() -> None:
+def test_invalid_declarations_raise() -> None:
     with pytest.raises(ValueError, match="ends in _total"):
         Counter("sales", "Sales.", NoLabels)
     for buckets in ((), (1.0, 1.0), (2.0, 1.0)):
@@ -64,7 +64,7 @@ def test_declarations_that_make_no_sense_are_refused() -> None:
             Histogram("wait_seconds", "Wait.", NoLabels, buckets)
 
 
-def test_the_catalogue_is_fit_for_prometheus() -> None:
+def test_the_catalogue_is_valid_for_prometheus() -> None:
     assert len(CATALOGUE) > 40
     for metric in CATALOGUE.values():
         assert metric.name.isidentifier()
@@ -78,15 +78,13 @@ class Bucket(NamedTuple):
 
 @pytest.mark.parametrize("name", ["", "http.requests", "9_lives", "with space"])
 @pytest.mark.parametrize("kind", [Counter, Gauge, Histogram])
-def test_a_name_that_prometheus_would_refuse_is_an_error_where_it_is_declared(
-    kind: type[Any], name: str
-) -> None:
+def test_an_invalid_metric_name_raises_when_declared(kind: type[Any], name: str) -> None:
     name += "_total" if kind is Counter and name else ""
     with pytest.raises(ValueError, match="use letters"):
         kind(name, "Help.", Shop, **({"buckets": (1.0,)} if kind is Histogram else {}))
 
 
-def test_a_histogram_has_its_own_le() -> None:
+def test_a_histogram_reserves_le() -> None:
     assert Gauge("recorded", "A recorded quantile may carry it.", Bucket).label_names == ("le",)
     with pytest.raises(ValueError, match="no le in a histogram"):
         Histogram("wait", "Help.", Bucket, (1.0,))

@@ -20,7 +20,7 @@ from tests.vitals.client import fetch
 from vitals import instrument
 from vitals.metrics.catalogue import CATALOGUE
 from vitals.metrics.declarations import Counter, Gauge, Histogram
-from vitals.metrics.endpoint import OPENMETRICS, TEXT, Exposition, prefers_openmetrics
+from vitals.metrics.endpoint import OPENMETRICS, TEXT, MetricsEndpoint, prefers_openmetrics
 from vitals.metrics.meter import Meter
 from vitals.metrics.workers import join
 from vitals.runtime import ProcessProbe
@@ -36,36 +36,36 @@ PROMETHEUS_3 = (
 )
 
 
-class Said(NamedTuple):
+class Labels(NamedTuple):
     word: str
     tone: str
 
 
-HITS = Counter("hits_total", "Hits \\ with\nodd text.", Said)
-LEVEL = Gauge("level", "Level.", Said)
-WAIT = Histogram("wait_seconds", "Wait.", Said, (0.1, 1.0))
-ODD = Said('a"b\\c\nd', "é✓")
+HITS = Counter("hits_total", "Hits \\ with\nodd text.", Labels)
+LEVEL = Gauge("level", "Level.", Labels)
+WAIT = Histogram("wait_seconds", "Wait.", Labels, (0.1, 1.0))
+UNUSUAL = Labels('a"b\\c\nd', "é✓")
 
 
-def filled() -> Meter:
+def filled_meter() -> Meter:
     meter = Meter()
-    meter.counter(HITS).bind(ODD).inc(3)
-    meter.gauge(LEVEL).bind(ODD).set(float("-inf"))
-    wait = meter.histogram(WAIT).bind(ODD)
+    meter.counter(HITS).bind(UNUSUAL).inc(3)
+    meter.gauge(LEVEL).bind(UNUSUAL).set(float("-inf"))
+    wait = meter.histogram(WAIT).bind(UNUSUAL)
     for value in (0.05, 0.5, 5.0):
         wait.observe(value, lambda: "b" * 32)
     return meter
 
 
-def page(meter: Meter, *, as_openmetrics: bool, registry: CollectorRegistry | None = None) -> str:
-    exposition = Exposition(meter, registry=registry or CollectorRegistry())
-    return exposition.page(as_openmetrics, False).decode()
+def scrape(meter: Meter, *, as_openmetrics: bool, registry: CollectorRegistry | None = None) -> str:
+    exposition = MetricsEndpoint(meter, registry=registry or CollectorRegistry())
+    return exposition.render(as_openmetrics, False).decode()
 
 
 @pytest.mark.parametrize("as_openmetrics", [True, False])
-def test_parsers_read_back_what_was_recorded(as_openmetrics: bool) -> None:  # noqa: FBT001
+def test_recorded_values_survive_a_round_trip_through_the_parsers(as_openmetrics: bool) -> None:  # noqa: FBT001
     parse = parse_openmetrics if as_openmetrics else parse_text
-    families = {f.name: f for f in parse(page(filled(), as_openmetrics=as_openmetrics))}
+    families = {f.name: f for f in parse(scrape(filled_meter(), as_openmetrics=as_openmetrics))}
     labels = {"word": 'a"b\\c\nd', "tone": "é✓"}
     assert families["hits"].documentation == "Hits \\ with\nodd text."
     assert [(s.labels, s.value) for s in families["hits"].samples] == [(labels, 3)]
@@ -80,19 +80,19 @@ def test_parsers_read_back_what_was_recorded(as_openmetrics: bool) -> None:  # n
     }
 
 
-def test_exemplars_are_shown_where_the_format_has_them() -> None:
+def test_only_openmetrics_has_exemplars() -> None:
     (family,) = (
         f
-        for f in parse_openmetrics(page(filled(), as_openmetrics=True))  # type: ignore[no-untyped-call]
+        for f in parse_openmetrics(scrape(filled_meter(), as_openmetrics=True))  # type: ignore[no-untyped-call]
         if f.name == WAIT.name
     )
     exemplars = [s.exemplar for s in family.samples if s.name == "wait_seconds_bucket"]
     assert [e.labels for e in exemplars] == [{"trace_id": "b" * 32}] * 3
     assert [e.value for e in exemplars] == [0.05, 0.5, 5.0]
-    assert "trace_id" not in page(filled(), as_openmetrics=False)
+    assert "trace_id" not in scrape(filled_meter(), as_openmetrics=False)
 
 
-def test_promtool_finds_no_fault_with_the_page_of_an_application() -> None:
+def test_promtool_accepts_the_metrics_of_an_application() -> None:
     promtool = shutil.which("promtool")
     assert promtool, "promtool is installed by `make test`"
     app = FastAPI()
@@ -121,20 +121,20 @@ def test_promtool_finds_no_fault_with_the_page_of_an_application() -> None:
         (",;=,,", False),
     ],
 )
-def test_the_format_is_what_the_scraper_prefers(accept: str, openmetrics: bool) -> None:  # noqa: FBT001
+def test_accept_selects_the_format(accept: str, openmetrics: bool) -> None:  # noqa: FBT001
     assert prefers_openmetrics(accept) is openmetrics
     app = FastAPI()
     instrument(app, logs=False)
-    answer = fetch(app, "GET", "/metrics", headers={"accept": accept})
-    assert answer.headers["content-type"] == (OPENMETRICS if openmetrics else TEXT)
-    assert answer.text.endswith("# EOF\n") is openmetrics
+    response = fetch(app, "GET", "/metrics", headers={"accept": accept})
+    assert response.headers["content-type"] == (OPENMETRICS if openmetrics else TEXT)
+    assert response.text.endswith("# EOF\n") is openmetrics
 
 
 @pytest.mark.parametrize(
     ("encoding", "zipped"),
     [("gzip", True), ("br, gzip;q=0.5", True), ("*", True), ("gzip;q=0", False), ("br", False)],
 )
-def test_the_page_is_zipped_for_those_who_read_it(encoding: str, zipped: bool) -> None:  # noqa: FBT001
+def test_accept_encoding_selects_gzip(encoding: str, zipped: bool) -> None:  # noqa: FBT001
     app = FastAPI()
     instrument(app, logs=False)
 
@@ -143,8 +143,8 @@ def test_the_page_is_zipped_for_those_who_read_it(encoding: str, zipped: bool) -
             transport=httpx.ASGITransport(app), base_url="http://test"
         ) as client:
             request = client.build_request("GET", "/metrics", headers={"accept-encoding": encoding})
-            answer = await client.send(request, stream=True)
-            return answer.headers, b"".join([part async for part in answer.aiter_raw()])
+            response = await client.send(request, stream=True)
+            return response.headers, b"".join([part async for part in response.aiter_raw()])
 
     headers, body = anyio.run(raw)
     assert headers["vary"] == "accept, accept-encoding"
@@ -152,31 +152,31 @@ def test_the_page_is_zipped_for_those_who_read_it(encoding: str, zipped: bool) -
     assert b"app_build_info" in (gzip.decompress(body) if zipped else body)
 
 
-def test_the_page_is_there_at_once_unmeasured_and_only_to_read() -> None:
+def test_the_endpoint_is_unmeasured_and_read_only() -> None:
     app = FastAPI()
     instrument(app, logs=False)
     for _ in range(3):
-        answer = fetch(app, "GET", "/metrics")
-        assert answer.status_code == 200
-        assert not answer.history
-    assert 'http_route="/metrics"' not in answer.text
+        response = fetch(app, "GET", "/metrics")
+        assert response.status_code == 200
+        assert not response.history
+    assert 'http_route="/metrics"' not in response.text
     assert fetch(app, "HEAD", "/metrics").text == ""
     refused = fetch(app, "POST", "/metrics")
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
 
 
-def test_a_token_guards_the_page() -> None:
+def test_the_endpoint_requires_the_token() -> None:
     app = FastAPI()
     instrument(app, logs=False, metrics_token="right")
     for header in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic right"}):
-        answer = fetch(app, "GET", "/metrics", headers=header)
-        assert answer.status_code == 401
-        assert answer.headers["www-authenticate"] == "Bearer"
-        assert "app_build_info" not in answer.text
+        response = fetch(app, "GET", "/metrics", headers=header)
+        assert response.status_code == 401
+        assert response.headers["www-authenticate"] == "Bearer"
+        assert "app_build_info" not in response.text
     assert fetch(app, "GET", "/metrics", headers={"authorization": "bearer right"}).is_success
 
 
-def test_every_answer_of_the_kit_itself_is_safe_to_open_in_a_browser() -> None:
+def test_every_response_of_the_kit_has_security_headers() -> None:
     app, engine = FastAPI(), create_engine("sqlite://")
     instrument(
         app, engine=engine, logs=False, metrics_token="right", admin="a token that is long enough"
@@ -189,18 +189,18 @@ def test_every_answer_of_the_kit_itself_is_safe_to_open_in_a_browser() -> None:
         ("GET", "/vitals/bottlenecks", {}),
         ("POST", "/vitals/bottlenecks", {}),
     ):
-        answer = fetch(app, method, path, **options)
-        assert answer.headers["x-content-type-options"] == "nosniff", (method, path)
-        assert answer.headers["cache-control"] == "no-store"
+        response = fetch(app, method, path, **options)
+        assert response.headers["x-content-type-options"] == "nosniff", (method, path)
+        assert response.headers["cache-control"] == "no-store"
     engine.dispose()
 
 
-def test_metrics_kept_in_prometheus_client_join_the_page() -> None:
+def test_prometheus_client_metrics_are_exported_too() -> None:
     registry = CollectorRegistry()
     ForeignCounter("sold", "Sold.", registry=registry).inc(2)
     ForeignCounter("hits", "Named like ours.", registry=registry).inc(9)
     for as_openmetrics in (True, False):
-        text = page(filled(), as_openmetrics=as_openmetrics, registry=registry)
+        text = scrape(filled_meter(), as_openmetrics=as_openmetrics, registry=registry)
         assert "sold_total 2.0" in text
         assert "hits_total 9.0" not in text
         assert text.count("# EOF") == as_openmetrics
@@ -208,38 +208,38 @@ def test_metrics_kept_in_prometheus_client_join_the_page() -> None:
         assert {"sold", "hits"} <= {family.name for family in parse(text)}
 
 
-def test_a_foreign_metric_of_a_taken_name_is_counted_and_named_once(
+def test_a_foreign_metric_with_a_taken_name_is_counted_and_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     registry = CollectorRegistry()
     ForeignCounter("hits", "Named like ours.", registry=registry)
     ProcessCollector(registry=registry)
-    meter = filled()
+    meter = filled_meter()
     ProcessProbe(meter)
-    exposition = Exposition(meter, registry=registry)
+    exposition = MetricsEndpoint(meter, registry=registry)
     for _ in range(3):
-        text = exposition.page(as_openmetrics=True, zipped=False).decode()
+        text = exposition.render(as_openmetrics=True, gzipped=False).decode()
     assert 'vitals_dropped_total{reason="name_taken"} 1.0' in text
-    (said,) = (record.getMessage() for record in caplog.records)
-    assert "hits" in said
+    (message,) = (record.getMessage() for record in caplog.records)
+    assert "hits" in message
 
 
-def test_a_foreign_collector_that_fails_costs_only_itself() -> None:
+def test_a_failing_foreign_collector_leaves_other_metrics_intact() -> None:
     class Broken:
         def collect(self) -> None:
             raise LookupError
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Broken())  # type: ignore[arg-type]
-    meter = filled()
-    text = page(meter, as_openmetrics=True, registry=registry)
+    meter = filled_meter()
+    text = scrape(meter, as_openmetrics=True, registry=registry)
     assert "hits_total" in text
-    assert 'vitals_dropped_total{reason="foreign_collector"} 1.0' in page(
+    assert 'vitals_dropped_total{reason="foreign_collector"} 1.0' in scrape(
         meter, as_openmetrics=True
     )
 
 
-def test_the_page_answers_while_every_worker_thread_hangs() -> None:
+def test_a_scrape_succeeds_while_every_pool_thread_hangs() -> None:
     app = FastAPI()
     instrument(app, logs=False)
 
@@ -251,13 +251,13 @@ def test_the_page_answers_while_every_worker_thread_hangs() -> None:
             transport=httpx.ASGITransport(app), base_url="http://test"
         ) as client:
             with anyio.fail_after(5):
-                answer = await client.get("/metrics")
-        return answer.status_code
+                response = await client.get("/metrics")
+        return response.status_code
 
     assert anyio.run(run) == 200
 
 
-def test_what_the_process_reports_is_declared() -> None:
+def test_process_metrics_are_declared() -> None:
     """The catalogue names what prometheus_client's own collectors export."""
     app = FastAPI()
     instrument(app, logs=False)
@@ -269,16 +269,16 @@ def test_what_the_process_reports_is_declared() -> None:
             assert set(family.samples[0].labels) == set(metric.label_names)
 
 
-def test_foreign_metrics_of_several_workers_are_those_of_one_and_that_is_said_once(
+def test_foreign_metrics_of_one_worker_are_exported_and_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry = CollectorRegistry()
     ForeignCounter("sold", "Sold.", registry=registry).inc(2)
-    meter = filled()
+    meter = filled_meter()
     join(meter, "test", tmp_path)
-    exposition = Exposition(meter, registry=registry)
+    exposition = MetricsEndpoint(meter, registry=registry)
     for _ in range(2):
-        assert "sold_total 2.0" in exposition.page(as_openmetrics=True, zipped=False).decode()
+        assert "sold_total 2.0" in exposition.render(as_openmetrics=True, gzipped=False).decode()
     assert [
         record.message for record in caplog.records if "PROMETHEUS_MULTIPROC_DIR" in record.message
     ]
@@ -287,4 +287,4 @@ def test_foreign_metrics_of_several_workers_are_those_of_one_and_that_is_said_on
     code = "from prometheus_client import Counter; Counter('sold', 'Sold.').inc(5)"
     for _ in range(2):
         subprocess.run([sys.executable, "-c", code], check=True)
-    assert "sold_total 10.0" in exposition.page(as_openmetrics=False, zipped=False).decode()
+    assert "sold_total 10.0" in exposition.render(as_openmetrics=False, gzipped=False).decode()

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from vitals.http.recorder import Recorder
-from vitals.http.route_instruments import Series
+from vitals.http.route_instruments import RouteInstruments
 from vitals.metrics.catalogue import DROPPED, Reason
 from vitals.metrics.declarations import Counter, Gauge, Histogram, NoLabels
 from vitals.metrics.instruments import CounterChild, GaugeChild, HistogramChild
@@ -30,7 +30,7 @@ SWITCHING = ("CALL", "JUMP_BACKWARD", "RESUME", "SEND", "YIELD", "FOR_ITER")
         (Recorder.record, 2),
     ],
 )
-def test_an_addition_is_one_step_to_other_threads(
+def test_an_addition_is_atomic_to_other_threads(
     update: Callable[..., None], additions: int
 ) -> None:
     code = list(dis.get_instructions(update))
@@ -46,9 +46,9 @@ def test_an_addition_is_one_step_to_other_threads(
     assert found == additions
 
 
-def test_sizes_that_wait_are_taken_and_added_to_in_one_step() -> None:
+def test_pending_sizes_are_swapped_and_appended_atomically() -> None:
     """Of two threads that settle them none counts a size twice, and none is lost meanwhile."""
-    taken = [i.opname for i in dis.get_instructions(Series.settle_sizes)]
+    taken = [i.opname for i in dis.get_instructions(RouteInstruments.flush_sizes)]
     last = max(place for place, name in enumerate(taken) if name == "STORE_ATTR")
     first = taken.index("RESUME") + 1
     assert not [name for name in taken[first:last] if name.startswith(SWITCHING)]
@@ -61,7 +61,7 @@ def test_sizes_that_wait_are_taken_and_added_to_in_one_step() -> None:
         assert not [name for name in within if name.startswith(SWITCHING)], within
 
 
-def test_many_values_at_once_are_counted_like_one_by_one() -> None:
+def test_observe_all_equals_repeated_observe() -> None:
     for values in ([], [0], [1, 1, 1], [number * 37 % 3_000 for number in range(500)]):
         sizes = Histogram("size_bytes", "Size.", NoLabels, (1, 256, 1024))
         one, many = (Meter().histogram(sizes).bind(NoLabels()) for _ in range(2))
@@ -72,7 +72,7 @@ def test_many_values_at_once_are_counted_like_one_by_one() -> None:
         assert sum(one.counts) == len(values)
 
 
-class Spoilt(NamedTuple):
+class InvalidCase(NamedTuple):
     value: Any
     counter: bool
     gauge: bool
@@ -82,18 +82,18 @@ class Spoilt(NamedTuple):
 @pytest.mark.parametrize(
     "case",
     [
-        Spoilt(float("nan"), counter=False, gauge=False, histogram=False),
-        Spoilt("text", counter=False, gauge=False, histogram=False),
-        Spoilt(None, counter=False, gauge=False, histogram=False),
-        Spoilt(1j, counter=False, gauge=False, histogram=False),
-        Spoilt(-1.0, counter=False, gauge=True, histogram=False),
-        Spoilt(float("inf"), counter=False, gauge=False, histogram=False),
-        Spoilt(0, counter=True, gauge=True, histogram=True),
-        Spoilt(True, counter=True, gauge=True, histogram=True),
+        InvalidCase(float("nan"), counter=False, gauge=False, histogram=False),
+        InvalidCase("text", counter=False, gauge=False, histogram=False),
+        InvalidCase(None, counter=False, gauge=False, histogram=False),
+        InvalidCase(1j, counter=False, gauge=False, histogram=False),
+        InvalidCase(-1.0, counter=False, gauge=True, histogram=False),
+        InvalidCase(float("inf"), counter=False, gauge=False, histogram=False),
+        InvalidCase(0, counter=True, gauge=True, histogram=True),
+        InvalidCase(True, counter=True, gauge=True, histogram=True),
     ],
     ids=repr,
 )
-def test_what_makes_no_sense_is_counted_not_raised(case: Spoilt) -> None:
+def test_invalid_values_are_counted_not_raised(case: InvalidCase) -> None:
     meter = Meter()
     hits = meter.counter(HITS).bind(NoLabels())
     level = meter.gauge(LEVEL).bind(NoLabels())
@@ -115,13 +115,13 @@ def test_a_gauge_takes_any_number_but_nan() -> None:
     for value in (-2.5, True, float("inf")):
         level.set(value)
         assert level.value == value
-    for spoilt in (float("nan"), "text", None):
-        level.set(spoilt)  # type: ignore[arg-type]
+    for invalid in (float("nan"), "text", None):
+        level.set(invalid)  # type: ignore[arg-type]
     assert level.value == float("inf")
     assert meter.counter(DROPPED).bind(Reason("invalid_value")).value == 3
 
 
-def test_a_name_that_is_no_trace_is_not_shown() -> None:
+def test_an_invalid_trace_id_gives_no_exemplar() -> None:
     meter = Meter()
     wait = meter.histogram(WAIT).bind(NoLabels())
     for name in ("short", "g" * 32, "ab " * 16):

@@ -23,14 +23,14 @@ def dropped(meter: Meter, reason: str) -> float:
     return meter.counter(DROPPED).bind(Reason(reason)).value
 
 
-def test_a_family_and_its_children_are_the_same_whenever_asked_for() -> None:
+def test_families_and_children_are_cached() -> None:
     meter = Meter()
     child = meter.counter(HITS).bind(Colour("red"))
     assert meter.counter(HITS).bind(Colour("red")) is child
     assert Meter().counter(HITS).bind(Colour("red")) is not child
 
 
-def test_a_counter_never_falls() -> None:
+def test_a_counter_never_decreases() -> None:
     child = Meter().counter(HITS).bind(Colour("red"))
     child.inc(2)
     for amount in (-1, float("nan"), -float("inf")):
@@ -38,19 +38,19 @@ def test_a_counter_never_falls() -> None:
     assert child.value == 2
 
 
-def test_a_value_on_a_bound_counts_below_it() -> None:
+def test_a_value_equal_to_a_bound_belongs_to_its_bucket() -> None:
     child = Meter().histogram(WAIT).bind(NoLabels())
     for value in (0.1, 0.100001, 1.0, 5.0, float("nan")):
         child.observe(value)
     assert list(child.counts) == [1, 2, 1]
 
 
-def test_further_bounds_are_sorted_in() -> None:
-    child = Meter().histogram(WAIT, also=(0.5, 0.1)).bind(NoLabels())
+def test_extra_bounds_are_merged_and_sorted() -> None:
+    child = Meter().histogram(WAIT, extra_bounds=(0.5, 0.1)).bind(NoLabels())
     assert tuple(child.bounds) == (0.1, 0.5, 1.0)
 
 
-def test_a_metric_stays_bounded_and_says_what_it_left_out() -> None:
+def test_series_per_metric_are_limited_and_drops_counted() -> None:
     meter = Meter(series_per_metric=3)
     for number in range(100):
         meter.counter(HITS).bind(Colour(str(number))).inc()
@@ -61,17 +61,20 @@ def test_a_metric_stays_bounded_and_says_what_it_left_out() -> None:
     assert dropped(meter, "series") == 97
 
 
-def test_all_metrics_together_stay_below_what_prometheus_takes() -> None:
+def test_total_samples_stay_below_the_limit() -> None:
     meter = Meter(samples=100)
     for number in range(1_000):
         meter.histogram(TIMES).bind(Colour(str(number))).observe(1)
         meter.counter(HITS).bind(Colour(str(number))).inc()
-    lines = sum(len(f.children) * f.lines for f in (meter.histogram(TIMES), meter.counter(HITS)))
-    assert lines <= 100 + meter.histogram(TIMES).lines + 1
+    lines = sum(
+        len(f.children) * f.samples_per_series
+        for f in (meter.histogram(TIMES), meter.counter(HITS))
+    )
+    assert lines <= 100 + meter.histogram(TIMES).samples_per_series + 1
     assert meter.counter(HITS).bind(Colour(OTHER)).value > 900
 
 
-def test_threads_lose_no_update() -> None:
+def test_concurrent_updates_are_not_lost() -> None:
     meter = Meter()
     hits, wait = meter.counter(HITS).bind(Colour("red")), meter.histogram(WAIT).bind(NoLabels())
     level = meter.gauge(LEVEL).bind(NoLabels())
@@ -94,11 +97,11 @@ def test_threads_lose_no_update() -> None:
     assert level.value == 0
 
 
-def test_recording_may_be_re_entered_by_the_garbage_collector() -> None:
+def test_the_garbage_collector_may_re_enter_recording() -> None:
     meter = Meter()
     child = meter.histogram(WAIT).bind(NoLabels())
 
-    class Lost:
+    class SelfReferencing:
         def __init__(self) -> None:
             self.itself = self
 
@@ -106,7 +109,7 @@ def test_recording_may_be_re_entered_by_the_garbage_collector() -> None:
             child.observe(0.5)
 
     def name() -> str:
-        Lost()
+        SelfReferencing()
         gc.collect()
         return "0" * 32
 
@@ -114,24 +117,24 @@ def test_recording_may_be_re_entered_by_the_garbage_collector() -> None:
     assert sum(child.counts) == 2
 
 
-def test_an_exemplar_is_named_once_a_second_and_only_when_it_has_a_name() -> None:
+def test_an_exemplar_is_replaced_once_per_interval_and_only_with_a_trace_id() -> None:
     child = Meter().histogram(WAIT).bind(NoLabels())
-    asked: list[str] = []
+    calls: list[str] = []
 
     def name() -> str:
-        asked.append("asked")
-        return "a" * 32 if len(asked) > 1 else ""
+        calls.append("called")
+        return "a" * 32 if len(calls) > 1 else ""
 
     child.observe(0.5, name)
     assert child.exemplars[1] is None
     for _ in range(5):
         child.observe(0.5, name)
-    assert len(asked) == 2
+    assert len(calls) == 2
     assert child.exemplars[1] is not None
     assert child.exemplars[1][:2] == ("a" * 32, 0.5)
 
 
-def test_a_gauge_that_cannot_be_refreshed_costs_only_itself() -> None:
+def test_a_failing_gauge_callback_leaves_other_metrics_intact() -> None:
     meter = Meter()
     meter.gauge(LEVEL).bind(NoLabels()).set(3)
     meter.before_scrape(lambda: 1 / 0)  # type: ignore[arg-type]
@@ -139,15 +142,15 @@ def test_a_gauge_that_cannot_be_refreshed_costs_only_itself() -> None:
     assert dropped(meter, "refresh_failed") == 1
 
 
-def test_all_metrics_together_stay_bounded() -> None:
+def test_total_samples_are_limited() -> None:
     meter = Meter(samples=8)  # a gauge, a histogram of five lines, two counters
     meter.gauge(LEVEL).bind(NoLabels())
     for number in range(10):
         meter.counter(HITS).bind(Colour(str(number))).inc()
         meter.histogram(WAIT).bind(NoLabels()).observe(1)
-    kept = meter.counter(HITS).children
-    assert [labels[0] for labels in kept] == ["0", "1", OTHER]
-    assert sum(child.value for child in kept.values()) == 10
+    children = meter.counter(HITS).children
+    assert [labels[0] for labels in children] == ["0", "1", OTHER]
+    assert sum(child.value for child in children.values()) == 10
     assert sum(meter.histogram(WAIT).bind(NoLabels()).counts) == 10
     assert dropped(meter, "series") >= 8
 

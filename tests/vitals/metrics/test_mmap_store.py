@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vitals.metrics import mmap_store as slab_module
+from vitals.metrics import mmap_store
 from vitals.metrics.mmap_store import (
     SEGMENT_BYTES,
     Kind,
+    MmapStore,
     Record,
     Segment,
-    Slab,
     in_file,
     map_file,
     segments,
@@ -32,25 +32,25 @@ def read(memory: memoryview) -> list[Record]:
 
 @settings(deadline=None)
 @given(appended)
-def test_what_is_appended_is_read_back(records: list[tuple[str, int]]) -> None:
-    slab = Slab()
+def test_appended_records_are_read_back(records: list[tuple[str, int]]) -> None:
+    store = MmapStore()
     for text, cells in records:
-        slab.append(Kind.SERIES, text, cells, 7)
-    found = [record for segment in slab.segments for record, _ in segment.records()]
+        store.append(Kind.SERIES, text, cells, 7)
+    found = [record for segment in store.segments for record, _ in segment.records()]
     assert [(r.kind, r.text, r.stop - r.start, r.reference) for r in found] == [
         (Kind.SERIES, text, cells, 7) for text, cells in records
     ]
 
 
-def test_cells_do_not_overlap_and_keep_their_place_as_the_slab_grows(tmp_path: Path) -> None:
-    path = tmp_path / "one.slab"
-    slab = Slab(in_file(path))
-    rows = [slab.append(Kind.SERIES, f"row {number}", 17)[1] for number in range(2_000)]
-    rows.append(slab.append(Kind.SERIES, "larger than any segment", 200_000)[1])
+def test_cells_do_not_overlap_or_move_as_the_store_grows(tmp_path: Path) -> None:
+    path = tmp_path / "one.mmap"
+    store = MmapStore(in_file(path))
+    rows = [store.append(Kind.SERIES, f"row {number}", 17)[1] for number in range(2_000)]
+    rows.append(store.append(Kind.SERIES, "larger than any segment", 200_000)[1])
     for number, cells in enumerate(rows):
         for cell in range(len(cells)):
             cells[cell] += number + 1
-    assert len(slab.segments) > 2
+    assert len(store.segments) > 2
     memory = map_file(path)
     places = {segment.base: segment for segment in segments(memory)}
     assert sum(len(segment.memory) for segment in places.values()) == len(memory)
@@ -62,35 +62,35 @@ def test_cells_do_not_overlap_and_keep_their_place_as_the_slab_grows(tmp_path: P
     assert read_back == [{number + 1.0} for number in range(2_001)]
 
 
-def test_reading_goes_on_where_it_ended() -> None:
-    slab = Slab()
-    slab.append(Kind.SERIES, "first")
-    ((_, after),) = slab.segments[0].records()
-    slab.append(Kind.SERIES, "second")
-    assert [record.text for record, _ in slab.segments[0].records(after)] == ["second"]
+def test_reading_resumes_at_an_offset() -> None:
+    store = MmapStore()
+    store.append(Kind.SERIES, "first")
+    ((_, after),) = store.segments[0].records()
+    store.append(Kind.SERIES, "second")
+    assert [record.text for record, _ in store.segments[0].records(after)] == ["second"]
 
 
-def test_who_is_killed_at_any_instruction_leaves_whole_records() -> None:
+def test_a_kill_at_any_instruction_leaves_complete_records() -> None:
     """Stops at every instruction of an append and reads what a killed process would leave."""
-    kept: list[memoryview] = []
+    memories: list[memoryview] = []
 
     def grow(size: int) -> memoryview:
-        kept.append(memoryview(bytearray(size)))
-        return kept[-1]
+        memories.append(memoryview(bytearray(size)))
+        return memories[-1]
 
-    slab = Slab(grow)
+    store = MmapStore(grow)
     before = [f"row {number} " + "x" * 200 for number in range(219)]
     for text in before:
-        slab.append(Kind.SERIES, text, 8)
-    assert len(kept) == 1
+        store.append(Kind.SERIES, text, 8)
+    assert len(memories) == 1
     seen: set[int] = set()
 
     def look(frame: FrameType, event: str, _argument: Any) -> Any:
-        if frame.f_code.co_filename != slab_module.__file__:
+        if frame.f_code.co_filename != mmap_store.__file__:
             return None
         frame.f_trace_opcodes = True
         if event == "opcode":
-            texts = [record.text for record in read(memoryview(b"".join(kept)))]
+            texts = [record.text for record in read(memoryview(b"".join(memories)))]
             assert texts == [*before, *more][: len(texts)]
             assert len(texts) >= len(before)
             seen.add(len(texts))
@@ -101,20 +101,20 @@ def test_who_is_killed_at_any_instruction_leaves_whole_records() -> None:
     sys.settrace(look)
     try:
         for text in more:
-            slab.append(Kind.SERIES, text, 8)
+            store.append(Kind.SERIES, text, 8)
     finally:
         sys.settrace(outer)
-    assert len(kept) == 2
+    assert len(memories) == 2
     assert seen == set(range(219, 224))
 
 
-def test_a_record_that_another_core_does_not_see_yet_is_left_for_later() -> None:
+def test_a_record_not_yet_visible_to_another_core_is_skipped() -> None:
     memory = memoryview(bytearray(SEGMENT_BYTES))
     segment = Segment.write(memory, 0, 1, 1)
-    slab = Slab(lambda _: memory[:])
-    slab.append(Kind.SERIES, "first", 2)
+    store = MmapStore(lambda _: memory[:])
+    store.append(Kind.SERIES, "first", 2)
     end = segment.committed
-    slab.append(Kind.SERIES, "second", 2)
+    store.append(Kind.SERIES, "second", 2)
     whole = bytes(memory)
     memory[end : end + 8] = bytes(8)
     assert [record.text for record, _ in segment.records()] == ["first"]
@@ -124,35 +124,35 @@ def test_a_record_that_another_core_does_not_see_yet_is_left_for_later() -> None
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"short", b"not a slab at all" * 10, bytes(SEGMENT_BYTES)],
+    [b"", b"short", b"not a store at all" * 10, bytes(SEGMENT_BYTES)],
     ids=["empty", "short", "foreign", "zeros"],
 )
-def test_what_is_no_slab_has_no_segments(content: bytes) -> None:
+def test_invalid_files_have_no_segments(content: bytes) -> None:
     assert segments(memoryview(content)) == []
 
 
-def test_text_that_cannot_be_written_costs_only_itself() -> None:
-    slab = Slab()
-    slab.append(Kind.SERIES, "a\ud800b")
-    assert [record.text for record, _ in slab.segments[0].records()] == ["a?b"]
+def test_unencodable_text_is_replaced() -> None:
+    store = MmapStore()
+    store.append(Kind.SERIES, "a\ud800b")
+    assert [record.text for record, _ in store.segments[0].records()] == ["a?b"]
 
 
 FULL = """
 import logging, resource, sys
 from pathlib import Path
-from vitals.metrics.mmap_store import Kind, Slab, in_file, map_file, segments, SEGMENT_BYTES
+from vitals.metrics.mmap_store import Kind, MmapStore, in_file, map_file, segments, SEGMENT_BYTES
 logging.basicConfig(format="%(message)s")
 resource.setrlimit(resource.RLIMIT_FSIZE, (SEGMENT_BYTES, SEGMENT_BYTES))
 path = Path(sys.argv[1])
-slab = Slab(in_file(path), spill=True)
-rows = [slab.append(Kind.SERIES, f"row {n}", 17)[1] for n in range(5000)]
+store = MmapStore(in_file(path), spill=True)
+rows = [store.append(Kind.SERIES, f"row {n}", 17)[1] for n in range(5000)]
 for cells in rows:
     cells[0] += 1
-assert sum(len(list(s.records())) for s in slab.segments) == 5000
+assert sum(len(list(s.records())) for s in store.segments) == 5000
 shared = [r for s in segments(map_file(path)) for r, _ in s.records()]
 assert 100 < len(shared) < 1000, len(shared)
 try:
-    strict = Slab(in_file(path.with_suffix(".2")))
+    strict = MmapStore(in_file(path.with_suffix(".2")))
     for n in range(5000):
         strict.append(Kind.SERIES, f"row {n}", 17)
 except OSError:
@@ -160,23 +160,23 @@ except OSError:
 """
 
 
-def test_a_full_disk_is_said_once_and_further_rows_stay_in_the_process(tmp_path: Path) -> None:
+def test_a_full_disk_is_logged_once_and_spills_to_memory(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", FULL, str(tmp_path / "full.slab")],
+        [sys.executable, "-c", FULL, str(tmp_path / "full.mmap")],
         capture_output=True,
         text=True,
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "raised\n"), done.stderr
-    assert done.stderr.count("metrics: no room") == 1
+    assert done.stderr.count("metrics: no space") == 1
 
 
 def test_room_is_taken_when_the_file_grows_not_when_it_is_touched(tmp_path: Path) -> None:
     """A hole that finds the disk full when it is written to ends the process with SIGBUS."""
-    path = tmp_path / "one.slab"
-    slab = Slab(in_file(path))
-    while len(slab.segments) < 3:
-        slab.append(Kind.SERIES, "row", 17)
+    path = tmp_path / "one.mmap"
+    store = MmapStore(in_file(path))
+    while len(store.segments) < 3:
+        store.append(Kind.SERIES, "row", 17)
     os.sync()
     assert path.stat().st_blocks * 512 >= path.stat().st_size > 2 * SEGMENT_BYTES
 

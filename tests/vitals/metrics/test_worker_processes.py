@@ -20,7 +20,7 @@ from stack import readiness
 from tests.conftest import Start
 from vitals.metrics import worker_discovery
 from vitals.metrics.catalogue import HTTP_REQUEST_DURATION, WORKERS, WORKERS_ENDED
-from vitals.metrics.process_identity import birth
+from vitals.metrics.process_identity import start_time
 from vitals.testing import Readings
 
 HERE = Path(__file__).parent
@@ -67,14 +67,14 @@ def poll(done: Callable[[], Any], seconds: float = 30) -> None:
         time.sleep(0.05)
 
 
-def page(port: int) -> Readings:
+def scrape(port: int) -> Readings:
     accept = {"accept": "application/openmetrics-text;version=1.0.0"}
     return Readings.parse(httpx.get(f"http://127.0.0.1:{port}/metrics", headers=accept).text)
 
 
 def files(server: subprocess.Popen[bytes]) -> list[Path]:
-    born = birth(server.pid)
-    return list(worker_discovery.base().glob(f"{server.pid}-{born}-*/*"))
+    started = start_time(server.pid)
+    return list(worker_discovery.base_directory().glob(f"{server.pid}-{started}-*/*"))
 
 
 @dataclass
@@ -130,30 +130,30 @@ async def load_and_kill(port: int, kills: int) -> Load:
 
 @pytest.mark.servers
 @pytest.mark.parametrize("server", [name for name in SERVERS if name != "uvicorn"])
-def test_workers_of_any_server_answer_for_all(server: str) -> None:
+def test_any_worker_serves_the_metrics_of_all(server: str) -> None:
     with serving(server, 2) as (port, started):
-        poll(lambda: page(port).value(WORKERS) == 2)
+        poll(lambda: scrape(port).value(WORKERS) == 2)
         answered_by: list[int] = []
 
         def both_have_answered() -> bool:
             answered_by.append(httpx.get(f"http://127.0.0.1:{port}/jobs/0").json())
             return len(set(answered_by)) == 2
 
-        before = page(port).value(HTTP_REQUEST_DURATION, "_count", http_route=ROUTE)
+        before = scrape(port).value(HTTP_REQUEST_DURATION, "_count", http_route=ROUTE)
         poll(both_have_answered)
-        counted = page(port).value(HTTP_REQUEST_DURATION, "_count", http_route=ROUTE)
+        counted = scrape(port).value(HTTP_REQUEST_DURATION, "_count", http_route=ROUTE)
         assert counted - before == len(answered_by)
         os.kill(answered_by[-1], signal.SIGKILL)
-        poll(lambda: page(port).value(WORKERS_ENDED) == 1 and page(port).value(WORKERS) == 2)
-        assert page(port).value(HTTP_REQUEST_DURATION, "_count", http_route=ROUTE) == counted
+        poll(lambda: scrape(port).value(WORKERS_ENDED) == 1 and scrape(port).value(WORKERS) == 2)
+        assert scrape(port).value(HTTP_REQUEST_DURATION, "_count", http_route=ROUTE) == counted
         assert started.poll() is None
 
 
 @pytest.mark.servers
-def test_workers_die_under_load_and_no_counter_falls(prometheus_server: Start) -> None:
+def test_no_counter_decreases_when_workers_die_under_load(prometheus_server: Start) -> None:
     kills = 6
     with serving("uvicorn", 4) as (port, server):
-        poll(lambda: page(port).value(WORKERS) == 4)
+        poll(lambda: scrape(port).value(WORKERS) == 4)
         prometheus = prometheus_server(
             {
                 "global": {"scrape_interval": "250ms", "scrape_timeout": "250ms"},
@@ -164,17 +164,17 @@ def test_workers_die_under_load_and_no_counter_falls(prometheus_server: Start) -
         )
 
         def ask(query: str) -> list[Any]:
-            answer = httpx.get(f"{prometheus.url}/api/v1/query", params={"query": query})
-            found: list[Any] = answer.raise_for_status().json()["data"]["result"]
+            response = httpx.get(f"{prometheus.url}/api/v1/query", params={"query": query})
+            found: list[Any] = response.raise_for_status().json()["data"]["result"]
             return found
 
         def value(query: str) -> float:
             return sum(float(series["value"][1]) for series in ask(query))
 
-        before = page(port).value(HTTP_REQUEST_DURATION, "_count", http_route=ROUTE)
+        before = scrape(port).value(HTTP_REQUEST_DURATION, "_count", http_route=ROUTE)
         load = asyncio.run(load_and_kill(port, kills))
-        poll(lambda: page(port).value(WORKERS) == 4)
-        counted = page(port).value(HTTP_REQUEST_DURATION, "_count", http_route=ROUTE) - before
+        poll(lambda: scrape(port).value(WORKERS) == 4)
+        counted = scrape(port).value(HTTP_REQUEST_DURATION, "_count", http_route=ROUTE) - before
         # A request is counted after its last byte is sent. A kill in between leaves one counted
         # less; one before the client has read it leaves one more.
         assert load.answered > 500
@@ -194,5 +194,5 @@ def test_workers_die_under_load_and_no_counter_falls(prometheus_server: Start) -
         ).json()["data"]
         assert [found for series in exemplars for found in series["exemplars"]]
         left = sorted(path.name.rpartition(".")[2] for path in files(server))
-        assert left == ["lock", *["slab"] * 5]
+        assert left == ["lock", *["mmap"] * 5]
         assert sum(path.stat().st_size for path in files(server)) <= 10 << 16

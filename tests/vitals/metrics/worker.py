@@ -1,6 +1,6 @@
-"""A worker without a server: does what it is told line by line, and answers each line.
+"""A worker without a server: executes commands from standard input, one per line.
 
-Started with a folder, it joins the others that were; its metrics are those below.
+Its argument is the directory through which it joins other workers. It records the metrics below.
 """
 
 import logging
@@ -20,37 +20,37 @@ class Word(NamedTuple):
 HITS = Counter("hits_total", "Hits.", Word)
 WAIT = Histogram("wait_seconds", "Wait.", NoLabels, (0.1, 1.0))
 LEVEL = Gauge("level", "Level.", NoLabels)
-WORST = Gauge("worst", "The worst of all.", NoLabels, across="max")
+WORST = Gauge("worst", "The worst of all.", NoLabels, multiprocess_mode="max")
 NONE = NoLabels()
 
 
-def act(meter: Meter, command: str, *said: str) -> str:
-    """Do one thing; returns the answer, on one line."""
+def execute(meter: Meter, command: str, *arguments: str) -> str:
+    """Execute a command; returns its result on one line."""
     if command == "inc":
-        meter.counter(HITS).bind(Word(said[0])).inc(float(said[1]))
+        meter.counter(HITS).bind(Word(arguments[0])).inc(float(arguments[1]))
     elif command == "many":
-        for number in range(int(said[0])):
+        for number in range(int(arguments[0])):
             meter.counter(HITS).bind(Word(f"one of many {number}")).inc()
     elif command == "observe":
-        meter.histogram(WAIT).bind(NONE).observe(float(said[0]), lambda: "e" * 32)
+        meter.histogram(WAIT).bind(NONE).observe(float(arguments[0]), lambda: "e" * 32)
     elif command == "level":
-        meter.gauge(LEVEL).bind(NONE).set(float(said[0]))
-        meter.gauge(WORST).bind(NONE).set(float(said[0]))
+        meter.gauge(LEVEL).bind(NONE).set(float(arguments[0]))
+        meter.gauge(WORST).bind(NONE).set(float(arguments[0]))
     elif command == "page":
-        page = "".join(render(meter.collect(exemplars=True), as_openmetrics=True))
-        return page.replace("\n", "\t") + "# EOF"
+        scrape = "".join(render(meter.collect(exemplars=True), as_openmetrics=True))
+        return scrape.replace("\n", "\t") + "# EOF"
     return "done"
 
 
 def main() -> None:
-    """Obey standard input."""
+    """Execute the commands on standard input."""
     logging.basicConfig(format="%(message)s")
     meter = Meter()
-    meter.counter(HITS).bind(Word("before")).inc()  # as at import, before anybody serves
+    meter.counter(HITS).bind(Word("before")).inc()  # as at import, before serving
     join(meter, "test", sys.argv[1])
-    print("ready", flush=True)  # noqa: T201  # standard output is how it answers
+    print("ready", flush=True)  # noqa: T201  # results go to standard output
     for line in sys.stdin:
-        print(act(meter, *line.split()), flush=True)  # noqa: T201
+        print(execute(meter, *line.split()), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

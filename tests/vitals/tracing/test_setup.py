@@ -1,4 +1,4 @@
-"""Traces through the real exporter, to a receiver that speaks OTLP over HTTP."""
+"""Traces exported by the real exporter to an OTLP/HTTP receiver."""
 
 import asyncio
 import gzip
@@ -19,13 +19,13 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from tests.vitals.client import fetch
 from vitals import Vitals, instrument
 from vitals.metrics.catalogue import HTTP_REQUEST_DURATION
-from vitals.tracing.setup import traces_address
+from vitals.tracing.setup import traces_endpoint
 
 PARENT = "0af7651916cd43dd8448eb211c80319c"
 
 
 class Receiver(ThreadingHTTPServer):
-    """Takes what is exported."""
+    """Collects exported spans."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
@@ -55,7 +55,7 @@ class _Take(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -154,17 +154,21 @@ def exemplars(app: FastAPI) -> set[str]:
     }
 
 
-@pytest.mark.parametrize(("flag", "kept"), [("01", True), ("00", False)])
-def test_an_exemplar_names_a_trace_that_was_kept(receiver: Receiver, flag: str, kept: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize(("flag", "sampled"), [("01", True), ("00", False)])
+def test_exemplars_refer_to_sampled_traces_only(
+    receiver: Receiver,
+    flag: str,
+    sampled: bool,  # noqa: FBT001
+) -> None:
     app, vitals = make(receiver.url)
     header = {"traceparent": f"00-{PARENT}-b7ad6b7169203331-{flag}"}
     fetch(app, "GET", "/items/7", headers=header)
     flush(vitals)
-    assert exemplars(app) == ({PARENT} if kept else set())
-    assert bool(receiver.spans) is kept
+    assert exemplars(app) == ({PARENT} if sampled else set())
+    assert bool(receiver.spans) is sampled
 
 
-def test_the_ratio_decides_where_no_caller_did(receiver: Receiver) -> None:
+def test_the_ratio_applies_to_traces_without_a_parent(receiver: Receiver) -> None:
     app, vitals = make(receiver.url, ratio=0.0)
     fetch(app, "GET", "/items/7")
     flush(vitals)
@@ -193,7 +197,7 @@ def test_the_endpoint_may_come_from_the_environment(
     assert receiver.spans
 
 
-def test_the_address_for_traces_wins_and_is_taken_as_it_is(
+def test_the_traces_endpoint_takes_precedence_unchanged(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
@@ -203,13 +207,13 @@ def test_the_address_for_traces_wins_and_is_taken_as_it_is(
     flush(vitals)
     assert receiver.spans
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://collector/custom")
-    assert traces_address(None) == "http://collector/custom"
-    assert traces_address("http://other:4318/") == "http://other:4318/v1/traces"
-    assert traces_address("http://other:4318/v1/traces") == "http://other:4318/v1/traces"
+    assert traces_endpoint(None) == "http://collector/custom"
+    assert traces_endpoint("http://other:4318/") == "http://other:4318/v1/traces"
+    assert traces_endpoint("http://other:4318/v1/traces") == "http://other:4318/v1/traces"
 
 
-def test_what_no_request_asked_for_begins_no_trace(receiver: Receiver) -> None:
-    """A background job's queries would be as many traces of one span."""
+def test_operations_outside_a_request_start_no_trace(receiver: Receiver) -> None:
+    """Each query of a background job would be a trace of one span."""
     _, vitals = make(receiver.url)
     assert vitals.tracing is not None
     vitals.tracing.span("SELECT", time.time_ns(), "", {})
@@ -217,7 +221,7 @@ def test_what_no_request_asked_for_begins_no_trace(receiver: Receiver) -> None:
     assert receiver.spans == []
 
 
-def test_a_receiver_that_is_gone_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreachable_receiver_does_not_fail_requests(caplog: pytest.LogCaptureFixture) -> None:
     app, vitals = make("http://127.0.0.1:9")
     started = time.monotonic()
 

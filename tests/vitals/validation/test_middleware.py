@@ -1,4 +1,4 @@
-"""The guard: what is refused, how the client is told, and that nothing is refused by mistake."""
+"""Body validation: what is refused, the problem details, and that no valid body is refused."""
 
 import asyncio
 import json
@@ -18,15 +18,15 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Message
 
 from tests.vitals.client import converse, fetch, http_scope
-from vitals import Guard, instrument
+from vitals import Validation, instrument
 from vitals.metrics.catalogue import HTTP_REQUEST_DURATION, HTTP_REQUESTS_REFUSED
 from vitals.testing import Readings
 from vitals.validation import ijson, size_limits
-from vitals.validation.problems import Refused
+from vitals.validation.problems import BodyRefused
 
 JSON = {"content-type": "application/json"}
 PROBLEM = "application/problem+json"
-TIGHT = Guard(
+TIGHT = Validation(
     limit=1_000, depth=4, members=300, string=800, digits=500, routes={"/api/wide/{item}": 5_000}
 )
 
@@ -36,7 +36,7 @@ class Thing(BaseModel):
     price: float = 0.0
 
 
-def make(guard: Guard | None = TIGHT) -> FastAPI:  # every kind of reader
+def make(validation: Validation | None = TIGHT) -> FastAPI:  # every kind of reader
     app = FastAPI()
     app.state.worked = 0
     router = APIRouter(prefix="/api")
@@ -60,16 +60,16 @@ def make(guard: Guard | None = TIGHT) -> FastAPI:  # every kind of reader
     async def text(text: Annotated[str, Body(media_type="text/plain")]) -> str:
         return text
 
-    @app.post("/stubborn")
-    async def stubborn(request: Request) -> JSONResponse:
+    @app.post("/swallows-errors")
+    async def swallows_errors(request: Request) -> JSONResponse:
         try:
             await request.body()
-        except Exception:  # noqa: BLE001  # an application that swallows everything
+        except Exception:  # noqa: BLE001  # the application swallows everything
             return JSONResponse({"fine": True})
         return JSONResponse({"fine": True})
 
-    @app.post("/deaf")
-    async def deaf() -> str:
+    @app.post("/unread")
+    async def unread() -> str:
         return "not read"
 
     async def both_ways(_scope: Any, receive: Any, send: Any) -> None:
@@ -82,7 +82,7 @@ def make(guard: Guard | None = TIGHT) -> FastAPI:  # every kind of reader
 
     app.mount("/both-ways", both_ways)
     app.include_router(router)
-    instrument(app, logs=False, guard=guard)
+    instrument(app, logs=False, validation=validation)
     return app
 
 
@@ -136,14 +136,14 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("body", "status", "reason", "pointer"), REFUSED)
-def test_bodies_that_are_refused(
+def test_invalid_bodies_are_refused(
     body: bytes, status: int, reason: str, pointer: str | None
 ) -> None:
     app = make()
-    answer = post(app, "/raw", body)
-    assert answer.status_code == status
-    assert answer.headers["content-type"] == PROBLEM
-    problem = answer.json()
+    response = post(app, "/raw", body)
+    assert response.status_code == status
+    assert response.headers["content-type"] == PROBLEM
+    problem = response.json()
     assert problem["status"] == status
     assert {"type", "title", "detail"} <= problem.keys()
     if pointer is not None:
@@ -171,18 +171,18 @@ ACCEPTED = [
 
 
 @pytest.mark.parametrize("body", ACCEPTED)
-def test_bodies_that_are_not_refused(body: bytes) -> None:
+def test_valid_bodies_are_accepted(body: bytes) -> None:
     app = make()
     assert post(app, "/things", body).status_code == 200
     assert reasons(app) == {}
 
 
-def test_a_body_of_no_bytes_is_the_applications_business() -> None:
+def test_an_empty_body_is_passed_to_the_application() -> None:
     assert post(make(), "/things", b"").status_code == 422
     assert post(make(), "/raw", b"").json() == 0
 
 
-def test_the_size_counts_whatever_was_declared() -> None:
+def test_the_size_limit_applies_whatever_was_declared() -> None:
     app = make()
 
     async def parts() -> AsyncIterator[bytes]:
@@ -220,23 +220,21 @@ def test_a_route_may_have_a_limit_of_its_own() -> None:
         ("/raw", "application/zip", 200),
     ],
 )
-def test_a_route_that_declares_a_content_type_gets_no_other(
-    path: str, media: str, status: int
-) -> None:
+def test_a_route_accepts_only_its_declared_content_type(path: str, media: str, status: int) -> None:
     app = make()
-    answer = post(app, path, b'{"name": "x"}', content_type=media)
-    assert answer.status_code == status
+    response = post(app, path, b'{"name": "x"}', content_type=media)
+    assert response.status_code == status
     if status == 415:
-        assert answer.json()["errors"][0]["header"] == "content-type"
+        assert response.json()["errors"][0]["header"] == "content-type"
         assert reasons(app) == {"media_type": 1}
 
 
-def test_compressed_json_is_only_measured() -> None:
-    answer = post(make(), "/raw", b"not JSON", content_encoding="br")
-    assert answer.json() == 8
+def test_compressed_json_is_limited_by_size_only() -> None:
+    response = post(make(), "/raw", b"not JSON", content_encoding="br")
+    assert response.json() == 8
 
 
-def speak(
+def send_messages(
     app: Any, headers: list[tuple[bytes, bytes]], parts: list[Message], path: str = "/raw"
 ) -> Any:
     scope = http_scope("POST", path) | {
@@ -263,33 +261,33 @@ def speak(
         ([], b'{"a":NaN}', 400),
     ],
 )
-def test_the_length_must_be_what_was_declared(
+def test_the_length_must_match_content_length(
     headers: list[tuple[bytes, bytes]], body: bytes, status: int
 ) -> None:
     parts: list[Message] = [{"type": "http.request", "body": body}]
-    assert speak(make(), headers, parts) == status
+    assert send_messages(make(), headers, parts) == status
 
 
-def test_a_refusal_by_headers_comes_before_anything_is_read() -> None:
-    """A client that waits for 100 Continue is answered without having sent a byte."""
+def test_faults_in_the_headers_are_refused_before_reading() -> None:
+    """A client that expects 100 Continue gets a response before it has sent a byte."""
     never: list[Message] = [{"type": "http.request", "body": b"unread"}]
-    assert speak(make(), [(b"content-length", b"5000")], never) == 413
+    assert send_messages(make(), [(b"content-length", b"5000")], never) == 413
     assert never
 
 
-def test_a_split_character_and_a_split_number_are_one() -> None:
+def test_characters_and_numbers_may_be_split_over_parts() -> None:
     body = '{"name": "é", "price": 12.5}'.encode()
     parts: list[Message] = [
         {"type": "http.request", "body": bytes([byte]), "more_body": True} for byte in body
     ]
     app = make()
-    assert speak(app, [], [*parts, {"type": "http.request"}], "/things") == 200
+    assert send_messages(app, [], [*parts, {"type": "http.request"}], "/things") == 200
     assert reasons(app) == {}
 
 
 @pytest.mark.parametrize("parts", [0, 3])
-def test_a_body_that_trickles_is_refused(parts: int) -> None:
-    app = make(Guard(grace=0.05, bytes_per_second=1_000))
+def test_a_slow_body_is_refused(parts: int) -> None:
+    app = make(Validation(grace=0.05, bytes_per_second=1_000))
     some: list[Message] = [{"type": "http.request", "body": b"[", "more_body": True}] * parts
     scope = http_scope("POST", "/raw") | {"headers": [(b"transfer-encoding", b"chunked")]}
 
@@ -303,31 +301,31 @@ def test_a_body_that_trickles_is_refused(parts: int) -> None:
     assert reasons(app) == {"too_slow": 1}
 
 
-def test_time_that_the_application_takes_is_not_the_clients() -> None:
+def test_only_time_spent_waiting_for_the_client_counts() -> None:
     app = FastAPI()
 
     @app.post("/thoughtful")
-    async def thoughtful(request: Request) -> int:
+    async def slow_reader(request: Request) -> int:
         seen = 0
         async for part in request.stream():
             await asyncio.sleep(0.05)
             seen += len(part)
         return seen
 
-    instrument(app, logs=False, guard=Guard(seconds=0.1, grace=0.1))
+    instrument(app, logs=False, validation=Validation(seconds=0.1, grace=0.1))
     parts: list[Message] = [
         {"type": "http.request", "body": b"1", "more_body": number < 4} for number in range(5)
     ]
-    assert speak(app, [], parts, "/thoughtful") == 200
+    assert send_messages(app, [], parts, "/thoughtful") == 200
 
 
-def test_an_application_that_answers_something_else_does_not_have_its_way() -> None:
-    answer = post(make(), "/stubborn", b'{"a": NaN}')
-    assert (answer.status_code, answer.headers["content-type"]) == (400, PROBLEM)
-    assert "fine" not in answer.text
+def test_a_refusal_replaces_another_response_of_the_application() -> None:
+    response = post(make(), "/swallows-errors", b'{"a": NaN}')
+    assert (response.status_code, response.headers["content-type"]) == (400, PROBLEM)
+    assert "fine" not in response.text
 
 
-def test_a_reader_outside_of_all_handlers_still_gets_the_client_an_answer() -> None:
+def test_a_refusal_outside_all_exception_handlers_still_gets_a_response() -> None:
     app = make()
 
     async def reading(request: Request, call_next: Any) -> Any:
@@ -335,11 +333,11 @@ def test_a_reader_outside_of_all_handlers_still_gets_the_client_an_answer() -> N
         return await call_next(request)
 
     app.add_middleware(BaseHTTPMiddleware, dispatch=reading)
-    answer = post(app, "/raw", b'{"a": NaN}')
-    assert (answer.status_code, answer.headers["content-type"]) == (400, PROBLEM)
+    response = post(app, "/raw", b'{"a": NaN}')
+    assert (response.status_code, response.headers["content-type"]) == (400, PROBLEM)
 
 
-def test_a_mounted_application_without_our_handler_still_tells_of_a_problem() -> None:
+def test_a_mounted_application_without_our_handler_responds_with_the_problem() -> None:
     app, inner = make(), FastAPI()
 
     @inner.post("/raw")
@@ -347,44 +345,44 @@ def test_a_mounted_application_without_our_handler_still_tells_of_a_problem() ->
         return len(await request.body())
 
     app.mount("/inner", inner)
-    answer = post(app, "/inner/raw", b'{"a": NaN}')
-    assert (answer.status_code, answer.headers["content-type"]) == (400, PROBLEM)
+    response = post(app, "/inner/raw", b'{"a": NaN}')
+    assert (response.status_code, response.headers["content-type"]) == (400, PROBLEM)
 
 
-def test_refusals_go_out_through_the_applications_own_middlewares() -> None:
+def test_refusals_pass_through_the_applications_middleware() -> None:
     app = make()
     app.add_middleware(CORSMiddleware, allow_origins=["https://shop.example"])
-    answer = post(app, "/raw", b'{"a": NaN}', origin="https://shop.example")
-    assert answer.status_code == 400
-    assert answer.headers["access-control-allow-origin"] == "https://shop.example"
+    response = post(app, "/raw", b'{"a": NaN}', origin="https://shop.example")
+    assert response.status_code == 400
+    assert response.headers["access-control-allow-origin"] == "https://shop.example"
 
 
-def test_an_application_may_word_refusals_itself() -> None:
+def test_an_application_may_handle_refusals_itself() -> None:
     app = make()
 
     async def own(_request: Request, error: Any) -> JSONResponse:
-        assert isinstance(error, Refused)
+        assert isinstance(error, BodyRefused)
         return JSONResponse({"own": error.reason}, error.status_code, media_type=PROBLEM)
 
-    app.add_exception_handler(Refused, own)
+    app.add_exception_handler(BodyRefused, own)
     assert post(app, "/raw", b'{"a": NaN}').json() == {"own": "number"}
 
 
-def test_once_the_answer_has_begun_only_size_ends_it() -> None:
+def test_after_the_response_has_started_only_the_size_is_limited() -> None:
     app = make()
     assert post(app, "/both-ways/", b'{"a": NaN}').text == '{"a": NaN}'
     parts: list[Message] = [{"type": "http.request", "body": b"x" * 600, "more_body": True}] * 9
     with pytest.raises(Exception, match=r"larger|already started"):
-        speak(app, [], parts, "/both-ways/")
+        send_messages(app, [], parts, "/both-ways/")
 
 
-def test_an_application_that_does_not_read_is_left_alone() -> None:
+def test_an_unread_body_is_not_validated() -> None:
     app = make()
-    assert post(app, "/deaf", b'{"a": NaN}').json() == "not read"
+    assert post(app, "/unread", b'{"a": NaN}').json() == "not read"
     assert reasons(app) == {}
 
 
-def test_without_a_guard_nothing_is_refused() -> None:
+def test_without_validation_nothing_is_refused() -> None:
     assert post(make(None), "/raw", b'{"a": NaN}').json() == 10
 
 
@@ -399,13 +397,13 @@ def test_without_a_guard_nothing_is_refused() -> None:
         {"grace": -1},
     ],
 )
-def test_what_makes_no_sense_is_refused(wrong: Any) -> None:
+def test_invalid_options_raise(wrong: Any) -> None:
     with pytest.raises(ValueError, match=r"must be more than 0|start at 1"):
-        Guard(**wrong)
+        Validation(**wrong)
 
 
 def slow_fault(text: str) -> tuple[str, str] | None:
-    """The reference: a JSON reader that is slow, obvious and knows where it is."""
+    """The reference: a slow, simple JSON parser that tracks its position."""
     found: list[tuple[str, str]] = []
 
     def walk(pairs: Any, path: str) -> None:
@@ -428,7 +426,7 @@ def slow_fault(text: str) -> tuple[str, str] | None:
 
 
 def written(value: Any) -> str:
-    """JSON with members as they are drawn, doubles included."""
+    """JSON with members as generated, including duplicates."""
     if isinstance(value, tuple):
         return "{" + ",".join(f"{json.dumps(n)}: {written(v)}" for n, v in value) + "}"
     if isinstance(value, list):
@@ -452,7 +450,7 @@ documents = st.recursive(
 
 @settings(max_examples=500, deadline=None)
 @given(documents)
-def test_the_place_is_that_of_the_first_fault(value: Any) -> None:
+def test_the_pointer_locates_the_first_fault(value: Any) -> None:
     text = written(value)
     expected = slow_fault(text)
     found = ijson.fault(text.encode(), 100)
@@ -462,7 +460,7 @@ def test_the_place_is_that_of_the_first_fault(value: Any) -> None:
 
 
 def levels(value: Any) -> int:
-    """The reference: arrays and objects that stand in one another."""
+    """The reference: nesting levels of arrays and objects."""
     if not isinstance(value, dict | list):
         return 0
     inside = value.values() if isinstance(value, dict) else value
@@ -481,14 +479,14 @@ brackets = st.text("[]{}", max_size=3)
     ),
     st.integers(1, 6),
 )
-def test_levels_are_counted_whatever_strings_hold(value: Any, most: int) -> None:
+def test_nesting_levels_are_counted_correctly(value: Any, most: int) -> None:
     found = ijson.fault(json.dumps(value).encode(), most)
     assert (found is not None) == (levels(value) > most)
     assert found is None or found.reason == "depth"
 
 
 def parts(value: Any) -> int:
-    """The reference: members and elements, together."""
+    """The reference: the number of members and elements."""
     if not isinstance(value, tuple | list):
         return 0
     inside = [each for _, each in value] if isinstance(value, tuple) else value
@@ -497,31 +495,31 @@ def parts(value: Any) -> int:
 
 @settings(max_examples=500, deadline=None)
 @given(documents, st.integers(1, 12), st.sampled_from(["", " ", "\n\t"]))
-def test_members_are_counted_whatever_strings_hold(value: Any, most: int, space: str) -> None:
+def test_members_are_counted_correctly(value: Any, most: int, space: str) -> None:
     text = space + written(value) + space
-    for empty in ("[]", "{}"):  # spaces may stand in what is empty
+    for empty in ("[]", "{}"):  # empty containers may contain spaces
         text = text if '"' in text else text.replace(empty, empty[0] + space + empty[1])
-    found = size_limits.excess(text.encode(), Guard(members=most))
+    found = size_limits.exceeded_limit(text.encode(), Validation(members=most))
     assert (found is not None) == (parts(value) > most), text
     assert found is None or found.reason == "members"
 
 
 @settings(max_examples=500, deadline=None)
 @given(documents, st.lists(st.tuples(st.integers(0), PIECES), max_size=2))
-def test_both_ways_of_judging_agree(value: Any, mutations: list[tuple[int, str]]) -> None:
-    """The quick one lets nothing pass that the thorough one finds, and hands it nothing sound."""
+def test_fast_and_thorough_validation_agree(value: Any, mutations: list[tuple[int, str]]) -> None:
+    """The fast check passes nothing that the thorough one rejects, and rejects nothing valid."""
     text = written(value)
-    for place, piece in mutations:
-        at = place % (len(text) + 1)
+    for find_pointer, piece in mutations:
+        at = find_pointer % (len(text) + 1)
         text = text[:at] + piece + text[at:]
     body = text.encode()
-    assert ijson._is_sound(body, 5) == (ijson._look_for_fault(body, 5) is None), text
+    assert ijson._is_valid(body, 5) == (ijson._find_fault(body, 5) is None), text
 
 
 @settings(max_examples=500, deadline=None)
 @given(st.binary(max_size=200) | st.lists(PIECES, max_size=12).map("".join).map(str.encode))
-def test_whatever_comes_is_judged(body: bytes) -> None:
-    """What passes is read, and written again, by anybody."""
+def test_any_bytes_are_validated(body: bytes) -> None:
+    """What is accepted can be decoded and encoded again by any library."""
     found = ijson.fault(body, 4)
     if found is None:
         json.dumps(json.loads(body.decode()), allow_nan=False, ensure_ascii=False).encode()
@@ -541,5 +539,5 @@ def test_whatever_comes_is_judged(body: bytes) -> None:
     ],
 )
 @pytest.mark.timeout(20)
-def test_bodies_made_to_be_slow_are_judged_in_one_pass(body: bytes) -> None:
+def test_adversarial_bodies_are_validated_in_one_pass(body: bytes) -> None:
     assert ijson.fault(body, 32) is not None

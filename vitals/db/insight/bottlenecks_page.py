@@ -21,7 +21,7 @@ from vitals.db.insight.lock_sampler import LockSampler, SampledWait
 from vitals.db.statements.metrics_reader import read
 from vitals.db.statements.plans import Plan
 from vitals.db.statements.statement_stats import StatementStats
-from vitals.metrics.endpoint import SAFE
+from vitals.metrics.endpoint import SECURITY_HEADERS
 from vitals.metrics.meter import Meter
 
 PATH = "/vitals/bottlenecks"
@@ -29,8 +29,8 @@ PATH = "/vitals/bottlenecks"
 Admin = str | Callable[[Request], bool | Awaitable[bool]]
 """A bearer token, or a function that decides whether a request is an administrator's."""
 
-_POLICY = f"{SAFE['content-security-policy']}; style-src 'unsafe-inline'"
-_HEADERS = SAFE | {"content-security-policy": _POLICY}
+_POLICY = f"{SECURITY_HEADERS['content-security-policy']}; style-src 'unsafe-inline'"
+_HEADERS = SECURITY_HEADERS | {"content-security-policy": _POLICY}
 _MAX_SHOWN = 100
 
 

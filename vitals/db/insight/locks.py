@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from vitals.db.statements.fingerprint import normalise
-from vitals.redaction.secret_patterns import without_lookalikes, without_random
+from vitals.redaction.secret_patterns import redact_patterns, redact_random_words
 
 _SQL = text(
     """
@@ -66,7 +66,7 @@ def read(connection: Connection) -> list[LockWait]:
             normalise(row[4] or ""),
             normalise(row[5] or ""),
             row[6] or "",
-            without_random(without_lookalikes(row[7] or "")),
+            redact_random_words(redact_patterns(row[7] or "")),
         )
         for row in connection.execute(_SQL)
     ]

@@ -12,7 +12,7 @@ from threading import RLock
 from typing import NamedTuple
 
 from vitals.metrics.catalogue import OTHER
-from vitals.redaction.secret_patterns import without_random
+from vitals.redaction.secret_patterns import redact_random_words
 
 MAX_FINGERPRINTS = 200
 """Fingerprints with a label value of their own, first come first served: reassigning a label value
@@ -169,7 +169,7 @@ class Fingerprints:
 
     def _add(self, sql: str, system: str) -> Statement:
         # An identifier may contain generated input, too.
-        text = without_random(re.sub(r" {2,}", " ", normalise(sql, system)))
+        text = redact_random_words(re.sub(r" {2,}", " ", normalise(sql, system)))
         keyword = _OPERATIONS.match(text)
         operation = keyword[1].upper() if keyword else OTHER
         fingerprint = hashlib.blake2b(text.encode(errors="replace"), digest_size=8).hexdigest()

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from vitals.metrics.aggregation import Row
+from vitals.metrics.aggregation import AggregatedSeries
 from vitals.metrics.catalogue import DB_OPERATION_DURATION, DB_SLOW_QUERIES
 from vitals.metrics.meter import Meter
 
@@ -56,7 +56,7 @@ def read(meter: Meter) -> dict[str, StatementMetrics]:
     slow: dict[str, int] = {}
     for total in meter.collect():
         if total.metric.name == DB_OPERATION_DURATION.name:
-            for labels, row in _rows(total.rows):
+            for labels, row in _rows(total.series):
                 one = found.setdefault(
                     labels["db_query_fingerprint"], StatementMetrics(labels["db_query_summary"])
                 )
@@ -70,14 +70,14 @@ def read(meter: Meter) -> dict[str, StatementMetrics]:
                 one.buckets = [a + b for a, b in zip(old, counts, strict=True)]
         elif total.metric.name == DB_SLOW_QUERIES.name:
             slow = {
-                labels["db_query_fingerprint"]: int(row[0]) for labels, row in _rows(total.rows)
+                labels["db_query_fingerprint"]: int(row[0]) for labels, row in _rows(total.series)
             }
     for fingerprint, one in found.items():
         one.slow = slow.get(fingerprint, 0)
     return {fingerprint: one for fingerprint, one in found.items() if one.calls}
 
 
-def _rows(rows: list[Row]) -> Iterator[tuple[dict[str, str], list[float]]]:
+def _rows(rows: list[AggregatedSeries]) -> Iterator[tuple[dict[str, str], list[float]]]:
     for row in rows:
         pairs = _LABEL.findall(row.labels)
         labels = {

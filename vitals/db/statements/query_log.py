@@ -4,7 +4,7 @@ from typing import Any
 
 import structlog
 
-from vitals.asgi.request_context import RequestScope
+from vitals.asgi.request_context import RequestContext
 from vitals.asgi.route_template import RouteTemplates
 from vitals.db.statements.fingerprint import Statement
 from vitals.db.statements.log_throttle import LogThrottle
@@ -42,7 +42,7 @@ class QueryLog:
         rows: int | None,
         source: str,
         error_type: str,
-        request: RequestScope | None,
+        request: RequestContext | None,
     ) -> None:
         """Log a statement that took longer than the objective's threshold."""
         suppressed = self._slow_throttle.allows(statement.fingerprint)
@@ -63,7 +63,7 @@ class QueryLog:
             fields["pool_wait"] = round(request.pool_seconds, 6)
         self._log.warning("slow query", **fields)
 
-    def n_plus_one(self, stats: CallStats, found: NPlusOne, request: RequestScope) -> None:
+    def n_plus_one(self, stats: CallStats, found: NPlusOne, request: RequestContext) -> None:
         """Log an N+1."""
         suppressed = self._n_plus_one_throttle.allows(
             f"{request.route} {stats.statement.fingerprint}"
