@@ -1,4 +1,4 @@
-"""One PromQL query of a panel."""
+"""PromQL query of a panel."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,15 +12,15 @@ _KEYS = frozenset({"datasource", "expr", "format", "instant", "legendFormat", "r
 
 @dataclass(frozen=True)
 class Query:
-    """What to ask Prometheus.
+    """A query of a panel.
 
     Attributes:
-        expr: PromQL, written through declarations and signals.
+        expr: PromQL, written with metric declarations and signals.
         legend: The name of the series; ``{{label}}`` is filled in.
-        instant: Ask for now instead of for the time range.
-        exemplar: Also fetch exemplars, dots that open a trace. They belong to raw ``_bucket``
-            series: recording rules lose them.
-        form: How the answer is shaped for the panel.
+        instant: An instant query instead of a range query.
+        exemplar: Also fetch exemplars, dots that open a trace. Only raw ``_bucket`` series have
+            them: recording rules drop exemplars.
+        form: The result format.
     """
 
     expr: str
@@ -30,7 +30,7 @@ class Query:
     form: Literal["time_series", "table", "heatmap"] = "time_series"
 
     def draw(self, ref: str) -> Json:
-        """Write the target; ``ref`` is the letter by which columns of a table call it."""
+        """Write the target; ``ref`` is the letter by which table columns refer to it."""
         target = core.Target(
             datasource=DATASOURCE,
             expr=self.expr,
@@ -48,10 +48,10 @@ class Query:
 
 
 def now(expr: str, legend: str = "") -> Query:
-    """Ask for the present value."""
+    """An instant query of the current value."""
     return Query(expr, legend, instant=True)
 
 
 def rows(expr: str) -> Query:
-    """Ask for the present values as rows of a table, one column a label."""
+    """An instant query in table format: one row per series, one column per label."""
     return Query(expr, instant=True, form="table")

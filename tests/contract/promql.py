@@ -13,7 +13,7 @@ from typing import Any
 import promql_parser as promql
 
 from alerts.rule_files import every_signal
-from rules.monitoring import OF_THE_WATCH
+from rules.monitoring import MONITORING_METRICS
 from vitals.metrics.catalogue import CATALOGUE
 from vitals.metrics.declarations import AnyMetric, Histogram
 
@@ -35,7 +35,7 @@ def _provided() -> dict[str, Labels]:
     series: dict[str, Labels] = defaultdict(frozenset)
     for signal in every_signal().values():
         series[signal.record] = frozenset(signal.labels)
-    for metric in (*CATALOGUE.values(), *OF_THE_WATCH):
+    for metric in (*CATALOGUE.values(), *MONITORING_METRICS):
         for name in series_of(metric):
             series[name] |= {"job", "instance", *metric.label_names}
             series[name] |= {"le"} if name.endswith("_bucket") else frozenset()

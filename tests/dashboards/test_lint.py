@@ -113,7 +113,7 @@ def counters_are_only_looked_at_as_rates(board: Json) -> list[str]:
 
 
 def tables_and_figures_ask_for_now(board: Json) -> list[str]:
-    """A figure of a whole range costs as much as a graph, and shows its last point."""
+    """A value_colour of a whole range costs as much as a graph, and shows its last point."""
     now = {"stat", "gauge", "bargauge", "table"}
     return [
         panel["title"]
