@@ -1,4 +1,4 @@
-"""Boards find the traces behind a latency without reading the latency's raw series."""
+"""Queries of exemplars find traces without reading samples of the raw series."""
 
 import threading
 import time
@@ -36,7 +36,7 @@ class _Page(BaseHTTPRequestHandler):
         self.wfile.write(PAGE.encode())
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
