@@ -1,4 +1,4 @@
-/** Buckets of a histogram over time. */
+/** Heatmap panel: buckets of a histogram over time. */
 import { useCallback, useMemo } from 'react';
 import {
   type DataFrame,
@@ -37,7 +37,7 @@ interface Cells {
   frame: DataFrame;
   times: number[];
   rows: { bound: string; values: (number | null)[] }[];
-  /** Milliseconds that a cell is wide. */
+  /** Width of a cell in milliseconds. */
   wide: number;
   high: number;
   colour: Paint;
@@ -142,15 +142,18 @@ export function HeatmapPanel({
     );
     const from = row > 0 ? bound(rows[row - 1]?.bound, options.yAxis) : '0';
     const shown =
-      value === null ? 'nothing known' : formattedValueToString(getValueFormat(unit)(value, 3));
+      value === null ? 'no data' : formattedValueToString(getValueFormat(unit)(value, 3));
     return (
       <VizTooltipWrapper>
         <VizTooltipHeader item={{ label: '', value: span[1] ?? '' }} isPinned={isPinned} />
         <VizTooltipContent
           isPinned={isPinned}
           items={[
-            { label: 'From, to', value: `${from}, ${bound(rows[row]?.bound, options.yAxis)}` },
-            { label: 'In the bucket', value: shown, color: colour(value ?? 0) },
+            {
+              label: 'Bucket from, to',
+              value: `${from}, ${bound(rows[row]?.bound, options.yAxis)}`,
+            },
+            { label: 'Value', value: shown, color: colour(value ?? 0) },
           ]}
         />
       </VizTooltipWrapper>

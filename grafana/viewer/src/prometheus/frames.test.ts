@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import type { Answer } from './client';
+import type { QueryResult } from './client';
 import { frames, nameOf, number } from './frames';
 
-const range: Answer = {
+const range: QueryResult = {
   resultType: 'matrix',
   result: [
     {
@@ -29,7 +29,7 @@ describe('a range', () => {
 });
 
 test('a table has a column a label, and rows without a label leave it empty', () => {
-  const answer: Answer = {
+  const answer: QueryResult = {
     resultType: 'vector',
     result: [
       { metric: { route: '/a' }, value: [1, '2'] },
@@ -48,7 +48,7 @@ test('a table has a column a label, and rows without a label leave it empty', ()
 
 test('buckets are sorted by their bound and hold what is in them alone', () => {
   const of = (le: string, values: [number, string][]) => ({ metric: { le }, values });
-  const answer: Answer = {
+  const answer: QueryResult = {
     resultType: 'matrix',
     result: [of('+Inf', [[0, '9']]), of('0.5', [[0, '4']]), of('1', [[0, '9']])],
   };

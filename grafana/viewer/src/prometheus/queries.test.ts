@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { slowest } from './exemplars';
-import { marks, stretches } from './marks';
+import { annotationEvents, intervals } from './annotations';
 import { matches } from './matchers';
 import { quoted } from './query';
 import { macros, rateWindow, seconds, steps } from './step';
@@ -39,11 +39,11 @@ test('a mark ends where the answer does', () => {
     metric: { version: '2' },
     values: [30, 60, 90, 300].map((at): [number, string] => [at, '1']),
   };
-  expect(stretches(series, 30)).toEqual([
+  expect(intervals(series, 30)).toEqual([
     [30, 90],
     [300, 300],
   ]);
-  expect(marks([series], 30, 'Deployed {{version}}')[0]).toMatchObject({
+  expect(annotationEvents([series], 30, 'Deployed {{version}}')[0]).toMatchObject({
     time: 30_000,
     timeEnd: 90_000,
     isRegion: true,
