@@ -40,10 +40,10 @@ BREAKER = Stat(
 )
 LOAD_TIME_SAVED = Stat(
     id=2,
-    title="Database time saved, s/s",
+    title="Database time saved",
     description="Seconds of loading that the caches save per second: hits times the mean load "
     "time. That many more connections would be active without them.",
-    unit="s",
+    unit="suffix:s/s",
     width=6,
     queries=(
         now(

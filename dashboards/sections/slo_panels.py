@@ -61,7 +61,7 @@ SLOW_QUERIES = Stat(
 _BURN_RATE = f"{BAD_RATIO['1h'].select(job=CHOSEN_JOB)} / (1 - {TARGET.select(job=CHOSEN_JOB)})"
 BUDGET = BarGauge(
     id=4,
-    title="Error budget left, 30 d",
+    title="Budget left, 30 days",
     description="Share of the error budget of the last 30 days that is left. Below 25 %, postpone "
     "risky deploys; at 0 the objective is missed.",
     unit="percentunit",
