@@ -34,8 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _check(chosen.output)
     chosen.output.mkdir(parents=True, exist_ok=True)
     files = render(FAST if chosen.fast else REAL_TIME)
-    for stray in {path.name for path in chosen.output.glob("*.yml")} - {*files}:
-        (chosen.output / stray).unlink()
+    for outdated in {path.name for path in chosen.output.glob("*.yml")} - {*files}:
+        (chosen.output / outdated).unlink()
     for name, text in files.items():
         (chosen.output / name).write_text(text, encoding="utf-8")
     return 0

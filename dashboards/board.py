@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from grafanalib import core
 
 from dashboards.annotations import Annotation
-from dashboards.grafana import BOARD_KEYS, ROW_KEYS, SCHEMA_VERSION, Json, modern
+from dashboards.grafana import BOARD_KEYS, ROW_KEYS, SCHEMA_VERSION, Json, to_grafana_json
 from dashboards.panels.panel import COLUMNS, Panel
 from dashboards.variables import Variable
 
@@ -37,9 +37,9 @@ class Row:
     def draw(self, top: int) -> tuple[list[Json], int]:
         """Write the panels from a line of the grid on; return them and the next free line."""
         if not self.title:
-            return self._lay(top)
-        panels, end = self._lay(top + 1)
-        header = modern(
+            return self._layout(top)
+        panels, end = self._layout(top + 1)
+        header = to_grafana_json(
             core.RowPanel(
                 id=self.id,
                 title=self.title,
@@ -51,7 +51,7 @@ class Row:
         )
         return ([header], top + 1) if self.collapsed else ([header, *panels], end)
 
-    def _lay(self, top: int) -> tuple[list[Json], int]:
+    def _layout(self, top: int) -> tuple[list[Json], int]:
         drawn: list[Json] = []
         left, bottom = 0, top
         for panel in self.panels:
@@ -125,7 +125,7 @@ class Board:
             timezone="browser",
             version=1,
         )
-        drawn_board = modern(board, BOARD_KEYS)
+        drawn_board = to_grafana_json(board, BOARD_KEYS)
         drawn_board["timepicker"] = {"refresh_intervals": ["10s", "30s", "1m", "5m", "15m"]}
         return drawn_board
 

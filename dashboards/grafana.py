@@ -72,7 +72,7 @@ VARIABLE_KEYS = frozenset(
 )
 
 
-def modern(drawn: object, keys: frozenset[str]) -> Json:
+def to_grafana_json(drawn: object, keys: frozenset[str]) -> Json:
     """Encode a grafanalib object; keep the given top-level keys and drop nulls.
 
     The base step of thresholds keeps its null, which means minus infinity.

@@ -5,7 +5,7 @@ from typing import TypedDict
 
 from grafanalib import core
 
-from dashboards.grafana import DATASOURCE, VARIABLE_KEYS, Json, modern
+from dashboards.grafana import DATASOURCE, VARIABLE_KEYS, Json, to_grafana_json
 from vitals.metrics.catalogue import BUILD_INFO, HTTP_REQUEST_DURATION
 from vitals.metrics.declarations import Matcher, excluding, matching
 
@@ -46,7 +46,7 @@ class Variable:
             refresh=ON_TIME_RANGE_CHANGED,
             regex="",
         )
-        drawn = {**modern(template, VARIABLE_KEYS), "definition": query}
+        drawn = {**to_grafana_json(template, VARIABLE_KEYS), "definition": query}
         if self.multi:
             drawn["current"] = {"text": ["All"], "value": ["$__all"]}
         else:
@@ -63,7 +63,7 @@ class DatasourceVariable(Variable):
         template = core.Template(
             name=self.name, label=self.label, type="datasource", query="prometheus", regex=""
         )
-        return {**modern(template, VARIABLE_KEYS), "current": DEFAULT_DATASOURCE}
+        return {**to_grafana_json(template, VARIABLE_KEYS), "current": DEFAULT_DATASOURCE}
 
 
 SOURCE = DatasourceVariable("datasource", "Data source")

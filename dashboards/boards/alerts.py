@@ -5,7 +5,7 @@ from dataclasses import replace
 from dashboards.annotations import DEPLOYS
 from dashboards.board import Board, Row
 from dashboards.panels.panel import TimeSeries
-from dashboards.panels.query import Query, rows
+from dashboards.panels.query import Query, table_query
 from dashboards.panels.table_panels import AlertList, Table
 from dashboards.sections.alert_table import FIRING_ALERTS
 from dashboards.sections.slo_panels import BUDGET, BURN
@@ -71,7 +71,7 @@ NOISE = Table(
     unit="h",
     width=12,
     queries=(
-        rows(
+        table_query(
             "topk(10, sum by (alertname, severity) (sum_over_time(("
             f"{ALERTS.select(job=CHOSEN_JOB, alertstate='firing', severity=_URGENT)})[7d:5m]))) "
             "/ 12"

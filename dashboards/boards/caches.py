@@ -6,7 +6,7 @@ from dashboards.annotations import DEPLOYS, FIRING
 from dashboards.board import Board, Row
 from dashboards.links import CACHE_UID
 from dashboards.panels.panel import TimeSeries
-from dashboards.panels.query import Query, now
+from dashboards.panels.query import Query, instant_query
 from dashboards.panels.stat_panels import BarGauge, Stat
 from dashboards.sections.dependencies import CACHE
 from dashboards.style import Colour, Step, falling, series_colour
@@ -35,7 +35,7 @@ BREAKER = Stat(
     decimals=0,
     width=6,
     steps=(Step(Colour.GOOD), Step(Colour.BAD, 1)),
-    queries=(now(f"sum({CACHE_BREAKER_OPEN.max('cache', **CHOSEN)})"),),
+    queries=(instant_query(f"sum({CACHE_BREAKER_OPEN.max('cache', **CHOSEN)})"),),
     empty="no cache",
 )
 LOAD_TIME_SAVED = Stat(
@@ -46,7 +46,7 @@ LOAD_TIME_SAVED = Stat(
     unit="suffix:s/s",
     width=6,
     queries=(
-        now(
+        instant_query(
             f"sum({CACHE_HITS.select(job=CHOSEN_JOB)} * on (cache) "
             f"group_left () ({CACHE_LOAD_DURATION.mean('cache', window='1h', job=CHOSEN_JOB)}))"
         ),
@@ -62,7 +62,7 @@ RATIOS = BarGauge(
     decimals=0,
     width=12,
     steps=falling(0.5, 0.8),
-    queries=(now(CACHE_HIT_RATIO.select(job=CHOSEN_JOB), "{{cache}}"),),
+    queries=(instant_query(CACHE_HIT_RATIO.select(job=CHOSEN_JOB), "{{cache}}"),),
     empty="no lookups",
 )
 RESULTS = TimeSeries(

@@ -6,7 +6,7 @@ from dashboards.annotations import DEPLOYS, FIRING
 from dashboards.board import Board, Row
 from dashboards.links import DATABASE_UID, TO_ENDPOINT
 from dashboards.panels.panel import TimeSeries
-from dashboards.panels.query import Query, now, rows
+from dashboards.panels.query import Query, instant_query, table_query
 from dashboards.panels.stat_panels import Gauge, Stat
 from dashboards.panels.table_panels import Table
 from dashboards.sections.dependencies import POOL, QUERIES, SLOW_RATIO
@@ -39,7 +39,7 @@ RATE = Stat(
     title="Queries",
     description="Queries per second over the last five minutes.",
     unit="ops",
-    queries=(now(DB_OPERATION_DURATION.rate(**CHOSEN)),),
+    queries=(instant_query(DB_OPERATION_DURATION.rate(**CHOSEN)),),
     empty="no queries",
 )
 ACTIVE_CONNECTIONS = Stat(
@@ -49,7 +49,7 @@ ACTIVE_CONNECTIONS = Stat(
     "that run a query.",
     unit="short",
     width=5,
-    queries=(now(_TIME),),
+    queries=(instant_query(_TIME),),
     empty="no queries",
 )
 FAILED = Stat(
@@ -62,7 +62,7 @@ FAILED = Stat(
     width=5,
     steps=rising(0.001, 0.01),
     queries=(
-        now(
+        instant_query(
             f"({DB_OPERATION_DURATION.rate(**CHOSEN, error_type=excluding(''))} "
             f"or {DB_OPERATION_DURATION.rate(**CHOSEN)} * 0) "
             f"/ ({DB_OPERATION_DURATION.rate(**CHOSEN)} > 0)"
@@ -78,12 +78,12 @@ FULLEST = Gauge(
     height=4,
     width=5,
     steps=rising(0.7, 0.9),
-    queries=(now(f"max({POOL_USE.select(**CHOSEN)})"),),
+    queries=(instant_query(f"max({POOL_USE.select(**CHOSEN)})"),),
 )
 
 
 def _of_top(expr: str) -> Query:
-    return rows(f"{expr} and on ({', '.join(_STATEMENT)}) {_TOP_STATEMENTS}")
+    return table_query(f"{expr} and on ({', '.join(_STATEMENT)}) {_TOP_STATEMENTS}")
 
 
 _TOP_STATEMENTS = f"topk(10, {DB_OPERATION_DURATION.total(*_STATEMENT, **CHOSEN)} > 0)"
@@ -96,7 +96,7 @@ STATEMENTS = Table(
     width=14,
     height=9,
     queries=(
-        rows(f"{_TOP_STATEMENTS} / on () group_left () {_TIME}"),
+        table_query(f"{_TOP_STATEMENTS} / on () group_left () {_TIME}"),
         _of_top(DB_OPERATION_DURATION.rate(*_STATEMENT, **CHOSEN)),
         _of_top(DB_OPERATION_DURATION.mean(*_STATEMENT, **CHOSEN)),
         _of_top(defined(DB_OPERATION_DURATION.quantile(0.95, *_STATEMENT, **CHOSEN))),
@@ -128,7 +128,9 @@ N_PLUS_ONE = Table(
     width=10,
     height=9,
     queries=(
-        rows(f"{DB_N_PLUS_ONE.increase('http_route', _FINGERPRINT, window='1h', **CHOSEN)} > 0"),
+        table_query(
+            f"{DB_N_PLUS_ONE.increase('http_route', _FINGERPRINT, window='1h', **CHOSEN)} > 0"
+        ),
     ),
     columns={"http_route": "Route", _FINGERPRINT: "Fingerprint", "Value": "Requests"},
     sort=(("Requests", True),),

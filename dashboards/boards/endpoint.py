@@ -7,7 +7,7 @@ from dashboards.annotations import DEPLOYS, FIRING
 from dashboards.board import Board, Row
 from dashboards.links import ENDPOINT_UID, TO_DATABASE
 from dashboards.panels.panel import Heatmap, TimeSeries
-from dashboards.panels.query import Query, now, rows
+from dashboards.panels.query import Query, instant_query, table_query
 from dashboards.panels.stat_panels import Stat
 from dashboards.panels.table_panels import Table
 from dashboards.sections.slo_panels import LATENCY_THRESHOLD
@@ -60,7 +60,7 @@ REQUESTS = Stat(
     title="Requests",
     description="Requests per second over the last five minutes.",
     unit="reqps",
-    queries=(now(_ALL),),
+    queries=(instant_query(_ALL),),
     empty="no traffic",
 )
 ERROR_RATIO = Stat(
@@ -70,7 +70,7 @@ ERROR_RATIO = Stat(
     unit="percentunit",
     decimals=2,
     steps=rising(0.001, 0.01),
-    queries=(now(f"({_FAILED} or {_TOTAL} * 0) / ({_TOTAL} > 0)"),),
+    queries=(instant_query(f"({_FAILED} or {_TOTAL} * 0) / ({_TOTAL} > 0)"),),
     empty="no traffic",
 )
 TOO_SLOW = Stat(
@@ -82,7 +82,7 @@ TOO_SLOW = Stat(
     decimals=1,
     width=5,
     steps=rising(0.04, 0.05),
-    queries=(now(f"({_TOO_SLOW} or {_TIMED} * 0) / ({_TIMED} > 0)"),),
+    queries=(instant_query(f"({_TOO_SLOW} or {_TIMED} * 0) / ({_TIMED} > 0)"),),
     empty="no traffic",
 )
 QUERIES_EACH = Stat(
@@ -94,7 +94,7 @@ QUERIES_EACH = Stat(
     decimals=0,
     width=5,
     steps=rising(20, 50),
-    queries=(now(defined(DB_QUERIES_PER_REQUEST.quantile(0.95, **CHOSEN_ROUTE))),),
+    queries=(instant_query(defined(DB_QUERIES_PER_REQUEST.quantile(0.95, **CHOSEN_ROUTE))),),
     empty="no queries",
 )
 
@@ -174,12 +174,12 @@ RESPONSES = Table(
     "mean duration.",
     unit="short",
     queries=(
-        rows(
+        table_query(
             HTTP_REQUEST_DURATION.rate(
                 "http_request_method", "http_response_status_code", "error_type", **CHOSEN_ROUTE
             )
         ),
-        rows(
+        table_query(
             HTTP_REQUEST_DURATION.mean(
                 "http_request_method", "http_response_status_code", "error_type", **CHOSEN_ROUTE
             )

@@ -3,7 +3,7 @@
 from dashboards.annotations import DEPLOYS, FIRING
 from dashboards.board import Board, Row
 from dashboards.panels.panel import TimeSeries
-from dashboards.panels.query import Query, now, rows
+from dashboards.panels.query import Query, instant_query, table_query
 from dashboards.panels.stat_panels import Gauge, Stat
 from dashboards.panels.table_panels import Table
 from dashboards.style import Colour, Step, column, rising
@@ -38,7 +38,7 @@ RESTARTS = Stat(
     decimals=0,
     width=6,
     steps=rising(1, 5),
-    queries=(now(f"sum(changes({PROCESS_START_TIME.select('', '1h', **CHOSEN)}))"),),
+    queries=(instant_query(f"sum(changes({PROCESS_START_TIME.select('', '1h', **CHOSEN)}))"),),
 )
 DESCRIPTORS = Gauge(
     id=2,
@@ -50,7 +50,9 @@ DESCRIPTORS = Gauge(
     height=4,
     steps=rising(0.7, 0.8),
     queries=(
-        now(f"max({PROCESS_OPEN_FDS.select(**CHOSEN)} / {PROCESS_MAX_FDS.select(**CHOSEN)})"),
+        instant_query(
+            f"max({PROCESS_OPEN_FDS.select(**CHOSEN)} / {PROCESS_MAX_FDS.select(**CHOSEN)})"
+        ),
     ),
 )
 DROPS = Stat(
@@ -62,7 +64,7 @@ DROPS = Stat(
     decimals=0,
     width=6,
     steps=(Step(Colour.GOOD), Step(Colour.WARNING, 1)),
-    queries=(now(f"{DROPPED.increase(window='1h', **CHOSEN)} or vector(0)"),),
+    queries=(instant_query(f"{DROPPED.increase(window='1h', **CHOSEN)} or vector(0)"),),
 )
 UNCOLLECTABLE = Stat(
     id=4,
@@ -73,7 +75,7 @@ UNCOLLECTABLE = Stat(
     decimals=0,
     width=6,
     steps=(Step(Colour.GOOD), Step(Colour.WARNING, 1)),
-    queries=(now(GC_UNCOLLECTABLE.increase(window="1h", **CHOSEN)),),
+    queries=(instant_query(GC_UNCOLLECTABLE.increase(window="1h", **CHOSEN)),),
 )
 LAG = TimeSeries(
     id=10,
@@ -188,11 +190,11 @@ INSTANCES = Table(
     width=24,
     height=7,
     queries=(
-        rows(
+        table_query(
             f"{BUILD_INFO.max('instance', 'version', 'revision', **CHOSEN)} * on (instance) "
             f"group_left () {PROCESS_START_TIME.max('instance', **CHOSEN)} * 1000"
         ),
-        rows(UP.max("instance", **CHOSEN)),
+        table_query(UP.max("instance", **CHOSEN)),
     ),
     columns={
         "instance": "Instance",

@@ -7,7 +7,7 @@ from typing import Any
 
 from grafanalib import core
 
-from dashboards.grafana import DATASOURCE, PANEL_KEYS, Json, modern
+from dashboards.grafana import DATASOURCE, PANEL_KEYS, Json, to_grafana_json
 from dashboards.panels.query import Query
 from dashboards.style import NEUTRAL, Colour, Override, Step
 
@@ -87,7 +87,7 @@ class Panel(ABC):
             },
             "options": options,
         }
-        return modern(self._base(frame), PANEL_KEYS)
+        return to_grafana_json(self._base(frame), PANEL_KEYS)
 
     @abstractmethod
     def _base(self, frame: Json) -> Any:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from grafanalib import core
 
-from dashboards.grafana import DATASOURCE, Json, modern
+from dashboards.grafana import DATASOURCE, Json, to_grafana_json
 
 _KEYS = frozenset({"datasource", "expr", "format", "instant", "legendFormat", "refId"})
 
@@ -40,18 +40,18 @@ class Query:
             refId=ref,
         )
         return {
-            **modern(target, _KEYS),
+            **to_grafana_json(target, _KEYS),
             "editorMode": "code",
             "exemplar": self.exemplar,
             "range": not self.instant,
         }
 
 
-def now(expr: str, legend: str = "") -> Query:
+def instant_query(expr: str, legend: str = "") -> Query:
     """An instant query of the current value."""
     return Query(expr, legend, instant=True)
 
 
-def rows(expr: str) -> Query:
+def table_query(expr: str) -> Query:
     """An instant query in table format: one row per series, one column per label."""
     return Query(expr, instant=True, form="table")

@@ -1,6 +1,6 @@
 """Table of firing alerts, shared by several boards."""
 
-from dashboards.panels.query import rows
+from dashboards.panels.query import table_query
 from dashboards.panels.table_panels import Table
 from dashboards.style import Colour, blank_cells, column
 from dashboards.variables import CHOSEN_JOB
@@ -16,7 +16,7 @@ FIRING_ALERTS = Table(
     "fires: an empty table means that alerts are not evaluated.",
     unit="short",
     queries=(
-        rows(
+        table_query(
             "label_replace(max by (alertname, severity, http_route, slo) ("
             f"{ALERTS_FOR_STATE.select(job=_JOB_OR_NONE)} and ignoring (alertstate) "
             f"{ALERTS.select(alertstate='firing', job=_JOB_OR_NONE)}) * 1000, "

@@ -1,6 +1,6 @@
 """SLO panels: actual against target, error budget, burn rate, instances."""
 
-from dashboards.panels.query import now
+from dashboards.panels.query import instant_query
 from dashboards.panels.stat_panels import BarGauge, Stat
 from dashboards.sections.slo_status import SLO_STATUS, at_least, at_most
 from dashboards.style import Colour, falling, rising, value_colour
@@ -70,7 +70,7 @@ BUDGET = BarGauge(
     queries=(
         # The 30 days are added up every five minutes only, so look back for the latest sum; a
         # service younger than that has only its first hour.
-        now(
+        instant_query(
             f"last_over_time({BUDGET_LEFT.select(job=CHOSEN_JOB)}[15m]) or 1 - {_BURN_RATE}",
             "{{slo}}",
         ),
@@ -87,7 +87,7 @@ BURN = BarGauge(
     decimals=1,
     high=15,
     steps=rising(1, 14.4),
-    queries=(now(_BURN_RATE, "{{slo}}"),),
+    queries=(instant_query(_BURN_RATE, "{{slo}}"),),
     empty="no traffic",
 )
 
@@ -100,12 +100,12 @@ INSTANCES = Stat(
     unit="short",
     decimals=0,
     queries=(
-        now(
+        instant_query(
             f'label_replace({UP.sum(job=CHOSEN_JOB)} == {_INSTANCES}, "status", "up", "", "") or '
             f'label_replace({UP.sum(job=CHOSEN_JOB)} < {_INSTANCES}, "status", "only", "", "")',
             "{{status}}",
         ),
-        now(_INSTANCES, "total"),
+        instant_query(_INSTANCES, "total"),
     ),
     overrides=(
         value_colour("up", Colour.GOOD),

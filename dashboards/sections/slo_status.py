@@ -3,7 +3,7 @@
 Targets differ by service, so no fixed threshold can colour them; the query itself compares.
 """
 
-from dashboards.panels.query import Query, now
+from dashboards.panels.query import Query, instant_query
 from dashboards.style import Colour, value_colour
 
 SLO_STATUS = (
@@ -29,7 +29,7 @@ def _compare(value: str, meets: str, target: str) -> tuple[Query, Query]:
         f'label_replace({value} {meets} {target}, "status", "actual", "", "") or '
         f'label_replace({value} {_OPPOSITE[meets]} {target}, "status", "missed", "", "")'
     )
-    return now(query, "{{status}}"), now(target, "target")
+    return instant_query(query, "{{status}}"), instant_query(target, "target")
 
 
 _OPPOSITE = {"<=": ">", ">=": "<"}

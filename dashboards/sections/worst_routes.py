@@ -1,7 +1,7 @@
 """Table of the routes with the most bad requests."""
 
 from dashboards.links import TO_ENDPOINT
-from dashboards.panels.query import Query, rows
+from dashboards.panels.query import Query, table_query
 from dashboards.panels.table_panels import Table
 from dashboards.sections.slo_panels import LATENCY_THRESHOLD
 from dashboards.style import Colour, Step, column, rising
@@ -10,12 +10,12 @@ from rules.requests import ERROR_RATIO_BY_ROUTE, LATENCY_P95_BY_ROUTE, REQUEST_R
 from rules.slo import THRESHOLD_BY_ROUTE
 from vitals.metrics.catalogue import SLO_EVENTS
 
-HOW_MANY = 10
+ROUTE_LIMIT = 10
 _BAD_BY_ROUTE = SLO_EVENTS.rate("http_route", job=CHOSEN_JOB, outcome="bad")
 _P95_BY_ROUTE = LATENCY_P95_BY_ROUTE.select(job=CHOSEN_JOB)
 _RATE_BY_ROUTE = REQUEST_RATE_BY_ROUTE.sum("http_route", job=CHOSEN_JOB)
 _SLOWNESS = f"max by (http_route) ({_P95_BY_ROUTE}) / 1e6"
-_WORST = f"topk({HOW_MANY}, {_BAD_BY_ROUTE} + {_SLOWNESS} or {_SLOWNESS})"
+_WORST = f"topk({ROUTE_LIMIT}, {_BAD_BY_ROUTE} + {_SLOWNESS} or {_SLOWNESS})"
 """By bad requests; the latency is scaled down so far that it only breaks ties."""
 _ROUTE_THRESHOLD = (
     f"(max by (http_route) ({THRESHOLD_BY_ROUTE.select(job=CHOSEN_JOB, slo='latency')}) "
@@ -24,7 +24,7 @@ _ROUTE_THRESHOLD = (
 
 
 def _of_worst(expr: str) -> Query:
-    return rows(f"max by (http_route) ({expr}) and on (http_route) {_WORST}")
+    return table_query(f"max by (http_route) ({expr}) and on (http_route) {_WORST}")
 
 
 ROUTES = Table(

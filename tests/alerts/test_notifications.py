@@ -72,8 +72,8 @@ class Delivery:
     def notify(self, **more: str) -> dict[str, Any]:
         """Send an alert; what each receiver got, without what changes from run to run."""
         before = self._arrived()
-        answer = httpx.post(f"{self.alertmanager.url}/api/v2/alerts", json=[ALERT | more])
-        assert answer.is_success, answer.text
+        response = httpx.post(f"{self.alertmanager.url}/api/v2/alerts", json=[ALERT | more])
+        assert response.is_success, response.text
         until(
             lambda: all(now > then for now, then in zip(self._arrived(), before, strict=True)),
             lambda: f"{before} became {self._arrived()}:\n{self.alertmanager.log}",

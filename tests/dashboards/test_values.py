@@ -10,7 +10,7 @@ from dashboards.panels.panel import Panel
 from dashboards.rendered_queries import fill_in
 from dashboards.sections.alert_table import FIRING_ALERTS
 from dashboards.sections.slo_panels import AVAILABILITY, BUDGET, INSTANCES, SLOW_QUERIES
-from dashboards.sections.worst_routes import HOW_MANY, ROUTES
+from dashboards.sections.worst_routes import ROUTE_LIMIT, ROUTES
 from rules.monitoring import ALERTS, ALERTS_FOR_STATE, UP
 from rules.requests import LATENCY_P95_BY_ROUTE, REQUEST_RATE_BY_ROUTE
 from rules.slo import BAD_RATIO, GOOD_RATIO, TARGET, THRESHOLD, THRESHOLD_BY_ROUTE
@@ -68,13 +68,13 @@ def test_a_service_without_traffic_has_no_status(tmp_path: Path) -> None:
     check_query(tmp_path, SLOW_QUERIES, "A", given, {})
 
 
-@pytest.mark.parametrize(("second", "answer"), [(1, "up"), (0, "only")])
-def test_instances_that_are_down_are_counted(tmp_path: Path, second: int, answer: str) -> None:
+@pytest.mark.parametrize(("second", "status"), [(1, "up"), (0, "only")])
+def test_instances_that_are_down_are_counted(tmp_path: Path, second: int, status: str) -> None:
     given = [
         series(UP, 1, job="api", instance="one"),
         series(UP, second, job="api", instance="two"),
     ]
-    check_query(tmp_path, INSTANCES, "A", given, {f'{{status="{answer}"}}': 1 + second})
+    check_query(tmp_path, INSTANCES, "A", given, {f'{{status="{status}"}}': 1 + second})
     check_query(tmp_path, INSTANCES, "B", given, {"{}": 2})
 
 
@@ -100,8 +100,8 @@ def _routes() -> list[dict[str, str]]:
 
 
 def test_the_worst_route_is_the_one_with_bad_requests_then_the_slowest(tmp_path: Path) -> None:
-    worst = [1, *range(14 - HOW_MANY, 13)]
-    assert len(worst) == HOW_MANY
+    worst = [1, *range(14 - ROUTE_LIMIT, 13)]
+    assert len(worst) == ROUTE_LIMIT
     rates = {f'{{http_route="/{number}"}}': float(number) for number in worst}
     check_query(tmp_path, ROUTES, "A", _routes(), {'{http_route="/1"}': 60})
     check_query(tmp_path, ROUTES, "B", _routes(), rates)
