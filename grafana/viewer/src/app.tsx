@@ -25,7 +25,7 @@ function Page() {
 }
 
 export function App() {
-  const place = useLocation();
+  const routerLocation = useLocation();
   const [mode, setMode] = useState<Mode>(() => chosenMode(location.search));
   const theme = useMemo(() => themeOf(mode), [mode]);
   const change = useCallback((next: Mode) => {
@@ -42,7 +42,7 @@ export function App() {
         <ErrorBoundaryAlert>
           <LocationServiceProvider service={locationService}>
             <Router
-              location={place}
+              location={routerLocation}
               navigator={locationService.getHistory() as unknown as Navigator}
             >
               <ModalsProvider>

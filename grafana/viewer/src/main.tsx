@@ -27,8 +27,8 @@ async function start(): Promise<void> {
   sceneUtils.registerRuntimeDataSource({
     dataSource: dataSource as unknown as RuntimeDataSource,
   });
-  const place = document.getElementById('root');
-  if (place) createRoot(place).render(<App />);
+  const container = document.getElementById('root');
+  if (container) createRoot(container).render(<App />);
 }
 
 void start();

@@ -38,11 +38,11 @@ const isRow = (panel: Placed): panel is RowPanel => panel.type === 'row';
 export const panelsOf = ({ panels = [] }: Dashboard): Panel[] =>
   panels.flatMap((panel) => (isRow(panel) ? panel.panels : [panel]));
 
-function item(panel: Panel, place = panel.gridPos): SceneGridItem {
+function item(panel: Panel, gridPos = panel.gridPos): SceneGridItem {
   if (panel.repeat) {
     throw new Error(`panel ${panel.title}: repeat by $${panel.repeat} is not supported`);
   }
-  const { x = 0, y = 0, w = COLUMNS / 2, h = 8 } = place ?? {};
+  const { x = 0, y = 0, w = COLUMNS / 2, h = 8 } = gridPos ?? {};
   const fixed = { isDraggable: false, isResizable: false };
   return new SceneGridItem({ x, y, width: w, height: h, ...fixed, body: vizPanel(panel) });
 }

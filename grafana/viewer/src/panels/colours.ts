@@ -34,8 +34,8 @@ export function paint(
   const isFlipped = (fades && theme.isDark) !== reverse;
   const interpolate = scheme(options.scheme);
   const colours = Array.from({ length: count }, (_, index) => {
-    const place = index / (count - 1);
-    return interpolate(isFlipped ? 1 - place : place);
+    const fraction = index / (count - 1);
+    return interpolate(isFlipped ? 1 - fraction : fraction);
   });
   return (value) => colours[Math.min(count - 1, Math.floor(part(value) * count))] ?? '';
 }

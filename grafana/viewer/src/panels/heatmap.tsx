@@ -123,15 +123,18 @@ export function HeatmapPanel({
   onChangeTimeRange,
 }: PanelProps<Options>) {
   const theme = useTheme2();
-  const drawn = useMemo(() => cells(data.series, options, theme), [data.series, options, theme]);
+  const heatmapCells = useMemo(
+    () => cells(data.series, options, theme),
+    [data.series, options, theme],
+  );
   const draw = useCallback(
     (plot: uPlot) => {
-      if (drawn) drawCells(plot, drawn, options);
+      if (heatmapCells) drawCells(plot, heatmapCells, options);
     },
-    [drawn, options],
+    [heatmapCells, options],
   );
-  if (!drawn) return null;
-  const { frame, times, rows, wide, high, colour } = drawn;
+  if (!heatmapCells) return null;
+  const { frame, times, rows, wide, high, colour } = heatmapCells;
   const unit = options.cellValues?.unit ?? 'short';
   const tip = (time: number, row: number, isPinned: boolean) => {
     const index = times.findIndex((one) => one >= time);

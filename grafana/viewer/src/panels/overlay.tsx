@@ -93,11 +93,11 @@ function AnnotationMarks({ frame, plot, style, timeZone }: Within & { frame: Dat
   const [starts, ends] = [column<number>(frame, 'time'), column<number>(frame, 'timeEnd')];
   const titles = column<string>(frame, 'title');
   const colours = column<string>(frame, 'color');
-  const place = (time: number) => plot.valToPos(time, 'x');
+  const xOf = (time: number) => plot.valToPos(time, 'x');
   const width = plot.over.clientWidth;
   return starts.map((start, row) => {
     const end = ends[row] ?? start;
-    const [left, right] = [Math.max(0, place(start)), Math.min(width, place(end))];
+    const [left, right] = [Math.max(0, xOf(start)), Math.min(width, xOf(end))];
     if (right < 0 || left > width) return null;
     const colour = colours[row];
     const title = titles[row] ?? '';
