@@ -1,7 +1,7 @@
 """Render what Prometheus and Alertmanager read.
 
 python -m alerts                            write prometheus/rules/*.yml
-python -m alerts --check                    fail if they differ from what would be written
+python -m alerts --check                    fail if they are out of date
 python -m alerts --fast --output DIR        the same rules, many times faster, for drills
 python -m alerts alertmanager --output FILE write Alertmanager's configuration from ALERT_*
 python -m alerts backtest --from DATA       how often each alert would have fired over recorded data
@@ -13,18 +13,18 @@ import sys
 from math import inf
 from pathlib import Path
 
-from alerts.alertmanager import CALM, HASTY, write
-from alerts.backtest.datasource import UnusableError, opened
-from alerts.backtest.report import firings, replay, table
-from alerts.receivers import Environment, EnvironmentUnusableError
+from alerts.alertmanager import FAST_TIMINGS, NORMAL_TIMINGS, write
+from alerts.backtest.datasource import UnusableDataError, open_data
+from alerts.backtest.report import firing_lines, replay, table
+from alerts.receivers import InvalidReceiverSettingsError, ReceiverSettings
 from alerts.rule_files import every_alert, render
-from alerts.time_scale import AS_WRITTEN, FAST
+from alerts.time_scale import FAST, REAL_TIME
 
 RULES = Path(__file__).parents[1] / "prometheus" / "rules"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; returns what the process exits with."""
+    """Run a command; returns the exit code."""
     chosen = _parser().parse_args(arguments)
     if chosen.what == "alertmanager":
         return _alertmanager(chosen)
@@ -33,9 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
     if chosen.check:
         return _check(chosen.output)
     chosen.output.mkdir(parents=True, exist_ok=True)
-    files = render(FAST if chosen.fast else AS_WRITTEN)
-    for stray in {path.name for path in chosen.output.glob("*.yml")} - {*files}:
-        (chosen.output / stray).unlink()
+    files = render(FAST if chosen.fast else REAL_TIME)
+    for outdated in {path.name for path in chosen.output.glob("*.yml")} - {*files}:
+        (chosen.output / outdated).unlink()
     for name, text in files.items():
         (chosen.output / name).write_text(text, encoding="utf-8")
     return 0
@@ -65,8 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-_AFTER = """The rules are those of this checkout: change an alert, ask again, compare. Signals that
-the data do not hold are recorded first, in a temporary copy; nothing is written to DATA."""
+_AFTER = """The rules are those of this checkout: change an alert, run again, compare. Signals that
+the data lack are recorded first, in a temporary copy; nothing is written to DATA."""
 
 
 def _describe_backtest(backtest: argparse.ArgumentParser) -> None:
@@ -92,22 +92,22 @@ def _backtest(chosen: argparse.Namespace) -> int:
         return 2
     try:
         queries = [alert.expr for alert in alerts]
-        with opened(chosen.data, queries, chosen.step, _progress) as everything:
+        with open_data(chosen.data, queries, chosen.step, _progress) as everything:
             days = chosen.days or (7 if chosen.data.startswith("http") else inf)
             recorded = everything.since(days)
-            outcomes = list(replay(alerts, recorded, chosen.step, _progress))
-    except (UnusableError, RuntimeError) as error:
+            results = list(replay(alerts, recorded, chosen.step, _progress))
+    except (UnusableDataError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 1
-    for line in table(outcomes, recorded):
+    for line in table(results, recorded):
         print(line)
-    for line in firings(outcomes) if chosen.each else ():
+    for line in firing_lines(results) if chosen.each else ():
         print(line)
     return 0
 
 
-def _progress(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)
+def _progress(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
 
 
 def _check(folder: Path) -> int:
@@ -115,20 +115,20 @@ def _check(folder: Path) -> int:
     committed = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.yml")}
     stale = sorted(name for name in {*fresh, *committed} if fresh.get(name) != committed.get(name))
     for name in stale:
-        print(f"{folder / name} is not what alerts/ declares; run: make render", file=sys.stderr)
+        print(f"{folder / name} is out of date; run: make render", file=sys.stderr)
     return 1 if stale else 0
 
 
 def _alertmanager(chosen: argparse.Namespace) -> int:
     templates = chosen.templates or chosen.output.parent / "templates"
     try:
-        environment = Environment.read(os.environ)
-    except EnvironmentUnusableError as error:
+        settings = ReceiverSettings.read(os.environ)
+    except InvalidReceiverSettingsError as error:
         print(error, file=sys.stderr)
         return 2
-    if not environment.reaches_people:
-        print("no ALERT_* variable names a receiver: alerts will reach nobody", file=sys.stderr)
-    write(environment, chosen.output, templates, HASTY if chosen.fast else CALM)
+    if not settings.has_receivers:
+        print("no ALERT_* variable names a receiver: alerts will not be sent", file=sys.stderr)
+    write(settings, chosen.output, templates, FAST_TIMINGS if chosen.fast else NORMAL_TIMINGS)
     return 0
 
 

@@ -1,17 +1,17 @@
-"""The shape of an alert: when it fires, how urgent it is and what the person is told."""
+"""Alert: the declaration of one alerting rule."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from alerts.enrichment import Clue, line
+from alerts.enrichment import Enrichment, template
 from rules.signal import Signal
 
 
 class Severity(StrEnum):
     """How urgent an alert is; the value of the label ``severity``.
 
-    A page wakes someone: users are hurt now. A ticket waits for working hours. None is for
-    machines, such as the heartbeat that proves the way of an alert is open.
+    A page wakes the person on call: users are affected now. A ticket waits for working hours.
+    None is for machines, such as the heartbeat that proves that notifications are delivered.
     """
 
     PAGE = "page"
@@ -21,22 +21,22 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Alert:
-    """A condition that a person has to hear of.
+    """An alerting rule.
 
-    Several alerts may share a name, where one trouble shows itself in several ways; the runbook
-    belongs to the name.
+    Several alerts may share a name if they are variants of one problem; the runbook belongs to the
+    name.
 
     Attributes:
-        name: The trouble in short: ``LatencyP95High``. ``runbooks/<name>.md`` says what to do.
+        name: The problem in short: ``LatencyP95High``. Its runbook is ``runbooks/<name>.md``.
         expr: PromQL; every series that it returns is one firing alert.
-        severity: How urgent.
-        summary: One sentence; Prometheus' templates (``{{ $labels.job }}``) are filled in.
-        description: The figures, likewise.
-        lasting: How long the condition must hold before it fires; at once if empty.
-        keep_firing: How long it goes on firing after the condition ended, against flapping.
+        severity: Its urgency.
+        summary: One sentence, as a Prometheus template (``{{ $labels.job }}``).
+        description: The values, likewise.
+        for_: How long the condition must be true before the alert fires; at once if empty.
+        keep_firing_for: How long it keeps firing after the condition ended, against flapping.
         board: The uid of the board that shows it.
-        clues: What else is looked up when it is told, see ``alerts.enrichment``.
-        labels: More labels, such as what tells alerts of one name apart.
+        enrichments: What is looked up for the notification, see ``alerts.enrichment``.
+        labels: More labels, such as those that distinguish alerts of one name.
     """
 
     name: str
@@ -44,26 +44,26 @@ class Alert:
     severity: Severity
     summary: str
     description: str
-    lasting: str = ""
-    keep_firing: str = ""
+    for_: str = ""
+    keep_firing_for: str = ""
     board: str = "svc-overview"
-    clues: tuple[Clue, ...] = ()
+    enrichments: tuple[Enrichment, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
 
     @property
     def annotations(self) -> dict[str, str]:
-        """What travels with the alert for people."""
+        """The annotations of the rule."""
         return {
             "summary": self.summary,
             "description": self.description,
-            **({"cause": line(self.clues)} if self.clues else {}),
+            **({"cause": template(self.enrichments)} if self.enrichments else {}),
             "board": self.board,
             "runbook": f"{self.name}.md",
         }
 
 
-def current(signal: Signal, *same: str, show: str = "humanize", **only: str) -> str:
-    """Write a template that shows a signal's present value beside the alert's own.
+def current_value(signal: Signal, *same: str, show: str = "humanize", **only: str) -> str:
+    """Write a template that shows the current value of a signal.
 
     Args:
         signal: What to look up.

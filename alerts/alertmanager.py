@@ -1,6 +1,6 @@
-"""How an alert travels: Alertmanager's routes, grouping, inhibition and receivers.
+"""Alertmanager's configuration: routes, grouping, inhibition, receivers.
 
-Only syntax that Alertmanager 0.25 and later share.
+Uses only syntax that Alertmanager 0.25 and later share.
 """
 
 import os
@@ -12,18 +12,18 @@ from typing import Any
 import yaml
 
 from alerts.alert import Severity
-from alerts.receivers import Email, Environment
+from alerts.receivers import Email, ReceiverSettings
 from vitals import secure_files
 
 TEMPLATES = Path(__file__).parent / "templates"
-HEARTBEAT, NOBODY = "heartbeat", "nobody"
+HEARTBEAT, NULL_RECEIVER = "heartbeat", "null"
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long Alertmanager waits.
+class GroupTimings:
+    """Alertmanager's group waits and intervals.
 
-    A ticket waits longer than a page, so that a page of the same trouble can still hold it back.
+    A ticket waits longer than a page, so that a page of the same problem can still inhibit it.
     """
 
     page_wait: str
@@ -32,41 +32,47 @@ class Patience:
     ticket_interval: str
 
 
-CALM = Patience(page_wait="10s", ticket_wait="30s", page_interval="1m", ticket_interval="5m")
-HASTY = Patience(page_wait="1s", ticket_wait="4s", page_interval="2s", ticket_interval="2s")
+NORMAL_TIMINGS = GroupTimings(
+    page_wait="10s", ticket_wait="30s", page_interval="1m", ticket_interval="5m"
+)
+FAST_TIMINGS = GroupTimings(
+    page_wait="1s", ticket_wait="4s", page_interval="2s", ticket_interval="2s"
+)
 """For drills and tests, with rules rendered ``--fast``."""
 
 
-def configuration(environment: Environment, templates: str, patience: Patience) -> dict[str, Any]:
-    """Say how alerts travel, as Alertmanager's configuration.
+def configuration(
+    settings: ReceiverSettings, templates: str, timings: GroupTimings
+) -> dict[str, Any]:
+    """Build Alertmanager's configuration.
 
     Args:
-        environment: Whom to reach.
+        settings: The receivers.
         templates: The folder of the templates, relative to the configuration's file.
-        patience: How long to wait.
+        timings: Group waits and intervals.
     """
     return {
         "templates": [f"{templates}/*.tmpl"],
         "route": {
-            "receiver": str(Severity.TICKET),  # what nobody classified is still seen by day
+            "receiver": str(Severity.TICKET),  # alerts without a known severity are tickets
             "group_by": ["alertname", "job"],
-            "group_wait": patience.ticket_wait,
-            "group_interval": patience.ticket_interval,
+            "group_wait": timings.ticket_wait,
+            "group_interval": timings.ticket_interval,
             "repeat_interval": "12h",
             "routes": [
                 {
                     "matchers": ['alertname="Watchdog"'],
                     "receiver": HEARTBEAT,
                     "group_wait": "0s",
-                    "group_interval": patience.page_interval,
-                    "repeat_interval": patience.page_interval,
+                    "group_interval": timings.page_interval,
+                    "repeat_interval": timings.page_interval,
                 },
-                {"matchers": [f'severity="{Severity.NONE}"'], "receiver": NOBODY},
+                {"matchers": [f'severity="{Severity.NONE}"'], "receiver": NULL_RECEIVER},
                 {
                     "matchers": [f'severity="{Severity.PAGE}"'],
                     "receiver": str(Severity.PAGE),
-                    "group_wait": patience.page_wait,
-                    "group_interval": patience.page_interval,
+                    "group_wait": timings.page_wait,
+                    "group_interval": timings.page_interval,
                     "repeat_interval": "1h",
                 },
                 {
@@ -77,22 +83,22 @@ def configuration(environment: Environment, templates: str, patience: Patience) 
         },
         "inhibit_rules": _inhibitions(),
         "receivers": [
-            {"name": str(Severity.PAGE), **_people(environment, Severity.PAGE)},
-            {"name": str(Severity.TICKET), **_people(environment, Severity.TICKET)},
-            {"name": HEARTBEAT, **_heartbeat(environment)},
-            {"name": NOBODY},
+            {"name": str(Severity.PAGE), **_notifier_configs(settings, Severity.PAGE)},
+            {"name": str(Severity.TICKET), **_notifier_configs(settings, Severity.TICKET)},
+            {"name": HEARTBEAT, **_heartbeat(settings)},
+            {"name": NULL_RECEIVER},
         ],
     }
 
 
 def _inhibitions() -> list[dict[str, Any]]:
     return [
-        {  # who has been woken for a service needs no ticket about it
+        {  # a page of a service inhibits its tickets
             "source_matchers": [f'severity="{Severity.PAGE}"', 'job!=""'],
             "target_matchers": [f'severity="{Severity.TICKET}"'],
             "equal": ["job"],
         },
-        {  # what does not run cannot do well in any other respect
+        {  # other pages of a service that is down add nothing
             "source_matchers": ['alertname="TargetDown"'],
             "target_matchers": [f'severity="{Severity.PAGE}"', 'alertname!="TargetDown"'],
             "equal": ["job"],
@@ -102,12 +108,12 @@ def _inhibitions() -> list[dict[str, Any]]:
             "target_matchers": ['alertname="BudgetBurn"', 'slo="availability"'],
             "equal": ["job"],
         },
-        {  # a cache cannot answer from a store that is left alone
+        {  # an open circuit breaker explains the misses
             "source_matchers": ['alertname="CacheStoreDown"'],
             "target_matchers": ['alertname="CacheHitRatioCollapsed"'],
             "equal": ["job", "cache"],
         },
-        {  # why it is slow says more than that it is
+        {  # the cause inhibits the symptom
             "source_matchers": ['alertname=~"CacheStoreDown|DBPoolSaturated"'],
             "target_matchers": ['alertname="LatencyP95High"'],
             "equal": ["job"],
@@ -115,25 +121,25 @@ def _inhibitions() -> list[dict[str, Any]]:
     ]
 
 
-def _people(environment: Environment, severity: Severity) -> dict[str, Any]:
+def _notifier_configs(settings: ReceiverSettings, severity: Severity) -> dict[str, Any]:
     receiver: dict[str, Any] = {}
-    if environment.webhook:
-        receiver["webhook_configs"] = [{"url": environment.webhook, "send_resolved": True}]
-    if environment.slack_file:
+    if settings.webhook:
+        receiver["webhook_configs"] = [{"url": settings.webhook, "send_resolved": True}]
+    if settings.slack_file:
         receiver["slack_configs"] = [
             {
-                "api_url_file": environment.slack_file,
+                "api_url_file": settings.slack_file,
                 "send_resolved": True,
                 "title": '{{ template "vitals.title" . }}',
                 "text": '{{ template "vitals.text" . }}',
             }
         ]
-    if environment.email:
-        receiver["email_configs"] = [_mail(environment.email)]
-    if environment.pagerduty_file and severity is Severity.PAGE:
+    if settings.email:
+        receiver["email_configs"] = [_mail(settings.email)]
+    if settings.pagerduty_file and severity is Severity.PAGE:
         receiver["pagerduty_configs"] = [
             {
-                "routing_key_file": environment.pagerduty_file,
+                "routing_key_file": settings.pagerduty_file,
                 "send_resolved": True,
                 "severity": "critical",
                 "description": '{{ template "vitals.title" . }}',
@@ -157,45 +163,45 @@ def _mail(email: Email) -> dict[str, Any]:
     }
 
 
-def _heartbeat(environment: Environment) -> dict[str, Any]:
-    if not environment.heartbeat:
+def _heartbeat(settings: ReceiverSettings) -> dict[str, Any]:
+    if not settings.heartbeat:
         return {}
-    return {"webhook_configs": [{"url": environment.heartbeat, "send_resolved": False}]}
+    return {"webhook_configs": [{"url": settings.heartbeat, "send_resolved": False}]}
 
 
-def links(environment: Environment) -> str:
-    """Write the templates that depend on where boards and runbooks are found."""
-    board = f'\n  Board: {environment.boards}/{{{{ template "vitals.board_path" . }}}}'
-    base = environment.runbooks or "alerts/runbooks"
+def link_templates(settings: ReceiverSettings) -> str:
+    """Write the templates that depend on the addresses of boards and runbooks."""
+    board = f'\n  Board: {settings.boards}/{{{{ template "vitals.board_path" . }}}}'
+    base = settings.runbooks or "alerts/runbooks"
     return (
-        f'{{{{ define "vitals.board" }}}}{board if environment.boards else ""}{{{{ end }}}}\n'
+        f'{{{{ define "vitals.board" }}}}{board if settings.boards else ""}{{{{ end }}}}\n'
         f'{{{{ define "vitals.runbook" }}}}\n  Runbook: {base}/{{{{ .Annotations.runbook }}}}'
         "{{ end }}\n"
     )
 
 
-def escaped(path: str) -> str:
-    """A path as a pattern of Prometheus or Alertmanager that matches it."""
-    # Prometheus refuses an asterisk in a folder's name, escaped or not.
+def escape_glob(path: str) -> str:
+    """Escape a path for use as a glob pattern of Prometheus or Alertmanager."""
+    # Prometheus rejects an asterisk in a folder's name, escaped or not.
     return re.sub(r"([\[\]?\\])", r"\\\1", path).replace("*", "?")
 
 
 def write(
-    environment: Environment,
+    settings: ReceiverSettings,
     file: Path,
     templates: Path,
-    patience: Patience = CALM,
+    timings: GroupTimings = NORMAL_TIMINGS,
     owner: secure_files.Owner | None = None,
 ) -> None:
     """Write the configuration, readable by its owner only, and the templates that it uses.
 
     Args:
-        environment: Whom to reach.
+        settings: The receivers.
         file: The configuration.
-        templates: The folder of the templates; made with the one above it if needed.
-        patience: How long to wait.
-        owner: Whom all of it belongs to, who alone can read it; `None` for us, and everyone
-            can read the templates.
+        templates: The folder of the templates; created with its parent if needed.
+        timings: Group waits and intervals.
+        owner: The account that owns all of it and alone can read it; `None` for the current
+            account, and everyone can read the templates.
 
     Raises:
         UnsafePathError: A folder is a link, or lies behind one that another account can change.
@@ -206,12 +212,12 @@ def write(
     folder_mode, mode = (0o700, 0o600) if owner else (0o755, 0o644)
     secure_files.make_directory(templates, mode=folder_mode, owner=owner)
     texts = {path.name: path.read_text("utf-8") for path in TEMPLATES.glob("*.tmpl")}
-    for name, text in (texts | {"links.tmpl": links(environment)}).items():
+    for name, text in (texts | {"links.tmpl": link_templates(settings)}).items():
         secure_files.write(templates / name, text, mode=mode, owner=owner)
     folder = os.path.relpath(templates, file.parent)
-    place = str(file.parent.absolute())
-    if escaped(place) != place:  # it is put before a relative pattern as it is
-        folder = escaped(str(templates.absolute()))
-    text = yaml.safe_dump(configuration(environment, folder, patience), sort_keys=False)
-    said = "# Rendered by `python -m alerts alertmanager`; holds webhook addresses.\n"
-    secure_files.write(file, said + text, owner=owner)
+    directory = str(file.parent.absolute())
+    if escape_glob(directory) != directory:  # Alertmanager joins it to a relative pattern unescaped
+        folder = escape_glob(str(templates.absolute()))
+    text = yaml.safe_dump(configuration(settings, folder, timings), sort_keys=False)
+    header = "# Rendered by `python -m alerts alertmanager`; holds webhook addresses.\n"
+    secure_files.write(file, header + text, owner=owner)

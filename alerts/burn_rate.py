@@ -1,40 +1,41 @@
-"""Alerts on promises being broken too fast, by several windows at once.
+"""Multiwindow, multi-burn-rate alerts on error budgets (Site Reliability Workbook, chapter 5).
 
-The long window says that it matters, the short one that it is still going on, so the alert ends
-soon after the trouble does (Site Reliability Workbook, chapter 5).
+The long window shows that the burn is significant, the short one that it still goes on, so the
+alert resolves soon after the problem does.
 
-Events are requests: availability and latency. A promise about queries has no budget of its own, for
-slow queries hurt only through slow requests; `SlowQueryRatioHigh` speaks of them.
+Events are requests: availability and latency. The objective of queries has no budget alert, because
+slow queries hurt users only through slow requests; `SlowQueryRatioHigh` covers them.
 """
 
-from alerts.alert import Alert, Severity, current
-from alerts.enrichment import OF_BUDGETS
+from alerts.alert import Alert, Severity, current_value
+from alerts.enrichment import FOR_BUDGETS
 from rules.slo import BAD_EVENTS_WITHIN, BAD_RATIO, BUDGET_LEFT, TARGET
 
-ENOUGH_BAD = 10
-"""Bad events within the long window, so that one failure at night is no trend."""
+MIN_BAD_EVENTS = 10
+"""Minimum of bad events in the long window, so that one failure at night does not page."""
 
 
-def _burn(pace: float, long: str, short: str, *, lasting: str, severity: Severity) -> Alert:
-    budget = f"{pace:g} * (1 - {TARGET})"
+def _burn(burn_rate: float, long: str, short: str, *, for_: str, severity: Severity) -> Alert:
+    budget = f"{burn_rate:g} * (1 - {TARGET})"
     events = BAD_EVENTS_WITHIN[long]
     return Alert(
         name="BudgetBurn",
         expr=f"{BAD_RATIO[long]} > on (job, slo) {budget} "
         f"and on (job, slo) {BAD_RATIO[short]} > on (job, slo) {budget} "
-        f"and on (job, slo) {events} >= {ENOUGH_BAD}",
+        f"and on (job, slo) {events} >= {MIN_BAD_EVENTS}",
         severity=severity,
-        lasting=lasting,
-        summary=f"{{{{ $labels.job }}}} breaks its promise of {{{{ $labels.slo }}}} {pace:g} "
-        "times as fast as it may",
-        description=f"Bad within {long}: {{{{ $value | humanizePercentage }}}}. Left of the "
-        f"month's budget: {current(BUDGET_LEFT, 'job', 'slo', show='humanizePercentage')}.",
+        for_=for_,
+        summary=f"{{{{ $labels.job }}}} burns its {{{{ $labels.slo }}}} error budget at more than "
+        f"{burn_rate:g} times the sustainable rate",
+        description=f"Bad events within {long}: {{{{ $value | humanizePercentage }}}}. "
+        "Error budget left, 30 days: "
+        f"{current_value(BUDGET_LEFT, 'job', 'slo', show='humanizePercentage')}.",
         labels={"long": long, "short": short},
-        clues=OF_BUDGETS,
+        enrichments=FOR_BUDGETS,
     )
 
 
-PAGE_FASTEST = _burn(14.4, "1h", "5m", lasting="2m", severity=Severity.PAGE)
-PAGE_FAST = _burn(6, "6h", "30m", lasting="15m", severity=Severity.PAGE)
-TICKET_SLOW = _burn(3, "1d", "2h", lasting="1h", severity=Severity.TICKET)
-TICKET_SLOWEST = _burn(1, "3d", "6h", lasting="3h", severity=Severity.TICKET)
+PAGE_FASTEST = _burn(14.4, "1h", "5m", for_="2m", severity=Severity.PAGE)
+PAGE_FAST = _burn(6, "6h", "30m", for_="15m", severity=Severity.PAGE)
+TICKET_SLOW = _burn(3, "1d", "2h", for_="1h", severity=Severity.TICKET)
+TICKET_SLOWEST = _burn(1, "3d", "6h", for_="3h", severity=Severity.TICKET)

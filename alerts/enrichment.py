@@ -1,7 +1,7 @@
-"""What else was seen when an alert was told: the first places to look, found before anyone asks.
+"""Enrichment: queries in an alert's annotation that add possible causes to its notification.
 
-Each clue is a query that answers with nothing as long as there is nothing to say, so a line of
-clues is short or empty. Prometheus fills it in; a clue that fails spoils this line and no other.
+Each query returns nothing as long as there is nothing to report, so the annotation is short or
+empty. Prometheus expands the template; a query that fails affects this annotation only.
 """
 
 from dataclasses import dataclass
@@ -21,85 +21,92 @@ from vitals.metrics.declarations import matching
 _JOB = "%s"
 _POOL = "db_client_connection_pool_name"
 _RECENT = 3600
-"""Seconds for which a deployment is a suspect."""
-_FULL, _LATE, _BUSY = 0.9, 0.1, 0.1
-"""Share of a pool, seconds of lag, seconds of a statement within each second: worth a word."""
+"""Seconds for which a start is a possible cause."""
+_FULL_SHARE, _LATE_SECONDS, _BUSY_SECONDS = 0.9, 0.1, 0.1
+"""Thresholds: share of a pool, seconds of lag, seconds per second spent in a statement."""
 
 
 @dataclass(frozen=True)
-class Clue:
-    """One thing that may be worth a word.
+class Enrichment:
+    """A query and the text for its result.
 
     Attributes:
-        query: PromQL of the worst, or of nothing; ``%s`` stands for the alert's job.
-        says: What is said of it, a template of Prometheus: ``.Labels`` and ``.Value`` are its own.
+        query: PromQL with one result or none; ``%s`` stands for the alert's job.
+        text: A Prometheus template of the result: ``.Labels`` and ``.Value``.
     """
 
     query: str
-    says: str
+    text: str
 
 
-def _bad(slo: str) -> Clue:
+def _bad(slo: str) -> Enrichment:
     bad = SLO_EVENTS.increase("http_route", job=_JOB, slo=matching(slo), outcome="bad")
-    return Clue(
+    return Enrichment(
         f"topk(1, {bad} > 0)",
-        "worst is {{ if .Labels.http_route }}{{ .Labels.http_route }}{{ else }}no route"
+        "worst route: {{ if .Labels.http_route }}{{ .Labels.http_route }}{{ else }}(no route)"
         "{{ end }}, {{ .Value | humanize }} bad requests within five minutes",
     )
 
 
-FAILING = _bad("availability")
-SLOW = _bad("latency")
-BROKEN = _bad("availability|latency")
-STATEMENT = Clue(
+WORST_FAILING_ROUTE = _bad("availability")
+WORST_SLOW_ROUTE = _bad("latency")
+WORST_ROUTE = _bad("availability|latency")
+BUSIEST_STATEMENT = Enrichment(
     "topk(1, "
     f"{DB_OPERATION_DURATION.total('db_query_summary', 'db_query_fingerprint', job=_JOB)} "
-    f"> {_BUSY})",
-    "the database is busiest with {{ .Labels.db_query_summary }} "
-    "({{ .Labels.db_query_fingerprint }}), {{ .Value | humanizeDuration }} of each second",
+    f"> {_BUSY_SECONDS})",
+    "busiest statement: {{ .Labels.db_query_summary }} "
+    "({{ .Labels.db_query_fingerprint }}), {{ .Value | humanizeDuration }} per second",
 )
-SLOW_STATEMENT = Clue(
+SLOW_STATEMENT = Enrichment(
     f"topk(1, {DB_SLOW_QUERIES.rate('db_query_fingerprint', job=_JOB)} > 0)",
-    "slow most often is {{ .Labels.db_query_fingerprint }}",
+    "most slow queries: {{ .Labels.db_query_fingerprint }}",
 )
-POOL = Clue(
-    f"topk(1, {POOL_USE.select(job=_JOB)} > {_FULL})",
+FULL_POOL = Enrichment(
+    f"topk(1, {POOL_USE.select(job=_JOB)} > {_FULL_SHARE})",
     f"pool {{{{ .Labels.{_POOL} }}}} is {{{{ .Value | humanizePercentage }}}} in use",
 )
-CACHE = Clue(
+OPEN_BREAKER = Enrichment(
     f"topk(1, {CACHE_BREAKER_OPEN.max('cache', job=_JOB)} == 1)",
-    "the store of cache {{ .Labels.cache }} is left alone because it fails",
+    "circuit breaker of cache {{ .Labels.cache }} is open",
 )
-LOOP = Clue(
-    f"topk(1, {LOOP_LAG_P99.select(job=_JOB)} > {_LATE})",
-    "the event loop of {{ .Labels.instance }} is {{ .Value | humanizeDuration }} late",
+LATE_LOOP = Enrichment(
+    f"topk(1, {LOOP_LAG_P99.select(job=_JOB)} > {_LATE_SECONDS})",
+    "event loop lag of {{ .Labels.instance }} is {{ .Value | humanizeDuration }}",
 )
-DEPLOY = Clue(
-    # Of the youngest process. While a scrape shows two builds of an instance, either will do.
+RECENT_START = Enrichment(
+    # The youngest process. While a scrape shows two builds of an instance, either will do.
     f"bottomk(1, (time() - {PROCESS_START_TIME.select(job=_JOB)} < {_RECENT}) "
     "* on (instance) group_left (version, revision) "
     f"topk by (instance) (1, {BUILD_INFO.select(job=_JOB)}))",
     "version {{ .Labels.version }}{{ if .Labels.revision }} ({{ .Labels.revision }}){{ end }} "
-    "started {{ .Value | humanizeDuration }} before",
+    "started {{ .Value | humanizeDuration }} ago",
 )
 
-OF_ERRORS = (FAILING, STATEMENT, POOL, CACHE, DEPLOY)
-OF_LATENCY = (SLOW, STATEMENT, POOL, CACHE, LOOP, DEPLOY)
-OF_BUDGETS = (BROKEN, STATEMENT, POOL, CACHE, LOOP, DEPLOY)
-OF_QUERIES = (SLOW_STATEMENT, STATEMENT, CACHE, DEPLOY)
-OF_CACHES = (CACHE, DEPLOY)
-OF_PROCESSES = (LOOP, DEPLOY)
-OF_RELEASES = (DEPLOY,)
+FOR_ERRORS = (WORST_FAILING_ROUTE, BUSIEST_STATEMENT, FULL_POOL, OPEN_BREAKER, RECENT_START)
+FOR_LATENCY = (
+    WORST_SLOW_ROUTE,
+    BUSIEST_STATEMENT,
+    FULL_POOL,
+    OPEN_BREAKER,
+    LATE_LOOP,
+    RECENT_START,
+)
+FOR_BUDGETS = (WORST_ROUTE, BUSIEST_STATEMENT, FULL_POOL, OPEN_BREAKER, LATE_LOOP, RECENT_START)
+FOR_QUERIES = (SLOW_STATEMENT, BUSIEST_STATEMENT, OPEN_BREAKER, RECENT_START)
+FOR_CACHES = (OPEN_BREAKER, RECENT_START)
+FOR_PROCESSES = (LATE_LOOP, RECENT_START)
+FOR_RELEASES = (RECENT_START,)
 
 
-def line(clues: tuple[Clue, ...]) -> str:
-    """Write the template of a line that says what there is to say, and may be empty."""
-    said = "".join(
-        f"{{{{ range {_lookup(clue.query)} }}}}{{{{ $then }}}}{clue.says}"
-        '{{ $then = "; " }}{{ end }}'
-        for clue in clues
+def template(enrichments: tuple[Enrichment, ...]) -> str:
+    """Write the template of the annotation; it may expand to nothing."""
+    parts = "".join(
+        f"{{{{ range {_lookup(each.query)} }}}}{{{{ $separator }}}}{each.text}"
+        '{{ $separator = "; " }}{{ end }}'
+        for each in enrichments
     )
-    return f'{{{{ $then := "" }}}}{said}' if said else ""
+    return f'{{{{ $separator := "" }}}}{parts}' if parts else ""
 
 
 def _lookup(query: str) -> str:

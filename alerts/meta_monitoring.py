@@ -1,7 +1,7 @@
-"""Alerts on the watch itself: a silent watch looks like a healthy service."""
+"""Meta-monitoring: alerts on scraping, rules, Prometheus and Alertmanager themselves."""
 
 from alerts.alert import Alert, Severity
-from alerts.enrichment import OF_PROCESSES
+from alerts.enrichment import FOR_PROCESSES
 from rules.monitoring import (
     ALERTMANAGER_CONFIG_GOOD,
     NOTIFICATIONS_DROPPED,
@@ -17,36 +17,36 @@ from rules.monitoring import (
 )
 from vitals.metrics.catalogue import BUILD_INFO, DROPPED
 
-TOO_MANY_DOWN = "1 / 3"
-"""The share of a job's instances above which the rest cannot be trusted to carry the load."""
-HALF = 0.5
-"""The share of its time-out that a scrape may take; at all of it the target counts as down."""
-NEARLY_FULL = 0.8
-"""The share of the limit of series that leaves room for a day's growth."""
-BURST = 2
-"""How many times its usual number of series a job has when something grows without bound."""
-MANY_SERIES = 5000
-"""Fewer cost nothing, however fast they came: a new service grows from none."""
+DOWN_SHARE = "1 / 3"
+"""The share of a job's instances above which the others may not carry the load."""
+SLOW_SCRAPE_SHARE = 0.5
+"""The share of its timeout that a scrape may take; beyond the timeout the target is down."""
+SERIES_LIMIT_SHARE = 0.8
+"""The share of the sample limit that leaves room for a day's growth."""
+BURST_FACTOR = 2
+"""A job with this many times its usual number of series has unbounded growth."""
+MIN_SERIES = 5000
+"""Fewer cost nothing, however fast they grew: a new service starts from none."""
 
 TARGET_DOWN = Alert(
     name="TargetDown",
-    expr=f"count by (job) ({UP.select()} == 0) / count by (job) ({UP.select()}) > {TOO_MANY_DOWN}",
+    expr=f"count by (job) ({UP.select()} == 0) / count by (job) ({UP.select()}) > {DOWN_SHARE}",
     severity=Severity.PAGE,
-    lasting="2m",
-    keep_firing="5m",
+    for_="2m",
+    keep_firing_for="5m",
     summary="{{ $labels.job }} is down: {{ $value | humanizePercentage }} of its instances",
-    description="They do not answer Prometheus. Users may see errors, and nothing else about "
-    "those instances is known.",
-    clues=OF_PROCESSES,
+    description="Their scrapes fail. Users may see errors, and no other metrics of those "
+    "instances arrive.",
+    enrichments=FOR_PROCESSES,
 )
 
 INSTANCE_DOWN = Alert(
     name="InstanceDown",
     expr=f"{UP.select()} == 0",
     severity=Severity.TICKET,
-    lasting="10m",
+    for_="10m",
     summary="{{ $labels.instance }} of {{ $labels.job }} is down",
-    description="It has not answered Prometheus for ten minutes.",
+    description="Its scrapes have failed for ten minutes.",
     board="svc-runtime",
 )
 
@@ -55,63 +55,65 @@ TARGETS_GONE = Alert(
     expr=f"count by (job) (count_over_time({UP.select('', '1h')})) "
     f"unless count by (job) ({UP.select()})",
     severity=Severity.TICKET,
-    lasting="5m",
-    summary="{{ $labels.job }} is no longer watched",
-    description="Within the last hour Prometheus knew {{ $value | humanize }} of its instances, "
-    "now none. If that was meant, this ends by itself within the hour.",
+    for_="5m",
+    summary="{{ $labels.job }} has no scrape targets any more",
+    description="Within the last hour Prometheus scraped {{ $value | humanize }} of its instances, "
+    "now none. If that is intended, the alert resolves within the hour.",
 )
 
 METRICS_GONE = Alert(
     name="MetricsGone",
-    # What every service of the kit says from its first moment; traffic need not have come.
+    # Every service with the kit exports it from the start, without traffic.
     expr=f"count by (job) (count_over_time({BUILD_INFO.select('', '1h')})) "
     f"unless on (job) count by (job) ({BUILD_INFO.select()}) "
     f"and on (job) count by (job) ({UP.select()} == 1)",
-    # As long as this lasts, no other alert of the service can fire: the night would pass unseen.
+    # As long as this lasts, no other alert of the service can fire.
     severity=Severity.PAGE,
-    lasting="15m",
-    keep_firing="5m",
-    summary="{{ $labels.job }} answers, but says nothing about itself",
+    for_="15m",
+    keep_firing_for="5m",
+    summary="{{ $labels.job }} is up but exports no metrics of the kit",
     description="Within the last hour {{ $value | humanize }} of its instances exported the kit's "
-    "metrics, now none. No alert on its requests can fire meanwhile.",
+    "metrics, now none. Alerts on its requests cannot fire meanwhile.",
     board="svc-runtime",
 )
 
 SCRAPE_SLOW = Alert(
     name="ScrapeSlow",
-    expr=f"avg_over_time({SCRAPE_SECONDS.select('', '5m')}) > {HALF} * {SCRAPE_TIMEOUT.select()}",
+    expr=f"avg_over_time({SCRAPE_SECONDS.select('', '5m')}) "
+    f"> {SLOW_SCRAPE_SHARE} * {SCRAPE_TIMEOUT.select()}",
     severity=Severity.TICKET,
-    lasting="5m",
+    for_="5m",
     summary="Scraping {{ $labels.instance }} of {{ $labels.job }} takes "
     "{{ $value | humanizeDuration }}",
-    description="That is more than half of the time-out. Beyond it the instance counts as down.",
+    description="That is more than half of the timeout. Beyond it the instance counts as down.",
     board="svc-runtime",
-    clues=OF_PROCESSES,
+    enrichments=FOR_PROCESSES,
 )
 
 SERIES_BURST = Alert(
     name="SeriesBurst",
-    # By job, because a new deployment's instances have no yesterday.
-    expr=f"{SCRAPE_SAMPLES.max('job')} > {BURST} * max by (job) "
+    # By job, because the instances of a new deployment have no history.
+    expr=f"{SCRAPE_SAMPLES.max('job')} > {BURST_FACTOR} * max by (job) "
     f"(quantile_over_time(0.5, {SCRAPE_SAMPLES.select('', '1d')} offset 10m)) "
-    f"and {SCRAPE_SAMPLES.max('job')} > {MANY_SERIES} "
-    f"or max by (job) ({SCRAPE_SAMPLES.select()} > {NEARLY_FULL} * ({SCRAPE_LIMIT.select()} > 0))",
+    f"and {SCRAPE_SAMPLES.max('job')} > {MIN_SERIES} "
+    f"or max by (job) ({SCRAPE_SAMPLES.select()} "
+    f"> {SERIES_LIMIT_SHARE} * ({SCRAPE_LIMIT.select()} > 0))",
     severity=Severity.TICKET,
-    lasting="10m",
-    summary="{{ $labels.job }} exports {{ $value | humanize }} series an instance",
-    description="That is twice its usual number, or four fifths of what a scrape may bring. "
-    "Beyond the limit the whole scrape is refused and the instance counts as down.",
+    for_="10m",
+    summary="{{ $labels.job }} exports {{ $value | humanize }} series per instance",
+    description="That is twice its usual number, or 80% of the sample limit of its scrape. "
+    "Beyond the limit the whole scrape fails and the instance counts as down.",
     board="svc-runtime",
-    clues=OF_PROCESSES,
+    enrichments=FOR_PROCESSES,
 )
 
 RULES_FAIL = Alert(
     name="RulesFail",
     expr=f"{RULE_FAILURES.increase('job', 'rule_group')} > 0",
     severity=Severity.TICKET,
-    lasting="5m",
+    for_="5m",
     summary="Prometheus cannot evaluate rules",
-    description="Signals and alerts of {{ $labels.rule_group }} may be missing.",
+    description="Recorded series and alerts of {{ $labels.rule_group }} may be missing.",
     board="svc-alerts",
 )
 
@@ -119,11 +121,11 @@ RULES_LATE = Alert(
     name="RulesLate",
     expr=f"{RULES_MISSED.increase('job', 'rule_group')} > 0",
     severity=Severity.TICKET,
-    lasting="5m",
+    for_="5m",
     summary="{{ $labels.job }} evaluates rules too slowly",
     description="{{ $labels.rule_group }} takes longer than its interval: "
-    "{{ $value | humanize }} evaluations were left out within five minutes. Signals have gaps and "
-    "alerts come late.",
+    "{{ $value | humanize }} evaluations were skipped within five minutes. Recorded series have "
+    "gaps and alerts fire late.",
     board="svc-alerts",
 )
 
@@ -131,10 +133,9 @@ CONFIG_REJECTED = Alert(
     name="ConfigRejected",
     expr=f"{PROMETHEUS_CONFIG_GOOD.select()} == 0 or {ALERTMANAGER_CONFIG_GOOD.select()} == 0",
     severity=Severity.TICKET,
-    lasting="5m",
-    summary="{{ $labels.job }} refuses its new configuration",
-    description="{{ $labels.instance }} goes on with the old one; whatever was changed is not in "
-    "force.",
+    for_="5m",
+    summary="{{ $labels.job }} rejected its new configuration",
+    description="{{ $labels.instance }} keeps the old one; the change has no effect.",
     board="svc-alerts",
 )
 
@@ -142,22 +143,22 @@ NOTIFICATIONS_FAIL = Alert(
     name="NotificationsFail",
     expr=f"{NOTIFICATIONS_FAILED.increase('job', 'integration')} > 0",
     severity=Severity.PAGE,
-    lasting="2m",
-    summary="Alerts do not get through by {{ $labels.integration }}",
-    description="{{ $value | humanize }} notifications failed within five minutes; another way, "
-    "if there is one, brought this.",
+    for_="2m",
+    summary="Notifications via {{ $labels.integration }} are failing",
+    description="{{ $value | humanize }} notifications failed within five minutes. This alert is "
+    "delivered by another integration, if there is one.",
     board="svc-alerts",
 )
 
 ALERTS_DROPPED = Alert(
     name="AlertsDropped",
-    # A reload of Prometheus drops a few: two minutes later that is past, and nobody is woken.
+    # A reload of Prometheus drops a few: two minutes later that is over, and nothing pages.
     expr=f"{NOTIFICATIONS_DROPPED.increase('job', window='90s')} > 0",
     severity=Severity.PAGE,
-    lasting="2m",
-    # It can only be told once the way is open again, when its cause is over.
-    keep_firing="5m",
-    summary="Prometheus cannot hand alerts to Alertmanager",
+    for_="2m",
+    # It can only be delivered once Alertmanager is back, when its cause is over.
+    keep_firing_for="5m",
+    summary="Prometheus cannot send alerts to Alertmanager",
     description="{{ $value | humanize }} alerts were dropped within 90 seconds.",
     board="svc-alerts",
 )
@@ -166,10 +167,10 @@ TELEMETRY_DROPPED = Alert(
     name="TelemetryDropped",
     expr=f"{DROPPED.increase('job', 'reason', window='10m')} > 0",
     severity=Severity.TICKET,
-    lasting="30m",
+    for_="30m",
     summary="{{ $labels.job }} drops telemetry: {{ $labels.reason }}",
-    description="{{ $value | humanize }} were dropped within ten minutes to stay bounded; "
-    "figures may be incomplete.",
+    description="{{ $value | humanize }} items were dropped within ten minutes to stay within "
+    "limits; metrics may be incomplete.",
     board="svc-runtime",
 )
 
@@ -177,7 +178,6 @@ WATCHDOG = Alert(
     name="Watchdog",
     expr="vector(1)",
     severity=Severity.NONE,
-    summary="The way of an alert is open",
-    description="This always fires. Whoever stops receiving it knows that alerts are not "
-    "delivered.",
+    summary="The alerting pipeline works",
+    description="This alert always fires. When it stops arriving, notifications are not delivered.",
 )

@@ -1,7 +1,7 @@
-"""Alerts on the processes that serve."""
+"""Alerts on processes: crash loops, file descriptors."""
 
 from alerts.alert import Alert, Severity
-from alerts.enrichment import OF_PROCESSES
+from alerts.enrichment import FOR_PROCESSES
 from vitals.metrics.catalogue import (
     PROCESS_MAX_FDS,
     PROCESS_OPEN_FDS,
@@ -9,37 +9,37 @@ from vitals.metrics.catalogue import (
     WORKERS_ENDED,
 )
 
-MANY_ENDS = 3
-"""Within fifteen minutes. A deployment is one, a deployment and its reversal are two."""
-NEARLY_ALL = 0.8
+MIN_EXITS = 3
+"""Within fifteen minutes. A deployment is one, a deployment and its rollback are two."""
+OPEN_FDS_SHARE = 0.8
 
-_ENDS = (
+_EXITS = (
     f"{WORKERS_ENDED.increase('job', 'instance', window='15m')} + on (job, instance) "
     f"sum by (job, instance) (changes({PROCESS_START_TIME.select('', '15m')}))"
 )
 
 CRASH_LOOP = Alert(
     name="CrashLoop",
-    # The window is the patience: three ends are no chance event, whenever they came.
-    expr=f"round({_ENDS}) >= {MANY_ENDS}",
+    # The window replaces a longer `for`: three exits are no chance, whenever they happened.
+    expr=f"round({_EXITS}) >= {MIN_EXITS}",
     severity=Severity.TICKET,
-    lasting="1m",
-    summary="{{ $labels.instance }} of {{ $labels.job }} ends again and again",
-    description="Workers or the server ended {{ $value | humanize }} times within fifteen "
-    "minutes. Each end breaks off requests and empties what the process held.",
+    for_="1m",
+    summary="{{ $labels.instance }} of {{ $labels.job }} is crash-looping",
+    description="Workers or the server exited {{ $value | humanize }} times within fifteen "
+    "minutes. Each exit aborts requests and loses the in-process state.",
     board="svc-runtime",
-    clues=OF_PROCESSES,
+    enrichments=FOR_PROCESSES,
 )
 
 FILES_RUN_OUT = Alert(
     name="FilesRunOut",
     expr=f"{PROCESS_OPEN_FDS.max('job', 'instance')} / on (job, instance) "
-    f"{PROCESS_MAX_FDS.max('job', 'instance')} > {NEARLY_ALL}",
+    f"{PROCESS_MAX_FDS.max('job', 'instance')} > {OPEN_FDS_SHARE}",
     severity=Severity.TICKET,
-    lasting="5m",
+    for_="5m",
     summary="{{ $labels.instance }} of {{ $labels.job }} runs out of file descriptors",
-    description="{{ $value | humanizePercentage }} of what a worker may open is open; at 100% it "
-    "can neither take nor make connections.",
+    description="A worker has {{ $value | humanizePercentage }} of its file descriptors open; at "
+    "100% it can neither accept nor open connections.",
     board="svc-runtime",
-    clues=OF_PROCESSES,
+    enrichments=FOR_PROCESSES,
 )

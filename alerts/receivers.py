@@ -1,4 +1,4 @@
-"""Whom alerts reach, as the environment says."""
+"""Receivers of notifications, read from environment variables ``ALERT_*``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-KNOWN = (
+VARIABLES = (
     "ALERT_WEBHOOK_URL",
     "ALERT_WEBHOOK_URL_FILE",
     "ALERT_HEARTBEAT_URL",
@@ -21,11 +21,11 @@ KNOWN = (
     "ALERT_BOARD_URL",
     "ALERT_RUNBOOK_URL",
 )
-"""Every variable that is read."""
+"""All variables that are read."""
 
 
-class EnvironmentUnusableError(ValueError):
-    """A variable is missing, misspelled or names what cannot be read."""
+class InvalidReceiverSettingsError(ValueError):
+    """A variable is missing, misspelled or names an unreadable file."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class Email:
 
 
 @dataclass(frozen=True)
-class Environment:
-    """Whom to reach; what is empty is not used. Secrets stay in the files named.
+class ReceiverSettings:
+    """Settings of the receivers; empty ones are not used. Secrets stay in their files.
 
-    Only webhook addresses are held themselves: Alertmanager 0.25 cannot read those from files.
+    Only webhook URLs are held in memory: Alertmanager 0.25 cannot read those from files.
     """
 
     webhook: str = ""
@@ -55,8 +55,8 @@ class Environment:
     runbooks: str = ""
 
     @property
-    def reaches_people(self) -> bool:
-        """Whether anyone hears of an alert."""
+    def has_receivers(self) -> bool:
+        """Whether a receiver besides the heartbeat is configured."""
         return bool(self.webhook or self.slack_file or self.pagerduty_file or self.email)
 
     @classmethod
@@ -64,12 +64,12 @@ class Environment:
         """Read the variables that begin with ``ALERT_``.
 
         Raises:
-            EnvironmentUnusableError: The message names the variable and what to do.
+            InvalidReceiverSettingsError: The message names the variable and what to do.
         """
         given = {name: value for name, value in variables.items() if name.startswith("ALERT_")}
-        if unknown := sorted({*given} - {*KNOWN}):
-            raise EnvironmentUnusableError(
-                f"{', '.join(unknown)}: unknown; the variables are {', '.join(KNOWN)}"
+        if unknown := sorted({*given} - {*VARIABLES}):
+            raise InvalidReceiverSettingsError(
+                f"{', '.join(unknown)}: unknown; the variables are {', '.join(VARIABLES)}"
             )
         return cls(
             webhook=_url(given, "ALERT_WEBHOOK_URL"),
@@ -85,17 +85,17 @@ class Environment:
 def _url(given: Mapping[str, str], name: str) -> str:
     in_file = f"{name}_FILE"
     if given.get(name) and given.get(in_file):
-        raise EnvironmentUnusableError(f"{name} and {in_file} are both set; set one of them")
+        raise InvalidReceiverSettingsError(f"{name} and {in_file} are both set; set one of them")
     if path := _file(given, in_file):
         return _address(Path(path).read_text(encoding="utf-8").strip(), in_file)
     return _address(given.get(name, ""), name)
 
 
 def _address(url: str, name: str) -> str:
-    # The address itself is not shown: a webhook's is a secret.
+    # The address is not shown: that of a webhook is a secret.
     parts = urlsplit(url)
     if url and (parts.scheme not in {"http", "https"} or not parts.netloc or "{{" in url):
-        raise EnvironmentUnusableError(f"{name}: must be an address such as https://host/path")
+        raise InvalidReceiverSettingsError(f"{name}: must be an address such as https://host/path")
     return url
 
 
@@ -108,8 +108,8 @@ def _file(given: Mapping[str, str], name: str) -> str:
             return str(Path(path).resolve())
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
-        raise EnvironmentUnusableError(f"{name}: cannot read {path}: {reason}") from None
-    raise EnvironmentUnusableError(f"{name}: {path} is empty; write the secret into it")
+        raise InvalidReceiverSettingsError(f"{name}: cannot read {path}: {reason}") from None
+    raise InvalidReceiverSettingsError(f"{name}: {path} is empty; write the secret into it")
 
 
 def _email(given: Mapping[str, str]) -> Email | None:
@@ -121,10 +121,12 @@ def _email(given: Mapping[str, str]) -> Email | None:
     if any(given.get(name) for name in login):
         missing += [name for name in login if not given.get(name)]
     if missing:
-        raise EnvironmentUnusableError(f"mail also needs {', '.join(missing)}")
+        raise InvalidReceiverSettingsError(f"mail also needs {', '.join(missing)}")
     server = given["ALERT_SMTP_HOST"]
     if not server.rpartition(":")[2].isdigit():
-        raise EnvironmentUnusableError("ALERT_SMTP_HOST: name the port too: mail.example.com:587")
+        raise InvalidReceiverSettingsError(
+            "ALERT_SMTP_HOST: name the port too: mail.example.com:587"
+        )
     return Email(
         to=given["ALERT_EMAIL_TO"],
         sender=given["ALERT_EMAIL_FROM"],

@@ -1,4 +1,4 @@
-"""Every rule that Prometheus evaluates, and how it is written down."""
+"""Rendering of the rule files in ``prometheus/rules``."""
 
 import json
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ import promql_parser
 
 from alerts import burn_rate, datastores, meta_monitoring, processes, requests
 from alerts.alert import Alert
-from alerts.time_scale import AS_WRITTEN, Timing
+from alerts.time_scale import REAL_TIME, TimeScale
 from rules import datastores as datastore_signals
 from rules import requests as request_signals
-from rules import slo as promise_signals
+from rules import slo as slo_signals
 from rules.signal import Signal
 
 HEADER = "# Rendered by `python -m alerts`: change alerts/, not this file.\n"
@@ -20,12 +20,12 @@ HEADER = "# Rendered by `python -m alerts`: change alerts/, not this file.\n"
 
 @dataclass(frozen=True)
 class Area:
-    """What one file of rules is about.
+    """One rule file.
 
     Attributes:
         name: The name of the file and of its groups.
-        signals: The module that declares what is recorded.
-        alerts: The modules that declare when to alert.
+        signals: The module that declares its recording rules.
+        alerts: The modules that declare its alerts.
     """
 
     name: str
@@ -35,17 +35,17 @@ class Area:
 
 AREAS = (
     Area("requests", request_signals, (requests,)),
-    Area("promises", promise_signals, (burn_rate,)),
+    Area("slo", slo_signals, (burn_rate,)),
     Area("datastores", datastore_signals, (datastores,)),
     Area("processes", None, (processes,)),
-    Area("pipeline", None, (meta_monitoring,)),
+    Area("meta-monitoring", None, (meta_monitoring,)),
 )
-FEW_CHANGES = "2m"
-"""How often the signals over a day or more are computed: they read many samples and move little."""
+LONG_INTERVAL = "2m"
+"""Evaluation interval of signals over a day or more: they read many samples and change slowly."""
 
 
 def signals(area: Area) -> Iterator[Signal]:
-    """An area's signals, in their order: a rule may use what an earlier one recorded."""
+    """An area's signals, in order: a rule may use series that an earlier one recorded."""
     for value in vars(area.signals).values() if area.signals else ():
         for declared in value.values() if isinstance(value, dict) else (value,):
             if isinstance(declared, Signal):
@@ -53,13 +53,13 @@ def signals(area: Area) -> Iterator[Signal]:
 
 
 def alerts(area: Area) -> Iterator[Alert]:
-    """An area's alerts, in their order."""
+    """An area's alerts, in order."""
     for module in area.alerts:
         yield from (value for value in vars(module).values() if isinstance(value, Alert))
 
 
 def every_signal() -> dict[str, Signal]:
-    """All signals by their record."""
+    """All signals by record."""
     return {signal.record: signal for area in AREAS for signal in signals(area)}
 
 
@@ -68,7 +68,7 @@ def every_alert() -> tuple[Alert, ...]:
     return tuple(alert for area in AREAS for alert in alerts(area))
 
 
-def render(timing: Timing = AS_WRITTEN) -> dict[str, str]:
+def render(scale: TimeScale = REAL_TIME) -> dict[str, str]:
     """Write the files of ``prometheus/rules``: contents by file name."""
     written: set[str] = set()
     files = {}
@@ -76,15 +76,15 @@ def render(timing: Timing = AS_WRITTEN) -> dict[str, str]:
         own = [signal for signal in signals(area) if signal.record not in written]
         written.update(signal.record for signal in own)
         groups = (
-            ("signals", "", [_record(s, timing) for s in own if not s.long]),
-            ("signals-long", FEW_CHANGES, [_record(s, timing) for s in own if s.long]),
-            ("alerts", "", [_alert(alert, timing) for alert in alerts(area)]),
+            ("signals", "", [_record(s, scale) for s in own if not s.long]),
+            ("signals-long", LONG_INTERVAL, [_record(s, scale) for s in own if s.long]),
+            ("alerts", "", [_alert(alert, scale) for alert in alerts(area)]),
         )
         files[f"{area.name}.yml"] = (
             HEADER
             + "groups:\n"
             + "".join(
-                _group(f"{area.name}-{kind}", interval and timing.interval(interval), rules)
+                _group(f"{area.name}-{kind}", interval and scale.interval(interval), rules)
                 for kind, interval, rules in groups
                 if rules
             )
@@ -97,38 +97,42 @@ def _group(name: str, interval: str, rules: list[str]) -> str:
     return f"  - name: {name}\n{every}    rules:\n{''.join(rules)}"
 
 
-def _record(signal: Signal, timing: Timing) -> str:
+def _record(signal: Signal, scale: TimeScale) -> str:
     return (
         f"      # {signal.question}\n"
         f"      - record: {signal.record}\n"
-        f"        expr: {_promql(signal.query, timing)}\n"
+        f"        expr: {_promql(signal.query, scale)}\n"
     )
 
 
-def _alert(alert: Alert, timing: Timing) -> str:
+def _alert(alert: Alert, scale: TimeScale) -> str:
     lines = [
         f"- alert: {alert.name}",
-        f"  expr: {_promql(alert.expr, timing)}",
-        *([f"  for: {timing.hold(alert.lasting)}"] if alert.lasting else []),
-        *([f"  keep_firing_for: {timing.hold(alert.keep_firing)}"] if alert.keep_firing else []),
+        f"  expr: {_promql(alert.expr, scale)}",
+        *([f"  for: {scale.for_duration(alert.for_)}"] if alert.for_ else []),
+        *(
+            [f"  keep_firing_for: {scale.for_duration(alert.keep_firing_for)}"]
+            if alert.keep_firing_for
+            else []
+        ),
         "  labels:",
         *(f"    {name}: {json.dumps(value)}" for name, value in alert.labels.items()),
         f"    severity: {alert.severity}",
         "  annotations:",
         *(
-            f"    {name}: {json.dumps(timing.query(text))}"
+            f"    {name}: {json.dumps(scale.query(text))}"
             for name, text in alert.annotations.items()
         ),
     ]
     return "".join(f"      {line}\n" for line in lines)
 
 
-def _promql(query: str, timing: Timing) -> str:
-    """Format a query for people, as a YAML block.
+def _promql(query: str, scale: TimeScale) -> str:
+    """Format a query as a YAML block.
 
     Raises:
-        ValueError: The query is no PromQL.
+        ValueError: The query is not valid PromQL.
     """
-    pretty = promql_parser.parse(timing.query(query)).prettify()
-    # The 2 says how far the block is indented: its first line may be indented further.
+    pretty = promql_parser.parse(scale.query(query)).prettify()
+    # The 2 text how far the block is indented: its first line may be indented further.
     return "|2-\n" + "\n".join(f"          {line}" for line in pretty.splitlines())

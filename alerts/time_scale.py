@@ -1,4 +1,4 @@
-"""How fast the watch's time runs: as written, or many times faster for drills and tests."""
+"""Time scale of the rules: real time, or many times faster for drills and tests."""
 
 import re
 from dataclasses import dataclass
@@ -8,28 +8,28 @@ _IN_QUERY = re.compile(r"(?<=\[)\d+[smhd](?=[]:])|(?<=\boffset )\d+[smhd]\b")
 
 
 @dataclass(frozen=True)
-class Timing:
-    """Divide the durations of rules; the rules stay the same.
+class TimeScale:
+    """Divisors of the durations in rules; the rules stay the same.
 
     Attributes:
-        windows: What windows and offsets of queries, and intervals of groups, are divided by.
-        holds: What the time a condition must last before it fires is divided by.
+        window_divisor: Divides windows and offsets of queries, and intervals of groups.
+        for_divisor: Divides `for` and `keep_firing_for`.
     """
 
-    windows: int = 1
-    holds: int = 1
+    window_divisor: int = 1
+    for_divisor: int = 1
 
     def query(self, promql: str) -> str:
         """Shorten every window and offset of a query."""
-        return _IN_QUERY.sub(lambda found: _divided(found[0], self.windows), promql)
+        return _IN_QUERY.sub(lambda found: _divided(found[0], self.window_divisor), promql)
 
     def interval(self, duration: str) -> str:
-        """Shorten the time between two evaluations."""
-        return _divided(duration, self.windows)
+        """Shorten an evaluation interval."""
+        return _divided(duration, self.window_divisor)
 
-    def hold(self, duration: str) -> str:
-        """Shorten the time that a condition must last."""
-        return _divided(duration, self.holds)
+    def for_duration(self, duration: str) -> str:
+        """Shorten a `for` or `keep_firing_for`."""
+        return _divided(duration, self.for_divisor)
 
 
 def seconds(duration: str) -> int:
@@ -43,6 +43,6 @@ def _divided(duration: str, by: int) -> str:
     return f"{-(-seconds(duration) // by)}s"
 
 
-AS_WRITTEN = Timing()
-FAST = Timing(windows=20, holds=60)
-"""5m windows become 15s, "lasting 2m" becomes 2s: scrape and evaluate every second with it."""
+REAL_TIME = TimeScale()
+FAST = TimeScale(window_divisor=20, for_divisor=60)
+"""5m windows become 15s, `for: 2m` becomes 2s; scrape and evaluate every second with it."""

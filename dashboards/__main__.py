@@ -17,9 +17,9 @@ def rendered(board: Board) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; 1 means that a rendered file is not what the Python says."""
+    """Run the command; 1 means that a rendered file is out of date."""
     parser = argparse.ArgumentParser(
-        prog="python -m dashboards", description="Write Grafana's boards from their Python."
+        prog="python -m dashboards", description="Render Grafana's boards from their Python."
     )
     parser.add_argument(
         "--check", action="store_true", help="write nothing; fail if a file is not up to date"
@@ -32,12 +32,12 @@ def main(arguments: list[str] | None = None) -> int:
     stale = {path: text for path, text in files.items() if _read(path) != text}
     left_over = sorted(set(chosen.output.glob("*.json")) - set(files))
     for path in left_over:
-        print(f"{path}: no board renders it any more; delete it", file=sys.stderr)
+        print(f"{path}: no board renders it; delete it", file=sys.stderr)
     if not chosen.check:
         _write(stale)
         return 0
     for path in stale:
-        print(f"{path}: not what dashboards/ says; run: make render", file=sys.stderr)
+        print(f"{path}: out of date; run: make render", file=sys.stderr)
     return 1 if stale or left_over else 0
 
 

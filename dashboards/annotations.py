@@ -1,4 +1,4 @@
-"""What is marked across all graphs of a board."""
+"""Annotations: deploys and firing alerts, marked across all graphs of a board."""
 
 from dataclasses import dataclass
 
@@ -12,14 +12,14 @@ from vitals.metrics.declarations import matching
 
 @dataclass(frozen=True, kw_only=True)
 class Annotation:
-    """Moments at which a query has an answer.
+    """An annotation query: marks the times at which it returns series.
 
     Attributes:
-        name: The switch at the top of the board.
-        expr: PromQL; each series becomes a mark that lasts as long as the series.
-        colour: The mark's colour.
-        title: The mark's title; ``{{label}}`` is filled in.
-        enabled: Whether it is on before somebody decides.
+        name: The label of its toggle at the top of the board.
+        expr: PromQL; each series becomes a region that lasts as long as the series.
+        colour: The colour of the mark.
+        title: The title of the mark; ``{{label}}`` is filled in.
+        enabled: Whether it is on by default.
     """
 
     name: str
@@ -51,7 +51,7 @@ DEPLOYS = Annotation(
     # By version, not by instance: a restart of the same code is no deploy.
     expr=f"{BUILD_INFO.max('version', 'revision', job=CHOSEN_JOB)} unless "
     f"max by (version, revision) ({BUILD_INFO.select(job=CHOSEN_JOB)} offset 5m)",
-    colour=Colour.STRONG,
+    colour=Colour.PRIMARY,
     title="Deployed {{version}} {{revision}}",
 )
 FIRING = Annotation(

@@ -1,4 +1,4 @@
-"""A board: rows of panels, the variables at its top, deploys and alerts across its graphs."""
+"""Board: rows of panels, variables, annotations."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from grafanalib import core
 
 from dashboards.annotations import Annotation
-from dashboards.grafana import BOARD_KEYS, ROW_KEYS, SCHEMA_VERSION, Json, modern
+from dashboards.grafana import BOARD_KEYS, ROW_KEYS, SCHEMA_VERSION, Json, to_grafana_json
 from dashboards.panels.panel import COLUMNS, Panel
 from dashboards.variables import Variable
 
@@ -16,13 +16,13 @@ TAG = "vitals"
 
 @dataclass(frozen=True)
 class Row:
-    """Panels, laid from left to right and wrapped like words, under a title.
+    """A row of panels, laid out from left to right and wrapped, optionally under a header.
 
     Attributes:
         panels: In reading order.
-        title: The header that folds the row; none if empty.
+        title: The header that collapses the row; none if empty.
         id: The header's number among the board's panels.
-        collapsed: Folded until somebody opens it; its queries run only then.
+        collapsed: Collapsed by default; its queries run only when it is opened.
     """
 
     panels: tuple[Panel, ...]
@@ -35,11 +35,11 @@ class Row:
             raise ValueError(f"row {self.title!r}: a header has a title and an id, or neither")
 
     def draw(self, top: int) -> tuple[list[Json], int]:
-        """Write the panels from a line of the grid on; also say which line is free below."""
+        """Write the panels from a line of the grid on; return them and the next free line."""
         if not self.title:
-            return self._lay(top)
-        panels, end = self._lay(top + 1)
-        header = modern(
+            return self._layout(top)
+        panels, end = self._layout(top + 1)
+        header = to_grafana_json(
             core.RowPanel(
                 id=self.id,
                 title=self.title,
@@ -51,7 +51,7 @@ class Row:
         )
         return ([header], top + 1) if self.collapsed else ([header, *panels], end)
 
-    def _lay(self, top: int) -> tuple[list[Json], int]:
+    def _layout(self, top: int) -> tuple[list[Json], int]:
         drawn: list[Json] = []
         left, bottom = 0, top
         for panel in self.panels:
@@ -67,12 +67,12 @@ class Board:
     """A board.
 
     Attributes:
-        uid: Its address, for ever: links, alerts and bookmarks carry it.
-        title: What it is of.
-        description: What question it answers.
-        rows: What it shows, from the first glance to the details.
-        variables: What the person may choose.
-        annotations: What is marked across the graphs.
+        uid: Its identifier in URLs; never changed, for links, alerts and bookmarks use it.
+        title: Its name.
+        description: The question that it answers.
+        rows: Its panels, from the summary to the details.
+        variables: The selectors at its top.
+        annotations: Marks across its graphs.
 
     Raises:
         ValueError: Two panels have the same id.
@@ -112,10 +112,10 @@ class Board:
             uid=self.uid,
             title=self.title,
             description=self.description,
-            annotations=core.Annotations([mark.draw() for mark in self.annotations]),
+            annotations=core.Annotations([annotation.draw() for annotation in self.annotations]),
             editable=False,
             graphTooltip=core.GRAPH_TOOLTIP_MODE_SHARED_CROSSHAIR,
-            links=[_others()],
+            links=[_board_links()],
             panels=panels,
             refresh="30s",
             schemaVersion=SCHEMA_VERSION,
@@ -125,13 +125,13 @@ class Board:
             timezone="browser",
             version=1,
         )
-        drawn_board = modern(board, BOARD_KEYS)
+        drawn_board = to_grafana_json(board, BOARD_KEYS)
         drawn_board["timepicker"] = {"refresh_intervals": ["10s", "30s", "1m", "5m", "15m"]}
         return drawn_board
 
 
-def _others() -> core.DashboardLink:
-    """Link to the other boards, keeping what was chosen and the time looked at."""
+def _board_links() -> core.DashboardLink:
+    """Link to the other boards, keeping variables and the time range."""
     return core.DashboardLink(
         title="Boards", type="dashboards", tags=[TAG], includeVars=True, keepTime=True
     )

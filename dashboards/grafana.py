@@ -1,8 +1,8 @@
-"""Turn what grafanalib draws into JSON that Grafana 13 reads without migrating it.
+"""Converts the output of grafanalib to JSON that Grafana 13 reads without migration.
 
-grafanalib 0.7 writes the keys of Grafana 5 to 8 beside the present ones, and null for whatever is
-not set. Current Grafana takes unknown panel keys for a panel of its Angular days and strict parsers
-stumble over nulls, so both are removed here, in one place.
+grafanalib 0.7 writes the keys of Grafana 5 to 8 beside the current ones, and null for unset values.
+Grafana takes a panel with unknown keys for an Angular panel, and strict parsers reject nulls, so
+both are removed here.
 """
 
 import json
@@ -15,7 +15,7 @@ SCHEMA_VERSION = 42
 """The last version of Grafana's classic board model."""
 
 DATASOURCE: Json = {"type": "prometheus", "uid": "${datasource}"}
-"""Whatever Prometheus the person chose at the top of the board."""
+"""The Prometheus selected at the top of the board."""
 
 PANEL_KEYS = frozenset(
     {
@@ -72,10 +72,10 @@ VARIABLE_KEYS = frozenset(
 )
 
 
-def modern(drawn: object, keys: frozenset[str]) -> Json:
-    """Encode a grafanalib object, keep the top-level keys named and drop what is null.
+def to_grafana_json(drawn: object, keys: frozenset[str]) -> Json:
+    """Encode a grafanalib object; keep the given top-level keys and drop nulls.
 
-    The base step of thresholds keeps its null: there it means "from minus infinity".
+    The base step of thresholds keeps its null, which means minus infinity.
     """
     encoded: Json = json.loads(json.dumps(drawn, default=methodcaller("to_json_data")))
     kept = {key: value for key, value in encoded.items() if key in keys}

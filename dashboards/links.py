@@ -1,4 +1,4 @@
-"""Links from one board to another that carry what was clicked on."""
+"""Data links from one board to another that pass on the clicked value."""
 
 from dashboards.style import link
 
@@ -7,7 +7,7 @@ DATABASE_UID = "svc-db"
 CACHE_UID = "svc-cache"
 
 _KEEP = "${datasource:queryparam}&${job:queryparam}&${__url_time_range}"
-"""What was chosen and the time looked at go along."""
+"""Keeps the data source, the job and the time range."""
 TO_ENDPOINT = link(
     "Open this route",
     f"/d/{ENDPOINT_UID}?{_KEEP}&var-route=${{__value.raw:percentencode}}",

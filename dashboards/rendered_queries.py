@@ -1,4 +1,4 @@
-"""What a rendered board asks Prometheus, with its variables filled in."""
+"""Queries of rendered boards, with their variables filled in."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -13,16 +13,16 @@ CHOICES: Mapping[str, str] = {
     "__interval": "15s",
     "__range": "1h",
 }
-"""What somebody might have chosen, and what Grafana itself fills in."""
+"""Example values of the variables, and the values that Grafana itself fills in."""
 
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::\w+)?\}|(\w+))")
 
 
 def board_queries(board: Json, choices: Mapping[str, str] = CHOICES) -> list[tuple[str, str]]:
-    """List each panel's queries as (the panel's title, PromQL that Prometheus can answer).
+    """List each panel's queries as (the panel's title, PromQL without variables).
 
     Raises:
-        LookupError: A query uses a variable for which there is no choice.
+        LookupError: A query uses a variable that has no value in ``choices``.
     """
     return [
         (panel["title"], fill_in(target["expr"], choices))
@@ -32,7 +32,7 @@ def board_queries(board: Json, choices: Mapping[str, str] = CHOICES) -> list[tup
 
 
 def panels(board: Json) -> Iterator[Json]:
-    """Every panel that asks something, those in collapsed rows included."""
+    """Every panel, those in collapsed rows included."""
     for panel in board["panels"]:
         if panel["type"] == "row":
             yield from panel["panels"]
@@ -41,7 +41,7 @@ def panels(board: Json) -> Iterator[Json]:
 
 
 def fill_in(expr: str, choices: Mapping[str, str] = CHOICES) -> str:
-    """Put chosen values in the place of Grafana's variables."""
+    """Replace Grafana's variables by values."""
 
     def value(found: re.Match[str]) -> str:
         name = found[1] or found[2]

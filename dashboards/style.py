@@ -1,6 +1,6 @@
-"""Colours with one meaning each, and how single series and columns differ from their panel.
+"""Colours, thresholds and overrides of single series and columns.
 
-The colours are those of Okabe and Ito, told apart by people with any colour vision.
+The colours are the Okabe-Ito palette, which is safe for colour-blind readers.
 """
 
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ from dashboards.grafana import Json
 
 
 class Colour(StrEnum):
-    """What a colour says."""
+    """Colours by meaning."""
 
     GOOD = "#009E73"
-    WATCH = "#E69F00"
+    WARNING = "#E69F00"
     BAD = "#D55E00"
-    CALM = "#56B4E9"
-    STRONG = "#0072B2"
-    ODD = "#CC79A7"
-    QUIET = "#8E8E8E"
+    INFO = "#56B4E9"
+    PRIMARY = "#0072B2"
+    ACCENT = "#CC79A7"
+    MUTED = "#8E8E8E"
 
 
 @dataclass(frozen=True)
 class Step:
-    """From this value on, the colour; the first step has no value and reaches down without end."""
+    """A threshold: the colour from this value on; the base step has no value."""
 
     colour: Colour
     value: float | None = None
@@ -34,17 +34,17 @@ class Step:
         return {"color": self.colour.value, "value": self.value}
 
 
-NEUTRAL = (Step(Colour.CALM),)
+NEUTRAL = (Step(Colour.INFO),)
 
 
-def rising(watch: float, bad: float) -> tuple[Step, ...]:
-    """More is worse."""
-    return Step(Colour.GOOD), Step(Colour.WATCH, watch), Step(Colour.BAD, bad)
+def rising(warning: float, bad: float) -> tuple[Step, ...]:
+    """Thresholds of a value where more is worse."""
+    return Step(Colour.GOOD), Step(Colour.WARNING, warning), Step(Colour.BAD, bad)
 
 
-def falling(bad: float, watch: float) -> tuple[Step, ...]:
-    """Less is worse: bad below the first figure, worth watching below the second."""
-    return Step(Colour.BAD), Step(Colour.WATCH, bad), Step(Colour.GOOD, watch)
+def falling(bad: float, warning: float) -> tuple[Step, ...]:
+    """Thresholds of a value where less is worse: bad below ``bad``, a warning below ``warning``."""
+    return Step(Colour.BAD), Step(Colour.WARNING, bad), Step(Colour.GOOD, warning)
 
 
 @dataclass(frozen=True)
@@ -70,28 +70,28 @@ def _fixed(colour: Colour) -> Json:
     return {"mode": "fixed", "fixedColor": colour.value}
 
 
-def painted(name: str, colour: Colour, *, width: int = 1) -> Override:
-    """Give a series a colour of its own; a wider line is the one to look at."""
+def series_colour(name: str, colour: Colour, *, width: int = 1) -> Override:
+    """Set the colour of a series; a wider line marks the main one."""
     return Override(name, (("color", _fixed(colour)), ("custom.lineWidth", width)))
 
 
 BY_STATUS = (
-    painted("/^1/", Colour.QUIET),
-    painted("/^2/", Colour.GOOD),
-    painted("/^3/", Colour.CALM),
-    painted("/^4/", Colour.WATCH),
-    painted("/^5/", Colour.BAD),
+    series_colour("/^1/", Colour.MUTED),
+    series_colour("/^2/", Colour.GOOD),
+    series_colour("/^3/", Colour.INFO),
+    series_colour("/^4/", Colour.WARNING),
+    series_colour("/^5/", Colour.BAD),
 )
-"""Statuses, single or by class, as everybody reads them."""
+"""Colours of HTTP statuses, single or by class."""
 
 
-def figure(name: str, colour: Colour) -> Override:
-    """Give a figure a colour of its own."""
+def value_colour(name: str, colour: Colour) -> Override:
+    """Set the colour of a value of a stat panel."""
     return Override(name, (("color", _fixed(colour)),))
 
 
-def promise(name: str = "promised") -> Override:
-    """Draw a series as a dashed line: what was promised, not what happened."""
+def target_line(name: str = "target") -> Override:
+    """Draw a series as a dashed line: the target, not a measurement."""
     return Override(
         name,
         (
@@ -110,15 +110,15 @@ def column(
     link: Json | None = None,
     words: dict[str, tuple[str, Colour]] | None = None,
 ) -> Override:
-    """Shape a column of a table.
+    """Format a column of a table.
 
     Args:
-        name: The column, as it is named after all transformations.
+        name: The column's name after all transformations.
         unit: Grafana's name of its unit.
-        width: Pixels; 0 shares what is left.
+        width: Pixels; 0 shares the remaining width.
         steps: Thresholds that colour the text.
         link: Where a click on a cell leads.
-        words: Texts and colours that stand for values.
+        words: Value mappings: texts and colours by value.
     """
     properties: list[tuple[str, Any]] = []
     if unit:
@@ -141,11 +141,11 @@ def column(
     return Override(name, tuple(properties))
 
 
-def blank(name: str) -> Override:
-    """Leave cells without a text empty; they would say what the panel says without an answer."""
+def blank_cells(name: str) -> Override:
+    """Leave empty cells blank instead of showing the panel's text for no data."""
     return Override(name, (("noValue", ""),))
 
 
 def link(title: str, url: str) -> Json:
-    """Write a data link; ``${__value.raw:percentencode}`` in it is the value clicked on."""
+    """Write a data link; ``${__value.raw:percentencode}`` in it is the clicked value."""
     return {"title": title, "url": url, "targetBlank": False}

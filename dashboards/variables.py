@@ -1,29 +1,29 @@
-"""What a person chooses at the top of a board."""
+"""Template variables: the selectors at the top of a board."""
 
 from dataclasses import dataclass
 from typing import TypedDict
 
 from grafanalib import core
 
-from dashboards.grafana import DATASOURCE, VARIABLE_KEYS, Json, modern
+from dashboards.grafana import DATASOURCE, VARIABLE_KEYS, Json, to_grafana_json
 from vitals.metrics.catalogue import BUILD_INFO, HTTP_REQUEST_DURATION
 from vitals.metrics.declarations import Matcher, excluding, matching
 
 ON_TIME_RANGE_CHANGED = 2
 DEFAULT_DATASOURCE: Json = {"text": "Prometheus", "value": "prometheus"}
-"""The data source that the provisioning files set up."""
+"""The provisioned data source."""
 
 
 @dataclass(frozen=True)
 class Variable:
-    """A choice among the values of a label.
+    """A query variable over the values of a label.
 
     Attributes:
-        name: How queries call it: ``$name``.
-        label: How people call it.
-        selector: The series whose label values are offered.
-        source: The label.
-        multi: Whether several may be chosen, and all, which matches everything.
+        name: Its name in queries: ``$name``.
+        label: Its name on the board.
+        selector: The series whose label values are listed.
+        source: The label whose values are listed.
+        multi: Whether several values, or all, may be selected.
     """
 
     name: str
@@ -34,36 +34,36 @@ class Variable:
 
     def draw(self) -> Json:
         """Write the variable."""
-        ask = f"label_values({self.selector}, {self.source})"
+        query = f"label_values({self.selector}, {self.source})"
         template = core.Template(
             name=self.name,
             label=self.label,
             dataSource=DATASOURCE,
-            query={"qryType": 1, "query": ask, "refId": "StandardVariableQuery"},
+            query={"qryType": 1, "query": query, "refId": "StandardVariableQuery"},
             includeAll=self.multi,
             multi=self.multi,
             allValue=".+" if self.multi else None,
             refresh=ON_TIME_RANGE_CHANGED,
             regex="",
         )
-        drawn = {**modern(template, VARIABLE_KEYS), "definition": ask}
+        drawn = {**to_grafana_json(template, VARIABLE_KEYS), "definition": query}
         if self.multi:
             drawn["current"] = {"text": ["All"], "value": ["$__all"]}
         else:
-            del drawn["current"]  # the first value there is
+            del drawn["current"]  # defaults to the first value
         return drawn
 
 
 @dataclass(frozen=True)
 class DatasourceVariable(Variable):
-    """A choice among the data sources that speak Prometheus' language."""
+    """A variable over the data sources of type Prometheus."""
 
     def draw(self) -> Json:
         """Write the variable."""
         template = core.Template(
             name=self.name, label=self.label, type="datasource", query="prometheus", regex=""
         )
-        return {**modern(template, VARIABLE_KEYS), "current": DEFAULT_DATASOURCE}
+        return {**to_grafana_json(template, VARIABLE_KEYS), "current": DEFAULT_DATASOURCE}
 
 
 SOURCE = DatasourceVariable("datasource", "Data source")
@@ -80,7 +80,7 @@ CHOSEN_JOB = "$job"
 
 
 class Chosen(TypedDict):
-    """Matchers of the service and the instances chosen."""
+    """Matchers of the selected service and instances."""
 
     job: str
     instance: Matcher
@@ -90,11 +90,11 @@ CHOSEN = Chosen(job=CHOSEN_JOB, instance=matching("$instance"))
 
 
 class ChosenRoute(Chosen):
-    """Matchers of the route chosen, too."""
+    """Matchers of the selected route, too."""
 
     http_route: str
 
 
 CHOSEN_ROUTE = ChosenRoute(**CHOSEN, http_route="$route")
 STEP = "$__rate_interval"
-"""The window of a raw ``rate``: four scrapes at least, and no less than a pixel."""
+"""The window of a raw ``rate``: at least four scrapes and at least one pixel."""

@@ -1,4 +1,4 @@
-"""How the database and the caches do."""
+"""Recording rules of the database and the caches."""
 
 from rules.signal import Signal, defined, or_zero
 from vitals.metrics.catalogue import (
@@ -14,7 +14,7 @@ from vitals.metrics.catalogue import (
 from vitals.metrics.declarations import matching, not_matching
 
 ANSWERED = "hit|stale|negative"
-"""Cache results that spared the source a question."""
+"""Cache results that needed no load from the source."""
 
 _DB = DB_OPERATION_DURATION.name
 _POOL = "db_client_connection_pool_name"
@@ -29,7 +29,7 @@ QUERY_RATE = Signal(
 )
 QUERY_P95 = Signal(
     f"job:{_DB}:p95_5m",
-    "How fast are 95 of 100 queries?",
+    "What is the p95 query time?",
     "s",
     defined(DB_OPERATION_DURATION.quantile(0.95, "job")),
 )
@@ -41,13 +41,13 @@ QUERY_P95_BY_FINGERPRINT = Signal(
 )
 QUERIES_10M = Signal(
     f"job:{_DB}_count:increase10m",
-    "How many queries did ten minutes bring?",
+    "How many queries were sent within ten minutes?",
     "short",
     DB_OPERATION_DURATION.increase("job", window="10m"),
 )
 SLOW_QUERIES_10M = Signal(
     "job:db_client_slow_queries:increase10m",
-    "How many slow queries did ten minutes bring?",
+    "How many queries were slow within ten minutes?",
     "short",
     f"{DB_SLOW_QUERIES.increase('job', window='10m')} or {QUERIES_10M} * 0",
 )
@@ -59,13 +59,13 @@ SLOW_QUERY_RATIO = Signal(
 )
 QUERIES_PER_REQUEST_P95 = Signal(
     f"job_route:{DB_QUERIES_PER_REQUEST.name}:p95_5m",
-    "Which routes send many queries a request?",
+    "Which routes send many queries per request?",
     "short",
     defined(DB_QUERIES_PER_REQUEST.quantile(0.95, "job", "http_route")),
 )
 N_PLUS_ONE_5M = Signal(
     "job_route_fingerprint:db_client_n_plus_one:increase5m",
-    "How many requests sent one statement once a row?",
+    "How many requests repeated one statement once per row?",
     "short",
     DB_N_PLUS_ONE.increase("job", "http_route", "db_query_fingerprint"),
 )
@@ -84,15 +84,15 @@ POOL_WAIT_P95 = Signal(
 )
 
 # -- Cache --------------------------------------------------------------------------------
-# A look-up that the first layer cannot answer asks the second and is counted in both. So what
-# went unanswered in the end is the second layer's share, and the first's only if it is alone.
+# A lookup that L1 misses goes on to L2 and is counted in both. So the misses are those of L2, and
+# those of L1 only if there is no L2.
 
-_LAST = CACHE_REQUESTS.rate("job", "cache", layer="l2")
-_UNANSWERED_LAST = CACHE_REQUESTS.rate("job", "cache", layer="l2", result=not_matching(ANSWERED))
-_UNANSWERED_FIRST = CACHE_REQUESTS.rate("job", "cache", layer="l1", result=not_matching(ANSWERED))
+_L2_LOOKUPS = CACHE_REQUESTS.rate("job", "cache", layer="l2")
+_L2_MISSES = CACHE_REQUESTS.rate("job", "cache", layer="l2", result=not_matching(ANSWERED))
+_L1_MISSES = CACHE_REQUESTS.rate("job", "cache", layer="l1", result=not_matching(ANSWERED))
 CACHE_HITS = Signal(
     "job_cache:cache_requests_answered:rate5m",
-    "How many look-ups did each cache answer?",
+    "How many lookups did each cache serve?",
     "ops",
     or_zero(
         CACHE_REQUESTS.rate("job", "cache", result=matching(ANSWERED)),
@@ -101,25 +101,25 @@ CACHE_HITS = Signal(
 )
 CACHE_MISSES = Signal(
     "job_cache:cache_requests_unanswered:rate5m",
-    "How many look-ups of each cache went on to the source?",
+    "How many lookups of each cache went on to the source?",
     "ops",
-    f"{or_zero(_UNANSWERED_LAST, _LAST)} or {_UNANSWERED_FIRST} or {CACHE_HITS} * 0",
+    f"{or_zero(_L2_MISSES, _L2_LOOKUPS)} or {_L1_MISSES} or {CACHE_HITS} * 0",
 )
 CACHE_LOOKUPS = Signal(
     "job_cache:cache_lookups:rate5m",
-    "How often is each cache asked?",
+    "How many lookups does each cache get?",
     "ops",
     f"{CACHE_HITS} + {CACHE_MISSES}",
 )
 CACHE_LOOKUPS_5M = Signal(
     "job_cache:cache_lookups:count5m",
-    "How often was each cache asked within five minutes?",
+    "How many lookups did each cache get within five minutes?",
     "short",
     f"{CACHE_LOOKUPS} * 300",
 )
 CACHE_HIT_RATIO = Signal(
     "job_cache:cache_hits:ratio_rate5m",
-    "What share of look-ups does each cache answer?",
+    "What share of lookups does each cache serve?",
     "percentunit",
     f"{CACHE_HITS} / ({CACHE_LOOKUPS} > 0)",
 )

@@ -1,4 +1,4 @@
-"""What Prometheus and Alertmanager say of themselves and of what they watch, as far as it is used.
+"""Declarations of the metrics of Prometheus and Alertmanager that rules and boards use.
 
 Declared like our own metrics, so that queries of them are checked too. Every series of a target
 also has ``job`` and ``instance``.
@@ -9,8 +9,8 @@ from typing import NamedTuple
 from vitals.metrics.declarations import Counter, Gauge, NoLabels
 
 
-class Active(NamedTuple):
-    """An active alert; the labels of ours that boards use."""
+class AlertLabels(NamedTuple):
+    """Labels of an active alert that boards use."""
 
     alertname: str
     severity: str
@@ -18,8 +18,8 @@ class Active(NamedTuple):
     slo: str
 
 
-class ActiveState(NamedTuple):
-    """An active alert and whether it is ``pending`` or ``firing``."""
+class AlertStateLabels(NamedTuple):
+    """Labels of an active alert and its state, ``pending`` or ``firing``."""
 
     alertname: str
     severity: str
@@ -29,13 +29,13 @@ class ActiveState(NamedTuple):
 
 
 class Integration(NamedTuple):
-    """A way of Alertmanager to reach people."""
+    """A notification integration of Alertmanager."""
 
     integration: str
 
 
 class RuleGroup(NamedTuple):
-    """A group of rules by file and name."""
+    """A rule group, by file and name."""
 
     rule_group: str
 
@@ -50,45 +50,51 @@ SCRAPE_TIMEOUT = Gauge(
     NoLabels,
 )
 SCRAPE_SAMPLES = Gauge(
-    "scrape_samples_post_metric_relabeling", "Series that the last scrape brought.", NoLabels
+    "scrape_samples_post_metric_relabeling", "Samples of the last scrape.", NoLabels
 )
 SCRAPE_LIMIT = Gauge(
     "scrape_sample_limit",
-    "Series that a scrape may bring, 0 for any number; needs the feature extra-scrape-metrics.",
+    "Sample limit of a scrape, 0 for none; needs the feature extra-scrape-metrics.",
     NoLabels,
 )
 
 # -- Of alerts -----------------------------------------------------------------------------
 
-ALERTS = Gauge("ALERTS", "1 for each active alert.", ActiveState)
+ALERTS = Gauge("ALERTS", "1 for each active alert.", AlertStateLabels)
 ALERTS_FOR_STATE = Gauge(
-    "ALERTS_FOR_STATE", "Since when each active alert's condition holds, as Unix time.", Active
+    "ALERTS_FOR_STATE",
+    "Since when each active alert's condition is true, as Unix time.",
+    AlertLabels,
 )
 
-# -- Of the watch itself -------------------------------------------------------------------
+# -- Of Prometheus and Alertmanager --------------------------------------------------------
 
 RULE_FAILURES = Counter(
-    "prometheus_rule_evaluation_failures_total", "Rules that Prometheus cannot answer.", RuleGroup
+    "prometheus_rule_evaluation_failures_total",
+    "Rules that Prometheus failed to evaluate.",
+    RuleGroup,
 )
 RULES_MISSED = Counter(
     "prometheus_rule_group_iterations_missed_total",
-    "Evaluations left out because the one before took too long.",
+    "Evaluations skipped because the one before took too long.",
     RuleGroup,
 )
 PROMETHEUS_CONFIG_GOOD = Gauge(
-    "prometheus_config_last_reload_successful", "0 while a new configuration is refused.", NoLabels
+    "prometheus_config_last_reload_successful", "0 while a new configuration is rejected.", NoLabels
 )
 ALERTMANAGER_CONFIG_GOOD = Gauge(
-    "alertmanager_config_last_reload_successful", "The same of Alertmanager.", NoLabels
+    "alertmanager_config_last_reload_successful", "The same for Alertmanager.", NoLabels
 )
 NOTIFICATIONS_DROPPED = Counter(
-    "prometheus_notifications_dropped_total", "Alerts Prometheus could not hand over.", NoLabels
+    "prometheus_notifications_dropped_total", "Alerts that Prometheus could not send.", NoLabels
 )
 NOTIFICATIONS_FAILED = Counter(
-    "alertmanager_notifications_failed_total", "Notifications not delivered.", Integration
+    "alertmanager_notifications_failed_total",
+    "Notifications that could not be delivered.",
+    Integration,
 )
 
-OF_THE_WATCH = tuple(
+MONITORING_METRICS = tuple(
     declared for declared in tuple(globals().values()) if isinstance(declared, Counter | Gauge)
 )
-"""Every one of them."""
+"""All of them."""

@@ -1,11 +1,11 @@
-"""What arrives, what fails and how fast it is answered, by job and by route.
+"""Recording rules of requests: rate, errors and latency by job and by route; event loop lag.
 
-Signals are absent, never NaN, where nothing happened: an empty hour is not a bad hour. Ratios are
-zero where nothing failed, although a counter of failures may not exist yet.
+Signals are absent, never NaN, without traffic. Ratios are zero without failures, even if a counter
+of failures does not exist yet.
 
-What failed is what the service counted as a bad event of its availability: 5xx and exceptions,
-matched or not. A 4xx of no route is no event: it would make a failing service look better while
-a scanner knocks. Latency of a job leaves out unmatched requests for the same reason.
+A failure is a bad event of the availability objective: 5xx and exceptions, with a matched route or
+without. A 4xx without a route is no event: a scanner would make a failing service look better.
+Latency of a job excludes unmatched requests for the same reason.
 """
 
 from rules.signal import Signal, defined, or_zero, quantile
@@ -36,26 +36,26 @@ REQUEST_RATE_BY_ROUTE = Signal(
 )
 REQUEST_RATE_BY_CLASS = Signal(
     f"job_class:{_HTTP}_count:rate5m",
-    "How are requests answered?",
+    "How many requests are there by class of status?",
     "reqps",
     f'sum by (job, status_class) (label_replace({REQUESTS_BY_STATUS}, "status_class", "${{1}}xx", '
     '"http_response_status_code", "(.).."))',
 )
 _FAILED = SLO_EVENTS.rate("job", slo="availability", outcome="bad")
-_JUDGED = SLO_EVENTS.rate("job", slo="availability")
+_TOTAL = SLO_EVENTS.rate("job", slo="availability")
 ERROR_RATIO = Signal(
     "job:http_server_errors:ratio_rate5m",
     "What share of requests fails?",
     "percentunit",
-    f"{or_zero(_FAILED, _JUDGED)} / ({_JUDGED} > 0)",
+    f"{or_zero(_FAILED, _TOTAL)} / ({_TOTAL} > 0)",
 )
 _ROUTE_FAILED = SLO_EVENTS.rate("job", "http_route", slo="availability", outcome="bad")
-_ROUTE_JUDGED = SLO_EVENTS.rate("job", "http_route", slo="availability")
+_ROUTE_TOTAL = SLO_EVENTS.rate("job", "http_route", slo="availability")
 ERROR_RATIO_BY_ROUTE = Signal(
     "job_route:http_server_errors:ratio_rate5m",
     "Which routes fail?",
     "percentunit",
-    f"{or_zero(_ROUTE_FAILED, _ROUTE_JUDGED)} / ({_ROUTE_JUDGED} > 0)",
+    f"{or_zero(_ROUTE_FAILED, _ROUTE_TOTAL)} / ({_ROUTE_TOTAL} > 0)",
 )
 
 # -- Latency --------------------------------------------------------------------------------
@@ -74,29 +74,29 @@ LATENCY_BUCKETS_OF_JOB = Signal(
 )
 _OF_JOB = str(LATENCY_BUCKETS_OF_JOB)
 LATENCY_P50 = Signal(
-    f"job:{_HTTP}:p50_5m", "How fast is half of the requests?", "s", quantile(0.5, _OF_JOB)
+    f"job:{_HTTP}:p50_5m", "What is the median latency?", "s", quantile(0.5, _OF_JOB)
 )
 LATENCY_P95 = Signal(
-    f"job:{_HTTP}:p95_5m", "How fast are 95 of 100 requests?", "s", quantile(0.95, _OF_JOB)
+    f"job:{_HTTP}:p95_5m", "What is the p95 latency?", "s", quantile(0.95, _OF_JOB)
 )
 LATENCY_P99 = Signal(
-    f"job:{_HTTP}:p99_5m", "How fast are 99 of 100 requests?", "s", quantile(0.99, _OF_JOB)
+    f"job:{_HTTP}:p99_5m", "What is the p99 latency?", "s", quantile(0.99, _OF_JOB)
 )
 LATENCY_P50_BY_ROUTE = Signal(
     f"job_route:{_HTTP}:p50_5m",
-    "How fast is half of each route's requests?",
+    "What is the median latency of each route?",
     "s",
     quantile(0.5, str(LATENCY_BUCKETS)),
 )
 LATENCY_P95_BY_ROUTE = Signal(
     f"job_route:{_HTTP}:p95_5m",
-    "How fast are 95 of 100 requests of each route?",
+    "What is the p95 latency of each route?",
     "s",
     quantile(0.95, str(LATENCY_BUCKETS)),
 )
 LATENCY_P99_BY_ROUTE = Signal(
     f"job_route:{_HTTP}:p99_5m",
-    "How fast are 99 of 100 requests of each route?",
+    "What is the p99 latency of each route?",
     "s",
     quantile(0.99, str(LATENCY_BUCKETS)),
 )

@@ -1,4 +1,4 @@
-"""The shape of a recorded signal: one question, answered by one recording rule."""
+"""Signal: the declaration of one recording rule."""
 
 from dataclasses import dataclass
 
@@ -16,19 +16,19 @@ LEVELS = {
     "pool": "db_client_connection_pool_name",
     "cache": "cache",
 }
-"""The words of a record's level (``job_route:...``) and the label that each stands for."""
+"""Words of a record's level (``job_route:...``) and the label that each stands for."""
 
 
 @dataclass(frozen=True)
 class Signal:
-    """A question that a recording rule answers; panels and alerts quote its record.
+    """A recording rule; panels and alerts use its record.
 
     Attributes:
         record: ``level:metric:operation``; the level says which labels the series carry.
-        question: What a person wants to know, as one sentence.
+        question: The question that it answers; a comment in the rendered file.
         unit: Grafana's name of the unit: ``s``, ``reqps``, ``percentunit``, ``short``.
-        query: The PromQL that answers.
-        long: It looks back over a day or more, so it is computed seldom.
+        query: Its PromQL.
+        long: It looks back over a day or more, so it is evaluated less often.
     """
 
     record: str
@@ -67,18 +67,18 @@ class Signal:
         return Gauge(self.record, self.question, labels).select(**only)
 
     def sum(self, *by: str, **only: str | Matcher) -> str:
-        """Sum the recorded series by the labels named (rates add up; quantiles do not)."""
+        """Sum the recorded series by the given labels (rates add up; quantiles do not)."""
         labels = type("Labels", (tuple,), {"_fields": self.labels})
         return Gauge(self.record, self.question, labels).sum(*by, **only)
 
 
 def defined(query: str) -> str:
-    """Drop NaN, which is what a quantile of nothing is."""
+    """Drop NaN, the quantile of no observations."""
     return f"{query} >= 0"
 
 
 def quantile(q: float, buckets: str) -> str:
-    """The q-quantile of bucket rates; absent where nothing was observed."""
+    """The q-quantile of bucket rates; absent without observations."""
     return defined(f"histogram_quantile({q}, {buckets})")
 
 

@@ -1,6 +1,6 @@
-"""What services promise, by their own word, and how they keep it.
+"""Recording rules of SLOs: targets, good and bad events, error budgets.
 
-Every instance exports the same promise; while a deployment changes it, the larger figure counts.
+Every instance exports the same objectives; while a deployment changes one, the larger value counts.
 """
 
 from rules.requests import LATENCY_BUCKETS, MATCHED
@@ -9,7 +9,7 @@ from vitals.metrics.catalogue import HTTP_REQUEST_DURATION, SLO_EVENTS, SLO_TARG
 
 TARGET = Signal(
     f"job_slo:{SLO_TARGET.name}:max",
-    "What share of good events is promised?",
+    "What is the target ratio of good events?",
     "percentunit",
     SLO_TARGET.max("job", "slo", http_route=""),
 )
@@ -21,13 +21,13 @@ THRESHOLD = Signal(
 )
 THRESHOLD_BY_ROUTE = Signal(
     f"job_route_slo:{SLO_THRESHOLD.name}:max",
-    "Within what time is an event good, on routes with a promise of their own?",
+    "Within what time is an event good, on routes with their own objective?",
     "s",
     SLO_THRESHOLD.max("job", "http_route", "slo", http_route=MATCHED),
 )
-LATENCY_P95_UNDER_SERVICE_PROMISE = Signal(
-    f"job:{HTTP_REQUEST_DURATION.name}:p95_service_promise_5m",
-    "How fast are 95 of 100 requests of the routes without a promise of their own?",
+LATENCY_P95_UNDER_SERVICE_OBJECTIVE = Signal(
+    f"job:{HTTP_REQUEST_DURATION.name}:p95_service_objective_5m",
+    "What is the p95 latency of the routes without their own objective?",
     "s",
     quantile(
         0.95,
@@ -37,50 +37,50 @@ LATENCY_P95_UNDER_SERVICE_PROMISE = Signal(
 )
 REQUESTS_5M = Signal(
     f"job:{HTTP_REQUEST_DURATION.name}_count:increase5m",
-    "How many matched requests did five minutes bring?",
+    "How many matched requests were there within five minutes?",
     "short",
     HTTP_REQUEST_DURATION.increase("job", http_route=MATCHED),
 )
 REQUESTS_5M_BY_ROUTE = Signal(
     f"job_route:{HTTP_REQUEST_DURATION.name}_count:increase5m",
-    "How many requests did five minutes bring to each route?",
+    "How many requests did each route get within five minutes?",
     "short",
     HTTP_REQUEST_DURATION.increase("job", "http_route", http_route=MATCHED),
 )
 
-# -- Kept and broken ----------------------------------------------------------------------
+# -- Good and bad events ------------------------------------------------------------------
 
 EVENTS = Signal(
     "job_slo:slo_events:rate5m",
-    "How many events does each promise speak of?",
+    "How many events does each objective count?",
     "reqps",
     SLO_EVENTS.rate("job", "slo"),
 )
 BAD_EVENTS = Signal(
     "job_slo:slo_bad_events:rate5m",
-    "How many events break each promise?",
+    "How many bad events does each objective have?",
     "reqps",
     f"{SLO_EVENTS.rate('job', 'slo', outcome='bad')} or {EVENTS} * 0",
 )
 GOOD_EVENTS = Signal(
     "job_slo:slo_good_events:rate5m",
-    "How many events keep each promise?",
+    "How many good events does each objective have?",
     "reqps",
     f"{SLO_EVENTS.rate('job', 'slo', outcome='good')} or {EVENTS} * 0",
 )
 BAD_EVENTS_5M = Signal(
     "job_slo:slo_bad_events:increase5m",
-    "How many events broke each promise within five minutes?",
+    "How many bad events did each objective have within five minutes?",
     "short",
     f"{SLO_EVENTS.increase('job', 'slo', outcome='bad')} or {EVENTS} * 0",
 )
 
 
 def _bad_within(window: str) -> Signal:
-    """Count, from the counters themselves: what extrapolates makes ten of a new service's one."""
+    """Count from the raw counters: extrapolated rates turn one event of a new service into ten."""
     return Signal(
         f"job_slo:slo_bad_events:increase{window}",
-        f"How many events broke each promise within {window}?",
+        f"How many bad events did each objective have within {window}?",
         "short",
         SLO_EVENTS.increase("job", "slo", window=window, outcome="bad"),
         long=window.endswith("d"),
@@ -92,11 +92,11 @@ BAD_EVENTS_WITHIN = {window: _bad_within(window) for window in ("1h", "6h", "1d"
 
 
 def _bad_ratio(window: str) -> Signal:
-    """Weigh by traffic: the sums of 5m rates, not the mean of ratios, so nights count little."""
+    """Weight by traffic: a ratio of summed 5m rates, not a mean of ratios."""
     bad, events = (f"sum_over_time({signal}[{window}])" for signal in (BAD_EVENTS, EVENTS))
     return Signal(
         f"job_slo:slo_bad_events:ratio_rate{window}",
-        f"What share of events broke each promise within {window}?",
+        f"What share of events was bad within {window}?",
         "percentunit",
         f"{bad} / ({events} > 0)",
         long=window.endswith("d"),
@@ -106,7 +106,7 @@ def _bad_ratio(window: str) -> Signal:
 BAD_RATIO = {
     "5m": Signal(
         "job_slo:slo_bad_events:ratio_rate5m",
-        "What share of events breaks each promise?",
+        "What share of events is bad?",
         "percentunit",
         f"{BAD_EVENTS} / ({EVENTS} > 0)",
     ),
@@ -115,13 +115,13 @@ BAD_RATIO = {
 """The share of bad events by window."""
 GOOD_RATIO = Signal(
     "job_slo:slo_good_events:ratio_rate5m",
-    "What share of events keeps each promise?",
+    "What share of events is good?",
     "percentunit",
     f"1 - {BAD_RATIO['5m']}",
 )
 BUDGET_LEFT = Signal(
     "job_slo:slo_budget_left:ratio30d",
-    "How much of the month's error budget is left?",
+    "How much of the error budget of 30 days is left?",
     "percentunit",
     f"1 - {BAD_RATIO['30d']} / (1 - {TARGET})",
     long=True,

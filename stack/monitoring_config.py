@@ -7,8 +7,8 @@ second, and notifications go to the inbox alone, so that nobody is woken.
 import os
 from pathlib import Path
 
-from alerts.alertmanager import CALM, HASTY, write
-from alerts.receivers import Environment
+from alerts.alertmanager import FAST_TIMINGS, NORMAL_TIMINGS, write
+from alerts.receivers import ReceiverSettings
 from alerts.rule_files import render
 from alerts.time_scale import FAST
 from stack import readiness
@@ -62,7 +62,7 @@ def write_alertmanager(here: Installation, *, haste: bool) -> Path:
     taken = {name.removesuffix("_FILE") for name in given}
     chosen = {name: url for name, url in defaults.items() if name not in taken} | given
     folder = here.folder("alertmanager")
-    path, patience = folder / "alertmanager.yml", HASTY if haste else CALM
+    path, patience = folder / "alertmanager.yml", FAST_TIMINGS if haste else NORMAL_TIMINGS
     owner = here.owner_of("alertmanager")
-    write(Environment.read(chosen), path, folder / "templates", patience, owner)
+    write(ReceiverSettings.read(chosen), path, folder / "templates", patience, owner)
     return path

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from alerts.alertmanager import write
-from alerts.receivers import Environment
+from alerts.receivers import ReceiverSettings
 from stack.installation import secrets
 from stack.installation.paths import Installation
 from stack.installation.service_user import Account
@@ -74,7 +74,7 @@ def hand_out(folder: Path, environment: Mapping[str, str]) -> None:
     chosen = {name: url for name, url in _INBOX.items() if name not in taken} | given
     place = folder / "alertmanager"
     file, owner = place / "alertmanager.yml", _owner("alertmanager")
-    write(Environment.read(chosen), file, place / "templates", owner=owner)
+    write(ReceiverSettings.read(chosen), file, place / "templates", owner=owner)
 
 
 def hand_over(here: Installation, part: str, names: Iterable[str], account: Account | None) -> Path:

@@ -1,11 +1,11 @@
-"""When an alert would have fired: what Prometheus does with ``for`` and ``keep_firing_for``."""
+"""Firings of an alert: Prometheus's semantics of ``for`` and ``keep_firing_for``."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 
-class Episode(NamedTuple):
-    """One time of firing; Unix times."""
+class Firing(NamedTuple):
+    """One firing, by its start and end in Unix time."""
 
     start: float
     end: float
@@ -16,11 +16,11 @@ class Episode(NamedTuple):
         return self.end - self.start
 
 
-def spells(moments: Sequence[float], step: float) -> Iterator[tuple[float, float]]:
-    """First and last moment of each unbroken spell in which a condition held.
+def true_intervals(moments: Sequence[float], step: float) -> Iterator[tuple[float, float]]:
+    """First and last moment of each unbroken interval in which a condition was true.
 
     Args:
-        moments: Unix times at which it held, ascending, from an evaluation every ``step`` seconds.
+        moments: Unix times at which it was true, ascending, evaluated every ``step`` seconds.
         step: Seconds between two evaluations.
     """
     first = last = None
@@ -34,28 +34,28 @@ def spells(moments: Sequence[float], step: float) -> Iterator[tuple[float, float
         yield first, last
 
 
-def episodes(
-    moments: Sequence[float], step: float, *, lasting: float, keep_firing: float
-) -> list[Episode]:
+def firings(
+    moments: Sequence[float], step: float, *, for_: float, keep_firing_for: float
+) -> list[Firing]:
     """When an alert would have fired.
 
     Args:
-        moments: As for ``spells``.
+        moments: As for ``true_intervals``.
         step: The same.
-        lasting: Seconds that the condition must hold before it fires.
-        keep_firing: Seconds that it goes on firing afterwards; what holds again within them, for
-            however short a time, goes on with the same firing.
+        for_: Seconds that the condition must be true before it fires.
+        keep_firing_for: Seconds that it keeps firing afterwards; a condition that is true again
+            within them, however briefly, extends the same firing.
     """
-    found: list[Episode] = []
-    for first, last in spells(moments, step):
-        over = last + step + keep_firing
-        if keep_firing and found and first <= found[-1].end:
-            found[-1] = Episode(found[-1].start, over)
-        elif last - first >= lasting:
-            found.append(Episode(first + lasting, over))
+    found: list[Firing] = []
+    for first, last in true_intervals(moments, step):
+        end = last + step + keep_firing_for
+        if keep_firing_for and found and first <= found[-1].end:
+            found[-1] = Firing(found[-1].start, end)
+        elif last - first >= for_:
+            found.append(Firing(first + for_, end))
     return found
 
 
-def longest_spell(moments: Sequence[float], step: float) -> float:
-    """The longest time in seconds that the condition held without a break."""
-    return max((last - first for first, last in spells(moments, step)), default=0.0)
+def longest_interval(moments: Sequence[float], step: float) -> float:
+    """The longest time in seconds that the condition was true without a break."""
+    return max((last - first for first, last in true_intervals(moments, step)), default=0.0)

@@ -1,15 +1,15 @@
-"""The alerts: what fires, how fast promises are being broken, and which alerts are only noise."""
+"""Alerts board: firing alerts, burn rates, the noisiest alerts."""
 
 from dataclasses import replace
 
 from dashboards.annotations import DEPLOYS
 from dashboards.board import Board, Row
 from dashboards.panels.panel import TimeSeries
-from dashboards.panels.query import Query, rows
+from dashboards.panels.query import Query, table_query
 from dashboards.panels.table_panels import AlertList, Table
 from dashboards.sections.alert_table import FIRING_ALERTS
 from dashboards.sections.slo_panels import BUDGET, BURN
-from dashboards.style import Colour, column, painted, rising
+from dashboards.style import Colour, column, rising, series_colour
 from dashboards.variables import CHOSEN_JOB, JOB, SOURCE
 from rules.monitoring import ALERTS
 from rules.slo import BAD_RATIO, TARGET
@@ -19,7 +19,7 @@ _URGENT = matching("page|ticket")
 
 LIST = AlertList(
     id=2,
-    title="Alerts with their runbooks",
+    title="Alerts and runbooks",
     description="Grafana's own list of this service's alerts, pending ones included. Open one for "
     "its description, its runbook and a silence.",
     unit="short",
@@ -30,10 +30,10 @@ LIST = AlertList(
 )
 COUNT = TimeSeries(
     id=10,
-    title="Firing alerts by urgency",
+    title="Firing alerts by severity",
     empty="none",
-    description="How many alerts of this service fire. A page wakes somebody, a ticket waits for "
-    "the morning.",
+    description="Number of firing alerts of this service. A page wakes the person on call, a "
+    "ticket waits for working hours.",
     unit="short",
     stacked=True,
     width=12,
@@ -43,13 +43,13 @@ COUNT = TimeSeries(
             "{{severity}}",
         ),
     ),
-    overrides=(painted("page", Colour.BAD), painted("ticket", Colour.WATCH)),
+    overrides=(series_colour("page", Colour.BAD), series_colour("ticket", Colour.WARNING)),
 )
-PACES = TimeSeries(
+BURN_RATES = TimeSeries(
     id=11,
-    title="Budget burn by window",
-    description="How many times faster than promised each budget is spent, over one hour and over "
-    "six. The long window says that it matters, the short one that it goes on.",
+    title="Burn rate by window",
+    description="How fast each error budget is spent, over one hour and over six; 1 spends it in "
+    "exactly 30 days. The long window shows that it matters, the short one that it still goes on.",
     unit="suffix:x",
     width=12,
     limits=True,
@@ -66,18 +66,18 @@ NOISE = Table(
     id=20,
     title="Noisiest alerts, 7 days",
     empty="none",
-    description="Hours that each alert of this service fired within the week. What fires often and "
-    "is not acted upon teaches people to look away: mend the cause or change the alert.",
+    description="Hours that each alert of this service fired within the last seven days. Alerts "
+    "that fire often without action get ignored: fix the cause or change the alert.",
     unit="h",
     width=12,
     queries=(
-        rows(
+        table_query(
             "topk(10, sum by (alertname, severity) (sum_over_time(("
             f"{ALERTS.select(job=CHOSEN_JOB, alertstate='firing', severity=_URGENT)})[7d:5m]))) "
             "/ 12"
         ),
     ),
-    columns={"alertname": "Alert", "severity": "Urgency", "Value": "Hours"},
+    columns={"alertname": "Alert", "severity": "Severity", "Value": "Hours"},
     sort=(("Hours", True),),
     overrides=(column("Hours", "h", width=120),),
 )
@@ -85,12 +85,12 @@ NOISE = Table(
 BOARD = Board(
     uid="svc-alerts",
     title="Alerts",
-    description="What fires, how fast are promises being broken, which alerts are noise?",
+    description="Which alerts fire, how fast are error budgets spent, which alerts are noise?",
     variables=(SOURCE, JOB),
     annotations=(DEPLOYS,),
     rows=(
         Row((replace(FIRING_ALERTS, id=1, width=14, height=9), LIST)),
-        Row((COUNT, PACES)),
+        Row((COUNT, BURN_RATES)),
         Row(
             (
                 NOISE,

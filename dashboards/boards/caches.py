@@ -1,4 +1,4 @@
-"""The caches: what they answer, what they spare the database, and whether they can be trusted."""
+"""Cache board: hit ratio, database time saved, Redis, invalidations."""
 
 from dataclasses import replace
 
@@ -6,10 +6,10 @@ from dashboards.annotations import DEPLOYS, FIRING
 from dashboards.board import Board, Row
 from dashboards.links import CACHE_UID
 from dashboards.panels.panel import TimeSeries
-from dashboards.panels.query import Query, now
+from dashboards.panels.query import Query, instant_query
 from dashboards.panels.stat_panels import BarGauge, Stat
 from dashboards.sections.dependencies import CACHE
-from dashboards.style import Colour, Step, falling, painted
+from dashboards.style import Colour, Step, falling, series_colour
 from dashboards.variables import CHOSEN, CHOSEN_JOB, INSTANCE, JOB, SOURCE, STEP
 from rules.datastores import CACHE_HIT_RATIO, CACHE_HITS
 from rules.signal import defined
@@ -28,48 +28,48 @@ from vitals.metrics.declarations import matching
 
 BREAKER = Stat(
     id=1,
-    title="Caches left alone",
-    description="Caches whose store failed so often that it is left alone for a while; the service "
-    "answers from the database meanwhile. Is Redis reachable?",
+    title="Open circuit breakers",
+    description="Caches whose circuit breaker is open because Redis failed or timed out too "
+    "often; lookups go to the database meanwhile. Is Redis reachable?",
     unit="short",
     decimals=0,
     width=6,
     steps=(Step(Colour.GOOD), Step(Colour.BAD, 1)),
-    queries=(now(f"sum({CACHE_BREAKER_OPEN.max('cache', **CHOSEN)})"),),
+    queries=(instant_query(f"sum({CACHE_BREAKER_OPEN.max('cache', **CHOSEN)})"),),
     empty="no cache",
 )
-SAVED = Stat(
+LOAD_TIME_SAVED = Stat(
     id=2,
     title="Database time saved",
-    description="Seconds of loading that the caches spare each second: what they answer, times how "
-    "long a load takes on average. So many more connections would be at work without them.",
-    unit="s",
+    description="Seconds of loading that the caches save per second: hits times the mean load "
+    "time. That many more connections would be active without them.",
+    unit="suffix:s/s",
     width=6,
     queries=(
-        now(
+        instant_query(
             f"sum({CACHE_HITS.select(job=CHOSEN_JOB)} * on (cache) "
             f"group_left () ({CACHE_LOAD_DURATION.mean('cache', window='1h', job=CHOSEN_JOB)}))"
         ),
     ),
-    empty="no look-ups",
+    empty="no lookups",
 )
 RATIOS = BarGauge(
     id=3,
-    title="Hit ratio now",
-    description="Share of look-ups of the last five minutes that each cache answered. What "
-    "is good depends on what is cached; a fall matters more than the figure.",
+    title="Current hit ratio",
+    description="Share of lookups of the last five minutes that each cache served. The right "
+    "level depends on what is cached; a drop matters more than the value.",
     unit="percentunit",
     decimals=0,
     width=12,
     steps=falling(0.5, 0.8),
-    queries=(now(CACHE_HIT_RATIO.select(job=CHOSEN_JOB), "{{cache}}"),),
-    empty="no look-ups",
+    queries=(instant_query(CACHE_HIT_RATIO.select(job=CHOSEN_JOB), "{{cache}}"),),
+    empty="no lookups",
 )
 RESULTS = TimeSeries(
     id=11,
-    title="Look-ups by result",
-    description="Look-ups per second. Stale: answered with the old value while a new one is "
-    "loaded. Negative: known not to exist. Bypass and error: the store was left alone or failed.",
+    title="Lookups by result",
+    description="Lookups per second. Stale: served with the old value while a new one is loaded. "
+    "Negative: known not to exist. Bypass and error: the circuit breaker was open or Redis failed.",
     unit="ops",
     stacked=True,
     queries=(
@@ -78,19 +78,19 @@ RESULTS = TimeSeries(
         ),
     ),
     overrides=(
-        painted("l1 hit", Colour.GOOD),
-        painted("l2 hit", Colour.CALM),
-        painted("l1 miss", Colour.QUIET),
-        painted("l2 miss", Colour.WATCH),
-        painted("l1 error", Colour.BAD),
-        painted("l2 error", Colour.BAD),
+        series_colour("l1 hit", Colour.GOOD),
+        series_colour("l2 hit", Colour.INFO),
+        series_colour("l1 miss", Colour.MUTED),
+        series_colour("l2 miss", Colour.WARNING),
+        series_colour("l1 error", Colour.BAD),
+        series_colour("l2 error", Colour.BAD),
     ),
 )
 LOADS = TimeSeries(
     id=12,
-    title="Load of a missing value, p95",
-    description="95 of 100 values that were not cached were loaded within this time. It is what a "
-    "miss costs a request.",
+    title="Load time on a miss, p95",
+    description="95 % of missing values were loaded within this time: the cost of a miss for a "
+    "request.",
     unit="s",
     queries=(
         Query(
@@ -100,10 +100,10 @@ LOADS = TimeSeries(
 )
 OPERATIONS = TimeSeries(
     id=21,
-    empty="no store",
-    title="Store commands, p95",
-    description="95 of 100 commands to the store are answered within this time, by command. Above "
-    "20 ms a cache costs more than it saves.",
+    empty="no Redis",
+    title="Redis commands, p95",
+    description="95 % of Redis commands finish within this time, by command. Above 20 ms a cache "
+    "costs more than it saves.",
     unit="s",
     queries=(
         Query(
@@ -112,10 +112,10 @@ OPERATIONS = TimeSeries(
         ),
     ),
 )
-TROUBLE = TimeSeries(
+STORE_ERRORS = TimeSeries(
     id=22,
     title="Errors and bypasses",
-    description="Look-ups per second that the store could not serve, by cache.",
+    description="Lookups per second that Redis could not serve, by cache.",
     unit="ops",
     queries=(
         Query(
@@ -130,24 +130,24 @@ TROUBLE = TimeSeries(
 INVALIDATIONS = TimeSeries(
     id=23,
     title="Invalidations",
-    description="Invalidations per second. Queued: the store was away, they are sent when it is "
-    "back. Failed: somebody may see an old value until it expires.",
+    description="Invalidations per second. Queued: Redis was unavailable, they are sent when it "
+    "is back. Failed: a stale value may be served until it expires.",
     unit="ops",
     queries=(Query(CACHE_INVALIDATIONS.rate("outcome", window=STEP, **CHOSEN), "{{outcome}}"),),
     empty="none",
     overrides=(
-        painted("ok", Colour.GOOD),
-        painted("queued", Colour.WATCH),
-        painted("failed", Colour.BAD),
+        series_colour("ok", Colour.GOOD),
+        series_colour("queued", Colour.WARNING),
+        series_colour("failed", Colour.BAD),
     ),
 )
 REJECTED = TimeSeries(
     id=24,
     soft_high=1,
-    title="Fills rejected",
-    description="Loaded values per second that were not stored, because they were invalidated "
-    "while being loaded: each would have been a stale value. And entries that could not be used: "
-    "of another release, corrupt, or too large to store.",
+    title="Rejected fills and entries",
+    description="Loaded values per second that were not stored because an invalidation overtook "
+    "the load: each would have been stale. Entries per second that could not be used: of another "
+    "release, corrupt, or too large to store.",
     unit="ops",
     queries=(
         Query(CACHE_FILLS_REJECTED.rate("cache", window=STEP, **CHOSEN), "{{cache}}"),
@@ -159,20 +159,20 @@ REJECTED = TimeSeries(
 )
 MEMORY = TimeSeries(
     id=25,
-    tint=Colour.CALM,
-    empty="no layer of its own",
-    title="In-process layer",
-    description="Bytes that each instance's own layer holds.",
+    tint=Colour.INFO,
+    empty="no L1 cache",
+    title="L1 cache size",
+    description="Bytes that the in-process (L1) cache of each instance holds.",
     unit="bytes",
     queries=(Query(CACHE_L1_BYTES.sum("instance", **CHOSEN), "{{instance}}"),),
 )
 BUS = TimeSeries(
     id=26,
-    tint=Colour.CALM,
-    empty="no other instance to hear",
-    title="Hears the others",
-    description="1 while an instance hears the invalidations of the others; at 0 its own layer is "
-    "not to be trusted and is not used.",
+    tint=Colour.INFO,
+    empty="no invalidation bus",
+    title="Invalidation bus connected",
+    description="1 while an instance receives the invalidations of the other instances; at 0 its "
+    "L1 cache may be stale and is not used.",
     unit="short",
     high=1,
     queries=(Query(f"min by (instance) ({CACHE_BUS_CONNECTED.select(**CHOSEN)})", "{{instance}}"),),
@@ -181,13 +181,14 @@ BUS = TimeSeries(
 BOARD = Board(
     uid=CACHE_UID,
     title="Cache",
-    description="What do the caches answer, what do they spare, can they be trusted?",
+    description="What do the caches serve, how much database time do they save, can they be "
+    "trusted?",
     variables=(SOURCE, JOB, INSTANCE),
     annotations=(DEPLOYS, FIRING),
     rows=(
-        Row((BREAKER, SAVED, RATIOS)),
+        Row((BREAKER, LOAD_TIME_SAVED, RATIOS)),
         Row((replace(CACHE, id=10, width=8, links=()), RESULTS, LOADS)),
-        Row((OPERATIONS, TROUBLE, INVALIDATIONS), title="The store", id=20),
+        Row((OPERATIONS, STORE_ERRORS, INVALIDATIONS), title="Redis", id=20),
         Row((REJECTED, MEMORY, BUS)),
     ),
 )

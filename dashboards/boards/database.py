@@ -1,4 +1,4 @@
-"""The database as a service sees it: which statements cost most, and whether connections last."""
+"""Database board: statements by total time, N+1 queries, connection pools."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ from dashboards.annotations import DEPLOYS, FIRING
 from dashboards.board import Board, Row
 from dashboards.links import DATABASE_UID, TO_ENDPOINT
 from dashboards.panels.panel import TimeSeries
-from dashboards.panels.query import Query, now, rows
+from dashboards.panels.query import Query, instant_query, table_query
 from dashboards.panels.stat_panels import Gauge, Stat
 from dashboards.panels.table_panels import Table
 from dashboards.sections.dependencies import POOL, QUERIES, SLOW_RATIO
@@ -39,29 +39,30 @@ RATE = Stat(
     title="Queries",
     description="Queries per second over the last five minutes.",
     unit="ops",
-    queries=(now(DB_OPERATION_DURATION.rate(**CHOSEN)),),
+    queries=(instant_query(DB_OPERATION_DURATION.rate(**CHOSEN)),),
     empty="no queries",
 )
-BUSY = Stat(
+ACTIVE_CONNECTIONS = Stat(
     id=3,
-    title="Connections at work",
-    description="Seconds spent in queries each second: as many connections are at work on average.",
+    title="Average active connections",
+    description="Seconds spent in queries per second, which is the average number of connections "
+    "that run a query.",
     unit="short",
     width=5,
-    queries=(now(_TIME),),
+    queries=(instant_query(_TIME),),
     empty="no queries",
 )
 FAILED = Stat(
     id=4,
     title="Failed queries",
     description="Share of queries of the last five minutes that raised an error, such as a "
-    "deadlock, a broken constraint or a lost connection.",
+    "deadlock, a constraint violation or a lost connection.",
     unit="percentunit",
     decimals=2,
     width=5,
     steps=rising(0.001, 0.01),
     queries=(
-        now(
+        instant_query(
             f"({DB_OPERATION_DURATION.rate(**CHOSEN, error_type=excluding(''))} "
             f"or {DB_OPERATION_DURATION.rate(**CHOSEN)} * 0) "
             f"/ ({DB_OPERATION_DURATION.rate(**CHOSEN)} > 0)"
@@ -72,33 +73,33 @@ FAILED = Stat(
 FULLEST = Gauge(
     id=5,
     title="Fullest pool",
-    description="The largest share of a pool's connections that is taken on any instance.",
+    description="The largest share of a pool's connections in use on any instance.",
     unit="percentunit",
     height=4,
     width=5,
     steps=rising(0.7, 0.9),
-    queries=(now(f"max({POOL_USE.select(**CHOSEN)})"),),
+    queries=(instant_query(f"max({POOL_USE.select(**CHOSEN)})"),),
 )
 
 
-def _of_costliest(expr: str) -> Query:
-    return rows(f"{expr} and on ({', '.join(_STATEMENT)}) {_COSTLIEST}")
+def _of_top(expr: str) -> Query:
+    return table_query(f"{expr} and on ({', '.join(_STATEMENT)}) {_TOP_STATEMENTS}")
 
 
-_COSTLIEST = f"topk(10, {DB_OPERATION_DURATION.total(*_STATEMENT, **CHOSEN)} > 0)"
+_TOP_STATEMENTS = f"topk(10, {DB_OPERATION_DURATION.total(*_STATEMENT, **CHOSEN)} > 0)"
 STATEMENTS = Table(
     id=20,
-    title="Costliest statements",
-    description="The ten statements in which most time is spent. A fast one that runs too often "
-    "costs as much as a slow one; the fingerprint is that of the slow-query log.",
+    title="Top statements by total time",
+    description="The ten statements with the most total time. A fast one that runs too often "
+    "costs as much as a slow one; the fingerprint is the one in the slow-query log.",
     unit="short",
     width=14,
     height=9,
     queries=(
-        rows(f"{_COSTLIEST} / on () group_left () {_TIME}"),
-        _of_costliest(DB_OPERATION_DURATION.rate(*_STATEMENT, **CHOSEN)),
-        _of_costliest(DB_OPERATION_DURATION.mean(*_STATEMENT, **CHOSEN)),
-        _of_costliest(defined(DB_OPERATION_DURATION.quantile(0.95, *_STATEMENT, **CHOSEN))),
+        table_query(f"{_TOP_STATEMENTS} / on () group_left () {_TIME}"),
+        _of_top(DB_OPERATION_DURATION.rate(*_STATEMENT, **CHOSEN)),
+        _of_top(DB_OPERATION_DURATION.mean(*_STATEMENT, **CHOSEN)),
+        _of_top(defined(DB_OPERATION_DURATION.quantile(0.95, *_STATEMENT, **CHOSEN))),
     ),
     columns={
         "db_query_summary": "Statement",
@@ -121,27 +122,29 @@ N_PLUS_ONE = Table(
     id=21,
     title="N+1 queries",
     empty="none",
-    description="Routes that sent one statement once a row within the last hour, and how often. "
-    "Load the rows together (selectinload, joinedload) instead.",
+    description="Routes that repeated one statement once per row within the last hour, and in how "
+    "many requests. Load the rows together (selectinload, joinedload) instead.",
     unit="short",
     width=10,
     height=9,
     queries=(
-        rows(f"{DB_N_PLUS_ONE.increase('http_route', _FINGERPRINT, window='1h', **CHOSEN)} > 0"),
+        table_query(
+            f"{DB_N_PLUS_ONE.increase('http_route', _FINGERPRINT, window='1h', **CHOSEN)} > 0"
+        ),
     ),
     columns={"http_route": "Route", _FINGERPRINT: "Fingerprint", "Value": "Requests"},
     sort=(("Requests", True),),
     overrides=(
         column("Route", link=TO_ENDPOINT),
         column("Fingerprint", "string"),
-        column("Requests", "short", width=100, steps=(Step(Colour.WATCH),)),
+        column("Requests", "short", width=100, steps=(Step(Colour.WARNING),)),
     ),
 )
 SHARE = TimeSeries(
     id=22,
     title="Time by statement",
-    description="Seconds spent each second in the ten statements that take most. What grew when "
-    "the trouble began is the first suspect.",
+    description="Seconds per second spent in the ten statements with the most total time. What "
+    "grew when the problem began is the first suspect.",
     unit="s",
     stacked=True,
     width=12,
@@ -156,7 +159,7 @@ SLOW_STATEMENTS = TimeSeries(
     id=23,
     title="Slow queries by statement",
     empty="none",
-    description="Queries per second beyond the promised time, by statement.",
+    description="Queries per second slower than the latency target, by statement.",
     unit="ops",
     width=6,
     queries=(
@@ -168,9 +171,9 @@ SLOW_STATEMENTS = TimeSeries(
 )
 ERRORS = TimeSeries(
     id=24,
-    title="Errors",
+    title="Query errors",
     empty="none",
-    description="Queries per second that raised an error, by its class.",
+    description="Queries per second that raised an error, by exception class.",
     unit="ops",
     width=6,
     queries=(
@@ -184,8 +187,8 @@ ERRORS = TimeSeries(
 )
 PER_REQUEST = TimeSeries(
     id=25,
-    title="Queries a request, p95",
-    description="The ten routes of which 95 of 100 requests send most queries.",
+    title="Queries per request, p95",
+    description="The ten routes with the most queries per request at p95.",
     unit="short",
     limits=True,
     steps=rising(20, 50),
@@ -199,10 +202,10 @@ PER_REQUEST = TimeSeries(
 WAITING = TimeSeries(
     id=32,
     soft_high=1,
-    tint=Colour.CALM,
-    title="Waiting for a connection",
-    description="Callers that wait for a connection right now, by instance. Zero is the only good "
-    "figure.",
+    tint=Colour.INFO,
+    title="Pending connection requests",
+    description="Requests that are waiting for a connection, by instance. Zero is the only good "
+    "value.",
     unit="short",
     width=8,
     queries=(
@@ -213,8 +216,8 @@ WAITING = TimeSeries(
 )
 WAIT = TimeSeries(
     id=33,
-    title="Wait for a connection, p95",
-    description="95 of 100 callers got their connection within this time. It rises before "
+    title="Connection wait time, p95",
+    description="95 % of checkouts got their connection within this time. It rises before "
     "timeouts do.",
     unit="s",
     width=8,
@@ -227,28 +230,28 @@ WAIT = TimeSeries(
 TIMEOUTS = TimeSeries(
     id=34,
     soft_high=1,
-    title="Gave up waiting",
-    description="Callers per second that waited for a connection in vain; each is a failed "
+    title="Connection timeouts",
+    description="Checkouts per second that timed out waiting for a connection; each is a failed "
     "request.",
     unit="ops",
     width=12,
     queries=(Query(DB_CONNECTION_TIMEOUTS.rate(_POOL, window=STEP, **CHOSEN), _POOL_NAMED),),
 )
-HELD = TimeSeries(
+CHECKOUT_TIME = TimeSeries(
     id=35,
-    title="Held and opened, p95",
-    description="How long a connection is away from the pool, and how long it takes to open one. "
-    "Connections held long are sessions that do other things meanwhile.",
+    title="Checkout and connect time, p95",
+    description="How long a connection is checked out of the pool, and how long opening one "
+    "takes. Long checkouts are sessions that do other work while they hold a connection.",
     unit="s",
     width=12,
     queries=(
         Query(
             defined(DB_CONNECTION_USE.quantile(0.95, _POOL, window=STEP, **CHOSEN)),
-            f"{_POOL_NAMED} held",
+            f"{_POOL_NAMED} checkout",
         ),
         Query(
             defined(DB_CONNECTION_CREATE.quantile(0.95, _POOL, window=STEP, **CHOSEN)),
-            f"{_POOL_NAMED} opened",
+            f"{_POOL_NAMED} connect",
         ),
     ),
 )
@@ -261,18 +264,18 @@ TIMES = replace(
     links=(),
     description=f"{QUERIES.description} Each dot is a query: click it to open the trace of its "
     "request.",
-    # Asked for the year 1970, as on the overview: only exemplars are wanted of the raw buckets.
+    # Evaluated at 1970, as on the overview: only exemplars are wanted of the raw buckets.
     queries=(*QUERIES.queries, Query(f"rate({_BUCKETS} @ 0)", "queries", exemplar=True)),
 )
 
 BOARD = Board(
     uid=DATABASE_UID,
     title="Database",
-    description="Which statements cost most, and do the connections last?",
+    description="Which statements take the most time, and are there enough connections?",
     variables=(SOURCE, JOB, INSTANCE),
     annotations=(DEPLOYS, FIRING),
     rows=(
-        Row((replace(SLOW_QUERIES, id=1, width=5), RATE, BUSY, FAILED, FULLEST)),
+        Row((replace(SLOW_QUERIES, id=1, width=5), RATE, ACTIVE_CONNECTIONS, FAILED, FULLEST)),
         Row(
             (
                 TIMES,
@@ -283,7 +286,7 @@ BOARD = Board(
         Row((STATEMENTS, N_PLUS_ONE)),
         Row((SHARE, SLOW_STATEMENTS, ERRORS)),
         Row(
-            (replace(POOL, id=31, width=8, links=()), WAITING, WAIT, TIMEOUTS, HELD),
+            (replace(POOL, id=31, width=8, links=()), WAITING, WAIT, TIMEOUTS, CHECKOUT_TIME),
             title="Connections",
             id=30,
         ),

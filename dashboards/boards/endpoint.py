@@ -1,18 +1,18 @@
-"""One route: how it is asked, how it answers, and what it does to the database.
+"""Endpoint board: rate, errors, duration and database use of one route.
 
-Its queries are raw, not recorded, so that they may be narrowed down to single instances.
+Its queries read raw series, not recorded ones, so that they can select single instances.
 """
 
 from dashboards.annotations import DEPLOYS, FIRING
 from dashboards.board import Board, Row
 from dashboards.links import ENDPOINT_UID, TO_DATABASE
 from dashboards.panels.panel import Heatmap, TimeSeries
-from dashboards.panels.query import Query, now, rows
+from dashboards.panels.query import Query, instant_query, table_query
 from dashboards.panels.stat_panels import Stat
 from dashboards.panels.table_panels import Table
-from dashboards.sections.slo_panels import LATENCY_PROMISED
-from dashboards.sections.slo_status import VERDICT, at_most
-from dashboards.style import BY_STATUS, Colour, column, painted, promise, rising
+from dashboards.sections.slo_panels import LATENCY_THRESHOLD
+from dashboards.sections.slo_status import SLO_STATUS, at_most
+from dashboards.style import BY_STATUS, Colour, column, rising, series_colour, target_line
 from dashboards.variables import (
     CHOSEN_JOB,
     CHOSEN_ROUTE,
@@ -35,24 +35,24 @@ from vitals.metrics.catalogue import (
 from vitals.metrics.declarations import excluding
 
 _ALL = HTTP_REQUEST_DURATION.rate(**CHOSEN_ROUTE)
-_JUDGED = SLO_EVENTS.rate(**CHOSEN_ROUTE, slo="availability")
+_TOTAL = SLO_EVENTS.rate(**CHOSEN_ROUTE, slo="availability")
 _FAILED = SLO_EVENTS.rate(**CHOSEN_ROUTE, slo="availability", outcome="bad")
-_OWN_PROMISE = THRESHOLD_BY_ROUTE.select(
+_OWN_THRESHOLD = THRESHOLD_BY_ROUTE.select(
     job=CHOSEN_JOB, http_route=CHOSEN_ROUTE["http_route"], slo="latency"
 )
-_PROMISED = f"(max({_OWN_PROMISE}) or max({LATENCY_PROMISED}))"
+_THRESHOLD = f"(max({_OWN_THRESHOLD}) or max({LATENCY_THRESHOLD}))"
 _TIMED = SLO_EVENTS.rate(**CHOSEN_ROUTE, slo="latency")
 _TOO_SLOW = SLO_EVENTS.rate(**CHOSEN_ROUTE, slo="latency", outcome="bad")
 
 P95 = Stat(
     id=1,
     title="p95",
-    description="95 of 100 requests of the last five minutes were answered within this time, "
-    "against the route's own promise or else the service's.",
+    description="95 % of requests of the last five minutes finished within this time, against the "
+    "target of the route or else of the service.",
     unit="s",
     width=6,
-    queries=at_most(defined(HTTP_REQUEST_DURATION.quantile(0.95, **CHOSEN_ROUTE)), _PROMISED),
-    overrides=VERDICT,
+    queries=at_most(defined(HTTP_REQUEST_DURATION.quantile(0.95, **CHOSEN_ROUTE)), _THRESHOLD),
+    overrides=SLO_STATUS,
     empty="no traffic",
 )
 REQUESTS = Stat(
@@ -60,41 +60,41 @@ REQUESTS = Stat(
     title="Requests",
     description="Requests per second over the last five minutes.",
     unit="reqps",
-    queries=(now(_ALL),),
+    queries=(instant_query(_ALL),),
     empty="no traffic",
 )
 ERROR_RATIO = Stat(
     id=3,
-    title="Errors",
+    title="Error ratio",
     description="Share of requests of the last five minutes that failed: 5xx or an exception.",
     unit="percentunit",
     decimals=2,
     steps=rising(0.001, 0.01),
-    queries=(now(f"({_FAILED} or {_JUDGED} * 0) / ({_JUDGED} > 0)"),),
+    queries=(instant_query(f"({_FAILED} or {_TOTAL} * 0) / ({_TOTAL} > 0)"),),
     empty="no traffic",
 )
 TOO_SLOW = Stat(
     id=4,
-    title="Too slow",
-    description="Share of requests of the last five minutes that took longer than promised. "
-    "The usual promise allows 5 %.",
+    title="Slow requests",
+    description="Share of requests of the last five minutes that took longer than the latency "
+    "target. The default objective allows 5 %.",
     unit="percentunit",
     decimals=1,
     width=5,
     steps=rising(0.04, 0.05),
-    queries=(now(f"({_TOO_SLOW} or {_TIMED} * 0) / ({_TIMED} > 0)"),),
+    queries=(instant_query(f"({_TOO_SLOW} or {_TIMED} * 0) / ({_TIMED} > 0)"),),
     empty="no traffic",
 )
 QUERIES_EACH = Stat(
     id=5,
-    title="Queries a request, p95",
-    description="95 of 100 requests send at most this many queries to the database. Dozens are "
+    title="Queries per request, p95",
+    description="95 % of requests send at most this many queries to the database. Dozens are "
     "usually one query in a loop.",
     unit="short",
     decimals=0,
     width=5,
     steps=rising(20, 50),
-    queries=(now(defined(DB_QUERIES_PER_REQUEST.quantile(0.95, **CHOSEN_ROUTE))),),
+    queries=(instant_query(defined(DB_QUERIES_PER_REQUEST.quantile(0.95, **CHOSEN_ROUTE))),),
     empty="no queries",
 )
 
@@ -114,10 +114,10 @@ RATE = TimeSeries(
 )
 REASONS = TimeSeries(
     id=11,
-    title="Errors by reason",
+    title="Errors by type",
     empty="none",
-    description="Requests per second that failed or were given up, by the exception's class, the "
-    "status or the client that left.",
+    description="Requests per second that failed or were aborted, by exception class, status or "
+    "client disconnect.",
     unit="reqps",
     queries=(
         Query(
@@ -131,8 +131,8 @@ REASONS = TimeSeries(
 DURATIONS = TimeSeries(
     id=12,
     title="Latency",
-    description="Half, 95 and 99 of 100 requests are answered within these times. Each dot is a "
-    "request: click it to open its trace.",
+    description="p50, p95 and p99 of the request duration. Each dot is a request: click it to "
+    "open its trace.",
     unit="s",
     queries=(
         *(
@@ -143,20 +143,20 @@ DURATIONS = TimeSeries(
             )
             for part in (0.5, 0.95, 0.99)
         ),
-        Query(_PROMISED, "promised"),
+        Query(_THRESHOLD, "target"),
     ),
     overrides=(
-        painted("p50", Colour.CALM),
-        painted("p95", Colour.STRONG, width=2),
-        painted("p99", Colour.ODD),
-        promise(),
+        series_colour("p50", Colour.INFO),
+        series_colour("p95", Colour.PRIMARY, width=2),
+        series_colour("p99", Colour.ACCENT),
+        target_line(),
     ),
 )
 HEAT = Heatmap(
     id=20,
     title="Latency distribution",
-    description="Requests per second by how long they took. Two bands are two ways through the "
-    "code, such as cached and not cached.",
+    description="Requests per second by duration. Two bands are two code paths, such as cached "
+    "and not cached.",
     unit="s",
     width=12,
     queries=(
@@ -167,19 +167,19 @@ HEAT = Heatmap(
         ),
     ),
 )
-ANSWERS = Table(
+RESPONSES = Table(
     id=21,
-    title="Answers",
-    description="How requests of the last five minutes ended: method, status and reason, and how "
-    "long such an answer takes on average.",
+    title="Responses",
+    description="Requests of the last five minutes by method, status and error type, and their "
+    "mean duration.",
     unit="short",
     queries=(
-        rows(
+        table_query(
             HTTP_REQUEST_DURATION.rate(
                 "http_request_method", "http_response_status_code", "error_type", **CHOSEN_ROUTE
             )
         ),
-        rows(
+        table_query(
             HTTP_REQUEST_DURATION.mean(
                 "http_request_method", "http_response_status_code", "error_type", **CHOSEN_ROUTE
             )
@@ -188,33 +188,33 @@ ANSWERS = Table(
     columns={
         "http_request_method": "Method",
         "http_response_status_code": "Status",
-        "error_type": "Reason",
+        "error_type": "Error type",
         "Value #A": "Rate",
-        "Value #B": "Mean time",
+        "Value #B": "Mean",
     },
     sort=(("Rate", True),),
-    overrides=(column("Rate", "reqps", width=110), column("Mean time", "s", width=110)),
+    overrides=(column("Rate", "reqps", width=110), column("Mean", "s", width=110)),
 )
 QUERIES = TimeSeries(
     id=31,
     links=(TO_DATABASE,),
-    title="Queries a request",
-    description="Database queries that half and 95 of 100 requests cause. It grows with the data "
-    "where a loop asks row by row.",
+    title="Queries per request",
+    description="Database queries per request, p50 and p95. They grow with the data where a loop "
+    "queries row by row.",
     unit="short",
     queries=(
         Query(defined(DB_QUERIES_PER_REQUEST.quantile(0.5, window=STEP, **CHOSEN_ROUTE)), "p50"),
         Query(defined(DB_QUERIES_PER_REQUEST.quantile(0.95, window=STEP, **CHOSEN_ROUTE)), "p95"),
     ),
-    overrides=(painted("p50", Colour.CALM), painted("p95", Colour.STRONG, width=2)),
+    overrides=(series_colour("p50", Colour.INFO), series_colour("p95", Colour.PRIMARY, width=2)),
 )
 N_PLUS_ONE = TimeSeries(
     id=32,
     links=(TO_DATABASE,),
     title="N+1 queries",
     empty="none",
-    description="Requests per second in which one statement was sent again and again, by "
-    "statement. Load the rows together instead.",
+    description="Requests per second that repeated one statement once per row, by statement. Load "
+    "the rows together instead.",
     unit="reqps",
     queries=(
         Query(
@@ -226,7 +226,7 @@ N_PLUS_ONE = TimeSeries(
 SIZES = TimeSeries(
     id=33,
     title="Body sizes, p95",
-    description="95 of 100 bodies are no larger. Large answers are slow answers: page them.",
+    description="95 % of bodies are no larger. Large responses are slow responses: paginate them.",
     unit="bytes",
     queries=(
         Query(
@@ -236,19 +236,19 @@ SIZES = TimeSeries(
             defined(HTTP_RESPONSE_BODY_SIZE.quantile(0.95, window=STEP, **CHOSEN_ROUTE)), "response"
         ),
     ),
-    overrides=(painted("request", Colour.CALM), painted("response", Colour.STRONG)),
+    overrides=(series_colour("request", Colour.INFO), series_colour("response", Colour.PRIMARY)),
 )
 
 BOARD = Board(
     uid=ENDPOINT_UID,
     title="Endpoint",
-    description="One route: how it is asked, how it answers, what it does to the database.",
+    description="One route: its rate, errors, duration and database queries.",
     variables=(SOURCE, JOB, ROUTE, INSTANCE),
     annotations=(DEPLOYS, FIRING),
     rows=(
         Row((P95, REQUESTS, ERROR_RATIO, TOO_SLOW, QUERIES_EACH)),
         Row((RATE, REASONS, DURATIONS)),
-        Row((HEAT, ANSWERS)),
-        Row((QUERIES, N_PLUS_ONE, SIZES), title="What it does", id=30),
+        Row((HEAT, RESPONSES)),
+        Row((QUERIES, N_PLUS_ONE, SIZES), title="Database and payload", id=30),
     ),
 )

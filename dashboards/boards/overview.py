@@ -1,9 +1,9 @@
-"""The service overview: is it well, and if not, since when, where, and what is behind it?
+"""Overview board: SLO status, rate, errors, duration, worst routes, alerts, dependencies.
 
-Read from the top: verdicts on what was promised, then the shape of the trouble over time, then
-which routes and which alerts, then what the service depends on. It draws recorded signals, the
-same series that alerts judge, so that a graph shows exactly what pages. Those speak of the whole
-service; what differs by instance is drawn by instance.
+Read from the top: actual against target, then the graphs over time, then which routes and which
+alerts, then the dependencies. It draws recorded signals, the same series that alerts evaluate, so
+that a graph shows exactly what pages. Those cover the whole service; what differs by instance is
+drawn by instance.
 """
 
 from dataclasses import replace
@@ -16,17 +16,17 @@ from dashboards.sections.alert_table import FIRING_ALERTS
 from dashboards.sections.dependencies import CACHE, POOL, QUERIES, SLOW_RATIO
 from dashboards.sections.slo_panels import (
     AVAILABILITY,
-    AVAILABILITY_PROMISED,
+    AVAILABILITY_TARGET,
     BUDGET,
     BURN,
     INSTANCES,
     LATENCY,
     LATENCY_NOW,
-    LATENCY_PROMISED,
+    LATENCY_THRESHOLD,
     SLOW_QUERIES,
 )
 from dashboards.sections.worst_routes import ROUTES
-from dashboards.style import BY_STATUS, Colour, painted, promise, rising
+from dashboards.style import BY_STATUS, Colour, rising, series_colour, target_line
 from dashboards.variables import CHOSEN_JOB, JOB, SOURCE
 from rules.requests import (
     ERROR_RATIO,
@@ -39,12 +39,12 @@ from rules.requests import (
 )
 from vitals.metrics.catalogue import HTTP_ACTIVE_REQUESTS, HTTP_REQUEST_DURATION
 
-# -- The shape of the trouble -------------------------------------------------------------------
+# -- Rate, errors, duration ---------------------------------------------------------------------
 
 RATE = TimeSeries(
     id=10,
     title="Requests by status",
-    description="Requests per second by class of status. A fall to nothing is as bad as a wall of "
+    description="Requests per second by class of status. A drop to zero is as bad as a wall of "
     "5xx; many 4xx are usually one client or a scanner.",
     unit="reqps",
     stacked=True,
@@ -55,48 +55,47 @@ RATE = TimeSeries(
 ERRORS = TimeSeries(
     id=11,
     title="Error ratio",
-    description="Share of requests that failed (5xx or an exception), against the share that may. "
-    "Unknown addresses that scanners ask for are not counted.",
+    description="Share of requests that failed (5xx or an exception), against the share that the "
+    "objective allows. Requests that match no route, such as those of scanners, are not counted.",
     unit="percentunit",
     soft_high=0.01,
     queries=(
         Query(ERROR_RATIO.select(job=CHOSEN_JOB), "failed"),
-        Query(f"1 - {AVAILABILITY_PROMISED}", "promised"),
+        Query(f"1 - {AVAILABILITY_TARGET}", "target"),
     ),
-    overrides=(painted("failed", Colour.STRONG, width=2), promise()),
+    overrides=(series_colour("failed", Colour.PRIMARY, width=2), target_line()),
 )
 
 _BUCKETS = HTTP_REQUEST_DURATION.select("_bucket", "5m", job=CHOSEN_JOB, http_route=MATCHED)
 DURATIONS = TimeSeries(
     id=12,
     title="Latency",
-    description="Half, 95 and 99 of 100 requests are answered within these times. p95 is the "
-    "series that LatencyP95High judges: routes with a promise of their own are not in it. Each dot "
-    "is a request: click it to open its trace.",
+    description="p50, p95 and p99 of the request duration. p95 is the series of the alert "
+    "LatencyP95High: routes with their own objective are excluded. Each dot is a request: click "
+    "it to open its trace.",
     unit="s",
     queries=(
         Query(LATENCY_P50.select(job=CHOSEN_JOB), "p50"),
         Query(LATENCY_NOW, "p95"),
         Query(LATENCY_P99.select(job=CHOSEN_JOB), "p99"),
-        Query(LATENCY_PROMISED, "promised"),
-        # Exemplars are kept with raw buckets only, and found by name and labels. Asked for the
-        # year 1970, the tens of thousands of bucket series themselves cost nothing.
+        Query(LATENCY_THRESHOLD, "target"),
+        # Only raw buckets have exemplars, which Prometheus finds by name and labels. Evaluated at
+        # 1970, the query itself reads none of the tens of thousands of bucket series.
         Query(f"rate({_BUCKETS} @ 0)", "requests", exemplar=True),
     ),
     overrides=(
-        painted("p50", Colour.CALM),
-        painted("p95", Colour.STRONG, width=2),
-        painted("p99", Colour.ODD),
-        promise(),
+        series_colour("p50", Colour.INFO),
+        series_colour("p95", Colour.PRIMARY, width=2),
+        series_colour("p99", Colour.ACCENT),
+        target_line(),
     ),
 )
 
 HEAT = Heatmap(
     id=22,
     title="Latency distribution",
-    description="Requests per second by how long they took. Two bands are two kinds of requests; "
-    "a band that rises as a whole is the service, one that frays upwards is one route or one "
-    "query.",
+    description="Requests per second by duration. Two bands are two kinds of requests; a band "
+    "that rises as a whole is the service, one that frays upwards is one route or one query.",
     unit="s",
     width=12,
     queries=(
@@ -110,10 +109,10 @@ HEAT = Heatmap(
 
 IN_FLIGHT = TimeSeries(
     id=23,
-    tint=Colour.CALM,
+    tint=Colour.INFO,
     title="In flight",
-    description="Requests being answered right now, by instance. A line that climbs while the rate "
-    "stays is a queue: something behind the service is slow.",
+    description="Requests in progress, by instance. A line that climbs at a constant request rate "
+    "is a queue: something behind the service is slow.",
     unit="short",
     width=6,
     queries=(Query(HTTP_ACTIVE_REQUESTS.sum("instance", job=CHOSEN_JOB), "{{instance}}"),),
@@ -121,10 +120,10 @@ IN_FLIGHT = TimeSeries(
 
 LOOP_LAG = TimeSeries(
     id=24,
-    tint=Colour.CALM,
+    tint=Colour.INFO,
     title="Event loop lag, p99",
-    description="How late each instance's event loop runs: every request there waits this long for "
-    "nothing. Above 100 ms something blocks the loop.",
+    description="How late each instance's event loop runs: every request there waits this long. "
+    "Above 100 ms something blocks the loop.",
     unit="s",
     width=6,
     limits=True,
@@ -135,7 +134,7 @@ LOOP_LAG = TimeSeries(
 BOARD = Board(
     uid="svc-overview",
     title="Service overview",
-    description="Is the service well? If not: since when, where, and what is behind it?",
+    description="Is the service healthy? If not: since when, where, and why?",
     variables=(SOURCE, JOB),
     annotations=(DEPLOYS, replace(FIRING, enabled=False)),
     rows=(
@@ -143,6 +142,6 @@ BOARD = Board(
         Row((RATE, ERRORS, DURATIONS)),
         Row((ROUTES, replace(FIRING_ALERTS, id=21, width=10))),
         Row((HEAT, IN_FLIGHT, LOOP_LAG)),
-        Row((QUERIES, SLOW_RATIO, POOL, CACHE), title="What it depends on", id=30),
+        Row((QUERIES, SLOW_RATIO, POOL, CACHE), title="Dependencies", id=30),
     ),
 )

@@ -1,4 +1,4 @@
-"""Every board."""
+"""Registry of all boards."""
 
 from dashboards.boards import alerts, caches, database, endpoint, overview, runtime
 

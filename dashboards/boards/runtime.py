@@ -1,9 +1,9 @@
-"""The process: CPU, memory, descriptors, event loop, garbage; what runs, and since when."""
+"""Runtime board: CPU, memory, descriptors, event loop, garbage collection, instances."""
 
 from dashboards.annotations import DEPLOYS, FIRING
 from dashboards.board import Board, Row
 from dashboards.panels.panel import TimeSeries
-from dashboards.panels.query import Query, now, rows
+from dashboards.panels.query import Query, instant_query, table_query
 from dashboards.panels.stat_panels import Gauge, Stat
 from dashboards.panels.table_panels import Table
 from dashboards.style import Colour, Step, column, rising
@@ -32,17 +32,17 @@ from vitals.metrics.catalogue import (
 RESTARTS = Stat(
     id=1,
     title="Restarts, 1 hour",
-    description="How often instances were started within the hour, deploys included. An instance "
-    "that restarts again and again crashes: see its log.",
+    description="How often instances were started within the last hour, deploys included. An "
+    "instance that restarts again and again is crash-looping: see its log.",
     unit="short",
     decimals=0,
     width=6,
     steps=rising(1, 5),
-    queries=(now(f"sum(changes({PROCESS_START_TIME.select('', '1h', **CHOSEN)}))"),),
+    queries=(instant_query(f"sum(changes({PROCESS_START_TIME.select('', '1h', **CHOSEN)}))"),),
 )
 DESCRIPTORS = Gauge(
     id=2,
-    title="File descriptors",
+    title="File descriptors in use",
     description="The largest share of its file descriptors that any instance has open. At 100 % "
     "it can accept no connection.",
     unit="percentunit",
@@ -50,37 +50,39 @@ DESCRIPTORS = Gauge(
     height=4,
     steps=rising(0.7, 0.8),
     queries=(
-        now(f"max({PROCESS_OPEN_FDS.select(**CHOSEN)} / {PROCESS_MAX_FDS.select(**CHOSEN)})"),
+        instant_query(
+            f"max({PROCESS_OPEN_FDS.select(**CHOSEN)} / {PROCESS_MAX_FDS.select(**CHOSEN)})"
+        ),
     ),
 )
 DROPS = Stat(
     id=3,
     title="Telemetry dropped, 1 hour",
-    description="What the kit refused to keep within the hour, so that it stays bounded: series "
-    "beyond a limit, spans beyond a queue. The figures of this service are that incomplete.",
+    description="Telemetry that the kit dropped within the last hour to stay within its limits: "
+    "series beyond a limit, spans beyond a queue. Metrics and traces are incomplete by that much.",
     unit="short",
     decimals=0,
     width=6,
-    steps=(Step(Colour.GOOD), Step(Colour.WATCH, 1)),
-    queries=(now(f"{DROPPED.increase(window='1h', **CHOSEN)} or vector(0)"),),
+    steps=(Step(Colour.GOOD), Step(Colour.WARNING, 1)),
+    queries=(instant_query(f"{DROPPED.increase(window='1h', **CHOSEN)} or vector(0)"),),
 )
 UNCOLLECTABLE = Stat(
     id=4,
-    title="Garbage that stays, 1 hour",
-    description="Objects that the garbage collector could not free within the hour: a leak that "
-    "only a restart mends.",
+    title="Uncollectable objects, 1 hour",
+    description="Objects that the garbage collector could not free within the last hour: a leak "
+    "that only a restart clears.",
     unit="short",
     decimals=0,
     width=6,
-    steps=(Step(Colour.GOOD), Step(Colour.WATCH, 1)),
-    queries=(now(GC_UNCOLLECTABLE.increase(window="1h", **CHOSEN)),),
+    steps=(Step(Colour.GOOD), Step(Colour.WARNING, 1)),
+    queries=(instant_query(GC_UNCOLLECTABLE.increase(window="1h", **CHOSEN)),),
 )
 LAG = TimeSeries(
     id=10,
-    tint=Colour.CALM,
+    tint=Colour.INFO,
     title="Event loop lag",
-    description="How late the event loop wakes: half, and 99 of 100 times. Above 100 ms something "
-    "blocks it, such as a computation, a file or a driver that is not asynchronous.",
+    description="How late the event loop wakes, p50 and p99. Above 100 ms something blocks it, "
+    "such as a computation, file access or a driver that is not asynchronous.",
     unit="s",
     limits=True,
     steps=rising(0.05, 0.1),
@@ -97,9 +99,9 @@ LAG = TimeSeries(
 )
 CPU = TimeSeries(
     id=11,
-    tint=Colour.CALM,
-    title="CPU",
-    description="Cores in use by instance. One interpreter uses one core: at 1 it is at its end, "
+    tint=Colour.INFO,
+    title="CPU cores",
+    description="Cores in use, by instance. One interpreter uses one core: at 1 it is saturated, "
     "whatever the machine has left.",
     unit="short",
     limits=True,
@@ -108,17 +110,17 @@ CPU = TimeSeries(
 )
 MEMORY = TimeSeries(
     id=12,
-    tint=Colour.CALM,
-    title="Memory",
-    description="Resident memory by instance. A line that only ever rises is a leak.",
+    tint=Colour.INFO,
+    title="Resident memory",
+    description="Resident memory, by instance. A line that only ever rises is a leak.",
     unit="bytes",
     queries=(Query(PROCESS_RESIDENT_MEMORY.sum("instance", **CHOSEN), "{{instance}}"),),
 )
 ACTIVE = TimeSeries(
     id=13,
-    tint=Colour.CALM,
+    tint=Colour.INFO,
     title="In flight",
-    description="Requests being answered and WebSockets open right now, by instance.",
+    description="Requests in progress and open WebSockets, by instance.",
     unit="short",
     queries=(
         Query(HTTP_ACTIVE_REQUESTS.sum("instance", **CHOSEN), "{{instance}} requests"),
@@ -128,8 +130,8 @@ ACTIVE = TimeSeries(
 GARBAGE = TimeSeries(
     id=14,
     title="Garbage collections",
-    description="Collections per second by generation. Many of generation 2 are pauses that every "
-    "request feels.",
+    description="Collections per second by generation. Frequent collections of generation 2 pause "
+    "every request.",
     unit="ops",
     queries=(
         Query(
@@ -143,33 +145,33 @@ REASONS = TimeSeries(
     title="Telemetry dropped",
     empty="none",
     width=12,
-    description="What the kit refused to keep, per second and by reason.",
+    description="Telemetry that the kit dropped, per second and by reason.",
     unit="ops",
     queries=(Query(DROPPED.rate("reason", window=STEP, **CHOSEN), "{{reason}}"),),
 )
 WORKERS_ANSWERING = TimeSeries(
     id=16,
-    tint=Colour.CALM,
+    tint=Colour.INFO,
     title="Workers",
-    description="Processes that answer, by instance, and how many ended within the hour while "
-    "their server went on. Fewer than were started, or an end that nobody ordered: see the log.",
+    description="Running worker processes, by instance, and how many exited within the last hour "
+    "while their server went on. Fewer than were started, or an unexpected exit: see the log.",
     unit="short",
     decimals=0,
     queries=(
         Query(WORKERS.sum("instance", **CHOSEN), "{{instance}}"),
         Query(
             f"{WORKERS_ENDED.increase('instance', window='1h', **CHOSEN)} > 0",
-            "{{instance}} ended, 1 hour",
+            "{{instance}} exited, 1 hour",
         ),
     ),
 )
 REFUSED = TimeSeries(
     id=17,
-    title="Refused",
+    title="Refused requests and connections",
     empty="none",
     width=12,
-    description="Requests per second whose body the guard refused, and connections that the server "
-    "refused or ended, by reason. A client that was just released, or somebody who attacks.",
+    description="Requests per second refused by body validation, and connections that the server "
+    "refused or closed, by reason. The cause is a newly released client or an attack.",
     unit="reqps",
     queries=(
         Query(f"{HTTP_REQUESTS_REFUSED.rate('reason', window=STEP, **CHOSEN)} > 0", "{{reason}}"),
@@ -181,18 +183,18 @@ REFUSED = TimeSeries(
 )
 INSTANCES = Table(
     id=20,
-    title="What runs",
-    description="Each instance with its version, when it was started, and whether it answers "
-    "Prometheus.",
+    title="Instances",
+    description="Each instance with its version, its start time, and whether its last scrape "
+    "succeeded.",
     unit="short",
     width=24,
     height=7,
     queries=(
-        rows(
+        table_query(
             f"{BUILD_INFO.max('instance', 'version', 'revision', **CHOSEN)} * on (instance) "
             f"group_left () {PROCESS_START_TIME.max('instance', **CHOSEN)} * 1000"
         ),
-        rows(UP.max("instance", **CHOSEN)),
+        table_query(UP.max("instance", **CHOSEN)),
     ),
     columns={
         "instance": "Instance",
@@ -211,7 +213,8 @@ INSTANCES = Table(
 BOARD = Board(
     uid="svc-runtime",
     title="Runtime",
-    description="How are the processes: CPU, memory, event loop, garbage; what runs since when?",
+    description="How are the processes: CPU, memory, event loop, garbage collection; which "
+    "versions run since when?",
     variables=(SOURCE, JOB, INSTANCE),
     annotations=(DEPLOYS, FIRING),
     rows=(

@@ -1,4 +1,4 @@
-"""What all panels share, and the panels that draw over time."""
+"""Base class of all panels, time series and heatmap panels."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 from grafanalib import core
 
-from dashboards.grafana import DATASOURCE, PANEL_KEYS, Json, modern
+from dashboards.grafana import DATASOURCE, PANEL_KEYS, Json, to_grafana_json
 from dashboards.panels.query import Query
 from dashboards.style import NEUTRAL, Colour, Override, Step
 
@@ -18,22 +18,22 @@ VISIBLE: Json = {"legend": False, "tooltip": False, "viz": False}
 
 @dataclass(frozen=True, kw_only=True)
 class Panel(ABC):
-    """A panel; kinds add their own fields.
+    """Base class of a panel; panel types add their own fields.
 
     Attributes:
-        id: Its number on the board, for ever: links to a panel and alerts carry it.
-        title: What it shows, in a few words.
-        description: What it means and what to do about it, for the person who does not know.
+        id: Its number on the board; never changed, for links to the panel use it.
+        title: Its title.
+        description: What it means and what to do about it.
         unit: Grafana's name of the unit: ``s``, ``reqps``, ``percentunit``, ``short``.
-        queries: What it asks; columns of a table call them A, B, C.
+        queries: Its queries; table columns refer to them as A, B, C.
         width: Columns of 24.
         height: Rows of about 30 pixels.
-        decimals: Digits after the point; None lets Grafana choose.
-        low: The least value of the axis or gauge.
-        high: The largest.
+        decimals: Decimals; None lets Grafana choose.
+        low: Minimum of the axis or gauge.
+        high: Maximum.
         steps: Thresholds, ascending.
-        overrides: How single series differ.
-        empty: What is shown where there is no answer; say so if that is good news.
+        overrides: Overrides of single series.
+        empty: Text shown without data; it should say so if that is good.
     """
 
     id: int
@@ -58,7 +58,7 @@ class Panel(ABC):
             raise ValueError(f"panel {self.title!r}: {self.width} columns do not fit {COLUMNS}")
 
     def draw(self, x: int, y: int) -> Json:
-        """Write the panel at a place of the grid."""
+        """Write the panel at a grid position."""
         frame = {
             "dataSource": DATASOURCE,
             "description": self.description,
@@ -72,7 +72,7 @@ class Panel(ABC):
             "title": self.title,
             "transformations": [],
         }
-        defaults, custom, options = self._differences()
+        defaults, custom, options = self._grafana_options()
         field = {
             "decimals": self.decimals,
             "max": self.high,
@@ -87,28 +87,28 @@ class Panel(ABC):
             },
             "options": options,
         }
-        return modern(self._base(frame), PANEL_KEYS)
+        return to_grafana_json(self._base(frame), PANEL_KEYS)
 
     @abstractmethod
     def _base(self, frame: Json) -> Any:
-        """Build grafanalib's panel of this kind."""
+        """Build grafanalib's panel of this type."""
 
     @abstractmethod
-    def _differences(self) -> tuple[Json, Json, Json]:
-        """Say what Grafana 13 wants beyond grafanalib: field defaults, their custom, options."""
+    def _grafana_options(self) -> tuple[Json, Json, Json]:
+        """What grafanalib does not write: field defaults, their custom options, options."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimeSeries(Panel):
-    """Lines over time.
+    """Time series panel.
 
     Attributes:
-        stacked: Draw the series upon one another; their sum is the outline.
-        soft_high: The axis reaches at least this far, so that noise does not look like a storm.
-        limits: Draw a line at each threshold.
-        tint: Draw every series in a shade of this colour: instances are alike, and no one of them
-            should look like trouble by the colour it happened to get.
-        links: Where a click on a point leads.
+        stacked: Stack the series; the outline is their sum.
+        soft_high: Soft maximum of the axis, so that noise does not fill the graph.
+        limits: Draw a dashed line at each threshold.
+        tint: Draw every series in a shade of this colour, so that no instance looks bad by the
+            colour that it happened to get.
+        links: Data links of the points.
     """
 
     stacked: bool = False
@@ -121,7 +121,7 @@ class TimeSeries(Panel):
     def _base(self, frame: Json) -> Any:
         return core.TimeSeries(
             **frame,
-            colorMode="palette-classic-by-name",  # a series keeps its colour when others come
+            colorMode="palette-classic-by-name",  # a series keeps its colour when others appear
             fillOpacity=60 if self.stacked else 0,
             legendCalcs=["lastNotNull"],
             showPoints="never",
@@ -131,7 +131,7 @@ class TimeSeries(Panel):
             tooltipSort="desc",
         )
 
-    def _differences(self) -> tuple[Json, Json, Json]:
+    def _grafana_options(self) -> tuple[Json, Json, Json]:
         defaults: Json = {"links": list(self.links)} if self.links else {}
         if self.tint:
             defaults["color"] = {"mode": "shades", "fixedColor": self.tint.value}
@@ -141,16 +141,16 @@ class TimeSeries(Panel):
 
 @dataclass(frozen=True, kw_only=True)
 class Heatmap(Panel):
-    """Buckets of a histogram over time; ``unit`` is that of the buckets' bounds.
+    """Heatmap panel of a histogram; ``unit`` is that of the bucket bounds.
 
-    grafanalib's own writes the options of the Angular panel, so this one starts from the frame.
+    grafanalib's own writes the options of the Angular panel, so this one starts from the base.
     """
 
     def _base(self, frame: Json) -> Any:
         frame["extraJson"]["type"] = "heatmap"
         return core.Panel(**frame).panel_json({})
 
-    def _differences(self) -> tuple[Json, Json, Json]:
+    def _grafana_options(self) -> tuple[Json, Json, Json]:
         options = {
             "calculate": False,
             "cellGap": 1,

@@ -1,26 +1,26 @@
-"""One PromQL query of a panel."""
+"""PromQL query of a panel."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from grafanalib import core
 
-from dashboards.grafana import DATASOURCE, Json, modern
+from dashboards.grafana import DATASOURCE, Json, to_grafana_json
 
 _KEYS = frozenset({"datasource", "expr", "format", "instant", "legendFormat", "refId"})
 
 
 @dataclass(frozen=True)
 class Query:
-    """What to ask Prometheus.
+    """A query of a panel.
 
     Attributes:
-        expr: PromQL, written through declarations and signals.
+        expr: PromQL, written with metric declarations and signals.
         legend: The name of the series; ``{{label}}`` is filled in.
-        instant: Ask for now instead of for the time range.
-        exemplar: Also fetch exemplars, dots that open a trace. They belong to raw ``_bucket``
-            series: recording rules lose them.
-        form: How the answer is shaped for the panel.
+        instant: An instant query instead of a range query.
+        exemplar: Also fetch exemplars, dots that open a trace. Only raw ``_bucket`` series have
+            them: recording rules drop exemplars.
+        form: The result format.
     """
 
     expr: str
@@ -30,7 +30,7 @@ class Query:
     form: Literal["time_series", "table", "heatmap"] = "time_series"
 
     def draw(self, ref: str) -> Json:
-        """Write the target; ``ref`` is the letter by which columns of a table call it."""
+        """Write the target; ``ref`` is the letter by which table columns refer to it."""
         target = core.Target(
             datasource=DATASOURCE,
             expr=self.expr,
@@ -40,18 +40,18 @@ class Query:
             refId=ref,
         )
         return {
-            **modern(target, _KEYS),
+            **to_grafana_json(target, _KEYS),
             "editorMode": "code",
             "exemplar": self.exemplar,
             "range": not self.instant,
         }
 
 
-def now(expr: str, legend: str = "") -> Query:
-    """Ask for the present value."""
+def instant_query(expr: str, legend: str = "") -> Query:
+    """An instant query of the current value."""
     return Query(expr, legend, instant=True)
 
 
-def rows(expr: str) -> Query:
-    """Ask for the present values as rows of a table, one column a label."""
+def table_query(expr: str) -> Query:
+    """An instant query in table format: one row per series, one column per label."""
     return Query(expr, instant=True, form="table")

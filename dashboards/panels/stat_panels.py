@@ -1,4 +1,4 @@
-"""Panels that show single figures."""
+"""Stat, gauge and bar gauge panels."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ _LAST: Json = {"calcs": ["lastNotNull"], "fields": "", "values": False}
 
 @dataclass(frozen=True, kw_only=True)
 class Stat(Panel):
-    """Large figures; with their names where there are several."""
+    """Stat panel; shows names if there are several queries."""
 
     width: int = 4
     height: int = 4
@@ -26,7 +26,7 @@ class Stat(Panel):
             textMode="value_and_name" if len(self.queries) > 1 else "value",
         )
 
-    def _differences(self) -> tuple[Json, Json, Json]:
+    def _grafana_options(self) -> tuple[Json, Json, Json]:
         options = {
             "percentChangeColorMode": "standard",
             "showPercentChange": False,
@@ -37,7 +37,7 @@ class Stat(Panel):
 
 @dataclass(frozen=True, kw_only=True)
 class Gauge(Panel):
-    """A dial between ``low`` and ``high``. grafanalib's own writes no ``reduceOptions``."""
+    """Gauge panel from ``low`` to ``high``. grafanalib's own writes no ``reduceOptions``."""
 
     low: float | None = 0
     high: float | None = 1
@@ -48,7 +48,7 @@ class Gauge(Panel):
         frame["extraJson"]["type"] = "gauge"
         return core.Panel(**frame).panel_json({})
 
-    def _differences(self) -> tuple[Json, Json, Json]:
+    def _grafana_options(self) -> tuple[Json, Json, Json]:
         options = {
             "barShape": "flat",
             "barWidthFactor": 0.5,
@@ -69,7 +69,7 @@ class Gauge(Panel):
 
 @dataclass(frozen=True, kw_only=True)
 class BarGauge(Panel):
-    """A bar for each series between ``low`` and ``high``."""
+    """Bar gauge panel: a bar per series from ``low`` to ``high``."""
 
     low: float | None = 0
     high: float | None = 1
@@ -80,7 +80,7 @@ class BarGauge(Panel):
         frame["extraJson"]["type"] = "bargauge"
         return core.Panel(**frame).panel_json({})
 
-    def _differences(self) -> tuple[Json, Json, Json]:
+    def _grafana_options(self) -> tuple[Json, Json, Json]:
         options = {
             "displayMode": "basic",
             "legend": {

@@ -1,4 +1,4 @@
-"""Panels that list things."""
+"""Table and alert list panels."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +11,12 @@ from dashboards.panels.panel import VISIBLE, Panel
 
 @dataclass(frozen=True, kw_only=True)
 class Table(Panel):
-    """Rows and columns.
+    """Table panel.
 
     Attributes:
-        columns: Which columns are shown, in this order: from the query's name of a column (a
-            label, or ``Value #A`` for the value of query A; plain ``Value`` if there is but one
-            query) to the title.
-        sort: Titles of the columns by which rows are sorted, largest first if True.
+        columns: Titles by column name, in display order. The name is a label, or ``Value #A`` for
+            the value of query A; plain ``Value`` if there is only one query.
+        sort: Titles of the columns to sort by, descending if True.
     """
 
     columns: dict[str, str]
@@ -43,7 +42,7 @@ class Table(Panel):
         del table["fieldConfig"]["defaults"]["custom"]["displayMode"]
         return table
 
-    def _differences(self) -> tuple[Json, Json, Json]:
+    def _grafana_options(self) -> tuple[Json, Json, Json]:
         custom = {"cellOptions": {"type": "auto"}, "hideFrom": VISIBLE, "inspect": False}
         options = {
             "cellHeight": "sm",
@@ -55,10 +54,10 @@ class Table(Panel):
 
 @dataclass(frozen=True, kw_only=True)
 class AlertList(Panel):
-    """Grafana's own list of alerts, those of the data source included.
+    """Grafana's alert list panel, with the alerts of the data source.
 
     Attributes:
-        labels: Which alerts, as Prometheus matchers: ``{job="api"}``.
+        labels: Prometheus matchers of the alerts: ``{job="api"}``.
     """
 
     labels: str = ""
@@ -68,7 +67,7 @@ class AlertList(Panel):
         frame["extraJson"]["type"] = "alertlist"
         return core.Panel(**frame).panel_json({})
 
-    def _differences(self) -> tuple[Json, Json, Json]:
+    def _grafana_options(self) -> tuple[Json, Json, Json]:
         options = {
             "alertInstanceLabelFilter": self.labels,
             "alertName": "",

@@ -1,10 +1,10 @@
-"""What a service depends on: its database, its connections, its caches."""
+"""Panels of a service's dependencies: database, connection pools, caches."""
 
 from dashboards.links import TO_CACHE, TO_DATABASE
 from dashboards.panels.panel import TimeSeries
 from dashboards.panels.query import Query
 from dashboards.sections.slo_panels import SLOW_ALLOWED, SLOW_NOW
-from dashboards.style import Colour, painted, promise, rising
+from dashboards.style import Colour, rising, series_colour, target_line
 from dashboards.variables import CHOSEN_JOB
 from rules.datastores import CACHE_HIT_RATIO, POOL_USE, QUERY_P95
 from rules.slo import THRESHOLD
@@ -13,36 +13,36 @@ QUERIES = TimeSeries(
     id=31,
     links=(TO_DATABASE,),
     title="Query time, p95",
-    description="95 of 100 database queries are answered within this time; beyond the promised "
-    "time a query counts as slow. The database board says which statement.",
+    description="95 % of database queries finish within this time. A query slower than the target "
+    "counts as slow; the database board shows which statement it is.",
     unit="s",
     width=6,
     queries=(
         Query(QUERY_P95.select(job=CHOSEN_JOB), "p95"),
-        Query(THRESHOLD.select(job=CHOSEN_JOB, slo="queries"), "promised"),
+        Query(THRESHOLD.select(job=CHOSEN_JOB, slo="queries"), "target"),
     ),
-    overrides=(painted("p95", Colour.STRONG, width=2), promise()),
+    overrides=(series_colour("p95", Colour.PRIMARY, width=2), target_line()),
 )
 
 SLOW_RATIO = TimeSeries(
     id=32,
     links=(TO_DATABASE,),
-    title="Slow queries",
-    description="Share of queries slower than promised, against the share that may be.",
+    title="Slow query ratio",
+    description="Share of database queries slower than the latency target, against the share that "
+    "the objective allows.",
     unit="percentunit",
     width=6,
-    queries=(Query(SLOW_NOW, "slow"), Query(SLOW_ALLOWED, "promised")),
-    overrides=(painted("slow", Colour.STRONG, width=2), promise()),
+    queries=(Query(SLOW_NOW, "slow"), Query(SLOW_ALLOWED, "target")),
+    overrides=(series_colour("slow", Colour.PRIMARY, width=2), target_line()),
 )
 
 POOL = TimeSeries(
     id=33,
     links=(TO_DATABASE,),
-    tint=Colour.CALM,
+    tint=Colour.INFO,
     title="Connection pool use",
-    description="Share of each pool's connections that are taken. At 100 % requests wait for a "
-    "connection and then fail: look for slow queries or sessions held too long before making the "
-    "pool larger.",
+    description="Share of each pool's connections in use. At 100 % requests wait for a connection "
+    "and then fail: look for slow queries or long transactions before making the pool larger.",
     unit="percentunit",
     width=6,
     high=1,
@@ -57,8 +57,8 @@ CACHE = TimeSeries(
     id=34,
     links=(TO_CACHE,),
     title="Cache hit ratio",
-    description="Share of look-ups that each cache answers. A sudden fall sends its traffic to the "
-    "database: was the cache emptied, was it restarted, is it reachable?",
+    description="Share of lookups that each cache serves. A sudden drop sends its traffic to the "
+    "database: was the cache flushed or restarted, is it reachable?",
     unit="percentunit",
     width=6,
     high=1,

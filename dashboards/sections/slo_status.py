@@ -1,35 +1,35 @@
-"""Verdicts: whether a promise is kept, said in a word and a colour.
+"""SLO status: compares a value with its target and names the series after the result.
 
-Every service promises its own figures, so no fixed threshold can colour them. The query itself
-compares, and names the series after what it found.
+Targets differ by service, so no fixed threshold can colour them; the query itself compares.
 """
 
-from dashboards.panels.query import Query, now
-from dashboards.style import Colour, figure
+from dashboards.panels.query import Query, instant_query
+from dashboards.style import Colour, value_colour
 
-VERDICT = (
-    figure("kept", Colour.GOOD),
-    figure("broken", Colour.BAD),
-    figure("promised", Colour.QUIET),
+SLO_STATUS = (
+    value_colour("actual", Colour.GOOD),
+    value_colour("missed", Colour.BAD),
+    value_colour("target", Colour.MUTED),
 )
+"""Colours of the series: the actual value if it meets the target, or else the missed one."""
 
 
-def at_most(value: str, limit: str) -> tuple[Query, Query]:
-    """Ask for a value that is kept up to its limit, and for the limit."""
-    return _verdict(f"max({value})", "<=", f"max({limit})")
+def at_most(value: str, target: str) -> tuple[Query, Query]:
+    """Query a value that meets its target up to it, and the target."""
+    return _compare(f"max({value})", "<=", f"max({target})")
 
 
-def at_least(value: str, limit: str) -> tuple[Query, Query]:
-    """Ask for a value that is kept from its limit on, and for the limit."""
-    return _verdict(f"min({value})", ">=", f"max({limit})")
+def at_least(value: str, target: str) -> tuple[Query, Query]:
+    """Query a value that meets its target from it on, and the target."""
+    return _compare(f"min({value})", ">=", f"max({target})")
 
 
-def _verdict(value: str, kept: str, limit: str) -> tuple[Query, Query]:
+def _compare(value: str, meets: str, target: str) -> tuple[Query, Query]:
     query = (
-        f'label_replace({value} {kept} {limit}, "verdict", "kept", "", "") or '
-        f'label_replace({value} {_OPPOSITE[kept]} {limit}, "verdict", "broken", "", "")'
+        f'label_replace({value} {meets} {target}, "status", "actual", "", "") or '
+        f'label_replace({value} {_OPPOSITE[meets]} {target}, "status", "missed", "", "")'
     )
-    return now(query, "{{verdict}}"), now(limit, "promised")
+    return instant_query(query, "{{status}}"), instant_query(target, "target")
 
 
 _OPPOSITE = {"<=": ">", ">=": "<"}

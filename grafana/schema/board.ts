@@ -1,5 +1,5 @@
-// A board as Grafana reads it: the types of its own packages, put together for the panels we use.
-// `npm ci && npm run write` makes board.schema.json of it.
+// The type of a board: types of Grafana's packages, combined for the panel types that we use.
+// `npm ci && npm run write` generates board.schema.json from it.
 import type {
   AnnotationQuery,
   Dashboard,
@@ -55,7 +55,7 @@ interface Drawn<Type extends string, Options, Custom>
   type: Type;
 }
 
-/** Of these, Grafana publishes no types. */
+/** Grafana publishes no types of these. */
 type Unpublished = Drawn<'alertlist', Record<string, unknown>, Record<string, never>>;
 type Nothing = Record<string, never>;
 

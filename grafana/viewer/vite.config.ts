@@ -14,12 +14,12 @@ export default defineConfig({
   define: { 'process.env.NODE_ENV': '"production"', 'process.env': '{}', global: 'globalThis' },
   resolve: {
     alias: [
-      // Ten years of time zone rules instead of all there ever were.
+      // Ten years of time zone rules instead of all of them.
       {
         find: /^moment-timezone$/,
         replacement: `${packages}/moment-timezone/builds/moment-timezone-with-data-10-year-range.js`,
       },
-      // An editor of several megabytes that nothing here opens.
+      // An editor of several megabytes that is never used here.
       {
         find: /^(monaco-editor.*|@monaco-editor\/react)$/,
         replacement: here('src/host/editor.ts'),

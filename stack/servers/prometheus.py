@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from alerts.alertmanager import escaped
+from alerts.alertmanager import escape_glob
 from stack import readiness
 from stack.installation.ports import Ports
 from stack.installation.service_user import Account
@@ -133,7 +133,7 @@ def configuration(
     }
     targets = targets or source.parent.absolute() / "targets"
     config["rule_files"] = [
-        f"{escaped(str(rules.absolute()))}/{Path(path).name}" for path in config["rule_files"]
+        f"{escape_glob(str(rules.absolute()))}/{Path(path).name}" for path in config["rule_files"]
     ]
     if interval:
         names = ("scrape_interval", "scrape_timeout", "evaluation_interval")
@@ -145,7 +145,7 @@ def configuration(
             group["targets"] = [local[host] for host in hosts if host in local]
         for group in job.get("file_sd_configs", []):
             group["files"] = [
-                f"{escaped(str(targets))}/{Path(path).name}" for path in group["files"]
+                f"{escape_glob(str(targets))}/{Path(path).name}" for path in group["files"]
             ]
             if interval:
                 group["refresh_interval"] = interval

@@ -1,4 +1,4 @@
-"""Real ends of the ways that alerts travel, on loopback: an HTTP server and one of mail."""
+"""Receivers of notifications on loopback: an HTTP server and an SMTP server."""
 
 import base64
 import json
@@ -14,12 +14,12 @@ from typing import Any
 
 from stack.readiness import LOOPBACK
 
-ANSWERS = {"/slack": b"ok", "/pagerduty": b'{"status":"success","message":"","dedup_key":"x"}'}
-"""What the real ones answer, as far as Alertmanager looks at it."""
+RESPONSES = {"/slack": b"ok", "/pagerduty": b'{"status":"success","message":"","dedup_key":"x"}'}
+"""Responses of the real services, as far as Alertmanager reads them."""
 
 
 class Received:
-    """What arrived, by the way it came."""
+    """Received notifications, by path."""
 
     def __init__(self) -> None:
         self.posts: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -29,21 +29,21 @@ class Received:
 
 @contextmanager
 def http_server(received: Received) -> Iterator[str]:
-    """Take what is posted; the server's address."""
+    """Receive POST requests; yields the server's URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             received.posts[self.path].append(body)
-            answer = ANSWERS.get(self.path, b"")
+            response = RESPONSES.get(self.path, b"")
             self.send_response(202 if self.path == "/pagerduty" else 200)
             self.send_header("Content-Type", "text/plain")
-            self.send_header("Content-Length", str(len(answer)))
+            self.send_header("Content-Length", str(len(response)))
             self.end_headers()
-            self.wfile.write(answer)
+            self.wfile.write(response)
 
         def log_message(self, *_: Any) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer((LOOPBACK, 0), Handler) as server, _serving(server):
         yield f"http://{LOOPBACK}:{server.server_port}"
@@ -51,29 +51,29 @@ def http_server(received: Received) -> Iterator[str]:
 
 @contextmanager
 def mail_server(received: Received) -> Iterator[str]:
-    """Take mail (RFC 5321) from whoever logs in (AUTH PLAIN); host and port."""
+    """Receive mail (RFC 5321) after AUTH PLAIN; yields host and port."""
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
-            self.say("220 loopback")
+            self.reply("220 loopback")
             while line := self.rfile.readline().decode().strip():
                 verb = line.partition(" ")[0].upper()
                 if verb in {"EHLO", "HELO"}:
-                    self.say("250-loopback\r\n250 AUTH PLAIN")
+                    self.reply("250-loopback\r\n250 AUTH PLAIN")
                 elif verb == "AUTH":
                     received.logins.add(base64.b64decode(line.split()[2]).decode())
-                    self.say("235 welcome")
+                    self.reply("235 authenticated")
                 elif verb == "DATA":
-                    self.say("354 go on")
+                    self.reply("354 end with a dot")
                     lines = iter(self.rfile.readline, b".\r\n")
                     mail = message_from_bytes(b"".join(lines), policy=policy.default)
                     assert isinstance(mail, EmailMessage)
                     received.mails.append(mail)
-                    self.say("250 taken")
+                    self.reply("250 accepted")
                 else:
-                    self.say("221 bye" if verb == "QUIT" else "250 fine")
+                    self.reply("221 bye" if verb == "QUIT" else "250 ok")
 
-        def say(self, line: str) -> None:
+        def reply(self, line: str) -> None:
             self.wfile.write(f"{line}\r\n".encode())
 
     with socketserver.ThreadingTCPServer((LOOPBACK, 0), Handler) as server, _serving(server):

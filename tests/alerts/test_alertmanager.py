@@ -1,4 +1,4 @@
-"""Alerts go where they should: Alertmanager's own tool judges what is rendered."""
+"""The rendered Alertmanager configuration, checked by amtool."""
 
 import json
 import subprocess
@@ -8,15 +8,15 @@ import pytest
 import yaml
 
 from alerts.__main__ import main
-from alerts.alertmanager import CALM, HASTY, write
-from alerts.receivers import Email, Environment
+from alerts.alertmanager import FAST_TIMINGS, NORMAL_TIMINGS, write
+from alerts.receivers import Email, ReceiverSettings
 from alerts.rule_files import every_alert
 
-WEBHOOK = Environment(webhook="http://127.0.0.1:9094/")
+WEBHOOK = ReceiverSettings(webhook="http://127.0.0.1:9094/")
 
 
 def amtool(*arguments: str | Path) -> str:
-    """Run amtool; its complaint becomes the failure's message."""
+    """Run amtool; its output becomes the failure's message."""
     done = subprocess.run(["amtool", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -29,8 +29,8 @@ def secret(folder: Path, name: str, content: str = "s3cret-made-up") -> str:
     return str(path)
 
 
-def everything(folder: Path) -> Environment:
-    return Environment(
+def everything(folder: Path) -> ReceiverSettings:
+    return ReceiverSettings(
         webhook="https://hooks.example/in",
         heartbeat="https://beat.example/watch",
         slack_file=secret(folder, "slack", "https://hooks.slack.example/s3cret-made-up"),
@@ -48,23 +48,26 @@ def everything(folder: Path) -> Environment:
 
 
 @pytest.mark.usefixtures("every_suite")
-@pytest.mark.parametrize("which", ["nobody", "webhook", "everything"])
-@pytest.mark.parametrize("patience", [CALM, HASTY], ids=["calm", "hasty"])
-def test_alertmanager_accepts_what_is_rendered(
-    tmp_path: Path, which: str, patience: object
-) -> None:
-    environment = {
-        "nobody": Environment(),
+@pytest.mark.parametrize("which", ["none", "webhook", "everything"])
+@pytest.mark.parametrize("timings", [NORMAL_TIMINGS, FAST_TIMINGS], ids=["normal", "fast"])
+def test_alertmanager_accepts_what_is_rendered(tmp_path: Path, which: str, timings: object) -> None:
+    settings = {
+        "none": ReceiverSettings(),
         "webhook": WEBHOOK,
         "everything": everything(tmp_path),
     }[which]
     file = tmp_path / "made" / "alertmanager.yml"
-    write(environment, file, file.parent / "templates", HASTY if patience is HASTY else CALM)
+    write(
+        settings,
+        file,
+        file.parent / "templates",
+        FAST_TIMINGS if timings is FAST_TIMINGS else NORMAL_TIMINGS,
+    )
 
-    said = amtool("check-config", file)
+    output = amtool("check-config", file)
 
-    assert "4 receivers" in said
-    assert "SUCCESS" in said
+    assert "4 receivers" in output
+    assert "SUCCESS" in output
 
 
 @pytest.mark.usefixtures("every_suite")
@@ -74,7 +77,7 @@ def test_alertmanager_accepts_what_is_rendered(
         ("alertname=ErrorRatioHigh severity=page job=api", "page"),
         ("alertname=LatencyP95High severity=ticket job=api", "ticket"),
         ("alertname=Watchdog severity=none", "heartbeat"),
-        ("alertname=Anything severity=none", "nobody"),
+        ("alertname=Anything severity=none", "null"),
         ("alertname=Foreign job=api", "ticket"),
         ("alertname=Foreign severity=critical", "ticket"),
     ],
@@ -88,7 +91,7 @@ def test_each_severity_goes_to_its_receiver(tmp_path: Path, labels: str, receive
     )
 
 
-def test_every_alert_reaches_those_whom_its_severity_names(tmp_path: Path) -> None:
+def test_every_alert_goes_to_the_receiver_of_its_severity(tmp_path: Path) -> None:
     file = tmp_path / "alertmanager.yml"
     write(WEBHOOK, file, tmp_path / "templates")
     for alert in every_alert():
@@ -100,20 +103,20 @@ def test_every_alert_reaches_those_whom_its_severity_names(tmp_path: Path) -> No
         )
 
 
-def test_only_a_page_rings_pagerduty(tmp_path: Path) -> None:
+def test_only_pages_go_to_pagerduty(tmp_path: Path) -> None:
     write(everything(tmp_path), tmp_path / "alertmanager.yml", tmp_path / "templates")
     config = yaml.safe_load((tmp_path / "alertmanager.yml").read_text())
-    ways = {receiver["name"]: {*receiver} - {"name"} for receiver in config["receivers"]}
-    by_day = {"webhook_configs", "slack_configs", "email_configs"}
-    assert ways["page"] == by_day | {"pagerduty_configs"}
-    assert ways["ticket"] == by_day
-    assert ways["heartbeat"] == {"webhook_configs"}
-    assert ways["nobody"] == set()
+    integrations = {receiver["name"]: {*receiver} - {"name"} for receiver in config["receivers"]}
+    common = {"webhook_configs", "slack_configs", "email_configs"}
+    assert integrations["page"] == common | {"pagerduty_configs"}
+    assert integrations["ticket"] == common
+    assert integrations["heartbeat"] == {"webhook_configs"}
+    assert integrations["null"] == set()
 
 
 def test_a_ticket_waits_longer_than_a_page(tmp_path: Path) -> None:
-    for patience, page, ticket in ((CALM, "10s", "30s"), (HASTY, "1s", "4s")):
-        write(WEBHOOK, tmp_path / "alertmanager.yml", tmp_path / "templates", patience)
+    for timings, page, ticket in ((NORMAL_TIMINGS, "10s", "30s"), (FAST_TIMINGS, "1s", "4s")):
+        write(WEBHOOK, tmp_path / "alertmanager.yml", tmp_path / "templates", timings)
         route = yaml.safe_load((tmp_path / "alertmanager.yml").read_text())["route"]
         assert route["group_wait"] == ticket
         waits = {found["receiver"]: found.get("group_wait") for found in route["routes"]}
@@ -134,14 +137,14 @@ def test_secrets_stay_in_their_files_and_the_configuration_is_private(tmp_path: 
 
 
 @pytest.mark.usefixtures("every_suite")
-def test_the_templates_tell_what_where_and_what_to_do(tmp_path: Path) -> None:
+def test_the_templates_render_the_alert_and_its_links(tmp_path: Path) -> None:
     write(everything(tmp_path), tmp_path / "alertmanager.yml", tmp_path / "templates")
 
-    assert _told(tmp_path) == (
+    assert _render(tmp_path) == (
         "[FIRING 1] LatencyP95High api\n"
         "FIRING since 10:00:00 UTC (ticket)\n"
         "  api is slow: p95 is 475ms\n"
-        "  Promised: 250ms at p95.\n"
+        "  Target: 250ms at p95.\n"
         "  Board: https://boards.example/d/svc-overview?var-job=api"
         "&from=1795426200000&to=now\n"
         "  Runbook: https://books.example/runbooks/LatencyP95High.md\n"
@@ -163,20 +166,20 @@ def test_the_templates_are_found_in_a_folder_of_any_name(tmp_path: Path, name: s
         amtool("check-config", file)
 
 
-def test_without_boards_the_templates_point_into_the_project(tmp_path: Path) -> None:
+def test_without_addresses_the_runbook_is_a_path_in_the_project(tmp_path: Path) -> None:
     write(WEBHOOK, tmp_path / "alertmanager.yml", tmp_path / "templates")
-    told = _told(tmp_path)
-    assert "Board:" not in told
-    assert "Runbook: alerts/runbooks/LatencyP95High.md\n" in told
+    text = _render(tmp_path)
+    assert "Board:" not in text
+    assert "Runbook: alerts/runbooks/LatencyP95High.md\n" in text
 
 
-def _told(folder: Path) -> str:
+def _render(folder: Path) -> str:
     alert = {
         "status": "firing",
         "labels": {"alertname": "LatencyP95High", "job": "api", "severity": "ticket"},
         "annotations": {
             "summary": "api is slow: p95 is 475ms",
-            "description": "Promised: 250ms at p95.",
+            "description": "Target: 250ms at p95.",
             "board": "svc-overview",
             "runbook": "LatencyP95High.md",
         },
@@ -217,10 +220,10 @@ def test_the_command_reads_the_environment(
     assert capsys.readouterr().err == ""
     monkeypatch.delenv("ALERT_WEBHOOK_URL_FILE")
     assert main(["alertmanager", "--output", str(file)]) == 0
-    assert "nobody" in capsys.readouterr().err
+    assert "alerts will not be sent" in capsys.readouterr().err
 
 
-def test_the_command_names_what_is_wrong_and_writes_nothing(
+def test_the_command_names_the_error_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ALERT_WEBHOK_URL", "http://h.example/x")

@@ -1,4 +1,4 @@
-"""An alert tells what it knows, and leads to a runbook and a board that exist."""
+"""The texts of alerts use existing labels, runbooks and boards."""
 
 import json
 import re
@@ -15,11 +15,11 @@ RUNBOOKS = ROOT / "alerts" / "runbooks"
 
 
 @pytest.mark.parametrize("alert", every_alert(), ids=lambda alert: alert.name)
-def test_what_an_alert_tells_are_labels_that_it_carries(alert: Alert) -> None:
-    told = set(re.findall(r"\$labels\.(\w+)", alert.summary + alert.description))
-    assert told <= labels_of(alert.expr) | {*alert.labels}
+def test_the_texts_of_an_alert_use_labels_that_it_has(alert: Alert) -> None:
+    used = set(re.findall(r"\$labels\.(\w+)", alert.summary + alert.description))
+    assert used <= labels_of(alert.expr) | {*alert.labels}
     if alert.name != "Watchdog":
-        assert "job" in told or alert.name in {"RulesFail", "NotificationsFail", "AlertsDropped"}
+        assert "job" in used or alert.name in {"RulesFail", "NotificationsFail", "AlertsDropped"}
 
 
 @pytest.mark.parametrize("name", sorted({alert.name for alert in every_alert()}))
@@ -50,9 +50,9 @@ def test_the_table_of_alerts_says_what_is_declared() -> None:
         (ROOT / "docs" / "alerts.md").read_text(),
         re.MULTILINE,
     )
-    told = {
-        (name, severity, lasting.strip())
-        for name, severity, lastings in rows
-        for lasting in lastings.split(",")
+    documented = {
+        (name, severity, for_.strip())
+        for name, severity, durations in rows
+        for for_ in durations.split(",")
     }
-    assert told == {(alert.name, str(alert.severity), alert.lasting) for alert in every_alert()}
+    assert documented == {(alert.name, str(alert.severity), alert.for_) for alert in every_alert()}

@@ -1,4 +1,4 @@
-"""What alerts would have done over recorded data, replayed by a real Prometheus."""
+"""Backtest: alerts replayed over recorded data by a real Prometheus."""
 
 import re
 import time
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from alerts.__main__ import main
-from alerts.backtest.firings import Episode, episodes, longest_spell
+from alerts.backtest.firings import Firing, firings, longest_interval
 from stack.tsdb_replay import Archive, promtool
 
 MINUTES = 100
@@ -16,19 +16,19 @@ BEGIN = int(time.time()) // 60 * 60 - 60 * MINUTES
 
 
 def _past() -> Iterator[str]:
-    """A shop with one instance that was away twice, and that failed for a while."""
+    """Samples of a shop with one instance that was down twice and failed for a while."""
     scraped = 'job="shop",instance="shop-1"'
     for minute in range(MINUTES):
-        away = 20 <= minute < 24 or 60 <= minute < 75
-        yield f"up{{{scraped}}} {int(not away)} {BEGIN + 60 * minute}"
+        down = 20 <= minute < 24 or 60 <= minute < 75
+        yield f"up{{{scraped}}} {int(not down)} {BEGIN + 60 * minute}"
     for outcome, from_minute, each in (("good", 0, 60), ("bad", 80, 30)):
         labels = f'{scraped},slo="availability",http_route="/",outcome="{outcome}"'
         for minute in range(MINUTES):
             counted = max(0, minute - from_minute) * each
             yield f"slo_events_total{{{labels}}} {counted} {BEGIN + 60 * minute}"
     for minute in range(MINUTES):
-        promise = f'{scraped},slo="availability",http_route=""'
-        yield f"slo_target_ratio{{{promise}}} 0.999 {BEGIN + 60 * minute}"
+        labels = f'{scraped},slo="availability",http_route=""'
+        yield f"slo_target_ratio{{{labels}}} 0.999 {BEGIN + 60 * minute}"
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def folder(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _told(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, list[str]]:
+def _report(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, list[str]]:
     """The cells of each alert's line."""
     assert main(["backtest", *words]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -55,37 +55,37 @@ def _told(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, list[str
 def test_alerts_fire_as_often_and_as_long_as_they_would_have(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = _told(capsys, "--from", str(file), "--only", "TargetDown", "InstanceDown")
-    # Away for 4 and for 15 minutes; TargetDown waits 2 and goes on for 5.
-    assert told["TargetDown"][1:7] == ["page", "2", "2", "1", "25m00s", "14m00s"]
-    assert told["InstanceDown"][1:7] == ["ticket", "1", "1", "0", "5m00s", "14m00s"]
+    report = _report(capsys, "--from", str(file), "--only", "TargetDown", "InstanceDown")
+    # Down for 4 and for 15 minutes; TargetDown has `for: 2m` and `keep_firing_for: 5m`.
+    assert report["TargetDown"][1:7] == ["page", "2", "2", "1", "25m00s", "14m00s"]
+    assert report["InstanceDown"][1:7] == ["ticket", "1", "1", "0", "5m00s", "14m00s"]
 
 
 def test_signals_that_were_not_recorded_are_recorded_first(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = _told(capsys, "--from", str(file), "--only", "ErrorRatioHigh", "--each")
-    assert told["ErrorRatioHigh"][2] == "1"
+    report = _report(capsys, "--from", str(file), "--only", "ErrorRatioHigh", "--each")
+    assert report["ErrorRatioHigh"][2] == "1"
 
 
 def test_a_data_folder_is_read_and_not_written_to(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    told = _told(capsys, "--from", str(folder), "--only", "TargetDown")
-    assert told["TargetDown"][2] == "2"
+    report = _report(capsys, "--from", str(folder), "--only", "TargetDown")
+    assert report["TargetDown"][2] == "2"
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
-def test_a_prometheus_is_asked_by_its_address(
+def test_a_running_prometheus_is_queried_by_its_address(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Archive(folder) as archive:
-        told = _told(capsys, "--from", archive.url, "--only", "TargetDown", "--days", "0.08")
-    assert told["TargetDown"][2] == "2"
+        report = _report(capsys, "--from", archive.url, "--only", "TargetDown", "--days", "0.08")
+    assert report["TargetDown"][2] == "2"
 
 
-def test_what_promtool_dumps_is_understood(
+def test_a_dump_of_promtool_is_read(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dumped = tmp_path / "dumped"
@@ -98,8 +98,8 @@ def test_what_promtool_dumps_is_understood(
             if found
         )
     )
-    told = _told(capsys, "--from", str(dumped), "--only", "TargetDown")
-    assert told["TargetDown"][2] == "2"
+    report = _report(capsys, "--from", str(dumped), "--only", "TargetDown")
+    assert report["TargetDown"][2] == "2"
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_what_promtool_dumps_is_understood(
         ('foreign_total{job="x"} 1 1790000000\n', "no series of a service with the kit"),
     ],
 )
-def test_what_cannot_be_replayed_is_said(
+def test_data_that_cannot_be_replayed_is_an_error(
     tmp_path: Path, content: str, complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "file"
@@ -119,13 +119,13 @@ def test_what_cannot_be_replayed_is_said(
     assert re.search(complaint, capsys.readouterr().err)
 
 
-def test_where_there_is_nothing_it_is_said_what_to_give(
+def test_an_error_names_what_to_give_instead(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for where, complaint in (
         (str(tmp_path / "none"), "no such file or folder"),
         (str(tmp_path), "give the folder that --storage.tsdb.path names"),
-        ("http://127.0.0.1:9", "does not answer as Prometheus does"),
+        ("http://127.0.0.1:9", "does not respond as Prometheus does"),
     ):
         assert main(["backtest", "--from", where]) == 1
         assert complaint in capsys.readouterr().err
@@ -133,13 +133,13 @@ def test_where_there_is_nothing_it_is_said_what_to_give(
     assert "no such alert: Nothing" in capsys.readouterr().err
 
 
-def test_what_lasts_too_short_does_not_fire() -> None:
-    held = [0.0, 60, 120, 600, 660, 720, 780]
-    assert episodes(held, 60, lasting=180, keep_firing=0) == [Episode(780, 840)]
-    assert longest_spell(held, 60) == 180
+def test_a_condition_that_is_true_for_too_short_does_not_fire() -> None:
+    moments = [0.0, 60, 120, 600, 660, 720, 780]
+    assert firings(moments, 60, for_=180, keep_firing_for=0) == [Firing(780, 840)]
+    assert longest_interval(moments, 60) == 180
 
 
-def test_what_holds_again_while_it_is_kept_firing_goes_on() -> None:
-    held = [0.0, 60, 120, 300, 900]
-    assert episodes(held, 60, lasting=60, keep_firing=300) == [Episode(60, 660)]
-    assert episodes(held, 60, lasting=60, keep_firing=0) == [Episode(60, 180)]
+def test_a_condition_true_again_within_keep_firing_for_extends_the_firing() -> None:
+    moments = [0.0, 60, 120, 300, 900]
+    assert firings(moments, 60, for_=60, keep_firing_for=300) == [Firing(60, 660)]
+    assert firings(moments, 60, for_=60, keep_firing_for=0) == [Firing(60, 180)]

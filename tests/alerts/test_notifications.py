@@ -1,4 +1,4 @@
-"""What people are told, word for word, by each way: real Alertmanagers, real ends on loopback."""
+"""Notifications of each integration, word for word: real Alertmanagers, receivers on loopback."""
 
 import json
 import re
@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from alerts import alertmanager
-from alerts.receivers import Email, Environment
+from alerts.receivers import Email, ReceiverSettings
 from tests import servers
 from tests.alerts.receiving import Received, http_server, mail_server
 
@@ -26,8 +26,8 @@ ALERT: dict[str, Any] = {
     "labels": {"alertname": "ErrorRatioHigh", "job": "api", "severity": "page"},
     "annotations": {
         "summary": "api fails 6% of its requests",
-        "description": "Failed within five minutes: 155. Promised: 99.9% without failure.",
-        "cause": "worst is /orders, 150 bad requests within five minutes",
+        "description": "Failed within five minutes: 155. Target: 99.9% without failure.",
+        "cause": "worst route: /orders, 150 bad requests within five minutes",
         "board": "svc-overview",
         "runbook": "ErrorRatioHigh.md",
     },
@@ -37,8 +37,8 @@ ALERT: dict[str, Any] = {
 SECRETS = {"pagerduty": "made-up-key", "smtp": "made-up-password"}
 
 
-class Way:
-    """An Alertmanager and all whom it reaches."""
+class Delivery:
+    """An Alertmanager and its receivers."""
 
     def __init__(self, folder: Path, started: ExitStack) -> None:
         self.received = Received()
@@ -49,7 +49,7 @@ class Way:
             (folder / name).write_text(text)
             (folder / name).chmod(0o644)  # the server's account reads it
         folder.chmod(0o755)
-        environment = Environment(
+        settings = ReceiverSettings(
             webhook=f"{web}/webhook",
             slack_file=str(folder / "slack"),
             pagerduty_file=str(folder / "pagerduty"),
@@ -58,22 +58,22 @@ class Way:
             boards="https://boards.example",
             runbooks="https://books.example/runbooks",
         )  # fmt: skip
-        alertmanager.write(environment, folder / "alertmanager.yml", folder / "templates")
+        alertmanager.write(settings, folder / "alertmanager.yml", folder / "templates")
         (folder / "templates").chmod(0o755)
         config = alertmanager.configuration(
-            environment, str(folder / "templates"), alertmanager.HASTY
+            settings, str(folder / "templates"), alertmanager.FAST_TIMINGS
         )
-        # Loopback speaks no TLS, and PagerDuty's address is its own.
+        # Loopback has no TLS, and PagerDuty's address is fixed.
         config["global"] = {"smtp_require_tls": False, "pagerduty_url": f"{web}/pagerduty"}
         self.alertmanager = servers.start_alertmanager(config)
         started.callback(self.alertmanager.close)
         assert not any(secret in json.dumps(config) for secret in secrets.values())
 
-    def tell(self, **more: str) -> dict[str, Any]:
-        """Have an alert told; what everybody got, with what changes from run to run left out."""
+    def notify(self, **more: str) -> dict[str, Any]:
+        """Send an alert; what each receiver got, without what changes from run to run."""
         before = self._arrived()
-        answer = httpx.post(f"{self.alertmanager.url}/api/v2/alerts", json=[ALERT | more])
-        assert answer.is_success, answer.text
+        response = httpx.post(f"{self.alertmanager.url}/api/v2/alerts", json=[ALERT | more])
+        assert response.is_success, response.text
         until(
             lambda: all(now > then for now, then in zip(self._arrived(), before, strict=True)),
             lambda: f"{before} became {self._arrived()}:\n{self.alertmanager.log}",
@@ -83,7 +83,7 @@ class Way:
         return seen
 
     def _arrived(self) -> list[int]:
-        posts = [len(self.received.posts[f"/{way}"]) for way in ("webhook", "slack", "pagerduty")]
+        posts = [len(self.received.posts[f"/{path}"]) for path in ("webhook", "slack", "pagerduty")]
         return [*posts, len(self.received.mails)]
 
     def _newest(self) -> dict[str, Any]:
@@ -129,14 +129,14 @@ def until(holds: Callable[[], bool], explain: Callable[[], str], seconds: float 
 
 
 @pytest.fixture
-def way(every_suite: str) -> Iterator[Way]:
+def delivery(every_suite: str) -> Iterator[Delivery]:
     with ExitStack() as started:
         folder = servers.temporary_folder()
         started.callback(shutil.rmtree, folder)
-        yield Way(folder, started)
+        yield Delivery(folder, started)
 
 
-def test_everybody_is_told_of_a_page_and_of_its_end(way: Way) -> None:
-    told = {"firing": way.tell(), "resolved": way.tell(endsAt=ENDED)}
-    assert way.received.logins == {f"\0watch\0{SECRETS['smtp']}"}
-    assert told == json.loads(GOLDEN.read_text())
+def test_every_integration_is_notified_of_a_page_and_of_its_end(delivery: Delivery) -> None:
+    notified = {"firing": delivery.notify(), "resolved": delivery.notify(endsAt=ENDED)}
+    assert delivery.received.logins == {f"\0watch\0{SECRETS['smtp']}"}
+    assert notified == json.loads(GOLDEN.read_text())

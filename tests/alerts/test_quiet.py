@@ -1,8 +1,8 @@
 """A quiet night fires nothing: one request a minute, chance failures, a deployment, a scrape gap.
 
 Two instances of an API whose cache, database and queries are hardly used, over three hours. The
-promise, the process and the watch's own figures are all there, so that every alert has something
-to judge. Each alert is asked every minute.
+series of objectives, processes, Prometheus and Alertmanager are all there, so that every alert has
+input. Each alert is evaluated every minute.
 """
 
 import subprocess
@@ -35,7 +35,7 @@ def seen(samples: list[float | None], restart: int) -> str:
 
 
 def counter(restart: int, each: float, *chances: int) -> str:
-    """A counter that rises by so much a minute, by one more at chance minutes, and begins anew."""
+    """A counter that rises by ``each`` per minute, by one more at chance minutes, and resets."""
     value, samples = 0.0, list[float | None]()
     for minute in range(MINUTES):
         value = 0.0 if minute == restart else value + each + chances.count(minute)
@@ -107,8 +107,8 @@ def instance(name: str, restart: int, *, failing: float = 0) -> dict[str, str]:
     )  # fmt: skip
 
 
-def watch() -> dict[str, str]:
-    """Series of the watch itself, which was reloaded for the deployment."""
+def monitoring() -> dict[str, str]:
+    """Series of Prometheus and Alertmanager, which were reloaded for the deployment."""
     prometheus, alertmanager = 'job="prometheus", instance="p"', 'job="alertmanager", instance="m"'
     group = f'{prometheus}, rule_group="g"'
     never = MINUTES - 1
@@ -126,12 +126,12 @@ def watch() -> dict[str, str]:
     }
 
 
-def judge(folder: Path, *, failing: float = 0) -> subprocess.CompletedProcess[str]:
-    """Have promtool expect that nothing fires, in any minute."""
+def run_promtool(folder: Path, *, failing: float = 0) -> subprocess.CompletedProcess[str]:
+    """Run promtool, which expects that nothing fires in any minute."""
     series = (
         instance("a", DEPLOY, failing=failing)
         | instance("b", DEPLOY + 2, failing=failing)
-        | watch()
+        | monitoring()
     )
     names = sorted({each.name for each in every_alert() if each.severity is not Severity.NONE})
     order = yaml.safe_load(CASES[0].read_text())["group_eval_order"]
@@ -152,11 +152,11 @@ def judge(folder: Path, *, failing: float = 0) -> subprocess.CompletedProcess[st
 
 
 def test_a_quiet_night_fires_nothing(tmp_path: Path) -> None:
-    done = judge(tmp_path)
+    done = run_promtool(tmp_path)
     assert done.returncode == 0, (done.stdout + done.stderr)[:3000]
 
 
 def test_the_same_night_is_not_quiet_when_requests_fail(tmp_path: Path) -> None:
-    done = judge(tmp_path, failing=1)
+    done = run_promtool(tmp_path, failing=1)
     assert done.returncode == 1
     assert 'alertname="ErrorRatioHigh"' in done.stdout + done.stderr

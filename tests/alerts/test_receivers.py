@@ -1,21 +1,21 @@
-"""The environment names whom to reach, or says clearly what is wrong with it."""
+"""Receiver settings read from the environment, and their errors."""
 
 from pathlib import Path
 
 import pytest
 
-from alerts.receivers import Email, Environment, EnvironmentUnusableError
+from alerts.receivers import Email, InvalidReceiverSettingsError, ReceiverSettings
 
 
-def test_an_empty_environment_reaches_nobody() -> None:
-    environment = Environment.read({"PATH": "/bin", "ALERT_WEBHOOK_URL": ""})
-    assert environment == Environment()
-    assert not environment.reaches_people
+def test_an_empty_environment_has_no_receivers() -> None:
+    settings = ReceiverSettings.read({"PATH": "/bin", "ALERT_WEBHOOK_URL": ""})
+    assert settings == ReceiverSettings()
+    assert not settings.has_receivers
 
 
-def test_a_heartbeat_is_nobody() -> None:
-    heartbeat = Environment.read({"ALERT_HEARTBEAT_URL": "https://beat.example/x"})
-    assert not heartbeat.reaches_people
+def test_a_heartbeat_alone_is_no_receiver() -> None:
+    heartbeat = ReceiverSettings.read({"ALERT_HEARTBEAT_URL": "https://beat.example/x"})
+    assert not heartbeat.has_receivers
 
 
 @pytest.mark.parametrize("login", [True, False])
@@ -29,7 +29,7 @@ def test_mail(tmp_path: Path, *, login: bool) -> None:
     password.write_text("made-up")
     if login:
         variables |= {"ALERT_SMTP_USER": "watch", "ALERT_SMTP_PASSWORD_FILE": str(password)}
-    assert Environment.read(variables).email == Email(
+    assert ReceiverSettings.read(variables).email == Email(
         "oncall@example.com",
         "watch@example.com",
         "mail.example.com:587",
@@ -39,7 +39,7 @@ def test_mail(tmp_path: Path, *, login: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variables", "complaint"),
+    ("variables", "message"),
     [
         ({"ALERT_SLACK_URL": "https://x.example"}, "ALERT_SLACK_URL: unknown; the variables are"),
         ({"ALERT_WEBHOOK_URL": "hooks.example/x"}, "ALERT_WEBHOOK_URL: must be an address"),
@@ -73,18 +73,18 @@ def test_mail(tmp_path: Path, *, login: bool) -> None:
         ),
     ],
 )
-def test_what_cannot_work_is_named(
-    tmp_path: Path, variables: dict[str, str], complaint: str
+def test_an_error_names_the_variable(
+    tmp_path: Path, variables: dict[str, str], message: str
 ) -> None:
     (tmp_path / "empty").write_text("\n")
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     paths = {f"{{{name}}}": str(tmp_path / name) for name in ("empty", "binary")}
     given = {name: paths.get(value, value) for name, value in variables.items()}
-    with pytest.raises(EnvironmentUnusableError, match=complaint.replace("{{", r"\{\{")):
-        Environment.read(given)
+    with pytest.raises(InvalidReceiverSettingsError, match=message.replace("{{", r"\{\{")):
+        ReceiverSettings.read(given)
 
 
-def test_a_complaint_does_not_show_the_secret_address() -> None:
-    with pytest.raises(EnvironmentUnusableError) as caught:
-        Environment.read({"ALERT_WEBHOOK_URL": "hooks.example/s3cret"})
+def test_an_error_does_not_show_the_secret_address() -> None:
+    with pytest.raises(InvalidReceiverSettingsError) as caught:
+        ReceiverSettings.read({"ALERT_WEBHOOK_URL": "hooks.example/s3cret"})
     assert "s3cret" not in str(caught.value)

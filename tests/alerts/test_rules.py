@@ -1,4 +1,4 @@
-"""The rules judge as intended: promtool replays series against what is committed."""
+"""The committed rules, checked and unit-tested by promtool."""
 
 import subprocess
 from pathlib import Path
@@ -17,15 +17,15 @@ CASES = sorted(Path(__file__).parent.glob("*.yml"))
 
 
 def promtool(*arguments: str | Path) -> str:
-    """Run promtool; its complaint becomes the failure's message."""
+    """Run promtool; its output becomes the failure's message."""
     done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False)
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said
-    return said
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    return output
 
 
-def verdicts(alert: str) -> set[tuple[bool, str]]:
-    """Whether the tests see an alert firing, and with what severity; quiet has none."""
+def expectations(alert: str) -> set[tuple[bool, str]]:
+    """The states of an alert that the test cases expect: (firing, severity); quiet has none."""
     seen: set[tuple[bool, str]] = set()
     for path in CASES:
         for case in yaml.safe_load(path.read_text())["tests"]:
@@ -55,17 +55,17 @@ def test_cases_evaluate_all_groups_in_a_fixed_order(path: Path) -> None:
 
 @pytest.mark.usefixtures("every_suite")
 def test_rules_are_valid_and_without_lint() -> None:
-    said = promtool("check", "rules", *sorted((ROOT / "prometheus" / "rules").glob("*.yml")))
-    assert said.count("SUCCESS") == len(render())
+    output = promtool("check", "rules", *sorted((ROOT / "prometheus" / "rules").glob("*.yml")))
+    assert output.count("SUCCESS") == len(render())
 
 
 @pytest.mark.usefixtures("every_suite")
-def test_rules_are_valid_when_hurried(tmp_path: Path) -> None:
+def test_fast_rules_are_valid(tmp_path: Path) -> None:
     assert main(["--fast", "--output", str(tmp_path)]) == 0
     promtool("check", "rules", *tmp_path.glob("*.yml"))
 
 
-def test_committed_rules_are_what_is_declared() -> None:
+def test_committed_rules_are_up_to_date() -> None:
     assert main(["--check"]) == 0
 
 
@@ -78,10 +78,10 @@ def test_check_names_a_file_that_was_edited_by_hand(
 
     assert main(["--check", "--output", str(tmp_path)]) == 1
 
-    complaint = capsys.readouterr().err
-    assert "requests.yml" in complaint
-    assert "stray.yml" in complaint
-    assert "datastores.yml" not in complaint
+    message = capsys.readouterr().err
+    assert "requests.yml" in message
+    assert "stray.yml" in message
+    assert "datastores.yml" not in message
     assert main(["--output", str(tmp_path)]) == 0
     assert main(["--check", "--output", str(tmp_path)]) == 0
 
@@ -90,7 +90,7 @@ def test_check_names_a_file_that_was_edited_by_hand(
     ("name", "severity"), sorted({(alert.name, str(alert.severity)) for alert in every_alert()})
 )
 def test_every_alert_is_seen_firing_and_quiet(name: str, severity: str) -> None:
-    seen = verdicts(name)
+    seen = expectations(name)
     assert (True, severity) in seen
     assert severity == Severity.NONE or (False, "") in seen
 
@@ -98,15 +98,15 @@ def test_every_alert_is_seen_firing_and_quiet(name: str, severity: str) -> None:
 @pytest.mark.parametrize("alert", every_alert(), ids=lambda alert: alert.name)
 def test_tickets_last_longer_than_pages_so_that_pages_inhibit_them(alert: Any) -> None:
     if alert.name == "Watchdog":
-        assert alert.lasting == ""
+        assert alert.for_ == ""
     elif alert.severity is Severity.PAGE:
-        assert alert.lasting in {"2m", "15m"}
+        assert alert.for_ in {"2m", "15m"}
     else:
-        assert alert.lasting in {"1m", "5m", "10m", "30m", "1h", "3h"}
+        assert alert.for_ in {"1m", "5m", "10m", "30m", "1h", "3h"}
 
 
 @pytest.mark.parametrize(
-    ("promql", "hurried"),
+    ("promql", "fast"),
     [
         ("rate(a[5m])", "rate(a[15s])"),
         ("sum_over_time(a:rate5m[1h])", "sum_over_time(a:rate5m[180s])"),
@@ -118,8 +118,8 @@ def test_tickets_last_longer_than_pages_so_that_pages_inhibit_them(alert: Any) -
         ('a{le=~"1([.]0)?"}', 'a{le=~"1([.]0)?"}'),
     ],
 )
-def test_hurried_time_shortens_windows_and_nothing_else(promql: str, hurried: str) -> None:
-    assert FAST.query(promql) == hurried
+def test_the_fast_scale_shortens_windows_and_nothing_else(promql: str, fast: str) -> None:
+    assert FAST.query(promql) == fast
 
 
 @pytest.mark.usefixtures("every_suite")
@@ -139,7 +139,7 @@ def test_prometheus_accepts_the_configuration(tmp_path: Path) -> None:
     )
 
 
-def test_the_example_of_a_target_is_one(tmp_path: Path) -> None:
+def test_the_example_target_file_is_valid(tmp_path: Path) -> None:
     example = ROOT / "prometheus" / "targets" / "example.yml.txt"
     (group,) = yaml.safe_load(example.read_text())
     assert group["labels"]["job"]

@@ -1,4 +1,4 @@
-"""What keeps people with a screen reader, a keyboard or weak eyes from using a page."""
+"""Accessibility violations of a page, found by axe."""
 
 import time
 
@@ -7,15 +7,15 @@ from playwright.sync_api import Page
 from stack import viewer
 
 _UNNAMED = '[role=heading]:not([aria-level]), [data-testid*="RefreshPicker run"]:not([aria-label])'
-"""What gets its name or level a moment after it was drawn."""
+"""Elements that get their name or level a moment after rendering."""
 _AXE = viewer.SOURCES / "node_modules" / "axe-core" / "axe.min.js"
 
 
 def serious(page: Page, *, seconds: float = 15) -> list[tuple[str, list[str]]]:
-    """What axe finds that is serious or critical, and stays so: the rule, and where."""
+    """Persistent serious or critical violations: the rule and the elements."""
     deadline = time.monotonic() + seconds
     while (found := _serious(page)) and time.monotonic() < deadline:
-        page.wait_for_timeout(500)  # what is drawn anew gets its name a moment later
+        page.wait_for_timeout(500)  # rerendered elements get their name a moment later
     return found
 
 

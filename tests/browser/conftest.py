@@ -1,4 +1,4 @@
-"""The viewer, built, over a Prometheus that holds a fixed hour; and Debian's Chromium."""
+"""Fixtures: the built viewer on a Prometheus with a fixed hour of data; Debian's Chromium."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,7 +38,7 @@ groups:
         labels: {job: api, severity: page}
         annotations: {summary: Something is wrong, board: svc-db}
 """
-HELD_BACK = """
+INHIBITED_RULE = """
 groups:
   - name: held back
     rules:
@@ -46,7 +46,7 @@ groups:
         expr: vector(1)
         labels: {job: api, severity: ticket}
 """
-HOLDS_BACK = {
+INHIBITING_CONFIG = {
     "route": {"receiver": "nobody", "group_wait": "1s", "group_interval": "1s"},
     "receivers": [{"name": "nobody"}],
     "inhibit_rules": [
@@ -65,28 +65,28 @@ expect.set_options(timeout=15_000)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Known where this folder is named: `python -m pytest tests/browser --record`."""
-    parser.addoption("--record", action="store_true", help="keep what the boards look like now")
+    """Only known if this folder is given: `python -m pytest tests/browser --record`."""
+    parser.addoption("--record", action="store_true", help="replace the pictures of the boards")
 
 
 @pytest.fixture(scope="session")
 def record(request: pytest.FixtureRequest) -> bool:
-    """Whether pictures are taken anew instead of compared."""
+    """Whether pictures are replaced instead of compared."""
     return bool(request.config.getoption("--record", default=False))
 
 
 @pytest.fixture(scope="session")
 def built() -> Path:
-    """The viewer, built unless it is already."""
+    """The built viewer."""
     viewer.build()
     return viewer.BUILT
 
 
 @pytest.fixture(scope="session")
 def recorded(built: Path) -> Iterator[servers.Watcher]:
-    """A Prometheus with the fixed hour in it, which serves the viewer.
+    """A Prometheus with the fixed hour of data, which serves the viewer.
 
-    It must not write: a sample of today would make it rearrange the old blocks while we add some.
+    It must not scrape: a current sample would make it compact the old blocks while we add some.
     """
     watcher = servers.start_prometheus({}, [SITE_FLAG, "--storage.tsdb.retention.time=100y"])
     watcher.stop()
@@ -104,7 +104,7 @@ def recorded(built: Path) -> Iterator[servers.Watcher]:
 
 @pytest.fixture
 def firing(built: Path) -> Iterator[servers.Watcher]:
-    """A Prometheus in which an alert fires now, which serves the viewer too."""
+    """A Prometheus with a firing alert, which serves the viewer too."""
     config = {"global": {"evaluation_interval": "1s"}, "rule_files": ["firing.yml"]}
     watcher = servers.start_prometheus(config, [SITE_FLAG, "--rules.alert.resend-delay=1s"])
     _publish(built, watcher)
@@ -116,8 +116,8 @@ def firing(built: Path) -> Iterator[servers.Watcher]:
 
 @pytest.fixture
 def delivering(firing: servers.Watcher) -> Iterator[servers.Watcher]:
-    """An Alertmanager that is told of that alert, and of one that it holds back meanwhile."""
-    manager = servers.start_alertmanager(HOLDS_BACK)
+    """An Alertmanager that receives that alert, and one that it inhibits."""
+    manager = servers.start_alertmanager(INHIBITING_CONFIG)
     config = {
         "global": {"evaluation_interval": "1s"},
         "rule_files": ["firing.yml", "held.yml"],
@@ -126,7 +126,7 @@ def delivering(firing: servers.Watcher) -> Iterator[servers.Watcher]:
         },
     }
     (firing.folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    (firing.folder / "held.yml").write_text(HELD_BACK)
+    (firing.folder / "held.yml").write_text(INHIBITED_RULE)
     _own(firing.folder)
     firing.reload()
     yield manager
@@ -160,7 +160,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    """One person's browser, so tall that all panels are drawn."""
+    """A browser context, so tall that all panels are rendered."""
     opened = browser.new_context(
         viewport={"width": 1440, "height": 2600}, timezone_id="UTC", reduced_motion="reduce"
     )
@@ -170,7 +170,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def pages(context: BrowserContext, recorded: servers.Watcher) -> Iterator[Pages]:
-    """Pages of one test; none may complain."""
+    """Pages of one test; none may log errors."""
     opened = Pages(f"{recorded.url}/user", recorded.folder / "site", context)
     yield opened
     opened.close()
@@ -178,5 +178,5 @@ def pages(context: BrowserContext, recorded: servers.Watcher) -> Iterator[Pages]
 
 @pytest.fixture
 def answer() -> Callable[[str], Callable[[Route], None]]:
-    """Answer a request with a text."""
+    """Fulfil a request with a text."""
     return lambda text: lambda route: route.fulfill(body=text, content_type="application/json")

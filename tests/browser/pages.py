@@ -1,4 +1,4 @@
-"""Opens pages of the viewer, finds panels in them, and remembers what went wrong."""
+"""Opens pages of the viewer, finds panels in them, and collects errors."""
 
 import json
 import re
@@ -27,13 +27,13 @@ BOARDS: dict[str, Board] = {
     for board in (json.loads(file.read_text()) for file in sorted(viewer.BOARDS.glob("*.json")))
 }
 PLOTS = {"timeseries", "heatmap", "state-timeline"}
-_PATIENCE = 30.0
+_TIMEOUT_SECONDS = 30.0
 _LOADING = "document.body.innerText.includes('Loading …')"
 _IS_AT = "address => location.pathname === new URL(address).pathname"
 
 
 def panels_of(board: Board) -> list[dict[str, Any]]:
-    """Every panel, also those in folded rows."""
+    """Every panel, those in collapsed rows included."""
     found: list[dict[str, Any]] = []
     for panel in board["panels"]:
         found += panel.get("panels", []) if panel["type"] == "row" else [panel]
@@ -41,12 +41,12 @@ def panels_of(board: Board) -> list[dict[str, Any]]:
 
 
 def panel(page: Page, panel_id: int) -> Locator:
-    """The panel of a number, as long as it is in the page."""
+    """The panel with this id."""
     return page.locator(f'[data-viz-panel-key="panel-{panel_id}"]')
 
 
 def named(page: Page, uid: str, title: str) -> Locator:
-    """The panel of a board that has this title."""
+    """The panel of a board with this title."""
     found = next(one for one in panels_of(BOARDS[uid]) if one["title"] == title)
     return panel(page, found["id"])
 
@@ -65,61 +65,61 @@ def choose_in_menu(panel: Locator, item: str) -> None:
 
 @dataclass
 class Pages:
-    """Opens pages of the viewer, and remembers what went wrong in them.
+    """Opens pages of the viewer, and collects their errors.
 
     Attributes:
-        url: Where the viewer is.
+        url: The URL of the viewer.
         site: The folder that it is served from.
-        complaints: What pages said on their consoles or did not get.
+        errors: Console errors and failed requests of the pages.
     """
 
     url: str
     site: Path
     context: BrowserContext
-    complaints: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
     _others: list[BrowserContext] = field(default_factory=list)
-    _under_way: set[Request] = field(default_factory=set)
+    _pending: set[Request] = field(default_factory=set)
 
     def new(self) -> Page:
-        """An empty page whose clock stands at the end of the recording."""
+        """An empty page whose clock is fixed at the end of the recording."""
         self.context.clock.set_fixed_time(recording.END)
-        return self._hearing(self.context.new_page())
+        return self._observed(self.context.new_page())
 
     def running(self, since: float | None = None) -> Page:
-        """An empty page whose clock runs: the true one, or one of ours since a moment."""
+        """An empty page with a running clock: the real one, or a fake one from a given time."""
         browser = self.context.browser
         assert browser
         context = browser.new_context(viewport={"width": 1440, "height": 2600}, timezone_id="UTC")
         self._others.append(context)
         if since is not None:
             context.clock.install(time=since)
-        return self._hearing(context.new_page())
+        return self._observed(context.new_page())
 
-    def _hearing(self, page: Page) -> Page:
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("console", self._hear)
-        page.on("response", self._see)
-        page.on("request", self._ask)
-        page.on("requestfinished", self._get)
-        page.on("requestfailed", self._get)
+    def _observed(self, page: Page) -> Page:
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", self._on_console)
+        page.on("response", self._on_response)
+        page.on("request", self._on_request)
+        page.on("requestfinished", self._on_request_end)
+        page.on("requestfailed", self._on_request_end)
         return page
 
-    def _ask(self, request: Request) -> None:
-        self._under_way.add(request)
+    def _on_request(self, request: Request) -> None:
+        self._pending.add(request)
 
-    def _get(self, request: Request) -> None:
-        self._under_way.discard(request)
+    def _on_request_end(self, request: Request) -> None:
+        self._pending.discard(request)
 
-    def _hear(self, said: ConsoleMessage) -> None:
-        if said.type in {"error", "warning"}:
-            self.complaints.append(said.text)
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            self.errors.append(message.text)
 
-    def _see(self, got: Response) -> None:
-        if got.status >= HTTPStatus.BAD_REQUEST:
-            self.complaints.append(f"{got.status} {got.url}")
+    def _on_response(self, response: Response) -> None:
+        if response.status >= HTTPStatus.BAD_REQUEST:
+            self.errors.append(f"{response.status} {response.url}")
 
     def open(self, uid: str, query: str = "", *, size: ViewportSize | None = None) -> Page:
-        """A board at the time of the recording, all its panels drawn."""
+        """A board at the time of the recording, with all panels rendered."""
         page = self.new()
         if size:
             page.set_viewport_size(size)
@@ -134,7 +134,7 @@ class Pages:
         return f"/d/{uid}/?{times}&refresh=&theme=dark&{query}"
 
     def follow(self, page: Page, path: str, *, draws: bool = True) -> None:
-        """Go to a place as a link in the page would, without loading everything again."""
+        """Follow a link within the page, without a page load."""
         page.evaluate(
             """href => {
                 const link = Object.assign(document.createElement('a'), { href });
@@ -149,30 +149,30 @@ class Pages:
             self.settle(page)
 
     def settle(self, page: Page) -> None:
-        """Wait until every panel of a board has its answer."""
+        """Wait until every panel of a board has its data."""
         page.locator("[data-viz-panel-key]").first.wait_for()
         self.quiet(page)
 
     def quiet(self, page: Page) -> None:
-        """Wait until nothing has been asked for a moment."""
-        deadline = time.monotonic() + _PATIENCE
+        """Wait until no requests have been pending for a moment."""
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
         quiet = 0
         while quiet < 3:
             page.wait_for_timeout(60)
-            quiet = 0 if self._under_way or page.evaluate(_LOADING) else quiet + 1
+            quiet = 0 if self._pending or page.evaluate(_LOADING) else quiet + 1
             if time.monotonic() > deadline:
-                asked = [request.url for request in self._under_way]
-                raise TimeoutError(f"{page.url} is still loading: {asked}")
+                pending = [request.url for request in self._pending]
+                raise TimeoutError(f"{page.url} is still loading: {pending}")
 
     def close(self) -> None:
-        """Close the pages; none may have complained."""
+        """Close the pages; none may have logged errors."""
         for page in self.context.pages:
             page.close()
         for context in self._others:
             context.close()
-        self.silent()
+        self.assert_no_errors()
 
-    def silent(self) -> None:
-        """Nothing was complained of until now."""
-        complaints, self.complaints = self.complaints, []
-        assert not complaints, complaints
+    def assert_no_errors(self) -> None:
+        """Assert that no errors were collected."""
+        errors, self.errors = self.errors, []
+        assert not errors, errors

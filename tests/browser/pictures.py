@@ -1,6 +1,6 @@
-"""Pictures of pages, compared with those that somebody looked at and committed.
+"""Pictures of pages, compared with reviewed and committed ones.
 
-To take them anew: `make pictures`; then look at each before you commit it.
+To replace them: `make pictures`; then review each before you commit it.
 """
 
 import base64
@@ -10,7 +10,7 @@ from playwright.sync_api import FloatRect, Page
 
 FOLDER = Path(__file__).with_name("pictures")
 TOLERANCE = 0.01
-"""The share of a panel's pixels that may differ: other machines draw letters a little otherwise."""
+"""The share of a panel's pixels that may differ: fonts render differently on other machines."""
 _REGIONS = """() => [...document.querySelectorAll('[data-viz-panel-key]')].map(panel => {
     const { x, y, width, height } = panel.getBoundingClientRect();
     return { name: panel.innerText.split('\\n')[0], x, y, width, height };
@@ -54,7 +54,7 @@ _COMPARE = """async ([pictures, regions]) => {
 
 
 def still(page: Page, height: int | None = None) -> bytes:
-    """A picture, as PNG, of a page that has stopped moving; of all its content unless less."""
+    """A PNG screenshot of a page that has stopped moving; of all its content by default."""
     page.mouse.move(0, 0)
     clip: FloatRect = {
         "x": 0,
@@ -69,16 +69,16 @@ def still(page: Page, height: int | None = None) -> bytes:
             return now
         before = now
         page.wait_for_timeout(100)
-    raise TimeoutError("the page never stands still")
+    raise TimeoutError("the page keeps changing")
 
 
 def halved(page: Page, png: bytes) -> bytes:
-    """The same picture at half the size, which takes a third of the place."""
+    """The same picture at half the size, which takes a third of the space."""
     return base64.b64decode(page.evaluate(_HALVE, base64.b64encode(png).decode()))
 
 
 def differences(page: Page, kept: bytes, now: bytes, scale: float = 1) -> dict[str, float]:
-    """What looks otherwise, panel by panel, and the share of its pixels that do."""
+    """The share of different pixels, panel by panel."""
     panels = [
         {key: one if key == "name" else one * scale for key, one in region.items()}
         for region in page.evaluate(_REGIONS)
@@ -89,7 +89,7 @@ def differences(page: Page, kept: bytes, now: bytes, scale: float = 1) -> dict[s
 
 
 def _size(png: bytes) -> dict[str, int]:
-    """A PNG says its size at the beginning."""
+    """The size of a PNG, from its header."""
     return {
         "width": int.from_bytes(png[16:20], "big"),
         "height": int.from_bytes(png[20:24], "big"),
@@ -97,13 +97,13 @@ def _size(png: bytes) -> dict[str, int]:
 
 
 def compare(page: Page, name: str, folder: Path, *, record: bool) -> None:
-    """Compare a page with its picture, or take the picture.
+    """Compare a page with its picture, or replace the picture.
 
     Args:
-        page: What is seen.
-        name: The picture's name, without its ending.
-        folder: Where the picture of now goes if it differs.
-        record: Whether to keep what is seen, unless it is as before.
+        page: The page.
+        name: The picture's name, without suffix.
+        folder: Where the new picture goes if it differs.
+        record: Whether to replace the picture if it differs.
     """
     kept, now = FOLDER / f"{name}.png", halved(page, still(page))
     before = kept.read_bytes() if kept.exists() else b""
@@ -118,5 +118,5 @@ def compare(page: Page, name: str, folder: Path, *, record: bool) -> None:
         seen = folder / kept.name
         seen.write_bytes(now)
         raise AssertionError(
-            f"{kept} is not what is seen now ({seen}): {worse}. If it should look so: make pictures"
+            f"{kept} differs from the page ({seen}): {worse}. If that is intended: make pictures"
         )

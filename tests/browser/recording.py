@@ -1,9 +1,9 @@
-"""A fixed hour of our service, made from one real page of its metrics.
+"""A fixed hour of metrics, generated from one real scrape of the demo.
 
-The page (`metrics.txt.gz`) was read from the demo under traffic. Here it becomes the end of a
-past: every counter grows towards its figure in waves, each family of labels in its own, on two
-instances. So boards draw the same at any time and on any machine. To read the page again,
-while the demo runs: `curl -H "Authorization: Bearer $(cat var/secrets/metrics-token)"
+The scrape (`metrics.txt.gz`) was taken from the demo under traffic. It is the end of the hour:
+every counter grows towards its value in waves, different for each label set, on two instances. So
+boards look the same at any time and on any machine. To take the scrape again, while the demo runs:
+`curl -H "Authorization: Bearer $(cat var/secrets/metrics-token)"
 localhost:8000/metrics | gzip -9n > tests/browser/metrics.txt.gz`.
 """
 
@@ -22,13 +22,13 @@ END = int(datetime(2026, 11, 20, 13, 0, tzinfo=UTC).timestamp())
 SECONDS = 3600
 STEP = 30
 DEPLOYED = END - 1800
-"""The second instance has another version from here on."""
+"""The second instance has another version from then on."""
 _PAGE = Path(__file__).with_name("metrics.txt.gz")
 _SAMPLE = re.compile(r"(?P<name>\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)$")
 _COUNTED = re.compile(r"_(total|bucket|count|sum)$")
 _INSTANCES = ("api-1:8000", "api-2:8000")
 _OTHER = 'job="shop",instance="shop-1:8000"'
-"""Another service, of which nothing is known but that it is there."""
+"""Another service, which has no metrics but `app_build_info`."""
 _MOVING = ("active_requests", "active_websockets", "resident_memory", "connection_count")
 _ODDITIES = """
 slo_events_total{slo="availability",http_route="/api/orders",outcome="bad"} 13
@@ -42,13 +42,13 @@ vitals_workers_ended_total 1
 http_server_requests_refused_total{reason="syntax"} 12
 """
 _REPLACED = {'slo_events_total{slo="availability",http_route="/api/orders",outcome="bad"} 0.0'}
-"""What a healthy page lacks, so that the panels for trouble have something to draw."""
+"""What a healthy service does not export, so that panels of errors have data."""
 _FAILING = re.compile(
     r'(?P<before>.*(method="POST",http_route="/api/orders".*"201"|"INSERT orders".*),error_type=)""'
     r"(?P<rest>.*) (?P<value>\S+)$"
 )
 _FAILED = 0.02
-"""How many of the orders that went well also failed in this past."""
+"""The share of orders that failed in this hour."""
 _ALERTS = """
 ALERTS{alertname="LatencyP95High",alertstate="firing",severity="ticket",job="api"}
 ALERTS{alertname="BudgetBurn",alertstate="firing",severity="page",job="api",slo="latency"}
@@ -61,7 +61,7 @@ def _moments() -> range:
 
 
 def _wave(labels: str, part: float) -> float:
-    """From 0 to 1, never falling, in waves whose place the labels decide."""
+    """From 0 to 1, monotonic, in waves whose phase depends on the labels."""
     phase = zlib.crc32(re.sub(r',?le="[^"]*"', "", labels).encode()) % 628 / 100
     swing = 0.6 / (2 * math.pi * 3)
     return part + swing * (math.sin(2 * math.pi * 3 * part + phase) - math.sin(phase))
@@ -115,7 +115,7 @@ def _past(name: str, labels: str, value: float) -> Iterator[str]:
 
 
 def write_raw(data: Path) -> None:
-    """Write the blocks of what was scraped."""
+    """Write the blocks of the scraped series."""
     text = data.with_suffix(".om")
     text.write_text("\n".join([*_lines(), "# EOF", ""]))
     _promtool("create-blocks-from", "openmetrics", "--max-block-duration=24h", text, data)
@@ -123,11 +123,11 @@ def write_raw(data: Path) -> None:
 
 
 PASSES = 3
-"""Recorded series read one another, three deep; a pass sees only what is on disk before it."""
+"""Recorded series depend on one another, three deep; a pass reads only what is already on disk."""
 
 
 def write_recorded(data: Path, rules: Path, url: str) -> None:
-    """Write the blocks of one pass of the recording rules, from what is there already."""
+    """Write the blocks of one pass of the recording rules, from the existing blocks."""
     recording = data.with_name("recording.yml")
     groups = [
         {**group, "rules": [rule for rule in group["rules"] if "record" in rule]}

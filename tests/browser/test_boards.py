@@ -1,4 +1,4 @@
-"""What holds of every board. Each is opened once: a test begins where the one before it ended."""
+"""Tests of every board. Each is opened once: a test starts where the one before it ended."""
 
 import json
 import re
@@ -58,9 +58,9 @@ def opened(
 
 @pytest.fixture
 def visit(opened: Visit) -> Iterator[Visit]:
-    """A board that is open; nobody may complain while a test looks at it."""
+    """An open board; no errors may be logged during a test."""
     yield opened
-    opened.pages.silent()
+    opened.pages.assert_no_errors()
 
 
 def test_every_panel_has_drawn_something(visit: Visit) -> None:
@@ -71,22 +71,22 @@ def test_every_panel_has_drawn_something(visit: Visit) -> None:
         expect(found.get_by_role("alert")).to_have_count(0)
         if drawn["type"] == "alertlist":
             continue  # of now, not of the recording: it has a test of its own
-        said = found.get_by_role("status").all_inner_texts()
-        if said or (drawn["type"] in PLOTS and found.evaluate(_COLOURED) < 20):
-            empty.append((drawn["title"], said))
+        statuses = found.get_by_role("status").all_inner_texts()
+        if statuses or (drawn["type"] in PLOTS and found.evaluate(_COLOURED) < 20):
+            empty.append((drawn["title"], statuses))
     assert not empty
 
 
-def test_it_looks_as_it_did(visit: Visit, tmp_path: Path, *, record: bool) -> None:
+def test_it_looks_like_its_picture(visit: Visit, tmp_path: Path, *, record: bool) -> None:
     pictures.compare(visit.page, visit.uid, tmp_path, record=record)
 
 
-def test_no_serious_barrier(visit: Visit) -> None:
+def test_no_serious_accessibility_violation(visit: Visit) -> None:
     assert not accessibility.serious(visit.page)
 
 
 def test_every_link_leads_to_a_board_at_the_same_time(visit: Visit) -> None:
-    """And, from within the board, of the same service."""
+    """And, within the board, of the same service."""
     main = visit.page.get_by_role("main").locator("a[href*='/d/']").evaluate_all(_LINKS)
     nav = visit.page.get_by_role("navigation").locator("a[href*='/d/']").evaluate_all(_LINKS)
     assert len(nav) == len(BOARDS)
@@ -103,11 +103,11 @@ def test_every_link_leads_to_a_board_at_the_same_time(visit: Visit) -> None:
         assert query["var-job"] == ["api"], link
 
 
-def test_in_the_light_there_is_no_serious_barrier_either(visit: Visit) -> None:
-    ground = "getComputedStyle(document.body).backgroundColor"
-    dark = visit.page.evaluate(ground)
-    visit.page.get_by_role("button", name="Look: light").click()
-    visit.page.wait_for_function(f"dark => {ground} !== dark", arg=dark)
+def test_no_serious_accessibility_violation_in_the_light_theme(visit: Visit) -> None:
+    background = "getComputedStyle(document.body).backbackgroundColor"
+    dark = visit.page.evaluate(background)
+    visit.page.get_by_role("button", name="Theme: light").click()
+    visit.page.wait_for_function(f"dark => {background} !== dark", arg=dark)
     expect(visit.page).to_have_url(re.compile("theme=light"))
     visit.pages.settle(visit.page)
     assert not accessibility.serious(visit.page)
@@ -123,14 +123,14 @@ def test_dragging_over_a_graph_zooms_all_of_them(visit: Visit) -> None:
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.75, box["y"] + 40, steps=5)
     before, address = page.evaluate(_SPAN), page.url
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
     page.mouse.up()
     expect(page).not_to_have_url(address)
     visit.pages.settle(page)
     assert page.evaluate(_SPAN) == pytest.approx(before / 2, rel=0.1)
     graphs = [one for one in panels_of(visit.board) if one["type"] in PLOTS]
-    assert sum("query_range" in url for url in asked) >= len(graphs)
+    assert sum("query_range" in url for url in requests) >= len(graphs)
 
 
 def test_the_time_picker_sets_the_time(visit: Visit) -> None:
@@ -142,26 +142,26 @@ def test_the_time_picker_sets_the_time(visit: Visit) -> None:
     assert page.locator(".u-over").count() > 0
 
 
-def test_another_choice_changes_what_is_drawn(visit: Visit) -> None:
-    """Of the last thing to choose: on most boards the instance, on some only the service."""
+def test_another_value_of_a_variable_changes_the_panels(visit: Visit) -> None:
+    """Of the last variable: on most boards the instance, on some only the service."""
     page = visit.page
     variable = visit.board["templating"]["list"][-1]
     other = "shop" if variable["name"] == "job" else "api-2:8000"
-    before = _figures(page)
+    before = _panel_texts(page)
     choice = page.get_by_role("combobox").last
     choice.click()
     page.get_by_role("option", name=other, exact=True).click()
     page.keyboard.press("Tab")
     expect(page).to_have_url(re.compile(rf"var-{variable['name']}={re.escape(other)[:3]}"))
     visit.pages.settle(page)
-    assert _figures(page) != before
+    assert _panel_texts(page) != before
 
 
-def _figures(page: Page) -> list[str]:
+def _panel_texts(page: Page) -> list[str]:
     return page.locator("[data-viz-panel-key]").all_inner_texts()
 
 
-def test_a_broken_query_is_the_matter_of_its_panel_alone(visit: Visit) -> None:
+def test_a_broken_query_affects_its_panel_only(visit: Visit) -> None:
     board = json.loads(json.dumps(visit.board)) | {"uid": f"broken-{visit.uid}"}
     board["panels"] = board["panels"][:5]
     broken = next(one for one in panels_of(board) if one.get("targets"))
@@ -173,6 +173,6 @@ def test_a_broken_query_is_the_matter_of_its_panel_alone(visit: Visit) -> None:
     visit.pages.follow(page, Pages.path(board["uid"], _CHOSEN))
     expect(page.get_by_role("alert")).to_have_count(1)
     expect(panel(page, broken["id"]).get_by_role("alert")).to_contain_text("parse error")
-    told, visit.pages.complaints = visit.pages.complaints, []
-    assert told  # the browser tells of each answer 400
-    assert all("400" in said for said in told)
+    errors, visit.pages.errors = visit.pages.errors, []
+    assert errors  # the browser logs each 400 response
+    assert all("400" in error for error in errors)

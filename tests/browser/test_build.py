@@ -1,4 +1,4 @@
-"""What is built, before any browser sees it."""
+"""The build of the viewer, without a browser."""
 
 import gzip
 import re
@@ -17,15 +17,15 @@ def test_the_viewers_own_tests_pass(built: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_what_is_loaded_first_stays_small(built: Path) -> None:
-    """It was 861 kB; what makes it grow should be worth it."""
+def test_the_main_bundle_stays_small(built: Path) -> None:
+    """It was 861 kB, compressed."""
     page = (built / "index.html").read_text()
     main = re.search(r'<script type="module"[^>]* src="./(assets/[^"]+)"', page)
     assert main
     assert len(gzip.compress((built / main[1]).read_bytes())) <= 900_000
 
 
-def test_the_build_names_whose_work_it_contains(built: Path) -> None:
+def test_the_build_contains_the_licence_notices(built: Path) -> None:
     notices = (built / "third-party-notices.txt").read_text()
     for name in ("@grafana/scenes", "react-dom", "uplot", "inter-ui", "dompurify"):
         assert f"{name} " in notices
@@ -33,6 +33,6 @@ def test_the_build_names_whose_work_it_contains(built: Path) -> None:
 
 
 @pytest.mark.parametrize("icon", ["angle-double-left", "spinner", "sync-slash"])
-def test_icons_that_the_library_names_but_does_not_ship_are_there(built: Path, icon: str) -> None:
+def test_icons_that_the_library_does_not_ship_are_there(built: Path, icon: str) -> None:
     """The last one is seen only where a query takes longer than two seconds."""
     assert (built / "public/build/img/icons/unicons" / f"{icon}.svg").read_text().startswith("<svg")

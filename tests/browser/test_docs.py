@@ -1,4 +1,4 @@
-"""The page of the API: a real browser draws it, and asks nobody but us."""
+"""The API's documentation page in a real browser: no requests to other hosts, no CSP violations."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,23 +18,23 @@ def service(tmp_path: Path) -> Iterator[Running]:
         yield running
 
 
-def test_the_docs_are_drawn_without_a_foreign_host_or_a_broken_rule(
+def test_the_docs_page_needs_no_other_host_and_violates_no_policy(
     context: BrowserContext, service: Running
 ) -> None:
     page = context.new_page()
-    complaints: list[str] = []
+    errors: list[str] = []
     foreign: list[str] = []
 
-    def look(route: Route) -> None:
+    def intercept(route: Route) -> None:
         if route.request.url.startswith((service.url + "/", "data:")):
             route.continue_()
         else:
             foreign.append(route.request.url)
             route.abort()
 
-    page.route("**/*", look)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda said: complaints.append(f"{said.type}: {said.text}"))
+    page.route("**/*", intercept)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(f"{message.type}: {message.text}"))
     page.add_init_script(
         "addEventListener('securitypolicyviolation', broken =>"
         " console.error(broken.violatedDirective, broken.blockedURI))"
@@ -49,4 +49,4 @@ def test_the_docs_are_drawn_without_a_foreign_host_or_a_broken_rule(
     status = operation.locator(".live-responses-table .response .response-col_status")
     expect(status).to_contain_text("200")
     page.close()
-    assert (foreign, complaints) == ([], [])
+    assert (foreign, errors) == ([], [])

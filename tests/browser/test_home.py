@@ -1,4 +1,4 @@
-"""The list of boards, and what is said where one cannot be shown."""
+"""The home page: list of boards, alerts, errors."""
 
 import re
 from pathlib import Path
@@ -12,44 +12,44 @@ from tests.browser.pages import BOARDS, Pages
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
 
 
-@pytest.mark.parametrize("look", ["dark", "light"])
-def test_it_lists_every_board_with_what_it_answers(
-    pages: Pages, look: str, tmp_path: Path, *, record: bool
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_it_lists_every_board_with_its_description(
+    pages: Pages, theme: str, tmp_path: Path, *, record: bool
 ) -> None:
     page = pages.new()
-    page.goto(f"{pages.url}/?theme={look}")
+    page.goto(f"{pages.url}/?theme={theme}")
     main = page.get_by_role("main")
     for board in BOARDS.values():
         expect(
             main.get_by_role("link", name=f"{board['title']} {board['description']}")
         ).to_be_visible()
-    expect(main.get_by_text("nothing fires")).to_be_visible()
+    expect(main.get_by_text("no alerts firing")).to_be_visible()
     pages.quiet(page)
-    pictures.compare(page, f"home-{look}", tmp_path, record=record)
+    pictures.compare(page, f"home-{theme}", tmp_path, record=record)
     assert not accessibility.serious(page)
     main.get_by_role("link", name="Runtime").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Runtime")
 
 
-def test_a_board_that_is_not_there_is_told(pages: Pages) -> None:
+def test_an_unknown_board_is_an_error(pages: Pages) -> None:
     page = pages.new()
     page.goto(f"{pages.url}/d/svc-runtime/?refresh=")
     pages.settle(page)
     pages.follow(page, "/d/gone/", draws=False)
-    expect(page.get_by_role("alert")).to_contain_text('There is no board "gone" here: 404')
-    told, pages.complaints = pages.complaints, []
-    assert all("404" in said for said in told)
+    expect(page.get_by_role("alert")).to_contain_text('Board "gone" not found: 404')
+    errors, pages.errors = pages.errors, []
+    assert all("404" in error for error in errors)
     page.keyboard.press("h")
     expect(page.get_by_role("heading", level=1)).to_have_text("Boards")
 
 
-def test_a_list_that_does_not_come_is_told(pages: Pages) -> None:
+def test_a_missing_list_of_boards_is_an_error(pages: Pages) -> None:
     page = pages.new()
     page.route(re.compile("boards/index.json"), _refuse)
     page.goto(f"{pages.url}/")
-    expect(page.get_by_role("alert")).to_contain_text("The list of boards is missing")
-    told, pages.complaints = pages.complaints, []
-    assert all("503" in said for said in told)
+    expect(page.get_by_role("alert")).to_contain_text("Failed to load the list of boards")
+    errors, pages.errors = pages.errors, []
+    assert all("503" in error for error in errors)
 
 
 def _refuse(route: Route) -> None:

@@ -1,4 +1,4 @@
-"""Every kind of panel and of variable that is supported, on one board; what is not, is told."""
+"""Every supported panel and variable type on one board; unsupported ones are errors."""
 
 import json
 from collections.abc import Callable
@@ -20,7 +20,7 @@ HTML = "<b>bold</b><img alt='' src='x' onerror='document.title=`run`'><script>th
 Panel = dict[str, Any]
 
 
-def _asking(kind: str, expr: str, *, options: Panel | None = None, **more: Any) -> Panel:
+def _with_query(kind: str, expr: str, *, options: Panel | None = None, **more: Any) -> Panel:
     target = {"refId": "A", "expr": expr, "legendFormat": "{{http_route}}", **more}
     return {"type": kind, "title": kind, "targets": [target], "options": options or {}}
 
@@ -30,7 +30,7 @@ def _text(mode: str, content: str) -> Panel:
 
 
 def _states() -> Panel:
-    drawn = _asking(
+    drawn = _with_query(
         "state-timeline", 'clamp(sum(http_server_active_requests{job="api"}) % 3, 1, 2)'
     )
     mappings = [{"type": "value", "options": STATES}]
@@ -38,12 +38,12 @@ def _states() -> Panel:
 
 
 PANELS: list[Panel] = [
-    _asking("stat", f"sum({RATE})", options={"graphMode": "area"}),
-    _asking("gauge", f"100 * sum({RATE}) / 10"),
-    _asking("bargauge", f"topk(3, {RATE})", options={"orientation": "horizontal"}),
-    _asking("table", f"topk(3, {RATE})", format="table", instant=True),
-    _asking("timeseries", RATE),
-    _asking("heatmap", BUCKETS, format="heatmap"),
+    _with_query("stat", f"sum({RATE})", options={"graphMode": "area"}),
+    _with_query("gauge", f"100 * sum({RATE}) / 10"),
+    _with_query("bargauge", f"topk(3, {RATE})", options={"orientation": "horizontal"}),
+    _with_query("table", f"topk(3, {RATE})", format="table", instant=True),
+    _with_query("timeseries", RATE),
+    _with_query("heatmap", BUCKETS, format="heatmap"),
     _states(),
     {"type": "alertlist", "title": "alertlist", "options": {}},
     _text("markdown", "# One\n\n- two of $several"),
@@ -62,7 +62,7 @@ VARIABLES = [
 
 @pytest.fixture
 def show(pages: Pages) -> Callable[[Panel], Page]:
-    """Open a board that is made of these parts."""
+    """Open a board made of these parts."""
 
     def opened(parts: Panel) -> Page:
         board = {"uid": "kinds", "title": "Kinds", "graphTooltip": 1, "schemaVersion": 42, **parts}
@@ -84,7 +84,7 @@ def _placed(panels: list[Panel]) -> list[Panel]:
     ]
 
 
-def test_every_kind_is_drawn_and_another_one_is_told(
+def test_every_kind_is_drawn_and_an_unsupported_one_is_an_error(
     show: Callable[[Panel], Page], pages: Pages, tmp_path: Path, *, record: bool
 ) -> None:
     page = show({"panels": _placed(PANELS), "templating": {"list": VARIABLES}})
@@ -97,15 +97,15 @@ def test_every_kind_is_drawn_and_another_one_is_told(
     expect(found["bargauge"]).to_contain_text("/api/")
     expect(found["table"].get_by_role("row")).to_have_count(4)
     expect(found["state-timeline"]).to_contain_text("crowded")
-    expect(found["alertlist"].get_by_role("status")).to_have_text("No alert fires or waits")
+    expect(found["alertlist"].get_by_role("status")).to_have_text("No alerts firing or pending")
     expect(found["markdown"].get_by_role("heading", name="One")).to_be_visible()
     expect(found["markdown"].get_by_role("listitem")).to_have_text("two of {a,b}")
     expect(found["html"].locator("b")).to_have_text("bold")
     expect(found["code"]).to_contain_text("<b>not bold</b>")
     assert found["html"].locator("script, [onerror]").count() == 0
     assert page.title() != "run"
-    told = found["piechart"].get_by_role("alert")
-    expect(told).to_have_text('Panels of the kind "piechart" are not supported here')
+    alert = found["piechart"].get_by_role("alert")
+    expect(alert).to_have_text('Panel type "piechart" is not supported')
     expect(page.get_by_label("Words")).to_have_value("free")
     pictures.compare(page, "kinds", tmp_path, record=record)
     assert not accessibility.serious(page)
@@ -114,28 +114,31 @@ def test_every_kind_is_drawn_and_another_one_is_told(
 @pytest.mark.parametrize(
     ("parts", "words"),
     [
-        ({"panels": _placed([PANELS[0] | {"repeat": "job"}])}, "panel stat: repeated for $job"),
+        (
+            {"panels": _placed([PANELS[0] | {"repeat": "job"}])},
+            "panel stat: repeat by $job is not supported",
+        ),
         (
             {"panels": [{"type": "row", "title": "each", "repeat": "job", "panels": []}]},
-            "row each: repeated for $job",
+            "row each: repeat by $job is not supported",
         ),
         (
             {"panels": [], "templating": {"list": [{"name": "it", "type": "adhoc"}]}},
-            'variable it: the kind "adhoc" is not supported here',
+            'variable it: type "adhoc" is not supported',
         ),
     ],
 )
-def test_a_board_that_asks_for_more_is_not_drawn_wrongly(
+def test_a_board_with_unsupported_features_is_an_error(
     show: Callable[[Panel], Page], parts: Panel, words: str
 ) -> None:
     page = show(parts)
-    told = page.get_by_role("alert")
-    expect(told).to_contain_text("This board cannot be drawn")
-    expect(told).to_contain_text(words)
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("This board cannot be rendered")
+    expect(alert).to_contain_text(words)
 
 
-def test_our_boards_ask_for_nothing_more() -> None:
-    """Every kind they use stands on the board of this file; nothing of theirs is repeated."""
+def test_our_boards_use_supported_features_only() -> None:
+    """All panel types that they use are on the board of this file; none repeats a panel or row."""
     kinds = {one["type"] for one in PANELS} - {"piechart"}
     assert {one["type"] for board in BOARDS.values() for one in panels_of(board)} <= kinds
     assert '"repeat"' not in json.dumps(BOARDS)

@@ -1,4 +1,4 @@
-"""The boards as a person uses them; what holds of every single board is in `test_boards.py`."""
+"""Interactions with the viewer; tests of every single board are in `test_boards.py`."""
 
 import json
 import re
@@ -31,7 +31,7 @@ def test_the_readmes_picture_is_the_overview(pages: Pages, *, record: bool) -> N
     assert record or found.get("the page", 0) < pictures.TOLERANCE, "make pictures"
 
 
-def test_a_route_in_a_table_leads_to_its_own_board_at_the_same_time(pages: Pages) -> None:
+def test_a_route_in_a_table_links_to_its_board_with_the_same_time_range(pages: Pages) -> None:
     page = pages.open("svc-overview")
     at = re.search(r"from=([^&]+)", page.url)
     assert at
@@ -41,29 +41,29 @@ def test_a_route_in_a_table_leads_to_its_own_board_at_the_same_time(pages: Pages
     assert at[0] in page.url
 
 
-def test_an_alert_without_a_promise_has_an_empty_cell(pages: Pages) -> None:
+def test_an_alert_without_an_slo_has_an_empty_cell(pages: Pages) -> None:
     page = pages.open("svc-alerts")
     rows = named(page, "svc-alerts", "Firing alerts").get_by_role("row")
-    told = rows.filter(has_text="LatencyP95High").get_by_role("gridcell").all_inner_texts()
-    assert [text.strip() for text in told] == ["ticket", "LatencyP95High", "", "15 minutes ago"]
+    cells = rows.filter(has_text="LatencyP95High").get_by_role("gridcell").all_inner_texts()
+    assert [text.strip() for text in cells] == ["ticket", "LatencyP95High", "", "15 minutes ago"]
 
 
 def test_an_address_reproduces_the_view(pages: Pages) -> None:
-    page = pages.open("svc-endpoint", "var-route=/api/orders&var-instance=api-1:8000&marks=")
+    page = pages.open("svc-endpoint", "var-route=/api/orders&var-instance=api-1:8000&annotations=")
     expect(page.get_by_test_id("data-testid RefreshPicker interval button")).not_to_contain_text(
         re.compile(r"\d")
     )
     again = pages.new()
     again.goto(page.url)
     pages.settle(again)
-    for title in ("Requests", "p95", "Answers"):
+    for title in ("Requests", "p95", "Responses"):
         shown = named(page, "svc-endpoint", title).inner_text()
         expect(named(again, "svc-endpoint", title)).to_have_text(shown, use_inner_text=True)
     expect(again.get_by_label("Deploys")).not_to_be_checked()
     assert "refresh=&" in f"{again.url}&"
 
 
-def test_a_chosen_interval_asks_again_and_again(pages: Pages) -> None:
+def test_the_refresh_interval_reruns_the_queries(pages: Pages) -> None:
     page = pages.running(since=recording.END)
     page.goto(f"{pages.url}{Pages.path('svc-runtime')}")
     pages.settle(page)
@@ -104,14 +104,14 @@ def test_a_panel_alone_its_query_and_its_data(pages: Pages) -> None:
     page = pages.open("svc-overview")
     drawn = named(page, "svc-overview", "Error ratio")
     choose_in_menu(drawn, "Show query")
-    told = page.get_by_role("dialog")
-    expect(told).to_contain_text('job:http_server_errors:ratio_rate5m{job="api"}')
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text('job:http_server_errors:ratio_rate5m{job="api"}')
     page.keyboard.press("Escape")
-    expect(told).to_have_count(0)
+    expect(dialog).to_have_count(0)
     with page.expect_download() as downloading:
         choose_in_menu(drawn, "Download CSV")
     lines = Path(downloading.value.path()).read_text().splitlines()
-    assert lines[0] == "Time,failed,promised"
+    assert lines[0] == "Time,failed,target"
     assert len(lines) > 90
     drawn.hover()
     menu_of(drawn).click()
@@ -134,11 +134,11 @@ def test_kiosk_shows_only_panels_until_escape(pages: Pages) -> None:
     expect(page.get_by_role("banner")).to_be_visible()
 
 
-def test_everything_is_reached_by_keys_in_the_order_it_is_read(pages: Pages) -> None:
+def test_all_controls_are_reached_by_tab_in_reading_order(pages: Pages) -> None:
     page = pages.open("svc-overview")
     wanted = [
         page.get_by_role("navigation").get_by_role("link", name="Alerts"),
-        page.get_by_role("button", name="Look: light"),
+        page.get_by_role("button", name="Theme: light"),
         page.get_by_role("combobox").first,
         page.get_by_label("Deploys"),
         page.get_by_test_id("data-testid TimePicker Open Button"),
@@ -155,7 +155,7 @@ def test_everything_is_reached_by_keys_in_the_order_it_is_read(pages: Pages) -> 
     expect(page.get_by_role("menuitem")).to_have_count(0)
     assert wanted[-1].evaluate(_IS_FOCUSED)
     page.keyboard.press("?")
-    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
 
@@ -168,18 +168,18 @@ def _tab_to(page: Page, control: Locator) -> None:
     pytest.fail(f"{control} is not reached by Tab from what came before it")
 
 
-def test_a_deploy_is_marked_until_somebody_switches_it_off(pages: Pages) -> None:
+def test_a_deploy_is_marked_until_its_toggle_is_off(pages: Pages) -> None:
     page = pages.open("svc-overview")
-    marks = named(page, "svc-overview", "Error ratio").get_by_test_id("mark")
+    marks = named(page, "svc-overview", "Error ratio").get_by_test_id("annotation")
     expect(marks.get_by_role("button", name="Deployed 1")).to_have_count(1)
     page.get_by_label("Deploys").click(force=True)
     expect(marks).to_have_count(0)
-    expect(page).to_have_url(re.compile("marks=(&|$)"))
+    expect(page).to_have_url(re.compile("annotations=(&|$)"))
 
 
 def test_an_alert_is_marked_where_it_fired(pages: Pages) -> None:
-    page = pages.open("svc-runtime", "marks=Firing alerts")
-    marks = named(page, "svc-runtime", "Memory").get_by_test_id("mark")
+    page = pages.open("svc-runtime", "annotations=Firing alerts")
+    marks = named(page, "svc-runtime", "Resident memory").get_by_test_id("annotation")
     expect(marks.get_by_role("button", name="LatencyP95High (ticket)")).to_have_count(1)
     expect(marks.get_by_role("button", name="Deployed 1")).to_have_count(0)
 
@@ -187,7 +187,7 @@ def test_an_alert_is_marked_where_it_fired(pages: Pages) -> None:
 def test_an_exemplar_leads_to_its_trace(
     pages: Pages, answer: Callable[[str], Callable[[Route], None]]
 ) -> None:
-    """Blocks hold no exemplars, so this one is handed in on the way."""
+    """Blocks have no exemplars, so this one is a mocked response."""
     page = pages.open("svc-overview")
     at = page.evaluate("Date.now()") / 1000 - 600
     seen = {"labels": {"trace_id": "0af7651916cd43dd"}, "value": "0.1", "timestamp": at}
@@ -199,7 +199,7 @@ def test_an_exemplar_leads_to_its_trace(
     page.unroute_all()
 
 
-def test_a_panel_says_that_it_loads_until_it_has_its_answer(pages: Pages) -> None:
+def test_a_panel_shows_that_it_is_loading(pages: Pages) -> None:
     page = pages.new()
     held: list[Route] = []
 
@@ -208,31 +208,31 @@ def test_a_panel_says_that_it_loads_until_it_has_its_answer(pages: Pages) -> Non
 
     page.route("**/query_range", hold)
     page.goto(f"{pages.url}{Pages.path('svc-runtime')}")
-    memory = named(page, "svc-runtime", "Memory")
-    said = memory.get_by_role("status", name="Panel loading bar")
-    expect(said).to_be_visible()
+    memory = named(page, "svc-runtime", "Resident memory")
+    loading = memory.get_by_role("status", name="Panel loading bar")
+    expect(loading).to_be_visible()
     expect(memory.get_by_role("button", name="Cancel query")).to_be_visible()
     for route in held:
         route.continue_()
     page.unroute_all()
     pages.settle(page)
-    expect(said).to_have_count(0)
+    expect(loading).to_have_count(0)
 
 
-def test_a_panel_without_an_answer_says_what_that_means(pages: Pages) -> None:
+def test_a_panel_without_data_shows_its_text_for_no_data(pages: Pages) -> None:
     page = pages.open("svc-endpoint", "var-route=/api/none")
-    said = named(page, "svc-endpoint", "Requests").get_by_role("status")
-    expect(said).to_have_text("no traffic")
+    status = named(page, "svc-endpoint", "Requests").get_by_role("status")
+    expect(status).to_have_text("no traffic")
 
 
-def test_an_alert_says_what_is_wrong_and_where_to_look(
+def test_an_alert_shows_its_summary_and_links_to_its_board(
     firing: servers.Watcher, pages: Pages
 ) -> None:
     page = pages.running()
     _wait_for_series(firing, "ALERTS")
     page.goto(f"{firing.url}/user/?theme=dark")
     expect(page.get_by_text("1 firing")).to_be_visible()
-    page.get_by_role("main").get_by_role("link", name="Alerts What").click()
+    page.get_by_role("main").get_by_role("link", name="Alerts Which").click()
     kind = next(one for one in panels_of(BOARDS["svc-alerts"]) if one["type"] == "alertlist")
     alert = panel(page, kind["id"]).get_by_role("listitem").filter(has_text="AlwaysHere")
     expect(alert).to_contain_text("Something is wrong")
@@ -240,7 +240,7 @@ def test_an_alert_says_what_is_wrong_and_where_to_look(
     expect(page.get_by_role("heading", level=1)).to_have_text("Database")
 
 
-def test_what_alertmanager_keeps_to_itself_is_told(
+def test_silenced_and_inhibited_alerts_are_marked(
     firing: servers.Watcher, delivering: servers.Watcher, pages: Pages
 ) -> None:
     page = pages.running()
@@ -282,17 +282,17 @@ def _wait_for_series(watcher: servers.Watcher, query: str) -> None:
     raise TimeoutError(query)
 
 
-def test_a_prometheus_that_is_gone_is_told_and_its_return_noticed(
+def test_an_unreachable_prometheus_is_an_error_until_it_is_back(
     pages: Pages, recorded: servers.Watcher
 ) -> None:
     page = pages.open("svc-overview")
     recorded.stop()
     page.keyboard.press("r")
-    told = page.get_by_text("Prometheus does not answer")
-    expect(told.first).to_be_visible()
+    alert = page.get_by_text("Prometheus is not responding")
+    expect(alert.first).to_be_visible()
     recorded.start()
-    expect(told).to_have_count(0, timeout=15_000)
+    expect(alert).to_have_count(0, timeout=15_000)
     pages.settle(page)
-    refused = ("ERR_CONNECTION_REFUSED", "does not answer", "503")  # 503 while it starts
-    complaints, pages.complaints = pages.complaints, []
-    assert all(any(why in said for why in refused) for said in complaints)
+    refused = ("ERR_CONNECTION_REFUSED", "is not responding", "503")  # 503 while it starts
+    errors, pages.errors = pages.errors, []
+    assert all(any(reason in error for reason in refused) for error in errors)

@@ -1,6 +1,6 @@
-"""Work out which labels the answer to a query carries, and complain of what cannot exist.
+"""Static check of PromQL: infers the labels of a result; unknown series or labels are errors.
 
-A panel that asks for a series nobody writes, or names a label that an aggregation has dropped, is
+A panel whose query reads a series that is not exported, or a label that an aggregation drops, is
 empty without an error. Here it is one.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 import promql_parser as promql
 
 from alerts.rule_files import every_signal
-from rules.monitoring import OF_THE_WATCH
+from rules.monitoring import MONITORING_METRICS
 from vitals.metrics.catalogue import CATALOGUE
 from vitals.metrics.declarations import AnyMetric, Histogram
 
@@ -22,11 +22,11 @@ SET_OPERATORS = {"and", "unless", "or"}
 
 
 class ContractError(LookupError):
-    """A query asks for a series, a label or a bucket that nothing provides."""
+    """A query uses an unknown series, label or bucket."""
 
 
 def series_of(metric: AnyMetric) -> tuple[str, ...]:
-    """The names under which Prometheus keeps a metric."""
+    """The series names of a metric in Prometheus."""
     parts = ("_bucket", "_count", "_sum") if isinstance(metric, Histogram) else ("",)
     return tuple(metric.name + part for part in parts)
 
@@ -35,7 +35,7 @@ def _provided() -> dict[str, Labels]:
     series: dict[str, Labels] = defaultdict(frozenset)
     for signal in every_signal().values():
         series[signal.record] = frozenset(signal.labels)
-    for metric in (*CATALOGUE.values(), *OF_THE_WATCH):
+    for metric in (*CATALOGUE.values(), *MONITORING_METRICS):
         for name in series_of(metric):
             series[name] |= {"job", "instance", *metric.label_names}
             series[name] |= {"le"} if name.endswith("_bucket") else frozenset()
@@ -52,11 +52,11 @@ _NODES = ("expr", "lhs", "rhs", "param", "vector_selector")
 
 
 def labels_of(expr: str) -> Labels:
-    """The labels that the answer to a query may carry.
+    """The labels that the result of a query may have.
 
     Raises:
-        ContractError: The query asks for what nothing provides.
-        ValueError: It is not PromQL.
+        ContractError: The query uses an unknown series, label or bucket.
+        ValueError: It is not valid PromQL.
     """
     return _labels(promql.parse(expr))
 
@@ -83,12 +83,12 @@ def _labels(node: Any) -> Labels:
 @_labels.register
 def _(node: promql.VectorSelector) -> Labels:
     if node.name not in PROVIDED:
-        raise ContractError(f"nothing writes {node.name}: {node}")
+        raise ContractError(f"unknown series {node.name}: {node}")
     matchers = node.matchers.matchers
-    _demand({matcher.name for matcher in matchers}, PROVIDED[node.name], node)
+    _require({matcher.name for matcher in matchers}, PROVIDED[node.name], node)
     for matcher in matchers:
         if matcher.name == "le":
-            _demand_edge(node.name, matcher, node)
+            _require_bucket(node.name, matcher, node)
     return PROVIDED[node.name]
 
 
@@ -100,8 +100,8 @@ def _(node: promql.MatrixSelector) -> Labels:
 @_labels.register
 def _(node: promql.AggregateExpr) -> Labels:
     inner = _labels(node.expr)
-    named = _demand(node.modifier.labels, inner, node) if node.modifier else frozenset[str]()
-    if str(node.op) in {"topk", "bottomk"}:  # these choose series and leave them as they are
+    named = _require(node.modifier.labels, inner, node) if node.modifier else frozenset[str]()
+    if str(node.op) in {"topk", "bottomk"}:  # these select series and keep their labels
         return inner
     if node.modifier is None:
         return frozenset()
@@ -113,9 +113,9 @@ def _(node: promql.Call) -> Labels:
     arguments = [_labels(argument) for argument in node.args]
     inner = frozenset[str]().union(*arguments)
     if node.func.name == "label_replace":
-        return inner | {node.args[1].val} | _demand({node.args[3].val} - {""}, inner, node)
+        return inner | {node.args[1].val} | _require({node.args[3].val} - {""}, inner, node)
     if node.func.name == "histogram_quantile":
-        return inner - _demand({"le"}, inner, node)
+        return inner - _require({"le"}, inner, node)
     return frozenset() if node.func.name in {"scalar", "vector", "time"} else inner
 
 
@@ -126,21 +126,21 @@ def _(node: promql.BinaryExpr) -> Labels:
     on = matching is not None and matching.type == promql.LabelModifierType.Include
     named = frozenset(matching.labels) if matching else frozenset()
     if on:
-        _demand(named, left & right, node)
+        _require(named, left & right, node)
     if (operator := str(node.op)) in SET_OPERATORS:
         return left | right if operator == "or" else left
-    if node.modifier is None:  # all labels have to match, unless one side is but a number
+    if node.modifier is None:  # all labels must match, unless one side is a number
         return left & right if left and right else left | right
     carried = frozenset(node.modifier.group_labels or ())
     if node.modifier.card == promql.VectorMatchCardinality.ManyToOne:
-        return left | _demand(carried, right, node)
+        return left | _require(carried, right, node)
     if node.modifier.card == promql.VectorMatchCardinality.OneToMany:
-        return right | _demand(carried, left, node)
+        return right | _require(carried, left, node)
     return named if on else left - named
 
 
-def _demand_edge(name: str, matcher: Any, where: Any) -> None:
-    """Complain of a bucket that there is not; and of 1, which Prometheus 3 stores as 1.0."""
+def _require_bucket(name: str, matcher: Any, where: Any) -> None:
+    """Raise for an unknown bucket, and for 1, which Prometheus 3 stores as 1.0."""
     edges = _EDGES.get(name, ())
     texts = {*edges, *(edge.removesuffix(".0") for edge in edges)}
     if matcher.op in (promql.MatchOp.Re, promql.MatchOp.NotRe):
@@ -150,10 +150,10 @@ def _demand_edge(name: str, matcher: Any, where: Any) -> None:
         if f"{whole}.0" in edges:
             raise ContractError(f'write le=~"{whole}([.]0)?", as versions differ, in {where}')
     if edges and not found:
-        raise ContractError(f"no bucket ends at {matcher.value} in {where}; edges: {edges}")
+        raise ContractError(f"no bucket has the bound {matcher.value} in {where}; edges: {edges}")
 
 
-def _demand(named: Any, there: Labels, where: Any) -> Labels:
+def _require(named: Any, there: Labels, where: Any) -> Labels:
     if missing := sorted({*named} - there):
         raise ContractError(f"no label {', '.join(missing)} in {where}; there: {sorted(there)}")
     return frozenset(named)

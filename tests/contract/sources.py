@@ -1,4 +1,4 @@
-"""Every place where somebody asks Prometheus something, and what is asked there."""
+"""Collects the queries of all boards, rules, runbooks and documentation pages."""
 
 import json
 import re
@@ -20,12 +20,12 @@ _OFFERED = re.compile(r"label_values\((.*), \w+\)")
 _FAMILIES = {name.partition("_")[0] for name in CATALOGUE}
 _ENDINGS = ("_total", "_seconds", "_bytes", "_bucket", "_count", "_sum", "_ratio", "_info")
 
-Asked = tuple[str, str]
-"""Where, and the PromQL."""
+SourcedQuery = tuple[str, str]
+"""The source of a query, and its PromQL."""
 
 
-def everywhere() -> Iterator[Asked]:
-    """What boards, rules, runbooks and the other pages ask."""
+def all_queries() -> Iterator[SourcedQuery]:
+    """Queries of boards, rules, runbooks and the other pages."""
     for path in sorted((ROOT / "grafana" / "dashboards").glob("*.json")):
         yield from of_board(path.name, json.loads(path.read_text()))
     for path in sorted((ROOT / "prometheus" / "rules").glob("*.yml")):
@@ -35,18 +35,18 @@ def everywhere() -> Iterator[Asked]:
         yield from of_page(str(path.relative_to(ROOT)), path.read_text())
 
 
-def of_board(name: str, board: Any) -> Iterator[Asked]:
+def of_board(name: str, board: Any) -> Iterator[SourcedQuery]:
     """Queries of panels, variables and annotations."""
     for title, expr in board_queries(board):
         yield f"{name}: {title}", expr
-    for mark in board["annotations"]["list"]:
-        yield f"{name}: {mark['name']}", fill_in(mark["target"]["expr"])
+    for annotation in board["annotations"]["list"]:
+        yield f"{name}: {annotation['name']}", fill_in(annotation["target"]["expr"])
     for variable in board["templating"]["list"]:
         if offered := _OFFERED.fullmatch(variable.get("definition", "")):
             yield f"{name}: ${variable['name']}", fill_in(offered[1])
 
 
-def of_rules(name: str, rules: Any) -> Iterator[Asked]:
+def of_rules(name: str, rules: Any) -> Iterator[SourcedQuery]:
     """Queries of rules, and those in the texts of their alerts."""
     for rule in (rule for group in rules["groups"] for rule in group["rules"]):
         where = f"{name}: {rule.get('record') or rule.get('alert')}"
@@ -55,12 +55,12 @@ def of_rules(name: str, rules: Any) -> Iterator[Asked]:
             yield from ((where, query) for query in _LOOKED_UP.findall(text))
 
 
-def of_page(name: str, text: str) -> Iterator[Asked]:
-    """PromQL blocks, and names in the text that look like those of metrics."""
+def of_page(name: str, text: str) -> Iterator[SourcedQuery]:
+    """PromQL blocks, and names in the text that look like metrics."""
     yield from ((name, query) for query in _CODE.findall(text))
     for word in _QUOTED.findall(text):
         if _is_of_a_series(word.partition("{")[0]):
-            yield name, _of_any_part(word)
+            yield name, _as_selector(word)
 
 
 def _is_of_a_series(name: str) -> bool:
@@ -70,8 +70,8 @@ def _is_of_a_series(name: str) -> bool:
     return name.partition("_")[0] in _FAMILIES and name.endswith(_ENDINGS)
 
 
-def _of_any_part(word: str) -> str:
-    """Pages call a histogram by its name, and a label without its value."""
+def _as_selector(word: str) -> str:
+    """Complete a name: pages write a histogram without suffix and a label without value."""
     name, _, labels = word.partition("{")
     if name in CATALOGUE and CATALOGUE[name].kind == "histogram":
         name += "_count"

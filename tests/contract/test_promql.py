@@ -1,4 +1,4 @@
-"""The contract between what is asked and what is written notices each kind of mistake."""
+"""The static check of PromQL finds each kind of error."""
 
 import pytest
 
@@ -9,24 +9,24 @@ REQUESTS = "http_server_request_duration_seconds"
 
 
 @pytest.mark.parametrize(
-    ("expr", "complaint"),
+    ("expr", "error"),
     [
-        ("http_requests_total", "nothing writes http_requests_total"),
-        (f"rate({REQUESTS}[5m])", f"nothing writes {REQUESTS}"),
+        ("http_requests_total", "unknown series http_requests_total"),
+        (f"rate({REQUESTS}[5m])", f"unknown series {REQUESTS}"),
         (f'{REQUESTS}_count{{route="/"}}', "no label route"),
         (f"sum by (le) (rate({REQUESTS}_count[5m]))", "no label le"),
         (f"histogram_quantile(0.9, sum by (job) ({REQUESTS}_bucket))", "no label le"),
         ("sum by (cache) (up)", "no label cache"),
-        (f'{REQUESTS}_bucket{{le="0.3"}}', "no bucket ends at 0.3"),
-        (f'{REQUESTS}_bucket{{le=~"0.3|0.4"}}', "no bucket ends at 0.3|0.4"),
+        (f'{REQUESTS}_bucket{{le="0.3"}}', "no bucket has the bound 0.3"),
+        (f'{REQUESTS}_bucket{{le=~"0.3|0.4"}}', "no bucket has the bound 0.3|0.4"),
         (f'{REQUESTS}_bucket{{le="1"}}', r'write le=~"1\(\[.\]0\)\?"'),
         ("up > on (slo) job_slo:slo_target_ratio:max", "no label slo"),
         ("up * on (job) group_left (cache) app_build_info", "no label cache"),
         ('label_replace(up, "class", "$1", "status", "(.)")', "no label status"),
     ],
 )
-def test_a_query_of_what_does_not_exist(expr: str, complaint: str) -> None:
-    with pytest.raises(ContractError, match=complaint):
+def test_a_query_of_unknown_series_or_labels(expr: str, error: str) -> None:
+    with pytest.raises(ContractError, match=error):
         labels_of(expr)
 
 
@@ -51,10 +51,10 @@ def test_a_query_of_what_does_not_exist(expr: str, complaint: str) -> None:
         ("sum_over_time(job_slo:slo_target_ratio:max[1h:5m])", {"job", "slo"}),
     ],
 )
-def test_labels_of_an_answer(expr: str, labels: set[str]) -> None:
+def test_labels_of_a_result(expr: str, labels: set[str]) -> None:
     assert labels_of(expr) == labels
 
 
-def test_what_is_not_promql() -> None:
+def test_invalid_promql() -> None:
     with pytest.raises(ValueError, match="unclosed left parenthesis"):
         labels_of("sum by (job")

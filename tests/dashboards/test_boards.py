@@ -1,4 +1,4 @@
-"""Every board: Grafana can read it, a person can read it, and its queries can be answered."""
+"""Every board: valid for Grafana, readable, with queries of existing series and labels."""
 
 import json
 import re
@@ -108,23 +108,23 @@ def test_every_variable_that_is_used_exists(board: Board) -> None:
 
 
 @every_board
-def test_every_query_asks_for_what_exists(board: Board) -> None:
+def test_every_query_uses_existing_series_and_labels(board: Board) -> None:
     for expr in _expressions(_drawn(board)):
         labels_of(expr)
 
 
 @every_board
-def test_legends_and_columns_name_labels_that_the_answer_carries(board: Board) -> None:
+def test_legends_and_columns_name_labels_of_the_result(board: Board) -> None:
     for panel in panels(_drawn(board)):
-        answers = [labels_of(fill_in(target["expr"])) for target in panel["targets"]]
-        for target, answer in zip(panel["targets"], answers, strict=True):
-            assert set(LEGEND_LABEL.findall(target["legendFormat"])) <= answer, panel["title"]
+        label_sets = [labels_of(fill_in(target["expr"])) for target in panel["targets"]]
+        for target, labels in zip(panel["targets"], label_sets, strict=True):
+            assert set(LEGEND_LABEL.findall(target["legendFormat"])) <= labels, panel["title"]
         if panel["type"] == "table":
-            one = len(answers) == 1
+            one = len(label_sets) == 1
             values = {"Value" if one else f"Value #{t['refId']}" for t in panel["targets"]}
             (organize,) = (t for t in panel["transformations"] if t["id"] == "organize")
-            # All of them, or Grafana would show a column that nobody named.
-            assert set(organize["options"]["renameByName"]) == values.union(*answers)
+            # All of them, or Grafana would show a column without a title.
+            assert set(organize["options"]["renameByName"]) == values.union(*label_sets)
 
 
 @every_board
@@ -144,7 +144,7 @@ def test_overrides_name_series_and_columns_that_may_exist(board: Board) -> None:
 
 
 @every_board
-def test_exemplars_are_asked_of_raw_buckets_only(board: Board) -> None:
+def test_only_queries_of_raw_buckets_fetch_exemplars(board: Board) -> None:
     for panel in panels(_drawn(board)):
         for target in panel["targets"]:
             if target["exemplar"]:
@@ -153,8 +153,8 @@ def test_exemplars_are_asked_of_raw_buckets_only(board: Board) -> None:
 
 
 def test_a_latency_panel_has_exemplars() -> None:
-    asked = [target for board in BOARDS for p in panels(_drawn(board)) for target in p["targets"]]
-    assert any(target["exemplar"] for target in asked)
+    targets = [target for board in BOARDS for p in panels(_drawn(board)) for target in p["targets"]]
+    assert any(target["exemplar"] for target in targets)
 
 
 @every_board
@@ -182,11 +182,11 @@ def test_prometheus_itself_accepts_every_query(tmp_path: Path) -> None:
     assert f"{len(rules)} rules found" in checked.stdout
 
 
-def test_queries_are_those_of_the_panels_with_choices_filled_in() -> None:
+def test_queries_are_those_of_the_panels_with_variables_filled_in() -> None:
     (overview,) = (board for board in BOARDS if board.uid == "svc-overview")
-    asked = board_queries(_drawn(overview))
-    assert ("In flight", 'sum by (instance) (http_server_active_requests{job="api"})') in asked
-    assert not [expr for _, expr in asked if "$" in expr]
+    queries = board_queries(_drawn(overview))
+    assert ("In flight", 'sum by (instance) (http_server_active_requests{job="api"})') in queries
+    assert not [expr for _, expr in queries if "$" in expr]
     with pytest.raises(LookupError, match="planet"):
         fill_in('up{planet="$planet"}', CHOICES)
 
@@ -205,7 +205,7 @@ def test_queries_are_those_of_the_panels_with_choices_filled_in() -> None:
         (("rows",), []),
     ],
 )
-def test_the_schema_notices_what_grafana_would_not_read(
+def test_the_schema_rejects_what_grafana_would_not_read(
     path: tuple[str | int, ...], value: object
 ) -> None:
     board = deepcopy(_drawn(BOARDS[0]))

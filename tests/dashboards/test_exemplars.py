@@ -1,4 +1,4 @@
-"""Boards find the traces behind a latency without reading the latency's raw series."""
+"""Queries of exemplars find traces without reading samples of the raw series."""
 
 import threading
 import time
@@ -36,7 +36,7 @@ class _Page(BaseHTTPRequestHandler):
         self.wfile.write(PAGE.encode())
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -63,14 +63,14 @@ def test_exemplars_cost_no_samples(uid: str, target: str, prometheus_server: Sta
     def ask(what: str) -> httpx.Response:
         now = time.time()
         span = {"start": f"{now - 60}", "end": f"{now}", "step": "15"}
-        asked = {"query": expr, "stats": "all", **span}
-        return httpx.get(f"{server.url}/api/v1/{what}", params=asked)
+        parameters = {"query": expr, "stats": "all", **span}
+        return httpx.get(f"{server.url}/api/v1/{what}", params=parameters)
 
     deadline = time.monotonic() + 30
     while not (found := ask("query_exemplars").json()["data"]):
         assert time.monotonic() < deadline, "no exemplar arrived"
         time.sleep(0.2)
     assert found[0]["exemplars"][0]["labels"] == {"trace_id": "0af7"}
-    answer = ask("query_range").json()["data"]
-    assert answer["stats"]["samples"]["totalQueryableSamples"] == 0
-    assert answer["result"] == []
+    data = ask("query_range").json()["data"]
+    assert data["stats"]["samples"]["totalQueryableSamples"] == 0
+    assert data["result"] == []

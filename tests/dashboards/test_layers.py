@@ -1,4 +1,4 @@
-"""The layer over grafanalib refuses what would make a board confusing."""
+"""The layer over grafanalib: layout, ids, required fields."""
 
 from dataclasses import replace
 from typing import Any
@@ -23,7 +23,7 @@ def _board(*rows: Row) -> Board:
     return Board(uid="svc-x", title="Board", description="A board.", rows=rows, variables=())
 
 
-def test_panels_wrap_like_words() -> None:
+def test_panels_wrap_at_the_width_of_the_grid() -> None:
     wide, high = replace(STAT, id=2, width=20), replace(STAT, id=3, height=9)
     drawn = _board(Row((STAT, wide, high, replace(STAT, id=4)))).draw()
     places = [tuple(panel["gridPos"][side] for side in "xywh") for panel in drawn["panels"]]
@@ -43,13 +43,13 @@ def test_a_collapsed_row_holds_its_panels() -> None:
     assert [panel["id"] for panel in drawn["panels"][0]["panels"]] == [1]
 
 
-def test_an_id_is_given_once() -> None:
+def test_ids_are_unique() -> None:
     with pytest.raises(ValueError, match="'Other' and 'Instances' both have the id 1"):
         _board(Row((STAT, replace(STAT, title="Other"))))
 
 
 @pytest.mark.parametrize("lost", ["title", "description", "unit"])
-def test_a_panel_says_what_it_is(lost: str) -> None:
+def test_a_panel_has_title_description_and_unit(lost: str) -> None:
     nothing: dict[str, Any] = {lost: ""}
     with pytest.raises(ValueError, match=f"give it a {lost}"):
         replace(STAT, **nothing)
@@ -66,7 +66,7 @@ def test_a_header_has_title_and_id() -> None:
 
 
 @pytest.mark.parametrize("kind", [TimeSeries, Heatmap])
-def test_queries_are_lettered_in_their_order(kind: type[Panel]) -> None:
+def test_queries_get_letters_in_order(kind: type[Panel]) -> None:
     panel = kind(
         id=1,
         title="Durations",

@@ -1,7 +1,7 @@
-"""Rules of style that keep boards true for every service, after Grafana's dashboard-linter.
+"""Lint rules for boards, after Grafana's dashboard-linter.
 
-Of its rules those that the schemas do not hold already. Counters are told by their declaration,
-not by the end of their text.
+Those of its rules that the schemas do not check already. Counters are known by their declaration,
+not by the suffix of their name.
 """
 
 import re
@@ -28,7 +28,7 @@ COUNTERS = {
 }
 OF_COUNTERS = {"rate", "increase", "irate", "resets"}
 MARK = "chosen-"
-"""Variables are filled in with words that show where they stand."""
+"""Prefix of the values that replace variables, to find them in selectors."""
 
 
 def _expressions(board: Json) -> Iterator[tuple[str, str]]:
@@ -40,7 +40,7 @@ def _expressions(board: Json) -> Iterator[tuple[str, str]]:
 
 
 def _selectors(node: Any, function: str = "") -> Iterator[tuple[Any, str]]:
-    """Every selector, and the function that takes its range."""
+    """Every selector, and the function around it."""
     if isinstance(node, promql.VectorSelector):
         yield node, function
     inside = node.func.name if isinstance(node, promql.Call) else ""
@@ -57,25 +57,25 @@ def _all_selectors(board: Json) -> Iterator[tuple[str, Any, str]]:
             yield title, selector, function
 
 
-def the_data_source_is_chosen_first(board: Json) -> list[str]:
-    """Else a board shows one Prometheus for ever."""
+def the_data_source_variable_is_first(board: Json) -> list[str]:
+    """Otherwise a board is tied to one Prometheus."""
     first = board["templating"]["list"][0]
     return [] if first["type"] == "datasource" else [f"first is ${first['name']}"]
 
 
-def choices_follow_the_time_range(board: Json) -> list[str]:
-    """A service that was there last week is offered only then."""
+def variables_refresh_with_the_time_range(board: Json) -> list[str]:
+    """Otherwise a service of last week cannot be selected."""
     offered = (each for each in board["templating"]["list"] if each["type"] == "query")
     return [f"${each['name']}" for each in offered if each["refresh"] != 2]
 
 
-def all_panels_ask(board: Json) -> list[str]:
-    """Grafana's own list of alerts asks by itself."""
+def all_panels_have_queries(board: Json) -> list[str]:
+    """Grafana's alert list has no queries of the board."""
     return [p["title"] for p in panels(board) if not p["targets"] and p["type"] != "alertlist"]
 
 
-def every_selector_is_of_the_chosen_service(board: Json) -> list[str]:
-    """Else services would be added up."""
+def every_selector_matches_the_job_variable(board: Json) -> list[str]:
+    """Otherwise services would be summed."""
     return [
         f"{title}: {selector}"
         for title, selector, _ in _all_selectors(board)
@@ -83,8 +83,8 @@ def every_selector_is_of_the_chosen_service(board: Json) -> list[str]:
     ]
 
 
-def every_selector_is_of_the_chosen_instances(board: Json) -> list[str]:
-    """Where instances are offered; what is recorded speaks of the whole service."""
+def every_selector_matches_the_instance_variable(board: Json) -> list[str]:
+    """On boards with an instance variable; recorded series are of the whole service."""
     if "instance" not in {variable["name"] for variable in board["templating"]["list"]}:
         return []
     return [
@@ -103,8 +103,8 @@ def _narrows(selector: Any, label: str) -> bool:
     )
 
 
-def counters_are_only_looked_at_as_rates(board: Json) -> list[str]:
-    """A counter's value says since when the process runs, no more."""
+def counters_are_only_used_as_rates(board: Json) -> list[str]:
+    """The value of a counter depends on the age of the process."""
     return [
         f"{title}: {selector}"
         for title, selector, function in _all_selectors(board)
@@ -112,8 +112,8 @@ def counters_are_only_looked_at_as_rates(board: Json) -> list[str]:
     ]
 
 
-def tables_and_figures_ask_for_now(board: Json) -> list[str]:
-    """A figure of a whole range costs as much as a graph, and shows its last point."""
+def tables_and_stats_use_instant_queries(board: Json) -> list[str]:
+    """A range query costs as much as a graph, and only its last point is shown."""
     now = {"stat", "gauge", "bargauge", "table"}
     return [
         panel["title"]
@@ -125,21 +125,23 @@ def tables_and_figures_ask_for_now(board: Json) -> list[str]:
 
 Rule = Callable[[Json], list[str]]
 RULES: dict[Rule, Callable[[Json], None]] = {
-    the_data_source_is_chosen_first: lambda board: board["templating"]["list"].reverse(),
-    choices_follow_the_time_range: lambda board: board["templating"]["list"][1].update(refresh=1),
-    all_panels_ask: lambda board: board["panels"][0].update(targets=[]),
-    every_selector_is_of_the_chosen_service: lambda board: _put(board, "sum(up)"),
-    every_selector_is_of_the_chosen_instances: lambda board: _put(
+    the_data_source_variable_is_first: lambda board: board["templating"]["list"].reverse(),
+    variables_refresh_with_the_time_range: lambda board: board["templating"]["list"][1].update(
+        refresh=1
+    ),
+    all_panels_have_queries: lambda board: board["panels"][0].update(targets=[]),
+    every_selector_matches_the_job_variable: lambda board: _put(board, "sum(up)"),
+    every_selector_matches_the_instance_variable: lambda board: _put(
         board, 'process_open_fds{job="$job"}'
     ),
-    counters_are_only_looked_at_as_rates: lambda board: _put(
+    counters_are_only_used_as_rates: lambda board: _put(
         board, 'slo_events_total{job="$job", instance=~"$instance"} > 0'
     ),
-    tables_and_figures_ask_for_now: lambda board: board["panels"][0]["targets"][0].update(
+    tables_and_stats_use_instant_queries: lambda board: board["panels"][0]["targets"][0].update(
         instant=False
     ),
 }
-"""Each rule, and a mistake that it must notice."""
+"""Each rule, and a mistake that it must find."""
 
 
 def _put(board: Json, expr: str) -> None:
@@ -148,19 +150,19 @@ def _put(board: Json, expr: str) -> None:
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.uid)
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_boards_keep_the_rules(rule: Rule, board: Board) -> None:
+def test_boards_follow_the_rules(rule: Rule, board: Board) -> None:
     assert rule(board.draw()) == []
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_a_rule_notices_its_mistake(rule: Rule) -> None:
+def test_a_rule_finds_its_mistake(rule: Rule) -> None:
     (runtime,) = (board for board in BOARDS if board.uid == "svc-runtime")
     spoilt = deepcopy(runtime.draw())
     RULES[rule](spoilt)
     assert len(rule(spoilt)) == 1
 
 
-def test_data_links_keep_the_service_and_the_time() -> None:
+def test_data_links_keep_the_job_and_the_time_range() -> None:
     for board in BOARDS:
         for url in re.findall(r"/d/[^'\"]+", str(board.draw())):
             assert "${datasource:queryparam}&${job:queryparam}&${__url_time_range}" in url

@@ -1,4 +1,4 @@
-"""What Grafana is set up with fits the boards and what Prometheus does."""
+"""Grafana's provisioning files match the boards and Prometheus's configuration."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ def _sources() -> dict[str, dict[str, Any]]:
     return {source["uid"]: source for source in listed}
 
 
-def test_boards_start_with_the_data_source_that_is_set_up(
+def test_boards_start_with_the_provisioned_data_source(
     sources: dict[str, dict[str, Any]],
 ) -> None:
     source = sources[DEFAULT_DATASOURCE["value"]]
@@ -30,20 +30,20 @@ def test_boards_start_with_the_data_source_that_is_set_up(
     assert [other["uid"] for other in sources.values() if other.get("isDefault")] == ["prometheus"]
 
 
-def test_an_exemplar_leads_to_a_data_source_of_traces(sources: dict[str, dict[str, Any]]) -> None:
+def test_exemplars_link_to_the_trace_data_source(sources: dict[str, dict[str, Any]]) -> None:
     (destination,) = sources["prometheus"]["jsonData"]["exemplarTraceIdDestinations"]
     assert destination["name"] == "trace_id"
     assert sources[destination["datasourceUid"]]["type"] == "tempo"
 
 
-def test_the_rate_interval_follows_from_how_often_prometheus_scrapes(
+def test_the_rate_interval_follows_from_the_scrape_interval(
     sources: dict[str, dict[str, Any]],
 ) -> None:
     scraped = _read("prometheus/prometheus.yml")["global"]["scrape_interval"]
     assert sources["prometheus"]["jsonData"]["timeInterval"] == scraped
 
 
-def test_no_secret_is_written_down(sources: dict[str, dict[str, Any]]) -> None:
+def test_no_secret_is_in_the_file(sources: dict[str, dict[str, Any]]) -> None:
     for source in sources.values():
         for secret in source.get("secureJsonData", {}).values():
             assert secret.startswith("$")

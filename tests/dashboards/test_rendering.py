@@ -1,4 +1,4 @@
-"""The command that renders boards, and what it has rendered."""
+"""The command that renders boards, and the committed boards."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from dashboards.__main__ import RENDERED, main, rendered
 from dashboards.boards.registry import BOARDS
 
 
-def test_committed_boards_are_what_the_python_says() -> None:
+def test_committed_boards_are_up_to_date() -> None:
     assert {path.name: path.read_text() for path in RENDERED.glob("*.json")} == {
         f"{board.uid}.json": rendered(board) for board in BOARDS
     }
@@ -39,6 +39,6 @@ def test_check_names_the_stale_file_and_what_to_do(
         file.write_text("{}")
     capsys.readouterr()
     assert main(["--output", str(tmp_path), "--check"]) == 1
-    complaint = capsys.readouterr().err
-    assert str(file) in complaint
-    assert ("delete it" if fault == "left over" else "make render") in complaint
+    message = capsys.readouterr().err
+    assert str(file) in message
+    assert ("delete it" if fault == "left over" else "make render") in message

@@ -15,7 +15,7 @@ BOARDS = {
     for path in sorted((Path(__file__).parents[2] / "grafana" / "dashboards").glob("*.json"))
     for board in [json.loads(path.read_text())]
 }
-ALL_IS_WELL = ("none", "no other instance to hear", "no layer of its own")
+ALL_IS_WELL = ("none", "no invalidation bus", "no L1 cache")
 """How panels begin to speak that are empty because nothing is wrong or nothing is there."""
 _SELDOM = re.compile(
     r"create_time|request_body_size|workers_ended|entries_refused|connections_refused|"

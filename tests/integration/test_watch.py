@@ -17,7 +17,7 @@ import pytest
 
 from alerts import alertmanager
 from alerts.__main__ import main as render
-from alerts.receivers import Environment
+from alerts.receivers import ReceiverSettings
 from stack.inbox import server
 from stack.install import debian_suites
 from stack.process.process import Process, Program
@@ -111,13 +111,15 @@ def _watch(suite: str, services: dict[str, str], folder: Path, started: ExitStac
     person = server.build(0)
     started.enter_context(_serving(person))
     address = f"http://{LOOPBACK}:{person.server_port}"
-    environment = Environment(webhook=f"{address}/", heartbeat=f"{address}/heartbeat")
+    environment = ReceiverSettings(webhook=f"{address}/", heartbeat=f"{address}/heartbeat")
     alertmanager.write(environment, folder / "alertmanager.yml", folder / "templates")
     with pytest.MonkeyPatch.context() as patched:
         if suite != "installed":
             patched.setenv("PATH", f"{debian_suites.bring(suite)}{os.pathsep}{os.environ['PATH']}")
         manager = servers.start_alertmanager(
-            alertmanager.configuration(environment, str(folder / "templates"), alertmanager.HASTY)
+            alertmanager.configuration(
+                environment, str(folder / "templates"), alertmanager.FAST_TIMINGS
+            )
         )
         started.callback(manager.close)
         prometheus = servers.start_prometheus(

@@ -1,4 +1,4 @@
-"""A recorded signal is named by what it carries, and refuses what it does not carry."""
+"""Signals: names of records and checks of labels."""
 
 from collections.abc import Callable
 

@@ -1,17 +1,17 @@
-/** Fonts and icons that the libraries fetch by name at run time, put where they look for them. */
+/** Copies fonts and icons that the libraries fetch by name at run time. */
 import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Plugin } from 'vite';
 
 const ICONS = '@grafana/ui/dist/public/img/icons';
 const MONO = '@fontsource/roboto-mono/files/roboto-mono-latin-400-normal.woff2';
-/** The name under which the theme asks for Roboto Mono. */
+/** The file name that the theme uses for Roboto Mono. */
 const MONO_WANTED = 'L0xTDF4xlVMF-BfR8bXMIhJHg45mwgGEFl0_3vrtSM1J-gEPT5Ese6hmHSh0mQ.woff2';
 const drawn = (path: string) =>
   '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><path fill="none" ' +
   `stroke="currentColor" stroke-width="2" stroke-linecap="round" d="${path}"/></svg>`;
 const SPINNER = drawn('M12 3a9 9 0 1 1-9 9');
-/** Stops a query that takes long. */
+/** Icon of the button that cancels a query. */
 const CANCEL = drawn('M5 8a8 8 0 0 1 13-2M19 16a8 8 0 0 1-13 2M4 4l16 16');
 
 function copyIcons(packages: string, to: string): void {

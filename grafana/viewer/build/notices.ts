@@ -1,4 +1,4 @@
-/** Writes the licences of everything that went into the bundle beside it. */
+/** Writes the licences of all packages in the bundle to `third-party-notices.txt`. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Plugin } from 'vite';
@@ -9,9 +9,9 @@ interface Manifest {
   license?: string;
 }
 
-/** Not to be shipped with this project, whatever package it comes in by. */
+/** Licences that must not be shipped with this project. */
 const REFUSED = /AGPL|SSPL|BUSL/i;
-/** Shipped as files beside the bundle, so the bundler does not see them. */
+/** Shipped as files beside the bundle, so unknown to the bundler. */
 const BESIDE = ['inter-ui', '@fontsource/roboto-mono'];
 
 /** The folder of the package that a module belongs to. */

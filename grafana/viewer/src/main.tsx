@@ -1,34 +1,34 @@
-/** Prepares what the libraries expect to find, then draws. */
+/** Entry point: sets up what the Grafana libraries expect, then renders. */
 import { createRoot } from 'react-dom/client';
 import { initPluginTranslations } from '@grafana/i18n';
 import { type RuntimeDataSource, sceneUtils } from '@grafana/scenes';
-import { base, followInPlace, knowAddresses } from './address';
+import { base, interceptLinks, initLocationUtil } from './urls';
 import { App } from './app';
 import { focusMenus } from './host/focus';
 import { fillRegistries } from './host/registries';
-import { nameControls } from './host/names';
-import { provideServices, show } from './host/services';
+import { labelControls } from './host/a11yLabels';
+import { applyTheme, provideServices } from './host/services';
 import { chosenMode, themeOf } from './host/theme';
-import { registerPanels } from './panels/kinds';
-import { PrometheusSource } from './prometheus/source';
+import { registerPanels } from './panels/panelRegistry';
+import { PrometheusDatasource } from './prometheus/datasource';
 import { readSettings, settings } from './settings';
 
 async function start(): Promise<void> {
   await Promise.all([initPluginTranslations('grafana-scenes'), readSettings()]);
   fillRegistries();
-  show(themeOf(chosenMode(location.search)));
+  applyTheme(themeOf(chosenMode(location.search)));
   provideServices(base());
-  nameControls();
+  labelControls();
   focusMenus();
-  knowAddresses();
-  followInPlace();
+  initLocationUtil();
+  interceptLinks();
   registerPanels();
-  const dataSource = new PrometheusSource(settings().scrapeSeconds);
+  const dataSource = new PrometheusDatasource(settings().scrapeSeconds);
   sceneUtils.registerRuntimeDataSource({
     dataSource: dataSource as unknown as RuntimeDataSource,
   });
-  const place = document.getElementById('root');
-  if (place) createRoot(place).render(<App />);
+  const container = document.getElementById('root');
+  if (container) createRoot(container).render(<App />);
 }
 
 void start();

@@ -1,24 +1,24 @@
-/** What whoever serves these pages says about the place; all of it may be missing. */
+/** Deployment settings from `settings.json`; all of them are optional. */
 
 export interface Settings {
   /** How often Prometheus scrapes, in seconds. */
   scrapeSeconds: number;
-  /** The address of a trace, with `{trace}` where its id belongs; empty if traces go nowhere. */
+  /** URL template of a trace, with `{trace}` for its id; empty without a trace backend. */
   traceUrl: string;
 }
 
-const UNSAID: Settings = { scrapeSeconds: 15, traceUrl: '' };
-let said = UNSAID;
+const DEFAULTS: Settings = { scrapeSeconds: 15, traceUrl: '' };
+let current = DEFAULTS;
 
-export const settings = (): Settings => said;
+export const settings = (): Settings => current;
 
 export async function readSettings(): Promise<void> {
   const response = await fetch('settings.json').catch(() => undefined);
-  if (response?.ok) said = { ...UNSAID, ...((await response.json()) as Partial<Settings>) };
+  if (response?.ok) current = { ...DEFAULTS, ...((await response.json()) as Partial<Settings>) };
 }
 
-/** The address of a trace, if there is a place that shows traces. */
-export function traceAddress(trace: string): string | undefined {
-  if (!trace || !said.traceUrl) return undefined;
-  return said.traceUrl.replaceAll('{trace}', encodeURIComponent(trace));
+/** The URL of a trace, if a trace backend is configured. */
+export function traceUrlOf(trace: string): string | undefined {
+  if (!trace || !current.traceUrl) return undefined;
+  return current.traceUrl.replaceAll('{trace}', encodeURIComponent(trace));
 }

@@ -10,13 +10,13 @@ const line = (name: string, times: number[], values: (number | null)[]): DataFra
     ],
   });
 
-test('series stand beside one another, a line a moment', () => {
+test('series are columns, with one line per timestamp', () => {
   expect(csv([line('a', [0, 1000], [1, null]), line('b, c', [1000], [0.5])])).toBe(
     'Time,a,"b, c"\r\n1970-01-01T00:00:00.000Z,1,\r\n1970-01-01T00:00:01.000Z,,0.5\r\n',
   );
 });
 
-test('what a spreadsheet would run as a formula is text', () => {
+test('formulas are escaped', () => {
   const table = toDataFrame({
     fields: [
       { name: 'Route', type: FieldType.string, values: ['=HYPERLINK("x")', '/a'] },
@@ -26,4 +26,4 @@ test('what a spreadsheet would run as a formula is text', () => {
   expect(csv([table])).toBe('Route,Change\r\n"\'=HYPERLINK(""x"")",-2\r\n/a,1\r\n');
 });
 
-test('nothing is nothing', () => expect(csv([])).toBe(''));
+test('no data is an empty file', () => expect(csv([])).toBe(''));

@@ -5,7 +5,7 @@ type Cell = string | number | null | undefined;
 
 function text(cell: Cell): string {
   const plain = cell === null || cell === undefined ? '' : String(cell);
-  // A leading sign would be a formula to a spreadsheet, unless it is that of a number.
+  // A leading sign would be a formula in a spreadsheet, unless it is that of a number.
   const safe = typeof cell === 'string' && /^[=+\-@\t\r]/.test(plain) ? `'${plain}` : plain;
   return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
@@ -13,7 +13,7 @@ function text(cell: Cell): string {
 const moment = (value: unknown): string =>
   typeof value === 'number' ? new Date(value).toISOString() : '';
 
-/** A table is written as it is. */
+/** A table frame, row by row. */
 function table(frame: DataFrame, all: DataFrame[]): Cell[][] {
   const head = frame.fields.map((field) => getFieldDisplayName(field, frame, all));
   const rows = Array.from({ length: frame.length }, (_, row) =>
@@ -25,7 +25,7 @@ function table(frame: DataFrame, all: DataFrame[]): Cell[][] {
   return [head, ...rows];
 }
 
-/** Series stand beside one another, a line a moment. */
+/** Series as columns, one line per timestamp. */
 function series(all: DataFrame[]): Cell[][] {
   const columns = all.flatMap((frame) => {
     const times = frame.fields.find((field) => field.type === FieldType.time)?.values ?? [];

@@ -1,4 +1,4 @@
-/** How a board lies on the page: the controls above, the panels below. */
+/** Layout of a board: the controls above, the panels below. */
 import type { GrafanaTheme2 } from '@grafana/data';
 import {
   type SceneComponentProps,
@@ -12,12 +12,12 @@ import { css } from '@emotion/css';
 interface State extends SceneObjectState {
   controls: SceneObject[];
   body: SceneObject;
-  /** Only the panels are seen; the controls are there and go on refreshing. */
+  /** Only the panels are visible; the hidden controls keep refreshing. */
   isBare?: boolean;
 }
 
 export class BoardScene extends SceneObjectBase<State> {
-  static Component = Shown;
+  static Component = Rendered;
 }
 
 const styles = (theme: GrafanaTheme2) => ({
@@ -25,7 +25,7 @@ const styles = (theme: GrafanaTheme2) => ({
   body: css({ flexGrow: 1, display: 'flex' }),
 });
 
-function Shown({ model }: SceneComponentProps<BoardScene>) {
+function Rendered({ model }: SceneComponentProps<BoardScene>) {
   const style = useStyles2(styles);
   const { controls, body, isBare } = model.useState();
   return (

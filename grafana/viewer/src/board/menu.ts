@@ -1,4 +1,4 @@
-/** What a panel offers in its menu. */
+/** The menu of a panel. */
 import type { PanelMenuItem } from '@grafana/data';
 import {
   SceneDataTransformer,
@@ -8,12 +8,12 @@ import {
   sceneGraph,
 } from '@grafana/scenes';
 import { BehaviorSubject } from 'rxjs';
-import { set } from '../address';
+import { setSearch } from '../urls';
 import { root } from '../prometheus/client';
 import type { PromQuery } from '../prometheus/query';
 import { csv } from './csv';
 
-/** The panel whose queries are shown. */
+/** The panel shown in the inspector. */
 export const inspected = new BehaviorSubject<VizPanel | undefined>(undefined);
 
 export function runnerOf(panel: VizPanel): SceneQueryRunner | undefined {
@@ -22,15 +22,15 @@ export function runnerOf(panel: VizPanel): SceneQueryRunner | undefined {
   return inner instanceof SceneQueryRunner ? inner : undefined;
 }
 
-export interface Asked {
+export interface PanelQuery {
   refId: string;
-  /** As the board writes it. */
+  /** As in the board. */
   written: string;
-  /** As it was last sent, with everything filled in. */
+  /** As last sent, with variables filled in. */
   sent: string;
 }
 
-export function asked(panel: VizPanel): Asked[] {
+export function queriesOf(panel: VizPanel): PanelQuery[] {
   const runner = runnerOf(panel);
   const frames = runner?.state.data?.series ?? [];
   return ((runner?.state.queries ?? []) as PromQuery[]).map(({ refId, expr }) => {
@@ -40,8 +40,8 @@ export function asked(panel: VizPanel): Asked[] {
   });
 }
 
-/** Prometheus' own graph of queries over a span that ends at a moment. */
-export function graphAddress(queries: string[], fromMs: number, toMs: number): string {
+/** URL of Prometheus' own graph of queries over a time range. */
+export function graphUrl(queries: string[], fromMs: number, toMs: number): string {
   const parameters = new URLSearchParams();
   queries.forEach((query, index) => {
     parameters.set(`g${index}.expr`, query);
@@ -57,8 +57,8 @@ export function graphAddress(queries: string[], fromMs: number, toMs: number): s
 
 function graphOf(panel: VizPanel): string {
   const range = sceneGraph.getTimeRange(panel).state.value;
-  const queries = asked(panel).map(({ sent }) => sent);
-  return graphAddress(queries, range.from.valueOf(), range.to.valueOf());
+  const queries = queriesOf(panel).map(({ sent }) => sent);
+  return graphUrl(queries, range.from.valueOf(), range.to.valueOf());
 }
 
 function download(panel: VizPanel): void {
@@ -72,15 +72,15 @@ function download(panel: VizPanel): void {
 }
 
 function items(panel: VizPanel): PanelMenuItem[] {
-  const alone = new URLSearchParams(location.search).has('viewPanel');
+  const isAlone = new URLSearchParams(location.search).has('viewPanel');
   const id = String(panel.getLegacyPanelId());
-  const view: PanelMenuItem = alone
+  const view: PanelMenuItem = isAlone
     ? {
         text: 'Back to the board',
         iconClassName: 'arrow-left',
-        onClick: () => set({ viewPanel: null }),
+        onClick: () => setSearch({ viewPanel: null }),
       }
-    : { text: 'View', iconClassName: 'eye', onClick: () => set({ viewPanel: id }) };
+    : { text: 'View', iconClassName: 'eye', onClick: () => setSearch({ viewPanel: id }) };
   if (!runnerOf(panel)) return [view];
   return [
     view,
@@ -95,7 +95,7 @@ function items(panel: VizPanel): PanelMenuItem[] {
   ];
 }
 
-/** Fill a menu when it is opened. */
+/** Fill a menu when it opens. */
 export function fillMenu(menu: VizPanelMenu): void {
   const panel = menu.parent;
   if (panel instanceof VizPanel) menu.setItems(items(panel));

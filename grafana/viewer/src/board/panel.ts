@@ -1,4 +1,4 @@
-/** A panel of a board as a part of the scene. */
+/** Turns a panel of a board into a scene object. */
 import {
   type DeepPartial,
   SceneDataTransformer,
@@ -8,29 +8,29 @@ import {
 } from '@grafana/scenes';
 import type { Panel } from '@grafana/schema';
 import type { DataTransformerConfig, FieldConfigSource } from '@grafana/data';
-import { SOURCE } from '../prometheus/source';
+import { DATASOURCE } from '../prometheus/datasource';
 import type { PromQuery } from '../prometheus/query';
-import { UNKNOWN, isKnown } from '../panels/kinds';
+import { UNKNOWN, isKnown } from '../panels/panelRegistry';
 import { fillMenu } from './menu';
 
-/** The panel's queries, each knowing the shortest step it is asked in. */
+/** The panel's queries, each with its minimum step. */
 function queries({ targets, interval }: Panel): PromQuery[] {
   return ((targets ?? []) as unknown as PromQuery[])
     .filter(({ expr }) => expr)
     .map((target) => ({
       ...target,
-      datasource: SOURCE,
+      datasource: DATASOURCE,
       interval: target.interval ?? interval ?? undefined,
     }));
 }
 
 function data(panel: Panel): SceneDataTransformer | undefined {
-  const asked = queries(panel);
-  if (!asked.length) return undefined;
+  const targets = queries(panel);
+  if (!targets.length) return undefined;
   return new SceneDataTransformer({
     $data: new SceneQueryRunner({
-      datasource: SOURCE,
-      queries: asked,
+      datasource: DATASOURCE,
+      queries: targets,
       maxDataPoints: panel.maxDataPoints ?? undefined,
       maxDataPointsFromWidth: !panel.maxDataPoints,
     }),
@@ -38,7 +38,7 @@ function data(panel: Panel): SceneDataTransformer | undefined {
   });
 }
 
-export function drawn(panel: Panel): VizPanel {
+export function vizPanel(panel: Panel): VizPanel {
   const { defaults = {}, overrides = [] } = panel.fieldConfig ?? {};
   return new VizPanel({
     key: `panel-${panel.id}`,
@@ -50,7 +50,7 @@ export function drawn(panel: Panel): VizPanel {
     fieldConfig: { defaults, overrides } as FieldConfigSource,
     displayMode: panel.transparent ? 'transparent' : 'default',
     hoverHeader: !panel.title,
-    showMenuAlways: true, // who uses the keyboard never hovers
+    showMenuAlways: true, // keyboard users never hover
     menu: new VizPanelMenu({ $behaviors: [fillMenu] }),
     $data: data(panel),
   });

@@ -1,8 +1,8 @@
-/** The picker of the refresh interval, whose "off" is part of the address too. */
+/** Refresh picker that also keeps "off" in the URL. */
 import { SceneRefreshPicker, type SceneObjectUrlValues } from '@grafana/scenes';
 
 export class Refresh extends SceneRefreshPicker {
-  /** The library leaves "off" out, and the board's own interval would come back with the address. */
+  /** The library omits "off", and the board's default interval would return with the URL. */
   override getUrlState() {
     return { refresh: this.state.refresh };
   }

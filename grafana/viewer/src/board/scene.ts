@@ -1,4 +1,4 @@
-/** A board as a scene: its panels on the grid, and the controls above them. */
+/** Turns a board into a scene: its panels on the grid, and the controls above them. */
 import {
   SceneControlsSpacer,
   SceneDataLayerSet,
@@ -13,47 +13,48 @@ import {
   behaviors,
   dataLayers,
 } from '@grafana/scenes';
-import type { AnnotationQuery as Mark, Dashboard, Panel, RowPanel } from '@grafana/schema';
+import type {
+  AnnotationQuery as BoardAnnotation,
+  Dashboard,
+  Panel,
+  RowPanel,
+} from '@grafana/schema';
 import type { AnnotationQuery } from '@grafana/data';
-import { SOURCE } from '../prometheus/source';
+import { DATASOURCE } from '../prometheus/datasource';
 import { BoardScene } from './layout';
-import { drawn } from './panel';
+import { vizPanel } from './panel';
 import { Refresh } from './refresh';
-import { Switches } from './switches';
+import { AnnotationToggles } from './annotationToggles';
 import { variable } from './variables';
 
 export type Placed = Panel | RowPanel;
 const COLUMNS = 24;
-/** A panel that is looked at alone fills a usual screen. */
+/** A single panel fills a usual screen. */
 const ALONE = { x: 0, y: 0, w: COLUMNS, h: 22 };
 
 const isRow = (panel: Placed): panel is RowPanel => panel.type === 'row';
 
-/** Every panel of a board, also those in folded rows. */
+/** Every panel of a board, those in collapsed rows included. */
 export const panelsOf = ({ panels = [] }: Dashboard): Panel[] =>
   panels.flatMap((panel) => (isRow(panel) ? panel.panels : [panel]));
 
-function item(panel: Panel, place = panel.gridPos): SceneGridItem {
+function item(panel: Panel, gridPos = panel.gridPos): SceneGridItem {
   if (panel.repeat) {
-    throw new Error(
-      `panel ${panel.title}: repeated for $${panel.repeat}, which is not supported here`,
-    );
+    throw new Error(`panel ${panel.title}: repeat by $${panel.repeat} is not supported`);
   }
-  const { x = 0, y = 0, w = COLUMNS / 2, h = 8 } = place ?? {};
-  const still = { isDraggable: false, isResizable: false };
-  return new SceneGridItem({ x, y, width: w, height: h, ...still, body: drawn(panel) });
+  const { x = 0, y = 0, w = COLUMNS / 2, h = 8 } = gridPos ?? {};
+  const fixed = { isDraggable: false, isResizable: false };
+  return new SceneGridItem({ x, y, width: w, height: h, ...fixed, body: vizPanel(panel) });
 }
 
-/** Rows own the panels that follow them; a folded one brings them along. */
+/** Rows contain the panels that follow them; a collapsed one holds them itself. */
 function grid(panels: Placed[]): (SceneGridItem | SceneGridRow)[] {
   const placed: (SceneGridItem | SceneGridRow)[] = [];
   let open: SceneGridRow | undefined;
   for (const panel of panels) {
     if (isRow(panel)) {
       if (panel.repeat) {
-        throw new Error(
-          `row ${panel.title}: repeated for $${panel.repeat}, which is not supported here`,
-        );
+        throw new Error(`row ${panel.title}: repeat by $${panel.repeat} is not supported`);
       }
       const row = new SceneGridRow({
         key: `row-${panel.id}`,
@@ -76,20 +77,20 @@ function grid(panels: Placed[]): (SceneGridItem | SceneGridRow)[] {
 
 type Layer = dataLayers.AnnotationsDataLayer;
 
-function layer(mark: Mark): Layer {
+function layer(annotation: BoardAnnotation): Layer {
   return new dataLayers.AnnotationsDataLayer({
-    key: `marks-${mark.name}`,
-    name: mark.name,
-    isEnabled: mark.enable,
-    isHidden: mark.hide,
-    query: { ...mark, datasource: SOURCE } as unknown as AnnotationQuery,
+    key: `annotations-${annotation.name}`,
+    name: annotation.name,
+    isEnabled: annotation.enable,
+    isHidden: annotation.hide,
+    query: { ...annotation, datasource: DATASOURCE } as unknown as AnnotationQuery,
   });
 }
 
 function controls(board: Dashboard, layers: Layer[]): SceneObject[] {
   return [
     new VariableValueSelectors({}),
-    new Switches(layers),
+    new AnnotationToggles(layers),
     new SceneControlsSpacer(),
     new SceneTimePicker({ isOnCanvas: true }),
     new Refresh({

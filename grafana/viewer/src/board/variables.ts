@@ -1,4 +1,4 @@
-/** What a person may choose at the top of a board. */
+/** Turns the variables of a board into scene variables. */
 import {
   ConstantVariable,
   CustomVariable,
@@ -9,10 +9,10 @@ import {
   type VariableValue,
 } from '@grafana/scenes';
 import { type VariableModel, VariableHide } from '@grafana/schema';
-import { SOURCE } from '../prometheus/source';
+import { DATASOURCE } from '../prometheus/datasource';
 
-/** The chosen value as scenes want it: a list where several may be chosen. */
-export function chosen({ current, multi }: VariableModel): VariableValue {
+/** The current value: a list for multi-value variables. */
+export function currentValue({ current, multi }: VariableModel): VariableValue {
   const value = current?.value;
   if (value === undefined) return multi ? [] : '';
   return multi && !Array.isArray(value) ? [value] : value;
@@ -23,7 +23,7 @@ function queryText({ query }: VariableModel): string {
   return typeof query?.query === 'string' ? query.query : '';
 }
 
-/** A variable of a board; throws for kinds that no board uses. */
+/** A variable of a board; throws for unsupported types. */
 export function variable(model: VariableModel): SceneVariable {
   const { name, label, description } = model;
   const common = {
@@ -34,7 +34,7 @@ export function variable(model: VariableModel): SceneVariable {
   };
   const choice = {
     ...common,
-    value: chosen(model),
+    value: currentValue(model),
     text: (model.current?.text ?? '') as VariableValue,
     isMulti: model.multi ?? false,
     includeAll: model.includeAll ?? false,
@@ -44,16 +44,16 @@ export function variable(model: VariableModel): SceneVariable {
     case 'query':
       return new QueryVariable({
         ...choice,
-        datasource: SOURCE,
+        datasource: DATASOURCE,
         query: queryText(model),
         regex: model.regex ?? '',
         refresh: model.refresh,
         sort: model.sort,
       });
     case 'datasource': {
-      // There is but one here, so there is nothing to choose.
-      const only = { ...common, hide: VariableHide.hideVariable, query: SOURCE.uid };
-      return new CustomVariable({ ...only, value: SOURCE.uid, text: SOURCE.uid });
+      // There is only one data source, so the variable is hidden.
+      const only = { ...common, hide: VariableHide.hideVariable, query: DATASOURCE.uid };
+      return new CustomVariable({ ...only, value: DATASOURCE.uid, text: DATASOURCE.uid });
     }
     case 'custom':
       return new CustomVariable({ ...choice, query: queryText(model) });
@@ -70,6 +70,6 @@ export function variable(model: VariableModel): SceneVariable {
     case 'constant':
       return new ConstantVariable({ ...common, value: queryText(model) });
     default:
-      throw new Error(`variable ${name}: the kind "${model.type}" is not supported here`);
+      throw new Error(`variable ${name}: type "${model.type}" is not supported`);
   }
 }

@@ -1,4 +1,4 @@
-/** Stands in for the code editor, which weighs megabytes and is never opened here. */
+/** Stub of the code editor, which is several megabytes and never used here. */
 export default () => null;
 export const loader = {
   config: () => undefined,

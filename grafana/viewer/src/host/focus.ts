@@ -1,4 +1,4 @@
-/** Where the keyboard is, where the libraries leave it beside what it should control. */
+/** Keyboard focus of menus, which the libraries leave outside of the menu. */
 
 const MENU = '[role=menu]';
 const ITEM = '[role^=menuitem]';
@@ -6,7 +6,7 @@ const ITEM = '[role^=menuitem]';
 /** A menu that opens gets the focus on its current item, so that the arrow keys move in it. */
 export function focusMenus(): void {
   document.addEventListener('focusin', ({ target }) => {
-    // What holds a menu and can only be given the focus by code is the box that it floats in.
+    // A container that is focusable only by code is the floating box around a menu.
     if (!(target instanceof HTMLElement) || target.tabIndex !== -1) return;
     const menu = target.matches(MENU) ? target : target.querySelector(MENU);
     const item =

@@ -1,4 +1,4 @@
-/** Registries that Grafana fills at its own start, and that the libraries read. */
+/** Registries of the Grafana libraries, which Grafana itself fills at its start. */
 import {
   FieldConfigProperty,
   type FieldConfigPropertyItem,
@@ -23,7 +23,7 @@ import {
 type Processor = (value: any, context: FieldOverrideContext, settings: any) => any;
 
 const Nothing = () => null;
-/** Nothing is edited here, but options are declared by naming the editor they would have. */
+/** Options are declared by the name of their editor; no editor is ever rendered. */
 const EDITORS =
   'text number slider select radio boolean color unit strings multi-select stats-picker ' +
   'timezone fieldColor field-name';

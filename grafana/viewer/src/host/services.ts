@@ -1,4 +1,4 @@
-/** Services that Grafana hands to its libraries at its own start. */
+/** Services of the Grafana libraries, which Grafana itself sets at its start. */
 import {
   type DataQueryRequest,
   type DataQueryResponse,
@@ -20,12 +20,12 @@ import {
 } from '@grafana/runtime';
 import { type Observable, catchError, from, isObservable, map, of, startWith } from 'rxjs';
 
-/** Ask a data source: first what is under way, then the answer or the error. */
+/** Query a data source: emits the loading state, then the data or the error. */
 function runRequest(source: DataSourceApi, request: DataQueryRequest): Observable<PanelData> {
   const base = { series: [], request, timeRange: request.range };
-  const asked = source.query(request);
-  const answers: Observable<DataQueryResponse> = isObservable(asked) ? asked : from(asked);
-  return answers.pipe(
+  const result = source.query(request);
+  const responses: Observable<DataQueryResponse> = isObservable(result) ? result : from(result);
+  return responses.pipe(
     map(({ data, errors, state }) => ({
       ...base,
       state: state ?? (errors?.length ? LoadingState.Error : LoadingState.Done),
@@ -40,8 +40,8 @@ function runRequest(source: DataSourceApi, request: DataQueryRequest): Observabl
   );
 }
 
-/** Tell those who read colours without React. */
-export function show(theme: GrafanaTheme2): void {
+/** Set the theme for code that reads colours outside of React. */
+export function applyTheme(theme: GrafanaTheme2): void {
   const mode = theme.isDark ? 'dark' : 'light';
   const user = { ...config.bootData.user, theme: mode, timezone: 'browser', locale: 'en-GB' };
   Object.assign(config, {
@@ -51,12 +51,12 @@ export function show(theme: GrafanaTheme2): void {
   });
 }
 
-/** Give the libraries what Grafana gives them; once. */
+/** Set the services, once. */
 export function provideServices(basePath: string): void {
   config.appSubUrl = basePath;
   setAppEvents(new EventBusSrv());
   setRunRequest(runRequest);
-  // Scenes bring their own variables, data sources and panels; these are asked in vain.
+  // Scenes have their own variables, data sources and panels; these are stubs.
   const templates: Partial<TemplateSrv> = {
     getVariables: () => [],
     replace: (text) => text ?? '',
@@ -64,13 +64,13 @@ export function provideServices(basePath: string): void {
   };
   setTemplateSrv(templates as TemplateSrv);
   const sources: Partial<DataSourceSrv> = {
-    get: () => Promise.reject(new Error('the board names a data source that is not here')),
+    get: () => Promise.reject(new Error('unknown data source')),
     getList: () => [],
     getInstanceSettings: () => undefined,
   };
   setDataSourceSrv(sources as DataSourceSrv);
   setPluginImportUtils({
-    importPanelPlugin: (id) => Promise.reject(new Error(`no panel of the kind "${id}" here`)),
+    importPanelPlugin: (id) => Promise.reject(new Error(`unknown panel type "${id}"`)),
     getPanelPluginFromCache: () => undefined,
   });
 }

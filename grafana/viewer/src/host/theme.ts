@@ -1,8 +1,8 @@
-/** Light or dark: what the address says, else what was chosen before, else the system. */
+/** Light or dark theme: from the URL, else the stored choice, else the system. */
 import { type GrafanaTheme2, colorManipulator, createTheme } from '@grafana/data';
 
 export type Mode = 'dark' | 'light';
-/** What WCAG asks of text of usual size. */
+/** Contrast that WCAG requires of text of normal size. */
 const READABLE = 4.5;
 const KEY = 'vitals.theme';
 
@@ -11,28 +11,28 @@ const known = (text: string | null): Mode | undefined =>
 
 export function chosenMode(search: string): Mode {
   const system = matchMedia('(prefers-color-scheme: light)').matches ? 'light' : 'dark';
-  const asked = known(new URLSearchParams(search).get('theme'));
-  return asked ?? known(localStorage.getItem(KEY)) ?? system;
+  const fromUrl = known(new URLSearchParams(search).get('theme'));
+  return fromUrl ?? known(localStorage.getItem(KEY)) ?? system;
 }
 
 export function remember(mode: Mode): void {
   localStorage.setItem(KEY, mode);
 }
 
-/** Move a colour away from the ground, just as far as it takes to read it there. */
+/** Lighten or darken a colour until its contrast to the background suffices. */
 export function legible(colour: string, ground: string, isDark: boolean): string {
-  const away = isDark ? colorManipulator.lighten : colorManipulator.darken;
+  const adjust = isDark ? colorManipulator.lighten : colorManipulator.darken;
   let moved = colour;
-  for (let turn = 0; turn < 20; turn += 1) {
+  for (let round = 0; round < 20; round += 1) {
     if (colorManipulator.getContrastRatio(moved, ground) >= READABLE) break;
-    moved = away(moved, 0.05);
+    moved = adjust(moved, 0.05);
   }
   return moved;
 }
 
 export function themeOf(mode: Mode): GrafanaTheme2 {
   const theme = createTheme({ colors: { mode } });
-  // Boards name colours that everybody tells apart, but not all can be read as text on any ground.
+  // The colours of the boards are colour-blind safe, but not all are legible on any background.
   const { getColorByName } = theme.visualization;
   const ground = theme.colors.background.primary;
   theme.visualization.getColorByName = (name) => {

@@ -1,4 +1,4 @@
-/** One board, or one of its panels alone. */
+/** Page of a board, or of one of its panels. */
 import { useCallback, useContext, useEffect, useMemo } from 'react';
 import type { GrafanaTheme2 } from '@grafana/data';
 import { UrlSyncContextProvider, sceneGraph } from '@grafana/scenes';
@@ -7,12 +7,12 @@ import { Alert, LoadingPlaceholder, useStyles2 } from '@grafana/ui';
 import { css } from '@emotion/css';
 import { board } from '../board/files';
 import type { BoardScene } from '../board/layout';
-import { scene as made } from '../board/scene';
+import { scene as createScene } from '../board/scene';
 import { Connection } from './connection';
-import { Header, Look } from './header';
-import { useAddress, useAsked } from './hooks';
+import { Header, ThemeMode } from './header';
+import { useLocation, useAsync } from './hooks';
 import { Inspector } from './inspector';
-import { useKeys } from './keys';
+import { useShortcuts } from './shortcuts';
 
 const styles = (theme: GrafanaTheme2) => ({
   main: css({
@@ -31,22 +31,30 @@ const styles = (theme: GrafanaTheme2) => ({
   what: css({ color: theme.colors.text.secondary }),
 });
 
-/** The scene of a board; made anew for another panel or look, which fix it when it is made. */
+/** The scene of a board; created anew for another panel or theme, which it depends on. */
 function useScene(file: Dashboard, only: string | null): BoardScene | Error {
-  const { mode } = useContext(Look);
+  const { mode } = useContext(ThemeMode);
   return useMemo(() => {
     try {
-      return made(file, only === null ? undefined : Number(only));
+      return createScene(file, only === null ? undefined : Number(only));
     } catch (error) {
       return error as Error;
     }
-    // eslint-disable-next-line react-hooks/exhaustive-deps -- colours are settled with the scene
+    // eslint-disable-next-line react-hooks/exhaustive-deps -- colours are fixed when the scene is created
   }, [file, only, mode]);
 }
 
-function Drawn({ file, scene, isKiosk }: { file: Dashboard; scene: BoardScene; isKiosk: boolean }) {
+function RenderedBoard({
+  file,
+  scene,
+  isKiosk,
+}: {
+  file: Dashboard;
+  scene: BoardScene;
+  isKiosk: boolean;
+}) {
   const style = useStyles2(styles);
-  useKeys(scene);
+  useShortcuts(scene);
   const refresh = useCallback(() => sceneGraph.getTimeRange(scene).onRefresh(), [scene]);
   useEffect(() => {
     scene.setState({ isBare: isKiosk });
@@ -68,9 +76,9 @@ function Drawn({ file, scene, isKiosk }: { file: Dashboard; scene: BoardScene; i
   );
 }
 
-function Opened({ file }: { file: Dashboard }) {
+function LoadedBoard({ file }: { file: Dashboard }) {
   const style = useStyles2(styles);
-  const query = new URLSearchParams(useAddress().search);
+  const query = new URLSearchParams(useLocation().search);
   const isKiosk = query.has('kiosk');
   const scene = useScene(file, query.get('viewPanel'));
   useEffect(() => {
@@ -81,26 +89,26 @@ function Opened({ file }: { file: Dashboard }) {
       {!isKiosk && <Header board={file.uid ?? undefined} />}
       {scene instanceof Error ? (
         <main className={style.main}>
-          <Alert title="This board cannot be drawn" severity="error">
+          <Alert title="This board cannot be rendered" severity="error">
             {scene.message}
           </Alert>
         </main>
       ) : (
-        <Drawn key={scene.state.key} file={file} scene={scene} isKiosk={isKiosk} />
+        <RenderedBoard key={scene.state.key} file={file} scene={scene} isKiosk={isKiosk} />
       )}
     </>
   );
 }
 
 function Missing({ why }: { why: Error }) {
-  useKeys();
+  useShortcuts();
   return <Alert title={why.message} severity="error" />;
 }
 
 export function Board({ uid }: { uid: string }) {
   const style = useStyles2(styles);
-  const file = useAsked(() => board(uid), uid);
-  if (file && !(file instanceof Error)) return <Opened file={file} />;
+  const file = useAsync(() => board(uid), uid);
+  if (file && !(file instanceof Error)) return <LoadedBoard file={file} />;
   return (
     <>
       <Header board={uid} />

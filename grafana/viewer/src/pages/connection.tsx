@@ -1,31 +1,31 @@
-/** Says that Prometheus does not answer, tries again, and says when it does. */
+/** Alert while Prometheus is unreachable; retries until it responds. */
 import { useEffect, useRef } from 'react';
 import { Alert } from '@grafana/ui';
-import { ask, reachable, root } from '../prometheus/client';
+import { requestApi, reachable, root } from '../prometheus/client';
 import { useSubject } from './hooks';
 
-const AGAIN_MS = 3000;
+const RETRY_MS = 3000;
 
 export function Connection({ onBack }: { onBack?: () => void }) {
-  const isThere = useSubject(reachable);
-  const wasThere = useRef(true);
+  const isReachable = useSubject(reachable);
+  const wasReachable = useRef(true);
   useEffect(() => {
-    if (isThere) {
-      // Whoever got the first answer again: what failed meanwhile is to be asked anew.
-      if (!wasThere.current) onBack?.();
-      wasThere.current = true;
+    if (isReachable) {
+      // Prometheus is back: rerun the queries that failed meanwhile.
+      if (!wasReachable.current) onBack?.();
+      wasReachable.current = true;
       return undefined;
     }
-    wasThere.current = false;
-    const trying = setInterval(() => {
-      ask('status/buildinfo').catch(() => undefined);
-    }, AGAIN_MS);
-    return () => clearInterval(trying);
-  }, [isThere, onBack]);
-  if (isThere) return null;
+    wasReachable.current = false;
+    const timer = setInterval(() => {
+      requestApi('status/buildinfo').catch(() => undefined);
+    }, RETRY_MS);
+    return () => clearInterval(timer);
+  }, [isReachable, onBack]);
+  if (isReachable) return null;
   return (
-    <Alert title="Prometheus does not answer" severity="error">
-      {root()} is not reachable: what you see is old. Trying again every few seconds.
+    <Alert title="Prometheus is not responding" severity="error">
+      {root()} is unreachable: the data shown may be outdated. Retrying every few seconds.
     </Alert>
   );
 }

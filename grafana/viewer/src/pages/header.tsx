@@ -1,16 +1,16 @@
-/** The line at the top of every page: where we are, where else to go, how it looks. */
+/** Header of every page: links to the boards, kiosk, theme, shortcuts. */
 import { createContext, useContext } from 'react';
 import type { GrafanaTheme2 } from '@grafana/data';
 import { TextLink, ToolbarButton, useStyles2 } from '@grafana/ui';
 import { css } from '@emotion/css';
-import { base, boardAddress, carried, set } from '../address';
+import { base, boardUrl, carriedSearch, setSearch } from '../urls';
 import { boards } from '../board/files';
 import type { Mode } from '../host/theme';
 import { root } from '../prometheus/client';
-import { useAddress, useAsked } from './hooks';
-import { showKeys } from './keys';
+import { useLocation, useAsync } from './hooks';
+import { showShortcuts } from './shortcuts';
 
-export const Look = createContext<{ mode: Mode; change: (mode: Mode) => void }>({
+export const ThemeMode = createContext<{ mode: Mode; change: (mode: Mode) => void }>({
   mode: 'dark',
   change: () => undefined,
 });
@@ -37,20 +37,20 @@ const styles = (theme: GrafanaTheme2) => ({
   tools: css({ display: 'flex', alignItems: 'center', gap: theme.spacing(1), marginLeft: 'auto' }),
 });
 
-/** Links to all boards, which keep the time and what was chosen. */
+/** Links to all boards, which keep the time range and the variables. */
 function Boards({ current }: { current: string | undefined }) {
   const style = useStyles2(styles);
-  const { search } = useAddress();
-  const known = useAsked(boards, 'boards');
+  const { search } = useLocation();
+  const known = useAsync(boards, 'boards');
   if (!known || known instanceof Error) return null;
-  const along = carried(search, { time: true, variables: true });
+  const along = carriedSearch(search, { time: true, variables: true });
   return (
     <nav aria-label="Boards">
       <ul className={style.boards}>
         {known.map(({ uid, title }) => (
           <li key={uid}>
             <a
-              href={boardAddress(uid, along)}
+              href={boardUrl(uid, along)}
               className={uid === current ? style.here : undefined}
               aria-current={uid === current ? 'page' : undefined}
             >
@@ -65,7 +65,7 @@ function Boards({ current }: { current: string | undefined }) {
 
 export function Header({ board }: { board?: string }) {
   const style = useStyles2(styles);
-  const { mode, change } = useContext(Look);
+  const { mode, change } = useContext(ThemeMode);
   const other = mode === 'dark' ? 'light' : 'dark';
   return (
     <header className={style.header}>
@@ -80,16 +80,20 @@ export function Header({ board }: { board?: string }) {
         {board && (
           <ToolbarButton
             icon="monitor"
-            tooltip="Kiosk: only the panels (k)"
-            onClick={() => set({ kiosk: '' })}
+            tooltip="Kiosk mode: panels only (k)"
+            onClick={() => setSearch({ kiosk: '' })}
           />
         )}
         <ToolbarButton
           icon="adjust-circle"
-          tooltip={`Look: ${other} (t)`}
+          tooltip={`Theme: ${other} (t)`}
           onClick={() => change(other)}
         />
-        <ToolbarButton icon="keyboard" tooltip="Keys (?)" onClick={() => showKeys.next(true)} />
+        <ToolbarButton
+          icon="keyboard"
+          tooltip="Keyboard shortcuts (?)"
+          onClick={() => showShortcuts.next(true)}
+        />
       </div>
     </header>
   );

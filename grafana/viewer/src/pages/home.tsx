@@ -1,15 +1,15 @@
-/** All boards, and what each of them answers; above them, what fires now. */
+/** Home page: firing alerts and the list of boards. */
 import { type GrafanaTheme2 } from '@grafana/data';
 import { Alert, Badge, LoadingPlaceholder, TextLink, useStyles2 } from '@grafana/ui';
 import { css } from '@emotion/css';
-import { boardAddress, carried } from '../address';
+import { boardUrl, carriedSearch } from '../urls';
 import { boards } from '../board/files';
 import { alerts } from '../prometheus/alerts';
 import { root } from '../prometheus/client';
 import { Connection } from './connection';
 import { Header } from './header';
-import { useAsked } from './hooks';
-import { useKeys } from './keys';
+import { useAsync } from './hooks';
+import { useShortcuts } from './shortcuts';
 
 const styles = (theme: GrafanaTheme2) => ({
   main: css({ maxWidth: 1100, margin: '0 auto', padding: theme.spacing(4, 2) }),
@@ -40,7 +40,7 @@ const styles = (theme: GrafanaTheme2) => ({
 
 function Firing() {
   const style = useStyles2(styles);
-  const known = useAsked(alerts, 'alerts');
+  const known = useAsync(alerts, 'alerts');
   if (!known || known instanceof Error) return null;
   const firing = known.filter(
     ({ state, labels }) => state === 'firing' && (labels.severity ?? 'none') !== 'none',
@@ -51,7 +51,7 @@ function Firing() {
       <Badge
         color={firing.length ? 'red' : 'green'}
         icon={firing.length ? 'bell' : 'check'}
-        text={firing.length ? `${firing.length} firing` : 'nothing fires'}
+        text={firing.length ? `${firing.length} firing` : 'no alerts firing'}
       />
       <span>{names.join(', ')}</span>
       <TextLink href={`${root()}alerts`} external variant="bodySmall">
@@ -63,9 +63,9 @@ function Firing() {
 
 export function Home() {
   const style = useStyles2(styles);
-  const known = useAsked(boards, 'boards');
-  useKeys();
-  const along = carried(location.search, { time: true, variables: true });
+  const known = useAsync(boards, 'boards');
+  useShortcuts();
+  const along = carriedSearch(location.search, { time: true, variables: true });
   return (
     <>
       <Header />
@@ -79,7 +79,7 @@ export function Home() {
           <ul className={style.boards}>
             {known.map(({ uid, title, description }) => (
               <li key={uid}>
-                <a className={style.board} href={boardAddress(uid, along)}>
+                <a className={style.board} href={boardUrl(uid, along)}>
                   <h2>{title}</h2>
                   <p>{description}</p>
                 </a>

@@ -1,4 +1,4 @@
-/** State that lives outside of React. */
+/** Hooks for state outside of React. */
 import { useEffect, useState, useSyncExternalStore } from 'react';
 import { locationService } from '@grafana/runtime';
 import type { BehaviorSubject } from 'rxjs';
@@ -13,25 +13,25 @@ export function useSubject<T>(subject: BehaviorSubject<T>): T {
   );
 }
 
-/** The place in the address bar, below the part that all pages share. */
-export function useAddress() {
+/** The current location, below the path prefix of all pages. */
+export function useLocation() {
   const history = locationService.getHistory();
-  const [place, move] = useState(history.location);
-  useEffect(() => history.listen(move), [history]);
-  return place;
+  const [location, setLocation] = useState(history.location);
+  useEffect(() => history.listen(setLocation), [history]);
+  return location;
 }
 
-/** The answer of a promise, or its failure; undefined while it is under way. */
-export function useAsked<T>(ask: () => Promise<T>, about: unknown): T | Error | undefined {
-  const [known, know] = useState<{ about: unknown; answer: T | Error }>();
+/** The result of a promise, or its error; undefined while it is pending. */
+export function useAsync<T>(start: () => Promise<T>, key: unknown): T | Error | undefined {
+  const [settled, setSettled] = useState<{ key: unknown; result: T | Error }>();
   useEffect(() => {
     let alive = true;
-    const tell = (answer: T | Error) => alive && know({ about, answer });
-    ask().then(tell, tell);
+    const settle = (result: T | Error) => alive && setSettled({ key, result });
+    start().then(settle, settle);
     return () => {
       alive = false;
     };
-    // eslint-disable-next-line react-hooks/exhaustive-deps -- what is asked about says when to ask
-  }, [about]);
-  return known?.about === about ? known?.answer : undefined;
+    // eslint-disable-next-line react-hooks/exhaustive-deps -- the key decides when to start
+  }, [key]);
+  return settled?.key === key ? settled?.result : undefined;
 }

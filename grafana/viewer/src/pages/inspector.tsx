@@ -1,12 +1,12 @@
-/** The queries of a panel, as written and as sent. */
+/** Inspector: the queries of a panel, as written and as sent. */
 import { ClipboardButton, Drawer, TextLink } from '@grafana/ui';
-import { type Asked, asked, graphAddress, inspected } from '../board/menu';
+import { type PanelQuery, queriesOf, graphUrl, inspected } from '../board/menu';
 import { sceneGraph } from '@grafana/scenes';
 import { useSubject } from './hooks';
 
 const CODE = { whiteSpace: 'pre-wrap', overflowWrap: 'anywhere' } as const;
 
-function Query({ query, graph }: { query: Asked; graph: string }) {
+function Query({ query, graph }: { query: PanelQuery; graph: string }) {
   return (
     <section>
       <h5>Query {query.refId}</h5>
@@ -21,7 +21,7 @@ function Query({ query, graph }: { query: Asked; graph: string }) {
       </p>
       {query.written !== query.sent && (
         <details>
-          <summary>As the board writes it</summary>
+          <summary>As written in the board</summary>
           <pre style={CODE}>{query.written}</pre>
         </details>
       )}
@@ -35,11 +35,11 @@ export function Inspector() {
   const { from, to } = sceneGraph.getTimeRange(panel).state.value;
   return (
     <Drawer title={panel.state.title} size="md" onClose={() => inspected.next(undefined)}>
-      {asked(panel).map((query) => (
+      {queriesOf(panel).map((query) => (
         <Query
           key={query.refId}
           query={query}
-          graph={graphAddress([query.sent], from.valueOf(), to.valueOf())}
+          graph={graphUrl([query.sent], from.valueOf(), to.valueOf())}
         />
       ))}
     </Drawer>

@@ -1,4 +1,4 @@
-/** Alerts that wait or fire, most urgent first. */
+/** Alert list panel: pending and firing alerts, most severe first. */
 import { useEffect, useState } from 'react';
 import {
   type GrafanaTheme2,
@@ -8,10 +8,10 @@ import {
 } from '@grafana/data';
 import { Badge, type BadgeColor, ScrollContainer, TextLink, useStyles2 } from '@grafana/ui';
 import { css } from '@emotion/css';
-import { boardAddress } from '../address';
+import { boardUrl } from '../urls';
 import { type Alert, type State, alerts } from '../prometheus/alerts';
 import { matches } from '../prometheus/matchers';
-import { Say } from './state';
+import { EmptyState } from './emptyState';
 
 interface Options {
   alertInstanceLabelFilter?: string;
@@ -28,9 +28,9 @@ const COLOURS: Record<State, BadgeColor> = {
   silenced: 'blue',
   inhibited: 'darkgrey',
 };
-const URGENCY = ['page', 'critical', 'ticket', 'warning'];
-/** Labels that the line already says. */
-const SAID = new Set(['alertname', 'severity']);
+const SEVERITIES = ['page', 'critical', 'ticket', 'warning'];
+/** Labels that are shown elsewhere in the line. */
+const SHOWN = new Set(['alertname', 'severity']);
 
 const styles = (theme: GrafanaTheme2) => ({
   list: css({ listStyle: 'none' }),
@@ -48,11 +48,11 @@ const styles = (theme: GrafanaTheme2) => ({
 });
 
 const rank = ({ labels, state }: Alert): number => {
-  const urgency = URGENCY.indexOf(labels.severity ?? '');
-  return (state === 'firing' ? 0 : 100) + (urgency < 0 ? URGENCY.length : urgency);
+  const severity = SEVERITIES.indexOf(labels.severity ?? '');
+  return (state === 'firing' ? 0 : 100) + (severity < 0 ? SEVERITIES.length : severity);
 };
 
-/** Which alerts the panel's options ask for, most urgent and newest first. */
+/** The alerts that match the panel's options, most severe and newest first. */
 export function selected(all: Alert[], options: Options, filter: string): Alert[] {
   const fits = matches(filter);
   const { stateFilter = {}, alertName = '', maxItems } = options;
@@ -66,9 +66,9 @@ export function selected(all: Alert[], options: Options, filter: string): Alert[
 function Line({ alert, timeZone }: { alert: Alert; timeZone: string }) {
   const style = useStyles2(styles);
   const { labels, annotations, state, since, silence } = alert;
-  const rest = Object.entries(labels).filter(([name]) => !SAID.has(name));
+  const rest = Object.entries(labels).filter(([name]) => !SHOWN.has(name));
   const runbook = annotations.runbook_url;
-  const board = annotations.board && boardAddress(annotations.board, location.search);
+  const board = annotations.board && boardUrl(annotations.board, location.search);
   return (
     <li className={style.alert}>
       <Badge className={style.state} text={state} color={COLOURS[state]} />
@@ -114,28 +114,28 @@ export function AlertListPanel({
   renderCounter,
 }: PanelProps<Options>) {
   const style = useStyles2(styles);
-  const [known, know] = useState<Alert[] | Error>();
+  const [loaded, setLoaded] = useState<Alert[] | Error>();
   useEffect(() => {
     let alive = true;
-    const tell = (what: Alert[] | Error) => alive && know(what);
-    alerts().then(tell, tell);
+    const settle = (what: Alert[] | Error) => alive && setLoaded(what);
+    alerts().then(settle, settle);
     return () => {
       alive = false;
     };
   }, [timeRange, renderCounter]); // a refresh moves the range
-  if (!known) return <Say what="Loading …" />;
-  if (known instanceof Error) {
+  if (!loaded) return <EmptyState what="Loading …" />;
+  if (loaded instanceof Error) {
     return (
-      <Say
-        what="The alerts are not known"
-        more={known.message}
+      <EmptyState
+        what="Failed to load the alerts"
+        more={loaded.message}
         icon="exclamation-triangle"
         isError
       />
     );
   }
-  const shown = selected(known, options, replaceVariables(options.alertInstanceLabelFilter ?? ''));
-  if (!shown.length) return <Say what="No alert fires or waits" icon="check-circle" />;
+  const shown = selected(loaded, options, replaceVariables(options.alertInstanceLabelFilter ?? ''));
+  if (!shown.length) return <EmptyState what="No alerts firing or pending" icon="check-circle" />;
   return (
     <ScrollContainer>
       <ul className={style.list}>

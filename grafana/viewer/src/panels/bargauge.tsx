@@ -1,8 +1,8 @@
-/** Bars. */
+/** Bar gauge panel. */
 import { type PanelProps, type VizOrientation, getDisplayProcessor } from '@grafana/data';
 import type { Options } from '@grafana/schema/dist/esm/raw/composable/bargauge/panelcfg/x/BarGaugePanelCfg_types.gen';
 import { BarGauge, useTheme2 } from '@grafana/ui';
-import { Figures } from './figures';
+import { ReducedValues } from './reducedValues';
 
 export const BAR_GAUGE_OPTIONS = {
   displayMode: 'gradient',
@@ -19,7 +19,7 @@ export const BAR_GAUGE_OPTIONS = {
 /** Up to this height a bar has its name beside it, not above. */
 const BESIDE = 40;
 
-/** A name beside its bar is given the room of its usual size, so another size would not fit. */
+/** The space of a name beside its bar is computed for the default size, so no other size fits. */
 function sizes({ text, namePlacement }: Options, height: number): Options['text'] {
   const isBeside = namePlacement === 'left' || (namePlacement === 'auto' && height <= BESIDE);
   return isBeside ? { ...text, titleSize: undefined } : text;
@@ -29,7 +29,7 @@ export function BarGaugePanel(props: PanelProps<Options>) {
   const theme = useTheme2();
   const { options } = props;
   return (
-    <Figures
+    <ReducedValues
       {...props}
       smallest={{ width: options.minVizWidth, height: options.minVizHeight }}
       largest={options.maxVizHeight}

@@ -1,9 +1,9 @@
-/** Colours of a heatmap's cells. */
+/** Colour scales of heatmap cells. */
 import * as schemes from 'd3-scale-chromatic';
 import type { GrafanaTheme2 } from '@grafana/data';
 import type { HeatmapColorOptions } from '@grafana/schema/dist/esm/raw/composable/heatmap/panelcfg/x/HeatmapPanelCfg_types.gen';
 
-/** Schemes that read the same on dark and on light; single hues fade into the background. */
+/** Schemes that work on dark and on light; single hues fade into the background. */
 const ANY_THEME = /^(Turbo|Viridis|Magma|Inferno|Plasma|Cividis|Warm|Cool|Cubehelix)/;
 const DIVERGING = /^(Spectral|R[dD]|Pu?Or|PRGn|PiYG|BrBG)/;
 
@@ -34,8 +34,8 @@ export function paint(
   const isFlipped = (fades && theme.isDark) !== reverse;
   const interpolate = scheme(options.scheme);
   const colours = Array.from({ length: count }, (_, index) => {
-    const place = index / (count - 1);
-    return interpolate(isFlipped ? 1 - place : place);
+    const fraction = index / (count - 1);
+    return interpolate(isFlipped ? 1 - fraction : fraction);
   });
   return (value) => colours[Math.min(count - 1, Math.floor(part(value) * count))] ?? '';
 }

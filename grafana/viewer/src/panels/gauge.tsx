@@ -1,4 +1,4 @@
-/** Dials. */
+/** Gauge panel. */
 import {
   type FieldDisplay,
   type GrafanaTheme2,
@@ -7,7 +7,7 @@ import {
 } from '@grafana/data';
 import type { Options } from '@grafana/schema/dist/esm/raw/composable/gauge/panelcfg/x/GaugePanelCfg_types.gen';
 import { useTheme2 } from '@grafana/ui';
-import { Figures } from './figures';
+import { ReducedValues } from './reducedValues';
 
 /** Degrees, clockwise from the top, at which the arc begins and ends. */
 const FROM = -120;
@@ -24,7 +24,7 @@ function at(angle: number, radius: number): string {
   return `${radius * Math.sin(turn)} ${-radius * Math.cos(turn)}`;
 }
 
-/** An arc around the origin between two parts of the dial. */
+/** An arc around the origin between two fractions of the dial. */
 export function arc(from: number, to: number, radius: number): string {
   const [first, last] = [FROM + from * (TO - FROM), FROM + to * (TO - FROM)];
   const isLong = last - first > 180 ? 1 : 0;
@@ -34,7 +34,7 @@ export function arc(from: number, to: number, radius: number): string {
 const part = (value: number, low: number, high: number): number =>
   Math.min(1, Math.max(0, (value - low) / (high - low || 1)));
 
-/** The stretches of the dial that thresholds colour. */
+/** The threshold zones of the dial. */
 function zones({ field }: FieldDisplay, theme: GrafanaTheme2) {
   const { min = 0, max = 100, thresholds } = field;
   const steps = thresholds?.steps ?? [];
@@ -50,7 +50,7 @@ interface Props {
   width: number;
   height: number;
   showZones: boolean;
-  /** Where there is but one dial, the panel's title says what it is. */
+  /** A single dial needs no name besides the panel's title. */
   isAlone: boolean;
 }
 
@@ -88,7 +88,7 @@ function Dial({ figure, width, height, showZones, isAlone }: Props) {
 
 export function GaugePanel(props: PanelProps<Options>) {
   return (
-    <Figures
+    <ReducedValues
       {...props}
       draw={({ figure, width, height, count }) => (
         <Dial

@@ -1,4 +1,4 @@
-/** Buckets of a histogram over time. */
+/** Heatmap panel: buckets of a histogram over time. */
 import { useCallback, useMemo } from 'react';
 import {
   type DataFrame,
@@ -37,7 +37,7 @@ interface Cells {
   frame: DataFrame;
   times: number[];
   rows: { bound: string; values: (number | null)[] }[];
-  /** Milliseconds that a cell is wide. */
+  /** Width of a cell in milliseconds. */
   wide: number;
   high: number;
   colour: Paint;
@@ -123,15 +123,18 @@ export function HeatmapPanel({
   onChangeTimeRange,
 }: PanelProps<Options>) {
   const theme = useTheme2();
-  const drawn = useMemo(() => cells(data.series, options, theme), [data.series, options, theme]);
+  const heatmapCells = useMemo(
+    () => cells(data.series, options, theme),
+    [data.series, options, theme],
+  );
   const draw = useCallback(
     (plot: uPlot) => {
-      if (drawn) drawCells(plot, drawn, options);
+      if (heatmapCells) drawCells(plot, heatmapCells, options);
     },
-    [drawn, options],
+    [heatmapCells, options],
   );
-  if (!drawn) return null;
-  const { frame, times, rows, wide, high, colour } = drawn;
+  if (!heatmapCells) return null;
+  const { frame, times, rows, wide, high, colour } = heatmapCells;
   const unit = options.cellValues?.unit ?? 'short';
   const tip = (time: number, row: number, isPinned: boolean) => {
     const index = times.findIndex((one) => one >= time);
@@ -142,15 +145,18 @@ export function HeatmapPanel({
     );
     const from = row > 0 ? bound(rows[row - 1]?.bound, options.yAxis) : '0';
     const shown =
-      value === null ? 'nothing known' : formattedValueToString(getValueFormat(unit)(value, 3));
+      value === null ? 'no data' : formattedValueToString(getValueFormat(unit)(value, 3));
     return (
       <VizTooltipWrapper>
         <VizTooltipHeader item={{ label: '', value: span[1] ?? '' }} isPinned={isPinned} />
         <VizTooltipContent
           isPinned={isPinned}
           items={[
-            { label: 'From, to', value: `${from}, ${bound(rows[row]?.bound, options.yAxis)}` },
-            { label: 'In the bucket', value: shown, color: colour(value ?? 0) },
+            {
+              label: 'Bucket from, to',
+              value: `${from}, ${bound(rows[row]?.bound, options.yAxis)}`,
+            },
+            { label: 'Value', value: shown, color: colour(value ?? 0) },
           ]}
         />
       </VizTooltipWrapper>

@@ -1,4 +1,4 @@
-/** Options that single series and columns may have, with their defaults. */
+/** Field options of series and columns, with their defaults. */
 import {
   FieldColorModeId,
   FieldConfigProperty,

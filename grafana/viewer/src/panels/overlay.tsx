@@ -1,4 +1,4 @@
-/** Marks over a graph: moments and stretches that annotations name, and exemplars with traces. */
+/** Overlay of a graph: annotations and exemplars. */
 import { useLayoutEffect, useState } from 'react';
 import { createPortal } from 'react-dom';
 import {
@@ -13,7 +13,7 @@ import { Tooltip, type UPlotConfigBuilder, useStyles2 } from '@grafana/ui';
 import { css } from '@emotion/css';
 import type uPlot from 'uplot';
 import { EXEMPLARS } from '../prometheus/exemplars';
-import { traceAddress } from '../settings';
+import { traceUrlOf } from '../settings';
 
 const styles = (theme: GrafanaTheme2) => ({
   line: css({
@@ -23,7 +23,7 @@ const styles = (theme: GrafanaTheme2) => ({
     borderLeft: '1px dashed',
     pointerEvents: 'none',
   }),
-  stretch: css({ position: 'absolute', top: 0, bottom: 0, opacity: 0.1, pointerEvents: 'none' }),
+  region: css({ position: 'absolute', top: 0, bottom: 0, opacity: 0.1, pointerEvents: 'none' }),
   handle: css({
     position: 'absolute',
     bottom: -5,
@@ -61,11 +61,11 @@ interface Props {
   annotations: DataFrame[] | undefined;
   timeZone: string;
   unit?: string;
-  /** The place of a value upwards, in pixels; without it there is nowhere to put exemplars. */
+  /** The y position of a value in pixels; without it exemplars are not drawn. */
   height?: (plot: uPlot, value: number) => number | undefined;
 }
 
-/** Follows a plot: whenever it is drawn anew, so is what lies over it. */
+/** Rerenders the overlay whenever the plot is redrawn. */
 function usePlot(config: UPlotConfigBuilder): uPlot | undefined {
   const [seen, see] = useState<{ plot: uPlot }>();
   useLayoutEffect(() => {
@@ -89,15 +89,15 @@ interface Within {
   timeZone: string;
 }
 
-function Moments({ frame, plot, style, timeZone }: Within & { frame: DataFrame }) {
+function AnnotationMarks({ frame, plot, style, timeZone }: Within & { frame: DataFrame }) {
   const [starts, ends] = [column<number>(frame, 'time'), column<number>(frame, 'timeEnd')];
   const titles = column<string>(frame, 'title');
   const colours = column<string>(frame, 'color');
-  const place = (time: number) => plot.valToPos(time, 'x');
+  const xOf = (time: number) => plot.valToPos(time, 'x');
   const width = plot.over.clientWidth;
   return starts.map((start, row) => {
     const end = ends[row] ?? start;
-    const [left, right] = [Math.max(0, place(start)), Math.min(width, place(end))];
+    const [left, right] = [Math.max(0, xOf(start)), Math.min(width, xOf(end))];
     if (right < 0 || left > width) return null;
     const colour = colours[row];
     const title = titles[row] ?? '';
@@ -105,12 +105,9 @@ function Moments({ frame, plot, style, timeZone }: Within & { frame: DataFrame }
       .slice(0, end > start ? 2 : 1)
       .map((at) => dateTimeFormat(at, { timeZone }));
     return (
-      <div key={`${start} ${title}`} data-testid="mark">
+      <div key={`${start} ${title}`} data-testid="annotation">
         {right > left + 1 && (
-          <div
-            className={style.stretch}
-            style={{ left, width: right - left, background: colour }}
-          />
+          <div className={style.region} style={{ left, width: right - left, background: colour }} />
         )}
         <div className={style.line} style={{ left, borderColor: colour }} />
         <Tooltip
@@ -134,7 +131,7 @@ function Moments({ frame, plot, style, timeZone }: Within & { frame: DataFrame }
   });
 }
 
-function Dots({
+function ExemplarDots({
   frame,
   plot,
   style,
@@ -152,14 +149,14 @@ function Dots({
     const top = height?.(plot, values[row] ?? NaN);
     if (left < 0 || left > plot.over.clientWidth) return null;
     if (top === undefined || !(top >= 0 && top <= plot.over.clientHeight)) return null;
-    const address = traceAddress(traces[row] ?? '');
+    const address = traceUrlOf(traces[row] ?? '');
     const shown: [string, string][] = [
       ['Time', dateTimeFormat(time, { timeZone })],
       ['Value', formattedValueToString(format(values[row] ?? NaN, 3))],
       ['Trace', traces[row] || 'none'],
       ...Object.entries(labels[row] ?? {}).filter(([name]) => name !== '__name__'),
     ];
-    const told = (
+    const tooltip = (
       <div className={style.pairs}>
         {shown.map(([name, value]) => [
           <span key={name}>{name}</span>,
@@ -167,12 +164,12 @@ function Dots({
         ])}
       </div>
     );
-    const look = { className: style.dot, style: { left, top }, 'data-testid': 'exemplar' };
+    const dot = { className: style.dot, style: { left, top }, 'data-testid': 'exemplar' };
     return (
-      <Tooltip key={`${time} ${row}`} content={told} interactive>
+      <Tooltip key={`${time} ${row}`} content={tooltip} interactive>
         {address ? (
           <a
-            {...look}
+            {...dot}
             href={address}
             target="_blank"
             rel="noreferrer"
@@ -180,7 +177,7 @@ function Dots({
             aria-label={`Trace ${traces[row]}`}
           />
         ) : (
-          <span {...look} />
+          <span {...dot} />
         )}
       </Tooltip>
     );
@@ -195,9 +192,9 @@ export function Overlay({ config, annotations = [], timeZone, unit, height }: Pr
   return createPortal(
     annotations.map((frame, index) =>
       frame.name === EXEMPLARS ? (
-        height && <Dots key={index} frame={frame} unit={unit} height={height} {...within} />
+        height && <ExemplarDots key={index} frame={frame} unit={unit} height={height} {...within} />
       ) : (
-        <Moments key={index} frame={frame} {...within} />
+        <AnnotationMarks key={index} frame={frame} {...within} />
       ),
     ),
     plot.over,

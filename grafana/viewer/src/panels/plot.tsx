@@ -1,4 +1,4 @@
-/** A plot whose y axis counts rows and whose cells we draw ourselves, on Grafana's own axes. */
+/** Plot with rows on its y axis and custom cells, on Grafana's axes and tooltips. */
 import { type ReactNode, useMemo } from 'react';
 import type { AbsoluteTimeRange, DataFrame, GrafanaTheme2, TimeRange } from '@grafana/data';
 import {
@@ -24,26 +24,26 @@ import { Overlay } from './overlay';
 const LINE = 16;
 const XY = 2; // the tooltip follows both axes
 
-/** What is drawn at present. */
-interface Shown {
+/** The current range and draw function. */
+interface Rendered {
   range: TimeRange;
   draw: (plot: uPlot) => void;
 }
 
 /**
- * What each column of times stands for. So a plot, with all its listeners, outlives a refresh: new
- * times bring their own range and cells along.
+ * The state of each column of times. It lets a plot with its listeners survive a refresh: new times
+ * come with their own range and cells.
  */
-const shown = new WeakMap<object, Shown>();
-const showing = (plot: uPlot): Shown | undefined => shown.get(plot.data[0]);
+const shown = new WeakMap<object, Rendered>();
+const showing = (plot: uPlot): Rendered | undefined => shown.get(plot.data[0]);
 
-function column(times: number[], what: Shown): uPlot.AlignedData {
+function column(times: number[], what: Rendered): uPlot.AlignedData {
   const own = [...times];
   shown.set(own, what);
   return [own, own.map(() => null)];
 }
 
-/** Whether a row's label stands beside its middle, or at its upper edge as a bound does. */
+/** Whether a row's label is at its middle, or at its upper edge like a bucket bound. */
 type Labelled = 'middle' | 'edge';
 
 /** The width of the longest label, in pixels. */
@@ -123,7 +123,7 @@ interface Props {
   /** Draws the cells; a new function when there is something new to draw. */
   draw: (plot: uPlot) => void;
   onZoom: (range: AbsoluteTimeRange) => void;
-  /** What the tooltip says at a moment and a row, both as the axes count. */
+  /** The tooltip at a time and a row, in axis units. */
   tip: (time: number, row: number, isPinned: boolean) => ReactNode;
   annotations: DataFrame[] | undefined;
 }

@@ -1,8 +1,8 @@
-/** Large figures. */
+/** Stat panel. */
 import type { PanelProps } from '@grafana/data';
 import type { Options } from '@grafana/schema/dist/esm/raw/composable/stat/panelcfg/x/StatPanelCfg_types.gen';
 import { BigValue, useTheme2 } from '@grafana/ui';
-import { Figures } from './figures';
+import { ReducedValues } from './reducedValues';
 
 export const STAT_OPTIONS = {
   colorMode: 'value',
@@ -18,7 +18,7 @@ export function StatPanel(props: PanelProps<Options>) {
   const theme = useTheme2();
   const { options } = props;
   return (
-    <Figures
+    <ReducedValues
       {...props}
       sparkline={options.graphMode !== 'none'}
       draw={({ figure, width, height, count, factors }) => (

@@ -1,4 +1,4 @@
-/** States over time, a row a series. */
+/** State timeline panel: states over time, one row per series. */
 import { useCallback, useMemo } from 'react';
 import { type PanelProps, dateTimeFormat } from '@grafana/data';
 import type { Options } from '@grafana/schema/dist/esm/raw/composable/statetimeline/panelcfg/x/StateTimelinePanelCfg_types.gen';
@@ -13,7 +13,7 @@ import {
 import { LegendDisplayMode } from '@grafana/schema';
 import type uPlot from 'uplot';
 import { RowPlot } from './plot';
-import { type StateRow, stateRows } from './states';
+import { type StateRow, stateRows } from './stateRows';
 
 const FONT = 12;
 const LEGEND = 28;
@@ -29,11 +29,11 @@ function drawRows(plot: uPlot, rows: StateRow[], { rowHeight, showValue }: Optio
   const { ctx } = plot;
   ctx.textBaseline = 'middle';
   ctx.font = `${FONT * devicePixelRatio}px Inter, sans-serif`;
-  rows.forEach(({ stretches }, row) => {
+  rows.forEach(({ intervals }, row) => {
     const middle = plot.valToPos(row + 0.5, 'y', true);
     const high =
       Math.abs(plot.valToPos(row + 1, 'y', true) - plot.valToPos(row, 'y', true)) * rowHeight;
-    for (const { from, to, text, colour } of stretches) {
+    for (const { from, to, text, colour } of intervals) {
       const left = plot.valToPos(from, 'x', true);
       const wide = Math.max(1, plot.valToPos(to, 'x', true) - left);
       ctx.fillStyle = colour;
@@ -47,10 +47,10 @@ function drawRows(plot: uPlot, rows: StateRow[], { rowHeight, showValue }: Optio
   });
 }
 
-/** Every state that occurs, once. */
+/** The distinct states. */
 function legend(rows: StateRow[]) {
   const colours = new Map(
-    rows.flatMap(({ stretches }) => stretches.map(({ text, colour }) => [text, colour])),
+    rows.flatMap(({ intervals }) => intervals.map(({ text, colour }) => [text, colour])),
   );
   return [...colours].map(([label, color]) => ({ label, color, yAxis: 1 }));
 }
@@ -64,13 +64,13 @@ export function StateTimelinePanel({
   options,
   onChangeTimeRange,
 }: PanelProps<Options>) {
-  // The first series is read first, so it is drawn on top.
+  // The first series is the top row.
   const rows = useMemo(() => stateRows(data.series).reverse(), [data.series]);
   const draw = useCallback((plot: uPlot) => drawRows(plot, rows, options), [rows, options]);
   const [frame] = data.series;
   const times = (frame?.fields[0]?.values ?? []) as number[];
   const tip = (time: number, row: number, isPinned: boolean) => {
-    const found = rows[row]?.stretches.find(({ from, to }) => time >= from && time < to);
+    const found = rows[row]?.intervals.find(({ from, to }) => time >= from && time < to);
     if (!found) return null;
     const when = [found.from, found.to].map((at) => dateTimeFormat(at, { timeZone }));
     return (

@@ -1,4 +1,4 @@
-/** Rows and columns. */
+/** Table panel. */
 import { type PanelProps, cacheFieldDisplayNames } from '@grafana/data';
 import type { Options } from '@grafana/schema/dist/esm/raw/composable/table/panelcfg/x/TablePanelCfg_types.gen';
 import { TableNG } from '@grafana/ui/unstable';

@@ -1,4 +1,4 @@
-/** Words. */
+/** Text panel. */
 import { type PanelProps, renderTextPanelMarkdown, textUtil } from '@grafana/data';
 
 interface Options {
@@ -7,11 +7,11 @@ interface Options {
 }
 
 export function TextPanel({ options, replaceVariables }: PanelProps<Options>) {
-  const words = replaceVariables(options.content ?? '');
-  if (options.mode === 'code') return <pre>{words}</pre>;
+  const text = replaceVariables(options.content ?? '');
+  if (options.mode === 'code') return <pre>{text}</pre>;
   const html =
     options.mode === 'html'
-      ? textUtil.sanitizeTextPanelContent(words)
-      : renderTextPanelMarkdown(words);
+      ? textUtil.sanitizeTextPanelContent(text)
+      : renderTextPanelMarkdown(text);
   return <div className="markdown-html" dangerouslySetInnerHTML={{ __html: html }} />;
 }

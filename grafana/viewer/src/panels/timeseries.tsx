@@ -1,4 +1,4 @@
-/** Lines over time. */
+/** Time series panel. */
 import { useMemo } from 'react';
 import {
   type DataFrame,
@@ -31,7 +31,7 @@ export const TIME_SERIES_OPTIONS = {
   tooltip: { mode: 'single', sort: 'none' },
 };
 
-/** What a tooltip shows is decided by the panel, one line or all of them. */
+/** Hover modes of the tooltip: one series or all. */
 const HOVER = { one: 0, all: 1 } as const;
 
 /** Frames with a time and at least one number. */
@@ -87,7 +87,7 @@ function Tip({ frame, rows, series, options, timeZone, isPinned }: TipProps) {
   );
 }
 
-/** Where a value lies upwards, on the axis of the first line that is drawn. */
+/** The y position of a value on the axis of the first visible series. */
 function heightOf(plot: uPlot, value: number): number | undefined {
   const scale = plot.series.find((one, index) => index > 0 && one.show)?.scale;
   return scale ? plot.valToPos(value, scale) : undefined;

@@ -1,8 +1,8 @@
-/** Stands where a board wants a kind of panel that is not here. */
+/** Placeholder of an unsupported panel type. */
 import type { PanelProps } from '@grafana/data';
-import { Say } from './state';
+import { EmptyState } from './emptyState';
 
 export function UnknownPanel({ options }: PanelProps<{ kind?: string }>) {
-  const what = `Panels of the kind "${options.kind}" are not supported here`;
-  return <Say what={what} icon="exclamation-triangle" isError />;
+  const what = `Panel type "${options.kind}" is not supported`;
+  return <EmptyState what={what} icon="exclamation-triangle" isError />;
 }

@@ -1,10 +1,10 @@
-/** Asks Prometheus' HTTP API. */
+/** Client of Prometheus' HTTP API. */
 import { BehaviorSubject } from 'rxjs';
 
-/** Whether Prometheus answered when it was last asked. */
+/** Whether Prometheus responded to the last request. */
 export const reachable = new BehaviorSubject(true);
 
-/** Prometheus' own root: this page lies at `user/` below it. */
+/** Root URL of Prometheus: this page is at `user/` below it. */
 export const root = (): string => new URL('..', document.baseURI).href;
 
 export type Labels = Record<string, string>;
@@ -21,8 +21,8 @@ export interface Exemplars {
   exemplars: { labels: Labels; value: string; timestamp: number }[];
 }
 
-/** What a query answers. */
-export type Answer =
+/** The result of a query. */
+export type QueryResult =
   | { resultType: 'matrix'; result: Series[] }
   | { resultType: 'vector'; result: { metric: Labels; value: Sample }[] }
   | { resultType: 'scalar' | 'string'; result: Sample };
@@ -33,7 +33,7 @@ interface Envelope<T> {
   error?: string;
 }
 
-/** Fails where nobody answers, as against an answer that is an error. */
+/** Prometheus did not respond, as opposed to an error response. */
 export class UnreachableError extends Error {}
 
 async function open(url: string, init: RequestInit): Promise<Response> {
@@ -44,29 +44,29 @@ async function open(url: string, init: RequestInit): Promise<Response> {
     if (init.signal?.aborted) throw error;
   }
   reachable.next(false);
-  throw new UnreachableError('Prometheus does not answer');
+  throw new UnreachableError('Prometheus is not responding');
 }
 
 async function read<T>(response: Response): Promise<T> {
   const envelope = (await response.json().catch(() => null)) as Envelope<T> | null;
   if (envelope?.status === 'success' && envelope.data !== undefined) return envelope.data;
-  throw new Error(envelope?.error ?? `Prometheus answered ${response.status}`);
+  throw new Error(envelope?.error ?? `Prometheus responded with status ${response.status}`);
 }
 
 /**
- * Ask an endpoint below `api/v1/`.
+ * Request an endpoint below `api/v1/`.
  *
- * Throws `UnreachableError` when nobody answers, and an error with Prometheus' own words when the
- * question is wrong.
+ * Throws `UnreachableError` without a response, and an error with Prometheus' message for an error
+ * response.
  */
-export async function ask<T>(
+export async function requestApi<T>(
   endpoint: string,
   parameters: Record<string, string> = {},
   signal?: AbortSignal,
 ): Promise<T> {
   const search = new URLSearchParams(parameters).toString();
   const url = `${root()}api/v1/${endpoint}`;
-  // Queries are longer than addresses may be; what is not a query is only read by GET.
+  // Queries may be too long for a URL; other endpoints accept only GET.
   const init: RequestInit = endpoint.startsWith('query')
     ? { method: 'POST', body: new URLSearchParams(parameters), signal }
     : { signal };

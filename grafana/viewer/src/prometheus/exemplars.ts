@@ -1,6 +1,6 @@
-/** Exemplars: single requests behind a latency, each with its trace. */
+/** Exemplars: single requests of a latency series, each with its trace. */
 import { type DataFrame, DataTopic, FieldType } from '@grafana/data';
-import { type Exemplars, ask } from './client';
+import { type Exemplars, requestApi } from './client';
 import { number } from './frames';
 import type { Step } from './step';
 
@@ -14,7 +14,7 @@ interface Dot {
   labels: Record<string, string>;
 }
 
-/** Thin out a crowd: of those that fall together in time keep the slowest. */
+/** Downsample: keep the slowest exemplar of each time slice. */
 export function slowest(dots: Dot[], most = MOST): Dot[] {
   if (dots.length <= most) return dots;
   const sorted = [...dots].sort((one, other) => one.time - other.time);
@@ -26,8 +26,8 @@ export function slowest(dots: Dot[], most = MOST): Dot[] {
   );
 }
 
-const dots = (answer: Exemplars[]): Dot[] =>
-  answer.flatMap(({ seriesLabels, exemplars }) =>
+const dots = (result: Exemplars[]): Dot[] =>
+  result.flatMap(({ seriesLabels, exemplars }) =>
     exemplars.map(({ labels, value, timestamp }) => ({
       time: timestamp * 1000,
       value: number(value),
@@ -36,7 +36,7 @@ const dots = (answer: Exemplars[]): Dot[] =>
     })),
   );
 
-/** The exemplars of a query's series in a range, as a frame of annotations. */
+/** The exemplars of a query's series in a range, as an annotation frame. */
 export async function exemplars(
   refId: string,
   query: string,
@@ -44,7 +44,7 @@ export async function exemplars(
   signal: AbortSignal,
 ): Promise<DataFrame[]> {
   const parameters = { query, start: String(start), end: String(end + step) };
-  const found = slowest(dots(await ask<Exemplars[]>('query_exemplars', parameters, signal)));
+  const found = slowest(dots(await requestApi<Exemplars[]>('query_exemplars', parameters, signal)));
   if (!found.length) return [];
   const column = (name: string, type: FieldType, values: unknown[]) => ({
     name,

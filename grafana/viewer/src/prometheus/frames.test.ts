@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import type { Answer } from './client';
+import type { QueryResult } from './client';
 import { frames, nameOf, number } from './frames';
 
-const range: Answer = {
+const range: QueryResult = {
   resultType: 'matrix',
   result: [
     {
@@ -23,20 +23,20 @@ describe('a range', () => {
     expect(frame?.fields[0]?.values).toEqual([30_000, 60_000, 90_000, 120_000]);
     expect(frame?.fields[1]?.values).toEqual([1, null, NaN, null]);
   });
-  test('is called as the legend says', () => {
+  test('is named by the legend', () => {
     expect(frame?.fields[1]?.config.displayNameFromDS).toBe('api now');
   });
 });
 
-test('a table has a column a label, and rows without a label leave it empty', () => {
-  const answer: Answer = {
+test('a table has one column per label; missing labels are empty', () => {
+  const result: QueryResult = {
     resultType: 'vector',
     result: [
       { metric: { route: '/a' }, value: [1, '2'] },
       { metric: { slo: 'x' }, value: [1, '+Inf'] },
     ],
   };
-  const [table] = frames(answer, { refId: 'B', format: 'table', column: 'Value #B' });
+  const [table] = frames(result, { refId: 'B', format: 'table', column: 'Value #B' });
   expect(table?.fields.map(({ name }) => name)).toEqual(['Time', 'route', 'slo', 'Value #B']);
   expect(table?.fields.map(({ values }) => values)).toEqual([
     [1000, 1000],
@@ -46,13 +46,13 @@ test('a table has a column a label, and rows without a label leave it empty', ()
   ]);
 });
 
-test('buckets are sorted by their bound and hold what is in them alone', () => {
+test('buckets are sorted by bound and converted from cumulative counts', () => {
   const of = (le: string, values: [number, string][]) => ({ metric: { le }, values });
-  const answer: Answer = {
+  const result: QueryResult = {
     resultType: 'matrix',
     result: [of('+Inf', [[0, '9']]), of('0.5', [[0, '4']]), of('1', [[0, '9']])],
   };
-  const [heat] = frames(answer, { ...shape, format: 'heatmap' }, { start: 0, end: 0, step: 15 });
+  const [heat] = frames(result, { ...shape, format: 'heatmap' }, { start: 0, end: 0, step: 15 });
   expect(heat?.fields.slice(1).map(({ name }) => name)).toEqual(['0.5', '1', '+Inf']);
   expect(heat?.fields.slice(1).map(({ values }) => values)).toEqual([[4], [5], [0]]);
 });

@@ -1,14 +1,14 @@
-/** Answers of Prometheus as the data frames that panels draw. */
+/** Converts query results to data frames. */
 import { type DataFrame, type Field, FieldType } from '@grafana/data';
-import type { Answer, Labels, Series } from './client';
+import type { QueryResult, Labels, Series } from './client';
 import type { Step } from './step';
 
-/** Draws what a query answers. */
+/** How a result is converted. */
 export interface Shape {
   refId: string;
   format?: 'time_series' | 'table' | 'heatmap';
   legend?: string;
-  /** The name of the column of values in a table. */
+  /** The name of the value column in a table. */
   column: string;
 }
 
@@ -23,7 +23,7 @@ const times = (values: number[]): Field => field('Time', FieldType.time, values)
 /** JavaScript does not read Prometheus' infinities. */
 export const number = (text: string): number => Number(text.replace(/^([+-]?)Inf$/, '$1Infinity'));
 
-/** How a series is called: by the legend's pattern, or else by its labels. */
+/** The name of a series: from the legend's pattern, else from its labels. */
 export function nameOf(labels: Labels, legend: string | undefined): string {
   if (legend && legend !== '__auto') {
     return legend.replace(/\{\{\s*([^}]+?)\s*\}\}/g, (_, label: string) => labels[label] ?? '');
@@ -34,16 +34,16 @@ export function nameOf(labels: Labels, legend: string | undefined): string {
   return pairs.length ? `${metric}{${pairs.join(', ')}}` : metric;
 }
 
-/** All answers as series; a scalar is one without labels. */
-function seriesOf(answer: Answer): Series[] {
-  if (answer.resultType === 'matrix') return answer.result;
-  if (answer.resultType === 'vector') {
-    return answer.result.map(({ metric, value }) => ({ metric, values: [value] }));
+/** Any result as series; a scalar is one without labels. */
+function seriesOf(result: QueryResult): Series[] {
+  if (result.resultType === 'matrix') return result.result;
+  if (result.resultType === 'vector') {
+    return result.result.map(({ metric, value }) => ({ metric, values: [value] }));
   }
-  return [{ metric: {}, values: [answer.result] }];
+  return [{ metric: {}, values: [result.result] }];
 }
 
-/** The values at every step; where there is none, a gap. */
+/** The value at every step; null for gaps. */
 function withGaps({ values }: Series, { step, start, end }: Step): (number | null)[] {
   const filled = new Array<number | null>(Math.max(0, Math.round((end - start) / step) + 1));
   filled.fill(null);
@@ -67,7 +67,7 @@ function lines(all: Series[], shape: Shape, step: Step | undefined): DataFrame[]
   });
 }
 
-/** A row a series: its labels, then its last value. */
+/** One row per series: its labels, then its last value. */
 function rows(all: Series[], shape: Shape): DataFrame[] {
   const labels = [...new Set(all.flatMap(({ metric }) => Object.keys(metric)))].sort();
   const last = all.map(({ values }) => values[values.length - 1] ?? [0, 'NaN']);
@@ -89,7 +89,7 @@ function rows(all: Series[], shape: Shape): DataFrame[] {
   return [{ refId: shape.refId, fields, length: all.length }];
 }
 
-/** Buckets of a histogram, each with what is in it alone: they arrive as running sums. */
+/** Buckets of a histogram, converted from cumulative to single counts. */
 function buckets(all: Series[], shape: Shape, step: Step): DataFrame[] {
   const bound = (series: Series) => number(series.metric.le ?? 'NaN');
   const sorted = [...all].sort((one, other) => bound(one) - bound(other));
@@ -107,9 +107,9 @@ function buckets(all: Series[], shape: Shape, step: Step): DataFrame[] {
   return [{ refId: shape.refId, fields: [times(at), ...fields], length: at.length }];
 }
 
-/** Frames of an answer; `step` is that of a range, undefined for a single moment. */
-export function frames(answer: Answer, shape: Shape, step?: Step): DataFrame[] {
-  const all = seriesOf(answer);
+/** Frames of a result; `step` is that of a range query, undefined for an instant query. */
+export function frames(result: QueryResult, shape: Shape, step?: Step): DataFrame[] {
+  const all = seriesOf(result);
   if (shape.format === 'table') return rows(all, shape);
   if (shape.format === 'heatmap' && step) return buckets(all, shape, step);
   return lines(all, shape, step);

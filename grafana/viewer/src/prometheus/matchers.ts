@@ -1,4 +1,4 @@
-/** Selects by labels as Prometheus does: `{job="api", severity=~"page|ticket"}`. */
+/** Label matchers with Prometheus' semantics: `{job="api", severity=~"page|ticket"}`. */
 import type { Labels } from './client';
 
 export type Matches = (labels: Labels) => boolean;
@@ -13,7 +13,7 @@ function matcher(label: string, operator: string, text: string): Matches {
   };
 }
 
-/** Read a selector; an empty one matches everything. Throws if it cannot be read. */
+/** Parse a selector; an empty one matches everything. Throws on a syntax error. */
 export function matches(selector: string): Matches {
   const inside = selector.trim().replace(/^\{([^]*)\}$/, '$1');
   const all: Matches[] = [];

@@ -1,4 +1,4 @@
-/** A panel's query as the boards write it. */
+/** The query of a panel, as in the board. */
 import type { DataQuery } from '@grafana/schema';
 
 export interface PromQuery extends DataQuery {
@@ -6,12 +6,12 @@ export interface PromQuery extends DataQuery {
   exemplar?: boolean;
   format?: 'time_series' | 'table' | 'heatmap';
   instant?: boolean;
-  /** The shortest step, such as `1m`. */
+  /** Minimum step, such as `1m`. */
   interval?: string;
   legendFormat?: string;
 }
 
-/** Escape what a person chose for use in a query: several choices become a regular expression. */
+/** Escape the value of a variable for use in a query: several values become a regular expression. */
 export function quoted(value: unknown): string {
   const text = (one: unknown) => String(one).replace(/\\/g, '\\\\').replace(/"/g, '\\"');
   if (!Array.isArray(value)) return text(value);

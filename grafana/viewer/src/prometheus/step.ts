@@ -1,7 +1,7 @@
-/** Which steps a range is asked in, and the windows that queries name by macros. */
+/** Steps of range queries, and the macros that depend on them. */
 import type { ScopedVars } from '@grafana/data';
 
-/** What Prometheus refuses to exceed, less a margin. */
+/** Prometheus' limit of points per series, less a margin. */
 const MOST_POINTS = 10_900;
 const SECONDS: Record<string, number> = { ms: 0.001, s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 };
 
@@ -12,27 +12,27 @@ export function seconds(duration: string | undefined): number | undefined {
 }
 
 export interface Step {
-  /** Seconds, whole multiples of which are the moments asked for. */
+  /** Seconds; the evaluated times are multiples of it. */
   step: number;
   start: number;
   end: number;
 }
 
 /**
- * The moments to ask for, the same ones at every refresh.
+ * The evaluated times, the same ones at every refresh.
  *
- * `wanted` is what the panel's width calls for, `least` the shortest sensible step; all in seconds.
+ * `wanted` is the step for the panel's width, `least` the minimum step; all in seconds.
  */
 export function steps(from: number, to: number, wanted: number, least: number): Step {
   const step = Math.ceil(Math.max(wanted, least, (to - from) / MOST_POINTS, 1));
   return { step, start: Math.floor(from / step) * step, end: Math.floor(to / step) * step };
 }
 
-/** A window for `rate` that always holds four scrapes, and no less than a step. */
+/** A window for `rate` that always has four scrapes, and at least a step. */
 export const rateWindow = (step: number, scrape: number): number =>
   Math.max(step + scrape, 4 * scrape);
 
-/** What Grafana's macros stand for in a query of this step. */
+/** Values of Grafana's macros in a query of this step. */
 export function macros({ step, start, end }: Step, scrape: number): ScopedVars {
   const variable = (value: string | number) => ({ text: String(value), value });
   return {

@@ -1,7 +1,7 @@
-/** Stretches of time during which a series keeps one state. */
+/** Intervals of time in which a series has one state. */
 import { type DataFrame, type DisplayValue, FieldType, getFieldDisplayName } from '@grafana/data';
 
-export interface Stretch {
+export interface StateInterval {
   from: number;
   to: number;
   text: string;
@@ -10,17 +10,17 @@ export interface Stretch {
 
 export interface StateRow {
   name: string;
-  stretches: Stretch[];
+  intervals: StateInterval[];
 }
 
-/** Join moments of the same text; a gap ends a stretch, the last one reaches to the end. */
-export function stretches(
+/** Join consecutive samples of the same text; a gap ends an interval. */
+export function intervals(
   times: number[],
   states: (DisplayValue | undefined)[],
   wide: number,
-): Stretch[] {
-  const found: Stretch[] = [];
-  let open: Stretch | undefined;
+): StateInterval[] {
+  const found: StateInterval[] = [];
+  let open: StateInterval | undefined;
   times.forEach((time, index) => {
     const state = states[index];
     const text = state && `${state.prefix ?? ''}${state.text}${state.suffix ?? ''}`;
@@ -51,7 +51,7 @@ export function stateRows(frames: DataFrame[]): StateRow[] {
         );
         return {
           name: getFieldDisplayName(field, frame, frames),
-          stretches: stretches(times, states, wide),
+          intervals: intervals(times, states, wide),
         };
       });
   });

@@ -1,4 +1,4 @@
-/** What a panel says while it has nothing to draw: why, in words. */
+/** Empty state of a panel: loading, error or no data. */
 import type { ComponentType } from 'react';
 import { type GrafanaTheme2, LoadingState, type PanelProps } from '@grafana/data';
 import { Icon, type IconName, useStyles2 } from '@grafana/ui';
@@ -20,14 +20,14 @@ const styles = (theme: GrafanaTheme2) => ({
   words: css({ maxWidth: '60ch', overflowWrap: 'anywhere' }),
 });
 
-interface Said {
+interface EmptyStateProps {
   what: string;
   more?: string;
   icon?: IconName;
   isError?: boolean;
 }
 
-export function Say({ what, more, icon, isError }: Said) {
+export function EmptyState({ what, more, icon, isError }: EmptyStateProps) {
   const style = useStyles2(styles);
   return (
     <div className={style.box} role={isError ? 'alert' : 'status'}>
@@ -38,7 +38,7 @@ export function Say({ what, more, icon, isError }: Said) {
   );
 }
 
-function sayFor({ data, fieldConfig }: PanelProps): Said | undefined {
+function emptyStateOf({ data, fieldConfig }: PanelProps): EmptyStateProps | undefined {
   if (data.series.some((frame) => frame.length > 0)) return undefined;
   if (data.state === LoadingState.Error) {
     const reason = data.errors?.map(({ message }) => message).join('; ');
@@ -50,10 +50,12 @@ function sayFor({ data, fieldConfig }: PanelProps): Said | undefined {
   return { what: fieldConfig.defaults.noValue ?? 'No data' };
 }
 
-/** A panel that is drawn only when it has something to draw. */
-export function whenFilled<T>(Panel: ComponentType<PanelProps<T>>): ComponentType<PanelProps<T>> {
-  return function Filled(props: PanelProps<T>) {
-    const said = sayFor(props);
-    return said ? <Say {...said} /> : <Panel {...props} />;
+/** Wraps a panel: renders the empty state as long as there is no data. */
+export function withEmptyState<T>(
+  Panel: ComponentType<PanelProps<T>>,
+): ComponentType<PanelProps<T>> {
+  return function PanelOrEmptyState(props: PanelProps<T>) {
+    const empty = emptyStateOf(props);
+    return empty ? <EmptyState {...empty} /> : <Panel {...props} />;
   };
 }

@@ -1,4 +1,4 @@
-/** Figures reduced from series, and how they share the panel. */
+/** Values reduced from series, and their layout in the panel. */
 import type { ReactElement } from 'react';
 import {
   type DisplayValueAlignmentFactors,
@@ -21,7 +21,7 @@ export interface Drawn {
 }
 
 interface Props<T> extends PanelProps<T> {
-  /** Also reduce the past to a small graph. */
+  /** Also show a sparkline. */
   sparkline?: boolean;
   spacing?: number;
   smallest?: { width?: number; height?: number };
@@ -29,7 +29,7 @@ interface Props<T> extends PanelProps<T> {
   draw: (drawn: Drawn) => ReactElement;
 }
 
-/** The address a click on a figure leads to, if there is one. */
+/** The data link of a value, if there is one. */
 export function linkOf({
   hasLinks,
   getLinks,
@@ -38,7 +38,7 @@ export function linkOf({
   return link && { href: link.href, title: link.title };
 }
 
-export function Figures<T extends SingleStatBaseOptions>(props: Props<T>) {
+export function ReducedValues<T extends SingleStatBaseOptions>(props: Props<T>) {
   const theme = useTheme2();
   const { data, options, fieldConfig, replaceVariables, timeZone, width, height } = props;
   const figures = getFieldDisplayValues({

@@ -1,10 +1,10 @@
-/** Annotations: each stretch of time in which a query has an answer becomes a mark. */
+/** Annotation events: one for each time interval in which a query returns a series. */
 import type { AnnotationEvent } from '@grafana/data';
 import type { Series } from './client';
 import { nameOf } from './frames';
 
-/** The stretches of a series without a gap, in seconds. */
-export function stretches({ values }: Series, step: number): [number, number][] {
+/** The intervals of a series without a gap, in seconds. */
+export function intervals({ values }: Series, step: number): [number, number][] {
   const found: [number, number][] = [];
   for (const [time] of values) {
     const last = found[found.length - 1];
@@ -14,9 +14,9 @@ export function stretches({ values }: Series, step: number): [number, number][] 
   return found;
 }
 
-export function marks(series: Series[], step: number, title: string): AnnotationEvent[] {
+export function annotationEvents(series: Series[], step: number, title: string): AnnotationEvent[] {
   return series.flatMap((one) =>
-    stretches(one, step).map(([start, end]) => ({
+    intervals(one, step).map(([start, end]) => ({
       time: start * 1000,
       timeEnd: end * 1000,
       isRegion: end > start,

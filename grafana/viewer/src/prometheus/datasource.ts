@@ -1,4 +1,4 @@
-/** Prometheus as a data source of the boards. */
+/** Prometheus data source of the scenes. */
 import {
   type AnnotationEvent,
   type AnnotationQuery,
@@ -14,36 +14,36 @@ import {
 } from '@grafana/data';
 import { RuntimeDataSource, type SceneObject, sceneGraph } from '@grafana/scenes';
 import { Observable, of } from 'rxjs';
-import { type Answer, type Series, ask } from './client';
+import { type QueryResult, type Series, requestApi } from './client';
 import { exemplars } from './exemplars';
 import { frames } from './frames';
-import { marks } from './marks';
+import { annotationEvents } from './annotations';
 import { type PromQuery, quoted } from './query';
 import { type Step, macros, seconds, steps } from './step';
 import { values } from './values';
 
-export const SOURCE = { type: 'prometheus', uid: 'prometheus' };
-const NOTHING: Answer = { resultType: 'vector', result: [] };
+export const DATASOURCE = { type: 'prometheus', uid: 'prometheus' };
+const NOTHING: QueryResult = { resultType: 'vector', result: [] };
 
-/** A query as a board's annotation carries it. */
-export interface MarkQuery extends PromQuery {
-  /** Also the name of what it marks. */
+/** The query of an annotation. */
+export interface AnnotationTarget extends PromQuery {
+  /** Title of the events; its presence marks a query of annotations. */
   titleFormat?: string;
 }
 
-/** Fill in what was chosen and what the macros stand for. */
-export function filled(text: string, vars: ScopedVars | undefined): string {
+/** Interpolate variables and macros. */
+export function interpolated(text: string, vars: ScopedVars | undefined): string {
   const scene = vars?.__sceneObject?.value?.valueOf() as SceneObject | undefined;
   return scene ? sceneGraph.interpolate(scene, text, vars, quoted) : text;
 }
 
-export class PrometheusSource extends RuntimeDataSource<PromQuery> {
-  /** `scrape` is how often Prometheus asks its targets, in seconds. */
+export class PrometheusDatasource extends RuntimeDataSource<PromQuery> {
+  /** `scrape` is the scrape interval in seconds. */
   constructor(private readonly scrape: number) {
-    super(SOURCE.type, SOURCE.uid);
+    super(DATASOURCE.type, DATASOURCE.uid);
     this.interval = `${scrape}s`;
     this.annotations = {
-      prepareAnnotation: (annotation: AnnotationQuery<MarkQuery>) => annotation,
+      prepareAnnotation: (annotation: AnnotationQuery<AnnotationTarget>) => annotation,
       prepareQuery: (annotation) =>
         annotation.target && { ...annotation.target, titleFormat: annotation.titleFormat },
       processEvents: (_annotation, [frame]) =>
@@ -53,19 +53,19 @@ export class PrometheusSource extends RuntimeDataSource<PromQuery> {
 
   override query(request: DataQueryRequest<PromQuery>): Observable<DataQueryResponse> {
     return new Observable((observer) => {
-      const ending = new AbortController();
-      const asked = request.targets.filter((target) => !target.hide && target.expr);
-      const answers = asked.map((target) => this.answer(target, request, asked, ending.signal));
-      void Promise.allSettled(answers).then((settled) => {
-        if (ending.signal.aborted) return;
-        observer.next(gather(asked, settled));
+      const abort = new AbortController();
+      const targets = request.targets.filter((target) => !target.hide && target.expr);
+      const results = targets.map((target) => this.run(target, request, targets, abort.signal));
+      void Promise.allSettled(results).then((settled) => {
+        if (abort.signal.aborted) return;
+        observer.next(gather(targets, settled));
         observer.complete();
       });
-      return () => ending.abort();
+      return () => abort.abort();
     });
   }
 
-  private async answer(
+  private async run(
     target: PromQuery,
     request: DataQueryRequest<PromQuery>,
     all: PromQuery[],
@@ -75,35 +75,39 @@ export class PrometheusSource extends RuntimeDataSource<PromQuery> {
     const to = request.range.to.valueOf() / 1000;
     const least = seconds(target.interval) ?? this.scrape;
     const step = steps(from, to, request.intervalMs / 1000, least);
-    const query = filled(target.expr, { ...request.scopedVars, ...macros(step, this.scrape) });
-    if ('titleFormat' in target) return this.mark(target as MarkQuery, query, step, signal);
+    const query = interpolated(target.expr, {
+      ...request.scopedVars,
+      ...macros(step, this.scrape),
+    });
+    if ('titleFormat' in target)
+      return this.runAnnotation(target as AnnotationTarget, query, step, signal);
     const shape = {
       refId: target.refId,
       format: target.format,
-      legend: filled(target.legendFormat ?? '', request.scopedVars),
+      legend: interpolated(target.legendFormat ?? '', request.scopedVars),
       column: all.length > 1 ? `Value #${target.refId}` : 'Value',
     };
     if (target.instant) {
-      const answer = await ask<Answer>('query', { query, time: String(to) }, signal);
-      return executed(frames(answer ?? NOTHING, shape), query, step);
+      const result = await requestApi<QueryResult>('query', { query, time: String(to) }, signal);
+      return executed(frames(result ?? NOTHING, shape), query, step);
     }
     const range = { query, start: `${step.start}`, end: `${step.end}`, step: `${step.step}` };
-    const [answer, dots] = await Promise.all([
-      ask<Answer>('query_range', range, signal),
+    const [result, dots] = await Promise.all([
+      requestApi<QueryResult>('query_range', range, signal),
       target.exemplar ? exemplars(target.refId, query, step, signal).catch(() => []) : [],
     ]);
-    return executed([...frames(answer, shape, step), ...dots], query, step);
+    return executed([...frames(result, shape, step), ...dots], query, step);
   }
 
-  private async mark(
-    target: MarkQuery,
+  private async runAnnotation(
+    target: AnnotationTarget,
     query: string,
     step: Step,
     signal: AbortSignal,
   ): Promise<DataFrame[]> {
     const range = { query, start: `${step.start}`, end: `${step.end}`, step: `${step.step}` };
-    const answer = await ask<{ result: Series[] }>('query_range', range, signal);
-    const events = marks(answer.result, step.step, target.titleFormat ?? target.refId);
+    const result = await requestApi<{ result: Series[] }>('query_range', range, signal);
+    const events = annotationEvents(result.result, step.step, target.titleFormat ?? target.refId);
     const frame = arrayToDataFrame(events);
     frame.meta = { dataTopic: DataTopic.Annotations, custom: { events } };
     return [frame];
@@ -113,28 +117,28 @@ export class PrometheusSource extends RuntimeDataSource<PromQuery> {
     query: string | { query: string },
     options?: { range?: TimeRange; scopedVars?: ScopedVars },
   ): Promise<MetricFindValue[]> {
-    const text = filled(typeof query === 'string' ? query : query.query, options?.scopedVars);
+    const text = interpolated(typeof query === 'string' ? query : query.query, options?.scopedVars);
     const to = (options?.range?.to.valueOf() ?? Date.now()) / 1000;
     const from = (options?.range?.from.valueOf() ?? Date.now() - 3_600_000) / 1000;
     return values(text, { start: String(from), end: String(to) });
   }
 }
 
-/** Note on the frames what was really asked, for the panel's menu. */
+/** Add the executed query to the frames, for the panel menu. */
 function executed(made: DataFrame[], query: string, { step }: Step): DataFrame[] {
   for (const frame of made)
     frame.meta = { ...frame.meta, executedQueryString: query, custom: { step } };
   return made;
 }
 
-/** What was answered, and what went wrong, of all queries of a panel. */
+/** The data and errors of all queries of a panel. */
 function gather(
-  asked: PromQuery[],
+  targets: PromQuery[],
   settled: PromiseSettledResult<DataFrame[]>[],
 ): DataQueryResponse {
   const errors = settled.flatMap((one, index) =>
     one.status === 'rejected'
-      ? [{ refId: asked[index]?.refId, message: (one.reason as Error).message }]
+      ? [{ refId: targets[index]?.refId, message: (one.reason as Error).message }]
       : [],
   );
   const data = settled.flatMap((one) => (one.status === 'fulfilled' ? one.value : []));

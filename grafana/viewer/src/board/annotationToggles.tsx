@@ -1,4 +1,4 @@
-/** Switches for what is marked across the graphs; which are on is part of the address. */
+/** Toggles of the annotations; the enabled ones are in the URL. */
 import {
   type SceneComponentProps,
   SceneObjectBase,
@@ -10,18 +10,18 @@ import {
 import { InlineSwitch } from '@grafana/ui';
 
 type Layer = dataLayers.AnnotationsDataLayer;
-const KEY = 'marks';
+const KEY = 'annotations';
 
 interface State extends SceneObjectState {
-  /** Names of those that are on. */
+  /** Names of the enabled annotations. */
   on: string[];
 }
 
-export class Switches extends SceneObjectBase<State> {
-  static Component = Shown;
+export class AnnotationToggles extends SceneObjectBase<State> {
+  static Component = Rendered;
   protected override _urlSync = new SceneObjectUrlSyncConfig(this, { keys: [KEY] });
 
-  /** The layers belong to the scene, which asks their queries; here they are only switched. */
+  /** The layers belong to the scene, which runs their queries; here they are only toggled. */
   constructor(readonly layers: Layer[]) {
     const on = layers.filter(({ state }) => state.isEnabled);
     super({ on: on.map(({ state }) => state.name) });
@@ -34,10 +34,10 @@ export class Switches extends SceneObjectBase<State> {
   updateFromUrl(values: SceneObjectUrlValues): void {
     const named = values[KEY];
     if (typeof named !== 'string') return;
-    this.turn(named.split(',').filter(Boolean));
+    this.enable(named.split(',').filter(Boolean));
   }
 
-  turn(on: string[]): void {
+  enable(on: string[]): void {
     for (const layer of this.layers) {
       const isEnabled = on.includes(layer.state.name);
       if (isEnabled !== layer.state.isEnabled) layer.setState({ isEnabled });
@@ -47,11 +47,11 @@ export class Switches extends SceneObjectBase<State> {
 
   toggle(name: string): void {
     const { on } = this.state;
-    this.turn(on.includes(name) ? on.filter((one) => one !== name) : [...on, name]);
+    this.enable(on.includes(name) ? on.filter((one) => one !== name) : [...on, name]);
   }
 }
 
-function Shown({ model }: SceneComponentProps<Switches>) {
+function Rendered({ model }: SceneComponentProps<AnnotationToggles>) {
   const { on } = model.useState();
   return model.layers
     .filter(({ state }) => !state.isHidden)

@@ -1,4 +1,4 @@
-/** Every kind of panel that boards may have. */
+/** Registry of the supported panel types. */
 import { PanelPlugin, type PanelProps, type SetFieldConfigOptionsArgs } from '@grafana/data';
 import { sceneUtils } from '@grafana/scenes';
 import type { ComponentType } from 'react';
@@ -8,20 +8,20 @@ import { GAUGE_OPTIONS, GaugePanel } from './gauge';
 import { HEATMAP_OPTIONS, HeatmapPanel } from './heatmap';
 import { COLUMNS, FIGURES, LINES, STATES } from './options';
 import { STAT_OPTIONS, StatPanel } from './stat';
-import { whenFilled } from './state';
+import { withEmptyState } from './emptyState';
 import { STATE_TIMELINE_OPTIONS, StateTimelinePanel } from './statetimeline';
 import { TABLE_OPTIONS, TablePanel } from './table';
 import { TextPanel } from './text';
 import { TIME_SERIES_OPTIONS, TimeSeriesPanel } from './timeseries';
 import { UnknownPanel } from './unknown';
 
-/** Stands for all kinds that are not here; its one option is the `kind` that was wanted. */
+/** Placeholder of unsupported panel types; its option `kind` is the type in the board. */
 export const UNKNOWN = 'unknown';
 const known = new Set<string>();
 
 export const isKnown = (kind: string): boolean => known.has(kind);
 
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- each kind has options of its own
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- each type has its own options
 type Any = any;
 
 function register(
@@ -43,14 +43,14 @@ function register(
 }
 
 export function registerPanels(): void {
-  register('stat', whenFilled(StatPanel), STAT_OPTIONS);
-  register('gauge', whenFilled(GaugePanel), GAUGE_OPTIONS);
-  register('bargauge', whenFilled(BarGaugePanel), BAR_GAUGE_OPTIONS);
-  register('table', whenFilled(TablePanel), TABLE_OPTIONS, COLUMNS);
-  register('timeseries', whenFilled(TimeSeriesPanel), TIME_SERIES_OPTIONS, LINES);
-  register('heatmap', whenFilled(HeatmapPanel), HEATMAP_OPTIONS);
-  register('state-timeline', whenFilled(StateTimelinePanel), STATE_TIMELINE_OPTIONS, STATES);
-  // These two ask no query of the board.
+  register('stat', withEmptyState(StatPanel), STAT_OPTIONS);
+  register('gauge', withEmptyState(GaugePanel), GAUGE_OPTIONS);
+  register('bargauge', withEmptyState(BarGaugePanel), BAR_GAUGE_OPTIONS);
+  register('table', withEmptyState(TablePanel), TABLE_OPTIONS, COLUMNS);
+  register('timeseries', withEmptyState(TimeSeriesPanel), TIME_SERIES_OPTIONS, LINES);
+  register('heatmap', withEmptyState(HeatmapPanel), HEATMAP_OPTIONS);
+  register('state-timeline', withEmptyState(StateTimelinePanel), STATE_TIMELINE_OPTIONS, STATES);
+  // These two have no queries.
   register('alertlist', AlertListPanel, ALERT_LIST_OPTIONS);
   register('text', TextPanel, { mode: 'markdown', content: '' });
   register(UNKNOWN, UnknownPanel, {});

@@ -1,20 +1,23 @@
-/** Addresses of these pages, which are Grafana's own: `/d/<board>?var-job=api&from=now-1h`. */
+/** URLs of the pages, the same as Grafana's: `/d/<board>?var-job=api&from=now-1h`. */
 import { type GrafanaConfig, locationUtil } from '@grafana/data';
 import { config, locationService } from '@grafana/runtime';
 
-/** The part of the address that all pages share, without a slash at the end. */
+/** The path prefix of all pages, without a trailing slash. */
 export const base = (): string => new URL('.', document.baseURI).pathname.replace(/\/$/, '');
 
-export const boardAddress = (uid: string, search = ''): string =>
+export const boardUrl = (uid: string, search = ''): string =>
   `${base()}/d/${encodeURIComponent(uid)}/${search}`;
 
-export const boardOf = (pathname: string): string | undefined => {
+export const boardUid = (pathname: string): string | undefined => {
   const uid = /\/d\/([^/]+)/.exec(pathname)?.[1];
   return uid && decodeURIComponent(uid);
 };
 
-/** What a link to another board takes along. */
-export function carried(search: string, { time, variables }: Record<string, boolean>): string {
+/** The search parameters that a link to another board keeps. */
+export function carriedSearch(
+  search: string,
+  { time, variables }: Record<string, boolean>,
+): string {
   const kept = [...new URLSearchParams(search)].filter(
     ([key]) =>
       (time && ['from', 'to', 'timezone', 'refresh'].includes(key)) ||
@@ -24,8 +27,8 @@ export function carried(search: string, { time, variables }: Record<string, bool
   return kept.length ? `?${new URLSearchParams(kept).toString()}` : '';
 }
 
-/** Let the libraries write addresses below ours. */
-export function knowAddresses(): void {
+/** Make the libraries prefix their URLs with our path. */
+export function initLocationUtil(): void {
   locationUtil.initialize({
     config: config as unknown as GrafanaConfig,
     getVariablesUrlParams: () => ({}),
@@ -33,8 +36,8 @@ export function knowAddresses(): void {
   });
 }
 
-/** Whether a click asks for another tab, window or a download. */
-const elsewhere = (event: MouseEvent, link: HTMLAnchorElement): boolean =>
+/** Whether a click opens another tab or window, or downloads. */
+const opensElsewhere = (event: MouseEvent, link: HTMLAnchorElement): boolean =>
   event.button !== 0 ||
   event.metaKey ||
   event.ctrlKey ||
@@ -43,21 +46,22 @@ const elsewhere = (event: MouseEvent, link: HTMLAnchorElement): boolean =>
   link.hasAttribute('download') ||
   (link.target !== '' && link.target !== '_self');
 
-/** Follow links between boards without loading everything again. */
-export function followInPlace(): void {
+/** Follow links between boards without a page load. */
+export function interceptLinks(): void {
   document.addEventListener('click', (event) => {
     const link = (event.target as Element | null)?.closest?.('a');
-    if (!link?.getAttribute('href') || event.defaultPrevented || elsewhere(event, link)) return;
+    if (!link?.getAttribute('href') || event.defaultPrevented || opensElsewhere(event, link))
+      return;
     const { origin, pathname, search } = new URL(link.href);
     const inside = pathname.slice(base().length);
     if (origin !== location.origin || !pathname.startsWith(`${base()}/`)) return;
-    if (inside !== '/' && !boardOf(inside)) return;
+    if (inside !== '/' && !boardUid(inside)) return;
     event.preventDefault();
     locationService.push(inside + search);
   });
 }
 
-/** Parts of the address that pages set by themselves. */
-export function set(query: Record<string, string | null>): void {
+/** Set search parameters of the current URL. */
+export function setSearch(query: Record<string, string | null>): void {
   locationService.partial(query);
 }

@@ -1,49 +1,49 @@
-/** What single keys do. */
+/** Keyboard shortcuts and their help dialog. */
 import { useContext, useEffect } from 'react';
 import { sceneGraph } from '@grafana/scenes';
 import { locationService } from '@grafana/runtime';
 import { Modal } from '@grafana/ui';
 import { BehaviorSubject } from 'rxjs';
-import { set } from '../address';
+import { setSearch } from '../urls';
 import type { BoardScene } from '../board/layout';
-import { Look } from './header';
+import { ThemeMode } from './header';
 import { useSubject } from './hooks';
 
-export const showKeys = new BehaviorSubject(false);
+export const showShortcuts = new BehaviorSubject(false);
 
-const KEYS: [string, string][] = [
-  ['r', 'ask everything again'],
-  ['k', 'kiosk: only the panels; again to leave'],
-  ['t', 'light or dark'],
-  ['Esc', 'back: from one panel to the board, out of kiosk'],
+const SHORTCUTS: [string, string][] = [
+  ['r', 'refresh all panels'],
+  ['k', 'toggle kiosk mode: panels only'],
+  ['t', 'toggle light and dark theme'],
+  ['Esc', 'back: from one panel to the board, out of kiosk mode'],
   ['h', 'home: all boards'],
-  ['Tab', 'to the next control, panel menu or cell'],
-  ['← →', 'in a graph: move along the time; Enter to read links'],
-  ['?', 'these keys'],
+  ['Tab', 'next control, panel menu or cell'],
+  ['← →', 'in a graph: move the cursor in time; Enter shows links'],
+  ['?', 'show these shortcuts'],
 ];
 
-/** Whether somebody is writing. */
-const isWriting = ({ target }: KeyboardEvent): boolean =>
+/** Whether a text field has the focus. */
+const isTyping = ({ target }: KeyboardEvent): boolean =>
   target instanceof HTMLElement &&
   (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
 
 const has = (key: string): boolean => new URLSearchParams(location.search).has(key);
 
 function back(): void {
-  if (has('kiosk')) set({ kiosk: null });
-  else if (has('viewPanel')) set({ viewPanel: null });
+  if (has('kiosk')) setSearch({ kiosk: null });
+  else if (has('viewPanel')) setSearch({ viewPanel: null });
 }
 
-export function useKeys(scene?: BoardScene): void {
-  const { mode, change } = useContext(Look);
+export function useShortcuts(scene?: BoardScene): void {
+  const { mode, change } = useContext(ThemeMode);
   useEffect(() => {
     const actions: Record<string, () => void> = {
       r: () => scene && sceneGraph.getTimeRange(scene).onRefresh(),
-      k: () => scene && set({ kiosk: has('kiosk') ? null : '' }),
+      k: () => scene && setSearch({ kiosk: has('kiosk') ? null : '' }),
       t: () => change(mode === 'dark' ? 'light' : 'dark'),
       h: () => locationService.push('/'),
       Escape: back,
-      '?': () => showKeys.next(!showKeys.value),
+      '?': () => showShortcuts.next(!showShortcuts.value),
     };
     const press = (event: KeyboardEvent) => {
       if (
@@ -51,7 +51,7 @@ export function useKeys(scene?: BoardScene): void {
         event.metaKey ||
         event.ctrlKey ||
         event.altKey ||
-        isWriting(event)
+        isTyping(event)
       )
         return;
       actions[event.key]?.();
@@ -61,12 +61,12 @@ export function useKeys(scene?: BoardScene): void {
   }, [scene, mode, change]);
 }
 
-export function Keys() {
-  const isOpen = useSubject(showKeys);
+export function Shortcuts() {
+  const isOpen = useSubject(showShortcuts);
   return (
-    <Modal title="Keys" isOpen={isOpen} onDismiss={() => showKeys.next(false)}>
+    <Modal title="Keyboard shortcuts" isOpen={isOpen} onDismiss={() => showShortcuts.next(false)}>
       <dl style={{ display: 'grid', gridTemplateColumns: 'max-content 1fr', gap: '4px 16px' }}>
-        {KEYS.map(([key, does]) => [
+        {SHORTCUTS.map(([key, does]) => [
           <dt key={key}>
             <kbd>{key}</kbd>
           </dt>,
