@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from stack import run
+from stack.backtest import command as backtest
 from stack.drills import run as drills
 from stack.drills.faults import FAULTS
 from stack.install import debian_suites, packages
@@ -35,6 +36,8 @@ def _run(asked: argparse.Namespace) -> int:
         return 0
     if asked.command == "drill":
         return drills.run(Installation.here(), asked.alerts)
+    if asked.command == "backtest":
+        return backtest.run(asked)
     packages.install(for_tests=asked.command == "install" and asked.for_tests)
     if asked.command == "install":
         for suite in debian_suites.NEWER if asked.for_tests else ():
@@ -69,6 +72,12 @@ def _parser() -> argparse.ArgumentParser:
         help=f"one or more of {', '.join(FAULTS)}; or {drills.ALL}, which also writes the table of "
         "docs/alerts.md",
     )
+    replay = commands.add_parser(
+        "backtest",
+        help="how often each alert would have fired over recorded data",
+        epilog=backtest.AFTERWORD,
+    )
+    backtest.add_arguments(replay)
     install = commands.add_parser("install", help="install the servers' packages if any is missing")
     install.add_argument("--for-tests", action="store_true", help="also what only the tests need")
     return parser

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from alerts.alert import Alert, Severity
-from alerts.backtest.datasource import Recorded, Say, ask
-from alerts.backtest.firings import Episode, episodes, longest_spell
 from alerts.time_scale import seconds
+from stack.backtest.datasource import Recorded, Say, ask
+from stack.backtest.firings import Episode, episodes, longest_spell
 
 _MOST_POINTS = 10_000
 """Prometheus answers with 11,000 points a series at most."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from alerts.__main__ import main
-from alerts.backtest.firings import Episode, episodes, longest_spell
+from stack.__main__ import main
+from stack.backtest.firings import Episode, episodes, longest_spell
 from stack.tsdb_replay import Archive, promtool
 
 MINUTES = 100
