@@ -39,15 +39,19 @@ class Server:
 @contextmanager
 def postgresql(**settings: str) -> Iterator[Server]:
     """Run a server of this run's, with `settings` over our own; its data go when it ends."""
-    folder, port, servant = Path(tempfile.mkdtemp()), readiness.free_port(), service_user.servant()
+    folder, port, user = (
+        Path(tempfile.mkdtemp()),
+        readiness.free_port(),
+        service_user.default_user(),
+    )
     try:
-        if servant:
-            servant.own(folder)
+        if user:
+            user.chown(folder)
         password = folder / "password"
         password.write_text("only-for-this-run")
-        postgres.make_cluster(folder / "data", servant, password, sync=False)
+        postgres.make_cluster(folder / "data", user, password, sync=False)
         quick = {"fsync": "off", **settings}
-        process = Process(postgres.server(folder / "data", port, servant, quick))
+        process = Process(postgres.server(folder / "data", port, user, quick))
         process.start()
         try:
             process.wait_ready(lambda: postgres.answers(port))
@@ -62,13 +66,13 @@ def postgresql(**settings: str) -> Iterator[Server]:
 @contextmanager
 def own_redis() -> Iterator[tuple[str, Process]]:
     """A Redis as the stack configures it, until the block ends."""
-    port, servant = readiness.free_port(), service_user.servant()
+    port, user = readiness.free_port(), service_user.default_user()
     with tempfile.TemporaryDirectory() as name:
         config = Path(name) / "redis.conf"
         config.write_text(redis.configuration(port, config.parent, memory="256mb"))
-        if servant:
-            servant.own(config.parent)
-        process = Process(redis.server(config, servant), log=config.with_suffix(".log"))
+        if user:
+            user.chown(config.parent)
+        process = Process(redis.server(config, user), log=config.with_suffix(".log"))
         process.start()
         try:
             process.wait_ready(lambda: readiness.redis_answers(port))

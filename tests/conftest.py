@@ -80,7 +80,7 @@ def every_suite(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     """Run a test once with the promtool, amtool and servers of each suite; its name."""
     suite: str = request.param
     if suite != "installed":
-        monkeypatch.setenv("PATH", f"{debian_suites.bring(suite)}{os.pathsep}{os.environ['PATH']}")
+        monkeypatch.setenv("PATH", f"{debian_suites.fetch(suite)}{os.pathsep}{os.environ['PATH']}")
     return suite
 
 

@@ -212,7 +212,7 @@ class Watched:
 
 def _sentinel(master: int) -> Server:
     """Start a sentinel that acts alone, half a second after it last heard of the master."""
-    folder, port, servant = temporary_folder(), readiness.free_port(), service_user.servant()
+    folder, port, user = temporary_folder(), readiness.free_port(), service_user.default_user()
     config = folder / "sentinel.conf"
     lines = (
         f"bind {readiness.LOOPBACK}",
@@ -223,12 +223,12 @@ def _sentinel(master: int) -> Server:
         f"sentinel failover-timeout {MASTER_NAME} 3000",
     )
     config.write_text("\n".join(lines) + "\n")
-    if servant:
-        servant.own(folder)  # it writes into its configuration
+    if user:
+        user.chown(folder)  # it writes into its configuration
     program = Program(
         "sentinel",
         ["redis-server", str(config), "--sentinel"],
-        account=servant,
+        user=user,
         cwd=folder,
         grace=5.0,
     )

@@ -30,8 +30,8 @@ _PASSWORD = "made-up-for-tests"
 def temporary_folder() -> Path:
     """A folder that the servers' account owns; its name carries our pid for `sweep`."""
     folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
-    if servant := service_user.servant():
-        servant.own(folder)
+    if user := service_user.default_user():
+        user.chown(folder)
     return folder
 
 
@@ -99,19 +99,19 @@ class Postgres(Server):
     """PostgreSQL with the API's role, as the stack makes it, but without caring for the disk."""
 
     def __init__(self) -> None:
-        folder, port, servant = temporary_folder(), readiness.free_port(), service_user.servant()
+        folder, port, user = temporary_folder(), readiness.free_port(), service_user.default_user()
         password_file = folder / "password"
         password_file.write_text(_PASSWORD)
-        postgres.make_cluster(folder / "data", servant, password_file, sync=False)
+        postgres.make_cluster(folder / "data", user, password_file, sync=False)
         careless = {
             "fsync": "off",
             "full_page_writes": "off",
             "synchronous_commit": "off",
             "shared_buffers": "64MB",
         }
-        program = postgres.server(folder / "data", port, servant, careless)
+        program = postgres.server(folder / "data", port, user, careless)
         # Immediate: nobody will ever read these data again.
-        program = replace(program, orphan_signal=signal.SIGQUIT)
+        program = replace(program, parent_death_signal=signal.SIGQUIT)
         super().__init__(folder, port, program, lambda: postgres.answers(port))
         self._names = (f"test_{number}" for number in itertools.count(1))
         self.start()
@@ -148,7 +148,7 @@ class PgBouncer(Server):
     """
 
     def __init__(self, postgres: Postgres, *, sessions: int = 3, more: Sequence[str] = ()) -> None:
-        folder, port, servant = temporary_folder(), readiness.free_port(), service_user.servant()
+        folder, port, user = temporary_folder(), readiness.free_port(), service_user.default_user()
         users, config = folder / "users", folder / "pgbouncer.ini"
         users.write_text(f'"{ROLE}" "{_PASSWORD}"\n"{SUPERUSER}" "{_PASSWORD}"\n')
         lines = (
@@ -165,9 +165,9 @@ class PgBouncer(Server):
             *more,
         )
         config.write_text("".join(f"{line}\n" for line in lines))
-        if servant:
-            servant.own(folder)
-        program = Program("pgbouncer", ["pgbouncer", str(config)], account=servant, cwd=folder)
+        if user:
+            user.chown(folder)
+        program = Program("pgbouncer", ["pgbouncer", str(config)], user=user, cwd=folder)
         super().__init__(folder, port, program, lambda: answers(port))
         self._behind = postgres
         self.start()
@@ -183,11 +183,11 @@ class Redis(Server):
     def __init__(
         self, *, password: str | None = None, memory: str = "64mb", more: Sequence[str] = ()
     ) -> None:
-        folder, port, servant = temporary_folder(), readiness.free_port(), service_user.servant()
+        folder, port, user = temporary_folder(), readiness.free_port(), service_user.default_user()
         config = folder / "redis.conf"
         text = redis.configuration(port, folder, password=password, memory=memory)
         config.write_text(text + "".join(f"{line}\n" for line in more))
-        program = redis.server(config, servant)
+        program = redis.server(config, user)
         super().__init__(folder, port, program, lambda: readiness.redis_answers(port))
         self.start()
 
@@ -229,13 +229,13 @@ def start_alertmanager(config: str | dict[str, Any], flags: Sequence[str] = ()) 
 def _start_watcher(
     name: str, config: str | dict[str, Any], flags: Sequence[str], build: Callable[..., Program]
 ) -> Watcher:
-    folder, port, servant = temporary_folder(), readiness.free_port(), service_user.servant()
+    folder, port, user = temporary_folder(), readiness.free_port(), service_user.default_user()
     path = folder / f"{name}.yml"
     path.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
     (folder / "data").mkdir()
-    if servant:
-        servant.own(folder)
-    program = build(path, folder / "data", port, servant, flags)
+    if user:
+        user.chown(folder)
+    program = build(path, folder / "data", port, user, flags)
     watcher = Watcher(folder, port, program, lambda: prometheus.answers(port))
     watcher.start()
     return watcher

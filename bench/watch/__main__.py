@@ -22,7 +22,7 @@ from bench.watch.query import ask
 from bench.watch.synthetic_history import ROOT, RULES, Past, on_terminal
 from dashboards.rendered_queries import CHOICES, fill_in, panels
 from stack.installation.paths import CHECKOUT
-from stack.tsdb_replay import Archive
+from stack.tsdb_replay import TsdbReplay
 
 _BOARDS = ROOT / "grafana" / "dashboards"
 _CHOICES = {**CHOICES, "__rate_interval": "2m"}
@@ -97,8 +97,8 @@ def table(title: str, costs: list[Cost]) -> None:
 
 def measure(past: Past, folder: Path) -> dict[str, float]:
     """Ask, print, and return what the budget speaks of."""
-    with Archive(folder) as archive:
-        url = archive.url
+    with TsdbReplay(folder) as prometheus:
+        url = prometheus.url
         drawn, ruled = list(boards(url, past.end)), list(rules(url, past.end))
         scraped = ask(url, 'count({job="api",__name__!~".+:.+"})', at=past.end).result
         recorded = ask(url, 'count({__name__=~".+:.+:.+"})', at=past.end).result

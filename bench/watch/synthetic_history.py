@@ -18,7 +18,7 @@ from pathlib import Path
 import yaml
 
 from bench.watch.query import ask
-from stack.tsdb_replay import Archive, promtool
+from stack.tsdb_replay import TsdbReplay, promtool
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "tests" / "browser" / "metrics.txt.gz"
@@ -58,12 +58,12 @@ class Past:
         _write(folder, self._scraped())
         for number in range(_PASSES):
             say(f"recording, pass {number + 1} of {_PASSES}")
-            with Archive(folder) as archive:
-                self._record(folder, archive.url)
-        with Archive(folder) as archive:
+            with TsdbReplay(folder) as prometheus:
+                self._record(folder, prometheus.url)
+        with TsdbReplay(folder) as prometheus:
             recorded = [
                 (found["metric"], float(found["value"][1]))
-                for found in ask(archive.url, _RECORDED_SERIES, at=self.end).result
+                for found in ask(prometheus.url, _RECORDED_SERIES, at=self.end).result
             ]
         for day in range(self.days, 0, -1):
             say(f"{len(recorded)} recorded series, {day} days ago")

@@ -20,7 +20,7 @@ from urllib.request import urlopen
 import yaml
 
 from alerts.rule_files import every_signal, render
-from stack.tsdb_replay import Archive, promtool
+from stack.tsdb_replay import TsdbReplay, promtool
 from vitals.metrics.catalogue import CATALOGUE
 
 PASSES = 3
@@ -86,8 +86,8 @@ def opened(where: str, queries: Iterable[str], step: int, say: Say) -> Iterator[
         say(f"reading {path}")
         _link(path, data) if path.is_dir() else _import(path, data)
         _record_missing(data, queries, step, say)
-        with Archive(data) as archive:
-            yield Recorded(archive.url, *_span(data, archive.url))
+        with TsdbReplay(data) as prometheus:
+            yield Recorded(prometheus.url, *_span(data, prometheus.url))
 
 
 def _served(url: str) -> Recorded:
@@ -152,10 +152,10 @@ def _span(data: Path, url: str) -> tuple[float, float]:
 def _record_missing(data: Path, queries: Iterable[str], step: int, say: Say) -> None:
     groups: list[dict[str, Any]] = []
     for number in range(PASSES):
-        with Archive(data) as archive:
-            first, last = _span(data, archive.url)
+        with TsdbReplay(data) as prometheus:
+            first, last = _span(data, prometheus.url)
             if not number:
-                held = set(ask(archive.url, "label/__name__/values"))
+                held = set(ask(prometheus.url, "label/__name__/values"))
                 _demand_ours(held)
                 groups = _groups_of(_needed(queries) - held)
             if not groups:
@@ -165,7 +165,7 @@ def _record_missing(data: Path, queries: Iterable[str], step: int, say: Say) -> 
             missing = sum(len(group["rules"]) for group in groups)
             say(f"recording {missing} signals that the data do not hold, {number + 1} of {PASSES}")
             span = [f"--start={int(first)}", f"--end={int(last)}", f"--eval-interval={step}s"]
-            where = [f"--url={archive.url}", f"--output-dir={data}"]
+            where = [f"--url={prometheus.url}", f"--output-dir={data}"]
             promtool("create-blocks-from", "rules", *where, *span, str(rules))
 
 

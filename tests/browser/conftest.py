@@ -140,8 +140,8 @@ def _publish(built: Path, watcher: servers.Watcher) -> None:
 
 
 def _own(folder: Path) -> None:
-    if servant := service_user.servant():
-        servant.own(folder)
+    if user := service_user.default_user():
+        user.chown(folder)
 
 
 def _restart(watcher: servers.Watcher, data: Path) -> None:

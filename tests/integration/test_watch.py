@@ -115,7 +115,7 @@ def _watch(suite: str, services: dict[str, str], folder: Path, started: ExitStac
     alertmanager.write(environment, folder / "alertmanager.yml", folder / "templates")
     with pytest.MonkeyPatch.context() as patched:
         if suite != "installed":
-            patched.setenv("PATH", f"{debian_suites.bring(suite)}{os.pathsep}{os.environ['PATH']}")
+            patched.setenv("PATH", f"{debian_suites.fetch(suite)}{os.pathsep}{os.environ['PATH']}")
         manager = servers.start_alertmanager(
             alertmanager.configuration(environment, str(folder / "templates"), alertmanager.HASTY)
         )

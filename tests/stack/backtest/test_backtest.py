@@ -9,7 +9,7 @@ import pytest
 
 from stack.__main__ import main
 from stack.backtest.firings import Episode, episodes, longest_spell
-from stack.tsdb_replay import Archive, promtool
+from stack.tsdb_replay import TsdbReplay, promtool
 
 MINUTES = 100
 BEGIN = int(time.time()) // 60 * 60 - 60 * MINUTES
@@ -80,8 +80,8 @@ def test_a_data_folder_is_read_and_not_written_to(
 def test_a_prometheus_is_asked_by_its_address(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Archive(folder) as archive:
-        told = _told(capsys, "--from", archive.url, "--only", "TargetDown", "--days", "0.08")
+    with TsdbReplay(folder) as prometheus:
+        told = _told(capsys, "--from", prometheus.url, "--only", "TargetDown", "--days", "0.08")
     assert told["TargetDown"][2] == "2"
 
 
