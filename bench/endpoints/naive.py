@@ -1,8 +1,8 @@
-"""The endpoints as one would write them on the first day: they work, and nothing here is absurd.
+"""Naive versions of the endpoints, with faults that are common in real services.
 
-Each has a fault that is found in real services: pages by number with a total, whole rows, a query
-for each row, columns wrapped in a function or a cast, a subquery for each row, work of the
-database done in Python. They answer what ours answer, from the same models and tables.
+OFFSET pagination with a total count, whole rows, N+1 queries, columns wrapped in a function or a
+cast, correlated subqueries, work of the database done in Python. They return the same content as
+ours, from the same models and tables.
 """
 
 from datetime import timedelta
@@ -12,7 +12,7 @@ from fastapi import APIRouter, FastAPI, Query, Request
 from sqlalchemy import Select, String, cast, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bench.load.optimisations import forget
+from bench.load.optimisations import disable_caches
 from service.auth import AdminOf, CallerOf
 from service.db.database import DatabaseOf, now
 from service.errors import NotFoundError, UnauthorizedError
@@ -34,13 +34,13 @@ FOR_SALE = Product.deleted_at.is_(None)
 def app(settings: Settings) -> FastAPI:
     """Our API with these endpoints in front of its own, and without caches."""
     made = build(settings)
-    forget(made)
+    disable_caches(made)
     made.router.routes[:0] = router.routes
     return made
 
 
 async def numbered(session: AsyncSession, statement: Select[Any], page: int) -> dict[str, Any]:
-    """A page by its number, and how many rows there are."""
+    """A page by number, with the total count."""
     total = await session.scalar(select(func.count()).select_from(statement.subquery()))
     rows = (await session.scalars(statement.offset((page - 1) * 20).limit(20))).all()
     return {"items": rows, "total": total}
@@ -50,7 +50,7 @@ async def numbered(session: AsyncSession, statement: Select[Any], page: int) -> 
 async def list_products(
     database: DatabaseOf, page: PageNumber = 1, category: str | None = None
 ) -> dict[str, Any]:
-    """Cheapest first, by number of page."""
+    """Cheapest first, by page number."""
     statement = select(Product).where(FOR_SALE).order_by(Product.price_cents, Product.id)
     if category is not None:
         statement = statement.where(func.lower(Product.category) == category.lower())
