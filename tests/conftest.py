@@ -12,12 +12,12 @@ from stack.install import debian_suites
 from tests import servers
 
 SUITES = ("installed", *debian_suites.NEWER)
-"""Prometheus and Alertmanager as they are installed, and those of newer Debian suites."""
+"""The installed Prometheus and Alertmanager, and those of newer Debian suites."""
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in the same hook
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Run those in one process that share what is dear to start: a browser, a module's servers."""
+    """Run tests in one process that share expensive fixtures: a browser, servers of a module."""
     for item in items:
         file = Path(item.path).relative_to(item.config.rootpath)
         if file.is_relative_to("tests/browser"):
@@ -26,14 +26,14 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
             definition.scope == "module"
             for name, definitions in item._fixtureinfo.name2fixturedefs.items()
             for definition in definitions
-            if name != "anyio_backend"  # it starts nothing
+            if name != "anyio_backend"  # it starts no server
         ):
             item.add_marker(pytest.mark.xdist_group(str(file)))
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _swept() -> None:
-    servers.sweep()
+def _remove_leftovers() -> None:
+    servers.remove_leftovers()
 
 
 @pytest.fixture(scope="session")
@@ -46,14 +46,14 @@ def postgres_session() -> Iterator[servers.Postgres]:
 
 @pytest.fixture
 def postgres(postgres_session: servers.Postgres) -> servers.Postgres:
-    """A running PostgreSQL, started again if the test before ended it."""
+    """A running PostgreSQL, restarted if the previous test stopped it."""
     postgres_session.start()
     return postgres_session
 
 
 @pytest.fixture
 def pgbouncer(postgres: servers.Postgres) -> Iterator[servers.PgBouncer]:
-    """A PgBouncer in transaction mode before `postgres`; it lends few sessions."""
+    """A PgBouncer in transaction mode in front of `postgres`, with few server connections."""
     server = servers.PgBouncer(postgres)
     yield server
     server.close()
@@ -69,7 +69,7 @@ def redis_session() -> Iterator[servers.Redis]:
 
 @pytest.fixture
 def redis_server(redis_session: servers.Redis) -> servers.Redis:
-    """A running and empty Redis, started again if the test before ended it."""
+    """A running and empty Redis, restarted if the previous test stopped it."""
     redis_session.start()
     redis_session.flush()
     return redis_session
@@ -85,11 +85,11 @@ def every_suite(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 
 class Start(Protocol):
-    """Starts a server that ends with the test."""
+    """Starts a server that is stopped at the end of the test."""
 
     def __call__(
         self, config: str | dict[str, Any], flags: Sequence[str] = ()
-    ) -> servers.Watcher: ...
+    ) -> servers.MonitoringServer: ...
 
 
 @pytest.fixture
@@ -107,7 +107,9 @@ def alertmanager_server() -> Iterator[Start]:
 
 
 def _closing(start: Start, started: ExitStack) -> Start:
-    def start_and_close(config: str | dict[str, Any], flags: Sequence[str] = ()) -> servers.Watcher:
+    def start_and_close(
+        config: str | dict[str, Any], flags: Sequence[str] = ()
+    ) -> servers.MonitoringServer:
         server = start(config, flags)
         started.callback(server.close)
         return server

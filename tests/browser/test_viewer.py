@@ -226,7 +226,7 @@ def test_a_panel_without_an_answer_says_what_that_means(pages: Pages) -> None:
 
 
 def test_an_alert_says_what_is_wrong_and_where_to_look(
-    firing: servers.Watcher, pages: Pages
+    firing: servers.MonitoringServer, pages: Pages
 ) -> None:
     page = pages.running()
     _wait_for_series(firing, "ALERTS")
@@ -241,7 +241,7 @@ def test_an_alert_says_what_is_wrong_and_where_to_look(
 
 
 def test_what_alertmanager_keeps_to_itself_is_told(
-    firing: servers.Watcher, delivering: servers.Watcher, pages: Pages
+    firing: servers.MonitoringServer, delivering: servers.MonitoringServer, pages: Pages
 ) -> None:
     page = pages.running()
     page.goto(f"{firing.url}/user/d/svc-alerts/?theme=dark&var-job=api")
@@ -273,7 +273,7 @@ def test_what_alertmanager_keeps_to_itself_is_told(
     until(fires, "silenced")
 
 
-def _wait_for_series(watcher: servers.Watcher, query: str) -> None:
+def _wait_for_series(watcher: servers.MonitoringServer, query: str) -> None:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         if httpx.get(f"{watcher.url}/api/v1/query?query={query}").json()["data"]["result"]:
@@ -283,7 +283,7 @@ def _wait_for_series(watcher: servers.Watcher, query: str) -> None:
 
 
 def test_a_prometheus_that_is_gone_is_told_and_its_return_noticed(
-    pages: Pages, recorded: servers.Watcher
+    pages: Pages, recorded: servers.MonitoringServer
 ) -> None:
     page = pages.open("svc-overview")
     recorded.stop()

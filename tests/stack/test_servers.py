@@ -86,5 +86,5 @@ def test_no_server_outlives_a_killed_parent(kind: str) -> None:
     while Path("/proc", pid).exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not Path("/proc", pid).exists()
-    servers.sweep()
+    servers.remove_leftovers()
     assert not Path(folder).exists()

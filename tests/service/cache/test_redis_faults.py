@@ -33,7 +33,7 @@ FAULTS: list[tuple[Fault, dict[str, Any]]] = [
     (Fault.HALF_OPEN, {}),
     (Fault.TRUNCATE, {"size": 0}),
     (Fault.TRUNCATE, {"size": 3}),
-    (Fault.DEAF, {}),
+    (Fault.RESPONSE_LOST, {}),
 ]
 
 
@@ -48,7 +48,7 @@ async def hasty(proxy: Proxy) -> AsyncIterator[Process]:
     """A process whose Redis is behind the proxy."""
     process = Process(f"redis://127.0.0.1:{proxy.port}", HASTY)
     yield process
-    proxy.heal()
+    proxy.clear()
     await process.cache.close()
 
 
@@ -100,9 +100,9 @@ async def test_a_harmed_line_shows_in_no_answer(redis_server: Redis, anyio_backe
         async with Proxy.before(redis_server.port) as proxy:
             process = Process(f"redis://127.0.0.1:{proxy.port}", HASTY, name)
             await traffic(process, numbers)
-            proxy.inflict(fault, **measure)
+            proxy.inject(fault, **measure)
             await traffic(process, numbers)
-            proxy.heal()
+            proxy.clear()
             await process.recovered()
             await all_agree(numbers, process, healthy)
             await used_again(process, numbers)
@@ -122,7 +122,7 @@ async def test_hardly_anybody_waits_for_a_line_that_hangs(hasty: Process, proxy:
     numbers = Numbers()
     for key in KEYS:
         await numbers.read(hasty, key)
-    proxy.inflict(Fault.HALF_OPEN)
+    proxy.inject(Fault.HALF_OPEN)
     started = time.monotonic()
     for _ in range(500):
         await numbers.read(hasty, numbers.chance.choice(KEYS))
@@ -136,7 +136,7 @@ async def test_hardly_anybody_waits_for_a_line_that_hangs(hasty: Process, proxy:
 async def test_each_caller_waits_once_for_a_line_that_hangs(hasty: Process, proxy: Proxy) -> None:
     numbers, callers, turns = Numbers(), 8, 10
     await numbers.read(hasty, "1")
-    proxy.inflict(Fault.HALF_OPEN)
+    proxy.inject(Fault.HALF_OPEN)
 
     async def call() -> None:
         for _ in range(turns):
@@ -154,9 +154,9 @@ async def test_faults_in_any_order_leave_a_sound_cache(
     running = asyncio.ensure_future(traffic(hasty, numbers, turns=500))
     while not running.done():
         fault, measure = numbers.chance.choice(FAULTS)
-        proxy.inflict(fault, **measure)
+        proxy.inject(fault, **measure)
         await asyncio.sleep(numbers.chance.uniform(0, 0.05))
-        proxy.heal()
+        proxy.clear()
         await asyncio.sleep(numbers.chance.uniform(0, 0.3))
     await running
     await hasty.recovered()

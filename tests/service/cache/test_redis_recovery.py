@@ -207,7 +207,7 @@ async def test_cut_off_at_any_moment_of_connecting_it_connects_again(
             await process.cache.start()
             await numbers.read(process, "1")
             await cut
-            proxy.heal()
+            proxy.clear()
             try:
                 await is_used(process, numbers)
             finally:
@@ -219,12 +219,12 @@ async def test_cut_off_at_any_moment_of_connecting_it_connects_again(
 
 
 async def _cut(proxy: Proxy, number: int, chance: random.Random) -> None:
-    """Harm the beginning of a connection after some turns of the loop, or some milliseconds."""
-    fault = (Fault.DROP, Fault.HALF_OPEN, Fault.TRUNCATE, Fault.DEAF)[number % 4]
+    """Disturb the beginning of a connection after some turns of the loop, or some milliseconds."""
+    fault = (Fault.DROP, Fault.HALF_OPEN, Fault.TRUNCATE, Fault.RESPONSE_LOST)[number % 4]
     if fault is Fault.TRUNCATE:
-        proxy.inflict(fault, size=number % 60)
+        proxy.inject(fault, size=number % 60)
     for _ in range(number % 30):
         await asyncio.sleep(0)
     await asyncio.sleep(chance.uniform(0, 0.02))
-    proxy.inflict(fault, size=number % 60)
+    proxy.inject(fault, size=number % 60)
     await asyncio.sleep(chance.uniform(0, 0.3))

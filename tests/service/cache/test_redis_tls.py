@@ -264,7 +264,7 @@ async def test_a_name_may_be_left_unchecked_alone(
         (Fault.HALF_OPEN, {}),
         (Fault.DELAY, {"seconds": 2.0}),
         (Fault.TRUNCATE, {"size": 3}),
-        (Fault.DEAF, {}),
+        (Fault.RESPONSE_LOST, {}),
     ],
 )
 async def test_a_harmed_line_shows_in_no_answer(
@@ -276,12 +276,12 @@ async def test_a_harmed_line_shows_in_no_answer(
         process = open_[0]
         await process.cache.start()
         assert await process.numbers.get_or_load("k", source.load) == 1
-        proxy.inflict(fault, **measure)
+        proxy.inject(fault, **measure)
         for number in range(50):
             assert await process.numbers.get_or_load(f"{number}", source.load) == 1
         source.value = 2
         await process.numbers.invalidate("k")
-        proxy.heal()
+        proxy.clear()
         await process.recovered()
         assert await process.numbers.get_or_load("k", source.load) == 2
         async with asyncio.timeout(PATIENT):

@@ -233,7 +233,7 @@ async def test_what_the_replica_missed_is_not_believed(watched: Watched, on_watc
 
 async def test_a_sentinel_that_hangs_is_not_waited_for(watched: Watched) -> None:
     async with Proxy.before(watched.port) as proxy:
-        proxy.inflict(Fault.HALF_OPEN)
+        proxy.inject(Fault.HALF_OPEN)
         hosts = f"127.0.0.1:{proxy.port},127.0.0.1:1,127.0.0.1:{watched.port}"
         process, numbers = Process(f"redis+sentinel://{hosts}/vitals", HASTY), Numbers()
         await hit_again(process, numbers)

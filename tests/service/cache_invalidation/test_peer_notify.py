@@ -58,7 +58,7 @@ class Street:
         return time.monotonic() - began
 
     async def close(self) -> None:
-        self.proxy.heal()
+        self.proxy.clear()
         for shop in self.all:
             await shop.close()
 
@@ -117,7 +117,7 @@ async def stale(street: Street) -> list[tuple[int, int]]:
 async def test_nobody_serves_what_a_process_that_is_cut_off_has_changed(
     street: Street, fault: Fault
 ) -> None:
-    street.proxy.inflict(fault)
+    street.proxy.inject(fault)
     assert await stale(street) == []
 
 
@@ -129,7 +129,7 @@ async def test_others_are_called_before_redis_has_been_waited_for_in_vain(
         for shop in street.others:
             await shop.price(1)
             shop.coherence._relay.relay = nothing  # type: ignore[method-assign]
-        street.proxy.inflict(Fault.HALF_OPEN)
+        street.proxy.inject(Fault.HALF_OPEN)
         await street.change(6)
         assert [await shop.price(1) for shop in street.others] == [6, 6]
 
@@ -140,7 +140,7 @@ async def nothing(*, wait: bool = False) -> None:
 
 
 async def test_it_is_served_from_redis_again_at_once(street: Street) -> None:
-    street.proxy.inflict(Fault.DROP)
+    street.proxy.inject(Fault.DROP)
     await street.change(1)
     shop = street.others[0]
     async with asyncio.timeout(peer_notify.PING_SECONDS * 5):  # far less than an intent lasts
@@ -192,7 +192,7 @@ async def test_a_process_that_says_nothing_is_waited_for_once(
     monkeypatch.setattr(outbox, "MOST_LATE_SECONDS", IN_PRODUCTION)
     asked = street.cut_off.coherence._relay._neighbours
     assert asked is not None
-    street.proxy.inflict(Fault.DROP)
+    street.proxy.inject(Fault.DROP)
     for shop in street.others:  # hear, and do nothing
         deaf = shop.coherence._relay._neighbours
         assert deaf is not None
@@ -205,7 +205,7 @@ async def test_a_process_that_says_nothing_is_waited_for_once(
 
 
 async def test_whoever_does_not_listen_finds_it_in_the_table(street: Street) -> None:
-    street.proxy.inflict(Fault.DROP)
+    street.proxy.inject(Fault.DROP)
     for shop in street.all:
         called = shop.coherence._relay._neighbours
         assert called is not None
@@ -230,7 +230,7 @@ async def test_a_listener_that_is_thrown_out_listens_again(
             await asyncio.sleep(0)
         while not all(street.hears(shop) for shop in street.all):
             await asyncio.sleep(0.02)
-    street.proxy.inflict(Fault.DROP)
+    street.proxy.inject(Fault.DROP)
     assert await stale(street) == []
 
 
@@ -254,7 +254,7 @@ async def test_what_is_no_call_of_ours_harms_nobody(
     name = street.cut_off.database.engine.url.database
     assert name is not None
     postgres.sql(f"SELECT pg_notify('{peer_notify.CHANNEL}', '{text}')", database=name)
-    street.proxy.inflict(Fault.DROP)
+    street.proxy.inject(Fault.DROP)
     await street.change(2)
     assert [await shop.price(1) for shop in street.others] == [2, 2]
 
@@ -263,7 +263,7 @@ async def test_a_write_of_very_much_is_called_as_all_there_is(street: Street) ->
     marks = [street.cut_off.prices.entry(str(number)) for number in range(5000)]
     for shop in street.others:
         await shop.price(1)
-    street.proxy.inflict(Fault.DROP)
+    street.proxy.inject(Fault.DROP)
     async with street.cut_off.database.writing() as session:
         street.cut_off.coherence.touch(session, *marks)
         (await session.get_one(Product, 1)).price_cents = 4
@@ -293,7 +293,7 @@ async def test_each_process_keeps_one_connection_and_gives_it_back(
 async def test_a_write_that_is_given_up_while_others_are_asked_is_not_committed(
     street: Street,
 ) -> None:
-    street.proxy.inflict(Fault.DROP)
+    street.proxy.inject(Fault.DROP)
     asked = street.cut_off.coherence._relay._neighbours
     assert asked is not None
     await asked._turn.acquire()  # so that nobody hears
@@ -329,7 +329,7 @@ async def test_on_sqlite_they_are_late_by_a_look_into_the_table(
     async with opened(f"sqlite+aiosqlite:///{tmp_path}/shop.db", redis_server) as street:
         for shop in street.others:
             await shop.price(1)
-        street.proxy.inflict(Fault.DROP)
+        street.proxy.inject(Fault.DROP)
         await street.change(5)
         assert await street.cut_off.price(1) == 5
         began = time.monotonic()

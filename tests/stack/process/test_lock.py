@@ -51,7 +51,7 @@ def test_a_symbolic_link_is_refused_as_lock_file(tmp_path: Path) -> None:
 def test_a_full_disk_is_reported(tmp_path: Path) -> None:
     (tmp_path / "small").mkdir()
     with disk(tmp_path / "small", "100k") as small:
-        path = small.place / "lock"
+        path = small.path / "lock"
         path.touch()
         small.fill()
         with pytest.raises(OSError, match=f"No space left on device: '{path}'"):

@@ -76,7 +76,7 @@ def test_a_full_disk_and_its_recovery_are_logged_once(
 ) -> None:
     monkeypatch.setattr(log_multiplexer, "_RECOVERY_SECONDS", 1)
     terminal = io.StringIO()
-    logs = log_multiplexer.LogMultiplexer(small.place / "log", terminal)
+    logs = log_multiplexer.LogMultiplexer(small.path / "log", terminal)
     logs.write("api", b"before\n", quiet=True)
     small.fill()
     for number in range(3000):
@@ -104,7 +104,7 @@ def test_a_full_disk_and_its_recovery_are_logged_once(
 
 def test_a_disk_that_keeps_filling_up_is_logged_once(small: Disk) -> None:
     terminal = io.StringIO()
-    logs = log_multiplexer.LogMultiplexer(small.place / "log", terminal)
+    logs = log_multiplexer.LogMultiplexer(small.path / "log", terminal)
     for _ in range(10):
         small.fill()
         logs.write("api", b"x" * 10_000, quiet=True)
@@ -117,7 +117,7 @@ def test_a_disk_that_keeps_filling_up_is_logged_once(small: Disk) -> None:
 @pytest.mark.usefixtures("recovers_at_once")
 def test_a_read_only_disk_is_logged_once(small: Disk) -> None:
     terminal = io.StringIO()
-    logs = log_multiplexer.LogMultiplexer(small.place / "log", terminal)
+    logs = log_multiplexer.LogMultiplexer(small.path / "log", terminal)
     logs.write("api", b"before\n", quiet=True)
     small.forbid_writing()
     logs.write("api", b"lost\n", quiet=True)

@@ -257,7 +257,7 @@ def test_a_full_log_disk_stops_nothing(tmp_path: Path) -> None:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with disk(tmp_path / "small", "200k") as small:
-            output = Run(small.place)
+            output = Run(small.path)
 
             def fill(_: Runner) -> None:
                 small.fill()
