@@ -5,7 +5,7 @@ import sys
 from math import inf
 
 from alerts.rule_files import every_alert
-from stack.backtest.datasource import UnusableError, opened
+from stack.backtest.datasource import UnusableError, open_datasource
 from stack.backtest.report import firings, replay, table
 
 AFTERWORD = """The rules are those of this checkout: change an alert, run it again, compare.
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     try:
         queries = [alert.expr for alert in alerts]
-        with opened(arguments.data, queries, arguments.step, _progress) as everything:
+        with open_datasource(arguments.data, queries, arguments.step, _progress) as everything:
             days = arguments.days or (7 if arguments.data.startswith("http") else inf)
             recorded = everything.since(days)
             outcomes = list(replay(alerts, recorded, arguments.step, _progress))

@@ -1,4 +1,4 @@
-"""How often each alert would have fired, for how long, and what another ``for`` would change."""
+"""Backtest report: number and duration of firings of each alert, also with another ``for``."""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -6,54 +6,56 @@ from typing import NamedTuple
 
 from alerts.alert import Alert, Severity
 from alerts.time_scale import seconds
-from stack.backtest.datasource import Recorded, Say, ask
-from stack.backtest.firings import Episode, episodes, longest_spell
+from stack.backtest.datasource import Progress, Recorded, query_api
+from stack.backtest.firings import Firing, firings_of, longest_interval
 
-_MOST_POINTS = 10_000
-"""Prometheus answers with 11,000 points a series at most."""
+_MAX_POINTS = 10_000
+"""Prometheus returns at most 11,000 points per series."""
 
 
 class Outcome(NamedTuple):
-    """What became of an alert.
+    """The result for one alert.
 
     Attributes:
         alert: The alert.
-        fired: When it would have fired, over all its series.
-        times: How often, with half of its ``for``, as it is, and with twice as much.
-        longest: Seconds of the longest spell in which its condition held.
+        fired: Its firings, over all series.
+        times: Number of firings with half of its ``for``, as it is, and with twice as much.
+        longest: Seconds of the longest interval in which its condition was true.
     """
 
     alert: Alert
-    fired: list[Episode]
+    fired: list[Firing]
     times: tuple[int, int, int]
     longest: float
 
 
-def replay(alerts: Iterable[Alert], recorded: Recorded, step: int, say: Say) -> Iterator[Outcome]:
-    """Evaluate alerts over what was recorded, as Prometheus would have done."""
+def replay(
+    alerts: Iterable[Alert], recorded: Recorded, step: int, progress: Progress
+) -> Iterator[Outcome]:
+    """Evaluate alerts over recorded data, as Prometheus would have done."""
     for alert in alerts:
         if alert.severity is Severity.NONE:
             continue
-        say(f"replaying {_name(alert)}")
-        series = list(_held(alert, recorded, step))
+        progress(f"replaying {_name(alert)}")
+        series = list(_true_times(alert, recorded, step))
         lasting, keep = seconds(alert.lasting or "0s"), seconds(alert.keep_firing or "0s")
         by_lasting = [
-            [e for held in series for e in episodes(held, step, lasting=wait, keep_firing=keep)]
+            [e for held in series for e in firings_of(held, step, lasting=wait, keep_firing=keep)]
             for wait in (lasting / 2, lasting, lasting * 2)
         ]
         half, fired, twice = by_lasting
-        longest = max((longest_spell(held, step) for held in series), default=0.0)
+        longest = max((longest_interval(held, step) for held in series), default=0.0)
         yield Outcome(alert, fired, (len(half), len(fired), len(twice)), longest)
 
 
-def _held(alert: Alert, recorded: Recorded, step: int) -> Iterator[list[float]]:
-    """The moments at which the condition held, for each series."""
+def _true_times(alert: Alert, recorded: Recorded, step: int) -> Iterator[list[float]]:
+    """The times at which the condition was true, for each series."""
     found: dict[str, list[float]] = {}
     start = recorded.first
     while start <= recorded.last:
-        end = min(recorded.last, start + _MOST_POINTS * step)
+        end = min(recorded.last, start + _MAX_POINTS * step)
         span = {"start": start, "end": end, "step": step}
-        for each in ask(recorded.url, "query_range", query=alert.expr, **span)["result"]:
+        for each in query_api(recorded.url, "query_range", query=alert.expr, **span)["result"]:
             key = str(sorted(each["metric"].items()))
             found.setdefault(key, []).extend(at for at, _ in each["values"])
         start = end + step
@@ -61,44 +63,45 @@ def _held(alert: Alert, recorded: Recorded, step: int) -> Iterator[list[float]]:
 
 
 def table(outcomes: list[Outcome], recorded: Recorded) -> Iterator[str]:
-    """Lines for a terminal."""
+    """The table, as lines for a terminal."""
     days = (recorded.last - recorded.first) / 86400
     yield f"{_at(recorded.first)} to {_at(recorded.last)}, {days:.1f} days"
     yield ""
-    head = ("fired", "half for", "twice for", "together", "longest held", "for")
+    head = ("fired", "half for", "twice for", "total", "longest true", "for")
     width = max(len(_name(outcome.alert)) for outcome in outcomes)
-    yield f"{'alert':{width}}  {'urgency':7}  " + "  ".join(f"{title:>12}" for title in head)
+    yield f"{'alert':{width}}  {'severity':8}  " + "  ".join(f"{title:>12}" for title in head)
     for outcome in sorted(outcomes, key=lambda each: (-len(each.fired), -each.longest)):
         half, fired, twice = outcome.times
-        together = _long(sum(episode.seconds for episode in outcome.fired))
+        together = _long(sum(firing.seconds for firing in outcome.fired))
         lasting = outcome.alert.lasting or "0s"
         cells = (fired, half, twice, together, _long(outcome.longest), lasting)
-        name = f"{_name(outcome.alert):{width}}  {outcome.alert.severity:7}"
+        name = f"{_name(outcome.alert):{width}}  {outcome.alert.severity:8}"
         yield f"{name}  " + "  ".join(f"{cell!s:>12}" for cell in cells)
     yield ""
     yield from advice(outcomes, days)
 
 
 def advice(outcomes: list[Outcome], days: float) -> Iterator[str]:
-    """What to look at first."""
+    """Hints about noisy alerts and thresholds."""
     for outcome in outcomes:
         half, fired, twice = outcome.times
         name, week = _name(outcome.alert), 7 * fired / max(days, 1 / 24)
         if outcome.alert.severity is Severity.PAGE and fired and week > 2:  # noqa: PLR2004
-            yield f"{name} would wake somebody {week:.0f} times a week."
+            yield f"{name} would page {week:.0f} times a week."
         if fired and twice < fired:
-            yield f"{name}: twice the for ({outcome.alert.lasting}) would spare {fired - twice}."
+            avoided = fired - twice
+            yield f"{name}: twice the for ({outcome.alert.lasting}) would avoid {avoided} firings."
         if not fired and half:
             held = _long(outcome.longest)
-            yield f"{name} nearly fired: it held for {held} of {outcome.alert.lasting}."
+            yield f"{name} nearly fired: true for {held} of {outcome.alert.lasting}."
 
 
 def firings(outcomes: list[Outcome]) -> Iterator[str]:
-    """Every firing, in order of time."""
+    """Every firing, in chronological order."""
     found = [(each, outcome.alert) for outcome in outcomes for each in outcome.fired]
-    for episode, alert in sorted(found, key=lambda pair: pair[0]):
-        lasted = _long(episode.seconds)
-        yield f"{_at(episode.start)}  {lasted:>8}  {alert.severity:6}  {_name(alert)}"
+    for firing, alert in sorted(found, key=lambda pair: pair[0]):
+        lasted = _long(firing.seconds)
+        yield f"{_at(firing.start)}  {lasted:>8}  {alert.severity:6}  {_name(alert)}"
 
 
 def _name(alert: Alert) -> str:

@@ -16,7 +16,7 @@ import pytest
 from redis import Redis as Client
 
 from tests.proxy import Fault, Proxy
-from tests.redis_groups import Cluster, Watched
+from tests.redis_groups import Cluster, SentinelGroup
 from tests.servers import Redis
 from tests.service.cache.caches import HASTY, PATIENT, Numbers, Process
 from vitals.metrics.catalogue import CACHE_BREAKER_OPEN, CACHE_BUS_CONNECTED, CACHE_REQUESTS
@@ -53,7 +53,7 @@ def _single() -> Site:
 
 
 def _sentinel() -> Site:
-    watched = Watched()
+    watched = SentinelGroup()
     # Frozen or killed for so short a time, the primary must not be replaced: that is tested apart.
     with Client(port=watched.port) as sentinel:
         sentinel.execute_command("SENTINEL SET vitals down-after-milliseconds 60000")

@@ -8,7 +8,7 @@ import pytest
 
 from service.rate_limit import Limits, Policy
 from tests.proxy import Fault, Proxy
-from tests.redis_groups import Cluster, Watched
+from tests.redis_groups import Cluster, SentinelGroup
 from tests.servers import Redis
 from tests.service.cache.caches import CALM, HASTY, PATIENT, Numbers, Process, parity
 from vitals.metrics.catalogue import CACHE_REQUESTS
@@ -35,14 +35,14 @@ def cluster(cluster_session: Cluster) -> Cluster:
 
 
 @pytest.fixture(scope="module")
-def watched_session() -> Iterator[Watched]:
-    started = Watched()
+def watched_session() -> Iterator[SentinelGroup]:
+    started = SentinelGroup()
     yield started
     started.close()
 
 
 @pytest.fixture
-def watched(watched_session: Watched) -> Watched:
+def watched(watched_session: SentinelGroup) -> SentinelGroup:
     """A master with its replica and a sentinel, running and empty."""
     watched_session.start()
     watched_session.flush()
@@ -73,7 +73,7 @@ async def on_cluster(cluster: Cluster, anyio_backend: str) -> AsyncIterator[Open
 
 
 @pytest.fixture
-async def on_watched(watched: Watched, anyio_backend: str) -> AsyncIterator[Open]:
+async def on_watched(watched: SentinelGroup, anyio_backend: str) -> AsyncIterator[Open]:
     """Opens caches on whatever Sentinel says is the master."""
     url = f"redis+sentinel://127.0.0.1:{watched.port}/vitals"
     async with opening(url, watched.servers) as open_:
@@ -195,7 +195,7 @@ async def test_every_node_tells_what_it_forgot(cluster: Cluster, on_cluster: Ope
                 await asyncio.sleep(0.01)
 
 
-async def test_a_master_that_dies_is_replaced(watched: Watched, on_watched: Open) -> None:
+async def test_a_master_that_dies_is_replaced(watched: SentinelGroup, on_watched: Open) -> None:
     process, other, numbers = on_watched(HASTY), on_watched(HASTY), Numbers()
     await hit_again(process, numbers)
     before = watched.master
@@ -209,7 +209,9 @@ async def test_a_master_that_dies_is_replaced(watched: Watched, on_watched: Open
     await hit_again(other, numbers)
 
 
-async def test_what_the_replica_missed_is_not_believed(watched: Watched, on_watched: Open) -> None:
+async def test_what_the_replica_missed_is_not_believed(
+    watched: SentinelGroup, on_watched: Open
+) -> None:
     process, numbers = on_watched(HASTY), Numbers()
     await hit_again(process, numbers)
     before = watched.master
@@ -231,7 +233,7 @@ async def test_what_the_replica_missed_is_not_believed(watched: Watched, on_watc
     await hit_again(process, numbers)
 
 
-async def test_a_sentinel_that_hangs_is_not_waited_for(watched: Watched) -> None:
+async def test_a_sentinel_that_hangs_is_not_waited_for(watched: SentinelGroup) -> None:
     async with Proxy.before(watched.port) as proxy:
         proxy.inject(Fault.HALF_OPEN)
         hosts = f"127.0.0.1:{proxy.port},127.0.0.1:1,127.0.0.1:{watched.port}"
@@ -240,7 +242,7 @@ async def test_a_sentinel_that_hangs_is_not_waited_for(watched: Watched) -> None
         await process.cache.close()
 
 
-async def test_a_master_that_nobody_knows_costs_only_loads(watched: Watched) -> None:
+async def test_a_master_that_nobody_knows_costs_only_loads(watched: SentinelGroup) -> None:
     url = f"redis+sentinel://127.0.0.1:{watched.port}/another"
     process, numbers = Process(url, HASTY), Numbers()
     await read_all(numbers, process)
