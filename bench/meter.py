@@ -82,7 +82,7 @@ def repeated(update: Callable[[], object]) -> Variant:
 
 
 def compare(variants: dict[str, Variant], rounds: int) -> dict[str, float]:
-    """Seconds a call of each variant takes; the 20th percentile of interleaved rounds."""
+    """Seconds per call of each variant: the 20th percentile of interleaved rounds."""
     taken: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(rounds):
         gc.collect()

@@ -68,7 +68,7 @@ def _measure(workers: list["WorkerProcess"], name: str) -> Races:
         loads_of_four=sum(each["loads"] for each in four),
         failed=one["failed"] + sum(each["failed"] for each in four),
         stale=workers[0].run("invalidate", name, "race", INVALIDATIONS)["stale"],
-        orphans=workers[0].run("leave", name, "left", 20)["orphans"],
+        orphans=workers[0].run("cancel", name, "cancelled", 20)["orphans"],
     )
 
 
@@ -153,7 +153,7 @@ async def invalidate(cache: Cached, source: Source, key: str, times: int) -> dic
     return {"stale": stale}
 
 
-async def leave(cache: Cached, source: Source, key: str, callers: int) -> dict[str, int]:
+async def cancel(cache: Cached, source: Source, key: str, callers: int) -> dict[str, int]:
     """The first of several callers of one load is cancelled."""
     waiting = [asyncio.ensure_future(cache.get(key)) for _ in range(callers)]
     await _begun(source)
@@ -167,7 +167,7 @@ async def _begun(source: Source, loads: int = 0) -> None:
         await asyncio.sleep(0.001)
 
 
-TASKS_BY_NAME: dict[str, Any] = {"stampede": stampede, "invalidate": invalidate, "leave": leave}
+TASKS_BY_NAME: dict[str, Any] = {"stampede": stampede, "invalidate": invalidate, "cancel": cancel}
 
 
 async def _run_task(url: str, order: str, name: str, key: str, count: int) -> dict[str, int]:

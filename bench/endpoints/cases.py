@@ -22,7 +22,7 @@ from service.users.tables import Role, User
 PAGE = 20
 
 
-class RefusedError(Exception):
+class ResponseError(Exception):
     """An endpoint returned an error."""
 
 
@@ -52,7 +52,7 @@ class Client:
 
 def _content(path: str, reply: Reply) -> Reply:
     if reply.status >= 300:
-        raise RefusedError(f"{path} returned {reply.status}: {reply.body[:500]!r}")
+        raise ResponseError(f"{path} returned {reply.status}: {reply.body[:500]!r}")
     return reply
 
 

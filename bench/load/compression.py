@@ -16,7 +16,7 @@ LARGE_FACTOR = 16
 
 
 class JsonApp:
-    """An ASGI application that reruns JSON.
+    """An ASGI application that returns JSON.
 
     Args:
         body: The response body.

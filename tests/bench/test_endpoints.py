@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from bench import budget
 from bench.endpoints import evidence, naive
-from bench.endpoints.cases import Client, RefusedError, admin_of, cases
+from bench.endpoints.cases import Client, ResponseError, admin_of, cases
 from bench.endpoints.fixtures import Fixture, Size, on_sqlite
 from bench.endpoints.report import BEGIN, END, write
 from bench.load.optimisations import disable_caches
@@ -87,7 +87,7 @@ async def test_our_tools_find_each_naive_fault(
 async def test_an_error_response_is_not_measured(
     applications: tuple[FastAPI, FastAPI],
 ) -> None:
-    with pytest.raises(RefusedError, match="401"):
+    with pytest.raises(ResponseError, match="401"):
         await Client(applications[0]).get("/api/orders")
 
 

@@ -202,4 +202,4 @@ def test_each_version_evaluates_all_rules_and_separates_the_services(
     _within(TIMEOUT, unhealthy)
     _within(TIMEOUT, lambda: not httpx.get(monitoring.inbox).json()["heartbeat"])
     _within(TIMEOUT, lambda: not failing())
-    assert failing() == {"library"}, "the clinic promised less"
+    assert failing() == {"library"}, "the clinic has lower objectives"
