@@ -1,9 +1,9 @@
-# Every command of the project. `make` alone lists them.
+# All commands of the project. `make` lists them.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
-# Ends the stack also when make itself is killed.
+# Stops the stack even if make is killed.
 RUN := setpriv --pdeathsig TERM $(BIN)/python
 LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --custom-compile-command "make lock"
@@ -30,7 +30,7 @@ demo: $(READY) ## the whole stack with sample data and traffic; Ctrl-C stops it
 up: $(READY) ## the whole stack without traffic; WORKERS=4 serves with four processes
 	@exec $(RUN) -m stack up
 
-test: $(READY) ## everything that CI runs
+test: $(READY) ## all checks and tests, as CI runs them
 	@$(BIN)/python -m stack install --for-tests
 	@$(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
@@ -67,18 +67,18 @@ render: $(READY) ## write boards, rules and docs/openapi.json from their Python
 	$(BIN)/python -m alerts
 	$(BIN)/python -m service openapi --output docs/openapi.json
 
-schema: ## write the schema of boards from Grafana's published types (Node 20)
+schema: ## generate the board schema from Grafana's published types (Node 20)
 	cd grafana/schema && npm ci --no-progress && npm run write
 
-pictures: $(READY) ## take the pictures of the boards anew that tests compare; look at them
+pictures: $(READY) ## record the reference screenshots of the boards again; check them by eye
 	@$(BIN)/python -m stack install --for-tests
 	$(BIN)/python -m pytest tests/browser --record -k "look or lists or kind or picture"
 
-bench: $(READY) ## ratios against peers, measured in one run
+bench: $(READY) ## run the benchmarks against peers; fails above a budget
 	$(BIN)/python -m bench
 
-drill: $(READY) ## inject a fault and see its alert arrive: make drill ALERT=LatencyP95High, or ALERT=all
-	@test -n "$(ALERT)" || { echo "name an alert: make drill ALERT=LatencyP95High"; exit 2; }
+drill: $(READY) ## inject a fault and follow its alert: make drill ALERT=LatencyP95High, or ALERT=all
+	@test -n "$(ALERT)" || { echo "drill: no alert named: run make drill ALERT=LatencyP95High"; exit 2; }
 	@exec $(RUN) -m stack drill $(ALERT)
 
 lock: $(READY) ## pin the dependencies again
@@ -87,15 +87,15 @@ lock: $(READY) ## pin the dependencies again
 	$(LOCK) --extra service --extra watch --extra stack --output-file requirements/stack.txt
 	$(subst pyproject.toml,requirements/clients.in,$(LOCK)) --output-file requirements/clients.txt
 
-pin-images: $(READY) ## write the digests of images behind their tags; needs Docker and a registry
+pin-images: $(READY) ## pin images by digest; needs Docker and a registry
 	@$(RUN) -m stack.install.images
 
-clean: ## remove what was installed and all data of the stack
+clean: ## remove the virtual environment and all data of the stack
 	@if test -e $(READY); then $(BIN)/python -m stack clean; fi
 	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache
 
 $(READY): requirements/dev.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Vitals needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Vitals needs Python 3.11 or newer, found " + sys.version.split()[0] + ": run make PYTHON=python3.12")'
 	@echo "installing the pinned dependencies into $(VENV) (once, about a minute)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt

@@ -4,20 +4,16 @@ python -m alerts                            write prometheus/rules/*.yml
 python -m alerts --check                    fail if they are out of date
 python -m alerts --fast --output DIR        the same rules, many times faster, for drills
 python -m alerts alertmanager --output FILE write Alertmanager's configuration from ALERT_*
-python -m alerts backtest --from DATA       how often each alert would have fired over recorded data
 """
 
 import argparse
 import os
 import sys
-from math import inf
 from pathlib import Path
 
 from alerts.alertmanager import FAST_TIMINGS, NORMAL_TIMINGS, write
-from alerts.backtest.datasource import UnusableDataError, open_data
-from alerts.backtest.report import firing_lines, replay, table
 from alerts.receivers import InvalidReceiverSettingsError, ReceiverSettings
-from alerts.rule_files import every_alert, render
+from alerts.rule_files import render
 from alerts.time_scale import FAST, REAL_TIME
 
 RULES = Path(__file__).parents[1] / "prometheus" / "rules"
@@ -28,8 +24,6 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     if chosen.what == "alertmanager":
         return _alertmanager(chosen)
-    if chosen.what == "backtest":
-        return _backtest(chosen)
     if chosen.check:
         return _check(chosen.output)
     chosen.output.mkdir(parents=True, exist_ok=True)
@@ -61,53 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         "--templates", type=Path, help="folder for the templates; templates/ beside the file"
     )
     alertmanager.add_argument("--fast", action="store_true", help="wait seconds, not minutes")
-    _describe_backtest(commands.add_parser("backtest", help="replay recorded data", epilog=_AFTER))
     return parser
-
-
-_AFTER = """The rules are those of this checkout: change an alert, run again, compare. Signals that
-the data lack are recorded first, in a temporary copy; nothing is written to DATA."""
-
-
-def _describe_backtest(backtest: argparse.ArgumentParser) -> None:
-    backtest.set_defaults(what="backtest")
-    backtest.add_argument(
-        *("--from", "-f"),
-        dest="data",
-        metavar="DATA",
-        required=True,
-        help="a Prometheus's data folder or snapshot; a file of OpenMetrics with timestamps or of "
-        "`promtool tsdb dump`; or the address of a Prometheus, http://...",
-    )
-    backtest.add_argument("--days", type=float, help="only the last days (all; 7 of an address)")
-    backtest.add_argument("--step", type=int, default=60, help="seconds between evaluations (60)")
-    backtest.add_argument("--only", nargs="+", metavar="ALERT", help="these alerts")
-    backtest.add_argument("--each", action="store_true", help="list every firing, too")
-
-
-def _backtest(chosen: argparse.Namespace) -> int:
-    alerts = [each for each in every_alert() if not chosen.only or each.name in chosen.only]
-    if unknown := {*(chosen.only or ())} - {each.name for each in alerts}:
-        print(f"no such alert: {', '.join(sorted(unknown))}", file=sys.stderr)
-        return 2
-    try:
-        queries = [alert.expr for alert in alerts]
-        with open_data(chosen.data, queries, chosen.step, _progress) as everything:
-            days = chosen.days or (7 if chosen.data.startswith("http") else inf)
-            recorded = everything.since(days)
-            results = list(replay(alerts, recorded, chosen.step, _progress))
-    except (UnusableDataError, RuntimeError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    for line in table(results, recorded):
-        print(line)
-    for line in firing_lines(results) if chosen.each else ():
-        print(line)
-    return 0
-
-
-def _progress(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
 
 
 def _check(folder: Path) -> int:

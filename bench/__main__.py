@@ -21,7 +21,7 @@ BENCHMARKS = (
 
 
 def main() -> None:
-    """Run them one after the other; the exit code says whether all promises hold."""
+    """Run them one after the other; the exit code says whether all budgets are met."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("only", nargs="*", choices=[*BENCHMARKS, []], help="these, not all")
     chosen = parser.parse_args().only or BENCHMARKS
@@ -31,7 +31,7 @@ def main() -> None:
         if subprocess.run([sys.executable, "-m", f"bench.{name}"], check=False).returncode  # noqa: S603
     ]
     if failed:
-        raise SystemExit(f"a promise does not hold: {', '.join(failed)}")
+        raise SystemExit(f"budget exceeded: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

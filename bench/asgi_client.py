@@ -1,4 +1,4 @@
-"""Requests within this process: what an application takes, without a network."""
+"""In-process ASGI client: sends requests to an application without a network."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ Header = tuple[bytes, bytes]
 
 
 class Reply(NamedTuple):
-    """What an application answered."""
+    """A response."""
 
     status: int
     headers: Mapping[bytes, bytes]
@@ -25,11 +25,11 @@ async def ask(
     app: ASGIApp,
     path: str,
     query: bytes = b"",
-    *headers: Header,
+    *request_headers: Header,
     method: str = "GET",
     body: bytes = b"",
 ) -> Reply:
-    """Send one request and wait for the whole answer."""
+    """Send one request and wait for the whole response."""
     scope = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -40,29 +40,29 @@ async def ask(
         "query_string": query,
         "root_path": "",
         "scheme": "http",
-        "headers": [(b"host", b"test"), *headers],
+        "headers": [(b"host", b"test"), *request_headers],
         "client": ("127.0.0.1", 50_000),
         "server": ("127.0.0.1", 8_000),
     }
-    status, said, answer = 0, {}, b""
+    status, headers, content = 0, {}, b""
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(message: Any) -> None:
-        nonlocal status, said, answer
+        nonlocal status, headers, content
         if message["type"] == "http.response.start":
-            status, said = message["status"], dict(message["headers"])
+            status, headers = message["status"], dict(message["headers"])
         else:
-            answer += message.get("body", b"")
+            content += message.get("body", b"")
 
     await app(scope, receive, send)
-    return Reply(status, said, answer)
+    return Reply(status, headers, content)
 
 
 @contextmanager
-def silence() -> Iterator[None]:
-    """Have logs written as ever, but not between our tables; after the application is built."""
+def discard_logs() -> Iterator[None]:
+    """Write logs to /dev/null; use it after the application is built."""
     with Path(os.devnull).open("w") as nowhere:
         configure("bench", stream=nowhere)
         try:

@@ -1,7 +1,7 @@
-"""What looking into bodies adds to a request, in process, against a middleware that reads them.
+"""Overhead of body logging and validation per request, against a middleware that reads bodies.
 
-Time is the processor's, of all threads: the line that a thread writes is not left out, the
-neighbours are.
+Measured in process, as processor time of all threads: it includes the thread that writes log lines
+and leaves out other processes.
 
 ``python -m bench.bodies``
 """
@@ -24,15 +24,15 @@ from vitals import BodyLogging, Validation, instrument
 from vitals.logging.setup import configure
 
 BARE, EMPTY, READING = "measured only", "BaseHTTPMiddleware, empty", "BaseHTTPMiddleware, reads"
-OFF, UNTOLD, TOLD = "bodies, switched off", "bodies, not told", "bodies, told"
-GUARDED, BOTH = "guard", "guard and bodies, not told"
-PROMISED = {
+OFF, NOT_LOGGED, LOGGED = "bodies, switched off", "bodies, not logged", "bodies, logged"
+VALIDATED, BOTH = "validation", "guard and bodies, not logged"
+BUDGET = {
     "GET, 0 B": {OFF: 0.03, BOTH: 0.05},
     "POST, 143 B": {OFF: 0.02, BOTH: 0.2},
-    "POST, 963 B": {OFF: 0.02, BOTH: 0.2, TOLD: 0.25},
+    "POST, 963 B": {OFF: 0.02, BOTH: 0.2, LOGGED: 0.25},
     "POST, 51229 B": {BOTH: 1.75},
 }
-"""Shares of what an empty BaseHTTPMiddleware adds that ours may add at most."""
+"""Budgets: our overhead as a share of that of an empty BaseHTTPMiddleware."""
 
 Build = Callable[[], FastAPI]
 
@@ -46,7 +46,7 @@ class Order(BaseModel):
 
 
 def application(**options: Any) -> FastAPI:
-    """A GET and a POST, instrumented."""
+    """An instrumented application with a GET and a POST."""
     app = FastAPI()
 
     @app.get("/items")
@@ -61,34 +61,34 @@ def application(**options: Any) -> FastAPI:
     return app
 
 
-def inside(dispatch: Any) -> FastAPI:
-    """Instrumented, with a BaseHTTPMiddleware."""
+def with_base_middleware(dispatch: Any) -> FastAPI:
+    """An instrumented application with a BaseHTTPMiddleware."""
     app = application()
     app.add_middleware(BaseHTTPMiddleware, dispatch=dispatch)
     return app
 
 
 async def nothing(request: Request, call_next: Any) -> Any:
-    """What any such middleware costs."""
+    """A dispatch function that does nothing."""
     return await call_next(request)
 
 
 async def reading(request: Request, call_next: Any) -> Any:
-    """What is commonly done, as far as it does not hang: the body is read, parsed and dropped."""
+    """The common approach, as far as it does not hang: read, parse and drop the body."""
     if body := await request.body():
         json.loads(body)
     return await call_next(request)
 
 
-WAYS: dict[str, Build] = {
+VARIANTS: dict[str, Build] = {
     BARE: application,
     OFF: lambda: application(body_logging=BodyLogging(routes={"/items": None, "/orders": None})),
-    UNTOLD: lambda: application(body_logging=BodyLogging()),
-    TOLD: lambda: application(body_logging=BodyLogging(share=1.0, lines_per_second=10**9)),
-    GUARDED: lambda: application(validation=Validation()),
+    NOT_LOGGED: lambda: application(body_logging=BodyLogging()),
+    LOGGED: lambda: application(body_logging=BodyLogging(share=1.0, lines_per_second=10**9)),
+    VALIDATED: lambda: application(validation=Validation()),
     BOTH: lambda: application(body_logging=BodyLogging(), validation=Validation()),
-    EMPTY: lambda: inside(nothing),
-    READING: lambda: inside(reading),
+    EMPTY: lambda: with_base_middleware(nothing),
+    READING: lambda: with_base_middleware(reading),
 }
 
 
@@ -102,7 +102,7 @@ def body(size: int) -> bytes:
 
 
 def requester(app: FastAPI, method: str, content: bytes) -> Once:
-    """One request as a browser's would look."""
+    """One request as from a browser."""
     path = "/items" if method == "GET" else "/orders"
     headers = [
         (b"host", b"test"), (b"accept", b"*/*"), (b"accept-encoding", b"gzip, br"),
@@ -125,7 +125,7 @@ def requester(app: FastAPI, method: str, content: bytes) -> Once:
 
     async def send(message: Message) -> None:
         if message.get("status", 200) != 200:
-            raise RuntimeError(f"{failed} was answered {message['status']}")
+            raise RuntimeError(f"{failed} returned {message['status']}")
 
     async def once() -> None:
         await app(template.copy(), receive, send)
@@ -134,48 +134,50 @@ def requester(app: FastAPI, method: str, content: bytes) -> Once:
 
 
 def main() -> None:
-    """Measure, print, and say in the exit code whether the promises hold."""
+    """Measure and print; the exit code says whether all budgets are met."""
     parser = argparse.ArgumentParser(prog="python -m bench.bodies", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=40, help="turns each way takes (40)")
+    parser.add_argument("--rounds", type=int, default=40, help="rounds of each variant (40)")
     options = parser.parse_args()
     os.environ.pop("OTEL_EXPORTER_OTLP_ENDPOINT", None)
     rows: list[list[str]] = []
     result: dict[str, Any] = {}
-    holds = True
+    within_budget = True
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123  # a stream, no path
         configure("bench", stream=nowhere)
         for method, size in (("GET", 0), ("POST", 200), ("POST", 1_000), ("POST", 50_000)):
             content = body(size) if size else b""
-            apps = {name: build() for name, build in WAYS.items()}
-            ways = {name: requester(app, method, content) for name, app in apps.items()}
+            apps = {name: build() for name, build in VARIANTS.items()}
+            variants = {name: requester(app, method, content) for name, app in apps.items()}
             calls = max(20, 300 - size // 200)
-            taken = run(ways, rounds=options.rounds, calls=calls, clock=process_time)
+            taken = run(variants, rounds=options.rounds, calls=calls, clock=process_time)
             added = {name: (seconds - taken[BARE]) * 1e6 for name, seconds in taken.items()}
-            what = f"{method}, {len(content)} B"
+            request = f"{method}, {len(content)} B"
             rows += [
                 [
-                    f"{what}: {name}" if name == BARE else name,
+                    f"{request}: {name}" if name == BARE else name,
                     f"{taken[name] * 1e6:.1f}",
                     f"{each:+.1f}" if name != BARE else "",
                     f"{each / added[EMPTY]:.3f}" if name != BARE else "",
-                    str(PROMISED[what].get(name, "")),
+                    str(BUDGET[request].get(name, "")),
                 ]
                 for name, each in added.items()
             ]
-            shares = {name: added[name] / added[EMPTY] for name in PROMISED[what]}
-            holds = holds and all(shares[name] <= most for name, most in PROMISED[what].items())
-            result[what] = {
+            shares = {name: added[name] / added[EMPTY] for name in BUDGET[request]}
+            within_budget = within_budget and all(
+                shares[name] <= most for name, most in BUDGET[request].items()
+            )
+            result[request] = {
                 "added_us": {name: round(each, 2) for name, each in added.items() if name != BARE},
                 "x_empty": {name: round(share, 4) for name, share in shares.items()},
             }
     structlog.reset_defaults()
     report(
-        "What looking into bodies adds",
+        "Overhead of body logging and validation",
         ["", "µs a request", "µs added", "x an empty BaseHTTPMiddleware", "at most"],
         rows,
-        {"bench": "bodies", "requests": result, "promised": PROMISED, "holds": holds},
+        {"bench": "bodies", "requests": result, "budget": BUDGET, "within_budget": within_budget},
     )
-    raise SystemExit(not holds)
+    raise SystemExit(not within_budget)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis for as long as a benchmark runs, on random ports of this machine."""
+"""PostgreSQL and Redis servers for the duration of a benchmark, on random ports."""
 
 import shutil
 import tempfile
@@ -18,15 +18,15 @@ class Server:
     """A running PostgreSQL.
 
     Attributes:
-        port: Where it listens, on loopback.
-        password: Of the superuser and of the role that owns the databases.
+        port: Its port on loopback.
+        password: Password of the superuser and of the role that owns the databases.
     """
 
     port: int
     password: str
 
     def database(self, name: str = "bench") -> str:
-        """The URL of a database, which is made if need be."""
+        """The URL of a database, which is created if missing."""
         postgres.make_database(self.port, self.password, name)
         where = f"{readiness.LOOPBACK}:{self.port}/{name}"
         return f"postgresql+asyncpg://{postgres.ROLE}:{self.password}@{where}"
@@ -38,16 +38,20 @@ class Server:
 
 @contextmanager
 def postgresql(**settings: str) -> Iterator[Server]:
-    """Run a server of this run's, with `settings` over our own; its data go when it ends."""
-    folder, port, servant = Path(tempfile.mkdtemp()), readiness.free_port(), service_user.servant()
+    """Run a temporary server with additional `settings`; its data are removed at the end."""
+    folder, port, user = (
+        Path(tempfile.mkdtemp()),
+        readiness.free_port(),
+        service_user.default_user(),
+    )
     try:
-        if servant:
-            servant.own(folder)
+        if user:
+            user.chown(folder)
         password = folder / "password"
         password.write_text("only-for-this-run")
-        postgres.make_cluster(folder / "data", servant, password, sync=False)
+        postgres.make_cluster(folder / "data", user, password, sync=False)
         quick = {"fsync": "off", **settings}
-        process = Process(postgres.server(folder / "data", port, servant, quick))
+        process = Process(postgres.server(folder / "data", port, user, quick))
         process.start()
         try:
             process.wait_ready(lambda: postgres.answers(port))
@@ -61,14 +65,14 @@ def postgresql(**settings: str) -> Iterator[Server]:
 
 @contextmanager
 def own_redis() -> Iterator[tuple[str, Process]]:
-    """A Redis as the stack configures it, until the block ends."""
-    port, servant = readiness.free_port(), service_user.servant()
+    """A temporary Redis with the configuration of the stack."""
+    port, user = readiness.free_port(), service_user.default_user()
     with tempfile.TemporaryDirectory() as name:
         config = Path(name) / "redis.conf"
         config.write_text(redis.configuration(port, config.parent, memory="256mb"))
-        if servant:
-            servant.own(config.parent)
-        process = Process(redis.server(config, servant), log=config.with_suffix(".log"))
+        if user:
+            user.chown(config.parent)
+        process = Process(redis.server(config, user), log=config.with_suffix(".log"))
         process.start()
         try:
             process.wait_ready(lambda: readiness.redis_answers(port))
@@ -78,7 +82,7 @@ def own_redis() -> Iterator[tuple[str, Process]]:
 
 
 def installed() -> bool:
-    """Whether there is a PostgreSQL to start."""
+    """Whether PostgreSQL is installed."""
     try:
         return bool(postgres.binary("postgres"))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""A Python of its own for a peer whose needs conflict with ours: pinned, made once, kept."""
+"""Virtual environments for peers whose dependencies conflict with ours: pinned, made once, kept."""
 
 import subprocess
 import sys
@@ -11,14 +11,14 @@ from pathlib import Path
 def python(*pins: str) -> Path:
     """The interpreter of an environment that holds these packages.
 
-    It is made in the folder for temporary files, by pip and whatever index that is set to, and
-    found there by the next run.
+    It is created in the folder for temporary files, with pip and its configured index, and reused
+    by the next run.
 
     Args:
         pins: Packages with versions, such as ``sqlalchemy==2.0.51``.
 
     Raises:
-        RuntimeError: They could not be installed; it quotes what pip said.
+        RuntimeError: They could not be installed; the message holds pip's output.
     """
     named = sha256("\n".join([sys.version, *pins]).encode()).hexdigest()[:12]
     folder = Path(tempfile.gettempdir(), f"vitals-peer-{named}")

@@ -1,7 +1,7 @@
-"""Compare ways to do the same thing, in interleaved rounds.
+"""Compares variants of an operation in interleaved rounds.
 
-The machine is noisy: only what was measured in one run, taking turns, may be compared. Each figure
-is the 20th percentile of its rounds, which leaves out what the neighbours did.
+The machine is noisy: only figures of one interleaved run may be compared. Each figure is the 20th
+percentile of its rounds, which leaves out disturbance by other processes.
 """
 
 import asyncio
@@ -20,30 +20,30 @@ Once = Callable[[], Awaitable[None]]
 
 
 async def compare(
-    ways: Mapping[str, Once],
+    variants: Mapping[str, Once],
     *,
     rounds: int = 40,
     calls: int = 300,
     clock: Callable[[], float] = perf_counter,
 ) -> dict[str, float]:
-    """Seconds a call of each way takes.
+    """Seconds per call of each variant.
 
     Args:
-        ways: What is compared, by name; each is awaited `calls` times a round.
-        rounds: How often each takes its turn.
-        calls: Calls of one turn.
-        clock: Says the time in seconds; ``process_time`` leaves out waiting, and the neighbours.
+        variants: The compared operations by name; each is awaited `calls` times per round.
+        rounds: Number of rounds.
+        calls: Calls per round.
+        clock: Clock in seconds; ``process_time`` leaves out waiting and other processes.
     """
-    taken: dict[str, list[float]] = {name: [] for name in ways}
-    for once in ways.values():
+    taken: dict[str, list[float]] = {name: [] for name in variants}
+    for once in variants.values():
         for _ in range(calls):
             await once()
-    names = list(ways)
+    names = list(variants)
     for number in range(rounds):
         gc.collect()
         shift = number % len(names)
         for name in names[shift:] + names[:shift]:
-            once = ways[name]
+            once = variants[name]
             started = clock()
             for _ in range(calls):
                 await once()
@@ -52,23 +52,23 @@ async def compare(
             print(f"\rround {number + 1} of {rounds}", end="", file=sys.stderr, flush=True)
     if sys.stderr.isatty():
         print(file=sys.stderr)
-    return {name: usual(each) for name, each in taken.items()}
+    return {name: quiet_percentile(each) for name, each in taken.items()}
 
 
-def usual(taken: Sequence[float]) -> float:
-    """What something takes when the neighbours are quiet."""
+def quiet_percentile(taken: Sequence[float]) -> float:
+    """The 20th percentile: the time without disturbance by other processes."""
     return statistics.quantiles(taken, n=5)[0]
 
 
-def run(ways: Mapping[str, Once], **options: Any) -> dict[str, float]:
+def run(variants: Mapping[str, Once], **options: Any) -> dict[str, float]:
     """`compare` on an event loop of its own."""
-    return asyncio.run(compare(ways, **options))
+    return asyncio.run(compare(variants, **options))
 
 
 def report(
     title: str, columns: list[str], rows: list[list[str]], result: Mapping[str, Any]
 ) -> None:
-    """Print a table for people and one JSON line for programs."""
+    """Print a table, and one line of JSON for programs."""
     show(title, columns, rows)
     print(json.dumps(result))
 

@@ -1,4 +1,4 @@
-"""What an update and a page cost, against prometheus_client in the same run.
+"""Cost of a metric update and of the metrics page, against prometheus_client in the same run.
 
 ``python -m bench.meter``
 """
@@ -28,17 +28,17 @@ from vitals.metrics.workers import WorkerDirectory, join
 
 ROUTES, STATUSES = 50, ("200", "201", "404", "422", "500")
 UPDATES = 20_000
-PROMISED = {"update": 0.35, "page": 0.1, "page of 8 workers": 0.05}
-"""Shares of prometheus_client's cost that ours may have at most: of its observe in one process,
-of its page, and of its page of 8 workers."""
+BUDGET = {"update": 0.35, "page": 0.1, "page of 8 workers": 0.05}
+"""Budgets as shares of prometheus_client's cost: of its observe in one process, of its page, and of
+its page of 8 workers."""
 SERIES_MEGABYTES = 20
-"""Memory that 10,000 series may take at most."""
+"""Memory budget of 10,000 series."""
 
-Way = Callable[[], None]
+Variant = Callable[[], None]
 
 
 def requests() -> list[Request]:
-    """The label sets of the page that is rendered."""
+    """The label sets of the rendered page."""
     return [
         Request("GET", f"/api/things/{number}/{{id}}", status, "")
         for number in range(ROUTES)
@@ -71,30 +71,30 @@ def theirs(registry: CollectorRegistry) -> Any:
     return family
 
 
-def repeated(update: Callable[[], object]) -> Way:
+def repeated(update: Callable[[], object]) -> Variant:
     """Many updates in one call."""
 
-    def way() -> None:
+    def variant() -> None:
         for _ in range(UPDATES):
             update()
 
-    return way
+    return variant
 
 
-def compare(ways: dict[str, Way], rounds: int) -> dict[str, float]:
-    """Seconds a call of each way takes; taking turns, the 20th percentile of the rounds."""
-    taken: dict[str, list[float]] = {name: [] for name in ways}
+def compare(variants: dict[str, Variant], rounds: int) -> dict[str, float]:
+    """Seconds per call of each variant: the 20th percentile of interleaved rounds."""
+    taken: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(rounds):
         gc.collect()
-        for name, way in ways.items():
+        for name, variant in variants.items():
             started = perf_counter()
-            way()
+            variant()
             taken[name].append(perf_counter() - started)
     return {name: statistics.quantiles(each, n=5)[0] for name, each in taken.items()}
 
 
-def updates(folder: Path) -> dict[str, Way]:
-    """Ways to count one thing, ours also as one of several workers."""
+def updates(folder: Path) -> dict[str, Variant]:
+    """Variants of one update, ours also as one of several workers."""
     alone, shared = Meter(), Meter()
     join(shared, "bench", folder)
     registry = CollectorRegistry()
@@ -103,24 +103,24 @@ def updates(folder: Path) -> dict[str, Way]:
     event = SloEvent("latency", "/", "good")
     counter = prometheus_client.Counter("slo_events", "Events.", event._fields, registry=registry)
     child, counted = histogram.labels(*labels), counter.labels(*event)
-    ways: dict[str, Way] = {"an empty call": repeated(lambda: None)}
+    variants: dict[str, Variant] = {"an empty call": repeated(lambda: None)}
     for name, meter in (("", alone), (", shared", shared)):
         observed = meter.histogram(HTTP_REQUEST_DURATION).bind(labels)
         hit = meter.counter(SLO_EVENTS).bind(event)
-        ways[f"observe{name}"] = repeated(lambda observed=observed: observed.observe(0.03))  # type: ignore[misc]
-        ways[f"inc{name}"] = repeated(lambda hit=hit: hit.inc())  # type: ignore[misc]
+        variants[f"observe{name}"] = repeated(lambda observed=observed: observed.observe(0.03))  # type: ignore[misc]
+        variants[f"inc{name}"] = repeated(lambda hit=hit: hit.inc())  # type: ignore[misc]
     events = alone.counter(SLO_EVENTS)
-    ways["bind and inc"] = repeated(lambda: events.bind(SloEvent("latency", "/", "good")).inc())
-    ways["prometheus_client observe"] = repeated(lambda: child.observe(0.03))
-    ways["prometheus_client inc"] = repeated(counted.inc)
-    ways["prometheus_client labels and inc"] = repeated(
+    variants["bind and inc"] = repeated(lambda: events.bind(SloEvent("latency", "/", "good")).inc())
+    variants["prometheus_client observe"] = repeated(lambda: child.observe(0.03))
+    variants["prometheus_client inc"] = repeated(counted.inc)
+    variants["prometheus_client labels and inc"] = repeated(
         lambda: counter.labels("latency", "/", "good").inc()
     )
-    return ways
+    return variants
 
 
-def pages() -> dict[str, Way]:
-    """Ways to render one process' page."""
+def pages() -> dict[str, Variant]:
+    """Variants of rendering one process's page."""
     meter, registry = Meter(), CollectorRegistry()
     ours(meter)
     theirs(registry)
@@ -132,8 +132,8 @@ def pages() -> dict[str, Way]:
     }
 
 
-def pages_of_workers(folder: Path, count: int) -> dict[str, Way]:
-    """Ways for one of several workers to render the page of all."""
+def pages_of_workers(folder: Path, count: int) -> dict[str, Variant]:
+    """Variants of rendering the page of all workers in one of them."""
     started = []
     for kind in ("ours", "theirs"):
         place = folder / f"{kind}-{count}"
@@ -181,11 +181,11 @@ def _ours(meter: Meter, *, exemplars: bool) -> None:
 
 def _use(page: bytes) -> None:
     if len(page) < 100_000:
-        raise RuntimeError("the page is not what it should be")
+        raise RuntimeError("the page is too short")
 
 
 def fill(kind: str, folder: str) -> None:
-    """Be one of several workers, until standard input ends."""
+    """Run as one of several workers, until standard input ends."""
     if kind == "ours":
         meter = Meter()
         join(meter, "bench", folder)
@@ -231,9 +231,9 @@ def memory(folder: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Measure, print, and say in the exit code whether the promises hold."""
+    """Measure and print; the exit code says whether all budgets are met."""
     parser = argparse.ArgumentParser(prog="python -m bench.meter", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15, help="turns each way takes (15)")
+    parser.add_argument("--rounds", type=int, default=15, help="rounds of each variant (15)")
     parser.add_argument("--fill-ours", help=argparse.SUPPRESS)
     parser.add_argument("--fill-theirs", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -266,15 +266,15 @@ def measure(folder: Path, rounds: int) -> None:
         ),
         "page of 8 workers": page["text of 8"] / page["prometheus_client text of 8"],
     }
-    holds = all(ratios[name] <= most for name, most in PROMISED.items())
-    holds = holds and scraped <= SERIES_MEGABYTES
+    within_budget = all(ratios[name] <= most for name, most in BUDGET.items())
+    within_budget = within_budget and scraped <= SERIES_MEGABYTES
     rows = [
         [name, f"{seconds * 1e9:.0f} ns", f"{seconds / peer:.3f} x its observe"]
         for name, seconds in update.items()
     ]
     rows += [[name, f"{seconds * 1e3:.2f} ms", ""] for name, seconds in page.items()]
     rows += [
-        [f"{name}, ratio", f"{ratio:.3f}", f"promised {PROMISED[name]}"]
+        [f"{name}, ratio", f"{ratio:.3f}", f"budget {BUDGET[name]}"]
         for name, ratio in ratios.items()
     ]
     rows.append(["10,000 histograms", f"{recorded:.1f} MB", f"{scraped:.1f} MB once scraped"])
@@ -288,12 +288,12 @@ def measure(folder: Path, rounds: int) -> None:
             "update_ns": figures,
             "page_ms": {name: round(seconds * 1e3, 2) for name, seconds in page.items()},
             "ratios": {name: round(ratio, 4) for name, ratio in ratios.items()},
-            "promised": PROMISED,
+            "budget": BUDGET,
             "megabytes": round(scraped, 1),
-            "holds": holds,
+            "within_budget": within_budget,
         },
     )
-    raise SystemExit(not holds)
+    raise SystemExit(not within_budget)
 
 
 def _memory_folder() -> str | None:

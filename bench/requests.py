@@ -1,4 +1,4 @@
-"""What measuring a request costs, in process, against peers in the same run.
+"""Overhead of request metrics, in process, against peers in the same run.
 
 ``python -m bench.requests``
 """
@@ -22,12 +22,12 @@ from bench.interleave import Once, report, run
 from vitals import Objective, instrument
 
 BARE, OURS, PEER = "bare application", "vitals", "prometheus-fastapi-instrumentator"
-PROMISED = 0.15
-"""Share of the peer's cost that we may add at most."""
+BUDGET = 0.15
+"""Budget: our overhead as a share of the peer's."""
 
 
 def application(routes: int) -> FastAPI:
-    """An application whose last route is asked for: peers match routes in order."""
+    """An application whose last route is requested: peers match routes in order."""
     app = FastAPI()
     for number in range(routes):
 
@@ -39,13 +39,13 @@ def application(routes: int) -> FastAPI:
 
 
 def vitals(app: FastAPI) -> FastAPI:
-    """Ours, all of it but the logs, which tell of slow and failed requests only."""
+    """Ours without logs, which report only slow and failed requests."""
     instrument(app, objectives=[Objective("latency", target=0.95, threshold=0.25)], logs=False)
     return app
 
 
 def instrumentator(app: FastAPI) -> FastAPI:
-    """The peer most in use."""
+    """The most used peer."""
     Instrumentator(registry=CollectorRegistry()).instrument(app)
     return app
 
@@ -70,14 +70,14 @@ def opentelemetry(app: FastAPI) -> FastAPI:
 def nothing(app: FastAPI) -> FastAPI:
     """A BaseHTTPMiddleware that does nothing."""
 
-    async def through(request: Any, call_next: Any) -> Any:
+    async def pass_through(request: Any, call_next: Any) -> Any:
         return await call_next(request)
 
-    app.add_middleware(BaseHTTPMiddleware, dispatch=through)
+    app.add_middleware(BaseHTTPMiddleware, dispatch=pass_through)
     return app
 
 
-WAYS = {
+VARIANTS = {
     BARE: lambda app: app,
     OURS: vitals,
     PEER: instrumentator,
@@ -119,15 +119,15 @@ def requester(app: FastAPI, routes: int) -> Once:
 
 
 def measure(routes: int, rounds: int) -> dict[str, float]:
-    """Seconds a request takes by each way."""
-    apps = {name: wrap(application(routes)) for name, wrap in WAYS.items()}
+    """Seconds per request of each variant."""
+    apps = {name: wrap(application(routes)) for name, wrap in VARIANTS.items()}
     return run({name: requester(app, routes) for name, app in apps.items()}, rounds=rounds)
 
 
 def main() -> None:
-    """Measure, print, and say in the exit code whether the promise holds."""
+    """Measure and print; the exit code says whether the budget is met."""
     parser = argparse.ArgumentParser(prog="python -m bench.requests", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=40, help="turns each way takes (40)")
+    parser.add_argument("--rounds", type=int, default=40, help="rounds of each variant (40)")
     parser.add_argument(
         "--routes", type=int, nargs="+", default=[1, 50, 200], help="numbers of routes (1 50 200)"
     )
@@ -152,14 +152,14 @@ def main() -> None:
             "added_us": {name: round(each * 1e6, 2) for name, each in added.items()},
             "ours_to_peer": round(ratios[-1], 4),
         }
-    holds = max(ratios) <= PROMISED
+    within_budget = max(ratios) <= BUDGET
     report(
-        "What measuring a request adds",
-        ["", "µs a request", "µs added", "x bare", "x the peer's addition"],
+        "Overhead of request metrics",
+        ["", "µs a request", "µs added", "x bare", "x the peer's overhead"],
         rows,
-        {"bench": "requests", "routes": result, "promised": PROMISED, "holds": holds},
+        {"bench": "requests", "routes": result, "budget": BUDGET, "within_budget": within_budget},
     )
-    raise SystemExit(not holds)
+    raise SystemExit(not within_budget)
 
 
 if __name__ == "__main__":

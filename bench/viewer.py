@@ -1,4 +1,4 @@
-"""How fast the first board is drawn, and whether it stays small while it is watched.
+"""The viewer: time to the first board, and growth of the heap while a board is open.
 
 Against a running stack (`make demo`): `python -m bench.viewer --minutes 10`.
 """
@@ -22,10 +22,10 @@ CHROMIUM: Any = {
 }
 _LIMIT_BYTES = 900_000
 _LIMIT_SECONDS = 2.0
-_WARMING = 3
-"""Visits until the browser keeps compiled code."""
+_WARMUP = 3
+"""Visits until the browser caches compiled code."""
 _LIMIT_GROWTH = 0.10
-_DRAWN = """() => {
+_IS_DRAWN = """() => {
     const panels = [...document.querySelectorAll('[data-viz-panel-key]')];
     const inView = panels.filter(panel => panel.getBoundingClientRect().top < innerHeight);
     return inView.length > 3 && inView.every(panel => panel.innerText.includes('\\n'))
@@ -35,7 +35,7 @@ _DRAWN = """() => {
 
 
 def bundle() -> int:
-    """Bytes that the browser fetches before it draws anything, compressed."""
+    """Compressed bytes that the browser fetches before it draws anything."""
     found = re.search(
         r'<script type="module"[^>]* src="([^"]+)"', (BUILT / "index.html").read_text()
     )
@@ -45,36 +45,35 @@ def bundle() -> int:
 
 
 def first_board(chromium: BrowserType, url: str, rounds: int = 5) -> list[float]:
-    """Seconds from an address to a drawn overview.
+    """Seconds from opening the URL to a drawn overview.
 
-    The files lie on the browser's disk, with what it compiled of them: the browser itself starts
-    anew each time.
+    Files and compiled code are in the browser's disk cache; the browser is restarted each time.
     """
     with tempfile.TemporaryDirectory() as profile:
-        taken = [_drawn_within(chromium, url, profile) for _ in range(_WARMING + rounds)]
-    return taken[_WARMING:]
+        taken = [_time_to_draw(chromium, url, profile) for _ in range(_WARMUP + rounds)]
+    return taken[_WARMUP:]
 
 
-def _drawn_within(chromium: BrowserType, url: str, profile: str) -> float:
+def _time_to_draw(chromium: BrowserType, url: str, profile: str) -> float:
     context = chromium.launch_persistent_context(
         profile, **CHROMIUM, viewport={"width": 1440, "height": 900}
     )
     page = context.new_page()
     begun = time.perf_counter()
     page.goto(f"{url}/d/svc-overview/", wait_until="commit")
-    page.wait_for_function(_DRAWN)
+    page.wait_for_function(_IS_DRAWN)
     taken = time.perf_counter() - begun
     context.close()
     return taken
 
 
 def soak(browser: Browser, url: str, minutes: float) -> list[float]:
-    """Megabytes of live heap once a minute, while the overview asks anew every five seconds."""
+    """Megabytes of live heap once a minute, while the overview refreshes every five seconds."""
     page = browser.new_page(viewport={"width": 1440, "height": 2600})
-    page.route("**/boards/svc-overview.json", _offer_five_seconds)
+    page.route("**/boards/svc-overview.json", _allow_five_second_refresh)
     page.goto(f"{url}/d/svc-overview/?refresh=5s&from=now-15m")
-    page.wait_for_function(_DRAWN)
-    page.wait_for_timeout(60_000)  # caches fill, code is compiled
+    page.wait_for_function(_IS_DRAWN)
+    page.wait_for_timeout(60_000)  # until caches are filled and code is compiled
     sizes = [_heap(page)]
     for _ in range(max(1, round(minutes))):
         page.wait_for_timeout(60_000)
@@ -82,8 +81,8 @@ def soak(browser: Browser, url: str, minutes: float) -> list[float]:
     return sizes
 
 
-def _offer_five_seconds(route: Route) -> None:
-    """Boards offer ten seconds at the least, and what they do not offer cannot be chosen."""
+def _allow_five_second_refresh(route: Route) -> None:
+    """Boards offer ten seconds at least, and only offered intervals can be selected."""
     board = route.fetch().json()
     board["timepicker"]["refresh_intervals"] = ["5s"]
     route.fulfill(json=board)
@@ -98,29 +97,31 @@ def _heap(page: Page) -> float:
 
 
 def main() -> int:
-    """Measure and judge; the exit code."""
+    """Measure and compare with the limits; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench.viewer", description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:9090/user")
-    parser.add_argument("--minutes", type=float, default=10, help="of the soak; 0 leaves it out")
-    asked = parser.parse_args()
+    parser.add_argument(
+        "--minutes", type=float, default=10, help="duration of the soak; 0 skips it"
+    )
+    options = parser.parse_args()
     size = bundle()
     print(f"bundle {size / 1000:.0f} kB compressed (limit {_LIMIT_BYTES / 1000:.0f} kB)")
     with sync_playwright() as playwright:
-        taken = first_board(playwright.chromium, asked.url)
+        taken = first_board(playwright.chromium, options.url)
         seconds = statistics.median(taken)
         print(
             f"first board drawn in {seconds:.2f} s"
             f" ({min(taken):.2f}-{max(taken):.2f}; limit {_LIMIT_SECONDS:g} s)"
         )
         good = size <= _LIMIT_BYTES and seconds <= _LIMIT_SECONDS
-        if asked.minutes > 0:
+        if options.minutes > 0:
             browser = playwright.chromium.launch(**CHROMIUM)
-            good &= _stays_small(soak(browser, asked.url, asked.minutes))
+            good &= _is_growth_within_limit(soak(browser, options.url, options.minutes))
             browser.close()
     return int(not good)
 
 
-def _stays_small(sizes: list[float]) -> bool:
+def _is_growth_within_limit(sizes: list[float]) -> bool:
     growth = sizes[-1] / sizes[0] - 1
     print("heap in MB:", ", ".join(f"{size:.1f}" for size in sizes))
     print(f"growth {growth:+.1%} over {len(sizes) - 1} min (limit {_LIMIT_GROWTH:+.0%})")

@@ -1,7 +1,7 @@
-"""The whole stack on this machine, as processes on loopback.
+"""The whole stack on this machine, as processes that listen on loopback.
 
 Ports: API_PORT, POSTGRES_PORT, REDIS_PORT, PROMETHEUS_PORT, ALERTMANAGER_PORT, INBOX_PORT.
-Data lie in var/ of the checkout, or where VITALS_DATA says.
+Data are stored in var/ of the checkout, or in the folder VITALS_DATA.
 """
 
 import argparse
@@ -9,44 +9,50 @@ import sys
 from collections.abc import Sequence
 
 from stack import run
+from stack.backtest import command as backtest
 from stack.drills import run as drills
 from stack.drills.faults import FAULTS
-from stack.install import client_tools, debian_suites, packages
+from stack.install import debian_suites, packages
 from stack.installation.paths import Installation
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code."""
-    asked = _parser().parse_args(words)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    options = _parser().parse_args(argv)
     try:
-        return _run(asked)
+        return _run(options)
     except KeyboardInterrupt:
         return 130
-    except (OSError, RuntimeError, LookupError, ValueError) as error:  # each says what to do
+    except (
+        OSError,
+        RuntimeError,
+        LookupError,
+        ValueError,
+    ) as error:  # messages say what to do
         print(error, file=sys.stderr)
         return 1
 
 
-def _run(asked: argparse.Namespace) -> int:
-    if asked.command == "status":
+def _run(options: argparse.Namespace) -> int:
+    if options.command == "status":
         return run.status(Installation.here())
-    if asked.command == "clean":
+    if options.command == "clean":
         run.clean(Installation.here())
         return 0
-    if asked.command == "drill":
-        return drills.run(Installation.here(), asked.alerts)
-    packages.install(for_tests=asked.command == "install" and asked.for_tests)
-    if asked.command == "install":
-        for suite in debian_suites.NEWER if asked.for_tests else ():
-            debian_suites.bring(suite)
-        if asked.for_tests:
-            client_tools.install()
+    if options.command == "drill":
+        return drills.run(Installation.here(), options.alerts)
+    if options.command == "backtest":
+        return backtest.run(options)
+    packages.install(for_tests=options.command == "install" and options.for_tests)
+    if options.command == "install":
+        for suite in debian_suites.NEWER if options.for_tests else ():
+            debian_suites.fetch(suite)
         return 0
     amounts = None
-    if asked.command == "demo":
-        amounts = {name: getattr(asked, name) for name in ("users", "products", "orders")}
-    what = f"python -m stack {asked.command}"
-    return run.run(Installation.here(), what=what, amounts=amounts)
+    if options.command == "demo":
+        amounts = {name: getattr(options, name) for name in ("users", "products", "orders")}
+    command = f"python -m stack {options.command}"
+    return run.run(Installation.here(), command=command, amounts=amounts)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,23 +62,29 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    demo = commands.add_parser("demo", help="everything, with sample data and gentle traffic")
+    demo = commands.add_parser("demo", help="run all services, with sample data and light traffic")
     demo.add_argument("--users", type=int, default=2000)
     demo.add_argument("--products", type=int, default=1000)
     demo.add_argument("--orders", type=int, default=20000)
-    commands.add_parser("up", help="everything, without sample data and traffic")
-    commands.add_parser("status", help="what runs, and where")
-    commands.add_parser("clean", help="remove all data of a stack that does not run")
-    fault = commands.add_parser("drill", help="break something and see its alert arrive")
-    fault.add_argument(
+    commands.add_parser("up", help="run all services, without sample data and traffic")
+    commands.add_parser("status", help="print which services run, and their addresses")
+    commands.add_parser("clean", help="remove all data; the stack must not run")
+    drill = commands.add_parser("drill", help="inject a fault and follow its alert to the inbox")
+    drill.add_argument(
         "alerts",
         metavar="ALERT",
         nargs="+",
         help=f"one or more of {', '.join(FAULTS)}; or {drills.ALL}, which also writes the table of "
         "docs/alerts.md",
     )
+    replay = commands.add_parser(
+        "backtest",
+        help="how often each alert would have fired over recorded data",
+        epilog=backtest.AFTERWORD,
+    )
+    backtest.add_arguments(replay)
     install = commands.add_parser("install", help="install the servers' packages if any is missing")
-    install.add_argument("--for-tests", action="store_true", help="also what only the tests need")
+    install.add_argument("--for-tests", action="store_true", help="also what only tests need")
     return parser
 
 

@@ -1,7 +1,7 @@
-"""What Prometheus and Alertmanager read on this machine.
+"""Configuration of Prometheus and Alertmanager for this machine.
 
-In haste, for a drill, the same rules run many times faster (`python -m alerts --fast`), every
-second, and notifications go to the inbox alone, so that nobody is woken.
+In fast mode, for a drill, the same rules run many times faster (`python -m alerts --fast`), every
+second, and notifications go to the inbox only, so that no one is paged.
 """
 
 import os
@@ -17,21 +17,21 @@ from stack.servers import prometheus
 from vitals import secure_files
 
 HEARTBEAT = "/heartbeat?within=180"
-"""Where the inbox hears the watchdog, and after how many seconds without it says so."""
-HASTY_HEARTBEAT = "/heartbeat/drill?within=8"
-SLACK = "slack"
-"""The file, beside Alertmanager's configuration, with the address that takes what Slack would."""
+"""Heartbeat endpoint of the inbox for the watchdog alert, with its deadline in seconds."""
+FAST_HEARTBEAT = "/heartbeat/drill?within=8"
+SLACK_URL_FILE = "slack"
+"""The file, beside Alertmanager's configuration, with the webhook URL that stands in for Slack."""
 
 
-def write_prometheus(here: Installation, secrets: Path, *, haste: bool) -> Path:
+def write_prometheus(here: Installation, secrets: Path, *, fast: bool) -> Path:
     """Write Prometheus's configuration; returns its file."""
     source = here.readable(CHECKOUT / "prometheus")
     rules, targets = source / "rules", source / "targets"
-    if haste:
+    if fast:
         folder = here.folder("prometheus")
-        rules, targets = folder / "hasty-rules", folder / "targets"
-        for made in (rules, targets):
-            secure_files.make_directory(made, owner=here.owner_of("prometheus"))
+        rules, targets = folder / "fast-rules", folder / "targets"
+        for each in (rules, targets):
+            secure_files.make_directory(each, owner=here.owner_of("prometheus"))
         for name, text in render(FAST).items():
             secure_files.write(rules / name, text, owner=here.owner_of("prometheus"))
     text = prometheus.configuration(
@@ -40,29 +40,29 @@ def write_prometheus(here: Installation, secrets: Path, *, haste: bool) -> Path:
         secrets,
         rules=rules,
         targets=targets,
-        interval="1s" if haste else None,
+        interval="1s" if fast else None,
     )
     return here.write("prometheus", "prometheus.yml", text)
 
 
-def write_alertmanager(here: Installation, *, haste: bool) -> Path:
+def write_alertmanager(here: Installation, *, fast: bool) -> Path:
     """Write Alertmanager's configuration; returns its file.
 
-    Whom it reaches is said by the environment's ALERT_* variables; by default it is the inbox.
+    ALERT_* environment variables name the receivers; by default it is the inbox.
     """
     inbox = f"http://{readiness.LOOPBACK}:{here.ports.inbox}"
     defaults = {
         "ALERT_WEBHOOK_URL": f"{inbox}/",
-        "ALERT_HEARTBEAT_URL": f"{inbox}{HASTY_HEARTBEAT if haste else HEARTBEAT}",
+        "ALERT_HEARTBEAT_URL": f"{inbox}{FAST_HEARTBEAT if fast else HEARTBEAT}",
         "ALERT_BOARD_URL": f"http://{readiness.LOOPBACK}:{here.ports.prometheus}/user",
         "ALERT_RUNBOOK_URL": f"{inbox}/runbooks",
-        "ALERT_SLACK_URL_FILE": str(here.write("alertmanager", SLACK, f"{inbox}/slack")),
+        "ALERT_SLACK_URL_FILE": str(here.write("alertmanager", SLACK_URL_FILE, f"{inbox}/slack")),
     }
-    given = {} if haste else {name: text for name, text in os.environ.items() if text}
-    taken = {name.removesuffix("_FILE") for name in given}
-    chosen = {name: url for name, url in defaults.items() if name not in taken} | given
+    configured = {} if fast else {name: text for name, text in os.environ.items() if text}
+    overridden = {name.removesuffix("_FILE") for name in configured}
+    chosen = {name: url for name, url in defaults.items() if name not in overridden} | configured
     folder = here.folder("alertmanager")
-    path, patience = folder / "alertmanager.yml", FAST_TIMINGS if haste else NORMAL_TIMINGS
+    path, timing = folder / "alertmanager.yml", FAST_TIMINGS if fast else NORMAL_TIMINGS
     owner = here.owner_of("alertmanager")
-    write(ReceiverSettings.read(chosen), path, folder / "templates", patience, owner)
+    write(ReceiverSettings.read(chosen), path, folder / "templates", timing, owner)
     return path

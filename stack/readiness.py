@@ -1,4 +1,4 @@
-"""Whether a server answers: what "ready" means for each kind, asked over the wire."""
+"""Readiness probes of each kind of server, over the network."""
 
 import http.client
 import socket
@@ -9,7 +9,7 @@ _TIMEOUT = 1.0
 
 
 def free_port() -> int:
-    """A port of loopback that nobody uses at this moment."""
+    """A loopback port that is free at this moment."""
     with socket.socket() as listener:
         listener.bind((LOOPBACK, 0))
         return int(listener.getsockname()[1])
@@ -28,7 +28,7 @@ def http_answers(port: int, path: str) -> bool:
 
 
 def redis_answers(port: int) -> bool:
-    """Whether Redis takes commands; a demand for a password is an answer too."""
+    """Whether Redis accepts commands; `NOAUTH` counts as ready."""
     try:
         with socket.create_connection((LOOPBACK, port), _TIMEOUT) as connection:
             connection.sendall(b"PING\r\n")
@@ -38,9 +38,9 @@ def redis_answers(port: int) -> bool:
 
 
 def postgres_answers(port: int, pg_isready: str) -> bool:
-    """Whether PostgreSQL takes connections: not while it starts, recovers or stops."""
+    """Whether PostgreSQL accepts connections: not while it starts, recovers or stops."""
     command = [pg_isready, "--quiet", "--host", LOOPBACK, "--port", str(port), "--timeout", "1"]
     try:
         return subprocess.run(command, check=False).returncode == 0
-    except OSError:  # no process or file can be had now
+    except OSError:  # out of processes or file descriptors
         return False

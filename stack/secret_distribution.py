@@ -1,4 +1,4 @@
-"""Distributes secrets and configurations to containers: each gets its own only.
+"""Distributes secrets and configurations to containers and services: each gets only its own.
 
 `python -m stack.secret_distribution FOLDER` runs once before the other services of compose.yaml (as
 service `setup`). The secrets themselves stay in FOLDER/all, which no other container mounts; every
@@ -15,7 +15,7 @@ from alerts.alertmanager import write
 from alerts.receivers import ReceiverSettings
 from stack.installation import secrets
 from stack.installation.paths import Installation
-from stack.installation.service_user import Account
+from stack.installation.service_user import ServiceUser
 from stack.servers import redis
 from vitals import secure_files
 
@@ -28,7 +28,7 @@ USERS = {
     "alertmanager": 65534,
     "grafana": 472,
 }
-"""The numeric user of each container that receives something."""
+"""Uid of each container that receives files."""
 
 SECRETS = {
     "postgres": ("postgres-password", "database-password"),
@@ -39,7 +39,7 @@ SECRETS = {
     "alertmanager": (),
     "grafana": ("grafana-password",),
 }
-"""What each container, and each server of the native stack, needs of the secrets."""
+"""The secrets that each container, and each service of the native stack, needs."""
 _FOLDER = "handout"
 _INBOX = {
     "ALERT_WEBHOOK_URL": "http://inbox:9094/",
@@ -48,54 +48,58 @@ _INBOX = {
 }
 
 
-def hand_out(folder: Path, environment: Mapping[str, str]) -> None:
-    """Make the secrets once, and every container's folder anew.
+def distribute(folder: Path, environment: Mapping[str, str]) -> None:
+    """Generate missing secrets, and rewrite every container's folder.
 
     Args:
-        folder: The volumes are mounted in it.
-        environment: ALERT_* variables say whom alerts reach; by default the inbox.
+        folder: Folder in which the volumes are mounted.
+        environment: ALERT_* variables name the receivers; by default the inbox.
     """
-    kept = folder / "all"
-    secrets.make(kept, None)
+    all_secrets = folder / "all"
+    secrets.make(all_secrets, None)
     for container, names in SECRETS.items():
-        place, owner = folder / container, _owner(container)
-        secure_files.make_directory(place, mode=0o500, owner=owner)
+        target, owner = folder / container, _owner(container)
+        secure_files.make_directory(target, mode=0o500, owner=owner)
         for name in names:
-            secure_files.write(place / name, secrets.read(kept, name), mode=0o400, owner=owner)
-    password = secrets.read(kept, "redis-password")
+            secure_files.write(
+                target / name, secrets.read(all_secrets, name), mode=0o400, owner=owner
+            )
+    password = secrets.read(all_secrets, "redis-password")
     secure_files.write(
         folder / "redis" / "redis.conf",
         redis.configuration(6379, Path("/data"), password=password, host="0.0.0.0"),  # noqa: S104 - the containers' own network
         mode=0o400,
         owner=_owner("redis"),
     )
-    given = {name: text for name, text in environment.items() if text}
-    taken = {name.removesuffix("_FILE") for name in given}
-    chosen = {name: url for name, url in _INBOX.items() if name not in taken} | given
-    place = folder / "alertmanager"
-    file, owner = place / "alertmanager.yml", _owner("alertmanager")
-    write(ReceiverSettings.read(chosen), file, place / "templates", owner=owner)
+    configured = {name: text for name, text in environment.items() if text}
+    overridden = {name.removesuffix("_FILE") for name in configured}
+    chosen = {name: url for name, url in _INBOX.items() if name not in overridden} | configured
+    target = folder / "alertmanager"
+    file, owner = target / "alertmanager.yml", _owner("alertmanager")
+    write(ReceiverSettings.read(chosen), file, target / "templates", owner=owner)
 
 
-def hand_over(here: Installation, part: str, names: Iterable[str], account: Account | None) -> Path:
-    """Copy the secrets that a part of the native stack needs to where it alone can read them.
+def provide(
+    here: Installation, service: str, names: Iterable[str], user: ServiceUser | None
+) -> Path:
+    """Copy the secrets of a service of the native stack to a folder that only it can read.
 
     Args:
         here: The installation.
-        part: The folder's name.
-        names: Those of the secrets; what is not there is left out.
-        account: Whom the part runs as.
+        service: Name of the folder.
+        names: Names of the secrets; missing ones are skipped.
+        user: Service user of the service.
 
     Returns:
-        The folder. It stays ours, so that the account cannot put anything into it.
+        The folder. The current user keeps owning it, so the service user cannot create files in it.
     """
-    folder = here.data / _FOLDER / part
+    folder = here.data / _FOLDER / service
     for each in (folder.parent, folder):
         secure_files.make_directory(each, mode=0o711)
     for name in names:
         with suppress(FileNotFoundError):
             text = secrets.read(here.secrets, name)
-            owner = account.ids if account else None
+            owner = user.ids if user else None
             secure_files.write(folder / name, text, mode=0o400, owner=owner)
     return folder
 
@@ -105,4 +109,4 @@ def _owner(container: str) -> secure_files.Owner:
 
 
 if __name__ == "__main__":
-    hand_out(Path(sys.argv[1]), os.environ)
+    distribute(Path(sys.argv[1]), os.environ)

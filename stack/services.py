@@ -1,4 +1,4 @@
-"""The parts of the stack, with what each needs before it starts."""
+"""The services of the stack, with their dependencies and readiness probes."""
 
 import os
 import sys
@@ -8,61 +8,61 @@ from pathlib import Path
 from secrets import token_urlsafe
 
 from stack import monitoring_config, readiness, secret_distribution
-from stack.installation import secrets as kept
+from stack.installation import secrets as secret_files
 from stack.installation.paths import CHECKOUT, Installation
 from stack.process.process import Program
-from stack.process.runner import Part
+from stack.process.runner import Service
 from stack.servers import postgres, prometheus, redis
 
 SITE = "site"
-"""The folder, among the data, that Prometheus serves at /user/."""
+"""The folder in the data folder that Prometheus serves at /user/."""
 _PREVIOUS_KEY = "jwt-key-previous"
-"""A key put beside the others while a new one replaces it (docs/security.md)."""
+"""The previous signing key during a key rotation (docs/security.md)."""
 
 
-def databases(here: Installation) -> list[Part]:
+def databases(here: Installation) -> list[Service]:
     """PostgreSQL with the API's role and database, and Redis."""
-    superuser = kept.read(here.secrets, "postgres-password")
+    superuser = secret_files.read(here.secrets, "postgres-password")
     cluster = here.data / "postgres"
-    postgres.forget_dead_server(cluster)
-    own = secret_distribution.hand_over(here, "postgres", ["postgres-password"], here.account)
-    postgres.make_cluster(cluster, here.account, own / "postgres-password")
+    postgres.remove_stale_pid_file(cluster)
+    secrets = secret_distribution.provide(here, "postgres", ["postgres-password"], here.user)
+    postgres.make_cluster(cluster, here.user, secrets / "postgres-password")
 
     def make_database() -> None:
-        password = kept.read(here.secrets, "database-password")
+        password = secret_files.read(here.secrets, "database-password")
         postgres.make_role(here.ports.postgres, superuser, password)
         postgres.make_database(here.ports.postgres, superuser, postgres.DATABASE)
 
-    password = kept.read(here.secrets, "redis-password")
+    password = secret_files.read(here.secrets, "redis-password")
     config = redis.configuration(here.ports.redis, here.folder("redis"), password=password)
     return [
-        Part(
-            postgres.server(cluster, here.ports.postgres, here.account),
+        Service(
+            postgres.server(cluster, here.ports.postgres, here.user),
             ready=lambda: postgres.answers(here.ports.postgres),
-            once_ready=make_database,
+            on_ready=make_database,
             quiet=True,
         ),
-        Part(
-            redis.server(here.write("redis", "redis.conf", config), here.account_of("redis")),
+        Service(
+            redis.server(here.write("redis", "redis.conf", config), here.user_of("redis")),
             ready=lambda: readiness.redis_answers(here.ports.redis),
             quiet=True,
         ),
     ]
 
 
-def api(here: Installation) -> Part:
-    """The API; it brings its tables up to date by itself."""
-    return Part(
+def api(here: Installation) -> Service:
+    """The API; it migrates its database itself."""
+    return Service(
         _python(here, "api", ["service"], _service_settings(here)),
         ready=lambda: readiness.http_answers(here.ports.api, "/readyz"),
-        needs=("postgres", "redis"),
-        quiet=True,  # a line a request
+        depends_on=("postgres", "redis"),
+        quiet=True,  # one line per request
     )
 
 
 def _service_settings(here: Installation) -> dict[str, str]:
     names = [*secret_distribution.SECRETS["api"], _PREVIOUS_KEY]
-    secrets = secret_distribution.hand_over(here, "api", names, here.worker)
+    secrets = secret_distribution.provide(here, "api", names, here.python_user)
     previous = {"SERVICE_JWT_PREVIOUS_KEY_FILE": str(secrets / _PREVIOUS_KEY)}
     return {
         **(previous if (here.secrets / _PREVIOUS_KEY).exists() else {}),
@@ -76,12 +76,12 @@ def _service_settings(here: Installation) -> dict[str, str]:
         "SERVICE_METRICS_TOKEN_FILE": str(secrets / "metrics-token"),
         "SERVICE_HOST": readiness.LOOPBACK,
         "SERVICE_PORT": str(here.ports.api),
-        **_shared_by(here.workers),
+        **_worker_settings(here.workers),
     }
 
 
-def _shared_by(workers: int) -> dict[str, str]:
-    """Several workers share the connections that one would have: PostgreSQL allows 100."""
+def _worker_settings(workers: int) -> dict[str, str]:
+    """Divide the connection pool between the workers: PostgreSQL allows 100 connections."""
     pool, overflow = 20, 10
     return {
         "SERVICE_WORKERS": str(workers),
@@ -90,110 +90,112 @@ def _shared_by(workers: int) -> dict[str, str]:
     }
 
 
-def inbox(here: Installation) -> Part:
-    """Where notifications go unless the environment says otherwise."""
-    return Part(
+def inbox(here: Installation) -> Service:
+    """The inbox: receives notifications unless ALERT_* variables name other receivers."""
+    return Service(
         _python(here, "inbox", ["stack.inbox.server", f"--port={here.ports.inbox}"]),
         ready=lambda: readiness.http_answers(here.ports.inbox, "/"),
     )
 
 
-def watching(
-    here: Installation, secrets: Path, *, haste: bool = False, site: Path | None = None
-) -> list[Part]:
-    """Prometheus, and Alertmanager behind its gate.
+def monitoring(
+    here: Installation, secrets: Path, *, fast: bool = False, site: Path | None = None
+) -> list[Service]:
+    """Prometheus, and Alertmanager behind the gate.
 
     Args:
         here: The installation.
-        secrets: Folder of the secrets that Prometheus shows to what it watches; see
-            `watching_secrets`.
-        haste: Run the rules many times faster, for a drill.
+        secrets: Folder of the secrets that Prometheus sends to its targets; see
+            `prometheus_secrets`.
+        fast: Run the rules many times faster, for a drill.
         site: The folder of the boards, if it is not among the data.
     """
     ports = here.ports
-    # What fires is told anew every minute; a drill of a broken way cannot wait that long.
-    hasty = ("--rules.alert.resend-delay=2s", "--rules.alert.for-grace-period=0s")
-    # Only the gate knows the path: a page that finds the port cannot ask for anything there.
-    behind, prefix = readiness.free_port(), token_urlsafe(16)
+    # Prometheus resends firing alerts every minute, which is too slow for drills.
+    fast_flags = ("--rules.alert.resend-delay=2s", "--rules.alert.for-grace-period=0s")
+    # Only the gate knows the path, so a web page that finds the port cannot send requests to it.
+    internal_port, prefix = readiness.free_port(), token_urlsafe(16)
     return [
-        Part(
+        Service(
             prometheus.alertmanager(
-                monitoring_config.write_alertmanager(here, haste=haste),
+                monitoring_config.write_alertmanager(here, fast=fast),
                 here.folder("alertmanager"),
-                behind,
-                here.account_of("alertmanager"),
+                internal_port,
+                here.user_of("alertmanager"),
                 gate=ports.alertmanager,
                 prefix=prefix,
             ),
-            ready=lambda: readiness.http_answers(behind, f"/{prefix}/-/ready"),
+            ready=lambda: readiness.http_answers(internal_port, f"/{prefix}/-/ready"),
         ),
-        Part(
+        Service(
             _python(
                 here,
                 "gate",
                 [
                     "stack.inbox.gate",
                     *_flag("port", str(ports.alertmanager)),
-                    *_flag("to", f"http://{readiness.LOOPBACK}:{behind}/{prefix}"),
-                    # The boards show whether an alert is silenced.
-                    *_flag("reader", f"http://{readiness.LOOPBACK}:{ports.prometheus}"),
-                    *_flag("reader", f"http://localhost:{ports.prometheus}"),
+                    *_flag("upstream", f"http://{readiness.LOOPBACK}:{internal_port}/{prefix}"),
+                    # The boards read whether an alert is silenced.
+                    *_flag("read-origin", f"http://{readiness.LOOPBACK}:{ports.prometheus}"),
+                    *_flag("read-origin", f"http://localhost:{ports.prometheus}"),
                 ],
             ),
             ready=lambda: prometheus.answers(ports.alertmanager),
-            needs=("alertmanager",),
+            depends_on=("alertmanager",),
         ),
-        Part(
+        Service(
             prometheus.server(
-                monitoring_config.write_prometheus(here, secrets, haste=haste),
+                monitoring_config.write_prometheus(here, secrets, fast=fast),
                 here.folder("prometheus"),
                 ports.prometheus,
-                here.account_of("prometheus"),
+                here.user_of("prometheus"),
                 (
                     "--storage.tsdb.retention.time=15d",
                     "--storage.tsdb.retention.size=2GB",
                     f"--web.user-assets={site or here.data / SITE}",
-                    *(hasty if haste else ()),
+                    *(fast_flags if fast else ()),
                 ),
             ),
             ready=lambda: prometheus.answers(ports.prometheus),
-            once_ready=lambda: prometheus.reserve(here.data / "prometheus"),
+            on_ready=lambda: prometheus.preallocate_query_log(here.data / "prometheus"),
         ),
     ]
 
 
-def watching_secrets(here: Installation) -> Path:
-    """The folder of the secrets that Prometheus shows to what it watches."""
-    account = here.account_of("prometheus")
-    return secret_distribution.hand_over(
-        here, "prometheus", secret_distribution.SECRETS["prometheus"], account
+def prometheus_secrets(here: Installation) -> Path:
+    """The folder of the secrets that Prometheus sends to its targets."""
+    user = here.user_of("prometheus")
+    return secret_distribution.provide(
+        here, "prometheus", secret_distribution.SECRETS["prometheus"], user
     )
 
 
-def boards(here: Installation) -> Part:
-    """The boards for a browser, built as we who own the checkout, served by Prometheus."""
-    words = [
+def boards(here: Installation) -> Service:
+    """The boards for a browser, built as the owner of the checkout, served by Prometheus."""
+    arguments = [
         *_flag("site", str(here.data / SITE)),
         *_flag("address", f"http://{readiness.LOOPBACK}:{here.ports.prometheus}/user/"),
         *_flag("traces", os.environ.get("TRACE_URL", "")),
     ]
-    program = replace(_python(here, "boards", ["stack.viewer", "publish", *words]), account=None)
-    return Part(program, task=True, aside=True)
+    program = replace(_python(here, "boards", ["stack.viewer", "publish", *arguments]), user=None)
+    return Service(program, task=True, optional=True)
 
 
-def sample(here: Installation, amounts: Mapping[str, int]) -> list[Part]:
-    """Sample data when there are none, and gentle traffic.
+def sample_data(here: Installation, amounts: Mapping[str, int]) -> list[Service]:
+    """Sample data, if there are none, and light traffic.
 
     Args:
         here: The installation.
-        amounts: How many `users`, `products` and `orders` to make.
+        amounts: Numbers of `users`, `products` and `orders` to create.
     """
-    superuser = kept.read(here.secrets, "postgres-password")
+    superuser = secret_files.read(here.secrets, "postgres-password")
     seed = ["service.seed", *(word for name in amounts for word in _flag(name, str(amounts[name])))]
     url = f"http://{readiness.LOOPBACK}:{here.ports.api}"
-    people = ("admin-password", "demo-password")
-    own = secret_distribution.hand_over(here, "sample", people, here.worker)
-    passwords = [word for name in people for word in _flag(f"{name}-file", str(own / name))]
+    password_names = ("admin-password", "demo-password")
+    secrets = secret_distribution.provide(here, "sample", password_names, here.python_user)
+    passwords = [
+        word for name in password_names for word in _flag(f"{name}-file", str(secrets / name))
+    ]
 
     def is_empty() -> bool:
         sql = "SELECT EXISTS (SELECT FROM products)"
@@ -202,28 +204,28 @@ def sample(here: Installation, amounts: Mapping[str, int]) -> list[Part]:
         )
 
     return [
-        Part(
+        Service(
             _python(here, "seed", [*seed, *passwords], _service_settings(here)),
-            needs=("api",),
+            depends_on=("api",),
             task=True,
-            wanted=is_empty,
-            seconds=300.0,
+            condition=is_empty,
+            start_timeout=300.0,
         ),
-        Part(
+        Service(
             _python(here, "traffic", ["stack.traffic", "--url", url, *passwords]),
-            needs=("seed",),
+            depends_on=("seed",),
             quiet=True,
         ),
     ]
 
 
 def _python(
-    here: Installation, name: str, words: Sequence[str], env: Mapping[str, str] | None = None
+    here: Installation, name: str, arguments: Sequence[str], env: Mapping[str, str] | None = None
 ) -> Program:
     return Program(
         name,
-        [sys.executable, "-m", *words],
-        account=here.worker,
+        [sys.executable, "-m", *arguments],
+        user=here.python_user,
         env={"PYTHONUNBUFFERED": "1", **(env or {})},
         cwd=CHECKOUT,
     )

@@ -1,7 +1,7 @@
-"""The folder that Prometheus serves at /user/: the built viewer, the boards, an address for each.
+"""The static site that Prometheus serves at /user/: the built viewer, and a page for each board.
 
-Boards are copied as they are. Each gets a page at `d/<uid>/`, where Grafana has it too, so links
-from one board to another and from notifications to a board are the same in both.
+Boards are copied unchanged. Each gets a page at `d/<uid>/`, as in Grafana, so links between boards
+and from notifications to a board are the same in both.
 """
 
 import html
@@ -13,32 +13,32 @@ from typing import Any
 from vitals import secure_files
 
 _BASE = '<base href="./" />'
-_WAITING = """<!doctype html>
+_PLACEHOLDER = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Boards</title>
 <meta http-equiv="refresh" content="5"></head>
 <body style="font-family: sans-serif; padding: 2em">
-<h1>{title}</h1><p>{words}</p>
+<h1>{title}</h1><p>{text}</p>
 </body></html>
 """
 
 
-def wait(site: Path, title: str, words: str) -> None:
-    """Show a page that looks again every few seconds, unless the boards are there already."""
+def publish_placeholder(site: Path, title: str, text: str) -> None:
+    """Publish a page that reloads every few seconds, unless boards are published already."""
     if (site / "boards").exists():
         return
     secure_files.make_directory(site, mode=0o755)
-    page = _WAITING.format(title=html.escape(title), words=html.escape(words))
+    page = _PLACEHOLDER.format(title=html.escape(title), text=html.escape(text))
     secure_files.write(site / "index.html", page, mode=0o644)
 
 
 def publish(built: Path, boards: Path, site: Path, settings: Mapping[str, Any]) -> None:
-    """Replace the site, for every account to read.
+    """Replace the site; it is readable for every user.
 
     Args:
-        built: What the viewer's build made.
+        built: Output folder of the viewer's build.
         boards: The folder of the boards.
-        site: What Prometheus serves; made if needed.
-        settings: What the viewer cannot know by itself.
+        site: The folder that Prometheus serves; created if missing.
+        settings: Runtime settings of the viewer.
     """
     fresh = site.with_name(f"{site.name}.new")
     secure_files.remove_tree(fresh)
@@ -46,8 +46,8 @@ def publish(built: Path, boards: Path, site: Path, settings: Mapping[str, Any]) 
     for folder in ("boards", "d"):
         secure_files.make_directory(fresh / folder, mode=0o755)
     index = (built / "index.html").read_text("utf-8")
-    listed = [_copy(file, fresh, index) for file in sorted(boards.glob("*.json"))]
-    boards_list = json.dumps(sorted(listed, key=_order))
+    entries = [_copy(file, fresh, index) for file in sorted(boards.glob("*.json"))]
+    boards_list = json.dumps(sorted(entries, key=_sort_key))
     secure_files.write(fresh / "boards" / "index.json", boards_list, mode=0o644)
     secure_files.write(fresh / "settings.json", json.dumps(settings), mode=0o644)
     secure_files.remove_tree(site)
@@ -55,7 +55,7 @@ def publish(built: Path, boards: Path, site: Path, settings: Mapping[str, Any]) 
 
 
 def _copy(file: Path, site: Path, index: str) -> dict[str, str]:
-    """Copy a board and give it a page; what the list of boards says of it."""
+    """Copy a board and write its page; returns its entry in the list of boards."""
     content = file.read_bytes()
     board = json.loads(content)
     secure_files.write(site / "boards" / f"{board['uid']}.json", content, mode=0o644)
@@ -67,6 +67,6 @@ def _copy(file: Path, site: Path, index: str) -> dict[str, str]:
     return {key: board.get(key, "") for key in ("uid", "title", "description")}
 
 
-def _order(board: Mapping[str, str]) -> tuple[bool, str]:
-    """The overview comes first: people start there."""
+def _sort_key(board: Mapping[str, str]) -> tuple[bool, str]:
+    """The overview first, then by title."""
     return not board["uid"].endswith("overview"), board["title"]

@@ -1,4 +1,4 @@
-"""A real Prometheus over data that are there already and that nobody adds to."""
+"""A Prometheus over existing TSDB blocks, to which no samples are added."""
 
 import subprocess
 from pathlib import Path
@@ -9,27 +9,27 @@ from stack import readiness
 from stack.process.process import Process
 from stack.servers import prometheus
 
-_QUIET = (
+_FLAGS = (
     "--storage.tsdb.retention.time=100y",
-    "--storage.tsdb.min-block-duration=2h",  # both the same: it compacts nothing meanwhile
+    "--storage.tsdb.min-block-duration=2h",  # equal: no compaction meanwhile
     "--storage.tsdb.max-block-duration=2h",
     "--query.timeout=10m",
 )
 
 
-class Archive:
-    """Prometheus over a folder of blocks, for as long as the ``with`` block lasts."""
+class TsdbReplay:
+    """Prometheus over a folder of blocks; it runs as long as the ``with`` block."""
 
     def __init__(self, data: Path) -> None:
         self._port = readiness.free_port()
         config = data / "prometheus.yml"
         config.write_text("{}\n")
-        program = prometheus.server(config, data, self._port, None, _QUIET)
+        program = prometheus.server(config, data, self._port, None, _FLAGS)
         self._process = Process(program, log=data / "prometheus.log")
 
     @property
     def url(self) -> str:
-        """Its root, without a slash at the end."""
+        """Base URL, without a trailing slash."""
         return f"http://{readiness.LOOPBACK}:{self._port}"
 
     def __enter__(self) -> Self:
@@ -46,16 +46,16 @@ class Archive:
         self._process.stop()
 
 
-def promtool(*words: str) -> None:
+def promtool(*arguments: str) -> None:
     """Run ``promtool tsdb``.
 
     Raises:
-        RuntimeError: It failed, or is not there; holds what it said.
+        RuntimeError: It failed or is missing; the message holds its output.
     """
-    command = ["promtool", "tsdb", *words]
+    command = ["promtool", "tsdb", *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise RuntimeError("promtool is missing; it comes with Debian's prometheus") from None
+        raise RuntimeError("promtool not found: install Debian's prometheus package") from None
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)}: {(done.stdout + done.stderr)[-500:].strip()}")

@@ -1,7 +1,7 @@
-"""Builds the viewer of the boards when its sources changed, and publishes it with the boards.
+"""Builds the viewer of the boards if its sources changed, and publishes it with the boards.
 
-Publishing is a part of the stack that nobody waits for: without Node, or without a network to fetch
-the packages from, everything else works, and this says what is missing.
+Publishing is an optional task of the stack: without Node, or without a network to fetch packages
+from, everything else works, and the error says what is missing.
 """
 
 import argparse
@@ -18,79 +18,79 @@ from pathlib import Path
 
 from stack import static_site
 from stack.installation.paths import CHECKOUT
-from stack.terminal import tell
+from stack.terminal import print_line
 
 SOURCES = CHECKOUT / "grafana" / "viewer"
 BOARDS = CHECKOUT / "grafana" / "dashboards"
 BUILT = SOURCES / "dist"
-_LEAST_NODE = (20, 19)
-_STAMP = "sources.sha256"
-_FETCHED = ".lock.sha256"
-_CHECKED = ".checked.sha256"
-_TOLD = 40
-"""Lines of what npm said last."""
+_MIN_NODE = (20, 19)
+_BUILT_HASH = "sources.sha256"
+_LOCK_HASH = ".lock.sha256"
+_CHECKED_HASH = ".checked.sha256"
+_TAIL_LINES = 40
+"""Number of last lines of npm's output in an error."""
 _NOT_SOURCES = {"dist", "node_modules"}
 
 
-class UnbuildableError(RuntimeError):
-    """The viewer cannot be built here; the message says what to do."""
+class BuildError(RuntimeError):
+    """The viewer cannot be built; the message says what to do."""
 
 
-class NodeMissingError(UnbuildableError):
-    """There is no Node here, or it is too old."""
+class NodeMissingError(BuildError):
+    """Node is missing or too old."""
 
 
-def fingerprint() -> str:
-    """What the sources are, in 64 hex digits."""
+def sources_hash() -> str:
+    """SHA-256 of the sources, as hex."""
     digest = hashlib.sha256()
     for path in sorted(SOURCES.rglob("*")):
-        inside = path.relative_to(SOURCES)
-        if path.is_file() and inside.parts[0] not in _NOT_SOURCES:
-            digest.update(f"{inside.as_posix()}\0{path.stat().st_size}\0".encode())
+        relative = path.relative_to(SOURCES)
+        if path.is_file() and relative.parts[0] not in _NOT_SOURCES:
+            digest.update(f"{relative.as_posix()}\0{path.stat().st_size}\0".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-def is_fresh() -> bool:
-    """Whether what is built was built from these sources."""
-    return _read(BUILT / _STAMP) == fingerprint()
+def is_current() -> bool:
+    """Whether the build output was built from the current sources."""
+    return _read(BUILT / _BUILT_HASH) == sources_hash()
 
 
 def build() -> None:
-    """Build unless what is built is fresh.
+    """Build unless the output is current.
 
     Raises:
-        NodeMissingError: There is nothing to build it with.
-        UnbuildableError: A step failed.
+        NodeMissingError: Node is missing.
+        BuildError: A step failed.
     """
-    with _alone():
-        if is_fresh():
+    with _exclusive():
+        if is_current():
             return
-        _fetch()
-        _say("building the viewer (half a minute)")
-        before = fingerprint()
+        _install_packages()
+        print_line("building the viewer (half a minute)")
+        before = sources_hash()
         _npm("run", "build")
-        (BUILT / _STAMP).write_text(before)
+        (BUILT / _BUILT_HASH).write_text(before)
 
 
 def check() -> None:
-    """Lint the sources and check their types, unless these very sources passed before.
+    """Lint and type-check the sources, unless the same sources passed before.
 
     Raises:
-        NodeMissingError: There is nothing to check them with.
-        UnbuildableError: There is something to complain of.
+        NodeMissingError: Node is missing.
+        BuildError: The check failed.
     """
-    with _alone():
-        _fetch()
-        now = fingerprint()
-        if _read(_packages() / _CHECKED) != now:
+    with _exclusive():
+        _install_packages()
+        now = sources_hash()
+        if _read(_packages() / _CHECKED_HASH) != now:
             _npm("run", "check")
-            (_packages() / _CHECKED).write_text(now)
+            (_packages() / _CHECKED_HASH).write_text(now)
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """Wait for whoever fetches or builds here: two at once leave neither whole."""
+def _exclusive() -> Iterator[None]:
+    """Serialise processes that fetch or build here, by a file lock."""
     folder = os.open(SOURCES, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
@@ -99,40 +99,40 @@ def _alone() -> Iterator[None]:
         os.close(folder)
 
 
-def _fetch() -> None:
-    """Fetch the packages if they are missing or others are wanted by now."""
-    _demand_node()
+def _install_packages() -> None:
+    """Install the npm packages if they are missing or the lock file changed."""
+    _require_node()
     lock = hashlib.sha256((SOURCES / "package-lock.json").read_bytes()).hexdigest()
-    if _read(_packages() / _FETCHED) != lock:
-        _say("fetching the packages of the viewer (once, about a minute)")
+    if _read(_packages() / _LOCK_HASH) != lock:
+        print_line("fetching the packages of the viewer (once, about a minute)")
         _npm("ci", "--no-progress")
-        (_packages() / _FETCHED).write_text(lock)
+        (_packages() / _LOCK_HASH).write_text(lock)
 
 
 def _packages() -> Path:
     return SOURCES / "node_modules"
 
 
-def _demand_node() -> None:
+def _require_node() -> None:
     node, npm = shutil.which("node"), shutil.which("npm")
-    said = (
+    output = (
         ""
         if not node
         else subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
     )
-    version = tuple(int(part) for part in re.findall(r"\d+", said)[:2])
-    if not npm or version < _LEAST_NODE:
-        wanted = ".".join(map(str, _LEAST_NODE))
+    version = tuple(int(number) for number in re.findall(r"\d+", output)[:2])
+    if not npm or version < _MIN_NODE:
+        required = ".".join(map(str, _MIN_NODE))
         raise NodeMissingError(
-            f"the boards need Node {wanted} or newer with npm, once, to be built"
-            f" ({f'this is {said.strip()}' if said else 'there is none here'})."
-            " Install it and start again. Everything else works without."
+            f"viewer: needs Node {required} or newer with npm to be built"
+            f" ({f'found {output.strip()}' if output else 'not found'}):"
+            " install it and start again; everything else works without"
         )
 
 
-def _npm(*words: str) -> None:
+def _npm(*arguments: str) -> None:
     done = subprocess.run(
-        ["npm", *words],
+        ["npm", *arguments],
         cwd=SOURCES,
         env={**os.environ, "CI": "1"},
         capture_output=True,
@@ -141,29 +141,25 @@ def _npm(*words: str) -> None:
         stdin=subprocess.DEVNULL,
     )
     if done.returncode:
-        last = "\n".join((done.stdout + done.stderr).splitlines()[-_TOLD:])
-        raise UnbuildableError(f"npm {' '.join(words)} failed in {SOURCES}:\n{last}")
+        last = "\n".join((done.stdout + done.stderr).splitlines()[-_TAIL_LINES:])
+        raise BuildError(f"npm {' '.join(arguments)} failed in {SOURCES}:\n{last}")
 
 
 def _read(path: Path) -> str:
     return path.read_text() if path.exists() else ""
 
 
-def _say(words: str) -> None:
-    tell(words)
-
-
-def main(words: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code."""
-    asked = _parser().parse_args(words)
-    if asked.command == "publish":
-        return _publish(asked)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    options = _parser().parse_args(argv)
+    if options.command == "publish":
+        return _publish(options)
     try:
         check()
     except NodeMissingError as error:
-        _say(f"the viewer's sources are not checked: {error}")
-    except UnbuildableError as error:
-        _say(str(error))
+        print_line(f"viewer: sources not checked: {error}")
+    except BuildError as error:
+        print_line(str(error))
         return 1
     return 0
 
@@ -171,27 +167,27 @@ def main(words: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m stack.viewer", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    publish = commands.add_parser("publish", help="build if needed, and put it where it is served")
-    publish.add_argument("--site", type=Path, required=True, help="the folder that is served")
-    publish.add_argument("--address", required=True, help="where the site will be found")
-    publish.add_argument("--traces", default="", help="a trace's address, with {trace} in it")
-    commands.add_parser("check", help="lint and check types, where Node is")
+    publish = commands.add_parser("publish", help="build if needed, and copy to the served folder")
+    publish.add_argument("--site", type=Path, required=True, help="folder that is served")
+    publish.add_argument("--address", required=True, help="URL of the site")
+    publish.add_argument("--traces", default="", help="URL of a trace, with {trace} in it")
+    commands.add_parser("check", help="lint and type-check, if Node is installed")
     return parser
 
 
-def _publish(asked: argparse.Namespace) -> int:
+def _publish(options: argparse.Namespace) -> int:
     try:
-        if not is_fresh():
-            static_site.wait(
-                asked.site, "The boards are being built", "This page looks again by itself."
+        if not is_current():
+            static_site.publish_placeholder(
+                options.site, "The boards are being built", "This page reloads automatically."
             )
             build()
-        static_site.publish(BUILT, BOARDS, asked.site, {"traceUrl": asked.traces})
-    except UnbuildableError as error:
-        static_site.wait(asked.site, "The boards cannot be built here", str(error))
-        _say(str(error))
+        static_site.publish(BUILT, BOARDS, options.site, {"traceUrl": options.traces})
+    except BuildError as error:
+        static_site.publish_placeholder(options.site, "The boards cannot be built here", str(error))
+        print_line(str(error))
         return 1
-    _say(f"the boards are at {asked.address}")
+    print_line(f"the boards are at {options.address}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The API as its own process, as users run it: ``python -m service``."""
+"""The API in a separate process: ``python -m service``."""
 
 import asyncio
 import sys
@@ -19,7 +19,7 @@ PASSWORD = "made-up-for-tests"
 
 
 class Api(Server):
-    """A process of the API on a random port; it may be killed and started again.
+    """A process of the API on a random port; it may be killed and restarted.
 
     Args:
         settings: Environment variables, such as ``SERVICE_DATABASE_URL``; SQLite by default.
@@ -41,7 +41,7 @@ class Api(Server):
 
     @property
     def url(self) -> str:
-        """Root, without a slash at the end."""
+        """Base URL, without a trailing slash."""
         return f"http://{readiness.LOOPBACK}:{self.port}"
 
     def stock(self, *, users: int = 5, products: int = 40, orders: int = 200) -> None:

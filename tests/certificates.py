@@ -1,14 +1,14 @@
-"""Certificates for tests, made by openssl: an authority, and what it vouches for."""
+"""Certificates for tests, made by openssl: a certificate authority, and what it signs."""
 
 import subprocess
 from pathlib import Path
 
 
 class Authority:
-    """Signs certificates.
+    """A certificate authority.
 
     Args:
-        folder: Where everything is written; whoever uses a key must be able to read there.
+        folder: Where everything is written; the users of a key must be able to read it.
     """
 
     def __init__(self, folder: Path, name: str = "authority") -> None:
@@ -22,7 +22,7 @@ class Authority:
         )
 
     def sign(self, name: str, subject: str = "IP:127.0.0.1", days: int = 1) -> tuple[Path, Path]:
-        """Make a certificate and its key; with -1 days it has expired."""
+        """Create a certificate and its key; with -1 days it has expired."""
         key, request = self._folder / f"{name}.key", self._folder / f"{name}.csr"
         certificate, more = self._folder / f"{name}.crt", self._folder / f"{name}.ext"
         more.write_text(f"subjectAltName={subject}\n")
@@ -34,7 +34,7 @@ class Authority:
             *("x509", "-req", "-in", request, "-CA", self.file, "-CAkey", self._key),
             *("-CAcreateserial", "-days", days, "-extfile", more, "-out", certificate),
         )
-        key.chmod(0o644)  # the server has an account of its own; the key is worth nothing
+        key.chmod(0o644)  # the server runs as another user; the key protects nothing
         return certificate, key
 
 

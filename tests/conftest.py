@@ -12,7 +12,7 @@ from tests import servers
 from tests.scheduling import LongestFirst
 
 SUITES = ("installed", *debian_suites.NEWER)
-"""Prometheus and Alertmanager as they are installed, and those of newer Debian suites."""
+"""The installed Prometheus and Alertmanager, and those of newer Debian suites."""
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -22,8 +22,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LongestFi
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _swept() -> None:
-    servers.sweep()
+def _remove_leftovers() -> None:
+    servers.remove_leftovers()
 
 
 @pytest.fixture(scope="session")
@@ -36,14 +36,14 @@ def postgres_session() -> Iterator[servers.Postgres]:
 
 @pytest.fixture
 def postgres(postgres_session: servers.Postgres) -> servers.Postgres:
-    """A running PostgreSQL, started again if the test before ended it."""
+    """A running PostgreSQL, restarted if the previous test stopped it."""
     postgres_session.start()
     return postgres_session
 
 
 @pytest.fixture
 def pgbouncer(postgres: servers.Postgres) -> Iterator[servers.PgBouncer]:
-    """A PgBouncer in transaction mode before `postgres`; it lends few sessions."""
+    """A PgBouncer in transaction mode in front of `postgres`, with few server connections."""
     server = servers.PgBouncer(postgres)
     yield server
     server.close()
@@ -59,7 +59,7 @@ def redis_session() -> Iterator[servers.Redis]:
 
 @pytest.fixture
 def redis_server(redis_session: servers.Redis) -> servers.Redis:
-    """A running and empty Redis, started again if the test before ended it."""
+    """A running and empty Redis, restarted if the previous test stopped it."""
     redis_session.start()
     redis_session.flush()
     return redis_session
@@ -70,16 +70,16 @@ def every_suite(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     """Run a test once with the promtool, amtool and servers of each suite; its name."""
     suite: str = request.param
     if suite != "installed":
-        monkeypatch.setenv("PATH", f"{debian_suites.bring(suite)}{os.pathsep}{os.environ['PATH']}")
+        monkeypatch.setenv("PATH", f"{debian_suites.fetch(suite)}{os.pathsep}{os.environ['PATH']}")
     return suite
 
 
 class Start(Protocol):
-    """Starts a server that ends with the test."""
+    """Starts a server that is stopped at the end of the test."""
 
     def __call__(
         self, config: str | dict[str, Any], flags: Sequence[str] = ()
-    ) -> servers.Watcher: ...
+    ) -> servers.MonitoringServer: ...
 
 
 @pytest.fixture
@@ -97,7 +97,9 @@ def alertmanager_server() -> Iterator[Start]:
 
 
 def _closing(start: Start, started: ExitStack) -> Start:
-    def start_and_close(config: str | dict[str, Any], flags: Sequence[str] = ()) -> servers.Watcher:
+    def start_and_close(
+        config: str | dict[str, Any], flags: Sequence[str] = ()
+    ) -> servers.MonitoringServer:
         server = start(config, flags)
         started.callback(server.close)
         return server

@@ -1,4 +1,4 @@
-"""Small disks for tests, of memory: they are really full and really read-only."""
+"""Small tmpfs file systems for tests, to fill up or to make read-only."""
 
 import subprocess
 from collections.abc import Iterator
@@ -9,18 +9,18 @@ import pytest
 
 
 class Disk:
-    """A file system of its own.
+    """A mounted file system.
 
     Attributes:
-        place: Where it is mounted.
+        path: The mount point.
     """
 
-    def __init__(self, place: Path) -> None:
-        self.place = place
-        self._filler = place / "filler"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._filler = path / "filler"
 
     def fill(self) -> None:
-        """Leave no byte free."""
+        """Fill it completely."""
         with self._filler.open("ab", buffering=0) as file, suppress(OSError):
             for size in (1 << 20, 4096, 1):
                 with suppress(OSError):
@@ -28,40 +28,40 @@ class Disk:
                         pass
 
     def free(self) -> None:
-        """Take away what filled it."""
+        """Free the space again."""
         self._filler.unlink()
 
     def forbid_writing(self) -> None:
-        """Make it read-only, which is refused while a file is open for writing."""
-        _mount("-o", "remount,ro", str(self.place))
+        """Make it read-only; fails while a file is open for writing."""
+        _mount("-o", "remount,ro", str(self.path))
 
     def allow_writing(self) -> None:
         """Make it writable again."""
-        _mount("-o", "remount,rw", str(self.place))
+        _mount("-o", "remount,rw", str(self.path))
 
 
 @contextmanager
-def disk(place: Path, size: str) -> Iterator[Disk]:
-    """Mount a disk; the test is skipped where that is not allowed.
+def disk(path: Path, size: str) -> Iterator[Disk]:
+    """Mount a disk; skip the test if that is not permitted.
 
     Args:
-        place: An empty folder.
+        path: An empty folder.
         size: Such as ``100k``.
     """
     done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs", str(place)],
+        ["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs", str(path)],
         check=False,
         capture_output=True,
         text=True,
     )
     if done.returncode:
-        pytest.skip(f"no disk can be mounted here, so none can be full: {done.stderr.strip()}")
+        pytest.skip(f"cannot mount a tmpfs: {done.stderr.strip()}")
     try:
-        yield Disk(place)
+        yield Disk(path)
     finally:
-        # Lazily: whoever fails a test may leave a file open there.
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
+        # Lazily: a failed test may leave a file open there.
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
-def _mount(*words: str) -> None:
-    subprocess.run(["mount", *words], check=True, capture_output=True, text=True)
+def _mount(*arguments: str) -> None:
+    subprocess.run(["mount", *arguments], check=True, capture_output=True, text=True)

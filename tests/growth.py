@@ -1,4 +1,4 @@
-"""How the processor time of a function grows with the length of texts made to be slow for it."""
+"""Growth of a function's processor time with the length of adversarial texts (ReDoS)."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -7,17 +7,17 @@ from itertools import islice, product
 from time import thread_time
 from typing import Any
 
-# The standard library's own reader of patterns has no public name.
+# The regular expression parser of the standard library has no public name.
 parser: Any = import_module("re._parser")
 sre: Any = import_module("re._constants")
 
-SHORTEST, LONGEST = 32, 65_536
-NOTICED = 0.004
-"""Seconds: what takes less even at the longest length holds nothing up, whatever its growth."""
-STEEP = 3.0
-"""Times the time for twice the length: 2 is linear, 4 is quadratic."""
-ENDS = ("", "\0", "!x")
-"""What a text ends with, so that a match that has come far may fail after all."""
+MIN_LENGTH, MAX_LENGTH = 32, 65_536
+MIN_SECONDS = 0.004
+"""Seconds: less than this at the maximum length is harmless, whatever the growth."""
+MAX_RATIO = 3.0
+"""Factor of the time for twice the length: 2 is linear, 4 is quadratic."""
+SUFFIXES = ("", "\0", "!x")
+"""Ends of a text, so that a long partial match may fail at the end."""
 
 _REPEATS = {sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT}
 _CATEGORIES = {
@@ -28,7 +28,7 @@ _CATEGORIES = {
     sre.CATEGORY_WORD: r"\w",
     sre.CATEGORY_NOT_WORD: r"\W",
 }
-_SIGNS = "a7 _\n!\u00e9A\"'"
+_CHARACTERS = "a7 _\n!\u00e9A\"'"
 _VARIANTS = 5
 
 
@@ -38,16 +38,16 @@ def growth(
     begin: str = "",
     end: str = "",
     *,
-    longest: int = LONGEST,
+    longest: int = MAX_LENGTH,
 ) -> float:
-    """How many times the time grows when a text doubles; 0 where no text takes long.
+    """Factor of the time when the text doubles; 0 if no text takes long.
 
     Args:
-        function: Takes the text.
-        unit: What is repeated.
-        begin: What the text begins with.
-        end: What it ends with.
-        longest: Characters that the function may be given.
+        function: Called with the text.
+        unit: The repeated part of the text.
+        begin: Its beginning.
+        end: Its end.
+        longest: Maximum length of the text.
     """
 
     def taken(length: int) -> float:
@@ -56,26 +56,26 @@ def growth(
         function(text)
         return thread_time() - started
 
-    length = SHORTEST
-    while taken(length) < NOTICED:
+    length = MIN_LENGTH
+    while taken(length) < MIN_SECONDS:
         length *= 2
         if length > longest:
             return 0.0
-    # Other work on the machine makes a measurement longer, never shorter.
+    # Other processes make a measurement longer, never shorter.
     ratios = []
     for _ in range(5):
         long = min(taken(length) for _ in range(2))
         ratios.append(long / min(taken(length // 2) for _ in range(2)))
-        if ratios[-1] < STEEP:
+        if ratios[-1] < MAX_RATIO:
             break
     return min(ratios)
 
 
 def attacks(pattern: str | bytes, flags: int = 0) -> list[tuple[str, str]]:
-    """Beginnings and units of texts that a pattern may go through again and again.
+    """Beginnings and units of texts that may cause backtracking.
 
-    What it repeats, after what stands before; and what it begins with, from each of which it may
-    search to the end.
+    The repeated parts of a pattern, after what precedes them; and its beginnings, from each of
+    which it may search to the end.
     """
     parsed = parser.parse(pattern, flags)
     return list(dict.fromkeys(attack for attack in _walk(parsed, "") if attack[1]))
@@ -109,7 +109,7 @@ def _texts(sequence: Any) -> list[str]:
 
 
 def _choices(code: Any, value: Any) -> list[str]:
-    """Some texts that match an element; one that is empty for what takes no room."""
+    """Some texts that match an element; an empty one for zero-width elements."""
     if code in _REPEATS:
         texts = [text * max(1, value[0]) for text in _texts(value[2])]
         return texts if value[0] else [*texts, ""]
@@ -125,10 +125,10 @@ def _choices(code: Any, value: Any) -> list[str]:
         value = [(sre.CATEGORY, sre.CATEGORY_WORD), (sre.CATEGORY, sre.CATEGORY_SPACE)]
     elif code is not sre.IN:
         return [""]
-    return _signs(value)
+    return _characters(value)
 
 
-def _signs(members: Any) -> list[str]:
+def _characters(members: Any) -> list[str]:
     """Some characters of a class."""
     negated = members[0][0] is sre.NEGATE
     named = [
@@ -137,12 +137,14 @@ def _signs(members: Any) -> list[str]:
         if code in {sre.LITERAL, sre.RANGE}
     ]
 
-    def holds(sign: str) -> bool:
+    def holds(character: str) -> bool:
         return any(
-            (code is sre.LITERAL and value == ord(sign))
-            or (code is sre.RANGE and value[0] <= ord(sign) <= value[1])
-            or (code is sre.CATEGORY and re.match(_CATEGORIES[value], sign) is not None)
+            (code is sre.LITERAL and value == ord(character))
+            or (code is sre.RANGE and value[0] <= ord(character) <= value[1])
+            or (code is sre.CATEGORY and re.match(_CATEGORIES[value], character) is not None)
             for code, value in members
         )
 
-    return [sign for sign in (*_SIGNS, *named) if holds(sign) != negated][:_VARIANTS]
+    return [character for character in (*_CHARACTERS, *named) if holds(character) != negated][
+        :_VARIANTS
+    ]

@@ -1,4 +1,4 @@
-"""A TCP proxy that harms what passes: late, lost, cut short, or never answered."""
+"""TCP proxy that injects network faults: delays, resets, truncated and lost responses."""
 
 import asyncio
 import contextlib
@@ -12,24 +12,24 @@ _CHUNK = 65_536
 
 
 class Fault(Enum):
-    """What happens on the way."""
+    """The injected fault."""
 
     NONE = auto()
     DELAY = auto()
-    """Answers come `seconds` later."""
+    """Responses arrive `seconds` later."""
     DROP = auto()
-    """Connections are reset, new ones at once."""
+    """Connections are reset, new ones immediately."""
     HALF_OPEN = auto()
-    """Connections that are used stay open and carry nothing any more, as when a cable is cut."""
+    """Connections stay open but transfer nothing once used, as when a cable is cut."""
     TRUNCATE = auto()
-    """The first `size` bytes of an answer come, then the connection ends."""
-    DEAF = auto()
-    """The server gets the request and obeys; its answer is lost with the connection."""
+    """The first `size` bytes of a response arrive, then the connection ends."""
+    RESPONSE_LOST = auto()
+    """The server executes the request; its response is lost with the connection."""
 
 
 @dataclass
-class Harm:
-    """A fault and its measure."""
+class ActiveFault:
+    """A fault with its parameters."""
 
     fault: Fault = Fault.NONE
     seconds: float = 0.0
@@ -37,10 +37,10 @@ class Harm:
 
 
 class Proxy:
-    """Stands between a client and a server of this machine; `harm` may change at any time."""
+    """A proxy between a client and a local server; the fault may change at any time."""
 
     def __init__(self, target: int) -> None:
-        self.harm = Harm()
+        self.active = ActiveFault()
         self.port = 0
         self.opened = 0
         self.target = target
@@ -49,18 +49,18 @@ class Proxy:
 
     @property
     def open(self) -> int:
-        """Clients that are connected now."""
+        """Number of connected clients."""
         return len(self._tasks)
 
-    def inflict(self, fault: Fault, *, seconds: float = 0.0, size: int = 0) -> None:
-        """Harm from now on, on connections that are open as well."""
-        self.harm = Harm(fault, seconds, size)
+    def inject(self, fault: Fault, *, seconds: float = 0.0, size: int = 0) -> None:
+        """Inject a fault from now on, also on open connections."""
+        self.active = ActiveFault(fault, seconds, size)
         if fault is Fault.DROP:
             self._reset()
 
-    def heal(self) -> None:
-        """Let everything pass. A connection that swallowed something will never be whole again."""
-        self.harm = Harm()
+    def clear(self) -> None:
+        """Stop injecting faults. A half-open connection that lost data stays broken."""
+        self.active = ActiveFault()
 
     def _reset(self) -> None:
         for writer in list(self._writers):
@@ -68,31 +68,31 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        if self.harm.fault is Fault.DROP or task is None:
+        if self.active.fault is Fault.DROP or task is None:
             writer.transport.abort()
             return
         self.opened += 1
         self._tasks.add(task)
-        ends, ways = {writer}, []
+        writers, directions = {writer}, []
         try:
             back, forth = await asyncio.open_connection(readiness.LOOPBACK, self.target)
-            ends.add(forth)
-            self._writers |= ends
+            writers.add(forth)
+            self._writers |= writers
             cut = asyncio.Event()
-            ways = [
+            directions = [
                 asyncio.create_task(self._requests(reader, forth, cut)),
-                asyncio.create_task(self._answers(back, writer, cut)),
+                asyncio.create_task(self._responses(back, writer, cut)),
             ]
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
         except OSError:
-            pass  # the server is gone, and so is this connection
+            pass  # the server is down: close this connection
         finally:
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
-            self._writers -= ends
-            for end in ends:
-                end.transport.abort()
+            for direction in directions:
+                direction.cancel()
+            await asyncio.gather(*directions, return_exceptions=True)
+            self._writers -= writers
+            for peer in writers:
+                peer.transport.abort()
             self._tasks.discard(task)
 
     async def _requests(
@@ -104,33 +104,33 @@ class Proxy:
             writer.write(data)
             await writer.drain()
 
-    async def _answers(
+    async def _responses(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: asyncio.Event
     ) -> None:
         while data := await reader.read(_CHUNK):
             if self._cuts(cut):
                 continue
-            harm = self.harm
-            if harm.fault is Fault.DEAF:
+            active = self.active
+            if active.fault is Fault.RESPONSE_LOST:
                 return
-            if harm.fault is Fault.DELAY:
-                await asyncio.sleep(harm.seconds)
-            if harm.fault is Fault.TRUNCATE:
-                data = data[: harm.size]
+            if active.fault is Fault.DELAY:
+                await asyncio.sleep(active.seconds)
+            if active.fault is Fault.TRUNCATE:
+                data = data[: active.size]
             writer.write(data)
             await writer.drain()
-            if harm.fault is Fault.TRUNCATE:
+            if active.fault is Fault.TRUNCATE:
                 return
 
     def _cuts(self, cut: asyncio.Event) -> bool:
-        if self.harm.fault is Fault.HALF_OPEN:
+        if self.active.fault is Fault.HALF_OPEN:
             cut.set()
         return cut.is_set()
 
     @classmethod
     @contextlib.asynccontextmanager
     async def before(cls, target: int) -> AsyncIterator["Proxy"]:
-        """Stand before a port until the block ends; connect to `port` instead."""
+        """Run a proxy for a port until the block ends; connect to `port` instead."""
         proxy = cls(target)
         server = await asyncio.start_server(proxy._serve, readiness.LOOPBACK, 0)
         proxy.port = server.sockets[0].getsockname()[1]
@@ -138,5 +138,5 @@ class Proxy:
             yield proxy
         finally:
             server.close()
-            proxy.inflict(Fault.DROP)
+            proxy.inject(Fault.DROP)
             await asyncio.gather(*proxy._tasks, return_exceptions=True)

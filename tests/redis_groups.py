@@ -1,4 +1,4 @@
-"""Several Redis servers that work as one: a cluster of masters, and a master that is watched."""
+"""Groups of Redis servers: a Redis Cluster, and a master with a replica and Sentinel."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -18,22 +18,22 @@ MASTER_NAME = "vitals"
 _DEADLINE = 30.0
 
 
-def until(holds: Callable[[], bool], what: str, seconds: float = _DEADLINE) -> None:
-    """Poll until something holds.
+def until(condition: Callable[[], bool], what: str, seconds: float = _DEADLINE) -> None:
+    """Poll until a condition is true.
 
     Raises:
-        TimeoutError: It did not in time; the message says what.
+        TimeoutError: It was not in time; the message says what.
     """
     deadline = time.monotonic() + seconds
-    while not _quietly(holds):
+    while not _check(condition):
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {seconds:g} s: {what}")
         time.sleep(0.02)
 
 
-def _quietly(holds: Callable[[], bool]) -> bool:
+def _check(condition: Callable[[], bool]) -> bool:
     try:
-        return holds()
+        return condition()
     except (RedisError, OSError):
         return False
 
@@ -41,11 +41,11 @@ def _quietly(holds: Callable[[], bool]) -> bool:
 class Cluster:
     """A Redis Cluster of masters without replicas, each with its share of the slots.
 
-    A master that is gone takes only its own slots with it.
+    Without a master only its own slots are unavailable.
 
     Args:
-        masters: So many.
-        tls: Lines of their configuration that say how they speak TLS, among each other as well.
+        masters: Number of masters.
+        tls: TLS lines of their configuration, also for the cluster bus.
     """
 
     def __init__(self, masters: int = 3, tls: Sequence[str] = ()) -> None:
@@ -55,7 +55,7 @@ class Cluster:
             Redis(
                 more=(
                     "cluster-enabled yes",
-                    f"cluster-port {bus}",  # the default lies 10,000 higher and may not exist
+                    f"cluster-port {bus}",  # the default, port + 10,000, may be invalid
                     "cluster-node-timeout 1000",
                     "cluster-require-full-coverage no",
                     "cluster-allow-reads-when-down yes",
@@ -78,36 +78,36 @@ class Cluster:
 
     @property
     def port(self) -> int:
-        """Of one of its nodes; a client finds the others by asking it."""
+        """Port of one node; a client discovers the others through it."""
         return self.ports[0]
 
     def wait(self) -> None:
-        """Wait until every node knows where every slot is."""
+        """Wait until every node knows the owners of all slots."""
         until(lambda: all(self._knows(client) for client in self.clients), "a complete cluster")
 
     def start(self) -> None:
-        """Start the nodes that a test ended, and wait for the cluster."""
+        """Restart nodes that a test stopped, and wait for the cluster."""
         for node in self.nodes:
             node.resume()
             node.start()
         self.wait()
 
     def flush(self) -> None:
-        """Forget everything."""
+        """Delete all data."""
         for client in self.clients:
             client.flushall()
 
     def owner(self, key: str) -> int:
-        """The number of the node that holds a key."""
+        """The index of the node that owns a key."""
         slot = self.clients[0].execute_command("CLUSTER KEYSLOT", key)
         ports = [node.port for node in self.nodes]
         for begin, end, (_, port, *_), *_ in self.clients[0].execute_command("CLUSTER SLOTS"):
             if begin <= slot <= end:
                 return ports.index(port)
-        raise LookupError(f"nobody holds slot {slot}")
+        raise LookupError(f"slot {slot} has no owner")
 
     def move(self, key: str, to: int) -> None:
-        """Hand the slot of a key, with all that is in it, to another node."""
+        """Migrate the slot of a key to another node."""
         source, target = self.clients[self.owner(key)], self.clients[to]
         slot = source.execute_command("CLUSTER KEYSLOT", key)
         ids = [client.execute_command("CLUSTER MYID") for client in (source, target)]
@@ -116,15 +116,15 @@ class Cluster:
         where = readiness.LOOPBACK, self.nodes[to].port
         while keys := source.execute_command("CLUSTER GETKEYSINSLOT", slot, 100):
             source.execute_command("MIGRATE", *where, "", 0, 5000, "KEYS", *keys)
-        # All are told, and agree, before more is moved: who takes a slot before it has heard of the
-        # newest epoch takes it by an older one, and loses it again.
+        # All nodes must agree before the next migration: a node that takes a slot without knowing
+        # the newest epoch takes it with an older one, and loses it again.
         others = [client for client in self.clients if client not in (source, target)]
         for client in (target, source, *others):
             client.execute_command("CLUSTER SETSLOT", slot, "NODE", ids[1])
         until(self._agree, "one map of the slots")
 
     def close(self) -> None:
-        """End and remove all data."""
+        """Stop and remove all data."""
         for client in self.clients:
             client.close()
         for node in self.nodes:
@@ -136,7 +136,7 @@ class Cluster:
 
     @staticmethod
     def _view(client: Any) -> dict[str, Any]:
-        """Whose each slot is, and by which right, as a node knows it."""
+        """The owner and epoch of each slot, as a node knows them."""
         nodes = client.execute_command("CLUSTER NODES").values()
         newest = client.execute_command("CLUSTER INFO")["cluster_current_epoch"]
         return {"newest": newest} | {
@@ -149,8 +149,8 @@ class Cluster:
         return reached and info["cluster_state"] == "ok" and int(info["cluster_slots_ok"]) == SLOTS
 
 
-class Watched:
-    """A master, its replica, and a sentinel that makes the replica master when it must."""
+class SentinelGroup:
+    """A master, its replica, and a sentinel that fails over to the replica."""
 
     def __init__(self) -> None:
         self.servers = [Redis(more=("repl-diskless-sync-delay 0",)) for _ in range(2)]
@@ -159,22 +159,22 @@ class Watched:
         self.clients[1].replicaof(readiness.LOOPBACK, first.port)
         until(lambda: self._replicates(second), "a replica")
         self.sentinel = _sentinel(first.port)
-        self._watch: Any = Client(port=self.sentinel.port, decode_responses=True)
+        self._sentinel_client: Any = Client(port=self.sentinel.port, decode_responses=True)
         until(lambda: self._state()["num-slaves"] == 1, "a sentinel that knows the replica")
 
     @property
     def port(self) -> int:
-        """Of the sentinel."""
+        """Port of the sentinel."""
         return self.sentinel.port
 
     @property
     def master(self) -> Redis:
-        """The server that the sentinel takes for the master now."""
+        """The server that the sentinel reports as master."""
         port = self._state()["port"]
         return next(server for server in self.servers if server.port == port)
 
     def start(self) -> None:
-        """Start what a test ended; wait until there is a master with a replica again."""
+        """Restart what a test stopped; wait until there is a master with a replica."""
         for server in self.servers:
             server.resume()
             server.start()
@@ -185,23 +185,23 @@ class Watched:
         until(self._whole, "a master with its replica")
 
     def flush(self) -> None:
-        """Forget everything."""
+        """Delete all data."""
         self.master.flush()
 
     def close(self) -> None:
-        """End and remove all data."""
-        for client in (*self.clients, self._watch):
+        """Stop and remove all data."""
+        for client in (*self.clients, self._sentinel_client):
             client.close()
         for server in (self.sentinel, *self.servers):
             server.close()
 
     def _state(self) -> dict[str, Any]:
-        state: dict[str, Any] = self._watch.sentinel_master(MASTER_NAME)
+        state: dict[str, Any] = self._sentinel_client.sentinel_master(MASTER_NAME)
         return state
 
     def _replicates(self, server: Redis) -> bool:
-        told = self.clients[self.servers.index(server)].info("replication")
-        return bool(told["role"] == "slave" and told["master_link_status"] == "up")
+        info = self.clients[self.servers.index(server)].info("replication")
+        return bool(info["role"] == "slave" and info["master_link_status"] == "up")
 
     def _whole(self) -> bool:
         master = self.master
@@ -211,8 +211,8 @@ class Watched:
 
 
 def _sentinel(master: int) -> Server:
-    """Start a sentinel that acts alone, half a second after it last heard of the master."""
-    folder, port, servant = temporary_folder(), readiness.free_port(), service_user.servant()
+    """Start a single sentinel that fails over half a second after the last reply of the master."""
+    folder, port, user = temporary_folder(), readiness.free_port(), service_user.default_user()
     config = folder / "sentinel.conf"
     lines = (
         f"bind {readiness.LOOPBACK}",
@@ -223,12 +223,12 @@ def _sentinel(master: int) -> Server:
         f"sentinel failover-timeout {MASTER_NAME} 3000",
     )
     config.write_text("\n".join(lines) + "\n")
-    if servant:
-        servant.own(folder)  # it writes into its configuration
+    if user:
+        user.chown(folder)  # it writes into its configuration
     program = Program(
         "sentinel",
         ["redis-server", str(config), "--sentinel"],
-        account=servant,
+        user=user,
         cwd=folder,
         grace=5.0,
     )

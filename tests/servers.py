@@ -1,7 +1,7 @@
-"""Real servers for tests: each on a random port, in a temporary folder, ended by its pid.
+"""Real servers for tests: each on a random port, in a temporary folder, stopped by pid.
 
-Started by the code that starts the stack (`stack.process.process`), so the kernel ends them when
-pytest dies in whatever way. Folders of a pytest that was killed are removed by the next one.
+They are started by the code of the stack (`stack.process.process`), so the kernel ends them when
+pytest dies in whatever way. Folders of a killed pytest are removed by the next run.
 """
 
 import itertools
@@ -28,15 +28,15 @@ _PASSWORD = "made-up-for-tests"
 
 
 def temporary_folder() -> Path:
-    """A folder that the servers' account owns; its name carries our pid for `sweep`."""
+    """A folder owned by the service user; its name has our pid, for `remove_leftovers`."""
     folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
-    if servant := service_user.servant():
-        servant.own(folder)
+    if user := service_user.default_user():
+        user.chown(folder)
     return folder
 
 
-def sweep() -> None:
-    """Remove what tests left that could not clean up any more."""
+def remove_leftovers() -> None:
+    """Remove folders of killed test runs."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
         if not Path("/proc", pid).exists():
@@ -44,7 +44,7 @@ def sweep() -> None:
 
 
 class Server:
-    """A server that a test may stop, kill, pause and start again; its port and data stay."""
+    """A server that a test may stop, kill, pause and restart; it keeps its port and data."""
 
     def __init__(self, folder: Path, port: int, program: Program, ready: Callable[[], bool]):
         self.folder = folder
@@ -62,56 +62,56 @@ class Server:
 
     @property
     def log(self) -> str:
-        """All it has said."""
+        """Its whole log."""
         return (self._process.log or self.folder).read_text(errors="replace")
 
     def start(self) -> None:
-        """Start unless it runs, and wait until it serves."""
+        """Start unless it runs, and wait until it is ready."""
         self._process.start()
         self._process.wait_ready(self._ready)
 
     def stop(self) -> None:
-        """End in order."""
+        """Stop it orderly."""
         self._process.stop()
 
     def kill(self) -> None:
-        """End as a crash would."""
+        """Kill it, as a crash would."""
         self._process.kill()
 
     def pause(self) -> None:
-        """Freeze: connections hang."""
+        """Pause with SIGSTOP: connections hang."""
         self._process.pause()
 
     def resume(self) -> None:
-        """Go on."""
+        """Continue after a pause."""
         self._process.resume()
 
     def send(self, number: signal.Signals) -> None:
         self._process.send(number)
 
     def close(self) -> None:
-        """End and remove all data."""
+        """Stop and remove all data."""
         self._process.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Postgres(Server):
-    """PostgreSQL with the API's role, as the stack makes it, but without caring for the disk."""
+    """PostgreSQL with the API's role, as in the stack, but without fsync."""
 
     def __init__(self) -> None:
-        folder, port, servant = temporary_folder(), readiness.free_port(), service_user.servant()
+        folder, port, user = temporary_folder(), readiness.free_port(), service_user.default_user()
         password_file = folder / "password"
         password_file.write_text(_PASSWORD)
-        postgres.make_cluster(folder / "data", servant, password_file, sync=False)
-        careless = {
+        postgres.make_cluster(folder / "data", user, password_file, sync=False)
+        settings = {
             "fsync": "off",
             "full_page_writes": "off",
             "synchronous_commit": "off",
             "shared_buffers": "64MB",
         }
-        program = postgres.server(folder / "data", port, servant, careless)
-        # Immediate: nobody will ever read these data again.
-        program = replace(program, orphan_signal=signal.SIGQUIT)
+        program = postgres.server(folder / "data", port, user, settings)
+        # Immediate shutdown: the data are not used again.
+        program = replace(program, parent_death_signal=signal.SIGQUIT)
         super().__init__(folder, port, program, lambda: postgres.answers(port))
         self._names = (f"test_{number}" for number in itertools.count(1))
         self.start()
@@ -120,11 +120,11 @@ class Postgres(Server):
 
     @property
     def url(self) -> str:
-        """A database for those that do not mind its content."""
+        """A shared database with arbitrary content."""
         return self._url("vitals")
 
     def database(self) -> str:
-        """Make a fresh, empty database and return its URL for asyncpg."""
+        """Create an empty database and return its URL for asyncpg."""
         name = next(self._names)
         postgres.make_database(self.port, _PASSWORD, name)
         return self._url(name)
@@ -139,16 +139,16 @@ class Postgres(Server):
 
 
 class PgBouncer(Server):
-    """PgBouncer with its own defaults but for the pool mode; few sessions, so that clients share.
+    """PgBouncer in transaction mode, otherwise with its defaults, and few server connections.
 
     Args:
         postgres: The server behind it.
-        sessions: How many of each database it lends.
+        sessions: Server connections per database.
         more: Further lines of its configuration.
     """
 
     def __init__(self, postgres: Postgres, *, sessions: int = 3, more: Sequence[str] = ()) -> None:
-        folder, port, servant = temporary_folder(), readiness.free_port(), service_user.servant()
+        folder, port, user = temporary_folder(), readiness.free_port(), service_user.default_user()
         users, config = folder / "users", folder / "pgbouncer.ini"
         users.write_text(f'"{ROLE}" "{_PASSWORD}"\n"{SUPERUSER}" "{_PASSWORD}"\n')
         lines = (
@@ -165,29 +165,29 @@ class PgBouncer(Server):
             *more,
         )
         config.write_text("".join(f"{line}\n" for line in lines))
-        if servant:
-            servant.own(folder)
-        program = Program("pgbouncer", ["pgbouncer", str(config)], account=servant, cwd=folder)
+        if user:
+            user.chown(folder)
+        program = Program("pgbouncer", ["pgbouncer", str(config)], user=user, cwd=folder)
         super().__init__(folder, port, program, lambda: answers(port))
-        self._behind = postgres
+        self._upstream = postgres
         self.start()
 
     def of(self, url: str) -> str:
-        """The same database as that of a URL, by way of this pooler."""
-        return url.replace(f":{self._behind.port}/", f":{self.port}/")
+        """The same database as a URL, through this pooler."""
+        return url.replace(f":{self._upstream.port}/", f":{self.port}/")
 
 
 class Redis(Server):
-    """Redis as the stack configures it, with a password if one is given, and with `more` lines."""
+    """Redis with the stack's configuration, an optional password, and `more` lines."""
 
     def __init__(
         self, *, password: str | None = None, memory: str = "64mb", more: Sequence[str] = ()
     ) -> None:
-        folder, port, servant = temporary_folder(), readiness.free_port(), service_user.servant()
+        folder, port, user = temporary_folder(), readiness.free_port(), service_user.default_user()
         config = folder / "redis.conf"
         text = redis.configuration(port, folder, password=password, memory=memory)
         config.write_text(text + "".join(f"{line}\n" for line in more))
-        program = redis.server(config, servant)
+        program = redis.server(config, user)
         super().__init__(folder, port, program, lambda: readiness.redis_answers(port))
         self.start()
 
@@ -197,45 +197,45 @@ class Redis(Server):
         return f"redis://{readiness.LOOPBACK}:{self.port}/0"
 
     def flush(self) -> None:
-        """Forget everything."""
+        """Delete all data."""
         with socket.create_connection((readiness.LOOPBACK, self.port), 5) as connection:
             connection.sendall(b"FLUSHALL\r\n")
             connection.recv(16)
 
 
-class Watcher(Server):
+class MonitoringServer(Server):
     """Prometheus or Alertmanager."""
 
     @property
     def url(self) -> str:
-        """Root of its web interface, without a slash at the end."""
+        """Base URL, without a trailing slash."""
         return f"http://{readiness.LOOPBACK}:{self.port}"
 
     def reload(self) -> None:
-        """Read the configuration and the rules again."""
+        """Reload the configuration and the rules."""
         self.send(signal.SIGHUP)
 
 
-def start_prometheus(config: str | dict[str, Any], flags: Sequence[str] = ()) -> Watcher:
+def start_prometheus(config: str | dict[str, Any], flags: Sequence[str] = ()) -> MonitoringServer:
     """Start a Prometheus. Paths in the configuration must be absolute and readable by all."""
-    return _start_watcher("prometheus", config, flags, prometheus.server)
+    return _start_monitoring("prometheus", config, flags, prometheus.server)
 
 
-def start_alertmanager(config: str | dict[str, Any], flags: Sequence[str] = ()) -> Watcher:
+def start_alertmanager(config: str | dict[str, Any], flags: Sequence[str] = ()) -> MonitoringServer:
     """Start an Alertmanager."""
-    return _start_watcher("alertmanager", config, flags, prometheus.alertmanager)
+    return _start_monitoring("alertmanager", config, flags, prometheus.alertmanager)
 
 
-def _start_watcher(
+def _start_monitoring(
     name: str, config: str | dict[str, Any], flags: Sequence[str], build: Callable[..., Program]
-) -> Watcher:
-    folder, port, servant = temporary_folder(), readiness.free_port(), service_user.servant()
+) -> MonitoringServer:
+    folder, port, user = temporary_folder(), readiness.free_port(), service_user.default_user()
     path = folder / f"{name}.yml"
     path.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
     (folder / "data").mkdir()
-    if servant:
-        servant.own(folder)
-    program = build(path, folder / "data", port, servant, flags)
-    watcher = Watcher(folder, port, program, lambda: prometheus.answers(port))
-    watcher.start()
-    return watcher
+    if user:
+        user.chown(folder)
+    program = build(path, folder / "data", port, user, flags)
+    server = MonitoringServer(folder, port, program, lambda: prometheus.answers(port))
+    server.start()
+    return server

@@ -1,4 +1,4 @@
-"""No text makes a pattern or a reader of ours slow: twice the text takes about twice the time."""
+"""No text makes our patterns and parsers slow (ReDoS): the time grows linearly with the length."""
 
 import ast
 import json
@@ -16,7 +16,7 @@ import pytest
 import service
 import vitals
 from service.conditional_requests import parse_etags
-from tests.growth import ENDS, STEEP, attacks, growth
+from tests.growth import MAX_RATIO, SUFFIXES, attacks, growth
 from vitals import Redaction
 from vitals.asgi import route_template
 from vitals.asgi.content_type import Kind
@@ -28,9 +28,9 @@ from vitals.validation import ijson
 
 OURS = ("vitals", "service")
 ANCHORED = {"match", "fullmatch"}
-LONGEST = 8_192
+MAX_LENGTH = 8_192
 _FUNCTION = re.compile(r"re\.(?:compile|search|match|fullmatch|split|findall|finditer|subn?)")
-MADE: dict[tuple[str, str], list[str]] = {
+GENERATED: dict[tuple[str, str], list[str]] = {
     ("vitals.db.statements.fingerprint", "_tokens"): [],  # at import, for names that are found
     ("vitals.asgi.route_template", "_pattern"): [
         route_template._pattern("/api/{a}/b/{c}", "[^/]+").pattern,
@@ -40,11 +40,11 @@ MADE: dict[tuple[str, str], list[str]] = {
         r"\b(?:min|max)\s*+\((?:\s*+[^\s.(]++\.)?\W*price[^\w)]*+\)"
     ],
 }
-"""Patterns that a function makes of what it is given: how they look then."""
+"""Examples of patterns that functions generate from their arguments."""
 
 
 class Used(NamedTuple):
-    """A pattern, and where: where it is only matched at a place, it is not searched for."""
+    """A pattern, and whether it is anchored: only matched, not searched for."""
 
     pattern: str | bytes
     flags: int
@@ -61,7 +61,7 @@ def modules() -> list[ModuleType]:
 
 
 def held(value: Any, seen: set[int]) -> Iterator[re.Pattern[Any]]:
-    """The patterns that a value of a module holds, however deep."""
+    """The patterns in a value of a module, at any depth."""
     if isinstance(value, re.Pattern):
         yield value
         return
@@ -84,7 +84,7 @@ def held(value: Any, seen: set[int]) -> Iterator[re.Pattern[Any]]:
 
 
 def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
-    """Calls of functions of `re`, and the function that they stand in."""
+    """Calls of functions of `re`, with the enclosing function."""
 
     def walk(node: ast.AST, within: str) -> Iterator[tuple[str, ast.Call]]:
         for child in ast.iter_child_nodes(node):
@@ -97,21 +97,21 @@ def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
 
 
 def within(module: ModuleType, tree: ast.AST) -> Iterator[Used]:
-    """The patterns that functions of a module hand to `re` as they run."""
+    """The patterns that functions of a module pass to `re` at run time."""
 
     def value(expression: ast.expr) -> Any:
         return eval(compile(ast.Expression(expression), "", "eval"), vars(module))  # noqa: S307
 
     for function, call in calls(tree):
         method = ast.unparse(call.func).removeprefix("re.")
-        if not function:  # what a module makes of it is found by its value
+        if not function:  # patterns of the module itself are found by their value
             continue
         flags = [word.value for word in call.keywords if word.arg == "flags"]
         flags += [each for each in call.args[1:] if ast.unparse(each).startswith("re.")]
         try:
             pattern = value(call.args[0])
         except NameError:
-            for made in MADE[module.__name__, function]:
+            for made in GENERATED[module.__name__, function]:
                 yield Used(made, 0, anchored=False)
         else:
             yield Used(pattern, int(value(flags[0])) if flags else 0, method in ANCHORED)
@@ -129,7 +129,7 @@ def patterns() -> set[Used]:
                 uses[node.value.id].add(node.attr)
         for name, value in list(vars(module).items()):
             for pattern in held(value, set()):
-                # What is held deeper is used somewhere else, and may be searched for.
+                # Nested patterns are used elsewhere, and may be searched for.
                 found[pattern] |= uses[name] if value is pattern else {"search"}
         inline |= set(within(module, tree))
     return inline | {
@@ -139,7 +139,7 @@ def patterns() -> set[Used]:
 
 
 def slow(used: Used) -> tuple[float, str, str, str] | None:
-    """The growth, and the text by which a pattern is slow; None where there is none."""
+    """The growth and the text that makes a pattern slow; None if there is none."""
     pattern: re.Pattern[Any] = re.compile(used.pattern, used.flags)
     look: Callable[[Any], Any] = (
         pattern.match if used.anchored else lambda text: pattern.sub("", text)
@@ -148,15 +148,15 @@ def slow(used: Used) -> tuple[float, str, str, str] | None:
     if coded:
         look = pattern.match if used.anchored else lambda text: pattern.sub(b"", text)
     for begin, unit in attacks(used.pattern, used.flags):
-        for end in ENDS:
+        for end in SUFFIXES:
             times = growth(
                 (lambda text: look(text.encode("latin-1", "replace"))) if coded else look,
                 unit,
                 begin,
                 end,
-                longest=LONGEST,
+                longest=MAX_LENGTH,
             )
-            if times >= STEEP:
+            if times >= MAX_RATIO:
                 return times, begin, unit, end
     return None
 
@@ -294,7 +294,7 @@ REDACTION = Redaction(patterns=[r"K-\d+|1-"])
 
 
 def _clause(text: str) -> None:
-    statement = f"SELECT * FROM t WHERE {text}"  # noqa: S608 - it is only read
+    statement = f"SELECT * FROM t WHERE {text}"  # noqa: S608 - it is only parsed
     sql_clauses.as_plan(statement, sql_clauses.tables(statement, {"t": ["a", "b"]}))
 
 
@@ -329,8 +329,8 @@ READERS: dict[str, Callable[[str], Any]] = {
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_no_text_makes_a_reader_slow(reader: str) -> None:
+def test_no_text_makes_a_parser_slow(reader: str) -> None:
     for unit in UNITS:
         for end in ("", "!", ": x"):
-            times = growth(READERS[reader], unit, end=end, longest=LONGEST // 2)
-            assert times < STEEP, (unit, end)
+            times = growth(READERS[reader], unit, end=end, longest=MAX_LENGTH // 2)
+            assert times < MAX_RATIO, (unit, end)

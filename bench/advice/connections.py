@@ -1,4 +1,4 @@
-"""How many connections are open at once while slow statements get their plans and advice."""
+"""Maximum number of open connections while slow statements get their plans and advice."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Pool, event
 
-from bench.advice.statements import Asked
+from bench.advice.statements import Statement
 from service.db.database import connect
 from service.settings import Settings
 from vitals.db.probe import QueryProbe
@@ -14,28 +14,28 @@ from vitals.metrics.meter import Meter
 from vitals.objectives import Objective, Objectives
 
 PLANS = 6
-"""As many as are asked for in a minute."""
-PATIENCE = 60.0
+"""As many as are requested in a minute."""
+TIMEOUT = 60.0
 
 
-class Open:
-    """Connections of all pools of this process."""
+class ConnectionCounter:
+    """Counts the open connections of all pools of this process."""
 
     def __init__(self) -> None:
-        self.now = self.most = 0
+        self.now = self.maximum = 0
 
     def opened(self, *_: object) -> None:
-        """One more."""
+        """Count an opened connection."""
         self.now += 1
-        self.most = max(self.most, self.now)
+        self.maximum = max(self.maximum, self.now)
 
     def closed(self, *_: object) -> None:
-        """One less."""
+        """Count a closed connection."""
         self.now -= 1
 
     @contextmanager
-    def counted(self) -> Iterator["Open"]:
-        """Count while this is entered."""
+    def counted(self) -> Iterator["ConnectionCounter"]:
+        """Count while the block runs."""
         event.listen(Pool, "connect", self.opened)
         event.listen(Pool, "close", self.closed)
         try:
@@ -45,20 +45,20 @@ class Open:
             event.remove(Pool, "close", self.closed)
 
 
-async def most_at_once(settings: Settings, statements: Sequence[Asked]) -> int:
-    """The most connections beside the one of the application, with each statement being slow."""
+async def max_connections(settings: Settings, statements: Sequence[Statement]) -> int:
+    """Maximum number of connections beside the application's one, with every statement slow."""
     database = connect(settings)
     probe = QueryProbe(Meter(), Objectives([Objective("queries", target=0.9, threshold=1e-9)]))
     try:
-        with Open().counted() as connections:
+        with ConnectionCounter().counted() as connections:
             async with database.writer.connect() as one:
                 probe.instrument(database.engine)
-                async with asyncio.timeout(PATIENCE), probe.explain_worker.running():
-                    for asked in statements[: PLANS + 2]:
-                        await one.exec_driver_sql(asked.sql, asked.values)
+                async with asyncio.timeout(TIMEOUT), probe.explain_worker.running():
+                    for statement in statements[: PLANS + 2]:
+                        await one.exec_driver_sql(statement.sql, statement.values)
                         await one.rollback()
-                    while len(probe.plans) < PLANS:  # noqa: ASYNC110 - the table is not ours
+                    while len(probe.plans) < PLANS:  # noqa: ASYNC110 - it has no event to wait for
                         await asyncio.sleep(0.1)
-                return connections.most - 1
+                return connections.maximum - 1
     finally:
         await database.close()

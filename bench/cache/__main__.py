@@ -1,6 +1,6 @@
-"""The cache against raw GETs and its peers, in one run on one Redis: ``python -m bench.cache``.
+"""The cache against raw GETs and peers, in one run on one Redis: ``python -m bench.cache``.
 
-Its own Redis is started and ended. The peers are installed into a temporary folder.
+It starts its own Redis. The peers are installed into a temporary folder.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 import uvloop
 
 from bench.cache import hits, lists, outages, peers, profile, races, soak
-from bench.cache.result import Part
+from bench.cache.result import Result
 from bench.databases import own_redis
 from bench.interleave import show
 from bench.load.server import prepare
@@ -26,16 +26,16 @@ from stack.process.process import Process
 
 
 @dataclass(frozen=True)
-class Stage:
-    """Where everything is measured.
+class Fixture:
+    """The environment of the measurements.
 
     Attributes:
-        folder: For this run.
-        url: Of its Redis.
-        redis: The process.
-        names: The peers.
-        rounds: Turns that each way takes.
-        soak_seconds: How long faults happen.
+        folder: Temporary folder.
+        url: URL of its Redis.
+        redis: Process of the Redis.
+        names: Names of the peers.
+        rounds: Rounds of each variant.
+        soak_seconds: Duration of the soak test.
     """
 
     folder: Path
@@ -46,38 +46,42 @@ class Stage:
     soak_seconds: float
 
 
-def _hits(stage: Stage) -> Part:
-    return hits.part(uvloop.run(hits.measure(stage.url, stage.names, stage.rounds)))
+def _hits(fixture: Fixture) -> Result:
+    return hits.evaluate(uvloop.run(hits.measure(fixture.url, fixture.names, fixture.rounds)))
 
 
-def _races(stage: Stage) -> Part:
-    return races.part(races.measure(stage.url, str(stage.folder / "peers"), stage.names))
+def _races(fixture: Fixture) -> Result:
+    return races.evaluate(races.measure(fixture.url, str(fixture.folder / "peers"), fixture.names))
 
 
-def _outages(stage: Stage) -> Part:
-    ready = partial(stage.redis.wait_ready, partial(_answers, stage.url))
-    return outages.part(asyncio.run(outages.measure(stage.url, stage.redis, ready)))
+def _outages(fixture: Fixture) -> Result:
+    ready = partial(fixture.redis.wait_ready, partial(_answers, fixture.url))
+    return outages.evaluate(asyncio.run(outages.measure(fixture.url, fixture.redis, ready)))
 
 
-def _soak(stage: Stage) -> Part:
-    ready = partial(stage.redis.wait_ready, partial(_answers, stage.url))
-    return soak.part(uvloop.run(soak.measure(stage.url, stage.redis, ready, stage.soak_seconds)))
+def _soak(fixture: Fixture) -> Result:
+    ready = partial(fixture.redis.wait_ready, partial(_answers, fixture.url))
+    return soak.evaluate(
+        uvloop.run(soak.measure(fixture.url, fixture.redis, ready, fixture.soak_seconds))
+    )
 
 
 @cache
-def _shop(stage: Stage) -> Settings:
-    return prepare(stage.folder).settings
+def _shop(fixture: Fixture) -> Settings:
+    return prepare(fixture.folder).settings
 
 
-def _lists(stage: Stage) -> Part:
-    return lists.part(asyncio.run(lists.measure(_shop(stage), stage.url, stage.rounds)))
+def _lists(fixture: Fixture) -> Result:
+    return lists.evaluate(asyncio.run(lists.measure(_shop(fixture), fixture.url, fixture.rounds)))
 
 
-def _profile(stage: Stage) -> Part:
-    return profile.part(asyncio.run(profile.measure(_shop(stage), stage.url, stage.rounds)))
+def _profile(fixture: Fixture) -> Result:
+    return profile.evaluate(
+        asyncio.run(profile.measure(_shop(fixture), fixture.url, fixture.rounds))
+    )
 
 
-PARTS: dict[str, Callable[[Stage], Part]] = {
+SECTIONS: dict[str, Callable[[Fixture], Result]] = {
     "hits": _hits,
     "races": _races,
     "outages": _outages,
@@ -92,34 +96,42 @@ def _answers(url: str) -> bool:
 
 
 def main() -> None:
-    """Measure, print, and say in the exit code whether the promises hold."""
+    """Measure and print; the exit code says whether all budgets are met."""
     parser = argparse.ArgumentParser(prog="python -m bench.cache", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=30, help="turns each way takes (30)")
+    parser.add_argument("--rounds", type=int, default=30, help="rounds of each variant (30)")
     parser.add_argument("--alone", action="store_true", help="without the peers")
     parser.add_argument(
-        "--only", nargs="+", choices=PARTS, default=list(PARTS), help="these parts, not all"
+        "--only",
+        nargs="+",
+        choices=SECTIONS,
+        default=list(SECTIONS),
+        help="only these sections",
     )
     parser.add_argument(
-        "--soak-seconds", type=float, default=60, help="how long the soak test takes (60)"
+        "--soak-seconds", type=float, default=60, help="duration of the soak test (60)"
     )
     options = parser.parse_args()
     os.environ.pop("OTEL_EXPORTER_OTLP_ENDPOINT", None)
-    found: dict[str, Part] = {}
+    found: dict[str, Result] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if not options.alone:
             peers.install(folder / "peers")
         names = () if options.alone else peers.NAMES
         with own_redis() as (url, process):
-            stage = Stage(folder, url, process, names, options.rounds, options.soak_seconds)
+            fixture = Fixture(folder, url, process, names, options.rounds, options.soak_seconds)
             for each in options.only:
-                found[each] = PARTS[each](stage)
-    for part in found.values():
-        show(part.title, part.columns, part.rows)
-    broken = [sentence for part in found.values() for sentence in part.broken]
-    figures = {name: part.figures for name, part in found.items()}
-    print(json.dumps({"bench": "cache", **figures, "broken": broken, "holds": not broken}))
-    raise SystemExit("; ".join(broken) or 0)
+                found[each] = SECTIONS[each](fixture)
+    for result in found.values():
+        show(result.title, result.columns, result.rows)
+    exceeded = [sentence for result in found.values() for sentence in result.exceeded]
+    figures = {name: result.figures for name, result in found.items()}
+    print(
+        json.dumps(
+            {"bench": "cache", **figures, "exceeded": exceeded, "within_budget": not exceeded}
+        )
+    )
+    raise SystemExit("; ".join(exceeded) or 0)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a hit costs: alone, and when 64 tasks ask at once. Everything takes turns on one Redis."""
+"""Cost of a hit: sequential, and with 64 concurrent tasks, in interleaved rounds on one Redis."""
 
 import asyncio
 import json
@@ -9,32 +9,32 @@ from typing import Any
 
 from bench.cache import peers
 from bench.cache.ours import Ours, Raw
-from bench.cache.result import Part
+from bench.cache.result import Result
 from bench.cache.source import LARGE, SMALL, Cached, Source, Value
 from bench.interleave import Once, compare
 
 TASKS, EACH, KEYS, CALLS = 64, 5, 256, 20
 RAW, RENDERED, DECODED = "redis-py GET", "ours, as sent", "ours, decoded"
-NEAR = "ours, in this process"
-NEAR_SECONDS = 60
-"""What values in this process live; no promise."""
-MOST_LATENCY = 1.1
-LEAST_THROUGHPUT = {
+L1 = "ours, L1"
+L1_TTL_SECONDS = 60
+"""TTL of values in the L1 cache."""
+MAX_LATENCY_RATIO = 1.1
+MIN_THROUGHPUT_RATIOS = {
     "throughput to GETs": 3.0,
     "throughput to GETs, decoded": 1.5,
     "throughput to the best peer": 3.0,
 }
-NEAR_SECONDS_A_HIT = 2e-6
+L1_MAX_SECONDS = 2e-6
 SIZES: dict[str, Value] = {"200 B": SMALL, "5 kB": LARGE}
 
 
 @dataclass(frozen=True)
 class Hits:
-    """Seconds that a hit takes by each way.
+    """Seconds per hit of each variant.
 
     Attributes:
-        alone: One after the other.
-        together: Of the time that `TASKS` tasks take which ask at once, divided by the hits.
+        alone: Sequential calls.
+        together: Time of `TASKS` concurrent tasks, divided by the number of hits.
     """
 
     alone: dict[str, float]
@@ -42,7 +42,7 @@ class Hits:
 
 
 async def measure(url: str, names: tuple[str, ...], rounds: int) -> dict[str, Hits]:
-    """Measure every way; results by size of the value."""
+    """Measure every variant; results by size of the value."""
     return {size: await _measure(url, value, names, rounds) for size, value in SIZES.items()}
 
 
@@ -51,7 +51,7 @@ async def _measure(url: str, value: Value, names: tuple[str, ...], rounds: int) 
     built: dict[str, Callable[[Source], Cached]] = {
         RENDERED: lambda source: Ours(url, source, rendered=True),
         DECODED: lambda source: Ours(url, source, rendered=False),
-        NEAR: lambda source: Ours(url, source, near=NEAR_SECONDS, rendered=True),
+        L1: lambda source: Ours(url, source, l1_ttl=L1_TTL_SECONDS, rendered=True),
         **{name: partial(peers.make, name, url) for name in names},
     }
     sources = {name: Source(value) for name in built}
@@ -66,34 +66,38 @@ async def _measure(url: str, value: Value, names: tuple[str, ...], rounds: int) 
             await cache.get(key)
     for source in sources.values():
         source.loads = 0
-    ways: dict[str, Any] = {RAW: raw, **caches}
+    variants: dict[str, Any] = {RAW: raw, **caches}
     try:
         alone = await compare(
-            {name: _alone(way, keys) for name, way in ways.items()}, rounds=3 * rounds, calls=CALLS
+            {name: _alone(variant, keys) for name, variant in variants.items()},
+            rounds=3 * rounds,
+            calls=CALLS,
         )
         together = await compare(
-            {name: _together(way, keys) for name, way in ways.items()}, rounds=rounds, calls=1
+            {name: _together(variant, keys) for name, variant in variants.items()},
+            rounds=rounds,
+            calls=1,
         )
     finally:
-        for way in ways.values():
-            await way.close()
+        for variant in variants.values():
+            await variant.close()
     hits = TASKS * EACH
     for name, source in sources.items():
         if source.loads:
-            raise RuntimeError(f"{name}: {source.loads} of what should be hits were loads")
+            raise RuntimeError(f"{name}: {source.loads} of the expected hits were loads")
     return Hits(alone, {name: seconds / hits for name, seconds in together.items()})
 
 
-def _alone(way: Any, keys: list[str]) -> Once:
-    if isinstance(way, Ours) and way.near:  # where a wrapper around it would be half of the figure
-        return partial(way.read, keys[0], partial(way.source.load, keys[0]))
-    return partial(way.get, keys[0])
+def _alone(variant: Any, keys: list[str]) -> Once:
+    if isinstance(variant, Ours) and variant.l1_ttl:  # a wrapper would be half of the figure
+        return partial(variant.read, keys[0], partial(variant.source.load, keys[0]))
+    return partial(variant.get, keys[0])
 
 
-def _together(way: Any, keys: list[str]) -> Once:
+def _together(variant: Any, keys: list[str]) -> Once:
     async def task(number: int) -> None:
         for turn in range(EACH):
-            await way.get(keys[(number * EACH + turn) % KEYS])
+            await variant.get(keys[(number * EACH + turn) % KEYS])
 
     async def once() -> None:
         await asyncio.gather(*(task(number) for number in range(TASKS)))
@@ -101,9 +105,9 @@ def _together(way: Any, keys: list[str]) -> Once:
     return once
 
 
-def part(found: dict[str, Hits]) -> Part:
-    """The table, and the promises."""
-    rows, broken = [], []
+def evaluate(found: dict[str, Hits]) -> Result:
+    """Build the table, and check the budgets."""
+    rows, exceeded = [], []
     figures: dict[str, Any] = {}
     for size, hits in found.items():
         alone, together = hits.alone, hits.together
@@ -126,19 +130,19 @@ def part(found: dict[str, Hits]) -> Part:
         if rivals:
             best = min(together[name] for name in rivals)
             ratios["throughput to the best peer"] = best / together[RENDERED]
-        if ratios["latency to GET"] > MOST_LATENCY:
-            broken.append(f"a hit of {size} takes more than {MOST_LATENCY} of a GET")
-        broken += [
+        if ratios["latency to GET"] > MAX_LATENCY_RATIO:
+            exceeded.append(f"a hit of {size} takes more than {MAX_LATENCY_RATIO} of a GET")
+        exceeded += [
             f"{name} with {size} is below {least}"
-            for name, least in LEAST_THROUGHPUT.items()
+            for name, least in MIN_THROUGHPUT_RATIOS.items()
             if name in ratios and ratios[name] < least
         ]
-        if NEAR in alone and alone[NEAR] > NEAR_SECONDS_A_HIT:
-            broken.append(f"a hit of {size} in this process takes more than 2 µs")
+        if L1 in alone and alone[L1] > L1_MAX_SECONDS:
+            exceeded.append(f"an L1 hit of {size} takes more than 2 µs")
         figures[size] = {
             "ratios": {name: round(ratio, 3) for name, ratio in ratios.items()},
             "us alone": {name: round(each * 1e6, 2) for name, each in alone.items()},
             "hits a second": {name: round(1 / each) for name, each in together.items()},
         }
     columns = ["", "µs a hit", "x GET", f"hits/s of {TASKS} tasks", "x GETs"]
-    return Part("Hits", columns, rows, figures, broken)
+    return Result("Hits", columns, rows, figures, exceeded)

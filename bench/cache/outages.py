@@ -1,4 +1,4 @@
-"""How late callers are while Redis hangs or is gone, and when it is used again."""
+"""Latency of callers while Redis hangs or is down, and time until it is used again."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,26 +6,26 @@ from dataclasses import asdict, dataclass
 from time import perf_counter
 
 from bench.cache.ours import Ours
-from bench.cache.result import Part
+from bench.cache.result import Result
 from bench.cache.source import SMALL, Source
 from service.cache.cache import TIMEOUT_SECONDS
 from stack.process.process import Process
 
 CALLERS, SECONDS = 8, 3.0
 LATE_SECONDS = 0.1
-MOST_LATE, MOST_RECOVERY = 0.25, 2.0
-"""Seconds. Redis is waited for 0.2; the rest is the load and the machine's."""
+MAX_SECONDS, MAX_RECOVERY = 0.25, 2.0
+"""Seconds. The timeout of Redis is 0.2 s; the rest is for the load and the machine."""
 
 
 @dataclass(frozen=True)
 class Outage:
-    """What callers saw.
+    """Result of an outage, as seen by callers.
 
     Attributes:
         failed: Calls that raised.
-        worst: Seconds that the latest answer took.
-        late: Most answers later than `LATE_SECONDS` that one caller got.
-        recovery: Seconds from the end of the trouble to the first hit.
+        worst: Duration of the slowest call in seconds.
+        late: Maximum number of calls slower than `LATE_SECONDS` of one caller.
+        recovery: Seconds from the end of the outage to the first hit.
     """
 
     failed: int
@@ -34,13 +34,13 @@ class Outage:
     recovery: float
 
 
-def part(found: dict[str, Outage]) -> Part:
-    """The table, and the promises."""
-    rows, broken = [], []
-    for trouble, outage in found.items():
+def evaluate(found: dict[str, Outage]) -> Result:
+    """Build the table, and check the budgets."""
+    rows, exceeded = [], []
+    for outage_kind, outage in found.items():
         rows.append(
             [
-                f"{trouble} for {SECONDS:g} s",
+                f"{outage_kind} for {SECONDS:g} s",
                 str(outage.failed),
                 f"{outage.worst * 1e3:.0f} ms",
                 str(outage.late),
@@ -48,34 +48,36 @@ def part(found: dict[str, Outage]) -> Part:
             ]
         )
         if outage.failed:
-            broken.append(f"{outage.failed} callers failed while Redis was {trouble}")
-        if outage.worst > MOST_LATE:
-            broken.append(f"a caller waited {outage.worst:.3f} s while Redis was {trouble}")
+            exceeded.append(f"{outage.failed} callers failed while Redis was {outage_kind}")
+        if outage.worst > MAX_SECONDS:
+            exceeded.append(f"a caller waited {outage.worst:.3f} s while Redis was {outage_kind}")
         if outage.late > 1:
-            broken.append(f"a caller was late {outage.late} times while Redis was {trouble}")
-        if outage.recovery > MOST_RECOVERY:
-            broken.append(f"{trouble} Redis was used again after {outage.recovery:.1f} s only")
+            exceeded.append(f"a caller was late {outage.late} times while Redis was {outage_kind}")
+        if outage.recovery > MAX_RECOVERY:
+            exceeded.append(
+                f"{outage_kind} Redis was used again only after {outage.recovery:.1f} s"
+            )
     columns = ["Redis", "failed", "worst", "late to one caller", "used again after"]
-    figures = {trouble: asdict(outage) for trouble, outage in found.items()}
-    return Part(f"{CALLERS} callers while Redis is away", columns, rows, figures, broken)
+    figures = {outage_kind: asdict(outage) for outage_kind, outage in found.items()}
+    return Result(f"{CALLERS} callers while Redis is down", columns, rows, figures, exceeded)
 
 
 async def measure(url: str, redis: Process, wait: Callable[[], None]) -> dict[str, Outage]:
     """Freeze Redis, then kill it and start it again.
 
     Args:
-        url: Of that Redis.
+        url: URL of the Redis.
         redis: Its process.
-        wait: Returns when it serves.
+        wait: Blocks until it is ready.
     """
 
-    def again() -> None:
+    def restart() -> None:
         redis.start()
         wait()
 
     return {
         "frozen": await _measure(url, redis.pause, redis.resume),
-        "killed": await _measure(url, redis.kill, again),
+        "killed": await _measure(url, redis.kill, restart),
     }
 
 
@@ -91,7 +93,7 @@ async def _measure(url: str, begin: Callable[[], None], end: Callable[[], None])
             started = perf_counter()
             try:
                 await cache.get("outage")
-            except Exception:  # noqa: BLE001 - whatever it is, a caller saw it
+            except Exception:  # noqa: BLE001 - counted as a failed call
                 failed += 1
             mine.append(perf_counter() - started)
             await asyncio.sleep(0.002)

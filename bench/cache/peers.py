@@ -1,7 +1,7 @@
 """Other caches for Python, each used as its documentation says.
 
-They are installed, in the versions below, into a folder of the benchmark's own: they are no
-dependencies of this project.
+They are installed, in the versions below, into a temporary folder: they are not dependencies of
+this project.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 
-from bench.cache.source import LIFETIME_SECONDS, Cached, Source
+from bench.cache.source import TTL_SECONDS, Cached, Source
 
 PACKAGES = (
     "aiocache==0.12.3",
     "cashews==7.6.0",
     "dogpile.cache==1.5.0",
     "fastapi-cache2==0.2.2",
-    # What those need and this project does not:
+    # Their dependencies that this project does not have:
     "decorator==5.3.1",
     "pendulum==3.3.0",
     "python-dateutil==4.0.0",
@@ -33,10 +33,10 @@ PACKAGES = (
 
 
 def install(folder: Path) -> None:
-    """Install them and let them be imported.
+    """Install them and add them to the import path.
 
     Raises:
-        subprocess.CalledProcessError: The package index does not answer.
+        subprocess.CalledProcessError: The package index is not reachable.
     """
     command = ["uv", "pip", "install", "--quiet", "--no-deps", "--target", str(folder)]
     subprocess.run(  # noqa: S603
@@ -55,20 +55,20 @@ class Cashews:
         self._cache.setup(url)
         prefix = "cashews-lock" if lock else "cashews"
         self._prefix = prefix
-        self._get: Any = self._cache(ttl=LIFETIME_SECONDS, key=prefix + ":{key}", lock=lock)(
+        self._get: Any = self._cache(ttl=TTL_SECONDS, key=prefix + ":{key}", lock=lock)(
             _named(source)
         )
 
     async def get(self, key: str) -> object:
-        """The value."""
+        """Get the value."""
         return await self._get(key=key)
 
     async def invalidate(self, key: str) -> None:
-        """Forget it."""
+        """Invalidate it."""
         await self._cache.delete(f"{self._prefix}:{key}")
 
     async def close(self) -> None:
-        """Let go."""
+        """Close connections."""
         await self._cache.close()
 
 
@@ -85,13 +85,13 @@ class Aiocache:
             JsonSerializer,
         )
 
-        log = logging.getLogger("aiocache")  # a traceback for each failed look-up
+        log = logging.getLogger("aiocache")  # logs a traceback for each failed lookup
         log.addHandler(logging.NullHandler())
         log.propagate = False
         address = urlsplit(url)
         prefix = "aiocache-stampede" if stampede else "aiocache"
         options: dict[str, Any] = {
-            "ttl": LIFETIME_SECONDS,
+            "ttl": TTL_SECONDS,
             "cache": Cache.REDIS,
             "serializer": JsonSerializer(),
             "endpoint": address.hostname,
@@ -103,15 +103,15 @@ class Aiocache:
         self._get: Any = decorate(_named(source))
 
     async def get(self, key: str) -> object:
-        """The value."""
+        """Get the value."""
         return await self._get(key)
 
     async def invalidate(self, key: str) -> None:
-        """Forget it."""
+        """Invalidate it."""
         await self._get.cache.delete(f"{self._prefix}:{key}")
 
     async def close(self) -> None:
-        """Let go."""
+        """Close connections."""
         await self._get.cache.close()
 
 
@@ -135,23 +135,23 @@ class FastapiCache:
         def name(_call: object, *_: object, kwargs: dict[str, str], **_others: object) -> str:
             return f"fastapi-cache:{kwargs['key']}"
 
-        self._get: Any = cache(expire=LIFETIME_SECONDS, key_builder=name)(_named(source))
+        self._get: Any = cache(expire=TTL_SECONDS, key_builder=name)(_named(source))
 
     async def get(self, key: str) -> object:
-        """The value."""
+        """Get the value."""
         return await self._get(key=key)
 
     async def invalidate(self, key: str) -> None:
-        """Forget it."""
+        """Invalidate it."""
         await self._backend.clear(key=f"fastapi-cache:{key}")
 
     async def close(self) -> None:
-        """Let go."""
+        """Close connections."""
         await self._client.aclose()
 
 
 class Dogpile:
-    """dogpile.cache, which knows no event loop: in threads, as asynchronous code must use it."""
+    """dogpile.cache, which is synchronous: called in threads."""
 
     def __init__(self, url: str, source: Source) -> None:
         from dogpile.cache import make_region  # type: ignore[import-not-found]  # noqa: PLC0415
@@ -160,12 +160,12 @@ class Dogpile:
         self._source = source
         self._region: Any = make_region().configure(
             "dogpile.cache.redis",
-            expiration_time=LIFETIME_SECONDS,
+            expiration_time=TTL_SECONDS,
             arguments={"url": url, "distributed_lock": True, "thread_local_lock": False},
         )
 
     async def get(self, key: str) -> object:
-        """The value."""
+        """Get the value."""
         return await self._threaded(self._read, key)
 
     def _read(self, key: str) -> object:
@@ -174,19 +174,19 @@ class Dogpile:
         )
 
     async def invalidate(self, key: str) -> None:
-        """Forget it."""
+        """Invalidate it."""
         await self._threaded(self._region.delete, f"dogpile:{key}")
 
     async def _threaded(self, call: Any, key: str) -> object:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, key)
 
     async def close(self) -> None:
-        """Let go."""
+        """Close connections."""
         self._threads.shutdown()
 
 
 def _named(source: Source) -> Any:
-    """The load as a plain function, which is what decorators expect."""
+    """The load as a plain function, as decorators expect it."""
 
     async def load(key: str) -> Any:
         return await source.load(key)
@@ -195,7 +195,7 @@ def _named(source: Source) -> Any:
 
 
 def make(name: str, url: str, source: Source) -> Cached:
-    """One of them by its name.
+    """Create a peer by its name.
 
     Raises:
         ValueError: There is none of this name.

@@ -1,12 +1,12 @@
-"""The profile: as it is, and with its body from the cache after the caller has been let in."""
+"""The profile endpoint: as it is, and with a cached body after authentication."""
 
 from time import process_time
 
 from asgi_lifespan import LifespanManager
 from fastapi import FastAPI, Response
 
-from bench.asgi_client import ask, silence
-from bench.cache.result import Part
+from bench.asgi_client import ask, discard_logs
+from bench.cache.result import Result
 from bench.interleave import Once, compare
 from service.auth import AccessTokens, CallerOf
 from service.cache.cache import Cache
@@ -16,8 +16,8 @@ from service.users.schemas import UserOut
 from service.users.tables import User
 
 PATH, CACHED_PATH = "/api/users/me", "/bench/me"
-LEAST_SHARE = 0.9
-"""Below that share of the time, caching would pay, and the decision against it would be wrong."""
+MIN_SHARE = 0.9
+"""If caching took less than this share of the time, it would be worthwhile."""
 PLAIN, CACHED = "profile, as it is", "profile, its body cached"
 
 
@@ -35,10 +35,10 @@ def _cache_body(app: FastAPI) -> None:
 
 
 async def measure(settings: Settings, redis_url: str, rounds: int) -> dict[str, dict[str, float]]:
-    """Seconds and processor seconds a request for the profile takes, in process."""
+    """Wall time and processor time per request for the profile, in process."""
     app = build(settings.model_copy(update={"redis_url": redis_url}))
     _cache_body(app)
-    with silence():
+    with discard_logs():
         return await _measure(app, rounds)
 
 
@@ -53,25 +53,26 @@ async def _measure(app: FastAPI, rounds: int) -> dict[str, dict[str, float]]:
             async def once() -> None:
                 status, _, _ = await ask(app, path, b"", (b"authorization", token))
                 if status != 200:
-                    raise RuntimeError(f"{path} is answered {status}")
+                    raise RuntimeError(f"{path} returned {status}")
 
             return once
 
-        ways = {PLAIN: asking(PATH), CACHED: asking(CACHED_PATH)}
+        variants = {PLAIN: asking(PATH), CACHED: asking(CACHED_PATH)}
         return {
-            "seconds": await compare(ways, rounds=rounds, calls=20),
-            "processor": await compare(ways, rounds=rounds, calls=20, clock=process_time),
+            "seconds": await compare(variants, rounds=rounds, calls=20),
+            "processor": await compare(variants, rounds=rounds, calls=20, clock=process_time),
         }
 
 
-def part(found: dict[str, dict[str, float]]) -> Part:
-    """The table, and whether the decision not to cache it stands."""
+def evaluate(found: dict[str, dict[str, float]]) -> Result:
+    """Build the table, and check that caching is not worthwhile."""
     shares = {name: each[CACHED] / each[PLAIN] for name, each in found.items()}
     rows = [
-        [way, *(f"{each[way] * 1e6:,.0f}" for each in found.values())] for way in (PLAIN, CACHED)
+        [variant, *(f"{each[variant] * 1e6:,.0f}" for each in found.values())]
+        for variant in (PLAIN, CACHED)
     ]
-    broken = []
-    if max(shares.values()) < LEAST_SHARE:
-        broken.append(f"{CACHED} takes {max(shares.values()):.2f} of it: cache it")
+    exceeded = []
+    if max(shares.values()) < MIN_SHARE:
+        exceeded.append(f"{CACHED} takes {max(shares.values()):.2f} of the time: cache it")
     figures = {f"{name}, share": round(share, 4) for name, share in shares.items()}
-    return Part(f"GET {PATH}", ["", "µs", "µs of processor"], rows, figures, broken)
+    return Result(f"GET {PATH}", ["", "µs", "µs of processor"], rows, figures, exceeded)

@@ -1,6 +1,6 @@
-"""What goes wrong when things happen at once: stampedes, invalidations, callers who leave.
+"""Concurrency errors of caches: stampedes, stale fills after invalidation, cancelled callers.
 
-Also the process that runs one of several processes' callers: ``python -m bench.cache.races``.
+Also the worker process that runs some of the callers: ``python -m bench.cache.races``.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.cache import peers
 from bench.cache.ours import Ours
-from bench.cache.result import Part
+from bench.cache.result import Result
 from bench.cache.source import Cached, Source
 
 OURS = "ours"
@@ -23,15 +23,15 @@ LOAD_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Races:
-    """What happened to one cache.
+    """Results of one cache.
 
     Attributes:
-        loads_of_one: Loads of one cold key that `CALLERS` callers of one process asked for.
-        loads_of_four: The same spread over four processes.
+        loads_of_one: Loads of one cold key with `CALLERS` concurrent callers in one process.
+        loads_of_four: The same with the callers in four processes.
         failed: Callers of these two that got an exception.
-        stale: Of `INVALIDATIONS` invalidations that met a load under way, how many left the
-            old value in the cache.
-        orphans: Callers that failed because another one, who waited for the same, left.
+        stale: How many of `INVALIDATIONS` invalidations during a load left the old value in the
+            cache.
+        orphans: Callers that failed because another caller of the same load was cancelled.
     """
 
     loads_of_one: int
@@ -41,55 +41,55 @@ class Races:
     orphans: int
 
 
-FLAWLESS = Races(loads_of_one=1, loads_of_four=1, failed=0, stale=0, orphans=0)
+EXPECTED = Races(loads_of_one=1, loads_of_four=1, failed=0, stale=0, orphans=0)
 
 
 def make(name: str, url: str, source: Source) -> Cached:
-    """A cache by its name."""
+    """Create a cache by its name."""
     return Ours(url, source, rendered=False) if name == OURS else peers.make(name, url, source)
 
 
 def measure(url: str, folder: str, names: tuple[str, ...]) -> dict[str, Races]:
-    """Let every cache go through it."""
+    """Run all tests with every cache."""
     with ExitStack() as ending:
-        crews = [Crew(url, folder, ending) for _ in range(4)]
-        return {name: _measure(crews, name) for name in (OURS, *names)}
+        workers = [WorkerProcess(url, folder, ending) for _ in range(4)]
+        return {name: _measure(workers, name) for name in (OURS, *names)}
 
 
-def _measure(crews: list["Crew"], name: str) -> Races:
-    one = crews[0].ask("stampede", name, "one", CALLERS)
-    for crew in crews:
-        crew.prepare("stampede", name, "four", CALLERS // len(crews))
-    for crew in crews:
-        crew.go()
-    four = [crew.answer() for crew in crews]
+def _measure(workers: list["WorkerProcess"], name: str) -> Races:
+    one = workers[0].run("stampede", name, "one", CALLERS)
+    for worker in workers:
+        worker.prepare("stampede", name, "four", CALLERS // len(workers))
+    for worker in workers:
+        worker.go()
+    four = [worker.result() for worker in workers]
     return Races(
         loads_of_one=one["loads"],
         loads_of_four=sum(each["loads"] for each in four),
         failed=one["failed"] + sum(each["failed"] for each in four),
-        stale=crews[0].ask("invalidate", name, "race", INVALIDATIONS)["stale"],
-        orphans=crews[0].ask("leave", name, "left", 20)["orphans"],
+        stale=workers[0].run("invalidate", name, "race", INVALIDATIONS)["stale"],
+        orphans=workers[0].run("cancel", name, "cancelled", 20)["orphans"],
     )
 
 
-def part(found: dict[str, Races]) -> Part:
-    """The table, and the promises."""
+def evaluate(found: dict[str, Races]) -> Result:
+    """Build the table, and check the budgets."""
     columns = [
         "",
         f"loads, {CALLERS} callers",
         "loads, in 4 processes",
         "callers failed",
         f"stale of {INVALIDATIONS}",
-        "failed as another left",
+        "failed by a cancelled caller",
     ]
     rows = [[name, *map(str, astuple(races))] for name, races in found.items()]
-    broken = [] if found[OURS] == FLAWLESS else [f"ours had {found[OURS]}"]
+    exceeded = [] if found[OURS] == EXPECTED else [f"ours: {found[OURS]}"]
     figures = {name: asdict(races) for name, races in found.items()}
-    return Part("Cold keys and invalidations", columns, rows, figures, broken)
+    return Result("Cold keys and invalidations", columns, rows, figures, exceeded)
 
 
-class Crew:
-    """A process of callers."""
+class WorkerProcess:
+    """A process that runs callers."""
 
     def __init__(self, url: str, folder: str, ending: ExitStack) -> None:
         command = [sys.executable, "-W", "ignore", "-m", "bench.cache.races", url, folder]
@@ -98,38 +98,38 @@ class Crew:
         )
         ending.callback(self._process.communicate)
 
-    def prepare(self, *order: str | int) -> None:
-        """Give an order and wait until its cache is connected."""
-        self._say(json.dumps(order))
-        self.answer()
+    def prepare(self, *task: str | int) -> None:
+        """Send a task and wait until the cache is connected."""
+        self._send(json.dumps(task))
+        self.result()
 
     def go(self) -> None:
-        """Let it begin."""
-        self._say("go")
+        """Start the task."""
+        self._send("go")
 
-    def answer(self) -> dict[str, int]:
-        """Wait until it is done."""
+    def result(self) -> dict[str, int]:
+        """Wait for the result."""
         assert self._process.stdout  # noqa: S101
-        told: dict[str, int] = json.loads(self._process.stdout.readline())
-        return told
+        result: dict[str, int] = json.loads(self._process.stdout.readline())
+        return result
 
-    def ask(self, *order: str | int) -> dict[str, int]:
-        """All of it."""
-        self.prepare(*order)
+    def run(self, *task: str | int) -> dict[str, int]:
+        """Prepare, start, and return the result."""
+        self.prepare(*task)
         self.go()
-        return self.answer()
+        return self.result()
 
-    def _say(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         assert self._process.stdin  # noqa: S101
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
 
 
-# -- Within such a process -------------------------------------------------------------------
+# -- In the worker process -------------------------------------------------------------------
 
 
 async def stampede(cache: Cached, source: Source, key: str, callers: int) -> dict[str, int]:
-    """Everybody wants one cold key."""
+    """Many callers request one cold key."""
     got = await asyncio.gather(*(cache.get(key) for _ in range(callers)), return_exceptions=True)
     return {
         "loads": source.loads,
@@ -138,7 +138,7 @@ async def stampede(cache: Cached, source: Source, key: str, callers: int) -> dic
 
 
 async def invalidate(cache: Cached, source: Source, key: str, times: int) -> dict[str, int]:
-    """A value changes, and is invalidated, while the old one is being loaded."""
+    """A value changes and is invalidated while the old one is being loaded."""
     stale = 0
     for number in range(times):
         source.value, source.seconds = {"version": 1}, 0.03
@@ -153,8 +153,8 @@ async def invalidate(cache: Cached, source: Source, key: str, times: int) -> dic
     return {"stale": stale}
 
 
-async def leave(cache: Cached, source: Source, key: str, callers: int) -> dict[str, int]:
-    """The first of several who wait for one load goes away."""
+async def cancel(cache: Cached, source: Source, key: str, callers: int) -> dict[str, int]:
+    """The first of several callers of one load is cancelled."""
     waiting = [asyncio.ensure_future(cache.get(key)) for _ in range(callers)]
     await _begun(source)
     waiting[0].cancel()
@@ -167,10 +167,10 @@ async def _begun(source: Source, loads: int = 0) -> None:
         await asyncio.sleep(0.001)
 
 
-ORDERS: dict[str, Any] = {"stampede": stampede, "invalidate": invalidate, "leave": leave}
+TASKS_BY_NAME: dict[str, Any] = {"stampede": stampede, "invalidate": invalidate, "cancel": cancel}
 
 
-async def _obey(url: str, order: str, name: str, key: str, count: int) -> dict[str, int]:
+async def _run_task(url: str, order: str, name: str, key: str, count: int) -> dict[str, int]:
     source = Source({"version": 1})
     cache = make(name, url, source)
     try:
@@ -178,18 +178,18 @@ async def _obey(url: str, order: str, name: str, key: str, count: int) -> dict[s
         print("{}", flush=True)
         sys.stdin.readline()
         source.loads, source.seconds = 0, LOAD_SECONDS
-        done: dict[str, int] = await ORDERS[order](cache, source, f"{order}-{key}", count)
+        done: dict[str, int] = await TASKS_BY_NAME[order](cache, source, f"{order}-{key}", count)
         return done
     finally:
         await cache.close()
 
 
 def main() -> None:
-    """Obey, line by line, until standard input ends."""
+    """Run tasks, one per line, until standard input ends."""
     url, folder = sys.argv[1:]
     sys.path.append(folder)
     for line in sys.stdin:
-        print(json.dumps(asyncio.run(_obey(url, *json.loads(line)))), flush=True)
+        print(json.dumps(asyncio.run(_run_task(url, *json.loads(line)))), flush=True)
 
 
 if __name__ == "__main__":

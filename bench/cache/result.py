@@ -1,19 +1,19 @@
-"""What one part of the benchmark found."""
+"""Result of one section of the benchmark."""
 
 from dataclasses import dataclass
 from typing import Any
 
 
 @dataclass(frozen=True)
-class Part:
-    """A table, the figures behind it, and what of the promises they break.
+class Result:
+    """A table, its figures, and the budgets that they exceed.
 
     Attributes:
-        broken: Sentences; none when all holds.
+        exceeded: Descriptions; empty if all budgets are met.
     """
 
     title: str
     columns: list[str]
     rows: list[list[str]]
     figures: dict[str, Any]
-    broken: list[str]
+    exceeded: list[str]

@@ -1,4 +1,4 @@
-"""A soak test: a fault of Redis or of the event loop every 5 s; is Redis in use in the end?"""
+"""Soak test: a fault of Redis or of the event loop every 5 s; Redis must be in use at the end."""
 
 import asyncio
 import random
@@ -11,28 +11,28 @@ from typing import Any
 from redis.asyncio import Redis
 
 from bench.cache.ours import Ours
-from bench.cache.result import Part
+from bench.cache.result import Result
 from bench.cache.source import SMALL, Source
 from service.cache.cache import TIMEOUT_SECONDS
 from stack.process.process import Process
 
 EVERY_SECONDS, FAULT_SECONDS = 5.0, 1.5
-CALLERS, NEAR_SECONDS = 8, 0.5
-MOST_RECOVERY = 2.0
-"""Seconds from the end of a fault until Redis answers and the subscriber is connected."""
+CALLERS, L1_TTL_SECONDS = 8, 0.5
+MAX_RECOVERY = 2.0
+"""Seconds from the end of a fault until Redis responds and the subscriber is connected."""
 
 
 @dataclass
 class Soak:
-    """What callers saw, and how soon Redis was used again.
+    """Results for callers, and the recovery times.
 
     Attributes:
-        seconds: That it took.
-        calls: Of all callers.
-        failed: Of these, those that raised.
-        recovery: Longest seconds until Redis was used again, by fault.
-        faults: How many there were.
-        in_use: Whether Redis was used in the end.
+        seconds: Duration.
+        calls: Number of calls.
+        failed: Number of calls that raised.
+        recovery: Longest time until Redis was used again, by fault.
+        faults: Number of faults.
+        in_use: Whether Redis was in use at the end.
     """
 
     seconds: float
@@ -44,12 +44,12 @@ class Soak:
 
 
 class Faults:
-    """What may happen to a Redis, for a moment.
+    """Short faults of a Redis.
 
     Args:
-        url: Of it.
+        url: Its URL.
         redis: Its process.
-        ready: Returns when it serves.
+        ready: Blocks until it is ready.
     """
 
     def __init__(self, url: str, redis: Process, ready: Callable[[], None]) -> None:
@@ -72,14 +72,14 @@ class Faults:
         self._redis.resume()
 
     async def killed(self) -> None:
-        """It is gone, and comes back empty."""
+        """It is killed, and restarts empty."""
         self._redis.kill()
         await asyncio.sleep(FAULT_SECONDS)
         self._redis.start()
         await asyncio.to_thread(self._ready)
 
     async def crowded(self) -> None:
-        """It has as many clients as it may."""
+        """It has reached maxclients."""
         async with Redis.from_url(self._url) as client:
             await self._cut(client)
             await client.config_set("maxclients", 1)
@@ -87,7 +87,7 @@ class Faults:
             await client.config_set("maxclients", 10_000)
 
     async def forbidden(self) -> None:
-        """The account may do nothing."""
+        """The ACL denies all commands."""
         client: Any
         async with Redis.from_url(self._url) as client:
             await client.execute_command("ACL SETUSER default -@all +acl")
@@ -95,7 +95,7 @@ class Faults:
             await client.execute_command("ACL SETUSER default +@all")
 
     async def connections_cut(self) -> None:
-        """All connections end, again and again, at any moment of connecting."""
+        """All connections are closed, again and again, at any stage of connecting."""
         end = perf_counter() + FAULT_SECONDS
         async with Redis.from_url(self._url) as client:
             while perf_counter() < end:
@@ -103,7 +103,7 @@ class Faults:
                 await asyncio.sleep(random.uniform(0, 0.01))
 
     async def loop_stalled(self) -> None:
-        """The event loop stands still, for up to twice the timeout."""
+        """The event loop is blocked, for up to twice the timeout."""
         end = perf_counter() + FAULT_SECONDS
         while perf_counter() < end:
             time.sleep(random.uniform(0, 2 * TIMEOUT_SECONDS))  # noqa: ASYNC251 - the fault
@@ -116,8 +116,8 @@ class Faults:
 
 
 async def measure(url: str, redis: Process, ready: Callable[[], None], seconds: float) -> Soak:
-    """Let faults happen to Redis for so many seconds."""
-    cache = Ours(url, Source(SMALL), near=NEAR_SECONDS, rendered=True, timeout=TIMEOUT_SECONDS)
+    """Inject faults for this many seconds."""
+    cache = Ours(url, Source(SMALL), l1_ttl=L1_TTL_SECONDS, rendered=True, timeout=TIMEOUT_SECONDS)
     faults, found = Faults(url, redis, ready), Soak(seconds)
     await cache.start()
     over = False
@@ -127,7 +127,7 @@ async def measure(url: str, redis: Process, ready: Callable[[], None], seconds: 
             found.calls += 1
             try:
                 await cache.get(str(random.randrange(100)))
-            except Exception:  # noqa: BLE001 - whatever it is, a caller saw it
+            except Exception:  # noqa: BLE001 - counted as a failed call
                 found.failed += 1
             await asyncio.sleep(0.002)
 
@@ -138,10 +138,10 @@ async def measure(url: str, redis: Process, ready: Callable[[], None], seconds: 
         fault = faults.all[found.faults % len(faults.all)]
         await fault()
         found.faults += 1
-        ended, name = perf_counter(), fault.__name__.replace("_", " ")
+        fault_end, name = perf_counter(), fault.__name__.replace("_", " ")
         while not (used := await cache.is_used()) and perf_counter() < next_at:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
-        took = perf_counter() - ended if used else float("inf")
+        took = perf_counter() - fault_end if used else float("inf")
         found.recovery[name] = max(took, found.recovery.get(name, 0.0))
         print(f"soak: {name}, used again after {took:.2f} s", flush=True)
         await asyncio.sleep(max(0, next_at - perf_counter()))
@@ -152,17 +152,17 @@ async def measure(url: str, redis: Process, ready: Callable[[], None], seconds: 
     return found
 
 
-def part(found: Soak) -> Part:
-    """The table, and what does not hold."""
+def evaluate(found: Soak) -> Result:
+    """Build the table, and check the budgets."""
     rows = [[name, f"{seconds:.2f} s"] for name, seconds in found.recovery.items()]
-    broken = [
-        f"after {name}, Redis was used again after {seconds:.1f} s only"
+    exceeded = [
+        f"after {name}, Redis was used again only after {seconds:.1f} s"
         for name, seconds in found.recovery.items()
-        if seconds > MOST_RECOVERY
+        if seconds > MAX_RECOVERY
     ]
     if found.failed:
-        broken.append(f"{found.failed} of {found.calls} calls failed during the soak test")
+        exceeded.append(f"{found.failed} of {found.calls} calls failed during the soak test")
     if not found.in_use:
-        broken.append("the soak test ends with Redis not in use")
+        exceeded.append("Redis is not in use at the end of the soak test")
     title = f"Soak of {found.seconds:g} s, {found.faults} faults, {found.calls:,} calls"
-    return Part(title, ["Redis", "used again after, at most"], rows, asdict(found), broken)
+    return Result(title, ["Redis", "used again after, at most"], rows, asdict(found), exceeded)

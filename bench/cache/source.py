@@ -1,11 +1,11 @@
-"""What is cached here: a source that counts its loads, and the interface that caches share."""
+"""The cached source, which counts its loads, and the interface of the compared caches."""
 
 import asyncio
 import time
 from typing import Any, Protocol
 
 Value = dict[str, Any]
-LIFETIME_SECONDS = 600
+TTL_SECONDS = 600
 
 SMALL: Value = {"id": 7, "name": "Oak desk", "text": "x" * 150}
 LARGE: Value = {
@@ -21,8 +21,8 @@ class Source:
     """A database of one value.
 
     Args:
-        value: What every key holds.
-        seconds: How long a load takes.
+        value: The value of every key.
+        seconds: Duration of a load.
     """
 
     def __init__(self, value: Value, seconds: float = 0.0) -> None:
@@ -31,14 +31,14 @@ class Source:
         self.loads = 0
 
     async def load(self, _key: str) -> Value:
-        """Load as asynchronous code does: what is found was true when it began."""
+        """Load asynchronously; the value is read at the start."""
         self.loads += 1
         found = self.value
         await asyncio.sleep(self.seconds)
         return found
 
     def load_blocking(self, _key: str) -> Value:
-        """Load as a thread does."""
+        """Load in a thread."""
         self.loads += 1
         found = self.value
         time.sleep(self.seconds)
@@ -46,13 +46,13 @@ class Source:
 
 
 class Cached(Protocol):
-    """A cache before a source, as its documentation says to use it."""
+    """A cache in front of a source, used as its documentation says."""
 
     async def get(self, key: str) -> object:
-        """The value, loaded if need be."""
+        """Get the value, loaded if needed."""
 
     async def invalidate(self, key: str) -> None:
-        """Forget a value."""
+        """Invalidate a value."""
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""

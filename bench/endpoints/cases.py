@@ -1,4 +1,4 @@
-"""What is compared: a request to a naive endpoint, and the one to ours that takes its place."""
+"""The compared cases: a request to a naive endpoint, and the equivalent one to ours."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -22,41 +22,41 @@ from service.users.tables import Role, User
 PAGE = 20
 
 
-class RefusedError(Exception):
-    """An endpoint did not do what it was asked."""
+class ResponseError(Exception):
+    """An endpoint returned an error."""
 
 
 @dataclass(frozen=True)
 class Client:
-    """Somebody who asks one of the two applications."""
+    """A client of one of the two applications."""
 
     app: FastAPI
     headers: tuple[Header, ...] = ()
 
     async def get(self, path: str, query: str = "") -> Reply:
-        """Ask."""
+        """Send a GET."""
         return _content(path, await ask(self.app, path, query.encode(), *self.headers))
 
     async def post(self, path: str, body: Any = None) -> Reply:
-        """Send JSON."""
+        """Send a POST with JSON."""
         written = b"" if body is None else json.dumps(body).encode()
         headers = (*self.headers, (b"content-type", b"application/json"))
         headers += ((b"content-length", str(len(written)).encode()),)
         return _content(path, await ask(self.app, path, b"", *headers, method="POST", body=written))
 
     def as_user(self, user: User) -> "Client":
-        """The same, logged in."""
+        """The same client, logged in."""
         tokens: AccessTokens = self.app.state.tokens
         return Client(self.app, ((b"authorization", f"Bearer {tokens.issue(user)}".encode()),))
 
 
 def _content(path: str, reply: Reply) -> Reply:
     if reply.status >= 300:
-        raise RefusedError(f"{path} answers {reply.status}: {reply.body[:500]!r}")
+        raise ResponseError(f"{path} returned {reply.status}: {reply.body[:500]!r}")
     return reply
 
 
-Way = Callable[[Client], Awaitable[Reply]]
+Variant = Callable[[Client], Awaitable[Reply]]
 
 
 @dataclass(frozen=True)
@@ -64,36 +64,36 @@ class Case:
     """An endpoint, before and after.
 
     Attributes:
-        name: What the client wants.
-        route: The template of the endpoint.
-        fault: What is naive.
-        change: What was done about it.
-        told: What our tools say of the fault, any of these.
-        naive: Asks the naive endpoint.
-        ours: Asks ours.
-        who: Who asks.
+        name: What the request does.
+        route: Route template of the endpoint.
+        fault: The fault of the naive endpoint.
+        change: How ours avoids it.
+        expected: Texts, any of which must be in the findings of our tools.
+        naive: Sends the request to the naive endpoint.
+        ours: Sends the request to ours.
+        user: The user who sends it.
     """
 
     name: str
     route: str
     fault: str
     change: str
-    told: tuple[str, ...]
-    naive: Way
-    ours: Way
-    who: User
+    expected: tuple[str, ...]
+    naive: Variant
+    ours: Variant
+    user: User
 
 
 @dataclass(frozen=True)
 class Deep:
-    """A page far down, by its number and by the key before it."""
+    """A deep page, by number and by cursor."""
 
     page: int
     cursor: str
 
 
 async def _deep(app: FastAPI, statement: Select[Any], sort: Sort, where: str, rows: int) -> Deep:
-    """The page after nine tenths of the rows."""
+    """The page after 90% of the rows."""
     pages = rows * 9 // 10 // PAGE
     database: Database = app.state.database
     cursors: Cursors = app.state.cursors
@@ -104,14 +104,14 @@ async def _deep(app: FastAPI, statement: Select[Any], sort: Sort, where: str, ro
 
 
 async def admin_of(app: FastAPI) -> User:
-    """Who may see everything."""
+    """The admin."""
     database: Database = app.state.database
     async with database.reading() as session:
         return (await session.scalars(select(User).where(User.role == Role.ADMIN))).one()
 
 
 async def cases(app: FastAPI, size: Size) -> list[Case]:
-    """All of them; deep pages are those of this shop."""
+    """All cases; deep pages are those of this shop."""
     database: Database = app.state.database
     async with database.reading() as session:
         often = select(Order.user_id).group_by(Order.user_id).order_by(func.count().desc())
@@ -128,7 +128,7 @@ async def cases(app: FastAPI, size: Size) -> list[Case]:
         order = json.loads((await client.post("/api/orders", basket)).body)
         return await client.post(f"/api/orders/{order['id']}/cancel")
 
-    def same(path: str, query: str = "") -> Way:
+    def same(path: str, query: str = "") -> Variant:
         return lambda client: client.get(path, query)
 
     def login(client: Client) -> Awaitable[Reply]:

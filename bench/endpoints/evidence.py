@@ -1,4 +1,4 @@
-"""What our own tools say of the naive endpoints: the ranked list, the plans, the advice."""
+"""Findings of our tools on the naive endpoints: the bottleneck list, the plans, the advice."""
 
 import json
 from collections.abc import Sequence
@@ -25,71 +25,76 @@ CALLS = 3
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is said of one case.
+    """The findings of one case.
 
     Attributes:
-        statement: The one that takes most of the time, without values.
-        plan: How the database carries it out.
-        told: Everything that the ranked list and the plans advise.
+        statement: The statement that takes most of the time, without values.
+        plan: Its execution plan.
+        findings: All advice of the bottleneck list and of the plans.
     """
 
     statement: str
     plan: list[str]
-    told: list[str] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
 
-    def names(self, case: Case) -> str:
-        """The line that names the fault; empty if none does."""
-        return next((line for word in case.told for line in self.told if word in line), "")
+    def finding_for(self, case: Case) -> str:
+        """The line that describes the fault; empty if there is none."""
+        return next(
+            (line for word in case.expected for line in self.findings if word in line),
+            "",
+        )
 
 
 async def ranked(app: FastAPI, admin: User) -> list[dict[str, Any]]:
-    """The bottleneck list, as an admin reads it."""
+    """The bottleneck list, read by an admin."""
     reply = await Client(app).as_user(admin).get(PATH)
     found: list[dict[str, Any]] = json.loads(reply.body)["bottlenecks"]
     return found
 
 
 async def ranking(settings: Settings, cases: Sequence[Case], admin: User) -> list[dict[str, Any]]:
-    """The bottleneck list after all naive endpoints were used alike."""
+    """The bottleneck list after equal use of all naive endpoints."""
     app = naive.app(settings)
     async with LifespanManager(app, startup_timeout=60, shutdown_timeout=60):
         for case in cases:
-            client = Client(app).as_user(case.who)
+            client = Client(app).as_user(case.user)
             for _ in range(CALLS):
                 await case.naive(client)
         return await ranked(app, admin)
 
 
 async def of(settings: Settings, case: Case, admin: User) -> Evidence:
-    """Run a naive endpoint alone and ask our tools about it."""
+    """Run one naive endpoint and collect the findings."""
     app = naive.app(settings)
     async with LifespanManager(app, startup_timeout=60, shutdown_timeout=60):
         sent = await _statements(app, case)
-        asked = {text: await _plan(app, *sent[text]) for text in sent}
-        plans = {text: plan for text, plan in asked.items() if plan}  # BEGIN, say, has none
+        statement = {text: await _plan(app, *sent[text]) for text in sent}
+        plans = {
+            text: plan for text, plan in statement.items() if plan
+        }  # BEGIN, for example, has none
         found = [one for one in await ranked(app, admin) if one["text"] in plans]
-    told = [line for one in found for line in one["advice"]]
-    told += [line for plan in plans.values() for line in plan.notes]
+    findings = [line for one in found for line in one["advice"]]
+    findings += [line for plan in plans.values() for line in plan.notes]
     worst = found[0]["text"]
-    return Evidence(worst, plans[worst].lines, list(dict.fromkeys(told)))
+    return Evidence(worst, plans[worst].lines, list(dict.fromkeys(findings)))
 
 
 async def _statements(app: FastAPI, case: Case) -> dict[str, tuple[str, Any]]:
-    """What a case sends, by its text without values, with the newest values."""
+    """The statements of a case by normalised text, with the last values."""
     sent: dict[str, tuple[str, Any]] = {}
 
-    def note(*call: Any) -> None:
+    def record(*call: Any) -> None:
         sent[normalise(call[2])] = (call[2], call[3])
 
     database: Database = app.state.database
     engine = database.engine.sync_engine
-    event.listen(engine, "before_cursor_execute", note)
+    event.listen(engine, "before_cursor_execute", record)
     try:
-        client = Client(app).as_user(case.who)
+        client = Client(app).as_user(case.user)
         for _ in range(CALLS):
             await case.naive(client)
     finally:
-        event.remove(engine, "before_cursor_execute", note)
+        event.remove(engine, "before_cursor_execute", record)
     return sent
 
 

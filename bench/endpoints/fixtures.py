@@ -1,4 +1,4 @@
-"""Two shops with the same rows: ours with its indexes, and one where nobody has made any."""
+"""Two shops with the same rows: ours with its indexes, and one without."""
 
 import asyncio
 import shutil
@@ -21,15 +21,15 @@ from service.seed import progress
 from service.settings import Settings
 from service.users.passwords import Passwords
 
-PASSWORD = "only-for-this-run"  # noqa: S105 - of people who do not exist
-KEPT = {"ix_order_items_product"}
-"""Indexes of a foreign key, which the naive shop keeps: without it a report takes hours."""
+PASSWORD = "only-for-this-run"  # noqa: S105 - of generated users
+KEPT_INDEXES = {"ix_order_items_product"}
+"""Foreign key indexes that the naive shop keeps: without them a report takes hours."""
 UNLIMITED = 10**9
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much is in a shop."""
+    """Size of a shop."""
 
     users: int
     products: int
@@ -37,14 +37,14 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Stage:
+class Fixture:
     """Both shops on one database system.
 
     Attributes:
         system: ``postgresql`` or ``sqlite``.
-        ours: Settings of the service over the shop with indexes.
-        naive: The same without.
-        size: What is in either.
+        ours: Settings of the service for the shop with indexes.
+        naive: The same for the shop without.
+        size: Size of each shop.
     """
 
     system: str
@@ -54,8 +54,8 @@ class Stage:
 
 
 @contextmanager
-def on_postgresql(folder: Path, size: Size) -> Iterator[Stage]:
-    """Both on a PostgreSQL of this run's."""
+def on_postgresql(folder: Path, size: Size) -> Iterator[Fixture]:
+    """Both shops on a temporary PostgreSQL."""
     with postgresql(shared_buffers="256MB") as server:
         ours = _settings(folder, server.database("ours"))
         server.sql("CREATE EXTENSION IF NOT EXISTS hypopg", "ours")
@@ -65,18 +65,18 @@ def on_postgresql(folder: Path, size: Size) -> Iterator[Stage]:
         naive = _settings(folder, server.database("naive"))
         asyncio.run(strip(naive))
         server.sql("VACUUM ANALYZE", "naive")
-        yield Stage("postgresql", ours, naive, size)
+        yield Fixture("postgresql", ours, naive, size)
 
 
 @contextmanager
-def on_sqlite(folder: Path, size: Size) -> Iterator[Stage]:
-    """Both in files."""
+def on_sqlite(folder: Path, size: Size) -> Iterator[Fixture]:
+    """Both shops in SQLite files."""
     ours = _settings(folder, f"sqlite+aiosqlite:///{folder}/ours.db")
     asyncio.run(seed(ours, size))
     shutil.copy(folder / "ours.db", folder / "naive.db")
     naive = _settings(folder, f"sqlite+aiosqlite:///{folder}/naive.db")
     asyncio.run(strip(naive))
-    yield Stage("sqlite", ours, naive, size)
+    yield Fixture("sqlite", ours, naive, size)
 
 
 def _settings(folder: Path, url: str) -> Settings:
@@ -86,13 +86,13 @@ def _settings(folder: Path, url: str) -> Settings:
         jwt_key_file=folder / "jwt-key",
         account_attempts=UNLIMITED,
         address_attempts=UNLIMITED,
-        hash_memory_kib=64,  # a login is about its query here
+        hash_memory_kib=64,  # so that a login measures its query
         hash_passes=1,
     )
 
 
 async def seed(settings: Settings, size: Size) -> None:
-    """Write the shop, and show how far that is."""
+    """Fill the shop, with a progress bar."""
     shop = Shop(
         users=size.users,
         products=size.products,
@@ -113,10 +113,10 @@ async def seed(settings: Settings, size: Size) -> None:
 
 
 async def strip(settings: Settings) -> None:
-    """Take away the indexes that somebody had to think of."""
+    """Drop the indexes, except primary keys and unique ones."""
     database = connect(settings)
     try:
-        async with database.reading() as session:  # outside of a transaction, where nobody writes
+        async with database.reading() as session:  # outside of a transaction
             allow = {
                 "postgresql": "SET default_transaction_read_only = off",
                 "sqlite": "PRAGMA query_only=OFF",
@@ -134,9 +134,11 @@ def _strip(connection: Connection) -> None:
     for table in schema.get_table_names():
         for index in schema.get_indexes(table):
             name = index["name"]
-            if name and name not in KEPT and not index["unique"]:
+            if name and name not in KEPT_INDEXES and not index["unique"]:
                 change.drop_index(name, table)
-    if connection.dialect.name == "sqlite":  # copies the table, which would delete all items
+    if (
+        connection.dialect.name == "sqlite"
+    ):  # the copied table would cascade the delete to all items
         connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
     with change.batch_alter_table("orders") as orders:
         orders.drop_constraint("uq_orders_user_id_idempotency_key", type_="unique")

@@ -1,8 +1,8 @@
-"""The endpoints as one would write them on the first day: they work, and nothing here is absurd.
+"""Naive versions of the endpoints, with faults that are common in real services.
 
-Each has a fault that is found in real services: pages by number with a total, whole rows, a query
-for each row, columns wrapped in a function or a cast, a subquery for each row, work of the
-database done in Python. They answer what ours answer, from the same models and tables.
+OFFSET pagination with a total count, whole rows, N+1 queries, columns wrapped in a function or a
+cast, correlated subqueries, work of the database done in Python. They return the same content as
+ours, from the same models and tables.
 """
 
 from datetime import timedelta
@@ -12,7 +12,7 @@ from fastapi import APIRouter, FastAPI, Query, Request
 from sqlalchemy import Select, String, cast, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bench.load.optimisations import forget
+from bench.load.optimisations import disable_caches
 from service.auth import AdminOf, CallerOf
 from service.db.database import DatabaseOf, now
 from service.errors import NotFoundError, UnauthorizedError
@@ -34,13 +34,13 @@ FOR_SALE = Product.deleted_at.is_(None)
 def app(settings: Settings) -> FastAPI:
     """Our API with these endpoints in front of its own, and without caches."""
     made = build(settings)
-    forget(made)
+    disable_caches(made)
     made.router.routes[:0] = router.routes
     return made
 
 
 async def numbered(session: AsyncSession, statement: Select[Any], page: int) -> dict[str, Any]:
-    """A page by its number, and how many rows there are."""
+    """A page by number, with the total count."""
     total = await session.scalar(select(func.count()).select_from(statement.subquery()))
     rows = (await session.scalars(statement.offset((page - 1) * 20).limit(20))).all()
     return {"items": rows, "total": total}
@@ -50,7 +50,7 @@ async def numbered(session: AsyncSession, statement: Select[Any], page: int) -> 
 async def list_products(
     database: DatabaseOf, page: PageNumber = 1, category: str | None = None
 ) -> dict[str, Any]:
-    """Cheapest first, by number of page."""
+    """Cheapest first, by page number."""
     statement = select(Product).where(FOR_SALE).order_by(Product.price_cents, Product.id)
     if category is not None:
         statement = statement.where(func.lower(Product.category) == category.lower())
@@ -61,7 +61,7 @@ async def list_products(
 
 @router.get("/products/{product_id}")
 async def show_product(product_id: str, database: DatabaseOf) -> ProductOut:
-    """By the id as the address has it: a text."""
+    """By the id as text, cast in the query."""
     statement = select(Product).where(cast(Product.id, String) == product_id, FOR_SALE)
     async with database.reading() as session:
         return ProductOut.model_validate(await session.scalar(statement))
@@ -69,7 +69,7 @@ async def show_product(product_id: str, database: DatabaseOf) -> ProductOut:
 
 @router.get("/categories")
 async def list_categories(database: DatabaseOf) -> dict[str, Any]:
-    """What occurs in the products."""
+    """The categories of all products, collected in Python."""
     async with database.reading() as session:
         products = await session.scalars(select(Product).where(FOR_SALE))
         return {"items": sorted({product.category for product in products})}
@@ -79,7 +79,7 @@ async def list_categories(database: DatabaseOf) -> dict[str, Any]:
 async def list_orders(
     caller: CallerOf, database: DatabaseOf, page: PageNumber = 1
 ) -> dict[str, Any]:
-    """The caller's, newest first; then the items of each."""
+    """The caller's orders, newest first, with a query for the items of each."""
     statement = select(Order).where(Order.user_id == caller.id)
     statement = statement.order_by(Order.created_at.desc(), Order.id.desc())
     async with database.reading() as session:
@@ -89,7 +89,7 @@ async def list_orders(
 
 @router.get("/orders/{order_id}")
 async def show_order(order_id: int, caller: CallerOf, database: DatabaseOf) -> OrderOut:
-    """Looked for among all that the caller has."""
+    """One order, found among all orders of the caller."""
     async with database.reading() as session:
         orders = (await session.scalars(select(Order).where(Order.user_id == caller.id))).all()
         for order in orders:
@@ -100,7 +100,7 @@ async def show_order(order_id: int, caller: CallerOf, database: DatabaseOf) -> O
 
 @router.post("/orders", status_code=201)
 async def place_order(order: OrderIn, caller: CallerOf, database: DatabaseOf) -> OrderOut:
-    """Product by product."""
+    """One product at a time."""
     async with database.writing() as session:
         made = Order(user_id=caller.id, status=OrderStatus.PLACED, total_cents=0)
         session.add(made)
@@ -116,7 +116,7 @@ async def place_order(order: OrderIn, caller: CallerOf, database: DatabaseOf) ->
 
 @router.post("/orders/{order_id}/cancel")
 async def cancel_order(order_id: int, caller: CallerOf, database: DatabaseOf) -> OrderOut:
-    """Product by product."""
+    """One product at a time."""
     async with database.writing() as session:
         order = await session.get_one(Order, order_id, with_for_update=True)
         if order.user_id != caller.id:
@@ -133,7 +133,7 @@ async def cancel_order(order_id: int, caller: CallerOf, database: DatabaseOf) ->
 async def show_best_sellers(
     database: DatabaseOf, days: int = 30, limit: int = 10
 ) -> dict[str, Any]:
-    """For each product there is: what was sold of it?"""
+    """Correlated subqueries for each product."""
     sold = (
         select(func.sum(OrderItem.quantity).label("pieces"), func.count().label("orders"))
         .join(Order, Order.id == OrderItem.order_id)
@@ -164,7 +164,7 @@ async def show_best_sellers(
 
 @router.get("/users")
 async def list_users(_admin: AdminOf, database: DatabaseOf, page: PageNumber = 1) -> dict[str, Any]:
-    """Newest first, by number of page."""
+    """Newest first, by page number."""
     async with database.reading() as session:
         found = await numbered(session, select(User).order_by(User.id.desc()), page)
     return found | {"items": [UserOut.model_validate(row) for row in found["items"]]}
@@ -174,7 +174,7 @@ async def list_users(_admin: AdminOf, database: DatabaseOf, page: PageNumber = 1
 async def log_in(
     login: Login, request: Request, database: DatabaseOf, passwords: PasswordsOf
 ) -> Token:
-    """However the address is spelled."""
+    """Case-insensitive e-mail address."""
     async with database.reading() as session:
         user = await session.scalar(select(User).where(func.lower(User.email) == login.email))
     if user is None or not (await passwords.check(login.password, user.password_hash)).matches:

@@ -1,4 +1,4 @@
-"""A plot of what was won: bars on a logarithmic scale, written without any dependency."""
+"""Plot of the speed-ups: bars on a logarithmic scale, written without dependencies."""
 
 import math
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ TITLE = "How many times faster our endpoints are than the naive ones"
 
 
 def draw(times: Mapping[str, Mapping[str, float]]) -> str:
-    """SVG of how many times faster, by database system and endpoint."""
+    """SVG of the speed-ups, by database system and endpoint."""
     names = list(next(iter(times.values())))
     most = max(max(each.values()) for each in times.values())
     decades = max(1, math.ceil(math.log10(most)))

@@ -1,4 +1,4 @@
-"""Tells what was measured: tables on the terminal, and tables and a plot in `docs/`."""
+"""Report: tables on the terminal, and tables and a plot in `docs/`."""
 
 import re
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ Result = Mapping[str, Any]
 BEGIN, END = "<!-- written by bench.endpoints -->", "<!-- end of bench.endpoints -->"
 
 
-def tell(result: Result) -> None:
+def print_result(result: Result) -> None:
     """Print a table for each database system and one JSON line for all."""
     for system, of in result["systems"].items():
         rows = [
@@ -21,14 +21,14 @@ def tell(result: Result) -> None:
                 f"{of['ms'][name]['naive']:.2f}",
                 f"{of['ms'][name]['ours']:.2f}",
                 f"{ratio:.3f}",
-                of["told"][name] or "nothing",
+                of["findings"][name] or "nothing",
             ]
             for name, ratio in of["ratios"].items()
         ]
-        columns = ["", "naive ms", "ours ms", "ours / naive", "what our tools say of it"]
+        columns = ["", "naive ms", "ours ms", "ours / naive", "finding"]
         report(f"Endpoints on {system}", columns, rows, {"bench": f"endpoints, {system}"})
     brief = {
-        system: {name: of[name] for name in ("ms", "ratios", "told")}
+        system: {name: of[name] for name in ("ms", "ratios", "findings")}
         for system, of in result["systems"].items()
     }
     outline = {name: each for name, each in result.items() if name not in {"systems", "cases"}}
@@ -52,7 +52,7 @@ def page(result: Result) -> str:
         f"`{one['routes'][0]['source'].rpartition('/')[2]}` |"
         for number, one in enumerate(of["ranking"], 1)
     )
-    told = "\n".join(f"| {name} | {_short(line)} |" for name, line in of["told"].items())
+    findings = "\n".join(f"| {name} | {_short(line)} |" for name, line in of["findings"].items())
     return f"""{BEGIN}
 Written by `python -m bench.endpoints --write` on {result["date"]}: {result["machine"]};
 {size["users"]:,} users, {size["products"]:,} products and {size["orders"]:,} orders. Milliseconds
@@ -68,7 +68,7 @@ are of that machine and that minute; only ratios of one run may be compared.
 
 | endpoint | said |
 |---|---|
-{told}
+{findings}
 
 ### What was changed, and what is left of the time
 
@@ -87,7 +87,7 @@ def _short(line: str) -> str:
 
 
 def write(result: Result, folder: Path) -> None:
-    """Put tables and plot into a folder; the text around them stays."""
+    """Write tables and plot to a folder; the surrounding text stays."""
     times = {
         system: {name: 1 / ratio for name, ratio in of["ratios"].items()}
         for system, of in result["systems"].items()

@@ -1,8 +1,8 @@
-"""Send the service what nobody should: ``python -m bench.fuzz --bodies 100000``.
+"""Fuzz the service with request bodies: ``python -m bench.fuzz --bodies 100000``.
 
-It answers each in time, never with a 5xx, and no secret that was planted in a body is logged. The
-first body that breaks a promise is shown, made as short as it can be. Then it looks for bodies that
-take long: ``--slow 20000`` attempts, of which none may hold the event loop beyond its budget.
+Invariants: a response in time, never a 5xx, and no planted secret in the logs. The first body that
+violates one is shown, shrunk by Hypothesis. Then it searches for slow bodies: ``--slow 20000``
+attempts, of which none may block the event loop beyond the budget.
 """
 
 import argparse
@@ -22,27 +22,27 @@ from bench.fuzz.generators import Body, attempt, bodies
 from bench.fuzz.slow import BUDGET, Search, Slow
 from bench.fuzz.target import target
 
-WAYS = 10
-"""How often each body is sent, in as many ways."""
+ATTEMPTS_PER_BODY = 10
+"""How often each body is sent, each time in another way."""
 
 
 def fuzz(number: int) -> tuple[Counter[int], int]:
-    """Make so many attempts.
+    """Send this many requests.
 
     Returns:
-        How many answers had which status (0: none, the client had left), and lines logged.
+        Number of responses by status (0: the client disconnected), and of logged lines.
 
     Raises:
-        BrokenPromiseError: One of them did what never may be done.
+        InvariantError: One of them violated an invariant.
     """
     statuses: Counter[int] = Counter()
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
         opened = target(Path(folder))
-        aimed = runner.run(opened.__aenter__())
+        service = runner.run(opened.__aenter__())
         try:
 
             @settings(
-                max_examples=-(-number // WAYS),
+                max_examples=-(-number // ATTEMPTS_PER_BODY),
                 database=None,
                 deadline=None,
                 report_multiple_bugs=False,
@@ -51,28 +51,28 @@ def fuzz(number: int) -> tuple[Counter[int], int]:
             )
             @given(bodies(), st.integers(0, 2**32))
             def check(body: Body, seed: int) -> None:
-                chance = Random(seed)
-                for _ in range(WAYS):
-                    statuses[runner.run(aimed.judge(attempt(body, chance)))] += 1
+                rng = Random(seed)
+                for _ in range(ATTEMPTS_PER_BODY):
+                    statuses[runner.run(service.send(attempt(body, rng)))] += 1
                 _show(statuses.total(), number)
 
             check()
-            return statuses, aimed.log.lines
+            return statuses, service.log.lines
         finally:
             runner.run(opened.__aexit__(None, None, None))
 
 
-def look_for_slow(attempts: int, seed: int) -> Slow:
-    """The body that took the longest, of so many attempts.
+def find_slow(attempts: int, seed: int) -> Slow:
+    """The slowest body of this many attempts.
 
     Raises:
-        BrokenPromiseError: One of them did what never may be done.
+        InvariantError: One of them violated an invariant.
     """
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
 
         async def search() -> Slow:
-            async with target(Path(folder)) as aimed:
-                return await Search(aimed, Random(seed)).run(attempts)
+            async with target(Path(folder)) as service:
+                return await Search(service, Random(seed)).run(attempts)
 
         return runner.run(search())
 
@@ -83,20 +83,22 @@ def _show(done: int, of: int) -> None:
 
 
 def main() -> None:
-    """Fuzz, and tell."""
+    """Fuzz, and print the results."""
     parser = argparse.ArgumentParser(prog="python -m bench.fuzz", description=__doc__)
     parser.add_argument("--bodies", type=int, default=20_000, help="how many (20000)")
-    parser.add_argument("--slow", type=int, default=5_000, help="attempts to be slow (5000)")
-    parser.add_argument("--seed", type=int, default=0, help="of the search for slow ones (0)")
+    parser.add_argument(
+        "--slow", type=int, default=5_000, help="attempts of the search for slow bodies (5000)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the search for slow bodies (0)")
     options = parser.parse_args()
     began = monotonic()
     statuses, lines = fuzz(options.bodies) if options.bodies else (Counter[int](), 0)
-    slow = look_for_slow(options.slow, options.seed) if options.slow else None
-    holds = slow is None or slow.seconds <= BUDGET
+    slow = find_slow(options.slow, options.seed) if options.slow else None
+    within_budget = slow is None or slow.seconds <= BUDGET
     result = {
         "bench": "fuzz",
         "bodies": statuses.total(),
-        "answers": {str(status): number for status, number in sorted(statuses.items())},
+        "responses": {str(status): number for status, number in sorted(statuses.items())},
         "lines": lines,
         "slowest": slow
         and {
@@ -105,14 +107,14 @@ def main() -> None:
             "budget_ms": BUDGET * 1e3,
             "bytes": len(slow.content),
             "us_per_byte": round(slow.rate * 1e6, 3),
-            "to": " ".join(slow.place),
+            "to": " ".join(slow.endpoint),
             "begins": slow.content[:200].decode("latin-1"),
         },
         "seconds": round(monotonic() - began),
-        "holds": holds,
+        "within_budget": within_budget,
     }
     print(json.dumps(result))
-    raise SystemExit(not holds)
+    raise SystemExit(not within_budget)
 
 
 if __name__ == "__main__":

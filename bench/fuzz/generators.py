@@ -1,4 +1,4 @@
-"""What somebody may send: sound bodies with secrets in them, broken ones, and noise."""
+"""Generators of request bodies: valid ones with secrets, malformed ones, and noise."""
 
 import json
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bench.fuzz.target import PASSWORD, TOKEN, Attempt
 
-PLACES = (
+ENDPOINTS = (
     ("POST", "/api/users/login"),
     ("POST", "/api/users"),
     ("POST", "/api/products"),
@@ -21,7 +21,7 @@ PLACES = (
     ("PUT", "/api/users/2/role"),
     ("GET", "/api/products"),
     ("POST", "/nowhere"),
-    ("POST", "/deaf"),
+    ("POST", "/unread"),
     ("POST", "/echo"),
     ("POST", "/stream"),
 )
@@ -48,7 +48,7 @@ _scalars = st.none() | st.booleans() | st.integers() | st.floats() | _words
 
 
 def _forms(secret: str) -> st.SearchStrategy[dict[str, Any]]:
-    """What the service takes; where a password belongs, the secret."""
+    """Valid bodies of the service, with the secret as the password."""
     return st.sampled_from(
         (
             {"email": "ada@example.com", "password": secret},
@@ -72,14 +72,14 @@ def _nested(leaf: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 @st.composite
 def _documents(draw: st.DrawFn, secret: str) -> Any:
-    """A value that holds a secret under a secret's name."""
+    """A JSON value with a secret in a field with a sensitive name."""
     hidden = draw(_nested(st.just(secret)))
     others = draw(st.dictionaries(_words, _nested(_scalars), max_size=3) | _forms(secret))
     value: Any = {**others, draw(st.sampled_from(SECRET_NAMES)): hidden}
-    for way in draw(st.lists(st.sampled_from("lds"), max_size=3)):
-        if way == "l":
+    for variant in draw(st.lists(st.sampled_from("lds"), max_size=3)):
+        if variant == "l":
             value = [draw(_scalars), value]
-        elif way == "d":
+        elif variant == "d":
             value = {draw(_words): value}
         else:
             value = json.dumps(value, ensure_ascii=draw(st.booleans()))
@@ -88,7 +88,13 @@ def _documents(draw: st.DrawFn, secret: str) -> Any:
 
 @dataclass(frozen=True)
 class Body:
-    """What is sent, and whether its secret is known by its name, so that nothing may be changed."""
+    """A request body.
+
+    Attributes:
+        content: The bytes.
+        media: The content type.
+        named: Whether its secret is recognised by its field name; then it must not be mutated.
+    """
 
     content: bytes
     media: bytes
@@ -108,40 +114,38 @@ def bodies(draw: st.DrawFn) -> Body:
     return Body(text.encode(errors="replace"), JSON, named)
 
 
-def attempt(body: Body, chance: Random) -> Attempt:
-    """One way to send a body: changed, cut into parts, announced falsely, left in the middle."""
+def attempt(body: Body, rng: Random) -> Attempt:
+    """One request with a body: mutated, chunked, with wrong headers, or aborted."""
     content, media = body.content, body.media
     if not body.named:
-        for _ in range(chance.randrange(4)):
-            content = _changed(content, chance)
-        media = chance.choice((media, *TYPES))
+        for _ in range(rng.randrange(4)):
+            content = _mutate(content, rng)
+        media = rng.choice((media, *TYPES))
     headers = [(b"content-type", media)]
-    declared = chance.choice((len(content), len(content), None, chance.randrange(2_000_000)))
+    declared = rng.choice((len(content), len(content), None, rng.randrange(2_000_000)))
     if declared is not None:
         headers.append((b"content-length", b"%d" % declared))
-    if chance.random() < 0.1:
-        headers.append((b"content-encoding", chance.choice((b"gzip", b"identity", b"x"))))
-    method, path = chance.choice(PLACES)
+    if rng.random() < 0.1:
+        headers.append((b"content-encoding", rng.choice((b"gzip", b"identity", b"x"))))
+    method, path = rng.choice(ENDPOINTS)
     return Attempt(
         method,
         path,
         tuple(headers),
-        _parts(content, chance),
-        known=chance.random() < 0.5,
-        stays=chance.random() < 0.9,
+        _parts(content, rng),
+        authenticated=rng.random() < 0.5,
+        waits=rng.random() < 0.9,
     )
 
 
-def _changed(content: bytes, chance: Random) -> bytes:
-    start = chance.randint(0, len(content))
-    end = chance.choice(
-        (start, start, min(len(content), start + chance.randrange(5)), len(content))
-    )
-    return content[:start] + chance.choice((*PIECES, chance.randbytes(2))) + content[end:]
+def _mutate(content: bytes, rng: Random) -> bytes:
+    start = rng.randint(0, len(content))
+    end = rng.choice((start, start, min(len(content), start + rng.randrange(5)), len(content)))
+    return content[:start] + rng.choice((*PIECES, rng.randbytes(2))) + content[end:]
 
 
-def _parts(content: bytes, chance: Random) -> tuple[bytes, ...]:
-    if len(content) < 100 and chance.random() < 0.2:
+def _parts(content: bytes, rng: Random) -> tuple[bytes, ...]:
+    if len(content) < 100 and rng.random() < 0.2:
         return tuple(content[at : at + 1] for at in range(len(content))) or (b"",)
-    cuts = sorted(chance.randint(0, len(content)) for _ in range(chance.randrange(4)))
+    cuts = sorted(rng.randint(0, len(content)) for _ in range(rng.randrange(4)))
     return tuple(content[a:b] for a, b in pairwise((0, *cuts, len(content))))

@@ -1,7 +1,7 @@
-"""Bodies that look for new ways through guard and redaction: ``python -m bench.fuzz.guided``.
+"""Coverage-guided fuzzing of validation and redaction: ``python -m bench.fuzz.guided``.
 
-Where `bench.fuzz` draws bodies by chance, atheris (libFuzzer) keeps those that reach code which
-none before has reached, and changes them further. What may never happen is the same.
+`bench.fuzz` draws bodies at random; atheris (libFuzzer) keeps those that reach new code and mutates
+them further. The invariants are the same.
 """
 
 import argparse
@@ -14,9 +14,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-LONGEST = 4_096
+MAX_BYTES = 4_096
 MARK = b"~"
-"""Stands for the secret in what libFuzzer draws."""
+"""Placeholder of the secret in the data of libFuzzer."""
 
 SEEDS = (
     b'{"email": "ada@example.com", "password": "~", "items": [{"name": "key", "value": "~"}]}',
@@ -27,7 +27,7 @@ SEEDS = (
 
 
 def fuzz(bodies: int) -> None:
-    """Send so many bodies; ends the process, with a traceback when one breaks a promise."""
+    """Send this many bodies; ends the process, with a traceback if one violates an invariant."""
     atheris: Any = import_module("atheris")
     with atheris.instrument_imports(
         include=["vitals.body", "vitals.validation", "vitals.asgi.content_type"]
@@ -36,7 +36,7 @@ def fuzz(bodies: int) -> None:
         targets = import_module("bench.fuzz.target")
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
         opened = targets.target(Path(folder))
-        aimed = runner.run(opened.__aenter__())
+        service = runner.run(opened.__aenter__())
 
         def check(drawn: bytes) -> None:
             seed, content = int.from_bytes(drawn[:4]), drawn[4:]
@@ -44,19 +44,19 @@ def fuzz(bodies: int) -> None:
                 content += MARK
             planted = content.replace(MARK, targets.TOKEN.encode())
             body = attempts.Body(planted, attempts.JSON, named=False)
-            runner.run(aimed.judge(attempts.attempt(body, Random(seed))))
+            runner.run(service.send(attempts.attempt(body, Random(seed))))
 
         corpus = Path(folder) / "corpus"
         corpus.mkdir()
         for number, seed in enumerate(SEEDS):
             (corpus / str(number)).write_bytes(b"\0\0\0\1" + seed)
-        limits = [f"-runs={bodies}", f"-max_len={LONGEST}", "-len_control=0"]
+        limits = [f"-runs={bodies}", f"-max_len={MAX_BYTES}", "-len_control=0"]
         atheris.Setup([sys.argv[0], *limits, str(corpus)], check)
         atheris.Fuzz()
 
 
 def main() -> None:
-    """Fuzz, where that can be done."""
+    """Fuzz, if atheris is installed."""
     parser = argparse.ArgumentParser(prog="python -m bench.fuzz.guided", description=__doc__)
     parser.add_argument("--bodies", type=int, default=20_000, help="how many (20000)")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The service with everything on, and what may never happen when somebody asks it something."""
+"""The fuzzed service with everything on, and the invariants of its responses and logs."""
 
 import asyncio
 import io
@@ -24,56 +24,56 @@ from service.users.tables import Role, User
 from vitals import BodyLogging
 from vitals.logging.setup import configure, unconfigure
 
-PATIENCE = 10.0
-"""Seconds after which it is taken that no answer will come; most take a millisecond."""
+TIMEOUT = 10.0
+"""Seconds until a missing response counts as an error; most take a millisecond."""
 
 UNLIMITED = 10**9
 
 TOKEN = "Zx9-Vq7_" * 6
-"""A secret by its looks: wherever it stands whole, nobody may read it."""
+"""A secret recognised by its pattern: it must not be logged anywhere."""
 
 PASSWORD = "hunter-two-7"  # noqa: S105 - planted
-"""A secret by the name it stands under: planted only where that name stays intact."""
+"""A secret recognised by its field name: planted only where the name stays intact."""
 
 
-class BrokenPromiseError(Exception):
-    """Something happened that never may."""
+class InvariantError(Exception):
+    """An invariant was violated."""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A request as somebody makes it who need not keep to anything.
+    """A request, which may violate the protocol.
 
     Attributes:
-        method: In capitals.
-        path: Without a query.
-        headers: As ASGI has them; `authorization` is added where the caller is known.
-        parts: The body, in the parts that it comes in.
-        known: Whether an admin asks.
-        stays: Whether the client sends the end of the body, and waits for the answer.
+        method: Upper-case method.
+        path: Path without a query.
+        headers: As in ASGI; `authorization` is added if authenticated.
+        parts: The chunks of the body.
+        authenticated: Whether the caller is an admin.
+        waits: Whether the client sends the whole body, and waits for the response.
     """
 
     method: str
     path: str
     headers: tuple[tuple[bytes, bytes], ...]
     parts: tuple[bytes, ...]
-    known: bool
-    stays: bool
+    authenticated: bool
+    waits: bool
 
 
-class Watched(io.StringIO):
-    """A stream that keeps nothing but what gives a secret away."""
+class LeakDetector(io.StringIO):
+    """A log stream that keeps only lines that contain a secret."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.told = ""
+        self.leaked = ""
         self.lines = 0
 
     def write(self, text: str) -> int:
-        """Look through lines."""
+        """Check written lines."""
         self.lines += text.count("\n")
         if TOKEN in text or PASSWORD in text:
-            self.told += text
+            self.leaked += text
         return len(text)
 
 
@@ -81,65 +81,65 @@ class Target:
     """The service, in this process.
 
     Args:
-        app: It.
-        token: Of an admin.
-        log: What it logs.
+        app: The application.
+        token: Access token of an admin.
+        log: Its log stream.
     """
 
-    def __init__(self, app: FastAPI, token: str, log: Watched) -> None:
+    def __init__(self, app: FastAPI, token: str, log: LeakDetector) -> None:
         self._app = app
         self._authorization = (b"authorization", f"Bearer {token}".encode())
         self.log = log
 
-    async def judge(self, attempt: Attempt) -> int:
-        """Make an attempt; returns the status of its answer, 0 where nobody waited for it.
+    async def send(self, attempt: Attempt) -> int:
+        """Send a request; returns the status of the response, 0 if the client did not wait for it.
 
         Raises:
-            BrokenPromiseError: It took too long, failed, was not answered, or was told too much of.
+            InvariantError: It took too long, failed, had no response, or leaked a secret.
         """
         try:
-            return await self._judge(attempt)
-        except BrokenPromiseError as error:
-            raise BrokenPromiseError(f"{error}: {attempt}") from error
+            return await self._send(attempt)
+        except InvariantError as error:
+            raise InvariantError(f"{error}: {attempt}") from error
 
-    async def _judge(self, attempt: Attempt) -> int:
+    async def _send(self, attempt: Attempt) -> int:
         sent: list[Any] = []
         try:
-            async with asyncio.timeout(PATIENCE):
-                await self._ask(attempt, sent)
+            async with asyncio.timeout(TIMEOUT):
+                await self._request(attempt, sent)
         except TimeoutError as error:
-            raise BrokenPromiseError("no answer") from error
+            raise InvariantError("no response") from error
         except Exception as error:
-            raise BrokenPromiseError(f"answers 500 for {error!r}") from error
+            raise InvariantError(f"responds 500 for {error!r}") from error
         for handler in logging.getLogger().handlers:
             handler.flush()
-        if self.log.told:
-            told, self.log.told = self.log.told, ""
-            raise BrokenPromiseError(f"a secret was told: {told}")
+        if self.log.leaked:
+            leaked, self.log.leaked = self.log.leaked, ""
+            raise InvariantError(f"a secret was logged: {leaked}")
         starts: list[int] = [message["status"] for message in sent if "status" in message]
-        if len(starts) > 1 or (attempt.stays and not starts):
-            raise BrokenPromiseError(f"answers {starts}")
-        if not attempt.stays:  # and whoever read the body was told so, which none survives
+        if len(starts) > 1 or (attempt.waits and not starts):
+            raise InvariantError(f"responds {starts}")
+        if not attempt.waits:  # the application gets a ClientDisconnect then
             return 0
         if starts[0] >= 500:
-            raise BrokenPromiseError(f"answers {starts[0]}")
+            raise InvariantError(f"responds {starts[0]}")
         return starts[0]
 
-    async def _ask(self, attempt: Attempt, sent: list[Any]) -> None:
+    async def _request(self, attempt: Attempt, sent: list[Any]) -> None:
         parts = list(attempt.parts)
 
         async def receive() -> dict[str, Any]:
             if parts:
-                more = len(parts) > 1 or not attempt.stays
+                more = len(parts) > 1 or not attempt.waits
                 return {"type": "http.request", "body": parts.pop(0), "more_body": more}
-            if attempt.stays:
-                await asyncio.Event().wait()  # as a client does that waits for its answer
+            if attempt.waits:
+                await asyncio.Event().wait()  # as with a client that waits for the response
             return {"type": "http.disconnect"}
 
         async def send(message: Any) -> None:
             sent.append(message)
 
-        known = (self._authorization,) if attempt.known else ()
+        authenticated = (self._authorization,) if attempt.authenticated else ()
         scope = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -150,20 +150,20 @@ class Target:
             "query_string": b"",
             "root_path": "",
             "scheme": "http",
-            "headers": [(b"host", b"test"), *attempt.headers, *known],
+            "headers": [(b"host", b"test"), *attempt.headers, *authenticated],
             "client": ("127.0.0.1", 50_000),
             "server": ("127.0.0.1", 8_000),
         }
         try:
             await self._app(scope, receive, send)
-        except ClientDisconnect:  # as whoever reads a body is told
-            if attempt.stays:
+        except ClientDisconnect:  # raised to the reader of the body
+            if attempt.waits:
                 raise
 
 
 @asynccontextmanager
 async def target(folder: Path) -> AsyncIterator[Target]:
-    """The service on an empty database, telling all bodies, with endpoints that repeat them."""
+    """The service on an empty database, logging all bodies, with endpoints that echo them."""
     settings = Settings(
         database_url=f"sqlite+aiosqlite:///{folder}/fuzz.db",
         jwt_key_file=folder / "jwt-key",
@@ -175,18 +175,18 @@ async def target(folder: Path) -> AsyncIterator[Target]:
     everything = BodyLogging(share=1.0, lines_per_second=UNLIMITED, text=True)
     with patch("service.main.BodyLogging", return_value=everything):
         app = build(settings)
-    _repeat(app)
-    log = Watched()
+    _add_echo_endpoints(app)
+    log = LeakDetector()
     configure("fuzz", stream=log)
     try:
         async with LifespanManager(app):
-            token = await _furnish(app)
+            token = await _seed(app)
             yield Target(app, token, log)
     finally:
         unconfigure()
 
 
-def _repeat(app: FastAPI) -> None:
+def _add_echo_endpoints(app: FastAPI) -> None:
     @app.post("/echo")
     async def echo(request: Request) -> Response:
         return Response(await request.body(), media_type=request.headers.get("content-type"))
@@ -197,13 +197,13 @@ def _repeat(app: FastAPI) -> None:
         parts = iter((body[:7], body[7:]))
         return StreamingResponse(parts, media_type=request.headers.get("content-type"))
 
-    @app.post("/deaf")
-    async def deaf() -> str:
+    @app.post("/unread")
+    async def unread() -> str:
         return "not read"
 
 
-async def _furnish(app: FastAPI) -> str:
-    """Store a product and an admin; returns a token of the latter."""
+async def _seed(app: FastAPI) -> str:
+    """Store a product and an admin; returns an access token of the admin."""
     database: Database = app.state.database
     tokens: AccessTokens = app.state.tokens
     hashed = await app.state.passwords.hash("long enough to be one")

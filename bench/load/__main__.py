@@ -1,4 +1,4 @@
-"""The service under load, and what each optimisation brings: ``python -m bench.load``.
+"""The service under load, and the effect of each optimisation: ``python -m bench.load``.
 
 Ratios above `bench/budget.json` fail the run.
 """
@@ -23,39 +23,39 @@ from bench.interleave import show
 from bench.load import logins, optimisations, scenarios, storm
 from bench.load.report import write
 from bench.load.scenarios import Outcome
-from bench.load.server import ORDERS, PRODUCTS, ROOT, Running, Stage, prepare, serving
+from bench.load.server import ORDERS, PRODUCTS, ROOT, Fixture, Running, prepare, serving
 
 EMBEDDED, SERVERS = "SQLite", "PostgreSQL and Redis"
 
 
-def under_load(stage: Stage, server: Running, seconds: int) -> dict[str, Outcome]:
+def under_load(fixture: Fixture, server: Running, seconds: int) -> dict[str, Outcome]:
     """Run every scenario."""
 
     def go(*visitors: str, users: int, only: str = "") -> Outcome:
-        return scenarios.run(stage, server, visitors, users=users, seconds=seconds, only=only)
+        return scenarios.run(fixture, server, visitors, users=users, seconds=seconds, only=only)
 
     return {
         "cold reads": go("Cold", users=8),
         "warm reads": go("Warm", users=8),
-        "list": go("Whole", users=8),
-        "list, 304": go("Again", users=8, only="again"),
+        "list": go("FullList", users=8),
+        "list, 304": go("Revalidation", users=8, only="again"),
         "logins": go("Login", users=8),
         "mixed": go("Shopper", users=8),
     }
 
 
-def run(stage: Stage, seconds: int, rounds: int) -> dict[str, Any]:
-    """Measure everything on one stage."""
-    taken, ratios = optimisations.measure(stage.settings, rounds)
-    by_clock, by_processor = logins.measure(stage, 3 * rounds)
+def run(fixture: Fixture, seconds: int, rounds: int) -> dict[str, Any]:
+    """Measure everything on one fixture."""
+    taken, ratios = optimisations.measure(fixture.settings, rounds)
+    by_clock, by_processor = logins.measure(fixture, 3 * rounds)
     taken |= by_clock
-    with serving(stage) as server:
-        outcomes = under_load(stage, server, seconds)
-        calm, stormy = storm.measure(stage, server)
+    with serving(fixture) as server:
+        outcomes = under_load(fixture, server, seconds)
+        calm, stormy = storm.measure(fixture, server)
         path = "/api/products"
         rate = scenarios.wrk(server, path, seconds)
     taken |= {"p99 of reads, calm": calm, "p99 of reads, login storm": stormy}
-    # Of the process, with the server's own work.
+    # Of the whole process, including the HTTP server.
     ratios["list, 304, processor"] = outcomes["list, 304"].cpu_us / outcomes["list"].cpu_us
     ratios["p99 of reads, login storm"] = stormy / calm
     for how, each in (("", by_clock), (", processor", by_processor)):
@@ -66,13 +66,13 @@ def run(stage: Stage, seconds: int, rounds: int) -> dict[str, Any]:
         "ratios": {name: round(each, 4) for name, each in ratios.items()},
         "scenarios": {name: _rounded(outcome) for name, outcome in outcomes.items()},
         "wrk": {} if rate is None else {path: rate},
-        "broken": budget.broken(ratios, budget.of("load")),
+        "exceeded": budget.exceeded(ratios, budget.of("load")),
     }
 
 
 @contextmanager
-def staged(where: str) -> Iterator[Stage]:
-    """A seeded shop, on SQLite or on servers of this run's."""
+def seeded(where: str) -> Iterator[Fixture]:
+    """A seeded shop, on SQLite or on temporary servers."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         if where == EMBEDDED:
@@ -84,11 +84,11 @@ def staged(where: str) -> Iterator[Stage]:
 
 
 def main() -> None:
-    """Measure, tell, and say in the exit code whether the budget holds."""
+    """Measure and print; the exit code says whether the budget is met."""
     parser = argparse.ArgumentParser(prog="python -m bench.load", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=6, help="of each scenario (6)")
-    parser.add_argument("--rounds", type=int, default=30, help="turns of each way (30)")
-    parser.add_argument("--only", choices=(EMBEDDED, SERVERS), help="else both, where installed")
+    parser.add_argument("--seconds", type=int, default=6, help="duration of each scenario (6)")
+    parser.add_argument("--rounds", type=int, default=30, help="rounds of each variant (30)")
+    parser.add_argument("--only", choices=(EMBEDDED, SERVERS), help="default: both, if installed")
     parser.add_argument("--write", action="store_true", help="write docs/performance.md")
     options = parser.parse_args()
     os.environ.pop("OTEL_EXPORTER_OTLP_ENDPOINT", None)
@@ -96,10 +96,10 @@ def main() -> None:
     runs = {}
     for where in places if options.only is None else [options.only]:
         print(f"on {where}", file=sys.stderr, flush=True)
-        with staged(where) as stage:
-            runs[where] = run(stage, options.seconds, options.rounds)
-        _tell(where, runs[where])
-    broken = [f"on {where}: {each}" for where, run in runs.items() for each in run["broken"]]
+        with seeded(where) as fixture:
+            runs[where] = run(fixture, options.seconds, options.rounds)
+        _print(where, runs[where])
+    exceeded = [f"on {where}: {each}" for where, run in runs.items() for each in run["exceeded"]]
     result = {
         "bench": "load",
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
@@ -108,20 +108,20 @@ def main() -> None:
         "orders": ORDERS,
         "budget": budget.of("load"),
         "runs": runs,
-        "holds": not broken,
+        "within_budget": not exceeded,
     }
     print(json.dumps(result))
     if options.write:
         write(result, ROOT / "docs")
-    raise SystemExit("; ".join(broken) or 0)
+    raise SystemExit("; ".join(exceeded) or 0)
 
 
 def _rounded(outcome: Outcome) -> dict[str, float]:
     return {name: round(figure, 2) for name, figure in asdict(outcome).items()}
 
 
-def _tell(where: str, run: Mapping[str, Any]) -> None:
-    columns = ["answers/s", "p50 ms", "p95 ms", "p99 ms", "CPU µs an answer"]
+def _print(where: str, run: Mapping[str, Any]) -> None:
+    columns = ["responses/s", "p50 ms", "p95 ms", "p99 ms", "CPU µs per response"]
     rows = [
         [name, *(f"{each:,.0f}" if each > 100 else f"{each:g}" for each in outcome.values())]
         for name, outcome in run["scenarios"].items()

@@ -1,8 +1,8 @@
-"""What looking on costs a login: everything on, everything off, and the password's hash alone.
+"""Overhead of instrumentation on a login: all on, all off, and the password hash alone.
 
-Both by the clock and by the processor's time, of all threads: a login waits for little but the
-hash, so the two are close on a machine of one's own, and the latter is held anywhere. On the event
-loop that serves, too, since another one takes longer.
+In wall time and in processor time of all threads: a login mostly waits for the hash, so the two are
+close on an idle machine, and the latter is comparable on any. On uvloop, as in production, because
+other event loops are slower.
 """
 
 import json
@@ -17,8 +17,8 @@ from argon2 import PasswordHasher
 from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
 
-from bench.asgi_client import ask, silence
-from bench.load.server import Stage
+from bench.asgi_client import ask, discard_logs
+from bench.load.server import Fixture
 from service.main import build
 from service.settings import Settings
 from vitals import Vitals
@@ -29,57 +29,60 @@ ON, OFF, HASH = "login, all on", "login, all off", "a password's hash alone"
 PATH = "/api/users/login"
 
 
-def measure(stage: Stage, logins: int) -> tuple[dict[str, float], dict[str, float]]:
-    """The medians of the seconds that each takes, by turns in this process.
+def measure(fixture: Fixture, logins: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Median seconds of each variant, interleaved in this process.
 
     Returns:
-        By the clock, and by the processor.
+        Wall times and processor times.
     """
-    watched, unwatched = build(stage.settings), _unwatched(stage.settings)
-    form = json.dumps({"email": "user1@example.com", "password": stage.password}).encode()
-    with silence():
-        taken = uvloop.run(_measure(watched, unwatched, form, stage.password, logins))
+    instrumented, uninstrumented = build(fixture.settings), _uninstrumented(fixture.settings)
+    form = json.dumps({"email": "user1@example.com", "password": fixture.password}).encode()
+    with discard_logs():
+        taken = uvloop.run(_measure(instrumented, uninstrumented, form, fixture.password, logins))
     by_clock, by_processor = (
-        {way: statistics.median(pair[which] for pair in pairs) for way, pairs in taken.items()}
+        {
+            variant: statistics.median(pair[which] for pair in pairs)
+            for variant, pairs in taken.items()
+        }
         for which in (0, 1)
     )
     return by_clock, by_processor
 
 
 async def _measure(
-    watched: FastAPI, unwatched: FastAPI, form: bytes, password: str, logins: int
+    instrumented: FastAPI, uninstrumented: FastAPI, form: bytes, password: str, logins: int
 ) -> dict[str, list[tuple[float, float]]]:
-    hasher: PasswordHasher = watched.state.passwords.hasher
+    hasher: PasswordHasher = instrumented.state.passwords.hasher
     stored = hasher.hash(password)
     taken: dict[str, list[tuple[float, float]]] = {ON: [], OFF: [], HASH: []}
-    ways = list(taken)
-    async with LifespanManager(watched), LifespanManager(unwatched):
+    variants = list(taken)
+    async with LifespanManager(instrumented), LifespanManager(uninstrumented):
         for number in range(logins):
-            shift = number % len(ways)
-            for way in ways[shift:] + ways[:shift]:
+            shift = number % len(variants)
+            for variant in variants[shift:] + variants[:shift]:
                 began, busy = perf_counter(), process_time()
-                if way == HASH:
+                if variant == HASH:
                     hasher.verify(stored, password)
                 else:
-                    await _log_in(watched if way == ON else unwatched, form)
-                taken[way].append((perf_counter() - began, process_time() - busy))
+                    await _log_in(instrumented if variant == ON else uninstrumented, form)
+                taken[variant].append((perf_counter() - began, process_time() - busy))
     return taken
 
 
 async def _log_in(app: FastAPI, form: bytes) -> None:
     json_type = (b"content-type", b"application/json")
     length = (b"content-length", b"%d" % len(form))
-    status, _, said = await ask(app, PATH, b"", json_type, length, method="POST", body=form)
+    status, _, output = await ask(app, PATH, b"", json_type, length, method="POST", body=form)
     if status != 200:
-        raise RuntimeError(f"a login answers {status}: {said!r}")
+        raise RuntimeError(f"a login returned {status}: {output!r}")
 
 
-def _unwatched(settings: Settings) -> FastAPI:
-    """The same service, without all that `instrument` adds."""
+def _uninstrumented(settings: Settings) -> FastAPI:
+    """The same service without instrumentation."""
 
-    def leave_alone(*_app: Any, **_options: Any) -> Vitals:
+    def skip_instrument(*_app: Any, **_options: Any) -> Vitals:
         return Vitals(Meter(), Objectives(()), None)
 
-    instead: Callable[..., Vitals] = leave_alone
-    with patch("service.main.instrument", instead):
+    replacement: Callable[..., Vitals] = skip_instrument
+    with patch("service.main.instrument", replacement):
         return build(settings)

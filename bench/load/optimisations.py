@@ -1,4 +1,4 @@
-"""Each optimisation, before and after, by turns in one process: the ratios of one run count."""
+"""Each optimisation, before and after, interleaved in one process: only ratios are comparable."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from sqlalchemy import Select, select, text, tuple_
 from sqlalchemy.orm import selectinload
 
-from bench.asgi_client import Reply, ask, silence
+from bench.asgi_client import Reply, ask, discard_logs
 from bench.interleave import Once, compare
 from bench.load import compression
 from bench.load.server import PRODUCTS
@@ -34,41 +34,41 @@ PAIRS = {
     "filter by index": "filter without index",
     "orders with items, joined": "orders with items, one by one",
 }
-"""What is optimised, and how it was before."""
+"""Each optimised variant, and the one before."""
 
 
-class Forgetful(MemoryStore):
-    """A cache's store that keeps nothing: how it would be without."""
+class NoStore(MemoryStore):
+    """A cache store that stores nothing."""
 
     async def fill(
-        self, lease: FillLease, value: CachedValue, ttl: float, _patience: TimeoutBudget
+        self, claim: FillLease, value: CachedValue, ttl: float, _patience: TimeoutBudget
     ) -> bool:
-        """Keep nothing."""
-        del lease, value, ttl
+        """Store nothing."""
+        del claim, value, ttl
         return True
 
-    async def read(self, ref: EntryRef) -> Lookup:
-        """Know nothing."""
-        del ref
+    async def read(self, place: EntryRef) -> Lookup:
+        """Return a miss."""
+        del place
         return Lookup(b"")
 
 
 def measure(settings: Settings, rounds: int) -> tuple[dict[str, float], Ratios]:
-    """Measure them all.
+    """Measure all optimisations.
 
     Returns:
-        Seconds by way, and after/before by optimisation: below 1, it pays.
+        Seconds by variant, and after/before by optimisation.
     """
     app, without = build(settings), build(settings)
-    with silence():
+    with discard_logs():
         return asyncio.run(_measure(app, without, rounds))
 
 
 async def _measure(app: FastAPI, without: FastAPI, rounds: int) -> tuple[dict[str, float], Ratios]:
     async with LifespanManager(app), LifespanManager(without):
-        forget(without)
-        ways, answers = await _requests(app, without)
-        seconds = await compare(ways, rounds=rounds, calls=10)
+        disable_caches(without)
+        variants, answers = await _requests(app, without)
+        seconds = await compare(variants, rounds=rounds, calls=10)
         database: Database = app.state.database
         await _copy_without_indexes(database)
         seconds |= await compare(_queries(database), rounds=rounds, calls=3)
@@ -81,9 +81,9 @@ async def _measure(app: FastAPI, without: FastAPI, rounds: int) -> tuple[dict[st
 # -- Requests --------------------------------------------------------------------------------
 
 
-def forget(app: FastAPI) -> None:
-    """Take the caches from an application, so that each request asks the database."""
-    state, cache = app.state, Cache(Forgetful())
+def disable_caches(app: FastAPI) -> None:
+    """Disable the caches of an application, so that each request queries the database."""
+    state, cache = app.state, Cache(NoStore())
     silent: Any = state.vitals.cache
     state.catalogue = Catalogue(state.database, state.cursors, cache, silent)
     state.reports = Reports(state.database, cache, silent)
@@ -93,7 +93,7 @@ async def _requests(app: FastAPI, without: FastAPI) -> tuple[dict[str, Once], di
     path, best, query = "/api/products", "/api/reports/best-sellers", b"limit=100"
     tag = (await ask(app, path, query))[1][b"etag"]
     accepts, known = (b"accept-encoding", b"zstd"), (b"if-none-match", tag)
-    asked: dict[str, Callable[[], Awaitable[Reply]]] = {
+    statement: dict[str, Callable[[], Awaitable[Reply]]] = {
         "list, no cache": lambda: ask(without, path, query),
         "list, cached": lambda: ask(app, path, query),
         "list, compressed": lambda: ask(app, path, query, accepts),
@@ -102,10 +102,10 @@ async def _requests(app: FastAPI, without: FastAPI) -> tuple[dict[str, Once], di
         "best sellers, cached": lambda: ask(app, best),
     }
     answers = {}
-    for name, call in asked.items():
+    for name, call in statement.items():
         status, _, answers[name] = await call()
         if status != (304 if name.endswith("304") else 200):
-            raise RuntimeError(f"{name} answers {status}")
+            raise RuntimeError(f"{name} returned {status}")
 
     def once(call: Callable[[], Awaitable[object]]) -> Once:
         async def go() -> None:
@@ -113,7 +113,7 @@ async def _requests(app: FastAPI, without: FastAPI) -> tuple[dict[str, Once], di
 
         return go
 
-    return {name: once(call) for name, call in asked.items()}, answers
+    return {name: once(call) for name, call in statement.items()}, answers
 
 
 # -- Queries ---------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The page that tells people: tables and a plot, written without any dependency."""
+"""Report: `docs/performance.md` with tables and a plot, written without dependencies."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,19 +8,19 @@ from xml.sax.saxutils import escape
 SVG = "http://www.w3.org/2000/svg"
 STYLE = 'font-size="13" role="img"'
 WIDTH, LEFT, ROW = 760, 270, 30
-ASIDE = ("milliseconds", "storm", "login")
-"""Words in the names of ratios that are no share of what was before."""
+NOT_SHARES = ("milliseconds", "storm", "login")
+"""Words in the names of ratios that are not shares."""
 BAR = WIDTH - LEFT - 90
 
 
 def plot(ratios: Mapping[str, float]) -> str:
-    """Bars of after/before: the shorter, the more is saved."""
+    """Bars of after/before: shorter is better."""
     height = ROW * len(ratios) + 50
     parts = [
         f'<svg xmlns="{SVG}" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" {STYLE}>',
-        "<title>What each optimisation leaves of the time or bytes before it</title>",
+        "<title>Time or bytes after each optimisation, as a share of before</title>",
         f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
-        f'<text x="{LEFT}" y="22" fill="#555">share of what it was before (all: 100 %)</text>',
+        f'<text x="{LEFT}" y="22" fill="#555">share of before (100 %)</text>',
     ]
     for number, (name, ratio) in enumerate(ratios.items()):
         top = 36 + number * ROW
@@ -49,14 +49,14 @@ def page(result: Mapping[str, Any]) -> str:
     loads = "\n".join(_load(where, run) for where, run in runs.items())
     return f"""# Performance
 
-Written by `python -m bench.load --write` on {result["date"]}: {result["machine"]}. Speeds are of
-that machine and that minute; only ratios of one run may be compared, and only they are held
-(`bench/budget.json`; `make bench` fails above it).
+Written by `python -m bench.load --write` on {result["date"]}: {result["machine"]}. Absolute
+figures are of that machine at that time; only ratios of one run are comparable, and only they have
+budgets (`bench/budget.json`; `make bench` fails above them).
 
-## What each optimisation leaves
+## Effect of each optimisation
 
-After divided by before, by turns in one process, with {result["products"]:,} products and
-{result["orders"]:,} orders.
+Time or bytes after divided by before, interleaved in one process, with
+{result["products"]:,} products and {result["orders"]:,} orders.
 
 ![shares](performance.svg)
 
@@ -64,26 +64,26 @@ After divided by before, by turns in one process, with {result["products"]:,} pr
 |---|{"---|" * len(runs)}---|
 {rows}
 
-"list" is `GET /api/products?limit=100`, "cached" is answered from the cache as bytes, "304" is
-asked with the `ETag` of before, "page" is the last tenth of all products by price, "filter" is a
-category by price, and "milliseconds" is how long nobody else is served while an answer of that size
-is compressed.
+"list" is `GET /api/products?limit=100`, "cached" is the response from the cache as bytes, "304" is
+a conditional request with the current `ETag`, "page" is the last tenth of all products by price,
+"filter" is a category by price, and "milliseconds" is how long compressing a response of that size
+blocks the event loop.
 
-What is promised of a 304 is processor time of the serving process ("processor"): by the clock, one
-at a time, both it and the whole answer mostly wait for Redis.
+The budget of a 304 is for processor time of the serving process ("processor"): in wall time, with
+one request at a time, both it and the full response mostly wait for Redis.
 
-"login storm" is 50 people who log in again and again while somebody reads, against the same reads
-without them. "login, all on" is the median login with logging, checking and measuring on, against
-the same service without them, and against the check of the password's hash alone.
+"login storm" is the latency of reads while 50 users log in repeatedly, against the same reads
+without them. "login, all on" is the median login with logging, validation and metrics on, against
+the same service without them, and against verifying the password hash alone.
 
 ## Under load
 
-One worker, visitors of locust on the same machine, which take part of its processors.
+One worker; locust runs on the same machine and uses part of its processors.
 
 {loads}
-- *cold* asks what nobody has asked before, so every answer is a query; *warm* asks what the cache
-  has; *list* takes a hundred products whole, *list, 304* asks whether they are still current.
-- *mixed* browses, looks at best sellers, orders, and looks at its orders.
+- *cold* requests lists that are not cached, so every response is a query; *warm* reads cached ones;
+  *list* reads a hundred products, *list, 304* revalidates them.
+- *mixed* browses, reads best sellers, orders, and lists its orders.
 """
 
 
@@ -94,23 +94,23 @@ def _load(where: str, run: Mapping[str, Any]) -> str:
         for name, o in run["scenarios"].items()
     )
     wrk = "".join(
-        f"\nwrk, which costs the machine less than locust, gets {rate:,.0f} requests/s from "
+        f"\nwrk, which uses less processor time than locust, gets {rate:,.0f} requests/s from "
         f"`{path}`.\n"
         for path, rate in run["wrk"].items()
     )
-    return f"""| on {where} | answers/s | p50 ms | p95 ms | p99 ms | CPU µs an answer |
+    return f"""| on {where} | responses/s | p50 ms | p95 ms | p99 ms | CPU µs per response |
 |---|---|---|---|---|---|
 {rows}
 {wrk}"""
 
 
 def write(result: Mapping[str, Any], folder: Path) -> None:
-    """Write page and plot into a folder."""
+    """Write page and plot to a folder."""
     first = next(iter(result["runs"].values()))
     shares = {
         name: ratio
         for name, ratio in first["ratios"].items()
-        if not any(word in name for word in ASIDE)
+        if not any(word in name for word in NOT_SHARES)
     }
     (folder / "performance.svg").write_text(plot(shares))
     (folder / "performance.md").write_text(page(result))

@@ -1,4 +1,4 @@
-"""What happens to the service under load: locust's visitors, and wrk where it is installed."""
+"""Load scenarios: locust users, and wrk if installed."""
 
 import json
 import os
@@ -11,23 +11,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.load.server import PRODUCTS, USERS, Running, Stage
+from bench.load.server import PRODUCTS, USERS, Fixture, Running
 
 VISITORS = Path(__file__).with_name("visitors.py")
 
 
 class LoadError(Exception):
-    """The visitors could not do what they came for."""
+    """A load test failed."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a scenario brought.
+    """Result of a scenario.
 
     Attributes:
-        rate: Answers a second.
-        p50: Milliseconds, likewise the others.
-        cpu_us: Microseconds of the service's processor time for each answer.
+        rate: Responses per second.
+        p50: Median in milliseconds, likewise the other percentiles.
+        cpu_us: Processor time of the service per response, in microseconds.
     """
 
     rate: float
@@ -38,7 +38,7 @@ class Outcome:
 
 
 def run(
-    stage: Stage,
+    fixture: Fixture,
     server: Running,
     visitors: Iterable[str],
     *,
@@ -46,27 +46,27 @@ def run(
     seconds: int,
     only: str = "",
 ) -> Outcome:
-    """Let visitors come.
+    """Run a scenario.
 
     Args:
-        stage: What they must know.
-        server: Where they go.
+        fixture: The seeded shop.
+        server: The running service.
         visitors: Names of classes in `bench.load.visitors`.
-        users: How many.
-        seconds: For how long.
-        only: The name of the requests to look at; else all.
+        users: Number of concurrent users.
+        seconds: Duration.
+        only: Name of the requests to evaluate; all by default.
 
     Raises:
         LoadError: A request failed, or locust did.
     """
     program = [sys.executable, "-m", "locust", "--locustfile", str(VISITORS), "--headless"]
     options = ["--users", str(users), "--spawn-rate", "1000", "--run-time", f"{seconds}s"]
-    said = ["--json", "--skip-log", "--host", server.url]
-    told = {"LOAD_PASSWORD": stage.password, "LOAD_USERS": str(USERS)}
+    flags = ["--json", "--skip-log", "--host", server.url]
+    environment = {"LOAD_PASSWORD": fixture.password, "LOAD_USERS": str(USERS)}
     before = server.cpu_seconds()
-    done = subprocess.run(  # noqa: S603 - locust, from our own environment
-        [*program, *options, *said, *visitors],
-        env=os.environ | told | {"LOAD_PRODUCTS": str(PRODUCTS)},
+    done = subprocess.run(  # noqa: S603 - locust
+        [*program, *options, *flags, *visitors],
+        env=os.environ | environment | {"LOAD_PRODUCTS": str(PRODUCTS)},
         capture_output=True,
         text=True,
         check=False,
@@ -76,7 +76,7 @@ def run(
     try:
         entries = json.loads(done.stdout)
     except ValueError:
-        raise LoadError(f"locust says: {done.stderr[-2000:]}") from None
+        raise LoadError(f"locust failed: {done.stderr[-2000:]}") from None
     failed = sum(entry["num_failures"] for entry in entries)
     if failed or not entries:
         raise LoadError(f"{failed} requests of {', '.join(visitors)} failed: {done.stderr[-500:]}")
@@ -100,22 +100,22 @@ def _percentile(times: Counter[float], share: float) -> float:
 
 
 def wrk(server: Running, path: str, seconds: int) -> float | None:
-    """Requests a second that wrk gets from a path; None where it is not installed."""
+    """Requests per second of a path, measured by wrk; None if it is not installed."""
     program = shutil.which("wrk")
     if program is None:
         return None
     command = [program, "-t1", "-c16", f"-d{seconds}s", server.url + path]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603
-    return rate_of(said)
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603
+    return rate_of(output)
 
 
-def rate_of(said: str) -> float:
-    """Requests a second, as wrk says it.
+def rate_of(output: str) -> float:
+    """Parse the requests per second of wrk's output.
 
     Raises:
-        LoadError: It does not.
+        LoadError: The output has none.
     """
-    found = re.search(r"Requests/sec:\s+([\d.]+)", said)
+    found = re.search(r"Requests/sec:\s+([\d.]+)", output)
     if found is None:
-        raise LoadError(f"wrk says: {said[-500:]}")
+        raise LoadError(f"unexpected output of wrk: {output[-500:]}")
     return float(found[1])

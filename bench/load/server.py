@@ -1,4 +1,4 @@
-"""The API under load: a shop on disk, and the service in a process of its own."""
+"""The API under load: a seeded shop, and the service in a separate process."""
 
 import asyncio
 import os
@@ -27,20 +27,20 @@ UNLIMITED = 10**9
 
 
 @dataclass(frozen=True)
-class Stage:
+class Fixture:
     """A seeded database.
 
     Attributes:
-        settings: Of the service that uses it; nobody is limited.
-        password: Of every demo user.
+        settings: Settings of the service, without rate limits.
+        password: Password of every demo user.
     """
 
     settings: Settings
     password: str
 
 
-def prepare(folder: Path, database_url: str = "", redis_url: str = "") -> Stage:
-    """Seed a database, by default one of SQLite in `folder`; without Redis, processes cache."""
+def prepare(folder: Path, database_url: str = "", redis_url: str = "") -> Fixture:
+    """Seed a database, by default SQLite in `folder`; without Redis, caches are in-process."""
     settings = Settings(
         database_url=database_url or f"sqlite+aiosqlite:///{folder}/load.db",
         redis_url=redis_url,
@@ -50,7 +50,7 @@ def prepare(folder: Path, database_url: str = "", redis_url: str = "") -> Stage:
     )
     password = token_hex(16)
     asyncio.run(_seed(settings, password))
-    return Stage(settings, password)
+    return Fixture(settings, password)
 
 
 async def _seed(settings: Settings, password: str) -> None:
@@ -66,31 +66,31 @@ async def _seed(settings: Settings, password: str) -> None:
 
 @dataclass(frozen=True)
 class Running:
-    """The service, serving at `url`."""
+    """A running service."""
 
     url: str
     process: subprocess.Popen[bytes]
 
     def cpu_seconds(self) -> float:
-        """Processor time that it has taken so far."""
+        """Processor time used so far."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
-def serving(stage: Stage) -> Iterator[Running]:
-    """Serve on a free port of this machine until the block ends."""
+def serving(fixture: Fixture) -> Iterator[Running]:
+    """Run the service on a free port until the block ends."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    given = {
+    environment = {
         f"SERVICE_{name.upper()}": str(value)
-        for name, value in stage.settings.model_dump(exclude_unset=True).items()
+        for name, value in fixture.settings.model_dump(exclude_unset=True).items()
     }
     process = subprocess.Popen(
         [sys.executable, "-m", "service"],
         cwd=ROOT,
-        env=os.environ | given | {"SERVICE_PORT": str(port)},
+        env=os.environ | environment | {"SERVICE_PORT": str(port)},
         stdout=subprocess.DEVNULL,
     )
     running = Running(f"http://127.0.0.1:{port}", process)
@@ -110,4 +110,4 @@ def _wait(running: Running, seconds: float = 30) -> None:
                 return
         except httpx.TransportError:
             time.sleep(0.05)
-    raise TimeoutError("the service does not serve: start `python -m service` to see why")
+    raise TimeoutError("the service is not ready: run python -m service to see why")

@@ -1,7 +1,7 @@
-"""How much longer reads take while many people log in at once.
+"""Latency of reads during a login storm, compared with the latency without it.
 
-Calm and storm take turns in one run, and the client is as bare as can be: on a shared machine
-anything else would measure the neighbours.
+Both are interleaved in one run, with a minimal client: on a shared machine a heavier one would
+disturb the measurement.
 """
 
 import asyncio
@@ -10,23 +10,23 @@ from itertools import count
 from time import perf_counter
 from urllib.parse import urlsplit
 
-from bench.load.server import USERS, Running, Stage
+from bench.load.server import USERS, Fixture, Running
 
 CROWD = 50
-"""People who log in at once, each again as soon as they are in."""
+"""Number of concurrent users that log in repeatedly."""
 EVERY = 0.01
 """Seconds between two reads."""
 
 _people = count(1)
 
 
-class Line:
-    """One kept connection."""
+class Connection:
+    """A keep-alive HTTP connection."""
 
     def __init__(self, url: str) -> None:
         self._where = urlsplit(url)
 
-    async def open(self) -> "Line":
+    async def open(self) -> "Connection":
         """Connect."""
         host, port = self._where.hostname, self._where.port
         self._reader, self._writer = await asyncio.open_connection(host, port)
@@ -36,53 +36,55 @@ class Line:
         """Disconnect."""
         self._writer.close()
 
-    async def ask(self, method: str, path: str, body: bytes = b"") -> int:
-        """Send a request, take in the answer, return its status."""
+    async def request(self, method: str, path: str, body: bytes = b"") -> int:
+        """Send a request, read the response, return its status."""
         head = f"{method} {path} HTTP/1.1\r\nHost: {self._where.netloc}\r\n"
         if body:
             head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         self._writer.write(head.encode() + b"\r\n" + body)
-        said = (await self._reader.readuntil(b"\r\n\r\n")).lower()
-        length = said.partition(b"content-length: ")[2].partition(b"\r\n")[0]
+        head_bytes = (await self._reader.readuntil(b"\r\n\r\n")).lower()
+        length = head_bytes.partition(b"content-length: ")[2].partition(b"\r\n")[0]
         await self._reader.readexactly(int(length or 0))
-        return int(said[9:12])
+        return int(head_bytes[9:12])
 
 
-async def _log_in_again_and_again(stage: Stage, line: Line, over: asyncio.Event) -> None:
+async def _log_in_again_and_again(
+    fixture: Fixture, connection: Connection, over: asyncio.Event
+) -> None:
     while not over.is_set():
         email = f"user{next(_people) % USERS + 1}@example.com"
-        form = json.dumps({"email": email, "password": stage.password}).encode()
-        status = await line.ask("POST", "/api/users/login", form)
+        form = json.dumps({"email": email, "password": fixture.password}).encode()
+        status = await connection.request("POST", "/api/users/login", form)
         if status != 200:
-            raise RuntimeError(f"a login answers {status}")
+            raise RuntimeError(f"a login returned {status}")
 
 
 async def _read(url: str, seconds: float) -> list[float]:
-    line = await Line(url).open()
+    connection = await Connection(url).open()
     taken, ends = [], perf_counter() + seconds
     while (began := perf_counter()) < ends:
-        await line.ask("GET", "/api/products")
+        await connection.request("GET", "/api/products")
         taken.append(perf_counter() - began)
         await asyncio.sleep(EVERY)
-    line.close()
+    connection.close()
     return taken
 
 
-async def _turns(stage: Stage, url: str, rounds: int, seconds: float) -> tuple[float, float]:
+async def _measure(fixture: Fixture, url: str, rounds: int, seconds: float) -> tuple[float, float]:
     calm: list[float] = []
     storm: list[float] = []
     await _read(url, 0.5)
     for _ in range(rounds):
         calm += await _read(url, seconds)
-        lines = [await Line(url).open() for _ in range(CROWD)]
+        connections = [await Connection(url).open() for _ in range(CROWD)]
         over = asyncio.Event()
         async with asyncio.TaskGroup() as crowd:
-            for line in lines:
-                crowd.create_task(_log_in_again_and_again(stage, line, over))
+            for connection in connections:
+                crowd.create_task(_log_in_again_and_again(fixture, connection, over))
             storm += await _read(url, seconds)
-            over.set()  # everybody gets in who has begun, so that the next calm is one
-        for line in lines:
-            line.close()
+            over.set()  # pending logins finish before the next calm round
+        for connection in connections:
+            connection.close()
     return _p99(calm), _p99(storm)
 
 
@@ -91,12 +93,12 @@ def _p99(taken: list[float]) -> float:
 
 
 def measure(
-    stage: Stage, server: Running, *, rounds: int = 6, seconds: float = 3.0
+    fixture: Fixture, server: Running, *, rounds: int = 6, seconds: float = 3.0
 ) -> tuple[float, float]:
-    """Read in calm and in storm by turns.
+    """Read without and with the storm, interleaved.
 
-    With shorter turns the 99th percentile is of the moment in which fifty arrive, which holds up
-    one read by 10 ms, and not of the time in which they log in.
+    With shorter rounds the 99th percentile would be that of the moment in which fifty users arrive,
+    which delays one read by 10 ms, and not of the time in which they log in.
 
     Returns:
         The 99th percentiles of the reads' seconds, in calm and in storm.
@@ -104,4 +106,4 @@ def measure(
     Raises:
         RuntimeError: A login failed.
     """
-    return asyncio.run(_turns(stage, server.url, rounds, seconds))
+    return asyncio.run(_measure(fixture, server.url, rounds, seconds))

@@ -1,6 +1,6 @@
-"""Who visits under load: a locustfile.
+"""Users under load: a locustfile.
 
-Locust patches sockets and threads of its process, so it runs in one of its own:
+Locust patches sockets and threads of its process, so it runs in a separate one:
 `bench.load.scenarios` starts it, and nothing else imports this module.
 """
 
@@ -22,7 +22,7 @@ _people = count(1)
 
 
 class Visitor(FastHttpUser):
-    """Asks again as soon as it is answered."""
+    """Sends the next request as soon as it has a response."""
 
     abstract = True
     wait_time = constant(0)
@@ -36,7 +36,7 @@ class Visitor(FastHttpUser):
 
 
 class Warm(Visitor):
-    """Reads what others have just read."""
+    """Reads cached lists and products."""
 
     @task
     def read(self) -> None:
@@ -48,17 +48,17 @@ class Warm(Visitor):
 
 
 class Cold(Visitor):
-    """Reads what nobody has read before."""
+    """Reads lists that are not cached."""
 
     @task
     def read(self) -> None:
-        """Read a list of which nobody has asked for the price range."""
+        """Read a list with a new price range."""
         number = next(_fresh)
         self.client.get(f"/api/products?min_price={number}", name="list")
 
 
-class Whole(Visitor):
-    """Reads the list that others have just read."""
+class FullList(Visitor):
+    """Reads a cached list of a hundred products."""
 
     @task
     def read(self) -> None:
@@ -66,8 +66,8 @@ class Whole(Visitor):
         self.client.get("/api/products?limit=100", name="whole")
 
 
-class Again(Visitor):
-    """Has the list already, and asks whether it is still current."""
+class Revalidation(Visitor):
+    """Revalidates the list with its ETag."""
 
     tag = ""
 
@@ -78,7 +78,7 @@ class Again(Visitor):
 
     @task
     def ask(self) -> None:
-        """Ask."""
+        """Send a conditional request."""
         known = {"If-None-Match": self.tag}
         url = "/api/products?limit=100"
         with self.client.get(url, headers=known, name="again", catch_response=True) as answer:
@@ -98,7 +98,7 @@ class Login(Visitor):
 
 
 class Shopper(Visitor):
-    """Looks around, and sometimes buys."""
+    """Browses, and sometimes buys."""
 
     headers: Any = None
 
@@ -108,19 +108,19 @@ class Shopper(Visitor):
 
     @task(8)
     def browse(self) -> None:
-        """Look at a page and at something on it."""
+        """Read a page and one of its products."""
         page = self.client.get(f"/api/products?sort={random.choice(SORTS)}", name="list")
         items = page.json()["items"]
         self.client.get(f"/api/products/{random.choice(items)['id']}", name="product")
 
     @task(2)
     def see_best_sellers(self) -> None:
-        """See what others buy."""
+        """Read the best sellers."""
         self.client.get("/api/reports/best-sellers", name="best sellers")
 
     @task(1)
     def buy(self) -> None:
-        """Order something, and look at the orders."""
+        """Place an order, and read the orders."""
         line = {"product_id": random.randint(1, PRODUCTS), "quantity": 1}
         self.client.post("/api/orders", json={"items": [line]}, headers=self.headers, name="order")
         self.client.get("/api/orders", headers=self.headers, name="orders")

@@ -1,7 +1,7 @@
-"""OpenTelemetry's own instrumentation against ours, on the same select in the same process.
+"""OpenTelemetry's instrumentor against ours, on the same select in the same process.
 
-It refuses the SQLAlchemy that we are made for, so this runs in an environment with an older one:
-``bench.queries`` makes that, and calls this as ``python -m bench.queries.instrumentor URL``.
+It refuses our version of SQLAlchemy, so this runs in an environment with an older one:
+``bench.queries`` creates that, and calls this as ``python -m bench.queries.instrumentor URL``.
 """
 
 import argparse
@@ -15,49 +15,49 @@ from opentelemetry.instrumentation.sqlalchemy import (  # type: ignore[import-no
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
-from bench.queries.variants import AGAIN, OURS, PLAIN, Finish, measure, ours, sync, unwatched
+from bench.queries.variants import AGAIN, OURS, PLAIN, Finish, measure, ours, sync, uninstrumented
 from vitals.db.dialect_hook import AnyEngine
 
 SPANS = "OpenTelemetry's instrumentor"
 
 
-class Nowhere(SpanExporter):
-    """Takes spans, and counts and forgets them."""
+class DiscardingExporter(SpanExporter):
+    """Counts and discards spans."""
 
     def __init__(self) -> None:
         self.taken = 0
 
     def export(self, spans: Any) -> SpanExportResult:
-        """Forget."""
+        """Discard."""
         self.taken += len(spans)
         return SpanExportResult.SUCCESS
 
 
-def instrumented(nowhere: Nowhere, engine: AnyEngine) -> Finish:
-    """As its documentation says, with every query sampled: the default."""
+def instrumented(exporter: DiscardingExporter, engine: AnyEngine) -> Finish:
+    """Instrument as documented, with every query sampled (the default)."""
     provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(nowhere))
+    provider.add_span_processor(BatchSpanProcessor(exporter))
     SQLAlchemyInstrumentor().instrument(engine=sync(engine), tracer_provider=provider)
     return lambda _request: None
 
 
 def main() -> None:
-    """Measure, and print the seconds of each way as one JSON object."""
+    """Measure, and print the seconds of each variant as one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url")
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--calls", type=int, default=200)
     options = parser.parse_args()
-    nowhere = Nowhere()
-    ways = {
-        PLAIN: unwatched,
-        AGAIN: unwatched,
+    exporter = DiscardingExporter()
+    variants = {
+        PLAIN: uninstrumented,
+        AGAIN: uninstrumented,
         OURS: ours,
-        SPANS: lambda engine: instrumented(nowhere, engine),
+        SPANS: lambda engine: instrumented(exporter, engine),
     }
-    taken = asyncio.run(measure(options.url, ways, rounds=options.rounds, calls=options.calls))
-    if not nowhere.taken:
-        raise SystemExit("OpenTelemetry made no span: it does not support this SQLAlchemy")
+    taken = asyncio.run(measure(options.url, variants, rounds=options.rounds, calls=options.calls))
+    if not exporter.taken:
+        raise SystemExit("OpenTelemetry made no spans: it does not support this SQLAlchemy")
     print(json.dumps(taken))
 
 

@@ -1,4 +1,4 @@
-"""How much memory 100,000 different statements leave behind, in a process of their own."""
+"""Memory kept after 100,000 different statements, measured in a separate process."""
 
 import gc
 import resource
@@ -19,14 +19,14 @@ _HTTP = {"type": "http", "path": "/", "headers": []}
 
 
 def resident() -> int:
-    """Bytes of memory that this process holds."""
+    """Resident memory of this process in bytes."""
     pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
     return int(pages) * resource.getpagesize()
 
 
-def grown() -> float:
-    """MB more than at the start, after all the statements."""
-    # SQLAlchemy's own cache of compiled statements is not what is measured.
+def growth() -> float:
+    """Growth in MB after all statements."""
+    # Without SQLAlchemy's cache of compiled statements.
     engine = create_engine("sqlite://", query_cache_size=0)
     probe = QueryProbe(Meter(), Objectives())
     probe.instrument(engine)
@@ -48,11 +48,11 @@ def grown() -> float:
 
 
 def measure() -> float:
-    """The same of a fresh process: what was freed before would hide what is taken now."""
-    words = [sys.executable, "-m", __name__]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)  # noqa: S603
+    """The growth in a fresh process: memory freed earlier would hide it."""
+    command = [sys.executable, "-m", __name__]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
     return float(done.stdout)
 
 
 if __name__ == "__main__":
-    print(grown())
+    print(growth())

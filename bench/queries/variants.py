@@ -1,7 +1,7 @@
-"""Ways to watch a query, and a query to be watched: a select by primary key.
+"""Variants of query instrumentation, and the measured query: a select by primary key.
 
-Imported by two Pythons, ours and one with a SQLAlchemy that OpenTelemetry supports: so it needs
-nothing but what both have.
+Imported in two environments, ours and one with a SQLAlchemy that OpenTelemetry supports, so it
+imports only what both have.
 """
 
 import os
@@ -35,9 +35,9 @@ from vitals.metrics.catalogue import DB_OPERATION_DURATION, Operation
 from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives
 
-PLAIN, AGAIN, OURS, LISTENED = (
-    "not watched",
-    "not watched, again (noise)",
+PLAIN, AGAIN, OURS, ENGINE_EVENTS = (
+    "not instrumented",
+    "not instrumented, again (noise)",
     "vitals",
     "engine events, own histogram",
 )
@@ -52,24 +52,24 @@ Watch = Callable[[AnyEngine], Finish]
 
 
 def sync(engine: AnyEngine) -> Engine:
-    """The engine that executes."""
+    """The synchronous engine."""
     return engine.sync_engine if isinstance(engine, AsyncEngine) else engine
 
 
-def unwatched(_engine: AnyEngine) -> Finish:
-    """Nothing."""
+def uninstrumented(_engine: AnyEngine) -> Finish:
+    """No instrumentation."""
     return lambda _request: None
 
 
 def ours(engine: AnyEngine) -> Finish:
-    """Everything: histogram, request's account, N+1, slow log armed, plans."""
+    """Everything: histogram, per-request totals, N+1, slow query log, plans."""
     probe = QueryProbe(Meter(), Objectives(), None, QueryLog(RouteTemplates(object())))
     probe.instrument(engine)
     return probe.finish
 
 
-def listened(engine: AnyEngine) -> Finish:
-    """The least that engine events can do: time and count."""
+def engine_events(engine: AnyEngine) -> Finish:
+    """The minimum with engine events: time and count."""
     labels = Operation("sql", "SELECT", "SELECT items", "f" * 16, "")
     duration = Meter().histogram(DB_OPERATION_DURATION).bind(labels)
 
@@ -86,36 +86,36 @@ def listened(engine: AnyEngine) -> Finish:
 
 async def measure(
     url: str,
-    ways: Mapping[str, Watch],
+    variants: Mapping[str, Watch],
     *,
     rounds: int,
     calls: int,
     clock: Callable[[], float] = process_time,
 ) -> dict[str, float]:
-    """Seconds that a query takes, watched in each way.
+    """Seconds per query of each variant.
 
     Args:
-        url: Of an async driver, or of ``sqlite://``, which waits for nobody.
-        ways: What is compared, by name.
-        rounds: Turns that each takes.
-        calls: Queries of a turn.
-        clock: Of the processor's time, unless another one is named.
+        url: URL with an async driver, or ``sqlite://``, which is synchronous.
+        variants: The compared variants by name.
+        rounds: Rounds of each.
+        calls: Queries per round.
+        clock: Processor time by default.
     """
-    make = asker if "+" in url else sync_asker
+    make = caller if "+" in url else sync_caller
     async with AsyncExitStack() as stack:
         stack.enter_context(one_processor())
-        made = {name: await make(stack, url, watch) for name, watch in ways.items()}
+        made = {name: await make(stack, url, watch) for name, watch in variants.items()}
         return await compare(made, rounds=rounds, calls=calls, clock=clock)
 
 
 @contextmanager
 def one_processor() -> Iterator[None]:
-    """Keep to one processor, threads included.
+    """Pin this process and its threads to one processor.
 
-    Where the system puts a driver's thread makes half as much again of a query's time, and changes
-    from one second to the next. Waiting does not count here, so nothing else is lost by it.
+    The placement of a driver's thread changes a query's time by half, and varies from one second to
+    the next. Waiting does not count here, so pinning distorts nothing else.
     """
-    if not hasattr(os, "sched_setaffinity"):  # which is Linux's
+    if not hasattr(os, "sched_setaffinity"):  # Linux only
         yield
         return
     allowed = os.sched_getaffinity(0)
@@ -126,7 +126,7 @@ def one_processor() -> Iterator[None]:
         os.sched_setaffinity(0, allowed)
 
 
-async def asker(stack: AsyncExitStack, url: str, watch: Watch) -> Once:
+async def caller(stack: AsyncExitStack, url: str, watch: Watch) -> Once:
     """One request with one query, on a connection that stays open."""
     engine = create_async_engine(url)
     stack.push_async_callback(engine.dispose)
@@ -145,8 +145,8 @@ async def asker(stack: AsyncExitStack, url: str, watch: Watch) -> Once:
     return once
 
 
-async def sync_asker(stack: AsyncExitStack, url: str, watch: Watch) -> Once:
-    """The same with a driver that waits for nobody."""
+async def sync_caller(stack: AsyncExitStack, url: str, watch: Watch) -> Once:
+    """The same with a synchronous driver."""
     engine = create_engine(url)
     stack.callback(engine.dispose)
     finish = watch(engine)
@@ -165,7 +165,7 @@ async def sync_asker(stack: AsyncExitStack, url: str, watch: Watch) -> Once:
 
 
 def prepare(connection: Connection) -> None:
-    """Make the table once."""
+    """Create the table once."""
     ITEMS.metadata.create_all(connection)
     if not connection.execute(QUERY).all():
         connection.execute(insert(ITEMS), [{"id": i, "name": str(i)} for i in range(20)])

@@ -1,4 +1,4 @@
-"""Secrets found and innocent values destroyed, of 400 each, beside Presidio, scrubadub and others.
+"""True and false positives of redaction, of 400 bodies each, against Presidio and others.
 
 ``python -m bench.redaction``
 """
@@ -19,18 +19,18 @@ from vitals.asgi.content_type import Kind
 PINS = ("presidio-analyzer==2.2.366", "scrubadub==2.0.1", "detect-secrets==1.5.0")
 OURS = "ours"
 FOUND, DESTROYED = 0.95, 0.02
-"""Shares that ours promises: of the secrets at least, and of the innocent values at most."""
+"""Budgets: the minimum share of found secrets, the maximum share of redacted innocent values."""
 DOCS = Path(__file__).parents[2] / "docs" / "bodies.md"
 BEGIN, END = "<!-- written by bench.redaction -->", "<!-- end of bench.redaction -->"
 
 
 def redacted(body: str) -> str:
-    """A body as ours tells it."""
+    """A body redacted by ours."""
     return Redaction().body(body.encode(), Kind.JSON) or ""
 
 
 def ours() -> tuple[Counter[str], Counter[str]]:
-    """Secrets found and innocent values destroyed, by kind."""
+    """Found secrets and redacted innocent values, by kind."""
     found = Counter(each.kind for each in planted() if each.secret not in redacted(each.body))
     destroyed = Counter(
         each.kind
@@ -41,12 +41,12 @@ def ours() -> tuple[Counter[str], Counter[str]]:
 
 
 def theirs() -> dict[str, tuple[Counter[str], Counter[str]]]:
-    """The same of the others.
+    """The same for the peers.
 
-    A secret counts as found where half of it is, and a private key by its first line.
+    A secret counts as found if half of it is, and a private key by its first line.
 
     Raises:
-        RuntimeError: They cannot be installed.
+        RuntimeError: The peers cannot be installed.
     """
     samples = planted()
     innocents = innocent()
@@ -79,9 +79,9 @@ def _covers(part: str, secret: str) -> bool:
 
 
 def main() -> None:
-    """Compare, print, and say in the exit code whether the promise holds."""
+    """Compare and print; the exit code says whether the budget is met."""
     parser = argparse.ArgumentParser(prog="python -m bench.redaction", description=__doc__)
-    parser.add_argument("--alone", action="store_true", help="do not install the others")
+    parser.add_argument("--alone", action="store_true", help="without the peers")
     parser.add_argument("--write", action="store_true", help="write the table into docs/bodies.md")
     options = parser.parse_args()
     tools = {OURS: ours()}
@@ -89,7 +89,7 @@ def main() -> None:
         try:
             tools |= theirs()
         except RuntimeError as error:
-            print(f"without the others: {error}")
+            print(f"peers skipped: {error}")
     secrets = Counter(each.kind for each in planted())
     harmless = Counter(each.kind for each in innocent())
     rows = [
@@ -107,24 +107,24 @@ def main() -> None:
         )
     ]
     found, destroyed = tools[OURS]
-    holds = (
+    within_budget = (
         found.total() >= FOUND * secrets.total()
         and destroyed.total() <= DESTROYED * harmless.total()
     )
     report(
-        "Secrets found, innocent values destroyed",
+        "Secrets found, innocent values redacted",
         ["", *tools],
         rows,
         {
             "bench": "redaction",
             "found": {name: each.total() for name, (each, _) in tools.items()},
             "falsely": {name: dict(each) for name, (_, each) in tools.items()},
-            "holds": holds,
+            "within_budget": within_budget,
         },
     )
     if options.write:
         _write(["", *tools], rows)
-    raise SystemExit(not holds)
+    raise SystemExit(not within_budget)
 
 
 def _write(head: list[str], rows: list[list[str]]) -> None:

@@ -1,4 +1,4 @@
-"""400 bodies that hold no secret, always the same ones; many look a little like it."""
+"""400 bodies without secrets, generated deterministically; many resemble ones with secrets."""
 
 import json
 import random
@@ -60,7 +60,7 @@ Make = Callable[[random.Random, int], str]
 
 
 def innocent() -> list[Innocent]:
-    """All of them."""
+    """All bodies."""
     source = random.Random(17)
     found = [
         Innocent(kind, json.dumps({"note": make(source, at)}, ensure_ascii=False))

@@ -1,9 +1,8 @@
-"""What other tools find; runs alone, in a Python that has them.
+"""Findings of other tools; runs in a separate environment that has them.
 
 Reads a JSON list of texts from standard input and writes, by tool, what each finds in each text.
-Presidio needs language models for names and places; its recognisers of patterns are used without.
-Kinds that are no secrets (URLs, dates, phones, UUIDs, addresses of machines) are
-not counted against anybody.
+Presidio needs language models for names and places; only its pattern recognisers are used.
+Findings that are no secrets (URLs, dates, phones, UUIDs, IP and MAC addresses) are ignored.
 """
 
 import json
@@ -15,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 NO_SECRETS = {"URL", "DATE_TIME", "PHONE_NUMBER", "IP_ADDRESS", "MAC_ADDRESS", "UUID"}
-CERTAIN = 0.4
-"""Presidio's score from which on a find counts: below are patterns that need a word beside them."""
+MIN_SCORE = 0.4
+"""Minimum score of Presidio: lower ones are patterns that need context words."""
 
 Find = Callable[[str], list[str]]
 
 
 def presidio() -> Find:
-    """Presidio's recognisers of patterns."""
+    """Presidio's pattern recognisers."""
     from presidio_analyzer import PatternRecognizer, RecognizerRegistry  # noqa: PLC0415
 
     registry: Any = RecognizerRegistry()
@@ -34,14 +33,14 @@ def presidio() -> Find:
             text[result.start : result.end]
             for recogniser in recognisers
             for result in recogniser.analyze(text, recogniser.supported_entities, None)
-            if result.score >= CERTAIN and result.entity_type not in NO_SECRETS
+            if result.score >= MIN_SCORE and result.entity_type not in NO_SECRETS
         ]
 
     return find
 
 
 def scrubadub() -> Find:
-    """Scrubadub's detectors of credentials, cards, numbers of social security and addresses."""
+    """Scrubadub's detectors of credentials, cards, social security numbers and e-mail addresses."""
     from scrubadub import Scrubber, detectors  # noqa: PLC0415
 
     scrubber: Any = Scrubber(
@@ -56,7 +55,7 @@ def scrubadub() -> Find:
 
 
 def detect_secrets() -> Find:
-    """All plugins of detect-secrets with all its filters, on files as it is made for."""
+    """All plugins and filters of detect-secrets, on files."""
     from detect_secrets.core.scan import scan_file  # noqa: PLC0415
     from detect_secrets.settings import default_settings  # noqa: PLC0415
 
@@ -70,7 +69,7 @@ def detect_secrets() -> Find:
 
 
 def main() -> None:
-    """Find."""
+    """Read texts and write the findings."""
     logging.disable(logging.CRITICAL)
     texts: list[str] = json.load(sys.stdin)
     found = {

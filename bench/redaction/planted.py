@@ -1,4 +1,4 @@
-"""400 bodies that hold a secret each, always the same ones."""
+"""400 bodies with one secret each, generated deterministically."""
 
 import base64
 import json
@@ -53,7 +53,7 @@ class Planted(NamedTuple):
 
 
 class Source:
-    """Makes secrets.
+    """Generates secrets.
 
     Args:
         seed: The same seed makes the same secrets.
@@ -67,12 +67,12 @@ class Source:
         return "".join(self.random.choices(signs, k=length))
 
     def password(self) -> str:
-        """What a person would think of."""
+        """A human-chosen password."""
         first, second = self.random.sample(_WORDS, 2)
         return f"{first}{self.random.choice('-!_.')}{second}{self.random.randint(10, 999)}"
 
     def card(self) -> str:
-        """A number with a right check digit, in groups."""
+        """A card number with a valid check digit, in groups."""
         digits = (self.random.choice(("4", "51", "55")) + self.signs(14, string.digits))[:15]
         total = sum(
             sum(divmod(int(digit) * (2 if at % 2 == 0 else 1), 10))
@@ -83,7 +83,7 @@ class Source:
         return separator.join(digits[at : at + 4] for at in range(0, 16, 4))
 
     def account(self) -> str:
-        """An IBAN with right check digits, in groups."""
+        """An IBAN with valid check digits, in groups."""
         country, length = self.random.choice(_COUNTRIES)
         number = self.signs(length, string.digits)
         rest = int("".join(str(int(sign, 36)) for sign in f"{number}{country}00"))
@@ -92,12 +92,12 @@ class Source:
         return separator.join(whole[at : at + 4] for at in range(0, len(whole), 4))
 
     def social(self) -> str:
-        """A number of US social security."""
+        """A US social security number."""
         parts = (self.random.randint(100, 665), self.random.randint(10, 99))
         return self.random.choice("-. ").join(map(str, (*parts, self.random.randint(1000, 9999))))
 
     def token(self) -> str:
-        """One that says by its beginning whose it is."""
+        """A token with the prefix of its issuer."""
         begin, length = self.random.choice(
             (
                 *(("ghp_", 36), ("glpat-", 20), ("xoxb-", 24), ("sk_live_", 24), ("AIza", 35)),
@@ -120,7 +120,7 @@ class Source:
 
 
 def planted() -> list[Planted]:
-    """All of them."""
+    """All bodies."""
     source = Source(seed=13)
     found = [
         sample for kind, number, make in _KINDS for sample in _many(source, kind, number, make)
@@ -214,12 +214,12 @@ def _said(source: Source) -> tuple[object, str]:
 
 def _inside(source: Source) -> tuple[object, str]:
     secret = source.password()
-    way = source.random.randrange(4)
-    if way == 0:
+    variant = source.random.randrange(4)
+    if variant == 0:
         return {"payload": json.dumps({"id": 7, "password": secret})}, secret
-    if way == 1:
+    if variant == 1:
         return {"payload": f"<login><password>{secret}</password></login>"}, secret
-    if way == 2:
+    if variant == 2:
         return {"payload": quote(f"password={secret}", safe="")}, quote(secret, safe="")
     return {"payload": quote(quote(f"token={secret}", safe=""), safe="")}, quote(quote(secret))
 
@@ -241,7 +241,7 @@ _KINDS: tuple[tuple[str, int, Make], ...] = (
     ("token with a prefix", 40, _noted(Source.token)),
     ("URL", 40, _url),
     ("private key", 8, _pem),
-    ("told in a text", 30, _said),
+    ("mentioned in a text", 30, _said),
     ("JSON, XML, percent signs inside", 20, _inside),
     ("without any name", 12, _bare),
 )

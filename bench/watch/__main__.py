@@ -1,8 +1,8 @@
-"""What the watch costs: series, the time of its rules, the time of its boards and alerts.
+"""Cost of the monitoring: series, and query times of rules, boards and alerts.
 
-``python -m bench.watch`` asks a real Prometheus with a made past: by default 10 instances and two
-days of recorded signals; ``--full`` makes 50 instances and 30 days, which takes minutes. The past
-is kept in var/bench and used again until ``--fresh``.
+``python -m bench.watch`` queries a real Prometheus with a synthetic history: by default 10
+instances and two days of recorded series; ``--full`` makes 50 instances and 30 days, which takes
+minutes. The history is stored in var/bench and reused until ``--fresh``.
 """
 
 import argparse
@@ -18,11 +18,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import budget
-from bench.watch.query import ask
-from bench.watch.synthetic_history import ROOT, RULES, Past, on_terminal
+from bench.watch.query import run_query
+from bench.watch.synthetic_history import ROOT, RULES, SyntheticHistory, print_progress
 from dashboards.rendered_queries import CHOICES, fill_in, panels
 from stack.installation.paths import CHECKOUT
-from stack.tsdb_replay import Archive
+from stack.tsdb_replay import TsdbReplay
 
 _BOARDS = ROOT / "grafana" / "dashboards"
 _CHOICES = {**CHOICES, "__rate_interval": "2m"}
@@ -32,14 +32,14 @@ _INTERVAL = 15
 
 
 class Cost(NamedTuple):
-    """What a query costs.
+    """Cost of a query.
 
     Attributes:
-        of: The board or the group of rules.
-        name: The panel, the record or the alert.
-        seconds: The median of the rounds.
-        samples: What Prometheus read to answer.
-        series: In the answer.
+        of: The board or the rule group.
+        name: The panel, the recording rule or the alert.
+        seconds: Median of the rounds.
+        samples: Number of samples that Prometheus read.
+        series: Number of series in the result.
     """
 
     of: str
@@ -50,10 +50,10 @@ class Cost(NamedTuple):
 
 
 def cost(url: str, of: str, name: str, promql: str, *, at: float, back: float) -> Cost:
-    """Ask a few times; the first also fills the machine's caches."""
-    answers = [ask(url, promql, at=at, back=back) for _ in range(6)][1:]
-    median = statistics.median(answer.seconds for answer in answers)
-    return Cost(of, name, median, answers[0].samples, len(answers[0].result))
+    """Run a query several times, without the first, which warms caches."""
+    results = [run_query(url, promql, at=at, back=back) for _ in range(6)][1:]
+    median = statistics.median(each.seconds for each in results)
+    return Cost(of, name, median, results[0].samples, len(results[0].result))
 
 
 def boards(url: str, at: float) -> Iterator[Cost]:
@@ -68,7 +68,7 @@ def boards(url: str, at: float) -> Iterator[Cost]:
 
 
 def rules(url: str, at: float) -> Iterator[Cost]:
-    """Every rule, as the rule manager asks it."""
+    """Every rule, as the rule manager evaluates it."""
     for path in sorted(RULES.glob("*.yml")):
         for group in yaml.safe_load(path.read_text())["groups"]:
             for rule in group["rules"]:
@@ -77,7 +77,7 @@ def rules(url: str, at: float) -> Iterator[Cost]:
 
 
 def table(title: str, costs: list[Cost]) -> None:
-    """Print the sum and the dearest of each board or group."""
+    """Print the sum and the slowest query of each board or group."""
     shown = Table(title=title)
     for column in ("", "queries", "together", "samples", "slowest", "ms"):
         shown.add_column(column, justify="right" if column not in {"", "slowest"} else "left")
@@ -95,13 +95,13 @@ def table(title: str, costs: list[Cost]) -> None:
     Console().print(shown)
 
 
-def measure(past: Past, folder: Path) -> dict[str, float]:
-    """Ask, print, and return what the budget speaks of."""
-    with Archive(folder) as archive:
-        url = archive.url
-        drawn, ruled = list(boards(url, past.end)), list(rules(url, past.end))
-        scraped = ask(url, 'count({job="api",__name__!~".+:.+"})', at=past.end).result
-        recorded = ask(url, 'count({__name__=~".+:.+:.+"})', at=past.end).result
+def measure(history: SyntheticHistory, folder: Path) -> dict[str, float]:
+    """Measure and print; returns the figures with a budget."""
+    with TsdbReplay(folder) as prometheus:
+        url = prometheus.url
+        drawn, ruled = list(boards(url, history.end)), list(rules(url, history.end))
+        scraped = run_query(url, 'count({job="api",__name__!~".+:.+"})', at=history.end).result
+        recorded = run_query(url, 'count({__name__=~".+:.+:.+"})', at=history.end).result
     table("boards, over an hour", drawn)
     table("rules, one evaluation", ruled)
     alerts = [each for each in ruled if each.of.endswith("-alerts")]
@@ -109,42 +109,42 @@ def measure(past: Past, folder: Path) -> dict[str, float]:
     overview = max(each.seconds for each in drawn if each.of == "svc-overview")
     evaluation = sum(each.seconds for each in ruled)
     figures = {
-        "series an instance": float(scraped[0]["value"][1]) / past.instances,
+        "series an instance": float(scraped[0]["value"][1]) / history.instances,
         "recorded series": float(recorded[0]["value"][1]),
         "overview, slowest query, ms": overview * 1000,
         "rules, share of their interval": evaluation / _INTERVAL,
     }
-    print(json.dumps({"instances": past.instances, "days": past.days, **figures}))
+    print(json.dumps({"instances": history.instances, "days": history.days, **figures}))
     return figures
 
 
-def _past(instances: int, days: int, *, fresh: bool) -> tuple[Past, Path]:
-    """The past in var/bench, made unless it is there."""
+def _history(instances: int, days: int, *, fresh: bool) -> tuple[SyntheticHistory, Path]:
+    """The history in var/bench, created if missing."""
     folder = CHECKOUT / "var" / "bench" / f"watch-{instances}x{days}"
-    made = folder / "end"
-    if fresh or not made.exists():
-        past = Past(instances, days, int(time.time()) // 60 * 60)
-        past.make(folder, on_terminal(f"{instances} instances x {days} days"))
-        made.write_text(str(past.end))
-    return Past(instances, days, int(made.read_text())), folder
+    end_file = folder / "end"
+    if fresh or not end_file.exists():
+        history = SyntheticHistory(instances, days, int(time.time()) // 60 * 60)
+        history.make(folder, print_progress(f"{instances} instances x {days} days"))
+        end_file.write_text(str(history.end))
+    return SyntheticHistory(instances, days, int(end_file.read_text())), folder
 
 
 def main() -> None:
-    """Measure, and say in the exit code whether the budget holds."""
+    """Measure; the exit code says whether the budget is met."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.watch",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--instances", type=int, default=10, help="of the service (10)")
-    parser.add_argument("--days", type=int, default=2, help="of recorded signals (2)")
+    parser.add_argument("--days", type=int, default=2, help="of recorded series (2)")
     parser.add_argument("--full", action="store_true", help="50 instances, 30 days")
-    parser.add_argument("--fresh", action="store_true", help="make the past anew")
-    chosen = parser.parse_args()
-    size = (50, 30) if chosen.full else (chosen.instances, chosen.days)
-    figures = measure(*_past(*size, fresh=chosen.fresh))
-    if broken := budget.broken(figures, budget.of("watch")):
-        raise SystemExit("; ".join(broken))
+    parser.add_argument("--fresh", action="store_true", help="recreate the history")
+    options = parser.parse_args()
+    size = (50, 30) if options.full else (options.instances, options.days)
+    figures = measure(*_history(*size, fresh=options.fresh))
+    if exceeded := budget.exceeded(figures, budget.of("watch")):
+        raise SystemExit("; ".join(exceeded))
 
 
 if __name__ == "__main__":

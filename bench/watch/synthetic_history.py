@@ -1,8 +1,8 @@
-"""A past to ask about: a service of many instances, scraped for an hour, recorded for a month.
+"""Synthetic history: a service with many instances, scraped for an hour, recorded for a month.
 
-The hour is made from one real page of our service's metrics: each counter grows towards its figure,
-on every instance. Then the recording rules are evaluated over its end, and what they recorded is
-carried back over the month. All of it goes through promtool's backfill into a real Prometheus.
+The hour is made from one real metrics page of our service: each counter grows to its value, on
+every instance. Then the recording rules are evaluated at its end, and their results are extended
+over the month. All of it is loaded into a real Prometheus with promtool's backfill.
 """
 
 import gzip
@@ -17,32 +17,32 @@ from pathlib import Path
 
 import yaml
 
-from bench.watch.query import ask
-from stack.tsdb_replay import Archive, promtool
+from bench.watch.query import run_query
+from stack.tsdb_replay import TsdbReplay, promtool
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "tests" / "browser" / "metrics.txt.gz"
+METRICS_PAGE = ROOT / "tests" / "browser" / "metrics.txt.gz"
 RULES = ROOT / "prometheus" / "rules"
 _HOUR, _DAY = 3600, 86400
 _SCRAPE = 30
 _RECORDED = 60
 _RECORDED_LAST_HOUR = 15
 _PASSES = 3
-"""Recorded series read one another, three deep."""
+"""Recording rules depend on each other, three levels deep."""
 _RECORDED_SERIES = '{__name__=~".+:.+:.+"}'
 _SAMPLE = re.compile(r"(?P<name>\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)$")
 _COUNTED = re.compile(r"_(total|bucket|count|sum)$")
 
-Say = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Past:
-    """How much there is to ask about.
+class SyntheticHistory:
+    """A synthetic history.
 
     Attributes:
-        instances: Of one service, each with all the series of a real page.
-        days: That the recorded signals reach back.
+        instances: Number of instances, each with all series of a real page.
+        days: Length of the recorded series in days.
         end: Unix time of the last sample.
     """
 
@@ -50,28 +50,28 @@ class Past:
     days: int
     end: int
 
-    def make(self, folder: Path, say: Say) -> None:
-        """Write the blocks of a Prometheus into a folder; takes minutes for a month."""
+    def make(self, folder: Path, progress: Progress) -> None:
+        """Write Prometheus blocks to a folder; takes minutes for a month."""
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        say(f"an hour of {self.instances} instances")
+        progress(f"an hour of {self.instances} instances")
         _write(folder, self._scraped())
         for number in range(_PASSES):
-            say(f"recording, pass {number + 1} of {_PASSES}")
-            with Archive(folder) as archive:
-                self._record(folder, archive.url)
-        with Archive(folder) as archive:
+            progress(f"recording, pass {number + 1} of {_PASSES}")
+            with TsdbReplay(folder) as prometheus:
+                self._record(folder, prometheus.url)
+        with TsdbReplay(folder) as prometheus:
             recorded = [
                 (found["metric"], float(found["value"][1]))
-                for found in ask(archive.url, _RECORDED_SERIES, at=self.end).result
+                for found in run_query(prometheus.url, _RECORDED_SERIES, at=self.end).result
             ]
         for day in range(self.days, 0, -1):
-            say(f"{len(recorded)} recorded series, {day} days ago")
+            progress(f"{len(recorded)} recorded series, {day} days ago")
             _write(folder, self._recorded(recorded, day))
 
     def _scraped(self) -> Iterator[str]:
         moments = range(self.end - _HOUR, self.end + 1, _SCRAPE)
-        for line in gzip.decompress(PAGE.read_bytes()).decode().splitlines():
+        for line in gzip.decompress(METRICS_PAGE.read_bytes()).decode().splitlines():
             found = None if line.startswith("#") else _SAMPLE.match(line)
             if found:
                 name, labels, value = found["name"], found["labels"], float(found["value"])
@@ -100,10 +100,10 @@ class Past:
         promtool("create-blocks-from", "rules", *where, *span, str(rules))
 
     def _recorded(self, recorded: list[tuple[dict[str, str], float]], day: int) -> Iterator[str]:
-        """One day of what was recorded, each series in a wave of its own."""
+        """One day of recorded series, each as a sine wave."""
         first, last = self.end - day * _DAY, self.end - (day - 1) * _DAY
         if day == 1:
-            last -= 90  # there the real evaluations are
+            last -= 90  # the real evaluations follow
         moments = [*range(first, last, _RECORDED)]
         if day == 1:
             moments = [at for at in moments if at < self.end - _HOUR]
@@ -131,7 +131,9 @@ def _write(folder: Path, lines: Iterator[str]) -> None:
     text.unlink()
 
 
-def on_terminal(what: str) -> Say:
-    """Tell what is being made, and for how long it has been."""
+def print_progress(what: str) -> Progress:
+    """Print progress messages with the elapsed time."""
     begun = time.monotonic()
-    return lambda words: print(f"{what}: {words} ({time.monotonic() - begun:.0f} s)", flush=True)
+    return lambda message: print(
+        f"{what}: {message} ({time.monotonic() - begun:.0f} s)", flush=True
+    )

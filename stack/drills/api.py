@@ -1,4 +1,4 @@
-"""Faults of the API that runs: of its database, its cache's store and its process."""
+"""Faults of the running API: of its database, its Redis and its process."""
 
 import asyncio
 import itertools
@@ -14,13 +14,13 @@ from stack.installation import secrets
 from stack.servers import postgres
 
 if TYPE_CHECKING:
-    from stack.drills.environment import Ground
+    from stack.drills.environment import Environment
 
 
 def _searches() -> Iterator[str]:
-    """Few searches, which no cache can answer, among many quick requests.
+    """A few searches, which no cache can answer, among many fast requests.
 
-    Slow requests stay few whatever the fault does to them: a page would hide the ticket.
+    Slow requests stay rare during the fault: a page would inhibit the ticket.
     """
     for number in itertools.count():
         yield f"/api/products?text=drill-{os.getpid()}-{number}"
@@ -28,12 +28,12 @@ def _searches() -> Iterator[str]:
 
 
 def _products() -> Iterator[str]:
-    """The same few products: a cache answers, unless it forgets."""
+    """The same few products, which are cached."""
     return itertools.cycle(f"/api/products/{number}" for number in range(1, 6))
 
 
-async def _superuser(ground: "Ground") -> asyncpg.Connection:
-    here = ground.here
+async def _superuser(environment: "Environment") -> asyncpg.Connection:
+    here = environment.here
     return await asyncpg.connect(
         host=readiness.LOOPBACK,
         port=here.ports.postgres,
@@ -43,8 +43,8 @@ async def _superuser(ground: "Ground") -> asyncpg.Connection:
     )
 
 
-async def _lock_products(ground: "Ground") -> None:
-    connection = await _superuser(ground)
+async def _lock_products(environment: "Environment") -> None:
+    connection = await _superuser(environment)
     try:
         while True:
             async with connection.transaction():
@@ -55,11 +55,11 @@ async def _lock_products(ground: "Ground") -> None:
         await connection.close()
 
 
-async def _shut_out(ground: "Ground") -> None:
-    connection = await _superuser(ground)
+async def _revoke_login(environment: "Environment") -> None:
+    connection = await _superuser(environment)
     try:
         await connection.execute(f"ALTER ROLE {postgres.ROLE} NOLOGIN")
-        # Those of the API alone; what else logged in as this role before stays.
+        # Only the API's connections, not others of this role.
         await connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE usename = $1 AND application_name = 'service'",
@@ -71,8 +71,8 @@ async def _shut_out(ground: "Ground") -> None:
         await connection.close()
 
 
-async def _keep_forgetting(ground: "Ground") -> None:
-    here = ground.here
+async def _flush_redis(environment: "Environment") -> None:
+    here = environment.here
     reader, writer = await asyncio.open_connection(readiness.LOOPBACK, here.ports.redis)
     try:
         writer.write(f"AUTH {secrets.read(here.secrets, 'redis-password')}\r\n".encode())
@@ -85,45 +85,45 @@ async def _keep_forgetting(ground: "Ground") -> None:
         writer.close()
 
 
-async def _freeze_redis(ground: "Ground") -> None:
-    with ground.frozen("redis"):
+async def _freeze_redis(environment: "Environment") -> None:
+    with environment.frozen("redis"):
         await asyncio.Event().wait()
 
 
-async def _freeze_api(ground: "Ground") -> None:
-    with ground.frozen("api"):
+async def _freeze_api(environment: "Environment") -> None:
+    with environment.frozen("api"):
         await asyncio.Event().wait()
 
 
 _LOCKED = "a lock on the products table makes queries wait for up to a second"
 FAULTS = {
-    # One after another, those that page last: a page of the API holds its tickets back.
+    # One after another, pages last: a page of the API inhibits its tickets.
     "LatencyP95High": Fault(
         _LOCKED, _lock_products, load=Load(_searches), lane=API, labels={"scope": "service"}
     ),
     "SlowQueryRatioHigh": Fault(_LOCKED, _lock_products, load=Load(_searches), lane=API),
     "CacheHitRatioCollapsed": Fault(
-        "Redis forgets everything, all the time", _keep_forgetting, load=Load(_products), lane=API
+        "Redis is flushed continuously", _flush_redis, load=Load(_products), lane=API
     ),
     "CacheStoreDown": Fault(
         "Redis is frozen",
         _freeze_redis,
         load=Load(_products),
         lane=API,
-        holds_back=frozenset({"CacheHitRatioCollapsed"}),
+        inhibits=frozenset({"CacheHitRatioCollapsed"}),
     ),
     "TargetDown": Fault(
         "the API is frozen",
         _freeze_api,
         lane=API,
-        holds_back=frozenset({"InstanceDown"}),
+        inhibits=frozenset({"InstanceDown"}),
     ),
     "ErrorRatioHigh": Fault(
         "the database refuses the API's role",
-        _shut_out,
+        _revoke_login,
         load=Load(_searches),
         lane=API,
-        holds_back=frozenset({"BudgetBurn"}),
+        inhibits=frozenset({"BudgetBurn"}),
     ),
 }
 """By the alert that must fire."""

@@ -1,4 +1,4 @@
-"""What must be right about a notification: its group, its links, what it holds back."""
+"""Checks of a notification: its group, its links, and the alerts that it inhibits."""
 
 import re
 from collections.abc import Mapping
@@ -8,28 +8,28 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import httpx
 
 from stack import services
-from stack.drills.environment import Ground
-from stack.drills.observer import Sight
+from stack.drills.environment import Environment
+from stack.drills.observer import Observer
 
 _LINK = re.compile(r"^\s*(Board|Runbook|Silence): (\S+)$", re.MULTILINE)
 _MATCHER = re.compile(r'\w+="(?:[^"\\]|\\.)*"')
 
 
 class CheckError(AssertionError):
-    """Something about a notification is wrong."""
+    """A check of a notification failed."""
 
 
-def check_group(note: Mapping[str, Any], sight: Sight) -> str:
-    """Whatever came in the same message is the same trouble of the same job.
+def check_group(note: Mapping[str, Any], observer: Observer) -> str:
+    """Check that all alerts of the message have the same name and job.
 
     Raises:
-        CheckError: It is not.
+        CheckError: They do not.
     """
     expected = {name: note["labels"].get(name, "") for name in ("alertname", "job")}
     group = {name: note["group"].get(name, "") for name in expected}
     together = [
         other
-        for other in sight.notes
+        for other in observer.notifications
         if (other["received"], other["group"]) == (note["received"], note["group"])
     ]
     labels = [{name: other["labels"].get(name, "") for name in expected} for other in together]
@@ -40,31 +40,35 @@ def check_group(note: Mapping[str, Any], sight: Sight) -> str:
     )
 
 
-def is_held_back(name: str, job: str, by: str, sight: Sight) -> bool:
-    """Whether a job's alerts of a name fire, and all of them are held back for another."""
-    holders = {
-        alert["fingerprint"] for alert in sight.known if alert["labels"].get("alertname") == by
+def is_inhibited(name: str, job: str, by: str, observer: Observer) -> bool:
+    """Whether a job's alerts of a name fire, and all are inhibited by another alert."""
+    inhibitors = {
+        alert["fingerprint"]
+        for alert in observer.alertmanager_alerts
+        if alert["labels"].get("alertname") == by
     }
     inhibited = [
         alert["status"]["inhibitedBy"]
-        for alert in sight.known
+        for alert in observer.alertmanager_alerts
         if alert["labels"].get("alertname") == name and alert["labels"].get("job") == job
     ]
-    return bool(inhibited) and all(holders & {*found} for found in inhibited)
+    return bool(inhibited) and all(inhibitors & {*found} for found in inhibited)
 
 
-def find_message(note: Mapping[str, Any], since: str, sight: Sight) -> str:
-    """What people read about a notification; empty as long as it has not come."""
+def find_message(note: Mapping[str, Any], since: str, observer: Observer) -> str:
+    """The Slack message of a notification; empty until it arrives."""
     title = f"{note['labels']['alertname']} {note['labels'].get('job', '')}"
-    for message in sight.messages:
+    for message in observer.messages:
         fresh = message["received"] >= since
         if fresh and title in message["title"] and note["summary"] in message["text"]:
             return str(message["text"])
     return ""
 
 
-async def check_links(note: Mapping[str, Any], text: str, ground: Ground, sight: Sight) -> str:
-    """Each link of a message leads somewhere, and there to this alert.
+async def check_links(
+    note: Mapping[str, Any], text: str, environment: Environment, observer: Observer
+) -> str:
+    """Check that each link of a message works and points to this alert.
 
     Raises:
         CheckError: One does not.
@@ -72,31 +76,33 @@ async def check_links(note: Mapping[str, Any], text: str, ground: Ground, sight:
     links = dict(_LINK.findall(text))
     if missing := {"Board", "Runbook", "Silence"} - {*links}:
         raise CheckError(f"no link {', '.join(sorted(missing))} in:\n{text}")
-    runbook = await _fetch(links["Runbook"], ground.client)
+    runbook = await _fetch(links["Runbook"], environment.client)
     if not runbook.startswith(f"# {note['alert']}\n"):
-        raise CheckError(f"{links['Runbook']} is another runbook")
-    await _fetch(links["Silence"], ground.client)
-    wanted = unquote(links["Silence"].partition("filter=")[2])
-    matchers = _MATCHER.findall(wanted)
-    if f"{{{','.join(matchers)}}}" != wanted or not any(
-        found["labels"] == note["labels"] for found in await sight.matches(matchers)
+        raise CheckError(f"{links['Runbook']} is not the runbook of the alert")
+    await _fetch(links["Silence"], environment.client)
+    expected = unquote(links["Silence"].partition("filter=")[2])
+    matchers = _MATCHER.findall(expected)
+    if f"{{{','.join(matchers)}}}" != expected or not any(
+        found["labels"] == note["labels"] for found in await observer.matches(matchers)
     ):
         raise CheckError(f"{links['Silence']} would not silence this alert")
-    return f"runbook and silence lead to it, {await _check_board(links['Board'], note, ground)}"
+    return (
+        f"runbook and silence links work, {await _check_board(links['Board'], note, environment)}"
+    )
 
 
-async def _check_board(link: str, note: Mapping[str, Any], ground: Ground) -> str:
-    asked = parse_qs(urlsplit(link).query)
-    if asked.get("var-job", [""]) != [note["labels"].get("job", "")] or "from" not in asked:
+async def _check_board(link: str, note: Mapping[str, Any], environment: Environment) -> str:
+    query = parse_qs(urlsplit(link).query)
+    if query.get("var-job", [""]) != [note["labels"].get("job", "")] or "from" not in query:
         raise CheckError(f"{link} shows another job or time")
-    if not (ground.here.data / services.SITE / "boards").exists():
-        return "the boards are not built here, so their link was not followed"
-    await _fetch(link, ground.client)
-    return "so does the board"
+    if not (environment.here.data / services.SITE / "boards").exists():
+        return "board link not followed (not built)"
+    await _fetch(link, environment.client)
+    return "board link works"
 
 
 async def _fetch(link: str, client: httpx.AsyncClient) -> str:
-    answer = await client.get(link.partition("#")[0], follow_redirects=True)
-    if answer.status_code != httpx.codes.OK:
-        raise CheckError(f"{link} answers {answer.status_code}")
-    return answer.text
+    response = await client.get(link.partition("#")[0], follow_redirects=True)
+    if response.status_code != httpx.codes.OK:
+        raise CheckError(f"{link} returned {response.status_code}")
+    return response.text

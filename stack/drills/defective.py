@@ -1,8 +1,8 @@
-"""A service of the kit that can be made defective: what a drill deploys beside the running stack.
+"""An instrumented service with switchable defects, which drills deploy beside the running stack.
 
-Faults that a running API has no door for, such as a release with N+1, are those of this service.
-Routes are slow or ask too often when asked to; a defect begins with POST /defects/NAME and ends
-with DELETE. It listens on loopback and is never part of the stack itself.
+Faults that cannot be injected into the running API, such as a release with N+1 queries, are those
+of this service. Parameters make its routes slow; a defect begins with POST /defects/NAME and ends
+with DELETE. It listens on loopback and is not a service of the stack.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from vitals import Objective, instrument
 OBJECTIVES = (
     Objective("availability", target=0.999),
     Objective("latency", target=0.95, threshold=0.25),
-    Objective("latency", target=0.95, threshold=0.1, route="/promised"),
+    Objective("latency", target=0.95, threshold=0.1, route="/strict"),
     Objective("queries", target=0.95, threshold=0.1),
 )
 _ROWS = 12
@@ -36,11 +36,11 @@ _POOL, _TIMEOUT = "DEFECTIVE_POOL", 0.5
 
 
 class Service:
-    """The service and what can be wrong with it.
+    """The service and its defects.
 
     Args:
         engine: Its database.
-        pool: How many connections it has.
+        pool: Size of its connection pool.
     """
 
     def __init__(self, engine: AsyncEngine, pool: int) -> None:
@@ -57,37 +57,37 @@ class Service:
             logs=False,
             explain=False,
         )
-        self.is_mute = False
-        self._present: dict[str, AsyncExitStack] = {}
+        self.metrics_empty = False
+        self._active: dict[str, AsyncExitStack] = {}
 
     @asynccontextmanager
     async def _fill_pool(self, _app: FastAPI) -> AsyncIterator[None]:
-        """Log in as often as ever: another drill may keep our role out in the meantime."""
+        """Open all connections at the start: another drill may revoke the login meanwhile."""
         async with AsyncExitStack() as held:
-            with suppress(DBAPIError, OSError):  # it is kept out, and we were started again
+            with suppress(DBAPIError, OSError):  # login revoked, and this service restarted
                 for _ in range(self.pool):
                     await held.enter_async_context(self.engine.connect())
         yield
 
     async def begin(self, name: str) -> None:
-        """Become defective; `HTTPException` 404 for an unknown defect."""
+        """Begin a defect; `HTTPException` 404 for an unknown one."""
         if name not in DEFECTS:
-            raise HTTPException(404, f"no such defect; there are: {', '.join(DEFECTS)}")
-        if name not in self._present:
+            raise HTTPException(404, f"no such defect: choose from {', '.join(DEFECTS)}")
+        if name not in self._active:
             defect = AsyncExitStack()
             await defect.enter_async_context(DEFECTS[name](self))
-            self._present[name] = defect
+            self._active[name] = defect
 
     async def end(self, name: str) -> None:
-        """Be well again in this respect."""
-        if stack := self._present.pop(name, None):
+        """End a defect."""
+        if stack := self._active.pop(name, None):
             await stack.aclose()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer; the metrics with nothing while mute."""
-        says_nothing = self.is_mute and scope.get("path") == "/metrics"
-        answer: ASGIApp = PlainTextResponse("") if says_nothing else self.app
-        await answer(scope, receive, send)
+        """Handle a request; the metrics page is empty while `metrics_empty` is set."""
+        is_empty = self.metrics_empty and scope.get("path") == "/metrics"
+        app: ASGIApp = PlainTextResponse("") if is_empty else self.app
+        await app(scope, receive, send)
 
 
 def build() -> Service:
@@ -105,9 +105,9 @@ def _add_routes(service: Service) -> None:
     app, pause = service.app, text("SELECT pg_sleep(:seconds)")
 
     @app.get("/work")
-    @app.get("/promised")
+    @app.get("/strict")
     async def work(seconds: float = 0.0) -> int:
-        """Ask the database one question, which takes that long."""
+        """Run one query that takes that long."""
         async with service.engine.connect() as connection:
             await connection.execute(pause, {"seconds": seconds})
         return 1
@@ -120,7 +120,7 @@ def _add_routes(service: Service) -> None:
 
     @app.get("/rows")
     async def rows() -> int:
-        """Ask once a row."""
+        """Run one query per row."""
         one = text("SELECT pg_backend_pid() + CAST(:row AS integer)")
         async with service.engine.connect() as connection:
             return sum([(await connection.execute(one, {"row": n})).scalar_one() for n in _ALL])
@@ -138,19 +138,19 @@ _ALL = range(_ROWS)
 
 
 def main() -> None:
-    """Serve until we are ended."""
+    """Serve until the process is ended."""
     parser = argparse.ArgumentParser(prog="python -m stack.drills.defective", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--pool", type=int, default=5, help="connections to the database")
     parser.add_argument("--workers", type=int, default=1)
-    asked = parser.parse_args()
-    os.environ[_POOL] = str(asked.pool)
+    options = parser.parse_args()
+    os.environ[_POOL] = str(options.pool)
     uvicorn.run(
         "stack.drills.defective:build",
         factory=True,
         host=LOOPBACK,
-        port=asked.port,
-        workers=asked.workers,
+        port=options.port,
+        workers=options.workers,
         log_level="warning",
         access_log=False,
     )

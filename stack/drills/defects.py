@@ -1,4 +1,4 @@
-"""What can be wrong with a service, each for as long as its context lasts."""
+"""Defects of a service, as context managers."""
 
 import asyncio
 import os
@@ -23,40 +23,40 @@ _SERIES = 6000
 _FILES, _OPEN = 256, 0.9
 
 
-class Defective(Protocol):
-    """What a service shows of itself to be broken.
+class DefectiveService(Protocol):
+    """The interface of a service that defects use.
 
     Attributes:
         engine: Its database.
-        pool: How many connections it has.
-        vitals: What it is measured by.
-        is_mute: Whether its metrics page is empty.
+        pool: Size of its connection pool.
+        vitals: Its instrumentation.
+        metrics_empty: Whether its metrics page is empty.
     """
 
     engine: AsyncEngine
     pool: int
     vitals: Vitals
-    is_mute: bool
+    metrics_empty: bool
 
 
 @asynccontextmanager
-async def _hold_connections(service: Defective) -> AsyncIterator[None]:
+async def _hold_connections(service: DefectiveService) -> AsyncIterator[None]:
     async with AsyncExitStack() as held:
         for _ in range(service.pool):
-            connection = await _patiently(service.engine)
+            connection = await _connect_with_retries(service.engine)
             held.push_async_callback(connection.close)
         yield
 
 
-async def _patiently(engine: AsyncEngine) -> AsyncConnection:
-    """A connection, however many requests wait for one as well."""
+async def _connect_with_retries(engine: AsyncEngine) -> AsyncConnection:
+    """Get a connection; retry pool timeouts."""
     while True:
         with suppress(PoolTimeoutError):
             return await engine.connect()
 
 
 @asynccontextmanager
-async def _block_loop(_service: Defective) -> AsyncIterator[None]:
+async def _block_loop(_service: DefectiveService) -> AsyncIterator[None]:
     async def block() -> None:
         while True:
             time.sleep(_BLOCK_SECONDS)  # noqa: ASYNC251 - the defect
@@ -70,10 +70,12 @@ async def _block_loop(_service: Defective) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _open_files(_service: Defective) -> AsyncIterator[None]:
+async def _open_files(_service: DefectiveService) -> AsyncIterator[None]:
     before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, most))
-    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(int(_FILES * _OPEN) - _held())]
+    opened = [
+        os.open(os.devnull, os.O_RDONLY) for _ in range(int(_FILES * _OPEN) - _open_files_count())
+    ]
     try:
         yield
     finally:
@@ -82,28 +84,28 @@ async def _open_files(_service: Defective) -> AsyncIterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
 
 
-def _held() -> int:
+def _open_files_count() -> int:
     return len([*Path("/proc/self/fd").iterdir()])
 
 
-class _Collects(Collector):
-    """A collector of the service's own, as prometheus_client asks it at each scrape."""
+class _Collector(Collector):
+    """A custom collector of the service, which prometheus_client calls at each scrape."""
 
     def __init__(self, collect: Callable[[], Iterator[GaugeMetricFamily]]) -> None:
         self._collect = collect
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Nothing, or it would be collected in order to be known."""
+        """Describe nothing, or prometheus_client would collect it at registration."""
         return iter(())
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """What it has to say."""
+        """Collect."""
         return self._collect()
 
 
 @asynccontextmanager
 async def _collecting(collect: Callable[[], Iterator[GaugeMetricFamily]]) -> AsyncIterator[None]:
-    collector = _Collects(collect)
+    collector = _Collector(collect)
     REGISTRY.register(collector)
     try:
         yield
@@ -111,33 +113,33 @@ async def _collecting(collect: Callable[[], Iterator[GaugeMetricFamily]]) -> Asy
         REGISTRY.unregister(collector)
 
 
-def _many() -> Iterator[GaugeMetricFamily]:
+def _many_series() -> Iterator[GaugeMetricFamily]:
     family = GaugeMetricFamily("visits", "Visits by customer.", labels=["customer_id"])
     for number in range(_SERIES):
         family.add_metric([str(number)], 1)
     yield family
 
 
-def _late() -> Iterator[GaugeMetricFamily]:
+def _slow() -> Iterator[GaugeMetricFamily]:
     time.sleep(_COLLECT_SECONDS)
     yield from ()
 
 
-def _fails() -> Iterator[GaugeMetricFamily]:
+def _failing() -> Iterator[GaugeMetricFamily]:
     raise RuntimeError("a collector that fails")
 
 
 @asynccontextmanager
-async def _say_nothing(service: Defective) -> AsyncIterator[None]:
-    service.is_mute = True
+async def _empty_metrics(service: DefectiveService) -> AsyncIterator[None]:
+    service.metrics_empty = True
     try:
         yield
     finally:
-        service.is_mute = False
+        service.metrics_empty = False
 
 
 @asynccontextmanager
-async def _leave_the_bus(service: Defective) -> AsyncIterator[None]:
+async def _disconnect_bus(service: DefectiveService) -> AsyncIterator[None]:
     cache = service.vitals.cache("product")
     cache.bus_connected(connected=False)
     try:
@@ -146,14 +148,14 @@ async def _leave_the_bus(service: Defective) -> AsyncIterator[None]:
         cache.bus_connected(connected=True)
 
 
-DEFECTS: dict[str, Callable[[Defective], AbstractAsyncContextManager[None]]] = {
+DEFECTS: dict[str, Callable[[DefectiveService], AbstractAsyncContextManager[None]]] = {
     "connections": _hold_connections,
     "loop": _block_loop,
     "files": _open_files,
-    "series": lambda _: _collecting(_many),
-    "scrape": lambda _: _collecting(_late),
-    "collector": lambda _: _collecting(_fails),
-    "mute": _say_nothing,
-    "bus": _leave_the_bus,
+    "series": lambda _: _collecting(_many_series),
+    "scrape": lambda _: _collecting(_slow),
+    "collector": lambda _: _collecting(_failing),
+    "empty": _empty_metrics,
+    "bus": _disconnect_bus,
 }
-"""By the name that begins and ends them."""
+"""By name in the URL."""

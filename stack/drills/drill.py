@@ -1,4 +1,4 @@
-"""One drill: break something, follow its alert to the inbox, mend it, see the end told."""
+"""One drill: inject a fault, follow its alert to the inbox, revert it, and see it resolved."""
 
 import asyncio
 import time
@@ -10,71 +10,71 @@ from functools import partial
 from typing import Any
 
 from stack.drills import checks
-from stack.drills.environment import Ground
+from stack.drills.environment import Environment
 from stack.drills.fault import Fault
 from stack.drills.faults import alert_of
-from stack.drills.load import Asking
-from stack.drills.observer import Sight
+from stack.drills.load import LoadGenerator
+from stack.drills.observer import Observer
 
 WATCHDOG = "Watchdog"
-"""It fires always; its end is what is told."""
-_CALM_SECONDS = 120.0
+"""Always firing; the notification is sent when it stops."""
+_IDLE_SECONDS = 120.0
 _LINK_SECONDS = 15.0
 
 
 class DrillError(RuntimeError):
-    """The drill cannot run, or the alert did not behave."""
+    """The drill cannot run, or the alert did not behave as expected."""
 
 
 @dataclass
 class Outcome:
-    """What a drill saw.
+    """The result of a drill.
 
     Attributes:
-        name: Of the fault.
-        severity: Of the alert, as it was told.
-        seconds: From the fault to each event; ``mended`` counts from the fault too.
-        seen: What was checked, in words.
+        name: Name of the fault.
+        severity: Severity of the notification.
+        seconds: Time from the start of the fault to each event, including ``ended``.
+        checks: Descriptions of the passed checks.
     """
 
     name: str
     severity: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
-    seen: list[str] = field(default_factory=list)
+    checks: list[str] = field(default_factory=list)
 
     @property
     def to_resolve(self) -> float:
-        """Seconds from the end of the fault to the end that is told."""
-        return self.seconds["resolved"] - self.seconds["mended"]
+        """Seconds from the end of the fault to the resolved notification."""
+        return self.seconds["resolved"] - self.seconds["ended"]
 
 
 class Drill:
-    """A fault on its ground.
+    """Runs one fault in an environment.
 
     Args:
-        name: The fault's.
-        fault: What to break.
-        ground: Where.
-        sight: Sees what comes of it.
-        tell: Takes each event's text and its seconds since the fault.
+        name: Name of the fault.
+        fault: The fault.
+        environment: Where it is injected.
+        observer: Observes the alert.
+        on_event: Called with the text of each event and its seconds since the fault.
     """
 
     def __init__(
         self,
         name: str,
         fault: Fault,
-        ground: Ground,
-        sight: Sight,
-        tell: Callable[[str, float], None],
+        environment: Environment,
+        observer: Observer,
+        on_event: Callable[[str, float], None],
     ) -> None:
         self.outcome = Outcome(name)
         self._alert = alert_of(name)
         self._fault = fault
-        self._ground = ground
-        self._sight = sight
-        self._tell = tell
+        self._environment = environment
+        self._observer = observer
+        self._on_event = on_event
         self._began, self._started = time.monotonic(), _now()
-        self._patience = 0.0
+        self._rule_seconds = 0.0
         self._injecting: list[asyncio.Task[None]] = []
         wanted = {"alertname": self._alert, **fault.labels}
         self._labels = wanted | ({"job": fault.job} if fault.job else {})
@@ -83,163 +83,175 @@ class Drill:
         """Run it.
 
         Raises:
-            DrillError: The alert did not come, was not as it should be, or did not end.
+            DrillError: The alert did not fire, did not resolve, or failed a check.
         """
-        await self._get_ready()
+        await self._wait_until_idle()
         load = self._fault.load
-        asking = Asking(load, self._ground.base(load.job)) if load else None
-        jobs = [asking.keep_asking()] if asking else []
-        async with meanwhile(*jobs):
+        load_generator = LoadGenerator(load, self._environment.base(load.job)) if load else None
+        tasks = [load_generator.run()] if load_generator else []
+        async with background(*tasks):
             await self._wait_for_baseline()
-            known = {note["starts"] for note in self._notes("firing")}
+            known = {note["starts"] for note in self._notifications("firing")}
             self._began, self._started = time.monotonic(), _now()
-            self._say(f"fault: {self._fault.what}")
-            if asking:
-                asking.break_()
-            async with meanwhile(self._fault.inject(self._ground)) as self._injecting:
+            self._print(f"fault: {self._fault.description}")
+            if load_generator:
+                load_generator.use_fault_load()
+            async with background(self._fault.inject(self._environment)) as self._injecting:
                 if self._alert != WATCHDOG:
-                    await self._expect("fires in Prometheus", "fired", self._is_firing)
-                if self._fault.told:
-                    note = await self._hear(known)
+                    await self._wait_for_event("fires in Prometheus", "fired", self._is_firing)
+                if self._fault.notifies_during_fault:
+                    note = await self._wait_for_notification(known)
                     await self._check(note)
-            if asking:
-                asking.calm()
-            self._note("mended", "fault ended")
-            if not self._fault.told:
-                note = await self._hear(known)
+            if load_generator:
+                load_generator.use_normal_load()
+            self._record("ended", "fault ended")
+            if not self._fault.notifies_during_fault:
+                note = await self._wait_for_notification(known)
                 await self._check(note)
             starts = note["starts"]
-            await self._expect(
-                "the end is told",
+            await self._wait_for_event(
+                "resolved notification",
                 "resolved",
-                lambda: any(note["starts"] == starts for note in self._notes("resolved")),
+                lambda: any(note["starts"] == starts for note in self._notifications("resolved")),
             )
         return self.outcome
 
-    # -- What is seen ----------------------------------------------------------------------------
+    # -- Observations ----------------------------------------------------------------------------
 
-    def _is_mine(self, labels: Mapping[str, str]) -> bool:
+    def _matches(self, labels: Mapping[str, str]) -> bool:
         return all(labels.get(name) == text for name, text in self._labels.items())
 
-    def _notes(self, status: str) -> list[Mapping[str, Any]]:
+    def _notifications(self, status: str) -> list[Mapping[str, Any]]:
         return [
             note
-            for note in self._sight.notes
-            if note["status"] == status and self._is_mine(note["labels"])
+            for note in self._observer.notifications
+            if note["status"] == status and self._matches(note["labels"])
         ]
 
     def _is_firing(self) -> bool:
         return any(
-            alert["state"] == "firing" and self._is_mine(alert["labels"])
-            for alert in self._sight.alerts
+            alert["state"] == "firing" and self._matches(alert["labels"])
+            for alert in self._observer.alerts
         )
 
     # -- Steps -----------------------------------------------------------------------------------
 
-    async def _get_ready(self) -> None:
-        """Wait until nothing would be mistaken for the fault, or would hide it."""
-        for rule in await self._sight.rules():
-            if rule["name"] == self._alert and self._is_like(rule["labels"]):
-                self._patience = rule["duration"] + rule.get("keepFiringFor", 0.0)
-        if not await self._sight.until(self._is_calm, _CALM_SECONDS):
-            raise DrillError(f"{self._alert} is firing already, or held back: mend that first")
+    async def _wait_until_idle(self) -> None:
+        """Wait until no active alert could be mistaken for the fault, or inhibit it."""
+        for rule in await self._observer.rules():
+            if rule["name"] == self._alert and self._is_rule(rule["labels"]):
+                self._rule_seconds = rule["duration"] + rule.get("keepFiringFor", 0.0)
+        if not await self._observer.wait_for(self._is_idle, _IDLE_SECONDS):
+            raise DrillError(f"{self._alert} is already firing or inhibited: fix that first")
 
-    def _is_like(self, labels: Mapping[str, str]) -> bool:
+    def _is_rule(self, labels: Mapping[str, str]) -> bool:
         return all(labels.get(name, text) == text for name, text in self._fault.labels.items())
 
-    def _is_calm(self) -> bool:
+    def _is_idle(self) -> bool:
         if self._alert == WATCHDOG:
             return True
         return not any(
-            self._is_mine(alert["labels"])
+            self._matches(alert["labels"])
             or (alert["labels"].get("job") == self._fault.job and _pages(alert))
-            for alert in self._sight.alerts
+            for alert in self._observer.alerts
         )
 
     async def _wait_for_baseline(self) -> None:
-        jobs = {patient.job for patient in self._fault.patients} | {self._fault.job} - {""}
+        jobs = {target.job for target in self._fault.targets} | {self._fault.job} - {""}
         for job in jobs:
             query = f'min(count_over_time(up{{job="{job}"}}[5m]) and on () up{{job="{job}"}} == 1)'
-            deadline = time.monotonic() + _CALM_SECONDS
-            while await self._sight.ask(query) < self._fault.baseline:
+            deadline = time.monotonic() + _IDLE_SECONDS
+            while await self._observer.query(query) < self._fault.baseline:
                 if time.monotonic() > deadline:
-                    raise DrillError(f"Prometheus does not see {job}")
+                    raise DrillError(f"Prometheus has too few samples of job {job}")
                 await asyncio.sleep(0.2)
 
-    async def _hear(self, known: set[str]) -> Mapping[str, Any]:
+    async def _wait_for_notification(self, known: set[str]) -> Mapping[str, Any]:
         def arrived() -> Mapping[str, Any] | None:
-            fresh = [note for note in self._notes("firing") if note["starts"] not in known]
+            fresh = [note for note in self._notifications("firing") if note["starts"] not in known]
             return fresh[-1] if fresh else None
 
-        note: Mapping[str, Any] = await self._expect("told", "told", arrived)
-        self.outcome.severity = note["severity"]
-        self._say(f"inbox: {note['severity']}: {note['summary']}")
-        return note
+        notification: Mapping[str, Any] = await self._wait_for_event(
+            "notified", "notified", arrived
+        )
+        self.outcome.severity = notification["severity"]
+        self._print(f"inbox: {notification['severity']}: {notification['summary']}")
+        return notification
 
     async def _check(self, note: Mapping[str, Any]) -> None:
         try:
             if note["group"]:
-                self._see(checks.check_group(note, self._sight))
-            for name in sorted(self._fault.holds_back):
-                held = partial(checks.is_held_back, name, self._fault.job, self._alert, self._sight)
-                await self._expect(f"{name} held back", "", held)
-                self._see(f"{name} fires and is held back")
-            if self._fault.linked:
-                text = await self._sight.until(
-                    lambda: checks.find_message(note, self._started, self._sight), _LINK_SECONDS
+                self._add_check(checks.check_group(note, self._observer))
+            for name in sorted(self._fault.inhibits):
+                held = partial(
+                    checks.is_inhibited, name, self._fault.job, self._alert, self._observer
                 )
-                links = checks.check_links(note, text or "", self._ground, self._sight)
-                self._see(await links)
+                await self._wait_for_event(f"{name} inhibited", "", held)
+                self._add_check(f"{name} fires and is inhibited")
+            if self._fault.has_links:
+                text = await self._observer.wait_for(
+                    lambda: checks.find_message(note, self._started, self._observer), _LINK_SECONDS
+                )
+                links = checks.check_links(note, text or "", self._environment, self._observer)
+                self._add_check(await links)
         except checks.CheckError as error:
             raise DrillError(str(error)) from error
 
-    async def _expect(self, what: str, event: str, holds: Callable[[], Any]) -> Any:
-        """Wait for an event and note when it came."""
-        seconds = self._patience + self._fault.seconds
+    async def _wait_for_event(
+        self, description: str, event: str, condition: Callable[[], Any]
+    ) -> Any:
+        """Wait for an event and record its time."""
+        seconds = self._rule_seconds + self._fault.seconds
 
-        def holds_while_broken() -> Any:
+        def check_during_fault() -> Any:
             for task in self._injecting:
                 if task.done() and not task.cancelled():
-                    task.result()  # it could not be injected: there is nothing to wait for
-            return holds()
+                    task.result()  # raises if the injection failed
+            return condition()
 
-        if found := await self._sight.until(holds_while_broken, seconds):
+        if found := await self._observer.wait_for(check_during_fault, seconds):
             if event:
-                self._note(event, what if event != "told" else "")
+                self._record(event, description if event != "notified" else "")
             return found
-        states = {alert["state"] for alert in self._sight.alerts if self._is_mine(alert["labels"])}
+        states = {
+            alert["state"] for alert in self._observer.alerts if self._matches(alert["labels"])
+        }
         raise DrillError(
-            f"not within {seconds:.0f} s: {what}; Prometheus: {', '.join(states) or 'inactive'}"
-            f"{self._holders()}"
+            f"not within {seconds:.0f} s: {description}; "
+            f"Prometheus: {', '.join(states) or 'inactive'}"
+            f"{self._suppressors()}"
         )
 
-    def _holders(self) -> str:
-        names = {each["fingerprint"]: each["labels"]["alertname"] for each in self._sight.known}
-        holders = {
-            names.get(holder, holder)
-            for each in self._sight.known
-            if self._is_mine(each["labels"])
-            for holder in each["status"]["inhibitedBy"] + each["status"]["silencedBy"]
+    def _suppressors(self) -> str:
+        names = {
+            each["fingerprint"]: each["labels"]["alertname"]
+            for each in self._observer.alertmanager_alerts
         }
-        return f"; held back by {', '.join(sorted(holders))}" if holders else ""
+        suppressors = {
+            names.get(suppressor, suppressor)
+            for each in self._observer.alertmanager_alerts
+            if self._matches(each["labels"])
+            for suppressor in each["status"]["inhibitedBy"] + each["status"]["silencedBy"]
+        }
+        return f"; inhibited or silenced by {', '.join(sorted(suppressors))}" if suppressors else ""
 
-    # -- Telling ---------------------------------------------------------------------------------
+    # -- Output ----------------------------------------------------------------------------------
 
-    def _note(self, event: str, text: str) -> None:
+    def _record(self, event: str, text: str) -> None:
         self.outcome.seconds[event] = time.monotonic() - self._began
         if text:
-            self._say(text)
+            self._print(text)
 
-    def _see(self, text: str) -> None:
-        self.outcome.seen.append(text)
-        self._say(f"checked: {text}")
+    def _add_check(self, text: str) -> None:
+        self.outcome.checks.append(text)
+        self._print(f"checked: {text}")
 
-    def _say(self, text: str) -> None:
-        self._tell(text, time.monotonic() - self._began)
+    def _print(self, text: str) -> None:
+        self._on_event(text, time.monotonic() - self._began)
 
 
 def _now() -> str:
-    """As the inbox writes it, which is on this machine."""
+    """The current time in the format of the inbox."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
@@ -248,9 +260,11 @@ def _pages(alert: Mapping[str, Any]) -> bool:
 
 
 @asynccontextmanager
-async def meanwhile(*jobs: Coroutine[None, None, None]) -> AsyncIterator[list[asyncio.Task[None]]]:
-    """Do something else at the same time; it ends, and cleans up, with the block."""
-    tasks = [asyncio.create_task(job) for job in jobs]
+async def background(
+    *coroutines: Coroutine[None, None, None],
+) -> AsyncIterator[list[asyncio.Task[None]]]:
+    """Run coroutines in the background; cancel and await them at the end of the block."""
+    tasks = [asyncio.create_task(each) for each in coroutines]
     try:
         yield tasks
     finally:

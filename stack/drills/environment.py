@@ -1,4 +1,4 @@
-"""The ground that drills stand on: the running stack, a fast watch and services to break."""
+"""The drill environment: the running stack, faster monitoring, and services to break."""
 
 import asyncio
 import os
@@ -14,50 +14,50 @@ import httpx
 import yaml
 
 from stack import readiness, secret_distribution, services
-from stack.drills.fault import API, Patient
+from stack.drills.fault import API, Target
 from stack.installation.paths import CHECKOUT, Installation
 from stack.process.process import Process, Program
 from stack.servers import postgres
 from vitals import secure_files
 
 
-class Ground:
-    """Where faults are injected.
+class Environment:
+    """The environment in which faults are injected.
 
     Args:
-        here: The installation, whose stack runs.
-        aside: The same with the watch that the drills look at.
-        client: Asks over HTTP.
-        started: Stops what is started here.
+        here: The installation of the running stack.
+        drill: The installation of the drills' own monitoring.
+        client: HTTP client.
+        started: Stops the processes started here.
     """
 
     def __init__(
         self,
         here: Installation,
-        aside: Installation,
+        drill: Installation,
         client: httpx.AsyncClient,
         started: ExitStack,
     ) -> None:
         self.here = here
-        self.aside = aside
+        self.drill = drill
         self.client = client
         self._started = started
         self._processes: dict[str, Process] = {}
         self._ports: dict[str, int] = {}
 
     def base(self, job: str) -> str:
-        """Where a service is asked."""
+        """Base URL of a service."""
         port = self.here.ports.api if job == API else self._ports[job]
         return f"http://{readiness.LOOPBACK}:{port}"
 
     def pid(self, name: str) -> int:
-        """The process of a part or a patient; it leads its process group."""
+        """Pid of a service or target; it is the leader of its process group."""
         process = self._processes.get(name)
         return process.pid if process else self.here.read_pids()[name]
 
     @contextmanager
     def frozen(self, name: str) -> Iterator[None]:
-        """Freeze a part or a patient: connections hang, nothing is answered."""
+        """Stop a service or target with SIGSTOP: connections hang."""
         group = self.pid(name)
         os.killpg(group, signal.SIGSTOP)
         try:
@@ -67,7 +67,7 @@ class Ground:
 
     @contextmanager
     def stopped(self, name: str) -> Iterator[None]:
-        """End a part of our own watch: connections are refused."""
+        """Stop a process of the drills' monitoring: connections are refused."""
         process = self._processes[name]
         process.stop()
         try:
@@ -79,9 +79,9 @@ class Ground:
 
     @contextmanager
     def rules(self, text: str) -> Iterator[None]:
-        """Have Prometheus read one more file of rules."""
-        file = self.aside.folder("prometheus") / "hasty-rules" / "drill.yml"
-        secure_files.write(file, text, owner=self.aside.owner_of("prometheus"))
+        """Add a rule file to Prometheus."""
+        file = self.drill.folder("prometheus") / "fast-rules" / "drill.yml"
+        secure_files.write(file, text, owner=self.drill.owner_of("prometheus"))
         self._processes["prometheus"].send(signal.SIGHUP)
         try:
             yield
@@ -89,61 +89,63 @@ class Ground:
             secure_files.remove(file)
             self._processes["prometheus"].send(signal.SIGHUP)
 
-    def announce(self, job: str, *patients: str) -> None:
-        """Have Prometheus watch patients under the name of a job."""
-        targets = [f"{readiness.LOOPBACK}:{self._ports[patient]}" for patient in patients]
-        file = self._targets / f"{job}.yml"
-        text = yaml.safe_dump([{"targets": targets, "labels": {"job": job}}])
-        secure_files.write(file, text, owner=self.aside.owner_of("prometheus"))
+    def add_job(self, job: str, *targets: str) -> None:
+        """Have Prometheus scrape targets as a job."""
+        addresses = [f"{readiness.LOOPBACK}:{self._ports[target]}" for target in targets]
+        file = self._targets_folder / f"{job}.yml"
+        text = yaml.safe_dump([{"targets": addresses, "labels": {"job": job}}])
+        secure_files.write(file, text, owner=self.drill.owner_of("prometheus"))
 
-    def retract(self, job: str) -> None:
-        """Have Prometheus watch a job no longer."""
-        secure_files.remove(self._targets / f"{job}.yml")
+    def remove_job(self, job: str) -> None:
+        """Remove a job from Prometheus."""
+        secure_files.remove(self._targets_folder / f"{job}.yml")
 
     @property
-    def _targets(self) -> Path:
-        return self.aside.folder("prometheus") / "targets"
+    def _targets_folder(self) -> Path:
+        return self.drill.folder("prometheus") / "targets"
 
     # -- Processes -------------------------------------------------------------------------------
 
     def start(self, program: Program) -> Process:
-        """Start a process that ends with us; it is ready later."""
-        process = Process(program, log=self.aside.data / f"{program.name}.log")
+        """Start a process that ends with the environment; does not wait until it is ready."""
+        process = Process(program, log=self.drill.data / f"{program.name}.log")
         self._started.callback(process.stop)
         process.start()
         self._processes[program.name] = process
         return process
 
-    async def start_watch(self) -> None:
-        """Start the Prometheus and Alertmanager that are looked at."""
+    async def start_monitoring(self) -> None:
+        """Start the Prometheus and Alertmanager of the drills."""
         site = self.here.data / services.SITE
-        secrets = services.watching_secrets(self.here)
-        for part in services.watching(self.aside, secrets, haste=True, site=site):
-            process = self.start(part.program)
-            await asyncio.to_thread(process.wait_ready, part.ready)
+        secrets = services.prometheus_secrets(self.here)
+        for service in services.monitoring(self.drill, secrets, fast=True, site=site):
+            process = self.start(service.program)
+            await asyncio.to_thread(process.wait_ready, service.ready)
 
-    async def deploy(self, patients: Collection[Patient]) -> None:
-        """Start services to break, all at once, and have them watched."""
+    async def deploy(self, targets: Collection[Target]) -> None:
+        """Start target services concurrently, and have Prometheus scrape them."""
         waiting = []
-        for patient in patients:
-            port = self._ports[patient.job] = readiness.free_port()
-            process = self.start(self._program(patient, port))
+        for target in targets:
+            port = self._ports[target.job] = readiness.free_port()
+            process = self.start(self._program(target, port))
             ready = partial(readiness.http_answers, port, "/work")
             waiting.append(asyncio.to_thread(process.wait_ready, ready, 60))
         await asyncio.gather(*waiting)
-        for patient in patients:
-            self.announce(patient.job, patient.job)
+        for target in targets:
+            self.add_job(target.job, target.job)
 
-    def _program(self, patient: Patient, port: int) -> Program:
+    def _program(self, target: Target, port: int) -> Program:
         names = ["database-password"]
-        secrets = secret_distribution.hand_over(self.here, "patients", names, self.here.worker)
+        secrets = secret_distribution.provide(
+            self.here, "drill-targets", names, self.here.python_user
+        )
         return Program(
-            patient.job,
+            target.job,
             [
                 *(sys.executable, "-m", "stack.drills.defective"),
-                *(f"--port={port}", f"--pool={patient.pool}", f"--workers={patient.workers}"),
+                *(f"--port={port}", f"--pool={target.pool}", f"--workers={target.workers}"),
             ],
-            account=self.here.worker,
+            user=self.here.python_user,
             env={
                 "DEFECTIVE_DATABASE_URL": f"postgresql+asyncpg://{postgres.ROLE}@"
                 f"{readiness.LOOPBACK}:{self.here.ports.postgres}/{postgres.DATABASE}",
@@ -154,21 +156,21 @@ class Ground:
 
 
 @asynccontextmanager
-async def prepared(here: Installation, patients: Collection[Patient]) -> AsyncIterator[Ground]:
-    """A watch of our own over the running API, with rules many times faster and no past."""
+async def prepare(here: Installation, targets: Collection[Target]) -> AsyncIterator[Environment]:
+    """Start separate monitoring of the running API, with faster rules and no history."""
     folder = here.data / "drill"
     secure_files.remove_tree(folder)
     secure_files.make_directory(folder, mode=0o755)
     ports = replace(
         here.ports, prometheus=readiness.free_port(), alertmanager=readiness.free_port()
     )
-    aside = replace(here, data=folder, ports=ports)
+    drill = replace(here, data=folder, ports=ports)
     with ExitStack() as started:
         started.callback(secure_files.remove_tree, folder)
-        # Servers end connections that idle, perhaps as the next request is on its way: keep none.
+        # A server may close an idle connection just as a request is sent: keep none alive.
         once = httpx.Limits(max_keepalive_connections=0)
         async with httpx.AsyncClient(timeout=10, trust_env=False, limits=once) as client:
-            ground = Ground(here, aside, client, started)
-            await ground.start_watch()
-            await ground.deploy(patients)
-            yield ground
+            environment = Environment(here, drill, client, started)
+            await environment.start_monitoring()
+            await environment.deploy(targets)
+            yield environment

@@ -1,27 +1,27 @@
-"""What a drill breaks, and where it does so."""
+"""Declarations of a drill: the fault, its target service and its load."""
 
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stack.drills.environment import Ground
+    from stack.drills.environment import Environment
 
 API = "api"
 """The job of the stack's own API."""
-ALONE = "alone"
-"""The lane of faults that disturb all others."""
-Inject = Callable[["Ground"], Coroutine[None, None, None]]
+EXCLUSIVE = "exclusive"
+"""The lane of faults that disturb all other drills."""
+Inject = Callable[["Environment"], Coroutine[None, None, None]]
 
 
 @dataclass(frozen=True)
-class Patient:
-    """A service that drills deploy beside the API, to be broken.
+class Target:
+    """A defective service that drills deploy beside the API.
 
     Attributes:
-        job: Its name to Prometheus.
-        pool: Its connections to the database.
-        workers: Its processes.
+        job: Its Prometheus job.
+        pool: Size of its connection pool.
+        workers: Number of worker processes.
     """
 
     job: str
@@ -31,50 +31,51 @@ class Patient:
 
 @dataclass(frozen=True)
 class Load:
-    """What is asked while a fault lasts, and before and after it.
+    """The HTTP load during a fault, and before and after it.
 
     Attributes:
-        during: Makes the paths to ask for, without end.
-        around: The same for before and after; the same paths if it is left out.
-        job: Whom to ask: the API or a patient.
-        rate: Requests a second.
+        during: Returns an endless iterator of the paths to request during the fault.
+        normal: The same for before and after; defaults to the same paths.
+        job: Job that receives the load: the API or a target.
+        rate: Requests per second.
     """
 
     during: Callable[[], Iterator[str]]
-    around: Callable[[], Iterator[str]] | None = None
+    normal: Callable[[], Iterator[str]] | None = None
     job: str = API
     rate: float = 40
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What breaks, and what must come of it.
+    """A fault, and the expected alert behaviour.
 
     Attributes:
-        what: Told to the person.
-        inject: Breaks it until cancelled, and then puts everything back.
-        job: The job that the alert names; empty if it names none.
-        load: What is asked meanwhile.
-        lane: Faults of one lane follow one another; those of different lanes do not disturb each
-            other. ``ALONE`` disturbs all.
-        patients: What must be deployed for it.
-        labels: What else tells the alert from others of its name.
-        holds_back: Alerts of the same job that must be seen held back meanwhile.
-        told: Whether it can be told while it lasts. If not, it is mended once Prometheus fires.
-        linked: Whether the message with the links gets through.
-        seconds: What the alert needs to fire and to end beyond its rule's patience.
-        baseline: Scrapes before the fault, so that what grows is seen to grow.
+        description: Shown in the output and in docs/alerts.md.
+        inject: Causes the fault until cancelled, then reverts it.
+        job: The job label of the alert; empty if it has none.
+        load: HTTP load during the drill.
+        lane: Faults of one lane run one after another; those of different lanes do not disturb each
+            other. ``EXCLUSIVE`` faults disturb all others.
+        targets: Services that must be deployed for it.
+        labels: Further labels that identify the alert.
+        inhibits: Alerts of the same job that must be inhibited during the fault.
+        notifies_during_fault: Whether a notification can be delivered during the fault. If not, the
+            fault ends once Prometheus fires.
+        has_links: Whether the message with the links is delivered.
+        seconds: Time to fire and to resolve beyond the rule's ``for`` and ``keep_firing_for``.
+        baseline: Number of scrapes needed before the fault.
     """
 
-    what: str
+    description: str
     inject: Inject
     job: str = API
     load: Load | None = None
     lane: str = ""
-    patients: tuple[Patient, ...] = ()
+    targets: tuple[Target, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
-    holds_back: frozenset[str] = frozenset()
-    told: bool = True
-    linked: bool = True
+    inhibits: frozenset[str] = frozenset()
+    notifies_during_fault: bool = True
+    has_links: bool = True
     seconds: float = 90.0
     baseline: int = 3

@@ -1,6 +1,6 @@
-"""Every declared fault, by the alert that must come of it.
+"""Every declared fault, by the alert that it must fire.
 
-A name such as ``BudgetBurn/6h`` is one of several alerts that are called ``BudgetBurn``.
+A name such as ``BudgetBurn/6h`` is one of several alerts with the name ``BudgetBurn``.
 """
 
 from stack.drills import api, pipeline, target_faults
@@ -10,5 +10,5 @@ FAULTS: dict[str, Fault] = {**api.FAULTS, **target_faults.FAULTS, **pipeline.FAU
 
 
 def alert_of(name: str) -> str:
-    """The alert that a fault's name speaks of."""
+    """The alert name in the name of a fault."""
     return name.partition("/")[0]

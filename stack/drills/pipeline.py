@@ -1,4 +1,4 @@
-"""Faults of the watch itself: of the Prometheus and Alertmanager that drills run."""
+"""Faults of the monitoring pipeline: the Prometheus and Alertmanager of the drills."""
 
 import asyncio
 import itertools
@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING
 import httpx
 
 from stack import monitoring_config, readiness
-from stack.drills.fault import ALONE, Fault, Inject
+from stack.drills.fault import EXCLUSIVE, Fault, Inject
 
 if TYPE_CHECKING:
-    from stack.drills.environment import Ground
+    from stack.drills.environment import Environment
 
-# Two series for one name: Prometheus evaluates it and fails.
-_FAILS = """
+# Two series with the same labels: the evaluation fails.
+_FAILING_RULE = """
 groups:
   - name: drill
     rules:
       - record: drill
         expr: label_replace({__name__=~"up|scrape_duration_seconds"}, "instance", "", "", "")
 """
-_UNREADABLE = "groups: none, for this is no file of rules\n"
-# Six million steps, which takes seconds.
-_HEAVY = """
+_INVALID_RULES = "groups: none, this is not a rule file\n"
+# Six million steps: takes seconds.
+_SLOW_RULE = """
 groups:
   - name: drill
     rules:
@@ -34,67 +34,76 @@ groups:
 
 
 def _rules(text: str) -> Inject:
-    async def inject(ground: "Ground") -> None:
-        with ground.rules(text):
+    async def inject(environment: "Environment") -> None:
+        with environment.rules(text):
             await asyncio.Event().wait()
 
     return inject
 
 
-async def _stop_alertmanager(ground: "Ground") -> None:
-    with ground.stopped("alertmanager"):
+async def _stop_alertmanager(environment: "Environment") -> None:
+    with environment.stopped("alertmanager"):
         await asyncio.Event().wait()
 
 
-async def _revoke_slack(ground: "Ground") -> None:
-    """Slack's address is of no use, while there is something to tell every second."""
-    inbox = f"http://{readiness.LOOPBACK}:{ground.aside.ports.inbox}"
-    ground.aside.write("alertmanager", monitoring_config.SLACK, f"{inbox}/revoked")
+async def _revoke_slack(environment: "Environment") -> None:
+    """Make the Slack URL invalid, and cause a notification every second."""
+    inbox = f"http://{readiness.LOOPBACK}:{environment.drill.ports.inbox}"
+    environment.drill.write("alertmanager", monitoring_config.SLACK_URL_FILE, f"{inbox}/revoked")
     try:
         for number in itertools.count():
-            await _post_notice(ground, number)
+            await _post_alert(environment, number)
             await asyncio.sleep(1)
     finally:
-        ground.aside.write("alertmanager", monitoring_config.SLACK, f"{inbox}/slack")
+        environment.drill.write("alertmanager", monitoring_config.SLACK_URL_FILE, f"{inbox}/slack")
 
 
-async def _post_notice(ground: "Ground", number: int) -> None:
+async def _post_alert(environment: "Environment", number: int) -> None:
     ends = datetime.now(UTC) + timedelta(seconds=5)
-    notice = {
-        "labels": {"alertname": "Notice", "severity": "ticket", "job": f"notice-{number}"},
-        "annotations": {"summary": "something to tell"},
+    alert = {
+        "labels": {"alertname": "Test", "severity": "ticket", "job": f"alert-{number}"},
+        "annotations": {"summary": "test notification"},
         "endsAt": ends.isoformat(),
     }
-    address = f"http://{readiness.LOOPBACK}:{ground.aside.ports.alertmanager}/api/v2/alerts"
+    address = f"http://{readiness.LOOPBACK}:{environment.drill.ports.alertmanager}/api/v2/alerts"
     with suppress(httpx.HTTPError):
-        await ground.client.post(address, json=[notice])
+        await environment.client.post(address, json=[alert])
 
 
 FAULTS = {
-    "RulesFail": Fault("a rule cannot be evaluated", _rules(_FAILS), "prometheus", lane="rules"),
+    "RulesFail": Fault(
+        "a rule cannot be evaluated", _rules(_FAILING_RULE), "prometheus", lane="rules"
+    ),
     "ConfigRejected": Fault(
-        "Prometheus is told to read a broken file", _rules(_UNREADABLE), "prometheus", lane="rules"
+        "Prometheus reloads an invalid rule file",
+        _rules(_INVALID_RULES),
+        "prometheus",
+        lane="rules",
     ),
     "RulesLate": Fault(
-        "a rule takes longer than its interval", _rules(_HEAVY), "prometheus", lane="rules"
+        "a rule takes longer than its interval", _rules(_SLOW_RULE), "prometheus", lane="rules"
     ),
     "NotificationsFail": Fault(
-        "Slack's address was revoked", _revoke_slack, "alertmanager", lane=ALONE, linked=False
+        "the Slack webhook URL is revoked",
+        _revoke_slack,
+        "alertmanager",
+        lane=EXCLUSIVE,
+        has_links=False,
     ),
     "AlertsDropped": Fault(
-        "Alertmanager is down; told when it is back",
+        "Alertmanager is down; the notification follows its restart",
         _stop_alertmanager,
         "prometheus",
-        lane=ALONE,
-        told=False,
+        lane=EXCLUSIVE,
+        notifies_during_fault=False,
     ),
     "Watchdog": Fault(
-        "Alertmanager is down: the heartbeat falls silent",
+        "Alertmanager is down: the heartbeat is missed",
         _stop_alertmanager,
         "",
-        lane=ALONE,
-        labels={"heartbeat": monitoring_config.HASTY_HEARTBEAT.partition("?")[0]},
-        linked=False,
+        lane=EXCLUSIVE,
+        labels={"heartbeat": monitoring_config.FAST_HEARTBEAT.partition("?")[0]},
+        has_links=False,
     ),
 }
 """By the alert that must fire."""

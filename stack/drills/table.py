@@ -1,4 +1,4 @@
-"""The table of drills: for the terminal, and in docs/alerts.md."""
+"""The results table of the drills: for the terminal, and in docs/alerts.md."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,29 +13,30 @@ BEGIN, END = "<!-- written by the drill run -->", "<!-- end of the drill run -->
 
 
 def as_text(outcomes: Sequence[Outcome]) -> str:
-    """A line for each drill."""
+    """One line per drill."""
     width = max((len(outcome.name) for outcome in outcomes), default=0)
     return "\n".join(
-        f"{outcome.name:<{width}}  {outcome.severity:<6}  told after {outcome.seconds['told']:5.1f}"
-        f" s, resolved {outcome.to_resolve:5.1f} s after the fault ended"
+        f"{outcome.name:<{width}}  {outcome.severity:<6}  notified after "
+        f"{outcome.seconds['notified']:5.1f} s, "
+        f"resolved {outcome.to_resolve:5.1f} s after the fault ended"
         for outcome in outcomes
     )
 
 
 def as_markdown(outcomes: Sequence[Outcome], day: str) -> str:
-    """The same for people who read the documentation."""
+    """The results as a Markdown table."""
     rows = [
         f"| {alert_of(outcome.name)}{_which(outcome.name)} | {outcome.severity} "
-        f"| {FAULTS[outcome.name].what} | {_fired(outcome)} "
-        f"| {outcome.seconds['told']:.1f} | {outcome.to_resolve:.1f} | {_held_back(outcome)} |"
+        f"| {FAULTS[outcome.name].description} | {_fired(outcome)} "
+        f"| {outcome.seconds['notified']:.1f} | {outcome.to_resolve:.1f} | {_inhibited(outcome)} |"
         for outcome in outcomes
     ]
-    head = "| alert | told as | fault | fires | told | resolved | holds back |"
+    head = "| alert | severity | fault | fires | notified | resolved | inhibits |"
     return "\n".join(
         (
             BEGIN,
             f"Run on {day}, {len(rows)} drills: seconds from the fault until Prometheus fires and",
-            "until the inbox is told, and from its end until the end is told.",
+            "until the inbox is notified, and from its end until the resolved notification.",
             "",
             head,
             "|---|---|---|---|---|---|---|",
@@ -54,15 +55,15 @@ def _which(name: str) -> str:
     return f" ({which})" if slash else ""
 
 
-def _held_back(outcome: Outcome) -> str:
-    return ", ".join(f"`{name}`" for name in sorted(FAULTS[outcome.name].holds_back))
+def _inhibited(outcome: Outcome) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(FAULTS[outcome.name].inhibits))
 
 
 def write(outcomes: Sequence[Outcome], document: Path = DOCUMENT) -> None:
-    """Put the table into its place in a document."""
+    """Replace the table in a document."""
     text = document.read_text("utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     day = datetime.now(UTC).date().isoformat()
     document.write_text(f"{before}{as_markdown(outcomes, day)}{after}", "utf-8")
-    print(f"the table in {document} is new")
+    print(f"wrote the table in {document}")

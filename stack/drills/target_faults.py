@@ -1,4 +1,4 @@
-"""Faults of a service that is deployed beside the API: what a release can bring."""
+"""Faults of services deployed beside the API, as a release can cause them."""
 
 import asyncio
 import itertools
@@ -8,27 +8,27 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stack.drills.fault import Fault, Inject, Load, Patient
+from stack.drills.fault import Fault, Inject, Load, Target
 
 if TYPE_CHECKING:
-    from stack.drills.environment import Ground
+    from stack.drills.environment import Environment
 
 
-# Tickets of one service do not hold each other back, so they may share it. What pages needs a
-# service of its own, for a page holds back the tickets of its job.
-RELEASE = Patient("release")
-STALLED = Patient("stalled")
-LEAKING = Patient("leaking", pool=2)
-LONE = Patient("lone")
-MUTE = Patient("mute")
-STARVED = Patient("starved", pool=2)
-BURNING, SIMMERING = Patient("burning"), Patient("simmering")
-SMOULDERING, GLOWING = Patient("smouldering"), Patient("glowing")
-CRASHING = Patient("crashing", workers=2)
+# Tickets of one service do not inhibit each other, so they may share it. Pages need a service of
+# their own, because a page inhibits the tickets of its job.
+RELEASE = Target("release")
+STALLED = Target("stalled")
+LEAKING = Target("leaking", pool=2)
+LONE = Target("lone")
+EMPTY = Target("empty")
+STARVED = Target("starved", pool=2)
+BURNING, SIMMERING = Target("burning"), Target("simmering")
+SMOULDERING, GLOWING = Target("smouldering"), Target("glowing")
+CRASHING = Target("crashing", workers=2)
 
 
 _START_SECONDS = 4
-"""What a worker may need until it serves."""
+"""Time that a worker may need until it serves."""
 
 
 def _always(path: str) -> Callable[[], Iterator[str]]:
@@ -36,150 +36,150 @@ def _always(path: str) -> Callable[[], Iterator[str]]:
 
 
 def _one_of(few: int, slow: str, fast: str) -> Callable[[], Iterator[str]]:
-    """One slow request, then fast ones: so many together."""
+    """One slow request in every `few`."""
     return lambda: itertools.cycle([slow, *[fast] * (few - 1)])
 
 
-async def _only_ask(_ground: "Ground") -> None:
-    """The load is the fault."""
+async def _load_only(_environment: "Environment") -> None:
+    """No further fault: the load is the fault."""
     await asyncio.Event().wait()
 
 
-def _defect(name: str, patient: Patient) -> Inject:
-    async def inject(ground: "Ground") -> None:
-        address = f"{ground.base(patient.job)}/defects/{name}"
+def _defect(name: str, target: Target) -> Inject:
+    async def inject(environment: "Environment") -> None:
+        address = f"{environment.base(target.job)}/defects/{name}"
         try:
-            (await ground.client.post(address)).raise_for_status()
+            (await environment.client.post(address)).raise_for_status()
             await asyncio.Event().wait()
         finally:
-            (await ground.client.delete(address)).raise_for_status()
+            (await environment.client.delete(address)).raise_for_status()
 
     return inject
 
 
-async def _kill_workers(ground: "Ground") -> None:
-    """One at a time, and the other serves, or the server would be down instead."""
+async def _kill_workers(environment: "Environment") -> None:
+    """Kill one at a time; the other keeps serving, or the server would be down instead."""
     while True:
-        workers = _workers(ground.pid(CRASHING.job))
+        workers = _workers(environment.pid(CRASHING.job))
         if len(workers) == CRASHING.workers:
             os.kill(workers[0], signal.SIGKILL)
         await asyncio.sleep(_START_SECONDS)
 
 
 def _workers(server: int) -> list[int]:
-    """Those that a server of uvicorn has now; its resource tracker is none of them."""
+    """Pids of the workers of a uvicorn server, without its resource tracker."""
     lists = Path("/proc", str(server), "task").glob("*/children")
     children = [int(word) for file in lists for word in file.read_text().split()]
     return [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
-async def _freeze_one_of_three(ground: "Ground") -> None:
-    with ground.frozen(LONE.job):
+async def _freeze_one_of_three(environment: "Environment") -> None:
+    with environment.frozen(LONE.job):
         await asyncio.Event().wait()
 
 
-async def _forget_target(ground: "Ground") -> None:
-    ground.retract("gone")
+async def _remove_target(environment: "Environment") -> None:
+    environment.remove_job("gone")
     try:
         await asyncio.Event().wait()
     finally:
-        ground.announce("gone", RELEASE.job)
+        environment.add_job("gone", RELEASE.job)
 
 
 FAULTS = {
     "NPlusOne": Fault(
-        "a release asks the database once a row",
-        _only_ask,
+        "a release queries the database once per row",
+        _load_only,
         RELEASE.job,
         Load(_always("/rows"), _always("/work"), RELEASE.job, rate=5),
-        patients=(RELEASE,),
+        targets=(RELEASE,),
         labels={"http_route": "/rows"},
     ),
     "LatencyP95High/route": Fault(
-        "one of ten requests of a route takes longer than was promised for it",
-        _only_ask,
+        "one of ten requests of a route exceeds the threshold of its objective",
+        _load_only,
         RELEASE.job,
         Load(
-            _one_of(10, "/promised?seconds=0.2", "/promised"),
-            _always("/promised"),
+            _one_of(10, "/strict?seconds=0.2", "/strict"),
+            _always("/strict"),
             RELEASE.job,
             rate=10,
         ),
-        patients=(RELEASE,),
-        labels={"scope": "route", "http_route": "/promised"},
+        targets=(RELEASE,),
+        labels={"scope": "route", "http_route": "/strict"},
     ),
     "FilesRunOut": Fault(
         "a service opens files until nine tenths of its descriptors are used",
         _defect("files", LEAKING),
         LEAKING.job,
-        patients=(LEAKING,),
+        targets=(LEAKING,),
     ),
     "SeriesBurst": Fault(
         "a metric has a customer's id as a label: 6,000 series",
         _defect("series", LEAKING),
         LEAKING.job,
-        patients=(LEAKING,),
-        baseline=45,  # what is usual must be known first
+        targets=(LEAKING,),
+        baseline=45,  # needs a baseline
     ),
     "CacheBusDown": Fault(
-        "a service no longer hears what others invalidate",
+        "a service no longer receives invalidations of its peers",
         _defect("bus", RELEASE),
         RELEASE.job,
-        patients=(RELEASE,),
+        targets=(RELEASE,),
         labels={"cache": "product"},
     ),
     "DBPoolSaturated": Fault(
         "all connections of a pool are held",
         _defect("connections", LEAKING),
         LEAKING.job,
-        patients=(LEAKING,),
+        targets=(LEAKING,),
     ),
     "EventLoopLagHigh": Fault(
         "a service blocks its event loop 200 ms at a time",
         _defect("loop", STALLED),
         STALLED.job,
-        patients=(STALLED,),
+        targets=(STALLED,),
         lane=STALLED.job,
     ),
     "ScrapeSlow": Fault(
         "a collector of a service takes 600 ms, of the second that a scrape may take",
         _defect("scrape", STALLED),
         STALLED.job,
-        patients=(STALLED,),
+        targets=(STALLED,),
         lane=STALLED.job,
     ),
     "TelemetryDropped": Fault(
         "a collector of a service fails at every scrape",
         _defect("collector", SMOULDERING),
         SMOULDERING.job,
-        patients=(SMOULDERING,),
+        targets=(SMOULDERING,),
         labels={"reason": "foreign_collector"},
         seconds=120.0,
     ),
     "MetricsGone": Fault(
-        "a service answers the scrape with an empty page",
-        _defect("mute", MUTE),
-        MUTE.job,
-        patients=(MUTE,),
+        "a service returns an empty metrics page",
+        _defect("empty", EMPTY),
+        EMPTY.job,
+        targets=(EMPTY,),
     ),
     "DBPoolTimeouts": Fault(
-        "requests ask for connections while all are held",
+        "requests wait for connections while all are held",
         _defect("connections", STARVED),
         STARVED.job,
         Load(_always("/work"), job=STARVED.job, rate=20),
-        patients=(STARVED,),
+        targets=(STARVED,),
     ),
     "BudgetBurn": Fault(
-        "all requests take longer than promised",
-        _only_ask,
+        "all requests exceed the threshold",
+        _load_only,
         BURNING.job,
         Load(_always("/wait?seconds=0.3"), _always("/wait"), BURNING.job, rate=15),
-        patients=(BURNING,),
+        targets=(BURNING,),
         labels={"slo": "latency", "long": "1h"},
     ),
     "BudgetBurn/6h": Fault(
-        "two of five requests take longer than promised",
-        _only_ask,
+        "two of five requests exceed the threshold",
+        _load_only,
         SIMMERING.job,
         Load(
             lambda: itertools.cycle([*["/wait?seconds=0.3"] * 2, *["/wait"] * 3]),
@@ -187,25 +187,25 @@ FAULTS = {
             SIMMERING.job,
             rate=15,
         ),
-        patients=(SIMMERING,),
+        targets=(SIMMERING,),
         labels={"slo": "latency", "long": "6h"},
         seconds=150.0,
     ),
     "BudgetBurn/1d": Fault(
-        "one request of five takes longer than promised",
-        _only_ask,
+        "one request of five exceeds the threshold",
+        _load_only,
         SMOULDERING.job,
         Load(_one_of(5, "/wait?seconds=0.3", "/wait"), _always("/wait"), SMOULDERING.job, rate=10),
-        patients=(SMOULDERING,),
+        targets=(SMOULDERING,),
         labels={"slo": "latency", "long": "1d"},
         seconds=300.0,
     ),
     "BudgetBurn/3d": Fault(
-        "one request of fifteen takes longer than promised",
-        _only_ask,
+        "one request of fifteen exceeds the threshold",
+        _load_only,
         GLOWING.job,
         Load(_one_of(15, "/wait?seconds=0.3", "/wait"), _always("/wait"), GLOWING.job, rate=10),
-        patients=(GLOWING,),
+        targets=(GLOWING,),
         labels={"slo": "latency", "long": "3d"},
         seconds=400.0,
     ),
@@ -213,21 +213,21 @@ FAULTS = {
         "a worker is killed every four seconds",
         _kill_workers,
         CRASHING.job,
-        patients=(CRASHING,),
+        targets=(CRASHING,),
     ),
     "InstanceDown": Fault(
         "one of three instances is frozen",
         _freeze_one_of_three,
         "three",
-        patients=(RELEASE, LEAKING, LONE),
+        targets=(RELEASE, LEAKING, LONE),
     ),
     "TargetsGone": Fault(
         "the file that names a job's targets is removed",
-        _forget_target,
+        _remove_target,
         "gone",
-        patients=(RELEASE,),
+        targets=(RELEASE,),
     ),
 }
-"""By the alert that must fire; after the slash, which of several of its name."""
+"""By the alert that must fire; after the slash, which of several alerts of that name."""
 JOBS = {"three": (RELEASE, LEAKING, LONE), "gone": (RELEASE,)}
-"""Jobs that are made of other jobs' instances."""
+"""Jobs that consist of instances of other jobs."""

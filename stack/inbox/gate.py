@@ -1,8 +1,8 @@
-"""Stands before Alertmanager and refuses what pages of others send.
+"""The gate: a reverse proxy for Alertmanager that refuses cross-site requests.
 
-Alertmanager lets every page of the web read alerts and write silences (`Access-Control-Allow-
-Origin: *`, which nothing turns off), and has no password of its own that a browser could not be
-made to send. It listens where only this program knows the path, or can connect at all.
+Alertmanager lets web pages of every origin read alerts and write silences (`Access-Control-Allow-
+Origin: *`, which cannot be turned off), and has no authentication that a browser could not be made
+to send. It listens below a path that only the gate knows, or where only the gate can connect.
 """
 
 import argparse
@@ -16,42 +16,44 @@ from stack.inbox import origins
 from stack.inbox.http_server import Server
 from stack.readiness import LOOPBACK
 
-_LARGEST = 10_000_000
-_SECONDS = 30.0
-_OWN = frozenset({"connection", "content-length", "date", "keep-alive", "server"})
-"""Headers that each connection has of its own."""
+_MAX_BYTES = 10_000_000
+_TIMEOUT_SECONDS = 30.0
+_OWN_HEADERS = frozenset({"connection", "content-length", "date", "keep-alive", "server"})
+"""Headers of a single connection, not forwarded."""
 _REPLACED = frozenset({"transfer-encoding", "access-control-allow-origin", "vary"})
 
 
 class _Handler(BaseHTTPRequestHandler):
-    behind: SplitResult
+    upstream: SplitResult
     names: frozenset[str]
-    readers: frozenset[str]
+    read_origins: frozenset[str]
     protocol_version = "HTTP/1.1"
-    timeout = 20  # seconds for a client that says nothing
+    timeout = 20  # seconds until an idle connection is closed
 
-    def _pass_on(self) -> None:
+    def _forward(self) -> None:
         length = self.headers.get("Content-Length", "0")
-        friends = self.readers if self.command == "GET" else frozenset[str]()
-        if fault := origins.fault(self.headers, self.names, friends):
-            self._refuse(HTTPStatus.FORBIDDEN, fault)
+        allowed_origins = self.read_origins if self.command == "GET" else frozenset[str]()
+        if reason := origins.refusal(self.headers, self.names, allowed_origins):
+            self._refuse(HTTPStatus.FORBIDDEN, reason)
         elif "Transfer-Encoding" in self.headers or not length.isdecimal():
-            self._refuse(HTTPStatus.LENGTH_REQUIRED, "Send a Content-Length.")
-        elif int(length) > _LARGEST:
-            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"At most {_LARGEST} bytes.")
+            self._refuse(HTTPStatus.LENGTH_REQUIRED, "A Content-Length is required.")
+        elif int(length) > _MAX_BYTES:
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"At most {_MAX_BYTES} bytes.")
         elif not self.path.startswith("/"):
-            self._refuse(HTTPStatus.BAD_REQUEST, "This is no proxy for others.")
+            self._refuse(HTTPStatus.BAD_REQUEST, "The request target must be a path.")
         else:
-            self._exchange(self.rfile.read(int(length)))
+            self._proxy(self.rfile.read(int(length)))
 
-    do_DELETE = do_GET = do_HEAD = do_OPTIONS = do_POST = do_PUT = _pass_on  # noqa: N815
+    do_DELETE = do_GET = do_HEAD = do_OPTIONS = do_POST = do_PUT = _forward  # noqa: N815
 
-    def _exchange(self, body: bytes) -> None:
-        headers = {name: text for name, text in self.headers.items() if name.lower() not in _OWN}
-        where = self.behind.hostname or LOOPBACK
-        connection = http.client.HTTPConnection(where, self.behind.port, timeout=_SECONDS)
+    def _proxy(self, body: bytes) -> None:
+        headers = {
+            name: text for name, text in self.headers.items() if name.lower() not in _OWN_HEADERS
+        }
+        host = self.upstream.hostname or LOOPBACK
+        connection = http.client.HTTPConnection(host, self.upstream.port, timeout=_TIMEOUT_SECONDS)
         try:
-            path = self.behind.path.rstrip("/") + self.path
+            path = self.upstream.path.rstrip("/") + self.path
             connection.request(self.command, path, body or None, headers)
             response = connection.getresponse()
             content = response.read()
@@ -62,19 +64,19 @@ class _Handler(BaseHTTPRequestHandler):
             connection.close()
         self.send_response(response.status)
         for name, text in response.getheaders():
-            if name.lower() not in _OWN | _REPLACED:
+            if name.lower() not in _OWN_HEADERS | _REPLACED:
                 self.send_header(name, text)
-        if (origin := self.headers["Origin"]) in self.readers:
+        if (origin := self.headers["Origin"]) in self.read_origins:
             self.send_header("Access-Control-Allow-Origin", origin)
         self.send_header("Vary", "Origin")
-        # Where nothing is sent, it is the length of what would be.
+        # A HEAD response has no body, but the length of the GET response.
         length = response.getheader("Content-Length") if self.command == "HEAD" else None
         self.send_header("Content-Length", length or str(len(content)))
         self.end_headers()
         self.wfile.write(content)
 
-    def _refuse(self, status: HTTPStatus, why: str) -> None:
-        body = f"{why}\n".encode()
+    def _refuse(self, status: HTTPStatus, reason: str) -> None:
+        body = f"{reason}\n".encode()
         self.close_connection = True  # the body was not read
         self.send_response(status)
         self.send_header("Content-Type", "text/plain; charset=utf-8")
@@ -84,42 +86,53 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"" if self.command == "HEAD" else body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Requests are not worth a line."""
+        """Do not log requests."""
 
 
 def build(
     port: int,
-    to: str,
+    upstream: str,
     host: str = LOOPBACK,
     names: Sequence[str] = (),
-    readers: Sequence[str] = (),
+    read_origins: Sequence[str] = (),
 ) -> ThreadingHTTPServer:
-    """The server.
+    """Build the server.
 
     Args:
-        port: Where it listens; 0 takes a free one.
-        to: Address of Alertmanager, with its path.
-        host: Which address it listens on.
-        names: What it is called, besides the names of loopback.
-        readers: Other origins whose pages may read, such as that of the boards.
+        port: Port to listen on; 0 takes a free one.
+        upstream: URL of Alertmanager, with its path.
+        host: Address to listen on.
+        names: Host names that it accepts, besides those of loopback.
+        read_origins: Other origins whose pages may read, such as that of the boards.
     """
     known = origins.LOOPBACK_NAMES | set(names)
-    own = {"behind": urlsplit(to), "names": known, "readers": frozenset(readers)}
-    return Server((host, port), type("Handler", (_Handler,), own))
+    attributes = {
+        "upstream": urlsplit(upstream),
+        "names": known,
+        "read_origins": frozenset(read_origins),
+    }
+    return Server((host, port), type("Handler", (_Handler,), attributes))
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    """Serve until we are ended."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Serve until the process is ended."""
     parser = argparse.ArgumentParser(prog="python -m stack.inbox.gate", description=__doc__)
     parser.add_argument("--port", type=int, default=9093)
-    parser.add_argument("--host", default=LOOPBACK, help="it knows no passwords: keep it private")
-    parser.add_argument("--to", required=True, help="Alertmanager's address")
-    parser.add_argument("--name", action="append", default=[], help="what it is called; repeatable")
+    parser.add_argument("--host", default=LOOPBACK, help="listen address; no authentication")
+    parser.add_argument("--upstream", required=True, help="URL of Alertmanager")
     parser.add_argument(
-        "--reader", action="append", default=[], help="an origin whose pages may read; repeatable"
+        "--name", action="append", default=[], help="accepted host name; repeatable"
     )
-    asked = parser.parse_args(words)
-    build(asked.port, asked.to, asked.host, asked.name, asked.reader).serve_forever()
+    parser.add_argument(
+        "--read-origin",
+        action="append",
+        default=[],
+        help="an origin whose pages may read; repeatable",
+    )
+    options = parser.parse_args(argv)
+    build(
+        options.port, options.upstream, options.host, options.name, options.read_origin
+    ).serve_forever()
 
 
 if __name__ == "__main__":

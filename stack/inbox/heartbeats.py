@@ -1,6 +1,6 @@
-"""The other end of the watchdog: who sends nothing any more is noticed.
+"""Heartbeat monitor (dead man's switch): detects that the watchdog alert no longer arrives.
 
-Outside of this machine a service such as healthchecks.io does this; here it is the inbox.
+In production a service such as healthchecks.io does this; on this machine it is the inbox.
 """
 
 import time
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Lock
 
-FOREVER = float("inf")
+NO_DEADLINE = float("inf")
 
 
 @dataclass
@@ -17,60 +17,63 @@ class Heartbeat:
     """One sender.
 
     Attributes:
-        heard: When last, ISO 8601, UTC.
-        due: When it must be heard again, on the monotonic clock.
-        silent: Whether it was not.
+        received: Time of the last heartbeat, ISO 8601, UTC.
+        due: Deadline of the next one, on the monotonic clock.
+        missed: Whether the deadline has passed.
     """
 
-    heard: str
+    received: str
     due: float
-    silent: bool = False
+    missed: bool = False
 
 
 class Heartbeats:
-    """Senders by name; threads share it.
+    """Heartbeats by sender; thread-safe.
 
     Args:
-        tell: Called with a sender's name, whether it fell silent, and when it was heard before.
-        clock: Seconds that only rise.
+        on_change: Called with the sender, whether its heartbeat is missed, and when the last one
+            was received.
+        clock: A monotonic clock.
     """
 
     def __init__(
-        self, tell: Callable[[str, bool, str], None], clock: Callable[[], float] = time.monotonic
+        self,
+        on_change: Callable[[str, bool, str], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._tell = tell
+        self._on_change = on_change
         self._clock = clock
         self._known: dict[str, Heartbeat] = {}
         self._lock = Lock()
 
-    def hear(self, name: str, within: float = FOREVER) -> None:
-        """Note a heartbeat; the next one must come within so many seconds."""
+    def record(self, name: str, within: float = NO_DEADLINE) -> None:
+        """Record a heartbeat; the next one is due within this many seconds."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         with self._lock:
             before = self._known.get(name)
             self._known[name] = Heartbeat(now, self._clock() + within)
-        if before and before.silent:
-            self._tell(name, False, before.heard)
+        if before and before.missed:
+            self._on_change(name, False, before.received)
 
     def forget(self, name: str) -> None:
-        """Expect no more of it."""
+        """Stop monitoring a sender."""
         with self._lock:
             self._known.pop(name, None)
 
-    def look(self) -> None:
-        """Notice who fell silent."""
+    def check(self) -> None:
+        """Report heartbeats that are overdue."""
         with self._lock:
             late = [
                 (name, each)
                 for name, each in self._known.items()
-                if not each.silent and self._clock() > each.due
+                if not each.missed and self._clock() > each.due
             ]
             for _, each in late:
-                each.silent = True
+                each.missed = True
         for name, each in late:
-            self._tell(name, True, each.heard)
+            self._on_change(name, True, each.received)
 
     def last(self, name: str) -> str:
-        """When it was heard last; empty for never."""
+        """Time of the last heartbeat; empty if there was none."""
         with self._lock:
-            return self._known[name].heard if name in self._known else ""
+            return self._known[name].received if name in self._known else ""

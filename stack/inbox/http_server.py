@@ -1,14 +1,14 @@
-"""The HTTP server of our own small programs: a request that fails ends no more than itself."""
+"""The HTTP server of the inbox and the gate: a failed request does not end the server."""
 
 import sys
 from http.server import ThreadingHTTPServer
 
-from stack.terminal import tell
+from stack.terminal import print_line
 
 
 class Server(ThreadingHTTPServer):
-    """Answers each request in a thread."""
+    """Handles each request in a thread."""
 
     def handle_error(self, _request: object, client_address: object) -> None:
-        """Tell of a request that failed, though nobody may be able to read it."""
-        tell(f"a request from {client_address} failed: {sys.exception()!r}")
+        """Log a failed request; ignore an output that cannot be written to."""
+        print_line(f"request from {client_address} failed: {sys.exception()!r}")

@@ -1,8 +1,8 @@
-"""Which requests come from pages of others: a browser sends them without asking anybody.
+"""Detects cross-site requests, which a web page can make a browser send.
 
-A page may send to every port of its reader's machine. It cannot hide where it comes from: browsers
-name the page in `Origin`, and the name it asked for in `Host`, also after DNS rebinding, where a
-name of the page's owner leads to loopback.
+A page may send requests to every port of its visitor's machine. It cannot forge its origin:
+browsers send it in `Origin`, and the requested host name in `Host`, also under DNS rebinding, where
+a name of the attacker resolves to loopback.
 """
 
 from collections.abc import Container
@@ -12,25 +12,25 @@ from urllib.parse import urlsplit
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
-def fault(
-    headers: Message, names: Container[str] = LOOPBACK_NAMES, friends: Container[str] = ()
+def refusal(
+    headers: Message, names: Container[str] = LOOPBACK_NAMES, allowed_origins: Container[str] = ()
 ) -> str:
-    """Why a request is refused, in a sentence; empty if it is not.
+    """Why a request is refused, as a sentence; empty if it is allowed.
 
     Args:
-        headers: The request's.
-        names: Hosts, without ports, that the server answers to.
-        friends: Other origins whose pages may ask.
+        headers: Request headers.
+        names: Host names, without ports, that the server accepts.
+        allowed_origins: Other origins whose pages may send requests.
     """
     hosts = headers.get_all("Host", [])
     try:
         known = len(hosts) == 1 and urlsplit(f"//{hosts[0]}").hostname in names
-    except ValueError:  # a bracket without the other
+    except ValueError:  # an unbalanced bracket
         known = False
     if not known:
-        return "This does not answer to the name in `Host`."
+        return "The host name in `Host` is not accepted here."
     own = {f"http://{hosts[0]}", f"https://{hosts[0]}"}
     origins = headers.get_all("Origin", [])
-    if any(origin not in own and origin not in friends for origin in origins):
-        return "Pages of another origin may not ask."
+    if any(origin not in own and origin not in allowed_origins for origin in origins):
+        return "Requests from pages of another origin are refused."
     return ""

@@ -1,7 +1,7 @@
 """Prometheus and Alertmanager of newer Debian suites, beside the installed ones, for tests.
 
-Nothing is installed. The packages come from the mirror that this machine's apt uses, its signatures
-are checked as apt checks them, and their programs are unpacked into a folder of their own.
+Nothing is installed. The packages come from the mirror of this machine's apt, their signatures are
+checked by apt, and their programs are unpacked into a separate folder.
 """
 
 import os
@@ -17,33 +17,33 @@ from stack.installation.paths import Installation
 from vitals import secure_files
 
 NEWER = ("trixie", "sid")
-"""The suites: the last Prometheus 2 with long-term support, and the newest that Debian has."""
+"""The suites with the last long-term-support Prometheus 2, and with Debian's newest version."""
 _PACKAGES = ("prometheus", "promtool", "prometheus-alertmanager")
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _RELEASE = re.compile(r"'(\S+/debian)/*dists/")
-_OWN_STATE = """
-Dir::Etc::sourcelist "{place}/debian.sources";
+_APT_CONFIG = """
+Dir::Etc::sourcelist "{work}/debian.sources";
 Dir::Etc::sourceparts "-";
-Dir::State "{place}/state";
-Dir::State::status "{place}/status";
-Dir::Cache "{place}/cache";
+Dir::State "{work}/state";
+Dir::State::status "{work}/status";
+Dir::Cache "{work}/cache";
 Acquire::Languages "none";
 Acquire::Retries "3";
 APT::Sandbox::User "{user}";
 """
 
 
-def bring(suite: str) -> Path:
-    """Fetch a suite's programs unless they are here already: in ``suites/`` of the data.
+def fetch(suite: str) -> Path:
+    """Fetch a suite's programs into ``suites/`` of the data folder, unless they are there.
 
     Args:
-        suite: One of Debian's, such as ``sid``.
+        suite: A Debian suite, such as ``sid``.
 
     Returns:
-        The folder of the programs, for the front of PATH.
+        The folder of the programs, to be prepended to PATH.
 
     Raises:
-        MissingPackagesError: They cannot be fetched; says why.
+        MissingPackagesError: They cannot be fetched; the message says why.
     """
     folder = Installation.here().data / "suites"
     programs = folder / suite
@@ -52,65 +52,65 @@ def bring(suite: str) -> Path:
     print(f"fetching Prometheus and Alertmanager of Debian's {suite} (once)", flush=True)
     secure_files.make_directories(folder.parent)
     secure_files.make_directory(folder, mode=0o755)
-    with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder) as made:
-        place = Path(made)
-        _describe(suite, place)
-        _apt(suite, place, "update", "--error-on=any")
-        _apt(suite, place, "download", *_PACKAGES)
-        for package in place.glob("*.deb"):
-            _run(suite, ["dpkg", "-x", str(package), str(place / "unpacked")], place)
-        fetched = place / "unpacked" / "usr" / "bin"
+    with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder) as name:
+        work = Path(name)
+        _configure_apt(suite, work)
+        _apt(suite, work, "update", "--error-on=any")
+        _apt(suite, work, "download", *_PACKAGES)
+        for package in work.glob("*.deb"):
+            _run(suite, ["dpkg", "-x", str(package), str(work / "unpacked")], work)
+        fetched = work / "unpacked" / "usr" / "bin"
         (fetched / "alertmanager").symlink_to("prometheus-alertmanager")
-        if not programs.exists():  # somebody else may have been faster
+        if not programs.exists():  # another process may have been faster
             shutil.move(fetched, programs)
     return programs
 
 
 def mirror(environment: Mapping[str, str] = os.environ) -> str:
-    """The address that this machine's apt fetches Debian from, or what DEBIAN_MIRROR says.
+    """DEBIAN_MIRROR, or the URL of the Debian mirror that apt uses on this machine.
 
     Raises:
-        MissingPackagesError: There is none.
+        MissingPackagesError: There is no mirror.
     """
-    if told := environment.get("DEBIAN_MIRROR"):
-        return told
+    if configured := environment.get("DEBIAN_MIRROR"):
+        return configured
     if shutil.which("apt-get"):
-        # What it would fetch: known also where no package list has been fetched yet.
+        # The URLs it would fetch, which are known before any package list has been fetched.
         command = ["apt-get", "--print-uris", "update"]
-        known = subprocess.run(command, check=False, capture_output=True, text=True).stdout
-        if found := _RELEASE.search(known):
+        uris = subprocess.run(command, check=False, capture_output=True, text=True).stdout
+        if found := _RELEASE.search(uris):
             return found[1]
     raise MissingPackagesError(
-        "the tests also run on the Prometheus of newer Debian suites, and apt here knows no mirror "
-        "of Debian: name one in DEBIAN_MIRROR"
+        "the tests also need Prometheus of newer Debian suites, and apt has no Debian mirror "
+        "configured: set DEBIAN_MIRROR"
     )
 
 
-def _describe(suite: str, place: Path) -> None:
-    """Write an apt configuration that knows one suite and touches nothing of the system's."""
+def _configure_apt(suite: str, work: Path) -> None:
+    """Write an apt configuration for one suite that does not touch the system's state."""
     if not _KEYRING.exists():
         raise MissingPackagesError(
-            f"{_KEYRING} is missing, so nothing of Debian's {suite} can be trusted: "
+            f"{_KEYRING} is missing, so packages of Debian's {suite} cannot be verified: "
             "apt-get install debian-archive-keyring"
         )
-    (place / "debian.sources").write_text(
+    (work / "debian.sources").write_text(
         f"Types: deb\nURIs: {mirror()}\nSuites: {suite}\nComponents: main\nSigned-By: {_KEYRING}\n"
     )
-    (place / "status").touch()
-    for part in ("state/lists/partial", "cache/archives/partial"):
-        (place / part).mkdir(parents=True)
+    (work / "status").touch()
+    for folder in ("state/lists/partial", "cache/archives/partial"):
+        (work / folder).mkdir(parents=True)
     user = "root" if os.geteuid() == 0 else ""
-    (place / "apt.conf").write_text(_OWN_STATE.format(place=place, user=user))
+    (work / "apt.conf").write_text(_APT_CONFIG.format(work=work, user=user))
 
 
-def _apt(suite: str, place: Path, *words: str) -> None:
-    _run(suite, ["apt-get", "--quiet", "--config-file", str(place / "apt.conf"), *words], place)
+def _apt(suite: str, work: Path, *arguments: str) -> None:
+    _run(suite, ["apt-get", "--quiet", "--config-file", str(work / "apt.conf"), *arguments], work)
 
 
-def _run(suite: str, command: list[str], place: Path) -> None:
-    done = subprocess.run(command, cwd=place, check=False, capture_output=True, text=True)
+def _run(suite: str, command: list[str], work: Path) -> None:
+    done = subprocess.run(command, cwd=work, check=False, capture_output=True, text=True)
     if done.returncode:
         last = "\n".join((done.stdout + done.stderr).splitlines()[-5:])
         raise MissingPackagesError(
-            f"the tests need Prometheus of Debian's {suite}, which cannot be fetched:\n{last}"
+            f"Prometheus of Debian's {suite} cannot be fetched for the tests:\n{last}"
         )

@@ -1,8 +1,8 @@
-"""The images of containers: pinned by digest, where a registry can be asked for them.
+"""Pins container images by digest.
 
-``python -m stack.install.images`` asks Docker for the digest that each tag of compose.yaml and the
-Dockerfile has now, and writes it behind the tag. A tag may be moved to another image; a digest
-cannot. Our own images are built here and have none.
+``python -m stack.install.images`` asks Docker for the current digest of each tag in compose.yaml
+and the Dockerfile, and writes it behind the tag. A tag may be moved to another image; a digest
+cannot. The project's own images are built locally and have none.
 """
 
 import re
@@ -21,34 +21,34 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class UnknownImageError(RuntimeError):
-    """Docker does not tell an image's digest; the message holds what it says instead."""
+    """Docker returned no digest for an image; the message holds its output."""
 
 
-def pinned(text: str, digest_of: Callable[[str], str]) -> str:
-    """A file's text with the digest behind each image's tag, in place of an older one.
+def pin(text: str, digest_of: Callable[[str], str]) -> str:
+    """Return a file's text with the digest behind each image's tag, replacing an older one.
 
     Args:
-        text: Of compose.yaml or a Dockerfile.
-        digest_of: The digest of an image's name with its tag.
+        text: Content of compose.yaml or a Dockerfile.
+        digest_of: Returns the digest of an image's name with its tag.
 
     Raises:
-        UnknownImageError: What it gives is no digest.
+        UnknownImageError: It returned no digest.
     """
 
-    def pin(found: re.Match[str]) -> str:
+    def add_digest(found: re.Match[str]) -> str:
         digest = digest_of(found["image"])
         if not _DIGEST.fullmatch(digest):
-            raise UnknownImageError(f"{found['image']}: {digest!r} is no digest")
+            raise UnknownImageError(f"{found['image']}: {digest!r} is not a digest")
         return f"{found['before']}{found['image']}@{digest}"
 
-    return _IMAGE.sub(pin, text)
+    return _IMAGE.sub(add_digest, text)
 
 
-def ask(image: str) -> str:
-    """The digest of an image, of all platforms together, as its registry tells it.
+def fetch_digest(image: str) -> str:
+    """The digest of an image's multi-platform manifest, from its registry.
 
     Raises:
-        UnknownImageError: There is no Docker here, or the registry cannot be reached.
+        UnknownImageError: Docker is missing, or the registry cannot be reached.
     """
     command = ["docker", "buildx", "imagetools", "inspect", "--format", "{{.Manifest.Digest}}"]
     try:
@@ -61,9 +61,9 @@ def ask(image: str) -> str:
 
 
 def main() -> int:
-    """Pin all images, or none."""
+    """Pin all images, or none if one fails."""
     try:
-        texts = {name: pinned((CHECKOUT / name).read_text(), ask) for name in FILES}
+        texts = {name: pin((CHECKOUT / name).read_text(), fetch_digest) for name in FILES}
     except UnknownImageError as error:
         print(f"images: {error}", file=sys.stderr)
         return 1

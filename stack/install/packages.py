@@ -1,4 +1,4 @@
-"""The servers' packages: what is missing, and how it comes here."""
+"""Debian packages of the servers: finds missing ones and installs them."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stack.servers import postgres
-from stack.terminal import tell
+from stack.terminal import print_line
 
 _UNITS = {
     "postgresql": "postgresql.service",
@@ -20,7 +20,7 @@ _CLUSTER_SETTINGS = Path("/etc/postgresql-common/createcluster.conf")
 
 
 class MissingPackagesError(RuntimeError):
-    """Packages are missing and we cannot install them; the message holds the command."""
+    """Packages are missing and cannot be installed; the message holds the command to run."""
 
 
 def _has_postgres() -> bool:
@@ -38,7 +38,7 @@ def _has_hypopg() -> bool:
     return any(Path("/usr/share/postgresql").glob("*/extension/hypopg.control"))
 
 
-# The tests need promtool and amtool too; they come with the same packages.
+# The tests also need promtool and amtool, which are in the same packages.
 _PACKAGES: dict[str, Callable[[], bool]] = {
     "postgresql": _has_postgres,
     "redis-server": _has("redis-server"),
@@ -51,25 +51,25 @@ _PACKAGES: dict[str, Callable[[], bool]] = {
 _FOR_TESTS: dict[str, Callable[[], bool]] = {
     "chromium": _has("chromium"),
     "pgbouncer": _has("pgbouncer"),
-    "postgresql-15-hypopg": _has_hypopg,  # the advisor of indexes asks it; the stack runs without
+    "postgresql-15-hypopg": _has_hypopg,  # used by the index advisor; optional for the stack
 }
-"""Node, which builds the boards' viewer, is not among them: Debian's is too old."""
+"""Node, which builds the viewer, is not included: Debian's is too old."""
 
 
 def missing(*, for_tests: bool = False) -> list[str]:
-    """Debian's names of the packages that are not here."""
-    wanted = _PACKAGES | (_FOR_TESTS if for_tests else {})
-    return [name for name, is_here in wanted.items() if not is_here()]
+    """Debian names of the missing packages."""
+    required = _PACKAGES | (_FOR_TESTS if for_tests else {})
+    return [name for name, is_installed in required.items() if not is_installed()]
 
 
 def install(*, for_tests: bool = False) -> None:
-    """Install what is missing, when that is possible.
+    """Install missing packages, if possible.
 
     Args:
-        for_tests: Also what only the tests need.
+        for_tests: Include packages that only the tests need.
 
     Raises:
-        MissingPackagesError: It is not, or it failed.
+        MissingPackagesError: It is not possible, or it failed.
     """
     names = missing(for_tests=for_tests)
     if not names:
@@ -78,40 +78,40 @@ def install(*, for_tests: bool = False) -> None:
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         sudo = "sudo " if os.geteuid() != 0 else ""
         raise MissingPackagesError(
-            f"{', '.join(names)} missing. On Debian and Ubuntu:\n"
+            f"missing packages: {', '.join(names)}. On Debian and Ubuntu run:\n"
             f"  {sudo}apt-get update && {sudo}{' '.join(command)}"
         )
-    tell(f"installing {', '.join(names)} (once)")
-    _want_no_cluster()
-    for _ in range(3):  # package lists may be absent or old: refresh them and try again
+    print_line(f"installing {', '.join(names)} (once)")
+    _disable_default_cluster()
+    for _ in range(3):  # package lists may be missing or outdated: update them and retry
         failure = _apt(command)
         if not missing(for_tests=for_tests):
             break
         _apt(["apt-get", "update"])
     else:
         raise MissingPackagesError(f"{' '.join(command)} failed:\n{failure}")
-    _end_services_of(names)
+    _stop_system_services(names)
 
 
-def _end_services_of(names: list[str]) -> None:
-    """End the system services that came up with the packages we have just brought.
+def _stop_system_services(names: list[str]) -> None:
+    """Stop the system services that the new packages have started.
 
-    They would hold Prometheus's usual port; this stack runs its own.
+    They would occupy Prometheus's default port; the stack runs its own.
     """
     if Path("/run/systemd/system").is_dir():
         units = [_UNITS[name] for name in names if name in _UNITS]
         subprocess.run(["systemctl", "disable", "--now", *units], check=False, capture_output=True)
 
 
-def _want_no_cluster() -> None:
-    """Keep Debian from making and starting a database cluster of its own on a fresh install."""
+def _disable_default_cluster() -> None:
+    """Prevent Debian from creating and starting a default database cluster on installation."""
     if not _CLUSTER_SETTINGS.exists() and not _has_postgres():
         _CLUSTER_SETTINGS.parent.mkdir(parents=True, exist_ok=True)
         _CLUSTER_SETTINGS.write_text("create_main_cluster = false\n")
 
 
 def _apt(command: list[str]) -> str:
-    """Run apt quietly; returns the end of its output if it failed."""
+    """Run apt; returns the last lines of its output if it failed, else an empty text."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     options = ["-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Options::=--force-confold"]
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Where one installation keeps its things, on which ports, and whom it runs as."""
+"""Paths, ports and service users of one installation of the stack."""
 
 import hashlib
 import os
@@ -9,14 +9,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from stack.installation.ports import Ports
-from stack.installation.process_record import Running
-from stack.installation.service_user import OF_PART, OF_PYTHON, Account, named, servant
+from stack.installation.process_record import ProcessRecord
+from stack.installation.service_user import (
+    PYTHON_USER,
+    USER_OF_SERVICE,
+    ServiceUser,
+    default_user,
+    lookup,
+)
 from vitals import secure_files
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-_TRIAL = "import stack, sys, yaml; print(sys.version.replace(chr(10), ' '))"
-_MOST_WORKERS = 16
-_ELSEWHERE = Path("/var/lib")
+_PROBE = "import stack, sys, yaml; print(sys.version.replace(chr(10), ' '))"
+_MAX_WORKERS = 16
+_VAR_LIB = Path("/var/lib")
 
 
 @dataclass(frozen=True)
@@ -24,55 +30,53 @@ class Installation:
     """One stack on this machine.
 
     Attributes:
-        data: All that it writes lies here.
-        ports: Where its parts listen.
-        account: Whom the servers run as; `None` stays who we are.
-        workers: How many processes serve the API.
-        worker: Whom our own Python runs as; `None` stays who we are, for want of an account
-            that may read the checkout.
-        accounts: Whom single parts run as instead of `account`.
+        data: The folder that it writes everything to.
+        ports: The ports of its services.
+        user: Service user of the servers; `None` keeps the current user.
+        workers: Number of worker processes of the API.
+        python_user: Service user of the stack's own Python programs; `None` keeps the current user,
+            because no service user may read the checkout.
+        users: Service users of single services, instead of `user`.
     """
 
     data: Path
     ports: Ports
-    account: Account | None = None
-    worker: Account | None = None
+    user: ServiceUser | None = None
+    python_user: ServiceUser | None = None
     workers: int = 1
-    accounts: Mapping[str, Account] = field(default_factory=dict)
+    users: Mapping[str, ServiceUser] = field(default_factory=dict)
 
     @classmethod
     def here(cls, environment: Mapping[str, str] = os.environ) -> "Installation":
         """The installation of this checkout: `var/`, or the folder that `VITALS_DATA` names.
 
-        Where the servers' account may not enter the checkout (root's home, say), the data lie
-        under /var/lib, and `var` is a link to them.
+        If the servers' user may not enter the checkout (such as root's home), the data are stored
+        under /var/lib and `var` links to them.
 
         Raises:
             PortError: A port setting is wrong.
-            LookupError: WORKERS or the name of a folder makes no sense, or we are root and
-                there is no account for the servers yet.
-            PermissionError: The servers' account cannot reach the data.
+            LookupError: WORKERS or the name of a folder is invalid, or this is root and the
+                servers' user does not exist yet.
+            PermissionError: The servers' user cannot reach the data.
         """
-        ports, account = Ports.of(environment), servant()
+        ports, user = Ports.of(environment), default_user()
         data = Path(environment.get("VITALS_DATA") or CHECKOUT / "var").absolute()
         if not (str(data) + str(CHECKOUT)).isprintable():
-            raise LookupError(
-                f"{str(data)!r}: no folder here may have control characters in its name"
-            )
-        installation = cls(data, ports, account, workers=_count(environment))
-        if account is None:
+            raise LookupError(f"{str(data)!r}: control characters in the path: use another folder")
+        installation = cls(data, ports, user, workers=_count(environment))
+        if user is None:
             return installation
-        if account.reaches(data):
-            apart = named(OF_PYTHON)
-            candidates = [apart, account] if apart and apart.reaches(data) else [account]
-            worker = next((each for each in candidates if _runs_python(each)), None)
+        if user.can_reach(data):
+            python = lookup(PYTHON_USER)
+            candidates = [python, user] if python and python.can_reach(data) else [user]
+            python_user = next((each for each in candidates if _runs_python(each)), None)
         elif environment.get("VITALS_DATA"):
-            raise PermissionError(f"user {account.name} cannot enter {data}: name another folder")
+            raise PermissionError(f"user {user.name} cannot enter {data}: change VITALS_DATA")
         else:
-            data, worker = _linked_elsewhere(data), None
-        found = {part: named(name) for part, name in OF_PART.items()}
-        accounts = {part: each for part, each in found.items() if each and each.reaches(data)}
-        return replace(installation, data=data, worker=worker, accounts=accounts)
+            data, python_user = _link_to_var_lib(data), None
+        found = {service: lookup(name) for service, name in USER_OF_SERVICE.items()}
+        users = {service: each for service, each in found.items() if each and each.can_reach(data)}
+        return replace(installation, data=data, python_user=python_user, users=users)
 
     @property
     def secrets(self) -> Path:
@@ -86,40 +90,40 @@ class Installation:
 
     @property
     def lock(self) -> Path:
-        """Held while a stack runs over these data."""
+        """Lock file; locked while a stack runs in this data folder."""
         return self.data / "lock"
 
-    def account_of(self, part: str) -> Account | None:
-        """Whom a server runs as; `None` stays who we are."""
-        return self.accounts.get(part, self.account)
+    def user_of(self, service: str) -> ServiceUser | None:
+        """Service user of a server; `None` keeps the current user."""
+        return self.users.get(service, self.user)
 
-    def owner_of(self, part: str) -> secure_files.Owner | None:
-        """Whom a server's files belong to; `None` for us."""
-        account = self.account_of(part)
-        return account.ids if account else None
+    def owner_of(self, service: str) -> secure_files.Owner | None:
+        """Owner of a server's files; `None` for the current user."""
+        user = self.user_of(service)
+        return user.ids if user else None
 
-    def folder(self, part: str) -> Path:
-        """A part's own folder, which its account owns; made if needed.
+    def folder(self, service: str) -> Path:
+        """The folder of one service, owned by its user; created if missing.
 
-        What a former account of the part left in it is given to the present one.
+        Files of a previous service user are given to the current one.
         """
-        path, owner = self.data / part, self.owner_of(part)
-        former = path.lstat().st_uid if path.exists() else None
+        path, owner = self.data / service, self.owner_of(service)
+        previous = path.lstat().st_uid if path.exists() else None
         secure_files.make_directory(path, owner=owner)
-        if owner and former not in {None, 0, owner[0]}:
-            secure_files.chown_tree(path, owner, only_uid=former)
+        if owner and previous not in {None, 0, owner[0]}:
+            secure_files.chown_tree(path, owner, only_uid=previous)
         return path
 
-    def write(self, part: str, name: str, text: str) -> Path:
-        """Write a file that only the part's account reads; configurations hold passwords."""
-        path = self.folder(part) / name
-        secure_files.write(path, text, owner=self.owner_of(part))
+    def write(self, service: str, name: str, text: str) -> Path:
+        """Write a file that only the service's user can read: configurations hold passwords."""
+        path = self.folder(service) / name
+        secure_files.write(path, text, owner=self.owner_of(service))
         return path
 
     def readable(self, folder: Path) -> Path:
-        """A folder of the checkout, or a copy of it where the servers may not read that."""
-        accounts = [self.account, *self.accounts.values()]
-        if all(account is None or account.reaches(folder) for account in accounts):
+        """A folder of the checkout, or a copy of it if the servers may not read the checkout."""
+        users = [self.user, *self.users.values()]
+        if all(user is None or user.can_reach(folder) for user in users):
             return folder
         copy = self.data / "copies" / folder.name
         secure_files.make_directories(copy.parent)
@@ -128,49 +132,49 @@ class Installation:
         return copy
 
     @property
-    def record(self) -> Path:
-        """The file in which a stack notes its processes."""
+    def record_path(self) -> Path:
+        """File with the process record of the running stack."""
         return self.data / "running.json"
 
-    def read_running(self) -> Running | None:
-        """What the stack over these data noted of itself last. Check the lock first."""
-        return Running.read(self.record)
+    def read_record(self) -> ProcessRecord | None:
+        """The last process record in this data folder. Check the lock first."""
+        return ProcessRecord.read(self.record_path)
 
     def read_pids(self) -> Mapping[str, int]:
-        """Which process is which part; nothing unless a stack is ready. Check the lock first."""
-        running = self.read_running()
-        return running.pids if running and running.ready else {}
+        """Pids by service; empty unless the stack is ready. Check the lock first."""
+        record = self.read_record()
+        return record.pids if record and record.ready else {}
 
-    def as_running(self) -> "Installation":
-        """The same on the ports that the running stack uses, whatever the environment says."""
-        running = self.read_running()
-        return replace(self, ports=running.ports) if running else self
+    def with_recorded_ports(self) -> "Installation":
+        """The same installation on the ports of the running stack instead of the environment's."""
+        record = self.read_record()
+        return replace(self, ports=record.ports) if record else self
 
 
 def _count(environment: Mapping[str, str]) -> int:
     text = environment.get("WORKERS") or "1"
-    if not (text.isdecimal() and 1 <= int(text) <= _MOST_WORKERS):
-        raise LookupError(f"WORKERS={text}: give a number from 1 to {_MOST_WORKERS}")
+    if not (text.isdecimal() and 1 <= int(text) <= _MAX_WORKERS):
+        raise LookupError(f"WORKERS={text}: must be a number from 1 to {_MAX_WORKERS}")
     return int(text)
 
 
-def _runs_python(account: Account) -> bool:
-    """Whether an account may run our Python over this checkout: try it.
+def _runs_python(user: ServiceUser) -> bool:
+    """Whether a user can run this Python in this checkout, by trying it.
 
-    The version is compared because a Python whose own libraries lie where the account may not
-    go (pyenv in root's home) starts all the same, with the system's libraries.
+    The version is compared because a Python whose standard library the user cannot read (pyenv in
+    root's home) starts with the system's libraries instead.
     """
-    words = ["setpriv", *account.prefix, "--", sys.executable, "-c", _TRIAL]
-    tried = subprocess.run(words, cwd=CHECKOUT, check=False, capture_output=True, text=True)
-    return tried.stdout.strip() == sys.version.replace("\n", " ")
+    command = ["setpriv", *user.setpriv_options, "--", sys.executable, "-c", _PROBE]
+    probe = subprocess.run(command, cwd=CHECKOUT, check=False, capture_output=True, text=True)
+    return probe.stdout.strip() == sys.version.replace("\n", " ")
 
 
-def _linked_elsewhere(link: Path) -> Path:
-    """A folder under /var/lib that belongs to this checkout, with `link` showing there."""
+def _link_to_var_lib(link: Path) -> Path:
+    """The folder under /var/lib for this checkout, with `link` pointing to it."""
     if link.exists() and not link.is_symlink():
-        raise PermissionError(f"the servers' account cannot enter {link}: remove or move it")
-    place = _ELSEWHERE / f"vitals-{hashlib.sha256(bytes(link)).hexdigest()[:8]}"
-    place.mkdir(mode=0o755, exist_ok=True)
+        raise PermissionError(f"the servers' user cannot enter {link}: remove or move it")
+    target = _VAR_LIB / f"vitals-{hashlib.sha256(bytes(link)).hexdigest()[:8]}"
+    target.mkdir(mode=0o755, exist_ok=True)
     if not link.is_symlink():
-        link.symlink_to(place)
-    return place
+        link.symlink_to(target)
+    return target

@@ -1,4 +1,4 @@
-"""The ports of the stack: one setting each, checked before anything starts."""
+"""The ports of the stack: one setting per service, checked before anything starts."""
 
 import errno
 import socket
@@ -10,12 +10,12 @@ from stack.readiness import LOOPBACK
 
 
 class PortError(RuntimeError):
-    """A port cannot be used; the message names the setting to change."""
+    """A port is invalid or taken; the message names the setting to change."""
 
 
 @dataclass(frozen=True)
 class Ports:
-    """Where each part listens; the environment variable is the name in capitals and `_PORT`."""
+    """Port of each service; the environment variable is the upper-case name with `_PORT`."""
 
     api: int = 8000
     postgres: int = 15432
@@ -29,28 +29,30 @@ class Ports:
         """Read them from the environment.
 
         Raises:
-            PortError: A value is no port, or two parts share one.
+            PortError: A value is not a port, or two services share one.
         """
         chosen: dict[str, int] = {}
         for field in fields(cls):
             variable = f"{field.name.upper()}_PORT"
             text = environment.get(variable) or str(field.default)
             if not (text.isdecimal() and 0 < int(text) < 2**16):
-                raise PortError(f"{variable}={text} is no port: give a number from 1 to 65535")
+                raise PortError(f"{variable}={text}: must be a port from 1 to 65535")
             for other, port in chosen.items():
                 if port == int(text):
-                    raise PortError(f"{variable} and {other.upper()}_PORT are both {text}")
+                    raise PortError(
+                        f"{variable} and {other.upper()}_PORT are both {text}: change one"
+                    )
             chosen[field.name] = int(text)
         return cls(**chosen)
 
-    def demand_free(self) -> None:
-        """Make sure that nobody listens on any of them.
+    def check_free(self) -> None:
+        """Check that all ports are free.
 
         Raises:
-            PortError: Somebody does; all such ports are named.
+            PortError: Some are taken; the message names all of them.
         """
         taken = [
-            f"port {port} is taken{_held_by(port)}: free it or set {field.name.upper()}_PORT"
+            f"port {port} is taken{_listener_name(port)}: free it or set {field.name.upper()}_PORT"
             for field in fields(self)
             if not _is_free(port := getattr(self, field.name))
         ]
@@ -65,24 +67,24 @@ def _is_free(port: int) -> bool:
             listener.bind((LOOPBACK, port))
         except OSError as error:
             if error.errno == errno.EACCES:
-                raise PortError(f"port {port} needs root: choose one above 1023") from None
+                raise PortError(f"port {port} needs root: choose a port above 1023") from None
             return False
         return True
 
 
-def _held_by(port: int) -> str:
-    """Who listens there, as far as we may know: " by redis-server (pid 12)" or nothing."""
-    sockets = {f"socket:[{inode}]" for inode in _listening(port)}
+def _listener_name(port: int) -> str:
+    """The process that listens there, if visible: " by redis-server (pid 12)" or nothing."""
+    sockets = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             if any(str(file.readlink()) in sockets for file in (entry / "fd").iterdir()):
                 return f" by {(entry / 'comm').read_text().strip()} (pid {entry.name})"
-        except OSError:  # gone meanwhile, or not ours to look at
+        except OSError:  # ended, or not readable for this user
             continue
     return ""
 
 
-def _listening(port: int) -> set[str]:
+def _listening_inodes(port: int) -> set[str]:
     """Inodes of the sockets that listen on a port."""
     found = set()
     for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):

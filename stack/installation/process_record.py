@@ -1,8 +1,7 @@
-"""Which process is which part, kept in a file for `status`, `drill` and the next start.
+"""The process record: a file with the process of each service, for `status`, `drill` and restarts.
 
-A process is known by its pid and when it started, since pids are given out again. The file has its
-full size from the start and is overwritten in place, so that a disk that fills up later cannot
-keep us from telling the truth.
+A process is identified by its pid and start time, because pids are reused. The file is created at
+its full size and overwritten in place, so that it can be updated on a full disk.
 """
 
 import json
@@ -21,26 +20,26 @@ _SIZE = 8192
 
 
 @dataclass(frozen=True)
-class Running:
-    """What a stack noted of itself.
+class ProcessRecord:
+    """The processes of a stack.
 
     Attributes:
-        ports: Where its parts listen.
-        ready: Whether all parts were ready.
-        pids: The process of each server.
-        tasks: The process of each part that ends by itself.
-        births: When each of those processes started, in clock ticks since the system did.
+        ports: The ports of its services.
+        ready: Whether all services were ready.
+        pids: Pid of each server.
+        tasks: Pid of each service that ends by itself.
+        start_times: Start time of each process, in clock ticks since boot.
     """
 
     ports: Ports
     ready: bool = False
     pids: Mapping[str, int] = field(default_factory=dict)
     tasks: Mapping[str, int] = field(default_factory=dict)
-    births: Mapping[str, int] = field(default_factory=dict)
+    start_times: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """What the file says; `None` if there is none, or it says nothing that makes sense.
+        """Read the file; `None` if it is missing or invalid.
 
         Raises:
             OSError: It cannot be read.
@@ -53,51 +52,51 @@ class Running:
         except (ValueError, KeyError, TypeError):
             return None
 
-    def lives(self, name: str) -> bool:
-        """Whether the process of a part runs still."""
+    def is_alive(self, name: str) -> bool:
+        """Whether the process of a service is still running."""
         pid = self.pids.get(name) or self.tasks.get(name)
-        return pid is not None and start_time(pid) == self.births.get(name)
+        return pid is not None and start_time(pid) == self.start_times.get(name)
 
 
-class Record:
-    """The runner's side of the file.
+class RecordWriter:
+    """Writes the process record; used by the runner.
 
     Args:
-        path: The file; replaced.
-        ports: Where the parts listen.
+        path: The file; replaced if it exists.
+        ports: The ports of the services.
 
     Raises:
-        OSError: There is no room for it.
+        OSError: The file cannot be written.
     """
 
     def __init__(self, path: Path, ports: Ports) -> None:
         self._path = path
-        self._running = Running(ports)
+        self._record = ProcessRecord(ports)
         secure_files.write(path, self._content(), mode=0o644)
         self._file = secure_files.open_file(path, os.O_RDWR)
 
     def add(self, name: str, pid: int, *, task: bool) -> None:
-        """Note the process of a part."""
-        of_kind = self._running.tasks if task else self._running.pids
+        """Record the process of a service."""
+        recorded = self._record.tasks if task else self._record.pids
         self._change(
-            **{"tasks" if task else "pids": {**of_kind, name: pid}},
-            births={**self._running.births, name: start_time(pid) or 0},
+            **{"tasks" if task else "pids": {**recorded, name: pid}},
+            start_times={**self._record.start_times, name: start_time(pid) or 0},
         )
 
     def set_ready(self) -> None:
-        """Note that all parts are ready."""
+        """Record that all services are ready."""
         self._change(ready=True)
 
     def close(self) -> None:
-        """Remove the file: the processes have ended."""
+        """Remove the file after the processes have ended."""
         os.close(self._file)
         with suppress(OSError):
             secure_files.remove(self._path)
 
     def _change(self, **changes: object) -> None:
-        self._running = Running(**{**vars(self._running), **changes})
-        with suppress(OSError):  # some file systems want room for this, too
+        self._record = ProcessRecord(**{**vars(self._record), **changes})
+        with suppress(OSError):  # some file systems need free space even for this
             os.pwrite(self._file, self._content(), 0)
 
     def _content(self) -> bytes:
-        return json.dumps(asdict(self._running)).encode().ljust(_SIZE)
+        return json.dumps(asdict(self._record)).encode().ljust(_SIZE)

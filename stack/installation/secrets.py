@@ -1,4 +1,4 @@
-"""The secrets of one installation: made once, kept in 0600 files, never shown.
+"""The secrets of one installation: generated once, stored in 0600 files, never printed.
 
 `python -m stack.installation.secrets FOLDER` writes them to a folder, as compose.yaml does.
 """
@@ -10,58 +10,67 @@ import stat
 import sys
 from pathlib import Path
 
-from stack.installation.service_user import Account
+from stack.installation.service_user import ServiceUser
 from vitals import secure_files
 
 NAMES = (
     "jwt-key",  # signs the API's tokens
-    "postgres-password",  # PostgreSQL's superuser, for this stack's own housekeeping
+    "postgres-password",  # PostgreSQL's superuser, for the stack's own administration
     "database-password",  # the API's role
     "redis-password",
-    "metrics-token",  # Prometheus shows it to /metrics
+    "metrics-token",  # Prometheus sends it to /metrics
     "admin-password",  # admin@example.com of the sample data
     "demo-password",  # user<N>@example.com of the sample data
     "grafana-password",
 )
-SHORTEST = 16
-"""Characters below which a secret put there by hand is refused."""
-LONGEST = 10_000
-"""Bytes that are read of one."""
+MIN_LENGTH = 16
+"""Minimum length of a secret that was provided by hand."""
+MAX_BYTES = 10_000
+"""At most this many bytes of a secret file are read."""
 
-_KNOWN = ("admin", "changeme", "changethis", "default", "example", "password", "postgres", "secret")
+_DEFAULTS = (
+    "admin",
+    "changeme",
+    "changethis",
+    "default",
+    "example",
+    "password",
+    "postgres",
+    "secret",
+)
 
 
 class WeakSecretError(ValueError):
-    """A secret that somebody put there is a known default or too short."""
+    """A provided secret is a known default or too short."""
 
 
-def make(folder: Path, account: Account | None) -> None:
-    """Make what is missing and check what is there.
+def make(folder: Path, user: ServiceUser | None) -> None:
+    """Generate missing secrets and check existing ones.
 
     Args:
-        folder: Becomes 0700, its files 0600.
-        account: Who reads them; `None` is ourselves.
+        folder: Gets mode 0700, its files 0600.
+        user: Owner of the files; `None` is the current user.
 
     Raises:
-        WeakSecretError: A file holds a known default or a short word.
+        WeakSecretError: A file holds a known default or a short secret.
         UnsafePathError: The folder or a file is a link.
-        OSError: One of them cannot be read or made.
+        OSError: One of them cannot be read or written.
     """
-    owner = account.ids if account else (os.geteuid(), os.getegid())
+    owner = user.ids if user else (os.geteuid(), os.getegid())
     secure_files.make_directory(folder, owner=owner)
     for name in NAMES:
         path = folder / name
         try:
-            text, is_private = _look(path, owner)
+            text, is_private = _read_with_privacy(path, owner)
         except FileNotFoundError:
             text, is_private = secrets.token_urlsafe(32), False
         _check(path, text)
-        if not is_private:  # replaced as a whole: what was there may be somebody else's file
+        if not is_private:  # replaced: the existing file may belong to another user
             secure_files.write(path, text, owner=owner, durable=True)
 
 
 def read(folder: Path, name: str) -> str:
-    """One secret.
+    """Read one secret.
 
     Raises:
         OSError: It cannot be read.
@@ -69,22 +78,24 @@ def read(folder: Path, name: str) -> str:
     return secure_files.read(folder / name).decode().strip()
 
 
-def _look(path: Path, owner: secure_files.Owner) -> tuple[str, bool]:
+def _read_with_privacy(path: Path, owner: secure_files.Owner) -> tuple[str, bool]:
     """A secret, and whether only its owner can read it."""
     with os.fdopen(secure_files.open_file(path, os.O_RDONLY), "rb") as file:
-        found = os.fstat(file.fileno())
-        text = file.read(LONGEST).decode(errors="replace").strip()
-    return text, found.st_uid == owner[0] and stat.S_IMODE(found.st_mode) == 0o600  # noqa: PLR2004
+        status = os.fstat(file.fileno())
+        text = file.read(MAX_BYTES).decode(errors="replace").strip()
+    return text, status.st_uid == owner[0] and stat.S_IMODE(status.st_mode) == 0o600  # noqa: PLR2004
 
 
 def _check(path: Path, text: str) -> None:
     if not re.fullmatch(r"[\w.~+/=-]*", text, re.ASCII):
-        raise WeakSecretError(f"{path} may hold letters, digits and - _ . ~ + / = only")
+        raise WeakSecretError(f"{path}: only letters, digits and - _ . ~ + / = are allowed")
     bare = "".join(letter for letter in text.lower() if letter.isalpha())
-    if len(text) < SHORTEST or any(bare == known * (len(bare) // len(known)) for known in _KNOWN):
+    if len(text) < MIN_LENGTH or any(
+        bare == known * (len(bare) // len(known)) for known in _DEFAULTS
+    ):
         raise WeakSecretError(
-            f"{path} holds a known default or fewer than {SHORTEST} characters; "
-            "delete the file and a good one is made"
+            f"{path}: a known default, or fewer than {MIN_LENGTH} characters: "
+            "delete the file to have a strong one generated"
         )
 
 

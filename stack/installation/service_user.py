@@ -1,4 +1,4 @@
-"""Whom the servers run as: PostgreSQL refuses root, and nothing else needs it either."""
+"""Service users: unprivileged users that run the servers. PostgreSQL refuses to run as root."""
 
 import os
 import pwd
@@ -7,25 +7,25 @@ from pathlib import Path
 
 from vitals import secure_files
 
-ACCOUNT = "postgres"
-"""The unprivileged account that Debian's PostgreSQL package makes."""
-OF_PART = {"redis": "redis", "prometheus": "prometheus", "alertmanager": "prometheus"}
-"""The accounts that Debian's packages make for other servers."""
-OF_PYTHON = "www-data"
-"""The account of our own programs: Debian's for what serves the web."""
+DEFAULT_USER = "postgres"
+"""The unprivileged user that Debian's PostgreSQL package creates."""
+USER_OF_SERVICE = {"redis": "redis", "prometheus": "prometheus", "alertmanager": "prometheus"}
+"""The users that Debian's packages create for other servers."""
+PYTHON_USER = "www-data"
+"""The user of the stack's own programs: Debian's user for web servers."""
 
 
 @dataclass(frozen=True)
-class Account:
-    """An unprivileged user that root hands its servers to."""
+class ServiceUser:
+    """An unprivileged user that runs servers started by root."""
 
     name: str
     uid: int
     gid: int
 
     @property
-    def prefix(self) -> list[str]:
-        """The words before a command that drop root for good."""
+    def setpriv_options(self) -> list[str]:
+        """Options of setpriv(1) that drop root permanently."""
         return [
             f"--reuid={self.uid}",
             f"--regid={self.gid}",
@@ -37,15 +37,15 @@ class Account:
 
     @property
     def ids(self) -> secure_files.Owner:
-        """Its user and group, as an owner of files."""
+        """Its uid and gid, as an owner of files."""
         return self.uid, self.gid
 
-    def own(self, folder: Path) -> None:
-        """Give a folder and all that lies in it to this account; links are not followed."""
+    def chown(self, folder: Path) -> None:
+        """Change the owner of a folder and its content to this user; links are not followed."""
         secure_files.chown_tree(folder, self.ids)
 
-    def reaches(self, folder: Path) -> bool:
-        """Whether this account may walk to a folder (its last existing parent counts)."""
+    def can_reach(self, folder: Path) -> bool:
+        """Whether this user may enter a folder (or its last existing parent)."""
         for parent in (folder, *folder.parents):
             if parent.exists() and not self._may_enter(parent):
                 return False
@@ -60,33 +60,33 @@ class Account:
         return bool(status.st_mode & 0o001)
 
 
-def servant() -> Account | None:
-    """Whom root's servers run as; `None` when we are not root and stay who we are.
+def default_user() -> ServiceUser | None:
+    """The user for servers started by root; `None` if the current user is not root.
 
-    Servers that have an account of their own (`named`) run as that.
+    Servers that have a user of their own (`USER_OF_SERVICE`) run as that one.
 
     Raises:
-        LookupError: We are root and the account does not exist (yet).
+        LookupError: The current user is root and the service user does not exist yet.
     """
     if os.geteuid() != 0:
         return None
-    if found := named(ACCOUNT):
+    if found := lookup(DEFAULT_USER):
         return found
-    raise LookupError(f"no account {ACCOUNT!r} to run the servers as: python -m stack install")
+    raise LookupError(f"no user {DEFAULT_USER!r} for the servers: run python -m stack install")
 
 
-def users() -> set[int]:
-    """Every user that processes of a stack that we started may run as."""
+def possible_uids() -> set[int]:
+    """Uids that processes of a stack started by the current user may have."""
     if os.geteuid() != 0:
         return {os.geteuid()}
-    found = map(named, {ACCOUNT, OF_PYTHON, *OF_PART.values()})
-    return {0, *(account.uid for account in found if account)}
+    found = map(lookup, {DEFAULT_USER, PYTHON_USER, *USER_OF_SERVICE.values()})
+    return {0, *(user.uid for user in found if user)}
 
 
-def named(name: str) -> Account | None:
-    """An account of this machine; `None` if there is none of that name."""
+def lookup(name: str) -> ServiceUser | None:
+    """The user of that name; `None` if there is none."""
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
         return None
-    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+    return ServiceUser(entry.pw_name, entry.pw_uid, entry.pw_gid)

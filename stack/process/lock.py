@@ -1,4 +1,4 @@
-"""One stack at a time over one data folder."""
+"""Lock file of a data folder: only one stack may run in it."""
 
 import fcntl
 import json
@@ -8,45 +8,47 @@ from pathlib import Path
 from typing import Any
 
 from vitals import secure_files
-from vitals.metrics.process_identity import start_time
+from vitals.metrics import process_identity
 
-_PATIENCE = 15.0
+_TIMEOUT_SECONDS = 15.0
 
 
 class AlreadyRunningError(RuntimeError):
-    """Another stack runs over this folder."""
+    """Another stack is running in this data folder."""
 
 
-def take(path: Path, what: str) -> int:
-    """Take the lock; it is ours until we and our keeper have ended.
+def acquire(path: Path, command: str) -> int:
+    """Acquire the lock; it is held until this process and its reaper have ended.
 
     Args:
-        path: The lock's file.
-        what: What we are, told to whoever comes second.
+        path: The lock file.
+        command: The command that runs, for the error message of a second start.
 
     Returns:
-        The file descriptor that holds it.
+        The file descriptor that holds the lock.
 
     Raises:
-        AlreadyRunningError: Another runs.
+        AlreadyRunningError: Another stack holds it.
     """
     held = secure_files.open_file(path, os.O_RDWR | os.O_CREAT)
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _TIMEOUT_SECONDS
     while True:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
         except BlockingIOError:
             pid, other = holder(path)
-            being_cleared = pid != 0 and not holder_lives(path)
-            if not being_cleared or time.monotonic() > deadline:
+            being_reaped = pid != 0 and not holder_is_alive(path)
+            if not being_reaped or time.monotonic() > deadline:
                 os.close(held)
-                raise AlreadyRunningError(_refusal(path, pid, other, killed=being_cleared)) from (
+                raise AlreadyRunningError(_error_text(path, pid, other, killed=being_reaped)) from (
                     None
                 )
         time.sleep(0.1)
     pid = os.getpid()
-    content = json.dumps({"pid": pid, "birth": start_time(pid), "what": what}).encode()
+    content = json.dumps(
+        {"pid": pid, "start_time": process_identity.start_time(pid), "command": command}
+    ).encode()
     try:
         os.ftruncate(held, 0)
         os.write(held, content)
@@ -56,30 +58,30 @@ def take(path: Path, what: str) -> int:
     return held
 
 
-def _refusal(path: Path, pid: int, other: str, *, killed: bool) -> str:
+def _error_text(path: Path, pid: int, other: str, *, killed: bool) -> str:
     if killed:
         return (
-            f"{other} (pid {pid}) over {path.parent} was killed, and what it left has not ended "
-            f"after {_PATIENCE:g} s; python -m stack status names it"
+            f"{path.parent}: {other} (pid {pid}) was killed, and its processes have not ended "
+            f"after {_TIMEOUT_SECONDS:g} s: see python -m stack status"
         )
-    return f"already running over {path.parent}: {other} (pid {pid}); Ctrl-C there stops it"
+    return f"already running in {path.parent}: {other} (pid {pid}): stop it with Ctrl-C"
 
 
 def holder(path: Path) -> tuple[int, str]:
-    """Who wrote the lock last: its pid and what it is; (0, "") when unknown."""
+    """Pid and command of the last holder; (0, "") if unknown."""
     try:
         content = _content(path)
-        return int(content["pid"]), str(content["what"])
+        return int(content["pid"]), str(content["command"])
     except (OSError, ValueError, KeyError, TypeError):
         return 0, ""
 
 
-def holder_lives(path: Path) -> bool:
-    """Whether the process that wrote the lock last runs still."""
+def holder_is_alive(path: Path) -> bool:
+    """Whether the last holder is still running."""
     try:
         content = _content(path)
-        born = start_time(int(content["pid"]))
-        return born is not None and born == content.get("birth", born)
+        start_time = process_identity.start_time(int(content["pid"]))
+        return start_time is not None and start_time == content.get("start_time", start_time)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -90,10 +92,10 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a stack, or the keeper of one that was killed, runs over this folder now.
+    """Whether a stack, or the reaper of a killed stack, is running in this data folder.
 
     Raises:
-        OSError: We may not know.
+        OSError: The lock file cannot be opened.
     """
     try:
         probe = secure_files.open_file(path, os.O_RDONLY)

@@ -1,8 +1,7 @@
-"""What the parts say: to the terminal with the part's name before each line, and to a file.
+"""Log multiplexer: writes the services' output to the terminal, prefixed by service, and to files.
 
-Whoever writes here goes on whatever happens: output that finds no place, because the disk is full,
-read-only or broken, or too many files are open, is lost. That is told once, and again when files
-can be written.
+Writing never fails: output that cannot be stored, because the disk is full, read-only or broken, or
+too many files are open, is lost. The loss is reported once, and again when files can be written.
 """
 
 import os
@@ -15,94 +14,94 @@ from stack.terminal import Terminal
 from vitals import secure_files
 
 _COLOURS = (36, 33, 32, 35, 34, 96, 93, 92)
-_LARGEST = 5_000_000
-_LAST = 15
+_MAX_BYTES = 5_000_000
+_TAIL_LINES = 15
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-_STEADY_SECONDS = 5.0
-"""How long all must be well before it is told: a disk that is full takes a little now and then."""
+_RECOVERY_SECONDS = 5.0
+"""Time without errors before recovery is reported: a full disk may accept a little now and then."""
 
 
-class Journal:
-    """Lines of all parts, in bounded files and on the terminal."""
+class LogMultiplexer:
+    """Writes lines of all services to size-limited files and to the terminal."""
 
     def __init__(self, folder: Path, terminal: TextIO | None = None) -> None:
-        """Write `<part>.log` files into a folder and prefixed lines to a terminal.
+        """Write `<service>.log` files to a folder and prefixed lines to a terminal.
 
         Args:
-            folder: Made if it is not there.
-            terminal: Our standard output by default.
+            folder: Created if missing.
+            terminal: Standard output by default.
         """
         self._folder = folder
         self._terminal = Terminal(sys.stdout if terminal is None else terminal)
         self._coloured = self._terminal.coloured
         self._colours: dict[str, int] = {}
-        self._unfinished: dict[str, bytes] = {}
+        self._partial_lines: dict[str, bytes] = {}
         self._lost: dict[str, int] = {}
         self._failed_at: float | None = None
         secure_files.make_directories(folder)
 
-    def path(self, part: str) -> Path:
-        """The log file of a part."""
-        return self._folder / f"{part}.log"
+    def path(self, service: str) -> Path:
+        """The log file of a service."""
+        return self._folder / f"{service}.log"
 
-    def take(self, part: str, data: bytes, *, quiet: bool = False) -> None:
-        """Take some output of a part; whole lines go to the terminal unless it is quiet."""
-        self._append(part, data)
-        *lines, rest = (self._unfinished.get(part, b"") + data).split(b"\n")
-        self._unfinished[part] = rest[-_LARGEST:]
+    def write(self, service: str, data: bytes, *, quiet: bool = False) -> None:
+        """Write output of a service; whole lines go to the terminal unless it is quiet."""
+        self._append(service, data)
+        *lines, rest = (self._partial_lines.get(service, b"") + data).split(b"\n")
+        self._partial_lines[service] = rest[-_MAX_BYTES:]
         if not quiet:
             for line in lines:
-                self._show(part, line.decode(errors="replace").rstrip())
+                self._write_line(service, line.decode(errors="replace").rstrip())
 
-    def say(self, text: str) -> None:
-        """Tell the person something of our own."""
+    def log(self, text: str) -> None:
+        """Log a message of the stack itself."""
         self._append("stack", f"{text}\n".encode(errors="backslashreplace"))
-        self._say_on_terminal(text)
+        self._log_to_terminal(text)
 
-    def plain(self, text: str) -> None:
-        """Show something without a prefix: a table."""
+    def show(self, text: str) -> None:
+        """Write text without a prefix, such as a table, to the terminal."""
         self._terminal.show(text)
 
-    def look(self) -> None:
-        """See whether files that could not be written can be now; call it now and then."""
-        if self._failed_at is None or time.monotonic() - self._failed_at < _STEADY_SECONDS:
+    def retry(self) -> None:
+        """Retry files that could not be written; call it regularly."""
+        if self._failed_at is None or time.monotonic() - self._failed_at < _RECOVERY_SECONDS:
             return
         lost = sum(self._lost.values())
         try:
-            for part, count in tuple(self._lost.items()):
-                self._write(self.path(part), f"({count} bytes of output were lost)\n".encode())
-                del self._lost[part]
+            for service, count in tuple(self._lost.items()):
+                self._write(self.path(service), f"({count} bytes of output were lost)\n".encode())
+                del self._lost[service]
         except OSError:
             self._failed_at = time.monotonic()
             return
         self._failed_at = None
-        self.say(f"log files are written again; {lost} bytes of output were lost")
+        self.log(f"log files writable again, {lost} bytes of output were lost")
 
-    def last_lines(self, part: str) -> str:
-        """The end of a part's log, for a message about its failure; empty if it cannot be read."""
+    def last_lines(self, service: str) -> str:
+        """The last lines of a service's log, for error messages; empty if it cannot be read."""
         try:
-            with os.fdopen(secure_files.open_file(self.path(part), os.O_RDONLY), "rb") as file:
+            with os.fdopen(secure_files.open_file(self.path(service), os.O_RDONLY), "rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - 10_000))
-                lines = file.read().decode(errors="replace").splitlines()[-_LAST:]
+                lines = file.read().decode(errors="replace").splitlines()[-_TAIL_LINES:]
         except OSError:
             return ""
         return "\n".join(f"  {line}" for line in lines)
 
-    def _append(self, part: str, data: bytes) -> None:
+    def _append(self, service: str, data: bytes) -> None:
         try:
-            self._write(self.path(part), data)
+            self._write(self.path(service), data)
         except OSError as error:
-            self._lost[part] = self._lost.get(part, 0) + len(data)
+            self._lost[service] = self._lost.get(service, 0) + len(data)
             if self._failed_at is None:
-                self._say_on_terminal(f"log files cannot be written, the stack goes on: {error}")
+                self._log_to_terminal(f"log files not writable, the stack keeps running: {error}")
             self._failed_at = time.monotonic()
 
     def _write(self, path: Path, data: bytes) -> None:
         file = secure_files.open_file(path, _APPEND)
         size = os.fstat(file).st_size
-        if size and size + len(data) > _LARGEST:
+        if size and size + len(data) > _MAX_BYTES:
             os.close(file)
-            secure_files.move(path, path.with_suffix(".log.1"))  # the one before it is forgotten
+            secure_files.move(path, path.with_suffix(".log.1"))  # overwrites the previous one
             file = secure_files.open_file(path, _APPEND)
         try:
             while data:
@@ -112,13 +111,13 @@ class Journal:
         finally:
             os.close(file)
 
-    def _say_on_terminal(self, text: str) -> None:
+    def _log_to_terminal(self, text: str) -> None:
         for line in text.splitlines() or [""]:
-            self._show("stack", line)
+            self._write_line("stack", line)
 
-    def _show(self, part: str, line: str) -> None:
-        colour = self._colours.setdefault(part, _COLOURS[len(self._colours) % len(_COLOURS)])
-        prefix = f"{part:<12} |"
+    def _write_line(self, service: str, line: str) -> None:
+        colour = self._colours.setdefault(service, _COLOURS[len(self._colours) % len(_COLOURS)])
+        prefix = f"{service:<12} |"
         self._terminal.show(
             f"\x1b[{colour}m{prefix}\x1b[0m {line}" if self._coloured else f"{prefix} {line}"
         )

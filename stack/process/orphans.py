@@ -1,8 +1,8 @@
-"""Processes that a stack left behind: found, told and ended by what they are, never by name.
+"""Orphans: processes of a killed stack. Finds and ends them by pid and start time, never by name.
 
-The runner's end reaches its processes, and its keeper ends what they started. When both are killed
-at once, those may go on. They are known by a mark in their environment, which names the data
-folder, or by the pid and the start that the stack noted.
+When the runner ends, the kernel ends its processes, and the reaper ends their children. If both are
+killed at once, some may survive. They are found by a marker in their environment, which identifies
+the data folder, or by the pid and start time in the process record.
 """
 
 import os
@@ -16,10 +16,10 @@ from pathlib import Path
 
 from stack.installation import service_user
 from stack.installation.paths import Installation
-from vitals.metrics.process_identity import start_time
+from vitals.metrics import process_identity
 
-VARIABLE = "VITALS_STACK"
-"""Set for every process of a stack: the device and inode of the folder of its data."""
+MARKER_VARIABLE = "VITALS_STACK"
+"""Environment variable of every process of a stack: device and inode of its data folder."""
 _GRACE_SECONDS = 25.0
 _KILL_SECONDS = 5.0
 
@@ -29,55 +29,55 @@ class Orphan:
     """A process of a stack that was killed.
 
     Attributes:
-        part: The part that it belongs to.
-        birth: When it started, in clock ticks since the system did.
+        service: The service that it belongs to.
+        start_time: In clock ticks since boot.
     """
 
-    part: str
+    service: str
     pid: int
-    birth: int
+    start_time: int
 
     def __str__(self) -> str:
-        return f"{self.part:<13} pid {self.pid}"
+        return f"{self.service:<13} pid {self.pid}"
 
 
 class OrphansError(RuntimeError):
-    """Processes of a stack that was killed do not end."""
+    """Processes of a killed stack do not end."""
 
 
-def mark(data: Path) -> str:
-    """What the variable says to processes of a stack over this folder."""
-    found = data.stat()
-    return f"{found.st_dev}:{found.st_ino}"
+def marker(data: Path) -> str:
+    """Value of the marker variable for this data folder."""
+    status = data.stat()
+    return f"{status.st_dev}:{status.st_ino}"
 
 
 def find(here: Installation) -> list[Orphan]:
-    """The processes that a stack over these data left; ask only while none runs."""
+    """The processes of a killed stack in this data folder; call only while no stack runs."""
     try:
-        marked = f"{VARIABLE}={mark(here.data)}".encode()
+        marked = f"{MARKER_VARIABLE}={marker(here.data)}".encode()
     except FileNotFoundError:
         return []
-    running = here.read_running()
-    noted = {**running.tasks, **running.pids} if running else {}
-    parts = {pid: name for name, pid in noted.items()}
+    record = here.read_record()
+    recorded = {**record.tasks, **record.pids} if record else {}
+    services = {pid: name for name, pid in recorded.items()}
     found = [
-        Orphan(name, pid, running.births[name])
-        for pid, name in parts.items()
-        if running and running.lives(name)
+        Orphan(name, pid, record.start_times[name])
+        for pid, name in services.items()
+        if record and record.is_alive(name)
     ]
     known = {orphan.pid for orphan in found} | {os.getpid()}
-    for pid, group in _marked(marked):
-        started = start_time(pid)
-        if pid not in known and started is not None:
-            found.append(Orphan(parts.get(group, "unknown part"), pid, started))
-    return sorted(found, key=lambda orphan: (orphan.part, orphan.pid))
+    for pid, group in _find_marked(marked):
+        start_time = process_identity.start_time(pid)
+        if pid not in known and start_time is not None:
+            found.append(Orphan(services.get(group, "unknown service"), pid, start_time))
+    return sorted(found, key=lambda orphan: (orphan.service, orphan.pid))
 
 
 def end(orphans: Sequence[Orphan]) -> None:
-    """Ask them to end, wait, and insist.
+    """Terminate them, wait, then kill the rest.
 
     Raises:
-        OrphansError: Some do not end, or are not ours to end; the message names their pids.
+        OrphansError: Some do not end, or may not be signalled; the message names their pids.
     """
     with ExitStack() as opened:
         waiting: dict[int, Orphan] = {}
@@ -85,20 +85,23 @@ def end(orphans: Sequence[Orphan]) -> None:
             with suppress(ProcessLookupError):
                 file = os.pidfd_open(orphan.pid)
                 opened.callback(os.close, file)
-                # Opened first: from here on the descriptor means this very process.
-                if start_time(orphan.pid) == orphan.birth:
+                # Opened before the check: from here on the descriptor identifies this process.
+                if process_identity.start_time(orphan.pid) == orphan.start_time:
                     waiting[file] = orphan
         for file, orphan in waiting.items():
-            asked = signal.SIGINT if orphan.part == "postgres" else signal.SIGTERM
-            for number in (asked, signal.SIGCONT):  # a paused process hears nothing else
+            stop_signal = signal.SIGINT if orphan.service == "postgres" else signal.SIGTERM
+            for number in (
+                stop_signal,
+                signal.SIGCONT,
+            ):  # SIGCONT in case it is paused
                 _send(file, number)
         _wait(waiting, _GRACE_SECONDS)
         for file in waiting:
             _send(file, signal.SIGKILL)
         _wait(waiting, _KILL_SECONDS)
         if waiting:
-            left = ", ".join(f"{each.part} (pid {each.pid})" for each in waiting.values())
-            raise OrphansError(f"left by a stack that was killed, and does not end: {left}")
+            left = ", ".join(f"{each.service} (pid {each.pid})" for each in waiting.values())
+            raise OrphansError(f"processes of a killed stack do not end: {left}: end them by hand")
 
 
 def _send(file: int, number: signal.Signals) -> None:
@@ -107,7 +110,7 @@ def _send(file: int, number: signal.Signals) -> None:
 
 
 def _wait(waiting: dict[int, Orphan], seconds: float) -> None:
-    """Take out those that end in time."""
+    """Remove those that end in time."""
     deadline = time.monotonic() + seconds
     while waiting and (left := deadline - time.monotonic()) > 0:
         poll = select.poll()
@@ -117,12 +120,12 @@ def _wait(waiting: dict[int, Orphan], seconds: float) -> None:
             del waiting[file]
 
 
-def _marked(marked: bytes) -> Iterator[tuple[int, int]]:
-    """Pid and process group of every process of ours with the mark."""
-    ours = service_user.users()
+def _find_marked(marked: bytes) -> Iterator[tuple[int, int]]:
+    """Pid and process group of every process of our users with the marker."""
+    uids = service_user.possible_uids()
     for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it ended, or is not ours to look at
-            if entry.stat().st_uid in ours and marked in (
+        with suppress(OSError):  # ended, or not readable for this user
+            if entry.stat().st_uid in uids and marked in (
                 (entry / "environ").read_bytes().split(b"\0")
             ):
                 yield int(entry.name), os.getpgid(int(entry.name))

@@ -1,9 +1,9 @@
-"""A server process: started without root, stopped by its pid, never left behind.
+"""A server process: started without root, stopped by pid, ended with this process.
 
-The kernel ends it when we die, however we die (`setpriv --pdeathsig`). That signal is sent when
-the *thread* dies that started the process, so one thread that lives as long as we do starts all.
-`setpriv` sets it after it dropped root, because the kernel forgets it on a change of user, and
-then becomes the server, so that the pid is the server's own.
+The kernel ends it when this process dies in whatever way (`setpriv --pdeathsig`). That signal is
+sent when the *thread* that started the process dies, so one thread that never ends starts them all.
+`setpriv` sets it after dropping root, because the kernel clears it on a change of user, and then
+executes the server, so the pid is the server's own.
 """
 
 import os
@@ -16,16 +16,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stack.installation.service_user import Account
+from stack.installation.service_user import ServiceUser
 from vitals import secure_files
 
 _STARTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="starter")
 _POLL_SECONDS = 0.03
-_LAST_LINES = 15
+_TAIL_LINES = 15
 
 
 class StartError(RuntimeError):
-    """A server did not become ready; the message carries its last lines."""
+    """A server did not become ready; the message holds its last log lines."""
 
 
 @dataclass(frozen=True)
@@ -33,39 +33,39 @@ class Program:
     """What to start.
 
     Attributes:
-        name: How logs and messages call it.
-        command: Program and arguments. No secrets: everyone can read them in `ps`.
-        account: Whom to run as; `None` stays who we are.
-        env: Added to our own environment.
-        stop_signal: Asks for an orderly end.
-        orphan_signal: What the kernel sends when we die.
-        grace: Seconds for an orderly end, then it is killed.
+        name: Name in logs and messages.
+        command: Program and arguments. No secrets: every user can read them in `ps`.
+        user: Service user to run as; `None` keeps the current user.
+        env: Added to the current environment.
+        stop_signal: Signal for an orderly shutdown.
+        parent_death_signal: Sent by the kernel when this process dies.
+        grace: Seconds for an orderly shutdown before it is killed.
     """
 
     name: str
     command: Sequence[str]
-    account: Account | None = None
+    user: ServiceUser | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: Path | None = None
     stop_signal: signal.Signals = signal.SIGTERM
-    orphan_signal: signal.Signals = signal.SIGKILL
+    parent_death_signal: signal.Signals = signal.SIGKILL
     grace: float = 10.0
 
     @property
-    def words(self) -> list[str]:
-        """The whole command line."""
-        drop = self.account.prefix if self.account else []
-        sent = self.orphan_signal.name.removeprefix("SIG")
+    def command_line(self) -> list[str]:
+        """The whole command line, with setpriv."""
+        drop = self.user.setpriv_options if self.user else []
+        sent = self.parent_death_signal.name.removeprefix("SIG")
         return ["setpriv", *drop, "--pdeathsig", sent, "--", *self.command]
 
     @property
     def environment(self) -> dict[str, str]:
-        """Our own and its own, without what a lesser account has no use for.
+        """The current environment plus `env`, without variables that a service user must not have.
 
-        Whom alerts reach is a secret, and libraries look for files in a home that is not theirs.
+        ALERT_* variables hold secrets, and libraries would read files in another user's home.
         """
         inherited = dict(os.environ)
-        if self.account:
+        if self.user:
             inherited = {
                 name: text for name, text in inherited.items() if not name.startswith("ALERT_")
             }
@@ -74,23 +74,23 @@ class Program:
 
 
 class Process:
-    """One run after another of a program, in a process group of its own."""
+    """A program that can be started repeatedly, in a process group of its own."""
 
     def __init__(self, program: Program, *, log: Path | None = None) -> None:
         """Describe the process.
 
         Args:
             program: What to start.
-            log: File that its output is added to; without it `output` is a pipe.
+            log: File that its output is appended to; without it `output` is a pipe.
         """
         self.program = program
         self.log = log
         self._popen: subprocess.Popen[bytes] | None = None
-        self._buried = False
+        self._reaped = False
 
     @property
     def pid(self) -> int:
-        """Process id of the present or last run; 0 before the first."""
+        """Process id of the current or last run; 0 before the first."""
         return self._popen.pid if self._popen else 0
 
     @property
@@ -111,56 +111,56 @@ class Process:
         return self._popen.stdout.fileno()
 
     def start(self) -> None:
-        """Start it, once; `wait_ready` says when it serves."""
+        """Start it unless it runs; `wait_ready` waits until it serves."""
         if not self.alive:
-            self.kill()  # what a crashed run may have left in its group
+            self.kill()  # what a crashed run may have left in its process group
             self._popen = _STARTER.submit(self._spawn).result()
-            self._buried = False
+            self._reaped = False
 
     def stop(self) -> None:
-        """Ask for an orderly end, wait for it, then insist."""
+        """Send the stop signal, wait for the end, then kill."""
         if self._popen is None:
             return
         if self.alive:
-            self.resume()  # a paused process hears nothing else
+            self.resume()  # a paused process would not react
             self.send(self.program.stop_signal)
             with suppress(subprocess.TimeoutExpired):
                 self._popen.wait(self.program.grace)
         self.kill()
 
     def kill(self) -> None:
-        """End it and all it started, at once."""
-        if self._popen is None or self._buried:
+        """Kill it and its process group."""
+        if self._popen is None or self._reaped:
             return
         with suppress(ProcessLookupError):
             os.killpg(self._popen.pid, signal.SIGKILL)
         self._popen.wait()
-        self._buried = True  # from here on the pid may be a stranger's
+        self._reaped = True  # from here on the pid may be reused
         if self._popen.stdout:
             self._popen.stdout.close()
 
     def pause(self) -> None:
-        """Freeze it: connections hang and nothing is answered."""
+        """Stop it with SIGSTOP: connections hang."""
         self._signal_group(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Go on after a pause."""
+        """Continue it after a pause."""
         self._signal_group(signal.SIGCONT)
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to the process itself, not to what it started."""
+        """Send a signal to the process itself, not to its children."""
         if self._popen is not None:
-            self._popen.send_signal(number)  # nothing when it has ended
+            self._popen.send_signal(number)  # no effect if it has ended
 
     def _signal_group(self, number: signal.Signals) -> None:
         if self.alive:
             os.killpg(self.pid, number)
 
     def wait_ready(self, probe: Callable[[], bool], seconds: float = 30.0) -> None:
-        """Poll until the server answers.
+        """Poll until the server is ready.
 
         Raises:
-            StartError: It ended instead, or did not answer in time.
+            StartError: It ended, or was not ready in time.
         """
         deadline = time.monotonic() + seconds
         while not probe():
@@ -178,13 +178,13 @@ class Process:
         output = secure_files.open_file(self.log, flags) if self.log else None
         try:
             return subprocess.Popen(
-                self.program.words,
+                self.program.command_line,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if output is None else output,
                 stderr=subprocess.STDOUT,
                 env=self.program.environment,
                 cwd=self.program.cwd,
-                process_group=0,  # a Ctrl-C in the terminal is for us alone
+                process_group=0,  # Ctrl-C in the terminal must reach the runner only
             )
         finally:
             if output is not None:
@@ -193,5 +193,5 @@ class Process:
     def _last_lines(self) -> str:
         if self.log is None or not self.log.exists():
             return ""
-        lines = self.log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
+        lines = self.log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
         return ":\n  " + "\n  ".join(lines)

@@ -18,46 +18,46 @@ from pathlib import Path
 _GRACE = 10.0
 
 
-class Keeper:
-    """The runner's side."""
+class Reaper:
+    """The reaper process, as the runner sees it."""
 
     def __init__(self, lock: int) -> None:
-        """Start the keeper, which holds the file descriptor `lock` as long as it lives."""
+        """Start the reaper, which keeps the file descriptor `lock` open while it runs."""
         self._lock = lock
         self._groups: set[int] = set()
         self._popen = self._start()
 
     @property
     def pid(self) -> int:
-        """Process id of the keeper."""
+        """Process id of the reaper."""
         return self._popen.pid
 
-    def watch(self, group: int) -> None:
-        """End this process group should we die."""
+    def add(self, group: int) -> None:
+        """Have this process group ended when the runner dies."""
         self._groups.add(group)
-        self._tell(f"+{group}\n")
+        self._send_line(f"+{group}\n")
 
-    def forget(self, group: int) -> None:
-        """The group has ended: its number may soon be a stranger's."""
+    def remove(self, group: int) -> None:
+        """Remove a group that has ended: its id may be reused."""
         self._groups.discard(group)
-        self._tell(f"-{group}\n")
+        self._send_line(f"-{group}\n")
 
     def replace_if_ended(self) -> bool:
-        """Start another keeper if this one was ended; whether it was.
+        """Start a new reaper if this one has ended; whether it had.
 
         Raises:
-            OSError: No other can be started now.
+            OSError: A new one cannot be started now.
         """
         if self._popen.poll() is None:
             return False
         self.close()
         self._popen = self._start()
         for group in self._groups:
-            self._tell(f"+{group}\n")
+            self._send_line(f"+{group}\n")
         return True
 
     def close(self) -> None:
-        """Let it end whatever is left, and wait for it."""
+        """Have it end the remaining groups, and wait for it."""
         if self._popen.stdin:
             with suppress(OSError):
                 self._popen.stdin.close()
@@ -73,12 +73,12 @@ class Keeper:
             bufsize=1,
             cwd="/",
             pass_fds=[self._lock],
-            start_new_session=True,  # a Ctrl-C or a closed terminal is not for it
+            start_new_session=True,  # not reached by Ctrl-C or a closed terminal
         )
 
-    def _tell(self, line: str) -> None:
+    def _send_line(self, line: str) -> None:
         if self._popen.stdin:
-            with suppress(OSError):  # it was ended: see `replace_if_ended`
+            with suppress(OSError):  # it has ended: see `replace_if_ended`
                 self._popen.stdin.write(line)
 
 
@@ -89,13 +89,13 @@ def _alive(groups: set[int]) -> set[int]:
 def _send(group: int, number: int) -> bool:
     try:
         os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):  # gone, and perhaps a stranger's number by now
+    except (ProcessLookupError, PermissionError):  # gone, and the id perhaps reused
         return False
     return True
 
 
 def main() -> None:
-    """Wait for the runner's end, then end what is left."""
+    """Wait for the runner's end, then end the remaining groups."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     groups: set[int] = set()
@@ -103,7 +103,7 @@ def main() -> None:
         (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
     for group in _alive(groups):
         _send(group, signal.SIGTERM)
-        _send(group, signal.SIGCONT)  # a paused process hears nothing else
+        _send(group, signal.SIGCONT)  # a paused process would not react
     deadline = time.monotonic() + _GRACE
     while _alive(groups) and time.monotonic() < deadline:
         time.sleep(0.05)

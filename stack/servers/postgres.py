@@ -1,4 +1,4 @@
-"""PostgreSQL: its cluster on disk, its server, its roles and databases."""
+"""PostgreSQL: the cluster on disk, the server, its roles and databases."""
 
 import os
 import shutil
@@ -8,63 +8,63 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stack import readiness
-from stack.installation.service_user import Account
+from stack.installation.service_user import ServiceUser
 from stack.process.process import Program
 from vitals import secure_files
 
 SUPERUSER = "postgres"
 DATABASE = "vitals"
 ROLE = "vitals"
-"""The API's role: it owns its databases and is no superuser."""
+"""The API's role: owns its databases, not a superuser."""
 
 _HBA = """\
-# Passwords, from this machine, and nothing else.
+# Password authentication from this machine only.
 host all all 127.0.0.1/32 scram-sha-256
 """
 _DEBIAN = Path("/usr/lib/postgresql")
 
 
 def binary(name: str) -> str:
-    """Where a program of PostgreSQL lies: the newest of Debian's, else the one on PATH.
+    """Path of a PostgreSQL program: the newest of Debian's, else the one on PATH.
 
     Raises:
-        FileNotFoundError: There is none.
+        FileNotFoundError: It is not installed.
     """
     versions = sorted(_DEBIAN.glob(f"*/bin/{name}"), key=lambda path: float(path.parts[-3]))
     found = str(versions[-1]) if versions else shutil.which(name)
     if not found:
-        raise FileNotFoundError(f"no {name} of PostgreSQL found: python -m stack install")
+        raise FileNotFoundError(f"{name} of PostgreSQL not found: run python -m stack install")
     return found
 
 
 def make_cluster(
-    data: Path, account: Account | None, password_file: Path, *, sync: bool = True
+    data: Path, user: ServiceUser | None, password_file: Path, *, sync: bool = True
 ) -> None:
-    """Make the files of a cluster, unless they are there.
+    """Create the files of a cluster, unless they exist.
 
-    The cluster is made beside its place and moved there when it is whole, so that a broken-off
-    first start leaves nothing that looks finished.
+    The cluster is created in a temporary folder and moved into place when complete, so that an
+    interrupted first start leaves no partial cluster.
 
     Args:
-        data: Where it is to be.
-        account: Who owns it.
-        password_file: Holds the superuser's password.
-        sync: Whether the files are on the disk when it is moved; else a loss of power may leave
-            half of them, which is right only for data that nobody keeps.
+        data: The data directory.
+        user: Owner of the files.
+        password_file: File with the superuser's password.
+        sync: Whether to flush the files to disk before the move; without it a power loss may leave
+            some of them, which is acceptable only for throw-away data.
 
     Raises:
-        RuntimeError: It cannot be made.
+        RuntimeError: initdb failed.
     """
     if (data / "PG_VERSION").exists():
         return
-    draft = data.with_name(f"{data.name}.draft")
-    owner = account.ids if account else None
-    secure_files.remove_tree(draft)
-    secure_files.make_directory(draft, owner=owner)
-    drop = ["setpriv", *account.prefix, "--"] if account else []
+    partial = data.with_name(f"{data.name}.draft")
+    owner = user.ids if user else None
+    secure_files.remove_tree(partial)
+    secure_files.make_directory(partial, owner=owner)
+    drop = ["setpriv", *user.setpriv_options, "--"] if user else []
     initdb = [
         binary("initdb"),
-        f"--pgdata={draft}",
+        f"--pgdata={partial}",
         f"--username={SUPERUSER}",
         f"--pwfile={password_file}",
         "--auth=scram-sha-256",
@@ -75,15 +75,15 @@ def make_cluster(
     done = subprocess.run([*drop, *initdb], check=False, capture_output=True, text=True, cwd="/")
     if done.returncode:
         raise RuntimeError(f"initdb failed: {done.stderr.strip() or done.stdout.strip()}")
-    secure_files.write(draft / "pg_hba.conf", _HBA, owner=owner, durable=sync)
-    secure_files.move(draft, data, durable=sync)
+    secure_files.write(partial / "pg_hba.conf", _HBA, owner=owner, durable=sync)
+    secure_files.move(partial, data, durable=sync)
 
 
-def forget_dead_server(data: Path) -> None:
-    """Remove the pid file of a server that was killed, when its number is a stranger's now.
+def remove_stale_pid_file(data: Path) -> None:
+    """Remove the pid file of a killed server if its pid belongs to another process now.
 
-    PostgreSQL itself removes it when nobody has that number. Call it only while no other stack
-    can run over these data.
+    PostgreSQL itself removes the file if no process has that pid. Call this only while no other
+    stack can run in this data folder.
     """
     pid_file = data / "postmaster.pid"
     try:
@@ -96,15 +96,15 @@ def forget_dead_server(data: Path) -> None:
 
 
 def server(
-    data: Path, port: int, account: Account | None, settings: Mapping[str, str] | None = None
+    data: Path, port: int, user: ServiceUser | None, settings: Mapping[str, str] | None = None
 ) -> Program:
-    """The server over a cluster, on loopback alone.
+    """The server of a cluster, listening on loopback only.
 
     Args:
-        data: The cluster.
-        port: Where it listens.
-        account: Whom it runs as.
-        settings: Server settings, stronger than ours.
+        data: The data directory.
+        port: Port to listen on.
+        user: Service user.
+        settings: Server settings that override the defaults here.
     """
     chosen = {
         "listen_addresses": readiness.LOOPBACK,
@@ -120,24 +120,24 @@ def server(
     return Program(
         "postgres",
         [binary("postgres"), "-D", str(data), *flags],
-        account=account,
+        user=user,
         cwd=Path("/"),
         stop_signal=signal.SIGINT,  # fast shutdown: does not wait for clients
-        orphan_signal=signal.SIGINT,
+        parent_death_signal=signal.SIGINT,
         grace=20.0,
     )
 
 
 def answers(port: int) -> bool:
-    """Whether the server takes connections."""
+    """Whether the server accepts connections."""
     return readiness.postgres_answers(port, binary("pg_isready"))
 
 
 def run_sql(port: int, password: str, sql: str, *, database: str = "postgres") -> str:
     """Run statements as the superuser.
 
-    The password travels in the environment and the statements by standard input, because `ps`
-    shows command lines to everyone.
+    The password is passed in the environment and the statements on standard input, because `ps`
+    shows command lines to every user.
 
     Raises:
         RuntimeError: A statement failed.
@@ -165,21 +165,21 @@ def run_sql(port: int, password: str, sql: str, *, database: str = "postgres") -
 
 
 def make_role(port: int, superuser_password: str, password: str) -> None:
-    """Make the API's role, or give it its password again. It may not do what an API need not."""
-    rights = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION"
+    """Create the API's role, or reset its password and attributes, with least privileges."""
+    attributes = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION"
     sql = f"""
         SELECT 'CREATE ROLE {ROLE}' WHERE NOT EXISTS
             (SELECT FROM pg_roles WHERE rolname = '{ROLE}') \\gexec
-        ALTER ROLE {ROLE} {rights} PASSWORD '{password}';
-    """  # noqa: S608 - all of these words are ours
+        ALTER ROLE {ROLE} {attributes} PASSWORD '{password}';
+    """  # noqa: S608 - constants, and a generated password
     run_sql(port, superuser_password, sql)
 
 
 def make_database(port: int, superuser_password: str, name: str) -> None:
-    """Make a database that the API's role owns, unless it is there."""
+    """Create a database owned by the API's role, unless it exists."""
     sql = f"""
         SELECT 'CREATE DATABASE {name} OWNER {ROLE}' WHERE NOT EXISTS
             (SELECT FROM pg_database WHERE datname = '{name}') \\gexec
         REVOKE CONNECT ON DATABASE {name} FROM PUBLIC;
-    """  # noqa: S608 - the name is ours
+    """  # noqa: S608 - the name is a constant
     run_sql(port, superuser_password, sql)

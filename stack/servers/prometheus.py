@@ -1,4 +1,4 @@
-"""Prometheus and Alertmanager: their command lines and Prometheus's configuration here."""
+"""Prometheus and Alertmanager: command lines, and Prometheus's configuration for this machine."""
 
 import os
 import shutil
@@ -12,18 +12,18 @@ import yaml
 from alerts.alertmanager import escape_glob
 from stack import readiness
 from stack.installation.ports import Ports
-from stack.installation.service_user import Account
+from stack.installation.service_user import ServiceUser
 from stack.process.process import Program
 from vitals import secure_files
 
 NO_ORIGIN = "none"
-"""What no page has as its origin: by default every page of the web may read what is measured."""
+"""An origin that no web page has: by default Prometheus lets pages of every origin read metrics."""
 
 
 def server(
-    config: Path, data: Path, port: int, account: Account | None, flags: Sequence[str] = ()
+    config: Path, data: Path, port: int, user: ServiceUser | None, flags: Sequence[str] = ()
 ) -> Program:
-    """Prometheus on loopback; its admin interface stays off."""
+    """Prometheus on loopback; its admin API stays off."""
     return Program(
         "prometheus",
         [
@@ -37,18 +37,18 @@ def server(
             "--log.level=warn",
             *flags,
         ],
-        account=account,
+        user=user,
         cwd=data,
     )
 
 
-def reserve(data: Path) -> None:
-    """Have the disk keep room for the list of running queries, which Prometheus maps.
+def preallocate_query_log(data: Path) -> None:
+    """Preallocate Prometheus's memory-mapped log of active queries.
 
-    It makes the file without filling it. On a disk that has become full, the first query that
-    writes to a new page of it would end Prometheus with SIGBUS.
+    Prometheus creates a sparse file. On a full disk, the first query that writes to a new page
+    of it would end Prometheus with SIGBUS.
     """
-    with suppress(OSError):  # full already, or a version that keeps the list elsewhere
+    with suppress(OSError):  # disk full already, or a version with another file
         file = secure_files.open_file(data / "queries.active", os.O_RDWR)
         try:
             os.posix_fallocate(file, 0, max(1, os.fstat(file).st_size))
@@ -60,22 +60,22 @@ def alertmanager(
     config: Path,
     data: Path,
     port: int,
-    account: Account | None,
+    user: ServiceUser | None,
     flags: Sequence[str] = (),
     *,
     gate: int = 0,
     prefix: str = "",
 ) -> Program:
-    """Alertmanager on loopback, alone: without an address it speaks to no cluster.
+    """Alertmanager on loopback; without a listen address clustering is off.
 
     Args:
-        config: Its configuration.
-        data: The folder it writes to.
-        port: Where it listens.
-        account: Who runs it.
-        flags: More of its options.
-        gate: The port of the gate before it, if there is one; links lead there.
-        prefix: The path below which it answers.
+        config: Configuration file.
+        data: Data folder.
+        port: Port to listen on.
+        user: Service user.
+        flags: Further options.
+        gate: Port of the gate in front of it, if any; links point there.
+        prefix: Route prefix.
     """
     name = "alertmanager" if shutil.which("alertmanager") else "prometheus-alertmanager"  # Debian's
     return Program(
@@ -91,13 +91,13 @@ def alertmanager(
             "--log.level=warn",
             *flags,
         ],
-        account=account,
+        user=user,
         cwd=data,
     )
 
 
 def answers(port: int) -> bool:
-    """Whether either of the two is ready."""
+    """Whether Prometheus or Alertmanager is ready on a port."""
     return readiness.http_answers(port, "/-/ready")
 
 
@@ -110,16 +110,15 @@ def configuration(
     targets: Path | None = None,
     interval: str | None = None,
 ) -> str:
-    """The committed configuration, made for containers, with the addresses of this machine.
+    """The committed configuration, written for containers, with the addresses of this machine.
 
     Args:
         source: `prometheus/prometheus.yml`.
-        ports: Where the parts listen here.
-        secrets: The folder whose files stand for the containers' secrets of the same names.
-        rules: The folder of the rules.
-        targets: The folder of the targets, if they do not lie beside the source.
-        interval: How often to scrape, to evaluate and to look for targets, instead of what is
-            written.
+        ports: Ports of the services here.
+        secrets: Folder of the secrets, named as those of the containers.
+        rules: Folder of the rule files.
+        targets: Folder of the target files, if not beside the source.
+        interval: Overrides the scrape, evaluation and target refresh intervals.
     """
     config: dict[str, Any] = yaml.safe_load(source.read_text())
     local = {

@@ -1,9 +1,9 @@
-"""Redis as a cache: a password, a memory limit, nothing on disk."""
+"""Redis as a cache: with a password and a memory limit, without persistence."""
 
 from pathlib import Path
 
 from stack import readiness
-from stack.installation.service_user import Account
+from stack.installation.service_user import ServiceUser
 from stack.process.process import Program
 
 
@@ -15,14 +15,14 @@ def configuration(
     memory: str = "128mb",
     host: str = readiness.LOOPBACK,
 ) -> str:
-    """The text of redis.conf. It holds the password: write it where only the server reads."""
+    """The text of redis.conf. It holds the password: only the server may be able to read it."""
     lines = [
         f"bind {host}",
         f"port {port}",
         f"dir {_quoted(str(folder))}",
         "daemonize no",
         f"maxmemory {memory}",
-        "maxmemory-policy volatile-lfu",  # values go by use; generations, which have no end, stay
+        "maxmemory-policy volatile-lfu",  # evicts values; generations have no TTL
         'save ""',
         "appendonly no",
         "loglevel warning",
@@ -34,13 +34,13 @@ def configuration(
 
 
 def _quoted(text: str) -> str:
-    """A word of redis.conf, whatever characters are in it."""
+    """Quote and escape an argument for redis.conf."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def server(config: Path, account: Account | None) -> Program:
-    """The server that a configuration file describes."""
-    # Not by its own path: Redis takes brackets in it for a pattern, finds no file and listens to
-    # everybody, without a password.
+def server(config: Path, user: ServiceUser | None) -> Program:
+    """The server with a configuration file."""
+    # Not by its own path: Redis would expand brackets in it as a glob pattern, find no file, and
+    # listen on all interfaces without a password.
     command = ["redis-server", f"/proc/self/cwd/{config.name}"]
-    return Program("redis", command, account=account, cwd=config.parent, grace=5.0)
+    return Program("redis", command, user=user, cwd=config.parent, grace=5.0)

@@ -1,4 +1,4 @@
-"""The naive endpoints answer what ours answer, and our tools find what is wrong with them."""
+"""The naive endpoints return the same as ours, and our tools find their faults."""
 
 import json
 from collections.abc import AsyncIterator
@@ -12,10 +12,10 @@ from fastapi import FastAPI
 
 from bench import budget
 from bench.endpoints import evidence, naive
-from bench.endpoints.cases import Client, RefusedError, admin_of, cases
-from bench.endpoints.fixtures import Size, Stage, on_sqlite
+from bench.endpoints.cases import Client, ResponseError, admin_of, cases
+from bench.endpoints.fixtures import Fixture, Size, on_sqlite
 from bench.endpoints.report import BEGIN, END, write
-from bench.load.optimisations import forget
+from bench.load.optimisations import disable_caches
 from service.main import build
 
 pytestmark = pytest.mark.anyio
@@ -30,29 +30,29 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
+def fixture(tmp_path_factory: pytest.TempPathFactory) -> Fixture:
     """Both shops, small."""
     with on_sqlite(tmp_path_factory.mktemp("shops"), SIZE) as made:
         return made
 
 
 @pytest.fixture(scope="module")
-async def applications(stage: Stage) -> AsyncIterator[tuple[FastAPI, FastAPI]]:
-    """Ours and the naive one."""
-    ours, first = build(stage.ours), naive.app(stage.naive)
-    forget(ours)
+async def applications(fixture: Fixture) -> AsyncIterator[tuple[FastAPI, FastAPI]]:
+    """Our application and the naive one."""
+    ours, first = build(fixture.ours), naive.app(fixture.naive)
+    disable_caches(ours)
     async with LifespanManager(ours), LifespanManager(first):
         yield ours, first
 
 
-async def test_naive_endpoints_answer_what_ours_answer(
+async def test_naive_endpoints_return_the_same_content(
     applications: tuple[FastAPI, FastAPI],
 ) -> None:
     ours, first = applications
     for case in await cases(ours, SIZE):
-        new = content((await case.ours(Client(ours).as_user(case.who))).body)
-        old = content((await case.naive(Client(first).as_user(case.who))).body)
-        if case.route == BEST:  # the naive one begins at midnight; in a year it is all the same
+        new = content((await case.ours(Client(ours).as_user(case.user))).body)
+        old = content((await case.naive(Client(first).as_user(case.user))).body)
+        if case.route == BEST:  # the naive one starts at midnight; equal over a year
             new = content((await Client(ours).get(BEST, "days=365")).body)
             old = content((await Client(first).get(BEST, "days=365")).body)
         assert old == new, case.name
@@ -60,22 +60,23 @@ async def test_naive_endpoints_answer_what_ours_answer(
 
 
 def content(body: bytes) -> Any:
-    """What an answer says, without the way to the next page, and without what is new each time."""
-    said = json.loads(body)
-    return said.get("items") or {name: said[name] for name in said if name != "access_token"}
+    """The content of a response, without the cursor and without the token."""
+    output = json.loads(body)
+    items = output.get("items")
+    return items or {name: output[name] for name in output if name != "access_token"}
 
 
-async def test_our_tools_name_each_naive_fault(
-    stage: Stage, applications: tuple[FastAPI, FastAPI]
+async def test_our_tools_find_each_naive_fault(
+    fixture: Fixture, applications: tuple[FastAPI, FastAPI]
 ) -> None:
     ours, _ = applications
     admin = await admin_of(ours)
     found = await cases(ours, SIZE)
     for case in found:
-        said = await evidence.of(stage.naive, case, admin)
-        assert said.names(case), (case.name, said.told)
-        assert said.plan
-    ranking = await evidence.ranking(stage.naive, found, admin)
+        output = await evidence.of(fixture.naive, case, admin)
+        assert output.finding_for(case), (case.name, output.findings)
+        assert output.plan
+    ranking = await evidence.ranking(fixture.naive, found, admin)
     assert [one["seconds"] for one in ranking] == sorted(
         (one["seconds"] for one in ranking), reverse=True
     )
@@ -83,26 +84,26 @@ async def test_our_tools_name_each_naive_fault(
     assert routes >= {case.route for case in found}
 
 
-async def test_what_an_endpoint_refuses_is_not_measured(
+async def test_an_error_response_is_not_measured(
     applications: tuple[FastAPI, FastAPI],
 ) -> None:
-    with pytest.raises(RefusedError, match="401"):
+    with pytest.raises(ResponseError, match="401"):
         await Client(applications[0]).get("/api/orders")
 
 
-async def test_every_case_has_a_limit_and_is_told_in_the_docs(
+async def test_every_case_has_a_budget_and_is_in_the_docs(
     applications: tuple[FastAPI, FastAPI],
 ) -> None:
     limits = budget.of("endpoints")
     assert {case.name for case in await cases(applications[0], SIZE)} == set(limits)
-    said = (DOCS / "queries.md").read_text()
+    output = (DOCS / "queries.md").read_text()
     drawn = {text.text for text in ET.parse(DOCS / "queries.svg").iter()}  # noqa: S314 - ours
     for name in limits:
-        assert f"| {name} |" in said
+        assert f"| {name} |" in output
         assert name in drawn
 
 
-def test_only_what_is_between_the_marks_is_written(tmp_path: Path) -> None:
+def test_only_the_text_between_the_markers_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "queries.md").write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     part = {"route": "/api/orders", "source": "bench/naive.py:7 in go"}
     one = {"share": 0.5, "summary": "SELECT x", "calls": 3, "mean": 0.01, "routes": [part]}
@@ -112,14 +113,14 @@ def test_only_what_is_between_the_marks_is_written(tmp_path: Path) -> None:
         "size": {"users": 1, "products": 2, "orders": 3},
         "cases": {"a list": {"fault": "slow", "change": "quick"}},
         "systems": {
-            "sqlite": {"ratios": {"a list": 0.02}, "told": {"a list": "keyset pagination"},
+            "sqlite": {"ratios": {"a list": 0.02}, "findings": {"a list": "page by key"},
                        "ranking": [one]},
         },
     }  # fmt: skip
     write(result, tmp_path)
-    said = (tmp_path / "queries.md").read_text()
-    assert said.startswith("before\n")
-    assert said.endswith("after\n")
-    assert "old" not in said
-    assert "| a list | slow | quick | 0.020 |" in said
+    output = (tmp_path / "queries.md").read_text()
+    assert output.startswith("before\n")
+    assert output.endswith("after\n")
+    assert "old" not in output
+    assert "| a list | slow | quick | 0.020 |" in output
     assert "50 x" in (tmp_path / "queries.svg").read_text()

@@ -1,4 +1,4 @@
-"""The fuzzer finds nothing, and would find what it looks for."""
+"""The fuzzer finds no violation in the service, and finds injected ones."""
 
 import asyncio
 import re
@@ -8,26 +8,26 @@ from typing import Any
 import pytest
 
 from bench.fuzz import guided, target
-from bench.fuzz.__main__ import fuzz, look_for_slow
+from bench.fuzz.__main__ import find_slow, fuzz
 from bench.fuzz.slow import BUDGET
-from bench.fuzz.target import BrokenPromiseError
+from bench.fuzz.target import InvariantError
 from vitals.redaction import bodies
 from vitals.redaction.bodies import Redaction
 from vitals.validation import ijson, middleware
 
 
-def test_bodies_of_all_kinds_are_answered_and_none_is_told() -> None:
+def test_bodies_of_all_kinds_violate_no_invariant() -> None:
     statuses, lines = fuzz(500)
     assert statuses.total() == 500
     assert {200, 400, 401, 404, 413, 415, 422} <= set(statuses)
-    assert lines > 300, "bodies are told"
+    assert lines > 300, "bodies are logged"
 
 
-def tells(_self: Any, content: bytes, *_: Any) -> str:
+def leaks(_self: Any, content: bytes, *_: Any) -> str:
     return content.decode(errors="replace")
 
 
-def fails(*_: Any) -> Any:
+def raises(*_: Any) -> Any:
     raise LookupError
 
 
@@ -36,41 +36,41 @@ async def hangs(*_: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("where", "broken", "said"),
+    ("where", "broken", "output"),
     [
-        ((Redaction, "body"), tells, "a secret was told"),
-        ((ijson, "fault"), fails, "answers 500"),
-        ((middleware._ValidatedRequest, "_receive_in_time"), hangs, "no answer"),
+        ((Redaction, "body"), leaks, "a secret was logged"),
+        ((ijson, "fault"), raises, "responds 500"),
+        ((middleware._ValidatedRequest, "_receive_in_time"), hangs, "no response"),
     ],
 )
-def test_what_is_broken_is_found(
+def test_injected_violations_are_found(
     where: tuple[Any, str],
     broken: Callable[..., Any],
-    said: str,
+    output: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(target, "PATIENCE", 0.5)
+    monkeypatch.setattr(target, "TIMEOUT", 0.5)
     monkeypatch.setattr(*where, broken)
-    with pytest.raises(BrokenPromiseError, match=said):
+    with pytest.raises(InvariantError, match=output):
         fuzz(100)
 
 
-def test_no_body_is_found_that_takes_long() -> None:
-    assert look_for_slow(200, seed=1).seconds < BUDGET
+def test_no_slow_body_is_found() -> None:
+    assert find_slow(200, seed=1).seconds < BUDGET
 
 
 @pytest.mark.timeout(400)
-def test_a_body_that_takes_long_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_injected_slow_pattern_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def quadratic(text: str) -> str:
         assert not re.search(r"(?:[a-z]|\d)+\x00", text[:6_000])
         return text
 
-    monkeypatch.setattr(bodies, "redact_patterns", quadratic)
-    # What is found depends on what was measured: one search of a few is enough.
-    assert any(look_for_slow(100, seed=seed).seconds > BUDGET for seed in range(10))
+    monkeypatch.setattr(bodies, "without_lookalikes", quadratic)
+    # The search depends on measurements: one success of several is enough.
+    assert any(find_slow(100, seed=seed).seconds > BUDGET for seed in range(10))
 
 
-def test_what_guided_fuzzing_needs_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_guided_fuzzing_without_atheris_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guided, "find_spec", lambda _name: None)
     monkeypatch.setattr("sys.argv", ["guided", "--bodies", "1"])
     with pytest.raises(SystemExit, match="pip install atheris"):

@@ -83,7 +83,7 @@ def built() -> Path:
 
 
 @pytest.fixture(scope="session")
-def recorded(built: Path) -> Iterator[servers.Watcher]:
+def recorded(built: Path) -> Iterator[servers.MonitoringServer]:
     """A Prometheus with the fixed hour of data, which serves the viewer.
 
     It must not scrape: a current sample would make it compact the old blocks while we add some.
@@ -103,7 +103,7 @@ def recorded(built: Path) -> Iterator[servers.Watcher]:
 
 
 @pytest.fixture
-def firing(built: Path) -> Iterator[servers.Watcher]:
+def firing(built: Path) -> Iterator[servers.MonitoringServer]:
     """A Prometheus with a firing alert, which serves the viewer too."""
     config = {"global": {"evaluation_interval": "1s"}, "rule_files": ["firing.yml"]}
     watcher = servers.start_prometheus(config, [SITE_FLAG, "--rules.alert.resend-delay=1s"])
@@ -115,7 +115,7 @@ def firing(built: Path) -> Iterator[servers.Watcher]:
 
 
 @pytest.fixture
-def delivering(firing: servers.Watcher) -> Iterator[servers.Watcher]:
+def delivering(firing: servers.MonitoringServer) -> Iterator[servers.MonitoringServer]:
     """An Alertmanager that receives that alert, and one that it inhibits."""
     manager = servers.start_alertmanager(INHIBITING_CONFIG)
     config = {
@@ -133,18 +133,18 @@ def delivering(firing: servers.Watcher) -> Iterator[servers.Watcher]:
     manager.close()
 
 
-def _publish(built: Path, watcher: servers.Watcher) -> None:
+def _publish(built: Path, watcher: servers.MonitoringServer) -> None:
     settings = {"scrapeSeconds": 30, "traceUrl": TRACES}
     static_site.publish(built, viewer.BOARDS, watcher.folder / "site", settings)
     _own(watcher.folder)
 
 
 def _own(folder: Path) -> None:
-    if servant := service_user.servant():
-        servant.own(folder)
+    if user := service_user.default_user():
+        user.chown(folder)
 
 
-def _restart(watcher: servers.Watcher, data: Path) -> None:
+def _restart(watcher: servers.MonitoringServer, data: Path) -> None:
     _own(data)
     watcher.start()
 
@@ -169,7 +169,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 
 @pytest.fixture
-def pages(context: BrowserContext, recorded: servers.Watcher) -> Iterator[Pages]:
+def pages(context: BrowserContext, recorded: servers.MonitoringServer) -> Iterator[Pages]:
     """Pages of one test; none may log errors."""
     opened = Pages(f"{recorded.url}/user", recorded.folder / "site", context)
     yield opened

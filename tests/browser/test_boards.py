@@ -48,7 +48,7 @@ class Visit:
 
 @pytest.fixture(scope="module", params=BOARDS)
 def opened(
-    request: pytest.FixtureRequest, context: BrowserContext, recorded: servers.Watcher
+    request: pytest.FixtureRequest, context: BrowserContext, recorded: servers.MonitoringServer
 ) -> Iterator[Visit]:
     pages = Pages(f"{recorded.url}/user", recorded.folder / "site", context)
     page = pages.open(request.param, _CHOSEN)

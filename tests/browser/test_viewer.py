@@ -226,7 +226,7 @@ def test_a_panel_without_data_shows_its_text_for_no_data(pages: Pages) -> None:
 
 
 def test_an_alert_shows_its_summary_and_links_to_its_board(
-    firing: servers.Watcher, pages: Pages
+    firing: servers.MonitoringServer, pages: Pages
 ) -> None:
     page = pages.running()
     _wait_for_series(firing, "ALERTS")
@@ -241,7 +241,7 @@ def test_an_alert_shows_its_summary_and_links_to_its_board(
 
 
 def test_silenced_and_inhibited_alerts_are_marked(
-    firing: servers.Watcher, delivering: servers.Watcher, pages: Pages
+    firing: servers.MonitoringServer, delivering: servers.MonitoringServer, pages: Pages
 ) -> None:
     page = pages.running()
     page.goto(f"{firing.url}/user/d/svc-alerts/?theme=dark&var-job=api")
@@ -273,7 +273,7 @@ def test_silenced_and_inhibited_alerts_are_marked(
     until(fires, "silenced")
 
 
-def _wait_for_series(watcher: servers.Watcher, query: str) -> None:
+def _wait_for_series(watcher: servers.MonitoringServer, query: str) -> None:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         if httpx.get(f"{watcher.url}/api/v1/query?query={query}").json()["data"]["result"]:
@@ -283,7 +283,7 @@ def _wait_for_series(watcher: servers.Watcher, query: str) -> None:
 
 
 def test_an_unreachable_prometheus_is_an_error_until_it_is_back(
-    pages: Pages, recorded: servers.Watcher
+    pages: Pages, recorded: servers.MonitoringServer
 ) -> None:
     page = pages.open("svc-overview")
     recorded.stop()

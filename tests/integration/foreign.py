@@ -1,7 +1,7 @@
-"""Two services that know nothing of ours or of each other: the same kit, all else different.
+"""Two other services with the same kit, and everything else different.
 
-They have other names, routes, promises and databases, and one trouble of each kind, so that no
-panel of a board has an excuse to be empty.
+They have other names, routes, objectives and databases, and one error of each kind, so that no
+panel of a board may be empty.
 """
 
 import os
@@ -22,34 +22,38 @@ SELECT max(n) FROM counted
 
 
 def library() -> FastAPI:
-    """Books, in SQLite; one route has a promise of its own."""
+    """Books, in SQLite; one route has its own objective."""
     engine = create_async_engine(os.environ["LIBRARY_DATABASE_URL"])
-    promises = [
+    objectives = [
         Objective("availability", target=0.999),
         Objective("latency", target=0.95, threshold=0.25),
         Objective("latency", target=0.95, threshold=0.05, route="/books"),
         Objective("queries", target=0.95, threshold=0.005),
     ]
-    return _service("library", "/books", engine, promises, _SLOW_ON_SQLITE)
+    return _service("library", "/books", engine, objectives, _SLOW_ON_SQLITE)
 
 
 def clinic() -> FastAPI:
-    """Patients, in PostgreSQL, promised less."""
+    """Patients, in PostgreSQL, with lower objectives."""
     engine = create_async_engine(os.environ["CLINIC_DATABASE_URL"], pool_size=3, max_overflow=0)
-    promises = [
+    objectives = [
         Objective("availability", target=0.9),
         Objective("latency", target=0.8, threshold=1),
         Objective("queries", target=0.9, threshold=0.01),
     ]
-    return _service("clinic", "/patients", engine, promises, "SELECT pg_sleep(0.02)")
+    return _service("clinic", "/patients", engine, objectives, "SELECT pg_sleep(0.02)")
 
 
 def _service(
-    name: str, path: str, engine: AsyncEngine, promises: list[Objective], slow: str
+    name: str, path: str, engine: AsyncEngine, objectives: list[Objective], slow: str
 ) -> FastAPI:
     app = FastAPI(title=name)
     vitals = instrument(
-        app, engine=engine, service_name=name, objectives=promises, validation=Validation(limit=100)
+        app,
+        engine=engine,
+        service_name=name,
+        objectives=objectives,
+        validation=Validation(limit=100),
     )
     cache = CacheReporter(vitals.meter, f"{name}-cache")
     cache.breaker(open_=False)
@@ -60,18 +64,18 @@ def _service(
     async def everything() -> list[int]:
         with cache.operation("get"):
             cache.request("l2", "hit")
-        await _ask(engine, "SELECT 1")
+        await _execute(engine, "SELECT 1")
         return [1, 2, 3]
 
     @app.get(path + "/{number}")
-    async def one(number: int, trouble: str = "") -> int:
+    async def one(number: int, error: str = "") -> int:
         cache.request("l2", "miss")
         with cache.load():
-            await _ask(engine, slow)
-        if trouble == "dropped":
+            await _execute(engine, slow)
+        if error == "dropped":
             cache.request("l2", "error")
             vitals.meter.dropped("labels")
-        await _trouble(engine, trouble)
+        await _cause_error(engine, error)
         return number
 
     @app.post(path)
@@ -83,17 +87,17 @@ def _service(
     return app
 
 
-async def _trouble(engine: AsyncEngine, kind: str) -> None:
+async def _cause_error(engine: AsyncEngine, kind: str) -> None:
     if kind == "each":
         for row in range(10):
-            await _ask(engine, "SELECT :row + 0", row=row)
+            await _execute(engine, "SELECT :row + 0", row=row)
     elif kind == "lost":
         with suppress(DBAPIError):
-            await _ask(engine, "SELECT nothing FROM nowhere")
+            await _execute(engine, "SELECT nothing FROM nowhere")
     elif kind == "broken":
         raise RuntimeError("no such thing")
 
 
-async def _ask(engine: AsyncEngine, statement: str, **values: int) -> None:
+async def _execute(engine: AsyncEngine, statement: str, **values: int) -> None:
     async with engine.connect() as connection:
         await connection.execute(text(statement), values)

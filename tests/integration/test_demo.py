@@ -1,4 +1,4 @@
-"""The main job, end to end: one command, and Prometheus has an answer for every panel."""
+"""The demo, end to end: after one command, Prometheus has data for every panel."""
 
 import os
 import re
@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests import servers
-from tests.integration.boards import ALL_IS_WELL, ask, questions
+from tests.integration.boards import NO_VALUE_TEXTS, panel_queries, query
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(240)]
 
@@ -32,7 +32,7 @@ def free_ports() -> dict[str, str]:
 
 
 class Demo:
-    """`python -m stack demo` over data of its own."""
+    """`python -m stack demo` with its own data folder."""
 
     def __init__(self) -> None:
         self.folder = servers.temporary_folder()
@@ -41,7 +41,7 @@ class Demo:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> float:
-        """Start, wait until it says that it is ready; the seconds that took."""
+        """Start and wait until it is ready; returns the seconds."""
         command = [sys.executable, "-m", "stack", "demo", "--users=200", "--products=100"]
         environment = {**os.environ, **self.ports, "VITALS_DATA": str(self.folder / "data")}
         started = time.monotonic()
@@ -49,16 +49,16 @@ class Demo:
             self.process = subprocess.Popen(
                 [*command, "--orders=2000"], cwd=CHECKOUT, env=environment, stdout=output, stderr=2
             )
-        while "Ready." not in self.said():
-            assert self.process.poll() is None, self.said()
-            assert time.monotonic() - started < 120, self.said()
+        while "Ready." not in self.output_text():
+            assert self.process.poll() is None, self.output_text()
+            assert time.monotonic() - started < 120, self.output_text()
             time.sleep(0.1)
         return time.monotonic() - started
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Another command over the same data."""
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run another command on the same data folder."""
         return subprocess.run(
-            [sys.executable, "-m", "stack", *words],
+            [sys.executable, "-m", "stack", *arguments],
             cwd=CHECKOUT,
             env={**os.environ, **self.ports, "VITALS_DATA": str(self.folder / "data")},
             check=False,
@@ -67,23 +67,23 @@ class Demo:
             timeout=200,
         )
 
-    def said(self) -> str:
+    def output_text(self) -> str:
         return self.output.read_text(errors="replace")
 
     def stop(self) -> int:
-        """Ctrl-C; the exit code."""
+        """Stop it as with Ctrl-C; returns the exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(timeout=60)
 
-    def url(self, part: str) -> str:
-        return f"http://127.0.0.1:{self.ports[f'{part}_PORT']}"
+    def url(self, service: str) -> str:
+        return f"http://127.0.0.1:{self.ports[f'{service}_PORT']}"
 
-    def ask(self, promql: str) -> list[dict[str, Any]]:
-        return ask(self.url("PROMETHEUS"), promql)
+    def query(self, promql: str) -> list[dict[str, Any]]:
+        return query(self.url("PROMETHEUS"), promql)
 
     def value(self, promql: str) -> float:
-        result = self.ask(promql)
+        result = self.query(promql)
         return float(result[0]["value"][1]) if result else float("nan")
 
 
@@ -98,11 +98,11 @@ def demo() -> Iterator[Demo]:
             running.stop()
 
 
-def within(seconds: float, holds: Any) -> None:
-    """Wait until something holds."""
+def within(seconds: float, condition: Any) -> None:
+    """Wait until a condition is true."""
     deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, holds
+    while not condition():
+        assert time.monotonic() < deadline, condition
         time.sleep(0.5)
 
 
@@ -111,7 +111,7 @@ def test_every_target_is_up(demo: Demo) -> None:
     assert demo.value("min(up)") == 1
 
 
-def test_the_signals_have_values(demo: Demo) -> None:
+def test_the_recording_rules_have_values(demo: Demo) -> None:
     for promql in (
         'job:http_server_request_duration_seconds:p95_5m{job="api"} > 0',
         'sum(rate(cache_requests_total{job="api",result="hit"}[1m])) > 0',
@@ -120,16 +120,16 @@ def test_the_signals_have_values(demo: Demo) -> None:
         within(90, lambda promql=promql: demo.value(promql) > 0)
 
 
-def test_every_panel_of_every_board_has_data_or_says_that_all_is_well(demo: Demo) -> None:
-    asked = [*questions({"job": "api", "route": "/api/products"})]
-    assert len(asked) > 80
+def test_every_panel_of_every_board_has_data_or_may_be_empty(demo: Demo) -> None:
+    queries = [*panel_queries({"job": "api", "route": "/api/products"})]
+    assert len(queries) > 80
     deadline = time.monotonic() + 90
     while True:
-        asked = [question for question in asked if not demo.ask(question.expr)]
+        queries = [each for each in queries if not demo.query(each.expr)]
         missing = [
-            question
-            for question in asked
-            if not question.may_be_empty and not question.said.startswith(ALL_IS_WELL)
+            each
+            for each in queries
+            if not each.may_be_empty and not each.no_value.startswith(NO_VALUE_TEXTS)
         ]
         if not missing:
             break
@@ -137,18 +137,18 @@ def test_every_panel_of_every_board_has_data_or_says_that_all_is_well(demo: Demo
         time.sleep(1)
 
 
-def test_no_rule_is_in_error_and_nobody_is_woken(demo: Demo) -> None:
+def test_no_rule_fails_and_no_page_fires(demo: Demo) -> None:
     groups = httpx.get(f"{demo.url('PROMETHEUS')}/api/v1/rules").json()["data"]["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
     assert len(rules) > 20
     within(60, lambda: demo.value("prometheus_rule_group_rules") > 0)
     unhealthy = [(r["name"], r.get("lastError")) for r in rules if r["health"] == "err"]
     assert unhealthy == []
-    firing = [alert["metric"] for alert in demo.ask('ALERTS{alertstate="firing"}')]
+    firing = [alert["metric"] for alert in demo.query('ALERTS{alertstate="firing"}')]
     assert [labels for labels in firing if labels.get("severity") == "page"] == []
 
 
-# Those that take half a minute; the longer ones are run by hand, which writes their table.
+# Drills that take half a minute; the longer ones are run by hand, which writes their table.
 DRILLS = (
     "NPlusOne", "LatencyP95High/route", "EventLoopLagHigh", "FilesRunOut", "DBPoolTimeouts",
     "BudgetBurn", "MetricsGone", "InstanceDown", "TargetsGone", "RulesFail", "ErrorRatioHigh",
@@ -156,22 +156,22 @@ DRILLS = (
 )  # fmt: skip
 
 
-def test_what_is_broken_on_purpose_is_told_and_so_is_its_end(demo: Demo) -> None:
+def test_drills_notify_of_faults_and_of_their_end(demo: Demo) -> None:
     done = demo.run("drill", *DRILLS)
     assert done.returncode == 0, done.stdout + done.stderr
     for name in DRILLS:
         assert re.search(
-            rf"^{name} +(page|ticket) +told after .* resolved", done.stdout, re.MULTILINE
+            rf"^{name} +(page|ticket) +notified after .* resolved", done.stdout, re.MULTILINE
         )
-    assert "BudgetBurn fires and is held back" in done.stdout
+    assert "BudgetBurn fires and is inhibited" in done.stdout
 
 
 def test_it_stops_without_orphans_and_starts_again_with_its_data(demo: Demo) -> None:
     before = demo.value("sum(http_server_request_duration_seconds_count)")
     assert demo.stop() == 0
-    for part in PORTS:
+    for service in PORTS:
         with pytest.raises(OSError, match="refused"):
-            socket.create_connection(("127.0.0.1", int(demo.ports[f"{part}_PORT"])), 1)
+            socket.create_connection(("127.0.0.1", int(demo.ports[f"{service}_PORT"])), 1)
     left = [
         path
         for path in Path("/proc").glob("[0-9]*/cmdline")
@@ -179,6 +179,6 @@ def test_it_stops_without_orphans_and_starts_again_with_its_data(demo: Demo) -> 
     ]
     assert left == []
     assert demo.start() < 60
-    assert "seeded" not in demo.said()
-    asked = f"sum(max_over_time(http_server_request_duration_seconds_count[1h])) >= {before}"
-    within(60, lambda: demo.ask(asked) != [])
+    assert "seeded" not in demo.output_text()
+    expr = f"sum(max_over_time(http_server_request_duration_seconds_count[1h])) >= {before}"
+    within(60, lambda: demo.query(expr) != [])

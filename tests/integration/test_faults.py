@@ -1,4 +1,4 @@
-"""Each part dies or hangs while traffic runs: nothing is lost, and all come back by themselves."""
+"""Each service crashes or hangs under load: no data are lost, and all recover by themselves."""
 
 import asyncio
 import time
@@ -19,51 +19,53 @@ from tests.servers import Postgres, Redis, Server
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 
 USERS, PRODUCTS = 5, 40
-PATIENT = 40.0
-"""Seconds until a test gives up waiting for what must come."""
+TIMEOUT = 40.0
+"""Seconds until a wait in a test fails."""
 ENOUGH = 10
-"""Orders that show that buying works."""
+"""Number of orders that show that buying works."""
 CATALOGUE = ("/api/products?limit=10", "/api/products/1", "/api/categories")
 REPORT = "/api/reports/best-sellers?days={days}"
 
 
 class Load:
-    """Customers, readers and a scraper; all that the API answered them.
+    """Load by customers, readers and a scraper, with all responses of the API.
 
     Attributes:
         placed: Order ids by idempotency key, as acknowledged with 201.
-        answers: How often each kind of request got which status; 0 stands for no answer.
-        wrong: Answers that nobody should ever get.
+        statuses: Number of responses by kind of request and status; 0 for no response.
+        wrong: Responses that must not occur.
     """
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
         self._ending = False
         self.placed: dict[str, int] = {}
-        self.answers: Counter[tuple[str, int]] = Counter()
+        self.statuses: Counter[tuple[str, int]] = Counter()
         self.wrong: list[str] = []
 
-    async def ask(self, kind: str, method: str, path: str, **more: Any) -> httpx.Response | None:
+    async def request(
+        self, kind: str, method: str, path: str, **more: Any
+    ) -> httpx.Response | None:
         try:
             response = await self._client.request(method, path, **more)
         except httpx.TransportError:
-            self.answers[kind, 0] += 1
+            self.statuses[kind, 0] += 1
             return None
-        self.answers[kind, response.status_code] += 1
+        self.statuses[kind, response.status_code] += 1
         is_problem = response.headers["content-type"] == "application/problem+json"
         if response.status_code != (503 if is_problem else 201 if kind == "order" else 200):
             self.wrong.append(f"{kind} {path}: {response.status_code} {response.text[:300]}")
         return response
 
     async def buy(self, headers: dict[str, str]) -> None:
-        """Place orders; ask for each by the same key until it is acknowledged."""
+        """Place orders; retry each with the same key until it is acknowledged."""
         for number in cycle(range(1, PRODUCTS + 1)):
             if self._ending:
                 return
             key = str(uuid.uuid4())
             order = {"items": [{"product_id": number, "quantity": 1}]}
             while key not in self.placed:
-                response = await self.ask(
+                response = await self.request(
                     "order", "POST", "/api/orders", json=order,
                     headers=headers | {"Idempotency-Key": key},
                 )  # fmt: skip
@@ -73,33 +75,33 @@ class Load:
                     await asyncio.sleep(0.05)
 
     async def browse(self) -> None:
-        """Read what is cached, and reports that are not yet."""
+        """Read cached content, and reports that are not cached."""
         for days, path in enumerate(cycle((*CATALOGUE, REPORT))):
             if self._ending:
                 return
-            await self.ask("read", "GET", path.format(days=days % 365 + 1))
+            await self.request("read", "GET", path.format(days=days % 365 + 1))
             await asyncio.sleep(0.02)
 
     async def scrape(self) -> None:
         """Read the metrics as Prometheus does."""
         while not self._ending:
-            await self.ask("metrics", "GET", "/metrics")
+            await self.request("metrics", "GET", "/metrics")
             await asyncio.sleep(0.1)
 
     async def more(self, kind: str, status: int, count: int = ENOUGH) -> None:
-        """Wait until so many more requests of a kind got this status."""
-        before = self.answers[kind, status]
-        await until(lambda: self.answers[kind, status] >= before + count, f"{kind}: {status}")
+        """Wait until this many more requests of a kind got this status."""
+        before = self.statuses[kind, status]
+        await until(lambda: self.statuses[kind, status] >= before + count, f"{kind}: {status}")
 
     def end(self) -> None:
-        """Let everybody finish what they have begun."""
+        """Let all tasks finish what they have begun."""
         self._ending = True
 
 
-async def until(true: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENT
-    while not true():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
+async def until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < deadline, f"timed out: {what}"
         await asyncio.sleep(0.02)
 
 
@@ -109,9 +111,9 @@ async def readiness(client: httpx.AsyncClient) -> str:
 
 
 async def ready(client: httpx.AsyncClient) -> None:
-    deadline = time.monotonic() + PATIENT
+    deadline = time.monotonic() + TIMEOUT
     while await readiness(client) != "ok":
-        assert time.monotonic() < deadline, "waited in vain for /readyz"
+        assert time.monotonic() < deadline, "timed out: /readyz"
         await asyncio.sleep(0.1)
 
 
@@ -124,7 +126,7 @@ def anyio_backend() -> str:
 def database(postgres_session: Postgres) -> str:
     postgres_session.start()
     url = postgres_session.database()
-    # The server of the tests acknowledges what is not yet written; here that is the question.
+    # The test server acknowledges unwritten commits by default; this test needs durability.
     name = url.rpartition("/")[2]
     postgres_session.sql(f'ALTER DATABASE "{name}" SET synchronous_commit = on')
     return url
@@ -148,7 +150,7 @@ async def client(api: Api, anyio_backend: str) -> AsyncIterator[httpx.AsyncClien
 
 @asynccontextmanager
 async def load(client: httpx.AsyncClient, postgres: Postgres, url: str) -> AsyncIterator[Load]:
-    """Run traffic around the block; afterwards the database must hold exactly what was promised."""
+    """Run load during the block; then the database must have exactly the acknowledged orders."""
     running = Load(client)
     buyers = []
     for number in range(1, USERS + 1):
@@ -166,7 +168,7 @@ async def load(client: httpx.AsyncClient, postgres: Postgres, url: str) -> Async
         await running.more("order", 201)
     finally:
         running.end()
-        await asyncio.wait(tasks, timeout=PATIENT)
+        await asyncio.wait(tasks, timeout=TIMEOUT)
         for task in tasks:
             task.cancel()
     await asyncio.gather(*tasks)
@@ -179,8 +181,8 @@ async def load(client: httpx.AsyncClient, postgres: Postgres, url: str) -> Async
 
 
 def rows(postgres: Postgres, url: str, query: str) -> list[list[str]]:
-    said = postgres.sql(query, database=url.rpartition("/")[2])
-    return [line.split("|") for line in said.splitlines() if line]
+    output = postgres.sql(query, database=url.rpartition("/")[2])
+    return [line.split("|") for line in output.splitlines() if line]
 
 
 def stock(postgres: Postgres, url: str) -> int:
@@ -195,7 +197,7 @@ async def start(server: Server) -> None:
     await asyncio.to_thread(server.start)
 
 
-async def test_without_the_database_the_api_says_so_and_comes_back(
+async def test_without_the_database_the_api_responds_503_and_recovers(
     client: httpx.AsyncClient, database: str, postgres: Postgres
 ) -> None:
     async with load(client, postgres, database) as traffic:
@@ -209,16 +211,16 @@ async def test_without_the_database_the_api_says_so_and_comes_back(
         await start(postgres)
 
 
-@pytest.mark.parametrize("trouble", ["kill", "pause"])
-async def test_without_redis_the_api_only_forgets(
+@pytest.mark.parametrize("fault", ["kill", "pause"])
+async def test_without_redis_the_api_works_uncached(
     client: httpx.AsyncClient,
     database: str,
     postgres: Postgres,
     redis_server: Redis,
-    trouble: str,
+    fault: str,
 ) -> None:
     async with load(client, postgres, database) as traffic:
-        await asyncio.to_thread(getattr(redis_server, trouble))
+        await asyncio.to_thread(getattr(redis_server, fault))
         await traffic.more("order", 201)
         await traffic.more("read", 200)
         await traffic.more("metrics", 200, 5)
@@ -226,10 +228,10 @@ async def test_without_redis_the_api_only_forgets(
         redis_server.resume()
         await start(redis_server)
 
-    assert not {kind for kind, status in traffic.answers if status == 503}
+    assert not {kind for kind, status in traffic.statuses if status == 503}
 
 
-async def test_prometheus_may_die_and_finds_everything_again(
+async def test_prometheus_recovers_after_a_crash(
     client: httpx.AsyncClient,
     api: Api,
     database: str,
@@ -243,12 +245,12 @@ async def test_prometheus_may_die_and_finds_everything_again(
 
     async def samples() -> float:
         query = {"query": 'sum(count_over_time(up{job="api"}[1h])) * min(up{job="api"})'}
-        async with httpx.AsyncClient(base_url=prometheus.url, trust_env=False) as asking:
-            found = (await asking.get("/api/v1/query", params=query)).json()["data"]["result"]
+        async with httpx.AsyncClient(base_url=prometheus.url, trust_env=False) as http:
+            found = (await http.get("/api/v1/query", params=query)).json()["data"]["result"]
         return float(found[0]["value"][1]) if found else 0.0
 
     async def scraped(count: float) -> None:
-        deadline = time.monotonic() + PATIENT
+        deadline = time.monotonic() + TIMEOUT
         while await samples() < count:
             assert time.monotonic() < deadline, "Prometheus does not see the API"
             await asyncio.sleep(0.2)
@@ -261,10 +263,10 @@ async def test_prometheus_may_die_and_finds_everything_again(
         await start(prometheus)
         await scraped(4)
 
-    assert {status for _, status in traffic.answers} == {200, 201}
+    assert {status for _, status in traffic.statuses} == {200, 201}
 
 
-async def test_a_crash_of_the_api_loses_and_doubles_no_order(
+async def test_a_crash_of_the_api_neither_loses_nor_duplicates_orders(
     client: httpx.AsyncClient, api: Api, database: str, postgres: Postgres
 ) -> None:
     async with load(client, postgres, database) as traffic:

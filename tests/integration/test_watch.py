@@ -1,4 +1,4 @@
-"""The watch fits any service, on old versions and new: two foreign services, boards and rules."""
+"""The monitoring fits other services, on old and new versions of Prometheus."""
 
 import os
 import shutil
@@ -24,29 +24,29 @@ from stack.process.process import Process, Program
 from stack.readiness import LOOPBACK, free_port, http_answers
 from tests import servers
 from tests.conftest import SUITES
-from tests.integration.boards import Question, ask, questions
+from tests.integration.boards import PanelQuery, panel_queries, query
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
 
 ROOT = Path(__file__).parents[2]
 PATHS = {"library": "/books", "clinic": "/patients"}
 VERSIONS = (SUITES[0], SUITES[-1])
-"""The oldest and the newest; what lies between is left to promtool."""
-PATIENCE = 150
+"""The oldest and the newest; versions in between are checked by promtool only."""
+TIMEOUT = 150
 
 
 @dataclass
-class Watch:
+class Monitoring:
     """Prometheus and Alertmanager of one suite."""
 
-    prometheus: servers.Watcher
-    alertmanager: servers.Watcher
+    prometheus: servers.MonitoringServer
+    alertmanager: servers.MonitoringServer
     inbox: str
 
 
 @pytest.fixture(scope="module")
 def services(postgres_session: servers.Postgres) -> Iterator[dict[str, str]]:
-    """Both services under traffic and in trouble; where they are."""
+    """Both services under load with errors; their URLs."""
     postgres_session.start()
     with ExitStack() as started:
         folder = servers.temporary_folder()
@@ -84,38 +84,42 @@ def _start(name: str, databases: dict[str, str], folder: Path, started: ExitStac
 
 
 def _use(address: str, path: str, over: threading.Event) -> None:
-    """Ask for all there is, time and again."""
-    usual = [path, f"{path}/1", f"{path}/2"] * 3
+    """Request all endpoints repeatedly."""
+    paths = [path, f"{path}/1", f"{path}/2"] * 3
     kinds = ("each", "lost", "broken", "broken", "dropped")
     with httpx.Client(base_url=address, timeout=10) as client:
         while not over.is_set():
-            with suppress(httpx.TransportError):  # whoever is refused is hung up on
-                for asked in (*usual, *(f"{path}/1?trouble={kind}" for kind in kinds)):
-                    client.get(asked)
+            with suppress(
+                httpx.TransportError
+            ):  # the server closes the connection of a refused request
+                for each in (*paths, *(f"{path}/1?error={kind}" for kind in kinds)):
+                    client.get(each)
                     over.wait(0.02)
                 client.post(path, json={"number": 1})
                 client.post(path, content=b'{"numb', headers={"Content-Type": "application/json"})
 
 
 @pytest.fixture(scope="module")
-def watches(services: dict[str, str]) -> Iterator[dict[str, Watch]]:
-    """The watch of each suite, all over the same two services."""
+def monitorings(services: dict[str, str]) -> Iterator[dict[str, Monitoring]]:
+    """The monitoring of each suite, for the same two services."""
     with ExitStack() as started:
         folder = servers.temporary_folder()
         started.callback(shutil.rmtree, folder)
         render(["--fast", "--output", str(folder / "rules")])
-        yield {suite: _watch(suite, services, folder, started) for suite in VERSIONS}
+        yield {suite: _start_monitoring(suite, services, folder, started) for suite in VERSIONS}
 
 
-def _watch(suite: str, services: dict[str, str], folder: Path, started: ExitStack) -> Watch:
-    person = server.build(0)
-    started.enter_context(_serving(person))
-    address = f"http://{LOOPBACK}:{person.server_port}"
+def _start_monitoring(
+    suite: str, services: dict[str, str], folder: Path, started: ExitStack
+) -> Monitoring:
+    inbox = server.build(0)
+    started.enter_context(_serving(inbox))
+    address = f"http://{LOOPBACK}:{inbox.server_port}"
     environment = ReceiverSettings(webhook=f"{address}/", heartbeat=f"{address}/heartbeat")
     alertmanager.write(environment, folder / "alertmanager.yml", folder / "templates")
     with pytest.MonkeyPatch.context() as patched:
         if suite != "installed":
-            patched.setenv("PATH", f"{debian_suites.bring(suite)}{os.pathsep}{os.environ['PATH']}")
+            patched.setenv("PATH", f"{debian_suites.fetch(suite)}{os.pathsep}{os.environ['PATH']}")
         manager = servers.start_alertmanager(
             alertmanager.configuration(
                 environment, str(folder / "templates"), alertmanager.FAST_TIMINGS
@@ -127,7 +131,7 @@ def _watch(suite: str, services: dict[str, str], folder: Path, started: ExitStac
             ["--rules.alert.resend-delay=2s", "--rules.alert.for-grace-period=0s"],
         )
         started.callback(prometheus.close)
-    return Watch(prometheus, manager, address)
+    return Monitoring(prometheus, manager, address)
 
 
 def _serving(server: ThreadingHTTPServer) -> ExitStack:
@@ -139,7 +143,7 @@ def _serving(server: ThreadingHTTPServer) -> ExitStack:
 
 
 def _configuration(
-    rules: Path, alertmanager: servers.Watcher, services: dict[str, str]
+    rules: Path, alertmanager: servers.MonitoringServer, services: dict[str, str]
 ) -> dict[str, Any]:
     peers = [{"static_configs": [{"targets": [f"{LOOPBACK}:{alertmanager.port}"]}]}]
     return {
@@ -157,45 +161,47 @@ def _configuration(
 
 
 def _within(seconds: float, missing: Callable[[], object]) -> None:
-    """Wait until nothing is missing any more."""
+    """Wait until nothing is missing."""
     deadline = time.monotonic() + seconds
-    while lacking := missing():
-        assert time.monotonic() < deadline, lacking
+    while remaining := missing():
+        assert time.monotonic() < deadline, remaining
         time.sleep(0.5)
 
 
 @pytest.mark.parametrize("suite", VERSIONS)
 @pytest.mark.parametrize("name", PATHS)
-def test_every_panel_of_every_board_answers_for_each_service(
-    watches: dict[str, Watch], suite: str, name: str
+def test_every_panel_of_every_board_has_data_for_each_service(
+    monitorings: dict[str, Monitoring], suite: str, name: str
 ) -> None:
     choices = {"job": name, "route": f"{PATHS[name]}/{{number}}"}
-    watch, asked = watches[suite], [*questions(choices)]
-    assert len(asked) > 80
+    monitoring, queries = monitorings[suite], [*panel_queries(choices)]
+    assert len(queries) > 80
 
-    def unanswered() -> list[Question]:
-        asked[:] = [each for each in asked if not ask(watch.prometheus.url, each.expr)]
-        return [each for each in asked if not each.may_be_empty]
+    def without_data() -> list[PanelQuery]:
+        queries[:] = [each for each in queries if not query(monitoring.prometheus.url, each.expr)]
+        return [each for each in queries if not each.may_be_empty]
 
-    _within(PATIENCE, unanswered)
+    _within(TIMEOUT, without_data)
 
 
 @pytest.mark.parametrize("suite", VERSIONS)
-def test_each_version_evaluates_all_rules_and_tells_both_services_apart(
-    watches: dict[str, Watch], suite: str
+def test_each_version_evaluates_all_rules_and_separates_the_services(
+    monitorings: dict[str, Monitoring], suite: str
 ) -> None:
-    watch = watches[suite]
+    monitoring = monitorings[suite]
 
-    def ill() -> list[tuple[str, str]]:
-        answer = httpx.get(f"{watch.prometheus.url}/api/v1/rules").json()
-        rules = [rule for group in answer["data"]["groups"] for rule in group["rules"]]
+    def unhealthy() -> list[tuple[str, str]]:
+        response = httpx.get(f"{monitoring.prometheus.url}/api/v1/rules").json()
+        rules = [rule for group in response["data"]["groups"] for rule in group["rules"]]
         return [(rule["name"], rule["health"]) for rule in rules if rule["health"] != "ok"]
 
     def failing() -> set[str]:
-        told = httpx.get(watch.inbox).json()["notifications"]
-        return {note["labels"]["job"] for note in told if note["alert"] == "ErrorRatioHigh"}
+        notifications = httpx.get(monitoring.inbox).json()["notifications"]
+        return {
+            note["labels"]["job"] for note in notifications if note["alert"] == "ErrorRatioHigh"
+        }
 
-    _within(PATIENCE, ill)
-    _within(PATIENCE, lambda: not httpx.get(watch.inbox).json()["heartbeat"])
-    _within(PATIENCE, lambda: not failing())
-    assert failing() == {"library"}, "the clinic promised less"
+    _within(TIMEOUT, unhealthy)
+    _within(TIMEOUT, lambda: not httpx.get(monitoring.inbox).json()["heartbeat"])
+    _within(TIMEOUT, lambda: not failing())
+    assert failing() == {"library"}, "the clinic has lower objectives"

@@ -1,4 +1,4 @@
-"""compose.yaml keeps its rules: pinned, private, small, and without secrets."""
+"""compose.yaml: images pinned, ports private, resources limited, no secrets."""
 
 import re
 from pathlib import Path
@@ -28,25 +28,25 @@ def test_images_are_pinned(service: dict[str, Any]) -> None:
     assert re.fullmatch(r"(sha256:[0-9a-f]{64})?", digest)
 
 
-def test_every_image_of_others_is_pinned_by_its_digest() -> None:
-    asked: list[str] = []
+def test_every_third_party_image_can_be_pinned_by_digest() -> None:
+    requested: list[str] = []
 
     def digest_of(image: str) -> str:
-        asked.append(image)
-        return f"sha256:{len(asked):064x}"
+        requested.append(image)
+        return f"sha256:{len(requested):064x}"
 
     for name in images.FILES:
         text = (CHECKOUT / name).read_text()
-        once = images.pinned(text, digest_of)
-        assert once.count("@sha256:") == len(asked)
+        once = images.pin(text, digest_of)
+        assert once.count("@sha256:") == len(requested)
         assert re.sub("@sha256:[0-9a-f]{64}", "", once) == re.sub("@sha256:[0-9a-f]{64}", "", text)
-        before = len(asked)
-        assert images.pinned(once, lambda _: f"sha256:{0:064x}").count("@sha256:") == before
-        asked.clear()
+        before = len(requested)
+        assert images.pin(once, lambda _: f"sha256:{0:064x}").count("@sha256:") == before
+        requested.clear()
     for line in ("    image: vitals-api:0.1.0\n", "FROM base AS tools\n"):
-        assert images.pinned(line, digest_of) == line
-    with pytest.raises(images.UnknownImageError, match="no digest"):
-        images.pinned("FROM python:3.13-slim AS base", lambda _: "latest")
+        assert images.pin(line, digest_of) == line
+    with pytest.raises(images.UnknownImageError, match="not a digest"):
+        images.pin("FROM python:3.13-slim AS base", lambda _: "latest")
 
 
 def test_without_docker_nothing_is_pinned(
@@ -59,7 +59,7 @@ def test_without_docker_nothing_is_pinned(
     assert [(CHECKOUT / name).read_text() for name in images.FILES] == before
 
 
-def test_containers_have_few_rights(service: dict[str, Any]) -> None:
+def test_containers_have_minimal_privileges(service: dict[str, Any]) -> None:
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["read_only"] is True
@@ -67,7 +67,7 @@ def test_containers_have_few_rights(service: dict[str, Any]) -> None:
     assert not any("docker.sock" in volume for volume in service.get("volumes", []))
 
 
-def test_only_the_one_that_hands_out_files_is_root(service: dict[str, Any]) -> None:
+def test_only_the_secret_distribution_runs_as_root(service: dict[str, Any]) -> None:
     uid = service["user"].partition(":")[0]
     if service["name"] == "setup":
         assert service["network_mode"] == "none"
@@ -77,19 +77,19 @@ def test_only_the_one_that_hands_out_files_is_root(service: dict[str, Any]) -> N
         assert "cap_add" not in service
 
 
-def test_each_is_bounded(service: dict[str, Any]) -> None:
+def test_each_container_has_resource_limits(service: dict[str, Any]) -> None:
     assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
     assert service["cpus"] <= 2
     assert service["logging"]["options"]["max-size"]
 
 
-def test_ports_are_of_loopback_and_databases_have_none(service: dict[str, Any]) -> None:
+def test_ports_are_published_on_loopback_and_not_for_databases(service: dict[str, Any]) -> None:
     ports = service.get("ports", [])
     assert all(port.startswith("127.0.0.1:") for port in ports)
     assert bool(ports) == (service["name"] in PUBLISHED)
 
 
-def test_health_is_asked_and_waited_for(service: dict[str, Any]) -> None:
+def test_each_service_has_a_health_check_that_dependents_wait_for(service: dict[str, Any]) -> None:
     check = service["healthcheck"]
     assert check.get("test") or check == {"disable": True}
     for needed, how in service.get("depends_on", {}).items():
@@ -104,7 +104,7 @@ def test_health_is_asked_and_waited_for(service: dict[str, Any]) -> None:
         )
 
 
-def test_no_secret_is_written_down(service: dict[str, Any]) -> None:
+def test_there_are_no_literal_secrets(service: dict[str, Any]) -> None:
     for name, value in service.get("environment", {}).items():
         if re.search(r"PASSWORD|SECRET|KEY|TOKEN", name):
             assert str(value).startswith("/run/secrets/"), name
@@ -120,14 +120,14 @@ def test_each_container_sees_only_its_own_secrets() -> None:
         )
 
 
-def test_grafana_lets_nobody_in_unasked() -> None:
+def test_grafana_requires_a_login() -> None:
     settings = SERVICES["grafana"]["environment"]
     assert settings["GF_AUTH_ANONYMOUS_ENABLED"] == "false"
     assert settings["GF_USERS_ALLOW_SIGN_UP"] == "false"
     assert settings["GF_SECURITY_ADMIN_PASSWORD__FILE"] == "/run/secrets/grafana-password"
 
 
-def test_every_volume_is_declared_and_handed_out_to_its_user() -> None:
+def test_every_volume_is_declared_and_secrets_match_the_uid() -> None:
     for name, service in SERVICES.items():
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
@@ -137,14 +137,14 @@ def test_every_volume_is_declared_and_handed_out_to_its_user() -> None:
                 assert secret_distribution.USERS[source.removeprefix("for-")] == user
 
 
-def test_what_is_mounted_exists() -> None:
+def test_mounted_files_exist() -> None:
     for service in SERVICES.values():
         for volume in service.get("volumes", []):
             if volume.startswith("./"):
                 assert (CHECKOUT / volume.split(":")[0]).exists(), volume
 
 
-def test_the_image_holds_no_data_and_runs_without_root() -> None:
+def test_the_image_contains_no_data_and_runs_without_root() -> None:
     recipe = (CHECKOUT / "Dockerfile").read_text()
     final = recipe.rpartition("\nFROM ")[2]
     assert "USER 10001:10001" in final

@@ -1,4 +1,4 @@
-"""Every alert has a fault that brings it, and what the drills found is what the page tells."""
+"""The drills: every alert has a fault, and the results are in the documentation."""
 
 import asyncio
 import re
@@ -21,14 +21,14 @@ from stack import readiness
 from stack.drills import checks, table
 from stack.drills.defects import DEFECTS
 from stack.drills.drill import Outcome
-from stack.drills.fault import ALONE
+from stack.drills.fault import EXCLUSIVE
 from stack.drills.faults import FAULTS, alert_of
-from stack.drills.observer import Sight
+from stack.drills.observer import Observer
 from stack.process.process import Process, Program
 from tests.servers import Postgres
 
 
-def test_all_connections_are_held_however_many_requests_want_them(tmp_path: Path) -> None:
+def test_all_connections_are_held_despite_waiting_requests(tmp_path: Path) -> None:
     async def scenario() -> None:
         engine = create_async_engine(
             f"sqlite+aiosqlite:///{tmp_path}/pool.db",
@@ -41,7 +41,7 @@ def test_all_connections_are_held_however_many_requests_want_them(tmp_path: Path
         others = [await engine.connect() for _ in range(2)]
         async with AsyncExitStack() as defects:
             held = asyncio.create_task(defects.enter_async_context(DEFECTS["connections"](service)))
-            await asyncio.sleep(0.2)  # waited for in vain several times over
+            await asyncio.sleep(0.2)  # several pool timeouts
             assert not held.done()
             for connection in others:
                 await connection.close()
@@ -56,7 +56,7 @@ def test_all_connections_are_held_however_many_requests_want_them(tmp_path: Path
 
 
 @pytest.mark.servers
-def test_a_service_that_runs_is_not_kept_out_by_the_drill_that_shuts_out_its_role(
+def test_a_running_target_is_not_affected_by_the_revoked_login(
     postgres: Postgres, tmp_path: Path
 ) -> None:
     port, url = readiness.free_port(), make_url(postgres.database())
@@ -65,8 +65,8 @@ def test_a_service_that_runs_is_not_kept_out_by_the_drill_that_shuts_out_its_rol
         "DEFECTIVE_DATABASE_URL": url.set(password=None).render_as_string(),
         "DEFECTIVE_PASSWORD_FILE": str(tmp_path / "password"),
     }
-    words = [sys.executable, "-m", "stack.drills.defective", f"--port={port}", "--pool=3"]
-    service = Process(Program("defective", words, env=environment), log=tmp_path / "log")
+    command = [sys.executable, "-m", "stack.drills.defective", f"--port={port}", "--pool=3"]
+    service = Process(Program("defective", command, env=environment), log=tmp_path / "log")
     service.start()
     try:
         service.wait_ready(lambda: readiness.http_answers(port, "/wait"), 60)
@@ -91,31 +91,31 @@ def test_every_alert_has_a_fault(alert: Alert) -> None:
 def test_every_fault_has_an_alert() -> None:
     names = {alert.name for alert in every_alert()}
     assert {alert_of(name) for name in FAULTS} == names
-    assert {held for fault in FAULTS.values() for held in fault.holds_back} <= names
+    assert {held for fault in FAULTS.values() for held in fault.inhibits} <= names
 
 
-def test_a_page_shares_its_job_with_no_ticket_at_the_same_time() -> None:
-    """Or it would hold the ticket back, and the ticket's drill would wait in vain."""
+def test_a_page_and_a_ticket_do_not_share_a_job_at_the_same_time() -> None:
+    """Otherwise the page would inhibit the ticket, and its drill would time out."""
     severities = {alert.name: str(alert.severity) for alert in every_alert()}
     severities["BudgetBurn/1d"] = severities["BudgetBurn/3d"] = "ticket"
     severities |= dict.fromkeys(("BudgetBurn", "BudgetBurn/6h"), "page")
-    told: dict[tuple[str, str], set[str]] = {}
+    expected: dict[tuple[str, str], set[str]] = {}
     for name, fault in FAULTS.items():
-        if fault.lane not in {ALONE, "api"}:
+        if fault.lane not in {EXCLUSIVE, "api"}:
             severity = severities.get(name) or severities[alert_of(name)]
-            told.setdefault((fault.job, "any"), set()).add(severity)
-    assert [where for where, found in told.items() if len(found) > 1] == []
+            expected.setdefault((fault.job, "any"), set()).add(severity)
+    assert [where for where, found in expected.items() if len(found) > 1] == []
 
 
-def test_the_page_tells_of_a_run_of_every_fault() -> None:
+def test_the_documentation_has_a_result_of_every_fault() -> None:
     text = table.DOCUMENT.read_text()
     rows = text.partition(table.BEGIN)[2].partition(table.END)[0]
-    told = re.findall(r"^\| ([A-Z]\w+)(?: \((\w+)\))? \|", rows, re.MULTILINE)
-    assert {f"{alert}/{which}" if which else alert for alert, which in told} == {*FAULTS}
+    documented = re.findall(r"^\| ([A-Z]\w+)(?: \((\w+)\))? \|", rows, re.MULTILINE)
+    assert {f"{alert}/{which}" if which else alert for alert, which in documented} == {*FAULTS}
 
 
-def test_the_table_takes_its_place_and_leaves_the_rest(tmp_path: Path) -> None:
-    seconds = {"fired": 1.0, "told": 2.04, "mended": 3.0, "resolved": 7.5}
+def test_only_the_table_is_replaced(tmp_path: Path) -> None:
+    seconds = {"fired": 1.0, "notified": 2.04, "ended": 3.0, "resolved": 7.5}
     outcomes = [
         Outcome("BudgetBurn/6h", "page", seconds),
         Outcome("ErrorRatioHigh", "page", seconds),
@@ -131,33 +131,35 @@ def test_the_table_takes_its_place_and_leaves_the_rest(tmp_path: Path) -> None:
     assert "| 1.0 | 2.0 | 4.5 | `BudgetBurn` |" in text
 
 
-def test_defects_have_names_that_fit_an_address() -> None:
+def test_defect_names_fit_a_url() -> None:
     assert all(re.fullmatch("[a-z]+", name) for name in DEFECTS)
 
 
-# -- Checks that must be able to fail -----------------------------------------------------------
+# -- Checks fail when they should --------------------------------------------------------------
 
 
-def note(**labels: str) -> dict[str, Any]:
+def notification(**labels: str) -> dict[str, Any]:
     found = {"alertname": "NPlusOne", "job": "api"} | labels
     group = {"alertname": "NPlusOne", "job": "api"}
     return {"received": "now", "alert": "NPlusOne", "labels": found, "group": group}
 
 
-def seen(**what: Any) -> Sight:
-    return cast("Sight", SimpleNamespace(**what))
+def observed(**state: Any) -> Observer:
+    return cast("Observer", SimpleNamespace(**state))
 
 
-def test_a_stranger_in_the_same_message_is_noticed() -> None:
-    ours, stranger = note(http_route="/a"), note(job="shop")
-    assert "2 alerts" in checks.check_group(ours, seen(notes=[ours, note(http_route="/b")]))
+def test_an_alert_of_another_job_in_the_message_is_detected() -> None:
+    ours, other = notification(http_route="/a"), notification(job="shop")
+    assert "2 alerts" in checks.check_group(
+        ours, observed(notifications=[ours, notification(http_route="/b")])
+    )
     with pytest.raises(checks.CheckError, match="shop"):
-        checks.check_group(ours, seen(notes=[ours, stranger]))
+        checks.check_group(ours, observed(notifications=[ours, other]))
     with pytest.raises(checks.CheckError, match="grouped by"):
-        checks.check_group(ours | {"group": {}}, seen(notes=[ours]))
+        checks.check_group(ours | {"group": {}}, observed(notifications=[ours]))
 
 
-def test_held_back_means_by_this_alert_and_on_this_job() -> None:
+def test_inhibited_means_by_this_alert_and_for_this_job() -> None:
     status = {"inhibitedBy": ["f1"], "silencedBy": []}
     known = [
         {"fingerprint": "f1", "labels": {"alertname": "TargetDown"}, "status": {"inhibitedBy": []}},
@@ -167,16 +169,18 @@ def test_held_back_means_by_this_alert_and_on_this_job() -> None:
             "status": status,
         },
     ]
-    sight = seen(known=known)
-    assert checks.is_held_back("InstanceDown", "api", "TargetDown", sight)
-    assert not checks.is_held_back("InstanceDown", "shop", "TargetDown", sight)
-    assert not checks.is_held_back("InstanceDown", "api", "ErrorRatioHigh", sight)
-    told = known[1] | {"fingerprint": "f3", "status": {"inhibitedBy": [], "silencedBy": []}}
-    assert not checks.is_held_back("InstanceDown", "api", "TargetDown", seen(known=[*known, told]))
+    observer = observed(alertmanager_alerts=known)
+    assert checks.is_inhibited("InstanceDown", "api", "TargetDown", observer)
+    assert not checks.is_inhibited("InstanceDown", "shop", "TargetDown", observer)
+    assert not checks.is_inhibited("InstanceDown", "api", "ErrorRatioHigh", observer)
+    notified = known[1] | {"fingerprint": "f3", "status": {"inhibitedBy": [], "silencedBy": []}}
+    assert not checks.is_inhibited(
+        "InstanceDown", "api", "TargetDown", observed(alertmanager_alerts=[*known, notified])
+    )
 
 
-def test_a_message_of_an_earlier_drill_is_not_taken_for_this_one() -> None:
+def test_a_message_of_an_earlier_drill_is_ignored() -> None:
     old = {"received": "2026-01-01T00:00:00", "title": "[FIRING 1] NPlusOne api", "text": "N+1 !"}
-    told = note() | {"summary": "N+1"}
-    assert checks.find_message(told, "2025", seen(messages=[old])) == "N+1 !"
-    assert checks.find_message(told, "2026-02", seen(messages=[old])) == ""
+    current = notification() | {"summary": "N+1"}
+    assert checks.find_message(current, "2025", observed(messages=[old])) == "N+1 !"
+    assert checks.find_message(current, "2026-02", observed(messages=[old])) == ""

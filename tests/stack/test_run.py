@@ -1,4 +1,4 @@
-"""The real stack, started as a person starts it."""
+"""The real stack, started by its command."""
 
 import json
 import os
@@ -23,7 +23,7 @@ PORTS = ("API", "POSTGRES", "REDIS", "PROMETHEUS", "ALERTMANAGER", "INBOX")
 
 
 class Stack:
-    """`python -m stack` over a folder and ports of its own."""
+    """`python -m stack` with a data folder and ports of its own."""
 
     def __init__(self) -> None:
         self.data = servers.temporary_folder()
@@ -36,7 +36,7 @@ class Stack:
         self.running: list[subprocess.Popen[str]] = []
 
     def start(self) -> subprocess.Popen[str]:
-        """Start it and wait until it says that it is ready."""
+        """Start it and wait until it prints that it is ready."""
         started = subprocess.Popen(
             [sys.executable, "-m", "stack", "up"],
             cwd=CHECKOUT,
@@ -47,17 +47,17 @@ class Stack:
         )
         self.running.append(started)
         assert started.stdout
-        said = []
+        output = []
         for line in started.stdout:
-            said.append(line)
+            output.append(line)
             if line == "Ready.\n":
                 return started
-        raise AssertionError("".join(said))
+        raise AssertionError("".join(output))
 
-    def ask(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run another command over the same data."""
+    def run_command(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run another command on the same data folder."""
         return subprocess.run(
-            [sys.executable, "-m", "stack", *words],
+            [sys.executable, "-m", "stack", *arguments],
             cwd=CHECKOUT,
             env=self.environment | environment,
             check=False,
@@ -72,11 +72,11 @@ class Stack:
         pids: dict[str, int] = content["pids"]
         return pids
 
-    def url(self, part: str, path: str) -> str:
-        return f"http://127.0.0.1:{self.ports[part]}{path}"
+    def url(self, service: str, path: str) -> str:
+        return f"http://127.0.0.1:{self.ports[service]}{path}"
 
     def stop(self) -> None:
-        """End what a test left running, whether it failed or not."""
+        """Stop what a test left running."""
         while self.running:
             process = self.running.pop()
             process.terminate()
@@ -95,12 +95,12 @@ def installed() -> Iterator[Stack]:
 
 @pytest.fixture
 def stack(installed: Stack) -> Iterator[Stack]:
-    """A stack that does not run; its data are those of the test before."""
+    """A stopped stack with the data of the previous test."""
     yield installed
     installed.stop()
 
 
-def _all_gone(pids: dict[str, int], seconds: float = 20) -> bool:
+def _all_ended(pids: dict[str, int], seconds: float = 20) -> bool:
     deadline = time.monotonic() + seconds
     while any(Path("/proc", str(pid)).exists() for pid in pids.values()):
         if time.monotonic() > deadline:
@@ -109,42 +109,42 @@ def _all_gone(pids: dict[str, int], seconds: float = 20) -> bool:
     return True
 
 
-def test_its_life(stack: Stack) -> None:
+def test_start_crash_restart_and_failure_of_a_service(stack: Stack) -> None:
     first = stack.start()
     assert httpx.get(stack.url("API", "/readyz")).is_success
     assert httpx.get(stack.url("API", "/metrics")).status_code == 401
     person = {"email": "a@example.com", "name": "A", "password": "made-up-for-tests-1"}
     assert httpx.post(stack.url("API", "/api/users"), json=person).status_code == 201
 
-    refused = stack.ask("up")
+    refused = stack.run_command("up")
     assert refused.returncode == 1
-    assert f"already running over {stack.data}: python -m stack up (pid {first.pid})" in (
+    assert f"already running in {stack.data}: python -m stack up (pid {first.pid})" in (
         refused.stderr
     )
-    assert stack.ask("status").returncode == 0
-    elsewhere = stack.ask("status", API_PORT="1")
-    assert stack.url("API", "/docs") in elsewhere.stdout, "it tells where the running stack is"
+    assert stack.run_command("status").returncode == 0
+    elsewhere = stack.run_command("status", API_PORT="1")
+    assert stack.url("API", "/docs") in elsewhere.stdout, "status shows other addresses"
 
     pids = stack.pids
-    # The boards are built while all else serves already, unless they are built.
+    # The boards are built while everything else already serves.
     expected = {"postgres", "redis", "api", "inbox", "alertmanager", "gate", "prometheus"}
     assert pids.keys() - {"boards"} == expected
     first.send_signal(signal.SIGKILL)
     first.communicate()
-    assert _all_gone(pids)
+    assert _all_ended(pids)
 
-    second = stack.start()  # over what the killed one left
+    second = stack.start()  # on the data of the killed one
     assert httpx.post(stack.url("API", "/api/users"), json=person).status_code == 409
     pids = stack.pids
     os.kill(pids["redis"], signal.SIGKILL)
-    said, _ = second.communicate(timeout=60)
+    output, _ = second.communicate(timeout=60)
     assert second.returncode == 1
-    assert "redis ended with signal SIGKILL" in said
-    assert _all_gone(pids, 0)
-    assert stack.ask("status").returncode == 3
+    assert "redis ended with signal SIGKILL" in output
+    assert _all_ended(pids, 0)
+    assert stack.run_command("status").returncode == 3
 
 
-def test_nothing_secret_is_shown_or_readable_by_others(stack: Stack) -> None:
+def test_secrets_are_neither_printed_nor_readable_by_other_users(stack: Stack) -> None:
     process = stack.start()
     secrets = {path.name: path.read_text() for path in (stack.data / "secrets").iterdir()}
     assert len(secrets) >= 8
@@ -152,11 +152,11 @@ def test_nothing_secret_is_shown_or_readable_by_others(stack: Stack) -> None:
         Path("/proc", str(pid), "cmdline").read_text() for pid in stack.pids.values()
     )
     process.terminate()
-    said, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     logs = "".join(path.read_text() for path in (stack.data / "log").iterdir())
     for name, secret in secrets.items():
-        assert secret not in commands + said + logs, name
+        assert secret not in commands + output + logs, name
     for path in stack.data.rglob("*"):
         if path.is_file() and any(
             secret in path.read_text(errors="ignore") for secret in secrets.values()
@@ -164,18 +164,18 @@ def test_nothing_secret_is_shown_or_readable_by_others(stack: Stack) -> None:
             assert path.stat().st_mode & 0o077 == 0, path
 
 
-def test_a_taken_port_is_told_before_anything_starts(stack: Stack) -> None:
+def test_a_taken_port_is_reported_before_anything_starts(stack: Stack) -> None:
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", stack.ports["REDIS"]))
         listener.listen()
-        refused = stack.ask("up")
+        refused = stack.run_command("up")
     assert refused.returncode == 1
     assert f"port {stack.ports['REDIS']} is taken" in refused.stderr
     assert "REDIS_PORT" in refused.stderr
 
 
 def test_a_drill_needs_a_running_stack(stack: Stack) -> None:
-    refused = stack.ask("drill", "TargetDown")
+    refused = stack.run_command("drill", "TargetDown")
     assert refused.returncode == 1
     assert "not running" in refused.stderr

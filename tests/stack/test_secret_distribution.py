@@ -1,4 +1,4 @@
-"""What containers receive: their own secrets, readable by their own user."""
+"""Secret distribution: each container gets its own secrets, readable by its own user."""
 
 import os
 from pathlib import Path
@@ -15,11 +15,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setattr(
             secret_distribution, "USERS", dict.fromkeys(secret_distribution.USERS, os.getuid())
         )
-    secret_distribution.hand_out(tmp_path, {})
+    secret_distribution.distribute(tmp_path, {})
     return tmp_path
 
 
-def test_each_gets_its_own_and_nothing_else(folder: Path) -> None:
+def test_each_container_gets_only_its_own_secrets(folder: Path) -> None:
     assert {path.name for path in (folder / "prometheus").iterdir()} == {"metrics-token"}
     assert {path.name for path in (folder / "grafana").iterdir()} == {"grafana-password"}
     shared = (folder / "all" / "redis-password").read_text()
@@ -27,7 +27,7 @@ def test_each_gets_its_own_and_nothing_else(folder: Path) -> None:
     assert f"requirepass {shared}" in (folder / "redis" / "redis.conf").read_text()
 
 
-def test_only_its_user_reads_it(folder: Path) -> None:
+def test_only_its_user_can_read_them(folder: Path) -> None:
     for container, user in secret_distribution.USERS.items():
         for path in (folder / container, *(folder / container).rglob("*")):
             assert path.stat().st_uid == user
@@ -36,7 +36,7 @@ def test_only_its_user_reads_it(folder: Path) -> None:
 
 def test_a_second_run_keeps_the_secrets(folder: Path) -> None:
     before = (folder / "api" / "jwt-key").read_text()
-    secret_distribution.hand_out(folder, {"ALERT_WEBHOOK_URL": "http://example.com/hook"})
+    secret_distribution.distribute(folder, {"ALERT_WEBHOOK_URL": "http://example.com/hook"})
     assert (folder / "api" / "jwt-key").read_text() == before
     config = yaml.safe_load((folder / "alertmanager" / "alertmanager.yml").read_text())
     hooks = {

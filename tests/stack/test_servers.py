@@ -1,4 +1,4 @@
-"""The servers of the tests themselves: they serve, come back, and die with us."""
+"""The servers of the tests: they serve, restart, and end with their parent process."""
 
 import asyncio
 import os
@@ -19,23 +19,25 @@ pytestmark = pytest.mark.servers
 
 
 def _one(url: str) -> object:
-    async def ask() -> object:
+    async def query() -> object:
         connection = await asyncpg.connect(url.replace("+asyncpg", ""))
         try:
             return await connection.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = user")
         finally:
             await connection.close()
 
-    return asyncio.run(ask())
+    return asyncio.run(query())
 
 
-def test_postgres_gives_fresh_databases_to_a_plain_role(postgres: servers.Postgres) -> None:
+def test_postgres_creates_databases_for_an_unprivileged_role(
+    postgres: servers.Postgres,
+) -> None:
     first, second = postgres.database(), postgres.database()
     assert first != second
     assert _one(first) is False
 
 
-def test_postgres_comes_back_after_a_crash(postgres: servers.Postgres) -> None:
+def test_postgres_restarts_after_a_crash(postgres: servers.Postgres) -> None:
     url = postgres.database()
     postgres.kill()
     with pytest.raises(OSError, match="Connect call failed"):
@@ -59,7 +61,7 @@ def test_prometheus_and_alertmanager_serve(
     assert httpx.get(f"{alertmanager.url}/api/v2/status").json()["config"]["original"]
 
 
-_LIVES_UNTIL_KILLED = """
+_SERVE_UNTIL_KILLED = """
 from tests import servers
 server = servers.{kind}()
 print(server.pid, server.folder, flush=True)
@@ -70,7 +72,7 @@ input()
 @pytest.mark.parametrize("kind", ["Postgres", "Redis"])
 def test_no_server_outlives_a_killed_parent(kind: str) -> None:
     parent = subprocess.Popen(
-        [sys.executable, "-c", _LIVES_UNTIL_KILLED.format(kind=kind)],
+        [sys.executable, "-c", _SERVE_UNTIL_KILLED.format(kind=kind)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -84,5 +86,5 @@ def test_no_server_outlives_a_killed_parent(kind: str) -> None:
     while Path("/proc", pid).exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not Path("/proc", pid).exists()
-    servers.sweep()
+    servers.remove_leftovers()
     assert not Path(folder).exists()

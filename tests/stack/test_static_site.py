@@ -1,4 +1,4 @@
-"""What Prometheus serves at /user/."""
+"""The static site that Prometheus serves at /user/."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def boards(tmp_path: Path) -> Path:
     return folder
 
 
-def test_each_board_is_copied_as_it_is_and_has_its_own_page(
+def test_each_board_is_copied_unchanged_and_has_its_own_page(
     built: Path, boards: Path, tmp_path: Path
 ) -> None:
     served = tmp_path / "site"
@@ -42,9 +42,7 @@ def test_each_board_is_copied_as_it_is_and_has_its_own_page(
     assert json.loads((served / "settings.json").read_text()) == {"traceUrl": "http://x/{trace}"}
 
 
-def test_publishing_again_leaves_nothing_of_before(
-    built: Path, boards: Path, tmp_path: Path
-) -> None:
+def test_publishing_replaces_the_whole_site(built: Path, boards: Path, tmp_path: Path) -> None:
     served = tmp_path / "site"
     static_site.publish(built, boards, served, {})
     (boards / "svc-db.json").unlink()
@@ -53,9 +51,7 @@ def test_publishing_again_leaves_nothing_of_before(
     assert not (served / "boards" / "svc-db.json").exists()
 
 
-def test_prometheus_may_read_it_whatever_our_umask(
-    built: Path, boards: Path, tmp_path: Path
-) -> None:
+def test_files_are_readable_with_any_umask(built: Path, boards: Path, tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
         static_site.publish(built, boards, tmp_path / "site", {})
@@ -65,10 +61,12 @@ def test_prometheus_may_read_it_whatever_our_umask(
         assert stat.S_IMODE(path.stat().st_mode) == (0o755 if path.is_dir() else 0o644)
 
 
-def test_who_comes_early_is_told_to_wait(built: Path, boards: Path, tmp_path: Path) -> None:
+def test_a_placeholder_is_shown_until_the_first_publication(
+    built: Path, boards: Path, tmp_path: Path
+) -> None:
     served = tmp_path / "site"
-    static_site.wait(served, "Being built", "a moment <please>")
+    static_site.publish_placeholder(served, "Being built", "a moment <please>")
     assert "a moment &lt;please&gt;" in (served / "index.html").read_text()
     static_site.publish(built, boards, served, {})
-    static_site.wait(served, "Being built again", "")
+    static_site.publish_placeholder(served, "Being built again", "")
     assert "Being built" not in (served / "index.html").read_text()

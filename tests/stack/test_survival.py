@@ -1,4 +1,4 @@
-"""The real stack over a disk that fills up, after kills, and in folders with odd names."""
+"""The real stack on a full disk, after kills, and in folders with unusual names."""
 
 import json
 import os
@@ -28,7 +28,7 @@ SERVERS = {"postgres", "redis", "api", "inbox", "alertmanager", "gate", "prometh
 
 
 class Stack:
-    """`python -m stack up` over a folder and ports of its own."""
+    """`python -m stack up` with a data folder and ports of its own."""
 
     def __init__(self, data: Path, output: Path, **environment: str) -> None:
         self.data = data
@@ -43,7 +43,7 @@ class Stack:
         self.runner: subprocess.Popen[str] | None = None
 
     @property
-    def said(self) -> str:
+    def output_text(self) -> str:
         return self._output.read_text()
 
     def start(self) -> subprocess.Popen[str]:
@@ -56,7 +56,7 @@ class Stack:
                 stderr=subprocess.STDOUT,
                 text=True,
             )
-        self.wait(lambda: "\nReady.\n" in self.said)
+        self.wait(lambda: "\nReady.\n" in self.output_text)
         return self.runner
 
     def ensure(self) -> subprocess.Popen[str]:
@@ -68,13 +68,13 @@ class Stack:
     def wait(self, condition: Callable[[], bool], seconds: float = 120) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < deadline, self.said
-            assert self.runner is None or self.runner.poll() is None, self.said
+            assert time.monotonic() < deadline, self.output_text
+            assert self.runner is None or self.runner.poll() is None, self.output_text
             time.sleep(0.1)
 
-    def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def run_command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "stack", *words],
+            [sys.executable, "-m", "stack", *arguments],
             cwd=CHECKOUT,
             env=self._environment,
             check=False,
@@ -88,14 +88,14 @@ class Stack:
         pids: dict[str, int] = json.loads((self.data / "running.json").read_text())["pids"]
         return pids
 
-    def url(self, part: str, path: str) -> str:
-        return f"http://127.0.0.1:{self.ports[part]}{path}"
+    def url(self, service: str, path: str) -> str:
+        return f"http://127.0.0.1:{self.ports[service]}{path}"
 
     def close(self) -> None:
         if self.runner and self.runner.poll() is None:
             self.runner.terminate()
             self.runner.wait(90)
-        self.ask("clean")
+        self.run_command("clean")
 
 
 @contextmanager
@@ -110,12 +110,12 @@ def _stack(data: Path, output: Path, **environment: str) -> Iterator[Stack]:
 @pytest.fixture
 def folder() -> Iterator[Path]:
     made = servers.temporary_folder()
-    made.chmod(0o755)  # for servers of every account
+    made.chmod(0o755)  # for servers of every user
     yield made
     shutil.rmtree(made, ignore_errors=True)
 
 
-def test_a_full_disk_ends_nothing_and_leaves_nothing_behind(folder: Path, tmp_path: Path) -> None:
+def test_the_stack_survives_a_full_disk(folder: Path, tmp_path: Path) -> None:
     (folder / "small").mkdir()
     with (
         disk(folder / "small", "220m") as small,
@@ -125,52 +125,52 @@ def test_a_full_disk_ends_nothing_and_leaves_nothing_behind(folder: Path, tmp_pa
         before = stack.pids
         assert before.keys() == SERVERS
         small.fill()
-        stack.wait(lambda: _speaks_up(stack) and "log files cannot be written" in stack.said)
+        stack.wait(lambda: _log_something(stack) and "log files not writable" in stack.output_text)
         for _ in range(5):
             assert httpx.get(stack.url("API", "/api/products")).status_code == 200
             person = {"email": "a@example.com", "name": "A" * 90, "password": "made-up-for-tests-1"}
             httpx.post(stack.url("API", "/api/users"), json=person)
         assert httpx.get(stack.url("PROMETHEUS", "/-/ready")).is_success
         assert httpx.get(stack.url("ALERTMANAGER", "/-/ready")).is_success
-        assert stack.ask("status").returncode == 0
+        assert stack.run_command("status").returncode == 0
         small.free()
-        stack.wait(lambda: "log files are written again" in stack.said)
-        assert stack.said.count("log files") == 2
+        stack.wait(lambda: "log files writable again" in stack.output_text)
+        assert stack.output_text.count("log files") == 2
         assert stack.pids == before
         runner.send_signal(signal.SIGINT)
         assert runner.wait(90) == 0
 
 
-def _speaks_up(stack: Stack) -> bool:
+def _log_something(stack: Stack) -> bool:
     """Have the API log something."""
     return httpx.get(stack.url("API", "/api/products")).status_code == 200
 
 
-def test_what_is_left_after_the_runner_and_its_keeper_were_killed_is_told_and_ended(
+def test_orphans_of_a_killed_runner_and_reaper_are_listed_and_ended(
     folder: Path, tmp_path: Path
 ) -> None:
     with _stack(folder, tmp_path / "output", WORKERS="2") as stack:
         runner = stack.start()
         children = Path(f"/proc/{runner.pid}/task/{runner.pid}/children").read_text().split()
-        [keeper] = [pid for pid in children if b"reaper.py" in _command(pid)]
+        [reaper] = [pid for pid in children if b"reaper.py" in _command(pid)]
         workers = Path(f"/proc/{stack.pids['api']}/task/{stack.pids['api']}/children").read_text()
-        os.kill(int(keeper), signal.SIGSTOP)  # so that it does not end the workers before it dies
+        os.kill(int(reaper), signal.SIGSTOP)  # so that it does not end the workers before it dies
         runner.kill()
-        os.kill(int(keeper), signal.SIGKILL)
+        os.kill(int(reaper), signal.SIGKILL)
         runner.wait()
         stack.runner = None
 
-        stack.wait(lambda: not lock.is_held(stack.data / "lock"))  # the keeper has died, too
-        told = stack.ask("status")
-        assert told.returncode == 3
-        assert "not running" in told.stdout
+        stack.wait(lambda: not lock.is_held(stack.data / "lock"))  # the reaper has ended, too
+        status = stack.run_command("status")
+        assert status.returncode == 3
+        assert "not running" in status.stdout
         for worker in workers.split():
-            assert f"api           pid {worker}" in told.stdout
+            assert f"api           pid {worker}" in status.stdout
 
         stack.start()
-        assert "ending what a stack that was killed left" in stack.said
+        assert "ending processes of a killed stack" in stack.output_text
         assert not any(start_time(int(worker)) for worker in workers.split())
-        assert stack.ask("status").returncode == 0
+        assert stack.run_command("status").returncode == 0
 
 
 def _command(pid: str) -> bytes:
@@ -179,7 +179,7 @@ def _command(pid: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def odd() -> Iterator[Stack]:
-    """A stack over a folder with an odd name."""
+    """A stack in a folder with an unusual name."""
     made = servers.temporary_folder()
     made.chmod(0o755)
     data = made / ODD / "data"
@@ -187,52 +187,52 @@ def odd() -> Iterator[Stack]:
         yield stack
     emptied = not list((made / ODD).iterdir())
     shutil.rmtree(made)
-    assert emptied, "the command that cleans up leaves nothing"
+    assert emptied, "the clean command leaves files"
 
 
-def test_the_data_may_lie_in_a_folder_of_any_name(odd: Stack) -> None:
+def test_the_data_folder_may_have_any_name(odd: Stack) -> None:
     odd.ensure()
     assert httpx.get(odd.url("API", "/readyz")).is_success
     rules = httpx.get(odd.url("PROMETHEUS", "/api/v1/rules")).json()["data"]["groups"]
     assert len(rules) > 3
     status = httpx.get(odd.url("ALERTMANAGER", "/api/v2/status")).json()
     assert "page" in status["config"]["original"]
-    refused = odd.ask("clean")
+    refused = odd.run_command("clean")
     assert refused.returncode == 1
     assert "already running" in refused.stderr
 
 
-def test_each_server_reads_its_own_secrets_only(odd: Stack) -> None:
+def test_each_server_can_read_only_own_secrets(odd: Stack) -> None:
     if os.geteuid() != 0:
-        pytest.skip("only root starts servers of several accounts")
+        pytest.skip("only root starts servers of several users")
     odd.ensure()
-    owners = {part: Path("/proc", str(pid)).owner() for part, pid in odd.pids.items()}
+    owners = {service: Path("/proc", str(pid)).owner() for service, pid in odd.pids.items()}
     assert (owners["postgres"], owners["redis"]) == ("postgres", "redis")
     assert owners["prometheus"] == owners["alertmanager"] == "prometheus"
     secrets = {path.name: path.read_text() for path in (odd.data / "secrets").iterdir()}
     assert {path.owner() for path in (odd.data / "secrets").iterdir()} == {"root"}
-    may_know = {
+    expected = {
         "postgres": {"postgres-password"},
         "redis": {"redis-password"},
         "prometheus": {"metrics-token"},
     }
-    for owner, its_own in may_know.items():
+    for owner, own in expected.items():
         readable = "".join(
             path.read_text(errors="ignore")
             for path in odd.data.rglob("*")
             if path.is_file() and (path.owner() == owner or path.stat().st_mode & 0o004)
         )
-        assert {name for name, text in secrets.items() if text in readable} == its_own
+        assert {name for name, text in secrets.items() if text in readable} == own
 
 
-def test_a_killed_part_is_told_while_nobody_has_noticed(odd: Stack) -> None:
+def test_status_shows_a_killed_service_before_the_runner_notices(odd: Stack) -> None:
     runner = odd.ensure()
     pids = odd.pids
     runner.send_signal(signal.SIGSTOP)
     os.kill(pids["prometheus"], signal.SIGKILL)
-    told = odd.ask("status")
+    status = odd.run_command("status")
     runner.send_signal(signal.SIGCONT)
-    assert told.returncode == 3
-    assert f"prometheus    pid {pids['prometheus']} has ended" in told.stdout
+    assert status.returncode == 3
+    assert f"prometheus    pid {pids['prometheus']} (ended)" in status.stdout
     assert runner.wait(90) == 1
-    assert "prometheus ended with signal SIGKILL" in odd.said
+    assert "prometheus ended with signal SIGKILL" in odd.output_text

@@ -1,4 +1,4 @@
-"""A terminal that takes nothing holds nobody up and ends nobody."""
+"""A terminal that cannot be written to neither blocks nor raises."""
 
 import io
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stack.terminal import Terminal, tell
+from stack.terminal import Terminal, print_line
 
 
 @pytest.mark.parametrize("kind", ["full", "closed pipe", "closed", "none"])
@@ -28,14 +28,14 @@ def test_nothing_raises(kind: str) -> None:
     for _ in range(3):
         terminal.show("a line")
         terminal.show("x" * 100_000)
-    tell("a line", stream)
+    print_line("a line", stream)
     if kind == "full":  # what `print` could not write waits in its buffer
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     with pytest.raises(OSError) if kind == "closed pipe" else io.StringIO():  # noqa: PT011
         stream.close()
 
 
-def test_a_reader_who_sleeps_is_not_waited_for_and_learns_what_was_left_out() -> None:
+def test_a_blocked_reader_is_not_waited_for_and_dropped_lines_are_counted() -> None:
     reader, writer = os.pipe()
     with os.fdopen(writer, "w") as stream:
         terminal = Terminal(stream)
@@ -50,10 +50,10 @@ def test_a_reader_who_sleeps_is_not_waited_for_and_learns_what_was_left_out() ->
             except BlockingIOError:
                 break
         terminal.show("after")
-    said = os.read(reader, 65536).decode().splitlines()
+    lines = os.read(reader, 65536).decode().splitlines()
     os.close(reader)
-    assert said[-1] == "after"
-    assert "lines could not be shown here" in said[-2]
+    assert lines[-1] == "after"
+    assert "lines could not be written here" in lines[-2]
 
 
 def test_a_stopped_terminal_is_not_waited_for() -> None:
@@ -69,15 +69,15 @@ def test_a_stopped_terminal_is_not_waited_for() -> None:
     os.close(ours)
 
 
-_TELLER = """
+_PRINTER = """
 import sys
-from stack.inbox.inbox_store import Inbox
-from stack.traffic import Tally
-from stack.terminal import tell
-inbox = Inbox()
-inbox._tell_silence("/heartbeat", True, "never")
-tell(Tally().line())
-tell("an error", sys.stderr)
+from stack.inbox.inbox_store import InboxStore
+from stack.traffic import RequestStats
+from stack.terminal import print_line
+inbox = InboxStore()
+inbox._add_heartbeat_change("/heartbeat", True, "never")
+print_line(RequestStats().summary())
+print_line("an error", sys.stderr)
 assert len(inbox.notifications) == 1
 import os
 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -87,8 +87,8 @@ os._exit(42)
 
 
 @pytest.mark.parametrize("to", ["/dev/full", "a closed pipe", "nothing"])
-def test_parts_that_can_tell_nobody_go_on(to: str) -> None:
-    command = [sys.executable, "-c", _TELLER]
+def test_services_without_output_keep_running(to: str) -> None:
+    command = [sys.executable, "-c", _PRINTER]
     if to == "nothing":
         command = ["sh", "-c", 'exec "$0" "$@" >&- 2>&-', *command]
         assert subprocess.run(command, check=False).returncode == 42

@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from stack import user_journeys
-from stack.traffic import Pace, Tally, arguments
-from stack.user_journeys import JOURNEYS, AwayError, Shop
+from stack.traffic import PoissonArrivals, RequestStats, arguments
+from stack.user_journeys import JOURNEYS, ShopClient, UnavailableError
 from tests.api import PASSWORD, Api
 
 
@@ -29,47 +29,47 @@ def api() -> Iterator[Api]:
     process.close()
 
 
-async def at_once() -> None:
-    """The next turn has come."""
+async def no_wait() -> None:
+    """Send the next request immediately."""
 
 
-def walk(api: Api, *walked: Any) -> Counter[str]:
-    """Do journeys as fast as they go, and count the answers."""
-    answers: Counter[str] = Counter()
+def run_journeys(api: Api, *journeys: Any) -> Counter[str]:
+    """Run journeys without waiting, and count the responses by status."""
+    statuses: Counter[str] = Counter()
 
     async def go() -> None:
         async with httpx.AsyncClient(base_url=api.url, trust_env=False) as client:
-            shop = Shop(
+            shop = ShopClient(
                 client,
                 random.Random(5),  # noqa: S311 - a test
-                at_once,
-                lambda status, _seconds: answers.update([status]),
+                no_wait,
+                lambda status, _seconds: statuses.update([status]),
                 password=PASSWORD,
                 admin_password=PASSWORD,
                 users=5,
             )
-            for journey in walked:
+            for journey in journeys:
                 await journey(shop)
 
     asyncio.run(go())
-    return answers
+    return statuses
 
 
-@pytest.mark.parametrize("journey", [j for j in JOURNEYS if j is not user_journeys.stumble])
-def test_journeys_get_what_they_ask_for(api: Api, journey: Any) -> None:
-    answers = walk(api, *[journey] * 6)
+@pytest.mark.parametrize("journey", [j for j in JOURNEYS if j is not user_journeys.make_mistake])
+def test_journeys_succeed(api: Api, journey: Any) -> None:
+    statuses = run_journeys(api, *[journey] * 6)
 
-    assert answers["200"] >= 6
-    assert set(answers) <= {"200", "201"}
+    assert statuses["200"] >= 6
+    assert set(statuses) <= {"200", "201"}
 
 
-def test_stumbling_visitors_see_every_kind_of_mistake(api: Api) -> None:
-    answers = walk(api, *[user_journeys.stumble] * 60)
+def test_mistakes_get_every_kind_of_client_error(api: Api) -> None:
+    statuses = run_journeys(api, *[user_journeys.make_mistake] * 60)
 
-    assert answers["404"]
-    assert answers["422"]
-    assert answers["401"]
-    assert not [status for status in answers if status.startswith("5")]
+    assert statuses["404"]
+    assert statuses["422"]
+    assert statuses["401"]
+    assert not [status for status in statuses if status.startswith("5")]
 
 
 def test_buyers_place_orders_and_the_admin_changes_prices(api: Api) -> None:
@@ -78,28 +78,28 @@ def test_buyers_place_orders_and_the_admin_changes_prices(api: Api) -> None:
         return [item["price_cents"] for item in page["items"]]
 
     before = prices()
-    answers = walk(api, *[user_journeys.buy] * 10, *[user_journeys.tend] * 5)
+    statuses = run_journeys(api, *[user_journeys.buy] * 10, *[user_journeys.administer] * 5)
 
-    assert answers["201"] == 10
+    assert statuses["201"] == 10
     assert prices() != before
 
 
-def test_logins_are_few(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-    ask = Shop.ask
+def test_logins_are_reused(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths: list[str] = []
+    request = ShopClient.request
 
-    async def note(self: Shop, method: str, path: str, **more: Any) -> httpx.Response:
-        asked.append(path)
-        return await ask(self, method, path, **more)
+    async def record(self: ShopClient, method: str, path: str, **more: Any) -> httpx.Response:
+        paths.append(path)
+        return await request(self, method, path, **more)
 
-    monkeypatch.setattr(Shop, "ask", note)
-    walk(api, *[user_journeys.buy] * 20)
+    monkeypatch.setattr(ShopClient, "request", record)
+    run_journeys(api, *[user_journeys.buy] * 20)
 
-    assert asked.count("/api/orders") == 40
-    assert asked.count("/api/users/login") <= 2
+    assert paths.count("/api/orders") == 40
+    assert paths.count("/api/users/login") <= 2
 
 
-def test_a_lost_answer_to_an_order_is_asked_for_by_the_same_key() -> None:
+def test_a_lost_order_response_is_retried_with_the_same_key() -> None:
     keys: list[str] = []
 
     def lose_some(request: httpx.Request) -> httpx.Response:
@@ -111,8 +111,8 @@ def test_a_lost_answer_to_an_order_is_asked_for_by_the_same_key() -> None:
     async def order() -> httpx.Response:
         transport = httpx.MockTransport(lose_some)
         async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
-            chance = random.Random(5)  # noqa: S311 - a test
-            shop = Shop(client, chance, at_once, lambda *_: None)
+            rng = random.Random(5)  # noqa: S311 - a test
+            shop = ShopClient(client, rng, no_wait, lambda *_: None)
             return await user_journeys.order(shop, {}, {1})
 
     assert asyncio.run(order()).status_code == 201
@@ -120,41 +120,41 @@ def test_a_lost_answer_to_an_order_is_asked_for_by_the_same_key() -> None:
     assert len(set(keys)) == 1
 
 
-def test_without_an_answer_the_shop_is_away() -> None:
-    async def look() -> None:
+def test_without_a_response_the_shop_is_unavailable() -> None:
+    async def browse() -> None:
         async with httpx.AsyncClient(base_url="http://127.0.0.1:1", trust_env=False) as client:
-            chance = random.Random(5)  # noqa: S311 - a test
-            await user_journeys.browse(Shop(client, chance, at_once, lambda *_: None))
+            rng = random.Random(5)  # noqa: S311 - a test
+            await user_journeys.browse(ShopClient(client, rng, no_wait, lambda *_: None))
 
-    with pytest.raises(AwayError):
-        asyncio.run(look())
+    with pytest.raises(UnavailableError):
+        asyncio.run(browse())
 
 
-def test_the_pace_is_kept_on_average() -> None:
+def test_the_mean_request_rate_is_met() -> None:
     async def count() -> int:
-        pace = Pace(200, random.Random(5))  # noqa: S311 - a test
-        turns = 0
+        arrivals = PoissonArrivals(200, random.Random(5))  # noqa: S311 - a test
+        requests = 0
         with suppress(TimeoutError):
             async with asyncio.timeout(1):
                 while True:
-                    await pace.turn()
-                    turns += 1
-        return turns
+                    await arrivals.wait()
+                    requests += 1
+        return requests
 
-    assert 20 <= asyncio.run(count()) <= 300  # a busy machine gives fewer turns, never more
+    assert 20 <= asyncio.run(count()) <= 300  # a busy machine sends fewer, never more
 
 
-def test_the_summary_tells_answers_and_begins_anew() -> None:
-    tally = Tally()
+def test_the_summary_counts_statuses_and_resets() -> None:
+    stats = RequestStats()
     for status in ("200", "200", "404"):
-        tally.add(status, 0.25)
+        stats.add(status, 0.25)
 
-    assert re.search(r"requests/s, p95 250 ms \(200: 2, 404: 1\)", tally.line())
-    assert tally.line().endswith("(nothing)")
+    assert re.search(r"requests/s, p95 250 ms \(200: 2, 404: 1\)", stats.summary())
+    assert stats.summary().endswith("(no requests)")
 
 
 @pytest.mark.parametrize("wrong", ["--rate=0", "--rate=1e9", "--demo-password-file=/nowhere"])
-def test_senseless_options_are_refused(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_options_are_refused(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         arguments(["--url=http://127.0.0.1", wrong])
     assert wrong.partition("=")[0].strip("-").split("-")[0] in capsys.readouterr().err
@@ -163,14 +163,14 @@ def test_senseless_options_are_refused(wrong: str, capsys: pytest.CaptureFixture
 def start(api: Api, folder: Path, *more: str) -> "subprocess.Popen[str]":
     password = folder / "password"
     password.write_text(PASSWORD)
-    words = [f"--url={api.url}", f"--demo-password-file={password}", "--users=5", "--rate=60"]
+    options = [f"--url={api.url}", f"--demo-password-file={password}", "--users=5", "--rate=60"]
     return subprocess.Popen(
-        [sys.executable, "-m", "stack.traffic", *words, *more], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "stack.traffic", *options, *more], stdout=subprocess.PIPE, text=True
     )
 
 
 def served(api: Api) -> float:
-    """How many requests the API has answered."""
+    """Number of requests that the API has answered."""
     page = httpx.get(f"{api.url}/metrics", trust_env=False).text
     lines = re.findall(
         r"^http_server_request_duration_seconds_count\{.*\} (\S+)$", page, re.MULTILINE
@@ -178,9 +178,7 @@ def served(api: Api) -> float:
     return sum(map(float, lines))
 
 
-def test_traffic_goes_on_after_the_api_was_away_and_ends_when_told(
-    api: Api, tmp_path: Path
-) -> None:
+def test_traffic_continues_after_an_outage_and_ends_on_a_signal(api: Api, tmp_path: Path) -> None:
     traffic = start(api, tmp_path)
     deadline = time.monotonic() + 60
     try:
@@ -191,22 +189,22 @@ def test_traffic_goes_on_after_the_api_was_away_and_ends_when_told(
             time.sleep(0.05)
         api.kill()
         api.start()
-        while served(api) < 30:  # a new process counts from nought
+        while served(api) < 30:  # a new process counts from 0
             assert traffic.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.05)
     finally:
         traffic.send_signal(signal.SIGTERM)
-        said, _ = traffic.communicate(timeout=10)
+        output, _ = traffic.communicate(timeout=10)
 
     assert traffic.returncode == 0
-    assert re.search(r"traffic: .* requests/s.*200: \d+", said)
-    assert "no answer" in said
+    assert re.search(r"traffic: .* requests/s.*200: \d+", output)
+    assert "no response" in output
 
 
-def test_traffic_ends_when_its_time_is_up(api: Api, tmp_path: Path) -> None:
+def test_traffic_ends_after_its_duration(api: Api, tmp_path: Path) -> None:
     traffic = start(api, tmp_path, "--for=1")
-    said, _ = traffic.communicate(timeout=30)
+    output, _ = traffic.communicate(timeout=30)
 
     assert traffic.returncode == 0
-    assert "traffic:" in said
+    assert "traffic:" in output

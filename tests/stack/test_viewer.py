@@ -1,4 +1,4 @@
-"""When the viewer is built, from what, and what is said where it cannot be."""
+"""When the viewer is built, from which sources, and the error if it cannot be."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ LOCK = {
 
 @pytest.fixture
 def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A viewer that npm builds in a moment, from one package that is there already."""
+    """A tiny viewer that npm builds quickly, from one local package."""
     folder = tmp_path / "viewer"
     (folder / "part").mkdir(parents=True)
     (folder / "part" / "package.json").write_text('{"name": "part", "version": "1.0.0"}')
@@ -45,11 +45,11 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_it_is_built_when_it_is_missing_or_stale_and_only_then(
+def test_it_is_built_only_when_missing_or_stale(
     sources: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     viewer.build()
-    assert viewer.is_fresh()
+    assert viewer.is_current()
     assert "fetching" in capsys.readouterr().out
     viewer.build()
     assert not capsys.readouterr().out
@@ -59,29 +59,29 @@ def test_it_is_built_when_it_is_missing_or_stale_and_only_then(
     assert "fetching" not in capsys.readouterr().out
     shutil.rmtree(sources / "dist")
     viewer.build()
-    assert viewer.is_fresh()
+    assert viewer.is_current()
 
 
-def test_other_packages_are_fetched_and_built_with(
+def test_a_changed_lock_file_installs_packages_and_rebuilds(
     sources: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     viewer.build()
     capsys.readouterr()
     (sources / "package-lock.json").write_text(json.dumps(LOCK, indent=1))
     viewer.build()
-    said = capsys.readouterr().out
-    assert "fetching" in said
-    assert "building" in said
+    output = capsys.readouterr().out
+    assert "fetching" in output
+    assert "building" in output
 
 
-def test_a_build_that_failed_is_told_and_tried_again(sources: Path) -> None:
+def test_a_failed_build_is_reported_and_retried(sources: Path) -> None:
     (sources / "main.ts").unlink()
-    with pytest.raises(viewer.UnbuildableError, match=r"(?s)npm run build failed.*main\.ts"):
+    with pytest.raises(viewer.BuildError, match=r"(?s)npm run build failed.*main\.ts"):
         viewer.build()
-    assert not viewer.is_fresh()
+    assert not viewer.is_current()
     (sources / "main.ts").write_text("3")
     viewer.build()
-    assert viewer.is_fresh()
+    assert viewer.is_current()
 
 
 def test_sources_are_checked_once_until_they_change(
@@ -95,18 +95,18 @@ def test_sources_are_checked_once_until_they_change(
     assert viewer.main(["check"]) == 1
 
 
-def test_without_node_the_person_is_told_and_the_page_says_so(
+def test_without_node_the_error_is_printed_and_shown_on_the_page(
     sources: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", str(sources))
     site = sources.with_name("site")
-    words = ["publish", "--site", str(site), "--address", "http://here/"]
-    assert viewer.main(words) == 1
+    command = ["publish", "--site", str(site), "--address", "http://here/"]
+    assert viewer.main(command) == 1
     assert "Node 20.19 or newer" in capsys.readouterr().out
     assert "Node 20.19 or newer" in (site / "index.html").read_text()
 
 
-def test_without_node_the_other_checks_still_count(
+def test_without_node_the_check_is_skipped(
     sources: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", str(sources))
@@ -114,12 +114,12 @@ def test_without_node_the_other_checks_still_count(
     assert "not checked" in capsys.readouterr().out
 
 
-def test_every_package_is_pinned_by_version_and_content() -> None:
+def test_every_package_is_pinned_by_version_and_hash() -> None:
     manifest = json.loads((viewer.SOURCES / "package.json").read_text())
-    wanted = manifest["dependencies"] | manifest["devDependencies"]
-    assert all(version[0].isdigit() for version in wanted.values())
+    required = manifest["dependencies"] | manifest["devDependencies"]
+    assert all(version[0].isdigit() for version in required.values())
     lock = json.loads((viewer.SOURCES / "package-lock.json").read_text())["packages"]
     packages = {path: entry for path, entry in lock.items() if path}
     assert all("integrity" in entry for entry in packages.values())
     assert not any("resolved" in entry for entry in packages.values())
-    assert {path: lock[f"node_modules/{path}"]["version"] for path in wanted} == wanted
+    assert {path: lock[f"node_modules/{path}"]["version"] for path in required} == required

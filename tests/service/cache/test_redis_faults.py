@@ -33,7 +33,7 @@ FAULTS: list[tuple[Fault, dict[str, Any]]] = [
     (Fault.HALF_OPEN, {}),
     (Fault.TRUNCATE, {"size": 0}),
     (Fault.TRUNCATE, {"size": 3}),
-    (Fault.DEAF, {}),
+    (Fault.RESPONSE_LOST, {}),
 ]
 
 
@@ -48,7 +48,7 @@ async def hasty(proxy: Proxy) -> AsyncIterator[Process]:
     """A process that reaches Redis through the proxy."""
     process = Process(f"redis://127.0.0.1:{proxy.port}", PRODUCTION_TIMEOUT)
     yield process
-    proxy.heal()
+    proxy.clear()
     await process.cache.close()
 
 
@@ -102,9 +102,9 @@ async def test_connection_faults_never_corrupt_values(
         async with Proxy.before(redis_server.port) as proxy:
             process = Process(f"redis://127.0.0.1:{proxy.port}", PRODUCTION_TIMEOUT, name)
             await traffic(process, numbers)
-            proxy.inflict(fault, **measure)
+            proxy.inject(fault, **measure)
             await traffic(process, numbers)
-            proxy.heal()
+            proxy.clear()
             await process.recovered()
             await all_agree(numbers, process, healthy)
             await used_again(process, numbers)
@@ -124,7 +124,7 @@ async def test_few_reads_time_out_on_a_half_open_connection(hasty: Process, prox
     numbers = Numbers()
     for key in KEYS:
         await numbers.read(hasty, key)
-    proxy.inflict(Fault.HALF_OPEN)
+    proxy.inject(Fault.HALF_OPEN)
     started = time.monotonic()
     for _ in range(500):
         await numbers.read(hasty, numbers.chance.choice(KEYS))
@@ -140,7 +140,7 @@ async def test_each_caller_times_out_once_on_a_half_open_connection(
 ) -> None:
     numbers, callers, turns = Numbers(), 8, 10
     await numbers.read(hasty, "1")
-    proxy.inflict(Fault.HALF_OPEN)
+    proxy.inject(Fault.HALF_OPEN)
 
     async def call() -> None:
         for _ in range(turns):
@@ -158,9 +158,9 @@ async def test_random_faults_leave_a_consistent_cache(
     running = asyncio.ensure_future(traffic(hasty, numbers, turns=500))
     while not running.done():
         fault, measure = numbers.chance.choice(FAULTS)
-        proxy.inflict(fault, **measure)
+        proxy.inject(fault, **measure)
         await asyncio.sleep(numbers.chance.uniform(0, 0.05))
-        proxy.heal()
+        proxy.clear()
         await asyncio.sleep(numbers.chance.uniform(0, 0.3))
     await running
     await hasty.recovered()

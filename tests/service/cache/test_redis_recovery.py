@@ -16,7 +16,7 @@ import pytest
 from redis import Redis as Client
 
 from tests.proxy import Fault, Proxy
-from tests.redis_groups import Cluster, Watched
+from tests.redis_groups import Cluster, SentinelGroup
 from tests.servers import Redis
 from tests.service.cache.caches import DEADLINE_SECONDS, PRODUCTION_TIMEOUT, Numbers, Process
 from vitals.metrics.catalogue import CACHE_BREAKER_OPEN, CACHE_BUS_CONNECTED, CACHE_REQUESTS
@@ -53,7 +53,7 @@ def _single() -> Site:
 
 
 def _sentinel() -> Site:
-    watched = Watched()
+    watched = SentinelGroup()
     # Frozen or killed for so short a time, the primary must not be replaced: that is tested apart.
     with Client(port=watched.port) as sentinel:
         sentinel.execute_command("SENTINEL SET vitals down-after-milliseconds 60000")
@@ -209,7 +209,7 @@ async def test_reconnects_after_a_fault_at_any_moment_of_connecting(
             await process.cache.start()
             await numbers.read(process, "1")
             await cut
-            proxy.heal()
+            proxy.clear()
             try:
                 await is_used(process, numbers)
             finally:
@@ -222,11 +222,11 @@ async def test_reconnects_after_a_fault_at_any_moment_of_connecting(
 
 async def _cut(proxy: Proxy, number: int, chance: random.Random) -> None:
     """Inject a fault into a new connection after some loop iterations, or some milliseconds."""
-    fault = (Fault.DROP, Fault.HALF_OPEN, Fault.TRUNCATE, Fault.DEAF)[number % 4]
+    fault = (Fault.DROP, Fault.HALF_OPEN, Fault.TRUNCATE, Fault.RESPONSE_LOST)[number % 4]
     if fault is Fault.TRUNCATE:
-        proxy.inflict(fault, size=number % 60)
+        proxy.inject(fault, size=number % 60)
     for _ in range(number % 30):
         await asyncio.sleep(0)
     await asyncio.sleep(chance.uniform(0, 0.02))
-    proxy.inflict(fault, size=number % 60)
+    proxy.inject(fault, size=number % 60)
     await asyncio.sleep(chance.uniform(0, 0.3))

@@ -270,7 +270,7 @@ async def test_hostname_check_can_be_disabled_alone(
         (Fault.HALF_OPEN, {}),
         (Fault.DELAY, {"seconds": 2.0}),
         (Fault.TRUNCATE, {"size": 3}),
-        (Fault.DEAF, {}),
+        (Fault.RESPONSE_LOST, {}),
     ],
 )
 async def test_connection_faults_never_corrupt_values(
@@ -282,12 +282,12 @@ async def test_connection_faults_never_corrupt_values(
         process = open_[0]
         await process.cache.start()
         assert await process.numbers.get_or_load("k", source.load) == 1
-        proxy.inflict(fault, **measure)
+        proxy.inject(fault, **measure)
         for number in range(50):
             assert await process.numbers.get_or_load(f"{number}", source.load) == 1
         source.value = 2
         await process.numbers.invalidate("k")
-        proxy.heal()
+        proxy.clear()
         await process.recovered()
         assert await process.numbers.get_or_load("k", source.load) == 2
         async with asyncio.timeout(DEADLINE_SECONDS):

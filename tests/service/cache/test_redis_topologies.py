@@ -8,7 +8,7 @@ import pytest
 
 from service.rate_limit import Policy, RateLimiter
 from tests.proxy import Fault, Proxy
-from tests.redis_groups import Cluster, Watched
+from tests.redis_groups import Cluster, SentinelGroup
 from tests.servers import Redis
 from tests.service.cache.caches import (
     DEADLINE_SECONDS,
@@ -42,14 +42,14 @@ def cluster(cluster_session: Cluster) -> Cluster:
 
 
 @pytest.fixture(scope="module")
-def watched_session() -> Iterator[Watched]:
-    started = Watched()
+def watched_session() -> Iterator[SentinelGroup]:
+    started = SentinelGroup()
     yield started
     started.close()
 
 
 @pytest.fixture
-def watched(watched_session: Watched) -> Watched:
+def watched(watched_session: SentinelGroup) -> SentinelGroup:
     """A master with its replica and a sentinel, running and empty."""
     watched_session.start()
     watched_session.flush()
@@ -80,7 +80,7 @@ async def on_cluster(cluster: Cluster, anyio_backend: str) -> AsyncIterator[Open
 
 
 @pytest.fixture
-async def on_watched(watched: Watched, anyio_backend: str) -> AsyncIterator[Open]:
+async def on_watched(watched: SentinelGroup, anyio_backend: str) -> AsyncIterator[Open]:
     """Opens caches on the master that Sentinel names."""
     url = f"redis+sentinel://127.0.0.1:{watched.port}/vitals"
     async with opening(url, watched.servers) as open_:
@@ -198,7 +198,7 @@ async def test_invalidations_of_every_node_are_received(cluster: Cluster, on_clu
                 await asyncio.sleep(0.01)
 
 
-async def test_a_master_that_dies_is_replaced(watched: Watched, on_watched: Open) -> None:
+async def test_a_master_that_dies_is_replaced(watched: SentinelGroup, on_watched: Open) -> None:
     process, other, numbers = (
         on_watched(PRODUCTION_TIMEOUT),
         on_watched(PRODUCTION_TIMEOUT),
@@ -216,7 +216,9 @@ async def test_a_master_that_dies_is_replaced(watched: Watched, on_watched: Open
     await hit_again(other, numbers)
 
 
-async def test_promoted_replica_serves_no_stale_values(watched: Watched, on_watched: Open) -> None:
+async def test_promoted_replica_serves_no_stale_values(
+    watched: SentinelGroup, on_watched: Open
+) -> None:
     process, numbers = on_watched(PRODUCTION_TIMEOUT), Numbers()
     await hit_again(process, numbers)
     before = watched.master
@@ -238,9 +240,9 @@ async def test_promoted_replica_serves_no_stale_values(watched: Watched, on_watc
     await hit_again(process, numbers)
 
 
-async def test_frozen_sentinel_does_not_delay(watched: Watched) -> None:
+async def test_frozen_sentinel_does_not_delay(watched: SentinelGroup) -> None:
     async with Proxy.before(watched.port) as proxy:
-        proxy.inflict(Fault.HALF_OPEN)
+        proxy.inject(Fault.HALF_OPEN)
         hosts = f"127.0.0.1:{proxy.port},127.0.0.1:1,127.0.0.1:{watched.port}"
         process, numbers = (
             Process(f"redis+sentinel://{hosts}/vitals", PRODUCTION_TIMEOUT),
@@ -250,7 +252,7 @@ async def test_frozen_sentinel_does_not_delay(watched: Watched) -> None:
         await process.cache.close()
 
 
-async def test_unknown_sentinel_master_costs_only_loads(watched: Watched) -> None:
+async def test_unknown_sentinel_master_costs_only_loads(watched: SentinelGroup) -> None:
     url = f"redis+sentinel://127.0.0.1:{watched.port}/another"
     process, numbers = Process(url, PRODUCTION_TIMEOUT), Numbers()
     await read_all(numbers, process)

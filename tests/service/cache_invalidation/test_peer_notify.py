@@ -58,7 +58,7 @@ class Street:
         return time.monotonic() - began
 
     async def close(self) -> None:
-        self.proxy.heal()
+        self.proxy.clear()
         for shop in self.all:
             await shop.close()
 
@@ -115,7 +115,7 @@ async def stale(street: Street) -> list[tuple[int, int]]:
 async def test_no_stale_reads_while_writer_is_cut_off_from_redis(
     street: Street, fault: Fault
 ) -> None:
-    street.proxy.inflict(fault)
+    street.proxy.inject(fault)
     assert await stale(street) == []
 
 
@@ -127,7 +127,7 @@ async def test_peers_are_notified_before_the_redis_timeout(
         for shop in street.others:
             await shop.price(1)
             shop.invalidator._relay.relay = nothing  # type: ignore[method-assign]
-        street.proxy.inflict(Fault.HALF_OPEN)
+        street.proxy.inject(Fault.HALF_OPEN)
         await street.change(6)
         assert [await shop.price(1) for shop in street.others] == [6, 6]
 
@@ -138,7 +138,7 @@ async def nothing(*, wait: bool = False) -> None:
 
 
 async def test_values_are_cached_again_after_peer_relay(street: Street) -> None:
-    street.proxy.inflict(Fault.DROP)
+    street.proxy.inject(Fault.DROP)
     await street.change(1)
     shop = street.others[0]
     async with asyncio.timeout(peer_notify.PING_SECONDS * 5):  # far less than an intent lasts
@@ -190,7 +190,7 @@ async def test_unresponsive_peer_is_waited_for_once(
     monkeypatch.setattr(outbox, "COMMIT_DELAY_SECONDS", IN_PRODUCTION)
     peers = street.cut_off.invalidator._relay._peers
     assert peers is not None
-    street.proxy.inflict(Fault.DROP)
+    street.proxy.inject(Fault.DROP)
     for shop in street.others:  # receive, and do nothing
         peer = shop.invalidator._relay._peers
         assert peer is not None
@@ -203,7 +203,7 @@ async def test_unresponsive_peer_is_waited_for_once(
 
 
 async def test_process_without_listen_polls_the_outbox(street: Street) -> None:
-    street.proxy.inflict(Fault.DROP)
+    street.proxy.inject(Fault.DROP)
     for shop in street.all:
         peers = shop.invalidator._relay._peers
         assert peers is not None
@@ -226,7 +226,7 @@ async def test_terminated_listener_reconnects(street: Street, postgres: Postgres
             await asyncio.sleep(0)
         while not all(street.is_listening(shop) for shop in street.all):
             await asyncio.sleep(0.02)
-    street.proxy.inflict(Fault.DROP)
+    street.proxy.inject(Fault.DROP)
     assert await stale(street) == []
 
 
@@ -250,7 +250,7 @@ async def test_foreign_notifications_are_ignored(
     name = street.cut_off.database.engine.url.database
     assert name is not None
     postgres.sql(f"SELECT pg_notify('{peer_notify.CHANNEL}', '{text}')", database=name)
-    street.proxy.inflict(Fault.DROP)
+    street.proxy.inject(Fault.DROP)
     await street.change(2)
     assert [await shop.price(1) for shop in street.others] == [2, 2]
 
@@ -259,7 +259,7 @@ async def test_oversized_notification_invalidates_everything(street: Street) -> 
     targets = [street.cut_off.prices.entry(str(number)) for number in range(5000)]
     for shop in street.others:
         await shop.price(1)
-    street.proxy.inflict(Fault.DROP)
+    street.proxy.inject(Fault.DROP)
     async with street.cut_off.database.writing() as session:
         street.cut_off.invalidator.invalidate_on_commit(session, *targets)
         (await session.get_one(Product, 1)).price_cents = 4
@@ -289,7 +289,7 @@ async def test_each_process_has_one_listening_connection_and_closes_it(
 async def test_write_cancelled_during_peer_notification_is_not_committed(
     street: Street,
 ) -> None:
-    street.proxy.inflict(Fault.DROP)
+    street.proxy.inject(Fault.DROP)
     peers = street.cut_off.invalidator._relay._peers
     assert peers is not None
     await peers._lock.acquire()  # blocks the notification
@@ -325,7 +325,7 @@ async def test_on_sqlite_peers_are_stale_for_one_polling_interval(
     async with opened(f"sqlite+aiosqlite:///{tmp_path}/shop.db", redis_server) as street:
         for shop in street.others:
             await shop.price(1)
-        street.proxy.inflict(Fault.DROP)
+        street.proxy.inject(Fault.DROP)
         await street.change(5)
         assert await street.cut_off.price(1) == 5
         began = time.monotonic()

@@ -149,12 +149,12 @@ async def test_outbox_is_polled_behind_a_pooler(
             await asyncio.wait([peers._task])
             assert not peers.is_listening
             assert await other.price(1) == 1
-            proxy.inflict(Fault.DROP)
+            proxy.inject(Fault.DROP)
             async with cut_off.database.writing() as session:
                 (await session.get_one(Product, 1)).price_cents = 2
             while await other.price(1) != 2:
                 await asyncio.sleep(0.02)
-        proxy.heal()
+        proxy.clear()
         for shop in (cut_off, other):
             await shop.close()
 

@@ -1,4 +1,4 @@
-"""Pages of others reach neither Alertmanager nor the inbox, and read nothing of Prometheus."""
+"""Cross-site requests reach neither Alertmanager nor the inbox, and cannot read Prometheus."""
 
 import http.client
 import socket
@@ -61,27 +61,29 @@ def serving(server: ThreadingHTTPServer) -> Iterator[httpx.Client]:
         (None, None, True),
     ],
 )
-def test_pages_of_others_are_told_apart(
+def test_cross_site_requests_are_recognised(
     host: str | None, origin: str | None, *, refused: bool
 ) -> None:
     headers = Message()
     for name, text in (("Host", host), ("Origin", origin)):
         if text is not None:
             headers[name] = text
-    assert bool(origins.fault(headers)) == refused
+    assert bool(origins.refusal(headers)) == refused
 
 
-def test_two_hosts_are_refused() -> None:
+def test_two_host_headers_are_refused() -> None:
     headers = Message()
     headers["Host"] = "127.0.0.1"
     headers["Host"] = "evil.test"
-    assert origins.fault(headers)
+    assert origins.refusal(headers)
 
 
 @pytest.mark.servers
-def test_alertmanager_is_reached_by_people_and_not_by_pages(alertmanager_server: Start) -> None:
-    behind = alertmanager_server(QUIET)
-    with serving(gate.build(0, behind.url)) as client:
+def test_alertmanager_gets_no_cross_site_requests(
+    alertmanager_server: Start,
+) -> None:
+    upstream = alertmanager_server(QUIET)
+    with serving(gate.build(0, upstream.url)) as client:
         assert client.get("/-/ready").is_success
         assert client.head("/-/ready").is_success
         assert client.get("/api/v2/alerts").json() == []
@@ -97,9 +99,9 @@ def test_alertmanager_is_reached_by_people_and_not_by_pages(alertmanager_server:
                 ("DELETE", f"/api/v2/silence/{silence}"),
                 ("POST", "/-/reload"),
             ):
-                answer = client.request(method, path, json=SILENCE, headers=headers)
-                assert answer.status_code == 403, (method, path, headers)
-                assert "access-control-allow-origin" not in answer.headers
+                response = client.request(method, path, json=SILENCE, headers=headers)
+                assert response.status_code == 403, (method, path, headers)
+                assert "access-control-allow-origin" not in response.headers
         (only,) = client.get("/api/v2/silences").json()
         assert (only["id"], only["status"]["state"]) == (silence, "active")
         assert client.delete(f"/api/v2/silence/{silence}").is_success
@@ -107,25 +109,25 @@ def test_alertmanager_is_reached_by_people_and_not_by_pages(alertmanager_server:
 
 
 @pytest.mark.servers
-def test_the_boards_may_read_and_not_write(alertmanager_server: Start) -> None:
+def test_a_read_origin_can_read_and_not_write(alertmanager_server: Start) -> None:
     boards = "http://127.0.0.1:9090"
-    behind = alertmanager_server(QUIET)
-    with serving(gate.build(0, behind.url, readers=[boards])) as client:
+    upstream = alertmanager_server(QUIET)
+    with serving(gate.build(0, upstream.url, read_origins=[boards])) as client:
         allowed = "access-control-allow-origin"
-        told = client.get("/api/v2/alerts", headers={"Origin": boards})
-        assert (told.json(), told.headers.get_list(allowed)) == ([], [boards])
+        response = client.get("/api/v2/alerts", headers={"Origin": boards})
+        assert (response.json(), response.headers.get_list(allowed)) == ([], [boards])
         assert allowed not in client.get("/api/v2/alerts").headers
         for method in ("POST", "OPTIONS"):
             headers = {"Origin": boards}
-            answer = client.request(method, "/api/v2/silences", json=SILENCE, headers=headers)
-            assert answer.status_code == 403
+            response = client.request(method, "/api/v2/silences", json=SILENCE, headers=headers)
+            assert response.status_code == 403
         assert client.get("/api/v2/alerts", headers={"Origin": boards + "0"}).status_code == 403
 
 
-def test_what_is_behind_may_be_away() -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        with serving(gate.build(0, f"http://127.0.0.1:{nobody.getsockname()[1]}")) as client:
+def test_an_unreachable_upstream_is_a_502() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        with serving(gate.build(0, f"http://127.0.0.1:{unused.getsockname()[1]}")) as client:
             assert client.get("/").status_code == 502
 
 
@@ -138,7 +140,7 @@ def test_what_is_behind_may_be_away() -> None:
         ("http://127.0.0.1/", {}, 400),
     ],
 )
-def test_odd_requests_are_refused(path: str, headers: dict[str, Any], status: int) -> None:
+def test_malformed_requests_are_refused(path: str, headers: dict[str, Any], status: int) -> None:
     with serving(gate.build(0, "http://127.0.0.1:9")) as client:
         connection = http.client.HTTPConnection("127.0.0.1", client.base_url.port)
         connection.putrequest("POST", path)
@@ -150,13 +152,13 @@ def test_odd_requests_are_refused(path: str, headers: dict[str, Any], status: in
 
 
 @pytest.mark.servers
-def test_no_page_reads_prometheus_and_none_ends_it(prometheus_server: Start) -> None:
+def test_cross_site_requests_can_neither_read_nor_stop_prometheus(prometheus_server: Start) -> None:
     prometheus = prometheus_server({"global": {"scrape_interval": "1s"}})
     for origin in ("http://evil.test", "null", "http://127.0.0.1:8000", f"http://{NO_ORIGIN}"):
         for method in ("GET", "POST", "OPTIONS"):
             url = f"{prometheus.url}/api/v1/query"
-            answer = httpx.request(method, url, params={"query": "1"}, headers={"Origin": origin})
-            assert "access-control-allow-origin" not in answer.headers, (method, origin)
+            response = httpx.request(method, url, params={"query": "1"}, headers={"Origin": origin})
+            assert "access-control-allow-origin" not in response.headers, (method, origin)
     for path in ("/-/quit", "/-/reload", "/api/v1/admin/tsdb/snapshot", "/api/v1/write"):
         assert httpx.post(f"{prometheus.url}{path}").is_error, path
     assert httpx.get(f"{prometheus.url}/-/ready").is_success

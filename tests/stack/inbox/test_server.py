@@ -1,4 +1,4 @@
-"""The inbox: takes Alertmanager's messages, shows them, survives anything else."""
+"""The inbox: accepts and shows Alertmanager's messages, and survives everything else."""
 
 import http.client
 import json
@@ -70,7 +70,7 @@ def test_a_browser_gets_a_page_with_all_text_escaped(client: httpx.Client) -> No
     assert "<script>" not in page
 
 
-def test_only_the_last_are_kept_newest_first(client: httpx.Client) -> None:
+def test_only_the_last_200_are_stored_newest_first(client: httpx.Client) -> None:
     for number in range(15):
         alerts = [
             MESSAGE["alerts"][0] | {"annotations": {"summary": f"{number}-{index}"}}
@@ -82,35 +82,37 @@ def test_only_the_last_are_kept_newest_first(client: httpx.Client) -> None:
     assert kept[0]["summary"] == "14-19"
 
 
-def test_a_heartbeat_is_heard_and_is_no_notification(client: httpx.Client) -> None:
+def test_a_heartbeat_is_recorded_and_is_not_a_notification(client: httpx.Client) -> None:
     assert client.get("/").json()["heartbeat"] == ""
     client.post("/heartbeat", json=MESSAGE)
-    heard = client.get("/").json()
-    assert heard["heartbeat"]
-    assert heard["notifications"] == []
+    content = client.get("/").json()
+    assert content["heartbeat"]
+    assert content["notifications"] == []
 
 
-def test_who_falls_silent_is_told_once_and_so_is_the_end_of_it() -> None:
-    now, told = [0.0], []
-    known = heartbeats.Heartbeats(lambda *what: told.append(what[:2]), clock=lambda: now[0])
-    known.hear("/heartbeat", within=10)
-    known.hear("/heartbeat/careless")
+def test_a_missed_heartbeat_and_its_recovery_are_reported_once() -> None:
+    now, changes = [0.0], []
+    monitor = heartbeats.Heartbeats(
+        lambda *change: changes.append(change[:2]), clock=lambda: now[0]
+    )
+    monitor.record("/heartbeat", within=10)
+    monitor.record("/heartbeat/without-deadline")
     now[0] = 9.0
-    known.look()
-    assert told == []
+    monitor.check()
+    assert changes == []
     now[0] = 11.0
-    known.look()
-    known.look()
-    assert told == [("/heartbeat", True)]
-    known.hear("/heartbeat", within=10)
-    assert told[1:] == [("/heartbeat", False)]
-    known.forget("/heartbeat")
+    monitor.check()
+    monitor.check()
+    assert changes == [("/heartbeat", True)]
+    monitor.record("/heartbeat", within=10)
+    assert changes[1:] == [("/heartbeat", False)]
+    monitor.forget("/heartbeat")
     now[0] = 99.0
-    known.look()
-    assert len(told) == 2
+    monitor.check()
+    assert len(changes) == 2
 
 
-def test_a_silent_watchdog_is_a_notification(client: httpx.Client) -> None:
+def test_a_missed_watchdog_is_a_notification(client: httpx.Client) -> None:
     client.post("/heartbeat?within=0.01", json=MESSAGE)
     notes = until(lambda: client.get("/").json()["notifications"])
     assert [(note["status"], note["alert"]) for note in notes] == [("firing", "Watchdog")]
@@ -119,33 +121,33 @@ def test_a_silent_watchdog_is_a_notification(client: httpx.Client) -> None:
     assert (newest["status"], newest["starts"]) == ("resolved", notes[0]["starts"])
 
 
-def until(asked: Callable[[], list[Any]]) -> list[Any]:
+def until(condition: Callable[[], list[Any]]) -> list[Any]:
     deadline = time.monotonic() + 10
-    while not (found := asked()):
+    while not (found := condition()):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     return found
 
 
-def test_a_message_for_slack_is_kept_as_it_is_read(client: httpx.Client) -> None:
+def test_a_slack_message_is_stored(client: httpx.Client) -> None:
     message = {"attachments": [{"title": "[FIRING 1] TargetDown api", "text": "it is down"}]}
     assert client.post("/slack", json=message).text == "ok"
     (kept,) = client.get("/").json()["messages"]
     assert (kept["title"], kept["text"]) == ("[FIRING 1] TargetDown api", "it is down")
 
 
-def test_a_runbook_is_found_and_nothing_else_is(client: httpx.Client) -> None:
+def test_only_runbooks_are_served(client: httpx.Client) -> None:
     assert client.get("/runbooks/TargetDown.md").text.startswith("# TargetDown\n")
     for path in ("/runbooks/Nothing.md", "/runbooks/%2e%2e/alert.py"):
         assert client.get(path).status_code == 404, path
 
 
-def test_an_address_that_is_none_is_refused(client: httpx.Client) -> None:
+def test_an_unknown_path_is_refused(client: httpx.Client) -> None:
     assert client.post("/revoked", json=MESSAGE).status_code == 404
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"alerts": [{}]}', b'{"alerts": 3}', b"\xff"])
-def test_what_is_no_message_is_refused(client: httpx.Client, body: bytes) -> None:
+def test_an_invalid_message_is_refused(client: httpx.Client, body: bytes) -> None:
     headers = {"Content-Type": "application/json"}
     assert client.post("/", content=body, headers=headers).status_code == 400
     assert client.get("/").json()["notifications"] == []
@@ -164,14 +166,14 @@ def test_a_huge_body_is_refused(client: httpx.Client) -> None:
 @pytest.mark.parametrize(
     "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "", None]
 )
-def test_only_json_is_taken(client: httpx.Client, kind: str | None) -> None:
-    """What a page may send without asking, such as a form, is none."""
+def test_only_json_is_accepted(client: httpx.Client, kind: str | None) -> None:
+    """Pages can send other types, such as forms, without a CORS preflight."""
     headers = {} if kind is None else {"Content-Type": kind}
     for path in ("/", "/slack", "/heartbeat?within=1"):
-        answer = client.post(path, content=json.dumps(MESSAGE), headers=headers)
-        assert answer.status_code == 415, path
-    heard = client.get("/").json()
-    assert (heard["notifications"], heard["messages"], heard["heartbeat"]) == ([], [], "")
+        response = client.post(path, content=json.dumps(MESSAGE), headers=headers)
+        assert response.status_code == 415, path
+    content = client.get("/").json()
+    assert (content["notifications"], content["messages"], content["heartbeat"]) == ([], [], "")
     json_too = {"Content-Type": "application/json; charset=utf-8"}
     assert client.post("/", content=json.dumps(MESSAGE), headers=json_too).is_success
 
@@ -179,27 +181,27 @@ def test_only_json_is_taken(client: httpx.Client, kind: str | None) -> None:
 @pytest.mark.parametrize(
     "headers", [{"Origin": "http://evil.test"}, {"Origin": "null"}, {"Host": "evil.test:9094"}]
 )
-def test_pages_of_others_are_refused(client: httpx.Client, headers: dict[str, str]) -> None:
+def test_cross_site_requests_are_refused(client: httpx.Client, headers: dict[str, str]) -> None:
     client.post("/", json=MESSAGE)
     client.post("/heartbeat?within=99", json=MESSAGE)
     for method, path in (
         *(("GET", "/"), ("GET", "/runbooks/TargetDown.md"), ("POST", "/"), ("POST", "/slack")),
         *(("POST", "/heartbeat?within=0.01"), ("DELETE", "/heartbeat"), ("OPTIONS", "/")),
     ):
-        answer = client.request(method, path, json=MESSAGE, headers=headers)
-        assert answer.status_code in {403, 501}, (method, path)
-        assert "TargetDown" not in answer.text
-        assert "access-control-allow-origin" not in answer.headers
+        response = client.request(method, path, json=MESSAGE, headers=headers)
+        assert response.status_code in {403, 501}, (method, path)
+        assert "TargetDown" not in response.text
+        assert "access-control-allow-origin" not in response.headers
     assert len(client.get("/").json()["notifications"]) == 1
 
 
-def test_it_answers_to_the_name_it_was_given() -> None:
+def test_configured_host_names_are_accepted() -> None:
     with serving(server.build(0, names=["inbox"])) as client:
         assert client.get("/", headers={"Host": "inbox:9094"}).is_success
         assert client.get("/", headers={"Host": "outbox:9094"}).status_code == 403
 
 
-def test_a_request_that_cannot_be_served_nor_told_of_ends_no_server() -> None:
+def test_a_failed_request_that_cannot_be_logged_does_not_end_the_server() -> None:
     code = """
 import os, socket, sys, threading
 from stack.inbox.server import build

@@ -1,4 +1,4 @@
-"""Other versions of Prometheus come from where apt gets its packages, or it is said why not."""
+"""Other versions of Prometheus are fetched from the mirror of apt, or the error says why not."""
 
 import shutil
 import subprocess
@@ -12,21 +12,21 @@ from stack.install.packages import MissingPackagesError
 from tests import servers
 
 
-def test_each_suite_brings_programs_of_its_own() -> None:
-    said = [
+def test_each_suite_has_its_own_program_versions() -> None:
+    versions = [
         subprocess.run(
             [folder / program, "--version"], check=True, capture_output=True, text=True
         ).stdout
-        for folder in map(debian_suites.bring, debian_suites.NEWER)
+        for folder in map(debian_suites.fetch, debian_suites.NEWER)
         for program in ("prometheus", "promtool", "alertmanager", "amtool")
     ]
     installed = subprocess.run(
         ["promtool", "--version"], check=True, capture_output=True, text=True
     ).stdout
-    assert len({installed, *said}) == 1 + len(said)
+    assert len({installed, *versions}) == 1 + len(versions)
 
 
-def test_the_mirror_is_that_of_apt_unless_another_is_named() -> None:
+def test_the_mirror_is_that_of_apt_unless_one_is_set() -> None:
     assert debian_suites.mirror({}).endswith("/debian")
     assert debian_suites.mirror({"DEBIAN_MIRROR": "http://mirror.example/debian"}).startswith(
         "http://mi"
@@ -42,11 +42,11 @@ def test_the_mirror_is_known_before_any_package_list(
     assert debian_suites.mirror({}).endswith("/debian")
 
 
-def test_without_a_mirror_it_is_said_what_to_name(
+def test_the_error_without_a_mirror_names_the_setting(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(MissingPackagesError, match="name one in DEBIAN_MIRROR"):
+    with pytest.raises(MissingPackagesError, match="set DEBIAN_MIRROR"):
         debian_suites.mirror({})
 
 
@@ -59,18 +59,16 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def test_a_suite_that_cannot_be_fetched_leaves_nothing_behind(
-    monkeypatch: pytest.MonkeyPatch, elsewhere: Path
-) -> None:
+def test_a_failed_fetch_leaves_no_files(monkeypatch: pytest.MonkeyPatch, elsewhere: Path) -> None:
     monkeypatch.setenv("DEBIAN_MIRROR", "http://127.0.0.1:9/debian")
-    with pytest.raises(MissingPackagesError, match="of Debian's sid, which cannot be fetched"):
-        debian_suites.bring("sid")
+    with pytest.raises(MissingPackagesError, match="Debian's sid cannot be fetched"):
+        debian_suites.fetch("sid")
     assert [*(elsewhere / "suites").iterdir()] == []
 
 
-def test_without_debians_keys_nothing_is_fetched(
+def test_nothing_is_fetched_without_debians_keyring(
     monkeypatch: pytest.MonkeyPatch, elsewhere: Path
 ) -> None:
     monkeypatch.setattr(debian_suites, "_KEYRING", elsewhere / "none.gpg")
     with pytest.raises(MissingPackagesError, match="apt-get install debian-archive-keyring"):
-        debian_suites.bring("sid")
+        debian_suites.fetch("sid")

@@ -1,4 +1,4 @@
-"""What is missing is named with the command that brings it."""
+"""The error for missing packages names them and the install command."""
 
 from pathlib import Path
 
@@ -8,7 +8,9 @@ from stack.install import packages
 from stack.servers import postgres
 
 
-def test_without_apt_the_command_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_apt_the_error_shows_the_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(postgres, "_DEBIAN", tmp_path)
     with pytest.raises(packages.MissingPackagesError) as refused:
@@ -18,7 +20,7 @@ def test_without_apt_the_command_is_told(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert "apt-get install" in str(refused.value)
 
 
-def test_a_browser_is_wanted_only_for_tests(
+def test_the_browser_is_needed_only_for_tests(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Secrets: made once, readable by one account, weak ones refused."""
+"""Secrets: generated once, readable by one user, weak ones refused."""
 
 import os
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import pytest
 from stack.installation import secrets
 
 
-def test_they_are_made_once_and_only_their_owner_reads_them(tmp_path: Path) -> None:
+def test_secrets_are_generated_once_and_private(tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
     secrets.make(folder, None)
     made = {path.name: path.read_text() for path in folder.iterdir()}
@@ -22,7 +22,7 @@ def test_they_are_made_once_and_only_their_owner_reads_them(tmp_path: Path) -> N
     assert {path.name: path.read_text() for path in folder.iterdir()} == made
 
 
-def test_loose_modes_are_tightened(tmp_path: Path) -> None:
+def test_file_modes_are_tightened(tmp_path: Path) -> None:
     secrets.make(tmp_path, None)
     (tmp_path / "jwt-key").chmod(0o644)
     tmp_path.chmod(0o755)
@@ -34,7 +34,7 @@ def test_loose_modes_are_tightened(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "weak", ["", "short", "changeme", "ChangeMe-12345678", "password_password", "admin" * 4]
 )
-def test_known_defaults_and_short_ones_are_refused(tmp_path: Path, weak: str) -> None:
+def test_known_defaults_and_short_secrets_are_refused(tmp_path: Path, weak: str) -> None:
     (tmp_path / "redis-password").write_text(weak)
     with pytest.raises(secrets.WeakSecretError, match="redis-password") as refused:
         secrets.make(tmp_path, None)
@@ -42,26 +42,26 @@ def test_known_defaults_and_short_ones_are_refused(tmp_path: Path, weak: str) ->
 
 
 @pytest.mark.parametrize("text", ["it's-a-long-secret-with-quote", "two lines\nare-not-possible"])
-def test_what_a_configuration_file_cannot_carry_is_refused(tmp_path: Path, text: str) -> None:
+def test_characters_that_need_quoting_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "redis-password").write_text(text)
     with pytest.raises(secrets.WeakSecretError, match="letters, digits"):
         secrets.make(tmp_path, None)
 
 
-def _link(ours: Path, place: Path) -> None:
-    place.symlink_to(ours)
+def _link(ours: Path, path: Path) -> None:
+    path.symlink_to(ours)
 
 
-def _hard_link(ours: Path, place: Path) -> None:
-    place.hardlink_to(ours)
+def _hard_link(ours: Path, path: Path) -> None:
+    path.hardlink_to(ours)
 
 
-def _fifo(_: Path, place: Path) -> None:
-    os.mkfifo(place)
+def _fifo(_: Path, path: Path) -> None:
+    os.mkfifo(path)
 
 
 @pytest.mark.parametrize("plant", [_link, _hard_link, _fifo])
-def test_what_is_no_file_of_its_own_is_refused_and_what_it_leads_to_stays(
+def test_links_and_pipes_are_refused_and_their_targets_unchanged(
     tmp_path: Path, plant: Callable[[Path, Path], None]
 ) -> None:
     folder, ours = tmp_path / "secrets", tmp_path / "ours"
@@ -75,7 +75,7 @@ def test_what_is_no_file_of_its_own_is_refused_and_what_it_leads_to_stays(
     assert ours.stat().st_mode & 0o777 == 0o644
 
 
-def test_a_file_of_another_mode_is_replaced_and_not_changed(tmp_path: Path) -> None:
+def test_a_file_of_another_mode_is_replaced(tmp_path: Path) -> None:
     secrets.make(tmp_path, None)
     path = tmp_path / "jwt-key"
     path.chmod(0o644)

@@ -1,4 +1,4 @@
-"""What a killed stack left is known by what it is, and nobody else's process is touched."""
+"""Orphans of a killed stack are found, and no other process is touched."""
 
 import os
 import signal
@@ -12,9 +12,9 @@ import pytest
 
 from stack.installation.paths import Installation
 from stack.installation.ports import Ports
-from stack.installation.process_record import Record, Running
+from stack.installation.process_record import ProcessRecord, RecordWriter
 from stack.process import orphans
-from vitals.metrics.process_identity import start_time
+from vitals.metrics import process_identity
 
 
 @pytest.fixture
@@ -33,13 +33,15 @@ def _started(*command: str, **environment: str) -> Iterator[subprocess.Popen[byt
             process.kill()
 
 
-def _noted(here: Installation, pid: int, born: int | None = None) -> None:
+def _record(here: Installation, pid: int, start_time: int | None = None) -> None:
     """Leave the record of a killed stack."""
-    record = Record(here.record, here.ports)
+    record = RecordWriter(here.record_path, here.ports)
     record.add("redis", pid, task=False)
-    if born is not None:
-        text = here.record.read_text().replace(f": {start_time(pid)}", f": {born}")
-        here.record.write_text(text)
+    if start_time is not None:
+        text = here.record_path.read_text().replace(
+            f": {process_identity.start_time(pid)}", f": {start_time}"
+        )
+        here.record_path.write_text(text)
 
 
 def _wait(condition: Callable[[], bool]) -> None:
@@ -49,13 +51,13 @@ def _wait(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_a_process_is_known_by_the_mark_of_the_data_and_by_no_other(
+def test_an_orphan_is_found_by_the_marker_of_its_data_folder_only(
     here: Installation, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     other = tmp_path_factory.mktemp("other")
     with (
-        _started(**{orphans.VARIABLE: orphans.mark(here.data)}) as left,
-        _started(**{orphans.VARIABLE: orphans.mark(other)}) as foreign,
+        _started(**{orphans.MARKER_VARIABLE: orphans.marker(here.data)}) as left,
+        _started(**{orphans.MARKER_VARIABLE: orphans.marker(other)}) as foreign,
     ):
         _wait(lambda: [each.pid for each in orphans.find(here)] == [left.pid])
         orphans.end(orphans.find(here))
@@ -64,42 +66,42 @@ def test_a_process_is_known_by_the_mark_of_the_data_and_by_no_other(
         assert foreign.poll() is None
 
 
-def test_a_process_that_was_noted_is_known_without_a_mark(here: Installation) -> None:
+def test_a_recorded_orphan_is_found_without_a_marker(here: Installation) -> None:
     with _started() as left:
-        _noted(here, left.pid)
-        assert [(each.part, each.pid) for each in orphans.find(here)] == [("redis", left.pid)]
-        left.send_signal(signal.SIGSTOP)  # and heard although it is paused
+        _record(here, left.pid)
+        assert [(each.service, each.pid) for each in orphans.find(here)] == [("redis", left.pid)]
+        left.send_signal(signal.SIGSTOP)  # a paused process must end as well
         orphans.end(orphans.find(here))
         assert left.wait(10) == -signal.SIGTERM
 
 
-def test_a_stranger_with_the_number_of_one_that_was_noted_is_left_alone(here: Installation) -> None:
-    with _started() as stranger:
-        _noted(here, stranger.pid, born=1)
+def test_another_process_with_a_recorded_pid_is_not_touched(here: Installation) -> None:
+    with _started() as other:
+        _record(here, other.pid, start_time=1)
         assert orphans.find(here) == []
-        orphans.end([orphans.Orphan("redis", stranger.pid, 1)])
-        assert stranger.poll() is None
+        orphans.end([orphans.Orphan("redis", other.pid, 1)])
+        assert other.poll() is None
 
 
-def test_a_child_belongs_to_the_part_that_started_it(here: Installation) -> None:
-    mark = {orphans.VARIABLE: orphans.mark(here.data)}
-    with _started("sh", "-c", "sleep 600 & wait", **mark) as parent:
-        _noted(here, parent.pid)
+def test_a_child_belongs_to_the_service_that_started_it(here: Installation) -> None:
+    marker = {orphans.MARKER_VARIABLE: orphans.marker(here.data)}
+    with _started("sh", "-c", "sleep 600 & wait", **marker) as parent:
+        _record(here, parent.pid)
         _wait(lambda: len(orphans.find(here)) == 2)
         parent.kill()
         parent.wait()
         [child] = orphans.find(here)
-        assert (child.part, child.pid != parent.pid) == ("redis", True)
+        assert (child.service, child.pid != parent.pid) == ("redis", True)
         orphans.end([child])
         assert orphans.find(here) == []
 
 
-def test_one_that_ignores_the_request_is_killed(
+def test_an_orphan_that_ignores_sigterm_is_killed(
     here: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(orphans, "_GRACE_SECONDS", 0.3)
     with _started("sh", "-c", "trap '' TERM; while :; do sleep 600; done") as stubborn:
-        _noted(here, stubborn.pid)
+        _record(here, stubborn.pid)
         ignored = 1 << (signal.SIGTERM - 1)
         status = Path("/proc", str(stubborn.pid), "status")
         _wait(lambda: bool(int(status.read_text().split("SigIgn:")[1].split()[0], 16) & ignored))
@@ -107,24 +109,24 @@ def test_one_that_ignores_the_request_is_killed(
         assert stubborn.wait(10) == -signal.SIGKILL
 
 
-def test_a_record_is_overwritten_in_place_and_reads_as_it_was_noted(here: Installation) -> None:
-    record = Record(here.record, here.ports)
-    inode, size = here.record.stat().st_ino, here.record.stat().st_size
+def test_the_record_is_overwritten_in_place(here: Installation) -> None:
+    record = RecordWriter(here.record_path, here.ports)
+    inode, size = here.record_path.stat().st_ino, here.record_path.stat().st_size
     record.add("api", os.getpid(), task=False)
     record.add("seed", 2**22 + 1, task=True)
     assert here.read_pids() == {}, "it is not ready yet"
     record.set_ready()
     assert here.read_pids() == {"api": os.getpid()}
-    running = here.read_running()
+    running = here.read_record()
     assert running is not None
-    assert running.lives("api")
-    assert not running.lives("seed")
-    assert (here.record.stat().st_ino, here.record.stat().st_size) == (inode, size)
+    assert running.is_alive("api")
+    assert not running.is_alive("seed")
+    assert (here.record_path.stat().st_ino, here.record_path.stat().st_size) == (inode, size)
     record.close()
-    assert here.read_running() is None
+    assert here.read_record() is None
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"ports": {"api": 1, "more": 2}}', "\0" * 100])
-def test_a_record_that_makes_no_sense_says_nothing(here: Installation, text: str) -> None:
-    here.record.write_text(text)
-    assert Running.read(here.record) is None
+def test_an_invalid_record_is_ignored(here: Installation, text: str) -> None:
+    here.record_path.write_text(text)
+    assert ProcessRecord.read(here.record_path) is None

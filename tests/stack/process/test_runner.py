@@ -1,4 +1,4 @@
-"""The runner: order of readiness, and an end without orphans, however it comes."""
+"""The runner: start in dependency order, and a stop without orphans in every case."""
 
 import io
 import os
@@ -12,50 +12,51 @@ from pathlib import Path
 
 import pytest
 
-from stack.installation.service_user import Account
-from stack.process import lock, reaper
-from stack.process.log_multiplexer import Journal
+from stack.installation.service_user import ServiceUser
+from stack.process import lock
+from stack.process.log_multiplexer import LogMultiplexer
 from stack.process.process import Program
-from stack.process.runner import Part, Runner
+from stack.process.reaper import Reaper
+from stack.process.runner import Runner, Service
 from tests.disks import disk
 
 FOREVER = ["sleep", "600"]
 
 
-class Stage:
-    """Runs parts in this process and remembers what was told."""
+class Run:
+    """Runs services in this process and stores their output."""
 
     def __init__(self, folder: Path) -> None:
         self.terminal = io.StringIO()
-        self.journal = Journal(folder, self.terminal)
+        self.logs = LogMultiplexer(folder, self.terminal)
         self.folder = folder
 
-    def run(self, *parts: Part, then: Callable[[Runner], None] = lambda _: None) -> int:
-        held = lock.take(self.folder / "lock", "a test")
-        guard = reaper.Keeper(held)
-        runner = Runner(parts, self.journal, guard)
+    def run(self, *services: Service, then: Callable[[Runner], None] = lambda _: None) -> int:
+        held = lock.acquire(self.folder / "lock", "a test")
+        reaper = Reaper(held)
+        runner = Runner(services, self.logs, reaper)
         try:
             return runner.run(lambda: then(runner))
         finally:
-            guard.close()
+            reaper.close()
             os.close(held)
 
     @property
-    def told(self) -> str:
+    def text(self) -> str:
         return self.terminal.getvalue()
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
+def output(tmp_path: Path) -> Iterator[Run]:
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.getsignal(number) for number in numbers}
-    yield Stage(tmp_path)
+    yield Run(tmp_path)
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
-def _part(name: str, command: list[str], **options: object) -> Part:
-    return Part(Program(name, command, grace=3), **options)  # type: ignore[arg-type]
+def _service(name: str, command: list[str], **options: object) -> Service:
+    return Service(Program(name, command, grace=3), **options)  # type: ignore[arg-type]
 
 
 def _interrupt(_: Runner) -> None:
@@ -79,106 +80,110 @@ def _wait(condition: Callable[[], bool], seconds: float = 15) -> bool:
     return True
 
 
-def test_a_part_starts_when_what_it_needs_is_ready(stage: Stage, tmp_path: Path) -> None:
+def test_a_service_starts_when_its_dependencies_are_ready(output: Run, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
-    code = stage.run(
-        _part("reader", ["cat", str(mark)], needs=("server", "task"), task=True),
-        _part("server", ["sh", "-c", f"sleep 0.2; touch {mark}; sleep 600"], ready=mark.exists),
-        _part("task", ["sh", "-c", f"test -e {mark} && echo done"], needs=("server",), task=True),
+    check = ["sh", "-c", f"test -e {mark} && echo done"]
+    code = output.run(
+        _service("reader", ["cat", str(mark)], depends_on=("server", "task"), task=True),
+        _service("server", ["sh", "-c", f"sleep 0.2; touch {mark}; sleep 600"], ready=mark.exists),
+        _service("task", check, depends_on=("server",), task=True),
         then=_interrupt,
     )
     assert code == 0
-    assert "task         | done" in stage.told
+    assert "task         | done" in output.text
 
 
-def test_what_is_not_wanted_counts_as_ready(stage: Stage) -> None:
-    code = stage.run(
-        _part("seed", ["false"], task=True, wanted=lambda: False),
-        _part("traffic", FOREVER, needs=("seed",)),
+def test_a_service_whose_condition_is_false_counts_as_ready(output: Run) -> None:
+    code = output.run(
+        _service("seed", ["false"], task=True, condition=lambda: False),
+        _service("traffic", FOREVER, depends_on=("seed",)),
         then=_interrupt,
     )
     assert code == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_all(stage: Stage, number: signal.Signals) -> None:
+def test_a_signal_stops_all_services(output: Run, number: signal.Signals) -> None:
     pids: list[int] = []
 
     def ask(runner: Runner) -> None:
         pids.extend(runner.pids.values())
         os.kill(os.getpid(), number)
 
-    code = stage.run(_part("one", FOREVER), _part("two", FOREVER, needs=("one",)), then=ask)
+    code = output.run(
+        _service("one", FOREVER), _service("two", FOREVER, depends_on=("one",)), then=ask
+    )
     assert code == 0
     assert len(pids) == 2
     assert all(_is_gone(pid) for pid in pids)
-    assert f"{number.name}: stopping" in stage.told
+    assert f"{number.name}: stopping" in output.text
 
 
-def test_dependents_end_before_what_they_need(stage: Stage, tmp_path: Path) -> None:
+def test_dependents_stop_before_their_dependencies(output: Run, tmp_path: Path) -> None:
     def slow(name: str) -> list[str]:
         end = f"sleep 0.2; echo {name} >> {tmp_path}/ends; exit"
         return ["sh", "-c", f"trap '{end}' TERM; echo up; while :; do sleep 0.05; done"]
 
     def up(name: str) -> Callable[[], bool]:
-        return lambda: f"{name:<12} | up" in stage.told
+        return lambda: f"{name:<12} | up" in output.text
 
-    stage.run(
-        _part("database", slow("database"), ready=up("database")),
-        _part("api", slow("api"), needs=("database",), ready=up("api")),
+    output.run(
+        _service("database", slow("database"), ready=up("database")),
+        _service("api", slow("api"), depends_on=("database",), ready=up("api")),
         then=_interrupt,
     )
     assert (tmp_path / "ends").read_text().split() == ["api", "database"]
 
 
-def test_a_crash_of_one_part_ends_all_and_shows_its_last_lines(stage: Stage) -> None:
+def test_a_crash_stops_all_services_and_shows_the_last_log_lines(output: Run) -> None:
     others: list[int] = []
 
     def note(runner: Runner) -> None:
         others.append(runner.pids["steady"])
 
-    code = stage.run(
-        _part("steady", FOREVER),
-        _part("weak", ["sh", "-c", "sleep 0.3; echo out of luck; exit 7"], quiet=True),
+    code = output.run(
+        _service("steady", FOREVER),
+        _service("weak", ["sh", "-c", "sleep 0.3; echo out of luck; exit 7"], quiet=True),
         then=note,
     )
     assert code == 1
-    assert "weak ended with code 7" in stage.told
-    assert "out of luck" in stage.told
+    assert "weak ended with code 7" in output.text
+    assert "out of luck" in output.text
     assert all(_is_gone(pid) for pid in others)
 
 
-def test_a_part_that_is_never_ready_ends_the_start(stage: Stage) -> None:
-    code = stage.run(_part("deaf", FOREVER, ready=lambda: False, seconds=0.2))
+def test_a_service_that_is_never_ready_stops_the_start(output: Run) -> None:
+    code = output.run(_service("unready", FOREVER, ready=lambda: False, start_timeout=0.2))
     assert code == 1
-    assert "deaf was not ready after 0.2 s" in stage.told
+    assert "unready was not ready after 0.2 s" in output.text
 
 
-def test_a_missing_program_is_told(stage: Stage) -> None:
-    assert stage.run(_part("ghost", ["no-such-program"])) == 1
-    assert "no-such-program" in stage.told
+def test_a_missing_program_is_reported(output: Run) -> None:
+    assert output.run(_service("ghost", ["no-such-program"])) == 1
+    assert "no-such-program" in output.text
 
 
-def test_a_part_that_ignores_the_request_to_end_is_killed(stage: Stage) -> None:
+def test_a_service_that_ignores_the_stop_signal_is_killed(output: Run) -> None:
     stubborn = Program("stubborn", ["sh", "-c", "trap '' TERM; echo up; sleep 600"], grace=0.2)
-    part = Part(stubborn, ready=lambda: "up" in stage.told)
-    assert stage.run(part, then=_interrupt) == 0
-    assert "stubborn does not end: killed" in stage.told
+    service = Service(stubborn, ready=lambda: "up" in output.text)
+    assert output.run(service, then=_interrupt) == 0
+    assert "stubborn did not stop in time, killed" in output.text
 
 
 _RUNNER = """
 import sys
 from pathlib import Path
-from stack.process import lock, reaper
-from stack.installation.service_user import Account
-from stack.process.log_multiplexer import Journal
+from stack.process import lock
+from stack.process.reaper import Reaper
+from stack.installation.service_user import ServiceUser
+from stack.process.log_multiplexer import LogMultiplexer
 from stack.process.process import Program
-from stack.process.runner import Part, Runner
+from stack.process.runner import Service, Runner
 folder = Path(sys.argv[1])
 family = 'sleep 600 & echo "$$ $!" > {}/family; wait'.format(folder)
-parts = [Part(Program("family", ["sh", "-c", family]), ready=(folder / "family").exists)]
-guard = reaper.Keeper(lock.take(folder / "lock", "a test"))
-Runner(parts, Journal(folder), guard).run(lambda: print("ready", flush=True))
+services = [Service(Program("family", ["sh", "-c", family]), ready=(folder / "family").exists)]
+reaper = Reaper(lock.acquire(folder / "lock", "a test"))
+Runner(services, LogMultiplexer(folder), reaper).run(lambda: print("ready", flush=True))
 """
 
 
@@ -198,87 +203,87 @@ def test_a_killed_runner_leaves_no_orphan(tmp_path: Path, *, paused: bool) -> No
     assert _wait(lambda: not lock.is_held(tmp_path / "lock"))
 
 
-def test_nobody_waits_for_a_part_that_runs_aside_nor_falls_with_it(stage: Stage) -> None:
-    aside = _part("aside", ["sh", "-c", "echo sorry; exit 1"], task=True, aside=True)
-    slow = _part("slow", FOREVER, task=True, aside=True)
+def test_an_optional_task_delays_nothing_and_its_failure_stops_nothing(output: Run) -> None:
+    optional = _service("optional", ["sh", "-c", "echo sorry; exit 1"], task=True, optional=True)
+    slow = _service("slow", FOREVER, task=True, optional=True)
 
-    def interrupt_once_told() -> None:
-        _wait(lambda: "sorry" in stage.told)
+    def interrupt_once_logged() -> None:
+        _wait(lambda: "sorry" in output.text)
         os.kill(os.getpid(), signal.SIGINT)
 
     def end_once_it_failed(runner: Runner) -> None:
         assert "slow" in runner.pids
-        threading.Thread(target=interrupt_once_told).start()
+        threading.Thread(target=interrupt_once_logged).start()
 
-    assert stage.run(aside, slow, _part("main", FOREVER), then=end_once_it_failed) == 0
-    assert "sorry" in stage.told
+    assert output.run(optional, slow, _service("main", FOREVER), then=end_once_it_failed) == 0
+    assert "sorry" in output.text
 
 
-def test_a_keeper_that_is_killed_is_replaced_and_knows_what_the_first_knew(
-    stage: Stage, tmp_path: Path
+def test_a_killed_reaper_is_replaced_and_keeps_the_process_groups(
+    output: Run, tmp_path: Path
 ) -> None:
-    held = lock.take(tmp_path / "lock", "a test")
-    guard = reaper.Keeper(held)
+    held = lock.acquire(tmp_path / "lock", "a test")
+    reaper = Reaper(held)
     program = subprocess.Popen(FOREVER, process_group=0)
-    guard.watch(program.pid)
-    assert not guard.replace_if_ended()
-    first = guard.pid
+    reaper.add(program.pid)
+    assert not reaper.replace_if_ended()
+    first = reaper.pid
     os.kill(first, signal.SIGKILL)
-    assert _wait(guard.replace_if_ended)
-    assert guard.pid != first
-    closing = threading.Thread(target=guard.close)
+    assert _wait(reaper.replace_if_ended)
+    assert reaper.pid != first
+    closing = threading.Thread(target=reaper.close)
     closing.start()
     assert program.wait(15) == -signal.SIGTERM
     closing.join()
     os.close(held)
 
 
-def test_the_runner_replaces_a_killed_keeper(stage: Stage) -> None:
-    def kill_keeper(runner: Runner) -> None:
-        os.kill(runner._keeper.pid, signal.SIGKILL)
+def test_the_runner_replaces_a_killed_reaper(output: Run) -> None:
+    def kill_reaper(runner: Runner) -> None:
+        os.kill(runner._reaper.pid, signal.SIGKILL)
 
-        def interrupt_once_told() -> None:
-            _wait(lambda: "started another" in stage.told)
+        def interrupt_once_logged() -> None:
+            _wait(lambda: "started another" in output.text)
             os.kill(os.getpid(), signal.SIGINT)
 
-        threading.Thread(target=interrupt_once_told).start()
+        threading.Thread(target=interrupt_once_logged).start()
 
-    assert stage.run(_part("main", FOREVER), then=kill_keeper) == 0
-    assert stage.told.count("the keeper was ended: started another") == 1
+    assert output.run(_service("main", FOREVER), then=kill_reaper) == 0
+    assert output.text.count("reaper ended, started another") == 1
 
 
-def test_a_log_that_cannot_be_written_ends_nothing(tmp_path: Path) -> None:
+def test_a_full_log_disk_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "small").mkdir()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with disk(tmp_path / "small", "200k") as small:
-            stage = Stage(small.place)
+            output = Run(small.path)
 
             def fill(_: Runner) -> None:
                 small.fill()
 
-                def interrupt_once_told() -> None:
-                    _wait(lambda: "log files cannot be written" in stage.told)
+                def interrupt_once_logged() -> None:
+                    _wait(lambda: "log files not writable" in output.text)
                     os.kill(os.getpid(), signal.SIGINT)
 
-                threading.Thread(target=interrupt_once_told).start()
+                threading.Thread(target=interrupt_once_logged).start()
 
             loud = ["sh", "-c", "while printf %0500d 0; do sleep 0.01; done"]
-            assert stage.run(_part("loud", loud, quiet=True), then=fill) == 0
+            assert output.run(_service("loud", loud, quiet=True), then=fill) == 0
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    assert stage.told.count("No space left on device") == 1
-    assert "SIGINT: stopping" in stage.told
+    assert output.text.count("No space left on device") == 1
+    assert "SIGINT: stopping" in output.text
 
 
-def test_a_lesser_account_learns_nothing_that_it_has_no_use_for(
+def test_a_service_user_gets_no_secret_environment_variables(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("ALERT_WEBHOOK_URL", "https://hooks.example/s3cret")
     monkeypatch.setenv("HOME", "/root")
-    lesser = Account("nobody", 65534, 65534)
-    given = Program("api", ["true"], account=lesser, env={"MORE": "1"}).environment
+    service_user = ServiceUser("nobody", 65534, 65534)
+    given = Program("api", ["true"], user=service_user, env={"MORE": "1"}).environment
     assert (given["HOME"], given["MORE"]) == ("/nonexistent", "1")
     assert "ALERT_WEBHOOK_URL" not in given
     assert Program("boards", ["true"]).environment["HOME"] == "/root"

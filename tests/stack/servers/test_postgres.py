@@ -1,4 +1,4 @@
-"""PostgreSQL's files: made whole or not at all, stale pid files forgotten."""
+"""PostgreSQL's files: clusters are created atomically, stale pid files removed."""
 
 import os
 import subprocess
@@ -14,55 +14,55 @@ from tests import servers
 pytestmark = pytest.mark.servers
 
 
-def test_a_pid_file_with_a_strangers_number_is_forgotten(tmp_path: Path) -> None:
+def test_a_pid_file_with_a_reused_pid_is_removed(tmp_path: Path) -> None:
     pid_file = tmp_path / "postmaster.pid"
-    for stranger in (os.getpid(), 2**22 + 1):
-        pid_file.write_text(f"{stranger}\n{tmp_path}\n")
-        cluster.forget_dead_server(tmp_path)
+    for pid in (os.getpid(), 2**22 + 1):
+        pid_file.write_text(f"{pid}\n{tmp_path}\n")
+        cluster.remove_stale_pid_file(tmp_path)
         assert not pid_file.exists()
 
 
-def test_a_pid_file_that_is_a_link_or_a_pipe_stops_the_start_and_holds_up_nobody(
+def test_a_pid_file_that_is_a_link_or_pipe_is_refused_without_blocking(
     tmp_path: Path,
 ) -> None:
     pid_file, ours = tmp_path / "postmaster.pid", tmp_path / "ours"
     ours.write_text("1\n")
     pid_file.symlink_to(ours)
     with pytest.raises(PermissionError, match="postmaster"):
-        cluster.forget_dead_server(tmp_path)
+        cluster.remove_stale_pid_file(tmp_path)
     pid_file.unlink()
     os.mkfifo(pid_file)
     with pytest.raises(PermissionError, match="postmaster"):
-        cluster.forget_dead_server(tmp_path)
+        cluster.remove_stale_pid_file(tmp_path)
     assert ours.exists()
 
 
-def test_the_pid_file_of_a_living_server_stays(postgres: servers.Postgres) -> None:
+def test_the_pid_file_of_a_running_server_is_kept(postgres: servers.Postgres) -> None:
     pid_file = postgres.folder / "data" / "postmaster.pid"
-    cluster.forget_dead_server(postgres.folder / "data")
+    cluster.remove_stale_pid_file(postgres.folder / "data")
     assert pid_file.read_text().startswith(f"{postgres.pid}\n")
 
 
-def test_a_cluster_that_was_broken_off_is_made_anew() -> None:
+def test_a_partial_cluster_is_replaced() -> None:
     folder = servers.temporary_folder()
     (folder / "password").write_text("made-up-for-tests")
     (folder / "data.draft").mkdir()
     (folder / "data.draft" / "half").touch()
-    cluster.make_cluster(folder / "data", service_user.servant(), folder / "password")
+    cluster.make_cluster(folder / "data", service_user.default_user(), folder / "password")
     assert (folder / "data" / "PG_VERSION").exists()
     assert not (folder / "data" / "half").exists()
     assert "trust" not in (folder / "data" / "pg_hba.conf").read_text()
 
 
 @pytest.mark.parametrize("sync", [True, False])
-def test_data_that_stays_is_on_the_disk_when_its_cluster_is_made(
+def test_a_new_cluster_is_flushed_to_disk_unless_it_is_throw_away(
     monkeypatch: pytest.MonkeyPatch, *, sync: bool
 ) -> None:
     commands: list[list[str]] = []
     synced: list[str] = []
     run, fsync = subprocess.run, os.fsync
 
-    def look(command: list[str], **options: Any) -> Any:
+    def record(command: list[str], **options: Any) -> Any:
         commands.append(command)
         return run(command, **options)
 
@@ -70,16 +70,18 @@ def test_data_that_stays_is_on_the_disk_when_its_cluster_is_made(
         synced.append(Path(f"/proc/self/fd/{opened}").readlink().name)
         fsync(opened)
 
-    monkeypatch.setattr(subprocess, "run", look)
+    monkeypatch.setattr(subprocess, "run", record)
     monkeypatch.setattr(os, "fsync", sync_one)
     folder = servers.temporary_folder()
     (folder / "password").write_text("made-up-for-tests")
-    cluster.make_cluster(folder / "data", service_user.servant(), folder / "password", sync=sync)
+    cluster.make_cluster(
+        folder / "data", service_user.default_user(), folder / "password", sync=sync
+    )
     assert ("--no-sync" in commands[0]) is not sync
     names = [name.removeprefix(".").partition(".conf")[0] for name in synced]
     assert names == (["pg_hba", "data.draft", folder.name] if sync else [])
 
 
-def test_only_passwords_let_in(postgres: servers.Postgres) -> None:
+def test_only_password_authentication_is_allowed(postgres: servers.Postgres) -> None:
     rules = postgres.sql("SELECT DISTINCT auth_method FROM pg_hba_file_rules")
     assert rules == "scram-sha-256"

@@ -30,7 +30,7 @@ def config(tmp_path: Path) -> dict[str, Any]:
     return parsed
 
 
-def test_every_address_is_of_this_machine(config: dict[str, Any]) -> None:
+def test_every_target_is_on_this_machine(config: dict[str, Any]) -> None:
     targets = {
         job["job_name"]: group["targets"]
         for job in config["scrape_configs"]
@@ -67,7 +67,7 @@ def test_promtool_accepts_it_with_its_rules(config: dict[str, Any], tmp_path: Pa
 
 @pytest.mark.usefixtures("every_suite")
 @pytest.mark.servers
-def test_its_rules_are_found_in_a_folder_of_any_name(tmp_path: Path) -> None:
+def test_rules_are_found_in_a_folder_of_any_name(tmp_path: Path) -> None:
     odd = tmp_path / 'it\'s "odd" [a-b] {c} ünï \\ *?'
     shutil.copytree(CHECKOUT / "prometheus" / "rules", odd / "rules")
     text = prometheus.configuration(
@@ -83,18 +83,18 @@ def test_its_rules_are_found_in_a_folder_of_any_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.servers
-def test_the_list_of_queries_has_its_room_on_the_disk(prometheus_server: Start) -> None:
+def test_the_query_log_is_preallocated(prometheus_server: Start) -> None:
     server = prometheus_server({})
     mapped = server.folder / "data" / "queries.active"
     assert mapped.stat().st_blocks * 512 < mapped.stat().st_size
-    prometheus.reserve(server.folder / "data")
+    prometheus.preallocate_query_log(server.folder / "data")
     assert mapped.stat().st_blocks * 512 >= mapped.stat().st_size
-    prometheus.reserve(server.folder)  # where there is none, it makes none
+    prometheus.preallocate_query_log(server.folder)  # a missing file is not created
     assert not (server.folder / "queries.active").exists()
 
 
 @pytest.mark.servers
-def test_targets_are_found_though_nothing_told_of_them(tmp_path: Path) -> None:
+def test_targets_are_found_without_a_file_notification(tmp_path: Path) -> None:
     """A folder that was replaced; the same goes for what changes during a reload."""
     source = CHECKOUT / "prometheus"
     with ExitStack() as ended:
@@ -110,8 +110,8 @@ def test_targets_are_found_though_nothing_told_of_them(tmp_path: Path) -> None:
             targets=targets,
             interval="1s",
         )
-        watcher = servers.start_prometheus(text)
-        ended.callback(watcher.close)
+        server = servers.start_prometheus(text)
+        ended.callback(server.close)
         targets.rename(folder / "before")
         targets.mkdir()
         (targets / "late.yml").write_text(
@@ -119,7 +119,7 @@ def test_targets_are_found_though_nothing_told_of_them(tmp_path: Path) -> None:
         )
 
         def jobs() -> set[str]:
-            active = httpx.get(f"{watcher.url}/api/v1/targets").json()["data"]["activeTargets"]
+            active = httpx.get(f"{server.url}/api/v1/targets").json()["data"]["activeTargets"]
             return {target["labels"]["job"] for target in active}
 
         deadline = monotonic() + 30

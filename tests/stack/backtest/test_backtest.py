@@ -1,4 +1,4 @@
-"""Backtest: alerts replayed over recorded data by a real Prometheus."""
+"""The backtest: alerts replayed over recorded data by a real Prometheus."""
 
 import re
 import time
@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from alerts.__main__ import main
-from alerts.backtest.firings import Firing, firings, longest_interval
-from stack.tsdb_replay import Archive, promtool
+from stack.__main__ import main
+from stack.backtest.firings import Firing, firings_of, longest_interval
+from stack.tsdb_replay import TsdbReplay, promtool
 
 MINUTES = 100
 BEGIN = int(time.time()) // 60 * 60 - 60 * MINUTES
 
 
-def _past() -> Iterator[str]:
-    """Samples of a shop with one instance that was down twice and failed for a while."""
+def _history() -> Iterator[str]:
+    """A shop with one instance that was down twice, and that had errors for a while."""
     scraped = 'job="shop",instance="shop-1"'
     for minute in range(MINUTES):
         down = 20 <= minute < 24 or 60 <= minute < 75
@@ -34,7 +34,7 @@ def _past() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("past") / "past.om"
-    path.write_text("\n".join([*_past(), "# EOF", ""]))
+    path.write_text("\n".join([*_history(), "# EOF", ""]))
     return path
 
 
@@ -45,47 +45,41 @@ def folder(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _report(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, list[str]]:
-    """The cells of each alert's line."""
-    assert main(["backtest", *words]) == 0
+def _run(capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, list[str]]:
+    """The cells of each alert's row."""
+    assert main(["backtest", *options]) == 0
     lines = capsys.readouterr().out.splitlines()
     return {line.split()[0]: re.split(r"\s{2,}", line) for line in lines if "  " in line}
 
 
-def test_alerts_fire_as_often_and_as_long_as_they_would_have(
+def test_number_and_duration_of_firings(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = _run(capsys, "--from", str(file), "--only", "TargetDown", "InstanceDown")
+    # Away for 4 and for 15 minutes; TargetDown waits 2 and goes on for 5.
+    assert table["TargetDown"][1:7] == ["page", "2", "2", "1", "25m00s", "14m00s"]
+    assert table["InstanceDown"][1:7] == ["ticket", "1", "1", "0", "5m00s", "14m00s"]
+
+
+def test_missing_recording_rules_are_evaluated_first(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report = _report(capsys, "--from", str(file), "--only", "TargetDown", "InstanceDown")
-    # Down for 4 and for 15 minutes; TargetDown has `for: 2m` and `keep_firing_for: 5m`.
-    assert report["TargetDown"][1:7] == ["page", "2", "2", "1", "25m00s", "14m00s"]
-    assert report["InstanceDown"][1:7] == ["ticket", "1", "1", "0", "5m00s", "14m00s"]
+    table = _run(capsys, "--from", str(file), "--only", "ErrorRatioHigh", "--each")
+    assert table["ErrorRatioHigh"][2] == "1"
 
 
-def test_signals_that_were_not_recorded_are_recorded_first(
-    file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    report = _report(capsys, "--from", str(file), "--only", "ErrorRatioHigh", "--each")
-    assert report["ErrorRatioHigh"][2] == "1"
-
-
-def test_a_data_folder_is_read_and_not_written_to(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_data_folder_is_not_written_to(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    report = _report(capsys, "--from", str(folder), "--only", "TargetDown")
-    assert report["TargetDown"][2] == "2"
+    table = _run(capsys, "--from", str(folder), "--only", "TargetDown")
+    assert table["TargetDown"][2] == "2"
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
-def test_a_running_prometheus_is_queried_by_its_address(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with Archive(folder) as archive:
-        report = _report(capsys, "--from", archive.url, "--only", "TargetDown", "--days", "0.08")
-    assert report["TargetDown"][2] == "2"
+def test_a_running_prometheus_is_queried(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with TsdbReplay(folder) as prometheus:
+        table = _run(capsys, "--from", prometheus.url, "--only", "TargetDown", "--days", "0.08")
+    assert table["TargetDown"][2] == "2"
 
 
-def test_a_dump_of_promtool_is_read(
+def test_a_promtool_dump_is_replayed(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dumped = tmp_path / "dumped"
@@ -98,8 +92,8 @@ def test_a_dump_of_promtool_is_read(
             if found
         )
     )
-    report = _report(capsys, "--from", str(dumped), "--only", "TargetDown")
-    assert report["TargetDown"][2] == "2"
+    table = _run(capsys, "--from", str(dumped), "--only", "TargetDown")
+    assert table["TargetDown"][2] == "2"
 
 
 @pytest.mark.parametrize(
@@ -110,7 +104,7 @@ def test_a_dump_of_promtool_is_read(
         ('foreign_total{job="x"} 1 1790000000\n', "no series of a service with the kit"),
     ],
 )
-def test_data_that_cannot_be_replayed_is_an_error(
+def test_unusable_data_are_reported(
     tmp_path: Path, content: str, complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "file"
@@ -119,12 +113,10 @@ def test_data_that_cannot_be_replayed_is_an_error(
     assert re.search(complaint, capsys.readouterr().err)
 
 
-def test_an_error_names_what_to_give_instead(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_data_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for where, complaint in (
         (str(tmp_path / "none"), "no such file or folder"),
-        (str(tmp_path), "give the folder that --storage.tsdb.path names"),
+        (str(tmp_path), "pass the folder of --storage.tsdb.path"),
         ("http://127.0.0.1:9", "does not respond as Prometheus does"),
     ):
         assert main(["backtest", "--from", where]) == 1
@@ -133,13 +125,13 @@ def test_an_error_names_what_to_give_instead(
     assert "no such alert: Nothing" in capsys.readouterr().err
 
 
-def test_a_condition_that_is_true_for_too_short_does_not_fire() -> None:
-    moments = [0.0, 60, 120, 600, 660, 720, 780]
-    assert firings(moments, 60, for_=180, keep_firing_for=0) == [Firing(780, 840)]
-    assert longest_interval(moments, 60) == 180
+def test_a_short_condition_does_not_fire() -> None:
+    held = [0.0, 60, 120, 600, 660, 720, 780]
+    assert firings_of(held, 60, lasting=180, keep_firing=0) == [Firing(780, 840)]
+    assert longest_interval(held, 60) == 180
 
 
-def test_a_condition_true_again_within_keep_firing_for_extends_the_firing() -> None:
-    moments = [0.0, 60, 120, 300, 900]
-    assert firings(moments, 60, for_=60, keep_firing_for=300) == [Firing(60, 660)]
-    assert firings(moments, 60, for_=60, keep_firing_for=0) == [Firing(60, 180)]
+def test_keep_firing_for_continues_a_firing() -> None:
+    held = [0.0, 60, 120, 300, 900]
+    assert firings_of(held, 60, lasting=60, keep_firing=300) == [Firing(60, 660)]
+    assert firings_of(held, 60, lasting=60, keep_firing=0) == [Firing(60, 180)]

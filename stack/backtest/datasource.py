@@ -1,7 +1,7 @@
-"""Data source of a backtest: recorded data of any kind behind a Prometheus that can be queried.
+"""Data sources of the backtest: recorded data, served by a Prometheus.
 
-A data folder is never written to: its blocks are linked or copied to a temporary one. Signals that
-the data lack are recorded there, with the current rules.
+A data folder is never written to: its blocks are linked or copied to a temporary one. Recorded
+series that the data lack are computed there, with the recording rules of this checkout.
 """
 
 import json
@@ -20,91 +20,91 @@ from urllib.request import urlopen
 import yaml
 
 from alerts.rule_files import every_signal, render
-from stack.tsdb_replay import Archive, promtool
+from stack.tsdb_replay import TsdbReplay, promtool
 from vitals.metrics.catalogue import CATALOGUE
 
-RECORDING_PASSES = 3
-"""Recorded series depend on one another, three deep; a pass reads only what is already on disk."""
+PASSES = 3
+"""Recording rules depend on each other, three levels deep; a pass reads only data on disk."""
 _DUMPED = re.compile(r'^\{__name__="(?P<name>[^"]+)"(?:, )?(?P<labels>.*)\} (?P<rest>\S+) (\d+)$')
 _SERIES = re.compile(r"[a-zA-Z_:][\w:]*")
 
 Progress = Callable[[str], None]
 
 
-class UnusableDataError(RuntimeError):
-    """There is nothing to replay; the message names what to give instead."""
+class UnusableError(RuntimeError):
+    """There are no data to replay; the message says what to pass instead."""
 
 
-class RecordedData(NamedTuple):
-    """A Prometheus with recorded data, and the Unix times between which it has data."""
+class Recorded(NamedTuple):
+    """A Prometheus, and the range of its data in Unix time."""
 
     url: str
     first: float
     last: float
 
-    def since(self, days: float) -> "RecordedData":
-        """The last days only."""
+    def since(self, days: float) -> "Recorded":
+        """The same, limited to the last days."""
         return self._replace(first=max(self.first, self.last - days * 86400))
 
 
 def query_api(url: str, path: str, **parameters: object) -> Any:
-    """Query Prometheus's API, by GET unless there are parameters; the ``data`` of the response.
+    """Query Prometheus's API, by GET without parameters, else POST; returns ``data``.
 
     Raises:
-        UnusableDataError: The server does not respond, or is no Prometheus.
+        UnusableError: It does not respond, or is not a Prometheus.
     """
     address = f"{url}/api/v1/{path}"
     try:
         with urlopen(address, urlencode(parameters).encode() or None, timeout=600) as response:  # noqa: S310
             return json.loads(response.read())["data"]
     except (URLError, ValueError, KeyError, OSError) as error:
-        raise UnusableDataError(f"{address} does not respond as Prometheus does: {error}") from None
+        raise UnusableError(f"{address} does not respond as Prometheus does: {error}") from None
 
 
 @contextmanager
-def open_data(
-    where: str, queries: Iterable[str], step: int, progress: Progress
-) -> Iterator[RecordedData]:
-    """Make recorded data ready to be queried.
+def open_datasource(
+    source: str, queries: Iterable[str], step: int, progress: Progress
+) -> Iterator[Recorded]:
+    """Serve recorded data with a Prometheus.
 
     Args:
-        where: A Prometheus's address, its data folder, or a file of samples with timestamps:
-            OpenMetrics, or what ``promtool tsdb dump`` writes.
-        queries: The queries to come; signals that they read are recorded if they are missing.
-        step: Seconds between two evaluations of those recording rules.
-        progress: Called with a message before each slow step.
+        source: URL of a Prometheus, its data folder, or a file of samples with timestamps:
+            OpenMetrics, or the output of ``promtool tsdb dump``.
+        queries: The queries to come; recorded series that they need are computed if missing.
+        step: Seconds between two evaluations of recording rules.
+        progress: Called with messages about slow steps.
 
     Raises:
-        UnusableDataError: There is nothing to replay.
+        UnusableError: There are no data to replay.
     """
-    if where.startswith(("http://", "https://")):
-        yield _remote(where.rstrip("/"))
+    if source.startswith(("http://", "https://")):
+        yield _served(source.rstrip("/"))
         return
-    path = Path(where)
+    path = Path(source)
     if not path.exists():
-        raise UnusableDataError(f"{where}: no such file or folder, and no http:// address")
-    with tempfile.TemporaryDirectory(prefix="backtest-") as temporary:
-        data = Path(temporary)
+        raise UnusableError(f"{source}: no such file or folder, and not an http:// URL")
+    with tempfile.TemporaryDirectory(prefix="backtest-") as made:
+        data = Path(made)
         progress(f"reading {path}")
-        _link(path, data) if path.is_dir() else _import(path, data)
+        _link(path, data) if path.is_dir() else _import_samples(path, data)
         _record_missing(data, queries, step, progress)
-        with Archive(data) as archive:
-            yield RecordedData(archive.url, *_span(data, archive.url))
+        with TsdbReplay(data) as prometheus:
+            yield Recorded(prometheus.url, *_span(data, prometheus.url))
 
 
-def _remote(url: str) -> RecordedData:
-    """A running Prometheus; how far back it has data is not known."""
+def _served(url: str) -> Recorded:
+    """A running Prometheus; the caller limits the range."""
     query_api(url, "status/buildinfo")
-    return RecordedData(url, 0, time.time() // 60 * 60)
+    return Recorded(url, 0, time.time() // 60 * 60)
 
 
 def _link(source: Path, data: Path) -> None:
-    """Link or copy the blocks, whose files never change, and copy the write-ahead log."""
+    """Link blocks, which are immutable, and copy the WAL."""
     blocks = [meta.parent for meta in source.glob("*/meta.json")]
     if not blocks and not (source / "wal").exists():
-        raise UnusableDataError(
-            f"{source} holds no blocks: give the folder that --storage.tsdb.path names, "
-            "or a snapshot of it"
+        raise UnusableError(
+            f"{source} has no TSDB blocks: "
+            "pass the folder of --storage.tsdb.path, or a snapshot of it"
         )
     for block in blocks:
         try:
@@ -120,7 +120,7 @@ def _hard_link(source: str, target: str) -> None:
     Path(target).hardlink_to(source)
 
 
-def _import(file: Path, data: Path) -> None:
+def _import_samples(file: Path, data: Path) -> None:
     text = data / "samples.om"
     with file.open() as lines, text.open("w") as written:
         for line in lines:
@@ -130,10 +130,10 @@ def _import(file: Path, data: Path) -> None:
     try:
         promtool("create-blocks-from", "openmetrics", str(text), str(data))
     except RuntimeError as error:
-        raise UnusableDataError(f"{file} is neither OpenMetrics nor a dump: {error}") from None
+        raise UnusableError(f"{file} is neither OpenMetrics nor a dump: {error}") from None
     text.unlink()
     if not list(data.glob("*/meta.json")):
-        raise UnusableDataError(f"{file} holds no samples with timestamps")
+        raise UnusableError(f"{file} has no samples with timestamps")
 
 
 def _as_openmetrics(dumped: re.Match[str]) -> str:
@@ -142,7 +142,7 @@ def _as_openmetrics(dumped: re.Match[str]) -> str:
 
 
 def _span(data: Path, url: str) -> tuple[float, float]:
-    """Time range of the blocks and of the samples in memory."""
+    """The time range of blocks and head."""
     metas = [json.loads(meta.read_text()) for meta in data.glob("*/meta.json")]
     head = query_api(url, "status/tsdb")["headStats"]
     times = [(meta["minTime"], meta["maxTime"]) for meta in metas]
@@ -153,36 +153,32 @@ def _span(data: Path, url: str) -> tuple[float, float]:
 
 def _record_missing(data: Path, queries: Iterable[str], step: int, progress: Progress) -> None:
     groups: list[dict[str, Any]] = []
-    for number in range(RECORDING_PASSES):
-        with Archive(data) as archive:
-            first, last = _span(data, archive.url)
+    for number in range(PASSES):
+        with TsdbReplay(data) as prometheus:
+            first, last = _span(data, prometheus.url)
             if not number:
-                present = set(query_api(archive.url, "label/__name__/values"))
-                _require_known_series(present)
+                present = set(query_api(prometheus.url, "label/__name__/values"))
+                _require_kit_series(present)
                 groups = _groups_of(_needed(queries) - present)
             if not groups:
                 return
             rules = data / "missing.rules"
             rules.write_text(yaml.safe_dump({"groups": groups}))
             missing = sum(len(group["rules"]) for group in groups)
-            progress(
-                f"recording {missing} missing signals, pass {number + 1} of {RECORDING_PASSES}"
-            )
+            progress(f"evaluating {missing} missing recording rules, pass {number + 1} of {PASSES}")
             span = [f"--start={int(first)}", f"--end={int(last)}", f"--eval-interval={step}s"]
-            where = [f"--url={archive.url}", f"--output-dir={data}"]
-            promtool("create-blocks-from", "rules", *where, *span, str(rules))
+            options = [f"--url={prometheus.url}", f"--output-dir={data}"]
+            promtool("create-blocks-from", "rules", *options, *span, str(rules))
 
 
-def _require_known_series(present: set[str]) -> None:
-    ours = {"up", *every_signal(), *CATALOGUE, *(f"{name}_count" for name in CATALOGUE)}
-    if not present & ours:
-        raise UnusableDataError(
-            "the data have no series of a service with the kit: nothing to replay"
-        )
+def _require_kit_series(present: set[str]) -> None:
+    known = {"up", *every_signal(), *CATALOGUE, *(f"{name}_count" for name in CATALOGUE)}
+    if not present & known:
+        raise UnusableError("no series of a service with the kit: nothing to replay")
 
 
 def _needed(queries: Iterable[str]) -> set[str]:
-    """The signals that queries read, and the signals that these depend on."""
+    """The recorded series that queries read, directly or indirectly."""
     known, found = every_signal(), set[str]()
     pending = [*queries]
     while pending:
@@ -194,7 +190,7 @@ def _needed(queries: Iterable[str]) -> set[str]:
 
 
 def _groups_of(records: set[str]) -> list[dict[str, Any]]:
-    """The groups and rules that record these."""
+    """The recording rules of these series, by group."""
     groups = (group for text in render().values() for group in yaml.safe_load(text)["groups"])
     chosen = (
         (group["name"], [rule for rule in group["rules"] if rule.get("record") in records])

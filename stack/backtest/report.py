@@ -1,0 +1,118 @@
+"""Backtest report: number and duration of firings of each alert, also with another ``for``."""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from alerts.alert import Alert, Severity
+from alerts.time_scale import seconds
+from stack.backtest.datasource import Progress, Recorded, query_api
+from stack.backtest.firings import Firing, firings_of, longest_interval
+
+_MAX_POINTS = 10_000
+"""Prometheus returns at most 11,000 points per series."""
+
+
+class Outcome(NamedTuple):
+    """The result for one alert.
+
+    Attributes:
+        alert: The alert.
+        fired: Its firings, over all series.
+        times: Number of firings with half of its ``for``, as it is, and with twice as much.
+        longest: Seconds of the longest interval in which its condition was true.
+    """
+
+    alert: Alert
+    fired: list[Firing]
+    times: tuple[int, int, int]
+    longest: float
+
+
+def replay(
+    alerts: Iterable[Alert], recorded: Recorded, step: int, progress: Progress
+) -> Iterator[Outcome]:
+    """Evaluate alerts over recorded data, as Prometheus would have done."""
+    for alert in alerts:
+        if alert.severity is Severity.NONE:
+            continue
+        progress(f"replaying {_name(alert)}")
+        series = list(_true_times(alert, recorded, step))
+        lasting, keep = seconds(alert.for_ or "0s"), seconds(alert.keep_firing_for or "0s")
+        by_lasting = [
+            [e for held in series for e in firings_of(held, step, lasting=wait, keep_firing=keep)]
+            for wait in (lasting / 2, lasting, lasting * 2)
+        ]
+        half, fired, twice = by_lasting
+        longest = max((longest_interval(held, step) for held in series), default=0.0)
+        yield Outcome(alert, fired, (len(half), len(fired), len(twice)), longest)
+
+
+def _true_times(alert: Alert, recorded: Recorded, step: int) -> Iterator[list[float]]:
+    """The times at which the condition was true, for each series."""
+    found: dict[str, list[float]] = {}
+    start = recorded.first
+    while start <= recorded.last:
+        end = min(recorded.last, start + _MAX_POINTS * step)
+        span = {"start": start, "end": end, "step": step}
+        for each in query_api(recorded.url, "query_range", query=alert.expr, **span)["result"]:
+            key = str(sorted(each["metric"].items()))
+            found.setdefault(key, []).extend(at for at, _ in each["values"])
+        start = end + step
+    yield from found.values()
+
+
+def table(outcomes: list[Outcome], recorded: Recorded) -> Iterator[str]:
+    """The table, as lines for a terminal."""
+    days = (recorded.last - recorded.first) / 86400
+    yield f"{_at(recorded.first)} to {_at(recorded.last)}, {days:.1f} days"
+    yield ""
+    head = ("fired", "half for", "twice for", "total", "longest true", "for")
+    width = max(len(_name(outcome.alert)) for outcome in outcomes)
+    yield f"{'alert':{width}}  {'severity':8}  " + "  ".join(f"{title:>12}" for title in head)
+    for outcome in sorted(outcomes, key=lambda each: (-len(each.fired), -each.longest)):
+        half, fired, twice = outcome.times
+        together = _long(sum(firing.seconds for firing in outcome.fired))
+        lasting = outcome.alert.for_ or "0s"
+        cells = (fired, half, twice, together, _long(outcome.longest), lasting)
+        name = f"{_name(outcome.alert):{width}}  {outcome.alert.severity:8}"
+        yield f"{name}  " + "  ".join(f"{cell!s:>12}" for cell in cells)
+    yield ""
+    yield from advice(outcomes, days)
+
+
+def advice(outcomes: list[Outcome], days: float) -> Iterator[str]:
+    """Hints about noisy alerts and thresholds."""
+    for outcome in outcomes:
+        half, fired, twice = outcome.times
+        name, week = _name(outcome.alert), 7 * fired / max(days, 1 / 24)
+        if outcome.alert.severity is Severity.PAGE and fired and week > 2:  # noqa: PLR2004
+            yield f"{name} would page {week:.0f} times a week."
+        if fired and twice < fired:
+            avoided = fired - twice
+            yield f"{name}: twice the for ({outcome.alert.for_}) would avoid {avoided} firings."
+        if not fired and half:
+            held = _long(outcome.longest)
+            yield f"{name} nearly fired: true for {held} of {outcome.alert.for_}."
+
+
+def firings(outcomes: list[Outcome]) -> Iterator[str]:
+    """Every firing, in chronological order."""
+    found = [(each, outcome.alert) for outcome in outcomes for each in outcome.fired]
+    for firing, alert in sorted(found, key=lambda pair: pair[0]):
+        lasted = _long(firing.seconds)
+        yield f"{_at(firing.start)}  {lasted:>8}  {alert.severity:6}  {_name(alert)}"
+
+
+def _name(alert: Alert) -> str:
+    return " ".join([alert.name, *(f"{name}={value}" for name, value in alert.labels.items())])
+
+
+def _at(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _long(duration: float) -> str:
+    minutes, rest = divmod(round(duration), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s"
