@@ -41,15 +41,15 @@ class NoStore(MemoryStore):
     """A cache store that stores nothing."""
 
     async def fill(
-        self, claim: FillLease, value: CachedValue, ttl: float, _patience: TimeoutBudget
+        self, lease: FillLease, value: CachedValue, ttl: float, _budget: TimeoutBudget
     ) -> bool:
         """Store nothing."""
-        del claim, value, ttl
+        del lease, value, ttl
         return True
 
-    async def read(self, place: EntryRef) -> Lookup:
+    async def read(self, ref: EntryRef) -> Lookup:
         """Return a miss."""
-        del place
+        del ref
         return Lookup(b"")
 
 
