@@ -74,6 +74,9 @@ def serve(settings: Settings, app: ASGIApp) -> int:
         "timeout_graceful_shutdown": settings.shutdown_timeout,
     }
     if settings.workers > 1:
+        # By default a worker that takes 5 s to import everything is killed: on a busy machine none
+        # would ever serve.
+        options["timeout_worker_healthcheck"] = 60
         uvicorn.run("service.main:app", workers=settings.workers, **options)
         return 0
     server = uvicorn.Server(uvicorn.Config(app, **options))

@@ -62,10 +62,10 @@ def test_no_slow_body_is_found() -> None:
 @pytest.mark.timeout(400)
 def test_an_injected_slow_pattern_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def quadratic(text: str) -> str:
-        assert not re.search(r"(?:[a-z]|\d)+\x00", text[:6_000])
+        assert not re.search(r"(?:[a-z]|\d)+\x00", text[:3_000])
         return text
 
-    monkeypatch.setattr(bodies, "without_lookalikes", quadratic)
+    monkeypatch.setattr(bodies, "redact_patterns", quadratic)
     # The search depends on measurements: one success of several is enough.
     assert any(find_slow(100, seed=seed).seconds > BUDGET for seed in range(10))
 

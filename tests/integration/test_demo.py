@@ -107,7 +107,7 @@ def within(seconds: float, condition: Any) -> None:
 
 
 def test_every_target_is_up(demo: Demo) -> None:
-    within(60, lambda: demo.value('min(up{job="api"})') == 1)
+    within(180, lambda: demo.value('min(up{job="api"})') == 1)
     assert demo.value("min(up)") == 1
 
 
@@ -141,7 +141,7 @@ def test_no_rule_fails_and_no_page_fires(demo: Demo) -> None:
     groups = httpx.get(f"{demo.url('PROMETHEUS')}/api/v1/rules").json()["data"]["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
     assert len(rules) > 20
-    within(60, lambda: demo.value("prometheus_rule_group_rules") > 0)
+    within(180, lambda: demo.value("prometheus_rule_group_rules") > 0)
     unhealthy = [(r["name"], r.get("lastError")) for r in rules if r["health"] == "err"]
     assert unhealthy == []
     firing = [alert["metric"] for alert in demo.query('ALERTS{alertstate="firing"}')]
@@ -181,4 +181,4 @@ def test_it_stops_without_orphans_and_starts_again_with_its_data(demo: Demo) -> 
     assert demo.start() < 60
     assert "seeded" not in demo.output_text()
     expr = f"sum(max_over_time(http_server_request_duration_seconds_count[1h])) >= {before}"
-    within(60, lambda: demo.query(expr) != [])
+    within(180, lambda: demo.query(expr) != [])

@@ -67,7 +67,8 @@ async def test_no_request_fails_behind_a_pooler(
     bouncer = PgBouncer(postgres, more=more)
     try:
         url = bouncer.of(postgres.database()) + query
-        async with running(settings_for(tmp_path, url)) as service:
+        patient = {"pool_timeout": 60, "connect_timeout": 30, "statement_timeout": 60}
+        async with running(settings_for(tmp_path, url, **patient)) as service:
             assert type(await driver_of(service.database)) is PooledConnection
             product = await service.product(stock=REQUESTS)
             _, who = await service.user()
