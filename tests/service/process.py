@@ -52,7 +52,9 @@ def environment(settings: Settings, **others: str) -> dict[str, str]:
 
 
 @contextmanager
-def serving(settings: Settings, context: ssl.SSLContext | None = None) -> Iterator[Running]:
+def serving(
+    settings: Settings, context: ssl.SSLContext | None = None, **variables: str
+) -> Iterator[Running]:
     """Serve on a free port until the block ends; over TLS if a client's context is given."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -62,7 +64,7 @@ def serving(settings: Settings, context: ssl.SSLContext | None = None) -> Iterat
         process = subprocess.Popen(
             [sys.executable, "-m", "service"],
             cwd=ROOT,
-            env=environment(settings, SERVICE_PORT=str(port)),
+            env=environment(settings, SERVICE_PORT=str(port), **variables),
             stdout=output,
             stderr=subprocess.STDOUT,
         )
@@ -76,7 +78,7 @@ def serving(settings: Settings, context: ssl.SSLContext | None = None) -> Iterat
             process.wait()
 
 
-def _wait(running: Running, context: ssl.SSLContext | None, seconds: float = 30) -> None:
+def _wait(running: Running, context: ssl.SSLContext | None, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and running.process.poll() is None:
         try:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import httpx
 import pytest
@@ -106,7 +106,7 @@ def test_head_has_no_body_and_keeps_connection(tmp_path: Path) -> None:
 
 def test_request_in_progress_completes_before_shutdown(tmp_path: Path) -> None:
     # A hash of half a second or more; it is still being computed at the shutdown.
-    slow = {"hash_memory_kib": 256 * 1024, "hash_passes": 6}
+    slow: dict[str, Any] = {"hash_memory_kib": 256 * 1024, "hash_passes": 6}
     settings = settings_for(tmp_path, **slow, shutdown_timeout=120)
     new = {"email": "ada@example.com", "name": "Ada", "password": GOOD}
     with serving(settings) as service, ThreadPoolExecutor() as threads:

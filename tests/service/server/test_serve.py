@@ -22,6 +22,19 @@ def address(url: str) -> tuple[str, int]:
     return parts.host, parts.port or 80
 
 
+_SLOW_WORKERS = """
+import sys, time
+if "--multiprocessing-fork" in sys.orig_argv:
+    time.sleep(6)
+"""
+
+
+def test_workers_that_start_slowly_are_not_killed(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(_SLOW_WORKERS)
+    with serving(settings_for(tmp_path, workers=2), PYTHONPATH=str(tmp_path)) as service:
+        assert "died" not in service.end()
+
+
 @pytest.mark.parametrize("begin", [b"GET /", b"GET / HTTP/1.1\r\nhost: x\r\nx-long: "])
 def test_endless_request_head_is_refused_without_blocking(tmp_path: Path, begin: bytes) -> None:
     with serving(settings_for(tmp_path)) as service:
