@@ -1,8 +1,10 @@
 """Rendering of the rule files in ``prometheus/rules``."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from types import ModuleType
 
 import promql_parser
@@ -16,6 +18,7 @@ from rules import slo as slo_signals
 from rules.signal import Signal
 
 HEADER = "# Rendered by `python -m alerts`: change alerts/, not this file.\n"
+_SERIES = re.compile(r"[a-zA-Z_:][\w:]*")
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,21 @@ def alerts(area: Area) -> Iterator[Alert]:
 def every_signal() -> dict[str, Signal]:
     """All signals by record."""
     return {signal.record: signal for area in AREAS for signal in signals(area)}
+
+
+def recording_passes() -> int:
+    """Evaluations that record every signal over past data: the longest chain of signals.
+
+    Each evaluation reads only what was recorded before it began.
+    """
+    signals_by_record = every_signal()
+
+    @cache
+    def depth(record: str) -> int:
+        read = set(_SERIES.findall(signals_by_record[record].query)) & signals_by_record.keys()
+        return 1 + max(map(depth, read), default=0)
+
+    return max(map(depth, signals_by_record))
 
 
 def every_alert() -> tuple[Alert, ...]:

@@ -59,20 +59,7 @@ class Claims:
     version: int
 
 
-class _Signature(HMACAlgorithm):
-    """HS256 with keys that were checked at the start.
-
-    PyJWT's check that a key is no public key takes longer than signing, for every token.
-    """
-
-    def prepare_key(self, key: str | bytes) -> bytes:
-        """Return bytes unchanged, and check text."""
-        return key if isinstance(key, bytes) else super().prepare_key(key)
-
-
-_SIGNATURE = _Signature(_Signature.SHA256)
-jwt.unregister_algorithm(ALGORITHM)
-jwt.register_algorithm(ALGORITHM, _SIGNATURE)
+_SIGNATURE = HMACAlgorithm(HMACAlgorithm.SHA256)
 
 
 class AccessTokens:

@@ -19,12 +19,10 @@ from urllib.request import urlopen
 
 import yaml
 
-from alerts.rule_files import every_signal, render
+from alerts.rule_files import every_signal, recording_passes, render
 from stack.tsdb_replay import TsdbReplay, promtool
 from vitals.metrics.catalogue import CATALOGUE
 
-PASSES = 3
-"""Recording rules depend on each other, three levels deep; a pass reads only data on disk."""
 _DUMPED = re.compile(r'^\{__name__="(?P<name>[^"]+)"(?:, )?(?P<labels>.*)\} (?P<rest>\S+) (\d+)$')
 _SERIES = re.compile(r"[a-zA-Z_:][\w:]*")
 
@@ -153,7 +151,8 @@ def _span(data: Path, url: str) -> tuple[float, float]:
 
 def _record_missing(data: Path, queries: Iterable[str], step: int, progress: Progress) -> None:
     groups: list[dict[str, Any]] = []
-    for number in range(PASSES):
+    passes = recording_passes()
+    for number in range(passes):
         with TsdbReplay(data) as prometheus:
             first, last = _span(data, prometheus.url)
             if not number:
@@ -165,7 +164,7 @@ def _record_missing(data: Path, queries: Iterable[str], step: int, progress: Pro
             rules = data / "missing.rules"
             rules.write_text(yaml.safe_dump({"groups": groups}))
             missing = sum(len(group["rules"]) for group in groups)
-            progress(f"evaluating {missing} missing recording rules, pass {number + 1} of {PASSES}")
+            progress(f"evaluating {missing} missing recording rules, pass {number + 1} of {passes}")
             span = [f"--start={int(first)}", f"--end={int(last)}", f"--eval-interval={step}s"]
             options = [f"--url={prometheus.url}", f"--output-dir={data}"]
             promtool("create-blocks-from", "rules", *options, *span, str(rules))

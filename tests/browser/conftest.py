@@ -7,6 +7,7 @@ import pytest
 import yaml
 from playwright.sync_api import Browser, BrowserContext, Route, expect, sync_playwright
 
+from alerts.rule_files import recording_passes
 from stack import static_site, viewer
 from stack.installation import service_user
 from stack.installation.paths import CHECKOUT
@@ -93,7 +94,7 @@ def recorded(built: Path) -> Iterator[servers.MonitoringServer]:
     data = watcher.folder / "data"
     _publish(built, watcher)
     recording.write_raw(data)
-    for _ in range(recording.PASSES):
+    for _ in range(recording_passes()):
         _restart(watcher, data)
         recording.write_recorded(data, CHECKOUT / "prometheus" / "rules", watcher.url)
         watcher.stop()

@@ -122,10 +122,6 @@ def write_raw(data: Path) -> None:
     text.unlink()
 
 
-PASSES = 3
-"""Recorded series depend on one another, three deep; a pass reads only what is already on disk."""
-
-
 def write_recorded(data: Path, rules: Path, url: str) -> None:
     """Write the blocks of one pass of the recording rules, from the existing blocks."""
     recording = data.with_name("recording.yml")
