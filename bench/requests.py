@@ -40,7 +40,7 @@ def application(routes: int) -> FastAPI:
 
 def vitals(app: FastAPI) -> FastAPI:
     """Ours without logs, which report only slow and failed requests."""
-    instrument(app, objectives=[Objective("latency", target=0.95, threshold=0.25)], logs=False)
+    instrument(app, objectives=[Objective("latency", ratio=0.95, within=0.25)], logs=False)
     return app
 
 

@@ -37,11 +37,11 @@ from service.users.passwords import Passwords
 from vitals import BodyLogging, Objective, Validation, instrument
 
 OBJECTIVES = (
-    Objective("availability", target=0.999),
-    Objective("latency", target=0.95, threshold=0.25),
+    Objective("availability", ratio=0.999),
+    Objective("latency", ratio=0.95, within=0.25),
     # A login hashes a password, which is slow by intent.
-    Objective("latency", target=0.95, threshold=0.5, route="/api/users/login"),
-    Objective("queries", target=0.95, threshold=0.1),
+    Objective("latency", ratio=0.95, within=0.5, route="/api/users/login"),
+    Objective("queries", ratio=0.95, within=0.1),
 )
 PRIVATE = ("/api/users",)
 """Paths whose responses hold tokens, or e-mail addresses beside names that users choose."""

@@ -23,15 +23,15 @@ class Slo(StrEnum):
 class Objective:
     """One objective, for the whole service or for one route.
 
-    ``Objective("latency", target=0.95, threshold=0.25)`` is "p95 at most 250 ms",
-    ``Objective("availability", target=0.999)`` "one request in a thousand may fail", and
-    ``Objective("queries", target=0.95, threshold=0.2)`` "a query over 200 ms is slow, and one in
+    ``Objective("latency", ratio=0.95, within=0.25)`` is "p95 at most 250 ms",
+    ``Objective("availability", ratio=0.999)`` "one request in a thousand may fail", and
+    ``Objective("queries", ratio=0.95, within=0.2)`` "a query over 200 ms is slow, and one in
     twenty may be".
 
     Attributes:
         slo: ``"latency"``, ``"availability"`` or ``"queries"``.
-        target: The share of good events to reach, above 0 and below 1.
-        threshold: Seconds within which an event is good; latency and queries have one.
+        ratio: The target: the share of good events to reach, above 0 and below 1.
+        within: The threshold: seconds within which an event is good; latency and queries have one.
         route: A route template such as ``/api/users/login`` with an objective of its
             own; empty for the whole service.
 
@@ -40,26 +40,24 @@ class Objective:
     """
 
     slo: str
-    target: float
-    threshold: float | None = None
+    ratio: float
+    within: float | None = None
     route: str = ""
 
     def __post_init__(self) -> None:
         known = ", ".join(Slo)
         if self.slo not in set(Slo):
             raise ValueError(f"objective {self.slo!r}: use one of {known}")
-        if not 0 < self.target < 1:
+        if not 0 < self.ratio < 1:
             raise ValueError(
-                f"objective {self.slo}: target {self.target} must lie between 0 and 1; "
+                f"objective {self.slo}: ratio {self.ratio} must lie between 0 and 1; "
                 "0.999 means 999 good events of 1000"
             )
         if self.slo == Slo.AVAILABILITY:
-            if self.threshold is not None:
-                raise ValueError(
-                    "objective availability: takes no threshold; use a latency objective"
-                )
-        elif self.threshold is None or not (self.threshold > 0 and math.isfinite(self.threshold)):
-            raise ValueError(f"objective {self.slo}: threshold must be a number of seconds above 0")
+            if self.within is not None:
+                raise ValueError("objective availability: takes no within; use a latency objective")
+        elif self.within is None or not (self.within > 0 and math.isfinite(self.within)):
+            raise ValueError(f"objective {self.slo}: within must be a number of seconds above 0")
         if self.route and (self.slo == Slo.QUERIES or not self.route.startswith("/")):
             raise ValueError(
                 f"objective {self.slo}: route {self.route!r} must be a template such as "
@@ -68,9 +66,9 @@ class Objective:
 
 
 DEFAULTS = (
-    Objective("availability", target=0.999),
-    Objective("latency", target=0.95, threshold=0.25),
-    Objective("queries", target=0.95, threshold=0.2),
+    Objective("availability", ratio=0.999),
+    Objective("latency", ratio=0.95, within=0.25),
+    Objective("queries", ratio=0.95, within=0.2),
 )
 """Objectives of a service that declares none."""
 
@@ -102,5 +100,5 @@ class Objectives:
     def thresholds(self, slo: Slo) -> tuple[float, ...]:
         """Every distinct threshold of one kind, ascending: a histogram needs them as bounds."""
         return tuple(
-            sorted({o.threshold for o in self._objectives.values() if o.slo == slo and o.threshold})
+            sorted({o.within for o in self._objectives.values() if o.slo == slo and o.within})
         )

@@ -48,7 +48,7 @@ class ConnectionCounter:
 async def max_connections(settings: Settings, statements: Sequence[Statement]) -> int:
     """Maximum number of connections beside the application's one, with every statement slow."""
     database = connect(settings)
-    probe = QueryProbe(Meter(), Objectives([Objective("queries", target=0.9, threshold=1e-9)]))
+    probe = QueryProbe(Meter(), Objectives([Objective("queries", ratio=0.9, within=1e-9)]))
     try:
         with ConnectionCounter().counted() as connections:
             async with database.writer.connect() as one:

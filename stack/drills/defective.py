@@ -26,10 +26,10 @@ from stack.readiness import LOOPBACK
 from vitals import Objective, instrument
 
 OBJECTIVES = (
-    Objective("availability", target=0.999),
-    Objective("latency", target=0.95, threshold=0.25),
-    Objective("latency", target=0.95, threshold=0.1, route="/strict"),
-    Objective("queries", target=0.95, threshold=0.1),
+    Objective("availability", ratio=0.999),
+    Objective("latency", ratio=0.95, within=0.25),
+    Objective("latency", ratio=0.95, within=0.1, route="/strict"),
+    Objective("queries", ratio=0.95, within=0.1),
 )
 _ROWS = 12
 _POOL, _TIMEOUT = "DEFECTIVE_POOL", 0.5

@@ -25,10 +25,10 @@ def library() -> FastAPI:
     """Books, in SQLite; one route has its own objective."""
     engine = create_async_engine(os.environ["LIBRARY_DATABASE_URL"])
     objectives = [
-        Objective("availability", target=0.999),
-        Objective("latency", target=0.95, threshold=0.25),
-        Objective("latency", target=0.95, threshold=0.05, route="/books"),
-        Objective("queries", target=0.95, threshold=0.005),
+        Objective("availability", ratio=0.999),
+        Objective("latency", ratio=0.95, within=0.25),
+        Objective("latency", ratio=0.95, within=0.05, route="/books"),
+        Objective("queries", ratio=0.95, within=0.005),
     ]
     return _service("library", "/books", engine, objectives, _SLOW_ON_SQLITE)
 
@@ -37,9 +37,9 @@ def clinic() -> FastAPI:
     """Patients, in PostgreSQL, with lower objectives."""
     engine = create_async_engine(os.environ["CLINIC_DATABASE_URL"], pool_size=3, max_overflow=0)
     objectives = [
-        Objective("availability", target=0.9),
-        Objective("latency", target=0.8, threshold=1),
-        Objective("queries", target=0.9, threshold=0.01),
+        Objective("availability", ratio=0.9),
+        Objective("latency", ratio=0.8, within=1),
+        Objective("queries", ratio=0.9, within=0.01),
     ]
     return _service("clinic", "/patients", engine, objectives, "SELECT pg_sleep(0.02)")
 

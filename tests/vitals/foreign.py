@@ -8,7 +8,7 @@ from vitals import Objective, instrument
 
 app = FastAPI()
 engine = create_async_engine("sqlite+aiosqlite://")
-instrument(app, engine=engine, objectives=[Objective("latency", target=0.99, threshold=0.1)])
+instrument(app, engine=engine, objectives=[Objective("latency", ratio=0.99, within=0.1)])
 
 
 @app.get("/hello/{name}")

@@ -24,8 +24,8 @@ instrument(
     app,
     engine=engine,
     objectives=[
-        Objective("latency", target=0.9, threshold=1e-9),
-        Objective("queries", target=0.9, threshold=1e-9),
+        Objective("latency", ratio=0.9, within=1e-9),
+        Objective("queries", ratio=0.9, within=1e-9),
     ],
     admin="leaky-test-administrator",
     trace_ratio=1.0,

@@ -86,7 +86,7 @@ class BodyLog:
         )
 
     def _find_rule(self, route: str) -> _RouteRule:
-        threshold = self._objectives.of(Slo.LATENCY, route).threshold or 0.0
+        threshold = self._objectives.of(Slo.LATENCY, route).within or 0.0
         rule = self._rules[route] = _RouteRule(
             self._config.routes.get(route, self._config.share), threshold
         )

@@ -54,7 +54,7 @@ class QueryProbe:
         self.statement_stats = StatementStats()
         self.plans: dict[str, Plan] = {}
         self.explain_worker = ExplainWorker(self.plans, meter, log, analyze=explain == "analyze")
-        self.slow_threshold = objectives.of(Slo.QUERIES).threshold or 0.0
+        self.slow_threshold = objectives.of(Slo.QUERIES).within or 0.0
         self._table = InstrumentTable(meter, self.statement_stats, self.slow_threshold)
         self.fingerprints = self._table.fingerprints
         self.meter = meter

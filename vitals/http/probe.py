@@ -79,9 +79,9 @@ class HttpProbe:
             meter.histogram(HTTP_REQUEST_DURATION).bind(Request(name, UNMATCHED, "404", ""))
         for objective in objectives:
             labels = SloObjective(objective.slo, objective.route)
-            meter.gauge(SLO_TARGET).bind(labels).set(objective.target)
-            if objective.threshold is not None:
-                meter.gauge(SLO_THRESHOLD).bind(labels).set(objective.threshold)
+            meter.gauge(SLO_TARGET).bind(labels).set(objective.ratio)
+            if objective.within is not None:
+                meter.gauge(SLO_THRESHOLD).bind(labels).set(objective.within)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""

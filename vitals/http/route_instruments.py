@@ -109,7 +109,7 @@ class RouteInstruments:
         counts_latency = counts and not failed
         self._fast = events.bind(SloEvent(Slo.LATENCY, route, "good")) if counts_latency else None
         self._slow = events.bind(SloEvent(Slo.LATENCY, route, "bad")) if counts_latency else None
-        threshold = objectives.of(Slo.LATENCY, route).threshold or 0.0
+        threshold = objectives.of(Slo.LATENCY, route).within or 0.0
         self._fast_buckets = bisect_left(self.duration.bounds, threshold) + 1
         self._flushed = self._flushed_fast = self._total = 0.0
         # Beyond the meter's limits label sets share one histogram: no events can be derived.

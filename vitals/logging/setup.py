@@ -149,7 +149,7 @@ class RequestLog:
 
     def __call__(self, request: RequestContext) -> None:
         """Log a finished request, if it failed or was slow."""
-        threshold = self._objectives.of(Slo.LATENCY, request.route).threshold or 0.0
+        threshold = self._objectives.of(Slo.LATENCY, request.route).within or 0.0
         if request.failed:
             self._log.error("request failed", **_fields(request))
         elif request.duration > threshold:

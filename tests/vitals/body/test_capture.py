@@ -95,8 +95,8 @@ def make(bodies: BodyLogging | None = ALL, **options: Any) -> FastAPI:  # noqa: 
         return "answered"
 
     objectives = [
-        Objective("latency", target=0.9, threshold=60.0),
-        Objective("latency", target=0.9, threshold=1e-9, route="/late"),
+        Objective("latency", ratio=0.9, within=60.0),
+        Objective("latency", ratio=0.9, within=1e-9, route="/late"),
     ]
     instrument(app, objectives=objectives, logs=False, body_logging=bodies, **options)
     return app

@@ -25,7 +25,7 @@ from vitals.metrics.catalogue import DROPPED
 from vitals.metrics.meter import Meter
 from vitals.testing import Readings
 
-ALL_SLOW = [Objective("queries", target=0.9, threshold=1e-9)]
+ALL_SLOW = [Objective("queries", ratio=0.9, within=1e-9)]
 Work = Callable[[AsyncEngine], Awaitable[None]]
 
 

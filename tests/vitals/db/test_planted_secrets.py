@@ -94,7 +94,7 @@ class Shop:
 
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(QueryProbe, "instrument", record)
-            slow = Objective("queries", target=0.9, threshold=1e-9)
+            slow = Objective("queries", ratio=0.9, within=1e-9)
             instrument(self._app, engine=self._engine, objectives=[slow], admin=lambda _: True)
         async with self._engine.begin() as connection:
             await connection.execute(text(TABLE))

@@ -36,7 +36,7 @@ from vitals.metrics.catalogue import (
 from vitals.testing import Readings
 
 ITEMS = Table("items", MetaData(), Column("id", Integer, primary_key=True), Column("n", Integer))
-SLOW = Objective("queries", target=0.9, threshold=0.05)
+SLOW = Objective("queries", ratio=0.9, within=0.05)
 Work = Callable[[AsyncEngine], Awaitable[None]]
 
 
@@ -319,7 +319,7 @@ def test_unusual_statements_on_postgres_are_counted_and_change_nothing(
     monkeypatch.setattr(explain_worker, "MAX_PER_MINUTE", 1_000)
     engine = create_async_engine(postgres.database(), isolation_level="AUTOCOMMIT")
     app = FastAPI()
-    every = [Objective("queries", target=0.9, threshold=1e-9)]
+    every = [Objective("queries", ratio=0.9, within=1e-9)]
     instrument(app, engine=engine, objectives=every, logs=False, explain="analyze")
     odd = [
         *ODD,

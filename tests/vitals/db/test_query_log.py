@@ -22,7 +22,7 @@ from vitals.db.statements.log_throttle import LogThrottle
 from vitals.metrics.catalogue import DB_SLOW_QUERIES, DROPPED
 from vitals.testing import Readings
 
-SLOW = [Objective("queries", target=0.9, threshold=0.02)]
+SLOW = [Objective("queries", ratio=0.9, within=0.02)]
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 HEADERS = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
 

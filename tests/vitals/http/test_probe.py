@@ -38,8 +38,8 @@ from vitals.metrics.declarations import Histogram
 from vitals.testing import Readings
 
 OBJECTIVES = [
-    Objective("latency", target=0.9, threshold=10.0),
-    Objective("latency", target=0.9, threshold=1e-9, route="/impossible"),
+    Objective("latency", ratio=0.9, within=10.0),
+    Objective("latency", ratio=0.9, within=1e-9, route="/impossible"),
 ]
 
 

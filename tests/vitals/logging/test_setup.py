@@ -48,8 +48,8 @@ def make(monkeypatch: pytest.MonkeyPatch) -> FastAPI:
     instrument(
         app,
         objectives=[
-            Objective("latency", target=0.9, threshold=60.0),
-            Objective("latency", target=0.9, threshold=1e-9, route="/late/{item}"),
+            Objective("latency", ratio=0.9, within=60.0),
+            Objective("latency", ratio=0.9, within=1e-9, route="/late/{item}"),
         ],
     )
     return app
