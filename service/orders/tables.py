@@ -10,7 +10,7 @@ from service.db.database import Base, Id, now
 
 
 class OrderStatus(StrEnum):
-    """OrderStatus of an order."""
+    """Status of an order."""
 
     PLACED = "placed"
     CANCELLED = "cancelled"

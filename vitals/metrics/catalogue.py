@@ -355,7 +355,7 @@ DROPPED = Counter(
 
 WORKERS = Gauge("vitals_workers", "Worker processes whose metrics are merged.", NoLabels)
 WORKERS_ENDED = Counter(
-    "vitals_workers_ended_total", "WorkerDirectory that ended while their server went on.", NoLabels
+    "vitals_workers_ended_total", "Workers that ended while their server went on.", NoLabels
 )
 
 # Summed over all workers, unless stated otherwise.
