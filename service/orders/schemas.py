@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.orders.tables import OrderStatus
-from service.param_types import WHOLE, Body, RowId
+from service.param_types import WHOLE, RequestBody, RowId
 
 MAX_ITEMS = 50
 MAX_PIECES = 1000
@@ -14,14 +14,14 @@ MAX_PIECES = 1000
 ProductId = Annotated[RowId, Field(examples=[1])]
 
 
-class ItemIn(Body):
+class ItemIn(RequestBody):
     """So many pieces of one product."""
 
     product_id: ProductId
     quantity: Annotated[int, Field(ge=1, le=MAX_PIECES, examples=[2]), WHOLE]
 
 
-class OrderIn(Body):
+class OrderIn(RequestBody):
     """What to buy; the same product twice counts as the sum."""
 
     items: Annotated[list[ItemIn], Field(min_length=1, max_length=MAX_ITEMS)]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from service.param_types import LINE, Body
+from service.param_types import LINE, RequestBody
 from service.users.tables import Role
 
 # What browsers accept as an e-mail address (WHATWG), with a dot in the domain.
@@ -24,7 +24,7 @@ NewPassword = Annotated[
 ]
 
 
-class Registration(Body):
+class Registration(RequestBody):
     """Somebody new."""
 
     email: Email
@@ -32,7 +32,7 @@ class Registration(Body):
     password: NewPassword
 
 
-class Login(Body):
+class Login(RequestBody):
     """Somebody who wants a token."""
 
     email: Email
@@ -60,7 +60,7 @@ class UserOut(BaseModel):
     created_at: Annotated[datetime, Field(examples=["2026-03-14T09:26:53.589793Z"])]
 
 
-class RoleChange(Body):
+class RoleChange(RequestBody):
     """The role to give."""
 
     # Strict mode would demand a Python enum; JSON has only its text.
