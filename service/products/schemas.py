@@ -70,6 +70,6 @@ class ProductOut(ProductSummary):
 
 
 class Categories(BaseModel):
-    """The categories that have something for sale, in the order of the alphabet."""
+    """The categories that have products for sale, in alphabetical order."""
 
     items: Annotated[list[str], Field(examples=[["garden", "office"]])]

@@ -25,7 +25,7 @@ NewPassword = Annotated[
 
 
 class Registration(RequestBody):
-    """Somebody new."""
+    """A new user account."""
 
     email: Email
     name: Name
@@ -33,14 +33,14 @@ class Registration(RequestBody):
 
 
 class Login(RequestBody):
-    """Somebody who wants a token."""
+    """Credentials for a token."""
 
     email: Email
     password: Annotated[str, Field(max_length=128, examples=["correct horse battery staple"])]
 
 
 class Token(BaseModel):
-    """Proof of a login: send it as ``Authorization: Bearer <access_token>``."""
+    """An access token: send it as ``Authorization: Bearer <access_token>``."""
 
     access_token: Annotated[str, Field(examples=["eyJhbGciOiJIUzI1NiJ9.e30.c2ln"])]
     token_type: Annotated[Literal["bearer"], Field(examples=["bearer"])] = "bearer"  # noqa: S105
@@ -48,7 +48,7 @@ class Token(BaseModel):
 
 
 class UserOut(BaseModel):
-    """A user, without anything secret."""
+    """A user, without secrets."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -61,7 +61,7 @@ class UserOut(BaseModel):
 
 
 class RoleChange(RequestBody):
-    """The role to give."""
+    """The new role of a user."""
 
     # Strict mode would demand a Python enum; JSON has only its text.
     role: Annotated[Role, Field(strict=False, examples=["admin"])]
