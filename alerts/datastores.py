@@ -117,7 +117,7 @@ CACHE_BUS_DOWN = Alert(
     for_="5m",
     summary="{{ $labels.instance }} of {{ $labels.job }} is disconnected from the invalidation "
     "bus of cache {{ $labels.cache }}",
-    description="Values that other processes invalidate may be served from its L1 cache until they "
-    "expire.",
+    description="Its L1 cache is empty and unused until it is subscribed again, so that no stale "
+    "value is served; every lookup goes to Redis.",
     board="svc-cache",
 )

@@ -48,7 +48,7 @@ LATENCY_P95_HIGH = Alert(
     severity=Severity.TICKET,
     for_="10m",
     summary="{{ $labels.job }} is slow: p95 is {{ $value | humanizeDuration }}",
-    description="Target: "
+    description="Threshold: "
     f"{current_value(THRESHOLD, 'job', slo='latency', show='humanizeDuration')} at p95. "
     f"Requests within five minutes: {current_value(REQUESTS_5M, 'job')}. Routes with their "
     "own objective are not counted here.",
@@ -65,7 +65,7 @@ LATENCY_P95_HIGH_ON_ROUTE = Alert(
     for_="10m",
     summary="{{ $labels.job }} is slow on {{ $labels.http_route }}: "
     "p95 is {{ $value | humanizeDuration }}",
-    description="Target of this route: "
+    description="Threshold of this route: "
     + current_value(THRESHOLD_BY_ROUTE, "job", "http_route", slo="latency", show="humanizeDuration")
     + " at p95. Requests within five minutes: "
     + current_value(REQUESTS_5M_BY_ROUTE, "job", "http_route")

@@ -14,7 +14,7 @@ from stack.servers import postgres, redis
 
 
 @dataclass(frozen=True)
-class Server:
+class PostgresServer:
     """A running PostgreSQL.
 
     Attributes:
@@ -37,7 +37,7 @@ class Server:
 
 
 @contextmanager
-def postgresql(**settings: str) -> Iterator[Server]:
+def postgresql(**settings: str) -> Iterator[PostgresServer]:
     """Run a temporary server with additional `settings`; its data are removed at the end."""
     folder, port, user = (
         Path(tempfile.mkdtemp()),
@@ -56,7 +56,7 @@ def postgresql(**settings: str) -> Iterator[Server]:
         try:
             process.wait_ready(lambda: postgres.answers(port))
             postgres.make_role(port, password.read_text(), password.read_text())
-            yield Server(port, password.read_text())
+            yield PostgresServer(port, password.read_text())
         finally:
             process.stop()
     finally:

@@ -21,10 +21,15 @@ from prometheus_client.openmetrics import exposition as openmetrics
 
 from bench.interleave import report
 from vitals.metrics.aggregation import SeriesRegistry
-from vitals.metrics.catalogue import HTTP_REQUEST_DURATION, SLO_EVENTS, Request, SloEvent
+from vitals.metrics.catalogue import (
+    HTTP_REQUEST_DURATION,
+    SLO_EVENTS,
+    RequestLabels,
+    SloEventLabels,
+)
 from vitals.metrics.meter import Meter
 from vitals.metrics.text_format import render
-from vitals.metrics.workers import WorkerDirectory, join
+from vitals.metrics.worker_directory import WorkerDirectory, join
 
 ROUTES, STATUSES = 50, ("200", "201", "404", "422", "500")
 UPDATES = 20_000
@@ -37,10 +42,10 @@ SERIES_MEGABYTES = 20
 Variant = Callable[[], None]
 
 
-def requests() -> list[Request]:
+def requests() -> list[RequestLabels]:
     """The label sets of the rendered page."""
     return [
-        Request("GET", f"/api/things/{number}/{{id}}", status, "")
+        RequestLabels("GET", f"/api/things/{number}/{{id}}", status, "")
         for number in range(ROUTES)
         for status in STATUSES
     ]
@@ -100,7 +105,7 @@ def updates(folder: Path) -> dict[str, Variant]:
     registry = CollectorRegistry()
     labels = requests()[0]
     histogram = theirs(registry)
-    event = SloEvent("latency", "/", "good")
+    event = SloEventLabels("latency", "/", "good")
     counter = prometheus_client.Counter("slo_events", "Events.", event._fields, registry=registry)
     child, counted = histogram.labels(*labels), counter.labels(*event)
     variants: dict[str, Variant] = {"an empty call": repeated(lambda: None)}
@@ -110,7 +115,9 @@ def updates(folder: Path) -> dict[str, Variant]:
         variants[f"observe{name}"] = repeated(lambda observed=observed: observed.observe(0.03))  # type: ignore[misc]
         variants[f"inc{name}"] = repeated(lambda hit=hit: hit.inc())  # type: ignore[misc]
     events = alone.counter(SLO_EVENTS)
-    variants["bind and inc"] = repeated(lambda: events.bind(SloEvent("latency", "/", "good")).inc())
+    variants["bind and inc"] = repeated(
+        lambda: events.bind(SloEventLabels("latency", "/", "good")).inc()
+    )
     variants["prometheus_client observe"] = repeated(lambda: child.observe(0.03))
     variants["prometheus_client inc"] = repeated(counted.inc)
     variants["prometheus_client labels and inc"] = repeated(
@@ -199,8 +206,8 @@ def fill(kind: str, folder: str) -> None:
 MEMORY = """
 import resource, sys
 from vitals.metrics.meter import Meter
-from vitals.metrics.workers import join
-from vitals.metrics.catalogue import CACHE_LOAD_DURATION, HTTP_REQUEST_DURATION, Request, SLO_EVENTS
+from vitals.metrics.worker_directory import join
+from vitals.metrics.catalogue import CACHE_LOAD_DURATION, HTTP_REQUEST_DURATION, RequestLabels
 from vitals.metrics.text_format import render
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
@@ -210,7 +217,7 @@ join(meter, "bench", sys.argv[1])
 before = resident()
 family = meter.histogram(HTTP_REQUEST_DURATION)
 children = [
-    family.bind(Request("GET", f"/api/things/{number}/{{id}}", "200", ""))
+    family.bind(RequestLabels("GET", f"/api/things/{number}/{{id}}", "200", ""))
     for number in range(9_990)
 ]
 for child in children:

@@ -120,8 +120,8 @@ async def query_times(url: str, rounds: int) -> dict[str, float]:
 def main() -> None:
     """Measure and print; the exit code says whether all budgets are met."""
     parser = argparse.ArgumentParser(prog="python -m bench.pool", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each size (3)")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of a turn (1)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of each size (3)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="duration of a round (1)")
     options = parser.parse_args()
     if not installed():
         print("bench.pool needs PostgreSQL: run python -m stack install", file=sys.stderr)

@@ -10,7 +10,7 @@ from alerts.rule_files import every_alert
 from checks.files import ROOT
 from dashboards.boards.registry import BOARDS
 from stack.drills.faults import FAULTS, alert_of
-from stack.drills.table import BEGIN, END
+from stack.drills.results_table import BEGIN, END
 
 
 def check() -> Iterator[str]:

@@ -28,14 +28,14 @@ class AlertStateLabels(NamedTuple):
     alertstate: str
 
 
-class Integration(NamedTuple):
-    """A notification integration of Alertmanager."""
+class IntegrationLabels(NamedTuple):
+    """The label of a notification integration of Alertmanager."""
 
     integration: str
 
 
-class RuleGroup(NamedTuple):
-    """A rule group, by file and name."""
+class RuleGroupLabels(NamedTuple):
+    """The label of a rule group: its file and name."""
 
     rule_group: str
 
@@ -72,12 +72,12 @@ ALERTS_FOR_STATE = Gauge(
 RULE_FAILURES = Counter(
     "prometheus_rule_evaluation_failures_total",
     "Rules that Prometheus failed to evaluate.",
-    RuleGroup,
+    RuleGroupLabels,
 )
 RULES_MISSED = Counter(
     "prometheus_rule_group_iterations_missed_total",
     "Evaluations skipped because the one before took too long.",
-    RuleGroup,
+    RuleGroupLabels,
 )
 PROMETHEUS_CONFIG_GOOD = Gauge(
     "prometheus_config_last_reload_successful", "0 while a new configuration is rejected.", NoLabels
@@ -91,7 +91,7 @@ NOTIFICATIONS_DROPPED = Counter(
 NOTIFICATIONS_FAILED = Counter(
     "alertmanager_notifications_failed_total",
     "Notifications that could not be delivered.",
-    Integration,
+    IntegrationLabels,
 )
 
 MONITORING_METRICS = tuple(

@@ -29,7 +29,7 @@ IfMatch = Annotated[
     Header(
         max_length=1000,
         description='the `version` that you mean to change, in quotes, such as `"7"`; or `*` for '
-        "whichever there is, which may undo what somebody else has just done",
+        "whichever there is, which may overwrite a change of another client",
         examples=['"7"'],
     ),
 ]

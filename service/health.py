@@ -18,13 +18,13 @@ State = Annotated[Literal["ok", "unavailable"], Field(examples=["ok"])]
 
 
 class Liveness(BaseModel):
-    """A sign of life."""
+    """Result of the liveness check."""
 
     status: Annotated[Literal["ok"], Field(examples=["ok"])] = "ok"
 
 
 class Readiness(BaseModel):
-    """How the parts are; ``degraded`` means that it works, but slower."""
+    """State of the dependencies; ``degraded`` means without the cache, so slower."""
 
     status: Annotated[Literal["ok", "degraded"], Field(examples=["ok"])]
     database: State
@@ -33,14 +33,14 @@ class Readiness(BaseModel):
 
 @router.get("/healthz")
 async def get_liveness(response: Response) -> Liveness:
-    """Say that the process lives; it asks nothing else."""
+    """Return that the process runs; dependencies are not checked."""
     response.headers["Cache-Control"] = "no-store"
     return Liveness()
 
 
 @router.get("/readyz", responses=documented(503))
 async def get_readiness(request: Request, response: Response) -> Readiness:
-    """Say which parts answer: without the cache it is slower, without the database it stops."""
+    """Return which dependencies respond: no cache is degraded, no database unavailable (503)."""
     database: Database = request.app.state.database
     cache: Cache = request.app.state.cache
     found = await asyncio.gather(_answers(database.ping()), _answers(cache.ping()))

@@ -18,7 +18,7 @@ from service.errors import UnavailableError
 from service.middleware import docs_page, response_headers
 from service.middleware.compression import Compression
 from service.middleware.etag import Revalidation
-from service.middleware.query_limits import QueryLimit
+from service.middleware.query_parameter_limit import QueryParameterLimit
 from service.middleware.trusted_hosts import TrustedHosts
 from service.orders import endpoints as orders
 from service.orders.reports import Reports
@@ -121,7 +121,7 @@ def build(settings: Settings) -> FastAPI:
     app.include_router(health.router)
     app.add_middleware(Compression, private=PRIVATE)
     app.add_middleware(Revalidation)
-    app.add_middleware(QueryLimit)
+    app.add_middleware(QueryParameterLimit)
     if hosts := settings.hosts():
         app.add_middleware(TrustedHosts, hosts=hosts)
     return app

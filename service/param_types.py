@@ -35,7 +35,7 @@ Cursor = Annotated[
 ]
 
 
-class Body(BaseModel):
+class RequestBody(BaseModel):
     """Base of request bodies: no unknown members, no type coercion."""
 
     model_config = ConfigDict(extra="forbid", strict=True)

@@ -107,7 +107,7 @@ class Settings(BaseSettings):
     hash_threads: int = Field(
         default_factory=spare_processors,
         ge=1,
-        description="argon2 hashes computed at once: two, but a processor stays with readers",
+        description="argon2 hashes computed at once: two, or fewer, so that one processor is left",
     )
     hash_queue: int = Field(default=64, ge=1, description="logins that may wait for a hash")
     hash_memory_kib: int = Field(default=19456, ge=64)

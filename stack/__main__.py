@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     replay = commands.add_parser(
         "backtest",
         help="how often each alert would have fired over recorded data",
-        epilog=backtest.AFTERWORD,
+        epilog=backtest.EPILOG,
     )
     backtest.add_arguments(replay)
     install = commands.add_parser("install", help="install the servers' packages if any is missing")

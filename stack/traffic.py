@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 
 from stack.terminal import print_line
-from stack.user_journeys import JOURNEYS, ShopClient, UnavailableError
+from stack.user_journeys import JOURNEYS, ShopClient, ShopUnavailableError
 
 WAVE_SECONDS = 600.0
 """Period of the rate, which varies by half around its mean so that graphs show a pattern."""
@@ -80,7 +80,7 @@ async def visit(shop: ShopClient) -> None:
         [journey] = shop.rng.choices(journeys, weights)
         try:
             await journey(shop)
-        except UnavailableError:
+        except ShopUnavailableError:
             await asyncio.sleep(backoff * shop.rng.uniform(0.5, 1.5))
             backoff = min(backoff * 2, MAX_BACKOFF)
         except (ValueError, LookupError) as error:  # unexpected response content

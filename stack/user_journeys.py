@@ -20,7 +20,7 @@ OnResponse = Callable[[str, float], None]
 Wait = Callable[[], Awaitable[None]]
 
 
-class UnavailableError(Exception):
+class ShopUnavailableError(Exception):
     """The shop does not respond, or responds with 502, 503 or 504."""
 
 
@@ -65,7 +65,7 @@ class ShopClient:
         """Send one request at its scheduled time.
 
         Raises:
-            UnavailableError: No response, or one with 502, 503 or 504.
+            ShopUnavailableError: No response, or one with 502, 503 or 504.
         """
         await self._wait()
         started = time.monotonic()
@@ -73,10 +73,10 @@ class ShopClient:
             response = await self._client.request(method, path, **more)
         except httpx.TransportError as error:
             self._on_response("no response", time.monotonic() - started)
-            raise UnavailableError from error
+            raise ShopUnavailableError from error
         self._on_response(str(response.status_code), time.monotonic() - started)
         if response.status_code in UNAVAILABLE:
-            raise UnavailableError
+            raise ShopUnavailableError
         return response
 
     async def product(self) -> int:
@@ -99,7 +99,7 @@ class ShopClient:
                 break
             query["cursor"] = page["next"]
         if not found:
-            raise UnavailableError("no products yet")
+            raise ShopUnavailableError("no products yet")
         self._products = list(dict.fromkeys(found))
         ranks = range(1, len(self._products) + 1)
         self._popularity = list(itertools.accumulate(1 / rank for rank in ranks))
@@ -185,14 +185,14 @@ async def order(shop: ShopClient, headers: dict[str, str], products: set[int]) -
     """Place an order; retry a lost response with the same idempotency key.
 
     Raises:
-        UnavailableError: Every attempt failed.
+        ShopUnavailableError: Every attempt failed.
     """
     items = [{"product_id": product, "quantity": shop.rng.randint(1, 2)} for product in products]
     headers = headers | {"Idempotency-Key": str(uuid.uuid4())}
     for _ in range(ORDER_ATTEMPTS - 1):
         try:
             return await shop.request("POST", "/api/orders", json={"items": items}, headers=headers)
-        except UnavailableError:
+        except ShopUnavailableError:
             continue
     return await shop.request("POST", "/api/orders", json={"items": items}, headers=headers)
 

@@ -19,7 +19,7 @@ from service.conditional_requests import parse_etags
 from tests.growth import MAX_RATIO, SUFFIXES, attacks, growth
 from vitals import Redaction
 from vitals.asgi import route_template
-from vitals.asgi.content_type import Kind
+from vitals.asgi.content_type import BodyKind
 from vitals.db.indexes import sql_clauses
 from vitals.db.statements import n_plus_one, plans, side_effect_check
 from vitals.db.statements.fingerprint import normalise
@@ -301,17 +301,17 @@ def _clause(text: str) -> None:
 MESSAGES = MessageRedactor(REDACTION)
 READERS: dict[str, Callable[[str], Any]] = {
     "a text": REDACTION.text,
-    "a string": lambda text: REDACTION.body(json.dumps({"x": text}).encode(), Kind.JSON),
-    "a name": lambda text: REDACTION.body(json.dumps({text: 1}).encode(), Kind.JSON),
+    "a string": lambda text: REDACTION.body(json.dumps({"x": text}).encode(), BodyKind.JSON),
+    "a name": lambda text: REDACTION.body(json.dumps({text: 1}).encode(), BodyKind.JSON),
     "strings": lambda text: REDACTION.body(
-        json.dumps([text[at : at + 40] for at in range(0, len(text), 40)]).encode(), Kind.JSON
+        json.dumps([text[at : at + 40] for at in range(0, len(text), 40)]).encode(), BodyKind.JSON
     ),
-    "a body": lambda text: REDACTION.body(text.encode(), Kind.JSON),
+    "a body": lambda text: REDACTION.body(text.encode(), BodyKind.JSON),
     "members": lambda text: REDACTION.body(
         json.dumps({f"{at}{text[at : at + 9]}": 7.5e300 for at in range(0, len(text), 9)}).encode(),
-        Kind.JSON,
+        BodyKind.JSON,
     ),
-    "a form": lambda text: REDACTION.body(text.encode(), Kind.FORM),
+    "a form": lambda text: REDACTION.body(text.encode(), BodyKind.FORM),
     "a guarded body": lambda text: ijson.fault(text.encode(), 32),
     "a guarded string": lambda text: ijson.fault(json.dumps([text, float("nan")]).encode(), 32),
     "a statement": lambda text: normalise(f"SELECT {text}"),

@@ -20,11 +20,11 @@ from vitals.metrics.catalogue import (
     CACHE_LOAD_DURATION,
     CACHE_OPERATION_DURATION,
     CACHE_REQUESTS,
-    Cache,
-    CacheInvalidation,
-    CacheOperation,
-    CacheRefusal,
-    CacheRequest,
+    CacheInvalidationLabels,
+    CacheLabels,
+    CacheOperationLabels,
+    CacheRefusalLabels,
+    CacheRequestLabels,
 )
 from vitals.metrics.instruments import CounterChild, HistogramChild
 from vitals.metrics.meter import Meter
@@ -63,7 +63,7 @@ class CacheReporter:
         self._cache = cache
         self._span = span
         self._meter = meter
-        labels = Cache(cache)
+        labels = CacheLabels(cache)
         self._requests: dict[tuple[Layer, Result], CounterChild] = {}
         self._operations: dict[str, HistogramChild] = {}
         self._loads = meter.histogram(CACHE_LOAD_DURATION).bind(labels)
@@ -78,7 +78,7 @@ class CacheReporter:
         """Count a lookup, or several at once."""
         child = self._requests.get((layer, result))
         if child is None:
-            labels = CacheRequest(self._cache, layer, result)
+            labels = CacheRequestLabels(self._cache, layer, result)
             child = self._meter.counter(CACHE_REQUESTS).bind(labels)
             self._requests[(layer, result)] = child
         child.inc(count)
@@ -87,7 +87,7 @@ class CacheReporter:
         """Time a command to the store; an exception propagates and is recorded on the span."""
         child = self._operations.get(operation)
         if child is None:
-            labels = CacheOperation(self._cache, operation)
+            labels = CacheOperationLabels(self._cache, operation)
             child = self._meter.histogram(CACHE_OPERATION_DURATION).bind(labels)
             self._operations[operation] = child
         if self._span is None:
@@ -123,11 +123,13 @@ class CacheReporter:
 
     def refused(self, reason: Refusal) -> None:
         """Count an entry that was treated as a miss, or a value that was not stored."""
-        self._meter.counter(CACHE_ENTRIES_REFUSED).bind(CacheRefusal(self._cache, reason)).inc()
+        self._meter.counter(CACHE_ENTRIES_REFUSED).bind(
+            CacheRefusalLabels(self._cache, reason)
+        ).inc()
 
     def invalidation(self, outcome: Outcome) -> None:
         """Count an invalidation: delivered, queued or failed."""
-        self._invalidations.bind(CacheInvalidation(self._cache, outcome)).inc()
+        self._invalidations.bind(CacheInvalidationLabels(self._cache, outcome)).inc()
 
     def breaker(self, *, open_: bool) -> None:
         """Set whether the store's circuit breaker is open."""
@@ -135,8 +137,8 @@ class CacheReporter:
 
     def l1_bytes(self, held: int) -> None:
         """Set the size of the in-process layer, in bytes."""
-        self._meter.gauge(CACHE_L1_BYTES).bind(Cache(self._cache)).set(held)
+        self._meter.gauge(CACHE_L1_BYTES).bind(CacheLabels(self._cache)).set(held)
 
     def bus_connected(self, *, connected: bool) -> None:
         """Set whether the process is subscribed to others' invalidations."""
-        self._meter.gauge(CACHE_BUS_CONNECTED).bind(Cache(self._cache)).set(connected)
+        self._meter.gauge(CACHE_BUS_CONNECTED).bind(CacheLabels(self._cache)).set(connected)

@@ -34,7 +34,7 @@ from vitals.logging.setup import RequestLog, configure
 from vitals.metrics import worker_discovery
 from vitals.metrics.endpoint import MetricsEndpoint
 from vitals.metrics.meter import Meter
-from vitals.metrics.workers import join
+from vitals.metrics.worker_directory import join
 from vitals.objectives import Objective, Objectives
 from vitals.redaction.bodies import Redaction
 from vitals.redactor import Redactor

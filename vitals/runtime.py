@@ -27,9 +27,9 @@ from vitals.metrics.catalogue import (
     PROCESS_START_TIME,
     PROCESS_VIRTUAL_MEMORY,
     PYTHON_INFO,
-    Build,
-    Generation,
-    Python,
+    BuildLabels,
+    GenerationLabels,
+    PythonLabels,
 )
 from vitals.metrics.declarations import Counter, NoLabels
 from vitals.metrics.instruments import CounterChild
@@ -42,7 +42,7 @@ LAG_INTERVAL = 0.1
 
 def record_build(meter: Meter, *, version: str, revision: str) -> None:
     """Export version and revision, so that boards can annotate deployments."""
-    meter.gauge(BUILD_INFO).bind(Build(version, revision)).set(1)
+    meter.gauge(BUILD_INFO).bind(BuildLabels(version, revision)).set(1)
 
 
 class LagProbe:
@@ -92,12 +92,12 @@ class ProcessProbe:
         self._open = meter.gauge(PROCESS_OPEN_FDS).bind(none)
         self._max_fds = meter.gauge(PROCESS_MAX_FDS).bind(none)
         self._gc_counters: list[tuple[str, int, CounterChild]] = [
-            (name, number, meter.counter(metric).bind(Generation(str(number))))
+            (name, number, meter.counter(metric).bind(GenerationLabels(str(number))))
             for name, metric in _GC_COUNTERS.items()
             for number in range(len(gc.get_stats()))
         ]
         parts = (platform.python_implementation(), *map(str, sys.version_info[:3]))
-        meter.gauge(PYTHON_INFO).bind(Python(platform.python_version(), *parts)).set(1)
+        meter.gauge(PYTHON_INFO).bind(PythonLabels(platform.python_version(), *parts)).set(1)
         meter.before_scrape(self.refresh)
 
     def refresh(self) -> None:
@@ -118,7 +118,7 @@ class ProcessProbe:
             self._open.set(len(os.listdir("/proc/self/fd")) - 1)  # noqa: PTH208  # minus the descriptor of this listing
 
 
-_GC_COUNTERS: dict[str, Counter[Generation]] = {
+_GC_COUNTERS: dict[str, Counter[GenerationLabels]] = {
     "collections": GC_COLLECTIONS,
     "collected": GC_COLLECTED,
     "uncollectable": GC_UNCOLLECTABLE,

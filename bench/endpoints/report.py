@@ -72,7 +72,7 @@ are of that machine and that minute; only ratios of one run may be compared.
 
 ### What was changed, and what is left of the time
 
-Ours divided by naive, by turns in one process, without caches:
+Ours divided by naive, alternating in one process, without caches:
 
 | endpoint | naive | change | {head} |
 |---|---|---|{"---|" * len(systems)}

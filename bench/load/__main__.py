@@ -22,16 +22,16 @@ from bench.databases import installed, own_redis, postgresql
 from bench.interleave import show
 from bench.load import logins, optimisations, scenarios, storm
 from bench.load.report import write
-from bench.load.scenarios import Outcome
-from bench.load.server import ORDERS, PRODUCTS, ROOT, Fixture, Running, prepare, serving
+from bench.load.scenarios import ScenarioResult
+from bench.load.server import ORDERS, PRODUCTS, ROOT, Running, SeededDatabase, prepare, serving
 
 EMBEDDED, SERVERS = "SQLite", "PostgreSQL and Redis"
 
 
-def under_load(fixture: Fixture, server: Running, seconds: int) -> dict[str, Outcome]:
+def under_load(fixture: SeededDatabase, server: Running, seconds: int) -> dict[str, ScenarioResult]:
     """Run every scenario."""
 
-    def go(*visitors: str, users: int, only: str = "") -> Outcome:
+    def go(*visitors: str, users: int, only: str = "") -> ScenarioResult:
         return scenarios.run(fixture, server, visitors, users=users, seconds=seconds, only=only)
 
     return {
@@ -44,7 +44,7 @@ def under_load(fixture: Fixture, server: Running, seconds: int) -> dict[str, Out
     }
 
 
-def run(fixture: Fixture, seconds: int, rounds: int) -> dict[str, Any]:
+def run(fixture: SeededDatabase, seconds: int, rounds: int) -> dict[str, Any]:
     """Measure everything on one fixture."""
     taken, ratios = optimisations.measure(fixture.settings, rounds)
     by_clock, by_processor = logins.measure(fixture, 3 * rounds)
@@ -71,7 +71,7 @@ def run(fixture: Fixture, seconds: int, rounds: int) -> dict[str, Any]:
 
 
 @contextmanager
-def seeded(where: str) -> Iterator[Fixture]:
+def seeded(where: str) -> Iterator[SeededDatabase]:
     """A seeded shop, on SQLite or on temporary servers."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -116,7 +116,7 @@ def main() -> None:
     raise SystemExit("; ".join(exceeded) or 0)
 
 
-def _rounded(outcome: Outcome) -> dict[str, float]:
+def _rounded(outcome: ScenarioResult) -> dict[str, float]:
     return {name: round(figure, 2) for name, figure in asdict(outcome).items()}
 
 

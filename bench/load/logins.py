@@ -18,7 +18,7 @@ from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
 
 from bench.asgi_client import ask, discard_logs
-from bench.load.server import Fixture
+from bench.load.server import SeededDatabase
 from service.main import build
 from service.settings import Settings
 from vitals import Vitals
@@ -29,7 +29,7 @@ ON, OFF, HASH = "login, all on", "login, all off", "a password's hash alone"
 PATH = "/api/users/login"
 
 
-def measure(fixture: Fixture, logins: int) -> tuple[dict[str, float], dict[str, float]]:
+def measure(fixture: SeededDatabase, logins: int) -> tuple[dict[str, float], dict[str, float]]:
     """Median seconds of each variant, interleaved in this process.
 
     Returns:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.load.server import PRODUCTS, USERS, Fixture, Running
+from bench.load.server import PRODUCTS, USERS, Running, SeededDatabase
 
 VISITORS = Path(__file__).with_name("visitors.py")
 
@@ -21,7 +21,7 @@ class LoadError(Exception):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ScenarioResult:
     """Result of a scenario.
 
     Attributes:
@@ -38,14 +38,14 @@ class Outcome:
 
 
 def run(
-    fixture: Fixture,
+    fixture: SeededDatabase,
     server: Running,
     visitors: Iterable[str],
     *,
     users: int,
     seconds: int,
     only: str = "",
-) -> Outcome:
+) -> ScenarioResult:
     """Run a scenario.
 
     Args:
@@ -87,7 +87,7 @@ def run(
                 times[float(milliseconds)] += number
     every = sum(entry["num_requests"] for entry in entries)
     p50, p95, p99 = (_percentile(times, share) for share in (0.5, 0.95, 0.99))
-    return Outcome(times.total() / seconds, p50, p95, p99, taken / every * 1e6)
+    return ScenarioResult(times.total() / seconds, p50, p95, p99, taken / every * 1e6)
 
 
 def _percentile(times: Counter[float], share: float) -> float:

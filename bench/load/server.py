@@ -27,7 +27,7 @@ UNLIMITED = 10**9
 
 
 @dataclass(frozen=True)
-class Fixture:
+class SeededDatabase:
     """A seeded database.
 
     Attributes:
@@ -39,7 +39,7 @@ class Fixture:
     password: str
 
 
-def prepare(folder: Path, database_url: str = "", redis_url: str = "") -> Fixture:
+def prepare(folder: Path, database_url: str = "", redis_url: str = "") -> SeededDatabase:
     """Seed a database, by default SQLite in `folder`; without Redis, caches are in-process."""
     settings = Settings(
         database_url=database_url or f"sqlite+aiosqlite:///{folder}/load.db",
@@ -50,7 +50,7 @@ def prepare(folder: Path, database_url: str = "", redis_url: str = "") -> Fixtur
     )
     password = token_hex(16)
     asyncio.run(_seed(settings, password))
-    return Fixture(settings, password)
+    return SeededDatabase(settings, password)
 
 
 async def _seed(settings: Settings, password: str) -> None:
@@ -78,7 +78,7 @@ class Running:
 
 
 @contextmanager
-def serving(fixture: Fixture) -> Iterator[Running]:
+def serving(fixture: SeededDatabase) -> Iterator[Running]:
     """Run the service on a free port until the block ends."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -10,7 +10,7 @@ from itertools import count
 from time import perf_counter
 from urllib.parse import urlsplit
 
-from bench.load.server import USERS, Fixture, Running
+from bench.load.server import USERS, Running, SeededDatabase
 
 CROWD = 50
 """Number of concurrent users that log in repeatedly."""
@@ -20,13 +20,13 @@ EVERY = 0.01
 _people = count(1)
 
 
-class Connection:
+class HttpConnection:
     """A keep-alive HTTP connection."""
 
     def __init__(self, url: str) -> None:
         self._where = urlsplit(url)
 
-    async def open(self) -> "Connection":
+    async def open(self) -> "HttpConnection":
         """Connect."""
         host, port = self._where.hostname, self._where.port
         self._reader, self._writer = await asyncio.open_connection(host, port)
@@ -49,7 +49,7 @@ class Connection:
 
 
 async def _log_in_again_and_again(
-    fixture: Fixture, connection: Connection, over: asyncio.Event
+    fixture: SeededDatabase, connection: HttpConnection, over: asyncio.Event
 ) -> None:
     while not over.is_set():
         email = f"user{next(_people) % USERS + 1}@example.com"
@@ -60,7 +60,7 @@ async def _log_in_again_and_again(
 
 
 async def _read(url: str, seconds: float) -> list[float]:
-    connection = await Connection(url).open()
+    connection = await HttpConnection(url).open()
     taken, ends = [], perf_counter() + seconds
     while (began := perf_counter()) < ends:
         await connection.request("GET", "/api/products")
@@ -70,13 +70,15 @@ async def _read(url: str, seconds: float) -> list[float]:
     return taken
 
 
-async def _measure(fixture: Fixture, url: str, rounds: int, seconds: float) -> tuple[float, float]:
+async def _measure(
+    fixture: SeededDatabase, url: str, rounds: int, seconds: float
+) -> tuple[float, float]:
     calm: list[float] = []
     storm: list[float] = []
     await _read(url, 0.5)
     for _ in range(rounds):
         calm += await _read(url, seconds)
-        connections = [await Connection(url).open() for _ in range(CROWD)]
+        connections = [await HttpConnection(url).open() for _ in range(CROWD)]
         over = asyncio.Event()
         async with asyncio.TaskGroup() as crowd:
             for connection in connections:
@@ -93,7 +95,7 @@ def _p99(taken: list[float]) -> float:
 
 
 def measure(
-    fixture: Fixture, server: Running, *, rounds: int = 6, seconds: float = 3.0
+    fixture: SeededDatabase, server: Running, *, rounds: int = 6, seconds: float = 3.0
 ) -> tuple[float, float]:
     """Read without and with the storm, interleaved.
 

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
 
-from bench import environment
+from bench import virtualenvs
 from bench.databases import installed, postgresql
 from bench.interleave import report
 from bench.queries import memory
@@ -55,7 +55,7 @@ Taken = dict[str, float]
 
 def measure_with_instrumentor(url: str, rounds: int, calls: int) -> Taken:
     """Seconds of each variant including the instrumentor, on a SQLAlchemy that it supports."""
-    python = environment.python(*PEER)
+    python = virtualenvs.python(*PEER)
     command = [str(python), "-m", "bench.queries.instrumentor", url]
     command += [f"--rounds={rounds}", f"--calls={calls}"]
     home = Path(__file__).parents[2]

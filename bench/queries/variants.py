@@ -31,7 +31,7 @@ from vitals.asgi.route_template import RouteTemplates
 from vitals.db.dialect_hook import AnyEngine
 from vitals.db.probe import QueryProbe
 from vitals.db.statements.query_log import QueryLog
-from vitals.metrics.catalogue import DB_OPERATION_DURATION, Operation
+from vitals.metrics.catalogue import DB_OPERATION_DURATION, OperationLabels
 from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives
 
@@ -70,7 +70,7 @@ def ours(engine: AnyEngine) -> Finish:
 
 def engine_events(engine: AnyEngine) -> Finish:
     """The minimum with engine events: time and count."""
-    labels = Operation("sql", "SELECT", "SELECT items", "f" * 16, "")
+    labels = OperationLabels("sql", "SELECT", "SELECT items", "f" * 16, "")
     duration = Meter().histogram(DB_OPERATION_DURATION).bind(labels)
 
     def after(*call: Any) -> None:

@@ -9,12 +9,12 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
-from bench.environment import python
 from bench.interleave import report
 from bench.redaction.innocent import innocent
 from bench.redaction.planted import planted
+from bench.virtualenvs import python
 from vitals import Redaction
-from vitals.asgi.content_type import Kind
+from vitals.asgi.content_type import BodyKind
 
 PINS = ("presidio-analyzer==2.2.366", "scrubadub==2.0.1", "detect-secrets==1.5.0")
 OURS = "ours"
@@ -26,7 +26,7 @@ BEGIN, END = "<!-- written by bench.redaction -->", "<!-- end of bench.redaction
 
 def redacted(body: str) -> str:
     """A body redacted by ours."""
-    return Redaction().body(body.encode(), Kind.JSON) or ""
+    return Redaction().body(body.encode(), BodyKind.JSON) or ""
 
 
 def ours() -> tuple[Counter[str], Counter[str]]:

@@ -52,7 +52,7 @@ class Planted(NamedTuple):
     secret: str
 
 
-class Source:
+class SecretGenerator:
     """Generates secrets.
 
     Args:
@@ -121,7 +121,7 @@ class Source:
 
 def planted() -> list[Planted]:
     """All bodies."""
-    source = Source(seed=13)
+    source = SecretGenerator(seed=13)
     found = [
         sample for kind, number, make in _KINDS for sample in _many(source, kind, number, make)
     ]
@@ -130,21 +130,21 @@ def planted() -> list[Planted]:
     return found
 
 
-Make = Callable[[Source], tuple[object, str]]
+Make = Callable[[SecretGenerator], tuple[object, str]]
 
 
-def _many(source: Source, kind: str, number: int, make: Make) -> Iterator[Planted]:
+def _many(source: SecretGenerator, kind: str, number: int, make: Make) -> Iterator[Planted]:
     for _ in range(number):
         content, secret = make(source)
         yield Planted(kind, json.dumps(content, ensure_ascii=False), secret)
 
 
-def _named(source: Source) -> tuple[object, str]:
+def _named(source: SecretGenerator) -> tuple[object, str]:
     secret = source.password()
     return {"user": "anna", source.random.choice(_NAMES): secret, "n": 7}, secret
 
 
-def _beside(source: Source) -> tuple[object, str]:
+def _beside(source: SecretGenerator) -> tuple[object, str]:
     secret, name = source.password(), source.random.choice(_NAMES)
     naming, valuing = source.random.choice(
         (("type", "value"), ("name", "value"), ("key", "val"), ("k", "v"), ("field", "input"))
@@ -152,8 +152,8 @@ def _beside(source: Source) -> tuple[object, str]:
     return {"fields": [{naming: name, valuing: secret}]}, secret
 
 
-def _noted(make: Callable[[Source], str]) -> Make:
-    def note(source: Source) -> tuple[object, str]:
+def _noted(make: Callable[[SecretGenerator], str]) -> Make:
+    def note(source: SecretGenerator) -> tuple[object, str]:
         secret = make(source)
         text = source.random.choice(("{}", "please use {} for it", "see: {}", "{} (Anna)"))
         return {"note": text.format(secret)}, secret
@@ -161,12 +161,12 @@ def _noted(make: Callable[[Source], str]) -> Make:
     return note
 
 
-def _address(source: Source) -> str:
+def _address(source: SecretGenerator) -> str:
     name, host = source.random.sample(_WORDS, 2)
     return f"{name}.{source.signs(4, string.ascii_lowercase)}@{host.lower()}.org"
 
 
-def _scheme(source: Source) -> tuple[object, str]:
+def _scheme(source: SecretGenerator) -> tuple[object, str]:
     if source.random.random() < 0.5:
         secret = source.signs(24)
         return {"header": f"Bearer {secret}"}, secret
@@ -174,7 +174,7 @@ def _scheme(source: Source) -> tuple[object, str]:
     return {"line": f"Authorization: Basic {secret}"}, secret
 
 
-def _url(source: Source) -> tuple[object, str]:
+def _url(source: SecretGenerator) -> tuple[object, str]:
     secret = source.password() if source.random.random() < 0.5 else source.signs(20)
     text = source.random.choice(
         (
@@ -188,13 +188,13 @@ def _url(source: Source) -> tuple[object, str]:
     return {"link": text.format(secret)}, secret
 
 
-def _pem(source: Source) -> tuple[object, str]:
+def _pem(source: SecretGenerator) -> tuple[object, str]:
     secret = source.key()
     kind = source.random.choice(("RSA PRIVATE", "PRIVATE", "OPENSSH PRIVATE", "EC PRIVATE"))
     return {"file": f"-----BEGIN {kind} KEY-----\n{secret}\n-----END {kind} KEY-----"}, secret
 
 
-def _said(source: Source) -> tuple[object, str]:
+def _said(source: SecretGenerator) -> tuple[object, str]:
     secret = source.password()
     text = source.random.choice(
         (
@@ -212,7 +212,7 @@ def _said(source: Source) -> tuple[object, str]:
     return {"message": text.format(secret)}, secret
 
 
-def _inside(source: Source) -> tuple[object, str]:
+def _inside(source: SecretGenerator) -> tuple[object, str]:
     secret = source.password()
     variant = source.random.randrange(4)
     if variant == 0:
@@ -224,7 +224,7 @@ def _inside(source: Source) -> tuple[object, str]:
     return {"payload": quote(quote(f"token={secret}", safe=""), safe="")}, quote(quote(secret))
 
 
-def _bare(source: Source) -> tuple[object, str]:
+def _bare(source: SecretGenerator) -> tuple[object, str]:
     secret = source.password() if source.random.random() < 0.5 else source.signs(16)
     return {"note": f"take {secret} this time"}, secret
 
@@ -232,13 +232,13 @@ def _bare(source: Source) -> tuple[object, str]:
 _KINDS: tuple[tuple[str, int, Make], ...] = (
     ("named", 80, _named),
     ("beside its name", 30, _beside),
-    ("card", 40, _noted(Source.card)),
-    ("bank account", 20, _noted(Source.account)),
-    ("social security", 20, _noted(Source.social)),
+    ("card", 40, _noted(SecretGenerator.card)),
+    ("bank account", 20, _noted(SecretGenerator.account)),
+    ("social security", 20, _noted(SecretGenerator.social)),
     ("e-mail address", 20, _noted(_address)),
-    ("JWT", 20, _noted(Source.jwt)),
+    ("JWT", 20, _noted(SecretGenerator.jwt)),
     ("Bearer, Basic", 20, _scheme),
-    ("token with a prefix", 40, _noted(Source.token)),
+    ("token with a prefix", 40, _noted(SecretGenerator.token)),
     ("URL", 40, _url),
     ("private key", 8, _pem),
     ("mentioned in a text", 30, _said),

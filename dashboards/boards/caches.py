@@ -172,7 +172,7 @@ BUS = TimeSeries(
     empty="no invalidation bus",
     title="Invalidation bus connected",
     description="1 while an instance receives the invalidations of the other instances; at 0 its "
-    "L1 cache may be stale and is not used.",
+    "L1 cache is empty and unused, as its values might be stale.",
     unit="short",
     high=1,
     queries=(Query(f"min by (instance) ({CACHE_BUS_CONNECTED.select(**CHOSEN)})", "{{instance}}"),),

@@ -48,7 +48,7 @@ P95 = Stat(
     id=1,
     title="p95",
     description="95 % of requests of the last five minutes finished within this time, against the "
-    "target of the route or else of the service.",
+    "threshold of the route's objective or else of the service's.",
     unit="s",
     width=6,
     queries=at_most(defined(HTTP_REQUEST_DURATION.quantile(0.95, **CHOSEN_ROUTE)), _THRESHOLD),
@@ -76,8 +76,8 @@ ERROR_RATIO = Stat(
 TOO_SLOW = Stat(
     id=4,
     title="Slow requests",
-    description="Share of requests of the last five minutes that took longer than the latency "
-    "target. The default objective allows 5 %.",
+    description="Share of requests of the last five minutes that took longer than the "
+    "threshold of the latency objective. The default objective allows 5 %.",
     unit="percentunit",
     decimals=1,
     width=5,

@@ -13,8 +13,8 @@ QUERIES = TimeSeries(
     id=31,
     links=(TO_DATABASE,),
     title="Query time, p95",
-    description="95 % of database queries finish within this time. A query slower than the target "
-    "counts as slow; the database board shows which statement it is.",
+    description="95 % of database queries finish within this time. A query slower than the "
+    "threshold (the line `target`) counts as slow; the database board shows which statement it is.",
     unit="s",
     width=6,
     queries=(
@@ -28,8 +28,8 @@ SLOW_RATIO = TimeSeries(
     id=32,
     links=(TO_DATABASE,),
     title="Slow query ratio",
-    description="Share of database queries slower than the latency target, against the share that "
-    "the objective allows.",
+    description="Share of database queries slower than the threshold of their objective, against "
+    "the share that it allows.",
     unit="percentunit",
     width=6,
     queries=(Query(SLOW_NOW, "slow"), Query(SLOW_ALLOWED, "target")),

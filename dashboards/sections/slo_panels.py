@@ -36,8 +36,8 @@ LATENCY = Stat(
     id=2,
     title="Latency, p95",
     description="95 % of requests over the last five minutes finished within this time, against "
-    "the latency target of the service. Routes with their own objective are in the table of "
-    "routes.",
+    "the threshold of the service's latency objective. Routes with their own objective are in the "
+    "table of routes.",
     unit="s",
     queries=at_most(LATENCY_NOW, LATENCY_THRESHOLD),
     overrides=SLO_STATUS,
@@ -49,8 +49,8 @@ SLOW_ALLOWED = f"(1 - {TARGET.select(job=CHOSEN_JOB, slo='queries')})"
 SLOW_QUERIES = Stat(
     id=3,
     title="Slow queries",
-    description="Share of database queries slower than the latency target over ten minutes, "
-    "against the share that the objective allows.",
+    description="Share of database queries slower than the threshold of their objective over ten "
+    "minutes, against the share that it allows.",
     unit="percentunit",
     decimals=2,
     queries=at_most(SLOW_NOW, SLOW_ALLOWED),

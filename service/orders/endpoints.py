@@ -40,7 +40,7 @@ async def place_order(
     database: DatabaseOf,
     idempotency_key: IdempotencyKey = None,
 ) -> OrderOut:
-    """Buy: the stock is taken and the order written, both or neither."""
+    """Place an order: stock and order are changed in one transaction."""
     lines = [(item.product_id, item.quantity) for item in order.items]
     async with database.writing() as session:
         wanted = Wanted(lines, idempotency_key)
@@ -72,7 +72,7 @@ async def list_orders(
 
 @router.get("/orders/{order_id}", responses=documented(401, 404))
 async def get_order(order_id: PathId, caller: CallerOf, database: DatabaseOf) -> OrderOut:
-    """Show an order of yours; admins see everybody's."""
+    """Return one of your orders; admins can read every order."""
     user_id = None if caller.role == Role.ADMIN else caller.id
     async with database.reading() as session:
         order = await repository.find(session, order_id, user_id=user_id)
@@ -81,7 +81,7 @@ async def get_order(order_id: PathId, caller: CallerOf, database: DatabaseOf) ->
 
 @router.post("/orders/{order_id}/cancel", responses=documented(401, 404))
 async def cancel_order(order_id: PathId, caller: CallerOf, database: DatabaseOf) -> OrderOut:
-    """Cancel an order of yours; its stock returns once, however often you ask."""
+    """Cancel one of your orders; its stock is returned once, however often you send this."""
     async with database.writing() as session:
         order = await repository.cancel(session, caller.id, order_id)
     return OrderOut.model_validate(order)
@@ -94,5 +94,5 @@ async def list_best_sellers(
     days: Annotated[int, Query(ge=1, le=365, description="how far back")] = 30,
     limit: Annotated[int, Query(ge=1, le=100, description="products, at most")] = 10,
 ) -> Response:
-    """List what sold best; up to a minute old."""
+    """List the best-selling products; up to a minute old."""
     return respond(request, await reports.best_sellers(days=days, limit=limit), CACHING)

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.orders.tables import OrderStatus
-from service.param_types import WHOLE, Body, RowId
+from service.param_types import WHOLE, RequestBody, RowId
 
 MAX_ITEMS = 50
 MAX_PIECES = 1000
@@ -14,15 +14,15 @@ MAX_PIECES = 1000
 ProductId = Annotated[RowId, Field(examples=[1])]
 
 
-class ItemIn(Body):
-    """So many pieces of one product."""
+class ItemIn(RequestBody):
+    """A product to order, and its quantity."""
 
     product_id: ProductId
     quantity: Annotated[int, Field(ge=1, le=MAX_PIECES, examples=[2]), WHOLE]
 
 
-class OrderIn(Body):
-    """What to buy; the same product twice counts as the sum."""
+class OrderIn(RequestBody):
+    """The items to order; quantities of the same product are added up."""
 
     items: Annotated[list[ItemIn], Field(min_length=1, max_length=MAX_ITEMS)]
 
@@ -51,7 +51,7 @@ class OrderOut(BaseModel):
 
 
 class BestSeller(BaseModel):
-    """A product that sells."""
+    """A product with the number of pieces sold."""
 
     product_id: ProductId
     name: Annotated[str, Field(examples=["Oak desk"])]
@@ -61,7 +61,7 @@ class BestSeller(BaseModel):
 
 
 class BestSellers(BaseModel):
-    """What sold best, most pieces first."""
+    """The best-selling products, most pieces first."""
 
     days: Annotated[int, Field(description="how far back", examples=[30])]
     items: list[BestSeller]

@@ -59,7 +59,7 @@ async def list_products(
 
 @router.get("/products/{product_id}", response_model=ProductOut, **cacheable(404))
 async def get_product(product_id: PathId, request: Request, catalogue: CatalogueOf) -> Response:
-    """Show a product."""
+    """Return a product."""
     product = await catalogue.product(product_id)
     if product is None:
         raise repository.missing(product_id)
@@ -79,7 +79,7 @@ async def create_product(
     _admin: AdminOf,
     database: DatabaseOf,
 ) -> ProductOut:
-    """Offer something new (admin)."""
+    """Create a product (admin)."""
     product = Product(**new.model_dump())
     async with database.writing() as session:
         session.add(product)
@@ -100,8 +100,8 @@ async def update_product(
 ) -> ProductOut:
     """Change some members of a product (admin).
 
-    Orders change the stock all the time, so the version that you mean to change must be named in
-    `If-Match`: 428 without it, 412 if there is a newer one.
+    Orders change the stock all the time, so `If-Match` must name the version that you mean to
+    change: 428 without it, 412 if there is a newer one.
     """
     precondition = Precondition.required(if_match)
     async with database.writing() as session:
@@ -118,9 +118,9 @@ async def delete_product(
     database: DatabaseOf,
     if_match: IfMatch = None,
 ) -> None:
-    """Take a product off sale; orders keep it (admin).
+    """Delete a product; orders keep it (admin).
 
-    Nothing that somebody else wrote is lost by it, so `If-Match` counts if it is sent.
+    `If-Match` is optional, as no change of another client is lost; if it is sent, it must match.
     """
     async with database.writing() as session:
         await repository.delete(session, product_id, Precondition.optional(if_match))

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from service.param_types import LINE, PROSE, WHOLE, Body
+from service.param_types import LINE, PROSE, WHOLE, RequestBody
 
 MAX_PRICE = 10_000_000_000
 MAX_STOCK = 1_000_000_000
@@ -17,7 +17,7 @@ Price = Annotated[int, Field(ge=0, le=MAX_PRICE, description="cents", examples=[
 Stock = Annotated[int, Field(ge=0, le=MAX_STOCK, description="pieces", examples=[12]), WHOLE]
 
 
-class ProductIn(Body):
+class ProductIn(RequestBody):
     """A new product."""
 
     name: Name
@@ -27,7 +27,7 @@ class ProductIn(Body):
     stock: Stock = 0
 
 
-class ProductChange(Body):
+class ProductChange(RequestBody):
     """The members to change; the others stay."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
@@ -70,6 +70,6 @@ class ProductOut(ProductSummary):
 
 
 class Categories(BaseModel):
-    """The categories that have something for sale, in the order of the alphabet."""
+    """The categories that have products for sale, in alphabetical order."""
 
     items: Annotated[list[str], Field(examples=[["garden", "office"]])]

@@ -60,7 +60,7 @@ def zipf(count: int, exponent: float) -> list[float]:
 
 
 @dataclass(frozen=True)
-class Batch:
+class OrderBatch:
     """Some orders, oldest first, and their items; rows are in the order of the columns below."""
 
     orders: list[tuple[int, int, str, int, datetime, datetime | None]]
@@ -129,7 +129,7 @@ class Shop:
         seconds = (self._until - timedelta(days=DAYS) - opened).total_seconds()
         return opened + timedelta(seconds=chance.uniform(0, seconds))
 
-    def sales(self, size: int = 10_000) -> Iterator[Batch]:
+    def sales(self, size: int = 10_000) -> Iterator[OrderBatch]:
         """All orders, in batches of ``size``; memory holds one batch."""
         customers = list(range(2, self.users + 2))
         goods = list(range(1, self.products + 1))
@@ -142,7 +142,7 @@ class Shop:
             count = min(size, self.orders - first + 1)
             buyers = chance.choices(customers, cum_weights=busy, k=count)
             baskets = _baskets(chance, count, goods, popular)
-            batch = Batch([], [])
+            batch = OrderBatch([], [])
             for number, buyer, basket in zip(itertools.count(first), buyers, baskets, strict=False):
                 placed = next(moments)
                 self._add(batch, chance, placed, number=number, buyer=buyer, basket=basket)
@@ -150,7 +150,7 @@ class Shop:
 
     def _add(
         self,
-        batch: Batch,
+        batch: OrderBatch,
         chance: random.Random,
         placed: datetime,
         *,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from time import monotonic
 
-from vitals.metrics.catalogue import HTTP_CONNECTIONS_REFUSED, Reason
+from vitals.metrics.catalogue import HTTP_CONNECTIONS_REFUSED, ReasonLabels
 from vitals.metrics.meter import Meter
 
 HEAD_LIMIT = 65_536
@@ -45,7 +45,7 @@ class Refusals:
 
     def __init__(self, meter: Meter) -> None:
         family = meter.counter(HTTP_CONNECTIONS_REFUSED)
-        self._counters = {reason: family.bind(Reason(reason)) for reason in REASONS}
+        self._counters = {reason: family.bind(ReasonLabels(reason)) for reason in REASONS}
         self._unlogged = dict.fromkeys(REASONS, 0)
         self._logged: dict[str, float] = {}
 

@@ -37,7 +37,7 @@ async def register_user(
     passwords: PasswordsOf,
     throttle: LoginThrottleOf,
 ) -> UserOut:
-    """Make an account."""
+    """Create a user account."""
     await throttle.register(request)
     async with passwords.slot():
         if await user_rows.by_email(database, registration.email):
@@ -80,7 +80,7 @@ async def log_in(
 
 @router.get("/me", responses=documented(401))
 async def get_current_user(caller: CallerOf) -> UserOut:
-    """Show who is logged in."""
+    """Return the user who is logged in."""
     return UserOut.model_validate(caller)
 
 
@@ -107,7 +107,7 @@ async def list_users(
 async def change_user_role(
     user_id: PathId, change: RoleChange, _admin: AdminOf, database: DatabaseOf
 ) -> UserOut:
-    """Give a user a role (admin)."""
+    """Change the role of a user (admin)."""
     async with database.writing() as session:
         user = await repository.change_role(session, user_id, change.role)
     return UserOut.model_validate(user)
@@ -115,7 +115,7 @@ async def change_user_role(
 
 @router.post("/{user_id}/deactivate", responses=documented(401, 403, 404, 409))
 async def deactivate_user(user_id: PathId, _admin: AdminOf, database: DatabaseOf) -> UserOut:
-    """Shut a user out; their tokens end at once (admin)."""
+    """Deactivate a user; their tokens become invalid at once (admin)."""
     async with database.writing() as session:
         user = await repository.deactivate(session, user_id)
     return UserOut.model_validate(user)

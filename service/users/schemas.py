@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from service.param_types import LINE, Body
+from service.param_types import LINE, RequestBody
 from service.users.tables import Role
 
 # What browsers accept as an e-mail address (WHATWG), with a dot in the domain.
@@ -24,23 +24,23 @@ NewPassword = Annotated[
 ]
 
 
-class Registration(Body):
-    """Somebody new."""
+class Registration(RequestBody):
+    """A new user account."""
 
     email: Email
     name: Name
     password: NewPassword
 
 
-class Login(Body):
-    """Somebody who wants a token."""
+class Login(RequestBody):
+    """Credentials for a token."""
 
     email: Email
     password: Annotated[str, Field(max_length=128, examples=["correct horse battery staple"])]
 
 
 class Token(BaseModel):
-    """Proof of a login: send it as ``Authorization: Bearer <access_token>``."""
+    """An access token: send it as ``Authorization: Bearer <access_token>``."""
 
     access_token: Annotated[str, Field(examples=["eyJhbGciOiJIUzI1NiJ9.e30.c2ln"])]
     token_type: Annotated[Literal["bearer"], Field(examples=["bearer"])] = "bearer"  # noqa: S105
@@ -48,7 +48,7 @@ class Token(BaseModel):
 
 
 class UserOut(BaseModel):
-    """A user, without anything secret."""
+    """A user, without secrets."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -60,8 +60,8 @@ class UserOut(BaseModel):
     created_at: Annotated[datetime, Field(examples=["2026-03-14T09:26:53.589793Z"])]
 
 
-class RoleChange(Body):
-    """The role to give."""
+class RoleChange(RequestBody):
+    """The new role of a user."""
 
     # Strict mode would demand a Python enum; JSON has only its text.
     role: Annotated[Role, Field(strict=False, examples=["admin"])]

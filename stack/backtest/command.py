@@ -8,7 +8,7 @@ from alerts.rule_files import every_alert
 from stack.backtest.datasource import UnusableError, open_datasource
 from stack.backtest.report import firings, replay, table
 
-AFTERWORD = """The rules are those of this checkout: change an alert, run it again, compare.
+EPILOG = """The rules are those of this checkout: change an alert, run it again, compare.
 Recording rules whose series the data lack are recorded first, in a temporary copy; nothing is
 written to DATA."""
 

@@ -13,7 +13,7 @@ _MAX_POINTS = 10_000
 """Prometheus returns at most 11,000 points per series."""
 
 
-class Outcome(NamedTuple):
+class AlertFirings(NamedTuple):
     """The result for one alert.
 
     Attributes:
@@ -31,7 +31,7 @@ class Outcome(NamedTuple):
 
 def replay(
     alerts: Iterable[Alert], recorded: Recorded, step: int, progress: Progress
-) -> Iterator[Outcome]:
+) -> Iterator[AlertFirings]:
     """Evaluate alerts over recorded data, as Prometheus would have done."""
     for alert in alerts:
         if alert.severity is Severity.NONE:
@@ -45,7 +45,7 @@ def replay(
         ]
         half, fired, twice = by_lasting
         longest = max((longest_interval(held, step) for held in series), default=0.0)
-        yield Outcome(alert, fired, (len(half), len(fired), len(twice)), longest)
+        yield AlertFirings(alert, fired, (len(half), len(fired), len(twice)), longest)
 
 
 def _true_times(alert: Alert, recorded: Recorded, step: int) -> Iterator[list[float]]:
@@ -62,7 +62,7 @@ def _true_times(alert: Alert, recorded: Recorded, step: int) -> Iterator[list[fl
     yield from found.values()
 
 
-def table(outcomes: list[Outcome], recorded: Recorded) -> Iterator[str]:
+def table(outcomes: list[AlertFirings], recorded: Recorded) -> Iterator[str]:
     """The table, as lines for a terminal."""
     days = (recorded.last - recorded.first) / 86400
     yield f"{_at(recorded.first)} to {_at(recorded.last)}, {days:.1f} days"
@@ -81,7 +81,7 @@ def table(outcomes: list[Outcome], recorded: Recorded) -> Iterator[str]:
     yield from advice(outcomes, days)
 
 
-def advice(outcomes: list[Outcome], days: float) -> Iterator[str]:
+def advice(outcomes: list[AlertFirings], days: float) -> Iterator[str]:
     """Hints about noisy alerts and thresholds."""
     for outcome in outcomes:
         half, fired, twice = outcome.times
@@ -96,7 +96,7 @@ def advice(outcomes: list[Outcome], days: float) -> Iterator[str]:
             yield f"{name} nearly fired: true for {held} of {outcome.alert.for_}."
 
 
-def firings(outcomes: list[Outcome]) -> Iterator[str]:
+def firings(outcomes: list[AlertFirings]) -> Iterator[str]:
     """Every firing, in chronological order."""
     found = [(each, outcome.alert) for outcome in outcomes for each in outcome.fired]
     for firing, alert in sorted(found, key=lambda pair: pair[0]):

@@ -27,7 +27,7 @@ class DrillError(RuntimeError):
 
 
 @dataclass
-class Outcome:
+class DrillResult:
     """The result of a drill.
 
     Attributes:
@@ -67,7 +67,7 @@ class Drill:
         observer: Observer,
         on_event: Callable[[str, float], None],
     ) -> None:
-        self.outcome = Outcome(name)
+        self.outcome = DrillResult(name)
         self._alert = alert_of(name)
         self._fault = fault
         self._environment = environment
@@ -79,7 +79,7 @@ class Drill:
         wanted = {"alertname": self._alert, **fault.labels}
         self._labels = wanted | ({"job": fault.job} if fault.job else {})
 
-    async def run(self) -> Outcome:
+    async def run(self) -> DrillResult:
         """Run it.
 
         Raises:

@@ -14,7 +14,7 @@ import httpx
 import yaml
 
 from stack import readiness, secret_distribution, services
-from stack.drills.fault import API, Target
+from stack.drills.fault import API, TargetService
 from stack.installation.paths import CHECKOUT, Installation
 from stack.process.process import Process, Program
 from stack.servers import postgres
@@ -122,7 +122,7 @@ class Environment:
             process = self.start(service.program)
             await asyncio.to_thread(process.wait_ready, service.ready)
 
-    async def deploy(self, targets: Collection[Target]) -> None:
+    async def deploy(self, targets: Collection[TargetService]) -> None:
         """Start target services concurrently, and have Prometheus scrape them."""
         waiting = []
         for target in targets:
@@ -134,7 +134,7 @@ class Environment:
         for target in targets:
             self.add_job(target.job, target.job)
 
-    def _program(self, target: Target, port: int) -> Program:
+    def _program(self, target: TargetService, port: int) -> Program:
         names = ["database-password"]
         secrets = secret_distribution.provide(
             self.here, "drill-targets", names, self.here.python_user
@@ -142,7 +142,7 @@ class Environment:
         return Program(
             target.job,
             [
-                *(sys.executable, "-m", "stack.drills.defective"),
+                *(sys.executable, "-m", "stack.drills.defective_service"),
                 *(f"--port={port}", f"--pool={target.pool}", f"--workers={target.workers}"),
             ],
             user=self.here.python_user,
@@ -156,7 +156,9 @@ class Environment:
 
 
 @asynccontextmanager
-async def prepare(here: Installation, targets: Collection[Target]) -> AsyncIterator[Environment]:
+async def prepare(
+    here: Installation, targets: Collection[TargetService]
+) -> AsyncIterator[Environment]:
     """Start separate monitoring of the running API, with faster rules and no history."""
     folder = here.data / "drill"
     secure_files.remove_tree(folder)

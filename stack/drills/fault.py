@@ -15,7 +15,7 @@ Inject = Callable[["Environment"], Coroutine[None, None, None]]
 
 
 @dataclass(frozen=True)
-class Target:
+class TargetService:
     """A defective service that drills deploy beside the API.
 
     Attributes:
@@ -72,7 +72,7 @@ class Fault:
     job: str = API
     load: Load | None = None
     lane: str = ""
-    targets: tuple[Target, ...] = ()
+    targets: tuple[TargetService, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
     inhibits: frozenset[str] = frozenset()
     notifies_during_fault: bool = True

@@ -3,10 +3,14 @@
 A name such as ``BudgetBurn/6h`` is one of several alerts with the name ``BudgetBurn``.
 """
 
-from stack.drills import api, pipeline, target_faults
+from stack.drills import api_faults, pipeline_faults, target_faults
 from stack.drills.fault import Fault
 
-FAULTS: dict[str, Fault] = {**api.FAULTS, **target_faults.FAULTS, **pipeline.FAULTS}
+FAULTS: dict[str, Fault] = {
+    **api_faults.FAULTS,
+    **target_faults.FAULTS,
+    **pipeline_faults.FAULTS,
+}
 
 
 def alert_of(name: str) -> str:

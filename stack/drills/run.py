@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import httpx
 
 from stack import monitoring_config, readiness
-from stack.drills import table, target_faults
-from stack.drills.drill import Drill, DrillError, Outcome, background
+from stack.drills import results_table, target_faults
+from stack.drills.drill import Drill, DrillError, DrillResult, background
 from stack.drills.environment import Environment, prepare
 from stack.drills.fault import EXCLUSIVE, Fault
 from stack.drills.faults import FAULTS
@@ -40,17 +40,17 @@ def run(here: Installation, names: Sequence[str]) -> int:
     except (KeyboardInterrupt, asyncio.CancelledError):
         print("interrupted, all faults reverted")
         return 130
-    print(f"\n{table.as_text(outcomes)}")
+    print(f"\n{results_table.as_text(outcomes)}")
     for name, failure in failures.items():
         print(f"{name}: {failure}")
     if ALL in names and not failures:
-        table.write(outcomes)
+        results_table.write(outcomes)
     return 1 if failures else 0
 
 
 async def _run(
     here: Installation, chosen: Mapping[str, Fault]
-) -> tuple[list[Outcome], dict[str, str]]:
+) -> tuple[list[DrillResult], dict[str, str]]:
     task = asyncio.current_task()
     if task:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -70,12 +70,12 @@ async def _run(
 
 async def _run_lanes(
     chosen: Mapping[str, Fault], environment: Environment, observer: Observer
-) -> tuple[list[Outcome], dict[str, str]]:
+) -> tuple[list[DrillResult], dict[str, str]]:
     lanes: dict[str, list[str]] = {}
     for name, fault in chosen.items():
         lanes.setdefault(fault.lane or name, []).append(name)
     last = lanes.pop(EXCLUSIVE, [])
-    outcomes: dict[str, Outcome] = {}
+    outcomes: dict[str, DrillResult] = {}
     failures: dict[str, str] = {}
     width = max(map(len, chosen))
     began = time.monotonic()

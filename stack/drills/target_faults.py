@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stack.drills.fault import Fault, Inject, Load, Target
+from stack.drills.fault import Fault, Inject, Load, TargetService
 
 if TYPE_CHECKING:
     from stack.drills.environment import Environment
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 # Tickets of one service do not inhibit each other, so they may share it. Pages need a service of
 # their own, because a page inhibits the tickets of its job.
-RELEASE = Target("release")
-STALLED = Target("stalled")
-LEAKING = Target("leaking", pool=2)
-LONE = Target("lone")
-EMPTY = Target("empty")
-STARVED = Target("starved", pool=2)
-BURNING, SIMMERING = Target("burning"), Target("simmering")
-SMOULDERING, GLOWING = Target("smouldering"), Target("glowing")
-CRASHING = Target("crashing", workers=2)
+RELEASE = TargetService("release")
+STALLED = TargetService("stalled")
+LEAKING = TargetService("leaking", pool=2)
+LONE = TargetService("lone")
+EMPTY = TargetService("empty")
+STARVED = TargetService("starved", pool=2)
+BURNING, SIMMERING = TargetService("burning"), TargetService("simmering")
+SMOULDERING, GLOWING = TargetService("smouldering"), TargetService("glowing")
+CRASHING = TargetService("crashing", workers=2)
 
 
 _START_SECONDS = 4
@@ -45,7 +45,7 @@ async def _load_only(_environment: "Environment") -> None:
     await asyncio.Event().wait()
 
 
-def _defect(name: str, target: Target) -> Inject:
+def _defect(name: str, target: TargetService) -> Inject:
     async def inject(environment: "Environment") -> None:
         address = f"{environment.base(target.job)}/defects/{name}"
         try:

@@ -8,7 +8,7 @@ import pytest
 from bench import budget
 from bench.load import scenarios, server
 from bench.load.report import page, plot, write
-from bench.load.scenarios import LoadError, Outcome, rate_of, run
+from bench.load.scenarios import LoadError, ScenarioResult, rate_of, run
 
 SCENARIO = {"rate": 1000, "p50": 1, "p95": 2, "p99": 3, "cpu_us": 400}
 RESULT = {
@@ -81,12 +81,12 @@ def test_scenarios_run_and_failures_are_reported(
     with server.serving(fixture) as running:
         for visitors in (["Revalidation"], ["Shopper", "Cold"]):
             outcome = run(fixture, running, visitors, users=2, seconds=5)
-            assert isinstance(outcome, Outcome)
+            assert isinstance(outcome, ScenarioResult)
             assert outcome.rate > 0
             # FullList milliseconds: a 304 may well take none.
             assert 0 <= outcome.p50 <= outcome.p95 <= outcome.p99 < 5_000
             assert outcome.cpu_us > 10
-        wrong = server.Fixture(fixture.settings, "not the password")
+        wrong = server.SeededDatabase(fixture.settings, "not the password")
         with pytest.raises(LoadError, match="requests of Login failed"):
             run(wrong, running, ["Login"], users=1, seconds=1)
         with pytest.raises(LoadError, match="locust failed"):

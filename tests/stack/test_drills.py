@@ -18,9 +18,9 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 from alerts.alert import Alert
 from alerts.rule_files import every_alert
 from stack import readiness
-from stack.drills import checks, table
+from stack.drills import checks, results_table
 from stack.drills.defects import DEFECTS
-from stack.drills.drill import Outcome
+from stack.drills.drill import DrillResult
 from stack.drills.fault import EXCLUSIVE
 from stack.drills.faults import FAULTS, alert_of
 from stack.drills.observer import Observer
@@ -65,7 +65,7 @@ def test_a_running_target_is_not_affected_by_the_revoked_login(
         "DEFECTIVE_DATABASE_URL": url.set(password=None).render_as_string(),
         "DEFECTIVE_PASSWORD_FILE": str(tmp_path / "password"),
     }
-    command = [sys.executable, "-m", "stack.drills.defective", f"--port={port}", "--pool=3"]
+    command = [sys.executable, "-m", "stack.drills.defective_service", f"--port={port}", "--pool=3"]
     service = Process(Program("defective", command, env=environment), log=tmp_path / "log")
     service.start()
     try:
@@ -108,8 +108,8 @@ def test_a_page_and_a_ticket_do_not_share_a_job_at_the_same_time() -> None:
 
 
 def test_the_documentation_has_a_result_of_every_fault() -> None:
-    text = table.DOCUMENT.read_text()
-    rows = text.partition(table.BEGIN)[2].partition(table.END)[0]
+    text = results_table.DOCUMENT.read_text()
+    rows = text.partition(results_table.BEGIN)[2].partition(results_table.END)[0]
     documented = re.findall(r"^\| ([A-Z]\w+)(?: \((\w+)\))? \|", rows, re.MULTILINE)
     assert {f"{alert}/{which}" if which else alert for alert, which in documented} == {*FAULTS}
 
@@ -117,15 +117,17 @@ def test_the_documentation_has_a_result_of_every_fault() -> None:
 def test_only_the_table_is_replaced(tmp_path: Path) -> None:
     seconds = {"fired": 1.0, "notified": 2.04, "ended": 3.0, "resolved": 7.5}
     outcomes = [
-        Outcome("BudgetBurn/6h", "page", seconds),
-        Outcome("ErrorRatioHigh", "page", seconds),
+        DrillResult("BudgetBurn/6h", "page", seconds),
+        DrillResult("ErrorRatioHigh", "page", seconds),
     ]
     document = tmp_path / "alerts.md"
-    document.write_text(f"before\n{table.BEGIN}\nfrom last time\n{table.END}\nafter\n")
-    table.write(outcomes, document)
+    document.write_text(
+        f"before\n{results_table.BEGIN}\nfrom last time\n{results_table.END}\nafter\n"
+    )
+    results_table.write(outcomes, document)
     text = document.read_text()
-    assert text.startswith(f"before\n{table.BEGIN}\n")
-    assert text.endswith(f"{table.END}\nafter\n")
+    assert text.startswith(f"before\n{results_table.BEGIN}\n")
+    assert text.endswith(f"{results_table.END}\nafter\n")
     assert "from last time" not in text
     assert "| BudgetBurn (6h) | page | two of five requests" in text
     assert "| 1.0 | 2.0 | 4.5 | `BudgetBurn` |" in text

@@ -16,7 +16,7 @@ import pytest
 
 from stack import user_journeys
 from stack.traffic import PoissonArrivals, RequestStats, arguments
-from stack.user_journeys import JOURNEYS, ShopClient, UnavailableError
+from stack.user_journeys import JOURNEYS, ShopClient, ShopUnavailableError
 from tests.api import PASSWORD, Api
 
 
@@ -126,7 +126,7 @@ def test_without_a_response_the_shop_is_unavailable() -> None:
             rng = random.Random(5)  # noqa: S311 - a test
             await user_journeys.browse(ShopClient(client, rng, no_wait, lambda *_: None))
 
-    with pytest.raises(UnavailableError):
+    with pytest.raises(ShopUnavailableError):
         asyncio.run(browse())
 
 

@@ -9,7 +9,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 """ASGI headers."""
 
 
-class Kind(StrEnum):
+class BodyKind(StrEnum):
     """Kinds of bodies that are handled differently."""
 
     JSON = "json"
@@ -26,20 +26,20 @@ def essence(content_type: bytes) -> str:
 
 
 @lru_cache(256)
-def kind(content_type: bytes) -> Kind:
+def kind(content_type: bytes) -> BodyKind:
     """The kind of a ``Content-Type`` header; ``OTHER`` without one."""
     media = essence(content_type)
     if media == "application/json" or (
         media.startswith("application/") and media.endswith("+json")
     ):
-        return Kind.JSON
+        return BodyKind.JSON
     if media == "application/x-www-form-urlencoded":
-        return Kind.FORM
+        return BodyKind.FORM
     if media == "text/event-stream":
-        return Kind.EVENTS
+        return BodyKind.EVENTS
     if media.startswith("multipart/"):
-        return Kind.MULTIPART
-    return Kind.TEXT if media.startswith("text/") else Kind.OTHER
+        return BodyKind.MULTIPART
+    return BodyKind.TEXT if media.startswith("text/") else BodyKind.OTHER
 
 
 class BodyMedia(NamedTuple):
@@ -51,7 +51,7 @@ class BodyMedia(NamedTuple):
         readable: Whether it is uncompressed text of a known kind.
     """
 
-    kind: Kind
+    kind: BodyKind
     compressed: bool
     readable: bool
 
@@ -67,7 +67,7 @@ class BodyMedia(NamedTuple):
         return _body_media(content_type, coding)
 
 
-_READABLE = frozenset((Kind.JSON, Kind.FORM, Kind.TEXT))
+_READABLE = frozenset((BodyKind.JSON, BodyKind.FORM, BodyKind.TEXT))
 
 
 @lru_cache(256)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, NamedTuple
 
-from vitals.asgi.content_type import BodyMedia, Kind
+from vitals.asgi.content_type import BodyKind, BodyMedia
 from vitals.asgi.request_context import CLIENT_ERROR, RequestContext
 from vitals.asgi.route_template import UNMATCHED
 from vitals.body.capture import BodyCapture, CapturedBody
@@ -134,7 +134,7 @@ class BodyLog:
         """Why a body is not logged; empty if it may be."""
         if media.compressed:
             return "compressed"
-        if not media.readable or (media.kind is Kind.TEXT and not self._config.text):
+        if not media.readable or (media.kind is BodyKind.TEXT and not self._config.text):
             return str(media.kind)
         if not capture.complete:
             return "incomplete"

@@ -22,8 +22,8 @@ from vitals.metrics.catalogue import (
     DB_CONNECTION_TIMEOUTS,
     DB_CONNECTION_USE,
     DB_CONNECTION_WAIT,
-    Pool,
-    PoolState,
+    PoolLabels,
+    PoolStateLabels,
 )
 from vitals.metrics.meter import Meter
 
@@ -42,15 +42,15 @@ class PoolProbe:
     def __init__(self, meter: Meter, engine: AnyEngine, name: str) -> None:
         self._meter = meter
         self._engine: Engine = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
-        labels = Pool(name)
+        labels = PoolLabels(name)
         self._pending = meter.gauge(DB_CONNECTION_PENDING).bind(labels)
         self._timeouts = meter.counter(DB_CONNECTION_TIMEOUTS).bind(labels)
         self._wait = meter.histogram(DB_CONNECTION_WAIT).bind(labels)
         self._create = meter.histogram(DB_CONNECTION_CREATE).bind(labels)
         self._use = meter.histogram(DB_CONNECTION_USE).bind(labels)
         self._max = meter.gauge(DB_CONNECTION_MAX).bind(labels)
-        self._idle = meter.gauge(DB_CONNECTION_COUNT).bind(PoolState(name, "idle"))
-        self._used = meter.gauge(DB_CONNECTION_COUNT).bind(PoolState(name, "used"))
+        self._idle = meter.gauge(DB_CONNECTION_COUNT).bind(PoolStateLabels(name, "idle"))
+        self._used = meter.gauge(DB_CONNECTION_COUNT).bind(PoolStateLabels(name, "used"))
         event.listen(self._engine, "checkout", self._checked_out)
         event.listen(self._engine, "checkin", self._checked_in)
         event.listen(self._engine, "engine_disposed", lambda engine: self._wrap(engine.pool))

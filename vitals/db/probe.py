@@ -14,7 +14,7 @@ from vitals.db.statement_instruments import InstrumentTable
 from vitals.db.statements.plans import Plan
 from vitals.db.statements.query_log import QueryLog
 from vitals.db.statements.statement_stats import MAX_SOURCE_LOOKUPS, CallStats, StatementStats
-from vitals.metrics.catalogue import DB_N_PLUS_ONE, DB_SLOW_QUERY_THRESHOLD, RouteFingerprint
+from vitals.metrics.catalogue import DB_N_PLUS_ONE, DB_SLOW_QUERY_THRESHOLD, RouteFingerprintLabels
 from vitals.metrics.declarations import NoLabels
 from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives, Slo
@@ -110,7 +110,7 @@ class QueryProbe:
         found = stats.detector and stats.detector.found
         if found:
             stats.n_plus_one, stats.source = 1, found.source
-            labels = RouteFingerprint(request.route, stats.statement.fingerprint)
+            labels = RouteFingerprintLabels(request.route, stats.statement.fingerprint)
             self._n_plus_one.bind(labels).inc()
             if self._log is not None:
                 self._log.n_plus_one(stats, found, request)

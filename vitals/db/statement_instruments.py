@@ -2,7 +2,12 @@
 
 from vitals.db.statements.fingerprint import CACHE_SIZE, Fingerprints, Statement
 from vitals.db.statements.statement_stats import CallStats, StatementStats
-from vitals.metrics.catalogue import DB_OPERATION_DURATION, DB_SLOW_QUERIES, Fingerprint, Operation
+from vitals.metrics.catalogue import (
+    DB_OPERATION_DURATION,
+    DB_SLOW_QUERIES,
+    FingerprintLabels,
+    OperationLabels,
+)
 from vitals.metrics.instruments import CounterChild, HistogramChild
 from vitals.metrics.meter import Meter
 
@@ -68,14 +73,14 @@ class InstrumentTable:
                 statement,
                 self._statement_stats.routes(statement),
                 self.durations(statement, dialect, ""),
-                self._slow.bind(Fingerprint(statement.fingerprint)),
+                self._slow.bind(FingerprintLabels(statement.fingerprint)),
             )
         return instruments
 
     def durations(self, statement: Statement, dialect: str, error_type: str) -> HistogramChild:
         """Histogram of calls with this outcome; ``error_type`` is empty for success."""
         system = SYSTEMS.get(dialect, "other_sql")
-        labels = Operation(
+        labels = OperationLabels(
             system, statement.operation, statement.summary, statement.fingerprint, error_type
         )
         return self._durations.bind(labels)

@@ -22,9 +22,9 @@ from vitals.metrics.catalogue import (
     HTTP_REQUEST_DURATION,
     SLO_TARGET,
     SLO_THRESHOLD,
-    Method,
-    Request,
-    SloObjective,
+    MethodLabels,
+    RequestLabels,
+    SloObjectiveLabels,
 )
 from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives, Slo
@@ -76,9 +76,9 @@ class HttpProbe:
         meter.before_scrape(self._refresh_active)
         for name in (*METHODS, OTHER_METHOD):
             # Bound in advance, so that a scanner's random paths and methods add no series.
-            meter.histogram(HTTP_REQUEST_DURATION).bind(Request(name, UNMATCHED, "404", ""))
+            meter.histogram(HTTP_REQUEST_DURATION).bind(RequestLabels(name, UNMATCHED, "404", ""))
         for objective in objectives:
-            labels = SloObjective(objective.slo, objective.route)
+            labels = SloObjectiveLabels(objective.slo, objective.route)
             meter.gauge(SLO_TARGET).bind(labels).set(objective.ratio)
             if objective.within is not None:
                 meter.gauge(SLO_THRESHOLD).bind(labels).set(objective.within)
@@ -128,4 +128,4 @@ class HttpProbe:
         for request in list(self._running):
             active[request.method] += 1
         for method, number in active.items():
-            self._active.bind(Method(method)).set(number)
+            self._active.bind(MethodLabels(method)).set(number)

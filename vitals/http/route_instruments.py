@@ -16,10 +16,10 @@ from vitals.metrics.catalogue import (
     HTTP_REQUEST_DURATION,
     HTTP_RESPONSE_BODY_SIZE,
     SLO_EVENTS,
-    Body,
-    Request,
-    Route,
-    SloEvent,
+    BodyLabels,
+    RequestLabels,
+    RouteLabels,
+    SloEventLabels,
 )
 from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives, Slo
@@ -78,11 +78,11 @@ class RouteInstruments:
     ) -> None:
         route, failed = request.route, request.failed
         durations = meter.histogram(HTTP_REQUEST_DURATION)
-        labels = Request(method, route, str(request.status), request.error_type)
+        labels = RequestLabels(method, route, str(request.status), request.error_type)
         self.route = route
         self.duration = durations.bind(labels)
         matched = route != UNMATCHED and request.status != METHOD_NOT_ALLOWED
-        body = Body(method, route)
+        body = BodyLabels(method, route)
         self.sent: list[int] = []
         self.received: list[int] = []
         self._received = meter.histogram(HTTP_REQUEST_BODY_SIZE).bind(body) if matched else None
@@ -93,7 +93,7 @@ class RouteInstruments:
             else None
         )
         self._queries = (
-            meter.histogram(DB_QUERIES_PER_REQUEST).bind(Route(route))
+            meter.histogram(DB_QUERIES_PER_REQUEST).bind(RouteLabels(route))
             if matched and queries
             else None
         )
@@ -102,13 +102,17 @@ class RouteInstruments:
         # client disconnected before the response.
         counts = failed or (matched and request.error_type != CLIENT_DISCONNECTED)
         # Create both outcomes with the first event: rate() cannot see a series' first increment.
-        good = events.bind(SloEvent(Slo.AVAILABILITY, route, "good")) if counts else None
-        bad = events.bind(SloEvent(Slo.AVAILABILITY, route, "bad")) if counts else None
+        good = events.bind(SloEventLabels(Slo.AVAILABILITY, route, "good")) if counts else None
+        bad = events.bind(SloEventLabels(Slo.AVAILABILITY, route, "bad")) if counts else None
         self._availability = bad if failed else good
         # A failure is a bad availability event only: a fast failure is not a fast response.
         counts_latency = counts and not failed
-        self._fast = events.bind(SloEvent(Slo.LATENCY, route, "good")) if counts_latency else None
-        self._slow = events.bind(SloEvent(Slo.LATENCY, route, "bad")) if counts_latency else None
+        self._fast = (
+            events.bind(SloEventLabels(Slo.LATENCY, route, "good")) if counts_latency else None
+        )
+        self._slow = (
+            events.bind(SloEventLabels(Slo.LATENCY, route, "bad")) if counts_latency else None
+        )
         threshold = objectives.of(Slo.LATENCY, route).within or 0.0
         self._fast_buckets = bisect_left(self.duration.bounds, threshold) + 1
         self._flushed = self._flushed_fast = self._total = 0.0

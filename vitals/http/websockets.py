@@ -6,7 +6,11 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vitals.asgi.route_template import RouteTemplates
-from vitals.metrics.catalogue import HTTP_ACTIVE_WEBSOCKETS, HTTP_WEBSOCKET_DURATION, WebSocket
+from vitals.metrics.catalogue import (
+    HTTP_ACTIVE_WEBSOCKETS,
+    HTTP_WEBSOCKET_DURATION,
+    WebSocketLabels,
+)
 from vitals.metrics.declarations import NoLabels
 from vitals.metrics.meter import Meter
 
@@ -56,7 +60,7 @@ class WebSocketProbe:
         finally:
             self._sockets.dec()
             try:
-                labels = WebSocket(self._routes.of(scope, outer_root), code or "1006")
+                labels = WebSocketLabels(self._routes.of(scope, outer_root), code or "1006")
                 self._meter.histogram(HTTP_WEBSOCKET_DURATION).bind(labels).observe(
                     perf_counter() - started
                 )

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from vitals.metrics.catalogue import OTHER
 from vitals.metrics.declarations import AnyMetric, Gauge
-from vitals.metrics.mmap_store import Cells, Kind, MmapStore, Record, Segment
+from vitals.metrics.mmap_store import Cells, MmapStore, Record, RecordKind, Segment
 
 EXEMPLAR_CELLS = 4
 """Cells of a bucket's exemplar: Unix time (0: none; written last), value, trace id (16 bytes)."""
@@ -121,17 +121,17 @@ class SeriesIndex:
                 self._offsets[segment.base] = after
 
     def _add(self, segment: Segment, record: Record) -> None:
-        if record.kind == Kind.METRIC:
+        if record.kind == RecordKind.METRIC:
             self._metrics[record.address] = self._registry.metric(record.text)
-        elif record.kind == Kind.COMPACTED:
+        elif record.kind == RecordKind.COMPACTED:
             self.compacted.add(record.text)
         elif metric := self._metrics.get(record.reference):
             series = self._registry.series(metric, record.text)
             cells = (series, segment, record.start, record.stop)
-            (self.series if record.kind == Kind.SERIES else self.exemplars).append(cells)
+            (self.series if record.kind == RecordKind.SERIES else self.exemplars).append(cells)
 
 
-class Source(NamedTuple):
+class StoreSource(NamedTuple):
     """A store to read, and whether its worker is alive."""
 
     series_index: SeriesIndex
@@ -154,7 +154,7 @@ class AggregatedMetric(NamedTuple):
 
 
 def aggregate(
-    sources: Sequence[Source], *, exemplars: bool, on_drop: Callable[[], None] = lambda: None
+    sources: Sequence[StoreSource], *, exemplars: bool, on_drop: Callable[[], None] = lambda: None
 ) -> Iterator[AggregatedMetric]:
     """Merge the series of several stores.
 
@@ -188,7 +188,7 @@ def exact_sum(values: Sequence[float]) -> float:
 
 
 def _combine_values(
-    sources: Iterable[Source], on_drop: Callable[[], None]
+    sources: Iterable[StoreSource], on_drop: Callable[[], None]
 ) -> dict[Series, list[float]]:
     return {
         series: rows[0] if len(rows) == 1 else list(map(series.combine, zip(*rows, strict=True)))
@@ -197,7 +197,7 @@ def _combine_values(
 
 
 def _collect_values(
-    sources: Iterable[Source], on_drop: Callable[[], None] = lambda: None
+    sources: Iterable[StoreSource], on_drop: Callable[[], None] = lambda: None
 ) -> dict[Series, list[list[float]]]:
     found: dict[Series, list[list[float]]] = {}
     for index, alive in sources:
@@ -215,7 +215,7 @@ def _collect_values(
     return found
 
 
-def _combine_exemplars(sources: Iterable[Source]) -> dict[Series, list[Exemplar | None]]:
+def _combine_exemplars(sources: Iterable[StoreSource]) -> dict[Series, list[Exemplar | None]]:
     found: dict[Series, list[Cells]] = {}
     for index, _ in sources:
         for series, segment, start, stop in index.exemplars:
@@ -269,21 +269,23 @@ def compact(indexes: Sequence[SeriesIndex], target: MmapStore) -> None:
     Raises:
         OSError: There is no space left.
     """
-    dead = [Source(index, alive=False) for index in indexes]
+    dead = [StoreSource(index, alive=False) for index in indexes]
     addresses: dict[MetricKey, int] = {}
     limited = _limit_series(_collect_values(dead))
     for (metric, labels), rows in limited.items():
         if metric not in addresses:
-            addresses[metric], _ = target.append(Kind.METRIC, metric.to_json())
+            addresses[metric], _ = target.append(RecordKind.METRIC, metric.to_json())
         for row in _exact_sums(rows):
-            _, cells = target.append(Kind.SERIES, labels, len(row), addresses[metric])
+            _, cells = target.append(RecordKind.SERIES, labels, len(row), addresses[metric])
             for number, value in enumerate(row):
                 cells[number] = value
     for series, exemplars in _combine_exemplars(dead).items():
         if (series.metric, series.labels) not in limited:
             continue
         size = len(exemplars) * EXEMPLAR_CELLS
-        _, cells = target.append(Kind.EXEMPLARS, series.labels, size, addresses[series.metric])
+        _, cells = target.append(
+            RecordKind.EXEMPLARS, series.labels, size, addresses[series.metric]
+        )
         for bucket, exemplar in enumerate(exemplars):
             if exemplar is not None:
                 write_exemplar(cells, bucket, exemplar)

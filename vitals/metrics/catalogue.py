@@ -23,8 +23,8 @@ CONNECTION_SECONDS = (120.0, 600.0, 3600.0)
 # -- HTTP ------------------------------------------------------------------------------------
 
 
-class Request(NamedTuple):
-    """A finished request. ``http_route`` is the route template, empty if none matched."""
+class RequestLabels(NamedTuple):
+    """Labels of a finished request. ``http_route`` is the route template, empty if none matched."""
 
     http_request_method: str
     http_route: str
@@ -32,34 +32,34 @@ class Request(NamedTuple):
     error_type: str
 
 
-class Method(NamedTuple):
-    """A method of RFC 9110, or ``_OTHER``."""
+class MethodLabels(NamedTuple):
+    """The label of a request's method: one of RFC 9110, or ``_OTHER``."""
 
     http_request_method: str
 
 
-class Body(NamedTuple):
-    """A body that was transferred."""
+class BodyLabels(NamedTuple):
+    """Labels of a transferred body."""
 
     http_request_method: str
     http_route: str
 
 
-class Route(NamedTuple):
-    """A route template."""
+class RouteLabels(NamedTuple):
+    """The label of a route template."""
 
     http_route: str
 
 
-class WebSocket(NamedTuple):
-    """A finished WebSocket; the close code is that of RFC 6455, 7.4."""
+class WebSocketLabels(NamedTuple):
+    """Labels of a finished WebSocket; the close code is that of RFC 6455, 7.4."""
 
     http_route: str
     websocket_close_code: str
 
 
-class Reason(NamedTuple):
-    """Why something was refused or dropped; one of a few fixed words."""
+class ReasonLabels(NamedTuple):
+    """The label of why something was refused or dropped: one of a few fixed words."""
 
     reason: str
 
@@ -68,38 +68,38 @@ HTTP_REQUEST_DURATION = Histogram(
     "http_server_request_duration_seconds",
     "Time from a request's arrival to the last byte of its response. "
     "Each latency objective's threshold is a bucket bound.",
-    Request,
+    RequestLabels,
     REQUEST_SECONDS,
 )
-HTTP_ACTIVE_REQUESTS = Gauge("http_server_active_requests", "Requests in progress.", Method)
+HTTP_ACTIVE_REQUESTS = Gauge("http_server_active_requests", "Requests in progress.", MethodLabels)
 HTTP_REQUEST_BODY_SIZE = Histogram(
     "http_server_request_body_size_bytes",
     "Bytes of request bodies that the application read (counted, not Content-Length).",
-    Body,
+    BodyLabels,
     BODY_BYTES,
 )
 HTTP_RESPONSE_BODY_SIZE = Histogram(
     "http_server_response_body_size_bytes",
     "Bytes of response bodies sent (counted, not Content-Length).",
-    Body,
+    BodyLabels,
     BODY_BYTES,
 )
 HTTP_REQUESTS_REFUSED = Counter(
     "http_server_requests_refused_total",
     "Requests whose body was refused: length, encoding, syntax, number, duplicate_key, depth, "
     "media_type, too_large or too_slow.",
-    Reason,
+    ReasonLabels,
 )
 HTTP_CONNECTIONS_REFUSED = Counter(
     "http_server_connections_refused_total",
     "Connections that the server refused or ended: head_too_slow, head_too_large, malformed, "
     "connect, too_many_connections, too_many_pipelined, body_unread or response_unread.",
-    Reason,
+    ReasonLabels,
 )
 HTTP_WEBSOCKET_DURATION = Histogram(
     "http_server_websocket_duration_seconds",
     "Time a WebSocket stayed open.",
-    WebSocket,
+    WebSocketLabels,
     (*REQUEST_SECONDS, 60.0, 300.0, 1800.0),
 )
 HTTP_ACTIVE_WEBSOCKETS = Gauge("http_server_active_websockets", "Open WebSockets.", NoLabels)
@@ -107,42 +107,42 @@ HTTP_ACTIVE_WEBSOCKETS = Gauge("http_server_active_websockets", "Open WebSockets
 # -- Objectives ------------------------------------------------------------------------------
 
 
-class SloEvent(NamedTuple):
-    """An event that an objective counts; ``outcome`` is ``good`` or ``bad``."""
+class SloEventLabels(NamedTuple):
+    """Labels of an event that an objective counts; ``outcome`` is ``good`` or ``bad``."""
 
     slo: str
     http_route: str
     outcome: str
 
 
-class SloObjective(NamedTuple):
-    """An objective; ``http_route`` is empty for the whole service."""
+class SloObjectiveLabels(NamedTuple):
+    """Labels of an objective; ``http_route`` is empty for the whole service."""
 
     slo: str
     http_route: str
 
 
 SLO_EVENTS = Counter(
-    "slo_events_total", "Events that met (good) or missed (bad) an objective.", SloEvent
+    "slo_events_total", "Events that met (good) or missed (bad) an objective.", SloEventLabels
 )
 SLO_TARGET = Gauge(
     "slo_target_ratio",
     "Target: the share of events that should be good.",
-    SloObjective,
+    SloObjectiveLabels,
     multiprocess_mode="max",
 )
 SLO_THRESHOLD = Gauge(
     "slo_threshold_seconds",
     "Time within which an event is good, for latency objectives.",
-    SloObjective,
+    SloObjectiveLabels,
     multiprocess_mode="max",
 )
 
 # -- Database --------------------------------------------------------------------------------
 
 
-class Operation(NamedTuple):
-    """A database operation; the number of fingerprints is limited."""
+class OperationLabels(NamedTuple):
+    """Labels of a database operation; the number of fingerprints is limited."""
 
     db_system_name: str
     db_operation_name: str
@@ -151,27 +151,27 @@ class Operation(NamedTuple):
     error_type: str
 
 
-class Fingerprint(NamedTuple):
-    """A statement without its literals."""
+class FingerprintLabels(NamedTuple):
+    """Labels of a statement without its literals."""
 
     db_query_fingerprint: str
 
 
-class RouteFingerprint(NamedTuple):
-    """A statement as one route sends it."""
+class RouteFingerprintLabels(NamedTuple):
+    """Labels of a statement as one route sends it."""
 
     http_route: str
     db_query_fingerprint: str
 
 
-class Pool(NamedTuple):
-    """A connection pool."""
+class PoolLabels(NamedTuple):
+    """The label of a connection pool."""
 
     db_client_connection_pool_name: str
 
 
-class PoolState(NamedTuple):
-    """A connection pool's connections in one state, ``idle`` or ``used``."""
+class PoolStateLabels(NamedTuple):
+    """Labels of a connection pool's connections in one state, ``idle`` or ``used``."""
 
     db_client_connection_pool_name: str
     state: str
@@ -180,13 +180,13 @@ class PoolState(NamedTuple):
 DB_OPERATION_DURATION = Histogram(
     "db_client_operation_duration_seconds",
     "Time a database operation took, waiting included.",
-    Operation,
+    OperationLabels,
     QUERY_SECONDS,
 )
 DB_SLOW_QUERIES = Counter(
     "db_client_slow_queries_total",
     "Operations slower than db_client_slow_query_threshold_seconds.",
-    Fingerprint,
+    FingerprintLabels,
 )
 DB_SLOW_QUERY_THRESHOLD = Gauge(
     "db_client_slow_query_threshold_seconds",
@@ -197,141 +197,143 @@ DB_SLOW_QUERY_THRESHOLD = Gauge(
 DB_QUERIES_PER_REQUEST = Histogram(
     "db_client_queries_per_request",
     "Database operations that one request caused.",
-    Route,
+    RouteLabels,
     (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0),
 )
 DB_N_PLUS_ONE = Counter(
     "db_client_n_plus_one_total",
     "Requests that sent the same statement once per row (N+1).",
-    RouteFingerprint,
+    RouteFingerprintLabels,
 )
 DB_CONNECTION_COUNT = Gauge(
-    "db_client_connection_count", "Connections of the pool by state.", PoolState
+    "db_client_connection_count", "Connections of the pool by state.", PoolStateLabels
 )
 DB_CONNECTION_MAX = Gauge(
-    "db_client_connection_max", "Connections the pool may open, overflow included.", Pool
+    "db_client_connection_max", "Connections the pool may open, overflow included.", PoolLabels
 )
 DB_CONNECTION_PENDING = Gauge(
-    "db_client_connection_pending_requests", "Callers waiting for a connection.", Pool
+    "db_client_connection_pending_requests", "Callers waiting for a connection.", PoolLabels
 )
 DB_CONNECTION_TIMEOUTS = Counter(
-    "db_client_connection_timeouts_total", "Callers that timed out waiting for a connection.", Pool
+    "db_client_connection_timeouts_total",
+    "Callers that timed out waiting for a connection.",
+    PoolLabels,
 )
 DB_CONNECTION_WAIT = Histogram(
     "db_client_connection_wait_time_seconds",
     "Time to get a connection from the pool.",
-    Pool,
+    PoolLabels,
     CACHE_SECONDS,
 )
 DB_CONNECTION_CREATE = Histogram(
     "db_client_connection_create_time_seconds",
     "Time to open a connection.",
-    Pool,
+    PoolLabels,
     QUERY_SECONDS,
 )
 DB_CONNECTION_USE = Histogram(
     "db_client_connection_use_time_seconds",
     "Time a connection was checked out of the pool.",
-    Pool,
+    PoolLabels,
     (*QUERY_SECONDS, 60.0),
 )
 
 # -- Cache -----------------------------------------------------------------------------------
 
 
-class CacheRequest(NamedTuple):
-    """A lookup; layer is l1 or l2, result hit, miss, stale, negative, error or bypass."""
+class CacheRequestLabels(NamedTuple):
+    """Labels of a lookup; layer is l1 or l2, result hit, miss, stale, negative, error or bypass."""
 
     cache: str
     layer: str
     result: str
 
 
-class CacheOperation(NamedTuple):
-    """A command to the cache's store."""
+class CacheOperationLabels(NamedTuple):
+    """Labels of a command to the cache's store."""
 
     cache: str
     operation: str
 
 
-class Cache(NamedTuple):
-    """A cache by its name."""
+class CacheLabels(NamedTuple):
+    """The label of a cache: its name."""
 
     cache: str
 
 
-class CacheRefusal(NamedTuple):
-    """An entry that was refused; reason is schema, corrupt or too_large."""
+class CacheRefusalLabels(NamedTuple):
+    """Labels of a refused entry; reason is schema, corrupt or too_large."""
 
     cache: str
     reason: str
 
 
-class CacheInvalidation(NamedTuple):
-    """An invalidation; outcome is ok, queued or failed."""
+class CacheInvalidationLabels(NamedTuple):
+    """Labels of an invalidation; outcome is ok, queued or failed."""
 
     cache: str
     outcome: str
 
 
-CACHE_REQUESTS = Counter("cache_requests_total", "Lookups by layer and result.", CacheRequest)
+CACHE_REQUESTS = Counter("cache_requests_total", "Lookups by layer and result.", CacheRequestLabels)
 CACHE_OPERATION_DURATION = Histogram(
     "cache_operation_duration_seconds",
     "Time a command to the cache's store took.",
-    CacheOperation,
+    CacheOperationLabels,
     CACHE_SECONDS,
 )
 CACHE_LOAD_DURATION = Histogram(
     "cache_load_duration_seconds",
     "Time to load a value that the cache did not hold.",
-    Cache,
+    CacheLabels,
     CACHE_SECONDS,
 )
 CACHE_FILLS_REJECTED = Counter(
     "cache_fills_rejected_total",
     "Loaded values not stored because they were invalidated during the load.",
-    Cache,
+    CacheLabels,
 )
 CACHE_ENTRIES_REFUSED = Counter(
     "cache_entries_refused_total",
     "Entries treated as a miss, or values not stored, because they were invalid.",
-    CacheRefusal,
+    CacheRefusalLabels,
 )
 CACHE_INVALIDATIONS = Counter(
-    "cache_invalidations_total", "Invalidations by outcome.", CacheInvalidation
+    "cache_invalidations_total", "Invalidations by outcome.", CacheInvalidationLabels
 )
 CACHE_BREAKER_OPEN = Gauge(
     "cache_breaker_open",
     "1 while the circuit breaker of the cache's store is open.",
-    Cache,
+    CacheLabels,
     multiprocess_mode="max",
 )
-CACHE_L1_BYTES = Gauge("cache_l1_bytes", "Bytes that the in-process layer holds.", Cache)
+CACHE_L1_BYTES = Gauge("cache_l1_bytes", "Bytes that the in-process layer holds.", CacheLabels)
 CACHE_BUS_CONNECTED = Gauge(
     "cache_bus_connected",
     "1 while subscribed to the invalidations of other processes.",
-    Cache,
+    CacheLabels,
     multiprocess_mode="min",
 )
 
 # -- Runtime ---------------------------------------------------------------------------------
 
 
-class Build(NamedTuple):
-    """The version that runs."""
+class BuildLabels(NamedTuple):
+    """Labels of the version that runs."""
 
     version: str
     revision: str
 
 
-class Generation(NamedTuple):
-    """A generation of the garbage collector."""
+class GenerationLabels(NamedTuple):
+    """The label of a generation of the garbage collector."""
 
     generation: str
 
 
-class Python(NamedTuple):
-    """The interpreter."""
+class PythonLabels(NamedTuple):
+    """Labels of the interpreter."""
 
     version: str
     implementation: str
@@ -347,15 +349,20 @@ EVENT_LOOP_LAG = Histogram(
     (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
 )
 BUILD_INFO = Gauge(
-    "app_build_info", "1, with version and revision as labels.", Build, multiprocess_mode="max"
+    "app_build_info",
+    "1, with version and revision as labels.",
+    BuildLabels,
+    multiprocess_mode="max",
 )
 DROPPED = Counter(
-    "vitals_dropped_total", "Values, series, log lines and other data dropped, by reason.", Reason
+    "vitals_dropped_total",
+    "Values, series, log lines and other data dropped, by reason.",
+    ReasonLabels,
 )
 
 WORKERS = Gauge("vitals_workers", "Worker processes whose metrics are merged.", NoLabels)
 WORKERS_ENDED = Counter(
-    "vitals_workers_ended_total", "WorkerDirectory that ended while their server went on.", NoLabels
+    "vitals_workers_ended_total", "Workers that ended while their server went on.", NoLabels
 )
 
 # Summed over all workers, unless stated otherwise.
@@ -381,16 +388,18 @@ PROCESS_MAX_FDS = Gauge(
     multiprocess_mode="max",
 )
 GC_COLLECTIONS = Counter(
-    "python_gc_collections_total", "Garbage collections by generation.", Generation
+    "python_gc_collections_total", "Garbage collections by generation.", GenerationLabels
 )
 GC_COLLECTED = Counter(
-    "python_gc_objects_collected_total", "Objects freed by the garbage collector.", Generation
+    "python_gc_objects_collected_total", "Objects freed by the garbage collector.", GenerationLabels
 )
 GC_UNCOLLECTABLE = Counter(
-    "python_gc_objects_uncollectable_total", "Objects the collector could not free.", Generation
+    "python_gc_objects_uncollectable_total",
+    "Objects the collector could not free.",
+    GenerationLabels,
 )
 PYTHON_INFO = Gauge(
-    "python_info", "1, with the interpreter as labels.", Python, multiprocess_mode="max"
+    "python_info", "1, with the interpreter as labels.", PythonLabels, multiprocess_mode="max"
 )
 
 CATALOGUE: dict[str, AnyMetric] = {

@@ -18,14 +18,14 @@ from vitals.metrics.aggregation import (
     MetricKey,
     SeriesIndex,
     SeriesRegistry,
-    Source,
+    StoreSource,
     aggregate,
     label_text,
 )
-from vitals.metrics.catalogue import DROPPED, OTHER, Reason
+from vitals.metrics.catalogue import DROPPED, OTHER, ReasonLabels
 from vitals.metrics.declarations import AnyMetric, Counter, Gauge, Histogram, Labels
 from vitals.metrics.instruments import Child, CounterChild, GaugeChild, HistogramChild
-from vitals.metrics.mmap_store import Cells, Kind, MmapStore
+from vitals.metrics.mmap_store import Cells, MmapStore, RecordKind
 
 MAX_SERIES_PER_METRIC = 2_000
 """Most label sets per metric; further ones share ``__other__``."""
@@ -38,7 +38,7 @@ MAX_SAMPLES = 40_000
 class PeerWorkers(Protocol):
     """The other workers of the server."""
 
-    def sources(self, registry: SeriesRegistry) -> list[Source]:
+    def sources(self, registry: SeriesRegistry) -> list[StoreSource]:
         """The stores of the other live workers, and of dead ones."""
 
 
@@ -75,13 +75,13 @@ class Family(Generic[Labels, Child]):
         """Allocate the cells of a child's exemplars."""
         labels = next(labels for labels, held in self.children.copy().items() if held is child)
         cells = (len(self.bounds) + 1) * EXEMPLAR_CELLS
-        return self._append(Kind.EXEMPLARS, labels, cells)
+        return self._append(RecordKind.EXEMPLARS, labels, cells)
 
     def move(self, *, keep: bool) -> None:
         """Switch to the meter's new store."""
         self._declare()
         for labels, child in self.children.copy().items():
-            child.move(self._append(Kind.SERIES, labels, self._cell_count), keep=keep)
+            child.move(self._append(RecordKind.SERIES, labels, self._cell_count), keep=keep)
 
     @property
     def samples_per_series(self) -> int:
@@ -93,9 +93,9 @@ class Family(Generic[Labels, Child]):
         return len(self.bounds) + 2 if self.bounds else 1
 
     def _declare(self) -> None:
-        self._record_address, _ = self._meter.store.append(Kind.METRIC, self._key)
+        self._record_address, _ = self._meter.store.append(RecordKind.METRIC, self._key)
 
-    def _append(self, kind: Kind, labels: tuple[str, ...], cells: int) -> Cells:
+    def _append(self, kind: RecordKind, labels: tuple[str, ...], cells: int) -> Cells:
         text = label_text(self.metric.label_names, labels)
         _, memory = self._meter.store.append(kind, text, cells, self._record_address)
         return memory
@@ -110,7 +110,7 @@ class Family(Generic[Labels, Child]):
                 labels = self._overflow_labels
             child = self.children.get(labels)
             if child is None:
-                child = self._make(self._append(Kind.SERIES, labels, self._cell_count), self)
+                child = self._make(self._append(RecordKind.SERIES, labels, self._cell_count), self)
                 self.children[labels] = child
                 self._meter.samples += self.samples_per_series
             return child
@@ -183,7 +183,7 @@ class Meter:
 
     def dropped(self, reason: str) -> None:
         """Count a dropped value; the reason is one of a few fixed words."""
-        self._dropped.bind(Reason(reason)).inc()
+        self._dropped.bind(ReasonLabels(reason)).inc()
 
     def before_scrape(self, refresh: Callable[[], None]) -> None:
         """Register a callback that refreshes gauges before each scrape."""
@@ -207,7 +207,7 @@ class Meter:
         self.refresh()
         with self._collecting:
             self._own_index.update(self.store.segments)
-            sources = [Source(self._own_index, alive=True)]
+            sources = [StoreSource(self._own_index, alive=True)]
             if self._peers is not None:
                 sources += self._peers.sources(self._registry)
         return aggregate(

@@ -41,7 +41,7 @@ Allocate = Callable[[int], memoryview]
 """Returns that many bytes of zeroed memory."""
 
 
-class Kind(IntEnum):
+class RecordKind(IntEnum):
     """Type of a record."""
 
     METRIC = 1
@@ -173,7 +173,7 @@ class MmapStore:
         self._current = self._add_segment(0)
 
     def append(
-        self, kind: Kind, text: str, cells: int = 0, reference: int = 0
+        self, kind: RecordKind, text: str, cells: int = 0, reference: int = 0
     ) -> tuple[int, Cells]:
         """Add a record; its cells start at 0.
 

@@ -84,7 +84,7 @@ def base_directory() -> Path:
 
     Pids are meaningless across hosts, and across containers that share a file system.
     """
-    memory = Path("/dev/shm")  # noqa: S108  # made with 0700 and checked, see vitals.metrics.workers
+    memory = Path("/dev/shm")  # noqa: S108  # made with 0700 and checked, see vitals.metrics.worker_directory
     root = memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
     return root / f"vitals-{os.getuid()}-{_host_namespace()}"
 

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 import re2
 
-from vitals.asgi.content_type import Kind
+from vitals.asgi.content_type import BodyKind
 from vitals.json_decoding import decode
 from vitals.redaction.secret_patterns import (
     CARD_DIGITS,
@@ -67,7 +67,7 @@ class Redaction:
         self._names = SensitiveFields(names, harmless, self.text)
         self._patterns = [_compile(pattern) for pattern in patterns]
 
-    def body(self, content: bytes, kind: Kind, secrets: set[str] | None = None) -> str | None:
+    def body(self, content: bytes, kind: BodyKind, secrets: set[str] | None = None) -> str | None:
         """Redact a body; None if it is not of its declared kind.
 
         Args:
@@ -78,9 +78,9 @@ class Redaction:
         """
         secrets = set() if secrets is None else secrets
         try:
-            if kind is Kind.JSON:
+            if kind is BodyKind.JSON:
                 text = self._json(content, secrets)
-            elif kind is Kind.FORM:
+            elif kind is BodyKind.FORM:
                 text = self._form(content.decode(), secrets)
             else:
                 text = self.text(content.decode())
@@ -95,7 +95,7 @@ class Redaction:
         """Redact JSON in a string; callers that pass ``secrets`` mask them in the entire body."""
         try:
             if secrets is None:
-                return self.body(text.encode(), Kind.JSON)
+                return self.body(text.encode(), BodyKind.JSON)
             return self._json(text.encode(), secrets)
         except (ValueError, RecursionError):
             return None

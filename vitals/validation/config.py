@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from starlette.types import Scope
 
-from vitals.asgi.content_type import Kind, essence, kind
+from vitals.asgi.content_type import BodyKind, essence, kind
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ def matches(accepted: str, declared: bytes) -> bool:
     """Whether a body has the type that a route declares; form encodings are interchangeable."""
     declared_kind = kind(declared)
     accepted_kind = kind(accepted.encode())
-    if accepted_kind is Kind.FORM:
-        return declared_kind in {Kind.FORM, Kind.MULTIPART}
-    if accepted_kind in {Kind.JSON, Kind.MULTIPART}:
+    if accepted_kind is BodyKind.FORM:
+        return declared_kind in {BodyKind.FORM, BodyKind.MULTIPART}
+    if accepted_kind in {BodyKind.JSON, BodyKind.MULTIPART}:
         return declared_kind is accepted_kind
     return essence(declared) == accepted

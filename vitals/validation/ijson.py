@@ -21,7 +21,7 @@ MAX_LOCATED_CHARACTERS = 16_384
 _CONTAINERS = frozenset((dict, list))
 
 
-class Fault(NamedTuple):
+class JsonFault(NamedTuple):
     """Why a body is invalid.
 
     Attributes:
@@ -36,11 +36,11 @@ class Fault(NamedTuple):
 
 
 class _NotIJsonError(ValueError):
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: JsonFault) -> None:
         self.fault = fault
 
 
-def fault(body: bytes, depth: int) -> Fault | None:
+def fault(body: bytes, depth: int) -> JsonFault | None:
     """The fault of a body; None if it is valid.
 
     Args:
@@ -72,7 +72,7 @@ def _quotes(text: bytes) -> int:
     return unpaired.count(b'"') - unpaired.count(b'\\"')
 
 
-def _find_fault(body: bytes, depth: int) -> Fault | None:
+def _find_fault(body: bytes, depth: int) -> JsonFault | None:
     text = ""
     try:
         text = body.decode()
@@ -86,23 +86,25 @@ def _find_fault(body: bytes, depth: int) -> Fault | None:
     return _too_deep(depth) if _has_more_levels(body, value, depth) else None
 
 
-def _decode_fault(error: ValueError, text: str) -> Fault:
+def _decode_fault(error: ValueError, text: str) -> JsonFault:
     match error:
         case UnicodeDecodeError():
-            return Fault("encoding", f"Byte {error.start} is not UTF-8.")
+            return JsonFault("encoding", f"Byte {error.start} is not UTF-8.")
         case UnicodeEncodeError():
-            return Fault("encoding", "A \\u escape is a lone surrogate.")
+            return JsonFault("encoding", "A \\u escape is a lone surrogate.")
         case json.JSONDecodeError():
-            return Fault("syntax", f"{error.msg} at character {error.pos}.")
+            return JsonFault("syntax", f"{error.msg} at character {error.pos}.")
         case _NotIJsonError():
             pointer = find_pointer(text) if len(text) <= MAX_LOCATED_CHARACTERS else ""
             # A name may hold a lone surrogate, which cannot be encoded in a response.
             return error.fault._replace(pointer=pointer.encode(errors="replace").decode())
-    return Fault("number", "A number is too large.")  # Python refuses to parse thousands of digits
+    return JsonFault(
+        "number", "A number is too large."
+    )  # Python refuses to parse thousands of digits
 
 
-def _too_deep(depth: int) -> Fault:
-    return Fault("depth", f"Arrays and objects are nested more than {depth} levels deep.")
+def _too_deep(depth: int) -> JsonFault:
+    return JsonFault("depth", f"Arrays and objects are nested more than {depth} levels deep.")
 
 
 def _has_more_levels(body: bytes, value: Any, depth: int) -> bool:
@@ -128,18 +130,20 @@ def _has_more_levels(body: bytes, value: Any, depth: int) -> bool:
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise _NotIJsonError(Fault("duplicate_key", "An object has two members of the same name."))
+        raise _NotIJsonError(
+            JsonFault("duplicate_key", "An object has two members of the same name.")
+        )
     return members
 
 
 def _constant(name: str) -> float:
-    raise _NotIJsonError(Fault("number", f"{name} is not a number in JSON."))
+    raise _NotIJsonError(JsonFault("number", f"{name} is not a number in JSON."))
 
 
 def _fraction(text: str) -> float:
     number = float(text)
     if math.isinf(number):
-        raise _NotIJsonError(Fault("number", "A number is too large."))
+        raise _NotIJsonError(JsonFault("number", "A number is too large."))
     return number
 
 

@@ -17,11 +17,11 @@ from typing import NoReturn
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vitals.asgi.content_type import Kind, essence, kind
+from vitals.asgi.content_type import BodyKind, essence, kind
 from vitals.asgi.route_template import RouteTemplates
-from vitals.metrics.catalogue import HTTP_REQUESTS_REFUSED, Reason
+from vitals.metrics.catalogue import HTTP_REQUESTS_REFUSED, ReasonLabels
 from vitals.metrics.meter import Meter
-from vitals.validation import ijson, size_limits
+from vitals.validation import ijson, json_limits
 from vitals.validation.config import BodyHeaders, Validation, matches
 from vitals.validation.problems import MEDIA_TYPE, REASONS, BodyRefused, handle_refused
 
@@ -46,7 +46,7 @@ class BodyValidationMiddleware:
         self.limits = limits
         self.routes = routes
         family = meter.counter(HTTP_REQUESTS_REFUSED)
-        self.refusals = {reason: family.bind(Reason(reason)) for reason in REASONS}
+        self.refusals = {reason: family.bind(ReasonLabels(reason)) for reason in REASONS}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -183,7 +183,7 @@ class _ValidatedRequest:
         accepted = self._middleware.routes.media_type(self._scope)
         if accepted and not matches(accepted, headers.media):
             self._refuse("media_type", f"Send a body of type {accepted}.", header="content-type")
-        self._is_json = kind(headers.media) is Kind.JSON and not headers.encoded
+        self._is_json = kind(headers.media) is BodyKind.JSON and not headers.encoded
 
     def _check_length(self, headers: BodyHeaders) -> None:
         length = headers.lengths[0]
@@ -206,7 +206,7 @@ class _ValidatedRequest:
         if self._is_json and self._received:
             body, limits = bytes(self._body), self._middleware.limits
             self._body.clear()
-            fault = size_limits.exceeded_limit(body, limits) or ijson.fault(body, limits.depth)
+            fault = json_limits.exceeded_limit(body, limits) or ijson.fault(body, limits.depth)
             if fault is not None:
                 self._refuse(fault.reason, fault.detail, pointer=fault.pointer)
 

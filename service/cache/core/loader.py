@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from service.cache.core.codec import Codec
 from service.cache.core.lease import holding_lease, wait_for_lease
-from service.cache.core.single_flight import Flight, Role, SingleFlight
+from service.cache.core.single_flight import Flight, FlightRole, SingleFlight
 from service.cache.core.store import (
     CachedValue,
     CacheInfo,
@@ -91,7 +91,7 @@ class Loader(Generic[T]):
 
     async def join(
         self, ref: EntryRef, lookup: Lookup | None, load: Load[T], budget: TimeoutBudget
-    ) -> tuple[LoadResult, Role]:
+    ) -> tuple[LoadResult, FlightRole]:
         """Load, or wait for the load in progress.
 
         Args:

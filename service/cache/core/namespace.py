@@ -13,7 +13,7 @@ from service.cache.core.codec import Codec, Rendered
 from service.cache.core.keys import KeyTemplate, shorten
 from service.cache.core.l1 import L1Cache, L1Entry, L1Ticket
 from service.cache.core.loader import Load, Loader, Options
-from service.cache.core.single_flight import Role
+from service.cache.core.single_flight import FlightRole
 from service.cache.core.store import (
     CachedValue,
     CacheInfo,
@@ -238,7 +238,7 @@ class Namespace(Generic[T]):
     ) -> bytes:
         ref, load = request.ref, request.load
         result, role = await self._loader.join(ref, lookup, load, budget)
-        if role is Role.LATE_FOLLOWER or (role is Role.FOLLOWER and not result.fresh):
+        if role is FlightRole.LATE_FOLLOWER or (role is FlightRole.FOLLOWER and not result.fresh):
             # This flight's result may be older than an invalidation before this call. What is
             # stored now is not, nor is the result of the next flight.
             try:
@@ -252,6 +252,6 @@ class Namespace(Generic[T]):
             ):
                 return lookup.value.payload
             result, _ = await self._loader.join(ref, lookup, load, budget)
-        elif result.fresh and role is Role.LEADER:
+        elif result.fresh and role is FlightRole.LEADER:
             self._put_in_l1(request, result.payload)
         return result.payload

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 R = TypeVar("R")
 
 
-class Role(Enum):
+class FlightRole(Enum):
     """How a caller takes part in a flight."""
 
     LEADER = auto()
@@ -42,15 +42,15 @@ class SingleFlight(Generic[R]):
     def __init__(self) -> None:
         self._in_progress: dict[Hashable, tuple[asyncio.Task[R], Flight]] = {}
 
-    async def join(self, key: Hashable, run: Run[R]) -> tuple[R, Role]:
+    async def join(self, key: Hashable, run: Run[R]) -> tuple[R, FlightRole]:
         """Wait for the task of a key; start it if there is none."""
         task, flight = self._in_progress.get(key, (None, None))
         # Between a task's end and its done callback other code may run; do not join a task that
         # is done.
         if task is not None and flight is not None and not task.done():
-            role = Role.LATE_FOLLOWER if flight.final_check_started else Role.FOLLOWER
+            role = FlightRole.LATE_FOLLOWER if flight.final_check_started else FlightRole.FOLLOWER
         else:
-            task, role = self._start(key, run), Role.LEADER
+            task, role = self._start(key, run), FlightRole.LEADER
         return await asyncio.shield(task), role
 
     def start(self, key: Hashable, run: Run[R]) -> None:

@@ -128,7 +128,7 @@ class Node:
         return read.future  # a coroutine would cost each hit 0.4 µs more
 
     async def close(self) -> None:
-        """Disconnect for good."""
+        """Disconnect permanently."""
         self._closed = True
         if self._task is not None:
             self._task.cancel()

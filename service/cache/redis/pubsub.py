@@ -1,4 +1,4 @@
-"""Subscriber of the Redis channel on which processes publish invalidations.
+"""Subscriber of the invalidation bus: the Redis channel on which processes publish invalidations.
 
 It owns its connection instead of using redis-py's ``PubSub``, which reconnects by itself and hides
 that messages were missed meanwhile.
@@ -70,7 +70,7 @@ class Subscriber:
                 tried.set()
                 await self._receive(connection)
             except Exception as error:  # noqa: BLE001 - retried after any failure
-                log.info("invalidation channel disconnected (%s: %s)", type(error).__name__, error)
+                log.info("invalidation bus disconnected (%s: %s)", type(error).__name__, error)
             finally:
                 self._changed(False)
                 if connection is not None:

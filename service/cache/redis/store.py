@@ -33,7 +33,7 @@ from service.cache.core.store import (
     TimeoutBudget,
     WriteIntent,
 )
-from service.cache.invalidation.queue import InvalidationQueue
+from service.cache.invalidation_queue.queue import InvalidationQueue
 from service.cache.redis import scripts
 from service.cache.redis.client import RedisClient, connect
 from service.cache.redis.connection import Command

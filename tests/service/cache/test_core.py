@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from service.cache.core.codec import Codec
 from service.cache.core.memory_store import MemoryStore
 from service.cache.core.metrics import NullReporter
-from service.cache.core.single_flight import Flight, Role, SingleFlight
+from service.cache.core.single_flight import Flight, FlightRole, SingleFlight
 from service.cache.core.store import (
     CachedValue,
     CacheInfo,
@@ -19,7 +19,7 @@ from service.cache.core.store import (
     TimeoutBudget,
     WriteIntent,
 )
-from service.cache.invalidation.pending import PendingInvalidations
+from service.cache.invalidation_queue.pending import PendingInvalidations
 from vitals.cache_metrics import CacheReporter
 
 BUDGET = TimeoutBudget(1)
@@ -96,15 +96,15 @@ async def test_finished_flight_is_not_joined() -> None:
         landing.set()  # its waiter runs right after the return, before any done callback
         return flown
 
-    async def late() -> tuple[int, Role]:
+    async def late() -> tuple[int, FlightRole]:
         await landing.wait()
         return await flights.join("k", fly)
 
     waiting = asyncio.ensure_future(late())
     await asyncio.sleep(0)
 
-    assert await flights.join("k", fly) == (1, Role.LEADER)
-    assert await waiting == (2, Role.LEADER)
+    assert await flights.join("k", fly) == (1, FlightRole.LEADER)
+    assert await waiting == (2, FlightRole.LEADER)
 
 
 # -- Memory ----------------------------------------------------------------------------------

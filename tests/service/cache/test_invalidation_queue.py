@@ -10,8 +10,8 @@ from service.cache.core.store import (
     StoreUnavailableError,
     WriteIntent,
 )
-from service.cache.invalidation import queue
-from service.cache.invalidation.queue import InvalidationQueue
+from service.cache.invalidation_queue import queue
+from service.cache.invalidation_queue.queue import InvalidationQueue
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,7 @@ import pytest
 
 from vitals.http.recorder import Recorder
 from vitals.http.route_instruments import RouteInstruments
-from vitals.metrics.catalogue import DROPPED, Reason
+from vitals.metrics.catalogue import DROPPED, ReasonLabels
 from vitals.metrics.declarations import Counter, Gauge, Histogram, NoLabels
 from vitals.metrics.instruments import CounterChild, GaugeChild, HistogramChild
 from vitals.metrics.meter import Meter
@@ -102,7 +102,7 @@ def test_invalid_values_are_counted_not_raised(case: InvalidCase) -> None:
     for update in updates:
         update(case.value)
     expected = [case.counter, case.gauge, case.gauge, case.histogram].count(False)
-    assert meter.counter(DROPPED).bind(Reason("invalid_value")).value == expected
+    assert meter.counter(DROPPED).bind(ReasonLabels("invalid_value")).value == expected
     assert hits.value == (case.value if case.counter else 0)
     assert wait.total == (case.value if case.histogram else 0)
     assert sum(wait.counts) == case.histogram
@@ -118,7 +118,7 @@ def test_a_gauge_takes_any_number_but_nan() -> None:
     for invalid in (float("nan"), "text", None):
         level.set(invalid)  # type: ignore[arg-type]
     assert level.value == float("inf")
-    assert meter.counter(DROPPED).bind(Reason("invalid_value")).value == 3
+    assert meter.counter(DROPPED).bind(ReasonLabels("invalid_value")).value == 3
 
 
 def test_an_invalid_trace_id_gives_no_exemplar() -> None:
@@ -127,5 +127,5 @@ def test_an_invalid_trace_id_gives_no_exemplar() -> None:
     for name in ("short", "g" * 32, "ab " * 16):
         wait.observe(0.5, lambda name=name: name)  # type: ignore[misc]
     assert wait.exemplars == [None] * 3
-    assert meter.counter(DROPPED).bind(Reason("invalid_trace_id")).value == 3
+    assert meter.counter(DROPPED).bind(ReasonLabels("invalid_trace_id")).value == 3
     assert sum(wait.counts) == 3

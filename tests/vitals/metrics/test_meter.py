@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from vitals.metrics.catalogue import DROPPED, OTHER, Reason
+from vitals.metrics.catalogue import DROPPED, OTHER, ReasonLabels
 from vitals.metrics.declarations import Counter, Gauge, Histogram, NoLabels
 from vitals.metrics.meter import Meter
 
@@ -20,7 +20,7 @@ WAIT = Histogram("wait_seconds", "Wait.", NoLabels, (0.1, 1.0))
 
 
 def dropped(meter: Meter, reason: str) -> float:
-    return meter.counter(DROPPED).bind(Reason(reason)).value
+    return meter.counter(DROPPED).bind(ReasonLabels(reason)).value
 
 
 def test_families_and_children_are_cached() -> None:

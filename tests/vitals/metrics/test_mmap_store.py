@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from vitals.metrics import mmap_store
 from vitals.metrics.mmap_store import (
     SEGMENT_BYTES,
-    Kind,
     MmapStore,
     Record,
+    RecordKind,
     Segment,
     in_file,
     map_file,
@@ -35,18 +35,18 @@ def read(memory: memoryview) -> list[Record]:
 def test_appended_records_are_read_back(records: list[tuple[str, int]]) -> None:
     store = MmapStore()
     for text, cells in records:
-        store.append(Kind.SERIES, text, cells, 7)
+        store.append(RecordKind.SERIES, text, cells, 7)
     found = [record for segment in store.segments for record, _ in segment.records()]
     assert [(r.kind, r.text, r.stop - r.start, r.reference) for r in found] == [
-        (Kind.SERIES, text, cells, 7) for text, cells in records
+        (RecordKind.SERIES, text, cells, 7) for text, cells in records
     ]
 
 
 def test_cells_do_not_overlap_or_move_as_the_store_grows(tmp_path: Path) -> None:
     path = tmp_path / "one.mmap"
     store = MmapStore(in_file(path))
-    rows = [store.append(Kind.SERIES, f"row {number}", 17)[1] for number in range(2_000)]
-    rows.append(store.append(Kind.SERIES, "larger than any segment", 200_000)[1])
+    rows = [store.append(RecordKind.SERIES, f"row {number}", 17)[1] for number in range(2_000)]
+    rows.append(store.append(RecordKind.SERIES, "larger than any segment", 200_000)[1])
     for number, cells in enumerate(rows):
         for cell in range(len(cells)):
             cells[cell] += number + 1
@@ -64,9 +64,9 @@ def test_cells_do_not_overlap_or_move_as_the_store_grows(tmp_path: Path) -> None
 
 def test_reading_resumes_at_an_offset() -> None:
     store = MmapStore()
-    store.append(Kind.SERIES, "first")
+    store.append(RecordKind.SERIES, "first")
     ((_, after),) = store.segments[0].records()
-    store.append(Kind.SERIES, "second")
+    store.append(RecordKind.SERIES, "second")
     assert [record.text for record, _ in store.segments[0].records(after)] == ["second"]
 
 
@@ -81,7 +81,7 @@ def test_a_kill_at_any_instruction_leaves_complete_records() -> None:
     store = MmapStore(grow)
     before = [f"row {number} " + "x" * 200 for number in range(219)]
     for text in before:
-        store.append(Kind.SERIES, text, 8)
+        store.append(RecordKind.SERIES, text, 8)
     assert len(memories) == 1
     seen: set[int] = set()
 
@@ -101,7 +101,7 @@ def test_a_kill_at_any_instruction_leaves_complete_records() -> None:
     sys.settrace(look)
     try:
         for text in more:
-            store.append(Kind.SERIES, text, 8)
+            store.append(RecordKind.SERIES, text, 8)
     finally:
         sys.settrace(outer)
     assert len(memories) == 2
@@ -112,9 +112,9 @@ def test_a_record_not_yet_visible_to_another_core_is_skipped() -> None:
     memory = memoryview(bytearray(SEGMENT_BYTES))
     segment = Segment.write(memory, 0, 1, 1)
     store = MmapStore(lambda _: memory[:])
-    store.append(Kind.SERIES, "first", 2)
+    store.append(RecordKind.SERIES, "first", 2)
     end = segment.committed
-    store.append(Kind.SERIES, "second", 2)
+    store.append(RecordKind.SERIES, "second", 2)
     whole = bytes(memory)
     memory[end : end + 8] = bytes(8)
     assert [record.text for record, _ in segment.records()] == ["first"]
@@ -133,19 +133,20 @@ def test_invalid_files_have_no_segments(content: bytes) -> None:
 
 def test_unencodable_text_is_replaced() -> None:
     store = MmapStore()
-    store.append(Kind.SERIES, "a\ud800b")
+    store.append(RecordKind.SERIES, "a\ud800b")
     assert [record.text for record, _ in store.segments[0].records()] == ["a?b"]
 
 
 FULL = """
 import logging, resource, sys
 from pathlib import Path
-from vitals.metrics.mmap_store import Kind, MmapStore, in_file, map_file, segments, SEGMENT_BYTES
+from vitals.metrics.mmap_store import MmapStore, RecordKind, in_file, map_file, segments
+from vitals.metrics.mmap_store import SEGMENT_BYTES
 logging.basicConfig(format="%(message)s")
 resource.setrlimit(resource.RLIMIT_FSIZE, (SEGMENT_BYTES, SEGMENT_BYTES))
 path = Path(sys.argv[1])
 store = MmapStore(in_file(path), spill=True)
-rows = [store.append(Kind.SERIES, f"row {n}", 17)[1] for n in range(5000)]
+rows = [store.append(RecordKind.SERIES, f"row {n}", 17)[1] for n in range(5000)]
 for cells in rows:
     cells[0] += 1
 assert sum(len(list(s.records())) for s in store.segments) == 5000
@@ -154,7 +155,7 @@ assert 100 < len(shared) < 1000, len(shared)
 try:
     strict = MmapStore(in_file(path.with_suffix(".2")))
     for n in range(5000):
-        strict.append(Kind.SERIES, f"row {n}", 17)
+        strict.append(RecordKind.SERIES, f"row {n}", 17)
 except OSError:
     print("raised")
 """
@@ -176,7 +177,7 @@ def test_room_is_taken_when_the_file_grows_not_when_it_is_touched(tmp_path: Path
     path = tmp_path / "one.mmap"
     store = MmapStore(in_file(path))
     while len(store.segments) < 3:
-        store.append(Kind.SERIES, "row", 17)
+        store.append(RecordKind.SERIES, "row", 17)
     os.sync()
     assert path.stat().st_blocks * 512 >= path.stat().st_size > 2 * SEGMENT_BYTES
 

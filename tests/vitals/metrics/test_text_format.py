@@ -18,7 +18,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from vitals.metrics import aggregation
-from vitals.metrics.aggregation import SeriesIndex, SeriesRegistry, Source, aggregate, compact
+from vitals.metrics.aggregation import SeriesIndex, SeriesRegistry, StoreSource, aggregate, compact
 from vitals.metrics.declarations import Counter, Gauge, Histogram, MultiprocessMode, NoLabels
 from vitals.metrics.meter import Meter
 from vitals.metrics.mmap_store import MmapStore
@@ -139,12 +139,12 @@ def test_several_workers_export_the_same_as_one_process(
         if compacted and not alive:
             to_compact.append(index)
         else:
-            sources.append(Source(index, alive))
+            sources.append(StoreSource(index, alive))
     dead = MmapStore()
     compact(to_compact, dead)
     rest = SeriesIndex(registry)
     rest.update(dead.segments)
-    together = aggregate([*sources, Source(rest, alive=False)], exemplars=False)
+    together = aggregate([*sources, StoreSource(rest, alive=False)], exemplars=False)
     expected = record_with_prometheus_client(cumulative + gauges)
     assert samples(parse_text(text(together, as_openmetrics=False))) == samples(
         parse_text(prometheus_client.generate_latest(expected).decode())
@@ -170,7 +170,7 @@ def test_a_sum_never_decreases_when_workers_change_or_die(
         indexes[-1].update(meter.store.segments)
 
     def total(read: list[SeriesIndex]) -> float:
-        (found,) = aggregate([Source(each, alive=True) for each in read], exemplars=False)
+        (found,) = aggregate([StoreSource(each, alive=True) for each in read], exemplars=False)
         return found.series[0].values[0]
 
     expected = total(indexes)
@@ -191,12 +191,12 @@ def test_the_newest_exemplar_wins_even_of_dead_workers() -> None:
         meter.histogram(WAIT).bind(Labels("x", "y")).observe(0.5, lambda name=name: name)  # type: ignore[misc]
         index = SeriesIndex(registry)
         index.update(meter.store.segments)
-        sources.append(Source(index, alive=False))
+        sources.append(StoreSource(index, alive=False))
     store = MmapStore()
     compact([source.series_index for source in sources], store)
     compacted = SeriesIndex(registry)
     compacted.update(store.segments)
-    for read in (sources, [Source(compacted, alive=False)]):
+    for read in (sources, [StoreSource(compacted, alive=False)]):
         (total,) = aggregate(read, exemplars=True)
         assert [e and e[0] for e in total.series[0].exemplars] == [None, None, "b" * 32, None]
 
@@ -211,7 +211,7 @@ def test_gauges_are_merged_by_their_multiprocess_mode() -> None:
             meter.gauge(gauge).bind(NoLabels()).set(value)
         index = SeriesIndex(registry)
         index.update(meter.store.segments)
-        sources.append(Source(index, alive=True))
+        sources.append(StoreSource(index, alive=True))
     found = {
         total.metric.name: total.series[0].values for total in aggregate(sources, exemplars=False)
     }
@@ -228,7 +228,7 @@ def test_of_two_declarations_with_one_name_the_first_is_exported() -> None:
         ).observe(0.2)
         index = SeriesIndex(registry)
         index.update(meter.store.segments)
-        sources.append(Source(index, alive=True))
+        sources.append(StoreSource(index, alive=True))
     (total,) = aggregate(sources, exemplars=False)
     assert total.metric.bounds == (0.1, 1.0)
     assert total.series[0].values == [0.0, 1.0, 0.0, 0.2]
@@ -245,7 +245,7 @@ def test_compacted_series_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     compacted.update(store.segments)
     found = {
         t.metric.name: t.series
-        for t in aggregate([Source(compacted, alive=False)], exemplars=False)
+        for t in aggregate([StoreSource(compacted, alive=False)], exemplars=False)
     }
     for metric in (HITS, WAIT):
         assert [row.labels for row in found[metric.name]] == [

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vitals import Redaction
-from vitals.asgi.content_type import Kind
+from vitals.asgi.content_type import BodyKind
 from vitals.redaction.secret_patterns import contain_no_secrets
 from vitals.redaction.sensitive_fields import MASK, NAME_PARTS, NAME_WORDS
 
@@ -70,7 +70,7 @@ def test_no_secret_survives_in_json(value: Any, escaped: bool) -> None:  # noqa:
     body = json.dumps(value, ensure_ascii=escaped)
     if escaped:  # every letter may be escaped
         body = body.replace("a", "\\u0061").replace("\\\\u0061", "a")
-    redacted = REDACTION.body(body.encode(), Kind.JSON)
+    redacted = REDACTION.body(body.encode(), BodyKind.JSON)
     assert redacted is None or SECRET not in redacted
 
 
@@ -85,7 +85,7 @@ def test_no_secret_survives_in_a_form(name: str, others: dict[str, str], joint: 
         f"a=1{joint}{quote_plus(name)}={SECRET}{joint}b=2",
         f"{quote_plus(name + '=' + SECRET)}&b=2",
     ):
-        redacted = REDACTION.body(body.encode(), Kind.FORM)
+        redacted = REDACTION.body(body.encode(), BodyKind.FORM)
         assert redacted is None or SECRET not in redacted, body
 
 
@@ -120,7 +120,7 @@ LOOKS = [
 def test_secret_patterns_are_redacted_anywhere(value: str) -> None:
     core = max(re.findall(r"[\w.+-]+", value.replace("WEST", "")), key=len)
     for body in ({"note": f"see {value} now"}, [value], value, {value: 1}, {"n": {"m": [value]}}):
-        redacted = REDACTION.body(json.dumps(body).encode(), Kind.JSON)
+        redacted = REDACTION.body(json.dumps(body).encode(), BodyKind.JSON)
         assert redacted is not None
         assert MASK in redacted
         assert value not in redacted
@@ -134,7 +134,7 @@ def test_secret_patterns_are_redacted_anywhere(value: str) -> None:
             "the",
         }
     assert not contain_no_secrets(["Oak desk", value])
-    redacted = REDACTION.body(urlencode({"note": value, "n": 1}).encode(), Kind.FORM)
+    redacted = REDACTION.body(urlencode({"note": value, "n": 1}).encode(), BodyKind.FORM)
     assert redacted is not None
     assert value not in redacted
 
@@ -149,7 +149,7 @@ def test_a_password_in_a_url_may_contain_delimiters(password: str) -> None:
 
 @pytest.mark.parametrize("number", [4111111111111111, 4111111111111111.0, [5555555555554444]])
 def test_card_numbers_may_be_json_numbers(number: Any) -> None:
-    redacted = REDACTION.body(json.dumps({"n": number}).encode(), Kind.JSON)
+    redacted = REDACTION.body(json.dumps({"n": number}).encode(), BodyKind.JSON)
     assert redacted in {f'{{"n":"{MASK}"}}', f'{{"n":["{MASK}"]}}'}
 
 
@@ -172,7 +172,7 @@ def test_harmless_values_are_kept() -> None:
         "none": None,
         "empty": {"list": [], "text": ""},
     }
-    redacted = REDACTION.body(json.dumps(body).encode(), Kind.JSON)
+    redacted = REDACTION.body(json.dumps(body).encode(), BodyKind.JSON)
     assert redacted is not None
     assert json.loads(redacted) == body
 
@@ -189,7 +189,7 @@ def test_an_object_that_names_a_secret_has_its_values_redacted() -> None:
         {"headers": [{"name": "Authorization", "value": SECRET}], "why": f"not {SECRET}"},
         {"form": ["password", SECRET], "why": f"not {SECRET}"},
     ):
-        redacted = REDACTION.body(json.dumps([body]).encode(), Kind.JSON)
+        redacted = REDACTION.body(json.dumps([body]).encode(), BodyKind.JSON)
         assert redacted is not None
         assert SECRET not in redacted
 
@@ -229,7 +229,7 @@ def test_the_combined_check_clears_typical_bodies() -> None:
 def test_custom_names_and_patterns_apply_too() -> None:
     own = Redaction(names=["Kunden-Nr"], patterns=[r"K-\d+"], harmless=["email_count"])
     body = {"kundenNr": SECRET, "note": "K-4711 called", "email_count": 3, "password": SECRET}
-    assert own.body(json.dumps(body).encode(), Kind.JSON) == (
+    assert own.body(json.dumps(body).encode(), BodyKind.JSON) == (
         f'{{"kundenNr":"{MASK}","note":"{MASK} called","email_count":3,"password":"{MASK}"}}'
     )
     with pytest.raises(ValueError, match="letters or digits"):
@@ -237,8 +237,8 @@ def test_custom_names_and_patterns_apply_too() -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.binary(max_size=300), st.sampled_from([Kind.JSON, Kind.FORM, Kind.TEXT]))
-def test_any_bytes_are_redacted_or_withheld(body: bytes, kind: Kind) -> None:
+@given(st.binary(max_size=300), st.sampled_from([BodyKind.JSON, BodyKind.FORM, BodyKind.TEXT]))
+def test_any_bytes_are_redacted_or_withheld(body: bytes, kind: BodyKind) -> None:
     redacted = REDACTION.body(body, kind)
     assert redacted is None or isinstance(redacted, str)
 
@@ -247,13 +247,15 @@ def test_a_secret_that_is_a_prefix_of_another_leaves_no_rest() -> None:
     longest = "hunter2" + "xyz" * 13
     several = [longest[:length] for length in range(6, len(longest) + 1)]
     body = json.dumps({"passwords": several, "detail": f"{longest} is refused"}).encode()
-    redacted = Redaction().body(body, Kind.JSON)
+    redacted = Redaction().body(body, BodyKind.JSON)
     assert redacted is not None
     assert json.loads(redacted)["detail"] == "[redacted] is refused"
 
 
 def test_a_numeric_secret_is_redacted_wherever_it_is_repeated() -> None:
-    redacted = Redaction().body(b'{"pin": 908172, "seen": 908172, "why": "not 908172"}', Kind.JSON)
+    redacted = Redaction().body(
+        b'{"pin": 908172, "seen": 908172, "why": "not 908172"}', BodyKind.JSON
+    )
     assert redacted is not None
     assert "908172" not in redacted
 
@@ -265,7 +267,7 @@ def test_an_escaped_secret_is_redacted_at_any_depth() -> None:
         {"password": secret, "note": deeper},
         {"note": json.dumps({"password": secret, "deep": deeper}), "last": f"not {secret}"},
     ):
-        redacted = Redaction().body(json.dumps(body).encode(), Kind.JSON)
+        redacted = Redaction().body(json.dumps(body).encode(), BodyKind.JSON)
         assert redacted is not None
         assert "hun" not in redacted
         json.loads(redacted)
@@ -273,7 +275,7 @@ def test_an_escaped_secret_is_redacted_at_any_depth() -> None:
 
 
 def test_a_secret_that_is_part_of_the_mask_leaves_the_mask_intact() -> None:
-    redacted = Redaction().body(b'{"password": "redact", "pin": "[redacted]"}', Kind.JSON)
+    redacted = Redaction().body(b'{"password": "redact", "pin": "[redacted]"}', BodyKind.JSON)
     assert redacted == f'{{"password":"{MASK}","pin":"{MASK}"}}'
 
 
@@ -356,7 +358,7 @@ def test_sensitive_names_match_in_other_languages_short_and_misspelt(name: str) 
         {"note": f"{name}: {SECRET}"},
         [name, SECRET],
     ):
-        redacted = REDACTION.body(json.dumps(document).encode(), Kind.JSON)
+        redacted = REDACTION.body(json.dumps(document).encode(), BodyKind.JSON)
         assert redacted is not None
         assert SECRET not in redacted, document
 
@@ -364,13 +366,13 @@ def test_sensitive_names_match_in_other_languages_short_and_misspelt(name: str) 
 @pytest.mark.parametrize("name", NAMED_OTHERWISE)
 def test_similar_but_harmless_names_are_kept(name: str) -> None:
     body = json.dumps({name: "oak desk 7"}, separators=(",", ":"))
-    assert REDACTION.body(body.encode(), Kind.JSON) == body
+    assert REDACTION.body(body.encode(), BodyKind.JSON) == body
 
 
 @pytest.mark.parametrize("flag", [True, False, None])
 def test_booleans_and_null_under_a_sensitive_name_are_kept(flag: bool | None) -> None:  # noqa: FBT001
     body = json.dumps({"password": flag}, separators=(",", ":"))
-    assert REDACTION.body(body.encode(), Kind.JSON) == body
+    assert REDACTION.body(body.encode(), BodyKind.JSON) == body
 
 
 @pytest.mark.parametrize(
@@ -387,11 +389,11 @@ def test_booleans_and_null_under_a_sensitive_name_are_kept(flag: bool | None) ->
     ],
 )
 def test_a_value_beside_its_sensitive_name_is_redacted(pair: dict[str, Any]) -> None:
-    redacted = REDACTION.body(json.dumps([pair]).encode(), Kind.JSON)
+    redacted = REDACTION.body(json.dumps([pair]).encode(), BodyKind.JSON)
     assert redacted is not None
     assert SECRET not in redacted
     if all(type(value) is str for value in pair.values()):
-        redacted = REDACTION.body(urlencode(pair).encode(), Kind.FORM)
+        redacted = REDACTION.body(urlencode(pair).encode(), BodyKind.FORM)
         assert redacted is not None
         assert SECRET not in redacted
 
@@ -399,7 +401,7 @@ def test_a_value_beside_its_sensitive_name_is_redacted(pair: dict[str, Any]) -> 
 def test_a_type_redacts_only_the_value_beside_it() -> None:
     body = b'{"type":"session","page":"orders","value":"x","at":7}'
     redacted = b'{"type":"session","page":"orders","value":"[redacted]","at":7}'
-    assert REDACTION.body(body, Kind.JSON) == redacted.decode()
+    assert REDACTION.body(body, BodyKind.JSON) == redacted.decode()
 
 
 WRITTEN_OTHERWISE = (
@@ -426,7 +428,7 @@ WRITTEN_OTHERWISE = (
 @pytest.mark.parametrize("value", WRITTEN_OTHERWISE)
 def test_encoded_secrets_are_redacted(value: str) -> None:
     for body in ({"note": value}, {"note": f"see {value}"}, [value]):
-        redacted = REDACTION.body(json.dumps(body).encode(), Kind.JSON)
+        redacted = REDACTION.body(json.dumps(body).encode(), BodyKind.JSON)
         assert redacted is not None
         assert MASK in redacted
         assert "hunter2" not in redacted
@@ -445,4 +447,4 @@ INNOCENT = (
 @pytest.mark.parametrize("value", INNOCENT)
 def test_innocent_values_are_kept(value: str) -> None:
     body = json.dumps({"note": value}, separators=(",", ":"), ensure_ascii=False)
-    assert REDACTION.body(body.encode(), Kind.JSON) == body
+    assert REDACTION.body(body.encode(), BodyKind.JSON) == body

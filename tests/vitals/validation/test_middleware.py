@@ -21,7 +21,7 @@ from tests.vitals.client import converse, fetch, http_scope
 from vitals import Validation, instrument
 from vitals.metrics.catalogue import HTTP_REQUEST_DURATION, HTTP_REQUESTS_REFUSED
 from vitals.testing import Readings
-from vitals.validation import ijson, size_limits
+from vitals.validation import ijson, json_limits
 from vitals.validation.problems import BodyRefused
 
 JSON = {"content-type": "application/json"}
@@ -499,7 +499,7 @@ def test_members_are_counted_correctly(value: Any, most: int, space: str) -> Non
     text = space + written(value) + space
     for empty in ("[]", "{}"):  # empty containers may contain spaces
         text = text if '"' in text else text.replace(empty, empty[0] + space + empty[1])
-    found = size_limits.exceeded_limit(text.encode(), Validation(members=most))
+    found = json_limits.exceeded_limit(text.encode(), Validation(members=most))
     assert (found is not None) == (parts(value) > most), text
     assert found is None or found.reason == "members"
 

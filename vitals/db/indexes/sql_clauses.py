@@ -49,14 +49,14 @@ _SPELLINGS = (
 )
 
 
-class Table(NamedTuple):
+class NamedTable(NamedTuple):
     """A table of a statement: its name, and its column names by their lower-case form."""
 
     name: str
     columns: dict[str, str]
 
 
-def tables(sql: str, columns: Mapping[str, list[str]]) -> dict[str, Table]:
+def tables(sql: str, columns: Mapping[str, list[str]]) -> dict[str, NamedTable]:
     """The tables of a statement by their aliases.
 
     Args:
@@ -69,11 +69,11 @@ def tables(sql: str, columns: Mapping[str, list[str]]) -> dict[str, Table]:
         name = known.get(_bare(each["table"]).lower())
         if name is not None:
             alias = _bare(each["alias"] or name)
-            found[alias] = Table(name, {column.lower(): column for column in columns[name]})
+            found[alias] = NamedTable(name, {column.lower(): column for column in columns[name]})
     return found
 
 
-def as_plan(sql: str, aliases: Mapping[str, Table]) -> Node:
+def as_plan(sql: str, aliases: Mapping[str, NamedTable]) -> Node:
     """Convert the statement's conditions and sort keys to a plan tree for ``candidates``."""
     text = _REFERENCE.sub(lambda found: _qualified(found, aliases), _in_postgresql_form(sql))
     scans = [
@@ -88,7 +88,9 @@ def as_plan(sql: str, aliases: Mapping[str, Table]) -> Node:
     return {"Node Type": "Statement", "Plans": [*scans, *_conditions(clauses, aliases)]}
 
 
-def _conditions(clauses: list[tuple[str, str]], aliases: Mapping[str, Table]) -> Iterator[Node]:
+def _conditions(
+    clauses: list[tuple[str, str]], aliases: Mapping[str, NamedTable]
+) -> Iterator[Node]:
     grouped = any(keyword == "GROUP BY" for keyword, _ in clauses)
     orders: dict[str, list[Node]] = {"GROUP BY": [], "ORDER BY": []}
     for keyword, body in clauses:
@@ -124,7 +126,7 @@ def _keys(body: str) -> list[str]:
     return [_DESCENDING.sub(" DESC", key) for key in keys]
 
 
-def _qualified(found: re.Match[str], aliases: Mapping[str, Table]) -> str:
+def _qualified(found: re.Match[str], aliases: Mapping[str, NamedTable]) -> str:
     """Qualify a column with its table's alias, if it is unambiguous."""
     column = _bare(found["column"]).lower()
     wanted = _bare(found["alias"] or "").lower()

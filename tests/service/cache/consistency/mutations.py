@@ -10,9 +10,9 @@ from unittest import mock
 from service.cache.cache import Cache
 from service.cache.core.entry import pack, unpack
 from service.cache.core.namespace import Namespace
-from service.cache.core.single_flight import Role, SingleFlight
+from service.cache.core.single_flight import FlightRole, SingleFlight
 from service.cache.core.store import CachedValue, EntryRef, FillLease, TimeoutBudget, WriteIntent
-from service.cache.invalidation.queue import InvalidationQueue
+from service.cache.invalidation_queue.queue import InvalidationQueue
 from service.cache.redis import scripts, store
 from service.cache.redis.pubsub import Subscriber
 from service.cache.redis.store import RedisStore
@@ -31,9 +31,9 @@ def retry() -> None:
     """Let every follower use the result of its flight."""
     join = SingleFlight.join
 
-    async def believe(self: SingleFlight[Any], key: Any, start: Any) -> tuple[Any, Role]:
+    async def believe(self: SingleFlight[Any], key: Any, start: Any) -> tuple[Any, FlightRole]:
         brought, _ = await join(self, key, start)
-        return brought, Role.LEADER
+        return brought, FlightRole.LEADER
 
     mock.patch.object(SingleFlight, "join", believe).start()
 

@@ -22,11 +22,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vitals.metrics import worker_discovery
-from vitals.metrics.aggregation import MetricKey, SeriesIndex, SeriesRegistry, Source, compact
+from vitals.metrics.aggregation import MetricKey, SeriesIndex, SeriesRegistry, StoreSource, compact
 from vitals.metrics.catalogue import WORKERS, WORKERS_ENDED
 from vitals.metrics.declarations import NoLabels
 from vitals.metrics.meter import Meter
-from vitals.metrics.mmap_store import Kind, MmapStore, in_file, map_file, segments
+from vitals.metrics.mmap_store import MmapStore, RecordKind, in_file, map_file, segments
 from vitals.metrics.process_identity import UNKNOWN, start_time
 
 LOCK_TIMEOUT = 1.0
@@ -108,7 +108,7 @@ class WorkerDirectory:
                 path.unlink(missing_ok=True)
                 raise
 
-    def sources(self, registry: SeriesRegistry) -> list[Source]:
+    def sources(self, registry: SeriesRegistry) -> list[StoreSource]:
         """The stores of the other live workers, and of dead ones."""
         try:
             with self._locked() as locked:
@@ -122,7 +122,7 @@ class WorkerDirectory:
             )
             stores, _ = self._read(registry)
         self._stores = stores
-        return [Source(store.series_index, store.alive) for store in stores.values()]
+        return [StoreSource(store.series_index, store.alive) for store in stores.values()]
 
     def _read(self, registry: SeriesRegistry) -> tuple[dict[str, "_WorkerStore"], list[str]]:
         """Update every store but our own; returns them, and the names of files to remove."""
@@ -157,9 +157,9 @@ class WorkerDirectory:
         try:
             store = MmapStore(in_file(temporary))
             for name in dead:
-                store.append(Kind.COMPACTED, name)
-            ended, _ = store.append(Kind.METRIC, MetricKey.of(WORKERS_ENDED).to_json())
-            store.append(Kind.SERIES, "", 1, ended)[1][0] = len(dead)
+                store.append(RecordKind.COMPACTED, name)
+            ended, _ = store.append(RecordKind.METRIC, MetricKey.of(WORKERS_ENDED).to_json())
+            store.append(RecordKind.SERIES, "", 1, ended)[1][0] = len(dead)
             compact([stores[name].series_index for name in (_DEAD, *dead) if name in stores], store)
             temporary.replace(self._directory / _DEAD)
         except OSError:

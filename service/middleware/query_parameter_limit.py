@@ -8,7 +8,7 @@ from service.errors import BadRequestError
 MAX_PARAMETERS = 200
 
 
-class QueryLimit:
+class QueryParameterLimit:
     """Refuses requests whose query has more than ``MAX_PARAMETERS`` parameters (400).
 
     Args:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from stack.drills.drill import Outcome
+from stack.drills.drill import DrillResult
 from stack.drills.faults import FAULTS, alert_of
 from stack.installation.paths import CHECKOUT
 
@@ -12,7 +12,7 @@ DOCUMENT = CHECKOUT / "docs" / "alerts.md"
 BEGIN, END = "<!-- written by the drill run -->", "<!-- end of the drill run -->"
 
 
-def as_text(outcomes: Sequence[Outcome]) -> str:
+def as_text(outcomes: Sequence[DrillResult]) -> str:
     """One line per drill."""
     width = max((len(outcome.name) for outcome in outcomes), default=0)
     return "\n".join(
@@ -23,7 +23,7 @@ def as_text(outcomes: Sequence[Outcome]) -> str:
     )
 
 
-def as_markdown(outcomes: Sequence[Outcome], day: str) -> str:
+def as_markdown(outcomes: Sequence[DrillResult], day: str) -> str:
     """The results as a Markdown table."""
     rows = [
         f"| {alert_of(outcome.name)}{_which(outcome.name)} | {outcome.severity} "
@@ -46,7 +46,7 @@ def as_markdown(outcomes: Sequence[Outcome], day: str) -> str:
     )
 
 
-def _fired(outcome: Outcome) -> str:
+def _fired(outcome: DrillResult) -> str:
     return f"{outcome.seconds['fired']:.1f}" if "fired" in outcome.seconds else "always"
 
 
@@ -55,11 +55,11 @@ def _which(name: str) -> str:
     return f" ({which})" if slash else ""
 
 
-def _inhibited(outcome: Outcome) -> str:
+def _inhibited(outcome: DrillResult) -> str:
     return ", ".join(f"`{name}`" for name in sorted(FAULTS[outcome.name].inhibits))
 
 
-def write(outcomes: Sequence[Outcome], document: Path = DOCUMENT) -> None:
+def write(outcomes: Sequence[DrillResult], document: Path = DOCUMENT) -> None:
     """Replace the table in a document."""
     text = document.read_text("utf-8")
     before, _, rest = text.partition(BEGIN)

@@ -12,7 +12,7 @@ from service.cache.core.store import (
     StoreUnavailableError,
     WriteIntent,
 )
-from service.cache.invalidation.pending import PendingInvalidations
+from service.cache.invalidation_queue.pending import PendingInvalidations
 from vitals.cache_metrics import Outcome
 
 log = logging.getLogger(__name__)

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from tests.vitals.metrics.worker import HITS, LEVEL, WAIT, WORST, Word
-from vitals.metrics import worker_discovery, workers
+from vitals.metrics import worker_directory, worker_discovery
 from vitals.metrics.aggregation import SeriesRegistry
 from vitals.metrics.catalogue import WORKERS, WORKERS_ENDED
 from vitals.metrics.meter import Meter
 from vitals.metrics.mmap_store import Segment, map_file, segments
 from vitals.metrics.process_identity import start_time, unix_start_time
-from vitals.metrics.workers import WorkerDirectory, join
+from vitals.metrics.worker_directory import WorkerDirectory, join
 from vitals.testing import Readings
 
 SCRIPT = Path(__file__).with_name("worker.py")
@@ -199,7 +199,7 @@ def test_a_frozen_worker_holding_the_lock_blocks_no_other(
 ) -> None:
     first = start()
     first.send("inc shared 1")
-    monkeypatch.setattr(workers, "LOCK_TIMEOUT", 0.05)
+    monkeypatch.setattr(worker_directory, "LOCK_TIMEOUT", 0.05)
     with (tmp_path / "test" / "lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         meter = Meter()

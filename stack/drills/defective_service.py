@@ -139,14 +139,16 @@ _ALL = range(_ROWS)
 
 def main() -> None:
     """Serve until the process is ended."""
-    parser = argparse.ArgumentParser(prog="python -m stack.drills.defective", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m stack.drills.defective_service", description=__doc__
+    )
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--pool", type=int, default=5, help="connections to the database")
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
     os.environ[_POOL] = str(options.pool)
     uvicorn.run(
-        "stack.drills.defective:build",
+        "stack.drills.defective_service:build",
         factory=True,
         host=LOOPBACK,
         port=options.port,

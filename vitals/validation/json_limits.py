@@ -5,7 +5,7 @@ A parser creates an object for each part, which takes long enough to block the e
 """
 
 from vitals.validation.config import Validation
-from vitals.validation.ijson import Fault
+from vitals.validation.ijson import JsonFault
 
 _IN_NUMBERS = bytes.maketrans(b"123456789+-.eE", b"0" * 14)
 _SPACES = b" \t\r\n"
@@ -13,7 +13,7 @@ _BEFORE_PARTS = b",[{"
 """Each member and element follows one of them."""
 
 
-def exceeded_limit(body: bytes, limits: Validation) -> Fault | None:
+def exceeded_limit(body: bytes, limits: Validation) -> JsonFault | None:
     """The limit that a body exceeds; None if none, or if it is not JSON."""
     length = len(body)
     suspect = (
@@ -27,9 +27,9 @@ def exceeded_limit(body: bytes, limits: Validation) -> Fault | None:
     return _find_exceeded_limit(body, limits) if suspect else None
 
 
-def _find_exceeded_limit(body: bytes, limits: Validation) -> Fault | None:
+def _find_exceeded_limit(body: bytes, limits: Validation) -> JsonFault | None:
     """The same, exactly: strings and the text between them are checked separately."""
-    many = Fault("members", f"There are more than {limits.members} members and elements.")
+    many = JsonFault("members", f"There are more than {limits.members} members and elements.")
     # Only the length of escape sequences matters.
     plain = body.replace(b"\\\\", b"__").replace(b'\\"', b"__") if b"\\" in body else body
     # A member has at most two strings, so there are few pieces.
@@ -40,9 +40,9 @@ def _find_exceeded_limit(body: bytes, limits: Validation) -> Fault | None:
     if _parts(outside.translate(None, _SPACES)) > limits.members:
         return many
     if limits.string is not None and any(len(string) > limits.string for string in pieces[1::2]):
-        return Fault("string", f"A string is longer than {limits.string} bytes.")
+        return JsonFault("string", f"A string is longer than {limits.string} bytes.")
     if _has_long_number(outside, limits.digits):
-        return Fault("digits", f"A number is longer than {limits.digits} characters.")
+        return JsonFault("digits", f"A number is longer than {limits.digits} characters.")
     return None
 
 
