@@ -1,7 +1,6 @@
 """Rendering of the rule files in ``prometheus/rules``."""
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -15,10 +14,10 @@ from alerts.time_scale import REAL_TIME, TimeScale
 from rules import datastores as datastore_signals
 from rules import requests as request_signals
 from rules import slo as slo_signals
+from rules.promql import series_in
 from rules.signal import Signal
 
 HEADER = "# Rendered by `python -m alerts`: change alerts/, not this file.\n"
-_SERIES = re.compile(r"[a-zA-Z_:][\w:]*")
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def recording_passes() -> int:
 
     @cache
     def depth(record: str) -> int:
-        read = set(_SERIES.findall(signals_by_record[record].query)) & signals_by_record.keys()
+        read = series_in(signals_by_record[record].query) & signals_by_record.keys()
         return 1 + max(map(depth, read), default=0)
 
     return max(map(depth, signals_by_record))

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import yaml
 
+from alerts.rule_files import recording_passes
 from bench.watch.query import run_query
 from stack.tsdb_replay import TsdbReplay, promtool
 
@@ -27,8 +28,6 @@ _HOUR, _DAY = 3600, 86400
 _SCRAPE = 30
 _RECORDED = 60
 _RECORDED_LAST_HOUR = 15
-_PASSES = 3
-"""Recording rules depend on each other, three levels deep."""
 _RECORDED_SERIES = '{__name__=~".+:.+:.+"}'
 _SAMPLE = re.compile(r"(?P<name>\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)$")
 _COUNTED = re.compile(r"_(total|bucket|count|sum)$")
@@ -56,8 +55,9 @@ class SyntheticHistory:
         folder.mkdir(parents=True)
         progress(f"an hour of {self.instances} instances")
         _write(folder, self._scraped())
-        for number in range(_PASSES):
-            progress(f"recording, pass {number + 1} of {_PASSES}")
+        passes = recording_passes()
+        for number in range(passes):
+            progress(f"recording, pass {number + 1} of {passes}")
             with TsdbReplay(folder) as prometheus:
                 self._record(folder, prometheus.url)
         with TsdbReplay(folder) as prometheus:
