@@ -15,16 +15,6 @@ FOLDER = CHECKOUT / "tests" / "service" / "clients"
 REQUIREMENTS = CHECKOUT / "requirements" / "clients.txt"
 
 
-def install() -> None:
-    """Install what is missing.
-
-    Raises:
-        MissingPackagesError: It cannot be installed; says why.
-    """
-    node_programs()
-    python_programs()
-
-
 def node_programs() -> Path:
     """Returns the folder of Spectral, Redocly, openapi-typescript and the TypeScript compiler.
 
