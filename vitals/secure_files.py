@@ -4,7 +4,7 @@ Root writes secrets and configuration into directories of unprivileged users. Op
 would be wherever such a user redirects it meanwhile: a symbolic link to a file of root's, a hard
 link, a FIFO that blocks. Paths are therefore walked from `/` with `openat`, and a link is followed
 only where no unprivileged user could have created it. Files are written atomically, with their
-owner and mode: they appear complete, or not at all.
+owner and mode: they appear complete, or not at all. Libraries for atomic writes open by path.
 """
 
 import os

@@ -24,6 +24,7 @@ from rules.promql import series_in
 from stack.tsdb_replay import TsdbReplay, promtool
 from vitals.metrics.catalogue import CATALOGUE
 
+# Not by the parser: a line is a sample, not a query, and there are millions.
 _DUMPED = re.compile(r'^\{__name__="(?P<name>[^"]+)"(?:, )?(?P<labels>.*)\} (?P<rest>\S+) (\d+)$')
 
 Progress = Callable[[str], None]
