@@ -1,13 +1,15 @@
 """Rendering of the rule files in ``prometheus/rules``."""
 
-import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from math import inf
+from textwrap import indent
 from types import ModuleType
+from typing import Any
 
 import promql_parser
+import yaml
 
 from alerts import burn_rate, datastores, meta_monitoring, processes, requests
 from alerts.alert import Alert
@@ -15,10 +17,10 @@ from alerts.time_scale import REAL_TIME, TimeScale
 from rules import datastores as datastore_signals
 from rules import requests as request_signals
 from rules import slo as slo_signals
+from rules.promql import series_in
 from rules.signal import Signal
 
 HEADER = "# Rendered by `python -m alerts`: change alerts/, not this file.\n"
-_SERIES = re.compile(r"[a-zA-Z_:][\w:]*")
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def recording_passes() -> int:
 
     @cache
     def depth(record: str) -> int:
-        read = set(_SERIES.findall(signals_by_record[record].query)) & signals_by_record.keys()
+        read = series_in(signals_by_record[record].query) & signals_by_record.keys()
         return 1 + max(map(depth, read), default=0)
 
     return max(map(depth, signals_by_record))
@@ -87,7 +89,11 @@ def every_alert() -> tuple[Alert, ...]:
 
 
 def render(scale: TimeScale = REAL_TIME) -> dict[str, str]:
-    """Write the files of ``prometheus/rules``: contents by file name."""
+    """Write the files of ``prometheus/rules``: contents by file name.
+
+    Raises:
+        ValueError: A query is not valid PromQL.
+    """
     written: set[str] = set()
     files = {}
     for area in AREAS:
@@ -96,7 +102,7 @@ def render(scale: TimeScale = REAL_TIME) -> dict[str, str]:
         groups = (
             ("signals", "", [_record(s, scale) for s in own if not s.long]),
             ("signals-long", LONG_INTERVAL, [_record(s, scale) for s in own if s.long]),
-            ("alerts", "", [_alert(alert, scale) for alert in alerts(area)]),
+            ("alerts", "", [_yaml([_rule(alert, scale)]) for alert in alerts(area)]),
         )
         files[f"{area.name}.yml"] = (
             HEADER
@@ -111,46 +117,45 @@ def render(scale: TimeScale = REAL_TIME) -> dict[str, str]:
 
 
 def _group(name: str, interval: str, rules: list[str]) -> str:
-    every = f"    interval: {interval}\n" if interval else ""
-    return f"  - name: {name}\n{every}    rules:\n{''.join(rules)}"
+    head = {"name": name, "interval": interval} if interval else {"name": name}
+    return f"{_yaml([head])}  rules:\n{indent(''.join(rules), '  ')}"
 
 
 def _record(signal: Signal, scale: TimeScale) -> str:
-    return (
-        f"      # {signal.question}\n"
-        f"      - record: {signal.record}\n"
-        f"        expr: {_promql(signal.query, scale)}\n"
-    )
+    """A recording rule, below a comment: PyYAML writes none."""
+    rule = {"record": signal.record, "expr": _promql(signal.query, scale)}
+    return f"# {signal.question}\n{_yaml([rule])}"
 
 
-def _alert(alert: Alert, scale: TimeScale) -> str:
-    lines = [
-        f"- alert: {alert.name}",
-        f"  expr: {_promql(alert.expr, scale)}",
-        *([f"  for: {scale.for_duration(alert.for_)}"] if alert.for_ else []),
-        *(
-            [f"  keep_firing_for: {scale.for_duration(alert.keep_firing_for)}"]
-            if alert.keep_firing_for
-            else []
-        ),
-        "  labels:",
-        *(f"    {name}: {json.dumps(value)}" for name, value in alert.labels.items()),
-        f"    severity: {alert.severity}",
-        "  annotations:",
-        *(
-            f"    {name}: {json.dumps(scale.query(text))}"
-            for name, text in alert.annotations.items()
-        ),
-    ]
-    return "".join(f"      {line}\n" for line in lines)
+def _rule(alert: Alert, scale: TimeScale) -> dict[str, Any]:
+    durations = {"for": alert.for_, "keep_firing_for": alert.keep_firing_for}
+    return {
+        "alert": alert.name,
+        "expr": _promql(alert.expr, scale),
+        **{name: scale.for_duration(value) for name, value in durations.items() if value},
+        "labels": {**alert.labels, "severity": str(alert.severity)},
+        "annotations": {name: scale.query(text) for name, text in alert.annotations.items()},
+    }
 
 
-def _promql(query: str, scale: TimeScale) -> str:
-    """Format a query as a YAML block.
+class _Block(str):
+    """Text that is written as a block."""
 
-    Raises:
-        ValueError: The query is not valid PromQL.
-    """
-    pretty = promql_parser.parse(scale.query(query)).prettify()
-    # The 2 text how far the block is indented: its first line may be indented further.
-    return "|2-\n" + "\n".join(f"          {line}" for line in pretty.splitlines())
+    __slots__ = ()
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes blocks."""
+
+
+_Dumper.add_representer(
+    _Block, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|")
+)
+
+
+def _yaml(content: list[dict[str, Any]]) -> str:
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, width=inf, allow_unicode=True)
+
+
+def _promql(query: str, scale: TimeScale) -> _Block:
+    return _Block(promql_parser.parse(scale.query(query)).prettify())

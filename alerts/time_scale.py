@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+# Not by the parser: its tree cannot be changed, and annotations hold queries in templates.
 _IN_QUERY = re.compile(r"(?<=\[)\d+[smhd](?=[]:])|(?<=\boffset )\d+[smhd]\b")
 
 

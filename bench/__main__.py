@@ -9,6 +9,7 @@ BENCHMARKS = (
     "meter",
     "bodies",
     "redaction",
+    "rate_limit",
     "queries",
     "endpoints",
     "keyset",

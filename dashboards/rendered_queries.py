@@ -18,19 +18,6 @@ CHOICES: Mapping[str, str] = {
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::\w+)?\}|(\w+))")
 
 
-def board_queries(board: Json, choices: Mapping[str, str] = CHOICES) -> list[tuple[str, str]]:
-    """List each panel's queries as (the panel's title, PromQL without variables).
-
-    Raises:
-        LookupError: A query uses a variable that has no value in ``choices``.
-    """
-    return [
-        (panel["title"], fill_in(target["expr"], choices))
-        for panel in panels(board)
-        for target in panel.get("targets", ())
-    ]
-
-
 def panels(board: Json) -> Iterator[Json]:
     """Every panel, those in collapsed rows included."""
     for panel in board["panels"]:

@@ -21,12 +21,6 @@ _POOL = "db_client_connection_pool_name"
 
 # -- Database ------------------------------------------------------------------------------
 
-QUERY_RATE = Signal(
-    f"job:{_DB}_count:rate5m",
-    "How many queries are sent?",
-    "ops",
-    DB_OPERATION_DURATION.rate("job"),
-)
 QUERY_P95 = Signal(
     f"job:{_DB}:p95_5m",
     "What is the p95 query time?",

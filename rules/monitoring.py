@@ -93,8 +93,3 @@ NOTIFICATIONS_FAILED = Counter(
     "Notifications that could not be delivered.",
     IntegrationLabels,
 )
-
-MONITORING_METRICS = tuple(
-    declared for declared in tuple(globals().values()) if isinstance(declared, Counter | Gauge)
-)
-"""All of them."""

@@ -22,12 +22,6 @@ REQUESTS_BY_STATUS = Signal(
     "reqps",
     HTTP_REQUEST_DURATION.rate("job", "http_route", "http_response_status_code"),
 )
-REQUEST_RATE = Signal(
-    f"job:{_HTTP}_count:rate5m",
-    "How many requests arrive?",
-    "reqps",
-    REQUESTS_BY_STATUS.sum("job"),
-)
 REQUEST_RATE_BY_ROUTE = Signal(
     f"job_route:{_HTTP}_count:rate5m",
     "How many requests arrive at each route?",

@@ -62,12 +62,6 @@ BAD_EVENTS = Signal(
     "reqps",
     f"{SLO_EVENTS.rate('job', 'slo', outcome='bad')} or {EVENTS} * 0",
 )
-GOOD_EVENTS = Signal(
-    "job_slo:slo_good_events:rate5m",
-    "How many good events does each objective have?",
-    "reqps",
-    f"{SLO_EVENTS.rate('job', 'slo', outcome='good')} or {EVENTS} * 0",
-)
 BAD_EVENTS_5M = Signal(
     "job_slo:slo_bad_events:increase5m",
     "How many bad events did each objective have within five minutes?",

@@ -8,7 +8,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from service.problems import BY_STATUS, MEDIA_TYPE, TYPE_PREFIX
+from service.problems import BY_STATUS, TYPE_PREFIX
+from vitals.validation.problems import MEDIA_TYPE
 
 DESCRIPTION = """\
 Prices are whole cents, times are UTC.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Any, cast
+from typing import cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -12,9 +12,8 @@ from starlette.routing import Match
 
 from service import errors
 from service.errors import FieldError, ServiceError
-from vitals.validation.problems import BodyRefused
+from vitals.validation.problems import BodyRefused, ProblemResponse, problem_details
 
-MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:problem-type:service:"
 MAX_ERRORS = 20
 """Errors that a response lists; it has the number of further ones."""
@@ -44,17 +43,10 @@ BY_STATUS: dict[int, type[ServiceError]] = {
 
 def to_response(error: ServiceError) -> JSONResponse:
     """Make the response of an error."""
-    content: dict[str, Any] = {
-        "type": TYPE_PREFIX + error.slug,
-        "title": error.title,
-        "status": error.status,
-        "detail": error.detail,
-    }
-    if error.field_errors:
-        content["errors"] = [field_error.as_dict() for field_error in error.field_errors]
-    return JSONResponse(
-        content | error.members, error.status, headers=error.headers, media_type=MEDIA_TYPE
-    )
+    errors_found = [field_error.as_dict() for field_error in error.field_errors]
+    kind = TYPE_PREFIX + error.slug
+    content = problem_details(kind, error.title, error.status, error.detail, errors_found)
+    return ProblemResponse(content | error.members, error.status, error.headers)
 
 
 def install(app: FastAPI) -> None:
@@ -75,11 +67,8 @@ def install(app: FastAPI) -> None:
     async def invalid_body(_request: Request, error: Exception) -> JSONResponse:
         refusal = cast("BodyRefused", error)
         kind = TYPE_PREFIX + refusal.problem["type"].rpartition(":")[2]
-        return JSONResponse(
-            refusal.problem | {"type": kind},
-            refusal.status_code,
-            headers=refusal.headers,
-            media_type=MEDIA_TYPE,
+        return ProblemResponse(
+            refusal.problem | {"type": kind}, refusal.status_code, refusal.headers
         )
 
     async def timed_out(_request: Request, _error: Exception) -> JSONResponse:

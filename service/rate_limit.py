@@ -90,6 +90,9 @@ class RateLimitState:
 class LocalLimiter:
     """In-process limiter; bounded, so a flood of names evicts the oldest.
 
+    Not the library limits: it takes three times as long, and keeps every name of a flood
+    (``python -m bench.rate_limit``).
+
     Args:
         clock: Monotonic seconds.
     """

@@ -1,8 +1,10 @@
 """Secret files, readable by their owner only; secrets are never shown or logged."""
 
-import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
+
+from vitals import secure_files
 
 KNOWN = frozenset(
     (
@@ -113,12 +115,5 @@ def made_secret(path: Path, what: str, *, least: int) -> str:
 
 def _create(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(secrets.token_hex(32) + "\n")
-    try:
-        os.link(draft, path)
-    except FileExistsError:
-        pass  # another worker was first: its secret is used
-    finally:
-        draft.unlink()
+    with suppress(FileExistsError):  # another worker was first: its secret is used
+        secure_files.write(path, secrets.token_hex(32) + "\n", replace=False)

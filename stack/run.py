@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from textwrap import indent
 
 from stack import readiness, services
 from stack.installation import secrets
@@ -13,6 +14,7 @@ from stack.process import lock, orphans, reaper
 from stack.process.log_multiplexer import LogMultiplexer
 from stack.process.runner import Runner, Service
 from stack.terminal import print_line
+from stack.text_table import text_table
 from vitals import secure_files
 
 WRITTEN = (
@@ -120,9 +122,7 @@ def addresses(here: Installation) -> str:
         ("logins", f"admin@example.com and user1@example.com, passwords in {here.secrets}"),
         ("logs", f"{here.log}"),
     ]
-    width = max(len(name) for name, _ in rows)
-    table = "\n".join(f"  {name:<{width}}  {address}" for name, address in rows)
-    return f"\nReady.\n{table}\n"
+    return f"\nReady.\n{indent(text_table(rows), '  ')}\n"
 
 
 def status(here: Installation) -> int:
@@ -147,8 +147,12 @@ def status(here: Installation) -> int:
     ready = record is not None and record.ready
     print(f"{command} is running (pid {pid}){'' if ready else ', not ready yet'}")
     ended = [name for name in record.pids if not record.is_alive(name)] if record else []
-    for name, service_pid in sorted(record.pids.items()) if record else ():
-        print(f"  {name:<13} pid {service_pid}{' (ended)' if name in ended else ''}")
+    if record:
+        rows = [
+            (name, f"pid {service_pid}{' (ended)' if name in ended else ''}")
+            for name, service_pid in sorted(record.pids.items())
+        ]
+        print(indent(text_table(rows), "  "))
     if ready:
         print(addresses(here))
     return 0 if ready and not ended else 3

@@ -5,39 +5,25 @@ from, everything else works, and the error says what is missing.
 """
 
 import argparse
-import fcntl
 import hashlib
-import os
-import re
-import shutil
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from stack import static_site
+from stack.install import npm
+from stack.install.stamp import is_current as is_stamped
+from stack.install.stamp import locked, once
 from stack.installation.paths import CHECKOUT
 from stack.terminal import print_line
 
 SOURCES = CHECKOUT / "grafana" / "viewer"
 BOARDS = CHECKOUT / "grafana" / "dashboards"
 BUILT = SOURCES / "dist"
-_MIN_NODE = (20, 19)
 _BUILT_HASH = "sources.sha256"
-_LOCK_HASH = ".lock.sha256"
 _CHECKED_HASH = ".checked.sha256"
-_TAIL_LINES = 40
-"""Number of last lines of npm's output in an error."""
+_PURPOSE = "the packages of the viewer"
 _NOT_SOURCES = {"dist", "node_modules"}
-
-
-class BuildError(RuntimeError):
-    """The viewer cannot be built; the message says what to do."""
-
-
-class NodeMissingError(BuildError):
-    """Node is missing or too old."""
 
 
 def sources_hash() -> str:
@@ -53,7 +39,7 @@ def sources_hash() -> str:
 
 def is_current() -> bool:
     """Whether the build output was built from the current sources."""
-    return _read(BUILT / _BUILT_HASH) == sources_hash()
+    return is_stamped(BUILT / _BUILT_HASH, sources_hash())
 
 
 def build() -> None:
@@ -61,16 +47,13 @@ def build() -> None:
 
     Raises:
         NodeMissingError: Node is missing.
-        BuildError: A step failed.
+        NpmError: A step failed.
     """
-    with _exclusive():
-        if is_current():
-            return
-        _install_packages()
-        print_line("building the viewer (half a minute)")
-        before = sources_hash()
-        _npm("run", "build")
-        (BUILT / _BUILT_HASH).write_text(before)
+    with locked(SOURCES), once(BUILT / _BUILT_HASH, sources_hash()) as stale:
+        if stale:
+            npm.install(SOURCES, _PURPOSE)
+            print_line("building the viewer (half a minute)")
+            npm.run(SOURCES, "run", "build")
 
 
 def check() -> None:
@@ -78,75 +61,14 @@ def check() -> None:
 
     Raises:
         NodeMissingError: Node is missing.
-        BuildError: The check failed.
+        NpmError: The check failed.
     """
-    with _exclusive():
-        _install_packages()
-        now = sources_hash()
-        if _read(_packages() / _CHECKED_HASH) != now:
-            _npm("run", "check")
-            (_packages() / _CHECKED_HASH).write_text(now)
-
-
-@contextmanager
-def _exclusive() -> Iterator[None]:
-    """Serialise processes that fetch or build here, by a file lock."""
-    folder = os.open(SOURCES, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)
-
-
-def _install_packages() -> None:
-    """Install the npm packages if they are missing or the lock file changed."""
-    _require_node()
-    lock = hashlib.sha256((SOURCES / "package-lock.json").read_bytes()).hexdigest()
-    if _read(_packages() / _LOCK_HASH) != lock:
-        print_line("fetching the packages of the viewer (once, about a minute)")
-        _npm("ci", "--no-progress")
-        (_packages() / _LOCK_HASH).write_text(lock)
-
-
-def _packages() -> Path:
-    return SOURCES / "node_modules"
-
-
-def _require_node() -> None:
-    node, npm = shutil.which("node"), shutil.which("npm")
-    output = (
-        ""
-        if not node
-        else subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
-    )
-    version = tuple(int(number) for number in re.findall(r"\d+", output)[:2])
-    if not npm or version < _MIN_NODE:
-        required = ".".join(map(str, _MIN_NODE))
-        raise NodeMissingError(
-            f"viewer: needs Node {required} or newer with npm to be built"
-            f" ({f'found {output.strip()}' if output else 'not found'}):"
-            " install it and start again; everything else works without"
-        )
-
-
-def _npm(*arguments: str) -> None:
-    done = subprocess.run(
-        ["npm", *arguments],
-        cwd=SOURCES,
-        env={**os.environ, "CI": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    if done.returncode:
-        last = "\n".join((done.stdout + done.stderr).splitlines()[-_TAIL_LINES:])
-        raise BuildError(f"npm {' '.join(arguments)} failed in {SOURCES}:\n{last}")
-
-
-def _read(path: Path) -> str:
-    return path.read_text() if path.exists() else ""
+    with locked(SOURCES):
+        npm.install(SOURCES, _PURPOSE)
+        checked = SOURCES / "node_modules" / _CHECKED_HASH
+        with once(checked, sources_hash()) as unchecked:
+            if unchecked:
+                npm.run(SOURCES, "run", "check")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -156,9 +78,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _publish(options)
     try:
         check()
-    except NodeMissingError as error:
+    except npm.NodeMissingError as error:
         print_line(f"viewer: sources not checked: {error}")
-    except BuildError as error:
+    except npm.NpmError as error:
         print_line(str(error))
         return 1
     return 0
@@ -183,9 +105,9 @@ def _publish(options: argparse.Namespace) -> int:
             )
             build()
         static_site.publish(BUILT, BOARDS, options.site, {"traceUrl": options.traces})
-    except BuildError as error:
+    except npm.NpmError as error:
         static_site.publish_placeholder(options.site, "The boards cannot be built here", str(error))
-        print_line(str(error))
+        print_line(f"the boards cannot be built; everything else works without them: {error}")
         return 1
     print_line(f"the boards are at {options.address}")
     return 0

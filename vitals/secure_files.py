@@ -4,7 +4,7 @@ Root writes secrets and configuration into directories of unprivileged users. Op
 would be wherever such a user redirects it meanwhile: a symbolic link to a file of root's, a hard
 link, a FIFO that blocks. Paths are therefore walked from `/` with `openat`, and a link is followed
 only where no unprivileged user could have created it. Files are written atomically, with their
-owner and mode: they appear complete, or not at all.
+owner and mode: they appear complete, or not at all. Libraries for atomic writes open by path.
 """
 
 import os
@@ -39,6 +39,7 @@ def write(
     mode: int = 0o600,
     owner: Owner | None = None,
     durable: bool = False,
+    replace: bool = True,
 ) -> None:
     """Write or replace a file atomically.
 
@@ -48,8 +49,10 @@ def write(
         mode: Its permissions, regardless of the umask.
         owner: Its owner; `None` for the current user.
         durable: Whether to fsync the file and its directory.
+        replace: Whether to replace an existing file.
 
     Raises:
+        FileExistsError: It exists and is not to be replaced.
         UnsafePathError: Its directory is behind a link that another user can change.
         OSError: It cannot be written; the old file is unchanged.
     """
@@ -67,11 +70,13 @@ def write(
                 os.fchmod(file, mode)
                 if durable:
                     os.fsync(file)
-            os.rename(temporary, path.name, src_dir_fd=directory, dst_dir_fd=directory)
-        except BaseException:
-            with suppress(OSError):
+            if replace:
+                os.rename(temporary, path.name, src_dir_fd=directory, dst_dir_fd=directory)
+            else:
+                os.link(temporary, path.name, src_dir_fd=directory, dst_dir_fd=directory)
+        finally:
+            with suppress(OSError):  # renamed, usually
                 os.unlink(temporary, dir_fd=directory)
-            raise
         if durable:
             _sync(directory)
 

@@ -7,16 +7,17 @@ over the month. All of it is loaded into a real Prometheus with promtool's backf
 
 import gzip
 import math
-import re
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
+from alerts.rule_files import recording_passes
 from bench.watch.query import run_query
 from stack.tsdb_replay import TsdbReplay, promtool
 
@@ -27,11 +28,8 @@ _HOUR, _DAY = 3600, 86400
 _SCRAPE = 30
 _RECORDED = 60
 _RECORDED_LAST_HOUR = 15
-_PASSES = 3
-"""Recording rules depend on each other, three levels deep."""
 _RECORDED_SERIES = '{__name__=~".+:.+:.+"}'
-_SAMPLE = re.compile(r"(?P<name>\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)$")
-_COUNTED = re.compile(r"_(total|bucket|count|sum)$")
+_COUNTED = {"counter", "histogram", "summary"}
 
 Progress = Callable[[str], None]
 
@@ -56,8 +54,9 @@ class SyntheticHistory:
         folder.mkdir(parents=True)
         progress(f"an hour of {self.instances} instances")
         _write(folder, self._scraped())
-        for number in range(_PASSES):
-            progress(f"recording, pass {number + 1} of {_PASSES}")
+        passes = recording_passes()
+        for number in range(passes):
+            progress(f"recording, pass {number + 1} of {passes}")
             with TsdbReplay(folder) as prometheus:
                 self._record(folder, prometheus.url)
         with TsdbReplay(folder) as prometheus:
@@ -71,18 +70,17 @@ class SyntheticHistory:
 
     def _scraped(self) -> Iterator[str]:
         moments = range(self.end - _HOUR, self.end + 1, _SCRAPE)
-        for line in gzip.decompress(METRICS_PAGE.read_bytes()).decode().splitlines():
-            found = None if line.startswith("#") else _SAMPLE.match(line)
-            if found:
-                name, labels, value = found["name"], found["labels"], float(found["value"])
-                grows = bool(_COUNTED.search(name))
+        page = gzip.decompress(METRICS_PAGE.read_bytes()).decode()
+        for family in text_string_to_metric_families(page):
+            grows = family.type in _COUNTED
+            for sample in family.samples:
                 for number in range(self.instances):
-                    own = f'job="api",instance="api-{number}:8000"'
-                    series = f"{name}{{{labels},{own}}}" if labels else f"{name}{{{own}}}"
+                    own = {"job": "api", "instance": f"api-{number}:8000"}
+                    series = _series(sample.name, {**sample.labels, **own})
                     share = 0.5 + number / self.instances
                     for at in moments:
                         part = (at - moments[0]) / _HOUR if grows else 1.0
-                        yield f"{series} {value * share * part:.9g} {at}"
+                        yield f"{series} {sample.value * share * part:.9g} {at}"
         for number in range(self.instances):
             for at in moments:
                 yield f'up{{job="api",instance="api-{number}:8000"}} 1 {at}'
@@ -109,11 +107,16 @@ class SyntheticHistory:
             moments = [at for at in moments if at < self.end - _HOUR]
             moments += range(self.end - _HOUR, last, _RECORDED_LAST_HOUR)
         for labels, value in recorded:
-            own = (f'{k}="{_escape(v)}"' for k, v in labels.items() if k != "__name__")
-            series = f"{labels['__name__']}{{{','.join(own)}}}"
+            own = {name: text for name, text in labels.items() if name != "__name__"}
+            series = _series(labels["__name__"], own)
             phase = zlib.crc32(series.encode()) % 628 / 100
             for at in moments:
                 yield f"{series} {value * (0.8 + 0.2 * math.sin(at / 7200 + phase)):.9g} {at}"
+
+
+def _series(name: str, labels: Mapping[str, str]) -> str:
+    written = [f'{label}="{_escape(text)}"' for label, text in labels.items()]
+    return f"{name}{{{','.join(written)}}}"
 
 
 def _escape(value: str) -> str:

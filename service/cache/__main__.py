@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from redis import Redis
 from redis.cluster import RedisCluster
 from redis.exceptions import RedisError
+from rich.console import Console
+from rich.table import Table
 
 from service.cache.memory_estimate import Estimate, measure, spread
 from service.cache.redis.url import RedisUrl
@@ -80,10 +82,13 @@ def _print_estimate(where: str, estimate: Estimate) -> bool:
     """Print a server's estimate; return whether its limit suffices."""
     if where:
         print(f"\n{where}")
-    print(f"{'namespace':<16} {'keys':>10} {'bytes each':>11} {'MiB':>9}")
+    table = Table("namespace", box=None, pad_edge=False)
+    for title in ("keys", "bytes each", "MiB"):
+        table.add_column(title, justify="right")
     for name, share in estimate.shares.items():
-        row = f"{share.keys:>10,} {share.bytes_each:>11,.0f} {share.total / MIB:>9,.2f}"
-        print(f"{name:<16} {row}")
+        total = share.total / MIB
+        table.add_row(name, f"{share.keys:,}", f"{share.bytes_each:,.0f}", f"{total:,.2f}")
+    Console(markup=False, highlight=False).print(table)
     needed, limit = estimate.total / MIB, estimate.limit
     print(f"needed: maxmemory {int(needed) + 1}mb")
     if limit is None:

@@ -47,8 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
     for line in table(outcomes, recorded):
         print(line)
-    for line in firings(outcomes) if arguments.each else ():
-        print(line)
+    if arguments.each:
+        print(firings(outcomes))
     return 0
 
 

@@ -20,11 +20,12 @@ from urllib.request import urlopen
 import yaml
 
 from alerts.rule_files import every_signal, recording_passes, render
+from rules.promql import series_in
 from stack.tsdb_replay import TsdbReplay, promtool
 from vitals.metrics.catalogue import CATALOGUE
 
+# Not by the parser: a line is a sample, not a query, and there are millions.
 _DUMPED = re.compile(r'^\{__name__="(?P<name>[^"]+)"(?:, )?(?P<labels>.*)\} (?P<rest>\S+) (\d+)$')
-_SERIES = re.compile(r"[a-zA-Z_:][\w:]*")
 
 Progress = Callable[[str], None]
 
@@ -182,7 +183,7 @@ def _needed(queries: Iterable[str]) -> set[str]:
     pending = [*queries]
     while pending:
         query = pending.pop()
-        new = {name for name in _SERIES.findall(query) if name in known} - found
+        new = (series_in(query) & known.keys()) - found
         found |= new
         pending += [known[name].query for name in new]
     return found

@@ -8,6 +8,7 @@ from alerts.alert import Alert, Severity
 from alerts.time_scale import seconds
 from stack.backtest.datasource import Progress, Recorded, query_api
 from stack.backtest.firings import Firing, firings_of, longest_interval
+from stack.text_table import text_table
 
 _MAX_POINTS = 10_000
 """Prometheus returns at most 11,000 points per series."""
@@ -63,20 +64,19 @@ def _true_times(alert: Alert, recorded: Recorded, step: int) -> Iterator[list[fl
 
 
 def table(outcomes: list[AlertFirings], recorded: Recorded) -> Iterator[str]:
-    """The table, as lines for a terminal."""
+    """The table and what it means, for a terminal."""
     days = (recorded.last - recorded.first) / 86400
     yield f"{_at(recorded.first)} to {_at(recorded.last)}, {days:.1f} days"
     yield ""
-    head = ("fired", "half for", "twice for", "total", "longest true", "for")
-    width = max(len(_name(outcome.alert)) for outcome in outcomes)
-    yield f"{'alert':{width}}  {'severity':8}  " + "  ".join(f"{title:>12}" for title in head)
+    head = ("alert", "severity", "fired", "half for", "twice for", "total", "longest true", "for")
+    rows = []
     for outcome in sorted(outcomes, key=lambda each: (-len(each.fired), -each.longest)):
         half, fired, twice = outcome.times
         together = _long(sum(firing.seconds for firing in outcome.fired))
-        lasting = outcome.alert.for_ or "0s"
-        cells = (fired, half, twice, together, _long(outcome.longest), lasting)
-        name = f"{_name(outcome.alert):{width}}  {outcome.alert.severity:8}"
-        yield f"{name}  " + "  ".join(f"{cell!s:>12}" for cell in cells)
+        name, severity, lasting = _name(outcome.alert), outcome.alert.severity, outcome.alert.for_
+        cells = (fired, half, twice, together, _long(outcome.longest), lasting or "0s")
+        rows.append((name, severity, *cells))
+    yield text_table(rows, head, right=range(2, len(head)))
     yield ""
     yield from advice(outcomes, days)
 
@@ -96,12 +96,14 @@ def advice(outcomes: list[AlertFirings], days: float) -> Iterator[str]:
             yield f"{name} nearly fired: true for {held} of {outcome.alert.for_}."
 
 
-def firings(outcomes: list[AlertFirings]) -> Iterator[str]:
+def firings(outcomes: list[AlertFirings]) -> str:
     """Every firing, in chronological order."""
     found = [(each, outcome.alert) for outcome in outcomes for each in outcome.fired]
-    for firing, alert in sorted(found, key=lambda pair: pair[0]):
-        lasted = _long(firing.seconds)
-        yield f"{_at(firing.start)}  {lasted:>8}  {alert.severity:6}  {_name(alert)}"
+    rows = [
+        (_at(firing.start), _long(firing.seconds), alert.severity, _name(alert))
+        for firing, alert in sorted(found, key=lambda pair: pair[0])
+    ]
+    return text_table(rows, right={1})
 
 
 def _name(alert: Alert) -> str:

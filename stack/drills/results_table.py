@@ -7,20 +7,19 @@ from pathlib import Path
 from stack.drills.drill import DrillResult
 from stack.drills.faults import FAULTS, alert_of
 from stack.installation.paths import CHECKOUT
+from stack.text_table import text_table
 
 DOCUMENT = CHECKOUT / "docs" / "alerts.md"
 BEGIN, END = "<!-- written by the drill run -->", "<!-- end of the drill run -->"
 
 
 def as_text(outcomes: Sequence[DrillResult]) -> str:
-    """One line per drill."""
-    width = max((len(outcome.name) for outcome in outcomes), default=0)
-    return "\n".join(
-        f"{outcome.name:<{width}}  {outcome.severity:<6}  notified after "
-        f"{outcome.seconds['notified']:5.1f} s, "
-        f"resolved {outcome.to_resolve:5.1f} s after the fault ended"
-        for outcome in outcomes
-    )
+    """A row per drill: seconds from the fault, and from its end."""
+    rows = [
+        (each.name, each.severity, f"{each.seconds['notified']:.1f}", f"{each.to_resolve:.1f}")
+        for each in outcomes
+    ]
+    return text_table(rows, ("alert", "severity", "notified", "resolved"), right={2, 3})
 
 
 def as_markdown(outcomes: Sequence[DrillResult], day: str) -> str:

@@ -7,22 +7,12 @@ from pathlib import Path
 
 from stack.install import npm
 from stack.install.packages import MissingPackagesError
-from stack.install.stamp import once
+from stack.install.stamp import locked, once
 from stack.installation.paths import CHECKOUT, Installation
 from vitals import secure_files
 
 FOLDER = CHECKOUT / "tests" / "service" / "clients"
 REQUIREMENTS = CHECKOUT / "requirements" / "clients.txt"
-
-
-def install() -> None:
-    """Install what is missing.
-
-    Raises:
-        MissingPackagesError: It cannot be installed; says why.
-    """
-    node_programs()
-    python_programs()
 
 
 def node_programs() -> Path:
@@ -48,7 +38,7 @@ def python_programs() -> Path:
     environment = folder / "venv"
     programs = environment / "bin"
     pins = hashlib.sha256(sys.version.encode() + REQUIREMENTS.read_bytes()).hexdigest()
-    with once(folder, environment / ".installed", pins) as missing:
+    with locked(folder), once(environment / ".installed", pins) as missing:
         if missing:
             print(
                 "installing the generator of the API's Python client (once, half a minute)",

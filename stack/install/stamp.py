@@ -1,4 +1,4 @@
-"""A lock and a stamp file for installations that are done once, by one process at a time."""
+"""A lock and a stamp file for what is installed or built once, by one process at a time."""
 
 import fcntl
 import os
@@ -8,22 +8,35 @@ from pathlib import Path
 
 
 @contextmanager
-def once(folder: Path, stamp: Path, content: str) -> Iterator[bool]:
-    """Lock a folder and yield whether the installation in it is missing or outdated.
+def locked(folder: Path) -> Iterator[None]:
+    """Lock a folder against other processes; not reentrant.
 
-    The stamp is written when the block ends without an error.
-
-    Args:
-        folder: Locked against other processes.
-        stamp: A file inside of what is installed, so that it is deleted together with that.
-        content: Identifies what is installed, such as the digest of a lock file.
+    Not filelock: it locks a file of its own, which would be among the sources.
     """
     lock = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        missing = not stamp.exists() or stamp.read_text() != content
-        yield missing
-        if missing:
-            stamp.write_text(content)
+        yield
     finally:
         os.close(lock)
+
+
+@contextmanager
+def once(stamp: Path, content: str) -> Iterator[bool]:
+    """Yield whether what the stamp belongs to is missing or outdated; call it while locked.
+
+    The stamp is written when the block ends without an error.
+
+    Args:
+        stamp: A file inside of what is installed, so that it is deleted together with that.
+        content: Identifies what is installed, such as the digest of a lock file.
+    """
+    missing = not is_current(stamp, content)
+    yield missing
+    if missing:
+        stamp.write_text(content)
+
+
+def is_current(stamp: Path, content: str) -> bool:
+    """Whether the stamp exists with this content."""
+    return stamp.exists() and stamp.read_text() == content

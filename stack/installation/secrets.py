@@ -10,6 +10,7 @@ import stat
 import sys
 from pathlib import Path
 
+from service.secret_files import SecretError, refuse_guessable
 from stack.installation.service_user import ServiceUser
 from vitals import secure_files
 
@@ -28,20 +29,9 @@ MIN_LENGTH = 16
 MAX_BYTES = 10_000
 """At most this many bytes of a secret file are read."""
 
-_DEFAULTS = (
-    "admin",
-    "changeme",
-    "changethis",
-    "default",
-    "example",
-    "password",
-    "postgres",
-    "secret",
-)
-
 
 class WeakSecretError(ValueError):
-    """A provided secret is a known default or too short."""
+    """A provided secret is guessable, or has characters that need quoting."""
 
 
 def make(folder: Path, user: ServiceUser | None) -> None:
@@ -89,14 +79,10 @@ def _read_with_privacy(path: Path, owner: secure_files.Owner) -> tuple[str, bool
 def _check(path: Path, text: str) -> None:
     if not re.fullmatch(r"[\w.~+/=-]*", text, re.ASCII):
         raise WeakSecretError(f"{path}: only letters, digits and - _ . ~ + / = are allowed")
-    bare = "".join(letter for letter in text.lower() if letter.isalpha())
-    if len(text) < MIN_LENGTH or any(
-        bare == known * (len(bare) // len(known)) for known in _DEFAULTS
-    ):
-        raise WeakSecretError(
-            f"{path}: a known default, or fewer than {MIN_LENGTH} characters: "
-            "delete the file to have a strong one generated"
-        )
+    try:
+        refuse_guessable(text, str(path), least=MIN_LENGTH)
+    except SecretError as error:
+        raise WeakSecretError(f"{error}; or delete the file to have one generated") from None
 
 
 if __name__ == "__main__":

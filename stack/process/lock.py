@@ -30,6 +30,7 @@ def acquire(path: Path, command: str) -> int:
     Raises:
         AlreadyRunningError: Another stack holds it.
     """
+    # Not filelock: the reaper inherits this descriptor, and the file says who holds the lock.
     held = secure_files.open_file(path, os.O_RDWR | os.O_CREAT)
     deadline = time.monotonic() + _TIMEOUT_SECONDS
     while True:

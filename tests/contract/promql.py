@@ -6,16 +6,15 @@ empty without an error. Here it is one.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
 from functools import singledispatch
 from typing import Any
 
 import promql_parser as promql
 
 from alerts.rule_files import every_signal
-from rules.monitoring import MONITORING_METRICS
+from rules import monitoring
 from vitals.metrics.catalogue import CATALOGUE
-from vitals.metrics.declarations import AnyMetric, Histogram
+from vitals.metrics.declarations import AnyMetric, Counter, Gauge, Histogram
 
 Labels = frozenset[str]
 SET_OPERATORS = {"and", "unless", "or"}
@@ -35,7 +34,8 @@ def _provided() -> dict[str, Labels]:
     series: dict[str, Labels] = defaultdict(frozenset)
     for signal in every_signal().values():
         series[signal.record] = frozenset(signal.labels)
-    for metric in (*CATALOGUE.values(), *MONITORING_METRICS):
+    declared = (each for each in vars(monitoring).values() if isinstance(each, Counter | Gauge))
+    for metric in (*CATALOGUE.values(), *declared):
         for name in series_of(metric):
             series[name] |= {"job", "instance", *metric.label_names}
             series[name] |= {"le"} if name.endswith("_bucket") else frozenset()
@@ -48,7 +48,6 @@ _EDGES = {
     for metric in CATALOGUE.values()
     if isinstance(metric, Histogram)
 }
-_NODES = ("expr", "lhs", "rhs", "param", "vector_selector")
 
 
 def labels_of(expr: str) -> Labels:
@@ -59,19 +58,6 @@ def labels_of(expr: str) -> Labels:
         ValueError: It is not valid PromQL.
     """
     return _labels(promql.parse(expr))
-
-
-def series_in(expr: str) -> frozenset[str]:
-    """The names of the series that a query reads."""
-    nodes = _nodes(promql.parse(expr))
-    return frozenset(node.name or "" for node in nodes if isinstance(node, promql.VectorSelector))
-
-
-def _nodes(node: Any) -> Iterator[Any]:
-    yield node
-    for child in (*(getattr(node, name, None) for name in _NODES), *getattr(node, "args", ())):
-        if child is not None:
-            yield from _nodes(child)
 
 
 @singledispatch

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from dashboards.rendered_queries import board_queries, fill_in
+from dashboards.rendered_queries import fill_in, panels
 from rules.signal import LEVELS
 from vitals.metrics.catalogue import CATALOGUE
 
@@ -37,13 +37,22 @@ def all_queries() -> Iterator[SourcedQuery]:
 
 def of_board(name: str, board: Any) -> Iterator[SourcedQuery]:
     """Queries of panels, variables and annotations."""
-    for title, expr in board_queries(board):
+    for title, expr in panel_queries(board):
         yield f"{name}: {title}", expr
     for annotation in board["annotations"]["list"]:
         yield f"{name}: {annotation['name']}", fill_in(annotation["target"]["expr"])
     for variable in board["templating"]["list"]:
         if offered := _OFFERED.fullmatch(variable.get("definition", "")):
             yield f"{name}: ${variable['name']}", fill_in(offered[1])
+
+
+def panel_queries(board: Any) -> list[SourcedQuery]:
+    """Titles of panels, and PromQL without variables."""
+    return [
+        (panel["title"], fill_in(target["expr"]))
+        for panel in panels(board)
+        for target in panel.get("targets", ())
+    ]
 
 
 def of_rules(name: str, rules: Any) -> Iterator[SourcedQuery]:

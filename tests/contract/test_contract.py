@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.contract.promql import ContractError, labels_of, series_in, series_of
+from rules.promql import series_in
+from tests.contract.promql import ContractError, labels_of, series_of
 from tests.contract.sources import ROOT, SourcedQuery, all_queries, of_board, of_page, of_rules
 from vitals.metrics.catalogue import CATALOGUE
 

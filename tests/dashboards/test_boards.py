@@ -16,8 +16,9 @@ import yaml
 from dashboards.board import Board
 from dashboards.boards.registry import BOARDS
 from dashboards.grafana import Json
-from dashboards.rendered_queries import CHOICES, board_queries, fill_in, panels
+from dashboards.rendered_queries import CHOICES, fill_in, panels
 from tests.contract.promql import labels_of
+from tests.contract.sources import panel_queries
 
 SCHEMA = jsonschema.Draft202012Validator(
     json.loads((Path(__file__).parent / "house.schema.json").read_text())
@@ -37,7 +38,7 @@ def _everything(board: Json) -> list[Json]:
 
 
 def _expressions(board: Json) -> Iterator[str]:
-    yield from (expr for _, expr in board_queries(board))
+    yield from (expr for _, expr in panel_queries(board))
     for annotation in board["annotations"]["list"]:
         yield fill_in(annotation["target"]["expr"])
     for variable in board["templating"]["list"]:
@@ -184,7 +185,7 @@ def test_prometheus_itself_accepts_every_query(tmp_path: Path) -> None:
 
 def test_queries_are_those_of_the_panels_with_variables_filled_in() -> None:
     (overview,) = (board for board in BOARDS if board.uid == "svc-overview")
-    queries = board_queries(_drawn(overview))
+    queries = panel_queries(_drawn(overview))
     assert ("In flight", 'sum by (instance) (http_server_active_requests{job="api"})') in queries
     assert not [expr for _, expr in queries if "$" in expr]
     with pytest.raises(LookupError, match="planet"):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from stack import viewer
+from stack.install import npm
 
 MANIFEST = {
     "name": "tiny",
@@ -76,7 +77,7 @@ def test_a_changed_lock_file_installs_packages_and_rebuilds(
 
 def test_a_failed_build_is_reported_and_retried(sources: Path) -> None:
     (sources / "main.ts").unlink()
-    with pytest.raises(viewer.BuildError, match=r"(?s)npm run build failed.*main\.ts"):
+    with pytest.raises(npm.NpmError, match=r"(?s)npm run build failed.*main\.ts"):
         viewer.build()
     assert not viewer.is_current()
     (sources / "main.ts").write_text("3")

@@ -80,6 +80,13 @@ def test_an_existing_link_is_replaced_not_followed(
     assert stat.S_IMODE(place.stat().st_mode) == 0o600
 
 
+def test_an_existing_file_is_kept_if_it_is_not_to_be_replaced(tmp_path: Path) -> None:
+    secure_files.write(tmp_path / "key", "first", replace=False)
+    with pytest.raises(FileExistsError, match="key"):
+        secure_files.write(tmp_path / "key", "second", replace=False)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"key": "first"}
+
+
 @pytest.mark.parametrize("plant", [_link, _hard_link, _fifo, _folder])
 def test_only_regular_files_with_one_link_are_opened(
     root_file: Path, user_directory: Path, plant: Callable[[Path, Path], None]

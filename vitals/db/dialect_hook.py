@@ -16,7 +16,6 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 AnyEngine = AsyncEngine | Engine
@@ -95,9 +94,6 @@ def hook_dialect(engine: Engine, on_executed: OnExecuted) -> None:
 
 
 def _timed(execute: Callable[..., Any], on_executed: OnExecuted) -> Callable[..., Any]:
-    if _is_plain_execute(execute):
-        return _timed_cursor(on_executed)
-
     def timed(cursor: Any, statement: str, parameters: Any, context: Any = None) -> Any:
         started = perf_counter()
         try:
@@ -107,27 +103,6 @@ def _timed(execute: Callable[..., Any], on_executed: OnExecuted) -> Callable[...
             raise
         on_executed(perf_counter() - started, None, cursor, statement, parameters, context)
         return result
-
-    return timed
-
-
-def _is_plain_execute(execute: Any) -> bool:
-    """Whether a method is SQLAlchemy's default, and that still only calls ``cursor.execute``."""
-    own = getattr(execute, "__func__", None) is DefaultDialect.do_execute
-    return own and execute.__code__.co_names == ("execute",)
-
-
-def _timed_cursor(on_executed: OnExecuted) -> Callable[..., Any]:
-    """Replacement for a method that only calls the cursor: saves one call per query."""
-
-    def timed(cursor: Any, statement: str, parameters: Any, context: Any = None) -> None:
-        started = perf_counter()
-        try:
-            cursor.execute(statement, parameters)
-        except BaseException as error:
-            on_executed(perf_counter() - started, error, cursor, statement, parameters, context)
-            raise
-        on_executed(perf_counter() - started, None, cursor, statement, parameters, context)
 
     return timed
 

@@ -17,7 +17,6 @@ REQUEST_SECONDS = (
 QUERY_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 CACHE_SECONDS = (0.0001, 0.00025, 0.0005, *QUERY_SECONDS)
 BODY_BYTES = tuple(float(256 * 4**power) for power in range(9))  # 256 B to 16 MiB
-CONNECTION_SECONDS = (120.0, 600.0, 3600.0)
 
 
 # -- HTTP ------------------------------------------------------------------------------------

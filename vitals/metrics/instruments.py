@@ -14,7 +14,7 @@ from functools import cache
 from time import perf_counter, time
 from typing import TypeVar
 
-from vitals.metrics.aggregation import Exemplar, read_exemplars, write_exemplar
+from vitals.metrics.aggregation import write_exemplar
 from vitals.metrics.mmap_store import Cells
 
 EXEMPLAR_INTERVAL = 1.0
@@ -201,23 +201,6 @@ class HistogramChild:
                 exemplar_due = list(self.exemplar_due)
                 exemplar_due[bucket] = perf_counter() + EXEMPLAR_INTERVAL
                 self.exemplar_due = exemplar_due
-
-    @property
-    def counts(self) -> list[int]:
-        """Observations of this process per bucket, not cumulated; the last is ``+Inf``'s."""
-        return [int(count) for count in self.cells.tolist()[:-1]]
-
-    @property
-    def total(self) -> float:
-        """The sum of all observations of this process."""
-        return float(self.cells[-1])
-
-    @property
-    def exemplars(self) -> list[Exemplar | None]:
-        """The newest exemplar of each bucket."""
-        if self._exemplar_cells is None:
-            return [None] * (len(self.bounds) + 1)
-        return read_exemplars(self._exemplar_cells)
 
     def move(self, cells: Cells, *, keep: bool) -> None:
         """Switch to other, zeroed cells; ``keep`` carries the counts over."""

@@ -49,6 +49,7 @@ def format_value(value: float) -> str:
     return repr(float(value))
 
 
+# Saves 5 % of a page of 60 routes and 60 gauges (decision 17).
 @lru_cache(maxsize=CACHED_TEMPLATES)
 def _templates(metric: MetricKey, as_openmetrics: bool) -> tuple[str, str]:  # noqa: FBT001
     """The ``HELP`` and ``TYPE`` lines, and the template of one series."""

@@ -221,6 +221,7 @@ class _WorkerStore:
 
 
 def _lock(file: int) -> bool:
+    # Not filelock: fifteen lines are not worth a dependency of every application.
     deadline = time.monotonic() + LOCK_TIMEOUT
     while True:
         try:

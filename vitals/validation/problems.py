@@ -1,5 +1,6 @@
-"""Problem details (RFC 9457) of refused bodies."""
+"""Problem details (RFC 9457): the response with them, and those of refused bodies."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -28,6 +29,29 @@ REASONS: dict[str, tuple[int, str, str]] = {
 the limits of depth, members, strings or numbers."""
 
 
+class ProblemResponse(JSONResponse):
+    """A response with problem details."""
+
+    media_type = MEDIA_TYPE
+
+
+def problem_details(
+    kind: str, title: str, status: int, detail: str, errors: Iterable[Mapping[str, str]] = ()
+) -> dict[str, Any]:
+    """The members of problem details.
+
+    Args:
+        kind: The URI of the problem's type.
+        title: Names the type.
+        status: Of the response.
+        detail: What happened, and what to do.
+        errors: What is wrong where, if there is more than the detail.
+    """
+    problem: dict[str, Any] = {"type": kind, "title": title, "status": status, "detail": detail}
+    found = list(errors)
+    return problem | {"errors": found} if found else problem
+
+
 class BodyRefused(HTTPException):
     """A body was refused; raised into the code that reads it.
 
@@ -48,16 +72,10 @@ class BodyRefused(HTTPException):
         status, kind, title = REASONS[reason]
         super().__init__(status, detail, headers)
         self.reason = reason
-        self.problem: dict[str, Any] = {
-            "type": TYPE_PREFIX + kind,
-            "title": title,
-            "status": status,
-            "detail": detail,
-        }
         location = {"pointer": pointer, "header": header}
         error = {name: where for name, where in location.items() if where is not None}
-        if error:
-            self.problem["errors"] = [{"detail": detail, **error}]
+        found = [{"detail": detail, **error}] if error else []
+        self.problem = problem_details(TYPE_PREFIX + kind, title, status, detail, found)
 
 
 async def handle_refused(_request: Request, refusal: Exception) -> JSONResponse:
@@ -65,6 +83,4 @@ async def handle_refused(_request: Request, refusal: Exception) -> JSONResponse:
     if not isinstance(refusal, BodyRefused):
         raise TypeError(f"{refusal!r} is not a refused body")
     headers = {"x-content-type-options": "nosniff", **(refusal.headers or {})}
-    return JSONResponse(
-        refusal.problem, refusal.status_code, headers=headers, media_type=MEDIA_TYPE
-    )
+    return ProblemResponse(refusal.problem, refusal.status_code, headers)

@@ -13,7 +13,6 @@ Redis should keep nothing on disk (``save ""``, ``appendonly no``) and evict
 (``maxmemory-policy volatile-lfu``).
 """
 
-import logging
 import os
 from contextlib import suppress
 from dataclasses import replace
@@ -38,8 +37,6 @@ from service.cache.redis import scripts
 from service.cache.redis.client import RedisClient, connect
 from service.cache.redis.connection import Command
 from vitals.cache_metrics import Layer
-
-log = logging.getLogger(__name__)
 
 GENERATION_BYTES = 8
 LEASE_MS = 2_000
