@@ -1,11 +1,14 @@
 """Alembic environment: migrates on the connection that ``service.db.migrate`` passes."""
 
+from importlib import import_module
+from pathlib import Path
+
 from alembic import context
 
-import service.orders.tables
-import service.products.tables
-import service.users.tables  # noqa: F401 - importing the tables declares them
 from service.db.database import Base
+
+for tables in Path(__file__).parents[1].glob("*/tables.py"):
+    import_module(f"service.{tables.parent.name}.tables")  # which declares them
 
 connection = context.config.attributes["connection"]
 context.configure(
