@@ -5,10 +5,11 @@ from pathlib import Path
 
 from alembic import context
 
+import service.cache_invalidation.outbox  # noqa: F401 - declares its table
 from service.db.database import Base
 
 for tables in Path(__file__).parents[1].glob("*/tables.py"):
-    import_module(f"service.{tables.parent.name}.tables")  # which declares them
+    import_module(f"service.{tables.parent.name}.tables")  # declares those of a slice
 
 connection = context.config.attributes["connection"]
 context.configure(

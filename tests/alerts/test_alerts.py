@@ -9,7 +9,7 @@ import pytest
 from alerts import table
 from alerts.alert import Alert
 from alerts.rule_files import every_alert
-from tests.contract.promql import labels_of
+from checks.promql import labels_of
 
 ROOT = Path(__file__).parents[2]
 RUNBOOKS = ROOT / "alerts" / "runbooks"

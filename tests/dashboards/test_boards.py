@@ -13,11 +13,11 @@ import jsonschema
 import pytest
 import yaml
 
+from checks.promql import labels_of
 from dashboards.board import Board
 from dashboards.boards.registry import BOARDS
 from dashboards.grafana import Json
 from dashboards.rendered_queries import CHOICES, board_queries, fill_in, panels
-from tests.contract.promql import labels_of
 
 SCHEMA = jsonschema.Draft202012Validator(
     json.loads((Path(__file__).parent / "house.schema.json").read_text())

@@ -23,6 +23,15 @@ def test_a_new_table_gets_a_migration(tmp_path: Path) -> None:
     assert f'revision = "{file.name[:4]}"' in text.replace("'", '"')
 
 
+def test_a_migration_is_needed_while_a_table_has_none() -> None:
+    assert not new_migration.is_needed()
+    table = sa.Table("reviews", Base.metadata, sa.Column("id", sa.Integer, primary_key=True))
+    try:
+        assert new_migration.is_needed()
+    finally:
+        Base.metadata.remove(table)
+
+
 def test_without_a_change_the_migration_is_empty(tmp_path: Path) -> None:
     assert (
         "op."
