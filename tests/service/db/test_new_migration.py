@@ -10,7 +10,11 @@ from service.db.database import Base
 
 
 def test_a_new_table_gets_a_migration(tmp_path: Path) -> None:
-    table = sa.Table("reviews", Base.metadata, sa.Column("id", sa.Integer, primary_key=True))
+    columns = (
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("by", sa.Integer, index=True),
+    )
+    table = sa.Table("reviews", Base.metadata, *columns)
     try:
         file = new_migration.write("add_reviews", tmp_path)
     finally:
@@ -19,6 +23,7 @@ def test_a_new_table_gets_a_migration(tmp_path: Path) -> None:
     assert file.parent == tmp_path
     assert "add_reviews" in file.name
     assert "op.create_table(" in text
+    assert "ix_reviews_by" in text
     assert '"reviews"' in text.replace("'", '"')
     assert f'revision = "{file.name[:4]}"' in text.replace("'", '"')
 
