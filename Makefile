@@ -67,6 +67,7 @@ docs: $(READY) ## build the site of the docs into var/docs
 migration: $(READY) ## write a migration from the tables: make migration NAME=add_reviews
 	@test -n "$(NAME)" || { echo "name the change: make migration NAME=add_reviews"; exit 2; }
 	@$(RUN) -m service.db.new_migration "$(NAME)"
+	@$(BIN)/ruff format --quiet service/migrations
 
 render: $(READY) ## write boards, rules and docs/openapi.json from their Python
 	$(BIN)/python -m dashboards

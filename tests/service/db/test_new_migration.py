@@ -24,6 +24,8 @@ def test_a_new_table_gets_a_migration(tmp_path: Path) -> None:
     assert "add_reviews" in file.name
     assert "op.create_table(" in text
     assert "ix_reviews_by" in text
+    assert "sa.DateTime(" in text
+    assert "service." not in text
     assert '"reviews"' in text.replace("'", '"')
     assert f'revision = "{file.name[:4]}"' in text.replace("'", '"')
 
