@@ -6,13 +6,14 @@ import pytest
 import sqlalchemy as sa
 
 from service.db import new_migration
-from service.db.database import Base
+from service.db.database import Base, UtcDateTime
 
 
 def test_a_new_table_gets_a_migration(tmp_path: Path) -> None:
     columns = (
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("by", sa.Integer, index=True),
+        sa.Column("at", UtcDateTime),
     )
     table = sa.Table("reviews", Base.metadata, *columns)
     try:
@@ -24,7 +25,7 @@ def test_a_new_table_gets_a_migration(tmp_path: Path) -> None:
     assert "add_reviews" in file.name
     assert "op.create_table(" in text
     assert "ix_reviews_by" in text
-    assert "sa.DateTime(" in text
+    assert "sa.DateTime(timezone=True)" in text
     assert "service." not in text
     assert '"reviews"' in text.replace("'", '"')
     assert f'revision = "{file.name[:4]}"' in text.replace("'", '"')
