@@ -15,7 +15,9 @@ from alerts.rule_files import every_alert
 from checks.files import ROOT
 from dashboards.__main__ import rendered
 from dashboards.boards.registry import BOARDS
+from service.__main__ import document
 from service.db import new_migration
+from service.settings import Settings
 from stack.drills import table
 from stack.drills.faults import FAULTS, alert_of
 
@@ -27,6 +29,7 @@ def check() -> Iterator[str]:
     yield from _slices()
     yield from _caches()
     yield from _layers()
+    yield from _api(document(Settings()))
 
 
 def _alerts() -> Iterator[str]:
@@ -102,3 +105,13 @@ def _layers() -> Iterator[str]:
                 found |= {path.parent.name for path in folder.glob("*/__init__.py")}
                 for name in sorted(found - listed - {"__init__"}):
                     yield f"pyproject.toml: add {name} to a layer of {contract['name']!r}"
+
+
+def _api(text: str) -> Iterator[str]:
+    if (ROOT / "docs" / "openapi.json").read_text() != text:
+        yield "docs/openapi.json: run `make render`"
+    api = json.loads(text)
+    described = {tag["name"] for tag in api["tags"]}
+    operations = [operation for path in api["paths"].values() for operation in path.values()]
+    for tag in sorted({tag for each in operations for tag in each["tags"]} - described):
+        yield f"service/openapi.py: describe the tag {tag} in METADATA, sorted by name"

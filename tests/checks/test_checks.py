@@ -1,5 +1,6 @@
 """The checks of the project name what is missing, where, and what to do."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -68,6 +69,16 @@ def test_a_new_slice_lacks_its_router_its_layer_and_its_migration(
         "docs/caching.md: add a row that says what review holds and what drops it",
     ]
     assert last.startswith("pyproject.toml: add reviews to a layer of 'The service: ")
+
+
+def test_an_operation_lacks_its_document_and_the_description_of_its_tag() -> None:
+    api = json.loads((ROOT / "docs" / "openapi.json").read_text())
+    assert list(completeness._api((ROOT / "docs" / "openapi.json").read_text())) == []
+    api["paths"]["/api/reviews"] = {"get": {"tags": ["reviews"]}}
+    assert list(completeness._api(json.dumps(api))) == [
+        "docs/openapi.json: run `make render`",
+        "service/openapi.py: describe the tag reviews in METADATA, sorted by name",
+    ]
 
 
 def test_a_slice_is_private_without_being_listed() -> None:
