@@ -17,6 +17,9 @@ MKDOCS = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 JOBS ?= 4
 
 NAME ?=
+# What a change still needs comes last, where it is read.
+CHECKS := check-lint check-format check-types check-imports check-boards check-alerts check-viewer \
+	check-docs check-changes
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test test-fast check format docs migration render schema pictures bench drill lock pin-images clean
@@ -38,16 +41,19 @@ test: $(READY) ## all checks and tests, as CI runs them
 test-fast: $(READY) ## the tests that need no servers and no browser
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not servers" --ignore tests/browser
 
-check: $(READY) ## lint, types, imports, rules
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/python -m dashboards --check
-	$(BIN)/python -m alerts --check
-	$(BIN)/python -m stack.viewer check
-	$(BIN)/python -m checks
-	$(MKDOCS)
+check: $(READY) ## lint, types, imports, rendered files, docs, what a change still needs: all at once
+	@$(MAKE) --no-print-directory --keep-going --output-sync $(CHECKS)
+
+.PHONY: $(CHECKS)
+check-lint: ; $(BIN)/ruff check
+check-format: ; $(BIN)/ruff format --check
+check-types: ; $(BIN)/mypy
+check-imports: ; $(BIN)/lint-imports
+check-boards: ; $(BIN)/python -m dashboards --check
+check-alerts: ; $(BIN)/python -m alerts --check
+check-viewer: ; $(BIN)/python -m stack.viewer check
+check-changes: ; $(BIN)/python -m checks
+check-docs: ; $(MKDOCS)
 
 format: $(READY) ## format the code, and mend what can be mended
 	$(BIN)/ruff format
@@ -61,6 +67,7 @@ docs: $(READY) ## build the site of the docs into var/docs
 migration: $(READY) ## write a migration from the tables: make migration NAME=add_reviews
 	@test -n "$(NAME)" || { echo "name the change: make migration NAME=add_reviews"; exit 2; }
 	@$(RUN) -m service.db.new_migration "$(NAME)"
+	@$(BIN)/ruff format --quiet service/migrations
 
 render: $(READY) ## write boards, rules and docs/openapi.json from their Python
 	$(BIN)/python -m dashboards

@@ -1,6 +1,6 @@
 """Render what Prometheus and Alertmanager read.
 
-python -m alerts                            write prometheus/rules/*.yml
+python -m alerts                            write prometheus/rules/*.yml and docs/alerts.md
 python -m alerts --check                    fail if they are out of date
 python -m alerts --fast --output DIR        the same rules, many times faster, for drills
 python -m alerts alertmanager --output FILE write Alertmanager's configuration from ALERT_*
@@ -11,6 +11,7 @@ import os
 import sys
 from pathlib import Path
 
+from alerts import table
 from alerts.alertmanager import FAST_TIMINGS, NORMAL_TIMINGS, write
 from alerts.receivers import InvalidReceiverSettingsError, ReceiverSettings
 from alerts.rule_files import render
@@ -24,15 +25,29 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     if chosen.what == "alertmanager":
         return _alertmanager(chosen)
+    files = {
+        chosen.output / name: text
+        for name, text in render(FAST if chosen.fast else REAL_TIME).items()
+    }
+    left_over = {*chosen.output.glob("*.yml")} - {*files}
+    if chosen.output == RULES:
+        files[table.DOCUMENT] = table.render(table.DOCUMENT.read_text(encoding="utf-8"))
+    stale = {path: text for path, text in files.items() if _read(path) != text}
     if chosen.check:
-        return _check(chosen.output)
-    chosen.output.mkdir(parents=True, exist_ok=True)
-    files = render(FAST if chosen.fast else REAL_TIME)
-    for outdated in {path.name for path in chosen.output.glob("*.yml")} - {*files}:
-        (chosen.output / outdated).unlink()
-    for name, text in files.items():
-        (chosen.output / name).write_text(text, encoding="utf-8")
+        for path in sorted((*stale, *left_over)):
+            print(f"{path} is out of date; run: make render", file=sys.stderr)
+        return 1 if stale or left_over else 0
+    for path in left_over:
+        path.unlink()
+    for path, text in stale.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        print(f"wrote {path}")
     return 0
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,15 +71,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     alertmanager.add_argument("--fast", action="store_true", help="wait seconds, not minutes")
     return parser
-
-
-def _check(folder: Path) -> int:
-    fresh = render()
-    committed = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.yml")}
-    stale = sorted(name for name in {*fresh, *committed} if fresh.get(name) != committed.get(name))
-    for name in stale:
-        print(f"{folder / name} is out of date; run: make render", file=sys.stderr)
-    return 1 if stale else 0
 
 
 def _alertmanager(chosen: argparse.Namespace) -> int:

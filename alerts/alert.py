@@ -29,6 +29,8 @@ class Alert:
     Attributes:
         name: The problem in short: ``LatencyP95High``. Its runbook is ``runbooks/<name>.md``.
         expr: PromQL; every series that it returns is one firing alert.
+        fires_when: The condition in words, for the table in docs/alerts.md.
+        not_when: What keeps it quiet all the same, for that table.
         severity: Its urgency.
         summary: One sentence, as a Prometheus template (``{{ $labels.job }}``).
         description: The values, likewise.
@@ -41,9 +43,11 @@ class Alert:
 
     name: str
     expr: str
+    fires_when: str
     severity: Severity
     summary: str
     description: str
+    not_when: str = ""
     for_: str = ""
     keep_firing_for: str = ""
     board: str = "svc-overview"

@@ -23,6 +23,8 @@ def _burn(burn_rate: float, long: str, short: str, *, for_: str, severity: Sever
         expr=f"{BAD_RATIO[long]} > on (job, slo) {budget} "
         f"and on (job, slo) {BAD_RATIO[short]} > on (job, slo) {budget} "
         f"and on (job, slo) {events} >= {MIN_BAD_EVENTS}",
+        fires_when=f"the burn rate exceeds {burn_rate:g} over {long} and over {short}",
+        not_when=f"fewer than {MIN_BAD_EVENTS} bad events in {long}",
         severity=severity,
         for_=for_,
         summary=f"{{{{ $labels.job }}}} burns its {{{{ $labels.slo }}}} error budget at more than "

@@ -32,6 +32,8 @@ SLOW_QUERY_RATIO_HIGH = Alert(
     name="SlowQueryRatioHigh",
     expr=f"{SLOW_QUERY_RATIO} > on (job) (1 - {TARGET.select(slo='queries')}) "
     f"and on (job) {SLOW_QUERIES_10M} >= {MIN_SLOW_QUERIES}",
+    fires_when="the share of slow queries exceeds the objective",
+    not_when="fewer than 20 slow ones in 10m",
     severity=Severity.TICKET,
     for_="10m",
     summary="{{ $value | humanizePercentage }} of the queries of {{ $labels.job }} are slow",
@@ -48,6 +50,8 @@ N_PLUS_ONE = Alert(
     # The kit detects it within each request, so no earlier number of queries is needed.
     expr=f"{N_PLUS_ONE_5M} / on (job, http_route) group_left () {REQUESTS_5M_BY_ROUTE} "
     f"> {N_PLUS_ONE_SHARE} and {N_PLUS_ONE_5M} >= {MIN_N_PLUS_ONE_REQUESTS}",
+    fires_when="a route queries once per row",
+    not_when="fewer than 20 such requests in 5m, or a tenth of the route's",
     severity=Severity.TICKET,
     for_="10m",
     summary="{{ $labels.http_route }} of {{ $labels.job }} queries the database once per row (N+1)",
@@ -60,6 +64,7 @@ N_PLUS_ONE = Alert(
 DB_POOL_TIMEOUTS = Alert(
     name="DBPoolTimeouts",
     expr=f"{DB_CONNECTION_TIMEOUTS.increase('job', POOL)} > 0",
+    fires_when="connection checkouts time out",
     severity=Severity.PAGE,
     for_="2m",
     keep_firing_for="5m",
@@ -73,6 +78,7 @@ DB_POOL_TIMEOUTS = Alert(
 DB_POOL_SATURATED = Alert(
     name="DBPoolSaturated",
     expr=f"{POOL_USE} > {SATURATED}",
+    fires_when="a pool is more than 90% in use",
     severity=Severity.TICKET,
     for_="5m",
     summary="A connection pool of {{ $labels.job }} is nearly exhausted",
@@ -89,6 +95,8 @@ CACHE_HIT_RATIO_COLLAPSED = Alert(
     f"{COLLAPSED_SHARE} * quantile_over_time(0.5, {CACHE_HIT_RATIO}[1d] offset 10m) "
     f"or {CACHE_HIT_RATIO} < {USELESS_HIT_RATIO}) "
     f"and on (job, cache) {CACHE_LOOKUPS_5M} >= {MIN_LOOKUPS}",
+    fires_when="the hit ratio is half of the usual one, or less than 5%",
+    not_when="fewer than 200 lookups in 5m",
     severity=Severity.TICKET,
     for_="10m",
     summary="Cache {{ $labels.cache }} of {{ $labels.job }} serves only "
@@ -103,6 +111,7 @@ CACHE_HIT_RATIO_COLLAPSED = Alert(
 CACHE_STORE_DOWN = Alert(
     name="CacheStoreDown",
     expr=f"{CACHE_BREAKER_OPEN.max('job', 'cache')} == 1",
+    fires_when="the circuit breaker of a cache is open",
     severity=Severity.TICKET,
     for_="1m",
     summary="Circuit breaker of cache {{ $labels.cache }} of {{ $labels.job }} is open",
@@ -113,6 +122,7 @@ CACHE_STORE_DOWN = Alert(
 CACHE_BUS_DOWN = Alert(
     name="CacheBusDown",
     expr=f"min by (job, instance, cache) ({CACHE_BUS_CONNECTED.select()}) == 0",
+    fires_when="an instance is disconnected from the invalidation bus",
     severity=Severity.TICKET,
     for_="5m",
     summary="{{ $labels.instance }} of {{ $labels.job }} is disconnected from the invalidation "

@@ -31,6 +31,7 @@ MIN_SERIES = 5000
 TARGET_DOWN = Alert(
     name="TargetDown",
     expr=f"count by (job) ({UP.select()} == 0) / count by (job) ({UP.select()}) > {DOWN_SHARE}",
+    fires_when="scrapes of more than a third of a job's instances fail",
     severity=Severity.PAGE,
     for_="2m",
     keep_firing_for="5m",
@@ -43,6 +44,7 @@ TARGET_DOWN = Alert(
 INSTANCE_DOWN = Alert(
     name="InstanceDown",
     expr=f"{UP.select()} == 0",
+    fires_when="scrapes of one instance fail",
     severity=Severity.TICKET,
     for_="10m",
     summary="{{ $labels.instance }} of {{ $labels.job }} is down",
@@ -54,6 +56,8 @@ TARGETS_GONE = Alert(
     name="TargetsGone",
     expr=f"count by (job) (count_over_time({UP.select('', '1h')})) "
     f"unless count by (job) ({UP.select()})",
+    fires_when="a job has no scrape targets any more",
+    not_when="an hour has passed",
     severity=Severity.TICKET,
     for_="5m",
     summary="{{ $labels.job }} has no scrape targets any more",
@@ -68,6 +72,8 @@ METRICS_GONE = Alert(
     f"unless on (job) count by (job) ({BUILD_INFO.select()}) "
     f"and on (job) count by (job) ({UP.select()} == 1)",
     # As long as this lasts, no other alert of the service can fire.
+    fires_when="a job is up, but exports no metrics of the kit",
+    not_when="an hour has passed",
     severity=Severity.PAGE,
     for_="15m",
     keep_firing_for="5m",
@@ -81,6 +87,7 @@ SCRAPE_SLOW = Alert(
     name="ScrapeSlow",
     expr=f"avg_over_time({SCRAPE_SECONDS.select('', '5m')}) "
     f"> {SLOW_SCRAPE_SHARE} * {SCRAPE_TIMEOUT.select()}",
+    fires_when="scrapes take more than half of their timeout",
     severity=Severity.TICKET,
     for_="5m",
     summary="Scraping {{ $labels.instance }} of {{ $labels.job }} takes "
@@ -98,6 +105,8 @@ SERIES_BURST = Alert(
     f"and {SCRAPE_SAMPLES.max('job')} > {MIN_SERIES} "
     f"or max by (job) ({SCRAPE_SAMPLES.select()} "
     f"> {SERIES_LIMIT_SHARE} * ({SCRAPE_LIMIT.select()} > 0))",
+    fires_when="a job exports twice its usual series, or 80% of the sample limit",
+    not_when="fewer than 5,000 series",
     severity=Severity.TICKET,
     for_="10m",
     summary="{{ $labels.job }} exports {{ $value | humanize }} series per instance",
@@ -110,6 +119,7 @@ SERIES_BURST = Alert(
 RULES_FAIL = Alert(
     name="RulesFail",
     expr=f"{RULE_FAILURES.increase('job', 'rule_group')} > 0",
+    fires_when="Prometheus cannot evaluate rules",
     severity=Severity.TICKET,
     for_="5m",
     summary="Prometheus cannot evaluate rules",
@@ -120,6 +130,7 @@ RULES_FAIL = Alert(
 RULES_LATE = Alert(
     name="RulesLate",
     expr=f"{RULES_MISSED.increase('job', 'rule_group')} > 0",
+    fires_when="Prometheus skips rule evaluations",
     severity=Severity.TICKET,
     for_="5m",
     summary="{{ $labels.job }} evaluates rules too slowly",
@@ -132,6 +143,7 @@ RULES_LATE = Alert(
 CONFIG_REJECTED = Alert(
     name="ConfigRejected",
     expr=f"{PROMETHEUS_CONFIG_GOOD.select()} == 0 or {ALERTMANAGER_CONFIG_GOOD.select()} == 0",
+    fires_when="Prometheus or Alertmanager rejects its new configuration",
     severity=Severity.TICKET,
     for_="5m",
     summary="{{ $labels.job }} rejected its new configuration",
@@ -142,6 +154,7 @@ CONFIG_REJECTED = Alert(
 NOTIFICATIONS_FAIL = Alert(
     name="NotificationsFail",
     expr=f"{NOTIFICATIONS_FAILED.increase('job', 'integration')} > 0",
+    fires_when="an integration of Alertmanager fails",
     severity=Severity.PAGE,
     for_="2m",
     summary="Notifications via {{ $labels.integration }} are failing",
@@ -154,6 +167,7 @@ ALERTS_DROPPED = Alert(
     name="AlertsDropped",
     # A reload of Prometheus drops a few: two minutes later that is over, and nothing pages.
     expr=f"{NOTIFICATIONS_DROPPED.increase('job', window='90s')} > 0",
+    fires_when="Prometheus cannot reach Alertmanager",
     severity=Severity.PAGE,
     for_="2m",
     # It can only be delivered once Alertmanager is back, when its cause is over.
@@ -166,6 +180,7 @@ ALERTS_DROPPED = Alert(
 TELEMETRY_DROPPED = Alert(
     name="TelemetryDropped",
     expr=f"{DROPPED.increase('job', 'reason', window='10m')} > 0",
+    fires_when="the kit drops telemetry",
     severity=Severity.TICKET,
     for_="30m",
     summary="{{ $labels.job }} drops telemetry: {{ $labels.reason }}",
@@ -177,6 +192,7 @@ TELEMETRY_DROPPED = Alert(
 WATCHDOG = Alert(
     name="Watchdog",
     expr="vector(1)",
+    fires_when="always; when it stops arriving, notifications are not delivered",
     severity=Severity.NONE,
     summary="The alerting pipeline works",
     description="This alert always fires. When it stops arriving, notifications are not delivered.",

@@ -22,6 +22,7 @@ CRASH_LOOP = Alert(
     name="CrashLoop",
     # The window replaces a longer `for`: three exits are no chance, whenever they happened.
     expr=f"round({_EXITS}) >= {MIN_EXITS}",
+    fires_when="workers or the server exit 3 times in 15m",
     severity=Severity.TICKET,
     for_="1m",
     summary="{{ $labels.instance }} of {{ $labels.job }} is crash-looping",
@@ -35,6 +36,7 @@ FILES_RUN_OUT = Alert(
     name="FilesRunOut",
     expr=f"{PROCESS_OPEN_FDS.max('job', 'instance')} / on (job, instance) "
     f"{PROCESS_MAX_FDS.max('job', 'instance')} > {OPEN_FDS_SHARE}",
+    fires_when="a worker has 80% of its file descriptors open",
     severity=Severity.TICKET,
     for_="5m",
     summary="{{ $labels.instance }} of {{ $labels.job }} runs out of file descriptors",

@@ -3,14 +3,23 @@
 Each line names the file to write and what to do, so that one run shows all that is missing.
 """
 
+import json
 import re
+import tomllib
 from collections.abc import Iterator
+from typing import Any
+
+import yaml
 
 from alerts.rule_files import every_alert
 from checks.files import ROOT
+from dashboards.__main__ import rendered
 from dashboards.boards.registry import BOARDS
+from service.__main__ import document
+from service.db import new_migration
+from service.settings import Settings
+from stack.drills import results_table
 from stack.drills.faults import FAULTS, alert_of
-from stack.drills.results_table import BEGIN, END
 
 
 def check() -> Iterator[str]:
@@ -18,44 +27,91 @@ def check() -> Iterator[str]:
     yield from _alerts()
     yield from _boards()
     yield from _slices()
+    yield from _caches()
+    yield from _layers()
+    yield from _api(document(Settings()))
 
 
 def _alerts() -> Iterator[str]:
-    page = (ROOT / "docs" / "alerts.md").read_text()
-    table, drills = page.partition(BEGIN)[0], page.partition(BEGIN)[2].partition(END)[0]
-    cases = "".join(path.read_text() for path in (ROOT / "tests" / "alerts").glob("*.yml"))
-    faults = {alert_of(name) for name in FAULTS}
-    for name in sorted({alert.name for alert in every_alert()}):
+    cases = {*_expected_states()}
+    drilled = results_table.rows(results_table.DOCUMENT.read_text())
+    declared = every_alert()
+    for name in sorted({alert.name for alert in declared}):
         if not (ROOT / "alerts" / "runbooks" / f"{name}.md").exists():
             yield f"alerts/runbooks/{name}.md: write the runbook of {name} (copy the headings)"
-        if f"| `{name}` |" not in table:
-            yield f"docs/alerts.md: add a row for {name} to the table of alerts"
-        if not re.search(rf"alertname: {name}\b", cases):
-            yield f"tests/alerts/: add a promtool case that sees {name} firing and quiet"
-        if name not in faults:
-            yield f"stack/drills/: declare a fault that brings {name}"
-        elif not re.search(rf"^\| {name}( \(\w+\))? \|", drills, re.MULTILINE):
-            yield f"docs/alerts.md: run `make demo`, and beside it `make drill ALERT={name}`"
+        severities = {str(alert.severity) for alert in declared if alert.name == name}
+        for state in sorted(
+            severities | ({"quiet"} - severities if severities != {"none"} else set())
+        ):
+            if (name, state) not in cases:
+                yield f"tests/alerts/*.yml: add a promtool case of {name} that expects it {state}"
+        if name not in {alert_of(fault) for fault in FAULTS}:
+            yield f"stack/drills/: declare a fault that brings {name}, in FAULTS of a module"
+    for fault in FAULTS:
+        if fault not in drilled:
+            yield f"docs/alerts.md: run `make demo`, and beside it `make drill ALERT={fault}`"
+
+
+def _expected_states() -> Iterator[tuple[str, str]]:
+    """The states of alerts that the promtool cases expect: the severity, or quiet."""
+    for path in sorted((ROOT / "tests" / "alerts").glob("*.yml")):
+        for case in yaml.safe_load(path.read_text())["tests"]:
+            for seen in case.get("alert_rule_test", ()):
+                for alert in seen["exp_alerts"]:
+                    yield seen["alertname"], alert["exp_labels"]["severity"]
+                if not seen["exp_alerts"]:
+                    yield seen["alertname"], "quiet"
+
+
+def panels(board: Any) -> str:
+    """The panels of a board, one a line: what its picture shows."""
+    inner = (panel.get("panels") or [panel] for panel in board["panels"])
+    return "".join(f"{each['type']}: {each['title']}\n" for row in inner for each in row)
 
 
 def _boards() -> Iterator[str]:
+    pictures = ROOT / "tests" / "browser" / "pictures"
     for board in BOARDS:
-        uid = board.uid
-        if not (ROOT / "grafana" / "dashboards" / f"{uid}.json").exists():
-            yield f"grafana/dashboards/{uid}.json: run `make render`"
-        if not any((ROOT / "tests" / "browser" / "pictures").glob(f"{uid}*")):
-            yield f"tests/browser/pictures: run `make pictures` and look at {uid}"
+        listing = pictures / f"{board.uid}.txt"
+        if not listing.exists() or listing.read_text() != panels(json.loads(rendered(board))):
+            yield f"tests/browser/pictures/{board.uid}.png: run `make pictures`, and look at it"
 
 
 def _slices() -> Iterator[str]:
-    migrations = (ROOT / "service" / "migrations" / "env.py").read_text()
-    contracts = (ROOT / "pyproject.toml").read_text()
     main = (ROOT / "service" / "main.py").read_text()
     for endpoints in sorted((ROOT / "service").glob("*/endpoints.py")):
-        name = endpoints.parent.name
-        if endpoints.with_name("tables.py").exists() and f"service.{name}.tables" not in migrations:
-            yield f"service/migrations/env.py: import service.{name}.tables"
-        if f'"service.{name}.endpoints"' not in contracts:
-            yield f"pyproject.toml: protect service.{name}.repository and .endpoints by a contract"
-        if f"service.{name}" not in main:
-            yield f"service/main.py: include the router of service.{name}"
+        if f"service.{endpoints.parent.name}" not in main:
+            yield f"service/main.py: include the router of service.{endpoints.parent.name}"
+    if new_migration.is_needed():
+        yield "service/migrations/versions/: run `make migration NAME=<what_it_does>`, and read it"
+
+
+def _caches() -> Iterator[str]:
+    page = (ROOT / "docs" / "caching.md").read_text()
+    for path in sorted((ROOT / "service").glob("*/*.py")):
+        for name in re.findall(r"cache\.namespace\(\s*\"(\w+)\"", path.read_text()):
+            if f"| `{name}` |" not in page:
+                yield f"docs/caching.md: add a row that says what {name} holds and what drops it"
+
+
+def _layers() -> Iterator[str]:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    for contract in settings["contracts"]:
+        if contract.get("exhaustive"):
+            listed = {name for layer in contract["layers"] for name in re.findall(r"\w+", layer)}
+            for container in contract["containers"]:
+                folder = ROOT.joinpath(*container.split("."))
+                found = {path.stem for path in folder.glob("*.py")}
+                found |= {path.parent.name for path in folder.glob("*/__init__.py")}
+                for name in sorted(found - listed - {"__init__"}):
+                    yield f"pyproject.toml: add {name} to a layer of {contract['name']!r}"
+
+
+def _api(text: str) -> Iterator[str]:
+    if (ROOT / "docs" / "openapi.json").read_text() != text:
+        yield "docs/openapi.json: run `make render`"
+    api = json.loads(text)
+    described = {tag["name"] for tag in api["tags"]}
+    operations = [operation for path in api["paths"].values() for operation in path.values()]
+    for tag in sorted({tag for each in operations for tag in each["tags"]} - described):
+        yield f"service/openapi.py: describe the tag {tag} in METADATA, sorted by name"

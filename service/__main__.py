@@ -51,11 +51,11 @@ def _parser() -> argparse.ArgumentParser:
     admin.add_argument("--name", default="Admin")
     admin.add_argument("--password-file", required=True, type=Path, help="file with the password")
     admin.set_defaults(run=_create_admin)
-    document = commands.add_parser("openapi", help="print the OpenAPI document")
-    document.add_argument(
+    written = commands.add_parser("openapi", help="print the OpenAPI document")
+    written.add_argument(
         "--output", type=Path, metavar="FILE", help="write it there, such as docs/openapi.json"
     )
-    document.set_defaults(run=_write_openapi)
+    written.set_defaults(run=_write_openapi)
     return parser
 
 
@@ -81,18 +81,22 @@ def _create_admin(settings: Settings, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _write_openapi(settings: Settings, arguments: argparse.Namespace) -> int:
+def document(settings: Settings) -> str:
+    """The OpenAPI document, as `docs/openapi.json` holds it."""
     with TemporaryDirectory() as folder:  # for the files of a service that never starts
         files = {
             "database_password_file": None,
             "jwt_key_file": Path(folder, "jwt-key"),
             "database_url": f"sqlite+aiosqlite:///{folder}/service.db",
         }
-        document = openapi.render(build(settings.model_copy(update=files)))
+        return openapi.render(build(settings.model_copy(update=files)))
+
+
+def _write_openapi(settings: Settings, arguments: argparse.Namespace) -> int:
     if arguments.output is None:
-        print(document, end="")
+        print(document(settings), end="")
     else:
-        arguments.output.write_text(document, encoding="utf-8")
+        arguments.output.write_text(document(settings), encoding="utf-8")
     return 0
 
 

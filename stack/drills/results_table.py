@@ -1,6 +1,7 @@
 """The results table of the drills: for the terminal, and in docs/alerts.md."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,24 +23,31 @@ def as_text(outcomes: Sequence[DrillResult]) -> str:
     return text_table(rows, ("alert", "severity", "notified", "resolved"), right={2, 3})
 
 
-def as_markdown(outcomes: Sequence[DrillResult], day: str) -> str:
-    """The results as a Markdown table."""
-    rows = [
+def rows(text: str) -> dict[str, str]:
+    """The rows of the table in a document, by the name of the fault."""
+    written = text.partition(BEGIN)[2].partition(END)[0]
+    found = re.finditer(r"^\| ([A-Z]\w+)(?: \((\w+)\))? \|.*$", written, re.MULTILINE)
+    return {f"{row[1]}/{row[2]}" if row[2] else row[1]: row[0] for row in found}
+
+
+def _row(outcome: DrillResult) -> str:
+    return (
         f"| {alert_of(outcome.name)}{_which(outcome.name)} | {outcome.severity} "
         f"| {FAULTS[outcome.name].description} | {_fired(outcome)} "
         f"| {outcome.seconds['notified']:.1f} | {outcome.to_resolve:.1f} | {_inhibited(outcome)} |"
-        for outcome in outcomes
-    ]
-    head = "| alert | severity | fault | fires | notified | resolved | inhibits |"
+    )
+
+
+def _as_markdown(by_fault: Mapping[str, str], day: str) -> str:
     return "\n".join(
         (
             BEGIN,
-            f"Run on {day}, {len(rows)} drills: seconds from the fault until Prometheus fires and",
-            "until the inbox is notified, and from its end until the resolved notification.",
+            f"Last run on {day}: seconds from the fault until Prometheus fires and until",
+            "the inbox is notified, and from its end until the resolved notification.",
             "",
-            head,
+            "| alert | severity | fault | fires | notified | resolved | inhibits |",
             "|---|---|---|---|---|---|---|",
-            *rows,
+            *(by_fault[name] for name in FAULTS if name in by_fault),
             END,
         )
     )
@@ -58,11 +66,23 @@ def _inhibited(outcome: DrillResult) -> str:
     return ", ".join(f"`{name}`" for name in sorted(FAULTS[outcome.name].inhibits))
 
 
-def write(outcomes: Sequence[DrillResult], document: Path = DOCUMENT) -> None:
-    """Replace the table in a document."""
+def write(
+    outcomes: Sequence[DrillResult], document: Path = DOCUMENT, *, only_new: bool = False
+) -> None:
+    """Write the rows of these drills into the table of a document; other rows stay.
+
+    Args:
+        outcomes: The results.
+        document: Where the table is.
+        only_new: Whether the rows that the table has are kept too.
+    """
     text = document.read_text("utf-8")
+    written = rows(text)
+    new = {each.name: _row(each) for each in outcomes if not (only_new and each.name in written)}
+    if not new:
+        return
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     day = datetime.now(UTC).date().isoformat()
-    document.write_text(f"{before}{as_markdown(outcomes, day)}{after}", "utf-8")
-    print(f"wrote the table in {document}")
+    document.write_text(f"{before}{_as_markdown(written | new, day)}{after}", "utf-8")
+    print(f"wrote {', '.join(new)} into the table in {document}")

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from alerts import table
 from alerts.alert import Alert
 from alerts.rule_files import every_alert
-from tests.contract.promql import labels_of
+from checks.promql import labels_of
 
 ROOT = Path(__file__).parents[2]
 RUNBOOKS = ROOT / "alerts" / "runbooks"
@@ -44,15 +45,11 @@ def test_alerts_lead_to_boards_that_exist() -> None:
     assert {alert.board for alert in every_alert()} <= boards
 
 
-def test_the_table_of_alerts_says_what_is_declared() -> None:
-    rows = re.findall(
-        r"^\| `(\w+)` \| (\w+) \| ([^|]*)\|",
-        (ROOT / "docs" / "alerts.md").read_text(),
-        re.MULTILINE,
-    )
-    documented = {
-        (name, severity, for_.strip())
-        for name, severity, durations in rows
-        for for_ in durations.split(",")
-    }
-    assert documented == {(alert.name, str(alert.severity), alert.for_) for alert in every_alert()}
+def test_the_table_has_a_row_of_each_alert_between_texts_that_stay() -> None:
+    page = table.render(f"before\n{table.BEGIN}\nlast row\n{table.END}\nafter\n")
+    assert page.startswith("before\n")
+    assert page.endswith("\nafter\n")
+    assert "last row" not in page
+    for alert in every_alert():
+        assert f"| `{alert.name}` | {alert.severity} | {alert.for_} | {alert.fires_when} |" in page
+    assert table.render(page) == page

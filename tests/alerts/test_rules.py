@@ -24,21 +24,6 @@ def promtool(*arguments: str | Path) -> str:
     return output
 
 
-def expectations(alert: str) -> set[tuple[bool, str]]:
-    """The states of an alert that the test cases expect: (firing, severity); quiet has none."""
-    seen: set[tuple[bool, str]] = set()
-    for path in CASES:
-        for case in yaml.safe_load(path.read_text())["tests"]:
-            checks: list[dict[str, Any]] = case.get("alert_rule_test", [])
-            for check in checks:
-                if check["alertname"] == alert:
-                    fired = {
-                        (True, found["exp_labels"]["severity"]) for found in check["exp_alerts"]
-                    }
-                    seen |= fired or {(False, "")}
-    return seen
-
-
 @pytest.mark.usefixtures("every_suite")
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_rules_behave_as_replayed(path: Path) -> None:
@@ -84,15 +69,6 @@ def test_check_names_a_file_that_was_edited_by_hand(
     assert "datastores.yml" not in message
     assert main(["--output", str(tmp_path)]) == 0
     assert main(["--check", "--output", str(tmp_path)]) == 0
-
-
-@pytest.mark.parametrize(
-    ("name", "severity"), sorted({(alert.name, str(alert.severity)) for alert in every_alert()})
-)
-def test_every_alert_is_seen_firing_and_quiet(name: str, severity: str) -> None:
-    seen = expectations(name)
-    assert (True, severity) in seen
-    assert severity == Severity.NONE or (False, "") in seen
 
 
 @pytest.mark.parametrize("alert", every_alert(), ids=lambda alert: alert.name)

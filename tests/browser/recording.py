@@ -2,7 +2,8 @@
 
 The scrape (`metrics.txt.gz`) was taken from the demo under traffic. It is the end of the hour:
 every counter grows towards its value in waves, different for each label set, on two instances. So
-boards look the same at any time and on any machine. To take the scrape again, while the demo runs:
+boards look the same at any time and on any machine. A metric that was declared since then gets a
+made-up series, so that a new panel has data. To take the scrape again, while the demo runs:
 `curl -H "Authorization: Bearer $(cat var/secrets/metrics-token)"
 localhost:8000/metrics | gzip -9n > tests/browser/metrics.txt.gz`.
 """
@@ -17,6 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
+
+from vitals.metrics.catalogue import CATALOGUE
+from vitals.metrics.declarations import AnyMetric, Histogram
 
 END = int(datetime(2026, 11, 20, 13, 0, tzinfo=UTC).timestamp())
 SECONDS = 3600
@@ -77,8 +81,31 @@ def _value(name: str, labels: str, value: float, part: float) -> float:
     return value
 
 
+def declared(page: str) -> Iterator[str]:
+    """Samples of each metric of the catalogue that a page lacks and the boards may query."""
+    for metric in CATALOGUE.values():
+        if not re.search(rf"^(# TYPE )?{metric.name}(_bucket)?[ {{]", page, re.MULTILINE):
+            labels = [f'{name}="example"' for name in metric.label_names]
+            yield from _samples(metric, labels)
+
+
+def _samples(metric: AnyMetric, labels: list[str]) -> Iterator[str]:
+    def sample(suffix: str, value: float, *more: str) -> str:
+        return f"{metric.name}{suffix}{{{','.join([*labels, *more])}}} {value}"
+
+    if not isinstance(metric, Histogram):
+        yield sample("", 100)
+        return
+    edges = (*metric.buckets, math.inf)
+    for number, edge in enumerate(edges, start=1):
+        yield sample("_bucket", 100 * number, f'le="{"+Inf" if edge == math.inf else edge}"')
+    yield sample("_count", 100 * len(edges))
+    yield sample("_sum", 100 * sum(metric.buckets))
+
+
 def _page() -> Iterator[str]:
-    for line in (gzip.decompress(_PAGE.read_bytes()).decode() + _ODDITIES).splitlines():
+    page = gzip.decompress(_PAGE.read_bytes()).decode() + _ODDITIES
+    for line in (*page.splitlines(), *declared(page)):
         yield line
         if failing := _FAILING.match(line):
             before = failing["before"].replace('"201"', '"500"')

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from checks import completeness
 from tests import servers
 from tests.browser import accessibility, pictures
 from tests.browser.pages import BOARDS, PLOTS, Board, Pages, panel, panels_of
@@ -79,6 +80,8 @@ def test_every_panel_has_drawn_something(visit: Visit) -> None:
 
 def test_it_looks_like_its_picture(visit: Visit, tmp_path: Path, *, record: bool) -> None:
     pictures.compare(visit.page, visit.uid, tmp_path, record=record)
+    if record:
+        (pictures.FOLDER / f"{visit.uid}.txt").write_text(completeness.panels(visit.board))
 
 
 def test_no_serious_accessibility_violation(visit: Visit) -> None:

@@ -13,12 +13,12 @@ import jsonschema
 import pytest
 import yaml
 
+from checks.promql import labels_of
+from checks.queries import panel_queries
 from dashboards.board import Board
 from dashboards.boards.registry import BOARDS
 from dashboards.grafana import Json
 from dashboards.rendered_queries import CHOICES, fill_in, panels
-from tests.contract.promql import labels_of
-from tests.contract.sources import panel_queries
 
 SCHEMA = jsonschema.Draft202012Validator(
     json.loads((Path(__file__).parent / "house.schema.json").read_text())

@@ -12,12 +12,12 @@ from typing import Any
 import promql_parser as promql
 import pytest
 
+from checks.promql import PROVIDED, series_of
 from dashboards.board import Board
 from dashboards.boards.registry import BOARDS
 from dashboards.grafana import Json
 from dashboards.rendered_queries import fill_in, panels
 from rules.promql import series_in
-from tests.contract.promql import PROVIDED, series_of
 from vitals.metrics.catalogue import CATALOGUE
 from vitals.metrics.declarations import Counter, Histogram
 

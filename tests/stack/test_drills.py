@@ -109,28 +109,31 @@ def test_a_page_and_a_ticket_do_not_share_a_job_at_the_same_time() -> None:
 
 def test_the_documentation_has_a_result_of_every_fault() -> None:
     text = results_table.DOCUMENT.read_text()
-    rows = text.partition(results_table.BEGIN)[2].partition(results_table.END)[0]
-    documented = re.findall(r"^\| ([A-Z]\w+)(?: \((\w+)\))? \|", rows, re.MULTILINE)
-    assert {f"{alert}/{which}" if which else alert for alert, which in documented} == {*FAULTS}
+    assert results_table.rows(text).keys() == FAULTS.keys()
 
 
-def test_only_the_table_is_replaced(tmp_path: Path) -> None:
+def test_rows_are_written_in_the_table_alone(tmp_path: Path) -> None:
     seconds = {"fired": 1.0, "notified": 2.04, "ended": 3.0, "resolved": 7.5}
-    outcomes = [
-        DrillResult("BudgetBurn/6h", "page", seconds),
-        DrillResult("ErrorRatioHigh", "page", seconds),
-    ]
-    document = tmp_path / "alerts.md"
-    document.write_text(
-        f"before\n{results_table.BEGIN}\nfrom last time\n{results_table.END}\nafter\n"
+    first, second = (
+        DrillResult(name, "page", seconds) for name in ("ErrorRatioHigh", "BudgetBurn/6h")
     )
-    results_table.write(outcomes, document)
+    document = tmp_path / "alerts.md"
+    old = "| Gone | page | from last time |\n| ErrorRatioHigh | page | kept |"
+    document.write_text(f"before\n{results_table.BEGIN}\n{old}\n{results_table.END}\nafter\n")
+    results_table.write([first, second], document, only_new=True)
     text = document.read_text()
     assert text.startswith(f"before\n{results_table.BEGIN}\n")
     assert text.endswith(f"{results_table.END}\nafter\n")
     assert "from last time" not in text
+    assert "| ErrorRatioHigh | page | kept |" in text
     assert "| BudgetBurn (6h) | page | two of five requests" in text
-    assert "| 1.0 | 2.0 | 4.5 | `BudgetBurn` |" in text
+    assert "| 1.0 | 2.0 | 4.5 |  |" in text
+    results_table.write([first], document, only_new=True)
+    assert document.read_text() == text
+    results_table.write([first], document)
+    assert "kept" not in document.read_text()
+    assert "| 1.0 | 2.0 | 4.5 | `BudgetBurn` |" in document.read_text()
+    assert results_table.rows(document.read_text()).keys() == {"ErrorRatioHigh", "BudgetBurn/6h"}
 
 
 def test_defect_names_fit_a_url() -> None:

@@ -6,11 +6,16 @@ import pytest
 import sqlalchemy as sa
 
 from service.db import new_migration
-from service.db.database import Base
+from service.db.database import Base, UtcDateTime
 
 
 def test_a_new_table_gets_a_migration(tmp_path: Path) -> None:
-    table = sa.Table("reviews", Base.metadata, sa.Column("id", sa.Integer, primary_key=True))
+    columns = (
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("by", sa.Integer, index=True),
+        sa.Column("at", UtcDateTime),
+    )
+    table = sa.Table("reviews", Base.metadata, *columns)
     try:
         file = new_migration.write("add_reviews", tmp_path)
     finally:
@@ -19,8 +24,20 @@ def test_a_new_table_gets_a_migration(tmp_path: Path) -> None:
     assert file.parent == tmp_path
     assert "add_reviews" in file.name
     assert "op.create_table(" in text
+    assert "ix_reviews_by" in text
+    assert "sa.DateTime(timezone=True)" in text
+    assert "service." not in text
     assert '"reviews"' in text.replace("'", '"')
     assert f'revision = "{file.name[:4]}"' in text.replace("'", '"')
+
+
+def test_a_migration_is_needed_while_a_table_has_none() -> None:
+    assert not new_migration.is_needed()
+    table = sa.Table("reviews", Base.metadata, sa.Column("id", sa.Integer, primary_key=True))
+    try:
+        assert new_migration.is_needed()
+    finally:
+        Base.metadata.remove(table)
 
 
 def test_without_a_change_the_migration_is_empty(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.contract.promql import ContractError, labels_of
+from checks.promql import ContractError, labels_of
 
 BUILD = {"job", "instance", "version", "revision"}
 REQUESTS = "http_server_request_duration_seconds"

@@ -1,18 +1,19 @@
-"""Collects the queries of all boards, rules, runbooks and documentation pages."""
+"""The queries of all boards, rules, runbooks and pages: they read what exists, and miss nothing."""
 
 import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import yaml
 
+from checks.files import ROOT
+from checks.promql import ContractError, labels_of, series_of
 from dashboards.rendered_queries import fill_in, panels
+from rules.promql import series_in
 from rules.signal import LEVELS
 from vitals.metrics.catalogue import CATALOGUE
 
-ROOT = Path(__file__).parents[2]
 _CODE = re.compile(r"^```promql\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _QUOTED = re.compile(r"`([a-z][\w:]*(?:\{[^`]*\})?)`")
 _LOOKED_UP = re.compile(r'printf "(.*?)" ')
@@ -22,6 +23,34 @@ _ENDINGS = ("_total", "_seconds", "_bytes", "_bucket", "_count", "_sum", "_ratio
 
 SourcedQuery = tuple[str, str]
 """The source of a query, and its PromQL."""
+
+
+def check() -> Iterator[str]:
+    """Yield the errors of all queries, and the metrics that none reads."""
+    queries = list(all_queries())
+    yield from errors(queries)
+    yield from unread(queries, (ROOT / "docs" / "watch.md").read_text())
+
+
+def errors(queries: Iterable[SourcedQuery]) -> Iterator[str]:
+    """Yield the error of each query that has one, with its source."""
+    for where, expr in queries:
+        try:
+            labels_of(expr)
+        except (ContractError, ValueError) as error:
+            yield f"{where}: {error}"
+
+
+def unread(queries: Sequence[SourcedQuery], page: str) -> Iterator[str]:
+    """Yield the metrics that no query reads and a page gives no reason for, and the reverse."""
+    exprs = (expr for where, expr in queries if not where.startswith(("docs/", "README")))
+    read = {series for expr in exprs for series in series_in(expr)}
+    unused = {name for name, metric in CATALOGUE.items() if not read & {*series_of(metric)}}
+    listed = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    for name in sorted(unused - listed):
+        yield f"docs/watch.md: no query reads {name}: give the reason in a row, or add a panel"
+    for name in sorted(listed - unused):
+        yield f"docs/watch.md: delete the row of {name}, which is queried"
 
 
 def all_queries() -> Iterator[SourcedQuery]:
@@ -73,8 +102,9 @@ def of_page(name: str, text: str) -> Iterator[SourcedQuery]:
 
 
 def _is_of_a_series(name: str) -> bool:
-    level, *rest = name.split(":")
-    if (len(rest) == 2 and level.split("_")[0] in LEVELS) or name in CATALOGUE:
+    level, *metric_and_window = name.split(":")
+    recorded = len(metric_and_window) == len(("metric", "window")) and level.split("_")[0] in LEVELS
+    if recorded or name in CATALOGUE:
         return True
     return name.partition("_")[0] in _FAMILIES and name.endswith(_ENDINGS)
 
