@@ -7,8 +7,11 @@ from typing import Any
 
 import yaml
 
+from alerts.rule_files import render
 from checks.files import ROOT
 from checks.promql import ContractError, labels_of, series_of
+from dashboards.__main__ import rendered
+from dashboards.boards.registry import BOARDS
 from dashboards.rendered_queries import fill_in, panels
 from rules.promql import series_in
 from rules.signal import LEVELS
@@ -55,10 +58,10 @@ def unread(queries: Sequence[SourcedQuery], page: str) -> Iterator[str]:
 
 def all_queries() -> Iterator[SourcedQuery]:
     """Queries of boards, rules, runbooks and the other pages."""
-    for path in sorted((ROOT / "grafana" / "dashboards").glob("*.json")):
-        yield from of_board(path.name, json.loads(path.read_text()))
-    for path in sorted((ROOT / "prometheus" / "rules").glob("*.yml")):
-        yield from of_rules(path.name, yaml.safe_load(path.read_text()))
+    for board in BOARDS:
+        yield from of_board(f"{board.uid}.json", json.loads(rendered(board)))
+    for name, rules in render().items():
+        yield from of_rules(name, yaml.safe_load(rules))
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "alerts").rglob("*.md")]
     for path in sorted(pages):
         yield from of_page(str(path.relative_to(ROOT)), path.read_text())

@@ -15,7 +15,7 @@ def test_a_new_table_gets_a_migration(tmp_path: Path) -> None:
         sa.Column("by", sa.Integer, index=True),
         sa.Column("at", UtcDateTime),
     )
-    table = sa.Table("reviews", Base.metadata, *columns)
+    table = sa.Table("made_up", Base.metadata, *columns)
     try:
         file = new_migration.write("add_reviews", tmp_path)
     finally:
@@ -24,16 +24,16 @@ def test_a_new_table_gets_a_migration(tmp_path: Path) -> None:
     assert file.parent == tmp_path
     assert "add_reviews" in file.name
     assert "op.create_table(" in text
-    assert "ix_reviews_by" in text
+    assert "ix_made_up_by" in text
     assert "sa.DateTime(timezone=True)" in text
     assert "service." not in text
-    assert '"reviews"' in text.replace("'", '"')
+    assert '"made_up"' in text.replace("'", '"')
     assert f'revision = "{file.name[:4]}"' in text.replace("'", '"')
 
 
 def test_a_migration_is_needed_while_a_table_has_none() -> None:
     assert not new_migration.is_needed()
-    table = sa.Table("reviews", Base.metadata, sa.Column("id", sa.Integer, primary_key=True))
+    table = sa.Table("made_up", Base.metadata, sa.Column("id", sa.Integer, primary_key=True))
     try:
         assert new_migration.is_needed()
     finally:
