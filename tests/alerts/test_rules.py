@@ -41,6 +41,7 @@ def expectations(alert: str) -> set[tuple[bool, str]]:
 
 @pytest.mark.usefixtures("every_suite")
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+@pytest.mark.slow
 def test_rules_behave_as_replayed(path: Path) -> None:
     promtool("test", "rules", path)
 
