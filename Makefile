@@ -38,8 +38,8 @@ test: $(READY) ## all checks and tests, as CI runs them
 	@$(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
-test-fast: $(READY) ## the tests that need no servers and no browser
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not servers" --ignore tests/browser
+test-fast: $(READY) ## the tests that need no servers, no browser and little time
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not servers and not slow" --ignore tests/browser
 
 check: $(READY) ## lint, types, imports, rendered files, docs, what a change still needs: all at once
 	@$(MAKE) --no-print-directory --keep-going --output-sync $(CHECKS)

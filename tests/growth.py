@@ -12,6 +12,7 @@ parser: Any = import_module("re._parser")
 sre: Any = import_module("re._constants")
 
 MIN_LENGTH, MAX_LENGTH = 32, 65_536
+DOUBLED_TO = 128
 MIN_SECONDS = 0.004
 """Seconds: less than this at the maximum length is harmless, whatever the growth."""
 MAX_RATIO = 3.0
@@ -58,9 +59,10 @@ def growth(
 
     length = MIN_LENGTH
     while taken(length) < MIN_SECONDS:
-        length *= 2
-        if length > longest:
+        if length >= longest:
             return 0.0
+        # Doubling at first, because of exponential growth; later it would only cost time.
+        length = min(longest, length * (2 if length < DOUBLED_TO else 8))
     # Other processes make a measurement longer, never shorter.
     ratios = []
     for _ in range(5):

@@ -26,6 +26,7 @@ def promtool(*arguments: str | Path) -> str:
 
 @pytest.mark.usefixtures("every_suite")
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+@pytest.mark.slow
 def test_rules_behave_as_replayed(path: Path) -> None:
     promtool("test", "rules", path)
 

@@ -1,11 +1,15 @@
 """Fixtures: the service on each supported database."""
 
+import asyncio
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, make_url
 
+from service.db.database import connect
+from service.db.migrate import migrate
 from service.settings import Settings
 from tests import servers
 from tests.service.cache.caches import Source
@@ -37,17 +41,39 @@ def settings(tmp_path: Path, database_url: str) -> Settings:
     return settings_for(tmp_path, database_url)
 
 
+@pytest.fixture(scope="session")
+def empty_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file without rows, to be copied: migrations take longer than most tests."""
+    settings = settings_for(tmp_path_factory.mktemp("template"))
+
+    async def make() -> None:
+        database = connect(settings)
+        await migrate(database)
+        await database.close()
+
+    asyncio.run(make())
+    return sqlite_file(settings)
+
+
+def sqlite_file(settings: Settings) -> Path:
+    return Path(make_url(settings.database_url).database or "")
+
+
 @pytest.fixture
-async def service(settings: Settings) -> AsyncIterator[Service]:
+async def service(settings: Settings, empty_tables: Path) -> AsyncIterator[Service]:
     """The running service with an empty database."""
+    if settings.database_url.startswith("sqlite"):
+        shutil.copy(empty_tables, sqlite_file(settings))
     async with running(settings) as started:
         yield started
 
 
 @pytest.fixture
-async def light(tmp_path: Path) -> AsyncIterator[Service]:
+async def light(tmp_path: Path, empty_tables: Path) -> AsyncIterator[Service]:
     """The running service on SQLite, where the kind of database does not matter."""
-    async with running(settings_for(tmp_path)) as started:
+    settings = settings_for(tmp_path)
+    shutil.copy(empty_tables, sqlite_file(settings))
+    async with running(settings) as started:
         yield started
 
 

@@ -73,6 +73,7 @@ def test_uvicorn_finds_the_app(tmp_path: Path) -> None:
     assert done.stdout == "Shop API\n"
 
 
+@pytest.mark.servers
 def test_serves_measures_and_shuts_down_gracefully(tmp_path: Path) -> None:
     with serving(settings_for(tmp_path)) as service:
         answer = httpx.get(f"{service.url}/api/products")
@@ -89,6 +90,7 @@ def test_serves_measures_and_shuts_down_gracefully(tmp_path: Path) -> None:
     assert (tmp_path / "jwt-key").read_text().strip() not in said
 
 
+@pytest.mark.servers
 def test_head_has_no_body_and_keeps_connection(tmp_path: Path) -> None:
     with serving(settings_for(tmp_path)) as service:
         where = httpx.URL(service.url)
@@ -104,6 +106,7 @@ def test_head_has_no_body_and_keeps_connection(tmp_path: Path) -> None:
     assert "Traceback" not in said_so_far
 
 
+@pytest.mark.servers
 def test_request_in_progress_completes_before_shutdown(tmp_path: Path) -> None:
     # A hash of half a second or more; it is still being computed at the shutdown.
     slow: dict[str, Any] = {"hash_memory_kib": 256 * 1024, "hash_passes": 6}
@@ -122,6 +125,7 @@ def test_request_in_progress_completes_before_shutdown(tmp_path: Path) -> None:
     assert "Traceback" not in said
 
 
+@pytest.mark.servers
 def test_only_trusted_proxies_set_client_address(tmp_path: Path) -> None:
     forwarded = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https"}
     login = {"email": "ada@example.com", "password": "wrong"}
@@ -151,6 +155,7 @@ def accepts(url: str) -> bool:
         return False
 
 
+@pytest.mark.servers
 def test_metrics_require_configured_token(tmp_path: Path) -> None:
     token = tmp_path / "metrics-token"
     token.write_text("a-token-that-only-tests-use\n")
@@ -160,6 +165,7 @@ def test_metrics_require_configured_token(tmp_path: Path) -> None:
         assert httpx.get(f"{service.url}/metrics", headers=headers).status_code == 200
 
 
+@pytest.mark.servers
 def test_migrates_and_creates_admin(tmp_path: Path, call: Call) -> None:
     settings = settings_for(tmp_path)
     password = tmp_path / "password"
@@ -200,6 +206,7 @@ def test_configuration_error_is_one_line(
     assert GOOD not in said
 
 
+@pytest.mark.servers
 def test_unavailable_database_is_logged_without_password(tmp_path: Path, call: Call) -> None:
     url = "postgresql+asyncpg://shop:made-up-for-tests@127.0.0.1:1/shop"
     settings = settings_for(tmp_path, url)

@@ -61,6 +61,7 @@ def examine(url: str, folder: Path, *options: str) -> subprocess.CompletedProces
 
 
 @pytest.mark.parametrize("role", [None, Role.ADMIN])
+@pytest.mark.servers
 async def test_schemathesis_finds_no_defect(tmp_path: Path, role: Role | None) -> None:
     # It exceeds the login throttle; other tests cover that.
     settings = settings_for(tmp_path, account_attempts=100_000, address_attempts=100_000)

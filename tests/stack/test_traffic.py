@@ -56,6 +56,7 @@ def run_journeys(api: Api, *journeys: Any) -> Counter[str]:
 
 
 @pytest.mark.parametrize("journey", [j for j in JOURNEYS if j is not user_journeys.make_mistake])
+@pytest.mark.servers
 def test_journeys_succeed(api: Api, journey: Any) -> None:
     statuses = run_journeys(api, *[journey] * 6)
 
@@ -63,6 +64,7 @@ def test_journeys_succeed(api: Api, journey: Any) -> None:
     assert set(statuses) <= {"200", "201"}
 
 
+@pytest.mark.servers
 def test_mistakes_get_every_kind_of_client_error(api: Api) -> None:
     statuses = run_journeys(api, *[user_journeys.make_mistake] * 60)
 
@@ -72,6 +74,7 @@ def test_mistakes_get_every_kind_of_client_error(api: Api) -> None:
     assert not [status for status in statuses if status.startswith("5")]
 
 
+@pytest.mark.servers
 def test_buyers_place_orders_and_the_admin_changes_prices(api: Api) -> None:
     def prices() -> list[int]:
         page = httpx.get(f"{api.url}/api/products?limit=100", trust_env=False).json()
@@ -84,6 +87,7 @@ def test_buyers_place_orders_and_the_admin_changes_prices(api: Api) -> None:
     assert prices() != before
 
 
+@pytest.mark.servers
 def test_logins_are_reused(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     paths: list[str] = []
     request = ShopClient.request
@@ -178,6 +182,7 @@ def served(api: Api) -> float:
     return sum(map(float, lines))
 
 
+@pytest.mark.servers
 def test_traffic_continues_after_an_outage_and_ends_on_a_signal(api: Api, tmp_path: Path) -> None:
     traffic = start(api, tmp_path)
     deadline = time.monotonic() + 60
@@ -202,6 +207,7 @@ def test_traffic_continues_after_an_outage_and_ends_on_a_signal(api: Api, tmp_pa
     assert "no response" in output
 
 
+@pytest.mark.servers
 def test_traffic_ends_after_its_duration(api: Api, tmp_path: Path) -> None:
     traffic = start(api, tmp_path, "--for=1")
     output, _ = traffic.communicate(timeout=30)

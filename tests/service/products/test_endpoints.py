@@ -107,11 +107,12 @@ async def test_cursor_is_bound_to_its_list(light: Service) -> None:
         f"/api/products?limit=2&sort=price&category=office&cursor={cursor}"
     )
     assert good.status_code == 200
+    other = "B" if cursor[0] == "A" else "A"
     for query in (
         f"sort=name&category=office&cursor={cursor}",
         f"sort=price&cursor={cursor}",
         f"sort=price&category=office&cursor={cursor[:-1]}",
-        f"sort=price&category=office&cursor={'A' + cursor[1:]}",
+        f"sort=price&category=office&cursor={other + cursor[1:]}",
         "cursor=",
         "cursor=%00",
         "cursor=é",

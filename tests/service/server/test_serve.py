@@ -29,6 +29,7 @@ if "--multiprocessing-fork" in sys.orig_argv:
 """
 
 
+@pytest.mark.servers
 def test_workers_that_start_slowly_are_not_killed(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(_SLOW_WORKERS)
     with serving(settings_for(tmp_path, workers=2), PYTHONPATH=str(tmp_path)) as service:
@@ -36,6 +37,7 @@ def test_workers_that_start_slowly_are_not_killed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("begin", [b"GET /", b"GET / HTTP/1.1\r\nhost: x\r\nx-long: "])
+@pytest.mark.servers
 def test_endless_request_head_is_refused_without_blocking(tmp_path: Path, begin: bytes) -> None:
     with serving(settings_for(tmp_path)) as service:
         with socket.create_connection(address(service.url), timeout=10) as client:
@@ -53,6 +55,7 @@ def test_endless_request_head_is_refused_without_blocking(tmp_path: Path, begin:
         service.end()
 
 
+@pytest.mark.servers
 def test_head_within_limit_and_large_body_are_accepted(tmp_path: Path) -> None:
     with serving(settings_for(tmp_path)) as service:
         long = {"x-long": "a" * (HEAD_LIMIT - 2_000)}
@@ -116,6 +119,7 @@ def test_guessable_jwt_key_is_refused(tmp_path: Path, key: str) -> None:
         settings.jwt_keys()
 
 
+@pytest.mark.servers
 def test_sqlite_file_is_readable_by_owner_only(tmp_path: Path) -> None:
     settings = settings_for(tmp_path)
     with serving(settings) as service:
