@@ -71,7 +71,6 @@ print(dropped, file=sys.stderr)
 """
 
 METRICS = """
-from vitals.metrics.catalogue import DROPPED, Reason
 from vitals.metrics.meter import Meter
 from vitals.metrics.declarations import Counter
 from typing import NamedTuple
