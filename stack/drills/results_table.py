@@ -20,7 +20,7 @@ def as_text(outcomes: Sequence[DrillResult]) -> str:
         (each.name, each.severity, f"{each.seconds['notified']:.1f}", f"{each.to_resolve:.1f}")
         for each in outcomes
     ]
-    return text_table(rows, ("alert", "severity", "notified", "resolved"), right={2, 3})
+    return text_table(rows, ("alert", "severity", "notified, s", "resolved, s"), right={2, 3})
 
 
 def rows(text: str) -> dict[str, str]:
