@@ -143,7 +143,7 @@ async def process(site: Site, anyio_backend: object) -> AsyncIterator[Process]:
 
 
 async def is_used(process: Process, numbers: Numbers) -> None:
-    """Wait until Redis answers and the subscriber is connected."""
+    """Wait until Redis answers, the subscriber is connected and the circuit is closed."""
     async with asyncio.timeout(SOON):
         while (
             not await process.cache.ping()
@@ -184,7 +184,7 @@ async def test_redis_is_used_again_after(
         assert await numbers.read(process, key) == numbers.committed[key]
 
 
-async def test_stalled_event_loop_does_not_open_the_circuit(process: Process) -> None:
+async def test_stalled_event_loop_leaves_redis_in_use(process: Process) -> None:
     chance, numbers = random.Random(3), Numbers()  # noqa: S311 - a test
     await process.cache.start()
     loop = asyncio.get_running_loop()
