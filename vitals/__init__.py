@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vitals.body.config import BodyLogging
+    from vitals.host import Host, Probe
     from vitals.instrumentation import Vitals, instrument
     from vitals.objectives import Objective
     from vitals.redaction.bodies import Redaction
@@ -12,11 +13,22 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["BodyLogging", "Objective", "Redaction", "Validation", "Vitals", "instrument"]
+__all__ = [
+    "BodyLogging",
+    "Host",
+    "Objective",
+    "Probe",
+    "Redaction",
+    "Validation",
+    "Vitals",
+    "instrument",
+]
 
 _MODULES = {
     "BodyLogging": "vitals.body.config",
+    "Host": "vitals.host",
     "Objective": "vitals.objectives",
+    "Probe": "vitals.host",
     "Redaction": "vitals.redaction.bodies",
     "Validation": "vitals.validation.config",
     "Vitals": "vitals.instrumentation",

@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import anyio
@@ -14,23 +15,18 @@ from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import ASGIApp
 
-from vitals.asgi.hooks import add_lifespan, wrap_outermost
-from vitals.asgi.route_template import RouteTemplates
-from vitals.body.capture import BodyCaptureMiddleware
+from vitals.asgi.hooks import wrap_outermost
 from vitals.body.config import BodyLogging
-from vitals.body.log import BodyLog
+from vitals.body.probe import BodyProbe
 from vitals.cache_metrics import CacheReporter
+from vitals.db.database_probe import DatabaseProbe
 from vitals.db.dialect_hook import AnyEngine
-from vitals.db.insight.bottlenecks_page import PATH, Admin, BottleneckPage
+from vitals.db.insight.bottlenecks_page import Admin
 from vitals.db.insight.explain import Explain
-from vitals.db.pool import PoolProbe
-from vitals.db.probe import QueryProbe
-from vitals.db.sqlcommenter import SqlCommenter, add_comments
-from vitals.db.statements.query_log import QueryLog
-from vitals.http.observed_request import OnFinished
+from vitals.host import Host, Probe
 from vitals.http.probe import HttpProbe
 from vitals.logging.fast_log import FastLogger
-from vitals.logging.setup import RequestLog, configure
+from vitals.logging.probe import LogProbe
 from vitals.metrics import worker_discovery
 from vitals.metrics.endpoint import MetricsEndpoint
 from vitals.metrics.meter import Meter
@@ -38,11 +34,10 @@ from vitals.metrics.worker_directory import join
 from vitals.objectives import Objective, Objectives
 from vitals.redaction.bodies import Redaction
 from vitals.redactor import Redactor
-from vitals.runtime import LagProbe, ProcessProbe, Refresher, record_build
+from vitals.runtime import RuntimeProbe
 from vitals.tracing.setup import Tracing, traces_endpoint
 from vitals.validation.config import Validation
-from vitals.validation.middleware import BodyValidationMiddleware
-from vitals.validation.problems import BodyRefused, handle_refused
+from vitals.validation.probe import ValidationProbe
 
 INSTRUMENTED = "vitals"
 """The attribute of ``app.state`` that holds an instrumented application's ``Vitals``."""
@@ -89,6 +84,7 @@ def instrument(
     explain: Explain = True,
     sqlcommenter: bool = False,
     admin: Admin | None = None,
+    probes: Sequence[Probe] = (),
 ) -> Vitals:
     """Instrument an application with metrics, logs and traces.
 
@@ -128,6 +124,7 @@ def instrument(
             send is prepared once for each.
         admin: Who may read ``/vitals/bottlenecks``: a bearer token, or a function that is called
             with each request and may be async. None disables the page.
+        probes: Further probes, each an object with ``attach(host)``; see ``vitals.host``.
 
     Returns:
         The application's ``Vitals``.
@@ -136,78 +133,39 @@ def instrument(
         RuntimeError: The application is instrumented already, or serves already.
         ValueError: An objective, the path, the ratio or ``explain`` is invalid.
     """
-    _check(app, metrics_path, trace_ratio, explain)
-    slos = Objectives(objectives)
-    meter = Meter()
+    _check(app, metrics_path, trace_ratio)
     version = version or app.version
     redactor = Redactor(redaction or (body_logging.redaction if body_logging is not None else None))
-    tracing = _trace(
-        app,
-        otlp_endpoint,
-        service_name=service_name,
-        version=version,
-        ratio=trace_ratio,
-        exclude=exclude,
-        redactor=redactor,
+    host = Host(
+        app, service_name=service_name, objectives=Objectives(objectives), unmeasured=exclude
     )
-    if logs:
-        configure(service_name, on_drop=meter.dropped, redactor=redactor)
-    record_build(meter, version=version, revision=revision)
-    engines = [engine] if isinstance(engine, AsyncEngine | Engine) else list(engine or ())
-    ProcessProbe(meter)
-    lag, refresher = LagProbe(meter), Refresher(meter)
+    endpoint = MetricsEndpoint(host.meter, token=metrics_token, registry=registry)
+    host.serve(metrics_path, endpoint)
     name = worker_discovery.application_id(f"{service_name}\n{app.title}")
-    routes = RouteTemplates(app)
-    endpoint = MetricsEndpoint(meter, token=metrics_token, registry=registry)
-    unmeasured: dict[str, ASGIApp | None] = {**dict.fromkeys(exclude), metrics_path: endpoint}
-    on_finished: list[OnFinished] = [RequestLog(slos)] if logs else []
-    if engines:
-        make_span = tracing.span if tracing else None
-        log = QueryLog(routes) if logs else None
-        queries = QueryProbe(meter, slos, make_span, log, explain=explain)
-        sql_comments = SqlCommenter(service_name, routes, meter) if sqlcommenter else None
-        _instrument_engines(meter, queries, engines, sql_comments)
-        on_finished.append(queries.finish)
-        if explain:
-            add_lifespan(app, queries.explain_worker.running)
-        if admin is not None:
-            waits = queries.explain_worker.lock_sampler if explain else None
-            unmeasured[PATH] = BottleneckPage(
-                queries.statement_stats, queries.plans, meter, admin, waits
-            )
-    if body_logging is not None:
-        on_finished.append(BodyLog(body_logging, slos, meter, FastLogger("vitals.body").info))
-    if validation is not None:
-        app.exception_handlers.setdefault(BodyRefused, handle_refused)
-
-    def wrap(inner: ASGIApp) -> ASGIApp:
-        # Called with the first connection, usually the lifespan's: only now is it certain that this
-        # process serves. One that only imports the application, or forks workers, shares nothing.
-        join(meter, name, workers_dir)
-        refresher.start()
-        if validation is not None:
-            inner = BodyValidationMiddleware(inner, validation, routes, meter)
-        if body_logging is not None:
-            inner = BodyCaptureMiddleware(inner, meter)
-        return HttpProbe(
-            inner,
-            meter=meter,
-            routes=routes,
-            objectives=slos,
-            unmeasured=unmeasured,
-            queries=bool(engines),
-            join_trace=tracing.join if tracing else None,
-            on_finished=on_finished,
-        )
-
-    wrap_outermost(app, wrap)
-    add_lifespan(app, lambda: _background_tasks(lag, refresher, tracing))
-    vitals = Vitals(meter, slos, tracing)
+    host.at_start(lambda: join(host.meter, name, workers_dir))
+    tracing = _trace(
+        host, otlp_endpoint, version=version, ratio=trace_ratio, exclude=exclude, redactor=redactor
+    )
+    engines = [engine] if isinstance(engine, AsyncEngine | Engine) else list(engine or ())
+    attached: list[Probe | None] = [
+        RuntimeProbe(version, revision),
+        LogProbe(redactor) if logs else None,
+        DatabaseProbe(engines, explain=explain, sqlcommenter=sqlcommenter, admin=admin),
+        ValidationProbe(validation) if validation is not None else None,
+        None if body_logging is None else BodyProbe(body_logging, FastLogger("vitals.body").info),
+        *probes,
+    ]
+    for probe in attached:
+        if probe is not None:
+            probe.attach(host)
+    host.build_lifespan()
+    wrap_outermost(app, partial(_measure, host))
+    vitals = Vitals(host.meter, host.objectives, tracing)
     setattr(app.state, INSTRUMENTED, vitals)
     return vitals
 
 
-def _check(app: FastAPI, metrics_path: str, trace_ratio: float, explain: Explain) -> None:
+def _check(app: FastAPI, metrics_path: str, trace_ratio: float) -> None:
     if hasattr(app.state, INSTRUMENTED):
         raise RuntimeError("this application is instrumented already: call instrument() once")
     if app.middleware_stack is not None:
@@ -216,39 +174,36 @@ def _check(app: FastAPI, metrics_path: str, trace_ratio: float, explain: Explain
         raise ValueError(f"metrics_path {metrics_path!r} must start with a slash")
     if not 0 <= trace_ratio <= 1:
         raise ValueError(f"trace_ratio {trace_ratio} must lie between 0 and 1")
-    if explain not in {True, False, "analyze"}:
-        raise ValueError(f"explain {explain!r} must be True, False or 'analyze'")
 
 
-def _trace(app: FastAPI, endpoint: str | None, **options: Any) -> Tracing | None:
+def _trace(host: Host, endpoint: str | None, **options: Any) -> Tracing | None:
     address = traces_endpoint(endpoint)
-    return Tracing(app, address=address, **options) if address else None
+    if not address:
+        return None
+    tracing = Tracing(host.app, address=address, service_name=host.service_name, **options)
+    host.make_span, host.join_trace = tracing.span, tracing.join
 
-
-def _instrument_engines(
-    meter: Meter, probe: QueryProbe, engines: Sequence[AnyEngine], sqlcommenter: SqlCommenter | None
-) -> None:
-    names: dict[str, int] = {}
-    for each in engines:
-        if sqlcommenter is not None:
-            add_comments(each, sqlcommenter)  # first: the probe sees statements without
-        probe.instrument(each)
-        name = each.url.database or each.dialect.name
-        name = name.rsplit("/", 1)[-1]
-        names[name] = names.get(name, 0) + 1
-        PoolProbe(meter, each, name if names[name] == 1 else f"{name}-{names[name]}")
-
-
-@asynccontextmanager
-async def _background_tasks(
-    lag: LagProbe, refresher: Refresher, tracing: Tracing | None
-) -> AsyncIterator[None]:
-    lag.start()
-    try:
-        yield
-    finally:
-        lag.stop()
-        refresher.stop()
-        if tracing is not None:
+    @asynccontextmanager
+    async def running() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(tracing.shut_down)
+
+    host.lifespan(running)
+    return tracing
+
+
+def _measure(host: Host, app: ASGIApp) -> ASGIApp:
+    """Wrap an application in the middleware of all probes; the HTTP probe is the outermost."""
+    return HttpProbe(
+        host.build_middleware(app),
+        meter=host.meter,
+        routes=host.routes,
+        objectives=host.objectives,
+        unmeasured=host.unmeasured,
+        queries=host.queries,
+        join_trace=host.join_trace,
+        on_finished=host.finished,
+    )

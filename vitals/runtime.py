@@ -9,10 +9,13 @@ import os
 import platform
 import resource
 import sys
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
+from vitals.host import Host
 from vitals.metrics import worker_discovery
 from vitals.metrics.catalogue import (
     BUILD_INFO,
@@ -40,9 +43,35 @@ LAG_INTERVAL = 0.1
 """Seconds between two measurements. Ten a second detect any block of 100 ms, for 0.01 % CPU."""
 
 
-def record_build(meter: Meter, *, version: str, revision: str) -> None:
-    """Export version and revision, so that boards can annotate deployments."""
-    meter.gauge(BUILD_INFO).bind(BuildLabels(version, revision)).set(1)
+@dataclass(frozen=True)
+class RuntimeProbe:
+    """Measures the process and its event loop, and exports version and revision.
+
+    Attributes:
+        version: The application's version.
+        revision: Its commit. Both let boards annotate deployments.
+    """
+
+    version: str
+    revision: str
+
+    def attach(self, host: Host) -> None:
+        """Measure the process now, and the event loop while the application serves."""
+        host.meter.gauge(BUILD_INFO).bind(BuildLabels(self.version, self.revision)).set(1)
+        ProcessProbe(host.meter)
+        lag, refresher = LagProbe(host.meter), Refresher(host.meter)
+
+        @asynccontextmanager
+        async def running() -> AsyncIterator[None]:
+            lag.start()
+            try:
+                yield
+            finally:
+                lag.stop()
+                refresher.stop()
+
+        host.at_start(refresher.start)
+        host.lifespan(running)
 
 
 class LagProbe:

@@ -8,7 +8,7 @@ request keeps the trace id, because the request caused it, and nothing else.
 import random
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -121,6 +121,10 @@ def _is_module_level(kind: type) -> bool:
     for part in kind.__qualname__.split("."):
         found = getattr(found, part, None)
     return found is kind
+
+
+OnFinished = Callable[[RequestContext], None]
+"""Called with a request that has finished."""
 
 
 class MakeSpan(Protocol):

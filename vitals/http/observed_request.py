@@ -1,7 +1,6 @@
 """An HTTP request observed through its ASGI messages as they pass."""
 
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from time import perf_counter
 
@@ -10,14 +9,12 @@ from starlette.types import Message, Receive, Send
 from vitals.asgi.request_context import (
     CLIENT_DISCONNECTED,
     SERVER_ERROR,
+    OnFinished,
     RequestContext,
     error_type_of,
 )
 
 CLIENT_CLOSED = 499
-
-OnFinished = Callable[[RequestContext], None]
-"""Called with a request that has finished."""
 
 
 class ObservedRequest(RequestContext):

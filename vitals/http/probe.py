@@ -11,9 +11,9 @@ from types import MappingProxyType
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from vitals.asgi.request_context import CURRENT, SERVER_ERROR
+from vitals.asgi.request_context import CURRENT, SERVER_ERROR, OnFinished
 from vitals.asgi.route_template import UNMATCHED, RouteTemplates
-from vitals.http.observed_request import ObservedRequest, OnFinished, TracedRequest
+from vitals.http.observed_request import ObservedRequest, TracedRequest
 from vitals.http.recorder import Recorder
 from vitals.http.route_instruments import OTHER_METHOD
 from vitals.http.websockets import WebSocketProbe

@@ -33,7 +33,7 @@ Work = Callable[[AsyncEngine], Awaitable[None]]
 def _short_intervals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(explain_worker, "POLL_INTERVAL", 0.01)
     monkeypatch.setattr(explain_worker, "MAX_PER_MINUTE", 1_000)
-    monkeypatch.setattr("vitals.instrumentation.configure", lambda _name, **_: None)
+    monkeypatch.setattr("vitals.logging.probe.configure", lambda _name, **_: None)
     yield
     structlog.reset_defaults()
 

@@ -43,7 +43,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> FastAPI:
         return "quick"
 
     monkeypatch.setattr(
-        "vitals.instrumentation.configure", lambda _name, **_: None
+        "vitals.logging.probe.configure", lambda _name, **_: None
     )  # the fixture has configured logging
     instrument(
         app,

@@ -1,0 +1,82 @@
+"""A probe of the user's own is attached through ``instrument(probes=...)``."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+from asgi_lifespan import LifespanManager
+from fastapi import FastAPI
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tests.vitals.client import fetch
+from vitals import Host, instrument
+from vitals.asgi.request_context import RequestContext
+from vitals.metrics.catalogue import HTTP_REQUEST_DURATION
+from vitals.testing import Readings
+
+
+class Recorder:
+    """Writes down what happens to it."""
+
+    def __init__(self, name: str, events: list[str]) -> None:
+        self.name = name
+        self.events = events
+
+    def attach(self, host: Host) -> None:
+        def wrap(app: ASGIApp) -> ASGIApp:
+            async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
+                if scope["type"] == "http":
+                    self.events.append(f"{self.name} middleware")
+                await app(scope, receive, send)
+
+            return middleware
+
+        @asynccontextmanager
+        async def running() -> AsyncIterator[None]:
+            self.events.append(f"{self.name} begins")
+            yield
+            self.events.append(f"{self.name} ends")
+
+        def finished(request: RequestContext) -> None:
+            self.events.append(f"{self.name} finished {request.route} {request.status}")
+
+        host.middleware(wrap)
+        host.lifespan(running)
+        host.on_finished(finished)
+        host.at_start(lambda: self.events.append(f"{self.name} starts"))
+        host.serve(f"/{self.name}", PlainTextResponse(self.name))
+
+
+def test_own_probes_are_attached_in_order() -> None:
+    events: list[str] = []
+    app = FastAPI()
+
+    @app.get("/orders/{number}")
+    async def order(number: int) -> int:
+        return number
+
+    instrument(app, logs=False, probes=[Recorder("one", events), Recorder("two", events)])
+    assert events == [], "nothing runs before the application serves"
+
+    async def serve() -> None:
+        async with LifespanManager(app):
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+                assert (await client.get("/orders/1")).status_code == 200
+
+    asyncio.run(serve())
+    assert events == [
+        *("one starts", "two starts", "one begins", "two begins"),
+        *("two middleware", "one middleware"),
+        *("one finished /orders/{number} 200", "two finished /orders/{number} 200"),
+        *("two ends", "one ends"),
+    ]
+
+
+def test_a_path_that_a_probe_serves_is_not_measured() -> None:
+    app = FastAPI()
+    instrument(app, logs=False, probes=[Recorder("page", [])])
+    assert fetch(app, "GET", "/page").text == "page"
+    assert Readings.of(app).value(HTTP_REQUEST_DURATION, "_count") == 0
