@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from vitals.extras import needs_extra
+
 if TYPE_CHECKING:
     from vitals.body.config import BodyLogging
     from vitals.host import Host, Probe
@@ -40,4 +42,5 @@ def __getattr__(name: str) -> Any:
     """Import lazily: boards and rules use the catalogue where FastAPI is not installed."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name]), name)
+    with needs_extra("bodies", f"vitals.{name}"):
+        return getattr(import_module(_MODULES[name]), name)

@@ -1,46 +1,50 @@
 """``instrument(app)``: attaches all instrumentation to a FastAPI application."""
 
+from __future__ import annotations
+
+import logging
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
 from fastapi import FastAPI
 from prometheus_client import REGISTRY, CollectorRegistry
-from sqlalchemy import Engine
-from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import ASGIApp
 
 from vitals.asgi.hooks import wrap_outermost
-from vitals.body.config import BodyLogging
-from vitals.body.probe import BodyProbe
 from vitals.cache_metrics import CacheReporter
-from vitals.db.database_probe import DatabaseProbe
-from vitals.db.dialect_hook import AnyEngine
-from vitals.db.insight.bottlenecks_page import Admin
-from vitals.db.insight.explain import Explain
+from vitals.extras import MissingExtraError, needs_extra
 from vitals.host import Host, Probe
 from vitals.http.probe import HttpProbe
-from vitals.logging.fast_log import FastLogger
-from vitals.logging.probe import LogProbe
 from vitals.metrics import worker_discovery
 from vitals.metrics.endpoint import MetricsEndpoint
 from vitals.metrics.meter import Meter
 from vitals.metrics.worker_directory import join
 from vitals.objectives import Objective, Objectives
-from vitals.redaction.bodies import Redaction
-from vitals.redactor import Redactor
 from vitals.runtime import RuntimeProbe
-from vitals.tracing.setup import Tracing, traces_endpoint
-from vitals.validation.config import Validation
-from vitals.validation.probe import ValidationProbe
+
+if TYPE_CHECKING:  # what needs an extra is imported where its option is used
+    from vitals.body.config import BodyLogging
+    from vitals.db.dialect_hook import AnyEngine
+    from vitals.db.insight.bottlenecks_page import Admin
+    from vitals.db.insight.explain import Explain
+    from vitals.redaction.bodies import Redaction
+    from vitals.redactor import Redactor
+    from vitals.tracing.setup import Tracing
+    from vitals.validation.config import Validation
+
+_log = logging.getLogger(__name__)
 
 INSTRUMENTED = "vitals"
 """The attribute of ``app.state`` that holds an instrumented application's ``Vitals``."""
+
+OTLP_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+"""Environment variables that turn tracing on, where its packages are installed."""
 
 
 @dataclass(frozen=True)
@@ -132,10 +136,11 @@ def instrument(
     Raises:
         RuntimeError: The application is instrumented already, or serves already.
         ValueError: An objective, the path, the ratio or ``explain`` is invalid.
+        MissingExtraError: An option needs a package of an extra that is not installed.
     """
-    _check(app, metrics_path, trace_ratio)
+    _check(app, metrics_path, trace_ratio, explain)
     version = version or app.version
-    redactor = Redactor(redaction or (body_logging.redaction if body_logging is not None else None))
+    redactor = cache(partial(_make_redactor, redaction, body_logging))
     host = Host(
         app, service_name=service_name, objectives=Objectives(objectives), unmeasured=exclude
     )
@@ -144,15 +149,14 @@ def instrument(
     name = worker_discovery.application_id(f"{service_name}\n{app.title}")
     host.at_start(lambda: join(host.meter, name, workers_dir))
     tracing = _trace(
-        host, otlp_endpoint, version=version, ratio=trace_ratio, exclude=exclude, redactor=redactor
+        host, otlp_endpoint, redactor, version=version, ratio=trace_ratio, exclude=exclude
     )
-    engines = [engine] if isinstance(engine, AsyncEngine | Engine) else list(engine or ())
     attached: list[Probe | None] = [
         RuntimeProbe(version, revision),
-        LogProbe(redactor) if logs else None,
-        DatabaseProbe(engines, explain=explain, sqlcommenter=sqlcommenter, admin=admin),
-        ValidationProbe(validation) if validation is not None else None,
-        None if body_logging is None else BodyProbe(body_logging, FastLogger("vitals.body").info),
+        _log_probe(redactor) if logs else None,
+        _database_probe(engine, explain=explain, sqlcommenter=sqlcommenter, admin=admin),
+        _validation_probe(validation) if validation is not None else None,
+        _body_probe(body_logging) if body_logging is not None else None,
         *probes,
     ]
     for probe in attached:
@@ -165,7 +169,7 @@ def instrument(
     return vitals
 
 
-def _check(app: FastAPI, metrics_path: str, trace_ratio: float) -> None:
+def _check(app: FastAPI, metrics_path: str, trace_ratio: float, explain: Explain) -> None:
     if hasattr(app.state, INSTRUMENTED):
         raise RuntimeError("this application is instrumented already: call instrument() once")
     if app.middleware_stack is not None:
@@ -174,13 +178,75 @@ def _check(app: FastAPI, metrics_path: str, trace_ratio: float) -> None:
         raise ValueError(f"metrics_path {metrics_path!r} must start with a slash")
     if not 0 <= trace_ratio <= 1:
         raise ValueError(f"trace_ratio {trace_ratio} must lie between 0 and 1")
+    if explain not in {True, False, "analyze"}:
+        raise ValueError(f"explain {explain!r} must be True, False or 'analyze'")
 
 
-def _trace(host: Host, endpoint: str | None, **options: Any) -> Tracing | None:
+def _make_redactor(redaction: Redaction | None, body_logging: BodyLogging | None) -> Redactor:
+    from vitals.redactor import Redactor
+
+    return Redactor(redaction or (body_logging.redaction if body_logging is not None else None))
+
+
+def _log_probe(redactor: Callable[[], Redactor]) -> Probe | None:
+    try:
+        with needs_extra("logs", "logs=True"):
+            from vitals.logging.probe import LogProbe
+
+            return LogProbe(redactor())
+    except MissingExtraError as missing:
+        _log.warning("%s; until then logs stay as they are", missing)
+        return None
+
+
+def _database_probe(
+    engine: AnyEngine | Sequence[AnyEngine] | None,
+    *,
+    explain: Explain,
+    sqlcommenter: bool,
+    admin: Admin | None,
+) -> Probe | None:
+    engines = (
+        list(engine) if isinstance(engine, Sequence) else [engine] if engine is not None else []
+    )
+    if not engines:
+        return None
+    with needs_extra("sql", "engine="):
+        from vitals.db.database_probe import DatabaseProbe
+    return DatabaseProbe(engines, explain=explain, sqlcommenter=sqlcommenter, admin=admin)
+
+
+def _validation_probe(validation: Validation) -> Probe:
+    with needs_extra("bodies", "validation="):
+        from vitals.validation.probe import ValidationProbe
+    return ValidationProbe(validation)
+
+
+def _body_probe(body_logging: BodyLogging) -> Probe:
+    with needs_extra("logs", "body_logging="):
+        from vitals.body.probe import BodyProbe
+        from vitals.logging.fast_log import FastLogger
+    return BodyProbe(body_logging, FastLogger("vitals.body").info)
+
+
+def _trace(
+    host: Host, endpoint: str | None, redactor: Callable[[], Redactor], **options: Any
+) -> Tracing | None:
+    try:
+        with needs_extra("otel", "otlp_endpoint="):
+            from vitals.tracing.setup import Tracing, traces_endpoint
+    except MissingExtraError as missing:
+        if endpoint:
+            raise
+        if any(os.environ.get(name) for name in OTLP_VARIABLES):
+            _log.warning("%s; until then nothing is traced", missing)
+        return None
     address = traces_endpoint(endpoint)
     if not address:
         return None
-    tracing = Tracing(host.app, address=address, service_name=host.service_name, **options)
+    tracing = Tracing(
+        host.app, address=address, service_name=host.service_name, redactor=redactor(), **options
+    )
     host.make_span, host.join_trace = tracing.span, tracing.join
 
     @asynccontextmanager

@@ -15,9 +15,10 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from fastapi.routing import iter_route_contexts
 from starlette.routing import Host, Mount
 from starlette.types import Scope
+
+from vitals.asgi.route_contexts import iter_route_contexts
 
 UNMATCHED = ""
 """The route of a request that no route matched."""
