@@ -96,9 +96,10 @@ drill: $(READY) ## inject a fault and follow its alert: make drill ALERT=Latency
 	@exec $(RUN) -m stack drill $(ALERT)
 
 lock: $(READY) ## pin the dependencies again
-	$(LOCK) --extra dev --output-file requirements/dev.txt
-	$(LOCK) --extra service --output-file requirements/service.txt
-	$(LOCK) --extra service --extra watch --extra stack --output-file requirements/stack.txt
+	$(LOCK) --extra all --group dev --output-file requirements/dev.txt
+	$(LOCK) --extra all --group service --output-file requirements/service.txt
+	$(LOCK) --extra all --group service --group watch --group stack --output-file requirements/stack.txt
+	$(LOCK) --extra all --group kit-tests --resolution lowest-direct --output-file requirements/oldest.txt
 	$(subst pyproject.toml,requirements/clients.in,$(LOCK)) --output-file requirements/clients.txt
 
 pin-images: $(READY) ## pin images by digest; needs Docker and a registry
