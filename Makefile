@@ -22,7 +22,7 @@ CHECKS := check-lint check-format check-types check-imports check-boards check-a
 	check-docs check-changes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-fast check format docs migration render schema pictures bench drill lock pin-images clean
+.PHONY: help demo up test test-fast matrix check dist format docs migration render schema pictures bench drill lock pin-images clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,7 @@ up: $(READY) ## the whole stack without traffic; WORKERS=4 serves with four proc
 test: $(READY) ## all checks and tests, as CI runs them
 	@$(BIN)/python -m stack install --for-tests
 	@$(MAKE) --no-print-directory check
+	$(BIN)/python -m checks.matrix oldest --quick
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile || $(MAKE) --no-print-directory test-again
 
 # A test that fails beside others and passes alone depends on time: a fault of the test or worse. It
@@ -47,6 +48,12 @@ test-again:
 
 test-fast: $(READY) ## the tests that need no servers, no browser and little time
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not servers and not slow" --ignore tests/browser
+
+matrix: $(READY) ## the kit's tests on the oldest, locked and newest versions, on each Python
+	$(BIN)/python -m checks.matrix
+
+dist: $(READY) ## build the kit's wheel and sdist into dist/, and check them
+	@$(BIN)/python -m checks.distribution
 
 check: $(READY) ## lint, types, imports, rendered files, docs, what a change still needs: all at once
 	@$(MAKE) --no-print-directory --keep-going --output-sync $(CHECKS)

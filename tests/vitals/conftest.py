@@ -1,5 +1,25 @@
-"""The kit's pytest fixture, as its users import it."""
+"""The kit's pytest fixture, as its users import it, and what every test of the kit needs."""
+
+from importlib.util import find_spec
+
+import pytest
 
 from vitals.testing import queries
 
-__all__ = ["queries"]
+__all__ = ["anyio_backend", "queries"]
+
+# google-re2 has no wheel for the newest Python yet, so `checks.matrix` tests the kit's core there:
+# what the extras bring needs it.
+collect_ignore_glob = (
+    [
+        *("body/*", "db/*", "logging/*", "redaction/*", "tracing/*"),
+        *("test_garbage.py", "test_import.py", "test_leaks.py", "test_message_redaction.py"),
+    ]
+    if find_spec("re2") is None
+    else []
+)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
