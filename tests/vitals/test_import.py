@@ -35,7 +35,7 @@ CHANGES = {
     "signals": "signal.signal(signal.SIGTERM, print)",
     "hooks": "sys.excepthook = print",
     "exit functions": "atexit.register(print)",
-    "environment": "os.environ['OTEL_SEMCONV_STABILITY_OPT_IN'] = 'http'",
+    "environment": "os.environ['OF_THE_KIT'] = 'http'",
     "structlog": "structlog.reset_defaults()",
     "structlog context": "structlog.contextvars.bind_contextvars(kit=1)",
     "providers": "metrics.set_meter_provider(metrics.NoOpMeterProvider())",

@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from tests.vitals.client import fetch
+from tests.vitals.extras import needs_extras
 from vitals import instrument
 from vitals.metrics.catalogue import (
     BUILD_INFO,
@@ -27,6 +28,7 @@ from vitals.testing import NotInstrumentedError, Readings
 FOREIGN = Path(__file__).with_name("foreign.py")
 
 
+@needs_extras
 def test_a_foreign_service_needs_one_call() -> None:
     """Served by a real uvicorn, parsed as by Prometheus."""
     code = [line for line in FOREIGN.read_text().splitlines() if line]
