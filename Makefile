@@ -106,7 +106,7 @@ lock: $(READY) ## pin the dependencies again
 	$(LOCK) --extra all --group dev --output-file requirements/dev.txt
 	$(LOCK) --extra all --group service --output-file requirements/service.txt
 	$(LOCK) --extra all --group service --group watch --group stack --output-file requirements/stack.txt
-	$(LOCK) --extra all --group kit-tests --resolution lowest-direct --output-file requirements/oldest.txt
+	$(LOCK) --extra all --group kit-tests --upgrade --resolution lowest-direct --output-file requirements/oldest.txt
 	$(subst pyproject.toml,requirements/clients.in,$(LOCK)) --output-file requirements/clients.txt
 
 pin-images: $(READY) ## pin images by digest; needs Docker and a registry

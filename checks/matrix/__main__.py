@@ -50,7 +50,16 @@ def run(versions: environments.Versions, version: str, python: Path, quick: bool
         return False
     if not has_all:
         title += ", the core alone: google-re2 has no wheel for this Python"
-    command = [made, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", PROCESSES]
+    command: list[str | Path] = [
+        made,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-n",
+        PROCESSES,
+    ]
     command += ["--dist", "loadfile", "tests/vitals", *(QUICK if quick else ())]
     done = subprocess.run(command, cwd=ROOT, check=False)
     outcome = "failed" if done.returncode else "passed"

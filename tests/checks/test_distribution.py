@@ -27,17 +27,27 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def core(built: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of an environment with the wheel alone."""
     folder = tmp_path_factory.mktemp("core") / "venv"
-    uv = BIN / "uv"
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)
+    uv = str(BIN / "uv")
+    made = [uv, "venv", "--quiet", "--python", sys.executable, str(folder)]
+    subprocess.run(made, check=True)
     python = folder / "bin" / "python"
-    command = [uv, "pip", "install", "--quiet", "--python", python, "--constraint", LOCKED]
-    subprocess.run([*command, built[0]], check=True)
+    command = [
+        uv,
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        str(python),
+        "--constraint",
+        str(LOCKED),
+    ]
+    subprocess.run([*command, str(built[0])], check=True)
     return python
 
 
 def run(python: Path, code: str, folder: Path, **environment: str) -> str:
     """Run code in the environment, away from this checkout."""
-    command = [python, "-I", "-W", "error", "-c", textwrap.dedent(code)]
+    command = [str(python), "-I", "-W", "error", "-c", textwrap.dedent(code)]
     done = subprocess.run(
         command,
         cwd=folder,
@@ -169,7 +179,12 @@ def test_an_endpoint_of_the_environment_does_not_stop_the_service(
 
 
 def test_the_commands_of_a_database_name_their_extra(core: Path, tmp_path: Path) -> None:
-    command = [core.parent / "vitals", "locks", "--database", "postgresql+asyncpg://127.0.0.1/x"]
+    command = [
+        str(core.parent / "vitals"),
+        "locks",
+        "--database",
+        "postgresql+asyncpg://127.0.0.1/x",
+    ]
     done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
     assert done.returncode == 2
     assert "pip install 'vitals-kit[sql]'" in done.stderr

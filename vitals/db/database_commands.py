@@ -14,6 +14,8 @@ from vitals.db.insight import locks
 
 STATEMENT_TIMEOUT = "10s"
 
+Read = Callable[[Connection], list[Any]]
+
 
 class DatabaseCommandError(Exception):
     """The database cannot be asked; the message says what to do."""
@@ -34,12 +36,16 @@ def run(name: str, url: str, *, password: str | None = None, sql: str = "") -> l
     Raises:
         DatabaseCommandError: The URL, the driver or the database does not work.
     """
-    read = {"indexes": index_audit.read, "locks": locks.read}.get(name) or partial(_advise, sql)
+    reads: dict[str, Read] = {
+        "advise": partial(_advise, sql),
+        "indexes": index_audit.read,
+        "locks": locks.read,
+    }
     try:
         address = make_url(url)
         if password is not None:
             address = address.set(password=password)
-        return asyncio.run(_run(address, read))
+        return asyncio.run(_run(address, reads[name]))
     except ArgumentError as error:
         raise DatabaseCommandError(
             "--database is not a URL such as sqlite+aiosqlite:///shop.db"
@@ -56,7 +62,7 @@ def _advise(sql: str, connection: Connection) -> list[Any]:
     return [advisor(connection, sql)]
 
 
-async def _run(url: URL, read: Callable[[Connection], list[Any]]) -> list[Any]:
+async def _run(url: URL, read: Read) -> list[Any]:
     engine = create_async_engine(url, hide_parameters=True, poolclass=NullPool)
     try:
         async with engine.connect() as connection:
