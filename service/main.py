@@ -10,8 +10,6 @@ from fastapi import FastAPI
 
 from service import auth, health, openapi, problems
 from service.auth import AccessTokens
-from service.cache.cache import Cache
-from service.cache.warmup.warmup import WarmUp
 from service.cache_invalidation.session_hooks import CacheInvalidator
 from service.db import database, migrate
 from service.errors import UnavailableError
@@ -35,6 +33,8 @@ from service.users import endpoints as users
 from service.users.login_throttle import LoginThrottle
 from service.users.passwords import Passwords
 from vitals import BodyLogging, Objective, Validation, instrument
+from vitals.cache.cache import Cache
+from vitals.cache.warmup.warmup import WarmUp
 
 OBJECTIVES = (
     Objective("availability", ratio=0.999),

@@ -10,9 +10,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from service.cache.cache import TIMEOUT_SECONDS
-from service.cache.core.store import StoreUnavailableError
-from service.cache.redis.client import RedisClient, connect
+from vitals.cache.cache import TIMEOUT_SECONDS
+from vitals.cache.core.store import StoreUnavailableError
+from vitals.cache.redis.client import RedisClient, connect
 
 MAX_NAMES = 20_000
 ROUNDING = 0.001

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from vitals.asgi.hooks import wrap_outermost
 from vitals.body.config import BodyLogging
 from vitals.body.probe import BodyProbe
-from vitals.cache_metrics import CacheReporter
+from vitals.cache.reporter import CacheReporter
 from vitals.db.database_probe import DatabaseProbe
 from vitals.db.dialect_hook import AnyEngine
 from vitals.db.insight.bottlenecks_page import Admin

@@ -5,8 +5,8 @@ from typing import Any
 from redis.asyncio import Redis
 
 from bench.cache.source import TTL_SECONDS, Source
-from service.cache.cache import Cache
-from vitals.cache_metrics import CacheReporter
+from vitals.cache.cache import Cache
+from vitals.cache.reporter import CacheReporter
 from vitals.metrics.meter import Meter
 
 

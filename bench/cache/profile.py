@@ -9,11 +9,11 @@ from bench.asgi_client import ask, discard_logs
 from bench.cache.result import Result
 from bench.interleave import Once, compare
 from service.auth import AccessTokens, CallerOf
-from service.cache.cache import Cache
 from service.main import build
 from service.settings import Settings
 from service.users.schemas import UserOut
 from service.users.tables import User
+from vitals.cache.cache import Cache
 
 PATH, CACHED_PATH = "/api/users/me", "/bench/me"
 MIN_SHARE = 0.9

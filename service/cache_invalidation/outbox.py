@@ -9,11 +9,11 @@ from functools import partial
 from sqlalchemy import String, delete, insert, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from service.cache.cache import Cache
-from service.cache.core.store import InvalidationTarget, WriteIntent, new_token
 from service.cache_invalidation.peer_notify import Peers
 from service.db.database import Base, Database, Id, now
 from service.errors import UnavailableError
+from vitals.cache.cache import Cache
+from vitals.cache.core.store import InvalidationTarget, WriteIntent, new_token
 
 log = logging.getLogger(__name__)
 

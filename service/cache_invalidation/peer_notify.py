@@ -22,8 +22,8 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import Session
 
-from service.cache.cache import Cache
-from service.cache.core.store import WriteIntent
+from vitals.cache.cache import Cache
+from vitals.cache.core.store import WriteIntent
 
 log = logging.getLogger(__name__)
 

@@ -15,11 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 from sqlalchemy.util import await_only
 
-from service.cache.cache import Cache
-from service.cache.core.store import InvalidationTarget, WriteIntent
 from service.cache_invalidation.outbox import OutboxRelay
 from service.cache_invalidation.pending_changes import Change, Changes, executed, flushed
 from service.db.database import Base, Database
+from vitals.cache.cache import Cache
+from vitals.cache.core.store import InvalidationTarget, WriteIntent
 
 log = logging.getLogger(__name__)
 

@@ -12,15 +12,15 @@ from fastapi import Depends, Request
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.cache.cache import Cache
-from service.cache.core.codec import Rendered
-from service.cache.core.metrics import Reporter
-from service.cache.core.store import InvalidationTarget
 from service.cache_invalidation.pending_changes import Change
 from service.db.database import Database, now
 from service.orders.schemas import BestSeller, BestSellers
 from service.orders.tables import Order, OrderItem, OrderStatus
 from service.products.tables import Product
+from vitals.cache.cache import Cache
+from vitals.cache.core.codec import Rendered
+from vitals.cache.core.metrics import Reporter
+from vitals.cache.core.store import InvalidationTarget
 
 FRESH_SECONDS = 60
 L1_SECONDS = 5

@@ -9,16 +9,16 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from service.cache.cache import Cache
-from service.cache.core.codec import Rendered
-from service.cache.core.metrics import Reporter
-from service.cache.core.store import InvalidationTarget
 from service.cache_invalidation.pending_changes import Change
 from service.db.database import Database
 from service.pagination import Cursors, Page
 from service.products import repository
 from service.products.repository import Listing
 from service.products.schemas import Categories, ProductOut, ProductSummary
+from vitals.cache.cache import Cache
+from vitals.cache.core.codec import Rendered
+from vitals.cache.core.metrics import Reporter
+from vitals.cache.core.store import InvalidationTarget
 
 PRODUCT_SECONDS = 300
 LIST_SECONDS = 60

@@ -10,14 +10,14 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.util import await_only
 
-from service.cache.cache import TIMEOUT_SECONDS
 from service.cache_invalidation import outbox, peer_notify
 from service.db import migrate
 from service.products.tables import Product
 from tests.proxy import Fault, Proxy
 from tests.servers import Postgres, Redis
-from tests.service.cache.caches import LONG_TIMEOUT
 from tests.service.cache_invalidation.test_session_hooks import DEADLINE_SECONDS, Shop
+from tests.vitals.cache.caches import LONG_TIMEOUT
+from vitals.cache.cache import TIMEOUT_SECONDS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 

@@ -9,8 +9,6 @@ from redis import Redis as Client
 from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.cache.cache import TIMEOUT_SECONDS, Cache
-from service.cache.core.store import InvalidationTarget, WriteIntent
 from service.cache_invalidation.outbox import OutboxRow
 from service.cache_invalidation.pending_changes import Change
 from service.cache_invalidation.session_hooks import CacheInvalidator
@@ -20,6 +18,8 @@ from service.db.postgresql import DRIVER
 from service.products.tables import Product
 from service.settings import DRIVERS, Settings
 from tests.servers import Redis
+from vitals.cache.cache import TIMEOUT_SECONDS, Cache
+from vitals.cache.core.store import InvalidationTarget, WriteIntent
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 
@@ -248,7 +248,7 @@ async def test_outbox_is_relayed_by_another_process(
 async def test_write_intent_expires(
     shop: Shop, redis_server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.cache.redis.store.INTENT_MS", 100)
+    monkeypatch.setattr("vitals.cache.redis.store.INTENT_MS", 100)
     await shop.cache.intend(shop.prices.entry("1"), shop.sums.everything)
     with Client.from_url(redis_server.url) as client:
         async with asyncio.timeout(DEADLINE_SECONDS):
