@@ -17,7 +17,7 @@ from service.errors import (
     PreconditionFailedError,
     PreconditionRequiredError,
 )
-from vitals.cache.core.codec import Peek, Rendered
+from vitals.cache import Peek, Rendered
 
 ANY = "*"
 SLOT = "service.resource"

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from service.db.database import Database
 from service.errors import UnavailableError
 from service.openapi import documented
-from vitals.cache.cache import Cache
+from vitals.cache import Cache
 
 router = APIRouter(tags=["health"])
 

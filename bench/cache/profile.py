@@ -23,7 +23,7 @@ PLAIN, CACHED = "profile, as it is", "profile, its body cached"
 
 def _cache_body(app: FastAPI) -> None:
     cache: Cache = app.state.cache
-    profiles = cache.namespace("profile", type=UserOut, ttl=300)
+    profiles = cache.namespace("profile", schema=UserOut, ttl=300)
 
     @app.get(CACHED_PATH)
     async def show_me(caller: CallerOf) -> Response:

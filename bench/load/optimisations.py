@@ -83,10 +83,9 @@ async def _measure(app: FastAPI, without: FastAPI, rounds: int) -> tuple[dict[st
 
 def disable_caches(app: FastAPI) -> None:
     """Disable the caches of an application, so that each request queries the database."""
-    state, cache = app.state, Cache(NoStore())
-    silent: Any = state.vitals.cache
-    state.catalogue = Catalogue(state.database, state.cursors, cache, silent)
-    state.reports = Reports(state.database, cache, silent)
+    state, cache = app.state, Cache(store=NoStore())
+    state.catalogue = Catalogue(state.database, state.cursors, cache)
+    state.reports = Reports(state.database, cache)
 
 
 async def _requests(app: FastAPI, without: FastAPI) -> tuple[dict[str, Once], dict[str, bytes]]:

@@ -22,7 +22,7 @@ RESERVE = 1.3
 MAX_SCANNED_KEYS = 50_000
 """The rest is assumed to have the same distribution."""
 SAMPLES_PER_NAMESPACE = 200
-_VALUE = re.compile(rb"v\d+:\{([a-z][a-z0-9_-]*):.*\}", re.DOTALL)
+_VALUE = re.compile(rb"[^{}]*v\d+:\{([a-z][a-z0-9_-]*):.*\}", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _measure(client: Any, wanted: Mapping[str, int], shares: list[float]) -> lis
     counts: list[Counter[str]] = [Counter() for _ in shares]
     sizes: dict[str, list[int]] = {}
     scanned = 0
-    for name in client.scan_iter(match="v*:{*", count=1000):
+    for name in client.scan_iter(match="*v*:{*", count=1000):
         scanned += 1
         found = _VALUE.fullmatch(name)
         if found is not None:

@@ -33,9 +33,9 @@ class Process:
         self, url: str, timeout: float = LONG_TIMEOUT, name: str = "number", *, l1_ttl: float = 0
     ) -> None:
         self.meter = Meter()
-        self.cache = Cache.connect(url, timeout=timeout)
+        self.cache = Cache(url, timeout=timeout)
         self.numbers: Namespace[int] = self.cache.namespace(
-            name, type=int, ttl=60, l1_ttl=l1_ttl, reporter=CacheReporter(self.meter, name)
+            name, schema=int, ttl=60, l1_ttl=l1_ttl, reporter=CacheReporter(self.meter, name)
         )
 
     def reads(self, metric: AnyMetric, **labels: str) -> float:
@@ -104,7 +104,7 @@ class Numbers:
             await asyncio.sleep(self.chance.choice((0, 0, 0.002)))
             return found
 
-        got = await process.numbers.get_or_load(key, load, tags=(parity(key),))
+        got = await process.numbers.get(key, load, tags=(parity(key),))
         assert got is not None
         assert begin(key) <= got <= self.committed[key], (key, got, self.committed[key])
         return got

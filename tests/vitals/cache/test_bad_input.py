@@ -33,9 +33,9 @@ class Shop:
         self.texts, self.cache = self.loop.run_until_complete(self._open(url))
 
     async def _open(self, url: str) -> tuple[Any, Cache]:
-        cache = Cache.connect(url, timeout=10)
+        cache = Cache(url, timeout=10)
         report = CacheReporter(self.meter, "text")
-        return cache.namespace("text", type=str, ttl=60, reporter=report), cache
+        return cache.namespace("text", schema=str, ttl=60, reporter=report), cache
 
     def get(self, key: str, now: str, tags: tuple[str, ...] = ()) -> str | None:
         """Read through the cache what is `now` in the database."""
@@ -43,7 +43,7 @@ class Shop:
         async def load() -> str:
             return now
 
-        got: str | None = self.loop.run_until_complete(self.texts.get_or_load(key, load, tags))
+        got: str | None = self.loop.run_until_complete(self.texts.get(key, load, tags))
         return got
 
     def reads(self, metric: Any, **labels: str) -> float:
@@ -155,13 +155,13 @@ def test_entry_of_another_key_is_a_counted_miss(shared: Shop, redis_server: Redi
 @pytest.mark.servers
 def test_entry_of_another_schema_is_a_counted_miss(shared: Shop, redis_server: Redis) -> None:
     async def write() -> None:
-        newer = Cache.connect(redis_server.url, timeout=10)
-        numbers = newer.namespace("text", type=int, ttl=60)
+        newer = Cache(redis_server.url, timeout=10)
+        numbers = newer.namespace("text", schema=int, ttl=60)
 
         async def load() -> int:
             return 7
 
-        await numbers.get_or_load("k", load)
+        await numbers.get("k", load)
         await newer.close()
 
     shared.loop.run_until_complete(write())

@@ -214,7 +214,7 @@ def test_value_of_another_schema_is_refused() -> None:
     stored = Codec(Old).encode(Old(id=1))
 
     assert Codec(Old).decode(stored) == Old(id=1)
-    for other in (Codec(New), Codec(Old, schema=2), Codec(list[Old])):
+    for other in (Codec(New), Codec(Old, version=2), Codec(list[Old])):
         with pytest.raises(ValueError, match="another schema"):
             other.decode(stored)
     with pytest.raises(ValueError, match="validation error"):

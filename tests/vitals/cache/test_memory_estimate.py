@@ -38,7 +38,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
 async def fill(url: str, count: int = KEYS) -> None:
     process, source = Process(url), Source()
     for key in range(count):
-        await process.numbers.get_or_load(str(key), source.load)
+        await process.numbers.get(str(key), source.load)
     await process.cache.close()
 
 

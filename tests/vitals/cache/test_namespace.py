@@ -60,14 +60,14 @@ def meter() -> Meter:
 
 @pytest.fixture
 async def cache(url: str, anyio_backend: str) -> AsyncIterator[Cache]:
-    opened = Cache.connect(url, timeout=10)  # a busy machine must not look like a failed Redis
+    opened = Cache(url, timeout=10)  # a busy machine must not look like a failed Redis
     yield opened
     await opened.close()
 
 
 @pytest.fixture
 def things(cache: Cache, meter: Meter) -> Namespace[Thing]:
-    return cache.namespace("thing", type=Thing, ttl=60, reporter=CacheReporter(meter, "thing"))
+    return cache.namespace("thing", schema=Thing, ttl=60, reporter=CacheReporter(meter, "thing"))
 
 
 def results(meter: Meter) -> dict[str, float]:
@@ -102,8 +102,8 @@ async def under_way(load: Loader, read: Callable[[], Awaitable[Any]]) -> AsyncIt
 async def test_value_is_loaded_once_and_then_hit(things: Namespace[Thing], meter: Meter) -> None:
     load = Loader()
 
-    first = await things.get_or_load("1", load)
-    second = await things.get_or_load("1", load)
+    first = await things.get("1", load)
+    second = await things.get("1", load)
 
     assert first == second == Thing(id=1, name="thing")
     assert load.loads == 1
@@ -116,21 +116,21 @@ async def test_negative_entry_has_its_own_ttl(
     cache: Cache, meter: Meter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     report = CacheReporter(meter, "few")
-    few = cache.namespace("few", type=int, ttl=60, negative_ttl=0.05, reporter=report)
+    few = cache.namespace("few", schema=int, ttl=60, negative_ttl=0.05, reporter=report)
     loads = 0
 
     async def nothing() -> None:
         nonlocal loads
         loads += 1
 
-    assert await few.get_or_load("1", nothing) is None
-    assert await few.get_or_load("1", nothing) is None
+    assert await few.get("1", nothing) is None
+    assert await few.get("1", nothing) is None
     assert loads == 1
     assert results(meter) == {"miss": 1, "negative": 1}
 
     async with asyncio.timeout(5):
         while loads == 1:
-            await few.get_or_load("1", nothing)
+            await few.get("1", nothing)
 
 
 @pytest.mark.anyio
@@ -138,8 +138,8 @@ async def test_concurrent_callers_share_one_load_but_no_object(
     things: Namespace[Thing], meter: Meter
 ) -> None:
     load = Loader()
-    async with under_way(load, lambda: things.get_or_load("1", load)) as first:
-        others = [asyncio.ensure_future(things.get_or_load("1", load)) for _ in range(9)]
+    async with under_way(load, lambda: things.get("1", load)) as first:
+        others = [asyncio.ensure_future(things.get("1", load)) for _ in range(9)]
         while sum(results(meter).values()) < 10:
             await asyncio.sleep(0.01)
     got = await asyncio.gather(first, *others)
@@ -156,8 +156,8 @@ async def test_cancelled_caller_does_not_affect_others(
     things: Namespace[Thing], meter: Meter
 ) -> None:
     load = Loader()
-    async with under_way(load, lambda: things.get_or_load("1", load)) as first:
-        others = [asyncio.ensure_future(things.get_or_load("1", load)) for _ in range(5)]
+    async with under_way(load, lambda: things.get("1", load)) as first:
+        others = [asyncio.ensure_future(things.get("1", load)) for _ in range(5)]
         while sum(results(meter).values()) < 6:
             await asyncio.sleep(0.01)
         first.cancel()
@@ -175,12 +175,12 @@ async def test_load_with_all_callers_cancelled_fills_the_cache(
     things: Namespace[Thing], meter: Meter
 ) -> None:
     load = Loader()
-    async with under_way(load, lambda: things.get_or_load("1", load)) as only:
+    async with under_way(load, lambda: things.get("1", load)) as only:
         only.cancel()
 
     async with asyncio.timeout(5):
         while results(meter).get("hit", 0) == 0:
-            await things.get_or_load("1", load)
+            await things.get("1", load)
     assert load.loads == 1
 
 
@@ -193,20 +193,20 @@ async def test_failing_load_raises_and_is_not_cached(
 
     for _ in range(2):
         with pytest.raises(LookupError, match="no database"):
-            await things.get_or_load("1", fail)
-    assert await things.get_or_load("1", Loader()) == Thing(id=1, name="thing")
+            await things.get("1", fail)
+    assert await things.get("1", Loader()) == Thing(id=1, name="thing")
 
 
 @pytest.mark.anyio
 async def test_hanging_load_times_out(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vitals.cache.cache.LOAD_DEADLINE_SECONDS", 0.05)
-    cache = Cache.connect(url)
-    things = cache.namespace("thing", type=Thing, ttl=60)
+    cache = Cache(url)
+    things = cache.namespace("thing", schema=Thing, ttl=60)
     load = Loader()
     load.go.clear()
 
     with pytest.raises(TimeoutError):
-        await things.get_or_load("1", load)
+        await things.get("1", load)
     await cache.close()
 
 
@@ -214,12 +214,12 @@ async def test_hanging_load_times_out(url: str, monkeypatch: pytest.MonkeyPatch)
 async def test_an_invalidated_value_is_loaded_again(things: Namespace[Thing], meter: Meter) -> None:
     load = Loader()
     for key in ("1", "2", "3"):
-        await things.get_or_load(key, load)
+        await things.get(key, load)
 
     await things.invalidate("1", "2")
     await things.invalidate()
     for key in ("1", "2", "3"):
-        await things.get_or_load(key, load)
+        await things.get(key, load)
 
     assert load.loads == 5
     assert reading(meter, CACHE_INVALIDATIONS, outcome="ok") == 2
@@ -227,14 +227,14 @@ async def test_an_invalidated_value_is_loaded_again(things: Namespace[Thing], me
 
 @pytest.mark.anyio
 async def test_clear_drops_only_its_namespace(cache: Cache, things: Namespace[Thing]) -> None:
-    others = cache.namespace("other", type=Thing, ttl=60)
+    others = cache.namespace("other", schema=Thing, ttl=60)
     load = Loader()
     for namespace in (things, others):
-        await namespace.get_or_load("1", load)
+        await namespace.get("1", load)
 
     await things.clear()
     for namespace in (things, others):
-        await namespace.get_or_load("1", load)
+        await namespace.get("1", load)
 
     assert load.loads == 3
 
@@ -245,14 +245,14 @@ async def test_value_invalidated_during_load_is_not_stored(
     things: Namespace[Thing], meter: Meter, forget: str
 ) -> None:
     load = Loader()
-    async with under_way(load, lambda: things.get_or_load("1", load)) as early:
+    async with under_way(load, lambda: things.get("1", load)) as early:
         load.version = 2  # a commit, and after it the invalidation:
         await (things.invalidate("1") if forget == "invalidate" else things.clear())
-        late = asyncio.ensure_future(things.get_or_load("1", load))
+        late = asyncio.ensure_future(things.get("1", load))
     before, after = await early, await late
 
     assert (before.id, after.id if after else 0) == (1, 2)
-    stored = await things.get_or_load("1", load)
+    stored = await things.get("1", load)
     assert stored is not None
     assert stored.id == 2
     assert reading(meter, CACHE_FILLS_REJECTED) >= 1
@@ -260,8 +260,8 @@ async def test_value_invalidated_during_load_is_not_stored(
 
 @pytest.mark.anyio
 async def test_builtins_lists_and_aliased_models_round_trip(cache: Cache) -> None:
-    lists = cache.namespace("lists", type=list[Thing], ttl=60)
-    words = cache.namespace("words", type=dict[str, int], ttl=60)
+    lists = cache.namespace("lists", schema=list[Thing], ttl=60)
+    words = cache.namespace("words", schema=dict[str, int], ttl=60)
 
     async def load_list() -> list[Thing]:
         return [Thing(id=1, name="a"), Thing(id=2, name="ß", tags=["x"])]
@@ -270,8 +270,8 @@ async def test_builtins_lists_and_aliased_models_round_trip(cache: Cache) -> Non
         return {}
 
     for _ in range(2):
-        assert await lists.get_or_load("k", load_list) == await load_list()
-        assert await words.get_or_load("k", load_words) == {}
+        assert await lists.get("k", load_list) == await load_list()
+        assert await words.get("k", load_words) == {}
 
 
 @pytest.mark.anyio
@@ -282,10 +282,10 @@ async def test_keys_of_any_kind_are_distinct(things: Namespace[Thing]) -> None:
     for version, key in versions.items():
         load = Loader()
         load.version = version
-        await things.get_or_load(key, load)
+        await things.get(key, load)
 
     for version, key in versions.items():
-        stored = await things.get_or_load(key, Loader())
+        stored = await things.get(key, Loader())
         assert stored is not None
         assert stored.id == version
 
@@ -302,9 +302,9 @@ async def test_entries_filled_together_expire_apart(
         return await fill(lease, stored, ttl, budget)
 
     monkeypatch.setattr(cache._store, "fill", note)
-    things = cache.namespace("thing", type=Thing, ttl=60)
+    things = cache.namespace("thing", schema=Thing, ttl=60)
     for key in range(20):
-        await things.get_or_load(str(key), Loader())
+        await things.get(str(key), Loader())
 
     assert len(set(lives)) == 20
     assert all(60 * (1 - namespaces.TTL_JITTER) <= life <= 60 for life in lives)
@@ -312,12 +312,12 @@ async def test_entries_filled_together_expire_apart(
 
 @pytest.mark.anyio
 async def test_invalid_names_and_ttls_are_refused(cache: Cache) -> None:
-    cache.namespace("taken", type=int, ttl=1)
+    cache.namespace("taken", schema=int, ttl=1)
     for name in ("taken", "Upper", "", "a:b"):
         with pytest.raises(ValueError, match="new name"):
-            cache.namespace(name, type=int, ttl=1)
+            cache.namespace(name, schema=int, ttl=1)
     with pytest.raises(ValueError, match="above 0"):
-        cache.namespace("short", type=int, ttl=0)
+        cache.namespace("short", schema=int, ttl=0)
 
 
 @pytest.mark.anyio
@@ -327,10 +327,10 @@ async def test_ping_succeeds(cache: Cache) -> None:
 
 @pytest.mark.anyio
 async def test_without_redis_multiple_processes_cache_nothing(anyio_backend: str) -> None:
-    cache = Cache.connect("", single_process=False)
-    things = cache.namespace("thing", type=Thing, ttl=60)
+    cache = Cache("", single_process=False)
+    things = cache.namespace("thing", schema=Thing, ttl=60)
     load = Loader()
     for _ in range(2):
-        await things.get_or_load("1", load)
+        await things.get("1", load)
     assert load.loads == 2
     await cache.close()

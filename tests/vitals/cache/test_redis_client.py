@@ -9,7 +9,7 @@ from redis import Redis as Client
 from tests.servers import Redis
 from tests.vitals.cache.caches import DEADLINE_SECONDS, LONG_TIMEOUT, PRODUCTION_TIMEOUT, Process
 from vitals.cache.core.store import StoreUnavailableError
-from vitals.cache.redis.client import connect
+from vitals.cache.redis.client import connect_redis
 from vitals.metrics.catalogue import CACHE_BUS_CONNECTED
 
 pytestmark = pytest.mark.anyio
@@ -44,7 +44,7 @@ async def test_unavailable_cluster_does_not_block_startup() -> None:
 
 @pytest.mark.servers
 async def test_unencodable_command_raises_and_keeps_connection(redis_server: Redis) -> None:
-    client = connect(redis_server.url, None, LONG_TIMEOUT)
+    client = connect_redis(redis_server.url, None, LONG_TIMEOUT)
     with pytest.raises(UnicodeEncodeError):
         await client.send("GET", "\ud800")
     async with asyncio.timeout(DEADLINE_SECONDS):
@@ -61,7 +61,7 @@ async def test_protocol_error_opens_the_circuit() -> None:
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
-    client = connect(f"redis://{host}:{port}", None, LONG_TIMEOUT)
+    client = connect_redis(f"redis://{host}:{port}", None, LONG_TIMEOUT)
     async with asyncio.timeout(LONG_TIMEOUT / 2):
         for result in ("error", "bypass"):
             with pytest.raises(StoreUnavailableError) as raised:
@@ -87,7 +87,7 @@ async def test_server_that_accepts_and_closes_is_retried_with_backoff() -> None:
     server = await asyncio.start_server(greet, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     changes: list[bool] = []
-    client = connect(f"redis://127.0.0.1:{port}", None, PRODUCTION_TIMEOUT, changes.append)
+    client = connect_redis(f"redis://127.0.0.1:{port}", None, PRODUCTION_TIMEOUT, changes.append)
     loop = asyncio.get_running_loop()
     turned_away, started = 0, loop.time()
     while loop.time() < started + 1.5:
@@ -104,7 +104,7 @@ async def test_server_that_accepts_and_closes_is_retried_with_backoff() -> None:
 
 @pytest.mark.servers
 async def test_requests_end_when_the_client_closes(redis_server: Redis) -> None:
-    client = connect(redis_server.url, None, LONG_TIMEOUT)
+    client = connect_redis(redis_server.url, None, LONG_TIMEOUT)
     asked = asyncio.ensure_future(client.send("PING"))
     await asyncio.sleep(0)
     await client.close()

@@ -170,7 +170,7 @@ async def test_random_faults_leave_a_consistent_cache(
 
 async def test_evicted_values_cost_only_loads(direct: Process, redis_server: Redis) -> None:
     numbers = Numbers(seed=3)
-    texts = direct.cache.namespace("text", type=str, ttl=60)
+    texts = direct.cache.namespace("text", schema=str, ttl=60)
 
     async def text() -> str:
         return token_hex(10_000)  # not compressible
@@ -181,7 +181,7 @@ async def test_evicted_values_cost_only_loads(direct: Process, redis_server: Red
         client.config_set("maxmemory", used["used_memory"] + 1_500_000)
         try:
             for turn in range(10):
-                ballast = (texts.get_or_load(f"{turn} {number}", text) for number in range(25))
+                ballast = (texts.get(f"{turn} {number}", text) for number in range(25))
                 await asyncio.gather(*ballast)
                 await traffic(direct, numbers, turns=10)
             evicted: Any = client.info("stats")

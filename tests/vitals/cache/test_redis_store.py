@@ -51,9 +51,9 @@ def database(anyio_backend: str) -> Source:
 
 
 async def test_processes_share_values(one: Process, other: Process, database: Source) -> None:
-    await one.numbers.get_or_load("k", database.load)
+    await one.numbers.get("k", database.load)
 
-    assert await other.numbers.get_or_load("k", database.load) == 1
+    assert await other.numbers.get("k", database.load) == 1
     assert database.loads == 1
     assert other.reads(CACHE_REQUESTS, layer="l2", result="hit") == 1
 
@@ -63,11 +63,11 @@ async def test_load_is_not_stored_after_another_process_invalidated(
     one: Process, other: Process, database: Source, forget: str
 ) -> None:
     database.go.clear()
-    early = asyncio.ensure_future(one.numbers.get_or_load("k", database.load))
+    early = asyncio.ensure_future(one.numbers.get("k", database.load))
     await database.begun.wait()
     database.value = 2
     await (other.numbers.invalidate("k") if forget == "invalidate" else other.numbers.clear())
-    late = asyncio.ensure_future(one.numbers.get_or_load("k", database.load))
+    late = asyncio.ensure_future(one.numbers.get("k", database.load))
     while (
         one.reads(CACHE_REQUESTS, result="miss") < 2
     ):  # the late reader has joined the early one's flight
@@ -76,7 +76,7 @@ async def test_load_is_not_stored_after_another_process_invalidated(
 
     assert await early == 1  # it started before the invalidation
     assert await late == 2
-    assert await other.numbers.get_or_load("k", database.load) == 2
+    assert await other.numbers.get("k", database.load) == 2
     assert one.reads(CACHE_FILLS_REJECTED) == 1
 
 
@@ -93,11 +93,11 @@ async def test_late_follower_gets_no_stale_value(
         return kept
 
     monkeypatch.setattr(store, "fill", land_late)
-    early = asyncio.ensure_future(one.numbers.get_or_load("k", database.load))
+    early = asyncio.ensure_future(one.numbers.get("k", database.load))
     await stored.wait()
     database.value = 2
     await other.numbers.invalidate("k")
-    late = asyncio.ensure_future(one.numbers.get_or_load("k", database.load))
+    late = asyncio.ensure_future(one.numbers.get("k", database.load))
     while one.reads(CACHE_REQUESTS, result="miss") < 2:
         await asyncio.sleep(0.01)
     land.set()
@@ -136,7 +136,7 @@ async def test_no_read_is_older_than_last_invalidation(
                 await asyncio.sleep(chance.choice((0, 0.001, 0.005)))
                 return found
 
-            got = await process.numbers.get_or_load(key, load)
+            got = await process.numbers.get(key, load)
             if got is None or got < expected:
                 stale.append((key, expected, got or -1))
 
@@ -161,11 +161,10 @@ async def test_cancelled_reads_never_mix_up_replies(one: Process) -> None:
 
     keys = range(50)
     for number in keys:
-        await one.numbers.get_or_load(str(number), loading(number))
+        await one.numbers.get(str(number), loading(number))
     for _ in range(40):
         reads = [
-            asyncio.ensure_future(one.numbers.get_or_load(str(number), loading(number)))
-            for number in keys
+            asyncio.ensure_future(one.numbers.get(str(number), loading(number))) for number in keys
         ]
         for _ in range(chance.randrange(8)):
             await asyncio.sleep(0)
@@ -182,11 +181,11 @@ async def test_a_hit_costs_one_command(one: Process, redis_server: Redis) -> Non
     async def load() -> int:
         return 1
 
-    await one.numbers.get_or_load("k", load)
+    await one.numbers.get("k", load)
     with Client.from_url(redis_server.url) as client:
         before: Any = client.info("commandstats")
         for _ in range(10):
-            await one.numbers.get_or_load("k", load)
+            await one.numbers.get("k", load)
         after: Any = client.info("commandstats")
 
     calls = {name: after[name]["calls"] - before.get(name, {"calls": 0})["calls"] for name in after}
@@ -199,13 +198,13 @@ async def test_a_hit_costs_one_command(one: Process, redis_server: Redis) -> Non
 async def test_reads_continue_while_redis_is_down_or_frozen(
     one: Process, redis_server: Redis, database: Source, trouble: str
 ) -> None:
-    await one.numbers.get_or_load("k", database.load)
+    await one.numbers.get("k", database.load)
     getattr(redis_server, trouble)()
 
     async with asyncio.timeout(DEADLINE_SECONDS):
         for turn in range(2, 60):
             database.value = turn
-            assert await one.numbers.get_or_load("k", database.load) == turn
+            assert await one.numbers.get("k", database.load) == turn
     assert one.reads(CACHE_BREAKER_OPEN) == 1
     assert one.reads(CACHE_REQUESTS, result="error") >= 1
     assert one.reads(CACHE_REQUESTS, result="bypass") > 40  # the circuit is open
@@ -221,7 +220,7 @@ async def test_reads_continue_while_redis_is_down_or_frozen(
 async def test_pending_invalidation_is_delivered_before_redis_is_used(
     one: Process, other: Process, redis_server: Redis, database: Source, forget: str
 ) -> None:
-    await one.numbers.get_or_load("k", database.load)
+    await one.numbers.get("k", database.load)
     redis_server.pause()
     database.value = 2
     await (one.numbers.invalidate("k") if forget == "invalidate" else one.numbers.clear())
@@ -230,8 +229,8 @@ async def test_pending_invalidation_is_delivered_before_redis_is_used(
     redis_server.resume()
     async with asyncio.timeout(DEADLINE_SECONDS):
         while one.reads(CACHE_REQUESTS, result="hit") == 0:
-            assert await one.numbers.get_or_load("k", database.load) == 2
-    assert await other.numbers.get_or_load("k", database.load) == 2
+            assert await one.numbers.get("k", database.load) == 2
+    assert await other.numbers.get("k", database.load) == 2
     assert one.reads(CACHE_INVALIDATIONS, outcome="ok") == 1
 
 
@@ -239,7 +238,7 @@ async def test_pending_invalidation_is_delivered_before_redis_is_used(
 async def test_invalidation_survives_request_cancellation(
     one: Process, other: Process, redis_server: Redis, database: Source
 ) -> None:
-    await one.numbers.get_or_load("k", database.load)
+    await one.numbers.get("k", database.load)
     redis_server.pause()
     database.value = 2
     request = asyncio.ensure_future(one.numbers.invalidate("k"))
@@ -250,7 +249,7 @@ async def test_invalidation_survives_request_cancellation(
 
     await one.recovered(DEADLINE_SECONDS)
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while await other.numbers.get_or_load("k", database.load) != 2:
+        while await other.numbers.get("k", database.load) != 2:
             await asyncio.sleep(0.02)
 
 
@@ -269,62 +268,62 @@ async def test_pending_invalidations_at_close_are_delivered_or_counted_lost(
 async def test_a_restart_of_redis_costs_only_loads(
     one: Process, redis_server: Redis, database: Source
 ) -> None:
-    await one.numbers.get_or_load("k", database.load)
+    await one.numbers.get("k", database.load)
     redis_server.stop()
     redis_server.start()
 
     await one.recovered(DEADLINE_SECONDS)
     async with asyncio.timeout(DEADLINE_SECONDS):
         while one.reads(CACHE_REQUESTS, result="hit") < 2:
-            assert await one.numbers.get_or_load("k", database.load) == 1
+            assert await one.numbers.get("k", database.load) == 1
 
 
 async def test_full_redis_stores_nothing_and_still_invalidates(
     one: Process, redis_server: Redis, database: Source
 ) -> None:
-    await one.numbers.get_or_load("old", database.load)
+    await one.numbers.get("old", database.load)
     with Client.from_url(redis_server.url) as client:
         before = {name: client.config_get(name)[name] for name in ("maxmemory", "maxmemory-policy")}
         client.config_set("maxmemory-policy", "noeviction")
         client.config_set("maxmemory", 1)
         try:
             for _ in range(5):
-                assert await one.numbers.get_or_load("new", database.load) == 1
+                assert await one.numbers.get("new", database.load) == 1
             assert one.reads(CACHE_BREAKER_OPEN) == 0  # stored values are still served
-            await one.numbers.get_or_load("old", database.load)
+            await one.numbers.get("old", database.load)
             assert one.reads(CACHE_REQUESTS, result="hit") == 1
 
             database.value = 2
             await one.numbers.invalidate("old")
-            assert await one.numbers.get_or_load("old", database.load) == 2
+            assert await one.numbers.get("old", database.load) == 2
         finally:
             for name, value in before.items():
                 client.config_set(name, value)
 
-    await one.numbers.get_or_load("new", database.load)
-    assert await one.numbers.get_or_load("new", database.load) == 2
+    await one.numbers.get("new", database.load)
+    assert await one.numbers.get("new", database.load) == 2
     assert one.reads(CACHE_REQUESTS, result="hit") == 2
 
 
 async def test_incompatible_or_corrupt_entry_is_a_miss(
     one: Process, redis_server: Redis, database: Source, anyio_backend: str
 ) -> None:
-    newer = Cache.connect(redis_server.url)
-    texts = newer.namespace("number", type=str, ttl=60)
+    newer = Cache(redis_server.url)
+    texts = newer.namespace("number", schema=str, ttl=60)
 
     async def text() -> str:
         return "three"
 
-    assert await one.numbers.get_or_load("k", database.load) == 1
-    assert await texts.get_or_load("k", text) == "three"
-    assert await one.numbers.get_or_load("k", database.load) == 1
+    assert await one.numbers.get("k", database.load) == 1
+    assert await texts.get("k", text) == "three"
+    assert await one.numbers.get("k", database.load) == 1
     await one.numbers.invalidate("k")  # the older release's invalidation reaches the newer one
     with Client.from_url(redis_server.url) as client:
         assert client.exists("v2:{number:k}") == 0
-        await one.numbers.get_or_load("k", database.load)
+        await one.numbers.get("k", database.load)
         stored: Any = client.get("v2:{number:k}")
         client.set("v2:{number:k}", stored[:-1] + b"9")
-    assert await one.numbers.get_or_load("k", database.load) == 1
+    assert await one.numbers.get("k", database.load) == 1
     await newer.close()
 
 
@@ -332,11 +331,11 @@ async def test_incompatible_or_corrupt_entry_is_a_miss(
 async def test_too_many_pending_invalidations_clear_their_namespace(
     one: Process, other: Process, redis_server: Redis, database: Source
 ) -> None:
-    await other.numbers.get_or_load("untouched", database.load)
+    await other.numbers.get("untouched", database.load)
     redis_server.pause()
     await one.numbers.invalidate(*map(str, range(2000)))
     redis_server.resume()
     await one.recovered(DEADLINE_SECONDS)
 
-    await other.numbers.get_or_load("untouched", database.load)
+    await other.numbers.get("untouched", database.load)
     assert database.loads == 2

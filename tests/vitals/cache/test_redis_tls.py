@@ -90,7 +90,7 @@ async def open_(anyio_backend: str) -> AsyncIterator[list[Process]]:
 async def does_without(process: Process, source: Source) -> None:
     """Check that values are still returned, all of them loaded."""
     for number in range(1, 6):
-        assert await process.numbers.get_or_load("k", source.load) == 1
+        assert await process.numbers.get("k", source.load) == 1
         assert source.loads == number
     async with asyncio.timeout(DEADLINE_SECONDS):
         while not process.reads(CACHE_BREAKER_OPEN):
@@ -106,13 +106,13 @@ async def test_everything_works_over_tls(tls: Tls, source: Source, open_: list[P
         await process.cache.start()
         assert process.reads(CACHE_BUS_CONNECTED) == 1
         for _ in range(2):
-            assert await process.numbers.get_or_load("k", source.load) == 1
+            assert await process.numbers.get("k", source.load) == 1
     assert source.loads == 1
 
     source.value = 2
     await one.numbers.invalidate("k")
     async with asyncio.timeout(DEADLINE_SECONDS):  # an L1 hit until the message arrives
-        while await other.numbers.get_or_load("k", source.load) != 2:
+        while await other.numbers.get("k", source.load) != 2:
             await asyncio.sleep(0.005)
     assert source.loads == 2
     assert one.reads(CACHE_REQUESTS, result="error") == 0
@@ -133,14 +133,14 @@ async def test_cluster_over_tls(
             await process.cache.start()
             assert process.reads(CACHE_BUS_CONNECTED) == 1
             for key in range(30):
-                assert await process.numbers.get_or_load(str(key), source.load) == 1
+                assert await process.numbers.get(str(key), source.load) == 1
         assert source.loads == 30
         assert all(client.keys("v2:{number:*}") for client in cluster.clients)
 
         source.value = 2
         await open_[0].numbers.clear()
         async with asyncio.timeout(DEADLINE_SECONDS):
-            while await open_[1].numbers.get_or_load("7", source.load) != 2:
+            while await open_[1].numbers.get("7", source.load) != 2:
                 await asyncio.sleep(0.005)
 
         monkeypatch.setattr("sys.argv", ["cache", "estimate", "--redis-url", url])
@@ -162,8 +162,8 @@ async def test_large_reply_is_read_in_many_chunks(
         return words
 
     for process in open_:
-        texts = process.cache.namespace("text", type=str, ttl=60)
-        found = await asyncio.gather(*(texts.get_or_load("k", load) for _ in range(10)))
+        texts = process.cache.namespace("text", schema=str, ttl=60)
+        found = await asyncio.gather(*(texts.get("k", load) for _ in range(10)))
         assert set(found) == {words}
 
 
@@ -217,7 +217,7 @@ async def test_client_certificate_is_sent(
             Process(asking.url(), PRODUCTION_TIMEOUT),
         ]
         for _ in range(2):
-            assert await open_[0].numbers.get_or_load("k", source.load) == 1
+            assert await open_[0].numbers.get("k", source.load) == 1
         assert source.loads == 1
         source.loads = 0
         await does_without(open_[1], source)
@@ -230,14 +230,14 @@ async def test_redis_is_used_again_after_a_restart(
 ) -> None:
     tls.server.flush()
     open_.append(Process(tls.url(), PRODUCTION_TIMEOUT))
-    assert await open_[0].numbers.get_or_load("k", source.load) == 1
+    assert await open_[0].numbers.get("k", source.load) == 1
     tls.server.kill()
-    assert await open_[0].numbers.get_or_load("k", source.load) == 1
+    assert await open_[0].numbers.get("k", source.load) == 1
     tls.server.start()
     await open_[0].recovered()
     loads = source.loads
     for _ in range(3):
-        assert await open_[0].numbers.get_or_load("k", source.load) == 1
+        assert await open_[0].numbers.get("k", source.load) == 1
     assert source.loads == loads + 1
 
 
@@ -247,7 +247,7 @@ async def test_certificate_verification_can_be_disabled(
     stranger = Authority(folder, "another stranger").file
     open_.append(Process(tls.url(ssl_ca_certs=stranger, ssl_cert_reqs="none")))
     for _ in range(2):
-        await open_[0].numbers.get_or_load("k", source.load)
+        await open_[0].numbers.get("k", source.load)
     assert await open_[0].cache.ping()
 
 
@@ -257,7 +257,7 @@ async def test_hostname_check_can_be_disabled_alone(
     server = Tls(authority, authority.sign("another", "DNS:redis.example.com"))
     try:
         open_.append(Process(server.url(ssl_check_hostname="false")))
-        await open_[0].numbers.get_or_load("k", source.load)
+        await open_[0].numbers.get("k", source.load)
         assert await open_[0].cache.ping()
     finally:
         server.server.close()
@@ -281,15 +281,15 @@ async def test_connection_faults_never_corrupt_values(
         open_.append(Process(tls.url(port=proxy.port), PRODUCTION_TIMEOUT, l1_ttl=30))
         process = open_[0]
         await process.cache.start()
-        assert await process.numbers.get_or_load("k", source.load) == 1
+        assert await process.numbers.get("k", source.load) == 1
         proxy.inject(fault, **measure)
         for number in range(50):
-            assert await process.numbers.get_or_load(f"{number}", source.load) == 1
+            assert await process.numbers.get(f"{number}", source.load) == 1
         source.value = 2
         await process.numbers.invalidate("k")
         proxy.clear()
         await process.recovered()
-        assert await process.numbers.get_or_load("k", source.load) == 2
+        assert await process.numbers.get("k", source.load) == 2
         async with asyncio.timeout(DEADLINE_SECONDS):
             while proxy.open > CONNECTIONS:  # the subscriber's and the commands'
                 await asyncio.sleep(0.02)
@@ -302,13 +302,13 @@ async def test_connection_faults_never_corrupt_values(
 @pytest.mark.parametrize("missing", ["ssl_ca_certs", "ssl_certfile"])
 def test_missing_tls_file_is_a_startup_error(missing: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"nothing\.crt"):
-        Cache.connect(f"rediss://localhost/0?{missing}={tmp_path}/nothing.crt")
+        Cache(f"rediss://localhost/0?{missing}={tmp_path}/nothing.crt")
 
 
 def test_invalid_certificate_file_is_a_startup_error(tmp_path: Path) -> None:
     (tmp_path / "odd.crt").write_text("no certificate")
     with pytest.raises(ValueError, match=r"odd\.crt"):
-        Cache.connect(f"rediss://localhost/0?ssl_ca_certs={tmp_path}/odd.crt")
+        Cache(f"rediss://localhost/0?ssl_ca_certs={tmp_path}/odd.crt")
 
 
 @pytest.mark.parametrize("option", ["ssl_cert_reqs=nome", "ssl_verify=no"])

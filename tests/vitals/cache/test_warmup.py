@@ -30,7 +30,7 @@ def warming(process: Process, source: Source) -> WarmUp:
     """Return a warm-up of one configured value and the hot keys."""
 
     async def load(key: str) -> int | None:
-        return await process.numbers.get_or_load(key, source.load)
+        return await process.numbers.get(key, source.load)
 
     return WarmUp(process.cache, [lambda: load("always")], {process.numbers: load})
 
@@ -54,7 +54,7 @@ WARM = {"v2:{number:always}", "v2:{number:hot}", "v2:{number:hotter}"}
 
 async def asks(process: Process, source: Source, *keys: str) -> None:
     for key in keys:
-        await process.numbers.get_or_load(key, source.load)
+        await process.numbers.get(key, source.load)
 
 
 async def warm(redis: Redis) -> None:
@@ -159,7 +159,7 @@ async def test_starting_process_loads_hot_keys_of_others(
     old, new = processes
 
     async def load(process: Process, key: str) -> int | None:
-        return await process.numbers.get_or_load(key, source.load)
+        return await process.numbers.get(key, source.load)
 
     ups = [
         WarmUp(p.cache, [lambda p=p: load(p, "always")], {p.numbers: lambda key, p=p: load(p, key)})  # type: ignore[misc]
@@ -190,7 +190,7 @@ async def test_failing_warm_up_does_not_block_startup(
         raise LookupError
 
     async def hang() -> int | None:
-        return await processes[0].numbers.get_or_load("k", source.load)
+        return await processes[0].numbers.get("k", source.load)
 
     up = WarmUp(processes[0].cache, [fail, hang], {})
     async with asyncio.timeout(DEADLINE_SECONDS):

@@ -93,15 +93,15 @@ class Codec(Generic[T]):
 
     Args:
         type_: A pydantic model, a list of models, builtins, a dataclass or a struct.
-        schema: Raise it when the meaning of a field changes but its shape does not.
+        version: Raise it when the meaning of a field changes but its shape does not.
 
     Raises:
         pydantic.PydanticUserError: The type has no JSON schema.
     """
 
-    def __init__(self, type_: type[T], schema: int = 1) -> None:
+    def __init__(self, type_: type[T], version: int = 1) -> None:
         self._json = _json(type_)
-        shape = json.dumps([LAYOUT, schema, self._json.schema], sort_keys=True, default=str)
+        shape = json.dumps([LAYOUT, version, self._json.schema], sort_keys=True, default=str)
         self._schema_digest = hashlib.blake2b(
             shape.encode(), digest_size=SCHEMA_DIGEST_BYTES
         ).digest()

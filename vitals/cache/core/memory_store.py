@@ -69,6 +69,11 @@ class MemoryStore:
         """Register a namespace."""
         info.reporter.l1_bytes(0)
 
+    def disable(self) -> bool:
+        """Store nothing from now on; return whether it stored until now."""
+        self._max_bytes, was = 0, self._max_bytes
+        return was > 0
+
     async def read(self, ref: EntryRef) -> Lookup:
         """Look up what is stored and still valid."""
         if self._has_writers(ref.generations):
@@ -126,6 +131,11 @@ class MemoryStore:
 
     async def intend(self, intent: WriteIntent) -> WriteIntent:
         """Record a pending write."""
+        self.hold(intent)
+        return intent
+
+    def hold(self, intent: WriteIntent) -> None:
+        """Record a pending write."""
         targets = intent.targets
         for target in targets:
             self._invalidate(target)
@@ -135,7 +145,6 @@ class MemoryStore:
         # Drop expired intents of the oldest names: they may never be looked up again.
         oldest = islice(self._writers, 2 * len(targets))
         self._has_writers((*oldest, *(target.name for target in targets)))
-        return intent
 
     async def invalidate(
         self, targets: tuple[InvalidationTarget, ...], intent: WriteIntent | None = None

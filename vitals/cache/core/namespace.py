@@ -4,11 +4,12 @@ import math
 import random
 import time
 from asyncio import Semaphore
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
-from typing import Generic, TypeVar
+from functools import partial, wraps
+from typing import Any, Generic, ParamSpec, TypeVar
 
+from vitals.cache.core.cached_function import CachedFunction, CallKeys
 from vitals.cache.core.codec import Codec, Rendered
 from vitals.cache.core.keys import KeyTemplate, shorten
 from vitals.cache.core.l1 import L1Cache, L1Entry, L1Ticket
@@ -28,10 +29,13 @@ from vitals.cache.core.store import (
 
 T = TypeVar("T")
 V = TypeVar("V")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 Decode = Callable[[bytes], V | None]
 """Decodes a stored value; raises ValueError if another release wrote it."""
 
+DEFAULT_KEY = KeyTemplate("{id}")
 EARLIEST_REFRESH = 37
 """In load durations before the soft expiry: no earlier, as ``random`` has 53 bits."""
 
@@ -60,7 +64,7 @@ class Namespace(Generic[T]):
         codec: Codec[T],
         *,
         l1: L1Cache,
-        template: KeyTemplate,
+        template: KeyTemplate | None = None,
         options: Options,
         loads: Semaphore,
     ) -> None:
@@ -69,6 +73,7 @@ class Namespace(Generic[T]):
         self._codec = codec
         self._l1 = l1
         self._template = template
+        self._function = ""
         self._l1_ttl = options.l1_ttl
         self._loader = Loader(store, info, codec, options=options, loads=loads)
         self._prefix = f"{info.name}:"
@@ -81,12 +86,76 @@ class Namespace(Generic[T]):
 
         Raises:
             ValueError: A field is missing, or there is one too many.
+            TypeError: A value has no text of its own.
         """
-        return self._template.format(fields)
+        return (self._template or DEFAULT_KEY).format(fields)
+
+    def cached(
+        self, *, key: str | None = None, tags: Iterable[str] = (), ignore: Iterable[str] = ()
+    ) -> Callable[[Callable[P, Awaitable[R]]], CachedFunction[P, R]]:
+        """Return a decorator of an async function: its results are cached by its arguments.
+
+        ::
+
+            @products.cached(key="{product_id}")
+            async def find_product(product_id: int) -> Product | None: ...
+
+        The function is a load, see ``get``: it opens its own database session. It keeps its
+        signature, so it may be an endpoint. A namespace caches one function.
+
+        Args:
+            key: The template of its keys, with names of parameters; by default that of the
+                namespace, or else all parameters.
+            tags: Templates of tags, likewise.
+            ignore: Parameters that do not change the result.
+
+        Raises:
+            TypeError: The function is not async.
+            ValueError: A parameter is neither in the key nor ignored, or the namespace has a
+                function already.
+        """
+        template = self._template if key is None else KeyTemplate(key)
+
+        def decorate(function: Callable[P, Awaitable[R]]) -> CachedFunction[P, R]:
+            if self._function:
+                raise ValueError(f"cache namespace {self._info.name!r} caches {self._function}")
+            calls = CallKeys(function, template, tuple(tags), frozenset(ignore))
+            self._template, self._function = calls.template, function.__qualname__
+
+            @wraps(function)
+            async def cached(*args: P.args, **kwargs: P.kwargs) -> Any:
+                key, tags = calls.key(args, kwargs)
+                load: Any = partial(function, *args, **kwargs)
+                return await self.get(key, load, tags)
+
+            def entry(*args: P.args, **kwargs: P.kwargs) -> InvalidationTarget:
+                return self.entry(calls.key(args, kwargs)[0])
+
+            async def invalidate(*args: P.args, **kwargs: P.kwargs) -> None:
+                await self._store.invalidate((entry(*args, **kwargs),))
+
+            made: Any = cached
+            made.__signature__ = calls.signature
+            made.entry, made.invalidate = entry, invalidate
+            result: CachedFunction[P, R] = made
+            return result
+
+        return decorate
 
     def entry(self, key: str) -> InvalidationTarget:
         """Return the invalidation target of one entry."""
         return InvalidationTarget(self._prefix + shorten(key), is_generation=False, info=self._info)
+
+    def entry_of(self, primary_key: object) -> InvalidationTarget:
+        """Return the target of the entry whose key is a row's primary key, a tuple of several.
+
+        Where the key has more fields than that, all entries.
+        """
+        fields = (self._template or DEFAULT_KEY).fields
+        values = primary_key if isinstance(primary_key, tuple) else (primary_key,)
+        if len(fields) != len(values):
+            return self.everything
+        return self.entry(self.key(**dict(zip(fields, values, strict=True))))
 
     @property
     def everything(self) -> InvalidationTarget:
@@ -95,7 +164,7 @@ class Namespace(Generic[T]):
 
     # -- Reading -----------------------------------------------------------------------------
 
-    async def get_or_load(self, key: str, load: Load[T], tags: tuple[str, ...] = ()) -> T | None:
+    async def get(self, key: str, load: Load[T], tags: tuple[str, ...] = ()) -> T | None:
         """Return the cached value, else load, store and return it; None means "there is none".
 
         Concurrent misses of a key share one load, across all processes. It runs in a task of its
@@ -118,7 +187,7 @@ class Namespace(Generic[T]):
         return await self._get(self._entry_ref(key, tags), load, self._codec.decode)
 
     async def render(self, key: str, load: Load[T], tags: tuple[str, ...] = ()) -> Rendered | None:
-        """Return the value ready to send, with its ETag; otherwise as ``get_or_load``.
+        """Return the value ready to send, with its ETag; otherwise as ``get``.
 
         A cached value is not parsed.
         """

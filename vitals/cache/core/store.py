@@ -13,6 +13,8 @@ from typing import Literal, Protocol
 
 from vitals.cache.core.metrics import Layer, NullReporter, Reporter
 
+TAG = "tag:"
+"""Begins the names of tags."""
 INTENT_SECONDS = 15
 """Longer than any COMMIT: the database's driver gives up after 12 s."""
 
@@ -29,7 +31,7 @@ class StoreUnavailableError(Exception):
         self.result = result
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)  # its reporter may be set later, its name is never changed
 class CacheInfo:
     """A namespace as a store sees it: its name and the reporter of its metrics."""
 
@@ -167,7 +169,7 @@ class Store(Protocol):
     """Seconds that one caller may have to wait for it."""
 
     def register(self, info: CacheInfo) -> None:
-        """Register a namespace before its first use."""
+        """Register a namespace before its first use; again when it has another reporter."""
 
     async def read(self, ref: EntryRef) -> Lookup:
         """Look up what is stored and still valid."""
@@ -195,6 +197,9 @@ class Store(Protocol):
             The intent, with whether it was delivered. If it was not, this process bypasses the
             store until it was, or until the write is over.
         """
+
+    def hold(self, intent: WriteIntent) -> None:
+        """Announce a write without waiting: to this process; to others when it is delivered."""
 
     async def invalidate(
         self, targets: tuple[InvalidationTarget, ...], intent: WriteIntent | None = None

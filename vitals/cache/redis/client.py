@@ -41,7 +41,7 @@ class RedisClient(Protocol):
         """Disconnect."""
 
 
-def connect(
+def connect_redis(
     url: str,
     password: str | None,
     timeout: float,

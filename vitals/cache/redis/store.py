@@ -14,6 +14,7 @@ Redis should keep nothing on disk (``save ""``, ``appendonly no``) and evict
 """
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -22,6 +23,7 @@ from vitals.cache.core.l1 import L1Cache
 from vitals.cache.core.metrics import Layer
 from vitals.cache.core.store import (
     INTENT_SECONDS,
+    TAG,
     CachedValue,
     CacheInfo,
     EntryRef,
@@ -35,14 +37,16 @@ from vitals.cache.core.store import (
 )
 from vitals.cache.invalidation_queue.queue import InvalidationQueue
 from vitals.cache.redis import scripts
-from vitals.cache.redis.client import RedisClient, connect
+from vitals.cache.redis.client import RedisClient, connect_redis
 from vitals.cache.redis.connection import Command
+from vitals.cache.redis.pubsub import Subscriber
 
+LAYOUT = "v2"
+"""Version of the layout of keys."""
 GENERATION_BYTES = 8
 LEASE_MS = 2_000
 """Renewed during a load; the longest that others wait for one whose process died."""
 INTENT_MS = INTENT_SECONDS * 1000
-TAG = "tag:"
 TAG_SECONDS = 7 * 24 * 3600
 _OUTCOMES = {outcome.name.lower().encode(): outcome for outcome in LeaseOutcome}
 WRITING = b"W"
@@ -57,7 +61,7 @@ class RedisStore:
         password: Used when the URL has none.
         timeout: Seconds a command may take.
         l1: Cleared of what this process invalidates.
-        prefix: Of every key; raise its version when the layout of keys changes.
+        prefix: Of every key, before the version of their layout.
     """
 
     layer: Layer = "l2"
@@ -69,21 +73,27 @@ class RedisStore:
         password: str | None = None,
         timeout: float,
         l1: L1Cache | None = None,
-        prefix: str = "v2",
+        prefix: str = "",
     ) -> None:
         self.timeout = timeout
-        self.client: RedisClient = connect(url, password, timeout, self._on_availability)
-        self.channel = f"{prefix}:bus"
+        self.client: RedisClient = connect_redis(url, password, timeout, self._on_availability)
+        self.prefix = prefix + LAYOUT
+        self.channel = f"{self.prefix}:bus"
         self._l1 = l1 or L1Cache()
-        self.prefix = prefix
         self._process = os.urandom(8)
         self._infos: list[CacheInfo] = []
         self.queue = InvalidationQueue(self._send, self._send_intent, self._everything)
 
     def register(self, info: CacheInfo) -> None:
         """Register a namespace."""
-        self._infos.append(info)
+        if info not in self._infos:
+            self._infos.append(info)
         info.reporter.breaker(open_=self.client.is_open)
+
+    def subscriber(self, changed: Callable[[bool], None]) -> Subscriber:
+        """Make the subscriber of other processes' invalidations, which empties the L1 cache."""
+        client = self.client
+        return Subscriber(client.subscriber, self.channel, self.timeout, self._l1.drop, changed)
 
     # -- Reading and filling -----------------------------------------------------------------
 
@@ -169,6 +179,11 @@ class RedisStore:
         finally:
             self._drop_from_l1(intent.targets)
         return intent
+
+    def hold(self, intent: WriteIntent) -> None:
+        """Bypass Redis in this process until the intent is delivered or over."""
+        self.queue.hold(intent)
+        self._drop_from_l1(intent.targets)
 
     async def invalidate(
         self, targets: tuple[InvalidationTarget, ...], intent: WriteIntent | None = None

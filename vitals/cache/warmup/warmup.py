@@ -14,6 +14,7 @@ from typing import Any
 
 from vitals.cache.cache import Cache
 from vitals.cache.core.namespace import Namespace
+from vitals.cache.core.running import Running
 from vitals.cache.core.store import StoreUnavailableError
 from vitals.cache.redis.store import RedisStore
 from vitals.cache.redis.url import Server
@@ -38,7 +39,7 @@ Load = Callable[[], Awaitable[object]]
 ByKey = Callable[[str], Awaitable[object]]
 
 
-class WarmUp:
+class WarmUp(Running):
     """Warms up a cache; without a shared store it does nothing.
 
     Args:

@@ -6,18 +6,10 @@ from typing import Any
 
 from sqlalchemy import select, text, update
 
-from service.cache_invalidation.pending_changes import Change
-from service.cache_invalidation.session_hooks import CacheInvalidator
-from service.db.database import connect
-from service.products.tables import Product
-from service.settings import Settings
-from vitals.cache.cache import Cache
-from vitals.cache.core.store import (
-    InvalidationTarget,
-    StoreUnavailableError,
-    TimeoutBudget,
-    WriteIntent,
-)
+from tests.vitals.cache.databases import AnyDatabase
+from vitals.cache import Cache, InvalidationTarget, StoreUnavailableError, WriteIntent
+from vitals.cache.core.store import TimeoutBudget
+from vitals.cache.invalidation.pending_changes import Change
 from vitals.cache.redis.store import RedisStore
 
 CATEGORY = "desks"
@@ -69,28 +61,28 @@ class Clerk:
     """One process: reads prices through the cache, and changes them in sessions.
 
     Args:
-        database_url: Whose products have prices.
+        database: Whose products have prices.
         redis_url: The shared cache.
         has_l1: Whether it has an L1 cache.
         clock: Seconds; of the L1 cache.
     """
 
     def __init__(
-        self, database_url: str, redis_url: str, *, has_l1: bool, clock: Callable[[], float]
+        self, database: AnyDatabase, redis_url: str, *, has_l1: bool, clock: Callable[[], float]
     ) -> None:
         self.has_l1 = has_l1
-        self.database = connect(Settings(database_url=database_url))
-        self.cache = Cache.connect(redis_url, timeout=10)
+        self.database, self.product = database, database.product
+        self.cache = Cache(redis_url, timeout=10)
         store = self.cache._store
         assert isinstance(store, RedisStore)
         self.line = Cut(store.client, store._on_availability)
         store.client = self.line
         self.cache._l1._clock = clock
         self.prices = self.cache.namespace(
-            "price", type=int, ttl=60, l1_ttl=L1_SECONDS if has_l1 else 0
+            "price", schema=int, ttl=60, l1_ttl=L1_SECONDS if has_l1 else 0
         )
-        self.invalidator = CacheInvalidator(self.cache, self.database)
-        self.invalidator.watch(Product, self._invalidated_by)
+        self.invalidator = database.invalidator(self.cache)
+        self.invalidator.watch(self.product, self._invalidated_by)
 
     def _invalidated_by(self, change: Change) -> Iterator[InvalidationTarget]:
         yield self.prices.everything if change.key is None else self.prices.entry(str(change.key))
@@ -101,41 +93,41 @@ class Clerk:
         async def load() -> int | None:
             async with self.database.reading() as session:
                 found: int | None = await session.scalar(
-                    select(Product.price_cents).where(Product.id == number)
+                    select(self.product.price_cents).where(self.product.id == number)
                 )
             if gate is not None:
                 await gate()
             return found
 
-        return await self.prices.get_or_load(str(number), load, (TAG,)) or 0
+        return await self.prices.get(str(number), load, (TAG,)) or 0
 
     # -- Ways to write -----------------------------------------------------------------------
 
     async def change(self, number: int, price: int) -> None:
         """By the ORM."""
         async with self.database.writing() as session:
-            (await session.get_one(Product, number)).price_cents = price
+            (await session.get_one(self.product, number)).price_cents = price
 
     async def change_mind(self, number: int, price: int) -> None:
         """Flush, and roll back."""
         async with self.database.writing() as session:
-            (await session.get_one(Product, number)).price_cents = price
+            (await session.get_one(self.product, number)).price_cents = price
             await session.flush()
             await session.rollback()
 
     async def change_around_savepoint(self, number: int, price: int) -> None:
         """Change one product, and another one in a savepoint that is rolled back."""
         async with self.database.writing() as session:
-            (await session.get_one(Product, number)).price_cents = price
+            (await session.get_one(self.product, number)).price_cents = price
             async with session.begin_nested() as inner:
-                other = await session.get_one(Product, 3 - number)
+                other = await session.get_one(self.product, 3 - number)
                 other.price_cents = price + 1
                 await session.flush()
                 await inner.rollback()
 
     async def change_category(self, _number: int, price: int) -> None:
         """By one statement that names no row."""
-        statement = update(Product).where(Product.category == CATEGORY)
+        statement = update(self.product).where(self.product.category == CATEGORY)
         async with self.database.writing() as session:
             await session.execute(statement.values(price_cents=price))
 

@@ -4,6 +4,7 @@
 """
 
 import os
+from collections.abc import Callable
 from unittest import mock
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.servers import Redis
 from tests.vitals.cache.consistency import model, world
 from tests.vitals.cache.consistency.mutations import MISSED_BY_MODEL
+from tests.vitals.cache.databases import AnyDatabase, ForeignDatabase, ServiceDatabase
 from vitals.cache.core import lease
 
 EXAMPLES = int(os.environ.get("VITALS_MODEL_EXAMPLES", "0"))
@@ -21,9 +23,9 @@ EXAMPLES = int(os.environ.get("VITALS_MODEL_EXAMPLES", "0"))
 pytestmark = pytest.mark.servers
 
 
-def search(redis: Redis, *phases: Phase) -> None:
+def search(redis: Redis, opens: Callable[[str], AnyDatabase], *phases: Phase) -> None:
     """Try histories; raise the error of the first one that fails."""
-    machine = type("Machine", (model.Model,), {"redis_url": redis.url})
+    machine = type("Machine", (model.Model,), {"redis_url": redis.url, "opens": opens})
     tried = settings(
         max_examples=EXAMPLES or 12,
         stateful_step_count=40,
@@ -39,8 +41,11 @@ def search(redis: Redis, *phases: Phase) -> None:
         run_state_machine_as_test(machine, settings=tried)
 
 
-def test_what_is_read_is_what_the_database_holds(redis_server: Redis) -> None:
-    search(redis_server, Phase.generate, Phase.shrink)
+@pytest.mark.parametrize("opens", [ForeignDatabase, ServiceDatabase])
+def test_what_is_read_is_what_the_database_holds(
+    redis_server: Redis, opens: Callable[[str], AnyDatabase]
+) -> None:
+    search(redis_server, opens, Phase.generate, Phase.shrink)
 
 
 @pytest.mark.parametrize("mutation", MISSED_BY_MODEL)
@@ -51,6 +56,6 @@ def test_model_detects_each_mutation(redis_server: Redis, mutation: str) -> None
         # Scheduling is random, so a failing history may pass, or go on, when it is repeated
         # (Flaky); without a mutation, none ever fails.
         with pytest.raises((AssertionError, Flaky)):
-            search(redis_server, Phase.generate)
+            search(redis_server, ForeignDatabase, Phase.generate)
     finally:
         mock.patch.stopall()

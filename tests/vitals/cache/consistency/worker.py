@@ -87,10 +87,10 @@ class Worker:
         self._meter = Meter()
         self._engine: AsyncEngine = create_async_engine(plan.database, pool_size=READERS)
         self._reader = self._engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._cache = Cache.connect(plan.redis, timeout=10)  # a busy machine is no dead Redis
+        self._cache = Cache(plan.redis, timeout=10)  # a busy machine is no dead Redis
         self._numbers: Namespace[int] = self._cache.namespace(
             "number",
-            type=int,
+            schema=int,
             ttl=60,
             l1_ttl=plan.l1_ttl,
             reporter=CacheReporter(self._meter, "number"),
@@ -128,7 +128,7 @@ class Worker:
                 return int(found or 0)
 
             begin = time.monotonic_ns()
-            number = await self._numbers.get_or_load(str(key), load)
+            number = await self._numbers.get(str(key), load)
             self._journal.write(Event(Kind.READ, key, number or 0, begin, time.monotonic_ns()))
             await asyncio.sleep(0)
 

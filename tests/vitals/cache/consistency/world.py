@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,8 @@ from typing import Any
 from hypothesis.stateful import RuleBasedStateMachine
 from redis import Redis as Client
 
-from service.cache_invalidation.outbox import OutboxRow
-from service.db.database import Base
-from service.products.tables import Product
 from tests.vitals.cache.consistency.shop import CATEGORY, Clerk
+from tests.vitals.cache.databases import AnyDatabase, ServiceDatabase
 
 DEADLINE_SECONDS = 30.0
 BUS_SECONDS = 5.0
@@ -34,6 +32,7 @@ class World(RuleBasedStateMachine):
     """
 
     redis_url = ""
+    opens: Callable[[str], AnyDatabase] = ServiceDatabase
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,17 +50,17 @@ class World(RuleBasedStateMachine):
 
     def clerk(self, number: int) -> Clerk:
         has_l1 = number == PROCESSES - 1
-        return Clerk(self.url, self.redis_url, has_l1=has_l1, clock=lambda: self.now)
+        return Clerk(
+            type(self).opens(self.url), self.redis_url, has_l1=has_l1, clock=lambda: self.now
+        )
 
     async def open(self) -> None:
-        tables: list[Any] = [Product.__table__, OutboxRow.__table__]
         database = self.clerks[0].database
-        async with database.writer.begin() as connection:
-            await connection.run_sync(Base.metadata.create_all, tables=tables)
+        await database.create()
         async with database.writing() as session:
             for number in PRODUCTS:
                 session.add(
-                    Product(
+                    database.product(
                         id=number,
                         name="Oak desk",
                         category=CATEGORY,

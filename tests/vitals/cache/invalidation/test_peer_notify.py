@@ -2,42 +2,48 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 from sqlalchemy import event
 from sqlalchemy.util import await_only
 
-from service.cache_invalidation import outbox, peer_notify
-from service.db import migrate
-from service.products.tables import Product
 from tests.proxy import Fault, Proxy
 from tests.servers import Postgres, Redis
-from tests.service.cache_invalidation.test_session_hooks import DEADLINE_SECONDS, Shop
 from tests.vitals.cache.caches import LONG_TIMEOUT
-from vitals.cache.cache import TIMEOUT_SECONDS
+from tests.vitals.cache.databases import AnyDatabase, ForeignDatabase, ServiceDatabase
+from tests.vitals.cache.invalidation.test_session_hooks import DEADLINE_SECONDS, Shop
+from vitals.cache import TIMEOUT_SECONDS
+from vitals.cache.invalidation import peer_notify, relay
+from vitals.cache.invalidation.outbox import NAME
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 
 WRITES = 25
-IN_PRODUCTION = outbox.COMMIT_DELAY_SECONDS
+APPLICATION_NAME = f"vitals {NAME}"
+IN_PRODUCTION = relay.COMMIT_DELAY_SECONDS
 
 
 class Street:
     """Shops on one database and one Redis; the first reaches Redis through a proxy."""
 
-    def __init__(self, url: str, redis: Redis, proxy: Proxy, timeout: float) -> None:
+    def __init__(
+        self, opens: Callable[[], AnyDatabase], redis: Redis, proxy: Proxy, timeout: float
+    ) -> None:
         self.proxy = proxy
-        self.cut_off = Shop(url, f"redis://127.0.0.1:{proxy.port}/0", timeout)
-        self.others = [Shop(url, redis.url) for _ in range(2)]
+        self.cut_off = Shop(opens(), f"redis://127.0.0.1:{proxy.port}/0", timeout)
+        self.others = [Shop(opens(), redis.url) for _ in range(2)]
         self.all = [self.cut_off, *self.others]
 
     async def open(self) -> None:
-        await migrate.migrate(self.cut_off.database)
+        await self.cut_off.database.create()
         async with self.cut_off.database.writing() as session:
-            session.add(Product(id=1, name="thing", category="all", price_cents=0, stock=1))
+            session.add(
+                self.cut_off.product(id=1, name="thing", category="all", price_cents=0, stock=1)
+            )
         for shop in self.all:
             await shop.cache.start()
             await shop.invalidator.start()
@@ -54,7 +60,7 @@ class Street:
         """Change the price in the process that is cut off; return the seconds it took."""
         began = time.monotonic()
         async with self.cut_off.database.writing() as session:
-            (await session.get_one(Product, 1)).price_cents = price
+            (await session.get_one(self.cut_off.product, 1)).price_cents = price
         return time.monotonic() - began
 
     async def close(self) -> None:
@@ -64,9 +70,11 @@ class Street:
 
 
 @asynccontextmanager
-async def opened(url: str, redis: Redis, seconds: float = TIMEOUT_SECONDS) -> AsyncIterator[Street]:
+async def opened(
+    opens: Callable[[], AnyDatabase], redis: Redis, seconds: float = TIMEOUT_SECONDS
+) -> AsyncIterator[Street]:
     async with Proxy.before(redis.port) as proxy:
-        street = Street(url, redis, proxy, seconds)
+        street = Street(opens, redis, proxy, seconds)
         await street.open()
         yield street
         await street.close()
@@ -75,14 +83,14 @@ async def opened(url: str, redis: Redis, seconds: float = TIMEOUT_SECONDS) -> As
 @pytest.fixture(autouse=True)
 def _calm(monkeypatch: pytest.MonkeyPatch) -> None:
     """Use a long delay where a test is not about time, because the machine may be busy."""
-    monkeypatch.setattr(outbox, "COMMIT_DELAY_SECONDS", LONG_TIMEOUT)
+    monkeypatch.setattr(relay, "COMMIT_DELAY_SECONDS", LONG_TIMEOUT)
 
 
-@pytest.fixture
+@pytest.fixture(params=[ForeignDatabase, ServiceDatabase])
 async def street(
-    postgres: Postgres, redis_server: Redis, anyio_backend: str
+    request: pytest.FixtureRequest, postgres: Postgres, redis_server: Redis, anyio_backend: str
 ) -> AsyncIterator[Street]:
-    async with opened(postgres.database(), redis_server) as standing:
+    async with opened(partial(request.param, postgres.database()), redis_server) as standing:
         yield standing
 
 
@@ -122,8 +130,10 @@ async def test_no_stale_reads_while_writer_is_cut_off_from_redis(
 async def test_peers_are_notified_before_the_redis_timeout(
     postgres: Postgres, redis_server: Redis, monkeypatch: pytest.MonkeyPatch, anyio_backend: str
 ) -> None:
-    monkeypatch.setattr(outbox, "COMMIT_DELAY_SECONDS", 0.8)
-    async with opened(postgres.database(), redis_server, seconds=1.0) as street:
+    monkeypatch.setattr(relay, "COMMIT_DELAY_SECONDS", 0.8)
+    async with opened(
+        partial(ForeignDatabase, postgres.database()), redis_server, seconds=1.0
+    ) as street:
         for shop in street.others:
             await shop.price(1)
             shop.invalidator._relay.relay = nothing  # type: ignore[method-assign]
@@ -178,7 +188,7 @@ async def test_redis_recovery_between_notification_and_commit(
     redis_server.pause()
     for shop in street.all:
         await shop.price(1)
-    sessions = street.cut_off.database.session_class
+    sessions = street.cut_off.invalidator._sessions.session_class
     event.listen(sessions, "before_commit", lambda _session: await_only(meanwhile()))
     await street.change(1)
     assert [await shop.price(1) for shop in street.others] == [1, 1]
@@ -187,7 +197,7 @@ async def test_redis_recovery_between_notification_and_commit(
 async def test_unresponsive_peer_is_waited_for_once(
     street: Street, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "COMMIT_DELAY_SECONDS", IN_PRODUCTION)
+    monkeypatch.setattr(relay, "COMMIT_DELAY_SECONDS", IN_PRODUCTION)
     peers = street.cut_off.invalidator._relay._peers
     assert peers is not None
     street.proxy.inject(Fault.DROP)
@@ -219,7 +229,7 @@ async def test_terminated_listener_reconnects(street: Street, postgres: Postgres
     assert name is not None
     postgres.sql(
         f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' "  # noqa: S608 - ours
-        f"AND application_name = '{peer_notify.APPLICATION_NAME}'"
+        f"AND application_name = '{APPLICATION_NAME}'"
     )
     async with asyncio.timeout(DEADLINE_SECONDS):
         while all(street.is_listening(shop) for shop in street.all):
@@ -249,7 +259,7 @@ async def test_foreign_notifications_are_ignored(
 ) -> None:
     name = street.cut_off.database.engine.url.database
     assert name is not None
-    postgres.sql(f"SELECT pg_notify('{peer_notify.CHANNEL}', '{text}')", database=name)
+    postgres.sql(f"SELECT pg_notify('{NAME}', '{text}')", database=name)
     street.proxy.inject(Fault.DROP)
     await street.change(2)
     assert [await shop.price(1) for shop in street.others] == [2, 2]
@@ -262,7 +272,7 @@ async def test_oversized_notification_invalidates_everything(street: Street) -> 
     street.proxy.inject(Fault.DROP)
     async with street.cut_off.database.writing() as session:
         street.cut_off.invalidator.invalidate_on_commit(session, *targets)
-        (await session.get_one(Product, 1)).price_cents = 4
+        (await session.get_one(street.cut_off.product, 1)).price_cents = 4
     assert [await shop.price(1) for shop in street.others] == [4, 4]
 
 
@@ -274,7 +284,7 @@ async def test_each_process_has_one_listening_connection_and_closes_it(
         return int(
             postgres.sql(
                 f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' "  # noqa: S608 - ours
-                f"AND application_name = '{peer_notify.APPLICATION_NAME}'"
+                f"AND application_name = '{APPLICATION_NAME}'"
             )
         )
 
@@ -322,7 +332,9 @@ async def test_concurrent_notifications_are_limited(street: Street) -> None:
 async def test_on_sqlite_peers_are_stale_for_one_polling_interval(
     tmp_path: Path, redis_server: Redis, anyio_backend: str
 ) -> None:
-    async with opened(f"sqlite+aiosqlite:///{tmp_path}/shop.db", redis_server) as street:
+    async with opened(
+        partial(ForeignDatabase, f"sqlite+aiosqlite:///{tmp_path}/shop.db"), redis_server
+    ) as street:
         for shop in street.others:
             await shop.price(1)
         street.proxy.inject(Fault.DROP)
@@ -332,7 +344,7 @@ async def test_on_sqlite_peers_are_stale_for_one_polling_interval(
         async with asyncio.timeout(DEADLINE_SECONDS):
             while [await shop.price(1) for shop in street.others] != [5, 5]:
                 await asyncio.sleep(0.005)
-        assert time.monotonic() - began < outbox.RELAY_SECONDS
+        assert time.monotonic() - began < relay.RELAY_SECONDS
 
 
 def test_unresponsive_peers_are_not_waited_for() -> None:

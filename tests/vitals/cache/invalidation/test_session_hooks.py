@@ -1,25 +1,22 @@
 """Session hooks: committed changes invalidate the cache, even if the process dies."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis as Client
 from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.cache_invalidation.outbox import OutboxRow
-from service.cache_invalidation.pending_changes import Change
-from service.cache_invalidation.session_hooks import CacheInvalidator
-from service.db import migrate
-from service.db.database import Database, connect
-from service.db.postgresql import DRIVER
-from service.products.tables import Product
-from service.settings import DRIVERS, Settings
 from tests.servers import Redis
-from vitals.cache.cache import TIMEOUT_SECONDS, Cache
-from vitals.cache.core.store import InvalidationTarget, WriteIntent
+from tests.vitals.cache.databases import (
+    AnyDatabase,
+    ForeignDatabase,
+    ServiceDatabase,
+)
+from vitals.cache import TIMEOUT_SECONDS, Cache, Change, InvalidationTarget, WriteIntent
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 
@@ -29,14 +26,17 @@ DEADLINE_SECONDS = 20.0
 class Shop:
     """A process that reads prices through the cache and writes them in sessions."""
 
-    def __init__(self, database_url: str, redis_url: str, timeout: float = TIMEOUT_SECONDS) -> None:
-        self.database: Database = connect(Settings(database_url=database_url))
-        self.cache = Cache.connect(redis_url, timeout=timeout)
-        self.prices = self.cache.namespace("price", type=int, ttl=60)
-        self.sums = self.cache.namespace("sum", type=int, ttl=60)
-        self.invalidator = CacheInvalidator(self.cache, self.database)
-        self.invalidator.watch(Product, self._invalidated_by)
+    def __init__(
+        self, database: AnyDatabase, redis_url: str, timeout: float = TIMEOUT_SECONDS
+    ) -> None:
+        self.database, self.product = database, database.product
+        self.cache = Cache(redis_url, timeout=timeout)
+        self.prices = self.cache.namespace("price", schema=int, ttl=60)
+        self.sums = self.cache.namespace("sum", schema=int, ttl=60)
+        self.invalidator = database.invalidator(self.cache)
+        self.invalidator.watch(self.product, self._invalidated_by)
         self.changes: list[Change] = []
+        self.again: Callable[[], Shop]
 
     def _invalidated_by(self, change: Change) -> Iterator[InvalidationTarget]:
         self.changes.append(change)
@@ -48,22 +48,22 @@ class Shop:
     async def price(self, product_id: int) -> int | None:
         async def load() -> int | None:
             async with self.database.reading() as session:
-                statement = select(Product.price_cents).where(Product.id == product_id)
+                statement = select(self.product.price_cents).where(self.product.id == product_id)
                 found: int | None = await session.scalar(statement)
                 return found
 
-        return await self.prices.get_or_load(str(product_id), load)
+        return await self.prices.get(str(product_id), load)
 
     async def sum(self) -> int | None:
         async def load() -> int:
             async with self.database.reading() as session:
-                return await session.scalar(select(func.sum(Product.price_cents))) or 0
+                return await session.scalar(select(func.sum(self.product.price_cents))) or 0
 
-        return await self.sums.get_or_load("all", load)
+        return await self.sums.get("all", load)
 
     async def pending(self) -> int:
         async with self.database.reading() as session:
-            return await session.scalar(select(func.count()).select_from(OutboxRow)) or 0
+            return await session.scalar(select(func.count()).select_from(self.database.outbox)) or 0
 
     async def close(self) -> None:
         await self.invalidator.close()
@@ -71,64 +71,83 @@ class Shop:
         await self.database.close()
 
 
-@pytest.fixture(params=["memory", "redis", "redis and postgresql"])
+KINDS: dict[str, type[ForeignDatabase] | type[ServiceDatabase]] = {
+    "foreign": ForeignDatabase,
+    "service": ServiceDatabase,
+}
+
+
+@pytest.fixture(
+    params=[
+        "foreign: memory",
+        "foreign: redis",
+        "foreign: redis and postgresql",
+        "service: redis",
+        "service: redis and postgresql",
+    ]
+)
 async def shop(
     request: pytest.FixtureRequest, tmp_path: Path, anyio_backend: str
 ) -> AsyncIterator[Shop]:
+    kind, _, parts = request.param.partition(": ")
     redis: Redis | None = None
-    if request.param != "memory":
+    if "redis" in parts:
         redis = request.getfixturevalue("redis_server")
-    database = f"sqlite+aiosqlite:///{tmp_path}/shop.db"
-    if request.param == "redis and postgresql":
-        database = request.getfixturevalue("postgres").database()
-    opened = Shop(database, redis.url if redis else "")
-    await migrate.migrate(opened.database)
+    url = f"sqlite+aiosqlite:///{tmp_path}/shop.db"
+    if "postgresql" in parts:
+        url = request.getfixturevalue("postgres").database()
+    opened = Shop(KINDS[kind](url), redis.url if redis else "")
+    opened.again = lambda: Shop(KINDS[kind](url), redis.url if redis else "")
+    await opened.database.create()
     async with opened.database.writing() as session:
         for number in (1, 2):
-            session.add(Product(id=number, name="thing", category="all", price_cents=1, stock=1))
+            session.add(
+                opened.product(id=number, name="thing", category="all", price_cents=1, stock=1)
+            )
     opened.changes.clear()
     assert [await opened.price(1), await opened.price(2), await opened.sum()] == [1, 1, 2]
     yield opened
     await opened.close()
 
 
-shared = pytest.mark.parametrize("shop", ["redis", "redis and postgresql"], indirect=True)
+shared = pytest.mark.parametrize(
+    "shop",
+    [f"{kind}: {parts}" for kind in KINDS for parts in ("redis", "redis and postgresql")],
+    indirect=True,
+)
 
 
 @pytest.fixture
 async def other(shop: Shop, redis_server: Redis) -> AsyncIterator[Shop]:
     """Another process on the same database and Redis."""
-    url = shop.database.engine.url.render_as_string(hide_password=False).replace(DRIVER, DRIVERS[0])
-    opened = Shop(url, redis_server.url)
+    opened = shop.again()
     yield opened
     redis_server.resume()
     await opened.close()
 
 
-async def by_attribute(session: AsyncSession) -> None:
-    product = await session.get(Product, 1)
-    assert product is not None
-    product.price_cents = 5
+async def by_attribute(session: AsyncSession, product: Any) -> None:
+    (await session.get_one(product, 1)).price_cents = 5
 
 
-async def by_key(session: AsyncSession) -> None:
-    await session.execute(update(Product), [{"id": 1, "price_cents": 5}])
+async def by_key(session: AsyncSession, product: Any) -> None:
+    await session.execute(update(product), [{"id": 1, "price_cents": 5}])
 
 
-async def by_condition(session: AsyncSession) -> None:
-    statement = update(Product).where(Product.stock > 0, Product.id == 1).values(price_cents=5)
+async def by_condition(session: AsyncSession, product: Any) -> None:
+    statement = update(product).where(product.stock > 0, product.id == 1).values(price_cents=5)
     await session.execute(statement)
 
 
-async def by_delete(session: AsyncSession) -> None:
-    await session.delete(await session.get(Product, 2))
-    await by_attribute(session)
+async def by_delete(session: AsyncSession, product: Any) -> None:
+    await session.delete(await session.get(product, 2))
+    await by_attribute(session, product)
 
 
 @pytest.mark.parametrize("write", [by_attribute, by_key, by_condition, by_delete])
 async def test_every_kind_of_session_write_invalidates(shop: Shop, write: object) -> None:
     async with shop.database.writing() as session:
-        await write(session)  # type: ignore[operator]
+        await write(session, shop.product)  # type: ignore[operator]
 
     assert await shop.price(1) == 5
     expected = 5 if write is by_delete else 6
@@ -146,8 +165,7 @@ async def test_textual_sql_is_invalidated_explicitly(shop: Shop) -> None:
 
 async def test_change_has_only_the_changed_columns(shop: Shop) -> None:
     async with shop.database.writing() as session:
-        product = await session.get(Product, 1)
-        assert product is not None
+        product = await session.get_one(shop.product, 1)
         product.stock = 7
         product.name = "thing"  # as it was
 
@@ -158,13 +176,13 @@ async def test_change_has_only_the_changed_columns(shop: Shop) -> None:
 async def test_savepoint_invalidates_only_at_outer_commit(shop: Shop, end: str) -> None:
     async with shop.database.writing() as session:
         savepoint = await session.begin_nested()
-        await by_attribute(session)
+        await by_attribute(session, shop.product)
         await session.flush()
         if end == "kept":
             await savepoint.commit()
         else:
             await savepoint.rollback()
-            await session.execute(update(Product), [{"id": 2, "price_cents": 9}])
+            await session.execute(update(shop.product), [{"id": 2, "price_cents": 9}])
         if shop.cache.is_shared:  # SQLite has a single writer: no other read now
             assert await shop.price(1) == 1
 
@@ -174,7 +192,7 @@ async def test_savepoint_invalidates_only_at_outer_commit(shop: Shop, end: str) 
 
 async def test_rollback_discards_pending_targets(shop: Shop) -> None:
     async with shop.database.writing() as session:
-        await by_attribute(session)
+        await by_attribute(session, shop.product)
         await session.flush()
         await session.rollback()
     async with shop.database.writing() as session:
@@ -188,7 +206,7 @@ async def test_rollback_discards_pending_targets(shop: Shop) -> None:
 async def test_value_read_before_a_commit_is_not_stored(shop: Shop) -> None:
     intent = await shop.cache.intend(shop.prices.entry("1"), shop.sums.everything)
     assert [await shop.price(1), await shop.sum()] == [1, 2]
-    async with shop.database.writer.begin() as connection:  # which raises no session event
+    async with shop.database.transaction() as connection:  # which raises no session event
         await connection.execute(text("UPDATE products SET price_cents = 5"))
     assert [await shop.price(1), await shop.sum()] == [5, 10]
     await shop.cache.release(intent)
@@ -204,7 +222,7 @@ async def test_crash_after_commit_leaves_no_stale_value(
 
     monkeypatch.setattr(shop.cache, "release", die)
     async with shop.database.writing() as session:
-        await by_attribute(session)
+        await by_attribute(session, shop.product)
 
     assert [await other.price(1), await other.sum()] == [5, 6]
     await other.cache.invalidate(other.prices.entry("1"))
@@ -217,7 +235,7 @@ async def test_concurrent_write_intents_block_fills_until_all_end(shop: Shop, ot
     late = await other.cache.intend(other.sums.everything)
     await other.cache.release(late)
     assert await other.sum() == 2  # and is not stored: the early writer has not committed
-    async with shop.database.writer.begin() as connection:
+    async with shop.database.transaction() as connection:
         await connection.execute(text("UPDATE products SET price_cents = 5"))
     assert await other.sum() == 10
     await shop.cache.release(early)
@@ -231,7 +249,7 @@ async def test_outbox_is_relayed_by_another_process(
     await other.price(1)
     redis_server.pause()
     async with shop.database.writing() as session:
-        await by_attribute(session)
+        await by_attribute(session, shop.product)
     assert await shop.pending() == 2
     # The process dies before Redis is available: its pending invalidations are lost.
     shop.cache._store.queue._pending.take()  # type: ignore[attr-defined]

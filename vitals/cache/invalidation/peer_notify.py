@@ -18,20 +18,15 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.orm import Session
 
 from vitals.cache.cache import Cache
 from vitals.cache.core.store import WriteIntent
+from vitals.cache.invalidation.outbox import PENDING
 
 log = logging.getLogger(__name__)
 
-CHANNEL = "cache_outbox"
-PENDING = "pending"
-"""Payload of a transaction that has written into the outbox; delivered at its commit."""
-APPLICATION_NAME = "service cache"
-"""Of the listening connections in ``pg_stat_activity``, where the peers are looked up."""
 MAX_PAYLOAD = 7_000
 """Characters; PostgreSQL takes 8,000 bytes, and non-ASCII characters are escaped."""
 MAX_CONCURRENT_MESSAGES = 100
@@ -88,12 +83,21 @@ class Peers:
     """Notifies the peers, and handles their notifications.
 
     Args:
-        engine: Of a PostgreSQL; one connection is taken out of its pool and kept.
+        engine: Of PostgreSQL by asyncpg; one connection is taken out of its pool and kept.
         cache: Where peers' write intents are announced.
         on_pending: Called when the outbox has rows.
+        channel: The outbox's name: processes that share one share a cache.
+
+    Attributes:
+        application_name: Of the listening connections in ``pg_stat_activity``, where the peers are
+            looked up.
     """
 
-    def __init__(self, engine: AsyncEngine, cache: Cache, on_pending: Callable[[], None]) -> None:
+    def __init__(
+        self, engine: AsyncEngine, cache: Cache, on_pending: Callable[[], None], *, channel: str
+    ) -> None:
+        self._channel = channel
+        self.application_name = f"vitals {channel}"
         self._engine = engine
         self._cache = cache
         self._on_pending = on_pending
@@ -148,20 +152,14 @@ class Peers:
         """Notify peers of the commit, in the background: the intent would expire anyway."""
         self._spawn(self._release(intent))
 
-    @staticmethod
-    def notify_on_commit(session: Session) -> None:
-        """Let the transaction notify peers, at its commit, that the outbox has rows."""
-        session.execute(select(func.pg_notify(CHANNEL, PENDING)))
-
-    async def _notify(self, what: str, *rest: Any, channel: str = CHANNEL) -> set[int]:
+    async def _notify(self, what: str, *rest: Any, to: int | None = None) -> set[int]:
+        channel = self._channel if to is None else f"{self._channel}_{to}"
         async with self._lock:
             if self._connection is None:
                 return set()
             text = json.dumps([what, *rest])
-            return {
-                row["pid"]
-                for row in await self._connection.fetch(_NOTIFY, channel, text, APPLICATION_NAME)
-            }
+            rows = await self._connection.fetch(_NOTIFY, channel, text, self.application_name)
+            return {row["pid"] for row in rows}
 
     # -- Receiving ---------------------------------------------------------------------------
 
@@ -188,15 +186,18 @@ class Peers:
         lost = asyncio.Event()
         async with self._engine.connect() as connected:
             connection: Any = (await connected.get_raw_connection()).driver_connection
-            if not connection.keeps_session:
-                raise NoSessionError
             await connected.run_sync(Connection.detach)  # the pool opens another one
             connection.add_termination_listener(lambda _connection: lost.set())
             try:
-                await connection.execute(f"SET application_name = '{APPLICATION_NAME}'")
-                self._pid = connection.get_server_pid()
-                await connection.add_listener(f"{CHANNEL}_{self._pid}", self._on_notification)
-                await connection.add_listener(CHANNEL, self._on_notification)
+                # A pooler sends a pid of its own. The query uses no prepared statement; its result
+                # is the command status, which is all that a simple query returns.
+                pid = connection.get_server_pid()
+                if await connection.execute(f"SELECT WHERE pg_backend_pid() = {pid}") != "SELECT 1":
+                    raise NoSessionError
+                await connection.execute(f"SET application_name = '{self.application_name}'")
+                self._pid = pid
+                await connection.add_listener(f"{self._channel}_{pid}", self._on_notification)
+                await connection.add_listener(self._channel, self._on_notification)
                 self._connection = connection
                 yield lost
             finally:
@@ -245,7 +246,7 @@ class Peers:
         announced = await self._cache.intend(*intent.targets, token=intent.token)
         with suppress(Exception):
             name = intent.token.hex()
-            await self._notify("answer", name, announced.delivered, channel=f"{CHANNEL}_{pid}")
+            await self._notify("answer", name, announced.delivered, to=pid)
 
 
 def _targets_of(intent: WriteIntent, cache: Cache) -> list[tuple[str, bool]]:

@@ -1,19 +1,18 @@
-"""Transactional outbox of invalidations that Redis could not be given, and its relay."""
+"""Relay of the outbox: announces write intents, and gives the cache what it could not be given."""
 
 import asyncio
 import logging
 from contextlib import suppress
-from datetime import datetime
 from functools import partial
 
-from sqlalchemy import String, delete, insert, select
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service.cache_invalidation.peer_notify import Peers
-from service.db.database import Base, Database, Id, now
-from service.errors import UnavailableError
 from vitals.cache.cache import Cache
 from vitals.cache.core.store import InvalidationTarget, WriteIntent, new_token
+from vitals.cache.invalidation.loop_bridge import LoopBridge
+from vitals.cache.invalidation.outbox import Outbox
+from vitals.cache.invalidation.peer_notify import Peers
 
 log = logging.getLogger(__name__)
 
@@ -26,18 +25,6 @@ COMMIT_DELAY_SECONDS = 0.24
 """Longest time that a commit waits for its write intent to be announced."""
 PEER_NOTIFY_DELAY_SECONDS = 0.05
 """Time without a reply of Redis after which peers are notified."""
-BATCH = 500
-
-
-class OutboxRow(Base):
-    """An invalidation that Redis does not know yet."""
-
-    __tablename__ = "cache_outbox"
-
-    id: Mapped[Id]
-    name: Mapped[str] = mapped_column(String(300))
-    is_generation: Mapped[bool] = mapped_column("whole")
-    created_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class NotDeliveredError(Exception):
@@ -45,20 +32,32 @@ class NotDeliveredError(Exception):
 
 
 class OutboxRelay:
-    """Announces write intents, and relays the outbox to the cache."""
+    """Announces write intents, and relays the outbox to the cache.
 
-    def __init__(self, cache: Cache, database: Database) -> None:
+    Args:
+        cache: To invalidate.
+        outbox: Where invalidations are kept while Redis is unavailable.
+        bridge: To the cache's event loop.
+        listening: An engine of PostgreSQL by asyncpg, for notifications; None without.
+    """
+
+    def __init__(
+        self, cache: Cache, outbox: Outbox, bridge: LoopBridge, listening: AsyncEngine | None
+    ) -> None:
         self._cache = cache
-        self._database = database
+        self._outbox = outbox
+        self._bridge = bridge
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
+        self._failed = False
         self._peers: Peers | None = None
-        if cache.is_shared and database.engine.dialect.name == "postgresql":
-            self._peers = Peers(database.engine, cache, self._wake.set)
+        if cache.is_shared and listening is not None:
+            self._peers = Peers(listening, cache, self._wake.set, channel=outbox.table.name)
         cache.before_recovery(partial(self.relay, wait=True))
 
     async def start(self) -> None:
         """Relay now and periodically; without a shared cache the outbox stays empty."""
+        self._bridge.attach()
         if self._cache.is_shared:
             await self._try()
             if self._peers is not None:
@@ -88,12 +87,9 @@ class OutboxRelay:
         finally:
             announcing.cancel()
 
-    def enqueue(self, session: Session, targets: tuple[InvalidationTarget, ...]) -> None:
-        """Insert targets into the outbox, in the current transaction."""
-        rows = [{"name": target.name, "is_generation": target.is_generation} for target in targets]
-        session.execute(insert(OutboxRow), rows)
-        if self._peers is not None:
-            self._peers.notify_on_commit(session)
+    def enqueue(self, connection: Connection, targets: tuple[InvalidationTarget, ...]) -> None:
+        """Insert targets into the outbox, in the connection's transaction."""
+        self._outbox.add(connection, targets)
 
     async def release(self, intent: WriteIntent) -> None:
         """Release the intent after the commit, and have peers release it if they announced it."""
@@ -105,28 +101,18 @@ class OutboxRelay:
         """Deliver all rows; with ``wait``, also those that another process is delivering.
 
         Raises:
-            UnavailableError: The database does not answer.
             NotDeliveredError: The cache store does not answer.
+            Exception: The database's, if it does not answer.
         """
-        async with self._database.reading() as session:
-            if await session.scalar(select(OutboxRow.id).limit(1)) is None:
-                return
-        while await self._relay_some(wait=wait):
+        if await self._outbox.is_empty():
+            return
+        while await self._outbox.take(self._deliver, wait=wait):
             pass
 
-    async def _relay_some(self, *, wait: bool) -> bool:
-        statement = select(OutboxRow).order_by(OutboxRow.id).limit(BATCH)
-        async with self._database.writing() as session:
-            rows = list(await session.scalars(statement.with_for_update(skip_locked=not wait)))
-            if not rows:
-                return False
-            targets = {
-                self._cache.target(row.name, is_generation=row.is_generation): None for row in rows
-            }
-            if not await self._cache.invalidate_now(*targets):
-                raise NotDeliveredError
-            await session.execute(delete(OutboxRow).where(OutboxRow.id.in_(row.id for row in rows)))
-        return len(rows) == BATCH
+    def _deliver(self, names: tuple[tuple[str, bool], ...]) -> None:
+        targets = [self._cache.target(name, is_generation=whole) for name, whole in names]
+        if not self._bridge.wait_for(self._cache.invalidate_now(*targets)):
+            raise NotDeliveredError
 
     async def _repeat(self) -> None:
         while True:
@@ -141,10 +127,10 @@ class OutboxRelay:
     async def _try(self) -> bool:
         try:
             await self.relay()
-        except (UnavailableError, NotDeliveredError) as error:
-            log.debug("cache outbox not relayed (%s: %s)", type(error).__name__, error)
-        except Exception:
-            log.exception("cache outbox not relayed")
-        else:
-            return True
-        return False
+        except Exception as error:  # noqa: BLE001 - retried after any failure
+            level = logging.DEBUG if self._failed else logging.INFO  # an outage may be long
+            log.log(level, "cache outbox not relayed (%s: %s)", type(error).__name__, error)
+            self._failed = True
+            return False
+        self._failed = False
+        return True
