@@ -89,8 +89,10 @@ class Cache(Running):
         self._subscriber: Subscriber | None = None
         self._single_process = single_process
         if store is None and url:
-            from vitals.cache.redis import store as redis  # noqa: PLC0415 - of an extra
-
+            try:
+                from vitals.cache.redis import store as redis  # noqa: PLC0415 - of an extra
+            except ModuleNotFoundError as missing:
+                raise ModuleNotFoundError("Redis needs the extra vitals-kit[cache]") from missing
             store = self._shared = redis.RedisStore(
                 url, password=password, timeout=timeout, l1=self._l1, prefix=prefix
             )

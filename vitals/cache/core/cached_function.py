@@ -86,8 +86,22 @@ class CallKeys:
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
-    # Evaluated here: FastAPI evaluates text where the decorator is defined.
-    try:
-        return inspect.signature(function, eval_str=True)
-    except Exception:  # noqa: BLE001 - a name that exists for type checkers only
-        return inspect.signature(function)
+    """Return the signature with its annotations evaluated: FastAPI would do so in this module."""
+    names = getattr(inspect.unwrap(function), "__globals__", {})
+
+    def evaluated(annotation: Any) -> Any:
+        if not isinstance(annotation, str):
+            return annotation
+        try:
+            return eval(annotation, names)  # noqa: S307 - the function's own source
+        except Exception:  # noqa: BLE001 - a name that exists for type checkers only
+            return annotation
+
+    found = inspect.signature(function)
+    return found.replace(
+        parameters=[
+            each.replace(annotation=evaluated(each.annotation))
+            for each in found.parameters.values()
+        ],
+        return_annotation=evaluated(found.return_annotation),
+    )
