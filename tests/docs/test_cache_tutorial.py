@@ -7,7 +7,6 @@ import asyncio
 import difflib
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -25,7 +24,7 @@ BEFORE, AFTER = re.findall(r"^```python.*?\n(.*?)^```$", PAGE, re.MULTILINE | re
 
 
 @pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     defaults = instrumentation.instrument.__kwdefaults__ or {}
     monkeypatch.setitem(defaults, "registry", CollectorRegistry())  # metrics of other tests
     monkeypatch.setitem(defaults, "logs", False)
@@ -34,7 +33,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType
     module = ModuleType("shop")
     monkeypatch.setitem(sys.modules, "shop", module)  # where SQLAlchemy evaluates annotations
     exec(compile(AFTER, "shop.py", "exec"), module.__dict__)  # noqa: S102 - the tutorial's text
-    yield module
+    return module
 
 
 def test_the_service_answers_what_was_committed_last(shop: ModuleType) -> None:

@@ -92,7 +92,7 @@ async def test_services_that_share_a_redis_have_prefixes(redis_server: Redis) ->
         await numbers[1].clear()
         assert await numbers[0].peek("k") is not None
     with Client.from_url(redis_server.url) as client:
-        names = {str(name, "ascii").partition(":")[0] for name in client.scan_iter()}  # type: ignore[union-attr]
+        names = {str(name, "ascii").partition(":")[0] for name in client.scan_iter()}
     assert names == {"shop", "blog"}
 
 
