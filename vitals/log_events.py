@@ -1,0 +1,71 @@
+"""Log events of the kit: ordinary records of the loggers ``vitals.*``.
+
+They go wherever the host's logging sends them: a plain formatter writes a sentence, a JSON
+formatter finds the event and its fields as attributes of the record, as with ``extra=``.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+EVENT = "event"
+"""The attribute that holds the name of an event."""
+
+OnDrop = Callable[[str], None]
+"""Called with the reason for what was dropped."""
+
+
+def ignore(_reason: str) -> None:
+    """An ``OnDrop`` that counts nothing."""
+
+
+class EventLog:
+    """Writes the events of one logger.
+
+    Args:
+        name: The logger's name; it begins with ``vitals.``.
+        on_drop: Called with the reason for each event that was lost, or would have been.
+    """
+
+    def __init__(self, name: str, on_drop: OnDrop = ignore) -> None:
+        self._logger = logging.getLogger(name)
+        self._on_drop = on_drop
+
+    def write(self, level: int, event: str, sentence: str, fields: Mapping[str, Any]) -> None:
+        """Write an event; never raises, whatever the host's filters and handlers do.
+
+        Args:
+            level: A level of ``logging``.
+            event: Its name, a few fixed words.
+            sentence: What happened, with fields such as ``%(duration).3f``.
+            fields: Its fields; they hold no secrets.
+        """
+        logger = self._logger
+        try:
+            if logger.disabled:  # by ``fileConfig`` or ``dictConfig``, which did not know of it
+                logger.disabled = False
+                self._on_drop("logger_disabled")
+            if not logger.isEnabledFor(level):
+                return
+            message = f"{event}: {sentence}"
+            # The logger would refuse fields that a record factory of the host has set already.
+            record = logger.makeRecord(
+                logger.name, level, __file__, 0, message, (fields,), None, "write", None, None
+            )
+            attributes = vars(record)
+            attributes.update(fields)
+            attributes[EVENT] = event
+            if (route := fields.get("http.route")) is not None:
+                attributes["http_route"] = route
+            logger.handle(record)
+        except Exception:  # noqa: BLE001  # of a filter or handler of the host
+            self._on_drop("log_event")
+
+
+def enable(on_drop: OnDrop) -> None:
+    """Enable the kit's loggers again that ``logging.config`` has disabled, and count them."""
+    for name, logger in list(logging.root.manager.loggerDict.items()):
+        ours = name == "vitals" or name.startswith("vitals.")
+        if ours and isinstance(logger, logging.Logger) and logger.disabled:
+            logger.disabled = False
+            on_drop("logger_disabled")
