@@ -9,7 +9,6 @@ from vitals.log_events import OnDrop, enable
 from vitals.logging import record_context, setup
 from vitals.logging.record_context import LoggedApp
 from vitals.logging.request_log import RequestLog
-from vitals.logging.setup import configure
 from vitals.redactor import Redactor
 
 Logs = Literal["host", "json", False]
@@ -49,7 +48,7 @@ class LogProbe:
         app = LoggedApp(host.app, host.routes, host.service_name)
         record_context.install()
         if self.logs == "json":
-            configure(host.service_name, on_drop=on_drop, redactor=self.redactor)
+            setup.join(host.service_name, on_drop, self.redactor)
         check = partial(_check, on_drop, app)
         host.at_start(check)
         host.meter.before_scrape(check)

@@ -131,10 +131,7 @@ def configure(
     on_drop: OnDrop = ignore,
     redactor: Redactor | None = None,
 ) -> None:
-    """Write JSON lines in place of what the host writes to the console.
-
-    A second application of the process shares the first one's output: its redaction applies to
-    every line too, and lines of its requests have its name.
+    """Write JSON lines in place of what the host writes to the console, once per process.
 
     Args:
         service_name: ``service.name`` of lines outside of a request.
@@ -144,10 +141,18 @@ def configure(
         redactor: Redacts every line; a default one when None.
     """
     global _output  # noqa: PLW0603  # logging is one for the process
+    unconfigure()
     record_context.install()
-    redactor = redactor or Redactor()
+    _output = JsonOutput(service_name, stream or sys.stdout, level, on_drop, redactor or Redactor())
+
+
+def join(service_name: str, on_drop: OnDrop, redactor: Redactor) -> None:
+    """Write an application's lines as JSON too, to the output of the process's first one.
+
+    Its redaction applies to every line, and lines of its requests have its name.
+    """
     if _output is None:
-        _output = JsonOutput(service_name, stream or sys.stdout, level, on_drop, redactor)
+        configure(service_name, on_drop=on_drop, redactor=redactor)
     else:
         _output.lines.add_redactor(redactor)
         _output.take()
@@ -162,7 +167,6 @@ def check() -> None:
 def unconfigure() -> None:
     """Flush the queue, and give back what `configure` took."""
     global _output  # noqa: PLW0603
-    record_context.uninstall()
     if _output is not None:
         _output.close()
         _output = None
