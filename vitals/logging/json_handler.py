@@ -7,14 +7,13 @@ long as the host keeps it: a change to either handler applies to both.
 import copy
 import io
 import logging
-import re
 import sys
 import threading
 from collections.abc import Callable
 from typing import Any
 
 from vitals.log_events import OnDrop
-from vitals.logging.json_lines import Entry, entry_of_record
+from vitals.logging.json_lines import Entry, entry_of_record, without_colours
 from vitals.logging.line_writer import LineWriter
 
 _PLAIN_FORMATTERS = frozenset(
@@ -27,7 +26,6 @@ _PLAIN_FORMATTERS = frozenset(
     )
 )
 """Formatters that change nothing of a message but its colours."""
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _PROCESSOR_FORMATTER = "structlog.stdlib.ProcessorFormatter"
 
 Say = Callable[[logging.LogRecord], str | None]
@@ -140,12 +138,12 @@ def _speaker(handler: logging.Handler) -> Say | None:
         plain = copy.copy(record)
         plain.exc_info = plain.exc_text = plain.stack_info = None
         if not isinstance(handler, logging.StreamHandler):
-            return _COLOUR.sub("", formatter.format(plain))
+            return without_colours(formatter.format(plain))
         speaker = copy.copy(handler)
         speaker.formatter, speaker.stream = formatter, io.StringIO()
         speaker.handleError = _raise  # type: ignore[method-assign]
         speaker.emit(plain)
-        return _COLOUR.sub("", speaker.stream.getvalue().removesuffix(speaker.terminator))
+        return without_colours(speaker.stream.getvalue().removesuffix(speaker.terminator))
 
     return say
 

@@ -42,6 +42,7 @@ INTERNAL_FIELDS = ("_record", "_from_structlog", "exc_info")
 """Fields of structlog's events that are no fields of a line."""
 
 _SCALARS = frozenset((int, float, bool, type(None)))
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _TRACE_ID = re.compile("[0-9a-f]{32}")
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
@@ -151,6 +152,7 @@ def entry_of_event(method: str, event: Any) -> Entry:
     level = "warning" if method == "warn" else "error" if method == "exception" else method
     if not isinstance(event, Mapping):
         text = event.decode(errors="replace") if isinstance(event, bytes) else str(event)
+        text = without_colours(text)
         return Entry(
             *(time(), level, "structlog", text, {}, trace_id, route, service_name),
             *(None, None, True),
@@ -204,6 +206,11 @@ def _access(record: logging.LogRecord, request: RequestContext | None) -> str:
     else:
         method, path = request.method, route_of(request) or _UNMATCHED
     return f'{client} - "{method} {path} HTTP/{version}" {status}'
+
+
+def without_colours(text: str) -> str:
+    """A text without the escape sequences of a terminal's colours."""
+    return _COLOUR.sub("", text) if "\x1b" in text else text
 
 
 def _bound_by_structlog() -> Fields:
