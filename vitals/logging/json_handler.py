@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vitals.log_events import OnDrop
-from vitals.logging.json_lines import Entry, entry_of_record, without_colours
+from vitals.logging.entries import Entry, entry_of_record, without_colours
 from vitals.logging.line_writer import LineWriter
 
 _PLAIN_FORMATTERS = frozenset(
@@ -141,7 +141,7 @@ def _speaker(handler: logging.Handler) -> Say | None:
             return without_colours(formatter.format(plain))
         speaker = copy.copy(handler)
         speaker.formatter, speaker.stream = formatter, io.StringIO()
-        speaker.handleError = _raise  # type: ignore[method-assign]
+        speaker.handleError = _raise  # type: ignore[method-assign, assignment]
         speaker.emit(plain)
         return without_colours(speaker.stream.getvalue().removesuffix(speaker.terminator))
 

@@ -32,7 +32,7 @@ class LogProbe:
     redactor: Redactor
 
     def __post_init__(self) -> None:
-        if self.logs is True:
+        if self.logs is True:  # type: ignore[comparison-overlap]
             raise ValueError(
                 "logs=True no longer says how: write logs='json' for JSON lines on standard "
                 "output, or leave it out (logs='host') to keep the application's own logging"

@@ -8,7 +8,7 @@ under these names, by ``extra=`` or by its own factory, is kept.
 import logging
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from types import FrameType
 from typing import Any
 
@@ -74,7 +74,9 @@ def route_of(request: RequestContext) -> str:
     return route
 
 
-def add_request_context(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+def add_request_context(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
     """Add ``trace_id`` and ``http_route`` of the current request to an event.
 
     A structlog processor, for the ``processors`` of the host's own ``structlog.configure``.

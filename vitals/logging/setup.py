@@ -13,8 +13,9 @@ from typing import TextIO
 from vitals.log_events import OnDrop, ignore
 from vitals.logging import record_context
 from vitals.logging.consoles import writes_to_console
+from vitals.logging.entries import Entry
 from vitals.logging.json_handler import JsonHandler
-from vitals.logging.json_lines import Entry, JsonLines
+from vitals.logging.json_lines import JsonLines
 from vitals.logging.line_writer import LineWriter
 from vitals.redactor import Redactor
 

@@ -14,10 +14,11 @@ from structlog.processors import JSONRenderer, KeyValueRenderer, LogfmtRenderer
 
 from vitals.log_events import OnDrop
 from vitals.logging.consoles import is_console
-from vitals.logging.json_lines import INTERNAL_FIELDS, Entry, entry_of_event
+from vitals.logging.entries import Entry, entry_of_event
 from vitals.logging.line_writer import LineWriter
 
 _RENDERERS = frozenset((ConsoleRenderer, JSONRenderer, KeyValueRenderer, LogfmtRenderer))
+_NOT_RENDERED = frozenset(("_record", "_from_structlog", "exc_info"))
 _PRINTING_FACTORIES = (
     structlog.PrintLoggerFactory,
     structlog.WriteLoggerFactory,
@@ -101,7 +102,7 @@ def rendering_json(formatter: structlog.stdlib.ProcessorFormatter) -> Any:
 
 def _render(_logger: Any, _method: str, event: Any) -> str:
     return json.dumps(
-        {str(key): value for key, value in event.items() if key not in INTERNAL_FIELDS},
+        {str(key): value for key, value in event.items() if key not in _NOT_RENDERED},
         default=str,
         skipkeys=True,
     )

@@ -12,13 +12,17 @@ import pytest
 from vitals.logging.line_writer import MAX_QUEUED_CHARACTERS, LineWriter
 
 
+def _as_it_is(entry: str) -> str:
+    return entry
+
+
 def put(writer: LineWriter[str], text: str) -> None:
     writer.put(text, len(text) + 1)
 
 
 def test_lines_are_written_in_order() -> None:
     stream, dropped = io.StringIO(), list[str]()
-    writer = LineWriter(stream, str, dropped.append)
+    writer = LineWriter(stream, _as_it_is, dropped.append)
     for number in range(1_000):
         put(writer, str(number))
     writer.close()
@@ -30,7 +34,7 @@ def test_a_stalled_reader_blocks_no_caller_and_memory_is_bounded() -> None:
     reading, writing = os.pipe()
     dropped: list[str] = []
     with os.fdopen(writing, "w") as stream:
-        writer = LineWriter(stream, str, dropped.append)
+        writer = LineWriter(stream, _as_it_is, dropped.append)
         line = "x" * 10_000
         sent = 3 * MAX_QUEUED_CHARACTERS // len(line)
         started = time.monotonic()
@@ -113,7 +117,7 @@ def test_a_failed_writer_thread_is_replaced(failure: BaseException) -> None:
             return super().write(text)
 
     stream, dropped = Stream(), list[str]()
-    writer = LineWriter(stream, str, dropped.append)
+    writer = LineWriter(stream, _as_it_is, dropped.append)
     put(writer, "lost")
     writer.flush()
     assert writer._queued == 0

@@ -6,7 +6,7 @@ import logging
 import logging.config
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 
 @pytest.fixture
-def lines(bare_logging: logging.Logger, capsys: pytest.CaptureFixture[str]) -> Iterator[Lines]:
+def lines(bare_logging: logging.Logger, capsys: pytest.CaptureFixture[str]) -> Lines:
     """Reads the lines on standard output; nothing else may be written there, or beside it."""
 
     def read() -> list[dict[str, Any]]:
@@ -144,7 +144,7 @@ MASKING: dict[str, Callable[[], logging.Handler]] = {
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.JSONRenderer(),
-                mask_text,
+                mask_text,  # type: ignore[list-item]
             ]
         )
     ),
@@ -318,7 +318,11 @@ def test_structlogs_processors_run_before(
 def test_structlog_on_the_standard_library_is_left_as_it_is(
     lines: Lines, bare_logging: logging.Logger
 ) -> None:
-    processors = [mask, structlog.stdlib.add_log_level, structlog.processors.JSONRenderer()]
+    processors: list[Any] = [
+        mask,
+        structlog.stdlib.add_log_level,
+        structlog.processors.JSONRenderer(),
+    ]
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *processors],
         logger_factory=structlog.stdlib.LoggerFactory(),
