@@ -25,6 +25,7 @@ from vitals.db.insight.bottlenecks_page import Admin
 from vitals.db.insight.explain import Explain
 from vitals.host import Host, Probe
 from vitals.http.probe import HttpProbe
+from vitals.logging.json_probe import JsonLogProbe
 from vitals.logging.probe import LogProbe, Logs
 from vitals.metrics import worker_discovery
 from vitals.metrics.endpoint import MetricsEndpoint
@@ -150,7 +151,8 @@ def instrument(
     engines = [engine] if isinstance(engine, AsyncEngine | Engine) else list(engine or ())
     attached: list[Probe | None] = [
         RuntimeProbe(version, revision),
-        LogProbe(logs, redactor) if logs is not False else None,
+        LogProbe(logs) if logs is not False else None,
+        JsonLogProbe(redactor) if logs == "json" else None,
         DatabaseProbe(engines, explain=explain, sqlcommenter=sqlcommenter, admin=admin),
         ValidationProbe(validation) if validation is not None else None,
         BodyProbe(body_logging) if body_logging is not None else None,

@@ -1,15 +1,18 @@
-"""Probe of logs: request context on log records, log events of requests, JSON lines on request."""
+"""Probe of logs: the request's context on log records, and log events of requests."""
 
+import sys
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from vitals.asgi.request_context import CURRENT
 from vitals.host import Host
 from vitals.log_events import OnDrop, enable
-from vitals.logging import record_context, setup
-from vitals.logging.record_context import LoggedApp
+from vitals.logging import record_context
+from vitals.logging.record_context import TRACE_ID, LoggedApp
 from vitals.logging.request_log import RequestLog
-from vitals.redactor import Redactor
 
 Logs = Literal["host", "json", False]
 """``"host"``: through the host's logging as it is; ``"json"``: JSON lines on standard output;
@@ -20,16 +23,16 @@ False: nothing."""
 class LogProbe:
     """Adds the request's context to log records, and logs requests that failed or were slow.
 
+    The host's logging stays as it is.
+
     Attributes:
-        logs: ``"host"`` or ``"json"``.
-        redactor: Redacts every JSON line.
+        logs: ``"host"``, or ``"json"`` if JSON lines, which have that context, are written too.
 
     Raises:
         ValueError: ``logs`` is neither.
     """
 
     logs: Logs
-    redactor: Redactor
 
     def __post_init__(self) -> None:
         if self.logs is True:  # type: ignore[comparison-overlap]
@@ -41,14 +44,14 @@ class LogProbe:
             raise ValueError(f"logs {self.logs!r} must be 'host', 'json' or False")
 
     def attach(self, host: Host) -> None:
-        """Set up logging; the probes attached later write log events too."""
+        """Attach to the application; the probes attached later write log events too."""
         on_drop = host.meter.dropped
-        host.logs = True
-        host.on_finished(RequestLog(host.objectives, on_drop))
         app = LoggedApp(host.app, host.routes, host.service_name)
         record_context.install()
-        if self.logs == "json":
-            setup.join(host.service_name, on_drop, self.redactor)
+        host.logs = True
+        host.on_finished(RequestLog(host.objectives, on_drop))
+        if self.logs == "host":
+            host.middleware(_bind_to_structlog)
         check = partial(_check, on_drop, app)
         host.at_start(check)
         host.meter.before_scrape(check)
@@ -62,4 +65,23 @@ def _check(on_drop: OnDrop, _app: LoggedApp) -> None:
     enable(on_drop)
     if record_context.reinstall():
         on_drop("log_record_factory")
-    setup.check()
+
+
+def _bind_to_structlog(app: ASGIApp) -> ASGIApp:
+    """Bind the trace id of each request, if the host's structlog merges context variables."""
+    structlog = sys.modules.get("structlog")
+    if structlog is None:
+        return app
+    contextvars = structlog.contextvars
+    if contextvars.merge_contextvars not in structlog.get_config()["processors"]:
+        return app
+
+    async def bind(scope: Scope, receive: Receive, send: Send) -> None:
+        request = CURRENT.get()
+        if request is None:
+            await app(scope, receive, send)
+        else:
+            with contextvars.bound_contextvars(**{TRACE_ID: request.trace_id()}):
+                await app(scope, receive, send)
+
+    return bind

@@ -8,7 +8,7 @@ strings and headers are never logged here, and every line is redacted.
 
 import logging
 import sys
-from typing import TextIO
+from typing import TYPE_CHECKING, Optional, TextIO
 
 from vitals.log_events import OnDrop, ignore
 from vitals.logging import record_context
@@ -19,10 +19,8 @@ from vitals.logging.json_lines import JsonLines
 from vitals.logging.line_writer import LineWriter
 from vitals.redactor import Redactor
 
-try:
+if TYPE_CHECKING:
     from vitals.logging.structlog_output import StructlogOutput
-except ImportError:  # structlog is optional
-    StructlogOutput = None  # type: ignore[assignment,misc]
 
 VERBOSE_LOGGERS = ("httpx", "httpcore")
 """Loggers that write full URLs at INFO, including query strings with tokens."""
@@ -50,9 +48,7 @@ class JsonOutput:
         self._on_drop = on_drop
         self._levels: dict[logging.Logger, tuple[int, int]] = {}
         self._echo_handler = logging.NullHandler()
-        self._structlog = (
-            StructlogOutput(self.writer, on_drop) if StructlogOutput is not None else None
-        )
+        self._structlog = _structlog_output(self.writer, on_drop)
         root = logging.getLogger()
         if not root.handlers and root.level == logging.WARNING:  # nothing is set up
             self._set_level(root, level)
@@ -109,6 +105,14 @@ class JsonOutput:
     def _set_level(self, logger: logging.Logger, level: int) -> None:
         self._levels[logger] = logger.level, level
         logger.setLevel(level)
+
+
+def _structlog_output(writer: LineWriter[Entry], on_drop: OnDrop) -> Optional["StructlogOutput"]:
+    try:
+        from vitals.logging.structlog_output import StructlogOutput  # noqa: PLC0415  # optional
+    except ImportError:
+        return None
+    return StructlogOutput(writer, on_drop)
 
 
 def _loggers() -> list[logging.Logger]:

@@ -3,6 +3,8 @@
 import io
 import logging
 import logging.config
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -343,3 +345,39 @@ def test_a_processor_adds_the_request_to_structlogs_events(bare_logging: logging
 def test_another_value_is_refused_with_what_to_write(logs: Any) -> None:
     with pytest.raises(ValueError, match=r"'json'.*'host'|'host', 'json' or False"):
         instrument(FastAPI(), logs=logs)
+
+
+def test_structlogs_context_variables_have_the_trace_id(bare_logging: logging.Logger) -> None:
+    stream = io.StringIO()
+    processors: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.KeyValueRenderer(key_order=["event"]),
+    ]
+    structlog.configure(processors=processors, logger_factory=structlog.PrintLoggerFactory(stream))
+    log = structlog.get_logger()
+    before = everything()
+
+    def bind_and_log() -> None:
+        log.info("bought")
+        structlog.contextvars.bind_contextvars(trace_id="mine")
+        log.info("sold")
+
+    fetch(service(log=bind_and_log), "GET", "/items/7", headers=TRACEPARENT)
+    log.info("outside")
+    assert stream.getvalue().splitlines() == [
+        f"event='bought' trace_id='{TRACE}'",
+        "event='sold' trace_id='mine'",
+        "event='outside'",
+    ]
+    assert everything() == before
+
+
+def test_in_host_mode_structlog_is_not_imported() -> None:
+    program = (
+        "import sys; from fastapi import FastAPI; from vitals import instrument;"
+        "instrument(FastAPI()); print([m for m in sys.modules if 'structlog' in m])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "[]\n"
