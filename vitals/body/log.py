@@ -2,6 +2,7 @@
 
 import logging
 import random
+from functools import partial
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -53,13 +54,16 @@ class BodyLog:
         config: Which requests are logged, and what of them.
         objectives: Latency objectives, whose threshold makes a request slow.
         meter: Counts what could not be logged.
+        service_name: ``service.name`` of the events.
     """
 
-    def __init__(self, config: BodyLogging, objectives: Objectives, meter: Meter) -> None:
+    def __init__(
+        self, config: BodyLogging, objectives: Objectives, meter: Meter, service_name: str = ""
+    ) -> None:
         self._config = config
         self._objectives = objectives
         self._meter = meter
-        self._log = EventLog(LOGGER, meter.dropped)
+        self._log = EventLog(LOGGER, meter.dropped, service_name)
         self._rules: dict[str, _RouteRule] = {}  # by route template, of which there are few
         self._second = 0
         self._lines = 0
@@ -112,7 +116,7 @@ class BodyLog:
         # The server does not send a body in response to HEAD.
         if response_body is not None and request.method != "HEAD":
             self._describe(_RESPONSE_FIELDS, response_body, fields, secrets)
-        self._log.write(logging.INFO, "bodies", _sentence(fields), fields)
+        self._log.write(logging.INFO, "bodies", partial(_sentence, fields), fields)
 
     def _describe(
         self, names: _FieldNames, capture: CapturedBody, fields: dict[str, Any], secrets: set[str]

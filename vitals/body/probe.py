@@ -20,5 +20,5 @@ class BodyProbe:
 
     def attach(self, host: Host) -> None:
         """Capture bodies, and log them when their request has finished."""
-        host.on_finished(BodyLog(self.config, host.objectives, host.meter))
+        host.on_finished(BodyLog(self.config, host.objectives, host.meter, host.service_name))
         host.middleware(lambda app: BodyCaptureMiddleware(app, host.meter))

@@ -12,7 +12,7 @@ from time import time
 from typing import Any, NamedTuple
 
 from vitals.asgi.request_context import CURRENT, RequestContext
-from vitals.log_events import EVENT
+from vitals.log_events import EVENT, SERVICE_NAME
 from vitals.logging.exception_stacks import Stack, capture
 from vitals.logging.record_context import ROUTE, TRACE_ID, app_of, route_of
 from vitals.redactor import to_plain
@@ -50,12 +50,14 @@ class Content(NamedTuple):
         stack: A formatted stack.
         is_json: Whether the message is what the host has rendered: if it is a JSON object, its
             members are fields.
+        is_kit: Whether it is an event of the kit, whose fields hold no secrets.
     """
 
     event: str
     exception: list[Stack] | str | None = None
     stack: str | None = None
     is_json: bool = False
+    is_kit: bool = False
 
 
 class Entry(NamedTuple):
@@ -117,6 +119,8 @@ def entry_of_record(record: logging.LogRecord, text: str | None) -> Entry:
         trace_id, route = trace_id or request.trace_id(), route or route_of(request)
         service_name = _service_of(request)
     content = _content_of(record, text, fields, request)
+    if record.name.startswith("vitals."):
+        service_name = str(fields.pop(SERVICE_NAME, service_name))
     return Entry(
         *(record.created, record.levelname.lower(), record.name, content, fields),
         *(trace_id, route, service_name),
@@ -143,6 +147,15 @@ def _content_of(
     rendered = text is not None or not record.args
     exception = _capture(exc_info) or record.exc_text
     return Content(event, exception, record.stack_info, rendered and event.startswith("{"))
+
+
+def entry_of_kit(logger: str, level: int, event: str, fields: Mapping[str, Any]) -> Entry:
+    """What is kept of an event of the kit."""
+    bound = _bound_by_structlog()
+    return Entry(
+        *(time(), logging.getLevelName(level).lower(), logger),
+        *(Content(event, is_kit=not bound), {**bound, **fields}, "", "", ""),
+    )
 
 
 def entry_of_event(method: str, event: Any) -> Entry:

@@ -9,11 +9,12 @@ import io
 import logging
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from vitals.log_events import OnDrop
-from vitals.logging.entries import Entry, entry_of_record, without_colours
+from vitals.logging import record_context
+from vitals.logging.entries import Entry, entry_of_kit, entry_of_record, without_colours
 from vitals.logging.line_writer import LineWriter
 
 _PLAIN_FORMATTERS = frozenset(
@@ -91,13 +92,28 @@ class JsonHandler(logging.Handler):
             return
         _LAST.written = written
         try:
-            rules = self._rules
-            if rules.formatter is not self._formatter:
-                self._formatter, self._say = rules.formatter, _speaker(rules)
-            entry = entry_of_record(record, self._say and self._say(record))
+            say = self._speaker()
+            entry = entry_of_record(record, say and say(record))
             self.writer.put(entry, entry.size)
         except Exception:  # noqa: BLE001  # a record that cannot be formatted must not raise into the caller
             self._on_drop("log_format")
+
+    def write_event(self, logger: str, level: int, event: str, fields: Mapping[str, Any]) -> bool:
+        """Queue an event of the kit, unless the host's rules need a record of it."""
+        rules = self._rules
+        if rules.filters or level < rules.level or self._speaker() is not None:
+            return False
+        if type(rules).filter is not logging.Handler.filter or record_context.has_inner():
+            return False
+        entry = entry_of_kit(logger, level, event, fields)
+        self.writer.put(entry, entry.size)
+        return True
+
+    def _speaker(self) -> Say | None:
+        rules = self._rules
+        if rules.formatter is not self._formatter:
+            self._formatter, self._say = rules.formatter, _speaker(rules)
+        return self._say
 
     def flush(self) -> None:
         """Wait until the queue has been written, for a limited time."""

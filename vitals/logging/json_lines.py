@@ -40,24 +40,29 @@ class JsonLines:
 
     def render(self, entry: Entry) -> str:
         """The line of an entry, without a line break; ASCII, so that any stream takes it."""
+        if entry.content.is_kit:
+            return _encode_line(self._head(entry) | entry.fields)
         line = _line_of(entry)
         trace_id = line.pop(TRACE_ID, "") or entry.trace_id
         if trace_id and not (isinstance(trace_id, str) and _TRACE_ID.fullmatch(trace_id)):
             line["extra.trace_id"], trace_id = trace_id, ""  # a value of the host's: redacted
         for redactor in self._redactors:
             line = dict(redactor(None, "", line))
-        head = {
-            "timestamp": datetime.fromtimestamp(entry.created, UTC),
-            "level": entry.level,
-            "logger": line.pop("logger"),
-            "event": line.pop("event"),
-            "service.name": entry.service_name or self.service_name,
-        }
+        head = self._head(entry)
         if trace_id:
             head["trace_id"] = trace_id
-        if entry.route and "http.route" not in line:
+        if entry.route:
             head["http.route"] = entry.route
         return _encode_line(head | line)
+
+    def _head(self, entry: Entry) -> Fields:
+        return {
+            "timestamp": datetime.fromtimestamp(entry.created, UTC),
+            "level": entry.level,
+            "logger": entry.logger,
+            "event": entry.content.event,
+            "service.name": entry.service_name or self.service_name,
+        }
 
 
 def _line_of(entry: Entry) -> Fields:

@@ -109,6 +109,12 @@ def reinstall() -> bool:
     return True
 
 
+def has_inner() -> bool:
+    """Whether the host has a record factory of its own, which adds to each record."""
+    factory = logging.getLogRecordFactory()
+    return getattr(factory, "vitals_inner", factory) is not logging.LogRecord
+
+
 def _is_effective() -> bool:
     """Whether records pass the factory, directly or through one of the host's."""
     factory = logging.getLogRecordFactory()

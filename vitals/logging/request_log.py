@@ -21,11 +21,14 @@ class RequestLog:
     Args:
         objectives: Latency objectives, whose threshold makes a request slow.
         on_drop: Called with the reason for each event that is lost.
+        service_name: ``service.name`` of the events.
     """
 
-    def __init__(self, objectives: Objectives, on_drop: OnDrop = ignore) -> None:
+    def __init__(
+        self, objectives: Objectives, on_drop: OnDrop = ignore, service_name: str = ""
+    ) -> None:
         self._objectives = objectives
-        self._log = EventLog(LOGGER, on_drop)
+        self._log = EventLog(LOGGER, on_drop, service_name)
 
     def __call__(self, request: RequestContext) -> None:
         """Log a finished request, if it failed or was slow."""

@@ -26,11 +26,14 @@ class QueryLog:
     Args:
         routes: Find the route of a request that has not finished.
         on_drop: Called with the reason for each event that is lost.
+        service_name: ``service.name`` of the events.
     """
 
-    def __init__(self, routes: RouteTemplates, on_drop: OnDrop = ignore) -> None:
+    def __init__(
+        self, routes: RouteTemplates, on_drop: OnDrop = ignore, service_name: str = ""
+    ) -> None:
         self._routes = routes
-        self._log = EventLog(LOGGER, on_drop)
+        self._log = EventLog(LOGGER, on_drop, service_name)
         self._slow_throttle = LogThrottle(SLOW_INTERVAL, MAX_PER_MINUTE)
         self._n_plus_one_throttle = LogThrottle(N_PLUS_ONE_INTERVAL, MAX_PER_MINUTE)
 
