@@ -150,16 +150,21 @@ def _speaker(handler: logging.Handler) -> Say | None:
     elif formatter is None:
         formatter = logging.Formatter()
 
-    def say(record: logging.LogRecord) -> str:
+    def say(record: logging.LogRecord) -> str | None:
         plain = copy.copy(record)
         plain.exc_info = plain.exc_text = plain.stack_info = None
-        if not isinstance(handler, logging.StreamHandler):
-            return without_colours(formatter.format(plain))
-        speaker = copy.copy(handler)
-        speaker.formatter, speaker.stream = formatter, io.StringIO()
-        speaker.handleError = _raise  # type: ignore[method-assign, assignment]
-        speaker.emit(plain)
-        return without_colours(speaker.stream.getvalue().removesuffix(speaker.terminator))
+        if isinstance(handler, logging.StreamHandler):
+            speaker = copy.copy(handler)
+            speaker.formatter, speaker.stream = formatter, io.StringIO()
+            speaker.handleError = _raise  # type: ignore[method-assign, assignment]
+            speaker.emit(plain)
+            text = speaker.stream.getvalue().removesuffix(speaker.terminator)
+        else:
+            text = formatter.format(plain)
+        # A formatter may insist on its own format: the message is in it, unless it was masked.
+        if not text.startswith("{") and record.getMessage() in text:
+            return None
+        return without_colours(text)
 
     return say
 

@@ -8,6 +8,7 @@ strings and headers are never logged here, and every line is redacted.
 
 import logging
 import sys
+import threading
 from typing import TYPE_CHECKING, Optional, TextIO
 
 from vitals.log_events import OnDrop, ignore
@@ -46,6 +47,7 @@ class JsonOutput:
         self.lines = JsonLines(service_name, redactor)
         self.writer: LineWriter[Entry] = LineWriter(stream, self.lines.render, on_drop)
         self._on_drop = on_drop
+        self._lock = threading.RLock()
         self._levels: dict[logging.Logger, tuple[int, int]] = {}
         self._echo_handler = logging.NullHandler()
         self._structlog = _structlog_output(self.writer, on_drop)
@@ -62,6 +64,10 @@ class JsonOutput:
 
     def take(self) -> None:
         """Take over what writes to the console."""
+        with self._lock:
+            self._take()
+
+    def _take(self) -> None:
         root = logging.getLogger()
         for logger in _loggers():
             for handler in logger.handlers:
@@ -78,9 +84,10 @@ class JsonOutput:
 
     def check(self) -> None:
         """Take over again what the host has set up since."""
-        if not self._is_attached():
-            self._on_drop("log_handler")
-        self.take()
+        with self._lock:
+            if not self._is_attached():
+                self._on_drop("log_handler")
+            self._take()
 
     def close(self) -> None:
         """Flush the queue, and give everything back."""

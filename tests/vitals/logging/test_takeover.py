@@ -76,6 +76,14 @@ class MaskingMessages(logging.Formatter):
         return super().formatMessage(record).replace("secret", "***")
 
 
+class Colourful(logging.Formatter):
+    """Formats each level its own way, as a much copied one does."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        own = f"\x1b[33m%(asctime)s {record.levelname}: %(message)s\x1b[0m (%(filename)s)"
+        return logging.Formatter(own).format(record)
+
+
 class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         message = record.getMessage().replace("secret", "***")
@@ -168,6 +176,22 @@ def test_what_masks_a_secret_still_masks_it(
     assert line["level"] == "warning"
     assert line["order_id"] == 7
     assert line.get("tenant") == ("acme" if kind == "JSON formatter" else None)
+
+
+def test_a_formatter_that_only_adorns_changes_no_event(
+    lines: Lines, bare_logging: logging.Logger
+) -> None:
+    bare_logging.addHandler(with_formatter(Colourful()))
+    start()
+    logging.getLogger("shop").warning("%d apples", 7)
+    try:
+        int("x")
+    except ValueError:
+        logging.getLogger("shop").exception("no apples")
+    plain, failed = lines()
+    assert plain["event"] == "7 apples"
+    assert failed["event"] == "no apples"
+    assert failed["exception"][0]["exc_type"] == "ValueError"
 
 
 def test_levels_of_handlers_and_loggers_are_kept(
