@@ -152,10 +152,9 @@ def _content_of(
 def entry_of_kit(logger: str, level: int, event: str, fields: Mapping[str, Any]) -> Entry:
     """What is kept of an event of the kit."""
     bound = _bound_by_structlog()
-    return Entry(
-        *(time(), logging.getLevelName(level).lower(), logger),
-        *(Content(event, is_kit=not bound), {**bound, **fields}, "", "", ""),
-    )
+    content = Content(event, is_kit=not bound)
+    name = logging.getLevelName(level).lower()
+    return Entry(time(), name, logger, content, {**bound, **fields}, "", "", "")
 
 
 def entry_of_event(method: str, event: Any) -> Entry:

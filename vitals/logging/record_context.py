@@ -149,13 +149,12 @@ def _factory_around(inner: Factory) -> Factory:
             request = get_request()
             if request is not None:
                 trace_id, route = request.trace_id(), route_of(request)
-            frame = get_frame(1)
-            given = (
-                frame.f_locals["extra"] if frame.f_code is _MAKE_RECORD else _extra_of(frame)
-            ) or ()
         except Exception:  # noqa: BLE001  # a log call of the host must not fail
-            given = ()
+            trace_id = route = ""
         # ``Logger.makeRecord`` refuses fields of ``extra`` that the record has already.
+        frame = get_frame(1)
+        is_direct = frame.f_code is _MAKE_RECORD
+        given = (frame.f_locals["extra"] if is_direct else _extra_of(frame)) or ()
         if TRACE_ID not in given and TRACE_ID not in attributes:
             attributes[TRACE_ID] = trace_id
         if ROUTE not in given and ROUTE not in attributes:
@@ -167,9 +166,9 @@ def _factory_around(inner: Factory) -> Factory:
 
 
 def _extra_of(frame: FrameType | None) -> Any:
-    """The fields of a log call, where a factory of the host's is around ours."""
+    """The fields of a log call, where a factory or a logger's class is the host's."""
     for _ in range(_MAX_DEPTH):
-        if frame is None or frame.f_code is _MAKE_RECORD:
+        if frame is None or frame.f_code.co_name == _MAKE_RECORD.co_name:
             break
         frame = frame.f_back
     return None if frame is None else frame.f_locals.get("extra")

@@ -35,22 +35,30 @@ class JsonOutput:
 
     Args:
         service_name: ``service.name`` of lines outside of a request.
-        stream: Where lines are written.
+        stream: Where lines are written; standard output when None.
         level: The least severe level that is written, if the host has set up nothing.
         on_drop: Called with the reason for each line that is dropped.
         redactor: Redacts every line.
     """
 
     def __init__(
-        self, service_name: str, stream: TextIO, level: int, on_drop: OnDrop, redactor: Redactor
+        self,
+        service_name: str,
+        stream: TextIO | None,
+        level: int,
+        on_drop: OnDrop,
+        redactor: Redactor,
     ) -> None:
-        self.lines = JsonLines(service_name, redactor)
-        self.writer: LineWriter[Entry] = LineWriter(stream, self.lines.render, on_drop)
+        self._lines = JsonLines(service_name, redactor)
+        self._follows_stdout = stream is None
         self._on_drop = on_drop
+        self._writer: LineWriter[Entry] = LineWriter(
+            stream or sys.stdout, self._lines.render, self._drop
+        )
         self._lock = threading.RLock()
         self._levels: dict[logging.Logger, tuple[int, int]] = {}
         self._echo_handler = logging.NullHandler()
-        self._structlog = _structlog_output(self.writer, on_drop)
+        self._structlog = _structlog_output(self._writer, self._drop)
         root = logging.getLogger()
         if not root.handlers and root.level == logging.WARNING:  # nothing is set up
             self._set_level(root, level)
@@ -61,6 +69,18 @@ class JsonOutput:
         if self._captures_warnings:  # otherwise they go to standard error, not redacted
             logging.captureWarnings(True)
         self.take()
+
+    def join(self, on_drop: OnDrop, redactor: Redactor) -> None:
+        """Write the lines of one more application, which counts what is dropped from now on."""
+        self._on_drop = on_drop
+        self._lines.add_redactor(redactor)
+        if self._follows_stdout and self._writer.stream is not sys.stdout:
+            self._writer.flush()
+            self._writer.stream = sys.stdout
+        self.take()
+
+    def _drop(self, reason: str) -> None:
+        self._on_drop(reason)
 
     def take(self) -> None:
         """Take over what writes to the console."""
@@ -73,9 +93,9 @@ class JsonOutput:
             for handler in logger.handlers:
                 if not isinstance(handler, JsonHandler) and writes_to_console(handler):
                     place = logger.handlers.index(handler)
-                    logger.handlers[place] = JsonHandler(self.writer, self._on_drop, handler)
+                    logger.handlers[place] = JsonHandler(self._writer, self._drop, handler)
         if not self._is_attached():
-            root.addHandler(JsonHandler(self.writer, self._on_drop))
+            root.addHandler(JsonHandler(self._writer, self._drop))
         echo = logging.getLogger(ECHO_LOGGER)
         if not echo.handlers:
             echo.addHandler(self._echo_handler)
@@ -104,7 +124,7 @@ class JsonOutput:
             logging.captureWarnings(False)
         if self._structlog is not None:
             self._structlog.give_back()
-        self.writer.close()
+        self._writer.close()
 
     def _is_attached(self) -> bool:
         return any(isinstance(held, JsonHandler) for held in logging.getLogger().handlers)
@@ -155,19 +175,18 @@ def configure(
     global _output  # noqa: PLW0603  # logging is one for the process
     unconfigure()
     record_context.install()
-    _output = JsonOutput(service_name, stream or sys.stdout, level, on_drop, redactor or Redactor())
+    _output = JsonOutput(service_name, stream, level, on_drop, redactor or Redactor())
 
 
 def join(service_name: str, on_drop: OnDrop, redactor: Redactor) -> None:
-    """Write an application's lines as JSON too, to the output of the process's first one.
+    """Write an application's lines as JSON; several applications share the process's output.
 
-    Its redaction applies to every line, and lines of its requests have its name.
+    The redaction of each applies to every line; lines of its requests have its name.
     """
     if _output is None:
         configure(service_name, on_drop=on_drop, redactor=redactor)
     else:
-        _output.lines.add_redactor(redactor)
-        _output.take()
+        _output.join(on_drop, redactor)
 
 
 def check() -> None:

@@ -197,6 +197,27 @@ def compose(set_trace: bool) -> None:  # noqa: FBT001
     logging.setLogRecordFactory(factory)
 
 
+def test_a_logger_class_of_the_hosts_may_make_records_itself(bare_logging: logging.Logger) -> None:
+    class Strict(logging.Logger):
+        def makeRecord(self, *args: Any, extra: Any = None, **kwargs: Any) -> logging.LogRecord:  # noqa: N802  # logging's name
+            name, level, fn, lno, msg, arguments, exc_info, func, extra, sinfo = args
+            record = logging.getLogRecordFactory()(
+                name, level, fn, lno, msg, arguments, exc_info, func, sinfo, **kwargs
+            )
+            if set(extra or ()) & set(vars(record)):
+                raise KeyError(set(extra) & set(vars(record)))
+            vars(record).update(extra or {})
+            return record
+
+    stream = io.StringIO()
+    logging.basicConfig(stream=stream, format=CONTEXT, level=logging.INFO)
+    service()
+    strict = Strict("strict")
+    strict.parent = bare_logging
+    strict.info("x", extra={"trace_id": "mine"})
+    assert stream.getvalue() == "INFO strict x [mine ]\n"
+
+
 @pytest.mark.parametrize("set_trace", [True, False])
 @pytest.mark.parametrize("first", ["host", "kit"])
 def test_record_factories_compose(
