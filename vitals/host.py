@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from vitals.asgi.health_checks import USUAL, health_checks
 from vitals.asgi.hooks import add_lifespan, after_startup
-from vitals.asgi.own_paths import OwnPaths
+from vitals.asgi.own_paths import OwnPaths, Page
 from vitals.asgi.request_context import MakeSpan, OnFinished
 from vitals.asgi.route_template import RouteTemplates
 from vitals.metrics.meter import Meter
@@ -84,6 +84,11 @@ class Host:
         self._at_start: list[Callable[[], None]] = []
         self._finds_health_checks = exclude is None
         self._has_lifespan = False
+
+    @property
+    def unmeasured(self) -> dict[str, Page | None]:
+        """Paths that may be unmeasured, with the kit's page; None for a health check."""
+        return self.paths.pages
 
     def on_finished(self, callback: OnFinished) -> None:
         """Call a function with each request that has finished."""
@@ -164,8 +169,8 @@ class Host:
         log = logging.getLogger(__name__)
         log.warning(
             "the application is served without its lifespan, because it is mounted or its server "
-            "has none: slow statements are not explained, and the last traces and metrics before "
-            "the end may be lost; an outer application's lifespan can run it with "
+            "runs none: plans of slow statements are missing, and so may be the last traces and "
+            "metrics; an outer application's lifespan can run it by "
             "`async with app.router.lifespan_context(app)`"
         )
         try:

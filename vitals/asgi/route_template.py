@@ -64,16 +64,13 @@ class RouteTemplates:
         if matched is not None:
             template: str = getattr(matched, "path_format", UNMATCHED)
             return self._of_mount(inner_root) + template if inner_root else template
-        if status in _UNMATCHED_STATUSES and "endpoint" not in scope:
-            return UNMATCHED
         path = below_root(scope["path"], outer_root)
-        if "endpoint" in scope:
-            return self._of_endpoint(scope["endpoint"], path, status)
         file = scope.get("fastapi", _NOTHING).get("frontend_path")
-        if file is None:
-            return UNMATCHED
-        base = below_root(path, inner_root).removesuffix(file).rstrip("/")
-        return self._of_mount(inner_root) + base + "/{path}"
+        if file is not None and status not in _UNMATCHED_STATUSES:
+            base = below_root(path, inner_root).removesuffix(file).rstrip("/")
+            return self._of_mount(inner_root) + base + "/{path}"
+        endpoint = scope.get("endpoint")
+        return UNMATCHED if endpoint is None else self._of_endpoint(endpoint, path, status)
 
     def all(self) -> list[str]:
         """The templates of all HTTP routes, each once."""
