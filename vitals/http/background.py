@@ -145,16 +145,15 @@ def observe_background_tasks() -> None:
     @wraps(call)
     async def observed(task: BackgroundTask) -> None:
         request = CURRENT.get()
-        work = request.work if isinstance(request, ObservedRequest) and request.status else None
-        if isinstance(work, BackgroundMeter) and isinstance(request, ObservedRequest):
+        if isinstance(request, ObservedRequest) and request.status and request.work is not None:
             name = getattr(task.func, "__qualname__", type(task.func).__name__)
-            with work.measure(request, name):
+            with request.work.measure(request, name):
                 await call(task)
         else:
             await call(task)
 
     setattr(observed, _OBSERVED, True)
-    BackgroundTask.__call__ = observed  # type: ignore[method-assign]
+    BackgroundTask.__call__ = observed  # type: ignore[method-assign, assignment]
 
 
 _OBSERVED = "_vitals_observed"

@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from time import perf_counter
 from typing import Any, Protocol
 from weakref import WeakSet
@@ -26,7 +26,10 @@ EVENT_STREAM = b"text/event-stream"
 class Work(Protocol):
     """Measures what a request leaves running."""
 
-    def count_query(self, route: str) -> None:
+    def measure(self, request: "ObservedRequest", name: str, /) -> AbstractContextManager[None]:
+        """Measure a background task that the application runs itself."""
+
+    def count_query(self, route: str, /) -> None:
         """Count a query that a route's background task has sent."""
 
 
