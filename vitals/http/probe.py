@@ -180,11 +180,15 @@ class HttpProbe:
 
         uvicorn ends the process with the lifespan, before the tasks that serve them end.
         """
-        for request in list(self._running):
-            if not request.duration:
-                request.set_outcome(None) if request.ended else request.set_cut()
-                self._finish(request)
-        self._meter.refresh()
+        cut = [request for request in list(self._running) if not request.duration]
+        for request in cut:
+            if request.ended:
+                request.set_outcome(None)
+            else:
+                request.set_cut()
+            self._finish(request)
+        if cut:
+            self._meter.refresh()
 
     def _finish(self, request: ObservedRequest) -> None:
         self._record(request)
