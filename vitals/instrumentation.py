@@ -25,6 +25,7 @@ from vitals.db.dialect_hook import AnyEngine
 from vitals.db.insight.bottlenecks_page import Admin
 from vitals.db.insight.explain import Explain
 from vitals.host import Host, Probe
+from vitals.http.background import observe_background_tasks
 from vitals.http.probe import HttpProbe
 from vitals.logging.fast_log import FastLogger
 from vitals.logging.probe import LogProbe
@@ -156,6 +157,7 @@ def instrument(
     endpoint = MetricsEndpoint(host.meter, access=access, registry=registry)
     own_only = MetricsEndpoint(host.meter, access=access, registry=None)
     host.serve(metrics_path, endpoint, others=[DISPLACED], displaced=own_only)
+    observe_background_tasks()
     name = worker_discovery.application_id(f"{service_name}\n{app.title}")
     host.at_start(lambda: join(host.meter, name, workers_dir))
     tracing = _trace(
@@ -202,6 +204,7 @@ def _trace(host: Host, endpoint: str | None, **options: Any) -> Tracing | None:
         return None
     tracing = Tracing(host.app, address=address, service_name=host.service_name, **options)
     host.make_span, host.join_trace = tracing.span, tracing.join
+    host.linked_span = tracing.linked_span
 
     @asynccontextmanager
     async def running() -> AsyncIterator[None]:

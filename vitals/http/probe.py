@@ -16,12 +16,7 @@ from vitals.asgi.own_paths import OwnPaths
 from vitals.asgi.request_context import CURRENT, OnFinished, RequestContext
 from vitals.asgi.root_path import below_root
 from vitals.asgi.route_template import UNMATCHED, RouteTemplates
-from vitals.http.background import (
-    BackgroundMeter,
-    LinkedSpan,
-    observe_background_tasks,
-    observe_tasks,
-)
+from vitals.http.background import BackgroundMeter, LinkedSpan, observe_tasks
 from vitals.http.observed_request import ObservedRequest, TracedRequest
 from vitals.http.recorder import Recorder
 from vitals.http.route_instruments import OTHER_METHOD
@@ -91,7 +86,6 @@ class HttpProbe:
         meter.histogram(HTTP_REQUEST_DURATION, extra_bounds=objectives.thresholds(Slo.LATENCY))
         self._background = BackgroundMeter(meter, routes, linked_span)
         self._new_request = self._request_class(join_trace)
-        observe_background_tasks()
         with suppress(RuntimeError):  # no asyncio
             observe_tasks(asyncio.get_running_loop())
         self._running: set[ObservedRequest] = set()
