@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -16,12 +17,16 @@ from fastapi import FastAPI
 from prometheus_client import REGISTRY, CollectorRegistry
 from starlette.types import ASGIApp
 
+from vitals.asgi.health_checks import USUAL
 from vitals.asgi.hooks import wrap_outermost
-from vitals.cache_metrics import CacheReporter
+from vitals.cache.reporter import CacheReporter
 from vitals.extras import MissingExtraError, needs_extra
 from vitals.host import Host, Probe
+from vitals.http.background import observe_background_tasks
 from vitals.http.probe import HttpProbe
+from vitals.logging.probe import LogProbe, Logs
 from vitals.metrics import worker_discovery
+from vitals.metrics.access import Access, Token
 from vitals.metrics.endpoint import MetricsEndpoint
 from vitals.metrics.meter import Meter
 from vitals.metrics.worker_directory import join
@@ -39,6 +44,9 @@ if TYPE_CHECKING:  # what needs an extra is imported where its option is used
     from vitals.validation.config import Validation
 
 _log = logging.getLogger(__name__)
+
+DISPLACED = "/vitals/metrics"
+"""Where the metrics are if the application has a route of their path."""
 
 INSTRUMENTED = "vitals"
 """The attribute of ``app.state`` that holds an instrumented application's ``Vitals``."""
@@ -75,13 +83,14 @@ def instrument(
     version: str = "",
     revision: str = "",
     metrics_path: str = "/metrics",
-    metrics_token: str | None = None,
+    metrics_token: Token = None,
     workers_dir: str | os.PathLike[str] | None = None,
     registry: CollectorRegistry = REGISTRY,
-    exclude: Sequence[str] = ("/healthz", "/readyz"),
+    exclude: Sequence[str] | None = None,
+    long_polls: Sequence[str] | None = None,
     otlp_endpoint: str | None = None,
     trace_ratio: float = 0.1,
-    logs: bool = True,
+    logs: Logs = "host",
     body_logging: BodyLogging | None = None,
     validation: Validation | None = None,
     redaction: Redaction | None = None,
@@ -101,20 +110,29 @@ def instrument(
         service_name: ``service.name`` in logs and traces.
         version: Version for ``app_build_info``; the application's own when empty.
         revision: Commit for ``app_build_info``.
-        metrics_path: Path of the metrics endpoint, which is served before the application.
-        metrics_token: Bearer token that scrapers must send. None serves everyone, which is safe
-            only where nothing else can connect.
+        metrics_path: Path of the metrics endpoint, which is served before the application. If a
+            route of the application serves it, the kit's metrics are at ``/vitals/metrics``,
+            without those of ``registry``, which the application may serve behind a guard.
+        metrics_token: Bearer token that scrapers must send; by default that of
+            ``VITALS_METRICS_TOKEN``, or in the file ``VITALS_METRICS_TOKEN_FILE``; without any of
+            them only clients on this machine are served. False serves everyone, which is safe only
+            where nothing else can connect.
         workers_dir: Directory through which the workers of a server share their metrics. By
             default ``VITALS_WORKERS_DIR`` of the environment; without it they detect each other,
             see ``vitals.metrics.worker_discovery``. If empty, each worker exports only its own.
         registry: A prometheus_client registry whose metrics are exported too.
-        exclude: Exact paths that are neither measured nor traced.
+        exclude: Exact paths of health checks, which are neither measured nor traced; by default
+            those with usual names, see ``vitals.asgi.health_checks``.
+        long_polls: Route templates whose requests wait until there is something to answer, and so
+            have no latency; by default those with usual names, see ``vitals.http.streams``.
         otlp_endpoint: Where to export traces, such as ``http://127.0.0.1:4318``; by default
             ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`` or ``OTEL_EXPORTER_OTLP_ENDPOINT``; without any
             of them tracing is off.
         trace_ratio: Sampling ratio of traces without a parent (0 to 1).
-        logs: Whether to send structlog's and the standard library's logs to standard output as
-            JSON lines with trace ids.
+        logs: ``"host"`` leaves logging as the application has set it up, and adds ``trace_id`` and
+            ``http_route`` to its records; ``"json"`` writes JSON lines on standard output in place
+            of what goes to the console. Both log requests that failed or were slow, slow queries
+            and N+1 as records of ``vitals.*``. False adds nothing and logs none of these.
         body_logging: Options of the body log; None disables it.
         validation: Limits of request bodies; None disables validation, so that instrumentation
             alone changes no response.
@@ -135,25 +153,34 @@ def instrument(
 
     Raises:
         RuntimeError: The application is instrumented already, or serves already.
-        ValueError: An objective, the path, the ratio or ``explain`` is invalid.
+        ValueError: An objective, the path, the token, the ratio, ``logs`` or ``explain`` is
+            invalid. The route of an objective is checked when the application starts.
         MissingExtraError: An option needs a package of an extra that is not installed.
     """
     _check(app, metrics_path, trace_ratio, explain)
     version = version or app.version
-    redactor = cache(partial(_make_redactor, redaction, body_logging))
-    host = Host(
-        app, service_name=service_name, objectives=Objectives(objectives), unmeasured=exclude
-    )
-    endpoint = MetricsEndpoint(host.meter, token=metrics_token, registry=registry)
-    host.serve(metrics_path, endpoint)
+    redactor = functools.cache(partial(_make_redactor, redaction, body_logging))
+    host = Host(app, service_name=service_name, objectives=Objectives(objectives), exclude=exclude)
+    host.long_polls = long_polls
+    access = Access(metrics_token)
+    endpoint = MetricsEndpoint(host.meter, access=access, registry=registry)
+    own_only = MetricsEndpoint(host.meter, access=access, registry=None)
+    host.serve(metrics_path, endpoint, others=[DISPLACED], displaced=own_only)
+    observe_background_tasks()
     name = worker_discovery.application_id(f"{service_name}\n{app.title}")
     host.at_start(lambda: join(host.meter, name, workers_dir))
     tracing = _trace(
-        host, otlp_endpoint, redactor, version=version, ratio=trace_ratio, exclude=exclude
+        host,
+        otlp_endpoint,
+        redactor,
+        version=version,
+        ratio=trace_ratio,
+        exclude=USUAL if exclude is None else exclude,
     )
     attached: list[Probe | None] = [
         RuntimeProbe(version, revision),
-        _log_probe(redactor) if logs else None,
+        LogProbe(logs) if logs is not False else None,
+        _json_probe(redactor) if logs == "json" else None,
         _database_probe(engine, explain=explain, sqlcommenter=sqlcommenter, admin=admin),
         _validation_probe(validation) if validation is not None else None,
         _body_probe(body_logging) if body_logging is not None else None,
@@ -188,15 +215,11 @@ def _make_redactor(redaction: Redaction | None, body_logging: BodyLogging | None
     return Redactor(redaction or (body_logging.redaction if body_logging is not None else None))
 
 
-def _log_probe(redactor: Callable[[], Redactor]) -> Probe | None:
-    try:
-        with needs_extra("logs", "logs=True"):
-            from vitals.logging.probe import LogProbe
+def _json_probe(redactor: Callable[[], Redactor]) -> Probe:
+    with needs_extra("logs", 'logs="json"'):
+        from vitals.logging.json_probe import JsonLogProbe
 
-            return LogProbe(redactor())
-    except MissingExtraError as missing:
-        _log.warning("%s; until then logs stay as they are", missing)
-        return None
+        return JsonLogProbe(redactor())
 
 
 def _database_probe(
@@ -223,10 +246,9 @@ def _validation_probe(validation: Validation) -> Probe:
 
 
 def _body_probe(body_logging: BodyLogging) -> Probe:
-    with needs_extra("logs", "body_logging="):
+    with needs_extra("bodies", "body_logging="):
         from vitals.body.probe import BodyProbe
-        from vitals.logging.fast_log import FastLogger
-    return BodyProbe(body_logging, FastLogger("vitals.body").info)
+    return BodyProbe(body_logging)
 
 
 def _trace(
@@ -248,6 +270,7 @@ def _trace(
         host.app, address=address, service_name=host.service_name, redactor=redactor(), **options
     )
     host.make_span, host.join_trace = tracing.span, tracing.join
+    host.linked_span = tracing.linked_span
 
     @asynccontextmanager
     async def running() -> AsyncIterator[None]:
@@ -268,8 +291,10 @@ def _measure(host: Host, app: ASGIApp) -> ASGIApp:
         meter=host.meter,
         routes=host.routes,
         objectives=host.objectives,
-        unmeasured=host.unmeasured,
+        paths=host.paths,
         queries=host.queries,
         join_trace=host.join_trace,
         on_finished=host.finished,
+        linked_span=host.linked_span,
+        long_polls=host.long_polls,
     )

@@ -24,7 +24,7 @@ PROCESSES = "2"
 def main() -> int:
     """Run the cells of the matrix one after another; 1 if one failed."""
     parser = argparse.ArgumentParser(prog="python -m checks.matrix", description=__doc__)
-    parser.add_argument("versions", nargs="*", help="oldest, locked, newest; all by default")
+    parser.add_argument("versions", nargs="*", help=", ".join(environments.OF_NAME))
     parser.add_argument("--python", action="append", help="such as 3.13; all by default")
     parser.add_argument("--quick", action="store_true", help="without slow tests and servers")
     arguments = parser.parse_args()
@@ -32,7 +32,7 @@ def main() -> int:
     failed = False
     for name in arguments.versions or environments.OF_NAME:
         # The lowest versions have no wheels for newer interpreters.
-        for version in known[:1] if name == "oldest" else arguments.python or known:
+        for version in known[:1] if name.startswith("oldest") else arguments.python or known:
             python = interpreters.find(version)
             if python is not None:
                 failed |= not run(environments.OF_NAME[name], version, python, arguments.quick)

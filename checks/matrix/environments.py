@@ -22,7 +22,7 @@ class Versions:
     """Which versions of the kit's dependencies are installed.
 
     Attributes:
-        name: ``oldest``, ``locked`` or ``newest``.
+        name: ``oldest``, ``oldest-with-cache``, whose floors are higher, ``locked`` or ``newest``.
         compile_options: Options of ``uv pip compile``; none if a file is locked.
     """
 
@@ -48,6 +48,7 @@ OF_NAME = {
     each.name: each
     for each in (
         Versions("oldest"),
+        Versions("oldest-with-cache", ("--resolution", "lowest-direct")),
         Versions("locked", ("--constraint", LOCKED)),
         Versions("newest", ("--upgrade",)),
     )

@@ -12,13 +12,15 @@ __all__ = ["anyio_backend", "queries"]
 # what the extras bring needs it.
 collect_ignore = (
     [
-        *("body", "db", "logging", "redaction", "tracing"),
+        *("body", "cache", "db", "logging", "redaction", "tracing"),
         *("test_garbage.py", "test_import.py", "test_leaks.py", "test_message_redaction.py"),
         "test_log_events.py",
     ]
     if find_spec("re2") is None
     else []
 )
+if find_spec("redis") is None:  # the lowest versions of the other extras
+    collect_ignore.append("cache")
 
 
 @pytest.fixture

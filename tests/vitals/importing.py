@@ -14,6 +14,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from importlib.util import find_spec
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -131,9 +132,11 @@ def _umask() -> int:
 
 
 def import_kit() -> list[str]:
-    """Import every module of the kit; their names."""
+    """Import every module of the kit that is installed whole; their names."""
     vitals = importlib.import_module("vitals")
     names = [module.name for module in pkgutil.walk_packages(vitals.__path__, "vitals.")]
+    if find_spec("redis") is None:
+        names = [name for name in names if not name.startswith("vitals.cache.")]
     for name in names:
         importlib.import_module(name)
     for name in vitals.__all__:
