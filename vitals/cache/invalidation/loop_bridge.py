@@ -13,9 +13,11 @@ from sqlalchemy.util import await_only
 
 try:
     from sqlalchemy.util.concurrency import in_greenlet
-except ImportError:  # SQLAlchemy before 2.0.19
+except ImportError:  # older than SQLAlchemy 2.0.25
     from greenlet import getcurrent
-    from sqlalchemy.util._concurrency_py3k import _AsyncIoGreenlet
+    from sqlalchemy.util._concurrency_py3k import (  # type: ignore[import-not-found]
+        _AsyncIoGreenlet,
+    )
 
     def in_greenlet() -> bool:
         """Whether the current greenlet is one of SQLAlchemy's."""
