@@ -40,6 +40,8 @@ METHODS = frozenset(
     ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY")
 )
 
+_UNSET = Token.MISSING
+
 
 class HttpProbe:
     """ASGI middleware that measures requests and WebSockets.
@@ -103,13 +105,13 @@ class HttpProbe:
 
     def _request_class(self, join_trace: OnFinished | None) -> type[ObservedRequest]:
         """The class of this probe's requests: what they share costs none of them anything."""
-        shared = {"finish": staticmethod(self._finish), "work": self._background}
+        shared = {"finish": staticmethod(self._record), "work": self._background}
         if join_trace is None:
             return type("ObservedRequest", (ObservedRequest,), shared)
         shared["join_trace"] = staticmethod(join_trace)
         return type("TracedRequest", (TracedRequest,), shared)
 
-    async def __call__(  # noqa: C901, PLR0912  # each call would cost
+    async def __call__(  # noqa: C901  # each call would cost
         self, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Serve one connection."""
@@ -133,7 +135,7 @@ class HttpProbe:
             request.outer_root = outer_root
         running = self._running
         token = CURRENT.set(request)
-        if token.old_value is not Token.MISSING:
+        if token.old_value is not _UNSET:
             self._disown(token.old_value)
         running.add(request)
         request.started = perf_counter()
@@ -142,15 +144,15 @@ class HttpProbe:
         except BaseException as error:
             if not request.duration:
                 request.set_outcome(error)
+                self._record(request)
             raise
         else:
             if not request.duration:
                 request.set_outcome(None)
+                self._record(request)
         finally:
             running.discard(request)
             CURRENT.reset(token)
-            if not request.duration:
-                self._finish(request)
             if request.tasks is not None:
                 self._background.follow(request)
 
@@ -180,13 +182,9 @@ class HttpProbe:
                 request.set_outcome(None)
             else:
                 request.set_cut()
-            self._finish(request)
+            self._record(request)
         if cut:
             self._meter.refresh()
-
-    def _finish(self, request: ObservedRequest) -> None:
-        self._record(request)
-        request.release()
 
     def _disown(self, outer: RequestContext | None) -> None:
         """Serve a request in a task that a server has created while it sent another's response."""

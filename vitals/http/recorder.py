@@ -63,7 +63,7 @@ class Recorder:
         meter.before_scrape(self._flush)
 
     def record(self, request: ObservedRequest) -> None:  # noqa: C901  # each call would cost
-        """Record a finished request; a failure here is counted and never raised."""
+        """Record a finished request and release it; a failure here is counted and never raised."""
         try:
             ended = request.ended or perf_counter()
             duration = ended - request.started
@@ -107,6 +107,7 @@ class Recorder:
                     callback(request)
         except Exception:  # noqa: BLE001  # a measurement must not fail the request
             self._meter.dropped("http_probe")
+        request.release()
 
     def _bind(self, request: ObservedRequest, outer_root: str) -> RouteInstruments:
         """Find or create the instruments by labels, and cache them by what matched."""
