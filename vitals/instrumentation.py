@@ -19,7 +19,7 @@ from vitals.asgi.health_checks import USUAL
 from vitals.asgi.hooks import wrap_outermost
 from vitals.body.config import BodyLogging
 from vitals.body.probe import BodyProbe
-from vitals.cache_metrics import CacheReporter
+from vitals.cache.reporter import CacheReporter
 from vitals.db.database_probe import DatabaseProbe
 from vitals.db.dialect_hook import AnyEngine
 from vitals.db.insight.bottlenecks_page import Admin
@@ -27,8 +27,8 @@ from vitals.db.insight.explain import Explain
 from vitals.host import Host, Probe
 from vitals.http.background import observe_background_tasks
 from vitals.http.probe import HttpProbe
-from vitals.logging.fast_log import FastLogger
-from vitals.logging.probe import LogProbe
+from vitals.logging.json_probe import JsonLogProbe
+from vitals.logging.probe import LogProbe, Logs
 from vitals.metrics import worker_discovery
 from vitals.metrics.access import Access, Token
 from vitals.metrics.endpoint import MetricsEndpoint
@@ -84,7 +84,7 @@ def instrument(
     long_polls: Sequence[str] | None = None,
     otlp_endpoint: str | None = None,
     trace_ratio: float = 0.1,
-    logs: bool = True,
+    logs: Logs = "host",
     body_logging: BodyLogging | None = None,
     validation: Validation | None = None,
     redaction: Redaction | None = None,
@@ -123,8 +123,10 @@ def instrument(
             ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`` or ``OTEL_EXPORTER_OTLP_ENDPOINT``; without any
             of them tracing is off.
         trace_ratio: Sampling ratio of traces without a parent (0 to 1).
-        logs: Whether to send structlog's and the standard library's logs to standard output as
-            JSON lines with trace ids.
+        logs: ``"host"`` leaves logging as the application has set it up, and adds ``trace_id`` and
+            ``http_route`` to its records; ``"json"`` writes JSON lines on standard output in place
+            of what goes to the console. Both log requests that failed or were slow, slow queries
+            and N+1 as records of ``vitals.*``. False adds nothing and logs none of these.
         body_logging: Options of the body log; None disables it.
         validation: Limits of request bodies; None disables validation, so that instrumentation
             alone changes no response.
@@ -145,8 +147,8 @@ def instrument(
 
     Raises:
         RuntimeError: The application is instrumented already, or serves already.
-        ValueError: An objective, the path, the token, the ratio or ``explain`` is invalid. The
-            route of an objective is checked when the application starts.
+        ValueError: An objective, the path, the token, the ratio, ``logs`` or ``explain`` is
+            invalid. The route of an objective is checked when the application starts.
     """
     _check(app, metrics_path, trace_ratio)
     version = version or app.version
@@ -171,10 +173,11 @@ def instrument(
     engines = [engine] if isinstance(engine, AsyncEngine | Engine) else list(engine or ())
     attached: list[Probe | None] = [
         RuntimeProbe(version, revision),
-        LogProbe(redactor) if logs else None,
+        LogProbe(logs) if logs is not False else None,
+        JsonLogProbe(redactor) if logs == "json" else None,
         DatabaseProbe(engines, explain=explain, sqlcommenter=sqlcommenter, admin=admin),
         ValidationProbe(validation) if validation is not None else None,
-        None if body_logging is None else BodyProbe(body_logging, FastLogger("vitals.body").info),
+        BodyProbe(body_logging) if body_logging is not None else None,
         *probes,
     ]
     for probe in attached:

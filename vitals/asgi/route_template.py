@@ -95,6 +95,10 @@ class RouteTemplates:
         field = getattr(self.matched(scope), "body_field", None)
         return "" if field is None else str(field.field_info.media_type)
 
+    def has_mounted(self, app: Any) -> bool:
+        """Whether an application is mounted in this one, at any depth."""
+        return app is self._app or _is_mounted(app, self._app.routes)
+
     def _of_endpoint(self, endpoint: Any, path: str, status: int) -> str:
         self._refresh()
         if status in _UNMATCHED_STATUSES and id(endpoint) in self._mounted:
@@ -158,6 +162,14 @@ def _frontends(app: Any) -> Iterable[str]:
         prefix = getattr(held, "frontend_prefix", "")
         for route in getattr(getattr(held, "original_route", held), "routes", ()):
             yield (prefix + route.path).rstrip("/") + "/{path}"
+
+
+def _is_mounted(app: Any, routes: Iterable[Any]) -> bool:
+    return any(
+        isinstance(route, Mount | Host)
+        and (route.routes is app.routes or _is_mounted(app, route.routes or ()))
+        for route in routes
+    )
 
 
 def _pattern(template: str, parameter: str) -> re.Pattern[str]:
