@@ -34,8 +34,9 @@ class Host:
     Attributes:
         meter: Where probes record.
         routes: Templates of the application's routes.
-        make_span: Creates spans of operations; None without tracing.
-        join_trace: Called when a response starts, to take over a tracer's trace.
+        make_span: Creates spans of operations, while it is enabled; None where tracing never is.
+        trace_requests: Wraps the application in a middleware that traces requests, outside of all
+            other middleware; called with the application and its own middleware stack. Or None.
         logs: Whether probes write log events.
         queries: Whether queries are counted per request.
         unmeasured: The same paths, and those that probes serve with what serves them.
@@ -56,7 +57,7 @@ class Host:
         self.meter = Meter()
         self.routes = RouteTemplates(app)
         self.make_span: MakeSpan | None = None
-        self.join_trace: OnFinished | None = None
+        self.trace_requests: Callable[[ASGIApp, ASGIApp], ASGIApp] | None = None
         self.logs = False
         self.queries = False
         self.unmeasured: dict[str, ASGIApp | None] = dict.fromkeys(unmeasured)
@@ -98,9 +99,10 @@ class Host:
         """Wrap the application in the middleware of all probes, with its first connection."""
         for start in self._at_start:
             start()
+        stack = app
         for wrap in self._middleware:
             app = wrap(app)
-        return app
+        return app if self.trace_requests is None else self.trace_requests(app, stack)
 
 
 class Probe(Protocol):

@@ -43,6 +43,10 @@ class RequestContext:
         pool_seconds: Seconds spent waiting for connections.
         statements: The query probe's records of statements; None until there is one.
         body_capture: The captured bodies, where bodies are logged.
+        sampled: Whether the trace is recorded and kept, as far as the tracer knows: only such a
+            trace may be an exemplar.
+        current_trace: Returns the id of the current span's trace and whether it is sampled; None
+            outside of a span. Tracing sets it for all requests.
     """
 
     # Defaults are class attributes: a request pays only for what it changes.
@@ -56,7 +60,8 @@ class RequestContext:
     pool_seconds = 0.0
     statements: Any = None
     body_capture: Any = None
-    sampled = True
+    sampled = False
+    current_trace: Callable[[], tuple[str, bool] | None] = staticmethod(lambda: None)
     _trace_id = ""
 
     def __init__(self, http: Any, method: str) -> None:
@@ -69,14 +74,18 @@ class RequestContext:
         return self.status >= SERVER_ERROR or self.error_type not in {"", CLIENT_DISCONNECTED}
 
     def set_trace(self, trace_id: str, *, sampled: bool) -> None:
-        """Use the trace that a tracer has started for this request."""
+        """Use the trace that a tracer has started or joined for this request."""
         self._trace_id = trace_id
         self.sampled = sampled
 
     def trace_id(self) -> str:
         """The trace id (32 hex digits): the tracer's, else the caller's, else a generated one."""
         if not self._trace_id:
-            self._trace_id = _incoming_trace_id(self.http) or f"{random.getrandbits(128) or 1:032x}"
+            found = self.current_trace()
+            if found is not None:
+                self._trace_id, self.sampled = found
+            else:
+                self._trace_id = _incoming_trace_id(self.http) or _generated_trace_id()
         return self._trace_id
 
     def release(self) -> None:
@@ -88,8 +97,8 @@ class RequestContext:
         self.duration = self.duration or MIN_DURATION
 
     def exemplar(self) -> str:
-        """The trace id for an exemplar; empty if the trace is not sampled."""
-        return self.trace_id() if self.sampled else ""
+        """The trace id for an exemplar; empty unless a tracer keeps the trace."""
+        return self._trace_id if self.sampled else ""
 
 
 def _incoming_trace_id(http: Any) -> str:
@@ -97,6 +106,10 @@ def _incoming_trace_id(http: Any) -> str:
         if name == b"traceparent" and (match := TRACEPARENT.fullmatch(value)):
             return match[1].decode()
     return ""
+
+
+def _generated_trace_id() -> str:
+    return f"{random.getrandbits(128) or 1:032x}"
 
 
 CURRENT: ContextVar[RequestContext | None] = ContextVar("vitals_request", default=None)
@@ -128,7 +141,13 @@ OnFinished = Callable[[RequestContext], None]
 
 
 class MakeSpan(Protocol):
-    """Creates spans of operations that probes have timed, while tracing is on."""
+    """Creates spans of operations that probes have timed.
+
+    Attributes:
+        enabled: Whether anything is traced; it may change while the application serves.
+    """
+
+    enabled: bool
 
     def __call__(
         self, name: str, began: int, error_type: str, attributes: Mapping[str, str]

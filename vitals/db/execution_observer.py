@@ -114,7 +114,7 @@ class ExecutionObserver:
                     else self._error_durations(instruments, error)
                 )
                 durations.observe(seconds, None if request is None else request.exemplar)
-            if self._span is not None:
+            if self._span is not None and self._span.enabled:
                 self._trace(self._span, instruments.statement, seconds, error)
             if instruments.needs_source or error is not None or seconds > self._slow_threshold:
                 call = seconds, error, cursor, sql, parameters

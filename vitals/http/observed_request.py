@@ -9,7 +9,6 @@ from starlette.types import Message, Receive, Send
 from vitals.asgi.request_context import (
     CLIENT_DISCONNECTED,
     SERVER_ERROR,
-    OnFinished,
     RequestContext,
     error_type_of,
 )
@@ -106,20 +105,3 @@ async def _disconnected() -> Message:
 
 async def _complete(message: Message) -> None:
     raise RuntimeError(f"{message['type']} was sent after the response was complete")
-
-
-class TracedRequest(ObservedRequest):
-    """An observed request that joins the tracer's trace when the response starts.
-
-    The request's span is current then.
-    """
-
-    def __init__(self, join_trace: OnFinished) -> None:
-        super().__init__()
-        self._join_trace = join_trace
-
-    async def send(self, message: Message) -> None:
-        """``send`` for the application; joins the trace first."""
-        if message["type"] == "http.response.start":
-            self._join_trace(self)
-        await super().send(message)

@@ -4,8 +4,7 @@ It is the outermost middleware, so it measures what the client sees: the time to
 status that was sent and the bytes that were transferred.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 from types import MappingProxyType
 
@@ -13,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vitals.asgi.request_context import CURRENT, SERVER_ERROR, OnFinished
 from vitals.asgi.route_template import UNMATCHED, RouteTemplates
-from vitals.http.observed_request import ObservedRequest, TracedRequest
+from vitals.http.observed_request import ObservedRequest
 from vitals.http.recorder import Recorder
 from vitals.http.route_instruments import OTHER_METHOD
 from vitals.http.websockets import WebSocketProbe
@@ -45,7 +44,6 @@ class HttpProbe:
         unmeasured: Exact paths that are not measured, and the applications that serve them, such
             as the metrics endpoint; None means the application inside, as for a health check.
         queries: Whether queries are counted per request.
-        join_trace: Called when the response starts, to take over a tracer's trace.
         on_finished: Called with each request at its end.
     """
 
@@ -58,7 +56,6 @@ class HttpProbe:
         objectives: Objectives,
         unmeasured: Mapping[str, ASGIApp | None] = MappingProxyType({}),
         queries: bool = False,
-        join_trace: OnFinished | None = None,
         on_finished: Sequence[OnFinished] = (),
     ) -> None:
         self.app = app
@@ -68,9 +65,6 @@ class HttpProbe:
         ).record
         self._serve_websocket = WebSocketProbe(app, meter, routes)
         meter.histogram(HTTP_REQUEST_DURATION, extra_bounds=objectives.thresholds(Slo.LATENCY))
-        self._new_request: Callable[[], ObservedRequest] = (
-            ObservedRequest if join_trace is None else partial(TracedRequest, join_trace)
-        )
         self._running: set[ObservedRequest] = set()
         self._active = meter.gauge(HTTP_ACTIVE_REQUESTS)
         meter.before_scrape(self._refresh_active)
@@ -97,7 +91,7 @@ class HttpProbe:
         method = scope["method"]
         if method not in METHODS:
             method = OTHER_METHOD
-        request = self._new_request()
+        request = ObservedRequest()
         request.http = scope
         request.method = method
         request.server_receive = receive

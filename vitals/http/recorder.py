@@ -85,7 +85,7 @@ class Recorder:
             cells = durations.cells
             cells[bucket] += 1.0
             cells[-1] += duration
-            if ended > durations.exemplar_due[bucket]:
+            if request.sampled and ended > durations.exemplar_due[bucket]:
                 durations.set_exemplar(bucket, duration, request.exemplar)
             if request.sent:
                 instruments.sent.append(request.sent)

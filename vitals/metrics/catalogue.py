@@ -318,6 +318,16 @@ CACHE_BUS_CONNECTED = Gauge(
 # -- Runtime ---------------------------------------------------------------------------------
 
 
+class TargetLabels(NamedTuple):
+    """Attributes of the resource; a dot is an underscore, one that is not set is empty."""
+
+    service_name: str
+    service_namespace: str
+    service_version: str
+    service_instance_id: str
+    deployment_environment_name: str
+
+
 class BuildLabels(NamedTuple):
     """Labels of the version that runs."""
 
@@ -351,6 +361,12 @@ BUILD_INFO = Gauge(
     "app_build_info",
     "1, with version and revision as labels.",
     BuildLabels,
+    multiprocess_mode="max",
+)
+TARGET_INFO = Gauge(
+    "target_info",
+    "1, with the attributes of OpenTelemetry's resource that identify the service as labels.",
+    TargetLabels,
     multiprocess_mode="max",
 )
 DROPPED = Counter(
