@@ -150,6 +150,6 @@ class MakeSpan(Protocol):
     enabled: bool
 
     def __call__(
-        self, name: str, began: int, error_type: str, attributes: Mapping[str, str]
+        self, name: str, began: int, error_type: str, attributes: Mapping[str, Any]
     ) -> None:
         """Create a span that began at a Unix time in nanoseconds and ends now."""

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from vitals.tracing.setup import Tracing
 
 SDK = "opentelemetry.sdk.trace"
+UNTRACED_REQUESTS = 100
+"""After how many requests that nobody traces it is assumed that nobody will."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -107,9 +110,12 @@ class TracingProbe:
         return self._tracing
 
     def _wanted(self) -> bool:
-        return not self._settings.disabled and (
-            bool(self._settings.exporters) or SDK in sys.modules or _has_provider()
-        )
+        return not self._settings.disabled and (bool(self._settings.exporters) or _is_loaded())
+
+
+def _is_loaded() -> bool:
+    """Whether anybody in this process can record spans."""
+    return SDK in sys.modules or _has_provider()
 
 
 def _has_provider() -> bool:
@@ -122,7 +128,7 @@ class TracedApp:
 
     It stands outside of all middleware but the HTTP probe, so that each log line of a request can
     name its trace. Where nobody traces, it takes itself out of the middleware stack, so that
-    requests pay nothing, and looks again from time to time.
+    requests pay nothing, and looks at one request again from time to time.
 
     Args:
         inner: The application with the middleware of all probes.
@@ -138,13 +144,13 @@ class TracedApp:
         self._host = host
         self._probe = probe
         self._decided = False
+        self._untraced_left = UNTRACED_REQUESTS
         self._outer: Any = None
         host.meter.before_scrape(self._look_again)
         if _has_provider():
             # It is final, because a provider is set only once. FastAPI's own telemetry sees it
             # before the first request, and looks for what replaces it.
             self._decide()
-            self._decided = self._probe.spans.enabled
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -153,6 +159,10 @@ class TracedApp:
             return
         if not self._decided:
             self._decide()
+            if not self._decided:
+                self._untraced_left -= 1
+                if self._untraced_left <= 0 or not _is_loaded():
+                    self._step_out()
         await self.app(scope, receive, send)
 
     def _lifespan_send(self, send: Send) -> Send:
@@ -166,7 +176,6 @@ class TracedApp:
         return decide_and_flush
 
     def _decide(self) -> None:
-        self._decided = True
         found = None
         try:
             tracing = self._probe.load()
@@ -178,10 +187,8 @@ class TracedApp:
         except Exception:  # noqa: BLE001  # of OpenTelemetry's or the host's: requests go on
             _log.warning("traces: requests cannot be traced", exc_info=True)
             self._host.meter.dropped("tracing")
-        self._probe.spans.enabled = found is not None
+        self._decided = self._probe.spans.enabled = found is not None
         self.app = found or self._inner
-        if found is None:
-            self._step_out()
 
     def _step_out(self) -> None:
         for layer in layers(self._host.app.middleware_stack):
@@ -189,9 +196,9 @@ class TracedApp:
                 layer.app, self._outer = self._inner, layer
 
     def _look_again(self) -> None:
-        """Step in again if the host has set a provider meanwhile."""
-        if self._outer is not None and self._probe.tracing is not None:
-            self._decided = False
+        """Step in again for one request: the host may have set a provider meanwhile."""
+        if self._outer is not None and _is_loaded():
+            self._untraced_left = 1
             self._outer.app, self._outer = self, None
 
     def _is_excluded(self, scope: Scope) -> bool:

@@ -47,7 +47,8 @@ class RequestSpans:
         provider: The kit's provider; None where the host's are used.
 
     Attributes:
-        app: What FastAPI searches for the instrumentation that replaces its own.
+        app: The same stack: FastAPI's own telemetry gives way to an instrumentation that it finds
+            there. It does not find the kit's, which replaces its spans only.
     """
 
     def __init__(
@@ -73,8 +74,6 @@ class RequestSpans:
             self._serve = inner
         elif found is not None:
             self._serve = self._join_at_response
-        elif provider is not None and not fastapi_provider(fastapi):
-            self._add_spans()  # before FastAPI's own telemetry sees that there is a provider now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -97,9 +96,7 @@ class RequestSpans:
         await self._inner(scope, receive, joined_send)
 
     def _add_spans(self) -> ASGIApp:
-        self._with_span = self.app = instrumented(
-            self._fastapi, self._inner, self._stack, self._provider
-        )
+        self._with_span = instrumented(self._fastapi, self._inner, self._stack, self._provider)
         return self._with_span
 
 
@@ -149,6 +146,13 @@ def fastapi_provider(app: FastAPI) -> trace.TracerProvider | None:
     return config.get("tracer_provider")
 
 
+def stop_fastapi_spans(app: FastAPI) -> None:
+    """Keep FastAPI's own telemetry from making spans because there is a provider of the kit's."""
+    config = getattr(app, "_telemetry", None)
+    if isinstance(config, dict) and "tracing" in config:
+        config["tracing"] = False
+
+
 def instrumented(
     app: FastAPI, inner: ASGIApp, stack: ASGIApp, provider: trace.TracerProvider | None
 ) -> ASGIApp:
@@ -179,7 +183,7 @@ def instrumented(
                 server_request_hook=lambda span, _scope: join(span),
                 exclude_spans=["send", "receive"],
             )
-        return app.build_middleware_stack()
+            return app.build_middleware_stack()
     finally:
         if before is None:
             del app.build_middleware_stack
@@ -212,7 +216,7 @@ def _stable_names() -> Iterator[None]:
     if os.environ.get(STABLE_NAMES):
         yield
         return
-    Stability._initialize()  # noqa: SLF001
+    Stability._initialize()  # type: ignore[no-untyped-call]  # noqa: SLF001
     chosen = Stability._OTEL_SEMCONV_STABILITY_SIGNAL_MAPPING  # noqa: SLF001
     Stability._OTEL_SEMCONV_STABILITY_SIGNAL_MAPPING = {  # noqa: SLF001
         **chosen,

@@ -34,6 +34,7 @@ from vitals.tracing.server_spans import (
     RequestSpans,
     fastapi_provider,
     host_middleware,
+    stop_fastapi_spans,
 )
 from vitals.tracing.span_redaction import RedactingSpanExporter
 
@@ -121,7 +122,10 @@ class Tracing:
             return None
         provider = host_provider()
         theirs: list[Any] = [provider, fastapi_provider(app)]
-        theirs += [layer.tracer.span_processor for layer in host_middleware(app, stack) or ()]
+        theirs += [
+            getattr(layer.tracer, "span_processor", None)  # none before there is a provider
+            for layer in host_middleware(app, stack) or ()
+        ]
         theirs = [each for each in theirs if each is not None]
         if self._settings.endpoint:
             for each in theirs:
@@ -131,6 +135,8 @@ class Tracing:
             own = self._own_provider()
             if isinstance(trace.get_tracer_provider(), ProxyTracerProvider):
                 trace.set_tracer_provider(own)
+        if not theirs and not isinstance(trace.get_tracer_provider(), ProxyTracerProvider):
+            stop_fastapi_spans(app)  # only the kit's provider makes them possible
         if not theirs and own is None and current_trace() is None:
             return None
         return RequestSpans(app, inner, stack, excluded=excluded, provider=own)
