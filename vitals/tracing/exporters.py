@@ -7,10 +7,9 @@ import weakref
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, Protocol
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from vitals.tracing.environment import (
@@ -90,6 +89,13 @@ def exports_to(processors: Sequence[Any], endpoint: str) -> bool:
     return False
 
 
+class Flushable(Protocol):
+    """A span processor, or a provider of the SDK."""
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Export pending spans."""
+
+
 class BoundedFlush:
     """Flushes span processors in a thread of its own, so that nobody waits longer than intended.
 
@@ -99,14 +105,15 @@ class BoundedFlush:
     """
 
     def __init__(self) -> None:
-        self.processors: list[SpanProcessor] = []
+        self.processors: list[Flushable] = []
         self.flushed = False
         self._thread: threading.Thread | None = None
         _FLUSHES.add(self)
 
-    def add(self, processor: SpanProcessor) -> None:
-        """Flush this processor too."""
-        self.processors.append(processor)
+    def add(self, processor: Flushable) -> None:
+        """Flush this processor or provider too."""
+        if processor not in self.processors:
+            self.processors.append(processor)
         self._start()
 
     def __call__(self, seconds: float = FLUSH_SECONDS) -> bool:

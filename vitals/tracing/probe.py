@@ -167,7 +167,7 @@ class TracedApp:
 
     def _lifespan_send(self, send: Send) -> Send:
         async def decide_and_flush(message: Message) -> None:
-            if message["type"] == "lifespan.startup.complete":
+            if message["type"] == "lifespan.startup.complete" and not self._decided:
                 self._decide()
             elif message["type"] in {"lifespan.shutdown.complete", "lifespan.shutdown.failed"}:
                 await self._flush()

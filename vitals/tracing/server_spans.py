@@ -23,6 +23,13 @@ from vitals.asgi.request_context import CURRENT
 
 ASGI_INSTRUMENTATION = "opentelemetry.instrumentation.asgi"
 STABLE_NAMES = "OTEL_SEMCONV_STABILITY_OPT_IN"
+_INSTRUMENTED = (
+    "build_middleware_stack",
+    "_original_build_middleware_stack",
+    "_is_instrumented_by_opentelemetry",
+)
+"""Attributes that the instrumentation sets on an application."""
+
 FASTAPI_TELEMETRY = "fastapi.telemetry"
 """The key of the scope under which FastAPI keeps its own telemetry of a request."""
 
@@ -171,8 +178,7 @@ def instrumented(
         # The outermost layer sends the response of an exception before raising it, which ends the
         # span; so the exception has to be recorded inside.
         stack.app = _ExceptionRecorder(stack.app)
-    before = vars(app).get("build_middleware_stack")
-    original = app.build_middleware_stack
+    before = {name: vars(app)[name] for name in _INSTRUMENTED if name in vars(app)}
     app.build_middleware_stack = lambda: ServerErrorMiddleware(inner)  # type: ignore[method-assign]
     try:
         with _stable_names():
@@ -185,12 +191,10 @@ def instrumented(
             )
             return app.build_middleware_stack()
     finally:
-        if before is None:
-            del app.build_middleware_stack
-        else:
-            app.build_middleware_stack = before  # type: ignore[method-assign]
-        if hasattr(app, "_original_build_middleware_stack"):
-            app._original_build_middleware_stack = original  # noqa: SLF001  # for uninstrument_app
+        # The application is as it was: the host may still instrument it, and build its stack anew.
+        for name in _INSTRUMENTED:
+            vars(app).pop(name, None)
+        vars(app).update(before)
 
 
 @contextmanager

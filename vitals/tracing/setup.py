@@ -130,6 +130,9 @@ class Tracing:
         if self._settings.endpoint:
             for each in theirs:
                 self._export_too(each)
+        for each in theirs:
+            if hasattr(each, "force_flush"):
+                self._flush.add(each)  # a server that is told to stop seldom runs exit handlers
         own = None
         if provider is None and self._own_exporters():
             own = self._own_provider()

@@ -1,7 +1,7 @@
-"""Services whose hosts set up OpenTelemetry in some way; prints what each traced as a line of JSON.
+"""Services whose hosts set up OpenTelemetry in some way; prints a line of JSON for each.
 
-``python hosting.py "SCENARIO | VARIABLE=VALUE" ...``. Each runs in a process of its own, because the
-global provider can be set only once; they are forked, because importing takes longest.
+``python hosting.py "SCENARIO | VARIABLE=VALUE" ...``. Each runs in a process of its own: the
+global provider is set only once. They are forked, because importing takes longest.
 """
 
 import asyncio
@@ -151,6 +151,9 @@ def instrument_app(app: fastapi.FastAPI) -> None:
 SCENARIOS: dict[str, Callable[[], Any]] = {
     "global": make,
     "in lifespan": make,
+    "no provider": make,
+    "no provider, instrumented before": lambda: make(instrument_app),
+    "no provider, instrumented after": lambda: make(instrument_app),
     "late": make,
     "global and instrumented before": lambda: make(instrument_app),
     "global and instrumented after": lambda: make(instrument_app),

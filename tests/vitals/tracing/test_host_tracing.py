@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.vitals.tracing.receiver import receiving
 from vitals.metrics.catalogue import DB_OPERATION_DURATION, HTTP_REQUEST_DURATION
 
 ROOT = Path(__file__).parents[3]
@@ -53,8 +55,12 @@ Results = dict[str, dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def results() -> Results:
-    """What was traced, by scenario; run together, because importing takes longest."""
-    scenarios = (*GLOBAL, *GIVEN, PLAIN, WITH_ENDPOINT, *UNSAMPLED, DISABLED)
+    """What was traced, by scenario."""
+    return run(*GLOBAL, *GIVEN, PLAIN, WITH_ENDPOINT, *UNSAMPLED, DISABLED)
+
+
+def run(*scenarios: str) -> Results:
+    """Run scenarios together, because importing takes longest."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(HOSTING), *scenarios],
         # Forks of one process would be taken for the workers of a server.
@@ -130,3 +136,24 @@ def test_no_exemplar_names_a_trace_that_the_host_does_not_keep(
     assert any(results[PLAIN]["exemplars"].values())
     assert results[scenario]["spans"] == []
     assert not any(results[scenario]["exemplars"].values())
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    ["no provider", "no provider, instrumented before", "no provider, instrumented after"],
+)
+def test_without_a_provider_the_kits_records_the_hosts_spans_too(scenario: str) -> None:
+    with receiving() as receiver:
+        variables = f"OTEL_EXPORTER_OTLP_ENDPOINT={receiver.url} | OTEL_TRACES_SAMPLER=always_on"
+        (result,) = run(f"{scenario} | {variables}").values()
+    spans = [span for span in receiver.spans if "healthz" not in str(span)]
+    kinds = Counter(span.name for span in spans if "send" not in span.name)
+    assert kinds["GET /x/{number}"] == 2
+    assert kinds["work"] == 2, "made by a tracer of the host's"
+    assert kinds["SELECT"] == 2
+    assert not any(name.startswith("fastapi.") for name in kinds), "the kit makes FastAPI no host"
+    servers = {s.trace_id.hex() for s in spans if s.kind == s.SPAN_KIND_SERVER}
+    assert {s.trace_id.hex() for s in spans if s.name in {"work", "SELECT"}} <= servers
+    assert {trace for _, trace in result["named"]} <= servers
+    assert set(result["exemplars"][HTTP_REQUEST_DURATION.name]) <= servers
+    assert receiver.services == {"api"}
