@@ -4,6 +4,7 @@ It is the outermost middleware, so it measures what the client sees: the time to
 status that was sent and the bytes that were transferred.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from time import perf_counter
 from types import MappingProxyType
@@ -14,7 +15,7 @@ from vitals.asgi.request_context import CURRENT, SERVER_ERROR, OnFinished
 from vitals.asgi.route_template import UNMATCHED, RouteTemplates
 from vitals.http.observed_request import ObservedRequest
 from vitals.http.recorder import Recorder
-from vitals.http.route_instruments import OTHER_METHOD
+from vitals.http.route_instruments import OTHER_METHOD, url_scheme
 from vitals.http.websockets import WebSocketProbe
 from vitals.metrics.catalogue import (
     HTTP_ACTIVE_REQUESTS,
@@ -69,6 +70,7 @@ class HttpProbe:
         self._active = meter.gauge(HTTP_ACTIVE_REQUESTS)
         meter.before_scrape(self._refresh_active)
         for name in (*METHODS, OTHER_METHOD):
+            self._active.bind(MethodLabels(name))
             # Bound in advance, so that a scanner's random paths and methods add no series.
             meter.histogram(HTTP_REQUEST_DURATION).bind(RequestLabels(name, UNMATCHED, "404", ""))
         for objective in objectives:
@@ -118,8 +120,9 @@ class HttpProbe:
             request.release()
 
     def _refresh_active(self) -> None:
-        active = dict.fromkeys((*METHODS, OTHER_METHOD), 0)
-        for request in list(self._running):
-            active[request.method] += 1
-        for method, number in active.items():
-            self._active.bind(MethodLabels(method)).set(number)
+        active = Counter(
+            MethodLabels(request.method, url_scheme(request.http))
+            for request in list(self._running)
+        )
+        for labels in {*self._active.children, *active}:
+            self._active.bind(MethodLabels(*labels)).set(active[MethodLabels(*labels)])

@@ -23,18 +23,23 @@ BODY_BYTES = tuple(float(256 * 4**power) for power in range(9))  # 256 B to 16 M
 
 
 class RequestLabels(NamedTuple):
-    """Labels of a finished request. ``http_route`` is the route template, empty if none matched."""
+    """Labels of a finished request. ``http_route`` is the route template, empty if none matched.
+
+    ``url_scheme`` is ``http``, ``https`` or ``_OTHER``.
+    """
 
     http_request_method: str
     http_route: str
     http_response_status_code: str
     error_type: str
+    url_scheme: str = "http"
 
 
 class MethodLabels(NamedTuple):
-    """The label of a request's method: one of RFC 9110, or ``_OTHER``."""
+    """Labels of a request that is served: its method (of RFC 9110, or ``_OTHER``) and scheme."""
 
     http_request_method: str
+    url_scheme: str = "http"
 
 
 class BodyLabels(NamedTuple):
@@ -42,6 +47,7 @@ class BodyLabels(NamedTuple):
 
     http_request_method: str
     http_route: str
+    url_scheme: str = "http"
 
 
 class RouteLabels(NamedTuple):
