@@ -97,7 +97,9 @@ class Host:
 
     def build_middleware(self, app: ASGIApp) -> ASGIApp:
         """Wrap the application in the middleware of all probes, with its first connection."""
-        for start in self._at_start:
+        # Once, though the host may have the stack built anew.
+        starts, self._at_start = self._at_start, []
+        for start in starts:
             start()
         stack = app
         for wrap in self._middleware:

@@ -9,7 +9,6 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, Protocol
 
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from vitals.tracing.environment import (
@@ -25,6 +24,7 @@ from vitals.tracing.environment import (
 FLUSH_SECONDS = 2.5
 """How long the end of the service waits for the last spans, whatever the collector does."""
 
+_HTTP_EXPORTER = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 _GRPC_EXPORTER = "opentelemetry.exporter.otlp.proto.grpc.trace_exporter"
 _log = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ def make_exporters(settings: TraceSettings) -> list[SpanExporter]:
 
 
 def _otlp(settings: TraceSettings) -> SpanExporter | None:
+    made: SpanExporter
     if settings.protocol == GRPC:
         try:
             exporter = import_module(_GRPC_EXPORTER).OTLPSpanExporter
@@ -58,7 +59,7 @@ def _otlp(settings: TraceSettings) -> SpanExporter | None:
             )
             return None
         endpoint = settings.endpoint
-        made: SpanExporter = (
+        made = (
             exporter(endpoint=endpoint.rstrip("/").removesuffix(TRACES_PATH))
             if endpoint
             else exporter()
@@ -68,7 +69,10 @@ def _otlp(settings: TraceSettings) -> SpanExporter | None:
         _log.warning(
             "traces: %s=%s is not supported, %s is used", PROTOCOL, settings.protocol, HTTP
         )
-    return OTLPSpanExporter(endpoint=traces_endpoint(settings.endpoint))
+    made = import_module(_HTTP_EXPORTER).OTLPSpanExporter(
+        endpoint=traces_endpoint(settings.endpoint)
+    )
+    return made
 
 
 def _by_entry_point(name: str) -> SpanExporter | None:

@@ -5,6 +5,7 @@ OpenTelemetry's instrumentation, a middleware around the application. Then the k
 own, and only joins their traces.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -32,6 +33,8 @@ _INSTRUMENTED = (
 
 FASTAPI_TELEMETRY = "fastapi.telemetry"
 """The key of the scope under which FastAPI keeps its own telemetry of a request."""
+
+_log = logging.getLogger(__name__)
 
 Excluded = Callable[[Scope], bool]
 
@@ -103,8 +106,17 @@ class RequestSpans:
         await self._inner(scope, receive, joined_send)
 
     def _add_spans(self) -> ASGIApp:
-        self._with_span = instrumented(self._fastapi, self._inner, self._stack, self._provider)
-        return self._with_span
+        try:
+            made = instrumented(self._fastapi, self._inner, self._stack, self._provider)
+        except Exception as error:  # noqa: BLE001  # not installed, or of an unknown version
+            _log.warning(
+                "traces: requests have no spans, because "
+                "opentelemetry-instrumentation-fastapi does not start: %s",
+                error,
+            )
+            made = self._serve = self._inner
+        self._with_span = made
+        return made
 
 
 def host_middleware(app: FastAPI, stack: ASGIApp) -> list[Any] | None:
@@ -115,7 +127,9 @@ def host_middleware(app: FastAPI, stack: ASGIApp) -> list[Any] | None:
     instrumentation = sys.modules.get(ASGI_INSTRUMENTATION)
     if instrumentation is None:
         return None
-    kind = instrumentation.OpenTelemetryMiddleware
+    kind = getattr(instrumentation, "OpenTelemetryMiddleware", None)
+    if kind is None:
+        return None
     if found := [layer for layer in layers(stack) if isinstance(layer, kind)]:
         return found
     added = [middleware.cls for middleware in app.user_middleware]

@@ -71,7 +71,11 @@ def say(what: str) -> None:
 
 def add_nap(connection: Any, _record: Any) -> None:
     """Give SQLite a function that takes its time."""
-    nap = lambda seconds: time.sleep(seconds) or 1  # noqa: E731
+
+    def nap(seconds: float) -> int:
+        time.sleep(seconds)
+        return 1
+
     connection.run_async(lambda driver: driver.create_function("nap", 1, nap))
 
 

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 from fastapi import FastAPI
+from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -13,6 +15,7 @@ from tests.vitals.client import fetch
 from tests.vitals.tracing.receiver import Receiver, attributes, receiving
 from vitals import Vitals, instrument
 from vitals.metrics.catalogue import HTTP_REQUEST_DURATION
+from vitals.testing import Readings
 
 PARENT = "0af7651916cd43dd8448eb211c80319c"
 
@@ -194,3 +197,27 @@ def test_two_applications_of_a_process_have_resources_of_their_own(receiver: Rec
     assert receiver.services == {"shop", "till"}
     servers = [span for span in receiver.spans if span.kind == span.SPAN_KIND_SERVER]
     assert len(servers) == 2
+
+
+def test_an_instrumentation_that_does_not_start_harms_no_request(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise TypeError("unexpected keyword argument")
+
+    monkeypatch.setattr(FastAPIInstrumentor, "instrument_app", refuse)
+    app, vitals = make(receiver.url)
+    assert [fetch(app, "GET", "/items/7").status_code for _ in range(2)] == [200, 200]
+    flush(vitals)
+    assert receiver.spans == []
+    assert caplog.text.count("requests have no spans") == 1
+
+
+def test_a_host_that_takes_its_instrumentation_away_is_measured_on() -> None:
+    """OpenTelemetry has the middleware stack built anew then."""
+    app, _ = make(None)
+    FastAPIInstrumentor.instrument_app(app, tracer_provider=TracerProvider())
+    assert fetch(app, "GET", "/items/7").status_code == 200
+    FastAPIInstrumentor.uninstrument_app(app)
+    assert fetch(app, "GET", "/items/7").status_code == 200
+    assert Readings.of(app).value(HTTP_REQUEST_DURATION, "_count", http_route="/items/{item}") == 2
