@@ -32,7 +32,8 @@ _INSTRUMENTED = (
 """Attributes that the instrumentation sets on an application."""
 
 FASTAPI_TELEMETRY = "fastapi.telemetry"
-"""The key of the scope under which FastAPI keeps its own telemetry of a request."""
+"""The key of the scope under which FastAPI keeps its own telemetry of a request. None keeps it from
+the request; FastAPI sets that where the host excludes one."""
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +44,15 @@ def join(span: Span) -> None:
     """Set the trace of a span as the current request's."""
     request, context = CURRENT.get(), span.get_span_context()
     if request is not None and context.is_valid:
-        request.set_trace(f"{context.trace_id:032x}", sampled=bool(context.trace_flags.sampled))
+        request.set_trace(f"{context.trace_id:032x}", sampled=is_kept(span))
+
+
+def is_kept(span: Span) -> bool:
+    """Whether a span is sampled, and by a provider that passes its spans on."""
+    # A provider without processors, such as that of OTEL_TRACES_EXPORTER=none, only makes ids.
+    processor = getattr(span, "_span_processor", None)
+    processors = getattr(processor, "_span_processors", None)
+    return span.get_span_context().trace_flags.sampled and (processors is None or bool(processors))
 
 
 class RequestSpans:
@@ -93,7 +102,8 @@ class RequestSpans:
         span = surrounding_span()
         if span is not None:
             join(span)
-        elif not self._excluded(scope) and (self._with_span or FASTAPI_TELEMETRY not in scope):
+        elif not self._excluded(scope) and scope.get(FASTAPI_TELEMETRY, True) is not None:
+            scope.setdefault(FASTAPI_TELEMETRY, None)  # mounted applications add no spans
             return await (self._with_span or self._add_spans())(scope, receive, send)
         return await self._inner(scope, receive, send)
 

@@ -34,6 +34,7 @@ from vitals.tracing.server_spans import (
     RequestSpans,
     fastapi_provider,
     host_middleware,
+    is_kept,
     stop_fastapi_spans,
 )
 from vitals.tracing.span_redaction import RedactingSpanExporter
@@ -56,11 +57,10 @@ def host_provider() -> trace.TracerProvider | None:
 
 
 def current_trace() -> tuple[str, bool] | None:
-    """The id of the current span's trace, and whether it is sampled."""
-    context = trace.get_current_span().get_span_context()
-    if not context.is_valid:
-        return None
-    return f"{context.trace_id:032x}", bool(context.trace_flags.sampled)
+    """The id of the current span's trace, and whether it is kept."""
+    span = trace.get_current_span()
+    context = span.get_span_context()
+    return (f"{context.trace_id:032x}", is_kept(span)) if context.is_valid else None
 
 
 class Tracing:

@@ -18,9 +18,11 @@ from typing import Any
 import fastapi
 import httpx
 from asgi_lifespan import LifespanManager
-from opentelemetry import trace
+from opentelemetry import metrics, trace
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -37,6 +39,7 @@ SLOW = 0.006
 """Seconds of the query: only calls of at least 5 ms become exemplars."""
 
 host_spans = InMemorySpanExporter()
+host_metrics = InMemoryMetricReader()
 named: list[tuple[str, str]] = []
 """What was said, and the trace that the log line would name."""
 
@@ -45,7 +48,8 @@ named: list[tuple[str, str]] = []
 def provider() -> TracerProvider:
     """The host's, which keeps its spans in memory."""
     made = TracerProvider()
-    made.add_span_processor(SimpleSpanProcessor(host_spans))
+    if os.environ["SCENARIO"] != "global and not exported":
+        made.add_span_processor(SimpleSpanProcessor(host_spans))
     return made
 
 
@@ -119,6 +123,10 @@ def make(
             raise KeyError
         return number
 
+    mounted = fastapi.FastAPI()
+    mounted.get("/b")(lambda: 1)
+    app.mount("/mounted", mounted)
+
     def kit() -> Vitals:
         slow = [Objective("queries", ratio=0.9, within=1)]
         probes = [Closure()] if "closure" in os.environ["SCENARIO"] else []
@@ -154,8 +162,10 @@ def instrument_app(app: fastapi.FastAPI) -> None:
 
 SCENARIOS: dict[str, Callable[[], Any]] = {
     "global": make,
+    "global and not exported": make,
     "in lifespan": make,
     "no provider": make,
+    "no provider but metrics": make,
     "no provider, instrumented before": lambda: make(instrument_app),
     "no provider, instrumented after": lambda: make(instrument_app),
     "late": make,
@@ -176,6 +186,8 @@ SCENARIOS: dict[str, Callable[[], Any]] = {
 
 def build(scenario: str) -> tuple[Any, fastapi.FastAPI]:
     """The application to serve, and the one that is instrumented."""
+    if scenario.endswith("metrics"):
+        metrics.set_meter_provider(MeterProvider([host_metrics]))
     if scenario.startswith("global"):
         trace.set_tracer_provider(provider())
     made = SCENARIOS[scenario]()
@@ -195,6 +207,8 @@ async def main(scenario: str) -> None:
                 named.clear()
             for number in (1, 0):
                 await client.get(f"{prefix}/x/{number}")
+            if scenario.startswith("no provider"):
+                await client.get("/mounted/b")
             await client.get(f"{prefix}/metrics")
             await client.get(f"{prefix}/healthz")
     exemplars = {
@@ -218,7 +232,19 @@ async def main(scenario: str) -> None:
         for span in host_spans.get_finished_spans()
         if span.context is not None
     ]
-    print(json.dumps({"spans": spans, "exemplars": exemplars, "named": named}))  # noqa: T201
+    result = {"spans": spans, "exemplars": exemplars, "named": named, "metrics": metric_names()}
+    print(json.dumps(result))  # noqa: T201
+
+
+def metric_names() -> list[str]:
+    """The metrics that FastAPI's own telemetry has given to the host's provider."""
+    data = host_metrics.get_metrics_data() if os.environ["SCENARIO"].endswith("metrics") else None
+    return [
+        metric.name
+        for resource in (data.resource_metrics if data else ())
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    ]
 
 
 def run(scenario: str) -> None:

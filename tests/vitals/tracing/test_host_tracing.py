@@ -49,6 +49,7 @@ UNSAMPLED = tuple(
     for scenario in ("global", "global and instrumented before")
 )
 DISABLED = "global | OTEL_SDK_DISABLED=true"
+NOT_EXPORTED = "global and not exported"
 
 Results = dict[str, dict[str, Any]]
 
@@ -56,7 +57,7 @@ Results = dict[str, dict[str, Any]]
 @pytest.fixture(scope="module")
 def results() -> Results:
     """What was traced, by scenario."""
-    return run(*GLOBAL, *GIVEN, PLAIN, WITH_ENDPOINT, *UNSAMPLED, DISABLED)
+    return run(*GLOBAL, *GIVEN, PLAIN, WITH_ENDPOINT, *UNSAMPLED, DISABLED, NOT_EXPORTED)
 
 
 def run(*scenarios: str) -> Results:
@@ -129,7 +130,7 @@ def test_scrapes_are_not_traced_by_fastapi(results: Results) -> None:
     assert paths == ["/x/1", "/x/0", "/healthz"], "health checks are up to the host"
 
 
-@pytest.mark.parametrize("scenario", [*UNSAMPLED, DISABLED])
+@pytest.mark.parametrize("scenario", [*UNSAMPLED, DISABLED, NOT_EXPORTED])
 def test_no_exemplar_names_a_trace_that_the_host_does_not_keep(
     scenario: str, results: Results
 ) -> None:
@@ -140,7 +141,12 @@ def test_no_exemplar_names_a_trace_that_the_host_does_not_keep(
 
 @pytest.mark.parametrize(
     "scenario",
-    ["no provider", "no provider, instrumented before", "no provider, instrumented after"],
+    [
+        "no provider",
+        "no provider but metrics",
+        "no provider, instrumented before",
+        "no provider, instrumented after",
+    ],
 )
 def test_without_a_provider_the_kits_records_the_hosts_spans_too(scenario: str) -> None:
     with receiving() as receiver:
@@ -151,7 +157,11 @@ def test_without_a_provider_the_kits_records_the_hosts_spans_too(scenario: str) 
     assert kinds["GET /x/{number}"] == 2
     assert kinds["work"] == 2, "made by a tracer of the host's"
     assert kinds["SELECT"] == 2
-    assert not any(name.startswith("fastapi.") for name in kinds), "the kit makes FastAPI no host"
+    assert ("http.server.request.duration" in result["metrics"]) is ("metrics" in scenario)
+    if "instrumented" not in scenario:
+        assert set(kinds) == {
+            *("GET /x/{number}", "GET /mounted", "work", "SELECT", "BackgroundTask say")
+        }, "a provider of the kit's starts no telemetry of FastAPI"
     servers = {s.trace_id.hex() for s in spans if s.kind == s.SPAN_KIND_SERVER}
     assert {s.trace_id.hex() for s in spans if s.name in {"work", "SELECT"}} <= servers
     assert {trace for _, trace in result["named"]} <= servers
