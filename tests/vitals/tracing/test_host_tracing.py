@@ -50,6 +50,7 @@ UNSAMPLED = tuple(
 )
 DISABLED = "global | OTEL_SDK_DISABLED=true"
 NOT_EXPORTED = "global and not exported"
+SILENCE = "global and instrumented in silence"
 
 Results = dict[str, dict[str, Any]]
 
@@ -57,7 +58,7 @@ Results = dict[str, dict[str, Any]]
 @pytest.fixture(scope="module")
 def results() -> Results:
     """What was traced, by scenario."""
-    return run(*GLOBAL, *GIVEN, PLAIN, WITH_ENDPOINT, *UNSAMPLED, DISABLED, NOT_EXPORTED)
+    return run(*GLOBAL, *GIVEN, PLAIN, WITH_ENDPOINT, *UNSAMPLED, DISABLED, NOT_EXPORTED, SILENCE)
 
 
 def run(*scenarios: str) -> Results:
@@ -128,6 +129,13 @@ def test_scrapes_are_not_traced_by_fastapi(results: Results) -> None:
     spans = results["global"]["spans"]
     paths = [s["attributes"]["url.path"] for s in spans if s["kind"] == "SERVER"]
     assert paths == ["/x/1", "/x/0", "/healthz"], "health checks are up to the host"
+
+
+def test_the_trace_is_known_though_no_line_asks_for_it(results: Results) -> None:
+    result = results[SILENCE]
+    traces = {span["trace"] for span in result["spans"] if span["name"] == "SELECT"}
+    assert result["named"] == []
+    assert set(result["exemplars"][HTTP_REQUEST_DURATION.name]) == traces
 
 
 @pytest.mark.parametrize("scenario", [*UNSAMPLED, DISABLED, NOT_EXPORTED])
