@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from opentelemetry import trace
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from starlette.applications import Starlette
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,13 +25,6 @@ from vitals.asgi.request_context import CURRENT
 
 ASGI_INSTRUMENTATION = "opentelemetry.instrumentation.asgi"
 STABLE_NAMES = "OTEL_SEMCONV_STABILITY_OPT_IN"
-_INSTRUMENTED = (
-    "build_middleware_stack",
-    "_original_build_middleware_stack",
-    "_is_instrumented_by_opentelemetry",
-)
-"""Attributes that the instrumentation sets on an application."""
-
 FASTAPI_TELEMETRY = "fastapi.telemetry"
 """The key of the scope under which FastAPI keeps its own telemetry of a request. None keeps it from
 the request; FastAPI sets that where the host excludes one."""
@@ -80,7 +74,6 @@ class RequestSpans:
         provider: trace.TracerProvider | None,
     ) -> None:
         self.app = stack
-        self._fastapi = fastapi
         self._inner = inner
         self._stack = stack
         self._excluded = excluded
@@ -117,7 +110,7 @@ class RequestSpans:
 
     def _add_spans(self) -> ASGIApp:
         try:
-            made = instrumented(self._fastapi, self._inner, self._stack, self._provider)
+            made = instrumented(self._inner, self._stack, self._provider)
         except Exception as error:  # noqa: BLE001  # not installed, or of an unknown version
             _log.warning(
                 "traces: requests have no spans, because "
@@ -184,13 +177,10 @@ def stop_fastapi_spans(app: FastAPI) -> None:
         config["tracing"] = False
 
 
-def instrumented(
-    app: FastAPI, inner: ASGIApp, stack: ASGIApp, provider: trace.TracerProvider | None
-) -> ASGIApp:
+def instrumented(inner: ASGIApp, stack: ASGIApp, provider: trace.TracerProvider | None) -> ASGIApp:
     """Wrap an application in OpenTelemetry's FastAPI instrumentation.
 
     Args:
-        app: The application.
         inner: What to wrap.
         stack: The application's own middleware stack, which is a part of it.
         provider: Provider of the spans; None for the global one.
@@ -202,23 +192,21 @@ def instrumented(
         # The outermost layer sends the response of an exception before raising it, which ends the
         # span; so the exception has to be recorded inside.
         stack.app = _ExceptionRecorder(stack.app)
-    before = {name: vars(app)[name] for name in _INSTRUMENTED if name in vars(app)}
-    app.build_middleware_stack = lambda: ServerErrorMiddleware(inner)  # type: ignore[method-assign]
-    try:
-        with _stable_names():
-            FastAPIInstrumentor.instrument_app(
-                app,
-                tracer_provider=provider,
-                meter_provider=NoOpMeterProvider(),
-                server_request_hook=lambda span, _scope: join(span),
-                exclude_spans=["send", "receive"],
-            )
-            return app.build_middleware_stack()
-    finally:
-        # The application is as it was: the host may still instrument it, and build its stack anew.
-        for name in _INSTRUMENTED:
-            vars(app).pop(name, None)
-        vars(app).update(before)
+    # The instrumentation changes the application that it is given, which serves already.
+    substitute: Any = Starlette()
+    substitute.build_middleware_stack = lambda: ServerErrorMiddleware(inner)
+    with _stable_names():
+        FastAPIInstrumentor.instrument_app(
+            substitute,
+            tracer_provider=provider,
+            meter_provider=NoOpMeterProvider(),
+            server_request_hook=lambda span, _scope: join(span),
+            exclude_spans=["send", "receive"],
+        )
+        made: ASGIApp = substitute.build_middleware_stack()
+        for layer, arguments, options in reversed(substitute.user_middleware):  # before 0.54
+            made = layer(made, *arguments, **options)
+    return made
 
 
 @contextmanager
