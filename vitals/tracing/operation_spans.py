@@ -7,6 +7,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 
+from vitals.tracing.background_spans import links_to_ended
 from vitals.tracing.span_redaction import OWN_TRACER
 
 MAX_TRACERS = 16
@@ -22,22 +23,23 @@ class SpanMaker:
     def __call__(
         self, name: str, began: int, error_type: str, attributes: Mapping[str, Any]
     ) -> None:
-        """Create a span (a ``MakeSpan``); outside of a recorded span, none.
+        """Create a span (a ``MakeSpan``); outside of a recorded trace, none.
 
         Otherwise each query of a background job would be a trace of one span.
         """
         parent = trace.get_current_span()
-        if not parent.is_recording():
+        links = [] if parent.is_recording() else links_to_ended(parent)
+        if not links and not parent.is_recording():
             return
-        span = self._tracer(parent).start_span(
-            name, kind=SpanKind.CLIENT, attributes=attributes, start_time=began
+        span = self.tracer_of(parent).start_span(
+            name, kind=SpanKind.CLIENT, attributes=attributes, start_time=began, links=links
         )
         if error_type:
             span.set_attribute("error.type", error_type)
             span.set_status(Status(StatusCode.ERROR))
         span.end()
 
-    def _tracer(self, parent: Span) -> Tracer:
+    def tracer_of(self, parent: Span) -> Tracer:
         """A tracer of the parent's provider, which need not be the global one.
 
         A span of the SDK does not name its provider, only the processors that it is sent to.

@@ -6,6 +6,7 @@ A host may import and set up OpenTelemetry until its application has started, an
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import anyio.to_thread
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vitals.asgi.hooks import layers
+from vitals.asgi.root_path import below_root
 from vitals.host import Host
 from vitals.redactor import Redactor
 from vitals.tracing.environment import trace_settings
@@ -79,9 +81,15 @@ class TracingProbe:
     def attach(self, host: Host) -> None:
         """Trace requests outside of all other middleware."""
         host.make_span = self.spans
+        host.linked_span = self._linked_span
         if not self._settings.disabled:
             host.trace_requests = lambda app, stack: TracedApp(app, stack, host, self)
             _exclude_from_fastapi(host)
+
+    def _linked_span(self, name: str) -> AbstractContextManager[Any]:
+        """Make a span of a background task the current one, if somebody traces."""
+        traced = self._tracing is not None and self.spans.enabled
+        return self._tracing.linked_span(name) if self._tracing and traced else nullcontext()
 
     @property
     def tracing(self) -> "Tracing | None":
@@ -202,7 +210,8 @@ class TracedApp:
             self._outer.app, self._outer = self, None
 
     def _is_excluded(self, scope: Scope) -> bool:
-        return _path(scope) in self._host.unmeasured
+        path, paths = _path(scope), self._host.paths
+        return path in paths.pages and paths.find(path, scope, self._inner) is not None
 
     async def _flush(self) -> None:
         tracing = self._probe.load()
@@ -213,8 +222,7 @@ class TracedApp:
 
 
 def _path(scope: Scope) -> str:
-    path: str = scope.get("path", "")
-    return path.removeprefix(scope.get("root_path", ""))
+    return below_root(scope.get("path", ""), scope.get("root_path", ""))
 
 
 def _exclude_from_fastapi(host: Host) -> None:
@@ -225,7 +233,8 @@ def _exclude_from_fastapi(host: Host) -> None:
     theirs = config["exclude"]
 
     def is_excluded(scope: Scope) -> bool:
-        if host.unmeasured.get(_path(scope)) is not None:
+        path, paths = _path(scope), host.paths
+        if paths.pages.get(path) and paths.find(path, scope, host.app) is not None:
             return True
         return theirs is not None and bool(theirs(scope))
 

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vitals.asgi.hooks import layers
 from vitals.asgi.request_context import CURRENT
+from vitals.tracing.background_spans import without_background_spans
 
 ASGI_INSTRUMENTATION = "opentelemetry.instrumentation.asgi"
 STABLE_NAMES = "OTEL_SEMCONV_STABILITY_OPT_IN"
@@ -195,7 +196,7 @@ def instrumented(inner: ASGIApp, stack: ASGIApp, provider: trace.TracerProvider 
     # The instrumentation changes the application that it is given, which serves already.
     substitute: Any = Starlette()
     substitute.build_middleware_stack = lambda: ServerErrorMiddleware(inner)
-    with _stable_names():
+    with _stable_names(), without_background_spans():
         FastAPIInstrumentor.instrument_app(
             substitute,
             tracer_provider=provider,

@@ -13,6 +13,7 @@ import logging
 import os
 import weakref
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from fastapi import FastAPI
@@ -26,6 +27,7 @@ from starlette.types import ASGIApp
 
 from vitals.asgi.request_context import RequestContext
 from vitals.redactor import Redactor
+from vitals.tracing.background_spans import linked_span
 from vitals.tracing.environment import TraceSettings, samples_by_environment, traces_endpoint
 from vitals.tracing.exporters import BoundedFlush, exports_to, make_exporters
 from vitals.tracing.operation_spans import SpanMaker
@@ -156,6 +158,10 @@ class Tracing:
             return
         if not exports_to(getattr(processor, "_span_processors", ()), address):
             self._export(processor)
+
+    def linked_span(self, name: str) -> AbstractContextManager[None]:
+        """Make a span of a background task the current one, linked to its request's."""
+        return linked_span(self.span.tracer_of, name)
 
     def shut_down(self) -> None:
         """Export pending spans, for a few seconds at most.
