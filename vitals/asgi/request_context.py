@@ -51,6 +51,8 @@ class RequestContext:
             trace may be an exemplar.
         current_trace: Returns the id of the current span's trace and whether it is sampled; None
             outside of a span. Tracing sets it for all requests.
+        on_other_trace: Called with the id of a trace that is joined after another one was used: a
+            host's instrumentation is inside of the kit's middleware.
     """
 
     # Defaults are class attributes: a request pays only for what it changes.
@@ -67,6 +69,7 @@ class RequestContext:
     body_capture: Any = None
     sampled = False
     current_trace: Callable[[], tuple[str, bool] | None] = staticmethod(lambda: None)
+    on_other_trace: Callable[[str], None] = staticmethod(lambda _: None)
     _trace_id = ""
 
     def __init__(self, http: Any, method: str) -> None:
@@ -80,6 +83,8 @@ class RequestContext:
 
     def set_trace(self, trace_id: str, *, sampled: bool) -> None:
         """Use the trace that a tracer has started or joined for this request."""
+        if self._trace_id and self._trace_id != trace_id:
+            self.on_other_trace(trace_id)
         self._trace_id = trace_id
         self.sampled = sampled
 

@@ -2,9 +2,12 @@
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import structlog
 from fastapi import FastAPI
+from opentelemetry import trace
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -221,3 +224,36 @@ def test_a_host_that_takes_its_instrumentation_away_is_measured_on() -> None:
     FastAPIInstrumentor.uninstrument_app(app)
     assert fetch(app, "GET", "/items/7").status_code == 200
     assert Readings.of(app).value(HTTP_REQUEST_DURATION, "_count", http_route="/items/{item}") == 2
+
+
+@pytest.fixture
+def events() -> Iterator[list[dict[str, Any]]]:
+    """Events of a host's structlog, which merges context variables."""
+    found: list[dict[str, Any]] = []
+
+    def keep(_logger: object, _method: str, event: Any) -> Any:
+        found.append(dict(event))
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[structlog.contextvars.merge_contextvars, keep])
+    yield found
+    structlog.reset_defaults()
+
+
+def test_structlogs_events_name_the_trace_of_a_hosts_instrumentation(
+    events: list[dict[str, Any]],
+) -> None:
+    """The kit binds an id before the host's instrumentation, which is inside, makes the trace."""
+    app, traces = FastAPI(), []
+    instrument(app)
+    FastAPIInstrumentor.instrument_app(app, tracer_provider=TracerProvider())
+
+    @app.get("/said")
+    async def said() -> None:
+        structlog.get_logger().info("said")
+        traces.append(f"{trace.get_current_span().get_span_context().trace_id:032x}")
+
+    for _ in range(2):
+        fetch(app, "GET", "/said")
+    assert [event["trace_id"] for event in events if event["event"] == "said"] == traces
+    assert len(set(traces)) == 2
