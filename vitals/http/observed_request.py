@@ -229,21 +229,3 @@ async def _disconnected() -> Message:
 
 async def _complete(message: Message) -> None:
     raise RuntimeError(f"{message['type']} was sent after the response was complete")
-
-
-class TracedRequest(ObservedRequest):
-    """An observed request that joins the tracer's trace when the response starts.
-
-    The request's span is current then.
-
-    Attributes:
-        join_trace: Takes the trace over; an attribute of the probe's subclass.
-    """
-
-    join_trace: Callable[["ObservedRequest"], None]
-
-    async def send(self, message: Message) -> None:
-        """``send`` for the application; joins the trace first."""
-        if message["type"] == "http.response.start":
-            self.join_trace(self)
-        await super().send(message)
