@@ -17,6 +17,26 @@ BIN = Path(sys.executable).parent
 README = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LOCKED = ROOT / "requirements" / "dev.txt"
 
+GET = """
+import asyncio
+
+async def receive():
+    return {"type": "http.request"}
+
+async def get(path):
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1",
+             "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b"",
+             "root_path": "", "scheme": "http", "headers": [], "client": ("127.0.0.1", 1),
+             "server": ("127.0.0.1", 80)}
+    await app(scope, receive, send)
+    return sent[0]["status"], b"".join(m.get("body", b"") for m in sent)
+"""
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
@@ -95,31 +115,13 @@ def test_the_readmes_snippet_runs_with_the_core_alone(core: Path, tmp_path: Path
     (snippet,) = (text for text in README.findall((ROOT / "README.md").read_text()))
     assert "service_name=" in snippet
     code = """
-    import asyncio
-
-    async def receive():
-        return {"type": "http.request"}
-
-    async def get(path):
-        sent = []
-
-        async def send(message):
-            sent.append(message)
-
-        scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1",
-                 "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b"",
-                 "root_path": "", "scheme": "http", "headers": [], "client": ("127.0.0.1", 1),
-                 "server": ("127.0.0.1", 80)}
-        await app(scope, receive, send)
-        return sent[0]["status"], b"".join(m.get("body", b"") for m in sent)
-
     async def main():
         print((await get("/openapi.json"))[0])
         print((await get("/metrics"))[1].decode())
 
     asyncio.run(main())
     """
-    printed = run(core, snippet + textwrap.dedent(code), tmp_path)
+    printed = run(core, snippet + GET + textwrap.dedent(code), tmp_path)
     assert printed.startswith("200\n")
     counted = r'^http_server_request_duration_seconds_count\{.*http_route="/openapi.json".*\} 1'
     assert re.search(counted, printed, re.MULTILINE)
@@ -171,8 +173,10 @@ def test_an_endpoint_of_the_environment_does_not_stop_the_service(
     from vitals import instrument
 
     logging.basicConfig(stream=sys.stdout)
-    instrument(FastAPI())
+    app = FastAPI()
+    instrument(app)
     """
+    code = textwrap.dedent(code) + GET + 'asyncio.run(get("/openapi.json"))'
     printed = run(core, code, tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")
     assert "pip install 'vitals-kit[otel]'" in printed
     assert "vitals-kit" not in run(core, code, tmp_path)
