@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Optional, TextIO
 from vitals.log_events import OnDrop, ignore
 from vitals.logging import record_context
 from vitals.logging.consoles import writes_to_console
-from vitals.logging.entries import Entry
+from vitals.logging.entries import Entry, KitEntry
 from vitals.logging.json_handler import JsonHandler
 from vitals.logging.json_lines import JsonLines
 from vitals.logging.line_writer import LineWriter
@@ -52,7 +52,7 @@ class JsonOutput:
         self._lines = JsonLines(service_name, redactor)
         self._follows_stdout = stream is None
         self._on_drop = on_drop
-        self._writer: LineWriter[Entry] = LineWriter(
+        self._writer: LineWriter[Entry | KitEntry] = LineWriter(
             stream or sys.stdout, self._lines.render, self._drop
         )
         self._lock = threading.RLock()
@@ -134,7 +134,9 @@ class JsonOutput:
         logger.setLevel(level)
 
 
-def _structlog_output(writer: LineWriter[Entry], on_drop: OnDrop) -> Optional["StructlogOutput"]:
+def _structlog_output(
+    writer: LineWriter[Entry | KitEntry], on_drop: OnDrop
+) -> Optional["StructlogOutput"]:
     try:
         from vitals.logging.structlog_output import StructlogOutput  # noqa: PLC0415  # optional
     except ImportError:
