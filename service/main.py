@@ -77,6 +77,7 @@ def build(settings: Settings) -> FastAPI:
         service_name="api",
         revision=settings.revision,
         metrics_token=settings.metrics_token(),
+        logs="json",
         admin=auth.is_admin,
         body_logging=BodyLogging(share=0.01, routes={"/api/users/login": None}),
         validation=Validation(limit=settings.body_limit),

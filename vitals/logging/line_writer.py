@@ -1,27 +1,24 @@
-"""Log handler that queues lines and writes them in a thread, so that requests never wait for it.
+"""Writes log lines in a thread, so that requests never wait for a stream or for rendering.
 
 A pipe that is not read holds 64 kB; the next write blocks, and on the event loop it would block
-every request. Lines wait in a bounded queue instead; beyond the limit they are dropped and counted.
+every request. Entries wait in a bounded queue instead; beyond the limit they are dropped and
+counted.
 """
 
-import logging
 import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from types import MappingProxyType
-from typing import Any, TextIO
-
-from vitals.redactor import Redactor
+from typing import Any, Generic, NamedTuple, TextIO, TypeVar
 
 MAX_QUEUED_CHARACTERS = 4_194_304
 """Size limit of the queue."""
 
 BATCH_SECONDS = 0.01
-"""How long lines are collected for one write: waking the thread for each costs the event loop
+"""How long entries are collected for one write: waking the thread for each costs the event loop
 more than the line."""
 
 POLL_SECONDS = 0.001
@@ -30,64 +27,54 @@ POLL_SECONDS = 0.001
 FLUSH_SECONDS = 1.0
 """How long a flush waits for the last lines."""
 
+Entry = TypeVar("Entry")
 
-class QueueLogHandler(logging.Handler):
-    """Queues formatted records for a thread that writes them to a stream.
+
+class _Queued(NamedTuple):
+    size: int
+    entry: Any
+
+
+class LineWriter(Generic[Entry]):
+    """Queues entries for a thread that renders and writes them.
 
     Args:
         stream: The stream.
-        on_drop: Called with the reason for each line that is dropped.
-        static_fields: Fields of every line.
-        processors: The structlog processors that format an event and add those fields.
-        redactor: Redacts the context variables that the application binds.
+        render: Makes a line of an entry, without the line break; called in the thread.
+        on_drop: Called with the reason for each entry that is dropped.
     """
 
     def __init__(
-        self,
-        stream: TextIO,
-        on_drop: Callable[[str], None],
-        *,
-        static_fields: Mapping[str, str] = MappingProxyType({}),
-        processors: Sequence[Any] = (),
-        redactor: Redactor | None = None,
+        self, stream: TextIO, render: Callable[[Entry], str], on_drop: Callable[[str], None]
     ) -> None:
-        super().__init__()
-        self.static_fields = dict(static_fields)
-        self.processors = processors
-        self.redactor = redactor or Redactor()
-        self._stream = stream
+        self.stream = stream
+        self._render = render
         self._on_drop = on_drop
         self._reset()
-        _HANDLERS.add(self)
+        _WRITERS.add(self)
 
     def _reset(self) -> None:
         """Start with an empty queue and no writer thread; also called in a forked child."""
         # Both must be reentrant: the garbage collector may run anywhere, and a finalizer may log.
-        self._queue: SimpleQueue[str | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Queued | None] = SimpleQueue()
         self._state_lock = threading.RLock()
         self._queued = 0
         self._closed = False
         self._writer_running = False
         self._writers_started = 0
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Queue a record, or drop it."""
-        try:
-            line = self.format(record)
-        except Exception:  # noqa: BLE001  # a record that cannot be formatted must not raise into the caller
-            self._on_drop("log_format")
-            return
-        self.put(line)
+    def put(self, entry: Entry, size: int) -> None:
+        """Queue an entry, or drop it.
 
-    def put(self, line: str) -> None:
-        """Queue a line, or drop it."""
-        line += "\n"
-        length = len(line)
+        Args:
+            entry: The entry; nothing else may change it from now on.
+            size: About how many characters it holds.
+        """
         with self._state_lock:
-            full = self._closed or self._queued + length > MAX_QUEUED_CHARACTERS
+            full = self._closed or self._queued + size > MAX_QUEUED_CHARACTERS
             if not full:
-                self._queued += length
-                self._queue.put(line)
+                self._queued += size
+                self._queue.put(_Queued(size, entry))
             if not self._writer_running:
                 self._start()
         if full:
@@ -102,11 +89,10 @@ class QueueLogHandler(logging.Handler):
             time.sleep(POLL_SECONDS)
 
     def close(self) -> None:
-        """Write the queue, and accept no further lines."""
+        """Write the queue, and accept no further entries."""
         self.flush()
         self._closed = True
         self._queue.put(None)
-        super().close()
 
     def _start(self) -> None:
         """Start the writer thread, or replace one that has failed."""
@@ -124,34 +110,41 @@ class QueueLogHandler(logging.Handler):
                 self._on_drop("log_writer")
 
     def _write(self) -> None:
-        lines = self._queue
+        queue = self._queue
         try:
             while True:
-                found = [lines.get()]
+                found = [queue.get()]
                 time.sleep(BATCH_SECONDS)
                 with suppress(Empty):
                     while True:
-                        found.append(lines.get_nowait())
+                        found.append(queue.get_nowait())
                 try:
-                    self._stream.write("".join(line for line in found if line))
-                    self._stream.flush()
+                    self.stream.write("".join([self._line(each.entry) for each in found if each]))
+                    self.stream.flush()
                 except Exception:  # noqa: BLE001  # broken pipe, or the stream is closed or in use
                     self._on_drop("logs")
                 finally:
                     with self._state_lock:
-                        self._queued -= sum(len(line) for line in found if line)
+                        self._queued -= sum(each.size for each in found if each)
                 if None in found:
                     return
         finally:
             self._writer_running = False
 
+    def _line(self, entry: Entry) -> str:
+        try:
+            return self._render(entry) + "\n"
+        except Exception:  # noqa: BLE001  # one entry that cannot be rendered, not those beside it
+            self._on_drop("log_format")
+            return ""
 
-_HANDLERS: weakref.WeakSet[QueueLogHandler] = weakref.WeakSet()
+
+_WRITERS: "weakref.WeakSet[LineWriter[Any]]" = weakref.WeakSet()
 
 
 def _reset_all() -> None:
-    for handler in list(_HANDLERS):
-        handler._reset()  # noqa: SLF001  # of this module
+    for writer in list(_WRITERS):
+        writer._reset()  # noqa: SLF001  # of this module
 
 
 if hasattr(os, "register_at_fork"):

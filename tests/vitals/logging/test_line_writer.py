@@ -1,7 +1,6 @@
 """A log reader that stalls does not block requests."""
 
 import io
-import logging
 import os
 import subprocess
 import sys
@@ -10,19 +9,23 @@ import time
 
 import pytest
 
-from vitals.logging.log_handler import MAX_QUEUED_CHARACTERS, QueueLogHandler
+from vitals.logging.line_writer import MAX_QUEUED_CHARACTERS, LineWriter
 
 
-def record(text: object) -> logging.LogRecord:
-    return logging.LogRecord("test", logging.INFO, "", 0, text, None, None)
+def _as_it_is(entry: str) -> str:
+    return entry
+
+
+def put(writer: LineWriter[str], text: str) -> None:
+    writer.put(text, len(text) + 1)
 
 
 def test_lines_are_written_in_order() -> None:
     stream, dropped = io.StringIO(), list[str]()
-    handler = QueueLogHandler(stream, dropped.append)
+    writer = LineWriter(stream, _as_it_is, dropped.append)
     for number in range(1_000):
-        handler.handle(record(number))
-    handler.close()
+        put(writer, str(number))
+    writer.close()
     assert stream.getvalue().split() == [str(number) for number in range(1_000)]
     assert dropped == []
 
@@ -31,15 +34,15 @@ def test_a_stalled_reader_blocks_no_caller_and_memory_is_bounded() -> None:
     reading, writing = os.pipe()
     dropped: list[str] = []
     with os.fdopen(writing, "w") as stream:
-        handler = QueueLogHandler(stream, dropped.append)
+        writer = LineWriter(stream, _as_it_is, dropped.append)
         line = "x" * 10_000
         sent = 3 * MAX_QUEUED_CHARACTERS // len(line)
         started = time.monotonic()
         for _ in range(sent):
-            handler.handle(record(line))
+            put(writer, line)
         assert time.monotonic() - started < 5, "it waited for the reader"
         assert dropped.count("logs") > sent // 2
-        assert handler._queued <= MAX_QUEUED_CHARACTERS
+        assert writer._queued <= MAX_QUEUED_CHARACTERS
         taken = sent - len(dropped)
 
         def read() -> None:
@@ -51,24 +54,28 @@ def test_a_stalled_reader_blocks_no_caller_and_memory_is_bounded() -> None:
         reader.start()
         reader.join(20)
         assert not reader.is_alive(), "a line that was taken was not written"
-        handler.handle(record("again"))
-        handler.flush()
+        put(writer, "again")
+        writer.flush()
         assert os.read(reading, 100) == b"again\n"
-        handler.close()
+        writer.close()
     os.close(reading)
 
 
-def test_a_closed_stream_and_an_unformattable_record_are_counted() -> None:
-    class Unformattable:
-        def __str__(self) -> str:
+def test_a_closed_stream_and_an_entry_that_cannot_be_rendered_are_counted() -> None:
+    def render(entry: str) -> str:
+        if entry == "bad":
             raise LookupError
+        return entry
 
     stream, dropped = io.StringIO(), list[str]()
-    handler = QueueLogHandler(stream, dropped.append)
-    handler.handle(record(Unformattable()))
+    writer = LineWriter(stream, render, dropped.append)
+    put(writer, "bad")
+    put(writer, "good")
+    writer.flush()
+    assert stream.getvalue() == "good\n"
     stream.close()
-    handler.handle(record("too late"))
-    handler.close()
+    put(writer, "too late")
+    writer.close()
     assert dropped == ["log_format", "logs"]
 
 
@@ -95,7 +102,7 @@ def test_a_fork_writes_its_own_lines_once() -> None:
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30
     )
-    assert sorted(line.count('"event": "child"') for line in done.stdout.splitlines()) == [0, 1]
+    assert sorted(line.count('"event":"child"') for line in done.stdout.splitlines()) == [0, 1]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -110,17 +117,17 @@ def test_a_failed_writer_thread_is_replaced(failure: BaseException) -> None:
             return super().write(text)
 
     stream, dropped = Stream(), list[str]()
-    handler = QueueLogHandler(stream, dropped.append)
-    handler.handle(record("lost"))
-    handler.flush()
-    assert handler._queued == 0
+    writer = LineWriter(stream, _as_it_is, dropped.append)
+    put(writer, "lost")
+    writer.flush()
+    assert writer._queued == 0
     stream.fails = False
     deadline = time.monotonic() + 20
     while "written" not in stream.getvalue() and time.monotonic() < deadline:
-        handler.handle(record("written"))
-        handler.flush()
+        put(writer, "written")
+        writer.flush()
     assert "written" in stream.getvalue()
     assert dropped == (["log_writer"] if isinstance(failure, SystemExit) else ["logs"])
-    handler.close()
-    handler.handle(record("too late"))
+    writer.close()
+    put(writer, "too late")
     assert dropped[-1] == "logs"
