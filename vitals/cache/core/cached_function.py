@@ -60,6 +60,9 @@ class CallKeys:
         used = [parameter for parameter in parameters if parameter not in ignore]
         self.template = key or KeyTemplate(":".join(f"{{{each}}}" for each in used) or ALL)
         self._tags = tuple(map(KeyTemplate, tags))
+        named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        all_named = all(each.kind in named for each in parameters.values())
+        self._names = set(parameters) if all_named else None
         if unused := set(used) - set(self.template.fields):
             raise ValueError(
                 f"cannot cache {name}: {', '.join(sorted(unused))} would not be in its key; "
@@ -78,7 +81,7 @@ class CallKeys:
             TypeError: The arguments do not fit, or one has no text of its own.
         """
         fields: Mapping[str, Any] = kwargs
-        if args or len(kwargs) != len(self.signature.parameters):
+        if args or kwargs.keys() != self._names:  # FastAPI passes all of them by name
             bound = self.signature.bind(*args, **kwargs)
             bound.apply_defaults()
             fields = bound.arguments
