@@ -30,7 +30,7 @@ from vitals.logging.probe import LogProbe
 from vitals.metrics import worker_discovery
 from vitals.metrics.endpoint import MetricsEndpoint
 from vitals.metrics.meter import Meter
-from vitals.metrics.worker_directory import join
+from vitals.metrics.worker_sharing import join
 from vitals.objectives import Objective, Objectives
 from vitals.redaction.bodies import Redaction
 from vitals.redactor import Redactor

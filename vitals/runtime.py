@@ -64,11 +64,13 @@ class RuntimeProbe:
         @asynccontextmanager
         async def running() -> AsyncIterator[None]:
             lag.start()
+            planned = False
             try:
                 yield
+                planned = True
             finally:
                 lag.stop()
-                refresher.stop()
+                refresher.stop(planned=planned)
 
         host.at_start(refresher.start)
         host.lifespan(running)
@@ -159,6 +161,9 @@ def _advance_to(child: CounterChild, to: float) -> None:
     child.inc(max(0.0, to - child.value))
 
 
+JOIN_INTERVAL = 0.05
+"""Seconds between two looks whether this worker can join the others."""
+
 REFRESH_INTERVAL = 1.0
 """How old a worker's gauges may be in a scrape that another worker serves."""
 
@@ -167,7 +172,7 @@ class Refresher:
     """Refreshes a worker's gauges on its event loop, for scrapes of other workers.
 
     Args:
-        meter: The meter; does nothing while it is not shared.
+        meter: The meter; does nothing if there are no other workers.
     """
 
     def __init__(self, meter: Meter) -> None:
@@ -176,13 +181,24 @@ class Refresher:
 
     def start(self) -> None:
         """Start on the running loop."""
-        if self._meter.shared:
-            self._meter.refresh()
-            self._next = asyncio.get_running_loop().call_later(REFRESH_INTERVAL, self.start)
+        sharing = self._meter.sharing
+        if sharing is not None:
+            sharing.tick()
+            if self._meter.shared:
+                self._meter.refresh()
+            # A worker joins the others once it accepts connections: look again soon.
+            interval = REFRESH_INTERVAL if sharing.is_settled else JOIN_INTERVAL
+            self._next = asyncio.get_running_loop().call_later(interval, self.start)
 
-    def stop(self) -> None:
-        """Stop, after a last refresh: other workers outlive this one."""
+    def stop(self, *, planned: bool = False) -> None:
+        """Stop, after a last refresh: other workers outlive this one.
+
+        Args:
+            planned: Whether the server shuts down, rather than fails.
+        """
         if self._next is not None:
             self._next.cancel()
             self._next = None
             self._meter.refresh()
+        if planned and self._meter.sharing is not None:
+            self._meter.sharing.leave()

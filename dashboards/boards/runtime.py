@@ -26,7 +26,7 @@ from vitals.metrics.catalogue import (
     PROCESS_RESIDENT_MEMORY,
     PROCESS_START_TIME,
     WORKERS,
-    WORKERS_ENDED,
+    WORKERS_CRASHED,
 )
 
 RESTARTS = Stat(
@@ -153,15 +153,16 @@ WORKERS_ANSWERING = TimeSeries(
     id=16,
     tint=Colour.INFO,
     title="Workers",
-    description="Running worker processes, by instance, and how many exited within the last hour "
-    "while their server went on. Fewer than were started, or an unexpected exit: see the log.",
+    description="Running worker processes, by instance, and how many crashed within the last hour: "
+    "exited without having been shut down, as recycled ones are. Fewer than were started, or a "
+    "crash: see the log.",
     unit="short",
     decimals=0,
     queries=(
         Query(WORKERS.sum("instance", **CHOSEN), "{{instance}}"),
         Query(
-            f"{WORKERS_ENDED.increase('instance', window='1h', **CHOSEN)} > 0",
-            "{{instance}} exited, 1 hour",
+            f"{WORKERS_CRASHED.increase('instance', window='1h', **CHOSEN)} > 0",
+            "{{instance}} crashed, 1 hour",
         ),
     ),
 )

@@ -18,7 +18,8 @@ from vitals.metrics.catalogue import WORKERS, WORKERS_ENDED
 from vitals.metrics.meter import Meter
 from vitals.metrics.mmap_store import Segment, map_file, segments
 from vitals.metrics.process_identity import start_time, unix_start_time
-from vitals.metrics.worker_directory import WorkerDirectory, join
+from vitals.metrics.worker_directory import WorkerDirectory
+from vitals.metrics.worker_sharing import join
 from vitals.testing import Readings
 
 SCRIPT = Path(__file__).with_name("worker.py")
@@ -335,12 +336,12 @@ def test_directories_of_ended_servers_are_removed(tmp_path: Path) -> None:
 
 def test_a_process_without_workers_shares_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(worker_discovery.ENV_VAR, raising=False)
-    assert worker_discovery.worker_directory("test") is None
+    assert worker_discovery.worker_directories("test") == []
     monkeypatch.setenv(worker_discovery.ENV_VAR, "/somewhere")
-    assert worker_discovery.worker_directory("test") == Path("/somewhere/test")
+    assert worker_discovery.worker_directories("test") == [Path("/somewhere/test")]
     monkeypatch.setenv(worker_discovery.ENV_VAR, "")
-    assert worker_discovery.worker_directory("test") is None
-    assert worker_discovery.worker_directory("test", "/elsewhere") == Path("/elsewhere/test")
+    assert worker_discovery.worker_directories("test") == []
+    assert worker_discovery.worker_directories("test", "/elsewhere") == [Path("/elsewhere/test")]
 
 
 def test_applications_of_one_server_have_distinct_ids() -> None:
@@ -388,6 +389,6 @@ def test_rereading_reads_only_new_records(start: Start, tmp_path: Path) -> None:
     worker.send("many 1500")
     (after,) = directory.sources(registry)
     assert after.series_index is before.series_index
-    assert len(after.series_index.series) == 1_500 + 3
+    assert len(after.series_index.series) == 1_500 + 4
     (path,) = tmp_path.glob(f"test/{worker.pid}-*")
     assert len(segments(map_file(path))) > 1

@@ -74,7 +74,8 @@ def scrape(port: int) -> Readings:
 
 def files(server: subprocess.Popen[bytes]) -> list[Path]:
     started = start_time(server.pid)
-    return list(worker_discovery.base_directory().glob(f"{server.pid}-{started}-*/*"))
+    usual = worker_discovery.base_directories(server.pid)[0]
+    return list(usual.glob(f"{server.pid}-{started}-*/*"))
 
 
 @dataclass

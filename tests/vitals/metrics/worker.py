@@ -10,7 +10,7 @@ from typing import NamedTuple
 from vitals.metrics.declarations import Counter, Gauge, Histogram, NoLabels
 from vitals.metrics.meter import Meter
 from vitals.metrics.text_format import render
-from vitals.metrics.worker_directory import join
+from vitals.metrics.worker_sharing import join
 
 
 class Word(NamedTuple):
