@@ -161,9 +161,6 @@ def _advance_to(child: CounterChild, to: float) -> None:
     child.inc(max(0.0, to - child.value))
 
 
-JOIN_INTERVAL = 0.05
-"""Seconds between two looks whether this worker can join the others."""
-
 REFRESH_INTERVAL = 1.0
 """How old a worker's gauges may be in a scrape that another worker serves."""
 
@@ -186,9 +183,7 @@ class Refresher:
             sharing.tick()
             if self._meter.shared:
                 self._meter.refresh()
-            # A worker joins the others once it accepts connections: look again soon.
-            interval = REFRESH_INTERVAL if sharing.is_settled else JOIN_INTERVAL
-            self._next = asyncio.get_running_loop().call_later(interval, self.start)
+            self._next = asyncio.get_running_loop().call_later(REFRESH_INTERVAL, self.start)
 
     def stop(self, *, planned: bool = False) -> None:
         """Stop, after a last refresh: other workers outlive this one.

@@ -43,6 +43,7 @@ cache_l1_bytes 2500000
 cache_bus_connected 1
 vitals_workers 2
 vitals_workers_ended_total 1
+vitals_workers_crashed_total 1
 http_server_requests_refused_total{reason="syntax"} 12
 """
 _REPLACED = {'slo_events_total{slo="availability",http_route="/api/orders",outcome="bad"} 0.0'}

@@ -45,10 +45,6 @@ class PeerWorkers(Protocol):
 class Sharing(Protocol):
     """Keeps a meter shared with the other workers, whatever happens to what they share."""
 
-    @property
-    def is_settled(self) -> bool:
-        """Whether it has been tried."""
-
     def check(self) -> None:
         """Repair what is broken; called before each scrape, in a thread that may wait."""
 

@@ -1,9 +1,8 @@
 """Shares a meter with the other workers of the server, and keeps it shared.
 
-A worker joins the others once it accepts connections, because only then it is known which server it
-belongs to. What somebody does to the shared directory afterwards is repaired within a second: it is
-made again, or another one is used; where neither is possible, or the disk is full, that is logged
-once, counted in ``vitals_dropped_total`` as long as it lasts, and tried again.
+What somebody does to the shared directory is repaired within a second: it is made again, or another
+one is used; where neither is possible, or the disk is full, that is logged once, counted in
+``vitals_dropped_total`` as long as it lasts, and tried again.
 """
 
 import atexit
@@ -13,15 +12,16 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
-from typing import Literal
 
 from vitals.metrics import worker_discovery
 from vitals.metrics.asgi_server import AsgiServer
 from vitals.metrics.catalogue import (
+    DROPPED,
     PLANNED_START_TIME,
     WORKERS,
     WORKERS_CRASHED,
     WORKERS_ENDED,
+    ReasonLabels,
 )
 from vitals.metrics.declarations import NoLabels
 from vitals.metrics.meter import Meter
@@ -73,7 +73,7 @@ class WorkerSharing:
         self._configured = worker_discovery.configured_directory(configured)
         self._pid = os.getpid()
         self._may_share = False
-        self._record: ServerRecord | Literal[False] | None = None
+        self._record: ServerRecord | None = None
         self._server: AsgiServer | None = None
         self._addresses: set[str] = set()
         self._directory: WorkerDirectory | None = None
@@ -85,33 +85,31 @@ class WorkerSharing:
         self._repair: Thread | None = None
 
     def start(self) -> bool:
-        """Join the others now, or once the server can tell where it accepts connections.
+        """Join the others.
 
         Returns:
             Whether there is anything to do later: there may be others, or a server to watch.
         """
         self._server = AsgiServer.running()
-        self._may_share = bool(
-            worker_discovery.worker_directories(self._application, self._configured)
-        )
-        if not self._may_share and (self._server is None or self._configured is not None):
+        self._addresses = self._server.addresses if self._server else set()
+        self._may_share = bool(self._directories())
+        started_by_server = self._server is not None or worker_discovery.server_pid() is not None
+        if started_by_server and self._configured != "":
+            self._record_start()
+        if not self._may_share and self._record is None:
             return False
         atexit.register(self._end)
-        if self._may_join:
+        if self._may_share:
+            for reason in (_LOST, _APART):  # in advance: when it is needed there may be no space
+                self._meter.counter(DROPPED).bind(ReasonLabels(reason))
+            self._meter.refresh()  # others see complete figures
             self.check()
         return True
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether it was tried to join the others."""
-        return self._record is not None
 
     def check(self) -> None:
         """Join the others, again if necessary."""
         with self._meter.collecting:
             try:
-                if self._record is None and self._may_join:
-                    self._record_start()
                 if self._is_due:
                     self._join()
             except Exception:  # noqa: BLE001  # sharing must fail neither a scrape nor a start
@@ -122,16 +120,14 @@ class WorkerSharing:
         if self._server is not None and self._server.is_shutting_down:
             self.leave()
         changed = self._directory is not None and self._directory.has_changed
-        starts = self._record is None and self._may_join
-        if (self._is_due or changed or starts) and not (self._repair and self._repair.is_alive()):
+        if (self._is_due or changed) and not (self._repair and self._repair.is_alive()):
             self._repair = Thread(target=self._check_and_read, name="vitals workers", daemon=True)
             self._repair.start()
 
     def leave(self) -> None:
         """Note in this worker's file that it ends by plan."""
-        # A server that never accepted connections ends because of an error.
-        if self._server is None or self._server.accepts:
-            if not self._ends and isinstance(self._record, ServerRecord):
+        if self._server is None or self._server.has_started:
+            if not self._ends and self._record is not None:
                 self._record.mark_planned()
             self._ends = True
             if self._store is not None:
@@ -148,31 +144,26 @@ class WorkerSharing:
         self._meter.read_peers()
 
     @property
-    def _may_join(self) -> bool:
-        return self._configured is not None or self._server is None or self._server.accepts
-
-    @property
     def _is_due(self) -> bool:
         if not self._may_share or time.monotonic() < self._next_try:
             return False
         if self._directory is None or self._store is None:
-            return self._may_join
+            return True
         return not self._directory.is_intact or self._store.spilled is not None
 
     def _record_start(self) -> None:
         """Note that this process serves, and find out how its predecessor ended."""
-        self._record = False
-        service = worker_discovery.service_id(self._application, self._find_addresses())
+        service = worker_discovery.service_id(self._application, self._addresses)
         base = worker_discovery.base_directories(os.getpid())[0]
         with suppress(OSError):  # then every start counts as one after a crash
             self._record = ServerRecord(Path(self._configured or base), service)
             planned = self._record.planned_start
             self._meter.gauge(PLANNED_START_TIME).bind(NoLabels()).set(planned)
 
-    def _find_addresses(self) -> set[str]:
-        if self._server is not None and not self._addresses:
-            self._addresses = self._server.addresses
-        return self._addresses
+    def _directories(self) -> list[Path]:
+        return worker_discovery.worker_directories(
+            self._application, self._configured, self._addresses
+        )
 
     def _join(self) -> None:
         store, directory = self._store, self._directory
@@ -201,11 +192,8 @@ class WorkerSharing:
         Raises:
             OSError: None of them can be used.
         """
-        directories = worker_discovery.worker_directories(
-            self._application, self._configured, self._find_addresses()
-        )
         failure = None
-        for path in sorted(directories, key=lambda path: not path.is_dir()):
+        for path in sorted(self._directories(), key=lambda path: not path.is_dir()):
             try:
                 if self._directory is None:
                     self._directory = WorkerDirectory(path)
