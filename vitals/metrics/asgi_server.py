@@ -79,7 +79,7 @@ def _servers_of(coroutine: Any) -> Iterator[tuple[Any, list[Any] | None]]:
         frame = getattr(coroutine, "cr_frame", None)
         if frame is None:
             return
-        # Frames of others are left alone: reading their variables would keep these alive.
+        # Other frames are not looked into: reading their variables would keep these alive.
         if frame.f_globals.get("__name__") == "uvicorn.server" and "self" in frame.f_locals:
             yield frame.f_locals["self"], frame.f_locals.get("sockets")
         coroutine = coroutine.cr_await

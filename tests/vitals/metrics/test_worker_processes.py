@@ -45,7 +45,7 @@ SERVERS = {
     "uvicorn, recycled": f"{UVICORN} --limit-max-requests 40",
     "gunicorn": GUNICORN,
     "gunicorn, recycled": f"{GUNICORN} --max-requests 40 --max-requests-jitter 10",
-    "gunicorn, impatient": f"{GUNICORN} --graceful-timeout 3",
+    "gunicorn, impatient": f"{GUNICORN} --timeout 15",
     "gunicorn, preloaded": f"{GUNICORN} --preload",
     "granian": (
         "granian serving:app --interface asgi --port {port} --workers {workers} --no-log "
@@ -200,7 +200,7 @@ def test_a_reload_is_no_crash_even_if_streams_are_cut_off() -> None:
         with httpx.stream("GET", f"http://127.0.0.1:{port}/stream", timeout=30) as response:
             holding = int(next(response.iter_lines()))
             server.send_signal(signal.SIGHUP)
-            poll(lambda: scrape(port).value(WORKERS_ENDED) == 2)
+            poll(lambda: scrape(port).value(WORKERS_ENDED) == 2, 90)
             assert start_time(holding) is None
         assert scrape(port).value(WORKERS_CRASHED) == 0
         assert scrape(port).value(WORKERS) == 2
