@@ -18,6 +18,8 @@ TEST_ALERT = "VitalsDoctor"
 SEVERITIES = ("page", "ticket")
 WATCHDOG = "Watchdog"
 POLL = 0.1
+RESEND_SECONDS = 120.0
+"""A Prometheus that has just started loses alerts, and sends them again after a minute."""
 
 _STATUS, _ALERTS, _SILENCES, _SILENCE = (
     f"/api/v2/{name}" for name in ("status", "alerts", "silences", "silence")
@@ -46,16 +48,21 @@ def check_sending(api: PrometheusApi, alertmanager: str | None) -> Findings:
         )
         return
     page = api.own_metrics()
-    failed = page.sum("prometheus_notifications_errors_total") if page else 0.0
-    sent = page.sum("prometheus_notifications_sent_total") if page else 0.0
-    if failed and not sent:
+    failed, lost, tried = (
+        page.sum(f"prometheus_notifications_{name}_total") if page else 0.0
+        for name in ("errors", "dropped", "sent")
+    )
+    where = ", ".join(sorted(hosts))
+    if failed and lost >= tried:
         yield problem(
             "sending",
-            f"Prometheus cannot send to {', '.join(sorted(hosts))}: {failed:.0f} attempts failed",
+            f"Prometheus cannot send to {where}: {lost:.0f} alerts were lost",
             "check from Prometheus's machine that it is reachable",
         )
-    else:
-        yield ok("sending", f"Prometheus sends its alerts to {', '.join(sorted(hosts))}")
+        return
+    if lost:
+        yield note("sending", f"{lost:.0f} alerts were lost since Prometheus started")
+    yield ok("sending", f"Prometheus sends its alerts to {where}")
 
 
 class Alertmanager:
@@ -117,8 +124,16 @@ class Alertmanager:
         deadline = time.monotonic() + self._timeout
         while not (found := self._alerts(WATCHDOG)) and time.monotonic() < deadline:
             time.sleep(POLL)
+        page = api.own_metrics()
+        age = time.time() - (page.sum("process_start_time_seconds") if page else 0.0)
         if found:
             yield ok("arrival", f"{WATCHDOG}, which always fires, has arrived from Prometheus")
+        elif age < RESEND_SECONDS:
+            yield note(
+                "arrival",
+                f"{WATCHDOG} has not arrived from Prometheus yet, which started {age:.0f} s ago",
+                "ask again in two minutes",
+            )
         else:
             yield problem(
                 "arrival",

@@ -11,8 +11,8 @@ from vitals.doctor.finding import Finding, Findings, ok, problem
 from vitals.doctor.prometheus_api import PrometheusApi
 from vitals.metrics.catalogue import BUILD_INFO, PROCESS_START_TIME
 
-LATE = 3
-"""Scrape intervals after which the last scrape is too old."""
+LATE, SLACK = 3, 5.0
+"""Scrape intervals, and seconds in addition, after which the last scrape is too old."""
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -173,10 +173,10 @@ class TargetCheck:
         interval = _seconds(target.state.get("scrapeInterval", "")) or 60.0
         last = _time(target.state.get("lastScrape", ""))
         age = (datetime.now(UTC) - last).total_seconds() if last else float("inf")
-        if age > LATE * interval:
+        if age > LATE * interval + SLACK:
             return problem(
                 "scrape",
-                f"the last scrape was {age:.0f} s ago, every {interval:.0f} s is configured",
+                f"the last scrape was {age:.0f} s ago, every {interval:g} s is configured",
                 "see Prometheus's log; compare the clocks of both machines",
             )
         return ok("scrape", f"the last one was {max(age, 0):.0f} s ago, every {interval:g} s")
