@@ -25,6 +25,7 @@ from vitals.db.insight.bottlenecks_page import Admin
 from vitals.db.insight.explain import Explain
 from vitals.host import Host, Probe
 from vitals.http.probe import HttpProbe
+from vitals.interpreter import refuse_free_threading
 from vitals.logging.fast_log import FastLogger
 from vitals.logging.probe import LogProbe
 from vitals.metrics import worker_discovery
@@ -130,9 +131,11 @@ def instrument(
         The application's ``Vitals``.
 
     Raises:
-        RuntimeError: The application is instrumented already, or serves already.
+        RuntimeError: The application is instrumented already, or serves already; or this Python
+            runs without the GIL.
         ValueError: An objective, the path, the ratio or ``explain`` is invalid.
     """
+    refuse_free_threading()
     _check(app, metrics_path, trace_ratio)
     version = version or app.version
     redactor = Redactor(redaction or (body_logging.redaction if body_logging is not None else None))

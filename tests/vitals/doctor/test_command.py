@@ -307,7 +307,7 @@ def test_a_token_is_missing_or_wrong(
 def test_prometheus_sends_no_token_or_a_wrong_one(
     sent: str | None, examine: Examine, watch: Watch, protected: Service, token_file: Path
 ) -> None:
-    more = {"authorization": {"credentials": sent}} if sent else {}
+    more: Json = {"authorization": {"credentials": sent}} if sent else {}
     prometheus = watch.prometheus(service=protected, metrics_path="/vitals/metrics", **more)
     arguments = (protected.url, "--metrics-path", "/vitals/metrics", "--token-file", token_file)
     findings = examine.until(

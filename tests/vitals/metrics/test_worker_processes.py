@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -277,7 +278,7 @@ def test_servers_of_one_parent_keep_their_figures_apart(
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[2])}
     with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as parent:
         for port in ports:
-            poll(lambda port=port: readiness.http_answers(port, f"/{port}"))
+            poll(partial(readiness.http_answers, port, f"/{port}"))
         before = {port: _counted(port) for port in ports}
         for requests, port in enumerate(ports, 2):
             for _ in range(requests):
