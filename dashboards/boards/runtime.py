@@ -20,6 +20,7 @@ from vitals.metrics.catalogue import (
     HTTP_ACTIVE_WEBSOCKETS,
     HTTP_CONNECTIONS_REFUSED,
     HTTP_REQUESTS_REFUSED,
+    PLANNED_START_TIME,
     PROCESS_CPU,
     PROCESS_MAX_FDS,
     PROCESS_OPEN_FDS,
@@ -32,13 +33,19 @@ from vitals.metrics.catalogue import (
 RESTARTS = Stat(
     id=1,
     title="Restarts, 1 hour",
-    description="How often instances were started within the last hour, deploys included. An "
-    "instance that restarts again and again is crash-looping: see its log.",
+    description="How often instances were started within the last hour, without those that had "
+    "been shut down on the same machine, as by a deployment. An instance that restarts again and "
+    "again is crash-looping: see its log.",
     unit="short",
     decimals=0,
     width=6,
     steps=rising(1, 5),
-    queries=(instant_query(f"sum(changes({PROCESS_START_TIME.select('', '1h', **CHOSEN)}))"),),
+    queries=(
+        instant_query(
+            f"sum(changes({PROCESS_START_TIME.select('', '1h', **CHOSEN)})) "
+            f"- (sum(changes({PLANNED_START_TIME.select('', '1h', **CHOSEN)})) or vector(0))"
+        ),
+    ),
 )
 DESCRIPTORS = Gauge(
     id=2,

@@ -51,9 +51,11 @@ def join(meter: Meter, application: str, configured: str | os.PathLike[str] | No
     for metric in (WORKERS_ENDED, WORKERS_CRASHED):
         meter.counter(metric).bind(NoLabels())
     meter.gauge(PLANNED_START_TIME).bind(NoLabels())
-    meter.sharing = WorkerSharing(meter, application, configured)
-    if not meter.sharing.start():
-        meter.sharing = None
+    sharing = WorkerSharing(meter, application, configured)
+    try:
+        meter.sharing = sharing if sharing.start() else None
+    except Exception:  # noqa: BLE001  # the application starts without
+        meter.dropped(_APART)
 
 
 class WorkerSharing:
@@ -117,12 +119,16 @@ class WorkerSharing:
 
     def tick(self) -> None:
         """Check and read the others in another thread, if anything has changed."""
-        if self._server is not None and self._server.is_shutting_down:
-            self.leave()
-        changed = self._directory is not None and self._directory.has_changed
-        if (self._is_due or changed) and not (self._repair and self._repair.is_alive()):
-            self._repair = Thread(target=self._check_and_read, name="vitals workers", daemon=True)
-            self._repair.start()
+        try:
+            if self._server is not None and self._server.is_shutting_down:
+                self.leave()
+            changed = self._directory is not None and self._directory.has_changed
+            if (self._is_due or changed) and not (self._repair and self._repair.is_alive()):
+                target = self._check_and_read
+                self._repair = Thread(target=target, name="vitals workers", daemon=True)
+                self._repair.start()
+        except Exception:  # noqa: BLE001  # such as no more threads: the next tick tries again
+            self._meter.dropped(_APART)
 
     def leave(self) -> None:
         """Note in this worker's file that it ends by plan."""
@@ -141,7 +147,10 @@ class WorkerSharing:
 
     def _check_and_read(self) -> None:
         self.check()
-        self._meter.read_peers()
+        try:
+            self._meter.read_peers()
+        except Exception:  # noqa: BLE001  # the next scrape reads them
+            self._meter.dropped(_APART)
 
     @property
     def _is_due(self) -> bool:
@@ -156,7 +165,7 @@ class WorkerSharing:
         service = worker_discovery.service_id(self._application, self._addresses)
         base = worker_discovery.base_directories(os.getpid())[0]
         with suppress(OSError):  # then every start counts as one after a crash
-            self._record = ServerRecord(Path(self._configured or base), service)
+            self._record = ServerRecord(base, service)
             planned = self._record.planned_start
             self._meter.gauge(PLANNED_START_TIME).bind(NoLabels()).set(planned)
 
