@@ -177,16 +177,17 @@ def ask(port: int) -> int | None:
 
 
 @pytest.mark.servers
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("server", ["uvicorn, recycled", "gunicorn, recycled"])
 def test_recycled_workers_did_not_crash(server: str) -> None:
     with serving(server, 2) as (port, _):
 
-        def three_were_recycled() -> bool:
+        def two_were_recycled() -> bool:
             for _ in range(20):
                 ask(port)
-            return scrape(port).value(WORKERS_ENDED) >= 3
+            return scrape(port).value(WORKERS_ENDED) >= 2
 
-        poll(three_were_recycled, 60)
+        poll(two_were_recycled, 90)
         assert scrape(port).value(WORKERS_CRASHED) == 0
         killed = ask(port)
         assert killed
@@ -195,6 +196,7 @@ def test_recycled_workers_did_not_crash(server: str) -> None:
 
 
 @pytest.mark.servers
+@pytest.mark.timeout(240)
 def test_a_reload_is_no_crash_even_if_streams_are_cut_off() -> None:
     with serving("gunicorn, impatient", 2) as (port, server):
         poll(lambda: scrape(port).value(WORKERS) == 2)
