@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from vitals.doctor.finding import Finding, Findings, note, ok, problem
 from vitals.doctor.http_client import Answer, HttpClient, UnreachableError
 from vitals.metrics import catalogue
+from vitals.metrics.access import TOKEN_FILE
 from vitals.metrics.catalogue import (
     BUILD_INFO,
     CACHE_REQUESTS,
@@ -123,17 +124,7 @@ class Application:
 
     def _status_fault(self, answer: Answer) -> Finding | None:
         if answer.status in {_UNAUTHORIZED, _FORBIDDEN}:
-            if self._headers:
-                return problem(
-                    "token",
-                    f"{self.path} refuses the token ({answer.status})",
-                    "give the file of the application's metrics_token as --token-file",
-                )
-            return problem(
-                "token",
-                f"{self.path} requires a token ({answer.status})",
-                "give the file that holds it as --token-file",
-            )
+            return self._refusal(answer.status)
         if answer.status in _REDIRECTS:
             return problem(
                 "page",
@@ -147,6 +138,25 @@ class Application:
                 "page", f"{self.path} responds with {answer.status}", "see the application's log"
             )
         return None
+
+    def _refusal(self, status: int) -> Finding:
+        if status == _FORBIDDEN:
+            return problem(
+                "token",
+                f"{self.path} is served to the application's own machine only (403)",
+                f"set {TOKEN_FILE} for the application, or ask from its machine",
+            )
+        if self._headers:
+            return problem(
+                "token",
+                f"{self.path} refuses the token ({status})",
+                "give the file of the application's metrics token as --token-file",
+            )
+        return problem(
+            "token",
+            f"{self.path} requires a token ({status})",
+            "give the file that holds it as --token-file",
+        )
 
     def _not_found(self, answer: Answer) -> Finding:
         for path in USUAL_PATHS:
@@ -187,7 +197,7 @@ class Application:
 
     def _token(self) -> Finding:
         if not self._headers:
-            return ok("token", "none is required")
+            return ok("token", "none is required here")
         try:
             self.needs_token = self.client.get(self.path).status in {_UNAUTHORIZED, _FORBIDDEN}
         except UnreachableError:
@@ -196,8 +206,8 @@ class Application:
             return ok("token", "is required, and accepted")
         return note(
             "token",
-            "is not required: everyone who can connect reads the page",
-            "set metrics_token=, if others can connect",
+            "is not required here, though it was sent",
+            f"set {TOKEN_FILE} for the application, so that other machines can read the page",
         )
 
     def _names(self) -> Findings:

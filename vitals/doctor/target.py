@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from vitals.doctor.application import Application
 from vitals.doctor.finding import Finding, Findings, ok, problem
 from vitals.doctor.prometheus_api import PrometheusApi
+from vitals.metrics.access import TOKEN_FILE
 from vitals.metrics.catalogue import BUILD_INFO, PROCESS_START_TIME
 
 LATE, SLACK = 3, 5.0
@@ -148,13 +149,20 @@ class TargetCheck:
         if target.state["health"] == "unknown":
             return problem("target", f"{target.url} was not scraped yet", "ask again in a minute")
         config = f"job {target.job} of Prometheus"
-        if "401" in error or "403" in error:
+        if "403" in error:
+            return problem(
+                "target",
+                f"{target.url} is served to the application's own machine only ({error})",
+                f"set {TOKEN_FILE} for the application, and in {config} authorization: "
+                "credentials_file: to the same file",
+            )
+        if "401" in error:
             sent = "the wrong one, or none" if self._application.needs_token else "none"
             return problem(
                 "target",
                 f"{target.url} refuses Prometheus's token: it sends {sent} ({error})",
                 f"set authorization: credentials_file: in {config} to a file with the "
-                "application's metrics_token",
+                "application's metrics token",
             )
         path = urllib.parse.urlsplit(target.url).path
         if path != self._application.path:

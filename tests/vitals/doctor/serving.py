@@ -3,6 +3,7 @@
 import os
 
 from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 
 from vitals import Objective, instrument
 
@@ -12,10 +13,16 @@ instrument(
     logs=False,
     objectives=[Objective("latency", ratio=0.95, within=0.25)],
     metrics_path=os.environ.get("EXAMINED_PATH", "/metrics"),
-    metrics_token=os.environ.get("EXAMINED_TOKEN"),
 )
 
 
 @app.get("/things")
 async def things() -> list[int]:
     return [1, 2, 3]
+
+
+async def behind_proxy(scope: Scope, receive: Receive, send: Send) -> None:
+    """The same service, as a proxy on this machine asks it."""
+    if scope["type"] == "http":
+        scope["headers"].append((b"via", b"1.1 proxy"))
+    await app(scope, receive, send)

@@ -40,7 +40,13 @@ class Findings:
         self.found = found
 
     def problems(self) -> dict[str, str]:
-        return {one["hop"]: one["message"] for one in self.found if one["status"] == "problem"}
+        """Messages by hop; several of one hop are lines of one message."""
+        messages: dict[str, str] = {}
+        for one in self.found:
+            if one["status"] == "problem":
+                before = messages.get(one["hop"])
+                messages[one["hop"]] = (before + "\n" if before else "") + one["message"]
+        return messages
 
     def __repr__(self) -> str:
         return "\n".join(f"{one['status']:8} {one['hop']}: {one['message']}" for one in self.found)
@@ -64,10 +70,10 @@ def running() -> Iterator[ExitStack]:
         yield stack
 
 
-def start_service(running: ExitStack, **environment: str) -> Service:
+def start_service(running: ExitStack, app: str = "app", **environment: str) -> Service:
     port = readiness.free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "serving:app", "--port", str(port)],
+        [sys.executable, "-m", "uvicorn", f"serving:{app}", "--port", str(port)],
         cwd=Path(__file__).parent,
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         stdout=subprocess.DEVNULL,
@@ -86,7 +92,7 @@ def service(running: ExitStack) -> Service:
 
 @pytest.fixture(scope="module")
 def protected(running: ExitStack) -> Service:
-    return start_service(running, EXAMINED_TOKEN=TOKEN, EXAMINED_PATH="/vitals/metrics")
+    return start_service(running, VITALS_METRICS_TOKEN=TOKEN, EXAMINED_PATH="/vitals/metrics")
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +202,7 @@ class Examine:
             findings = self(*arguments)
             if text in findings.problems().get(hop, ""):
                 return findings
-            assert time.monotonic() < deadline, findings
+            assert time.monotonic() < deadline, repr(findings)
             time.sleep(0.2)
 
 
@@ -316,6 +322,16 @@ def test_prometheus_sends_no_token_or_a_wrong_one(
     assert set(findings.problems()) == {"target"}
 
 
+def test_only_the_applications_own_machine_is_served(
+    examine: Examine, watch: Watch, running: ExitStack
+) -> None:
+    proxied = start_service(running, "behind_proxy")
+    prometheus = watch.prometheus(service=proxied)
+    message = "is served to the application's own machine only"
+    findings = examine.until("target", message, proxied.url, "--prometheus", prometheus)
+    assert message in findings.problems()["token"]
+
+
 def test_prometheus_scrapes_another_path(examine: Examine, watch: Watch, service: Service) -> None:
     prometheus = watch.prometheus(metrics_path="/metricz")
     message = "Prometheus scrapes /metricz, the page is at /metrics"
@@ -390,7 +406,7 @@ def test_rules_are_old_or_missing(
     processes.unlink()
     (changed_rules / "slo.yml").unlink()
     prometheus = watch.prometheus(rules=changed_rules)
-    message = "groups are not loaded: processes-alerts, slo-alerts"
+    message = "groups are not loaded: processes-alerts, "
     examine.until("rules", message, service.url, "--prometheus", prometheus)
 
 
