@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from vitals.interpreter import refuse_subinterpreter
+
 if TYPE_CHECKING:
     from vitals.body.config import BodyLogging
     from vitals.host import Host, Probe
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
     from vitals.objectives import Objective
     from vitals.redaction.bodies import Redaction
     from vitals.validation.config import Validation
+
+refuse_subinterpreter()
 
 __version__ = "0.1.0"
 

@@ -23,13 +23,14 @@ from vitals.db.insight.explain import Explain
 from vitals.host import Host, Probe
 from vitals.http.background import observe_background_tasks
 from vitals.http.probe import HttpProbe
+from vitals.interpreter import refuse_free_threading
 from vitals.logging.json_probe import JsonLogProbe
 from vitals.logging.probe import LogProbe, Logs
 from vitals.metrics import worker_discovery
 from vitals.metrics.access import Access, Token
 from vitals.metrics.endpoint import MetricsEndpoint
 from vitals.metrics.meter import Meter
-from vitals.metrics.worker_directory import join
+from vitals.metrics.worker_sharing import join
 from vitals.objectives import Objective, Objectives
 from vitals.redaction.bodies import Redaction
 from vitals.redactor import Redactor
@@ -158,10 +159,12 @@ def instrument(
         The application's ``Vitals``.
 
     Raises:
-        RuntimeError: The application is instrumented already, or serves already.
+        RuntimeError: The application is instrumented already, or serves already; or this Python
+            runs without the GIL.
         ValueError: An objective, the path, the token, the ratio, ``logs`` or ``explain`` is
             invalid. The route of an objective is checked when the application starts.
     """
+    refuse_free_threading()
     _check(app, metrics_path, trace_ratio)
     attributes = resource_attributes(service_name, version, app.version)
     service_name, version = attributes[SERVICE_NAME], attributes[SERVICE_VERSION]

@@ -50,6 +50,7 @@ cache_l1_bytes 2500000
 cache_bus_connected 1
 vitals_workers 2
 vitals_workers_ended_total 1
+vitals_workers_crashed_total 1
 http_server_requests_refused_total{reason="syntax"} 12
 http_server_active_streams 24
 http_server_stream_duration_seconds_bucket{http_route="/api/feed",le="60.0"} 200

@@ -427,7 +427,14 @@ DROPPED = Counter(
 
 WORKERS = Gauge("vitals_workers", "Worker processes whose metrics are merged.", NoLabels)
 WORKERS_ENDED = Counter(
-    "vitals_workers_ended_total", "Workers that ended while their server went on.", NoLabels
+    "vitals_workers_ended_total",
+    "Workers that ended while their server went on, by plan or not.",
+    NoLabels,
+)
+WORKERS_CRASHED = Counter(
+    "vitals_workers_crashed_total",
+    "Workers that ended without having shut down: killed, or ended by an error.",
+    NoLabels,
 )
 
 # Summed over all workers, unless stated otherwise.
@@ -439,6 +446,12 @@ PROCESS_START_TIME = Gauge(
     "Start of the server, its workers' parent, as Unix time.",
     NoLabels,
     multiprocess_mode="min",
+)
+PLANNED_START_TIME = Gauge(
+    "vitals_planned_start_time_seconds",
+    "Last start of the server that followed a planned end, as Unix time; 0 if none is known.",
+    NoLabels,
+    multiprocess_mode="max",
 )
 PROCESS_OPEN_FDS = Gauge(
     "process_open_fds",
