@@ -11,11 +11,11 @@ from types import MappingProxyType
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from vitals.asgi.methods import METHODS, OTHER_METHOD
 from vitals.asgi.request_context import CURRENT, SERVER_ERROR, OnFinished
 from vitals.asgi.route_template import UNMATCHED, RouteTemplates
 from vitals.http.observed_request import ObservedRequest, TracedRequest
 from vitals.http.recorder import Recorder
-from vitals.http.route_instruments import OTHER_METHOD
 from vitals.http.websockets import WebSocketProbe
 from vitals.metrics.catalogue import (
     HTTP_ACTIVE_REQUESTS,
@@ -28,10 +28,6 @@ from vitals.metrics.catalogue import (
 )
 from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives, Slo
-
-METHODS = frozenset(
-    ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY")
-)
 
 
 class HttpProbe:

@@ -8,10 +8,11 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
+from vitals.asgi.methods import OTHER_METHOD
 from vitals.asgi.request_context import OnFinished
 from vitals.asgi.route_template import RouteTemplates
 from vitals.http.observed_request import ObservedRequest
-from vitals.http.route_instruments import METHOD_NOT_ALLOWED, OTHER_METHOD, RouteInstruments
+from vitals.http.route_instruments import METHOD_NOT_ALLOWED, RouteInstruments
 from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives
 

@@ -1,0 +1,61 @@
+"""Measures the backend of fastapi-cache.
+
+Its decorator catches what its backend raises and loads the value, so errors are seen only here.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+from vitals.cache_probes.cache_recorder import CacheRecorder
+from vitals.cache_probes.measured_class import PROBE, is_measured, measure, subclass, time_call
+
+_Sent = tuple[str, Any]
+"""The operation, and its key."""
+
+
+class FastapiCacheProbe:
+    """Records the operations of one backend.
+
+    Args:
+        recorder: Where to record them.
+    """
+
+    def __init__(self, recorder: CacheRecorder) -> None:
+        self._recorder = recorder
+
+    def attach(self, backend: Any) -> None:
+        """Measure a backend, unless it is measured already."""
+        if not is_measured(backend):
+            measure(backend, _backend_class(type(backend)), self)
+
+    def ended(
+        self, sent: _Sent, seconds: float, reply: Any, error: BaseException | None, /
+    ) -> None:
+        """Record an operation (an ``Ended``)."""
+        operation, key = sent
+        if operation == "get" and error is None:
+            value = reply[1] if isinstance(reply, tuple | list) else reply
+            self._recorder.read(operation, seconds, [(key, value is not None)])
+        else:
+            self._recorder.done(operation, seconds, key, error, int(operation == "get"))
+
+
+@lru_cache(maxsize=64)
+def _backend_class(base: Any) -> Any:
+    """The measured subclass of a class of backends."""
+
+    def method(name: str, operation: str) -> Any:
+        def measure_one(self: Any, *args: Any, **options: Any) -> Any:
+            call = getattr(super(measured, self), name)
+            sent = (operation, args[0] if args else options.get("key"))
+            return time_call(vars(self)[PROBE].ended, sent, call, args, options)
+
+        measure_one.__name__ = name
+        return measure_one
+
+    measured = subclass(
+        base,
+        *(method(name, name) for name in ("get", "set", "clear")),
+        method("get_with_ttl", "get"),
+    )
+    return measured

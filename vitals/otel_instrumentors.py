@@ -1,0 +1,34 @@
+"""Whether OpenTelemetry's own instrumentation of a library is in use, which makes its spans then.
+
+Nothing is imported: what the host has not imported it does not use.
+"""
+
+import sys
+from typing import Any
+
+_INSTRUMENTORS = {
+    "redis": ("redis", "RedisInstrumentor"),
+    "httpx": ("httpx", "HTTPXClientInstrumentor"),
+    "aiohttp": ("aiohttp_client", "AioHttpClientInstrumentor"),
+    "requests": ("requests", "RequestsInstrumentor"),
+    "urllib3": ("urllib3", "URLLib3Instrumentor"),
+}
+
+
+def is_instrumented(*libraries: str) -> bool:
+    """Whether any of these libraries is instrumented by OpenTelemetry in this process."""
+    for library in libraries:
+        module, name = _INSTRUMENTORS[library]
+        found: Any = sys.modules.get(f"opentelemetry.instrumentation.{module}")
+        kind = getattr(found, name, None)
+        if kind is not None and kind().is_instrumented_by_opentelemetry:
+            return True
+    return False
+
+
+def is_suppressed() -> bool:
+    """Whether the current call is not to be instrumented, as those of an exporter of spans."""
+    utils: Any = sys.modules.get("opentelemetry.instrumentation.utils")
+    return utils is not None and not (
+        utils.is_instrumentation_enabled() and utils.is_http_instrumentation_enabled()
+    )
