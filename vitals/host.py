@@ -2,19 +2,22 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Any, Protocol, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from vitals.asgi.hooks import add_lifespan
-from vitals.asgi.request_context import MakeSpan, OnFinished
+from vitals.asgi.request_context import MakeSpan, OnFinished, StartSpan
 from vitals.asgi.route_template import RouteTemplates
 from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives
 
 Middleware = Callable[[ASGIApp], ASGIApp]
 """Wraps an ASGI application in another one."""
+
+Made = TypeVar("Made")
 
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 """Creates what runs around the application's lifespan."""
@@ -35,6 +38,7 @@ class Host:
         meter: Where probes record.
         routes: Templates of the application's routes.
         make_span: Creates spans of operations; None without tracing.
+        start_span: Starts spans of outgoing requests; None without tracing.
         join_trace: Called when a response starts, to take over a tracer's trace.
         logs: Whether probes write log events.
         queries: Whether queries are counted per request.
@@ -56,6 +60,7 @@ class Host:
         self.meter = Meter()
         self.routes = RouteTemplates(app)
         self.make_span: MakeSpan | None = None
+        self.start_span: StartSpan | None = None
         self.join_trace: OnFinished | None = None
         self.logs = False
         self.queries = False
@@ -64,6 +69,7 @@ class Host:
         self._lifespans: list[Lifespan] = []
         self._middleware: list[Middleware] = []
         self._at_start: list[Callable[[], None]] = []
+        self._made: WeakKeyDictionary[object, dict[type, Any]] = WeakKeyDictionary()
 
     def on_finished(self, callback: OnFinished) -> None:
         """Call a function with each request that has finished."""
@@ -88,6 +94,19 @@ class Host:
         forks workers, never gets there.
         """
         self._at_start.append(callback)
+
+    def made_for(self, target: object, kind: type[Made], make: Callable[[], Made]) -> Made:
+        """What is made for an object, such as a client, once; it lives as long as both.
+
+        Args:
+            target: The object; held weakly.
+            kind: What is made.
+            make: Makes it.
+        """
+        made = self._made.setdefault(target, {})
+        if kind not in made:
+            made[kind] = make()
+        return cast(Made, made[kind])
 
     def build_lifespan(self) -> None:
         """Add the lifespans of all probes to the application."""

@@ -11,7 +11,8 @@ from functools import lru_cache
 from typing import Any
 
 from vitals.cache_probes.cache_recorder import CacheRecorder
-from vitals.cache_probes.measured_class import PROBE, is_measured, measure, subclass, time_call
+from vitals.cache_probes.measured_class import PROBE, measure, subclass, time_call
+from vitals.watchers import Watchers
 
 OPERATIONS = (
     *("get", "multi_get", "set", "multi_set", "add", "delete", "exists", "increment", "expire"),
@@ -21,46 +22,49 @@ _Sent = tuple[str, Any, tuple[Any, ...], Mapping[str, Any]]
 """The operation, the cache, and its arguments."""
 
 
+def measure_cache(cache: Any, recorder: CacheRecorder) -> None:
+    """Measure a cache, once for each application."""
+    measure(cache, _cache_class, AiocacheProbe()).recorders.add(recorder)
+
+
 class AiocacheProbe:
     """Records the operations of one cache.
 
-    Args:
-        recorder: Where to record them.
+    Attributes:
+        recorders: Where to record them.
     """
 
-    def __init__(self, recorder: CacheRecorder) -> None:
-        self._recorder = recorder
-
-    def attach(self, cache: Any) -> None:
-        """Measure a cache, unless it is measured already."""
-        if not is_measured(cache):
-            measure(cache, _cache_class(type(cache)), self)
+    def __init__(self) -> None:
+        self.recorders: Watchers[CacheRecorder] = Watchers()
 
     def ended(
         self, sent: _Sent, seconds: float, reply: Any, error: BaseException | None, /
     ) -> None:
         """Record an operation (an ``Ended``)."""
+        recorder = self.recorders.current()
+        if recorder is None:
+            return
         operation, cache, args, options = sent
         if operation == "get":
             keys = [_argument(args, options, 0, "key")]
         elif operation == "multi_get":
             keys = list(_argument(args, options, 0, "keys") or ())
         else:
-            self._recorder.done(operation, seconds, _key(cache, args, options), error)
+            recorder.done(operation, seconds, _key(cache, args, options), error)
             return
         named = [_named(cache, key, options) for key in keys]
         first = named[0] if named else None
         if error is not None:
-            self._recorder.done(operation, seconds, first, error, len(keys))
+            recorder.done(operation, seconds, first, error, len(keys))
         elif os.environ.get("AIOCACHE_DISABLE") == "1":
-            self._recorder.count("bypass", first, len(keys))
+            recorder.count("bypass", first, len(keys))
         elif operation == "get":
             default = _argument(args, options, 1, "default")
             found = reply is not None and reply is not default
-            self._recorder.read(operation, seconds, [(first, found)])
+            recorder.read(operation, seconds, [(first, found)])
         else:
             values = zip(named, (value is not None for value in reply), strict=False)
-            self._recorder.read(operation, seconds, values)
+            recorder.read(operation, seconds, values)
 
 
 @lru_cache(maxsize=64)

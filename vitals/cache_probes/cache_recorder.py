@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from vitals.asgi.request_context import MakeSpan
-from vitals.cache_metrics import StoreReporter, Layer, Result
+from vitals.cache_metrics import Layer, Result, StoreReporter
 from vitals.metrics.meter import Meter
 
 DROPPED = "cache_probe"
@@ -25,6 +25,9 @@ class CacheRecorder:
         namespaces: Names by prefix of keys; the longest prefix that fits counts.
         layer: ``l1`` for a cache in the process, ``l2`` for a store outside of it.
         span: Creates a span of each command; None without tracing.
+
+    Attributes:
+        meter: The same.
     """
 
     def __init__(
@@ -36,7 +39,7 @@ class CacheRecorder:
         layer: Layer = "l2",
         span: MakeSpan | None = None,
     ) -> None:
-        self._meter = meter
+        self.meter = meter
         self._layer = layer
         self._span = span
         self._cache = cache
@@ -68,7 +71,7 @@ class CacheRecorder:
                 first = first or reporter
             (first or self._of(None)).observe(operation, seconds)
         except Exception:  # noqa: BLE001  # measuring must not fail the host's command
-            self._meter.dropped(DROPPED)
+            self.meter.dropped(DROPPED)
 
     def done(
         self,
@@ -94,14 +97,14 @@ class CacheRecorder:
             if lookups and isinstance(error, Exception):
                 reporter.request(self._layer, "error", lookups)
         except Exception:  # noqa: BLE001  # the same
-            self._meter.dropped(DROPPED)
+            self.meter.dropped(DROPPED)
 
     def count(self, result: Result, key: Any = None, lookups: float = 1) -> None:
         """Count lookups, without their time."""
         try:
             self._of(key).request(self._layer, result, lookups)
         except Exception:  # noqa: BLE001  # the same
-            self._meter.dropped(DROPPED)
+            self.meter.dropped(DROPPED)
 
     def _of(self, key: Any) -> StoreReporter:
         name = self._cache
@@ -112,5 +115,5 @@ class CacheRecorder:
         return self._reporters.get(name) or self._reporter(name)
 
     def _reporter(self, name: str) -> StoreReporter:
-        made = StoreReporter(self._meter, name, self._span, self._layer)
+        made = StoreReporter(self.meter, name, self._span, self._layer)
         return self._reporters.setdefault(name, made)

@@ -7,37 +7,41 @@ from functools import lru_cache
 from typing import Any
 
 from vitals.cache_probes.cache_recorder import CacheRecorder
-from vitals.cache_probes.measured_class import PROBE, is_measured, measure, subclass, time_call
+from vitals.cache_probes.measured_class import PROBE, measure, subclass, time_call
+from vitals.watchers import Watchers
 
 _Sent = tuple[str, Any]
 """The operation, and its key."""
 
 
+def measure_backend(backend: Any, recorder: CacheRecorder) -> None:
+    """Measure a backend, once for each application."""
+    measure(backend, _backend_class, FastapiCacheProbe()).recorders.add(recorder)
+
+
 class FastapiCacheProbe:
     """Records the operations of one backend.
 
-    Args:
-        recorder: Where to record them.
+    Attributes:
+        recorders: Where to record them.
     """
 
-    def __init__(self, recorder: CacheRecorder) -> None:
-        self._recorder = recorder
-
-    def attach(self, backend: Any) -> None:
-        """Measure a backend, unless it is measured already."""
-        if not is_measured(backend):
-            measure(backend, _backend_class(type(backend)), self)
+    def __init__(self) -> None:
+        self.recorders: Watchers[CacheRecorder] = Watchers()
 
     def ended(
         self, sent: _Sent, seconds: float, reply: Any, error: BaseException | None, /
     ) -> None:
         """Record an operation (an ``Ended``)."""
+        recorder = self.recorders.current()
+        if recorder is None:
+            return
         operation, key = sent
         if operation == "get" and error is None:
             value = reply[1] if isinstance(reply, tuple | list) else reply
-            self._recorder.read(operation, seconds, [(key, value is not None)])
+            recorder.read(operation, seconds, [(key, value is not None)])
         else:
-            self._recorder.done(operation, seconds, key, error, int(operation == "get"))
+            recorder.done(operation, seconds, key, error, int(operation == "get"))
 
 
 @lru_cache(maxsize=64)

@@ -7,7 +7,7 @@ as they are, the object is freed as before, and whoever wraps the class later is
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 PROBE = "vitals_probe"
 """The attribute of a measured object that holds what records its calls."""
@@ -22,15 +22,25 @@ class Ended(Protocol):
         """Record what was sent, how long it took, the reply, and what it failed with."""
 
 
-def is_measured(target: Any) -> bool:
-    """Whether an object is measured already."""
-    return PROBE in vars(target)
+Probe = TypeVar("Probe")
 
 
-def measure(target: Any, kind: type, probe: object) -> None:
-    """Make an object an instance of a subclass of its class."""
-    target.__class__ = kind
-    vars(target)[PROBE] = probe
+def measure(target: Any, make_class: Callable[[Any], type], probe: Probe) -> Probe:
+    """Make an object an instance of a subclass of its class, unless it is one already.
+
+    Args:
+        target: The object.
+        make_class: Creates the subclass of a class.
+        probe: Records its calls.
+
+    Returns:
+        What records them: the probe, or that of an earlier call.
+    """
+    held = vars(target)
+    if PROBE not in held:
+        target.__class__ = make_class(type(target))
+        held[PROBE] = probe
+    return held[PROBE]  # type: ignore[no-any-return]
 
 
 def subclass(base: Any, *methods: Callable[..., Any]) -> Any:

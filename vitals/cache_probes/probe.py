@@ -1,19 +1,22 @@
 """Probe of a cache that the host has made with another library."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary, ref
+from weakref import ref
 
 from vitals.asgi.request_context import MakeSpan
 from vitals.cache_metrics import Layer
-from vitals.cache_probes.aiocache_cache import AiocacheProbe
+from vitals.cache_probes import (
+    aiocache_cache,
+    cashews_middleware,
+    fastapi_cache_backend,
+    redis_client,
+)
 from vitals.cache_probes.cache_recorder import CacheRecorder
 from vitals.cache_probes.cached_functions import CachedFunctions
-from vitals.cache_probes.cashews_middleware import CashewsProbe
-from vitals.cache_probes.fastapi_cache_backend import FastapiCacheProbe
-from vitals.cache_probes.redis_client import RedisProbe
+from vitals.cache_probes.cashews_middleware import LayerRecorders
 from vitals.host import Host
-from vitals.metrics.meter import Meter
 from vitals.otel_instrumentors import is_instrumented
 
 _CLASSES = {
@@ -25,7 +28,11 @@ _CLASSES = {
 }
 """Top package and name of the classes that can be measured."""
 
-_FUNCTIONS: WeakKeyDictionary[Meter, CachedFunctions] = WeakKeyDictionary()
+_MEASURE: dict[str, Callable[[Any, CacheRecorder], None]] = {
+    "redis": redis_client.measure_client,
+    "aiocache": aiocache_cache.measure_cache,
+    "fastapi-cache": fastapi_cache_backend.measure_backend,
+}
 
 
 def resolve(target: Any) -> Any:
@@ -88,35 +95,26 @@ class CacheProbe:
         target = self._target()
         if target is None:
             return
+        meter = host.meter
         if self._library == "function":
-            functions = _FUNCTIONS.get(host.meter)
-            if functions is None:
-                functions = _FUNCTIONS[host.meter] = CachedFunctions(host.meter)
+            functions = host.made_for(meter, CachedFunctions, lambda: CachedFunctions(meter))
             functions.add(target, self._cache)
         elif self._library == "cashews":
-            CashewsProbe(self._recorders(host)).attach(target)
+            recorders = host.made_for(
+                target, LayerRecorders, lambda: LayerRecorders(meter, partial(self._recorder, host))
+            )
+            cashews_middleware.measure_cache(target, recorders)
         else:
             layer: Layer = "l1" if "memory" in type(target).__name__.lower() else "l2"
-            make = {
-                "redis": RedisProbe,
-                "aiocache": AiocacheProbe,
-                "fastapi-cache": FastapiCacheProbe,
-            }[self._library]
-            recorder = self._recorders(host)(layer)
+            recorder = host.made_for(target, CacheRecorder, lambda: self._recorder(host, layer))
             recorder.prepare()
-            make(recorder).attach(target)
+            _MEASURE[self._library](target, recorder)
 
-    def _recorders(self, host: Host) -> Callable[[Layer], CacheRecorder]:
-        """Creates the recorder of a layer."""
-        meter, cache, namespaces = host.meter, self._cache, self._namespaces
-        make_span = host.make_span and _unless_host_makes_it(host.make_span)
-
-        def make(layer: Layer) -> CacheRecorder:
-            # A lookup in the process takes less than its span would.
-            span = make_span if layer == "l2" else None
-            return CacheRecorder(meter, cache, namespaces, layer=layer, span=span)
-
-        return make
+    def _recorder(self, host: Host, layer: Layer) -> CacheRecorder:
+        span = host.make_span and _unless_host_makes_it(host.make_span)
+        if layer == "l1":
+            span = None  # a lookup in the process takes less than its span would
+        return CacheRecorder(host.meter, self._cache, self._namespaces, layer=layer, span=span)
 
 
 def _unless_host_makes_it(make_span: MakeSpan) -> MakeSpan:

@@ -9,38 +9,42 @@ from functools import lru_cache
 from typing import Any
 
 from vitals.cache_probes.cache_recorder import CacheRecorder
-from vitals.cache_probes.measured_class import PROBE, is_measured, measure, subclass, time_call
+from vitals.cache_probes.measured_class import PROBE, measure, subclass, time_call
 from vitals.cache_probes.redis_commands import Command, Commands, key_of
+from vitals.watchers import Watchers
 
 PIPELINE = "pipeline"
+
+
+def measure_client(client: Any, recorder: CacheRecorder) -> None:
+    """Measure a client, once for each application."""
+    measure(client, _client_class, RedisProbe()).recorders.add(recorder)
 
 
 class RedisProbe:
     """Records the commands of one client.
 
-    Args:
-        recorder: Where to record them.
+    Attributes:
+        recorders: Where to record them.
     """
 
-    def __init__(self, recorder: CacheRecorder) -> None:
-        self._recorder = recorder
+    def __init__(self) -> None:
+        self.recorders: Watchers[CacheRecorder] = Watchers()
         self._commands = Commands()
-
-    def attach(self, client: Any) -> None:
-        """Measure a client, unless it is measured already."""
-        if not is_measured(client):
-            measure(client, _client_class(type(client)), self)
 
     def command(
         self, args: Sequence[Any], seconds: float, reply: Any, error: BaseException | None, /
     ) -> None:
         """Record a command (an ``Ended``)."""
+        recorder = self.recorders.current()
+        if recorder is None:
+            return
         command = self._commands.of(args, understood=error is None)
         if error is None and command.look_up is not None:
-            self._recorder.read(command.operation, seconds, command.look_up(args, reply))
+            recorder.read(command.operation, seconds, command.look_up(args, reply))
         else:
             lookups = command.lookups(args)
-            self._recorder.done(command.operation, seconds, key_of(args), error, lookups)
+            recorder.done(command.operation, seconds, key_of(args), error, lookups)
 
     def pipeline(
         self,
@@ -51,17 +55,20 @@ class RedisProbe:
         /,
     ) -> None:
         """Record a pipeline (an ``Ended``)."""
+        recorder = self.recorders.current()
+        if recorder is None:
+            return
         commands = [self._commands.of(args, understood=False) for args in sent]
         lookups = sum(map(Command.lookups, commands, sent))
-        self._recorder.done(PIPELINE, seconds, None, error, lookups)
+        recorder.done(PIPELINE, seconds, None, error, lookups)
         for args, command, reply in zip(sent, commands, replies or (), strict=False):
             if command.look_up is None:
                 continue
             if isinstance(reply, Exception):  # with raise_on_error=False
-                self._recorder.count("error", key_of(args))
+                recorder.count("error", key_of(args))
             else:
                 for key, found in command.look_up(args, reply):
-                    self._recorder.count("hit" if found else "miss", key)
+                    recorder.count("hit" if found else "miss", key)
 
 
 @lru_cache(maxsize=64)
@@ -77,7 +84,7 @@ def _client_class(base: Any) -> Any:
     def pipeline(self: Any, *args: Any, **options: Any) -> Any:
         made, probe = super(measured, self).pipeline(*args, **options), vars(self).get(PROBE)
         if probe is not None:
-            measure(made, _pipeline_class(type(made)), probe)
+            measure(made, _pipeline_class, probe)
         return made
 
     measured = subclass(base, execute_command, pipeline)
