@@ -5,34 +5,43 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vitals.body.config import BodyLogging
+    from vitals.cache_probes.probe import CacheProbe
     from vitals.host import Host, Probe
+    from vitals.http_client.probe import HttpClients
     from vitals.instrumentation import Vitals, instrument
     from vitals.objectives import Objective
     from vitals.redaction.bodies import Redaction
     from vitals.validation.config import Validation
+    from vitals.watching import watch
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BodyLogging",
+    "CacheProbe",
     "Host",
+    "HttpClients",
     "Objective",
     "Probe",
     "Redaction",
     "Validation",
     "Vitals",
     "instrument",
+    "watch",
 ]
 
 _MODULES = {
     "BodyLogging": "vitals.body.config",
+    "CacheProbe": "vitals.cache_probes.probe",
     "Host": "vitals.host",
+    "HttpClients": "vitals.http_client.probe",
     "Objective": "vitals.objectives",
     "Probe": "vitals.host",
     "Redaction": "vitals.redaction.bodies",
     "Validation": "vitals.validation.config",
     "Vitals": "vitals.instrumentation",
     "instrument": "vitals.instrumentation",
+    "watch": "vitals.watching",
 }
 
 

@@ -35,9 +35,11 @@ from vitals.objectives import Objective, Objectives
 from vitals.redaction.bodies import Redaction
 from vitals.redactor import Redactor
 from vitals.runtime import RuntimeProbe
+from vitals.tracing.client_spans import ClientSpans
 from vitals.tracing.setup import Tracing, traces_endpoint
 from vitals.validation.config import Validation
 from vitals.validation.probe import ValidationProbe
+from vitals.watching import attach_watched
 
 INSTRUMENTED = "vitals"
 """The attribute of ``app.state`` that holds an instrumented application's ``Vitals``."""
@@ -158,6 +160,7 @@ def instrument(
     for probe in attached:
         if probe is not None:
             probe.attach(host)
+    attach_watched(host)
     host.build_lifespan()
     wrap_outermost(app, partial(_measure, host))
     vitals = Vitals(host.meter, host.objectives, tracing)
@@ -182,6 +185,7 @@ def _trace(host: Host, endpoint: str | None, **options: Any) -> Tracing | None:
         return None
     tracing = Tracing(host.app, address=address, service_name=host.service_name, **options)
     host.make_span, host.join_trace = tracing.span, tracing.join
+    host.start_span = ClientSpans(tracing.provider.get_tracer("vitals")).start
 
     @asynccontextmanager
     async def running() -> AsyncIterator[None]:
