@@ -36,19 +36,20 @@ class Watchers(Generic[Watcher]):
             self._refs = tuple(each for each in self._refs if each() is not watcher)
 
     def current(self) -> Watcher | None:
-        """The watcher of the application whose request is served, else the first; or None."""
+        """The watcher of the application whose request is served, else the newest; or None."""
         refs = self._refs
         if len(refs) == 1:
             return refs[0]()
         request: Any = CURRENT.get() if refs else None
         meter = getattr(request, "meter", None)
-        first = None
+        newest = None
         for each in refs:
             watcher = each()
-            if watcher is not None and watcher.meter is meter:
-                return watcher
-            first = first or watcher
-        return first
+            if watcher is not None:
+                if watcher.meter is meter:
+                    return watcher
+                newest = watcher
+        return newest
 
     def _discard(self, gone: ref[Watcher]) -> None:
         with self._lock:

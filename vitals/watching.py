@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 from threading import Lock
 from typing import Any, TypeVar, overload
-from weakref import WeakSet, ref
+from weakref import ref
 
 from vitals.cache_probes.probe import CacheProbe
 from vitals.cache_probes.probe import library_of as cache_library_of
@@ -15,7 +15,8 @@ from vitals.http_client.probe import library_of as http_library_of
 Target = TypeVar("Target")
 
 _lock = Lock()
-_hosts: "WeakSet[Host]" = WeakSet()
+_hosts: list[ref[Host]] = []
+"""The instrumented applications, the newest last; held weakly."""
 _watched: list[tuple[ref[Any], Probe]] = []
 """What is watched by every application, held weakly, and how."""
 
@@ -47,7 +48,7 @@ def watch(
 
     It may be called at any time, before ``instrument(app)`` or after, and for what is watched
     already. Where a process has several applications, each call counts in that whose request it
-    belongs to, or else in the first one. Without a target it is a decorator of a function that
+    belongs to, or else in the newest. Without a target it is a decorator of a function that
     keeps what it returns: ``@watch(cache="rates")`` above ``@lru_cache``.
 
     Args:
@@ -70,9 +71,10 @@ def watch(
     with _lock:
         _watched[:] = [each for each in _watched if each[0]() is not None]
         _watched.append((ref(cache_of(target)), probe))
-        hosts = list(_hosts)
+        hosts = [each() for each in _hosts]
     for host in hosts:
-        probe.attach(host)
+        if host is not None:
+            probe.attach(host)
     return target
 
 
@@ -108,7 +110,7 @@ def make_probe(
 def attach_watched(host: Host) -> None:
     """Measure in an application what is watched by now, and all that will be."""
     with _lock:
-        _hosts.add(host)
+        _hosts[:] = [*(each for each in _hosts if each() is not None), ref(host)]
         probes = [probe for target, probe in _watched if target() is not None]
     for probe in probes:
         probe.attach(host)

@@ -5,7 +5,7 @@ from typing import Any
 from weakref import ref
 
 from vitals.http_client.class_patches import MEASURED, RECORDERS, Patch
-from vitals.http_client.outgoing_call import AnyCall, OutgoingCall, header
+from vitals.http_client.outgoing_call import OutgoingCall, header
 from vitals.http_client.recorder import HttpClientRecorder
 from vitals.watchers import Watchers
 
@@ -44,7 +44,7 @@ def _own(transport: Any, name: str, send: Any) -> Send:
     return handle
 
 
-def _begin(recorder: HttpClientRecorder, request: Any) -> AnyCall:
+def _begin(recorder: HttpClientRecorder, request: Any) -> OutgoingCall | None:
     url = request.url
     where = url.scheme, url.host, url.port
     call = recorder.start("httpx", request.method, where, request.headers)

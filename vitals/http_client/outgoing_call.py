@@ -1,11 +1,11 @@
 """One outgoing request, from its sending to the last byte of its response."""
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, MutableMapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from vitals.asgi.request_context import CLIENT_ERROR, OpenSpan, error_type_of
-from vitals.metrics.catalogue import ServerLabels
+from vitals.metrics.catalogue import ClientRequestLabels, ServerLabels
 
 if TYPE_CHECKING:
     from vitals.http_client.recorder import HttpClientRecorder
@@ -25,20 +25,25 @@ class OutgoingCall:
         recorder: Records it.
         method: Its method, a label value.
         server: Where it is sent.
+        exemplar: Returns the trace id of the request that causes it; None outside of one.
+        since: When it began, by ``perf_counter``; None for now.
+
+    Attributes:
+        server: The same.
         span: Its span; None without one.
         propagated: Headers that carry the trace's context.
-        since: When it began, by ``perf_counter``; None for now.
     """
 
     __slots__ = (
+        "_exemplar",
         "_method",
         "_recorder",
         "_seconds",
-        "_server",
-        "_span",
         "_started",
         "_status",
         "propagated",
+        "server",
+        "span",
     )
 
     def __init__(
@@ -46,22 +51,22 @@ class OutgoingCall:
         recorder: "HttpClientRecorder",
         method: str,
         server: ServerLabels,
-        span: OpenSpan | None,
-        propagated: Mapping[str, str],
         *,
+        exemplar: Callable[[], str] | None,
         since: float | None,
     ) -> None:
         self._recorder: HttpClientRecorder | None = recorder
         self._method = method
-        self._server = server
-        self._span = span
+        self.server = server
+        self._exemplar = exemplar
         self._status = 0
         self._seconds: float | None = None
-        self.propagated = propagated
+        self.span: OpenSpan | None = None
+        self.propagated: dict[str, str] = {}
         self._started = perf_counter() if since is None else since
 
     def propagate(self, headers: MutableMapping[str, str]) -> None:
-        """Add the headers of the trace's context."""
+        """Add the headers that carry the trace's context."""
         for name, value in self.propagated.items():
             headers[name] = value
 
@@ -98,21 +103,19 @@ class OutgoingCall:
         status = str(self._status) if self._status else ""
         if not error_type and self._status >= CLIENT_ERROR:
             error_type = status  # as the semantic conventions have it for clients
-        recorder.record(self._method, self._server, status, error_type, seconds)
-        if self._span is not None:
-            self._span.end(
-                {"http.response.status_code": self._status} if status else {}, error_type
-            )
+        labels = ClientRequestLabels(self._method, *self.server, status, error_type)
+        recorder.record(self.server, labels, seconds, self._exemplar)
+        if self.span is not None:
+            recorder.end(self.span, self._status, error_type)
 
     def __del__(self) -> None:
+        # Called by the garbage collector, maybe while a lock of the tracer is held: a span that
+        # nobody ended is lost.
+        self.span = None
         self.finish()
 
 
-AnyCall = OutgoingCall | None
-"""A call, or none where it could not be measured."""
-
-
 def header(headers: Any, name: str) -> str | None:
-    """A header's value as text."""
+    """A header's value, if it is text."""
     value = headers.get(name)
     return value if isinstance(value, str) else None

@@ -1,6 +1,6 @@
 """Records the outgoing requests of one application by server, method, status and error."""
 
-from collections.abc import Collection, Container
+from collections.abc import Callable, Collection, Container
 
 from vitals.asgi.methods import METHODS, OTHER_METHOD
 from vitals.asgi.request_context import CURRENT, OpenSpan, RequestContext, StartSpan
@@ -77,34 +77,45 @@ class HttpClientRecorder:
             if is_suppressed():  # an exporter's own request
                 return None
             server = self._servers.get(where) or self._server(where)
-            method = method if method in METHODS else OTHER_METHOD
-            request = CURRENT.get()
-            if request is not None and not request.duration:
-                request.outgoing += 1
-            propagated: dict[str, str] = {}
-            span = None
-            if self._start_span is not None and "traceparent" not in headers:
-                span = self._trace(library, method, server, propagated)
+            if method not in METHODS:
+                method = OTHER_METHOD
+            request, exemplar = CURRENT.get(), None
+            if request is not None:
+                exemplar = request.exemplar
+                if not request.duration:  # else it is finished
+                    request.outgoing += 1
             self._active[server].inc()
-            return OutgoingCall(self, method, server, span, propagated, since=since)
         except Exception:  # noqa: BLE001  # measuring must not fail the host's request
             self.meter.dropped(DROPPED)
             return None
+        call = OutgoingCall(self, method, server, exemplar=exemplar, since=since)
+        if self._start_span is not None and "traceparent" not in headers:
+            self._trace(self._start_span, library, method, call)
+        return call
 
     def record(
-        self, method: str, server: ServerLabels, status: str, error_type: str, seconds: float
+        self,
+        server: ServerLabels,
+        labels: ClientRequestLabels,
+        seconds: float,
+        exemplar: Callable[[], str] | None,
     ) -> None:
         """Record a request that has ended."""
         try:
             self._active[server].dec()
-            labels = ClientRequestLabels(method, *server, status, error_type)
             child = self._children.get(labels)
             if child is None:
                 child = self._durations.bind(labels)
                 if len(self._children) < MAX_CHILDREN:
                     self._children[labels] = child
-            request = CURRENT.get()
-            child.observe(seconds, None if request is None else request.exemplar)
+            child.observe(seconds, exemplar)
+        except Exception:  # noqa: BLE001  # the same
+            self.meter.dropped(DROPPED)
+
+    def end(self, span: OpenSpan, status: int, error_type: str) -> None:
+        """End the span of a request."""
+        try:
+            span.end({"http.response.status_code": status} if status else {}, error_type)
         except Exception:  # noqa: BLE001  # the same
             self.meter.dropped(DROPPED)
 
@@ -116,19 +127,20 @@ class HttpClientRecorder:
                 request.outgoing
             )
 
-    def _trace(
-        self, library: str, method: str, server: ServerLabels, propagated: dict[str, str]
-    ) -> OpenSpan | None:
+    def _trace(self, start_span: StartSpan, library: str, method: str, call: OutgoingCall) -> None:
         """Start a span, unless the host's own instrumentation of the library makes it."""
-        if self._start_span is None or is_instrumented(*BENEATH[library]):
-            return None
-        attributes: dict[str, str | int] = {
-            "http.request.method": method,
-            "server.address": server.server_address,
-        }
-        if server.server_port.isdigit():
-            attributes["server.port"] = int(server.server_port)
-        return self._start_span(method, attributes, propagated)
+        try:
+            if not is_instrumented(*BENEATH[library]):
+                address, port = call.server
+                attributes: dict[str, str | int] = {
+                    "http.request.method": method,
+                    "server.address": address,
+                }
+                if port.isdigit():
+                    attributes["server.port"] = int(port)
+                call.span = start_span(method, attributes, call.propagated)
+        except Exception:  # noqa: BLE001  # the same
+            self.meter.dropped(DROPPED)
 
     def _server(self, where: Server) -> ServerLabels:
         """The labels of a server: its own while there are slots left."""

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from weakref import ref
 
 from vitals.http_client.class_patches import MEASURED, RECORDERS, Patch
-from vitals.http_client.outgoing_call import AnyCall, OutgoingCall, header
+from vitals.http_client.outgoing_call import OutgoingCall, header
 from vitals.http_client.recorder import HttpClientRecorder
 from vitals.watchers import Watchers
 
@@ -44,7 +44,7 @@ def _own(adapter: Any) -> Callable[..., Any]:
     return send
 
 
-def _begin(recorder: HttpClientRecorder, request: Any) -> AnyCall:
+def _begin(recorder: HttpClientRecorder, request: Any) -> OutgoingCall | None:
     try:
         url = urlsplit(request.url)
         where = url.scheme, url.hostname, url.port
