@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from vitals.asgi.hooks import add_lifespan
-from vitals.asgi.request_context import MakeSpan, OnFinished, StartSpan
+from vitals.asgi.request_context import MakeSpan, OnFinished
 from vitals.asgi.route_template import RouteTemplates
 from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives
@@ -38,7 +38,6 @@ class Host:
         meter: Where probes record.
         routes: Templates of the application's routes.
         make_span: Creates spans of operations; None without tracing.
-        start_span: Starts spans of outgoing requests; None without tracing.
         join_trace: Called when a response starts, to take over a tracer's trace.
         logs: Whether probes write log events.
         queries: Whether queries are counted per request.
@@ -60,7 +59,6 @@ class Host:
         self.meter = Meter()
         self.routes = RouteTemplates(app)
         self.make_span: MakeSpan | None = None
-        self.start_span: StartSpan | None = None
         self.join_trace: OnFinished | None = None
         self.logs = False
         self.queries = False

@@ -35,7 +35,6 @@ from vitals.objectives import Objective, Objectives
 from vitals.redaction.bodies import Redaction
 from vitals.redactor import Redactor
 from vitals.runtime import RuntimeProbe
-from vitals.tracing.client_spans import ClientSpans
 from vitals.tracing.setup import Tracing, traces_endpoint
 from vitals.validation.config import Validation
 from vitals.validation.probe import ValidationProbe
@@ -185,7 +184,6 @@ def _trace(host: Host, endpoint: str | None, **options: Any) -> Tracing | None:
         return None
     tracing = Tracing(host.app, address=address, service_name=host.service_name, **options)
     host.make_span, host.join_trace = tracing.span, tracing.join
-    host.start_span = ClientSpans(tracing.provider.get_tracer("vitals")).start
 
     @asynccontextmanager
     async def running() -> AsyncIterator[None]:

@@ -27,8 +27,12 @@ def is_instrumented(*libraries: str) -> bool:
 
 
 def is_suppressed() -> bool:
-    """Whether the current call is not to be instrumented, as those of an exporter of spans."""
+    """Whether the current call is not to be measured at all, such as an exporter's."""
     utils: Any = sys.modules.get("opentelemetry.instrumentation.utils")
-    return utils is not None and not (
-        utils.is_instrumentation_enabled() and utils.is_http_instrumentation_enabled()
-    )
+    return utils is not None and not utils.is_instrumentation_enabled()
+
+
+def is_within_http_span() -> bool:
+    """Whether somebody further out has a span of the current HTTP request."""
+    utils: Any = sys.modules.get("opentelemetry.instrumentation.utils")
+    return utils is not None and not utils.is_http_instrumentation_enabled()

@@ -8,7 +8,7 @@ request keeps the trace id, because the request caused it, and nothing else.
 import random
 import re
 import sys
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -136,23 +136,3 @@ class MakeSpan(Protocol):
         self, name: str, began: int, error_type: str, attributes: Mapping[str, str]
     ) -> None:
         """Create a span that began at a Unix time in nanoseconds and ends now."""
-
-
-class OpenSpan(Protocol):
-    """A span of an operation in progress."""
-
-    def end(self, attributes: Mapping[str, str | int], error_type: str) -> None:
-        """End the span now; an error type that is not empty marks it as failed."""
-
-
-class StartSpan(Protocol):
-    """Starts spans of operations that pass the trace on to another service."""
-
-    def __call__(
-        self, name: str, attributes: Mapping[str, str | int], headers: MutableMapping[str, str]
-    ) -> OpenSpan | None:
-        """Start a span, and add the headers that carry its context.
-
-        None where the current trace is not sampled, or there is none; the headers then carry the
-        context of the current trace, if there is one.
-        """

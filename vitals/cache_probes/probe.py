@@ -111,18 +111,29 @@ class CacheProbe:
             _MEASURE[self._library](target, recorder)
 
     def _recorder(self, host: Host, layer: Layer) -> CacheRecorder:
-        span = host.make_span and _unless_host_makes_it(host.make_span)
-        if layer == "l1":
-            span = None  # a lookup in the process takes less than its span would
+        span = None
+        if host.make_span is not None and layer == "l2":  # a span would take longer than an L1
+            span = _RedisSpans(host.make_span)
         return CacheRecorder(host.meter, self._cache, self._namespaces, layer=layer, span=span)
 
 
-def _unless_host_makes_it(make_span: MakeSpan) -> MakeSpan:
-    def span(name: str, began: int, error_type: str, attributes: Mapping[str, str]) -> None:
-        if not is_instrumented("redis"):
-            make_span(name, began, error_type, attributes)
+class _RedisSpans:
+    """Creates spans, unless the host's own instrumentation of redis-py makes them."""
 
-    return span
+    def __init__(self, make_span: MakeSpan) -> None:
+        self._make_span = make_span
+
+    @property
+    def enabled(self) -> bool:
+        """Whether there are spans at all."""
+        return bool(getattr(self._make_span, "enabled", True)) and not is_instrumented("redis")
+
+    def __call__(
+        self, name: str, began: int, error_type: str, attributes: Mapping[str, Any]
+    ) -> None:
+        """Create a span (a ``MakeSpan``)."""
+        if self.enabled:
+            self._make_span(name, began, error_type, attributes)
 
 
 def _name_of(target: Any, library: str) -> str:

@@ -44,6 +44,8 @@ def _trace_config(recorders: Recorders) -> Any:
             hops.begin(params)
 
     async def redirected(_session: Any, hops: _Hops, params: Any) -> None:
+        if hops.call is not None:
+            hops.call.restore(params.headers)
         hops.answered(params.response)
         hops.next()
 

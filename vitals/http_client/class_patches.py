@@ -51,7 +51,7 @@ def apply(patches: Sequence[Patch], recorder: HttpClientRecorder) -> None:
         for patch in patches:
             owner = getattr(sys.modules.get(patch.module), patch.owner, None)
             original = getattr(owner, patch.method, None)
-            if original is not None and not hasattr(original, ORIGINAL):
+            if owner is not None and original is not None and not hasattr(original, ORIGINAL):
                 wrapper = wraps(original)(patch.wrap(original))
                 setattr(wrapper, ORIGINAL, original)
                 setattr(owner, patch.method, wrapper)

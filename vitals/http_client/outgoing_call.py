@@ -4,11 +4,12 @@ from collections.abc import Callable, MutableMapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from vitals.asgi.request_context import CLIENT_ERROR, OpenSpan, error_type_of
+from vitals.asgi.request_context import CLIENT_ERROR, error_type_of
 from vitals.metrics.catalogue import ClientRequestLabels, ServerLabels
 
 if TYPE_CHECKING:
     from vitals.http_client.recorder import HttpClientRecorder
+    from vitals.tracing.client_spans import ClientSpan
 
 SWITCHING_PROTOCOLS = 101
 STREAMS = ("text/event-stream", "multipart/x-mixed-replace", "application/x-ndjson")
@@ -61,7 +62,7 @@ class OutgoingCall:
         self._exemplar = exemplar
         self._status = 0
         self._seconds: float | None = None
-        self.span: OpenSpan | None = None
+        self.span: ClientSpan | None = None
         self.propagated: dict[str, str] = {}
         self._started = perf_counter() if since is None else since
 

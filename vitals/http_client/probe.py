@@ -109,8 +109,6 @@ class HttpClientProbe:
 
 def _recorder_of(host: Host, servers: Collection[str]) -> HttpClientRecorder:
     """The one recorder of an application, which knows its servers' slots."""
-    recorder = host.made_for(
-        host.meter, HttpClientRecorder, lambda: HttpClientRecorder(host.meter, host.start_span)
-    )
+    recorder = host.made_for(host.meter, HttpClientRecorder, lambda: HttpClientRecorder(host.meter))
     recorder.name(servers)
     return recorder

@@ -1,9 +1,11 @@
 """Records the outgoing requests of one application by server, method, status and error."""
 
+import sys
 from collections.abc import Callable, Collection, Container
+from typing import TYPE_CHECKING
 
 from vitals.asgi.methods import METHODS, OTHER_METHOD
-from vitals.asgi.request_context import CURRENT, OpenSpan, RequestContext, StartSpan
+from vitals.asgi.request_context import CURRENT, RequestContext
 from vitals.http_client.outgoing_call import OutgoingCall
 from vitals.metrics.catalogue import (
     HTTP_CLIENT_ACTIVE_REQUESTS,
@@ -16,7 +18,10 @@ from vitals.metrics.catalogue import (
 )
 from vitals.metrics.instruments import GaugeChild, HistogramChild
 from vitals.metrics.meter import Meter
-from vitals.otel_instrumentors import is_instrumented, is_suppressed
+from vitals.otel_instrumentors import is_instrumented, is_suppressed, is_within_http_span
+
+if TYPE_CHECKING:
+    from vitals.tracing.client_spans import ClientSpan, ClientSpans
 
 MAX_SERVERS = 50
 """Servers with series of their own, first come, first served; those that are named always have."""
@@ -26,6 +31,8 @@ MAX_NAME_LENGTH = 253
 DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 BENEATH = {"httpx": ("httpx",), "aiohttp": ("aiohttp",), "requests": ("requests", "urllib3")}
 """The libraries whose instrumentation makes spans of what a library sends."""
+TRACE = "opentelemetry.trace"
+"""Imported by whoever traces, the host or the kit."""
 DROPPED = "http_client"
 """Reason of ``vitals_dropped_total`` for a request that could not be recorded."""
 UNNAMED = ServerLabels(OTHER, OTHER)
@@ -39,12 +46,11 @@ class HttpClientRecorder:
 
     Args:
         meter: Where to record.
-        start_span: Starts a span of each request; None without tracing.
     """
 
-    def __init__(self, meter: Meter, start_span: StartSpan | None = None) -> None:
+    def __init__(self, meter: Meter) -> None:
         self.meter = meter
-        self._start_span = start_span
+        self._spans: ClientSpans | None = None
         self._named: set[str] = set()
         self._durations = meter.histogram(HTTP_CLIENT_REQUEST_DURATION)
         self._servers: dict[Server, ServerLabels] = {}
@@ -89,8 +95,8 @@ class HttpClientRecorder:
             self.meter.dropped(DROPPED)
             return None
         call = OutgoingCall(self, method, server, exemplar=exemplar, since=since)
-        if self._start_span is not None and "traceparent" not in headers:
-            self._trace(self._start_span, library, method, call)
+        if TRACE in sys.modules and "traceparent" not in headers:
+            self._trace(library, method, call)
         return call
 
     def record(
@@ -112,7 +118,7 @@ class HttpClientRecorder:
         except Exception:  # noqa: BLE001  # the same
             self.meter.dropped(DROPPED)
 
-    def end(self, span: OpenSpan, status: int, error_type: str) -> None:
+    def end(self, span: "ClientSpan", status: int, error_type: str) -> None:
         """End the span of a request."""
         try:
             span.end({"http.response.status_code": status} if status else {}, error_type)
@@ -127,10 +133,14 @@ class HttpClientRecorder:
                 request.outgoing
             )
 
-    def _trace(self, start_span: StartSpan, library: str, method: str, call: OutgoingCall) -> None:
+    def _trace(self, library: str, method: str, call: OutgoingCall) -> None:
         """Start a span, unless the host's own instrumentation of the library makes it."""
         try:
-            if not is_instrumented(*BENEATH[library]):
+            if not is_instrumented(*BENEATH[library]) and not is_within_http_span():
+                if self._spans is None:
+                    from vitals.tracing.client_spans import ClientSpans  # noqa: PLC0415  # now used
+
+                    self._spans = ClientSpans()
                 address, port = call.server
                 attributes: dict[str, str | int] = {
                     "http.request.method": method,
@@ -138,7 +148,7 @@ class HttpClientRecorder:
                 }
                 if port.isdigit():
                     attributes["server.port"] = int(port)
-                call.span = start_span(method, attributes, call.propagated)
+                call.span = self._spans.start(method, attributes, call.propagated)
         except Exception:  # noqa: BLE001  # the same
             self.meter.dropped(DROPPED)
 
