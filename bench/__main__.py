@@ -16,6 +16,7 @@ BENCHMARKS = (
     "advice",
     "pool",
     "cache",
+    "clients",
     "watch",
     "load",
 )

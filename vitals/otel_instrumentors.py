@@ -28,6 +28,9 @@ def is_instrumented(*libraries: str) -> bool:
 
 def is_suppressed() -> bool:
     """Whether the current call is not to be measured at all, such as an exporter's."""
+    context: Any = sys.modules.get("opentelemetry.context")
+    if context is None or not context.get_current():  # nothing is set, as outside of a trace
+        return False
     utils: Any = sys.modules.get("opentelemetry.instrumentation.utils")
     return utils is not None and not utils.is_instrumentation_enabled()
 

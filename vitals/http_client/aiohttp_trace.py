@@ -10,7 +10,7 @@ from typing import Any
 from weakref import ref
 
 from vitals.http_client.class_patches import MEASURED, RECORDERS, Patch
-from vitals.http_client.outgoing_call import OutgoingCall, header
+from vitals.http_client.outgoing_call import OutgoingCall
 from vitals.http_client.recorder import HttpClientRecorder
 from vitals.watchers import Watchers
 
@@ -102,7 +102,7 @@ class _Hops(SimpleNamespace):
         call = self.call
         if call is None:
             return
-        call.answered(response.status, header(response.headers, "content-type"))
+        call.answered(response.status, response.headers)
         connection = response.connection
         if connection is None:  # it has been received with its headers
             call.finish()

@@ -1,11 +1,13 @@
 """Measures requests of httpx where its transports send them, so each redirect counts by itself."""
 
 from collections.abc import Awaitable, Callable
+from functools import cache
+from importlib import import_module
 from typing import Any
 from weakref import ref
 
 from vitals.http_client.class_patches import MEASURED, RECORDERS, Patch
-from vitals.http_client.outgoing_call import OutgoingCall, header
+from vitals.http_client.outgoing_call import OutgoingCall
 from vitals.http_client.recorder import HttpClientRecorder
 from vitals.watchers import Watchers
 
@@ -88,14 +90,18 @@ async def _send_async(
 
 
 def _follow(call: OutgoingCall, response: Any) -> Any:
-    call.answered(response.status_code, header(response.headers, "content-type"))
+    call.answered(response.status_code, response.headers)
     if hasattr(response, "_content"):  # it has been read, as those of a mock are
         call.finish()
     else:
-        from vitals.http_client import httpx_streams  # noqa: PLC0415  # httpx is in use
-
-        httpx_streams.follow(response, call)
+        _streams().follow(response, call)
     return response
+
+
+@cache
+def _streams() -> Any:
+    """What follows bodies; it imports httpx, which is in use now."""
+    return import_module("vitals.http_client.httpx_streams")
 
 
 def _wrap(original: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

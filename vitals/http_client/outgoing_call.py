@@ -1,6 +1,7 @@
 """One outgoing request, from its sending to the last byte of its response."""
 
 from collections.abc import Callable, MutableMapping
+from math import inf as INFINITY  # noqa: N812
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from vitals.tracing.client_spans import ClientSpan
 
 SWITCHING_PROTOCOLS = 101
+SOON = 0.01
+"""Seconds after its headers within which a body is complete, whatever kind it is: looking for the
+kind costs more than most bodies."""
 STREAMS = ("text/event-stream", "multipart/x-mixed-replace", "application/x-ndjson")
 """Content types whose responses stay open: how long says nothing of the server."""
 
@@ -36,10 +40,11 @@ class OutgoingCall:
     """
 
     __slots__ = (
+        "_answered",
         "_exemplar",
+        "_headers",
         "_method",
         "_recorder",
-        "_seconds",
         "_started",
         "_status",
         "propagated",
@@ -61,7 +66,8 @@ class OutgoingCall:
         self.server = server
         self._exemplar = exemplar
         self._status = 0
-        self._seconds: float | None = None
+        self._headers: Any = None
+        self._answered = INFINITY
         self.span: ClientSpan | None = None
         self.propagated: dict[str, str] = {}
         self._started = perf_counter() if since is None else since
@@ -76,17 +82,12 @@ class OutgoingCall:
         for name in self.propagated:
             headers.pop(name, None)
 
-    def answered(self, status: int, content_type: str | None) -> None:
-        """Note the response's status; its body follows.
-
-        Args:
-            status: The status code.
-            content_type: The response's ``Content-Type``.
-        """
+    def answered(self, status: int, headers: Any) -> None:
+        """Note the response's status and headers; its body follows."""
         self._status = status
-        if content_type is not None and content_type.lower().startswith(STREAMS):
-            self._seconds = perf_counter() - self._started
-        elif status == SWITCHING_PROTOCOLS:
+        self._headers = headers
+        self._answered = perf_counter()
+        if status == SWITCHING_PROTOCOLS:
             self.finish()
 
     def failed(self, error: BaseException) -> None:
@@ -98,14 +99,14 @@ class OutgoingCall:
         recorder, self._recorder = self._recorder, None
         if recorder is None:
             return
-        seconds = self._seconds
-        if seconds is None:
-            seconds = perf_counter() - self._started
+        ended = perf_counter()
+        if ended - self._answered > SOON and _is_stream(self._headers):
+            ended = self._answered
         status = str(self._status) if self._status else ""
         if not error_type and self._status >= CLIENT_ERROR:
             error_type = status  # as the semantic conventions have it for clients
         labels = ClientRequestLabels(self._method, *self.server, status, error_type)
-        recorder.record(self.server, labels, seconds, self._exemplar)
+        recorder.record(self.server, labels, ended - self._started, self._exemplar)
         if self.span is not None:
             recorder.end(self.span, self._status, error_type)
 
@@ -116,7 +117,7 @@ class OutgoingCall:
         self.finish()
 
 
-def header(headers: Any, name: str) -> str | None:
-    """A header's value, if it is text."""
-    value = headers.get(name)
-    return value if isinstance(value, str) else None
+def _is_stream(headers: Any) -> bool:
+    """Whether a response stays open while there is news."""
+    content_type = headers.get("content-type")
+    return isinstance(content_type, str) and content_type.lower().startswith(STREAMS)

@@ -95,8 +95,8 @@ class HttpClientRecorder:
             self.meter.dropped(DROPPED)
             return None
         call = OutgoingCall(self, method, server, exemplar=exemplar, since=since)
-        if TRACE in sys.modules and "traceparent" not in headers:
-            self._trace(library, method, call)
+        if TRACE in sys.modules:
+            self._trace(library, method, headers, call)
         return call
 
     def record(
@@ -133,22 +133,28 @@ class HttpClientRecorder:
                 request.outgoing
             )
 
-    def _trace(self, library: str, method: str, call: OutgoingCall) -> None:
+    def _trace(
+        self, library: str, method: str, headers: Container[str], call: OutgoingCall
+    ) -> None:
         """Start a span, unless the host's own instrumentation of the library makes it."""
         try:
-            if not is_instrumented(*BENEATH[library]) and not is_within_http_span():
-                if self._spans is None:
-                    from vitals.tracing.client_spans import ClientSpans  # noqa: PLC0415  # now used
+            spans = self._spans
+            if spans is None:
+                from vitals.tracing.client_spans import ClientSpans  # noqa: PLC0415  # now used
 
-                    self._spans = ClientSpans()
-                address, port = call.server
-                attributes: dict[str, str | int] = {
-                    "http.request.method": method,
-                    "server.address": address,
-                }
-                if port.isdigit():
-                    attributes["server.port"] = int(port)
-                call.span = self._spans.start(method, attributes, call.propagated)
+                spans = self._spans = ClientSpans()
+            if not spans.is_within_trace() or "traceparent" in headers or is_within_http_span():
+                return
+            if is_instrumented(*BENEATH[library]):
+                return
+            address, port = call.server
+            attributes: dict[str, str | int] = {
+                "http.request.method": method,
+                "server.address": address,
+            }
+            if port.isdigit():
+                attributes["server.port"] = int(port)
+            call.span = spans.start(method, attributes, call.propagated)
         except Exception:  # noqa: BLE001  # the same
             self.meter.dropped(DROPPED)
 

@@ -5,13 +5,14 @@ is one request with the time of all its attempts.
 """
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 from weakref import ref
 
 from vitals.http_client.class_patches import MEASURED, RECORDERS, Patch
-from vitals.http_client.outgoing_call import OutgoingCall, header
-from vitals.http_client.recorder import HttpClientRecorder
+from vitals.http_client.outgoing_call import OutgoingCall
+from vitals.http_client.recorder import HttpClientRecorder, Server
 from vitals.watchers import Watchers
 
 _WATCHERS = "vitals_recorders"
@@ -45,15 +46,26 @@ def _own(adapter: Any) -> Callable[..., Any]:
 
 
 def _begin(recorder: HttpClientRecorder, request: Any) -> OutgoingCall | None:
-    try:
-        url = urlsplit(request.url)
-        where = url.scheme, url.hostname, url.port
-    except ValueError:  # the adapter will refuse it
+    url = request.url or ""
+    path = url.find("/", len("https://"))
+    where = _server(url[:path] if path > 0 else url)
+    if where is None:  # the adapter will refuse it
         return None
     call = recorder.start("requests", request.method or "", where, request.headers)
     if call is not None:
         call.propagate(request.headers)
     return call
+
+
+@lru_cache(maxsize=256)
+def _server(origin: str) -> Server | None:
+    """Scheme, host and port of a URL, up to its path; None if it is invalid."""
+    try:
+        url = urlsplit(origin)
+        port = url.port
+    except ValueError:
+        return None
+    return url.scheme, url.hostname, port
 
 
 def _send(
@@ -75,7 +87,7 @@ def _send(
     finally:
         MEASURED.reset(token)
         call.restore(request.headers)
-    call.answered(response.status_code, header(response.headers, "content-type"))
+    call.answered(response.status_code, response.headers)
     _follow(call, response)
     return response
 

@@ -42,6 +42,11 @@ class ClientSpans:
     def __init__(self) -> None:
         self._tracers: dict[int, tuple[Any, Tracer]] = {}
 
+    @staticmethod
+    def is_within_trace() -> bool:
+        """Whether there is a current trace, sampled or not."""
+        return trace.get_current_span() is not trace.INVALID_SPAN
+
     def start(
         self, name: str, attributes: Mapping[str, str | int], headers: MutableMapping[str, str]
     ) -> ClientSpan | None:
