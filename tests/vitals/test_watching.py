@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from tests.vitals.cache_probes.measured import lookups
 from tests.vitals.http_client.measured import requests_of
 from vitals import CacheProbe, instrument, watch
+from vitals.metrics.meter import Meter
 from vitals.watchers import Watchers
 
 MOCK = httpx.MockTransport(lambda _request: httpx.Response(200))
@@ -63,11 +64,11 @@ class Recorder:
     """Records for one application."""
 
     def __init__(self) -> None:
-        self.meter = object()
+        self.meter = Meter()
 
 
 def test_watchers_are_held_weakly() -> None:
-    watchers: Watchers[Recorder] = Watchers()  # type: ignore[type-var]  # the meter is not used
+    watchers: Watchers[Recorder] = Watchers()
     assert watchers.current() is None
     first, second = Recorder(), Recorder()
     for each in (first, second, first):

@@ -33,7 +33,8 @@ def measure(session: Any, recorder: HttpClientRecorder) -> None:
 def _trace_config(recorders: Recorders) -> Any:
     import aiohttp  # noqa: PLC0415  # only where its session is used
 
-    config: Any = aiohttp.TraceConfig(trace_config_ctx_factory=partial(_Hops, recorders))
+    make_hops: Any = partial(_Hops, recorders)
+    config: Any = aiohttp.TraceConfig(trace_config_ctx_factory=make_hops)
     setattr(config, _WATCHERS, recorders)
 
     async def started(_session: Any, hops: _Hops, params: Any) -> None:

@@ -93,11 +93,10 @@ def test_timeouts_and_lost_connections_are_errors(redis_server: Redis) -> None:
 def test_a_decorated_functions_cache_is_measured() -> None:
     app = application()
 
-    @aiocache.cached(namespace="decorated")
-    async def double(number: int) -> int:
+    async def calculate(number: int) -> int:
         return 2 * number
 
-    watch(double, cache="doubles")
+    double = watch(aiocache.cached(namespace="decorated")(calculate), cache="doubles")
 
     async def run() -> None:
         for number in (1, 1, 2):

@@ -91,10 +91,10 @@ def test_a_decorated_function_counts_even_none() -> None:
     app = application()
 
     async def call(cache: Any) -> None:
-        @cache(ttl="1m", key="nothing:{number}")
-        async def nothing(number: int) -> None:
+        async def find(number: int) -> None:
             del number
 
+        nothing = cache(ttl="1m", key="nothing:{number}")(find)
         for number in (1, 1, 2):
             await nothing(number)
         async with cache.transaction():

@@ -8,7 +8,7 @@ import pytest
 import redis
 import redis.asyncio
 from redis.asyncio.cluster import RedisCluster as AsyncCluster
-from redis.cluster import ClusterNode, RedisCluster
+from redis.cluster import RedisCluster
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -114,7 +114,8 @@ def test_an_async_client_counts_the_same(redis_server: Redis) -> None:
     app = application()
 
     async def run() -> None:
-        async with redis.asyncio.Redis.from_url(redis_server.url) as client:
+        async with redis.asyncio.Redis.from_url(redis_server.url) as opened:
+            client: Any = opened
             assert watch(client, cache="shop") is client
             await client.set("a", 1)
             await asyncio.gather(*(client.get("a") for _ in range(50)))
@@ -133,7 +134,7 @@ def test_a_hanging_server_is_an_error_and_a_cancelled_call_is_none(redis_server:
     app = application()
 
     async def run() -> None:
-        client = redis.asyncio.Redis.from_url(redis_server.url, socket_timeout=0.2)
+        client: Any = redis.asyncio.Redis.from_url(redis_server.url, socket_timeout=0.2)
         watch(client, cache="shop")
         await client.ping()
         redis_server.pause()
@@ -196,10 +197,10 @@ def test_only_the_watched_client_is_measured(client: Any, redis_server: Redis) -
 
 def test_a_client_and_its_pipelines_are_freed_at_once(redis_server: Redis) -> None:
     application()
-    client = watch(redis.Redis.from_url(redis_server.url), cache="shop")
+    client: Any = watch(redis.Redis.from_url(redis_server.url), cache="shop")
     pipe = client.pipeline()
     pipe.get("a").execute()
-    freed = [weakref.ref(pipe), weakref.ref(client)]
+    freed: list[weakref.ref[Any]] = [weakref.ref(pipe), weakref.ref(client)]
     gc.disable()
     try:
         del pipe, client
@@ -218,7 +219,7 @@ def cluster() -> Iterator[Cluster]:
 def test_a_cluster_is_measured(cluster: Cluster) -> None:
     cluster.flush()
     app = application()
-    client = RedisCluster(startup_nodes=[ClusterNode("127.0.0.1", cluster.port)])
+    client: Any = RedisCluster.from_url(f"redis://127.0.0.1:{cluster.port}")
     watch(client, cache="shop", namespaces={"user:": "users"})
     for number in range(20):
         client.set(f"user:{number}", number)
@@ -236,7 +237,7 @@ def test_an_async_cluster_is_measured(cluster: Cluster) -> None:
     app = application()
 
     async def run() -> None:
-        client = AsyncCluster(host="127.0.0.1", port=cluster.port)
+        client: Any = AsyncCluster(host="127.0.0.1", port=cluster.port)
         watch(client, cache="shop")
         await client.set("a", 1)
         await client.get("a")

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -15,12 +16,13 @@ from tests.vitals.http_client.measured import (
 )
 from vitals import HttpClients, watch
 
-aiohttp = pytest.importorskip("aiohttp", reason="aiohttp is not installed")
+aiohttp: Any = pytest.importorskip("aiohttp", reason="aiohttp is not installed")
 
 pytestmark = pytest.mark.servers
 
 OK = ("GET", "200", "")
-Use = Callable[["aiohttp.ClientSession"], Awaitable[None]]
+Use = Callable[[Any], Awaitable[None]]
+"""Calls with a session."""
 
 
 @pytest.fixture(params=["every session", "one session"])
@@ -44,13 +46,14 @@ def use(app: FastAPI, call: Use, timeout: float = 5.0) -> None:
     asyncio.run(run())
 
 
-async def get(session: "aiohttp.ClientSession", url: str) -> bytes:
+async def get(session: Any, url: str) -> bytes:
     async with session.get(url) as response:
-        return await response.read()
+        body: bytes = await response.read()
+        return body
 
 
 def test_each_request_counts_by_method_and_status(app: FastAPI, dependency: Dependency) -> None:
-    async def call(session: "aiohttp.ClientSession") -> None:
+    async def call(session: Any) -> None:
         await asyncio.gather(*(get(session, f"{dependency.url}/ok") for _ in range(10)))
         for path in ("/empty", "/nothing-here", f"/away/{dependency.port}"):
             await get(session, dependency.url + path)
@@ -74,7 +77,7 @@ def test_each_request_counts_by_method_and_status(app: FastAPI, dependency: Depe
 def test_failures_are_named_by_their_class(app: FastAPI, dependency: Dependency, cut: Cut) -> None:
     nobody = f"http://{readiness.LOOPBACK}:{readiness.free_port()}"
 
-    async def call(session: "aiohttp.ClientSession") -> None:
+    async def call(session: Any) -> None:
         for url in (nobody, f"{dependency.url}/hang", f"{dependency.url}/endless", cut.url):
             with pytest.raises((aiohttp.ClientError, TimeoutError)):
                 await get(session, url)
@@ -90,7 +93,7 @@ def test_failures_are_named_by_their_class(app: FastAPI, dependency: Dependency,
 
 
 def test_a_redirect_that_is_refused_is_no_request(app: FastAPI, dependency: Dependency) -> None:
-    async def call(session: "aiohttp.ClientSession") -> None:
+    async def call(session: Any) -> None:
         with pytest.raises(aiohttp.TooManyRedirects):
             await session.get(f"{dependency.url}/redirect", max_redirects=1)
 
@@ -102,7 +105,7 @@ def test_a_redirect_that_is_refused_is_no_request(app: FastAPI, dependency: Depe
 def test_a_redirect_to_nobody_counts_where_it_fails(app: FastAPI, dependency: Dependency) -> None:
     port = readiness.free_port()
 
-    async def call(session: "aiohttp.ClientSession") -> None:
+    async def call(session: Any) -> None:
         with pytest.raises(aiohttp.ClientConnectorError):
             await session.get(f"{dependency.url}/away/{port}")
 
@@ -115,7 +118,7 @@ def test_a_redirect_to_nobody_counts_where_it_fails(app: FastAPI, dependency: De
 def test_a_cancelled_call_counts_as_cancelled(
     app: FastAPI, dependency: Dependency, path: str
 ) -> None:
-    async def call(session: "aiohttp.ClientSession") -> None:
+    async def call(session: Any) -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(get(session, f"{dependency.url}{path}"), 2 * HELD)
 
@@ -130,7 +133,7 @@ def test_the_time_is_up_to_the_last_byte_but_of_an_event_stream(
 ) -> None:
     seconds = []
 
-    async def call(session: "aiohttp.ClientSession") -> None:
+    async def call(session: Any) -> None:
         for path in ("/events", "/parts"):
             await get(session, f"{dependency.url}{path}")
             seconds.append(seconds_of(app))
@@ -143,7 +146,7 @@ def test_the_time_is_up_to_the_last_byte_but_of_an_event_stream(
 
 
 def test_a_stream_that_is_given_up_counts_once(app: FastAPI, dependency: Dependency) -> None:
-    async def call(session: "aiohttp.ClientSession") -> None:
+    async def call(session: Any) -> None:
         async with session.get(f"{dependency.url}/endless") as response:
             assert await response.content.readany()
             assert active_in(app) == 1
@@ -157,7 +160,7 @@ def test_a_stream_that_is_given_up_counts_once(app: FastAPI, dependency: Depende
 
 
 def test_the_list_of_trace_configs_stays_the_hosts(app: FastAPI, dependency: Dependency) -> None:
-    own: list[aiohttp.TraceConfig] = []
+    own: list[Any] = []
 
     async def run() -> None:
         for _ in range(2):
