@@ -73,9 +73,10 @@ def _cache_class(base: Any) -> Any:
 
     def method(name: str) -> Any:
         def measure_one(self: Any, *args: Any, **options: Any) -> Any:
-            call = getattr(super(measured, self), name)
-            sent = (name, self, args, options)
-            return time_call(vars(self)[PROBE].ended, sent, call, args, options)
+            call, probe = getattr(super(measured, self), name), vars(self).get(PROBE)
+            if probe is None:  # it is no object that was watched, but one of its class
+                return call(*args, **options)
+            return time_call(probe.ended, (name, self, args, options), call, args, options)
 
         measure_one.__name__ = name
         return measure_one

@@ -50,9 +50,11 @@ def _backend_class(base: Any) -> Any:
 
     def method(name: str, operation: str) -> Any:
         def measure_one(self: Any, *args: Any, **options: Any) -> Any:
-            call = getattr(super(measured, self), name)
+            call, probe = getattr(super(measured, self), name), vars(self).get(PROBE)
+            if probe is None:  # it is no object that was watched, but one of its class
+                return call(*args, **options)
             sent = (operation, args[0] if args else options.get("key"))
-            return time_call(vars(self)[PROBE].ended, sent, call, args, options)
+            return time_call(probe.ended, sent, call, args, options)
 
         measure_one.__name__ = name
         return measure_one

@@ -11,6 +11,8 @@ from typing import Any, Protocol, TypeVar
 
 PROBE = "vitals_probe"
 """The attribute of a measured object that holds what records its calls."""
+_IS_SUBCLASS = "vitals_measures"
+"""The attribute of a subclass that measures."""
 
 
 class Ended(Protocol):
@@ -38,7 +40,8 @@ def measure(target: Any, make_class: Callable[[Any], type], probe: Probe) -> Pro
     """
     held = vars(target)
     if PROBE not in held:
-        target.__class__ = make_class(type(target))
+        if not hasattr(type(target), _IS_SUBCLASS):  # else a measured object made it
+            target.__class__ = make_class(type(target))
         held[PROBE] = probe
     return held[PROBE]  # type: ignore[no-any-return]
 
@@ -47,7 +50,7 @@ def subclass(base: Any, *methods: Callable[..., Any]) -> Any:
     """A subclass that goes by the name of its base, with those methods that the base has too."""
     own = {method.__name__: method for method in methods if hasattr(base, method.__name__)}
     names = {"__module__": base.__module__, "__qualname__": base.__qualname__, "__slots__": ()}
-    return type(base)(base.__name__, (base,), {**names, **own})
+    return type(base)(base.__name__, (base,), {**names, **own, _IS_SUBCLASS: True})
 
 
 def time_call(

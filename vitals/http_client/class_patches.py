@@ -57,9 +57,10 @@ def apply(patches: Sequence[Patch], recorder: HttpClientRecorder) -> None:
                 setattr(owner, patch.method, wrapper)
 
 
-def undo(patches: Sequence[Patch], recorder: HttpClientRecorder) -> None:
+def undo(patches: Sequence[Patch], recorder: HttpClientRecorder | None) -> None:
     """Record no more here, and take the wrappers off if no other application needs them."""
-    RECORDERS.remove(recorder)
+    if recorder is not None:
+        RECORDERS.remove(recorder)
     if RECORDERS.current() is not None:
         return
     with _lock:

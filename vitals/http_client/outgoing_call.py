@@ -34,6 +34,7 @@ class OutgoingCall:
         since: When it began, by ``perf_counter``; None for now.
 
     Attributes:
+        method: The same.
         server: The same.
         span: Its span; None without one.
         propagated: Headers that carry the trace's context.
@@ -41,12 +42,13 @@ class OutgoingCall:
 
     __slots__ = (
         "_answered",
+        "_attempt",
         "_exemplar",
         "_headers",
-        "_method",
         "_recorder",
         "_started",
         "_status",
+        "method",
         "propagated",
         "server",
         "span",
@@ -62,12 +64,13 @@ class OutgoingCall:
         since: float | None,
     ) -> None:
         self._recorder: HttpClientRecorder | None = recorder
-        self._method = method
+        self.method = method
         self.server = server
         self._exemplar = exemplar
         self._status = 0
         self._headers: Any = None
         self._answered = INFINITY
+        self._attempt = "", 0.0
         self.span: ClientSpan | None = None
         self.propagated: dict[str, str] = {}
         self._started = perf_counter() if since is None else since
@@ -90,6 +93,23 @@ class OutgoingCall:
         if status == SWITCHING_PROTOCOLS:
             self.finish()
 
+    def attempted(self, status: int, error: BaseException | None) -> None:
+        """Note how an attempt ended, in case that it is repeated."""
+        self._status = status
+        self._attempt = "" if error is None else error_type_of(error), perf_counter()
+
+    def repeat(self) -> "OutgoingCall":
+        """Record an attempt as it ended, and begin the next one."""
+        recorder, now = self._recorder, perf_counter()
+        if recorder is None:
+            return self
+        call = recorder.again(self)
+        call.span, self.span = self.span, None  # it is the span of all attempts
+        error_type, ended = self._attempt
+        self._started += now - ended  # the pause before the next attempt is none of its time
+        self.finish(error_type)
+        return call
+
     def failed(self, error: BaseException) -> None:
         """Record what the request, or reading its response, failed with."""
         self.finish(error_type_of(error))
@@ -105,7 +125,7 @@ class OutgoingCall:
         status = str(self._status) if self._status else ""
         if not error_type and self._status >= CLIENT_ERROR:
             error_type = status  # as the semantic conventions have it for clients
-        labels = ClientRequestLabels(self._method, *self.server, status, error_type)
+        labels = ClientRequestLabels(self.method, *self.server, status, error_type)
         recorder.record(self.server, labels, ended - self._started, self._exemplar)
         if self.span is not None:
             recorder.end(self.span, self._status, error_type)

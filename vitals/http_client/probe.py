@@ -57,11 +57,12 @@ class HttpClients:
             raise ValueError(f"{', '.join(unknown)} cannot be measured; known are {known}")
         self._patches = [patch for name in libraries for patch in _LIBRARIES[name].PATCHES]
         self._servers = tuple(servers)
-        self._recorder: HttpClientRecorder | None = None
+        self._recorders: list[ref[HttpClientRecorder]] = []
 
     def attach(self, host: Host) -> None:
         """Measure what has been imported by now, when the application starts, or later."""
-        recorder = self._recorder = _recorder_of(host, self._servers)
+        recorder = _recorder_of(host, self._servers)
+        self._recorders.append(ref(recorder))
         host.on_finished(recorder.finished)
         self._wrap()
         host.at_start(self._wrap)
@@ -69,13 +70,15 @@ class HttpClients:
 
     def detach(self) -> None:
         """Measure no more, and take the wrappers off if no other application needs them."""
-        recorder, self._recorder = self._recorder, None
-        if recorder is not None:
-            class_patches.undo(self._patches, recorder)
+        recorders, self._recorders = self._recorders, []
+        for each in recorders:
+            class_patches.undo(self._patches, each())
 
     def _wrap(self) -> None:
-        if self._recorder is not None:
-            class_patches.apply(self._patches, self._recorder)
+        for each in self._recorders:
+            recorder = each()
+            if recorder is not None:
+                class_patches.apply(self._patches, recorder)
 
 
 class HttpClientProbe:

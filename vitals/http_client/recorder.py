@@ -99,6 +99,16 @@ class HttpClientRecorder:
             self._trace(library, method, headers, call)
         return call
 
+    def again(self, call: OutgoingCall) -> OutgoingCall:
+        """Begin to measure another attempt of a request."""
+        request = CURRENT.get()
+        if request is not None and not request.duration:
+            request.outgoing += 1
+        self._active[call.server].inc()
+        return OutgoingCall(
+            self, call.method, call.server, exemplar=request and request.exemplar, since=None
+        )
+
     def record(
         self,
         server: ServerLabels,

@@ -1,7 +1,6 @@
 """Measures requests of the library requests where its adapters send them.
 
-Each redirect counts by itself. What urllib3 repeats within one call of an adapter (``max_retries``)
-is one request with the time of all its attempts.
+Each redirect counts by itself, and each attempt of what urllib3 repeats (``max_retries``).
 """
 
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from weakref import ref
 from vitals.http_client.class_patches import MEASURED, RECORDERS, Patch
 from vitals.http_client.outgoing_call import OutgoingCall
 from vitals.http_client.recorder import HttpClientRecorder, Server
+from vitals.http_client.urllib3_attempts import Attempts, follow_attempts
 from vitals.watchers import Watchers
 
 _WATCHERS = "vitals_recorders"
@@ -40,6 +40,7 @@ def _own(adapter: Any) -> Callable[..., Any]:
         recorder = recorders.current()
         if recorder is None:
             return inner(request, *args, **options)
+        follow_attempts(reference())
         return _send(recorder, inner, request, args, options)
 
     return send
@@ -78,15 +79,17 @@ def _send(
     call = _begin(recorder, request)
     if call is None:
         return send(request, *args, **options)
-    token = MEASURED.set(True)
+    token, attempts = MEASURED.set(True), Attempts(call)
     try:
-        response = send(request, *args, **options)
+        with attempts:
+            response = send(request, *args, **options)
     except BaseException as error:
-        call.failed(error)
+        attempts.call.failed(error)
         raise
     finally:
         MEASURED.reset(token)
         call.restore(request.headers)
+    call = attempts.call
     call.answered(response.status_code, response.headers)
     _follow(call, response)
     return response
@@ -126,6 +129,7 @@ def _wrap(original: Callable[..., Any]) -> Callable[..., Any]:
         recorder = None if MEASURED.get() else RECORDERS.current()
         if recorder is None:
             return original(self, request, *args, **options)
+        follow_attempts(self)
         return _send(recorder, original.__get__(self), request, args, options)
 
     return send

@@ -195,6 +195,17 @@ def test_only_the_watched_client_is_measured(client: Any, redis_server: Redis) -
     assert "watch" not in redis.Redis.execute_command.__qualname__
 
 
+def test_a_client_that_a_measured_one_makes_is_measured_once_it_is_watched(client: Any) -> None:
+    app = application()
+    watch(client, cache="shop")
+    with client.client() as own:
+        own.get("a")
+        assert lookups(app, "shop") == {}
+        watch(own, cache="own")
+        own.get("a")
+    assert lookups(app, "own") == {"miss": 1}
+
+
 def test_a_client_and_its_pipelines_are_freed_at_once(redis_server: Redis) -> None:
     application()
     client: Any = watch(redis.Redis.from_url(redis_server.url), cache="shop")

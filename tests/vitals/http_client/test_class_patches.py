@@ -51,7 +51,8 @@ def test_a_library_that_is_imported_later_is_measured_from_the_next_scrape_on() 
         from fastapi import FastAPI
         import vitals
         from vitals.metrics.endpoint import MetricsEndpoint
-        made = vitals.instrument(FastAPI(), logs=False, probes=[vitals.HttpClients()])
+        app = FastAPI()
+        made = vitals.instrument(app, logs=False, probes=[vitals.HttpClients()])
         assert "httpx" not in sys.modules
         import httpx
         before = httpx.HTTPTransport.handle_request

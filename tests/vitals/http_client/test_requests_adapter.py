@@ -90,16 +90,30 @@ def test_an_error_that_is_handled_meanwhile_is_not_the_requests(
     assert requests_of(app) == {OK: 1}
 
 
-def test_attempts_that_urllib3_repeats_are_one_request(
+def test_attempts_that_urllib3_repeats_count_one_by_one(
     app: FastAPI, session: requests.Session, dependency: Dependency
 ) -> None:
-    session.mount("http://", HTTPAdapter(max_retries=Retry(3, status_forcelist=[503])))
+    retry = Retry(3, status_forcelist=[503], backoff_factor=0.2)
+    session.mount("http://", HTTPAdapter(max_retries=retry))
     if app.state.watches_one:
         watch(session)
     dependency.fails = 2
     session.get(f"{dependency.url}/flaky")
     assert len(dependency.seen) == 3
-    assert requests_of(app) == {OK: 1}
+    assert requests_of(app) == {OK: 1, ("GET", "503", "503"): 2}
+    assert seconds_of(app) < 0.4, "the pause between attempts, 0.4 s, is none of their time"
+    dependency.fails = 10
+    with pytest.raises(requests.exceptions.RetryError):
+        session.get(f"{dependency.url}/flaky")
+    assert len(dependency.seen) == 7
+    assert requests_of(app)["GET", "503", "503"] == 5
+    assert requests_of(app)["GET", "503", "RetryError"] == 1, "the last one, as the host sees it"
+    nobody = f"http://{readiness.LOOPBACK}:{readiness.free_port()}"
+    with pytest.raises(requests.ConnectionError):
+        session.get(nobody)
+    assert requests_of(app)["GET", "", "NewConnectionError"] == 3
+    assert requests_of(app)["GET", "", "ConnectionError"] == 1
+    assert active_in(app) == 0
 
 
 def test_the_time_is_up_to_the_last_byte_but_of_an_event_stream(
