@@ -111,7 +111,7 @@ def _pipeline_class(base: Any) -> Any:
 def _queued(pipeline: Any) -> list[Sequence[Any]]:
     """The arguments of a pipeline's commands; of a cluster's pipeline its strategy has them."""
     for holder in (pipeline, getattr(pipeline, "_execution_strategy", None)):
-        for name in ("command_stack", "_command_queue"):
+        for name in ("command_stack", "_command_stack", "_command_queue"):
             queue = getattr(holder, name, None)
             if queue:
                 return [each[0] if isinstance(each, tuple) else each.args for each in queue]
