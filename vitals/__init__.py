@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from vitals.host import Host, Probe
     from vitals.http_client.probe import HttpClients
     from vitals.instrumentation import Vitals, instrument
+    from vitals.logging.record_context import add_request_context
     from vitals.objectives import Objective
     from vitals.redaction.bodies import Redaction
     from vitals.validation.config import Validation
@@ -26,6 +27,7 @@ __all__ = [
     "Redaction",
     "Validation",
     "Vitals",
+    "add_request_context",
     "instrument",
     "watch",
 ]
@@ -40,6 +42,7 @@ _MODULES = {
     "Redaction": "vitals.redaction.bodies",
     "Validation": "vitals.validation.config",
     "Vitals": "vitals.instrumentation",
+    "add_request_context": "vitals.logging.record_context",
     "instrument": "vitals.instrumentation",
     "watch": "vitals.watching",
 }

@@ -29,3 +29,16 @@ def add_lifespan(app: FastAPI, context: Callable[[], AbstractAsyncContextManager
             yield state
 
     app.router.lifespan_context = lifespan
+
+
+def after_startup(app: FastAPI, call: Callable[[], None]) -> None:
+    """Call a function once the application's own lifespan has started; an error ends the start."""
+    inner = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(serving: Any) -> AsyncIterator[Any]:
+        async with inner(serving) as state:
+            call()
+            yield state
+
+    app.router.lifespan_context = lifespan

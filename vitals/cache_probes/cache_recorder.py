@@ -9,7 +9,8 @@ from types import MappingProxyType
 from typing import Any
 
 from vitals.asgi.request_context import MakeSpan
-from vitals.cache_metrics import Layer, Result, StoreReporter
+from vitals.cache.core.metrics import Layer, Result
+from vitals.cache.reporter import StoreReporter
 from vitals.metrics.meter import Meter
 
 DROPPED = "cache_probe"

@@ -7,7 +7,7 @@ before each scrape the difference to the last one is added.
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from vitals.cache_metrics import StoreReporter
+from vitals.cache.reporter import StoreReporter
 from vitals.metrics.meter import Meter
 
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from vitals.cache_metrics import Layer
+from vitals.cache.core.metrics import Layer
 from vitals.cache_probes.cache_recorder import CacheRecorder
 from vitals.cache_probes.measured_class import PROBE, measure
 from vitals.metrics.meter import Meter

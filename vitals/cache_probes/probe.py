@@ -6,7 +6,7 @@ from typing import Any
 from weakref import ref
 
 from vitals.asgi.request_context import MakeSpan
-from vitals.cache_metrics import Layer
+from vitals.cache.core.metrics import Layer
 from vitals.cache_probes import (
     aiocache_cache,
     cashews_middleware,

@@ -45,7 +45,7 @@ class DatabaseProbe:
         if not self._engines:
             return
         host.queries = True
-        log = QueryLog(host.routes) if host.logs else None
+        log = QueryLog(host.routes, host.meter.dropped, host.service_name) if host.logs else None
         probe = QueryProbe(host.meter, host.objectives, host.make_span, log, explain=self._explain)
         self._instrument_engines(host, probe)
         host.on_finished(probe.finish)
