@@ -106,7 +106,11 @@ class HttpClientRecorder:
             request.outgoing += 1
         self._active[call.server].inc()
         return OutgoingCall(
-            self, call.method, call.server, exemplar=request and request.exemplar, since=None
+            self,
+            call.method,
+            call.server,
+            exemplar=None if request is None else request.exemplar,
+            since=None,
         )
 
     def record(

@@ -57,7 +57,7 @@ _CURRENT: ContextVar[Attempts | None] = ContextVar("vitals_attempts", default=No
 
 def follow_attempts(adapter: Any) -> None:
     """Note the attempts of the pools that an adapter makes from now on."""
-    manager = getattr(adapter, "poolmanager", None)
+    manager: Any = getattr(adapter, "poolmanager", None)
     classes = getattr(manager, "pool_classes_by_scheme", None)
     if isinstance(classes, dict) and not hasattr(classes.get("http"), _IS_SUBCLASS):
         manager.pool_classes_by_scheme = {
