@@ -1,5 +1,6 @@
 """``watch(client)``: measures a cache or an HTTP client that the host has made, with one line."""
 
+import logging
 from collections.abc import Callable, Collection, Mapping
 from threading import Lock
 from typing import Any, TypeVar, overload
@@ -14,6 +15,7 @@ from vitals.http_client.probe import library_of as http_library_of
 
 Target = TypeVar("Target")
 
+_log = logging.getLogger(__name__)
 _lock = Lock()
 _hosts: list[ref[Host]] = []
 """The instrumented applications, the newest last; held weakly."""
@@ -74,7 +76,7 @@ def watch(
         hosts = [each() for each in _hosts]
     for host in hosts:
         if host is not None:
-            probe.attach(host)
+            _attach(probe, host)
     return target
 
 
@@ -113,4 +115,12 @@ def attach_watched(host: Host) -> None:
         _hosts[:] = [*(each for each in _hosts if each() is not None), ref(host)]
         probes = [probe for target, probe in _watched if target() is not None]
     for probe in probes:
+        _attach(probe, host)
+
+
+def _attach(probe: Probe, host: Host) -> None:
+    """Attach a probe; where its target is not as expected, the host starts without it."""
+    try:
         probe.attach(host)
+    except Exception as error:  # noqa: BLE001  # such as a class that allows no subclass
+        _log.warning("what %s should watch is not measured: %s", type(probe).__name__, error)

@@ -60,6 +60,26 @@ def test_what_cannot_be_watched_is_refused_with_what_can() -> None:
         CacheProbe({})
 
 
+class Sealed(httpx.MockTransport):
+    """A transport that takes no attributes."""
+
+    @property
+    def __dict__(self) -> dict[str, object]:  # type: ignore[override]
+        raise AttributeError("sealed")
+
+
+def test_a_client_that_cannot_be_measured_works_as_before(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = FastAPI()
+    instrument(app, logs=False)
+    with httpx.Client(transport=Sealed(lambda _request: httpx.Response(204))) as client:
+        watch(client)
+        assert client.get("http://service.example/").status_code == 204
+    assert "what HttpClientProbe should watch is not measured" in caplog.text
+    assert requests_of(app) == {}
+
+
 class Recorder:
     """Records for one application."""
 
