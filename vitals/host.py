@@ -9,7 +9,8 @@ from contextlib import (
     asynccontextmanager,
     suppress,
 )
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp
@@ -24,6 +25,8 @@ from vitals.objectives import Objectives
 
 Middleware = Callable[[ASGIApp], ASGIApp]
 """Wraps an ASGI application in another one."""
+
+Made = TypeVar("Made")
 
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 """Creates what runs around the application's lifespan."""
@@ -83,6 +86,7 @@ class Host:
         self._lifespans: list[Lifespan] = []
         self._middleware: list[Middleware] = []
         self._at_start: list[Callable[[], None]] = []
+        self._made: WeakKeyDictionary[object, dict[type, Any]] = WeakKeyDictionary()
         self._finds_health_checks = exclude is None
         self._has_lifespan = False
 
@@ -129,6 +133,19 @@ class Host:
         forks workers, never gets there.
         """
         self._at_start.append(callback)
+
+    def made_for(self, target: object, kind: type[Made], make: Callable[[], Made]) -> Made:
+        """What is made for an object, such as a client, once; it lives as long as both.
+
+        Args:
+            target: The object; held weakly.
+            kind: What is made.
+            make: Makes it.
+        """
+        made = self._made.setdefault(target, {})
+        if kind not in made:
+            made[kind] = make()
+        return cast(Made, made[kind])
 
     def build_lifespan(self) -> None:
         """Add the lifespans of all probes to the application."""

@@ -44,6 +44,7 @@ from vitals.runtime import RuntimeProbe, record_target
 from vitals.tracing.probe import TracingProbe
 from vitals.validation.config import Validation
 from vitals.validation.probe import ValidationProbe
+from vitals.watching import attach_watched
 
 if TYPE_CHECKING:
     from vitals.tracing.setup import Tracing
@@ -180,7 +181,8 @@ def instrument(
     host.at_start(lambda: join(host.meter, name, workers_dir))
 
     def resource() -> dict[str, str]:
-        return with_instance_id(attributes, worker_discovery.worker_directory(name, workers_dir))
+        shared = next(iter(worker_discovery.worker_directories(name, workers_dir)), None)
+        return with_instance_id(attributes, shared)
 
     host.at_start(lambda: record_target(host.meter, resource()))
     traces = TracingProbe(resource, redactor, endpoint=otlp_endpoint, ratio=trace_ratio)
@@ -198,6 +200,7 @@ def instrument(
     for probe in attached:
         if probe is not None:
             probe.attach(host)
+    attach_watched(host)
     host.build_lifespan()
     wrap_outermost(app, partial(_measure, host))
     vitals = Vitals(host.meter, host.objectives, traces)
