@@ -34,9 +34,13 @@ def _is_same_file(one: int, other: int) -> bool:
 def writes_to_console(handler: logging.Handler) -> bool:
     """Whether a handler writes to the console; pytest's, which collect records, do not."""
     if isinstance(handler, logging.StreamHandler):
-        is_collecting = type(handler).__module__.startswith("_pytest.")
         is_file = isinstance(handler, logging.FileHandler)
-        return not (is_collecting or is_file) and is_console(handler.stream)
+        return not (is_file or is_of_pytest(handler)) and is_console(handler.stream)
     console = getattr(handler, "console", None)  # rich's, and those derived from it
     file = getattr(console, "file", None)
     return file is not None and is_console(file)
+
+
+def is_of_pytest(handler: logging.Handler) -> bool:
+    """Whether a handler is one of pytest's, which collect what a test logs."""
+    return type(handler).__module__.startswith("_pytest.")
