@@ -1,33 +1,46 @@
 """Probe of databases: statements, pools, plans of slow statements, the bottlenecks page."""
 
-from collections.abc import Sequence
+import inspect
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from vitals.db.dialect_hook import AnyEngine
+from sqlalchemy import Connection, Engine
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from vitals.asgi.request_context import RequestContext
+from vitals.db.discovery import find_engines
+from vitals.db.engines import LOCK, AnyEngine, Engines, WhichEngines, root_engine
 from vitals.db.insight.bottlenecks_page import PATH, Admin, BottleneckPage
 from vitals.db.insight.explain import Explain
 from vitals.db.pool import PoolProbe
+from vitals.db.pool_hook import hook_pool
 from vitals.db.probe import QueryProbe
 from vitals.db.sqlcommenter import SqlCommenter, add_comments
 from vitals.db.statements.query_log import QueryLog
 from vitals.host import Host
 
+ALL = "all"
+_log = logging.getLogger("vitals")
+
 
 class DatabaseProbe:
-    """Measures the statements and pools of engines.
+    """Measures the statements and pools of engines, which may be added at any time.
 
     Args:
-        engines: The engines.
+        engines: The engines that exist already, functions that return some, or ``"all"``.
         explain: Whether slow statements are explained, and how.
         sqlcommenter: Whether statements carry a comment with the service's name and the route.
         admin: Who may read the bottlenecks page; None disables it.
 
     Raises:
         ValueError: ``explain`` is invalid.
+        TypeError: Something is no engine.
     """
 
     def __init__(
         self,
-        engines: Sequence[AnyEngine],
+        engines: Sequence[WhichEngines | None],
         *,
         explain: Explain = True,
         sqlcommenter: bool = False,
@@ -35,38 +48,111 @@ class DatabaseProbe:
     ) -> None:
         if explain not in {True, False, "analyze"}:
             raise ValueError(f"explain {explain!r} must be True, False or 'analyze'")
-        self._engines = engines
+        self._all = ALL in [each for each in engines if isinstance(each, str)]
+        self._unresolved = [each for each in engines if callable(each)]
+        self._first: list[tuple[Engine, str | None]] = []
+        for each in engines:
+            if each is not None and each != ALL and not callable(each):
+                self._first += _named(each)
         self._explain = explain
         self._sqlcommenter = sqlcommenter
         self._admin = admin
+        self._why_unresolved = ""
 
     def attach(self, host: Host) -> None:
-        """Instrument the engines, if there are any."""
-        if not self._engines:
-            return
-        host.queries = True
+        """Watch the engines that exist, and prepare for further ones."""
+        self._host = host
+        self.meter = host.meter
         log = QueryLog(host.routes) if host.logs else None
-        probe = QueryProbe(host.meter, host.objectives, host.make_span, log, explain=self._explain)
-        self._instrument_engines(host, probe)
-        host.on_finished(probe.finish)
-        if self._explain:
-            host.lifespan(probe.explain_worker.running)
-        if self._admin is not None:
-            samples = probe.explain_worker.lock_sampler if self._explain else None
-            page = BottleneckPage(
-                probe.statement_stats, probe.plans, host.meter, self._admin, samples
-            )
-            host.serve(PATH, page)
-
-    def _instrument_engines(self, host: Host, probe: QueryProbe) -> None:
-        comments = (
+        self._queries = QueryProbe(
+            host.meter, host.objectives, host.make_span, log, explain=self._explain
+        )
+        self._pools = PoolProbe(host.meter)
+        self._comments = (
             SqlCommenter(host.service_name, host.routes, host.meter) if self._sqlcommenter else None
         )
-        names: dict[str, int] = {}
-        for engine in self._engines:
-            if comments is not None:
-                add_comments(engine, comments)  # first: the probe sees statements without
-            probe.instrument(engine)
-            name = (engine.url.database or engine.dialect.name).rsplit("/", 1)[-1]
-            names[name] = names.get(name, 0) + 1
-            PoolProbe(host.meter, engine, name if names[name] == 1 else f"{name}-{names[name]}")
+        if self._explain:
+            host.lifespan(self._queries.explain_worker.running)
+        if self._admin is not None:
+            samples = self._queries.explain_worker.lock_sampler if self._explain else None
+            page = BottleneckPage(
+                self._queries.statement_stats, self._queries.plans, host.meter, self._admin, samples
+            )
+            host.serve(PATH, page)
+        for engine, name in self._first:
+            self.watch(engine, name)
+        self._first = []
+        if self._all:
+            find_engines(self)
+        if self._unresolved:
+            host.meter.before_scrape(self._resolve)
+            host.on_started(self._resolve)
+        host.describe(self._describe)
+
+    def watch(self, engine: AnyEngine, name: str | None = None, *, found: bool = False) -> None:
+        """Measure an engine from now on; once, however often it is passed.
+
+        Args:
+            engine: The engine, or a copy of it by ``execution_options``.
+            name: Its pool's name in labels; see ``vitals.db.pool`` for the default.
+            found: Whether it was found by itself.
+
+        Raises:
+            TypeError: It is no engine.
+        """
+        engine = root_engine(engine)
+        with LOCK:
+            if not self._pools.names:
+                self._host.on_finished(self._queries.finish)
+            if self._comments is not None:
+                add_comments(engine, self._comments)  # first: the probe sees statements without
+            self._queries.instrument(engine)
+            self._pools.instrument(engine, name, found=found)
+
+    def found(self, connection: Connection) -> None:
+        """Watch the engine of a connection, which was found by itself; never raises."""
+        try:
+            engine = root_engine(connection.engine)
+            if engine not in self._pools:
+                self.watch(engine, found=True)
+                hook_pool(engine).adopt(connection.connection)
+        except Exception:  # noqa: BLE001  # the host's connection must not fail
+            self.meter.dropped("engine")
+
+    def _resolve(self) -> None:
+        """Watch the engines that functions return by now."""
+        for get in self._unresolved.copy():
+            try:
+                engines = get()
+                if inspect.iscoroutine(engines):
+                    engines.close()
+                    raise TypeError("it must not be async")  # noqa: TRY301
+                if engines is None:
+                    continue
+                for engine, name in _named(engines):
+                    self.watch(engine, name)
+            except Exception as error:  # noqa: BLE001  # the host may not be ready: try again
+                self._why_unresolved = f"{type(error).__name__}: {error}"
+            else:
+                self._unresolved.remove(get)
+
+    def _describe(self) -> str:
+        """What is watched, and what is not."""
+        phrases = [f"pools of {', '.join(names)}"] if (names := self._pools.names) else []
+        if self._all:
+            phrases.append("every engine from its first connection on")
+        if self._unresolved:
+            why = self._why_unresolved or "it returned None"
+            phrases.append(f"the function passed as engine has returned no engine yet ({why})")
+        return "database: " + ("; ".join(phrases) or (
+            "no engine, its panels stay empty; pass engine= or call vitals.watch(engine)"
+        ))
+
+
+def _named(engines: Engines) -> list[tuple[Engine, str | None]]:
+    """Engines with their names."""
+    if isinstance(engines, AsyncEngine | Engine):
+        return [(root_engine(engines), None)]
+    if isinstance(engines, Mapping):
+        return [(root_engine(engine), name) for name, engine in engines.items()]
+    return [(root_engine(engine), None) for engine in engines]

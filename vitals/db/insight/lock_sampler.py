@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
+from weakref import WeakSet
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
-from vitals.db.dialect_hook import AnyEngine
 from vitals.db.insight import locks
 from vitals.db.insight.explain import TRANSACTION_SETTINGS
 
@@ -56,26 +56,31 @@ class LockSampler:
 
     def __init__(self) -> None:
         self.samples = 0
-        self._engines: list[AnyEngine] = []
+        self._engines: WeakSet[Engine] = WeakSet()
         self._pairs: dict[tuple[str, str], SampledWait] = {}
         self._until = self._next = 0.0
 
-    def add_engine(self, engine: AnyEngine) -> None:
-        """Add an engine to be sampled; PostgreSQL only."""
+    def add_engine(self, engine: Engine) -> None:
+        """Add an engine to be sampled, weakly held; PostgreSQL only."""
         if engine.dialect.name == "postgresql":
-            self._engines.append(engine)
+            self._engines.add(engine)
 
     def request_samples(self) -> None:
         """Start or extend sampling for ``SAMPLING_PERIOD``."""
         self._until = monotonic() + SAMPLING_PERIOD
 
-    def due(self) -> list[AnyEngine]:
-        """Engines to sample now."""
+    def due(self) -> list[Engine]:
+        """Engines to sample now: those that have been connected."""
         now = monotonic()
         if now >= self._until or now < self._next:
             return []
         self._next = now + INTERVAL
-        return self._engines
+        # The first connection initialises the dialect, which is the host's to do.
+        return [
+            engine
+            for engine in list(self._engines)
+            if getattr(engine.dialect, "server_version_info", None) is not None
+        ]
 
     @staticmethod
     def sample(connection: Connection) -> list[locks.LockWait]:

@@ -80,6 +80,7 @@ _TOKENS = {
     "mysql": _tokens(rf"\#[^\n]*+ | {_FLAT_COMMENT}", _MYSQL_STRING),
 }
 _TOKENS["mariadb"] = _TOKENS["mysql"]
+_LITERALS = frozenset(("string", "compared", "listed", "number"))
 _LIST = re.compile(r"\(\s*\?(?:\s*,\s*\?)*\s*\)")
 _ROWS = re.compile(r"\(\?\)(?:\s*,\s*\(\?\))+")
 _SIGN = re.compile(r"(?<=[(,=<>+\-*/])(\s*)[+-]\s?(?=\?)")
@@ -122,6 +123,20 @@ def normalise(sql: str, system: str = "") -> str:
     text = _SIGN.sub(r"\1", text)
     text = _LIST.sub("(?)", text)
     return _ROWS.sub("(?)", text)
+
+
+def literals(sql: str, system: str = "") -> tuple[str, ...]:
+    """The literals of a statement, in their order.
+
+    Args:
+        sql: The statement that was sent.
+        system: SQLAlchemy's name of the database.
+    """
+    return tuple(
+        match[0]
+        for match in _TOKENS.get(system, _TOKEN).finditer(sql)
+        if match.lastgroup in _LITERALS
+    )
 
 
 def _replace(match: re.Match[str]) -> str:

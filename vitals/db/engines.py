@@ -1,0 +1,101 @@
+"""Engines of SQLAlchemy: the one behind its copies, and the applications that watch it."""
+
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from threading import RLock
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+from sqlalchemy import Engine
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from vitals.asgi.request_context import CURRENT
+from vitals.metrics.meter import Meter
+
+AnyEngine = AsyncEngine | Engine
+Engines = AnyEngine | Sequence[AnyEngine] | Mapping[str, AnyEngine]
+"""One or several engines; a mapping names their pools."""
+WhichEngines = Engines | Callable[[], Engines | None] | Literal["all"]
+"""Engines, or a function that returns them once they exist, or every engine of the process."""
+
+LOCK = RLock()  # reentrant: the garbage collector may end a watcher at any time
+"""Held while it changes who watches an engine."""
+
+
+def root_engine(engine: AnyEngine) -> Engine:
+    """The synchronous engine behind an async one, or behind a copy by ``execution_options``.
+
+    It has the same dialect and pool as all of its copies, so each is measured once.
+
+    Raises:
+        TypeError: It is no engine.
+    """
+    found: Any = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+    if not isinstance(found, Engine):
+        raise TypeError(f"{engine!r} is no engine of SQLAlchemy (Engine or AsyncEngine)")
+    while True:
+        proxied = getattr(found, "_proxied", None)  # of OptionEngine, which has no public access
+        if not isinstance(proxied, Engine):
+            return found
+        found = proxied
+
+
+class HasMeter(Protocol):
+    """What records in the metrics of one application."""
+
+    meter: Meter
+
+
+Watcher = TypeVar("Watcher", bound=HasMeter)
+
+
+class Watchers(Generic[Watcher]):
+    """The applications that watch one engine; held weakly, so that an engine keeps none alive.
+
+    Attributes:
+        current: Returns the watcher of the application whose request runs, else the first one;
+            None when there is none. So what several applications share is counted once.
+    """
+
+    def __init__(self) -> None:
+        self._refs: list[weakref.ref[Watcher]] = []
+        self.current: Callable[[], Watcher | None] = _nobody
+
+    def add(self, watcher: Watcher) -> None:
+        """Add a watcher behind the others, unless it is one."""
+        with LOCK:
+            if all(ref() is not watcher for ref in self._refs):
+                self._set([*self._refs, weakref.ref(watcher, self._discard)])
+
+    def remove(self, watcher: Watcher) -> None:
+        """Remove a watcher, if it is one."""
+        with LOCK:
+            self._set([ref for ref in self._refs if ref() is not watcher])
+
+    def _discard(self, _gone: weakref.ref[Watcher]) -> None:
+        with LOCK:
+            self._set(self._refs)
+
+    def _set(self, refs: list[weakref.ref[Watcher]]) -> None:
+        self._refs = [ref for ref in refs if ref() is not None]
+        match self._refs:
+            case []:
+                self.current = _nobody
+            case [sole]:
+                self.current = sole
+            case _:
+                self.current = self._of_current_request
+
+    def _of_current_request(self) -> Watcher | None:
+        request = CURRENT.get()
+        first = None
+        for ref in self._refs:
+            watcher = ref()
+            if watcher is not None:
+                if request is None or watcher.meter is request.meter:
+                    return watcher
+                first = first or watcher
+        return first
+
+
+def _nobody() -> None:
+    return None
