@@ -90,8 +90,8 @@ def value_colour(name: str, colour: Colour) -> Override:
     return Override(name, (("color", _fixed(colour)),))
 
 
-def target_line(name: str = "target") -> Override:
-    """Draw a series as a dashed line: the target, not a measurement."""
+def limit_line(name: str) -> Override:
+    """Draw a series as a dashed line: what an objective asks for or allows, no measurement."""
     return Override(
         name,
         (

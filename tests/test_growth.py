@@ -26,6 +26,7 @@ from vitals.db.statements.fingerprint import normalise
 from vitals.message_redaction import MessageRedactor
 from vitals.validation import ijson
 
+pytestmark = pytest.mark.slow
 OURS = ("vitals", "service")
 ANCHORED = {"match", "fullmatch"}
 MAX_LENGTH = 8_192

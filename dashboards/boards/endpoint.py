@@ -12,7 +12,7 @@ from dashboards.panels.stat_panels import Stat
 from dashboards.panels.table_panels import Table
 from dashboards.sections.slo_panels import LATENCY_THRESHOLD
 from dashboards.sections.slo_status import SLO_STATUS, at_most
-from dashboards.style import BY_STATUS, Colour, column, rising, series_colour, target_line
+from dashboards.style import BY_STATUS, Colour, column, limit_line, rising, series_colour
 from dashboards.variables import (
     CHOSEN_JOB,
     CHOSEN_ROUTE,
@@ -51,7 +51,9 @@ P95 = Stat(
     "threshold of the route's objective or else of the service's.",
     unit="s",
     width=6,
-    queries=at_most(defined(HTTP_REQUEST_DURATION.quantile(0.95, **CHOSEN_ROUTE)), _THRESHOLD),
+    queries=at_most(
+        defined(HTTP_REQUEST_DURATION.quantile(0.95, **CHOSEN_ROUTE)), "threshold", _THRESHOLD
+    ),
     overrides=SLO_STATUS,
     empty="no traffic",
 )
@@ -143,13 +145,13 @@ DURATIONS = TimeSeries(
             )
             for part in (0.5, 0.95, 0.99)
         ),
-        Query(_THRESHOLD, "target"),
+        Query(_THRESHOLD, "threshold"),
     ),
     overrides=(
         series_colour("p50", Colour.INFO),
         series_colour("p95", Colour.PRIMARY, width=2),
         series_colour("p99", Colour.ACCENT),
-        target_line(),
+        limit_line("threshold"),
     ),
 )
 HEAT = Heatmap(

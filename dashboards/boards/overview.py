@@ -26,7 +26,7 @@ from dashboards.sections.slo_panels import (
     SLOW_QUERIES,
 )
 from dashboards.sections.worst_routes import ROUTES
-from dashboards.style import BY_STATUS, Colour, rising, series_colour, target_line
+from dashboards.style import BY_STATUS, Colour, limit_line, rising, series_colour
 from dashboards.variables import CHOSEN_JOB, JOB, SOURCE
 from rules.requests import (
     ERROR_RATIO,
@@ -61,9 +61,9 @@ ERRORS = TimeSeries(
     soft_high=0.01,
     queries=(
         Query(ERROR_RATIO.select(job=CHOSEN_JOB), "failed"),
-        Query(f"1 - {AVAILABILITY_TARGET}", "target"),
+        Query(f"1 - {AVAILABILITY_TARGET}", "allowed"),
     ),
-    overrides=(series_colour("failed", Colour.PRIMARY, width=2), target_line()),
+    overrides=(series_colour("failed", Colour.PRIMARY, width=2), limit_line("allowed")),
 )
 
 _BUCKETS = HTTP_REQUEST_DURATION.select("_bucket", "5m", job=CHOSEN_JOB, http_route=MATCHED)
@@ -78,7 +78,7 @@ DURATIONS = TimeSeries(
         Query(LATENCY_P50.select(job=CHOSEN_JOB), "p50"),
         Query(LATENCY_NOW, "p95"),
         Query(LATENCY_P99.select(job=CHOSEN_JOB), "p99"),
-        Query(LATENCY_THRESHOLD, "target"),
+        Query(LATENCY_THRESHOLD, "threshold"),
         # Only raw buckets have exemplars, which Prometheus finds by name and labels. Evaluated at
         # 1970, the query itself reads none of the tens of thousands of bucket series.
         Query(f"rate({_BUCKETS} @ 0)", "requests", exemplar=True),
@@ -87,7 +87,7 @@ DURATIONS = TimeSeries(
         series_colour("p50", Colour.INFO),
         series_colour("p95", Colour.PRIMARY, width=2),
         series_colour("p99", Colour.ACCENT),
-        target_line(),
+        limit_line("threshold"),
     ),
 )
 

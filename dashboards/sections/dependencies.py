@@ -4,7 +4,7 @@ from dashboards.links import TO_CACHE, TO_DATABASE
 from dashboards.panels.panel import TimeSeries
 from dashboards.panels.query import Query
 from dashboards.sections.slo_panels import SLOW_ALLOWED, SLOW_NOW
-from dashboards.style import Colour, rising, series_colour, target_line
+from dashboards.style import Colour, limit_line, rising, series_colour
 from dashboards.variables import CHOSEN_JOB
 from rules.datastores import CACHE_HIT_RATIO, POOL_USE, QUERY_P95
 from rules.slo import THRESHOLD
@@ -14,14 +14,14 @@ QUERIES = TimeSeries(
     links=(TO_DATABASE,),
     title="Query time, p95",
     description="95 % of database queries finish within this time. A query slower than the "
-    "threshold (the line `target`) counts as slow; the database board shows which statement it is.",
+    "threshold (the dashed line) counts as slow; the database board shows which statement it is.",
     unit="s",
     width=6,
     queries=(
         Query(QUERY_P95.select(job=CHOSEN_JOB), "p95"),
-        Query(THRESHOLD.select(job=CHOSEN_JOB, slo="queries"), "target"),
+        Query(THRESHOLD.select(job=CHOSEN_JOB, slo="queries"), "threshold"),
     ),
-    overrides=(series_colour("p95", Colour.PRIMARY, width=2), target_line()),
+    overrides=(series_colour("p95", Colour.PRIMARY, width=2), limit_line("threshold")),
 )
 
 SLOW_RATIO = TimeSeries(
@@ -32,8 +32,8 @@ SLOW_RATIO = TimeSeries(
     "the share that it allows.",
     unit="percentunit",
     width=6,
-    queries=(Query(SLOW_NOW, "slow"), Query(SLOW_ALLOWED, "target")),
-    overrides=(series_colour("slow", Colour.PRIMARY, width=2), target_line()),
+    queries=(Query(SLOW_NOW, "slow"), Query(SLOW_ALLOWED, "allowed")),
+    overrides=(series_colour("slow", Colour.PRIMARY, width=2), limit_line("allowed")),
 )
 
 POOL = TimeSeries(

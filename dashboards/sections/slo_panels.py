@@ -25,7 +25,9 @@ AVAILABILITY = Stat(
     "see which routes fail below, and whether a deploy is marked just before.",
     unit="percentunit",
     decimals=2,
-    queries=at_least(GOOD_RATIO.select(job=CHOSEN_JOB, slo="availability"), AVAILABILITY_TARGET),
+    queries=at_least(
+        GOOD_RATIO.select(job=CHOSEN_JOB, slo="availability"), "target", AVAILABILITY_TARGET
+    ),
     overrides=SLO_STATUS,
     empty="no traffic",
 )
@@ -39,7 +41,7 @@ LATENCY = Stat(
     "the threshold of the service's latency objective. Routes with their own objective are in the "
     "table of routes.",
     unit="s",
-    queries=at_most(LATENCY_NOW, LATENCY_THRESHOLD),
+    queries=at_most(LATENCY_NOW, "threshold", LATENCY_THRESHOLD),
     overrides=SLO_STATUS,
     empty="no traffic",
 )
@@ -53,7 +55,7 @@ SLOW_QUERIES = Stat(
     "minutes, against the share that it allows.",
     unit="percentunit",
     decimals=2,
-    queries=at_most(SLOW_NOW, SLOW_ALLOWED),
+    queries=at_most(SLOW_NOW, "allowed", SLOW_ALLOWED),
     overrides=SLO_STATUS,
     empty="no queries",
 )

@@ -47,15 +47,15 @@ ROUTES = Table(
         "Value #B": "Rate",
         "Value #C": "Errors",
         "Value #D": "p95",
-        "Value #E": "p95 / target",
+        "Value #E": "p95 / threshold",
     },
-    sort=(("Bad / min", True), ("p95 / target", True)),
+    sort=(("Bad / min", True), ("p95 / threshold", True)),
     overrides=(
         column("Route", link=TO_ENDPOINT, words={"": ("(no route)", Colour.MUTED)}),
         column("Bad / min", "short", width=115, steps=(Step(Colour.GOOD), Step(Colour.BAD, 1))),
         column("Rate", "reqps", width=100),
         column("Errors", "percentunit", width=90, steps=rising(0.001, 0.01)),
         column("p95", "s", width=90),
-        column("p95 / target", "percentunit", width=140, steps=rising(0.8, 1)),
+        column("p95 / threshold", "percentunit", width=140, steps=rising(0.8, 1)),
     ),
 )

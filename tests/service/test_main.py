@@ -42,6 +42,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     return run
 
 
+@pytest.mark.slow
 def test_importing_the_module_has_no_effect(tmp_path: Path) -> None:
     code = "import service.main, threading; print(threading.active_count())"
     done = subprocess.run(

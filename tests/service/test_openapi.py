@@ -86,6 +86,7 @@ async def test_the_committed_document_is_current(light: Service) -> None:
     assert COMMITTED.read_text() == current, "docs/openapi.json is stale: run `make render`"
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_document_and_nothing_else(tmp_path: Path) -> None:
     variables = environment(settings_for(tmp_path, allowed_hosts="a.example", body_limit=2048))
     command = [sys.executable, "-m", "service", "openapi"]

@@ -153,6 +153,7 @@ def test_filled_database_is_kept_without_reset(sqlite: str, tmp_path: Path) -> N
     assert query(sqlite, "SELECT count(*) FROM orders") == [(5,)]
 
 
+@pytest.mark.slow
 def test_the_refusal_says_what_to_do(sqlite: str, tmp_path: Path) -> None:
     plant(sqlite, shop(orders=10))
 

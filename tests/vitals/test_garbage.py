@@ -102,6 +102,7 @@ print("done", True)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [STATEMENTS, LOG_LINES, METRICS, THROTTLES])
 def test_garbage_collection_may_run_at_any_time(code: str) -> None:
     done = subprocess.run(

@@ -5,6 +5,7 @@ import resource
 import time
 from pathlib import Path
 
+import pytest
 from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
@@ -67,6 +68,7 @@ def test_process_metrics_are_measured() -> None:
     assert after.value(PROCESS_START_TIME) == before.value(PROCESS_START_TIME)
 
 
+@pytest.mark.slow
 def test_a_workers_gauges_are_refreshed_for_other_workers(tmp_path: Path) -> None:
     """Another worker's scrape reads the gauges without contacting this worker."""
     app = FastAPI()

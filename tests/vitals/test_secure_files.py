@@ -209,6 +209,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 @root_only
 def test_directories_swapped_during_a_write_are_not_followed(
     root_file: Path, user_directory: Path

@@ -147,6 +147,7 @@ def blocks(service: Watched, bound: float, content: bytes, head: tuple[str, str,
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", BOUNDS)
 @pytest.mark.parametrize("hostile", BODIES)
 def test_no_body_blocks_the_event_loop(service: Watched, hostile: str, size: int) -> None:

@@ -59,6 +59,7 @@ def test_number_and_duration_of_firings(file: Path, capsys: pytest.CaptureFixtur
     assert table["InstanceDown"][1:7] == ["ticket", "1", "1", "0", "5m00s", "14m00s"]
 
 
+@pytest.mark.slow
 def test_missing_recording_rules_are_evaluated_first(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -34,6 +34,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_packages_are_fetched_when_missing_or_locked_anew(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

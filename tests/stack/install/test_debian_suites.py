@@ -59,6 +59,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 def test_a_failed_fetch_leaves_no_files(monkeypatch: pytest.MonkeyPatch, elsewhere: Path) -> None:
     monkeypatch.setenv("DEBIAN_MIRROR", "http://127.0.0.1:9/debian")
     with pytest.raises(MissingPackagesError, match="Debian's sid cannot be fetched"):

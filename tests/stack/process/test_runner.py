@@ -187,6 +187,7 @@ Runner(services, LogMultiplexer(folder), reaper).run(lambda: print("ready", flus
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paused", [False, True])
 def test_a_killed_runner_leaves_no_orphan(tmp_path: Path, *, paused: bool) -> None:
     with subprocess.Popen(

@@ -158,6 +158,7 @@ def login_request() -> bytes:
     return head("/login", f"Content-Length: {len(LOGIN)}") + LOGIN
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pure ASGI", "BaseHTTPMiddleware"])
 def test_middleware_that_reads_the_body_hangs(kind: str) -> None:
     app = make()
@@ -189,6 +190,7 @@ def until(happened: Any) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 1_000, 65_536, 70_000, 5_000_000])
 @pytest.mark.parametrize("path", ["/raw", "/stream"])
 def test_bodies_of_any_size_arrive_whole(size: int, path: str) -> None:

@@ -274,6 +274,7 @@ print((resident() - before) / 1e6)
 """
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_with_twenty_thousand_statements() -> None:
     done = subprocess.run(
         [sys.executable, "-c", BLOATED], capture_output=True, text=True, check=True

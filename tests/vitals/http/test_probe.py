@@ -565,6 +565,7 @@ def test_a_probe_that_fails_does_not_fail_the_request(monkeypatch: pytest.Monkey
     assert Readings.of(app).value(DROPPED, reason="http_probe") == 1
 
 
+@pytest.mark.slow
 def test_ten_thousand_random_requests_add_fewer_than_twenty_series() -> None:
     app = make()
     dice = random.Random(7)  # noqa: S311

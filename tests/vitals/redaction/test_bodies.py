@@ -64,6 +64,7 @@ def planted(draw: st.DrawFn) -> Any:
     return value
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(planted(), st.booleans())
 def test_no_secret_survives_in_json(value: Any, escaped: bool) -> None:  # noqa: FBT001

@@ -221,6 +221,7 @@ def test_operations_outside_a_request_start_no_trace(receiver: Receiver) -> None
     assert receiver.spans == []
 
 
+@pytest.mark.slow
 def test_an_unreachable_receiver_does_not_fail_requests(caplog: pytest.LogCaptureFixture) -> None:
     app, vitals = make("http://127.0.0.1:9")
     started = time.monotonic()
