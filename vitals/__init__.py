@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vitals.body.config import BodyLogging
     from vitals.host import Host, Probe
-    from vitals.instrumentation import Vitals, instrument
+    from vitals.instrumentation import Vitals, instrument, watch
     from vitals.objectives import Objective
     from vitals.redaction.bodies import Redaction
     from vitals.validation.config import Validation
@@ -22,6 +22,7 @@ __all__ = [
     "Validation",
     "Vitals",
     "instrument",
+    "watch",
 ]
 
 _MODULES = {
@@ -33,6 +34,7 @@ _MODULES = {
     "Validation": "vitals.validation.config",
     "Vitals": "vitals.instrumentation",
     "instrument": "vitals.instrumentation",
+    "watch": "vitals.instrumentation",
 }
 
 

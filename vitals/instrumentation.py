@@ -1,9 +1,10 @@
 """``instrument(app)``: attaches all instrumentation to a FastAPI application."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -11,8 +12,6 @@ import anyio
 import anyio.to_thread
 from fastapi import FastAPI
 from prometheus_client import REGISTRY, CollectorRegistry
-from sqlalchemy import Engine
-from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import ASGIApp
 
 from vitals.asgi.hooks import wrap_outermost
@@ -20,7 +19,8 @@ from vitals.body.config import BodyLogging
 from vitals.body.probe import BodyProbe
 from vitals.cache_metrics import CacheReporter
 from vitals.db.database_probe import DatabaseProbe
-from vitals.db.dialect_hook import AnyEngine
+from vitals.db.engine_selection import EngineSelection, WhichEngines
+from vitals.db.engines import AnyEngine
 from vitals.db.insight.bottlenecks_page import Admin
 from vitals.db.insight.explain import Explain
 from vitals.host import Host, Probe
@@ -56,6 +56,26 @@ class Vitals:
     meter: Meter
     objectives: Objectives
     tracing: Tracing | None
+    _database: DatabaseProbe = field(repr=False)
+    _host: Host = field(repr=False)
+
+    def watch(self, engine: AnyEngine, *, name: str | None = None) -> None:
+        """Measure the statements and the pool of an engine from now on.
+
+        It may be called at any time and for an engine that is watched already: in a lifespan, or
+        wherever an engine is made while the application serves. An engine that is gone takes
+        nothing with it, and its pool's name is free again.
+
+        Args:
+            engine: The engine, synchronous or asynchronous, or a copy by ``execution_options``.
+            name: Its name in the labels of pool metrics; it must be fixed. By default the
+                ``pool_logging_name`` or ``logging_name`` that it was created with, else that of its
+                database, with the server's address or a number if another engine has the same.
+
+        Raises:
+            TypeError: It is no engine of SQLAlchemy.
+        """
+        self._database.watch(engine, name)
 
     def cache(self, name: str) -> CacheReporter:
         """A metrics reporter for one cache; the name becomes a label value, so it must be fixed."""
@@ -65,7 +85,8 @@ class Vitals:
 def instrument(
     app: FastAPI,
     *,
-    engine: AnyEngine | Sequence[AnyEngine] | None = None,
+    engine: WhichEngines | None = None,
+    engines: WhichEngines | None = None,
     objectives: Sequence[Objective] = (),
     service_name: str = "api",
     version: str = "",
@@ -88,11 +109,17 @@ def instrument(
 ) -> Vitals:
     """Instrument an application with metrics, logs and traces.
 
-    Call it once, where the application is created, before it serves.
+    Call it once, where the application is created. It may also be called in the application's
+    lifespan, then with each start: the middleware that exists is wrapped, without ``validation``.
 
     Args:
         app: The application.
-        engine: SQLAlchemy engines whose statements and pools are measured.
+        engine: SQLAlchemy engines whose statements and pools are measured: one or several, a
+            mapping from names of their pools, or a function that returns them once they exist
+            (called after start-up, and again until it returns some). ``"all"`` measures every
+            engine of the process from its first connection on, whoever makes it, see
+            ``vitals.db.discovery``. ``Vitals.watch`` adds further ones at any time.
+        engines: The same, for several: ``engines=[main, reporting]``.
         objectives: Service level objectives; see ``vitals.objectives`` for the defaults.
         service_name: ``service.name`` in logs and traces.
         version: Version for ``app_build_info``; the application's own when empty.
@@ -132,8 +159,16 @@ def instrument(
     Raises:
         RuntimeError: The application is instrumented already, or serves already.
         ValueError: An objective, the path, the ratio or ``explain`` is invalid.
+        TypeError: ``engine`` is none.
     """
-    _check(app, metrics_path, trace_ratio)
+    selection = EngineSelection.of(engine, engines)
+    known: Vitals | None = getattr(app.state, INSTRUMENTED, None)
+    if known is not None and known._host.late and _is_running():  # noqa: SLF001  # of this module
+        known._database.add(selection)  # noqa: SLF001
+        known._host.start_late()  # noqa: SLF001
+        return known
+    _check(app, metrics_path, trace_ratio, validation)
+    database = DatabaseProbe(selection, explain=explain, sqlcommenter=sqlcommenter, admin=admin)
     version = version or app.version
     redactor = Redactor(redaction or (body_logging.redaction if body_logging is not None else None))
     host = Host(
@@ -146,11 +181,10 @@ def instrument(
     tracing = _trace(
         host, otlp_endpoint, version=version, ratio=trace_ratio, exclude=exclude, redactor=redactor
     )
-    engines = [engine] if isinstance(engine, AsyncEngine | Engine) else list(engine or ())
     attached: list[Probe | None] = [
         RuntimeProbe(version, revision),
         LogProbe(redactor) if logs else None,
-        DatabaseProbe(engines, explain=explain, sqlcommenter=sqlcommenter, admin=admin),
+        database,
         ValidationProbe(validation) if validation is not None else None,
         None if body_logging is None else BodyProbe(body_logging, FastLogger("vitals.body").info),
         *probes,
@@ -160,20 +194,60 @@ def instrument(
             probe.attach(host)
     host.build_lifespan()
     wrap_outermost(app, partial(_measure, host))
-    vitals = Vitals(host.meter, host.objectives, tracing)
+    if host.late:
+        app.middleware_stack = app.build_middleware_stack()
+    vitals = Vitals(host.meter, host.objectives, tracing, database, host)
     setattr(app.state, INSTRUMENTED, vitals)
     return vitals
 
 
-def _check(app: FastAPI, metrics_path: str, trace_ratio: float) -> None:
+def watch(app: FastAPI, engine: AnyEngine, *, name: str | None = None) -> None:
+    """Measure an engine of an instrumented application from now on: ``Vitals.watch`` by its app.
+
+    Args:
+        app: The application.
+        engine: The engine.
+        name: Its name in the labels of pool metrics.
+
+    Raises:
+        RuntimeError: The application is not instrumented.
+        TypeError: It is no engine of SQLAlchemy.
+    """
+    vitals: Vitals | None = getattr(app.state, INSTRUMENTED, None)
+    if vitals is None:
+        raise RuntimeError("this application is not instrumented: call instrument(app) first")
+    vitals.watch(engine, name=name)
+
+
+def _check(
+    app: FastAPI, metrics_path: str, trace_ratio: float, validation: Validation | None
+) -> None:
     if hasattr(app.state, INSTRUMENTED):
         raise RuntimeError("this application is instrumented already: call instrument() once")
     if app.middleware_stack is not None:
-        raise RuntimeError("this application serves already: call instrument() where it is created")
+        if not _is_running():
+            raise RuntimeError(
+                "this application serves already: call instrument() where it is created; an engine "
+                "that is made later is added by vitals.watch(engine)"
+            )
+        if validation is not None:
+            raise RuntimeError(
+                "validation needs instrument() where the application is created, not in its "
+                "lifespan; the lifespan's engine is added by vitals.watch(engine)"
+            )
     if not metrics_path.startswith("/"):
         raise ValueError(f"metrics_path {metrics_path!r} must start with a slash")
     if not 0 <= trace_ratio <= 1:
         raise ValueError(f"trace_ratio {trace_ratio} must lie between 0 and 1")
+
+
+def _is_running() -> bool:
+    """Whether an event loop runs, as in a lifespan."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _trace(host: Host, endpoint: str | None, **options: Any) -> Tracing | None:
@@ -203,7 +277,6 @@ def _measure(host: Host, app: ASGIApp) -> ASGIApp:
         routes=host.routes,
         objectives=host.objectives,
         unmeasured=host.unmeasured,
-        queries=host.queries,
         join_trace=host.join_trace,
         on_finished=host.finished,
     )

@@ -1,16 +1,14 @@
 """Probe of databases: statements, pools, plans of slow statements, the bottlenecks page."""
 
 import inspect
-import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import Connection
 
 from vitals.asgi.request_context import RequestContext
+from vitals.asgi.route_template import UNMATCHED
 from vitals.db.discovery import find_engines
-from vitals.db.engines import LOCK, AnyEngine, Engines, WhichEngines, root_engine
+from vitals.db.engine_selection import EngineSelection, named
+from vitals.db.engines import LOCK, AnyEngine, root_engine
 from vitals.db.insight.bottlenecks_page import PATH, Admin, BottleneckPage
 from vitals.db.insight.explain import Explain
 from vitals.db.pool import PoolProbe
@@ -19,28 +17,30 @@ from vitals.db.probe import QueryProbe
 from vitals.db.sqlcommenter import SqlCommenter, add_comments
 from vitals.db.statements.query_log import QueryLog
 from vitals.host import Host
+from vitals.metrics.catalogue import DB_QUERIES_PER_REQUEST, RouteLabels
+from vitals.metrics.instruments import HistogramChild
 
-ALL = "all"
-_log = logging.getLogger("vitals")
+MAX_ROUTES = 1_000
+"""Routes whose histogram of queries is cached."""
+METHOD_NOT_ALLOWED = 405
 
 
 class DatabaseProbe:
     """Measures the statements and pools of engines, which may be added at any time.
 
     Args:
-        engines: The engines that exist already, functions that return some, or ``"all"``.
+        selection: The engines to watch.
         explain: Whether slow statements are explained, and how.
         sqlcommenter: Whether statements carry a comment with the service's name and the route.
         admin: Who may read the bottlenecks page; None disables it.
 
     Raises:
         ValueError: ``explain`` is invalid.
-        TypeError: Something is no engine.
     """
 
     def __init__(
         self,
-        engines: Sequence[WhichEngines | None],
+        selection: EngineSelection,
         *,
         explain: Explain = True,
         sqlcommenter: bool = False,
@@ -48,16 +48,13 @@ class DatabaseProbe:
     ) -> None:
         if explain not in {True, False, "analyze"}:
             raise ValueError(f"explain {explain!r} must be True, False or 'analyze'")
-        self._all = ALL in [each for each in engines if isinstance(each, str)]
-        self._unresolved = [each for each in engines if callable(each)]
-        self._first: list[tuple[Engine, str | None]] = []
-        for each in engines:
-            if each is not None and each != ALL and not callable(each):
-                self._first += _named(each)
+        self._selection = selection
         self._explain = explain
         self._sqlcommenter = sqlcommenter
         self._admin = admin
         self._why_unresolved = ""
+        self._watching = False
+        self._per_request: dict[str, HistogramChild] = {}
 
     def attach(self, host: Host) -> None:
         """Watch the engines that exist, and prepare for further ones."""
@@ -79,15 +76,20 @@ class DatabaseProbe:
                 self._queries.statement_stats, self._queries.plans, host.meter, self._admin, samples
             )
             host.serve(PATH, page)
-        for engine, name in self._first:
-            self.watch(engine, name)
-        self._first = []
-        if self._all:
-            find_engines(self)
-        if self._unresolved:
-            host.meter.before_scrape(self._resolve)
-            host.on_started(self._resolve)
+        selection, self._selection = self._selection, EngineSelection()
+        self.add(selection)
+        host.meter.before_scrape(self._resolve)
+        host.on_started(self._resolve)
         host.describe(self._describe)
+
+    def add(self, selection: EngineSelection) -> None:
+        """Watch further engines."""
+        for engine, name in selection.engines:
+            self.watch(engine, name)
+        self._selection.functions += selection.functions
+        if selection.every:
+            self._selection.every = True
+            find_engines(self)
 
     def watch(self, engine: AnyEngine, name: str | None = None, *, found: bool = False) -> None:
         """Measure an engine from now on; once, however often it is passed.
@@ -102,10 +104,13 @@ class DatabaseProbe:
         """
         engine = root_engine(engine)
         with LOCK:
-            if not self._pools.names:
-                self._host.on_finished(self._queries.finish)
+            if not self._watching:
+                self._watching = True
+                self._host.on_finished(self._finish)
             if self._comments is not None:
-                add_comments(engine, self._comments)  # first: the probe sees statements without
+                add_comments(
+                    engine, self._comments, keep=False
+                )  # first: the probe sees statements without
             self._queries.instrument(engine)
             self._pools.instrument(engine, name, found=found)
 
@@ -119,9 +124,21 @@ class DatabaseProbe:
         except Exception:  # noqa: BLE001  # the host's connection must not fail
             self.meter.dropped("engine")
 
+    def _finish(self, request: RequestContext) -> None:
+        """Count a finished request's queries, and record them."""
+        route = request.route
+        if route != UNMATCHED and request.status != METHOD_NOT_ALLOWED:
+            queries = self._per_request.get(route)
+            if queries is None:
+                queries = self.meter.histogram(DB_QUERIES_PER_REQUEST).bind(RouteLabels(route))
+                if len(self._per_request) < MAX_ROUTES:
+                    self._per_request[route] = queries
+            queries.observe(request.queries)
+        self._queries.finish(request)
+
     def _resolve(self) -> None:
         """Watch the engines that functions return by now."""
-        for get in self._unresolved.copy():
+        for get in self._selection.functions.copy():
             try:
                 engines = get()
                 if inspect.iscoroutine(engines):
@@ -129,30 +146,22 @@ class DatabaseProbe:
                     raise TypeError("it must not be async")  # noqa: TRY301
                 if engines is None:
                     continue
-                for engine, name in _named(engines):
+                for engine, name in named(engines):
                     self.watch(engine, name)
             except Exception as error:  # noqa: BLE001  # the host may not be ready: try again
                 self._why_unresolved = f"{type(error).__name__}: {error}"
             else:
-                self._unresolved.remove(get)
+                self._selection.functions.remove(get)
 
     def _describe(self) -> str:
         """What is watched, and what is not."""
         phrases = [f"pools of {', '.join(names)}"] if (names := self._pools.names) else []
-        if self._all:
+        if self._selection.every:
             phrases.append("every engine from its first connection on")
-        if self._unresolved:
+        if self._selection.functions:
             why = self._why_unresolved or "it returned None"
             phrases.append(f"the function passed as engine has returned no engine yet ({why})")
-        return "database: " + ("; ".join(phrases) or (
-            "no engine, its panels stay empty; pass engine= or call vitals.watch(engine)"
-        ))
-
-
-def _named(engines: Engines) -> list[tuple[Engine, str | None]]:
-    """Engines with their names."""
-    if isinstance(engines, AsyncEngine | Engine):
-        return [(root_engine(engines), None)]
-    if isinstance(engines, Mapping):
-        return [(root_engine(engine), name) for name, engine in engines.items()]
-    return [(root_engine(engine), None) for engine in engines]
+        return "database: " + (
+            "; ".join(phrases)
+            or ("no engine, its panels stay empty; pass engine= or call vitals.watch(engine)")
+        )

@@ -1,9 +1,9 @@
 """Engines of SQLAlchemy: the one behind its copies, and the applications that watch it."""
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from threading import RLock
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -12,11 +12,6 @@ from vitals.asgi.request_context import CURRENT
 from vitals.metrics.meter import Meter
 
 AnyEngine = AsyncEngine | Engine
-Engines = AnyEngine | Sequence[AnyEngine] | Mapping[str, AnyEngine]
-"""One or several engines; a mapping names their pools."""
-WhichEngines = Engines | Callable[[], Engines | None] | Literal["all"]
-"""Engines, or a function that returns them once they exist, or every engine of the process."""
-
 LOCK = RLock()  # reentrant: the garbage collector may end a watcher at any time
 """Held while it changes who watches an engine."""
 
@@ -49,7 +44,7 @@ Watcher = TypeVar("Watcher", bound=HasMeter)
 
 
 class Watchers(Generic[Watcher]):
-    """The applications that watch one engine; held weakly, so that an engine keeps none alive.
+    """The applications that watch one engine.
 
     Attributes:
         current: Returns the watcher of the application whose request runs, else the first one;
@@ -57,14 +52,20 @@ class Watchers(Generic[Watcher]):
     """
 
     def __init__(self) -> None:
-        self._refs: list[weakref.ref[Watcher]] = []
+        self._refs: list[Callable[[], Watcher | None]] = []
         self.current: Callable[[], Watcher | None] = _nobody
 
-    def add(self, watcher: Watcher) -> None:
-        """Add a watcher behind the others, unless it is one."""
+    def add(self, watcher: Watcher, *, keep: bool = False) -> None:
+        """Add a watcher behind the others, unless it is one.
+
+        Args:
+            watcher: The watcher.
+            keep: Whether to keep it alive; else it is gone when its application is.
+        """
         with LOCK:
             if all(ref() is not watcher for ref in self._refs):
-                self._set([*self._refs, weakref.ref(watcher, self._discard)])
+                ref = (lambda: watcher) if keep else weakref.ref(watcher, self._discard)
+                self._set([*self._refs, ref])
 
     def remove(self, watcher: Watcher) -> None:
         """Remove a watcher, if it is one."""
@@ -75,7 +76,7 @@ class Watchers(Generic[Watcher]):
         with LOCK:
             self._set(self._refs)
 
-    def _set(self, refs: list[weakref.ref[Watcher]]) -> None:
+    def _set(self, refs: list[Callable[[], Watcher | None]]) -> None:
         self._refs = [ref for ref in refs if ref() is not None]
         match self._refs:
             case []:

@@ -200,7 +200,7 @@ def stats_of(instruments: StatementInstruments, request: RequestContext | None) 
 
 
 def _moment(request: RequestContext) -> Moment:
-    """Now, on a clock that counts the time the request spends neither computing nor in databases."""
+    """When a call has ended that was just added to its request's seconds."""
     now = perf_counter()
     return Moment(now, now - process_time() - request.db_seconds - request.pool_seconds)
 

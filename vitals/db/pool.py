@@ -128,7 +128,9 @@ class PoolProbe:
             known = self._by_engine.get(engine)
             if known is not None and name in {None, known.name}:
                 return known.name
-            pools = self._named(name or self._shared_name(engine) or self._free_name(engine, found=found))
+            pools = self._named(
+                name or self._shared_name(engine) or self._free_name(engine, found=found)
+            )
             if known is not None:
                 known.remove(engine)
             self._by_engine[engine] = pools

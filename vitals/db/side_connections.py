@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import anyio.to_thread
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, NullPool
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from vitals.db.dialect_hook import WITH_PARAMETERS, WITHOUT_PARAMETERS
@@ -35,51 +35,46 @@ async def run(engine: Engine, query: Callable[[Connection], Result]) -> Result:
     """Run a function on a new connection to an engine's database.
 
     Args:
-        engine: The host's engine, which has been connected before.
+        engine: The host's engine.
         query: The function; it runs in a transaction, also where the host's engine is in
             autocommit mode.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError: The database is unavailable or refuses.
     """
+
+    def in_transaction(connection: Connection) -> Result:
+        dialect = connection.dialect
+        if not hasattr(dialect, "default_isolation_level"):  # the host is connecting, or never did
+            dialect.initialize(connection)
+            connection.rollback()
+        if dialect.name == "postgresql":
+            # A transaction's settings have no effect in autocommit mode.
+            connection.execution_options(isolation_level="READ COMMITTED")
+        return query(connection)
+
     token = IS_SIDE.set(True)
     try:
-        side = _side_engine(engine)
         if engine.dialect.is_async:
-            return await _run_async(AsyncEngine(side), query)
-        return await anyio.to_thread.run_sync(_run, side, query)
+            side = AsyncEngine(_side_engine(engine))
+            async with side.connect() as connection:
+                return await connection.run_sync(in_transaction)
+
+        def in_a_thread() -> Result:
+            with _side_engine(engine).connect() as connection:
+                return in_transaction(connection)
+
+        return await anyio.to_thread.run_sync(in_a_thread)
     finally:
         IS_SIDE.reset(token)
 
 
-async def _run_async(side: AsyncEngine, query: Callable[[Connection], Result]) -> Result:
-    try:
-        async with side.connect() as connection:
-            await connection.run_sync(_begin)
-            return await connection.run_sync(query)
-    finally:
-        await side.dispose()
-
-
-def _run(side: Engine, query: Callable[[Connection], Result]) -> Result:
-    try:
-        with side.connect() as connection:
-            _begin(connection)
-            return query(connection)
-    finally:
-        side.dispose()
-
-
-def _begin(connection: Connection) -> None:
-    """Leave autocommit mode, in which a transaction's settings would have no effect."""
-    if connection.dialect.name == "postgresql":
-        connection.execution_options(isolation_level="READ COMMITTED")
-
-
 def _side_engine(engine: Engine) -> Engine:
+    host: Any = engine.pool
+    # As ``recreate`` does, with all listeners; there is no public access to the creator.
+    pool = NullPool(host._creator, dialect=host._dialect, _dispatch=host.dispatch)  # noqa: SLF001
     dialect = copy.copy(engine.dialect)
     own: dict[str, Any] = vars(dialect)
     for name in (*WITH_PARAMETERS, WITHOUT_PARAMETERS, "dispatch", "_has_events"):
         own.pop(name, None)  # what was set on the instance: our hooks, and the host's listeners
-    pool: Any = engine.pool
-    return SideEngine(type(pool).recreate(pool), dialect, engine.url, hide_parameters=True)
+    return SideEngine(pool, dialect, engine.url, hide_parameters=True)

@@ -65,21 +65,22 @@ class SqlCommenter:
         return f" /*{','.join(pairs)}*/"
 
 
-def add_comments(engine: AnyEngine, comments: SqlCommenter) -> None:
+def add_comments(engine: AnyEngine, comments: SqlCommenter, *, keep: bool = True) -> None:
     """Add comments to an engine's statements, except those that have one already.
 
     Args:
         engine: The engine.
-        comments: Builds the comments; held weakly.
+        comments: Builds the comments.
+        keep: Whether the engine keeps it alive; else comments end with the application.
     """
     dialect: Any = root_engine(engine).dialect
     commenters: Watchers[SqlCommenter] | None = vars(dialect).get(COMMENTERS)
     if commenters is not None:
-        commenters.add(comments)
+        commenters.add(comments, keep=keep)
         return
     commenters = Watchers()
     setattr(dialect, COMMENTERS, commenters)
-    commenters.add(comments)
+    commenters.add(comments, keep=keep)
     # Drivers of these styles interpret a percent sign as a bind.
     percent = "%%" if dialect.paramstyle in {"format", "pyformat"} else "%"
     for name in WITH_PARAMETERS:

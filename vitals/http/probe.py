@@ -44,9 +44,8 @@ class HttpProbe:
         objectives: The service's objectives.
         unmeasured: Exact paths that are not measured, and the applications that serve them, such
             as the metrics endpoint; None means the application inside, as for a health check.
-        queries: Whether queries are counted per request.
         join_trace: Called when the response starts, to take over a tracer's trace.
-        on_finished: Called with each request at its end.
+        on_finished: Called with each request at its end; may grow later.
     """
 
     def __init__(
@@ -57,19 +56,19 @@ class HttpProbe:
         routes: RouteTemplates,
         objectives: Objectives,
         unmeasured: Mapping[str, ASGIApp | None] = MappingProxyType({}),
-        queries: bool = False,
         join_trace: OnFinished | None = None,
         on_finished: Sequence[OnFinished] = (),
     ) -> None:
         self.app = app
         self._unmeasured = {path: handler or app for path, handler in unmeasured.items()}
-        self._record = Recorder(
-            meter, routes, objectives, queries=queries, on_finished=on_finished
-        ).record
+        self._record = Recorder(meter, routes, objectives, on_finished=on_finished).record
         self._serve_websocket = WebSocketProbe(app, meter, routes)
         meter.histogram(HTTP_REQUEST_DURATION, extra_bounds=objectives.thresholds(Slo.LATENCY))
+        # A class of its own, so that setting the meter costs no request anything.
+        kind = ObservedRequest if join_trace is None else TracedRequest
+        kind = type(kind.__name__, (kind,), {"meter": meter})
         self._new_request: Callable[[], ObservedRequest] = (
-            ObservedRequest if join_trace is None else partial(TracedRequest, join_trace)
+            kind if join_trace is None else partial(kind, join_trace)
         )
         self._running: set[ObservedRequest] = set()
         self._active = meter.gauge(HTTP_ACTIVE_REQUESTS)

@@ -33,8 +33,7 @@ class Recorder:
         meter: Where to record.
         routes: Templates of the application's routes.
         objectives: The service's objectives.
-        queries: Whether queries are counted per request.
-        on_finished: Called with each request at its end.
+        on_finished: Called with each request at its end; may grow later.
     """
 
     def __init__(
@@ -43,14 +42,12 @@ class Recorder:
         routes: RouteTemplates,
         objectives: Objectives,
         *,
-        queries: bool,
         on_finished: Sequence[OnFinished],
     ) -> None:
         self._meter = meter
         self._routes = routes
         self._objectives = objectives
-        self._queries = queries
-        self._on_finished = tuple(on_finished)
+        self._on_finished = on_finished
         self._instruments: dict[_Key, RouteInstruments] = {}
         self._by_match: dict[_Match, RouteInstruments] = {}
         self._pinned: dict[int, Any] = {}
@@ -96,7 +93,7 @@ class Recorder:
                 if len(instruments.received) > MAX_PENDING_SIZES:
                     instruments.flush_sizes()
             if instruments.has_more:
-                instruments.record_more(request, duration)
+                instruments.record_more(duration)
             if self._on_finished:
                 request.route, request.duration = instruments.route, duration
                 for callback in self._on_finished:
@@ -120,7 +117,6 @@ class Recorder:
                 self._objectives,
                 request,
                 method_label,
-                queries=self._queries,
                 cached=cached,
             )
             if not cached:

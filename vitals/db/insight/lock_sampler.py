@@ -70,17 +70,12 @@ class LockSampler:
         self._until = monotonic() + SAMPLING_PERIOD
 
     def due(self) -> list[Engine]:
-        """Engines to sample now: those that have been connected."""
+        """Engines to sample now."""
         now = monotonic()
         if now >= self._until or now < self._next:
             return []
         self._next = now + INTERVAL
-        # The first connection initialises the dialect, which is the host's to do.
-        return [
-            engine
-            for engine in list(self._engines)
-            if getattr(engine.dialect, "server_version_info", None) is not None
-        ]
+        return list(self._engines)
 
     @staticmethod
     def sample(connection: Connection) -> list[locks.LockWait]:

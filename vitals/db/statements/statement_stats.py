@@ -19,7 +19,9 @@ MAX_SOURCE_LOOKUPS = 5
 route may use it up."""
 
 
-_ONCE_EACH = frozenset(("SET", "RESET", "SHOW", "PRAGMA", "SAVEPOINT", "RELEASE", "ROLLBACK", "NOTIFY"))
+_ONCE_EACH = frozenset(
+    ("SET", "RESET", "SHOW", "PRAGMA", "SAVEPOINT", "RELEASE", "ROLLBACK", "NOTIFY")
+)
 """Operations that no other statement can do for several rows at once."""
 
 
