@@ -130,7 +130,7 @@ class Host:
     def _started(self) -> None:
         for callback in self._on_started:
             callback()
-        _log.info("vitals watches %s", "; ".join(phrase() for phrase in self._descriptions))
+        _log.info("vitals watches: %s", "; ".join(phrase() for phrase in self._descriptions))
 
     def build_middleware(self, app: ASGIApp) -> ASGIApp:
         """Wrap the application in the middleware of all probes, with its first connection."""

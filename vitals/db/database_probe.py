@@ -1,6 +1,7 @@
 """Probe of databases: statements, pools, plans of slow statements, the bottlenecks page."""
 
 import inspect
+from contextlib import suppress
 
 from sqlalchemy import Connection
 
@@ -52,7 +53,7 @@ class DatabaseProbe:
         self._explain = explain
         self._sqlcommenter = sqlcommenter
         self._admin = admin
-        self._why_unresolved = ""
+        self._unresolved = "it returned None"
         self._watching = False
         self._per_request: dict[str, HistogramChild] = {}
 
@@ -108,9 +109,8 @@ class DatabaseProbe:
                 self._watching = True
                 self._host.on_finished(self._finish)
             if self._comments is not None:
-                add_comments(
-                    engine, self._comments, keep=False
-                )  # first: the probe sees statements without
+                # First: the probe sees statements without.
+                add_comments(engine, self._comments, keep=False)
             self._queries.instrument(engine)
             self._pools.instrument(engine, name, found=found)
 
@@ -149,19 +149,18 @@ class DatabaseProbe:
                 for engine, name in named(engines):
                     self.watch(engine, name)
             except Exception as error:  # noqa: BLE001  # the host may not be ready: try again
-                self._why_unresolved = f"{type(error).__name__}: {error}"
+                self._unresolved = type(error).__name__  # its text may hold a password
             else:
-                self._selection.functions.remove(get)
+                with suppress(ValueError):  # another thread has removed it
+                    self._selection.functions.remove(get)
 
     def _describe(self) -> str:
         """What is watched, and what is not."""
-        phrases = [f"pools of {', '.join(names)}"] if (names := self._pools.names) else []
+        phrases = [f"engines {', '.join(names)}"] if (names := self._pools.names) else []
         if self._selection.every:
             phrases.append("every engine from its first connection on")
         if self._selection.functions:
-            why = self._why_unresolved or "it returned None"
-            phrases.append(f"the function passed as engine has returned no engine yet ({why})")
-        return "database: " + (
-            "; ".join(phrases)
-            or ("no engine, its panels stay empty; pass engine= or call vitals.watch(engine)")
+            phrases.append(f"no engine yet from the function passed ({self._unresolved})")
+        return ", ".join(phrases) or (
+            "no engine: database panels stay empty (pass engine=, or call vitals.watch(engine))"
         )

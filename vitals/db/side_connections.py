@@ -48,8 +48,8 @@ async def run(engine: Engine, query: Callable[[Connection], Result]) -> Result:
         if not hasattr(dialect, "default_isolation_level"):  # the host is connecting, or never did
             dialect.initialize(connection)
             connection.rollback()
-        if dialect.name == "postgresql":
-            # A transaction's settings have no effect in autocommit mode.
+        if dialect.name == "postgresql" and _is_autocommit(connection):
+            # A transaction's settings would have no effect.
             connection.execution_options(isolation_level="READ COMMITTED")
         return query(connection)
 
@@ -67,6 +67,10 @@ async def run(engine: Engine, query: Callable[[Connection], Result]) -> Result:
         return await anyio.to_thread.run_sync(in_a_thread)
     finally:
         IS_SIDE.reset(token)
+
+
+def _is_autocommit(connection: Connection) -> bool:
+    return bool(getattr(connection.connection.dbapi_connection, "autocommit", False))
 
 
 def _side_engine(engine: Engine) -> Engine:
