@@ -36,7 +36,14 @@ up: $(READY) ## the whole stack without traffic; WORKERS=4 serves with four proc
 test: $(READY) ## all checks and tests, as CI runs them
 	@$(BIN)/python -m stack install --for-tests
 	@$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile || $(MAKE) --no-print-directory test-again
+
+# A test that fails beside others and passes alone depends on time: a fault of the test or worse. It
+# is named, so that somebody mends it, but it does not hold up the work of others.
+.PHONY: test-again
+test-again:
+	@echo "Again, alone and one after another: what passes now depends on time, and needs mending"
+	$(BIN)/python -m pytest --verbose --last-failed --last-failed-no-failures none --exitfirst
 
 test-fast: $(READY) ## the tests that need no servers, no browser and little time
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not servers and not slow" --ignore tests/browser

@@ -77,7 +77,7 @@ def current_value(signal: Signal, *same: str, show: str = "humanize", **only: st
         only: Labels with fixed values.
     """
     fixed = [f"{label}='{value}'" for label, value in only.items()]
-    matchers = ",".join([*(f"{label}='%s'" for label in same), *fixed])
+    matchers = ",".join([*(f"{label}=%q" for label in same), *fixed])  # quoted as PromQL quotes
     arguments = "".join(f" $labels.{label}" for label in same)
     return (
         f'{{{{ with printf "{signal.record}{{{matchers}}}"{arguments} | query }}}}'

@@ -24,19 +24,33 @@ class GroupTimings:
     """Alertmanager's group waits and intervals.
 
     A ticket waits longer than a page, so that a page of the same problem can still inhibit it.
+    Alertmanager repeats a notification at the first group interval after its repeat interval: with
+    both alike, a millisecond decides whether the heartbeat comes after one or two of them.
     """
 
     page_wait: str
     ticket_wait: str
     page_interval: str
     ticket_interval: str
+    heartbeat: str
+    heartbeat_interval: str
 
 
 NORMAL_TIMINGS = GroupTimings(
-    page_wait="10s", ticket_wait="30s", page_interval="1m", ticket_interval="5m"
+    page_wait="10s",
+    ticket_wait="30s",
+    page_interval="1m",
+    ticket_interval="5m",
+    heartbeat="50s",
+    heartbeat_interval="20s",
 )
 FAST_TIMINGS = GroupTimings(
-    page_wait="1s", ticket_wait="4s", page_interval="2s", ticket_interval="2s"
+    page_wait="1s",
+    ticket_wait="4s",
+    page_interval="2s",
+    ticket_interval="2s",
+    heartbeat="1500ms",
+    heartbeat_interval="1s",
 )
 """For drills and tests, with rules rendered ``--fast``."""
 
@@ -64,8 +78,8 @@ def configuration(
                     "matchers": ['alertname="Watchdog"'],
                     "receiver": HEARTBEAT,
                     "group_wait": "0s",
-                    "group_interval": timings.page_interval,
-                    "repeat_interval": timings.page_interval,
+                    "group_interval": timings.heartbeat_interval,
+                    "repeat_interval": timings.heartbeat,
                 },
                 {"matchers": [f'severity="{Severity.NONE}"'], "receiver": NULL_RECEIVER},
                 {

@@ -9,7 +9,7 @@ slow queries hurt users only through slow requests; `SlowQueryRatioHigh` covers 
 
 from alerts.alert import Alert, Severity, current_value
 from alerts.enrichment import FOR_BUDGETS
-from rules.slo import BAD_EVENTS_WITHIN, BAD_RATIO, BUDGET_LEFT, TARGET
+from rules.slo import BAD_EVENTS_WITHIN, BAD_RATIO, BUDGET_LEFT, OBJECTIVE, TARGET
 
 MIN_BAD_EVENTS = 10
 """Minimum of bad events in the long window, so that one failure at night does not page."""
@@ -20,18 +20,19 @@ def _burn(burn_rate: float, long: str, short: str, *, for_: str, severity: Sever
     events = BAD_EVENTS_WITHIN[long]
     return Alert(
         name="BudgetBurn",
-        expr=f"{BAD_RATIO[long]} > on (job, slo) {budget} "
-        f"and on (job, slo) {BAD_RATIO[short]} > on (job, slo) {budget} "
-        f"and on (job, slo) {events} >= {MIN_BAD_EVENTS}",
+        expr=f"{BAD_RATIO[long]} > on ({OBJECTIVE}) {budget} "
+        f"and on ({OBJECTIVE}) {BAD_RATIO[short]} > on ({OBJECTIVE}) {budget} "
+        f"and on ({OBJECTIVE}) {events} >= {MIN_BAD_EVENTS}",
         fires_when=f"the burn rate exceeds {burn_rate:g} over {long} and over {short}",
         not_when=f"fewer than {MIN_BAD_EVENTS} bad events in {long}",
         severity=severity,
         for_=for_,
-        summary=f"{{{{ $labels.job }}}} burns its {{{{ $labels.slo }}}} error budget at more than "
+        summary="{{ $labels.job }} burns its {{ $labels.slo }} error budget"
+        "{{ with $labels.http_route }} of {{ . }}{{ end }} at more than "
         f"{burn_rate:g} times the sustainable rate",
         description=f"Bad events within {long}: {{{{ $value | humanizePercentage }}}}. "
         "Error budget left, 30 days: "
-        f"{current_value(BUDGET_LEFT, 'job', 'slo', show='humanizePercentage')}.",
+        f"{current_value(BUDGET_LEFT, 'job', 'slo', 'http_route', show='humanizePercentage')}.",
         labels={"long": long, "short": short},
         enrichments=FOR_BUDGETS,
     )

@@ -30,7 +30,7 @@ POOL = "db_client_connection_pool_name"
 
 SLOW_QUERY_RATIO_HIGH = Alert(
     name="SlowQueryRatioHigh",
-    expr=f"{SLOW_QUERY_RATIO} > on (job) (1 - {TARGET.select(slo='queries')}) "
+    expr=f"{SLOW_QUERY_RATIO} > on (job) (1 - {TARGET.select(slo='queries', http_route='')}) "
     f"and on (job) {SLOW_QUERIES_10M} >= {MIN_SLOW_QUERIES}",
     fires_when="the share of slow queries exceeds the objective",
     not_when="fewer than 20 slow ones in 10m",
@@ -39,8 +39,10 @@ SLOW_QUERY_RATIO_HIGH = Alert(
     summary="{{ $value | humanizePercentage }} of the queries of {{ $labels.job }} are slow",
     description=f"Slow within ten minutes: {current_value(SLOW_QUERIES_10M, 'job')} of "
     f"{current_value(QUERIES_10M, 'job')}. Target: "
-    f"{current_value(TARGET, 'job', slo='queries', show='humanizePercentage')} within "
-    f"{current_value(THRESHOLD, 'job', slo='queries', show='humanizeDuration')}.",
+    + current_value(TARGET, "job", slo="queries", http_route="", show="humanizePercentage")
+    + " within "
+    + current_value(THRESHOLD, "job", slo="queries", http_route="", show="humanizeDuration")
+    + ".",
     board="svc-db",
     enrichments=FOR_QUERIES,
 )

@@ -75,8 +75,9 @@ LATE_LOOP = Enrichment(
     "event loop lag of {{ .Labels.instance }} is {{ .Value | humanizeDuration }}",
 )
 RECENT_START = Enrichment(
-    # The youngest process. While a scrape shows two builds of an instance, either will do.
-    f"bottomk(1, (time() - {PROCESS_START_TIME.select(job=_JOB)} < {_RECENT}) "
+    # The youngest process. While a scrape shows two builds of an instance, either will do. The
+    # clock of an instance may be ahead: nothing starts in the future.
+    f"bottomk(1, (clamp_min(time() - {PROCESS_START_TIME.select(job=_JOB)}, 0) < {_RECENT}) "
     "* on (instance) group_left (version, revision) "
     f"topk by (instance) (1, {BUILD_INFO.select(job=_JOB)}))",
     "version {{ .Labels.version }}{{ if .Labels.revision }} ({{ .Labels.revision }}){{ end }} "
@@ -110,5 +111,7 @@ def template(enrichments: tuple[Enrichment, ...]) -> str:
 
 
 def _lookup(query: str) -> str:
-    quoted = query.replace('"', "'")  # both are PromQL, and one of them ends the template's text
-    return f'printf "{quoted}"{" $labels.job" * quoted.count(_JOB)} | query'
+    # A job is quoted as PromQL quotes; of other quotes, PromQL has both, and one of them ends the
+    # template's text.
+    quoted = query.replace(f'"{_JOB}"', "%q").replace('"', "'")
+    return f'printf "{quoted}"{" $labels.job" * quoted.count("%q")} | query'

@@ -19,6 +19,8 @@ from vitals.metrics.catalogue import BUILD_INFO, DROPPED
 
 DOWN_SHARE = "1 / 3"
 """The share of a job's instances above which the others may not carry the load."""
+MIN_ANSWERED = 0.7
+"""The share of scrapes below which an instance is not up."""
 SLOW_SCRAPE_SHARE = 0.5
 """The share of its timeout that a scrape may take; beyond the timeout the target is down."""
 SERIES_LIMIT_SHARE = 0.8
@@ -43,12 +45,14 @@ TARGET_DOWN = Alert(
 
 INSTANCE_DOWN = Alert(
     name="InstanceDown",
-    expr=f"{UP.select()} == 0",
-    fires_when="scrapes of one instance fail",
+    # Over a window: an instance that answers every second scrape is never down for long.
+    expr=f"avg_over_time({UP.select('', '5m')}) < {MIN_ANSWERED} "
+    f"and min_over_time({UP.select('', '2m')}) == 0",
+    fires_when="scrapes of one instance fail, all or some",
     severity=Severity.TICKET,
-    for_="10m",
-    summary="{{ $labels.instance }} of {{ $labels.job }} is down",
-    description="Its scrapes have failed for ten minutes.",
+    for_="8m",
+    summary="{{ $labels.instance }} of {{ $labels.job }} is down, or answers only at times",
+    description="Some or all scrapes of the last five minutes failed.",
     board="svc-runtime",
 )
 
@@ -68,7 +72,9 @@ TARGETS_GONE = Alert(
 METRICS_GONE = Alert(
     name="MetricsGone",
     # Every service with the kit exports it from the start, without traffic.
-    expr=f"count by (job) (count_over_time({BUILD_INFO.select('', '1h')})) "
+    # An instance that was deployed anew has two versions within the hour.
+    expr=f"count by (job) (count by (job, instance) "
+    f"(count_over_time({BUILD_INFO.select('', '1h')}))) "
     f"unless on (job) count by (job) ({BUILD_INFO.select()}) "
     f"and on (job) count by (job) ({UP.select()} == 1)",
     # As long as this lasts, no other alert of the service can fire.

@@ -15,6 +15,7 @@ from alerts import burn_rate, datastores, meta_monitoring, processes, requests
 from alerts.alert import Alert
 from alerts.time_scale import REAL_TIME, TimeScale
 from rules import datastores as datastore_signals
+from rules import releases as release_signals
 from rules import requests as request_signals
 from rules import slo as slo_signals
 from rules.promql import series_in
@@ -42,7 +43,7 @@ AREAS = (
     Area("requests", request_signals, (requests,)),
     Area("slo", slo_signals, (burn_rate,)),
     Area("datastores", datastore_signals, (datastores,)),
-    Area("processes", None, (processes,)),
+    Area("processes", release_signals, (processes,)),
     Area("meta-monitoring", None, (meta_monitoring,)),
 )
 LONG_INTERVAL = "2m"
@@ -77,7 +78,7 @@ def recording_passes() -> int:
 
     @cache
     def depth(record: str) -> int:
-        read = series_in(signals_by_record[record].query) & signals_by_record.keys()
+        read = series_in(signals_by_record[record].query) & (signals_by_record.keys() - {record})
         return 1 + max(map(depth, read), default=0)
 
     return max(map(depth, signals_by_record))

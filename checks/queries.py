@@ -93,7 +93,8 @@ def of_rules(name: str, rules: Any) -> Iterator[SourcedQuery]:
         where = f"{name}: {rule.get('record') or rule.get('alert')}"
         yield where, rule["expr"]
         for text in rule.get("annotations", {}).values():
-            yield from ((where, query) for query in _LOOKED_UP.findall(text))
+            for query in _LOOKED_UP.findall(text):
+                yield where, query.replace("%q", "'value'")
 
 
 def of_page(name: str, text: str) -> Iterator[SourcedQuery]:

@@ -35,14 +35,6 @@ REQUEST_RATE_BY_CLASS = Signal(
     f'sum by (job, status_class) (label_replace({REQUESTS_BY_STATUS}, "status_class", "${{1}}xx", '
     '"http_response_status_code", "(.).."))',
 )
-_FAILED = SLO_EVENTS.rate("job", slo="availability", outcome="bad")
-_TOTAL = SLO_EVENTS.rate("job", slo="availability")
-ERROR_RATIO = Signal(
-    "job:http_server_errors:ratio_rate5m",
-    "What share of requests fails?",
-    "percentunit",
-    f"{or_zero(_FAILED, _TOTAL)} / ({_TOTAL} > 0)",
-)
 _ROUTE_FAILED = SLO_EVENTS.rate("job", "http_route", slo="availability", outcome="bad")
 _ROUTE_TOTAL = SLO_EVENTS.rate("job", "http_route", slo="availability")
 ERROR_RATIO_BY_ROUTE = Signal(

@@ -12,6 +12,8 @@ LEVELS = {
     "class": "status_class",
     "le": "le",
     "slo": "slo",
+    "version": "version",
+    "revision": "revision",
     "fingerprint": "db_query_fingerprint",
     "pool": "db_client_connection_pool_name",
     "cache": "cache",

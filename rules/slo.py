@@ -1,5 +1,8 @@
 """Recording rules of SLOs: targets, good and bad events, error budgets.
 
+An objective is the service's, or that of one route. The label ``http_route`` says which: it is
+empty for the service's, which counts the routes that have no objective of that kind themselves.
+
 Every instance exports the same objectives; while a deployment changes one, the larger value counts.
 """
 
@@ -7,23 +10,20 @@ from rules.requests import LATENCY_BUCKETS, MATCHED
 from rules.signal import Signal, quantile
 from vitals.metrics.catalogue import HTTP_REQUEST_DURATION, SLO_EVENTS, SLO_TARGET, SLO_THRESHOLD
 
+OBJECTIVE = "job, slo, http_route"
+"""The labels that identify an objective."""
+
 TARGET = Signal(
-    f"job_slo:{SLO_TARGET.name}:max",
+    f"job_route_slo:{SLO_TARGET.name}:max",
     "What is the target ratio of good events?",
     "percentunit",
-    SLO_TARGET.max("job", "slo", http_route=""),
+    SLO_TARGET.max("job", "http_route", "slo"),
 )
 THRESHOLD = Signal(
-    f"job_slo:{SLO_THRESHOLD.name}:max",
+    f"job_route_slo:{SLO_THRESHOLD.name}:max",
     "Within what time is an event good?",
     "s",
-    SLO_THRESHOLD.max("job", "slo", http_route=""),
-)
-THRESHOLD_BY_ROUTE = Signal(
-    f"job_route_slo:{SLO_THRESHOLD.name}:max",
-    "Within what time is an event good, on routes with their own objective?",
-    "s",
-    SLO_THRESHOLD.max("job", "http_route", "slo", http_route=MATCHED),
+    SLO_THRESHOLD.max("job", "http_route", "slo"),
 )
 LATENCY_P95_UNDER_SERVICE_OBJECTIVE = Signal(
     f"job:{HTTP_REQUEST_DURATION.name}:p95_service_objective_5m",
@@ -32,14 +32,8 @@ LATENCY_P95_UNDER_SERVICE_OBJECTIVE = Signal(
     quantile(
         0.95,
         f"sum by (job, le) ({LATENCY_BUCKETS.select(http_route=MATCHED)} "
-        f"unless on (job, http_route) {THRESHOLD_BY_ROUTE.select(slo='latency')})",
+        f"unless on (job, http_route) {THRESHOLD.select(slo='latency')})",
     ),
-)
-REQUESTS_5M = Signal(
-    f"job:{HTTP_REQUEST_DURATION.name}_count:increase5m",
-    "How many matched requests were there within five minutes?",
-    "short",
-    HTTP_REQUEST_DURATION.increase("job", http_route=MATCHED),
 )
 REQUESTS_5M_BY_ROUTE = Signal(
     f"job_route:{HTTP_REQUEST_DURATION.name}_count:increase5m",
@@ -50,33 +44,64 @@ REQUESTS_5M_BY_ROUTE = Signal(
 
 # -- Good and bad events ------------------------------------------------------------------
 
+
+def _by_objective(events: str) -> str:
+    """Sum events by route to those of each objective."""
+    own = TARGET.select(http_route=MATCHED)
+    return (
+        f"sum by (job, slo) ({events} unless on ({OBJECTIVE}) {own}) "
+        f"or {events} and on ({OBJECTIVE}) {own}"
+    )
+
+
+EVENTS_BY_ROUTE = Signal(
+    "job_route_slo:slo_events:rate5m",
+    "How many events does each route have?",
+    "reqps",
+    SLO_EVENTS.rate("job", "http_route", "slo"),
+)
+BAD_EVENTS_BY_ROUTE = Signal(
+    "job_route_slo:slo_bad_events:rate5m",
+    "How many bad events does each route have?",
+    "reqps",
+    SLO_EVENTS.rate("job", "http_route", "slo", outcome="bad"),
+)
 EVENTS = Signal(
-    "job_slo:slo_events:rate5m",
+    "job_route_slo:objective_events:rate5m",
     "How many events does each objective count?",
     "reqps",
-    SLO_EVENTS.rate("job", "slo"),
+    _by_objective(str(EVENTS_BY_ROUTE)),
 )
 BAD_EVENTS = Signal(
-    "job_slo:slo_bad_events:rate5m",
+    "job_route_slo:objective_bad_events:rate5m",
     "How many bad events does each objective have?",
     "reqps",
-    f"{SLO_EVENTS.rate('job', 'slo', outcome='bad')} or {EVENTS} * 0",
+    f"{_by_objective(str(BAD_EVENTS_BY_ROUTE))} or {EVENTS} * 0",
+)
+EVENTS_5M = Signal(
+    "job_route_slo:objective_events:increase5m",
+    "How many events did each objective count within five minutes?",
+    "short",
+    _by_objective(SLO_EVENTS.increase("job", "http_route", "slo")),
 )
 BAD_EVENTS_5M = Signal(
-    "job_slo:slo_bad_events:increase5m",
+    "job_route_slo:objective_bad_events:increase5m",
     "How many bad events did each objective have within five minutes?",
     "short",
-    f"{SLO_EVENTS.increase('job', 'slo', outcome='bad')} or {EVENTS} * 0",
+    f"{_by_objective(SLO_EVENTS.increase('job', 'http_route', 'slo', outcome='bad'))} "
+    f"or {EVENTS} * 0",
 )
 
 
 def _bad_within(window: str) -> Signal:
     """Count from the raw counters: extrapolated rates turn one event of a new service into ten."""
     return Signal(
-        f"job_slo:slo_bad_events:increase{window}",
+        f"job_route_slo:objective_bad_events:increase{window}",
         f"How many bad events did each objective have within {window}?",
         "short",
-        SLO_EVENTS.increase("job", "slo", window=window, outcome="bad"),
+        _by_objective(
+            SLO_EVENTS.increase("job", "http_route", "slo", window=window, outcome="bad")
+        ),
         long=window.endswith("d"),
     )
 
@@ -89,7 +114,7 @@ def _bad_ratio(window: str) -> Signal:
     """Weight by traffic: a ratio of summed 5m rates, not a mean of ratios."""
     bad, events = (f"sum_over_time({signal}[{window}])" for signal in (BAD_EVENTS, EVENTS))
     return Signal(
-        f"job_slo:slo_bad_events:ratio_rate{window}",
+        f"job_route_slo:objective_bad_events:ratio_rate{window}",
         f"What share of events was bad within {window}?",
         "percentunit",
         f"{bad} / ({events} > 0)",
@@ -99,7 +124,7 @@ def _bad_ratio(window: str) -> Signal:
 
 BAD_RATIO = {
     "5m": Signal(
-        "job_slo:slo_bad_events:ratio_rate5m",
+        "job_route_slo:objective_bad_events:ratio_rate5m",
         "What share of events is bad?",
         "percentunit",
         f"{BAD_EVENTS} / ({EVENTS} > 0)",
@@ -108,15 +133,15 @@ BAD_RATIO = {
 }
 """The share of bad events by window."""
 GOOD_RATIO = Signal(
-    "job_slo:slo_good_events:ratio_rate5m",
+    "job_route_slo:objective_good_events:ratio_rate5m",
     "What share of events is good?",
     "percentunit",
     f"1 - {BAD_RATIO['5m']}",
 )
 BUDGET_LEFT = Signal(
-    "job_slo:slo_budget_left:ratio30d",
-    "How much of the error budget of 30 days is left?",
+    "job_route_slo:objective_budget_left:ratio30d",
+    "How much of the error budget of 30 days is left, or overspent (at most all of it again)?",
     "percentunit",
-    f"1 - {BAD_RATIO['30d']} / (1 - {TARGET})",
+    f"clamp_min(1 - {BAD_RATIO['30d']} / on ({OBJECTIVE}) (1 - {TARGET}), -1)",
     long=True,
 )

@@ -150,8 +150,8 @@ def monitoring(
                 ports.prometheus,
                 here.user_of("prometheus"),
                 (
-                    "--storage.tsdb.retention.time=15d",
-                    "--storage.tsdb.retention.size=2GB",
+                    "--storage.tsdb.retention.time=31d",  # the longest window of a rule is 30 days
+                    "--storage.tsdb.retention.size=10GB",
                     f"--web.user-assets={site or here.data / SITE}",
                     *(fast_flags if fast else ()),
                 ),

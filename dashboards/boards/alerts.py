@@ -57,7 +57,7 @@ BURN_RATES = TimeSeries(
     queries=tuple(
         Query(
             f"{BAD_RATIO[window].select(job=CHOSEN_JOB)} / (1 - {TARGET.select(job=CHOSEN_JOB)})",
-            f"{{{{slo}}}} {window}",
+            f"{{{{slo}}}} {{{{http_route}}}} {window}",
         )
         for window in ("1h", "6h")
     ),

@@ -10,8 +10,7 @@ from dashboards.panels.panel import Heatmap, TimeSeries
 from dashboards.panels.query import Query, instant_query, table_query
 from dashboards.panels.stat_panels import Stat
 from dashboards.panels.table_panels import Table
-from dashboards.sections.slo_panels import LATENCY_THRESHOLD
-from dashboards.sections.slo_status import SLO_STATUS, at_most
+from dashboards.sections.slo_status import SLO_STATUS, at_most, judged
 from dashboards.style import BY_STATUS, Colour, column, limit_line, rising, series_colour
 from dashboards.variables import (
     CHOSEN_JOB,
@@ -22,8 +21,8 @@ from dashboards.variables import (
     SOURCE,
     STEP,
 )
-from rules.signal import defined
-from rules.slo import THRESHOLD_BY_ROUTE
+from rules.signal import Signal, defined
+from rules.slo import TARGET, THRESHOLD
 from vitals.metrics.catalogue import (
     DB_N_PLUS_ONE,
     DB_QUERIES_PER_REQUEST,
@@ -33,26 +32,44 @@ from vitals.metrics.catalogue import (
     SLO_EVENTS,
 )
 from vitals.metrics.declarations import excluding
+from vitals.objectives import Slo
 
 _ALL = HTTP_REQUEST_DURATION.rate(**CHOSEN_ROUTE)
 _TOTAL = SLO_EVENTS.rate(**CHOSEN_ROUTE, slo="availability")
 _FAILED = SLO_EVENTS.rate(**CHOSEN_ROUTE, slo="availability", outcome="bad")
-_OWN_THRESHOLD = THRESHOLD_BY_ROUTE.select(
-    job=CHOSEN_JOB, http_route=CHOSEN_ROUTE["http_route"], slo="latency"
+
+
+def _own_or_services(signal: Signal, slo: Slo) -> str:
+    """The value of the route's own objective, or else of the service's."""
+    own, services = (
+        signal.select(job=CHOSEN_JOB, http_route=route, slo=slo)
+        for route in (CHOSEN_ROUTE["http_route"], "")
+    )
+    return f"(max({own}) or max({services}))"
+
+
+_THRESHOLD = _own_or_services(THRESHOLD, Slo.LATENCY)
+_SLOW_ALLOWED, _FAILED_ALLOWED = (
+    f"(1 - {_own_or_services(TARGET, slo)})" for slo in (Slo.LATENCY, Slo.AVAILABILITY)
 )
-_THRESHOLD = f"(max({_OWN_THRESHOLD}) or max({LATENCY_THRESHOLD}))"
 _TIMED = SLO_EVENTS.rate(**CHOSEN_ROUTE, slo="latency")
 _TOO_SLOW = SLO_EVENTS.rate(**CHOSEN_ROUTE, slo="latency", outcome="bad")
+_SLOW_SHARE = f"(({_TOO_SLOW} or {_TIMED} * 0) / ({_TIMED} > 0))"
+_FAILED_SHARE = f"(({_FAILED} or {_TOTAL} * 0) / ({_TOTAL} > 0))"
 
 P95 = Stat(
     id=1,
     title="p95",
     description="95 % of requests of the last five minutes finished within this time, against the "
-    "threshold of the route's objective or else of the service's.",
+    "threshold of the route's objective or else of the service's. It is red when more requests "
+    "exceed the threshold than that objective allows.",
     unit="s",
     width=6,
-    queries=at_most(
-        defined(HTTP_REQUEST_DURATION.quantile(0.95, **CHOSEN_ROUTE)), "threshold", _THRESHOLD
+    queries=judged(
+        defined(HTTP_REQUEST_DURATION.quantile(0.95, **CHOSEN_ROUTE)),
+        "threshold",
+        _THRESHOLD,
+        f"{_SLOW_SHARE} > {_SLOW_ALLOWED}",
     ),
     overrides=SLO_STATUS,
     empty="no traffic",
@@ -68,23 +85,24 @@ REQUESTS = Stat(
 ERROR_RATIO = Stat(
     id=3,
     title="Error ratio",
-    description="Share of requests of the last five minutes that failed: 5xx or an exception.",
+    description="Share of requests of the last five minutes that failed (5xx or an exception), "
+    "against the share that the objective allows.",
     unit="percentunit",
     decimals=2,
-    steps=rising(0.001, 0.01),
-    queries=(instant_query(f"({_FAILED} or {_TOTAL} * 0) / ({_TOTAL} > 0)"),),
+    queries=at_most(_FAILED_SHARE, "allowed", _FAILED_ALLOWED),
+    overrides=SLO_STATUS,
     empty="no traffic",
 )
 TOO_SLOW = Stat(
     id=4,
     title="Slow requests",
     description="Share of requests of the last five minutes that took longer than the "
-    "threshold of the latency objective. The default objective allows 5 %.",
+    "threshold of the latency objective, against the share that it allows.",
     unit="percentunit",
     decimals=1,
     width=5,
-    steps=rising(0.04, 0.05),
-    queries=(instant_query(f"({_TOO_SLOW} or {_TIMED} * 0) / ({_TIMED} > 0)"),),
+    queries=at_most(_SLOW_SHARE, "allowed", _SLOW_ALLOWED),
+    overrides=SLO_STATUS,
     empty="no traffic",
 )
 QUERIES_EACH = Stat(

@@ -29,7 +29,6 @@ from dashboards.sections.worst_routes import ROUTES
 from dashboards.style import BY_STATUS, Colour, limit_line, rising, series_colour
 from dashboards.variables import CHOSEN_JOB, JOB, SOURCE
 from rules.requests import (
-    ERROR_RATIO,
     LATENCY_BUCKETS_OF_JOB,
     LATENCY_P50,
     LATENCY_P99,
@@ -37,6 +36,7 @@ from rules.requests import (
     MATCHED,
     REQUEST_RATE_BY_CLASS,
 )
+from rules.slo import BAD_RATIO
 from vitals.metrics.catalogue import HTTP_ACTIVE_REQUESTS, HTTP_REQUEST_DURATION
 
 # -- Rate, errors, duration ---------------------------------------------------------------------
@@ -56,11 +56,12 @@ ERRORS = TimeSeries(
     id=11,
     title="Error ratio",
     description="Share of requests that failed (5xx or an exception), against the share that the "
-    "objective allows. Requests that match no route, such as those of scanners, are not counted.",
+    "objective allows. Not counted are routes with their own objective, and requests that match no "
+    "route, such as those of scanners.",
     unit="percentunit",
     soft_high=0.01,
     queries=(
-        Query(ERROR_RATIO.select(job=CHOSEN_JOB), "failed"),
+        Query(BAD_RATIO["5m"].select(job=CHOSEN_JOB, slo="availability", http_route=""), "failed"),
         Query(f"1 - {AVAILABILITY_TARGET}", "allowed"),
     ),
     overrides=(series_colour("failed", Colour.PRIMARY, width=2), limit_line("allowed")),

@@ -19,7 +19,7 @@ QUERIES = TimeSeries(
     width=6,
     queries=(
         Query(QUERY_P95.select(job=CHOSEN_JOB), "p95"),
-        Query(THRESHOLD.select(job=CHOSEN_JOB, slo="queries"), "threshold"),
+        Query(THRESHOLD.select(job=CHOSEN_JOB, slo="queries", http_route=""), "threshold"),
     ),
     overrides=(series_colour("p95", Colour.PRIMARY, width=2), limit_line("threshold")),
 )

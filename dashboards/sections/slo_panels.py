@@ -2,7 +2,7 @@
 
 from dashboards.panels.query import instant_query
 from dashboards.panels.stat_panels import BarGauge, Stat
-from dashboards.sections.slo_status import SLO_STATUS, at_least, at_most
+from dashboards.sections.slo_status import SLO_STATUS, at_least, at_most, judged
 from dashboards.style import Colour, falling, rising, value_colour
 from dashboards.variables import CHOSEN_JOB
 from rules.datastores import SLOW_QUERY_RATIO
@@ -16,7 +16,7 @@ from rules.slo import (
     THRESHOLD,
 )
 
-AVAILABILITY_TARGET = TARGET.select(job=CHOSEN_JOB, slo="availability")
+AVAILABILITY_TARGET = TARGET.select(job=CHOSEN_JOB, slo="availability", http_route="")
 AVAILABILITY = Stat(
     id=1,
     title="Availability",
@@ -26,28 +26,35 @@ AVAILABILITY = Stat(
     unit="percentunit",
     decimals=2,
     queries=at_least(
-        GOOD_RATIO.select(job=CHOSEN_JOB, slo="availability"), "target", AVAILABILITY_TARGET
+        GOOD_RATIO.select(job=CHOSEN_JOB, slo="availability", http_route=""),
+        "target",
+        AVAILABILITY_TARGET,
     ),
     overrides=SLO_STATUS,
     empty="no traffic",
 )
 
 LATENCY_NOW = LATENCY_P95_UNDER_SERVICE_OBJECTIVE.select(job=CHOSEN_JOB)
-LATENCY_THRESHOLD = THRESHOLD.select(job=CHOSEN_JOB, slo="latency")
+LATENCY_THRESHOLD = THRESHOLD.select(job=CHOSEN_JOB, slo="latency", http_route="")
+SLOW_SHARE_ALLOWED = f"(1 - {TARGET.select(job=CHOSEN_JOB, slo='latency', http_route='')})"
+_LATENCY_MISSED = (
+    f"{BAD_RATIO['5m'].select(job=CHOSEN_JOB, slo='latency', http_route='')} > {SLOW_SHARE_ALLOWED}"
+)
 LATENCY = Stat(
     id=2,
     title="Latency, p95",
     description="95 % of requests over the last five minutes finished within this time, against "
-    "the threshold of the service's latency objective. Routes with their own objective are in the "
-    "table of routes.",
+    "the threshold of the service's latency objective. It is red when more requests exceed the "
+    "threshold than the objective allows, which need not be 5 %. Routes with their own objective "
+    "are in the table of routes.",
     unit="s",
-    queries=at_most(LATENCY_NOW, "threshold", LATENCY_THRESHOLD),
+    queries=judged(LATENCY_NOW, "threshold", LATENCY_THRESHOLD, _LATENCY_MISSED),
     overrides=SLO_STATUS,
     empty="no traffic",
 )
 
 SLOW_NOW = SLOW_QUERY_RATIO.select(job=CHOSEN_JOB)
-SLOW_ALLOWED = f"(1 - {TARGET.select(job=CHOSEN_JOB, slo='queries')})"
+SLOW_ALLOWED = f"(1 - {TARGET.select(job=CHOSEN_JOB, slo='queries', http_route='')})"
 SLOW_QUERIES = Stat(
     id=3,
     title="Slow queries",
@@ -73,8 +80,9 @@ BUDGET = BarGauge(
         # The 30 days are added up every five minutes only, so look back for the latest sum; a
         # service younger than that has only its first hour.
         instant_query(
-            f"last_over_time({BUDGET_LEFT.select(job=CHOSEN_JOB)}[15m]) or 1 - {_BURN_RATE}",
-            "{{slo}}",
+            f"last_over_time({BUDGET_LEFT.select(job=CHOSEN_JOB)}[15m]) "
+            f"or clamp_min(1 - {_BURN_RATE}, -1)",
+            "{{slo}} {{http_route}}",
         ),
     ),
     empty="no traffic",
@@ -89,7 +97,7 @@ BURN = BarGauge(
     decimals=1,
     high=15,
     steps=rising(1, 14.4),
-    queries=(instant_query(_BURN_RATE, "{{slo}}"),),
+    queries=(instant_query(_BURN_RATE, "{{slo}} {{http_route}}"),),
     empty="no traffic",
 )
 

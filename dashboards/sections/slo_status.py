@@ -24,6 +24,24 @@ def at_most(value: str, name: Limit, limit: str) -> tuple[Query, Query]:
     return _compare(f"max({value})", "<=", name, f"max({limit})")
 
 
+def judged(value: str, name: Limit, limit: str, missed: str) -> tuple[Query, Query]:
+    """Query a value that a condition judges, and the limit.
+
+    A p95 above its threshold misses only an objective of 95 %.
+
+    Args:
+        value: The value.
+        name: What the limit is.
+        limit: The limit.
+        missed: Returns series while the objective is missed.
+    """
+    query = (
+        f'label_replace(max({value}) unless on () ({missed}), "status", "actual", "", "") or '
+        f'label_replace(max({value}) and on () ({missed}), "status", "missed", "", "")'
+    )
+    return instant_query(query, "{{status}}"), instant_query(f"max({limit})", name)
+
+
 def at_least(value: str, name: Limit, limit: str) -> tuple[Query, Query]:
     """Query a value that is good from a limit on, and the limit."""
     return _compare(f"min({value})", ">=", name, f"max({limit})")

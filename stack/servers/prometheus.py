@@ -33,6 +33,9 @@ def server(
             f"--web.listen-address={readiness.LOOPBACK}:{port}",
             f"--web.external-url=http://{readiness.LOOPBACK}:{port}/",
             f"--web.cors.origin={NO_ORIGIN}",
+            # Alerts that were firing still do after a restart. By default those with a `for` below
+            # ten minutes begin anew, and Alertmanager reports their end meanwhile.
+            "--rules.alert.for-grace-period=0s",
             "--enable-feature=exemplar-storage,extra-scrape-metrics",
             "--log.level=warn",
             *flags,

@@ -8,7 +8,14 @@ import pytest
 import yaml
 
 from alerts.__main__ import main
-from alerts.alertmanager import FAST_TIMINGS, NORMAL_TIMINGS, write
+from alerts.alertmanager import (
+    FAST_TIMINGS,
+    HEARTBEAT,
+    NORMAL_TIMINGS,
+    GroupTimings,
+    configuration,
+    write,
+)
 from alerts.receivers import Email, ReceiverSettings
 from alerts.rule_files import every_alert
 
@@ -123,6 +130,22 @@ def test_a_ticket_waits_longer_than_a_page(tmp_path: Path) -> None:
         assert waits["page"] == page
 
 
+@pytest.mark.parametrize("timings", [NORMAL_TIMINGS, FAST_TIMINGS], ids=["normal", "fast"])
+def test_the_heartbeat_is_repeated_at_each_interval(timings: GroupTimings) -> None:
+    """It is sent at the first multiple of the group interval after the repeat interval."""
+    route = configuration(WEBHOOK, "templates", timings)["route"]["routes"][0]
+    assert route["receiver"] == HEARTBEAT
+    group, repeat = (_milliseconds(route[name]) for name in ("group_interval", "repeat_interval"))
+    sent = -(-repeat // group) * group
+    assert sent == (60_000 if timings is NORMAL_TIMINGS else 2_000)
+    assert sent - repeat >= 500, "a tick that comes early would be skipped"
+    assert repeat - (sent - group) >= 500, "a tick that comes late would send twice"
+
+
+def _milliseconds(duration: str) -> int:
+    return int(duration[:-2]) if duration.endswith("ms") else int(duration[:-1]) * 1000
+
+
 def test_secrets_stay_in_their_files_and_the_configuration_is_private(tmp_path: Path) -> None:
     file = tmp_path / "alertmanager.yml"
     file.write_text("old and readable")
@@ -142,7 +165,7 @@ def test_the_templates_render_the_alert_and_its_links(tmp_path: Path) -> None:
 
     assert _render(tmp_path) == (
         "[FIRING 1] LatencyP95High api\n"
-        "FIRING since 10:00:00 UTC (ticket)\n"
+        "FIRING since 23 Nov 10:00:00 UTC (ticket)\n"
         "  api is slow: p95 is 475ms\n"
         "  Target: 250ms at p95.\n"
         "  Board: https://boards.example/d/svc-overview?var-job=api"

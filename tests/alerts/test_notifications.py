@@ -1,5 +1,6 @@
 """Notifications of each integration, word for word: real Alertmanagers, receivers on loopback."""
 
+import html
 import json
 import re
 import shutil
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import httpx
 import pytest
@@ -140,3 +142,20 @@ def test_every_integration_is_notified_of_a_page_and_of_its_end(delivery: Delive
     notified = {"firing": delivery.notify(), "resolved": delivery.notify(endsAt=ENDED)}
     assert delivery.received.logins == {f"\0watch\0{SECRETS['smtp']}"}
     assert notified == json.loads(GOLDEN.read_text())
+
+
+@pytest.mark.parametrize("job", ["my api", "a+b", "x&y=1#z", "50%25", 'it\'s "odd" \\ ünï'])
+def test_links_lead_to_a_job_of_any_name(delivery: Delivery, job: str) -> None:
+    """Alertmanager's page decodes percent signs only: a plus there is a plus."""
+    text = delivery.notify(labels=ALERT["labels"] | {"job": job})["slack"]["text"]
+    silenced = unquote(_search(r"silences/new\?filter=(\S+)", text))
+    assert silenced == f'{{alertname="ErrorRatioHigh",job={json.dumps(job, ensure_ascii=False)}}}'
+    board = urlsplit(_search(r"Board: (\S+)", text))
+    assert parse_qs(board.query)["var-job"] == [job]
+    assert not board.fragment
+
+
+def _search(pattern: str, text: str) -> str:
+    found = re.search(pattern, html.unescape(text))
+    assert found, text
+    return found[1]

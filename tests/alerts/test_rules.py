@@ -79,7 +79,7 @@ def test_tickets_last_longer_than_pages_so_that_pages_inhibit_them(alert: Any) -
     elif alert.severity is Severity.PAGE:
         assert alert.for_ in {"2m", "15m"}
     else:
-        assert alert.for_ in {"1m", "5m", "10m", "30m", "1h", "3h"}
+        assert alert.for_ in {"1m", "5m", "8m", "10m", "30m", "1h", "3h"}
 
 
 @pytest.mark.parametrize(

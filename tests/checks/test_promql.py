@@ -20,7 +20,7 @@ REQUESTS = "http_server_request_duration_seconds"
         (f'{REQUESTS}_bucket{{le="0.3"}}', "no bucket has the bound 0.3"),
         (f'{REQUESTS}_bucket{{le=~"0.3|0.4"}}', "no bucket has the bound 0.3|0.4"),
         (f'{REQUESTS}_bucket{{le="1"}}', r'write le=~"1\(\[.\]0\)\?"'),
-        ("up > on (slo) job_slo:slo_target_ratio:max", "no label slo"),
+        ("up > on (slo) job_route_slo:slo_target_ratio:max", "no label slo"),
         ("up * on (job) group_left (cache) app_build_info", "no label cache"),
         ('label_replace(up, "class", "$1", "status", "(.)")', "no label status"),
     ],
@@ -44,11 +44,14 @@ def test_a_query_of_unknown_series_or_labels(expr: str, error: str) -> None:
         ("1 - up", {"job", "instance"}),
         ('label_replace(up, "word", "well", "", "")', {"job", "instance", "word"}),
         (f"histogram_quantile(0.9, sum by (job, le) ({REQUESTS}_bucket))", {"job"}),
-        ("job_slo:slo_target_ratio:max > on (job) sum by (job) (up)", {"job"}),
-        ("up and on (job) job_slo:slo_target_ratio:max", {"job", "instance"}),
+        ("job_route_slo:slo_target_ratio:max > on (job) sum by (job) (up)", {"job"}),
+        ("up and on (job) job_route_slo:slo_target_ratio:max", {"job", "instance"}),
         ("app_build_info * on (job) group_left () sum by (job) (up)", BUILD),
         ("up * on (job) group_left (version) app_build_info", {"job", "instance", "version"}),
-        ("sum_over_time(job_slo:slo_target_ratio:max[1h:5m])", {"job", "slo"}),
+        (
+            "sum_over_time(job_route_slo:slo_target_ratio:max[1h:5m])",
+            {"job", "http_route", "slo"},
+        ),
     ],
 )
 def test_labels_of_a_result(expr: str, labels: set[str]) -> None:

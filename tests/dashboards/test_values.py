@@ -9,11 +9,19 @@ import yaml
 from dashboards.panels.panel import Panel
 from dashboards.rendered_queries import fill_in
 from dashboards.sections.alert_table import FIRING_ALERTS
-from dashboards.sections.slo_panels import AVAILABILITY, BUDGET, INSTANCES, SLOW_QUERIES
+from dashboards.sections.slo_panels import AVAILABILITY, BUDGET, INSTANCES, LATENCY, SLOW_QUERIES
 from dashboards.sections.worst_routes import ROUTE_LIMIT, ROUTES
 from rules.monitoring import ALERTS, ALERTS_FOR_STATE, UP
 from rules.requests import LATENCY_P95_BY_ROUTE, REQUEST_RATE_BY_ROUTE
-from rules.slo import BAD_RATIO, GOOD_RATIO, TARGET, THRESHOLD, THRESHOLD_BY_ROUTE
+from rules.slo import (
+    BAD_EVENTS_BY_ROUTE,
+    BAD_RATIO,
+    EVENTS_BY_ROUTE,
+    GOOD_RATIO,
+    LATENCY_P95_UNDER_SERVICE_OBJECTIVE,
+    TARGET,
+    THRESHOLD,
+)
 from vitals.metrics.catalogue import SLO_EVENTS
 from vitals.metrics.declarations import AnyMetric
 
@@ -88,7 +96,7 @@ def test_a_new_service_has_an_error_budget(tmp_path: Path) -> None:
 
 def _routes() -> list[dict[str, str]]:
     """Twelve routes, the twelfth the slowest; only the first has bad events."""
-    given = [series(str(THRESHOLD), 0.25, job="api", slo="latency")]
+    given = [series(str(TARGET), 0.75, job="api", slo="latency")]
     for number in range(1, 13):
         labels = {"job": "api", "http_route": f"/{number}"}
         given += [
@@ -107,13 +115,35 @@ def test_the_worst_route_is_the_one_with_bad_requests_then_the_slowest(tmp_path:
     check_query(tmp_path, ROUTES, "B", _routes(), rates)
 
 
-def test_a_route_is_compared_with_its_own_threshold_first(tmp_path: Path) -> None:
+def test_a_route_is_compared_with_its_own_target_first(tmp_path: Path) -> None:
     given = [
         *_routes()[:5],
-        series(str(THRESHOLD_BY_ROUTE), 0.5, job="api", http_route="/1", slo="latency"),
+        series(str(TARGET), 0.5, job="api", http_route="/1", slo="latency"),
+        *(
+            series(str(signal), value, job="api", http_route=route, slo="latency")
+            for route in ("/1", "/2")
+            for signal, value in ((EVENTS_BY_ROUTE, 100), (BAD_EVENTS_BY_ROUTE, 25))
+        ),
     ]
-    shares = {'{http_route="/1"}': 0.01 / 0.5, '{http_route="/2"}': 0.02 / 0.25}
+    shares = {'{http_route="/1"}': 0.5, '{http_route="/2"}': 1}
     check_query(tmp_path, ROUTES, "E", given, shares)
+
+
+@pytest.mark.parametrize(("target", "status"), [(0.9, "actual"), (0.95, "missed")])
+def test_p95_is_judged_by_the_share_that_the_objective_asks_for(
+    tmp_path: Path, target: float, status: str
+) -> None:
+    of_service = {"job": "api", "slo": "latency"}
+    given = [
+        series(str(LATENCY_P95_UNDER_SERVICE_OBJECTIVE), 0.3, job="api"),
+        series(str(THRESHOLD), 0.25, **of_service),
+        series(str(THRESHOLD), 9, http_route="/own", **of_service),
+        series(str(TARGET), target, **of_service),
+        series(str(BAD_RATIO["5m"]), 0.07, **of_service),
+        series(str(BAD_RATIO["5m"]), 1, http_route="/own", **of_service),
+    ]
+    check_query(tmp_path, LATENCY, "A", given, {f'{{status="{status}"}}': 0.3})
+    check_query(tmp_path, LATENCY, "B", given, {"{}": 0.25})
 
 
 def test_firing_alerts_are_those_of_the_service_and_the_watchdog(tmp_path: Path) -> None:

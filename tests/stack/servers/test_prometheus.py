@@ -1,5 +1,6 @@
 """Prometheus's configuration on this machine."""
 
+import re
 import shutil
 import subprocess
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ import httpx
 import pytest
 import yaml
 
+from alerts.time_scale import seconds
 from stack.installation.paths import CHECKOUT
 from stack.installation.ports import Ports
 from stack.servers import prometheus
@@ -91,6 +93,48 @@ def test_the_query_log_is_preallocated(prometheus_server: Start) -> None:
     assert mapped.stat().st_blocks * 512 >= mapped.stat().st_size
     prometheus.preallocate_query_log(server.folder)  # a missing file is not created
     assert not (server.folder / "queries.active").exists()
+
+
+@pytest.mark.servers
+@pytest.mark.usefixtures("every_suite")
+def test_what_fires_before_a_restart_fires_after_it(prometheus_server: Start) -> None:
+    """Alertmanager would report its end, if it had to be pending again for longer than that."""
+    folder = servers.temporary_folder()
+    rule = {"alert": "Saturated", "expr": "vector(1)", "for": "3s"}
+    (folder / "rules.yml").write_text(
+        yaml.safe_dump({"groups": [{"name": "one", "interval": "1s", "rules": [rule]}]})
+    )
+    folder.chmod(0o755)
+    server = prometheus_server({"rule_files": [str(folder / "rules.yml")]})
+
+    def firing_since() -> str:
+        deadline = monotonic() + 60
+        while True:
+            for alert in httpx.get(f"{server.url}/api/v1/alerts").json()["data"]["alerts"]:
+                if alert["state"] == "firing":
+                    since: str = alert["activeAt"]
+                    return since[: len("2026-11-30T12:00:00")]  # it is restored to the second
+            assert monotonic() < deadline
+            sleep(0.2)
+
+    try:
+        before = firing_since()
+        server.stop()
+        server.start()
+        assert firing_since() == before
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_everything_is_kept_that_a_rule_looks_back_to() -> None:
+    longest = max(
+        seconds(window)
+        for file in (CHECKOUT / "prometheus" / "rules").glob("*.yml")
+        for window in re.findall(r"\[(\d+[smhd])[]:]", file.read_text())
+    )
+    for file in ("compose.yaml", "stack/services.py"):
+        (kept,) = re.findall(r"retention\.time=(\d+[smhd])", (CHECKOUT / file).read_text())
+        assert seconds(kept) > longest, file
 
 
 @pytest.mark.servers

@@ -23,6 +23,8 @@ import { type Step, macros, seconds, steps } from './step';
 import { values } from './values';
 
 export const DATASOURCE = { type: 'prometheus', uid: 'prometheus' };
+/** Seconds for which the query of an annotation holds at least: a longer step would miss it. */
+const SHORTEST_MARK = 300;
 const NOTHING: QueryResult = { resultType: 'vector', result: [] };
 
 /** The query of an annotation. */
@@ -74,13 +76,14 @@ export class PrometheusDatasource extends RuntimeDataSource<PromQuery> {
     const from = request.range.from.valueOf() / 1000;
     const to = request.range.to.valueOf() / 1000;
     const least = seconds(target.interval) ?? this.scrape;
-    const step = steps(from, to, request.intervalMs / 1000, least);
+    const marks = 'titleFormat' in target;
+    const wanted = request.intervalMs / 1000;
+    const step = steps(from, to, marks ? Math.min(wanted, SHORTEST_MARK) : wanted, least);
     const query = interpolated(target.expr, {
       ...request.scopedVars,
       ...macros(step, this.scrape),
     });
-    if ('titleFormat' in target)
-      return this.runAnnotation(target as AnnotationTarget, query, step, signal);
+    if (marks) return this.runAnnotation(target as AnnotationTarget, query, step, signal);
     const shape = {
       refId: target.refId,
       format: target.format,
