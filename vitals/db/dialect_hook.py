@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Engine, create_engine, event
 
-from vitals.db.engines import AnyEngine, root_engine
+from vitals.db.engines import AnyEngine, OwnEngine, root_engine
 
 WITH_PARAMETERS = ("do_execute", "do_executemany")
 WITHOUT_PARAMETERS = "do_execute_no_params"
@@ -58,7 +58,8 @@ def attach(engine: AnyEngine, on_executed: OnExecuted) -> None:
 def is_supported() -> bool:
     """Whether the hook covers every execution path of SQLAlchemy (tested once per process)."""
     seen: list[str] = []
-    engine = create_engine("sqlite://")
+    made = create_engine("sqlite://")
+    engine = OwnEngine(made.pool, made.dialect, made.url)
     try:
         hook_dialect(engine, lambda *call: seen.append(call[3]))
         with engine.connect() as connection:

@@ -16,6 +16,13 @@ LOCK = RLock()  # reentrant: the garbage collector may end a watcher at any time
 """Held while it changes who watches an engine."""
 
 
+class OwnEngine(Engine):
+    """An engine of the kit's own: listeners of all engines, such as a test's, do not see it."""
+
+    # Not a public option, but that of SQLAlchemy's OptionEngine.
+    _sa_propagate_class_events = False
+
+
 def root_engine(engine: AnyEngine) -> Engine:
     """The synchronous engine behind an async one, or behind a copy by ``execution_options``.
 
@@ -30,7 +37,8 @@ def root_engine(engine: AnyEngine) -> Engine:
     while True:
         proxied = getattr(found, "_proxied", None)  # of OptionEngine, which has no public access
         if not isinstance(proxied, Engine):
-            return found
+            root: Engine = found
+            return root
         found = proxied
 
 

@@ -16,19 +16,12 @@ from sqlalchemy import Connection, Engine, NullPool
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from vitals.db.dialect_hook import WITH_PARAMETERS, WITHOUT_PARAMETERS
+from vitals.db.engines import OwnEngine
 
 Result = TypeVar("Result")
 
 IS_SIDE: ContextVar[bool] = ContextVar("vitals_side_connection", default=False)
 """Whether the current task opens or uses a side connection."""
-
-
-class SideEngine(Engine):
-    """An engine of the kit's own."""
-
-    # No public option, but what SQLAlchemy's own OptionEngine uses: listeners of all engines, such
-    # as the host's or a test's, do not see it.
-    _sa_propagate_class_events = False
 
 
 async def run(engine: Engine, query: Callable[[Connection], Result]) -> Result:
@@ -81,4 +74,4 @@ def _side_engine(engine: Engine) -> Engine:
     own: dict[str, Any] = vars(dialect)
     for name in (*WITH_PARAMETERS, WITHOUT_PARAMETERS, "dispatch", "_has_events"):
         own.pop(name, None)  # what was set on the instance: our hooks, and the host's listeners
-    return SideEngine(pool, dialect, engine.url, hide_parameters=True)
+    return OwnEngine(pool, dialect, engine.url, hide_parameters=True)

@@ -82,13 +82,13 @@ async def serve(app: FastAPI, *paths: str) -> None:
             assert (await client.get(path)).status_code == 200
 
 
-Watch = Callable[[FastAPI, AsyncEngine], None]
+Watch = Callable[[FastAPI, AsyncEngine], object]
 WAYS: dict[str, Watch] = {
     "method": lambda app, engine: app.state.vitals.watch(engine),
     "function": vitals.watch,
     "function of instrument": lambda _app, _engine: None,
     "every engine": lambda _app, _engine: None,
-    "instrument": lambda app, engine: instrument(app, engine=engine, logs=False) and None,
+    "instrument": lambda app, engine: instrument(app, engine=engine, logs=False),
 }
 
 
@@ -203,12 +203,14 @@ def test_start_says_what_is_watched(tmp_path: Path, caplog: pytest.LogCaptureFix
         (record,) = [each for each in caplog.records if "vitals watches" in each.message]
         return record.message
 
-    engine = file_engine(tmp_path)
+    engine, made = file_engine(tmp_path), dict[str, Engine]()
     assert "no engine: database panels stay empty" in line()
     assert "engines shop.db" in line(engine=engine)
     assert "engines a, b" in line(engine={"a": engine, "b": file_engine(tmp_path)})
     assert "every engine from its first connection on" in line(engine="all")
-    assert "no engine yet from the function passed (KeyError)" in line(engine=lambda: {}["secret"])
+    assert "no engine yet from the function passed (KeyError)" in line(
+        engine=lambda: made["secret"]
+    )
     assert "(TypeError)" in line(engine=_async_engine)
 
 
@@ -344,7 +346,8 @@ def test_creator_and_other_pools(tmp_path: Path) -> None:
     with_creator = create_engine(
         "sqlite://", creator=lambda: sqlite3.connect(database), poolclass=NullPool
     )
-    pool = QueuePool(lambda: sqlite3.connect(database, check_same_thread=False))
+    creator: Any = lambda: sqlite3.connect(database, check_same_thread=False)  # noqa: E731
+    pool = QueuePool(creator)
     shared = [create_engine("sqlite://", pool=pool) for _ in range(2)]
     app = FastAPI()
     instrument(app, engine={"creator": with_creator, "shared": shared[0]}, logs=False)
@@ -370,7 +373,8 @@ def test_a_pool_that_the_host_sets_is_measured(tmp_path: Path) -> None:
     send(engine)
     assert Readings.of(app).value(DB_CONNECTION_WAIT, "_count") == 1
     engine.dispose()
-    engine.pool = QueuePool(lambda: sqlite3.connect(tmp_path / "shop.db"), dialect=engine.dialect)
+    creator: Any = lambda: sqlite3.connect(tmp_path / "shop.db")  # noqa: E731
+    engine.pool = QueuePool(creator, dialect=engine.dialect)
     assert Readings.of(app).value(DB_CONNECTION_MAX) == 15, "seen with the next refresh"
     send(engine)
     assert Readings.of(app).value(DB_CONNECTION_WAIT, "_count") == 2

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 from fastapi import FastAPI
-from sqlalchemy import bindparam, insert, select, text, tuple_, update
+from sqlalchemy import BindParameter, bindparam, insert, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, joinedload, selectinload
 from structlog.testing import capture_logs
@@ -142,7 +142,7 @@ async def literal_strings_of_the_driver(session: AsyncSession) -> None:
 
 async def rendered_literals(session: AsyncSession) -> None:
     for number in range(1, 8):
-        value = bindparam("n", number, literal_execute=True)
+        value: BindParameter[int] = bindparam("n", number, literal_execute=True)
         await session.execute(select(Customer.name).where(Customer.id == value))
 
 

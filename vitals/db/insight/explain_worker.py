@@ -17,6 +17,7 @@ import anyio.to_thread
 from sqlalchemy import Connection, Engine
 
 from vitals.db import side_connections
+from vitals.db.engines import AnyEngine, root_engine
 from vitals.db.insight.explain import explain, explain_sqlite, may_explain, with_sqlite_advice
 from vitals.db.insight.lock_sampler import LockSampler
 from vitals.db.insight.plan_history import PlanHistory
@@ -84,7 +85,7 @@ class ExplainWorker:
         self.lock_sampler = LockSampler()
 
     def submit(
-        self, engine: Engine, statement: Statement, sql: str, parameters: Any, seconds: float
+        self, engine: AnyEngine, statement: Statement, sql: str, parameters: Any, seconds: float
     ) -> None:
         """Queue a slow statement unless it is throttled or cannot be explained; never blocks."""
         if (
@@ -95,7 +96,13 @@ class ExplainWorker:
         ):
             self._queue.append(
                 _ExplainRequest(
-                    engine, statement, sql, parameters, seconds, monotonic(), copy_context()
+                    root_engine(engine),
+                    statement,
+                    sql,
+                    parameters,
+                    seconds,
+                    monotonic(),
+                    copy_context(),
                 )
             )
 
@@ -156,7 +163,7 @@ class ExplainWorker:
         return await side_connections.run(engine, explain_on)
 
 
-def _supports_explain(engine: Engine) -> bool:
+def _supports_explain(engine: AnyEngine) -> bool:
     # A second connection to an in-memory database opens another, empty one.
     return engine.dialect.name == "postgresql" or (
         engine.dialect.name == "sqlite" and engine.url.database not in {None, "", ":memory:"}

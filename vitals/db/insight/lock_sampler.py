@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine
 
+from vitals.db.engines import AnyEngine, root_engine
 from vitals.db.insight import locks
 from vitals.db.insight.explain import TRANSACTION_SETTINGS
 
@@ -60,10 +61,10 @@ class LockSampler:
         self._pairs: dict[tuple[str, str], SampledWait] = {}
         self._until = self._next = 0.0
 
-    def add_engine(self, engine: Engine) -> None:
+    def add_engine(self, engine: AnyEngine) -> None:
         """Add an engine to be sampled, weakly held; PostgreSQL only."""
         if engine.dialect.name == "postgresql":
-            self._engines.add(engine)
+            self._engines.add(root_engine(engine))
 
     def request_samples(self) -> None:
         """Start or extend sampling for ``SAMPLING_PERIOD``."""
