@@ -6,7 +6,7 @@ SQLAlchemy then looks for listeners, so it is listened to only if an application
 """
 
 from typing import Protocol
-from weakref import WeakSet
+from weakref import ref
 
 from sqlalchemy import Connection, Engine, event
 
@@ -30,12 +30,14 @@ class _Discovery:
     """
 
     def __init__(self) -> None:
-        self._finders: WeakSet[Finder] = WeakSet()
+        self._finders: list[ref[Finder]] = []
         self._generation = 0
 
     def add(self, finder: Finder) -> None:
         with LOCK:
-            self._finders.add(finder)
+            if all(known() is not finder for known in self._finders):
+                alive = [known for known in self._finders if known() is not None]
+                self._finders = [*alive, ref(finder)]
             self._generation += 1  # engines that others have seen are new to this one
             if not event.contains(Engine, _EVENT, self.connected):
                 event.listen(Engine, _EVENT, self.connected)
@@ -44,8 +46,10 @@ class _Discovery:
         seen = vars(connection.dialect)
         generation = self._generation
         if seen.get(SEEN) != generation:
-            for finder in list(self._finders):
-                finder.found(connection)
+            for known in self._finders:
+                finder = known()
+                if finder is not None:
+                    finder.found(connection)
             seen[SEEN] = generation  # last: a second thread must not go on before it is watched
 
 

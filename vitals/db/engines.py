@@ -55,55 +55,60 @@ class Watchers(Generic[Watcher]):
     """The applications that watch one engine.
 
     Attributes:
-        current: Returns the watcher of the application whose request runs, else the first one;
-            None when there is none. So what several applications share is counted once.
+        current: Returns the watcher of the application whose request runs, else the newest one (an
+            older one may belong to an application that is not in use any more) that was told of
+            the engine, else the newest that has found it; None when there is none. So what several
+            applications share is counted once.
     """
 
     def __init__(self) -> None:
-        self._refs: list[Callable[[], Watcher | None]] = []
+        self._refs: list[tuple[bool, Callable[[], Watcher | None]]] = []
         self.current: Callable[[], Watcher | None] = _nobody
 
-    def add(self, watcher: Watcher, *, keep: bool = False) -> None:
-        """Add a watcher behind the others, unless it is one.
+    def add(self, watcher: Watcher, *, found: bool = False, keep: bool = False) -> None:
+        """Add a watcher, as the newest; does nothing if it is one.
 
         Args:
             watcher: The watcher.
+            found: Whether it has found the engine by itself.
             keep: Whether to keep it alive; else it is gone when its application is.
         """
         with LOCK:
-            if all(ref() is not watcher for ref in self._refs):
+            known = [was_found for was_found, ref in self._refs if ref() is watcher]
+            if not known or (known[0] and not found):
+                self.remove(watcher)
                 ref = (lambda: watcher) if keep else weakref.ref(watcher, self._discard)
-                self._set([*self._refs, ref])
+                self._set(sorted([(found, ref), *self._refs], key=lambda each: each[0]))
 
     def remove(self, watcher: Watcher) -> None:
         """Remove a watcher, if it is one."""
         with LOCK:
-            self._set([ref for ref in self._refs if ref() is not watcher])
+            self._set([each for each in self._refs if each[1]() is not watcher])
 
     def _discard(self, _gone: weakref.ref[Watcher]) -> None:
         with LOCK:
             self._set(self._refs)
 
-    def _set(self, refs: list[Callable[[], Watcher | None]]) -> None:
-        self._refs = [ref for ref in refs if ref() is not None]
+    def _set(self, refs: list[tuple[bool, Callable[[], Watcher | None]]]) -> None:
+        self._refs = [each for each in refs if each[1]() is not None]
         match self._refs:
             case []:
                 self.current = _nobody
-            case [sole]:
+            case [(_, sole)]:
                 self.current = sole
             case _:
                 self.current = self._of_current_request
 
     def _of_current_request(self) -> Watcher | None:
         request = CURRENT.get()
-        first = None
-        for ref in self._refs:
+        newest = None
+        for _, ref in self._refs:
             watcher = ref()
             if watcher is not None:
                 if request is None or watcher.meter is request.meter:
                     return watcher
-                first = first or watcher
-        return first
+                newest = newest or watcher
+        return newest
 
 
 def _nobody() -> None:

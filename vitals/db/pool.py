@@ -64,10 +64,10 @@ class NamedPools:
         """Whether all engines of this name are gone, or disposed and not in use."""
         return all(hook_pool(engine).disposed for engine in list(self.engines))
 
-    def add(self, engine: Engine) -> None:
+    def add(self, engine: Engine, *, found: bool) -> None:
         """Measure an engine's pool under this name."""
         self.engines.add(engine)
-        hook_pool(engine).watchers.add(self)
+        hook_pool(engine).watchers.add(self, found=found)
 
     def remove(self, engine: Engine) -> None:
         """Measure an engine's pool no longer."""
@@ -83,7 +83,7 @@ class NamedPools:
             if hook in hooks:
                 continue  # another engine has the same pool
             hooks.add(hook)
-            hook.watchers.add(self)  # the host may have set a new pool
+            hook.watchers.add(self, found=True)  # the host may have set a new pool
             pending += hook.waiting
             pool: Any = engine.pool
             if not hasattr(pool, "checkedout"):
@@ -127,6 +127,7 @@ class PoolProbe:
         with self._lock:
             known = self._by_engine.get(engine)
             if known is not None and name in {None, known.name}:
+                known.add(engine, found=found)
                 return known.name
             pools = self._named(
                 name or self._shared_name(engine) or self._free_name(engine, found=found)
@@ -134,7 +135,7 @@ class PoolProbe:
             if known is not None:
                 known.remove(engine)
             self._by_engine[engine] = pools
-            pools.add(engine)
+            pools.add(engine, found=found)
         return pools.name
 
     def __contains__(self, engine: Engine) -> bool:

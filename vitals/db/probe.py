@@ -71,11 +71,17 @@ class QueryProbe:
         self._n_plus_one = meter.counter(DB_N_PLUS_ONE)
         meter.gauge(DB_SLOW_QUERY_THRESHOLD).bind(NoLabels()).set(self.slow_threshold)
 
-    def instrument(self, engine: AnyEngine) -> None:
-        """Observe an engine's statements, and those of its copies; idempotent."""
+    def instrument(self, engine: AnyEngine, *, found: bool = False) -> None:
+        """Observe an engine's statements, and those of its copies; idempotent.
+
+        Args:
+            engine: The engine.
+            found: Whether it was found by itself.
+        """
         engine = root_engine(engine)
         probes = vars(engine.dialect).setdefault(PROBES, WeakSet())
         if self in probes:
+            _observe(engine, self._observers[engine], found=found)
             return
         probes.add(self)
         observer = self._observers[engine] = ExecutionObserver(
@@ -87,7 +93,7 @@ class QueryProbe:
             span=self._span,
             log=self._log,
         )
-        _observe(engine, observer)
+        _observe(engine, observer, found=found)
         self.explain_worker.lock_sampler.add_engine(engine)
         if self._explain:
             collect_plans(engine, self.slow_threshold, self)
@@ -127,16 +133,16 @@ class QueryProbe:
                 self._log.n_plus_one(stats, found, request)
 
 
-def _observe(engine: Engine, observer: ExecutionObserver) -> None:
+def _observe(engine: Engine, observer: ExecutionObserver, *, found: bool) -> None:
     """Pass an engine's statements to an observer; the dialect is hooked once for all of them."""
     observers: Watchers[ExecutionObserver] | None = vars(engine.dialect).get(OBSERVERS)
     if observers is None:
         observers = Watchers()
         setattr(engine.dialect, OBSERVERS, observers)
-        observers.add(observer)
+        observers.add(observer, found=found)
         attach(engine, _on_executed(observers))
     else:
-        observers.add(observer)
+        observers.add(observer, found=found)
 
 
 def _on_executed(observers: Watchers[ExecutionObserver]) -> OnExecuted:

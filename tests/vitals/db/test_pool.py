@@ -27,6 +27,8 @@ from vitals.testing import Readings
 
 
 @pytest.mark.servers
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # SQLAlchemy 2.0 drops cancelled connections
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
 @pytest.mark.parametrize("how", ["time limit", "task group"])
 def test_cancelled_requests(postgres: servers.Postgres, driver: str, how: str) -> None:
