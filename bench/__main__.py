@@ -8,6 +8,7 @@ BENCHMARKS = (
     "requests",
     "meter",
     "bodies",
+    "logs",
     "redaction",
     "rate_limit",
     "queries",

@@ -11,13 +11,13 @@ from typing import Annotated
 
 from fastapi import Header, Request, Response
 
-from service.cache.core.codec import Peek, Rendered
 from service.errors import (
     FieldError,
     NotFoundError,
     PreconditionFailedError,
     PreconditionRequiredError,
 )
+from vitals.cache import Peek, Rendered
 
 ANY = "*"
 SLOT = "service.resource"

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from service.cache.cache import Cache
 from service.db.database import Database
 from service.errors import UnavailableError
 from service.openapi import documented
+from vitals.cache import Cache
 
 router = APIRouter(tags=["health"])
 

@@ -10,10 +10,8 @@ from fastapi import FastAPI
 
 from service import auth, health, openapi, problems
 from service.auth import AccessTokens
-from service.cache.cache import Cache
-from service.cache.warmup.warmup import WarmUp
-from service.cache_invalidation.session_hooks import CacheInvalidator
 from service.db import database, migrate
+from service.db.cache_outbox import OUTBOX
 from service.errors import UnavailableError
 from service.middleware import docs_page, response_headers
 from service.middleware.compression import Compression
@@ -35,6 +33,7 @@ from service.users import endpoints as users
 from service.users.login_throttle import LoginThrottle
 from service.users.passwords import Passwords
 from vitals import BodyLogging, Objective, Validation, instrument
+from vitals.cache import Cache, CacheInvalidator, WarmUp
 
 OBJECTIVES = (
     Objective("availability", ratio=0.999),
@@ -68,6 +67,9 @@ def build(settings: Settings) -> FastAPI:
     response_headers.install(app)
     problems.install(app)
     openapi.install(app)
+    cache = Cache(
+        settings.redis_url, password=settings.redis_password(), single_process=settings.workers == 1
+    )
     telemetry = instrument(
         app,
         engine=db.engine,
@@ -75,17 +77,18 @@ def build(settings: Settings) -> FastAPI:
         service_name="api",
         revision=settings.revision,
         metrics_token=settings.metrics_token(),
+        logs="json",
         admin=auth.is_admin,
         body_logging=BodyLogging(share=0.01, routes={"/api/users/login": None}),
         validation=Validation(limit=settings.body_limit),
-    )
-    cache = Cache.connect(
-        settings.redis_url, password=settings.redis_password(), single_process=settings.workers == 1
+        probes=[cache],
     )
     limits = RateLimiter.connect(settings.redis_url, password=settings.redis_password())
     cursors = Cursors(*keys)
-    catalogue = Catalogue(db, cursors, cache, telemetry.cache)
-    invalidator = CacheInvalidator(cache, db)
+    catalogue = Catalogue(db, cursors, cache)
+    invalidator = CacheInvalidator(
+        cache, db.session_class, engine=db.writer, reader=db.engine, outbox=OUTBOX
+    )
     invalidator.watch(Product, catalogue.invalidated_by)
     app.state.settings = settings
     app.state.connections = ConnectionLimits(settings, telemetry.meter)
@@ -103,7 +106,7 @@ def build(settings: Settings) -> FastAPI:
         per_address=settings.address_attempts,
     )
     app.state.catalogue = catalogue
-    reports = Reports(db, cache, telemetry.cache)
+    reports = Reports(db, cache)
     invalidator.watch(Product, reports.invalidated_by)
     app.state.reports = reports
     app.state.warm_up = WarmUp(

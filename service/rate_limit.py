@@ -10,9 +10,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from service.cache.cache import TIMEOUT_SECONDS
-from service.cache.core.store import StoreUnavailableError
-from service.cache.redis.client import RedisClient, connect
+from vitals.cache import (
+    TIMEOUT_SECONDS,
+    RedisClient,
+    StoreUnavailableError,
+    connect_redis,
+)
 
 MAX_NAMES = 20_000
 ROUNDING = 0.001
@@ -143,7 +146,7 @@ class RateLimiter:
         """
         if not url:
             return cls(None)
-        return cls(connect(url, password, TIMEOUT_SECONDS))
+        return cls(connect_redis(url, password, TIMEOUT_SECONDS))
 
     async def take(self, *attempts: Attempt) -> RateLimitState:
         """Count attempts by one or several policies in order; the names must not be secret.

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from vitals.body.config import BodyLogging
     from vitals.host import Host, Probe
     from vitals.instrumentation import Vitals, instrument, watch
+    from vitals.logging.record_context import add_request_context
     from vitals.objectives import Objective
     from vitals.redaction.bodies import Redaction
     from vitals.validation.config import Validation
@@ -21,6 +22,7 @@ __all__ = [
     "Redaction",
     "Validation",
     "Vitals",
+    "add_request_context",
     "instrument",
     "watch",
 ]
@@ -33,6 +35,7 @@ _MODULES = {
     "Redaction": "vitals.redaction.bodies",
     "Validation": "vitals.validation.config",
     "Vitals": "vitals.instrumentation",
+    "add_request_context": "vitals.logging.record_context",
     "instrument": "vitals.instrumentation",
     "watch": "vitals.instrumentation",
 }

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from vitals.asgi.hooks import wrap_outermost
 from vitals.body.config import BodyLogging
 from vitals.body.probe import BodyProbe
-from vitals.cache_metrics import CacheReporter
+from vitals.cache.reporter import CacheReporter
 from vitals.db.database_probe import DatabaseProbe
 from vitals.db.engine_selection import EngineSelection, WhichEngines
 from vitals.db.engines import AnyEngine
@@ -25,8 +25,8 @@ from vitals.db.insight.bottlenecks_page import Admin
 from vitals.db.insight.explain import Explain
 from vitals.host import Host, Probe
 from vitals.http.probe import HttpProbe
-from vitals.logging.fast_log import FastLogger
-from vitals.logging.probe import LogProbe
+from vitals.logging.json_probe import JsonLogProbe
+from vitals.logging.probe import LogProbe, Logs
 from vitals.metrics import worker_discovery
 from vitals.metrics.endpoint import MetricsEndpoint
 from vitals.metrics.meter import Meter
@@ -98,7 +98,7 @@ def instrument(
     exclude: Sequence[str] = ("/healthz", "/readyz"),
     otlp_endpoint: str | None = None,
     trace_ratio: float = 0.1,
-    logs: bool = True,
+    logs: Logs = "host",
     body_logging: BodyLogging | None = None,
     validation: Validation | None = None,
     redaction: Redaction | None = None,
@@ -136,8 +136,10 @@ def instrument(
             ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`` or ``OTEL_EXPORTER_OTLP_ENDPOINT``; without any
             of them tracing is off.
         trace_ratio: Sampling ratio of traces without a parent (0 to 1).
-        logs: Whether to send structlog's and the standard library's logs to standard output as
-            JSON lines with trace ids.
+        logs: ``"host"`` leaves logging as the application has set it up, and adds ``trace_id`` and
+            ``http_route`` to its records; ``"json"`` writes JSON lines on standard output in place
+            of what goes to the console. Both log requests that failed or were slow, slow queries
+            and N+1 as records of ``vitals.*``. False adds nothing and logs none of these.
         body_logging: Options of the body log; None disables it.
         validation: Limits of request bodies; None disables validation, so that instrumentation
             alone changes no response.
@@ -158,7 +160,7 @@ def instrument(
 
     Raises:
         RuntimeError: The application is instrumented already, or serves already.
-        ValueError: An objective, the path, the ratio or ``explain`` is invalid.
+        ValueError: An objective, the path, the ratio, ``logs`` or ``explain`` is invalid.
         TypeError: ``engine`` is none.
     """
     selection = EngineSelection.of(engine, engines)
@@ -183,10 +185,11 @@ def instrument(
     )
     attached: list[Probe | None] = [
         RuntimeProbe(version, revision),
-        LogProbe(redactor) if logs else None,
+        LogProbe(logs) if logs is not False else None,
+        JsonLogProbe(redactor) if logs == "json" else None,
         database,
         ValidationProbe(validation) if validation is not None else None,
-        None if body_logging is None else BodyProbe(body_logging, FastLogger("vitals.body").info),
+        BodyProbe(body_logging) if body_logging is not None else None,
         *probes,
     ]
     for probe in attached:

@@ -51,10 +51,14 @@ class Redactor:
     """Redacts log events and spans.
 
     Args:
-        redaction: What is redacted.
+        redaction: What is redacted; the built-in names and patterns when None.
+
+    Attributes:
+        is_default: Whether only the built-in ones are.
     """
 
     def __init__(self, redaction: Redaction | None = None) -> None:
+        self.is_default = redaction is None
         self._redaction = redaction or Redaction()
         self._messages = MessageRedactor(self._redaction)
         self._plain: set[str] = set()
@@ -100,7 +104,7 @@ class Redactor:
 
     def fields(self, fields: Mapping[str, Any]) -> Event:
         """Redact the fields of an event or the attributes of a span."""
-        return self._redact({key: _plain(value, MAX_DEPTH) for key, value in fields.items()})
+        return self._redact({key: to_plain(value) for key, value in fields.items()})
 
     def _redact_event(self, event: Fields, unredacted: frozenset[str]) -> Event:
         texts = {"event", "exception", "stack_info"}
@@ -167,7 +171,7 @@ class Redactor:
         return redacted
 
 
-def _plain(value: Any, depth: int) -> Any:
+def to_plain(value: Any, depth: int = MAX_DEPTH) -> Any:
     """A copy of a value in JSON types; other types are converted by ``str``."""
     kind = type(value)
     if kind is str or kind in _SCALARS or (isinstance(value, int | float)):
@@ -175,9 +179,9 @@ def _plain(value: Any, depth: int) -> Any:
     if isinstance(value, Mapping):
         if not depth:
             return MASK
-        return {str(key): _plain(each, depth - 1) for key, each in value.items()}
+        return {str(key): to_plain(each, depth - 1) for key, each in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(each, depth - 1) for each in value] if depth else MASK
+        return [to_plain(each, depth - 1) for each in value] if depth else MASK
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value).decode(errors="replace")
     return str(value)

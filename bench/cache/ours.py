@@ -5,8 +5,8 @@ from typing import Any
 from redis.asyncio import Redis
 
 from bench.cache.source import TTL_SECONDS, Source
-from service.cache.cache import Cache
-from vitals.cache_metrics import CacheReporter
+from vitals.cache.cache import Cache
+from vitals.cache.reporter import CacheReporter
 from vitals.metrics.meter import Meter
 
 
@@ -29,11 +29,11 @@ class Ours:
         rendered: bool,
         timeout: float = 10,
     ) -> None:
-        self.cache = Cache.connect(url, timeout=timeout)
+        self.cache = Cache(url, timeout=timeout)
         name = f"near{l1_ttl:g}".replace(".", "_")
         values = self.cache.namespace(
             name,
-            type=dict[str, Any],
+            schema=dict[str, Any],
             ttl=TTL_SECONDS,
             reporter=CacheReporter(Meter(), name),
             l1_ttl=l1_ttl,
@@ -41,7 +41,7 @@ class Ours:
         self._values = values
         self.l1_ttl = l1_ttl
         self.source = source
-        self.read: Any = values.render if rendered else values.get_or_load
+        self.read: Any = values.render if rendered else values.get
 
     async def start(self) -> None:
         """Subscribe to invalidations, for the L1 cache."""

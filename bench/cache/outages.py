@@ -8,8 +8,8 @@ from time import perf_counter
 from bench.cache.ours import Ours
 from bench.cache.result import Result
 from bench.cache.source import SMALL, Source
-from service.cache.cache import TIMEOUT_SECONDS
 from stack.process.process import Process
+from vitals.cache.cache import TIMEOUT_SECONDS
 
 CALLERS, SECONDS = 8, 3.0
 LATE_SECONDS = 0.1

@@ -9,11 +9,11 @@ from bench.asgi_client import ask, discard_logs
 from bench.cache.result import Result
 from bench.interleave import Once, compare
 from service.auth import AccessTokens, CallerOf
-from service.cache.cache import Cache
 from service.main import build
 from service.settings import Settings
 from service.users.schemas import UserOut
 from service.users.tables import User
+from vitals.cache.cache import Cache
 
 PATH, CACHED_PATH = "/api/users/me", "/bench/me"
 MIN_SHARE = 0.9
@@ -23,7 +23,7 @@ PLAIN, CACHED = "profile, as it is", "profile, its body cached"
 
 def _cache_body(app: FastAPI) -> None:
     cache: Cache = app.state.cache
-    profiles = cache.namespace("profile", type=UserOut, ttl=300)
+    profiles = cache.namespace("profile", schema=UserOut, ttl=300)
 
     @app.get(CACHED_PATH)
     async def show_me(caller: CallerOf) -> Response:

@@ -13,8 +13,8 @@ from redis.asyncio import Redis
 from bench.cache.ours import Ours
 from bench.cache.result import Result
 from bench.cache.source import SMALL, Source
-from service.cache.cache import TIMEOUT_SECONDS
 from stack.process.process import Process
+from vitals.cache.cache import TIMEOUT_SECONDS
 
 EVERY_SECONDS, FAULT_SECONDS = 5.0, 1.5
 CALLERS, L1_TTL_SECONDS = 8, 0.5

@@ -14,9 +14,6 @@ from bench.asgi_client import Reply, ask, discard_logs
 from bench.interleave import Once, compare
 from bench.load import compression
 from bench.load.server import PRODUCTS
-from service.cache.cache import Cache
-from service.cache.core.memory_store import MemoryStore
-from service.cache.core.store import CachedValue, EntryRef, FillLease, Lookup, TimeoutBudget
 from service.db.database import Database
 from service.main import build
 from service.orders.reports import Reports
@@ -24,6 +21,9 @@ from service.orders.tables import Order, OrderItem
 from service.products.catalogue import Catalogue
 from service.products.tables import Product
 from service.settings import Settings
+from vitals.cache.cache import Cache
+from vitals.cache.core.memory_store import MemoryStore
+from vitals.cache.core.store import CachedValue, EntryRef, FillLease, Lookup, TimeoutBudget
 
 Ratios = dict[str, float]
 PAIRS = {
@@ -83,10 +83,9 @@ async def _measure(app: FastAPI, without: FastAPI, rounds: int) -> tuple[dict[st
 
 def disable_caches(app: FastAPI) -> None:
     """Disable the caches of an application, so that each request queries the database."""
-    state, cache = app.state, Cache(NoStore())
-    silent: Any = state.vitals.cache
-    state.catalogue = Catalogue(state.database, state.cursors, cache, silent)
-    state.reports = Reports(state.database, cache, silent)
+    state, cache = app.state, Cache(store=NoStore())
+    state.catalogue = Catalogue(state.database, state.cursors, cache)
+    state.reports = Reports(state.database, cache)
 
 
 async def _requests(app: FastAPI, without: FastAPI) -> tuple[dict[str, Once], dict[str, bytes]]:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from alembic import context
 from sqlalchemy import TypeDecorator
 
-import service.cache_invalidation.outbox  # noqa: F401 - declares its table
+import service.db.cache_outbox  # noqa: F401 - declares its table
 from service.db.database import Base
 
 for tables in Path(__file__).parents[1].glob("*/tables.py"):

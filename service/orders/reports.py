@@ -4,7 +4,7 @@ Quantities may be a minute old, because every order changes them; product data, 
 product is still for sale, are as last committed.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated
 
@@ -12,15 +12,11 @@ from fastapi import Depends, Request
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from service.cache.cache import Cache
-from service.cache.core.codec import Rendered
-from service.cache.core.metrics import Reporter
-from service.cache.core.store import InvalidationTarget
-from service.cache_invalidation.pending_changes import Change
 from service.db.database import Database, now
 from service.orders.schemas import BestSeller, BestSellers
 from service.orders.tables import Order, OrderItem, OrderStatus
 from service.products.tables import Product
+from vitals.cache import Cache, Change, InvalidationTarget, Rendered
 
 FRESH_SECONDS = 60
 L1_SECONDS = 5
@@ -32,16 +28,15 @@ CACHING = "public, max-age=30, stale-while-revalidate=60"
 class Reports:
     """Reads reports through the cache; they may be a minute old."""
 
-    def __init__(self, database: Database, cache: Cache, report: Callable[[str], Reporter]) -> None:
+    def __init__(self, database: Database, cache: Cache) -> None:
         self._database = database
         self._best_sellers = cache.namespace(
             "best_sellers",
-            type=BestSellers,
+            schema=BestSellers,
             key="{days}:{limit}",
             ttl=FRESH_SECONDS,
             soft_ttl=FRESH_SECONDS * 3 / 4,  # the slowest query: refreshed early
             l1_ttl=L1_SECONDS,
-            reporter=report("best_sellers"),
         )
 
     async def best_sellers(self, *, days: int, limit: int) -> Rendered | None:

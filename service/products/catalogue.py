@@ -4,21 +4,17 @@ They show what was committed last. Orders still read prices and stock from the d
 them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Annotated
 
 from fastapi import Depends, Request
 
-from service.cache.cache import Cache
-from service.cache.core.codec import Rendered
-from service.cache.core.metrics import Reporter
-from service.cache.core.store import InvalidationTarget
-from service.cache_invalidation.pending_changes import Change
 from service.db.database import Database
 from service.pagination import Cursors, Page
 from service.products import repository
 from service.products.repository import Listing
 from service.products.schemas import Categories, ProductOut, ProductSummary
+from vitals.cache import Cache, Change, InvalidationTarget, Rendered
 
 PRODUCT_SECONDS = 300
 LIST_SECONDS = 60
@@ -33,27 +29,18 @@ soon; with ``If-None-Match`` that costs no query."""
 class Catalogue:
     """Reads products through three namespaces, and maps changes to invalidations."""
 
-    def __init__(
-        self, database: Database, cursors: Cursors, cache: Cache, report: Callable[[str], Reporter]
-    ) -> None:
+    def __init__(self, database: Database, cursors: Cursors, cache: Cache) -> None:
         self._database = database
         self._cursors = cursors
-        self.products = cache.namespace(
-            "product", type=ProductOut, ttl=PRODUCT_SECONDS, reporter=report("product")
-        )
+        self.products = cache.namespace("product", schema=ProductOut, ttl=PRODUCT_SECONDS)
         self._pages = cache.namespace(
             "product_page",
-            type=Page[ProductSummary],
+            schema=Page[ProductSummary],
             key="{limit}:{cursor}:{listing}",
             ttl=LIST_SECONDS,
-            reporter=report("product_page"),
         )
         self._categories = cache.namespace(
-            "categories",
-            type=Categories,
-            key="{which}",
-            ttl=PRODUCT_SECONDS,
-            reporter=report("categories"),
+            "categories", schema=Categories, key="{which}", ttl=PRODUCT_SECONDS
         )
 
     async def by_key(self, key: str) -> Rendered | None:

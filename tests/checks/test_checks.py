@@ -74,7 +74,7 @@ def test_a_new_slice_lacks_its_router_its_layer_and_its_migration(
     reviews.mkdir()
     (reviews / "__init__.py").touch()
     (reviews / "endpoints.py").touch()
-    (reviews / "cache.py").write_text('entries = cache.namespace("review", type=Review)')
+    (reviews / "cache.py").write_text('entries = cache.namespace("review", schema=Review)')
     monkeypatch.setattr(completeness, "ROOT", tmp_path)
     monkeypatch.setattr(new_migration, "is_needed", lambda: True)
     *others, last = added(before)

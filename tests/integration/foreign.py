@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from vitals import Objective, Validation, instrument
-from vitals.cache_metrics import CacheReporter
+from vitals.cache.reporter import CacheReporter
 
 _SLOW_ON_SQLITE = """
 WITH RECURSIVE counted(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < 60000)

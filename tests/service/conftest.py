@@ -12,19 +12,12 @@ from service.db.database import connect
 from service.db.migrate import migrate
 from service.settings import Settings
 from tests import servers
-from tests.service.cache.caches import Source
 from tests.service.running import Service, running, settings_for
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture
-def source(anyio_backend: str) -> Source:
-    """Source of a cache's loads; made on the test's event loop."""
-    return Source()
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.servers)])

@@ -1,4 +1,4 @@
-"""Captures the log lines of a service."""
+"""Captures the log lines of a service, and the events of the kit."""
 
 import io
 import json
@@ -49,3 +49,26 @@ def journal() -> Iterator[Journal]:
         root.setLevel(level)
         root.handlers = others
         structlog.reset_defaults()
+
+
+class _Collector(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[dict[str, Any]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.events.append({**vars(record), "message": record.getMessage()})
+
+
+@contextmanager
+def kit_events(level: int = logging.INFO) -> Iterator[list[dict[str, Any]]]:
+    """Collect the attributes of the kit's log records."""
+    logger, collector = logging.getLogger("vitals"), _Collector()
+    before = logger.level
+    logger.addHandler(collector)
+    logger.setLevel(level)
+    try:
+        yield collector.events
+    finally:
+        logger.removeHandler(collector)
+        logger.setLevel(before)

@@ -29,6 +29,7 @@ instrument(
     ],
     admin="leaky-test-administrator",
     trace_ratio=1.0,
+    logs="json",
 )
 log, events = logging.getLogger("leaky"), structlog.get_logger("leaky")
 Leak = Callable[[str], Awaitable[object]]

@@ -46,7 +46,10 @@ print("done", next(numbers) > 100)
 """
 
 LOG_LINES = """
-from vitals.logging.log_handler import QueueLogHandler
+from vitals.logging.json_handler import JsonHandler
+from vitals.logging.json_lines import JsonLines
+from vitals.logging.line_writer import LineWriter
+from vitals.redactor import Redactor
 
 class Slow:
     def write(self, text):
@@ -55,7 +58,8 @@ class Slow:
         pass
 
 written, dropped = [], []
-handler = QueueLogHandler(Slow(), dropped.append)
+writer = LineWriter(Slow(), JsonLines("test", Redactor()).render, dropped.append)
+handler = JsonHandler(writer, dropped.append)
 log = logging.getLogger("test")
 log.addHandler(handler)
 log.propagate = False
@@ -65,8 +69,9 @@ for n in range(300):
 stop()
 log.warning("last")
 handler.flush()
-words = ["".join(line) for line in written]
-print("done", words.count("logged") == 300, "last" in words, words.count("collected") > 300)
+lines = ["".join(line) for line in written]
+events = [line.split('"event":"')[1].split('"')[0] for line in lines]
+print("done", events.count("logged") == 300, "last" in events, events.count("collected") > 300)
 print(dropped, file=sys.stderr)
 """
 

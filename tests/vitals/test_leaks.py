@@ -200,7 +200,7 @@ def test_no_secret_leaves_the_process(service: LeakyService) -> None:
     }
     assert leaks == set()
     # Harmless values are kept, or errors could not be diagnosed.
-    for expected in (b"Exception in ASGI application", b'"exc_type": "ValueError"', b"leaky.py"):
+    for expected in (b"Exception in ASGI application", b'"exc_type":"ValueError"', b"leaky.py"):
         assert expected in outputs["output"]
     for expected in (b"exception.stacktrace", b"in act", b"/open/{secret}", b"SELECT CAST"):
         assert expected in outputs["spans"], expected

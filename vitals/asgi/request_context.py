@@ -36,6 +36,7 @@ class RequestContext:
         outer_root: Its ``root_path`` before the application saw the request.
         method: A method of RFC 9110, or ``_OTHER``.
         route: The route template, known once the request has finished.
+        matched_route: The same, for log lines, once a line has been logged after the match.
         status: The status sent; 499 if the client disconnected before the response was complete.
         error_type: ``error.type``; empty if the request succeeded.
         duration: Seconds to the last byte of the response.
@@ -50,6 +51,7 @@ class RequestContext:
     meter: Any = None
     outer_root = ""
     route = ""
+    matched_route = ""
     status = 0
     error_type = ""
     duration = 0.0

@@ -72,6 +72,10 @@ class RouteTemplates:
         field = getattr(self.matched(scope), "body_field", None)
         return "" if field is None else str(field.field_info.media_type)
 
+    def has_mounted(self, app: Any) -> bool:
+        """Whether an application is mounted in this one, at any depth."""
+        return app is self._app or _is_mounted(app, self._app.routes)
+
     def _of_endpoint(self, endpoint: Any, path: str) -> str:
         self._refresh()
         templates = self._by_endpoint.get(id(endpoint), [UNMATCHED])
@@ -104,6 +108,14 @@ class RouteTemplates:
                 self._walk(route.routes or (), prefix)
             else:
                 self._by_endpoint.setdefault(id(context.endpoint), []).append(path)
+
+
+def _is_mounted(app: Any, routes: Iterable[Any]) -> bool:
+    return any(
+        isinstance(route, Mount | Host)
+        and (route.routes is app.routes or _is_mounted(app, route.routes or ()))
+        for route in routes
+    )
 
 
 def _pattern(template: str, parameter: str) -> re.Pattern[str]:

@@ -1,7 +1,8 @@
 """Logs redacted bodies of requests that failed, were slow or are sampled."""
 
+import logging
 import random
-from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -10,11 +11,16 @@ from vitals.asgi.request_context import CLIENT_ERROR, RequestContext
 from vitals.asgi.route_template import UNMATCHED
 from vitals.body.capture import BodyCapture, CapturedBody
 from vitals.body.config import BodyLogging
+from vitals.log_events import EventLog
 from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives, Slo
 
-Write = Callable[[str, dict[str, Any]], None]
-"""Writes a log event with its fields."""
+LOGGER = "vitals.body"
+
+_ANSWERED = (
+    "%(http.request.method)s %(http.route)s answered %(http.response.status_code)s "
+    "after %(duration).3f s"
+)
 
 
 class _RouteRule(NamedTuple):
@@ -27,20 +33,18 @@ class _RouteRule(NamedTuple):
 class _FieldNames(NamedTuple):
     """Names of the log fields of one body."""
 
+    side: str
     size: str
     content: str
     withheld: str
     hash: str
 
     @classmethod
-    def of(cls, prefix: str) -> "_FieldNames":
-        return cls(*(f"{prefix}.{field}" for field in cls._fields))
+    def of(cls, side: str) -> "_FieldNames":
+        return cls(side, *(f"http.{side}.body.{field}" for field in cls._fields[1:]))
 
 
-_REQUEST_FIELDS, _RESPONSE_FIELDS = (
-    _FieldNames.of("http.request.body"),
-    _FieldNames.of("http.response.body"),
-)
+_REQUEST_FIELDS, _RESPONSE_FIELDS = _FieldNames.of("request"), _FieldNames.of("response")
 
 
 class BodyLog:
@@ -50,16 +54,16 @@ class BodyLog:
         config: Which requests are logged, and what of them.
         objectives: Latency objectives, whose threshold makes a request slow.
         meter: Counts what could not be logged.
-        write: Writes the log event.
+        service_name: ``service.name`` of the events.
     """
 
     def __init__(
-        self, config: BodyLogging, objectives: Objectives, meter: Meter, write: Write
+        self, config: BodyLogging, objectives: Objectives, meter: Meter, service_name: str = ""
     ) -> None:
         self._config = config
         self._objectives = objectives
         self._meter = meter
-        self._write = write
+        self._log = EventLog(LOGGER, meter.dropped, service_name)
         self._rules: dict[str, _RouteRule] = {}  # by route template, of which there are few
         self._second = 0
         self._lines = 0
@@ -112,7 +116,7 @@ class BodyLog:
         # The server does not send a body in response to HEAD.
         if response_body is not None and request.method != "HEAD":
             self._describe(_RESPONSE_FIELDS, response_body, fields, secrets)
-        self._write("bodies", fields)
+        self._log.write(logging.INFO, "bodies", partial(_sentence, fields), fields)
 
     def _describe(
         self, names: _FieldNames, capture: CapturedBody, fields: dict[str, Any], secrets: set[str]
@@ -146,3 +150,14 @@ class BodyLog:
             self._second, self._lines = second, 0
         self._lines += 1
         return self._lines <= self._config.lines_per_second
+
+
+def _sentence(fields: dict[str, Any]) -> str:
+    bodies = [
+        f"{names.side} %({names.content})r"
+        if names.content in fields
+        else f"{names.side} not logged (%({names.withheld})s)"
+        for names in (_REQUEST_FIELDS, _RESPONSE_FIELDS)
+        if names.size in fields
+    ]
+    return "; ".join([_ANSWERED, *bodies])

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from vitals.body.capture import BodyCaptureMiddleware
 from vitals.body.config import BodyLogging
-from vitals.body.log import BodyLog, Write
+from vitals.body.log import BodyLog
 from vitals.host import Host
 
 
@@ -14,13 +14,11 @@ class BodyProbe:
 
     Attributes:
         config: Which requests are logged, and what of them.
-        write: Writes a log event.
     """
 
     config: BodyLogging
-    write: Write
 
     def attach(self, host: Host) -> None:
         """Capture bodies, and log them when their request has finished."""
-        host.on_finished(BodyLog(self.config, host.objectives, host.meter, self.write))
+        host.on_finished(BodyLog(self.config, host.objectives, host.meter, host.service_name))
         host.middleware(lambda app: BodyCaptureMiddleware(app, host.meter))

@@ -61,7 +61,7 @@ class DatabaseProbe:
         """Watch the engines that exist, and prepare for further ones."""
         self._host = host
         self.meter = host.meter
-        log = QueryLog(host.routes) if host.logs else None
+        log = QueryLog(host.routes, host.meter.dropped, host.service_name) if host.logs else None
         self._queries = QueryProbe(
             host.meter, host.objectives, host.make_span, log, explain=self._explain
         )

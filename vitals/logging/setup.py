@@ -1,35 +1,158 @@
-"""Structured logs: one JSON object per line, with the trace id of the current request.
+"""JSON log lines on standard output, in place of what the host writes to the console.
 
-The standard library's loggers use the same format, so a library's warning carries the trace id
-too. Requests that failed or missed their objective are logged; bodies, query strings and headers
-are never logged here.
+``instrument(logs="json")`` asks for it. Every handler that writes to the console, of the root
+logger or another one, is replaced by one that follows its level and filters; files, sockets and
+other handlers stay, and so do the levels of loggers, unless nothing had been set up. Bodies, query
+strings and headers are never logged here, and every line is redacted.
 """
 
 import logging
 import sys
-from collections.abc import Callable
-from typing import Any, TextIO
+import threading
+from typing import TYPE_CHECKING, Optional, TextIO
 
-import structlog
-from structlog.tracebacks import ExceptionDictTransformer
-
-from vitals.asgi.request_context import CURRENT, RequestContext
-from vitals.logging.log_handler import QueueLogHandler
-from vitals.objectives import Objectives, Slo
+from vitals.log_events import OnDrop, ignore
+from vitals.logging import record_context
+from vitals.logging.consoles import writes_to_console
+from vitals.logging.entries import Entry
+from vitals.logging.json_handler import JsonHandler
+from vitals.logging.json_lines import JsonLines
+from vitals.logging.line_writer import LineWriter
 from vitals.redactor import Redactor
 
-Event = dict[str, Any]
-OnDrop = Callable[[str], None]
+if TYPE_CHECKING:
+    from vitals.logging.structlog_output import StructlogOutput
 
-VERBOSE_LOGGERS = ("httpx", "httpcore", "uvicorn.access")
+VERBOSE_LOGGERS = ("httpx", "httpcore")
 """Loggers that write full URLs at INFO, including query strings with tokens."""
-
-SERVER_LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access")
-"""Loggers with handlers of their own, whose lines would not be JSON."""
-
 
 ECHO_LOGGER = "sqlalchemy.engine.Engine"
 """SQLAlchemy gives this logger a handler for an engine with ``echo=True``, unless it has one."""
+
+
+class JsonOutput:
+    """The process's JSON output.
+
+    Args:
+        service_name: ``service.name`` of lines outside of a request.
+        stream: Where lines are written; standard output when None.
+        level: The least severe level that is written, if the host has set up nothing.
+        on_drop: Called with the reason for each line that is dropped.
+        redactor: Redacts every line.
+    """
+
+    def __init__(
+        self,
+        service_name: str,
+        stream: TextIO | None,
+        level: int,
+        on_drop: OnDrop,
+        redactor: Redactor,
+    ) -> None:
+        self._lines = JsonLines(service_name, redactor)
+        self._follows_stdout = stream is None
+        self._on_drop = on_drop
+        self._writer: LineWriter[Entry] = LineWriter(
+            stream or sys.stdout, self._lines.render, self._drop
+        )
+        self._lock = threading.RLock()
+        self._levels: dict[logging.Logger, tuple[int, int]] = {}
+        self._echo_handler = logging.NullHandler()
+        self._structlog = _structlog_output(self._writer, self._drop)
+        root = logging.getLogger()
+        if not root.handlers and root.level == logging.WARNING:  # nothing is set up
+            self._set_level(root, level)
+            for name in VERBOSE_LOGGERS:
+                if logging.getLogger(name).level == logging.NOTSET:
+                    self._set_level(logging.getLogger(name), max(level, logging.WARNING))
+        self._captures_warnings = not _captures_warnings()
+        if self._captures_warnings:  # otherwise they go to standard error, not redacted
+            logging.captureWarnings(True)
+        self.take()
+
+    def join(self, on_drop: OnDrop, redactor: Redactor) -> None:
+        """Write the lines of one more application, which counts what is dropped from now on."""
+        self._on_drop = on_drop
+        self._lines.add_redactor(redactor)
+        if self._follows_stdout and self._writer.stream is not sys.stdout:
+            self._writer.flush()
+            self._writer.stream = sys.stdout
+        self.take()
+
+    def _drop(self, reason: str) -> None:
+        self._on_drop(reason)
+
+    def take(self) -> None:
+        """Take over what writes to the console."""
+        with self._lock:
+            self._take()
+
+    def _take(self) -> None:
+        root = logging.getLogger()
+        for logger in _loggers():
+            for handler in logger.handlers:
+                if not isinstance(handler, JsonHandler) and writes_to_console(handler):
+                    place = logger.handlers.index(handler)
+                    logger.handlers[place] = JsonHandler(self._writer, self._drop, handler)
+        if not self._is_attached():
+            root.addHandler(JsonHandler(self._writer, self._drop))
+        echo = logging.getLogger(ECHO_LOGGER)
+        if not echo.handlers:
+            echo.addHandler(self._echo_handler)
+        if self._structlog is not None and self._structlog.take():
+            self._on_drop("structlog")
+
+    def check(self) -> None:
+        """Take over again what the host has set up since."""
+        with self._lock:
+            if not self._is_attached():
+                self._on_drop("log_handler")
+            self._take()
+
+    def close(self) -> None:
+        """Flush the queue, and give everything back."""
+        for logger in _loggers():
+            for handler in [held for held in logger.handlers if isinstance(held, JsonHandler)]:
+                place = logger.handlers.index(handler)
+                logger.handlers[place : place + 1] = [handler.replaced] if handler.replaced else []
+                handler.close()
+        logging.getLogger(ECHO_LOGGER).removeHandler(self._echo_handler)
+        for logger, (before, ours) in self._levels.items():
+            if logger.level == ours:
+                logger.setLevel(before)
+        if self._captures_warnings:
+            logging.captureWarnings(False)
+        if self._structlog is not None:
+            self._structlog.give_back()
+        self._writer.close()
+
+    def _is_attached(self) -> bool:
+        return any(isinstance(held, JsonHandler) for held in logging.getLogger().handlers)
+
+    def _set_level(self, logger: logging.Logger, level: int) -> None:
+        self._levels[logger] = logger.level, level
+        logger.setLevel(level)
+
+
+def _structlog_output(writer: LineWriter[Entry], on_drop: OnDrop) -> Optional["StructlogOutput"]:
+    try:
+        from vitals.logging.structlog_output import StructlogOutput  # noqa: PLC0415  # optional
+    except ImportError:
+        return None
+    return StructlogOutput(writer, on_drop)
+
+
+def _loggers() -> list[logging.Logger]:
+    """Every logger, the root logger first."""
+    made = list(logging.root.manager.loggerDict.values())
+    return [logging.root, *(each for each in made if isinstance(each, logging.Logger))]
+
+
+def _captures_warnings() -> bool:
+    return getattr(logging, "_warnings_showwarning", None) is not None
+
+
+_output: JsonOutput | None = None
 
 
 def configure(
@@ -37,136 +160,44 @@ def configure(
     *,
     stream: TextIO | None = None,
     level: int = logging.INFO,
-    on_drop: OnDrop = lambda _reason: None,
+    on_drop: OnDrop = ignore,
     redactor: Redactor | None = None,
 ) -> None:
-    """Send structlog's and the standard library's logs to a stream as JSON lines.
+    """Write JSON lines in place of what the host writes to the console, once per process.
 
     Args:
-        service_name: ``service.name`` of every line.
+        service_name: ``service.name`` of lines outside of a request.
         stream: The stream; standard output when None.
-        level: The least severe level that is written.
+        level: The least severe level that is written, if the host has set up nothing.
         on_drop: Called with the reason for each line that is dropped.
         redactor: Redacts every line; a default one when None.
     """
-    redactor = redactor or Redactor()
-    static_fields = {"service.name": service_name}
-
-    def add_service_name(_logger: Any, _method: str, event: Event) -> Event:
-        event.update(static_fields)
-        return event
-
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        add_service_name,
-        add_trace_id,
-        # No local variables: they hold request data such as passwords and tokens.
-        structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
-    ]
-    processors = [*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter]
-    structlog.configure(
-        processors=processors,
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        cache_logger_on_first_use=True,
-    )
-    handler = QueueLogHandler(
-        stream or sys.stdout,
-        on_drop,
-        static_fields=static_fields,
-        processors=processors,
-        redactor=redactor,
-    )
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                redactor,
-                structlog.processors.JSONRenderer(default=str),
-            ],
-        )
-    )
-    root = logging.getLogger()
+    global _output  # noqa: PLW0603  # logging is one for the process
     unconfigure()
-    if replaced := [held for held in root.handlers if type(held) is logging.StreamHandler]:
-        # Replace handlers that the application has configured; keep its level.
-        for held in replaced:
-            root.removeHandler(held)
+    record_context.install()
+    _output = JsonOutput(service_name, stream, level, on_drop, redactor or Redactor())
+
+
+def join(service_name: str, on_drop: OnDrop, redactor: Redactor) -> None:
+    """Write an application's lines as JSON; several applications share the process's output.
+
+    The redaction of each applies to every line; lines of its requests have its name.
+    """
+    if _output is None:
+        configure(service_name, on_drop=on_drop, redactor=redactor)
     else:
-        root.setLevel(level)
-    root.addHandler(handler)
-    for name in VERBOSE_LOGGERS:
-        logging.getLogger(name).setLevel(max(level, logging.WARNING))
-    for name in SERVER_LOGGERS:
-        server = logging.getLogger(name)
-        server.handlers, server.propagate = [], True
-    _take_over_echo_loggers()
-    logging.captureWarnings(True)  # otherwise they go to standard error, unformatted
+        _output.join(on_drop, redactor)
 
 
-def _take_over_echo_loggers() -> None:
-    """Route statements that SQLAlchemy echoes through our handler only, which redacts values."""
-    for name in list(logging.root.manager.loggerDict):
-        if name.startswith(ECHO_LOGGER):
-            logger = logging.getLogger(name)
-            logger.handlers = [h for h in logger.handlers if type(h) is not logging.StreamHandler]
-    logging.getLogger(ECHO_LOGGER).addHandler(logging.NullHandler())
+def check() -> None:
+    """Take over again what the host has set up since `configure`, if that was called."""
+    if _output is not None:
+        _output.check()
 
 
 def unconfigure() -> None:
-    """Flush the queue, and remove what `configure` added to the root logger."""
-    root = logging.getLogger()
-    logging.captureWarnings(False)
-    echo_logger = logging.getLogger(ECHO_LOGGER)
-    echo_logger.handlers = [h for h in echo_logger.handlers if type(h) is not logging.NullHandler]
-    for handler in [held for held in root.handlers if isinstance(held, QueueLogHandler)]:
-        root.removeHandler(handler)
-        handler.close()
-
-
-def add_trace_id(_logger: Any, _method: str, event: Event) -> Event:
-    """Add the trace id of the current request (a structlog processor)."""
-    request = CURRENT.get()
-    if request is not None:
-        event.setdefault("trace_id", request.trace_id())
-    return event
-
-
-class RequestLog:
-    """Logs requests that failed or were slow.
-
-    Args:
-        objectives: Latency objectives, whose threshold makes a request slow.
-    """
-
-    def __init__(self, objectives: Objectives) -> None:
-        self._objectives = objectives
-        self._log = structlog.stdlib.get_logger("vitals.requests")
-
-    def __call__(self, request: RequestContext) -> None:
-        """Log a finished request, if it failed or was slow."""
-        threshold = self._objectives.of(Slo.LATENCY, request.route).within or 0.0
-        if request.failed:
-            self._log.error("request failed", **_fields(request))
-        elif request.duration > threshold:
-            self._log.warning("request slow", threshold=threshold, **_fields(request))
-
-
-def _fields(request: RequestContext) -> Event:
-    """Log fields of a request: the route template, never the path; numbers, never content."""
-    fields: Event = {
-        "trace_id": request.trace_id(),
-        "http.request.method": request.method,
-        "http.route": request.route,
-        "http.response.status_code": request.status,
-        "duration": round(request.duration, 6),
-        "db.queries": request.queries,
-        "db.duration": round(request.db_seconds, 6),
-    }
-    if request.error_type:
-        fields["error.type"] = request.error_type
-    return fields
+    """Flush the queue, and give back what `configure` took."""
+    global _output  # noqa: PLW0603
+    if _output is not None:
+        _output.close()
+        _output = None

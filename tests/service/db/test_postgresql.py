@@ -20,8 +20,9 @@ from service.products.tables import Product
 from service.users.tables import User
 from tests.proxy import Fault, Proxy
 from tests.servers import PgBouncer, Postgres, Redis
-from tests.service.cache_invalidation.test_session_hooks import DEADLINE_SECONDS, Shop
 from tests.service.running import Service, running, settings_for
+from tests.vitals.cache.databases import ServiceDatabase
+from tests.vitals.cache.invalidation.test_session_hooks import DEADLINE_SECONDS, Shop
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
 
@@ -136,8 +137,11 @@ async def test_outbox_is_polled_behind_a_pooler(
 ) -> None:
     url = pgbouncer.of(postgres.database())
     async with Proxy.before(redis_server.port) as proxy:
-        cut_off, other = Shop(url, f"redis://127.0.0.1:{proxy.port}/0"), Shop(url, redis_server.url)
-        await migrate.migrate(other.database)
+        cut_off, other = (
+            Shop(ServiceDatabase(url), address)
+            for address in (f"redis://127.0.0.1:{proxy.port}/0", redis_server.url)
+        )
+        await other.database.create()
         async with other.database.writing() as session:
             session.add(Product(id=1, name="thing", category="all", price_cents=1, stock=1))
         for shop in (cut_off, other):

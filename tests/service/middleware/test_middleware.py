@@ -15,7 +15,6 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 from httpx import ASGITransport, AsyncClient, Response
 from starlette.types import Receive, Scope, Send
 
-from service.cache.core.codec import Rendered
 from service.conditional_requests import respond as show
 from service.middleware import docs_page, response_headers
 from service.middleware.compression import SLICE_BYTES, Compression
@@ -23,6 +22,7 @@ from service.middleware.etag import MAX_URL_LENGTH, Revalidation
 from service.users.tables import Role
 from tests.service.running import PASSWORD, Service, problem, running, settings_for
 from tests.vitals.journal import journal
+from vitals.cache.core.codec import Rendered
 
 pytestmark = pytest.mark.anyio
 

@@ -2,20 +2,19 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-import structlog
 from fastapi import FastAPI
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from structlog.testing import capture_logs
 
 from stack.servers.postgres import ROLE
 from tests import servers
+from tests.vitals.journal import kit_events
 from vitals import Objective, instrument
 from vitals.db.insight import explain, explain_worker
 from vitals.db.probe import QueryProbe
@@ -30,12 +29,9 @@ Work = Callable[[AsyncEngine], Awaitable[None]]
 
 
 @pytest.fixture(autouse=True)
-def _short_intervals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(explain_worker, "POLL_INTERVAL", 0.01)
     monkeypatch.setattr(explain_worker, "MAX_PER_MINUTE", 1_000)
-    monkeypatch.setattr("vitals.logging.probe.configure", lambda _name, **_: None)
-    yield
-    structlog.reset_defaults()
 
 
 def plans_of(
@@ -181,7 +177,7 @@ def test_plan_changed_for_the_worse_is_logged(
             ):
                 await asyncio.sleep(0.01)
 
-    with capture_logs() as lines:
+    with kit_events() as lines:
         plans_of(postgres.database(), work, 1)
     changed = [line for line in lines if line["event"] == "query plan changed"]
     assert [line["plan_before"][0].split()[0] for line in changed] == ["Seq"]

@@ -1,22 +1,20 @@
 """N+1 detection: true positives, false positives, and advice."""
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from fastapi import FastAPI
 from sqlalchemy import BindParameter, bindparam, insert, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, joinedload, selectinload
-from structlog.testing import capture_logs
 
 from tests.vitals.client import converse, http_scope
 from tests.vitals.db.shop import CUSTOMERS, Customer, Item, Order, opened
+from tests.vitals.journal import kit_events
 from vitals import instrument
 from vitals.db.statements.n_plus_one import Moment, NPlusOneDetector
 from vitals.metrics.catalogue import DB_N_PLUS_ONE, DB_QUERIES_PER_REQUEST
@@ -410,7 +408,7 @@ def request_and_log(folder: Path, work: Work, times: int = 1) -> tuple[Readings,
                     await session.rollback()
 
             instrument(app, engine=engine)
-            with capture_logs() as lines:
+            with kit_events() as lines:
                 for _ in range(times):
                     sent = await converse(app, http_scope("GET", "/shop/books"), [], bool)
                     assert sent[0]["status"] == 200
@@ -418,15 +416,6 @@ def request_and_log(folder: Path, work: Work, times: int = 1) -> tuple[Readings,
 
     lines = asyncio.run(run())
     return Readings.of(app), lines
-
-
-@pytest.fixture(autouse=True)
-def _restore_logging() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
-    yield
-    root.handlers, root.level = handlers, level
-    structlog.reset_defaults()
 
 
 @pytest.mark.parametrize("work", N_PLUS_ONE, ids=lambda work: work.__name__)

@@ -6,14 +6,12 @@ command line, plans, N+1, and errors of failing statements.
 
 import asyncio
 import json
-import logging
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from fastapi import FastAPI, Request
 from httpx import ASGITransport, AsyncClient
 from hypothesis import HealthCheck, given, settings
@@ -21,9 +19,9 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from structlog.testing import capture_logs
 
 from tests import servers
+from tests.vitals.journal import kit_events
 from vitals import Objective, instrument
 from vitals.cli import main
 from vitals.db.insight import explain_worker
@@ -113,7 +111,7 @@ class Shop:
         return self._runner.run(self._output(secret, number))
 
     async def _output(self, secret: str, number: int) -> str:
-        with capture_logs() as lines:
+        with kit_events() as lines:
             answer = await self._client.post("/planted", json=[secret, number])
             assert answer.status_code == 200
             (probe,) = self.probes
@@ -137,8 +135,6 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
     else:
         server: servers.Postgres = request.getfixturevalue("postgres")
         url = server.database()
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(explain_worker, "POLL_INTERVAL", 0.01)
         patched.setattr(explain_worker, "EXPLAIN_INTERVAL", 0.0)
@@ -149,8 +145,6 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
         shop = Shop(url)
         yield shop
         shop.close()
-    root.handlers, root.level = handlers, level
-    structlog.reset_defaults()
 
 
 PLANTED = 4_827_361_905_000_000_000

@@ -1,22 +1,19 @@
 """Slow query events: fields, no values, throttling."""
 
 import asyncio
-import logging
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import structlog
 from fastapi import FastAPI
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
-from structlog.testing import capture_logs
 
 from tests.vitals.client import fetch
+from tests.vitals.journal import kit_events
 from vitals import Objective, instrument
 from vitals.db.statements.log_throttle import LogThrottle
 from vitals.metrics.catalogue import DB_SLOW_QUERIES, DROPPED
@@ -25,15 +22,6 @@ from vitals.testing import Readings
 SLOW = [Objective("queries", ratio=0.9, within=0.02)]
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 HEADERS = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
-
-
-@pytest.fixture(autouse=True)
-def _restore_logging() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
-    yield
-    root.handlers, root.level = handlers, level
-    structlog.reset_defaults()
 
 
 def sleep(seconds: float, _value: str) -> int:
@@ -70,7 +58,7 @@ def request_and_log(path: str, *, times: int = 1) -> tuple[Readings, list[Any]]:
             await connection.execute(sql, {"s": seconds, "x": secret})
 
     instrument(app, engine=[engine, sync], objectives=SLOW)
-    with capture_logs() as lines:
+    with kit_events() as lines:
         for _ in range(times):
             fetch(app, "GET", path, headers=HEADERS)
     asyncio.run(engine.dispose())
@@ -82,7 +70,7 @@ def test_slow_query_event_with_call_site() -> None:
     readings, lines = request_and_log("/async/0.03/planted")
     (line,) = lines
     assert readings.value(DB_SLOW_QUERIES) == 1
-    assert line["log_level"] == "warning"
+    assert line["levelname"] == "WARNING"
     assert line["db.query.text"] == "SELECT sleep(?), ?"
     assert line["http.route"] == "/async/{seconds}/{secret}"
     assert line["trace_id"] == TRACE
@@ -125,7 +113,7 @@ def test_slow_query_event_includes_pool_wait(tmp_path: Path) -> None:
         await engine.dispose()
 
     instrument(app, engine=engine, objectives=SLOW)
-    with capture_logs() as lines, pytest.MonkeyPatch.context() as patched:
+    with kit_events() as lines, pytest.MonkeyPatch.context() as patched:
         patched.setattr(LogThrottle, "allows", lambda *_: 0)
         asyncio.run(run())
     at_once, later = sorted(line["pool_wait"] for line in lines if line["event"] == "slow query")

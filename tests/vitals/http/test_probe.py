@@ -20,7 +20,7 @@ from tests.vitals.client import Sent, converse, fetch, http_scope
 from vitals import Objective, instrument
 from vitals.asgi.request_context import CURRENT
 from vitals.http.recorder import MAX_PENDING_SIZES
-from vitals.logging.setup import add_trace_id
+from vitals.logging.record_context import add_request_context
 from vitals.metrics.catalogue import (
     DB_QUERIES_PER_REQUEST,
     DROPPED,
@@ -641,7 +641,7 @@ def test_a_task_that_outlives_its_request_keeps_only_the_trace_id() -> None:
         await over.wait()
         request = CURRENT.get()
         assert request is not None
-        logged.extend((add_trace_id(None, "", {})["trace_id"], str(len(request.http))))
+        logged.extend((add_request_context(None, "", {})["trace_id"], str(len(request.http))))
 
     @app.get("/begin")
     async def begin(request: Request) -> None:

@@ -24,7 +24,7 @@ def lines() -> Iterator[Any]:
         yield lambda: captured.lines
 
 
-def make(monkeypatch: pytest.MonkeyPatch) -> FastAPI:
+def make() -> FastAPI:
     app = FastAPI()
 
     @app.post("/broken")
@@ -42,11 +42,9 @@ def make(monkeypatch: pytest.MonkeyPatch) -> FastAPI:
     async def quick() -> str:
         return "quick"
 
-    monkeypatch.setattr(
-        "vitals.logging.probe.configure", lambda _name, **_: None
-    )  # the fixture has configured logging
     instrument(
         app,
+        service_name="shop",
         objectives=[
             Objective("latency", ratio=0.9, within=60.0),
             Objective("latency", ratio=0.9, within=1e-9, route="/late/{item}"),
@@ -55,10 +53,8 @@ def make(monkeypatch: pytest.MonkeyPatch) -> FastAPI:
     return app
 
 
-def test_structlog_and_library_events_are_json_lines(
-    lines: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fetch(make(monkeypatch), "GET", "/late/7", headers=TRACEPARENT)
+def test_structlog_and_library_events_are_json_lines(lines: Any) -> None:
+    fetch(make(), "GET", "/late/7", headers=TRACEPARENT)
     library, own, slow = lines()
     assert library["event"] == "odd thing"
     assert library["level"] == "warning"
@@ -68,10 +64,8 @@ def test_structlog_and_library_events_are_json_lines(
     assert all(line["timestamp"].endswith("Z") for line in (library, own, slow))
 
 
-def test_a_slow_request_is_logged_with_its_route_template(
-    lines: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fetch(make(monkeypatch), "GET", "/late/7?token=hunter2")
+def test_a_slow_request_is_logged_with_its_route_template(lines: Any) -> None:
+    fetch(make(), "GET", "/late/7?token=hunter2")
     slow = lines()[-1]
     assert slow["event"] == "request slow"
     assert slow["http.route"] == "/late/{item}"
@@ -79,8 +73,8 @@ def test_a_slow_request_is_logged_with_its_route_template(
     assert slow["duration"] > slow["threshold"]
 
 
-def test_only_failed_requests_are_logged(lines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = make(monkeypatch)
+def test_only_failed_requests_are_logged(lines: Any) -> None:
+    app = make()
     fetch(app, "GET", "/quick")
     fetch(app, "GET", "/nowhere")
     assert lines() == []
@@ -89,8 +83,8 @@ def test_only_failed_requests_are_logged(lines: Any, monkeypatch: pytest.MonkeyP
     assert (failed["event"], failed["error.type"]) == ("request failed", "LookupError")
 
 
-def test_no_secret_of_a_request_is_logged(lines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = make(monkeypatch)
+def test_no_secret_of_a_request_is_logged(lines: Any) -> None:
+    app = make()
     secrets = {"authorization": "Bearer hunter2", "cookie": "session=hunter2"}
     fetch(app, "POST", "/broken?password=hunter2", headers=secrets, json={"password": "hunter2"})
     fetch(app, "GET", "/late/hunter2", headers=secrets)
@@ -109,10 +103,8 @@ def test_no_secret_of_a_request_is_logged(lines: Any, monkeypatch: pytest.Monkey
         "",
     ],
 )
-def test_an_invalid_trace_id_is_ignored(
-    header: str, lines: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fetch(make(monkeypatch), "GET", "/late/7", headers={"traceparent": header.encode()})
+def test_an_invalid_trace_id_is_ignored(header: str, lines: Any) -> None:
+    fetch(make(), "GET", "/late/7", headers={"traceparent": header.encode()})
     made = lines()[-1]["trace_id"]
     assert made != TRACE
     assert len(made) == 32

@@ -1,8 +1,7 @@
 """Log events for slow statements, N+1 and changed plans; they never contain values."""
 
+import logging
 from typing import Any
-
-import structlog
 
 from vitals.asgi.request_context import RequestContext
 from vitals.asgi.route_template import RouteTemplates
@@ -11,6 +10,7 @@ from vitals.db.statements.log_throttle import LogThrottle
 from vitals.db.statements.n_plus_one import NPlusOne
 from vitals.db.statements.plans import Plan
 from vitals.db.statements.statement_stats import CallStats
+from vitals.log_events import EventLog, OnDrop, ignore
 
 LOGGER = "vitals.db"
 SLOW_INTERVAL = 10.0
@@ -25,11 +25,15 @@ class QueryLog:
 
     Args:
         routes: Find the route of a request that has not finished.
+        on_drop: Called with the reason for each event that is lost.
+        service_name: ``service.name`` of the events.
     """
 
-    def __init__(self, routes: RouteTemplates) -> None:
+    def __init__(
+        self, routes: RouteTemplates, on_drop: OnDrop = ignore, service_name: str = ""
+    ) -> None:
         self._routes = routes
-        self._log = structlog.stdlib.get_logger(LOGGER)
+        self._log = EventLog(LOGGER, on_drop, service_name)
         self._slow_throttle = LogThrottle(SLOW_INTERVAL, MAX_PER_MINUTE)
         self._n_plus_one_throttle = LogThrottle(N_PLUS_ONE_INTERVAL, MAX_PER_MINUTE)
 
@@ -61,7 +65,11 @@ class QueryLog:
             fields["http.route"] = self._routes.of(request.http, request.outer_root)
             fields["trace_id"] = request.trace_id()
             fields["pool_wait"] = round(request.pool_seconds, 6)
-        self._log.warning("slow query", **fields)
+        sentence = (
+            "%(db.query.summary)s took %(duration).3f s, threshold %(threshold)s s, "
+            "sent by %(code.source)s: %(db.query.text).300s"
+        )
+        self._log.write(logging.WARNING, "slow query", sentence, fields)
 
     def n_plus_one(self, stats: CallStats, found: NPlusOne, request: RequestContext) -> None:
         """Log an N+1."""
@@ -70,30 +78,36 @@ class QueryLog:
         )
         if suppressed is None:
             return
-        self._log.warning(
-            "N+1 query",
-            **_fields(stats.statement, found.source),
-            **{"http.route": request.route},
-            trace_id=request.trace_id(),
-            calls=stats.calls,
-            duration=round(stats.seconds, 6),
-            relationship=found.relationship,
-            advice=found.advice(stats.statement.operation),
-            suppressed=suppressed,
+        fields = _fields(stats.statement, found.source) | {
+            "http.route": request.route,
+            "trace_id": request.trace_id(),
+            "calls": stats.calls,
+            "duration": round(stats.seconds, 6),
+            "relationship": found.relationship,
+            "advice": found.advice(stats.statement.operation),
+            "suppressed": suppressed,
+        }
+        sentence = (
+            "%(http.route)s sent %(db.query.summary)s %(calls)d times from %(code.source)s: "
+            "%(advice)s"
         )
+        self._log.write(logging.WARNING, "N+1 query", sentence, fields)
 
     def plan_changed(
         self, statement: Statement, before: Plan, after: Plan, seconds_before: float, seconds: float
     ) -> None:
         """Log a changed plan with which the statement takes at least twice as long."""
-        self._log.warning(
-            "query plan changed",
-            **_fields(statement, ""),
-            duration=round(seconds, 6),
-            duration_before=round(seconds_before, 6),
-            plan=after.lines,
-            plan_before=before.lines,
+        fields = _fields(statement, "") | {
+            "duration": round(seconds, 6),
+            "duration_before": round(seconds_before, 6),
+            "plan": after.lines,
+            "plan_before": before.lines,
+        }
+        sentence = (
+            "%(db.query.summary)s takes %(duration).3f s by the new plan, %(duration_before).3f s "
+            "by the one before: %(db.query.text).300s"
         )
+        self._log.write(logging.WARNING, "query plan changed", sentence, fields)
 
 
 def _fields(statement: Statement, source: str) -> dict[str, Any]:

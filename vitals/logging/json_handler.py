@@ -1,0 +1,181 @@
+"""Log handler that writes JSON lines in place of a handler of the host, by that one's rules.
+
+The replaced handler decides by its level and its filters, which may also change the record, as
+long as the host keeps it: a change to either handler applies to both.
+"""
+
+import copy
+import io
+import logging
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from vitals.log_events import OnDrop
+from vitals.logging import record_context
+from vitals.logging.entries import Entry, entry_of_kit, entry_of_record, without_colours
+from vitals.logging.line_writer import LineWriter
+
+_PLAIN_FORMATTERS = frozenset(
+    (
+        "builtins.NoneType",
+        "logging.Formatter",
+        "uvicorn.logging.ColourizedFormatter",
+        "uvicorn.logging.DefaultFormatter",
+        "uvicorn.logging.AccessFormatter",
+    )
+)
+"""Formatters that change nothing of a message but its colours."""
+_PROCESSOR_FORMATTER = "structlog.stdlib.ProcessorFormatter"
+
+Say = Callable[[logging.LogRecord], str | None]
+
+
+class JsonHandler(logging.Handler):
+    """Queues a JSON line for each record.
+
+    Args:
+        writer: Writes the lines.
+        on_drop: Called with the reason for each record that is lost.
+        replaced: The host's handler that it replaces; None for an additional one.
+    """
+
+    def __init__(
+        self,
+        writer: LineWriter[Entry],
+        on_drop: OnDrop,
+        replaced: logging.Handler | None = None,
+    ) -> None:
+        self.writer = writer
+        self.replaced = replaced
+        self._rules = replaced or logging.NullHandler()
+        self._on_drop = on_drop
+        self._formatter: Any = self  # none of the host's
+        self._say: Say | None = None
+        super().__init__(self._rules.level)
+        self.filters = self._rules.filters
+
+    @property
+    def level(self) -> int:
+        """The replaced handler's level."""
+        return self._rules.level
+
+    @level.setter
+    def level(self, level: int) -> None:
+        self._rules.level = level
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same, or the one it replaces: the host may remove that."""
+        return other is self or (other is not None and other is self.replaced)
+
+    def __hash__(self) -> int:
+        return object.__hash__(self)
+
+    def createLock(self) -> None:  # noqa: N802  # logging's name
+        """Need no lock: the queue has one."""
+        self.lock = None
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Queue a record, if the replaced handler would write it."""
+        accepted: Any = self._rules.filter(record)
+        if not accepted:
+            return False
+        # Since Python 3.12 a filter may return another record.
+        self.emit(accepted if isinstance(accepted, logging.LogRecord) else record)
+        return True
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue a record once, whichever loggers' handlers it passes; never raises."""
+        written = (id(record), record.created)
+        if getattr(_LAST, "written", None) == written:
+            return
+        _LAST.written = written
+        try:
+            say = self._speaker()
+            entry = entry_of_record(record, say and say(record))
+            self.writer.put(entry, entry.size)
+        except Exception:  # noqa: BLE001  # a record that cannot be formatted must not raise into the caller
+            self._on_drop("log_format")
+
+    def write_event(self, logger: str, level: int, event: str, fields: Mapping[str, Any]) -> bool:
+        """Queue an event of the kit, unless the host's rules need a record of it."""
+        rules = self._rules
+        if rules.filters or level < rules.level or self._speaker() is not None:
+            return False
+        if type(rules).filter is not logging.Handler.filter or record_context.has_inner():
+            return False
+        entry = entry_of_kit(logger, level, event, fields)
+        self.writer.put(entry, entry.size)
+        return True
+
+    def _speaker(self) -> Say | None:
+        rules = self._rules
+        if rules.formatter is not self._formatter:
+            self._formatter, self._say = rules.formatter, _speaker(rules)
+        return self._say
+
+    def flush(self) -> None:
+        """Wait until the queue has been written, for a limited time."""
+        self.writer.flush()
+
+    def close(self) -> None:
+        """Write the queue. ``logging.config`` closes every handler, also those that stay in use."""
+        self.flush()
+        super().close()
+
+
+_LAST = threading.local()
+"""The record that each thread has written last; not the object, which holds what it logged."""
+
+
+def _speaker(handler: logging.Handler) -> Say | None:
+    """How a handler words a message; None if it writes the message as it is.
+
+    A formatter or handler class of the host's may mask secrets.
+    """
+    formatter = handler.formatter
+    kind = type(formatter)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if name == _PROCESSOR_FORMATTER:
+        from vitals.logging.structlog_output import rendering_json  # noqa: PLC0415  # optional
+
+        formatter = rendering_json(formatter)  # type: ignore[arg-type]
+    elif name in _PLAIN_FORMATTERS and _writes_as_logging_does(type(handler)):
+        return None
+    elif isinstance(formatter, logging.Formatter):
+        formatter = copy.copy(formatter)
+        formatter._style = logging.PercentStyle("%(message)s")  # noqa: SLF001  # of the copy
+        formatter._fmt = "%(message)s"  # noqa: SLF001
+    elif formatter is None:
+        formatter = logging.Formatter()
+
+    def say(record: logging.LogRecord) -> str | None:
+        plain = copy.copy(record)
+        plain.exc_info = plain.exc_text = plain.stack_info = None
+        if isinstance(handler, logging.StreamHandler):
+            speaker = copy.copy(handler)
+            speaker.formatter, speaker.stream = formatter, io.StringIO()
+            speaker.handleError = _raise  # type: ignore[method-assign, assignment]
+            speaker.emit(plain)
+            text = speaker.stream.getvalue().removesuffix(speaker.terminator)
+        else:
+            text = formatter.format(plain)
+        # A formatter may insist on its own format: the message is in it, unless it was masked.
+        if not text.startswith("{") and record.getMessage() in text:
+            return None
+        return without_colours(text)
+
+    return say
+
+
+def _raise(_record: logging.LogRecord) -> None:
+    error = sys.exc_info()[1]
+    raise ValueError("the host's handler cannot write the record") from error
+
+
+def _writes_as_logging_does(kind: type[logging.Handler]) -> bool:
+    """Whether a class of handlers leaves formatting and writing to the standard library."""
+    if not issubclass(kind, logging.StreamHandler):
+        return True  # such as rich's: it draws
+    return kind.format is logging.Handler.format and kind.emit is logging.StreamHandler.emit
