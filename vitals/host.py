@@ -2,19 +2,26 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
-from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    suppress,
+)
+from typing import Any, Protocol
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
+from vitals.asgi.health_checks import USUAL, health_checks
 from vitals.asgi.hooks import (
     add_lifespan,
     after_startup,
     reuse_middleware,
     run_until_task_ends,
 )
+from vitals.asgi.own_paths import OwnPaths, Page
 from vitals.asgi.request_context import MakeSpan, OnFinished
 from vitals.asgi.route_template import RouteTemplates
 from vitals.metrics.meter import Meter
@@ -28,6 +35,9 @@ Middleware = Callable[[ASGIApp], ASGIApp]
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 """Creates what runs around the application's lifespan."""
 
+LIFESPAN_SECONDS = 1.0
+"""Seconds after the first connection within which the lifespan has begun, if there is one."""
+
 
 class Host:
     """The application that is instrumented.
@@ -38,7 +48,8 @@ class Host:
         app: The application.
         service_name: ``service.name`` in logs, traces and comments of statements.
         objectives: Its service level objectives.
-        unmeasured: Exact paths that are neither measured nor traced.
+        exclude: Exact paths of health checks, which are not measured; None for those with the usual
+            names.
 
     Attributes:
         meter: Where probes record.
@@ -47,7 +58,9 @@ class Host:
         join_trace: Called when a response starts, to take over a tracer's trace.
         logs: Whether probes write log events.
         late: Whether the application has started already: this is its lifespan.
-        unmeasured: The same paths, and those that probes serve with what serves them.
+        long_polls: Route templates of long polls; None for those with the usual names.
+        linked_span: Creates the span of a background task, linked to its request's; or None.
+        paths: The paths that are not measured, and the pages that probes serve.
         finished: Called with each request at its end.
     """
 
@@ -57,7 +70,7 @@ class Host:
         *,
         service_name: str,
         objectives: Objectives,
-        unmeasured: Iterable[str] = (),
+        exclude: Sequence[str] | None = None,
     ) -> None:
         self.app = app
         self.service_name = service_name
@@ -67,7 +80,10 @@ class Host:
         self.make_span: MakeSpan | None = None
         self.join_trace: OnFinished | None = None
         self.logs = False
-        self.unmeasured: dict[str, ASGIApp | None] = dict.fromkeys(unmeasured)
+        self.long_polls: Sequence[str] | None = None
+        self.linked_span: Callable[[str], AbstractContextManager[Any]] | None = None
+        self.paths = OwnPaths(app)
+        self.paths.exclude(USUAL if exclude is None else exclude)
         self.finished: list[OnFinished] = []
         self._lifespans: list[Lifespan] = []
         self._middleware: list[Middleware] = []
@@ -78,14 +94,36 @@ class Host:
         self.late = app.middleware_stack is not None
         if self.late:
             reuse_middleware(app)
+        self._finds_health_checks = exclude is None
+        self._has_lifespan = self.late
+
+    @property
+    def unmeasured(self) -> dict[str, Page | None]:
+        """Paths that may be unmeasured, with the kit's page; None for a health check."""
+        return self.paths.pages
 
     def on_finished(self, callback: OnFinished) -> None:
         """Call a function with each request that has finished."""
         self.finished.append(callback)
 
-    def serve(self, path: str, app: ASGIApp) -> None:
-        """Serve an exact path before the application; its requests are not measured."""
-        self.unmeasured[path] = app
+    def serve(
+        self,
+        path: str,
+        app: ASGIApp,
+        others: Sequence[str] = (),
+        displaced: ASGIApp | None = None,
+    ) -> None:
+        """Serve an exact path before the application; its requests are not measured.
+
+        A route of the application that serves the path keeps it.
+
+        Args:
+            path: The path.
+            app: What serves it.
+            others: Where it is served instead.
+            displaced: What serves it there; by default the same.
+        """
+        self.paths.serve(path, app, others, displaced)
 
     def middleware(self, wrap: Middleware) -> None:
         """Add a middleware around the application and all middleware added before."""
@@ -119,6 +157,7 @@ class Host:
         after_startup(self.app, self._started)
         for context in reversed(self._lifespans):
             add_lifespan(self.app, context)
+        add_lifespan(self.app, self._note_lifespan)
 
     def start_late(self) -> None:
         """Run the lifespans of all probes within the application's, which has begun already."""
@@ -128,6 +167,10 @@ class Host:
             self._started()
 
     def _started(self) -> None:
+        if self.late:  # the application's lifespan may add routes yet
+            self._find_health_checks()
+        else:
+            self._check_routes()
         for callback in self._on_started:
             callback()
         _log.info("vitals watches: %s", "; ".join(phrase() for phrase in self._descriptions))
@@ -136,9 +179,43 @@ class Host:
         """Wrap the application in the middleware of all probes, with its first connection."""
         for start in self._at_start:
             start()
+        self._find_health_checks()
+        with suppress(RuntimeError):  # no asyncio
+            asyncio.get_running_loop().call_later(LIFESPAN_SECONDS, self._report_no_lifespan)
         for wrap in self._middleware:
             app = wrap(app)
         return app
+
+    @asynccontextmanager
+    async def _note_lifespan(self) -> AsyncIterator[None]:
+        self._has_lifespan = True
+        yield
+
+    def _check_routes(self) -> None:
+        """Check what refers to routes; the application's own lifespan may have added some."""
+        self._find_health_checks()
+        self.paths.report()
+        self.objectives.check_routes(self.routes.all())
+
+    def _find_health_checks(self) -> None:
+        if self._finds_health_checks:
+            self.paths.exclude(health_checks(self.routes.all()))
+
+    def _report_no_lifespan(self) -> None:
+        """Say what does not run; there is no start that an error could end."""
+        if self._has_lifespan:
+            return
+        log = logging.getLogger(__name__)
+        log.warning(
+            "the application is served without its lifespan, because it is mounted or its server "
+            "runs none: plans of slow statements are missing, and so may be the last traces and "
+            "metrics; an outer application's lifespan can run it by "
+            "`async with app.router.lifespan_context(app)`"
+        )
+        try:
+            self._check_routes()
+        except ValueError as error:
+            log.error("%s", error)  # noqa: TRY400  # the message says it all
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

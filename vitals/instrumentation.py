@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from prometheus_client import REGISTRY, CollectorRegistry
 from starlette.types import ASGIApp
 
+from vitals.asgi.health_checks import USUAL
 from vitals.asgi.hooks import wrap_outermost
 from vitals.body.config import BodyLogging
 from vitals.body.probe import BodyProbe
@@ -24,10 +25,12 @@ from vitals.db.engines import AnyEngine
 from vitals.db.insight.bottlenecks_page import Admin
 from vitals.db.insight.explain import Explain
 from vitals.host import Host, Probe
+from vitals.http.background import observe_background_tasks
 from vitals.http.probe import HttpProbe
 from vitals.logging.json_probe import JsonLogProbe
 from vitals.logging.probe import LogProbe, Logs
 from vitals.metrics import worker_discovery
+from vitals.metrics.access import Access, Token
 from vitals.metrics.endpoint import MetricsEndpoint
 from vitals.metrics.meter import Meter
 from vitals.metrics.worker_directory import join
@@ -38,6 +41,9 @@ from vitals.runtime import RuntimeProbe
 from vitals.tracing.setup import Tracing, traces_endpoint
 from vitals.validation.config import Validation
 from vitals.validation.probe import ValidationProbe
+
+DISPLACED = "/vitals/metrics"
+"""Where the metrics are if the application has a route of their path."""
 
 INSTRUMENTED = "vitals"
 """The attribute of ``app.state`` that holds an instrumented application's ``Vitals``."""
@@ -92,10 +98,11 @@ def instrument(
     version: str = "",
     revision: str = "",
     metrics_path: str = "/metrics",
-    metrics_token: str | None = None,
+    metrics_token: Token = None,
     workers_dir: str | os.PathLike[str] | None = None,
     registry: CollectorRegistry = REGISTRY,
-    exclude: Sequence[str] = ("/healthz", "/readyz"),
+    exclude: Sequence[str] | None = None,
+    long_polls: Sequence[str] | None = None,
     otlp_endpoint: str | None = None,
     trace_ratio: float = 0.1,
     logs: Logs = "host",
@@ -124,14 +131,21 @@ def instrument(
         service_name: ``service.name`` in logs and traces.
         version: Version for ``app_build_info``; the application's own when empty.
         revision: Commit for ``app_build_info``.
-        metrics_path: Path of the metrics endpoint, which is served before the application.
-        metrics_token: Bearer token that scrapers must send. None serves everyone, which is safe
-            only where nothing else can connect.
+        metrics_path: Path of the metrics endpoint, which is served before the application. If a
+            route of the application serves it, the kit's metrics are at ``/vitals/metrics``,
+            without those of ``registry``, which the application may serve behind a guard.
+        metrics_token: Bearer token that scrapers must send; by default that of
+            ``VITALS_METRICS_TOKEN``, or in the file ``VITALS_METRICS_TOKEN_FILE``; without any of
+            them only clients on this machine are served. False serves everyone, which is safe only
+            where nothing else can connect.
         workers_dir: Directory through which the workers of a server share their metrics. By
             default ``VITALS_WORKERS_DIR`` of the environment; without it they detect each other,
             see ``vitals.metrics.worker_discovery``. If empty, each worker exports only its own.
         registry: A prometheus_client registry whose metrics are exported too.
-        exclude: Exact paths that are neither measured nor traced.
+        exclude: Exact paths of health checks, which are neither measured nor traced; by default
+            those with usual names, see ``vitals.asgi.health_checks``.
+        long_polls: Route templates whose requests wait until there is something to answer, and so
+            have no latency; by default those with usual names, see ``vitals.http.streams``.
         otlp_endpoint: Where to export traces, such as ``http://127.0.0.1:4318``; by default
             ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`` or ``OTEL_EXPORTER_OTLP_ENDPOINT``; without any
             of them tracing is off.
@@ -160,7 +174,8 @@ def instrument(
 
     Raises:
         RuntimeError: The application is instrumented already, or serves already.
-        ValueError: An objective, the path, the ratio, ``logs`` or ``explain`` is invalid.
+        ValueError: An objective, the path, the token, the ratio, ``logs`` or ``explain`` is
+            invalid. The route of an objective is checked when the application starts.
         TypeError: ``engine`` is none.
     """
     selection = EngineSelection.of(engine, engines)
@@ -173,15 +188,22 @@ def instrument(
     database = DatabaseProbe(selection, explain=explain, sqlcommenter=sqlcommenter, admin=admin)
     version = version or app.version
     redactor = Redactor(redaction or (body_logging.redaction if body_logging is not None else None))
-    host = Host(
-        app, service_name=service_name, objectives=Objectives(objectives), unmeasured=exclude
-    )
-    endpoint = MetricsEndpoint(host.meter, token=metrics_token, registry=registry)
-    host.serve(metrics_path, endpoint)
+    host = Host(app, service_name=service_name, objectives=Objectives(objectives), exclude=exclude)
+    host.long_polls = long_polls
+    access = Access(metrics_token)
+    endpoint = MetricsEndpoint(host.meter, access=access, registry=registry)
+    own_only = MetricsEndpoint(host.meter, access=access, registry=None)
+    host.serve(metrics_path, endpoint, others=[DISPLACED], displaced=own_only)
+    observe_background_tasks()
     name = worker_discovery.application_id(f"{service_name}\n{app.title}")
     host.at_start(lambda: join(host.meter, name, workers_dir))
     tracing = _trace(
-        host, otlp_endpoint, version=version, ratio=trace_ratio, exclude=exclude, redactor=redactor
+        host,
+        otlp_endpoint,
+        version=version,
+        ratio=trace_ratio,
+        exclude=USUAL if exclude is None else exclude,
+        redactor=redactor,
     )
     attached: list[Probe | None] = [
         RuntimeProbe(version, revision),
@@ -259,6 +281,7 @@ def _trace(host: Host, endpoint: str | None, **options: Any) -> Tracing | None:
         return None
     tracing = Tracing(host.app, address=address, service_name=host.service_name, **options)
     host.make_span, host.join_trace = tracing.span, tracing.join
+    host.linked_span = tracing.linked_span
 
     @asynccontextmanager
     async def running() -> AsyncIterator[None]:
@@ -279,7 +302,9 @@ def _measure(host: Host, app: ASGIApp) -> ASGIApp:
         meter=host.meter,
         routes=host.routes,
         objectives=host.objectives,
-        unmeasured=host.unmeasured,
+        paths=host.paths,
         join_trace=host.join_trace,
         on_finished=host.finished,
+        linked_span=host.linked_span,
+        long_polls=host.long_polls,
     )

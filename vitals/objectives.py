@@ -6,8 +6,9 @@ in PromQL.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import StrEnum
 
 
@@ -102,3 +103,21 @@ class Objectives:
         return tuple(
             sorted({o.within for o in self._objectives.values() if o.slo == slo and o.within})
         )
+
+    def check_routes(self, known: Collection[str]) -> None:
+        """Check that each objective's route is one of the application's.
+
+        Args:
+            known: The templates of all routes.
+
+        Raises:
+            ValueError: One is not; the message names the nearest routes.
+        """
+        for objective in self._objectives.values():
+            if objective.route and objective.route not in known:
+                near = get_close_matches(objective.route, known, n=3, cutoff=0.5)
+                hint = f"did you mean {' or '.join(near)}?" if near else "no route is like it"
+                raise ValueError(
+                    f"objective {objective.slo}: no HTTP route of the application has the template "
+                    f"{objective.route!r}, so it would never count a request: {hint}"
+                )

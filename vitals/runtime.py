@@ -11,6 +11,7 @@ import resource
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from contextvars import Context
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -63,13 +64,13 @@ class RuntimeProbe:
 
         @asynccontextmanager
         async def running() -> AsyncIterator[None]:
-            lag.start()
             try:
                 yield
             finally:
                 lag.stop()
                 refresher.stop()
 
+        host.at_start(lag.start)
         host.at_start(refresher.start)
         host.lifespan(running)
 
@@ -90,7 +91,10 @@ class LagProbe:
         with suppress(RuntimeError):
             if self._task is None or self._task.done():
                 loop = asyncio.get_running_loop()
-                self._task = loop.create_task(self._measure(), name="vitals event-loop lag")
+                # A context of its own: it may start with a request, and belongs to none.
+                self._task = loop.create_task(
+                    self._measure(), name="vitals event-loop lag", context=Context()
+                )
 
     def stop(self) -> None:
         """Stop the measurement."""

@@ -17,6 +17,7 @@ from prometheus_client.samples import Sample
 
 from vitals.db.statements.query_assertions import StatementRecorder
 from vitals.instrumentation import INSTRUMENTED, Vitals
+from vitals.metrics.access import Access
 from vitals.metrics.declarations import AnyMetric, Matcher
 from vitals.metrics.endpoint import MetricsEndpoint
 
@@ -41,8 +42,8 @@ class Readings:
         vitals = getattr(app.state, INSTRUMENTED, None)
         if not isinstance(vitals, Vitals):
             raise NotInstrumentedError("call vitals.instrument(app) first")
-        exposition = MetricsEndpoint(vitals.meter).render(as_openmetrics=True, gzipped=False)
-        return cls.parse(exposition.decode())
+        endpoint = MetricsEndpoint(vitals.meter, access=Access(False))
+        return cls.parse(endpoint.render(as_openmetrics=True, gzipped=False).decode())
 
     @classmethod
     def parse(cls, exposition: str) -> "Readings":

@@ -16,10 +16,14 @@ from vitals.metrics.catalogue import (
     EVENT_LOOP_LAG,
     GC_COLLECTIONS,
     GC_UNCOLLECTABLE,
+    HTTP_ACTIVE_BACKGROUND_TASKS,
     HTTP_ACTIVE_REQUESTS,
+    HTTP_ACTIVE_STREAMS,
     HTTP_ACTIVE_WEBSOCKETS,
+    HTTP_BACKGROUND_DURATION,
     HTTP_CONNECTIONS_REFUSED,
     HTTP_REQUESTS_REFUSED,
+    HTTP_STREAM_DURATION,
     PROCESS_CPU,
     PROCESS_MAX_FDS,
     PROCESS_OPEN_FDS,
@@ -28,6 +32,7 @@ from vitals.metrics.catalogue import (
     WORKERS,
     WORKERS_ENDED,
 )
+from vitals.metrics.declarations import not_matching
 
 RESTARTS = Stat(
     id=1,
@@ -120,11 +125,14 @@ ACTIVE = TimeSeries(
     id=13,
     tint=Colour.INFO,
     title="In flight",
-    description="Requests in progress and open WebSockets, by instance.",
+    description="Requests in progress, open streams and WebSockets, and background tasks that run, "
+    "by instance.",
     unit="short",
     queries=(
         Query(HTTP_ACTIVE_REQUESTS.sum("instance", **CHOSEN), "{{instance}} requests"),
+        Query(HTTP_ACTIVE_STREAMS.sum("instance", **CHOSEN), "{{instance}} streams"),
         Query(HTTP_ACTIVE_WEBSOCKETS.sum("instance", **CHOSEN), "{{instance}} WebSockets"),
+        Query(HTTP_ACTIVE_BACKGROUND_TASKS.sum("instance", **CHOSEN), "{{instance}} background"),
     ),
 )
 GARBAGE = TimeSeries(
@@ -181,6 +189,57 @@ REFUSED = TimeSeries(
         ),
     ),
 )
+STREAMS = TimeSeries(
+    id=21,
+    title="Time streams were open",
+    empty="none",
+    tint=Colour.INFO,
+    description="How long streams and long polls were open (p95), by route, as they ended. Their "
+    "latency, to the first byte, is that of requests.",
+    unit="s",
+    queries=(
+        Query(
+            defined(HTTP_STREAM_DURATION.quantile(0.95, "http_route", window=STEP, **CHOSEN)),
+            "{{http_route}}",
+        ),
+    ),
+)
+BACKGROUND_TASKS = TimeSeries(
+    id=22,
+    title="Duration of background tasks",
+    empty="none",
+    tint=Colour.INFO,
+    description="How long background tasks ran (p95), by the route that started them, as they "
+    "ended.",
+    unit="s",
+    queries=(
+        Query(
+            defined(HTTP_BACKGROUND_DURATION.quantile(0.95, "http_route", window=STEP, **CHOSEN)),
+            "{{http_route}}",
+        ),
+    ),
+)
+FAILED_TASKS = TimeSeries(
+    id=23,
+    title="Failed background tasks",
+    empty="none",
+    description="Background tasks per second that failed, by route and error. Their requests were "
+    "answered before, so no other figure shows them; cancelled ones are not counted.",
+    unit="ops",
+    queries=(
+        Query(
+            HTTP_BACKGROUND_DURATION.rate(
+                "http_route",
+                "error_type",
+                window=STEP,
+                error_type=not_matching("|CancelledError"),
+                **CHOSEN,
+            )
+            + " > 0",
+            "{{http_route}} {{error_type}}",
+        ),
+    ),
+)
 INSTANCES = Table(
     id=20,
     title="Instances",
@@ -221,6 +280,7 @@ BOARD = Board(
         Row((RESTARTS, DESCRIPTORS, DROPS, UNCOLLECTABLE)),
         Row((LAG, CPU, MEMORY)),
         Row((ACTIVE, WORKERS_ANSWERING, GARBAGE)),
+        Row((STREAMS, BACKGROUND_TASKS, FAILED_TASKS)),
         Row((REASONS, REFUSED)),
         Row((INSTANCES,)),
     ),

@@ -33,7 +33,14 @@ _COUNTED = re.compile(r"_(total|bucket|count|sum)$")
 _INSTANCES = ("api-1:8000", "api-2:8000")
 _OTHER = 'job="shop",instance="shop-1:8000"'
 """Another service, which has no metrics but `app_build_info`."""
-_MOVING = ("active_requests", "active_websockets", "resident_memory", "connection_count")
+_MOVING = (
+    "active_requests",
+    "active_websockets",
+    "active_streams",
+    "active_background_tasks",
+    "resident_memory",
+    "connection_count",
+)
 _ODDITIES = """
 slo_events_total{slo="availability",http_route="/api/orders",outcome="bad"} 13
 db_client_n_plus_one_total{http_route="/api/orders",db_query_fingerprint="97b96044198c55d1"} 40
@@ -44,6 +51,15 @@ cache_bus_connected 1
 vitals_workers 2
 vitals_workers_ended_total 1
 http_server_requests_refused_total{reason="syntax"} 12
+http_server_active_streams 24
+http_server_stream_duration_seconds_bucket{http_route="/api/feed",le="60.0"} 200
+http_server_stream_duration_seconds_bucket{http_route="/api/feed",le="300.0"} 380
+http_server_stream_duration_seconds_bucket{http_route="/api/feed",le="+Inf"} 400
+http_server_active_background_tasks{http_route="/api/orders"} 3
+http_server_background_task_duration_seconds_bucket{http_route="/api/orders",le="0.5"} 500
+http_server_background_task_duration_seconds_bucket{http_route="/api/orders",le="2.5"} 900
+http_server_background_task_duration_seconds_bucket{http_route="/api/orders",le="+Inf"} 900
+http_server_background_task_duration_seconds_count{http_route="/api/orders",error_type="OSError"} 40
 """
 _REPLACED = {'slo_events_total{slo="availability",http_route="/api/orders",outcome="bad"} 0.0'}
 """What a healthy service does not export, so that panels of errors have data."""

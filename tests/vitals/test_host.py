@@ -1,19 +1,21 @@
 """A probe of the user's own is attached through ``instrument(probes=...)``."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
+import pytest
 from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.vitals.client import fetch
-from vitals import Host, instrument
+from vitals import Host, Objective, instrument
 from vitals.asgi.request_context import RequestContext
-from vitals.metrics.catalogue import HTTP_REQUEST_DURATION
+from vitals.metrics.catalogue import EVENT_LOOP_LAG, HTTP_REQUEST_DURATION
 from vitals.testing import Readings
 
 
@@ -80,3 +82,94 @@ def test_a_path_that_a_probe_serves_is_not_measured() -> None:
     instrument(app, logs=False, probes=[Recorder("page", [])])
     assert fetch(app, "GET", "/page").text == "page"
     assert Readings.of(app).value(HTTP_REQUEST_DURATION, "_count") == 0
+
+
+MISSPELT = [Objective("latency", ratio=0.9, within=1.0, route="/order/{id}")]
+
+
+def test_a_misspelt_route_of_an_objective_ends_the_start() -> None:
+    app = FastAPI()
+    instrument(app, logs=False, objectives=MISSPELT)
+    app.get("/orders/{id}")(lambda id: id)  # noqa: A006
+
+    async def start() -> None:
+        async with LifespanManager(app):
+            pass
+
+    with pytest.raises(ValueError, match=re.escape("/orders/{id}")):
+        asyncio.run(start())
+
+
+def test_routes_that_the_lifespan_adds_may_have_an_objective() -> None:
+    ended: list[bool] = []
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.get("/order/{id}")(lambda id: id)  # noqa: A006
+        yield
+        ended.append(True)
+
+    app = FastAPI(lifespan=lifespan)
+    instrument(app, logs=False, objectives=MISSPELT)
+
+    async def start() -> None:
+        async with LifespanManager(app):
+            pass
+
+    asyncio.run(start())
+    assert ended == [True]
+
+
+@pytest.mark.parametrize("mounted", [False, True])
+def test_an_application_without_lifespan_is_measured_and_says_so(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, *, mounted: bool
+) -> None:
+    monkeypatch.setattr("vitals.host.LIFESPAN_SECONDS", 0.0)
+    app, outer = FastAPI(), FastAPI()
+    instrument(app, logs=False, objectives=MISSPELT)
+    app.get("/orders/{id}")(lambda id: id)  # noqa: A006
+    outer.mount("/api", app)
+    asked, path = (outer, "/api/orders/7") if mounted else (app, "/orders/7")
+
+    async def ask() -> None:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(asked), base_url="http://test"
+        ) as client:
+            assert (await client.get(path)).status_code == 200
+            while not Readings.of(app).value(EVENT_LOOP_LAG, "_count"):
+                await asyncio.sleep(0.01)
+
+    async def run() -> None:
+        if mounted:
+            async with LifespanManager(outer):
+                await ask()
+        else:
+            await ask()
+
+    asyncio.run(run())
+    said = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert [level for level, _ in said] == ["WARNING", "ERROR"]
+    assert "without its lifespan" in said[0][1]
+    assert "/orders/{id}" in said[1][1]  # an error that no start could report
+
+
+def test_a_slow_start_is_a_lifespan_too(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vitals.host.LIFESPAN_SECONDS", 0.0)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        for _turn in range(10):
+            await asyncio.sleep(0)
+        yield
+
+    app = FastAPI(lifespan=lifespan)
+    instrument(app, logs=False)
+
+    async def start() -> None:
+        async with LifespanManager(app):
+            await asyncio.sleep(0.01)
+
+    asyncio.run(start())
+    assert not caplog.records

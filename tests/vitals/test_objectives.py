@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from vitals.objectives import DEFAULTS, Objective, Objectives, Slo
@@ -39,3 +41,31 @@ def test_route_objectives_take_precedence_over_defaults() -> None:
     assert objectives.of(Slo.LATENCY, "/other").within == 0.25
     assert objectives.thresholds(Slo.LATENCY) == (0.25, 2.0)
     assert set(DEFAULTS) < set(objectives)
+
+
+ROUTES = ("/orders", "/orders/{order}", "/users/{user}", "/files/{path}")
+
+
+@pytest.mark.parametrize(
+    ("route", "near"),
+    [
+        ("/order", "/orders"),
+        ("/orders/{id}", "/orders/{order}"),
+        ("/orders/", "/orders"),
+        ("/files/{path:path}", "/files/{path}"),
+    ],
+)
+def test_a_misspelt_route_is_an_error_that_names_the_nearest(route: str, near: str) -> None:
+    objectives = Objectives([Objective("latency", ratio=0.9, within=1.0, route=route)])
+    with pytest.raises(ValueError, match=f"did you mean .*{re.escape(near)}") as caught:
+        objectives.check_routes(ROUTES)
+    assert repr(route) in str(caught.value)
+
+
+def test_an_unlike_route_is_an_error_and_known_ones_are_none() -> None:
+    unlike = Objectives([Objective("availability", ratio=0.9, route="/zzz")])
+    with pytest.raises(ValueError, match="no route is like it"):
+        unlike.check_routes(ROUTES)
+    Objectives(Objective("availability", ratio=0.9, route=route) for route in ROUTES).check_routes(
+        ROUTES
+    )

@@ -41,14 +41,14 @@ def add_lifespan(app: FastAPI, context: Callable[[], AbstractAsyncContextManager
     app.router.lifespan_context = lifespan
 
 
-def after_startup(app: FastAPI, callback: Callable[[], None]) -> None:
-    """Call a function when the application's own start-up is complete."""
+def after_startup(app: FastAPI, call: Callable[[], None]) -> None:
+    """Call a function once the application's own lifespan has started; an error ends the start."""
     inner = app.router.lifespan_context
 
     @asynccontextmanager
     async def lifespan(serving: Any) -> AsyncIterator[Any]:
         async with inner(serving) as state:
-            callback()
+            call()
             yield state
 
     app.router.lifespan_context = lifespan

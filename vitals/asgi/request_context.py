@@ -19,9 +19,12 @@ TRACEPARENT = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-
 CLIENT_ERROR = 400
 SERVER_ERROR = 500
 CLIENT_DISCONNECTED = "client_disconnected"
-"""The error type of a request whose client disconnected before the response (status 499)."""
+"""The error type of a request whose client disconnected before the response was complete."""
+SERVER_SHUTDOWN = "server_shutdown"
+"""The error type of a request that the server cancelled before its response was complete."""
 
 
+_NO_FAILURE = frozenset(("", CLIENT_DISCONNECTED, SERVER_SHUTDOWN))
 EMPTY_SCOPE: Mapping[str, Any] = MappingProxyType({})
 MIN_DURATION = 1e-9
 """Seconds; a duration above 0 marks a request as finished."""
@@ -39,7 +42,7 @@ class RequestContext:
         matched_route: The same, for log lines, once a line has been logged after the match.
         status: The status sent; 499 if the client disconnected before the response was complete.
         error_type: ``error.type``; empty if the request succeeded.
-        duration: Seconds to the last byte of the response.
+        duration: Seconds to the last byte of the response; of a stream, to its first byte.
         queries: Database operations so far.
         db_seconds: Seconds spent in them.
         pool_seconds: Seconds spent waiting for connections.
@@ -70,7 +73,7 @@ class RequestContext:
     @property
     def failed(self) -> bool:
         """Whether the service failed the request, as opposed to a client error or disconnect."""
-        return self.status >= SERVER_ERROR or self.error_type not in {"", CLIENT_DISCONNECTED}
+        return self.status >= SERVER_ERROR or self.error_type not in _NO_FAILURE
 
     def set_trace(self, trace_id: str, *, sampled: bool) -> None:
         """Use the trace that a tracer has started for this request."""
@@ -90,6 +93,12 @@ class RequestContext:
         self.http = EMPTY_SCOPE
         self.statements = self.body_capture = None
         self.duration = self.duration or MIN_DURATION
+
+    def add_task(self, task: Any) -> None:
+        """Remember a task that was created during the request."""
+
+    def count_later_query(self) -> None:
+        """Count a query of what the request left running."""
 
     def exemplar(self) -> str:
         """The trace id for an exemplar; empty if the trace is not sampled."""

@@ -90,7 +90,9 @@ class ExecutionObserver:
             instruments = self._instruments_by_sql.get(key) or self._instruments_of(key)
             request = CURRENT.get()
             if request is None or request.duration:
-                request = None  # it is finished: later statements belong to none
+                if request is not None:
+                    request.count_later_query()
+                    request = None  # it is finished: later statements belong to none
                 instruments.background.record(seconds)
             else:
                 statements: RequestStatements | None = request.statements

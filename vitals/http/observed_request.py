@@ -1,47 +1,80 @@
 """An HTTP request observed through its ASGI messages as they pass."""
 
+import asyncio
 import os
-from contextlib import suppress
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from time import perf_counter
+from typing import Any, Protocol
+from weakref import WeakSet
 
 from starlette.types import Message, Receive, Send
 
 from vitals.asgi.request_context import (
     CLIENT_DISCONNECTED,
     SERVER_ERROR,
-    OnFinished,
+    SERVER_SHUTDOWN,
     RequestContext,
     error_type_of,
 )
 
 CLIENT_CLOSED = 499
+EVENT_STREAM = b"text/event-stream"
+
+
+class Work(Protocol):
+    """Measures what a request leaves running."""
+
+    def measure(self, request: "ObservedRequest", name: str, /) -> AbstractContextManager[None]:
+        """Measure a background task that the application runs itself."""
+
+    def count_query(self, route: str, /) -> None:
+        """Count a query that a route's background task has sent."""
 
 
 class ObservedRequest(RequestContext):
     """An HTTP request whose ``receive`` and ``send`` record what passes.
 
-    One object with state costs half of closures over variables. The creator sets the first four
-    attributes: a constructor would cost as much again as the object.
+    It is finished when its response is complete, whatever the application does afterwards.
+
+    One object with state costs half of closures over variables. The creator sets the first five
+    attributes: a constructor would cost as much again as the object. The next two are the probe's,
+    attributes of its subclass.
 
     Attributes:
         http: The ASGI scope.
         method: A method of RFC 9110, or ``_OTHER``.
         server_receive: The server's ``receive``.
         server_send: The server's ``send``.
+        started: When the request arrived, by ``perf_counter``.
+        finish: Called once, when the response is complete or will never be.
+        work: Measures background tasks; None where nothing does.
         received: Bytes of the request body that the application has received.
         sent: Bytes of the response body that the application has sent.
         ended: When the response was complete, by ``perf_counter``; 0 before.
+        streaming: Whether the response is a stream, known with its first byte at the latest.
+        first_byte: When its first byte was sent, if the response comes in parts; else 0.
         client_disconnected: Whether the client has disconnected.
         trailers: Whether trailer fields follow the body.
+        tasks: Tasks that were created during the request and are still referenced; or None.
     """
 
     server_receive: Receive
     server_send: Send
+    started: float
+    finish: Callable[["ObservedRequest"], None]
+    work: Work | None = None
     received = 0
     sent = 0
     ended = 0.0
+    streaming = False
+    first_byte = 0.0
     client_disconnected = False
     trailers = False
+    tasks: "WeakSet[asyncio.Future[Any]] | None" = None
+    _events = False
+    _has_length = True
 
     __init__ = object.__init__
 
@@ -64,18 +97,75 @@ class ObservedRequest(RequestContext):
         kind = message["type"]
         if kind == "http.response.start":
             self.status = message["status"]
+            headers = message.get("headers")
+            # Starlette's own order; every other one is looked at more closely.
+            if headers.__class__ is not list or not headers or headers[0][0] != b"content-length":
+                self._read_head(headers)
             if "trailers" in message:
                 self.trailers = message["trailers"]
         elif kind == "http.response.body":
-            self.sent += len(message.get("body", b""))
-            if not message.get("more_body", False) and not self.trailers:
-                self.ended = perf_counter()
-        elif kind == "http.response.pathsend":
+            body = message.get("body", b"")
+            self.sent += len(body)
+            if message.get("more_body", False):
+                if body and not self.streaming:
+                    self._count_part()
+            elif not self.trailers:
+                self._complete()
+        else:
+            self._end_otherwise(message)
+
+    def _end_otherwise(self, message: Message) -> None:
+        """Observe the end of a response whose body does not end it."""
+        if message["type"] == "http.response.pathsend":
             with suppress(OSError):  # the file may have been deleted
                 self.sent += os.stat(message["path"]).st_size  # noqa: PTH116
-            self.ended = perf_counter()
-        elif kind == "http.response.trailers" and not message.get("more_trailers", False):
-            self.ended = perf_counter()
+            self._complete()
+        elif message["type"] == "http.response.trailers" and not message.get("more_trailers"):
+            self._complete()
+
+    def _read_head(self, headers: Any) -> None:
+        """Learn from the response's headers whether it may be a stream."""
+        self._has_length = False
+        if not isinstance(headers, list | tuple):
+            return  # an iterator is the server's to read
+        for name, value in headers:
+            if name == b"content-length":
+                self._has_length = True
+            elif name == b"content-type" and value[:17].lower() == EVENT_STREAM:
+                # Open with its head: events come when there are some.
+                self._events = self.streaming = True
+                self.first_byte = perf_counter()
+
+    def _count_part(self) -> None:
+        """A stream has no length, or comes in more than one part; its first byte is its body's.
+
+        Middleware sends even a small response of known length as one part and an empty end.
+        """
+        if self.first_byte:
+            self.streaming = True
+        else:
+            self.first_byte = perf_counter()
+            self.streaming = not self._has_length
+
+    def _complete(self) -> None:
+        """Finish the request, whose response is complete."""
+        self.ended = perf_counter()
+        if self.status >= SERVER_ERROR:
+            if sys.exception() is not None:
+                return  # Starlette responds to an exception first, then raises it to the server
+            self.set_outcome(None)
+        self.finish(self)
+
+    def add_task(self, task: "asyncio.Future[Any]") -> None:
+        """Remember a task that was created during the request."""
+        if self.tasks is None:
+            self.tasks = WeakSet()
+        self.tasks.add(task)
+
+    def count_later_query(self) -> None:
+        """Count a query of what the request left running."""
+        if self.work is not None:
+            self.work.count_query(self.route)
 
     def release(self) -> None:
         """Release what the request holds, including its connection."""
@@ -88,15 +178,36 @@ class ObservedRequest(RequestContext):
             return  # a background task failed, not the response
         if self.client_disconnected:
             # Starlette responds 500 to a client that disconnected while sending its body.
-            self.status, self.error_type = CLIENT_CLOSED, CLIENT_DISCONNECTED
+            self.error_type = CLIENT_DISCONNECTED
+            if not self._events:  # which have no other end
+                self.status = CLIENT_CLOSED
         elif self.ended:
             self.error_type = error_type_of(error) if error else str(self.status)
+        elif error is not None and is_cancelled_by_server():
+            self.set_cut()
         elif error is not None:
             self.status = self.status or SERVER_ERROR
             self.error_type = error_type_of(error)
         else:
             self.error_type = "incomplete_response" if self.status else "no_response"
             self.status = self.status or SERVER_ERROR
+
+    def set_cut(self) -> None:
+        """Set the outcome of a request that the server's shutdown has cut."""
+        self.status = self.status or SERVER_ERROR
+        self.error_type = SERVER_SHUTDOWN
+
+
+def is_cancelled_by_server() -> bool:
+    """Whether the server has cancelled the task that serves a request, as at its shutdown.
+
+    A CancelledError from within the application leaves the task uncancelled.
+    """
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        return False  # no asyncio
+    return task is not None and task.cancelling() > 0
 
 
 async def _disconnected() -> Message:
@@ -112,14 +223,15 @@ class TracedRequest(ObservedRequest):
     """An observed request that joins the tracer's trace when the response starts.
 
     The request's span is current then.
+
+    Attributes:
+        join_trace: Takes the trace over; an attribute of the probe's subclass.
     """
 
-    def __init__(self, join_trace: OnFinished) -> None:
-        super().__init__()
-        self._join_trace = join_trace
+    join_trace: Callable[["ObservedRequest"], None]
 
     async def send(self, message: Message) -> None:
         """``send`` for the application; joins the trace first."""
         if message["type"] == "http.response.start":
-            self._join_trace(self)
+            self.join_trace(self)
         await super().send(message)

@@ -4,21 +4,28 @@ It is the outermost middleware, so it measures what the client sees: the time to
 status that was sent and the bytes that were transferred.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from contextvars import Token
 from time import perf_counter
-from types import MappingProxyType
+from typing import Any
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vitals.asgi.request_context import CURRENT, SERVER_ERROR, OnFinished
+from vitals.asgi.own_paths import OwnPaths
+from vitals.asgi.request_context import CURRENT, OnFinished, RequestContext
+from vitals.asgi.root_path import below_root
 from vitals.asgi.route_template import UNMATCHED, RouteTemplates
+from vitals.http.background import BackgroundMeter, LinkedSpan, observe_tasks
 from vitals.http.observed_request import ObservedRequest, TracedRequest
 from vitals.http.recorder import Recorder
 from vitals.http.route_instruments import OTHER_METHOD
+from vitals.http.streams import StreamMeter
 from vitals.http.websockets import WebSocketProbe
 from vitals.metrics.catalogue import (
     HTTP_ACTIVE_REQUESTS,
+    HTTP_ACTIVE_STREAMS,
     HTTP_REQUEST_DURATION,
     SLO_TARGET,
     SLO_THRESHOLD,
@@ -26,6 +33,7 @@ from vitals.metrics.catalogue import (
     RequestLabels,
     SloObjectiveLabels,
 )
+from vitals.metrics.declarations import NoLabels
 from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives, Slo
 
@@ -42,10 +50,11 @@ class HttpProbe:
         meter: Where to record.
         routes: Templates of the application's routes.
         objectives: The service's objectives.
-        unmeasured: Exact paths that are not measured, and the applications that serve them, such
-            as the metrics endpoint; None means the application inside, as for a health check.
+        paths: Exact paths that are not measured: health checks, and the kit's own pages.
         join_trace: Called when the response starts, to take over a tracer's trace.
         on_finished: Called with each request at its end; may grow later.
+        linked_span: Creates the spans of background tasks; None without tracing.
+        long_polls: Route templates of long polls; None for those with the usual names.
     """
 
     def __init__(
@@ -55,23 +64,27 @@ class HttpProbe:
         meter: Meter,
         routes: RouteTemplates,
         objectives: Objectives,
-        unmeasured: Mapping[str, ASGIApp | None] = MappingProxyType({}),
+        paths: OwnPaths,
         join_trace: OnFinished | None = None,
         on_finished: Sequence[OnFinished] = (),
+        linked_span: LinkedSpan | None = None,
+        long_polls: Sequence[str] | None = None,
     ) -> None:
         self.app = app
-        self._unmeasured = {path: handler or app for path, handler in unmeasured.items()}
-        self._record = Recorder(meter, routes, objectives, on_finished=on_finished).record
+        self._meter = meter
+        self._own_pages, self._find_own = paths.pages, paths.find
+        self._record = Recorder(
+            meter, routes, objectives, StreamMeter(meter, long_polls), on_finished=on_finished
+        ).record
         self._serve_websocket = WebSocketProbe(app, meter, routes)
         meter.histogram(HTTP_REQUEST_DURATION, extra_bounds=objectives.thresholds(Slo.LATENCY))
-        # A class of its own, so that setting the meter costs no request anything.
-        kind = ObservedRequest if join_trace is None else TracedRequest
-        kind = type(kind.__name__, (kind,), {"meter": meter})
-        self._new_request: Callable[[], ObservedRequest] = (
-            kind if join_trace is None else partial(kind, join_trace)
-        )
+        self._background = BackgroundMeter(meter, routes, linked_span)
+        self._new_request = self._request_class(join_trace)
+        with suppress(RuntimeError):  # no asyncio
+            observe_tasks(asyncio.get_running_loop())
         self._running: set[ObservedRequest] = set()
         self._active = meter.gauge(HTTP_ACTIVE_REQUESTS)
+        self._streams = meter.gauge(HTTP_ACTIVE_STREAMS).bind(NoLabels())
         meter.before_scrape(self._refresh_active)
         for name in (*METHODS, OTHER_METHOD):
             # Bound in advance, so that a scanner's random paths and methods add no series.
@@ -82,17 +95,30 @@ class HttpProbe:
             if objective.within is not None:
                 meter.gauge(SLO_THRESHOLD).bind(labels).set(objective.within)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _request_class(self, join_trace: OnFinished | None) -> type[ObservedRequest]:
+        """The class of this probe's requests: what they share costs none of them anything."""
+        shared: dict[str, Any] = {
+            "meter": self._meter,
+            "finish": staticmethod(self._finish),
+            "work": self._background,
+        }
+        if join_trace is None:
+            return type("ObservedRequest", (ObservedRequest,), shared)
+        shared["join_trace"] = staticmethod(join_trace)
+        return type("TracedRequest", (TracedRequest,), shared)
+
+    async def __call__(  # noqa: C901, PLR0912  # each call would cost
+        self, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         """Serve one connection."""
         if scope["type"] != "http":
-            serve = self._serve_websocket if scope["type"] == "websocket" else self.app
-            return await serve(scope, receive, send)
+            return await self._serve_other(scope, receive, send)
         outer_root = scope.get("root_path", "")
         path = scope["path"]
         if outer_root:
-            path = path.removeprefix(outer_root)
-        if path in self._unmeasured:
-            return await self._unmeasured[path](scope, receive, send)
+            path = below_root(path, outer_root)
+        if path in self._own_pages and (own := self._find_own(path, scope, self.app)) is not None:
+            return await own(scope, receive, send)
         method = scope["method"]
         if method not in METHODS:
             method = OTHER_METHOD
@@ -105,26 +131,73 @@ class HttpProbe:
             request.outer_root = outer_root
         running = self._running
         token = CURRENT.set(request)
+        if token.old_value is not Token.MISSING:
+            self._disown(token.old_value)
         running.add(request)
-        started = perf_counter()
+        request.started = perf_counter()
         try:
             await self.app(scope, request.receive, request.send)
         except BaseException as error:
-            request.set_outcome(error)
+            if not request.duration:
+                request.set_outcome(error)
             raise
         else:
-            if not request.ended or request.status >= SERVER_ERROR:
+            if not request.duration:
                 request.set_outcome(None)
         finally:
-            ended = request.ended or perf_counter()
             running.discard(request)
             CURRENT.reset(token)
-            self._record(request, outer_root, ended - started, ended)
-            request.release()
+            if not request.duration:
+                self._finish(request)
+            if request.tasks is not None:
+                self._background.follow(request)
+
+    async def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a WebSocket, or the lifespan, which ends when the server has cancelled the rest."""
+
+        async def send_after_requests(message: Message) -> None:
+            if message["type"].startswith("lifespan.shutdown"):
+                self._record_cut()
+            await send(message)
+
+        if scope["type"] == "websocket":
+            await self._serve_websocket(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self.app(scope, receive, send_after_requests)
+        else:
+            await self.app(scope, receive, send)
+
+    def _record_cut(self) -> None:
+        """Record the requests that the server has cancelled.
+
+        uvicorn ends the process with the lifespan, before the tasks that serve them end.
+        """
+        cut = [request for request in list(self._running) if not request.duration]
+        for request in cut:
+            if request.ended:
+                request.set_outcome(None)
+            else:
+                request.set_cut()
+            self._finish(request)
+        if cut:
+            self._meter.refresh()
+
+    def _finish(self, request: ObservedRequest) -> None:
+        self._record(request)
+        request.release()
+
+    def _disown(self, outer: RequestContext | None) -> None:
+        """Serve a request in a task that a server has created while it sent another's response."""
+        if isinstance(outer, ObservedRequest) and outer.duration:
+            self._background.disown(outer)
 
     def _refresh_active(self) -> None:
-        active = dict.fromkeys((*METHODS, OTHER_METHOD), 0)
+        active, streams = dict.fromkeys((*METHODS, OTHER_METHOD), 0), 0
         for request in list(self._running):
-            active[request.method] += 1
+            if request.streaming and not request.ended:
+                streams += 1
+            elif not request.ended:
+                active[request.method] += 1
+        self._streams.set(streams)
         for method, number in active.items():
             self._active.bind(MethodLabels(method)).set(number)

@@ -6,12 +6,14 @@ without a call (``python -m bench.requests`` measures the saving).
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from time import perf_counter
 from typing import Any
 
 from vitals.asgi.request_context import OnFinished
 from vitals.asgi.route_template import RouteTemplates
 from vitals.http.observed_request import ObservedRequest
 from vitals.http.route_instruments import METHOD_NOT_ALLOWED, OTHER_METHOD, RouteInstruments
+from vitals.http.streams import StreamMeter
 from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives
 
@@ -33,6 +35,7 @@ class Recorder:
         meter: Where to record.
         routes: Templates of the application's routes.
         objectives: The service's objectives.
+        streams: Where streams are recorded.
         on_finished: Called with each request at its end; may grow later.
     """
 
@@ -41,12 +44,14 @@ class Recorder:
         meter: Meter,
         routes: RouteTemplates,
         objectives: Objectives,
+        streams: StreamMeter,
         *,
         on_finished: Sequence[OnFinished],
     ) -> None:
         self._meter = meter
         self._routes = routes
         self._objectives = objectives
+        self._streams = streams
         self._on_finished = on_finished
         self._instruments: dict[_Key, RouteInstruments] = {}
         self._by_match: dict[_Match, RouteInstruments] = {}
@@ -54,19 +59,12 @@ class Recorder:
         """Matched routes, kept alive so that no other object can get the same id."""
         meter.before_scrape(self._flush)
 
-    def record(
-        self, request: ObservedRequest, outer_root: str, duration: float, ended: float
-    ) -> None:
-        """Record a finished request; a failure here is counted and never raised.
-
-        Args:
-            request: The request.
-            outer_root: ``root_path`` as it was before the application saw the request.
-            duration: Seconds it took.
-            ended: When it ended, by ``perf_counter``.
-        """
+    def record(self, request: ObservedRequest) -> None:  # noqa: C901  # each call would cost
+        """Record a finished request; a failure here is counted and never raised."""
         try:
-            http = request.http
+            ended = request.ended or perf_counter()
+            duration = ended - request.started
+            http, outer_root = request.http, request.outer_root
             instruments = self._by_match.get(
                 (
                     id(RouteTemplates.matched(http)),
@@ -77,6 +75,12 @@ class Recorder:
                     outer_root,
                 )
             ) or self._bind(request, outer_root)
+            request.route = instruments.route
+            if request.streaming:
+                opened = self._streams.durations(request.route, request.error_type)
+                if opened is not instruments.duration:  # else a long poll, which has no latency
+                    opened.observe(duration)
+                    duration = request.first_byte - request.started
             durations = instruments.duration
             bucket = bisect_left(durations.bounds, duration)
             cells = durations.cells
@@ -95,7 +99,7 @@ class Recorder:
             if instruments.has_more:
                 instruments.record_more(duration)
             if self._on_finished:
-                request.route, request.duration = instruments.route, duration
+                request.duration = duration
                 for callback in self._on_finished:
                     callback(request)
         except Exception:  # noqa: BLE001  # a measurement must not fail the request
@@ -104,7 +108,7 @@ class Recorder:
     def _bind(self, request: ObservedRequest, outer_root: str) -> RouteInstruments:
         """Find or create the instruments by labels, and cache them by what matched."""
         http = request.http
-        request.route = self._routes.of(http, outer_root)
+        request.route = self._routes.of(http, outer_root, request.status)
         method, status, error_type = request.method, request.status, request.error_type
         # A client chooses methods that a route does not accept: no series for each of them.
         method_label = OTHER_METHOD if status == METHOD_NOT_ALLOWED else method
@@ -115,6 +119,7 @@ class Recorder:
             instruments = RouteInstruments(
                 self._meter,
                 self._objectives,
+                self._streams,
                 request,
                 method_label,
                 cached=cached,

@@ -8,8 +8,10 @@ cost, are flushed for many requests together.
 from bisect import bisect_left
 from itertools import accumulate
 
-from vitals.asgi.request_context import CLIENT_DISCONNECTED, RequestContext
+from vitals.asgi.request_context import SERVER_SHUTDOWN, RequestContext
 from vitals.asgi.route_template import UNMATCHED
+from vitals.http.observed_request import CLIENT_CLOSED
+from vitals.http.streams import StreamMeter
 from vitals.metrics.catalogue import (
     HTTP_REQUEST_BODY_SIZE,
     HTTP_REQUEST_DURATION,
@@ -32,13 +34,14 @@ class RouteInstruments:
     Args:
         meter: Where to record.
         objectives: The service's objectives.
+        streams: Knows the long polls.
         request: The first finished request with these labels.
         method: The method it is counted under.
         cached: Whether the object is cached and flushed later; else it serves one request.
 
     Attributes:
         route: The route template.
-        duration: The duration histogram.
+        duration: The duration histogram; of a long poll, that of streams.
         sent: Pending sizes of response bodies, in bytes.
         received: Pending sizes of request bodies, in bytes.
         has_more: Whether ``record_more`` has something to record.
@@ -66,6 +69,7 @@ class RouteInstruments:
         self,
         meter: Meter,
         objectives: Objectives,
+        streams: StreamMeter,
         request: RequestContext,
         method: str,
         *,
@@ -75,7 +79,12 @@ class RouteInstruments:
         durations = meter.histogram(HTTP_REQUEST_DURATION)
         labels = RequestLabels(method, route, str(request.status), request.error_type)
         self.route = route
-        self.duration = durations.bind(labels)
+        waits = streams.is_long_poll(route) and (
+            not failed or request.error_type == SERVER_SHUTDOWN
+        )
+        self.duration = (
+            streams.durations(route, request.error_type) if waits else durations.bind(labels)
+        )
         matched = route != UNMATCHED and request.status != METHOD_NOT_ALLOWED
         body = BodyLabels(method, route)
         self.sent: list[int] = []
@@ -89,14 +98,19 @@ class RouteInstruments:
         )
         events = meter.counter(SLO_EVENTS)
         # Unmatched requests are no SLO events unless the service failed; nor are requests whose
-        # client disconnected before the response.
-        counts = failed or (matched and request.error_type != CLIENT_DISCONNECTED)
+        # client disconnected before the response, and streams that a deployment has cut.
+        counts = (failed and not (waits and request.error_type == SERVER_SHUTDOWN)) or (
+            matched
+            and not failed
+            and request.status != CLIENT_CLOSED
+            and request.error_type != SERVER_SHUTDOWN
+        )
         # Create both outcomes with the first event: rate() cannot see a series' first increment.
         good = events.bind(SloEventLabels(Slo.AVAILABILITY, route, "good")) if counts else None
         bad = events.bind(SloEventLabels(Slo.AVAILABILITY, route, "bad")) if counts else None
         self._availability = bad if failed else good
         # A failure is a bad availability event only: a fast failure is not a fast response.
-        counts_latency = counts and not failed
+        counts_latency = counts and not failed and not waits
         self._fast = (
             events.bind(SloEventLabels(Slo.LATENCY, route, "good")) if counts_latency else None
         )

@@ -6,6 +6,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vitals.asgi.route_template import RouteTemplates
+from vitals.http.observed_request import is_cancelled_by_server
 from vitals.metrics.catalogue import (
     HTTP_ACTIVE_WEBSOCKETS,
     HTTP_WEBSOCKET_DURATION,
@@ -55,7 +56,7 @@ class WebSocketProbe:
         try:
             await self.app(scope, observed_receive, observed_send)
         except BaseException:
-            code = code or "1011"
+            code = code or (SERVICE_RESTART if is_cancelled_by_server() else "1011")
             raise
         finally:
             self._sockets.dec()
@@ -68,6 +69,8 @@ class WebSocketProbe:
                 self._meter.dropped("http_probe")
 
 
+SERVICE_RESTART = "1012"
+"""The close code of a WebSocket that the server ends at its shutdown."""
 _STANDARD_CODES = range(1000, 1016)
 
 

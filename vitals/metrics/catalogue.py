@@ -16,6 +16,7 @@ REQUEST_SECONDS = (
 )  # fmt: skip
 QUERY_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 CACHE_SECONDS = (0.0001, 0.00025, 0.0005, *QUERY_SECONDS)
+LONG_SECONDS = (*REQUEST_SECONDS, 60.0, 300.0, 1800.0)
 BODY_BYTES = tuple(float(256 * 4**power) for power in range(9))  # 256 B to 16 MiB
 
 
@@ -57,6 +58,20 @@ class WebSocketLabels(NamedTuple):
     websocket_close_code: str
 
 
+class StreamLabels(NamedTuple):
+    """Labels of a stream; ``error_type`` is empty if it ended by itself."""
+
+    http_route: str
+    error_type: str
+
+
+class BackgroundTaskLabels(NamedTuple):
+    """Labels of a background task; ``error_type`` is the class of what it raised, or empty."""
+
+    http_route: str
+    error_type: str
+
+
 class ReasonLabels(NamedTuple):
     """The label of why something was refused or dropped: one of a few fixed words."""
 
@@ -65,12 +80,36 @@ class ReasonLabels(NamedTuple):
 
 HTTP_REQUEST_DURATION = Histogram(
     "http_server_request_duration_seconds",
-    "Time from a request's arrival to the last byte of its response. "
-    "Each latency objective's threshold is a bucket bound.",
+    "Time from a request's arrival to the last byte of its response; of a stream, to its first "
+    "byte. Each latency objective's threshold is a bucket bound.",
     RequestLabels,
     REQUEST_SECONDS,
 )
-HTTP_ACTIVE_REQUESTS = Gauge("http_server_active_requests", "Requests in progress.", MethodLabels)
+HTTP_ACTIVE_REQUESTS = Gauge(
+    "http_server_active_requests",
+    "Requests in progress: neither answered completely nor open streams.",
+    MethodLabels,
+)
+HTTP_STREAM_DURATION = Histogram(
+    "http_server_stream_duration_seconds",
+    "Time from the arrival of a stream's request to its end: event streams, responses in parts, "
+    "long polls.",
+    StreamLabels,
+    LONG_SECONDS,
+)
+HTTP_ACTIVE_STREAMS = Gauge("http_server_active_streams", "Open streams.", NoLabels)
+HTTP_BACKGROUND_DURATION = Histogram(
+    "http_server_background_task_duration_seconds",
+    "Time a background task ran: a framework's after the response, and tasks that outlive their "
+    "request.",
+    BackgroundTaskLabels,
+    LONG_SECONDS,
+)
+HTTP_ACTIVE_BACKGROUND_TASKS = Gauge(
+    "http_server_active_background_tasks",
+    "Background tasks that run, by the route that started them.",
+    RouteLabels,
+)
 HTTP_REQUEST_BODY_SIZE = Histogram(
     "http_server_request_body_size_bytes",
     "Bytes of request bodies that the application read (counted, not Content-Length).",
@@ -99,7 +138,7 @@ HTTP_WEBSOCKET_DURATION = Histogram(
     "http_server_websocket_duration_seconds",
     "Time a WebSocket stayed open.",
     WebSocketLabels,
-    (*REQUEST_SECONDS, 60.0, 300.0, 1800.0),
+    LONG_SECONDS,
 )
 HTTP_ACTIVE_WEBSOCKETS = Gauge("http_server_active_websockets", "Open WebSockets.", NoLabels)
 
@@ -198,6 +237,11 @@ DB_QUERIES_PER_REQUEST = Histogram(
     "Database operations that one request caused.",
     RouteLabels,
     (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0),
+)
+DB_BACKGROUND_QUERIES = Counter(
+    "db_client_background_queries_total",
+    "Database operations of background tasks, by the route that started them.",
+    RouteLabels,
 )
 DB_N_PLUS_ONE = Counter(
     "db_client_n_plus_one_total",

@@ -5,7 +5,6 @@ of the application stands between Prometheus and the metrics, and scrapes are no
 """
 
 import gzip
-import hmac
 import logging
 import os
 from typing import Any
@@ -19,6 +18,7 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from vitals.metrics.access import Access
 from vitals.metrics.meter import Meter
 from vitals.metrics.text_format import family_name, render
 
@@ -45,17 +45,21 @@ class MetricsEndpoint:
 
     Args:
         meter: The metrics to serve.
-        token: Bearer token that a scraper must send; None serves everyone, which is safe only
-            where nothing else can connect.
+        access: Who may read them; by default whoever sends the environment's token, or without
+            one, this machine.
         registry: A prometheus_client registry served in the same response: process and garbage
-            collector metrics, and any metrics that the application keeps there.
+            collector metrics, and any metrics that the application keeps there. None leaves it out.
     """
 
     def __init__(
-        self, meter: Meter, *, token: str | None = None, registry: CollectorRegistry = REGISTRY
+        self,
+        meter: Meter,
+        *,
+        access: Access | None = None,
+        registry: CollectorRegistry | None = REGISTRY,
     ) -> None:
         self._meter = meter
-        self._token = token
+        self._access = access or Access()
         self._registry = registry
         # A dedicated thread: the shared pool may be full of hanging endpoints just when metrics
         # are needed most, and rendering thousands of lines would block the event loop.
@@ -65,19 +69,16 @@ class MetricsEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        response = await self._respond(scope["method"], Headers(scope=scope))
+        response = await self._respond(scope, Headers(scope=scope))
         response.headers.update(SECURITY_HEADERS)
         await response(scope, receive, send)
 
-    async def _respond(self, method: str, headers: Headers) -> Response:
-        if method not in {"GET", "HEAD"}:
+    async def _respond(self, scope: Scope, headers: Headers) -> Response:
+        if scope["method"] not in {"GET", "HEAD"}:
             return PlainTextResponse("use GET\n", 405, {"allow": "GET, HEAD"})
-        if not self._is_authorized(headers.get("authorization", "")):
-            return PlainTextResponse(
-                "send the metrics token as 'Authorization: Bearer ...'\n",
-                401,
-                {"www-authenticate": "Bearer"},
-            )
+        refusal = self._access.refuse(scope, headers)
+        if refusal is not None:
+            return refusal
         as_openmetrics = prefers_openmetrics(_header_list(headers, "accept"))
         gzipped = _coding_weight(_header_list(headers, "accept-encoding"), "gzip") > 0
         if self._renderers is None:
@@ -98,35 +99,33 @@ class MetricsEndpoint:
         families = list(self._meter.collect(exemplars=as_openmetrics))
         text = "".join(render(families, as_openmetrics=as_openmetrics))
         names = {family_name(family.metric) for family in families}
-        text += self._render_registry(names, as_openmetrics)
+        if self._registry is not None:
+            text += self._render_registry(self._registry, names, as_openmetrics)
         if as_openmetrics:
             text += "# EOF\n"
         body = text.encode()
         return gzip.compress(body, GZIP_LEVEL, mtime=0) if gzipped else body
 
-    def _is_authorized(self, authorization: str) -> bool:
-        if self._token is None:
-            return True
-        scheme, _, credentials = authorization.partition(" ")
-        return scheme.lower() == "bearer" and hmac.compare_digest(
-            credentials.strip().encode(), self._token.encode()
-        )
-
-    def _render_registry(self, names: set[str], as_openmetrics: bool) -> str:  # noqa: FBT001
+    def _render_registry(
+        self,
+        own: CollectorRegistry,
+        names: set[str],
+        as_openmetrics: bool,  # noqa: FBT001
+    ) -> str:
         """The metrics in prometheus_client's registry that the meter does not have.
 
         Of several workers, prometheus_client shows the one that serves the scrape, unless its own
         multiprocess mode is configured.
         """
         try:
-            registry = self._registry
+            registry = own
             if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
                 registry = CollectorRegistry()
                 MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
             found = list(registry.collect())
             self._warn_name_conflicts({family.name for family in found} & names)
             others = _Families([family for family in found if family.name not in names])
-            if others.collect() and self._meter.shared and registry is self._registry:
+            if others.collect() and self._meter.shared and registry is own:
                 self._warn_single_worker()
             if as_openmetrics:
                 exposition: bytes = openmetrics.generate_latest(others)  # type: ignore[no-untyped-call]

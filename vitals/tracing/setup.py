@@ -8,6 +8,7 @@ OpenTelemetry's SQLAlchemy instrumentation does not support SQLAlchemy 2.1.
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 
 from fastapi import FastAPI
 from opentelemetry import trace
@@ -22,6 +23,11 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from vitals.asgi.request_context import RequestContext
 from vitals.redactor import Redactor
+from vitals.tracing.background_spans import (
+    linked_span,
+    links_to_ended,
+    without_background_spans,
+)
 from vitals.tracing.span_redaction import RedactingSpanExporter
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -86,14 +92,15 @@ class Tracing:
         )
         self.provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self._tracer = self.provider.get_tracer("vitals")
-        FastAPIInstrumentor.instrument_app(
-            app,
-            tracer_provider=self.provider,
-            meter_provider=NoOpMeterProvider(),
-            excluded_urls=",".join(f"^[a-z]+://[^/]+{re.escape(path)}$" for path in exclude)
-            or None,
-            exclude_spans=["send", "receive"],
-        )
+        with without_background_spans():
+            FastAPIInstrumentor.instrument_app(
+                app,
+                tracer_provider=self.provider,
+                meter_provider=NoOpMeterProvider(),
+                excluded_urls=",".join(f"^[a-z]+://[^/]+{re.escape(path)}$" for path in exclude)
+                or None,
+                exclude_spans=["send", "receive"],
+            )
 
     def join(self, request: RequestContext) -> None:
         """Set the trace of the current span as the request's."""
@@ -103,15 +110,21 @@ class Tracing:
 
     def span(self, name: str, began: int, error_type: str, attributes: Mapping[str, str]) -> None:
         """Create a span of an operation that ends now (a ``MakeSpan``)."""
-        if not trace.get_current_span().is_recording():
+        parent = trace.get_current_span()
+        links = [] if parent.is_recording() else links_to_ended(parent)
+        if not links and not parent.is_recording():
             return
         span = self._tracer.start_span(
-            name, kind=SpanKind.CLIENT, attributes=attributes, start_time=began
+            name, kind=SpanKind.CLIENT, attributes=attributes, start_time=began, links=links
         )
         if error_type:
             span.set_attribute("error.type", error_type)
             span.set_status(Status(StatusCode.ERROR))
         span.end()
+
+    def linked_span(self, name: str) -> AbstractContextManager[None]:
+        """Make a span of a background task the current one, linked to its request's."""
+        return linked_span(lambda _: self._tracer, name)
 
     def shut_down(self) -> None:
         """Export pending spans, for a few seconds at most, and shut down."""
