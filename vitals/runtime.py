@@ -64,6 +64,7 @@ class RuntimeProbe:
 
         @asynccontextmanager
         async def running() -> AsyncIterator[None]:
+            lag.start()  # unless it has with the first connection: a lifespan may begin again
             try:
                 yield
             finally:

@@ -111,7 +111,8 @@ class DatabaseProbe:
             if self._comments is not None:
                 # First: the probe sees statements without.
                 add_comments(engine, self._comments, keep=False)
-            self._queries.instrument(engine, found=found)
+            observe = self._queries.instrument_found if found else self._queries.instrument
+            observe(engine)
             self._pools.instrument(engine, name, found=found)
 
     def found(self, connection: Connection) -> None:

@@ -71,13 +71,15 @@ class QueryProbe:
         self._n_plus_one = meter.counter(DB_N_PLUS_ONE)
         meter.gauge(DB_SLOW_QUERY_THRESHOLD).bind(NoLabels()).set(self.slow_threshold)
 
-    def instrument(self, engine: AnyEngine, *, found: bool = False) -> None:
-        """Observe an engine's statements, and those of its copies; idempotent.
+    def instrument(self, engine: AnyEngine) -> None:
+        """Observe an engine's statements, and those of its copies; idempotent."""
+        self._instrument(engine, found=False)
 
-        Args:
-            engine: The engine.
-            found: Whether it was found by itself.
-        """
+    def instrument_found(self, engine: AnyEngine) -> None:
+        """Observe an engine that was found by itself, which other applications may know better."""
+        self._instrument(engine, found=True)
+
+    def _instrument(self, engine: AnyEngine, *, found: bool) -> None:
         engine = root_engine(engine)
         probes = vars(engine.dialect).setdefault(PROBES, WeakSet())
         if self in probes:
