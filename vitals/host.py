@@ -24,10 +24,11 @@ from vitals.asgi.hooks import (
 from vitals.asgi.own_paths import OwnPaths, Page
 from vitals.asgi.request_context import MakeSpan, OnFinished
 from vitals.asgi.route_template import RouteTemplates
+from vitals.log_events import EventLog
 from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives
 
-_log = logging.getLogger("vitals")
+LOGGER = "vitals.host"
 
 Middleware = Callable[[ASGIApp], ASGIApp]
 """Wraps an ASGI application in another one."""
@@ -173,7 +174,9 @@ class Host:
             self._check_routes()
         for callback in self._on_started:
             callback()
-        _log.info("vitals watches: %s", "; ".join(phrase() for phrase in self._descriptions))
+        watched = [phrase() for phrase in self._descriptions]
+        log = EventLog(LOGGER, self.meter.dropped, self.service_name)
+        log.write(logging.INFO, "vitals watches", lambda: "; ".join(watched), {"watched": watched})
 
     def build_middleware(self, app: ASGIApp) -> ASGIApp:
         """Wrap the application in the middleware of all probes, with its first connection."""
@@ -221,7 +224,7 @@ class Host:
 def _log_failure(task: asyncio.Task[None]) -> None:
     error = None if task.cancelled() else task.exception()
     if error is not None:
-        _log.error("a probe failed in the lifespan", exc_info=error)
+        logging.getLogger(LOGGER).error("a probe failed in the lifespan", exc_info=error)
 
 
 class Probe(Protocol):
