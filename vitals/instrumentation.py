@@ -1,15 +1,14 @@
 """``instrument(app)``: attaches all instrumentation to a FastAPI application."""
 
+import asyncio
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from prometheus_client import REGISTRY, CollectorRegistry
-from sqlalchemy import Engine
-from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import ASGIApp
 
 from vitals.asgi.hooks import wrap_outermost
@@ -17,7 +16,8 @@ from vitals.body.config import BodyLogging
 from vitals.body.probe import BodyProbe
 from vitals.cache.reporter import CacheReporter
 from vitals.db.database_probe import DatabaseProbe
-from vitals.db.dialect_hook import AnyEngine
+from vitals.db.engine_selection import EngineSelection, WhichEngines
+from vitals.db.engines import AnyEngine
 from vitals.db.insight.bottlenecks_page import Admin
 from vitals.db.insight.explain import Explain
 from vitals.host import Host, Probe
@@ -67,12 +67,32 @@ class Vitals:
 
     meter: Meter
     objectives: Objectives
+    _database: DatabaseProbe = field(repr=False)
+    _host: Host = field(repr=False)
     _traces: TracingProbe | None = None
 
     @property
     def tracing(self) -> "Tracing | None":
         """Its traces; None while nobody traces: neither an endpoint nor a provider is set."""
         return None if self._traces is None else self._traces.tracing
+
+    def watch(self, engine: AnyEngine, *, name: str | None = None) -> None:
+        """Measure the statements and the pool of an engine from now on.
+
+        It may be called at any time and for an engine that is watched already: in a lifespan, or
+        wherever an engine is made while the application serves. An engine that is gone takes
+        nothing with it, and its pool's name is free again.
+
+        Args:
+            engine: The engine, synchronous or asynchronous, or a copy by ``execution_options``.
+            name: Its name in the labels of pool metrics; it must be fixed. By default the
+                ``pool_logging_name`` or ``logging_name`` that it was created with, else that of its
+                database, with the server's address or a number if another engine has the same.
+
+        Raises:
+            TypeError: It is no engine of SQLAlchemy.
+        """
+        self._database.watch(engine, name)
 
     def cache(self, name: str) -> CacheReporter:
         """A metrics reporter for one cache; the name becomes a label value, so it must be fixed."""
@@ -82,7 +102,8 @@ class Vitals:
 def instrument(
     app: FastAPI,
     *,
-    engine: AnyEngine | Sequence[AnyEngine] | None = None,
+    engine: WhichEngines | None = None,
+    engines: WhichEngines | None = None,
     objectives: Sequence[Objective] = (),
     service_name: str | None = None,
     version: str = "",
@@ -106,11 +127,17 @@ def instrument(
 ) -> Vitals:
     """Instrument an application with metrics, logs and traces.
 
-    Call it once, where the application is created, before it serves.
+    Call it once, where the application is created. It may also be called in the application's
+    lifespan, then with each start: the middleware that exists is wrapped, without ``validation``.
 
     Args:
         app: The application.
-        engine: SQLAlchemy engines whose statements and pools are measured.
+        engine: SQLAlchemy engines whose statements and pools are measured: one or several, a
+            mapping from names of their pools, or a function that returns them once they exist
+            (called after start-up, and again until it returns some). ``"all"`` measures every
+            engine of the process from its first connection on, whoever makes it, see
+            ``vitals.db.discovery``. ``Vitals.watch`` adds further ones at any time.
+        engines: The same, for several: ``engines=[main, reporting]``.
         objectives: Service level objectives; see ``vitals.objectives`` for the defaults.
         service_name: ``service.name`` in logs, traces and ``target_info``; by default that of
             ``OTEL_SERVICE_NAME`` or ``OTEL_RESOURCE_ATTRIBUTES``, else ``"api"``.
@@ -164,9 +191,17 @@ def instrument(
             runs without the GIL.
         ValueError: An objective, the path, the token, the ratio, ``logs`` or ``explain`` is
             invalid. The route of an objective is checked when the application starts.
+        TypeError: ``engine`` is none.
     """
     refuse_free_threading()
-    _check(app, metrics_path, trace_ratio)
+    selection = EngineSelection.of(engine, engines)
+    known: Vitals | None = getattr(app.state, INSTRUMENTED, None)
+    if known is not None and known._host.late and _is_running():  # noqa: SLF001  # of this module
+        known._database.add(selection)  # noqa: SLF001
+        known._host.start_late()  # noqa: SLF001
+        return known
+    _check(app, metrics_path, trace_ratio, validation)
+    database = DatabaseProbe(selection, explain=explain, sqlcommenter=sqlcommenter, admin=admin)
     attributes = resource_attributes(service_name, version, app.version)
     service_name, version = attributes[SERVICE_NAME], attributes[SERVICE_VERSION]
     redactor = Redactor(redaction or (body_logging.redaction if body_logging is not None else None))
@@ -186,13 +221,12 @@ def instrument(
 
     host.at_start(lambda: record_target(host.meter, resource()))
     traces = TracingProbe(resource, redactor, endpoint=otlp_endpoint, ratio=trace_ratio)
-    engines = [engine] if isinstance(engine, AsyncEngine | Engine) else list(engine or ())
     attached: list[Probe | None] = [
         traces,
         RuntimeProbe(version, revision),
         LogProbe(logs) if logs is not False else None,
         JsonLogProbe(redactor) if logs == "json" else None,
-        DatabaseProbe(engines, explain=explain, sqlcommenter=sqlcommenter, admin=admin),
+        database,
         ValidationProbe(validation) if validation is not None else None,
         BodyProbe(body_logging) if body_logging is not None else None,
         *probes,
@@ -203,20 +237,60 @@ def instrument(
     attach_watched(host)
     host.build_lifespan()
     wrap_outermost(app, partial(_measure, host))
-    vitals = Vitals(host.meter, host.objectives, traces)
+    if host.late:
+        app.middleware_stack = app.middleware_stack  # which wraps it
+    vitals = Vitals(host.meter, host.objectives, database, host, traces)
     setattr(app.state, INSTRUMENTED, vitals)
     return vitals
 
 
-def _check(app: FastAPI, metrics_path: str, trace_ratio: float | None) -> None:
+def watch(app: FastAPI, engine: AnyEngine, *, name: str | None = None) -> None:
+    """Measure an engine of an instrumented application from now on: ``Vitals.watch`` by its app.
+
+    Args:
+        app: The application.
+        engine: The engine.
+        name: Its name in the labels of pool metrics.
+
+    Raises:
+        RuntimeError: The application is not instrumented.
+        TypeError: It is no engine of SQLAlchemy.
+    """
+    vitals: Vitals | None = getattr(app.state, INSTRUMENTED, None)
+    if vitals is None:
+        raise RuntimeError("this application is not instrumented: call instrument(app) first")
+    vitals.watch(engine, name=name)
+
+
+def _check(
+    app: FastAPI, metrics_path: str, trace_ratio: float | None, validation: Validation | None
+) -> None:
     if hasattr(app.state, INSTRUMENTED):
         raise RuntimeError("this application is instrumented already: call instrument() once")
     if app.middleware_stack is not None:
-        raise RuntimeError("this application serves already: call instrument() where it is created")
+        if not _is_running():
+            raise RuntimeError(
+                "this application serves already: call instrument() where it is created; an engine "
+                "that is made later is added by vitals.watch(engine)"
+            )
+        if validation is not None:
+            raise RuntimeError(
+                "validation needs instrument() where the application is created, not in its "
+                "lifespan; the lifespan's engine is added by vitals.watch(engine)"
+            )
     if not metrics_path.startswith("/"):
         raise ValueError(f"metrics_path {metrics_path!r} must start with a slash")
     if trace_ratio is not None and not 0 <= trace_ratio <= 1:
         raise ValueError(f"trace_ratio {trace_ratio} must lie between 0 and 1")
+
+
+def _is_running() -> bool:
+    """Whether an event loop runs, as in a lifespan."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _measure(host: Host, app: ASGIApp) -> ASGIApp:
@@ -227,7 +301,6 @@ def _measure(host: Host, app: ASGIApp) -> ASGIApp:
         routes=host.routes,
         objectives=host.objectives,
         paths=host.paths,
-        queries=host.queries,
         on_finished=host.finished,
         linked_span=host.linked_span,
         long_polls=host.long_polls,

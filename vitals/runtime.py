@@ -66,6 +66,7 @@ class RuntimeProbe:
 
         @asynccontextmanager
         async def running() -> AsyncIterator[None]:
+            lag.start()  # unless it has with the first connection: a lifespan may begin again
             planned = False
             try:
                 yield

@@ -34,6 +34,7 @@ class RequestContext:
     """Context of one request, filled while it is processed.
 
     Attributes:
+        meter: The metrics of the application that serves it.
         http: The ASGI scope; empty once the request has finished.
         outer_root: Its ``root_path`` before the application saw the request.
         method: A method of RFC 9110, or ``_OTHER``.
@@ -57,6 +58,7 @@ class RequestContext:
     """
 
     # Defaults are class attributes: a request pays only for what it changes.
+    meter: Any = None
     outer_root = ""
     route = ""
     matched_route = ""

@@ -50,8 +50,7 @@ class HttpProbe:
         routes: Templates of the application's routes.
         objectives: The service's objectives.
         paths: Exact paths that are not measured: health checks, and the kit's own pages.
-        queries: Whether queries are counted per request.
-        on_finished: Called with each request at its end.
+        on_finished: Called with each request at its end; may grow later.
         linked_span: Creates the spans of background tasks; None without tracing.
         long_polls: Route templates of long polls; None for those with the usual names.
     """
@@ -64,7 +63,6 @@ class HttpProbe:
         routes: RouteTemplates,
         objectives: Objectives,
         paths: OwnPaths,
-        queries: bool = False,
         on_finished: Sequence[OnFinished] = (),
         linked_span: LinkedSpan | None = None,
         long_polls: Sequence[str] | None = None,
@@ -73,12 +71,7 @@ class HttpProbe:
         self._meter = meter
         self._own_pages, self._find_own = paths.pages, paths.find
         self._record = Recorder(
-            meter,
-            routes,
-            objectives,
-            StreamMeter(meter, long_polls),
-            queries=queries,
-            on_finished=on_finished,
+            meter, routes, objectives, StreamMeter(meter, long_polls), on_finished=on_finished
         ).record
         self._serve_websocket = WebSocketProbe(app, meter, routes)
         meter.histogram(HTTP_REQUEST_DURATION, extra_bounds=objectives.thresholds(Slo.LATENCY))
@@ -87,7 +80,7 @@ class HttpProbe:
             # What the probe's requests share costs none of them anything.
             "ObservedRequest",
             (ObservedRequest,),
-            {"finish": staticmethod(self._record), "work": self._background},
+            {"meter": meter, "finish": staticmethod(self._record), "work": self._background},
         )
         with suppress(RuntimeError):  # no asyncio
             observe_tasks(asyncio.get_running_loop())
