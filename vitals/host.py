@@ -35,6 +35,9 @@ Middleware = Callable[[ASGIApp], ASGIApp]
 
 Made = TypeVar("Made")
 
+WatchEngine = Callable[[Any, str | None], None]
+"""Measures an engine of SQLAlchemy from now on, under a name or its own."""
+
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 """Creates what runs around the application's lifespan."""
 
@@ -57,6 +60,7 @@ class Host:
     Attributes:
         meter: Where probes record.
         routes: Templates of the application's routes.
+        watch_engine: Measures a further engine; set by the database's probe.
         make_span: Creates spans of operations, while it is enabled; None where tracing never is.
         trace_requests: Wraps the application in a middleware that traces requests, outside of all
             other middleware; called with the application and its own middleware stack. Or None.
@@ -92,6 +96,7 @@ class Host:
         self._lifespans: list[Lifespan] = []
         self._middleware: list[Middleware] = []
         self._at_start: list[Callable[[], None]] = []
+        self.watch_engine: WatchEngine | None = None
         self._made: WeakKeyDictionary[object, dict[type, Any]] = WeakKeyDictionary()
         self._on_started: list[Callable[[], None]] = []
         self._descriptions: list[Callable[[], str]] = []

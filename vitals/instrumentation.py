@@ -244,24 +244,6 @@ def instrument(
     return vitals
 
 
-def watch(app: FastAPI, engine: AnyEngine, *, name: str | None = None) -> None:
-    """Measure an engine of an instrumented application from now on: ``Vitals.watch`` by its app.
-
-    Args:
-        app: The application.
-        engine: The engine.
-        name: Its name in the labels of pool metrics.
-
-    Raises:
-        RuntimeError: The application is not instrumented.
-        TypeError: It is no engine of SQLAlchemy.
-    """
-    vitals: Vitals | None = getattr(app.state, INSTRUMENTED, None)
-    if vitals is None:
-        raise RuntimeError("this application is not instrumented: call instrument(app) first")
-    vitals.watch(engine, name=name)
-
-
 def _check(
     app: FastAPI, metrics_path: str, trace_ratio: float | None, validation: Validation | None
 ) -> None:
