@@ -1,4 +1,4 @@
-"""``vitals``: find slow statements, missing indexes and lock waits of a service's database."""
+"""``vitals``: find slow statements, missing indexes and lock waits; find faults of the set-up."""
 
 import argparse
 import json
@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from vitals.doctor import command as doctor
 from vitals.extras import MissingExtraError, needs_extra
 
 PATH = "/vitals/bottlenecks"
@@ -25,6 +26,8 @@ class CommandError(Exception):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     arguments = _parser().parse_args(argv)
+    if arguments.read is None:
+        return doctor.run(arguments)
     try:
         found = arguments.read(arguments)
     except CommandError as error:
@@ -47,6 +50,9 @@ def _parser() -> argparse.ArgumentParser:
         subparser.set_defaults(read=read, show=show)
         return subparser
 
+    examined = commands.add_parser("doctor", help=doctor.HELP)
+    examined.set_defaults(read=None)
+    doctor.add_arguments(examined)
     bottlenecks = command(
         "bottlenecks",
         "statements of a service by total database time",

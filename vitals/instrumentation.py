@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,16 +16,17 @@ from starlette.types import ASGIApp
 
 from vitals.asgi.hooks import wrap_outermost
 from vitals.cache.reporter import CacheReporter
-from vitals.extras import needs_extra
+from vitals.extras import MissingExtraError, needs_extra
 from vitals.host import Host, Probe
 from vitals.http.background import observe_background_tasks
 from vitals.http.probe import HttpProbe
+from vitals.interpreter import refuse_free_threading
 from vitals.logging.probe import LogProbe, Logs
 from vitals.metrics import worker_discovery
 from vitals.metrics.access import Access, Token
 from vitals.metrics.endpoint import MetricsEndpoint
 from vitals.metrics.meter import Meter
-from vitals.metrics.worker_directory import join
+from vitals.metrics.worker_sharing import join
 from vitals.objectives import Objective, Objectives
 from vitals.resource import (
     SERVICE_NAME,
@@ -34,10 +36,13 @@ from vitals.resource import (
 )
 from vitals.runtime import RuntimeProbe, record_target
 from vitals.tracing.probe import TracingProbe
+from vitals.watching import attach_watched
 
 if TYPE_CHECKING:  # what needs an extra is imported where its option is used
     from vitals.body.config import BodyLogging
-    from vitals.db.dialect_hook import AnyEngine
+    from vitals.db.database_probe import DatabaseProbe
+    from vitals.db.engine_selection import EngineSelection, WhichEngines
+    from vitals.db.engines import AnyEngine
     from vitals.db.insight.bottlenecks_page import Admin
     from vitals.db.insight.explain import Explain
     from vitals.redaction.bodies import Redaction
@@ -63,12 +68,34 @@ class Vitals:
 
     meter: Meter
     objectives: Objectives
+    _database: DatabaseProbe | None = field(repr=False)
+    _host: Host = field(repr=False)
     _traces: TracingProbe | None = None
 
     @property
     def tracing(self) -> Tracing | None:
         """Its traces; None while nobody traces: neither an endpoint nor a provider is set."""
         return None if self._traces is None else self._traces.tracing
+
+    def watch(self, engine: AnyEngine, *, name: str | None = None) -> None:
+        """Measure the statements and the pool of an engine from now on.
+
+        It may be called at any time and for an engine that is watched already: in a lifespan, or
+        wherever an engine is made while the application serves. An engine that is gone takes
+        nothing with it, and its pool's name is free again.
+
+        Args:
+            engine: The engine, synchronous or asynchronous, or a copy by ``execution_options``.
+            name: Its name in the labels of pool metrics; it must be fixed. By default the
+                ``pool_logging_name`` or ``logging_name`` that it was created with, else that of its
+                database, with the server's address or a number if another engine has the same.
+
+        Raises:
+            TypeError: It is no engine of SQLAlchemy.
+        """
+        if self._database is None:
+            raise MissingExtraError("watch() needs SQLAlchemy: pip install 'vitals-kit[sql]'")
+        self._database.watch(engine, name)
 
     def cache(self, name: str) -> CacheReporter:
         """A metrics reporter for one cache; the name becomes a label value, so it must be fixed."""
@@ -78,7 +105,8 @@ class Vitals:
 def instrument(
     app: FastAPI,
     *,
-    engine: AnyEngine | Sequence[AnyEngine] | None = None,
+    engine: WhichEngines | None = None,
+    engines: WhichEngines | None = None,
     objectives: Sequence[Objective] = (),
     service_name: str | None = None,
     version: str = "",
@@ -102,11 +130,17 @@ def instrument(
 ) -> Vitals:
     """Instrument an application with metrics, logs and traces.
 
-    Call it once, where the application is created, before it serves.
+    Call it once, where the application is created. It may also be called in the application's
+    lifespan, then with each start: the middleware that exists is wrapped, without ``validation``.
 
     Args:
         app: The application.
-        engine: SQLAlchemy engines whose statements and pools are measured.
+        engine: SQLAlchemy engines whose statements and pools are measured: one or several, a
+            mapping from names of their pools, or a function that returns them once they exist
+            (called after start-up, and again until it returns some). ``"all"`` measures every
+            engine of the process from its first connection on, whoever makes it, see
+            ``vitals.db.discovery``. ``Vitals.watch`` adds further ones at any time.
+        engines: The same, for several: ``engines=[main, reporting]``.
         objectives: Service level objectives; see ``vitals.objectives`` for the defaults.
         service_name: ``service.name`` in logs, traces and ``target_info``; by default that of
             ``OTEL_SERVICE_NAME`` or ``OTEL_RESOURCE_ATTRIBUTES``, else ``"api"``.
@@ -156,12 +190,24 @@ def instrument(
         The application's ``Vitals``.
 
     Raises:
-        RuntimeError: The application is instrumented already, or serves already.
+        RuntimeError: The application is instrumented already, or serves already; or this Python
+            runs without the GIL.
         ValueError: An objective, the path, the token, the ratio, ``logs`` or ``explain`` is
             invalid. The route of an objective is checked when the application starts.
+        TypeError: ``engine`` is none.
         MissingExtraError: An option needs a package of an extra that is not installed.
     """
-    _check(app, metrics_path, trace_ratio, explain)
+    refuse_free_threading()
+    database = _database_probe(
+        engine, engines, explain=explain, sqlcommenter=sqlcommenter, admin=admin
+    )
+    known: Vitals | None = getattr(app.state, INSTRUMENTED, None)
+    if known is not None and known._host.late and _is_running():  # noqa: SLF001  # of this module
+        if known._database is not None:  # noqa: SLF001
+            known._database.add(_selection(engine, engines))  # noqa: SLF001
+        known._host.start_late()  # noqa: SLF001
+        return known
+    _check(app, metrics_path, trace_ratio, validation)
     attributes = resource_attributes(service_name, version, app.version)
     service_name, version = attributes[SERVICE_NAME], attributes[SERVICE_VERSION]
     redactor = functools.cache(partial(_make_redactor, redaction, body_logging))
@@ -176,7 +222,8 @@ def instrument(
     host.at_start(lambda: join(host.meter, name, workers_dir))
 
     def resource() -> dict[str, str]:
-        return with_instance_id(attributes, worker_discovery.worker_directory(name, workers_dir))
+        shared = next(iter(worker_discovery.worker_directories(name, workers_dir)), None)
+        return with_instance_id(attributes, shared)
 
     host.at_start(lambda: record_target(host.meter, resource()))
     if otlp_endpoint:
@@ -188,7 +235,7 @@ def instrument(
         RuntimeProbe(version, revision),
         LogProbe(logs) if logs is not False else None,
         _json_probe(redactor) if logs == "json" else None,
-        _database_probe(engine, explain=explain, sqlcommenter=sqlcommenter, admin=admin),
+        database,
         _validation_probe(validation) if validation is not None else None,
         _body_probe(body_logging) if body_logging is not None else None,
         *probes,
@@ -196,24 +243,36 @@ def instrument(
     for probe in attached:
         if probe is not None:
             probe.attach(host)
+    attach_watched(host)
     host.build_lifespan()
     wrap_outermost(app, partial(_measure, host))
-    vitals = Vitals(host.meter, host.objectives, traces)
+    if host.late:
+        app.middleware_stack = app.middleware_stack  # which wraps it
+    vitals = Vitals(host.meter, host.objectives, database, host, traces)
     setattr(app.state, INSTRUMENTED, vitals)
     return vitals
 
 
-def _check(app: FastAPI, metrics_path: str, trace_ratio: float | None, explain: Explain) -> None:
+def _check(
+    app: FastAPI, metrics_path: str, trace_ratio: float | None, validation: Validation | None
+) -> None:
     if hasattr(app.state, INSTRUMENTED):
         raise RuntimeError("this application is instrumented already: call instrument() once")
     if app.middleware_stack is not None:
-        raise RuntimeError("this application serves already: call instrument() where it is created")
+        if not _is_running():
+            raise RuntimeError(
+                "this application serves already: call instrument() where it is created; an engine "
+                "that is made later is added by vitals.watch(engine)"
+            )
+        if validation is not None:
+            raise RuntimeError(
+                "validation needs instrument() where the application is created, not in its "
+                "lifespan; the lifespan's engine is added by vitals.watch(engine)"
+            )
     if not metrics_path.startswith("/"):
         raise ValueError(f"metrics_path {metrics_path!r} must start with a slash")
     if trace_ratio is not None and not 0 <= trace_ratio <= 1:
         raise ValueError(f"trace_ratio {trace_ratio} must lie between 0 and 1")
-    if explain not in {True, False, "analyze"}:
-        raise ValueError(f"explain {explain!r} must be True, False or 'analyze'")
 
 
 def _make_redactor(redaction: Redaction | None, body_logging: BodyLogging | None) -> Redactor:
@@ -229,21 +288,24 @@ def _json_probe(redactor: Callable[[], Redactor]) -> Probe:
         return JsonLogProbe(redactor())
 
 
+def _selection(*which: WhichEngines | None) -> EngineSelection:
+    from vitals.db.engine_selection import EngineSelection
+
+    return EngineSelection.of(*which)
+
+
 def _database_probe(
-    engine: AnyEngine | Sequence[AnyEngine] | None,
-    *,
-    explain: Explain,
-    sqlcommenter: bool,
-    admin: Admin | None,
-) -> Probe | None:
-    engines = (
-        list(engine) if isinstance(engine, Sequence) else [engine] if engine is not None else []
-    )
-    if not engines:
+    *which: WhichEngines | None, explain: Explain, sqlcommenter: bool, admin: Admin | None
+) -> DatabaseProbe | None:
+    try:
+        with needs_extra("sql", "engine="):
+            from vitals.db.database_probe import DatabaseProbe
+    except MissingExtraError:
+        if any(each is not None for each in which):
+            raise
         return None
-    with needs_extra("sql", "engine="):
-        from vitals.db.database_probe import DatabaseProbe
-    return DatabaseProbe(engines, explain=explain, sqlcommenter=sqlcommenter, admin=admin)
+    selection = _selection(*which)
+    return DatabaseProbe(selection, explain=explain, sqlcommenter=sqlcommenter, admin=admin)
 
 
 def _validation_probe(validation: Validation) -> Probe:
@@ -258,6 +320,15 @@ def _body_probe(body_logging: BodyLogging) -> Probe:
     return BodyProbe(body_logging)
 
 
+def _is_running() -> bool:
+    """Whether an event loop runs, as in a lifespan."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 def _measure(host: Host, app: ASGIApp) -> ASGIApp:
     """Wrap an application in the middleware of all probes; the HTTP probe is the outermost."""
     return HttpProbe(
@@ -266,7 +337,6 @@ def _measure(host: Host, app: ASGIApp) -> ASGIApp:
         routes=host.routes,
         objectives=host.objectives,
         paths=host.paths,
-        queries=host.queries,
         on_finished=host.finished,
         linked_span=host.linked_span,
         long_polls=host.long_polls,

@@ -1,7 +1,8 @@
 """Wraps an application in middleware and lifespan hooks."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
@@ -62,3 +63,21 @@ def after_startup(app: FastAPI, call: Callable[[], None]) -> None:
             yield state
 
     app.router.lifespan_context = lifespan
+
+
+def run_until_task_ends(
+    contexts: Sequence[Callable[[], AbstractAsyncContextManager[None]]],
+) -> asyncio.Task[None]:
+    """Run context managers until the current task ends, such as that of a lifespan."""
+    ended = asyncio.Event()
+
+    async def run() -> None:
+        async with AsyncExitStack() as stack:
+            for context in contexts:
+                await stack.enter_async_context(context())
+            await ended.wait()
+
+    current = asyncio.current_task()
+    if current is not None:
+        current.add_done_callback(lambda _task: ended.set())
+    return asyncio.get_running_loop().create_task(run(), name="vitals lifespan")

@@ -34,6 +34,7 @@ class RequestContext:
     """Context of one request, filled while it is processed.
 
     Attributes:
+        meter: The metrics of the application that serves it.
         http: The ASGI scope; empty once the request has finished.
         outer_root: Its ``root_path`` before the application saw the request.
         method: A method of RFC 9110, or ``_OTHER``.
@@ -43,6 +44,7 @@ class RequestContext:
         error_type: ``error.type``; empty if the request succeeded.
         duration: Seconds to the last byte of the response; of a stream, to its first byte.
         queries: Database operations so far.
+        outgoing: Outgoing HTTP requests so far.
         db_seconds: Seconds spent in them.
         pool_seconds: Seconds spent waiting for connections.
         statements: The query probe's records of statements; None until there is one.
@@ -56,6 +58,7 @@ class RequestContext:
     """
 
     # Defaults are class attributes: a request pays only for what it changes.
+    meter: Any = None
     outer_root = ""
     route = ""
     matched_route = ""
@@ -63,6 +66,7 @@ class RequestContext:
     error_type = ""
     duration = 0.0
     queries = 0
+    outgoing = 0
     db_seconds = 0.0
     pool_seconds = 0.0
     statements: Any = None
@@ -160,13 +164,11 @@ OnFinished = Callable[[RequestContext], None]
 
 
 class MakeSpan(Protocol):
-    """Creates spans of operations that probes have timed.
+    """Creates spans of operations that probes have timed."""
 
-    Attributes:
-        enabled: Whether anything is traced; it may change while the application serves.
-    """
-
-    enabled: bool
+    @property
+    def enabled(self) -> bool:
+        """Whether anything is traced; it may change while the application serves."""
 
     def __call__(
         self, name: str, began: int, error_type: str, attributes: Mapping[str, Any]

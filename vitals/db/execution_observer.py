@@ -5,11 +5,13 @@ only call of a statement, only its seconds are kept.
 """
 
 from bisect import bisect_left
-from time import time_ns
+from time import perf_counter, process_time, time_ns
 from typing import Any
+from weakref import ref
+
+from sqlalchemy import Engine
 
 from vitals.asgi.request_context import CURRENT, MakeSpan, RequestContext, error_type_of
-from vitals.db.dialect_hook import AnyEngine
 from vitals.db.insight.explain_worker import ExplainWorker
 from vitals.db.span_attributes import (
     connection_attributes,
@@ -19,6 +21,7 @@ from vitals.db.span_attributes import (
 from vitals.db.statement_instruments import SYSTEMS, InstrumentTable, StatementInstruments
 from vitals.db.statements import callsite
 from vitals.db.statements.fingerprint import CACHE_SIZE, MAX_LENGTH, Statement
+from vitals.db.statements.n_plus_one import Moment
 from vitals.db.statements.query_log import QueryLog
 from vitals.db.statements.statement_stats import CallStats
 from vitals.metrics.instruments import HistogramChild
@@ -41,18 +44,21 @@ class ExecutionObserver:
     """Observes the statements of one engine (``on_executed`` is an ``OnExecuted``).
 
     Args:
-        engine: The engine.
+        engine: The engine, no copy by ``execution_options``; held weakly.
         table: The instruments of the statements.
         meter: Counts statements that could not be recorded.
         explain_worker: Receives the slow statements.
         slow_threshold: Seconds above which a statement is slow.
         span: Creates a span for each statement; None without tracing.
         log: Logs slow statements; or None.
+
+    Attributes:
+        meter: The meter.
     """
 
     def __init__(
         self,
-        engine: AnyEngine,
+        engine: Engine,
         table: InstrumentTable,
         meter: Meter,
         explain_worker: ExplainWorker,
@@ -61,10 +67,10 @@ class ExecutionObserver:
         span: MakeSpan | None,
         log: QueryLog | None,
     ) -> None:
-        self._engine = engine
+        self._engine = ref(engine)
         self._dialect = engine.dialect.name
         self._table = table
-        self._meter = meter
+        self.meter = meter
         self._explain_worker = explain_worker
         self._slow_threshold = slow_threshold
         self._span = span
@@ -106,7 +112,7 @@ class ExecutionObserver:
                     request.db_seconds += seconds
                     if instruments in statements:
                         stats = stats_of(instruments, request)
-                        stats.check_n_plus_one(sql, parameters, context)
+                        stats.check_n_plus_one(sql, parameters, context, _moment(request))
                         stats.record(seconds)
                     elif len(statements) < MAX_STATEMENTS:
                         statements[instruments] = seconds
@@ -129,7 +135,7 @@ class ExecutionObserver:
                 call = seconds, error, cursor, sql, parameters
                 self._record_details(instruments, call, request)
         except Exception:  # noqa: BLE001  # measuring must not fail the host's query
-            self._meter.dropped("query_probe")
+            self.meter.dropped("query_probe")
 
     def _instruments_of(self, sql: str) -> StatementInstruments:
         instruments = self._table.of(sql, self._dialect)
@@ -170,10 +176,9 @@ class ExecutionObserver:
                 error_type=_error_type(error),
                 request=request,
             )
-        if error is None:
-            self._explain_worker.submit(
-                self._engine, instruments.statement, sql, parameters, seconds
-            )
+        engine = self._engine()
+        if error is None and engine is not None:
+            self._explain_worker.submit(engine, instruments.statement, sql, parameters, seconds)
 
     def _trace(
         self, span: MakeSpan, statement: Statement, seconds: float, error: BaseException | None
@@ -197,6 +202,12 @@ def stats_of(instruments: StatementInstruments, request: RequestContext | None) 
         stats.record(known)
         statements[instruments] = stats
     return stats
+
+
+def _moment(request: RequestContext) -> Moment:
+    """When a call has ended that was just added to its request's seconds."""
+    now = perf_counter()
+    return Moment(now, now - process_time() - request.db_seconds - request.pool_seconds)
 
 
 def _error_type(error: BaseException | None) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy.engine import URL
 
-from vitals.db.dialect_hook import AnyEngine
+from vitals.db.engines import AnyEngine
 from vitals.db.statements.fingerprint import Statement
 
 _MYSQL = {"mysql", "mariadb"}

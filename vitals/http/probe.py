@@ -13,6 +13,7 @@ from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from vitals.asgi.methods import METHODS, OTHER_METHOD
 from vitals.asgi.own_paths import OwnPaths
 from vitals.asgi.request_context import CURRENT, OnFinished, RequestContext
 from vitals.asgi.root_path import below_root
@@ -20,7 +21,7 @@ from vitals.asgi.route_template import UNMATCHED, RouteTemplates
 from vitals.http.background import BackgroundMeter, LinkedSpan, observe_tasks
 from vitals.http.observed_request import ObservedRequest
 from vitals.http.recorder import Recorder
-from vitals.http.route_instruments import OTHER_METHOD, url_scheme
+from vitals.http.route_instruments import url_scheme
 from vitals.http.streams import StreamMeter
 from vitals.http.websockets import WebSocketProbe
 from vitals.metrics.catalogue import (
@@ -37,10 +38,6 @@ from vitals.metrics.declarations import NoLabels
 from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives, Slo
 
-METHODS = frozenset(
-    ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY")
-)
-
 _UNSET = Token.MISSING
 
 
@@ -53,8 +50,7 @@ class HttpProbe:
         routes: Templates of the application's routes.
         objectives: The service's objectives.
         paths: Exact paths that are not measured: health checks, and the kit's own pages.
-        queries: Whether queries are counted per request.
-        on_finished: Called with each request at its end.
+        on_finished: Called with each request at its end; may grow later.
         linked_span: Creates the spans of background tasks; None without tracing.
         long_polls: Route templates of long polls; None for those with the usual names.
     """
@@ -67,7 +63,6 @@ class HttpProbe:
         routes: RouteTemplates,
         objectives: Objectives,
         paths: OwnPaths,
-        queries: bool = False,
         on_finished: Sequence[OnFinished] = (),
         linked_span: LinkedSpan | None = None,
         long_polls: Sequence[str] | None = None,
@@ -76,12 +71,7 @@ class HttpProbe:
         self._meter = meter
         self._own_pages, self._find_own = paths.pages, paths.find
         self._record = Recorder(
-            meter,
-            routes,
-            objectives,
-            StreamMeter(meter, long_polls),
-            queries=queries,
-            on_finished=on_finished,
+            meter, routes, objectives, StreamMeter(meter, long_polls), on_finished=on_finished
         ).record
         self._serve_websocket = WebSocketProbe(app, meter, routes)
         meter.histogram(HTTP_REQUEST_DURATION, extra_bounds=objectives.thresholds(Slo.LATENCY))
@@ -90,7 +80,7 @@ class HttpProbe:
             # What the probe's requests share costs none of them anything.
             "ObservedRequest",
             (ObservedRequest,),
-            {"finish": staticmethod(self._record), "work": self._background},
+            {"meter": meter, "finish": staticmethod(self._record), "work": self._background},
         )
         with suppress(RuntimeError):  # no asyncio
             observe_tasks(asyncio.get_running_loop())

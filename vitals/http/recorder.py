@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
+from vitals.asgi.methods import OTHER_METHOD
 from vitals.asgi.request_context import OnFinished
 from vitals.asgi.route_template import RouteTemplates
 from vitals.http.observed_request import ObservedRequest
 from vitals.http.route_instruments import (
     HTTP,
     METHOD_NOT_ALLOWED,
-    OTHER_METHOD,
     OTHER_SCHEME,
     RouteInstruments,
     url_scheme,
@@ -44,8 +44,7 @@ class Recorder:
         routes: Templates of the application's routes.
         objectives: The service's objectives.
         streams: Where streams are recorded.
-        queries: Whether queries are counted per request.
-        on_finished: Called with each request at its end.
+        on_finished: Called with each request at its end; may grow later.
     """
 
     def __init__(
@@ -55,15 +54,13 @@ class Recorder:
         objectives: Objectives,
         streams: StreamMeter,
         *,
-        queries: bool,
         on_finished: Sequence[OnFinished],
     ) -> None:
         self._meter = meter
         self._routes = routes
         self._objectives = objectives
         self._streams = streams
-        self._queries = queries
-        self._on_finished = tuple(on_finished)
+        self._on_finished = on_finished
         self._instruments: dict[_Key, RouteInstruments] = {}
         self._by_match: dict[_Match, RouteInstruments] = {}
         self._pinned: dict[int, Any] = {}
@@ -109,7 +106,7 @@ class Recorder:
                 if len(instruments.received) > MAX_PENDING_SIZES:
                     instruments.flush_sizes()
             if instruments.has_more:
-                instruments.record_more(request, duration)
+                instruments.record_more(duration)
             if self._on_finished:
                 request.duration = duration
                 for callback in self._on_finished:
@@ -137,7 +134,6 @@ class Recorder:
                 request,
                 method_label,
                 scheme=scheme,
-                queries=self._queries,
                 cached=cached,
             )
             if not cached:

@@ -15,20 +15,17 @@ from vitals.asgi.route_template import UNMATCHED
 from vitals.http.observed_request import CLIENT_CLOSED
 from vitals.http.streams import StreamMeter
 from vitals.metrics.catalogue import (
-    DB_QUERIES_PER_REQUEST,
     HTTP_REQUEST_BODY_SIZE,
     HTTP_REQUEST_DURATION,
     HTTP_RESPONSE_BODY_SIZE,
     SLO_EVENTS,
     BodyLabels,
     RequestLabels,
-    RouteLabels,
     SloEventLabels,
 )
 from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives, Slo
 
-OTHER_METHOD = "_OTHER"
 METHOD_NOT_ALLOWED = 405
 HTTP, HTTPS, OTHER_SCHEME = "http", "https", "_OTHER"
 
@@ -49,7 +46,6 @@ class RouteInstruments:
         request: The first finished request with these labels.
         method: The method it is counted under.
         scheme: The scheme it is counted under.
-        queries: Whether queries are counted per request.
         cached: Whether the object is cached and flushed later; else it serves one request.
 
     Attributes:
@@ -67,7 +63,6 @@ class RouteInstruments:
         "_fast_buckets",
         "_flushed",
         "_flushed_fast",
-        "_queries",
         "_received",
         "_sent",
         "_slow",
@@ -88,7 +83,6 @@ class RouteInstruments:
         method: str,
         *,
         scheme: str,
-        queries: bool,
         cached: bool,
     ) -> None:
         route, failed = request.route, request.failed
@@ -110,11 +104,6 @@ class RouteInstruments:
         self._sent = (
             meter.histogram(HTTP_RESPONSE_BODY_SIZE).bind(body)
             if matched and method != "HEAD"
-            else None
-        )
-        self._queries = (
-            meter.histogram(DB_QUERIES_PER_REQUEST).bind(RouteLabels(route))
-            if matched and queries
             else None
         )
         events = meter.counter(SLO_EVENTS)
@@ -143,12 +132,10 @@ class RouteInstruments:
         self._flushed = self._flushed_fast = self._total = 0.0
         # Beyond the meter's limits label sets share one histogram: no events can be derived.
         self._cached = cached and durations.children.get(labels) is self.duration
-        self.has_more = self._queries is not None or not self._cached
+        self.has_more = not self._cached
 
-    def record_more(self, request: RequestContext, duration: float) -> None:
-        """Record what only some requests have."""
-        if self._queries is not None:
-            self._queries.observe(request.queries)
+    def record_more(self, duration: float) -> None:
+        """Record what no later flush would see."""
         if not self._cached:
             fast = bisect_left(self.duration.bounds, duration) < self._fast_buckets
             self._count_events(1.0, float(fast))

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests import servers
-from vitals.db.dialect_hook import AnyEngine
+from vitals.db.engines import AnyEngine
 from vitals.db.probe import QueryProbe
 from vitals.db.span_attributes import (
     connection_attributes,
