@@ -47,8 +47,9 @@ class Host:
     Attributes:
         meter: Where probes record.
         routes: Templates of the application's routes.
-        make_span: Creates spans of operations; None without tracing.
-        join_trace: Called when a response starts, to take over a tracer's trace.
+        make_span: Creates spans of operations, while it is enabled; None where tracing never is.
+        trace_requests: Wraps the application in a middleware that traces requests, outside of all
+            other middleware; called with the application and its own middleware stack. Or None.
         logs: Whether probes write log events.
         queries: Whether queries are counted per request.
         long_polls: Route templates of long polls; None for those with the usual names.
@@ -71,7 +72,7 @@ class Host:
         self.meter = Meter()
         self.routes = RouteTemplates(app)
         self.make_span: MakeSpan | None = None
-        self.join_trace: OnFinished | None = None
+        self.trace_requests: Callable[[ASGIApp, ASGIApp], ASGIApp] | None = None
         self.logs = False
         self.queries = False
         self.long_polls: Sequence[str] | None = None
@@ -138,14 +139,17 @@ class Host:
 
     def build_middleware(self, app: ASGIApp) -> ASGIApp:
         """Wrap the application in the middleware of all probes, with its first connection."""
-        for start in self._at_start:
+        # Once, though the host may have the stack built anew.
+        starts, self._at_start = self._at_start, []
+        for start in starts:
             start()
+        stack = app
         self._find_health_checks()
         with suppress(RuntimeError):  # no asyncio
             asyncio.get_running_loop().call_later(LIFESPAN_SECONDS, self._report_no_lifespan)
         for wrap in self._middleware:
             app = wrap(app)
-        return app
+        return app if self.trace_requests is None else self.trace_requests(app, stack)
 
     @asynccontextmanager
     async def _note_lifespan(self) -> AsyncIterator[None]:

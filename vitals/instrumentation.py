@@ -1,21 +1,17 @@
 """``instrument(app)``: attaches all instrumentation to a FastAPI application."""
 
 import os
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
-import anyio
-import anyio.to_thread
 from fastapi import FastAPI
 from prometheus_client import REGISTRY, CollectorRegistry
 from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import ASGIApp
 
-from vitals.asgi.health_checks import USUAL
 from vitals.asgi.hooks import wrap_outermost
 from vitals.body.config import BodyLogging
 from vitals.body.probe import BodyProbe
@@ -37,10 +33,19 @@ from vitals.metrics.worker_directory import join
 from vitals.objectives import Objective, Objectives
 from vitals.redaction.bodies import Redaction
 from vitals.redactor import Redactor
-from vitals.runtime import RuntimeProbe
-from vitals.tracing.setup import Tracing, traces_endpoint
+from vitals.resource import (
+    SERVICE_NAME,
+    SERVICE_VERSION,
+    resource_attributes,
+    with_instance_id,
+)
+from vitals.runtime import RuntimeProbe, record_target
+from vitals.tracing.probe import TracingProbe
 from vitals.validation.config import Validation
 from vitals.validation.probe import ValidationProbe
+
+if TYPE_CHECKING:
+    from vitals.tracing.setup import Tracing
 
 DISPLACED = "/vitals/metrics"
 """Where the metrics are if the application has a route of their path."""
@@ -56,16 +61,20 @@ class Vitals:
     Attributes:
         meter: The application's metrics.
         objectives: Its service level objectives.
-        tracing: Its tracing; None without an endpoint.
     """
 
     meter: Meter
     objectives: Objectives
-    tracing: Tracing | None
+    _traces: TracingProbe | None = None
+
+    @property
+    def tracing(self) -> "Tracing | None":
+        """Its traces; None while nobody traces: neither an endpoint nor a provider is set."""
+        return None if self._traces is None else self._traces.tracing
 
     def cache(self, name: str) -> CacheReporter:
         """A metrics reporter for one cache; the name becomes a label value, so it must be fixed."""
-        return CacheReporter(self.meter, name, self.tracing.span if self.tracing else None)
+        return CacheReporter(self.meter, name, self._traces.spans if self._traces else None)
 
 
 def instrument(
@@ -73,7 +82,7 @@ def instrument(
     *,
     engine: AnyEngine | Sequence[AnyEngine] | None = None,
     objectives: Sequence[Objective] = (),
-    service_name: str = "api",
+    service_name: str | None = None,
     version: str = "",
     revision: str = "",
     metrics_path: str = "/metrics",
@@ -83,7 +92,7 @@ def instrument(
     exclude: Sequence[str] | None = None,
     long_polls: Sequence[str] | None = None,
     otlp_endpoint: str | None = None,
-    trace_ratio: float = 0.1,
+    trace_ratio: float | None = None,
     logs: Logs = "host",
     body_logging: BodyLogging | None = None,
     validation: Validation | None = None,
@@ -101,8 +110,10 @@ def instrument(
         app: The application.
         engine: SQLAlchemy engines whose statements and pools are measured.
         objectives: Service level objectives; see ``vitals.objectives`` for the defaults.
-        service_name: ``service.name`` in logs and traces.
-        version: Version for ``app_build_info``; the application's own when empty.
+        service_name: ``service.name`` in logs, traces and ``target_info``; by default that of
+            ``OTEL_SERVICE_NAME`` or ``OTEL_RESOURCE_ATTRIBUTES``, else ``"api"``.
+        version: Version for ``app_build_info`` and ``service.version``; when empty, that of
+            ``OTEL_RESOURCE_ATTRIBUTES``, else the application's own.
         revision: Commit for ``app_build_info``.
         metrics_path: Path of the metrics endpoint, which is served before the application. If a
             route of the application serves it, the kit's metrics are at ``/vitals/metrics``,
@@ -119,10 +130,11 @@ def instrument(
             those with usual names, see ``vitals.asgi.health_checks``.
         long_polls: Route templates whose requests wait until there is something to answer, and so
             have no latency; by default those with usual names, see ``vitals.http.streams``.
-        otlp_endpoint: Where to export traces, such as ``http://127.0.0.1:4318``; by default
-            ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`` or ``OTEL_EXPORTER_OTLP_ENDPOINT``; without any
-            of them tracing is off.
-        trace_ratio: Sampling ratio of traces without a parent (0 to 1).
+        otlp_endpoint: Where to export traces, such as ``http://127.0.0.1:4318``; by default what
+            OpenTelemetry's variables say, such as ``OTEL_EXPORTER_OTLP_ENDPOINT``. Without any of
+            them, and without a tracer provider of the host, tracing is off; see docs/tracing.md.
+        trace_ratio: Sampling ratio of traces without a parent (0 to 1); by default what
+            ``OTEL_TRACES_SAMPLER`` says, else 0.1. A tracer provider of the host has its own.
         logs: ``"host"`` leaves logging as the application has set it up, and adds ``trace_id`` and
             ``http_route`` to its records; ``"json"`` writes JSON lines on standard output in place
             of what goes to the console. Both log requests that failed or were slow, slow queries
@@ -151,7 +163,8 @@ def instrument(
             invalid. The route of an objective is checked when the application starts.
     """
     _check(app, metrics_path, trace_ratio)
-    version = version or app.version
+    attributes = resource_attributes(service_name, version, app.version)
+    service_name, version = attributes[SERVICE_NAME], attributes[SERVICE_VERSION]
     redactor = Redactor(redaction or (body_logging.redaction if body_logging is not None else None))
     host = Host(app, service_name=service_name, objectives=Objectives(objectives), exclude=exclude)
     host.long_polls = long_polls
@@ -162,16 +175,15 @@ def instrument(
     observe_background_tasks()
     name = worker_discovery.application_id(f"{service_name}\n{app.title}")
     host.at_start(lambda: join(host.meter, name, workers_dir))
-    tracing = _trace(
-        host,
-        otlp_endpoint,
-        version=version,
-        ratio=trace_ratio,
-        exclude=USUAL if exclude is None else exclude,
-        redactor=redactor,
-    )
+
+    def resource() -> dict[str, str]:
+        return with_instance_id(attributes, worker_discovery.worker_directory(name, workers_dir))
+
+    host.at_start(lambda: record_target(host.meter, resource()))
+    traces = TracingProbe(resource, redactor, endpoint=otlp_endpoint, ratio=trace_ratio)
     engines = [engine] if isinstance(engine, AsyncEngine | Engine) else list(engine or ())
     attached: list[Probe | None] = [
+        traces,
         RuntimeProbe(version, revision),
         LogProbe(logs) if logs is not False else None,
         JsonLogProbe(redactor) if logs == "json" else None,
@@ -185,40 +197,20 @@ def instrument(
             probe.attach(host)
     host.build_lifespan()
     wrap_outermost(app, partial(_measure, host))
-    vitals = Vitals(host.meter, host.objectives, tracing)
+    vitals = Vitals(host.meter, host.objectives, traces)
     setattr(app.state, INSTRUMENTED, vitals)
     return vitals
 
 
-def _check(app: FastAPI, metrics_path: str, trace_ratio: float) -> None:
+def _check(app: FastAPI, metrics_path: str, trace_ratio: float | None) -> None:
     if hasattr(app.state, INSTRUMENTED):
         raise RuntimeError("this application is instrumented already: call instrument() once")
     if app.middleware_stack is not None:
         raise RuntimeError("this application serves already: call instrument() where it is created")
     if not metrics_path.startswith("/"):
         raise ValueError(f"metrics_path {metrics_path!r} must start with a slash")
-    if not 0 <= trace_ratio <= 1:
+    if trace_ratio is not None and not 0 <= trace_ratio <= 1:
         raise ValueError(f"trace_ratio {trace_ratio} must lie between 0 and 1")
-
-
-def _trace(host: Host, endpoint: str | None, **options: Any) -> Tracing | None:
-    address = traces_endpoint(endpoint)
-    if not address:
-        return None
-    tracing = Tracing(host.app, address=address, service_name=host.service_name, **options)
-    host.make_span, host.join_trace = tracing.span, tracing.join
-    host.linked_span = tracing.linked_span
-
-    @asynccontextmanager
-    async def running() -> AsyncIterator[None]:
-        try:
-            yield
-        finally:
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(tracing.shut_down)
-
-    host.lifespan(running)
-    return tracing
 
 
 def _measure(host: Host, app: ASGIApp) -> ASGIApp:
@@ -230,7 +222,6 @@ def _measure(host: Host, app: ASGIApp) -> ASGIApp:
         objectives=host.objectives,
         paths=host.paths,
         queries=host.queries,
-        join_trace=host.join_trace,
         on_finished=host.finished,
         linked_span=host.linked_span,
         long_polls=host.long_polls,

@@ -85,7 +85,7 @@ class CacheReporter:
             labels = CacheOperationLabels(self._cache, operation)
             child = self._meter.histogram(CACHE_OPERATION_DURATION).bind(labels)
             self._operations[operation] = child
-        if self._span is None:
+        if self._span is None or not self._span.enabled:
             return _Timed(child)
         return self._spanned(operation, child)
 

@@ -11,6 +11,11 @@ from typing import Any
 from vitals.asgi.request_context import CURRENT, MakeSpan, RequestContext, error_type_of
 from vitals.db.dialect_hook import AnyEngine
 from vitals.db.insight.explain_worker import ExplainWorker
+from vitals.db.span_attributes import (
+    connection_attributes,
+    response_status_code,
+    statement_attributes,
+)
 from vitals.db.statement_instruments import SYSTEMS, InstrumentTable, StatementInstruments
 from vitals.db.statements import callsite
 from vitals.db.statements.fingerprint import CACHE_SIZE, MAX_LENGTH, Statement
@@ -63,6 +68,8 @@ class ExecutionObserver:
         self._explain_worker = explain_worker
         self._slow_threshold = slow_threshold
         self._span = span
+        system = SYSTEMS.get(self._dialect, "other_sql")
+        self._span_attributes = connection_attributes(engine, system)
         self._log = log
         self._instruments_by_sql: dict[str, StatementInstruments] = {}
 
@@ -116,7 +123,7 @@ class ExecutionObserver:
                     else self._error_durations(instruments, error)
                 )
                 durations.observe(seconds, None if request is None else request.exemplar)
-            if self._span is not None:
+            if self._span is not None and self._span.enabled:
                 self._trace(self._span, instruments.statement, seconds, error)
             if instruments.needs_source or error is not None or seconds > self._slow_threshold:
                 call = seconds, error, cursor, sql, parameters
@@ -171,13 +178,9 @@ class ExecutionObserver:
     def _trace(
         self, span: MakeSpan, statement: Statement, seconds: float, error: BaseException | None
     ) -> None:
-        attributes = {
-            "db.system.name": SYSTEMS.get(self._dialect, "other_sql"),
-            "db.operation.name": statement.operation,
-            "db.query.summary": statement.summary,
-            "db.query.text": statement.text,
-            "vitals.db.query.fingerprint": statement.fingerprint,
-        }
+        attributes = {**self._span_attributes, **statement_attributes(statement)}
+        if error is not None and (code := response_status_code(error, self._dialect)):
+            attributes["db.response.status_code"] = code
         span(statement.summary, time_ns() - int(seconds * 1e9), _error_type(error), attributes)
 
 

@@ -6,7 +6,9 @@ cost, are flushed for many requests together.
 """
 
 from bisect import bisect_left
+from collections.abc import Mapping
 from itertools import accumulate
+from typing import Any
 
 from vitals.asgi.request_context import SERVER_SHUTDOWN, RequestContext
 from vitals.asgi.route_template import UNMATCHED
@@ -28,6 +30,13 @@ from vitals.objectives import Objectives, Slo
 
 OTHER_METHOD = "_OTHER"
 METHOD_NOT_ALLOWED = 405
+HTTP, HTTPS, OTHER_SCHEME = "http", "https", "_OTHER"
+
+
+def url_scheme(http: Mapping[str, Any]) -> str:
+    """``url.scheme`` of a request: one of three words, as a proxy may pass on a client's."""
+    scheme = http.get("scheme", HTTP)
+    return scheme if scheme in {HTTP, HTTPS} else OTHER_SCHEME
 
 
 class RouteInstruments:
@@ -39,6 +48,7 @@ class RouteInstruments:
         streams: Knows the long polls.
         request: The first finished request with these labels.
         method: The method it is counted under.
+        scheme: The scheme it is counted under.
         queries: Whether queries are counted per request.
         cached: Whether the object is cached and flushed later; else it serves one request.
 
@@ -77,12 +87,13 @@ class RouteInstruments:
         request: RequestContext,
         method: str,
         *,
+        scheme: str,
         queries: bool,
         cached: bool,
     ) -> None:
         route, failed = request.route, request.failed
         durations = meter.histogram(HTTP_REQUEST_DURATION)
-        labels = RequestLabels(method, route, str(request.status), request.error_type)
+        labels = RequestLabels(method, route, str(request.status), request.error_type, scheme)
         self.route = route
         waits = streams.is_long_poll(route) and (
             not failed or request.error_type == SERVER_SHUTDOWN
@@ -91,7 +102,7 @@ class RouteInstruments:
             streams.durations(route, request.error_type) if waits else durations.bind(labels)
         )
         matched = route != UNMATCHED and request.status != METHOD_NOT_ALLOWED
-        body = BodyLabels(method, route)
+        body = BodyLabels(method, route, scheme)
         self.sent: list[int] = []
         self.received: list[int] = []
         self._received = meter.histogram(HTTP_REQUEST_BODY_SIZE).bind(body) if matched else None

@@ -24,18 +24,23 @@ BODY_BYTES = tuple(float(256 * 4**power) for power in range(9))  # 256 B to 16 M
 
 
 class RequestLabels(NamedTuple):
-    """Labels of a finished request. ``http_route`` is the route template, empty if none matched."""
+    """Labels of a finished request. ``http_route`` is the route template, empty if none matched.
+
+    ``url_scheme`` is ``http``, ``https`` or ``_OTHER``.
+    """
 
     http_request_method: str
     http_route: str
     http_response_status_code: str
     error_type: str
+    url_scheme: str = "http"
 
 
 class MethodLabels(NamedTuple):
-    """The label of a request's method: one of RFC 9110, or ``_OTHER``."""
+    """Labels of a request that is served: its method (of RFC 9110, or ``_OTHER``) and scheme."""
 
     http_request_method: str
+    url_scheme: str = "http"
 
 
 class BodyLabels(NamedTuple):
@@ -43,6 +48,7 @@ class BodyLabels(NamedTuple):
 
     http_request_method: str
     http_route: str
+    url_scheme: str = "http"
 
 
 class RouteLabels(NamedTuple):
@@ -362,6 +368,16 @@ CACHE_BUS_CONNECTED = Gauge(
 # -- Runtime ---------------------------------------------------------------------------------
 
 
+class TargetLabels(NamedTuple):
+    """Attributes of the resource; a dot is an underscore, one that is not set is empty."""
+
+    service_name: str
+    service_namespace: str
+    service_version: str
+    service_instance_id: str
+    deployment_environment_name: str
+
+
 class BuildLabels(NamedTuple):
     """Labels of the version that runs."""
 
@@ -395,6 +411,12 @@ BUILD_INFO = Gauge(
     "app_build_info",
     "1, with version and revision as labels.",
     BuildLabels,
+    multiprocess_mode="max",
+)
+TARGET_INFO = Gauge(
+    "target_info",
+    "1, with the attributes of OpenTelemetry's resource that identify the service as labels.",
+    TargetLabels,
     multiprocess_mode="max",
 )
 DROPPED = Counter(
