@@ -79,6 +79,7 @@ migration: $(READY) ## write a migration from the tables: make migration NAME=ad
 render: $(READY) ## write boards, rules and docs/openapi.json from their Python
 	$(BIN)/python -m dashboards
 	$(BIN)/python -m alerts
+	$(BIN)/python -m checks.expectations
 	$(BIN)/python -m service openapi --output docs/openapi.json
 
 schema: ## generate the board schema from Grafana's published types (Node 20)

@@ -29,7 +29,8 @@ from vitals.metrics.catalogue import (
 )
 from vitals.metrics.meter import Meter
 from vitals.metrics.text_format import render
-from vitals.metrics.worker_directory import WorkerDirectory, join
+from vitals.metrics.worker_directory import WorkerDirectory
+from vitals.metrics.worker_sharing import join
 
 ROUTES, STATUSES = 50, ("200", "201", "404", "422", "500")
 UPDATES = 20_000
@@ -206,7 +207,7 @@ def fill(kind: str, folder: str) -> None:
 MEMORY = """
 import resource, sys
 from vitals.metrics.meter import Meter
-from vitals.metrics.worker_directory import join
+from vitals.metrics.worker_sharing import join
 from vitals.metrics.catalogue import CACHE_LOAD_DURATION, HTTP_REQUEST_DURATION, RequestLabels
 from vitals.metrics.text_format import render
 def resident():

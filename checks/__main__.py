@@ -2,12 +2,18 @@
 
 import sys
 
-from checks import completeness, links, queries, words
+from checks import completeness, expectations, links, queries, words
 
 
 def main() -> int:
     """Run every check and print what each finds; 1 if there is anything."""
-    found = [*words.check(), *links.check(), *queries.check(), *completeness.check()]
+    found = [
+        *words.check(),
+        *links.check(),
+        *queries.check(),
+        *expectations.check(),
+        *completeness.check(),
+    ]
     for problem in found:
         print(problem)
     return 1 if found else 0

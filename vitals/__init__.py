@@ -3,20 +3,29 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from vitals.interpreter import refuse_subinterpreter
+
 if TYPE_CHECKING:
     from vitals.body.config import BodyLogging
+    from vitals.cache_probes.probe import CacheProbe
     from vitals.host import Host, Probe
-    from vitals.instrumentation import Vitals, instrument, watch
+    from vitals.http_client.probe import HttpClients
+    from vitals.instrumentation import Vitals, instrument
     from vitals.logging.record_context import add_request_context
     from vitals.objectives import Objective
     from vitals.redaction.bodies import Redaction
     from vitals.validation.config import Validation
+    from vitals.watching import watch
+
+refuse_subinterpreter()
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BodyLogging",
+    "CacheProbe",
     "Host",
+    "HttpClients",
     "Objective",
     "Probe",
     "Redaction",
@@ -29,7 +38,9 @@ __all__ = [
 
 _MODULES = {
     "BodyLogging": "vitals.body.config",
+    "CacheProbe": "vitals.cache_probes.probe",
     "Host": "vitals.host",
+    "HttpClients": "vitals.http_client.probe",
     "Objective": "vitals.objectives",
     "Probe": "vitals.host",
     "Redaction": "vitals.redaction.bodies",
@@ -37,7 +48,7 @@ _MODULES = {
     "Vitals": "vitals.instrumentation",
     "add_request_context": "vitals.logging.record_context",
     "instrument": "vitals.instrumentation",
-    "watch": "vitals.instrumentation",
+    "watch": "vitals.watching",
 }
 
 

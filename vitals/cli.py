@@ -1,4 +1,4 @@
-"""``vitals``: find slow statements, missing indexes and lock waits of a service's database."""
+"""``vitals``: find slow statements, missing indexes and lock waits; find faults of the set-up."""
 
 import argparse
 import asyncio
@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from vitals.db.indexes import index_audit, postgresql_advisor, sqlite_advisor
 from vitals.db.insight import locks
+from vitals.doctor import command as doctor
 
 PATH = "/vitals/bottlenecks"
 DATABASE_URL = "VITALS_DATABASE_URL"
@@ -31,6 +32,8 @@ class CommandError(Exception):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     arguments = _parser().parse_args(argv)
+    if arguments.read is None:
+        return doctor.run(arguments)
     try:
         found = arguments.read(arguments)
     except CommandError as error:
@@ -53,6 +56,9 @@ def _parser() -> argparse.ArgumentParser:
         subparser.set_defaults(read=read, show=show)
         return subparser
 
+    examined = commands.add_parser("doctor", help=doctor.HELP)
+    examined.set_defaults(read=None)
+    doctor.add_arguments(examined)
     bottlenecks = command(
         "bottlenecks",
         "statements of a service by total database time",

@@ -9,7 +9,8 @@ from contextlib import (
     asynccontextmanager,
     suppress,
 )
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp
@@ -31,6 +32,11 @@ LOGGER = "vitals.host"
 
 Middleware = Callable[[ASGIApp], ASGIApp]
 """Wraps an ASGI application in another one."""
+
+Made = TypeVar("Made")
+
+WatchEngine = Callable[[Any, str | None], None]
+"""Measures an engine of SQLAlchemy from now on, under a name or its own."""
 
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 """Creates what runs around the application's lifespan."""
@@ -54,6 +60,7 @@ class Host:
     Attributes:
         meter: Where probes record.
         routes: Templates of the application's routes.
+        watch_engine: Measures a further engine; set by the database's probe.
         make_span: Creates spans of operations, while it is enabled; None where tracing never is.
         trace_requests: Wraps the application in a middleware that traces requests, outside of all
             other middleware; called with the application and its own middleware stack. Or None.
@@ -89,6 +96,8 @@ class Host:
         self._lifespans: list[Lifespan] = []
         self._middleware: list[Middleware] = []
         self._at_start: list[Callable[[], None]] = []
+        self.watch_engine: WatchEngine | None = None
+        self._made: WeakKeyDictionary[object, dict[type, Any]] = WeakKeyDictionary()
         self._on_started: list[Callable[[], None]] = []
         self._descriptions: list[Callable[[], str]] = []
         self._task: asyncio.Task[None] | None = None
@@ -139,6 +148,19 @@ class Host:
         forks workers, never gets there.
         """
         self._at_start.append(callback)
+
+    def made_for(self, target: object, kind: type[Made], make: Callable[[], Made]) -> Made:
+        """What is made for an object, such as a client, once; it lives as long as both.
+
+        Args:
+            target: The object; held weakly.
+            kind: What is made.
+            make: Makes it.
+        """
+        made = self._made.setdefault(target, {})
+        if kind not in made:
+            made[kind] = make()
+        return cast(Made, made[kind])
 
     def on_started(self, callback: Callable[[], None]) -> None:
         """Call a function when the application's own start-up is complete."""

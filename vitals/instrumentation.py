@@ -23,13 +23,14 @@ from vitals.db.insight.explain import Explain
 from vitals.host import Host, Probe
 from vitals.http.background import observe_background_tasks
 from vitals.http.probe import HttpProbe
+from vitals.interpreter import refuse_free_threading
 from vitals.logging.json_probe import JsonLogProbe
 from vitals.logging.probe import LogProbe, Logs
 from vitals.metrics import worker_discovery
 from vitals.metrics.access import Access, Token
 from vitals.metrics.endpoint import MetricsEndpoint
 from vitals.metrics.meter import Meter
-from vitals.metrics.worker_directory import join
+from vitals.metrics.worker_sharing import join
 from vitals.objectives import Objective, Objectives
 from vitals.redaction.bodies import Redaction
 from vitals.redactor import Redactor
@@ -43,6 +44,7 @@ from vitals.runtime import RuntimeProbe, record_target
 from vitals.tracing.probe import TracingProbe
 from vitals.validation.config import Validation
 from vitals.validation.probe import ValidationProbe
+from vitals.watching import attach_watched
 
 if TYPE_CHECKING:
     from vitals.tracing.setup import Tracing
@@ -185,11 +187,13 @@ def instrument(
         The application's ``Vitals``.
 
     Raises:
-        RuntimeError: The application is instrumented already, or serves already.
+        RuntimeError: The application is instrumented already, or serves already; or this Python
+            runs without the GIL.
         ValueError: An objective, the path, the token, the ratio, ``logs`` or ``explain`` is
             invalid. The route of an objective is checked when the application starts.
         TypeError: ``engine`` is none.
     """
+    refuse_free_threading()
     selection = EngineSelection.of(engine, engines)
     known: Vitals | None = getattr(app.state, INSTRUMENTED, None)
     if known is not None and known._host.late and _is_running():  # noqa: SLF001  # of this module
@@ -212,7 +216,8 @@ def instrument(
     host.at_start(lambda: join(host.meter, name, workers_dir))
 
     def resource() -> dict[str, str]:
-        return with_instance_id(attributes, worker_discovery.worker_directory(name, workers_dir))
+        shared = next(iter(worker_discovery.worker_directories(name, workers_dir)), None)
+        return with_instance_id(attributes, shared)
 
     host.at_start(lambda: record_target(host.meter, resource()))
     traces = TracingProbe(resource, redactor, endpoint=otlp_endpoint, ratio=trace_ratio)
@@ -229,6 +234,7 @@ def instrument(
     for probe in attached:
         if probe is not None:
             probe.attach(host)
+    attach_watched(host)
     host.build_lifespan()
     wrap_outermost(app, partial(_measure, host))
     if host.late:
@@ -236,24 +242,6 @@ def instrument(
     vitals = Vitals(host.meter, host.objectives, database, host, traces)
     setattr(app.state, INSTRUMENTED, vitals)
     return vitals
-
-
-def watch(app: FastAPI, engine: AnyEngine, *, name: str | None = None) -> None:
-    """Measure an engine of an instrumented application from now on: ``Vitals.watch`` by its app.
-
-    Args:
-        app: The application.
-        engine: The engine.
-        name: Its name in the labels of pool metrics.
-
-    Raises:
-        RuntimeError: The application is not instrumented.
-        TypeError: It is no engine of SQLAlchemy.
-    """
-    vitals: Vitals | None = getattr(app.state, INSTRUMENTED, None)
-    if vitals is None:
-        raise RuntimeError("this application is not instrumented: call instrument(app) first")
-    vitals.watch(engine, name=name)
 
 
 def _check(

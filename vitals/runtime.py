@@ -67,11 +67,13 @@ class RuntimeProbe:
         @asynccontextmanager
         async def running() -> AsyncIterator[None]:
             lag.start()  # unless it has with the first connection: a lifespan may begin again
+            planned = False
             try:
                 yield
+                planned = True
             finally:
                 lag.stop()
-                refresher.stop()
+                refresher.stop(planned=planned)
 
         host.at_start(lag.start)
         host.at_start(refresher.start)
@@ -187,7 +189,7 @@ class Refresher:
     """Refreshes a worker's gauges on its event loop, for scrapes of other workers.
 
     Args:
-        meter: The meter; does nothing while it is not shared.
+        meter: The meter; does nothing if there are no other workers.
     """
 
     def __init__(self, meter: Meter) -> None:
@@ -196,13 +198,22 @@ class Refresher:
 
     def start(self) -> None:
         """Start on the running loop."""
-        if self._meter.shared:
-            self._meter.refresh()
+        sharing = self._meter.sharing
+        if sharing is not None:
+            sharing.tick()
+            if self._meter.shared:
+                self._meter.refresh()
             self._next = asyncio.get_running_loop().call_later(REFRESH_INTERVAL, self.start)
 
-    def stop(self) -> None:
-        """Stop, after a last refresh: other workers outlive this one."""
+    def stop(self, *, planned: bool = False) -> None:
+        """Stop, after a last refresh: other workers outlive this one.
+
+        Args:
+            planned: Whether the server shuts down, rather than fails.
+        """
         if self._next is not None:
             self._next.cancel()
             self._next = None
             self._meter.refresh()
+        if planned and self._meter.sharing is not None:
+            self._meter.sharing.leave()

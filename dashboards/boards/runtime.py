@@ -24,26 +24,33 @@ from vitals.metrics.catalogue import (
     HTTP_CONNECTIONS_REFUSED,
     HTTP_REQUESTS_REFUSED,
     HTTP_STREAM_DURATION,
+    PLANNED_START_TIME,
     PROCESS_CPU,
     PROCESS_MAX_FDS,
     PROCESS_OPEN_FDS,
     PROCESS_RESIDENT_MEMORY,
     PROCESS_START_TIME,
     WORKERS,
-    WORKERS_ENDED,
+    WORKERS_CRASHED,
 )
 from vitals.metrics.declarations import not_matching
 
 RESTARTS = Stat(
     id=1,
     title="Restarts, 1 hour",
-    description="How often instances were started within the last hour, deploys included. An "
-    "instance that restarts again and again is crash-looping: see its log.",
+    description="How often instances were started within the last hour, without those that had "
+    "been shut down on the same machine, as by a deployment. An instance that restarts again and "
+    "again is crash-looping: see its log.",
     unit="short",
     decimals=0,
     width=6,
     steps=rising(1, 5),
-    queries=(instant_query(f"sum(changes({PROCESS_START_TIME.select('', '1h', **CHOSEN)}))"),),
+    queries=(
+        instant_query(
+            f"sum(changes({PROCESS_START_TIME.select('', '1h', **CHOSEN)})) "
+            f"- (sum(changes({PLANNED_START_TIME.select('', '1h', **CHOSEN)})) or vector(0))"
+        ),
+    ),
 )
 DESCRIPTORS = Gauge(
     id=2,
@@ -161,15 +168,16 @@ WORKERS_ANSWERING = TimeSeries(
     id=16,
     tint=Colour.INFO,
     title="Workers",
-    description="Running worker processes, by instance, and how many exited within the last hour "
-    "while their server went on. Fewer than were started, or an unexpected exit: see the log.",
+    description="Running worker processes, by instance, and how many crashed within the last hour: "
+    "exited without having been shut down, as recycled ones are. Fewer than were started, or a "
+    "crash: see the log.",
     unit="short",
     decimals=0,
     queries=(
         Query(WORKERS.sum("instance", **CHOSEN), "{{instance}}"),
         Query(
-            f"{WORKERS_ENDED.increase('instance', window='1h', **CHOSEN)} > 0",
-            "{{instance}} exited, 1 hour",
+            f"{WORKERS_CRASHED.increase('instance', window='1h', **CHOSEN)} > 0",
+            "{{instance}} crashed, 1 hour",
         ),
     ),
 )

@@ -44,6 +44,7 @@ class RequestContext:
         error_type: ``error.type``; empty if the request succeeded.
         duration: Seconds to the last byte of the response; of a stream, to its first byte.
         queries: Database operations so far.
+        outgoing: Outgoing HTTP requests so far.
         db_seconds: Seconds spent in them.
         pool_seconds: Seconds spent waiting for connections.
         statements: The query probe's records of statements; None until there is one.
@@ -65,6 +66,7 @@ class RequestContext:
     error_type = ""
     duration = 0.0
     queries = 0
+    outgoing = 0
     db_seconds = 0.0
     pool_seconds = 0.0
     statements: Any = None
@@ -159,13 +161,11 @@ OnFinished = Callable[[RequestContext], None]
 
 
 class MakeSpan(Protocol):
-    """Creates spans of operations that probes have timed.
+    """Creates spans of operations that probes have timed."""
 
-    Attributes:
-        enabled: Whether anything is traced; it may change while the application serves.
-    """
-
-    enabled: bool
+    @property
+    def enabled(self) -> bool:
+        """Whether anything is traced; it may change while the application serves."""
 
     def __call__(
         self, name: str, began: int, error_type: str, attributes: Mapping[str, Any]

@@ -60,6 +60,7 @@ class DatabaseProbe:
     def attach(self, host: Host) -> None:
         """Watch the engines that exist, and prepare for further ones."""
         self._host = host
+        host.watch_engine = self.watch
         self.meter = host.meter
         log = QueryLog(host.routes, host.meter.dropped, host.service_name) if host.logs else None
         self._queries = QueryProbe(

@@ -13,6 +13,7 @@ from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from vitals.asgi.methods import METHODS, OTHER_METHOD
 from vitals.asgi.own_paths import OwnPaths
 from vitals.asgi.request_context import CURRENT, OnFinished, RequestContext
 from vitals.asgi.root_path import below_root
@@ -20,7 +21,7 @@ from vitals.asgi.route_template import UNMATCHED, RouteTemplates
 from vitals.http.background import BackgroundMeter, LinkedSpan, observe_tasks
 from vitals.http.observed_request import ObservedRequest
 from vitals.http.recorder import Recorder
-from vitals.http.route_instruments import OTHER_METHOD, url_scheme
+from vitals.http.route_instruments import url_scheme
 from vitals.http.streams import StreamMeter
 from vitals.http.websockets import WebSocketProbe
 from vitals.metrics.catalogue import (
@@ -36,10 +37,6 @@ from vitals.metrics.catalogue import (
 from vitals.metrics.declarations import NoLabels
 from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives, Slo
-
-METHODS = frozenset(
-    ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY")
-)
 
 _UNSET = Token.MISSING
 

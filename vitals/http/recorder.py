@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
+from vitals.asgi.methods import OTHER_METHOD
 from vitals.asgi.request_context import OnFinished
 from vitals.asgi.route_template import RouteTemplates
 from vitals.http.observed_request import ObservedRequest
 from vitals.http.route_instruments import (
     HTTP,
     METHOD_NOT_ALLOWED,
-    OTHER_METHOD,
     OTHER_SCHEME,
     RouteInstruments,
     url_scheme,

@@ -26,7 +26,6 @@ from vitals.metrics.catalogue import (
 from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives, Slo
 
-OTHER_METHOD = "_OTHER"
 METHOD_NOT_ALLOWED = 405
 HTTP, HTTPS, OTHER_SCHEME = "http", "https", "_OTHER"
 

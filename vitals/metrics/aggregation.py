@@ -103,13 +103,25 @@ CellRange = tuple[Series, Segment, int, int]
 
 
 class SeriesIndex:
-    """Locations of the series in one store; updates are incremental, as records are append-only."""
+    """Locations of the series in one store; updates are incremental, as records are append-only.
 
-    def __init__(self, registry: SeriesRegistry) -> None:
+    Args:
+        registry: Interns the series.
+        private_label: A label for the series of private segments, as text: other workers do not
+            see these, so they must not be added to what the others count.
+
+    Attributes:
+        series: Where the series are.
+        exemplars: Where their exemplars are.
+        compacted: Names of the files that were merged into this store, the oldest first.
+    """
+
+    def __init__(self, registry: SeriesRegistry, private_label: str = "") -> None:
         self.series: list[CellRange] = []
         self.exemplars: list[CellRange] = []
-        self.compacted: set[str] = set()
+        self.compacted: dict[str, None] = {}
         self._registry = registry
+        self._private_label = private_label
         self._metrics: dict[int, MetricKey] = {}
         self._offsets: dict[int, int] = {}
 
@@ -120,13 +132,24 @@ class SeriesIndex:
                 self._add(segment, record)
                 self._offsets[segment.base] = after
 
+    def total(self, metric: AnyMetric) -> float:
+        """The sum of a metric's values over its series."""
+        return sum(
+            sum(segment.cells[start:stop].tolist())
+            for series, segment, start, stop in self.series
+            if series.metric.name == metric.name
+        )
+
     def _add(self, segment: Segment, record: Record) -> None:
         if record.kind == RecordKind.METRIC:
             self._metrics[record.address] = self._registry.metric(record.text)
         elif record.kind == RecordKind.COMPACTED:
-            self.compacted.add(record.text)
+            self.compacted[record.text] = None
         elif metric := self._metrics.get(record.reference):
-            series = self._registry.series(metric, record.text)
+            labels = record.text
+            if segment.private and self._private_label:
+                labels = f"{labels},{self._private_label}" if labels else self._private_label
+            series = self._registry.series(metric, labels)
             cells = (series, segment, record.start, record.stop)
             (self.series if record.kind == RecordKind.SERIES else self.exemplars).append(cells)
 

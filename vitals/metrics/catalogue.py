@@ -148,6 +148,47 @@ HTTP_WEBSOCKET_DURATION = Histogram(
 )
 HTTP_ACTIVE_WEBSOCKETS = Gauge("http_server_active_websockets", "Open WebSockets.", NoLabels)
 
+# -- HTTP clients ----------------------------------------------------------------------------
+
+
+class ClientRequestLabels(NamedTuple):
+    """Labels of an outgoing request; the number of servers is limited.
+
+    The status is empty where no response arrived. ``error_type`` is the class of what failed, or
+    the status from 400 on.
+    """
+
+    http_request_method: str
+    server_address: str
+    server_port: str
+    http_response_status_code: str
+    error_type: str
+
+
+class ServerLabels(NamedTuple):
+    """Labels of a server that requests are sent to."""
+
+    server_address: str
+    server_port: str
+
+
+HTTP_CLIENT_REQUEST_DURATION = Histogram(
+    "http_client_request_duration_seconds",
+    "Time from sending an outgoing request to the last byte of its response; of an event stream, "
+    "to its first.",
+    ClientRequestLabels,
+    REQUEST_SECONDS,
+)
+HTTP_CLIENT_ACTIVE_REQUESTS = Gauge(
+    "http_client_active_requests", "Outgoing requests in progress.", ServerLabels
+)
+HTTP_CLIENT_REQUESTS_PER_REQUEST = Histogram(
+    "http_client_requests_per_request",
+    "Outgoing requests that one request caused, of those that caused any.",
+    RouteLabels,
+    (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0),
+)
+
 # -- Objectives ------------------------------------------------------------------------------
 
 
@@ -305,6 +346,14 @@ class CacheOperationLabels(NamedTuple):
     operation: str
 
 
+class CacheErrorLabels(NamedTuple):
+    """Labels of a command to the cache's store that failed."""
+
+    cache: str
+    operation: str
+    error_type: str
+
+
 class CacheLabels(NamedTuple):
     """The label of a cache: its name."""
 
@@ -331,6 +380,11 @@ CACHE_OPERATION_DURATION = Histogram(
     "Time a command to the cache's store took.",
     CacheOperationLabels,
     CACHE_SECONDS,
+)
+CACHE_OPERATION_ERRORS = Counter(
+    "cache_operation_errors_total",
+    "Commands to the cache's store that failed or were cancelled.",
+    CacheErrorLabels,
 )
 CACHE_LOAD_DURATION = Histogram(
     "cache_load_duration_seconds",
@@ -427,7 +481,14 @@ DROPPED = Counter(
 
 WORKERS = Gauge("vitals_workers", "Worker processes whose metrics are merged.", NoLabels)
 WORKERS_ENDED = Counter(
-    "vitals_workers_ended_total", "Workers that ended while their server went on.", NoLabels
+    "vitals_workers_ended_total",
+    "Workers that ended while their server went on, by plan or not.",
+    NoLabels,
+)
+WORKERS_CRASHED = Counter(
+    "vitals_workers_crashed_total",
+    "Workers that ended without having shut down: killed, or ended by an error.",
+    NoLabels,
 )
 
 # Summed over all workers, unless stated otherwise.
@@ -439,6 +500,12 @@ PROCESS_START_TIME = Gauge(
     "Start of the server, its workers' parent, as Unix time.",
     NoLabels,
     multiprocess_mode="min",
+)
+PLANNED_START_TIME = Gauge(
+    "vitals_planned_start_time_seconds",
+    "Last start of the server that followed a planned end, as Unix time; 0 if none is known.",
+    NoLabels,
+    multiprocess_mode="max",
 )
 PROCESS_OPEN_FDS = Gauge(
     "process_open_fds",

@@ -42,6 +42,19 @@ class PeerWorkers(Protocol):
         """The stores of the other live workers, and of dead ones."""
 
 
+class Sharing(Protocol):
+    """Keeps a meter shared with the other workers, whatever happens to what they share."""
+
+    def check(self) -> None:
+        """Repair what is broken; called before each scrape, in a thread that may wait."""
+
+    def tick(self) -> None:
+        """Have it repaired in another thread if necessary; called on the event loop."""
+
+    def leave(self) -> None:
+        """Note that this worker ends by plan."""
+
+
 class Family(Generic[Labels, Child]):
     """All series of one metric.
 
@@ -133,18 +146,24 @@ class Meter:
         store: The store of this process.
         samples: Number of samples in a scrape.
         joined: Whether this process has joined the other workers, if there are any.
+        sharing: Keeps it shared with them; None if there are none.
+        apart: Whether there are other workers, but nothing can be shared with them.
         lock: Held while a series is added, not while counting.
+        collecting: Held while stores are read or exchanged; separate, because reading other
+            workers' files may be slow.
     """
 
     def __init__(
         self, *, series_per_metric: int = MAX_SERIES_PER_METRIC, samples: int = MAX_SAMPLES
     ) -> None:
         self.lock = RLock()
-        self._collecting = RLock()  # separate: reading other workers' files may be slow
+        self.collecting = RLock()
         self._refreshing = Lock()
         self.store = MmapStore()
         self.samples = 0
         self.joined = False
+        self.sharing: Sharing | None = None
+        self.apart = False
         self._max_series = series_per_metric
         self._max_samples = samples
         self._families: dict[str, Family[Any, Any]] = {}
@@ -204,8 +223,10 @@ class Meter:
 
     def collect(self, *, exemplars: bool = False) -> Iterator[AggregatedMetric]:
         """Every metric, merged over all workers, in the order of first use here."""
+        if self.sharing is not None:
+            self.sharing.check()
         self.refresh()
-        with self._collecting:
+        with self.collecting:
             self._own_index.update(self.store.segments)
             sources = [StoreSource(self._own_index, alive=True)]
             if self._peers is not None:
@@ -221,16 +242,36 @@ class Meter:
 
     def join(self, store: MmapStore, peers: PeerWorkers) -> None:
         """Switch to a store that the other workers read, and read theirs."""
-        self._peers = peers
-        self.joined = True
-        self._move(store, keep=True)
+        with self.collecting:
+            self._peers = peers
+            self.joined = True
+            self.apart = False
+            self._move(store, keep=True)
+
+    def read_peers(self) -> None:
+        """Read the other workers' stores ahead of the next scrape, while their files exist."""
+        with self.collecting:
+            if self._peers is not None:
+                self._peers.sources(self._registry)
+
+    def part(self) -> None:
+        """Export only the series of this worker, labelled as such: nothing can be shared.
+
+        Without the label, scrapes that reach one worker after the other would show counters that
+        fall.
+        """
+        with self.collecting:
+            self.apart = True
+            self._own_index = SeriesIndex(self._registry, self._private_label)
 
     def reset_after_fork(self) -> None:
         """Discard the state inherited by a fork: the store and the counts are the parent's."""
         # A thread that does not exist in the child may have held them.
-        self.lock, self._collecting, self._refreshing = RLock(), RLock(), Lock()
+        self.lock, self.collecting, self._refreshing = RLock(), RLock(), Lock()
         self._peers = None
         self.joined = False
+        self.sharing = None
+        self.apart = False
         self._move(MmapStore(), keep=False)
 
     def has_room_for(self, family: Family[Any, Any]) -> bool:
@@ -243,9 +284,13 @@ class Meter:
     def _move(self, store: MmapStore, *, keep: bool) -> None:
         with self.lock:
             self.store = store
-            self._own_index = SeriesIndex(self._registry)
+            self._own_index = SeriesIndex(self._registry, self._private_label)
             for family in self._families.values():
                 family.move(keep=keep)
+
+    @property
+    def _private_label(self) -> str:
+        return f'worker="{os.getpid()}"' if self.shared or self.apart else ""
 
     def _family(
         self,

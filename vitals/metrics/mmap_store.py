@@ -5,14 +5,14 @@ appended once and never moved: a type, a text, and its cells, float64 values upd
 header says up to where records are complete, and is updated last: a process killed at any
 instruction leaves a store without the record that it was writing.
 
-    segment   magic, size, committed bytes, pid, start time of the process; padded to 64 bytes
+    segment   magic, size, committed bytes, pid, start time of the process, whether that process
+              has ended by plan; padded to 64 bytes
     record    kind, bytes of text, cells, checksum, reference; the text padded to 8; the cells
 
 The checksum covers processors that show another core the header's new value before the record.
 Files and the memory of a single process use the same format, so there is one reader for both.
 """
 
-import logging
 import mmap
 import os
 import struct
@@ -23,13 +23,14 @@ from threading import RLock
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
-MAGIC = b"vitals\x00\x01"
+MAGIC = b"vitals\x00\x02"
 SEGMENT_BYTES = 1 << 16
 MAX_SEGMENT_BYTES = 1 << 20
 
-_HEADER = struct.Struct("=8sQQQQ24x")
-_COMMITTED = 2
-"""Position of the committed bytes in the header, in words of 8 bytes."""
+_HEADER = struct.Struct("=8sQQQQQ16x")
+_COMMITTED, _ENDED = 2, 5
+"""Positions in the header, in words of 8 bytes: the committed bytes, and whether the process ended
+by plan."""
 _RECORD = struct.Struct("=IIIIQ")
 
 if TYPE_CHECKING:
@@ -77,6 +78,9 @@ class Segment:
         memory: Its bytes; of a file, a mapping.
         base: The address of its first byte in the store.
 
+    Attributes:
+        private: Whether only its process can read it.
+
     Raises:
         ValueError: The memory holds no segment, or an incomplete one.
     """
@@ -84,10 +88,11 @@ class Segment:
     def __init__(self, memory: memoryview, base: int = 0) -> None:
         if len(memory) < _HEADER.size:
             raise ValueError("too short for a segment")
-        magic, size, _, self.pid, self.start_time = _HEADER.unpack_from(memory)
+        magic, size, _, self.pid, self.start_time, _ = _HEADER.unpack_from(memory)
         if magic != MAGIC or not _HEADER.size <= size <= len(memory) or size % 8:
             raise ValueError("not a segment, or one of another version")
         self.base = base
+        self.private = False
         self.memory = memory[:size]
         self.cells: Cells = self.memory.cast("d")
         self._words = self.memory.cast("Q")
@@ -95,7 +100,7 @@ class Segment:
     @classmethod
     def write(cls, memory: memoryview, base: int, pid: int, start_time: int) -> "Segment":
         """Initialize an empty segment in zeroed memory; the magic is written last."""
-        _HEADER.pack_into(memory, 0, bytes(8), len(memory), _HEADER.size, pid, start_time)
+        _HEADER.pack_into(memory, 0, bytes(8), len(memory), _HEADER.size, pid, start_time, 0)
         memory[: len(MAGIC)] = MAGIC
         return cls(memory, base)
 
@@ -107,6 +112,15 @@ class Segment:
     def commit(self, end: int) -> None:
         """Publish the records up to an offset, in a single atomic write of 8 bytes."""
         self._words[_COMMITTED] = max(end, self._words[_COMMITTED])
+
+    @property
+    def ended(self) -> bool:
+        """Whether its process has ended by plan, or is about to."""
+        return bool(self._words[_ENDED])
+
+    def mark_ended(self) -> None:
+        """Note that the process ends by plan; one that is killed or crashes never does."""
+        self._words[_ENDED] = 1
 
     def records(self, start: int = 0) -> Iterator[tuple[Record, int]]:
         """Every complete record from an offset on, each with the offset of the next."""
@@ -146,8 +160,13 @@ class MmapStore:
         allocate: Provides the memory.
         pid: The process that writes it.
         start_time: When that process started.
-        spill: Whether to continue in private memory, with one warning, when allocation fails
-            because the disk is full or a limit is reached.
+        spill: Whether to continue in private memory when allocation fails because the disk is full
+            or a limit is reached.
+        size: Bytes to allocate at first.
+
+    Attributes:
+        segments: Its segments, in order.
+        spilled: Why some of them are in private memory; None if none is.
 
     Raises:
         OSError: There is no space left.
@@ -160,9 +179,11 @@ class MmapStore:
         pid: int = 0,
         start_time: int = 0,
         spill: bool = False,
+        size: int = 0,
     ) -> None:
         self._allocate = allocate or in_memory
         self._spill = spill
+        self.spilled: OSError | None = None
         self._pid = pid
         self._start_time = start_time
         self._size = 0
@@ -170,7 +191,12 @@ class MmapStore:
         self._used = 0
         self._lock = RLock()
         self.segments: list[Segment] = []
-        self._current = self._add_segment(0)
+        self._current = self._add_segment(size)
+
+    @property
+    def used(self) -> int:
+        """Bytes that its records need."""
+        return sum(segment.committed for segment in self.segments)
 
     def append(
         self, kind: RecordKind, text: str, cells: int = 0, reference: int = 0
@@ -210,14 +236,11 @@ class MmapStore:
         except OSError as error:
             if not (self._spill and self.segments):
                 raise
-            logging.getLogger(__name__).warning(
-                "metrics: no space to share more series with the other workers (%s); "
-                "new series of this worker appear only in its own scrapes",
-                error,
-            )
             self._allocate = in_memory
+            self.spilled = error
             memory = in_memory(size)
         segment = Segment.write(memory, self._size, self._pid, self._start_time)
+        segment.private = self._allocate is in_memory
         self._size += size
         self._used = _HEADER.size
         self.segments.append(segment)
@@ -229,31 +252,66 @@ def in_memory(size: int) -> memoryview:
     return memoryview(bytearray(size))
 
 
-def in_file(path: Path) -> Allocate:
-    """Create a file that other processes can map; returns a function that extends it.
+class FileMemory:
+    """Memory of a file that other processes can map.
+
+    Args:
+        path: The file, which is created.
+
+    Attributes:
+        inode: Its inode.
 
     Raises:
-        OSError: The file exists or cannot be created; from the function: there is no space left.
+        OSError: The file exists or cannot be created.
     """
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    os.close(file)
-    ends = [0]
 
-    def allocate(size: int) -> memoryview:
-        at = ends[0]
-        ends[0] += size
-        file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    def __init__(self, path: Path) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = os.open(path, flags, 0o600)
+        self.inode = os.fstat(file).st_ino
+        os.close(file)
+        self._path = path
+        self._end = 0
+
+    def __call__(self, size: int) -> memoryview:
+        """Extend the file, and map what was added.
+
+        Raises:
+            OSError: There is no space left, or the path names another file by now.
+        """
+        at = self._end
+        file = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
+            if os.fstat(file).st_ino != self.inode:
+                raise FileNotFoundError(f"{self._path} was replaced")
             # Write zeros instead of truncating: touching a hole of a sparse file on a full disk
             # would kill the process with SIGBUS.
             written = os.pwrite(file, bytes(size), at)
             if written < size:
-                raise OSError(f"{path}: only {written} of {size} bytes could be written")
-            return memoryview(mmap.mmap(file, size, offset=at))
+                raise OSError(f"{self._path}: only {written} of {size} bytes could be written")
+            memory = memoryview(mmap.mmap(file, size, offset=at))
         finally:
             os.close(file)
+        self._end += size
+        return memory
 
-    return allocate
+    def move(self, path: Path) -> None:
+        """Rename the file, replacing another one atomically.
+
+        Raises:
+            OSError: It cannot be renamed.
+        """
+        self._path.replace(path)
+        self._path = path
+
+
+def in_file(path: Path) -> FileMemory:
+    """Create a file that other processes can map; returns what extends it.
+
+    Raises:
+        OSError: The file exists or cannot be created.
+    """
+    return FileMemory(path)
 
 
 def map_file(path: Path) -> memoryview:

@@ -25,14 +25,26 @@ def render(metrics: Iterable[AggregatedMetric], *, as_openmetrics: bool = False)
     """Render metrics, one string each, without the ``# EOF`` of OpenMetrics."""
     for metric, series in metrics:
         head, template = _templates(metric, as_openmetrics)
-        if metric.kind == "histogram":
-            lines = list(_histograms(template, series, exemplars=as_openmetrics))
-        else:
-            lines = [
-                (template % format_value(values[0])).replace(_LABELS_PLACEHOLDER, labels)
-                for labels, values, _ in series
-            ]
+        apart: list[AggregatedSeries] = []
+        if not metric.labels:  # unless the store of this worker is private: see SeriesIndex
+            apart = [one for one in series if one.labels]
+            series = [one for one in series if not one.labels] if apart else series  # noqa: PLW2901
+        lines = _lines(metric, template, series, exemplars=as_openmetrics)
+        if apart:
+            _, template = _templates(metric._replace(labels=("worker",)), as_openmetrics)
+            lines += _lines(metric, template, apart, exemplars=as_openmetrics)
         yield head + "".join(lines)
+
+
+def _lines(
+    metric: MetricKey, template: str, series: list[AggregatedSeries], *, exemplars: bool
+) -> list[str]:
+    if metric.kind == "histogram":
+        return list(_histograms(template, series, exemplars=exemplars))
+    return [
+        (template % format_value(values[0])).replace(_LABELS_PLACEHOLDER, labels)
+        for labels, values, _ in series
+    ]
 
 
 def family_name(metric: MetricKey) -> str:

@@ -8,6 +8,9 @@ Servers start workers in one of two ways, and a worker can detect both:
 
 The parent, identified by pid and start time, outlives its workers and replaces those that end. The
 parent of a server without workers is a shell or a service manager; such a server shares nothing.
+
+A script may also start two servers, each in a process of its own. Their parent is the same, their
+addresses are not: workers of one server accept connections at the same ones.
 """
 
 import hashlib
@@ -16,6 +19,7 @@ import os
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from vitals.metrics.mmap_store import MAGIC
@@ -60,33 +64,58 @@ def application_id(name: str) -> str:
     return _digest(f"{MAGIC!r} {_applications[name]} {name}")
 
 
-def worker_directory(
-    application: str, configured: str | os.PathLike[str] | None = None
-) -> Path | None:
-    """The directory through which the workers of a server share an application's metrics.
+def configured_directory(configured: str | os.PathLike[str] | None = None) -> str | None:
+    """The configured directory: the given one, else that of the environment; None without one."""
+    return os.environ.get(ENV_VAR) if configured is None else str(configured)
+
+
+def worker_directories(
+    application: str,
+    configured: str | os.PathLike[str] | None = None,
+    addresses: Iterable[str] = (),
+) -> list[Path]:
+    """Directories through which the workers of a server share an application's metrics.
+
+    They share the first one that nobody else has access to; none if the list is empty.
 
     Args:
         application: Its id, see ``application_id``.
         configured: A configured directory; empty to share nothing; None to detect one.
+        addresses: Where this process accepts connections, if known.
     """
-    if configured is None:
-        configured = os.environ.get(ENV_VAR)
+    configured = configured_directory(configured)
     if configured is not None:
-        return Path(configured).absolute() / application if str(configured) else None
+        return [Path(configured).absolute() / application] if configured else []
     pid = server_pid()
     if pid is None or not hasattr(os, "getuid"):
-        return None
-    return base_directory() / f"{pid}-{start_time(pid)}-{application}"
+        return []
+    name = f"{pid}-{start_time(pid)}-{service_id(application, addresses)}"
+    return [base / name for base in base_directories(pid)]
 
 
-def base_directory() -> Path:
-    """The directory of all servers of this user: in memory, where the system offers that.
+def service_id(application: str, addresses: Iterable[str]) -> str:
+    """An id of an application that is served at these addresses."""
+    return _digest(" ".join([application, *sorted(addresses)]))
 
-    Pids are meaningless across hosts, and across containers that share a file system.
+
+def base_directories(server: int) -> list[Path]:
+    """Possible directories of the servers of this user: in memory, where the system offers that.
+
+    Pids are meaningless across hosts, and across containers that share a file system. The last
+    directories have a name that other users cannot guess: they may have taken the first ones.
     """
     memory = Path("/dev/shm")  # noqa: S108  # made with 0700 and checked, see vitals.metrics.worker_directory
-    root = memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
-    return root / f"vitals-{os.getuid()}-{_host_namespace()}"
+    usual = f"vitals-{os.getuid()}-{_host_namespace()}"
+    names = [usual]
+    try:
+        # Only this user may read where the kernel placed the server's program in memory.
+        layout = Path(f"/proc/{server}/auxv").read_bytes()
+        names.append(f"{usual}-{_digest(layout.hex())}")
+    except OSError:
+        pass
+    roots = [memory] if os.access(memory, os.W_OK) else []
+    roots.append(Path(tempfile.gettempdir()))
+    return [root / name for name in names for root in roots]
 
 
 def _host_namespace() -> str:

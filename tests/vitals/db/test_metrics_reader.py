@@ -9,7 +9,7 @@ from vitals.db.insight.bottlenecks import rank
 from vitals.db.probe import QueryProbe
 from vitals.db.statements.metrics_reader import StatementMetrics, read
 from vitals.metrics.meter import Meter
-from vitals.metrics.worker_directory import join
+from vitals.metrics.worker_sharing import join
 from vitals.objectives import Objectives
 
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
 
 from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
 
 from vitals import instrument
 
@@ -15,3 +17,14 @@ instrument(app, logs=False)
 async def work(number: int) -> int:
     await asyncio.sleep(0.001 * (number % 5))
     return os.getpid()
+
+
+@app.get("/stream")
+async def stream() -> StreamingResponse:
+    """Send the pid, then nothing, and never end."""
+
+    async def body() -> AsyncIterator[str]:
+        yield f"{os.getpid()}\n"
+        await asyncio.Event().wait()
+
+    return StreamingResponse(body())

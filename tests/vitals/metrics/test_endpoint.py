@@ -22,7 +22,7 @@ from vitals.metrics.catalogue import CATALOGUE
 from vitals.metrics.declarations import Counter, Gauge, Histogram
 from vitals.metrics.endpoint import OPENMETRICS, TEXT, MetricsEndpoint, prefers_openmetrics
 from vitals.metrics.meter import Meter
-from vitals.metrics.worker_directory import join
+from vitals.metrics.worker_sharing import join
 from vitals.runtime import ProcessProbe
 
 PROMETHEUS_2 = (

@@ -1,5 +1,6 @@
 import fcntl
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -14,11 +15,12 @@ import pytest
 from tests.vitals.metrics.worker import HITS, LEVEL, WAIT, WORST, Word
 from vitals.metrics import worker_directory, worker_discovery
 from vitals.metrics.aggregation import SeriesRegistry
-from vitals.metrics.catalogue import WORKERS, WORKERS_ENDED
+from vitals.metrics.catalogue import DROPPED, WORKERS, WORKERS_CRASHED, WORKERS_ENDED
 from vitals.metrics.meter import Meter
 from vitals.metrics.mmap_store import Segment, map_file, segments
 from vitals.metrics.process_identity import start_time, unix_start_time
-from vitals.metrics.worker_directory import WorkerDirectory, join
+from vitals.metrics.worker_directory import WorkerDirectory
+from vitals.metrics.worker_sharing import join
 from vitals.testing import Readings
 
 SCRIPT = Path(__file__).with_name("worker.py")
@@ -32,7 +34,7 @@ class Worker:
     def __init__(self, directory: Path, *, limit: int = 0) -> None:
         command = [sys.executable, "-m", "tests.vitals.metrics.worker", str(directory)]
         if limit:
-            command = ["prlimit", f"--fsize={limit}", *command]
+            command = ["prlimit", f"--fsize={limit}:unlimited", *command]
         self.process = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -221,17 +223,213 @@ def test_with_a_full_disk_a_worker_exports_only_its_own_metrics(
     assert full.errors.count("exports only its own metrics") == 1
 
 
-def test_a_disk_that_fills_up_keeps_shared_series(start: Start) -> None:
+def test_a_disk_that_fills_up_keeps_shared_series_until_there_is_space(start: Start) -> None:
     first, filling = start(), start(limit=1 << 16)
     filling.send("many 1500")
     filling.send("inc shared 5")
-    own = filling.scrape()
-    shared = [s for s in first.scrape().samples if s.name == HITS.name]
-    assert own.value(HITS, word="shared") == 5
-    assert len([s for s in own.samples if s.name == HITS.name]) == 1_502
+    first.send("inc shared 2")
+    own, others = filling.scrape(), first.scrape()
+    shared = [s for s in others.samples if s.name == HITS.name]
+    assert len([s for s in own.samples if s.name == HITS.name]) == 1_503
     assert 100 < len(shared) < 1_400
+    # What others cannot see is a series of its own: no counter falls from one scrape to the next.
+    mine = {"word": "shared", "worker": str(filling.pid)}
+    by_labels = [(s.labels, s.value) for s in own.samples if s.labels.get("word") == "shared"]
+    assert len(by_labels) == 2
+    assert ({"word": "shared"}, 2) in by_labels
+    assert (mine, 5) in by_labels
+    assert others.value(HITS, word="shared") == 2
+    assert others.value(DROPPED, reason="workers_apart") == 1
+    resource.prlimit(filling.pid, resource.RLIMIT_FSIZE, (1 << 30, resource.RLIM_INFINITY))
+    assert filling.send("retry") == "done"
+    for worker in (filling, first):
+        assert worker.scrape().value(HITS, word="shared") == 7
+        assert not [s for s in worker.scrape().samples if "worker" in s.labels]
     filling.kill()
     assert filling.errors.count("no space to share more") == 1
+
+
+def test_a_worker_that_could_not_share_does_once_it_can(start: Start) -> None:
+    first, full = start(), start(limit=20_000)
+    full.send("inc shared 5")
+    scrape = full.scrape()
+    assert {s.labels.get("worker") for s in scrape.samples} == {str(full.pid)}
+    assert scrape.value(WORKERS) == 1
+    resource.prlimit(full.pid, resource.RLIMIT_FSIZE, (1 << 30, resource.RLIM_INFINITY))
+    full.send("retry")
+    assert full.scrape().value(HITS, word="shared") == 5
+    assert first.scrape().value(HITS, word="shared") == 5
+
+
+def test_a_removed_directory_is_made_again_and_no_counter_falls(
+    start: Start, tmp_path: Path
+) -> None:
+    first, second, third, dead = (start() for _ in range(4))
+    workers = (first, second, third)
+    for worker in (*workers, dead):
+        worker.send("inc shared 10")
+        worker.send("observe 0.5")
+    dead.kill()
+    for worker in workers:
+        assert worker.scrape().value(HITS, word="shared") == 40
+    for rounds in range(3):
+        shutil.rmtree(tmp_path / "test")
+        for number, worker in enumerate(workers):
+            worker.send("inc shared 1")
+            scrape = worker.scrape()
+            assert scrape.value(HITS, word="shared") == 40 + 3 * rounds + number + 1
+            assert scrape.value(WAIT, "_count") == 4
+            assert scrape.value(WORKERS) == 3
+            assert scrape.value(WORKERS_ENDED) == 1
+        assert len(store_files(tmp_path)) == 4
+        for worker in workers:
+            worker.send("tick")
+    assert start().scrape().value(HITS, word="shared") == 49
+    first.kill()
+    assert first.errors.count("removed or replaced") == 3
+
+
+def test_what_a_worker_counted_after_the_removal_survives_its_death(
+    start: Start, tmp_path: Path
+) -> None:
+    first, second, third = start(), start(), start()
+    for worker in (first, second, third):
+        worker.scrape()
+    shutil.rmtree(tmp_path / "test")
+    second.send("inc shared 7")
+    second.kill()  # before it could write its file again
+    for worker in (first, third, first):
+        scrape = worker.scrape()
+        assert scrape.value(HITS, word="shared") == 7
+        assert scrape.value(WORKERS_ENDED) == 1
+    assert start().scrape().value(HITS, word="shared") == 7
+
+
+def test_a_removal_is_noticed_without_scrapes(start: Start, tmp_path: Path) -> None:
+    first, second = start(), start()
+    for worker in (first, second):
+        worker.send("inc shared 2")
+        worker.send("tick")
+    shutil.rmtree(tmp_path / "test")
+    for worker in (first, second):
+        worker.send("tick")
+    assert start().scrape().value(HITS, word="shared") == 4
+    assert first.scrape().value(DROPPED, reason="workers_directory") == 2
+
+
+def _as_file(directory: Path, _elsewhere: Path) -> None:
+    directory.write_text("")
+
+
+def _as_link(directory: Path, elsewhere: Path) -> None:
+    directory.symlink_to(elsewhere)
+
+
+def _open_to_all(directory: Path, _elsewhere: Path) -> None:
+    directory.mkdir()
+    directory.chmod(0o777)
+
+
+def _of_another_user(directory: Path, _elsewhere: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can make another user's directory")
+    directory.mkdir(mode=0o700)
+    os.chown(directory, NOBODY, NOBODY)
+
+
+@pytest.mark.parametrize("replace", [_as_file, _as_link, _open_to_all, _of_another_user])
+def test_a_directory_that_is_replaced_harms_no_figure(
+    replace: Callable[[Path, Path], None], start: Start, tmp_path: Path
+) -> None:
+    first, second = start(), start()
+    for worker in (first, second):
+        worker.send("inc shared 2")
+        worker.send("tick")
+    directory, elsewhere = tmp_path / "test", tmp_path / "elsewhere"
+    directory.rename(elsewhere)
+    replace(directory, elsewhere)
+    for worker in (first, second) * 2:
+        worker.send("inc shared 1")
+        worker.send("tick")
+    scrapes = [worker.scrape().value(HITS, word="shared") for worker in (first, second) * 3]
+    assert set(scrapes) == {8}
+    assert first.scrape().value(DROPPED, reason="workers_apart") >= 1
+    late = start()
+    late.send("inc shared 1")
+    samples = [s for s in late.scrape().samples if s.name == HITS.name]
+    assert {s.labels.get("worker") for s in samples} == {str(late.pid)}
+    _remove(directory)
+    for worker in (first, second, late):
+        worker.send("retry")
+        worker.send("tick")
+    assert {w.scrape().value(HITS, word="shared") for w in (first, second, late)} == {9}
+    second.kill()
+    assert second.errors.count("cannot be made again") == 1
+    assert second.errors.count("and no figure is lost") == 1
+
+
+def test_a_file_that_is_replaced_is_written_again(start: Start, tmp_path: Path) -> None:
+    first, second = start(), start()
+    for worker in (first, second):
+        worker.send("inc shared 2")
+        worker.send("tick")
+    (path,) = tmp_path.glob(f"test/{second.pid}-*.mmap")
+    path.unlink()
+    path.write_bytes(b"x" * 100_000)
+    second.send("inc shared 1")
+    second.send("tick")
+    assert {worker.scrape().value(HITS, word="shared") for worker in (first, second)} == {5}
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    else:
+        shutil.rmtree(path)
+
+
+def test_a_directory_that_another_user_has_taken_is_avoided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    taken, secret = tmp_path / "taken", tmp_path / "secret"
+    taken.mkdir()
+    taken.chmod(0o777)
+    monkeypatch.delenv(worker_discovery.ENV_VAR, raising=False)
+    monkeypatch.setattr(worker_discovery, "server_pid", os.getppid)
+    monkeypatch.setattr(worker_discovery, "base_directories", lambda _: [taken, secret])
+    meter = Meter()
+    join(meter, "test")
+    assert meter.shared
+    assert not caplog.records
+    assert [*secret.glob("*/*.mmap")]
+    assert not [*taken.iterdir()]
+    taken.chmod(0o700)  # a worker that starts later still finds the others
+    later = Meter()
+    join(later, "test")
+    assert len([*secret.glob("*/*.mmap")]) == 2
+
+
+def test_other_users_cannot_guess_the_last_directories() -> None:
+    bases = worker_discovery.base_directories(os.getppid())
+    assert len({path.name for path in bases}) == 2
+    with subprocess.Popen(["sleep", "60"]) as process:
+        others = worker_discovery.base_directories(process.pid)
+        process.kill()
+    assert bases[0] == others[0]
+    assert bases[-1].name != others[-1].name
+
+
+def test_workers_that_end_by_plan_did_not_crash(start: Start) -> None:
+    first, planned, killed = start(), start(), start()
+    planned.send("leave")
+    for worker in (planned, killed):
+        worker.send("inc shared 1")
+        worker.kill()
+    for _ in range(2):
+        scrape = first.scrape()
+        assert scrape.value(WORKERS_ENDED) == 2
+        assert scrape.value(WORKERS_CRASHED) == 1
+        assert scrape.value(HITS, word="shared") == 2
 
 
 def test_dead_workers_files_stay_while_there_is_no_space_to_compact(
@@ -335,12 +533,12 @@ def test_directories_of_ended_servers_are_removed(tmp_path: Path) -> None:
 
 def test_a_process_without_workers_shares_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(worker_discovery.ENV_VAR, raising=False)
-    assert worker_discovery.worker_directory("test") is None
+    assert worker_discovery.worker_directories("test") == []
     monkeypatch.setenv(worker_discovery.ENV_VAR, "/somewhere")
-    assert worker_discovery.worker_directory("test") == Path("/somewhere/test")
+    assert worker_discovery.worker_directories("test") == [Path("/somewhere/test")]
     monkeypatch.setenv(worker_discovery.ENV_VAR, "")
-    assert worker_discovery.worker_directory("test") is None
-    assert worker_discovery.worker_directory("test", "/elsewhere") == Path("/elsewhere/test")
+    assert worker_discovery.worker_directories("test") == []
+    assert worker_discovery.worker_directories("test", "/elsewhere") == [Path("/elsewhere/test")]
 
 
 def test_applications_of_one_server_have_distinct_ids() -> None:
@@ -388,6 +586,6 @@ def test_rereading_reads_only_new_records(start: Start, tmp_path: Path) -> None:
     worker.send("many 1500")
     (after,) = directory.sources(registry)
     assert after.series_index is before.series_index
-    assert len(after.series_index.series) == 1_500 + 3
+    assert len(after.series_index.series) == 1_500 + 7
     (path,) = tmp_path.glob(f"test/{worker.pid}-*")
     assert len(segments(map_file(path))) > 1

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,15 @@ import pytest
 from stack import readiness
 from tests.conftest import Start
 from vitals.metrics import worker_discovery
-from vitals.metrics.catalogue import HTTP_REQUEST_DURATION, WORKERS, WORKERS_ENDED
+from vitals.metrics.catalogue import (
+    DROPPED,
+    HTTP_REQUEST_DURATION,
+    PLANNED_START_TIME,
+    PROCESS_START_TIME,
+    WORKERS,
+    WORKERS_CRASHED,
+    WORKERS_ENDED,
+)
 from vitals.metrics.process_identity import start_time
 from vitals.testing import Readings
 
@@ -30,9 +40,13 @@ REQUEST = b"GET /jobs/%d HTTP/1.1\r\nhost: test\r\n\r\n"
 
 
 GUNICORN = "gunicorn serving:app -b 127.0.0.1:{port} -w {workers} -k uvicorn_worker.UvicornWorker"
+UVICORN = "uvicorn serving:app --port {port} --workers {workers} --log-level error"
 SERVERS = {
-    "uvicorn": "uvicorn serving:app --port {port} --workers {workers} --log-level error",
+    "uvicorn": UVICORN,
+    "uvicorn, recycled": f"{UVICORN} --limit-max-requests 40",
     "gunicorn": GUNICORN,
+    "gunicorn, recycled": f"{GUNICORN} --max-requests 40 --max-requests-jitter 10",
+    "gunicorn, impatient": f"{GUNICORN} --timeout 15",
     "gunicorn, preloaded": f"{GUNICORN} --preload",
     "granian": (
         "granian serving:app --interface asgi --port {port} --workers {workers} --no-log "
@@ -43,9 +57,11 @@ SERVERS = {
 
 
 @contextmanager
-def serving(server: str, workers: int) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+def serving(
+    server: str, workers: int, port: int = 0
+) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """Its port and the process that starts the workers."""
-    port = readiness.free_port()
+    port = port or readiness.free_port()
     with subprocess.Popen(
         [sys.executable, "-m", *SERVERS[server].format(port=port, workers=workers).split()],
         cwd=HERE,
@@ -69,12 +85,15 @@ def poll(done: Callable[[], Any], seconds: float = 30) -> None:
 
 def scrape(port: int) -> Readings:
     accept = {"accept": "application/openmetrics-text;version=1.0.0"}
-    return Readings.parse(httpx.get(f"http://127.0.0.1:{port}/metrics", headers=accept).text)
+    # While all workers are exchanged, a connection waits for one that has started.
+    page = httpx.get(f"http://127.0.0.1:{port}/metrics", headers=accept, timeout=30)
+    return Readings.parse(page.text)
 
 
 def files(server: subprocess.Popen[bytes]) -> list[Path]:
     started = start_time(server.pid)
-    return list(worker_discovery.base_directory().glob(f"{server.pid}-{started}-*/*"))
+    usual = worker_discovery.base_directories(server.pid)[0]
+    return list(usual.glob(f"{server.pid}-{started}-*/*"))
 
 
 @dataclass
@@ -129,7 +148,7 @@ async def load_and_kill(port: int, kills: int) -> Load:
 
 
 @pytest.mark.servers
-@pytest.mark.parametrize("server", [name for name in SERVERS if name != "uvicorn"])
+@pytest.mark.parametrize("server", ["gunicorn", "gunicorn, preloaded", "granian"])
 def test_any_worker_serves_the_metrics_of_all(server: str) -> None:
     with serving(server, 2) as (port, started):
         poll(lambda: scrape(port).value(WORKERS) == 2)
@@ -149,6 +168,161 @@ def test_any_worker_serves_the_metrics_of_all(server: str) -> None:
         assert started.poll() is None
 
 
+def ask(port: int) -> int | None:
+    """The pid of the worker that answers; None if it ended instead."""
+    try:
+        return int(httpx.get(f"http://127.0.0.1:{port}/jobs/0", timeout=30).text)
+    except httpx.TransportError:
+        return None
+
+
+@pytest.mark.servers
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("server", ["uvicorn, recycled", "gunicorn, recycled"])
+def test_recycled_workers_did_not_crash(server: str) -> None:
+    with serving(server, 2) as (port, _):
+
+        def two_were_recycled() -> bool:
+            for _ in range(20):
+                ask(port)
+            return scrape(port).value(WORKERS_ENDED) >= 2
+
+        poll(two_were_recycled, 90)
+        assert scrape(port).value(WORKERS_CRASHED) == 0
+        killed = ask(port)
+        assert killed
+        os.kill(killed, signal.SIGKILL)
+        poll(lambda: scrape(port).value(WORKERS_CRASHED) == 1)
+
+
+@pytest.mark.servers
+@pytest.mark.timeout(240)
+def test_a_reload_is_no_crash_even_if_streams_are_cut_off() -> None:
+    with serving("gunicorn, impatient", 2) as (port, server):
+        poll(lambda: scrape(port).value(WORKERS) == 2)
+        with httpx.stream("GET", f"http://127.0.0.1:{port}/stream", timeout=30) as response:
+            holding = int(next(response.iter_lines()))
+            server.send_signal(signal.SIGHUP)
+            poll(lambda: scrape(port).value(WORKERS_ENDED) == 2, 90)
+            assert start_time(holding) is None
+        assert scrape(port).value(WORKERS_CRASHED) == 0
+        assert scrape(port).value(WORKERS) == 2
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize(("server", "workers"), [("uvicorn", 1), ("gunicorn", 2)])
+def test_a_server_knows_whether_its_predecessor_crashed(server: str, workers: int) -> None:
+    port = readiness.free_port()
+
+    def starts() -> tuple[float, float]:
+        poll(lambda: scrape(port).value(WORKERS) == workers)
+        poll(lambda: len(_records()) >= recorded + workers)
+        page = scrape(port)
+        return page.value(PLANNED_START_TIME), page.value(PROCESS_START_TIME)
+
+    recorded = len(_records())
+    with serving(server, workers, port):
+        assert starts()[0] == 0
+    recorded = len(_records()) - workers
+    with serving(server, workers, port) as (_, process):
+        planned, started = starts()
+        assert planned == pytest.approx(started, abs=0.011)
+        children = [process.pid, *_children(process.pid)]
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+        poll(lambda: not any(map(start_time, children)))
+    with serving(server, workers, port):
+        assert starts()[0] == planned
+
+
+def _records() -> list[Path]:
+    return list(worker_discovery.base_directories(os.getpid())[0].glob("end-*"))
+
+
+def _children(pid: int) -> list[int]:
+    lists = Path("/proc", str(pid), "task").glob("*/children")
+    return [int(word) for file in lists for word in file.read_text().split()]
+
+
+ONE_PARENT = """
+import multiprocessing, socket, sys, uvicorn
+from fastapi import FastAPI
+from vitals import instrument
+
+def run(port, name):
+    app = FastAPI()
+    instrument(app, logs=False, **({"service_name": name} if name else {}))
+    app.get(f"/{port}")(lambda: port)
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="critical")
+
+if __name__ == "__main__":
+    method, name, *ports = sys.argv[1:]
+    context = multiprocessing.get_context(method)
+    with socket.create_server(("127.0.0.1", 0)):  # which a forked child inherits
+        children = [context.Process(target=run, args=(int(port), name)) for port in ports]
+        for child in children:
+            child.start()
+        sys.stdin.read()
+    for child in children:
+        child.terminate()
+"""
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize(("method", "name"), [("fork", "shop"), ("spawn", "")])
+def test_servers_of_one_parent_keep_their_figures_apart(
+    method: str, name: str, tmp_path: Path
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(ONE_PARENT)
+    ports = [readiness.free_port() for _ in range(2)]
+    command = [sys.executable, str(script), method, name, *map(str, ports)]
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[2])}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as parent:
+        for port in ports:
+            poll(partial(readiness.http_answers, port, f"/{port}"))
+        before = {port: _counted(port) for port in ports}
+        for requests, port in enumerate(ports, 2):
+            for _ in range(requests):
+                httpx.get(f"http://127.0.0.1:{port}/{port}")
+        after = {port: _counted(port) for port in ports}
+        assert [set(routes) for routes in after.values()] == [{f"/{port}"} for port in ports]
+        counted = [sum(after[port].values()) - sum(before[port].values()) for port in ports]
+        assert counted == [2, 3]
+        parent.communicate(timeout=30)
+
+
+def _counted(port: int) -> dict[str, float]:
+    page = scrape(port)
+    return {
+        labels["http_route"]: page.value(HTTP_REQUEST_DURATION, "_count", **labels)
+        for labels in page.series(HTTP_REQUEST_DURATION)
+        if labels["http_route"]
+    }
+
+
+@pytest.mark.servers
+def test_figures_stay_whole_when_the_shared_directory_is_removed() -> None:
+    with serving("uvicorn", 3) as (port, server):
+        poll(lambda: scrape(port).value(WORKERS) == 3)
+        counted = []
+        for _ in range(3):
+            workers: set[int | None] = set()
+            while len(workers) < 3:
+                workers.add(ask(port))
+            counted.append(scrape(port).value(HTTP_REQUEST_DURATION, "_count", http_route=ROUTE))
+            time.sleep(1.2)  # each worker looks once a second
+            (directory,) = {path.parent for path in files(server)}
+            shutil.rmtree(directory)
+        poll(lambda: len(files(server)) >= 3)
+        counted += [
+            scrape(port).value(HTTP_REQUEST_DURATION, "_count", http_route=ROUTE) for _ in range(10)
+        ]
+        assert counted == sorted(counted)
+        assert scrape(port).value(WORKERS) == 3
+        assert scrape(port).value(DROPPED, reason="workers_directory") == 9
+
+
 @pytest.mark.servers
 def test_no_counter_decreases_when_workers_die_under_load(prometheus_server: Start) -> None:
     kills = 6
@@ -163,13 +337,13 @@ def test_no_counter_decreases_when_workers_die_under_load(prometheus_server: Sta
             }
         )
 
-        def ask(query: str) -> list[Any]:
+        def query_for(query: str) -> list[Any]:
             response = httpx.get(f"{prometheus.url}/api/v1/query", params={"query": query})
             found: list[Any] = response.raise_for_status().json()["data"]["result"]
             return found
 
         def value(query: str) -> float:
-            return sum(float(series["value"][1]) for series in ask(query))
+            return sum(float(series["value"][1]) for series in query_for(query))
 
         before = scrape(port).value(HTTP_REQUEST_DURATION, "_count", http_route=ROUTE)
         load = asyncio.run(load_and_kill(port, kills))
@@ -182,7 +356,7 @@ def test_no_counter_decreases_when_workers_die_under_load(prometheus_server: Sta
         poll(lambda: value(f"sum({COUNT})") == counted + before)
         assert value(WORKERS_ENDED.name) == kills
         poll(lambda: value("sum(http_server_active_requests)") == 0)
-        rising = ask('{job="api", __name__=~".+_(total|count|bucket|sum)"}[2m]')
+        rising = query_for('{job="api", __name__=~".+_(total|count|bucket|sum)"}[2m]')
         assert len(rising) > 100
         for series in rising:
             values = [float(sample) for _, sample in series["values"]]

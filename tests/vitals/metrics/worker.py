@@ -5,12 +5,14 @@ Its argument is the directory through which it joins other workers. It records t
 
 import logging
 import sys
-from typing import NamedTuple
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
 from vitals.metrics.declarations import Counter, Gauge, Histogram, NoLabels
 from vitals.metrics.meter import Meter
 from vitals.metrics.text_format import render
-from vitals.metrics.worker_directory import join
+from vitals.metrics.worker_sharing import WorkerSharing, join
 
 
 class Word(NamedTuple):
@@ -36,10 +38,26 @@ def execute(meter: Meter, command: str, *arguments: str) -> str:
     elif command == "level":
         meter.gauge(LEVEL).bind(NONE).set(float(arguments[0]))
         meter.gauge(WORST).bind(NONE).set(float(arguments[0]))
+    elif command in _SHARING:
+        _SHARING[command](cast(WorkerSharing, meter.sharing))
     elif command == "page":
         scrape = "".join(render(meter.collect(exemplars=True), as_openmetrics=True))
         return scrape.replace("\n", "\t") + "# EOF"
     return "done"
+
+
+def _tick(sharing: WorkerSharing) -> None:
+    sharing.tick()  # as the event loop does each second
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread():
+            thread.join()
+
+
+_SHARING: dict[str, Callable[[WorkerSharing], Any]] = {
+    "leave": WorkerSharing.leave,
+    "retry": lambda sharing: setattr(sharing, "_next_try", 0.0),
+    "tick": _tick,
+}
 
 
 def main() -> None:
