@@ -15,6 +15,7 @@ from alerts import burn_rate, datastores, meta_monitoring, processes, requests
 from alerts.alert import Alert
 from alerts.time_scale import REAL_TIME, TimeScale
 from rules import datastores as datastore_signals
+from rules import dependencies as dependency_signals
 from rules import releases as release_signals
 from rules import requests as request_signals
 from rules import slo as slo_signals
@@ -43,6 +44,7 @@ AREAS = (
     Area("requests", request_signals, (requests,)),
     Area("slo", slo_signals, (burn_rate,)),
     Area("datastores", datastore_signals, (datastores,)),
+    Area("dependencies", dependency_signals, ()),
     Area("processes", release_signals, (processes,)),
     Area("meta-monitoring", None, (meta_monitoring,)),
 )

@@ -17,6 +17,7 @@ BENCHMARKS = (
     "advice",
     "pool",
     "cache",
+    "clients",
     "watch",
     "load",
 )

@@ -17,6 +17,7 @@ LEVELS = {
     "fingerprint": "db_query_fingerprint",
     "pool": "db_client_connection_pool_name",
     "cache": "cache",
+    "server": "server_address",
 }
 """Words of a record's level (``job_route:...``) and the label that each stands for."""
 

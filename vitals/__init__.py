@@ -7,12 +7,15 @@ from vitals.interpreter import refuse_subinterpreter
 
 if TYPE_CHECKING:
     from vitals.body.config import BodyLogging
+    from vitals.cache_probes.probe import CacheProbe
     from vitals.host import Host, Probe
+    from vitals.http_client.probe import HttpClients
     from vitals.instrumentation import Vitals, instrument
     from vitals.logging.record_context import add_request_context
     from vitals.objectives import Objective
     from vitals.redaction.bodies import Redaction
     from vitals.validation.config import Validation
+    from vitals.watching import watch
 
 refuse_subinterpreter()
 
@@ -20,7 +23,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BodyLogging",
+    "CacheProbe",
     "Host",
+    "HttpClients",
     "Objective",
     "Probe",
     "Redaction",
@@ -28,11 +33,14 @@ __all__ = [
     "Vitals",
     "add_request_context",
     "instrument",
+    "watch",
 ]
 
 _MODULES = {
     "BodyLogging": "vitals.body.config",
+    "CacheProbe": "vitals.cache_probes.probe",
     "Host": "vitals.host",
+    "HttpClients": "vitals.http_client.probe",
     "Objective": "vitals.objectives",
     "Probe": "vitals.host",
     "Redaction": "vitals.redaction.bodies",
@@ -40,6 +48,7 @@ _MODULES = {
     "Vitals": "vitals.instrumentation",
     "add_request_context": "vitals.logging.record_context",
     "instrument": "vitals.instrumentation",
+    "watch": "vitals.watching",
 }
 
 

@@ -9,21 +9,34 @@ from contextlib import (
     asynccontextmanager,
     suppress,
 )
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from vitals.asgi.health_checks import USUAL, health_checks
-from vitals.asgi.hooks import add_lifespan, after_startup
+from vitals.asgi.hooks import (
+    add_lifespan,
+    after_startup,
+    run_until_task_ends,
+)
 from vitals.asgi.own_paths import OwnPaths, Page
 from vitals.asgi.request_context import MakeSpan, OnFinished
 from vitals.asgi.route_template import RouteTemplates
+from vitals.log_events import EventLog
 from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives
 
+LOGGER = "vitals.host"
+
 Middleware = Callable[[ASGIApp], ASGIApp]
 """Wraps an ASGI application in another one."""
+
+Made = TypeVar("Made")
+
+WatchEngine = Callable[[Any, str | None], None]
+"""Measures an engine of SQLAlchemy from now on, under a name or its own."""
 
 Lifespan = Callable[[], AbstractAsyncContextManager[None]]
 """Creates what runs around the application's lifespan."""
@@ -47,10 +60,12 @@ class Host:
     Attributes:
         meter: Where probes record.
         routes: Templates of the application's routes.
-        make_span: Creates spans of operations; None without tracing.
-        join_trace: Called when a response starts, to take over a tracer's trace.
+        watch_engine: Measures a further engine; set by the database's probe.
+        make_span: Creates spans of operations, while it is enabled; None where tracing never is.
+        trace_requests: Wraps the application in a middleware that traces requests, outside of all
+            other middleware; called with the application and its own middleware stack. Or None.
         logs: Whether probes write log events.
-        queries: Whether queries are counted per request.
+        late: Whether the application has started already: this is its lifespan.
         long_polls: Route templates of long polls; None for those with the usual names.
         linked_span: Creates the span of a background task, linked to its request's; or None.
         paths: The paths that are not measured, and the pages that probes serve.
@@ -71,9 +86,8 @@ class Host:
         self.meter = Meter()
         self.routes = RouteTemplates(app)
         self.make_span: MakeSpan | None = None
-        self.join_trace: OnFinished | None = None
+        self.trace_requests: Callable[[ASGIApp, ASGIApp], ASGIApp] | None = None
         self.logs = False
-        self.queries = False
         self.long_polls: Sequence[str] | None = None
         self.linked_span: Callable[[str], AbstractContextManager[Any]] | None = None
         self.paths = OwnPaths(app)
@@ -82,8 +96,14 @@ class Host:
         self._lifespans: list[Lifespan] = []
         self._middleware: list[Middleware] = []
         self._at_start: list[Callable[[], None]] = []
+        self.watch_engine: WatchEngine | None = None
+        self._made: WeakKeyDictionary[object, dict[type, Any]] = WeakKeyDictionary()
+        self._on_started: list[Callable[[], None]] = []
+        self._descriptions: list[Callable[[], str]] = []
+        self._task: asyncio.Task[None] | None = None
+        self.late = app.middleware_stack is not None
         self._finds_health_checks = exclude is None
-        self._has_lifespan = False
+        self._has_lifespan = self.late
 
     @property
     def unmeasured(self) -> dict[str, Page | None]:
@@ -129,23 +149,68 @@ class Host:
         """
         self._at_start.append(callback)
 
+    def made_for(self, target: object, kind: type[Made], make: Callable[[], Made]) -> Made:
+        """What is made for an object, such as a client, once; it lives as long as both.
+
+        Args:
+            target: The object; held weakly.
+            kind: What is made.
+            make: Makes it.
+        """
+        made = self._made.setdefault(target, {})
+        if kind not in made:
+            made[kind] = make()
+        return cast(Made, made[kind])
+
+    def on_started(self, callback: Callable[[], None]) -> None:
+        """Call a function when the application's own start-up is complete."""
+        self._on_started.append(callback)
+
+    def describe(self, phrase: Callable[[], str]) -> None:
+        """Add a phrase to the log line at start-up: what a probe watches, and what it does not."""
+        self._descriptions.append(phrase)
+
     def build_lifespan(self) -> None:
         """Add the lifespans of all probes to the application."""
-        after_startup(self.app, self._check_routes)
+        if self.late:
+            self.start_late()
+            return
+        after_startup(self.app, self._started)
         for context in reversed(self._lifespans):
             add_lifespan(self.app, context)
         add_lifespan(self.app, self._note_lifespan)
 
+    def start_late(self) -> None:
+        """Run the lifespans of all probes within the application's, which has begun already."""
+        if self._task is None or self._task.done():
+            self._task = run_until_task_ends(self._lifespans)
+            self._task.add_done_callback(_log_failure)
+            self._started()
+
+    def _started(self) -> None:
+        if self.late:  # the application's lifespan may add routes yet
+            self._find_health_checks()
+        else:
+            self._check_routes()
+        for callback in self._on_started:
+            callback()
+        watched = [phrase() for phrase in self._descriptions]
+        log = EventLog(LOGGER, self.meter.dropped, self.service_name)
+        log.write(logging.INFO, "vitals watches", lambda: "; ".join(watched), {"watched": watched})
+
     def build_middleware(self, app: ASGIApp) -> ASGIApp:
         """Wrap the application in the middleware of all probes, with its first connection."""
-        for start in self._at_start:
+        # Once, though the host may have the stack built anew.
+        starts, self._at_start = self._at_start, []
+        for start in starts:
             start()
+        stack = app
         self._find_health_checks()
         with suppress(RuntimeError):  # no asyncio
             asyncio.get_running_loop().call_later(LIFESPAN_SECONDS, self._report_no_lifespan)
         for wrap in self._middleware:
             app = wrap(app)
-        return app
+        return app if self.trace_requests is None else self.trace_requests(app, stack)
 
     @asynccontextmanager
     async def _note_lifespan(self) -> AsyncIterator[None]:
@@ -177,6 +242,12 @@ class Host:
             self._check_routes()
         except ValueError as error:
             log.error("%s", error)  # noqa: TRY400  # the message says it all
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        logging.getLogger(LOGGER).error("a probe failed in the lifespan", exc_info=error)
 
 
 class Probe(Protocol):

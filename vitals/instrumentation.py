@@ -1,27 +1,23 @@
 """``instrument(app)``: attaches all instrumentation to a FastAPI application."""
 
+import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
-import anyio
-import anyio.to_thread
 from fastapi import FastAPI
 from prometheus_client import REGISTRY, CollectorRegistry
-from sqlalchemy import Engine
-from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.types import ASGIApp
 
-from vitals.asgi.health_checks import USUAL
 from vitals.asgi.hooks import wrap_outermost
 from vitals.body.config import BodyLogging
 from vitals.body.probe import BodyProbe
 from vitals.cache.reporter import CacheReporter
 from vitals.db.database_probe import DatabaseProbe
-from vitals.db.dialect_hook import AnyEngine
+from vitals.db.engine_selection import EngineSelection, WhichEngines
+from vitals.db.engines import AnyEngine
 from vitals.db.insight.bottlenecks_page import Admin
 from vitals.db.insight.explain import Explain
 from vitals.host import Host, Probe
@@ -38,10 +34,20 @@ from vitals.metrics.worker_sharing import join
 from vitals.objectives import Objective, Objectives
 from vitals.redaction.bodies import Redaction
 from vitals.redactor import Redactor
-from vitals.runtime import RuntimeProbe
-from vitals.tracing.setup import Tracing, traces_endpoint
+from vitals.resource import (
+    SERVICE_NAME,
+    SERVICE_VERSION,
+    resource_attributes,
+    with_instance_id,
+)
+from vitals.runtime import RuntimeProbe, record_target
+from vitals.tracing.probe import TracingProbe
 from vitals.validation.config import Validation
 from vitals.validation.probe import ValidationProbe
+from vitals.watching import attach_watched
+
+if TYPE_CHECKING:
+    from vitals.tracing.setup import Tracing
 
 DISPLACED = "/vitals/metrics"
 """Where the metrics are if the application has a route of their path."""
@@ -57,24 +63,49 @@ class Vitals:
     Attributes:
         meter: The application's metrics.
         objectives: Its service level objectives.
-        tracing: Its tracing; None without an endpoint.
     """
 
     meter: Meter
     objectives: Objectives
-    tracing: Tracing | None
+    _database: DatabaseProbe = field(repr=False)
+    _host: Host = field(repr=False)
+    _traces: TracingProbe | None = None
+
+    @property
+    def tracing(self) -> "Tracing | None":
+        """Its traces; None while nobody traces: neither an endpoint nor a provider is set."""
+        return None if self._traces is None else self._traces.tracing
+
+    def watch(self, engine: AnyEngine, *, name: str | None = None) -> None:
+        """Measure the statements and the pool of an engine from now on.
+
+        It may be called at any time and for an engine that is watched already: in a lifespan, or
+        wherever an engine is made while the application serves. An engine that is gone takes
+        nothing with it, and its pool's name is free again.
+
+        Args:
+            engine: The engine, synchronous or asynchronous, or a copy by ``execution_options``.
+            name: Its name in the labels of pool metrics; it must be fixed. By default the
+                ``pool_logging_name`` or ``logging_name`` that it was created with, else that of its
+                database, with the server's address or a number if another engine has the same.
+
+        Raises:
+            TypeError: It is no engine of SQLAlchemy.
+        """
+        self._database.watch(engine, name)
 
     def cache(self, name: str) -> CacheReporter:
         """A metrics reporter for one cache; the name becomes a label value, so it must be fixed."""
-        return CacheReporter(self.meter, name, self.tracing.span if self.tracing else None)
+        return CacheReporter(self.meter, name, self._traces.spans if self._traces else None)
 
 
 def instrument(
     app: FastAPI,
     *,
-    engine: AnyEngine | Sequence[AnyEngine] | None = None,
+    engine: WhichEngines | None = None,
+    engines: WhichEngines | None = None,
     objectives: Sequence[Objective] = (),
-    service_name: str = "api",
+    service_name: str | None = None,
     version: str = "",
     revision: str = "",
     metrics_path: str = "/metrics",
@@ -84,7 +115,7 @@ def instrument(
     exclude: Sequence[str] | None = None,
     long_polls: Sequence[str] | None = None,
     otlp_endpoint: str | None = None,
-    trace_ratio: float = 0.1,
+    trace_ratio: float | None = None,
     logs: Logs = "host",
     body_logging: BodyLogging | None = None,
     validation: Validation | None = None,
@@ -96,14 +127,22 @@ def instrument(
 ) -> Vitals:
     """Instrument an application with metrics, logs and traces.
 
-    Call it once, where the application is created, before it serves.
+    Call it once, where the application is created. It may also be called in the application's
+    lifespan, then with each start: the middleware that exists is wrapped, without ``validation``.
 
     Args:
         app: The application.
-        engine: SQLAlchemy engines whose statements and pools are measured.
+        engine: SQLAlchemy engines whose statements and pools are measured: one or several, a
+            mapping from names of their pools, or a function that returns them once they exist
+            (called after start-up, and again until it returns some). ``"all"`` measures every
+            engine of the process from its first connection on, whoever makes it, see
+            ``vitals.db.discovery``. ``Vitals.watch`` adds further ones at any time.
+        engines: The same, for several: ``engines=[main, reporting]``.
         objectives: Service level objectives; see ``vitals.objectives`` for the defaults.
-        service_name: ``service.name`` in logs and traces.
-        version: Version for ``app_build_info``; the application's own when empty.
+        service_name: ``service.name`` in logs, traces and ``target_info``; by default that of
+            ``OTEL_SERVICE_NAME`` or ``OTEL_RESOURCE_ATTRIBUTES``, else ``"api"``.
+        version: Version for ``app_build_info`` and ``service.version``; when empty, that of
+            ``OTEL_RESOURCE_ATTRIBUTES``, else the application's own.
         revision: Commit for ``app_build_info``.
         metrics_path: Path of the metrics endpoint, which is served before the application. If a
             route of the application serves it, the kit's metrics are at ``/vitals/metrics``,
@@ -120,10 +159,11 @@ def instrument(
             those with usual names, see ``vitals.asgi.health_checks``.
         long_polls: Route templates whose requests wait until there is something to answer, and so
             have no latency; by default those with usual names, see ``vitals.http.streams``.
-        otlp_endpoint: Where to export traces, such as ``http://127.0.0.1:4318``; by default
-            ``OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`` or ``OTEL_EXPORTER_OTLP_ENDPOINT``; without any
-            of them tracing is off.
-        trace_ratio: Sampling ratio of traces without a parent (0 to 1).
+        otlp_endpoint: Where to export traces, such as ``http://127.0.0.1:4318``; by default what
+            OpenTelemetry's variables say, such as ``OTEL_EXPORTER_OTLP_ENDPOINT``. Without any of
+            them, and without a tracer provider of the host, tracing is off; see docs/tracing.md.
+        trace_ratio: Sampling ratio of traces without a parent (0 to 1); by default what
+            ``OTEL_TRACES_SAMPLER`` says, else 0.1. A tracer provider of the host has its own.
         logs: ``"host"`` leaves logging as the application has set it up, and adds ``trace_id`` and
             ``http_route`` to its records; ``"json"`` writes JSON lines on standard output in place
             of what goes to the console. Both log requests that failed or were slow, slow queries
@@ -151,10 +191,19 @@ def instrument(
             runs without the GIL.
         ValueError: An objective, the path, the token, the ratio, ``logs`` or ``explain`` is
             invalid. The route of an objective is checked when the application starts.
+        TypeError: ``engine`` is none.
     """
     refuse_free_threading()
-    _check(app, metrics_path, trace_ratio)
-    version = version or app.version
+    selection = EngineSelection.of(engine, engines)
+    known: Vitals | None = getattr(app.state, INSTRUMENTED, None)
+    if known is not None and known._host.late and _is_running():  # noqa: SLF001  # of this module
+        known._database.add(selection)  # noqa: SLF001
+        known._host.start_late()  # noqa: SLF001
+        return known
+    _check(app, metrics_path, trace_ratio, validation)
+    database = DatabaseProbe(selection, explain=explain, sqlcommenter=sqlcommenter, admin=admin)
+    attributes = resource_attributes(service_name, version, app.version)
+    service_name, version = attributes[SERVICE_NAME], attributes[SERVICE_VERSION]
     redactor = Redactor(redaction or (body_logging.redaction if body_logging is not None else None))
     host = Host(app, service_name=service_name, objectives=Objectives(objectives), exclude=exclude)
     host.long_polls = long_polls
@@ -165,20 +214,19 @@ def instrument(
     observe_background_tasks()
     name = worker_discovery.application_id(f"{service_name}\n{app.title}")
     host.at_start(lambda: join(host.meter, name, workers_dir))
-    tracing = _trace(
-        host,
-        otlp_endpoint,
-        version=version,
-        ratio=trace_ratio,
-        exclude=USUAL if exclude is None else exclude,
-        redactor=redactor,
-    )
-    engines = [engine] if isinstance(engine, AsyncEngine | Engine) else list(engine or ())
+
+    def resource() -> dict[str, str]:
+        shared = next(iter(worker_discovery.worker_directories(name, workers_dir)), None)
+        return with_instance_id(attributes, shared)
+
+    host.at_start(lambda: record_target(host.meter, resource()))
+    traces = TracingProbe(resource, redactor, endpoint=otlp_endpoint, ratio=trace_ratio)
     attached: list[Probe | None] = [
+        traces,
         RuntimeProbe(version, revision),
         LogProbe(logs) if logs is not False else None,
         JsonLogProbe(redactor) if logs == "json" else None,
-        DatabaseProbe(engines, explain=explain, sqlcommenter=sqlcommenter, admin=admin),
+        database,
         ValidationProbe(validation) if validation is not None else None,
         BodyProbe(body_logging) if body_logging is not None else None,
         *probes,
@@ -186,42 +234,45 @@ def instrument(
     for probe in attached:
         if probe is not None:
             probe.attach(host)
+    attach_watched(host)
     host.build_lifespan()
     wrap_outermost(app, partial(_measure, host))
-    vitals = Vitals(host.meter, host.objectives, tracing)
+    if host.late:
+        app.middleware_stack = app.middleware_stack  # which wraps it
+    vitals = Vitals(host.meter, host.objectives, database, host, traces)
     setattr(app.state, INSTRUMENTED, vitals)
     return vitals
 
 
-def _check(app: FastAPI, metrics_path: str, trace_ratio: float) -> None:
+def _check(
+    app: FastAPI, metrics_path: str, trace_ratio: float | None, validation: Validation | None
+) -> None:
     if hasattr(app.state, INSTRUMENTED):
         raise RuntimeError("this application is instrumented already: call instrument() once")
     if app.middleware_stack is not None:
-        raise RuntimeError("this application serves already: call instrument() where it is created")
+        if not _is_running():
+            raise RuntimeError(
+                "this application serves already: call instrument() where it is created; an engine "
+                "that is made later is added by vitals.watch(engine)"
+            )
+        if validation is not None:
+            raise RuntimeError(
+                "validation needs instrument() where the application is created, not in its "
+                "lifespan; the lifespan's engine is added by vitals.watch(engine)"
+            )
     if not metrics_path.startswith("/"):
         raise ValueError(f"metrics_path {metrics_path!r} must start with a slash")
-    if not 0 <= trace_ratio <= 1:
+    if trace_ratio is not None and not 0 <= trace_ratio <= 1:
         raise ValueError(f"trace_ratio {trace_ratio} must lie between 0 and 1")
 
 
-def _trace(host: Host, endpoint: str | None, **options: Any) -> Tracing | None:
-    address = traces_endpoint(endpoint)
-    if not address:
-        return None
-    tracing = Tracing(host.app, address=address, service_name=host.service_name, **options)
-    host.make_span, host.join_trace = tracing.span, tracing.join
-    host.linked_span = tracing.linked_span
-
-    @asynccontextmanager
-    async def running() -> AsyncIterator[None]:
-        try:
-            yield
-        finally:
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(tracing.shut_down)
-
-    host.lifespan(running)
-    return tracing
+def _is_running() -> bool:
+    """Whether an event loop runs, as in a lifespan."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _measure(host: Host, app: ASGIApp) -> ASGIApp:
@@ -232,8 +283,6 @@ def _measure(host: Host, app: ASGIApp) -> ASGIApp:
         routes=host.routes,
         objectives=host.objectives,
         paths=host.paths,
-        queries=host.queries,
-        join_trace=host.join_trace,
         on_finished=host.finished,
         linked_span=host.linked_span,
         long_polls=host.long_polls,

@@ -16,8 +16,9 @@ SERVICE_NAME = "service.name"
 EVENT_WRITER = "write_event"
 """The method of a handler that writes an event without a record, at half the cost."""
 
-EventWriter = Callable[[str, int, str, Mapping[str, Any]], bool]
-"""Writes an event, given its logger, level, name and fields; false if a record is needed."""
+EventWriter = Callable[[str, int, str, Mapping[str, Any], str], bool]
+"""Writes an event, given its logger, level, name, fields and ``service.name``; false if a record is
+needed."""
 
 OnDrop = Callable[[str], None]
 """Called with the reason for what was dropped."""
@@ -39,7 +40,7 @@ class EventLog:
     def __init__(self, name: str, on_drop: OnDrop = ignore, service_name: str = "") -> None:
         self._logger = logging.getLogger(name)
         self._on_drop = on_drop
-        self._static = {SERVICE_NAME: service_name} if service_name else {}
+        self._service_name = service_name
 
     def write(
         self, level: int, event: str, sentence: str | Callable[[], str], fields: Mapping[str, Any]
@@ -59,10 +60,11 @@ class EventLog:
                 self._on_drop("logger_disabled")
             if not logger.isEnabledFor(level):
                 return
-            fields = {**self._static, **fields}
-            writer = self._event_writer()
-            if writer is not None and writer(logger.name, level, event, fields):
+            writer, service_name = self._event_writer(), self._service_name
+            if writer is not None and writer(logger.name, level, event, fields, service_name):
                 return
+            if service_name:
+                fields = {SERVICE_NAME: service_name, **fields}
             message = f"{event}: {sentence if isinstance(sentence, str) else sentence()}"
             # The logger would refuse fields that a record factory of the host has set already.
             record = logger.makeRecord(

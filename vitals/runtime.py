@@ -9,7 +9,7 @@ import os
 import platform
 import resource
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass
@@ -31,9 +31,11 @@ from vitals.metrics.catalogue import (
     PROCESS_START_TIME,
     PROCESS_VIRTUAL_MEMORY,
     PYTHON_INFO,
+    TARGET_INFO,
     BuildLabels,
     GenerationLabels,
     PythonLabels,
+    TargetLabels,
 )
 from vitals.metrics.declarations import Counter, NoLabels
 from vitals.metrics.instruments import CounterChild
@@ -64,6 +66,7 @@ class RuntimeProbe:
 
         @asynccontextmanager
         async def running() -> AsyncIterator[None]:
+            lag.start()  # unless it has with the first connection: a lifespan may begin again
             planned = False
             try:
                 yield
@@ -75,6 +78,19 @@ class RuntimeProbe:
         host.at_start(lag.start)
         host.at_start(refresher.start)
         host.lifespan(running)
+
+
+def record_target(meter: Meter, resource: Mapping[str, str]) -> None:
+    """Export ``target_info``: the service as OpenTelemetry's resource identifies it.
+
+    Args:
+        meter: Where to record.
+        resource: Attributes of the service.
+    """
+    labels = TargetLabels(
+        *(resource.get(name.replace("_", "."), "") for name in TargetLabels._fields)
+    )
+    meter.gauge(TARGET_INFO).bind(labels).set(1)
 
 
 class LagProbe:

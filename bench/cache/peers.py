@@ -49,7 +49,7 @@ class Cashews:
     """cashews, with or without its lock across processes."""
 
     def __init__(self, url: str, source: Source, *, lock: bool = False) -> None:
-        from cashews import Cache  # type: ignore[import-not-found]  # noqa: PLC0415
+        from cashews import Cache  # noqa: PLC0415
 
         self._cache: Any = Cache()
         self._cache.setup(url)
@@ -76,12 +76,12 @@ class Aiocache:
     """aiocache, with or without its protection against stampedes."""
 
     def __init__(self, url: str, source: Source, *, stampede: bool = False) -> None:
-        from aiocache import (  # type: ignore[import-not-found]  # noqa: PLC0415
+        from aiocache import (  # noqa: PLC0415
             Cache,
             cached,
             cached_stampede,
         )
-        from aiocache.serializers import (  # type: ignore[import-not-found]  # noqa: PLC0415
+        from aiocache.serializers import (  # noqa: PLC0415
             JsonSerializer,
         )
 
@@ -119,11 +119,11 @@ class FastapiCache:
     """fastapi-cache2."""
 
     def __init__(self, url: str, source: Source) -> None:
-        from fastapi_cache import FastAPICache  # type: ignore[import-not-found]  # noqa: PLC0415
-        from fastapi_cache.backends.redis import (  # type: ignore[import-not-found]  # noqa: PLC0415
+        from fastapi_cache import FastAPICache  # noqa: PLC0415
+        from fastapi_cache.backends.redis import (  # noqa: PLC0415
             RedisBackend,
         )
-        from fastapi_cache.decorator import (  # type: ignore[import-not-found]  # noqa: PLC0415
+        from fastapi_cache.decorator import (  # noqa: PLC0415
             cache,
         )
 
@@ -154,7 +154,7 @@ class Dogpile:
     """dogpile.cache, which is synchronous: called in threads."""
 
     def __init__(self, url: str, source: Source) -> None:
-        from dogpile.cache import make_region  # type: ignore[import-not-found]  # noqa: PLC0415
+        from dogpile.cache import make_region  # noqa: PLC0415
 
         self._threads = ThreadPoolExecutor(64)
         self._source = source

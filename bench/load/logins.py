@@ -21,9 +21,7 @@ from bench.asgi_client import ask, discard_logs
 from bench.load.server import SeededDatabase
 from service.main import build
 from service.settings import Settings
-from vitals import Vitals
-from vitals.metrics.meter import Meter
-from vitals.objectives import Objectives
+from vitals import Vitals, instrument
 
 ON, OFF, HASH = "login, all on", "login, all off", "a password's hash alone"
 PATH = "/api/users/login"
@@ -81,7 +79,7 @@ def _uninstrumented(settings: Settings) -> FastAPI:
     """The same service without instrumentation."""
 
     def skip_instrument(*_app: Any, **_options: Any) -> Vitals:
-        return Vitals(Meter(), Objectives(()), None)
+        return instrument(FastAPI(), logs=False)
 
     replacement: Callable[..., Vitals] = skip_instrument
     with patch("service.main.instrument", replacement):

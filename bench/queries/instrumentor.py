@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from bench.queries.variants import AGAIN, OURS, PLAIN, Finish, measure, ours, sync, uninstrumented
-from vitals.db.dialect_hook import AnyEngine
+from vitals.db.engines import AnyEngine
 
 SPANS = "OpenTelemetry's instrumentor"
 

@@ -28,7 +28,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from bench.interleave import Once, compare
 from vitals.asgi.request_context import CURRENT, RequestContext
 from vitals.asgi.route_template import RouteTemplates
-from vitals.db.dialect_hook import AnyEngine
+from vitals.db.engines import AnyEngine
 from vitals.db.probe import QueryProbe
 from vitals.db.statements.query_log import QueryLog
 from vitals.metrics.catalogue import DB_OPERATION_DURATION, OperationLabels

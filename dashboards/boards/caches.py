@@ -22,6 +22,7 @@ from vitals.metrics.catalogue import (
     CACHE_L1_BYTES,
     CACHE_LOAD_DURATION,
     CACHE_OPERATION_DURATION,
+    CACHE_OPERATION_ERRORS,
     CACHE_REQUESTS,
 )
 from vitals.metrics.declarations import matching
@@ -115,7 +116,8 @@ OPERATIONS = TimeSeries(
 STORE_ERRORS = TimeSeries(
     id=22,
     title="Errors and bypasses",
-    description="Lookups per second that Redis could not serve, by cache.",
+    description="Lookups per second that Redis could not serve, by cache, and commands per second "
+    "that failed, by what they failed with.",
     unit="ops",
     queries=(
         Query(
@@ -123,6 +125,10 @@ STORE_ERRORS = TimeSeries(
                 "cache", "result", window=STEP, **CHOSEN, result=matching("error|bypass")
             ),
             "{{cache}} {{result}}",
+        ),
+        Query(
+            CACHE_OPERATION_ERRORS.rate("cache", "operation", "error_type", window=STEP, **CHOSEN),
+            "{{cache}} {{operation}}: {{error_type}}",
         ),
     ),
     empty="none",

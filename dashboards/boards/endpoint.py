@@ -26,6 +26,7 @@ from rules.slo import TARGET, THRESHOLD
 from vitals.metrics.catalogue import (
     DB_N_PLUS_ONE,
     DB_QUERIES_PER_REQUEST,
+    HTTP_CLIENT_REQUESTS_PER_REQUEST,
     HTTP_REQUEST_BODY_SIZE,
     HTTP_REQUEST_DURATION,
     HTTP_RESPONSE_BODY_SIZE,
@@ -217,6 +218,7 @@ RESPONSES = Table(
 )
 QUERIES = TimeSeries(
     id=31,
+    width=6,
     links=(TO_DATABASE,),
     title="Queries per request",
     description="Database queries per request, p50 and p95. They grow with the data where a loop "
@@ -230,6 +232,7 @@ QUERIES = TimeSeries(
 )
 N_PLUS_ONE = TimeSeries(
     id=32,
+    width=6,
     links=(TO_DATABASE,),
     title="N+1 queries",
     empty="none",
@@ -245,6 +248,7 @@ N_PLUS_ONE = TimeSeries(
 )
 SIZES = TimeSeries(
     id=33,
+    width=6,
     title="Body sizes, p95",
     description="95 % of bodies are no larger. Large responses are slow responses: paginate them.",
     unit="bytes",
@@ -259,6 +263,27 @@ SIZES = TimeSeries(
     overrides=(series_colour("request", Colour.INFO), series_colour("response", Colour.PRIMARY)),
 )
 
+OUTGOING = TimeSeries(
+    id=34,
+    title="Outgoing requests per request",
+    description="HTTP requests to other services per request, p50 and p95, of the requests that "
+    "sent any. They grow with the data where a loop calls row by row.",
+    unit="short",
+    width=6,
+    queries=(
+        Query(
+            defined(HTTP_CLIENT_REQUESTS_PER_REQUEST.quantile(0.5, window=STEP, **CHOSEN_ROUTE)),
+            "p50",
+        ),
+        Query(
+            defined(HTTP_CLIENT_REQUESTS_PER_REQUEST.quantile(0.95, window=STEP, **CHOSEN_ROUTE)),
+            "p95",
+        ),
+    ),
+    overrides=(series_colour("p50", Colour.INFO), series_colour("p95", Colour.PRIMARY, width=2)),
+    empty="none",
+)
+
 BOARD = Board(
     uid=ENDPOINT_UID,
     title="Endpoint",
@@ -269,6 +294,6 @@ BOARD = Board(
         Row((P95, REQUESTS, ERROR_RATIO, TOO_SLOW, QUERIES_EACH)),
         Row((RATE, REASONS, DURATIONS)),
         Row((HEAT, RESPONSES)),
-        Row((QUERIES, N_PLUS_ONE, SIZES), title="Database and payload", id=30),
+        Row((QUERIES, N_PLUS_ONE, OUTGOING, SIZES), title="Database, calls and payload", id=30),
     ),
 )

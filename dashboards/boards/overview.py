@@ -13,7 +13,16 @@ from dashboards.board import Board, Row
 from dashboards.panels.panel import Heatmap, TimeSeries
 from dashboards.panels.query import Query
 from dashboards.sections.alert_table import FIRING_ALERTS
-from dashboards.sections.dependencies import CACHE, POOL, QUERIES, SLOW_RATIO
+from dashboards.sections.dependencies import (
+    CACHE,
+    OUTGOING_ACTIVE,
+    OUTGOING_ERRORS,
+    OUTGOING_LATENCY,
+    OUTGOING_RATE,
+    POOL,
+    QUERIES,
+    SLOW_RATIO,
+)
 from dashboards.sections.slo_panels import (
     AVAILABILITY,
     AVAILABILITY_TARGET,
@@ -143,6 +152,13 @@ BOARD = Board(
         Row((RATE, ERRORS, DURATIONS)),
         Row((ROUTES, replace(FIRING_ALERTS, id=21, width=10))),
         Row((HEAT, IN_FLIGHT, LOOP_LAG)),
-        Row((QUERIES, SLOW_RATIO, POOL, CACHE), title="Dependencies", id=30),
+        Row(
+            (
+                *(QUERIES, SLOW_RATIO, POOL, CACHE),
+                *(OUTGOING_RATE, OUTGOING_ERRORS, OUTGOING_LATENCY, OUTGOING_ACTIVE),
+            ),
+            title="Dependencies",
+            id=30,
+        ),
     ),
 )

@@ -1,4 +1,4 @@
-"""Panels of a service's dependencies: database, connection pools, caches."""
+"""Panels of a service's dependencies: database, connection pools, caches, services it calls."""
 
 from dashboards.links import TO_CACHE, TO_DATABASE
 from dashboards.panels.panel import TimeSeries
@@ -7,7 +7,9 @@ from dashboards.sections.slo_panels import SLOW_ALLOWED, SLOW_NOW
 from dashboards.style import Colour, limit_line, rising, series_colour
 from dashboards.variables import CHOSEN_JOB
 from rules.datastores import CACHE_HIT_RATIO, POOL_USE, QUERY_P95
+from rules.dependencies import OUTGOING, OUTGOING_FAILURE_RATIO, OUTGOING_P95
 from rules.slo import THRESHOLD
+from vitals.metrics.catalogue import HTTP_CLIENT_ACTIVE_REQUESTS
 
 QUERIES = TimeSeries(
     id=31,
@@ -63,4 +65,55 @@ CACHE = TimeSeries(
     width=6,
     high=1,
     queries=(Query(CACHE_HIT_RATIO.select(job=CHOSEN_JOB), "{{cache}}"),),
+)
+
+OUTGOING_RATE = TimeSeries(
+    id=35,
+    title="Outgoing requests",
+    description="Requests per second that the service sends to other services over HTTP, by "
+    "server. Redirects and attempts that the service repeats count one by one.",
+    unit="reqps",
+    width=6,
+    stacked=True,
+    queries=(Query(OUTGOING.select(job=CHOSEN_JOB), "{{server_address}}"),),
+    empty="none",
+)
+
+OUTGOING_ERRORS = TimeSeries(
+    id=36,
+    title="Outgoing error ratio",
+    description="Share of the requests to each server that failed: no response, a broken one, a "
+    "timeout, or 5xx. Requests refused with 4xx are not counted, nor those that were cancelled.",
+    unit="percentunit",
+    width=6,
+    soft_high=0.01,
+    queries=(Query(OUTGOING_FAILURE_RATIO.select(job=CHOSEN_JOB), "{{server_address}}"),),
+    empty="none",
+)
+
+OUTGOING_LATENCY = TimeSeries(
+    id=37,
+    title="Outgoing latency, p95",
+    description="95 % of requests to each server are complete within this time; of an event "
+    "stream, until its first byte.",
+    unit="s",
+    width=6,
+    queries=(Query(OUTGOING_P95.select(job=CHOSEN_JOB), "{{server_address}}"),),
+    empty="none",
+)
+
+OUTGOING_ACTIVE = TimeSeries(
+    id=38,
+    tint=Colour.INFO,
+    title="Outgoing in flight",
+    description="Outgoing requests in progress, by server; open streams are among them. A line "
+    "that climbs is a server that no longer answers.",
+    unit="short",
+    width=6,
+    queries=(
+        Query(
+            HTTP_CLIENT_ACTIVE_REQUESTS.sum("server_address", job=CHOSEN_JOB), "{{server_address}}"
+        ),
+    ),
+    empty="none",
 )

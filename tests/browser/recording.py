@@ -16,10 +16,16 @@ import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from vitals.metrics.catalogue import CATALOGUE
+from vitals.metrics.catalogue import (
+    CATALOGUE,
+    HTTP_CLIENT_ACTIVE_REQUESTS,
+    HTTP_CLIENT_REQUEST_DURATION,
+    HTTP_CLIENT_REQUESTS_PER_REQUEST,
+)
 from vitals.metrics.declarations import AnyMetric, Histogram
 
 END = int(datetime(2026, 11, 20, 13, 0, tzinfo=UTC).timestamp())
@@ -62,6 +68,12 @@ http_server_background_task_duration_seconds_bucket{http_route="/api/orders",le=
 http_server_background_task_duration_seconds_bucket{http_route="/api/orders",le="+Inf"} 900
 http_server_background_task_duration_seconds_count{http_route="/api/orders",error_type="OSError"} 40
 """
+_CALLS = (
+    ("payments.example", "POST", "200", "", 4_000),
+    ("payments.example", "POST", "", "ReadTimeout", 40),
+    ("stock.example", "GET", "200", "", 9_000),
+)
+"""Requests to other services, which the API does not send."""
 _REPLACED = {'slo_events_total{slo="availability",http_route="/api/orders",outcome="bad"} 0.0'}
 """What a healthy service does not export, so that panels of errors have data."""
 _FAILING = re.compile(
@@ -120,8 +132,36 @@ def _samples(metric: AnyMetric, labels: list[str]) -> Iterator[str]:
     yield sample("_sum", 100 * sum(metric.buckets))
 
 
+def _calls() -> Iterator[str]:
+    """Samples of outgoing requests, and of how many one request caused."""
+    for server in sorted({server for server, *_ in _CALLS}):
+        labels = f'server_address="{server}",server_port="443"'
+        yield f"{HTTP_CLIENT_ACTIVE_REQUESTS.name}{{{labels}}} 3"
+    for server, method, status, error_type, number in _CALLS:
+        where = f'server_address="{server}",server_port="443"'
+        labels = (
+            f'http_request_method="{method}",{where},http_response_status_code="{status}",'
+            f'error_type="{error_type}"'
+        )
+        yield from _spread(HTTP_CLIENT_REQUEST_DURATION, labels, number)
+    route = 'http_route="/api/orders"'
+    yield from _spread(HTTP_CLIENT_REQUESTS_PER_REQUEST, route, 500)
+
+
+def _spread(metric: Histogram[Any], labels: str, number: int) -> Iterator[str]:
+    """Samples of observations that are spread evenly over the lower half of the buckets."""
+    half = len(metric.buckets) // 2
+    for position, edge in enumerate((*metric.buckets, math.inf), start=1):
+        below = number * min(position, half) // half
+        bound = "+Inf" if edge == math.inf else edge
+        yield f'{metric.name}_bucket{{{labels},le="{bound}"}} {below}'
+    yield f"{metric.name}_count{{{labels}}} {number}"
+    yield f"{metric.name}_sum{{{labels}}} {number * metric.buckets[half // 2]}"
+
+
 def _page() -> Iterator[str]:
-    page = gzip.decompress(_PAGE.read_bytes()).decode() + _ODDITIES
+    calls = "".join(f"{line}\n" for line in _calls())
+    page = gzip.decompress(_PAGE.read_bytes()).decode() + _ODDITIES + calls
     for line in (*page.splitlines(), *declared(page)):
         yield line
         if failing := _FAILING.match(line):

@@ -66,5 +66,5 @@ def test_an_example_serves_and_is_measured(
         assert re.search(
             r"^slo_events_total\{.*(latency.*good|good.*latency).*\} 1", page.text, re.MULTILINE
         )
-    if "engine=engine" in text:
+    if "engine=engine" in text or "watch(" in text:
         assert "db_client_operation_duration_seconds_count{" in page.text

@@ -37,6 +37,7 @@ class Journal:
 def journal() -> Iterator[Journal]:
     """Configure logging as `instrument` does, writing to memory."""
     captured = Journal()
+    unconfigure()  # what an application of the test has set up
     root = logging.getLogger()
     level, others = root.level, root.handlers
     # Remove pytest's handlers: a service has only ours.

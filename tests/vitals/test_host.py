@@ -84,6 +84,28 @@ def test_a_path_that_a_probe_serves_is_not_measured() -> None:
     assert Readings.of(app).value(HTTP_REQUEST_DURATION, "_count") == 0
 
 
+def test_a_middleware_stack_that_is_built_anew_starts_nothing_again() -> None:
+    events: list[str] = []
+    app = FastAPI()
+    instrument(app, logs=False, probes=[Recorder("one", events)])
+    assert fetch(app, "GET", "/openapi.json").status_code == 200
+    app.middleware_stack = app.build_middleware_stack()
+    assert fetch(app, "GET", "/openapi.json").status_code == 200
+    assert events.count("one starts") == 1
+    assert events.count("one finished /openapi.json 200") == 2
+
+
+def test_the_application_keeps_its_type() -> None:
+    class Shop(FastAPI):
+        """A host's own class."""
+
+    app = Shop()
+    instrument(app, logs=False)
+    assert isinstance(app, Shop)
+    assert type(app).__qualname__ == Shop.__qualname__
+    assert type(app).__doc__ == Shop.__doc__
+
+
 MISSPELT = [Objective("latency", ratio=0.9, within=1.0, route="/order/{id}")]
 
 

@@ -34,6 +34,7 @@ class RequestContext:
     """Context of one request, filled while it is processed.
 
     Attributes:
+        meter: The metrics of the application that serves it.
         http: The ASGI scope; empty once the request has finished.
         outer_root: Its ``root_path`` before the application saw the request.
         method: A method of RFC 9110, or ``_OTHER``.
@@ -43,13 +44,21 @@ class RequestContext:
         error_type: ``error.type``; empty if the request succeeded.
         duration: Seconds to the last byte of the response; of a stream, to its first byte.
         queries: Database operations so far.
+        outgoing: Outgoing HTTP requests so far.
         db_seconds: Seconds spent in them.
         pool_seconds: Seconds spent waiting for connections.
         statements: The query probe's records of statements; None until there is one.
         body_capture: The captured bodies, where bodies are logged.
+        sampled: Whether the trace is recorded and kept, as far as the tracer knows: only such a
+            trace may be an exemplar.
+        current_trace: Returns the id of the current span's trace and whether it is sampled; None
+            outside of a span. Tracing sets it for all requests.
+        on_other_trace: Called with the id of a trace that is joined after another one was used: a
+            host's instrumentation is inside of the kit's middleware.
     """
 
     # Defaults are class attributes: a request pays only for what it changes.
+    meter: Any = None
     outer_root = ""
     route = ""
     matched_route = ""
@@ -57,11 +66,14 @@ class RequestContext:
     error_type = ""
     duration = 0.0
     queries = 0
+    outgoing = 0
     db_seconds = 0.0
     pool_seconds = 0.0
     statements: Any = None
     body_capture: Any = None
-    sampled = True
+    sampled = False
+    current_trace: Callable[[], tuple[str, bool] | None] = staticmethod(lambda: None)
+    on_other_trace: Callable[[str], None] = staticmethod(lambda _: None)
     _trace_id = ""
 
     def __init__(self, http: Any, method: str) -> None:
@@ -74,14 +86,20 @@ class RequestContext:
         return self.status >= SERVER_ERROR or self.error_type not in _NO_FAILURE
 
     def set_trace(self, trace_id: str, *, sampled: bool) -> None:
-        """Use the trace that a tracer has started for this request."""
+        """Use the trace that a tracer has started or joined for this request."""
+        if self._trace_id and self._trace_id != trace_id:
+            self.on_other_trace(trace_id)
         self._trace_id = trace_id
         self.sampled = sampled
 
     def trace_id(self) -> str:
         """The trace id (32 hex digits): the tracer's, else the caller's, else a generated one."""
         if not self._trace_id:
-            self._trace_id = _incoming_trace_id(self.http) or f"{random.getrandbits(128) or 1:032x}"
+            found = self.current_trace()
+            if found is not None:
+                self._trace_id, self.sampled = found
+            else:
+                self._trace_id = _incoming_trace_id(self.http) or _generated_trace_id()
         return self._trace_id
 
     def release(self) -> None:
@@ -99,8 +117,8 @@ class RequestContext:
         """Count a query of what the request left running."""
 
     def exemplar(self) -> str:
-        """The trace id for an exemplar; empty if the trace is not sampled."""
-        return self.trace_id() if self.sampled else ""
+        """The trace id for an exemplar; empty unless a tracer keeps the trace."""
+        return self._trace_id if self.sampled else ""
 
 
 def _incoming_trace_id(http: Any) -> str:
@@ -108,6 +126,10 @@ def _incoming_trace_id(http: Any) -> str:
         if name == b"traceparent" and (match := TRACEPARENT.fullmatch(value)):
             return match[1].decode()
     return ""
+
+
+def _generated_trace_id() -> str:
+    return f"{random.getrandbits(128) or 1:032x}"
 
 
 CURRENT: ContextVar[RequestContext | None] = ContextVar("vitals_request", default=None)
@@ -139,9 +161,13 @@ OnFinished = Callable[[RequestContext], None]
 
 
 class MakeSpan(Protocol):
-    """Creates spans of operations that probes have timed, while tracing is on."""
+    """Creates spans of operations that probes have timed."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anything is traced; it may change while the application serves."""
 
     def __call__(
-        self, name: str, began: int, error_type: str, attributes: Mapping[str, str]
+        self, name: str, began: int, error_type: str, attributes: Mapping[str, Any]
     ) -> None:
         """Create a span that began at a Unix time in nanoseconds and ends now."""

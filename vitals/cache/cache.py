@@ -1,6 +1,5 @@
 """Cache: namespaces that share one store, in this process or in Redis."""
 
-import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from vitals.cache.core.codec import Codec
 from vitals.cache.core.keys import KeyTemplate, shorten
 from vitals.cache.core.l1 import L1Cache
+from vitals.cache.core.load_limit import LoadLimit
 from vitals.cache.core.loader import Options
 from vitals.cache.core.memory_store import MemoryStore
 from vitals.cache.core.metrics import NullReporter, Reporter
@@ -96,15 +96,15 @@ class Cache(Running):
             store = self._shared = redis.RedisStore(
                 url, password=password, timeout=timeout, l1=self._l1, prefix=prefix
             )
-            self._subscriber = self._shared.subscriber(self._on_subscription)
         self._store: Store = store or MemoryStore()
         self._namespaces: dict[str, Namespace[Any]] = {}
         self._infos: list[CacheInfo] = []
         self._tags = CacheInfo(RESERVED)
         self._report: Callable[[str], Reporter] = lambda _name: NullReporter()
-        self._loads = asyncio.Semaphore(MAX_CONCURRENT_LOADS)
+        self._loads = LoadLimit(MAX_CONCURRENT_LOADS)
         self._uses_l1 = False
         self._kept: list[object] = []
+        self._closed = False
         self._check_workers()
 
     def namespace(
@@ -232,7 +232,11 @@ class Cache(Running):
     async def start(self) -> None:
         """Subscribe to invalidations, if a namespace uses the L1 cache."""
         self._check_workers()
-        if self._subscriber is not None and self._uses_l1:
+        if self._closed:
+            self._store.reopen()
+            self._closed = False
+        if self._shared is not None and self._uses_l1:
+            self._subscriber = self._shared.subscriber(self._on_subscription)
             await self._subscriber.start()
             self._report_subscription()
 
@@ -266,6 +270,7 @@ class Cache(Running):
 
     async def close(self) -> None:
         """Cancel loads, try to deliver pending invalidations, and disconnect."""
+        self._closed = True
         for namespace in self._namespaces.values():
             await namespace.close()
         if self._subscriber is not None:

@@ -4,9 +4,10 @@ The hit ratio is computed in PromQL: a ratio in a gauge cannot be aggregated ove
 queried for another window.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from time import perf_counter, time_ns
+from types import TracebackType
 
 from vitals.asgi.request_context import MakeSpan, error_type_of
 from vitals.cache.core.metrics import Layer, Outcome, Refusal, Result
@@ -19,7 +20,9 @@ from vitals.metrics.catalogue import (
     CACHE_L1_BYTES,
     CACHE_LOAD_DURATION,
     CACHE_OPERATION_DURATION,
+    CACHE_OPERATION_ERRORS,
     CACHE_REQUESTS,
+    CacheErrorLabels,
     CacheInvalidationLabels,
     CacheLabels,
     CacheOperationLabels,
@@ -29,45 +32,49 @@ from vitals.metrics.catalogue import (
 from vitals.metrics.instruments import CounterChild, HistogramChild
 from vitals.metrics.meter import Meter
 
+Observe = Callable[[str, float, BaseException | None], None]
+"""Records an operation, its seconds, and what it failed with."""
+
 
 class _Timed:
     """Times a block; a generator would take twice as long, and hits are frequent."""
 
-    __slots__ = ("_child", "_started")
+    __slots__ = ("_observe", "_operation", "_started")
 
-    def __init__(self, child: HistogramChild) -> None:
-        self._child = child
+    def __init__(self, observe: "Observe", operation: str) -> None:
+        self._observe = observe
+        self._operation = operation
 
     def __enter__(self) -> None:
         self._started = perf_counter()
 
-    def __exit__(self, *_: object) -> None:
-        self._child.observe(perf_counter() - self._started)
+    def __exit__(
+        self, _type: object, error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        self._observe(self._operation, perf_counter() - self._started, error)
 
 
-class CacheReporter:
-    """Records the metrics of one cache.
+class StoreReporter:
+    """Records lookups of one cache, and the commands to its store.
 
     Args:
         meter: Where to record.
         cache: The cache's name, a label value: a fixed word, never a key.
-        span: Creates a span of each operation; None without tracing.
+        span: Creates a span of each command; None without tracing.
+        layer: Where it looks first: ``l1`` in the process, ``l2`` in a store outside of it.
     """
 
-    def __init__(self, meter: Meter, cache: str, span: MakeSpan | None = None) -> None:
+    def __init__(
+        self, meter: Meter, cache: str, span: MakeSpan | None = None, layer: Layer = "l2"
+    ) -> None:
         self._cache = cache
         self._span = span
         self._meter = meter
-        labels = CacheLabels(cache)
         self._requests: dict[tuple[Layer, Result], CounterChild] = {}
         self._operations: dict[str, HistogramChild] = {}
-        self._loads = meter.histogram(CACHE_LOAD_DURATION).bind(labels)
-        self._rejected = meter.counter(CACHE_FILLS_REJECTED).bind(labels)
-        self._invalidations = meter.counter(CACHE_INVALIDATIONS)
-        self._breaker = meter.gauge(CACHE_BREAKER_OPEN).bind(labels)
         # Create both series at the start: a ratio over a missing series has no value.
-        self.request("l2", "hit", 0)
-        self.request("l2", "miss", 0)
+        self.request(layer, "hit", 0)
+        self.request(layer, "miss", 0)
 
     def request(self, layer: Layer, result: Result, count: float = 1) -> None:
         """Count a lookup, or several at once."""
@@ -79,29 +86,49 @@ class CacheReporter:
         child.inc(count)
 
     def operation(self, operation: str) -> AbstractContextManager[None]:
-        """Time a command to the store; an exception propagates and is recorded on the span."""
+        """Time a command to the store; an exception propagates and is counted."""
+        return _Timed(self.observe, operation)
+
+    def observe(self, operation: str, seconds: float, error: BaseException | None = None) -> None:
+        """Record a command to the store that has just ended.
+
+        Args:
+            operation: Its name, one of a few fixed words.
+            seconds: How long it took.
+            error: What it failed with.
+        """
         child = self._operations.get(operation)
         if child is None:
             labels = CacheOperationLabels(self._cache, operation)
             child = self._meter.histogram(CACHE_OPERATION_DURATION).bind(labels)
             self._operations[operation] = child
-        if self._span is None:
-            return _Timed(child)
-        return self._spanned(operation, child)
+        child.observe(seconds)
+        if error is not None:
+            failed = CacheErrorLabels(self._cache, operation, error_type_of(error))
+            self._meter.counter(CACHE_OPERATION_ERRORS).bind(failed).inc()
+        if self._span is not None and self._span.enabled:
+            began = time_ns() - int(seconds * 1e9)
+            attributes = {"cache.name": self._cache, "db.operation.name": operation}
+            error_type = "" if error is None else error_type_of(error)
+            self._span(f"cache {operation} {self._cache}", began, error_type, attributes)
 
-    @contextmanager
-    def _spanned(self, operation: str, child: HistogramChild) -> Iterator[None]:
-        began, error_type = time_ns(), ""
-        try:
-            with _Timed(child):
-                yield
-        except BaseException as error:
-            error_type = error_type_of(error)
-            raise
-        finally:
-            if self._span is not None:
-                attributes = {"cache.name": self._cache, "db.operation.name": operation}
-                self._span(f"cache {operation} {self._cache}", began, error_type, attributes)
+
+class CacheReporter(StoreReporter):
+    """Records the metrics of a cache that loads what it misses and is invalidated.
+
+    Args:
+        meter: Where to record.
+        cache: The cache's name, a label value: a fixed word, never a key.
+        span: Creates a span of each operation; None without tracing.
+    """
+
+    def __init__(self, meter: Meter, cache: str, span: MakeSpan | None = None) -> None:
+        super().__init__(meter, cache, span)
+        labels = CacheLabels(cache)
+        self._loads = meter.histogram(CACHE_LOAD_DURATION).bind(labels)
+        self._rejected = meter.counter(CACHE_FILLS_REJECTED).bind(labels)
+        self._invalidations = meter.counter(CACHE_INVALIDATIONS)
+        self._breaker = meter.gauge(CACHE_BREAKER_OPEN).bind(labels)
 
     @contextmanager
     def load(self) -> Iterator[None]:

@@ -16,9 +16,8 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-AnyEngine = AsyncEngine | Engine
+from vitals.db.engines import AnyEngine, OwnEngine, root_engine
 
 WITH_PARAMETERS = ("do_execute", "do_executemany")
 WITHOUT_PARAMETERS = "do_execute_no_params"
@@ -44,7 +43,7 @@ class OnExecuted(Protocol):
 
 def attach(engine: AnyEngine, on_executed: OnExecuted) -> None:
     """Time an engine's statements by the dialect hook, or else by engine events."""
-    target = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+    target = root_engine(engine)
     if is_supported():
         hook_dialect(target, on_executed)
     else:
@@ -59,7 +58,8 @@ def attach(engine: AnyEngine, on_executed: OnExecuted) -> None:
 def is_supported() -> bool:
     """Whether the hook covers every execution path of SQLAlchemy (tested once per process)."""
     seen: list[str] = []
-    engine = create_engine("sqlite://")
+    made = create_engine("sqlite://")
+    engine = OwnEngine(made.pool, made.dialect, made.url)
     try:
         hook_dialect(engine, lambda *call: seen.append(call[3]))
         with engine.connect() as connection:

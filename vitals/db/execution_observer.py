@@ -5,15 +5,23 @@ only call of a statement, only its seconds are kept.
 """
 
 from bisect import bisect_left
-from time import time_ns
+from time import perf_counter, process_time, time_ns
 from typing import Any
+from weakref import ref
+
+from sqlalchemy import Engine
 
 from vitals.asgi.request_context import CURRENT, MakeSpan, RequestContext, error_type_of
-from vitals.db.dialect_hook import AnyEngine
 from vitals.db.insight.explain_worker import ExplainWorker
+from vitals.db.span_attributes import (
+    connection_attributes,
+    response_status_code,
+    statement_attributes,
+)
 from vitals.db.statement_instruments import SYSTEMS, InstrumentTable, StatementInstruments
 from vitals.db.statements import callsite
 from vitals.db.statements.fingerprint import CACHE_SIZE, MAX_LENGTH, Statement
+from vitals.db.statements.n_plus_one import Moment
 from vitals.db.statements.query_log import QueryLog
 from vitals.db.statements.statement_stats import CallStats
 from vitals.metrics.instruments import HistogramChild
@@ -36,18 +44,21 @@ class ExecutionObserver:
     """Observes the statements of one engine (``on_executed`` is an ``OnExecuted``).
 
     Args:
-        engine: The engine.
+        engine: The engine, no copy by ``execution_options``; held weakly.
         table: The instruments of the statements.
         meter: Counts statements that could not be recorded.
         explain_worker: Receives the slow statements.
         slow_threshold: Seconds above which a statement is slow.
         span: Creates a span for each statement; None without tracing.
         log: Logs slow statements; or None.
+
+    Attributes:
+        meter: The meter.
     """
 
     def __init__(
         self,
-        engine: AnyEngine,
+        engine: Engine,
         table: InstrumentTable,
         meter: Meter,
         explain_worker: ExplainWorker,
@@ -56,13 +67,15 @@ class ExecutionObserver:
         span: MakeSpan | None,
         log: QueryLog | None,
     ) -> None:
-        self._engine = engine
+        self._engine = ref(engine)
         self._dialect = engine.dialect.name
         self._table = table
-        self._meter = meter
+        self.meter = meter
         self._explain_worker = explain_worker
         self._slow_threshold = slow_threshold
         self._span = span
+        system = SYSTEMS.get(self._dialect, "other_sql")
+        self._span_attributes = connection_attributes(engine, system)
         self._log = log
         self._instruments_by_sql: dict[str, StatementInstruments] = {}
 
@@ -99,7 +112,7 @@ class ExecutionObserver:
                     request.db_seconds += seconds
                     if instruments in statements:
                         stats = stats_of(instruments, request)
-                        stats.check_n_plus_one(sql, parameters, context)
+                        stats.check_n_plus_one(sql, parameters, context, _moment(request))
                         stats.record(seconds)
                     elif len(statements) < MAX_STATEMENTS:
                         statements[instruments] = seconds
@@ -116,13 +129,13 @@ class ExecutionObserver:
                     else self._error_durations(instruments, error)
                 )
                 durations.observe(seconds, None if request is None else request.exemplar)
-            if self._span is not None:
+            if self._span is not None and self._span.enabled:
                 self._trace(self._span, instruments.statement, seconds, error)
             if instruments.needs_source or error is not None or seconds > self._slow_threshold:
                 call = seconds, error, cursor, sql, parameters
                 self._record_details(instruments, call, request)
         except Exception:  # noqa: BLE001  # measuring must not fail the host's query
-            self._meter.dropped("query_probe")
+            self.meter.dropped("query_probe")
 
     def _instruments_of(self, sql: str) -> StatementInstruments:
         instruments = self._table.of(sql, self._dialect)
@@ -163,21 +176,16 @@ class ExecutionObserver:
                 error_type=_error_type(error),
                 request=request,
             )
-        if error is None:
-            self._explain_worker.submit(
-                self._engine, instruments.statement, sql, parameters, seconds
-            )
+        engine = self._engine()
+        if error is None and engine is not None:
+            self._explain_worker.submit(engine, instruments.statement, sql, parameters, seconds)
 
     def _trace(
         self, span: MakeSpan, statement: Statement, seconds: float, error: BaseException | None
     ) -> None:
-        attributes = {
-            "db.system.name": SYSTEMS.get(self._dialect, "other_sql"),
-            "db.operation.name": statement.operation,
-            "db.query.summary": statement.summary,
-            "db.query.text": statement.text,
-            "vitals.db.query.fingerprint": statement.fingerprint,
-        }
+        attributes = {**self._span_attributes, **statement_attributes(statement)}
+        if error is not None and (code := response_status_code(error, self._dialect)):
+            attributes["db.response.status_code"] = code
         span(statement.summary, time_ns() - int(seconds * 1e9), _error_type(error), attributes)
 
 
@@ -194,6 +202,12 @@ def stats_of(instruments: StatementInstruments, request: RequestContext | None) 
         stats.record(known)
         statements[instruments] = stats
     return stats
+
+
+def _moment(request: RequestContext) -> Moment:
+    """When a call has ended that was just added to its request's seconds."""
+    now = perf_counter()
+    return Moment(now, now - process_time() - request.db_seconds - request.pool_seconds)
 
 
 def _error_type(error: BaseException | None) -> str:

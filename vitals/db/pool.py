@@ -1,19 +1,19 @@
-"""Pool probe: wait time, connections in use, and checkout timeouts of a connection pool.
+"""Pool probe: wait time, connections in use, and checkout timeouts of connection pools, by name.
 
-SQLAlchemy's pool events do not cover the wait for a connection, so ``_do_get``, through which every
-checkout goes, is wrapped on the instance. Disposing an engine creates a new pool, which is wrapped
-again.
+Names are bounded, and stay the same from one worker to the next if the engines are made in the same
+order: the name that the host has given, or the database's. A name is given again when its engine
+is gone or disposed, so a factory that is called a thousand times has one.
 """
 
-from time import perf_counter
+from collections.abc import Iterator
+from itertools import count
+from threading import RLock
 from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
 
-from sqlalchemy import Engine, event
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import Engine
 
-from vitals.asgi.request_context import CURRENT
-from vitals.db.dialect_hook import AnyEngine
+from vitals.db.pool_hook import hook_pool
 from vitals.metrics.catalogue import (
     DB_CONNECTION_COUNT,
     DB_CONNECTION_CREATE,
@@ -22,90 +22,176 @@ from vitals.metrics.catalogue import (
     DB_CONNECTION_TIMEOUTS,
     DB_CONNECTION_USE,
     DB_CONNECTION_WAIT,
+    OTHER,
     PoolLabels,
     PoolStateLabels,
 )
 from vitals.metrics.meter import Meter
 
-CHECKED_OUT_AT = "vitals_checked_out_at"
+MAX_NAMES = 20
+"""Names of pools with series of their own; further ones share ``__other__``."""
 
 
-class PoolProbe:
-    """Measures the connection pool of one engine.
+class NamedPools:
+    """The engines that share a pool name, and its instruments: usually one engine.
 
     Args:
         meter: Where to record.
-        engine: The engine whose pool is measured.
-        name: The pool's name in labels; several engines need different ones.
+        name: The name.
+
+    Attributes:
+        meter: The same.
+        name: The same.
+        engines: The engines; held weakly.
     """
 
-    def __init__(self, meter: Meter, engine: AnyEngine, name: str) -> None:
-        self._meter = meter
-        self._engine: Engine = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+    def __init__(self, meter: Meter, name: str) -> None:
+        self.meter = meter
+        self.name = name
+        self.engines: WeakSet[Engine] = WeakSet()
         labels = PoolLabels(name)
+        self.timeouts = meter.counter(DB_CONNECTION_TIMEOUTS).bind(labels)
+        self.wait = meter.histogram(DB_CONNECTION_WAIT).bind(labels)
+        self.create = meter.histogram(DB_CONNECTION_CREATE).bind(labels)
+        self.use = meter.histogram(DB_CONNECTION_USE).bind(labels)
         self._pending = meter.gauge(DB_CONNECTION_PENDING).bind(labels)
-        self._timeouts = meter.counter(DB_CONNECTION_TIMEOUTS).bind(labels)
-        self._wait = meter.histogram(DB_CONNECTION_WAIT).bind(labels)
-        self._create = meter.histogram(DB_CONNECTION_CREATE).bind(labels)
-        self._use = meter.histogram(DB_CONNECTION_USE).bind(labels)
         self._max = meter.gauge(DB_CONNECTION_MAX).bind(labels)
         self._idle = meter.gauge(DB_CONNECTION_COUNT).bind(PoolStateLabels(name, "idle"))
         self._used = meter.gauge(DB_CONNECTION_COUNT).bind(PoolStateLabels(name, "used"))
-        event.listen(self._engine, "checkout", self._checked_out)
-        event.listen(self._engine, "checkin", self._checked_in)
-        event.listen(self._engine, "engine_disposed", lambda engine: self._wrap(engine.pool))
-        self._wrap(self._engine.pool)
-        self._time_connecting(self._engine.dialect)
+
+    @property
+    def free(self) -> bool:
+        """Whether all engines of this name are gone, or disposed and not in use."""
+        return all(hook_pool(engine).disposed for engine in list(self.engines))
+
+    def add(self, engine: Engine, *, found: bool) -> None:
+        """Measure an engine's pool under this name."""
+        self.engines.add(engine)
+        hook_pool(engine).watchers.add(self, found=found)
+
+    def remove(self, engine: Engine) -> None:
+        """Measure an engine's pool no longer."""
+        self.engines.discard(engine)
+        hook_pool(engine).watchers.remove(self)
+
+    def refresh(self) -> None:
+        """Set the gauges to the sums of the pools as they are now."""
+        pending = idle = used = most = 0.0
+        hooks = set()
+        for engine in list(self.engines):
+            hook = hook_pool(engine)
+            if hook in hooks:
+                continue  # another engine has the same pool
+            hooks.add(hook)
+            hook.watchers.add(self, found=True)  # the host may have set a new pool
+            pending += hook.waiting
+            pool: Any = engine.pool
+            if not hasattr(pool, "checkedout"):
+                continue  # such as NullPool, which keeps no connections
+            used += pool.checkedout()
+            idle += pool.checkedin()
+            overflow = getattr(pool, "_max_overflow", 0)
+            most += float("inf") if overflow < 0 else pool.size() + overflow
+        self._pending.set(pending)
+        self._idle.set(idle)
+        self._used.set(used)
+        self._max.set(most)
+
+
+class PoolProbe:
+    """Measures the connection pools of any number of engines in one application.
+
+    Args:
+        meter: Where to record.
+    """
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._by_name: dict[str, NamedPools] = {}
+        self._by_engine: WeakKeyDictionary[Engine, NamedPools] = WeakKeyDictionary()
+        self._lock = RLock()
         meter.before_scrape(self._refresh)
 
-    def _wrap(self, pool: Any) -> None:
-        get = pool._do_get  # noqa: SLF001  # see above
+    def instrument(self, engine: Engine, name: str | None = None, *, found: bool = False) -> str:
+        """Measure an engine's pool.
 
-        def timed_get() -> Any:
-            self._pending.inc()
-            started = perf_counter()
-            try:
-                record = get()
-            except PoolTimeoutError:
-                self._timeouts.inc()
-                raise
-            finally:
-                self._pending.dec()
-                waited = perf_counter() - started
-                self._wait.observe(waited)
-                request = CURRENT.get()
-                if request is not None and not request.duration:
-                    request.pool_seconds += waited
-            return record
+        Args:
+            engine: The engine, no copy by ``execution_options``.
+            name: Its name; by default, one that no other engine in use has.
+            found: Whether the engine was found by itself: the order is then no help to tell engines
+                apart, so the default is a name with the server's address.
 
-        pool._do_get = timed_get  # noqa: SLF001
+        Returns:
+            The name in labels.
+        """
+        with self._lock:
+            known = self._by_engine.get(engine)
+            if known is not None and name in {None, known.name}:
+                known.add(engine, found=found)
+                return known.name
+            pools = self._named(
+                name or self._shared_name(engine) or self._free_name(engine, found=found)
+            )
+            if known is not None:
+                known.remove(engine)
+            self._by_engine[engine] = pools
+            pools.add(engine, found=found)
+        return pools.name
 
-    def _time_connecting(self, dialect: Any) -> None:
-        # Not by the event "do_connect": its first listener makes the connection, and the host may
-        # need it to supply a fresh password.
-        connect = dialect.connect
+    def __contains__(self, engine: Engine) -> bool:
+        """Whether an engine's pool is measured."""
+        return engine in self._by_engine
 
-        def timed_connect(*arguments: Any, **options: Any) -> Any:
-            started = perf_counter()
-            connection = connect(*arguments, **options)
-            self._create.observe(perf_counter() - started)
-            return connection
+    @property
+    def names(self) -> list[str]:
+        """The names of the engines that exist."""
+        return [name for name, pools in self._by_name.copy().items() if pools.engines]
 
-        dialect.connect = timed_connect
+    def _named(self, name: str) -> NamedPools:
+        if name not in self._by_name and len(self._by_name) >= MAX_NAMES:
+            name = OTHER
+        if name not in self._by_name:
+            self._by_name[name] = NamedPools(self._meter, name)
+        return self._by_name[name]
 
-    def _checked_out(self, _connection: Any, record: Any, _proxy: Any) -> None:
-        record.info[CHECKED_OUT_AT] = perf_counter()
+    def _shared_name(self, engine: Engine) -> str | None:
+        """The name of another engine with the same pool (``create_engine(pool=)``)."""
+        hook = hook_pool(engine)
+        return next(
+            (
+                name
+                for name, pools in self._by_name.items()
+                if any(hook_pool(other) is hook for other in list(pools.engines))
+            ),
+            None,
+        )
 
-    def _checked_in(self, _connection: Any, record: Any) -> None:
-        since = record.info.pop(CHECKED_OUT_AT, None)
-        if since is not None:
-            self._use.observe(perf_counter() - since)
+    def _free_name(self, engine: Engine, *, found: bool) -> str:
+        for name in _names(engine, found=found):
+            pools = self._by_name.get(name)
+            if pools is None or pools.free:
+                return name
+        raise AssertionError("names do not end")
 
     def _refresh(self) -> None:
-        pool: Any = self._engine.pool
-        if not hasattr(pool, "checkedout"):
-            return  # such as NullPool, which keeps no connections
-        self._used.set(pool.checkedout())
-        self._idle.set(pool.checkedin())
-        overflow = getattr(pool, "_max_overflow", 0)
-        self._max.set(float("inf") if overflow < 0 else pool.size() + overflow)
+        for pools in list(self._by_name.values()):
+            pools.refresh()
+
+
+def _names(engine: Engine, *, found: bool) -> Iterator[str]:
+    """Names for an engine's pool, the best first; the last ones are numbered."""
+    given = getattr(engine.pool, "logging_name", None) or getattr(engine, "logging_name", None)
+    if given:
+        yield given
+    url = engine.url
+    database = (url.database or engine.dialect.name).rsplit("/", 1)[-1]
+    server = f"{url.host}:{url.port}" if url.port else url.host
+    full = f"{server}/{database}" if server else database
+    if found:
+        yield full
+        yield f"{full} {engine.dialect.driver}"
+    else:
+        yield database
+        yield full
+    short = given or (full if found else database)
+    yield from (f"{short}-{number}" for number in count(2))

@@ -4,8 +4,14 @@ Whatever can be deferred is done when the request has finished: only then is its
 a statement that a request sent a hundred times is recorded once.
 """
 
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
+
+from sqlalchemy import Engine
+
 from vitals.asgi.request_context import MakeSpan, RequestContext
-from vitals.db.dialect_hook import AnyEngine, attach
+from vitals.db.dialect_hook import OnExecuted, attach
+from vitals.db.engines import AnyEngine, Watchers, root_engine
 from vitals.db.execution_observer import ExecutionObserver, RequestStatements
 from vitals.db.insight.auto_explain import collect_plans
 from vitals.db.insight.explain import Explain
@@ -20,6 +26,7 @@ from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives, Slo
 
 PROBES = "_vitals_probes"
+OBSERVERS = "_vitals_observers"
 
 
 class QueryProbe:
@@ -60,29 +67,41 @@ class QueryProbe:
         self.meter = meter
         self._span = span
         self._log = log
+        self._observers: WeakKeyDictionary[Engine, ExecutionObserver] = WeakKeyDictionary()
         self._n_plus_one = meter.counter(DB_N_PLUS_ONE)
         meter.gauge(DB_SLOW_QUERY_THRESHOLD).bind(NoLabels()).set(self.slow_threshold)
 
     def instrument(self, engine: AnyEngine) -> None:
-        """Observe an engine's statements; idempotent."""
-        probes = vars(engine.dialect).setdefault(PROBES, [])
-        if self not in probes:
-            probes.append(self)
-            observer = ExecutionObserver(
-                engine,
-                self._table,
-                self.meter,
-                self.explain_worker,
-                slow_threshold=self.slow_threshold,
-                span=self._span,
-                log=self._log,
-            )
-            attach(engine, observer.on_executed)
-            self.explain_worker.lock_sampler.add_engine(engine)
-            if self._explain:
-                collect_plans(engine, self.slow_threshold, self._record_plan, self.meter)
+        """Observe an engine's statements, and those of its copies; idempotent."""
+        self._instrument(engine, found=False)
 
-    def _record_plan(self, sql: str, plan: Plan, seconds: float) -> None:
+    def instrument_found(self, engine: AnyEngine) -> None:
+        """Observe an engine that was found by itself, which other applications may know better."""
+        self._instrument(engine, found=True)
+
+    def _instrument(self, engine: AnyEngine, *, found: bool) -> None:
+        engine = root_engine(engine)
+        probes = vars(engine.dialect).setdefault(PROBES, WeakSet())
+        if self in probes:
+            _observe(engine, self._observers[engine], found=found)
+            return
+        probes.add(self)
+        observer = self._observers[engine] = ExecutionObserver(
+            engine,
+            self._table,
+            self.meter,
+            self.explain_worker,
+            slow_threshold=self.slow_threshold,
+            span=self._span,
+            log=self._log,
+        )
+        _observe(engine, observer, found=found)
+        self.explain_worker.lock_sampler.add_engine(engine)
+        if self._explain:
+            collect_plans(engine, self.slow_threshold, self)
+
+    def record_plan(self, sql: str, plan: Plan, seconds: float) -> None:
+        """Record a plan that auto_explain has sent."""
         self.explain_worker.history.record_logged(
             self.fingerprints.of(sql, "postgresql"), plan, seconds
         )
@@ -114,3 +133,31 @@ class QueryProbe:
             self._n_plus_one.bind(labels).inc()
             if self._log is not None:
                 self._log.n_plus_one(stats, found, request)
+
+
+def _observe(engine: Engine, observer: ExecutionObserver, *, found: bool) -> None:
+    """Pass an engine's statements to an observer; the dialect is hooked once for all of them."""
+    observers: Watchers[ExecutionObserver] | None = vars(engine.dialect).get(OBSERVERS)
+    if observers is None:
+        observers = Watchers()
+        setattr(engine.dialect, OBSERVERS, observers)
+        observers.add(observer, found=found)
+        attach(engine, _on_executed(observers))
+    else:
+        observers.add(observer, found=found)
+
+
+def _on_executed(observers: Watchers[ExecutionObserver]) -> OnExecuted:
+    def on_executed(  # noqa: PLR0917  # the dialect hook's signature
+        seconds: float,
+        error: BaseException | None,
+        cursor: Any,
+        statement: str,
+        parameters: Any,
+        context: Any,
+    ) -> None:
+        observer = observers.current()
+        if observer is not None:
+            observer.on_executed(seconds, error, cursor, statement, parameters, context)
+
+    return on_executed

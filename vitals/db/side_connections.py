@@ -1,46 +1,77 @@
 """Side connections: short-lived connections to the host's databases, closed after each use.
 
-The caller uses them one at a time, so there is never more than one besides the host's.
+The caller uses them one at a time, so there is never more than one besides the host's. They are
+what the host's own are: opened by its creator, and set up by its listeners of the pool's events,
+which may set a search path or a role or register functions. The host's listeners of statements are
+not called.
 """
 
+import copy
 from collections.abc import Callable
-from typing import TypeVar
+from contextvars import ContextVar
+from typing import Any, TypeVar
 
 import anyio.to_thread
-from sqlalchemy import Connection, Engine, NullPool, create_engine
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy import Connection, Engine, NullPool
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from vitals.db.dialect_hook import AnyEngine
+from vitals.db.dialect_hook import WITH_PARAMETERS, WITHOUT_PARAMETERS
+from vitals.db.engines import OwnEngine
 
 Result = TypeVar("Result")
 
+IS_SIDE: ContextVar[bool] = ContextVar("vitals_side_connection", default=False)
+"""Whether the current task opens or uses a side connection."""
 
-class SideConnections:
-    """Engines without a pool that connect with the host's arguments."""
 
-    def __init__(self) -> None:
-        self._engines: dict[AnyEngine, AnyEngine] = {}
+async def run(engine: Engine, query: Callable[[Connection], Result]) -> Result:
+    """Run a function on a new connection to an engine's database.
 
-    async def run(self, engine: AnyEngine, query: Callable[[Connection], Result]) -> Result:
-        """Run a function on a new connection to an engine's database.
+    Args:
+        engine: The host's engine.
+        query: The function; it runs in a transaction, also where the host's engine is in
+            autocommit mode.
 
-        Raises:
-            sqlalchemy.exc.SQLAlchemyError: The database is unavailable or refuses.
-        """
-        side = self._engines.get(engine) or self._create(engine)
-        if isinstance(side, AsyncEngine):
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: The database is unavailable or refuses.
+    """
+
+    def in_transaction(connection: Connection) -> Result:
+        dialect = connection.dialect
+        if not hasattr(dialect, "default_isolation_level"):  # the host is connecting, or never did
+            dialect.initialize(connection)
+            connection.rollback()
+        if dialect.name == "postgresql" and _is_autocommit(connection):
+            # A transaction's settings would have no effect.
+            connection.execution_options(isolation_level="READ COMMITTED")
+        return query(connection)
+
+    token = IS_SIDE.set(True)
+    try:
+        if engine.dialect.is_async:
+            side = AsyncEngine(_side_engine(engine))
             async with side.connect() as connection:
-                return await connection.run_sync(query)
+                return await connection.run_sync(in_transaction)
 
         def in_a_thread() -> Result:
-            with side.connect() as connection:
-                return query(connection)
+            with _side_engine(engine).connect() as connection:
+                return in_transaction(connection)
 
         return await anyio.to_thread.run_sync(in_a_thread)
+    finally:
+        IS_SIDE.reset(token)
 
-    def _create(self, engine: AnyEngine) -> AnyEngine:
-        creator = engine.pool._creator  # noqa: SLF001  # no public access to the connect arguments
-        make = create_async_engine if isinstance(engine, AsyncEngine) else create_engine
-        side: AsyncEngine | Engine = make(engine.url, pool=NullPool(creator), hide_parameters=True)
-        self._engines[engine] = side
-        return side
+
+def _is_autocommit(connection: Connection) -> bool:
+    return bool(getattr(connection.connection.dbapi_connection, "autocommit", False))
+
+
+def _side_engine(engine: Engine) -> Engine:
+    host: Any = engine.pool
+    # As ``recreate`` does, with all listeners; there is no public access to the creator.
+    pool = NullPool(host._creator, dialect=host._dialect, _dispatch=host.dispatch)  # noqa: SLF001
+    dialect = copy.copy(engine.dialect)
+    own: dict[str, Any] = vars(dialect)
+    for name in (*WITH_PARAMETERS, WITHOUT_PARAMETERS, "dispatch", "_has_events"):
+        own.pop(name, None)  # what was set on the instance: our hooks, and the host's listeners
+    return OwnEngine(pool, dialect, engine.url, hide_parameters=True)

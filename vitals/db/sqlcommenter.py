@@ -9,13 +9,13 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from vitals.asgi.request_context import CURRENT
 from vitals.asgi.route_template import RouteTemplates
-from vitals.db.dialect_hook import WITH_PARAMETERS, WITHOUT_PARAMETERS, AnyEngine
+from vitals.db.dialect_hook import WITH_PARAMETERS, WITHOUT_PARAMETERS
+from vitals.db.engines import AnyEngine, Watchers, root_engine
 from vitals.metrics.meter import Meter
 
+COMMENTERS = "_vitals_commenters"
 CACHE_SIZE = 1_000
 """Routes whose comment is cached."""
 
@@ -27,10 +27,13 @@ class SqlCommenter:
         application: The application's name.
         routes: Find the route of a request that has not finished.
         meter: Counts comments that could not be built.
+
+    Attributes:
+        meter: The same.
     """
 
     def __init__(self, application: str, routes: RouteTemplates, meter: Meter) -> None:
-        self._meter = meter
+        self.meter = meter
         self._application = application
         self._routes = routes
         self._comments: dict[str, str] = {}
@@ -40,7 +43,7 @@ class SqlCommenter:
         try:
             route = self._route()
         except Exception:  # noqa: BLE001  # the host's statement is sent without a comment
-            self._meter.dropped("query_comment")
+            self.meter.dropped("query_comment")
             return ""
         comment = self._comments.get(route)
         if comment is None:
@@ -62,23 +65,36 @@ class SqlCommenter:
         return f" /*{','.join(pairs)}*/"
 
 
-def add_comments(engine: AnyEngine, comments: SqlCommenter) -> None:
-    """Add comments to an engine's statements, except those that have one already."""
-    target = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
-    dialect: Any = target.dialect
+def add_comments(engine: AnyEngine, comments: SqlCommenter, *, keep: bool = True) -> None:
+    """Add comments to an engine's statements, except those that have one already.
+
+    Args:
+        engine: The engine.
+        comments: Builds the comments.
+        keep: Whether the engine keeps it alive; else comments end with the application.
+    """
+    dialect: Any = root_engine(engine).dialect
+    commenters: Watchers[SqlCommenter] | None = vars(dialect).get(COMMENTERS)
+    if commenters is not None:
+        commenters.add(comments, keep=keep)
+        return
+    commenters = Watchers()
+    setattr(dialect, COMMENTERS, commenters)
+    commenters.add(comments, keep=keep)
     # Drivers of these styles interpret a percent sign as a bind.
     percent = "%%" if dialect.paramstyle in {"format", "pyformat"} else "%"
     for name in WITH_PARAMETERS:
-        setattr(dialect, name, _commented(getattr(dialect, name), comments, percent))
+        setattr(dialect, name, _commented(getattr(dialect, name), commenters, percent))
     plain = getattr(dialect, WITHOUT_PARAMETERS)
-    setattr(dialect, WITHOUT_PARAMETERS, _commented(plain, comments, "%"))
+    setattr(dialect, WITHOUT_PARAMETERS, _commented(plain, commenters, "%"))
 
 
 def _commented(
-    execute: Callable[..., Any], comments: SqlCommenter, percent: str
+    execute: Callable[..., Any], commenters: Watchers[SqlCommenter], percent: str
 ) -> Callable[..., Any]:
     def commented(cursor: Any, statement: str, *others: Any, **named: Any) -> Any:
-        if "*/" not in statement:
+        comments = commenters.current()
+        if comments is not None and "*/" not in statement:
             statement += comments.current().replace("%", percent)
         return execute(cursor, statement, *others, **named)
 

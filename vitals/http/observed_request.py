@@ -110,7 +110,11 @@ class ObservedRequest(RequestContext):
                 if body and not self.streaming:
                     self._count_part()
             elif not self.trailers:
-                self._complete()
+                self.ended = perf_counter()
+                if self.status < SERVER_ERROR:
+                    self.finish(self)
+                else:
+                    self._finish_failed()
         else:
             self._end_otherwise(message)
 
@@ -150,11 +154,19 @@ class ObservedRequest(RequestContext):
     def _complete(self) -> None:
         """Finish the request, whose response is complete."""
         self.ended = perf_counter()
-        if self.status >= SERVER_ERROR:
-            if sys.exception() is not None:
-                return  # Starlette responds to an exception first, then raises it to the server
+        if self.status < SERVER_ERROR:
+            self.finish(self)
+        else:
+            self._finish_failed()
+
+    def _finish_failed(self) -> None:
+        """Finish a request whose response is an error, unless an exception tells more of it.
+
+        Starlette responds to an exception first, then raises it to the server.
+        """
+        if sys.exception() is None:
             self.set_outcome(None)
-        self.finish(self)
+            self.finish(self)
 
     def add_task(self, task: "asyncio.Future[Any]") -> None:
         """Remember a task that was created during the request."""
@@ -217,21 +229,3 @@ async def _disconnected() -> Message:
 
 async def _complete(message: Message) -> None:
     raise RuntimeError(f"{message['type']} was sent after the response was complete")
-
-
-class TracedRequest(ObservedRequest):
-    """An observed request that joins the tracer's trace when the response starts.
-
-    The request's span is current then.
-
-    Attributes:
-        join_trace: Takes the trace over; an attribute of the probe's subclass.
-    """
-
-    join_trace: Callable[["ObservedRequest"], None]
-
-    async def send(self, message: Message) -> None:
-        """``send`` for the application; joins the trace first."""
-        if message["type"] == "http.response.start":
-            self.join_trace(self)
-        await super().send(message)

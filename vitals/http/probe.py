@@ -5,6 +5,7 @@ status that was sent and the bytes that were transferred.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from contextvars import Token
@@ -12,14 +13,15 @@ from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from vitals.asgi.methods import METHODS, OTHER_METHOD
 from vitals.asgi.own_paths import OwnPaths
 from vitals.asgi.request_context import CURRENT, OnFinished, RequestContext
 from vitals.asgi.root_path import below_root
 from vitals.asgi.route_template import UNMATCHED, RouteTemplates
 from vitals.http.background import BackgroundMeter, LinkedSpan, observe_tasks
-from vitals.http.observed_request import ObservedRequest, TracedRequest
+from vitals.http.observed_request import ObservedRequest
 from vitals.http.recorder import Recorder
-from vitals.http.route_instruments import OTHER_METHOD
+from vitals.http.route_instruments import url_scheme
 from vitals.http.streams import StreamMeter
 from vitals.http.websockets import WebSocketProbe
 from vitals.metrics.catalogue import (
@@ -36,9 +38,7 @@ from vitals.metrics.declarations import NoLabels
 from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives, Slo
 
-METHODS = frozenset(
-    ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY")
-)
+_UNSET = Token.MISSING
 
 
 class HttpProbe:
@@ -50,9 +50,7 @@ class HttpProbe:
         routes: Templates of the application's routes.
         objectives: The service's objectives.
         paths: Exact paths that are not measured: health checks, and the kit's own pages.
-        queries: Whether queries are counted per request.
-        join_trace: Called when the response starts, to take over a tracer's trace.
-        on_finished: Called with each request at its end.
+        on_finished: Called with each request at its end; may grow later.
         linked_span: Creates the spans of background tasks; None without tracing.
         long_polls: Route templates of long polls; None for those with the usual names.
     """
@@ -65,8 +63,6 @@ class HttpProbe:
         routes: RouteTemplates,
         objectives: Objectives,
         paths: OwnPaths,
-        queries: bool = False,
-        join_trace: OnFinished | None = None,
         on_finished: Sequence[OnFinished] = (),
         linked_span: LinkedSpan | None = None,
         long_polls: Sequence[str] | None = None,
@@ -75,17 +71,17 @@ class HttpProbe:
         self._meter = meter
         self._own_pages, self._find_own = paths.pages, paths.find
         self._record = Recorder(
-            meter,
-            routes,
-            objectives,
-            StreamMeter(meter, long_polls),
-            queries=queries,
-            on_finished=on_finished,
+            meter, routes, objectives, StreamMeter(meter, long_polls), on_finished=on_finished
         ).record
         self._serve_websocket = WebSocketProbe(app, meter, routes)
         meter.histogram(HTTP_REQUEST_DURATION, extra_bounds=objectives.thresholds(Slo.LATENCY))
         self._background = BackgroundMeter(meter, routes, linked_span)
-        self._new_request = self._request_class(join_trace)
+        self._new_request: type[ObservedRequest] = type(
+            # What the probe's requests share costs none of them anything.
+            "ObservedRequest",
+            (ObservedRequest,),
+            {"meter": meter, "finish": staticmethod(self._record), "work": self._background},
+        )
         with suppress(RuntimeError):  # no asyncio
             observe_tasks(asyncio.get_running_loop())
         self._running: set[ObservedRequest] = set()
@@ -93,6 +89,7 @@ class HttpProbe:
         self._streams = meter.gauge(HTTP_ACTIVE_STREAMS).bind(NoLabels())
         meter.before_scrape(self._refresh_active)
         for name in (*METHODS, OTHER_METHOD):
+            self._active.bind(MethodLabels(name))
             # Bound in advance, so that a scanner's random paths and methods add no series.
             meter.histogram(HTTP_REQUEST_DURATION).bind(RequestLabels(name, UNMATCHED, "404", ""))
         for objective in objectives:
@@ -101,15 +98,7 @@ class HttpProbe:
             if objective.within is not None:
                 meter.gauge(SLO_THRESHOLD).bind(labels).set(objective.within)
 
-    def _request_class(self, join_trace: OnFinished | None) -> type[ObservedRequest]:
-        """The class of this probe's requests: what they share costs none of them anything."""
-        shared = {"finish": staticmethod(self._finish), "work": self._background}
-        if join_trace is None:
-            return type("ObservedRequest", (ObservedRequest,), shared)
-        shared["join_trace"] = staticmethod(join_trace)
-        return type("TracedRequest", (TracedRequest,), shared)
-
-    async def __call__(  # noqa: C901, PLR0912  # each call would cost
+    async def __call__(  # noqa: C901  # each call would cost
         self, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Serve one connection."""
@@ -133,7 +122,7 @@ class HttpProbe:
             request.outer_root = outer_root
         running = self._running
         token = CURRENT.set(request)
-        if token.old_value is not Token.MISSING:
+        if token.old_value is not _UNSET:
             self._disown(token.old_value)
         running.add(request)
         request.started = perf_counter()
@@ -142,15 +131,15 @@ class HttpProbe:
         except BaseException as error:
             if not request.duration:
                 request.set_outcome(error)
+                self._record(request)
             raise
         else:
             if not request.duration:
                 request.set_outcome(None)
+                self._record(request)
         finally:
             running.discard(request)
             CURRENT.reset(token)
-            if not request.duration:
-                self._finish(request)
             if request.tasks is not None:
                 self._background.follow(request)
 
@@ -180,13 +169,9 @@ class HttpProbe:
                 request.set_outcome(None)
             else:
                 request.set_cut()
-            self._finish(request)
+            self._record(request)
         if cut:
             self._meter.refresh()
-
-    def _finish(self, request: ObservedRequest) -> None:
-        self._record(request)
-        request.release()
 
     def _disown(self, outer: RequestContext | None) -> None:
         """Serve a request in a task that a server has created while it sent another's response."""
@@ -194,12 +179,12 @@ class HttpProbe:
             self._background.disown(outer)
 
     def _refresh_active(self) -> None:
-        active, streams = dict.fromkeys((*METHODS, OTHER_METHOD), 0), 0
-        for request in list(self._running):
-            if request.streaming and not request.ended:
-                streams += 1
-            elif not request.ended:
-                active[request.method] += 1
-        self._streams.set(streams)
-        for method, number in active.items():
-            self._active.bind(MethodLabels(method)).set(number)
+        open_ = [request for request in list(self._running) if not request.ended]
+        self._streams.set(sum(request.streaming for request in open_))
+        active = Counter(
+            MethodLabels(request.method, url_scheme(request.http))
+            for request in open_
+            if not request.streaming
+        )
+        for labels in {*self._active.children, *active}:
+            self._active.bind(MethodLabels(*labels)).set(active[MethodLabels(*labels)])

@@ -9,10 +9,17 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
+from vitals.asgi.methods import OTHER_METHOD
 from vitals.asgi.request_context import OnFinished
 from vitals.asgi.route_template import RouteTemplates
 from vitals.http.observed_request import ObservedRequest
-from vitals.http.route_instruments import METHOD_NOT_ALLOWED, OTHER_METHOD, RouteInstruments
+from vitals.http.route_instruments import (
+    HTTP,
+    METHOD_NOT_ALLOWED,
+    OTHER_SCHEME,
+    RouteInstruments,
+    url_scheme,
+)
 from vitals.http.streams import StreamMeter
 from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives
@@ -22,10 +29,11 @@ MAX_CACHED_INSTRUMENTS = 5_000
 MAX_PENDING_SIZES = 256
 """Most body sizes that may be pending per instruments object."""
 
-_Key = tuple[str, str, int, str]
-"""Method, route template, status, error type."""
-_Match = tuple[int, str, int, str, str, str]
-"""Id of the matched route, method, status, error type, ``root_path`` after and before matching."""
+_Key = tuple[str, str, int, str, str]
+"""Method, route template, status, error type, scheme."""
+_Match = tuple[int, str, int, str, str, str, str]
+"""Id of the matched route, method, status, error type, ``root_path`` after and before matching,
+scheme."""
 
 
 class Recorder:
@@ -36,8 +44,7 @@ class Recorder:
         routes: Templates of the application's routes.
         objectives: The service's objectives.
         streams: Where streams are recorded.
-        queries: Whether queries are counted per request.
-        on_finished: Called with each request at its end.
+        on_finished: Called with each request at its end; may grow later.
     """
 
     def __init__(
@@ -47,15 +54,13 @@ class Recorder:
         objectives: Objectives,
         streams: StreamMeter,
         *,
-        queries: bool,
         on_finished: Sequence[OnFinished],
     ) -> None:
         self._meter = meter
         self._routes = routes
         self._objectives = objectives
         self._streams = streams
-        self._queries = queries
-        self._on_finished = tuple(on_finished)
+        self._on_finished = on_finished
         self._instruments: dict[_Key, RouteInstruments] = {}
         self._by_match: dict[_Match, RouteInstruments] = {}
         self._pinned: dict[int, Any] = {}
@@ -63,7 +68,7 @@ class Recorder:
         meter.before_scrape(self._flush)
 
     def record(self, request: ObservedRequest) -> None:  # noqa: C901  # each call would cost
-        """Record a finished request; a failure here is counted and never raised."""
+        """Record a finished request and release it; a failure here is counted and never raised."""
         try:
             ended = request.ended or perf_counter()
             duration = ended - request.started
@@ -76,6 +81,7 @@ class Recorder:
                     request.error_type,
                     http.get("root_path", ""),
                     outer_root,
+                    http.get("scheme", HTTP),
                 )
             ) or self._bind(request, outer_root)
             request.route = instruments.route
@@ -89,7 +95,7 @@ class Recorder:
             cells = durations.cells
             cells[bucket] += 1.0
             cells[-1] += duration
-            if ended > durations.exemplar_due[bucket]:
+            if request.sampled and ended > durations.exemplar_due[bucket]:
                 durations.set_exemplar(bucket, duration, request.exemplar)
             if request.sent:
                 instruments.sent.append(request.sent)
@@ -100,13 +106,14 @@ class Recorder:
                 if len(instruments.received) > MAX_PENDING_SIZES:
                     instruments.flush_sizes()
             if instruments.has_more:
-                instruments.record_more(request, duration)
+                instruments.record_more(duration)
             if self._on_finished:
                 request.duration = duration
                 for callback in self._on_finished:
                     callback(request)
         except Exception:  # noqa: BLE001  # a measurement must not fail the request
             self._meter.dropped("http_probe")
+        request.release()
 
     def _bind(self, request: ObservedRequest, outer_root: str) -> RouteInstruments:
         """Find or create the instruments by labels, and cache them by what matched."""
@@ -115,7 +122,8 @@ class Recorder:
         method, status, error_type = request.method, request.status, request.error_type
         # A client chooses methods that a route does not accept: no series for each of them.
         method_label = OTHER_METHOD if status == METHOD_NOT_ALLOWED else method
-        key = (method_label, request.route, status, error_type)
+        scheme = url_scheme(http)
+        key = (method_label, request.route, status, error_type, scheme)
         instruments = self._instruments.get(key)
         if instruments is None:
             cached = len(self._instruments) < MAX_CACHED_INSTRUMENTS
@@ -125,17 +133,19 @@ class Recorder:
                 self._streams,
                 request,
                 method_label,
-                queries=self._queries,
+                scheme=scheme,
                 cached=cached,
             )
             if not cached:
                 return instruments
             self._instruments[key] = instruments
         matched, root = RouteTemplates.matched(http), http.get("root_path", "")
-        fits = len(self._by_match) < MAX_CACHED_INSTRUMENTS
+        # A scheme that is not known to be one of few is not a key.
+        fits = len(self._by_match) < MAX_CACHED_INSTRUMENTS and scheme != OTHER_SCHEME
         if matched is not None and root == outer_root and fits:
             self._pinned[id(matched)] = matched
-            self._by_match[id(matched), method, status, error_type, root, outer_root] = instruments
+            match = id(matched), method, status, error_type, root, outer_root, scheme
+            self._by_match[match] = instruments
         return instruments
 
     def _flush(self) -> None:

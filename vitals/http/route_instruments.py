@@ -6,28 +6,34 @@ cost, are flushed for many requests together.
 """
 
 from bisect import bisect_left
+from collections.abc import Mapping
 from itertools import accumulate
+from typing import Any
 
 from vitals.asgi.request_context import SERVER_SHUTDOWN, RequestContext
 from vitals.asgi.route_template import UNMATCHED
 from vitals.http.observed_request import CLIENT_CLOSED
 from vitals.http.streams import StreamMeter
 from vitals.metrics.catalogue import (
-    DB_QUERIES_PER_REQUEST,
     HTTP_REQUEST_BODY_SIZE,
     HTTP_REQUEST_DURATION,
     HTTP_RESPONSE_BODY_SIZE,
     SLO_EVENTS,
     BodyLabels,
     RequestLabels,
-    RouteLabels,
     SloEventLabels,
 )
 from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives, Slo
 
-OTHER_METHOD = "_OTHER"
 METHOD_NOT_ALLOWED = 405
+HTTP, HTTPS, OTHER_SCHEME = "http", "https", "_OTHER"
+
+
+def url_scheme(http: Mapping[str, Any]) -> str:
+    """``url.scheme`` of a request: one of three words, as a proxy may pass on a client's."""
+    scheme = http.get("scheme", HTTP)
+    return scheme if scheme in {HTTP, HTTPS} else OTHER_SCHEME
 
 
 class RouteInstruments:
@@ -39,7 +45,7 @@ class RouteInstruments:
         streams: Knows the long polls.
         request: The first finished request with these labels.
         method: The method it is counted under.
-        queries: Whether queries are counted per request.
+        scheme: The scheme it is counted under.
         cached: Whether the object is cached and flushed later; else it serves one request.
 
     Attributes:
@@ -57,7 +63,6 @@ class RouteInstruments:
         "_fast_buckets",
         "_flushed",
         "_flushed_fast",
-        "_queries",
         "_received",
         "_sent",
         "_slow",
@@ -77,12 +82,12 @@ class RouteInstruments:
         request: RequestContext,
         method: str,
         *,
-        queries: bool,
+        scheme: str,
         cached: bool,
     ) -> None:
         route, failed = request.route, request.failed
         durations = meter.histogram(HTTP_REQUEST_DURATION)
-        labels = RequestLabels(method, route, str(request.status), request.error_type)
+        labels = RequestLabels(method, route, str(request.status), request.error_type, scheme)
         self.route = route
         waits = streams.is_long_poll(route) and (
             not failed or request.error_type == SERVER_SHUTDOWN
@@ -91,7 +96,7 @@ class RouteInstruments:
             streams.durations(route, request.error_type) if waits else durations.bind(labels)
         )
         matched = route != UNMATCHED and request.status != METHOD_NOT_ALLOWED
-        body = BodyLabels(method, route)
+        body = BodyLabels(method, route, scheme)
         self.sent: list[int] = []
         self.received: list[int] = []
         self._received = meter.histogram(HTTP_REQUEST_BODY_SIZE).bind(body) if matched else None
@@ -99,11 +104,6 @@ class RouteInstruments:
         self._sent = (
             meter.histogram(HTTP_RESPONSE_BODY_SIZE).bind(body)
             if matched and method != "HEAD"
-            else None
-        )
-        self._queries = (
-            meter.histogram(DB_QUERIES_PER_REQUEST).bind(RouteLabels(route))
-            if matched and queries
             else None
         )
         events = meter.counter(SLO_EVENTS)
@@ -132,12 +132,10 @@ class RouteInstruments:
         self._flushed = self._flushed_fast = self._total = 0.0
         # Beyond the meter's limits label sets share one histogram: no events can be derived.
         self._cached = cached and durations.children.get(labels) is self.duration
-        self.has_more = self._queries is not None or not self._cached
+        self.has_more = not self._cached
 
-    def record_more(self, request: RequestContext, duration: float) -> None:
-        """Record what only some requests have."""
-        if self._queries is not None:
-            self._queries.observe(request.queries)
+    def record_more(self, duration: float) -> None:
+        """Record what no later flush would see."""
         if not self._cached:
             fast = bisect_left(self.duration.bounds, duration) < self._fast_buckets
             self._count_events(1.0, float(fast))

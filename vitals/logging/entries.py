@@ -50,14 +50,12 @@ class Content(NamedTuple):
         stack: A formatted stack.
         is_json: Whether the message is what the host has rendered: if it is a JSON object, its
             members are fields.
-        is_kit: Whether it is an event of the kit, whose fields hold no secrets.
     """
 
     event: str
     exception: list[Stack] | str | None = None
     stack: str | None = None
     is_json: bool = False
-    is_kit: bool = False
 
 
 class Entry(NamedTuple):
@@ -100,6 +98,34 @@ class Entry(NamedTuple):
         return size
 
 
+class KitEntry(NamedTuple):
+    """What is kept of an event of the kit, whose fields hold no secrets.
+
+    Attributes:
+        created: Unix time.
+        level: Its level.
+        logger: Its logger's name.
+        event: Its name.
+        fields: Its fields.
+        bound: What the application has bound to structlog's context variables.
+        service_name: Of its application.
+    """
+
+    created: float
+    level: int
+    logger: str
+    event: str
+    fields: Mapping[str, Any]
+    bound: Fields
+    service_name: str
+
+    @property
+    def size(self) -> int:
+        """About how many characters its line takes."""
+        size = sum([len(each) for each in self.fields.values() if type(each) is str])
+        return BASE_SIZE + size + (len(str(self.bound)) if self.bound else 0)
+
+
 def entry_of_record(record: logging.LogRecord, text: str | None) -> Entry:
     """What is kept of a record.
 
@@ -108,7 +134,7 @@ def entry_of_record(record: logging.LogRecord, text: str | None) -> Entry:
         text: What the host's formatter makes of its message; None for the message itself.
     """
     attributes = record.__dict__
-    fields = _bound_by_structlog()
+    fields = bound_by_structlog()
     for key, value in attributes.items():
         if key not in _RECORD_ATTRIBUTES and key[0] != "_":
             fields[key] = _snapshot(value)
@@ -147,14 +173,6 @@ def _content_of(
     rendered = text is not None or not record.args
     exception = _capture(exc_info) or record.exc_text
     return Content(event, exception, record.stack_info, rendered and event.startswith("{"))
-
-
-def entry_of_kit(logger: str, level: int, event: str, fields: Mapping[str, Any]) -> Entry:
-    """What is kept of an event of the kit."""
-    bound = _bound_by_structlog()
-    content = Content(event, is_kit=not bound)
-    name = logging.getLevelName(level).lower()
-    return Entry(time(), name, logger, content, {**bound, **fields}, "", "", "")
 
 
 def entry_of_event(method: str, event: Any) -> Entry:
@@ -222,7 +240,7 @@ def _service_of(request: RequestContext) -> str:
     return "" if app is None else app.service_name
 
 
-def _bound_by_structlog() -> Fields:
+def bound_by_structlog() -> Fields:
     """What the application has bound to structlog's context variables."""
     contextvars = sys.modules.get("structlog.contextvars")
     if contextvars is None:

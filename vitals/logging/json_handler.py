@@ -10,11 +10,18 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from time import time
 from typing import Any
 
 from vitals.log_events import OnDrop
 from vitals.logging import record_context
-from vitals.logging.entries import Entry, entry_of_kit, entry_of_record, without_colours
+from vitals.logging.entries import (
+    Entry,
+    KitEntry,
+    bound_by_structlog,
+    entry_of_record,
+    without_colours,
+)
 from vitals.logging.line_writer import LineWriter
 
 _PLAIN_FORMATTERS = frozenset(
@@ -43,7 +50,7 @@ class JsonHandler(logging.Handler):
 
     def __init__(
         self,
-        writer: LineWriter[Entry],
+        writer: LineWriter[Entry | KitEntry],
         on_drop: OnDrop,
         replaced: logging.Handler | None = None,
     ) -> None:
@@ -98,14 +105,17 @@ class JsonHandler(logging.Handler):
         except Exception:  # noqa: BLE001  # a record that cannot be formatted must not raise into the caller
             self._on_drop("log_format")
 
-    def write_event(self, logger: str, level: int, event: str, fields: Mapping[str, Any]) -> bool:
+    def write_event(
+        self, logger: str, level: int, event: str, fields: Mapping[str, Any], service_name: str
+    ) -> bool:
         """Queue an event of the kit, unless the host's rules need a record of it."""
         rules = self._rules
         if rules.filters or level < rules.level or self._speaker() is not None:
             return False
         if type(rules).filter is not logging.Handler.filter or record_context.has_inner():
             return False
-        entry = entry_of_kit(logger, level, event, fields)
+        bound = bound_by_structlog()
+        entry = KitEntry(time(), level, logger, event, fields, bound, service_name)
         self.writer.put(entry, entry.size)
         return True
 

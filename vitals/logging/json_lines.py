@@ -1,13 +1,14 @@
 """JSON log lines: redacts and encodes entries."""
 
 import json
+import logging
 import re
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from vitals.logging.entries import EVENT_FIELDS, Entry, Fields
+from vitals.logging.entries import EVENT_FIELDS, Entry, Fields, KitEntry
 from vitals.logging.exception_stacks import as_dicts
 from vitals.logging.record_context import TRACE_ID
 from vitals.redactor import Redactor
@@ -38,29 +39,42 @@ class JsonLines:
         if not redactor.is_default:
             self._redactors.append(redactor)
 
-    def render(self, entry: Entry) -> str:
+    def render(self, entry: Entry | KitEntry) -> str:
         """The line of an entry, without a line break; ASCII, so that any stream takes it."""
-        if entry.content.is_kit:
-            return _encode_line(self._head(entry) | entry.fields)
+        if isinstance(entry, KitEntry):
+            line = self._head(entry, logging.getLevelName(entry.level).lower(), entry.event)
+            if entry.bound:
+                line |= self._redacted(entry.bound)
+            line.update(entry.fields)
+            return _encode_line(line)
+        return self._render(entry)
+
+    def _render(self, entry: Entry) -> str:
         line = _line_of(entry)
         trace_id = line.pop(TRACE_ID, "") or entry.trace_id
         if trace_id and not (isinstance(trace_id, str) and _TRACE_ID.fullmatch(trace_id)):
             line["extra.trace_id"], trace_id = trace_id, ""  # a value of the host's: redacted
         for redactor in self._redactors:
             line = dict(redactor(None, "", line))
-        head = self._head(entry)
+        head = self._head(entry, entry.level, line.pop("event"))
         if trace_id:
             head["trace_id"] = trace_id
         if entry.route:
             head["http.route"] = entry.route
+        del line["logger"]
         return _encode_line(head | line)
 
-    def _head(self, entry: Entry) -> Fields:
+    def _redacted(self, fields: Fields) -> Fields:
+        for redactor in self._redactors:
+            fields = redactor.fields(fields)
+        return {key: fields[key] for key in fields if key not in _OURS}
+
+    def _head(self, entry: Entry | KitEntry, level: str, event: Any) -> Fields:
         return {
             "timestamp": datetime.fromtimestamp(entry.created, UTC),
-            "level": entry.level,
+            "level": level,
             "logger": entry.logger,
-            "event": entry.content.event,
+            "event": event,
             "service.name": entry.service_name or self.service_name,
         }
 

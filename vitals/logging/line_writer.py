@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Any, Generic, NamedTuple, TextIO, TypeVar
+from typing import Any, Generic, TextIO, TypeVar
 
 MAX_QUEUED_CHARACTERS = 4_194_304
 """Size limit of the queue."""
@@ -28,11 +28,6 @@ FLUSH_SECONDS = 1.0
 """How long a flush waits for the last lines."""
 
 Entry = TypeVar("Entry")
-
-
-class _Queued(NamedTuple):
-    size: int
-    entry: Any
 
 
 class LineWriter(Generic[Entry]):
@@ -56,7 +51,7 @@ class LineWriter(Generic[Entry]):
     def _reset(self) -> None:
         """Start with an empty queue and no writer thread; also called in a forked child."""
         # Both must be reentrant: the garbage collector may run anywhere, and a finalizer may log.
-        self._queue: SimpleQueue[_Queued | None] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[Entry, int] | None] = SimpleQueue()
         self._state_lock = threading.RLock()
         self._queued = 0
         self._closed = False
@@ -74,7 +69,7 @@ class LineWriter(Generic[Entry]):
             full = self._closed or self._queued + size > MAX_QUEUED_CHARACTERS
             if not full:
                 self._queued += size
-                self._queue.put(_Queued(size, entry))
+                self._queue.put((entry, size))
             if not self._writer_running:
                 self._start()
         if full:
@@ -119,13 +114,13 @@ class LineWriter(Generic[Entry]):
                     while True:
                         found.append(queue.get_nowait())
                 try:
-                    self.stream.write("".join([self._line(each.entry) for each in found if each]))
+                    self.stream.write("".join([self._line(each[0]) for each in found if each]))
                     self.stream.flush()
                 except Exception:  # noqa: BLE001  # broken pipe, or the stream is closed or in use
                     self._on_drop("logs")
                 finally:
                     with self._state_lock:
-                        self._queued -= sum(each.size for each in found if each)
+                        self._queued -= sum(each[1] for each in found if each)
                 if None in found:
                     return
         finally:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from vitals.asgi.request_context import CURRENT
+from vitals.asgi.request_context import CURRENT, RequestContext
 from vitals.host import Host
 from vitals.log_events import OnDrop, enable
 from vitals.logging import record_context
@@ -75,6 +75,12 @@ def _bind_to_structlog(app: ASGIApp) -> ASGIApp:
     contextvars = structlog.contextvars
     if contextvars.merge_contextvars not in structlog.get_config()["processors"]:
         return app
+
+    def rebind(trace_id: str) -> None:
+        if TRACE_ID in contextvars.get_contextvars():
+            contextvars.bind_contextvars(**{TRACE_ID: trace_id})
+
+    RequestContext.on_other_trace = staticmethod(rebind)
 
     async def bind(scope: Scope, receive: Receive, send: Send) -> None:
         request = CURRENT.get()

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Optional, TextIO
 
 from vitals.log_events import OnDrop, ignore
 from vitals.logging import record_context
-from vitals.logging.consoles import writes_to_console
-from vitals.logging.entries import Entry
+from vitals.logging.consoles import is_of_pytest, writes_to_console
+from vitals.logging.entries import Entry, KitEntry
 from vitals.logging.json_handler import JsonHandler
 from vitals.logging.json_lines import JsonLines
 from vitals.logging.line_writer import LineWriter
@@ -52,7 +52,7 @@ class JsonOutput:
         self._lines = JsonLines(service_name, redactor)
         self._follows_stdout = stream is None
         self._on_drop = on_drop
-        self._writer: LineWriter[Entry] = LineWriter(
+        self._writer: LineWriter[Entry | KitEntry] = LineWriter(
             stream or sys.stdout, self._lines.render, self._drop
         )
         self._lock = threading.RLock()
@@ -60,7 +60,8 @@ class JsonOutput:
         self._echo_handler = logging.NullHandler()
         self._structlog = _structlog_output(self._writer, self._drop)
         root = logging.getLogger()
-        if not root.handlers and root.level == logging.WARNING:  # nothing is set up
+        has_handlers = not all(is_of_pytest(each) for each in root.handlers)
+        if not has_handlers and root.level == logging.WARNING:  # nothing is set up
             self._set_level(root, level)
             for name in VERBOSE_LOGGERS:
                 if logging.getLogger(name).level == logging.NOTSET:
@@ -90,12 +91,14 @@ class JsonOutput:
     def _take(self) -> None:
         root = logging.getLogger()
         for logger in _loggers():
-            for handler in logger.handlers:
-                if not isinstance(handler, JsonHandler) and writes_to_console(handler):
-                    place = logger.handlers.index(handler)
-                    logger.handlers[place] = JsonHandler(self._writer, self._drop, handler)
+            for place, handler in enumerate(logger.handlers):
+                if isinstance(handler, JsonHandler) and not self._is_ours(handler):
+                    # Of an output that was closed: the host has put it back.
+                    logger.handlers[place] = self._handler(handler.replaced)
+                elif not isinstance(handler, JsonHandler) and writes_to_console(handler):
+                    logger.handlers[place] = self._handler(handler)
         if not self._is_attached():
-            root.addHandler(JsonHandler(self._writer, self._drop))
+            root.addHandler(self._handler(None))
         echo = logging.getLogger(ECHO_LOGGER)
         if not echo.handlers:
             echo.addHandler(self._echo_handler)
@@ -127,14 +130,22 @@ class JsonOutput:
         self._writer.close()
 
     def _is_attached(self) -> bool:
-        return any(isinstance(held, JsonHandler) for held in logging.getLogger().handlers)
+        return any(self._is_ours(handler) for handler in logging.getLogger().handlers)
+
+    def _is_ours(self, handler: logging.Handler) -> bool:
+        return isinstance(handler, JsonHandler) and handler.writer is self._writer
+
+    def _handler(self, replaced: logging.Handler | None) -> JsonHandler:
+        return JsonHandler(self._writer, self._drop, replaced)
 
     def _set_level(self, logger: logging.Logger, level: int) -> None:
         self._levels[logger] = logger.level, level
         logger.setLevel(level)
 
 
-def _structlog_output(writer: LineWriter[Entry], on_drop: OnDrop) -> Optional["StructlogOutput"]:
+def _structlog_output(
+    writer: LineWriter[Entry | KitEntry], on_drop: OnDrop
+) -> Optional["StructlogOutput"]:
     try:
         from vitals.logging.structlog_output import StructlogOutput  # noqa: PLC0415  # optional
     except ImportError:

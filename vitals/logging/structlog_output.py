@@ -14,7 +14,7 @@ from structlog.processors import JSONRenderer, KeyValueRenderer, LogfmtRenderer
 
 from vitals.log_events import OnDrop
 from vitals.logging.consoles import is_console
-from vitals.logging.entries import Entry, entry_of_event
+from vitals.logging.entries import Entry, KitEntry, entry_of_event
 from vitals.logging.line_writer import LineWriter
 
 _RENDERERS = frozenset((ConsoleRenderer, JSONRenderer, KeyValueRenderer, LogfmtRenderer))
@@ -34,7 +34,7 @@ class StructlogOutput:
         on_drop: Called with the reason for each event that is lost.
     """
 
-    def __init__(self, writer: LineWriter[Entry], on_drop: OnDrop) -> None:
+    def __init__(self, writer: LineWriter[Entry | KitEntry], on_drop: OnDrop) -> None:
         self._writer = writer
         self._on_drop = on_drop
         self._replaced: list[Any] | None = None

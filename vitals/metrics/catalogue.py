@@ -24,18 +24,23 @@ BODY_BYTES = tuple(float(256 * 4**power) for power in range(9))  # 256 B to 16 M
 
 
 class RequestLabels(NamedTuple):
-    """Labels of a finished request. ``http_route`` is the route template, empty if none matched."""
+    """Labels of a finished request. ``http_route`` is the route template, empty if none matched.
+
+    ``url_scheme`` is ``http``, ``https`` or ``_OTHER``.
+    """
 
     http_request_method: str
     http_route: str
     http_response_status_code: str
     error_type: str
+    url_scheme: str = "http"
 
 
 class MethodLabels(NamedTuple):
-    """The label of a request's method: one of RFC 9110, or ``_OTHER``."""
+    """Labels of a request that is served: its method (of RFC 9110, or ``_OTHER``) and scheme."""
 
     http_request_method: str
+    url_scheme: str = "http"
 
 
 class BodyLabels(NamedTuple):
@@ -43,6 +48,7 @@ class BodyLabels(NamedTuple):
 
     http_request_method: str
     http_route: str
+    url_scheme: str = "http"
 
 
 class RouteLabels(NamedTuple):
@@ -141,6 +147,47 @@ HTTP_WEBSOCKET_DURATION = Histogram(
     LONG_SECONDS,
 )
 HTTP_ACTIVE_WEBSOCKETS = Gauge("http_server_active_websockets", "Open WebSockets.", NoLabels)
+
+# -- HTTP clients ----------------------------------------------------------------------------
+
+
+class ClientRequestLabels(NamedTuple):
+    """Labels of an outgoing request; the number of servers is limited.
+
+    The status is empty where no response arrived. ``error_type`` is the class of what failed, or
+    the status from 400 on.
+    """
+
+    http_request_method: str
+    server_address: str
+    server_port: str
+    http_response_status_code: str
+    error_type: str
+
+
+class ServerLabels(NamedTuple):
+    """Labels of a server that requests are sent to."""
+
+    server_address: str
+    server_port: str
+
+
+HTTP_CLIENT_REQUEST_DURATION = Histogram(
+    "http_client_request_duration_seconds",
+    "Time from sending an outgoing request to the last byte of its response; of an event stream, "
+    "to its first.",
+    ClientRequestLabels,
+    REQUEST_SECONDS,
+)
+HTTP_CLIENT_ACTIVE_REQUESTS = Gauge(
+    "http_client_active_requests", "Outgoing requests in progress.", ServerLabels
+)
+HTTP_CLIENT_REQUESTS_PER_REQUEST = Histogram(
+    "http_client_requests_per_request",
+    "Outgoing requests that one request caused, of those that caused any.",
+    RouteLabels,
+    (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0),
+)
 
 # -- Objectives ------------------------------------------------------------------------------
 
@@ -299,6 +346,14 @@ class CacheOperationLabels(NamedTuple):
     operation: str
 
 
+class CacheErrorLabels(NamedTuple):
+    """Labels of a command to the cache's store that failed."""
+
+    cache: str
+    operation: str
+    error_type: str
+
+
 class CacheLabels(NamedTuple):
     """The label of a cache: its name."""
 
@@ -325,6 +380,11 @@ CACHE_OPERATION_DURATION = Histogram(
     "Time a command to the cache's store took.",
     CacheOperationLabels,
     CACHE_SECONDS,
+)
+CACHE_OPERATION_ERRORS = Counter(
+    "cache_operation_errors_total",
+    "Commands to the cache's store that failed or were cancelled.",
+    CacheErrorLabels,
 )
 CACHE_LOAD_DURATION = Histogram(
     "cache_load_duration_seconds",
@@ -362,6 +422,16 @@ CACHE_BUS_CONNECTED = Gauge(
 # -- Runtime ---------------------------------------------------------------------------------
 
 
+class TargetLabels(NamedTuple):
+    """Attributes of the resource; a dot is an underscore, one that is not set is empty."""
+
+    service_name: str
+    service_namespace: str
+    service_version: str
+    service_instance_id: str
+    deployment_environment_name: str
+
+
 class BuildLabels(NamedTuple):
     """Labels of the version that runs."""
 
@@ -395,6 +465,12 @@ BUILD_INFO = Gauge(
     "app_build_info",
     "1, with version and revision as labels.",
     BuildLabels,
+    multiprocess_mode="max",
+)
+TARGET_INFO = Gauge(
+    "target_info",
+    "1, with the attributes of OpenTelemetry's resource that identify the service as labels.",
+    TargetLabels,
     multiprocess_mode="max",
 )
 DROPPED = Counter(

@@ -1,133 +1,199 @@
-"""OpenTelemetry traces, exported over OTLP; disabled without an endpoint.
+"""OpenTelemetry traces of one application: whose provider, and its export.
 
-The request's span comes from OpenTelemetry's FastAPI instrumentation, without its send and receive
-spans. Spans of queries and cache operations come from the kit's probes, which time them anyway:
+Where the host has a tracer provider, the kit's spans join the host's, and its provider, sampler,
+exporter and propagators stay as they are. Where it has none, and an endpoint is set, the kit
+creates one and makes it the global one, so that other instrumentations of the host are recorded.
+This is decided when the application has started, because until then the host may set its own.
+
+Spans of queries and cache operations come from the kit's probes, which time them anyway:
 OpenTelemetry's SQLAlchemy instrumentation does not support SQLAlchemy 2.1.
 """
 
+import logging
 import os
-import re
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from typing import Any
 
 from fastapi import FastAPI
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
-from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace import ProxyTracerProvider
+from starlette.types import ASGIApp
 
 from vitals.asgi.request_context import RequestContext
 from vitals.redactor import Redactor
-from vitals.tracing.background_spans import (
-    linked_span,
-    links_to_ended,
-    without_background_spans,
+from vitals.tracing.background_spans import linked_span
+from vitals.tracing.environment import TraceSettings, samples_by_environment, traces_endpoint
+from vitals.tracing.exporters import BoundedFlush, exports_to, make_exporters
+from vitals.tracing.operation_spans import SpanMaker
+from vitals.tracing.server_spans import (
+    Excluded,
+    RequestSpans,
+    fastapi_provider,
+    host_middleware,
+    is_kept,
+    stop_fastapi_spans,
 )
 from vitals.tracing.span_redaction import RedactingSpanExporter
 
-ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
-TRACES_ENDPOINT = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
-TRACES_PATH = "/v1/traces"
-STABLE_NAMES = "OTEL_SEMCONV_STABILITY_OPT_IN"
+DEFAULT_RATIO = 0.1
+"""Sampling ratio where neither the code nor the environment gives a sampler."""
 
-SHUTDOWN_TIMEOUT_MILLIS = 3_000
+PROCESS_ID = "process.pid"
+
+_log = logging.getLogger(__name__)
+_own_providers: "weakref.WeakSet[TracerProvider]" = weakref.WeakSet()
 
 
-def traces_endpoint(endpoint: str | None) -> str | None:
-    """The URL to export traces to, from the argument or the environment; None disables tracing.
+def host_provider() -> trace.TracerProvider | None:
+    """The global provider, if the host has set one."""
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, ProxyTracerProvider) or provider in _own_providers:
+        return None
+    return provider
 
-    The environment variable for all signals is a base URL; the one for traces is a full URL and
-    takes precedence (opentelemetry.io/docs/specs/otel/protocol/exporter).
 
-    Args:
-        endpoint: A base URL or a full URL.
-    """
-    base = endpoint or None
-    if base is None and (address := os.environ.get(TRACES_ENDPOINT)):
-        return address
-    base = base or os.environ.get(ENDPOINT) or None
-    return None if base is None else base.rstrip("/").removesuffix(TRACES_PATH) + TRACES_PATH
+def current_trace() -> tuple[str, bool] | None:
+    """The id of the current span's trace, and whether it is kept."""
+    span = trace.get_current_span()
+    context = span.get_span_context()
+    return (f"{context.trace_id:032x}", is_kept(span)) if context.is_valid else None
 
 
 class Tracing:
-    """Records traces of one application and exports them.
+    """The traces of one application.
 
     Args:
-        app: The application; its middleware stack must not have been built.
-        address: The OTLP/HTTP URL, such as ``http://127.0.0.1:4318/v1/traces``.
-        service_name: ``service.name`` of every span.
-        version: ``service.version`` of every span.
-        ratio: Sampling ratio of traces without a parent (0 to 1).
-        exclude: Exact paths that are not traced.
-        exporter: Used instead of the OTLP exporter.
-        redactor: Redacts every span; a default one when None.
+        settings: Whether and where to export.
+        resource: Returns the attributes of the service; called in the process that serves.
+        redactor: Redacts every span before it is exported; a default one when None.
+
+    Attributes:
+        span: Creates spans of operations.
     """
 
     def __init__(
         self,
-        app: FastAPI,
-        *,
-        address: str,
-        service_name: str,
-        version: str = "",
-        ratio: float = 0.1,
-        exclude: Sequence[str] = (),
-        exporter: SpanExporter | None = None,
+        settings: TraceSettings,
+        resource: Callable[[], Mapping[str, str]],
         redactor: Redactor | None = None,
     ) -> None:
-        os.environ.setdefault(STABLE_NAMES, "http")
-        self.provider = TracerProvider(
-            sampler=ParentBasedTraceIdRatio(ratio),
-            resource=Resource.create({"service.name": service_name, "service.version": version}),
-            shutdown_on_exit=False,
-        )
-        # Bounded: a queue of 2,048 spans, further ones are dropped; a thread exports them.
-        self._exporter = RedactingSpanExporter(
-            exporter or OTLPSpanExporter(endpoint=address), redactor or Redactor()
-        )
-        self.provider.add_span_processor(BatchSpanProcessor(self._exporter))
-        self._tracer = self.provider.get_tracer("vitals")
-        with without_background_spans():
-            FastAPIInstrumentor.instrument_app(
-                app,
-                tracer_provider=self.provider,
-                meter_provider=NoOpMeterProvider(),
-                excluded_urls=",".join(f"^[a-z]+://[^/]+{re.escape(path)}$" for path in exclude)
-                or None,
-                exclude_spans=["send", "receive"],
-            )
+        self.span = SpanMaker()
+        self._settings = settings
+        self._resource = resource
+        self._redactor = redactor or Redactor()
+        self._flush = BoundedFlush()
+        self._exporters: list[SpanExporter] | None = None
+        self._own: TracerProvider | None = None
+        RequestContext.current_trace = staticmethod(current_trace)
 
-    def join(self, request: RequestContext) -> None:
-        """Set the trace of the current span as the request's."""
-        context = trace.get_current_span().get_span_context()
-        if context.is_valid:
-            request.set_trace(f"{context.trace_id:032x}", sampled=context.trace_flags.sampled)
+    @property
+    def available(self) -> bool:
+        """Whether spans can be recorded: the host has a provider, or there is an exporter."""
+        return host_provider() is not None or bool(self._own_exporters())
 
-    def span(self, name: str, began: int, error_type: str, attributes: Mapping[str, str]) -> None:
-        """Create a span of an operation that ends now (a ``MakeSpan``)."""
-        parent = trace.get_current_span()
-        links = [] if parent.is_recording() else links_to_ended(parent)
-        if not links and not parent.is_recording():
+    @property
+    def provider(self) -> Any:
+        """The host's provider, else the kit's."""
+        return host_provider() or self._own_provider()
+
+    @property
+    def _exporter(self) -> SpanExporter | None:
+        return next(iter(self._own_exporters()), None)
+
+    def trace_requests(
+        self, app: FastAPI, inner: ASGIApp, stack: ASGIApp, excluded: Excluded
+    ) -> RequestSpans | None:
+        """Decide whose provider is used, and trace the requests of an application.
+
+        Args:
+            app: The application.
+            inner: The application with the middleware of all probes.
+            stack: The application's own middleware stack, which is a part of it.
+            excluded: Whether a request is not to be traced.
+
+        Returns:
+            What serves the requests; None where nothing is traced.
+        """
+        if self._settings.disabled:
+            return None
+        provider = host_provider()
+        theirs: list[Any] = [provider, fastapi_provider(app)]
+        theirs += [
+            getattr(layer.tracer, "span_processor", None)  # none before there is a provider
+            for layer in host_middleware(app, stack) or ()
+        ]
+        theirs = [each for each in theirs if each is not None]
+        if self._settings.endpoint:
+            for each in theirs:
+                self._export_too(each)
+        for each in theirs:
+            if hasattr(each, "force_flush"):
+                self._flush.add(each)  # a server that is told to stop seldom runs exit handlers
+        own = None
+        if provider is None and self._own_exporters():
+            own = self._own_provider()
+            if isinstance(trace.get_tracer_provider(), ProxyTracerProvider):
+                trace.set_tracer_provider(own)
+        if not theirs and not isinstance(trace.get_tracer_provider(), ProxyTracerProvider):
+            stop_fastapi_spans(app)  # only the kit's provider makes them possible
+        if not theirs and own is None and current_trace() is None:
+            return None
+        return RequestSpans(app, inner, stack, excluded=excluded, provider=own)
+
+    def _export_too(self, provider: Any) -> None:
+        """Also export the host's spans to the endpoint given in code, unless the host does.
+
+        Args:
+            provider: A provider, or the processor of all spans of one.
+        """
+        processor = getattr(provider, "_active_span_processor", provider)
+        address = traces_endpoint(self._settings.endpoint) or ""
+        if not hasattr(processor, "add_span_processor"):
             return
-        span = self._tracer.start_span(
-            name, kind=SpanKind.CLIENT, attributes=attributes, start_time=began, links=links
-        )
-        if error_type:
-            span.set_attribute("error.type", error_type)
-            span.set_status(Status(StatusCode.ERROR))
-        span.end()
+        if not exports_to(getattr(processor, "_span_processors", ()), address):
+            self._export(processor)
 
     def linked_span(self, name: str) -> AbstractContextManager[None]:
         """Make a span of a background task the current one, linked to its request's."""
-        return linked_span(lambda _: self._tracer, name)
+        return linked_span(self.span.tracer_of, name)
 
     def shut_down(self) -> None:
-        """Export pending spans, for a few seconds at most, and shut down."""
-        if not self.provider.force_flush(SHUTDOWN_TIMEOUT_MILLIS):
-            self._exporter.shutdown()  # stops its retries, which the provider would wait for
-        self.provider.shutdown()
+        """Export pending spans, for a few seconds at most.
+
+        Nothing is closed: the same application may start again, and the host's other spans may
+        still come.
+        """
+        if not self._flush():
+            _log.warning("traces: the last spans were not exported in time")
+
+    def _own_exporters(self) -> list[SpanExporter]:
+        if self._exporters is None:
+            self._exporters = make_exporters(self._settings)
+        return self._exporters
+
+    def _own_provider(self) -> TracerProvider:
+        if self._own is None:
+            ratio = self._settings.ratio
+            if ratio is None and not samples_by_environment():
+                ratio = DEFAULT_RATIO
+            self._own = TracerProvider(
+                sampler=None if ratio is None else ParentBasedTraceIdRatio(ratio),
+                resource=Resource.create({**self._resource(), PROCESS_ID: os.getpid()}),
+                shutdown_on_exit=False,
+            )
+            _own_providers.add(self._own)
+            self._export(self._own)
+        return self._own
+
+    def _export(self, provider: Any) -> None:
+        for exporter in self._own_exporters():
+            # Bounded: a queue of 2,048 spans, further ones are dropped; a thread exports them.
+            processor = BatchSpanProcessor(RedactingSpanExporter(exporter, self._redactor))
+            provider.add_span_processor(processor)
+            self._flush.add(processor)

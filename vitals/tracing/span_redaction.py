@@ -26,23 +26,26 @@ class RedactingSpanExporter(SpanExporter):
     Args:
         exporter: Sends them.
         redactor: Redacts them.
+
+    Attributes:
+        wrapped: The same exporter.
     """
 
     def __init__(self, exporter: SpanExporter, redactor: Redactor) -> None:
-        self._exporter = exporter
+        self.wrapped = exporter
         self._redactor = redactor
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Export spans."""
-        return self._exporter.export([self._redact(span) for span in spans])
+        return self.wrapped.export([self._redact(span) for span in spans])
 
     def shutdown(self) -> None:
         """Shut down the exporter."""
-        self._exporter.shutdown()
+        self.wrapped.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Export pending spans."""
-        return self._exporter.force_flush(timeout_millis)
+        return self.wrapped.force_flush(timeout_millis)
 
     def _redact(self, span: ReadableSpan) -> ReadableSpan:
         scope = span.instrumentation_scope

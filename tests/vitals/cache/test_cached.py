@@ -66,6 +66,19 @@ async def test_result_is_cached_by_arguments_however_they_are_passed(cache: Cach
     assert len(calls) == 4
 
 
+async def test_wrong_arguments_are_an_error_of_the_call(cache: Cache) -> None:
+    @cache.namespace("thing", schema=int, ttl=60).cached()
+    async def find(number: int, language: str = "en", **others: int) -> int:
+        return number + sum(others.values())
+
+    assert await find(number=1, language="en", others=2) == 3
+    assert await find(1, "en", others=4) == 5
+    assert await find(1, more=2) == 3
+    assert await find(1) == await find(number=1, language="en") == 1
+    with pytest.raises(TypeError, match="number"):
+        await find(language="en")  # type: ignore[call-arg]
+
+
 async def test_function_without_parameters_has_one_value(cache: Cache) -> None:
     calls = []
 

@@ -10,6 +10,7 @@ from vitals.metrics.catalogue import (
     CACHE_L1_BYTES,
     CACHE_LOAD_DURATION,
     CACHE_OPERATION_DURATION,
+    CACHE_OPERATION_ERRORS,
     CACHE_REQUESTS,
 )
 from vitals.testing import Readings
@@ -37,6 +38,8 @@ def test_cache_operations_are_recorded() -> None:
     assert readings.value(CACHE_REQUESTS, layer="l1", result="negative") == 1
     assert readings.value(CACHE_OPERATION_DURATION, "_count", operation="get") == 1
     assert readings.value(CACHE_OPERATION_DURATION, "_count", operation="set") == 1
+    (failed,) = readings.series(CACHE_OPERATION_ERRORS)
+    assert failed == {"cache": "products", "operation": "set", "error_type": "ConnectionError"}
     assert readings.value(CACHE_LOAD_DURATION, "_count") == 1
     assert readings.value(CACHE_FILLS_REJECTED) == 1
     assert readings.value(CACHE_INVALIDATIONS, outcome="queued") == 1

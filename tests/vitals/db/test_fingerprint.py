@@ -9,6 +9,8 @@ from vitals.db.statements.fingerprint import MAX_LENGTH, Fingerprints, normalise
 from vitals.metrics.catalogue import OTHER
 
 SAME = [
+    ("SELECT __[SCHEMA__none].t.a FROM __[SCHEMA__none].t", "SELECT t.a FROM t"),
+    ("SELECT __[SCHEMA_shop].t.a FROM __[SCHEMA_shop].t", "SELECT shop.t.a FROM shop.t"),
     ("SELECT a FROM t WHERE id = 1", "SELECT a FROM t WHERE id = -27"),
     ("SELECT a FROM t WHERE id = $1", "SELECT a FROM t WHERE id = 5"),
     ("SELECT a FROM t WHERE id IN ($1::INTEGER)", "SELECT a FROM t WHERE id IN (1, 2,3 , 4)"),

@@ -1,13 +1,14 @@
 """N+1 detection: true positives, false positives, and advice."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import bindparam, insert, select, text, tuple_, update
+from sqlalchemy import BindParameter, bindparam, insert, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, joinedload, selectinload
 
@@ -15,6 +16,7 @@ from tests.vitals.client import converse, http_scope
 from tests.vitals.db.shop import CUSTOMERS, Customer, Item, Order, opened
 from tests.vitals.journal import kit_events
 from vitals import instrument
+from vitals.db.statements.n_plus_one import Moment, NPlusOneDetector
 from vitals.metrics.catalogue import DB_N_PLUS_ONE, DB_QUERIES_PER_REQUEST
 from vitals.testing import Readings
 
@@ -125,6 +127,66 @@ async def comprehension(session: AsyncSession) -> None:
     assert len(names) == 7
 
 
+async def literal(session: AsyncSession) -> None:
+    for number in range(1, 8):
+        await session.execute(text(f"SELECT name FROM customers WHERE id = {number}"))  # noqa: S608
+
+
+async def literal_strings_of_the_driver(session: AsyncSession) -> None:
+    connection = await session.connection()
+    for name in "abcdefg":
+        await connection.exec_driver_sql(f"SELECT id FROM customers WHERE name = '{name}'")  # noqa: S608
+
+
+async def rendered_literals(session: AsyncSession) -> None:
+    for number in range(1, 8):
+        value: BindParameter[int] = bindparam("n", number, literal_execute=True)
+        await session.execute(select(Customer.name).where(Customer.id == value))
+
+
+async def literal_rows(session: AsyncSession) -> None:
+    for number in range(3_000, 3_007):
+        await session.execute(text(f"INSERT INTO customers VALUES ({number}, 'x', '')"))  # noqa: S608
+
+
+async def few_values_in_runs(session: AsyncSession) -> None:
+    for number in (1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3):
+        await session.execute(text("SELECT name FROM customers WHERE id = :id"), {"id": number})
+
+
+async def slow_calls(session: AsyncSession) -> None:
+    """Not pauses of the request, but of the database: a tenth of a second each."""
+    await slow_down(session)
+    for number in range(1, 8):
+        await session.execute(text("SELECT pause(:id)"), {"id": number})
+
+
+async def with_other_work_between(session: AsyncSession) -> None:
+    await slow_down(session)
+    for number in range(1, 8):
+        await session.execute(text("SELECT name FROM customers WHERE id = :id"), {"id": number})
+        await session.execute(text("SELECT pause(0)"))
+
+
+async def burst_between_pauses(session: AsyncSession) -> None:
+    for number in range(1, 10):
+        await session.execute(text("SELECT name FROM customers WHERE id = :id"), {"id": number})
+        if number == 4:
+            await asyncio.sleep(0.2)
+
+
+async def slow_down(session: AsyncSession) -> None:
+    """Define a function of SQLite that takes a tenth of a second."""
+
+    def pause(number: int) -> int:
+        time.sleep(0.1)
+        return number
+
+    connection = await session.connection()
+    raw: Any = (await connection.get_raw_connection()).driver_connection
+    await raw.create_function("pause", 1, pause)
+
+
 N_PLUS_ONE: dict[Work, str] = {
     lazy_collections: "Customer.orders",
     lazy_parents: "Order.customer",
@@ -142,6 +204,14 @@ N_PLUS_ONE: dict[Work, str] = {
     first_of_each: "",
     helper_in_a_loop: "",
     comprehension: "",
+    literal: "",
+    literal_strings_of_the_driver: "",
+    rendered_literals: "",
+    literal_rows: "",
+    few_values_in_runs: "",
+    slow_calls: "",
+    with_other_work_between: "",
+    burst_between_pauses: "",
 }
 
 # -- No N+1 --------------------------------------------------------------------------------
@@ -256,7 +326,54 @@ async def different_statements(session: AsyncSession) -> None:
         await session.execute(select(column).where(Customer.id == number))
 
 
+async def poll(session: AsyncSession) -> None:
+    for last in range(12):
+        await session.execute(text("SELECT id FROM orders WHERE id > :last"), {"last": last})
+        await asyncio.sleep(0.04)
+
+
+async def poll_twice(session: AsyncSession) -> None:
+    """Two calls from one line, then a pause."""
+    for last in range(12):
+        await session.execute(text("SELECT id FROM orders WHERE id > :last"), {"last": last})
+        if last % 2:
+            await asyncio.sleep(0.11)
+
+
+async def poll_by_literal(session: AsyncSession) -> None:
+    for last in range(12):
+        await session.execute(text(f"SELECT id FROM orders WHERE id > {last}"))  # noqa: S608
+        await asyncio.sleep(0.04)
+
+
+async def literal_retries(session: AsyncSession) -> None:
+    for attempt in range(8):
+        await session.execute(text(f"SELECT name FROM customers WHERE id = 1 -- try {attempt}"))  # noqa: S608
+
+
+async def literal_pages(session: AsyncSession) -> None:
+    for page in range(8):
+        await session.execute(text(f"SELECT id FROM orders LIMIT 10 OFFSET {10 * page}"))  # noqa: S608
+
+
+async def literal_lists(session: AsyncSession) -> None:
+    for n in range(1, 20, 2):
+        await session.execute(text(f"SELECT name FROM customers WHERE id IN ({n}, {n + 1})"))  # noqa: S608
+
+
+async def settings(session: AsyncSession) -> None:
+    for size in range(1_000, 1_008):
+        await session.execute(text(f"PRAGMA cache_size = {size}"))
+
+
 NO_N_PLUS_ONE: list[Work] = [
+    poll,
+    poll_twice,
+    poll_by_literal,
+    literal_retries,
+    literal_pages,
+    literal_lists,
+    settings,
     four_times,
     eager_in_batches,
     joined,
@@ -334,3 +451,24 @@ def test_every_request_is_counted_and_one_is_logged(tmp_path: Path) -> None:
     readings, lines = request_and_log(tmp_path, get_by_id, times=4)
     assert readings.value(DB_N_PLUS_ONE) == 4
     assert len(lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("passes", "idle", "found"),
+    [
+        (0.001, 0.001, True),
+        (0.4, 0.0, True),  # under load: the process computes for other requests
+        (0.4, 0.02, True),
+        (0.4, 0.04, False),
+        (1.0, 0.0, False),  # a poll per second, while the process computes for other requests
+        (1.0, 1.0, False),
+    ],
+)
+def test_calls_far_apart_are_a_burst_if_the_request_does_not_pause(
+    passes: float, idle: float, *, found: bool
+) -> None:
+    detector = NPlusOneDetector()
+    for number in range(10):
+        moment = Moment(number * passes, number * idle)
+        detector.check("SELECT a FROM t WHERE id = ?", (number,), None, moment)
+    assert bool(detector.found) == found

@@ -193,7 +193,29 @@ def test_the_route_is_the_full_template(method: str, path: str, route: str, stat
         "http_route": route,
         "http_response_status_code": status,
         "error_type": "",
+        "url_scheme": "http",
     }
+
+
+def test_the_scheme_is_one_of_three_words() -> None:
+    app = make()
+
+    async def run() -> None:
+        for scheme in ("http", "https", "https", "gopher", "x" * 1_000):
+            scope = http_scope("GET", "/items/7") | {"scheme": scheme}
+            await converse(app, scope, [{"type": "http.request"}], bool)
+
+    asyncio.run(run())
+    for metric in (HTTP_REQUEST_DURATION, HTTP_RESPONSE_BODY_SIZE):
+        found = {
+            scheme: Readings.of(app).value(
+                metric, "_count", http_route="/items/{item}", url_scheme=scheme
+            )
+            for scheme in ("http", "https", "_OTHER")
+        }
+        assert found == {"http": 1, "https": 2, "_OTHER": 2}
+        assert Readings.of(app).value(metric, "_count", http_route="/items/{item}") == 5
+    assert Readings.of(app).value(SLO_EVENTS, slo="availability", outcome="good") == 5
 
 
 def test_the_template_survives_a_root_path() -> None:

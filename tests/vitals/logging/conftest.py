@@ -4,12 +4,16 @@ import logging
 import weakref
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import structlog
 
 from vitals.logging import record_context
 from vitals.logging.setup import unconfigure
+
+DEFAULTS: dict[str, Any] = {"level": logging.NOTSET, "propagate": True, "disabled": False}
+STATE = ("handlers", "filters", *DEFAULTS)
 
 
 @pytest.fixture
@@ -30,9 +34,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 @contextmanager
 def _bare() -> Iterator[None]:
     root = logging.getLogger()
-    made = [each for each in root.manager.loggerDict.values() if isinstance(each, logging.Logger)]
-    loggers = [root, *made]
-    before = [(each, dict(vars(each))) for each in loggers]
+    loggers = _loggers()
+    before = [{name: vars(each)[name] for name in STATE} for each in loggers]
     factory = logging.getLogRecordFactory()
     with pytest.MonkeyPatch.context() as patched:
         # ``logging.config`` closes all handlers.
@@ -50,9 +53,15 @@ def _bare() -> Iterator[None]:
             unconfigure()
             logging.captureWarnings(False)
             structlog.reset_defaults()
-            for name in set(root.manager.loggerDict) - {each.name for each in made}:
-                del root.manager.loggerDict[name]
-            for logger, attributes in before:
-                logger.__dict__.update(attributes)
-                logger.setLevel(logger.level)  # forgets which levels are enabled
+            for logger in _loggers():  # those made meanwhile are reset: others may be below them
+                known = loggers.index(logger) if logger in loggers else None
+                new = {"handlers": [], "filters": [], **DEFAULTS}
+                state = new if known is None else before[known]
+                vars(logger).update(state)
+                logger.setLevel(state["level"])  # forgets which levels are enabled
             logging.setLogRecordFactory(factory)
+
+
+def _loggers() -> list[logging.Logger]:
+    made = logging.root.manager.loggerDict.values()
+    return [logging.root, *(each for each in made if isinstance(each, logging.Logger))]

@@ -402,3 +402,23 @@ def test_in_host_mode_structlog_is_not_imported() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout == "[]\n"
+
+
+def test_importing_the_kit_changes_nothing() -> None:
+    program = """
+import logging, sys, threading, warnings
+def state():
+    return (logging.root.handlers, logging.root.level, logging.getLogRecordFactory(),
+            warnings.showwarning, threading.active_count(), logging.Logger.makeRecord)
+before = state()
+import vitals.instrumentation, vitals.logging.json_probe
+assert state() == before, (before, state())
+assert all(not logger.handlers and logger.level == 0 and logger.propagate
+           for name, logger in logging.root.manager.loggerDict.items()
+           if name.startswith("vitals") and isinstance(logger, logging.Logger))
+print("same")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout == "same\n", done.stderr

@@ -447,6 +447,23 @@ def test_adding_the_replaced_handler_again_doubles_nothing(
     assert [type(each) for each in bare_logging.handlers] == [JsonHandler]
 
 
+def test_handlers_that_are_put_back_after_the_end_are_replaced_again(
+    lines: Lines, bare_logging: logging.Logger
+) -> None:
+    known = logging.StreamHandler()
+    known.addFilter(Mask())
+    bare_logging.addHandler(known)
+    start()
+    saved = list(bare_logging.handlers)
+    setup.unconfigure()
+    bare_logging.handlers = saved
+    start()
+    say()
+    assert [line["event"] for line in lines()] == ["token ***"]
+    setup.unconfigure()
+    assert bare_logging.handlers == [known]
+
+
 def test_structlog_configured_while_it_serves_is_noticed(lines: Lines) -> None:
     app = start()
     fetch(app, "GET", "/nowhere")

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from threading import Thread
 
 import httpx
 import pytest
@@ -11,19 +10,14 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from tests.vitals.tracing.test_setup import Receiver
+from tests.vitals.tracing.receiver import Receiver, receiving
 from vitals import Vitals, instrument
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    server = Receiver()
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with receiving() as server:
+        yield server
 
 
 def run(endpoint: str | None, path: str, ratio: float = 1.0) -> None:

@@ -60,6 +60,8 @@ class CallKeys:
         used = [parameter for parameter in parameters if parameter not in ignore]
         self.template = key or KeyTemplate(":".join(f"{{{each}}}" for each in used) or ALL)
         self._tags = tuple(map(KeyTemplate, tags))
+        named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        self._all_named = all(each.kind in named for each in parameters.values())
         if unused := set(used) - set(self.template.fields):
             raise ValueError(
                 f"cannot cache {name}: {', '.join(sorted(unused))} would not be in its key; "
@@ -78,7 +80,8 @@ class CallKeys:
             TypeError: The arguments do not fit, or one has no text of its own.
         """
         fields: Mapping[str, Any] = kwargs
-        if args or len(kwargs) != len(self.signature.parameters):
+        # FastAPI passes all of them by name.
+        if args or not self._all_named or kwargs.keys() != self.signature.parameters.keys():
             bound = self.signature.bind(*args, **kwargs)
             bound.apply_defaults()
             fields = bound.arguments

@@ -2,7 +2,7 @@
 
 import random
 import time
-from asyncio import Semaphore, sleep, timeout
+from asyncio import sleep, timeout
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 from vitals.cache.core.codec import Codec
 from vitals.cache.core.lease import holding_lease, wait_for_lease
+from vitals.cache.core.load_limit import LoadLimit
 from vitals.cache.core.single_flight import Flight, FlightRole, SingleFlight
 from vitals.cache.core.store import (
     CachedValue,
@@ -80,7 +81,7 @@ class Loader(Generic[T]):
         codec: Codec[T],
         *,
         options: Options,
-        loads: Semaphore,
+        loads: LoadLimit,
     ) -> None:
         self._store = store
         self._info = info

@@ -161,6 +161,9 @@ class MemoryStore:
         """Return True: memory is always available."""
         return True
 
+    def reopen(self) -> None:
+        """Do nothing: memory needs no event loop."""
+
     async def close(self) -> None:
         """Drop everything."""
         self._entries.clear()

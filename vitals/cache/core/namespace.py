@@ -3,7 +3,6 @@
 import math
 import random
 import time
-from asyncio import Semaphore
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial, wraps
@@ -13,6 +12,7 @@ from vitals.cache.core.cached_function import CachedFunction, CallKeys
 from vitals.cache.core.codec import Codec, Rendered
 from vitals.cache.core.keys import KeyTemplate, shorten
 from vitals.cache.core.l1 import L1Cache, L1Entry, L1Ticket
+from vitals.cache.core.load_limit import LoadLimit
 from vitals.cache.core.loader import Load, Loader, Options
 from vitals.cache.core.metrics import Layer, Result
 from vitals.cache.core.single_flight import FlightRole
@@ -66,7 +66,7 @@ class Namespace(Generic[T]):
         l1: L1Cache,
         template: KeyTemplate | None = None,
         options: Options,
-        loads: Semaphore,
+        loads: LoadLimit,
     ) -> None:
         self._store = store
         self._info = info

@@ -47,7 +47,9 @@ class SingleFlight(Generic[R]):
         task, flight = self._in_progress.get(key, (None, None))
         # Between a task's end and its done callback other code may run; do not join a task that
         # is done.
-        if task is not None and flight is not None and not task.done():
+        # Nor one of an event loop that has ended.
+        loop = asyncio.get_running_loop()
+        if task is not None and flight is not None and not task.done() and task.get_loop() is loop:
             role = FlightRole.LATE_FOLLOWER if flight.final_check_started else FlightRole.FOLLOWER
         else:
             task, role = self._start(key, run), FlightRole.LEADER
@@ -74,7 +76,8 @@ class SingleFlight(Generic[R]):
 
     async def close(self) -> None:
         """Cancel every task."""
-        tasks = [task for task, _ in self._in_progress.values()]
+        loop = asyncio.get_running_loop()
+        tasks = [task for task, _ in self._in_progress.values() if task.get_loop() is loop]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

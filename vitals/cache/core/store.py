@@ -209,5 +209,8 @@ class Store(Protocol):
     async def ping(self) -> bool:
         """Return whether the store answers."""
 
+    def reopen(self) -> None:
+        """Serve again, after ``close`` or on another event loop."""
+
     async def close(self) -> None:
         """Release connections and tasks."""

@@ -116,6 +116,7 @@ class Peers:
 
     def start(self) -> None:
         """Listen in the background."""
+        self._lock = asyncio.Lock()
         self._task = asyncio.get_running_loop().create_task(self._listen())
 
     async def close(self) -> None:

@@ -1,6 +1,6 @@
 """Pending changes of a session: rows that a flush or a statement writes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, KeysView, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,13 +44,21 @@ Changes = Iterator[tuple[Table, Change, Mapping[str, Any]]]
 """The table of each change, and the arguments of ``Session.get_bind`` for it."""
 
 
-def flushed(session: Session) -> Changes:
-    """Yield what a flush has written; call it in ``after_flush``, while the history is known."""
+def flushed(session: Session, watched: KeysView[Table]) -> Changes:
+    """Yield what a flush has written; call it in ``after_flush``, while the history is known.
+
+    Args:
+        session: That flushes.
+        watched: Tables whose changes matter; the history of other rows is not computed.
+    """
     for row in (*session.new, *session.deleted):
-        yield from _of(row, None)
+        if not watched.isdisjoint(inspect(row).mapper.tables):
+            yield from _of(row, None)
     for row in session.dirty:
-        attributes = inspect(row).attrs
-        columns = frozenset(a.key for a in attributes if a.history.has_changes())
+        state = inspect(row)
+        if watched.isdisjoint(state.mapper.tables):
+            continue
+        columns = frozenset(a.key for a in state.attrs if a.history.has_changes())
         if columns:
             yield from _of(row, columns)
 

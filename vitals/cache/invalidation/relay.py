@@ -52,12 +52,13 @@ class OutboxRelay:
         self._failed = False
         self._peers: Peers | None = None
         if cache.is_shared and listening is not None:
-            self._peers = Peers(listening, cache, self._wake.set, channel=outbox.table.name)
+            self._peers = Peers(listening, cache, self._wake_up, channel=outbox.table.name)
         cache.before_recovery(partial(self.relay, wait=True))
 
     async def start(self) -> None:
         """Relay now and periodically; without a shared cache the outbox stays empty."""
         self._bridge.attach()
+        self._wake = asyncio.Event()
         if self._cache.is_shared:
             await self._try()
             if self._peers is not None:
@@ -113,6 +114,9 @@ class OutboxRelay:
         targets = [self._cache.target(name, is_generation=whole) for name, whole in names]
         if not self._bridge.wait_for(self._cache.invalidate_now(*targets)):
             raise NotDeliveredError
+
+    def _wake_up(self) -> None:
+        self._wake.set()
 
     async def _repeat(self) -> None:
         while True:

@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 
 TargetsOf = Callable[[Change], Iterable[InvalidationTarget]]
 
+MAX_TARGETS = 1000
+"""Of one transaction; if there are more, whole namespaces are dropped instead of entries."""
+
 
 @dataclass
 class _Transaction:
@@ -144,7 +147,9 @@ class CacheInvalidator(Running):
         except UnboundExecutionError:  # bound by tables
             engine = self._sessions.engine
             bind = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
-        self._transaction(session, bind).targets.update(dict.fromkeys(targets))
+        found = self._transaction(session, bind).targets
+        found.update(dict.fromkeys(targets))
+        self._limit(found)
 
     async def start(self) -> None:
         """Relay the outbox, now and in the background."""
@@ -157,7 +162,7 @@ class CacheInvalidator(Running):
     # -- Session events ----------------------------------------------------------------------
 
     def _after_flush(self, session: Session, _context: object) -> None:
-        self._collect(session, flushed(session))
+        self._collect(session, flushed(session, self._watched.keys()))
 
     def _on_execute(self, state: ORMExecuteState) -> None:
         self._collect(state.session, executed(state))
@@ -169,6 +174,22 @@ class CacheInvalidator(Running):
                 found = self._transaction(session, bind).targets
                 for targets_of in self._watched[table]:
                     found.update(dict.fromkeys(targets_of(change)))
+                self._limit(found)
+
+    def _limit(self, targets: dict[InvalidationTarget, None]) -> None:
+        if len(targets) <= MAX_TARGETS:
+            return
+        whole = [
+            each
+            if each.is_generation
+            else InvalidationTarget(each.info.name, is_generation=True, info=each.info)
+            for each in targets
+        ]
+        targets.clear()
+        targets.update(dict.fromkeys(whole))
+        if len(targets) > MAX_TARGETS:  # tags: what was read under them is in some namespace
+            targets.clear()
+            targets.update(dict.fromkeys(self._cache.everything))
 
     def _before_commit(self, session: Session) -> None:
         if session.in_nested_transaction():  # a savepoint: not visible to others yet

@@ -35,6 +35,10 @@ class PendingInvalidations:
         self._pending, self._in_flight = {}, self._pending
         return tuple(self._in_flight)
 
+    def everything_pending(self) -> tuple[InvalidationTarget, ...]:
+        """Return what is pending or taken."""
+        return (*self._in_flight, *self._pending)
+
     def confirm(self) -> None:
         """Forget what was taken: it is delivered."""
         self._in_flight = {}

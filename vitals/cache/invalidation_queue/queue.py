@@ -85,6 +85,13 @@ class InvalidationQueue:
         await asyncio.shield(task)
         self._held.pop(token, None)
 
+    def inherit(self, other: "InvalidationQueue") -> None:
+        """Take over what another queue has not delivered; its event loop may have ended."""
+        self.catch_up, self._held = other.catch_up, other._held  # noqa: SLF001 - of its own class
+        self._pending.add(other._pending.everything_pending())  # noqa: SLF001 - the same
+        if self._pending:
+            self._retrying = asyncio.get_running_loop().create_task(self._redeliver())
+
     def flush(self) -> None:
         """Deliver what is pending: the store is available again."""
         self._available.set()

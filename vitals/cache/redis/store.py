@@ -13,10 +13,13 @@ Redis should keep nothing on disk (``save ""``, ``appendonly no``) and evict
 (``maxmemory-policy volatile-lfu``).
 """
 
+import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar
 
 from vitals.cache.core.entry import CorruptError, pack, unpack
 from vitals.cache.core.l1 import L1Cache
@@ -41,6 +44,8 @@ from vitals.cache.redis.client import RedisClient, connect_redis
 from vitals.cache.redis.connection import Command
 from vitals.cache.redis.pubsub import Subscriber
 
+R = TypeVar("R")
+
 LAYOUT = "v2"
 """Version of the layout of keys."""
 GENERATION_BYTES = 8
@@ -49,6 +54,8 @@ LEASE_MS = 2_000
 INTENT_MS = INTENT_SECONDS * 1000
 TAG_SECONDS = 7 * 24 * 3600
 _OUTCOMES = {outcome.name.lower().encode(): outcome for outcome in LeaseOutcome}
+HANDOVER_SECONDS = 2.0
+"""Longest wait for the event loop of another thread."""
 WRITING = b"W"
 """Stored instead of a generation's token while a write of it is pending."""
 
@@ -76,7 +83,9 @@ class RedisStore:
         prefix: str = "",
     ) -> None:
         self.timeout = timeout
-        self.client: RedisClient = connect_redis(url, password, timeout, self._on_availability)
+        self._connect = partial(connect_redis, url, password, timeout, self._on_availability)
+        self.client: RedisClient = self._connect()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.prefix = prefix + LAYOUT
         self.channel = f"{self.prefix}:bus"
         self._l1 = l1 or L1Cache()
@@ -99,6 +108,8 @@ class RedisStore:
 
     async def read(self, ref: EntryRef) -> Lookup:
         """Look up the value; it is valid under the current generations only."""
+        if self._owner() is not None:
+            raise StoreUnavailableError("bypass")
         self.queue.check()
         with ref.info.reporter.operation("get"):
             origin, (stored, *tokens) = await self.client.read(self._reads(ref))
@@ -171,6 +182,8 @@ class RedisStore:
 
     async def intend(self, intent: WriteIntent) -> WriteIntent:
         """Announce a write, or hold its intent until Redis is available."""
+        if owner := self._owner():
+            return await _on(owner, self.intend(intent)) or replace(intent, delivered=False)
         try:
             await self._send_intent(intent)
         except StoreUnavailableError:
@@ -189,13 +202,19 @@ class RedisStore:
         self, targets: tuple[InvalidationTarget, ...], intent: WriteIntent | None = None
     ) -> None:
         """Drop values now, or queue the invalidation."""
-        if targets:
+        if owner := self._owner():
+            await _on(owner, self.invalidate(targets, intent))
+            if not owner.is_running():  # it has just ended
+                await self.invalidate(targets, intent)
+        elif targets:
             self._drop_from_l1(targets)
             await self.queue.deliver(targets, intent.token if intent else b"")
             self._drop_from_l1(targets)
 
     async def invalidate_now(self, targets: tuple[InvalidationTarget, ...]) -> bool:
         """Drop values without queueing; return whether Redis was available."""
+        if owner := self._owner():
+            return bool(await _on(owner, self.invalidate_now(targets)))
         try:
             await self._send(targets)
         except StoreUnavailableError:
@@ -206,6 +225,8 @@ class RedisStore:
 
     async def ping(self) -> bool:
         """Return whether Redis answers and reads use it."""
+        if owner := self._owner():
+            return bool(await _on(owner, self.ping()))
         try:
             await self.client.send("PING")
             self.queue.check()
@@ -213,10 +234,38 @@ class RedisStore:
             return False
         return True
 
+    def reopen(self) -> None:
+        """Connect anew, after ``close`` or on another event loop; keep what is not delivered."""
+        self._loop = asyncio.get_running_loop()
+        before, self.client = self.queue, self._connect()
+        self.queue = InvalidationQueue(self._send, self._send_intent, self._everything)
+        self.queue.inherit(before)
+        self._l1.reset(active=False)
+
     async def close(self) -> None:
         """Try a last time to deliver what is pending, then disconnect."""
+        if owner := self._owner():
+            await _on(owner, self.close())
+            return
         await self.queue.close()
         await self.client.close()
+
+    def _owner(self) -> asyncio.AbstractEventLoop | None:
+        """Return the event loop that connections and tasks belong to, if it is another thread's.
+
+        If it has ended, connect anew on this one. Two that run cannot share a connection: the other
+        one reads without Redis, and hands over what it writes.
+        """
+        loop = asyncio.get_running_loop()
+        if loop is self._loop:
+            return None
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop.is_running():
+            return self._loop
+        else:
+            self.reopen()
+        return None
 
     # -- Inside ------------------------------------------------------------------------------
 
@@ -290,3 +339,17 @@ class RedisStore:
 
     def _script(self, script: str, keys: tuple[str, ...], *arguments: str | bytes | int) -> Command:
         return ("EVAL", script, len(keys), *keys, *arguments)
+
+
+async def _on(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, R]) -> R | None:
+    """Run a coroutine on the event loop of another thread; None if that does not answer in time."""
+    try:
+        running = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
+    except RuntimeError:  # it is closed
+        work.close()
+        return None
+    try:
+        async with asyncio.timeout(HANDOVER_SECONDS):
+            return await asyncio.shield(running)  # busy: it is done later
+    except TimeoutError:
+        return None

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from vitals.cache.redis.client import RedisClient
+from vitals.cache.redis.store import RedisStore
 
 MAX_COUNTED_KEYS = 1000
 """In a process between two reports; the least requested are dropped."""
@@ -25,12 +25,12 @@ class HotKeys:
     """Counts the lookups of one namespace by key.
 
     Args:
-        client: Of Redis.
+        store: In Redis.
         name: Of the sorted set with all processes' counts.
     """
 
-    def __init__(self, client: RedisClient, name: str) -> None:
-        self._client = client
+    def __init__(self, store: RedisStore, name: str) -> None:
+        self._store = store
         self._name = name
         self._counts: Counter[str] = Counter()
         self._reported: Counter[str] = Counter()
@@ -55,7 +55,7 @@ class HotKeys:
             dict((Counter(worth) + Counter(counts)).most_common(MAX_REPORTED_KEYS))
         )
         pairs = (part for key, count in counts.items() for part in (count, key))
-        await self._client.send(
+        await self._store.client.send(
             "EVAL", REPORT, 1, self._name, DECAY, MAX_REPORTED_KEYS, LIFE_SECONDS, *pairs
         )
 
@@ -70,5 +70,5 @@ class HotKeys:
         Raises:
             StoreUnavailableError: Redis does not answer.
         """
-        found = await self._client.send("ZREVRANGE", self._name, 0, count - 1)
+        found = await self._store.client.send("ZREVRANGE", self._name, 0, count - 1)
         return [key.decode(errors="surrogateescape") for key in found]

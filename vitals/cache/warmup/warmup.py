@@ -61,7 +61,7 @@ class WarmUp(Running):
         self._hot_keys: dict[Namespace[Any], HotKeys] = {}
         if store := cache.shared:
             for namespace in by_key:
-                hot = HotKeys(store.client, f"{store.prefix}:hot:{namespace.everything.name}")
+                hot = HotKeys(store, f"{store.prefix}:hot:{namespace.everything.name}")
                 self._hot_keys[namespace] = hot
                 namespace.on_lookup = hot.count
 

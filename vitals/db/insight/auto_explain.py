@@ -9,12 +9,12 @@ would leak to its other clients; a pooler is recognised by the backend PID, whic
 import json
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
-from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import Engine, event
 
-from vitals.db.dialect_hook import AnyEngine
+from vitals.db.engines import Watchers
+from vitals.db.side_connections import IS_SIDE
 from vitals.db.statements.plans import Plan, parse_postgresql
 from vitals.metrics.meter import Meter
 
@@ -33,41 +33,68 @@ _NOTICE = re.compile(r"duration: ([\d.]+) ms\s+plan:\s*(\{.*)", re.DOTALL)
 OnNotice = Callable[[str | None], None]
 EnableSql = Callable[[int], str]
 """SQL that enables the notices in a session with this backend PID."""
-OnPlan = Callable[[str, Plan, float], None]
-"""Receives the statement's text, its plan, and its duration in seconds."""
 
 
-def collect_plans(engine: AnyEngine, slow_threshold: float, on_plan: OnPlan, meter: Meter) -> None:
+COLLECTORS = "_vitals_plan_collectors"
+
+
+class Collector(Protocol):
+    """Records the plans of one application."""
+
+    meter: Meter
+
+    def record_plan(self, sql: str, plan: Plan, seconds: float) -> None:
+        """Record a statement's plan; it took so many seconds."""
+
+
+def collect_plans(engine: Engine, slow_threshold: float, collector: Collector) -> None:
     """Collect auto_explain's plans from an engine's connections, where the role may enable it.
 
     Args:
-        engine: The engine.
-        slow_threshold: Seconds at or above which PostgreSQL sends a plan.
-        on_plan: Receives each plan.
-        meter: Counts plans that could not be parsed.
+        engine: The engine; connections that it has opened already send none.
+        slow_threshold: Seconds at or above which PostgreSQL sends a plan; of several applications
+            that watch the engine, the first one's.
+        collector: Receives each plan; held weakly.
     """
     subscribe = _SUBSCRIBE.get(engine.dialect.driver)
     if subscribe is None or not slow_threshold:
         return
+    collectors: Watchers[Collector] | None = vars(engine.dialect).get(COLLECTORS)
+    if collectors is not None:
+        collectors.add(collector)
+        return
+    collectors = Watchers()
+    setattr(engine.dialect, COLLECTORS, collectors)
+    collectors.add(collector)
+    _listen(engine, slow_threshold, subscribe, collectors)
 
+
+def _listen(
+    engine: Engine,
+    slow_threshold: float,
+    subscribe: "Subscribe",
+    collectors: Watchers[Collector],
+) -> None:
     def enable_sql(session: int) -> str:
         return _ENABLE_SQL.format(milliseconds=slow_threshold * 1e3, session=session)
 
     def on_notice(message: str | None) -> None:
         found = _NOTICE.match(message or "")
-        if found is None:
+        collector = collectors.current()
+        if found is None or collector is None:
             return
         try:
             explained = json.loads(found[2])
-            on_plan(explained["Query Text"], parse_postgresql([explained]), float(found[1]) / 1e3)
+            plan = parse_postgresql([explained])
+            collector.record_plan(explained["Query Text"], plan, float(found[1]) / 1e3)
         except Exception:  # noqa: BLE001  # a failed plan must not fail the host
-            meter.dropped("plan")
+            collector.meter.dropped("plan")
 
     refused: list[bool] = []
 
-    @event.listens_for(engine.sync_engine if isinstance(engine, AsyncEngine) else engine, "connect")
+    @event.listens_for(engine, "connect")
     def connected(connection: Any, _record: Any) -> None:
-        if not refused:
+        if not refused and not IS_SIDE.get():
             try:
                 subscribe(connection, enable_sql, on_notice)
             except Exception:  # noqa: BLE001  # such as PostgreSQL before 15: no notices
@@ -96,7 +123,8 @@ def _by_psycopg(connection: Any, enable_sql: EnableSql, on_notice: OnNotice) -> 
         cursor.close()
 
 
-_SUBSCRIBE: dict[str, Callable[[Any, EnableSql, OnNotice], None]] = {
+Subscribe = Callable[[Any, EnableSql, OnNotice], None]
+_SUBSCRIBE: dict[str, Subscribe] = {
     "asyncpg": _by_asyncpg,
     "psycopg": _by_psycopg,
 }

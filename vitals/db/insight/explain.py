@@ -75,6 +75,8 @@ def _explain_postgresql(
 ) -> Plan:
     for setting in TRANSACTION_SETTINGS:
         connection.exec_driver_sql(setting)
+    if connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() != "on":
+        raise ValueError("the transaction cannot be made read-only")  # such as in autocommit mode
     check_plannable(connection, sql)
     explained = connection.exec_driver_sql("EXPLAIN (FORMAT JSON) " + sql, parameters).scalar_one()
     tree: list[Node] = json.loads(explained) if isinstance(explained, str) else explained

@@ -9,18 +9,18 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from contextvars import Context, copy_context
 from time import monotonic
 from typing import Any, NamedTuple
 
 import anyio.to_thread
-from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import Connection, Engine
 
-from vitals.db.dialect_hook import AnyEngine
+from vitals.db import side_connections
+from vitals.db.engines import AnyEngine, root_engine
 from vitals.db.insight.explain import explain, explain_sqlite, may_explain, with_sqlite_advice
 from vitals.db.insight.lock_sampler import LockSampler
 from vitals.db.insight.plan_history import PlanHistory
-from vitals.db.side_connections import SideConnections
 from vitals.db.statements.fingerprint import Statement
 from vitals.db.statements.log_throttle import LogThrottle
 from vitals.db.statements.plans import Plan
@@ -38,17 +38,20 @@ POLL_INTERVAL = 1.0
 TIMEOUT = 10.0
 """Seconds for one query, including the connect."""
 
+TASK_NAME = "vitals explain worker"
+
 MAX_ANALYZE_SECONDS = 1.0
 """Longest duration, in seconds, of a statement that is executed again."""
 
 
 class _ExplainRequest(NamedTuple):
-    engine: AnyEngine
+    engine: Engine
     statement: Statement
     sql: str
     parameters: Any
     seconds: float
     queued: float
+    context: Context  # the request's: the host's listeners may choose a tenant's schema by it
 
 
 class ExplainWorker:
@@ -77,7 +80,6 @@ class ExplainWorker:
         self._meter = meter
         self._throttle = LogThrottle(EXPLAIN_INTERVAL, MAX_PER_MINUTE)
         self._queue: deque[_ExplainRequest] = deque(maxlen=QUEUE_SIZE)
-        self._connections = SideConnections()
         self._running = False
         self.history = PlanHistory(plans, log)
         self.lock_sampler = LockSampler()
@@ -92,14 +94,23 @@ class ExplainWorker:
             and may_explain(statement, sql, parameters)
             and self._throttle.allows(statement.fingerprint) is not None
         ):
-            queued = _ExplainRequest(engine, statement, sql, parameters, seconds, monotonic())
-            self._queue.append(queued)
+            self._queue.append(
+                _ExplainRequest(
+                    root_engine(engine),
+                    statement,
+                    sql,
+                    parameters,
+                    seconds,
+                    monotonic(),
+                    copy_context(),
+                )
+            )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run the worker within this context."""
         self._running = True
-        task = asyncio.create_task(self._work(), name="vitals explain worker")
+        task = asyncio.create_task(self._work(), name=TASK_NAME)
         try:
             yield
         finally:
@@ -119,25 +130,28 @@ class ExplainWorker:
                     continue
                 try:
                     async with asyncio.timeout(TIMEOUT):
-                        plan = await self._explain(request)
-                    _, statement, _, _, seconds, queued = request
-                    self.history.record_explain(statement, plan, seconds, queued - seconds)
+                        # A task of its own, because only a task can be given a context.
+                        plan = await asyncio.create_task(
+                            self._explain(request), name=TASK_NAME, context=request.context
+                        )
+                    began = request.queued - request.seconds
+                    self.history.record_explain(request.statement, plan, request.seconds, began)
                 except Exception:  # noqa: BLE001  # a failed plan must not stop the worker
                     self._meter.dropped("plan")
             for engine in self.lock_sampler.due():
                 try:
                     async with asyncio.timeout(TIMEOUT):
                         self.lock_sampler.add(
-                            await self._connections.run(engine, self.lock_sampler.sample)
+                            await side_connections.run(engine, self.lock_sampler.sample)
                         )
                 except Exception:  # noqa: BLE001  # nor a failed sample
                     self._meter.dropped("lock_sample")
 
     async def _explain(self, request: _ExplainRequest) -> Plan:
-        engine, _, sql, parameters, seconds, _ = request
-        if isinstance(engine, AsyncEngine) and engine.dialect.name == "sqlite":
+        engine, _, sql, parameters, seconds, *_ = request
+        if engine.dialect.is_async and engine.dialect.name == "sqlite":
             # The advisor needs CPU time, not the database: keep it off the event loop.
-            found = await self._connections.run(
+            found = await side_connections.run(
                 engine, lambda connection: explain_sqlite(connection, sql, parameters)
             )
             return await anyio.to_thread.run_sync(with_sqlite_advice, *found, sql, parameters)
@@ -146,7 +160,7 @@ class ExplainWorker:
             analyze = self._analyze and seconds <= MAX_ANALYZE_SECONDS
             return explain(connection, sql, parameters, analyze=analyze)
 
-        return await self._connections.run(engine, explain_on)
+        return await side_connections.run(engine, explain_on)
 
 
 def _supports_explain(engine: AnyEngine) -> bool:

@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
+from weakref import WeakSet
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
-from vitals.db.dialect_hook import AnyEngine
+from vitals.db.engines import AnyEngine, root_engine
 from vitals.db.insight import locks
 from vitals.db.insight.explain import TRANSACTION_SETTINGS
 
@@ -56,26 +57,26 @@ class LockSampler:
 
     def __init__(self) -> None:
         self.samples = 0
-        self._engines: list[AnyEngine] = []
+        self._engines: WeakSet[Engine] = WeakSet()
         self._pairs: dict[tuple[str, str], SampledWait] = {}
         self._until = self._next = 0.0
 
     def add_engine(self, engine: AnyEngine) -> None:
-        """Add an engine to be sampled; PostgreSQL only."""
+        """Add an engine to be sampled, weakly held; PostgreSQL only."""
         if engine.dialect.name == "postgresql":
-            self._engines.append(engine)
+            self._engines.add(root_engine(engine))
 
     def request_samples(self) -> None:
         """Start or extend sampling for ``SAMPLING_PERIOD``."""
         self._until = monotonic() + SAMPLING_PERIOD
 
-    def due(self) -> list[AnyEngine]:
+    def due(self) -> list[Engine]:
         """Engines to sample now."""
         now = monotonic()
         if now >= self._until or now < self._next:
             return []
         self._next = now + INTERVAL
-        return self._engines
+        return list(self._engines)
 
     @staticmethod
     def sample(connection: Connection) -> list[locks.LockWait]:

@@ -69,6 +69,7 @@ def _tokens(comment: str, string: str, sqlite_string: str = "") -> re.Pattern[st
                      | __\[POSTCOMPILE_[^\[\]]*+\] | %\(\w+\)s | %s | \? | (?<!:):[A-Za-z_]\w* )
         | (?P<number>  (?<![\w.])(?:0X[0-9A-F_]+|0[OB][0-7_]+
                      | (?:\d[\d_]*+(?:\.[\d_]*)?|\.\d[\d_]*)(?:E[+-]?\d+)?) )
+        | (?P<schema>  __\[SCHEMA_[^\[\]]*+\]\.? )
         | (?P<space>   \s+ )
         """,
         re.VERBOSE | re.DOTALL | re.IGNORECASE,
@@ -80,6 +81,8 @@ _TOKENS = {
     "mysql": _tokens(rf"\#[^\n]*+ | {_FLAT_COMMENT}", _MYSQL_STRING),
 }
 _TOKENS["mariadb"] = _TOKENS["mysql"]
+_SCHEMA = "__[SCHEMA_"
+_LITERALS = frozenset(("string", "compared", "listed", "number"))
 _LIST = re.compile(r"\(\s*\?(?:\s*,\s*\?)*\s*\)")
 _ROWS = re.compile(r"\(\?\)(?:\s*,\s*\(\?\))+")
 _SIGN = re.compile(r"(?<=[(,=<>+\-*/])(\s*)[+-]\s?(?=\?)")
@@ -124,12 +127,28 @@ def normalise(sql: str, system: str = "") -> str:
     return _ROWS.sub("(?)", text)
 
 
+def literals(sql: str, system: str = "") -> tuple[str, ...]:
+    """The literals of a statement, in their order.
+
+    Args:
+        sql: The statement that was sent.
+        system: SQLAlchemy's name of the database.
+    """
+    return tuple(
+        match[0]
+        for match in _TOKENS.get(system, _TOKEN).finditer(sql)
+        if match.lastgroup in _LITERALS
+    )
+
+
 def _replace(match: re.Match[str]) -> str:
     match match.lastgroup:
         case "comment" | "space":
             return " "
         case "quoted":
             return match[0]
+        case "schema":  # SQLAlchemy's placeholder for one of schema_translate_map
+            return match[0].removeprefix(_SCHEMA).removeprefix("_none].").replace("]", "")
         case "compared":
             return match[0].partition('"')[0] + "?"
         case "listed":

@@ -1,15 +1,17 @@
 """N+1 detection: a request that sends the same statement once per row.
 
-The rules, tuned on true and false positives: five calls of one fingerprint from one call site, with
-three different sets of values. A call site is eight frames of the stack, so a function called from
-five different lines has five call sites. Not counted are executemany, an IN list or an array of
-several values (what ``selectinload`` sends per batch), a LIMIT of ten or more (a loop over pages),
-and retries, which send the same values again.
+The rules, tuned on true and false positives: five calls of one fingerprint from one call site, in a
+burst, with three different sets of values, bound or literal. A call site is eight frames of the
+stack, so a function called from five different lines has five call sites. Not counted are
+executemany, an IN list or an array of several values (what ``selectinload`` sends per batch), a
+LIMIT of ten or more (a loop over pages), retries, which send the same values again, and a poll,
+which pauses between its calls.
 
 Detection starts with a statement's second call in a request and ends once an N+1 is found.
 """
 
 import re
+from collections import deque
 from collections.abc import Hashable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -20,11 +22,18 @@ from vitals.db.statements.callsite import (
     format_location,
     lazy_relationship,
 )
+from vitals.db.statements.fingerprint import literals
 
 MIN_CALLS = 5
 MIN_DISTINCT_VALUES = 3
 PAGE_LIMIT = 10
 """The LIMIT at or above which a repeated statement is a loop over pages."""
+
+MAX_IDLE = 0.1
+"""Seconds that the calls of a burst may be idle in between, all together."""
+MAX_PAUSE = 2.0
+"""Seconds between the first and the last call of a burst, queries and computing included: of a busy
+process it is hard to say whether a request pauses."""
 
 MAX_CHECKED_CALLS = 100
 """Calls checked per request before a statement is taken to be no N+1."""
@@ -37,6 +46,19 @@ _LIMIT = re.compile(
     re.IGNORECASE,
 )
 _MAX_LENGTH = 20_000
+
+
+class Moment(NamedTuple):
+    """When a call has ended.
+
+    Attributes:
+        now: Seconds of ``perf_counter``.
+        idle: Seconds on a clock that stands still while the process computes or the request waits
+            for a database or a connection. On a loaded server, calls of a burst are far apart.
+    """
+
+    now: float
+    idle: float
 
 
 class NPlusOne(NamedTuple):
@@ -62,32 +84,81 @@ class NPlusOne(NamedTuple):
 class NPlusOneDetector:
     """Checks the calls of one statement in one request, from the second on."""
 
-    __slots__ = ("_checked", "_stacks", "found")
+    __slots__ = ("_checked", "_first", "_sites", "found")
 
     def __init__(self) -> None:
         self.found: NPlusOne | None = None
         self._checked = 0
-        self._stacks: dict[Stack, tuple[int, set[Hashable]]] = {}
+        self._first = ""
+        self._sites: dict[Stack, _CallSite] = {}
 
     @property
     def done(self) -> bool:
         """Whether no further call needs a check."""
         return self.found is not None or self._checked >= MAX_CHECKED_CALLS
 
-    def check(self, sql: str, parameters: Any, context: Any) -> None:
-        """Check one call; must run on the caller's stack, because it inspects it."""
+    def check(self, sql: str, parameters: Any, context: Any, moment: Moment | None = None) -> None:
+        """Check one call; must run on the caller's stack, because it inspects it.
+
+        Args:
+            sql: The statement as sent to the driver.
+            parameters: Its values.
+            context: SQLAlchemy's execution context, or None.
+            moment: When it ended; None if pauses do not matter.
+        """
         self._checked += 1
         if is_batch(sql, parameters, context):
             return
         stack = application_stack()
-        calls, values = self._stacks.get(stack, (1, set()))  # the first call is not checked
-        calls += 1
-        if len(values) < MIN_DISTINCT_VALUES:
-            values.add(_hash_values(parameters))
-        self._stacks[stack] = (calls, values)
-        if calls >= MIN_CALLS and len(values) >= MIN_DISTINCT_VALUES:
+        site = self._sites.get(stack)
+        if site is None:
+            site = self._sites[stack] = _CallSite()
+        site.add(moment)
+        if len(site.values) < MIN_DISTINCT_VALUES:
+            site.values.add(self._hash_values(sql, parameters, context))
+        if site.is_burst and len(site.values) >= MIN_DISTINCT_VALUES:
             self.found = NPlusOne(format_location(stack), lazy_relationship())
-            self._stacks = {}
+            self._sites = {}
+
+    def _hash_values(self, sql: str, parameters: Any, context: Any) -> Hashable:
+        """Hash that distinguishes values, bound or literal, without storing them."""
+        self._first = self._first or sql
+        if sql == self._first:  # of a compiled statement, always
+            return _hash_values(parameters)
+        system = getattr(getattr(context, "dialect", None), "name", "")
+        own, first = literals(sql, system), literals(self._first, system)
+        return _hash_values(parameters) if own == first else hash((own, _hash_values(parameters)))
+
+
+class _CallSite:
+    """The newest calls from one call site: as many as make an N+1 with the one not checked."""
+
+    __slots__ = ("_moments", "values")
+
+    def __init__(self) -> None:
+        self._moments: deque[Moment | None] = deque(maxlen=MIN_CALLS - 1)
+        self.values: set[Hashable] = set()
+
+    def add(self, moment: Moment | None) -> None:
+        """Add a call; after a pause, a new burst begins."""
+        if self._moments and not _close(self._moments[-1], moment):
+            self._moments.clear()
+            self.values.clear()
+        self._moments.append(moment)
+
+    @property
+    def is_burst(self) -> bool:
+        """Whether there are enough calls, with hardly a pause between them."""
+        calls = self._moments
+        return len(calls) == calls.maxlen and _close(calls[0], calls[-1])
+
+
+def _close(first: Moment | None, last: Moment | None) -> bool:
+    return (
+        first is None
+        or last is None
+        or (last.idle - first.idle <= MAX_IDLE and last.now - first.now <= MAX_PAUSE)
+    )
 
 
 def is_batch(sql: str, parameters: Any, context: Any) -> bool:

@@ -8,7 +8,7 @@ from threading import RLock
 from typing import Any
 
 from vitals.db.statements.fingerprint import Statement
-from vitals.db.statements.n_plus_one import NPlusOneDetector
+from vitals.db.statements.n_plus_one import Moment, NPlusOneDetector
 from vitals.metrics.catalogue import OTHER
 
 MAX_ROUTES = 25
@@ -17,6 +17,12 @@ MAX_ROUTES = 25
 MAX_SOURCE_LOOKUPS = 5
 """Call site lookups per statement and route: one costs as much as ten calls, and a call of another
 route may use it up."""
+
+
+_ONCE_EACH = frozenset(
+    ("SET", "RESET", "SHOW", "PRAGMA", "SAVEPOINT", "RELEASE", "ROLLBACK", "NOTIFY")
+)
+"""Operations that no other statement can do for several rows at once."""
 
 
 class CallStats:
@@ -56,13 +62,15 @@ class CallStats:
         self.source_lookups = 0
         self.detector: NPlusOneDetector | None = None
 
-    def check_n_plus_one(self, sql: str, parameters: Any, context: Any) -> None:
+    def check_n_plus_one(
+        self, sql: str, parameters: Any, context: Any, moment: Moment | None = None
+    ) -> None:
         """Pass a call to the N+1 detector: every call of a request but the first."""
         detector = self.detector
         if detector is None:
             detector = self.detector = NPlusOneDetector()
-        if not detector.done:
-            detector.check(sql, parameters, context)
+        if not detector.done and self.statement.operation not in _ONCE_EACH:
+            detector.check(sql, parameters, context, moment)
 
     def record(self, seconds: float) -> None:
         """Add one call."""

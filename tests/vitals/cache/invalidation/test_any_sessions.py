@@ -392,6 +392,39 @@ async def test_values_before_and_after_name_both_tags(engine: Engine, anyio_back
         assert await asyncio.to_thread(write, core_update) is None
 
 
+@redis
+@sqlite
+@pytest.mark.parametrize("by_tags", [False, True])
+async def test_a_transaction_of_many_rows_drops_namespaces(
+    engine: Engine, cache: Cache, monkeypatch: pytest.MonkeyPatch, *, by_tags: bool
+) -> None:
+    shop, announced = Shop(engine, cache), []
+    intend = cache.intend
+
+    def tags(change: Change) -> Iterator[InvalidationTarget]:
+        yield cache.tag(f"product:{change.key}")
+
+    async def seen(*targets: InvalidationTarget, token: bytes = b"") -> Any:
+        announced.append(len(targets))
+        return await intend(*targets, token=token)
+
+    monkeypatch.setattr(cache, "intend", seen)
+    if by_tags:
+        shop.invalidator.watch(Product, tags)
+
+    def write() -> None:
+        with Session(engine) as session:
+            session.add_all(Product(**row(number)) for number in range(10, 2_500))
+            session.get_one(Product, 1).price_cents = 5
+            session.commit()
+
+    async with shop.invalidator:
+        await shop.read()
+        await asyncio.to_thread(write)
+        assert announced[0] <= 1000
+        assert await shop.read() == [5, 1, 2_496]
+
+
 # -- Hosts as they are -----------------------------------------------------------------------
 
 

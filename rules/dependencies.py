@@ -1,0 +1,42 @@
+"""Recording rules of the services that a service calls over HTTP."""
+
+from rules.signal import Signal, defined, or_zero
+from vitals.metrics.catalogue import HTTP_CLIENT_REQUEST_DURATION
+from vitals.metrics.declarations import not_matching
+
+NOT_FAILED = "|4..|CancelledError"
+"""Error types of requests that the called service did not fail: none, refused as wrong, and given
+up by the caller."""
+
+_NAME = HTTP_CLIENT_REQUEST_DURATION.name
+
+OUTGOING = Signal(
+    f"job_server:{_NAME}_count:rate5m",
+    "How many requests are sent to each server?",
+    "reqps",
+    HTTP_CLIENT_REQUEST_DURATION.rate("job", "server_address"),
+)
+OUTGOING_P95 = Signal(
+    f"job_server:{_NAME}:p95_5m",
+    "How long do servers take that are called?",
+    "s",
+    defined(HTTP_CLIENT_REQUEST_DURATION.quantile(0.95, "job", "server_address")),
+)
+OUTGOING_FAILURES_5M = Signal(
+    "job_server:http_client_request_failures:increase5m",
+    "How many requests to each server failed within five minutes?",
+    "short",
+    or_zero(
+        HTTP_CLIENT_REQUEST_DURATION.increase(
+            "job", "server_address", error_type=not_matching(NOT_FAILED)
+        ),
+        HTTP_CLIENT_REQUEST_DURATION.increase("job", "server_address"),
+    ),
+)
+OUTGOING_FAILURE_RATIO = Signal(
+    "job_server:http_client_request_failures:ratio_increase5m",
+    "What share of the requests to each server fails?",
+    "percentunit",
+    f"{OUTGOING_FAILURES_5M} / "
+    f"({HTTP_CLIENT_REQUEST_DURATION.increase('job', 'server_address')} > 0)",
+)

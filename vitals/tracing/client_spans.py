@@ -1,0 +1,100 @@
+"""Spans of requests that the service sends, whose context the requests carry.
+
+Only imported where the host or the kit has imported OpenTelemetry.
+"""
+
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+from opentelemetry import propagate, trace
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
+
+TRACER = "vitals"
+"""The kit's tracer, whose spans contain no values and so are not redacted."""
+MAX_TRACERS = 16
+"""Providers of one process whose tracers are kept."""
+
+
+class ClientSpan:
+    """A span of an outgoing request.
+
+    Args:
+        span: OpenTelemetry's.
+    """
+
+    __slots__ = ("_span",)
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+
+    def end(self, attributes: Mapping[str, str | int], error_type: str) -> None:
+        """End the span now; an error type that is not empty marks it as failed."""
+        self._span.set_attributes(attributes)
+        if error_type:
+            self._span.set_attribute("error.type", error_type)
+            self._span.set_status(Status(StatusCode.ERROR))
+        self._span.end()
+
+
+class ClientSpans:
+    """Starts spans of outgoing requests, by the provider that made the span around them."""
+
+    def __init__(self) -> None:
+        self._tracers: dict[int, tuple[Any, Tracer]] = {}
+
+    @staticmethod
+    def is_within_trace() -> bool:
+        """Whether there is a current trace, sampled or not."""
+        return trace.get_current_span() is not trace.INVALID_SPAN
+
+    def start(
+        self, name: str, attributes: Mapping[str, str | int], headers: MutableMapping[str, str]
+    ) -> ClientSpan | None:
+        """Start a span below the current one, and add the headers that carry its context.
+
+        Where the current trace is not sampled there is no span, and the headers carry the context
+        of that trace. Outside of a trace there is neither.
+
+        Args:
+            name: The span's name.
+            attributes: Its attributes.
+            headers: Gets the headers.
+        """
+        parent = trace.get_current_span()
+        if not parent.get_span_context().is_valid:
+            return None
+        if not parent.is_recording():
+            propagate.inject(headers)
+            return None
+        tracer = self._tracer_of(parent)
+        span = tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
+        propagate.inject(headers, trace.set_span_in_context(span))
+        return ClientSpan(span)
+
+    def _tracer_of(self, parent: Any) -> Tracer:
+        """A tracer of the parent's provider, which need not be the global one.
+
+        A span of the SDK does not name its provider, only the processors that it is sent to.
+        """
+        processor = getattr(parent, "_span_processor", None)
+        held = self._tracers.get(id(processor))
+        if held is None:
+            held = processor, _provider_of(parent, processor).get_tracer(TRACER)
+            if len(self._tracers) >= MAX_TRACERS:
+                self._tracers.clear()
+            self._tracers[id(processor)] = held
+        return held[1]
+
+
+def _provider_of(parent: Any, processor: Any) -> trace.TracerProvider:
+    current = trace.get_tracer_provider()
+    if processor is None or getattr(current, "_active_span_processor", None) is processor:
+        return current
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415  # the parent is of the SDK
+
+    return TracerProvider(
+        sampler=getattr(parent, "_sampler", None),
+        resource=parent.resource,
+        active_span_processor=processor,
+        shutdown_on_exit=False,
+    )
