@@ -64,7 +64,7 @@ class DatabaseProbe:
         self.meter = host.meter
         log = QueryLog(host.routes, host.meter.dropped, host.service_name) if host.logs else None
         self._queries = QueryProbe(
-            host.meter, host.objectives, host.make_span, log, explain=self._explain
+            host.meter, host.objectives, host.make_span, log, explain=self._explain, keep=False
         )
         self._pools = PoolProbe(host.meter)
         self._comments = (

@@ -26,6 +26,7 @@ from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives, Slo
 
 PROBES = "_vitals_probes"
+KEPT = "_vitals_kept_probes"
 OBSERVERS = "_vitals_observers"
 
 
@@ -39,6 +40,7 @@ class QueryProbe:
         log: Logs slow statements and N+1; None for no log.
         explain: Whether plans that auto_explain sends are collected; ``"analyze"`` also executes
             statements without side effects for their plan.
+        keep: Whether engines keep it alive; else it is gone when its application is.
 
     Attributes:
         fingerprints: The normalised statements by their text.
@@ -56,7 +58,9 @@ class QueryProbe:
         log: QueryLog | None = None,
         *,
         explain: Explain = True,
+        keep: bool = True,
     ) -> None:
+        self._keep = keep
         self._explain = bool(explain)
         self.statement_stats = StatementStats()
         self.plans: dict[str, Plan] = {}
@@ -86,6 +90,8 @@ class QueryProbe:
             _observe(engine, self._observers[engine], found=found)
             return
         probes.add(self)
+        if self._keep:
+            vars(engine.dialect).setdefault(KEPT, []).append(self)
         observer = self._observers[engine] = ExecutionObserver(
             engine,
             self._table,
