@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -68,7 +68,7 @@ class Vitals:
 
     meter: Meter
     objectives: Objectives
-    _database: DatabaseProbe | None = field(repr=False)
+    _database: Any = field(repr=False)
     _host: Host = field(repr=False)
     _traces: TracingProbe | None = None
 

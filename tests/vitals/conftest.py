@@ -20,7 +20,7 @@ collect_ignore = (
     else []
 )
 if find_spec("redis") is None:  # the lowest versions of the other extras
-    collect_ignore.append("cache")
+    collect_ignore += ["cache", "cache_probes"]
 
 
 @pytest.fixture
