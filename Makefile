@@ -7,6 +7,8 @@ READY := $(VENV)/.installed
 RUN := setpriv --pdeathsig TERM $(BIN)/python
 LOCK = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --custom-compile-command "make lock"
+# All extras but the cache, which needs a newer pydantic than the rest.
+LOWEST := --extra bodies --extra logs --extra otel --extra postgres
 USERS ?= 2000
 PRODUCTS ?= 1000
 ORDERS ?= 20000
@@ -22,7 +24,7 @@ CHECKS := check-lint check-format check-types check-imports check-boards check-a
 	check-docs check-changes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-fast check format docs migration render schema pictures bench drill lock pin-images clean
+.PHONY: help demo up test test-fast matrix check dist format docs migration render schema pictures bench drill lock pin-images clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +38,7 @@ up: $(READY) ## the whole stack without traffic; WORKERS=4 serves with four proc
 test: $(READY) ## all checks and tests, as CI runs them
 	@$(BIN)/python -m stack install --for-tests
 	@$(MAKE) --no-print-directory check
+	$(BIN)/python -m checks.matrix oldest --quick
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile || $(MAKE) --no-print-directory test-again
 
 # A test that fails beside others and passes alone depends on time: a fault of the test or worse. It
@@ -47,6 +50,12 @@ test-again:
 
 test-fast: $(READY) ## the tests that need no servers, no browser and little time
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not servers and not slow" --ignore tests/browser
+
+matrix: $(READY) ## the kit's tests on the oldest, locked and newest versions, on each Python
+	$(BIN)/python -m checks.matrix
+
+dist: $(READY) ## build the kit's wheel and sdist into dist/, and check them
+	@$(BIN)/python -m checks.distribution
 
 check: $(READY) ## lint, types, imports, rendered files, docs, what a change still needs: all at once
 	@$(MAKE) --no-print-directory --keep-going --output-sync $(CHECKS)
@@ -97,9 +106,10 @@ drill: $(READY) ## inject a fault and follow its alert: make drill ALERT=Latency
 	@exec $(RUN) -m stack drill $(ALERT)
 
 lock: $(READY) ## pin the dependencies again
-	$(LOCK) --extra dev --output-file requirements/dev.txt
-	$(LOCK) --extra service --output-file requirements/service.txt
-	$(LOCK) --extra service --extra watch --extra stack --output-file requirements/stack.txt
+	$(LOCK) --extra all --group dev --output-file requirements/dev.txt
+	$(LOCK) --extra all --group service --output-file requirements/service.txt
+	$(LOCK) --extra all --group service --group watch --group stack --output-file requirements/stack.txt
+	$(LOCK) $(LOWEST) --group kit-tests --upgrade --resolution lowest-direct --output-file requirements/oldest.txt
 	$(subst pyproject.toml,requirements/clients.in,$(LOCK)) --output-file requirements/clients.txt
 
 pin-images: $(READY) ## pin images by digest; needs Docker and a registry

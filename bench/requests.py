@@ -4,6 +4,7 @@
 """
 
 import argparse
+import asyncio
 import os
 from typing import Any
 
@@ -15,7 +16,7 @@ from opentelemetry.trace import NoOpTracerProvider
 from prometheus_client import CollectorRegistry
 from prometheus_fastapi_instrumentator import Instrumentator
 from starlette.middleware.base import BaseHTTPMiddleware
-from starlette.types import Message
+from starlette.types import Message, Receive
 from starlette_exporter import PrometheusMiddleware
 
 from bench.interleave import Once, report, run
@@ -106,14 +107,21 @@ def requester(app: FastAPI, routes: int) -> Once:
     }
     message: Message = {"type": "http.request", "body": b"", "more_body": False}
 
-    async def receive() -> Message:
-        return message
+    def receiver() -> Receive:
+        waiting = [message]
+
+        async def receive() -> Message:
+            if not waiting:  # Starlette before 0.39 waits for the end of the connection
+                await asyncio.Event().wait()
+            return waiting.pop()
+
+        return receive
 
     async def send(_message: Message) -> None:
         pass
 
     async def once() -> None:
-        await app(template.copy(), receive, send)
+        await app(template.copy(), receiver(), send)
 
     return once
 

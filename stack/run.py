@@ -19,7 +19,7 @@ from vitals import secure_files
 
 WRITTEN = (
     *("postgres", "postgres.draft", "redis", "prometheus", "alertmanager", "secrets", "handout"),
-    *("log", "site", "site.new", "copies", "drill", "suites", "running.json", "lock"),
+    *("log", "site", "site.new", "copies", "drill", "suites", "matrix", "running.json", "lock"),
 )
 """Names of everything that the stack writes to its data folder."""
 

@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from vitals.extras import needs_extra
 from vitals.interpreter import refuse_subinterpreter
 
 if TYPE_CHECKING:
@@ -56,4 +57,5 @@ def __getattr__(name: str) -> Any:
     """Import lazily: boards and rules use the catalogue where FastAPI is not installed."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name]), name)
+    with needs_extra("bodies", f"vitals.{name}"):
+        return getattr(import_module(_MODULES[name]), name)

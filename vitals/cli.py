@@ -1,7 +1,6 @@
 """``vitals``: find slow statements, missing indexes and lock waits; find faults of the set-up."""
 
 import argparse
-import asyncio
 import json
 import os
 import sys
@@ -12,13 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, NullPool, make_url, text
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import create_async_engine
-
-from vitals.db.indexes import index_audit, postgresql_advisor, sqlite_advisor
-from vitals.db.insight import locks
 from vitals.doctor import command as doctor
+from vitals.extras import MissingExtraError, needs_extra
 
 PATH = "/vitals/bottlenecks"
 DATABASE_URL = "VITALS_DATABASE_URL"
@@ -78,22 +72,16 @@ def _parser() -> argparse.ArgumentParser:
         subparser.add_argument(
             "--top", type=int, default=20, help="number of statements (default: %(default)s)"
         )
-    for name, what, read, show in (
+    for name, what, show in (
         (
             "advise",
             "indexes that would make a statement cheaper, on PostgreSQL (HypoPG) or SQLite",
-            None,
             _show_advice,
         ),
-        (
-            "indexes",
-            "unused, duplicate and missing indexes",
-            index_audit.read,
-            _show_indexes,
-        ),
-        ("locks", "current lock waits, on PostgreSQL", locks.read, _show_locks),
+        ("indexes", "unused, duplicate and missing indexes", _show_indexes),
+        ("locks", "current lock waits, on PostgreSQL", _show_locks),
     ):
-        subparser = command(name, what, _query(read), show)
+        subparser = command(name, what, _query(name), show)
         subparser.add_argument(
             "--database",
             metavar="URL",
@@ -138,48 +126,25 @@ def _fetch_bottlenecks(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     return found
 
 
-def _query(
-    read: Callable[[Connection], list[Any]] | None,
-) -> Callable[[argparse.Namespace], Any]:
+def _query(name: str) -> Callable[[argparse.Namespace], list[dict[str, Any]]]:
     def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-        def advise(connection: Connection) -> list[Any]:
-            on_sqlite = connection.dialect.name == "sqlite"
-            advisor = sqlite_advisor.advise if on_sqlite else postgresql_advisor.advise
-            return [advisor(connection, arguments.sql)]
-
         try:
-            found = asyncio.run(_run_on_database(arguments, read or advise))
-        except ArgumentError as error:
-            raise CommandError(
-                "--database is not a URL such as sqlite+aiosqlite:///shop.db"
-            ) from error
-        except ModuleNotFoundError as error:
-            raise CommandError(f"driver not installed: pip install {error.name}") from error
-        except (SQLAlchemyError, OSError, ValueError) as error:
-            raise CommandError(f"database query failed: {error}") from error
+            with needs_extra("sql", f"vitals {name}"):
+                from vitals.db import database_commands
+        except MissingExtraError as missing:
+            raise CommandError(str(missing)) from missing
+        given = arguments.database or os.environ.get(DATABASE_URL)
+        if not given:
+            raise CommandError(f"no database given: use --database or set {DATABASE_URL}")
+        password = None if arguments.password_file is None else _secret(arguments.password_file)
+        sql = getattr(arguments, "sql", "")
+        try:
+            found = database_commands.run(name, given, password=password, sql=sql)
+        except database_commands.DatabaseCommandError as error:
+            raise CommandError(str(error)) from error
         return [asdict(one) for one in found]
 
     return run
-
-
-async def _run_on_database(
-    arguments: argparse.Namespace, read: Callable[[Connection], list[Any]]
-) -> list[Any]:
-    given = arguments.database or os.environ.get(DATABASE_URL)
-    if not given:
-        raise CommandError(f"no database given: use --database or set {DATABASE_URL}")
-    url = make_url(given)
-    if arguments.password_file is not None:
-        url = url.set(password=_secret(arguments.password_file))
-    engine = create_async_engine(url, hide_parameters=True, poolclass=NullPool)
-    try:
-        async with engine.connect() as connection:
-            if url.get_backend_name() == "postgresql":
-                await connection.execute(text("SET TRANSACTION READ ONLY"))
-                await connection.execute(text(f"SET LOCAL statement_timeout = '{TIMEOUT}s'"))
-            return await connection.run_sync(read)
-    finally:
-        await engine.dispose()
 
 
 def _secret(file: Path) -> str:

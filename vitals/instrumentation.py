@@ -1,30 +1,26 @@
 """``instrument(app)``: attaches all instrumentation to a FastAPI application."""
 
+from __future__ import annotations
+
 import asyncio
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from prometheus_client import REGISTRY, CollectorRegistry
 from starlette.types import ASGIApp
 
 from vitals.asgi.hooks import wrap_outermost
-from vitals.body.config import BodyLogging
-from vitals.body.probe import BodyProbe
 from vitals.cache.reporter import CacheReporter
-from vitals.db.database_probe import DatabaseProbe
-from vitals.db.engine_selection import EngineSelection, WhichEngines
-from vitals.db.engines import AnyEngine
-from vitals.db.insight.bottlenecks_page import Admin
-from vitals.db.insight.explain import Explain
+from vitals.extras import MissingExtraError, needs_extra
 from vitals.host import Host, Probe
 from vitals.http.background import observe_background_tasks
 from vitals.http.probe import HttpProbe
 from vitals.interpreter import refuse_free_threading
-from vitals.logging.json_probe import JsonLogProbe
 from vitals.logging.probe import LogProbe, Logs
 from vitals.metrics import worker_discovery
 from vitals.metrics.access import Access, Token
@@ -32,8 +28,6 @@ from vitals.metrics.endpoint import MetricsEndpoint
 from vitals.metrics.meter import Meter
 from vitals.metrics.worker_sharing import join
 from vitals.objectives import Objective, Objectives
-from vitals.redaction.bodies import Redaction
-from vitals.redactor import Redactor
 from vitals.resource import (
     SERVICE_NAME,
     SERVICE_VERSION,
@@ -42,12 +36,19 @@ from vitals.resource import (
 )
 from vitals.runtime import RuntimeProbe, record_target
 from vitals.tracing.probe import TracingProbe
-from vitals.validation.config import Validation
-from vitals.validation.probe import ValidationProbe
 from vitals.watching import attach_watched
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what needs an extra is imported where its option is used
+    from vitals.body.config import BodyLogging
+    from vitals.db.database_probe import DatabaseProbe
+    from vitals.db.engine_selection import EngineSelection, WhichEngines
+    from vitals.db.engines import AnyEngine
+    from vitals.db.insight.bottlenecks_page import Admin
+    from vitals.db.insight.explain import Explain
+    from vitals.redaction.bodies import Redaction
+    from vitals.redactor import Redactor
     from vitals.tracing.setup import Tracing
+    from vitals.validation.config import Validation
 
 DISPLACED = "/vitals/metrics"
 """Where the metrics are if the application has a route of their path."""
@@ -67,12 +68,12 @@ class Vitals:
 
     meter: Meter
     objectives: Objectives
-    _database: DatabaseProbe = field(repr=False)
+    _database: Any = field(repr=False)
     _host: Host = field(repr=False)
     _traces: TracingProbe | None = None
 
     @property
-    def tracing(self) -> "Tracing | None":
+    def tracing(self) -> Tracing | None:
         """Its traces; None while nobody traces: neither an endpoint nor a provider is set."""
         return None if self._traces is None else self._traces.tracing
 
@@ -92,6 +93,8 @@ class Vitals:
         Raises:
             TypeError: It is no engine of SQLAlchemy.
         """
+        if self._database is None:
+            raise MissingExtraError("watch() needs SQLAlchemy: pip install 'vitals-kit[sql]'")
         self._database.watch(engine, name)
 
     def cache(self, name: str) -> CacheReporter:
@@ -192,19 +195,22 @@ def instrument(
         ValueError: An objective, the path, the token, the ratio, ``logs`` or ``explain`` is
             invalid. The route of an objective is checked when the application starts.
         TypeError: ``engine`` is none.
+        MissingExtraError: An option needs a package of an extra that is not installed.
     """
     refuse_free_threading()
-    selection = EngineSelection.of(engine, engines)
+    database = _database_probe(
+        engine, engines, explain=explain, sqlcommenter=sqlcommenter, admin=admin
+    )
     known: Vitals | None = getattr(app.state, INSTRUMENTED, None)
     if known is not None and known._host.late and _is_running():  # noqa: SLF001  # of this module
-        known._database.add(selection)  # noqa: SLF001
+        if known._database is not None:  # noqa: SLF001
+            known._database.add(_selection(engine, engines))  # noqa: SLF001
         known._host.start_late()  # noqa: SLF001
         return known
     _check(app, metrics_path, trace_ratio, validation)
-    database = DatabaseProbe(selection, explain=explain, sqlcommenter=sqlcommenter, admin=admin)
     attributes = resource_attributes(service_name, version, app.version)
     service_name, version = attributes[SERVICE_NAME], attributes[SERVICE_VERSION]
-    redactor = Redactor(redaction or (body_logging.redaction if body_logging is not None else None))
+    redactor = functools.cache(partial(_make_redactor, redaction, body_logging))
     host = Host(app, service_name=service_name, objectives=Objectives(objectives), exclude=exclude)
     host.long_polls = long_polls
     access = Access(metrics_token)
@@ -220,15 +226,18 @@ def instrument(
         return with_instance_id(attributes, shared)
 
     host.at_start(lambda: record_target(host.meter, resource()))
+    if otlp_endpoint:
+        with needs_extra("otel", "otlp_endpoint="):
+            from vitals.tracing import setup  # noqa: F401  # fails now rather than at the start
     traces = TracingProbe(resource, redactor, endpoint=otlp_endpoint, ratio=trace_ratio)
     attached: list[Probe | None] = [
         traces,
         RuntimeProbe(version, revision),
         LogProbe(logs) if logs is not False else None,
-        JsonLogProbe(redactor) if logs == "json" else None,
+        _json_probe(redactor) if logs == "json" else None,
         database,
-        ValidationProbe(validation) if validation is not None else None,
-        BodyProbe(body_logging) if body_logging is not None else None,
+        _validation_probe(validation) if validation is not None else None,
+        _body_probe(body_logging) if body_logging is not None else None,
         *probes,
     ]
     for probe in attached:
@@ -264,6 +273,51 @@ def _check(
         raise ValueError(f"metrics_path {metrics_path!r} must start with a slash")
     if trace_ratio is not None and not 0 <= trace_ratio <= 1:
         raise ValueError(f"trace_ratio {trace_ratio} must lie between 0 and 1")
+
+
+def _make_redactor(redaction: Redaction | None, body_logging: BodyLogging | None) -> Redactor:
+    from vitals.redactor import Redactor
+
+    return Redactor(redaction or (body_logging.redaction if body_logging is not None else None))
+
+
+def _json_probe(redactor: Callable[[], Redactor]) -> Probe:
+    with needs_extra("logs", 'logs="json"'):
+        from vitals.logging.json_probe import JsonLogProbe
+
+        return JsonLogProbe(redactor())
+
+
+def _selection(*which: WhichEngines | None) -> EngineSelection:
+    from vitals.db.engine_selection import EngineSelection
+
+    return EngineSelection.of(*which)
+
+
+def _database_probe(
+    *which: WhichEngines | None, explain: Explain, sqlcommenter: bool, admin: Admin | None
+) -> DatabaseProbe | None:
+    try:
+        with needs_extra("sql", "engine="):
+            from vitals.db.database_probe import DatabaseProbe
+    except MissingExtraError:
+        if any(each is not None for each in which):
+            raise
+        return None
+    selection = _selection(*which)
+    return DatabaseProbe(selection, explain=explain, sqlcommenter=sqlcommenter, admin=admin)
+
+
+def _validation_probe(validation: Validation) -> Probe:
+    with needs_extra("bodies", "validation="):
+        from vitals.validation.probe import ValidationProbe
+    return ValidationProbe(validation)
+
+
+def _body_probe(body_logging: BodyLogging) -> Probe:
+    with needs_extra("bodies", "body_logging="):
+        from vitals.body.probe import BodyProbe
+    return BodyProbe(body_logging)
 
 
 def _is_running() -> bool:

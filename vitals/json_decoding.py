@@ -22,7 +22,10 @@ def decode(text: bytes) -> Any:
         RecursionError: It is nested too deeply.
     """
     has_exponents = len(text) > _SHORT_TEXT and b"0e" in text.translate(_NUMBER_CHARACTERS)
-    return (_decode_with_python_floats if has_exponents else _decode)(text)
+    try:
+        return (_decode_with_python_floats if has_exponents else _decode)(text)
+    except msgspec.MsgspecError as error:  # a ValueError only since msgspec 0.21
+        raise ValueError(*error.args) from error
 
 
 def _finite(text: str) -> float:

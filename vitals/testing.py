@@ -6,20 +6,26 @@ were sent and the lines that sent them; the fixture needs ``pytest_plugins = ["v
 the topmost ``conftest.py``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pytest
 from fastapi import FastAPI
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from vitals.db.statements.query_assertions import StatementRecorder
+from vitals.extras import needs_extra
 from vitals.instrumentation import INSTRUMENTED, Vitals
 from vitals.metrics.access import Access
 from vitals.metrics.declarations import AnyMetric, Matcher
 from vitals.metrics.endpoint import MetricsEndpoint
+
+if TYPE_CHECKING:
+    from vitals.db.statements.query_assertions import StatementRecorder
 
 
 class NotInstrumentedError(LookupError):
@@ -33,7 +39,7 @@ class Readings:
     samples: tuple[Sample, ...]
 
     @classmethod
-    def of(cls, app: FastAPI) -> "Readings":
+    def of(cls, app: FastAPI) -> Readings:
         """Read the metrics of an application in this process.
 
         Raises:
@@ -46,7 +52,7 @@ class Readings:
         return cls.parse(endpoint.render(as_openmetrics=True, gzipped=False).decode())
 
     @classmethod
-    def parse(cls, exposition: str) -> "Readings":
+    def parse(cls, exposition: str) -> Readings:
         """Parse an OpenMetrics response.
 
         Raises:
@@ -97,8 +103,9 @@ def expect_queries(
 
     Raises:
         AssertionError: The block sent more; lists the statements and the lines.
+        MissingExtraError: SQLAlchemy is not installed.
     """
-    with StatementRecorder() as statements:
+    with _recorder() as statements:
         yield statements
     statements.expect(at_most, no_n_plus_one=no_n_plus_one)
 
@@ -106,5 +113,11 @@ def expect_queries(
 @pytest.fixture
 def queries() -> Iterator[StatementRecorder]:
     """The statements that the test sends: ``queries.expect(at_most=3, no_n_plus_one=True)``."""
-    with StatementRecorder() as statements:
+    with _recorder() as statements:
         yield statements
+
+
+def _recorder() -> StatementRecorder:
+    with needs_extra("sql", "counting statements"):
+        from vitals.db.statements.query_assertions import StatementRecorder
+    return StatementRecorder()

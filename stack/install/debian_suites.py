@@ -1,4 +1,4 @@
-"""Prometheus and Alertmanager of newer Debian suites, beside the installed ones, for tests.
+"""Programs of newer Debian suites, beside the installed ones, for tests.
 
 Nothing is installed. The packages come from the mirror of this machine's apt, their signatures are
 checked by apt, and their programs are unpacked into a separate folder.
@@ -9,7 +9,8 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from stack.install.packages import MissingPackagesError
@@ -45,25 +46,44 @@ def fetch(suite: str) -> Path:
     Raises:
         MissingPackagesError: They cannot be fetched; the message says why.
     """
+    unpacked = unpack(suite, _PACKAGES, f"prometheus-{suite}")
+    programs = unpacked / "usr" / "bin"
+    with suppress(FileExistsError):
+        (programs / "alertmanager").symlink_to("prometheus-alertmanager")
+    return programs
+
+
+def unpack(suite: str, packages: Sequence[str], name: str) -> Path:
+    """Fetch packages of a suite and unpack them, unless that was done before.
+
+    Args:
+        suite: A Debian suite, such as ``sid``.
+        packages: The packages; what they depend on is not fetched.
+        name: Name of the folder.
+
+    Returns:
+        The folder, ``suites/NAME`` of the data folder, with ``usr`` in it.
+
+    Raises:
+        MissingPackagesError: They cannot be fetched; the message says why.
+    """
     folder = Installation.here().data / "suites"
-    programs = folder / suite
-    if programs.exists():
-        return programs
-    print(f"fetching Prometheus and Alertmanager of Debian's {suite} (once)", flush=True)
+    unpacked = folder / name
+    if (unpacked / "usr").exists():
+        return unpacked
+    print(f"fetching {packages[0]} of Debian's {suite} (once)", flush=True)
     secure_files.make_directories(folder.parent)
     secure_files.make_directory(folder, mode=0o755)
-    with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder) as name:
-        work = Path(name)
+    with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder) as temporary:
+        work = Path(temporary)
         _configure_apt(suite, work)
         _apt(suite, work, "update", "--error-on=any")
-        _apt(suite, work, "download", *_PACKAGES)
+        _apt(suite, work, "download", *packages)
         for package in work.glob("*.deb"):
             _run(suite, ["dpkg", "-x", str(package), str(work / "unpacked")], work)
-        fetched = work / "unpacked" / "usr" / "bin"
-        (fetched / "alertmanager").symlink_to("prometheus-alertmanager")
-        if not programs.exists():  # another process may have been faster
-            shutil.move(fetched, programs)
-    return programs
+        with suppress(OSError):  # another process may have been faster
+            (work / "unpacked").rename(unpacked)
+    return unpacked
 
 
 def mirror(environment: Mapping[str, str] = os.environ) -> str:
@@ -112,5 +132,5 @@ def _run(suite: str, command: list[str], work: Path) -> None:
     if done.returncode:
         last = "\n".join((done.stdout + done.stderr).splitlines()[-5:])
         raise MissingPackagesError(
-            f"Prometheus of Debian's {suite} cannot be fetched for the tests:\n{last}"
+            f"packages of Debian's {suite} cannot be fetched for the tests:\n{last}"
         )

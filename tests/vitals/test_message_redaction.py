@@ -108,11 +108,13 @@ class Order(BaseModel):
 
 
 def test_pydantic_input_is_redacted() -> None:
+    values: dict[str, Any] = {"number": SECRET, "name": SECRET}
     with pytest.raises(ValueError, match="number") as caught:
-        Order.model_validate({"number": SECRET, "name": SECRET})
+        Order(**values)
     redacted = MESSAGE_REDACTOR.error(str(caught.value))
     assert WORD not in redacted
-    assert "number\n  Input should be a valid integer" in redacted
+    reasons = ("Input should be a valid integer", "value is not a valid integer")  # of pydantic 1
+    assert any(f"number\n  {reason}" in redacted for reason in reasons)
 
 
 FAILING: tuple[tuple[str, Any], ...] = (

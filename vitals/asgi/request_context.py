@@ -140,7 +140,10 @@ def error_type_of(error: BaseException) -> str:
     """The type of an error, as a label value.
 
     Classes created at run time may have unbounded names: their nearest module-level base is used.
+    A group of one error, as which a task group passes it on, has the type of that error.
     """
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
     for kind in type(error).__mro__:
         name = kind.__qualname__
         if ".<locals>." in name or _is_module_level(kind):

@@ -19,11 +19,11 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from fastapi.routing import iter_route_contexts
 from starlette.routing import Host, Mount, WebSocketRoute
 from starlette.types import Scope
 
 from vitals.asgi.root_path import below_root
+from vitals.asgi.route_contexts import iter_route_contexts
 
 UNMATCHED = ""
 """The route of a request that no route matched."""

@@ -7,6 +7,8 @@ The extra ``cache`` installs what it needs. ``docs/cache-tutorial.md`` begins wi
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from vitals.extras import needs_extra
+
 if TYPE_CHECKING:
     from vitals.cache.cache import TIMEOUT_SECONDS, Cache
     from vitals.cache.core.cached_function import CachedFunction
@@ -66,5 +68,5 @@ def __getattr__(name: str) -> Any:
     """Import lazily: without SQLAlchemy there is no invalidator, without redis-py no Redis."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(f"{__name__}.{_MODULES[name]}")
-    return getattr(module, name)
+    with needs_extra("cache,sql", f"vitals.cache.{name}"):
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

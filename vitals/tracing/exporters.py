@@ -5,6 +5,7 @@ import logging
 import threading
 import weakref
 from collections.abc import Sequence
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, Protocol
@@ -113,6 +114,7 @@ class BoundedFlush:
         self.flushed = False
         self._thread: threading.Thread | None = None
         _FLUSHES.add(self)
+        _register_at_exit()
 
     def add(self, processor: Flushable) -> None:
         """Flush this processor or provider too."""
@@ -176,7 +178,12 @@ def _flush_when_asked(
 _FLUSHES: "weakref.WeakSet[BoundedFlush]" = weakref.WeakSet()
 
 
-@atexit.register
+@cache
+def _register_at_exit() -> None:
+    """Register once, and not by the import alone."""
+    atexit.register(_flush_at_exit)
+
+
 def _flush_at_exit() -> None:
     """Export the last spans of services whose lifespan did not end: mounted ones, scripts."""
     for flush in list(_FLUSHES):

@@ -17,10 +17,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from vitals.asgi.hooks import layers
 from vitals.asgi.root_path import below_root
 from vitals.host import Host
-from vitals.redactor import Redactor
 from vitals.tracing.environment import trace_settings
 
 if TYPE_CHECKING:
+    from vitals.redactor import Redactor
     from vitals.tracing.setup import Tracing
 
 SDK = "opentelemetry.sdk.trace"
@@ -54,7 +54,7 @@ class TracingProbe:
 
     Args:
         resource: Returns the attributes of the service; called in the process that serves.
-        redactor: Redacts every span that the kit exports.
+        redactor: Makes what redacts every span that the kit exports.
         endpoint: Where to export to; None leaves it to the environment.
         ratio: Sampling ratio of traces without a parent (0 to 1); None leaves it to the
             environment.
@@ -66,7 +66,7 @@ class TracingProbe:
     def __init__(
         self,
         resource: Callable[[], Mapping[str, str]],
-        redactor: Redactor,
+        redactor: "Callable[[], Redactor]",
         *,
         endpoint: str | None = None,
         ratio: float | None = None,
@@ -102,14 +102,13 @@ class TracingProbe:
         if self._tracing is None and not self._failed and self._wanted():
             try:
                 setup = import_module("vitals.tracing.setup")
-                self._tracing = setup.Tracing(self._settings, self._resource, self._redactor)
+                self._tracing = setup.Tracing(self._settings, self._resource, self._redactor())
             except ImportError as error:
                 self._failed = True
                 if self._settings.exporters:
                     _log.warning(
-                        "traces are off, because OpenTelemetry is not installed (%s): install "
-                        "opentelemetry-sdk, opentelemetry-exporter-otlp-proto-http and "
-                        "opentelemetry-instrumentation-fastapi",
+                        "traces are off, because OpenTelemetry is not installed (%s): "
+                        "pip install 'vitals-kit[otel]'",
                         error,
                     )
             except Exception as error:  # noqa: BLE001  # such as a propagator that is not installed

@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 from fastapi import FastAPI
+from starlette._utils import get_route_path
 from starlette.types import Message
 
 from tests.vitals.client import converse, fetch, http_scope
@@ -26,6 +27,10 @@ from vitals.testing import Readings
 )
 def test_a_path_is_below_a_root_that_ends_at_a_slash(path: str, root: str, below: str) -> None:
     assert below_root(path, root) == below
+
+
+CUTS_WORDS = get_route_path({"path": "/metric", "root_path": "/m"}) != "/metric"
+"""Whether this Starlette, before 0.39, takes ``/m`` for a root of ``/metric``."""
 
 
 def make(root_path: str = "") -> FastAPI:
@@ -56,6 +61,8 @@ def test_metrics_are_found_below_a_root_path(root: str, given_by: str, *, strips
     prefix = "" if strips else root.rstrip("/")
     server_root = root if given_by == "server" else ""
     assert get(app, f"{prefix}/metrics", server_root) == 200
+    if CUTS_WORDS and strips and "/metric".startswith(root.rstrip("/") or "/none"):
+        pytest.skip("this Starlette does not find the application's own route")
     app.root_path = app.root_path.rstrip("/")  # with a slash, no route of the application is found
     assert get(app, f"{prefix}/metric/7", root.rstrip("/")) == 200
     assert Readings.of(app).value(HTTP_REQUEST_DURATION, "_count", http_route="/metric/{x}") == 1

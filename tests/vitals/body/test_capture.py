@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from urllib.parse import parse_qsl
 
+import pydantic
 import pytest
 from fastapi import BackgroundTasks, FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
@@ -125,7 +126,8 @@ def test_the_log_line_has_both_bodies_and_request_fields(log: Journal) -> None:
 def test_a_validation_error_that_quotes_the_input_is_redacted(log: Journal) -> None:
     response = fetch(make(), "POST", "/login", json={"email": 7, "password": ["hunter2"]})
     assert response.status_code == 422
-    assert "hunter2" in response.text, "FastAPI quotes it to the client"
+    quotes = not pydantic.VERSION.startswith("1.")
+    assert ("hunter2" in response.text) is quotes, "FastAPI quotes it to the client"
     assert '"loc":["body","password"]' in log.bodies[0]["http.response.body.content"]
     assert "hunter2" not in log.text
 

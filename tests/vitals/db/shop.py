@@ -2,15 +2,39 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from sqlalchemy import ForeignKey
-from sqlalchemy.ext.asyncio import AsyncAttrs, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext import asyncio
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.util import greenlet_spawn
 
 CUSTOMERS = 30
 
 
-class Base(AsyncAttrs, DeclarativeBase):
+class _Loading:
+    """Attributes of an object that are loaded when awaited."""
+
+    def __init__(self, target: object) -> None:
+        self._target = target
+
+    def __getattr__(self, name: str) -> Any:
+        return greenlet_spawn(getattr, self._target, name)
+
+
+class _AsyncAttrs:
+    """``AsyncAttrs``, which is new in SQLAlchemy 2.0.13."""
+
+    @property
+    def awaitable_attrs(self) -> Any:
+        return _Loading(self)
+
+
+_Attrs: Any = getattr(asyncio, "AsyncAttrs", _AsyncAttrs)
+
+
+class Base(_Attrs, DeclarativeBase):  # type: ignore[misc]  # whose class depends on the version
     pass
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, create_engine, event, i
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from tests import servers
 from tests.vitals.client import fetch
@@ -152,7 +153,13 @@ def test_a_probe_that_fails_does_not_fail_the_query(monkeypatch: pytest.MonkeyPa
 
 
 def test_pool_waits_and_checkout_timeouts(tmp_path: Path) -> None:
-    engine = create_async_engine(file_url(tmp_path), pool_size=2, max_overflow=1, pool_timeout=0.1)
+    engine = create_async_engine(
+        file_url(tmp_path),
+        poolclass=AsyncAdaptedQueuePool,  # SQLite's default before SQLAlchemy 2.0.38: NullPool
+        pool_size=2,
+        max_overflow=1,
+        pool_timeout=0.1,
+    )
     app = FastAPI()
     instrument(app, engine=engine, logs=False)
 

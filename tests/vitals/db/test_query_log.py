@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from tests.vitals.client import fetch
 from tests.vitals.journal import kit_events
@@ -94,7 +95,10 @@ def test_call_site_in_a_thread() -> None:
 def test_slow_query_event_includes_pool_wait(tmp_path: Path) -> None:
     app = FastAPI()
     engine = create_async_engine(
-        f"sqlite+aiosqlite:///{tmp_path}/x.db", pool_size=1, max_overflow=0
+        f"sqlite+aiosqlite:///{tmp_path}/x.db",
+        poolclass=AsyncAdaptedQueuePool,  # SQLite's default before SQLAlchemy 2.0.38: NullPool
+        pool_size=1,
+        max_overflow=0,
     )
 
     @event.listens_for(engine.sync_engine, "connect")

@@ -96,6 +96,9 @@ KINDS = (
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_an_exception_is_what_structlog_renders(kind: Raise) -> None:
     error = failed(kind)
+    simple = ValueError()
+    if "is_group" not in RENDER((ValueError, simple, None))[0]:
+        pytest.skip("this structlog renders less, and a cycle for ever")
     expected = RENDER((type(error), error, error.__traceback__))
     assert as_dicts(capture(error)) == expected
 

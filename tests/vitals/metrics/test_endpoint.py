@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from sqlalchemy import create_engine
 
 from tests.vitals.client import fetch
+from tests.vitals.extras import needs_extras
 from vitals import instrument
 from vitals.metrics.catalogue import CATALOGUE
 from vitals.metrics.declarations import Counter, Gauge, Histogram
@@ -176,6 +177,7 @@ def test_the_endpoint_requires_the_token() -> None:
     assert fetch(app, "GET", "/metrics", headers={"authorization": "bearer right"}).is_success
 
 
+@needs_extras
 def test_every_response_of_the_kit_has_security_headers() -> None:
     app, engine = FastAPI(), create_engine("sqlite://")
     instrument(

@@ -559,6 +559,7 @@ def test_start_times_distinguish_processes() -> None:
     assert unix_start_time(process.pid) is None
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_does_not_write_to_the_parents_store(start: Start, tmp_path: Path) -> None:
     first = start()
     meter = Meter()

@@ -10,7 +10,19 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from sqlalchemy.util import await_only
-from sqlalchemy.util.concurrency import in_greenlet
+
+try:
+    from sqlalchemy.util.concurrency import in_greenlet
+except ImportError:  # older than SQLAlchemy 2.0.25
+    from greenlet import getcurrent
+    from sqlalchemy.util._concurrency_py3k import (  # type: ignore[import-not-found]
+        _AsyncIoGreenlet,
+    )
+
+    def in_greenlet() -> bool:
+        """Whether the current greenlet is one of SQLAlchemy's."""
+        return isinstance(getcurrent(), _AsyncIoGreenlet)
+
 
 R = TypeVar("R")
 
