@@ -112,7 +112,7 @@ def monitoring(
     """
     ports = here.ports
     # Prometheus resends firing alerts every minute, which is too slow for drills.
-    fast_flags = ("--rules.alert.resend-delay=2s", "--rules.alert.for-grace-period=0s")
+    fast_flags = ("--rules.alert.resend-delay=2s",)
     # Only the gate knows the path, so a web page that finds the port cannot send requests to it.
     internal_port, prefix = readiness.free_port(), token_urlsafe(16)
     return [

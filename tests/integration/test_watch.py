@@ -128,7 +128,7 @@ def _start_monitoring(
         started.callback(manager.close)
         prometheus = servers.start_prometheus(
             _configuration(folder / "rules", manager, services),
-            ["--rules.alert.resend-delay=2s", "--rules.alert.for-grace-period=0s"],
+            ["--rules.alert.resend-delay=2s"],
         )
         started.callback(prometheus.close)
     return Monitoring(prometheus, manager, address)
