@@ -105,13 +105,13 @@ def test_a_panel_alone_its_query_and_its_data(pages: Pages) -> None:
     drawn = named(page, "svc-overview", "Error ratio")
     choose_in_menu(drawn, "Show query")
     dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text('job:http_server_errors:ratio_rate5m{job="api"}')
+    expect(dialog).to_contain_text('job_route_slo:objective_bad_events:ratio_rate5m{job="api"')
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
     with page.expect_download() as downloading:
         choose_in_menu(drawn, "Download CSV")
     lines = Path(downloading.value.path()).read_text().splitlines()
-    assert lines[0] == "Time,failed,target"
+    assert lines[0] == "Time,failed,allowed"
     assert len(lines) > 90
     drawn.hover()
     menu_of(drawn).click()

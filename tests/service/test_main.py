@@ -115,7 +115,8 @@ def test_request_in_progress_completes_before_shutdown(tmp_path: Path) -> None:
     new = {"email": "ada@example.com", "name": "Ada", "password": GOOD}
     with serving(settings) as service, ThreadPoolExecutor() as threads:
         answer = threads.submit(httpx.post, f"{service.url}/api/users", json=new, timeout=60)
-        running = 'http_server_active_requests{http_request_method="POST"} 1'
+        labels = 'http_request_method="POST",url_scheme="http"'
+        running = f"http_server_active_requests{{{labels}}} 1"
         until(lambda: running in httpx.get(f"{service.url}/metrics").text)
         service.process.send_signal(signal.SIGTERM)
         until(lambda: not accepts(service.url))

@@ -17,7 +17,7 @@ LATE, SLACK = 3, 5.0
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_DURATION = re.compile(r"(\d+)(ms|[smhd])")
+_DURATION = re.compile(r"(\d{1,12})(ms|[smhd])")
 
 
 class Target(NamedTuple):

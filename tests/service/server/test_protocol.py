@@ -123,7 +123,7 @@ SLOW = {
     "a silent unread body": (POST % b"/nowhere", b"", [404], "body_unread"),
     "a body where one must log in": (POST % b"/api/orders/1/cancel", b"a", [401], "body_unread"),
     "a body of a GET": (
-        b"GET /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n",
         b"a",
         [200],
         "body_unread",

@@ -354,8 +354,8 @@ def test_unusual_statements_on_postgres_are_counted_and_change_nothing(
                 async with engine.connect() as connection:
                     gone = "SELECT pg_terminate_backend(pg_backend_pid()), count(*) FROM t"
                     await connection.exec_driver_sql(gone)
-            (probe,) = vars(engine.dialect)["_vitals_probes"]
-            while probe.explain_worker._queue:
+            queries = app.state.vitals._database._queries
+            while queries.explain_worker._queue:
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.1)
             async with engine.connect() as connection:

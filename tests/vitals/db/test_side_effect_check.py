@@ -215,12 +215,14 @@ def test_autocommit_connection_executes_nothing(postgres: servers.Postgres) -> N
     async def run() -> tuple[bool, bool]:
         limit = {"server_settings": {"statement_timeout": "5000"}}
         engine = create_async_engine(postgres.url, isolation_level="AUTOCOMMIT", connect_args=limit)
-        async with engine.connect() as connection:
-            found = await analysed(connection, "SELECT 1", ())
-        await engine.dispose()
-        return found
+        try:
+            async with engine.connect() as connection:
+                return await analysed(connection, "SELECT 1", ())
+        finally:
+            await engine.dispose()
 
-    assert asyncio.run(run()) == (False, False)
+    with pytest.raises(ValueError, match="read-only"):
+        asyncio.run(run())
 
 
 @pytest.mark.servers
