@@ -7,12 +7,15 @@ panel of a board may be empty.
 import os
 from contextlib import suppress
 
-from fastapi import FastAPI
+import httpx
+from fastapi import BackgroundTasks, FastAPI
+from fastapi.responses import StreamingResponse
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from vitals import Objective, Validation, instrument
+from stack import readiness
+from vitals import HttpClients, Objective, Validation, instrument
 from vitals.cache.reporter import CacheReporter
 
 _SLOW_ON_SQLITE = """
@@ -54,6 +57,7 @@ def _service(
         service_name=name,
         objectives=objectives,
         validation=Validation(limit=100),
+        probes=[HttpClients()],
     )
     cache = CacheReporter(vitals.meter, f"{name}-cache")
     cache.breaker(open_=False)
@@ -67,13 +71,21 @@ def _service(
         await _execute(engine, "SELECT 1")
         return [1, 2, 3]
 
+    @app.get(path + "-feed")
+    async def feed() -> StreamingResponse:
+        return StreamingResponse(iter(("data: 1\n\n",)), media_type="text/event-stream")
+
     @app.get(path + "/{number}")
-    async def one(number: int, error: str = "") -> int:
+    async def one(number: int, later: BackgroundTasks, error: str = "") -> int:
         cache.request("l2", "miss")
         with cache.load():
             await _execute(engine, slow)
         if error == "dropped":
-            cache.request("l2", "error")
+            with suppress(TimeoutError), cache.operation("get"):
+                cache.request("l2", "error")
+                raise TimeoutError
+            await _call_nobody()
+            later.add_task(_fail_later, engine)
             vitals.meter.dropped("labels")
         await _cause_error(engine, error)
         return number
@@ -85,6 +97,17 @@ def _service(
         return body
 
     return app
+
+
+async def _fail_later(engine: AsyncEngine) -> None:
+    await _execute(engine, "SELECT 1")
+    raise RuntimeError("no such thing")
+
+
+async def _call_nobody() -> None:
+    async with httpx.AsyncClient() as client:
+        with suppress(httpx.ConnectError):
+            await client.get(f"http://{readiness.LOOPBACK}:9/")  # the discard service
 
 
 async def _cause_error(engine: AsyncEngine, kind: str) -> None:

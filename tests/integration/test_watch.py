@@ -95,6 +95,7 @@ def _use(address: str, path: str, over: threading.Event) -> None:
                 for each in (*paths, *(f"{path}/1?error={kind}" for kind in kinds)):
                     client.get(each)
                     over.wait(0.02)
+                client.get(f"{path}-feed")
                 client.post(path, json={"number": 1})
                 client.post(path, content=b'{"numb', headers={"Content-Type": "application/json"})
 
