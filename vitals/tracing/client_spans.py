@@ -4,15 +4,14 @@ Only imported where the host or the kit has imported OpenTelemetry.
 """
 
 from collections.abc import Mapping, MutableMapping
-from typing import Any
 
 from opentelemetry import propagate, trace
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+
+from vitals.tracing.provider_tracers import ProviderTracers
 
 TRACER = "vitals"
 """The kit's tracer, whose spans contain no values and so are not redacted."""
-MAX_TRACERS = 16
-"""Providers of one process whose tracers are kept."""
 
 
 class ClientSpan:
@@ -40,7 +39,7 @@ class ClientSpans:
     """Starts spans of outgoing requests, by the provider that made the span around them."""
 
     def __init__(self) -> None:
-        self._tracers: dict[int, tuple[Any, Tracer]] = {}
+        self._tracers = ProviderTracers(TRACER)
 
     @staticmethod
     def is_within_trace() -> bool:
@@ -66,35 +65,7 @@ class ClientSpans:
         if not parent.is_recording():
             propagate.inject(headers)
             return None
-        tracer = self._tracer_of(parent)
+        tracer = self._tracers.of(parent)
         span = tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
         propagate.inject(headers, trace.set_span_in_context(span))
         return ClientSpan(span)
-
-    def _tracer_of(self, parent: Any) -> Tracer:
-        """A tracer of the parent's provider, which need not be the global one.
-
-        A span of the SDK does not name its provider, only the processors that it is sent to.
-        """
-        processor = getattr(parent, "_span_processor", None)
-        held = self._tracers.get(id(processor))
-        if held is None:
-            held = processor, _provider_of(parent, processor).get_tracer(TRACER)
-            if len(self._tracers) >= MAX_TRACERS:
-                self._tracers.clear()
-            self._tracers[id(processor)] = held
-        return held[1]
-
-
-def _provider_of(parent: Any, processor: Any) -> trace.TracerProvider:
-    current = trace.get_tracer_provider()
-    if processor is None or getattr(current, "_active_span_processor", None) is processor:
-        return current
-    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415  # the parent is of the SDK
-
-    return TracerProvider(
-        sampler=getattr(parent, "_sampler", None),
-        resource=parent.resource,
-        active_span_processor=processor,
-        shutdown_on_exit=False,
-    )

@@ -161,7 +161,7 @@ class Tracing:
 
     def linked_span(self, name: str) -> AbstractContextManager[None]:
         """Make a span of a background task the current one, linked to its request's."""
-        return linked_span(self.span.tracer_of, name)
+        return linked_span(self.span.tracers.of, name)
 
     def shut_down(self) -> None:
         """Export pending spans, for a few seconds at most.
