@@ -6,21 +6,21 @@ from alerts.inhibition import INHIBITIONS, Inhibition
 from alerts.rule_files import every_alert
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "alerts.md"
-ALERTS = ("<!-- written by make render -->", "<!-- end of the alerts -->")
-PAIRS = ("<!-- pairs written by make render -->", "<!-- end of the pairs -->")
+BEGIN, END = "<!-- written by make render -->", "<!-- end of the alerts -->"
+PAIRS_BEGIN, PAIRS_END = "<!-- pairs written by make render -->", "<!-- end of the pairs -->"
 
 
 def render(text: str) -> str:
-    """The document, with current tables."""
+    """The document, with current tables where it has their marks."""
     alerts = [
         f"| `{alert.name}` | {alert.severity} | {alert.for_} | {alert.fires_when} "
         f"| {alert.not_when} |"
         for alert in every_alert()
     ]
     head = ("| alert | severity | for | fires when | not when |", "|---|---|---|---|---|")
-    text = _replaced(text, ALERTS, [*head, *alerts])
+    text = _replaced(text, BEGIN, END, [*head, *alerts])
     head = ("| while this fires | this is held back | of the same | because |", "|---|---|---|---|")
-    return _replaced(text, PAIRS, [*head, *map(_pair, INHIBITIONS)])
+    return _replaced(text, PAIRS_BEGIN, PAIRS_END, [*head, *map(_pair, INHIBITIONS)])
 
 
 def _pair(pair: Inhibition) -> str:
@@ -32,8 +32,9 @@ def _pair(pair: Inhibition) -> str:
     return f"| {cause} | {consequence} | {same} | {pair.reason} |"
 
 
-def _replaced(text: str, marks: tuple[str, str], lines: list[str]) -> str:
-    begin, end = marks
+def _replaced(text: str, begin: str, end: str, lines: list[str]) -> str:
+    if begin not in text:
+        return text
     before, _, rest = text.partition(begin)
     _, _, after = rest.partition(end)
     return before + "\n".join((begin, "", *lines, "", end)) + after
