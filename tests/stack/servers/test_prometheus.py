@@ -170,3 +170,32 @@ def test_targets_are_found_without_a_file_notification(tmp_path: Path) -> None:
         while "late" not in jobs():
             assert monotonic() < deadline
             sleep(0.2)
+
+
+@pytest.mark.servers
+def test_only_up_says_that_a_target_is_declared(
+    config: dict[str, Any], prometheus_server: Start, tmp_path: Path
+) -> None:
+    (services,) = (job for job in config["scrape_configs"] if job["job_name"] == "services")
+    server = prometheus_server({"global": {"scrape_interval": "1s"}})
+    address = server.url.removeprefix("http://")
+    (tmp_path / "shop.yml").write_text(f'[{{targets: ["{address}"], labels: {{job: shop}}}}]')
+    services["file_sd_configs"][0]["files"] = [str(tmp_path / "*.yml")]
+    watching = prometheus_server(
+        {"global": {"scrape_interval": "1s"}, "scrape_configs": [services]}
+    )
+
+    def series(query: str) -> list[Any]:
+        answer = httpx.get(f"{watching.url}/api/v1/query", params={"query": query})
+        found: list[Any] = answer.json()["data"]["result"]
+        return found
+
+    deadline = monotonic() + 60
+    while not series('prometheus_build_info{job="shop"}'):
+        assert monotonic() < deadline
+        sleep(0.1)
+    assert series('up{job="shop", watched_by="vitals"} == 1')
+    assert {each["metric"]["__name__"] for each in series('{watched_by!=""}')} <= {
+        "up",
+        *(each["metric"]["__name__"] for each in series('{__name__=~"scrape_.+"}')),
+    }
