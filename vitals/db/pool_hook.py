@@ -154,11 +154,11 @@ def hook_pool(engine: Engine) -> PoolHook:
 _HOOKS: WeakSet[PoolHook] = WeakSet()
 
 
-def _nobody_waits() -> None:
+def _reset_waiting() -> None:
     """Reset what a fork has inherited: the callers that wait are threads of the parent."""
     for hook in list(_HOOKS):
         hook.waiting = 0
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_nobody_waits)
+    os.register_at_fork(after_in_child=_reset_waiting)
