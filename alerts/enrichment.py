@@ -6,7 +6,7 @@ empty. Prometheus expands the template; a query that fails affects this annotati
 
 from dataclasses import dataclass
 
-from rules.datastores import POOL_USE
+from rules.datastores import CACHE_REFUSALS_5M, POOL_USE
 from rules.requests import LOOP_LAG_P99
 from vitals.metrics.catalogue import (
     BUILD_INFO,
@@ -76,6 +76,11 @@ OPEN_BREAKER = Enrichment(
     f"topk(1, {CACHE_BREAKER_OPEN.max('cache', job=_JOB)} == 1)",
     "circuit breaker of cache {{ .Labels.cache }} is open",
 )
+REFUSED_COMMANDS = Enrichment(
+    f"topk(1, {CACHE_REFUSALS_5M.select(job=_JOB)})",
+    "Redis refused {{ .Value | humanize }} commands of cache {{ .Labels.cache }} within five "
+    "minutes: {{ .Labels.error_type }}",
+)
 LATE_LOOP = Enrichment(
     f"topk(1, {LOOP_LAG_P99.select(job=_JOB)} > {_LATE_SECONDS})",
     "event loop lag of {{ .Labels.instance }} is {{ .Value | humanizeDuration }}",
@@ -96,6 +101,7 @@ FOR_ERRORS = (
     BUSIEST_STATEMENT,
     FULL_POOL,
     OPEN_BREAKER,
+    REFUSED_COMMANDS,
     RECENT_START,
 )
 FOR_LATENCY = (
@@ -103,6 +109,7 @@ FOR_LATENCY = (
     BUSIEST_STATEMENT,
     FULL_POOL,
     OPEN_BREAKER,
+    REFUSED_COMMANDS,
     LATE_LOOP,
     RECENT_START,
 )
@@ -112,11 +119,12 @@ FOR_BUDGETS = (
     BUSIEST_STATEMENT,
     FULL_POOL,
     OPEN_BREAKER,
+    REFUSED_COMMANDS,
     LATE_LOOP,
     RECENT_START,
 )
 FOR_QUERIES = (SLOW_STATEMENT, BUSIEST_STATEMENT, OPEN_BREAKER, RECENT_START)
-FOR_CACHES = (OPEN_BREAKER, RECENT_START)
+FOR_CACHES = (OPEN_BREAKER, REFUSED_COMMANDS, RECENT_START)
 FOR_PROCESSES = (LATE_LOOP, RECENT_START)
 FOR_RELEASES = (RECENT_START,)
 

@@ -23,9 +23,12 @@ from vitals.metrics.catalogue import (
     CACHE_LOAD_DURATION,
     CACHE_OPERATION_DURATION,
     CACHE_OPERATION_ERRORS,
+    CACHE_REFUSALS,
     CACHE_REQUESTS,
 )
-from vitals.metrics.declarations import matching
+from vitals.metrics.declarations import matching, not_matching
+
+_REFUSALS = matching("|".join(CACHE_REFUSALS))
 
 BREAKER = Stat(
     id=1,
@@ -113,11 +116,29 @@ OPERATIONS = TimeSeries(
         ),
     ),
 )
+REFUSED = TimeSeries(
+    id=27,
+    title="Refused commands",
+    description="Commands per second that Redis refused, by cache and the code of its reply. OOM: "
+    "its memory is full and it may not evict; READONLY: it is a replica; NOAUTH or WRONGPASS: the "
+    "password; LOADING: it is starting. Redis counts the same, see `redis-cli info errorstats`.",
+    unit="ops",
+    soft_high=1,
+    queries=(
+        Query(
+            CACHE_OPERATION_ERRORS.rate(
+                *("cache", "error_type"), window=STEP, **CHOSEN, error_type=_REFUSALS
+            ),
+            "{{cache}}: {{error_type}}",
+        ),
+    ),
+    empty="none",
+)
 STORE_ERRORS = TimeSeries(
     id=22,
     title="Errors and bypasses",
     description="Lookups per second that Redis could not serve, by cache, and commands per second "
-    "that failed, by what they failed with.",
+    "that failed otherwise than refused, by what they failed with. Connect: an attempt to connect.",
     unit="ops",
     queries=(
         Query(
@@ -127,7 +148,12 @@ STORE_ERRORS = TimeSeries(
             "{{cache}} {{result}}",
         ),
         Query(
-            CACHE_OPERATION_ERRORS.rate("cache", "operation", "error_type", window=STEP, **CHOSEN),
+            CACHE_OPERATION_ERRORS.rate(
+                *("cache", "operation", "error_type"),
+                window=STEP,
+                **CHOSEN,
+                error_type=not_matching("|".join(CACHE_REFUSALS)),
+            ),
             "{{cache}} {{operation}}: {{error_type}}",
         ),
     ),
@@ -194,7 +220,13 @@ BOARD = Board(
     rows=(
         Row((BREAKER, LOAD_TIME_SAVED, RATIOS)),
         Row((replace(CACHE, id=10, width=8, links=()), RESULTS, LOADS)),
-        Row((OPERATIONS, STORE_ERRORS, INVALIDATIONS), title="Redis", id=20),
-        Row((REJECTED, MEMORY, BUS)),
+        Row(
+            (
+                *(OPERATIONS, STORE_ERRORS, REFUSED),
+                *(replace(each, width=6) for each in (INVALIDATIONS, REJECTED, MEMORY, BUS)),
+            ),
+            title="Redis",
+            id=20,
+        ),
     ),
 )
