@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from dashboards.grafana import DATASOURCE, Json
 from dashboards.style import Colour
 from dashboards.variables import CHOSEN_JOB
-from rules.monitoring import ALERTS
+from rules.monitoring import ALERTS, UP
 from rules.releases import LAST_VERSIONS, VERSIONS
 from vitals.metrics.declarations import matching
 
@@ -54,6 +54,12 @@ DEPLOYS = Annotation(
     f"offset 5m or on (job) last_over_time({LAST_VERSIONS.select(job=CHOSEN_JOB)}[6h] offset 5m))",
     colour=Colour.PRIMARY,
     title="Deployed {{version}} {{revision}}",
+)
+DOWN = Annotation(
+    name="Targets down",
+    expr=f"{UP.select(job=CHOSEN_JOB)} == 0",
+    colour=Colour.MUTED,
+    title="no data of {{instance}}: target down",
 )
 FIRING = Annotation(
     name="Firing alerts",

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
+from dashboards.panels.data_states import STATES
 from dashboards.rendered_queries import CHOICES, fill_in, panels
 
 BOARDS = {
@@ -51,10 +52,10 @@ def panel_queries(choices: Mapping[str, str]) -> Iterator[PanelQuery]:
 
 
 def query(prometheus: str, promql: str) -> list[dict[str, Any]]:
-    """The result of a query, without errors, warnings and infos."""
+    """The values of a query, without errors, warnings and infos."""
     response = httpx.get(f"{prometheus}/api/v1/query", params={"query": promql}, timeout=30).json()
     assert response["status"] == "success", (promql, response)
     assert not response.get("warnings"), (promql, response)
     assert not response.get("infos"), (promql, response)
     result: list[dict[str, Any]] = response["data"]["result"]
-    return result
+    return [each for each in result if float(each["value"][1]) not in STATES]
