@@ -107,8 +107,12 @@ def configuration(
 
 def _inhibitions() -> list[dict[str, Any]]:
     return [
-        {  # a page of a service inhibits its tickets
-            "source_matchers": [f'severity="{Severity.PAGE}"', 'job!=""'],
+        {  # a page of a service inhibits its tickets; one crash explains no other trouble
+            "source_matchers": [
+                f'severity="{Severity.PAGE}"',
+                'job!=""',
+                'alertname!="WorkerCrashed"',
+            ],
             "target_matchers": [f'severity="{Severity.TICKET}"'],
             "equal": ["job"],
         },
