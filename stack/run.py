@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from textwrap import indent
 
-from stack import readiness, services
+from stack import command_line, readiness, services
 from stack.installation import secrets
 from stack.installation.paths import Installation
 from stack.installation.process_record import ProcessRecord, RecordWriter
@@ -24,7 +24,8 @@ from vitals.metrics import process_identity
 
 WRITTEN = (
     *("postgres", "postgres.draft", "redis", "prometheus", "alertmanager", "secrets", "handout"),
-    *("log", "site", "site.new", "copies", "drill", "suites", "matrix", "running.json", "lock"),
+    *("log", "bin", "site", "site.new", "copies", "drill", "suites", "matrix"),
+    *("running.json", "lock"),
 )
 """Names of everything that the stack writes to its data folder."""
 
@@ -56,6 +57,7 @@ def run(here: Installation, *, command: str, amounts: Mapping[str, int] | None =
     secrets.make(here.secrets, None)
     metrics = RunnerMetrics()
     here = replace(here, ports=replace(here.ports, runner=metrics.serve(here.ports.runner)))
+    command_line.write(here)
     logs = LogMultiplexer(here.log)
     chosen = [
         *services.databases(here),
@@ -138,7 +140,8 @@ def addresses(here: Installation) -> str:
         ("logins", f"admin@example.com and user1@example.com, passwords in {here.secrets}"),
         ("logs", f"{here.log}"),
     ]
-    return f"\nReady.\n{indent(text_table(rows), '  ')}\n"
+    commands = indent(command_line.examples(here), "  ")
+    return f"\nReady.\n{indent(text_table(rows), '  ')}\n\n  On the command line:\n{commands}\n"
 
 
 def status(here: Installation) -> int:
