@@ -30,7 +30,7 @@ _KINDS = {
     "mail": Mail,
     "page": PagerEvent,
 }
-Kept = TypeVar("Kept", Notification, Message, Mail, PagerEvent)
+Kept = TypeVar("Kept", bound=Notification | Message | Mail | PagerEvent)
 
 
 class InboxStore:
@@ -98,7 +98,8 @@ class InboxStore:
     ) -> tuple[Kept, ...]:
         for each in received:
             self._archive.add(kind, each.received, asdict(each))
-        return (*reversed(received), *before)[:_MAX_STORED]
+        all_of_them: list[Kept] = [*reversed(received), *before]
+        return tuple(all_of_them[:_MAX_STORED])
 
     def _add(self, notifications: list[Notification]) -> None:
         with self._writing:

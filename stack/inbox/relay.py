@@ -1,8 +1,8 @@
 """Passes messages on to services that Alertmanager does not know itself, by Apprise.
 
-Alertmanager writes the message for Slack, from the same templates as all others; Apprise turns title
-and text into what Teams, Google Chat, ntfy or another of its hundred services takes. An address of
-Apprise holds the service's secret: https://github.com/caronc/apprise/wiki lists them.
+Alertmanager writes the message for Slack, from the same templates as all others; Apprise turns its
+title and text into what Teams, Google Chat, ntfy or another of its hundred services takes. An
+address of Apprise holds the service's secret: https://github.com/caronc/apprise/wiki lists them.
 """
 
 from collections.abc import Sequence

@@ -3,7 +3,7 @@
 `POST /` accepts Alertmanager's webhooks, `POST /slack` its messages to Slack, `POST /pagerduty` its
 events for PagerDuty, and a mail server its mail. `GET /` returns the last of each, as JSON or, to a
 browser, as pages; `GET /runbooks/NAME.md` returns a runbook that messages link to. `POST
-/heartbeat?within=180` receives the watchdog alert: after that many seconds without another one, the
+/heartbeat?within=150` receives the watchdog alert: after that many seconds without another one, the
 inbox adds a notification. It accepts only JSON, no cross-site requests. `POST /apprise` passes a
 Slack message on to the services that Apprise knows, if their addresses are given.
 """
