@@ -76,9 +76,7 @@ def alert(name: str, instance: str = "a") -> Labels:
         (Firing(begun=1100, last=0), True),  # pending anew
     ],
 )
-def test_ended_is_what_fired_and_neither_fires_nor_goes_on(
-    now: Firing | None, *, ended: bool
-) -> None:
+def test_ended_is_what_fired_and_does_not_go_on(now: Firing | None, *, ended: bool) -> None:
     active = {alert(POOL): now} if now else {}
     found = ended_alerts({alert(POOL): FIRED}, active, STOP)
     assert (alert(POOL) in found) is ended
