@@ -108,7 +108,7 @@ def monitoring(
         here: The installation.
         secrets: Folder of the secrets that Prometheus sends to its targets; see
             `prometheus_secrets`.
-        fast: Run the rules many times faster, for a drill.
+        fast: Run the rules many times faster, as for a drill.
         site: The folder of the boards, if it is not among the data.
     """
     ports = here.ports
