@@ -141,6 +141,7 @@ def monitoring(
                     "stack.inbox.gate",
                     *_flag("port", str(ports.alertmanager)),
                     *_flag("upstream", f"http://{readiness.LOOPBACK}:{internal_port}/{prefix}"),
+                    *_flag("prometheus", f"http://{readiness.LOOPBACK}:{ports.prometheus}"),
                     # The boards read whether an alert is silenced.
                     *_flag("read-origin", f"http://{readiness.LOOPBACK}:{ports.prometheus}"),
                     *_flag("read-origin", f"http://localhost:{ports.prometheus}"),
