@@ -32,10 +32,6 @@ from stack.text_table import text_table
 
 ROOT = Path(__file__).parents[1]
 WORKER, REAPER = "worker", "reaper"
-PARTS = (
-    *("postgres", "redis", "api", "inbox", "alertmanager", "gate", "prometheus", "traffic"),
-    *(WORKER, REAPER),
-)
 WORKERS = 2
 READY_SECONDS = 150.0
 POLL_SECONDS = 0.5
@@ -87,6 +83,11 @@ class Stack:
             content: dict[str, Any] = json.loads((self.data / "running.json").read_text())
             return content
         return {}
+
+    @property
+    def parts(self) -> list[str]:
+        """Everything that can be killed: the services, a worker of the API, the reaper."""
+        return [*sorted(self.record["pids"]), WORKER, REAPER]
 
     def pid(self, part: str) -> int:
         """The process of a part: of one of several workers, its first."""
@@ -195,6 +196,7 @@ async def _follow(kill: Kill, pid: int, stack: Stack, inbox: Inbox, seconds: flo
 
 async def _run(stack: Stack, count: int, every: float, within: float, seed: int) -> list[Kill]:
     rng, kills, following = random.Random(seed), list[Kill](), dict[str, asyncio.Task[None]]()
+    parts = stack.parts
     async with (
         httpx.AsyncClient(timeout=5, trust_env=False) as client,
         _polling(Inbox(stack, client)) as inbox,
@@ -205,10 +207,10 @@ async def _run(stack: Stack, count: int, every: float, within: float, seed: int)
             # One that is told already would not be told again: its alert fires for a while.
             idle = [
                 part
-                for part in PARTS
+                for part in parts
                 if part not in inbox.active and (part not in following or following[part].done())
             ]
-            idle = [part for part in idle if counts[part] < -(-count // len(PARTS))]
+            idle = [part for part in idle if counts[part] < -(-count // len(parts))]
             if WORKER in idle and "api" in following and not following["api"].done():
                 idle.remove(WORKER)
             if not idle:
@@ -237,7 +239,7 @@ async def _polling(inbox: Inbox) -> AsyncIterator[Inbox]:
 def _report(kills: list[Kill], ends: dict[str, int], within: float) -> list[str]:
     """Print the table; returns what did not hold."""
     rows, failures = [], []
-    for part in PARTS:
+    for part in sorted({kill.part for kill in kills} | ends.keys()):
         of_part = [kill for kill in kills if kill.part == part]
         told = [kill.told for kill in of_part if kill.told is not None and kill.told <= within]
         ready = [kill.ready for kill in of_part if kill.ready is not None]
