@@ -2,10 +2,9 @@
 import { type GrafanaTheme2 } from '@grafana/data';
 import { Alert, Badge, LoadingPlaceholder, TextLink, useStyles2 } from '@grafana/ui';
 import { css } from '@emotion/css';
-import { boardUrl, carriedSearch } from '../urls';
+import { boardUrl, carriedSearch, pageUrl } from '../urls';
 import { boards } from '../board/files';
 import { alerts } from '../prometheus/alerts';
-import { root } from '../prometheus/client';
 import { Connection } from './connection';
 import { Header } from './header';
 import { useAsync } from './hooks';
@@ -54,7 +53,7 @@ function Firing() {
         text={firing.length ? `${firing.length} firing` : 'no alerts firing'}
       />
       <span>{names.join(', ')}</span>
-      <TextLink href={`${root()}alerts`} external variant="bodySmall">
+      <TextLink href={pageUrl('alerts')} variant="bodySmall">
         All alerts
       </TextLink>
     </div>
