@@ -25,6 +25,8 @@ const EMPTY: Matcher = { name: '', operator: '=', value: '' };
 
 const styles = (theme: GrafanaTheme2) => {
   const select = {
+    width: '100%',
+    minWidth: 0,
     height: 32,
     padding: theme.spacing(0, 1),
     color: theme.colors.text.primary,
@@ -34,7 +36,13 @@ const styles = (theme: GrafanaTheme2) => {
   };
   return {
     form: css({ maxWidth: 800 }),
-    matchers: css({ border: 0, padding: 0, margin: theme.spacing(0, 0, 2) }),
+    duration: css({ maxWidth: 240 }),
+    matchers: css({
+      border: 0,
+      padding: 0,
+      margin: theme.spacing(0, 0, 2),
+      '& legend': { fontSize: theme.typography.h5.fontSize, margin: theme.spacing(1, 0) },
+    }),
     matcher: css({
       display: 'grid',
       gridTemplateColumns: 'minmax(90px, 1fr) 64px minmax(110px, 2fr) 24px',
@@ -182,7 +190,7 @@ export function NewSilencePage() {
         </Button>
         <p role="status">{error ? error.message : preview(matchers, alerts)}</p>
       </fieldset>
-      <Field label="Duration">
+      <Field label="Duration" className={style.duration}>
         <select
           id="duration"
           className={style.select}

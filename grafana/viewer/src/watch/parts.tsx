@@ -1,11 +1,6 @@
 /** Parts that the pages share: lists, labels, times, facts. */
 import type { ReactNode } from 'react';
-import {
-  type GrafanaTheme2,
-  dateTimeFormat,
-  dateTimeFormatTimeAgo,
-  timeZoneAbbrevation,
-} from '@grafana/data';
+import { type GrafanaTheme2, dateTimeFormat, dateTimeFormatTimeAgo } from '@grafana/data';
 import { Alert, Field, Input, LoadingPlaceholder, useStyles2 } from '@grafana/ui';
 import { css } from '@emotion/css';
 import type { Labels } from '../prometheus/client';
@@ -63,6 +58,7 @@ const styles = (theme: GrafanaTheme2) => ({
     whiteSpace: 'pre-wrap',
     overflowWrap: 'anywhere',
   }),
+  filter: css({ maxWidth: 480, margin: theme.spacing(1, 0) }),
   quiet: css({ color: theme.colors.text.secondary }),
 });
 
@@ -132,12 +128,18 @@ export function Facts({ facts }: { facts: [string, ReactNode][] }) {
   );
 }
 
+/** The name of the browser's time zone: UTC, CET. */
+const zone = (at: number): string =>
+  new Intl.DateTimeFormat('en-GB', { timeZoneName: 'short' })
+    .formatToParts(at)
+    .find(({ type }) => type === 'timeZoneName')?.value ?? '';
+
 /** A time with its zone, and how long ago it was; Prometheus writes "never" as the year 1. */
 export function Time({ at }: { at: number }) {
   if (!(at > 0)) return <>never</>;
   return (
     <time dateTime={new Date(at).toISOString()}>
-      {dateTimeFormat(at)} {timeZoneAbbrevation(at)} ({dateTimeFormatTimeAgo(at)})
+      {dateTimeFormat(at)} {zone(at)} ({dateTimeFormatTimeAgo(at)})
     </time>
   );
 }
@@ -153,8 +155,9 @@ export function Quiet({ children }: { children: ReactNode }) {
 
 /** A filter of a list, by words that its entries contain. */
 export function Filter({ text, onChange }: { text: string; onChange: (text: string) => void }) {
+  const style = useStyles2(styles);
   return (
-    <Field label="Filter" noMargin>
+    <Field label="Filter" noMargin className={style.filter}>
       <Input
         id="filter"
         value={text}

@@ -76,7 +76,7 @@ export function QueryPage() {
   };
   return (
     <>
-      <form onSubmit={run}>
+      <form onSubmit={run} style={{ marginBottom: 8 }}>
         <Field label="PromQL" description="An empty line separates queries. Ctrl+Enter runs them.">
           <TextArea
             id="expr"

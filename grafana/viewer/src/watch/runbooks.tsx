@@ -15,7 +15,12 @@ const styles = (theme: GrafanaTheme2) => ({
   runbook: css({
     maxWidth: 900,
     '& h2': { fontSize: theme.typography.h4.fontSize, marginTop: theme.spacing(3) },
-    '& ul, & ol': { paddingLeft: theme.spacing(3), marginBottom: theme.spacing(1) },
+    counterReset: 'step',
+    // Steps are separated by queries, and numbered through all the same.
+    '& .markdown-html ol': { listStyle: 'none', paddingLeft: 0 },
+    '& .markdown-html ol > li': { counterIncrement: 'step' },
+    '& .markdown-html ol > li::before': { content: 'counter(step) ". "' },
+    '& .markdown-html ul': { paddingLeft: theme.spacing(3), marginBottom: theme.spacing(1) },
     '& .markdown-html a': { color: theme.colors.text.link, textDecoration: 'underline' },
   }),
   query: css({ margin: theme.spacing(0, 0, 2, 3) }),
