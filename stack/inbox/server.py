@@ -2,7 +2,7 @@
 
 `POST /` accepts Alertmanager's webhooks and `POST /slack` its Slack messages. `GET /` returns the
 last of both, as JSON or, to a browser, as a page; `GET /runbooks/NAME.md` returns a runbook that
-messages link to. `POST /heartbeat?within=180` receives the watchdog alert: after that many seconds
+messages link to. `POST /heartbeat?within=150` receives the watchdog alert: after that many seconds
 without another one, the inbox adds a notification. It accepts only JSON, no cross-site requests.
 """
 
