@@ -119,9 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
         for name, text in response.getheaders():
             if name.lower() not in _OWN_HEADERS | _REPLACED:
                 self.send_header(name, text)
-        if self._is_of_a_page():
-            self.send_header("Access-Control-Allow-Origin", self.headers["Origin"])
-        self.send_header("Vary", "Origin")
+        self._let_page_read()
         # A HEAD response has no body, but the length of the GET response.
         length = response.getheader("Content-Length") if self.command == "HEAD" else None
         self.send_header("Content-Length", length or str(len(content)))
@@ -135,8 +133,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/plain; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Connection", "close")
+        self._let_page_read()
         self.end_headers()
         self.wfile.write(b"" if self.command == "HEAD" else body)
+
+    def _let_page_read(self) -> None:
+        """Let a page of the viewer read the response, also a refusal, which says why."""
+        if self._is_of_a_page():
+            self.send_header("Access-Control-Allow-Origin", self.headers["Origin"])
+        self.send_header("Vary", "Origin")
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Do not log requests."""

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
 from stack import static_site, viewer
 from tests.browser import accessibility, watched
@@ -160,7 +160,7 @@ def test_alerts_have_their_state_since_when_and_links(watch: Watch, site: Pages)
     page = visit(site, "alerts/")
     alerts = page.get_by_role("list", name="Alerts", exact=True)
 
-    def named(name: str, where=alerts):  # type: ignore[no-untyped-def]
+    def named(name: str, where: Locator = alerts) -> Locator:
         return where.get_by_role("listitem").filter(has=page.get_by_role("heading", name=name))
 
     slow = named("LatencyP95High")
@@ -200,7 +200,7 @@ def test_a_runbooks_queries_have_the_alerts_labels_and_time(watch: Watch, site: 
     quoted = ODD_JOB.replace("\\", "\\\\").replace('"', '\\"')
     expect(page.locator("pre").first).to_contain_text(f'{{job="{quoted}"}}')
     expect(page.get_by_role("list", name="Now").first).to_have_text("no result now")
-    page.get_by_role("link", name="Run").first.click()
+    page.get_by_role("link", name="Run", exact=True).first.click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Query")
     expect(page.get_by_label("PromQL")).to_have_value(re.compile(re.escape(quoted)))
     site.settle(page)
@@ -249,7 +249,7 @@ def test_rules_show_their_expression_health_and_duration(site: Pages) -> None:
     rules = page.get_by_role("list", name="Rules of drill").locator("> li")
     expect(rules).to_have_count(6)
     failing = rules.filter(has=page.get_by_role("heading", name="failing"))
-    expect(failing.get_by_role("alert")).to_contain_text("duplicate")
+    expect(failing.get_by_role("alert")).to_contain_text("same labelset")
     counts = rules.filter(has=page.get_by_role("heading", name="job:up:count"))
     expect(counts.locator("pre")).to_have_text("count by (job) (up)")
     expect(counts).to_contain_text(re.compile(r"took[\d.]+ (ms|s)"))

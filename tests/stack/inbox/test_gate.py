@@ -161,6 +161,14 @@ def test_an_unreachable_upstream_is_a_502() -> None:
         unused.bind(("127.0.0.1", 0))
         with serving(gate.build(0, f"http://127.0.0.1:{unused.getsockname()[1]}")) as client:
             assert client.get("/").status_code == 502
+        page = {"Origin": "http://127.0.0.1:9090"}
+        refused = gate.build(
+            0, f"http://127.0.0.1:{unused.getsockname()[1]}", page_origins=[*page.values()]
+        )
+        with serving(refused) as client:
+            response = client.get("/api/v2/alerts", headers=page)
+            assert response.status_code == 502
+            assert response.headers["Access-Control-Allow-Origin"] == page["Origin"]
 
 
 @pytest.mark.parametrize(
