@@ -89,11 +89,14 @@ class Watch:
         return f"{self.prometheus.url}/user"
 
     def links(self) -> dict[str, str]:
-        """The links of the first message, by their name."""
-        until(lambda: bool(self.received.posts["/slack"]), "a message")
-        (attachment,) = self.received.posts["/slack"][0]["attachments"]
-        text = html.unescape(attachment["text"])
+        """The links of the message of the page, by their name."""
+        until(lambda: bool(self._texts()), "a message")
+        text = html.unescape(self._texts()[0])
         return dict(re.findall(r"^\s*(Board|Runbook|Silence): (\S+)$", text, re.MULTILINE))
+
+    def _texts(self) -> list[str]:
+        messages = [post["attachments"][0] for post in self.received.posts["/slack"]]
+        return [each["text"] for each in messages if "LatencyP95High" in each["title"]]
 
     def silences(self) -> list[dict[str, Any]]:
         """Silences that Alertmanager has."""
