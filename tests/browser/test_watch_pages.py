@@ -275,7 +275,7 @@ def test_pages_are_reached_and_refreshed_from_the_keyboard(watch: Watch, site: P
     expect(page.get_by_role("heading", level=1)).to_have_text("Rules")
     page.keyboard.press("h")
     expect(page.get_by_role("heading", level=1)).to_have_text("Boards")
-    page.get_by_role("link", name="All alerts").click()
+    page.get_by_role("navigation", name="Pages").get_by_role("link", name="Active alerts").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Active alerts")
 
 
