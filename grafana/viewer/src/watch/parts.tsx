@@ -1,8 +1,9 @@
 /** Parts that the pages share: lists, labels, times, facts. */
 import type { ReactNode } from 'react';
-import { type GrafanaTheme2, dateTimeFormat, dateTimeFormatTimeAgo } from '@grafana/data';
+import { type GrafanaTheme2, dateTimeFormatTimeAgo } from '@grafana/data';
 import { Alert, Field, Input, LoadingPlaceholder, useStyles2 } from '@grafana/ui';
 import { css } from '@emotion/css';
+import { momentOf } from '../panels/moments';
 import type { Labels } from '../prometheus/client';
 
 const styles = (theme: GrafanaTheme2) => ({
@@ -128,18 +129,12 @@ export function Facts({ facts }: { facts: [string, ReactNode][] }) {
   );
 }
 
-/** The name of the browser's time zone: UTC, CET. */
-const zone = (at: number): string =>
-  new Intl.DateTimeFormat('en-GB', { timeZoneName: 'short' })
-    .formatToParts(at)
-    .find(({ type }) => type === 'timeZoneName')?.value ?? '';
-
 /** A time with its zone, and how long ago it was; Prometheus writes "never" as the year 1. */
 export function Time({ at }: { at: number }) {
   if (!(at > 0)) return <>never</>;
   return (
     <time dateTime={new Date(at).toISOString()}>
-      {dateTimeFormat(at)} {zone(at)} ({dateTimeFormatTimeAgo(at)})
+      {momentOf(at, 'browser')} ({dateTimeFormatTimeAgo(at)})
     </time>
   );
 }
