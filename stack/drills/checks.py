@@ -113,7 +113,7 @@ async def check_links(
     links = dict(_LINK.findall(text))
     if missing := {"Board", "Runbook", "Silence"} - {*links}:
         raise CheckError(f"no link {', '.join(sorted(missing))} in:\n{text}")
-    _check_variables(links["Runbook"], note["labels"])
+    _check_variables(links["Runbook"], note["group"])
     site = environment.here.data / services.SITE
     if (site / "index.html").exists():
         await _check_runbook_page(links["Runbook"], note["alert"], environment.client)
@@ -130,7 +130,7 @@ async def check_links(
 
 
 def _check_variables(link: str, labels: Mapping[str, str]) -> None:
-    """Check that a link has the labels and the time of its alert."""
+    """Check that a link has these labels, and a time; alerts of one message share its links."""
     query = {name: values[0] for name, values in parse_qs(urlsplit(link).query).items()}
     missing = {name: text for name, text in labels.items() if query.get(f"var-{name}", "") != text}
     if missing or "from" not in query:

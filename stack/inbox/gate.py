@@ -6,6 +6,8 @@ to send. It listens below a path that only the gate knows, or where only the gat
 
 Pages of the viewer are of another origin, that of Prometheus. They may read everything, and create
 and expire silences, as JSON only (`stack.inbox.origins`).
+
+With `--prometheus` it also runs the reconciler (`alerts.reconciler`) beside Alertmanager.
 """
 
 import argparse
@@ -13,11 +15,14 @@ import http.client
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from urllib.parse import SplitResult, urlsplit
 
+from alerts import reconciler
 from stack.inbox import origins
 from stack.inbox.http_server import Server
 from stack.readiness import LOOPBACK
+from stack.terminal import print_line
 
 _MAX_BYTES = 10_000_000
 _TIMEOUT_SECONDS = 30.0
@@ -193,7 +198,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="an origin whose pages may read, and write silences; repeatable",
     )
     parser.add_argument("--home", default="", help="URL that / redirects to")
+    parser.add_argument("--prometheus", help="its URL: report to Alertmanager what ended unheard")
     options = parser.parse_args(argv)
+    if options.prometheus:
+        thread = Thread(
+            target=reconciler.keep_reconciling,
+            args=(options.prometheus, options.upstream, print_line),
+            daemon=True,
+        )
+        thread.start()
     server = build(
         options.port,
         options.upstream,
