@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from vitals import cli_text
+from vitals import cli_locks, cli_text
 from vitals.doctor import command as doctor
 from vitals.extras import MissingExtraError, needs_extra
 
@@ -62,6 +62,8 @@ def _run(arguments: argparse.Namespace) -> int:
         return _WRONG
     if arguments.format == "json":
         print(json.dumps(found, indent=2))
+    elif arguments.format == "table":
+        cli_locks.show_table(found)
     else:
         arguments.show(found)
     return 0
@@ -76,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def command(
-        name: str, what: str, description: str, read: Any, show: Any
+        name: str, what: str, description: str, read: Any, show: Any, *formats: str
     ) -> argparse.ArgumentParser:
         subparser = commands.add_parser(
             name,
@@ -86,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         output = subparser.add_mutually_exclusive_group()
-        output.add_argument("--format", choices=("text", "json"), default="text")
+        output.add_argument("--format", choices=("text", *formats, "json"), default="text")
         output.add_argument(
             "--json",
             action="store_const",
@@ -119,9 +121,10 @@ def _parser() -> argparse.ArgumentParser:
     for name, what, description, show in (
         ("advise", "indexes that would make a statement cheaper", _ADVISE, cli_text.show_advice),
         ("indexes", "unused, duplicate and missing indexes", _INDEXES, cli_text.show_indexes),
-        ("locks", "current lock waits", _LOCKS, cli_text.show_locks),
+        ("locks", "who blocks whom", _LOCKS, cli_locks.show),
     ):
-        subparser = command(name, what, description, _query(name), show)
+        formats = ("table",) if name == "locks" else ()
+        subparser = command(name, what, description, _query(name), show, *formats)
         subparser.add_argument(
             "--database",
             metavar="URL",
@@ -248,8 +251,10 @@ Find unused, duplicate and missing indexes, on PostgreSQL or SQLite. Nothing is
 changed. An index is called unused only when the counters are a week old or older,
 and never if it serves a foreign key or a constraint."""
 _LOCKS = """\
-Show who blocks whom right now, for how long, by which statement and application, on
-PostgreSQL. What the role may not see is said: grant it pg_read_all_stats."""
+Show who blocks whom right now, for how long, by which statement and application: as a
+tree, or with --format table a line for each wait. On PostgreSQL, what the role may not
+see is said to be unknown; grant it pg_read_all_stats. On SQLite, the processes that
+hold locks, as the kernel knows them. Statements are shown without their values."""
 
 
 if __name__ == "__main__":

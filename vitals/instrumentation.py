@@ -126,6 +126,7 @@ def instrument(
     explain: Explain = True,
     sqlcommenter: bool = False,
     admin: Admin | None = None,
+    locks: bool = True,
     probes: Sequence[Probe] = (),
 ) -> Vitals:
     """Instrument an application with metrics, logs and traces.
@@ -182,6 +183,8 @@ def instrument(
         sqlcommenter: Whether statements carry a sqlcommenter comment with the service's name and
             the route, which a database's own statistics then show. A statement that many routes
             send is prepared once for each.
+        locks: Whether one process of the service reads every five seconds who waits for whose lock
+            on PostgreSQL, on a connection that is kept open.
         admin: Who may read ``/vitals/bottlenecks``: a bearer token, or a function that is called
             with each request and may be async. None disables the page.
         probes: Further probes, each an object with ``attach(host)``; see ``vitals.host``.
@@ -199,7 +202,7 @@ def instrument(
     """
     refuse_free_threading()
     database = _database_probe(
-        engine, engines, explain=explain, sqlcommenter=sqlcommenter, admin=admin
+        engine, engines, explain=explain, sqlcommenter=sqlcommenter, admin=admin, locks=locks
     )
     known: Vitals | None = getattr(app.state, INSTRUMENTED, None)
     if known is not None and known._host.late and _is_running():  # noqa: SLF001  # of this module
@@ -295,7 +298,11 @@ def _selection(*which: WhichEngines | None) -> EngineSelection:
 
 
 def _database_probe(
-    *which: WhichEngines | None, explain: Explain, sqlcommenter: bool, admin: Admin | None
+    *which: WhichEngines | None,
+    explain: Explain,
+    sqlcommenter: bool,
+    admin: Admin | None,
+    locks: bool,
 ) -> DatabaseProbe | None:
     try:
         with needs_extra("sql", "engine="):
@@ -305,7 +312,9 @@ def _database_probe(
             raise
         return None
     selection = _selection(*which)
-    return DatabaseProbe(selection, explain=explain, sqlcommenter=sqlcommenter, admin=admin)
+    return DatabaseProbe(
+        selection, explain=explain, sqlcommenter=sqlcommenter, admin=admin, locks=locks
+    )
 
 
 def _validation_probe(validation: Validation) -> Probe:

@@ -41,12 +41,14 @@ class PoolHook:
         watchers: The instruments of the applications that watch it.
         waiting: Callers that wait for a connection now.
         disposed: Whether it was disposed and has not connected since.
+        connected: Whether it has connected since it was wrapped.
     """
 
     def __init__(self) -> None:
         self.watchers: Watchers[PoolInstruments] = Watchers()
         self.waiting = 0
         self.disposed = False
+        self.connected = False
         _HOOKS.add(self)
 
     def wrap(self, pool: Any) -> None:
@@ -112,7 +114,7 @@ class PoolHook:
         def timed_connect(record: Any) -> Any:
             started = perf_counter()
             connection = connect(record)
-            self.disposed = False
+            self.disposed, self.connected = False, True
             instruments = self.watchers.current()
             if instruments is not None:
                 instruments.create.observe(perf_counter() - started)
@@ -129,6 +131,14 @@ def hook_pool(engine: Engine) -> PoolHook:
         hook = PoolHook()
         hook.wrap(pool)
     return hook
+
+
+def in_use(engine: Engine) -> bool:
+    """Whether the host has connected by this engine, and not disposed it since."""
+    hook = hook_pool(engine)
+    pool: Any = engine.pool
+    has_connections = hasattr(pool, "checkedin") and pool.checkedin() + pool.checkedout() > 0
+    return not hook.disposed and (hook.connected or has_connections)
 
 
 _HOOKS: WeakSet[PoolHook] = WeakSet()

@@ -78,8 +78,6 @@ class BottleneckPage:
             return denial
         found = rank(self._statement_stats, self._plans, read(self._meter))[:_MAX_SHOWN]
         lock_sampler = self._lock_sampler
-        if lock_sampler is not None:
-            lock_sampler.request_samples()
         if "text/html" in request.headers.get("accept", ""):
             return HTMLResponse(as_html(found, self._since, lock_sampler))
         return JSONResponse(
