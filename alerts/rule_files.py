@@ -12,7 +12,7 @@ from typing import Any
 import promql_parser
 import yaml
 
-from alerts import burn_rate, datastores, meta_monitoring, processes, requests
+from alerts import burn_rate, datastores, locks, meta_monitoring, processes, requests
 from alerts.alert import Alert
 from alerts.time_scale import REAL_TIME, TimeScale
 from rules import datastores as datastore_signals
@@ -46,7 +46,7 @@ AREAS = (
     Area("watched", watched_signals, ()),
     Area("requests", request_signals, (requests,)),
     Area("slo", slo_signals, (burn_rate,)),
-    Area("datastores", datastore_signals, (datastores,)),
+    Area("datastores", datastore_signals, (datastores, locks)),
     Area("dependencies", dependency_signals, ()),
     Area("processes", release_signals, (processes,)),
     Area("meta-monitoring", None, (meta_monitoring,)),

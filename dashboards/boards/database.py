@@ -9,6 +9,7 @@ from dashboards.panels.panel import TimeSeries
 from dashboards.panels.query import Query, instant_query, table_query
 from dashboards.panels.stat_panels import Gauge, Stat
 from dashboards.panels.table_panels import Table
+from dashboards.sections import lock_panels
 from dashboards.sections.dependencies import POOL, QUERIES, SLOW_RATIO
 from dashboards.sections.slo_panels import SLOW_QUERIES
 from dashboards.style import Colour, Step, column, rising, series_colour
@@ -307,6 +308,14 @@ BOARD = Board(
         ),
         Row((STATEMENTS, N_PLUS_ONE)),
         Row((SHARE, SLOW_STATEMENTS, ERRORS)),
+        Row(
+            (
+                *(lock_panels.WAITING, lock_panels.PAIRS),
+                *(lock_panels.BLOCKED, lock_panels.BLOCKING),
+            ),
+            title="Locks",
+            id=40,
+        ),
         Row(
             (
                 *(replace(POOL, id=31, width=8, links=()), WAITING, WAIT),
