@@ -1,6 +1,6 @@
 """Text of what ``vitals locks`` has found: a tree of who blocks whom, or a table."""
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from typing import Any
 
 Wait = dict[str, Any]
@@ -22,17 +22,33 @@ def show(found: list[Wait]) -> None:
     waiting = {wait["waiting_pid"] for wait in found}
     # Sessions that wait for each other have no end: PostgreSQL ends one of them within a second.
     roots = [pid for pid in behind if pid not in waiting] or list(behind)[:1]
+    below = _tree(roots, behind)
     for root in roots:
         blocker = behind[root][0]
         print(f"{_name(root, blocker['application'])}{_user(blocker)}: {_state(blocker)}")
         print(f"│  {_last(blocker)}: {blocker['blocking']}")
-        _show_waiting(root, behind, "", {root})
+        _show_waiting(root, below, "")
     if any(text.startswith("insufficient privilege") for wait in found for text in _texts(wait)):
         print("some sessions are hidden: GRANT pg_read_all_stats TO this role, as a superuser")
 
 
-def _show_waiting(pid: int, behind: dict[int, list[Wait]], indent: str, known: set[int]) -> None:
-    waits = behind.get(pid, [])
+def _tree(roots: list[int], behind: dict[int, list[Wait]]) -> dict[int, list[Wait]]:
+    """The waits below each session: each session once, as near to what blocks all as it waits."""
+    below: dict[int, list[Wait]] = {}
+    placed, queue = set(roots), deque(roots)
+    while queue:
+        pid = queue.popleft()
+        below[pid] = []
+        for wait in behind.get(pid, ()):
+            if wait["waiting_pid"] not in placed:
+                placed.add(wait["waiting_pid"])
+                below[pid].append(wait)
+                queue.append(wait["waiting_pid"])
+    return below
+
+
+def _show_waiting(pid: int, below: dict[int, list[Wait]], indent: str) -> None:
+    waits = below[pid]
     for number, wait in enumerate(waits, 1):
         last = number == len(waits)
         one = wait["waiting_pid"]
@@ -40,10 +56,9 @@ def _show_waiting(pid: int, behind: dict[int, list[Wait]], indent: str, known: s
             f"{indent}{'└─' if last else '├─'} {_name(one, wait['waiting_application'])} "
             f"has waited {_seconds(wait['waited'])} for {wait['lock']}"
         )
-        below = indent + ("   " if last else "│  ")
-        print(f"{below}   {wait['waiting']}")
-        if one not in known:
-            _show_waiting(one, behind, below, known | {one})
+        under = indent + ("   " if last else "│  ")
+        print(f"{under}   {wait['waiting']}")
+        _show_waiting(one, below, under)
 
 
 def show_table(found: list[Wait]) -> None:

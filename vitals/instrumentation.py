@@ -43,8 +43,8 @@ if TYPE_CHECKING:  # what needs an extra is imported where its option is used
     from vitals.db.database_probe import DatabaseProbe
     from vitals.db.engine_selection import EngineSelection, WhichEngines
     from vitals.db.engines import AnyEngine
-    from vitals.db.insight.bottlenecks_page import Admin
     from vitals.db.insight.explain import Explain
+    from vitals.db.insight.page_login import Admin, AdminLogin
     from vitals.redaction.bodies import Redaction
     from vitals.redactor import Redactor
     from vitals.tracing.setup import Tracing
@@ -126,6 +126,7 @@ def instrument(
     explain: Explain = True,
     sqlcommenter: bool = False,
     admin: Admin | None = None,
+    admin_login: AdminLogin | None = None,
     locks: bool = True,
     probes: Sequence[Probe] = (),
 ) -> Vitals:
@@ -186,7 +187,11 @@ def instrument(
         locks: Whether one process of the service reads every five seconds who waits for whose lock
             on PostgreSQL, on a connection that is kept open.
         admin: Who may read ``/vitals/bottlenecks``: a bearer token, or a function that is called
-            with each request and may be async. None disables the page.
+            with each request and may be async. None disables the page. A browser is asked for the
+            token and keeps it for its session.
+        admin_login: Where ``admin`` is a function: returns the bearer token of the user with a name
+            and a password, None if they are wrong; called with the request, may be async. A browser
+            is then asked for these instead.
         probes: Further probes, each an object with ``attach(host)``; see ``vitals.host``.
 
     Returns:
@@ -202,7 +207,13 @@ def instrument(
     """
     refuse_free_threading()
     database = _database_probe(
-        engine, engines, explain=explain, sqlcommenter=sqlcommenter, admin=admin, locks=locks
+        engine,
+        engines,
+        explain=explain,
+        sqlcommenter=sqlcommenter,
+        admin=admin,
+        admin_login=admin_login,
+        locks=locks,
     )
     known: Vitals | None = getattr(app.state, INSTRUMENTED, None)
     if known is not None and known._host.late and _is_running():  # noqa: SLF001  # of this module
@@ -302,6 +313,7 @@ def _database_probe(
     explain: Explain,
     sqlcommenter: bool,
     admin: Admin | None,
+    admin_login: AdminLogin | None,
     locks: bool,
 ) -> DatabaseProbe | None:
     try:
@@ -313,7 +325,12 @@ def _database_probe(
         return None
     selection = _selection(*which)
     return DatabaseProbe(
-        selection, explain=explain, sqlcommenter=sqlcommenter, admin=admin, locks=locks
+        selection,
+        explain=explain,
+        sqlcommenter=sqlcommenter,
+        admin=admin,
+        admin_login=admin_login,
+        locks=locks,
     )
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, NullPool, make_url, text
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from vitals.db.indexes import index_audit, postgresql_advisor, sqlite_advisor
-from vitals.db.insight import locks, sqlite_locks
+from vitals.db.locks import lock_waits, sqlite_locks
 
 STATEMENT_TIMEOUT = "10s"
 
@@ -41,7 +41,7 @@ def run(name: str, url: str, *, password: str | None = None, sql: str = "") -> l
     reads: dict[str, Read] = {
         "advise": partial(_advise, sql),
         "indexes": index_audit.read,
-        "locks": locks.read,
+        "locks": lock_waits.read,
     }
     try:
         address = make_url(url)
@@ -56,6 +56,10 @@ def run(name: str, url: str, *, password: str | None = None, sql: str = "") -> l
         ) from error
     except ModuleNotFoundError as error:
         raise DatabaseCommandError(f"driver not installed: pip install {error.name}") from error
+    except DBAPIError as error:  # its own text has the whole query
+        said = str(error.orig).partition(">: ")[2] or str(error.orig)
+        hint = "; does it wait for a lock? vitals locks says" if "statement timeout" in said else ""
+        raise DatabaseCommandError(f"database query failed: {said}{hint}") from error
     except (SQLAlchemyError, OSError, ValueError) as error:
         raise DatabaseCommandError(f"database query failed: {error}") from error
 

@@ -10,10 +10,12 @@ from vitals.asgi.route_template import UNMATCHED
 from vitals.db.discovery import find_engines
 from vitals.db.engine_selection import EngineSelection, named
 from vitals.db.engines import LOCK, AnyEngine, root_engine
-from vitals.db.insight.bottlenecks_page import PATH, Admin, BottleneckPage
+from vitals.db.insight.bottlenecks_page import PATH, BottleneckPage
 from vitals.db.insight.explain import Explain
-from vitals.db.insight.lock_sampler import LockSampler
-from vitals.db.insight.lock_watch import LockWatch
+from vitals.db.insight.page_login import Admin, AdminLogin
+from vitals.db.insight.statement_history import StatementHistory
+from vitals.db.locks.lock_sampler import LockSampler
+from vitals.db.locks.lock_watch import LockWatch
 from vitals.db.pool import PoolProbe
 from vitals.db.pool_hook import hook_pool
 from vitals.db.probe import QueryProbe
@@ -36,6 +38,7 @@ class DatabaseProbe:
         explain: Whether slow statements are explained, and how.
         sqlcommenter: Whether statements carry a comment with the service's name and the route.
         admin: Who may read the bottlenecks page; None disables it.
+        admin_login: Checks a name and a password that a browser sends to that page.
         locks: Whether lock waits of PostgreSQL are read all the time.
 
     Raises:
@@ -49,6 +52,7 @@ class DatabaseProbe:
         explain: Explain = True,
         sqlcommenter: bool = False,
         admin: Admin | None = None,
+        admin_login: AdminLogin | None = None,
         locks: bool = True,
     ) -> None:
         if explain not in {True, False, "analyze"}:
@@ -57,6 +61,7 @@ class DatabaseProbe:
         self._explain = explain
         self._sqlcommenter = sqlcommenter
         self._admin = admin
+        self._admin_login = admin_login
         self._watches_locks = locks
         self._locks: LockWatch | None = None
         self._unresolved = "it returned None"
@@ -84,8 +89,15 @@ class DatabaseProbe:
             self._locks = LockWatch(host.meter, host.service_name, samples, log)
             host.lifespan(self._locks.running)
         if self._admin is not None:
+            history = StatementHistory(host.meter, self._queries.statement_stats)
+            host.lifespan(history.running)
             page = BottleneckPage(
-                self._queries.statement_stats, self._queries.plans, host.meter, self._admin, samples
+                history,
+                self._queries.plans,
+                host.meter,
+                self._admin,
+                lock_sampler=samples,
+                admin_login=self._admin_login,
             )
             host.serve(PATH, page)
         selection, self._selection = self._selection, EngineSelection()

@@ -1,7 +1,7 @@
 """Lock sampler: the waits that the bottlenecks page shows, in bounded memory."""
 
-from vitals.db.insight.lock_sampler import MAX_PAIRS, LockSampler
-from vitals.db.insight.locks import LockWait
+from vitals.db.locks.lock_sampler import MAX_PAIRS, LockSampler
+from vitals.db.locks.lock_waits import LockWait
 
 
 def wait(number: int, waited: float | None) -> LockWait:

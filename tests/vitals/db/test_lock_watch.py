@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from tests import servers
 from vitals import instrument
-from vitals.db.insight import lock_metrics, lock_watch
-from vitals.db.insight.lock_metrics import MAX_BLOCKERS, LockMetrics
-from vitals.db.insight.locks import LockWait
+from vitals.db.locks import lock_metrics, lock_watch
+from vitals.db.locks.lock_metrics import MAX_BLOCKERS, LockMetrics
+from vitals.db.locks.lock_waits import LockWait
 from vitals.metrics.catalogue import (
     DB_LOCK_BLOCKED,
     DB_LOCK_BLOCKER_PID,

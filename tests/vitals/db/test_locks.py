@@ -14,8 +14,8 @@ import pytest
 
 from tests import servers
 from vitals.cli import DATABASE_URL, main
-from vitals.db.insight.lock_chains import chains
-from vitals.db.insight.locks import INVISIBLE, LockWait
+from vitals.db.locks.lock_chains import chains
+from vitals.db.locks.lock_waits import INVISIBLE, LockWait
 
 Locks = Callable[..., Any]
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from vitals.db.insight import locks
+from vitals.db.locks import lock_waits
 
 MAX_PAIRS = 50
 """Pairs of waiting and blocking statements that are kept."""
@@ -47,10 +47,10 @@ class LockSampler:
 
     def __init__(self) -> None:
         self.samples = 0
-        self.latest: list[locks.LockWait] = []
+        self.latest: list[lock_waits.LockWait] = []
         self._pairs: dict[tuple[str, str], SampledWait] = {}
 
-    def add(self, sample: list[locks.LockWait]) -> None:
+    def add(self, sample: list[lock_waits.LockWait]) -> None:
         """Aggregate a sample."""
         self.samples += 1
         self.latest = sample

@@ -19,9 +19,9 @@ from sqlalchemy import Connection, Engine, text
 
 from vitals.db import pool_hook
 from vitals.db.engines import AnyEngine, root_engine
-from vitals.db.insight import locks
-from vitals.db.insight.lock_metrics import LockMetrics
-from vitals.db.insight.lock_sampler import LockSampler
+from vitals.db.locks import lock_waits
+from vitals.db.locks.lock_metrics import LockMetrics
+from vitals.db.locks.lock_sampler import LockSampler
 from vitals.db.side_connections import KeptConnection
 from vitals.db.statements.query_log import QueryLog
 from vitals.metrics.meter import Meter
@@ -204,7 +204,7 @@ class _Reader:
                 direct = _is_direct(connection)
                 if direct and not _lead(connection, key):
                     return None
-            waits = locks.read(connection)
+            waits = lock_waits.read(connection)
             pids = self._metrics.open_pids
             found = connection.execute(_OPEN, {"pids": pids}).all() if pids else []
             return waits, {row[0]: row[1] for row in found}

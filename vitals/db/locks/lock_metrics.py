@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from time import time
 from typing import Any
 
-from vitals.db.insight.lock_chains import LockChain, chains
-from vitals.db.insight.locks import INVISIBLE, LockWait
+from vitals.db.locks.lock_chains import LockChain, chains
+from vitals.db.locks.lock_waits import INVISIBLE, LockWait
 from vitals.db.statements.query_log import QueryLog
 from vitals.metrics.catalogue import (
     DB_LOCK_BLOCKED,

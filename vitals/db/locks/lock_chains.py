@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from vitals.db.insight.locks import LockWait
+from vitals.db.locks.lock_waits import LockWait
 
 
 @dataclass
