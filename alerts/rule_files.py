@@ -86,12 +86,15 @@ def recording_passes() -> int:
 
     Each evaluation reads only what was recorded before it began.
     """
+    order = {record: place for place, record in enumerate(every_signal())}
     signals_by_record = every_signal()
 
     @cache
     def depth(record: str) -> int:
-        read = series_in(signals_by_record[record].query) & (signals_by_record.keys() - {record})
-        return 1 + max(map(depth, read), default=0)
+        # One that reads a later one, or itself, reads what was recorded before: it adds no pass.
+        read = series_in(signals_by_record[record].query) & order.keys()
+        earlier = {other for other in read if order[other] < order[record]}
+        return 1 + max(map(depth, earlier), default=0)
 
     return max(map(depth, signals_by_record))
 
