@@ -36,6 +36,7 @@ WAITING = Stat(
     "within a minute and a half: no PostgreSQL, locks=False, or the database does not answer.",
     unit="short",
     width=5,
+    height=6,
     steps=rising(1, 5),
     queries=(
         instant_query(
