@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from math import inf
 from textwrap import indent
 from types import ModuleType
@@ -84,14 +83,18 @@ def every_signal() -> dict[str, Signal]:
 def recording_passes() -> int:
     """Evaluations that record every signal over past data: the longest chain of signals.
 
-    Each evaluation reads only what was recorded before it began.
+    Each evaluation reads only what was recorded before it began. A signal that remembers its last
+    value, by way of another too, needs no evaluation for that.
     """
     signals_by_record = every_signal()
+    read = {
+        record: series_in(signal.query) & signals_by_record.keys()
+        for record, signal in signals_by_record.items()
+    }
 
-    @cache
-    def depth(record: str) -> int:
-        read = series_in(signals_by_record[record].query) & (signals_by_record.keys() - {record})
-        return 1 + max(map(depth, read), default=0)
+    def depth(record: str, above: frozenset[str] = frozenset()) -> int:
+        path = above | {record}
+        return 1 + max((depth(each, path) for each in read[record] - path), default=0)
 
     return max(map(depth, signals_by_record))
 
