@@ -13,6 +13,7 @@ import yaml
 
 from alerts import burn_rate, datastores, meta_monitoring, processes, requests
 from alerts.alert import Alert
+from alerts.inhibition import annotations
 from alerts.time_scale import REAL_TIME, TimeScale
 from rules import datastores as datastore_signals
 from rules import dependencies as dependency_signals
@@ -150,7 +151,7 @@ def _rule(alert: Alert, scale: TimeScale) -> dict[str, Any]:
         "expr": _promql(_of_watched_jobs(alert), scale),
         **{name: scale.for_duration(value) for name, value in durations.items() if value},
         "labels": {**alert.labels, "severity": str(alert.severity)},
-        "annotations": {name: scale.query(text) for name, text in alert.annotations.items()},
+        "annotations": {name: scale.query(text) for name, text in annotations(alert).items()},
     }
 
 

@@ -30,13 +30,20 @@ WRITTEN = (
 """Names of everything that the stack writes to its data folder."""
 
 
-def run(here: Installation, *, command: str, amounts: Mapping[str, int] | None = None) -> int:
+def run(
+    here: Installation,
+    *,
+    command: str,
+    amounts: Mapping[str, int] | None = None,
+    fast: bool = False,
+) -> int:
     """Run the stack until it is stopped; services that end are started again.
 
     Args:
         here: The installation.
         command: The command that runs, for the error message of a second start.
         amounts: Sizes of the sample data, which also get traffic; `None` for neither.
+        fast: Run the rules many times faster, and notify the inbox only.
 
     Returns:
         The exit code: 0 after a stop signal, 1 after the first start of a service failed or, with
@@ -64,7 +71,9 @@ def run(here: Installation, *, command: str, amounts: Mapping[str, int] | None =
         *services.databases(here),
         services.api(here),
         services.inbox(here, mail_port),
-        *services.monitoring(here, services.prometheus_secrets(here), mail_port=mail_port),
+        *services.monitoring(
+            here, services.prometheus_secrets(here), fast=fast, mail_port=mail_port
+        ),
         services.boards(here),
     ]
     if amounts is not None:

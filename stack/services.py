@@ -40,6 +40,7 @@ def databases(here: Installation) -> list[Service]:
         Service(
             postgres.server(cluster, here.ports.postgres, here.user),
             ready=lambda: postgres.answers(here.ports.postgres),
+            port=here.ports.postgres,
             before_start=lambda: postgres.remove_stale_pid_file(cluster),
             on_ready=make_database,
             quiet=True,
@@ -47,6 +48,7 @@ def databases(here: Installation) -> list[Service]:
         Service(
             redis.server(here.write("redis", "redis.conf", config), here.user_of("redis")),
             ready=lambda: readiness.redis_answers(here.ports.redis),
+            port=here.ports.redis,
             quiet=True,
         ),
     ]
@@ -57,6 +59,7 @@ def api(here: Installation) -> Service:
     return Service(
         _python(here, "api", ["service"], _service_settings(here)),
         ready=lambda: readiness.http_answers(here.ports.api, "/readyz"),
+        port=here.ports.api,
         depends_on=("postgres", "redis"),
         quiet=True,  # one line per request
     )
@@ -119,6 +122,7 @@ def inbox(here: Installation, mail_port: int) -> Service:
     return Service(
         _python(here, "inbox", ["stack.inbox.server", *arguments]),
         ready=lambda: readiness.http_answers(here.ports.inbox, "/"),
+        port=here.ports.inbox,
     )
 
 
@@ -136,7 +140,7 @@ def monitoring(
         here: The installation.
         secrets: Folder of the secrets that Prometheus sends to its targets; see
             `prometheus_secrets`.
-        fast: Run the rules many times faster, for a drill.
+        fast: Run the rules many times faster, as for a drill.
         site: The folder of the boards, if it is not among the data.
         mail_port: Port of the inbox's mail server, if it has one.
     """
@@ -156,6 +160,7 @@ def monitoring(
                 prefix=prefix,
             ),
             ready=lambda: readiness.http_answers(internal_port, f"/{prefix}/-/ready"),
+            port=internal_port,
         ),
         Service(
             _python(
@@ -165,12 +170,14 @@ def monitoring(
                     "stack.inbox.gate",
                     *_flag("port", str(ports.alertmanager)),
                     *_flag("upstream", f"http://{readiness.LOOPBACK}:{internal_port}/{prefix}"),
+                    *_flag("prometheus", f"http://{readiness.LOOPBACK}:{ports.prometheus}"),
                     # The boards read whether an alert is silenced.
                     *_flag("read-origin", f"http://{readiness.LOOPBACK}:{ports.prometheus}"),
                     *_flag("read-origin", f"http://localhost:{ports.prometheus}"),
                 ],
             ),
             ready=lambda: prometheus.answers(ports.alertmanager),
+            port=ports.alertmanager,
             depends_on=("alertmanager",),
         ),
         Service(
@@ -187,6 +194,7 @@ def monitoring(
                 ),
             ),
             ready=lambda: prometheus.answers(ports.prometheus),
+            port=ports.prometheus,
             on_ready=lambda: prometheus.preallocate_query_log(here.data / "prometheus"),
         ),
     ]

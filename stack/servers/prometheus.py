@@ -93,6 +93,8 @@ def alertmanager(
             f"--web.external-url=http://{readiness.LOOPBACK}:{gate or port}/",
             f"--web.route-prefix=/{prefix}",
             "--cluster.listen-address=",
+            # What was notified is written that often; after a kill, later ends are not known.
+            "--data.maintenance-interval=15s",
             "--log.level=warn",
             *flags,
         ],
