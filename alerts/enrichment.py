@@ -15,6 +15,7 @@ from vitals.metrics.catalogue import (
     BUILD_INFO,
     CACHE_BREAKER_OPEN,
     DB_CONNECTION_ERRORS,
+    DB_LOCK_BLOCKING,
     DB_OPERATION_DURATION,
     DB_SLOW_QUERIES,
     PROCESS_START_TIME,
@@ -27,7 +28,7 @@ _LABEL = re.compile(r'"%(job|slo)"')
 _POOL = "db_client_connection_pool_name"
 _RECENT = 3600
 """Seconds for which a start is a possible cause."""
-_FULL_SHARE, _LATE_SECONDS, _BUSY_SECONDS = 0.9, 0.1, 0.1
+_FULL_SHARE, _LATE_SECONDS, _BUSY_SECONDS, _BLOCKING_SECONDS = 0.9, 0.1, 0.1, 10
 """Thresholds: share of a pool, seconds of lag, seconds per second spent in a statement."""
 
 
@@ -68,6 +69,12 @@ SLOW_STATEMENT = Enrichment(
     f"topk(1, {DB_SLOW_QUERIES.rate('db_query_fingerprint', job=_JOB)} > 0)",
     "most slow queries: {{ .Labels.db_query_fingerprint }}",
 )
+BLOCKER = Enrichment(
+    f"topk(1, {DB_LOCK_BLOCKING.max('application', 'state', 'db_query_summary', job=_JOB)} "
+    f"> {_BLOCKING_SECONDS})",
+    "locks: application {{ .Labels.application }} ({{ .Labels.state }}) has blocked others for "
+    "{{ .Value | humanizeDuration }}, its last statement: {{ .Labels.db_query_summary }}",
+)
 FULL_POOL = Enrichment(
     f"topk(1, {POOL_USE.select(job=_JOB)} > {_FULL_SHARE})",
     f"pool {{{{ .Labels.{_POOL} }}}} is {{{{ .Value | humanizePercentage }}}} in use",
@@ -97,6 +104,7 @@ RECENT_START = Enrichment(
 
 FOR_ERRORS = (
     WORST_FAILING_ROUTE,
+    BLOCKER,
     NO_CONNECTION,
     BUSIEST_STATEMENT,
     FULL_POOL,
@@ -105,6 +113,7 @@ FOR_ERRORS = (
 )
 FOR_LATENCY = (
     WORST_SLOW_ROUTE,
+    BLOCKER,
     BUSIEST_STATEMENT,
     FULL_POOL,
     OPEN_BREAKER,
@@ -113,6 +122,7 @@ FOR_LATENCY = (
 )
 FOR_BUDGETS = (
     WORST_ROUTE,
+    BLOCKER,
     NO_CONNECTION,
     BUSIEST_STATEMENT,
     FULL_POOL,
@@ -120,7 +130,7 @@ FOR_BUDGETS = (
     LATE_LOOP,
     RECENT_START,
 )
-FOR_QUERIES = (SLOW_STATEMENT, BUSIEST_STATEMENT, OPEN_BREAKER, RECENT_START)
+FOR_QUERIES = (BLOCKER, SLOW_STATEMENT, BUSIEST_STATEMENT, OPEN_BREAKER, RECENT_START)
 FOR_CACHES = (OPEN_BREAKER, RECENT_START)
 FOR_PROCESSES = (LATE_LOOP, RECENT_START)
 FOR_RELEASES = (RECENT_START,)

@@ -28,6 +28,7 @@ VARIABLES = (
     "ALERT_SMTP_TLS",
     "ALERT_BOARD_URL",
     "ALERT_RUNBOOK_URL",
+    "ALERT_SILENCE_URL",
 )
 """All variables that are read."""
 
@@ -76,6 +77,7 @@ class ReceiverSettings:
     email: Email | None = None
     boards: str = ""
     runbooks: str = ""
+    silences: str = ""
 
     @property
     def has_receivers(self) -> bool:
@@ -114,6 +116,7 @@ class ReceiverSettings:
             email=_email(given),
             boards=_address(given.get("ALERT_BOARD_URL", ""), "ALERT_BOARD_URL").rstrip("/"),
             runbooks=_address(given.get("ALERT_RUNBOOK_URL", ""), "ALERT_RUNBOOK_URL").rstrip("/"),
+            silences=_address(given.get("ALERT_SILENCE_URL", ""), "ALERT_SILENCE_URL"),
         )
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from math import inf
 from textwrap import indent
 from types import ModuleType
@@ -11,7 +12,7 @@ from typing import Any
 import promql_parser
 import yaml
 
-from alerts import burn_rate, datastores, meta_monitoring, processes, requests
+from alerts import burn_rate, datastores, locks, meta_monitoring, processes, requests
 from alerts.alert import Alert
 from alerts.inhibition import annotations
 from alerts.time_scale import REAL_TIME, TimeScale
@@ -46,7 +47,7 @@ AREAS = (
     Area("watched", watched_signals, ()),
     Area("requests", request_signals, (requests,)),
     Area("slo", slo_signals, (burn_rate,)),
-    Area("datastores", datastore_signals, (datastores,)),
+    Area("datastores", datastore_signals, (datastores, locks)),
     Area("dependencies", dependency_signals, ()),
     Area("processes", release_signals, (processes,)),
     Area("meta-monitoring", None, (meta_monitoring,)),
@@ -84,18 +85,17 @@ def every_signal() -> dict[str, Signal]:
 def recording_passes() -> int:
     """Evaluations that record every signal over past data: the longest chain of signals.
 
-    Each evaluation reads only what was recorded before it began. A signal that remembers its last
-    value, by way of another too, needs no evaluation for that.
+    Each evaluation reads only what was recorded before it began.
     """
+    order = {record: place for place, record in enumerate(every_signal())}
     signals_by_record = every_signal()
-    read = {
-        record: series_in(signal.query) & signals_by_record.keys()
-        for record, signal in signals_by_record.items()
-    }
 
-    def depth(record: str, above: frozenset[str] = frozenset()) -> int:
-        path = above | {record}
-        return 1 + max((depth(each, path) for each in read[record] - path), default=0)
+    @cache
+    def depth(record: str) -> int:
+        # One that reads a later one, or itself, reads what was recorded before: it adds no pass.
+        read = series_in(signals_by_record[record].query) & order.keys()
+        earlier = {other for other in read if order[other] < order[record]}
+        return 1 + max(map(depth, earlier), default=0)
 
     return max(map(depth, signals_by_record))
 

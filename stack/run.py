@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from textwrap import indent
 
-from stack import command_line, readiness, services
+from stack import command_line, monitoring_config, readiness, services
 from stack.installation import secrets
 from stack.installation.paths import Installation
 from stack.installation.process_record import ProcessRecord, RecordWriter
@@ -139,13 +139,17 @@ def _with_marker(service: Service, marker: str) -> Service:
 def addresses(here: Installation) -> str:
     """A table of the addresses of the stack."""
     ports, host = here.ports, f"http://{readiness.LOOPBACK}"
+    viewer = monitoring_config.viewer_url(here)
     rows = [
         ("API", f"{host}:{ports.api}/docs"),
         ("metrics", f"{host}:{ports.api}/metrics (token: {here.secrets}/metrics-token)"),
-        ("boards", f"{host}:{ports.prometheus}/user/"),
-        ("graphs", f"{host}:{ports.prometheus}/graph"),
-        ("alerts", f"{host}:{ports.prometheus}/alerts"),
-        ("silences", f"{host}:{ports.alertmanager}"),
+        ("boards", f"{viewer}/"),
+        ("queries", f"{viewer}/query/"),
+        ("alerts", f"{viewer}/alerts/"),
+        ("silences", f"{viewer}/silences/"),
+        ("targets", f"{viewer}/targets/"),
+        ("rules", f"{viewer}/rules/"),
+        ("runbooks", f"{viewer}/runbooks/"),
         ("notifications", f"{host}:{ports.inbox}"),
         ("logins", f"admin@example.com and user1@example.com, passwords in {here.secrets}"),
         ("logs", f"{here.log}"),

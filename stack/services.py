@@ -170,10 +170,11 @@ def monitoring(
                     "stack.inbox.gate",
                     *_flag("port", str(ports.alertmanager)),
                     *_flag("upstream", f"http://{readiness.LOOPBACK}:{internal_port}/{prefix}"),
+                    # The viewer's pages read whether an alert is silenced, and silence it.
+                    *_flag("page-origin", f"http://{readiness.LOOPBACK}:{ports.prometheus}"),
+                    *_flag("page-origin", f"http://localhost:{ports.prometheus}"),
+                    *_flag("home", f"{monitoring_config.viewer_url(here)}/silences/"),
                     *_flag("prometheus", f"http://{readiness.LOOPBACK}:{ports.prometheus}"),
-                    # The boards read whether an alert is silenced.
-                    *_flag("read-origin", f"http://{readiness.LOOPBACK}:{ports.prometheus}"),
-                    *_flag("read-origin", f"http://localhost:{ports.prometheus}"),
                 ],
             ),
             ready=lambda: prometheus.answers(ports.alertmanager),
@@ -212,7 +213,7 @@ def boards(here: Installation) -> Service:
     """The boards for a browser, built as the owner of the checkout, served by Prometheus."""
     arguments = [
         *_flag("site", str(here.data / SITE)),
-        *_flag("address", f"http://{readiness.LOOPBACK}:{here.ports.prometheus}/user/"),
+        *_flag("address", f"{monitoring_config.viewer_url(here)}/"),
         *_flag("traces", os.environ.get("TRACE_URL", "")),
     ]
     program = replace(_python(here, "boards", ["stack.viewer", "publish", *arguments]), user=None)
