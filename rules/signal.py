@@ -19,6 +19,8 @@ LEVELS = {
     "cache": "cache",
     "server": "server_address",
     "error": "error_type",
+    "alert": "alertname",
+    "severity": "severity",
 }
 """Words of a record's level (``job_route:...``) and the label that each stands for."""
 

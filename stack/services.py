@@ -11,8 +11,9 @@ from stack import monitoring_config, readiness, secret_distribution
 from stack.installation import secrets as secret_files
 from stack.installation.paths import CHECKOUT, Installation
 from stack.process.process import Program
-from stack.process.runner import Service
+from stack.process.service import Service
 from stack.servers import postgres, prometheus, redis
+from vitals import secure_files
 
 SITE = "site"
 """The folder in the data folder that Prometheus serves at /user/."""
@@ -24,7 +25,6 @@ def databases(here: Installation) -> list[Service]:
     """PostgreSQL with the API's role and database, and Redis."""
     superuser = secret_files.read(here.secrets, "postgres-password")
     cluster = here.data / "postgres"
-    postgres.remove_stale_pid_file(cluster)
     secrets = secret_distribution.provide(here, "postgres", ["postgres-password"], here.user)
     postgres.make_cluster(cluster, here.user, secrets / "postgres-password")
 
@@ -40,12 +40,15 @@ def databases(here: Installation) -> list[Service]:
         Service(
             postgres.server(cluster, here.ports.postgres, here.user),
             ready=lambda: postgres.answers(here.ports.postgres),
+            port=here.ports.postgres,
+            before_start=lambda: postgres.remove_stale_pid_file(cluster),
             on_ready=make_database,
             quiet=True,
         ),
         Service(
             redis.server(here.write("redis", "redis.conf", config), here.user_of("redis")),
             ready=lambda: readiness.redis_answers(here.ports.redis),
+            port=here.ports.redis,
             quiet=True,
         ),
     ]
@@ -56,6 +59,7 @@ def api(here: Installation) -> Service:
     return Service(
         _python(here, "api", ["service"], _service_settings(here)),
         ready=lambda: readiness.http_answers(here.ports.api, "/readyz"),
+        port=here.ports.api,
         depends_on=("postgres", "redis"),
         quiet=True,  # one line per request
     )
@@ -91,16 +95,44 @@ def _worker_settings(workers: int) -> dict[str, str]:
     }
 
 
-def inbox(here: Installation) -> Service:
-    """The inbox: receives notifications unless ALERT_* variables name other receivers."""
+def inbox(here: Installation, mail_port: int) -> Service:
+    """The inbox: receives notifications unless ALERT_* variables name other receivers.
+
+    Args:
+        here: The installation.
+        mail_port: A free port, for the mail of Alertmanager.
+
+    Raises:
+        OSError: The file of Apprise's addresses cannot be read.
+    """
+    folder, user = here.data / "inbox", here.python_user
+    owner = user.ids if user else None
+    secure_files.make_directory(folder, owner=owner)
+    if user:  # what another user of an earlier start has written
+        secure_files.chown_tree(folder, user.ids)
+    arguments = [
+        *_flag("port", str(here.ports.inbox)),
+        *_flag("mail-port", str(mail_port)),
+        *_flag("archive", str(folder / "messages.sqlite3")),
+    ]
+    if addresses := os.environ.get(monitoring_config.APPRISE_FILE):
+        copy = folder / "apprise"
+        secure_files.write(copy, Path(addresses).read_text("utf-8"), mode=0o400, owner=owner)
+        arguments += _flag("apprise", str(copy))
     return Service(
-        _python(here, "inbox", ["stack.inbox.server", f"--port={here.ports.inbox}"]),
+        _python(here, "inbox", ["stack.inbox.server", *arguments]),
         ready=lambda: readiness.http_answers(here.ports.inbox, "/"),
+        port=here.ports.inbox,
     )
 
 
 def monitoring(
-    here: Installation, secrets: Path, *, fast: bool = False, site: Path | None = None
+    here: Installation,
+    secrets: Path,
+    *,
+    fast: bool = False,
+    site: Path | None = None,
+    mail_port: int | None = None,
 ) -> list[Service]:
     """Prometheus, and Alertmanager behind the gate.
 
@@ -108,8 +140,9 @@ def monitoring(
         here: The installation.
         secrets: Folder of the secrets that Prometheus sends to its targets; see
             `prometheus_secrets`.
-        fast: Run the rules many times faster, for a drill.
+        fast: Run the rules many times faster, as for a drill.
         site: The folder of the boards, if it is not among the data.
+        mail_port: Port of the inbox's mail server, if it has one.
     """
     ports = here.ports
     # Prometheus resends firing alerts every minute, which is too slow for drills.
@@ -119,7 +152,7 @@ def monitoring(
     return [
         Service(
             prometheus.alertmanager(
-                monitoring_config.write_alertmanager(here, fast=fast),
+                monitoring_config.write_alertmanager(here, fast=fast, mail_port=mail_port),
                 here.folder("alertmanager"),
                 internal_port,
                 here.user_of("alertmanager"),
@@ -127,6 +160,7 @@ def monitoring(
                 prefix=prefix,
             ),
             ready=lambda: readiness.http_answers(internal_port, f"/{prefix}/-/ready"),
+            port=internal_port,
         ),
         Service(
             _python(
@@ -136,12 +170,15 @@ def monitoring(
                     "stack.inbox.gate",
                     *_flag("port", str(ports.alertmanager)),
                     *_flag("upstream", f"http://{readiness.LOOPBACK}:{internal_port}/{prefix}"),
-                    # The boards read whether an alert is silenced.
-                    *_flag("read-origin", f"http://{readiness.LOOPBACK}:{ports.prometheus}"),
-                    *_flag("read-origin", f"http://localhost:{ports.prometheus}"),
+                    # The viewer's pages read whether an alert is silenced, and silence it.
+                    *_flag("page-origin", f"http://{readiness.LOOPBACK}:{ports.prometheus}"),
+                    *_flag("page-origin", f"http://localhost:{ports.prometheus}"),
+                    *_flag("home", f"{monitoring_config.viewer_url(here)}/silences/"),
+                    *_flag("prometheus", f"http://{readiness.LOOPBACK}:{ports.prometheus}"),
                 ],
             ),
             ready=lambda: prometheus.answers(ports.alertmanager),
+            port=ports.alertmanager,
             depends_on=("alertmanager",),
         ),
         Service(
@@ -158,6 +195,7 @@ def monitoring(
                 ),
             ),
             ready=lambda: prometheus.answers(ports.prometheus),
+            port=ports.prometheus,
             on_ready=lambda: prometheus.preallocate_query_log(here.data / "prometheus"),
         ),
     ]
@@ -175,7 +213,7 @@ def boards(here: Installation) -> Service:
     """The boards for a browser, built as the owner of the checkout, served by Prometheus."""
     arguments = [
         *_flag("site", str(here.data / SITE)),
-        *_flag("address", f"http://{readiness.LOOPBACK}:{here.ports.prometheus}/user/"),
+        *_flag("address", f"{monitoring_config.viewer_url(here)}/"),
         *_flag("traces", os.environ.get("TRACE_URL", "")),
     ]
     program = replace(_python(here, "boards", ["stack.viewer", "publish", *arguments]), user=None)

@@ -2,7 +2,7 @@
 import { createRoot } from 'react-dom/client';
 import { initPluginTranslations } from '@grafana/i18n';
 import { type RuntimeDataSource, sceneUtils } from '@grafana/scenes';
-import { base, interceptLinks, initLocationUtil } from './urls';
+import { base, followManagerLink, initLocationUtil, interceptLinks } from './urls';
 import { App } from './app';
 import { focusMenus } from './host/focus';
 import { fillRegistries } from './host/registries';
@@ -13,6 +13,13 @@ import { registerPanels } from './panels/panelRegistry';
 import { PrometheusDatasource } from './prometheus/datasource';
 import { readSettings, settings } from './settings';
 
+declare global {
+  interface Window {
+    /** Of index.html: shows on the page why it cannot start, unless it has. */
+    showStartError?: (reason: string) => void;
+  }
+}
+
 async function start(): Promise<void> {
   await Promise.all([initPluginTranslations('grafana-scenes'), readSettings()]);
   fillRegistries();
@@ -22,6 +29,7 @@ async function start(): Promise<void> {
   focusMenus();
   initLocationUtil();
   interceptLinks();
+  followManagerLink();
   registerPanels();
   const dataSource = new PrometheusDatasource(settings().scrapeSeconds);
   sceneUtils.registerRuntimeDataSource({
@@ -31,4 +39,4 @@ async function start(): Promise<void> {
   if (container) createRoot(container).render(<App />);
 }
 
-void start();
+start().catch((error: unknown) => window.showStartError?.(String(error)));
