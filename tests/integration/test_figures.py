@@ -172,19 +172,24 @@ async def test_another_client_takes_all_slots_of_the_database(watched: Watched) 
 
             await until(lambda: shown() == {"idle": 0, "used": 0}, "no connection is shown")
             assert watched.sessions() == 0
+
+            def refused() -> int:
+                return watched.postgres.log.count("FATAL:  too many connections for database")
+
             watched.statuses.clear()
             counted = watched.count("svc-db", "Callers without a connection", 1)
-            began = time.monotonic()
+            of_server, began = refused(), time.monotonic()
             await until(
                 lambda: watched.statuses[503] >= 100 and time.monotonic() > began + 21, "refusals"
             )
             assert watched.statuses[503] == watched.statuses.total()
             [(labels, rate)] = watched.figures("svc-db", "Callers without a connection", 1).items()
             assert "TooManyConnectionsError" in labels
-            failed = watched.statuses[503] / (time.monotonic() - began)
-            assert rate == pytest.approx(failed, rel=0.15)  # as the load of the machine varies
-            now = watched.count("svc-db", "Callers without a connection", 1)
-            assert now - counted == pytest.approx(watched.statuses[503], rel=0.05, abs=12)
+            counted = watched.count("svc-db", "Callers without a connection", 1) - counted
+            of_server, seconds = refused() - of_server, time.monotonic() - began
+            # Requests are not the only callers; and not all that PostgreSQL refused are the pool's.
+            assert watched.statuses[503] * 0.95 - 12 <= counted <= of_server * 1.05 + 12
+            assert rate == pytest.approx(counted / seconds, rel=0.15)  # the load varies
             assert watched.figures("svc-db", "Failed queries")[""] == pytest.approx(1, abs=0.05)
         finally:
             watched.postgres.sql(f'ALTER DATABASE "{watched.name}" CONNECTION LIMIT -1')
