@@ -16,6 +16,7 @@ from alerts import burn_rate, datastores, locks, meta_monitoring, processes, req
 from alerts.alert import Alert
 from alerts.inhibition import annotations
 from alerts.time_scale import REAL_TIME, TimeScale
+from rules import alert_states as alert_state_signals
 from rules import datastores as datastore_signals
 from rules import dependencies as dependency_signals
 from rules import releases as release_signals
@@ -50,7 +51,7 @@ AREAS = (
     Area("datastores", datastore_signals, (datastores, locks)),
     Area("dependencies", dependency_signals, ()),
     Area("processes", release_signals, (processes,)),
-    Area("meta-monitoring", None, (meta_monitoring,)),
+    Area("meta-monitoring", alert_state_signals, (meta_monitoring,)),
 )
 SHARED_METRICS = re.compile(
     r"up|(scrape|process|python)_.+"
