@@ -11,13 +11,14 @@ from typing import Any
 import promql_parser
 import yaml
 
-from alerts import burn_rate, datastores, meta_monitoring, processes, requests
+from alerts import burn_rate, datastores, meta_monitoring, processes, requests, saturation
 from alerts.alert import Alert
 from alerts.time_scale import REAL_TIME, TimeScale
 from rules import datastores as datastore_signals
 from rules import dependencies as dependency_signals
 from rules import releases as release_signals
 from rules import requests as request_signals
+from rules import saturation as saturation_signals
 from rules import slo as slo_signals
 from rules.promql import series_in
 from rules.signal import Signal
@@ -45,6 +46,7 @@ AREAS = (
     Area("slo", slo_signals, (burn_rate,)),
     Area("datastores", datastore_signals, (datastores,)),
     Area("dependencies", dependency_signals, ()),
+    Area("saturation", saturation_signals, (saturation,)),
     Area("processes", release_signals, (processes,)),
     Area("meta-monitoring", None, (meta_monitoring,)),
 )

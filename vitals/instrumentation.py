@@ -35,6 +35,8 @@ from vitals.resource import (
     with_instance_id,
 )
 from vitals.runtime import RuntimeProbe, record_target
+from vitals.saturation.disk import Folders
+from vitals.saturation.probe import SaturationProbe
 from vitals.tracing.probe import TracingProbe
 from vitals.watching import attach_watched
 
@@ -126,6 +128,7 @@ def instrument(
     explain: Explain = True,
     sqlcommenter: bool = False,
     admin: Admin | None = None,
+    folders: Folders | None = None,
     probes: Sequence[Probe] = (),
 ) -> Vitals:
     """Instrument an application with metrics, logs and traces.
@@ -184,6 +187,9 @@ def instrument(
             send is prepared once for each.
         admin: Who may read ``/vitals/bottlenecks``: a bearer token, or a function that is called
             with each request and may be async. None disables the page.
+        folders: Folders whose file systems are measured, by the name in their label, such as
+            ``{"data": "/var/lib/shop"}``; by default those of ``VITALS_FOLDERS``
+            (``NAME=PATH:NAME=PATH``). The service may watch the disk of a database on its machine.
         probes: Further probes, each an object with ``attach(host)``; see ``vitals.host``.
 
     Returns:
@@ -233,6 +239,7 @@ def instrument(
     attached: list[Probe | None] = [
         traces,
         RuntimeProbe(version, revision),
+        SaturationProbe(folders),
         LogProbe(logs) if logs is not False else None,
         _json_probe(redactor) if logs == "json" else None,
         database,

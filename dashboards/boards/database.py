@@ -10,6 +10,7 @@ from dashboards.panels.query import Query, instant_query, table_query
 from dashboards.panels.stat_panels import Gauge, Stat
 from dashboards.panels.table_panels import Table
 from dashboards.sections.dependencies import POOL, QUERIES, SLOW_RATIO
+from dashboards.sections.saturation import POOLS_LEFT
 from dashboards.sections.slo_panels import SLOW_QUERIES
 from dashboards.style import Colour, Step, column, rising
 from dashboards.variables import CHOSEN, CHOSEN_JOB, INSTANCE, JOB, SOURCE, STEP
@@ -286,7 +287,14 @@ BOARD = Board(
         Row((STATEMENTS, N_PLUS_ONE)),
         Row((SHARE, SLOW_STATEMENTS, ERRORS)),
         Row(
-            (replace(POOL, id=31, width=8, links=()), WAITING, WAIT, TIMEOUTS, CHECKOUT_TIME),
+            (
+                replace(POOL, id=31, width=8, links=()),
+                WAITING,
+                WAIT,
+                TIMEOUTS,
+                CHECKOUT_TIME,
+                POOLS_LEFT,
+            ),
             title="Connections",
             id=30,
         ),
