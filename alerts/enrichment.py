@@ -12,6 +12,7 @@ from rules.saturation import CPU_PRESSURE, CPU_THROTTLED, CPU_WAIT
 from vitals.metrics.catalogue import (
     BUILD_INFO,
     CACHE_BREAKER_OPEN,
+    DB_CONNECTION_ERRORS,
     DB_OPERATION_DURATION,
     DB_SLOW_QUERIES,
     PROCESS_START_TIME,
@@ -70,6 +71,11 @@ FULL_POOL = Enrichment(
     f"topk(1, {POOL_USE.select(job=_JOB)} > {_FULL_SHARE})",
     f"pool {{{{ .Labels.{_POOL} }}}} is {{{{ .Value | humanizePercentage }}}} in use",
 )
+NO_CONNECTION = Enrichment(
+    f"topk(1, {DB_CONNECTION_ERRORS.increase(_POOL, 'error_type', job=_JOB)} > 0)",
+    f"{{{{ .Value | humanize }}}} callers got no connection of pool {{{{ .Labels.{_POOL} }}}} "
+    "within five minutes: {{ .Labels.error_type }}",
+)
 OPEN_BREAKER = Enrichment(
     f"topk(1, {CACHE_BREAKER_OPEN.max('cache', job=_JOB)} == 1)",
     "circuit breaker of cache {{ .Labels.cache }} is open",
@@ -102,7 +108,14 @@ RECENT_START = Enrichment(
     "started {{ .Value | humanizeDuration }} ago",
 )
 
-FOR_ERRORS = (WORST_FAILING_ROUTE, BUSIEST_STATEMENT, FULL_POOL, OPEN_BREAKER, RECENT_START)
+FOR_ERRORS = (
+    WORST_FAILING_ROUTE,
+    NO_CONNECTION,
+    BUSIEST_STATEMENT,
+    FULL_POOL,
+    OPEN_BREAKER,
+    RECENT_START,
+)
 FOR_LATENCY = (
     WORST_SLOW_ROUTE,
     BUSIEST_STATEMENT,
@@ -114,6 +127,7 @@ FOR_LATENCY = (
 )
 FOR_BUDGETS = (
     WORST_ROUTE,
+    NO_CONNECTION,
     BUSIEST_STATEMENT,
     FULL_POOL,
     OPEN_BREAKER,

@@ -13,8 +13,11 @@ from rules.monitoring import (
     SCRAPE_SAMPLES,
     SCRAPE_SECONDS,
     SCRAPE_TIMEOUT,
+    SERVICE_ENDS,
+    SERVICE_READY,
     UP,
 )
+from rules.watched import WATCHED
 from vitals.metrics.catalogue import BUILD_INFO, DROPPED
 
 DOWN_SHARE = "1 / 3"
@@ -56,6 +59,22 @@ INSTANCE_DOWN = Alert(
     board="svc-runtime",
 )
 
+SERVICE_ENDED = Alert(
+    name="ServiceEnded",
+    # Not `up`: a service runs again before two scrapes of it have failed. Not `increase`: it is
+    # extrapolated, and a number of ends is whole.
+    expr=f"{SERVICE_ENDS.select()} - min_over_time({SERVICE_ENDS.select('', '5m')}) > 0 "
+    f"or {SERVICE_READY.select()} == 0",
+    fires_when="a service of the native stack ended, or is not ready again",
+    not_when="it was stopped with the stack",
+    severity=Severity.PAGE,
+    summary="{{ $labels.service }} ended"
+    "{{ if $value }}; it is started again{{ else }} and is not ready again{{ end }}",
+    description="Ends within five minutes: {{ $value | humanize }}. How it ended and its last "
+    "lines are in the log of the stack; `python -m stack status` says whether it is ready.",
+    board="svc-alerts",
+)
+
 TARGETS_GONE = Alert(
     name="TargetsGone",
     expr=f"count by (job) (count_over_time({UP.select('', '1h')})) "
@@ -67,6 +86,7 @@ TARGETS_GONE = Alert(
     summary="{{ $labels.job }} has no scrape targets any more",
     description="Within the last hour Prometheus scraped {{ $value | humanize }} of its instances, "
     "now none. If that is intended, the alert resolves within the hour.",
+    of_jobs=f"max_over_time({WATCHED}[1h])",  # it is not watched any more
 )
 
 METRICS_GONE = Alert(

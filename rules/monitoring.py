@@ -34,15 +34,27 @@ class IntegrationLabels(NamedTuple):
     integration: str
 
 
+class UpLabels(NamedTuple):
+    """The label of a target that prometheus/targets declares, see ``rules.watched``."""
+
+    watched_by: str
+
+
 class RuleGroupLabels(NamedTuple):
     """The label of a rule group: its file and name."""
 
     rule_group: str
 
 
+class ServiceLabels(NamedTuple):
+    """The label of a service that the stack's runner supervises."""
+
+    service: str
+
+
 # -- Of each target ------------------------------------------------------------------------
 
-UP = Gauge("up", "1 where the last scrape succeeded.", NoLabels)
+UP = Gauge("up", "1 where the last scrape succeeded.", UpLabels)
 SCRAPE_SECONDS = Gauge("scrape_duration_seconds", "How long the last scrape took.", NoLabels)
 SCRAPE_TIMEOUT = Gauge(
     "scrape_timeout_seconds",
@@ -92,4 +104,17 @@ NOTIFICATIONS_FAILED = Counter(
     "alertmanager_notifications_failed_total",
     "Notifications that could not be delivered.",
     IntegrationLabels,
+)
+
+# -- Of the stack's runner -----------------------------------------------------------------
+
+SERVICE_ENDS = Counter(
+    "runner_service_ends_total",
+    "How often a service ended without having been asked to; the runner starts it again.",
+    ServiceLabels,
+)
+SERVICE_READY = Gauge(
+    "runner_service_ready",
+    "1 while a service is ready, 0 while it is not; absent until it was ready once.",
+    ServiceLabels,
 )

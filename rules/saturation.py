@@ -9,6 +9,7 @@ that was restarted away comes back. Reasons and trials: docs/decisions/0027.
 from rules.datastores import POOL_USE
 from rules.monitoring import UP
 from rules.signal import Signal, defined
+from rules.watched import WATCHED
 from vitals.metrics.catalogue import (
     CGROUP_TASKS,
     CGROUP_TASKS_LIMIT,
@@ -89,7 +90,11 @@ def _named(query: str, name: str, label: str = "") -> str:
 
 _POOL = "db_client_connection_pool_name"
 _USES = (
-    _named(f"{_worst(PROCESS_OPEN_FDS)} / ({_worst(PROCESS_MAX_FDS)} < +Inf)", "file descriptors"),
+    # Exporters without the kit have them too.
+    _named(
+        f"({_worst(PROCESS_OPEN_FDS)} / ({_worst(PROCESS_MAX_FDS)} < +Inf)) and on (job) {WATCHED}",
+        "file descriptors",
+    ),
     _named(
         f"{_worst(SYSTEM_MEMORY_USAGE, '', 'scope')} / {_worst(SYSTEM_MEMORY_LIMIT, '', 'scope')}",
         "$1 memory",

@@ -1,7 +1,9 @@
 """The whole stack on this machine, as processes that listen on loopback.
 
-Ports: API_PORT, POSTGRES_PORT, REDIS_PORT, PROMETHEUS_PORT, ALERTMANAGER_PORT, INBOX_PORT.
+Ports: API_PORT, POSTGRES_PORT, REDIS_PORT, PROMETHEUS_PORT, ALERTMANAGER_PORT, INBOX_PORT, and
+RUNNER_PORT for the metrics of the runner, by default a free one.
 Data are stored in var/ of the checkout, or in the folder VITALS_DATA.
+A service that ends is started again; with FAIL_FAST=1 the first end ends all.
 """
 
 import argparse
@@ -67,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--products", type=int, default=1000)
     demo.add_argument("--orders", type=int, default=20000)
     commands.add_parser("up", help="run all services, without sample data and traffic")
-    commands.add_parser("status", help="print which services run, and their addresses")
+    commands.add_parser("status", help="print the state of each service, and the addresses")
     commands.add_parser("clean", help="remove all data; the stack must not run")
     drill = commands.add_parser("drill", help="inject a fault and follow its alert to the inbox")
     drill.add_argument(

@@ -11,7 +11,7 @@ from stack import monitoring_config, readiness, secret_distribution
 from stack.installation import secrets as secret_files
 from stack.installation.paths import CHECKOUT, Installation
 from stack.process.process import Program
-from stack.process.runner import Service
+from stack.process.service import Service
 from stack.servers import postgres, prometheus, redis
 
 SITE = "site"
@@ -24,7 +24,6 @@ def databases(here: Installation) -> list[Service]:
     """PostgreSQL with the API's role and database, and Redis."""
     superuser = secret_files.read(here.secrets, "postgres-password")
     cluster = here.data / "postgres"
-    postgres.remove_stale_pid_file(cluster)
     secrets = secret_distribution.provide(here, "postgres", ["postgres-password"], here.user)
     postgres.make_cluster(cluster, here.user, secrets / "postgres-password")
 
@@ -32,6 +31,7 @@ def databases(here: Installation) -> list[Service]:
         password = secret_files.read(here.secrets, "database-password")
         postgres.make_role(here.ports.postgres, superuser, password)
         postgres.make_database(here.ports.postgres, superuser, postgres.DATABASE)
+        postgres.make_extensions(here.ports.postgres, superuser, postgres.DATABASE)
 
     password = secret_files.read(here.secrets, "redis-password")
     config = redis.configuration(here.ports.redis, here.folder("redis"), password=password)
@@ -39,6 +39,7 @@ def databases(here: Installation) -> list[Service]:
         Service(
             postgres.server(cluster, here.ports.postgres, here.user),
             ready=lambda: postgres.answers(here.ports.postgres),
+            before_start=lambda: postgres.remove_stale_pid_file(cluster),
             on_ready=make_database,
             quiet=True,
         ),
@@ -135,6 +136,7 @@ def monitoring(
                     "stack.inbox.gate",
                     *_flag("port", str(ports.alertmanager)),
                     *_flag("upstream", f"http://{readiness.LOOPBACK}:{internal_port}/{prefix}"),
+                    *_flag("prometheus", f"http://{readiness.LOOPBACK}:{ports.prometheus}"),
                     # The boards read whether an alert is silenced.
                     *_flag("read-origin", f"http://{readiness.LOOPBACK}:{ports.prometheus}"),
                     *_flag("read-origin", f"http://localhost:{ports.prometheus}"),

@@ -166,7 +166,7 @@ THREADS = TimeSeries(
     ),
 )
 POOLS_LEFT = TimeSeries(
-    id=36,
+    id=39,
     title="Time until a pool is used up",
     empty="none: no pool leaks connections",
     description="When no connection of a pool will be left, if more and more of them stay in use "

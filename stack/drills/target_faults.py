@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from stack.drills.environment import Environment
 
 
-# Tickets of one service do not inhibit each other, so they may share it. Pages need a service of
-# their own, because a page inhibits the tickets of its job.
+# Tickets that do not explain each other may share a service. Pages need a service of their own,
+# because a page inhibits the tickets that it explains (`alerts.inhibition`).
 RELEASE = TargetService("release")
 STALLED = TargetService("stalled")
 LEAKING = TargetService("leaking", pool=2)
@@ -64,9 +64,22 @@ def _defect(name: str, target: TargetService) -> Inject:
 async def _kill_workers(environment: "Environment") -> None:
     """Kill one at a time; the other keeps serving, or the server would be down instead."""
     while True:
+        await _kill_worker(environment)
+        await asyncio.sleep(_START_SECONDS)
+
+
+async def _kill_one_worker(environment: "Environment") -> None:
+    await _kill_worker(environment)
+    await asyncio.Event().wait()
+
+
+async def _kill_worker(environment: "Environment") -> None:
+    """Kill a worker, once all run."""
+    while True:
         workers = _workers(environment.pid(CRASHING.job))
         if len(workers) == CRASHING.workers:
             os.kill(workers[0], signal.SIGKILL)
+            return
         await asyncio.sleep(_START_SECONDS)
 
 
@@ -146,7 +159,7 @@ FAULTS = {
         "a service writes 2 MiB a second to a small disk", "filling-disk", "disk space of data"
     ),
     "ThreadsRunOut": _draining(
-        "two calls a second that never return occupy the threads",
+        "a call a second that never returns occupies a thread",
         "hanging-threads",
         "worker threads",
     ),
@@ -260,6 +273,14 @@ FAULTS = {
         "a worker is killed every four seconds",
         _kill_workers,
         CRASHING.job,
+        lane=CRASHING.job,
+        targets=(CRASHING,),
+    ),
+    "WorkerCrashed": Fault(
+        "a worker is killed",
+        _kill_one_worker,
+        CRASHING.job,
+        lane=CRASHING.job,
         targets=(CRASHING,),
     ),
     "InstanceDown": Fault(

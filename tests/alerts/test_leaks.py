@@ -130,6 +130,7 @@ def _stale(text: str) -> str:
 
 
 def _series() -> Iterator[dict[str, str]]:
+    yield {"series": 'vitals_workers{job="api"}', "values": f"1x{END // STEP}"}
     for name, shape in {**{k: v.shape for k, v in LEAKS.items()}, **QUIETS}.items():
         labels = f'job="api", instance="{name}"'
         yield {"series": f"process_open_fds{{{labels}}}", "values": _stale(_values(shape))}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -227,12 +228,19 @@ def test_each_server_can_read_only_own_secrets(odd: Stack) -> None:
 
 def test_status_shows_a_killed_service_before_the_runner_notices(odd: Stack) -> None:
     runner = odd.ensure()
-    pids = odd.pids
+    before = odd.pids
     runner.send_signal(signal.SIGSTOP)
-    os.kill(pids["prometheus"], signal.SIGKILL)
+    os.kill(before["prometheus"], signal.SIGKILL)
     status = odd.run_command("status")
     runner.send_signal(signal.SIGCONT)
     assert status.returncode == 3
-    assert f"prometheus    pid {pids['prometheus']} (ended)" in status.stdout
-    assert runner.wait(90) == 1
-    assert "prometheus ended with signal SIGKILL" in odd.output_text
+    assert re.search(r"^  prometheus +ended +- +- +0$", status.stdout, re.MULTILINE)
+
+    odd.wait(lambda: "prometheus is ready again" in odd.output_text)
+    assert "prometheus ended with signal SIGKILL after" in odd.output_text
+    status = odd.run_command("status")
+    assert status.returncode == 0
+    after = odd.pids
+    row = rf"^  prometheus +ready +{after['prometheus']} +\d.* s +1$"
+    assert re.search(row, status.stdout, re.MULTILINE), status.stdout
+    assert {name for name in SERVERS if before[name] != after[name]} == {"prometheus"}
