@@ -155,13 +155,22 @@ def _heartbeat(settings: ReceiverSettings) -> dict[str, Any]:
 
 
 def link_templates(settings: ReceiverSettings) -> str:
-    """Write the templates that depend on the addresses of boards and runbooks."""
+    """Write the templates that depend on the addresses of boards, runbooks and silences.
+
+    A link to a runbook has the alert's labels and time as a board's link has them: the viewer fills
+    them into the runbook's queries.
+    """
     board = f'\n  Board: {settings.boards}/{{{{ template "vitals.board_path" . }}}}'
-    base = settings.runbooks or "alerts/runbooks"
+    runbook = '{{ .Annotations.runbook }}?{{ template "vitals.variables" . }}'
+    if settings.runbooks:
+        runbook = f"{settings.runbooks}/{runbook}"
+    else:
+        runbook = "alerts/runbooks/{{ .Annotations.runbook }}"
+    silences = settings.silences or "{{ .ExternalURL }}/#/silences/new"
     return (
         f'{{{{ define "vitals.board" }}}}{board if settings.boards else ""}{{{{ end }}}}\n'
-        f'{{{{ define "vitals.runbook" }}}}\n  Runbook: {base}/{{{{ .Annotations.runbook }}}}'
-        "{{ end }}\n"
+        f'{{{{ define "vitals.runbook" }}}}\n  Runbook: {runbook}{{{{ end }}}}\n'
+        f'{{{{ define "vitals.silences" }}}}{silences}{{{{ end }}}}\n'
     )
 
 

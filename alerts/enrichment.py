@@ -4,15 +4,19 @@ Each query returns nothing as long as there is nothing to report, so the annotat
 empty. Prometheus expands the template; a query that fails affects this annotation only.
 """
 
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rules.datastores import POOL_USE
+from rules.monitoring import ALERTS
 from rules.requests import LOOP_LAG_P99
 from rules.saturation import CPU_PRESSURE, CPU_THROTTLED, CPU_WAIT
 from vitals.metrics.catalogue import (
     BUILD_INFO,
     CACHE_BREAKER_OPEN,
     DB_CONNECTION_ERRORS,
+    DB_LOCK_BLOCKING,
     DB_OPERATION_DURATION,
     DB_SLOW_QUERIES,
     PROCESS_START_TIME,
@@ -20,14 +24,19 @@ from vitals.metrics.catalogue import (
 )
 from vitals.metrics.declarations import matching
 
-_JOB = "%s"
+_JOB, _SLO = "%job", "%slo"
+_LABEL = re.compile(r'"%(job|slo)"')
 _POOL = "db_client_connection_pool_name"
 _RECENT = 3600
 """Seconds for which a start is a possible cause."""
+<<<<<<< HEAD
 _STARVED_SHARE, _PRESSED_SHARE, _THROTTLED = 0.2, 0.5, 0.05
 """Thresholds: shares of the time in which the loop, or anything, waits for a CPU; seconds per
 second of being throttled."""
 _FULL_SHARE, _LATE_SECONDS, _BUSY_SECONDS = 0.9, 0.1, 0.1
+=======
+_FULL_SHARE, _LATE_SECONDS, _BUSY_SECONDS, _BLOCKING_SECONDS = 0.9, 0.1, 0.1, 10
+>>>>>>> main
 """Thresholds: share of a pool, seconds of lag, seconds per second spent in a statement."""
 
 
@@ -36,7 +45,8 @@ class Enrichment:
     """A query and the text for its result.
 
     Attributes:
-        query: PromQL with one result or none; ``%s`` stands for the alert's job.
+        query: PromQL with one result or none; ``"%job"`` and ``"%slo"`` stand for those of the
+            alert.
         text: A Prometheus template of the result: ``.Labels`` and ``.Value``.
     """
 
@@ -45,7 +55,7 @@ class Enrichment:
 
 
 def _bad(slo: str) -> Enrichment:
-    bad = SLO_EVENTS.increase("http_route", job=_JOB, slo=matching(slo), outcome="bad")
+    bad = SLO_EVENTS.increase("http_route", job=_JOB, slo=slo, outcome="bad")
     return Enrichment(
         f"topk(1, {bad} > 0)",
         "worst route: {{ if .Labels.http_route }}{{ .Labels.http_route }}{{ else }}(no route)"
@@ -55,7 +65,7 @@ def _bad(slo: str) -> Enrichment:
 
 WORST_FAILING_ROUTE = _bad("availability")
 WORST_SLOW_ROUTE = _bad("latency")
-WORST_ROUTE = _bad("availability|latency")
+WORST_ROUTE = _bad(_SLO)
 BUSIEST_STATEMENT = Enrichment(
     "topk(1, "
     f"{DB_OPERATION_DURATION.total('db_query_summary', 'db_query_fingerprint', job=_JOB)} "
@@ -66,6 +76,12 @@ BUSIEST_STATEMENT = Enrichment(
 SLOW_STATEMENT = Enrichment(
     f"topk(1, {DB_SLOW_QUERIES.rate('db_query_fingerprint', job=_JOB)} > 0)",
     "most slow queries: {{ .Labels.db_query_fingerprint }}",
+)
+BLOCKER = Enrichment(
+    f"topk(1, {DB_LOCK_BLOCKING.max('application', 'state', 'db_query_summary', job=_JOB)} "
+    f"> {_BLOCKING_SECONDS})",
+    "locks: application {{ .Labels.application }} ({{ .Labels.state }}) has blocked others for "
+    "{{ .Value | humanizeDuration }}, its last statement: {{ .Labels.db_query_summary }}",
 )
 FULL_POOL = Enrichment(
     f"topk(1, {POOL_USE.select(job=_JOB)} > {_FULL_SHARE})",
@@ -110,6 +126,7 @@ RECENT_START = Enrichment(
 
 FOR_ERRORS = (
     WORST_FAILING_ROUTE,
+    BLOCKER,
     NO_CONNECTION,
     BUSIEST_STATEMENT,
     FULL_POOL,
@@ -118,6 +135,7 @@ FOR_ERRORS = (
 )
 FOR_LATENCY = (
     WORST_SLOW_ROUTE,
+    BLOCKER,
     BUSIEST_STATEMENT,
     FULL_POOL,
     OPEN_BREAKER,
@@ -127,6 +145,7 @@ FOR_LATENCY = (
 )
 FOR_BUDGETS = (
     WORST_ROUTE,
+    BLOCKER,
     NO_CONNECTION,
     BUSIEST_STATEMENT,
     FULL_POOL,
@@ -135,25 +154,33 @@ FOR_BUDGETS = (
     STARVED_LOOP,
     RECENT_START,
 )
-FOR_QUERIES = (SLOW_STATEMENT, BUSIEST_STATEMENT, OPEN_BREAKER, RECENT_START)
+FOR_QUERIES = (BLOCKER, SLOW_STATEMENT, BUSIEST_STATEMENT, OPEN_BREAKER, RECENT_START)
 FOR_CACHES = (OPEN_BREAKER, RECENT_START)
 FOR_PROCESSES = (LATE_LOOP, STARVED_LOOP, RECENT_START)
 FOR_STARVATION = (THROTTLED_GROUP, BUSY_HOST, RECENT_START)
 FOR_RELEASES = (RECENT_START,)
 
 
-def template(enrichments: tuple[Enrichment, ...]) -> str:
+def active_alerts(names: Iterable[str]) -> str:
+    """Query those of the named alerts that fire or are pending for the alert's job."""
+    wanted = matching("|".join(sorted(names)))
+    return ALERTS.max("alertname", job=_JOB, alertname=wanted)
+
+
+def template(enrichments: Sequence[Enrichment], separator: str = "; ") -> str:
     """Write the template of the annotation; it may expand to nothing."""
     parts = "".join(
-        f"{{{{ range {_lookup(each.query)} }}}}{{{{ $separator }}}}{each.text}"
-        '{{ $separator = "; " }}{{ end }}'
+        f"{{{{ range {lookup(each.query)} }}}}{{{{ $separator }}}}{each.text}"
+        f'{{{{ $separator = "{separator}" }}}}{{{{ end }}}}'
         for each in enrichments
     )
     return f'{{{{ $separator := "" }}}}{parts}' if parts else ""
 
 
-def _lookup(query: str) -> str:
-    # A job is quoted as PromQL quotes; of other quotes, PromQL has both, and one of them ends the
+def lookup(query: str) -> str:
+    """Write a query of a template."""
+    # A label is quoted as PromQL quotes; of other quotes, PromQL has both, and one of them ends the
     # template's text.
-    quoted = query.replace(f'"{_JOB}"', "%q").replace('"', "'")
-    return f'printf "{quoted}"{" $labels.job" * quoted.count("%q")} | query'
+    labels = "".join(f" $labels.{name}" for name in _LABEL.findall(query))
+    quoted = _LABEL.sub("%q", query).replace('"', "'")
+    return f'printf "{quoted}"{labels} | query'

@@ -20,6 +20,7 @@ VARIABLES = (
     "ALERT_SMTP_PASSWORD_FILE",
     "ALERT_BOARD_URL",
     "ALERT_RUNBOOK_URL",
+    "ALERT_SILENCE_URL",
 )
 """All variables that are read."""
 
@@ -53,6 +54,7 @@ class ReceiverSettings:
     email: Email | None = None
     boards: str = ""
     runbooks: str = ""
+    silences: str = ""
 
     @property
     def has_receivers(self) -> bool:
@@ -79,6 +81,7 @@ class ReceiverSettings:
             email=_email(given),
             boards=_address(given.get("ALERT_BOARD_URL", ""), "ALERT_BOARD_URL").rstrip("/"),
             runbooks=_address(given.get("ALERT_RUNBOOK_URL", ""), "ALERT_RUNBOOK_URL").rstrip("/"),
+            silences=_address(given.get("ALERT_SILENCE_URL", ""), "ALERT_SILENCE_URL"),
         )
 
 

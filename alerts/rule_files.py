@@ -12,8 +12,13 @@ from typing import Any
 import promql_parser
 import yaml
 
+<<<<<<< HEAD
 from alerts import burn_rate, datastores, meta_monitoring, processes, requests, saturation
+=======
+from alerts import burn_rate, datastores, locks, meta_monitoring, processes, requests
+>>>>>>> main
 from alerts.alert import Alert
+from alerts.inhibition import annotations
 from alerts.time_scale import REAL_TIME, TimeScale
 from rules import datastores as datastore_signals
 from rules import dependencies as dependency_signals
@@ -47,7 +52,7 @@ AREAS = (
     Area("watched", watched_signals, ()),
     Area("requests", request_signals, (requests,)),
     Area("slo", slo_signals, (burn_rate,)),
-    Area("datastores", datastore_signals, (datastores,)),
+    Area("datastores", datastore_signals, (datastores, locks)),
     Area("dependencies", dependency_signals, ()),
     Area("saturation", saturation_signals, (saturation,)),
     Area("processes", release_signals, (processes,)),
@@ -88,12 +93,15 @@ def recording_passes() -> int:
 
     Each evaluation reads only what was recorded before it began.
     """
+    order = {record: place for place, record in enumerate(every_signal())}
     signals_by_record = every_signal()
 
     @cache
     def depth(record: str) -> int:
-        read = series_in(signals_by_record[record].query) & (signals_by_record.keys() - {record})
-        return 1 + max(map(depth, read), default=0)
+        # One that reads a later one, or itself, reads what was recorded before: it adds no pass.
+        read = series_in(signals_by_record[record].query) & order.keys()
+        earlier = {other for other in read if order[other] < order[record]}
+        return 1 + max(map(depth, earlier), default=0)
 
     return max(map(depth, signals_by_record))
 
@@ -149,7 +157,7 @@ def _rule(alert: Alert, scale: TimeScale) -> dict[str, Any]:
         "expr": _promql(_of_watched_jobs(alert), scale),
         **{name: scale.for_duration(value) for name, value in durations.items() if value},
         "labels": {**alert.labels, "severity": str(alert.severity)},
-        "annotations": {name: scale.query(text) for name, text in alert.annotations.items()},
+        "annotations": {name: scale.query(text) for name, text in annotations(alert).items()},
     }
 
 

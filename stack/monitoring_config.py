@@ -23,6 +23,11 @@ SLACK_URL_FILE = "slack"
 """The file, beside Alertmanager's configuration, with the webhook URL that stands in for Slack."""
 
 
+def viewer_url(here: Installation) -> str:
+    """The URL of the viewer, which Prometheus serves; its pages are below it."""
+    return f"http://{readiness.LOOPBACK}:{here.ports.prometheus}/user"
+
+
 def write_prometheus(here: Installation, secrets: Path, *, fast: bool) -> Path:
     """Write Prometheus's configuration; returns its file."""
     source = here.readable(CHECKOUT / "prometheus")
@@ -54,8 +59,9 @@ def write_alertmanager(here: Installation, *, fast: bool) -> Path:
     defaults = {
         "ALERT_WEBHOOK_URL": f"{inbox}/",
         "ALERT_HEARTBEAT_URL": f"{inbox}{FAST_HEARTBEAT if fast else HEARTBEAT}",
-        "ALERT_BOARD_URL": f"http://{readiness.LOOPBACK}:{here.ports.prometheus}/user",
-        "ALERT_RUNBOOK_URL": f"{inbox}/runbooks",
+        "ALERT_BOARD_URL": viewer_url(here),
+        "ALERT_RUNBOOK_URL": f"{viewer_url(here)}/runbooks",
+        "ALERT_SILENCE_URL": f"{viewer_url(here)}/silences/new/",
         "ALERT_SLACK_URL_FILE": str(here.write("alertmanager", SLACK_URL_FILE, f"{inbox}/slack")),
     }
     configured = {} if fast else {name: text for name, text in os.environ.items() if text}

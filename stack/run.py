@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from textwrap import indent
 
-from stack import command_line, readiness, services
+from stack import command_line, monitoring_config, readiness, services
 from stack.installation import secrets
 from stack.installation.paths import Installation
 from stack.installation.process_record import ProcessRecord, RecordWriter
@@ -30,13 +30,20 @@ WRITTEN = (
 """Names of everything that the stack writes to its data folder."""
 
 
-def run(here: Installation, *, command: str, amounts: Mapping[str, int] | None = None) -> int:
+def run(
+    here: Installation,
+    *,
+    command: str,
+    amounts: Mapping[str, int] | None = None,
+    fast: bool = False,
+) -> int:
     """Run the stack until it is stopped; services that end are started again.
 
     Args:
         here: The installation.
         command: The command that runs, for the error message of a second start.
         amounts: Sizes of the sample data, which also get traffic; `None` for neither.
+        fast: Run the rules many times faster, and notify the inbox only.
 
     Returns:
         The exit code: 0 after a stop signal, 1 after the first start of a service failed or, with
@@ -63,7 +70,7 @@ def run(here: Installation, *, command: str, amounts: Mapping[str, int] | None =
         *services.databases(here),
         services.api(here),
         services.inbox(here),
-        *services.monitoring(here, services.prometheus_secrets(here)),
+        *services.monitoring(here, services.prometheus_secrets(here), fast=fast),
         services.boards(here),
     ]
     if amounts is not None:
@@ -129,13 +136,17 @@ def _with_marker(service: Service, marker: str) -> Service:
 def addresses(here: Installation) -> str:
     """A table of the addresses of the stack."""
     ports, host = here.ports, f"http://{readiness.LOOPBACK}"
+    viewer = monitoring_config.viewer_url(here)
     rows = [
         ("API", f"{host}:{ports.api}/docs"),
         ("metrics", f"{host}:{ports.api}/metrics (token: {here.secrets}/metrics-token)"),
-        ("boards", f"{host}:{ports.prometheus}/user/"),
-        ("graphs", f"{host}:{ports.prometheus}/graph"),
-        ("alerts", f"{host}:{ports.prometheus}/alerts"),
-        ("silences", f"{host}:{ports.alertmanager}"),
+        ("boards", f"{viewer}/"),
+        ("queries", f"{viewer}/query/"),
+        ("alerts", f"{viewer}/alerts/"),
+        ("silences", f"{viewer}/silences/"),
+        ("targets", f"{viewer}/targets/"),
+        ("rules", f"{viewer}/rules/"),
+        ("runbooks", f"{viewer}/runbooks/"),
         ("notifications", f"{host}:{ports.inbox}"),
         ("logins", f"admin@example.com and user1@example.com, passwords in {here.secrets}"),
         ("logs", f"{here.log}"),

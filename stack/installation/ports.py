@@ -65,6 +65,16 @@ class Ports:
             raise PortError("\n".join(taken))
 
 
+def check_free(port: int) -> None:
+    """Check that a port is free.
+
+    Raises:
+        PortError: It is taken; the message names the process that listens there, if visible.
+    """
+    if not _is_free(port):
+        raise PortError(f"port {port} is taken{_listener_name(port)}")
+
+
 def _is_free(port: int) -> bool:
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -49,10 +49,7 @@ def describe_end(
 
 def describe_failed_start(each: SupervisedService, how: str) -> str:
     """A start that failed; the same text for the same failure, whenever it happens."""
-    return (
-        f"{each.name} {how} before it was ready, is tried again until it is, at most "
-        f"{LONGEST_WAIT:g} s apart"
-    )
+    return f"{each.name} {how}; tried again until it is ready, at most {LONGEST_WAIT:g} s apart"
 
 
 def describe_return(each: SupervisedService) -> str:

@@ -7,8 +7,6 @@ A service whose first start fails stops all. Once it was ready, its end stops no
 logged, and the service is started again, see `restart_policy`.
 """
 
-import os
-import selectors
 import signal
 import subprocess
 import time
@@ -18,6 +16,7 @@ from types import FrameType
 
 from stack.process import ends
 from stack.process.log_multiplexer import LogMultiplexer
+from stack.process.outputs import Outputs
 from stack.process.process import Process, StartError
 from stack.process.reaper import Reaper
 from stack.process.restart_policy import DEPENDENCY_SECONDS
@@ -25,8 +24,8 @@ from stack.process.service import AVAILABLE, Service, ServiceStatus, State, Supe
 
 REAPER = "reaper"
 _POLL_SECONDS = 0.05
-_CHUNK = 65_536
 _SHOWN_LINES = 5
+_RUNS = frozenset({State.STARTING, State.READY})
 _PROBE_ERRORS = (OSError, RuntimeError, subprocess.SubprocessError)
 
 
@@ -65,7 +64,7 @@ class Runner:
         self._reaper_ends = 0
         self._fail_fast = fail_fast
         self._announced = False
-        self._outputs = selectors.DefaultSelector()
+        self._outputs = Outputs(logs)
         self._signals: list[str] = []
 
     @property
@@ -147,8 +146,7 @@ class Runner:
             self._fail(each, f"cannot be started: {error}")
             return
         self._reaper.add(each.process.pid)
-        os.set_blocking(each.process.output, False)
-        self._outputs.register(each.process.output, selectors.EVENT_READ, each)
+        self._outputs.add(each)
         self._on_change(each.status)
 
     def _probe(self, each: SupervisedService) -> None:
@@ -189,16 +187,15 @@ class Runner:
             _StopRequested: A signal arrived.
             StartError: A service ended that may not end now.
         """
-        self._read()
+        self._outputs.read(_POLL_SECONDS)
         self._logs.retry()
         self._replace_reaper()
         if self._signals:
             raise _StopRequested
         for each in self._services.values():
-            runs = each.state in {State.STARTING, State.READY}
             succeeded = each.service.task and each.process.code == 0  # found by its probe
-            if runs and not each.process.alive and not succeeded:
-                self._close_output(each)
+            if each.state in _RUNS and not each.process.alive and not succeeded:
+                self._outputs.close(each)
                 self._fail(each, f"ended with {ends.describe_code(each.process.code)}")
 
     def _fail(self, each: SupervisedService, how: str) -> None:
@@ -216,7 +213,8 @@ class Runner:
             return
         if not service.optional and (self._fail_fast or not each.was_ready):
             raise StartError(f"{each.name} {how}:\n{self._logs.last_lines(each.name)}")
-        last_lines = self._logs.last_lines(each.name, _SHOWN_LINES)
+        ran_at_all = each.state in _RUNS
+        last_lines = self._logs.last_lines(each.name, _SHOWN_LINES) if ran_at_all else ""
         shown = f"; its last lines:\n{last_lines}" if last_lines else ""
         ran = time.monotonic() - each.started
         if each.end():
@@ -245,30 +243,6 @@ class Runner:
                     ServiceStatus(REAPER, State.READY, self._reaper.pid, self._reaper_ends)
                 )
 
-    # -- Output ----------------------------------------------------------------------------------
-
-    def _read(self) -> None:
-        if not self._outputs.get_map():
-            time.sleep(_POLL_SECONDS)
-        for key, _ in self._outputs.select(_POLL_SECONDS):
-            each: SupervisedService = key.data
-            if not self._read_chunk(each):
-                self._outputs.unregister(key.fd)
-
-    def _read_chunk(self, each: SupervisedService) -> bytes:
-        """Read what a service has written, and log it; empty at the end of its output."""
-        data = os.read(each.process.output, _CHUNK)
-        self._logs.write(each.name, data, quiet=each.service.quiet)
-        return data
-
-    def _close_output(self, each: SupervisedService) -> None:
-        """Read the last output of a service that ended, while its pipe is open."""
-        with suppress(BlockingIOError):  # what it has left in its process group has it open too
-            while self._read_chunk(each):
-                pass
-        with suppress(KeyError):  # it was at its end before
-            self._outputs.unregister(each.process.output)
-
     # -- Stop ------------------------------------------------------------------------------------
 
     def _stop_all(self) -> None:
@@ -289,7 +263,7 @@ class Runner:
                     process.kill()
             if len(self._signals) > signals_before:
                 break
-            self._read()
+            self._outputs.read(_POLL_SECONDS)
         for each in self._services.values():
             each.process.kill()  # what it may have left in its process group
             self._reaper.remove(each.process.pid)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from stack.installation import ports
 from stack.process.process import Process, Program
 from stack.process.restart_policy import RestartPolicy
 
@@ -23,6 +24,8 @@ class Service:
         depends_on: Names of the services that must be ready before each start.
         task: It ends by itself.
         condition: Checked before the start; if false the service is skipped and counts as ready.
+        port: Port that it listens on, which must be free at each start: another program that
+            answers there would be taken for it. 0 for none.
         before_start: Called before each start.
         on_ready: Called each time it is ready, before its dependents start.
         start_timeout: Seconds it may take to be ready.
@@ -35,6 +38,7 @@ class Service:
     depends_on: Sequence[str] = ()
     task: bool = False
     condition: Callable[[], bool] = lambda: True
+    port: int = 0
     before_start: Callable[[], None] = lambda: None
     on_ready: Callable[[], None] = lambda: None
     start_timeout: float = 60.0
@@ -132,10 +136,13 @@ class SupervisedService:
         """Start its process.
 
         Raises:
+            PortError: Its port is taken.
             OSError: It cannot be started.
         """
         self.started = time.monotonic()
         self.attempts += 1
+        if self.service.port:
+            ports.check_free(self.service.port)
         self.service.before_start()
         self.process.start()
         self.state = State.STARTING

@@ -4,6 +4,7 @@ import io
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -225,9 +226,34 @@ def test_a_service_that_cannot_start_again_is_said_once(output: Run, tmp_path: P
 
     assert output.run(ready, then=kill) == 0
     assert len(attempts.read_text().split()) == 4
-    assert output.text.count("server ended with code 1 before it was ready, is tried again") == 1
+    assert output.text.count("server ended with code 1; tried again until it is ready") == 1
     assert "(start 3)" in output.text
     assert output.statuses["server"].ends == 3
+
+
+def test_a_service_whose_port_is_taken_is_not_started(output: Run) -> None:
+    """Another program that answers there would be taken for it."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    listener.close()
+    server = _service("server", FOREVER, port=port, ready=lambda: True)
+
+    def kill(runner: Runner) -> None:
+        taken = socket.create_server(("127.0.0.1", port))
+        os.kill(runner.pids["server"], signal.SIGKILL)
+
+        def wait() -> None:
+            _wait(lambda: "cannot be started" in output.text)
+            taken.close()
+            _wait(lambda: "is ready again" in output.text)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Thread(target=wait).start()
+
+    assert output.run(server, then=kill) == 0
+    named = rf"server cannot be started: port {port} is taken by \S+ \(pid {os.getpid()}\); tried"
+    assert len(re.findall(named, output.text)) == 1
+    assert "server is ready again" in output.text
 
 
 def _command(pid: int) -> list[str]:
