@@ -29,14 +29,10 @@ _LABEL = re.compile(r'"%(job|slo)"')
 _POOL = "db_client_connection_pool_name"
 _RECENT = 3600
 """Seconds for which a start is a possible cause."""
-<<<<<<< HEAD
 _STARVED_SHARE, _PRESSED_SHARE, _THROTTLED = 0.2, 0.5, 0.05
 """Thresholds: shares of the time in which the loop, or anything, waits for a CPU; seconds per
 second of being throttled."""
-_FULL_SHARE, _LATE_SECONDS, _BUSY_SECONDS = 0.9, 0.1, 0.1
-=======
 _FULL_SHARE, _LATE_SECONDS, _BUSY_SECONDS, _BLOCKING_SECONDS = 0.9, 0.1, 0.1, 10
->>>>>>> main
 """Thresholds: share of a pool, seconds of lag, seconds per second spent in a statement."""
 
 

@@ -12,11 +12,15 @@ from typing import Any
 import promql_parser
 import yaml
 
-<<<<<<< HEAD
-from alerts import burn_rate, datastores, meta_monitoring, processes, requests, saturation
-=======
-from alerts import burn_rate, datastores, locks, meta_monitoring, processes, requests
->>>>>>> main
+from alerts import (
+    burn_rate,
+    datastores,
+    locks,
+    meta_monitoring,
+    processes,
+    requests,
+    saturation,
+)
 from alerts.alert import Alert
 from alerts.inhibition import annotations
 from alerts.time_scale import REAL_TIME, TimeScale
