@@ -116,6 +116,7 @@ def _runs_out(soon: Alert) -> Inhibition:
         equal=("job", "instance", "resource"),
         by=_PAGE,
         of={"severity": str(Severity.TICKET)},
+        same_events=True,
     )
 
 

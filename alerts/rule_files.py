@@ -24,6 +24,7 @@ from alerts import (
 from alerts.alert import Alert
 from alerts.inhibition import annotations
 from alerts.time_scale import REAL_TIME, TimeScale
+from rules import alert_states as alert_state_signals
 from rules import datastores as datastore_signals
 from rules import dependencies as dependency_signals
 from rules import releases as release_signals
@@ -60,7 +61,7 @@ AREAS = (
     Area("dependencies", dependency_signals, ()),
     Area("saturation", saturation_signals, (saturation,)),
     Area("processes", release_signals, (processes,)),
-    Area("meta-monitoring", None, (meta_monitoring,)),
+    Area("meta-monitoring", alert_state_signals, (meta_monitoring,)),
 )
 SHARED_METRICS = re.compile(
     r"up|(scrape|process|python)_.+"

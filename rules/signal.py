@@ -20,6 +20,8 @@ LEVELS = {
     "server": "server_address",
     "resource": "resource",
     "scope": "scope",
+    "alert": "alertname",
+    "severity": "severity",
 }
 """Words of a record's level (``job_route:...``) and the label that each stands for."""
 

@@ -23,8 +23,8 @@ from vitals import secure_files
 from vitals.metrics import process_identity
 
 WRITTEN = (
-    *("postgres", "postgres.draft", "redis", "prometheus", "alertmanager", "secrets", "handout"),
-    *("log", "bin", "site", "site.new", "copies", "drill", "suites", "matrix"),
+    *("postgres", "postgres.draft", "redis", "prometheus", "alertmanager", "inbox", "secrets"),
+    *("handout", "log", "bin", "site", "site.new", "copies", "drill", "suites", "matrix"),
     *("running.json", "lock"),
 )
 """Names of everything that the stack writes to its data folder."""
@@ -66,11 +66,14 @@ def run(
     here = replace(here, ports=replace(here.ports, runner=metrics.serve(here.ports.runner)))
     command_line.write(here)
     logs = LogMultiplexer(here.log)
+    mail_port = readiness.free_port()
     chosen = [
         *services.databases(here),
         services.api(here),
-        services.inbox(here),
-        *services.monitoring(here, services.prometheus_secrets(here), fast=fast),
+        services.inbox(here, mail_port),
+        *services.monitoring(
+            here, services.prometheus_secrets(here), fast=fast, mail_port=mail_port
+        ),
         services.boards(here),
     ]
     if amounts is not None:

@@ -24,7 +24,7 @@ from stack.inbox.http_server import Server
 from stack.inbox.inbox_store import HEARTBEAT, InboxStore
 from stack.inbox.mail_server import MailServer
 from stack.inbox.pages import page
-from stack.inbox.relay import Relay, UndeliveredError
+from stack.inbox.relay import InvalidAddressError, Relay, UndeliveredError
 from stack.readiness import LOOPBACK
 
 _MAX_BYTES = 1_000_000
@@ -184,7 +184,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--archive", type=Path, help="SQLite file; without it nothing is kept")
     parser.add_argument("--apprise", type=Path, help="file with one address of Apprise a line")
     options = parser.parse_args(argv)
-    relay = Relay.read(options.apprise) if options.apprise else None
+    try:
+        relay = Relay.read(options.apprise) if options.apprise else None
+    except (InvalidAddressError, OSError) as error:
+        parser.error(f"--apprise: {error}")
     server = build(options.port, options.host, options.name, options.archive, relay)
     if options.mail_port is not None:
         mail = build_mail_server(options.mail_port, server, options.host)
