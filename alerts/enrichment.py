@@ -15,6 +15,7 @@ from rules.saturation import CPU_PRESSURE, CPU_THROTTLED, CPU_WAIT
 from vitals.metrics.catalogue import (
     BUILD_INFO,
     CACHE_BREAKER_OPEN,
+    CACHE_OPERATION_ERRORS,
     DB_CONNECTION_ERRORS,
     DB_LOCK_BLOCKING,
     DB_OPERATION_DURATION,
@@ -24,8 +25,8 @@ from vitals.metrics.catalogue import (
 )
 from vitals.metrics.declarations import matching
 
-_JOB, _SLO = "%job", "%slo"
-_LABEL = re.compile(r'"%(job|slo)"')
+_JOB, _SLO, _CACHE = "%job", "%slo", "%cache"
+_LABEL = re.compile(r'"%(job|slo|cache)"')
 _POOL = "db_client_connection_pool_name"
 _RECENT = 3600
 """Seconds for which a start is a possible cause."""
@@ -41,8 +42,8 @@ class Enrichment:
     """A query and the text for its result.
 
     Attributes:
-        query: PromQL with one result or none; ``"%job"`` and ``"%slo"`` stand for those of the
-            alert.
+        query: PromQL with one result or none; ``"%job"``, ``"%slo"`` and ``"%cache"`` stand for
+            those of the alert.
         text: A Prometheus template of the result: ``.Labels`` and ``.Value``.
     """
 
@@ -92,6 +93,13 @@ OPEN_BREAKER = Enrichment(
     f"topk(1, {CACHE_BREAKER_OPEN.max('cache', job=_JOB)} == 1)",
     "circuit breaker of cache {{ .Labels.cache }} is open",
 )
+STORE_ERROR = Enrichment(
+    "topk(1, "
+    f"{CACHE_OPERATION_ERRORS.increase('operation', 'error_type', job=_JOB, cache=_CACHE)} > 0)",
+    " Most errors: {{ .Labels.error_type }} of {{ .Labels.operation }}, {{ .Value | humanize }} "
+    "within five minutes.",
+)
+"""A sentence for a description."""
 LATE_LOOP = Enrichment(
     f"topk(1, {LOOP_LAG_P99.select(job=_JOB)} > {_LATE_SECONDS})",
     "event loop lag of {{ .Labels.instance }} is {{ .Value | humanizeDuration }}",
