@@ -19,6 +19,8 @@ LEVELS = {
     "cache": "cache",
     "server": "server_address",
     "error": "error_type",
+    "resource": "resource",
+    "scope": "scope",
     "alert": "alertname",
     "severity": "severity",
 }
