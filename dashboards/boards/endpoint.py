@@ -3,7 +3,7 @@
 Its queries read raw series, not recorded ones, so that they can select single instances.
 """
 
-from dashboards.annotations import DEPLOYS, FIRING
+from dashboards.annotations import DEPLOYS, DOWN, FIRING
 from dashboards.board import Board, Row
 from dashboards.links import ENDPOINT_UID, TO_DATABASE, TO_STATEMENT_OF_SERIES
 from dashboards.panels.panel import Heatmap, TimeSeries
@@ -145,7 +145,7 @@ RATE = TimeSeries(
 REASONS = TimeSeries(
     id=11,
     title="Errors by type",
-    empty="none",
+    empty="none recorded",
     description="Requests per second that failed or were aborted, by exception class, status or "
     "client disconnect.",
     unit="reqps",
@@ -239,7 +239,7 @@ N_PLUS_ONE = TimeSeries(
     width=6,
     links=(TO_STATEMENT_OF_SERIES, TO_DATABASE),
     title="N+1 queries",
-    empty="none",
+    empty="none recorded",
     description="Requests per second that repeated one statement once per row, by statement. Load "
     "the rows together instead.",
     unit="reqps",
@@ -285,7 +285,7 @@ OUTGOING = TimeSeries(
         ),
     ),
     overrides=PERCENTILES[:2],
-    empty="none",
+    empty="none recorded",
 )
 
 BOARD = Board(
@@ -293,7 +293,7 @@ BOARD = Board(
     title="Endpoint",
     description="One route: its rate, errors, duration and database queries.",
     variables=(SOURCE, JOB, ROUTE, INSTANCE, API),
-    annotations=(DEPLOYS, FIRING),
+    annotations=(DEPLOYS, DOWN, FIRING),
     rows=(
         Row((P95, REQUESTS, ERROR_RATIO, TOO_SLOW, QUERIES_EACH)),
         Row((RATE, REASONS, DURATIONS)),
