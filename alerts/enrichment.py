@@ -11,6 +11,7 @@ from rules.requests import LOOP_LAG_P99
 from vitals.metrics.catalogue import (
     BUILD_INFO,
     CACHE_BREAKER_OPEN,
+    DB_CONNECTION_ERRORS,
     DB_OPERATION_DURATION,
     DB_SLOW_QUERIES,
     PROCESS_START_TIME,
@@ -66,6 +67,11 @@ FULL_POOL = Enrichment(
     f"topk(1, {POOL_USE.select(job=_JOB)} > {_FULL_SHARE})",
     f"pool {{{{ .Labels.{_POOL} }}}} is {{{{ .Value | humanizePercentage }}}} in use",
 )
+NO_CONNECTION = Enrichment(
+    f"topk(1, {DB_CONNECTION_ERRORS.increase(_POOL, 'error_type', job=_JOB)} > 0)",
+    f"{{{{ .Value | humanize }}}} callers got no connection of pool {{{{ .Labels.{_POOL} }}}} "
+    "within five minutes: {{ .Labels.error_type }}",
+)
 OPEN_BREAKER = Enrichment(
     f"topk(1, {CACHE_BREAKER_OPEN.max('cache', job=_JOB)} == 1)",
     "circuit breaker of cache {{ .Labels.cache }} is open",
@@ -84,7 +90,14 @@ RECENT_START = Enrichment(
     "started {{ .Value | humanizeDuration }} ago",
 )
 
-FOR_ERRORS = (WORST_FAILING_ROUTE, BUSIEST_STATEMENT, FULL_POOL, OPEN_BREAKER, RECENT_START)
+FOR_ERRORS = (
+    WORST_FAILING_ROUTE,
+    NO_CONNECTION,
+    BUSIEST_STATEMENT,
+    FULL_POOL,
+    OPEN_BREAKER,
+    RECENT_START,
+)
 FOR_LATENCY = (
     WORST_SLOW_ROUTE,
     BUSIEST_STATEMENT,
@@ -93,7 +106,15 @@ FOR_LATENCY = (
     LATE_LOOP,
     RECENT_START,
 )
-FOR_BUDGETS = (WORST_ROUTE, BUSIEST_STATEMENT, FULL_POOL, OPEN_BREAKER, LATE_LOOP, RECENT_START)
+FOR_BUDGETS = (
+    WORST_ROUTE,
+    NO_CONNECTION,
+    BUSIEST_STATEMENT,
+    FULL_POOL,
+    OPEN_BREAKER,
+    LATE_LOOP,
+    RECENT_START,
+)
 FOR_QUERIES = (SLOW_STATEMENT, BUSIEST_STATEMENT, OPEN_BREAKER, RECENT_START)
 FOR_CACHES = (OPEN_BREAKER, RECENT_START)
 FOR_PROCESSES = (LATE_LOOP, RECENT_START)
