@@ -4,14 +4,18 @@ Each query returns nothing as long as there is nothing to report, so the annotat
 empty. Prometheus expands the template; a query that fails affects this annotation only.
 """
 
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rules.datastores import POOL_USE
+from rules.monitoring import ALERTS
 from rules.requests import LOOP_LAG_P99
 from vitals.metrics.catalogue import (
     BUILD_INFO,
     CACHE_BREAKER_OPEN,
     DB_CONNECTION_ERRORS,
+    DB_LOCK_BLOCKING,
     DB_OPERATION_DURATION,
     DB_SLOW_QUERIES,
     PROCESS_START_TIME,
@@ -19,11 +23,12 @@ from vitals.metrics.catalogue import (
 )
 from vitals.metrics.declarations import matching
 
-_JOB = "%s"
+_JOB, _SLO = "%job", "%slo"
+_LABEL = re.compile(r'"%(job|slo)"')
 _POOL = "db_client_connection_pool_name"
 _RECENT = 3600
 """Seconds for which a start is a possible cause."""
-_FULL_SHARE, _LATE_SECONDS, _BUSY_SECONDS = 0.9, 0.1, 0.1
+_FULL_SHARE, _LATE_SECONDS, _BUSY_SECONDS, _BLOCKING_SECONDS = 0.9, 0.1, 0.1, 10
 """Thresholds: share of a pool, seconds of lag, seconds per second spent in a statement."""
 
 
@@ -32,7 +37,8 @@ class Enrichment:
     """A query and the text for its result.
 
     Attributes:
-        query: PromQL with one result or none; ``%s`` stands for the alert's job.
+        query: PromQL with one result or none; ``"%job"`` and ``"%slo"`` stand for those of the
+            alert.
         text: A Prometheus template of the result: ``.Labels`` and ``.Value``.
     """
 
@@ -41,7 +47,7 @@ class Enrichment:
 
 
 def _bad(slo: str) -> Enrichment:
-    bad = SLO_EVENTS.increase("http_route", job=_JOB, slo=matching(slo), outcome="bad")
+    bad = SLO_EVENTS.increase("http_route", job=_JOB, slo=slo, outcome="bad")
     return Enrichment(
         f"topk(1, {bad} > 0)",
         "worst route: {{ if .Labels.http_route }}{{ .Labels.http_route }}{{ else }}(no route)"
@@ -51,7 +57,7 @@ def _bad(slo: str) -> Enrichment:
 
 WORST_FAILING_ROUTE = _bad("availability")
 WORST_SLOW_ROUTE = _bad("latency")
-WORST_ROUTE = _bad("availability|latency")
+WORST_ROUTE = _bad(_SLO)
 BUSIEST_STATEMENT = Enrichment(
     "topk(1, "
     f"{DB_OPERATION_DURATION.total('db_query_summary', 'db_query_fingerprint', job=_JOB)} "
@@ -62,6 +68,12 @@ BUSIEST_STATEMENT = Enrichment(
 SLOW_STATEMENT = Enrichment(
     f"topk(1, {DB_SLOW_QUERIES.rate('db_query_fingerprint', job=_JOB)} > 0)",
     "most slow queries: {{ .Labels.db_query_fingerprint }}",
+)
+BLOCKER = Enrichment(
+    f"topk(1, {DB_LOCK_BLOCKING.max('application', 'state', 'db_query_summary', job=_JOB)} "
+    f"> {_BLOCKING_SECONDS})",
+    "locks: application {{ .Labels.application }} ({{ .Labels.state }}) has blocked others for "
+    "{{ .Value | humanizeDuration }}, its last statement: {{ .Labels.db_query_summary }}",
 )
 FULL_POOL = Enrichment(
     f"topk(1, {POOL_USE.select(job=_JOB)} > {_FULL_SHARE})",
@@ -92,6 +104,7 @@ RECENT_START = Enrichment(
 
 FOR_ERRORS = (
     WORST_FAILING_ROUTE,
+    BLOCKER,
     NO_CONNECTION,
     BUSIEST_STATEMENT,
     FULL_POOL,
@@ -100,6 +113,7 @@ FOR_ERRORS = (
 )
 FOR_LATENCY = (
     WORST_SLOW_ROUTE,
+    BLOCKER,
     BUSIEST_STATEMENT,
     FULL_POOL,
     OPEN_BREAKER,
@@ -108,6 +122,7 @@ FOR_LATENCY = (
 )
 FOR_BUDGETS = (
     WORST_ROUTE,
+    BLOCKER,
     NO_CONNECTION,
     BUSIEST_STATEMENT,
     FULL_POOL,
@@ -115,24 +130,32 @@ FOR_BUDGETS = (
     LATE_LOOP,
     RECENT_START,
 )
-FOR_QUERIES = (SLOW_STATEMENT, BUSIEST_STATEMENT, OPEN_BREAKER, RECENT_START)
+FOR_QUERIES = (BLOCKER, SLOW_STATEMENT, BUSIEST_STATEMENT, OPEN_BREAKER, RECENT_START)
 FOR_CACHES = (OPEN_BREAKER, RECENT_START)
 FOR_PROCESSES = (LATE_LOOP, RECENT_START)
 FOR_RELEASES = (RECENT_START,)
 
 
-def template(enrichments: tuple[Enrichment, ...]) -> str:
+def active_alerts(names: Iterable[str]) -> str:
+    """Query those of the named alerts that fire or are pending for the alert's job."""
+    wanted = matching("|".join(sorted(names)))
+    return ALERTS.max("alertname", job=_JOB, alertname=wanted)
+
+
+def template(enrichments: Sequence[Enrichment], separator: str = "; ") -> str:
     """Write the template of the annotation; it may expand to nothing."""
     parts = "".join(
-        f"{{{{ range {_lookup(each.query)} }}}}{{{{ $separator }}}}{each.text}"
-        '{{ $separator = "; " }}{{ end }}'
+        f"{{{{ range {lookup(each.query)} }}}}{{{{ $separator }}}}{each.text}"
+        f'{{{{ $separator = "{separator}" }}}}{{{{ end }}}}'
         for each in enrichments
     )
     return f'{{{{ $separator := "" }}}}{parts}' if parts else ""
 
 
-def _lookup(query: str) -> str:
-    # A job is quoted as PromQL quotes; of other quotes, PromQL has both, and one of them ends the
+def lookup(query: str) -> str:
+    """Write a query of a template."""
+    # A label is quoted as PromQL quotes; of other quotes, PromQL has both, and one of them ends the
     # template's text.
-    quoted = query.replace(f'"{_JOB}"', "%q").replace('"', "'")
-    return f'printf "{quoted}"{" $labels.job" * quoted.count("%q")} | query'
+    labels = "".join(f" $labels.{name}" for name in _LABEL.findall(query))
+    quoted = _LABEL.sub("%q", query).replace('"', "'")
+    return f'printf "{quoted}"{labels} | query'

@@ -12,9 +12,11 @@ from typing import Any
 import promql_parser
 import yaml
 
-from alerts import burn_rate, datastores, meta_monitoring, processes, requests
+from alerts import burn_rate, datastores, locks, meta_monitoring, processes, requests
 from alerts.alert import Alert
+from alerts.inhibition import annotations
 from alerts.time_scale import REAL_TIME, TimeScale
+from rules import alert_states as alert_state_signals
 from rules import datastores as datastore_signals
 from rules import dependencies as dependency_signals
 from rules import releases as release_signals
@@ -46,10 +48,10 @@ AREAS = (
     Area("watched", watched_signals, ()),
     Area("requests", request_signals, (requests,)),
     Area("slo", slo_signals, (burn_rate,)),
-    Area("datastores", datastore_signals, (datastores,)),
+    Area("datastores", datastore_signals, (datastores, locks)),
     Area("dependencies", dependency_signals, ()),
     Area("processes", release_signals, (processes,)),
-    Area("meta-monitoring", None, (meta_monitoring,)),
+    Area("meta-monitoring", alert_state_signals, (meta_monitoring,)),
 )
 SHARED_METRICS = re.compile(
     r"up|(scrape|process|python)_.+"
@@ -86,12 +88,15 @@ def recording_passes() -> int:
 
     Each evaluation reads only what was recorded before it began.
     """
+    order = {record: place for place, record in enumerate(every_signal())}
     signals_by_record = every_signal()
 
     @cache
     def depth(record: str) -> int:
-        read = series_in(signals_by_record[record].query) & (signals_by_record.keys() - {record})
-        return 1 + max(map(depth, read), default=0)
+        # One that reads a later one, or itself, reads what was recorded before: it adds no pass.
+        read = series_in(signals_by_record[record].query) & order.keys()
+        earlier = {other for other in read if order[other] < order[record]}
+        return 1 + max(map(depth, earlier), default=0)
 
     return max(map(depth, signals_by_record))
 
@@ -147,7 +152,7 @@ def _rule(alert: Alert, scale: TimeScale) -> dict[str, Any]:
         "expr": _promql(_of_watched_jobs(alert), scale),
         **{name: scale.for_duration(value) for name, value in durations.items() if value},
         "labels": {**alert.labels, "severity": str(alert.severity)},
-        "annotations": {name: scale.query(text) for name, text in alert.annotations.items()},
+        "annotations": {name: scale.query(text) for name, text in annotations(alert).items()},
     }
 
 

@@ -142,7 +142,7 @@ def mail_of(content: bytes) -> Mail:
         str(mail["From"] or ""),
         str(mail["To"] or ""),
         str(mail["Subject"] or ""),
-        str(text)[:_MAX_TEXT],
+        str(text).replace("\r\n", "\n")[:_MAX_TEXT],
     )
 
 

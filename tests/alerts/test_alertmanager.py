@@ -3,6 +3,7 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -170,12 +171,48 @@ def test_the_templates_render_the_alert_and_its_links(tmp_path: Path) -> None:
         "  Target: 250ms at p95.\n"
         "  Board: https://boards.example/d/svc-overview?var-job=api"
         "&from=1795426200000&to=now\n"
-        "  Runbook: https://books.example/runbooks/LatencyP95High.md\n"
+        "  Runbook: https://books.example/runbooks/LatencyP95High.md"
+        "?var-alertname=LatencyP95High&var-job=api&var-severity=ticket"
+        "&from=1795426200000&to=now\n"
         "  Silence: http://127.0.0.1:9093/#/silences/new?filter="
         "%7Balertname%3D%22LatencyP95High%22%2Cjob%3D%22api%22%7D\n"
         "RESOLVED after 12m0s (ticket)\n"
         "  api is slow on /login: p95 is 1s\n"
     )
+
+
+@pytest.mark.usefixtures("every_suite")
+def test_alerts_of_one_message_share_what_they_have_in_common(tmp_path: Path) -> None:
+    """Their links, and a description or cause that is that of the one before."""
+    write(everything(tmp_path), tmp_path / "alertmanager.yml", tmp_path / "templates")
+    alerts = [
+        {
+            "status": "firing",
+            "labels": {"alertname": "InstanceDown", "job": "api", "severity": "ticket"},
+            "annotations": {
+                "summary": f"{instance} of api is down",
+                "description": "Some or all scrapes failed.",
+                "cause": "event loop lag of a is 2s",
+                "board": "svc-runtime",
+                "runbook": "InstanceDown.md",
+            },
+            "startsAt": "2026-11-23T10:00:00Z",
+        }
+        for instance in ("a", "b", "c")
+    ]
+    text = _rendered(tmp_path, alerts)
+    assert text.splitlines()[:8] == [
+        "[FIRING 3] InstanceDown api",
+        "FIRING since 23 Nov 10:00:00 UTC (ticket)",
+        "  a of api is down",
+        "  Some or all scrapes failed.",
+        "  Possible cause: event loop lag of a is 2s",
+        "FIRING since 23 Nov 10:00:00 UTC (ticket)",
+        "  b of api is down",
+        "FIRING since 23 Nov 10:00:00 UTC (ticket)",
+    ]
+    for link in ("Board: ", "Runbook: ", "Silence: "):
+        assert text.count(link) == 1
 
 
 @pytest.mark.usefixtures("every_suite")
@@ -214,10 +251,14 @@ def _render(folder: Path) -> str:
         "annotations": {"summary": "api is slow on /login: p95 is 1s"},
         "endsAt": "2026-11-23T10:12:00Z",
     }
+    return _rendered(folder, [alert, over])
+
+
+def _rendered(folder: Path, alerts: list[dict[str, Any]]) -> str:
     data = {
         "status": "firing",
-        "alerts": [alert, over],
-        "commonLabels": alert["labels"],
+        "alerts": alerts,
+        "commonLabels": alerts[0]["labels"],
         "externalURL": "http://127.0.0.1:9093",
     }
     (folder / "data.json").write_text(json.dumps(data))

@@ -5,13 +5,13 @@ sites, texts and plans are those of this worker only.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from vitals.db.statements.metrics_reader import StatementMetrics
 from vitals.db.statements.plans import Plan
-from vitals.db.statements.statement_stats import CallStats, StatementStats
+from vitals.db.statements.statement_stats import CallStats
 from vitals.metrics.catalogue import OTHER
 
 
@@ -79,7 +79,7 @@ class Bottleneck:
 
 
 def rank(
-    statement_stats: StatementStats,
+    statement_stats: Iterable[tuple[str, CallStats]],
     plans: Mapping[str, Plan],
     metrics: Mapping[str, StatementMetrics],
 ) -> list[Bottleneck]:
