@@ -55,7 +55,8 @@ def _pagerduty(settings: ReceiverSettings) -> list[Config]:
             **({"url": settings.pagerduty_url} if settings.pagerduty_url else {}),
             "severity": "critical",
             "description": TITLE,
-            "details": {"text": TEXT},
+            # The text has the alerts; Alertmanager would list them again, with all their labels.
+            "details": {"text": TEXT, "firing": "", "resolved": ""},
         }
     ]
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from dashboards.annotations import DEPLOYS, FIRING
+from dashboards.annotations import DEPLOYS, DOWN, FIRING
 from dashboards.board import Board, Row
 from dashboards.links import DATABASE_UID, TO_ENDPOINT, TO_STATEMENT
 from dashboards.panels.panel import TimeSeries
@@ -11,6 +11,7 @@ from dashboards.panels.stat_panels import Gauge, Stat
 from dashboards.panels.table_panels import Table
 from dashboards.sections import lock_panels
 from dashboards.sections.dependencies import POOL, QUERIES, SLOW_RATIO
+from dashboards.sections.saturation import POOLS_LEFT
 from dashboards.sections.slo_panels import SLOW_QUERIES
 from dashboards.style import Colour, Step, column, rising, series_colour, value_colour
 from dashboards.variables import API, CHOSEN, CHOSEN_JOB, INSTANCE, JOB, SOURCE, STEP
@@ -90,6 +91,7 @@ FULLEST = Gauge(
     width=5,
     steps=rising(0.7, 0.9),
     queries=(instant_query(f"max({POOL_USE.select(**CHOSEN)})"),),
+    empty="no pool",
 )
 
 
@@ -134,7 +136,7 @@ STATEMENTS = Table(
 N_PLUS_ONE = Table(
     id=21,
     title="N+1 queries",
-    empty="none",
+    empty="none recorded",
     description="Routes that repeated one statement once per row within the last hour, and in how "
     "many requests. Load the rows together (selectinload, joinedload) instead.",
     unit="short",
@@ -171,7 +173,7 @@ SHARE = TimeSeries(
 SLOW_STATEMENTS = TimeSeries(
     id=23,
     title="Slow queries by statement",
-    empty="none",
+    empty="none recorded",
     description="Queries per second slower than the threshold of their objective, by statement.",
     unit="ops",
     width=6,
@@ -185,7 +187,7 @@ SLOW_STATEMENTS = TimeSeries(
 ERRORS = TimeSeries(
     id=24,
     title="Query errors",
-    empty="none",
+    empty="none recorded",
     description="Queries per second that raised an error, by exception class.",
     unit="ops",
     width=6,
@@ -304,7 +306,7 @@ BOARD = Board(
     title="Database",
     description="Which statements take the most time, and are there enough connections?",
     variables=(SOURCE, JOB, INSTANCE, API),
-    annotations=(DEPLOYS, FIRING),
+    annotations=(DEPLOYS, DOWN, FIRING),
     rows=(
         Row((replace(SLOW_QUERIES, id=1, width=5), RATE, IN_USE, FAILED, FULLEST)),
         Row(
@@ -328,6 +330,7 @@ BOARD = Board(
             (
                 *(replace(POOL, id=31, width=8, links=()), WAITING, WAIT),
                 *(CONNECTIONS, NO_CONNECTION, CHECKOUT_TIME),
+                POOLS_LEFT,
             ),
             title="Connections",
             id=30,
