@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from rules.datastores import POOL_USE
 from rules.monitoring import ALERTS
 from rules.requests import LOOP_LAG_P99
+from rules.saturation import CPU_PRESSURE, CPU_THROTTLED, CPU_WAIT
 from vitals.metrics.catalogue import (
     BUILD_INFO,
     CACHE_BREAKER_OPEN,
+    CACHE_OPERATION_ERRORS,
     DB_CONNECTION_ERRORS,
     DB_LOCK_BLOCKING,
     DB_OPERATION_DURATION,
@@ -23,11 +25,14 @@ from vitals.metrics.catalogue import (
 )
 from vitals.metrics.declarations import matching
 
-_JOB, _SLO = "%job", "%slo"
-_LABEL = re.compile(r'"%(job|slo)"')
+_JOB, _SLO, _CACHE = "%job", "%slo", "%cache"
+_LABEL = re.compile(r'"%(job|slo|cache)"')
 _POOL = "db_client_connection_pool_name"
 _RECENT = 3600
 """Seconds for which a start is a possible cause."""
+_STARVED_SHARE, _PRESSED_SHARE, _THROTTLED = 0.2, 0.5, 0.05
+"""Thresholds: shares of the time in which the loop, or anything, waits for a CPU; seconds per
+second of being throttled."""
 _FULL_SHARE, _LATE_SECONDS, _BUSY_SECONDS, _BLOCKING_SECONDS = 0.9, 0.1, 0.1, 10
 """Thresholds: share of a pool, seconds of lag, seconds per second spent in a statement."""
 
@@ -37,8 +42,8 @@ class Enrichment:
     """A query and the text for its result.
 
     Attributes:
-        query: PromQL with one result or none; ``"%job"`` and ``"%slo"`` stand for those of the
-            alert.
+        query: PromQL with one result or none; ``"%job"``, ``"%slo"`` and ``"%cache"`` stand for
+            those of the alert.
         text: A Prometheus template of the result: ``.Labels`` and ``.Value``.
     """
 
@@ -88,9 +93,30 @@ OPEN_BREAKER = Enrichment(
     f"topk(1, {CACHE_BREAKER_OPEN.max('cache', job=_JOB)} == 1)",
     "circuit breaker of cache {{ .Labels.cache }} is open",
 )
+STORE_ERROR = Enrichment(
+    "topk(1, "
+    f"{CACHE_OPERATION_ERRORS.increase('operation', 'error_type', job=_JOB, cache=_CACHE)} > 0)",
+    " Most errors: {{ .Labels.error_type }} of {{ .Labels.operation }}, {{ .Value | humanize }} "
+    "within five minutes.",
+)
+"""A sentence for a description."""
 LATE_LOOP = Enrichment(
     f"topk(1, {LOOP_LAG_P99.select(job=_JOB)} > {_LATE_SECONDS})",
     "event loop lag of {{ .Labels.instance }} is {{ .Value | humanizeDuration }}",
+)
+STARVED_LOOP = Enrichment(
+    f"topk(1, {CPU_WAIT.select(job=_JOB)} > {_STARVED_SHARE})",
+    "{{ .Labels.instance }} waits for a CPU {{ .Value | humanizePercentage }} of the time",
+)
+BUSY_HOST = Enrichment(
+    f"topk(1, {CPU_PRESSURE.select(job=_JOB, scope='host')} > {_PRESSED_SHARE})",
+    "on the host of {{ .Labels.instance }} something waits for a CPU "
+    "{{ .Value | humanizePercentage }} of the time",
+)
+THROTTLED_GROUP = Enrichment(
+    f"topk(1, {CPU_THROTTLED.select(job=_JOB)} > {_THROTTLED})",
+    "the cgroup of {{ .Labels.instance }} is throttled by its CPU quota for "
+    "{{ .Value | humanizeDuration }} per second, of all threads",
 )
 RECENT_START = Enrichment(
     # The youngest process. While a scrape shows two builds of an instance, either will do. The
@@ -118,6 +144,7 @@ FOR_LATENCY = (
     FULL_POOL,
     OPEN_BREAKER,
     LATE_LOOP,
+    STARVED_LOOP,
     RECENT_START,
 )
 FOR_BUDGETS = (
@@ -128,11 +155,13 @@ FOR_BUDGETS = (
     FULL_POOL,
     OPEN_BREAKER,
     LATE_LOOP,
+    STARVED_LOOP,
     RECENT_START,
 )
 FOR_QUERIES = (BLOCKER, SLOW_STATEMENT, BUSIEST_STATEMENT, OPEN_BREAKER, RECENT_START)
 FOR_CACHES = (OPEN_BREAKER, RECENT_START)
-FOR_PROCESSES = (LATE_LOOP, RECENT_START)
+FOR_PROCESSES = (LATE_LOOP, STARVED_LOOP, RECENT_START)
+FOR_STARVATION = (THROTTLED_GROUP, BUSY_HOST, RECENT_START)
 FOR_RELEASES = (RECENT_START,)
 
 

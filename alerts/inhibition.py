@@ -25,6 +25,14 @@ from alerts.locks import LOCK_WAIT_LONG
 from alerts.meta_monitoring import INSTANCE_DOWN, SCRAPE_SLOW, TARGET_DOWN
 from alerts.processes import CRASH_LOOP
 from alerts.requests import ERROR_RATIO_HIGH, EVENT_LOOP_LAG_HIGH, LATENCY_P95_HIGH
+from alerts.saturation import (
+    CPU_STARVED,
+    DISK_SOON,
+    FILES_SOON,
+    MEMORY_SOON,
+    THREADS_NEARLY,
+    THREADS_SOON,
+)
 
 _PAGE, _LATENCY = {"severity": str(Severity.PAGE)}, {"slo": "latency"}
 _SAME_OBJECTIVE = ("job", "slo", "http_route")
@@ -96,6 +104,18 @@ def _burns(long: str, longer: str) -> Inhibition:
         equal=_SAME_OBJECTIVE,
         by={"long": long},
         of={"long": longer},
+        same_events=True,
+    )
+
+
+def _runs_out(soon: Alert) -> Inhibition:
+    return Inhibition(
+        soon,
+        soon,
+        "What is used up in minutes is so in hours too, and may be nearly used up already.",
+        equal=("job", "instance", "resource"),
+        by=_PAGE,
+        of={"severity": str(Severity.TICKET)},
         same_events=True,
     )
 
@@ -180,6 +200,9 @@ INHIBITIONS = (
     Inhibition(
         EVENT_LOOP_LAG_HIGH, LATENCY_P95_HIGH, "Every request waits for the blocked event loop."
     ),
+    Inhibition(CPU_STARVED, LATENCY_P95_HIGH, "Every request waits for a CPU."),
+    Inhibition(THREADS_NEARLY, LATENCY_P95_HIGH, "Endpoints without async wait for a free thread."),
+    *map(_runs_out, (FILES_SOON, MEMORY_SOON, DISK_SOON, THREADS_SOON)),
     Inhibition(
         EVENT_LOOP_LAG_HIGH,
         BUDGET_BURN,

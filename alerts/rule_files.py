@@ -12,7 +12,15 @@ from typing import Any
 import promql_parser
 import yaml
 
-from alerts import burn_rate, datastores, locks, meta_monitoring, processes, requests
+from alerts import (
+    burn_rate,
+    datastores,
+    locks,
+    meta_monitoring,
+    processes,
+    requests,
+    saturation,
+)
 from alerts.alert import Alert
 from alerts.inhibition import annotations
 from alerts.time_scale import REAL_TIME, TimeScale
@@ -21,6 +29,7 @@ from rules import datastores as datastore_signals
 from rules import dependencies as dependency_signals
 from rules import releases as release_signals
 from rules import requests as request_signals
+from rules import saturation as saturation_signals
 from rules import slo as slo_signals
 from rules import watched as watched_signals
 from rules.promql import series_in
@@ -50,6 +59,7 @@ AREAS = (
     Area("slo", slo_signals, (burn_rate,)),
     Area("datastores", datastore_signals, (datastores, locks)),
     Area("dependencies", dependency_signals, ()),
+    Area("saturation", saturation_signals, (saturation,)),
     Area("processes", release_signals, (processes,)),
     Area("meta-monitoring", alert_state_signals, (meta_monitoring,)),
 )

@@ -15,8 +15,8 @@ TO_ENDPOINT = link(
 )
 TO_STATEMENT = link(
     "Open this statement: routes, lines, plan",
-    # The scheme is that of the boards. Over the last 15 minutes, whatever the board shows.
-    "//${api}/vitals/bottlenecks?statement=${__value.raw:percentencode}"
+    # Grafana takes an address without a scheme for its own. TLS usually ends before the instance.
+    "http://${api}/vitals/bottlenecks?statement=${__value.raw:percentencode}"
     "#${__value.raw:percentencode}",
 )
 TO_DATABASE = link("Open the database board", f"/d/{DATABASE_UID}?{_KEEP}")

@@ -203,3 +203,8 @@ def test_statement_stats_are_bounded() -> None:
         stats.of(f"/{number}", statement).calls += 1
     assert len(list(stats)) == MAX_ROUTES + 1
     assert sum(calls.calls for _, calls in stats) == 1_000
+
+
+def test_p95_is_not_above_the_slowest_call() -> None:
+    found = get_bottlenecks("right", TOKEN).json()["bottlenecks"]
+    assert all(one["p95"] <= one["slowest"] for one in found)

@@ -119,6 +119,8 @@ async def test_token_of_the_host_is_passed_to_its_own_check() -> None:
 @pytest.mark.anyio
 async def test_other_sites_cannot_log_anybody_in() -> None:
     async with session(TOKEN) as client:
+        assert (await client.get(PATH)).headers["referrer-policy"] == "same-origin"
+        del client.headers["sec-fetch-site"]  # as without TLS
         for headers in ({"origin": "http://evil"}, {"sec-fetch-site": "cross-site"}):
             refused = await client.post(PATH, data={"token": TOKEN}, headers=headers)
             assert refused.status_code == 403

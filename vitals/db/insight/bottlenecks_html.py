@@ -155,7 +155,7 @@ _STYLE = (
     ":root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;margin:2rem;"
     "max-width:75rem}table{border-collapse:collapse;width:100%}th{text-align:left}"
     "td,th{padding:.4rem .6rem;border-bottom:1px solid #8884;vertical-align:top}"
-    ".n{text-align:right;font-variant-numeric:tabular-nums}pre{white-space:pre-wrap}"
+    ".n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}pre{white-space:pre-wrap}"
     "h2{font-size:1rem}.advice{margin:.3rem 0;padding-left:.6rem;border-left:3px solid #d80}"
     "form{float:right}form.login{float:none;display:grid;gap:1rem;max-width:20rem}"
     ".login label{display:grid}.login input{font:inherit;padding:.3rem}nav{display:flex;gap:1rem}"

@@ -38,7 +38,11 @@ DEFAULT_RANGE = "15m"
 _POLICY = (
     f"{SECURITY_HEADERS['content-security-policy']}; style-src 'unsafe-inline'; form-action 'self'"
 )
-_HEADERS = SECURITY_HEADERS | {"content-security-policy": _POLICY}
+# Without a referrer, a browser would send the form with the origin "null".
+_HEADERS = SECURITY_HEADERS | {
+    "content-security-policy": _POLICY,
+    "referrer-policy": "same-origin",
+}
 _MAX_SHOWN = 100
 _SEE_OTHER = 303
 

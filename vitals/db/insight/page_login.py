@@ -176,10 +176,11 @@ def _with_token(request: Request, token: str) -> Request:
 
 def _is_same_origin(request: Request) -> bool:
     """Whether a form was sent by the page itself; clients that are no browser say nothing."""
-    site = request.headers.get("sec-fetch-site", "same-origin")
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:  # which browsers send where they trust the connection
+        return site in {"same-origin", "none"}
     origin = request.headers.get("origin")
-    host = request.headers.get("host", "")
-    return site in {"same-origin", "none"} and (origin is None or urlsplit(origin).netloc == host)
+    return origin is None or urlsplit(origin).netloc == request.headers.get("host", "")
 
 
 async def _form(request: Request) -> dict[str, str] | None:
