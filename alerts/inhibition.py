@@ -15,6 +15,7 @@ from alerts.datastores import (
     CACHE_BUS_DOWN,
     CACHE_HIT_RATIO_COLLAPSED,
     CACHE_STORE_DOWN,
+    CACHE_WRITES_REFUSED,
     DB_POOL_SATURATED,
     DB_POOL_TIMEOUTS,
     POOL,
@@ -193,6 +194,18 @@ INHIBITIONS = (
         "The invalidation bus is a channel of the same Redis.",
         equal=("job", "cache"),
     ),
+    Inhibition(
+        CACHE_STORE_DOWN,
+        CACHE_WRITES_REFUSED,
+        "Redis that refuses every command opens the circuit breaker.",
+        equal=("job", "cache"),
+    ),
+    Inhibition(
+        CACHE_WRITES_REFUSED,
+        CACHE_HIT_RATIO_COLLAPSED,
+        "What is not stored cannot be found.",
+        equal=("job", "cache"),
+    ),
     Inhibition(CACHE_STORE_DOWN, LATENCY_P95_HIGH, "Requests wait for the database instead."),
     Inhibition(
         CACHE_STORE_DOWN, BUDGET_BURN, "Requests wait for the database instead.", of=_LATENCY
@@ -201,6 +214,7 @@ INHIBITIONS = (
         EVENT_LOOP_LAG_HIGH, LATENCY_P95_HIGH, "Every request waits for the blocked event loop."
     ),
     Inhibition(CPU_STARVED, LATENCY_P95_HIGH, "Every request waits for a CPU."),
+    Inhibition(CPU_STARVED, BUDGET_BURN, "Every request waits for a CPU.", of=_LATENCY),
     Inhibition(THREADS_NEARLY, LATENCY_P95_HIGH, "Endpoints without async wait for a free thread."),
     *map(_runs_out, (FILES_SOON, MEMORY_SOON, DISK_SOON, THREADS_SOON)),
     Inhibition(

@@ -18,6 +18,7 @@ LEVELS = {
     "pool": "db_client_connection_pool_name",
     "cache": "cache",
     "server": "server_address",
+    "error": "error_type",
     "resource": "resource",
     "scope": "scope",
     "alert": "alertname",

@@ -3,9 +3,9 @@
 Its queries read raw series, not recorded ones, so that they can select single instances.
 """
 
-from dashboards.annotations import DEPLOYS, FIRING
+from dashboards.annotations import DEPLOYS, DOWN, FIRING
 from dashboards.board import Board, Row
-from dashboards.links import ENDPOINT_UID, TO_DATABASE
+from dashboards.links import ENDPOINT_UID, TO_DATABASE, TO_STATEMENT_OF_SERIES
 from dashboards.panels.panel import Heatmap, TimeSeries
 from dashboards.panels.query import Query, instant_query, table_query
 from dashboards.panels.stat_panels import Stat
@@ -21,6 +21,7 @@ from dashboards.style import (
     series_colour,
 )
 from dashboards.variables import (
+    API,
     CHOSEN_JOB,
     CHOSEN_ROUTE,
     INSTANCE,
@@ -144,7 +145,7 @@ RATE = TimeSeries(
 REASONS = TimeSeries(
     id=11,
     title="Errors by type",
-    empty="none",
+    empty="none recorded",
     description="Requests per second that failed or were aborted, by exception class, status or "
     "client disconnect.",
     unit="reqps",
@@ -236,9 +237,9 @@ QUERIES = TimeSeries(
 N_PLUS_ONE = TimeSeries(
     id=32,
     width=6,
-    links=(TO_DATABASE,),
+    links=(TO_STATEMENT_OF_SERIES, TO_DATABASE),
     title="N+1 queries",
-    empty="none",
+    empty="none recorded",
     description="Requests per second that repeated one statement once per row, by statement. Load "
     "the rows together instead.",
     unit="reqps",
@@ -284,15 +285,15 @@ OUTGOING = TimeSeries(
         ),
     ),
     overrides=PERCENTILES[:2],
-    empty="none",
+    empty="none recorded",
 )
 
 BOARD = Board(
     uid=ENDPOINT_UID,
     title="Endpoint",
     description="One route: its rate, errors, duration and database queries.",
-    variables=(SOURCE, JOB, ROUTE, INSTANCE),
-    annotations=(DEPLOYS, FIRING),
+    variables=(SOURCE, JOB, ROUTE, INSTANCE, API),
+    annotations=(DEPLOYS, DOWN, FIRING),
     rows=(
         Row((P95, REQUESTS, ERROR_RATIO, TOO_SLOW, QUERIES_EACH)),
         Row((RATE, REASONS, DURATIONS)),
