@@ -4,26 +4,33 @@ Each query returns nothing as long as there is nothing to report, so the annotat
 empty. Prometheus expands the template; a query that fails affects this annotation only.
 """
 
+import re
 from dataclasses import dataclass
 
 from rules.datastores import POOL_USE
+from rules.dependencies import OUTGOING_P95
 from rules.requests import LOOP_LAG_P99
 from vitals.metrics.catalogue import (
     BUILD_INFO,
     CACHE_BREAKER_OPEN,
     DB_OPERATION_DURATION,
     DB_SLOW_QUERIES,
+    HTTP_REQUEST_DURATION,
     PROCESS_START_TIME,
     SLO_EVENTS,
 )
-from vitals.metrics.declarations import matching
+from vitals.metrics.declarations import matching, not_matching
 
 _JOB = "%s"
+_ROUTE = {"http_request_method": "%s:http_request_method", "http_route": "%s:http_route"}
+_SAME = re.compile(r'"%s(?::(\w+))?"')
+"""A value that is the alert's own: of its job, or of the named label."""
 _POOL = "db_client_connection_pool_name"
 _RECENT = 3600
 """Seconds for which a start is a possible cause."""
-_FULL_SHARE, _LATE_SECONDS, _BUSY_SECONDS = 0.9, 0.1, 0.1
-"""Thresholds: share of a pool, seconds of lag, seconds per second spent in a statement."""
+_FULL_SHARE, _LATE_SECONDS, _BUSY_SECONDS, _CALL_SECONDS = 0.9, 0.1, 0.1, 0.5
+"""Thresholds: share of a pool, seconds of lag, seconds per second spent in a statement, seconds of
+an outgoing request."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,8 @@ class Enrichment:
     """A query and the text for its result.
 
     Attributes:
-        query: PromQL with one result or none; ``%s`` stands for the alert's job.
+        query: PromQL with one result or none; ``%s`` stands for the alert's job, ``%s:label`` for
+            its value of that label.
         text: A Prometheus template of the result: ``.Labels`` and ``.Value``.
     """
 
@@ -84,6 +92,22 @@ RECENT_START = Enrichment(
     "started {{ .Value | humanizeDuration }} ago",
 )
 
+_FAILED = HTTP_REQUEST_DURATION.increase(
+    "error_type", job=_JOB, **_ROUTE, error_type=not_matching("|client_disconnected")
+)
+ERROR_TYPE = Enrichment(
+    f"topk(1, {_FAILED} > 0)",
+    "most failures: {{ .Labels.error_type }}, {{ .Value | humanize }} within five minutes",
+)
+SLOW_SERVER = Enrichment(
+    f"topk(1, {OUTGOING_P95.select(job=_JOB)} > {_CALL_SECONDS})",
+    "requests to {{ .Labels.server_address }} take {{ .Value | humanizeDuration }} (p95)",
+)
+_CALLS = DB_OPERATION_DURATION.rate(
+    "db_query_summary", job=_JOB, db_query_fingerprint="%s:db_query_fingerprint"
+)
+STATEMENT = Enrichment(f"topk(1, {_CALLS})", "statement: {{ .Labels.db_query_summary }}")
+
 FOR_ERRORS = (WORST_FAILING_ROUTE, BUSIEST_STATEMENT, FULL_POOL, OPEN_BREAKER, RECENT_START)
 FOR_LATENCY = (
     WORST_SLOW_ROUTE,
@@ -96,6 +120,16 @@ FOR_LATENCY = (
 FOR_BUDGETS = (WORST_ROUTE, BUSIEST_STATEMENT, FULL_POOL, OPEN_BREAKER, LATE_LOOP, RECENT_START)
 FOR_QUERIES = (SLOW_STATEMENT, BUSIEST_STATEMENT, OPEN_BREAKER, RECENT_START)
 FOR_CACHES = (OPEN_BREAKER, RECENT_START)
+FOR_ROUTE_ERRORS = (ERROR_TYPE, SLOW_SERVER, FULL_POOL, OPEN_BREAKER, RECENT_START)
+FOR_ROUTE_LATENCY = (
+    BUSIEST_STATEMENT,
+    SLOW_SERVER,
+    FULL_POOL,
+    OPEN_BREAKER,
+    LATE_LOOP,
+    RECENT_START,
+)
+FOR_STATEMENT = (STATEMENT, FULL_POOL, RECENT_START)
 FOR_PROCESSES = (LATE_LOOP, RECENT_START)
 FOR_RELEASES = (RECENT_START,)
 
@@ -111,7 +145,8 @@ def template(enrichments: tuple[Enrichment, ...]) -> str:
 
 
 def _lookup(query: str) -> str:
-    # A job is quoted as PromQL quotes; of other quotes, PromQL has both, and one of them ends the
-    # template's text.
-    quoted = query.replace(f'"{_JOB}"', "%q").replace('"', "'")
-    return f'printf "{quoted}"{" $labels.job" * quoted.count("%q")} | query'
+    # The alert's values are quoted as PromQL quotes; of other quotes, PromQL has both, and one of
+    # them ends the template's text.
+    same = "".join(f" $labels.{found[1] or 'job'}" for found in _SAME.finditer(query))
+    quoted = _SAME.sub("%q", query).replace('"', "'")
+    return f'printf "{quoted}"{same} | query'

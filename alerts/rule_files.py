@@ -11,13 +11,24 @@ from typing import Any
 import promql_parser
 import yaml
 
-from alerts import burn_rate, datastores, meta_monitoring, processes, requests
+from alerts import (
+    burn_rate,
+    datastores,
+    dependencies,
+    meta_monitoring,
+    processes,
+    regressions,
+    requests,
+    routes,
+)
 from alerts.alert import Alert
 from alerts.time_scale import REAL_TIME, TimeScale
+from rules import baselines
 from rules import datastores as datastore_signals
 from rules import dependencies as dependency_signals
 from rules import releases as release_signals
 from rules import requests as request_signals
+from rules import routes as route_signals
 from rules import slo as slo_signals
 from rules.promql import series_in
 from rules.signal import Signal
@@ -45,6 +56,8 @@ AREAS = (
     Area("slo", slo_signals, (burn_rate,)),
     Area("datastores", datastore_signals, (datastores,)),
     Area("dependencies", dependency_signals, ()),
+    Area("routes", route_signals, (routes,)),
+    Area("regressions", baselines, (dependencies, regressions)),
     Area("processes", release_signals, (processes,)),
     Area("meta-monitoring", None, (meta_monitoring,)),
 )

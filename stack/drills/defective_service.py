@@ -12,8 +12,9 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
+import httpx
 import uvicorn
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, Request
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
@@ -23,13 +24,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stack.drills.defects import DEFECTS
 from stack.readiness import LOOPBACK
-from vitals import Objective, instrument
+from vitals import HttpClients, Objective, instrument
 
 OBJECTIVES = (
     Objective("availability", ratio=0.999),
     Objective("latency", ratio=0.95, within=0.25),
     Objective("latency", ratio=0.95, within=0.1, route="/strict"),
     Objective("queries", ratio=0.95, within=0.1),
+    Objective("availability", ratio=0.99, route="/partly"),
 )
 _ROWS = 12
 _POOL, _TIMEOUT = "DEFECTIVE_POOL", 0.5
@@ -56,6 +58,7 @@ class Service:
             revision="defective",
             logs=False,
             explain=False,
+            probes=[HttpClients()],
         )
         self.metrics_empty = False
         self._active: dict[str, AsyncExitStack] = {}
@@ -118,12 +121,31 @@ def _add_routes(service: Service) -> None:
         await asyncio.sleep(seconds)
         return 1
 
+    @app.get("/rarely")
+    @app.get("/partly")
+    async def fail(seconds: float = 0.0, *, fails: bool = False) -> int:
+        """Take that long, or fail."""
+        await asyncio.sleep(seconds)
+        if fails:
+            raise KeyError("role")
+        return 1
+
     @app.get("/rows")
-    async def rows() -> int:
+    async def rows(count: int = _ROWS) -> int:
         """Run one query per row."""
         one = text("SELECT pg_backend_pid() + CAST(:row AS integer)")
         async with service.engine.connect() as connection:
-            return sum([(await connection.execute(one, {"row": n})).scalar_one() for n in _ALL])
+            found = [await connection.execute(one, {"row": number}) for number in range(count)]
+        return len(found)
+
+    @app.get("/call")
+    async def call(request: Request, port: int = 0, seconds: float = 0.0) -> bool:
+        """Call a service, this one unless a port is given, and do without it if it fails."""
+        address = f"http://{LOOPBACK}:{port or request.url.port}/wait"
+        async with httpx.AsyncClient(trust_env=False) as client:
+            with suppress(httpx.HTTPError):
+                return (await client.get(address, params={"seconds": seconds})).is_success
+        return False
 
     @app.post("/defects/{name}")
     async def begin(name: str) -> None:
@@ -132,9 +154,6 @@ def _add_routes(service: Service) -> None:
     @app.delete("/defects/{name}")
     async def end(name: str) -> None:
         await service.end(name)
-
-
-_ALL = range(_ROWS)
 
 
 def main() -> None:
