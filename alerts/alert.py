@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from alerts.enrichment import Enrichment, template
 from rules.signal import Signal
+from rules.watched import WATCHED
 
 
 class Severity(StrEnum):
@@ -39,6 +40,8 @@ class Alert:
         board: The uid of the board that shows it.
         enrichments: What is looked up for the notification, see ``alerts.enrichment``.
         labels: More labels, such as those that distinguish alerts of one name.
+        of_jobs: The series whose jobs it applies to, if exporters without the kit have all
+            its metrics.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Alert:
     board: str = "svc-overview"
     enrichments: tuple[Enrichment, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
+    of_jobs: str = WATCHED.record
 
     @property
     def annotations(self) -> dict[str, str]:

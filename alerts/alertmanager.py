@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from alerts import inhibition
 from alerts.alert import Severity
 from alerts.receivers import Email, ReceiverSettings
 from vitals import secure_files
@@ -95,7 +96,7 @@ def configuration(
                 },
             ],
         },
-        "inhibit_rules": _inhibitions(),
+        "inhibit_rules": inhibition.rules(),
         "receivers": [
             {"name": str(Severity.PAGE), **_notifier_configs(settings, Severity.PAGE)},
             {"name": str(Severity.TICKET), **_notifier_configs(settings, Severity.TICKET)},
@@ -103,36 +104,6 @@ def configuration(
             {"name": NULL_RECEIVER},
         ],
     }
-
-
-def _inhibitions() -> list[dict[str, Any]]:
-    return [
-        {  # a page of a service inhibits its tickets
-            "source_matchers": [f'severity="{Severity.PAGE}"', 'job!=""'],
-            "target_matchers": [f'severity="{Severity.TICKET}"'],
-            "equal": ["job"],
-        },
-        {  # other pages of a service that is down add nothing
-            "source_matchers": ['alertname="TargetDown"'],
-            "target_matchers": [f'severity="{Severity.PAGE}"', 'alertname!="TargetDown"'],
-            "equal": ["job"],
-        },
-        {  # the same failures, seen over five minutes and over an hour
-            "source_matchers": ['alertname="ErrorRatioHigh"'],
-            "target_matchers": ['alertname="BudgetBurn"', 'slo="availability"'],
-            "equal": ["job"],
-        },
-        {  # an open circuit breaker explains the misses
-            "source_matchers": ['alertname="CacheStoreDown"'],
-            "target_matchers": ['alertname="CacheHitRatioCollapsed"'],
-            "equal": ["job", "cache"],
-        },
-        {  # the cause inhibits the symptom
-            "source_matchers": ['alertname=~"CacheStoreDown|DBPoolSaturated"'],
-            "target_matchers": ['alertname="LatencyP95High"'],
-            "equal": ["job"],
-        },
-    ]
 
 
 def _notifier_configs(settings: ReceiverSettings, severity: Severity) -> dict[str, Any]:

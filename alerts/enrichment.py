@@ -13,6 +13,7 @@ from rules.requests import LOOP_LAG_P99
 from vitals.metrics.catalogue import (
     BUILD_INFO,
     CACHE_BREAKER_OPEN,
+    DB_CONNECTION_ERRORS,
     DB_OPERATION_DURATION,
     DB_SLOW_QUERIES,
     HTTP_REQUEST_DURATION,
@@ -74,6 +75,11 @@ FULL_POOL = Enrichment(
     f"topk(1, {POOL_USE.select(job=_JOB)} > {_FULL_SHARE})",
     f"pool {{{{ .Labels.{_POOL} }}}} is {{{{ .Value | humanizePercentage }}}} in use",
 )
+NO_CONNECTION = Enrichment(
+    f"topk(1, {DB_CONNECTION_ERRORS.increase(_POOL, 'error_type', job=_JOB)} > 0)",
+    f"{{{{ .Value | humanize }}}} callers got no connection of pool {{{{ .Labels.{_POOL} }}}} "
+    "within five minutes: {{ .Labels.error_type }}",
+)
 OPEN_BREAKER = Enrichment(
     f"topk(1, {CACHE_BREAKER_OPEN.max('cache', job=_JOB)} == 1)",
     "circuit breaker of cache {{ .Labels.cache }} is open",
@@ -108,7 +114,14 @@ _CALLS = DB_OPERATION_DURATION.rate(
 )
 STATEMENT = Enrichment(f"topk(1, {_CALLS})", "statement: {{ .Labels.db_query_summary }}")
 
-FOR_ERRORS = (WORST_FAILING_ROUTE, BUSIEST_STATEMENT, FULL_POOL, OPEN_BREAKER, RECENT_START)
+FOR_ERRORS = (
+    WORST_FAILING_ROUTE,
+    NO_CONNECTION,
+    BUSIEST_STATEMENT,
+    FULL_POOL,
+    OPEN_BREAKER,
+    RECENT_START,
+)
 FOR_LATENCY = (
     WORST_SLOW_ROUTE,
     BUSIEST_STATEMENT,
@@ -117,10 +130,18 @@ FOR_LATENCY = (
     LATE_LOOP,
     RECENT_START,
 )
-FOR_BUDGETS = (WORST_ROUTE, BUSIEST_STATEMENT, FULL_POOL, OPEN_BREAKER, LATE_LOOP, RECENT_START)
+FOR_BUDGETS = (
+    WORST_ROUTE,
+    NO_CONNECTION,
+    BUSIEST_STATEMENT,
+    FULL_POOL,
+    OPEN_BREAKER,
+    LATE_LOOP,
+    RECENT_START,
+)
 FOR_QUERIES = (SLOW_STATEMENT, BUSIEST_STATEMENT, OPEN_BREAKER, RECENT_START)
 FOR_CACHES = (OPEN_BREAKER, RECENT_START)
-FOR_ROUTE_ERRORS = (ERROR_TYPE, SLOW_SERVER, FULL_POOL, OPEN_BREAKER, RECENT_START)
+FOR_ROUTE_ERRORS = (ERROR_TYPE, NO_CONNECTION, SLOW_SERVER, FULL_POOL, OPEN_BREAKER, RECENT_START)
 FOR_ROUTE_LATENCY = (
     BUSIEST_STATEMENT,
     SLOW_SERVER,

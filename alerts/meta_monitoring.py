@@ -15,6 +15,7 @@ from rules.monitoring import (
     SCRAPE_TIMEOUT,
     UP,
 )
+from rules.watched import WATCHED
 from vitals.metrics.catalogue import BUILD_INFO, DROPPED
 
 DOWN_SHARE = "1 / 3"
@@ -67,6 +68,7 @@ TARGETS_GONE = Alert(
     summary="{{ $labels.job }} has no scrape targets any more",
     description="Within the last hour Prometheus scraped {{ $value | humanize }} of its instances, "
     "now none. If that is intended, the alert resolves within the hour.",
+    of_jobs=f"max_over_time({WATCHED}[1h])",  # it is not watched any more
 )
 
 METRICS_GONE = Alert(

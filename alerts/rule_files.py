@@ -1,5 +1,6 @@
 """Rendering of the rule files in ``prometheus/rules``."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -30,6 +31,7 @@ from rules import releases as release_signals
 from rules import requests as request_signals
 from rules import routes as route_signals
 from rules import slo as slo_signals
+from rules import watched as watched_signals
 from rules.promql import series_in
 from rules.signal import Signal
 
@@ -52,6 +54,7 @@ class Area:
 
 
 AREAS = (
+    Area("watched", watched_signals, ()),
     Area("requests", request_signals, (requests,)),
     Area("slo", slo_signals, (burn_rate,)),
     Area("datastores", datastore_signals, (datastores,)),
@@ -61,6 +64,13 @@ AREAS = (
     Area("processes", release_signals, (processes,)),
     Area("meta-monitoring", None, (meta_monitoring,)),
 )
+SHARED_METRICS = re.compile(
+    r"up|(scrape|process|python)_.+"
+    r"|http_server_(request_duration|active_requests|request_body|response_body).*"
+    r"|http_client_request_duration.*|db_client_(operation_duration|connection).*"
+)
+"""Metrics that exporters without the kit have too: of Prometheus, its client libraries and
+OpenTelemetry."""
 LONG_INTERVAL = "2m"
 """Evaluation interval of signals over a day or more: they read many samples and change slowly."""
 
@@ -147,11 +157,30 @@ def _rule(alert: Alert, scale: TimeScale) -> dict[str, Any]:
     durations = {"for": alert.for_, "keep_firing_for": alert.keep_firing_for}
     return {
         "alert": alert.name,
-        "expr": _promql(alert.expr, scale),
+        "expr": _promql(_of_watched_jobs(alert), scale),
         **{name: scale.for_duration(value) for name, value in durations.items() if value},
         "labels": {**alert.labels, "severity": str(alert.severity)},
         "annotations": {name: scale.query(text) for name, text in alert.annotations.items()},
     }
+
+
+def _of_watched_jobs(alert: Alert) -> str:
+    """The alert's condition; for watched jobs only, if other exporters have all its metrics too."""
+    metrics = _metrics_in(alert.expr)
+    if metrics and all(map(SHARED_METRICS.fullmatch, metrics)):
+        return f"({alert.expr}) and on (job) {alert.of_jobs}"
+    return alert.expr
+
+
+def _metrics_in(query: str) -> set[str]:
+    """The metrics that a query reads, also by way of signals."""
+    declared = every_signal()
+    found, pending = set[str](), {query}
+    while pending:
+        names = series_in(pending.pop()) - found
+        found |= names
+        pending |= {declared[name].query for name in names & declared.keys()}
+    return found - declared.keys()
 
 
 class _Block(str):

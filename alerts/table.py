@@ -1,21 +1,40 @@
-"""The table of all alerts in docs/alerts.md."""
+"""The tables in docs/alerts.md: all alerts, and which of them explains which other."""
 
 from pathlib import Path
 
+from alerts.inhibition import INHIBITIONS, Inhibition
 from alerts.rule_files import every_alert
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "alerts.md"
 BEGIN, END = "<!-- written by make render -->", "<!-- end of the alerts -->"
+PAIRS_BEGIN, PAIRS_END = "<!-- pairs written by make render -->", "<!-- end of the pairs -->"
 
 
 def render(text: str) -> str:
-    """The document, with a current table."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    rows = [
+    """The document, with current tables where it has their marks."""
+    alerts = [
         f"| `{alert.name}` | {alert.severity} | {alert.for_} | {alert.fires_when} "
         f"| {alert.not_when} |"
         for alert in every_alert()
     ]
     head = ("| alert | severity | for | fires when | not when |", "|---|---|---|---|---|")
-    return before + "\n".join((BEGIN, "", *head, *rows, "", END)) + after
+    text = _replaced(text, BEGIN, END, [*head, *alerts])
+    head = ("| while this fires | this is held back | of the same | because |", "|---|---|---|---|")
+    return _replaced(text, PAIRS_BEGIN, PAIRS_END, [*head, *map(_pair, INHIBITIONS)])
+
+
+def _pair(pair: Inhibition) -> str:
+    cause, consequence = (
+        " ".join((f"`{alert.name}`", *(text.replace("|", ", ") for text in labels.values())))
+        for alert, labels in ((pair.cause, pair.by), (pair.consequence, pair.of))
+    )
+    same = ", ".join(f"`{label}`" for label in pair.equal)
+    return f"| {cause} | {consequence} | {same} | {pair.reason} |"
+
+
+def _replaced(text: str, begin: str, end: str, lines: list[str]) -> str:
+    if begin not in text:
+        return text
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return before + "\n".join((begin, "", *lines, "", end)) + after

@@ -6,7 +6,7 @@ from typing import TypedDict
 from grafanalib import core
 
 from dashboards.grafana import DATASOURCE, VARIABLE_KEYS, Json, to_grafana_json
-from vitals.metrics.catalogue import BUILD_INFO, HTTP_REQUEST_DURATION
+from vitals.metrics.catalogue import HTTP_REQUEST_DURATION, WORKERS
 from vitals.metrics.declarations import Matcher, excluding, matching
 
 ON_TIME_RANGE_CHANGED = 2
@@ -67,8 +67,8 @@ class DatasourceVariable(Variable):
 
 
 SOURCE = DatasourceVariable("datasource", "Data source")
-JOB = Variable("job", "Service", BUILD_INFO.select(), "job")
-INSTANCE = Variable("instance", "Instance", BUILD_INFO.select(job="$job"), "instance", multi=True)
+JOB = Variable("job", "Service", WORKERS.select(), "job")
+INSTANCE = Variable("instance", "Instance", WORKERS.select(job="$job"), "instance", multi=True)
 ROUTE = Variable(
     "route",
     "Route",

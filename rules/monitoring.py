@@ -34,6 +34,12 @@ class IntegrationLabels(NamedTuple):
     integration: str
 
 
+class UpLabels(NamedTuple):
+    """The label of a target that prometheus/targets declares, see ``rules.watched``."""
+
+    watched_by: str
+
+
 class RuleGroupLabels(NamedTuple):
     """The label of a rule group: its file and name."""
 
@@ -42,7 +48,7 @@ class RuleGroupLabels(NamedTuple):
 
 # -- Of each target ------------------------------------------------------------------------
 
-UP = Gauge("up", "1 where the last scrape succeeded.", NoLabels)
+UP = Gauge("up", "1 where the last scrape succeeded.", UpLabels)
 SCRAPE_SECONDS = Gauge("scrape_duration_seconds", "How long the last scrape took.", NoLabels)
 SCRAPE_TIMEOUT = Gauge(
     "scrape_timeout_seconds",

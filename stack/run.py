@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from textwrap import indent
 
-from stack import readiness, services
+from stack import command_line, readiness, services
 from stack.installation import secrets
 from stack.installation.paths import Installation
 from stack.installation.process_record import RecordWriter
@@ -19,7 +19,8 @@ from vitals import secure_files
 
 WRITTEN = (
     *("postgres", "postgres.draft", "redis", "prometheus", "alertmanager", "secrets", "handout"),
-    *("log", "site", "site.new", "copies", "drill", "suites", "matrix", "running.json", "lock"),
+    *("log", "bin", "site", "site.new", "copies", "drill", "suites", "matrix"),
+    *("running.json", "lock"),
 )
 """Names of everything that the stack writes to its data folder."""
 
@@ -48,6 +49,7 @@ def run(here: Installation, *, command: str, amounts: Mapping[str, int] | None =
     _end_orphans(here)
     here.ports.check_free()
     secrets.make(here.secrets, None)
+    command_line.write(here)
     logs = LogMultiplexer(here.log)
     chosen = [
         *services.databases(here),
@@ -122,7 +124,8 @@ def addresses(here: Installation) -> str:
         ("logins", f"admin@example.com and user1@example.com, passwords in {here.secrets}"),
         ("logs", f"{here.log}"),
     ]
-    return f"\nReady.\n{indent(text_table(rows), '  ')}\n"
+    commands = indent(command_line.examples(here), "  ")
+    return f"\nReady.\n{indent(text_table(rows), '  ')}\n\n  On the command line:\n{commands}\n"
 
 
 def status(here: Installation) -> int:

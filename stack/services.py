@@ -32,6 +32,7 @@ def databases(here: Installation) -> list[Service]:
         password = secret_files.read(here.secrets, "database-password")
         postgres.make_role(here.ports.postgres, superuser, password)
         postgres.make_database(here.ports.postgres, superuser, postgres.DATABASE)
+        postgres.make_extensions(here.ports.postgres, superuser, postgres.DATABASE)
 
     password = secret_files.read(here.secrets, "redis-password")
     config = redis.configuration(here.ports.redis, here.folder("redis"), password=password)

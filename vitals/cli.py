@@ -11,12 +11,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from vitals import cli_text
 from vitals.doctor import command as doctor
 from vitals.extras import MissingExtraError, needs_extra
 
 PATH = "/vitals/bottlenecks"
+URL = "VITALS_URL"
+TOKEN_FILE = "VITALS_TOKEN_FILE"  # noqa: S105  # a variable's name
 DATABASE_URL = "VITALS_DATABASE_URL"
+PASSWORD_FILE = "VITALS_DATABASE_PASSWORD_FILE"  # noqa: S105  # a variable's name
+DEFAULT_URL = "http://127.0.0.1:8000"
 TIMEOUT = 10
+EXIT_STATUS = """exit status:
+  0  done, whether or not there are findings
+  2  it could not be done; the message says what to do
+"""
+_WRONG, _BROKEN_PIPE, _INTERRUPTED = 2, 141, 130
+"""Statuses: of an error; and of a shell for a command that SIGPIPE or SIGINT ended."""
+
+Found = list[dict[str, Any]]
 
 
 class CommandError(Exception):
@@ -25,14 +38,28 @@ class CommandError(Exception):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    arguments = _parser().parse_args(argv)
+    try:
+        try:
+            return _run(_parser().parse_args(argv))
+        finally:
+            if sys.stdout is not None:  # closed by the caller
+                sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, such as head, has enough. Python flushes again at its end, to nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def _run(arguments: argparse.Namespace) -> int:
     if arguments.read is None:
         return doctor.run(arguments)
     try:
         found = arguments.read(arguments)
     except CommandError as error:
         print(f"vitals: {error}", file=sys.stderr)
-        return 2
+        return _WRONG
     if arguments.format == "json":
         print(json.dumps(found, indent=2))
     else:
@@ -41,12 +68,32 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="vitals", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="vitals",
+        description=(__doc__ or "").partition(": ")[2].capitalize(),
+        epilog="vitals COMMAND --help describes a command.",
+    )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    def command(name: str, what: str, read: Any, show: Any) -> argparse.ArgumentParser:
-        subparser = commands.add_parser(name, help=what, description=what)
-        subparser.add_argument("--format", choices=("text", "json"), default="text")
+    def command(
+        name: str, what: str, description: str, read: Any, show: Any
+    ) -> argparse.ArgumentParser:
+        subparser = commands.add_parser(
+            name,
+            help=what,
+            description=description,
+            epilog=EXIT_STATUS,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        output = subparser.add_mutually_exclusive_group()
+        output.add_argument("--format", choices=("text", "json"), default="text")
+        output.add_argument(
+            "--json",
+            action="store_const",
+            const="json",
+            dest="format",
+            help="the same as --format json",
+        )
         subparser.set_defaults(read=read, show=show)
         return subparser
 
@@ -56,55 +103,83 @@ def _parser() -> argparse.ArgumentParser:
     bottlenecks = command(
         "bottlenecks",
         "statements of a service by total database time",
+        _BOTTLENECKS,
         _bottlenecks,
-        _show_bottlenecks,
+        cli_text.show_bottlenecks,
     )
-    plans = command("plans", "query plans of a service's slow statements", _plans, _show_plans)
+    plans = command(
+        "plans",
+        "query plans of a service's slow statements",
+        _PLANS,
+        _plans,
+        cli_text.show_plans,
+    )
     for subparser in (bottlenecks, plans):
-        subparser.add_argument(
-            "--url",
-            default="http://127.0.0.1:8000",
-            help="URL of the service (default: %(default)s)",
-        )
-        subparser.add_argument(
-            "--token-file", type=Path, help="file with an administrator's bearer token"
-        )
-        subparser.add_argument(
-            "--top", type=int, default=20, help="number of statements (default: %(default)s)"
-        )
-    for name, what, show in (
-        (
-            "advise",
-            "indexes that would make a statement cheaper, on PostgreSQL (HypoPG) or SQLite",
-            _show_advice,
-        ),
-        ("indexes", "unused, duplicate and missing indexes", _show_indexes),
-        ("locks", "current lock waits, on PostgreSQL", _show_locks),
+        _add_service_arguments(subparser)
+    for name, what, description, show in (
+        ("advise", "indexes that would make a statement cheaper", _ADVISE, cli_text.show_advice),
+        ("indexes", "unused, duplicate and missing indexes", _INDEXES, cli_text.show_indexes),
+        ("locks", "current lock waits", _LOCKS, cli_text.show_locks),
     ):
-        subparser = command(name, what, _query(name), show)
+        subparser = command(name, what, description, _query(name), show)
         subparser.add_argument(
             "--database",
             metavar="URL",
             help="such as postgresql+asyncpg://reader@127.0.0.1/shop; other users can see command "
-            f"lines, so put a password into {DATABASE_URL} or the password file",
+            f"lines, so put a password into the password file or into {DATABASE_URL}, which is the "
+            "default",
         )
-        subparser.add_argument("--password-file", type=Path, help="file with the database password")
+        subparser.add_argument(
+            "--password-file",
+            type=Path,
+            metavar="FILE",
+            default=os.environ.get(PASSWORD_FILE),
+            help=f"file with the database password (default: {PASSWORD_FILE} of the environment)",
+        )
         if name == "advise":
             subparser.add_argument("sql", help="the statement with its values; it is not executed")
     return parser
 
 
-def _bottlenecks(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def _add_service_arguments(subparser: argparse.ArgumentParser) -> None:
+    subparser.add_argument(
+        "--url",
+        default=os.environ.get(URL) or DEFAULT_URL,
+        help=f"URL of the service (default: {URL} of the environment, else {DEFAULT_URL})",
+    )
+    subparser.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        default=os.environ.get(TOKEN_FILE),
+        help=f"file with an administrator's bearer token (default: {TOKEN_FILE})",
+    )
+    subparser.add_argument(
+        "--top",
+        type=_count,
+        default=20,
+        metavar="N",
+        help="number of statements (default: %(default)s)",
+    )
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a number from 1 on")
+    return int(text)
+
+
+def _bottlenecks(arguments: argparse.Namespace) -> Found:
     return _fetch_bottlenecks(arguments)[: arguments.top]
 
 
-def _plans(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def _plans(arguments: argparse.Namespace) -> Found:
     fields = ("summary", "fingerprint", "text", "mean", "p95", "plan", "advice")
     explained = [one for one in _fetch_bottlenecks(arguments) if one["plan"]][: arguments.top]
     return [{name: one[name] for name in fields} for one in explained]
 
 
-def _fetch_bottlenecks(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def _fetch_bottlenecks(arguments: argparse.Namespace) -> Found:
     if not arguments.url.startswith(("http://", "https://")):
         raise CommandError(f"--url {arguments.url!r} must begin with http:// or https://")
     request = urllib.request.Request(arguments.url.rstrip("/") + PATH)  # noqa: S310  # checked above
@@ -112,22 +187,25 @@ def _fetch_bottlenecks(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         request.add_header("authorization", f"Bearer {_secret(arguments.token_file)}")
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310
-            found: list[dict[str, Any]] = json.load(response)["bottlenecks"]
+            found: Found = json.load(response)["bottlenecks"]
     except urllib.error.HTTPError as error:
         hint = {
-            401: "use --token-file",
-            403: "the token is not an administrator's",
+            401: "give an administrator's token: --token-file",
+            403: "give an administrator's token: --token-file",
             404: "the page is not enabled: instrument(app, admin=...)",
         }.get(error.code, error.reason)
         error.close()
         raise CommandError(f"{arguments.url} responded with {error.code}: {hint}") from error
-    except (OSError, ValueError, LookupError) as error:
-        raise CommandError(f"cannot read bottlenecks from {arguments.url}: {error}") from error
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise CommandError(
+            f"cannot read bottlenecks from {arguments.url}: {error}; is it the service, and does "
+            "it run?"
+        ) from error
     return found
 
 
-def _query(name: str) -> Callable[[argparse.Namespace], list[dict[str, Any]]]:
-    def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def _query(name: str) -> Callable[[argparse.Namespace], Found]:
+    def run(arguments: argparse.Namespace) -> Found:
         try:
             with needs_extra("sql", f"vitals {name}"):
                 from vitals.db import database_commands
@@ -147,75 +225,32 @@ def _query(name: str) -> Callable[[argparse.Namespace], list[dict[str, Any]]]:
     return run
 
 
-def _secret(file: Path) -> str:
+def _secret(file: Path | str) -> str:
     try:
-        return file.read_text().strip()
-    except OSError as error:
-        raise CommandError(f"cannot read {file}: {error.strerror}") from error
+        return Path(file).read_text().strip()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise CommandError(f"cannot read {file}: {reason}") from error
 
 
-def _show_bottlenecks(found: list[dict[str, Any]]) -> None:
-    if not found:
-        print("no statements yet")
-    for number, one in enumerate(found, 1):
-        print(
-            f"{number:3}. {one['share']:4.0%}  {one['seconds']:.3f} s = {one['calls']} x "
-            f"{one['mean'] * 1e3:.2f} ms (p95 {one['p95'] * 1e3:.1f} ms, slowest "
-            f"{one['slowest'] * 1e3:.1f} ms)  {one['summary']}"
-        )
-        print(f"     {one['text']}")
-        for share in one["routes"]:
-            where = share["route"] or "outside requests"
-            print(
-                f"     {where}: {share['calls']} calls, {share['seconds']:.3f} s, {share['source']}"
-            )
-        for advice in one["advice"]:
-            print(f"     > {advice}")
+_BOTTLENECKS = """\
+Rank the statements of a running service by their total database time, with the
+routes and lines that send them and what to change. It reads /vitals/bottlenecks,
+which instrument(app, admin=...) enables."""
+_PLANS = """\
+Show the newest plan of each slow statement of a running service, its age, and what
+to change. It reads /vitals/bottlenecks, which instrument(app, admin=...) enables."""
+_ADVISE = """\
+Find the indexes that would make a statement cheaper, on PostgreSQL (with the
+extension HypoPG) or SQLite. Nothing is executed, and no index is created."""
+_INDEXES = """\
+Find unused, duplicate and missing indexes, on PostgreSQL or SQLite. Nothing is
+changed. An index is called unused only when the counters are a week old or older,
+and never if it serves a foreign key or a constraint."""
+_LOCKS = """\
+Show who blocks whom right now, for how long, by which statement and application, on
+PostgreSQL. What the role may not see is said: grant it pg_read_all_stats."""
 
 
-def _show_plans(found: list[dict[str, Any]]) -> None:
-    if not found:
-        print("no plans yet: slow statements are explained, each once an hour")
-    for one in found:
-        print(
-            f"{one['summary']}  mean {one['mean'] * 1e3:.2f} ms, p95 {one['p95'] * 1e3:.1f} ms, "
-            f"plan shape {one['plan']['shape']}\n  {one['text']}"
-        )
-        for line in one["plan"]["lines"]:
-            print(f"    {line}")
-        for advice in one["advice"]:
-            print(f"  > {advice}")
-
-
-def _show_indexes(found: list[dict[str, Any]]) -> None:
-    if not found:
-        print("no findings: no unused or duplicate index, no foreign key without an index")
-    for one in found:
-        print(f"{one['kind']:10} {one['table']}  {one['index']}")
-        print(f"           {one['reason']}\n           {one['remedy']}")
-
-
-def _show_locks(found: list[dict[str, Any]]) -> None:
-    if not found:
-        print("no lock waits")
-    for one in found:
-        print(
-            f"PID {one['waiting_pid']} has waited {one['waited']:.1f} s for PID "
-            f"{one['blocking_pid']} ({one['application'] or 'no application name'}, "
-            f"{one['state']}, transaction open for {one['transaction']:.1f} s)"
-        )
-        print(f"  waiting:  {one['waiting']}\n  blocking: {one['blocking']}")
-
-
-def _show_advice(found: list[dict[str, Any]]) -> None:
-    for one in found:
-        print(f"estimated cost {one['cost_before']:.0f}", end="")
-        if one["indexes"]:
-            size = f"about {one['bytes'] / 1e6:.1f} MB"
-            print(f", {one['cost_after']:.0f} with these indexes ({size}):")
-        else:
-            print(": no index would reduce it much")
-        for statement in one["indexes"]:
-            print(f"  {statement};")
-        for note in one["notes"]:
-            print(f"  > {note}")
+if __name__ == "__main__":
+    sys.exit(main())

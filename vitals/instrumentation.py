@@ -74,7 +74,7 @@ class Vitals:
 
     @property
     def tracing(self) -> Tracing | None:
-        """Its traces; None while nobody traces: neither an endpoint nor a provider is set."""
+        """Its traces; None while tracing is off: neither an endpoint nor a provider is set."""
         return None if self._traces is None else self._traces.tracing
 
     def watch(self, engine: AnyEngine, *, name: str | None = None) -> None:
@@ -138,7 +138,7 @@ def instrument(
         engine: SQLAlchemy engines whose statements and pools are measured: one or several, a
             mapping from names of their pools, or a function that returns them once they exist
             (called after start-up, and again until it returns some). ``"all"`` measures every
-            engine of the process from its first connection on, whoever makes it, see
+            engine of the process from its first connection on, wherever it is made, see
             ``vitals.db.discovery``. ``Vitals.watch`` adds further ones at any time.
         engines: The same, for several: ``engines=[main, reporting]``.
         objectives: Service level objectives; see ``vitals.objectives`` for the defaults.

@@ -80,7 +80,7 @@ class EventLog:
             self._on_drop("log_event")
 
     def _event_writer(self) -> EventWriter | None:
-        """The handler's function that writes events without a record, if nobody would see it."""
+        """The handler's function that writes events without a record, if no handler would."""
         found: logging.Handler | None = None
         logger: logging.Logger | None = self._logger
         if self._logger.filters:

@@ -11,12 +11,14 @@ from dashboards.panels.stat_panels import Gauge, Stat
 from dashboards.panels.table_panels import Table
 from dashboards.sections.dependencies import POOL, QUERIES, SLOW_RATIO
 from dashboards.sections.slo_panels import SLOW_QUERIES
-from dashboards.style import Colour, Step, column, rising
+from dashboards.style import Colour, Step, column, rising, series_colour
 from dashboards.variables import CHOSEN, CHOSEN_JOB, INSTANCE, JOB, SOURCE, STEP
 from rules.datastores import POOL_USE, QUERIES_PER_REQUEST_P95
 from rules.signal import defined
 from vitals.metrics.catalogue import (
+    DB_CONNECTION_COUNT,
     DB_CONNECTION_CREATE,
+    DB_CONNECTION_ERRORS,
     DB_CONNECTION_PENDING,
     DB_CONNECTION_TIMEOUTS,
     DB_CONNECTION_USE,
@@ -52,22 +54,24 @@ ACTIVE_CONNECTIONS = Stat(
     queries=(instant_query(_TIME),),
     empty="no queries",
 )
+_QUERIES = f"({DB_OPERATION_DURATION.rate(**CHOSEN)} or vector(0))"
+_RAISED = f"({DB_OPERATION_DURATION.rate(**CHOSEN, error_type=excluding(''))} or vector(0))"
+_UNSENT = (
+    f"({DB_CONNECTION_ERRORS.rate(**CHOSEN, error_type=excluding('CancelledError'))} or vector(0)) "
+    f"+ ({DB_CONNECTION_TIMEOUTS.rate(**CHOSEN)} or vector(0))"
+)
+"""Of those for which there was no connection: none could be opened, or none was free in time."""
 FAILED = Stat(
     id=4,
     title="Failed queries",
     description="Share of queries of the last five minutes that raised an error, such as a "
-    "deadlock, a constraint violation or a lost connection.",
+    "deadlock, a constraint violation or a lost connection, or for which there was no connection: "
+    "the database refused or did not answer, or none became free in time.",
     unit="percentunit",
     decimals=2,
     width=5,
     steps=rising(0.001, 0.01),
-    queries=(
-        instant_query(
-            f"({DB_OPERATION_DURATION.rate(**CHOSEN, error_type=excluding(''))} "
-            f"or {DB_OPERATION_DURATION.rate(**CHOSEN)} * 0) "
-            f"/ ({DB_OPERATION_DURATION.rate(**CHOSEN)} > 0)"
-        ),
-    ),
+    queries=(instant_query(f"({_RAISED} + {_UNSENT}) / ({_QUERIES} + {_UNSENT} > 0)"),),
     empty="no queries",
 )
 FULLEST = Gauge(
@@ -227,15 +231,33 @@ WAIT = TimeSeries(
         ),
     ),
 )
-TIMEOUTS = TimeSeries(
+NO_CONNECTION = TimeSeries(
     id=34,
     soft_high=1,
-    title="Connection timeouts",
-    description="Checkouts per second that timed out waiting for a connection; each is a failed "
-    "request.",
+    title="Callers without a connection",
+    description="Callers per second that got no connection; each is a failed request. Timeout: all "
+    "connections of the pool were in use for too long. An error: opening one failed, as when the "
+    "database is down, refuses the login or has no slot left.",
     unit="ops",
-    width=12,
-    queries=(Query(DB_CONNECTION_TIMEOUTS.rate(_POOL, window=STEP, **CHOSEN), _POOL_NAMED),),
+    width=8,
+    queries=(
+        Query(DB_CONNECTION_TIMEOUTS.rate(_POOL, window=STEP, **CHOSEN), f"{_POOL_NAMED} timeout"),
+        Query(
+            DB_CONNECTION_ERRORS.rate(_POOL, "error_type", window=STEP, **CHOSEN),
+            f"{_POOL_NAMED} {{{{error_type}}}}",
+        ),
+    ),
+)
+CONNECTIONS = TimeSeries(
+    id=36,
+    title="Connections by state",
+    stacked=True,
+    description="Connections of the pools, of all selected instances together. Those that the "
+    "server has ended are not counted, so PostgreSQL's pg_stat_activity has as many sessions.",
+    unit="short",
+    width=8,
+    queries=(Query(DB_CONNECTION_COUNT.sum("state", **CHOSEN), "{{state}}"),),
+    overrides=(series_colour("used", Colour.PRIMARY), series_colour("idle", Colour.INFO)),
 )
 CHECKOUT_TIME = TimeSeries(
     id=35,
@@ -243,7 +265,7 @@ CHECKOUT_TIME = TimeSeries(
     description="How long a connection is checked out of the pool, and how long opening one "
     "takes. Long checkouts are sessions that do other work while they hold a connection.",
     unit="s",
-    width=12,
+    width=8,
     queries=(
         Query(
             defined(DB_CONNECTION_USE.quantile(0.95, _POOL, window=STEP, **CHOSEN)),
@@ -286,7 +308,10 @@ BOARD = Board(
         Row((STATEMENTS, N_PLUS_ONE)),
         Row((SHARE, SLOW_STATEMENTS, ERRORS)),
         Row(
-            (replace(POOL, id=31, width=8, links=()), WAITING, WAIT, TIMEOUTS, CHECKOUT_TIME),
+            (
+                *(replace(POOL, id=31, width=8, links=()), WAITING, WAIT),
+                *(CONNECTIONS, NO_CONNECTION, CHECKOUT_TIME),
+            ),
             title="Connections",
             id=30,
         ),

@@ -60,7 +60,7 @@ async def change_role(session: AsyncSession, user_id: int, role: Role) -> User:
 
     Raises:
         NotFoundError: There is no such user.
-        LastAdminError: Nobody would be admin any more.
+        LastAdminError: No admin would be left.
     """
     user = await _locked(session, user_id)
     if role != Role.ADMIN:
@@ -74,7 +74,7 @@ async def deactivate(session: AsyncSession, user_id: int) -> User:
 
     Raises:
         NotFoundError: There is no such user.
-        LastAdminError: Nobody would be admin any more.
+        LastAdminError: No admin would be left.
     """
     user = await _locked(session, user_id)
     if user.active:

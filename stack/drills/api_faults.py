@@ -97,7 +97,7 @@ async def _freeze_api(environment: "Environment") -> None:
 
 _LOCKED = "a lock on the products table makes queries wait for up to a second"
 FAULTS = {
-    # One after another, pages last: a page of the API inhibits its tickets.
+    # One after another, pages last: a page of the API inhibits tickets that it explains.
     "LatencyP95High": Fault(
         _LOCKED, _lock_products, load=Load(_searches), lane=API, labels={"scope": "service"}
     ),

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from stack.drills.environment import Environment
 
 
-# Tickets of one service do not inhibit each other, so they may share it. Pages need a service of
-# their own, because a page inhibits the tickets of its job.
+# Tickets that do not explain each other may share a service. Pages need a service of their own,
+# because a page inhibits the tickets that it explains (`alerts.inhibition`).
 RELEASE = TargetService("release")
 STALLED = TargetService("stalled")
 LEAKING = TargetService("leaking", pool=2)

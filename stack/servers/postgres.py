@@ -165,12 +165,16 @@ def run_sql(port: int, password: str, sql: str, *, database: str = "postgres") -
 
 
 def make_role(port: int, superuser_password: str, password: str) -> None:
-    """Create the API's role, or reset its password and attributes, with least privileges."""
+    """Create the API's role, or reset its password and attributes, with least privileges.
+
+    It may see the statements and states of other roles' sessions, to say who blocks whom.
+    """
     attributes = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION"
     sql = f"""
         SELECT 'CREATE ROLE {ROLE}' WHERE NOT EXISTS
             (SELECT FROM pg_roles WHERE rolname = '{ROLE}') \\gexec
         ALTER ROLE {ROLE} {attributes} PASSWORD '{password}';
+        GRANT pg_read_all_stats TO {ROLE};
     """  # noqa: S608 - constants, and a generated password
     run_sql(port, superuser_password, sql)
 
@@ -183,3 +187,12 @@ def make_database(port: int, superuser_password: str, name: str) -> None:
         REVOKE CONNECT ON DATABASE {name} FROM PUBLIC;
     """  # noqa: S608 - the name is a constant
     run_sql(port, superuser_password, sql)
+
+
+def make_extensions(port: int, superuser_password: str, name: str) -> None:
+    """Create the extensions of a database that the server has: HypoPG, for `vitals advise`."""
+    sql = """
+        SELECT 'CREATE EXTENSION IF NOT EXISTS hypopg' WHERE EXISTS
+            (SELECT FROM pg_available_extensions WHERE name = 'hypopg') \\gexec
+    """
+    run_sql(port, superuser_password, sql, database=name)

@@ -8,6 +8,7 @@ import pytest
 
 from alerts import table
 from alerts.alert import Alert
+from alerts.inhibition import INHIBITIONS, Inhibition
 from alerts.rule_files import every_alert
 from checks.promql import labels_of
 
@@ -53,3 +54,20 @@ def test_the_table_has_a_row_of_each_alert_between_texts_that_stay() -> None:
     for alert in every_alert():
         assert f"| `{alert.name}` | {alert.severity} | {alert.for_} | {alert.fires_when} |" in page
     assert table.render(page) == page
+
+
+def test_the_table_of_pairs_names_each_with_its_reason() -> None:
+    page = table.render(f"before\n{table.PAIRS_BEGIN}\nlast row\n{table.PAIRS_END}\nafter\n")
+    assert page.startswith("before\n")
+    assert page.endswith("\nafter\n")
+    assert "last row" not in page
+    for pair in INHIBITIONS:
+        (row,) = [line for line in page.splitlines() if line.startswith(f"{_cells(pair)}")]
+        assert row.endswith(f"| {pair.reason} |")
+
+
+def _cells(pair: Inhibition) -> str:
+    cause = " ".join((f"`{pair.cause.name}`", *pair.by.values()))
+    return f"| {cause} | `{pair.consequence.name}`" + " ".join(
+        ("", *(text.replace("|", ", ") for text in pair.of.values()), "|")
+    )

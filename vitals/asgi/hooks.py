@@ -15,7 +15,7 @@ def wrap_outermost(app: FastAPI, wrap: Callable[[ASGIApp], ASGIApp]) -> None:
     """Add an outermost middleware, outside even of middleware that is added later.
 
     Other instrumentations replace ``app.build_middleware_stack``, and expect what Starlette builds
-    from the one that they replace. So the stack is wrapped when it is set, whoever has built it:
+    from the one that they replace. So the stack is wrapped when it is set, whatever has built it:
     the application's class becomes a subclass that notices the assignment.
     """
     kind = type(app)

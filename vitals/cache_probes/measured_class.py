@@ -1,7 +1,7 @@
 """Measures methods of one object through a subclass of its class.
 
 The object becomes an instance of the subclass: its own class, and with it all other objects, stay
-as they are, the object is freed as before, and whoever wraps the class later is called too.
+as they are, the object is freed as before, and wrappers that are installed later are called too.
 """
 
 from collections.abc import Awaitable, Callable

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -57,9 +58,13 @@ def run(name: str, url: str, *, password: str | None = None, sql: str = "") -> l
 
 
 def _advise(sql: str, connection: Connection) -> list[Any]:
-    on_sqlite = connection.dialect.name == "sqlite"
-    advisor = sqlite_advisor.advise if on_sqlite else postgresql_advisor.advise
-    return [advisor(connection, sql)]
+    if connection.dialect.name == "sqlite":
+        return [sqlite_advisor.advise(connection, sql)]
+    try:
+        return [postgresql_advisor.advise(connection, sql)]
+    except postgresql_advisor.NoHypoPGError as error:
+        advice = postgresql_advisor.advise_without_trial(connection, sql)
+        return [replace(advice, notes=[*advice.notes, str(error)])]
 
 
 async def _run(url: URL, read: Read) -> list[Any]:

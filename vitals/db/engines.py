@@ -63,7 +63,7 @@ class Watchers(Generic[Watcher]):
 
     def __init__(self) -> None:
         self._refs: list[tuple[bool, Callable[[], Watcher | None]]] = []
-        self.current: Callable[[], Watcher | None] = _nobody
+        self.current: Callable[[], Watcher | None] = _no_watcher
 
     def add(self, watcher: Watcher, *, found: bool = False, keep: bool = False) -> None:
         """Add a watcher, as the newest; does nothing if it is one.
@@ -93,7 +93,7 @@ class Watchers(Generic[Watcher]):
         self._refs = [each for each in refs if each[1]() is not None]
         match self._refs:
             case []:
-                self.current = _nobody
+                self.current = _no_watcher
             case [(_, sole)]:
                 self.current = sole
             case _:
@@ -111,5 +111,5 @@ class Watchers(Generic[Watcher]):
         return newest
 
 
-def _nobody() -> None:
+def _no_watcher() -> None:
     return None

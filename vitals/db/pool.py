@@ -14,15 +14,18 @@ from weakref import WeakKeyDictionary, WeakSet
 from sqlalchemy import Engine
 
 from vitals.db.pool_hook import hook_pool
+from vitals.db.pooled_connections import count_ended, count_idle
 from vitals.metrics.catalogue import (
     DB_CONNECTION_COUNT,
     DB_CONNECTION_CREATE,
+    DB_CONNECTION_ERRORS,
     DB_CONNECTION_MAX,
     DB_CONNECTION_PENDING,
     DB_CONNECTION_TIMEOUTS,
     DB_CONNECTION_USE,
     DB_CONNECTION_WAIT,
     OTHER,
+    PoolErrorLabels,
     PoolLabels,
     PoolStateLabels,
 )
@@ -74,6 +77,11 @@ class NamedPools:
         self.engines.discard(engine)
         hook_pool(engine).watchers.remove(self)
 
+    def failed(self, error_type: str) -> None:
+        """Count a checkout that failed for another reason than a timeout of the pool."""
+        labels = PoolErrorLabels(self.name, error_type)
+        self.meter.counter(DB_CONNECTION_ERRORS).bind(labels).inc()
+
     def refresh(self) -> None:
         """Set the gauges to the sums of the pools as they are now."""
         pending = idle = used = most = 0.0
@@ -88,8 +96,9 @@ class NamedPools:
             pool: Any = engine.pool
             if not hasattr(pool, "checkedout"):
                 continue  # such as NullPool, which keeps no connections
-            used += pool.checkedout()
-            idle += pool.checkedin()
+            # What is checked out but not in use is a connection that is being opened.
+            used += max(pool.checkedout() - count_ended(hook.in_use), 0)
+            idle += count_idle(pool)
             overflow = getattr(pool, "_max_overflow", 0)
             most += float("inf") if overflow < 0 else pool.size() + overflow
         self._pending.set(pending)

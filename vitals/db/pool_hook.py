@@ -13,9 +13,9 @@ from weakref import WeakSet
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
-from vitals.asgi.request_context import CURRENT
+from vitals.asgi.request_context import CURRENT, error_type_of
 from vitals.db.engines import Watchers
 from vitals.metrics.instruments import CounterChild, HistogramChild
 from vitals.metrics.meter import Meter
@@ -33,6 +33,9 @@ class PoolInstruments(Protocol):
     use: HistogramChild
     timeouts: CounterChild
 
+    def failed(self, error_type: str) -> None:
+        """Count a checkout that failed for another reason than a timeout of the pool."""
+
 
 class PoolHook:
     """Wraps a pool, and all that are recreated from it.
@@ -40,20 +43,25 @@ class PoolHook:
     Attributes:
         watchers: The instruments of the applications that watch it.
         waiting: Callers that wait for a connection now.
+        in_use: The records of the connections that are checked out of the newest pool.
         disposed: Whether it was disposed and has not connected since.
     """
 
     def __init__(self) -> None:
         self.watchers: Watchers[PoolInstruments] = Watchers()
         self.waiting = 0
+        self.in_use: set[ConnectionPoolEntry] = set()
         self.disposed = False
         _HOOKS.add(self)
 
     def wrap(self, pool: Any) -> None:
         """Wrap a pool's methods."""
         setattr(pool, HOOK, self)
-        pool.connect = self._timed_checkout(pool.connect)
-        pool._do_return_conn = self._timed_return(pool._do_return_conn)  # noqa: SLF001  # see above
+        in_use: set[ConnectionPoolEntry] = set()
+        self.in_use = in_use
+        pool.connect = self._timed_checkout(pool.connect, in_use)
+        give_back = pool._do_return_conn  # noqa: SLF001  # see above
+        pool._do_return_conn = self._timed_return(give_back, in_use)  # noqa: SLF001  # see above
         # Not by the event "do_connect": its first listener makes the connection, and the host may
         # need it to supply a fresh password. Nor by the dialect, which ``creator`` goes around.
         pool._invoke_creator = self._timed_connect(pool._invoke_creator)  # noqa: SLF001
@@ -71,8 +79,11 @@ class PoolHook:
         """Measure from now on how long a connection is used that was checked out before."""
         if connection.record_info is not None:
             connection.record_info.setdefault(CHECKED_OUT_AT, perf_counter())
+            self.in_use.add(connection._connection_record)  # noqa: SLF001  # see above
 
-    def _timed_checkout(self, checkout: Callable[[], Any]) -> Callable[[], Any]:
+    def _timed_checkout(
+        self, checkout: Callable[[], Any], in_use: set[ConnectionPoolEntry]
+    ) -> Callable[[], Any]:
         def timed_checkout() -> Any:
             self.waiting += 1
             started = perf_counter()
@@ -82,6 +93,11 @@ class PoolHook:
                 instruments = self.watchers.current()
                 if instruments is not None:
                     instruments.timeouts.inc()
+                raise
+            except BaseException as error:
+                instruments = self.watchers.current()
+                if instruments is not None:
+                    instruments.failed(error_type_of(error))
                 raise
             finally:
                 self.waiting -= 1
@@ -93,12 +109,16 @@ class PoolHook:
                 if request is not None and not request.duration:
                     request.pool_seconds += ended - started
             connection.record_info[CHECKED_OUT_AT] = ended
+            in_use.add(connection._connection_record)  # noqa: SLF001  # see above
             return connection
 
         return timed_checkout
 
-    def _timed_return(self, give_back: Callable[[Any], None]) -> Callable[[Any], None]:
+    def _timed_return(
+        self, give_back: Callable[[Any], None], in_use: set[ConnectionPoolEntry]
+    ) -> Callable[[Any], None]:
         def timed_return(record: Any) -> None:
+            in_use.discard(record)
             since = record.record_info.pop(CHECKED_OUT_AT, None)
             if since is not None:
                 instruments = self.watchers.current()
@@ -134,11 +154,11 @@ def hook_pool(engine: Engine) -> PoolHook:
 _HOOKS: WeakSet[PoolHook] = WeakSet()
 
 
-def _nobody_waits() -> None:
+def _reset_waiting() -> None:
     """Reset what a fork has inherited: the callers that wait are threads of the parent."""
     for hook in list(_HOOKS):
         hook.waiting = 0
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_nobody_waits)
+    os.register_at_fork(after_in_child=_reset_waiting)

@@ -104,7 +104,7 @@ class Alertmanager:
         if not notifying:
             yield problem(
                 "receivers",
-                f"none of {', '.join(self._integrations)} notifies anybody",
+                f"none of {', '.join(self._integrations)} has an integration",
                 "set ALERT_* variables and render its configuration, or add webhook_configs",
             )
         else:
@@ -160,7 +160,7 @@ class Alertmanager:
                 routed = self._wait_for_test_alerts()
                 yield from self._judge(routed)
             if self._wait_until_resolved():
-                yield ok("resolved", "the test alert is over, and nobody was notified of it")
+                yield ok("resolved", "the test alert is over, and no notification went out")
             else:
                 yield note("resolved", "the test alert is not over yet", "it ends by itself in 5 m")
         except (UnreachableError, OSError) as error:
@@ -184,14 +184,14 @@ class Alertmanager:
             else:
                 yield problem(
                     "route",
-                    f"{severity} goes to {', '.join(receivers)}, which notifies nobody",
+                    f"{severity} goes to {', '.join(receivers)}, which has no integration",
                     f"give this receiver an integration, or route severity={severity!r} to one "
                     "that has some",
                 )
 
     @contextmanager
     def _silenced(self) -> Iterator[None]:
-        """Silence the test alert, so that it wakes nobody."""
+        """Silence the test alert, so that no notification goes out."""
         now = datetime.now(UTC)
         answer = self._client.post(
             _SILENCES,

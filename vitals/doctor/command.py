@@ -6,6 +6,7 @@ what to do, and changes nothing but a test alert, which is silenced and ended at
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -34,15 +35,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = __doc__
     parser.epilog = EXIT_STATUS
-    parser.add_argument("url", help="the service, such as http://127.0.0.1:8000")
+    parser.add_argument(
+        "url",
+        nargs="?",
+        default=os.environ.get("VITALS_URL"),
+        help="the service, such as http://127.0.0.1:8000 (default: VITALS_URL of the environment)",
+    )
     parser.add_argument(
         "--metrics-path", default="/metrics", metavar="PATH", help="default: %(default)s"
     )
     parser.add_argument(
-        "--token-file", type=Path, metavar="FILE", help="file with the token of its metrics"
-    )
-    parser.add_argument("--prometheus", metavar="URL", help="such as http://127.0.0.1:9090")
-    parser.add_argument("--alertmanager", metavar="URL", help="such as http://127.0.0.1:9093")
+        "--token-file", type=Path, metavar="FILE",
+        default=os.environ.get("VITALS_METRICS_TOKEN_FILE"),
+        help="file with the token of its metrics (default: VITALS_METRICS_TOKEN_FILE of the "
+        "environment)",
+    )  # fmt: skip
+    for name, port in (("prometheus", 9090), ("alertmanager", 9093)):
+        variable = f"VITALS_{name.upper()}_URL"
+        parser.add_argument(
+            f"--{name}", metavar="URL", default=os.environ.get(variable),
+            help=f"such as http://127.0.0.1:{port} (default: {variable} of the environment)",
+        )  # fmt: skip
     parser.add_argument("--job", help="the job that the service should be in (default: any)")
     parser.add_argument(
         "--no-test-alert", action="store_true", help="send no test alert to Alertmanager"
@@ -56,6 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Look at every hop and print what is found; returns the exit status."""
+    if not arguments.url:
+        print("vitals: no service given: name its URL, or set VITALS_URL", file=sys.stderr)
+        return _WRONG
     for option in ("url", "prometheus", "alertmanager"):
         address = getattr(arguments, option)
         if address is not None and not address.startswith(("http://", "https://")):
@@ -67,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     token = None
     if arguments.token_file is not None:
         try:
-            token = arguments.token_file.read_text().strip()
+            token = Path(arguments.token_file).read_text().strip()
         except (OSError, ValueError) as error:
             print(f"vitals: cannot read {arguments.token_file}: {error}", file=sys.stderr)
             return _WRONG

@@ -102,7 +102,7 @@ class BackgroundMeter:
     def _end(self, key: object, began: float, task: "asyncio.Future[Any]") -> None:
         route = self._running.pop(key, None)
         if route is not None:
-            # Not `task.exception()`, after which asyncio no longer logs that nobody asked for it.
+            # Not `task.exception()`, after which asyncio no longer logs the error as unretrieved.
             error = getattr(task, "_exception", None)
             failed = "CancelledError" if task.cancelled() else error and error_type_of(error)
             self._record(route, failed or "", perf_counter() - began)

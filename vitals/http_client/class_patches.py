@@ -1,6 +1,6 @@
-"""Wraps methods of a library's classes, for clients that nobody hands over.
+"""Wraps methods of a library's classes, for clients that are not passed in.
 
-A method is wrapped once, whoever asks for it and how often; the wrapper does nothing while no
+A method is wrapped once, however often it is asked for; the wrapper does nothing while no
 application measures its outgoing requests, and ``undo`` takes it off unless somebody has wrapped it
 in turn.
 """

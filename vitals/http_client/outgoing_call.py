@@ -132,7 +132,7 @@ class OutgoingCall:
 
     def __del__(self) -> None:
         # Called by the garbage collector, maybe while a lock of the tracer is held: a span that
-        # nobody ended is lost.
+        # was never ended is lost.
         self.span = None
         self.finish()
 

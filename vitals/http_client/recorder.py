@@ -32,7 +32,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 BENEATH = {"httpx": ("httpx",), "aiohttp": ("aiohttp",), "requests": ("requests", "urllib3")}
 """The libraries whose instrumentation makes spans of what a library sends."""
 TRACE = "opentelemetry.trace"
-"""Imported by whoever traces, the host or the kit."""
+"""Imported by the tracing set-up of the host or of the kit."""
 DROPPED = "http_client"
 """Reason of ``vitals_dropped_total`` for a request that could not be recorded."""
 UNNAMED = ServerLabels(OTHER, OTHER)
@@ -58,7 +58,7 @@ class HttpClientRecorder:
         self._active: dict[ServerLabels, GaugeChild] = {}
 
     def name(self, servers: Collection[str]) -> None:
-        """Give series of their own to hosts of these names, whoever else is called."""
+        """Give series of their own to hosts of these names, whichever other hosts are called."""
         self._named.update(name.lower() for name in servers)
 
     def start(

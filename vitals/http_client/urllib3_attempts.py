@@ -1,6 +1,6 @@
 """The attempts of one request that urllib3 repeats by itself, each a request of its own.
 
-urllib3 tells nobody of an attempt that it repeats. So the pools that an adapter makes from now on
+urllib3 has no hook for an attempt that it repeats. So the pools that an adapter makes from now on
 are of a subclass that notes each one; urllib3 has ``pool_classes_by_scheme`` for this. Attempts
 through a proxy are not told apart.
 """

@@ -249,7 +249,7 @@ def bound_by_structlog() -> Fields:
 
 
 def _snapshot(value: Any) -> Any:
-    """A value as plain data that nobody else can change."""
+    """A value as plain data that no other code can change."""
     kind = type(value)
     if kind is str or kind in _SCALARS:
         return value

@@ -1,8 +1,8 @@
-"""Who may read ``/metrics``: whoever sends the token, or without one, this machine only.
+"""Access to ``/metrics``: clients that send the token; without a token, this machine only.
 
 A connection counts as one of this machine if both its ends are loopback addresses and nothing in
 the request says that a proxy stands between: a proxy on the same machine has a loopback address
-too, and whoever asks it would read the metrics. So these need a token: a server in a container,
+too, and its clients would read the metrics. So these need a token: a server in a container,
 behind a proxy or on a Unix socket, whose peers are proxies. In-process clients of tests are served.
 """
 

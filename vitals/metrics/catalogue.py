@@ -262,6 +262,13 @@ class PoolStateLabels(NamedTuple):
     state: str
 
 
+class PoolErrorLabels(NamedTuple):
+    """Labels of a checkout that failed: the pool, and the class of the error."""
+
+    db_client_connection_pool_name: str
+    error_type: str
+
+
 DB_OPERATION_DURATION = Histogram(
     "db_client_operation_duration_seconds",
     "Time a database operation took, waiting included.",
@@ -296,7 +303,9 @@ DB_N_PLUS_ONE = Counter(
     RouteFingerprintLabels,
 )
 DB_CONNECTION_COUNT = Gauge(
-    "db_client_connection_count", "Connections of the pool by state.", PoolStateLabels
+    "db_client_connection_count",
+    "Connections of the pool by state, without those that the server has ended.",
+    PoolStateLabels,
 )
 DB_CONNECTION_MAX = Gauge(
     "db_client_connection_max", "Connections the pool may open, overflow included.", PoolLabels
@@ -308,6 +317,11 @@ DB_CONNECTION_TIMEOUTS = Counter(
     "db_client_connection_timeouts_total",
     "Callers that timed out waiting for a connection.",
     PoolLabels,
+)
+DB_CONNECTION_ERRORS = Counter(
+    "db_client_connection_errors_total",
+    "Callers that got no connection because none could be opened, or that were cancelled.",
+    PoolErrorLabels,
 )
 DB_CONNECTION_WAIT = Histogram(
     "db_client_connection_wait_time_seconds",

@@ -45,7 +45,7 @@ class MetricsEndpoint:
 
     Args:
         meter: The metrics to serve.
-        access: Who may read them; by default whoever sends the environment's token, or without
+        access: Who may read them; by default clients that send the environment's token, or without
             one, this machine.
         registry: A prometheus_client registry served in the same response: process and garbage
             collector metrics, and any metrics that the application keeps there. None leaves it out.

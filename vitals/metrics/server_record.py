@@ -1,4 +1,4 @@
-"""Notes on this machine how servers end, so that a restart by plan is told from a crash.
+"""Notes on this machine how servers end, so that a planned restart does not count as a crash.
 
 A server is one process, or the parent of workers. Each process that serves has a small file; it is
 marked when the process ends by plan. The next server of the same application and address reads what

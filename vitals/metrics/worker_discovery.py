@@ -76,7 +76,7 @@ def worker_directories(
 ) -> list[Path]:
     """Directories through which the workers of a server share an application's metrics.
 
-    They share the first one that nobody else has access to; none if the list is empty.
+    They share the first one that no other user has access to; none if the list is empty.
 
     Args:
         application: Its id, see ``application_id``.

@@ -102,7 +102,7 @@ class Flushable(Protocol):
 
 
 class BoundedFlush:
-    """Flushes span processors in a thread of its own, so that nobody waits longer than intended.
+    """Flushes span processors in a thread of its own, so that callers wait for a bounded time.
 
     An exporter may take far longer than its timeout: it retries, exports batch after batch, and a
     timeout of HTTP starts anew with every byte that arrives. At the end of the process, when no

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SDK = "opentelemetry.sdk.trace"
 UNTRACED_REQUESTS = 100
-"""After how many requests that nobody traces it is assumed that nobody will."""
+"""Requests without a span after which it is assumed that none will have one."""
 
 _log = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ class TracedApp:
     """ASGI middleware that finds out who traces requests, when the application has started.
 
     It stands outside of all middleware but the HTTP probe, so that each log line of a request can
-    name its trace. Where nobody traces, it takes itself out of the middleware stack, so that
+    name its trace. Where no request is traced, it takes itself out of the middleware stack, so that
     requests pay nothing, and looks at one request again from time to time.
 
     Args:

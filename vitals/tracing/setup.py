@@ -134,7 +134,7 @@ class Tracing:
                 self._export_too(each)
         for each in theirs:
             if hasattr(each, "force_flush"):
-                self._flush.add(each)  # a server that is told to stop seldom runs exit handlers
+                self._flush.add(each)  # a server stopped by a signal seldom runs exit handlers
         own = None
         if provider is None and self._own_exporters():
             own = self._own_provider()

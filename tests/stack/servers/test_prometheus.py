@@ -170,3 +170,31 @@ def test_targets_are_found_without_a_file_notification(tmp_path: Path) -> None:
         while "late" not in jobs():
             assert monotonic() < deadline
             sleep(0.2)
+
+
+@pytest.mark.servers
+def test_only_up_says_that_a_target_is_declared(
+    config: dict[str, Any], prometheus_server: Start
+) -> None:
+    (services,) = (job for job in config["scrape_configs"] if job["job_name"] == "services")
+    every = {"global": {"scrape_interval": "1s"}}
+    address = prometheus_server(every).url.removeprefix("http://")
+    with ExitStack() as ended:
+        folder = servers.temporary_folder()
+        ended.callback(shutil.rmtree, folder)
+        (folder / "shop.yml").write_text(f'[{{targets: ["{address}"], labels: {{job: shop}}}}]')
+        folder.chmod(0o755)
+        services["file_sd_configs"][0]["files"] = [str(folder / "*.yml")]
+        server = prometheus_server({**every, "scrape_configs": [services]})
+
+        def names(selector: str) -> set[str]:
+            answer = httpx.get(f"{server.url}/api/v1/series", params={"match[]": selector})
+            return {series["__name__"] for series in answer.json()["data"]}
+
+        deadline = monotonic() + 60
+        while "prometheus_build_info" not in names('{job="shop"}'):
+            assert monotonic() < deadline
+            sleep(0.1)
+        declared = names('{watched_by="vitals"}')
+        assert "up" in declared
+        assert {name for name in declared if not name.startswith("scrape_")} == {"up"}

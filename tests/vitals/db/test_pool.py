@@ -17,6 +17,7 @@ from vitals import instrument
 from vitals.metrics.catalogue import (
     DB_CONNECTION_COUNT,
     DB_CONNECTION_CREATE,
+    DB_CONNECTION_ERRORS,
     DB_CONNECTION_PENDING,
     DB_CONNECTION_TIMEOUTS,
     DB_CONNECTION_USE,
@@ -141,4 +142,83 @@ def test_checkouts_that_fail(tmp_path: Path) -> None:
     assert readings.value(DB_CONNECTION_TIMEOUTS) == 0
     assert readings.value(DB_CONNECTION_PENDING) == 0
     assert readings.value(DB_CONNECTION_COUNT, state="used") == 0
+    engine.dispose()
+
+
+@pytest.mark.servers
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # of connections that the server ended
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+def test_connections_that_the_server_ended_and_refused(
+    postgres: servers.Postgres, driver: str
+) -> None:
+    """The pool says what psql says, while another client has taken all slots of the database."""
+    url = postgres.database()
+    name = url.rpartition("/")[2]
+    engine = create_async_engine(url.replace("asyncpg", driver), pool_size=4)
+    app = FastAPI()
+    instrument(app, engine=engine, logs=False)
+
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+
+    def sessions() -> int:
+        """As PostgreSQL counts them."""
+        return int(postgres.sql(f"SELECT count(*) {others}", database=name))
+
+    def connections(state: str) -> float:
+        return Readings.of(app).value(DB_CONNECTION_COUNT, state=state)
+
+    async def agreed(idle: int, used: int) -> None:
+        async with asyncio.timeout(30):
+            while sessions() != idle + used or connections("idle") != idle:
+                await asyncio.sleep(0.02)
+        assert connections("used") == used
+
+    async def run() -> None:
+        held = [await engine.connect() for _ in range(4)]
+        for connection in held[1:]:
+            await connection.close()
+        await held[0].execute(text("SELECT 1"))
+        await agreed(idle=3, used=1)
+        postgres.sql(f'ALTER DATABASE "{name}" CONNECTION LIMIT 0')
+        postgres.sql(f"SELECT pg_terminate_backend(pid) {others}", database=name)
+        await agreed(idle=0, used=0)
+        with pytest.raises(DBAPIError):
+            await held[0].execute(text("SELECT 1"))
+        await held[0].close()
+        refused = 0
+        for _ in range(10):
+            try:
+                async with engine.connect() as connection:
+                    await connection.execute(text("SELECT 1"))
+            except Exception:  # noqa: BLE001 - each driver has its own
+                refused += 1
+        await agreed(idle=0, used=0)
+        counted = Readings.of(app).value(DB_CONNECTION_ERRORS)
+        with_one = Readings.of(app).series(DB_CONNECTION_ERRORS)
+        # Without a ping, the driver notices with the first statement of each connection.
+        assert 7 <= counted <= refused == 10, with_one
+        postgres.sql(f'ALTER DATABASE "{name}" CONNECTION LIMIT -1')
+        async with engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+            await agreed(idle=0, used=1)
+        assert Readings.of(app).value(DB_CONNECTION_ERRORS) == counted
+        await engine.dispose()
+
+    asyncio.run(run())
+
+
+def test_a_cancelled_checkout_is_told_apart_from_a_failed_one(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/shop.db")
+    app = FastAPI()
+    instrument(app, engine=engine, logs=False)
+
+    @event.listens_for(engine, "checkout")
+    def cancel(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        engine.connect()
+    readings = Readings.of(app)
+    assert readings.value(DB_CONNECTION_ERRORS, error_type="CancelledError") == 1
+    assert readings.value(DB_CONNECTION_ERRORS) == 1
     engine.dispose()

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests import servers
+from vitals import cli
 from vitals.cli import DATABASE_URL, main
 from vitals.db.indexes.index_candidates import candidates
 from vitals.db.indexes.postgresql_advisor import Advice, advise, rewrite_hints
@@ -201,6 +202,19 @@ def test_advisor_executes_and_leaves_nothing(database: str) -> None:
 def test_error_without_hypopg(postgres: servers.Postgres) -> None:
     with pytest.raises(ValueError, match="CREATE EXTENSION"):
         on(postgres.database(), lambda connection: advise(connection, "SELECT 1"))
+
+
+def test_command_says_what_it_lacks_without_hypopg(
+    postgres: servers.Postgres, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = postgres.database()
+    postgres.sql("CREATE TABLE t AS SELECT g::text FROM generate_series(1, 20000) g; "
+                 "GRANT ALL ON t TO PUBLIC", database=url.rpartition("/")[2])  # fmt: skip
+    assert cli.main(["advise", "--database", url, "SELECT * FROM t WHERE g LIKE '%9'"]) == 0
+    said = capsys.readouterr().out
+    assert "full table scan of t" in said
+    assert "trigram" in said
+    assert "CREATE EXTENSION hypopg" in said
 
 
 def test_explain_includes_advice(database: str) -> None:

@@ -1,4 +1,4 @@
-"""Side connections are set up as the host's own are, and seen by nobody but the database."""
+"""Side connections are set up as the host's own are, and seen by the database only."""
 
 import asyncio
 from contextvars import ContextVar

@@ -467,11 +467,11 @@ def test_alerts_are_routed_to_a_receiver_that_notifies_nobody(
     )
     running.callback(server.close)
     findings = examine(service.url, "--alertmanager", server.url)
-    assert findings.problems() == {"route": "page goes to nobody, which notifies nobody"}
+    assert findings.problems() == {"route": "page goes to nobody, which has no integration"}
     server = servers.start_alertmanager({"route": {"receiver": "nobody"}, "receivers": [empty]})
     running.callback(server.close)
     findings = examine(service.url, "--alertmanager", server.url, "--no-test-alert")
-    assert findings.problems() == {"receivers": "none of nobody notifies anybody"}
+    assert findings.problems() == {"receivers": "none of nobody has an integration"}
 
 
 def test_workers_that_share_nothing_are_noticed(examine: Examine, running: ExitStack) -> None:

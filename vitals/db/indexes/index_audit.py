@@ -5,6 +5,7 @@ Reads the schema and, on PostgreSQL, its index usage statistics; nothing is chan
 
 import warnings
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any
 
 from sqlalchemy import Connection, inspect, text
@@ -12,18 +13,42 @@ from sqlalchemy.engine.interfaces import ReflectedIndex
 from sqlalchemy.exc import SAWarning
 
 _UNSET = frozenset(("None", "False", "[]", "{}", ""))
-UNUSED, DUPLICATE, MISSING = "unused", "duplicate", "missing"
+UNUSED, DUPLICATE, MISSING, UNKNOWN = "unused", "duplicate", "missing", "unknown"
 
+MIN_COUNTER_AGE = 7 * 86_400.0
+"""Seconds for which PostgreSQL must have counted before an index is called unused: reports and
+batches may run once a week."""
+
+# Without stats_reset they have counted since the server started, or longer.
+_COUNTERS_SQL = text(
+    """
+    SELECT EXTRACT(EPOCH FROM now() - COALESCE(d.stats_reset, pg_postmaster_start_time()))::float,
+           COALESCE(d.stats_reset, pg_postmaster_start_time()), pg_is_in_recovery(),
+           (SELECT count(*) FROM pg_stat_replication)
+               + (SELECT count(*) FROM pg_replication_slots WHERE slot_type = 'physical'
+                  AND NOT active)
+    FROM pg_stat_database d WHERE d.datname = current_database()
+    """
+)
 _UNUSED_SQL = text(
     """
-    SELECT s.schemaname, s.relname, s.indexrelname, pg_relation_size(s.indexrelid),
-           COALESCE(d.stats_reset, pg_postmaster_start_time())::text
+    SELECT s.schemaname, s.relname, s.indexrelname, pg_relation_size(s.indexrelid)
     FROM pg_stat_user_indexes s
     JOIN pg_index i USING (indexrelid)
-    JOIN pg_stat_database d ON d.datname = current_database()
     WHERE s.idx_scan = 0 AND NOT i.indisunique AND NOT i.indisexclusion AND i.indisvalid
+      AND NOT i.indisreplident
       AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = s.indexrelid)
+      AND NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = s.indexrelid)
+      AND NOT EXISTS (SELECT FROM pg_constraint f  -- deletes of what it refers to look rows up
+                      WHERE f.contype = 'f' AND f.conrelid = s.relid
+                        AND i.indkey[0] = ANY (f.conkey))
     ORDER BY 4 DESC, 1, 2, 3
+    """
+)
+_REPLICA_IDENTITIES_SQL = text(
+    """
+    SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+    WHERE i.indisreplident OR EXISTS (SELECT FROM pg_constraint f WHERE f.conindid = i.indexrelid)
     """
 )
 
@@ -33,11 +58,11 @@ class Finding:
     """A problem with an index.
 
     Attributes:
-        kind: ``unused``, ``duplicate`` or ``missing``.
+        kind: ``unused``, ``duplicate``, ``missing``, or ``unknown``: nothing can be advised yet.
         table: The table, with its schema unless that is the default one.
-        index: The index's name; empty when it is missing.
+        index: The index's name; empty when it is missing, or for several.
         reason: Why it is a problem.
-        remedy: SQL that would fix it, to be reviewed and run by a person.
+        remedy: SQL that would fix it, to be reviewed and run by a person; a sentence if unknown.
     """
 
     kind: str
@@ -85,28 +110,30 @@ def read(connection: Connection) -> list[Finding]:
     with warnings.catch_warnings():
         # SQLAlchemy skips indexes over expressions with a warning; so does this audit.
         warnings.simplefilter("ignore", SAWarning)
-        found = _audit_tables(connection)
-    return (_unused(connection) if connection.dialect.name == "postgresql" else []) + found
+        found, kept = _audit_tables(connection)
+    return (_unused(connection, kept) if connection.dialect.name == "postgresql" else []) + found
 
 
-def _audit_tables(connection: Connection) -> list[Finding]:
+def _audit_tables(connection: Connection) -> tuple[list[Finding], set[str]]:
+    """Findings of the schema, and names of indexes that were found or must do for a found one."""
     found: list[Finding] = []
+    kept: set[str] = set()
     schema = inspect(connection)
     quote = connection.dialect.identifier_preparer.quote
+    needed: set[str] = set()
+    if connection.dialect.name == "postgresql":
+        needed = set(connection.execute(_REPLICA_IDENTITIES_SQL).scalars())
     for table in schema.get_table_names():
         keys, constraints = _keys(schema, table, connection.dialect.name)
-        found += [
-            Finding(
-                DUPLICATE,
-                table,
-                key.name,
-                f"redundant: covered by {other.name} ({', '.join(other.columns)})",
-                f"DROP INDEX {quote(key.name)};",
-            )
-            for key in keys
-            if key.name not in {each.name for each in constraints}
-            and (other := _covering_key(key, keys + constraints))
-        ]
+        for key in keys:
+            if key.name in needed or key.name in {each.name for each in constraints}:
+                continue
+            other = _covering_key(key, keys + constraints)
+            if other is not None:
+                kept |= {key.name, other.name}
+                reason = f"redundant: covered by {other.name} ({', '.join(other.columns)})"
+                remedy = f"DROP INDEX {quote(key.name)};"
+                found.append(Finding(DUPLICATE, table, key.name, reason, remedy))
         for foreign in schema.get_foreign_keys(table):
             columns = tuple(foreign["constrained_columns"])
             if not any(_covers_foreign_key(key, columns) for key in keys + constraints):
@@ -124,21 +151,39 @@ def _audit_tables(connection: Connection) -> list[Finding]:
                         f"ON {quote(table)} ({listed});",
                     )
                 )
-    return found
+    return found, kept
 
 
-def _unused(connection: Connection) -> list[Finding]:
+def _unused(connection: Connection, kept: set[str]) -> list[Finding]:
     quote = connection.dialect.identifier_preparer.quote
-    return [
-        Finding(
-            UNUSED,
-            table if schema == "public" else f"{schema}.{table}",
-            index,
-            f"not used since {since[:19]}, {size / 1e6:.1f} MB; check the replicas too",
-            f"DROP INDEX {quote(schema)}.{quote(index)};",
-        )
-        for schema, table, index, size, since in connection.execute(_UNUSED_SQL)
-    ]
+    age, since, is_replica, replicas = connection.execute(_COUNTERS_SQL).one()
+    counted = f"since {since.astimezone(UTC):%Y-%m-%d %H:%M} UTC ({_duration(age)})"
+    unused = [row for row in connection.execute(_UNUSED_SQL) if row[2] not in kept]
+    if not unused:
+        return []
+    if age < MIN_COUNTER_AGE:
+        reason = f"{len(unused)} not used yet, but counted only {counted}: too short to tell"
+        remedy = f"ask again when they have been counted for {_duration(MIN_COUNTER_AGE)}"
+        return [Finding(UNKNOWN, "", "", reason, remedy)]
+    findings = []
+    for schema, table, index, size in unused:
+        named = table if schema == "public" else f"{schema}.{table}"
+        reason = f"not used on this server {counted}, or since it was made; {size / 1e6:.1f} MB"
+        if is_replica or replicas:
+            others = "its primary" if is_replica else f"{replicas} replicas"
+            remedy = f"run vitals indexes on {others} too: whether it is used there is unknown"
+            findings.append(Finding(UNKNOWN, named, index, reason, remedy))
+        else:
+            remedy = f"DROP INDEX {quote(schema)}.{quote(index)};"
+            findings.append(Finding(UNUSED, named, index, reason, remedy))
+    return findings
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} seconds"
 
 
 def _keys(schema: Any, table: str, system: str) -> tuple[list[_Key], list[_Key]]:

@@ -30,6 +30,8 @@ DEEP_OFFSET_HINT = (
     "a deep OFFSET reads all rows that it skips: use keyset pagination, WHERE (a, b) > (:a, :b)"
 )
 
+_EXPLAIN = "EXPLAIN (FORMAT JSON, VERBOSE) "
+_ONE_STATEMENT = "only one statement allowed: text after a semicolon would be executed"
 _OFFSET = re.compile(
     r"\bOFFSET\s+(?:(?P<number>\d+)|\$(?P<place>\d+)|%\((?P<name>\w+)\)s|(?P<mark>\?))",
     re.IGNORECASE,
@@ -60,6 +62,10 @@ class Advice:
     notes: list[str] = field(default_factory=list)
 
 
+class NoHypoPGError(ValueError):
+    """HypoPG is not in this database, so no index can be tried; the message says what to do."""
+
+
 def advise(connection: Connection, sql: str, parameters: Any = None) -> Advice:
     """Find indexes that would make a statement cheaper.
 
@@ -69,12 +75,12 @@ def advise(connection: Connection, sql: str, parameters: Any = None) -> Advice:
         parameters: Its values.
 
     Raises:
-        ValueError: HypoPG is not installed, there are several statements, or planning might run
-            user-defined code.
+        NoHypoPGError: HypoPG is not in this database.
+        ValueError: There are several statements, or planning might run user-defined code.
         sqlalchemy.exc.DBAPIError: The statement cannot be planned.
     """
     if ";" in normalise(sql).rstrip("; "):
-        raise ValueError("only one statement allowed: text after a semicolon would be executed")
+        raise ValueError(_ONE_STATEMENT)
     trial = _HypotheticalIndexes(connection, sql, parameters)
     try:
         before, plan = trial.cost(())
@@ -91,6 +97,36 @@ def advise(connection: Connection, sql: str, parameters: Any = None) -> Advice:
         "every write to the table must update the index; create it with CREATE INDEX CONCURRENTLY"
     )
     return Advice([index.sql for index in chosen], before, after, size, notes)
+
+
+def advise_without_trial(connection: Connection, sql: str, parameters: Any = None) -> Advice:
+    """The planner's cost and rewrite hints, without HypoPG: no index can be tried.
+
+    Args:
+        connection: To PostgreSQL; its transaction is rolled back.
+        sql: One statement, as sent to the driver.
+        parameters: Its values.
+
+    Raises:
+        ValueError: There are several statements, or planning might run user-defined code.
+        sqlalchemy.exc.DBAPIError: The statement cannot be planned.
+    """
+    if ";" in normalise(sql).rstrip("; "):
+        raise ValueError(_ONE_STATEMENT)
+    try:
+        connection.execute(_BEGIN)
+        check_plannable(connection, sql)
+        explained = connection.exec_driver_sql(_EXPLAIN + sql, parameters).scalar_one()
+        plan: Node = explained[0]["Plan"]
+    finally:
+        connection.rollback()
+    scans = [
+        f"full table scan of {node.get('Relation Name')}"
+        for _, node in walk(plan)
+        if node["Node Type"] == "Seq Scan" and node.get("Total Cost", 0) >= MIN_COST
+    ]
+    hints = rewrite_hints(sql, plan, parameters)
+    return Advice([], plan["Total Cost"], plan["Total Cost"], notes=[*scans, *hints])
 
 
 class IndexTrial(Protocol):
@@ -140,17 +176,19 @@ class _HypotheticalIndexes:
 
     def __init__(self, connection: Connection, sql: str, parameters: Any) -> None:
         self._connection = connection
-        self._sql = "EXPLAIN (FORMAT JSON, VERBOSE) " + sql
+        self._sql = _EXPLAIN + sql
         self._parameters = parameters
         self._existing: dict[str, list[tuple[str, ...]]] = {}
         self._costs: dict[tuple[IndexCandidate, ...], tuple[float, Node]] = {}
         self._bytes: dict[IndexCandidate, int] = {}
         self._has_savepoint = False
-        if not connection.execute(_BEGIN).scalars("hypopg").one():
+        has_hypopg, available = connection.execute(_BEGIN).one()[-2:]
+        if not has_hypopg:
             connection.rollback()
-            raise ValueError(
-                "HypoPG is not installed: install postgresql-15-hypopg, then run CREATE EXTENSION "
-                "hypopg"
+            missing = "" if available else "install HypoPG (Debian: postgresql-NN-hypopg), then "
+            raise NoHypoPGError(
+                "no index can be tried without the extension HypoPG: "
+                f"{missing}run CREATE EXTENSION hypopg in this database as a superuser"
             )
         try:
             check_plannable(connection, sql)
@@ -231,7 +269,8 @@ _BEGIN = text(
     SELECT set_config('transaction_read_only', 'on', true),
            set_config('statement_timeout', '2s', true),
            set_config('jit', 'off', true),
-           EXISTS (SELECT FROM pg_extension WHERE extname = 'hypopg') AS hypopg
+           EXISTS (SELECT FROM pg_extension WHERE extname = 'hypopg'),
+           EXISTS (SELECT FROM pg_available_extensions WHERE name = 'hypopg')
     """
 )
 # One round trip: a candidate costs two, and there are two dozen of them.

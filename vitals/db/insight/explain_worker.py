@@ -1,8 +1,9 @@
 """Explain worker: explains slow statements and samples lock waits on a side connection.
 
-At most one connection more than the host's, open only during a query; each statement is explained
-once an hour, six a minute in total. A plan needs the statement's values: they stay in memory until
-it is explained, for a second or two, a minute at most, and are stored nowhere.
+At most one connection more than the host's, open only during a query; a statement is explained
+every five minutes while it is slow, and soon after it has become slower, six a minute in total. A
+plan needs the statement's values: they stay in memory until it is explained, for a second or two, a
+minute at most, and are stored nowhere.
 """
 
 import asyncio
@@ -19,15 +20,18 @@ from sqlalchemy import Connection, Engine
 from vitals.db import side_connections
 from vitals.db.engines import AnyEngine, root_engine
 from vitals.db.insight.explain import explain, explain_sqlite, may_explain, with_sqlite_advice
+from vitals.db.insight.explain_throttle import ExplainThrottle
 from vitals.db.insight.lock_sampler import LockSampler
 from vitals.db.insight.plan_history import PlanHistory
 from vitals.db.statements.fingerprint import Statement
-from vitals.db.statements.log_throttle import LogThrottle
 from vitals.db.statements.plans import Plan
 from vitals.db.statements.query_log import QueryLog
 from vitals.metrics.meter import Meter
 
-EXPLAIN_INTERVAL = 3_600.0
+EXPLAIN_INTERVAL = 300.0
+"""Seconds between two plans of a statement that stays as slow."""
+ANALYZE_INTERVAL = 3_600.0
+"""The same where a plan executes the statement."""
 MAX_PER_MINUTE = 6
 QUEUE_SIZE = 64
 """Statements that may wait to be explained."""
@@ -78,7 +82,9 @@ class ExplainWorker:
     ) -> None:
         self._analyze = analyze
         self._meter = meter
-        self._throttle = LogThrottle(EXPLAIN_INTERVAL, MAX_PER_MINUTE)
+        self._throttle = ExplainThrottle(
+            ANALYZE_INTERVAL if analyze else EXPLAIN_INTERVAL, MAX_PER_MINUTE
+        )
         self._queue: deque[_ExplainRequest] = deque(maxlen=QUEUE_SIZE)
         self._running = False
         self.history = PlanHistory(plans, log)
@@ -92,7 +98,7 @@ class ExplainWorker:
             self._running
             and _supports_explain(engine)
             and may_explain(statement, sql, parameters)
-            and self._throttle.allows(statement.fingerprint) is not None
+            and self._throttle.allows(statement.fingerprint, seconds)
         ):
             self._queue.append(
                 _ExplainRequest(

@@ -1,6 +1,6 @@
 """Plan history: the plans of each statement, and detection of changes for the worse."""
 
-from time import monotonic
+from time import monotonic, time
 
 from vitals.db.statements.fingerprint import Statement
 from vitals.db.statements.plans import Plan
@@ -67,4 +67,4 @@ class PlanHistory:
         shapes[plan.shape] = min(seconds, shapes.get(plan.shape, seconds))
         if len(shapes) > MAX_SHAPES:
             del shapes[next(iter(shapes))]
-        self._plans[statement.fingerprint] = plan
+        self._plans[statement.fingerprint] = plan._replace(taken=time())

@@ -31,11 +31,13 @@ class Plan(NamedTuple):
         shape: Hash of the plan without costs and values, 16 hex digits.
         lines: The plan as text, one node per line, indented.
         notes: Findings and advice.
+        taken: When it was taken, in Unix seconds; 0 before it is recorded.
     """
 
     shape: str
     lines: list[str]
     notes: list[str]
+    taken: float = 0.0
 
 
 def parse_postgresql(explained: str | list[Node]) -> Plan:

@@ -1,0 +1,215 @@
+"""Inhibition: which alert explains which other one, pair by pair, each with its reason.
+
+While an alert fires, Alertmanager does not notify of those that it explains; its own notification
+lists them as consequences. An alert that no pair names is never held back, and a ticket never holds
+back a page: nobody would be woken.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from alerts.alert import Alert, Severity
+from alerts.burn_rate import PAGE_FASTEST as BUDGET_BURN
+from alerts.datastores import (
+    CACHE_BUS_DOWN,
+    CACHE_HIT_RATIO_COLLAPSED,
+    CACHE_STORE_DOWN,
+    DB_POOL_SATURATED,
+    DB_POOL_TIMEOUTS,
+    N_PLUS_ONE,
+    POOL,
+)
+from alerts.meta_monitoring import INSTANCE_DOWN, SCRAPE_SLOW, TARGET_DOWN
+from alerts.processes import CRASH_LOOP
+from alerts.regressions import QUERIES_MULTIPLIED, STATEMENT_SLOWER
+from alerts.requests import ERROR_RATIO_HIGH, EVENT_LOOP_LAG_HIGH, LATENCY_P95_HIGH
+from alerts.routes import ROUTE_ERRORS, ROUTE_FAILS, ROUTE_SLOW_ALERT
+
+_PAGE, _LATENCY = {"severity": str(Severity.PAGE)}, {"slo": "latency"}
+_ROUTE = ("job", "http_request_method", "http_route")
+_SAME_OBJECTIVE = ("job", "slo", "http_route")
+
+
+@dataclass(frozen=True)
+class Inhibition:
+    """A pair: one alert and another one that it explains.
+
+    Attributes:
+        cause: The alert that is notified.
+        consequence: The alert that is held back meanwhile.
+        reason: Why the one explains the other, as a sentence.
+        equal: Labels whose values both must share; one that both lack is shared.
+        by: Further labels of the cause: a value, or several separated by ``|``.
+        of: Further labels of the consequence, likewise.
+    """
+
+    cause: Alert
+    consequence: Alert
+    reason: str
+    equal: tuple[str, ...] = ("job",)
+    by: Mapping[str, str] = field(default_factory=dict)
+    of: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def rule(self) -> dict[str, Any]:
+        """The entry of ``inhibit_rules``."""
+        paged = self.cause.severity is Severity.PAGE
+        of = {**({} if paged else {"severity": str(Severity.TICKET)}), **self.of}
+        return {
+            "source_matchers": _matchers(self.cause, self.by),
+            "target_matchers": _matchers(self.consequence, of),
+            "equal": [*self.equal],
+        }
+
+    def applies(self, cause: Mapping[str, str], consequence: Mapping[str, str]) -> bool:
+        """Whether an alert with the labels of `cause` holds back one with those of `consequence`.
+
+        The same answer as that of Alertmanager to `rule`.
+        """
+        paged = self.cause.severity is Severity.PAGE
+        return (
+            _has(cause, {"alertname": self.cause.name, **self.by})
+            and _has(consequence, {"alertname": self.consequence.name, **self.of})
+            and (paged or consequence.get("severity") == Severity.TICKET)
+            and all(cause.get(name, "") == consequence.get(name, "") for name in self.equal)
+        )
+
+
+def _matchers(alert: Alert, labels: Mapping[str, str]) -> list[str]:
+    return [
+        f'alertname="{alert.name}"',
+        *(f'{name}{"=~" if "|" in text else "="}"{text}"' for name, text in labels.items()),
+    ]
+
+
+def _has(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    return all(labels.get(name, "") in text.split("|") for name, text in wanted.items())
+
+
+def _burns(long: str, longer: str) -> Inhibition:
+    return Inhibition(
+        BUDGET_BURN,
+        BUDGET_BURN,
+        "A fast burn is seen over the longer windows too: they count the same events.",
+        equal=_SAME_OBJECTIVE,
+        by={"long": long},
+        of={"long": longer},
+    )
+
+
+INHIBITIONS = (
+    Inhibition(TARGET_DOWN, INSTANCE_DOWN, "It counts the same instances."),
+    Inhibition(TARGET_DOWN, ERROR_RATIO_HIGH, "Requests to instances that are down fail."),
+    Inhibition(TARGET_DOWN, BUDGET_BURN, "Requests to instances that are down fail or wait."),
+    Inhibition(TARGET_DOWN, LATENCY_P95_HIGH, "The other instances carry the load."),
+    Inhibition(
+        TARGET_DOWN, SCRAPE_SLOW, "The scrape of a frozen instance takes its whole timeout."
+    ),
+    Inhibition(
+        INSTANCE_DOWN,
+        SCRAPE_SLOW,
+        "The scrape of a frozen instance takes its whole timeout.",
+        equal=("job", "instance"),
+    ),
+    Inhibition(
+        CRASH_LOOP,
+        INSTANCE_DOWN,
+        "An instance does not answer between its crash and its next start.",
+        equal=("job", "instance"),
+    ),
+    Inhibition(
+        ERROR_RATIO_HIGH,
+        BUDGET_BURN,
+        "It counts the same failures, over five minutes instead of an hour and longer.",
+        equal=("job", "http_route"),
+        of={"slo": "availability"},
+    ),
+    _burns("1h", "6h|1d|3d"),
+    _burns("6h", "1d|3d"),
+    _burns("1d", "3d"),
+    Inhibition(
+        BUDGET_BURN,
+        LATENCY_P95_HIGH,
+        "It counts the same slow requests against the same objective.",
+        equal=("job", "http_route"),
+        by={**_PAGE, **_LATENCY},
+    ),
+    Inhibition(DB_POOL_TIMEOUTS, ERROR_RATIO_HIGH, "Requests without a connection fail."),
+    Inhibition(DB_POOL_TIMEOUTS, BUDGET_BURN, "Requests wait for a connection, then fail."),
+    Inhibition(DB_POOL_TIMEOUTS, LATENCY_P95_HIGH, "Requests wait for a connection."),
+    Inhibition(
+        DB_POOL_TIMEOUTS,
+        DB_POOL_SATURATED,
+        "Checkouts time out because all connections of the pool are in use.",
+        equal=("job", POOL),
+    ),
+    Inhibition(DB_POOL_SATURATED, LATENCY_P95_HIGH, "Requests wait for a connection."),
+    Inhibition(
+        CACHE_STORE_DOWN,
+        CACHE_HIT_RATIO_COLLAPSED,
+        "An open circuit breaker sends every lookup to the database.",
+        equal=("job", "cache"),
+    ),
+    Inhibition(
+        CACHE_STORE_DOWN,
+        CACHE_BUS_DOWN,
+        "The invalidation bus is a channel of the same Redis.",
+        equal=("job", "cache"),
+    ),
+    Inhibition(CACHE_STORE_DOWN, LATENCY_P95_HIGH, "Requests wait for the database instead."),
+    Inhibition(
+        EVENT_LOOP_LAG_HIGH, LATENCY_P95_HIGH, "Every request waits for the blocked event loop."
+    ),
+    # -- Single routes and statements ---------------------------------------------------------
+    Inhibition(ERROR_RATIO_HIGH, ROUTE_FAILS, "It counts the same failures, of all routes."),
+    Inhibition(ERROR_RATIO_HIGH, ROUTE_ERRORS, "It counts the same failures, of all routes."),
+    Inhibition(TARGET_DOWN, ROUTE_FAILS, "Requests to instances that are down fail."),
+    Inhibition(TARGET_DOWN, ROUTE_SLOW_ALERT, "The other instances carry the load."),
+    Inhibition(DB_POOL_TIMEOUTS, ROUTE_FAILS, "Requests without a connection fail."),
+    Inhibition(DB_POOL_TIMEOUTS, ROUTE_ERRORS, "Requests without a connection fail."),
+    Inhibition(DB_POOL_TIMEOUTS, ROUTE_SLOW_ALERT, "Requests wait for a connection."),
+    Inhibition(DB_POOL_SATURATED, ROUTE_SLOW_ALERT, "Requests wait for a connection."),
+    Inhibition(CACHE_STORE_DOWN, ROUTE_SLOW_ALERT, "Requests wait for the database instead."),
+    Inhibition(
+        EVENT_LOOP_LAG_HIGH, ROUTE_SLOW_ALERT, "Every request waits for the blocked event loop."
+    ),
+    Inhibition(
+        EVENT_LOOP_LAG_HIGH, STATEMENT_SLOWER, "The answer of a query waits for the event loop too."
+    ),
+    Inhibition(
+        ROUTE_FAILS,
+        ROUTE_ERRORS,
+        "It counts the same failures, while most requests fail and just after.",
+        equal=_ROUTE,
+    ),
+    Inhibition(
+        ROUTE_FAILS,
+        ROUTE_SLOW_ALERT,
+        "Requests that fail after a timeout are slow as well.",
+        equal=_ROUTE,
+    ),
+    Inhibition(
+        N_PLUS_ONE,
+        QUERIES_MULTIPLIED,
+        "One query per row is more queries a request.",
+        equal=("job", "http_route"),
+    ),
+    Inhibition(
+        QUERIES_MULTIPLIED,
+        ROUTE_SLOW_ALERT,
+        "More queries a request take longer.",
+        equal=("job", "http_route"),
+    ),
+)
+
+
+def rules() -> list[dict[str, Any]]:
+    """Alertmanager's ``inhibit_rules``."""
+    return [each.rule for each in INHIBITIONS]
+
+
+def consequences_of(alert: Alert) -> Iterable[str]:
+    """Names of the alerts that an alert explains, without its own."""
+    found = (each.consequence.name for each in INHIBITIONS if each.cause.name == alert.name)
+    return sorted({*found} - {alert.name})
