@@ -125,7 +125,7 @@ STATEMENT_SLOWER = Alert(
     expr=regressed(
         str(STATEMENT_MEAN_5M), STATEMENT_MEAN, STATEMENT_FACTOR, STATEMENT_SECONDS, *_STATEMENT
     )
-    + f" and {STATEMENT_CALLS} * 300 >= {MIN_CALLS}",
+    + f" and {STATEMENT_CALLS} >= {MIN_CALLS}",
     fires_when="a statement takes three times as long as in the same hour of the days before, "
     "and 5 ms more",
     not_when="fewer than 20 calls in 5m, as slow a week ago, or a release 3m ago",
@@ -133,7 +133,7 @@ STATEMENT_SLOWER = Alert(
     for_="8m",
     summary="A statement of {{ $labels.job }} is slower than usual: "
     "{{ $value | humanizeDuration }} ({{ $labels.db_query_fingerprint }})",
-    description=f"Calls a second: {current_value(STATEMENT_CALLS, *_STATEMENT)}."
+    description=f"Calls within five minutes: {current_value(STATEMENT_CALLS, *_STATEMENT)}."
     f"{usual_value(STATEMENT_MEAN, *_STATEMENT, show='humanizeDuration')}",
     board="svc-db",
     enrichments=FOR_STATEMENT,
@@ -144,7 +144,7 @@ QUERIES_MULTIPLIED = Alert(
     expr=regressed(
         str(QUERIES_EACH_5M), QUERIES_EACH, QUERIES_FACTOR, MORE_QUERIES, "job", "http_route"
     )
-    + f" and {QUERYING_REQUESTS} * 300 >= {MIN_REQUESTS}",
+    + f" and {QUERYING_REQUESTS} >= {MIN_REQUESTS}",
     fires_when="a route sends twice as many queries a request as in the same hour of the days "
     "before, and 4 more",
     not_when="fewer than 10 requests in 5m, as many a week ago, or a release 3m ago",
@@ -152,8 +152,8 @@ QUERIES_MULTIPLIED = Alert(
     for_="8m",
     summary="{{ $labels.http_route }} of {{ $labels.job }} sends {{ $value | humanize }} queries "
     "a request, more than usual",
-    description="Requests that send queries: "
-    f"{current_value(QUERYING_REQUESTS, 'job', 'http_route')} a second."
+    description="Requests within five minutes: "
+    f"{current_value(QUERYING_REQUESTS, 'job', 'http_route')}."
     f"{usual_value(QUERIES_EACH, 'job', 'http_route', show='humanize')}",
     board="svc-db",
     enrichments=FOR_QUERIES,

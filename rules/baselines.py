@@ -91,7 +91,7 @@ ROUTE_MEAN = _usual(
     "mean",
     "How long did a request of each route take, within two hours?",
     "s",
-    f"300 * {_mean(routes.SECONDS, routes.REQUESTS_5M)}",
+    _mean(routes.SECONDS_5M, routes.REQUESTS_5M),
 )
 ROUTE_P95 = _usual(
     _ROUTE,
@@ -120,16 +120,16 @@ ROUTE_FAILURES = _usual(
 _FINGERPRINT = "db_query_fingerprint"
 _NAMED = excluding(OTHER)
 STATEMENT_SECONDS = Signal(
-    f"job_fingerprint:{DB_OPERATION_DURATION.name}_sum:rate5m",
-    "How much time does each statement take?",
-    "short",
-    DB_OPERATION_DURATION.total("job", _FINGERPRINT, db_query_fingerprint=_NAMED),
+    f"job_fingerprint:{DB_OPERATION_DURATION.name}_sum:increase5m",
+    "How many seconds did each statement take within five minutes?",
+    "s",
+    DB_OPERATION_DURATION.amount("job", _FINGERPRINT, db_query_fingerprint=_NAMED),
 )
 STATEMENT_CALLS = Signal(
-    f"job_fingerprint:{DB_OPERATION_DURATION.name}_count:rate5m",
-    "How often is each statement sent?",
-    "ops",
-    DB_OPERATION_DURATION.rate("job", _FINGERPRINT, db_query_fingerprint=_NAMED),
+    f"job_fingerprint:{DB_OPERATION_DURATION.name}_count:increase5m",
+    "How often was each statement sent within five minutes?",
+    "short",
+    DB_OPERATION_DURATION.increase("job", _FINGERPRINT, db_query_fingerprint=_NAMED),
 )
 STATEMENT_MEAN_5M = Signal(
     f"job_fingerprint:{DB_OPERATION_DURATION.name}:mean5m",
@@ -149,16 +149,16 @@ STATEMENT_MEAN = _usual(
 
 _QUERIES = f"job_route:{DB_QUERIES_PER_REQUEST.name}"
 REQUEST_QUERIES = Signal(
-    f"{_QUERIES}_sum:rate5m",
-    "How many queries do requests of each route send?",
-    "ops",
-    DB_QUERIES_PER_REQUEST.total("job", "http_route", http_route=excluding("")),
+    f"{_QUERIES}_sum:increase5m",
+    "How many queries did requests of each route send within five minutes?",
+    "short",
+    DB_QUERIES_PER_REQUEST.amount("job", "http_route", http_route=excluding("")),
 )
 QUERYING_REQUESTS = Signal(
-    f"{_QUERIES}_count:rate5m",
-    "How many requests of each route send queries?",
-    "reqps",
-    DB_QUERIES_PER_REQUEST.rate("job", "http_route", http_route=excluding("")),
+    f"{_QUERIES}_count:increase5m",
+    "How many requests of each route sent queries within five minutes?",
+    "short",
+    DB_QUERIES_PER_REQUEST.increase("job", "http_route", http_route=excluding("")),
 )
 QUERIES_EACH_5M = Signal(
     f"{_QUERIES}:mean5m",
@@ -178,23 +178,23 @@ QUERIES_EACH = _usual(
 
 _SERVER = f"job_server:{HTTP_CLIENT_REQUEST_DURATION.name}"
 OUTGOING_SECONDS = Signal(
-    f"{_SERVER}_sum:rate5m",
-    "How much time do requests to each server take?",
-    "short",
-    HTTP_CLIENT_REQUEST_DURATION.total("job", "server_address"),
+    f"{_SERVER}_sum:increase5m",
+    "How many seconds did requests to each server take within five minutes?",
+    "s",
+    HTTP_CLIENT_REQUEST_DURATION.amount("job", "server_address"),
 )
 OUTGOING_MEAN_5M = Signal(
     f"{_SERVER}:mean5m",
     "How long does a request to each server take?",
     "s",
-    f"{OUTGOING_SECONDS} / ({dependencies.OUTGOING} > 0)",
+    f"{OUTGOING_SECONDS} / ({dependencies.OUTGOING_5M} > 0)",
 )
 OUTGOING_MEAN = _usual(
     _SERVER,
     "mean",
     "How long did a request to each server take, within two hours?",
     "s",
-    _mean(OUTGOING_SECONDS, dependencies.OUTGOING),
+    _mean(OUTGOING_SECONDS, dependencies.OUTGOING_5M),
 )
 
 # -- Releases -----------------------------------------------------------------------------------

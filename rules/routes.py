@@ -18,7 +18,6 @@ ROUTE = ("job", "http_request_method", "http_route")
 """The labels that identify a route and method."""
 NOT_FAILED = "|client_disconnected|server_shutdown"
 """Error types below 500 that are no failures of the service, none included."""
-_WINDOW = 300
 
 _HTTP = HTTP_REQUEST_DURATION.name
 
@@ -66,17 +65,17 @@ P95 = Signal(
     "s",
     quantile(0.95, str(BUCKETS)),
 )
-SECONDS = Signal(
-    f"job_method_route:{_HTTP}_sum:rate5m",
-    "How much time do requests of each route take, by method?",
-    "short",
-    HTTP_REQUEST_DURATION.total(*ROUTE, http_route=MATCHED),
+SECONDS_5M = Signal(
+    f"job_method_route:{_HTTP}_sum:increase5m",
+    "How many seconds did the requests of each route take within five minutes, by method?",
+    "s",
+    HTTP_REQUEST_DURATION.amount(*ROUTE, http_route=MATCHED),
 )
 MEAN = Signal(
     f"job_method_route:{_HTTP}:mean5m",
     "How long does a request of each route take, by method?",
     "s",
-    f"{SECONDS} * {_WINDOW} / ({REQUESTS_5M} > 0)",
+    f"{SECONDS_5M} / ({REQUESTS_5M} > 0)",
 )
 
 # -- Slow requests ------------------------------------------------------------------------------
@@ -95,12 +94,12 @@ _FAST = (
     f"or ({BUCKETS} unless on (job, http_route) {_OWN}) "
     f"and on (job, le) {THRESHOLD_BUCKETS.select(http_route='')}"
 )
+_TIMED = BUCKETS.sum(*ROUTE, le="+Inf")
 SLOW_5M = Signal(
     "job_method_route:http_server_slow_requests:increase5m",
     "How many requests of each route took longer than its threshold within five minutes?",
     "short",
-    f"clamp_min({BUCKETS.sum(*ROUTE, le='+Inf')} - sum by ({', '.join(ROUTE)}) ({_FAST}), 0) "
-    f"* {_WINDOW}",
+    f"clamp_min(1 - sum by ({', '.join(ROUTE)}) ({_FAST}) / ({_TIMED} > 0), 0) * {REQUESTS_5M}",
 )
 
 # -- Ten minutes: two windows of five -----------------------------------------------------------
