@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from math import inf
 from textwrap import indent
 from types import ModuleType
@@ -94,19 +93,23 @@ def every_signal() -> dict[str, Signal]:
     return {signal.record: signal for area in AREAS for signal in signals(area)}
 
 
-def recording_passes() -> int:
-    """Evaluations that record every signal over past data: the longest chain of signals.
+def recording_depths() -> dict[str, int]:
+    """How many evaluations record each signal over past data, by record.
 
-    Each evaluation reads only what was recorded before it began.
+    Each evaluation reads only what was recorded before it began, so a signal comes after those
+    that it reads.
     """
-    signals_by_record = every_signal()
+    depths: dict[str, int] = {}
+    for record, signal in every_signal().items():
+        # One that is declared later is read for its last value only, as its own.
+        read = series_in(signal.query) & depths.keys()
+        depths[record] = 1 + max((depths[each] for each in read), default=0)
+    return depths
 
-    @cache
-    def depth(record: str) -> int:
-        read = series_in(signals_by_record[record].query) & (signals_by_record.keys() - {record})
-        return 1 + max(map(depth, read), default=0)
 
-    return max(map(depth, signals_by_record))
+def recording_passes() -> int:
+    """Evaluations that record every signal over past data: the longest chain of signals."""
+    return max(recording_depths().values())
 
 
 def every_alert() -> tuple[Alert, ...]:
