@@ -4,6 +4,7 @@ python -m alerts                            write prometheus/rules/*.yml and doc
 python -m alerts --check                    fail if they are out of date
 python -m alerts --fast --output DIR        the same rules, many times faster, for drills
 python -m alerts alertmanager --output FILE write Alertmanager's configuration from ALERT_*
+python -m alerts reconcile                  tell Alertmanager what ended while it could not hear
 """
 
 import argparse
@@ -11,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-from alerts import table
+from alerts import reconciler, table
 from alerts.alertmanager import FAST_TIMINGS, NORMAL_TIMINGS, write
 from alerts.receivers import InvalidReceiverSettingsError, ReceiverSettings
 from alerts.rule_files import render
@@ -25,6 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     if chosen.what == "alertmanager":
         return _alertmanager(chosen)
+    if chosen.what == "reconcile":
+        return _reconcile(chosen)
     files = {
         chosen.output / name: text
         for name, text in render(FAST if chosen.fast else REAL_TIME).items()
@@ -70,6 +73,16 @@ def _parser() -> argparse.ArgumentParser:
         "--templates", type=Path, help="folder for the templates; templates/ beside the file"
     )
     alertmanager.add_argument("--fast", action="store_true", help="wait seconds, not minutes")
+    reconcile = commands.add_parser(
+        "reconcile",
+        help="keep telling Alertmanager what ended while it could not hear",
+        description=reconciler.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    reconcile.set_defaults(what="reconcile")
+    reconcile.add_argument("--prometheus", default="http://127.0.0.1:9090", help="its URL")
+    reconcile.add_argument("--alertmanager", default="http://127.0.0.1:9093", help="its URL")
+    reconcile.add_argument("--interval", type=float, default=5, help="seconds between two looks")
     return parser
 
 
@@ -83,6 +96,14 @@ def _alertmanager(chosen: argparse.Namespace) -> int:
     if not settings.has_receivers:
         print("no ALERT_* variable names a receiver: alerts will not be sent", file=sys.stderr)
     write(settings, chosen.output, templates, FAST_TIMINGS if chosen.fast else NORMAL_TIMINGS)
+    return 0
+
+
+def _reconcile(chosen: argparse.Namespace) -> int:
+    def report(text: str) -> None:
+        print(text, flush=True)
+
+    reconciler.keep_reconciling(chosen.prometheus, chosen.alertmanager, report, chosen.interval)
     return 0
 
 

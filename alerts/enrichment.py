@@ -5,10 +5,12 @@ empty. Prometheus expands the template; a query that fails affects this annotati
 """
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rules.datastores import POOL_USE
 from rules.dependencies import OUTGOING_P95
+from rules.monitoring import ALERTS
 from rules.requests import LOOP_LAG_P99
 from vitals.metrics.catalogue import (
     BUILD_INFO,
@@ -22,10 +24,9 @@ from vitals.metrics.catalogue import (
 )
 from vitals.metrics.declarations import matching, not_matching
 
-_JOB = "%s"
-_ROUTE = {"http_request_method": "%s:http_request_method", "http_route": "%s:http_route"}
-_SAME = re.compile(r'"%s(?::(\w+))?"')
-"""A value that is the alert's own: of its job, or of the named label."""
+_JOB, _SLO = "%job", "%slo"
+_ROUTE = {"http_request_method": "%http_request_method", "http_route": "%http_route"}
+_LABEL = re.compile(r'"%(\w+)"')
 _POOL = "db_client_connection_pool_name"
 _RECENT = 3600
 """Seconds for which a start is a possible cause."""
@@ -39,8 +40,8 @@ class Enrichment:
     """A query and the text for its result.
 
     Attributes:
-        query: PromQL with one result or none; ``%s`` stands for the alert's job, ``%s:label`` for
-            its value of that label.
+        query: PromQL with one result or none; ``"%job"`` stands for the alert's value of the label
+            ``job``, and likewise of its other labels.
         text: A Prometheus template of the result: ``.Labels`` and ``.Value``.
     """
 
@@ -49,7 +50,7 @@ class Enrichment:
 
 
 def _bad(slo: str) -> Enrichment:
-    bad = SLO_EVENTS.increase("http_route", job=_JOB, slo=matching(slo), outcome="bad")
+    bad = SLO_EVENTS.increase("http_route", job=_JOB, slo=slo, outcome="bad")
     return Enrichment(
         f"topk(1, {bad} > 0)",
         "worst route: {{ if .Labels.http_route }}{{ .Labels.http_route }}{{ else }}(no route)"
@@ -59,7 +60,7 @@ def _bad(slo: str) -> Enrichment:
 
 WORST_FAILING_ROUTE = _bad("availability")
 WORST_SLOW_ROUTE = _bad("latency")
-WORST_ROUTE = _bad("availability|latency")
+WORST_ROUTE = _bad(_SLO)
 BUSIEST_STATEMENT = Enrichment(
     "topk(1, "
     f"{DB_OPERATION_DURATION.total('db_query_summary', 'db_query_fingerprint', job=_JOB)} "
@@ -110,7 +111,7 @@ SLOW_SERVER = Enrichment(
     "requests to {{ .Labels.server_address }} take {{ .Value | humanizeDuration }} (p95)",
 )
 _CALLS = DB_OPERATION_DURATION.rate(
-    "db_query_summary", job=_JOB, db_query_fingerprint="%s:db_query_fingerprint"
+    "db_query_summary", job=_JOB, db_query_fingerprint="%db_query_fingerprint"
 )
 STATEMENT = Enrichment(f"topk(1, {_CALLS})", "statement: {{ .Labels.db_query_summary }}")
 
@@ -155,19 +156,26 @@ FOR_PROCESSES = (LATE_LOOP, RECENT_START)
 FOR_RELEASES = (RECENT_START,)
 
 
-def template(enrichments: tuple[Enrichment, ...]) -> str:
+def active_alerts(names: Iterable[str]) -> str:
+    """Query those of the named alerts that fire or are pending for the alert's job."""
+    wanted = matching("|".join(sorted(names)))
+    return ALERTS.max("alertname", job=_JOB, alertname=wanted)
+
+
+def template(enrichments: Sequence[Enrichment], separator: str = "; ") -> str:
     """Write the template of the annotation; it may expand to nothing."""
     parts = "".join(
-        f"{{{{ range {_lookup(each.query)} }}}}{{{{ $separator }}}}{each.text}"
-        '{{ $separator = "; " }}{{ end }}'
+        f"{{{{ range {lookup(each.query)} }}}}{{{{ $separator }}}}{each.text}"
+        f'{{{{ $separator = "{separator}" }}}}{{{{ end }}}}'
         for each in enrichments
     )
     return f'{{{{ $separator := "" }}}}{parts}' if parts else ""
 
 
-def _lookup(query: str) -> str:
-    # The alert's values are quoted as PromQL quotes; of other quotes, PromQL has both, and one of
-    # them ends the template's text.
-    same = "".join(f" $labels.{found[1] or 'job'}" for found in _SAME.finditer(query))
-    quoted = _SAME.sub("%q", query).replace('"', "'")
-    return f'printf "{quoted}"{same} | query'
+def lookup(query: str) -> str:
+    """Write a query of a template."""
+    # A label is quoted as PromQL quotes; of other quotes, PromQL has both, and one of them ends the
+    # template's text.
+    labels = "".join(f" $labels.{name}" for name in _LABEL.findall(query))
+    quoted = _LABEL.sub("%q", query).replace('"', "'")
+    return f'printf "{quoted}"{labels} | query'

@@ -20,6 +20,7 @@ from alerts.datastores import (
     N_PLUS_ONE,
     POOL,
 )
+from alerts.enrichment import Enrichment, active_alerts, lookup, template
 from alerts.meta_monitoring import INSTANCE_DOWN, SCRAPE_SLOW, TARGET_DOWN
 from alerts.processes import CRASH_LOOP
 from alerts.regressions import QUERIES_MULTIPLIED, STATEMENT_SLOWER
@@ -39,6 +40,7 @@ class Inhibition:
         cause: The alert that is notified.
         consequence: The alert that is held back meanwhile.
         reason: Why the one explains the other, as a sentence.
+        same_events: Both count the same events, so that to list the consequence says nothing new.
         equal: Labels whose values both must share; one that both lack is shared.
         by: Further labels of the cause: a value, or several separated by ``|``.
         of: Further labels of the consequence, likewise.
@@ -50,6 +52,7 @@ class Inhibition:
     equal: tuple[str, ...] = ("job",)
     by: Mapping[str, str] = field(default_factory=dict)
     of: Mapping[str, str] = field(default_factory=dict)
+    same_events: bool = False
 
     @property
     def rule(self) -> dict[str, Any]:
@@ -95,22 +98,24 @@ def _burns(long: str, longer: str) -> Inhibition:
         equal=_SAME_OBJECTIVE,
         by={"long": long},
         of={"long": longer},
+        same_events=True,
     )
 
 
 INHIBITIONS = (
-    Inhibition(TARGET_DOWN, INSTANCE_DOWN, "It counts the same instances."),
+    Inhibition(TARGET_DOWN, INSTANCE_DOWN, "It counts the same instances.", same_events=True),
     Inhibition(TARGET_DOWN, ERROR_RATIO_HIGH, "Requests to instances that are down fail."),
     Inhibition(TARGET_DOWN, BUDGET_BURN, "Requests to instances that are down fail or wait."),
     Inhibition(TARGET_DOWN, LATENCY_P95_HIGH, "The other instances carry the load."),
     Inhibition(
-        TARGET_DOWN, SCRAPE_SLOW, "The scrape of a frozen instance takes its whole timeout."
+        TARGET_DOWN, SCRAPE_SLOW, "The scrape of a frozen instance lasts until its timeout."
     ),
     Inhibition(
         INSTANCE_DOWN,
         SCRAPE_SLOW,
-        "The scrape of a frozen instance takes its whole timeout.",
+        "The scrape of a frozen instance lasts until its timeout.",
         equal=("job", "instance"),
+        same_events=True,
     ),
     Inhibition(
         CRASH_LOOP,
@@ -124,6 +129,7 @@ INHIBITIONS = (
         "It counts the same failures, over five minutes instead of an hour and longer.",
         equal=("job", "http_route"),
         of={"slo": "availability"},
+        same_events=True,
     ),
     _burns("1h", "6h|1d|3d"),
     _burns("6h", "1d|3d"),
@@ -134,6 +140,7 @@ INHIBITIONS = (
         "It counts the same slow requests against the same objective.",
         equal=("job", "http_route"),
         by={**_PAGE, **_LATENCY},
+        same_events=True,
     ),
     Inhibition(DB_POOL_TIMEOUTS, ERROR_RATIO_HIGH, "Requests without a connection fail."),
     Inhibition(DB_POOL_TIMEOUTS, BUDGET_BURN, "Requests wait for a connection, then fail."),
@@ -143,6 +150,7 @@ INHIBITIONS = (
         DB_POOL_SATURATED,
         "Checkouts time out because all connections of the pool are in use.",
         equal=("job", POOL),
+        same_events=True,
     ),
     Inhibition(DB_POOL_SATURATED, LATENCY_P95_HIGH, "Requests wait for a connection."),
     Inhibition(
@@ -159,7 +167,16 @@ INHIBITIONS = (
     ),
     Inhibition(CACHE_STORE_DOWN, LATENCY_P95_HIGH, "Requests wait for the database instead."),
     Inhibition(
+        CACHE_STORE_DOWN, BUDGET_BURN, "Requests wait for the database instead.", of=_LATENCY
+    ),
+    Inhibition(
         EVENT_LOOP_LAG_HIGH, LATENCY_P95_HIGH, "Every request waits for the blocked event loop."
+    ),
+    Inhibition(
+        EVENT_LOOP_LAG_HIGH,
+        BUDGET_BURN,
+        "Every request waits for the blocked event loop.",
+        of=_LATENCY,
     ),
     # -- Single routes and statements ---------------------------------------------------------
     Inhibition(ERROR_RATIO_HIGH, ROUTE_FAILS, "It counts the same failures, of all routes."),
@@ -209,7 +226,23 @@ def rules() -> list[dict[str, Any]]:
     return [each.rule for each in INHIBITIONS]
 
 
-def consequences_of(alert: Alert) -> Iterable[str]:
-    """Names of the alerts that an alert explains, without its own."""
-    found = (each.consequence.name for each in INHIBITIONS if each.cause.name == alert.name)
-    return sorted({*found} - {alert.name})
+def annotations(alert: Alert) -> dict[str, str]:
+    """The annotations of an alert, which name active alerts that it explains or that explain it."""
+    texts = alert.annotations
+    pairs = [pair for pair in INHIBITIONS if not pair.same_events]
+    if consequences := {p.consequence.name for p in pairs if p.cause.name == alert.name}:
+        texts["description"] += _consequences(consequences)
+    causes = {pair.cause.name for pair in pairs if pair.consequence.name == alert.name}
+    if causes and alert.enrichments:
+        texts["cause"] = template((_listed(causes), *alert.enrichments))
+    return texts
+
+
+def _listed(names: Iterable[str]) -> Enrichment:
+    return Enrichment(active_alerts(names), "{{ .Labels.alertname }}")
+
+
+def _consequences(names: Iterable[str]) -> str:
+    listed = _listed(names)
+    head = f"{{{{ with {lookup(listed.query)} }}}} Consequences: {{{{ end }}}}"
+    return head + template((listed,), ", ")

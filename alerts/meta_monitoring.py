@@ -13,6 +13,8 @@ from rules.monitoring import (
     SCRAPE_SAMPLES,
     SCRAPE_SECONDS,
     SCRAPE_TIMEOUT,
+    SERVICE_ENDS,
+    SERVICE_READY,
     UP,
 )
 from rules.watched import WATCHED
@@ -55,6 +57,22 @@ INSTANCE_DOWN = Alert(
     summary="{{ $labels.instance }} of {{ $labels.job }} is down, or answers only at times",
     description="Some or all scrapes of the last five minutes failed.",
     board="svc-runtime",
+)
+
+SERVICE_ENDED = Alert(
+    name="ServiceEnded",
+    # Not `up`: a service runs again before two scrapes of it have failed. Not `increase`: it is
+    # extrapolated, and a number of ends is whole.
+    expr=f"{SERVICE_ENDS.select()} - min_over_time({SERVICE_ENDS.select('', '5m')}) > 0 "
+    f"or {SERVICE_READY.select()} == 0",
+    fires_when="a service of the native stack ended, or is not ready again",
+    not_when="it was stopped with the stack",
+    severity=Severity.PAGE,
+    summary="{{ $labels.service }} ended"
+    "{{ if $value }}; it is started again{{ else }} and is not ready again{{ end }}",
+    description="Ends within five minutes: {{ $value | humanize }}. How it ended and its last "
+    "lines are in the log of the stack; `python -m stack status` says whether it is ready.",
+    board="svc-alerts",
 )
 
 TARGETS_GONE = Alert(

@@ -1,4 +1,4 @@
-"""Alerts on processes: crash loops, file descriptors."""
+"""Alerts on processes: crashes, crash loops, file descriptors."""
 
 from alerts.alert import Alert, Severity
 from alerts.enrichment import FOR_PROCESSES
@@ -43,6 +43,19 @@ CRASH_LOOP = Alert(
     description="Workers or the server exited {{ $value | humanize }} times within fifteen "
     "minutes without having been shut down. Each exit aborts requests and loses the in-process "
     "state.",
+    board="svc-runtime",
+    enrichments=FOR_PROCESSES,
+)
+
+WORKER_CRASHED = Alert(
+    name="WorkerCrashed",
+    expr=f"round({WORKERS_CRASHED.increase('job', 'instance')}) >= 1",
+    fires_when="a worker was killed, or ended by an error",
+    not_when="it was shut down: recycled, reloaded or deployed",
+    severity=Severity.PAGE,
+    summary="A worker of {{ $labels.instance }} of {{ $labels.job }} crashed",
+    description="Workers that ended within five minutes without having been shut down: "
+    "{{ $value | humanize }}. The server starts others; requests that they answered were aborted.",
     board="svc-runtime",
     enrichments=FOR_PROCESSES,
 )

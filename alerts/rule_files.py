@@ -22,6 +22,7 @@ from alerts import (
     routes,
 )
 from alerts.alert import Alert
+from alerts.inhibition import annotations
 from alerts.time_scale import REAL_TIME, TimeScale
 from rules import baselines
 from rules import datastores as datastore_signals
@@ -163,7 +164,7 @@ def _rule(alert: Alert, scale: TimeScale) -> dict[str, Any]:
         "expr": _promql(_of_watched_jobs(alert), scale),
         **{name: scale.for_duration(value) for name, value in durations.items() if value},
         "labels": {**alert.labels, "severity": str(alert.severity)},
-        "annotations": {name: scale.query(text) for name, text in alert.annotations.items()},
+        "annotations": {name: scale.query(text) for name, text in annotations(alert).items()},
     }
 
 

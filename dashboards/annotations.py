@@ -6,7 +6,7 @@ from dashboards.grafana import DATASOURCE, Json
 from dashboards.style import Colour
 from dashboards.variables import CHOSEN_JOB
 from rules.monitoring import ALERTS
-from rules.releases import LAST_VERSIONS, VERSIONS
+from rules.releases import deployed
 from vitals.metrics.declarations import matching
 
 
@@ -48,10 +48,7 @@ class Annotation:
 
 DEPLOYS = Annotation(
     name="Deploys",
-    # Compared with what ran last: an outage, a restart or a second instance is no deploy, a return
-    # to the version before is one. Six hours bridge an outage of Prometheus itself.
-    expr=f"{VERSIONS.select(job=CHOSEN_JOB)} unless ({LAST_VERSIONS.select(job=CHOSEN_JOB)} "
-    f"offset 5m or on (job) last_over_time({LAST_VERSIONS.select(job=CHOSEN_JOB)}[6h] offset 5m))",
+    expr=deployed(job=CHOSEN_JOB),
     colour=Colour.PRIMARY,
     title="Deployed {{version}} {{revision}}",
 )

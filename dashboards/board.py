@@ -122,7 +122,7 @@ class Board:
             tags=[TAG],
             templating=core.Templating([variable.draw() for variable in self.variables]),
             time=core.Time("now-1h", "now"),
-            timezone="browser",
+            timezone="utc",  # as messages and logs are
             version=1,
         )
         drawn_board = to_grafana_json(board, BOARD_KEYS)

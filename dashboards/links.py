@@ -2,6 +2,7 @@
 
 from dashboards.style import link
 
+OVERVIEW_UID = "svc-overview"
 ENDPOINT_UID = "svc-endpoint"
 DATABASE_UID = "svc-db"
 CACHE_UID = "svc-cache"
@@ -14,3 +15,8 @@ TO_ENDPOINT = link(
 )
 TO_DATABASE = link("Open the database board", f"/d/{DATABASE_UID}?{_KEEP}")
 TO_CACHE = link("Open the cache board", f"/d/{CACHE_UID}?{_KEEP}")
+TO_OVERVIEW = link(
+    "Open this service",
+    f"/d/{OVERVIEW_UID}?${{datasource:queryparam}}&${{__url_time_range}}"
+    "&var-job=${__value.raw:percentencode}",
+)

@@ -75,6 +75,13 @@ def series_colour(name: str, colour: Colour, *, width: int = 1) -> Override:
     return Override(name, (("color", _fixed(colour)), ("custom.lineWidth", width)))
 
 
+PERCENTILES = (
+    series_colour("p50", Colour.MUTED),
+    series_colour("p95", Colour.PRIMARY, width=2),
+    series_colour("p99", Colour.ACCENT),
+)
+"""Colours of percentiles: the two blues of the palette are alike on a dark ground."""
+
 BY_STATUS = (
     series_colour("/^1/", Colour.MUTED),
     series_colour("/^2/", Colour.GOOD),

@@ -46,6 +46,12 @@ class RuleGroupLabels(NamedTuple):
     rule_group: str
 
 
+class ServiceLabels(NamedTuple):
+    """The label of a service that the stack's runner supervises."""
+
+    service: str
+
+
 # -- Of each target ------------------------------------------------------------------------
 
 UP = Gauge("up", "1 where the last scrape succeeded.", UpLabels)
@@ -98,4 +104,17 @@ NOTIFICATIONS_FAILED = Counter(
     "alertmanager_notifications_failed_total",
     "Notifications that could not be delivered.",
     IntegrationLabels,
+)
+
+# -- Of the stack's runner -----------------------------------------------------------------
+
+SERVICE_ENDS = Counter(
+    "runner_service_ends_total",
+    "How often a service ended without having been asked to; the runner starts it again.",
+    ServiceLabels,
+)
+SERVICE_READY = Gauge(
+    "runner_service_ready",
+    "1 while a service is ready, 0 while it is not; absent until it was ready once.",
+    ServiceLabels,
 )

@@ -2,6 +2,7 @@
 
 from rules.signal import Signal
 from vitals.metrics.catalogue import BUILD_INFO
+from vitals.metrics.declarations import Matcher
 
 VERSIONS = Signal(
     f"job_version_revision:{BUILD_INFO.name}:max",
@@ -18,3 +19,16 @@ LAST_VERSIONS = Signal(
     f"{VERSIONS} or {_LAST} unless on (job) {VERSIONS} and on (job) max_over_time({VERSIONS}[1d])",
     long=True,
 )
+
+
+def deployed(**services: str | Matcher) -> str:
+    """Query the versions that began to run within the last five minutes.
+
+    Compared with what ran last: an outage, a restart or a second instance is no deploy, a return to
+    the version before is one. Six hours bridge an outage of Prometheus itself.
+    """
+    last = LAST_VERSIONS.select(**services)
+    return (
+        f"{VERSIONS.select(**services)} unless "
+        f"({last} offset 5m or on (job) last_over_time({last}[6h] offset 5m))"
+    )

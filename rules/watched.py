@@ -9,8 +9,9 @@ from rules.signal import Signal
 from vitals.metrics.catalogue import SLO_TARGET, WORKERS
 from vitals.metrics.declarations import matching
 
-DECLARED_JOBS = "api|prometheus|alertmanager"
-"""Jobs of prometheus/prometheus.yml, as a regular expression: watched before they ever answered."""
+DECLARED_JOBS = "api|prometheus|alertmanager|runner"
+"""Jobs of prometheus/prometheus.yml and of the native stack, as a regular expression: watched
+before they ever answered."""
 DECLARED_TARGETS = "vitals"
 """The value of the label ``watched_by`` of targets that prometheus/targets declares, so that one
 that never answered is watched too. Only ``up`` and the like have it: see prometheus.yml."""

@@ -1,7 +1,9 @@
 """The whole stack on this machine, as processes that listen on loopback.
 
-Ports: API_PORT, POSTGRES_PORT, REDIS_PORT, PROMETHEUS_PORT, ALERTMANAGER_PORT, INBOX_PORT.
+Ports: API_PORT, POSTGRES_PORT, REDIS_PORT, PROMETHEUS_PORT, ALERTMANAGER_PORT, INBOX_PORT, and
+RUNNER_PORT for the metrics of the runner, by default a free one.
 Data are stored in var/ of the checkout, or in the folder VITALS_DATA.
+A service that ends is started again; with FAIL_FAST=1 the first end ends all.
 """
 
 import argparse
@@ -52,7 +54,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "demo":
         amounts = {name: getattr(options, name) for name in ("users", "products", "orders")}
     command = f"python -m stack {options.command}"
-    return run.run(Installation.here(), command=command, amounts=amounts)
+    return run.run(Installation.here(), command=command, amounts=amounts, fast=options.fast)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,8 +68,14 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--users", type=int, default=2000)
     demo.add_argument("--products", type=int, default=1000)
     demo.add_argument("--orders", type=int, default=20000)
-    commands.add_parser("up", help="run all services, without sample data and traffic")
-    commands.add_parser("status", help="print which services run, and their addresses")
+    up = commands.add_parser("up", help="run all services, without sample data and traffic")
+    for each in (demo, up):
+        each.add_argument(
+            "--fast",
+            action="store_true",
+            help="run the rules many times faster, as drills do, and notify the inbox only",
+        )
+    commands.add_parser("status", help="print the state of each service, and the addresses")
     commands.add_parser("clean", help="remove all data; the stack must not run")
     drill = commands.add_parser("drill", help="inject a fault and follow its alert to the inbox")
     drill.add_argument(

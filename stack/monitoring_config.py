@@ -16,7 +16,7 @@ from stack.installation.paths import CHECKOUT, Installation
 from stack.servers import prometheus
 from vitals import secure_files
 
-HEARTBEAT = "/heartbeat?within=180"
+HEARTBEAT = "/heartbeat?within=150"
 """Heartbeat endpoint of the inbox for the watchdog alert, with its deadline in seconds."""
 FAST_HEARTBEAT = "/heartbeat/drill?within=8"
 SLACK_URL_FILE = "slack"

@@ -1,6 +1,7 @@
 """Runs the stack in the foreground: prepares, starts, prints the addresses, and waits."""
 
 import os
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -9,13 +10,17 @@ from textwrap import indent
 from stack import command_line, readiness, services
 from stack.installation import secrets
 from stack.installation.paths import Installation
-from stack.installation.process_record import RecordWriter
+from stack.installation.process_record import ProcessRecord, RecordWriter
 from stack.process import lock, orphans, reaper
+from stack.process.ends import describe_seconds
 from stack.process.log_multiplexer import LogMultiplexer
-from stack.process.runner import Runner, Service
+from stack.process.runner import REAPER, Runner
+from stack.process.runner_metrics import RunnerMetrics
+from stack.process.service import AVAILABLE, Service, ServiceStatus, State
 from stack.terminal import print_line
 from stack.text_table import text_table
 from vitals import secure_files
+from vitals.metrics import process_identity
 
 WRITTEN = (
     *("postgres", "postgres.draft", "redis", "prometheus", "alertmanager", "secrets", "handout"),
@@ -25,16 +30,24 @@ WRITTEN = (
 """Names of everything that the stack writes to its data folder."""
 
 
-def run(here: Installation, *, command: str, amounts: Mapping[str, int] | None = None) -> int:
-    """Run the stack until it is stopped or a service fails.
+def run(
+    here: Installation,
+    *,
+    command: str,
+    amounts: Mapping[str, int] | None = None,
+    fast: bool = False,
+) -> int:
+    """Run the stack until it is stopped; services that end are started again.
 
     Args:
         here: The installation.
         command: The command that runs, for the error message of a second start.
         amounts: Sizes of the sample data, which also get traffic; `None` for neither.
+        fast: Run the rules many times faster, and notify the inbox only.
 
     Returns:
-        The exit code: 0 after a stop signal, 1 after a service failed.
+        The exit code: 0 after a stop signal, 1 after the first start of a service failed or, with
+        `FAIL_FAST=1` in the environment, after one ended.
 
     Raises:
         AlreadyRunningError: Another stack runs in the same data folder.
@@ -49,13 +62,15 @@ def run(here: Installation, *, command: str, amounts: Mapping[str, int] | None =
     _end_orphans(here)
     here.ports.check_free()
     secrets.make(here.secrets, None)
+    metrics = RunnerMetrics()
+    here = replace(here, ports=replace(here.ports, runner=metrics.serve(here.ports.runner)))
     command_line.write(here)
     logs = LogMultiplexer(here.log)
     chosen = [
         *services.databases(here),
         services.api(here),
         services.inbox(here),
-        *services.monitoring(here, services.prometheus_secrets(here)),
+        *services.monitoring(here, services.prometheus_secrets(here), fast=fast),
         services.boards(here),
     ]
     if amounts is not None:
@@ -65,15 +80,23 @@ def run(here: Installation, *, command: str, amounts: Mapping[str, int] | None =
     logs.log(f"starting {', '.join(service.name for service in chosen)}")
     reaper_process = reaper.Reaper(held)
 
-    def add_to_record(service: Service, pid: int) -> None:
-        record.add(service.name, pid, task=service.task)
+    def publish(status: ServiceStatus) -> None:
+        metrics.update(status)
+        if status.name != REAPER:
+            record.update(
+                status.name, status.state, pid=status.pid, ends=status.ends, task=status.task
+            )
+
+    metrics.update(ServiceStatus(REAPER, State.READY, reaper_process.pid))
 
     def announce() -> None:
         record.set_ready()
         logs.show(addresses(here))
 
     try:
-        return Runner(chosen, logs, reaper_process, add_to_record).run(announce)
+        return Runner(
+            chosen, logs, reaper_process, publish, fail_fast=os.environ.get("FAIL_FAST") == "1"
+        ).run(announce)
     finally:
         reaper_process.close()
         record.close()
@@ -149,13 +172,29 @@ def status(here: Installation) -> int:
         return 3
     ready = record is not None and record.ready
     print(f"{command} is running (pid {pid}){'' if ready else ', not ready yet'}")
-    ended = [name for name in record.pids if not record.is_alive(name)] if record else []
+    states = _states(record) if record else {}
     if record:
-        rows = [
-            (name, f"pid {service_pid}{' (ended)' if name in ended else ''}")
-            for name, service_pid in sorted(record.pids.items())
-        ]
-        print(indent(text_table(rows), "  "))
+        print(indent(_service_table(record, states), "  "))
     if ready:
         print(addresses(here))
-    return 0 if ready and not ended else 3
+    servers = {name: state for name, state in states.items() if record and name not in record.tasks}
+    return 0 if ready and AVAILABLE.issuperset(servers.values()) else 3
+
+
+def _states(record: ProcessRecord) -> dict[str, str]:
+    """The state of each service, also of one whose end the runner has not noticed yet."""
+    return {
+        name: State.ENDED if state == State.READY and not record.is_alive(name) else state
+        for name, state in record.states.items()
+    }
+
+
+def _service_table(record: ProcessRecord, states: Mapping[str, str]) -> str:
+    rows = []
+    for name, state in sorted(states.items()):
+        pid = record.pids.get(name) or record.tasks.get(name) or 0
+        started = process_identity.unix_start_time(pid) if record.is_alive(name) else None
+        running = (pid, describe_seconds(time.time() - started)) if started else ("-", "-")
+        rows.append((name, state, *running, record.ends.get(name, 0)))
+    head = ("service", "state", "pid", "uptime", "restarts")
+    return text_table(rows, head, right=(2, 3, 4))

@@ -43,7 +43,7 @@ SECRETS = {
 _FOLDER = "handout"
 _INBOX = {
     "ALERT_WEBHOOK_URL": "http://inbox:9094/",
-    "ALERT_HEARTBEAT_URL": "http://inbox:9094/heartbeat?within=180",
+    "ALERT_HEARTBEAT_URL": "http://inbox:9094/heartbeat?within=150",
     "ALERT_BOARD_URL": "http://127.0.0.1:3000",
 }
 

@@ -11,7 +11,7 @@ from stack import monitoring_config, readiness, secret_distribution
 from stack.installation import secrets as secret_files
 from stack.installation.paths import CHECKOUT, Installation
 from stack.process.process import Program
-from stack.process.runner import Service
+from stack.process.service import Service
 from stack.servers import postgres, prometheus, redis
 
 SITE = "site"
@@ -24,7 +24,6 @@ def databases(here: Installation) -> list[Service]:
     """PostgreSQL with the API's role and database, and Redis."""
     superuser = secret_files.read(here.secrets, "postgres-password")
     cluster = here.data / "postgres"
-    postgres.remove_stale_pid_file(cluster)
     secrets = secret_distribution.provide(here, "postgres", ["postgres-password"], here.user)
     postgres.make_cluster(cluster, here.user, secrets / "postgres-password")
 
@@ -40,12 +39,15 @@ def databases(here: Installation) -> list[Service]:
         Service(
             postgres.server(cluster, here.ports.postgres, here.user),
             ready=lambda: postgres.answers(here.ports.postgres),
+            port=here.ports.postgres,
+            before_start=lambda: postgres.remove_stale_pid_file(cluster),
             on_ready=make_database,
             quiet=True,
         ),
         Service(
             redis.server(here.write("redis", "redis.conf", config), here.user_of("redis")),
             ready=lambda: readiness.redis_answers(here.ports.redis),
+            port=here.ports.redis,
             quiet=True,
         ),
     ]
@@ -56,6 +58,7 @@ def api(here: Installation) -> Service:
     return Service(
         _python(here, "api", ["service"], _service_settings(here)),
         ready=lambda: readiness.http_answers(here.ports.api, "/readyz"),
+        port=here.ports.api,
         depends_on=("postgres", "redis"),
         quiet=True,  # one line per request
     )
@@ -96,6 +99,7 @@ def inbox(here: Installation) -> Service:
     return Service(
         _python(here, "inbox", ["stack.inbox.server", f"--port={here.ports.inbox}"]),
         ready=lambda: readiness.http_answers(here.ports.inbox, "/"),
+        port=here.ports.inbox,
     )
 
 
@@ -108,7 +112,7 @@ def monitoring(
         here: The installation.
         secrets: Folder of the secrets that Prometheus sends to its targets; see
             `prometheus_secrets`.
-        fast: Run the rules many times faster, for a drill.
+        fast: Run the rules many times faster, as for a drill.
         site: The folder of the boards, if it is not among the data.
     """
     ports = here.ports
@@ -127,6 +131,7 @@ def monitoring(
                 prefix=prefix,
             ),
             ready=lambda: readiness.http_answers(internal_port, f"/{prefix}/-/ready"),
+            port=internal_port,
         ),
         Service(
             _python(
@@ -136,12 +141,14 @@ def monitoring(
                     "stack.inbox.gate",
                     *_flag("port", str(ports.alertmanager)),
                     *_flag("upstream", f"http://{readiness.LOOPBACK}:{internal_port}/{prefix}"),
+                    *_flag("prometheus", f"http://{readiness.LOOPBACK}:{ports.prometheus}"),
                     # The boards read whether an alert is silenced.
                     *_flag("read-origin", f"http://{readiness.LOOPBACK}:{ports.prometheus}"),
                     *_flag("read-origin", f"http://localhost:{ports.prometheus}"),
                 ],
             ),
             ready=lambda: prometheus.answers(ports.alertmanager),
+            port=ports.alertmanager,
             depends_on=("alertmanager",),
         ),
         Service(
@@ -158,6 +165,7 @@ def monitoring(
                 ),
             ),
             ready=lambda: prometheus.answers(ports.prometheus),
+            port=ports.prometheus,
             on_ready=lambda: prometheus.preallocate_query_log(here.data / "prometheus"),
         ),
     ]

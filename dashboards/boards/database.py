@@ -11,7 +11,7 @@ from dashboards.panels.stat_panels import Gauge, Stat
 from dashboards.panels.table_panels import Table
 from dashboards.sections.dependencies import POOL, QUERIES, SLOW_RATIO
 from dashboards.sections.slo_panels import SLOW_QUERIES
-from dashboards.style import Colour, Step, column, rising, series_colour
+from dashboards.style import Colour, Step, column, rising, series_colour, value_colour
 from dashboards.variables import CHOSEN, CHOSEN_JOB, INSTANCE, JOB, SOURCE, STEP
 from rules.datastores import POOL_USE, QUERIES_PER_REQUEST_P95
 from rules.signal import defined
@@ -19,6 +19,7 @@ from vitals.metrics.catalogue import (
     DB_CONNECTION_COUNT,
     DB_CONNECTION_CREATE,
     DB_CONNECTION_ERRORS,
+    DB_CONNECTION_MAX,
     DB_CONNECTION_PENDING,
     DB_CONNECTION_TIMEOUTS,
     DB_CONNECTION_USE,
@@ -44,15 +45,20 @@ RATE = Stat(
     queries=(instant_query(DB_OPERATION_DURATION.rate(**CHOSEN)),),
     empty="no queries",
 )
-ACTIVE_CONNECTIONS = Stat(
-    id=3,
-    title="Average active connections",
-    description="Seconds spent in queries per second, which is the average number of connections "
-    "that run a query.",
+IN_USE = Stat(
+    id=6,
+    title="Connections in use",
+    description="Connections of the pools that are checked out, of those that the pools may open, "
+    "overflow included.",
     unit="short",
+    decimals=0,
     width=5,
-    queries=(instant_query(_TIME),),
-    empty="no queries",
+    queries=(
+        instant_query(DB_CONNECTION_COUNT.sum(state="used", **CHOSEN), "in use"),
+        instant_query(DB_CONNECTION_MAX.sum(**CHOSEN), "of"),
+    ),
+    overrides=(value_colour("of", Colour.MUTED),),
+    empty="no pool",
 )
 _QUERIES = f"({DB_OPERATION_DURATION.rate(**CHOSEN)} or vector(0))"
 _RAISED = f"({DB_OPERATION_DURATION.rate(**CHOSEN, error_type=excluding(''))} or vector(0))"
@@ -297,7 +303,7 @@ BOARD = Board(
     variables=(SOURCE, JOB, INSTANCE),
     annotations=(DEPLOYS, FIRING),
     rows=(
-        Row((replace(SLOW_QUERIES, id=1, width=5), RATE, ACTIVE_CONNECTIONS, FAILED, FULLEST)),
+        Row((replace(SLOW_QUERIES, id=1, width=5), RATE, IN_USE, FAILED, FULLEST)),
         Row(
             (
                 TIMES,

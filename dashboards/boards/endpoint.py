@@ -11,7 +11,15 @@ from dashboards.panels.query import Query, instant_query, table_query
 from dashboards.panels.stat_panels import Stat
 from dashboards.panels.table_panels import Table
 from dashboards.sections.slo_status import SLO_STATUS, at_most, judged
-from dashboards.style import BY_STATUS, Colour, column, limit_line, rising, series_colour
+from dashboards.style import (
+    BY_STATUS,
+    PERCENTILES,
+    Colour,
+    column,
+    limit_line,
+    rising,
+    series_colour,
+)
 from dashboards.variables import (
     CHOSEN_JOB,
     CHOSEN_ROUTE,
@@ -166,12 +174,7 @@ DURATIONS = TimeSeries(
         ),
         Query(_THRESHOLD, "threshold"),
     ),
-    overrides=(
-        series_colour("p50", Colour.INFO),
-        series_colour("p95", Colour.PRIMARY, width=2),
-        series_colour("p99", Colour.ACCENT),
-        limit_line("threshold"),
-    ),
+    overrides=(*PERCENTILES, limit_line("threshold")),
 )
 HEAT = Heatmap(
     id=20,
@@ -228,7 +231,7 @@ QUERIES = TimeSeries(
         Query(defined(DB_QUERIES_PER_REQUEST.quantile(0.5, window=STEP, **CHOSEN_ROUTE)), "p50"),
         Query(defined(DB_QUERIES_PER_REQUEST.quantile(0.95, window=STEP, **CHOSEN_ROUTE)), "p95"),
     ),
-    overrides=(series_colour("p50", Colour.INFO), series_colour("p95", Colour.PRIMARY, width=2)),
+    overrides=PERCENTILES[:2],
 )
 N_PLUS_ONE = TimeSeries(
     id=32,
@@ -280,7 +283,7 @@ OUTGOING = TimeSeries(
             "p95",
         ),
     ),
-    overrides=(series_colour("p50", Colour.INFO), series_colour("p95", Colour.PRIMARY, width=2)),
+    overrides=PERCENTILES[:2],
     empty="none",
 )
 

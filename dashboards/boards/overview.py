@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from dashboards.annotations import DEPLOYS, FIRING
 from dashboards.board import Board, Row
+from dashboards.links import OVERVIEW_UID
 from dashboards.panels.panel import Heatmap, TimeSeries
 from dashboards.panels.query import Query
 from dashboards.sections.alert_table import FIRING_ALERTS
@@ -35,7 +36,7 @@ from dashboards.sections.slo_panels import (
     SLOW_QUERIES,
 )
 from dashboards.sections.worst_routes import ROUTES
-from dashboards.style import BY_STATUS, Colour, limit_line, rising, series_colour
+from dashboards.style import BY_STATUS, PERCENTILES, Colour, limit_line, rising, series_colour
 from dashboards.variables import CHOSEN_JOB, JOB, SOURCE
 from rules.requests import (
     LATENCY_BUCKETS_OF_JOB,
@@ -94,9 +95,7 @@ DURATIONS = TimeSeries(
         Query(f"rate({_BUCKETS} @ 0)", "requests", exemplar=True),
     ),
     overrides=(
-        series_colour("p50", Colour.INFO),
-        series_colour("p95", Colour.PRIMARY, width=2),
-        series_colour("p99", Colour.ACCENT),
+        *PERCENTILES,
         limit_line("threshold"),
     ),
 )
@@ -142,7 +141,7 @@ LOOP_LAG = TimeSeries(
 )
 
 BOARD = Board(
-    uid="svc-overview",
+    uid=OVERVIEW_UID,
     title="Service overview",
     description="Is the service healthy? If not: since when, where, and why?",
     variables=(SOURCE, JOB),

@@ -1,6 +1,6 @@
 """Registry of all boards."""
 
-from dashboards.boards import alerts, caches, database, endpoint, overview, runtime
+from dashboards.boards import alerts, caches, database, endpoint, overview, runtime, services
 
 BOARDS = (
     overview.BOARD,
@@ -9,4 +9,5 @@ BOARDS = (
     caches.BOARD,
     runtime.BOARD,
     alerts.BOARD,
+    services.BOARD,
 )

@@ -120,7 +120,8 @@ class Environment:
         secrets = services.prometheus_secrets(self.here)
         for service in services.monitoring(self.drill, secrets, fast=True, site=site):
             process = self.start(service.program)
-            await asyncio.to_thread(process.wait_ready, service.ready)
+            if service.ready:
+                await asyncio.to_thread(process.wait_ready, service.ready)
 
     async def deploy(self, targets: Collection[TargetService]) -> None:
         """Start target services concurrently, and have Prometheus scrape them."""

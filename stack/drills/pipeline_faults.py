@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import os
+import signal
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -10,6 +12,7 @@ import httpx
 
 from stack import monitoring_config, readiness
 from stack.drills.fault import EXCLUSIVE, Fault, Inject
+from stack.servers import prometheus
 
 if TYPE_CHECKING:
     from stack.drills.environment import Environment
@@ -70,7 +73,19 @@ async def _post_alert(environment: "Environment", number: int) -> None:
         await environment.client.post(address, json=[alert])
 
 
+async def _kill_gate(environment: "Environment") -> None:
+    """Kill the gate of the running stack, which no drill needs; its runner starts it again."""
+    os.kill(environment.here.read_pids()["gate"], signal.SIGKILL)
+    await asyncio.Event().wait()
+
+
 FAULTS = {
+    "ServiceEnded": Fault(
+        "a service of the stack is killed; the runner starts it again",
+        _kill_gate,
+        prometheus.RUNNER,
+        labels={"service": "gate"},
+    ),
     "RulesFail": Fault(
         "a rule cannot be evaluated", _rules(_FAILING_RULE), "prometheus", lane="rules"
     ),

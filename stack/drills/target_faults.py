@@ -68,9 +68,22 @@ def _defect(name: str, target: TargetService) -> Inject:
 async def _kill_workers(environment: "Environment") -> None:
     """Kill one at a time; the other keeps serving, or the server would be down instead."""
     while True:
+        await _kill_worker(environment)
+        await asyncio.sleep(_START_SECONDS)
+
+
+async def _kill_one_worker(environment: "Environment") -> None:
+    await _kill_worker(environment)
+    await asyncio.Event().wait()
+
+
+async def _kill_worker(environment: "Environment") -> None:
+    """Kill a worker, once all run."""
+    while True:
         workers = _workers(environment.pid(CRASHING.job))
         if len(workers) == CRASHING.workers:
             os.kill(workers[0], signal.SIGKILL)
+            return
         await asyncio.sleep(_START_SECONDS)
 
 
@@ -295,6 +308,14 @@ FAULTS = {
         "a worker is killed every four seconds",
         _kill_workers,
         CRASHING.job,
+        lane=CRASHING.job,
+        targets=(CRASHING,),
+    ),
+    "WorkerCrashed": Fault(
+        "a worker is killed",
+        _kill_one_worker,
+        CRASHING.job,
+        lane=CRASHING.job,
         targets=(CRASHING,),
     ),
     "InstanceDown": Fault(

@@ -3,6 +3,8 @@
 Alertmanager lets web pages of every origin read alerts and write silences (`Access-Control-Allow-
 Origin: *`, which cannot be turned off), and has no authentication that a browser could not be made
 to send. It listens below a path that only the gate knows, or where only the gate can connect.
+
+With `--prometheus` it also runs the reconciler (`alerts.reconciler`) beside Alertmanager.
 """
 
 import argparse
@@ -10,11 +12,14 @@ import http.client
 from collections.abc import Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from urllib.parse import SplitResult, urlsplit
 
+from alerts import reconciler
 from stack.inbox import origins
 from stack.inbox.http_server import Server
 from stack.readiness import LOOPBACK
+from stack.terminal import print_line
 
 _MAX_BYTES = 10_000_000
 _TIMEOUT_SECONDS = 30.0
@@ -129,7 +134,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         default=[],
         help="an origin whose pages may read; repeatable",
     )
+    parser.add_argument("--prometheus", help="its URL: report to Alertmanager what ended unheard")
     options = parser.parse_args(argv)
+    if options.prometheus:
+        thread = Thread(
+            target=reconciler.keep_reconciling,
+            args=(options.prometheus, options.upstream, print_line),
+            daemon=True,
+        )
+        thread.start()
     build(
         options.port, options.upstream, options.host, options.name, options.read_origin
     ).serve_forever()

@@ -55,6 +55,11 @@ class Heartbeats:
         if before and before.missed:
             self._on_change(name, False, before.received)
 
+    def restore(self, name: str, received: str, within: float) -> None:
+        """Continue to monitor a sender after a restart; its time begins anew."""
+        with self._lock:
+            self._known[name] = Heartbeat(received, self._clock() + within)
+
     def forget(self, name: str) -> None:
         """Stop monitoring a sender."""
         with self._lock:

@@ -1,92 +1,116 @@
-"""The inbox store: notifications, Slack messages and heartbeats that a person on call would get."""
+"""The inbox store: the messages and heartbeats that a person on call would get."""
 
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from html import escape
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
-from stack.inbox.heartbeats import Heartbeats
+from stack.inbox.archive import Archive
+from stack.inbox.heartbeats import NO_DEADLINE, Heartbeats
+from stack.inbox.messages import (
+    Mail,
+    Message,
+    Notification,
+    PagerEvent,
+    mail_of,
+    notifications_of,
+    now,
+    pager_event_of,
+    slack_messages_of,
+)
 from stack.terminal import print_line
 
 HEARTBEAT = "/heartbeat"
 """Path of the watchdog's heartbeat; others have paths below it."""
 _MAX_STORED = 200
-
-
-@dataclass(frozen=True)
-class Notification:
-    """One alert of a webhook message. Times are ISO 8601, UTC.
-
-    Attributes:
-        group: The group labels of the message.
-    """
-
-    received: str
-    status: str
-    receiver: str
-    alert: str
-    severity: str
-    labels: dict[str, str]
-    summary: str
-    description: str
-    starts: str
-    ends: str
-    links: dict[str, str]
-    group: dict[str, str] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        """One line for a terminal."""
-        labels = " ".join(
-            f"{name}={value}"
-            for name, value in sorted(self.labels.items())
-            if name not in {"alertname", "severity"}
-        )
-        return f"{self.status.upper()} {self.severity} {self.alert} [{labels}] {self.summary}"
-
-
-@dataclass(frozen=True)
-class Message:
-    """A Slack message, as a person reads it."""
-
-    received: str
-    title: str
-    text: str
+_KINDS = {
+    "notification": Notification,
+    "message": Message,
+    "mail": Mail,
+    "page": PagerEvent,
+}
+Kept = TypeVar("Kept", bound=Notification | Message | Mail | PagerEvent)
 
 
 class InboxStore:
-    """The last notifications and messages, newest first.
+    """The last messages of each kind, newest first.
 
     Thread-safe: the tuples are replaced as a whole, so that readers see a consistent state.
+
+    Args:
+        archive: The file that keeps them across restarts; `None` for none.
     """
 
-    def __init__(self) -> None:
-        self.notifications: tuple[Notification, ...] = ()
-        self.messages: tuple[Message, ...] = ()
+    def __init__(self, archive: Path | None = None) -> None:
+        self._archive = Archive(archive)
+        self.notifications: tuple[Notification, ...] = self._kept("notification")
+        self.messages: tuple[Message, ...] = self._kept("message")
+        self.mails: tuple[Mail, ...] = self._kept("mail")
+        self.pages: tuple[PagerEvent, ...] = self._kept("page")
         self.heartbeats = Heartbeats(self._add_heartbeat_change)
+        for name, received, within in self._archive.heartbeats():
+            self.heartbeats.restore(name, received, within)
         self._writing = Lock()
 
     def add_webhook(self, message: dict[str, Any]) -> None:
         """Store an Alertmanager webhook message (version 4)."""
-        now = _now()
-        self._add([_notification(alert, message, now) for alert in message["alerts"]])
+        self._add(notifications_of(message))
 
     def add_slack_message(self, message: dict[str, Any]) -> None:
         """Store a message written for Slack."""
-        received = [Message(_now(), each["title"], each["text"]) for each in message["attachments"]]
+        received = slack_messages_of(message)
         with self._writing:
-            self.messages = (*reversed(received), *self.messages)[:_MAX_STORED]
+            self.messages = self._with(self.messages, received, "message")
+
+    def add_mail(self, content: bytes) -> None:
+        """Store a mail as it was sent."""
+        mail = mail_of(content)
+        with self._writing:
+            self.mails = self._with(self.mails, [mail], "mail")
+
+    def add_pager_event(self, event: dict[str, Any]) -> str:
+        """Store an event written for PagerDuty; returns the key of its incident."""
+        received = pager_event_of(event)
+        with self._writing:
+            self.pages = self._with(self.pages, [received], "page")
+        return received.key
+
+    def record_heartbeat(self, name: str, within: float = NO_DEADLINE) -> None:
+        """Record a heartbeat; the next one is due within this many seconds."""
+        self.heartbeats.record(name, within)
+        self._archive.set_heartbeat(name, self.heartbeats.last(name), within)
+
+    def forget_heartbeat(self, name: str) -> None:
+        """Stop monitoring a sender."""
+        self.heartbeats.forget(name)
+        self._archive.forget_heartbeat(name)
+
+    def close(self) -> None:
+        """Close the archive."""
+        self._archive.close()
+
+    def _kept(self, kind: str) -> Any:
+        return tuple(_KINDS[kind](**each) for each in self._archive.newest(kind, _MAX_STORED))
+
+    def _with(
+        self, before: tuple[Kept, ...], received: Sequence[Kept], kind: str
+    ) -> tuple[Kept, ...]:
+        for each in received:
+            self._archive.add(kind, each.received, asdict(each))
+        all_of_them: list[Kept] = [*reversed(received), *before]
+        return tuple(all_of_them[:_MAX_STORED])
 
     def _add(self, notifications: list[Notification]) -> None:
         with self._writing:
-            self.notifications = (*reversed(notifications), *self.notifications)[:_MAX_STORED]
+            self.notifications = self._with(self.notifications, notifications, "notification")
         for notification in notifications:
             print_line(str(notification))
 
     def _add_heartbeat_change(self, name: str, missed: bool, last: str) -> None:  # noqa: FBT001
         event = "missed: notifications may not be delivered" if missed else "received again"
         notification = Notification(
-            received=_now(),
+            received=now(),
             status="firing" if missed else "resolved",
             receiver="heartbeat",
             alert="Watchdog",
@@ -95,52 +119,7 @@ class InboxStore:
             summary=f"Heartbeat {name} {event}",
             description=f"The last one was received at {last}.",
             starts=last,
-            ends="" if missed else _now(),
+            ends="" if missed else now(),
             links={},
         )
         self._add([notification])
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _notification(alert: dict[str, Any], message: dict[str, Any], now: str) -> Notification:
-    labels, annotations = dict(alert["labels"]), dict(alert["annotations"])
-    summary, description = annotations.pop("summary", ""), annotations.pop("description", "")
-    return Notification(
-        received=now,
-        status=alert["status"],
-        receiver=message.get("receiver", ""),
-        alert=labels.get("alertname", "?"),
-        severity=labels.get("severity", "none"),
-        labels=labels,
-        summary=summary,
-        description=description,
-        starts=alert.get("startsAt", ""),
-        ends=alert.get("endsAt", "") if alert["status"] == "resolved" else "",
-        links={name: text for name, text in annotations.items() if text.startswith("http")},
-        group=dict(message.get("groupLabels", {})),
-    )
-
-
-def page(inbox: InboxStore) -> str:
-    """The notifications as an HTML page; text is escaped, links are http only."""
-    rows = "".join(
-        f"<tr class={escape(notification.status)}><td>{escape(notification.received[:19])}"
-        f"<td>{escape(notification.status)}<td>{escape(notification.severity)}<td>{escape(notification.alert)}"
-        f"<td>{escape(notification.summary)} "
-        + " ".join(
-            f"<a href='{escape(link)}'>{escape(name)}</a>"
-            for name, link in notification.links.items()
-        )
-        for notification in inbox.notifications
-    )
-    return (
-        "<!doctype html><title>Inbox</title><meta charset=utf-8>"
-        "<meta http-equiv=refresh content=5><style>body{font:14px sans-serif;margin:2em}"
-        "td,th{padding:.3em 1em .3em 0;text-align:left}.firing td:nth-child(2){color:#c00}"
-        ".resolved td:nth-child(2){color:#080}</style><h1>Notifications to the person on call</h1>"
-        f"<p>Last heartbeat: {escape(inbox.heartbeats.last(HEARTBEAT)) or 'never'}"
-        f"<table><tr><th>received (UTC)<th>status<th>severity<th>alert<th>summary{rows}</table>"
-    )

@@ -1,9 +1,11 @@
 """The inbox: an HTTP server that receives the notifications of the person on call, on this machine.
 
-`POST /` accepts Alertmanager's webhooks and `POST /slack` its Slack messages. `GET /` returns the
-last of both, as JSON or, to a browser, as a page; `GET /runbooks/NAME.md` returns a runbook that
-messages link to. `POST /heartbeat?within=180` receives the watchdog alert: after that many seconds
-without another one, the inbox adds a notification. It accepts only JSON, no cross-site requests.
+`POST /` accepts Alertmanager's webhooks, `POST /slack` its messages to Slack, `POST /pagerduty` its
+events for PagerDuty, and a mail server its mail. `GET /` returns the last of each, as JSON or, to a
+browser, as pages; `GET /runbooks/NAME.md` returns a runbook that messages link to. `POST
+/heartbeat?within=150` receives the watchdog alert: after that many seconds without another one, the
+inbox adds a notification. It accepts only JSON, no cross-site requests. `POST /apprise` passes a
+Slack message on to the services that Apprise knows, if their addresses are given.
 """
 
 import argparse
@@ -13,12 +15,16 @@ from dataclasses import asdict
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from threading import Thread
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from stack.inbox import origins
 from stack.inbox.heartbeats import NO_DEADLINE
 from stack.inbox.http_server import Server
-from stack.inbox.inbox_store import HEARTBEAT, InboxStore, page
+from stack.inbox.inbox_store import HEARTBEAT, InboxStore
+from stack.inbox.mail_server import MailServer
+from stack.inbox.pages import page
+from stack.inbox.relay import Relay, UndeliveredError
 from stack.readiness import LOOPBACK
 
 _MAX_BYTES = 1_000_000
@@ -27,6 +33,7 @@ _RUNBOOKS = Path(__file__).parents[2] / "alerts" / "runbooks"
 
 class _Handler(BaseHTTPRequestHandler):
     inbox: InboxStore
+    relay: Relay | None
     names: frozenset[str]
     timeout = 10  # seconds until an idle connection is closed
 
@@ -37,12 +44,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._show_runbook(self.path.removeprefix("/runbooks/"))
             return
         if "text/html" in self.headers.get("Accept", ""):
-            self._respond(HTTPStatus.OK, page(self.inbox), "text/html; charset=utf-8")
+            tab = parse_qs(urlsplit(self.path).query).get("show", [""])[0]
+            self._respond(HTTPStatus.OK, page(self.inbox, tab), "text/html; charset=utf-8")
             return
         content = {
             "heartbeat": self.inbox.heartbeats.last(HEARTBEAT),
             "notifications": [asdict(each) for each in self.inbox.notifications],
             "messages": [asdict(message) for message in self.inbox.messages],
+            "mails": [asdict(mail) for mail in self.inbox.mails],
+            "pages": [asdict(event) for event in self.inbox.pages],
         }
         self._respond(HTTPStatus.OK, json.dumps(content), "application/json")
 
@@ -60,29 +70,41 @@ class _Handler(BaseHTTPRequestHandler):
             )
             return
         body = self.rfile.read(int(length))
-        url = urlsplit(self.path)
-        response = ""
         try:
-            if url.path.startswith(HEARTBEAT):
-                within = parse_qs(url.query).get("within", [str(NO_DEADLINE)])[0]
-                self.inbox.heartbeats.record(url.path, float(within))
-            elif url.path == "/slack":
-                self.inbox.add_slack_message(json.loads(body))
-                response = "ok"  # newer Alertmanagers treat any other Slack response as an error
-            elif url.path == "/":
-                self.inbox.add_webhook(json.loads(body))
-            else:
-                self._respond(HTTPStatus.NOT_FOUND, "not found: use /, /slack or /heartbeat")
-                return
+            self._accept(urlsplit(self.path), body)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self._respond(HTTPStatus.BAD_REQUEST, f"not an Alertmanager message: {error!r}")
-            return
-        self._respond(HTTPStatus.OK, response)
+        except UndeliveredError as error:  # Alertmanager tries again
+            self._respond(HTTPStatus.BAD_GATEWAY, str(error))
+
+    def _accept(self, url: SplitResult, body: bytes) -> None:
+        """Store a message, and respond as the service that it is written for."""
+        if url.path.startswith(HEARTBEAT):
+            within = parse_qs(url.query).get("within", [str(NO_DEADLINE)])[0]
+            self.inbox.record_heartbeat(url.path, float(within))
+            self._respond(HTTPStatus.OK, "")
+        elif url.path == "/slack":
+            self.inbox.add_slack_message(json.loads(body))
+            # Newer Alertmanagers treat any other Slack response as an error.
+            self._respond(HTTPStatus.OK, "ok")
+        elif url.path == "/pagerduty":
+            key = self.inbox.add_pager_event(json.loads(body))
+            response = {"status": "success", "message": "Event processed", "dedup_key": key}
+            self._respond(HTTPStatus.ACCEPTED, json.dumps(response), "application/json")
+        elif url.path == "/apprise" and self.relay:
+            self.relay.send(json.loads(body))
+            self._respond(HTTPStatus.OK, "ok")
+        elif url.path == "/":
+            self.inbox.add_webhook(json.loads(body))
+            self._respond(HTTPStatus.OK, "")
+        else:
+            known = "use /, /slack, /pagerduty or /heartbeat"
+            self._respond(HTTPStatus.NOT_FOUND, f"not found: {known}")
 
     def do_DELETE(self) -> None:
         if self._is_cross_site():
             return
-        self.inbox.heartbeats.forget(self.path)
+        self.inbox.forget_heartbeat(self.path)
         self._respond(HTTPStatus.OK, "")
 
     def _is_cross_site(self) -> bool:
@@ -120,31 +142,53 @@ class _Server(Server):
         self.inbox.heartbeats.check()
 
 
-def build(port: int, host: str = LOOPBACK, names: Sequence[str] = ()) -> ThreadingHTTPServer:
+def build(
+    port: int,
+    host: str = LOOPBACK,
+    names: Sequence[str] = (),
+    archive: Path | None = None,
+    relay: Relay | None = None,
+) -> ThreadingHTTPServer:
     """Build the server.
 
     Args:
         port: Port to listen on; 0 takes a free one.
         host: Address to listen on.
         names: Host names that it accepts, besides those of loopback.
+        archive: The file that keeps messages across restarts; `None` for none.
+        relay: Passes messages on to other services.
     """
-    inbox = InboxStore()
-    attributes = {"inbox": inbox, "names": origins.LOOPBACK_NAMES | set(names)}
+    inbox = InboxStore(archive)
+    known = origins.LOOPBACK_NAMES | set(names)
+    attributes = {"inbox": inbox, "names": known, "relay": relay}
     server = _Server((host, port), type("Handler", (_Handler,), attributes))
     server.inbox = inbox
     return server
+
+
+def build_mail_server(port: int, server: ThreadingHTTPServer, host: str = LOOPBACK) -> MailServer:
+    """Build the mail server whose mail an inbox shows; its port may be 0."""
+    assert isinstance(server, _Server)  # noqa: S101 - that of `build`
+    return MailServer(port, server.inbox.add_mail, host)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Serve until the process is ended."""
     parser = argparse.ArgumentParser(prog="python -m stack.inbox.server", description=__doc__)
     parser.add_argument("--port", type=int, default=9094)
+    parser.add_argument("--mail-port", type=int, default=9095, help="of the mail server")
     parser.add_argument("--host", default=LOOPBACK, help="listen address; no authentication")
     parser.add_argument(
         "--name", action="append", default=[], help="accepted host name; repeatable"
     )
+    parser.add_argument("--archive", type=Path, help="SQLite file; without it nothing is kept")
+    parser.add_argument("--apprise", type=Path, help="file with one address of Apprise a line")
     options = parser.parse_args(argv)
-    build(options.port, options.host, options.name).serve_forever()
+    relay = Relay.read(options.apprise) if options.apprise else None
+    server = build(options.port, options.host, options.name, options.archive, relay)
+    mail = build_mail_server(options.mail_port, server, options.host)
+    Thread(target=mail.serve_forever, daemon=True).start()
+    server.serve_forever()
 
 
 if __name__ == "__main__":

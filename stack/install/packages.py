@@ -50,6 +50,9 @@ _PACKAGES: dict[str, Callable[[], bool]] = {
 }
 _FOR_TESTS: dict[str, Callable[[], bool]] = {
     "chromium": _has("chromium"),
+    "firefox-esr": _has("firefox-esr"),
+    "webkit2gtk-driver": _has("WebKitWebDriver"),
+    "xvfb": _has("Xvfb"),  # WebKit needs a screen
     "pgbouncer": _has("pgbouncer"),
     "postgresql-15-hypopg": _has_hypopg,  # used by the index advisor; optional for the stack
 }

@@ -23,6 +23,8 @@ class Ports:
     prometheus: int = 9090
     alertmanager: int = 9093
     inbox: int = 9094
+    runner: int = 0
+    """Metrics of the runner; 0 takes a free port."""
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Ports":
@@ -35,6 +37,9 @@ class Ports:
         for field in fields(cls):
             variable = f"{field.name.upper()}_PORT"
             text = environment.get(variable) or str(field.default)
+            if text == str(field.default) == "0":
+                chosen[field.name] = 0
+                continue
             if not (text.isdecimal() and 0 < int(text) < 2**16):
                 raise PortError(f"{variable}={text}: must be a port from 1 to 65535")
             for other, port in chosen.items():
@@ -54,10 +59,20 @@ class Ports:
         taken = [
             f"port {port} is taken{_listener_name(port)}: free it or set {field.name.upper()}_PORT"
             for field in fields(self)
-            if not _is_free(port := getattr(self, field.name))
+            if (port := getattr(self, field.name)) and not _is_free(port)
         ]
         if taken:
             raise PortError("\n".join(taken))
+
+
+def check_free(port: int) -> None:
+    """Check that a port is free.
+
+    Raises:
+        PortError: It is taken; the message names the process that listens there, if visible.
+    """
+    if not _is_free(port):
+        raise PortError(f"port {port} is taken{_listener_name(port)}")
 
 
 def _is_free(port: int) -> bool:

@@ -29,6 +29,8 @@ class ProcessRecord:
         pids: Pid of each server.
         tasks: Pid of each service that ends by itself.
         start_times: Start time of each process, in clock ticks since boot.
+        states: State of each service: waiting, starting, ready, ended, done, failed.
+        ends: How often each ended without having been asked to.
     """
 
     ports: Ports
@@ -36,6 +38,8 @@ class ProcessRecord:
     pids: Mapping[str, int] = field(default_factory=dict)
     tasks: Mapping[str, int] = field(default_factory=dict)
     start_times: Mapping[str, int] = field(default_factory=dict)
+    states: Mapping[str, str] = field(default_factory=dict)
+    ends: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
@@ -75,13 +79,17 @@ class RecordWriter:
         secure_files.write(path, self._content(), mode=0o644)
         self._file = secure_files.open_file(path, os.O_RDWR)
 
-    def add(self, name: str, pid: int, *, task: bool) -> None:
-        """Record the process of a service."""
+    def update(self, name: str, state: str, *, pid: int, ends: int, task: bool) -> None:
+        """Record the state of a service, and its process; a pid of 0 is none."""
+        changes: dict[str, Mapping[str, object]] = {
+            "states": {**self._record.states, name: state},
+            "ends": {**self._record.ends, name: ends},
+        }
         recorded = self._record.tasks if task else self._record.pids
-        self._change(
-            **{"tasks" if task else "pids": {**recorded, name: pid}},
-            start_times={**self._record.start_times, name: start_time(pid) or 0},
-        )
+        if pid and recorded.get(name) != pid:
+            changes["tasks" if task else "pids"] = {**recorded, name: pid}
+            changes["start_times"] = {**self._record.start_times, name: start_time(pid) or 0}
+        self._change(**changes)
 
     def set_ready(self) -> None:
         """Record that all services are ready."""

@@ -16,6 +16,8 @@ from vitals import secure_files
 _COLOURS = (36, 33, 32, 35, 34, 96, 93, 92)
 _MAX_BYTES = 5_000_000
 _TAIL_LINES = 15
+_TAIL_BYTES = 50_000
+_TAIL_WIDTH = 400
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 _RECOVERY_SECONDS = 5.0
 """Time without errors before recovery is reported: a full disk may accept a little now and then."""
@@ -77,15 +79,15 @@ class LogMultiplexer:
         self._failed_at = None
         self.log(f"log files writable again, {lost} bytes of output were lost")
 
-    def last_lines(self, service: str) -> str:
-        """The last lines of a service's log, for error messages; empty if it cannot be read."""
+    def last_lines(self, service: str, count: int = _TAIL_LINES) -> str:
+        """The last lines of a service's log, cut to a width; empty if it cannot be read."""
         try:
             with os.fdopen(secure_files.open_file(self.path(service), os.O_RDONLY), "rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - 10_000))
-                lines = file.read().decode(errors="replace").splitlines()[-_TAIL_LINES:]
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+                lines = file.read().decode(errors="replace").splitlines()[-count:]
         except OSError:
             return ""
-        return "\n".join(f"  {line}" for line in lines)
+        return "\n".join(f"  {line[:_TAIL_WIDTH]}" for line in lines)
 
     def _append(self, service: str, data: bytes) -> None:
         try:

@@ -1,56 +1,32 @@
-"""The runner: starts services in dependency order, supervises them, and stops all when one ends.
+"""The runner: starts services in dependency order, restarts what ends, and stops all when asked.
 
 One loop reads the services' output, starts services whose dependencies are ready, runs readiness
 probes, and detects services that ended. Nothing in it blocks for long.
+
+A service whose first start fails stops all. Once it was ready, its end stops nothing else: it is
+logged, and the service is started again, see `restart_policy`.
 """
 
-import os
-import selectors
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from types import FrameType
 
+from stack.process import ends
 from stack.process.log_multiplexer import LogMultiplexer
-from stack.process.process import Process, Program, StartError
+from stack.process.outputs import Outputs
+from stack.process.process import Process, StartError
 from stack.process.reaper import Reaper
+from stack.process.restart_policy import DEPENDENCY_SECONDS
+from stack.process.service import AVAILABLE, Service, ServiceStatus, State, SupervisedService
 
+REAPER = "reaper"
 _POLL_SECONDS = 0.05
-_CHUNK = 65_536
-
-
-@dataclass(frozen=True)
-class Service:
-    """A service: a process of the stack, with its dependencies and readiness probe.
-
-    Attributes:
-        program: What to start.
-        ready: Readiness probe; a task is ready when it has exited with 0.
-        depends_on: Names of the services that must be ready first.
-        task: It ends by itself.
-        condition: Checked before the start; if false the service is skipped and counts as ready.
-        on_ready: Called when it is ready, before its dependents start.
-        start_timeout: Seconds it may take to be ready.
-        quiet: Its output goes only to its log file.
-        optional: A task that the start does not wait for and whose failure stops nothing.
-    """
-
-    program: Program
-    ready: Callable[[], bool] = lambda: True
-    depends_on: Sequence[str] = ()
-    task: bool = False
-    condition: Callable[[], bool] = lambda: True
-    on_ready: Callable[[], None] = lambda: None
-    start_timeout: float = 60.0
-    quiet: bool = False
-    optional: bool = False
-
-    @property
-    def name(self) -> str:
-        """Its program's name."""
-        return self.program.name
+_SHOWN_LINES = 5
+_RUNS = frozenset({State.STARTING, State.READY})
+_PROBE_ERRORS = (OSError, RuntimeError, subprocess.SubprocessError)
 
 
 class _StopRequested(Exception):  # noqa: N818 - not an error: a signal asked for the stop
@@ -58,14 +34,16 @@ class _StopRequested(Exception):  # noqa: N818 - not an error: a signal asked fo
 
 
 class Runner:
-    """Runs a set of services until a signal stops it or one of them ends."""
+    """Runs a set of services until a signal stops it."""
 
     def __init__(
         self,
         services: Sequence[Service],
         logs: LogMultiplexer,
         reaper: Reaper,
-        on_start: Callable[[Service, int], None] = lambda _service, _pid: None,
+        on_change: Callable[[ServiceStatus], None] = lambda _status: None,
+        *,
+        fail_fast: bool = False,
     ) -> None:
         """Describe a run; nothing starts yet.
 
@@ -73,42 +51,46 @@ class Runner:
             services: The services to run.
             logs: Receives the output of the services.
             reaper: Ends the services if this process is killed.
-            on_start: Called for each started service, with its pid.
+            on_change: Called with each new state of a service.
+            fail_fast: Stop all when one ends.
         """
-        self._on_start = on_start
-        self._services = {service.name: service for service in services}
+        self._on_change = on_change
+        self._services = {
+            service.name: SupervisedService(service, Process(service.program))
+            for service in services
+        }
         self._logs = logs
         self._reaper = reaper
-        self._processes: dict[str, Process] = {}
-        self._ready: set[str] = set()
-        self._deadlines: dict[str, float] = {}
-        self._outputs = selectors.DefaultSelector()
+        self._reaper_ends = 0
+        self._fail_fast = fail_fast
+        self._announced = False
+        self._outputs = Outputs(logs)
         self._signals: list[str] = []
 
     @property
     def pids(self) -> dict[str, int]:
         """Process ids of the running services."""
-        return {name: process.pid for name, process in self._processes.items() if process.alive}
-
-    @property
-    def _required(self) -> set[str]:
-        return {name for name, service in self._services.items() if not service.optional}
+        return {
+            name: each.process.pid for name, each in self._services.items() if each.process.alive
+        }
 
     def run(self, announce: Callable[[], None]) -> int:
         """Start all, call `announce` when all are ready, and run until the end.
 
         Returns:
-            0 after a stop signal, 1 after a service failed.
+            0 after a stop signal, 1 after the first start of a service failed, or after the end of
+            a service if one ends all.
         """
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         try:
-            while self._required - self._ready:
-                self._start_pending()
-                self._poll()
-            announce()
+            for each in self._services.values():
+                self._on_change(each.status)
             while True:
                 self._start_pending()
+                if not self._announced and self._all_started():
+                    self._announced = True
+                    announce()
                 self._poll()
         except _StopRequested:
             self._logs.log(f"{self._signals[0]}: stopping")
@@ -123,89 +105,155 @@ class Runner:
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         self._signals.append(signal.Signals(number).name)
 
+    def _all_started(self) -> bool:
+        required = (each for each in self._services.values() if not each.service.optional)
+        return all(each.was_ready or each.state is State.DONE for each in required)
+
+    # -- Starts ----------------------------------------------------------------------------------
+
     def _start_pending(self) -> None:
-        """Start services whose dependencies are ready, and probe started ones."""
-        for name, service in self._services.items():
-            if name in self._ready:
-                continue
-            if name not in self._processes:
-                if self._ready.issuperset(service.depends_on):
-                    self._start(service)
-            elif self._is_ready(service):
-                service.on_ready()
-                self._ready.add(name)
-            elif not service.optional and time.monotonic() > self._deadlines[name]:
-                raise StartError(
-                    f"{name} was not ready after {service.start_timeout:g} s:\n"
-                    f"{self._logs.last_lines(name)}"
-                )
+        """Start services that are due and whose dependencies are ready, and probe started ones."""
+        for each in self._services.values():
+            if each.state is State.STARTING:
+                self._probe(each)
+            elif each.state in {State.WAITING, State.ENDED} and time.monotonic() >= each.due:
+                if self._waits_for(each):
+                    self._set_state(each, State.WAITING)
+                else:
+                    self._start(each)
 
-    def _start(self, service: Service) -> None:
-        if not service.condition():
-            self._ready.add(service.name)
+    def _waits_for(self, each: SupervisedService) -> list[str]:
+        """The dependencies that a start waits for. A restart does not wait for ever.
+
+        The API serves without Redis, so a Redis that never comes back must not keep it from that.
+        """
+        if each.was_ready and time.monotonic() > each.due + DEPENDENCY_SECONDS:
+            return []
+        return self._missing(each)
+
+    def _missing(self, each: SupervisedService) -> list[str]:
+        """The dependencies that are not ready."""
+        names = each.service.depends_on
+        return [name for name in names if self._services[name].state not in AVAILABLE]
+
+    def _start(self, each: SupervisedService) -> None:
+        if not each.was_ready and not each.service.condition():
+            self._set_state(each, State.DONE)
             return
-        process = Process(service.program)
         try:
-            process.start()
-        except OSError as error:
-            raise StartError(f"{service.name} cannot be started: {error}") from error
-        self._reaper.add(process.pid)
-        self._on_start(service, process.pid)
-        self._processes[service.name] = process
-        self._deadlines[service.name] = time.monotonic() + service.start_timeout
-        os.set_blocking(process.output, False)
-        self._outputs.register(process.output, selectors.EVENT_READ, service)
+            each.start()
+        except _PROBE_ERRORS as error:
+            self._fail(each, f"cannot be started: {error}")
+            return
+        self._reaper.add(each.process.pid)
+        self._outputs.add(each)
+        self._on_change(each.status)
 
-    def _is_ready(self, service: Service) -> bool:
-        process = self._processes[service.name]
-        return process.code == 0 if service.task else process.alive and service.ready()
+    def _probe(self, each: SupervisedService) -> None:
+        try:
+            if each.is_ready():
+                each.service.on_ready()
+                self._set_ready(each)
+                return
+        except _PROBE_ERRORS as error:
+            if not each.was_ready:
+                raise StartError(f"{each.name} is not ready: {error}") from error
+            self._tell_once(each, f"{each.name} is not ready yet: {error}")
+        if time.monotonic() - each.started > each.service.start_timeout:
+            self._report_late(each)
+
+    def _set_ready(self, each: SupervisedService) -> None:
+        each.ready_since = time.monotonic()
+        if each.was_ready:
+            self._logs.log(ends.describe_return(each))
+        each.was_ready, each.attempts = True, 0
+        each.told.clear()
+        self._set_state(each, State.DONE if each.service.task else State.READY)
+
+    def _report_late(self, each: SupervisedService) -> None:
+        """A server that is slow after a crash may be recovering: it is not killed then."""
+        late = f"{each.name} was not ready after {each.service.start_timeout:g} s"
+        if each.was_ready:
+            self._tell_once(each, f"{late}; it runs on (pid {each.process.pid})")
+        elif not each.service.optional:
+            raise StartError(f"{late}:\n{self._logs.last_lines(each.name)}")
+
+    # -- Ends ------------------------------------------------------------------------------------
 
     def _poll(self) -> None:
         """Read output for one interval, and check the signals and the processes.
 
         Raises:
             _StopRequested: A signal arrived.
-            StartError: A service ended unexpectedly.
+            StartError: A service ended that may not end now.
         """
-        self._read()
+        self._outputs.read(_POLL_SECONDS)
         self._logs.retry()
         self._replace_reaper()
         if self._signals:
             raise _StopRequested
-        for name, process in self._processes.items():
-            service = self._services[name]
-            may_have_ended = service.optional or (service.task and process.code == 0)
-            if not process.alive and not may_have_ended:
-                self._read()
-                raise StartError(
-                    f"{name} ended with {_describe(process.code)}:\n{self._logs.last_lines(name)}"
-                )
+        for each in self._services.values():
+            succeeded = each.service.task and each.process.code == 0  # found by its probe
+            if each.state in _RUNS and not each.process.alive and not succeeded:
+                self._outputs.close(each)
+                self._fail(each, f"ended with {ends.describe_code(each.process.code)}")
+
+    def _fail(self, each: SupervisedService, how: str) -> None:
+        """Handle the end of a service, or a start that failed.
+
+        Raises:
+            StartError: It was the first start, or one end ends all.
+        """
+        # What it has left in its process group, such as the workers of a server, may hold its port.
+        each.process.kill()
+        self._reaper.remove(each.process.pid)
+        service, code = each.service, each.process.code or 0
+        if service.optional and code > 0:
+            self._set_state(each, State.FAILED)
+            return
+        if not service.optional and (self._fail_fast or not each.was_ready):
+            raise StartError(f"{each.name} {how}:\n{self._logs.last_lines(each.name)}")
+        ran_at_all = each.state in _RUNS
+        last_lines = self._logs.last_lines(each.name, _SHOWN_LINES) if ran_at_all else ""
+        shown = f"; its last lines:\n{last_lines}" if last_lines else ""
+        ran = time.monotonic() - each.started
+        if each.end():
+            self._logs.log(ends.describe_end(each, how, ran, self._missing(each)) + shown)
+        else:
+            self._tell_once(each, ends.describe_failed_start(each, how), more=shown)
+        self._on_change(each.status)
+
+    def _tell_once(self, each: SupervisedService, text: str, more: str = "") -> None:
+        """Log a text, unless it was logged since the service was ready last."""
+        if text not in each.told:
+            each.told.add(text)
+            self._logs.log(text + more)
+
+    def _set_state(self, each: SupervisedService, state: State) -> None:
+        if each.state is not state:
+            each.state = state
+            self._on_change(each.status)
 
     def _replace_reaper(self) -> None:
         with suppress(OSError):  # no process can be started now: retried in the next iteration
             if self._reaper.replace_if_ended():
+                self._reaper_ends += 1
                 self._logs.log("reaper ended, started another")
+                self._on_change(
+                    ServiceStatus(REAPER, State.READY, self._reaper.pid, self._reaper_ends)
+                )
 
-    def _read(self) -> None:
-        if not self._outputs.get_map():
-            time.sleep(_POLL_SECONDS)
-        for key, _ in self._outputs.select(_POLL_SECONDS):
-            service: Service = key.data
-            data = os.read(key.fd, _CHUNK)
-            if data:
-                self._logs.write(service.name, data, quiet=service.quiet)
-            else:
-                self._outputs.unregister(key.fd)
+    # -- Stop ------------------------------------------------------------------------------------
 
     def _stop_all(self) -> None:
         """Stop each once its dependents have ended; a second signal kills the rest."""
         deadlines: dict[str, float] = {}
         signals_before = len(self._signals)
-        while running := {name for name, process in self._processes.items() if process.alive}:
-            for name in running:
-                process = self._processes[name]
-                if any(name in self._services[other].depends_on for other in running):
+        while running := {name: each for name, each in self._services.items() if name in self.pids}:
+            for name, each in running.items():
+                if any(name in other.service.depends_on for other in running.values()):
                     continue
+                process = each.process
                 if name not in deadlines:
                     deadlines[name] = time.monotonic() + process.program.grace
                     process.resume()
@@ -215,14 +263,8 @@ class Runner:
                     process.kill()
             if len(self._signals) > signals_before:
                 break
-            self._read()
-        for process in self._processes.values():
-            process.kill()  # what it may have left in its process group
-            self._reaper.remove(process.pid)
+            self._outputs.read(_POLL_SECONDS)
+        for each in self._services.values():
+            each.process.kill()  # what it may have left in its process group
+            self._reaper.remove(each.process.pid)
         self._logs.log("stopped")
-
-
-def _describe(code: int | None) -> str:
-    if code is not None and code < 0:
-        return f"signal {signal.Signals(-code).name}"
-    return f"code {code}"

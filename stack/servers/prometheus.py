@@ -16,6 +16,8 @@ from stack.installation.service_user import ServiceUser
 from stack.process.process import Program
 from vitals import secure_files
 
+RUNNER = "runner"
+"""The job that scrapes the runner. Containers have none: their engine restarts them."""
 NO_ORIGIN = "none"
 """An origin that no web page has: by default Prometheus lets pages of every origin read metrics."""
 
@@ -91,6 +93,8 @@ def alertmanager(
             f"--web.external-url=http://{readiness.LOOPBACK}:{gate or port}/",
             f"--web.route-prefix=/{prefix}",
             "--cluster.listen-address=",
+            # What was notified is written that often; after a kill, later ends are not known.
+            "--data.maintenance-interval=15s",
             "--log.level=warn",
             *flags,
         ],
@@ -131,9 +135,13 @@ def configuration(
             ("prometheus", ports.prometheus),
             ("localhost", ports.prometheus),
             ("alertmanager", ports.alertmanager),
+            (RUNNER, ports.runner),
         )
     }
     targets = targets or source.parent.absolute() / "targets"
+    if ports.runner:
+        runner = {"targets": [RUNNER]}
+        config["scrape_configs"].append({"job_name": RUNNER, "static_configs": [runner]})
     config["rule_files"] = [
         f"{escape_glob(str(rules.absolute()))}/{Path(path).name}" for path in config["rule_files"]
     ]

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -179,6 +180,40 @@ def test_the_templates_render_the_alert_and_its_links(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("every_suite")
+def test_alerts_of_one_message_share_what_they_have_in_common(tmp_path: Path) -> None:
+    """Their links, and a description or cause that is that of the one before."""
+    write(everything(tmp_path), tmp_path / "alertmanager.yml", tmp_path / "templates")
+    alerts = [
+        {
+            "status": "firing",
+            "labels": {"alertname": "InstanceDown", "job": "api", "severity": "ticket"},
+            "annotations": {
+                "summary": f"{instance} of api is down",
+                "description": "Some or all scrapes failed.",
+                "cause": "event loop lag of a is 2s",
+                "board": "svc-runtime",
+                "runbook": "InstanceDown.md",
+            },
+            "startsAt": "2026-11-23T10:00:00Z",
+        }
+        for instance in ("a", "b", "c")
+    ]
+    text = _rendered(tmp_path, alerts)
+    assert text.splitlines()[:8] == [
+        "[FIRING 3] InstanceDown api",
+        "FIRING since 23 Nov 10:00:00 UTC (ticket)",
+        "  a of api is down",
+        "  Some or all scrapes failed.",
+        "  Possible cause: event loop lag of a is 2s",
+        "FIRING since 23 Nov 10:00:00 UTC (ticket)",
+        "  b of api is down",
+        "FIRING since 23 Nov 10:00:00 UTC (ticket)",
+    ]
+    for link in ("Board: ", "Runbook: ", "Silence: "):
+        assert text.count(link) == 1
+
+
+@pytest.mark.usefixtures("every_suite")
 @pytest.mark.parametrize("name", ['it\'s "odd" ünï', "[a-b] *?{c} \\"])
 def test_the_templates_are_found_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
     file = tmp_path / name / "alertmanager.yml"
@@ -214,10 +249,14 @@ def _render(folder: Path) -> str:
         "annotations": {"summary": "api is slow on /login: p95 is 1s"},
         "endsAt": "2026-11-23T10:12:00Z",
     }
+    return _rendered(folder, [alert, over])
+
+
+def _rendered(folder: Path, alerts: list[dict[str, Any]]) -> str:
     data = {
         "status": "firing",
-        "alerts": [alert, over],
-        "commonLabels": alert["labels"],
+        "alerts": alerts,
+        "commonLabels": alerts[0]["labels"],
         "externalURL": "http://127.0.0.1:9093",
     }
     (folder / "data.json").write_text(json.dumps(data))

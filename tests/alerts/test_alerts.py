@@ -21,7 +21,9 @@ def test_the_texts_of_an_alert_use_labels_that_it_has(alert: Alert) -> None:
     used = set(re.findall(r"\$labels\.(\w+)", alert.summary + alert.description))
     assert used <= labels_of(alert.expr) | {*alert.labels}
     if alert.name != "Watchdog":
-        assert "job" in used or alert.name in {"RulesFail", "NotificationsFail", "AlertsDropped"}
+        assert "job" in used or alert.name in {
+            *("RulesFail", "NotificationsFail", "AlertsDropped", "ServiceEnded")
+        }
 
 
 @pytest.mark.parametrize("name", sorted({alert.name for alert in every_alert()}))

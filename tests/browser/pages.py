@@ -128,10 +128,14 @@ class Pages:
         return page
 
     @staticmethod
+    def times() -> str:
+        """The time range of the recording, as search parameters."""
+        return f"from={(recording.END - 3000) * 1000}&to={recording.END * 1000}"
+
+    @staticmethod
     def path(uid: str, query: str = "") -> str:
         """The path of a board at the time of the recording."""
-        times = f"from={(recording.END - 3000) * 1000}&to={recording.END * 1000}"
-        return f"/d/{uid}/?{times}&refresh=&theme=dark&{query}"
+        return f"/d/{uid}/?{Pages.times()}&refresh=&theme=dark&{query}"
 
     def follow(self, page: Page, path: str, *, draws: bool = True) -> None:
         """Follow a link within the page, without a page load."""

@@ -35,12 +35,12 @@ class Stack:
         }
         self.running: list[subprocess.Popen[str]] = []
 
-    def start(self) -> subprocess.Popen[str]:
+    def start(self, **environment: str) -> subprocess.Popen[str]:
         """Start it and wait until it prints that it is ready."""
         started = subprocess.Popen(
             [sys.executable, "-m", "stack", "up"],
             cwd=CHECKOUT,
-            env=self.environment,
+            env=self.environment | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -133,7 +133,7 @@ def _commands_work(stack: Stack, printed: str) -> None:
     assert "HypoPG" not in said["advise"], "the extension is not in the demo's database"
 
 
-def test_start_crash_restart_and_failure_of_a_service(stack: Stack) -> None:
+def test_start_crash_restart_and_an_end_that_ends_all_when_asked(stack: Stack) -> None:
     first = stack.start()
     assert httpx.get(stack.url("API", "/readyz")).is_success
     assert httpx.get(stack.url("API", "/metrics")).status_code == 401
@@ -158,7 +158,7 @@ def test_start_crash_restart_and_failure_of_a_service(stack: Stack) -> None:
     first.communicate()
     assert _all_ended(pids)
 
-    second = stack.start()  # on the data of the killed one
+    second = stack.start(FAIL_FAST="1")  # on the data of the killed one
     assert httpx.post(stack.url("API", "/api/users"), json=person).status_code == 409
     pids = stack.pids
     os.kill(pids["redis"], signal.SIGKILL)

@@ -44,4 +44,4 @@ def test_a_second_run_keeps_the_secrets(folder: Path) -> None:
         for receiver in config["receivers"]
         for hook in receiver.get("webhook_configs", [])
     }
-    assert hooks == {"http://example.com/hook", "http://inbox:9094/heartbeat?within=180"}
+    assert hooks == {"http://example.com/hook", "http://inbox:9094/heartbeat?within=150"}

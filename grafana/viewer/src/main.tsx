@@ -13,6 +13,13 @@ import { registerPanels } from './panels/panelRegistry';
 import { PrometheusDatasource } from './prometheus/datasource';
 import { readSettings, settings } from './settings';
 
+declare global {
+  interface Window {
+    /** Of index.html: shows on the page why it cannot start, unless it has. */
+    showStartError?: (reason: string) => void;
+  }
+}
+
 async function start(): Promise<void> {
   await Promise.all([initPluginTranslations('grafana-scenes'), readSettings()]);
   fillRegistries();
@@ -31,4 +38,4 @@ async function start(): Promise<void> {
   if (container) createRoot(container).render(<App />);
 }
 
-void start();
+start().catch((error: unknown) => window.showStartError?.(String(error)));

@@ -13,6 +13,11 @@ def test_each_port_has_a_setting() -> None:
     assert Ports.of({"REDIS_PORT": "7001", "API_PORT": ""}) == Ports(redis=7001)
 
 
+def test_the_runners_port_is_a_free_one_unless_it_is_set() -> None:
+    assert Ports.of({}).runner == 0
+    assert Ports.of({"RUNNER_PORT": "7001"}).runner == 7001
+
+
 @pytest.mark.parametrize("text", ["x", "0", "65536", "-1", "8e3"])
 def test_an_invalid_port_is_refused(text: str) -> None:
     with pytest.raises(PortError, match="API_PORT"):

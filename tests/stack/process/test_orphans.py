@@ -36,7 +36,7 @@ def _started(*command: str, **environment: str) -> Iterator[subprocess.Popen[byt
 def _record(here: Installation, pid: int, start_time: int | None = None) -> None:
     """Leave the record of a killed stack."""
     record = RecordWriter(here.record_path, here.ports)
-    record.add("redis", pid, task=False)
+    record.update("redis", "ready", pid=pid, ends=0, task=False)
     if start_time is not None:
         text = here.record_path.read_text().replace(
             f": {process_identity.start_time(pid)}", f": {start_time}"
@@ -112,8 +112,9 @@ def test_an_orphan_that_ignores_sigterm_is_killed(
 def test_the_record_is_overwritten_in_place(here: Installation) -> None:
     record = RecordWriter(here.record_path, here.ports)
     inode, size = here.record_path.stat().st_ino, here.record_path.stat().st_size
-    record.add("api", os.getpid(), task=False)
-    record.add("seed", 2**22 + 1, task=True)
+    record.update("api", "ready", pid=os.getpid(), ends=0, task=False)
+    record.update("seed", "starting", pid=2**22 + 1, ends=0, task=True)
+    record.update("traffic", "waiting", pid=0, ends=0, task=False)
     assert here.read_pids() == {}, "it is not ready yet"
     record.set_ready()
     assert here.read_pids() == {"api": os.getpid()}
@@ -121,6 +122,11 @@ def test_the_record_is_overwritten_in_place(here: Installation) -> None:
     assert running is not None
     assert running.is_alive("api")
     assert not running.is_alive("seed")
+    assert running.states == {"api": "ready", "seed": "starting", "traffic": "waiting"}
+    record.update("api", "ended", pid=os.getpid(), ends=1, task=False)
+    changed = here.read_record()
+    assert changed is not None
+    assert (changed.states["api"], changed.ends["api"]) == ("ended", 1)
     assert (here.record_path.stat().st_ino, here.record_path.stat().st_size) == (inode, size)
     record.close()
     assert here.read_record() is None

@@ -1,13 +1,16 @@
-"""The runner: start in dependency order, and a stop without orphans in every case."""
+"""The runner: start in dependency order, restarts, and a stop without orphans in every case."""
 
 import io
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,10 +20,12 @@ from stack.process import lock
 from stack.process.log_multiplexer import LogMultiplexer
 from stack.process.process import Program
 from stack.process.reaper import Reaper
-from stack.process.runner import Runner, Service
+from stack.process.runner import Runner
+from stack.process.service import Service, ServiceStatus, State
 from tests.disks import disk
 
 FOREVER = ["sleep", "600"]
+LUCKLESS = ["sh", "-c", "sleep 0.3; echo out of luck; exit 7"]
 
 
 class Run:
@@ -30,16 +35,25 @@ class Run:
         self.terminal = io.StringIO()
         self.logs = LogMultiplexer(folder, self.terminal)
         self.folder = folder
+        self.statuses: dict[str, ServiceStatus] = {}
 
-    def run(self, *services: Service, then: Callable[[Runner], None] = lambda _: None) -> int:
+    def run(
+        self,
+        *services: Service,
+        then: Callable[[Runner], None] = lambda _: None,
+        fail_fast: bool = False,
+    ) -> int:
         held = lock.acquire(self.folder / "lock", "a test")
         reaper = Reaper(held)
-        runner = Runner(services, self.logs, reaper)
+        runner = Runner(services, self.logs, reaper, self._note, fail_fast=fail_fast)
         try:
             return runner.run(lambda: then(runner))
         finally:
             reaper.close()
             os.close(held)
+
+    def _note(self, status: ServiceStatus) -> None:
+        self.statuses[status.name] = status
 
     @property
     def text(self) -> str:
@@ -135,21 +149,183 @@ def test_dependents_stop_before_their_dependencies(output: Run, tmp_path: Path) 
     assert (tmp_path / "ends").read_text().split() == ["api", "database"]
 
 
-def test_a_crash_stops_all_services_and_shows_the_last_log_lines(output: Run) -> None:
-    others: list[int] = []
+def _interrupt_once(condition: Callable[[], bool]) -> Callable[[Runner], None]:
+    """Interrupt the runner when a condition is true, or after a while."""
+
+    def wait() -> None:
+        _wait(condition, 30)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    return lambda _: threading.Thread(target=wait).start()
+
+
+def test_a_service_that_ends_is_restarted_and_stops_nothing_else(
+    output: Run, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    once = f"echo up; test -e {mark} || {{ touch {mark}; sleep 0.3; echo out of luck; exit 7; }}"
+    run = ["sh", "-c", f"{once}; exec sleep 600"]
+    weak = _service("weak", run, ready=lambda: True, quiet=True)
+    pids: list[int] = []
 
     def note(runner: Runner) -> None:
-        others.append(runner.pids["steady"])
+        pids.append(runner.pids["steady"])
+        _interrupt_once(lambda: "is ready again" in output.text)(runner)
 
+    assert output.run(_service("steady", FOREVER), weak, then=note) == 0
+    assert re.search(
+        r"weak ended with code 7 after 0\.\d s, is started again in 1\.0 s; its last lines:\n"
+        r"stack +\|   up\nstack +\|   out of luck\n",
+        output.text,
+    )
+    assert re.search(r"weak is ready again, \d\.\d s after it ended \(start 1\)", output.text)
+    assert output.statuses["weak"].ends == 1
+    assert output.statuses["steady"] == ServiceStatus("steady", State.READY, pids[0])
+
+
+def test_what_an_ended_service_left_is_ended_before_it_is_restarted(
+    output: Run, tmp_path: Path
+) -> None:
+    """As the workers of a killed server, which hold its port and answer requests."""
+    family = f"sleep 600 & echo $! >> {tmp_path}/workers; wait"
+    left: list[int] = []
+
+    def count_left() -> None:
+        file = tmp_path / "workers"
+        workers = file.read_text().split() if file.exists() else []
+        left.append(sum(not _is_gone(int(worker)) for worker in workers))
+
+    server = _service(
+        "server",
+        ["sh", "-c", family],
+        ready=(tmp_path / "workers").exists,
+        before_start=count_left,
+    )
+
+    def kill(runner: Runner) -> None:
+        os.kill(runner.pids["server"], signal.SIGKILL)
+        _interrupt_once(lambda: "is ready again" in output.text)(runner)
+
+    assert output.run(server, then=kill) == 0
+    assert "server ended with signal SIGKILL" in output.text
+    assert left == [0, 0]
+    assert len((tmp_path / "workers").read_text().split()) == 2
+
+
+def test_a_service_that_cannot_start_again_is_said_once(output: Run, tmp_path: Path) -> None:
+    """Retried with growing waits; then its port is free again."""
+    attempts = tmp_path / "attempts"
+    attempt = f"echo x >> {attempts}; case $(wc -l < {attempts}) in [23]) echo taken; exit 1;; esac"
+    service = _service("server", ["sh", "-c", f"{attempt}; sleep 0.2; exec sleep 600"])
+    # Ready once it outlives its check of the port.
+    ready = replace(service, ready=lambda: _command(output.statuses["server"].pid)[0] == "sleep")
+
+    def kill(runner: Runner) -> None:
+        os.kill(runner.pids["server"], signal.SIGKILL)
+        _interrupt_once(lambda: "is ready again" in output.text)(runner)
+
+    assert output.run(ready, then=kill) == 0
+    assert len(attempts.read_text().split()) == 4
+    assert output.text.count("server ended with code 1; tried again until it is ready") == 1
+    assert "(start 3)" in output.text
+    assert output.statuses["server"].ends == 3
+
+
+def test_a_service_whose_port_is_taken_is_not_started(output: Run) -> None:
+    """Another program that answers there would be taken for it."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    listener.close()
+    server = _service("server", FOREVER, port=port, ready=lambda: True)
+
+    def kill(runner: Runner) -> None:
+        taken = socket.create_server(("127.0.0.1", port))
+        os.kill(runner.pids["server"], signal.SIGKILL)
+
+        def wait() -> None:
+            _wait(lambda: "cannot be started" in output.text)
+            taken.close()
+            _wait(lambda: "is ready again" in output.text)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Thread(target=wait).start()
+
+    assert output.run(server, then=kill) == 0
+    named = rf"server cannot be started: port {port} is taken by \S+ \(pid {os.getpid()}\); tried"
+    assert len(re.findall(named, output.text)) == 1
+    assert "server is ready again" in output.text
+
+
+def _command(pid: int) -> list[str]:
+    return Path("/proc", str(pid), "cmdline").read_text().split("\0")
+
+
+def test_a_restart_waits_until_its_dependencies_are_ready(output: Run, tmp_path: Path) -> None:
+    order = tmp_path / "order"
+    started = f"echo database >> {order}; sleep 0.3; touch {tmp_path}/open; exec sleep 600"
+    database = _service(
+        "database",
+        ["sh", "-c", started],
+        ready=(tmp_path / "open").exists,
+        before_start=lambda: (tmp_path / "open").unlink(missing_ok=True),
+    )
+    check = f"test -e {tmp_path}/open && echo api >> {order} && exec sleep 600"
+    api = _service("api", ["sh", "-c", check], depends_on=("database",))
+
+    def kill_both(runner: Runner) -> None:
+        os.kill(runner.pids["api"], signal.SIGKILL)
+        os.kill(runner.pids["database"], signal.SIGKILL)
+        _interrupt_once(lambda: "api is ready again" in output.text)(runner)
+
+    assert output.run(api, database, then=kill_both) == 0
+    assert order.read_text().split() == ["database", "api"] * 2
+    assert output.statuses["api"].ends == output.statuses["database"].ends == 1
+
+
+def test_a_restarted_service_that_is_slow_is_not_killed(output: Run, tmp_path: Path) -> None:
+    """PostgreSQL recovers after a crash; killed for that, it would never be ready."""
+    (tmp_path / "ready").touch()
+    service = _service("slow", FOREVER, ready=(tmp_path / "ready").exists, start_timeout=0.3)
+    pids: list[int] = []
+
+    def kill(runner: Runner) -> None:
+        pids.append(runner.pids["slow"])
+        (tmp_path / "ready").unlink()
+        os.kill(pids[0], signal.SIGKILL)
+
+        def wait() -> None:
+            _wait(lambda: "it runs on" in output.text)
+            pids.append(output.statuses["slow"].pid)
+            (tmp_path / "ready").touch()
+            _wait(lambda: "is ready again" in output.text)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Thread(target=wait).start()
+
+    assert output.run(service, then=kill) == 0
+    assert output.text.count("slow was not ready after 0.3 s; it runs on") == 1
+    assert output.statuses["slow"] == ServiceStatus("slow", State.READY, pids[1], ends=1)
+
+
+def test_one_end_ends_all_when_asked(output: Run) -> None:
+    others: list[int] = []
     code = output.run(
         _service("steady", FOREVER),
-        _service("weak", ["sh", "-c", "sleep 0.3; echo out of luck; exit 7"], quiet=True),
-        then=note,
+        _service("weak", LUCKLESS, ready=lambda: True, quiet=True),
+        then=lambda runner: others.append(runner.pids["steady"]),
+        fail_fast=True,
     )
     assert code == 1
     assert "weak ended with code 7" in output.text
     assert "out of luck" in output.text
     assert all(_is_gone(pid) for pid in others)
+
+
+def test_a_service_that_ends_at_its_first_start_stops_all(output: Run) -> None:
+    weak = _service("weak", ["sh", "-c", "echo taken; exit 1"], ready=lambda: False)
+    assert output.run(_service("steady", FOREVER), weak) == 1
+    assert "weak ended with code 1:" in output.text
+    assert "taken" in output.text
 
 
 def test_a_service_that_is_never_ready_stops_the_start(output: Run) -> None:
@@ -178,7 +354,8 @@ from stack.process.reaper import Reaper
 from stack.installation.service_user import ServiceUser
 from stack.process.log_multiplexer import LogMultiplexer
 from stack.process.process import Program
-from stack.process.runner import Service, Runner
+from stack.process.runner import Runner
+from stack.process.service import Service
 folder = Path(sys.argv[1])
 family = 'sleep 600 & echo "$$ $!" > {}/family; wait'.format(folder)
 services = [Service(Program("family", ["sh", "-c", family]), ready=(folder / "family").exists)]

@@ -3,7 +3,6 @@ import {
   SceneControlsSpacer,
   SceneDataLayerSet,
   SceneGridItem,
-  SceneGridLayout,
   SceneGridRow,
   type SceneObject,
   SceneTimePicker,
@@ -21,10 +20,12 @@ import type {
 } from '@grafana/schema';
 import type { AnnotationQuery } from '@grafana/data';
 import { DATASOURCE } from '../prometheus/datasource';
+import { Grid } from './grid';
 import { BoardScene } from './layout';
 import { vizPanel } from './panel';
 import { Refresh } from './refresh';
 import { AnnotationToggles } from './annotationToggles';
+import { TimeZoneSwitch, UTC, chosenZone } from './timeZone';
 import { variable } from './variables';
 
 export type Placed = Panel | RowPanel;
@@ -93,6 +94,7 @@ function controls(board: Dashboard, layers: Layer[]): SceneObject[] {
     new AnnotationToggles(layers),
     new SceneControlsSpacer(),
     new SceneTimePicker({ isOnCanvas: true }),
+    new TimeZoneSwitch({}),
     new Refresh({
       refresh: board.refresh ?? '',
       intervals: board.timepicker?.refresh_intervals,
@@ -101,9 +103,9 @@ function controls(board: Dashboard, layers: Layer[]): SceneObject[] {
   ];
 }
 
-function body(board: Dashboard, only: number | undefined): SceneGridLayout {
+function body(board: Dashboard, only: number | undefined): Grid {
   const one = panelsOf(board).find(({ id }) => id === only);
-  return new SceneGridLayout({
+  return new Grid({
     isDraggable: false,
     isResizable: false,
     isLazy: true,
@@ -111,12 +113,17 @@ function body(board: Dashboard, only: number | undefined): SceneGridLayout {
   });
 }
 
-/** The scene of a board, or of one of its panels alone. */
-export function scene(board: Dashboard, only?: number): BoardScene {
-  const { from = 'now-1h', to = 'now' } = board.time ?? {};
+/**
+ * The scene of a board, or of one of its panels alone.
+ *
+ * @param from The start of its time range, instead of the board's own.
+ */
+export function scene(board: Dashboard, only?: number, from?: string): BoardScene {
+  const { from: usual = 'now-1h', to = 'now' } = board.time ?? {};
+  const timeZone = chosenZone() ?? board.timezone ?? UTC;
   const layers = (board.annotations?.list ?? []).map(layer);
   return new BoardScene({
-    $timeRange: new SceneTimeRange({ from, to, timeZone: board.timezone ?? 'browser' }),
+    $timeRange: new SceneTimeRange({ from: from ?? usual, to, timeZone }),
     $variables: new SceneVariableSet({ variables: (board.templating?.list ?? []).map(variable) }),
     $data: layers.length ? new SceneDataLayerSet({ layers }) : undefined,
     $behaviors: [

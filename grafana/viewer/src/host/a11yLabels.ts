@@ -13,7 +13,8 @@ function addLabels(): void {
   }
   for (const button of document.querySelectorAll('button')) {
     const label = button.getAttribute('aria-label');
-    const visible = button.innerText.trim();
+    // As axe and speech input see it: without line breaks between its parts.
+    const visible = (button.textContent ?? '').trim();
     for (const [which, name] of Object.entries(UNLABELLED)) {
       if (!label && !visible && button.matches(which)) button.setAttribute('aria-label', name);
     }

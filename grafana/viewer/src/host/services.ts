@@ -43,6 +43,11 @@ function runRequest(source: DataSourceApi, request: DataQueryRequest): Observabl
 /** Set the theme for code that reads colours outside of React. */
 export function applyTheme(theme: GrafanaTheme2): void {
   const mode = theme.isDark ? 'dark' : 'light';
+  // Of the whole page: what a short page leaves of the window, and what is beyond its end.
+  const { style } = document.documentElement;
+  style.colorScheme = mode;
+  style.background = theme.colors.background.canvas;
+  style.color = theme.colors.text.primary;
   const user = { ...config.bootData.user, theme: mode, timezone: 'browser', locale: 'en-GB' };
   Object.assign(config, {
     theme2: theme,

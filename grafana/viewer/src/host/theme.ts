@@ -9,14 +9,27 @@ const KEY = 'vitals.theme';
 const known = (text: string | null): Mode | undefined =>
   text === 'dark' || text === 'light' ? text : undefined;
 
+/** The stored choice; none where the browser forbids storage. */
+function stored(): string | null {
+  try {
+    return localStorage.getItem(KEY);
+  } catch {
+    return null;
+  }
+}
+
 export function chosenMode(search: string): Mode {
   const system = matchMedia('(prefers-color-scheme: light)').matches ? 'light' : 'dark';
   const fromUrl = known(new URLSearchParams(search).get('theme'));
-  return fromUrl ?? known(localStorage.getItem(KEY)) ?? system;
+  return fromUrl ?? known(stored()) ?? system;
 }
 
 export function remember(mode: Mode): void {
-  localStorage.setItem(KEY, mode);
+  try {
+    localStorage.setItem(KEY, mode);
+  } catch {
+    // The browser forbids storage: the choice lasts until the next page load.
+  }
 }
 
 /** Lighten or darken a colour until its contrast to the background suffices. */

@@ -6,6 +6,7 @@ import type { Dashboard } from '@grafana/schema';
 import { Alert, LoadingPlaceholder, useStyles2 } from '@grafana/ui';
 import { css } from '@emotion/css';
 import { board } from '../board/files';
+import { YOUNG_RANGE, isYoung } from '../board/history';
 import type { BoardScene } from '../board/layout';
 import { scene as createScene } from '../board/scene';
 import { Connection } from './connection';
@@ -32,16 +33,16 @@ const styles = (theme: GrafanaTheme2) => ({
 });
 
 /** The scene of a board; created anew for another panel or theme, which it depends on. */
-function useScene(file: Dashboard, only: string | null): BoardScene | Error {
+function useScene(file: Dashboard, only: string | null, from?: string): BoardScene | Error {
   const { mode } = useContext(ThemeMode);
   return useMemo(() => {
     try {
-      return createScene(file, only === null ? undefined : Number(only));
+      return createScene(file, only === null ? undefined : Number(only), from);
     } catch (error) {
       return error as Error;
     }
     // eslint-disable-next-line react-hooks/exhaustive-deps -- colours are fixed when the scene is created
-  }, [file, only, mode]);
+  }, [file, only, from, mode]);
 }
 
 function RenderedBoard({
@@ -76,11 +77,11 @@ function RenderedBoard({
   );
 }
 
-function LoadedBoard({ file }: { file: Dashboard }) {
+function LoadedBoard({ file, from }: { file: Dashboard; from?: string }) {
   const style = useStyles2(styles);
   const query = new URLSearchParams(useLocation().search);
   const isKiosk = query.has('kiosk');
-  const scene = useScene(file, query.get('viewPanel'));
+  const scene = useScene(file, query.get('viewPanel'), from);
   useEffect(() => {
     document.title = `${file.title} · Vitals`;
   }, [file]);
@@ -105,15 +106,23 @@ function Missing({ why }: { why: Error }) {
   return <Alert title={why.message} severity="error" />;
 }
 
+/** The start of the time range if the address has none and there is little to see yet. */
+async function defaultFrom(): Promise<string | undefined> {
+  if (new URLSearchParams(location.search).has('from')) return undefined;
+  return (await isYoung()) ? YOUNG_RANGE : undefined;
+}
+
 export function Board({ uid }: { uid: string }) {
   const style = useStyles2(styles);
-  const file = useAsync(() => board(uid), uid);
-  if (file && !(file instanceof Error)) return <LoadedBoard file={file} />;
+  const loaded = useAsync(() => Promise.all([board(uid), defaultFrom()]), uid);
+  if (loaded && !(loaded instanceof Error)) {
+    return <LoadedBoard file={loaded[0]} from={loaded[1]} />;
+  }
   return (
     <>
       <Header board={uid} />
       <main className={style.main}>
-        {file ? <Missing why={file} /> : <LoadingPlaceholder text="Loading …" />}
+        {loaded ? <Missing why={loaded} /> : <LoadingPlaceholder text="Loading …" />}
       </main>
     </>
   );

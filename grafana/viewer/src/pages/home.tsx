@@ -1,24 +1,22 @@
-/** Home page: firing alerts and the list of boards. */
+/** Home page: the state of every service, and the list of boards. */
+import { useCallback, useContext, useEffect, useMemo } from 'react';
 import { type GrafanaTheme2 } from '@grafana/data';
-import { Alert, Badge, LoadingPlaceholder, TextLink, useStyles2 } from '@grafana/ui';
+import { sceneGraph } from '@grafana/scenes';
+import type { Dashboard } from '@grafana/schema';
+import { Alert, LoadingPlaceholder, useStyles2 } from '@grafana/ui';
 import { css } from '@emotion/css';
 import { boardUrl, carriedSearch } from '../urls';
-import { boards } from '../board/files';
-import { alerts } from '../prometheus/alerts';
-import { root } from '../prometheus/client';
+import { board, boards } from '../board/files';
+import { scene as createScene } from '../board/scene';
 import { Connection } from './connection';
-import { Header } from './header';
+import { Header, ThemeMode } from './header';
 import { useAsync } from './hooks';
 import { useShortcuts } from './shortcuts';
 
+const SERVICES = 'svc-services';
+
 const styles = (theme: GrafanaTheme2) => ({
-  main: css({ maxWidth: 1100, margin: '0 auto', padding: theme.spacing(4, 2) }),
-  firing: css({
-    display: 'flex',
-    alignItems: 'center',
-    gap: theme.spacing(1),
-    marginBottom: theme.spacing(3),
-  }),
+  main: css({ maxWidth: 1280, margin: '0 auto', padding: theme.spacing(2) }),
   boards: css({
     listStyle: 'none',
     display: 'grid',
@@ -33,58 +31,58 @@ const styles = (theme: GrafanaTheme2) => ({
     border: `1px solid ${theme.colors.border.weak}`,
     background: theme.colors.background.primary,
     '&:hover, &:focus-visible': { borderColor: theme.colors.primary.main },
-    '& h2': { fontSize: theme.typography.h5.fontSize, marginBottom: theme.spacing(0.5) },
+    '& h3': { fontSize: theme.typography.h5.fontSize, marginBottom: theme.spacing(0.5) },
     '& p': { margin: 0, color: theme.colors.text.secondary },
   }),
 });
 
-function Firing() {
-  const style = useStyles2(styles);
-  const known = useAsync(alerts, 'alerts');
-  if (!known || known instanceof Error) return null;
-  const firing = known.filter(
-    ({ state, labels }) => state === 'firing' && (labels.severity ?? 'none') !== 'none',
-  );
-  const names = [...new Set(firing.map(({ labels }) => labels.alertname))];
+/** The board of all services, without its controls. */
+function Services({ file }: { file: Dashboard }) {
+  const { mode } = useContext(ThemeMode);
+  const scene = useMemo(() => {
+    const made = createScene(file);
+    made.setState({ isBare: true });
+    return made;
+    // eslint-disable-next-line react-hooks/exhaustive-deps -- colours are fixed when it is created
+  }, [file, mode]);
+  useShortcuts(scene);
+  const refresh = useCallback(() => sceneGraph.getTimeRange(scene).onRefresh(), [scene]);
+  useEffect(() => scene.activate(), [scene]);
   return (
-    <div className={style.firing}>
-      <Badge
-        color={firing.length ? 'red' : 'green'}
-        icon={firing.length ? 'bell' : 'check'}
-        text={firing.length ? `${firing.length} firing` : 'no alerts firing'}
-      />
-      <span>{names.join(', ')}</span>
-      <TextLink href={`${root()}alerts`} external variant="bodySmall">
-        All alerts
-      </TextLink>
-    </div>
+    <>
+      <Connection onBack={refresh} />
+      <scene.Component model={scene} />
+    </>
   );
 }
 
 export function Home() {
   const style = useStyles2(styles);
   const known = useAsync(boards, 'boards');
-  useShortcuts();
+  const services = useAsync(() => board(SERVICES), SERVICES);
   const along = carriedSearch(location.search, { time: true, variables: true });
   return (
     <>
       <Header />
       <main className={style.main}>
-        <Connection />
-        <h1>Boards</h1>
-        <Firing />
+        <h1>Services</h1>
+        {services instanceof Error && <Alert title={services.message} severity="error" />}
+        {services && !(services instanceof Error) && <Services file={services} />}
+        <h2>Boards</h2>
         {!known && <LoadingPlaceholder text="Loading …" />}
         {known instanceof Error && <Alert title={known.message} severity="error" />}
         {known && !(known instanceof Error) && (
           <ul className={style.boards}>
-            {known.map(({ uid, title, description }) => (
-              <li key={uid}>
-                <a className={style.board} href={boardUrl(uid, along)}>
-                  <h2>{title}</h2>
-                  <p>{description}</p>
-                </a>
-              </li>
-            ))}
+            {known
+              .filter(({ uid }) => uid !== SERVICES)
+              .map(({ uid, title, description }) => (
+                <li key={uid}>
+                  <a className={style.board} href={boardUrl(uid, along)}>
+                    <h3>{title}</h3>
+                    <p>{description}</p>
+                  </a>
+                </li>
+              ))}
           </ul>
         )}
       </main>

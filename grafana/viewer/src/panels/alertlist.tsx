@@ -1,17 +1,13 @@
 /** Alert list panel: pending and firing alerts, most severe first. */
 import { useEffect, useState } from 'react';
-import {
-  type GrafanaTheme2,
-  type PanelProps,
-  dateTimeFormat,
-  dateTimeFormatTimeAgo,
-} from '@grafana/data';
+import { type GrafanaTheme2, type PanelProps, dateTimeFormatTimeAgo } from '@grafana/data';
 import { Badge, type BadgeColor, ScrollContainer, TextLink, useStyles2 } from '@grafana/ui';
 import { css } from '@emotion/css';
 import { boardUrl } from '../urls';
 import { type Alert, type State, alerts } from '../prometheus/alerts';
 import { matches } from '../prometheus/matchers';
 import { EmptyState } from './emptyState';
+import { momentOf } from './moments';
 
 interface Options {
   alertInstanceLabelFilter?: string;
@@ -81,7 +77,7 @@ function Line({ alert, timeZone }: { alert: Alert; timeZone: string }) {
         </div>
       </div>
       <div>
-        <div className={style.quiet} title={dateTimeFormat(since, { timeZone })}>
+        <div className={style.quiet} title={momentOf(since, timeZone)}>
           {dateTimeFormatTimeAgo(since, { timeZone })}
         </div>
         <div className={style.links}>

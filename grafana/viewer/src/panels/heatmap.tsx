@@ -5,7 +5,6 @@ import {
   FieldType,
   type GrafanaTheme2,
   type PanelProps,
-  dateTimeFormat,
   formattedValueToString,
   getValueFormat,
 } from '@grafana/data';
@@ -13,6 +12,7 @@ import type { Options } from '@grafana/schema/dist/esm/raw/composable/heatmap/pa
 import { VizTooltipContent, VizTooltipHeader, VizTooltipWrapper, useTheme2 } from '@grafana/ui';
 import type uPlot from 'uplot';
 import { type Paint, paint } from './colours';
+import { momentOf } from './moments';
 import { RowPlot } from './plot';
 
 const LEGEND = 24;
@@ -141,7 +141,7 @@ export function HeatmapPanel({
     const value = rows[row]?.values[index];
     if (index < 0 || value === undefined) return null;
     const span = [(times[index] ?? 0) - wide, times[index] ?? 0].map((at) =>
-      dateTimeFormat(at, { timeZone }),
+      momentOf(at, timeZone),
     );
     const from = row > 0 ? bound(rows[row - 1]?.bound, options.yAxis) : '0';
     const shown =

@@ -5,7 +5,6 @@ import {
   type DataFrame,
   type GrafanaTheme2,
   type Labels,
-  dateTimeFormat,
   formattedValueToString,
   getValueFormat,
 } from '@grafana/data';
@@ -14,6 +13,7 @@ import { css } from '@emotion/css';
 import type uPlot from 'uplot';
 import { EXEMPLARS } from '../prometheus/exemplars';
 import { traceUrlOf } from '../settings';
+import { momentOf } from './moments';
 
 const styles = (theme: GrafanaTheme2) => ({
   line: css({
@@ -46,6 +46,16 @@ const styles = (theme: GrafanaTheme2) => ({
     background: theme.visualization.getColorByName('super-light-orange'),
     zIndex: 1,
     '&:hover': { outline: `2px solid ${theme.colors.text.primary}` },
+  }),
+  /** Below the end of the time axis, where legends leave room for it. */
+  zone: css({
+    position: 'absolute',
+    right: 2,
+    top: '100%',
+    color: theme.colors.text.secondary,
+    fontSize: 11,
+    lineHeight: '22px',
+    pointerEvents: 'none',
   }),
   pairs: css({
     display: 'grid',
@@ -101,9 +111,7 @@ function AnnotationMarks({ frame, plot, style, timeZone }: Within & { frame: Dat
     if (right < 0 || left > width) return null;
     const colour = colours[row];
     const title = titles[row] ?? '';
-    const when = [start, end]
-      .slice(0, end > start ? 2 : 1)
-      .map((at) => dateTimeFormat(at, { timeZone }));
+    const when = [start, end].slice(0, end > start ? 2 : 1).map((at) => momentOf(at, timeZone));
     return (
       <div key={`${start} ${title}`} data-testid="annotation">
         {right > left + 1 && (
@@ -151,7 +159,7 @@ function ExemplarDots({
     if (top === undefined || !(top >= 0 && top <= plot.over.clientHeight)) return null;
     const address = traceUrlOf(traces[row] ?? '');
     const shown: [string, string][] = [
-      ['Time', dateTimeFormat(time, { timeZone })],
+      ['Time', momentOf(time, timeZone)],
       ['Value', formattedValueToString(format(values[row] ?? NaN, 3))],
       ['Trace', traces[row] || 'none'],
       ...Object.entries(labels[row] ?? {}).filter(([name]) => name !== '__name__'),
@@ -187,16 +195,28 @@ function ExemplarDots({
 export function Overlay({ config, annotations = [], timeZone, unit, height }: Props) {
   const style = useStyles2(styles);
   const plot = usePlot(config);
-  if (!plot || !annotations.length) return null;
+  if (!plot) return null;
   const within = { plot, style, timeZone };
-  return createPortal(
-    annotations.map((frame, index) =>
-      frame.name === EXEMPLARS ? (
-        height && <ExemplarDots key={index} frame={frame} unit={unit} height={height} {...within} />
-      ) : (
-        <AnnotationMarks key={index} frame={frame} {...within} />
-      ),
-    ),
-    plot.over,
+  return (
+    <>
+      {createPortal(
+        <div className={style.zone} data-testid="time zone">
+          {timeZone === 'utc' ? 'UTC' : 'local'}
+        </div>,
+        plot.root,
+      )}
+      {createPortal(
+        annotations.map((frame, index) =>
+          frame.name === EXEMPLARS ? (
+            height && (
+              <ExemplarDots key={index} frame={frame} unit={unit} height={height} {...within} />
+            )
+          ) : (
+            <AnnotationMarks key={index} frame={frame} {...within} />
+          ),
+        ),
+        plot.over,
+      )}
+    </>
   );
 }

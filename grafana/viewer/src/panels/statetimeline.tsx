@@ -1,6 +1,6 @@
 /** State timeline panel: states over time, one row per series. */
 import { useCallback, useMemo } from 'react';
-import { type PanelProps, dateTimeFormat } from '@grafana/data';
+import type { PanelProps } from '@grafana/data';
 import type { Options } from '@grafana/schema/dist/esm/raw/composable/statetimeline/panelcfg/x/StateTimelinePanelCfg_types.gen';
 import {
   VizLegend,
@@ -12,6 +12,7 @@ import {
 } from '@grafana/ui';
 import { LegendDisplayMode } from '@grafana/schema';
 import type uPlot from 'uplot';
+import { momentOf } from './moments';
 import { RowPlot } from './plot';
 import { type StateRow, stateRows } from './stateRows';
 
@@ -72,7 +73,7 @@ export function StateTimelinePanel({
   const tip = (time: number, row: number, isPinned: boolean) => {
     const found = rows[row]?.intervals.find(({ from, to }) => time >= from && time < to);
     if (!found) return null;
-    const when = [found.from, found.to].map((at) => dateTimeFormat(at, { timeZone }));
+    const when = [found.from, found.to].map((at) => momentOf(at, timeZone));
     return (
       <VizTooltipWrapper>
         <VizTooltipHeader item={{ label: rows[row]?.name ?? '', value: '' }} isPinned={isPinned} />

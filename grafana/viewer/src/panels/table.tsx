@@ -2,6 +2,7 @@
 import { type PanelProps, cacheFieldDisplayNames } from '@grafana/data';
 import type { Options } from '@grafana/schema/dist/esm/raw/composable/table/panelcfg/x/TablePanelCfg_types.gen';
 import { TableNG } from '@grafana/ui/unstable';
+import { Cards, isNarrow } from './cards';
 
 export const TABLE_OPTIONS = { showHeader: true, cellHeight: 'sm', frameIndex: 0, sortBy: [] };
 
@@ -19,6 +20,9 @@ export function TablePanel({
   if (!frame) return null;
   // Without it, columns that were renamed keep their old headers.
   cacheFieldDisplayNames(data.series);
+  if (isNarrow(frame, width)) {
+    return <Cards frame={frame} sortBy={options.sortBy ?? []} label={title} />;
+  }
   return (
     <TableNG
       ariaLabel={title}

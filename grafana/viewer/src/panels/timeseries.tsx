@@ -1,12 +1,6 @@
 /** Time series panel. */
 import { useMemo } from 'react';
-import {
-  type DataFrame,
-  type Field,
-  FieldType,
-  type PanelProps,
-  dateTimeFormat,
-} from '@grafana/data';
+import { type DataFrame, type Field, FieldType, type PanelProps } from '@grafana/data';
 import { DashboardCursorSync, SortOrder, TooltipDisplayMode } from '@grafana/schema';
 import type { Options } from '@grafana/schema/dist/esm/raw/composable/timeseries/panelcfg/x/TimeSeriesPanelCfg_types.gen';
 import {
@@ -22,9 +16,14 @@ import {
   getFieldDisplayItems,
   getFieldDisplayLinks,
   usePanelContext,
+  useTheme2,
 } from '@grafana/ui';
 import type uPlot from 'uplot';
+import { Legend, useLegend } from './legend';
+import { legendItems } from './legendItems';
+import { momentOf } from './moments';
 import { Overlay } from './overlay';
+import { coloured } from './seriesColours';
 
 export const TIME_SERIES_OPTIONS = {
   legend: { displayMode: 'list', placement: 'bottom', showLegend: true, calcs: [] },
@@ -73,7 +72,7 @@ function Tip({ frame, rows, series, options, timeZone, isPinned }: TipProps) {
   return (
     <VizTooltipWrapper>
       <VizTooltipHeader
-        item={{ label: '', value: dateTimeFormat(time.values[row], { timeZone }) }}
+        item={{ label: '', value: momentOf(time.values[row] as number, timeZone) }}
         isPinned={isPinned}
       />
       <VizTooltipContent
@@ -96,56 +95,68 @@ function heightOf(plot: uPlot, value: number): number | undefined {
 export function TimeSeriesPanel(props: PanelProps<Options>) {
   const { data, timeRange, timeZone, width, height, options, onChangeTimeRange } = props;
   const { eventBus, eventsScope, sync } = usePanelContext();
-  const frames = useMemo(() => graphable(data.series), [data.series]);
+  const theme = useTheme2();
+  const frames = useMemo(
+    () => coloured(graphable(data.series), theme, timeZone),
+    [data.series, theme, timeZone],
+  );
+  const items = useMemo(
+    () => (options.legend.showLegend ? legendItems(frames, theme, options.legend.calcs[0]) : []),
+    [frames, theme, options.legend],
+  );
+  const laid = useLegend(items, width, height);
   const crosshair = sync?.() ?? DashboardCursorSync.Off;
   const { mode } = options.tooltip;
   return (
-    <TimeSeries
-      frames={frames}
-      structureRev={data.structureRev}
-      timeRange={timeRange}
-      timeZone={timeZone}
-      width={width}
-      height={height}
-      legend={options.legend}
-      options={options}
-    >
-      {(config, frame) => (
-        <>
-          <KeyboardPlugin config={config} />
-          {crosshair !== DashboardCursorSync.Off && (
-            <EventBusPlugin config={config} eventBus={eventBus} frame={frame} />
-          )}
-          <XAxisInteractionAreaPlugin config={config} queryZoom={onChangeTimeRange} />
-          {mode !== TooltipDisplayMode.None && (
-            <TooltipPlugin2
+    <>
+      <TimeSeries
+        frames={frames}
+        structureRev={data.structureRev}
+        timeRange={timeRange}
+        timeZone={timeZone}
+        width={width}
+        height={height - laid.height}
+        legend={{ ...options.legend, showLegend: false }}
+        options={options}
+      >
+        {(config, frame) => (
+          <>
+            <KeyboardPlugin config={config} />
+            {crosshair !== DashboardCursorSync.Off && (
+              <EventBusPlugin config={config} eventBus={eventBus} frame={frame} />
+            )}
+            <XAxisInteractionAreaPlugin config={config} queryZoom={onChangeTimeRange} />
+            {mode !== TooltipDisplayMode.None && (
+              <TooltipPlugin2
+                config={config}
+                hoverMode={mode === TooltipDisplayMode.Multi ? HOVER.all : HOVER.one}
+                queryZoom={onChangeTimeRange}
+                clientZoom
+                syncMode={crosshair}
+                syncScope={eventsScope}
+                render={(_plot, rows, series, isPinned) => (
+                  <Tip
+                    frame={frame}
+                    rows={rows}
+                    series={series}
+                    options={options}
+                    timeZone={timeZone}
+                    isPinned={isPinned}
+                  />
+                )}
+              />
+            )}
+            <Overlay
               config={config}
-              hoverMode={mode === TooltipDisplayMode.Multi ? HOVER.all : HOVER.one}
-              queryZoom={onChangeTimeRange}
-              clientZoom
-              syncMode={crosshair}
-              syncScope={eventsScope}
-              render={(_plot, rows, series, isPinned) => (
-                <Tip
-                  frame={frame}
-                  rows={rows}
-                  series={series}
-                  options={options}
-                  timeZone={timeZone}
-                  isPinned={isPinned}
-                />
-              )}
+              annotations={data.annotations}
+              timeZone={timeZone}
+              unit={frame.fields[1]?.config.unit}
+              height={heightOf}
             />
-          )}
-          <Overlay
-            config={config}
-            annotations={data.annotations}
-            timeZone={timeZone}
-            unit={frame.fields[1]?.config.unit}
-            height={heightOf}
-          />
-        </>
-      )}
-    </TimeSeries>
+          </>
+        )}
+      </TimeSeries>
+      {items.length > 0 && <Legend items={items} laid={laid} />}
+    </>
   );
 }
