@@ -212,12 +212,6 @@ INHIBITIONS = (
         "One query per row is more queries a request.",
         equal=("job", "http_route"),
     ),
-    Inhibition(
-        QUERIES_MULTIPLIED,
-        ROUTE_SLOW_ALERT,
-        "More queries a request take longer.",
-        equal=("job", "http_route"),
-    ),
 )
 
 

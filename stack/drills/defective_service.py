@@ -131,12 +131,21 @@ def _add_routes(service: Service) -> None:
         return 1
 
     @app.get("/rows")
-    async def rows(count: int = _ROWS) -> int:
+    async def rows() -> int:
         """Run one query per row."""
         one = text("SELECT pg_backend_pid() + CAST(:row AS integer)")
         async with service.engine.connect() as connection:
-            found = [await connection.execute(one, {"row": number}) for number in range(count)]
+            found = [await connection.execute(one, {"row": number}) for number in range(_ROWS)]
         return len(found)
+
+    @app.get("/again")
+    async def again(count: int) -> int:
+        """Run the same query that many times, which is no N+1."""
+        same = text("SELECT pg_postmaster_start_time()")
+        async with service.engine.connect() as connection:
+            for _ in range(count):
+                await connection.execute(same)
+        return count
 
     @app.get("/call")
     async def call(request: Request, port: int = 0, seconds: float = 0.0) -> bool:

@@ -182,9 +182,9 @@ FAULTS = {
         "a route sends nine queries a request instead of two",
         _load_only,
         DRIFTING.job,
-        Load(_always("/rows?count=9"), _always("/rows?count=2"), DRIFTING.job, rate=5),
+        Load(_always("/again?count=9"), _always("/again?count=2"), DRIFTING.job, rate=5),
         targets=(DRIFTING,),
-        labels={"http_route": "/rows"},
+        labels={"http_route": "/again"},
         baseline=_BEFORE,
     ),
     "DependencyFails": Fault(
