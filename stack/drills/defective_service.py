@@ -101,6 +101,7 @@ def build() -> Service:
     engine = create_async_engine(url, pool_size=pool, max_overflow=0, pool_timeout=_TIMEOUT)
     service = Service(engine, pool)
     _add_routes(service)
+    _add_drifting_routes(service.app, engine)
     return service
 
 
@@ -121,6 +122,27 @@ def _add_routes(service: Service) -> None:
         await asyncio.sleep(seconds)
         return 1
 
+    @app.get("/rows")
+    async def rows() -> int:
+        """Run one query per row."""
+        one = text("SELECT pg_backend_pid() + CAST(:row AS integer)")
+        async with service.engine.connect() as connection:
+            found = [await connection.execute(one, {"row": number}) for number in range(_ROWS)]
+        return len(found)
+
+    @app.post("/defects/{name}")
+    async def begin(name: str) -> None:
+        await service.begin(name)
+
+    @app.delete("/defects/{name}")
+    async def end(name: str) -> None:
+        await service.end(name)
+
+
+def _add_drifting_routes(app: FastAPI, engine: AsyncEngine) -> None:
+    """Add routes that fail, call and query as their parameters say."""
+    client = httpx.AsyncClient(trust_env=False)  # it loads certificates, so there is one
+
     @app.get("/rarely")
     @app.get("/partly")
     async def fail(seconds: float = 0.0, *, fails: bool = False) -> int:
@@ -130,19 +152,11 @@ def _add_routes(service: Service) -> None:
             raise KeyError("role")
         return 1
 
-    @app.get("/rows")
-    async def rows() -> int:
-        """Run one query per row."""
-        one = text("SELECT pg_backend_pid() + CAST(:row AS integer)")
-        async with service.engine.connect() as connection:
-            found = [await connection.execute(one, {"row": number}) for number in range(_ROWS)]
-        return len(found)
-
     @app.get("/again")
     async def again(count: int) -> int:
         """Run the same query that many times, which is no N+1."""
         same = text("SELECT pg_postmaster_start_time()")
-        async with service.engine.connect() as connection:
+        async with engine.connect() as connection:
             for _ in range(count):
                 await connection.execute(same)
         return count
@@ -151,18 +165,9 @@ def _add_routes(service: Service) -> None:
     async def call(request: Request, port: int = 0, seconds: float = 0.0) -> bool:
         """Call a service, this one unless a port is given, and do without it if it fails."""
         address = f"http://{LOOPBACK}:{port or request.url.port}/wait"
-        async with httpx.AsyncClient(trust_env=False) as client:
-            with suppress(httpx.HTTPError):
-                return (await client.get(address, params={"seconds": seconds})).is_success
+        with suppress(httpx.HTTPError):
+            return (await client.get(address, params={"seconds": seconds})).is_success
         return False
-
-    @app.post("/defects/{name}")
-    async def begin(name: str) -> None:
-        await service.begin(name)
-
-    @app.delete("/defects/{name}")
-    async def end(name: str) -> None:
-        await service.end(name)
 
 
 def main() -> None:
