@@ -13,7 +13,8 @@ import yaml
 
 from alerts import inhibition
 from alerts.alert import Severity
-from alerts.receivers import Email, ReceiverSettings
+from alerts.integrations import integrations
+from alerts.receivers import ReceiverSettings
 from vitals import secure_files
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -98,53 +99,11 @@ def configuration(
         },
         "inhibit_rules": inhibition.rules(),
         "receivers": [
-            {"name": str(Severity.PAGE), **_notifier_configs(settings, Severity.PAGE)},
-            {"name": str(Severity.TICKET), **_notifier_configs(settings, Severity.TICKET)},
+            {"name": str(Severity.PAGE), **integrations(settings, Severity.PAGE)},
+            {"name": str(Severity.TICKET), **integrations(settings, Severity.TICKET)},
             {"name": HEARTBEAT, **_heartbeat(settings)},
             {"name": NULL_RECEIVER},
         ],
-    }
-
-
-def _notifier_configs(settings: ReceiverSettings, severity: Severity) -> dict[str, Any]:
-    receiver: dict[str, Any] = {}
-    if settings.webhook:
-        receiver["webhook_configs"] = [{"url": settings.webhook, "send_resolved": True}]
-    if settings.slack_file:
-        receiver["slack_configs"] = [
-            {
-                "api_url_file": settings.slack_file,
-                "send_resolved": True,
-                "title": '{{ template "vitals.title" . }}',
-                "text": '{{ template "vitals.text" . }}',
-            }
-        ]
-    if settings.email:
-        receiver["email_configs"] = [_mail(settings.email)]
-    if settings.pagerduty_file and severity is Severity.PAGE:
-        receiver["pagerduty_configs"] = [
-            {
-                "routing_key_file": settings.pagerduty_file,
-                "send_resolved": True,
-                "severity": "critical",
-                "description": '{{ template "vitals.title" . }}',
-                "details": {"text": '{{ template "vitals.text" . }}'},
-            }
-        ]
-    return receiver
-
-
-def _mail(email: Email) -> dict[str, Any]:
-    login = {"auth_username": email.user, "auth_password_file": email.password_file}
-    return {
-        "to": email.to,
-        "from": email.sender,
-        "smarthost": email.server,
-        "send_resolved": True,
-        "headers": {"Subject": '{{ template "vitals.title" . }}'},
-        "text": '{{ template "vitals.text" . }}',
-        "html": "",
-        **(login if email.user else {}),
     }
 
 
@@ -155,13 +114,22 @@ def _heartbeat(settings: ReceiverSettings) -> dict[str, Any]:
 
 
 def link_templates(settings: ReceiverSettings) -> str:
-    """Write the templates that depend on the addresses of boards and runbooks."""
+    """Write the templates that depend on the addresses of boards, runbooks and silences.
+
+    A link to a runbook has the alert's labels and time as a board's link has them: the viewer fills
+    them into the runbook's queries.
+    """
     board = f'\n  Board: {settings.boards}/{{{{ template "vitals.board_path" . }}}}'
-    base = settings.runbooks or "alerts/runbooks"
+    runbook = '{{ .Annotations.runbook }}?{{ template "vitals.variables" . }}'
+    if settings.runbooks:
+        runbook = f"{settings.runbooks}/{runbook}"
+    else:
+        runbook = "alerts/runbooks/{{ .Annotations.runbook }}"
+    silences = settings.silences or "{{ .ExternalURL }}/#/silences/new"
     return (
         f'{{{{ define "vitals.board" }}}}{board if settings.boards else ""}{{{{ end }}}}\n'
-        f'{{{{ define "vitals.runbook" }}}}\n  Runbook: {base}/{{{{ .Annotations.runbook }}}}'
-        "{{ end }}\n"
+        f'{{{{ define "vitals.runbook" }}}}\n  Runbook: {runbook}{{{{ end }}}}\n'
+        f'{{{{ define "vitals.silences" }}}}{silences}{{{{ end }}}}\n'
     )
 
 

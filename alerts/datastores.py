@@ -1,7 +1,7 @@
 """Alerts on the database and the caches."""
 
 from alerts.alert import Alert, Severity, current_value
-from alerts.enrichment import FOR_CACHES, FOR_QUERIES
+from alerts.enrichment import FOR_CACHES, FOR_QUERIES, STORE_ERROR, template
 from rules.datastores import (
     CACHE_HIT_RATIO,
     CACHE_LOOKUPS_5M,
@@ -117,7 +117,8 @@ CACHE_STORE_DOWN = Alert(
     severity=Severity.TICKET,
     for_="1m",
     summary="Circuit breaker of cache {{ $labels.cache }} of {{ $labels.job }} is open",
-    description="Redis failed or timed out too often; lookups go to the database instead.",
+    description="Redis failed or timed out too often; lookups go to the database instead."
+    + template((STORE_ERROR,), ""),
     board="svc-cache",
 )
 

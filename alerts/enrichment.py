@@ -15,7 +15,9 @@ from rules.requests import LOOP_LAG_P99
 from vitals.metrics.catalogue import (
     BUILD_INFO,
     CACHE_BREAKER_OPEN,
+    CACHE_OPERATION_ERRORS,
     DB_CONNECTION_ERRORS,
+    DB_LOCK_BLOCKING,
     DB_OPERATION_DURATION,
     DB_SLOW_QUERIES,
     HTTP_REQUEST_DURATION,
@@ -24,15 +26,16 @@ from vitals.metrics.catalogue import (
 )
 from vitals.metrics.declarations import matching, not_matching
 
-_JOB, _SLO = "%job", "%slo"
+_JOB, _SLO, _CACHE = "%job", "%slo", "%cache"
 _ROUTE = {"http_request_method": "%http_request_method", "http_route": "%http_route"}
 _LABEL = re.compile(r'"%(\w+)"')
 _POOL = "db_client_connection_pool_name"
 _RECENT = 3600
 """Seconds for which a start is a possible cause."""
-_FULL_SHARE, _LATE_SECONDS, _BUSY_SECONDS, _CALL_SECONDS = 0.9, 0.1, 0.1, 0.5
+_FULL_SHARE, _LATE_SECONDS, _BUSY_SECONDS = 0.9, 0.1, 0.1
+_CALL_SECONDS, _BLOCKING_SECONDS = 0.5, 10
 """Thresholds: share of a pool, seconds of lag, seconds per second spent in a statement, seconds of
-an outgoing request."""
+an outgoing request and of a lock."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,12 @@ SLOW_STATEMENT = Enrichment(
     f"topk(1, {DB_SLOW_QUERIES.rate('db_query_fingerprint', job=_JOB)} > 0)",
     "most slow queries: {{ .Labels.db_query_fingerprint }}",
 )
+BLOCKER = Enrichment(
+    f"topk(1, {DB_LOCK_BLOCKING.max('application', 'state', 'db_query_summary', job=_JOB)} "
+    f"> {_BLOCKING_SECONDS})",
+    "locks: application {{ .Labels.application }} ({{ .Labels.state }}) has blocked others for "
+    "{{ .Value | humanizeDuration }}, its last statement: {{ .Labels.db_query_summary }}",
+)
 FULL_POOL = Enrichment(
     f"topk(1, {POOL_USE.select(job=_JOB)} > {_FULL_SHARE})",
     f"pool {{{{ .Labels.{_POOL} }}}} is {{{{ .Value | humanizePercentage }}}} in use",
@@ -85,6 +94,13 @@ OPEN_BREAKER = Enrichment(
     f"topk(1, {CACHE_BREAKER_OPEN.max('cache', job=_JOB)} == 1)",
     "circuit breaker of cache {{ .Labels.cache }} is open",
 )
+STORE_ERROR = Enrichment(
+    "topk(1, "
+    f"{CACHE_OPERATION_ERRORS.increase('operation', 'error_type', job=_JOB, cache=_CACHE)} > 0)",
+    " Most errors: {{ .Labels.error_type }} of {{ .Labels.operation }}, {{ .Value | humanize }} "
+    "within five minutes.",
+)
+"""A sentence for a description."""
 LATE_LOOP = Enrichment(
     f"topk(1, {LOOP_LAG_P99.select(job=_JOB)} > {_LATE_SECONDS})",
     "event loop lag of {{ .Labels.instance }} is {{ .Value | humanizeDuration }}",
@@ -117,6 +133,7 @@ STATEMENT = Enrichment(f"topk(1, {_CALLS})", "statement: {{ .Labels.db_query_sum
 
 FOR_ERRORS = (
     WORST_FAILING_ROUTE,
+    BLOCKER,
     NO_CONNECTION,
     BUSIEST_STATEMENT,
     FULL_POOL,
@@ -125,6 +142,7 @@ FOR_ERRORS = (
 )
 FOR_LATENCY = (
     WORST_SLOW_ROUTE,
+    BLOCKER,
     BUSIEST_STATEMENT,
     FULL_POOL,
     OPEN_BREAKER,
@@ -133,6 +151,7 @@ FOR_LATENCY = (
 )
 FOR_BUDGETS = (
     WORST_ROUTE,
+    BLOCKER,
     NO_CONNECTION,
     BUSIEST_STATEMENT,
     FULL_POOL,
@@ -140,10 +159,11 @@ FOR_BUDGETS = (
     LATE_LOOP,
     RECENT_START,
 )
-FOR_QUERIES = (SLOW_STATEMENT, BUSIEST_STATEMENT, OPEN_BREAKER, RECENT_START)
+FOR_QUERIES = (BLOCKER, SLOW_STATEMENT, BUSIEST_STATEMENT, OPEN_BREAKER, RECENT_START)
 FOR_CACHES = (OPEN_BREAKER, RECENT_START)
 FOR_ROUTE_ERRORS = (ERROR_TYPE, NO_CONNECTION, SLOW_SERVER, FULL_POOL, OPEN_BREAKER, RECENT_START)
 FOR_ROUTE_LATENCY = (
+    BLOCKER,
     BUSIEST_STATEMENT,
     SLOW_SERVER,
     FULL_POOL,
@@ -151,7 +171,7 @@ FOR_ROUTE_LATENCY = (
     LATE_LOOP,
     RECENT_START,
 )
-FOR_STATEMENT = (STATEMENT, FULL_POOL, RECENT_START)
+FOR_STATEMENT = (STATEMENT, BLOCKER, FULL_POOL, RECENT_START)
 FOR_PROCESSES = (LATE_LOOP, RECENT_START)
 FOR_RELEASES = (RECENT_START,)
 

@@ -19,8 +19,10 @@ from alerts.datastores import (
     DB_POOL_TIMEOUTS,
     N_PLUS_ONE,
     POOL,
+    SLOW_QUERY_RATIO_HIGH,
 )
 from alerts.enrichment import Enrichment, active_alerts, lookup, template
+from alerts.locks import LOCK_WAIT_LONG
 from alerts.meta_monitoring import INSTANCE_DOWN, SCRAPE_SLOW, TARGET_DOWN
 from alerts.processes import CRASH_LOOP
 from alerts.regressions import QUERIES_MULTIPLIED, STATEMENT_SLOWER
@@ -151,6 +153,16 @@ INHIBITIONS = (
         "Checkouts time out because all connections of the pool are in use.",
         equal=("job", POOL),
         same_events=True,
+    ),
+    Inhibition(LOCK_WAIT_LONG, ERROR_RATIO_HIGH, "Statements that wait for a lock time out."),
+    Inhibition(LOCK_WAIT_LONG, BUDGET_BURN, "Requests wait for a lock, then fail."),
+    Inhibition(LOCK_WAIT_LONG, LATENCY_P95_HIGH, "Requests wait for a lock."),
+    Inhibition(LOCK_WAIT_LONG, SLOW_QUERY_RATIO_HIGH, "Statements wait for a lock."),
+    Inhibition(
+        LOCK_WAIT_LONG, DB_POOL_TIMEOUTS, "Connections are checked out while they wait for a lock."
+    ),
+    Inhibition(
+        LOCK_WAIT_LONG, DB_POOL_SATURATED, "Connections are checked out while they wait for a lock."
     ),
     Inhibition(DB_POOL_SATURATED, LATENCY_P95_HIGH, "Requests wait for a connection."),
     Inhibition(

@@ -12,14 +12,23 @@ VARIABLES = (
     "ALERT_HEARTBEAT_URL",
     "ALERT_HEARTBEAT_URL_FILE",
     "ALERT_SLACK_URL_FILE",
+    "ALERT_DISCORD_URL",
+    "ALERT_DISCORD_URL_FILE",
+    "ALERT_RELAY_URL",
+    "ALERT_RELAY_URL_FILE",
     "ALERT_PAGERDUTY_KEY_FILE",
+    "ALERT_PAGERDUTY_URL",
+    "ALERT_OPSGENIE_KEY_FILE",
+    "ALERT_OPSGENIE_URL",
     "ALERT_EMAIL_TO",
     "ALERT_EMAIL_FROM",
     "ALERT_SMTP_HOST",
     "ALERT_SMTP_USER",
     "ALERT_SMTP_PASSWORD_FILE",
+    "ALERT_SMTP_TLS",
     "ALERT_BOARD_URL",
     "ALERT_RUNBOOK_URL",
+    "ALERT_SILENCE_URL",
 )
 """All variables that are read."""
 
@@ -30,13 +39,18 @@ class InvalidReceiverSettingsError(ValueError):
 
 @dataclass(frozen=True)
 class Email:
-    """Mail by an SMTP server that speaks TLS."""
+    """Mail by an SMTP server.
+
+    Attributes:
+        tls: Whether the server must speak TLS.
+    """
 
     to: str
     sender: str
     server: str
     user: str
     password_file: str
+    tls: bool = True
 
 
 @dataclass(frozen=True)
@@ -44,20 +58,32 @@ class ReceiverSettings:
     """Settings of the receivers; empty ones are not used. Secrets stay in their files.
 
     Only webhook URLs are held in memory: Alertmanager 0.25 cannot read those from files.
+
+    Attributes:
+        relay: A webhook that takes Slack's messages and passes them on, such as that of the inbox.
+        pagerduty_url: Of PagerDuty's events, if not its default: EU accounts have another.
+        opsgenie_url: Of Opsgenie's API, likewise.
     """
 
     webhook: str = ""
     heartbeat: str = ""
     slack_file: str = ""
+    discord: str = ""
+    relay: str = ""
     pagerduty_file: str = ""
+    pagerduty_url: str = ""
+    opsgenie_file: str = ""
+    opsgenie_url: str = ""
     email: Email | None = None
     boards: str = ""
     runbooks: str = ""
+    silences: str = ""
 
     @property
     def has_receivers(self) -> bool:
         """Whether a receiver besides the heartbeat is configured."""
-        return bool(self.webhook or self.slack_file or self.pagerduty_file or self.email)
+        chats = self.webhook or self.slack_file or self.discord or self.relay
+        return bool(chats or self.pagerduty_file or self.opsgenie_file or self.email)
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Self:
@@ -67,6 +93,12 @@ class ReceiverSettings:
             InvalidReceiverSettingsError: The message names the variable and what to do.
         """
         given = {name: value for name, value in variables.items() if name.startswith("ALERT_")}
+        if "ALERT_APPRISE_URLS_FILE" in given:
+            raise InvalidReceiverSettingsError(
+                "ALERT_APPRISE_URLS_FILE: only the native stack passes messages on by itself; "
+                "elsewhere run python -m stack.inbox.server --apprise FILE and set ALERT_RELAY_URL "
+                "to its address with /apprise behind it"
+            )
         if unknown := sorted({*given} - {*VARIABLES}):
             raise InvalidReceiverSettingsError(
                 f"{', '.join(unknown)}: unknown; the variables are {', '.join(VARIABLES)}"
@@ -75,10 +107,16 @@ class ReceiverSettings:
             webhook=_url(given, "ALERT_WEBHOOK_URL"),
             heartbeat=_url(given, "ALERT_HEARTBEAT_URL"),
             slack_file=_file(given, "ALERT_SLACK_URL_FILE"),
+            discord=_url(given, "ALERT_DISCORD_URL"),
+            relay=_url(given, "ALERT_RELAY_URL"),
             pagerduty_file=_file(given, "ALERT_PAGERDUTY_KEY_FILE"),
+            pagerduty_url=_of(given, "ALERT_PAGERDUTY_URL", "ALERT_PAGERDUTY_KEY_FILE"),
+            opsgenie_file=_file(given, "ALERT_OPSGENIE_KEY_FILE"),
+            opsgenie_url=_of(given, "ALERT_OPSGENIE_URL", "ALERT_OPSGENIE_KEY_FILE"),
             email=_email(given),
             boards=_address(given.get("ALERT_BOARD_URL", ""), "ALERT_BOARD_URL").rstrip("/"),
             runbooks=_address(given.get("ALERT_RUNBOOK_URL", ""), "ALERT_RUNBOOK_URL").rstrip("/"),
+            silences=_address(given.get("ALERT_SILENCE_URL", ""), "ALERT_SILENCE_URL"),
         )
 
 
@@ -88,6 +126,13 @@ def _url(given: Mapping[str, str], name: str) -> str:
         raise InvalidReceiverSettingsError(f"{name} and {in_file} are both set; set one of them")
     if path := _file(given, in_file):
         return _address(Path(path).read_text(encoding="utf-8").strip(), in_file)
+    return _address(given.get(name, ""), name)
+
+
+def _of(given: Mapping[str, str], name: str, key: str) -> str:
+    """The address of a service, which is of no use without its key."""
+    if given.get(name) and not given.get(key):
+        raise InvalidReceiverSettingsError(f"{name} also needs {key}")
     return _address(given.get(name, ""), name)
 
 
@@ -115,6 +160,9 @@ def _file(given: Mapping[str, str], name: str) -> str:
 def _email(given: Mapping[str, str]) -> Email | None:
     needed = ("ALERT_EMAIL_TO", "ALERT_EMAIL_FROM", "ALERT_SMTP_HOST")
     login = ("ALERT_SMTP_USER", "ALERT_SMTP_PASSWORD_FILE")
+    tls = given.get("ALERT_SMTP_TLS") or "required"
+    if tls not in {"required", "none"}:
+        raise InvalidReceiverSettingsError("ALERT_SMTP_TLS: must be required or none")
     if not any(given.get(name) for name in (*needed, *login)):
         return None
     missing = [name for name in needed if not given.get(name)]
@@ -133,4 +181,5 @@ def _email(given: Mapping[str, str]) -> Email | None:
         server=server,
         user=given.get("ALERT_SMTP_USER", ""),
         password_file=_file(given, "ALERT_SMTP_PASSWORD_FILE"),
+        tls=tls == "required",
     )

@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http.client import HTTPException
 from math import inf
 from typing import Any
 from urllib.parse import urlencode
@@ -102,17 +103,19 @@ class Reconciler:
         if not self._evaluations.are_settled(start, groups):
             return 0
         starts = (start, _get(f"{self._alertmanager}/api/v2/status")["uptime"])
-        active = _active(groups)
-        firing = frozenset(labels for labels, one in active.items() if one.last)
+        firing = frozenset(labels for labels, one in _active(groups).items() if one.last)
         ended = self._firing - firing
         late = time.monotonic() - self._reported_at >= REPEAT_SECONDS
         if starts == self._starts and not ended and not late:
             self._firing = firing
             return 0
         step = f"{max(1, int(min((group['interval'] for group in groups), default=60)))}s"
-        over = ended_alerts(self._history(step), active, self._stop(start, step))
+        history, stop, external = self._history(step), self._stop(start, step), self._external()
+        # Asked last: what begins to fire after this answer would be reported as ended.
+        active = _active(self._query("rules", type="alert")["groups"])
+        over = ended_alerts(history, active, stop)
         if over:
-            self._post(over)
+            self._post(over, external)
         if over and starts != self._starts:
             names = sorted({dict(labels)["alertname"] for labels in over})
             self._report(
@@ -145,9 +148,12 @@ class Reconciler:
     def _query(self, path: str, **parameters: str) -> Any:
         return _get(f"{self._prometheus}/api/v1/{path}?{urlencode(parameters)}")["data"]
 
-    def _post(self, over: Mapping[Labels, Firing]) -> None:
+    def _external(self) -> dict[str, str]:
+        """The labels that Prometheus adds to the alerts that it sends."""
         config = yaml.safe_load(self._query("status/config")["yaml"])
-        external = config.get("global", {}).get("external_labels") or {}
+        return dict(config.get("global", {}).get("external_labels") or {})
+
+    def _post(self, over: Mapping[Labels, Firing], external: Mapping[str, str]) -> None:
         alerts = [
             {
                 "labels": {**external, **dict(labels)},
@@ -189,7 +195,7 @@ def keep_reconciling(
     while not ends(interval):
         try:
             reconciler.reconcile()
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, HTTPException, ValueError, LookupError, TypeError) as error:
             failed_since = min(failed_since, time.monotonic())
             problem = f"reconciler: cannot compare what fired with what fires: {error!r}"
             if time.monotonic() - failed_since > PATIENCE_SECONDS and problem != known:

@@ -15,6 +15,7 @@ from alerts import (
     burn_rate,
     datastores,
     dependencies,
+    locks,
     meta_monitoring,
     processes,
     regressions,
@@ -24,6 +25,7 @@ from alerts import (
 from alerts.alert import Alert
 from alerts.inhibition import annotations
 from alerts.time_scale import REAL_TIME, TimeScale
+from rules import alert_states as alert_state_signals
 from rules import baselines
 from rules import datastores as datastore_signals
 from rules import dependencies as dependency_signals
@@ -57,12 +59,12 @@ AREAS = (
     Area("watched", watched_signals, ()),
     Area("requests", request_signals, (requests,)),
     Area("slo", slo_signals, (burn_rate,)),
-    Area("datastores", datastore_signals, (datastores,)),
+    Area("datastores", datastore_signals, (datastores, locks)),
     Area("dependencies", dependency_signals, ()),
     Area("routes", route_signals, (routes,)),
     Area("regressions", baselines, (dependencies, regressions)),
     Area("processes", release_signals, (processes,)),
-    Area("meta-monitoring", None, (meta_monitoring,)),
+    Area("meta-monitoring", alert_state_signals, (meta_monitoring,)),
 )
 SHARED_METRICS = re.compile(
     r"up|(scrape|process|python)_.+"

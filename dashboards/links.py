@@ -13,6 +13,12 @@ TO_ENDPOINT = link(
     "Open this route",
     f"/d/{ENDPOINT_UID}?{_KEEP}&var-route=${{__value.raw:percentencode}}",
 )
+TO_STATEMENT = link(
+    "Open this statement: routes, lines, plan",
+    # Grafana takes an address without a scheme for its own. TLS usually ends before the instance.
+    "http://${api}/vitals/bottlenecks?statement=${__value.raw:percentencode}"
+    "#${__value.raw:percentencode}",
+)
 TO_DATABASE = link("Open the database board", f"/d/{DATABASE_UID}?{_KEEP}")
 TO_CACHE = link("Open the cache board", f"/d/{CACHE_UID}?{_KEEP}")
 TO_OVERVIEW = link(

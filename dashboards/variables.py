@@ -10,6 +10,7 @@ from vitals.metrics.catalogue import HTTP_REQUEST_DURATION, WORKERS
 from vitals.metrics.declarations import Matcher, excluding, matching
 
 ON_TIME_RANGE_CHANGED = 2
+HIDDEN = 2
 DEFAULT_DATASOURCE: Json = {"text": "Prometheus", "value": "prometheus"}
 """The provisioned data source."""
 
@@ -24,6 +25,7 @@ class Variable:
         selector: The series whose label values are listed.
         source: The label whose values are listed.
         multi: Whether several values, or all, may be selected.
+        hidden: Whether it is not shown: links use its first value.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Variable:
     selector: str = ""
     source: str = ""
     multi: bool = False
+    hidden: bool = False
 
     def draw(self) -> Json:
         """Write the variable."""
@@ -47,6 +50,8 @@ class Variable:
             regex="",
         )
         drawn = {**to_grafana_json(template, VARIABLE_KEYS), "definition": query}
+        if self.hidden:
+            drawn["hide"] = HIDDEN
         if self.multi:
             drawn["current"] = {"text": ["All"], "value": ["$__all"]}
         else:
@@ -69,6 +74,8 @@ class DatasourceVariable(Variable):
 SOURCE = DatasourceVariable("datasource", "Data source")
 JOB = Variable("job", "Service", WORKERS.select(), "job")
 INSTANCE = Variable("instance", "Instance", WORKERS.select(job="$job"), "instance", multi=True)
+API = Variable("api", "Page", WORKERS.select(job="$job"), "instance", hidden=True)
+"""One instance of the service, at whose address the pages of the kit are."""
 ROUTE = Variable(
     "route",
     "Route",

@@ -19,6 +19,8 @@ LEVELS = {
     "pool": "db_client_connection_pool_name",
     "cache": "cache",
     "server": "server_address",
+    "alert": "alertname",
+    "severity": "severity",
 }
 """Words of a record's level (``job_route:...``) and the label that each stands for."""
 

@@ -79,6 +79,7 @@ def build(settings: Settings) -> FastAPI:
         metrics_token=settings.metrics_token(),
         logs="json",
         admin=auth.is_admin,
+        admin_login=users.token_of,
         body_logging=BodyLogging(share=0.01, routes={"/api/users/login": None}),
         validation=Validation(limit=settings.body_limit),
         probes=[cache],

@@ -21,6 +21,23 @@ HEARTBEAT = "/heartbeat?within=150"
 FAST_HEARTBEAT = "/heartbeat/drill?within=8"
 SLACK_URL_FILE = "slack"
 """The file, beside Alertmanager's configuration, with the webhook URL that stands in for Slack."""
+PAGERDUTY_KEY_FILE = "pagerduty"
+"""The file beside it with a key that stands in for PagerDuty's."""
+APPRISE_FILE = "ALERT_APPRISE_URLS_FILE"
+"""Names a file of Apprise's addresses, to which the inbox passes messages on."""
+_MAIL = ("ALERT_EMAIL", "ALERT_SMTP")
+
+
+def _kind(name: str) -> str:
+    """What a variable configures: all variables of mail, or of PagerDuty, belong together."""
+    if name.startswith(_MAIL):
+        return "mail"
+    return "ALERT_PAGERDUTY" if name.startswith("ALERT_PAGERDUTY") else name.removesuffix("_FILE")
+
+
+def viewer_url(here: Installation) -> str:
+    """The URL of the viewer, which Prometheus serves; its pages are below it."""
+    return f"http://{readiness.LOOPBACK}:{here.ports.prometheus}/user"
 
 
 def write_prometheus(here: Installation, secrets: Path, *, fast: bool) -> Path:
@@ -45,22 +62,43 @@ def write_prometheus(here: Installation, secrets: Path, *, fast: bool) -> Path:
     return here.write("prometheus", "prometheus.yml", text)
 
 
-def write_alertmanager(here: Installation, *, fast: bool) -> Path:
+def write_alertmanager(here: Installation, *, fast: bool, mail_port: int | None = None) -> Path:
     """Write Alertmanager's configuration; returns its file.
 
-    ALERT_* environment variables name the receivers; by default it is the inbox.
+    ALERT_* environment variables name the receivers; by default it is the inbox, which gets what
+    each kind of receiver gets.
+
+    Args:
+        here: The installation.
+        fast: For a drill.
+        mail_port: Port of the inbox's mail server, if it has one.
     """
     inbox = f"http://{readiness.LOOPBACK}:{here.ports.inbox}"
     defaults = {
         "ALERT_WEBHOOK_URL": f"{inbox}/",
         "ALERT_HEARTBEAT_URL": f"{inbox}{FAST_HEARTBEAT if fast else HEARTBEAT}",
-        "ALERT_BOARD_URL": f"http://{readiness.LOOPBACK}:{here.ports.prometheus}/user",
-        "ALERT_RUNBOOK_URL": f"{inbox}/runbooks",
+        "ALERT_BOARD_URL": viewer_url(here),
+        "ALERT_RUNBOOK_URL": f"{viewer_url(here)}/runbooks",
+        "ALERT_SILENCE_URL": f"{viewer_url(here)}/silences/new/",
         "ALERT_SLACK_URL_FILE": str(here.write("alertmanager", SLACK_URL_FILE, f"{inbox}/slack")),
     }
+    key = here.write("alertmanager", PAGERDUTY_KEY_FILE, "inbox")
+    defaults |= {
+        "ALERT_PAGERDUTY_KEY_FILE": str(key),
+        "ALERT_PAGERDUTY_URL": f"{inbox}/pagerduty",
+    }
+    if mail_port:
+        defaults |= {
+            "ALERT_EMAIL_TO": "oncall@localhost",
+            "ALERT_EMAIL_FROM": "vitals@localhost",
+            "ALERT_SMTP_HOST": f"{readiness.LOOPBACK}:{mail_port}",
+            "ALERT_SMTP_TLS": "none",
+        }
     configured = {} if fast else {name: text for name, text in os.environ.items() if text}
-    overridden = {name.removesuffix("_FILE") for name in configured}
-    chosen = {name: url for name, url in defaults.items() if name not in overridden} | configured
+    if configured.pop(APPRISE_FILE, ""):
+        configured["ALERT_RELAY_URL"] = f"{inbox}/apprise"
+    overridden = {_kind(name) for name in configured}
+    chosen = {n: text for n, text in defaults.items() if _kind(n) not in overridden} | configured
     folder = here.folder("alertmanager")
     path, timing = folder / "alertmanager.yml", FAST_TIMINGS if fast else NORMAL_TIMINGS
     owner = here.owner_of("alertmanager")

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from textwrap import indent
 
-from stack import command_line, readiness, services
+from stack import command_line, monitoring_config, readiness, services
 from stack.installation import secrets
 from stack.installation.paths import Installation
 from stack.installation.process_record import ProcessRecord, RecordWriter
@@ -23,8 +23,8 @@ from vitals import secure_files
 from vitals.metrics import process_identity
 
 WRITTEN = (
-    *("postgres", "postgres.draft", "redis", "prometheus", "alertmanager", "secrets", "handout"),
-    *("log", "bin", "site", "site.new", "copies", "drill", "suites", "matrix"),
+    *("postgres", "postgres.draft", "redis", "prometheus", "alertmanager", "inbox", "secrets"),
+    *("handout", "log", "bin", "site", "site.new", "copies", "drill", "suites", "matrix"),
     *("running.json", "lock"),
 )
 """Names of everything that the stack writes to its data folder."""
@@ -66,11 +66,14 @@ def run(
     here = replace(here, ports=replace(here.ports, runner=metrics.serve(here.ports.runner)))
     command_line.write(here)
     logs = LogMultiplexer(here.log)
+    mail_port = readiness.free_port()
     chosen = [
         *services.databases(here),
         services.api(here),
-        services.inbox(here),
-        *services.monitoring(here, services.prometheus_secrets(here), fast=fast),
+        services.inbox(here, mail_port),
+        *services.monitoring(
+            here, services.prometheus_secrets(here), fast=fast, mail_port=mail_port
+        ),
         services.boards(here),
     ]
     if amounts is not None:
@@ -136,13 +139,17 @@ def _with_marker(service: Service, marker: str) -> Service:
 def addresses(here: Installation) -> str:
     """A table of the addresses of the stack."""
     ports, host = here.ports, f"http://{readiness.LOOPBACK}"
+    viewer = monitoring_config.viewer_url(here)
     rows = [
         ("API", f"{host}:{ports.api}/docs"),
         ("metrics", f"{host}:{ports.api}/metrics (token: {here.secrets}/metrics-token)"),
-        ("boards", f"{host}:{ports.prometheus}/user/"),
-        ("graphs", f"{host}:{ports.prometheus}/graph"),
-        ("alerts", f"{host}:{ports.prometheus}/alerts"),
-        ("silences", f"{host}:{ports.alertmanager}"),
+        ("boards", f"{viewer}/"),
+        ("queries", f"{viewer}/query/"),
+        ("alerts", f"{viewer}/alerts/"),
+        ("silences", f"{viewer}/silences/"),
+        ("targets", f"{viewer}/targets/"),
+        ("rules", f"{viewer}/rules/"),
+        ("runbooks", f"{viewer}/runbooks/"),
         ("notifications", f"{host}:{ports.inbox}"),
         ("logins", f"admin@example.com and user1@example.com, passwords in {here.secrets}"),
         ("logs", f"{here.log}"),

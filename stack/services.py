@@ -13,6 +13,7 @@ from stack.installation.paths import CHECKOUT, Installation
 from stack.process.process import Program
 from stack.process.service import Service
 from stack.servers import postgres, prometheus, redis
+from vitals import secure_files
 
 SITE = "site"
 """The folder in the data folder that Prometheus serves at /user/."""
@@ -94,17 +95,44 @@ def _worker_settings(workers: int) -> dict[str, str]:
     }
 
 
-def inbox(here: Installation) -> Service:
-    """The inbox: receives notifications unless ALERT_* variables name other receivers."""
+def inbox(here: Installation, mail_port: int) -> Service:
+    """The inbox: receives notifications unless ALERT_* variables name other receivers.
+
+    Args:
+        here: The installation.
+        mail_port: A free port, for the mail of Alertmanager.
+
+    Raises:
+        OSError: The file of Apprise's addresses cannot be read.
+    """
+    folder, user = here.data / "inbox", here.python_user
+    owner = user.ids if user else None
+    secure_files.make_directory(folder, owner=owner)
+    if user:  # what another user of an earlier start has written
+        secure_files.chown_tree(folder, user.ids)
+    arguments = [
+        *_flag("port", str(here.ports.inbox)),
+        *_flag("mail-port", str(mail_port)),
+        *_flag("archive", str(folder / "messages.sqlite3")),
+    ]
+    if addresses := os.environ.get(monitoring_config.APPRISE_FILE):
+        copy = folder / "apprise"
+        secure_files.write(copy, Path(addresses).read_text("utf-8"), mode=0o400, owner=owner)
+        arguments += _flag("apprise", str(copy))
     return Service(
-        _python(here, "inbox", ["stack.inbox.server", f"--port={here.ports.inbox}"]),
+        _python(here, "inbox", ["stack.inbox.server", *arguments]),
         ready=lambda: readiness.http_answers(here.ports.inbox, "/"),
         port=here.ports.inbox,
     )
 
 
 def monitoring(
-    here: Installation, secrets: Path, *, fast: bool = False, site: Path | None = None
+    here: Installation,
+    secrets: Path,
+    *,
+    fast: bool = False,
+    site: Path | None = None,
+    mail_port: int | None = None,
 ) -> list[Service]:
     """Prometheus, and Alertmanager behind the gate.
 
@@ -114,6 +142,7 @@ def monitoring(
             `prometheus_secrets`.
         fast: Run the rules many times faster, as for a drill.
         site: The folder of the boards, if it is not among the data.
+        mail_port: Port of the inbox's mail server, if it has one.
     """
     ports = here.ports
     # Prometheus resends firing alerts every minute, which is too slow for drills.
@@ -123,7 +152,7 @@ def monitoring(
     return [
         Service(
             prometheus.alertmanager(
-                monitoring_config.write_alertmanager(here, fast=fast),
+                monitoring_config.write_alertmanager(here, fast=fast, mail_port=mail_port),
                 here.folder("alertmanager"),
                 internal_port,
                 here.user_of("alertmanager"),
@@ -141,10 +170,11 @@ def monitoring(
                     "stack.inbox.gate",
                     *_flag("port", str(ports.alertmanager)),
                     *_flag("upstream", f"http://{readiness.LOOPBACK}:{internal_port}/{prefix}"),
+                    # The viewer's pages read whether an alert is silenced, and silence it.
+                    *_flag("page-origin", f"http://{readiness.LOOPBACK}:{ports.prometheus}"),
+                    *_flag("page-origin", f"http://localhost:{ports.prometheus}"),
+                    *_flag("home", f"{monitoring_config.viewer_url(here)}/silences/"),
                     *_flag("prometheus", f"http://{readiness.LOOPBACK}:{ports.prometheus}"),
-                    # The boards read whether an alert is silenced.
-                    *_flag("read-origin", f"http://{readiness.LOOPBACK}:{ports.prometheus}"),
-                    *_flag("read-origin", f"http://localhost:{ports.prometheus}"),
                 ],
             ),
             ready=lambda: prometheus.answers(ports.alertmanager),
@@ -183,7 +213,7 @@ def boards(here: Installation) -> Service:
     """The boards for a browser, built as the owner of the checkout, served by Prometheus."""
     arguments = [
         *_flag("site", str(here.data / SITE)),
-        *_flag("address", f"http://{readiness.LOOPBACK}:{here.ports.prometheus}/user/"),
+        *_flag("address", f"{monitoring_config.viewer_url(here)}/"),
         *_flag("traces", os.environ.get("TRACE_URL", "")),
     ]
     program = replace(_python(here, "boards", ["stack.viewer", "publish", *arguments]), user=None)

@@ -19,6 +19,7 @@ from stack.terminal import print_line
 
 SOURCES = CHECKOUT / "grafana" / "viewer"
 BOARDS = CHECKOUT / "grafana" / "dashboards"
+RUNBOOKS = CHECKOUT / "alerts" / "runbooks"
 BUILT = SOURCES / "dist"
 _BUILT_HASH = "sources.sha256"
 _CHECKED_HASH = ".checked.sha256"
@@ -101,12 +102,17 @@ def _publish(options: argparse.Namespace) -> int:
     try:
         if not is_current():
             static_site.publish_placeholder(
-                options.site, "The boards are being built", "This page reloads automatically."
+                options.site,
+                "The boards are being built",
+                "This page reloads automatically.",
+                RUNBOOKS,
             )
             build()
-        static_site.publish(BUILT, BOARDS, options.site, {"traceUrl": options.traces})
+        static_site.publish(BUILT, BOARDS, RUNBOOKS, options.site, {"traceUrl": options.traces})
     except npm.NpmError as error:
-        static_site.publish_placeholder(options.site, "The boards cannot be built here", str(error))
+        static_site.publish_placeholder(
+            options.site, "The boards cannot be built here", str(error), RUNBOOKS
+        )
         print_line(f"the boards cannot be built; everything else works without them: {error}")
         return 1
     print_line(f"the boards are at {options.address}")

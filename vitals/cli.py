@@ -4,36 +4,29 @@ import argparse
 import json
 import os
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from vitals import cli_text
+from vitals import cli_locks, cli_text
+from vitals.cli_service import CommandError, Found, fetch_bottlenecks, read_secret
 from vitals.doctor import command as doctor
 from vitals.extras import MissingExtraError, needs_extra
 
-PATH = "/vitals/bottlenecks"
 URL = "VITALS_URL"
+USER = "VITALS_USER"
+USER_PASSWORD_FILE = "VITALS_USER_PASSWORD_FILE"  # noqa: S105  # a variable's name
 TOKEN_FILE = "VITALS_TOKEN_FILE"  # noqa: S105  # a variable's name
 DATABASE_URL = "VITALS_DATABASE_URL"
 PASSWORD_FILE = "VITALS_DATABASE_PASSWORD_FILE"  # noqa: S105  # a variable's name
 DEFAULT_URL = "http://127.0.0.1:8000"
-TIMEOUT = 10
 EXIT_STATUS = """exit status:
   0  done, whether or not there are findings
   2  it could not be done; the message says what to do
 """
 _WRONG, _BROKEN_PIPE, _INTERRUPTED = 2, 141, 130
 """Statuses: of an error; and of a shell for a command that SIGPIPE or SIGINT ended."""
-
-Found = list[dict[str, Any]]
-
-
-class CommandError(Exception):
-    """An error to report on the command line, with what to do about it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,6 +55,8 @@ def _run(arguments: argparse.Namespace) -> int:
         return _WRONG
     if arguments.format == "json":
         print(json.dumps(found, indent=2))
+    elif arguments.format == "table":
+        cli_locks.show_table(found)
     else:
         arguments.show(found)
     return 0
@@ -76,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def command(
-        name: str, what: str, description: str, read: Any, show: Any
+        name: str, what: str, description: str, read: Any, show: Any, *formats: str
     ) -> argparse.ArgumentParser:
         subparser = commands.add_parser(
             name,
@@ -86,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         output = subparser.add_mutually_exclusive_group()
-        output.add_argument("--format", choices=("text", "json"), default="text")
+        output.add_argument("--format", choices=("text", *formats, "json"), default="text")
         output.add_argument(
             "--json",
             action="store_const",
@@ -119,9 +114,10 @@ def _parser() -> argparse.ArgumentParser:
     for name, what, description, show in (
         ("advise", "indexes that would make a statement cheaper", _ADVISE, cli_text.show_advice),
         ("indexes", "unused, duplicate and missing indexes", _INDEXES, cli_text.show_indexes),
-        ("locks", "current lock waits", _LOCKS, cli_text.show_locks),
+        ("locks", "who blocks whom", _LOCKS, cli_locks.show),
     ):
-        subparser = command(name, what, description, _query(name), show)
+        formats = ("table",) if name == "locks" else ()
+        subparser = command(name, what, description, _query(name), show, *formats)
         subparser.add_argument(
             "--database",
             metavar="URL",
@@ -155,6 +151,25 @@ def _add_service_arguments(subparser: argparse.ArgumentParser) -> None:
         help=f"file with an administrator's bearer token (default: {TOKEN_FILE})",
     )
     subparser.add_argument(
+        "--user",
+        metavar="NAME",
+        default=os.environ.get(USER),
+        help=f"instead of a token: an administrator's name or e-mail address (default: {USER})",
+    )
+    subparser.add_argument(
+        "--user-password-file",
+        type=Path,
+        metavar="FILE",
+        default=os.environ.get(USER_PASSWORD_FILE),
+        help=f"file with that user's password (default: {USER_PASSWORD_FILE})",
+    )
+    subparser.add_argument(
+        "--range",
+        choices=("15m", "1h", "start"),
+        default="15m",
+        help="what counts: the last 15 minutes (default), the last hour, or all since the start",
+    )
+    subparser.add_argument(
         "--top",
         type=_count,
         default=20,
@@ -170,38 +185,13 @@ def _count(text: str) -> int:
 
 
 def _bottlenecks(arguments: argparse.Namespace) -> Found:
-    return _fetch_bottlenecks(arguments)[: arguments.top]
+    return fetch_bottlenecks(arguments)[: arguments.top]
 
 
 def _plans(arguments: argparse.Namespace) -> Found:
     fields = ("summary", "fingerprint", "text", "mean", "p95", "plan", "advice")
-    explained = [one for one in _fetch_bottlenecks(arguments) if one["plan"]][: arguments.top]
+    explained = [one for one in fetch_bottlenecks(arguments) if one["plan"]][: arguments.top]
     return [{name: one[name] for name in fields} for one in explained]
-
-
-def _fetch_bottlenecks(arguments: argparse.Namespace) -> Found:
-    if not arguments.url.startswith(("http://", "https://")):
-        raise CommandError(f"--url {arguments.url!r} must begin with http:// or https://")
-    request = urllib.request.Request(arguments.url.rstrip("/") + PATH)  # noqa: S310  # checked above
-    if arguments.token_file is not None:
-        request.add_header("authorization", f"Bearer {_secret(arguments.token_file)}")
-    try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310
-            found: Found = json.load(response)["bottlenecks"]
-    except urllib.error.HTTPError as error:
-        hint = {
-            401: "give an administrator's token: --token-file",
-            403: "give an administrator's token: --token-file",
-            404: "the page is not enabled: instrument(app, admin=...)",
-        }.get(error.code, error.reason)
-        error.close()
-        raise CommandError(f"{arguments.url} responded with {error.code}: {hint}") from error
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise CommandError(
-            f"cannot read bottlenecks from {arguments.url}: {error}; is it the service, and does "
-            "it run?"
-        ) from error
-    return found
 
 
 def _query(name: str) -> Callable[[argparse.Namespace], Found]:
@@ -214,7 +204,7 @@ def _query(name: str) -> Callable[[argparse.Namespace], Found]:
         given = arguments.database or os.environ.get(DATABASE_URL)
         if not given:
             raise CommandError(f"no database given: use --database or set {DATABASE_URL}")
-        password = None if arguments.password_file is None else _secret(arguments.password_file)
+        password = None if arguments.password_file is None else read_secret(arguments.password_file)
         sql = getattr(arguments, "sql", "")
         try:
             found = database_commands.run(name, given, password=password, sql=sql)
@@ -223,14 +213,6 @@ def _query(name: str) -> Callable[[argparse.Namespace], Found]:
         return [asdict(one) for one in found]
 
     return run
-
-
-def _secret(file: Path | str) -> str:
-    try:
-        return Path(file).read_text().strip()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise CommandError(f"cannot read {file}: {reason}") from error
 
 
 _BOTTLENECKS = """\
@@ -248,8 +230,10 @@ Find unused, duplicate and missing indexes, on PostgreSQL or SQLite. Nothing is
 changed. An index is called unused only when the counters are a week old or older,
 and never if it serves a foreign key or a constraint."""
 _LOCKS = """\
-Show who blocks whom right now, for how long, by which statement and application, on
-PostgreSQL. What the role may not see is said: grant it pg_read_all_stats."""
+Show who blocks whom right now, for how long, by which statement and application: as a
+tree, or with --format table a line for each wait. On PostgreSQL, what the role may not
+see is said to be unknown; grant it pg_read_all_stats. On SQLite, the processes that
+hold locks, as the kernel knows them. Statements are shown without their values."""
 
 
 if __name__ == "__main__":

@@ -48,19 +48,6 @@ def show_indexes(found: list[dict[str, Any]]) -> None:
         print(f"           {one['reason']}\n           {one['remedy']}")
 
 
-def show_locks(found: list[dict[str, Any]]) -> None:
-    """Print lock waits."""
-    if not found:
-        print("no lock waits")
-    for one in found:
-        print(
-            f"PID {one['waiting_pid']} has waited {one['waited']:.1f} s for PID "
-            f"{one['blocking_pid']} ({one['application'] or 'no application name'}, "
-            f"{one['state']}, transaction open for {one['transaction']:.1f} s)"
-        )
-        print(f"  waiting:  {one['waiting']}\n  blocking: {one['blocking']}")
-
-
 def show_advice(found: list[dict[str, Any]]) -> None:
     """Print index advice."""
     for one in found:

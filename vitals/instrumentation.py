@@ -43,8 +43,8 @@ if TYPE_CHECKING:  # what needs an extra is imported where its option is used
     from vitals.db.database_probe import DatabaseProbe
     from vitals.db.engine_selection import EngineSelection, WhichEngines
     from vitals.db.engines import AnyEngine
-    from vitals.db.insight.bottlenecks_page import Admin
     from vitals.db.insight.explain import Explain
+    from vitals.db.insight.page_login import Admin, AdminLogin
     from vitals.redaction.bodies import Redaction
     from vitals.redactor import Redactor
     from vitals.tracing.setup import Tracing
@@ -126,6 +126,8 @@ def instrument(
     explain: Explain = True,
     sqlcommenter: bool = False,
     admin: Admin | None = None,
+    admin_login: AdminLogin | None = None,
+    locks: bool = True,
     probes: Sequence[Probe] = (),
 ) -> Vitals:
     """Instrument an application with metrics, logs and traces.
@@ -182,8 +184,14 @@ def instrument(
         sqlcommenter: Whether statements carry a sqlcommenter comment with the service's name and
             the route, which a database's own statistics then show. A statement that many routes
             send is prepared once for each.
+        locks: Whether one process of the service reads every five seconds who waits for whose lock
+            on PostgreSQL, on a connection that is kept open.
         admin: Who may read ``/vitals/bottlenecks``: a bearer token, or a function that is called
-            with each request and may be async. None disables the page.
+            with each request and may be async. None disables the page. A browser is asked for the
+            token and keeps it for its session.
+        admin_login: Where ``admin`` is a function: returns the bearer token of the user with a name
+            and a password, None if they are wrong; called with the request, may be async. A browser
+            is then asked for these instead.
         probes: Further probes, each an object with ``attach(host)``; see ``vitals.host``.
 
     Returns:
@@ -199,7 +207,13 @@ def instrument(
     """
     refuse_free_threading()
     database = _database_probe(
-        engine, engines, explain=explain, sqlcommenter=sqlcommenter, admin=admin
+        engine,
+        engines,
+        explain=explain,
+        sqlcommenter=sqlcommenter,
+        admin=admin,
+        admin_login=admin_login,
+        locks=locks,
     )
     known: Vitals | None = getattr(app.state, INSTRUMENTED, None)
     if known is not None and known._host.late and _is_running():  # noqa: SLF001  # of this module
@@ -295,7 +309,12 @@ def _selection(*which: WhichEngines | None) -> EngineSelection:
 
 
 def _database_probe(
-    *which: WhichEngines | None, explain: Explain, sqlcommenter: bool, admin: Admin | None
+    *which: WhichEngines | None,
+    explain: Explain,
+    sqlcommenter: bool,
+    admin: Admin | None,
+    admin_login: AdminLogin | None,
+    locks: bool,
 ) -> DatabaseProbe | None:
     try:
         with needs_extra("sql", "engine="):
@@ -305,7 +324,14 @@ def _database_probe(
             raise
         return None
     selection = _selection(*which)
-    return DatabaseProbe(selection, explain=explain, sqlcommenter=sqlcommenter, admin=admin)
+    return DatabaseProbe(
+        selection,
+        explain=explain,
+        sqlcommenter=sqlcommenter,
+        admin=admin,
+        admin_login=admin_login,
+        locks=locks,
+    )
 
 
 def _validation_probe(validation: Validation) -> Probe:

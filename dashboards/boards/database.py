@@ -4,15 +4,16 @@ from dataclasses import replace
 
 from dashboards.annotations import DEPLOYS, FIRING
 from dashboards.board import Board, Row
-from dashboards.links import DATABASE_UID, TO_ENDPOINT
+from dashboards.links import DATABASE_UID, TO_ENDPOINT, TO_STATEMENT
 from dashboards.panels.panel import TimeSeries
 from dashboards.panels.query import Query, instant_query, table_query
 from dashboards.panels.stat_panels import Gauge, Stat
 from dashboards.panels.table_panels import Table
+from dashboards.sections import lock_panels
 from dashboards.sections.dependencies import POOL, QUERIES, SLOW_RATIO
 from dashboards.sections.slo_panels import SLOW_QUERIES
 from dashboards.style import Colour, Step, column, rising, series_colour, value_colour
-from dashboards.variables import CHOSEN, CHOSEN_JOB, INSTANCE, JOB, SOURCE, STEP
+from dashboards.variables import API, CHOSEN, CHOSEN_JOB, INSTANCE, JOB, SOURCE, STEP
 from rules.datastores import POOL_USE, QUERIES_PER_REQUEST_P95
 from rules.signal import defined
 from vitals.metrics.catalogue import (
@@ -121,7 +122,9 @@ STATEMENTS = Table(
     },
     sort=(("Share of time", True),),
     overrides=(
-        column("Fingerprint", "string"),  # or 4703e95409722697 is read as infinite
+        column(
+            "Fingerprint", "string", link=TO_STATEMENT
+        ),  # or 4703e95409722697 is read as infinite
         column("Share of time", "percentunit", width=120),
         column("Rate", "ops", width=100),
         column("Mean", "s", width=90),
@@ -146,7 +149,7 @@ N_PLUS_ONE = Table(
     sort=(("Requests", True),),
     overrides=(
         column("Route", link=TO_ENDPOINT),
-        column("Fingerprint", "string"),
+        column("Fingerprint", "string", link=TO_STATEMENT),
         column("Requests", "short", width=100, steps=(Step(Colour.WARNING),)),
     ),
 )
@@ -300,7 +303,7 @@ BOARD = Board(
     uid=DATABASE_UID,
     title="Database",
     description="Which statements take the most time, and are there enough connections?",
-    variables=(SOURCE, JOB, INSTANCE),
+    variables=(SOURCE, JOB, INSTANCE, API),
     annotations=(DEPLOYS, FIRING),
     rows=(
         Row((replace(SLOW_QUERIES, id=1, width=5), RATE, IN_USE, FAILED, FULLEST)),
@@ -313,6 +316,14 @@ BOARD = Board(
         ),
         Row((STATEMENTS, N_PLUS_ONE)),
         Row((SHARE, SLOW_STATEMENTS, ERRORS)),
+        Row(
+            (
+                *(lock_panels.WAITING, lock_panels.PAIRS),
+                *(lock_panels.BLOCKED, lock_panels.BLOCKING),
+            ),
+            title="Locks",
+            id=40,
+        ),
         Row(
             (
                 *(replace(POOL, id=31, width=8, links=()), WAITING, WAIT),

@@ -4,6 +4,7 @@ from dashboards.panels.query import table_query
 from dashboards.panels.table_panels import Table
 from dashboards.style import Colour, blank_cells, column
 from dashboards.variables import CHOSEN_JOB
+from rules.alert_states import FIRING_SINCE, SAME_ALERT
 from rules.monitoring import ALERTS, ALERTS_FOR_STATE
 from vitals.metrics.declarations import matching
 
@@ -17,7 +18,9 @@ FIRING_ALERTS = Table(
     unit="short",
     queries=(
         table_query(
+            # Until it is recorded, for one evaluation, since when the condition is true.
             "label_replace(max by (alertname, severity, http_route, slo) ("
+            f"{FIRING_SINCE.select(job=_JOB_OR_NONE)} or on ({SAME_ALERT}) "
             f"{ALERTS_FOR_STATE.select(job=_JOB_OR_NONE)} and ignoring (alertstate) "
             f"{ALERTS.select(alertstate='firing', job=_JOB_OR_NONE)}) * 1000, "
             '"severity", "watchdog", "severity", "none")'

@@ -24,6 +24,7 @@ export default defineConfig({
         find: /^(monaco-editor.*|@monaco-editor\/react)$/,
         replacement: here('src/host/editor.ts'),
       },
+      { find: '@braintree/sanitize-url', replacement: here('src/host/sanitizeUrl.ts') },
     ],
     dedupe: ['react', 'react-dom', 'rxjs', '@grafana/data', '@grafana/ui', '@grafana/runtime'],
   },

@@ -2,19 +2,21 @@
 
 from collections.abc import Mapping
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
+from pydantic import ValidationError
 
 from service.auth import AccessTokens, AdminOf, CallerOf
-from service.db.database import DatabaseOf
-from service.errors import UnauthorizedError
+from service.db.database import Database, DatabaseOf
+from service.errors import ServiceError, UnauthorizedError
 from service.openapi import documented
 from service.pagination import CursorsOf, Page, link_next
 from service.param_types import Cursor, Limit, PathId
 from service.users import repository, user_rows
 from service.users.login_throttle import LoginThrottleOf
-from service.users.passwords import PasswordsOf
+from service.users.passwords import Passwords, PasswordsOf
 from service.users.schemas import Login, Registration, RoleChange, Token, UserOut
 from service.users.tables import User
+from service.users.user_rows import UserRow
 
 router = APIRouter(prefix="/users", tags=["users"])
 
@@ -65,17 +67,44 @@ async def log_in(
     Attempts are limited by account and by address; `RateLimit` says how many are left.
     """
     state = await throttle.log_in(request, login.email)
+    user = await _verified(login, database, passwords)
+    if user is None:
+        raise WrongLoginError(state)
+    tokens: AccessTokens = request.app.state.tokens
+    response.headers.update(state)
+    return Token(access_token=tokens.issue(user), expires_in=tokens.lifetime)
+
+
+async def token_of(request: Request, email: str, password: str) -> str | None:
+    """Return the token of a user who logs in outside of endpoints; None if that is wrong.
+
+    Raises:
+        HTTPException: There were too many attempts, or the database does not answer.
+    """
+    state = request.app.state
+    try:
+        login = Login(email=email, password=password)
+        await state.login_throttle.log_in(request, login.email)
+        user = await _verified(login, state.database, state.passwords)
+    except ValidationError:
+        return None
+    except ServiceError as error:
+        raise HTTPException(error.status, error.detail, error.headers) from error
+    tokens: AccessTokens = state.tokens
+    return None if user is None else tokens.issue(user)
+
+
+async def _verified(login: Login, database: Database, passwords: Passwords) -> UserRow | None:
+    """The active user with this password; their hash is renewed if its parameters are old."""
     async with passwords.slot():
         user = await user_rows.by_email(database, login.email)
         check = await passwords.check(login.password, user.password_hash if user else None)
     if user is None or not check.matches or not user.active:
-        raise WrongLoginError(state)
+        return None
     if check.new_hash is not None:
         async with database.writing() as session:
             await repository.rehash(session, user, check.new_hash)
-    tokens: AccessTokens = request.app.state.tokens
-    response.headers.update(state)
-    return Token(access_token=tokens.issue(user), expires_in=tokens.lifetime)
+    return user
 
 
 @router.get("/me", responses=documented(401))

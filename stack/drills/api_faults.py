@@ -32,7 +32,9 @@ def _products() -> Iterator[str]:
     return itertools.cycle(f"/api/products/{number}" for number in range(1, 6))
 
 
-async def _superuser(environment: "Environment") -> asyncpg.Connection:
+async def _superuser(
+    environment: "Environment", *, application: str = "drill"
+) -> asyncpg.Connection:
     here = environment.here
     return await asyncpg.connect(
         host=readiness.LOOPBACK,
@@ -40,6 +42,7 @@ async def _superuser(environment: "Environment") -> asyncpg.Connection:
         user=postgres.SUPERUSER,
         password=secrets.read(here.secrets, "postgres-password"),
         database=postgres.DATABASE,
+        server_settings={"application_name": application},
     )
 
 
@@ -51,6 +54,16 @@ async def _lock_products(environment: "Environment") -> None:
                 await connection.execute("LOCK TABLE products IN ACCESS EXCLUSIVE MODE")
                 await asyncio.sleep(1)
             await asyncio.sleep(0.05)
+    finally:
+        await connection.close()
+
+
+async def _forget_transaction(environment: "Environment") -> None:
+    connection = await _superuser(environment, application="psql")
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE products IN ACCESS EXCLUSIVE MODE")
+            await asyncio.Event().wait()
     finally:
         await connection.close()
 
@@ -117,6 +130,13 @@ FAULTS = {
         _freeze_api,
         lane=API,
         inhibits=frozenset({"InstanceDown"}),
+    ),
+    "LockWaitLong": Fault(
+        "a transaction that holds a lock on the products table is left open",
+        _forget_transaction,
+        load=Load(_searches, rate=5),
+        lane=API,
+        seconds=180.0,
     ),
     "ErrorRatioHigh": Fault(
         "the database refuses the API's role",

@@ -1,18 +1,25 @@
 """Checks of a notification: its group, its links, and the alerts that it inhibits."""
 
+import asyncio
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import httpx
 
 from stack import services
+from stack.drills import runbooks
 from stack.drills.environment import Environment
 from stack.drills.observer import Observer
 
 _LINK = re.compile(r"^\s*(Board|Runbook|Silence): (\S+)$", re.MULTILINE)
 _MATCHER = re.compile(r'\w+="(?:[^"\\]|\\.)*"')
+
+
+_ANSWER_SECONDS = 30.0
+"""Time for the queries of a runbook to have an answer: those over rates need several scrapes."""
 
 
 class CheckError(AssertionError):
@@ -65,6 +72,36 @@ def find_message(note: Mapping[str, Any], since: str, observer: Observer) -> str
     return ""
 
 
+async def check_runbook(
+    steps: Sequence[runbooks.Step],
+    labels: Mapping[str, str],
+    observer: Observer,
+    seconds: float = _ANSWER_SECONDS,
+) -> str:
+    """Follow a runbook with the labels of its alert: its queries have answers.
+
+    Raises:
+        CheckError: One has none, and the runbook does not say what that means.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        empty = [
+            step
+            for step in steps
+            if not await observer.results(runbooks.fill_in(step.query, labels))
+        ]
+        unexplained = [step.query for step in empty if not step.no_result]
+        if not unexplained:
+            break
+        if time.monotonic() > deadline:
+            filled = [runbooks.fill_in(query, labels) for query in unexplained]
+            raise CheckError(f"queries of the runbook without an answer: {'; '.join(filled)}")
+        await asyncio.sleep(1)
+    return f"{len(steps) - len(empty)} of {len(steps)} queries of the runbook have an answer" + (
+        ", it says what the others mean" if empty else ""
+    )
+
+
 async def check_links(
     note: Mapping[str, Any], text: str, environment: Environment, observer: Observer
 ) -> str:
@@ -76,10 +113,11 @@ async def check_links(
     links = dict(_LINK.findall(text))
     if missing := {"Board", "Runbook", "Silence"} - {*links}:
         raise CheckError(f"no link {', '.join(sorted(missing))} in:\n{text}")
-    runbook = await _fetch(links["Runbook"], environment.client)
-    if not runbook.startswith(f"# {note['alert']}\n"):
-        raise CheckError(f"{links['Runbook']} is not the runbook of the alert")
-    await _fetch(links["Silence"], environment.client)
+    _check_variables(links["Runbook"], note["group"])
+    site = environment.here.data / services.SITE
+    if (site / "index.html").exists():
+        await _check_runbook_page(links["Runbook"], note["alert"], environment.client)
+        await _fetch(links["Silence"], environment.client)
     expected = unquote(links["Silence"].partition("filter=")[2])
     matchers = _MATCHER.findall(expected)
     if f"{{{','.join(matchers)}}}" != expected or not any(
@@ -89,6 +127,21 @@ async def check_links(
     return (
         f"runbook and silence links work, {await _check_board(links['Board'], note, environment)}"
     )
+
+
+def _check_variables(link: str, labels: Mapping[str, str]) -> None:
+    """Check that a link has these labels, and a time; alerts of one message share its links."""
+    query = {name: values[0] for name, values in parse_qs(urlsplit(link).query).items()}
+    missing = {name: text for name, text in labels.items() if query.get(f"var-{name}", "") != text}
+    if missing or "from" not in query:
+        raise CheckError(f"{link} has not the labels and the time of the alert: {missing}")
+
+
+async def _check_runbook_page(link: str, alert: str, client: httpx.AsyncClient) -> None:
+    """Check that a link leads to the runbook: the viewer's page, or its text in a placeholder."""
+    page = await _fetch(link, client)
+    if f"<title>Runbook of {alert}</title>" not in page and f"# {alert}\n" not in page:
+        raise CheckError(f"{link} is not the runbook of the alert")
 
 
 async def _check_board(link: str, note: Mapping[str, Any], environment: Environment) -> str:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from stack.drills import checks
+from stack.drills import checks, runbooks
 from stack.drills.environment import Environment
 from stack.drills.fault import Fault
 from stack.drills.faults import alert_of
@@ -188,6 +188,9 @@ class Drill:
                 )
                 await self._wait_for_event(f"{name} inhibited", "", held)
                 self._add_check(f"{name} fires and is inhibited")
+            if runbook := runbooks.steps(self._alert):
+                follow = checks.check_runbook(runbook, note["labels"], self._observer)
+                self._add_check(await follow)
             if self._fault.has_links:
                 text = await self._observer.wait_for(
                     lambda: checks.find_message(note, self._started, self._observer), _LINK_SECONDS

@@ -65,6 +65,16 @@ class Observer:
         result = found["data"]["result"] if found else []
         return float(result[0]["value"][1]) if result else 0.0
 
+    async def results(self, promql: str) -> int:
+        """The number of series that a query returns.
+
+        Raises:
+            httpx.HTTPStatusError: Prometheus refuses the query.
+        """
+        url = f"http://{readiness.LOOPBACK}:{self._ports.prometheus}/api/v1/query"
+        response = await self._client.post(url, data={"query": promql})
+        return len(response.raise_for_status().json()["data"]["result"])
+
     async def rules(self) -> list[Alert]:
         """The alerting rules."""
         found = await self._get(self._ports.prometheus, "/api/v1/rules", params={"type": "alert"})

@@ -163,15 +163,6 @@ FAULTS = {
         lane=CALLING.job,
         labels={"http_route": "/rarely", "compared": "objective"},
     ),
-    "RouteSlow/history": Fault(
-        "a route takes 120 ms instead of 10, within its threshold",
-        _load_only,
-        DRIFTING.job,
-        Load(_always("/wait?seconds=0.12"), _always("/wait?seconds=0.01"), DRIFTING.job, rate=5),
-        targets=(DRIFTING,),
-        labels={"http_route": "/wait", "compared": "history"},
-        baseline=_BEFORE,
-    ),
     "StatementSlower": Fault(
         "a statement takes 60 ms instead of one",
         _load_only,

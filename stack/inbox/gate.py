@@ -4,12 +4,15 @@ Alertmanager lets web pages of every origin read alerts and write silences (`Acc
 Origin: *`, which cannot be turned off), and has no authentication that a browser could not be made
 to send. It listens below a path that only the gate knows, or where only the gate can connect.
 
+Pages of the viewer are of another origin, that of Prometheus. They may read everything, and create
+and expire silences, as JSON only (`stack.inbox.origins`).
+
 With `--prometheus` it also runs the reconciler (`alerts.reconciler`) beside Alertmanager.
 """
 
 import argparse
 import http.client
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -25,31 +28,81 @@ _MAX_BYTES = 10_000_000
 _TIMEOUT_SECONDS = 30.0
 _OWN_HEADERS = frozenset({"connection", "content-length", "date", "keep-alive", "server"})
 """Headers of a single connection, not forwarded."""
-_REPLACED = frozenset({"transfer-encoding", "access-control-allow-origin", "vary"})
+_REPLACED = frozenset(
+    {
+        "transfer-encoding",
+        "access-control-allow-headers",
+        "access-control-allow-methods",
+        "access-control-allow-origin",
+        "access-control-expose-headers",
+        "vary",
+    }
+)
+_PREFLIGHT_SECONDS = 600
+"""How long a browser may remember what the pages of the viewer may send."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     upstream: SplitResult
     names: frozenset[str]
-    read_origins: frozenset[str]
+    page_origins: frozenset[str]
+    home: str
     protocol_version = "HTTP/1.1"
     timeout = 20  # seconds until an idle connection is closed
 
     def _forward(self) -> None:
         length = self.headers.get("Content-Length", "0")
-        allowed_origins = self.read_origins if self.command == "GET" else frozenset[str]()
-        if reason := origins.refusal(self.headers, self.names, allowed_origins):
+        if reason := origins.refusal(self.headers, self.names, self.page_origins):
             self._refuse(HTTPStatus.FORBIDDEN, reason)
+        elif self._is_of_a_page() and (refused := origins.page_refusal(self.command, self.path)):
+            self._refuse(HTTPStatus.FORBIDDEN, refused)
+        elif self._is_of_a_page() and self.command == "OPTIONS":
+            self._allow_page()
+        elif self._is_of_a_page() and self.command == "POST" and not self._is_json():
+            # A page can send forms and text without a CORS preflight, but not JSON.
+            self._refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Only application/json is accepted.")
         elif "Transfer-Encoding" in self.headers or not length.isdecimal():
             self._refuse(HTTPStatus.LENGTH_REQUIRED, "A Content-Length is required.")
         elif int(length) > _MAX_BYTES:
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"At most {_MAX_BYTES} bytes.")
         elif not self.path.startswith("/"):
             self._refuse(HTTPStatus.BAD_REQUEST, "The request target must be a path.")
+        elif self.home and self.path == "/" and self.command in {"GET", "HEAD"}:
+            # A browser keeps the fragment: the viewer opens `#/silences/new?filter=` too.
+            self._answer(HTTPStatus.FOUND, {"Location": self.home})
         else:
             self._proxy(self.rfile.read(int(length)))
 
     do_DELETE = do_GET = do_HEAD = do_OPTIONS = do_POST = do_PUT = _forward  # noqa: N815
+
+    def _is_of_a_page(self) -> bool:
+        """Whether a page of the viewer sends it."""
+        return self.headers["Origin"] in self.page_origins
+
+    def _is_json(self) -> bool:
+        return self.headers.get_content_type() == "application/json"
+
+    def _allow_page(self) -> None:
+        """Answer a CORS preflight."""
+        self._answer(
+            HTTPStatus.NO_CONTENT,
+            {
+                "Access-Control-Allow-Origin": self.headers["Origin"],
+                "Access-Control-Allow-Methods": "GET, POST, DELETE",
+                "Access-Control-Allow-Headers": "Content-Type",
+                "Access-Control-Max-Age": str(_PREFLIGHT_SECONDS),
+                "Vary": "Origin",
+            },
+        )
+
+    def _answer(self, status: HTTPStatus, headers: Mapping[str, str]) -> None:
+        """Send a response without a body."""
+        self.send_response(status)
+        for name, text in headers.items():
+            self.send_header(name, text)
+        if status is not HTTPStatus.NO_CONTENT:
+            self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def _proxy(self, body: bytes) -> None:
         headers = {
@@ -71,9 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
         for name, text in response.getheaders():
             if name.lower() not in _OWN_HEADERS | _REPLACED:
                 self.send_header(name, text)
-        if (origin := self.headers["Origin"]) in self.read_origins:
-            self.send_header("Access-Control-Allow-Origin", origin)
-        self.send_header("Vary", "Origin")
+        self._let_page_read()
         # A HEAD response has no body, but the length of the GET response.
         length = response.getheader("Content-Length") if self.command == "HEAD" else None
         self.send_header("Content-Length", length or str(len(content)))
@@ -87,8 +138,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/plain; charset=utf-8")
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Connection", "close")
+        self._let_page_read()
         self.end_headers()
         self.wfile.write(b"" if self.command == "HEAD" else body)
+
+    def _let_page_read(self) -> None:
+        """Let a page of the viewer read the response, also a refusal, which says why."""
+        if self._is_of_a_page():
+            self.send_header("Access-Control-Allow-Origin", self.headers["Origin"])
+        self.send_header("Vary", "Origin")
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Do not log requests."""
@@ -98,8 +156,10 @@ def build(
     port: int,
     upstream: str,
     host: str = LOOPBACK,
+    *,
     names: Sequence[str] = (),
-    read_origins: Sequence[str] = (),
+    page_origins: Sequence[str] = (),
+    home: str = "",
 ) -> ThreadingHTTPServer:
     """Build the server.
 
@@ -108,13 +168,16 @@ def build(
         upstream: URL of Alertmanager, with its path.
         host: Address to listen on.
         names: Host names that it accepts, besides those of loopback.
-        read_origins: Other origins whose pages may read, such as that of the boards.
+        page_origins: Other origins whose pages may read, and create and expire silences: those of
+            the viewer.
+        home: Where `/` redirects; empty for Alertmanager's own page, which Debian's does not have.
     """
     known = origins.LOOPBACK_NAMES | set(names)
     attributes = {
         "upstream": urlsplit(upstream),
         "names": known,
-        "read_origins": frozenset(read_origins),
+        "page_origins": frozenset(page_origins),
+        "home": home,
     }
     return Server((host, port), type("Handler", (_Handler,), attributes))
 
@@ -129,11 +192,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--name", action="append", default=[], help="accepted host name; repeatable"
     )
     parser.add_argument(
-        "--read-origin",
+        "--page-origin",
         action="append",
         default=[],
-        help="an origin whose pages may read; repeatable",
+        help="an origin whose pages may read, and write silences; repeatable",
     )
+    parser.add_argument("--home", default="", help="URL that / redirects to")
     parser.add_argument("--prometheus", help="its URL: report to Alertmanager what ended unheard")
     options = parser.parse_args(argv)
     if options.prometheus:
@@ -143,9 +207,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             daemon=True,
         )
         thread.start()
-    build(
-        options.port, options.upstream, options.host, options.name, options.read_origin
-    ).serve_forever()
+    server = build(
+        options.port,
+        options.upstream,
+        options.host,
+        names=options.name,
+        page_origins=options.page_origin,
+        home=options.home,
+    )
+    server.serve_forever()
 
 
 if __name__ == "__main__":

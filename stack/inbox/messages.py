@@ -16,6 +16,7 @@ class Notification:
 
     Attributes:
         group: The group labels of the message.
+        cause: The possible causes, if any are known.
     """
 
     received: str
@@ -30,6 +31,7 @@ class Notification:
     ends: str
     links: dict[str, str]
     group: dict[str, str] = field(default_factory=dict)
+    cause: str = ""
 
     def __str__(self) -> str:
         """One line for a terminal."""
@@ -114,6 +116,7 @@ def _notification(alert: dict[str, Any], message: dict[str, Any]) -> Notificatio
         ends=alert.get("endsAt", "") if alert["status"] == "resolved" else "",
         links={name: text for name, text in annotations.items() if text.startswith("http")},
         group=dict(message.get("groupLabels", {})),
+        cause=annotations.get("cause", ""),
     )
 
 
@@ -142,7 +145,7 @@ def mail_of(content: bytes) -> Mail:
         str(mail["From"] or ""),
         str(mail["To"] or ""),
         str(mail["Subject"] or ""),
-        str(text)[:_MAX_TEXT],
+        str(text).replace("\r\n", "\n")[:_MAX_TEXT],
     )
 
 

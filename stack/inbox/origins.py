@@ -5,11 +5,27 @@ browsers send it in `Origin`, and the requested host name in `Host`, also under 
 a name of the attacker resolves to loopback.
 """
 
+import re
 from collections.abc import Container
 from email.message import Message
 from urllib.parse import urlsplit
 
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+
+_PAGE_WRITES = {
+    "POST": re.compile(r"/api/v2/silences"),
+    "DELETE": re.compile(r"/api/v2/silence/[\w-]+"),
+    "OPTIONS": re.compile(r"/api/v2/(silences|silence/[\w-]+)"),
+}
+"""What a page of the viewer may send besides GET, by the method: silences, and their preflights."""
+
+
+def page_refusal(method: str, path: str) -> str:
+    """Why a request of the viewer's pages to Alertmanager is refused; empty if it is allowed."""
+    allowed = _PAGE_WRITES.get(method)
+    if method in {"GET", "HEAD"} or (allowed and allowed.fullmatch(path)):
+        return ""
+    return "Pages of another origin may only read, and create and expire silences."
 
 
 def refusal(

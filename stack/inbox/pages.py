@@ -120,6 +120,7 @@ def _incidents(events: Sequence[PagerEvent]) -> Iterable[str]:
         details = "".join(
             f"<dt>{escape(name)}</dt><dd>{plain_text(text)}</dd>"
             for name, text in trigger.details.items()
+            if text.strip()
         )
         steps = "".join(f"<li>{_time(each.received)} {escape(each.action)}" for each in log)
         yield (
@@ -139,11 +140,12 @@ def _alert(each: Notification) -> str:
         for name, value in sorted(each.labels.items())
         if name not in {"alertname", "severity"}
     )
+    cause = f"<p class=text>Possible cause: {plain_text(each.cause)}</p>" if each.cause else ""
     return (
         f"<article class=alert><h3>{escape(each.alert)}</h3>"
         f"<p class=who>{_badge(each.status)} {escape(each.severity)} {escape(since + ends)}</p>"
         f"<p><b>{escape(each.summary)}</b></p><p class=text>{plain_text(each.description)}</p>"
-        f"<p class=who>{escape(labels)} {links}</p></article>"
+        f"{cause}<p class=who>{escape(labels)} {links}</p></article>"
     )
 
 

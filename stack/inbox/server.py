@@ -24,7 +24,7 @@ from stack.inbox.http_server import Server
 from stack.inbox.inbox_store import HEARTBEAT, InboxStore
 from stack.inbox.mail_server import MailServer
 from stack.inbox.pages import page
-from stack.inbox.relay import Relay, UndeliveredError
+from stack.inbox.relay import InvalidAddressError, Relay, UndeliveredError
 from stack.readiness import LOOPBACK
 
 _MAX_BYTES = 1_000_000
@@ -176,7 +176,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Serve until the process is ended."""
     parser = argparse.ArgumentParser(prog="python -m stack.inbox.server", description=__doc__)
     parser.add_argument("--port", type=int, default=9094)
-    parser.add_argument("--mail-port", type=int, default=9095, help="of the mail server")
+    parser.add_argument("--mail-port", type=int, help="receive mail there; by default none")
     parser.add_argument("--host", default=LOOPBACK, help="listen address; no authentication")
     parser.add_argument(
         "--name", action="append", default=[], help="accepted host name; repeatable"
@@ -184,10 +184,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--archive", type=Path, help="SQLite file; without it nothing is kept")
     parser.add_argument("--apprise", type=Path, help="file with one address of Apprise a line")
     options = parser.parse_args(argv)
-    relay = Relay.read(options.apprise) if options.apprise else None
+    try:
+        relay = Relay.read(options.apprise) if options.apprise else None
+    except (InvalidAddressError, OSError) as error:
+        parser.error(f"--apprise: {error}")
     server = build(options.port, options.host, options.name, options.archive, relay)
-    mail = build_mail_server(options.mail_port, server, options.host)
-    Thread(target=mail.serve_forever, daemon=True).start()
+    if options.mail_port is not None:
+        mail = build_mail_server(options.mail_port, server, options.host)
+        Thread(target=mail.serve_forever, daemon=True).start()
     server.serve_forever()
 
 

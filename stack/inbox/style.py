@@ -15,7 +15,7 @@ a { color: var(--link); }
 header p, .who, .empty, dt { color: var(--quiet); font-size: 13px; }
 nav ul { display: flex; flex-wrap: wrap; gap: 4px; list-style: none; margin: 12px 0; padding: 0;
   border-bottom: 1px solid var(--line); }
-nav a { display: block; padding: 8px 12px; color: var(--text); text-decoration: none; }
+nav a { display: block; padding: 8px; color: var(--text); text-decoration: none; }
 nav a[aria-current] { border-bottom: 3px solid var(--link); font-weight: 600; }
 nav span { color: var(--quiet); font-size: 12px; }
 article { padding: 12px 0; border-bottom: 1px solid var(--line); }

@@ -153,6 +153,9 @@ def test_links_lead_to_a_job_of_any_name(delivery: Delivery, job: str) -> None:
     board = urlsplit(_search(r"Board: (\S+)", text))
     assert parse_qs(board.query)["var-job"] == [job]
     assert not board.fragment
+    runbook = urlsplit(_search(r"Runbook: (\S+)", text))
+    assert parse_qs(runbook.query)["var-job"] == [job]
+    assert not runbook.fragment
 
 
 def _search(pattern: str, text: str) -> str:

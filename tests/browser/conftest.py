@@ -92,7 +92,7 @@ def recorded(built: Path) -> Iterator[servers.MonitoringServer]:
     watcher = servers.start_prometheus({}, [SITE_FLAG, "--storage.tsdb.retention.time=100y"])
     watcher.stop()
     data = watcher.folder / "data"
-    _publish(built, watcher)
+    publish(built, watcher)
     recording.write_raw(data)
     for _ in range(recording_passes()):
         _restart(watcher, data)
@@ -108,7 +108,7 @@ def firing(built: Path) -> Iterator[servers.MonitoringServer]:
     """A Prometheus with a firing alert, which serves the viewer too."""
     config = {"global": {"evaluation_interval": "1s"}, "rule_files": ["firing.yml"]}
     watcher = servers.start_prometheus(config, [SITE_FLAG, "--rules.alert.resend-delay=1s"])
-    _publish(built, watcher)
+    publish(built, watcher)
     (watcher.folder / "firing.yml").write_text(FIRING)
     watcher.reload()
     yield watcher
@@ -134,9 +134,10 @@ def delivering(firing: servers.MonitoringServer) -> Iterator[servers.MonitoringS
     manager.close()
 
 
-def _publish(built: Path, watcher: servers.MonitoringServer) -> None:
+def publish(built: Path, watcher: servers.MonitoringServer) -> None:
+    """Publish the viewer for a Prometheus that runs with `SITE_FLAG`."""
     settings = {"scrapeSeconds": 30, "traceUrl": TRACES}
-    static_site.publish(built, viewer.BOARDS, watcher.folder / "site", settings)
+    static_site.publish(built, viewer.BOARDS, viewer.RUNBOOKS, watcher.folder / "site", settings)
     _own(watcher.folder)
 
 

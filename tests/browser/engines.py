@@ -13,7 +13,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -79,6 +79,10 @@ class Firefox:
             raise RuntimeError(answer["exceptionDetails"]["text"])
         return json.loads(answer["result"]["value"])
 
+    def close(self) -> None:
+        """End the session."""
+        self._socket.close()
+
 
 class WebKit:
     """A session of W3C WebDriver."""
@@ -119,8 +123,12 @@ def firefox(folder: Path) -> Iterator[Engine]:
     command = ["firefox-esr", "--headless", "--no-remote", "--remote-debugging-port=0"]
     command += ["--profile", str(folder / "profile"), "about:blank"]
     environment = {"HOME": str(folder), "TZ": "UTC"}
-    with _running(command, folder / "firefox.log", environment):
-        yield Firefox(_awaited(folder / "firefox.log", _LISTENING))
+    log = folder / "firefox.log"
+    with (
+        _running(command, log, environment),
+        closing(Firefox(_awaited(log, _LISTENING))) as session,
+    ):
+        yield session
 
 
 @contextmanager
@@ -148,11 +156,8 @@ def webkit(folder: Path, port: int, locale: str) -> Iterator[Engine]:
         with _running(command, folder / "webkit.log", environment):
             url = f"http://127.0.0.1:{port}"
             _until_ready(url)
-            session = WebKit(url, browser)
-            try:
+            with closing(WebKit(url, browser)) as session:
                 yield session
-            finally:
-                session.close()
 
 
 def missing(*programs: str) -> list[str]:

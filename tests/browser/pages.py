@@ -83,7 +83,7 @@ class Pages:
     def new(self) -> Page:
         """An empty page whose clock is fixed at the end of the recording."""
         self.context.clock.set_fixed_time(recording.END)
-        return self._observed(self.context.new_page())
+        return self.observed(self.context.new_page())
 
     def running(self, since: float | None = None) -> Page:
         """An empty page with a running clock: the real one, or a fake one from a given time."""
@@ -93,9 +93,10 @@ class Pages:
         self._others.append(context)
         if since is not None:
             context.clock.install(time=since)
-        return self._observed(context.new_page())
+        return self.observed(context.new_page())
 
-    def _observed(self, page: Page) -> Page:
+    def observed(self, page: Page) -> Page:
+        """The page, whose errors are collected from now on."""
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("console", self._on_console)
         page.on("response", self._on_response)

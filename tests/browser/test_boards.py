@@ -106,6 +106,17 @@ def test_every_link_leads_to_a_board_at_the_same_time(visit: Visit) -> None:
         assert query["var-job"] == ["api"], link
 
 
+def test_fingerprints_lead_to_their_statement_on_the_page_of_the_service(visit: Visit) -> None:
+    links = visit.page.locator("a[href*='/vitals/bottlenecks']").evaluate_all(_LINKS)
+    assert bool(links) == (visit.uid == "svc-db")
+    for link in links:
+        found = re.fullmatch(
+            r"http://api-\d:8000/vitals/bottlenecks\?statement=([0-9a-f]{16})#([0-9a-f]{16})", link
+        )
+        assert found, link
+        assert found[1] == found[2]
+
+
 def test_no_serious_accessibility_violation_in_the_light_theme(visit: Visit) -> None:
     background = "getComputedStyle(document.body).backbackgroundColor"
     dark = visit.page.evaluate(background)

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 _SECONDS = 120.0
 _NEEDED = {"firefox": ("firefox-esr",), "webkit": ("WebKitWebDriver", "Xvfb")}
 _SEEN = """() => ({
-    heading: document.querySelector('h1')?.textContent,
+    heading: document.querySelector('h1')?.textContent ?? '',
     alerts: [...document.querySelectorAll('[role=alert]')].map(one => one.innerText),
     isLoading: document.body.innerText.includes('Loading …'),
     panels: Object.fromEntries([...document.querySelectorAll('[data-viz-panel-key]')].map(panel => {

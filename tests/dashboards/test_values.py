@@ -11,6 +11,7 @@ from dashboards.rendered_queries import fill_in
 from dashboards.sections.alert_table import FIRING_ALERTS
 from dashboards.sections.slo_panels import AVAILABILITY, BUDGET, INSTANCES, LATENCY, SLOW_QUERIES
 from dashboards.sections.worst_routes import ROUTE_LIMIT, ROUTES
+from rules.alert_states import FIRING_SINCE
 from rules.monitoring import ALERTS, ALERTS_FOR_STATE, UP
 from rules.requests import LATENCY_P95_BY_ROUTE, REQUEST_RATE_BY_ROUTE
 from rules.slo import (
@@ -144,6 +145,17 @@ def test_p95_is_judged_by_the_share_that_the_objective_asks_for(
     ]
     check_query(tmp_path, LATENCY, "A", given, {f'{{status="{status}"}}': 0.3})
     check_query(tmp_path, LATENCY, "B", given, {"{}": 0.25})
+
+
+def test_alerts_are_shown_since_they_fire_not_since_their_condition_is_true(tmp_path: Path) -> None:
+    labels = {"job": "api", "alertname": "ErrorRatioHigh", "severity": "page"}
+    given = [
+        series(ALERTS, 1, alertstate="firing", **labels),
+        series(ALERTS_FOR_STATE, 1700000000, **labels),
+        series(str(FIRING_SINCE), 1700000120, **labels),
+    ]
+    shown = {'{alertname="ErrorRatioHigh", severity="page"}': 1700000120000.0}
+    check_query(tmp_path, FIRING_ALERTS, "A", given, shown)
 
 
 def test_firing_alerts_are_those_of_the_service_and_the_watchdog(tmp_path: Path) -> None:

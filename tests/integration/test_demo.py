@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from playwright.sync_api import Route, sync_playwright
 
 from tests import servers
 from tests.integration.boards import NO_VALUE_TEXTS, panel_queries, query
@@ -146,6 +147,55 @@ def test_no_rule_fails_and_no_page_fires(demo: Demo) -> None:
     assert unhealthy == []
     firing = [alert["metric"] for alert in demo.query('ALERTS{alertstate="firing"}')]
     assert [labels for labels in firing if labels.get("severity") == "page"] == []
+
+
+HEADINGS = {
+    "API": "Vitals",
+    "boards": "Services",
+    "queries": "Query",
+    "alerts": "Active alerts",
+    "silences": "Silences",
+    "targets": "Targets",
+    "rules": "Rules",
+    "runbooks": "Runbooks",
+    "notifications": "Inbox",
+}
+"""The first heading of each page that the demo prints the address of."""
+
+
+def test_every_printed_address_opens_offline(demo: Demo) -> None:
+    printed = dict(re.findall(r"^  (\w+) +(http://\S+)", demo.output_text(), re.MULTILINE))
+    token = (demo.folder / "data" / "secrets" / "metrics-token").read_text().strip()
+    metrics = printed.pop("metrics")
+    assert httpx.get(metrics, headers={"Authorization": f"Bearer {token}"}).is_success
+    published = f"{printed['boards']}boards/index.json"
+    within(200, lambda: httpx.get(published).is_success)  # the viewer may have to be built
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=["--no-sandbox"]
+        )
+        context = browser.new_context()
+        elsewhere: list[str] = []
+
+        def refuse(route: Route) -> None:
+            elsewhere.append(route.request.url)
+            route.abort()
+
+        context.route(re.compile(r"^https?://(?!127\.0\.0\.1[:/])"), refuse)
+        page = context.new_page()
+        headings = {}
+        for name, address in printed.items():
+            page.goto(address)
+            heading = page.locator("h1, h2").first
+            heading.wait_for(timeout=60_000)
+            headings[name] = heading.inner_text().split("\n")[0].strip()
+        page.goto(demo.url("ALERTMANAGER"))  # also where Alertmanager's own links lead
+        page.get_by_role("heading", name="Silences").wait_for(timeout=60_000)
+        browser.close()
+    assert headings.keys() == HEADINGS.keys()
+    wrong = {name: text for name, text in headings.items() if HEADINGS[name] not in text}
+    assert wrong == {}
+    assert elsewhere == []
 
 
 # Drills that take half a minute; the longer ones are run by hand, which writes their table.

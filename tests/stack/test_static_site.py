@@ -2,12 +2,13 @@
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 
 import pytest
 
-from stack import static_site
+from stack import static_site, viewer
 
 
 @pytest.fixture
@@ -28,11 +29,21 @@ def boards(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def runbooks(tmp_path: Path) -> Path:
+    folder = tmp_path / "runbooks"
+    folder.mkdir()
+    (folder / "DiskFull.md").write_text(
+        "# DiskFull\n\n## Meaning\n\nThe disk\nis <full>.\n\nMore.\n"
+    )
+    return folder
+
+
 def test_each_board_is_copied_unchanged_and_has_its_own_page(
-    built: Path, boards: Path, tmp_path: Path
+    built: Path, boards: Path, runbooks: Path, tmp_path: Path
 ) -> None:
     served = tmp_path / "site"
-    static_site.publish(built, boards, served, {"traceUrl": "http://x/{trace}"})
+    static_site.publish(built, boards, runbooks, served, {"traceUrl": "http://x/{trace}"})
     for file in boards.glob("*.json"):
         assert (served / "boards" / file.name).read_bytes() == file.read_bytes()
     page = (served / "d" / "svc-overview" / "index.html").read_text()
@@ -42,19 +53,51 @@ def test_each_board_is_copied_unchanged_and_has_its_own_page(
     assert json.loads((served / "settings.json").read_text()) == {"traceUrl": "http://x/{trace}"}
 
 
-def test_publishing_replaces_the_whole_site(built: Path, boards: Path, tmp_path: Path) -> None:
+def test_each_page_has_a_file_whose_base_is_the_root_of_the_site(
+    built: Path, boards: Path, runbooks: Path, tmp_path: Path
+) -> None:
     served = tmp_path / "site"
-    static_site.publish(built, boards, served, {})
+    static_site.publish(built, boards, runbooks, served, {})
+    assert (served / "alerts" / "index.html").read_text() == (
+        '<base href="../" /><title>Active alerts</title>'
+    )
+    assert (served / "silences" / "new" / "index.html").read_text() == (
+        '<base href="../../" /><title>New silence</title>'
+    )
+    runbook = served / "runbooks" / "DiskFull.md"
+    assert (runbook / "source.md").read_bytes() == (runbooks / "DiskFull.md").read_bytes()
+    assert (runbook / "index.html").read_text() == (
+        '<base href="../../" /><title>Runbook of DiskFull</title>'
+    )
+    listed = json.loads((served / "runbooks" / "index.json").read_text())
+    assert listed == [{"name": "DiskFull", "meaning": "The disk is <full>."}]
+
+
+def test_every_page_of_the_viewer_is_published() -> None:
+    urls = (viewer.SOURCES / "src" / "urls.ts").read_text()
+    declared = re.search(r"PAGES = \{(.*?)\}", urls, re.DOTALL)
+    assert declared
+    pages = dict(re.findall(r"(\w+): '([^']+)'", declared[1]))
+    assert pages | {"silences/new": "New silence"} == static_site.PAGES
+
+
+def test_publishing_replaces_the_whole_site(
+    built: Path, boards: Path, runbooks: Path, tmp_path: Path
+) -> None:
+    served = tmp_path / "site"
+    static_site.publish(built, boards, runbooks, served, {})
     (boards / "svc-db.json").unlink()
-    static_site.publish(built, boards, served, {})
+    static_site.publish(built, boards, runbooks, served, {})
     assert not (served / "d" / "svc-db").exists()
     assert not (served / "boards" / "svc-db.json").exists()
 
 
-def test_files_are_readable_with_any_umask(built: Path, boards: Path, tmp_path: Path) -> None:
+def test_files_are_readable_with_any_umask(
+    built: Path, boards: Path, runbooks: Path, tmp_path: Path
+) -> None:
     before = os.umask(0o077)
     try:
-        static_site.publish(built, boards, tmp_path / "site", {})
+        static_site.publish(built, boards, runbooks, tmp_path / "site", {})
     finally:
         os.umask(before)
     for path in (tmp_path / "site").rglob("*"):
@@ -62,11 +105,14 @@ def test_files_are_readable_with_any_umask(built: Path, boards: Path, tmp_path: 
 
 
 def test_a_placeholder_is_shown_until_the_first_publication(
-    built: Path, boards: Path, tmp_path: Path
+    built: Path, boards: Path, runbooks: Path, tmp_path: Path
 ) -> None:
     served = tmp_path / "site"
-    static_site.publish_placeholder(served, "Being built", "a moment <please>")
-    assert "a moment &lt;please&gt;" in (served / "index.html").read_text()
-    static_site.publish(built, boards, served, {})
+    static_site.publish_placeholder(served, "Being built", "a moment <please>", runbooks)
+    for page in ("", "alerts", "silences/new"):
+        assert "a moment &lt;please&gt;" in (served / page / "index.html").read_text()
+    page = (served / "runbooks" / "DiskFull.md" / "index.html").read_text()
+    assert "is &lt;full&gt;." in page
+    static_site.publish(built, boards, runbooks, served, {})
     static_site.publish_placeholder(served, "Being built again", "")
     assert "Being built" not in (served / "index.html").read_text()

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -31,8 +32,9 @@ SERVERS = {"postgres", "redis", "api", "inbox", "alertmanager", "gate", "prometh
 class Stack:
     """`python -m stack up` with a data folder and ports of its own."""
 
-    def __init__(self, data: Path, output: Path, **environment: str) -> None:
+    def __init__(self, data: Path, output: Path, *flags: str, **environment: str) -> None:
         self.data = data
+        self._flags = flags
         self.ports = {name: free_port() for name in PORTS}
         self._output = output
         self._environment = {
@@ -50,7 +52,7 @@ class Stack:
     def start(self) -> subprocess.Popen[str]:
         with self._output.open("w") as output:
             self.runner = subprocess.Popen(
-                [sys.executable, "-m", "stack", "up"],
+                [sys.executable, "-m", "stack", "up", *self._flags],
                 cwd=CHECKOUT,
                 env=self._environment,
                 stdout=output,
@@ -85,9 +87,13 @@ class Stack:
         )
 
     @property
+    def record(self) -> dict[str, dict[str, Any]]:
+        record: dict[str, dict[str, Any]] = json.loads((self.data / "running.json").read_text())
+        return record
+
+    @property
     def pids(self) -> dict[str, int]:
-        pids: dict[str, int] = json.loads((self.data / "running.json").read_text())["pids"]
-        return pids
+        return self.record["pids"]
 
     def url(self, service: str, path: str) -> str:
         return f"http://127.0.0.1:{self.ports[service]}{path}"
@@ -100,8 +106,8 @@ class Stack:
 
 
 @contextmanager
-def _stack(data: Path, output: Path, **environment: str) -> Iterator[Stack]:
-    stack = Stack(data, output, **environment)
+def _stack(data: Path, output: Path, *flags: str, **environment: str) -> Iterator[Stack]:
+    stack = Stack(data, output, *flags, **environment)
     try:
         yield stack
     finally:
@@ -183,11 +189,11 @@ def _command(pid: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def odd() -> Iterator[Stack]:
-    """A stack in a folder with an unusual name."""
+    """A stack in a folder with an unusual name, with rules as fast as in a drill."""
     made = servers.temporary_folder()
     made.chmod(0o755)
     data = made / ODD / "data"
-    with _stack(data, made / "output") as stack:
+    with _stack(data, made / "output", "--fast") as stack:
         yield stack
     emptied = not list((made / ODD).iterdir())
     shutil.rmtree(made)
@@ -247,3 +253,32 @@ def test_status_shows_a_killed_service_before_the_runner_notices(odd: Stack) -> 
     row = rf"^  prometheus +ready +{after['prometheus']} +\d.* s +1$"
     assert re.search(row, status.stdout, re.MULTILINE), status.stdout
     assert {name for name in SERVERS if before[name] != after[name]} == {"prometheus"}
+
+
+def test_what_is_watched_and_what_watches_is_restarted_and_the_ends_are_told(odd: Stack) -> None:
+    """The servers all at once, then the monitoring all at once."""
+    runner = odd.ensure()
+    watched = {"postgres", "redis", "api"}
+    for names in (watched, SERVERS - watched):
+        before, ends = odd.pids, odd.record["ends"]
+        for name in names:
+            os.kill(before[name], signal.SIGKILL)
+        odd.wait(lambda: all(odd.record["ends"][name] > ends[name] for name in names))  # noqa: B023
+        odd.wait(lambda: {odd.record["states"][name] for name in SERVERS} == {"ready"})
+        after = odd.pids
+        assert {name for name in SERVERS if before[name] != after[name]} == names
+        if names == watched:
+            odd.wait(lambda: _told(odd) >= watched)
+    assert runner.poll() is None
+    assert httpx.get(odd.url("API", "/readyz")).is_success
+    odd.wait(lambda: httpx.get(odd.url("PROMETHEUS", "/api/v1/alerts")).is_success)
+
+
+def _told(stack: Stack) -> set[str]:
+    """The services whose end a person was told."""
+    notifications = httpx.get(stack.url("INBOX", "/")).json()["notifications"]
+    return {
+        note["labels"]["service"]
+        for note in notifications
+        if (note["alert"], note["status"]) == ("ServiceEnded", "firing")
+    }

@@ -1,17 +1,18 @@
-"""What the command line asks a database: indexes to make or drop, and lock waits."""
+"""What the command line asks a database: indexes to make or drop, and who blocks whom."""
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, NullPool, make_url, text
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from vitals.db.indexes import index_audit, postgresql_advisor, sqlite_advisor
-from vitals.db.insight import locks
+from vitals.db.locks import lock_waits, sqlite_locks
 
 STATEMENT_TIMEOUT = "10s"
 
@@ -40,12 +41,14 @@ def run(name: str, url: str, *, password: str | None = None, sql: str = "") -> l
     reads: dict[str, Read] = {
         "advise": partial(_advise, sql),
         "indexes": index_audit.read,
-        "locks": locks.read,
+        "locks": lock_waits.read,
     }
     try:
         address = make_url(url)
         if password is not None:
             address = address.set(password=password)
+        if name == "locks" and address.get_backend_name() == "sqlite":
+            return sqlite_locks.read(_file(address))
         return asyncio.run(_run(address, reads[name]))
     except ArgumentError as error:
         raise DatabaseCommandError(
@@ -53,8 +56,18 @@ def run(name: str, url: str, *, password: str | None = None, sql: str = "") -> l
         ) from error
     except ModuleNotFoundError as error:
         raise DatabaseCommandError(f"driver not installed: pip install {error.name}") from error
+    except DBAPIError as error:  # its own text has the whole query
+        said = str(error.orig).partition(">: ")[2] or str(error.orig)
+        hint = "; does it wait for a lock? vitals locks says" if "statement timeout" in said else ""
+        raise DatabaseCommandError(f"database query failed: {said}{hint}") from error
     except (SQLAlchemyError, OSError, ValueError) as error:
         raise DatabaseCommandError(f"database query failed: {error}") from error
+
+
+def _file(url: URL) -> Path:
+    if url.database in {None, "", ":memory:"}:
+        raise ValueError("a database in memory has one process only: name a file")
+    return Path(str(url.database))
 
 
 def _advise(sql: str, connection: Connection) -> list[Any]:

@@ -10,8 +10,12 @@ from vitals.asgi.route_template import UNMATCHED
 from vitals.db.discovery import find_engines
 from vitals.db.engine_selection import EngineSelection, named
 from vitals.db.engines import LOCK, AnyEngine, root_engine
-from vitals.db.insight.bottlenecks_page import PATH, Admin, BottleneckPage
+from vitals.db.insight.bottlenecks_page import PATH, BottleneckPage
 from vitals.db.insight.explain import Explain
+from vitals.db.insight.page_login import Admin, AdminLogin
+from vitals.db.insight.statement_history import StatementHistory
+from vitals.db.locks.lock_sampler import LockSampler
+from vitals.db.locks.lock_watch import LockWatch
 from vitals.db.pool import PoolProbe
 from vitals.db.pool_hook import hook_pool
 from vitals.db.probe import QueryProbe
@@ -34,6 +38,8 @@ class DatabaseProbe:
         explain: Whether slow statements are explained, and how.
         sqlcommenter: Whether statements carry a comment with the service's name and the route.
         admin: Who may read the bottlenecks page; None disables it.
+        admin_login: Checks a name and a password that a browser sends to that page.
+        locks: Whether lock waits of PostgreSQL are read all the time.
 
     Raises:
         ValueError: ``explain`` is invalid.
@@ -46,6 +52,8 @@ class DatabaseProbe:
         explain: Explain = True,
         sqlcommenter: bool = False,
         admin: Admin | None = None,
+        admin_login: AdminLogin | None = None,
+        locks: bool = True,
     ) -> None:
         if explain not in {True, False, "analyze"}:
             raise ValueError(f"explain {explain!r} must be True, False or 'analyze'")
@@ -53,6 +61,9 @@ class DatabaseProbe:
         self._explain = explain
         self._sqlcommenter = sqlcommenter
         self._admin = admin
+        self._admin_login = admin_login
+        self._watches_locks = locks
+        self._locks: LockWatch | None = None
         self._unresolved = "it returned None"
         self._watching = False
         self._per_request: dict[str, HistogramChild] = {}
@@ -72,10 +83,21 @@ class DatabaseProbe:
         )
         if self._explain:
             host.lifespan(self._queries.explain_worker.running)
+        samples = None
+        if self._watches_locks:
+            samples = LockSampler()
+            self._locks = LockWatch(host.meter, host.service_name, samples, log)
+            host.lifespan(self._locks.running)
         if self._admin is not None:
-            samples = self._queries.explain_worker.lock_sampler if self._explain else None
+            history = StatementHistory(host.meter, self._queries.statement_stats)
+            host.lifespan(history.running)
             page = BottleneckPage(
-                self._queries.statement_stats, self._queries.plans, host.meter, self._admin, samples
+                history,
+                self._queries.plans,
+                host.meter,
+                self._admin,
+                lock_sampler=samples,
+                admin_login=self._admin_login,
             )
             host.serve(PATH, page)
         selection, self._selection = self._selection, EngineSelection()
@@ -115,6 +137,8 @@ class DatabaseProbe:
             observe = self._queries.instrument_found if found else self._queries.instrument
             observe(engine)
             self._pools.instrument(engine, name, found=found)
+            if self._locks is not None:
+                self._locks.add_engine(engine)
 
     def found(self, connection: Connection) -> None:
         """Watch the engine of a connection, which was found by itself; never raises."""

@@ -45,6 +45,7 @@ class PoolHook:
         waiting: Callers that wait for a connection now.
         in_use: The records of the connections that are checked out of the newest pool.
         disposed: Whether it was disposed and has not connected since.
+        connected: Whether it has connected since it was wrapped.
     """
 
     def __init__(self) -> None:
@@ -52,6 +53,7 @@ class PoolHook:
         self.waiting = 0
         self.in_use: set[ConnectionPoolEntry] = set()
         self.disposed = False
+        self.connected = False
         _HOOKS.add(self)
 
     def wrap(self, pool: Any) -> None:
@@ -132,7 +134,7 @@ class PoolHook:
         def timed_connect(record: Any) -> Any:
             started = perf_counter()
             connection = connect(record)
-            self.disposed = False
+            self.disposed, self.connected = False, True
             instruments = self.watchers.current()
             if instruments is not None:
                 instruments.create.observe(perf_counter() - started)
@@ -149,6 +151,14 @@ def hook_pool(engine: Engine) -> PoolHook:
         hook = PoolHook()
         hook.wrap(pool)
     return hook
+
+
+def in_use(engine: Engine) -> bool:
+    """Whether the host has connected by this engine, and not disposed it since."""
+    hook = hook_pool(engine)
+    pool: Any = engine.pool
+    has_connections = hasattr(pool, "checkedin") and pool.checkedin() + pool.checkedout() > 0
+    return not hook.disposed and (hook.connected or has_connections)
 
 
 _HOOKS: WeakSet[PoolHook] = WeakSet()

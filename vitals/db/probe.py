@@ -102,7 +102,6 @@ class QueryProbe:
             log=self._log,
         )
         _observe(engine, observer, found=found)
-        self.explain_worker.lock_sampler.add_engine(engine)
         if self._explain:
             collect_plans(engine, self.slow_threshold, self)
 

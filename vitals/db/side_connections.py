@@ -1,19 +1,20 @@
-"""Side connections: short-lived connections to the host's databases, closed after each use.
+"""Side connections: connections of the kit's own to the host's databases.
 
-The caller uses them one at a time, so there is never more than one besides the host's. They are
-what the host's own are: opened by its creator, and set up by its listeners of the pool's events,
-which may set a search path or a role or register functions. The host's listeners of statements are
-not called.
+Those for plans are closed after each use, and there is never more than one; one that watches locks
+is kept. They are what the host's own are: opened by its creator, and set up by its listeners of the
+pool's events, which may set a search path or a role or register functions. The host's listeners of
+statements are not called.
 """
 
 import copy
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import anyio.to_thread
 from sqlalchemy import Connection, Engine, NullPool
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from vitals.db.dialect_hook import WITH_PARAMETERS, WITHOUT_PARAMETERS
 from vitals.db.engines import OwnEngine
@@ -37,13 +38,7 @@ async def run(engine: Engine, query: Callable[[Connection], Result]) -> Result:
     """
 
     def in_transaction(connection: Connection) -> Result:
-        dialect = connection.dialect
-        if not hasattr(dialect, "default_isolation_level"):  # the host is connecting, or never did
-            dialect.initialize(connection)
-            connection.rollback()
-        if dialect.name == "postgresql" and _is_autocommit(connection):
-            # A transaction's settings would have no effect.
-            connection.execution_options(isolation_level="READ COMMITTED")
+        _prepare(connection)
         return query(connection)
 
     token = IS_SIDE.set(True)
@@ -60,6 +55,83 @@ async def run(engine: Engine, query: Callable[[Connection], Result]) -> Result:
         return await anyio.to_thread.run_sync(in_a_thread)
     finally:
         IS_SIDE.reset(token)
+
+
+class KeptConnection:
+    """A side connection that stays open between queries.
+
+    It may hold a lock of its session, and it still answers when the server takes no further
+    connections. Use it from one task, and close it.
+    """
+
+    def __init__(self) -> None:
+        self._connection: AsyncConnection | Connection | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is connected."""
+        return self._connection is not None
+
+    async def run(self, engine: Engine, query: Callable[[Connection], Result]) -> Result:
+        """Run a function on the connection, in a transaction that is rolled back.
+
+        Args:
+            engine: The host's engine, by which it connects if there is no connection.
+            query: The function.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: The database is unavailable or refuses.
+        """
+
+        def in_transaction(connection: Connection) -> Result:
+            try:
+                return query(connection)
+            finally:
+                connection.rollback()
+
+        token = IS_SIDE.set(True)
+        try:
+            if engine.dialect.is_async:
+                if self._connection is None:
+                    side = AsyncEngine(_side_engine(engine))
+                    self._connection = await side.connect()
+                    await self._connection.run_sync(_prepare)
+                kept = cast(AsyncConnection, self._connection)
+                return await kept.run_sync(in_transaction)
+
+            def in_a_thread() -> Result:
+                if self._connection is None:
+                    self._connection = _side_engine(engine).connect()
+                    _prepare(self._connection)
+                return in_transaction(cast(Connection, self._connection))
+
+            return await anyio.to_thread.run_sync(in_a_thread)
+        finally:
+            IS_SIDE.reset(token)
+
+    async def close(self) -> None:
+        """Close it; a failure is ignored, because the connection is then gone."""
+        connection, self._connection = self._connection, None
+        token = IS_SIDE.set(True)
+        try:
+            with suppress(Exception):
+                if isinstance(connection, AsyncConnection):
+                    await connection.close()
+                elif connection is not None:
+                    await anyio.to_thread.run_sync(connection.close)
+        finally:
+            IS_SIDE.reset(token)
+
+
+def _prepare(connection: Connection) -> None:
+    """Make a connection ready for queries in transactions."""
+    dialect = connection.dialect
+    if not hasattr(dialect, "default_isolation_level"):  # the host is connecting, or never did
+        dialect.initialize(connection)
+        connection.rollback()
+    if dialect.name == "postgresql" and _is_autocommit(connection):
+        # A transaction's settings would have no effect.
+        connection.execution_options(isolation_level="READ COMMITTED")
 
 
 def _is_autocommit(connection: Connection) -> bool:

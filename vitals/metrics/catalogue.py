@@ -342,6 +342,78 @@ DB_CONNECTION_USE = Histogram(
     (*QUERY_SECONDS, 60.0),
 )
 
+
+class DatabaseLabels(NamedTuple):
+    """The label of a database: its name, with the server's address where names are equal."""
+
+    db_namespace: str
+
+
+class LockBlockerLabels(NamedTuple):
+    """Labels of a session that makes others wait for its locks; the number of sets is limited.
+
+    ``db_query_summary`` is that of its last statement, or says which right is missing.
+    """
+
+    db_namespace: str
+    application: str
+    state: str
+    db_query_summary: str
+
+
+class LockWaitLabels(NamedTuple):
+    """Labels of who waits for whom; ``waiting_query_summary`` is the statement that waits."""
+
+    db_namespace: str
+    application: str
+    state: str
+    db_query_summary: str
+    waiting_query_summary: str
+
+
+DB_LOCK_SAMPLE_TIME = Gauge(
+    "db_lock_sample_time_seconds",
+    "Unix time when lock waits were last read; one process of a service reads them.",
+    DatabaseLabels,
+    multiprocess_mode="max",
+)
+DB_LOCK_WAITING = Gauge(
+    "db_lock_waiting_sessions",
+    "Sessions of the database that wait for a lock of another, advisory locks left out.",
+    DatabaseLabels,
+    multiprocess_mode="max",
+)
+DB_LOCK_BLOCKED = Gauge(
+    "db_lock_blocked_sessions",
+    "Sessions that wait for this one, directly or behind another.",
+    LockBlockerLabels,
+    multiprocess_mode="max",
+)
+DB_LOCK_BLOCKING = Gauge(
+    "db_lock_blocking_seconds",
+    "Time since this transaction first made others wait; 0 when it has ended or nobody waits.",
+    LockBlockerLabels,
+    multiprocess_mode="max",
+)
+DB_LOCK_TRANSACTION = Gauge(
+    "db_lock_transaction_seconds",
+    "Age of the transaction that makes others wait; no series where it is not known.",
+    LockBlockerLabels,
+    multiprocess_mode="max",
+)
+DB_LOCK_BLOCKER_PID = Gauge(
+    "db_lock_blocker_pid",
+    "PID of the session that makes others wait, 0 when it does not or for a prepared transaction.",
+    LockBlockerLabels,
+    multiprocess_mode="max",
+)
+DB_LOCK_WAIT = Gauge(
+    "db_lock_wait_seconds",
+    "Longest wait so far of the sessions that wait now.",
+    LockWaitLabels,
+    multiprocess_mode="max",
+)
+
 # -- Cache -----------------------------------------------------------------------------------
 
 

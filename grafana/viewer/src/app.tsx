@@ -1,16 +1,17 @@
 /** The frame of every page: theme, routing, dialogs. */
-import { useCallback, useMemo, useState } from 'react';
+import { Suspense, lazy, useCallback, useMemo, useState } from 'react';
 import { ThemeContext } from '@grafana/data';
 import { LocationServiceProvider, locationService } from '@grafana/runtime';
 import {
   ErrorBoundaryAlert,
   GlobalStyles,
+  LoadingPlaceholder,
   ModalRoot,
   ModalsProvider,
   PortalContainer,
 } from '@grafana/ui';
 import { type Navigator, Router } from 'react-router-dom';
-import { boardUid, setSearch } from './urls';
+import { boardUid, pageOf, setSearch } from './urls';
 import { applyTheme } from './host/services';
 import { type Mode, chosenMode, remember, themeOf } from './host/theme';
 import { Board } from './pages/board';
@@ -19,9 +20,20 @@ import { Home } from './pages/home';
 import { useLocation } from './pages/hooks';
 import { Shortcuts } from './pages/shortcuts';
 
+/** Loaded when one of its pages is opened. */
+const WatchPage = lazy(() => import('./watch/page'));
+
 function Page() {
-  const uid = boardUid(useLocation().pathname);
-  return uid ? <Board key={uid} uid={uid} /> : <Home />;
+  const { pathname } = useLocation();
+  const uid = boardUid(pathname);
+  if (uid) return <Board key={uid} uid={uid} />;
+  const page = pageOf(pathname);
+  if (!page) return <Home />;
+  return (
+    <Suspense fallback={<LoadingPlaceholder text="Loading …" />}>
+      <WatchPage key={pathname} name={page[0]} rest={page[1]} />
+    </Suspense>
+  );
 }
 
 export function App() {

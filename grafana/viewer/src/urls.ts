@@ -1,4 +1,4 @@
-/** URLs of the pages, the same as Grafana's: `/d/<board>?var-job=api&from=now-1h`. */
+/** URLs of the pages; those of boards are Grafana's: `/d/<board>?var-job=api&from=now-1h`. */
 import { type GrafanaConfig, locationUtil } from '@grafana/data';
 import { config, locationService } from '@grafana/runtime';
 
@@ -12,6 +12,67 @@ export const boardUid = (pathname: string): string | undefined => {
   const uid = /\/d\/([^/]+)/.exec(pathname)?.[1];
   return uid && decodeURIComponent(uid);
 };
+
+/** The pages besides the boards, in the order of the header. */
+export const PAGES = {
+  alerts: 'Active alerts',
+  silences: 'Silences',
+  targets: 'Targets',
+  rules: 'Rules',
+  runbooks: 'Runbooks',
+  query: 'Query',
+} as const;
+export type PageName = keyof typeof PAGES;
+
+/** The page of a path, and what follows it: `silences/new` is `['silences', 'new']`. */
+export function pageOf(pathname: string): [PageName, string] | undefined {
+  const found = /^\/([a-z]+)(?:\/([^/]*))?\/?$/.exec(pathname);
+  const name = found?.[1] ?? '';
+  return name in PAGES ? [name as PageName, decodeURIComponent(found?.[2] ?? '')] : undefined;
+}
+
+export const pageUrl = (path: string, search = ''): string => `${base()}/${path}/${search}`;
+
+/** URL of the page that runs queries. */
+export function queryUrl(queries: string[], from: string | number, to: string | number): string {
+  const search = new URLSearchParams(queries.map((query) => ['expr', query]));
+  search.set('from', String(from));
+  search.set('to', String(to));
+  return pageUrl('query', `?${search.toString()}`);
+}
+
+/** Milliseconds that links from an alert show before it began to fire, as those of messages. */
+const BEFORE_MS = 30 * 60_000;
+
+/** The search of links from an alert: its labels and its time, as in messages. */
+function alertSearch(labels: Record<string, string>, since: number): string {
+  const search = new URLSearchParams(
+    Object.entries(labels).map(([name, value]) => [`var-${name}`, value]),
+  );
+  search.set('from', String(since - BEFORE_MS));
+  search.set('to', 'now');
+  return `?${search.toString()}`;
+}
+
+type Texts = Record<string, string>;
+
+/** URL of the runbook of an alert, with its labels and time; undefined if it has none. */
+export function runbookUrl(labels: Texts, annotations: Texts, since: number): string | undefined {
+  if (annotations.runbook_url?.startsWith('http')) return annotations.runbook_url;
+  if (!annotations.runbook) return undefined;
+  return pageUrl(`runbooks/${encodeURIComponent(annotations.runbook)}`, alertSearch(labels, since));
+}
+
+/** URL of the board of an alert, at its time; undefined if it has none. */
+export function alertBoardUrl(
+  labels: Texts,
+  annotations: Texts,
+  since: number,
+): string | undefined {
+  if (!annotations.board) return undefined;
+  const { job } = labels;
+  return boardUrl(annotations.board, alertSearch(job ? { job } : {}, since));
+}
 
 /** The search parameters that a link to another board keeps. */
 export function carriedSearch(
@@ -55,10 +116,16 @@ export function interceptLinks(): void {
     const { origin, pathname, search } = new URL(link.href);
     const inside = pathname.slice(base().length);
     if (origin !== location.origin || !pathname.startsWith(`${base()}/`)) return;
-    if (inside !== '/' && !boardUid(inside)) return;
+    if (inside !== '/' && !boardUid(inside) && !pageOf(inside)) return;
     event.preventDefault();
     locationService.push(inside + search);
   });
+}
+
+/** Open the page for a link in Alertmanager's own form: `#/silences/new?filter=...`. */
+export function followManagerLink(): void {
+  const [, path = '', search = ''] = /^#\/(silences\/new|alerts)(\?.*)?$/.exec(location.hash) ?? [];
+  if (path) locationService.replace(`/${path}/${search}`);
 }
 
 /** Set search parameters of the current URL. */

@@ -109,19 +109,51 @@ def test_alertmanager_gets_no_cross_site_requests(
 
 
 @pytest.mark.servers
-def test_a_read_origin_can_read_and_not_write(alertmanager_server: Start) -> None:
-    boards = "http://127.0.0.1:9090"
+def test_pages_of_the_viewer_read_and_write_silences_only(alertmanager_server: Start) -> None:
+    viewer, allowed = "http://127.0.0.1:9090", "access-control-allow-origin"
     upstream = alertmanager_server(QUIET)
-    with serving(gate.build(0, upstream.url, read_origins=[boards])) as client:
-        allowed = "access-control-allow-origin"
-        response = client.get("/api/v2/alerts", headers={"Origin": boards})
-        assert (response.json(), response.headers.get_list(allowed)) == ([], [boards])
+    with serving(gate.build(0, upstream.url, page_origins=[viewer])) as client:
+        page = {"Origin": viewer}
+        response = client.get("/api/v2/alerts", headers=page)
+        assert (response.json(), response.headers.get_list(allowed)) == ([], [viewer])
         assert allowed not in client.get("/api/v2/alerts").headers
-        for method in ("POST", "OPTIONS"):
-            headers = {"Origin": boards}
-            response = client.request(method, "/api/v2/silences", json=SILENCE, headers=headers)
-            assert response.status_code == 403
-        assert client.get("/api/v2/alerts", headers={"Origin": boards + "0"}).status_code == 403
+        assert client.get("/api/v2/alerts", headers={"Origin": viewer + "0"}).status_code == 403
+
+        preflight = client.options("/api/v2/silences", headers=page)
+        assert preflight.headers.get_list(allowed) == [viewer]
+        assert preflight.headers["access-control-allow-headers"] == "Content-Type"
+        made = client.post("/api/v2/silences", json=SILENCE, headers=page)
+        assert made.headers.get_list(allowed) == [viewer]
+        silence = f"/api/v2/silence/{made.json()['silenceID']}"
+        assert client.options(silence, headers=page).is_success
+        assert client.delete(silence, headers=page).is_success
+        (only,) = client.get("/api/v2/silences").json()
+        assert only["status"]["state"] == "expired"
+
+        text = {**page, "Content-Type": "text/plain"}
+        assert client.post("/api/v2/silences", content="{}", headers=text).status_code == 415
+        for method, path in (
+            ("POST", "/api/v2/alerts"),
+            ("POST", "/-/reload"),
+            ("POST", "/api/v2/silences/../alerts"),
+            ("PUT", "/api/v2/silences"),
+            ("DELETE", "/api/v2/silences"),
+            ("OPTIONS", "/api/v2/alerts"),
+        ):
+            response = client.request(method, path, json=SILENCE, headers=page)
+            assert response.status_code == 403, (method, path)
+        assert len(client.get("/api/v2/silences").json()) == 1
+
+
+@pytest.mark.servers
+def test_the_root_leads_to_the_viewer(alertmanager_server: Start) -> None:
+    silences = "http://127.0.0.1:9090/user/silences/"
+    upstream = alertmanager_server(QUIET)
+    with serving(gate.build(0, upstream.url, home=silences)) as client:
+        assert client.get("/").headers["Location"] == silences
+        assert client.head("/").status_code == 302
+        assert client.get("/api/v2/alerts").json() == []
+        assert client.get("/-/ready").is_success
 
 
 def test_an_unreachable_upstream_is_a_502() -> None:
@@ -129,6 +161,14 @@ def test_an_unreachable_upstream_is_a_502() -> None:
         unused.bind(("127.0.0.1", 0))
         with serving(gate.build(0, f"http://127.0.0.1:{unused.getsockname()[1]}")) as client:
             assert client.get("/").status_code == 502
+        page = {"Origin": "http://127.0.0.1:9090"}
+        refused = gate.build(
+            0, f"http://127.0.0.1:{unused.getsockname()[1]}", page_origins=[*page.values()]
+        )
+        with serving(refused) as client:
+            response = client.get("/api/v2/alerts", headers=page)
+            assert response.status_code == 502
+            assert response.headers["Access-Control-Allow-Origin"] == page["Origin"]
 
 
 @pytest.mark.parametrize(

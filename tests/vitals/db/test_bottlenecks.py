@@ -11,13 +11,16 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.vitals.client import fetch
 from vitals import instrument
+from vitals.db.insight.bottlenecks_page import PATH
 from vitals.db.statements.fingerprint import Statement
 from vitals.db.statements.statement_stats import MAX_ROUTES, StatementStats
 
 TOKEN = {"authorization": "Bearer right"}
 
 
-def get_bottlenecks(admin: Any, headers: dict[str, str] | None = None, method: str = "GET") -> Any:
+def get_bottlenecks(
+    admin: Any, headers: dict[str, str] | None = None, method: str = "GET", address: str = PATH
+) -> Any:
     app = FastAPI()
     engine = create_async_engine("sqlite+aiosqlite://")
 
@@ -36,7 +39,7 @@ def get_bottlenecks(admin: Any, headers: dict[str, str] | None = None, method: s
     instrument(app, engine=engine, logs=False, admin=admin)
     for path in ("/expensive/planted", "/expensive/planted", "/cheap"):
         assert fetch(app, "GET", path).status_code == 200
-    answer = fetch(app, method, "/vitals/bottlenecks", headers=headers)
+    answer = fetch(app, method, address, headers=headers)
     asyncio.run(engine.dispose())
     return answer
 
@@ -170,8 +173,22 @@ def test_statements_after_the_response_belong_to_no_request() -> None:
     assert [part["route"] for part in found["routes"]] == [""]
 
 
-def test_post_is_not_allowed() -> None:
-    assert get_bottlenecks("right", TOKEN, "POST").status_code == 405
+def test_put_is_not_allowed() -> None:
+    assert get_bottlenecks("right", TOKEN, "PUT").status_code == 405
+
+
+def test_page_opens_the_statement_of_a_link_and_offers_other_ranges() -> None:
+    browser = TOKEN | {"accept": "text/html"}
+    (first, *_) = get_bottlenecks("right", TOKEN).json()["bottlenecks"]
+    name = first["fingerprint"]
+    page = get_bottlenecks("right", browser, address=f"{PATH}?range=1h&statement={name}").text
+    assert f"<tr id='{name}' class=wanted>" in page
+    assert page.count("<details open>") == 1
+    assert "<b>last hour</b>" in page
+    assert "<a href='?range=start'>" in page
+    page = get_bottlenecks("right", browser, address=f"{PATH}?statement=<i>0").text
+    assert "&lt;i&gt;0 was not sent within this time" in page
+    assert get_bottlenecks("right", TOKEN, address=f"{PATH}?range=2h").status_code == 400
 
 
 def test_empty_token_is_rejected() -> None:
@@ -186,3 +203,8 @@ def test_statement_stats_are_bounded() -> None:
         stats.of(f"/{number}", statement).calls += 1
     assert len(list(stats)) == MAX_ROUTES + 1
     assert sum(calls.calls for _, calls in stats) == 1_000
+
+
+def test_p95_is_not_above_the_slowest_call() -> None:
+    found = get_bottlenecks("right", TOKEN).json()["bottlenecks"]
+    assert all(one["p95"] <= one["slowest"] for one in found)

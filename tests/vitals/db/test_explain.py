@@ -55,7 +55,7 @@ def plans_of(
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(QueryProbe, "instrument", record)
-        instrument(app, engine=engine, objectives=ALL_SLOW, explain=mode)
+        instrument(app, engine=engine, objectives=ALL_SLOW, explain=mode, locks=False)
 
     async def run() -> None:
         async with app.router.lifespan_context(app), asyncio.timeout(30):

@@ -173,7 +173,7 @@ def test_planted_secrets_do_not_appear_in_cli_output(
 ) -> None:
     shop.output("'hunter2", 4242424242424242424)
     found = json.loads(shop.ranked)["bottlenecks"]
-    monkeypatch.setattr("vitals.cli._fetch_bottlenecks", lambda _: found)
+    monkeypatch.setattr("vitals.cli.fetch_bottlenecks", lambda _: found)
     for command in ("bottlenecks", "plans"):
         for form in ("text", "json"):
             assert main([command, "--format", form, "--top", "50"]) == 0

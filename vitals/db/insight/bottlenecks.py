@@ -5,13 +5,13 @@ sites, texts and plans are those of this worker only.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from vitals.db.statements.metrics_reader import StatementMetrics
 from vitals.db.statements.plans import Plan
-from vitals.db.statements.statement_stats import CallStats, StatementStats
+from vitals.db.statements.statement_stats import CallStats
 from vitals.metrics.catalogue import OTHER
 
 
@@ -79,7 +79,7 @@ class Bottleneck:
 
 
 def rank(
-    statement_stats: StatementStats,
+    statement_stats: Iterable[tuple[str, CallStats]],
     plans: Mapping[str, Plan],
     metrics: Mapping[str, StatementMetrics],
 ) -> list[Bottleneck]:
@@ -107,6 +107,10 @@ def _bottleneck(
         RouteShare(route, stats.source, stats.calls, stats.seconds, stats.n_plus_one)
         for route, stats in sorted(routes, key=lambda each: -each[1].seconds)
     ]
+    slowest = max((stats.slowest for _, stats in routes), default=0.0)
+    p95 = metrics.quantile(0.95)
+    if sum(share.calls for share in shares) == metrics.calls:  # no other worker sent it
+        p95 = min(p95, slowest)  # the estimate is as coarse as the buckets
     return Bottleneck(
         summary=metrics.summary,
         fingerprint=fingerprint,
@@ -115,8 +119,8 @@ def _bottleneck(
         seconds=metrics.seconds,
         share=metrics.seconds / all_seconds if all_seconds else 0.0,
         mean=metrics.seconds / metrics.calls,
-        p95=metrics.quantile(0.95),
-        slowest=max((stats.slowest for _, stats in routes), default=0.0),
+        p95=p95,
+        slowest=slowest,
         slow=metrics.slow,
         failed=metrics.failed,
         routes=shares,

@@ -4,45 +4,59 @@ It shows tables, routes and call sites, so it is for administrators only. The ho
 defines who is one; without that definition the page does not exist.
 """
 
-import hmac
-import inspect
 import os
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from html import escape
+from typing import Any
 
-from starlette.exceptions import HTTPException
+import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from vitals.db.insight.bottlenecks import Bottleneck, rank
-from vitals.db.insight.lock_sampler import LockSampler, SampledWait
+from vitals.db.insight.bottlenecks import rank
+from vitals.db.insight.bottlenecks_html import as_html, login_html
+from vitals.db.insight.page_login import (
+    Admin,
+    AdminLogin,
+    PageLogin,
+    Refusal,
+    has_credentials,
+    set_cookie,
+)
+from vitals.db.insight.statement_history import StatementHistory
+from vitals.db.locks.lock_sampler import LockSampler
 from vitals.db.statements.metrics_reader import read
 from vitals.db.statements.plans import Plan
-from vitals.db.statements.statement_stats import StatementStats
 from vitals.metrics.endpoint import SECURITY_HEADERS
 from vitals.metrics.meter import Meter
 
 PATH = "/vitals/bottlenecks"
+RANGES: dict[str, float | None] = {"15m": 900.0, "1h": 3_600.0, "start": None}
+"""Seconds of the ranges that the page shows, by their names in its address."""
+DEFAULT_RANGE = "15m"
 
-Admin = str | Callable[[Request], bool | Awaitable[bool]]
-"""A bearer token, or a function that decides whether a request is an administrator's."""
-
-_POLICY = f"{SECURITY_HEADERS['content-security-policy']}; style-src 'unsafe-inline'"
-_HEADERS = SECURITY_HEADERS | {"content-security-policy": _POLICY}
+_POLICY = (
+    f"{SECURITY_HEADERS['content-security-policy']}; style-src 'unsafe-inline'; form-action 'self'"
+)
+# Without a referrer, a browser would send the form with the origin "null".
+_HEADERS = SECURITY_HEADERS | {
+    "content-security-policy": _POLICY,
+    "referrer-policy": "same-origin",
+}
 _MAX_SHOWN = 100
+_SEE_OTHER = 303
 
 
 class BottleneckPage:
     """ASGI application of the bottlenecks page.
 
     Args:
-        statement_stats: Statistics by statement and route.
+        history: What statements have cost, within ranges of time.
         plans: Plans by fingerprint.
         meter: Metrics of all workers.
         admin: Who may read.
-        lock_sampler: Samples lock waits after each read of the page; None for no samples.
+        lock_sampler: Lock waits that this process has sampled; None for none.
+        admin_login: Checks a name and a password that a browser sends.
 
     Raises:
         ValueError: The token is empty.
@@ -50,138 +64,89 @@ class BottleneckPage:
 
     def __init__(
         self,
-        statement_stats: StatementStats,
+        history: StatementHistory,
         plans: dict[str, Plan],
         meter: Meter,
         admin: Admin,
+        *,
         lock_sampler: LockSampler | None = None,
+        admin_login: AdminLogin | None = None,
     ) -> None:
-        if isinstance(admin, str) and not admin.strip():
-            raise ValueError("admin must not be an empty token, which anyone could send; use None")
-        self._statement_stats = statement_stats
+        self._history = history
         self._plans = plans
         self._meter = meter
-        self._admin = admin
+        self._login = PageLogin(admin, admin_login)
         self._lock_sampler = lock_sampler
-        self._since = datetime.now(UTC)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        response = await self._respond(Request(scope))
+        response = await self._respond(Request(scope, receive))
         response.headers.update(_HEADERS)
         await response(scope, receive, send)
 
     async def _respond(self, request: Request) -> Response:
+        if request.method == "POST":
+            return await self._log_in_or_out(request)
         if request.method not in {"GET", "HEAD"}:
-            return PlainTextResponse("use GET\n", 405, {"allow": "GET, HEAD"})
-        if (denial := await self._deny(request)) is not None:
-            return denial
-        found = rank(self._statement_stats, self._plans, read(self._meter))[:_MAX_SHOWN]
-        lock_sampler = self._lock_sampler
-        if lock_sampler is not None:
-            lock_sampler.request_samples()
-        if "text/html" in request.headers.get("accept", ""):
-            return HTMLResponse(as_html(found, self._since, lock_sampler))
-        return JSONResponse(
-            {
-                "process": os.getpid(),
-                "since": self._since.isoformat(timespec="seconds"),
-                "bottlenecks": [one.as_json() for one in found],
-                "locks": None if lock_sampler is None else lock_sampler.as_json(),
-            }
-        )
+            allowed = {"allow": "GET, HEAD, POST"}
+            return PlainTextResponse("use GET, or POST to log in\n", 405, allowed)
+        if (refusal := await self._login.refuse(request)) is not None:
+            return self._refuse(request, refusal)
+        chosen = request.query_params.get("range", DEFAULT_RANGE)
+        if chosen not in RANGES:
+            return PlainTextResponse(f"range: one of {', '.join(RANGES)}\n", 400)
+        return await self._show(request, chosen)
 
-    async def _deny(self, request: Request) -> Response | None:
-        if isinstance(self._admin, str):
-            scheme, _, given = request.headers.get("authorization", "").partition(" ")
-            if scheme.lower() == "bearer" and hmac.compare_digest(
-                given.strip().encode(), self._admin.encode()
-            ):
-                return None
-            return PlainTextResponse(
-                "send the admin token as 'Authorization: Bearer ...'\n",
-                401,
-                {"www-authenticate": "Bearer"},
+    async def _show(self, request: Request, chosen: str) -> Response:
+        # Adding up the figures of all workers takes some milliseconds.
+        metrics = await anyio.to_thread.run_sync(read, self._meter)
+        window = self._history.window(metrics, RANGES[chosen])
+        found = rank(window.stats, self._plans, window.metrics)
+        wanted = request.query_params.get("statement", "")
+        shown = found[:_MAX_SHOWN]
+        shown += [one for one in found[_MAX_SHOWN:] if one.fingerprint == wanted]
+        since = datetime.fromtimestamp(window.since, UTC)
+        if _is_browser(request):
+            ranges = tuple(RANGES)
+            return HTMLResponse(
+                as_html(shown, since, self._lock_sampler, ranges, chosen=chosen, wanted=wanted)
             )
-        try:
-            allowed = self._admin(request)
-            if (await allowed if inspect.isawaitable(allowed) else allowed) is True:
-                return None
-        except HTTPException as error:
-            return PlainTextResponse(f"{error.detail}\n", error.status_code, error.headers)
-        except Exception:  # noqa: BLE001  # the host's check failed: access is denied
-            return PlainTextResponse("authorization check failed\n", 503)
-        return PlainTextResponse("this page is for administrators only\n", 403)
+        content: dict[str, Any] = {
+            "process": os.getpid(),
+            "range": chosen,
+            "since": since.isoformat(timespec="seconds"),
+            "bottlenecks": [one.as_json() for one in shown],
+            "locks": None if self._lock_sampler is None else self._lock_sampler.as_json(),
+        }
+        return JSONResponse(content)
+
+    async def _log_in_or_out(self, request: Request) -> Response:
+        if "logout" in request.query_params:
+            response: Response = HTMLResponse(login_html("You are logged out.", self._login))
+            set_cookie(response, request, "")
+            return response
+        found = await self._login.log_in(request)
+        if isinstance(found, Refusal):
+            return self._refuse(request, found)
+        # Of the address only its query is kept, so the redirect leads nowhere else.
+        query = request.url.query
+        response = Response(status_code=_SEE_OTHER)
+        response.headers["location"] = request.url.path + (f"?{query}" if query else "")
+        set_cookie(response, request, found)
+        return response
+
+    def _refuse(self, request: Request, refusal: Refusal) -> Response:
+        if not _is_browser(request):
+            return PlainTextResponse(f"{refusal.message}\n", refusal.status, refusal.headers)
+        # A form instead of the browser's own dialogue, which a challenge that it knows would open.
+        headers = {name.lower(): text for name, text in refusal.headers.items()}
+        said, status = refusal.message, refusal.status
+        if request.method != "POST" and not has_credentials(request):
+            said, status = "", 401 if status in {401, 403} else status
+        if status == 401:  # noqa: PLR2004  # unauthorised
+            headers["www-authenticate"] = 'Form realm="vitals"'
+        return HTMLResponse(login_html(said, self._login), status, headers)
 
 
-def as_html(found: list[Bottleneck], since: datetime, lock_sampler: LockSampler | None) -> str:
-    """Render the page; all data in it is escaped."""
-    rows = "".join(_row(number, one) for number, one in enumerate(found, 1))
-    nothing = "" if found else "<p>No statements yet.</p>"
-    return (
-        "<!doctype html><html lang=en><meta charset=utf-8>"
-        "<meta name=viewport content='width=device-width'><title>Bottlenecks</title>"
-        f"<style>{_STYLE}</style><h1>Statements by total database time</h1>"
-        "<p>Calls and times are those of all workers of this server. Routes, call sites, slowest "
-        f"calls and plans are those of process {os.getpid()} since "
-        f"{since:%Y-%m-%d %H:%M:%S} UTC. Values are never stored.</p>{nothing}"
-        "<table><thead><tr><th>#<th>share of time<th>statement<th class=n>calls"
-        "<th class=n>total time<th class=n>mean<th class=n>p95<th class=n>slowest call"
-        f"<th class=n>slow calls</thead>{rows}</table>"
-        f"{'' if lock_sampler is None else _locks(lock_sampler)}"
-    )
-
-
-def _locks(lock_sampler: LockSampler) -> str:
-    rows = "".join(_wait(each) for each in lock_sampler)
-    table = (
-        "<table><thead><tr><th>waiting statement<th>blocking statement<th>blocking session"
-        "<th class=n>observations<th class=n>longest wait"
-        f"<th class=n>last observed</thead>{rows}</table>"
-    )
-    return (
-        f"<h1>Lock waits</h1><p>{lock_sampler.samples} samples by this process. Sampling runs for "
-        f"ten minutes after each read of this page.</p>"
-        f"{table if rows else '<p>No lock waits observed.</p>'}"
-    )
-
-
-def _wait(each: SampledWait) -> str:
-    return (
-        f"<tr><td><pre>{escape(each.waiting)}</pre><td><pre>{escape(each.blocking)}</pre>"
-        f"<td>{escape(each.state)} {escape(each.application)}<td class=n>{each.count}"
-        f"<td class=n>{_time(each.longest)}<td class=n>{each.last:%H:%M:%S} UTC"
-    )
-
-
-def _row(number: int, one: Bottleneck) -> str:
-    routes = "".join(
-        f"<li><b>{escape(share.route or 'outside requests')}</b> {share.calls} calls, "
-        f"{_time(share.seconds)} <code>{escape(share.source)}</code>"
-        for share in one.routes
-    )
-    advice = "".join(f"<p class=advice>{escape(text)}</p>" for text in one.advice)
-    plan = ""
-    if one.plan is not None:
-        plan = f"<h2>Plan</h2><pre>{escape(chr(10).join(one.plan.lines))}</pre>"
-    return (
-        f"<tr><td>{number}<td><meter value={one.share:.4f}></meter> {one.share:.0%}"
-        f"<td><details><summary>{escape(one.summary)}</summary><pre>{escape(one.text)}</pre>"
-        f"<ul>{routes}</ul>{plan}</details>{advice}"
-        f"<td class=n>{one.calls}<td class=n>{_time(one.seconds)}<td class=n>{_time(one.mean)}"
-        f"<td class=n>{_time(one.p95)}"
-        f"<td class=n>{_time(one.slowest)}<td class=n>{one.slow}"
-    )
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.2f} ms"
-
-
-_STYLE = (
-    ":root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;margin:2rem;"
-    "max-width:75rem}table{border-collapse:collapse;width:100%}th{text-align:left}"
-    "td,th{padding:.4rem .6rem;border-bottom:1px solid #8884;vertical-align:top}"
-    ".n{text-align:right;font-variant-numeric:tabular-nums}pre{white-space:pre-wrap}"
-    "h2{font-size:1rem}.advice{margin:.3rem 0;padding-left:.6rem;border-left:3px solid #d80}"
-)
+def _is_browser(request: Request) -> bool:
+    return "text/html" in request.headers.get("accept", "")

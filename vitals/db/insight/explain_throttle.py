@@ -46,7 +46,8 @@ class ExplainThrottle:
         known = self._explained.get(fingerprint)
         if known is not None:
             when, took = known
-            interval = SLOWDOWN_INTERVAL if seconds >= SLOWDOWN * took else self._interval
+            slower = seconds >= SLOWDOWN * took
+            interval = min(SLOWDOWN_INTERVAL, self._interval) if slower else self._interval
             if now - when < interval:
                 return False
         self._this_minute += 1

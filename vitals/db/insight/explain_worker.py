@@ -1,4 +1,4 @@
-"""Explain worker: explains slow statements and samples lock waits on a side connection.
+"""Explain worker: explains slow statements on a side connection.
 
 At most one connection more than the host's, open only during a query; a statement is explained
 every five minutes while it is slow, and soon after it has become slower, six a minute in total. A
@@ -21,7 +21,6 @@ from vitals.db import side_connections
 from vitals.db.engines import AnyEngine, root_engine
 from vitals.db.insight.explain import explain, explain_sqlite, may_explain, with_sqlite_advice
 from vitals.db.insight.explain_throttle import ExplainThrottle
-from vitals.db.insight.lock_sampler import LockSampler
 from vitals.db.insight.plan_history import PlanHistory
 from vitals.db.statements.fingerprint import Statement
 from vitals.db.statements.plans import Plan
@@ -59,7 +58,7 @@ class _ExplainRequest(NamedTuple):
 
 
 class ExplainWorker:
-    """Background task that fills the table of plans and the lock samples.
+    """Background task that fills the table of plans.
 
     Args:
         plans: Receives the newest plan of each fingerprint.
@@ -69,7 +68,6 @@ class ExplainWorker:
 
     Attributes:
         history: Plan history; auto_explain's plans are added to it too.
-        lock_sampler: Samples of lock waits.
     """
 
     def __init__(
@@ -88,7 +86,6 @@ class ExplainWorker:
         self._queue: deque[_ExplainRequest] = deque(maxlen=QUEUE_SIZE)
         self._running = False
         self.history = PlanHistory(plans, log)
-        self.lock_sampler = LockSampler()
 
     def submit(
         self, engine: AnyEngine, statement: Statement, sql: str, parameters: Any, seconds: float
@@ -144,14 +141,6 @@ class ExplainWorker:
                     self.history.record_explain(request.statement, plan, request.seconds, began)
                 except Exception:  # noqa: BLE001  # a failed plan must not stop the worker
                     self._meter.dropped("plan")
-            for engine in self.lock_sampler.due():
-                try:
-                    async with asyncio.timeout(TIMEOUT):
-                        self.lock_sampler.add(
-                            await side_connections.run(engine, self.lock_sampler.sample)
-                        )
-                except Exception:  # noqa: BLE001  # nor a failed sample
-                    self._meter.dropped("lock_sample")
 
     async def _explain(self, request: _ExplainRequest) -> Plan:
         engine, _, sql, parameters, seconds, *_ = request

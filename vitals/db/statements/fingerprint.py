@@ -157,6 +157,21 @@ def _replace(match: re.Match[str]) -> str:
             return "?"
 
 
+def parse(sql: str, system: str = "") -> Statement:
+    """Normalise a statement; its fingerprint is not limited.
+
+    Args:
+        sql: The statement that was sent; beyond ``MAX_LENGTH`` it is ignored.
+        system: SQLAlchemy's name of the database.
+    """
+    # An identifier may contain generated input, too.
+    text = redact_random_words(re.sub(r" {2,}", " ", normalise(sql[:MAX_LENGTH], system)))
+    keyword = _OPERATIONS.match(text)
+    operation = keyword[1].upper() if keyword else OTHER
+    fingerprint = hashlib.blake2b(text.encode(errors="replace"), digest_size=8).hexdigest()
+    return Statement(operation, _summary(operation, text), fingerprint, text)
+
+
 class Fingerprints:
     """Bounded cache of normalised statements by their text; thread-safe.
 
@@ -187,17 +202,13 @@ class Fingerprints:
         return self._add(sql, system) if statement is None else statement
 
     def _add(self, sql: str, system: str) -> Statement:
-        # An identifier may contain generated input, too.
-        text = redact_random_words(re.sub(r" {2,}", " ", normalise(sql, system)))
-        keyword = _OPERATIONS.match(text)
-        operation = keyword[1].upper() if keyword else OTHER
-        fingerprint = hashlib.blake2b(text.encode(errors="replace"), digest_size=8).hexdigest()
+        statement = parse(sql, system)
+        fingerprint = statement.fingerprint
         with self._lock:
             if fingerprint not in self._labelled and len(self._labelled) >= self._max_fingerprints:
-                statement = Statement(operation, OTHER, OTHER, text)
+                statement = statement._replace(summary=OTHER, fingerprint=OTHER)
             else:
                 self._labelled.add(fingerprint)
-                statement = Statement(operation, _summary(operation, text), fingerprint, text)
             self._statements[sql, system] = statement
             while len(self._statements) > self._cache_size:
                 self._statements.popitem(last=False)

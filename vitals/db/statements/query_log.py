@@ -17,6 +17,8 @@ SLOW_INTERVAL = 10.0
 """Seconds between two events for one slow statement."""
 N_PLUS_ONE_INTERVAL = 300.0
 """Seconds between two events for an N+1 of one statement and route."""
+LOCK_INTERVAL = 60.0
+"""Seconds between two events for one session that makes others wait."""
 MAX_PER_MINUTE = 60
 
 
@@ -35,6 +37,7 @@ class QueryLog:
         self._routes = routes
         self._log = EventLog(LOGGER, on_drop, service_name)
         self._slow_throttle = LogThrottle(SLOW_INTERVAL, MAX_PER_MINUTE)
+        self._lock_throttle = LogThrottle(LOCK_INTERVAL, MAX_PER_MINUTE)
         self._n_plus_one_throttle = LogThrottle(N_PLUS_ONE_INTERVAL, MAX_PER_MINUTE)
 
     def slow(
@@ -108,6 +111,23 @@ class QueryLog:
             "by the one before: %(db.query.text).300s"
         )
         self._log.write(logging.WARNING, "query plan changed", sentence, fields)
+
+    def lock_wait(self, fields: dict[str, Any]) -> None:
+        """Log a transaction that makes others wait for its locks.
+
+        Args:
+            fields: What is known of it, without values.
+        """
+        suppressed = self._lock_throttle.allows(str(fields["blocking_pid"]))
+        if suppressed is None:
+            return
+        fields = fields | {"suppressed": suppressed}
+        sentence = (
+            "PID %(blocking_pid)d (%(application)s, %(state)s) has made others wait for "
+            "%(duration).0f s, now %(sessions)d sessions; its last statement: "
+            "%(db.query.text).300s; one that waits: %(waiting).300s"
+        )
+        self._log.write(logging.WARNING, "lock wait", sentence, fields)
 
 
 def _fields(statement: Statement, source: str) -> dict[str, Any]:

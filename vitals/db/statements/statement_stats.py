@@ -32,7 +32,8 @@ class CallStats:
         statement: The statement.
         calls: Number of calls.
         seconds: Total time.
-        slowest: Longest call, in seconds.
+        slowest: Longest call, in seconds, since ``take_slowest`` was called last.
+        slowest_before: Longest call before that.
         slow: Calls above the objective's threshold.
         failed: Calls that failed.
         n_plus_one: Requests in which the statement was an N+1.
@@ -49,6 +50,7 @@ class CallStats:
         "seconds",
         "slow",
         "slowest",
+        "slowest_before",
         "source",
         "source_lookups",
         "statement",
@@ -57,7 +59,7 @@ class CallStats:
     def __init__(self, statement: Statement) -> None:
         self.statement = statement
         self.calls = self.slow = self.failed = self.n_plus_one = 0
-        self.seconds = self.slowest = 0.0
+        self.seconds = self.slowest = self.slowest_before = 0.0
         self.source = ""
         self.source_lookups = 0
         self.detector: NPlusOneDetector | None = None
@@ -78,6 +80,19 @@ class CallStats:
         self.seconds += seconds
         if seconds > self.slowest:  # noqa: PLR1730  # a third of the time of max()
             self.slowest = seconds
+
+    def take_slowest(self) -> float:
+        """The longest call since the last time, in seconds; the next one counts anew."""
+        recent, self.slowest = self.slowest, 0.0
+        self.slowest_before = max(self.slowest_before, recent)
+        return recent
+
+    def since_start(self) -> "CallStats":
+        """A copy whose longest call is that since the start."""
+        copied = CallStats(self.statement)
+        copied.merge(self)
+        copied.slowest = max(self.slowest, self.slowest_before)
+        return copied
 
     def merge(self, other: "CallStats") -> None:
         """Add the statistics of another."""

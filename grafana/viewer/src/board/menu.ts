@@ -8,8 +8,7 @@ import {
   sceneGraph,
 } from '@grafana/scenes';
 import { BehaviorSubject } from 'rxjs';
-import { setSearch } from '../urls';
-import { root } from '../prometheus/client';
+import { queryUrl, setSearch } from '../urls';
 import type { PromQuery } from '../prometheus/query';
 import { csv } from './csv';
 
@@ -40,25 +39,10 @@ export function queriesOf(panel: VizPanel): PanelQuery[] {
   });
 }
 
-/** URL of Prometheus' own graph of queries over a time range. */
-export function graphUrl(queries: string[], fromMs: number, toMs: number): string {
-  const parameters = new URLSearchParams();
-  queries.forEach((query, index) => {
-    parameters.set(`g${index}.expr`, query);
-    parameters.set(`g${index}.tab`, '0');
-    parameters.set(`g${index}.range_input`, `${Math.max(1, Math.round((toMs - fromMs) / 1000))}s`);
-    parameters.set(
-      `g${index}.end_input`,
-      new Date(toMs).toISOString().slice(0, 19).replace('T', ' '),
-    );
-  });
-  return `${root()}graph?${parameters.toString()}`;
-}
-
 function graphOf(panel: VizPanel): string {
   const range = sceneGraph.getTimeRange(panel).state.value;
   const queries = queriesOf(panel).map(({ sent }) => sent);
-  return graphUrl(queries, range.from.valueOf(), range.to.valueOf());
+  return queryUrl(queries, range.from.valueOf(), range.to.valueOf());
 }
 
 function download(panel: VizPanel): void {
@@ -86,7 +70,7 @@ function items(panel: VizPanel): PanelMenuItem[] {
     view,
     { text: 'Show query', iconClassName: 'brackets-curly', onClick: () => inspected.next(panel) },
     {
-      text: 'Open in Prometheus',
+      text: 'Open as query',
       iconClassName: 'external-link-alt',
       href: graphOf(panel),
       target: '_blank',

@@ -3,7 +3,7 @@ import { createContext, useContext } from 'react';
 import type { GrafanaTheme2 } from '@grafana/data';
 import { TextLink, ToolbarButton, useStyles2 } from '@grafana/ui';
 import { css } from '@emotion/css';
-import { base, boardUrl, carriedSearch, setSearch } from '../urls';
+import { PAGES, base, boardUrl, carriedSearch, pageOf, pageUrl, setSearch } from '../urls';
 import { boards } from '../board/files';
 import type { Mode } from '../host/theme';
 import { root } from '../prometheus/client';
@@ -32,6 +32,10 @@ const styles = (theme: GrafanaTheme2) => ({
     flexWrap: 'wrap',
     gap: theme.spacing(0.5, 1.5),
     listStyle: 'none',
+  }),
+  pages: css({
+    paddingLeft: theme.spacing(2),
+    borderLeft: `1px solid ${theme.colors.border.medium}`,
   }),
   here: css({ fontWeight: 500, borderBottom: `2px solid ${theme.colors.primary.main}` }),
   tools: css({ display: 'flex', alignItems: 'center', gap: theme.spacing(1), marginLeft: 'auto' }),
@@ -63,6 +67,31 @@ function Boards({ current }: { current: string | undefined }) {
   );
 }
 
+/** Links to the pages about alerts and what Prometheus does. */
+function Pages() {
+  const style = useStyles2(styles);
+  const { pathname, search } = useLocation();
+  const along = carriedSearch(search, { time: true, variables: true });
+  const current = pageOf(pathname)?.[0];
+  return (
+    <nav aria-label="Pages" className={style.pages}>
+      <ul className={style.boards}>
+        {Object.entries(PAGES).map(([name, title]) => (
+          <li key={name}>
+            <a
+              href={pageUrl(name, along)}
+              className={name === current ? style.here : undefined}
+              aria-current={name === current ? 'page' : undefined}
+            >
+              {title}
+            </a>
+          </li>
+        ))}
+      </ul>
+    </nav>
+  );
+}
+
 export function Header({ board }: { board?: string }) {
   const style = useStyles2(styles);
   const { mode, change } = useContext(ThemeMode);
@@ -73,6 +102,7 @@ export function Header({ board }: { board?: string }) {
         Vitals
       </a>
       <Boards current={board} />
+      <Pages />
       <div className={style.tools}>
         <TextLink href={root()} external inline={false} variant="bodySmall">
           Prometheus

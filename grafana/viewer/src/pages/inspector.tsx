@@ -1,6 +1,7 @@
 /** Inspector: the queries of a panel, as written and as sent. */
 import { ClipboardButton, Drawer, TextLink } from '@grafana/ui';
-import { type PanelQuery, queriesOf, graphUrl, inspected } from '../board/menu';
+import { queryUrl } from '../urls';
+import { type PanelQuery, queriesOf, inspected } from '../board/menu';
 import { sceneGraph } from '@grafana/scenes';
 import { useSubject } from './hooks';
 
@@ -16,7 +17,7 @@ function Query({ query, graph }: { query: PanelQuery; graph: string }) {
           Copy
         </ClipboardButton>
         <TextLink href={graph} external>
-          Open in Prometheus
+          Open as query
         </TextLink>
       </p>
       {query.written !== query.sent && (
@@ -39,7 +40,7 @@ export function Inspector() {
         <Query
           key={query.refId}
           query={query}
-          graph={graphUrl([query.sent], from.valueOf(), to.valueOf())}
+          graph={queryUrl([query.sent], from.valueOf(), to.valueOf())}
         />
       ))}
     </Drawer>

@@ -12,7 +12,7 @@ import { useSubject } from './hooks';
 export const showShortcuts = new BehaviorSubject(false);
 
 const SHORTCUTS: [string, string][] = [
-  ['r', 'refresh all panels'],
+  ['r', 'refresh'],
   ['k', 'toggle kiosk mode: panels only'],
   ['t', 'toggle light and dark theme'],
   ['Esc', 'back: from one panel to the board, out of kiosk mode'],
@@ -34,11 +34,12 @@ function back(): void {
   else if (has('viewPanel')) setSearch({ viewPanel: null });
 }
 
-export function useShortcuts(scene?: BoardScene): void {
+/** The shortcuts of a page: of a board, or of another one that can be refreshed. */
+export function useShortcuts(scene?: BoardScene, refresh?: () => void): void {
   const { mode, change } = useContext(ThemeMode);
   useEffect(() => {
     const actions: Record<string, () => void> = {
-      r: () => scene && sceneGraph.getTimeRange(scene).onRefresh(),
+      r: () => (scene ? sceneGraph.getTimeRange(scene).onRefresh() : refresh?.()),
       k: () => scene && setSearch({ kiosk: has('kiosk') ? null : '' }),
       t: () => change(mode === 'dark' ? 'light' : 'dark'),
       h: () => locationService.push('/'),
@@ -58,7 +59,7 @@ export function useShortcuts(scene?: BoardScene): void {
     };
     document.addEventListener('keydown', press);
     return () => document.removeEventListener('keydown', press);
-  }, [scene, mode, change]);
+  }, [scene, refresh, mode, change]);
 }
 
 export function Shortcuts() {

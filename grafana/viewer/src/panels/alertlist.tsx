@@ -3,7 +3,7 @@ import { useEffect, useState } from 'react';
 import { type GrafanaTheme2, type PanelProps, dateTimeFormatTimeAgo } from '@grafana/data';
 import { Badge, type BadgeColor, ScrollContainer, TextLink, useStyles2 } from '@grafana/ui';
 import { css } from '@emotion/css';
-import { boardUrl } from '../urls';
+import { boardUrl, runbookUrl } from '../urls';
 import { type Alert, type State, alerts } from '../prometheus/alerts';
 import { matches } from '../prometheus/matchers';
 import { EmptyState } from './emptyState';
@@ -18,7 +18,7 @@ interface Options {
 
 export const ALERT_LIST_OPTIONS = { maxItems: 50, stateFilter: { firing: true, pending: true } };
 
-const COLOURS: Record<State, BadgeColor> = {
+export const COLOURS: Record<State, BadgeColor> = {
   firing: 'red',
   pending: 'orange',
   silenced: 'blue',
@@ -43,7 +43,7 @@ const styles = (theme: GrafanaTheme2) => ({
   links: css({ display: 'flex', gap: theme.spacing(1), justifyContent: 'flex-end' }),
 });
 
-const rank = ({ labels, state }: Alert): number => {
+export const rank = ({ labels, state }: Alert): number => {
   const severity = SEVERITIES.indexOf(labels.severity ?? '');
   return (state === 'firing' ? 0 : 100) + (severity < 0 ? SEVERITIES.length : severity);
 };
@@ -63,7 +63,7 @@ function Line({ alert, timeZone }: { alert: Alert; timeZone: string }) {
   const style = useStyles2(styles);
   const { labels, annotations, state, since, silence } = alert;
   const rest = Object.entries(labels).filter(([name]) => !SHOWN.has(name));
-  const runbook = annotations.runbook_url;
+  const runbook = runbookUrl(labels, annotations, since);
   const board = annotations.board && boardUrl(annotations.board, location.search);
   return (
     <li className={style.alert}>
@@ -86,16 +86,14 @@ function Line({ alert, timeZone }: { alert: Alert; timeZone: string }) {
               Board
             </TextLink>
           )}
-          {runbook?.startsWith('http') && (
-            <TextLink href={runbook} external inline={false} variant="bodySmall">
+          {runbook && (
+            <TextLink href={runbook} inline={false} variant="bodySmall">
               Runbook
             </TextLink>
           )}
-          {silence && (
-            <TextLink href={silence} external inline={false} variant="bodySmall">
-              Silence
-            </TextLink>
-          )}
+          <TextLink href={silence} inline={false} variant="bodySmall">
+            Silence
+          </TextLink>
         </div>
       </div>
     </li>

@@ -1,5 +1,9 @@
 /** Pending and firing alerts, with their state in Alertmanager. */
+import { NoManagerError } from '../alertmanager/client';
+import { type ManagedAlert, type Silence, managedAlerts, silences } from '../alertmanager/silences';
+import { pageUrl } from '../urls';
 import { type Labels, requestApi } from './client';
+import { written } from './matchers';
 
 export type State = 'firing' | 'pending' | 'silenced' | 'inhibited';
 
@@ -7,19 +11,35 @@ export interface Alert {
   labels: Labels;
   annotations: Labels;
   state: State;
-  /** Milliseconds. */
+  /** Milliseconds: when it began to fire; of a pending one when its condition became true. */
   since: number;
-  /** URL to silence it, if Alertmanager is reachable. */
-  silence?: string;
+  /** URL of the page to silence it. */
+  silence: string;
+  silencedBy: Silence[];
+  /** The alerts that inhibit it. */
+  inhibitedBy: Labels[];
 }
 
-interface Active {
-  alerts: { labels: Labels; annotations: Labels; state: 'firing' | 'pending'; activeAt: string }[];
-}
-
-interface ManagedAlert {
+interface ActiveAlert {
   labels: Labels;
-  status: { silencedBy: string[]; inhibitedBy: string[] };
+  annotations: Labels;
+  state: 'firing' | 'pending';
+  activeAt: string;
+}
+
+interface AlertingRule {
+  type: 'alerting' | 'recording';
+  /** Seconds for which the condition must hold. */
+  duration: number;
+  alerts?: ActiveAlert[];
+}
+
+/** What Alertmanager knows; nothing if it does not respond. */
+export interface Managed {
+  alerts: ManagedAlert[];
+  silences: Silence[];
+  /** Why nothing is known. */
+  problem?: string;
 }
 
 /** Alerts are identified by their labels; Prometheus adds external labels when it sends them. */
@@ -27,48 +47,63 @@ function key(labels: Labels, known: string[]): string {
   return known.map((name) => `${name}=${labels[name] ?? ''}`).join('\n');
 }
 
-function silenceUrl(manager: string, labels: Labels): string {
+/** URL of the page that silences alerts with these labels. */
+export function silenceUrl(labels: Labels): string {
   const matchers = Object.entries(labels).map(
-    ([name, value]) => `${name}=${JSON.stringify(value)}`,
+    ([name, value]) => ({ name, operator: '=', value }) as const,
   );
-  return `${manager}#/silences/new?filter=${encodeURIComponent(`{${matchers.join(',')}}`)}`;
+  return pageUrl('silences/new', `?filter=${encodeURIComponent(written(matchers))}`);
 }
 
-/** The first Alertmanager that responds; it is another origin, so it may be unreachable. */
-async function manager(): Promise<{ address: string; delivered: ManagedAlert[] } | undefined> {
-  const known = await requestApi<{ activeAlertmanagers: { url: string }[] }>('alertmanagers');
-  for (const { url } of known.activeAlertmanagers) {
-    try {
-      const response = await fetch(url, { signal: AbortSignal.timeout(2000) });
-      if (!response.ok) continue;
-      const address = url.replace(/api\/v2\/alerts$/, '');
-      return { address, delivered: (await response.json()) as ManagedAlert[] };
-    } catch {
-      // Unreachable: the alerts are shown without their state in Alertmanager.
-    }
-  }
-  return undefined;
-}
-
-function state(alert: Active['alerts'][number], delivered: ManagedAlert | undefined): State {
-  if (alert.state === 'pending') return 'pending';
-  if (delivered?.status.silencedBy.length) return 'silenced';
-  return delivered?.status.inhibitedBy.length ? 'inhibited' : 'firing';
-}
-
-export async function alerts(): Promise<Alert[]> {
-  const [active, reached] = await Promise.all([requestApi<Active>('alerts'), manager()]);
-  return active.alerts.map((alert) => {
-    const { labels, annotations } = alert;
-    const known = Object.keys(labels);
-    const mine = key(labels, known);
-    const delivered = reached?.delivered.find((one) => key(one.labels, known) === mine);
+async function managed(): Promise<Managed> {
+  try {
+    const [alerts, known] = await Promise.all([managedAlerts(), silences()]);
+    return { alerts, silences: known };
+  } catch (error) {
+    const problem = (error as Error).message;
     return {
-      labels,
-      annotations,
-      state: state(alert, delivered),
-      since: Date.parse(alert.activeAt),
-      silence: reached && silenceUrl(reached.address, labels),
+      alerts: [],
+      silences: [],
+      problem: error instanceof NoManagerError ? problem : `Alertmanager: ${problem}`,
     };
-  });
+  }
 }
+
+function alertOf(active: ActiveAlert, duration: number, known: Managed): Alert {
+  const { labels, annotations } = active;
+  const names = Object.keys(labels);
+  const mine = key(labels, names);
+  const delivered = known.alerts.find((one) => key(one.labels, names) === mine);
+  const ids = delivered?.status.silencedBy ?? [];
+  const inhibitors = delivered?.status.inhibitedBy ?? [];
+  const isPending = active.state === 'pending';
+  const held = ids.length ? 'silenced' : inhibitors.length ? 'inhibited' : 'firing';
+  const began = Date.parse(active.activeAt);
+  // Prometheus tells only when the condition became true.
+  const fired = delivered ? Date.parse(delivered.startsAt) : began + duration * 1000;
+  return {
+    labels,
+    annotations,
+    state: isPending ? 'pending' : held,
+    since: isPending ? began : fired,
+    silence: silenceUrl(labels),
+    silencedBy: known.silences.filter(({ id }) => ids.includes(id)),
+    inhibitedBy: known.alerts
+      .filter(({ fingerprint }) => inhibitors.includes(fingerprint))
+      .map((one) => one.labels),
+  };
+}
+
+/** All pending and firing alerts, and why their state in Alertmanager is unknown, if it is. */
+export async function alertsAndProblem(): Promise<{ alerts: Alert[]; problem?: string }> {
+  const [{ groups }, known] = await Promise.all([
+    requestApi<{ groups: { rules: AlertingRule[] }[] }>('rules', { type: 'alert' }),
+    managed(),
+  ]);
+  const alerts = groups
+    .flatMap(({ rules }) => rules)
+    .flatMap((rule) => (rule.alerts ?? []).map((one) => alertOf(one, rule.duration, known)));
+  return { alerts, problem: known.problem };
+}
+
+export const alerts = async (): Promise<Alert[]> => (await alertsAndProblem()).alerts;

@@ -1,26 +1,15 @@
-"""Lock sampler: samples lock waits while the bottlenecks page is in use.
+"""Lock sampler: lock waits that were sampled, for the bottlenecks page.
 
-A wait is over before anyone looks for it, so samples are taken every five seconds, for ten minutes
-after each read of the page. There is no overhead unless the page is read.
+A wait is over before anyone looks for it, so the samples of the lock watch are kept.
 """
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from time import monotonic
 from typing import Any
-from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine
+from vitals.db.locks import lock_waits
 
-from vitals.db.engines import AnyEngine, root_engine
-from vitals.db.insight import locks
-from vitals.db.insight.explain import TRANSACTION_SETTINGS
-
-INTERVAL = 5.0
-"""Seconds between two samples; each opens a connection for one query."""
-SAMPLING_PERIOD = 600.0
-"""Seconds for which sampling continues after the page was read."""
 MAX_PAIRS = 50
 """Pairs of waiting and blocking statements that are kept."""
 
@@ -52,46 +41,19 @@ class LockSampler:
     """Samples of the lock waits of several databases, in bounded memory.
 
     Attributes:
-        samples: Number of samples taken.
+        samples: Number of samples taken by this process.
+        latest: The waits of the last sample.
     """
 
     def __init__(self) -> None:
         self.samples = 0
-        self._engines: WeakSet[Engine] = WeakSet()
+        self.latest: list[lock_waits.LockWait] = []
         self._pairs: dict[tuple[str, str], SampledWait] = {}
-        self._until = self._next = 0.0
 
-    def add_engine(self, engine: AnyEngine) -> None:
-        """Add an engine to be sampled, weakly held; PostgreSQL only."""
-        if engine.dialect.name == "postgresql":
-            self._engines.add(root_engine(engine))
-
-    def request_samples(self) -> None:
-        """Start or extend sampling for ``SAMPLING_PERIOD``."""
-        self._until = monotonic() + SAMPLING_PERIOD
-
-    def due(self) -> list[Engine]:
-        """Engines to sample now."""
-        now = monotonic()
-        if now >= self._until or now < self._next:
-            return []
-        self._next = now + INTERVAL
-        return list(self._engines)
-
-    @staticmethod
-    def sample(connection: Connection) -> list[locks.LockWait]:
-        """Take a sample.
-
-        Raises:
-            sqlalchemy.exc.DBAPIError: The query failed.
-        """
-        for setting in TRANSACTION_SETTINGS:
-            connection.exec_driver_sql(setting)
-        return locks.read(connection)
-
-    def add(self, sample: list[locks.LockWait]) -> None:
+    def add(self, sample: list[lock_waits.LockWait]) -> None:
         """Aggregate a sample."""
         self.samples += 1
+        self.latest = sample
         for wait in sample:
             known = self._pairs.pop((wait.waiting, wait.blocking), None)
             self._pairs[wait.waiting, wait.blocking] = SampledWait(
@@ -100,7 +62,7 @@ class LockSampler:
                 wait.state,
                 wait.application,
                 count=known.count + 1 if known else 1,
-                longest=max(wait.waited, known.longest if known else 0.0),
+                longest=max(wait.waited or 0.0, known.longest if known else 0.0),
                 last=datetime.now(UTC),
             )
         while len(self._pairs) > MAX_PAIRS:

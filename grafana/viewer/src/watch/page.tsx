@@ -1,0 +1,55 @@
+/** The pages besides the boards: alerts, silences, targets, rules, runbooks, queries. */
+import { type ReactNode, useEffect } from 'react';
+import type { GrafanaTheme2 } from '@grafana/data';
+import { useStyles2 } from '@grafana/ui';
+import { css } from '@emotion/css';
+import { type PageName, PAGES } from '../urls';
+import { Connection } from '../pages/connection';
+import { Header } from '../pages/header';
+import { AlertsPage } from './alerts';
+import { NewSilencePage } from './newSilence';
+import { QueryPage } from './query';
+import { RulesPage } from './rules';
+import { RunbookPage, RunbooksPage } from './runbooks';
+import { SilencesPage } from './silences';
+import { TargetsPage } from './targets';
+
+const styles = (theme: GrafanaTheme2) => ({
+  main: css({
+    maxWidth: 1600,
+    margin: '0 auto',
+    padding: theme.spacing(2),
+    overflowWrap: 'anywhere',
+    '& h1': { fontSize: theme.typography.h3.fontSize, marginBottom: theme.spacing(0.5) },
+  }),
+});
+
+/** The title of a page, and its content. */
+function pageFor(name: PageName, rest: string): [string, ReactNode] {
+  if (name === 'alerts') return [PAGES.alerts, <AlertsPage key="alerts" />];
+  if (name === 'silences' && rest === 'new') return ['New silence', <NewSilencePage key="new" />];
+  if (name === 'silences') return [PAGES.silences, <SilencesPage key="silences" />];
+  if (name === 'targets') return [PAGES.targets, <TargetsPage key="targets" />];
+  if (name === 'rules') return [PAGES.rules, <RulesPage key="rules" />];
+  if (name === 'query') return [PAGES.query, <QueryPage key="query" />];
+  if (rest) return [rest.replace(/\.md$/, ''), <RunbookPage key={rest} file={rest} />];
+  return [PAGES.runbooks, <RunbooksPage key="runbooks" />];
+}
+
+export default function WatchPage({ name, rest }: { name: PageName; rest: string }) {
+  const style = useStyles2(styles);
+  const [title, content] = pageFor(name, rest);
+  useEffect(() => {
+    document.title = `${title} · Vitals`;
+  }, [title]);
+  return (
+    <>
+      <Header />
+      <main className={style.main}>
+        <h1>{title}</h1>
+        <Connection />
+        {content}
+      </main>
+    </>
+  );
+}
