@@ -12,6 +12,7 @@ from rules.datastores import POOL_USE
 from rules.dependencies import OUTGOING_P95
 from rules.monitoring import ALERTS
 from rules.requests import LOOP_LAG_P99
+from rules.saturation import CPU_PRESSURE, CPU_THROTTLED, CPU_WAIT
 from vitals.metrics.catalogue import (
     BUILD_INFO,
     CACHE_BREAKER_OPEN,
@@ -32,6 +33,9 @@ _LABEL = re.compile(r'"%(\w+)"')
 _POOL = "db_client_connection_pool_name"
 _RECENT = 3600
 """Seconds for which a start is a possible cause."""
+_STARVED_SHARE, _PRESSED_SHARE, _THROTTLED = 0.2, 0.5, 0.05
+"""Thresholds: shares of the time in which the loop, or anything, waits for a CPU; seconds per
+second of being throttled."""
 _FULL_SHARE, _LATE_SECONDS, _BUSY_SECONDS = 0.9, 0.1, 0.1
 _CALL_SECONDS, _BLOCKING_SECONDS = 0.5, 10
 """Thresholds: share of a pool, seconds of lag, seconds per second spent in a statement, seconds of
@@ -105,6 +109,20 @@ LATE_LOOP = Enrichment(
     f"topk(1, {LOOP_LAG_P99.select(job=_JOB)} > {_LATE_SECONDS})",
     "event loop lag of {{ .Labels.instance }} is {{ .Value | humanizeDuration }}",
 )
+STARVED_LOOP = Enrichment(
+    f"topk(1, {CPU_WAIT.select(job=_JOB)} > {_STARVED_SHARE})",
+    "{{ .Labels.instance }} waits for a CPU {{ .Value | humanizePercentage }} of the time",
+)
+BUSY_HOST = Enrichment(
+    f"topk(1, {CPU_PRESSURE.select(job=_JOB, scope='host')} > {_PRESSED_SHARE})",
+    "on the host of {{ .Labels.instance }} something waits for a CPU "
+    "{{ .Value | humanizePercentage }} of the time",
+)
+THROTTLED_GROUP = Enrichment(
+    f"topk(1, {CPU_THROTTLED.select(job=_JOB)} > {_THROTTLED})",
+    "the cgroup of {{ .Labels.instance }} is throttled by its CPU quota for "
+    "{{ .Value | humanizeDuration }} per second, of all threads",
+)
 RECENT_START = Enrichment(
     # The youngest process. While a scrape shows two builds of an instance, either will do. The
     # clock of an instance may be ahead: nothing starts in the future.
@@ -147,6 +165,7 @@ FOR_LATENCY = (
     FULL_POOL,
     OPEN_BREAKER,
     LATE_LOOP,
+    STARVED_LOOP,
     RECENT_START,
 )
 FOR_BUDGETS = (
@@ -157,6 +176,7 @@ FOR_BUDGETS = (
     FULL_POOL,
     OPEN_BREAKER,
     LATE_LOOP,
+    STARVED_LOOP,
     RECENT_START,
 )
 FOR_QUERIES = (BLOCKER, SLOW_STATEMENT, BUSIEST_STATEMENT, OPEN_BREAKER, RECENT_START)
@@ -172,7 +192,8 @@ FOR_ROUTE_LATENCY = (
     RECENT_START,
 )
 FOR_STATEMENT = (STATEMENT, BLOCKER, FULL_POOL, RECENT_START)
-FOR_PROCESSES = (LATE_LOOP, RECENT_START)
+FOR_PROCESSES = (LATE_LOOP, STARVED_LOOP, RECENT_START)
+FOR_STARVATION = (THROTTLED_GROUP, BUSY_HOST, RECENT_START)
 FOR_RELEASES = (RECENT_START,)
 
 

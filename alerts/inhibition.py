@@ -28,6 +28,14 @@ from alerts.processes import CRASH_LOOP
 from alerts.regressions import QUERIES_MULTIPLIED, STATEMENT_SLOWER
 from alerts.requests import ERROR_RATIO_HIGH, EVENT_LOOP_LAG_HIGH, LATENCY_P95_HIGH
 from alerts.routes import ROUTE_ERRORS, ROUTE_FAILS, ROUTE_SLOW_ALERT
+from alerts.saturation import (
+    CPU_STARVED,
+    DISK_SOON,
+    FILES_SOON,
+    MEMORY_SOON,
+    THREADS_NEARLY,
+    THREADS_SOON,
+)
 
 _PAGE, _LATENCY = {"severity": str(Severity.PAGE)}, {"slo": "latency"}
 _ROUTE = ("job", "http_request_method", "http_route")
@@ -100,6 +108,18 @@ def _burns(long: str, longer: str) -> Inhibition:
         equal=_SAME_OBJECTIVE,
         by={"long": long},
         of={"long": longer},
+        same_events=True,
+    )
+
+
+def _runs_out(soon: Alert) -> Inhibition:
+    return Inhibition(
+        soon,
+        soon,
+        "What is used up in minutes is so in hours too, and may be nearly used up already.",
+        equal=("job", "instance", "resource"),
+        by=_PAGE,
+        of={"severity": str(Severity.TICKET)},
         same_events=True,
     )
 
@@ -184,6 +204,9 @@ INHIBITIONS = (
     Inhibition(
         EVENT_LOOP_LAG_HIGH, LATENCY_P95_HIGH, "Every request waits for the blocked event loop."
     ),
+    Inhibition(CPU_STARVED, LATENCY_P95_HIGH, "Every request waits for a CPU."),
+    Inhibition(THREADS_NEARLY, LATENCY_P95_HIGH, "Endpoints without async wait for a free thread."),
+    *map(_runs_out, (FILES_SOON, MEMORY_SOON, DISK_SOON, THREADS_SOON)),
     Inhibition(
         EVENT_LOOP_LAG_HIGH,
         BUDGET_BURN,

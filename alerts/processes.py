@@ -1,11 +1,9 @@
-"""Alerts on processes: crashes, crash loops, file descriptors."""
+"""Alerts on processes: crashes, crash loops."""
 
 from alerts.alert import Alert, Severity
 from alerts.enrichment import FOR_PROCESSES
 from vitals.metrics.catalogue import (
     PLANNED_START_TIME,
-    PROCESS_MAX_FDS,
-    PROCESS_OPEN_FDS,
     PROCESS_START_TIME,
     WORKERS_CRASHED,
     WORKERS_ENDED,
@@ -15,7 +13,6 @@ from vitals.metrics.declarations import Gauge, NoLabels
 MIN_EXITS = 3
 """Within fifteen minutes, those that are known to be planned left out. Where a server cannot know
 how its predecessor ended, a deployment is one, a deployment and its rollback are two."""
-OPEN_FDS_SHARE = 0.8
 
 
 def _starts(metric: Gauge[NoLabels]) -> str:
@@ -56,20 +53,6 @@ WORKER_CRASHED = Alert(
     summary="A worker of {{ $labels.instance }} of {{ $labels.job }} crashed",
     description="Workers that ended within five minutes without having been shut down: "
     "{{ $value | humanize }}. The server starts others; requests that they answered were aborted.",
-    board="svc-runtime",
-    enrichments=FOR_PROCESSES,
-)
-
-FILES_RUN_OUT = Alert(
-    name="FilesRunOut",
-    expr=f"{PROCESS_OPEN_FDS.max('job', 'instance')} / on (job, instance) "
-    f"{PROCESS_MAX_FDS.max('job', 'instance')} > {OPEN_FDS_SHARE}",
-    fires_when="a worker has 80% of its file descriptors open",
-    severity=Severity.TICKET,
-    for_="5m",
-    summary="{{ $labels.instance }} of {{ $labels.job }} runs out of file descriptors",
-    description="A worker has {{ $value | humanizePercentage }} of its file descriptors open; at "
-    "100% it can neither accept nor open connections.",
     board="svc-runtime",
     enrichments=FOR_PROCESSES,
 )

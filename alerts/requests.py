@@ -5,6 +5,7 @@ from functools import partial
 from alerts.alert import Alert, Severity, current_value
 from alerts.enrichment import FOR_ERRORS, FOR_LATENCY, FOR_RELEASES
 from rules.requests import LATENCY_P95_BY_ROUTE, LOOP_LAG_P99, MATCHED
+from rules.saturation import LOOP_BLOCKED_P99
 from rules.slo import (
     BAD_EVENTS_5M,
     BAD_RATIO,
@@ -113,8 +114,10 @@ LATENCY_P95_HIGH_ON_ROUTE = Alert(
 
 EVENT_LOOP_LAG_HIGH = Alert(
     name="EventLoopLagHigh",
-    expr=f"{LOOP_LAG_P99} > {MAX_LAG}",
+    # Where the system does not tell what a thread waited for a CPU, the code is suspected.
+    expr=f"{LOOP_LAG_P99} > {MAX_LAG} unless on (job, instance) {LOOP_BLOCKED_P99} <= {MAX_LAG}",
     fires_when="event loop lag exceeds 100 ms (p99)",
+    not_when="that is time that the process waits for a CPU",
     severity=Severity.TICKET,
     for_="5m",
     summary="Something blocks the event loop of {{ $labels.job }}",

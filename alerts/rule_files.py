@@ -21,6 +21,7 @@ from alerts import (
     regressions,
     requests,
     routes,
+    saturation,
 )
 from alerts.alert import Alert
 from alerts.inhibition import annotations
@@ -32,6 +33,7 @@ from rules import dependencies as dependency_signals
 from rules import releases as release_signals
 from rules import requests as request_signals
 from rules import routes as route_signals
+from rules import saturation as saturation_signals
 from rules import slo as slo_signals
 from rules import watched as watched_signals
 from rules.promql import series_in
@@ -63,6 +65,7 @@ AREAS = (
     Area("dependencies", dependency_signals, ()),
     Area("routes", route_signals, (routes,)),
     Area("regressions", baselines, (dependencies, regressions)),
+    Area("saturation", saturation_signals, (saturation,)),
     Area("processes", release_signals, (processes,)),
     Area("meta-monitoring", alert_state_signals, (meta_monitoring,)),
 )

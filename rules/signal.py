@@ -19,6 +19,8 @@ LEVELS = {
     "pool": "db_client_connection_pool_name",
     "cache": "cache",
     "server": "server_address",
+    "resource": "resource",
+    "scope": "scope",
     "alert": "alertname",
     "severity": "severity",
 }

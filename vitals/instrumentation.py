@@ -35,6 +35,8 @@ from vitals.resource import (
     with_instance_id,
 )
 from vitals.runtime import RuntimeProbe, record_target
+from vitals.saturation.disk import Folders
+from vitals.saturation.probe import SaturationProbe
 from vitals.tracing.probe import TracingProbe
 from vitals.watching import attach_watched
 
@@ -128,6 +130,7 @@ def instrument(
     admin: Admin | None = None,
     admin_login: AdminLogin | None = None,
     locks: bool = True,
+    folders: Folders | None = None,
     probes: Sequence[Probe] = (),
 ) -> Vitals:
     """Instrument an application with metrics, logs and traces.
@@ -192,6 +195,9 @@ def instrument(
         admin_login: Where ``admin`` is a function: returns the bearer token of the user with a name
             and a password, None if they are wrong; called with the request, may be async. A browser
             is then asked for these instead.
+        folders: Folders whose file systems are measured, by the name in their label, such as
+            ``{"data": "/var/lib/shop"}``; by default those of ``VITALS_FOLDERS``
+            (``NAME=PATH:NAME=PATH``). The service may watch the disk of a database on its machine.
         probes: Further probes, each an object with ``attach(host)``; see ``vitals.host``.
 
     Returns:
@@ -247,6 +253,7 @@ def instrument(
     attached: list[Probe | None] = [
         traces,
         RuntimeProbe(version, revision),
+        SaturationProbe(folders),
         LogProbe(logs) if logs is not False else None,
         _json_probe(redactor) if logs == "json" else None,
         database,

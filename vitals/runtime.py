@@ -5,6 +5,7 @@ prometheus_client exports process metrics too, but only those of the worker that
 
 import asyncio
 import gc
+import math
 import os
 import platform
 import resource
@@ -20,18 +21,24 @@ from vitals.host import Host
 from vitals.metrics import worker_discovery
 from vitals.metrics.catalogue import (
     BUILD_INFO,
+    EVENT_LOOP_BLOCKED,
+    EVENT_LOOP_CPU_WAIT,
     EVENT_LOOP_LAG,
     GC_COLLECTED,
     GC_COLLECTIONS,
     GC_UNCOLLECTABLE,
     PROCESS_CPU,
     PROCESS_MAX_FDS,
+    PROCESS_MAX_VIRTUAL_MEMORY,
     PROCESS_OPEN_FDS,
     PROCESS_RESIDENT_MEMORY,
     PROCESS_START_TIME,
+    PROCESS_THREADS,
     PROCESS_VIRTUAL_MEMORY,
     PYTHON_INFO,
     TARGET_INFO,
+    WORKER_RESIDENT_MEMORY,
+    WORKER_VIRTUAL_MEMORY,
     BuildLabels,
     GenerationLabels,
     PythonLabels,
@@ -41,6 +48,7 @@ from vitals.metrics.declarations import Counter, NoLabels
 from vitals.metrics.instruments import CounterChild
 from vitals.metrics.meter import Meter
 from vitals.metrics.process_identity import unix_start_time
+from vitals.saturation.run_queue import RunQueue
 
 LAG_INTERVAL = 0.1
 """Seconds between two measurements. Ten a second detect any block of 100 ms, for 0.01 % CPU."""
@@ -94,13 +102,14 @@ def record_target(meter: Meter, resource: Mapping[str, str]) -> None:
 
 
 class LagProbe:
-    """Measures event-loop lag: the delay of a timer.
+    """Measures event-loop lag: the delay of a timer, and how much of it code on the loop causes.
 
     Args:
         meter: Where to record.
     """
 
     def __init__(self, meter: Meter) -> None:
+        self._meter = meter
         self._lag = meter.histogram(EVENT_LOOP_LAG).bind(NoLabels())
         self._task: asyncio.Task[None] | None = None
 
@@ -121,10 +130,32 @@ class LagProbe:
             self._task = None
 
     async def _measure(self) -> None:
+        queue = RunQueue()
+        try:
+            await self._measure_beside(queue)
+        finally:
+            queue.close()
+
+    async def _measure_beside(self, queue: RunQueue) -> None:
+        before = queue.waited()
+        if before is None:  # nothing tells the machine's share from that of the code
+            while True:
+                self._lag.observe(await _delay())
+        blocked = self._meter.histogram(EVENT_LOOP_BLOCKED).bind(NoLabels())
+        cpu_wait = self._meter.counter(EVENT_LOOP_CPU_WAIT).bind(NoLabels())
         while True:
-            expected = perf_counter() + LAG_INTERVAL
-            await asyncio.sleep(LAG_INTERVAL)
-            self._lag.observe(max(0.0, perf_counter() - expected))
+            lag = await _delay()
+            after = queue.waited() or before
+            self._lag.observe(lag)
+            blocked.observe(max(0.0, lag - (after - before)))
+            cpu_wait.inc(after - before)
+            before = after
+
+
+async def _delay() -> float:
+    expected = perf_counter() + LAG_INTERVAL
+    await asyncio.sleep(LAG_INTERVAL)
+    return max(0.0, perf_counter() - expected)
 
 
 class ProcessProbe:
@@ -142,6 +173,10 @@ class ProcessProbe:
         self._virtual = meter.gauge(PROCESS_VIRTUAL_MEMORY).bind(none)
         self._open = meter.gauge(PROCESS_OPEN_FDS).bind(none)
         self._max_fds = meter.gauge(PROCESS_MAX_FDS).bind(none)
+        self._worker_resident = meter.gauge(WORKER_RESIDENT_MEMORY)
+        self._worker_virtual = meter.gauge(WORKER_VIRTUAL_MEMORY)
+        self._max_virtual = meter.gauge(PROCESS_MAX_VIRTUAL_MEMORY)
+        self._threads = meter.gauge(PROCESS_THREADS)
         self._gc_counters: list[tuple[str, int, CounterChild]] = [
             (name, number, meter.counter(metric).bind(GenerationLabels(str(number))))
             for name, metric in _GC_COUNTERS.items()
@@ -158,14 +193,22 @@ class ProcessProbe:
         stats = gc.get_stats()
         for name, number, child in self._gc_counters:
             _advance_to(child, stats[number][name])
-        self._max_fds.set(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        self._max_fds.set(_limit(resource.RLIMIT_NOFILE))
+        address_space = _limit(resource.RLIMIT_AS)
+        if address_space < math.inf or self._max_virtual.children:
+            self._max_virtual.bind(NoLabels()).set(address_space)
         if not self._start.value:
             # The server's: counters reset when it starts, not when a worker does.
             self._start.set(unix_start_time(worker_discovery.server_pid() or os.getpid()) or 0)
         with suppress(FileNotFoundError):  # no /proc on this system
             pages = Path("/proc/self/statm").read_bytes().split()
-            self._virtual.set(int(pages[0]) * resource.getpagesize())
-            self._resident.set(int(pages[1]) * resource.getpagesize())
+            virtual = int(pages[0]) * resource.getpagesize()
+            self._virtual.set(virtual)
+            self._worker_virtual.bind(NoLabels()).set(virtual)
+            resident = int(pages[1]) * resource.getpagesize()
+            self._resident.set(resident)
+            self._worker_resident.bind(NoLabels()).set(resident)
+            self._threads.bind(NoLabels()).set(Path("/proc/self/task").stat().st_nlink - 2)
             self._open.set(len(os.listdir("/proc/self/fd")) - 1)  # noqa: PTH208  # minus the descriptor of this listing
 
 
@@ -175,6 +218,12 @@ _GC_COUNTERS: dict[str, Counter[GenerationLabels]] = {
     "uncollectable": GC_UNCOLLECTABLE,
 }
 """Counters by their key in ``gc.get_stats``."""
+
+
+def _limit(which: int) -> float:
+    """The soft limit of this process; infinite if there is none."""
+    most = resource.getrlimit(which)[0]
+    return math.inf if most == resource.RLIM_INFINITY else most
 
 
 def _advance_to(child: CounterChild, to: float) -> None:

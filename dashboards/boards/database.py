@@ -11,6 +11,7 @@ from dashboards.panels.stat_panels import Gauge, Stat
 from dashboards.panels.table_panels import Table
 from dashboards.sections import lock_panels
 from dashboards.sections.dependencies import POOL, QUERIES, SLOW_RATIO
+from dashboards.sections.saturation import POOLS_LEFT
 from dashboards.sections.slo_panels import SLOW_QUERIES
 from dashboards.style import Colour, Step, column, rising, series_colour, value_colour
 from dashboards.variables import API, CHOSEN, CHOSEN_JOB, INSTANCE, JOB, SOURCE, STEP
@@ -328,6 +329,7 @@ BOARD = Board(
             (
                 *(replace(POOL, id=31, width=8, links=()), WAITING, WAIT),
                 *(CONNECTIONS, NO_CONNECTION, CHECKOUT_TIME),
+                POOLS_LEFT,
             ),
             title="Connections",
             id=30,

@@ -6,13 +6,15 @@ from dashboards.panels.panel import TimeSeries
 from dashboards.panels.query import Query, instant_query, table_query
 from dashboards.panels.stat_panels import Gauge, Stat
 from dashboards.panels.table_panels import Table
-from dashboards.style import Colour, Step, column, rising
+from dashboards.sections import saturation
+from dashboards.style import Colour, Step, column, limit_line, rising
 from dashboards.variables import CHOSEN, INSTANCE, JOB, SOURCE, STEP
 from rules.monitoring import UP
 from rules.signal import defined
 from vitals.metrics.catalogue import (
     BUILD_INFO,
     DROPPED,
+    EVENT_LOOP_BLOCKED,
     EVENT_LOOP_LAG,
     GC_COLLECTIONS,
     GC_UNCOLLECTABLE,
@@ -30,6 +32,8 @@ from vitals.metrics.catalogue import (
     PROCESS_OPEN_FDS,
     PROCESS_RESIDENT_MEMORY,
     PROCESS_START_TIME,
+    SYSTEM_MEMORY_LIMIT,
+    WORKER_RESIDENT_MEMORY,
     WORKERS,
     WORKERS_CRASHED,
 )
@@ -93,8 +97,9 @@ LAG = TimeSeries(
     id=10,
     tint=Colour.INFO,
     title="Event loop lag",
-    description="How late the event loop wakes, p50 and p99. Above 100 ms something blocks it, "
-    "such as a computation, file access or a driver that is not asynchronous.",
+    description="How late the event loop wakes, p50 and p99, and what of the p99 the code causes. "
+    "Above 100 ms something blocks it, such as a computation, file access or a driver that is not "
+    "asynchronous; the rest is time that its thread waits for a CPU.",
     unit="s",
     limits=True,
     steps=rising(0.05, 0.1),
@@ -106,6 +111,10 @@ LAG = TimeSeries(
         Query(
             defined(EVENT_LOOP_LAG.quantile(0.99, "instance", window=STEP, **CHOSEN)),
             "{{instance}} p99",
+        ),
+        Query(
+            defined(EVENT_LOOP_BLOCKED.quantile(0.99, "instance", window=STEP, **CHOSEN)),
+            "{{instance}} p99 by code",
         ),
     ),
 )
@@ -124,9 +133,17 @@ MEMORY = TimeSeries(
     id=12,
     tint=Colour.INFO,
     title="Resident memory",
-    description="Resident memory, by instance. A line that only ever rises is a leak.",
+    description="Resident memory, by instance, that of its largest worker, and the limit of its "
+    "cgroup, if it has one. A line that only ever rises is a leak.",
     unit="bytes",
-    queries=(Query(PROCESS_RESIDENT_MEMORY.sum("instance", **CHOSEN), "{{instance}}"),),
+    overrides=(limit_line("limit of the cgroup"),),
+    queries=(
+        Query(PROCESS_RESIDENT_MEMORY.sum("instance", **CHOSEN), "{{instance}}"),
+        Query(WORKER_RESIDENT_MEMORY.max("instance", **CHOSEN), "{{instance}} largest worker"),
+        Query(
+            f"min({SYSTEM_MEMORY_LIMIT.select(**CHOSEN, scope='cgroup')})", "limit of the cgroup"
+        ),
+    ),
 )
 ACTIVE = TimeSeries(
     id=13,
@@ -287,9 +304,12 @@ BOARD = Board(
     rows=(
         Row((RESTARTS, DESCRIPTORS, DROPS, UNCOLLECTABLE)),
         Row((LAG, CPU, MEMORY)),
+        Row((saturation.USE, saturation.TIME_LEFT)),
+        Row((saturation.CPU, saturation.PRESSURE, saturation.THREADS)),
         Row((ACTIVE, WORKERS_ANSWERING, GARBAGE)),
         Row((STREAMS, BACKGROUND_TASKS, FAILED_TASKS)),
         Row((REASONS, REFUSED)),
         Row((INSTANCES,)),
+        Row((saturation.LIMITS,)),
     ),
 )

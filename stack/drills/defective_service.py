@@ -7,10 +7,13 @@ with DELETE. It listens on loopback and is not a service of the stack.
 
 import argparse
 import asyncio
+import atexit
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 
 import httpx
 import uvicorn
@@ -48,6 +51,8 @@ class Service:
     def __init__(self, engine: AsyncEngine, pool: int) -> None:
         self.engine = engine
         self.pool = pool
+        self.folder = Path(mkdtemp(prefix="vitals-drill-"))
+        atexit.register(rmtree, self.folder, ignore_errors=True)
         self.app = FastAPI(title="Defective", lifespan=self._fill_pool)
         self.vitals = instrument(
             self.app,
@@ -59,6 +64,7 @@ class Service:
             logs=False,
             explain=False,
             probes=[HttpClients()],
+            folders={"data": self.folder},
         )
         self.metrics_empty = False
         self._active: dict[str, AsyncExitStack] = {}

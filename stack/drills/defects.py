@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Protocol
 
 from prometheus_client import REGISTRY
 from prometheus_client.core import GaugeMetricFamily
@@ -15,28 +14,13 @@ from prometheus_client.registry import Collector
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from vitals import Vitals
+from stack.drills.defective_interface import DefectiveService
+from stack.drills.leaks import LEAKS
 
 _BLOCK_SECONDS, _REST_SECONDS = 0.2, 0.4
 _COLLECT_SECONDS = 0.6
 _SERIES = 6000
 _FILES, _OPEN = 256, 0.9
-
-
-class DefectiveService(Protocol):
-    """The interface of a service that defects use.
-
-    Attributes:
-        engine: Its database.
-        pool: Size of its connection pool.
-        vitals: Its instrumentation.
-        metrics_empty: Whether its metrics page is empty.
-    """
-
-    engine: AsyncEngine
-    pool: int
-    vitals: Vitals
-    metrics_empty: bool
 
 
 @asynccontextmanager
@@ -157,5 +141,6 @@ DEFECTS: dict[str, Callable[[DefectiveService], AbstractAsyncContextManager[None
     "collector": lambda _: _collecting(_failing),
     "empty": _empty_metrics,
     "bus": _disconnect_bus,
+    **LEAKS,
 }
 """By name in the URL."""

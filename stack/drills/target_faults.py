@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stack.drills.fault import Fault, Inject, Load, TargetService
+from stack.drills.starvation import starve
+from stack.servers import postgres
 
 if TYPE_CHECKING:
     from stack.drills.environment import Environment
@@ -30,6 +32,8 @@ BROKEN, DRIFTING, CALLING = (
     TargetService("drifting"),
     TargetService("calling"),
 )
+DRAINING = TargetService("draining", pool=12)
+CROWDED = TargetService("crowded")
 
 
 _CLOSED_PORT = 1
@@ -92,6 +96,22 @@ def _workers(server: int) -> list[int]:
     lists = Path("/proc", str(server), "task").glob("*/children")
     children = [int(word) for file in lists for word in file.read_text().split()]
     return [pid for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+async def _starve(environment: "Environment") -> None:
+    await starve(environment, CROWDED.job)
+
+
+def _draining(description: str, defect: str, resource: str) -> Fault:
+    return Fault(
+        description,
+        _defect(defect, DRAINING),
+        DRAINING.job,
+        targets=(DRAINING,),
+        labels={"forecast": "10m", "resource": resource},
+        lane=DRAINING.job,
+        seconds=120.0,
+    )
 
 
 async def _freeze_one_of_three(environment: "Environment") -> None:
@@ -201,6 +221,33 @@ FAULTS = {
         _defect("files", LEAKING),
         LEAKING.job,
         targets=(LEAKING,),
+    ),
+    "FilesRunOut/forecast": _draining(
+        "a service opens a file four times a second and closes none",
+        "leaking-files",
+        "file descriptors",
+    ),
+    "MemoryRunsOut": _draining(
+        "a service allocates 32 MiB a second and frees nothing", "leaking-memory", "address space"
+    ),
+    "DiskRunsOut": _draining(
+        "a service writes 2 MiB a second to a small disk", "filling-disk", "disk space of data"
+    ),
+    "ThreadsRunOut": _draining(
+        "a call a second that never returns occupies a thread",
+        "hanging-threads",
+        "worker threads",
+    ),
+    "ConnectionsRunOut": _draining(
+        "every other second a session is not closed",
+        "leaking-connections",
+        f"connections of pool {postgres.DATABASE}",
+    ),
+    "CpuStarved": Fault(
+        "busy processes take the service's CPU",
+        _starve,
+        CROWDED.job,
+        targets=(CROWDED,),
     ),
     "SeriesBurst": Fault(
         "a metric has a customer's id as a label: 6,000 series",

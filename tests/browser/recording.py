@@ -45,6 +45,8 @@ _MOVING = (
     "active_streams",
     "active_background_tasks",
     "resident_memory",
+    "worker_threads_used",
+    "memory_usage",
     "connection_count",
 )
 _ODDITIES = """
@@ -54,6 +56,31 @@ vitals_dropped_total{reason="labels"} 3
 cache_requests_total{cache="product",layer="l1",result="hit"} 4000
 cache_l1_bytes 2500000
 cache_bus_connected 1
+system_memory_usage_bytes{scope="host"} 6400000000
+system_memory_limit_bytes{scope="host"} 16000000000
+system_memory_usage_bytes{scope="cgroup"} 900000000
+system_memory_limit_bytes{scope="cgroup"} 2000000000
+process_worker_resident_memory_max_bytes 90000000
+asyncio_event_loop_blocked_seconds_bucket{le="0.025"} 35000
+asyncio_event_loop_blocked_seconds_bucket{le="0.05"} 36000
+asyncio_event_loop_blocked_seconds_bucket{le="+Inf"} 36000
+asyncio_event_loop_cpu_wait_seconds_total 60
+process_threads 14
+anyio_worker_threads_used 3
+anyio_worker_threads_limit 40
+anyio_worker_threads_pending_tasks 0
+cgroup_tasks 31
+cgroup_tasks_limit 512
+cgroup_cpu_limit_cores 1.5
+cgroup_cpu_periods_total 36000
+cgroup_cpu_throttled_periods_total 1800
+system_filesystem_usage_bytes{folder="data"} 41000000000
+system_filesystem_limit_bytes{folder="data"} 100000000000
+process_worker_virtual_memory_max_bytes 900000000
+process_virtual_memory_max_bytes +Inf
+system_pressure_waiting_seconds_total{scope="host",resource="cpu"} 400
+system_pressure_waiting_seconds_total{scope="host",resource="io"} 90
+system_pressure_waiting_seconds_total{scope="cgroup",resource="cpu"} 250
 vitals_workers 2
 vitals_workers_ended_total 1
 vitals_workers_crashed_total 1

@@ -8,15 +8,15 @@ worker or after a death, can give a result that is smaller in the last digit, wh
 for a counter reset. Sums are therefore exact and rounded once.
 """
 
+import collections
 import json
 import math
 import struct
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from vitals.metrics.catalogue import OTHER
-from vitals.metrics.declarations import AnyMetric, Gauge
+from vitals.metrics.declarations import AnyMetric, Counter, Gauge
 from vitals.metrics.mmap_store import Cells, MmapStore, Record, RecordKind, Segment
 
 EXEMPLAR_CELLS = 4
@@ -50,7 +50,7 @@ class MetricKey(NamedTuple):
     @classmethod
     def of(cls, metric: AnyMetric, bounds: tuple[float, ...] = ()) -> "MetricKey":
         """The key of a declared metric; for a histogram, with the bounds in use."""
-        mode = metric.multiprocess_mode if isinstance(metric, Gauge) else "sum"
+        mode = metric.multiprocess_mode if isinstance(metric, Counter | Gauge) else "sum"
         return cls(metric.name, metric.kind, metric.help, metric.label_names, bounds, mode)
 
     def to_json(self) -> str:
@@ -77,7 +77,11 @@ class Series:
         self.metric = metric
         self.labels = labels
         self.cumulative = metric.kind != "gauge"
-        self.combine = exact_sum if self.cumulative else _COMBINE[metric.multiprocess_mode]
+        self.combine = (
+            exact_sum
+            if self.cumulative and metric.multiprocess_mode == "sum"
+            else _COMBINE[metric.multiprocess_mode]
+        )
 
 
 class SeriesRegistry:
@@ -298,7 +302,8 @@ def compact(indexes: Sequence[SeriesIndex], target: MmapStore) -> None:
     for (metric, labels), rows in limited.items():
         if metric not in addresses:
             addresses[metric], _ = target.append(RecordKind.METRIC, metric.to_json())
-        for row in _exact_sums(rows):
+        merged = [_greatest(rows)] if metric.multiprocess_mode == "max" else _exact_sums(rows)
+        for row in merged:
             _, cells = target.append(RecordKind.SERIES, labels, len(row), addresses[metric])
             for number, value in enumerate(row):
                 cells[number] = value
@@ -318,7 +323,7 @@ def _limit_series(
     found: dict[Series, list[list[float]]],
 ) -> dict[tuple[MetricKey, str], list[list[float]]]:
     limited: dict[tuple[MetricKey, str], list[list[float]]] = {}
-    counts: Counter[MetricKey] = Counter()
+    counts: collections.Counter[MetricKey] = collections.Counter()
     for series, rows in found.items():
         metric = series.metric
         counts[metric] += 1
@@ -329,6 +334,10 @@ def _limit_series(
         )
         limited.setdefault((metric, labels), []).extend(rows)
     return limited
+
+
+def _greatest(rows: list[list[float]]) -> list[float]:
+    return [max(column) for column in zip(*rows, strict=True)]
 
 
 def _exact_sums(rows: list[list[float]]) -> list[list[float]]:

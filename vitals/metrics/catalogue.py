@@ -541,11 +541,24 @@ class PythonLabels(NamedTuple):
     patchlevel: str
 
 
+LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 EVENT_LOOP_LAG = Histogram(
     "asyncio_event_loop_lag_seconds",
     "Delay of timers on the event loop; any request may have to wait as long.",
     NoLabels,
-    (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+    LAG_SECONDS,
+)
+EVENT_LOOP_BLOCKED = Histogram(
+    "asyncio_event_loop_blocked_seconds",
+    "Delay of timers on the event loop, without what its thread waited for a CPU: what code on the "
+    "loop causes. Linux only.",
+    NoLabels,
+    LAG_SECONDS,
+)
+EVENT_LOOP_CPU_WAIT = Counter(
+    "asyncio_event_loop_cpu_wait_seconds_total",
+    "Time that the event loop's thread was ready to run but waited for a CPU. Linux only.",
+    NoLabels,
 )
 BUILD_INFO = Gauge(
     "app_build_info",
@@ -605,6 +618,25 @@ PROCESS_MAX_FDS = Gauge(
     NoLabels,
     multiprocess_mode="max",
 )
+WORKER_RESIDENT_MEMORY = Gauge(
+    "process_worker_resident_memory_max_bytes",
+    "Resident memory of the worker with most.",
+    NoLabels,
+    multiprocess_mode="max",
+)
+WORKER_VIRTUAL_MEMORY = Gauge(
+    "process_worker_virtual_memory_max_bytes",
+    "Virtual memory of the worker with most.",
+    NoLabels,
+    multiprocess_mode="max",
+)
+PROCESS_MAX_VIRTUAL_MEMORY = Gauge(
+    "process_virtual_memory_max_bytes",
+    "Most virtual memory that a worker may have (RLIMIT_AS); absent without a limit.",
+    NoLabels,
+    multiprocess_mode="max",
+)
+PROCESS_THREADS = Gauge("process_threads", "Operating system threads.", NoLabels)
 GC_COLLECTIONS = Counter(
     "python_gc_collections_total", "Garbage collections by generation.", GenerationLabels
 )
@@ -618,6 +650,113 @@ GC_UNCOLLECTABLE = Counter(
 )
 PYTHON_INFO = Gauge(
     "python_info", "1, with the interpreter as labels.", PythonLabels, multiprocess_mode="max"
+)
+
+# -- Saturation ------------------------------------------------------------------------------
+# Of the machine or the control group that the process is in; Linux only, each where it is known.
+# What all workers of a server see alike is not summed.
+
+
+class ScopeLabels(NamedTuple):
+    """The label of what a limit holds for: ``host`` or ``cgroup``."""
+
+    scope: str
+
+
+class PressureLabels(NamedTuple):
+    """Labels of pressure: of ``host`` or ``cgroup``, for ``cpu``, ``memory`` or ``io``."""
+
+    scope: str
+    resource: str
+
+
+class FolderLabels(NamedTuple):
+    """The label of a folder whose file system is measured: a name, no path."""
+
+    folder: str
+
+
+SYSTEM_PRESSURE = Counter(
+    "system_pressure_waiting_seconds_total",
+    "Time in which at least one task waited for a resource (pressure stall information).",
+    PressureLabels,
+    multiprocess_mode="max",
+)
+CGROUP_PERIODS = Counter(
+    "cgroup_cpu_periods_total",
+    "Periods of the CPU quota in which the control group wanted to run.",
+    NoLabels,
+    multiprocess_mode="max",
+)
+CGROUP_THROTTLED_PERIODS = Counter(
+    "cgroup_cpu_throttled_periods_total",
+    "Periods in which the control group used up its CPU quota and was throttled.",
+    NoLabels,
+    multiprocess_mode="max",
+)
+CGROUP_THROTTLED = Counter(
+    "cgroup_cpu_throttled_seconds_total",
+    "Time that threads of the control group were throttled by its CPU quota.",
+    NoLabels,
+    multiprocess_mode="max",
+)
+CGROUP_CPU_LIMIT = Gauge(
+    "cgroup_cpu_limit_cores",
+    "CPUs' time that the control group may use, by its quota.",
+    NoLabels,
+    multiprocess_mode="max",
+)
+SYSTEM_MEMORY_USAGE = Gauge(
+    "system_memory_usage_bytes",
+    "Memory in use, without what can be reclaimed, by what its limit holds for.",
+    ScopeLabels,
+    multiprocess_mode="max",
+)
+SYSTEM_MEMORY_LIMIT = Gauge(
+    "system_memory_limit_bytes",
+    "Memory that may be used: the machine's, or the limit of the control group.",
+    ScopeLabels,
+    multiprocess_mode="max",
+)
+CGROUP_TASKS = Gauge(
+    "cgroup_tasks",
+    "Processes and threads of the control group.",
+    NoLabels,
+    multiprocess_mode="max",
+)
+CGROUP_TASKS_LIMIT = Gauge(
+    "cgroup_tasks_limit",
+    "Processes and threads that the control group may have.",
+    NoLabels,
+    multiprocess_mode="max",
+)
+FILESYSTEM_USAGE = Gauge(
+    "system_filesystem_usage_bytes",
+    "Bytes of the folder's file system that are not available any more.",
+    FolderLabels,
+    multiprocess_mode="max",
+)
+FILESYSTEM_LIMIT = Gauge(
+    "system_filesystem_limit_bytes",
+    "Size of the folder's file system.",
+    FolderLabels,
+    multiprocess_mode="max",
+)
+THREAD_POOL_USED = Gauge(
+    "anyio_worker_threads_used",
+    "Threads of anyio's pool that run something, such as an endpoint without async; of the worker "
+    "with most.",
+    NoLabels,
+    multiprocess_mode="max",
+)
+THREAD_POOL_LIMIT = Gauge(
+    "anyio_worker_threads_limit",
+    "Threads that anyio's pool may run at once.",
+    NoLabels,
+    multiprocess_mode="max",
+)
+THREAD_POOL_WAITING = Gauge(
+    "anyio_worker_threads_pending_tasks", "Tasks that wait for a thread of anyio's pool.", NoLabels
 )
 
 CATALOGUE: dict[str, AnyMetric] = {

@@ -116,7 +116,14 @@ class Metric(Generic[Labels]):
 
 @dataclass(frozen=True)
 class Counter(Metric[Labels]):
-    """A count that only rises; its name ends in ``_total``."""
+    """A count that only rises; its name ends in ``_total``.
+
+    Attributes:
+        multiprocess_mode: How a server merges its workers' counts: ``sum``, or ``max`` where each
+            worker reads the same count of the machine.
+    """
+
+    multiprocess_mode: Literal["sum", "max"] = "sum"
 
     kind: ClassVar[str] = "counter"
 

@@ -218,6 +218,25 @@ def test_gauges_are_merged_by_their_multiprocess_mode() -> None:
     assert found == {"level_sum": [6.0], "level_max": [3.0], "level_min": [1.0]}
 
 
+def test_counts_of_the_machine_are_not_summed_over_its_workers() -> None:
+    """Each worker reads the same count; that of one that has ended is as old as its last scrape."""
+    registry, sources = SeriesRegistry(), []
+    stalls = Counter("stalls_total", "Stalls.", NoLabels, multiprocess_mode="max")
+    for value, alive in ((3.0, True), (2.5, False), (2.0, False)):
+        meter = Meter()
+        meter.counter(stalls).bind(NoLabels()).inc(value)
+        index = SeriesIndex(registry)
+        index.update(meter.store.segments)
+        sources.append(StoreSource(index, alive=alive))
+    store = MmapStore()
+    compact([source.series_index for source in sources[1:]], store)
+    compacted = SeriesIndex(registry)
+    compacted.update(store.segments)
+    for read in (sources, [sources[0], StoreSource(compacted, alive=False)]):
+        (total,) = aggregate(read, exemplars=False)
+        assert total.series[0].values == [3.0]
+
+
 def test_of_two_declarations_with_one_name_the_first_is_exported() -> None:
     """During a rolling update with other buckets, workers of both versions serve scrapes."""
     registry, sources = SeriesRegistry(), []

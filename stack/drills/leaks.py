@@ -1,0 +1,141 @@
+"""Leaks of a service, as context managers: each uses up a limited resource, little by little.
+
+Limits are lowered, so that a leak is told within a minute and the machine does not notice it.
+"""
+
+import asyncio
+import mmap
+import os
+import resource
+import subprocess
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+
+import anyio.to_thread
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from stack.drills.defective_interface import DefectiveService
+
+_FILES = 256
+_ADDRESS_SPACE, _ALLOCATION = 1 << 30, 8 << 20
+_DISK, _WRITTEN = 64 << 20, 1 << 20
+_PAUSE = 0.5
+"""Seconds between two steps of a leak."""
+
+
+@asynccontextmanager
+async def _repeating(step: Callable[[], Awaitable[None]], pause: float) -> AsyncIterator[None]:
+    async def repeat() -> None:
+        while True:
+            await step()
+            await asyncio.sleep(pause)
+
+    task = asyncio.create_task(repeat())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+@contextmanager
+def _limited(which: int, most: int) -> Iterator[None]:
+    before, hard = resource.getrlimit(which)
+    resource.setrlimit(which, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(which, (before, hard))
+
+
+@asynccontextmanager
+async def _leak_files(_service: DefectiveService) -> AsyncIterator[None]:
+    with ExitStack() as held:
+        held.enter_context(_limited(resource.RLIMIT_NOFILE, _FILES))
+
+        async def step() -> None:
+            held.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+
+        async with _repeating(step, _PAUSE / 2):
+            yield
+
+
+def _address_space() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+@asynccontextmanager
+async def _leak_memory(_service: DefectiveService) -> AsyncIterator[None]:
+    """Reserve memory without touching it: the limit counts it, the machine does not."""
+    with ExitStack() as held:
+        most = _address_space() + _ADDRESS_SPACE
+        held.enter_context(_limited(resource.RLIMIT_AS, most))
+
+        async def step() -> None:
+            held.callback(mmap.mmap(-1, _ALLOCATION).close)
+
+        async with _repeating(step, _PAUSE / 2):
+            yield
+
+
+@asynccontextmanager
+async def _fill_disk(service: DefectiveService) -> AsyncIterator[None]:
+    """Fill a file system of its own in memory; to mount it takes the superuser."""
+    options = f"size={_DISK},mode=700"
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(service.folder)]
+    await asyncio.to_thread(subprocess.run, mount, check=True)
+    try:
+        with tempfile.TemporaryFile(dir=service.folder, buffering=0) as file:
+
+            async def step() -> None:
+                file.write(bytes(_WRITTEN))
+
+            async with _repeating(step, _PAUSE):
+                yield
+    finally:
+        await asyncio.to_thread(subprocess.run, ["umount", str(service.folder)], check=True)
+
+
+@asynccontextmanager
+async def _occupy_threads(_service: DefectiveService) -> AsyncIterator[None]:
+    """Calls without a time-out that never return, as of a driver without ``async``."""
+    over, calls = threading.Event(), set[asyncio.Task[bool]]()
+
+    async def step() -> None:
+        calls.add(asyncio.create_task(anyio.to_thread.run_sync(over.wait)))
+
+    try:
+        async with _repeating(step, 2 * _PAUSE):
+            yield
+    finally:
+        over.set()
+        await asyncio.gather(*calls)
+
+
+@asynccontextmanager
+async def _leak_connections(service: DefectiveService) -> AsyncIterator[None]:
+    """Sessions that nobody closes."""
+    held: list[AsyncConnection] = []
+
+    async def step() -> None:
+        if len(held) < service.pool:
+            held.append(await service.engine.connect())
+
+    try:
+        async with _repeating(step, 4 * _PAUSE):
+            yield
+    finally:
+        for connection in held:
+            await connection.close()
+
+
+LEAKS: dict[str, Callable[[DefectiveService], AbstractAsyncContextManager[None]]] = {
+    "leaking-files": _leak_files,
+    "leaking-memory": _leak_memory,
+    "filling-disk": _fill_disk,
+    "hanging-threads": _occupy_threads,
+    "leaking-connections": _leak_connections,
+}
+"""By name in the URL."""
