@@ -1,10 +1,17 @@
 """Alerts on the database and the caches."""
 
 from alerts.alert import Alert, Severity, current_value
-from alerts.enrichment import FOR_CACHES, FOR_QUERIES, STORE_ERROR, template
+from alerts.enrichment import (
+    FOR_CACHES,
+    FOR_QUERIES,
+    FOR_RELEASES,
+    STORE_ERROR,
+    template,
+)
 from rules.datastores import (
     CACHE_HIT_RATIO,
     CACHE_LOOKUPS_5M,
+    CACHE_REFUSALS_5M,
     N_PLUS_ONE_5M,
     POOL_USE,
     QUERIES_10M,
@@ -21,6 +28,8 @@ COLLAPSED_SHARE = 0.5
 """The share of its usual hit ratio below which a cache has collapsed."""
 USELESS_HIT_RATIO = 0.05
 """A cache that serves less than one lookup in twenty costs more than it saves."""
+MIN_REFUSALS = 10
+"""Refused commands of a cache within five minutes; fewer are a failover."""
 SATURATED = 0.9
 MIN_N_PLUS_ONE_REQUESTS = 20
 """Requests with N+1 within five minutes; fewer are a rarely used page."""
@@ -120,6 +129,21 @@ CACHE_STORE_DOWN = Alert(
     description="Redis failed or timed out too often; lookups go to the database instead."
     + template((STORE_ERROR,), ""),
     board="svc-cache",
+)
+
+CACHE_WRITES_REFUSED = Alert(
+    name="CacheWritesRefused",
+    expr=f"{CACHE_REFUSALS_5M} >= {MIN_REFUSALS}",
+    fires_when="Redis refuses commands of a cache",
+    not_when="fewer than 10 in 5m",
+    severity=Severity.TICKET,
+    for_="8m",  # longer than a restart of Redis, whose last refusals are seen for five minutes
+    summary="Redis refuses commands of cache {{ $labels.cache }} of {{ $labels.job }}: "
+    "{{ $labels.error_type }}",
+    description="{{ $value | humanize }} commands within five minutes. Values are not stored, so "
+    "their lookups go to the database; the circuit breaker stays closed while Redis answers reads.",
+    board="svc-cache",
+    enrichments=FOR_RELEASES,
 )
 
 CACHE_BUS_DOWN = Alert(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from rules.datastores import POOL_USE
 from rules.dependencies import OUTGOING_P95
+from rules.datastores import CACHE_REFUSALS_5M, POOL_USE
 from rules.monitoring import ALERTS
 from rules.requests import LOOP_LAG_P99
 from rules.saturation import CPU_PRESSURE, CPU_THROTTLED, CPU_WAIT
@@ -98,6 +99,11 @@ OPEN_BREAKER = Enrichment(
     f"topk(1, {CACHE_BREAKER_OPEN.max('cache', job=_JOB)} == 1)",
     "circuit breaker of cache {{ .Labels.cache }} is open",
 )
+REFUSED_COMMANDS = Enrichment(
+    f"topk(1, {CACHE_REFUSALS_5M.select(job=_JOB)})",
+    "Redis refused {{ .Value | humanize }} commands of cache {{ .Labels.cache }} within five "
+    "minutes: {{ .Labels.error_type }}",
+)
 STORE_ERROR = Enrichment(
     "topk(1, "
     f"{CACHE_OPERATION_ERRORS.increase('operation', 'error_type', job=_JOB, cache=_CACHE)} > 0)",
@@ -156,6 +162,7 @@ FOR_ERRORS = (
     BUSIEST_STATEMENT,
     FULL_POOL,
     OPEN_BREAKER,
+    REFUSED_COMMANDS,
     RECENT_START,
 )
 FOR_LATENCY = (
@@ -164,6 +171,7 @@ FOR_LATENCY = (
     BUSIEST_STATEMENT,
     FULL_POOL,
     OPEN_BREAKER,
+    REFUSED_COMMANDS,
     LATE_LOOP,
     STARVED_LOOP,
     RECENT_START,
@@ -175,6 +183,7 @@ FOR_BUDGETS = (
     BUSIEST_STATEMENT,
     FULL_POOL,
     OPEN_BREAKER,
+    REFUSED_COMMANDS,
     LATE_LOOP,
     STARVED_LOOP,
     RECENT_START,
@@ -192,6 +201,7 @@ FOR_ROUTE_LATENCY = (
     RECENT_START,
 )
 FOR_STATEMENT = (STATEMENT, BLOCKER, FULL_POOL, RECENT_START)
+FOR_CACHES = (OPEN_BREAKER, REFUSED_COMMANDS, RECENT_START)
 FOR_PROCESSES = (LATE_LOOP, STARVED_LOOP, RECENT_START)
 FOR_STARVATION = (THROTTLED_GROUP, BUSY_HOST, RECENT_START)
 FOR_RELEASES = (RECENT_START,)

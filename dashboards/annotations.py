@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from dashboards.grafana import DATASOURCE, Json
 from dashboards.style import Colour
 from dashboards.variables import CHOSEN_JOB
-from rules.monitoring import ALERTS
+from rules.monitoring import ALERTS, UP
 from rules.releases import deployed
 from vitals.metrics.declarations import matching
 
@@ -51,6 +51,12 @@ DEPLOYS = Annotation(
     expr=deployed(job=CHOSEN_JOB),
     colour=Colour.PRIMARY,
     title="Deployed {{version}} {{revision}}",
+)
+DOWN = Annotation(
+    name="Targets down",
+    expr=f"{UP.select(job=CHOSEN_JOB)} == 0",
+    colour=Colour.MUTED,
+    title="no data of {{instance}}: target down",
 )
 FIRING = Annotation(
     name="Firing alerts",

@@ -2,6 +2,8 @@
 
 from rules.signal import Signal, defined, or_zero
 from vitals.metrics.catalogue import (
+    CACHE_OPERATION_ERRORS,
+    CACHE_REFUSALS,
     CACHE_REQUESTS,
     DB_CONNECTION_COUNT,
     DB_CONNECTION_MAX,
@@ -11,7 +13,7 @@ from vitals.metrics.catalogue import (
     DB_QUERIES_PER_REQUEST,
     DB_SLOW_QUERIES,
 )
-from vitals.metrics.declarations import matching, not_matching
+from vitals.metrics.declarations import excluding, matching, not_matching
 
 ANSWERED = "hit|stale|negative"
 """Cache results that needed no load from the source."""
@@ -81,6 +83,11 @@ POOL_WAIT_P95 = Signal(
 # A lookup that L1 misses goes on to L2 and is counted in both. So the misses are those of L2, and
 # those of L1 only if there is no L2.
 
+_REFUSED = CACHE_OPERATION_ERRORS.increase(
+    *("job", "cache", "error_type"),
+    error_type=matching("|".join(CACHE_REFUSALS)),
+    operation=excluding("connect"),
+)
 _L2_LOOKUPS = CACHE_REQUESTS.rate("job", "cache", layer="l2")
 _L2_MISSES = CACHE_REQUESTS.rate("job", "cache", layer="l2", result=not_matching(ANSWERED))
 _L1_MISSES = CACHE_REQUESTS.rate("job", "cache", layer="l1", result=not_matching(ANSWERED))
@@ -110,6 +117,13 @@ CACHE_LOOKUPS_5M = Signal(
     "How many lookups did each cache get within five minutes?",
     "short",
     f"{CACHE_LOOKUPS} * 300",
+)
+CACHE_REFUSALS_5M = Signal(
+    "job_cache_error:cache_commands_refused:increase5m",
+    "How many commands of each cache did its store refuse, and why?",
+    "short",
+    # An attempt to connect that is refused opens the circuit breaker, which is told by itself.
+    f"{_REFUSED} > 0",
 )
 CACHE_HIT_RATIO = Signal(
     "job_cache:cache_hits:ratio_rate5m",

@@ -19,6 +19,7 @@ LEVELS = {
     "pool": "db_client_connection_pool_name",
     "cache": "cache",
     "server": "server_address",
+    "error": "error_type",
     "resource": "resource",
     "scope": "scope",
     "alert": "alertname",

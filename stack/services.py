@@ -60,6 +60,7 @@ def api(here: Installation) -> Service:
         _python(here, "api", ["service"], _service_settings(here)),
         ready=lambda: readiness.http_answers(here.ports.api, "/readyz"),
         port=here.ports.api,
+        start_timeout=180.0,  # each worker imports all of it: slow on a busy machine
         depends_on=("postgres", "redis"),
         quiet=True,  # one line per request
     )

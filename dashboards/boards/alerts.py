@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from dashboards.annotations import DEPLOYS
+from dashboards.annotations import DEPLOYS, DOWN
 from dashboards.board import Board, Row
 from dashboards.panels.panel import TimeSeries
 from dashboards.panels.query import Query, table_query
@@ -31,7 +31,7 @@ LIST = AlertList(
 COUNT = TimeSeries(
     id=10,
     title="Firing alerts by severity",
-    empty="none",
+    empty="none recorded",
     description="Number of firing alerts of this service. A page wakes the person on call, a "
     "ticket waits for working hours.",
     unit="short",
@@ -65,7 +65,7 @@ BURN_RATES = TimeSeries(
 NOISE = Table(
     id=20,
     title="Noisiest alerts, 7 days",
-    empty="none",
+    empty="none recorded",
     description="Hours that each alert of this service fired within the last seven days. Alerts "
     "that fire often without action get ignored: fix the cause or change the alert.",
     unit="h",
@@ -87,7 +87,7 @@ BOARD = Board(
     title="Alerts",
     description="Which alerts fire, how fast are error budgets spent, which alerts are noise?",
     variables=(SOURCE, JOB),
-    annotations=(DEPLOYS,),
+    annotations=(DEPLOYS, DOWN),
     rows=(
         Row((replace(FIRING_ALERTS, id=1, width=14, height=9), LIST)),
         Row((COUNT, BURN_RATES)),

@@ -2,16 +2,16 @@
 
 from dataclasses import replace
 
-from dashboards.annotations import DEPLOYS, FIRING
+from dashboards.annotations import DEPLOYS, DOWN, FIRING
 from dashboards.board import Board, Row
 from dashboards.links import CACHE_UID
 from dashboards.panels.panel import TimeSeries
 from dashboards.panels.query import Query, instant_query
 from dashboards.panels.stat_panels import BarGauge, Stat
-from dashboards.sections.dependencies import CACHE
+from dashboards.sections.dependencies import CACHE, HIT_RATIO_WHILE_ANSWERED
 from dashboards.style import Colour, Step, falling, series_colour
 from dashboards.variables import CHOSEN, CHOSEN_JOB, INSTANCE, JOB, SOURCE, STEP
-from rules.datastores import CACHE_HIT_RATIO, CACHE_HITS
+from rules.datastores import CACHE_HITS
 from rules.signal import defined
 from vitals.metrics.catalogue import (
     CACHE_BREAKER_OPEN,
@@ -23,9 +23,12 @@ from vitals.metrics.catalogue import (
     CACHE_LOAD_DURATION,
     CACHE_OPERATION_DURATION,
     CACHE_OPERATION_ERRORS,
+    CACHE_REFUSALS,
     CACHE_REQUESTS,
 )
-from vitals.metrics.declarations import matching
+from vitals.metrics.declarations import matching, not_matching
+
+_REFUSALS = matching("|".join(CACHE_REFUSALS))
 
 BREAKER = Stat(
     id=1,
@@ -58,13 +61,14 @@ RATIOS = BarGauge(
     id=3,
     title="Current hit ratio",
     description="Share of lookups of the last five minutes that each cache served. The right "
-    "level depends on what is cached; a drop matters more than the value.",
+    "level depends on what is cached; a drop matters more than the value. A cache whose store does "
+    "not answer, or that nobody asks, has none.",
     unit="percentunit",
     decimals=0,
     width=12,
     steps=falling(0.5, 0.8),
-    queries=(instant_query(CACHE_HIT_RATIO.select(job=CHOSEN_JOB), "{{cache}}"),),
-    empty="no lookups",
+    queries=(instant_query(HIT_RATIO_WHILE_ANSWERED, "{{cache}}"),),
+    empty="nothing looked up, or Redis away",
 )
 RESULTS = TimeSeries(
     id=11,
@@ -113,11 +117,29 @@ OPERATIONS = TimeSeries(
         ),
     ),
 )
+REFUSED = TimeSeries(
+    id=27,
+    title="Refused commands",
+    description="Commands per second that Redis refused, by cache and the code of its reply. OOM: "
+    "its memory is full and it may not evict; READONLY: it is a replica; NOAUTH or WRONGPASS: the "
+    "password; LOADING: it is starting. Redis counts the same, see `redis-cli info errorstats`.",
+    unit="ops",
+    soft_high=1,
+    queries=(
+        Query(
+            CACHE_OPERATION_ERRORS.rate(
+                *("cache", "error_type"), window=STEP, **CHOSEN, error_type=_REFUSALS
+            ),
+            "{{cache}}: {{error_type}}",
+        ),
+    ),
+    empty="none recorded",
+)
 STORE_ERRORS = TimeSeries(
     id=22,
     title="Errors and bypasses",
     description="Lookups per second that Redis could not serve, by cache, and commands per second "
-    "that failed, by what they failed with.",
+    "that failed otherwise than refused, by what they failed with. Connect: an attempt to connect.",
     unit="ops",
     queries=(
         Query(
@@ -127,11 +149,16 @@ STORE_ERRORS = TimeSeries(
             "{{cache}} {{result}}",
         ),
         Query(
-            CACHE_OPERATION_ERRORS.rate("cache", "operation", "error_type", window=STEP, **CHOSEN),
+            CACHE_OPERATION_ERRORS.rate(
+                *("cache", "operation", "error_type"),
+                window=STEP,
+                **CHOSEN,
+                error_type=not_matching("|".join(CACHE_REFUSALS)),
+            ),
             "{{cache}} {{operation}}: {{error_type}}",
         ),
     ),
-    empty="none",
+    empty="none recorded",
 )
 INVALIDATIONS = TimeSeries(
     id=23,
@@ -140,7 +167,7 @@ INVALIDATIONS = TimeSeries(
     "is back. Failed: a stale value may be served until it expires.",
     unit="ops",
     queries=(Query(CACHE_INVALIDATIONS.rate("outcome", window=STEP, **CHOSEN), "{{outcome}}"),),
-    empty="none",
+    empty="none recorded",
     overrides=(
         series_colour("ok", Colour.GOOD),
         series_colour("queued", Colour.WARNING),
@@ -190,11 +217,17 @@ BOARD = Board(
     description="What do the caches serve, how much database time do they save, can they be "
     "trusted?",
     variables=(SOURCE, JOB, INSTANCE),
-    annotations=(DEPLOYS, FIRING),
+    annotations=(DEPLOYS, DOWN, FIRING),
     rows=(
         Row((BREAKER, LOAD_TIME_SAVED, RATIOS)),
         Row((replace(CACHE, id=10, width=8, links=()), RESULTS, LOADS)),
-        Row((OPERATIONS, STORE_ERRORS, INVALIDATIONS), title="Redis", id=20),
-        Row((REJECTED, MEMORY, BUS)),
+        Row(
+            (
+                *(OPERATIONS, STORE_ERRORS, REFUSED),
+                *(replace(each, width=6) for each in (INVALIDATIONS, REJECTED, MEMORY, BUS)),
+            ),
+            title="Redis",
+            id=20,
+        ),
     ),
 )

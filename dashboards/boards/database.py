@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from dashboards.annotations import DEPLOYS, FIRING
+from dashboards.annotations import DEPLOYS, DOWN, FIRING
 from dashboards.board import Board, Row
 from dashboards.links import DATABASE_UID, TO_ENDPOINT, TO_STATEMENT
 from dashboards.panels.panel import TimeSeries
@@ -91,6 +91,7 @@ FULLEST = Gauge(
     width=5,
     steps=rising(0.7, 0.9),
     queries=(instant_query(f"max({POOL_USE.select(**CHOSEN)})"),),
+    empty="no pool",
 )
 
 
@@ -135,7 +136,7 @@ STATEMENTS = Table(
 N_PLUS_ONE = Table(
     id=21,
     title="N+1 queries",
-    empty="none",
+    empty="none recorded",
     description="Routes that repeated one statement once per row within the last hour, and in how "
     "many requests. Load the rows together (selectinload, joinedload) instead.",
     unit="short",
@@ -172,7 +173,7 @@ SHARE = TimeSeries(
 SLOW_STATEMENTS = TimeSeries(
     id=23,
     title="Slow queries by statement",
-    empty="none",
+    empty="none recorded",
     description="Queries per second slower than the threshold of their objective, by statement.",
     unit="ops",
     width=6,
@@ -186,7 +187,7 @@ SLOW_STATEMENTS = TimeSeries(
 ERRORS = TimeSeries(
     id=24,
     title="Query errors",
-    empty="none",
+    empty="none recorded",
     description="Queries per second that raised an error, by exception class.",
     unit="ops",
     width=6,
@@ -305,7 +306,7 @@ BOARD = Board(
     title="Database",
     description="Which statements take the most time, and are there enough connections?",
     variables=(SOURCE, JOB, INSTANCE, API),
-    annotations=(DEPLOYS, FIRING),
+    annotations=(DEPLOYS, DOWN, FIRING),
     rows=(
         Row((replace(SLOW_QUERIES, id=1, width=5), RATE, IN_USE, FAILED, FULLEST)),
         Row(

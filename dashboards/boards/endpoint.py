@@ -3,7 +3,7 @@
 Its queries read raw series, not recorded ones, so that they can select single instances.
 """
 
-from dashboards.annotations import DEPLOYS, FIRING
+from dashboards.annotations import DEPLOYS, DOWN, FIRING
 from dashboards.board import Board, Row
 from dashboards.links import ENDPOINT_UID, TO_DATABASE
 from dashboards.panels.panel import Heatmap, TimeSeries
@@ -144,7 +144,7 @@ RATE = TimeSeries(
 REASONS = TimeSeries(
     id=11,
     title="Errors by type",
-    empty="none",
+    empty="none recorded",
     description="Requests per second that failed or were aborted, by exception class, status or "
     "client disconnect.",
     unit="reqps",
@@ -238,7 +238,7 @@ N_PLUS_ONE = TimeSeries(
     width=6,
     links=(TO_DATABASE,),
     title="N+1 queries",
-    empty="none",
+    empty="none recorded",
     description="Requests per second that repeated one statement once per row, by statement. Load "
     "the rows together instead.",
     unit="reqps",
@@ -284,7 +284,7 @@ OUTGOING = TimeSeries(
         ),
     ),
     overrides=PERCENTILES[:2],
-    empty="none",
+    empty="none recorded",
 )
 
 BOARD = Board(
@@ -292,7 +292,7 @@ BOARD = Board(
     title="Endpoint",
     description="One route: its rate, errors, duration and database queries.",
     variables=(SOURCE, JOB, ROUTE, INSTANCE),
-    annotations=(DEPLOYS, FIRING),
+    annotations=(DEPLOYS, DOWN, FIRING),
     rows=(
         Row((P95, REQUESTS, ERROR_RATIO, TOO_SLOW, QUERIES_EACH)),
         Row((RATE, REASONS, DURATIONS)),

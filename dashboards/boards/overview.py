@@ -8,7 +8,7 @@ drawn by instance.
 
 from dataclasses import replace
 
-from dashboards.annotations import DEPLOYS, FIRING
+from dashboards.annotations import DEPLOYS, DOWN, FIRING
 from dashboards.board import Board, Row
 from dashboards.links import OVERVIEW_UID
 from dashboards.panels.panel import Heatmap, TimeSeries
@@ -145,7 +145,7 @@ BOARD = Board(
     title="Service overview",
     description="Is the service healthy? If not: since when, where, and why?",
     variables=(SOURCE, JOB),
-    annotations=(DEPLOYS, replace(FIRING, enabled=False)),
+    annotations=(DEPLOYS, DOWN, replace(FIRING, enabled=False)),
     rows=(
         Row((AVAILABILITY, LATENCY, SLOW_QUERIES, BUDGET, BURN, INSTANCES)),
         Row((RATE, ERRORS, DURATIONS)),

@@ -1,6 +1,6 @@
 """Runtime board: CPU, memory, descriptors, event loop, garbage collection, instances."""
 
-from dashboards.annotations import DEPLOYS, FIRING
+from dashboards.annotations import DEPLOYS, DOWN, FIRING
 from dashboards.board import Board, Row
 from dashboards.panels.panel import TimeSeries
 from dashboards.panels.query import Query, instant_query, table_query
@@ -175,7 +175,7 @@ GARBAGE = TimeSeries(
 REASONS = TimeSeries(
     id=15,
     title="Telemetry dropped",
-    empty="none",
+    empty="none recorded",
     width=12,
     description="Telemetry that the kit dropped, per second and by reason.",
     unit="ops",
@@ -201,7 +201,7 @@ WORKERS_ANSWERING = TimeSeries(
 REFUSED = TimeSeries(
     id=17,
     title="Refused requests and connections",
-    empty="none",
+    empty="none recorded",
     width=12,
     description="Requests per second refused by body validation, and connections that the server "
     "refused or closed, by reason. The cause is a newly released client or an attack.",
@@ -217,7 +217,7 @@ REFUSED = TimeSeries(
 STREAMS = TimeSeries(
     id=21,
     title="Time streams were open",
-    empty="none",
+    empty="none recorded",
     tint=Colour.INFO,
     description="How long streams and long polls were open (p95), by route, as they ended. Their "
     "latency, to the first byte, is that of requests.",
@@ -232,7 +232,7 @@ STREAMS = TimeSeries(
 BACKGROUND_TASKS = TimeSeries(
     id=22,
     title="Duration of background tasks",
-    empty="none",
+    empty="none recorded",
     tint=Colour.INFO,
     description="How long background tasks ran (p95), by the route that started them, as they "
     "ended.",
@@ -247,7 +247,7 @@ BACKGROUND_TASKS = TimeSeries(
 FAILED_TASKS = TimeSeries(
     id=23,
     title="Failed background tasks",
-    empty="none",
+    empty="none recorded",
     description="Background tasks per second that failed, by route and error. Their requests were "
     "answered before, so no other figure shows them; cancelled ones are not counted.",
     unit="ops",
@@ -300,7 +300,7 @@ BOARD = Board(
     description="How are the processes: CPU, memory, event loop, garbage collection; which "
     "versions run since when?",
     variables=(SOURCE, JOB, INSTANCE),
-    annotations=(DEPLOYS, FIRING),
+    annotations=(DEPLOYS, DOWN, FIRING),
     rows=(
         Row((RESTARTS, DESCRIPTORS, DROPS, UNCOLLECTABLE)),
         Row((LAG, CPU, MEMORY)),

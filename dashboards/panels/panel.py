@@ -66,7 +66,8 @@ class Panel(ABC):
             "id": self.id,
             "maxDataPoints": None,
             "targets": [
-                query.draw(ref) for ref, query in zip(ascii_uppercase, self.queries, strict=False)
+                query.draw(ref)
+                for ref, query in zip(ascii_uppercase, self.drawn_queries, strict=False)
             ],
             "thresholds": [step.draw() for step in self.steps],
             "title": self.title,
@@ -88,6 +89,11 @@ class Panel(ABC):
             "options": options,
         }
         return to_grafana_json(self._base(frame), PANEL_KEYS)
+
+    @property
+    def drawn_queries(self) -> tuple[Query, ...]:
+        """Its queries as the board has them."""
+        return self.queries
 
     @abstractmethod
     def _base(self, frame: Json) -> Any:

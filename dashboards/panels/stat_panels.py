@@ -6,13 +6,35 @@ from typing import Any
 from grafanalib import core
 
 from dashboards.grafana import Json
+from dashboards.panels.data_states import explained, mappings
 from dashboards.panels.panel import Panel
+from dashboards.panels.query import Query
 
 _LAST: Json = {"calcs": ["lastNotNull"], "fields": "", "values": False}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stat(Panel):
+class Tile(Panel):
+    """A panel of current values; says why it has none.
+
+    Attributes:
+        counts_targets: Whether it shows the targets themselves: one that is down is a value then.
+    """
+
+    counts_targets: bool = False
+
+    @property
+    def drawn_queries(self) -> tuple[Query, ...]:
+        """Its queries, of targets that answer, or the reason that there is no value."""
+        return self.queries if self.counts_targets else explained(self.queries)
+
+    @property
+    def _defaults(self) -> Json:
+        return {"color": {"mode": "thresholds"}, "mappings": mappings(self.empty)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stat(Tile):
     """Stat panel; shows names if there are several queries."""
 
     width: int = 4
@@ -32,11 +54,11 @@ class Stat(Panel):
             "showPercentChange": False,
             "wideLayout": True,
         }
-        return {"color": {"mode": "thresholds"}}, {}, options
+        return self._defaults, {}, options
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gauge(Panel):
+class Gauge(Tile):
     """Gauge panel from ``low`` to ``high``. grafanalib's own writes no ``reduceOptions``."""
 
     low: float | None = 0
@@ -64,11 +86,11 @@ class Gauge(Panel):
             "showThresholdMarkers": True,
             "sizing": "auto",
         }
-        return {"color": {"mode": "thresholds"}}, {}, options
+        return self._defaults, {}, options
 
 
 @dataclass(frozen=True, kw_only=True)
-class BarGauge(Panel):
+class BarGauge(Tile):
     """Bar gauge panel: a bar per series from ``low`` to ``high``."""
 
     low: float | None = 0
@@ -100,4 +122,4 @@ class BarGauge(Panel):
             "text": {"titleSize": 14, "valueSize": 18},  # else they grow with the panel
             "valueMode": "color",
         }
-        return {"color": {"mode": "thresholds"}}, {}, options
+        return self._defaults, {}, options

@@ -5,11 +5,12 @@ from dashboards.panels.panel import TimeSeries
 from dashboards.panels.query import Query
 from dashboards.sections.slo_panels import SLOW_ALLOWED, SLOW_NOW
 from dashboards.style import Colour, limit_line, rising, series_colour
-from dashboards.variables import CHOSEN_JOB
+from dashboards.variables import CHOSEN_JOB, STEP
 from rules.datastores import CACHE_HIT_RATIO, POOL_USE, QUERY_P95
 from rules.dependencies import OUTGOING, OUTGOING_FAILURE_RATIO, OUTGOING_P95
 from rules.slo import THRESHOLD
-from vitals.metrics.catalogue import HTTP_CLIENT_ACTIVE_REQUESTS
+from vitals.metrics.catalogue import CACHE_REQUESTS, HTTP_CLIENT_ACTIVE_REQUESTS
+from vitals.metrics.declarations import not_matching
 
 QUERIES = TimeSeries(
     id=31,
@@ -55,16 +56,24 @@ POOL = TimeSeries(
     ),
 )
 
+_ANSWERED = CACHE_REQUESTS.rate(
+    "cache", window=STEP, job=CHOSEN_JOB, result=not_matching("error|bypass")
+)
+HIT_RATIO_WHILE_ANSWERED = (
+    f"{CACHE_HIT_RATIO.select(job=CHOSEN_JOB)} and on (cache) ({_ANSWERED} > 0)"
+)
+"""The hit ratio of five minutes, only of caches that found or missed something just now."""
 CACHE = TimeSeries(
     id=34,
     links=(TO_CACHE,),
     title="Cache hit ratio",
     description="Share of lookups that each cache serves. A sudden drop sends its traffic to the "
-    "database: was the cache flushed or restarted, is it reachable?",
+    "database: was the cache flushed or restarted? It ends where nobody asks, or Redis is away.",
     unit="percentunit",
     width=6,
     high=1,
-    queries=(Query(CACHE_HIT_RATIO.select(job=CHOSEN_JOB), "{{cache}}"),),
+    queries=(Query(HIT_RATIO_WHILE_ANSWERED, "{{cache}}"),),
+    empty="nothing looked up",
 )
 
 OUTGOING_RATE = TimeSeries(
@@ -76,7 +85,7 @@ OUTGOING_RATE = TimeSeries(
     width=6,
     stacked=True,
     queries=(Query(OUTGOING.select(job=CHOSEN_JOB), "{{server_address}}"),),
-    empty="none",
+    empty="none recorded",
 )
 
 OUTGOING_ERRORS = TimeSeries(
@@ -88,7 +97,7 @@ OUTGOING_ERRORS = TimeSeries(
     width=6,
     soft_high=0.01,
     queries=(Query(OUTGOING_FAILURE_RATIO.select(job=CHOSEN_JOB), "{{server_address}}"),),
-    empty="none",
+    empty="none recorded",
 )
 
 OUTGOING_LATENCY = TimeSeries(
@@ -99,7 +108,7 @@ OUTGOING_LATENCY = TimeSeries(
     unit="s",
     width=6,
     queries=(Query(OUTGOING_P95.select(job=CHOSEN_JOB), "{{server_address}}"),),
-    empty="none",
+    empty="none recorded",
 )
 
 OUTGOING_ACTIVE = TimeSeries(
@@ -115,5 +124,5 @@ OUTGOING_ACTIVE = TimeSeries(
             HTTP_CLIENT_ACTIVE_REQUESTS.sum("server_address", job=CHOSEN_JOB), "{{server_address}}"
         ),
     ),
-    empty="none",
+    empty="none recorded",
 )

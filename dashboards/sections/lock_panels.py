@@ -86,7 +86,7 @@ BLOCKED = TimeSeries(
     id=43,
     soft_high=1,
     title="Sessions waiting, by who blocks",
-    empty="none",
+    empty="none recorded",
     description="Sessions that wait for a transaction, directly or behind another one: the "
     "application that holds the lock, its last statement and its state.",
     unit="short",
@@ -101,7 +101,7 @@ BLOCKED = TimeSeries(
 BLOCKING = TimeSeries(
     id=44,
     title="How long they have blocked",
-    empty="none",
+    empty="none recorded",
     description="Time since a transaction first made others wait, while it is open. After a minute "
     "LockWaitLong fires.",
     unit="s",

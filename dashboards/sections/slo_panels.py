@@ -128,6 +128,8 @@ _INSTANCES = f"count({UP.select(job=CHOSEN_JOB)})"
 INSTANCES = Stat(
     id=6,
     title="Instances up",
+    counts_targets=True,
+    empty="no data: nothing scraped",
     description="Instances whose last scrape succeeded, of those that Prometheus knows. No other "
     "panel shows an instance that is down.",
     unit="short",

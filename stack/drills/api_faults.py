@@ -32,6 +32,11 @@ def _products() -> Iterator[str]:
     return itertools.cycle(f"/api/products/{number}" for number in range(1, 6))
 
 
+def _many_products() -> Iterator[str]:
+    """Products that are rarely asked for: most are not cached, whether they exist or not."""
+    return itertools.cycle(f"/api/products/{number}" for number in range(1, 5001))
+
+
 async def _superuser(
     environment: "Environment", *, application: str = "drill"
 ) -> asyncpg.Connection:
@@ -98,6 +103,35 @@ async def _flush_redis(environment: "Environment") -> None:
         writer.close()
 
 
+async def _fill_redis(environment: "Environment") -> None:
+    """Leave Redis no memory, and forbid it to evict: it refuses each write and answers reads."""
+    here = environment.here
+    reader, writer = await asyncio.open_connection(readiness.LOOPBACK, here.ports.redis)
+
+    async def send(command: str) -> list[bytes]:
+        writer.write(f"{command}\r\n".encode())
+        lines = [await reader.readline()]
+        if lines[0].startswith(b"*"):
+            lines += [await reader.readline() for _ in range(2 * int(lines[0][1:]))]
+        return lines
+
+    try:
+        await send(f"AUTH {secrets.read(here.secrets, 'redis-password')}")
+        before = [
+            (await send(f"CONFIG GET {name}"))[-1].decode().strip()
+            for name in ("maxmemory", "maxmemory-policy")
+        ]
+        try:
+            await send("CONFIG SET maxmemory-policy noeviction")
+            await send("CONFIG SET maxmemory 1")
+            await asyncio.Event().wait()
+        finally:
+            await send(f"CONFIG SET maxmemory {before[0]}")
+            await send(f"CONFIG SET maxmemory-policy {before[1]}")
+    finally:
+        writer.close()
+
+
 async def _freeze_redis(environment: "Environment") -> None:
     with environment.frozen("redis"):
         await asyncio.Event().wait()
@@ -117,6 +151,13 @@ FAULTS = {
     "SlowQueryRatioHigh": Fault(_LOCKED, _lock_products, load=Load(_searches), lane=API),
     "CacheHitRatioCollapsed": Fault(
         "Redis is flushed continuously", _flush_redis, load=Load(_products), lane=API
+    ),
+    "CacheWritesRefused": Fault(
+        "Redis is full and may not evict",
+        _fill_redis,
+        load=Load(_many_products, _products),
+        lane=API,
+        labels={"error_type": "OOM"},
     ),
     "CacheStoreDown": Fault(
         "Redis is frozen",

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
+from dashboards.panels.data_states import STATES
 from dashboards.rendered_queries import CHOICES, fill_in, panels
 
 BOARDS = {
@@ -18,12 +19,12 @@ BOARDS = {
 NO_VALUE_TEXTS = ("none", "no other instance to hear", "no layer of its own")
 """Beginnings of the texts of panels that may be empty: nothing is wrong or nothing exists."""
 _MAY_BE_EMPTY = re.compile(
-    r"create_time|connection_errors|request_body_size|workers_crashed|entries_refused|connections_refused|"
+    r"create_time|connection_errors|OOM|request_body_size|workers_crashed|entries_refused|connections_refused|"
     r"\[7d:5m\]| @ 0"
 )
-"""No connection was opened lately and none failed to open, GET has no body, no worker crashed, no
-entry and no connection was refused, five minutes have not passed, and queries of the year 1970 are
-for exemplars only."""
+"""No connection was opened lately and none failed to open, Redis refused nothing, GET has no body,
+no worker crashed, no entry and no connection was refused, five minutes have not passed, and queries
+of the year 1970 are for exemplars only."""
 
 
 class PanelQuery(NamedTuple):
@@ -51,10 +52,10 @@ def panel_queries(choices: Mapping[str, str]) -> Iterator[PanelQuery]:
 
 
 def query(prometheus: str, promql: str) -> list[dict[str, Any]]:
-    """The result of a query, without errors, warnings and infos."""
+    """The values of a query, without errors, warnings and infos."""
     response = httpx.get(f"{prometheus}/api/v1/query", params={"query": promql}, timeout=30).json()
     assert response["status"] == "success", (promql, response)
     assert not response.get("warnings"), (promql, response)
     assert not response.get("infos"), (promql, response)
     result: list[dict[str, Any]] = response["data"]["result"]
-    return result
+    return [each for each in result if float(each["value"][1]) not in STATES]

@@ -9,8 +9,10 @@ from contextlib import AbstractContextManager, contextmanager
 from time import perf_counter, time_ns
 from types import TracebackType
 
-from vitals.asgi.request_context import MakeSpan, error_type_of
+from vitals.asgi.request_context import MakeSpan
+from vitals.cache.core.error_types import error_type
 from vitals.cache.core.metrics import Layer, Outcome, Refusal, Result
+from vitals.cache.core.store import StoreUnavailableError
 from vitals.metrics.catalogue import (
     CACHE_BREAKER_OPEN,
     CACHE_BUS_CONNECTED,
@@ -95,8 +97,10 @@ class StoreReporter:
         Args:
             operation: Its name, one of a few fixed words.
             seconds: How long it took.
-            error: What it failed with.
+            error: What it failed with; nothing is recorded if the store was not tried.
         """
+        if isinstance(error, StoreUnavailableError) and error.result == "bypass":
+            return
         child = self._operations.get(operation)
         if child is None:
             labels = CacheOperationLabels(self._cache, operation)
@@ -104,13 +108,23 @@ class StoreReporter:
             self._operations[operation] = child
         child.observe(seconds)
         if error is not None:
-            failed = CacheErrorLabels(self._cache, operation, error_type_of(error))
-            self._meter.counter(CACHE_OPERATION_ERRORS).bind(failed).inc()
+            self.failed(operation, error)
         if self._span is not None and self._span.enabled:
             began = time_ns() - int(seconds * 1e9)
             attributes = {"cache.name": self._cache, "db.operation.name": operation}
-            error_type = "" if error is None else error_type_of(error)
-            self._span(f"cache {operation} {self._cache}", began, error_type, attributes)
+            type_ = "" if error is None else error_type(error)
+            self._span(f"cache {operation} {self._cache}", began, type_, attributes)
+
+    def failed(self, operation: str, error: BaseException) -> None:
+        """Count what a command to the store failed with, each of several that were sent at once.
+
+        Args:
+            operation: Its name, one of a few fixed words.
+            error: What it failed with.
+        """
+        for each in getattr(error, "refused", ()) or (error,):
+            labels = CacheErrorLabels(self._cache, operation, error_type(each))
+            self._meter.counter(CACHE_OPERATION_ERRORS).bind(labels).inc()
 
 
 class CacheReporter(StoreReporter):

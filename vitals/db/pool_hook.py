@@ -99,7 +99,7 @@ class PoolHook:
             except BaseException as error:
                 instruments = self.watchers.current()
                 if instruments is not None:
-                    instruments.failed(error_type_of(error))
+                    instruments.failed(error_type_of(_driver_error(error)))
                 raise
             finally:
                 self.waiting -= 1
@@ -159,6 +159,13 @@ def in_use(engine: Engine) -> bool:
     pool: Any = engine.pool
     has_connections = hasattr(pool, "checkedin") and pool.checkedin() + pool.checkedout() > 0
     return not hook.disposed and (hook.connected or has_connections)
+
+
+def _driver_error(error: BaseException) -> BaseException:
+    """The driver's own error: SQLAlchemy raises one of a few classes of its own from it."""
+    while error.__cause__ is not None and type(error).__module__.startswith("sqlalchemy."):
+        error = error.__cause__
+    return error
 
 
 _HOOKS: WeakSet[PoolHook] = WeakSet()

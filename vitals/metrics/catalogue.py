@@ -432,8 +432,21 @@ class CacheOperationLabels(NamedTuple):
     operation: str
 
 
+CACHE_REFUSALS = (
+    *("OOM", "READONLY", "MISCONF", "NOREPLICAS", "NOPERM", "NOAUTH", "WRONGPASS"),
+    *("LOADING", "MASTERDOWN", "CLUSTERDOWN", "BUSY"),
+)
+"""Error types of commands that Redis refuses for now, by the code of its reply: it has no memory
+left, is a replica, cannot write its snapshot, misses replicas or a right, wants a password, or is
+not ready."""
+
+
 class CacheErrorLabels(NamedTuple):
-    """Labels of a command to the cache's store that failed."""
+    """Labels of a command to the cache's store that failed.
+
+    The operation is ``connect`` for an attempt to connect. The error type is one of
+    ``CACHE_REFUSALS``, or else the class of the exception.
+    """
 
     cache: str
     operation: str

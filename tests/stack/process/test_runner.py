@@ -36,6 +36,7 @@ class Run:
         self.logs = LogMultiplexer(folder, self.terminal)
         self.folder = folder
         self.statuses: dict[str, ServiceStatus] = {}
+        self._ended = False
 
     def run(
         self,
@@ -49,8 +50,23 @@ class Run:
         try:
             return runner.run(lambda: then(runner))
         finally:
+            self._ended = True
             reaper.close()
             os.close(held)
+
+    def interrupt(self) -> None:
+        """Interrupt the runner, from a thread; not pytest, if the runner has ended before."""
+        if not self._ended:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def interrupt_once(self, condition: Callable[[], bool]) -> Callable[[Runner], None]:
+        """Interrupt the runner when a condition is true, or after a while."""
+
+        def wait() -> None:
+            _wait(condition, 30)
+            self.interrupt()
+
+        return lambda _: threading.Thread(target=wait).start()
 
     def _note(self, status: ServiceStatus) -> None:
         self.statuses[status.name] = status
@@ -149,16 +165,6 @@ def test_dependents_stop_before_their_dependencies(output: Run, tmp_path: Path) 
     assert (tmp_path / "ends").read_text().split() == ["api", "database"]
 
 
-def _interrupt_once(condition: Callable[[], bool]) -> Callable[[Runner], None]:
-    """Interrupt the runner when a condition is true, or after a while."""
-
-    def wait() -> None:
-        _wait(condition, 30)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    return lambda _: threading.Thread(target=wait).start()
-
-
 def test_a_service_that_ends_is_restarted_and_stops_nothing_else(
     output: Run, tmp_path: Path
 ) -> None:
@@ -170,7 +176,7 @@ def test_a_service_that_ends_is_restarted_and_stops_nothing_else(
 
     def note(runner: Runner) -> None:
         pids.append(runner.pids["steady"])
-        _interrupt_once(lambda: "is ready again" in output.text)(runner)
+        output.interrupt_once(lambda: "is ready again" in output.text)(runner)
 
     assert output.run(_service("steady", FOREVER), weak, then=note) == 0
     assert re.search(
@@ -204,7 +210,7 @@ def test_what_an_ended_service_left_is_ended_before_it_is_restarted(
 
     def kill(runner: Runner) -> None:
         os.kill(runner.pids["server"], signal.SIGKILL)
-        _interrupt_once(lambda: "is ready again" in output.text)(runner)
+        output.interrupt_once(lambda: "is ready again" in output.text)(runner)
 
     assert output.run(server, then=kill) == 0
     assert "server ended with signal SIGKILL" in output.text
@@ -222,7 +228,7 @@ def test_a_service_that_cannot_start_again_is_said_once(output: Run, tmp_path: P
 
     def kill(runner: Runner) -> None:
         os.kill(runner.pids["server"], signal.SIGKILL)
-        _interrupt_once(lambda: "is ready again" in output.text)(runner)
+        output.interrupt_once(lambda: "is ready again" in output.text)(runner)
 
     assert output.run(ready, then=kill) == 0
     assert len(attempts.read_text().split()) == 4
@@ -246,7 +252,7 @@ def test_a_service_whose_port_is_taken_is_not_started(output: Run) -> None:
             _wait(lambda: "cannot be started" in output.text)
             taken.close()
             _wait(lambda: "is ready again" in output.text)
-            os.kill(os.getpid(), signal.SIGINT)
+            output.interrupt()
 
         threading.Thread(target=wait).start()
 
@@ -275,7 +281,7 @@ def test_a_restart_waits_until_its_dependencies_are_ready(output: Run, tmp_path:
     def kill_both(runner: Runner) -> None:
         os.kill(runner.pids["api"], signal.SIGKILL)
         os.kill(runner.pids["database"], signal.SIGKILL)
-        _interrupt_once(lambda: "api is ready again" in output.text)(runner)
+        output.interrupt_once(lambda: "api is ready again" in output.text)(runner)
 
     assert output.run(api, database, then=kill_both) == 0
     assert order.read_text().split() == ["database", "api"] * 2
@@ -298,7 +304,7 @@ def test_a_restarted_service_that_is_slow_is_not_killed(output: Run, tmp_path: P
             pids.append(output.statuses["slow"].pid)
             (tmp_path / "ready").touch()
             _wait(lambda: "is ready again" in output.text)
-            os.kill(os.getpid(), signal.SIGINT)
+            output.interrupt()
 
         threading.Thread(target=wait).start()
 
@@ -387,7 +393,7 @@ def test_an_optional_task_delays_nothing_and_its_failure_stops_nothing(output: R
 
     def interrupt_once_logged() -> None:
         _wait(lambda: "sorry" in output.text)
-        os.kill(os.getpid(), signal.SIGINT)
+        output.interrupt()
 
     def end_once_it_failed(runner: Runner) -> None:
         assert "slow" in runner.pids
@@ -422,7 +428,7 @@ def test_the_runner_replaces_a_killed_reaper(output: Run) -> None:
 
         def interrupt_once_logged() -> None:
             _wait(lambda: "started another" in output.text)
-            os.kill(os.getpid(), signal.SIGINT)
+            output.interrupt()
 
         threading.Thread(target=interrupt_once_logged).start()
 
@@ -442,7 +448,7 @@ def test_a_full_log_disk_stops_nothing(tmp_path: Path) -> None:
 
                 def interrupt_once_logged() -> None:
                     _wait(lambda: "log files not writable" in output.text)
-                    os.kill(os.getpid(), signal.SIGINT)
+                    output.interrupt()
 
                 threading.Thread(target=interrupt_once_logged).start()
 

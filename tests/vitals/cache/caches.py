@@ -38,10 +38,10 @@ class Process:
             name, schema=int, ttl=60, l1_ttl=l1_ttl, reporter=CacheReporter(self.meter, name)
         )
 
-    def reads(self, metric: AnyMetric, **labels: str) -> float:
+    def reads(self, metric: AnyMetric, suffix: str = "", /, **labels: str) -> float:
         """Return the value of one of its metrics, 0 without one."""
         page = MetricsEndpoint(self.meter).render(as_openmetrics=True, gzipped=False)
-        return Readings.parse(page.decode()).value(metric, **labels)
+        return Readings.parse(page.decode()).value(metric, suffix, **labels)
 
     async def recovered(self, within: float = DEADLINE_SECONDS) -> None:
         """Wait until lookups use Redis again."""

@@ -18,6 +18,9 @@ class Reporter(Protocol):
     def operation(self, name: str, /) -> AbstractContextManager[object]:
         """Time a command to the store."""
 
+    def failed(self, operation: str, error: BaseException, /) -> None:
+        """Record what a command to the store failed with that is not timed."""
+
     def load(self) -> AbstractContextManager[object]:
         """Time a load of a value that was missing."""
 
@@ -49,6 +52,9 @@ class NullReporter:
     def operation(self, _name: str, /) -> AbstractContextManager[object]:
         """Return a null context."""
         return nullcontext()
+
+    def failed(self, _operation: str, _error: BaseException, /) -> None:
+        """Do nothing."""
 
     def load(self) -> AbstractContextManager[object]:
         """Return a null context."""

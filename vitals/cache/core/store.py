@@ -24,11 +24,15 @@ class StoreUnavailableError(Exception):
 
     Attributes:
         result: ``"error"`` when the store failed or timed out, ``"bypass"`` when it was not tried.
+        refused: The server's replies that are errors, of several commands that were sent at once.
     """
 
-    def __init__(self, result: Literal["error", "bypass"]) -> None:
+    def __init__(
+        self, result: Literal["error", "bypass"], refused: tuple[BaseException, ...] = ()
+    ) -> None:
         super().__init__(f"cache store unavailable ({result})")
         self.result = result
+        self.refused = refused
 
 
 @dataclass(unsafe_hash=True)  # its reporter may be set later, its name is never changed

@@ -46,6 +46,7 @@ def connect_redis(
     password: str | None,
     timeout: float,
     changed: Callable[[bool], None] = lambda _available: None,
+    failed: Callable[[Exception], None] = lambda _reason: None,
 ) -> RedisClient:
     """Choose a client; the first command connects.
 
@@ -54,11 +55,12 @@ def connect_redis(
         password: Used when the URL has none.
         timeout: Seconds a reply may take.
         changed: Called with False when a circuit opens and with True when all are closed.
+        failed: Called with the reason of each attempt to connect that failed.
 
     Raises:
         ValueError: The URL's scheme is not supported.
     """
     parsed = RedisUrl.parse(url, password)
     if parsed.kind == "cluster":
-        return ClusterClient(parsed, timeout, changed)
-    return SingleClient(parsed, timeout, changed)
+        return ClusterClient(parsed, timeout, changed, failed)
+    return SingleClient(parsed, timeout, changed, failed)

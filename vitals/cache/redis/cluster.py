@@ -28,12 +28,20 @@ class ClusterClient:
         url: Names nodes to fetch the slot map from; all take the same credentials.
         timeout: Seconds that a reply may take.
         changed: Called with False when a circuit opens, and with True when all are closed.
+        failed: Called with the reason of each attempt to connect that failed.
     """
 
-    def __init__(self, url: RedisUrl, timeout: float, changed: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        url: RedisUrl,
+        timeout: float,
+        changed: Callable[[bool], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
         self._url = url
         self._timeout = timeout
         self._changed = changed
+        self._failed = failed
         self._nodes: dict[Server, Node] = {}
         self._slots: list[Server | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
         self._covered = True
@@ -170,7 +178,7 @@ class ClusterClient:
         if server not in self._nodes:
             connection = self._connection(server)
             self._nodes[server] = Node(
-                connection, self._timeout, self._on_availability, use_mget=False
+                connection, self._timeout, self._on_availability, self._failed, use_mget=False
             )
         return self._nodes[server]
 

@@ -58,6 +58,12 @@ class Connection:
         self.run_id = UNKNOWN_RUN_ID
         """Four bytes of the server's run id; zeros if this account may not call INFO."""
 
+    @property
+    def address(self) -> str:
+        """Where it connects to: ``host:port``, or the path of a socket."""
+        path = getattr(self._connection, "path", None)
+        return path or f"{self._connection.host}:{self._connection.port}"
+
     def move(self, host: str, port: int) -> None:
         """Connect to another server the next time."""
         self._connection.host, self._connection.port = host, port
@@ -89,7 +95,7 @@ class Connection:
         if pong != b"PONG" and not isinstance(pong, NoPermissionError):
             raise RedisConnectionError(
                 unhealthy_reason([pong]) or f"unexpected reply to PING: {pong!r:.100}"
-            )
+            ) from (pong if isinstance(pong, RedisError) else None)
         commands: list[Command] = [("INFO", "server"), ("INFO", "replication")]
         server, replication = map(_text, await self.exchange(pack(*commands), 2))
         if self._is_primary and b"role:slave" in replication and _READ_ONLY in replication:
@@ -171,6 +177,14 @@ def unhealthy_reason(replies: Iterable[Any]) -> str:
             if str(reply).startswith(UNHEALTHY_PREFIXES):
                 return str(reply)
     return ""
+
+
+def describe_failure(reason: BaseException, address: str, timeout: float) -> str:
+    """Say why a server is unavailable, for a log line: where it is, and what happened."""
+    text = str(reason)
+    if isinstance(reason, TimeoutError):
+        text = f"{text or 'no answer'} (limit {timeout:g} s)"
+    return f"{address}: {type(reason).__name__}: {text or 'no reason given'}"
 
 
 def _text(reply: Any) -> bytes:

@@ -16,7 +16,13 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from vitals.cache.core.store import StoreUnavailableError, TimeoutBudget
 from vitals.cache.redis.batch import Batch, Call, Read, Request, Values, fail
-from vitals.cache.redis.connection import Command, Connection, pack, unhealthy_reason
+from vitals.cache.redis.connection import (
+    Command,
+    Connection,
+    describe_failure,
+    pack,
+    unhealthy_reason,
+)
 from vitals.cache.redis.url import Server
 
 log = logging.getLogger(__name__)
@@ -46,6 +52,7 @@ class Node:
         connection: To the server, not open.
         timeout: Seconds that a reply may take.
         changed: Called with False when the circuit opens and with True when it closes.
+        failed: Called with the reason of each attempt to connect that failed.
         locate: Returns the server before each attempt; None if the connection knows it.
         use_mget: Whether one MGET may read all keys; nodes of a cluster refuse that.
     """
@@ -55,6 +62,7 @@ class Node:
         connection: Connection,
         timeout: float,
         changed: Callable[[bool], None] = lambda _available: None,
+        failed: Callable[[Exception], None] = lambda _reason: None,
         *,
         locate: Locate | None = None,
         use_mget: bool = True,
@@ -62,6 +70,7 @@ class Node:
         self._connection = connection
         self._timeout = timeout
         self._changed = changed
+        self._failed = failed
         self._locate = locate
         self._use_mget = use_mget
         self._requests: list[Request] = []
@@ -160,6 +169,8 @@ class Node:
                         self._timer.cancel()
                     await self._connection.drop()
             except Exception as error:  # noqa: BLE001 - callers need this task after any failure
+                if connected_at == float("inf"):
+                    self._failed(error)
                 stable = clock() - connected_at >= STABLE_SECONDS
                 if stable:
                     pause = FIRST_PAUSE
@@ -263,14 +274,17 @@ class Node:
 
     def _open_circuit(self, reason: Exception) -> None:
         if not self._open:
-            log.warning("redis unavailable, circuit open (%s: %s)", type(reason).__name__, reason)
+            log.warning(
+                "redis unavailable, circuit open (%s)",
+                describe_failure(reason, self._connection.address, self._timeout),
+            )
             self._open = True
             self._changed(False)
         self._fail_waiting(reason)
 
     def _close_circuit(self) -> None:
         if self._open:
-            log.warning("redis available, circuit closed")
+            log.warning("redis available, circuit closed (%s)", self._connection.address)
             self._open = False
             self._changed(True)
 

@@ -9,7 +9,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 
-from vitals.cache.redis.connection import Connection
+from vitals.cache.redis.connection import Connection, describe_failure
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,7 @@ class Subscriber:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self, tried: asyncio.Event) -> None:
+        connected: bool | None = None
         while True:
             connection: Connection | None = None
             try:
@@ -66,11 +67,18 @@ class Subscriber:
                     await connection.send(("SUBSCRIBE", self._channel))
                     if await connection.receive(self._timeout) is None:
                         raise TimeoutError("not subscribed")  # noqa: TRY301 - as a late PING
+                if connected is False:
+                    log.info("invalidation bus connected (%s)", connection.address)
+                connected = True
                 self._changed(True)
                 tried.set()
                 await self._receive(connection)
             except Exception as error:  # noqa: BLE001 - retried after any failure
-                log.info("invalidation bus disconnected (%s: %s)", type(error).__name__, error)
+                if connected is not False:  # else it is another attempt of the same outage
+                    address = connection.address if connection else "no server known"
+                    failure = describe_failure(error, address, self._timeout)
+                    log.info("invalidation bus disconnected (%s)", failure)
+                connected = False
             finally:
                 self._changed(False)
                 if connection is not None:

@@ -19,11 +19,19 @@ class SingleClient(Node):
         url: Of the server, or of the Sentinels.
         timeout: Seconds that a reply may take.
         changed: Called with False when the circuit opens and with True when it closes.
+        failed: Called with the reason of each attempt to connect that failed.
     """
 
-    def __init__(self, url: RedisUrl, timeout: float, changed: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        url: RedisUrl,
+        timeout: float,
+        changed: Callable[[bool], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
         locate = MasterLocator(url, timeout) if url.kind == "sentinel" else None
-        super().__init__(Connection(url.connection_options()), timeout, changed, locate=locate)
+        connection = Connection(url.connection_options())
+        super().__init__(connection, timeout, changed, failed, locate=locate)
         self._url = url
 
     async def send(self, *command: str | bytes | int, budget: TimeoutBudget | None = None) -> Any:
@@ -41,9 +49,8 @@ class SingleClient(Node):
             StoreUnavailableError: As above, also if Redis refuses one of them.
         """
         replies = await self.execute(*commands, budget=budget)
-        for reply in replies:
-            if isinstance(reply, RedisError):
-                raise StoreUnavailableError("error") from reply
+        if refused := tuple(reply for reply in replies if isinstance(reply, RedisError)):
+            raise StoreUnavailableError("error", refused) from refused[0]
         return replies
 
     def origin(self, _names: tuple[str, ...]) -> bytes:

@@ -15,8 +15,8 @@ Redis should keep nothing on disk (``save ""``, ``appendonly no``) and evict
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -83,7 +83,9 @@ class RedisStore:
         prefix: str = "",
     ) -> None:
         self.timeout = timeout
-        self._connect = partial(connect_redis, url, password, timeout, self._on_availability)
+        self._connect = partial(
+            connect_redis, url, password, timeout, self._on_availability, self._on_failure
+        )
         self.client: RedisClient = self._connect()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.prefix = prefix + LAYOUT
@@ -151,7 +153,7 @@ class RedisStore:
     async def renew_lease(self, lease: FillLease) -> None:
         """Extend the lease."""
         fence = self._keys(lease.ref.name)[1:2]
-        with suppress(StoreUnavailableError):
+        with suppress(StoreUnavailableError), _failures_counted([lease.ref.info], "renew"):
             await self.client.send(*self._script(scripts.RENEW_LEASE, fence, lease.token, LEASE_MS))
 
     async def fill(
@@ -175,7 +177,7 @@ class RedisStore:
     async def release_lease(self, lease: FillLease) -> None:
         """Delete the lease."""
         fence = self._keys(lease.ref.name)[1:2]
-        with suppress(StoreUnavailableError):
+        with suppress(StoreUnavailableError), _failures_counted([lease.ref.info], "release"):
             await self.client.send(*self._script(scripts.RELEASE_LEASE, fence, lease.token))
 
     # -- Invalidating ------------------------------------------------------------------------
@@ -283,22 +285,23 @@ class RedisStore:
             for target in intent.targets
         ]
         if commands:
-            await self.client.send_all(*commands)
+            with _failures_counted([target.info for target in intent.targets], "intend"):
+                await self.client.send_all(*commands)
 
     async def _send(self, targets: tuple[InvalidationTarget, ...], token: bytes = b"") -> None:
-        await self.client.send_all(
-            *(
-                self._script(
-                    scripts.INVALIDATE,
-                    self._keys(target.name),
-                    token,
-                    int(target.is_generation),
-                    self.channel,
-                    target.name,
-                )
-                for target in targets
+        commands = [
+            self._script(
+                scripts.INVALIDATE,
+                self._keys(target.name),
+                token,
+                int(target.is_generation),
+                self.channel,
+                target.name,
             )
-        )
+            for target in targets
+        ]
+        with _failures_counted([target.info for target in targets], "invalidate"):
+            await self.client.send_all(*commands)
 
     def _everything(self) -> tuple[InvalidationTarget, ...]:
         return tuple(
@@ -315,6 +318,10 @@ class RedisStore:
         if up:
             self.queue.flush()
 
+    def _on_failure(self, reason: Exception) -> None:
+        for info in self._infos:
+            info.reporter.failed("connect", reason)
+
     def _keys(self, name: str) -> tuple[str, str, str]:
         key = f"{self.prefix}:{{{name}}}"
         return key, f"{key}:fence", f"{key}:writers"
@@ -327,7 +334,8 @@ class RedisStore:
         """Create missing generations and return the stamp; None if a write of one is pending."""
         fresh = [os.urandom(GENERATION_BYTES) for _ in ref.generations]
         made = map(self._make, ref.generations, fresh)
-        found = await self.client.send_all(*made, budget=budget)
+        with _failures_counted([ref.info], "generation"):
+            found = await self.client.send_all(*made, budget=budget)
         tokens = [old or new for old, new in zip(found, fresh, strict=True)]
         if WRITING in tokens:
             return None
@@ -339,6 +347,17 @@ class RedisStore:
 
     def _script(self, script: str, keys: tuple[str, ...], *arguments: str | bytes | int) -> Command:
         return ("EVAL", script, len(keys), *keys, *arguments)
+
+
+@contextmanager
+def _failures_counted(infos: Sequence[CacheInfo], operation: str) -> Iterator[None]:
+    """Count what commands fail with that are not timed, for the first namespace they are of."""
+    try:
+        yield
+    except StoreUnavailableError as error:
+        if infos and error.result == "error":
+            infos[0].reporter.failed(operation, error)
+        raise
 
 
 async def _on(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, R]) -> R | None:
