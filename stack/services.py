@@ -14,6 +14,7 @@ from stack.process.process import Program
 from stack.process.service import Service
 from stack.servers import postgres, prometheus, redis
 from vitals import secure_files
+from vitals.saturation import disk
 
 SITE = "site"
 """The folder in the data folder that Prometheus serves at /user/."""
@@ -82,8 +83,14 @@ def _service_settings(here: Installation) -> dict[str, str]:
         "SERVICE_METRICS_TOKEN_FILE": str(secrets / "metrics-token"),
         "SERVICE_HOST": readiness.LOOPBACK,
         "SERVICE_PORT": str(here.ports.api),
+        **_folders(here.data),
         **_worker_settings(here.workers),
     }
+
+
+def _folders(data: Path) -> dict[str, str]:
+    """The API measures the disk of the data folder: data of PostgreSQL and Prometheus, logs."""
+    return {} if os.pathsep in str(data) else {disk.VARIABLE: f"data={data}"}
 
 
 def _worker_settings(workers: int) -> dict[str, str]:

@@ -137,7 +137,7 @@ def test_kiosk_shows_only_panels_until_escape(pages: Pages) -> None:
 def test_all_controls_are_reached_by_tab_in_reading_order(pages: Pages) -> None:
     page = pages.open("svc-overview")
     wanted = [
-        page.get_by_role("navigation").get_by_role("link", name="Alerts"),
+        page.get_by_role("navigation").get_by_role("link", name="Alerts", exact=True),
         page.get_by_role("button", name="Theme: light"),
         page.get_by_role("combobox").first,
         page.get_by_label("Deploys"),
@@ -231,7 +231,6 @@ def test_an_alert_shows_its_summary_and_links_to_its_board(
     page = pages.running()
     _wait_for_series(firing, "ALERTS")
     page.goto(f"{firing.url}/user/?theme=dark")
-    expect(page.get_by_text("1 firing")).to_be_visible()
     page.get_by_role("main").get_by_role("link", name="Alerts Which").click()
     kind = next(one for one in panels_of(BOARDS["svc-alerts"]) if one["type"] == "alertlist")
     alert = panel(page, kind["id"]).get_by_role("listitem").filter(has_text="AlwaysHere")

@@ -1,11 +1,9 @@
 """Public services that the kit is installed into: how to start them, and what to ask."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Any
 
-NOTHING: Mapping[str, str] = MappingProxyType({})
 _KEY = "sk-0123456789abcdef0123456789abcdef"
 
 
@@ -23,7 +21,7 @@ class Request:
     route: str = ""
     status: int = 200
     json: Any = None
-    headers: Mapping[str, str] = NOTHING
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,8 +41,8 @@ class ForeignService:
     requirement: str
     module: str
     requests: tuple[Request, ...]
-    files: Mapping[str, str] = NOTHING
-    environment: Mapping[str, str] = NOTHING
+    files: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
     database: bool = False
 
 
@@ -86,7 +84,8 @@ LITELLM = ForeignService(
     },
     requests=(
         Request("GET", "/v1/models", headers={"authorization": f"Bearer {_KEY}"}),
-        Request("GET", "/v1/models", status=401),
+        # A key that the proxy would look up in its database, which it has not.
+        Request("GET", "/v1/models", status=500),
         Request(
             "POST",
             "/v1/chat/completions",
