@@ -8,9 +8,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rules.datastores import POOL_USE
-from rules.dependencies import OUTGOING_P95
 from rules.datastores import CACHE_REFUSALS_5M, POOL_USE
+from rules.dependencies import OUTGOING_P95
 from rules.monitoring import ALERTS
 from rules.requests import LOOP_LAG_P99
 from rules.saturation import CPU_PRESSURE, CPU_THROTTLED, CPU_WAIT
