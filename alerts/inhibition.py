@@ -218,6 +218,7 @@ INHIBITIONS = (
         EVENT_LOOP_LAG_HIGH, LATENCY_P95_HIGH, "Every request waits for the blocked event loop."
     ),
     Inhibition(CPU_STARVED, LATENCY_P95_HIGH, "Every request waits for a CPU."),
+    Inhibition(CPU_STARVED, BUDGET_BURN, "Every request waits for a CPU.", of=_LATENCY),
     Inhibition(THREADS_NEARLY, LATENCY_P95_HIGH, "Endpoints without async wait for a free thread."),
     *map(_runs_out, (FILES_SOON, MEMORY_SOON, DISK_SOON, THREADS_SOON)),
     Inhibition(
