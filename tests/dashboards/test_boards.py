@@ -23,7 +23,15 @@ from dashboards.rendered_queries import CHOICES, fill_in, panels
 SCHEMA = jsonschema.Draft202012Validator(
     json.loads((Path(__file__).parent / "house.schema.json").read_text())
 )
-GRAFANAS_OWN = {"__rate_interval", "__interval", "__range", "__value", "__url_time_range", "__all"}
+GRAFANAS_OWN = {
+    "__rate_interval",
+    "__interval",
+    "__range",
+    "__value",
+    "__field",
+    "__url_time_range",
+    "__all",
+}
 LEGEND_LABEL = re.compile(r"\{\{(\w+)\}\}")
 every_board = pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.uid)
 
