@@ -70,7 +70,9 @@ class Alert:
         }
 
 
-def current_value(signal: Signal, *same: str, show: str = "humanize", **only: str) -> str:
+def current_value(
+    signal: Signal, *same: str, show: str = "humanize", text: str = "{}", **only: str
+) -> str:
     """Write a template that shows the current value of a signal.
 
     Args:
@@ -78,6 +80,7 @@ def current_value(signal: Signal, *same: str, show: str = "humanize", **only: st
         same: Labels whose values are those of the alert.
         show: The template function that writes the value: ``humanizeDuration``,
             ``humanizePercentage``, ``humanize``.
+        text: Where the value stands, as ``{}``; without a value there is no text.
         only: Labels with fixed values.
     """
     fixed = [f"{label}='{value}'" for label, value in only.items()]
@@ -85,5 +88,5 @@ def current_value(signal: Signal, *same: str, show: str = "humanize", **only: st
     arguments = "".join(f" $labels.{label}" for label in same)
     return (
         f'{{{{ with printf "{signal.record}{{{matchers}}}"{arguments} | query }}}}'
-        f"{{{{ . | first | value | {show} }}}}{{{{ end }}}}"
+        f"{text.format(f'{{{{ . | first | value | {show} }}}}')}{{{{ end }}}}"
     )

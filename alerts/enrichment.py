@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rules.datastores import CACHE_REFUSALS_5M, POOL_USE
+from rules.dependencies import OUTGOING_P95
 from rules.monitoring import ALERTS
 from rules.requests import LOOP_LAG_P99
 from rules.saturation import CPU_PRESSURE, CPU_THROTTLED, CPU_WAIT
@@ -20,21 +21,25 @@ from vitals.metrics.catalogue import (
     DB_LOCK_BLOCKING,
     DB_OPERATION_DURATION,
     DB_SLOW_QUERIES,
+    HTTP_REQUEST_DURATION,
     PROCESS_START_TIME,
     SLO_EVENTS,
 )
-from vitals.metrics.declarations import matching
+from vitals.metrics.declarations import matching, not_matching
 
 _JOB, _SLO, _CACHE = "%job", "%slo", "%cache"
-_LABEL = re.compile(r'"%(job|slo|cache)"')
+_ROUTE = {"http_request_method": "%http_request_method", "http_route": "%http_route"}
+_LABEL = re.compile(r'"%(\w+)"')
 _POOL = "db_client_connection_pool_name"
 _RECENT = 3600
 """Seconds for which a start is a possible cause."""
 _STARVED_SHARE, _PRESSED_SHARE, _THROTTLED = 0.2, 0.5, 0.05
 """Thresholds: shares of the time in which the loop, or anything, waits for a CPU; seconds per
 second of being throttled."""
-_FULL_SHARE, _LATE_SECONDS, _BUSY_SECONDS, _BLOCKING_SECONDS = 0.9, 0.1, 0.1, 10
-"""Thresholds: share of a pool, seconds of lag, seconds per second spent in a statement."""
+_FULL_SHARE, _LATE_SECONDS, _BUSY_SECONDS = 0.9, 0.1, 0.1
+_CALL_SECONDS, _BLOCKING_SECONDS = 0.5, 10
+"""Thresholds: share of a pool, seconds of lag, seconds per second spent in a statement, seconds of
+an outgoing request and of a lock."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +47,8 @@ class Enrichment:
     """A query and the text for its result.
 
     Attributes:
-        query: PromQL with one result or none; ``"%job"``, ``"%slo"`` and ``"%cache"`` stand for
-            those of the alert.
+        query: PromQL with one result or none; ``"%job"`` stands for the alert's value of the label
+            ``job``, and likewise of its other labels.
         text: A Prometheus template of the result: ``.Labels`` and ``.Value``.
     """
 
@@ -133,6 +138,22 @@ RECENT_START = Enrichment(
     "started {{ .Value | humanizeDuration }} ago",
 )
 
+_FAILED = HTTP_REQUEST_DURATION.increase(
+    "error_type", job=_JOB, **_ROUTE, error_type=not_matching("|client_disconnected")
+)
+ERROR_TYPE = Enrichment(
+    f"topk(1, {_FAILED} > 0)",
+    "most failures: {{ .Labels.error_type }}, {{ .Value | humanize }} within five minutes",
+)
+SLOW_SERVER = Enrichment(
+    f"topk(1, {OUTGOING_P95.select(job=_JOB)} > {_CALL_SECONDS})",
+    "requests to {{ .Labels.server_address }} take {{ .Value | humanizeDuration }} (p95)",
+)
+_CALLS = DB_OPERATION_DURATION.rate(
+    "db_query_summary", job=_JOB, db_query_fingerprint="%db_query_fingerprint"
+)
+STATEMENT = Enrichment(f"topk(1, {_CALLS})", "statement: {{ .Labels.db_query_summary }}")
+
 FOR_ERRORS = (
     WORST_FAILING_ROUTE,
     BLOCKER,
@@ -167,6 +188,17 @@ FOR_BUDGETS = (
     RECENT_START,
 )
 FOR_QUERIES = (BLOCKER, SLOW_STATEMENT, BUSIEST_STATEMENT, OPEN_BREAKER, RECENT_START)
+FOR_ROUTE_ERRORS = (ERROR_TYPE, NO_CONNECTION, SLOW_SERVER, FULL_POOL, OPEN_BREAKER, RECENT_START)
+FOR_ROUTE_LATENCY = (
+    BLOCKER,
+    BUSIEST_STATEMENT,
+    SLOW_SERVER,
+    FULL_POOL,
+    OPEN_BREAKER,
+    LATE_LOOP,
+    RECENT_START,
+)
+FOR_STATEMENT = (STATEMENT, BLOCKER, FULL_POOL, RECENT_START)
 FOR_CACHES = (OPEN_BREAKER, REFUSED_COMMANDS, RECENT_START)
 FOR_PROCESSES = (LATE_LOOP, STARVED_LOOP, RECENT_START)
 FOR_STARVATION = (THROTTLED_GROUP, BUSY_HOST, RECENT_START)

@@ -18,6 +18,7 @@ from alerts.datastores import (
     CACHE_WRITES_REFUSED,
     DB_POOL_SATURATED,
     DB_POOL_TIMEOUTS,
+    N_PLUS_ONE,
     POOL,
     SLOW_QUERY_RATIO_HIGH,
 )
@@ -25,7 +26,9 @@ from alerts.enrichment import Enrichment, active_alerts, lookup, template
 from alerts.locks import LOCK_WAIT_LONG
 from alerts.meta_monitoring import INSTANCE_DOWN, SCRAPE_SLOW, TARGET_DOWN
 from alerts.processes import CRASH_LOOP
+from alerts.regressions import QUERIES_MULTIPLIED, STATEMENT_SLOWER
 from alerts.requests import ERROR_RATIO_HIGH, EVENT_LOOP_LAG_HIGH, LATENCY_P95_HIGH
+from alerts.routes import ROUTE_ERRORS, ROUTE_FAILS, ROUTE_SLOW_ALERT
 from alerts.saturation import (
     CPU_STARVED,
     DISK_SOON,
@@ -36,6 +39,7 @@ from alerts.saturation import (
 )
 
 _PAGE, _LATENCY = {"severity": str(Severity.PAGE)}, {"slo": "latency"}
+_ROUTE = ("job", "http_request_method", "http_route")
 _SAME_OBJECTIVE = ("job", "slo", "http_route")
 
 
@@ -214,6 +218,7 @@ INHIBITIONS = (
         EVENT_LOOP_LAG_HIGH, LATENCY_P95_HIGH, "Every request waits for the blocked event loop."
     ),
     Inhibition(CPU_STARVED, LATENCY_P95_HIGH, "Every request waits for a CPU."),
+    Inhibition(CPU_STARVED, BUDGET_BURN, "Every request waits for a CPU.", of=_LATENCY),
     Inhibition(THREADS_NEARLY, LATENCY_P95_HIGH, "Endpoints without async wait for a free thread."),
     *map(_runs_out, (FILES_SOON, MEMORY_SOON, DISK_SOON, THREADS_SOON)),
     Inhibition(
@@ -221,6 +226,40 @@ INHIBITIONS = (
         BUDGET_BURN,
         "Every request waits for the blocked event loop.",
         of=_LATENCY,
+    ),
+    # -- Single routes and statements ---------------------------------------------------------
+    Inhibition(ERROR_RATIO_HIGH, ROUTE_FAILS, "It counts the same failures, of all routes."),
+    Inhibition(ERROR_RATIO_HIGH, ROUTE_ERRORS, "It counts the same failures, of all routes."),
+    Inhibition(TARGET_DOWN, ROUTE_FAILS, "Requests to instances that are down fail."),
+    Inhibition(TARGET_DOWN, ROUTE_SLOW_ALERT, "The other instances carry the load."),
+    Inhibition(DB_POOL_TIMEOUTS, ROUTE_FAILS, "Requests without a connection fail."),
+    Inhibition(DB_POOL_TIMEOUTS, ROUTE_ERRORS, "Requests without a connection fail."),
+    Inhibition(DB_POOL_TIMEOUTS, ROUTE_SLOW_ALERT, "Requests wait for a connection."),
+    Inhibition(DB_POOL_SATURATED, ROUTE_SLOW_ALERT, "Requests wait for a connection."),
+    Inhibition(CACHE_STORE_DOWN, ROUTE_SLOW_ALERT, "Requests wait for the database instead."),
+    Inhibition(
+        EVENT_LOOP_LAG_HIGH, ROUTE_SLOW_ALERT, "Every request waits for the blocked event loop."
+    ),
+    Inhibition(
+        EVENT_LOOP_LAG_HIGH, STATEMENT_SLOWER, "The answer of a query waits for the event loop too."
+    ),
+    Inhibition(
+        ROUTE_FAILS,
+        ROUTE_ERRORS,
+        "It counts the same failures, while most requests fail and just after.",
+        equal=_ROUTE,
+    ),
+    Inhibition(
+        ROUTE_FAILS,
+        ROUTE_SLOW_ALERT,
+        "Requests that fail after a timeout are slow as well.",
+        equal=_ROUTE,
+    ),
+    Inhibition(
+        N_PLUS_ONE,
+        QUERIES_MULTIPLIED,
+        "One query per row is more queries a request.",
+        equal=("job", "http_route"),
     ),
 )
 

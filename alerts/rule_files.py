@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from math import inf
 from textwrap import indent
 from types import ModuleType
@@ -15,20 +14,25 @@ import yaml
 from alerts import (
     burn_rate,
     datastores,
+    dependencies,
     locks,
     meta_monitoring,
     processes,
+    regressions,
     requests,
+    routes,
     saturation,
 )
 from alerts.alert import Alert
 from alerts.inhibition import annotations
 from alerts.time_scale import REAL_TIME, TimeScale
 from rules import alert_states as alert_state_signals
+from rules import baselines
 from rules import datastores as datastore_signals
 from rules import dependencies as dependency_signals
 from rules import releases as release_signals
 from rules import requests as request_signals
+from rules import routes as route_signals
 from rules import saturation as saturation_signals
 from rules import slo as slo_signals
 from rules import watched as watched_signals
@@ -59,6 +63,8 @@ AREAS = (
     Area("slo", slo_signals, (burn_rate,)),
     Area("datastores", datastore_signals, (datastores, locks)),
     Area("dependencies", dependency_signals, ()),
+    Area("routes", route_signals, (routes,)),
+    Area("regressions", baselines, (dependencies, regressions)),
     Area("saturation", saturation_signals, (saturation,)),
     Area("processes", release_signals, (processes,)),
     Area("meta-monitoring", alert_state_signals, (meta_monitoring,)),
@@ -93,22 +99,23 @@ def every_signal() -> dict[str, Signal]:
     return {signal.record: signal for area in AREAS for signal in signals(area)}
 
 
-def recording_passes() -> int:
-    """Evaluations that record every signal over past data: the longest chain of signals.
+def recording_depths() -> dict[str, int]:
+    """How many evaluations record each signal over past data, by record.
 
-    Each evaluation reads only what was recorded before it began.
+    Each evaluation reads only what was recorded before it began, so a signal comes after those
+    that it reads.
     """
-    order = {record: place for place, record in enumerate(every_signal())}
-    signals_by_record = every_signal()
+    depths: dict[str, int] = {}
+    for record, signal in every_signal().items():
+        # One that is declared later is read for its last value only, as its own.
+        read = series_in(signal.query) & depths.keys()
+        depths[record] = 1 + max((depths[each] for each in read), default=0)
+    return depths
 
-    @cache
-    def depth(record: str) -> int:
-        # One that reads a later one, or itself, reads what was recorded before: it adds no pass.
-        read = series_in(signals_by_record[record].query) & order.keys()
-        earlier = {other for other in read if order[other] < order[record]}
-        return 1 + max(map(depth, earlier), default=0)
 
-    return max(map(depth, signals_by_record))
+def recording_passes() -> int:
+    """Evaluations that record every signal over past data: the longest chain of signals."""
+    return max(recording_depths().values())
 
 
 def every_alert() -> tuple[Alert, ...]:

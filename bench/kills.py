@@ -156,6 +156,19 @@ class Inbox:
                 self.active = {part for each in alerts["data"]["alerts"] if (part := _part(each))}
             await asyncio.sleep(POLL_SECONDS)
 
+    def unresolved(self, seconds: float) -> set[str]:
+        """Parts whose last notification, if not older than this, says that they ended."""
+        last: dict[str, tuple[str, str]] = {}
+        for note in self.seen.values():
+            part = _part(note)
+            last[part] = max(last.get(part, ("", "")), (note["received"], note["status"]))
+        return {
+            part
+            for part, (received, status) in last.items()
+            if status == "firing"
+            and time.time() - datetime.fromisoformat(received).timestamp() < seconds
+        }
+
     def tells(self, kill: Kill) -> bool:
         """Whether a page of this kill has arrived."""
         return any(
@@ -204,11 +217,12 @@ async def _run(stack: Stack, count: int, every: float, within: float, seed: int)
         while len(kills) < count:
             await asyncio.sleep(every)
             counts = Counter(kill.part for kill in kills)
-            # One that is told already would not be told again: its alert fires for a while.
+            # What a person knows to be firing is not told again until its end was told.
             idle = [
                 part
                 for part in parts
-                if part not in inbox.active and (part not in following or following[part].done())
+                if part not in inbox.active | inbox.unresolved(3 * within)
+                and (part not in following or following[part].done())
             ]
             idle = [part for part in idle if counts[part] < -(-count // len(parts))]
             if WORKER in idle and "api" in following and not following["api"].done():

@@ -91,6 +91,8 @@ def _(node: promql.AggregateExpr) -> Labels:
         return inner
     if node.modifier is None:
         return frozenset()
+    if str(node.op) == "count_values":  # the value becomes a label
+        named |= {getattr(node.param, "val", "")}
     return named if node.modifier.type == promql.AggModifierType.By else inner - named
 
 

@@ -16,6 +16,12 @@ OUTGOING = Signal(
     "reqps",
     HTTP_CLIENT_REQUEST_DURATION.rate("job", "server_address"),
 )
+OUTGOING_5M = Signal(
+    f"job_server:{_NAME}_count:increase5m",
+    "How many requests were sent to each server within five minutes?",
+    "short",
+    HTTP_CLIENT_REQUEST_DURATION.increase("job", "server_address"),
+)
 OUTGOING_P95 = Signal(
     f"job_server:{_NAME}:p95_5m",
     "How long do servers take that are called?",
@@ -30,13 +36,12 @@ OUTGOING_FAILURES_5M = Signal(
         HTTP_CLIENT_REQUEST_DURATION.increase(
             "job", "server_address", error_type=not_matching(NOT_FAILED)
         ),
-        HTTP_CLIENT_REQUEST_DURATION.increase("job", "server_address"),
+        str(OUTGOING_5M),
     ),
 )
 OUTGOING_FAILURE_RATIO = Signal(
     "job_server:http_client_request_failures:ratio_increase5m",
     "What share of the requests to each server fails?",
     "percentunit",
-    f"{OUTGOING_FAILURES_5M} / "
-    f"({HTTP_CLIENT_REQUEST_DURATION.increase('job', 'server_address')} > 0)",
+    f"{OUTGOING_FAILURES_5M} / ({OUTGOING_5M} > 0)",
 )

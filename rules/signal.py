@@ -8,6 +8,7 @@ LEVELS = {
     "job": "job",
     "instance": "instance",
     "route": "http_route",
+    "method": "http_request_method",
     "status": "http_response_status_code",
     "class": "status_class",
     "le": "le",

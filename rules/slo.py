@@ -145,3 +145,18 @@ BUDGET_LEFT = Signal(
     f"clamp_min(1 - {BAD_RATIO['30d']} / on ({OBJECTIVE}) (1 - {TARGET}), -1)",
     long=True,
 )
+
+
+def _since(window: str, step: str) -> str:
+    """When the first event was recorded, as Unix time, to the step."""
+    return f"min_over_time(timestamp({EVENTS})[{window}:{step}])"
+
+
+BUDGET_AGE = Signal(
+    "job_route_slo:objective_events:age30d",
+    "Over how much of the 30 days are there events to judge a budget by?",
+    "s",
+    # To the hour, and within the first to the minute.
+    f"time() - ({_since('30d', '1h')} < time() - 3600 or {_since('1h', '1m')})",
+    long=True,
+)

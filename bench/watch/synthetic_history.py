@@ -53,7 +53,7 @@ class SyntheticHistory:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         progress(f"an hour of {self.instances} instances")
-        _write(folder, self._scraped())
+        write_blocks(folder, self._scraped())
         passes = recording_passes()
         for number in range(passes):
             progress(f"recording, pass {number + 1} of {passes}")
@@ -66,7 +66,7 @@ class SyntheticHistory:
             ]
         for day in range(self.days, 0, -1):
             progress(f"{len(recorded)} recorded series, {day} days ago")
-            _write(folder, self._recorded(recorded, day))
+            write_blocks(folder, self._recorded(recorded, day))
 
     def _scraped(self) -> Iterator[str]:
         moments = range(self.end - _HOUR, self.end + 1, _SCRAPE)
@@ -123,7 +123,8 @@ def _escape(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"')
 
 
-def _write(folder: Path, lines: Iterator[str]) -> None:
+def write_blocks(folder: Path, lines: Iterator[str]) -> None:
+    """Add lines of OpenMetrics to a folder of blocks, a block a day."""
     text = folder / "samples.om"
     with text.open("w") as file:
         file.writelines(f"{line}\n" for line in lines)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from dashboards.annotations import DEPLOYS, DOWN, FIRING
 from dashboards.board import Board, Row
-from dashboards.links import DATABASE_UID, TO_ENDPOINT, TO_STATEMENT
+from dashboards.links import DATABASE_UID, TO_ENDPOINT, TO_STATEMENT, TO_STATEMENT_OF_SERIES
 from dashboards.panels.panel import TimeSeries
 from dashboards.panels.query import Query, instant_query, table_query
 from dashboards.panels.stat_panels import Gauge, Stat
@@ -158,6 +158,7 @@ N_PLUS_ONE = Table(
 SHARE = TimeSeries(
     id=22,
     title="Time by statement",
+    links=(TO_STATEMENT_OF_SERIES,),
     description="Seconds per second spent in the ten statements with the most total time. What "
     "grew when the problem began is the first suspect.",
     unit="s",
@@ -173,6 +174,7 @@ SHARE = TimeSeries(
 SLOW_STATEMENTS = TimeSeries(
     id=23,
     title="Slow queries by statement",
+    links=(TO_STATEMENT_OF_SERIES,),
     empty="none recorded",
     description="Queries per second slower than the threshold of their objective, by statement.",
     unit="ops",

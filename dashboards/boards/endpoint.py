@@ -5,7 +5,7 @@ Its queries read raw series, not recorded ones, so that they can select single i
 
 from dashboards.annotations import DEPLOYS, DOWN, FIRING
 from dashboards.board import Board, Row
-from dashboards.links import ENDPOINT_UID, TO_DATABASE
+from dashboards.links import ENDPOINT_UID, TO_DATABASE, TO_STATEMENT_OF_SERIES
 from dashboards.panels.panel import Heatmap, TimeSeries
 from dashboards.panels.query import Query, instant_query, table_query
 from dashboards.panels.stat_panels import Stat
@@ -21,6 +21,7 @@ from dashboards.style import (
     series_colour,
 )
 from dashboards.variables import (
+    API,
     CHOSEN_JOB,
     CHOSEN_ROUTE,
     INSTANCE,
@@ -236,7 +237,7 @@ QUERIES = TimeSeries(
 N_PLUS_ONE = TimeSeries(
     id=32,
     width=6,
-    links=(TO_DATABASE,),
+    links=(TO_STATEMENT_OF_SERIES, TO_DATABASE),
     title="N+1 queries",
     empty="none recorded",
     description="Requests per second that repeated one statement once per row, by statement. Load "
@@ -291,7 +292,7 @@ BOARD = Board(
     uid=ENDPOINT_UID,
     title="Endpoint",
     description="One route: its rate, errors, duration and database queries.",
-    variables=(SOURCE, JOB, ROUTE, INSTANCE),
+    variables=(SOURCE, JOB, ROUTE, INSTANCE, API),
     annotations=(DEPLOYS, DOWN, FIRING),
     rows=(
         Row((P95, REQUESTS, ERROR_RATIO, TOO_SLOW, QUERIES_EACH)),

@@ -31,7 +31,8 @@ _YOUNG = "2m"
 def explained(queries: tuple[Query, ...]) -> tuple[Query, ...]:
     """Let the queries of a tile return values only of targets that answer; the first says why not.
 
-    A target answers if it did within a minute, so a single failed scrape hides nothing.
+    A target answers if it did within a minute, so a single failed scrape hides no value. What has
+    none then, as an objective has none, is not "no traffic": the target is down.
     """
     of_instances = any("$instance" in query.expr for query in queries)
 
@@ -42,7 +43,7 @@ def explained(queries: tuple[Query, ...]) -> tuple[Query, ...]:
 
     answering = f"sum(max_over_time({up('1m')}))"
     reasons = (
-        f"({answering} == 0) + {TARGET_DOWN} or "
+        f"(sum({up()}) == 0) + {TARGET_DOWN} or "
         f"sum(absent({up()})) * {NOT_SCRAPED} or "
         f"(sum({up()}) * 0 unless on () sum({up()} offset {_YOUNG})) + {NOT_YET}"
     )

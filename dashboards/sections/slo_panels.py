@@ -9,9 +9,11 @@ from rules.datastores import SLOW_QUERY_RATIO
 from rules.monitoring import UP
 from rules.slo import (
     BAD_RATIO,
+    BUDGET_AGE,
     BUDGET_LEFT,
     GOOD_RATIO,
     LATENCY_P95_UNDER_SERVICE_OBJECTIVE,
+    OBJECTIVE,
     TARGET,
     THRESHOLD,
 )
@@ -68,11 +70,30 @@ SLOW_QUERIES = Stat(
 )
 
 _BURN_RATE = f"{BAD_RATIO['1h'].select(job=CHOSEN_JOB)} / (1 - {TARGET.select(job=CHOSEN_JOB)})"
+_DAY = 86400
+_AGES = {0: "in the first hour", 3600: "in the first day", _DAY: "in the first week",
+         7 * _DAY: "in less than 30 days", 29 * _DAY: ""}  # fmt: skip
+"""Ages of the data in seconds from which on a budget over data that young is named so."""
+
+
+def _with_age(budget: str) -> str:
+    """Name in the label ``data`` how young the data of a budget are; those of 30 days have none."""
+    age = f"last_over_time({BUDGET_AGE.select(job=CHOSEN_JOB)}[15m])"
+    until = [*_AGES][1:]
+    young = (
+        f'label_replace({budget} and on ({OBJECTIVE}) ({age} >= {since} < {end}), "data", '
+        f'"{name}", "", "")'
+        for (since, name), end in zip(_AGES.items(), until, strict=False)
+    )
+    return " or ".join((*young, f"({budget} unless on ({OBJECTIVE}) {age} < {until[-1]})"))
+
+
 BUDGET = BarGauge(
     id=4,
     title="Budget left, 30 days",
     description="Share of the error budget of the last 30 days that is left. Below 25 %, postpone "
-    "risky deploys; at 0 the objective is missed.",
+    "risky deploys; at 0 the objective is missed. Of a service with less than 30 days of data, the "
+    "name says how little it is: what is left if the days go on like those.",
     unit="percentunit",
     decimals=0,
     steps=falling(0.0, 0.25),
@@ -80,9 +101,11 @@ BUDGET = BarGauge(
         # The 30 days are added up every five minutes only, so look back for the latest sum; a
         # service younger than that has only its first hour.
         instant_query(
-            f"last_over_time({BUDGET_LEFT.select(job=CHOSEN_JOB)}[15m]) "
-            f"or clamp_min(1 - {_BURN_RATE}, -1)",
-            "{{slo}} {{http_route}}",
+            _with_age(
+                f"(last_over_time({BUDGET_LEFT.select(job=CHOSEN_JOB)}[15m]) "
+                f"or clamp_min(1 - {_BURN_RATE}, -1))"
+            ),
+            "{{slo}} {{http_route}} {{data}}",
         ),
     ),
     empty="no traffic",

@@ -19,7 +19,7 @@ from urllib.request import urlopen
 
 import yaml
 
-from alerts.rule_files import every_signal, recording_passes, render
+from alerts.rule_files import every_signal, recording_depths, render
 from rules.promql import series_in
 from stack.tsdb_replay import TsdbReplay, promtool
 from vitals.metrics.catalogue import CATALOGUE
@@ -151,22 +151,21 @@ def _span(data: Path, url: str) -> tuple[float, float]:
 
 
 def _record_missing(data: Path, queries: Iterable[str], step: int, progress: Progress) -> None:
-    groups: list[dict[str, Any]] = []
-    passes = recording_passes()
-    for number in range(passes):
+    """Record what the data lack, those signals first that others read."""
+    with TsdbReplay(data) as prometheus:
+        first, last = _span(data, prometheus.url)
+        present = set(query_api(prometheus.url, "label/__name__/values"))
+    _require_kit_series(present)
+    depths = recording_depths()
+    missing = _needed(queries) - present
+    rounds = sorted({depths[record] for record in missing})
+    rules = data / "missing.rules"
+    for number, depth in enumerate(rounds, 1):
+        records = {record for record in missing if depths[record] == depth}
+        rules.write_text(yaml.safe_dump({"groups": _groups_of(records)}))
+        progress(f"evaluating {len(records)} missing recording rules, {number} of {len(rounds)}")
+        span = [f"--start={int(first)}", f"--end={int(last)}", f"--eval-interval={step}s"]
         with TsdbReplay(data) as prometheus:
-            first, last = _span(data, prometheus.url)
-            if not number:
-                present = set(query_api(prometheus.url, "label/__name__/values"))
-                _require_kit_series(present)
-                groups = _groups_of(_needed(queries) - present)
-            if not groups:
-                return
-            rules = data / "missing.rules"
-            rules.write_text(yaml.safe_dump({"groups": groups}))
-            missing = sum(len(group["rules"]) for group in groups)
-            progress(f"evaluating {missing} missing recording rules, pass {number + 1} of {passes}")
-            span = [f"--start={int(first)}", f"--end={int(last)}", f"--eval-interval={step}s"]
             options = [f"--url={prometheus.url}", f"--output-dir={data}"]
             promtool("create-blocks-from", "rules", *options, *span, str(rules))
 

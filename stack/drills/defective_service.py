@@ -7,7 +7,6 @@ with DELETE. It listens on loopback and is not a service of the stack.
 
 import argparse
 import asyncio
-import atexit
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -15,8 +14,9 @@ from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
 
+import httpx
 import uvicorn
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, Request
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
@@ -26,13 +26,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stack.drills.defects import DEFECTS
 from stack.readiness import LOOPBACK
-from vitals import Objective, instrument
+from vitals import HttpClients, Objective, instrument
 
 OBJECTIVES = (
     Objective("availability", ratio=0.999),
     Objective("latency", ratio=0.95, within=0.25),
     Objective("latency", ratio=0.95, within=0.1, route="/strict"),
     Objective("queries", ratio=0.95, within=0.1),
+    Objective("availability", ratio=0.99, route="/partly"),
 )
 _ROWS = 12
 _POOL, _TIMEOUT = "DEFECTIVE_POOL", 0.5
@@ -50,7 +51,6 @@ class Service:
         self.engine = engine
         self.pool = pool
         self.folder = Path(mkdtemp(prefix="vitals-drill-"))
-        atexit.register(rmtree, self.folder, ignore_errors=True)
         self.app = FastAPI(title="Defective", lifespan=self._fill_pool)
         self.vitals = instrument(
             self.app,
@@ -61,6 +61,7 @@ class Service:
             revision="defective",
             logs=False,
             explain=False,
+            probes=[HttpClients()],
             folders={"data": self.folder},
         )
         self.metrics_empty = False
@@ -73,7 +74,10 @@ class Service:
             with suppress(DBAPIError, OSError):  # login revoked, and this service restarted
                 for _ in range(self.pool):
                     await held.enter_async_context(self.engine.connect())
-        yield
+        try:
+            yield
+        finally:  # uvicorn ends by its signal, which runs nothing at exit
+            rmtree(self.folder, ignore_errors=True)
 
     async def begin(self, name: str) -> None:
         """Begin a defect; `HTTPException` 404 for an unknown one."""
@@ -104,6 +108,7 @@ def build() -> Service:
     engine = create_async_engine(url, pool_size=pool, max_overflow=0, pool_timeout=_TIMEOUT)
     service = Service(engine, pool)
     _add_routes(service)
+    _add_drifting_routes(service.app, engine)
     return service
 
 
@@ -129,7 +134,8 @@ def _add_routes(service: Service) -> None:
         """Run one query per row."""
         one = text("SELECT pg_backend_pid() + CAST(:row AS integer)")
         async with service.engine.connect() as connection:
-            return sum([(await connection.execute(one, {"row": n})).scalar_one() for n in _ALL])
+            found = [await connection.execute(one, {"row": number}) for number in range(_ROWS)]
+        return len(found)
 
     @app.post("/defects/{name}")
     async def begin(name: str) -> None:
@@ -140,7 +146,35 @@ def _add_routes(service: Service) -> None:
         await service.end(name)
 
 
-_ALL = range(_ROWS)
+def _add_drifting_routes(app: FastAPI, engine: AsyncEngine) -> None:
+    """Add routes that fail, call and query as their parameters say."""
+    client = httpx.AsyncClient(trust_env=False)  # it loads certificates, so there is one
+
+    @app.get("/rarely")
+    @app.get("/partly")
+    async def fail(seconds: float = 0.0, *, fails: bool = False) -> int:
+        """Take that long, or fail."""
+        await asyncio.sleep(seconds)
+        if fails:
+            raise KeyError("role")
+        return 1
+
+    @app.get("/again")
+    async def again(count: int) -> int:
+        """Run the same query that many times, which is no N+1."""
+        same = text("SELECT pg_postmaster_start_time()")
+        async with engine.connect() as connection:
+            for _ in range(count):
+                await connection.execute(same)
+        return count
+
+    @app.get("/call")
+    async def call(request: Request, port: int = 0, seconds: float = 0.0) -> bool:
+        """Call a service, this one unless a port is given, and do without it if it fails."""
+        address = f"http://{LOOPBACK}:{port or request.url.port}/wait"
+        with suppress(httpx.HTTPError):
+            return (await client.get(address, params={"seconds": seconds})).is_success
+        return False
 
 
 def main() -> None:

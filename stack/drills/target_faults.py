@@ -27,10 +27,18 @@ STARVED = TargetService("starved", pool=2)
 BURNING, SIMMERING = TargetService("burning"), TargetService("simmering")
 SMOULDERING, GLOWING = TargetService("smouldering"), TargetService("glowing")
 CRASHING = TargetService("crashing", workers=2)
+BROKEN, DRIFTING, CALLING = (
+    TargetService("broken"),
+    TargetService("drifting"),
+    TargetService("calling"),
+)
 DRAINING = TargetService("draining", pool=12)
 CROWDED = TargetService("crowded")
 
 
+_CLOSED_PORT = 1
+_BEFORE = 100
+"""Scrapes from which on the hour before is known."""
 _START_SECONDS = 4
 """Time that a worker may need until it serves."""
 
@@ -140,6 +148,73 @@ FAULTS = {
         ),
         targets=(RELEASE,),
         labels={"scope": "route", "http_route": "/strict"},
+    ),
+    "RouteFails": Fault(
+        "every request of a route fails, one of sixty of the service",
+        _load_only,
+        BROKEN.job,
+        Load(
+            _one_of(60, "/rarely?fails=true", "/work"), _one_of(60, "/rarely", "/work"), BROKEN.job
+        ),
+        targets=(BROKEN,),
+        labels={"http_route": "/rarely", "http_request_method": "GET"},
+    ),
+    "RouteErrors": Fault(
+        "one request of twenty of a route fails, where one in a hundred may",
+        _load_only,
+        RELEASE.job,
+        Load(
+            _one_of(20, "/partly?fails=true", "/partly"), _always("/partly"), RELEASE.job, rate=10
+        ),
+        targets=(RELEASE,),
+        labels={"http_route": "/partly", "compared": "objective"},
+    ),
+    "RouteSlow": Fault(
+        "every request of a route is slow, one of thirty of the service",
+        _load_only,
+        CALLING.job,
+        Load(
+            _one_of(30, "/rarely?seconds=0.4", "/wait"),
+            _one_of(30, "/rarely", "/wait"),
+            CALLING.job,
+            rate=30,
+        ),
+        targets=(CALLING,),
+        lane=CALLING.job,
+        labels={"http_route": "/rarely", "compared": "objective"},
+    ),
+    "StatementSlower": Fault(
+        "a statement takes 60 ms instead of one",
+        _load_only,
+        DRIFTING.job,
+        Load(_always("/work?seconds=0.06"), _always("/work"), DRIFTING.job, rate=5),
+        targets=(DRIFTING,),
+        baseline=_BEFORE,
+    ),
+    "QueriesMultiplied": Fault(
+        "a route sends nine queries a request instead of two",
+        _load_only,
+        DRIFTING.job,
+        Load(_always("/again?count=9"), _always("/again?count=2"), DRIFTING.job, rate=5),
+        targets=(DRIFTING,),
+        labels={"http_route": "/again"},
+        baseline=_BEFORE,
+    ),
+    "DependencyFails": Fault(
+        "a service that is called refuses connections",
+        _load_only,
+        CALLING.job,
+        Load(_always(f"/call?port={_CLOSED_PORT}"), _always("/call"), CALLING.job, rate=5),
+        targets=(CALLING,),
+        lane=CALLING.job,
+    ),
+    "DependencySlow": Fault(
+        "a service that is called takes 1.2 seconds",
+        _load_only,
+        CALLING.job,
+        Load(_one_of(60, "/call?seconds=1.2", "/wait"), _always("/wait"), CALLING.job),
+        targets=(CALLING,),
+        lane=CALLING.job,
     ),
     "FilesRunOut": Fault(
         "a service opens files until nine tenths of its descriptors are used",

@@ -41,8 +41,9 @@ def page(inbox: InboxStore, tab: str = "") -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Inbox · Vitals</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="refresh" content="15"><style>{STYLE}</style></head>'
-        f"<body><header><h1>Inbox</h1><p>What a person on call gets; {escape(beat)}.</p>"
+        f"<style>{STYLE}</style></head>"
+        f"<body><header><h1>Inbox</h1><p>What a person on call gets; {escape(beat)}. "
+        f'<a href="?show={chosen}">Reload</a></p>'
         f'<nav aria-label="Integrations"><ul>{tabs}</ul></nav></header>'
         f"<main><h2>{TABS[chosen]}</h2>{_content(inbox, chosen)}</main></body></html>"
     )

@@ -124,3 +124,8 @@ def test_a_page_does_not_hold_back_what_it_does_not_explain(cause: str, conseque
     assert pages
     assert tickets
     assert not [1 for page in pages for ticket in tickets if declared(page, ticket)]
+
+
+def test_no_pair_is_declared_twice() -> None:
+    pairs = [str(pair.rule) for pair in INHIBITIONS]
+    assert len(pairs) == len({*pairs})

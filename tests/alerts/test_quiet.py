@@ -22,6 +22,8 @@ MINUTES = 180
 DEPLOY, GAP = 90, 40
 """Minutes: the deployment restarts one instance after the other; for five nothing is scraped."""
 REQUESTS = 'http_route="/items", http_response_status_code="200"'
+FAILED = 'http_route="/items", http_response_status_code="500", error_type="KeyError"'
+SERVER = 'server_address="pay"'
 STATEMENT = 'db_query_fingerprint="f1", db_query_summary="SELECT items"'
 POOL = 'db_client_connection_pool_name="main"'
 CACHE = 'cache="product", layer="l2"'
@@ -66,6 +68,8 @@ def instance(name: str, restart: int, *, failing: float = 0) -> dict[str, str]:
         [
             (f"up{{{who}}}", up_seen),
             count(f"{duration}_count", REQUESTS, 1),
+            count(f"{duration}_count", FAILED, failing, 30, 31),
+            count(f"{duration}_sum", REQUESTS, 0.2, 70),
             count(f"{duration}_bucket", f'{REQUESTS}, le="0.25"', 0.5),
             count(f"{duration}_bucket", f'{REQUESTS}, le="2.5"', 1),
             count(f"{duration}_bucket", f'{REQUESTS}, le="+Inf"', 1),
@@ -76,6 +80,13 @@ def instance(name: str, restart: int, *, failing: float = 0) -> dict[str, str]:
                 for how, each, chances in (("good", 1 - failing, ()), ("bad", failing, (30, 31)))
             ),
             count("db_client_operation_duration_seconds_count", STATEMENT, 1),
+            count("db_client_operation_duration_seconds_sum", STATEMENT, 0.01, 72),
+            count("db_client_queries_per_request_count", 'http_route="/items"', 1),
+            count("db_client_queries_per_request_sum", 'http_route="/items"', 2, 74, 75),
+            count("http_client_request_duration_seconds_count", f'{SERVER}, error_type=""', 1),
+            count("http_client_request_duration_seconds_count", f'{SERVER}, error_type="503"',
+                  0, 50, 51),
+            count("http_client_request_duration_seconds_sum", f'{SERVER}, error_type=""', 0.2, 76),
             count("db_client_slow_queries_total", 'db_query_fingerprint="f1"', 0, 30, 31, 92),
             count("db_client_n_plus_one_total", 'http_route="/items", db_query_fingerprint="f1"',
                   1),

@@ -31,7 +31,7 @@ FIRING = """
 groups:
   - name: now
     rules:
-      - record: app_build_info
+      - record: vitals_workers  # which the boards offer the jobs of
         expr: vector(1)
         labels: {job: api}
       - alert: AlwaysHere

@@ -54,6 +54,7 @@ slo_events_total{slo="availability",http_route="/api/orders",outcome="bad"} 13
 db_client_n_plus_one_total{http_route="/api/orders",db_query_fingerprint="97b96044198c55d1"} 40
 vitals_dropped_total{reason="labels"} 3
 cache_requests_total{cache="product",layer="l1",result="hit"} 4000
+cache_operation_errors_total{cache="product",operation="set",error_type="OOM"} 40
 cache_l1_bytes 2500000
 cache_bus_connected 1
 system_memory_usage_bytes{scope="host"} 6400000000

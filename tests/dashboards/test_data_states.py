@@ -1,5 +1,6 @@
 """What tiles show without data: the reason, in grey, never a figure."""
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,8 @@ def states(state: int, *, but: tuple[str, ...] = ()) -> dict[str, Any]:
         if tile.counts_targets or tile.title in but:
             continue
         first, *others = drawn(tile)
-        label = tile.queries[0].legend.strip("{}").partition("}")[0]
-        labels = f'{{{label}="now"}}' if label else "{}"
+        label = re.search(r"{{(\w+)}}", tile.queries[0].legend)
+        labels = f'{{{label[1]}="now"}}' if label else "{}"
         expected[first] = [{"labels": labels, "value": state}]
         expected |= {other: [] for other in others}
     assert len(expected) > 20
@@ -95,6 +96,9 @@ def test_one_failed_scrape_hides_nothing_but_a_target_that_is_down_has_no_rate(
     [rate] = drawn(QUERIES)
     given = [*at_every("1x30 0 1x9 0x20"), {**busy, "values": "0+30x40 stale"}]
     check(tmp_path, given, {rate: [{"labels": "{}", "value": 2}]}, at="7m45s")
+    [failed] = drawn(FAILED)
+    idle = [*at_every("1x30 0 1x9 0x20"), {**busy, "values": "7x30"}]
+    check(tmp_path, idle, {failed: [{"labels": "{}", "value": TARGET_DOWN}]}, at="7m45s")
     check(tmp_path, given, {rate: [{"labels": "{}", "value": TARGET_DOWN}]}, at="12m")
 
 

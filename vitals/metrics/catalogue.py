@@ -391,7 +391,7 @@ DB_LOCK_BLOCKED = Gauge(
 )
 DB_LOCK_BLOCKING = Gauge(
     "db_lock_blocking_seconds",
-    "Time since this transaction first made others wait; 0 when it has ended or nobody waits.",
+    "Time since this transaction first made others wait; 0 when it has ended.",
     LockBlockerLabels,
     multiprocess_mode="max",
 )

@@ -188,6 +188,10 @@ class Histogram(Metric[Labels]):
         """Observed amount per second (for durations: seconds spent per second)."""
         return self._aggregate("sum", f"rate({self.select('_sum', window, **matchers)})", by)
 
+    def amount(self, *by: str, window: str = "5m", **matchers: str | Matcher) -> str:
+        """Observed amount within the window."""
+        return self._aggregate("sum", f"increase({self.select('_sum', window, **matchers)})", by)
+
     def mean(self, *by: str, window: str = "5m", **matchers: str | Matcher) -> str:
         """The mean observation; no series instead of NaN where there were none."""
         count = self.rate(*by, window=window, **matchers)

@@ -32,7 +32,7 @@ def _slack(title: str, text: str = "") -> dict[str, Any]:
 def test_each_tab_fits_a_phone_and_leads_to_the_others(inbox: InboxStore, tab: str) -> None:
     shown = page(inbox, tab)
     assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in shown
-    assert re.findall(r'href="\?show=(\w+)"', shown) == list(TABS)
+    assert re.findall(r'href="\?show=(\w+)"', shown)[1:] == list(TABS)  # the first reloads
     assert f'href="?show={tab}" aria-current="page"' in shown
     assert "down" in shown
     assert shown.count("<article") == 1

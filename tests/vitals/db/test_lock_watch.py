@@ -1,6 +1,7 @@
 """Lock watch: time series of who blocks whom, by one reader that does not burden the server."""
 
 import asyncio
+import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -193,6 +194,29 @@ def test_behind_a_pooler_no_lock_is_left_in_its_sessions(
             await watched.sampled(after=first)
             advisory = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
             assert postgres.sql(advisory) == "0"
+
+    asyncio.run(run())
+
+
+@pytest.mark.servers
+def test_reader_that_is_stuck_is_replaced(
+    postgres: servers.Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock_watch, "STALE", 1.0)
+    url = postgres.database()
+    watched = Watched(url)
+    key = zlib.crc32(b"shop") & 0x7FFFFFFF
+
+    async def run() -> None:
+        other = create_async_engine(url)
+        async with other.connect() as stuck:
+            # It holds the lock and asks nothing any more.
+            lock = text("SELECT pg_advisory_lock(:class, :key)")
+            await stuck.execute(lock, {"class": lock_watch._CLASS, "key": key})
+            async with watched.running():
+                await watched.use()
+                await watched.sampled()
+        await other.dispose()
 
     asyncio.run(run())
 

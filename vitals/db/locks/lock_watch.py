@@ -36,6 +36,8 @@ STALE = 60.0
 """Seconds without a query after which the process that reads is taken to be stuck."""
 TIMEOUT = 10.0
 """Seconds for one sample, including the connect."""
+CLOSE_TIMEOUT = 2.0
+"""Seconds for which a server that hangs may hold up the end of the application."""
 TASK_NAME = "vitals lock watch"
 APPLICATION_NAME = "vitals locks"
 
@@ -105,7 +107,7 @@ class LockWatch:
         finally:
             stop.set()
             # A driver may turn a cancellation into an error of its own, so it is the last resort.
-            await asyncio.wait({task}, timeout=TIMEOUT)
+            await asyncio.wait({task}, timeout=CLOSE_TIMEOUT)
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
@@ -190,7 +192,7 @@ class _Reader:
     async def _end(self) -> None:
         self._leads = False
         with suppress(TimeoutError):
-            async with asyncio.timeout(TIMEOUT):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
                 await self._connection.close()
 
     async def _sample(self, key: int) -> float:
@@ -202,8 +204,10 @@ class _Reader:
             connection.execute(_SETTINGS)
             if not self._leads:
                 direct = _is_direct(connection)
-                if direct and not _lead(connection, key):
-                    return None
+                if direct:
+                    self._leads, reads = _lead(connection, key)
+                    if not reads:
+                        return None
             waits = lock_waits.read(connection)
             pids = self._metrics.open_pids
             found = connection.execute(_OPEN, {"pids": pids}).all() if pids else []
@@ -213,24 +217,23 @@ class _Reader:
         if engine is None:
             return 0.0
         sample = await self._connection.run(engine, query)
-        if sample is None or not direct:
+        if not self._leads:
             await self._end()
         if sample is None:
             return STANDBY_INTERVAL
-        self._leads = direct
         self._sampled = monotonic()
         self._metrics.record(*sample)
         self._sampler.add(sample[0])
         return SAMPLE_INTERVAL if direct else POOLED_INTERVAL
 
 
-def _lead(connection: Connection, key: int) -> bool:
-    """Whether this process is to read: nobody else does, or who does is stuck."""
+def _lead(connection: Connection, key: int) -> tuple[bool, bool]:
+    """Whether this process holds the lock, and whether it is to read: also if who does is stuck."""
     values = {"class": _CLASS, "key": key, "stale": STALE, "name": APPLICATION_NAME}
     locked, another, _ = connection.execute(_LEAD, values).one()
     connection.commit()  # the session's name; the lock stays in any case
     connection.execute(_SETTINGS)
-    return bool(locked or not another)
+    return bool(locked), bool(locked or not another)
 
 
 def _is_direct(connection: Connection) -> bool:

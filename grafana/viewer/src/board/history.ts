@@ -12,7 +12,7 @@ export async function isYoung(): Promise<boolean> {
   try {
     const answer = await requestApi<QueryResult>(
       'query',
-      { query },
+      { query, time: String(Date.now() / 1000) },
       AbortSignal.timeout(PATIENCE_MS),
     );
     return answer.resultType === 'vector' && answer.result.length > 0;

@@ -22,7 +22,19 @@ export class BoardScene extends SceneObjectBase<State> {
 
 const styles = (theme: GrafanaTheme2) => ({
   controls: css({ display: 'flex', flexWrap: 'wrap', alignItems: 'center', gap: theme.spacing(1) }),
-  body: css({ flexGrow: 1, display: 'flex' }),
+  body: css({
+    flexGrow: 1,
+    display: 'flex',
+    // The library stacks all panels on a narrow screen; half as wide ones belong beside each other.
+    [theme.breakpoints.down('md')]: {
+      '& .react-grid-layout': { display: 'flex', flexWrap: 'wrap', columnGap: 7 },
+      '& .react-grid-item': { marginBottom: theme.spacing(1) },
+    },
+    [theme.breakpoints.down('sm')]: {
+      '& [data-testid="data-testid header-container"]': { gap: 0, paddingLeft: theme.spacing(1) },
+      '& [data-testid="data-testid header-container"] h2': { fontSize: 13 },
+    },
+  }),
 });
 
 function Rendered({ model }: SceneComponentProps<BoardScene>) {

@@ -32,12 +32,20 @@ export function remember(mode: Mode): void {
   }
 }
 
+/** Contrast that WCAG requires of lines and areas. */
+export const VISIBLE = 3;
+
 /** Lighten or darken a colour until its contrast to the background suffices. */
-export function legible(colour: string, ground: string, isDark: boolean): string {
+export function legible(
+  colour: string,
+  ground: string,
+  isDark: boolean,
+  contrast = READABLE,
+): string {
   const adjust = isDark ? colorManipulator.lighten : colorManipulator.darken;
   let moved = colour;
   for (let round = 0; round < 20; round += 1) {
-    if (colorManipulator.getContrastRatio(moved, ground) >= READABLE) break;
+    if (colorManipulator.getContrastRatio(moved, ground) >= contrast) break;
     moved = adjust(moved, 0.05);
   }
   return moved;

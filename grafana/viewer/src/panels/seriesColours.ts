@@ -14,6 +14,7 @@ import {
   getDisplayProcessor,
   getFieldDisplayName,
 } from '@grafana/data';
+import { VISIBLE, legible } from '../host/theme';
 
 /**
  * Hues that are told apart, also by colour-blind readers: those of Okabe and Ito without the one that
@@ -24,12 +25,12 @@ const PALETTE = [
   '#E69F00',
   '#CC79A7',
   '#009E73',
-  '#F0E442',
   '#56B4E9',
-  '#AA4499',
-  '#999933',
-  '#44AA99',
   '#882255',
+  '#F0E442',
+  '#7F7F7F',
+  '#AA4499',
+  '#8C564B',
 ];
 
 /** Modes that depend on the name or the place of a series. */
@@ -69,15 +70,21 @@ function shadeOf(base: string, index: number): string {
   return shift < 0 ? colorManipulator.darken(base, -shift) : colorManipulator.lighten(base, shift);
 }
 
+/** A colour that is seen on a panel; as `rgb()`, which the theme does not adjust as it does text. */
+function visible(colour: string, theme: GrafanaTheme2): string {
+  const seen = legible(colour, theme.colors.background.primary, theme.isDark, VISIBLE);
+  return colorManipulator.recomposeColor(colorManipulator.decomposeColor(seen));
+}
+
 /** Frames whose series have names and fixed colours. */
 export function coloured(frames: DataFrame[], theme: GrafanaTheme2, timeZone: string): DataFrame[] {
   const nameOf = (field: Field, frame: DataFrame) => getFieldDisplayName(field, frame, frames);
   const isDerived = ({ type, config }: Field) =>
     type === FieldType.number && DERIVED.includes(config.color?.mode ?? '');
-  const named = frames.flatMap((frame) =>
+  const names = frames.flatMap((frame) =>
     frame.fields.filter(isDerived).map((field) => nameOf(field, frame)),
   );
-  const colours = coloursOf(named, PALETTE);
+  const colours = coloursOf(names, PALETTE);
   let index = -1;
   return frames.map((frame) => ({
     ...frame,
@@ -85,11 +92,19 @@ export function coloured(frames: DataFrame[], theme: GrafanaTheme2, timeZone: st
       if (field.type !== FieldType.number) return field;
       const displayName = nameOf(field, frame);
       index += 1;
-      if (!isDerived(field)) return { ...field, config: { ...field.config, displayName } };
-      const fixedColor =
-        field.config.color?.mode === FieldColorModeId.Shades
-          ? shadeOf(theme.visualization.getColorByName(field.config.color.fixedColor ?? ''), index)
-          : colours.get(displayName);
+      const own = field.config.color;
+      if (!isDerived(field) && own?.mode !== FieldColorModeId.Fixed) {
+        return { ...field, config: { ...field.config, displayName } };
+      }
+      const base = own?.fixedColor ?? '';
+      const chosen =
+        own?.mode === FieldColorModeId.Fixed
+          ? base
+          : own?.mode === FieldColorModeId.Shades
+            ? shadeOf(base, index)
+            : colours.get(displayName);
+      const named = theme.visualization.getColorByName;
+      const fixedColor = visible(chosen?.startsWith('#') ? chosen : named(chosen ?? ''), theme);
       const color = { mode: FieldColorModeId.Fixed, fixedColor };
       const fixed: Field = { ...field, config: { ...field.config, displayName, color } };
       fixed.display = getDisplayProcessor({ field: fixed, theme, timeZone });
