@@ -7,7 +7,6 @@ with DELETE. It listens on loopback and is not a service of the stack.
 
 import argparse
 import asyncio
-import atexit
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -52,7 +51,6 @@ class Service:
         self.engine = engine
         self.pool = pool
         self.folder = Path(mkdtemp(prefix="vitals-drill-"))
-        atexit.register(rmtree, self.folder, ignore_errors=True)
         self.app = FastAPI(title="Defective", lifespan=self._fill_pool)
         self.vitals = instrument(
             self.app,
@@ -76,7 +74,10 @@ class Service:
             with suppress(DBAPIError, OSError):  # login revoked, and this service restarted
                 for _ in range(self.pool):
                     await held.enter_async_context(self.engine.connect())
-        yield
+        try:
+            yield
+        finally:  # uvicorn ends by its signal, which runs nothing at exit
+            rmtree(self.folder, ignore_errors=True)
 
     async def begin(self, name: str) -> None:
         """Begin a defect; `HTTPException` 404 for an unknown one."""

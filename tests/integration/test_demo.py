@@ -150,7 +150,7 @@ def test_no_rule_fails_and_no_page_fires(demo: Demo) -> None:
 
 
 HEADINGS = {
-    "API": "Vitals",
+    "API": "Shop API",
     "boards": "Services",
     "queries": "Query",
     "alerts": "Active alerts",

@@ -14,6 +14,7 @@ import asyncio
 from time import monotonic
 from typing import NoReturn
 
+import anyio
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,6 +27,8 @@ from vitals.validation.config import BodyHeaders, Validation, matches
 from vitals.validation.problems import MEDIA_TYPE, REASONS, BodyRefused, handle_refused
 
 BODILESS = frozenset(("GET", "HEAD", "OPTIONS"))
+REFUSAL_SECONDS = 2.0
+"""How long an application that reads on after a refusal waits for its own response to end."""
 _LENGTH_DIGITS = 18
 
 
@@ -93,12 +96,16 @@ class _ValidatedRequest:
         self._body = bytearray()
         self._received = 0
         self._wait_seconds = 0.0
+        self._response_ended = anyio.Event()
         self.refused: BodyRefused | None = None
         self.after_response_start = False  # refused after the response had started
 
     async def receive(self) -> Message:
         """``receive`` for the application."""
         if self.refused is not None:
+            # Starlette cancels a response when it hears of a disconnect, so not before its end.
+            with anyio.move_on_after(REFUSAL_SECONDS):
+                await self._response_ended.wait()
             return {"type": "http.disconnect"}
         if self._complete:
             return await self._receive()
@@ -134,6 +141,8 @@ class _ValidatedRequest:
                 await self._send_refusal()
         if not self._refusal_sent:
             await self._send(message)
+        if self.refused is not None and not message.get("more_body", True):
+            self._response_ended.set()
 
     async def finish(self) -> None:
         """Respond to a refused request if the application has not."""
@@ -146,6 +155,7 @@ class _ValidatedRequest:
             Request(self._scope), self.refused or BodyRefused("length", "")
         )
         await response(self._scope, self._receive, self._send)
+        self._response_ended.set()
 
     def _is_refusal(self, message: Message) -> bool:
         """Whether the application itself responds with the refusal."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import httpx
 import pytest
 from fastapi import APIRouter, Body, FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
@@ -366,6 +366,27 @@ def test_an_application_may_handle_refusals_itself() -> None:
 
     app.add_exception_handler(BodyRefused, own)
     assert post(app, "/raw", b'{"a": NaN}').json() == {"own": "number"}
+
+
+def test_no_disconnect_is_reported_before_the_refusal_is_sent() -> None:
+    """Starlette cancels a response when it hears of a disconnect while it is sent."""
+    app = FastAPI()
+
+    @app.middleware("http")
+    async def handle(request: Request, call_next: Any) -> StreamingResponse:
+        del call_next
+        with pytest.raises(BodyRefused):
+            await request.body()
+
+        async def slow() -> AsyncIterator[str]:
+            for part in "whole":
+                await asyncio.sleep(0.01)
+                yield part
+
+        return StreamingResponse(slow(), 400, media_type=PROBLEM)
+
+    instrument(app, logs=False, validation=TIGHT)
+    assert post(app, "/", b'{"a": NaN}').text == "whole"
 
 
 def test_after_the_response_has_started_only_the_size_is_limited() -> None:
