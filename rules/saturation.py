@@ -110,12 +110,13 @@ _USES = (
         "folder",
     ),
     _named(f"{_worst(CGROUP_TASKS)} / {_worst(CGROUP_TASKS_LIMIT)}", "cgroup tasks"),
-    # Those come and go with each request: what is in use all the time leaks.
+    # Those come and go with each request: what is in use all the time leaks. Not for 60 s: whether
+    # a sample of just then counts differs between versions of Prometheus.
     _named(
-        f"{_worst(THREAD_POOL_USED, '1m')} / ({_worst(THREAD_POOL_LIMIT)} < +Inf)",
+        f"{_worst(THREAD_POOL_USED, '50s')} / ({_worst(THREAD_POOL_LIMIT)} < +Inf)",
         "worker threads",
     ),
-    _named(f"min_over_time({POOL_USE}[1m])", "connections of pool $1", _POOL),
+    _named(f"min_over_time({POOL_USE}[50s])", "connections of pool $1", _POOL),
 )
 USE = Signal(
     "job_instance_resource:saturation:ratio",
