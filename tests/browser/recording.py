@@ -20,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from rules.alert_states import FIRING_SINCE
 from vitals.metrics.catalogue import (
     CATALOGUE,
     HTTP_CLIENT_ACTIVE_REQUESTS,
@@ -228,6 +229,9 @@ def _lines() -> Iterator[str]:
         if alert:
             yield from (f"{alert} 1 {at}" for at in _moments() if at > END - 900)
             since = alert.replace("ALERTS", "ALERTS_FOR_STATE").replace('alertstate="firing",', "")
+            yield from (f"{since} {END - 900} {at}" for at in _moments() if at > END - 900)
+            # It reads its own last value, which a pass over past data does not find.
+            since = alert.replace("ALERTS", FIRING_SINCE.record).replace(',alertstate="firing"', "")
             yield from (f"{since} {END - 900} {at}" for at in _moments() if at > END - 900)
 
 
