@@ -2,7 +2,7 @@
 
 While an alert fires, Alertmanager does not notify of those that it explains; its own notification
 lists them as consequences. An alert that no pair names is never held back, and a ticket never holds
-back a page: nobody would be woken.
+back a page: it would wake no one.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""The reconciler: tells Alertmanager of alerts that ended while it could not hear or say so.
+"""The reconciler: reports alerts to Alertmanager that ended while it or Prometheus was down.
 
 Alertmanager remembers what it notified of, not what fires. It never hears of the end of an alert
 that ended while Prometheus was down, nor of one that ended while it was itself down for more than
@@ -119,7 +119,7 @@ class Reconciler:
         if over and starts != self._starts:
             names = sorted({dict(labels)["alertname"] for labels in over})
             self._report(
-                f"{len(over)} alerts fire no more, as Alertmanager was told after a "
+                f"{len(over)} ended alerts were reported to Alertmanager after a "
                 f"restart: {', '.join(names)}"
             )
         # Only now: what could not be reported is tried again.

@@ -148,6 +148,13 @@ def column(
     return Override(name, tuple(properties))
 
 
+def missing(name: str, text: str) -> Override:
+    """Write why a column's cell has no value, in grey: the panel's text would be coloured as 0."""
+    result = {"text": text, "color": Colour.MUTED.value, "index": 0}
+    options = {"match": "null", "result": result}
+    return Override(name, (("mappings", [{"type": "special", "options": options}]),))
+
+
 def blank_cells(name: str) -> Override:
     """Leave empty cells blank instead of showing the panel's text for no data."""
     return Override(name, (("noValue", ""),))

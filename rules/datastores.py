@@ -122,7 +122,7 @@ CACHE_REFUSALS_5M = Signal(
     "job_cache_error:cache_commands_refused:increase5m",
     "How many commands of each cache did its store refuse, and why?",
     "short",
-    # An attempt to connect that is refused opens the circuit breaker, which is told by itself.
+    # An attempt to connect that is refused opens the circuit breaker, which has its own alert.
     f"{_REFUSED} > 0",
 )
 CACHE_HIT_RATIO = Signal(

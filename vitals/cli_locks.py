@@ -86,7 +86,7 @@ def show_table(found: list[Wait]) -> None:
 
 def _show_sqlite(found: list[Wait]) -> None:
     effects = {
-        "commit": "commits: nobody else may read or write",
+        "commit": "commits: no other process may read or write",
         "write": 'writes: others that write get "database is locked" after their time-out',
         "read": "reads",
     }

@@ -8,7 +8,7 @@ def refuse_subinterpreter() -> None:
     """Refuse to be imported into a subinterpreter.
 
     Raises:
-        ImportError: This is one: workers are told apart by their process.
+        ImportError: This is one: workers are identified by their process.
     """
     for name in ("_interpreters", "_xxsubinterpreters"):  # since Python 3.13, before
         try:

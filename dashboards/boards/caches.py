@@ -62,7 +62,7 @@ RATIOS = BarGauge(
     title="Current hit ratio",
     description="Share of lookups of the last five minutes that each cache served. The right "
     "level depends on what is cached; a drop matters more than the value. A cache whose store does "
-    "not answer, or that nobody asks, has none.",
+    "not answer, or has no lookups, has none.",
     unit="percentunit",
     decimals=0,
     width=12,

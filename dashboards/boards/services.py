@@ -4,7 +4,7 @@ from dashboards.board import Board, Row
 from dashboards.links import TO_OVERVIEW
 from dashboards.panels.query import Query, table_query
 from dashboards.panels.table_panels import Table
-from dashboards.style import Colour, Override, Step, column, falling, rising
+from dashboards.style import Colour, Step, column, falling, missing, rising
 from dashboards.variables import SOURCE
 from rules.monitoring import ALERTS, UP
 from rules.releases import VERSIONS, deployed
@@ -68,10 +68,10 @@ SERVICES = Table(
         column("Errors", "percentunit", width=100, steps=rising(0.001, 0.01)),
         column("p95", "s", width=100),
         column("Deployed", "dateTimeFromNow", width=140),
-        Override("Down", (("noValue", "no targets"),)),
-        Override("Budget left", (("noValue", "no data yet"),)),
-        *(Override(name, (("noValue", "no traffic"),)) for name in ("Requests", "Errors", "p95")),
-        Override("Deployed", (("noValue", f"over {_FEW_DAYS} ago"),)),
+        missing("Down", "no targets"),
+        missing("Budget left", "no data yet"),
+        *(missing(name, "no traffic") for name in ("Requests", "Errors", "p95")),
+        missing("Deployed", f"over {_FEW_DAYS} ago"),
     ),
     empty="no service ran within a day: see the targets of Prometheus",
 )

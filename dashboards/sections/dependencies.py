@@ -68,7 +68,7 @@ CACHE = TimeSeries(
     links=(TO_CACHE,),
     title="Cache hit ratio",
     description="Share of lookups that each cache serves. A sudden drop sends its traffic to the "
-    "database: was the cache flushed or restarted? It ends where nobody asks, or Redis is away.",
+    "database: was the cache flushed or restarted? It ends without lookups or Redis.",
     unit="percentunit",
     width=6,
     high=1,

@@ -32,7 +32,7 @@ def _blocker(metric: str) -> str:
 WAITING = Stat(
     id=41,
     title="Sessions waiting for locks",
-    description="Sessions that wait for a lock of another one now. Empty where nobody has looked "
+    description="Sessions that wait for a lock of another one now. Empty where no sample was taken "
     "within a minute and a half: no PostgreSQL, locks=False, or the database does not answer.",
     unit="short",
     width=5,
@@ -49,7 +49,7 @@ WAITING = Stat(
 PAIRS = Table(
     id=42,
     title="Who blocks whom",
-    empty="nobody",
+    empty="none",
     description="Transactions that make others wait now, and the statements that wait for them. "
     "SELECT pg_terminate_backend(PID) ends one; vitals locks shows whole statements. "
     "Insufficient privilege: grant pg_read_all_stats to the role of the service.",

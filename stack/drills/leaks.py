@@ -1,6 +1,6 @@
 """Leaks of a service, as context managers: each uses up a limited resource, little by little.
 
-Limits are lowered, so that a leak is told within a minute and the machine does not notice it.
+Limits are lowered, so that a leak is reported within a minute and the machine does not notice it.
 """
 
 import asyncio
@@ -116,7 +116,7 @@ async def _occupy_threads(_service: DefectiveService) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _leak_connections(service: DefectiveService) -> AsyncIterator[None]:
-    """Sessions that nobody closes."""
+    """Sessions that are never closed."""
     held: list[AsyncConnection] = []
 
     async def step() -> None:

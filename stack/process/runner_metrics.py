@@ -1,6 +1,6 @@
 """Metrics of the runner: which services are ready, and how often they ended.
 
-Prometheus scrapes them, so that the end of a service is told although it runs again before anything
+Prometheus scrapes them, so that an end is reported although the service runs again before anything
 that it does could be missed.
 """
 

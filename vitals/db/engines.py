@@ -56,7 +56,7 @@ class Watchers(Generic[Watcher]):
 
     Attributes:
         current: Returns the watcher of the application whose request runs, else the newest one (an
-            older one may belong to an application that is not in use any more) that was told of
+            older one may belong to an application that is not in use any more) that was passed
             the engine, else the newest that has found it; None when there is none. So what several
             applications share is counted once.
     """

@@ -45,7 +45,7 @@ class AsgiServer:
 
     @property
     def is_shutting_down(self) -> bool:
-        """Whether it ends by plan: it was told to, or has served its maximum of requests."""
+        """Whether it ends by plan: it was asked to, or has served its maximum of requests."""
         servers = list(self._alive())
         return bool(servers) and all(map(_is_shutting_down, servers))
 

@@ -2,7 +2,7 @@
 
 A server's refusal is named by the code that its reply begins with, as OpenTelemetry's conventions
 for Redis say; any other failure by the class of its exception. Clients of Redis are an extra, so
-their exceptions are told by name: redis-py gives most codes a class and takes them out of the text.
+they are known by name: redis-py gives most codes a class and takes them out of the text.
 """
 
 import re

@@ -94,7 +94,7 @@ class PageLogin:
         return found if isinstance(found, Refusal) else await self._check(request, found)
 
     async def _token(self, request: Request, fields: dict[str, str]) -> str | Refusal:
-        """The bearer token of whoever has filled in the form."""
+        """The bearer token of the user who filled in the form."""
         if self._log_in is None:
             return fields.get("token", "").strip()
         try:
@@ -102,7 +102,7 @@ class PageLogin:
             token = await found if inspect.isawaitable(found) else found
         except HTTPException as error:
             return Refusal(error.status_code, str(error.detail), dict(error.headers or {}))
-        except Exception:  # noqa: BLE001  # the host's check failed: nobody is let in
+        except Exception:  # noqa: BLE001  # the host's check failed: no access
             return Refusal(503, "authorization check failed", {})
         return token or Refusal(401, "wrong name or password", {})
 

@@ -9,7 +9,7 @@ from vitals.db.locks.lock_waits import LockWait
 
 @dataclass
 class LockChain:
-    """A session that waits for nobody, and what waits behind it.
+    """A session that does not wait itself, and the sessions that wait for it.
 
     Attributes:
         pid: Its PID.

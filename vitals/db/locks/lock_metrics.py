@@ -31,7 +31,7 @@ from vitals.metrics.meter import Meter
 MAX_BLOCKERS = 30
 MAX_WAITS = 60
 GAP = 90.0
-"""Seconds for which a transaction that is still open counts as blocking though nobody waits: a
+"""Seconds for which a transaction that is still open counts as blocking though no session waits: a
 statement gives up after its timeout, and the next request waits again."""
 TOLD_AFTER = 10.0
 """Seconds for which a transaction must block until that is logged."""

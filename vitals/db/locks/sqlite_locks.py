@@ -77,7 +77,7 @@ def _read_wal(shared: Path) -> list[SqliteLock]:
             readers = range(_WAL_READERS, _WAL_READERS + _WAL_READER_COUNT)
             held = [("write", _holder(number, _WAL_WRITE, 1))]
             held += [("read", _holder(number, byte, 1)) for byte in readers]
-    except FileNotFoundError:  # nobody has the database open
+    except FileNotFoundError:  # the database is not open
         return []
     return _locks(held)
 
