@@ -85,11 +85,11 @@ class Watched:
         }
 
     def state(self, board: str, title: str) -> float:
-        """The number that stands for a tile's state, or its figure."""
+        """The number that stands for a tile's state, or its figure; NaN if it has several."""
         expr = self.expression(board, title, 0)
         response = httpx.get(f"{self.prometheus.url}/api/v1/query", params={"query": expr})
-        [one] = response.json()["data"]["result"] or [{"value": (0, "nan")}]
-        return float(one["value"][1])
+        found = [float(each["value"][1]) for each in response.json()["data"]["result"]]
+        return found[0] if len(found) == 1 else float("nan")
 
     def expression(self, board: str, title: str, letter: int) -> str:
         """A panel's own query, its window shortened."""
