@@ -4,6 +4,7 @@ They have other names, routes, objectives and databases, and one error of each k
 panel of a board may be empty.
 """
 
+import asyncio
 import os
 from contextlib import suppress
 
@@ -90,6 +91,11 @@ def _service(
         await _cause_error(engine, error)
         return number
 
+    @app.get(path + "-queue")
+    async def queue() -> None:
+        if engine.dialect.name == "postgresql":
+            await asyncio.gather(_hold_lock(engine), _hold_lock(engine))
+
     @app.post(path)
     async def add(body: dict[str, int]) -> dict[str, int]:
         cache.invalidation("ok")
@@ -97,6 +103,13 @@ def _service(
         return body
 
     return app
+
+
+async def _hold_lock(engine: AsyncEngine) -> None:
+    """Create a table and undo it later: samples see another transaction wait for the name."""
+    async with engine.connect() as connection:
+        await connection.execute(text("CREATE TABLE queue ()"))
+        await connection.execute(text("SELECT pg_sleep(2)"))
 
 
 async def _fail_later(engine: AsyncEngine) -> None:

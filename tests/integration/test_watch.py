@@ -96,6 +96,7 @@ def _use(address: str, path: str, over: threading.Event) -> None:
                     client.get(each)
                     over.wait(0.02)
                 client.get(f"{path}-feed")
+                client.get(f"{path}-queue")
                 client.post(path, json={"number": 1})
                 client.post(path, content=b'{"numb', headers={"Content-Type": "application/json"})
 
@@ -165,7 +166,7 @@ def _within(seconds: float, missing: Callable[[], object]) -> None:
     """Wait until nothing is missing."""
     deadline = time.monotonic() + seconds
     while remaining := missing():
-        assert time.monotonic() < deadline, remaining
+        assert time.monotonic() < deadline, f"{remaining}"  # all of it
         time.sleep(0.5)
 
 
@@ -180,7 +181,11 @@ def test_every_panel_of_every_board_has_data_for_each_service(
 
     def without_data() -> list[PanelQuery]:
         queries[:] = [each for each in queries if not query(monitoring.prometheus.url, each.expr)]
-        return [each for each in queries if not each.may_be_empty]
+        return [
+            each
+            for each in queries
+            if not each.may_be_empty and not (name == "library" and "db_lock_" in each.expr)
+        ]  # SQLite has no sessions that wait: the panels of locks are of PostgreSQL
 
     _within(TIMEOUT, without_data)
 
