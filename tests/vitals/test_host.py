@@ -170,7 +170,11 @@ def test_an_application_without_lifespan_is_measured_and_says_so(
             await ask()
 
     asyncio.run(run())
-    records = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    records = [
+        record
+        for record in caplog.records
+        if record.levelno >= logging.WARNING and record.name.startswith("vitals.")
+    ]
     said = [(record.levelname, record.getMessage()) for record in records]
     assert [level for level, _ in said] == ["WARNING", "ERROR"]
     assert "without its lifespan" in said[0][1]

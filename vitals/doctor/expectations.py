@@ -38,8 +38,13 @@ class Expectations:
 
 _SPACE = re.compile(r"\s+")
 _EMPTY_BRACES = re.compile(r"(?<=[\w:])\{\}")
+_NUMBER = re.compile(r"(?<![\w.:])\d+(\.\d+)?(e[+-]?\d+)?(?![\w.])")
 
 
 def normalize(query: str) -> str:
-    """A query as every version of Prometheus prints it, and as we do: without white space."""
-    return _EMPTY_BRACES.sub("", _SPACE.sub("", query))
+    """A query as every version of Prometheus prints it, and as we do: without white space.
+
+    Prometheus prints large numbers with an exponent, and infinity with its sign.
+    """
+    compact = _EMPTY_BRACES.sub("", _SPACE.sub("", query)).replace("+Inf", "Inf")
+    return _NUMBER.sub(lambda found: repr(float(found[0])), compact)

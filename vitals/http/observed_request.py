@@ -18,6 +18,7 @@ from vitals.asgi.request_context import (
     RequestContext,
     error_type_of,
 )
+from vitals.metrics.asgi_server import AsgiServer
 
 CLIENT_CLOSED = 499
 EVENT_STREAM = b"text/event-stream"
@@ -213,13 +214,19 @@ class ObservedRequest(RequestContext):
 def is_cancelled_by_server() -> bool:
     """Whether the server has cancelled the task that serves a request, as at its shutdown.
 
-    A CancelledError from within the application leaves the task uncancelled.
+    A CancelledError from within the application leaves the task uncancelled. So may a task group
+    of anyio that the server's passes through: then a server that shuts down has sent it.
     """
     try:
         task = asyncio.current_task()
     except RuntimeError:
         return False  # no asyncio
-    return task is not None and task.cancelling() > 0
+    if task is None or task.cancelling():
+        return task is not None
+    if not isinstance(sys.exception(), asyncio.CancelledError):
+        return False
+    server = AsgiServer.running()
+    return server is not None and server.is_shutting_down
 
 
 async def _disconnected() -> Message:
