@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -172,3 +173,12 @@ async def _fetch(link: str, client: httpx.AsyncClient) -> str:
     if response.status_code != httpx.codes.OK:
         raise CheckError(f"{link} returned {response.status_code}")
     return response.text
+
+
+def is_end(note: Mapping[str, Any], starts: str) -> bool:
+    """Whether a notification tells the end of the alert that began then.
+
+    The reconciler may tell it first, and has it begin when its condition became true.
+    """
+    begun, fired, over = map(datetime.fromisoformat, (note["starts"], starts, note["ends"]))
+    return begun <= fired < over

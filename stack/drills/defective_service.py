@@ -34,6 +34,7 @@ OBJECTIVES = (
     Objective("latency", ratio=0.95, within=0.1, route="/strict"),
     Objective("queries", ratio=0.95, within=0.1),
     Objective("availability", ratio=0.99, route="/partly"),
+    Objective("availability", ratio=0.8, route="/loosely"),
 )
 _ROWS = 12
 _POOL, _TIMEOUT = "DEFECTIVE_POOL", 0.5
@@ -152,6 +153,7 @@ def _add_drifting_routes(app: FastAPI, engine: AsyncEngine) -> None:
 
     @app.get("/rarely")
     @app.get("/partly")
+    @app.get("/loosely")
     async def fail(seconds: float = 0.0, *, fails: bool = False) -> int:
         """Take that long, or fail."""
         await asyncio.sleep(seconds)

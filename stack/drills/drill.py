@@ -112,7 +112,9 @@ class Drill:
             await self._wait_for_event(
                 "resolved notification",
                 "resolved",
-                lambda: any(note["starts"] == starts for note in self._notifications("resolved")),
+                lambda: any(
+                    checks.is_end(note, starts) for note in self._notifications("resolved")
+                ),
             )
         return self.outcome
 

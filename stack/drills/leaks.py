@@ -1,29 +1,39 @@
 """Leaks of a service, as context managers: each uses up a limited resource, little by little.
 
-Limits are lowered, so that a leak is reported within a minute and the machine does not notice it.
+Limits are lowered, so that a leak is reported within minutes and the machine does not notice it.
 """
 
 import asyncio
 import mmap
 import os
 import resource
+import shutil
 import subprocess
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import anyio.to_thread
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from stack.drills.defective_interface import DefectiveService
 
-_FILES = 256
+_FILES, _SLOW_FILES = 256, 1024
 _ADDRESS_SPACE, _ALLOCATION = 1 << 30, 8 << 20
 _DISK, _WRITTEN = 64 << 20, 1 << 20
 _PAUSE = 0.5
 """Seconds between two steps of a leak."""
+_SLOW_FROM, _SLOW_STEP = 0.28, 1 / 1024
+"""The share of a limit that a slow leak has used at its start, too little to be a leak yet, and
+what it adds every other second: the limit is reached after 25 minutes, so no forecast of 10 minutes
+sees it.
+"""
+_SLOW_PAUSE = 4 * _PAUSE
+_HEAP, _HEAP_STEP = 1 << 30, 6 << 20
+"""Bytes of memory in use after which the heap grows no more, and how much it grows by at a time."""
 
 
 @asynccontextmanager
@@ -62,6 +72,24 @@ async def _leak_files(_service: DefectiveService) -> AsyncIterator[None]:
             yield
 
 
+def _open_files() -> int:
+    return len([*Path("/proc/self/fd").iterdir()])
+
+
+@asynccontextmanager
+async def _leak_files_slowly(_service: DefectiveService) -> AsyncIterator[None]:
+    with ExitStack() as held:
+        held.enter_context(_limited(resource.RLIMIT_NOFILE, _SLOW_FILES))
+
+        async def step() -> None:
+            held.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+
+        while _open_files() < _SLOW_FROM * _SLOW_FILES:
+            await step()
+        async with _repeating(step, _SLOW_PAUSE):
+            yield
+
+
 def _address_space() -> int:
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
@@ -81,21 +109,68 @@ async def _leak_memory(_service: DefectiveService) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _fill_disk(service: DefectiveService) -> AsyncIterator[None]:
-    """Fill a file system of its own in memory; to mount it takes the superuser."""
+async def _leak_memory_slowly(_service: DefectiveService) -> AsyncIterator[None]:
+    with ExitStack() as held:
+        most = int(_address_space() / _SLOW_FROM)
+        held.enter_context(_limited(resource.RLIMIT_AS, most))
+
+        async def step() -> None:
+            held.callback(mmap.mmap(-1, int(most * _SLOW_STEP)).close)
+
+        async with _repeating(step, _SLOW_PAUSE):
+            yield
+
+
+@asynccontextmanager
+async def _grow_heap(_service: DefectiveService) -> AsyncIterator[None]:
+    """Keep memory in use, up to a size that any machine has."""
+    held: list[bytearray] = []
+
+    async def step() -> None:
+        if len(held) * _HEAP_STEP < _HEAP:
+            held.append(bytearray(b"x") * _HEAP_STEP)
+
+    async with _repeating(step, _PAUSE):
+        yield
+    held.clear()
+
+
+@asynccontextmanager
+async def _small_disk(service: DefectiveService) -> AsyncIterator[BinaryIO]:
+    """Mount a file system of its own in memory, which takes the superuser; yields a file there."""
     options = f"size={_DISK},mode=700"
     mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(service.folder)]
     await asyncio.to_thread(subprocess.run, mount, check=True)
     try:
         with tempfile.TemporaryFile(dir=service.folder, buffering=0) as file:
-
-            async def step() -> None:
-                file.write(bytes(_WRITTEN))
-
-            async with _repeating(step, _PAUSE):
-                yield
+            yield cast("BinaryIO", file)
     finally:
         await asyncio.to_thread(subprocess.run, ["umount", str(service.folder)], check=True)
+
+
+@asynccontextmanager
+async def _fill_disk(service: DefectiveService) -> AsyncIterator[None]:
+    async with _small_disk(service) as file:
+
+        async def step() -> None:
+            file.write(bytes(_WRITTEN))
+
+        async with _repeating(step, _PAUSE):
+            yield
+
+
+@asynccontextmanager
+async def _fill_disk_slowly(service: DefectiveService) -> AsyncIterator[None]:
+    """Begin where the disk of the folder was: only what exceeds its earlier peaks is a leak."""
+    disk = shutil.disk_usage(service.folder)
+    async with _small_disk(service) as file:
+        file.write(bytes(int(max(_SLOW_FROM, 1 - disk.free / disk.total) * _DISK)))
+
+        async def step() -> None:
+            file.write(bytes(int(_DISK * _SLOW_STEP)))
+
+        async with _repeating(step, _SLOW_PAUSE):
+            yield
 
 
 @asynccontextmanager
@@ -132,10 +207,14 @@ async def _leak_connections(service: DefectiveService) -> AsyncIterator[None]:
 
 
 LEAKS: dict[str, Callable[[DefectiveService], AbstractAsyncContextManager[None]]] = {
-    "leaking-files": _leak_files,
-    "leaking-memory": _leak_memory,
-    "filling-disk": _fill_disk,
-    "hanging-threads": _occupy_threads,
-    "leaking-connections": _leak_connections,
+    "descriptors": _leak_files,
+    "slowdescriptors": _leak_files_slowly,
+    "memory": _leak_memory,
+    "slowmemory": _leak_memory_slowly,
+    "heap": _grow_heap,
+    "disk": _fill_disk,
+    "slowdisk": _fill_disk_slowly,
+    "threads": _occupy_threads,
+    "sessions": _leak_connections,
 }
 """By name in the URL."""

@@ -33,6 +33,7 @@ BROKEN, DRIFTING, CALLING = (
     TargetService("calling"),
 )
 DRAINING = TargetService("draining", pool=12)
+FADING = TargetService("fading", pool=1)
 CROWDED = TargetService("crowded")
 
 
@@ -114,6 +115,18 @@ def _draining(description: str, defect: str, resource: str) -> Fault:
     )
 
 
+def _fading(description: str, defect: str, resource: str) -> Fault:
+    """A slow leak: its forecast needs the hour before, three minutes of a drill."""
+    return Fault(
+        description,
+        _defect(defect, FADING),
+        FADING.job,
+        targets=(FADING,),
+        labels={"forecast": "4h", "resource": resource},
+        seconds=150.0,
+    )
+
+
 async def _freeze_one_of_three(environment: "Environment") -> None:
     with environment.frozen(LONE.job):
         await asyncio.Event().wait()
@@ -183,6 +196,29 @@ FAULTS = {
         lane=CALLING.job,
         labels={"http_route": "/rarely", "compared": "objective"},
     ),
+    "RouteErrors/history": Fault(
+        "one request of 25 of a route fails, of which one in five may, but none did before",
+        _load_only,
+        DRIFTING.job,
+        Load(
+            _one_of(25, "/loosely?fails=true", "/loosely"),
+            _always("/loosely"),
+            DRIFTING.job,
+            rate=10,
+        ),
+        targets=(DRIFTING,),
+        labels={"http_route": "/loosely", "compared": "history"},
+        baseline=_BEFORE,
+    ),
+    "RouteSlow/history": Fault(
+        "a route takes 120 ms instead of one, within its threshold",
+        _load_only,
+        RELEASE.job,
+        Load(_always("/wait?seconds=0.12"), _always("/wait"), RELEASE.job, rate=5),
+        targets=(RELEASE,),
+        labels={"http_route": "/wait", "compared": "history"},
+        baseline=_BEFORE,
+    ),
     "StatementSlower": Fault(
         "a statement takes 60 ms instead of one",
         _load_only,
@@ -224,23 +260,44 @@ FAULTS = {
     ),
     "FilesRunOut/forecast": _draining(
         "a service opens a file four times a second and closes none",
-        "leaking-files",
+        "descriptors",
+        "file descriptors",
+    ),
+    "FilesRunOut/hours": _fading(
+        "a service opens a file every other second and closes none",
+        "slowdescriptors",
         "file descriptors",
     ),
     "MemoryRunsOut": _draining(
-        "a service allocates 32 MiB a second and frees nothing", "leaking-memory", "address space"
+        "a service allocates 32 MiB a second and frees nothing", "memory", "address space"
+    ),
+    "MemoryRunsOut/hours": _fading(
+        "a service allocates a thousandth of its limit every other second and frees nothing",
+        "slowmemory",
+        "address space",
+    ),
+    "MemoryRunsOut/growth": Fault(
+        "a service without a limit keeps 12 MiB a second in use",
+        _defect("heap", LEAKING),
+        LEAKING.job,
+        targets=(LEAKING,),
+        labels={"forecast": "growth"},
+        baseline=45,  # needs a baseline
     ),
     "DiskRunsOut": _draining(
-        "a service writes 2 MiB a second to a small disk", "filling-disk", "disk space of data"
+        "a service writes 2 MiB a second to a small disk", "disk", "disk space of data"
+    ),
+    "DiskRunsOut/hours": _fading(
+        "a service writes 32 KiB a second to a small disk", "slowdisk", "disk space of data"
     ),
     "ThreadsRunOut": _draining(
         "a call a second that never returns occupies a thread",
-        "hanging-threads",
+        "threads",
         "worker threads",
     ),
     "ConnectionsRunOut": _draining(
         "every other second a session is not closed",
-        "leaking-connections",
+        "sessions",
         f"connections of pool {postgres.DATABASE}",
     ),
     "CpuStarved": Fault(

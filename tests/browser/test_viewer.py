@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import httpx
 import pytest
@@ -174,7 +174,10 @@ def test_a_deploy_is_marked_until_its_toggle_is_off(pages: Pages) -> None:
     expect(marks.get_by_role("button", name="Deployed 1")).to_have_count(1)
     page.get_by_label("Deploys").click(force=True)
     expect(marks).to_have_count(0)
-    expect(page).to_have_url(re.compile("annotations=(&|$)"))
+    others = [one["name"] for one in BOARDS["svc-overview"]["annotations"]["list"] if one["enable"]]
+    others.remove("Deploys")
+    wanted = "&".join(f"annotations={quote(name)}" for name in others) or "annotations="
+    expect(page).to_have_url(re.compile(f"{re.escape(wanted)}(&|$)"))
 
 
 def test_an_alert_is_marked_where_it_fired(pages: Pages) -> None:

@@ -194,3 +194,14 @@ def test_a_message_of_an_earlier_drill_is_ignored() -> None:
     current = notification() | {"summary": "N+1"}
     assert checks.find_message(current, "2025", observed(messages=[old])) == "N+1 !"
     assert checks.find_message(current, "2026-02", observed(messages=[old])) == ""
+
+
+def test_the_end_of_another_firing_is_ignored() -> None:
+    def note(starts: str, ends: str) -> dict[str, str]:
+        return {"starts": f"2026-01-02T00:{starts}Z", "ends": f"2026-01-02T00:{ends}Z"}
+
+    fired = "2026-01-02T00:05:02.5Z"
+    assert checks.is_end(note("05:02.5", "06:00"), fired)
+    assert checks.is_end(note("05:00", "06:00"), fired), "told by the reconciler"
+    assert not checks.is_end(note("01:00", "02:00"), fired)
+    assert not checks.is_end(note("05:03", "06:00"), fired)

@@ -18,7 +18,8 @@ import { VISIBLE, legible } from '../host/theme';
 
 /**
  * Hues that are told apart, also by colour-blind readers: those of Okabe and Ito without the one that
- * means "bad", then muted ones of Tol. The library's own palette has sixty, of which many are alike.
+ * means "bad", then muted ones of Tol. No grey, which stands for a missing value. The library's own
+ * palette has sixty, of which many are alike.
  */
 const PALETTE = [
   '#0072B2',
@@ -28,7 +29,7 @@ const PALETTE = [
   '#56B4E9',
   '#882255',
   '#F0E442',
-  '#7F7F7F',
+  '#999933',
   '#AA4499',
   '#8C564B',
 ];
