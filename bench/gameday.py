@@ -1,4 +1,4 @@
-"""Game day: injects faults as production breaks into a stack of its own, and times what is told.
+"""Game day: injects faults as production breaks into a stack of its own, and times its alerts.
 
 ``python -m bench.gameday --fault 3``, or without an option all that are here. Each fault gets the
 intervals of production and a table of what was told, when, and which figures of the boards differed

@@ -1,9 +1,9 @@
 """``kill -9`` of each part of a running stack at random: ``python -m bench.kills``.
 
 It starts the demo on free ports with two workers, kills one part after another, and follows each
-until it is told in the inbox and ready again. At the end every service must have ended as often as
-it was killed: nothing else stopped. By default the rules run as fast as in a drill; with
-``--production`` a kill is told within 150 seconds, and 50 kills take half an hour.
+until its notification is in the inbox and it is ready again. At the end every service
+must have ended as often as it was killed: nothing else stopped. By default the rules run as fast as in a drill; with
+``--production`` a kill is notified within 150 seconds, and 50 kills take half an hour.
 """
 
 import argparse
@@ -188,7 +188,7 @@ def _part(alert: dict[str, Any]) -> str:
 
 
 async def _follow(kill: Kill, pid: int, stack: Stack, inbox: Inbox, seconds: float) -> None:
-    """Wait until a kill is told and its part ready, or it takes too long."""
+    """Wait until a kill is notified and its part ready, or it takes too long."""
     conditions: dict[str, Callable[[], bool]] = {
         "told": lambda: inbox.tells(kill),
         "ready": lambda: stack.is_ready(kill.part, pid),

@@ -1,4 +1,4 @@
-"""What alerts would have told in a simulated month, and whether each fault is told in time.
+"""Which alerts would have fired in a simulated month, and whether each fault fires one in time.
 
 ``python -m bench.watch.month`` simulates the month, records it with the rules in a real Prometheus,
 and replays each alert over it. Takes minutes; the month is stored in var/bench until ``--fresh``.

@@ -24,8 +24,8 @@ def watch(every_suite: str) -> Iterator[Watch]:
 @pytest.mark.parametrize("every_suite", ["installed", "sid"], indirect=True)
 def test_no_firing_is_swallowed_and_no_end_is_invented(watch: Watch) -> None:
     watch.begin(LAG)
-    # A ticket is told, its cause then holds it back, as it does another one from its start; both
-    # end, Prometheus forgets these ends, and the cause ends.
+    # A ticket is notified, its cause then holds it back, as it does another one from its start;
+    # both end, Prometheus forgets these ends, and the cause ends.
     watch.begin(ONE_DOWN)
     watch.wait(lambda: watch.was_told(ONE_DOWN, "firing") and watch.was_told(LAG, "firing"))
     watch.begin(DOWN)

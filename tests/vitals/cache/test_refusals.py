@@ -141,7 +141,7 @@ _TASKS: set[asyncio.Task[int | None]] = set()
 
 
 def _used(process: Process) -> bool:
-    """Keep it in use: a client that nobody uses does not notice."""
+    """Keep it in use: an unused client does not notice."""
     task = asyncio.ensure_future(process.numbers.get("one", _load))
     _TASKS.add(task)
     task.add_done_callback(_TASKS.discard)

@@ -274,7 +274,7 @@ def test_transaction_that_stays_open_blocks_though_nobody_waits_for_a_while() ->
     metrics = LockMetrics(meter, "shop")
     metrics.record([wait(7)], {}, lambda: 1_000.0)
     assert values(meter, DB_LOCK_BLOCKING) == [5.0]
-    metrics.record([], {7: 900.0}, lambda: 1_060.0)  # the statement gave up, nobody asks
+    metrics.record([], {7: 900.0}, lambda: 1_060.0)  # the statement gave up, none waits
     assert values(meter, DB_LOCK_BLOCKING) == [65.0]
     assert values(meter, DB_LOCK_BLOCKED) == [0.0]
     assert values(meter, DB_LOCK_BLOCKER_PID) == [7.0]

@@ -1,4 +1,4 @@
-"""Login of the bottlenecks page in a browser: a form, a cookie, and nobody else let in."""
+"""Login of the bottlenecks page in a browser: a form, a cookie, and no access for others."""
 
 import asyncio
 from typing import Any
