@@ -1,9 +1,9 @@
 """``kill -9`` of each part of a running stack at random: ``python -m bench.kills``.
 
 It starts the demo on free ports with two workers, kills one part after another, and follows each
-until its notification is in the inbox and it is ready again. At the end every service
-must have ended as often as it was killed: nothing else stopped. By default the rules run as fast as in a drill; with
-``--production`` a kill is notified within 150 seconds, and 50 kills take half an hour.
+until its notification is in the inbox and it is ready again. At the end every service must have
+ended as often as it was killed: nothing else stopped. By default the rules run as fast as in a
+drill; with ``--production`` a kill is notified within 150 seconds, and 50 kills take half an hour.
 """
 
 import argparse
