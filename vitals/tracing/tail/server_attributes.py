@@ -1,0 +1,57 @@
+"""Attributes of server spans, by OpenTelemetry's stable conventions for HTTP.
+
+https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vitals.asgi.request_context import RequestContext
+
+KEPT = "vitals.kept"
+_USER_AGENT = b"user-agent"
+MAX_USER_AGENT = 256
+
+
+def server_attributes(
+    request: RequestContext, error_type: str, reasons: Sequence[str]
+) -> dict[str, Any]:
+    """The attributes of a request's span.
+
+    A path may hold a token, so it is the route template.
+
+    Args:
+        request: The request.
+        error_type: ``error.type``; empty for none.
+        reasons: Why it is kept.
+    """
+    attributes: dict[str, Any] = {
+        "http.request.method": request.method,
+        "http.response.status_code": request.status,
+        KEPT: tuple(reasons),
+        **connection_facts(request.http),
+    }
+    if request.route:
+        attributes["http.route"] = attributes["url.path"] = request.route
+    if error_type:
+        attributes["error.type"] = error_type
+    return attributes
+
+
+def connection_facts(scope: Mapping[str, Any]) -> dict[str, Any]:
+    """What the ASGI scope says of a connection."""
+    attributes: dict[str, Any] = {"url.scheme": scope.get("scheme", "http")}
+    version, server, client = map(scope.get, ("http_version", "server", "client"))
+    if version:
+        attributes["network.protocol.version"] = version
+    if server:
+        attributes["server.address"] = str(server[0])
+        if len(server) > 1 and isinstance(server[1], int):
+            attributes["server.port"] = server[1]
+    if client:
+        attributes["client.address"] = str(client[0])
+    for name, value in scope.get("headers", ()):
+        if name == _USER_AGENT:
+            attributes["user_agent.original"] = value[:MAX_USER_AGENT].decode("latin-1")
+            break
+    return attributes
