@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from types import MappingProxyType
+from types import MappingProxyType, TracebackType
 from typing import Any, Protocol
 
 from vitals.asgi.trace_record import TraceRecord
@@ -54,6 +54,11 @@ class RequestContext:
         n_plus_one: Whether an N+1 was found in it.
         trace: Its trace record, where the kit records traces itself; else None.
         span: Its span of OpenTelemetry's SDK, once the kit has joined it; else None.
+        error: The exception that failed it, with its traceback, which Starlette removes; until it
+            has finished.
+        error_fingerprint: The fingerprint of that exception, or of the last one that was logged as
+            an error; see ``vitals.errors``.
+        has_new_error: Whether it had the first error of its fingerprint in this process.
         sampled: Whether the trace is recorded and kept, as far as the tracer knows: only such a
             trace may be an exemplar.
         current_trace: Returns the id of the current span's trace and whether it is sampled; None
@@ -79,6 +84,9 @@ class RequestContext:
     n_plus_one = False
     trace: TraceRecord | None = None
     span: Any = None
+    error: tuple[BaseException, TracebackType | None] | None = None
+    error_fingerprint = ""
+    has_new_error = False
     sampled = False
     current_trace: Callable[[], tuple[str, bool] | None] = staticmethod(lambda: None)
     on_other_trace: Callable[[str], None] = staticmethod(lambda _: None)
@@ -116,7 +124,7 @@ class RequestContext:
         if not self._trace_id and self.trace is None:
             self._trace_id = _incoming_trace_id(self.http)
         self.http = EMPTY_SCOPE
-        self.statements = self.body_capture = self.span = None
+        self.statements = self.body_capture = self.error = self.span = None
         self.duration = self.duration or MIN_DURATION
 
     def add_task(self, task: Any) -> None:

@@ -39,8 +39,9 @@ from vitals.asgi.trace_record import (
     TraceRecord,
     new_id,
 )
+from vitals.errors import fingerprint_of
 from vitals.tracing.tail.api_loading import current_keeper
-from vitals.tracing.tail.exceptions import exception_event, fingerprint_of
+from vitals.tracing.tail.exceptions import exception_event
 
 MAX_ATTRIBUTES, MAX_EVENTS = 128, 128
 """Of one span; further ones are left out."""

@@ -4,9 +4,9 @@ No frame is kept: an exception that waits in a queue would keep alive what its f
 """
 
 from collections.abc import Callable, Mapping
-from hashlib import blake2b
 from time import time_ns
 from traceback import TracebackException
+from types import TracebackType
 from typing import Any
 
 from vitals.asgi.request_context import error_type_of
@@ -20,16 +20,20 @@ MAX_FRAMES = 50
 """Frames of each exception, the innermost ones."""
 
 
-def exception_event(error: BaseException, fingerprint: str = "") -> Event:
+def exception_event(
+    error: BaseException, fingerprint: str, traceback: TracebackType | None = None
+) -> Event:
     """The event of an exception, by OpenTelemetry's conventions.
 
     Args:
-        error: The exception, while it has its traceback.
+        error: The exception.
         fingerprint: What it has in common with others of its kind; empty for none.
+        traceback: Its traceback; None for the one that it has.
     """
+    traceback = traceback or error.__traceback__
     try:
         captured = TracebackException(
-            type(error), error, error.__traceback__, limit=-MAX_FRAMES, lookup_lines=False
+            type(error), error, traceback, limit=-MAX_FRAMES, lookup_lines=False
         )
     except Exception:  # noqa: BLE001  # of the host's class, such as a `__str__` that fails
         captured = None
@@ -64,14 +68,3 @@ def _shortened(text: str) -> str:
         return text
     half = MAX_LENGTH // 2
     return f"{text[:half]}\n...\n{text[-half:]}"
-
-
-def fingerprint_of(error: BaseException) -> str:
-    """What an exception has in common with others of its kind: its class and innermost frame."""
-    innermost = None
-    traceback = error.__traceback__
-    while traceback is not None:
-        innermost, traceback = traceback.tb_frame.f_code, traceback.tb_next
-    place = "" if innermost is None else f"{innermost.co_filename}:{innermost.co_qualname}"
-    text = f"{type_name(error)} {place}".encode(errors="replace")
-    return blake2b(text, digest_size=8).hexdigest()

@@ -22,6 +22,7 @@ from vitals.asgi.trace_record import (
     TraceRecord,
 )
 from vitals.objectives import Objectives, Slo
+from vitals.tracing.tail.exceptions import exception_event
 from vitals.tracing.tail.server_attributes import KEPT as KEPT_ATTRIBUTE
 from vitals.tracing.tail.server_attributes import server_attributes
 
@@ -181,6 +182,11 @@ class TailKeeper:
         else:
             record.error_type = request.error_type
         record.attributes = server_attributes(request, record.error_type, reasons)
+        if request.error is not None:
+            error, traceback = request.error
+            record.error_fingerprint = request.error_fingerprint
+            event = exception_event(error, request.error_fingerprint, traceback)
+            record.events = [*(record.events or ()), event]
         self._keep(record)
         return True
 
@@ -239,7 +245,7 @@ class TailKeeper:
                 reasons.append(OBJECTIVE)
             if request.n_plus_one:
                 reasons.append(N_PLUS_ONE)
-            if record.first_seen:
+            if record.first_seen or request.has_new_error:
                 reasons.append(FIRST_SEEN)
         if self._is_in_share(record, route):
             reasons.append(CALLER if record.by_caller else SHARE)

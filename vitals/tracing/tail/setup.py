@@ -11,17 +11,20 @@ from time import time_ns
 from types import SimpleNamespace
 from typing import Any
 
+from starlette.background import BackgroundTask
 from starlette.types import ASGIApp
 
 from vitals.asgi.request_context import error_type_of
 from vitals.asgi.trace_record import (
     CLIENT,
     INTERNAL,
+    Bridges,
     Event,
     OpenSpan,
     active,
     active_span,
 )
+from vitals.errors import fingerprint_of
 from vitals.host import Host
 from vitals.http.streams import StreamMeter
 from vitals.otlp.exporter import Exporter
@@ -30,11 +33,13 @@ from vitals.redactor import Redactor
 from vitals.tracing.environment import Share, TraceSettings
 from vitals.tracing.fastapi_telemetry import has_telemetry, stop_fastapi_spans
 from vitals.tracing.tail.api_loading import join_bridge
-from vitals.tracing.tail.exceptions import exception_event, fingerprint_of
+from vitals.tracing.tail.exceptions import exception_event
 from vitals.tracing.tail.keeper import Item, Sampling, TailKeeper
 from vitals.tracing.tail.traced_requests import TracedRequests
 
 PROCESS_ID = "process.pid"
+OTEL_CALL = "_otel_original_call"
+"""Where OpenTelemetry's instrumentation keeps the call of ``BackgroundTask`` that it replaces."""
 
 
 class TailTracing:
@@ -132,8 +137,8 @@ class TailTracing:
 @contextmanager
 def _linked_span(name: str) -> Any:
     around = active_span()
-    if around is None:
-        yield
+    if around is None or (Bridges.current is not None and hasattr(BackgroundTask, OTEL_CALL)):
+        yield  # an instrumentation of the host's makes them
         return
     record = around[0]
     span = OpenSpan(around, name, INTERNAL, {})  # the encoder links what begins after the end
@@ -146,6 +151,7 @@ def _linked_span(name: str) -> Any:
         error_type = error_type_of(error)
         if isinstance(error, Exception):
             events = (exception_event(error, fingerprint_of(error)),)
+            record.work_failed = True
         raise
     finally:
         span.end({}, error_type, events)

@@ -12,10 +12,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from vitals.asgi.request_context import CURRENT, RequestContext, error_type_of
 from vitals.asgi.route_template import RouteTemplates
 from vitals.asgi.trace_record import ACTIVE, Bridges, TraceRecord, active, active_span
+from vitals.errors import fingerprint_of
 from vitals.http.observed_request import is_cancelled_by_server
 from vitals.tracing.fastapi_telemetry import FASTAPI_TELEMETRY
 from vitals.tracing.tail.api_loading import API, load_bridge
-from vitals.tracing.tail.exceptions import exception_event, fingerprint_of
+from vitals.tracing.tail.exceptions import exception_event
 from vitals.tracing.tail.keeper import TailKeeper
 from vitals.tracing.tail.server_attributes import connection_facts
 
@@ -65,9 +66,6 @@ class TracedRequests:
         token = ACTIVE.set((record, record.span_id))
         try:
             await self.app(scope, receive, send)
-        except Exception as error:
-            note_exception(record, error)
-            raise
         finally:
             ACTIVE.reset(token)
             keeper.returned(record, request)
@@ -83,9 +81,6 @@ class TracedRequests:
         with active((record, record.span_id), scope["method"]):
             try:
                 await self.app(scope, receive, send)
-            except Exception as error:
-                note_exception(record, error)
-                raise
             finally:
                 self._keeper.returned(record, request)
 
@@ -127,18 +122,10 @@ class TracedRequests:
 
 
 def note_exception(record: TraceRecord, error: Exception) -> None:
-    """Add the event of an exception that nothing has handled; never raises.
-
-    One that is raised after the response is that of a background task, whose span tells it.
-    """
+    """Add the event of an exception that has ended a WebSocket; never raises."""
     with suppress(Exception):  # of the host's class
-        if record.ended:
-            record.work_failed = True
-            return
-        fingerprint = fingerprint_of(error)
-        keeper: Any = record.keeper
-        record.first_seen = record.first_seen or keeper.is_first(fingerprint)
-        record.error_fingerprint = fingerprint
-        if record.events is None:
-            record.events = []
-        record.events.append(exception_event(error, fingerprint))
+        record.error_fingerprint = fingerprint_of(error)
+        if record.keeper.is_first(record.error_fingerprint):
+            record.first_seen = True
+        event = exception_event(error, record.error_fingerprint)
+        record.events = [*(record.events or ()), event]
