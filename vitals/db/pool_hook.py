@@ -25,7 +25,7 @@ HOOK = "_vitals_hook"
 CHECKED_OUT_AT = "_vitals_checked_out_at"
 
 
-TRACED_WAIT = 0.005
+TRACED_WAIT = 0.001
 """Seconds from which on a wait for a connection has a span."""
 
 
