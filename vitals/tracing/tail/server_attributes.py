@@ -4,6 +4,8 @@ https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from ipaddress import ip_address
 from typing import Any
 
 from vitals.asgi.request_context import RequestContext
@@ -11,6 +13,7 @@ from vitals.asgi.request_context import RequestContext
 KEPT = "vitals.kept"
 _USER_AGENT = b"user-agent"
 MAX_USER_AGENT = 256
+_SCHEMES = frozenset(("http", "https", "ws", "wss"))
 
 
 def server_attributes(
@@ -40,7 +43,8 @@ def server_attributes(
 
 def connection_facts(scope: Mapping[str, Any]) -> dict[str, Any]:
     """What the ASGI scope says of a connection."""
-    attributes: dict[str, Any] = {"url.scheme": scope.get("scheme", "http")}
+    scheme = scope.get("scheme", "http")
+    attributes: dict[str, Any] = {"url.scheme": scheme if scheme in _SCHEMES else "_OTHER"}
     version, server, client = map(scope.get, ("http_version", "server", "client"))
     if version:
         attributes["network.protocol.version"] = version
@@ -48,10 +52,19 @@ def connection_facts(scope: Mapping[str, Any]) -> dict[str, Any]:
         attributes["server.address"] = str(server[0])
         if len(server) > 1 and isinstance(server[1], int):
             attributes["server.port"] = server[1]
-    if client:
-        attributes["client.address"] = str(client[0])
+    if client and _is_address(client[0]):
+        attributes["client.address"] = client[0]
     for name, value in scope.get("headers", ()):
         if name == _USER_AGENT:
             attributes["user_agent.original"] = value[:MAX_USER_AGENT].decode("latin-1")
             break
     return attributes
+
+
+@lru_cache(maxsize=1_024)
+def _is_address(text: Any) -> bool:
+    """Whether it is an IP address: a proxy may pass on any text of a client's as one."""
+    try:
+        return isinstance(text, str) and bool(ip_address(text))
+    except ValueError:
+        return False
