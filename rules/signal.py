@@ -16,6 +16,8 @@ LEVELS = {
     "version": "version",
     "revision": "revision",
     "fingerprint": "db_query_fingerprint",
+    "summary": "db_query_summary",
+    "site": "site",
     "pool": "db_client_connection_pool_name",
     "cache": "cache",
     "server": "server_address",
