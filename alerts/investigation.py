@@ -5,7 +5,7 @@ included: the worst route, the statement and its line, the last deployment, and 
 viewer's pages of an example trace and of the logs. What nothing is known of expands to nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from alerts.enrichment import Enrichment, lookup
 from rules.datastores import (
@@ -14,7 +14,7 @@ from rules.datastores import (
     STATEMENTS_OF_ROUTES,
 )
 from rules.releases import DEPLOYED_AT
-from rules.requests import MATCHED
+from rules.requests import ERRORS_5M, MATCHED
 from rules.slo import BAD_EVENTS_BY_ROUTE, REQUESTS_5M_BY_ROUTE, TARGET
 from vitals.metrics.catalogue import DB_OPERATION_DURATION, PROCESS_START_TIME
 
@@ -35,6 +35,8 @@ class Investigation:
     Attributes:
         worst: The worst route, for an alert without the label ``http_route`` or where it is empty:
             one series, or none.
+        errors: Queries of errors, one result each or none: the first that has one is shown.
+        route_errors: The same, where the alert has its own route.
         statement: The statement to look at, as a template.
         reason: Why an example trace was kept: ``error``, ``objective`` or ``n_plus_one``, or a
             template; empty for any. See docs/tracing.md.
@@ -44,6 +46,8 @@ class Investigation:
     """
 
     worst: Enrichment | None = None
+    errors: tuple[str, ...] = ()
+    route_errors: tuple[str, ...] = ()
     statement: str = ""
     reason: str = ""
     log_filter: str = ""
@@ -53,15 +57,24 @@ class Investigation:
     @property
     def annotations(self) -> dict[str, str]:
         """The annotations, as templates."""
-        worst = self.worst and _unless_own(_shown(self.worst))
+        worst = self.worst and _by_route("", _shown(self.worst))
         texts = {
             "worst_route": worst,
+            "error": self._error(_ERROR_TEXT),
+            "issue": self._error(_ISSUE),
             "statement": self.statement,
             "deployment": DEPLOYMENT,
             "trace": self._trace if self.traces else "",
             "logs": f"logs/?service={_escaped('$labels.job')}{self.log_filter}{self._times}",
         }
         return {name: text for name, text in texts.items() if text}
+
+    def _error(self, text: str) -> str:
+        own, other = (
+            _first(*(Enrichment(query, text) for query in queries))
+            for queries in (self.route_errors, self.errors)
+        )
+        return _by_route(own, other) if own else other
 
     @property
     def _trace(self) -> str:
@@ -95,13 +108,16 @@ def _shown(each: Enrichment) -> str:
     return f"{{{{ range {lookup(each.query)} }}}}{each.text}{{{{ end }}}}"
 
 
-def _unless_own(text: str) -> str:
-    """Leave out what an alert says in its summary: its own route."""
-    return f"{{{{ if not $labels.http_route }}}}{text}{{{{ end }}}}"
+def _by_route(own: str, other: str) -> str:
+    """The one text for an alert on a route, the other for one on a service."""
+    return f"{{{{ if $labels.http_route }}}}{own}{{{{ else }}}}{other}{{{{ end }}}}"
 
 
-def _first(first: Enrichment, *others: Enrichment) -> str:
+def _first(*enrichments: Enrichment) -> str:
     """The text of the first that has a result."""
+    if not enrichments:
+        return ""
+    first, *others = enrichments
     otherwise = f"{{{{ else }}}}{_first(*others)}" if others else ""
     return (
         f"{{{{ with {lookup(first.query)} }}}}{{{{ range . }}}}{first.text}{{{{ end }}}}"
@@ -126,6 +142,31 @@ def _bad(slo: str) -> Enrichment:
 
 
 _WORST_FAILING, _WORST_SLOW, _WORST = _bad("availability"), _bad("latency"), _bad("%slo")
+
+# -- Errors -------------------------------------------------------------------------------------
+
+_ERROR_TEXT = (
+    "{{ .Labels.type }}{{ with .Labels.place }} at {{ . }}{{ end }}, {{ .Value | humanize }} "
+    "within five minutes"
+)
+_ISSUE = f"issues/?id={_escaped('.Labels.fingerprint')}"
+
+
+def _errors(within: str = "", **only: str) -> tuple[str, str]:
+    """Queries of the newest error.
+
+    It is one that did not happen in the hour before, or else the most frequent one.
+    """
+    errors = f"{ERRORS_5M.select(job=_JOB, **only)}"
+    before = f"max_over_time({ERRORS_5M.select(job=_JOB)}[1h] offset 10m)"
+    return (
+        f"topk(1, {errors}{within} unless on (job, fingerprint) {before})",
+        f"topk(1, {errors}{within})",
+    )
+
+
+_NEW_ERROR = _errors()[:1]
+"""Where errors are not what the alert is about."""
 
 # -- Statements ---------------------------------------------------------------------------------
 
@@ -197,21 +238,39 @@ DEPLOYMENT = (
 
 # -- Of kinds of alerts -------------------------------------------------------------------------
 
-_ERRORS = "&level=error"
-OF_ERRORS = Investigation(_WORST_FAILING, _first(_FAILING), reason="error", log_filter=_ERRORS)
-OF_LATENCY = Investigation(_WORST_SLOW, _first(_of_worst(_WORST_SLOW)), reason="objective")
-OF_ROUTE_ERRORS = Investigation(None, _first(_FAILING), reason="error", log_filter=_ERRORS)
-OF_ROUTE_LATENCY = Investigation(None, _first(_OF_ROUTE), reason="objective")
-OF_ROUTE_CHANGE = Investigation(None, _first(_OF_ROUTE))
+_OWN_ERRORS = _errors(http_route=_ROUTE)
+_ERROR_LOGS = "&level=error"
+OF_ERRORS = Investigation(
+    _WORST_FAILING,
+    _errors(f" and on (job, http_route) {_WORST_FAILING.query}"),
+    _OWN_ERRORS,
+    _first(_FAILING),
+    reason="error",
+    log_filter=_ERROR_LOGS,
+)
+OF_LATENCY = Investigation(
+    _WORST_SLOW, _NEW_ERROR, (), _first(_of_worst(_WORST_SLOW)), reason="objective"
+)
+OF_ROUTE_ERRORS = Investigation(
+    None,
+    _OWN_ERRORS,
+    (),
+    _first(_FAILING),
+    reason="error",
+    log_filter=_ERROR_LOGS,
+)
+_OF_OWN_ROUTE = Investigation(None, _OWN_ERRORS[:1], (), _first(_OF_ROUTE))
+OF_ROUTE_LATENCY = replace(_OF_OWN_ROUTE, reason="objective")
+OF_ROUTE_CHANGE = _OF_OWN_ROUTE
 """Of a route that is slower than usual: its requests may keep the objective."""
-OF_QUERIES = Investigation(None, _first(_costliest(0, http_route=_ROUTE)))
-OF_N_PLUS_ONE = Investigation(None, _first(_REPEATED, _NAMED), reason="n_plus_one")
-OF_SLOW_QUERIES = Investigation(None, _first(_SLOWEST), reason="objective")
-OF_STATEMENT = Investigation(_SENDER, _first(_SENT, _NAMED))
-OF_POOLS = Investigation(None, _first(_BUSIEST))
+OF_QUERIES = Investigation(statement=_first(_costliest(0, http_route=_ROUTE)))
+OF_N_PLUS_ONE = Investigation(statement=_first(_REPEATED, _NAMED), reason="n_plus_one")
+OF_SLOW_QUERIES = Investigation(None, _NEW_ERROR, (), _first(_SLOWEST), reason="objective")
+OF_STATEMENT = Investigation(_SENDER, (), (), _first(_SENT, _NAMED))
+OF_POOLS = Investigation(None, _errors(), (), _first(_BUSIEST))
 OF_LOCKS = Investigation(reason="objective")
-OF_REQUESTS = Investigation()
-OF_PROCESSES = Investigation(traces=False)
+OF_REQUESTS = Investigation(None, _NEW_ERROR)
+OF_PROCESSES = Investigation(None, _NEW_ERROR, traces=False)
 
 _BY_OBJECTIVE = '{{{{ if eq $labels.slo "latency" }}}}{}{{{{ else }}}}{}{{{{ end }}}}'
 
@@ -222,14 +281,13 @@ def of_budget(window: int) -> Investigation:
     Args:
         window: Seconds within which there are bad events for as long as it burns.
     """
-    costliest = (
-        f"{{{{ if $labels.http_route }}}}{_first(_OF_ROUTE)}{{{{ else }}}}"
-        f"{_first(_of_worst(_WORST))}{{{{ end }}}}"
-    )
+    costliest = _by_route(_first(_OF_ROUTE), _first(_of_worst(_WORST)))
     return Investigation(
         _WORST,
+        _errors(),
+        _OWN_ERRORS,
         _BY_OBJECTIVE.format(costliest, _first(_FAILING)),
         reason=_BY_OBJECTIVE.format("objective", "error"),
-        log_filter=_BY_OBJECTIVE.format("", _ERRORS),
+        log_filter=_BY_OBJECTIVE.format("", _ERROR_LOGS),
         window=max(window, _WINDOW),
     )
