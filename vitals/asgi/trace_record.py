@@ -185,14 +185,18 @@ class TraceRecord:
         events.append(Event(time_ns(), name, attributes))
 
     def finish(self, request: Any, seconds: float) -> bool:
-        """End the server span, and decide whether the record is kept.
+        """End the server span, and decide whether the record is kept; never raises.
 
         Args:
             request: The finished request.
             seconds: Its latency.
         """
         self.ended = time_ns()
-        return self.keeper.decide(self, request, seconds)
+        try:
+            return self.keeper.decide(self, request, seconds)
+        except Exception:  # noqa: BLE001  # measuring the request must go on
+            self.keeper.dropped("tracing", 1)
+            return False
 
     def traceparent(self, span_id: int) -> str:
         """The header that carries the context of a span of it."""
