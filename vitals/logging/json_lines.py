@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -39,7 +40,13 @@ class JsonLines:
         if not redactor.is_default:
             self._redactors.append(redactor)
 
-    def render(self, entry: Entry | KitEntry) -> str:
+    def prepare(self, entries: Sequence[Entry | KitEntry]) -> None:
+        """Find out together which messages hold no secrets, before their entries are rendered."""
+        texts = [entry.content.event for entry in entries if isinstance(entry, Entry)]
+        for redactor in self._redactors:
+            redactor.learn(texts)
+
+    def render(self, entry: Entry | KitEntry) -> bytes:
         """The line of an entry, without a line break; ASCII, so that any stream takes it."""
         if isinstance(entry, KitEntry):
             line = self._head(entry, logging.getLevelName(entry.level).lower(), entry.event)
@@ -49,7 +56,7 @@ class JsonLines:
             return _encode_line(line)
         return self._render(entry)
 
-    def _render(self, entry: Entry) -> str:
+    def _render(self, entry: Entry) -> bytes:
         line = _line_of(entry)
         trace_id = line.pop(TRACE_ID, "") or entry.trace_id
         if trace_id and not (isinstance(trace_id, str) and _TRACE_ID.fullmatch(trace_id)):
@@ -106,9 +113,9 @@ def _parse(text: str) -> Fields | None:
     return found if isinstance(found, dict) and ("event" in found or "message" in found) else None
 
 
-def _encode_line(line: Fields) -> str:
+def _encode_line(line: Fields) -> bytes:
     try:
         written = _encode(line)
-        return written.decode() if written.isascii() else json.dumps(json.loads(written))
+        return written if written.isascii() else json.dumps(json.loads(written)).encode()
     except (ValueError, TypeError, OverflowError):  # a lone surrogate, or a large number
-        return json.dumps(line, default=str)
+        return json.dumps(line, default=str).encode()

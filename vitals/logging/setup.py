@@ -53,7 +53,7 @@ class JsonOutput:
         self._follows_stdout = stream is None
         self._on_drop = on_drop
         self._writer: LineWriter[Entry | KitEntry] = LineWriter(
-            stream or sys.stdout, self._lines.render, self._drop
+            stream or sys.stdout, self._lines.render, self._drop, self._lines.prepare
         )
         self._lock = threading.RLock()
         self._levels: dict[logging.Logger, tuple[int, int]] = {}
