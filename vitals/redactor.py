@@ -29,7 +29,12 @@ _MAX_CACHED_LENGTH, _MAX_CACHED = 200, 1_000
 _CHECKED_TOGETHER = 100
 _ORDINARY = frozenset(" .,-_/()" + string.ascii_letters + string.digits)
 """Characters of texts that are checked together: no sign that assigns or quotes."""
-_OWN_FIELDS = frozenset(("timestamp", "level", "logger", "service.name", "trace_id"))
+_OWN_FIELDS = frozenset(
+    (
+        *("timestamp", "level", "logger", "service.name", "trace_id"),
+        *("vitals.error.fingerprint", "vitals.error.place", "vitals.error.counted"),
+    )
+)
 """Fields that the kit's own processors have set."""
 _BODY_FIELDS = (
     f"http.{side}.body.{field}"
