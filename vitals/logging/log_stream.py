@@ -48,13 +48,11 @@ class LogStream:
 
     def _has_descriptor(self) -> bool:
         """Whether it is a plain stream over a descriptor, which no class of the host's wraps."""
-        buffer = getattr(self.stream, "buffer", None)
-        return (
-            type(self.stream) is io.TextIOWrapper
-            and type(buffer) is io.BufferedWriter
-            and type(buffer.raw) is io.FileIO
-            and not self.stream.closed
-        )
+        if type(self.stream) is not io.TextIOWrapper or self.stream.closed:
+            return False
+        buffer: object = self.stream.buffer
+        raw = buffer.raw if type(buffer) is io.BufferedWriter else buffer  # of ``python -u``
+        return type(raw) is io.FileIO
 
     def _write(self, content: bytes) -> int:
         """Write to the descriptor; returns how many bytes were taken."""
