@@ -66,11 +66,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         found = _ONE.fullmatch(urlsplit(self.path).path)
         state = ACTIONS.get(found["action"] or "") if found else None
-        # Pages of another origin can send text and forms without a CORS preflight, but not JSON.
-        if self.headers.get_content_type() != "application/json":
-            self._fail(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "only application/json is accepted")
-        elif not self._read_body():
+        if not self._read_body():
             self._fail(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {_MAX_BYTES} bytes")
+        # Pages of another origin can send text and forms without a CORS preflight, but not JSON.
+        elif self.headers.get_content_type() != "application/json":
+            self._fail(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "only application/json is accepted")
         elif found is None or state is None:
             actions = ", ".join(ACTIONS)
             self._fail(
@@ -120,7 +120,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _read_body(self) -> bool:
         length = self.headers.get("Content-Length", "0")
-        if not length.isdecimal() or int(length) > _MAX_BYTES:
+        is_known = length.isdecimal() and "Transfer-Encoding" not in self.headers
+        if not is_known or int(length) > _MAX_BYTES:
             self.close_connection = True  # the body was not read
             return False
         self.rfile.read(int(length))
@@ -148,6 +149,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Vary", "Origin")
         if self.headers["Origin"] in self.page_origins:
             self.send_header("Access-Control-Allow-Origin", self.headers["Origin"])
+        if self.close_connection:
+            self.send_header("Connection", "close")
         for name, text in (headers or {}).items():
             self.send_header(name, text)
         self.end_headers()
