@@ -2,14 +2,31 @@
 
 from collections.abc import Callable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from rules.monitoring import (
+    STORE_LIMIT,
+    STORE_OLDEST,
+    STORE_REFUSED,
+    STORE_REJECTED,
+    STORE_SIZE,
+    STORE_STORED,
+)
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-SIGNALS = ("spans", "lines")
+KINDS = {"traces": "spans", "logs": "lines"}
+"""What a request of each signal has."""
 REASONS = ("busy", "disk", "invalid")
-"""Why data are not stored: too much waits, the disk refuses, not OTLP or too large."""
+"""Why a request is not stored: too much waits, the disk refuses, it is not OTLP or too large."""
 _BUCKETS = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -17,43 +34,34 @@ class StoreMetrics:
     """Counts what is received, and observes queries."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        self._stored = Counter(
-            "vitals_store_stored",
-            "Spans and log lines that are on the disk.",
-            ["kind"],
-            registry=self._registry,
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self._stored = Counter(STORE_STORED.name, STORE_STORED.help, ["kind"], registry=registry)
+        self._rejected = Counter(
+            STORE_REJECTED.name, STORE_REJECTED.help, ["kind"], registry=registry
         )
         self._refused = Counter(
-            "vitals_store_refused_requests",
-            "Requests that were not stored; the sender keeps its data after `busy` and `disk`.",
-            ["signal", "reason"],
-            registry=self._registry,
-        )
-        self._rejected = Counter(
-            "vitals_store_rejected",
-            "Spans and log lines of stored requests that are not kept.",
-            ["kind"],
-            registry=self._registry,
+            STORE_REFUSED.name, STORE_REFUSED.help, ["signal", "reason"], registry=registry
         )
         self._queries = Histogram(
             "vitals_store_query_duration_seconds",
             "Duration of queries.",
             ["api"],
             buckets=_BUCKETS,
-            registry=self._registry,
+            registry=registry,
         )
-        for kind in SIGNALS:
+        # All of them from the start: what appears with its first value has not increased.
+        for signal, kind in KINDS.items():
             self._stored.labels(kind)
             self._rejected.labels(kind)
-        for signal in ("traces", "logs"):
             for reason in REASONS:
                 self._refused.labels(signal, reason)
 
-    def count_stored(self, kind: str, stored: int, rejected: int) -> None:
+    def count_stored(self, signal: str, stored: int, rejected: int) -> None:
         """Count the spans or lines of a request."""
-        self._stored.labels(kind).inc(stored)
-        self._rejected.labels(kind).inc(rejected)
+        self._stored.labels(KINDS[signal]).inc(stored)
+        self._rejected.labels(KINDS[signal]).inc(rejected)
 
     def count_refused(self, signal: str, reason: str) -> None:
         """Count a request that was not stored."""
@@ -77,11 +85,6 @@ class _Files(Collector):
         self._read = read
 
     def collect(self) -> Iterator[Metric]:
-        size, limit, oldest = self._read()
-        for name, text, value in (
-            ("vitals_store_size_bytes", "Size of the store's files.", size),
-            ("vitals_store_limit_bytes", "Size at which the oldest content is removed.", limit),
-            ("vitals_store_oldest_timestamp_seconds", "Time of the oldest content.", oldest),
-        ):
-            if value:
-                yield GaugeMetricFamily(name, text, value)
+        for gauge, value in zip((STORE_SIZE, STORE_LIMIT, STORE_OLDEST), self._read(), strict=True):
+            if value:  # without content there is no oldest one
+                yield GaugeMetricFamily(gauge.name, gauge.help, value)

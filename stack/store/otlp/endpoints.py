@@ -16,7 +16,6 @@ _RETRY_SECONDS = {"busy": "1", "disk": "10"}
 _ENCODINGS = frozenset({"", "identity", "gzip"})
 _BODY_SECONDS = 10.0
 _COMMIT_SECONDS = 30.0
-_KINDS = {"traces": "spans", "logs": "lines"}
 _MAX_REASONS = 3
 
 
@@ -74,7 +73,7 @@ class OtlpApi:
             retry = _RETRY_SECONDS.get(reason)
             headers = {"Retry-After": retry} if retry else None
             return PlainTextResponse(str(error), status, headers)
-        self._metrics.count_stored(_KINDS[signal], stored.count, len(stored.rejected))
+        self._metrics.count_stored(signal, stored.count, len(stored.rejected))
         return Response(
             messages.encode(_response(signal, stored), content_type), media_type=content_type
         )
