@@ -295,6 +295,8 @@ class IssueStore:
             sqlite3.Error: It cannot be written.
         """
         with self.writing() as database:
+            if state is not State.OPEN:  # dealt with: the alert ends
+                database.execute("DELETE FROM notice WHERE fingerprint = ?", (fingerprint,))
             changed = database.execute(
                 "UPDATE issue SET state_since = CASE WHEN state = ? THEN state_since ELSE ? END, "
                 "state = ? WHERE fingerprint = ?",

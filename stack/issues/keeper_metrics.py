@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector as MetricSource
 
-from rules.issues import (
+from rules.monitoring import (
     ISSUE_NEW,
     ISSUE_REOPENED,
     ISSUES,

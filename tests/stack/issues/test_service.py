@@ -10,7 +10,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from rules.issues import ISSUE_NEW, ISSUE_REOPENED, ISSUES
+from rules.monitoring import ISSUE_NEW, ISSUE_REOPENED, ISSUES
 from stack import readiness
 from stack.installation.paths import CHECKOUT
 from stack.process.process import Program
