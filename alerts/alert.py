@@ -39,7 +39,6 @@ class Alert:
         keep_firing_for: How long it keeps firing after the condition ended, against flapping.
         board: The uid of the board that shows it.
         enrichments: What is looked up for the notification, see ``alerts.enrichment``.
-        issue: Path of its issue in the viewer, as a template; empty for none.
         labels: More labels, such as those that distinguish alerts of one name.
         of_jobs: The series whose jobs it applies to, if exporters without the kit have all
             its metrics.
@@ -56,7 +55,6 @@ class Alert:
     keep_firing_for: str = ""
     board: str = "svc-overview"
     enrichments: tuple[Enrichment, ...] = ()
-    issue: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     of_jobs: str = WATCHED.record
 
@@ -67,7 +65,6 @@ class Alert:
             "summary": self.summary,
             "description": self.description,
             **({"cause": template(self.enrichments)} if self.enrichments else {}),
-            **({"issue": self.issue} if self.issue else {}),
             "board": self.board,
             "runbook": f"{self.name}.md",
         }

@@ -15,7 +15,6 @@ from alerts import (
     burn_rate,
     datastores,
     dependencies,
-    errors,
     locks,
     meta_monitoring,
     processes,
@@ -68,7 +67,6 @@ AREAS = (
     Area("regressions", baselines, (dependencies, regressions)),
     Area("saturation", saturation_signals, (saturation,)),
     Area("processes", release_signals, (processes,)),
-    Area("errors", None, (errors,)),
     Area("meta-monitoring", alert_state_signals, (meta_monitoring,)),
 )
 SHARED_METRICS = re.compile(
