@@ -25,6 +25,7 @@ class AlertStateLabels(NamedTuple):
     severity: str
     http_route: str
     slo: str
+    service: str
     alertstate: str
 
 
