@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from vitals.asgi.trace_record import active_span
 from vitals.logging import active_export
 from vitals.logging.entries import Entry, KitEntry, entry_of_record
 from vitals.logging.json_handler import JsonHandler, Say, last_entry, speaker_of
@@ -161,6 +162,10 @@ def _is_own(record: logging.LogRecord) -> bool:
 
 def _span() -> tuple[int, int, bool]:
     """Trace id and id of the current span, and whether the trace is sampled; zeros outside."""
+    active = active_span()
+    if active is not None:
+        record, span_id = active
+        return record.trace_id, span_id, record.sampled
     api: Any = sys.modules.get("opentelemetry.trace")
     if api is None:
         return 0, 0, False

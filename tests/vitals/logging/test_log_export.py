@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import pytest
 import structlog
 from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk._logs import LoggerProvider, LoggingHandler
 
 from tests.vitals.client import fetch
@@ -300,6 +302,30 @@ def test_a_span_that_is_current_is_named(collector: Collector) -> None:
     assert record.trace_id == context.trace_id.to_bytes(16, "big")
     assert record.span_id == context.span_id.to_bytes(8, "big")
     assert record.flags == 1
+
+
+async def test_a_record_of_a_request_names_the_kits_span(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, anyio_backend: str
+) -> None:
+    monkeypatch.delenv("OTEL_TRACES_EXPORTER")
+    app = service(lambda: logging.getLogger("shop").warning("bought"), trace_ratio=1)
+    async with (
+        LifespanManager(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop") as client,
+    ):
+        await client.get("/items/1")
+    wait_until(lambda: set(collector.paths) == {"/v1/logs", "/v1/traces"})
+    sent = dict(zip(collector.paths, collector.bodies, strict=True))
+    (resource,) = ExportTraceServiceRequest.FromString(sent["/v1/traces"]).resource_spans
+    (span,) = resource.scope_spans[0].spans
+    (logs,) = ExportLogsServiceRequest.FromString(sent["/v1/logs"]).resource_logs
+    record = next(
+        record
+        for scope in logs.scope_logs
+        for record in scope.log_records
+        if record.body.string_value == "bought"
+    )
+    assert (record.trace_id, record.span_id) == (span.trace_id, span.span_id)
 
 
 def test_records_that_come_while_the_collector_restarts_arrive(collector: Collector) -> None:

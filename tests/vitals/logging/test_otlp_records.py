@@ -24,7 +24,7 @@ def test_a_level_of_the_host_lies_between_others() -> None:
 def test_a_stack_trace_reads_as_pythons_without_source_lines() -> None:
     def fail() -> None:
         try:
-            {}["first"]
+            dict[str, str]()["first"]
         except KeyError as error:
             raise ExceptionGroup("several", [ValueError("in it")]) from error
 
