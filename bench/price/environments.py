@@ -23,6 +23,7 @@ OPENTELEMETRY = (
 )
 KIT = (
     "google-re2==1.1.20251105",
+    "msgspec==0.22.0",
     "opentelemetry-exporter-otlp-proto-http==1.45.1",
     "opentelemetry-instrumentation-fastapi==0.66b1",
     "prometheus-client==0.26.0",
