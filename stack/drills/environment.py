@@ -114,6 +114,32 @@ class Environment:
         self._processes[program.name] = process
         return process
 
+    @asynccontextmanager
+    async def store(self, job: str, *options: str, file_bytes: int = 0) -> AsyncIterator[None]:
+        """A store of traces and logs that Prometheus scrapes as a job.
+
+        Args:
+            job: The job.
+            options: Of its command line.
+            file_bytes: Size that its files can have at most; 0 for no bound.
+        """
+        port = self._ports[job] = readiness.free_port()
+        folder = self.drill.data / job
+        user = self.here.python_user
+        secure_files.make_directory(folder, owner=user.ids if user else None)
+        bound = ["prlimit", f"--fsize={file_bytes}", "--"] if file_bytes else []
+        listen = f"--listen={readiness.LOOPBACK}:{port}"
+        command = [sys.executable, "-m", "stack.store", listen, f"--data={folder}", *options]
+        process = self.start(Program(job, [*bound, *command], user=user, cwd=CHECKOUT))
+        ready = partial(readiness.http_answers, port, "/ready")
+        await asyncio.to_thread(process.wait_ready, ready, 60)
+        self.add_job(job, job)
+        try:
+            yield
+        finally:
+            self.remove_job(job)
+            process.stop()
+
     async def start_monitoring(self) -> None:
         """Start the Prometheus and Alertmanager of the drills."""
         site = self.here.data / services.SITE
