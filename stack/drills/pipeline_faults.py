@@ -14,7 +14,7 @@ import httpx
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from stack import monitoring_config, readiness
-from stack.drills.fault import EXCLUSIVE, Fault, Inject
+from stack.drills.fault import EXCLUSIVE, Fault, Inject, StoreTarget
 from stack.servers import prometheus
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ groups:
 """
 _PROTOBUF = {"Content-Type": "application/x-protobuf"}
 _LINES, _LINE_BYTES, _SEND_SECONDS = 100, 5_000, 0.5
-_FILE_BYTES = 3_000_000
-"""Size of a file beyond which the kernel refuses to write, as a full disk does."""
+CRAMPED = StoreTarget("cramped", file_bytes=3_000_000)
+NARROW = StoreTarget("narrow", ("--limit=16MB",))
 _INVALID_RULES = "groups: none, this is not a rule file\n"
 # Six million steps: takes seconds.
 _SLOW_RULE = """
@@ -80,18 +80,21 @@ async def _post_alert(environment: "Environment", number: int) -> None:
         await environment.client.post(address, json=[alert])
 
 
-def _store(job: str, *options: str, file_bytes: int = 0) -> Inject:
-    """Send to a store of its own until it can take no more."""
+def _send_lines(target: StoreTarget) -> Inject:
+    """Send log lines to a store until it can take no more."""
 
     async def inject(environment: "Environment") -> None:
-        async with environment.store(job, *options, file_bytes=file_bytes):
+        try:
             while True:
-                body = _log_lines()
                 with suppress(httpx.HTTPError):
                     await environment.client.post(
-                        f"{environment.base(job)}/v1/logs", content=body, headers=_PROTOBUF
+                        f"{environment.base(target.job)}/v1/logs",
+                        content=_log_lines(),
+                        headers=_PROTOBUF,
                     )
                 await asyncio.sleep(_SEND_SECONDS)
+        finally:
+            environment.remove_job(target.job)  # it stays full
 
     return inject
 
@@ -122,14 +125,16 @@ FAULTS = {
     ),
     "StoreRejects": Fault(
         "the disk of a store of traces and logs is full",
-        _store("cramped", file_bytes=_FILE_BYTES),
-        "cramped",
+        _send_lines(CRAMPED),
+        CRAMPED.job,
+        targets=(CRAMPED,),
         labels={"signal": "logs", "reason": "disk"},
     ),
     "StoreFull": Fault(
         "a store with a limit of 16 MB is sent a megabyte a second",
-        _store("narrow", "--limit=16MB"),
-        "narrow",
+        _send_lines(NARROW),
+        NARROW.job,
+        targets=(NARROW,),
     ),
     "RulesFail": Fault(
         "a rule cannot be evaluated", _rules(_FAILING_RULE), "prometheus", lane="rules"
