@@ -37,6 +37,16 @@ export function pageOf(pathname: string): [PageName, string] | undefined {
 
 export const pageUrl = (path: string, search = ''): string => `${base()}/${path}/${search}`;
 
+/** The location of a page below the path prefix, for the history: without empty parameters. */
+export function pagePath(path: string, parameters: Record<string, string> = {}): string {
+  const given = Object.entries(parameters).filter(([, value]) => value);
+  return `/${path}/${given.length ? `?${new URLSearchParams(given).toString()}` : ''}`;
+}
+
+/** URL of a page with parameters, without those that are empty. */
+export const searchUrl = (path: string, parameters: Record<string, string>): string =>
+  `${base()}${pagePath(path, parameters)}`;
+
 /** URL of the page that runs queries. */
 export function queryUrl(queries: string[], from: string | number, to: string | number): string {
   const search = new URLSearchParams(queries.map((query) => ['expr', query]));

@@ -1,0 +1,26 @@
+/** The colours of services: one each, the same in all parts of a page. */
+import { useMemo } from 'react';
+import { useTheme2 } from '@grafana/ui';
+
+const NAMES = [
+  'blue',
+  'orange',
+  'purple',
+  'green',
+  'yellow',
+  'dark-red',
+  'light-blue',
+  'dark-green',
+];
+
+export function useServiceColours(services: string[]): (service: string) => string {
+  const theme = useTheme2();
+  const known = [...new Set(services)].sort().join('\n');
+  return useMemo(() => {
+    const order = known.split('\n');
+    return (service: string) =>
+      theme.visualization.getColorByName(
+        NAMES[Math.max(0, order.indexOf(service)) % NAMES.length] ?? 'blue',
+      );
+  }, [theme, known]);
+}
