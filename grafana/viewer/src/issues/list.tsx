@@ -36,7 +36,7 @@ const styles = (theme: GrafanaTheme2) => ({
     padding: theme.spacing(1),
     borderBottom: `1px solid ${theme.colors.border.weak}`,
     color: theme.colors.text.primary,
-    '&:hover, &:focus-visible': { background: theme.colors.action.hover },
+    '&:hover, &:focus-visible': { boxShadow: `inset 3px 0 0 ${theme.colors.primary.main}` },
     '& h2': { fontSize: theme.typography.h5.fontSize, margin: 0 },
     '& p': { margin: theme.spacing(0.25, 0, 0) },
     [theme.breakpoints.down('sm')]: { gridTemplateColumns: 'minmax(0, 1fr) max-content' },

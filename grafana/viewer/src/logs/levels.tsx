@@ -1,6 +1,7 @@
 /** Levels of log lines: their colours and marks. */
 import type { GrafanaTheme2 } from '@grafana/data';
 import { useTheme2 } from '@grafana/ui';
+import { legible } from '../host/theme';
 
 const NAMES: Record<string, string> = {
   fatal: 'purple',
@@ -14,7 +15,13 @@ const NAMES: Record<string, string> = {
 };
 
 export const levelColour = (theme: GrafanaTheme2, level: string): string =>
-  NAMES[level] ? theme.visualization.getColorByName(NAMES[level]) : theme.colors.text.secondary;
+  NAMES[level]
+    ? legible(
+        theme.visualization.getColorByName(NAMES[level]),
+        theme.colors.background.canvas,
+        theme.isDark,
+      )
+    : theme.colors.text.secondary;
 
 export function LevelMark({ level }: { level: string }) {
   const theme = useTheme2();

@@ -29,7 +29,7 @@ const styles = (theme: GrafanaTheme2) => ({
     textAlign: 'left',
     fontFamily: theme.typography.fontFamilyMonospace,
     fontSize: theme.typography.bodySmall.fontSize,
-    '&:hover, &:focus-visible': { background: theme.colors.action.hover },
+    '&:hover, &:focus-visible': { boxShadow: `inset 3px 0 0 ${theme.colors.primary.main}` },
   }),
   time: css({ color: theme.colors.text.secondary }),
   service: css({ color: theme.colors.text.secondary, overflowWrap: 'anywhere' }),

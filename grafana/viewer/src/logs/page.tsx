@@ -6,7 +6,7 @@ import { useAsked } from '../store/hooks';
 import { type LogLine, labelValues, queryLines, queryVolume } from '../store/loki';
 import { Nothing, Problem } from '../store/problem';
 import { RangeControl, rangeOf, useRange, useTimeZone } from '../store/range';
-import { stepOf } from '../store/times';
+import { counted, stepOf } from '../store/times';
 import { useLocation } from '../pages/hooks';
 import { useShortcuts } from '../pages/shortcuts';
 import { Quiet } from '../watch/parts';
@@ -133,7 +133,7 @@ export default function LogsPage() {
       {lines.length > 0 && (
         <Quiet>
           {lines.length < limit || isLive
-            ? `${lines.length} lines, newest first`
+            ? `${counted(lines.length, 'line')}, newest first`
             : `The newest ${lines.length} lines of the time range; there are more`}
         </Quiet>
       )}

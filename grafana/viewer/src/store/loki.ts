@@ -1,6 +1,7 @@
 /** Reads log lines by Loki's HTTP API. */
 import type { Labels } from '../prometheus/client';
 import { STORE, request } from './client';
+import { milliseconds } from './otlp';
 
 export interface LogLine {
   /** Nanoseconds since 1970, as text: they order lines of one millisecond. */
@@ -28,7 +29,7 @@ export function linesOf(streams: Stream[]): LogLine[] {
     .flatMap(({ stream, values }) =>
       values.map(([time, text, more]) => ({
         time,
-        at: Number(time.slice(0, -6)),
+        at: milliseconds(time),
         text,
         labels: { ...stream, ...more?.structuredMetadata, ...more?.parsed },
       })),

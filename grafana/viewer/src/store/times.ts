@@ -27,3 +27,7 @@ export function stepOf(from: number, to: number, count: number): number {
   const least = (to - from) / 1000 / count;
   return STEPS.find((step) => step >= least) ?? Math.ceil(least / 86_400) * 86_400;
 }
+
+/** A number with its noun: 1 line, 2 lines. */
+export const counted = (count: number, noun: string): string =>
+  `${count.toLocaleString('en')} ${noun}${count === 1 ? '' : 's'}`;

@@ -73,8 +73,10 @@ export function Scrolled({ text, label }: { text: string; label: string }) {
   );
 }
 
-const shown = (value: unknown): string =>
-  typeof value === 'object' ? JSON.stringify(value, null, 1) : String(value);
+function shown(value: unknown): string {
+  if (Array.isArray(value)) return value.map(shown).join(', ');
+  return typeof value === 'object' ? JSON.stringify(value, null, 1) : String(value);
+}
 
 function AttributeTable({ title, attributes }: { title: string; attributes: Attributes }) {
   const style = useStyles2(styles);

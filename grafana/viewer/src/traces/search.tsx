@@ -8,7 +8,7 @@ import { Bar, type FieldSpec, SearchForm, useRowKeys } from '../store/form';
 import { Nothing, Problem } from '../store/problem';
 import { RangeControl, rangeOf, useRange, useTimeZone } from '../store/range';
 import { type FoundTrace, searchTraces, valuesOf } from '../store/tempo';
-import { clockTime, spanTime } from '../store/times';
+import { clockTime, counted, spanTime } from '../store/times';
 import { useLocation } from '../pages/hooks';
 import { useShortcuts } from '../pages/shortcuts';
 import { Quiet } from '../watch/parts';
@@ -34,7 +34,7 @@ const styles = (theme: GrafanaTheme2) => ({
     padding: theme.spacing(0.75, 1),
     borderBottom: `1px solid ${theme.colors.border.weak}`,
     color: theme.colors.text.primary,
-    '&:hover, &:focus-visible': { background: theme.colors.action.hover },
+    '&:hover, &:focus-visible': { boxShadow: `inset 3px 0 0 ${theme.colors.primary.main}` },
     [theme.breakpoints.down('md')]: {
       gridTemplateColumns: 'minmax(0, 1fr) max-content',
       '& > time': { order: 3 },
@@ -90,7 +90,7 @@ function Found({
             .map((reason) => (
               <Badge key={reason} color="blue" text={reason} />
             ))}
-          {spans > 0 && <span>{spans === 1 ? '1 span' : `${spans} spans`}</span>}
+          {spans > 0 && <span>{counted(spans, 'span')}</span>}
         </span>
         <span className={style.track} data-part="bar">
           <span
@@ -194,7 +194,7 @@ export function SearchPage() {
           />
           <Quiet>
             {result.length < limit
-              ? `${result.length} traces, newest first`
+              ? `${counted(result.length, 'trace')}, newest first`
               : `The newest ${result.length} traces of the time range; there are more`}
           </Quiet>
         </>

@@ -20,7 +20,7 @@ import type { Span } from '../store/otlp';
 import { Nothing, Problem } from '../store/problem';
 import { useTimeZone } from '../store/range';
 import { readTrace } from '../store/tempo';
-import { spanTime } from '../store/times';
+import { counted, spanTime } from '../store/times';
 import { momentOf } from '../panels/moments';
 import { isTyping, useShortcuts } from '../pages/shortcuts';
 import { useLocation } from '../pages/hooks';
@@ -88,7 +88,7 @@ function Summary({ id, spans, zone }: { id: string; spans: Span[]; zone: string 
         <b>
           {root.service}: {root.name}
         </b>
-        {failed > 0 && <Badge color="red" text={failed === 1 ? '1 error' : `${failed} errors`} />}
+        {failed > 0 && <Badge color="red" text={counted(failed, 'error')} />}
         {[...new Set(reasons)].map((reason) => (
           <Badge key={reason} color="blue" text={`kept: ${reason}`} />
         ))}
@@ -97,7 +97,7 @@ function Summary({ id, spans, zone }: { id: string; spans: Span[]; zone: string 
         facts={[
           ['Began', momentOf(first.start, zone)],
           ['Took', spanTime(end - first.start)],
-          ['Spans', String(spans.length)],
+          ['Spans', spans.length.toLocaleString('en')],
           ['Status code', root.attributes['http.response.status_code'] as string | undefined],
           ['Version', root.resource['service.version'] as string | undefined],
           ['Root', root.parent ? 'has not arrived' : ''],

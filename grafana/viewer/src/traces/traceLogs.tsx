@@ -27,7 +27,7 @@ const styles = (theme: GrafanaTheme2) => ({
     fontFamily: theme.typography.fontFamilyMonospace,
     fontSize: theme.typography.bodySmall.fontSize,
     overflowWrap: 'anywhere',
-    '&:hover, &:focus-visible': { background: theme.colors.action.hover },
+    '&:hover, &:focus-visible': { boxShadow: `inset 3px 0 0 ${theme.colors.primary.main}` },
   }),
   after: css({ flex: 'none', width: 64, color: theme.colors.text.secondary, textAlign: 'right' }),
 });

@@ -29,7 +29,14 @@ const styles = (theme: GrafanaTheme2) => ({
     color: theme.colors.text.secondary,
     '& > span': { padding: theme.spacing(0.25, 1) },
   }),
-  ticks: css({ display: 'flex', justifyContent: 'space-between', paddingRight: 64 }),
+  ticks: css({
+    display: 'flex',
+    justifyContent: 'space-between',
+    marginRight: 56,
+    [theme.breakpoints.down('md')]: {
+      '& > :not(:first-child):not(:last-child)': { display: 'none' },
+    },
+  }),
   rows: css({
     position: 'relative',
     overflow: 'auto',
@@ -67,6 +74,14 @@ const styles = (theme: GrafanaTheme2) => ({
   dot: css({ width: 8, height: 8, borderRadius: '50%', flex: 'none' }),
   text: css({ overflow: 'hidden', textOverflow: 'ellipsis' }),
   error: css({ color: theme.colors.error.text }),
+  /** For those who cannot see the colours of services. */
+  unseen: css({
+    position: 'absolute',
+    width: 1,
+    height: 1,
+    overflow: 'hidden',
+    clipPath: 'inset(50%)',
+  }),
   track: css({ position: 'relative', height: '100%', marginRight: 64, marginLeft: 4 }),
   bar: css({ position: 'absolute', top: 8, height: 10, minWidth: 2, borderRadius: 2 }),
   path: css({ position: 'absolute', top: 19, height: 3, minWidth: 1 }),
@@ -232,7 +247,7 @@ export function Waterfall(props: WaterfallProps) {
   return (
     <div className={style.frame}>
       <div className={style.axis} aria-hidden>
-        <span>Span</span>
+        <span>Span; a line below its bar: critical path</span>
         <span className={style.ticks}>
           {[0, 0.25, 0.5, 0.75, 1].map((part) => (
             <span key={part}>{part ? spanTime((end - start) * part) : '0'}</span>
@@ -262,9 +277,6 @@ export function Waterfall(props: WaterfallProps) {
                 aria-selected={isSelected}
                 aria-posinset={index + 1}
                 aria-setsize={rows.length}
-                aria-label={`${row.span.service}: ${nameOf(row)}, ${spanTime(
-                  row.group ? unionTime(row.group) : row.end - row.start,
-                )}${row.isError ? ', failed' : ''}`}
                 className={cx(
                   style.row,
                   isSelected && style.selected,
@@ -295,7 +307,10 @@ export function Waterfall(props: WaterfallProps) {
                   {row.isError && (
                     <Icon name="exclamation-circle" className={style.error} title="failed" />
                   )}
-                  <span className={cx(style.text, row.isError && style.error)}>{nameOf(row)}</span>
+                  <span className={style.text}>
+                    <span className={style.unseen}>{row.span.service}: </span>
+                    {nameOf(row)}
+                  </span>
                 </span>
                 <Bar row={row} {...props} />
               </div>
