@@ -1,6 +1,7 @@
 """Traces and log lines for the viewer's pages, in OTLP as JSON, and the servers that show them."""
 
 import secrets
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -9,6 +10,9 @@ from typing import Any
 
 import httpx
 
+from stack import readiness
+from stack.installation.paths import CHECKOUT
+from stack.process.process import Program
 from tests import servers
 from tests.stack.store.storing import Store, storing
 
@@ -88,7 +92,7 @@ class Trace:
 def failing_order(start: int) -> Trace:
     """31 equal queries, a call of another service that fails, a blocked event loop."""
     trace = Trace(start)
-    source = {
+    source: dict[str, Any] = {
         "code__file__path": "shop/orders/repository.py",
         "code__line__number": 38,
         "code__function__name": "items_of",
@@ -219,12 +223,14 @@ class Telemetry:
     Attributes:
         prometheus: Serves the viewer at `/user/`.
         store: The store.
+        keeper: The keeper of issues.
         failing: The trace of `failing_order`.
         large: The trace of `large_batch`.
     """
 
     prometheus: servers.MonitoringServer
     store: Store
+    keeper: servers.Server
     failing: Trace
     large: Trace
 
@@ -253,12 +259,12 @@ class Telemetry:
 
 @contextmanager
 def start(
-    publish: Callable[[servers.MonitoringServer, str], None], site_flag: str, *, spans: int
+    publish: Callable[[servers.MonitoringServer, str, str], None], site_flag: str, *, spans: int
 ) -> Iterator[Telemetry]:
     """Start all of it, and store the telemetry.
 
     Args:
-        publish: Publishes the viewer for a Prometheus and the URL of a store.
+        publish: Publishes the viewer for a Prometheus, the URL of a store and that of a keeper.
         site_flag: Prometheus's flag of the folder of the viewer.
         spans: How many the large trace has.
     """
@@ -268,11 +274,13 @@ def start(
         folder = servers.temporary_folder()
         store = started.enter_context(storing(folder, "--page-origin", prometheus.url))
         started.callback(store.close)
-        publish(prometheus, f"http://127.0.0.1:{store.port}")
+        keeper = _keeper(store, prometheus.url)
+        started.callback(keeper.close)
+        publish(prometheus, *(f"http://127.0.0.1:{each.port}" for each in (store, keeper)))
         now = time.time_ns()
         failing = failing_order(now - MINUTE)
         large = large_batch(now - 3 * MINUTE, spans)
-        telemetry = Telemetry(prometheus, store, failing, large)
+        telemetry = Telemetry(prometheus, store, keeper, failing, large)
         telemetry.send(failing, large, *(quick_order(now - n * MINUTE) for n in range(2, 6)))
         telemetry.log(
             line(failing.start + MILLISECOND, "order 42 is read", trace=failing),
@@ -282,10 +290,23 @@ def start(
                 level="ERROR",
                 trace=failing,
                 exception__type="ZeroDivisionError",
+                exception__message="division by zero",
                 exception__stacktrace=STACK,
                 vitals__error__fingerprint=ISSUE,
+                vitals__error__counted="true",
                 http__route="/orders/{id}",
             ),
             *(line(now - MINUTE - n * 10**9, f"tick {n}") for n in range(1, 30)),
         )
+        keeper.start()
         yield telemetry
+
+
+def _keeper(store: Store, page_origin: str) -> servers.Server:
+    folder, port = servers.temporary_folder(), readiness.free_port()
+    command = [
+        *(sys.executable, "-m", "stack.issues", "--port", str(port), "--page-origin", page_origin),
+        *("--data", str(folder / "issues.sqlite3"), "--logs", f"http://127.0.0.1:{store.port}"),
+    ]
+    program = Program("issues", command, cwd=CHECKOUT)
+    return servers.Server(folder, port, program, lambda: readiness.http_answers(port, "/ready"))

@@ -15,6 +15,7 @@ from tests.browser import accessibility, telemetry
 from tests.browser.conftest import SITE_FLAG, own
 from tests.browser.pages import Pages
 from tests.browser.telemetry import ISSUE, MILLISECOND, Telemetry
+from tests.stack.store.storing import storing
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
 
@@ -23,8 +24,8 @@ SPANS = 10_000
 
 @pytest.fixture(scope="module")
 def running(built: Path) -> Iterator[Telemetry]:
-    def publish(server: servers.MonitoringServer, store: str) -> None:
-        settings = {"storeUrl": store}
+    def publish(server: servers.MonitoringServer, store: str, keeper: str) -> None:
+        settings = {"storeUrl": store, "issuesUrl": keeper}
         folder = server.folder / "site"
         static_site.publish(built, viewer.BOARDS, viewer.RUNBOOKS, folder, settings)
         own(server.folder)
@@ -194,6 +195,34 @@ def test_lines_and_traces_appear_as_they_arrive(running: Telemetry, site: Pages,
     expect(page.get_by_role("list", name="Traces")).to_contain_text("77 ms")
 
 
+def test_an_issue_is_found_resolved_and_reopened(running: Telemetry, site: Pages) -> None:
+    page = visit(site, "issues/")
+    issues = page.get_by_role("list", name="Issues").get_by_role("listitem")
+    expect(issues).to_have_count(1, timeout=60_000)  # when the keeper has read the minute
+    expect(issues).to_contain_text("open")
+    expect(issues).to_contain_text("ZeroDivisionError")
+    expect(issues.get_by_role("img", name="1 in the last 24 hours")).to_be_visible()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(f"issues/\\?id={ISSUE}$"))
+    expect(page.get_by_role("region", name="Stack")).to_contain_text("repository.py")
+    state = page.get_by_role("status")
+    page.get_by_role("button", name="Resolve").click()
+    expect(state).to_contain_text("resolved")
+    expect(page.get_by_role("button", name="Resolve")).to_have_count(0)
+    page.get_by_role("button", name="Ignore").click()
+    expect(state).to_contain_text("ignored")
+    page.get_by_role("button", name="Reopen").click()
+    expect(state).to_contain_text("open")
+    assert not accessibility.serious(page)
+    page.get_by_role("link", name="Logs of its last day").click()
+    expect(page.get_by_role("list", name="Lines", exact=True)).to_contain_text("unhandled")
+    page.go_back()
+    page.get_by_role("table").first.get_by_role("link").click()
+    expect(page.get_by_role("tree")).to_be_visible()
+    assert running.failing.id in page.url
+
+
 def test_what_is_missing_is_said(running: Telemetry, site: Pages) -> None:
     page = visit(site, f"traces/?id={'0' * 31}1")
     expect(page.get_by_role("status")).to_contain_text("The store has no trace 0000")
@@ -206,13 +235,16 @@ def test_what_is_missing_is_said(running: Telemetry, site: Pages) -> None:
     site.quiet(page)
     site.errors.clear()
     running.store.stop()
+    running.keeper.stop()
+    paths = ("issues/", "traces/", "logs/", "traces/example/", f"traces/?id={running.failing.id}")
     try:
-        for path in ("traces/", "logs/", f"traces/?id={running.failing.id}", "traces/example/"):
+        for path in paths:
             page = visit(site, path)
             expect(page.get_by_role("alert").first).to_contain_text("does not respond")
             expect(page.get_by_text("matches")).to_have_count(0)
     finally:
         running.store.start()
+        running.keeper.start()
     expect(page.get_by_role("tree")).to_be_visible()  # it tries again by itself
     site.errors.clear()
 
@@ -237,7 +269,7 @@ def test_pages_with_content_are_accessible_and_fit(
 def test_a_store_without_traces_says_that_tracing_may_be_off(
     running: Telemetry, desk: BrowserContext, tmp_path: Path
 ) -> None:
-    with telemetry.storing(tmp_path, "--page-origin", running.prometheus.url) as empty:
+    with storing(tmp_path, "--page-origin", running.prometheus.url) as empty:
         settings = f'{{"storeUrl": "http://127.0.0.1:{empty.port}"}}'
         page = desk.new_page()
         page.route("**/settings.json", lambda route: route.fulfill(body=settings))
