@@ -15,6 +15,7 @@ from alerts import inhibition
 from alerts.alert import Severity
 from alerts.integrations import integrations
 from alerts.receivers import ReceiverSettings
+from rules.identity import BY_JOB, Identity
 from vitals import secure_files
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -58,7 +59,10 @@ FAST_TIMINGS = GroupTimings(
 
 
 def configuration(
-    settings: ReceiverSettings, templates: str, timings: GroupTimings
+    settings: ReceiverSettings,
+    templates: str,
+    timings: GroupTimings,
+    identity: Identity = BY_JOB,
 ) -> dict[str, Any]:
     """Build Alertmanager's configuration.
 
@@ -66,12 +70,13 @@ def configuration(
         settings: The receivers.
         templates: The folder of the templates, relative to the configuration's file.
         timings: Group waits and intervals.
+        identity: The labels that tell services apart.
     """
     return {
         "templates": [f"{templates}/*.tmpl"],
         "route": {
             "receiver": str(Severity.TICKET),  # alerts without a known severity are tickets
-            "group_by": ["alertname", "job"],
+            "group_by": ["alertname", *identity.labels],
             "group_wait": timings.ticket_wait,
             "group_interval": timings.ticket_interval,
             "repeat_interval": "12h",
@@ -97,7 +102,7 @@ def configuration(
                 },
             ],
         },
-        "inhibit_rules": inhibition.rules(),
+        "inhibit_rules": inhibition.rules(identity),
         "receivers": [
             {"name": str(Severity.PAGE), **integrations(settings, Severity.PAGE)},
             {"name": str(Severity.TICKET), **integrations(settings, Severity.TICKET)},
@@ -113,7 +118,7 @@ def _heartbeat(settings: ReceiverSettings) -> dict[str, Any]:
     return {"webhook_configs": [{"url": settings.heartbeat, "send_resolved": False}]}
 
 
-def link_templates(settings: ReceiverSettings) -> str:
+def link_templates(settings: ReceiverSettings, identity: Identity = BY_JOB) -> str:
     """Write the templates that depend on the addresses of boards, runbooks and silences.
 
     A link to a runbook has the alert's labels and time as a board's link has them: the viewer fills
@@ -126,11 +131,26 @@ def link_templates(settings: ReceiverSettings) -> str:
     else:
         runbook = "alerts/runbooks/{{ .Annotations.runbook }}"
     silences = settings.silences or "{{ .ExternalURL }}/#/silences/new"
+    variables = "&".join(f"var-{each}={_escaped(f'.Labels.{each}')}" for each in identity.labels)
+    labels = ("alertname", *identity.labels)
+    places = ",".join(f"{each}=%q" for each in labels)
+    values = " ".join(f".Labels.{each}" for each in labels)
+    matchers = _escaped(f'(printf "{{{places}}}" {values})')
+    further = "".join(
+        f"{{{{ with .{each} }}}} {{{{ . }}}}{{{{ end }}}}" for each in identity.further
+    )
     return (
+        f'{{{{ define "vitals.service" }}}}{{{{ .job }}}}{further}{{{{ end }}}}\n'
+        f'{{{{ define "vitals.chosen" }}}}{variables}{{{{ end }}}}\n'
+        f'{{{{ define "vitals.matchers" }}}}{matchers}{{{{ end }}}}\n'
         f'{{{{ define "vitals.board" }}}}{board if settings.boards else ""}{{{{ end }}}}\n'
         f'{{{{ define "vitals.runbook" }}}}\n  Runbook: {runbook}{{{{ end }}}}\n'
         f'{{{{ define "vitals.silences" }}}}{silences}{{{{ end }}}}\n'
     )
+
+
+def _escaped(value: str) -> str:
+    return f'{{{{ reReplaceAll "\\\\+" "%20" ({value} | urlquery) }}}}'
 
 
 def escape_glob(path: str) -> str:
@@ -145,6 +165,8 @@ def write(
     templates: Path,
     timings: GroupTimings = NORMAL_TIMINGS,
     owner: secure_files.Owner | None = None,
+    *,
+    identity: Identity = BY_JOB,
 ) -> None:
     """Write the configuration, readable by its owner only, and the templates that it uses.
 
@@ -155,6 +177,7 @@ def write(
         timings: Group waits and intervals.
         owner: The account that owns all of it and alone can read it; `None` for the current
             account, and everyone can read the templates.
+        identity: The labels that tell services apart.
 
     Raises:
         UnsafePathError: A folder is a link, or lies behind one that another account can change.
@@ -165,12 +188,12 @@ def write(
     folder_mode, mode = (0o700, 0o600) if owner else (0o755, 0o644)
     secure_files.make_directory(templates, mode=folder_mode, owner=owner)
     texts = {path.name: path.read_text("utf-8") for path in TEMPLATES.glob("*.tmpl")}
-    for name, text in (texts | {"links.tmpl": link_templates(settings)}).items():
+    for name, text in (texts | {"links.tmpl": link_templates(settings, identity)}).items():
         secure_files.write(templates / name, text, mode=mode, owner=owner)
     folder = os.path.relpath(templates, file.parent)
     directory = str(file.parent.absolute())
     if escape_glob(directory) != directory:  # Alertmanager joins it to a relative pattern unescaped
         folder = escape_glob(str(templates.absolute()))
-    text = yaml.safe_dump(configuration(settings, folder, timings), sort_keys=False)
+    text = yaml.safe_dump(configuration(settings, folder, timings, identity), sort_keys=False)
     header = "# Rendered by `python -m alerts alertmanager`; holds webhook addresses.\n"
     secure_files.write(file, header + text, owner=owner)

@@ -52,11 +52,11 @@ def _started(orders: int | None, disk: str = "") -> Iterator[Stack]:
         yield stack
 
 
-def _told(first: Message | None, after: float) -> str:
+def _told(first: Message | None, after: float, limit: int | None = None) -> str:
     """When, or that it was too late."""
     if not first:
         return "not told"
-    late = after > LIMITS.get(first["severity"], 0)
+    late = after > (limit or LIMITS.get(first["severity"], 0))
     return f"{after:.0f} s{' (late)' if late else ''}"
 
 
@@ -130,7 +130,8 @@ async def _watch(stack: Stack, chosen: dict[int, Release], seconds: int) -> list
         told_now = list(messages[number].values())
         first = told_now[0] if told_now else None
         text = "; ".join(map(_text, told_now))
-        rows.append((str(number), release.title, _told(first, after.get(number, 0)), text, "", ""))
+        when = _told(first, after.get(number, 0), release.limit)
+        rows.append((str(number), release.title, when, text, "", ""))
     return rows
 
 
