@@ -46,6 +46,19 @@ class RuleGroupLabels(NamedTuple):
     rule_group: str
 
 
+class RefusalLabels(NamedTuple):
+    """What a store of traces and logs refused, and why: ``busy``, ``disk`` or ``invalid``."""
+
+    signal: str
+    reason: str
+
+
+class KindLabels(NamedTuple):
+    """What a store keeps: ``spans`` or ``lines``."""
+
+    kind: str
+
+
 class ServiceLabels(NamedTuple):
     """The label of a service that the stack's runner supervises."""
 
@@ -117,4 +130,27 @@ SERVICE_READY = Gauge(
     "runner_service_ready",
     "1 while a service is ready, 0 while it is not; absent until it was ready once.",
     ServiceLabels,
+)
+
+# -- Of the stack's store of traces and logs -----------------------------------------------
+
+STORE_STORED = Counter(
+    "vitals_store_stored_total", "Spans and log lines that are on the disk.", KindLabels
+)
+STORE_REJECTED = Counter(
+    "vitals_store_rejected_total",
+    "Spans and log lines of stored requests that are not kept, such as those without a trace id.",
+    KindLabels,
+)
+STORE_REFUSED = Counter(
+    "vitals_store_refused_requests_total",
+    "Requests that were not stored; the sender keeps its data if the reason is busy or disk.",
+    RefusalLabels,
+)
+STORE_SIZE = Gauge("vitals_store_size_bytes", "Size of its files.", NoLabels)
+STORE_LIMIT = Gauge(
+    "vitals_store_limit_bytes", "Size at which the oldest content is removed.", NoLabels
+)
+STORE_OLDEST = Gauge(
+    "vitals_store_oldest_timestamp_seconds", "Time of the oldest content, as Unix time.", NoLabels
 )

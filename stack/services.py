@@ -83,6 +83,8 @@ def _service_settings(here: Installation) -> dict[str, str]:
         "SERVICE_METRICS_TOKEN_FILE": str(secrets / "metrics-token"),
         "SERVICE_HOST": readiness.LOOPBACK,
         "SERVICE_PORT": str(here.ports.api),
+        "OTEL_EXPORTER_OTLP_ENDPOINT": os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+        or _store_url(here),
         **_folders(here.data),
         **_worker_settings(here.workers),
     }
@@ -134,6 +136,26 @@ def inbox(here: Installation, mail_port: int) -> Service:
     )
 
 
+def store(here: Installation) -> Service:
+    """The store of traces and logs; `STORE_KEEP` and `STORE_LIMIT` bound it by age and size."""
+    folder, user = here.data / "store", here.python_user
+    secure_files.make_directory(folder, owner=user.ids if user else None)
+    if user:  # what another user of an earlier start has written
+        secure_files.chown_tree(folder, user.ids)
+    arguments = [
+        *_flag("listen", f"{readiness.LOOPBACK}:{here.ports.store}"),
+        *_flag("data", str(folder)),
+        *_flag("keep", os.environ.get("STORE_KEEP") or "7d"),
+        *_flag("limit", os.environ.get("STORE_LIMIT") or "2GB"),
+        *_page_origins(here),
+    ]
+    return Service(
+        _python(here, "store", ["stack.store", *arguments]),
+        ready=lambda: readiness.http_answers(here.ports.store, "/ready"),
+        port=here.ports.store,
+    )
+
+
 def monitoring(
     here: Installation,
     secrets: Path,
@@ -180,9 +202,8 @@ def monitoring(
                     "stack.inbox.gate",
                     *_flag("port", str(ports.alertmanager)),
                     *_flag("upstream", f"http://{readiness.LOOPBACK}:{internal_port}/{prefix}"),
-                    # The viewer's pages read whether an alert is silenced, and silence it.
-                    *_flag("page-origin", f"http://{readiness.LOOPBACK}:{ports.prometheus}"),
-                    *_flag("page-origin", f"http://localhost:{ports.prometheus}"),
+                    # They read whether an alert is silenced, and silence it.
+                    *_page_origins(here),
                     *_flag("home", f"{monitoring_config.viewer_url(here)}/silences/"),
                     *_flag("prometheus", f"http://{readiness.LOOPBACK}:{ports.prometheus}"),
                 ],
@@ -225,6 +246,7 @@ def boards(here: Installation) -> Service:
         *_flag("site", str(here.data / SITE)),
         *_flag("address", f"{monitoring_config.viewer_url(here)}/"),
         *_flag("traces", os.environ.get("TRACE_URL", "")),
+        *_flag("store", _store_url(here)),
     ]
     program = replace(_python(here, "boards", ["stack.viewer", "publish", *arguments]), user=None)
     return Service(program, task=True, optional=True)
@@ -278,6 +300,17 @@ def _python(
         env={"PYTHONUNBUFFERED": "1", **(env or {})},
         cwd=CHECKOUT,
     )
+
+
+def _store_url(here: Installation) -> str:
+    return f"http://{readiness.LOOPBACK}:{here.ports.store}"
+
+
+def _page_origins(here: Installation) -> tuple[str, ...]:
+    """Options that let the viewer's pages send requests; Prometheus serves them."""
+    names = (readiness.LOOPBACK, "localhost")
+    origins = (f"http://{name}:{here.ports.prometheus}" for name in names)
+    return tuple(word for origin in origins for word in _flag("page-origin", origin))
 
 
 def _flag(name: str, value: str) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,9 +17,11 @@ from starlette.types import ASGIApp
 
 from vitals.asgi.hooks import wrap_outermost
 from vitals.cache.reporter import CacheReporter
+from vitals.errors.own_frames import add_package
 from vitals.extras import MissingExtraError, needs_extra
 from vitals.host import Host, Probe
 from vitals.http.background import observe_background_tasks
+from vitals.http.exception_handlers import observe_handlers
 from vitals.http.probe import HttpProbe
 from vitals.interpreter import refuse_free_threading
 from vitals.logging.probe import LogProbe, Logs
@@ -231,6 +234,7 @@ def instrument(
     attributes = resource_attributes(service_name, version, app.version)
     service_name, version = attributes[SERVICE_NAME], attributes[SERVICE_VERSION]
     redactor = functools.cache(partial(_make_redactor, redaction, body_logging))
+    add_package(sys._getframe(1).f_globals.get("__name__", ""))  # noqa: SLF001  # the application's
     host = Host(app, service_name=service_name, objectives=Objectives(objectives), exclude=exclude)
     host.long_polls = long_polls
     access = Access(metrics_token)
@@ -364,6 +368,7 @@ def _is_running() -> bool:
 
 def _measure(host: Host, app: ASGIApp) -> ASGIApp:
     """Wrap an application in the middleware of all probes; the HTTP probe is the outermost."""
+    observe_handlers(app)
     return HttpProbe(
         host.build_middleware(app),
         meter=host.meter,
@@ -373,4 +378,5 @@ def _measure(host: Host, app: ASGIApp) -> ASGIApp:
         on_finished=host.finished,
         linked_span=host.linked_span,
         long_polls=host.long_polls,
+        errors=host.errors,
     )

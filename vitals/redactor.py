@@ -25,7 +25,12 @@ _LONG_NUMBER = 10**12
 """The smallest number that may be a card number."""
 _MAX_CACHED_LENGTH, _MAX_CACHED = 200, 1_000
 """Most characters of a text that is cached as harmless, and most such texts."""
-_OWN_FIELDS = frozenset(("timestamp", "level", "logger", "service.name", "trace_id"))
+_OWN_FIELDS = frozenset(
+    (
+        *("timestamp", "level", "logger", "service.name", "trace_id"),
+        *("vitals.error.fingerprint", "vitals.error.place", "vitals.error.counted"),
+    )
+)
 """Fields that the kit's own processors have set."""
 _BODY_FIELDS = (
     f"http.{side}.body.{field}"

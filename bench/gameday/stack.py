@@ -32,7 +32,7 @@ class Stack:
     """
 
     def __init__(self, folder: Path, orders: int | None) -> None:
-        names = ("API", "POSTGRES", "REDIS", "PROMETHEUS", "ALERTMANAGER", "INBOX")
+        names = ("API", "POSTGRES", "REDIS", "PROMETHEUS", "ALERTMANAGER", "INBOX", "STORE")
         env = {f"{name}_PORT": str(free_port()) for name in names} | {"VITALS_DATA": str(folder)}
         self.here = Installation.here({**os.environ, **env})
         what = ["up"] if orders is None else ["demo", "--orders", str(orders)]

@@ -23,6 +23,7 @@ class Ports:
     prometheus: int = 9090
     alertmanager: int = 9093
     inbox: int = 9094
+    store: int = 4318
     runner: int = 0
     """Metrics of the runner; 0 takes a free port."""
 

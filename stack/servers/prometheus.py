@@ -136,6 +136,7 @@ def configuration(
             ("localhost", ports.prometheus),
             ("alertmanager", ports.alertmanager),
             (RUNNER, ports.runner),
+            ("tempo", ports.store),  # here one store is both Tempo and Loki
         )
     }
     targets = targets or source.parent.absolute() / "targets"

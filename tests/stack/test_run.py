@@ -19,7 +19,7 @@ from stack.readiness import free_port
 from tests import servers
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
-PORTS = ("API", "POSTGRES", "REDIS", "PROMETHEUS", "ALERTMANAGER", "INBOX")
+PORTS = ("API", "POSTGRES", "REDIS", "PROMETHEUS", "ALERTMANAGER", "INBOX", "STORE")
 
 
 class Stack:
@@ -152,7 +152,8 @@ def test_start_crash_restart_and_an_end_that_ends_all_when_asked(stack: Stack) -
 
     pids = stack.pids
     # The boards are built while everything else already serves.
-    expected = {"postgres", "redis", "api", "inbox", "alertmanager", "gate", "prometheus"}
+    servers = ("api", "inbox", "store", "alertmanager", "gate", "prometheus")
+    expected = {"postgres", "redis", *servers}
     assert pids.keys() - {"boards"} == expected
     first.send_signal(signal.SIGKILL)
     first.communicate()

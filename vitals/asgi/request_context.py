@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from types import MappingProxyType
+from types import MappingProxyType, TracebackType
 from typing import Any, Protocol
 
 TRACEPARENT = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -49,6 +49,11 @@ class RequestContext:
         pool_seconds: Seconds spent waiting for connections.
         statements: The query probe's records of statements; None until there is one.
         body_capture: The captured bodies, where bodies are logged.
+        error: The exception that failed it, with its traceback, which Starlette removes; until it
+            has finished.
+        error_fingerprint: The fingerprint of that exception, or of the last one that was logged as
+            an error; see ``vitals.errors``.
+        has_new_error: Whether it had the first error of its fingerprint in this process.
         sampled: Whether the trace is recorded and kept, as far as the tracer knows: only such a
             trace may be an exemplar.
         current_trace: Returns the id of the current span's trace and whether it is sampled; None
@@ -71,6 +76,9 @@ class RequestContext:
     pool_seconds = 0.0
     statements: Any = None
     body_capture: Any = None
+    error: tuple[BaseException, TracebackType | None] | None = None
+    error_fingerprint = ""
+    has_new_error = False
     sampled = False
     current_trace: Callable[[], tuple[str, bool] | None] = staticmethod(lambda: None)
     on_other_trace: Callable[[str], None] = staticmethod(lambda _: None)
@@ -107,7 +115,7 @@ class RequestContext:
         if not self._trace_id:
             self._trace_id = _incoming_trace_id(self.http)
         self.http = EMPTY_SCOPE
-        self.statements = self.body_capture = None
+        self.statements = self.body_capture = self.error = None
         self.duration = self.duration or MIN_DURATION
 
     def add_task(self, task: Any) -> None:

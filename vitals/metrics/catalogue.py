@@ -665,6 +665,26 @@ PYTHON_INFO = Gauge(
     "python_info", "1, with the interpreter as labels.", PythonLabels, multiprocess_mode="max"
 )
 
+# -- Errors ----------------------------------------------------------------------------------
+
+
+class ErrorLabels(NamedTuple):
+    """Labels of an error: its fingerprint, its class, and the route template if it has one.
+
+    At most 100 sets in each process, then ``__other__``; see ``vitals.errors``.
+    """
+
+    fingerprint: str
+    type: str
+    http_route: str
+
+
+ERRORS = Counter(
+    "vitals_errors_total",
+    "Exceptions that failed requests or background tasks or were logged as errors, each once.",
+    ErrorLabels,
+)
+
 # -- Saturation ------------------------------------------------------------------------------
 # Of the machine or the control group that the process is in; Linux only, each where it is known.
 # What all workers of a server see alike is not summed.

@@ -1,6 +1,7 @@
 /** URLs of the pages; those of boards are Grafana's: `/d/<board>?var-job=api&from=now-1h`. */
 import { type GrafanaConfig, locationUtil } from '@grafana/data';
 import { config, locationService } from '@grafana/runtime';
+import { foreignTraceUrl, settings } from './settings';
 
 /** The path prefix of all pages, without a trailing slash. */
 export const base = (): string => new URL('.', document.baseURI).pathname.replace(/\/$/, '');
@@ -21,6 +22,9 @@ export const PAGES = {
   rules: 'Rules',
   runbooks: 'Runbooks',
   query: 'Query',
+  traces: 'Traces',
+  logs: 'Logs',
+  issues: 'Issues',
 } as const;
 export type PageName = keyof typeof PAGES;
 
@@ -39,6 +43,15 @@ export function queryUrl(queries: string[], from: string | number, to: string | 
   search.set('from', String(from));
   search.set('to', String(to));
   return pageUrl('query', `?${search.toString()}`);
+}
+
+/** URL of the page of a trace, and of a span in it; undefined without a store of traces. */
+export function traceUrl(trace: string, span = ''): string | undefined {
+  if (!trace) return undefined;
+  const here = settings().storeUrl
+    ? pageUrl('traces', `?${new URLSearchParams({ id: trace, ...(span && { span }) }).toString()}`)
+    : undefined;
+  return foreignTraceUrl(trace) ?? here;
 }
 
 /** Milliseconds that links from an alert show before it began to fire, as those of messages. */
