@@ -19,6 +19,11 @@ from rules.identity import BY_JOB, Identity
 from vitals import secure_files
 
 TEMPLATES = Path(__file__).parent / "templates"
+_SLACK = "".join(
+    f' | reReplaceAll "{character}" "{code}"'
+    for character, code in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"))
+)
+"""Escapes a value for Slack."""
 HEARTBEAT, NULL_RECEIVER = "heartbeat", "null"
 
 
@@ -119,7 +124,9 @@ def _heartbeat(settings: ReceiverSettings) -> dict[str, Any]:
 
 
 def link_templates(settings: ReceiverSettings, identity: Identity = BY_JOB) -> str:
-    """Write the templates that depend on the addresses of boards, runbooks and silences.
+    """Write the templates that depend on the addresses of pages.
+
+    Annotations of alerts have the paths of an example trace, an issue and logs in the viewer.
 
     A link to a runbook has the alert's labels and time as a board's link has them: the viewer fills
     them into the runbook's queries.
@@ -130,27 +137,50 @@ def link_templates(settings: ReceiverSettings, identity: Identity = BY_JOB) -> s
         runbook = f"{settings.runbooks}/{runbook}"
     else:
         runbook = "alerts/runbooks/{{ .Annotations.runbook }}"
+    trace, issue, logs = (
+        f"{{{{ with .Annotations.{name} }}}}\n  {title}: {settings.viewer}/{{{{ . }}}}{{{{ end }}}}"
+        if settings.viewer
+        else ""
+        for name, title in (("trace", "Trace"), ("issue", "Issue"), ("logs", "Logs"))
+    )
     silences = settings.silences or "{{ .ExternalURL }}/#/silences/new"
     variables = "&".join(f"var-{each}={_escaped(f'.Labels.{each}')}" for each in identity.labels)
     labels = ("alertname", *identity.labels)
     places = ",".join(f"{each}=%q" for each in labels)
     values = " ".join(f".Labels.{each}" for each in labels)
     matchers = _escaped(f'(printf "{{{places}}}" {values})')
-    further = "".join(
-        f"{{{{ with .{each} }}}} {{{{ . }}}}{{{{ end }}}}" for each in identity.further
+    further, escaped = (
+        "".join(
+            f"{{{{ with .{each} }}}} {{{{ .{escape} }}}}{{{{ end }}}}" for each in identity.further
+        )
+        for escape in ("", _SLACK)
     )
     return (
-        f'{{{{ define "vitals.service" }}}}{{{{ .job }}}}{further}{{{{ end }}}}\n'
+        f'{{{{ define "vitals.further" }}}}{further}{{{{ end }}}}\n'
+        f'{{{{ define "vitals.slack_further" }}}}{escaped}{{{{ end }}}}\n'
         f'{{{{ define "vitals.chosen" }}}}{variables}{{{{ end }}}}\n'
         f'{{{{ define "vitals.matchers" }}}}{matchers}{{{{ end }}}}\n'
         f'{{{{ define "vitals.board" }}}}{board if settings.boards else ""}{{{{ end }}}}\n'
         f'{{{{ define "vitals.runbook" }}}}\n  Runbook: {runbook}{{{{ end }}}}\n'
+        f'{{{{ define "vitals.proofs" }}}}{trace}{issue}{{{{ end }}}}\n'
+        f'{{{{ define "vitals.logs" }}}}{logs}{{{{ end }}}}\n'
         f'{{{{ define "vitals.silences" }}}}{silences}{{{{ end }}}}\n'
     )
 
 
 def _escaped(value: str) -> str:
     return f'{{{{ reReplaceAll "\\\\+" "%20" ({value} | urlquery) }}}}'
+
+
+def slack_templates(text: str) -> str:
+    """Write the templates of title and text for Slack, where ``&``, ``<`` and ``>`` are escaped."""
+    named = re.sub(r'define "vitals\.(title|text)"', r'define "vitals.slack_\1"', text)
+    named = named.replace('template "vitals.further"', 'template "vitals.slack_further"')
+    kept = re.split(r"(?=\{\{ define )", named)
+    wanted = "".join(each for each in kept if "vitals.slack_" in each)
+    return re.sub(
+        r"\{\{ (\.(?:Annotations|CommonLabels)\.\w+) \}\}", rf"{{{{ \1{_SLACK} }}}}", wanted
+    )
 
 
 def escape_glob(path: str) -> str:
@@ -188,7 +218,11 @@ def write(
     folder_mode, mode = (0o700, 0o600) if owner else (0o755, 0o644)
     secure_files.make_directory(templates, mode=folder_mode, owner=owner)
     texts = {path.name: path.read_text("utf-8") for path in TEMPLATES.glob("*.tmpl")}
-    for name, text in (texts | {"links.tmpl": link_templates(settings, identity)}).items():
+    texts |= {
+        "links.tmpl": link_templates(settings, identity),
+        "slack.tmpl": slack_templates("".join(texts.values())),
+    }
+    for name, text in texts.items():
         secure_files.write(templates / name, text, mode=mode, owner=owner)
     folder = os.path.relpath(templates, file.parent)
     directory = str(file.parent.absolute())

@@ -276,7 +276,7 @@ def annotations(alert: Alert) -> dict[str, str]:
     if consequences := {p.consequence.name for p in pairs if p.cause.name == alert.name}:
         texts["description"] += _consequences(consequences)
     causes = {pair.cause.name for pair in pairs if pair.consequence.name == alert.name}
-    if causes and alert.enrichments:
+    if causes and (alert.enrichments or alert.investigation):
         texts["cause"] = template((_listed(causes), *alert.enrichments))
     return texts
 

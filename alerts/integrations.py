@@ -11,6 +11,8 @@ from alerts.receivers import Email, ReceiverSettings
 
 TITLE = '{{ template "vitals.title" . }}'
 TEXT = '{{ template "vitals.text" . }}'
+SLACK_TITLE = '{{ template "vitals.slack_title" . }}'
+SLACK_TEXT = '{{ template "vitals.slack_text" . }}'
 COLOUR = '{{ if eq .Status "firing" }}danger{{ else }}good{{ end }}'
 """Slack's; not the same by default in every version."""
 Config = dict[str, Any]
@@ -26,7 +28,7 @@ def integrations(settings: ReceiverSettings, severity: Severity) -> Config:
     built = {
         "webhook_configs": [{"url": settings.webhook}] if settings.webhook else [],
         "slack_configs": [
-            {**chat, "color": COLOUR, "title": TITLE, "text": TEXT} for chat in chats
+            {**chat, "color": COLOUR, "title": SLACK_TITLE, "text": SLACK_TEXT} for chat in chats
         ],
         "discord_configs": _discord(settings),
         "email_configs": [_mail(settings.email)] if settings.email else [],

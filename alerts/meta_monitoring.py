@@ -2,6 +2,7 @@
 
 from alerts.alert import Alert, Severity
 from alerts.enrichment import FOR_PROCESSES
+from alerts.investigation import OF_PROCESSES
 from rules.monitoring import (
     ALERTMANAGER_CONFIG_GOOD,
     NOTIFICATIONS_DROPPED,
@@ -44,6 +45,7 @@ TARGET_DOWN = Alert(
     description="Their scrapes fail. Users may see errors, and no other metrics of those "
     "instances arrive.",
     enrichments=FOR_PROCESSES,
+    investigation=OF_PROCESSES,
 )
 
 INSTANCE_DOWN = Alert(
@@ -57,6 +59,7 @@ INSTANCE_DOWN = Alert(
     summary="{{ $labels.instance }} of {{ $labels.job }} is down, or answers only at times",
     description="Some or all scrapes of the last five minutes failed.",
     board="svc-runtime",
+    investigation=OF_PROCESSES,
 )
 
 SERVICE_ENDED = Alert(
@@ -121,6 +124,7 @@ SCRAPE_SLOW = Alert(
     description="That is more than half of the timeout. Beyond it the instance counts as down.",
     board="svc-runtime",
     enrichments=FOR_PROCESSES,
+    investigation=OF_PROCESSES,
 )
 
 SERIES_BURST = Alert(
@@ -140,6 +144,7 @@ SERIES_BURST = Alert(
     "Beyond the limit the whole scrape fails and the instance counts as down.",
     board="svc-runtime",
     enrichments=FOR_PROCESSES,
+    investigation=OF_PROCESSES,
 )
 
 RULES_FAIL = Alert(

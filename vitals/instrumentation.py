@@ -40,6 +40,7 @@ from vitals.resource import (
 from vitals.runtime import RuntimeProbe, record_target
 from vitals.saturation.disk import Folders
 from vitals.saturation.probe import SaturationProbe
+from vitals.tracing.environment import Tracer
 from vitals.tracing.probe import TracingProbe
 from vitals.watching import attach_watched
 
@@ -53,6 +54,7 @@ if TYPE_CHECKING:  # what needs an extra is imported where its option is used
     from vitals.redaction.bodies import Redaction
     from vitals.redactor import Redactor
     from vitals.tracing.setup import Tracing
+    from vitals.tracing.tail.setup import TailTracing
     from vitals.validation.config import Validation
 
 DISPLACED = "/vitals/metrics"
@@ -78,7 +80,7 @@ class Vitals:
     _traces: TracingProbe | None = None
 
     @property
-    def tracing(self) -> Tracing | None:
+    def tracing(self) -> Tracing | TailTracing | None:
         """Its traces; None while tracing is off: neither an endpoint nor a provider is set."""
         return None if self._traces is None else self._traces.tracing
 
@@ -124,6 +126,8 @@ def instrument(
     long_polls: Sequence[str] | None = None,
     otlp_endpoint: str | None = None,
     trace_ratio: float | None = None,
+    trace_tail: bool = True,
+    tracer: Tracer = "vitals",
     logs: Logs = "host",
     body_logging: BodyLogging | None = None,
     validation: Validation | None = None,
@@ -175,6 +179,11 @@ def instrument(
             them, and without a tracer provider of the host, tracing is off; see docs/tracing.md.
         trace_ratio: Sampling ratio of traces without a parent (0 to 1); by default what
             ``OTEL_TRACES_SAMPLER`` says, else 0.1. A tracer provider of the host has its own.
+        trace_tail: Whether the traces of all requests that failed, broke their objective, were N+1
+            or had the first statement or error of its kind are kept besides.
+        tracer: What makes the spans where the host has no OpenTelemetry: ``"vitals"``, the kit's
+            own records, or ``"opentelemetry"``, its SDK and its instrumentation of FastAPI, which
+            cost more and decide at the start of a request; see docs/tracing.md.
         logs: ``"host"`` leaves logging as the application has set it up, and adds ``trace_id`` and
             ``http_route`` to its records; ``"json"`` writes JSON lines on standard output in place
             of what goes to the console. Both log requests that failed or were slow, slow queries
@@ -209,8 +218,9 @@ def instrument(
     Raises:
         RuntimeError: The application is instrumented already, or serves already; or this Python
             runs without the GIL.
-        ValueError: An objective, the path, the token, the ratio, ``logs`` or ``explain`` is
-            invalid. The route of an objective is checked when the application starts.
+        ValueError: An objective, the path, the token, the ratio, ``tracer``, ``logs`` or
+            ``explain`` is invalid. The route of an objective is checked when the application
+            starts.
         TypeError: ``engine`` is none.
         MissingExtraError: An option needs a package of an extra that is not installed.
     """
@@ -231,6 +241,8 @@ def instrument(
         known._host.start_late()  # noqa: SLF001
         return known
     _check(app, metrics_path, trace_ratio, validation)
+    if tracer not in {"vitals", "opentelemetry"}:
+        raise ValueError(f"tracer {tracer!r} must be 'vitals' or 'opentelemetry'")
     attributes = resource_attributes(service_name, version, app.version)
     service_name, version = attributes[SERVICE_NAME], attributes[SERVICE_VERSION]
     redactor = functools.cache(partial(_make_redactor, redaction, body_logging))
@@ -252,8 +264,16 @@ def instrument(
     host.at_start(lambda: record_target(host.meter, resource()))
     if otlp_endpoint:
         with needs_extra("otel", "otlp_endpoint="):
-            from vitals.tracing import setup  # noqa: F401  # fails now rather than at the start
-    traces = TracingProbe(resource, redactor, endpoint=otlp_endpoint, ratio=trace_ratio)
+            # Fails now rather than at the start.
+            from opentelemetry.proto.trace.v1 import trace_pb2  # noqa: F401
+    traces = TracingProbe(
+        resource,
+        redactor,
+        endpoint=otlp_endpoint,
+        ratio=trace_ratio,
+        tracer=tracer,
+        keeps_bad=trace_tail,
+    )
     attached: list[Probe | None] = [
         traces,
         RuntimeProbe(version, revision),

@@ -116,9 +116,9 @@ class ErrorCounter:
         _set_mark(error, _Mark(found, began))
         if route is None:
             route = self._route_of(request)
-        labels = ErrorLabels(found.id, found.type, route)
+        labels = ErrorLabels(found.id, found.type, route, found.place)
         if len(self._errors.children) >= MAX_SERIES and labels not in self._errors.children:
-            labels = ErrorLabels(OTHER, OTHER, OTHER)
+            labels = ErrorLabels(OTHER, OTHER, OTHER, OTHER)
         is_new = found.id not in self._seen and len(self._seen) < MAX_SEEN
         if is_new:
             self._seen.add(found.id)

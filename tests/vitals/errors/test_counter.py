@@ -145,6 +145,7 @@ class Service:
         found: dict[tuple[str, str], float] = {}
         for labels, child in self.app.state.vitals.meter.counter(ERRORS).children.items():
             assert labels.fingerprint == OTHER or len(labels.fingerprint) == 16
+            assert labels.place == OTHER or ":" in labels.place or not labels.place
             key = labels.type, labels.http_route
             found[key] = found.get(key, 0.0) + child.value
         return found
@@ -243,9 +244,9 @@ def test_an_error_outside_of_requests_is_counted_without_a_route(service: Servic
         log.error("it failed", exc_info=error)  # noqa: TRY400
         log.critical("it failed, said again", exc_info=True)
     assert service.counts() == {("ValueError", ""): 1}
-    assert {
-        each.fingerprint for each in service.app.state.vitals.meter.counter(ERRORS).children
-    } == {fingerprint_of(known)}
+    (labels,) = service.app.state.vitals.meter.counter(ERRORS).children
+    assert labels.fingerprint == fingerprint_of(known)
+    assert labels.place == f"{__name__}:Service.raises"
 
 
 def test_an_exception_is_left_as_it_was(service: Service) -> None:
@@ -285,7 +286,7 @@ def test_series_are_limited(service: Service) -> None:
         del globals()[made.__name__]
     children = service.app.state.vitals.meter.counter(ERRORS).children
     assert len(children) == MAX_SERIES + 1
-    assert children[OTHER, OTHER, OTHER].value == 20
+    assert children[OTHER, OTHER, OTHER, OTHER].value == 20
 
 
 def test_an_application_counts_its_own(service: Service) -> None:
