@@ -20,7 +20,7 @@ from vitals.metrics.catalogue import (
     DB_LOCK_BLOCKING,
     HTTP_REQUEST_DURATION,
 )
-from vitals.metrics.declarations import matching, not_matching
+from vitals.metrics.declarations import Matcher, matching, not_matching
 
 _JOB, _CACHE = "%job", "%cache"
 _ROUTE = {"http_request_method": "%http_request_method", "http_route": "%http_route"}
@@ -128,10 +128,10 @@ FOR_PROCESSES = (LATE_LOOP, STARVED_LOOP)
 FOR_STARVATION = (THROTTLED_GROUP, BUSY_HOST)
 
 
-def active_alerts(names: Iterable[str]) -> str:
-    """Query those of the named alerts that fire or are pending for the alert's job."""
-    wanted = matching("|".join(sorted(names)))
-    return ALERTS.max("alertname", job=_JOB, alertname=wanted)
+def active_alerts(names: Iterable[str], same: str = "job") -> str:
+    """Query the active ones of the named alerts that have the same value of a label."""
+    wanted: dict[str, str | Matcher] = {"alertname": matching("|".join(sorted(names)))}
+    return ALERTS.max("alertname", **{same: f"%{same}"}, **wanted)
 
 
 def template(enrichments: Sequence[Enrichment], separator: str = "; ") -> str:

@@ -24,7 +24,7 @@ from alerts.datastores import (
 )
 from alerts.enrichment import Enrichment, active_alerts, lookup, template
 from alerts.locks import LOCK_WAIT_LONG
-from alerts.meta_monitoring import INSTANCE_DOWN, SCRAPE_SLOW, TARGET_DOWN
+from alerts.meta_monitoring import INSTANCE_DOWN, SCRAPE_SLOW, SERVICE_ENDED, TARGET_DOWN
 from alerts.processes import CRASH_LOOP
 from alerts.regressions import QUERIES_MULTIPLIED, STATEMENT_SLOWER
 from alerts.requests import ERROR_RATIO_HIGH, EVENT_LOOP_LAG_HIGH, LATENCY_P95_HIGH
@@ -126,6 +126,12 @@ def _runs_out(soon: Alert) -> Inhibition:
 
 
 INHIBITIONS = (
+    Inhibition(
+        SERVICE_ENDED,
+        TARGET_DOWN,
+        "A service that ended answers no scrapes until it runs again.",
+        equal=("service",),
+    ),
     Inhibition(TARGET_DOWN, INSTANCE_DOWN, "It counts the same instances.", same_events=True),
     Inhibition(TARGET_DOWN, ERROR_RATIO_HIGH, "Requests to instances that are down fail."),
     Inhibition(TARGET_DOWN, BUDGET_BURN, "Requests to instances that are down fail or wait."),
@@ -273,19 +279,25 @@ def annotations(alert: Alert) -> dict[str, str]:
     """The annotations of an alert, which name active alerts that it explains or that explain it."""
     texts = alert.annotations
     pairs = [pair for pair in INHIBITIONS if not pair.same_events]
-    if consequences := {p.consequence.name for p in pairs if p.cause.name == alert.name}:
-        texts["description"] += _consequences(consequences)
-    causes = {pair.cause.name for pair in pairs if pair.consequence.name == alert.name}
-    if causes and (alert.enrichments or alert.investigation):
-        texts["cause"] = template((_listed(causes), *alert.enrichments))
+    if listed := _listed((p.consequence.name, p) for p in pairs if p.cause.name == alert.name):
+        texts["description"] += _consequences(*listed)
+    listed = _listed((p.cause.name, p) for p in pairs if p.consequence.name == alert.name)
+    if listed and (alert.enrichments or alert.investigation):
+        texts["cause"] = template((*listed, *alert.enrichments))
     return texts
 
 
-def _listed(names: Iterable[str]) -> Enrichment:
-    return Enrichment(active_alerts(names), "{{ .Labels.alertname }}")
+def _listed(pairs: Iterable[tuple[str, Inhibition]]) -> list[Enrichment]:
+    """Active alerts of these names, of the same job, or service."""
+    names: dict[str, set[str]] = {}
+    for name, pair in pairs:
+        names.setdefault(pair.equal[0], set()).add(name)
+    return [
+        Enrichment(active_alerts(these, same), "{{ .Labels.alertname }}")
+        for same, these in names.items()
+    ]
 
 
-def _consequences(names: Iterable[str]) -> str:
-    listed = _listed(names)
-    head = f"{{{{ with {lookup(listed.query)} }}}} Consequences: {{{{ end }}}}"
-    return head + template((listed,), ", ")
+def _consequences(*listed: Enrichment) -> str:
+    heads = (f"{{{{ with {lookup(each.query)} }}}} Consequences: {{{{ end }}}}" for each in listed)
+    return "".join(head + template((each,), ", ") for head, each in zip(heads, listed, strict=True))

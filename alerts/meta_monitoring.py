@@ -36,7 +36,9 @@ MIN_SERIES = 5000
 
 TARGET_DOWN = Alert(
     name="TargetDown",
-    expr=f"count by (job) ({UP.select()} == 0) / count by (job) ({UP.select()}) > {DOWN_SHARE}",
+    # With the label of ServiceEnded, which explains it.
+    expr=f"label_replace(count by (job) ({UP.select()} == 0) / count by (job) ({UP.select()}) "
+    f'> {DOWN_SHARE}, "service", "$1", "job", "(.*)")',
     fires_when="scrapes of more than a third of a job's instances fail",
     severity=Severity.PAGE,
     for_="2m",
@@ -71,6 +73,8 @@ SERVICE_ENDED = Alert(
     fires_when="a service of the native stack ended, or is not ready again",
     not_when="it was stopped with the stack",
     severity=Severity.PAGE,
+    # Longer than TargetDown of the same service, which it holds back.
+    keep_firing_for="6m",
     summary="{{ $labels.service }} ended"
     "{{ if $value }}; it is started again{{ else }} and is not ready again{{ end }}",
     description="Ends within five minutes: {{ $value | humanize }}. How it ended and its last "

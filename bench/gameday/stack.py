@@ -16,6 +16,7 @@ from dashboards.panels.data_states import STATES
 from dashboards.rendered_queries import CHOICES, fill_in, panels
 from stack.installation import secrets
 from stack.installation.paths import Installation
+from stack.installation.ports import Ports
 from stack.readiness import LOOPBACK, free_port
 from stack.servers import postgres
 
@@ -32,8 +33,8 @@ class Stack:
     """
 
     def __init__(self, folder: Path, orders: int | None) -> None:
-        names = ("API", "POSTGRES", "REDIS", "PROMETHEUS", "ALERTMANAGER", "INBOX", "STORE")
-        env = {f"{name}_PORT": str(free_port()) for name in names} | {"VITALS_DATA": str(folder)}
+        env = {f"{name}_PORT": str(free_port()) for name in Ports.chosen()}
+        env["VITALS_DATA"] = str(folder)
         self.here = Installation.here({**os.environ, **env})
         what = ["up"] if orders is None else ["demo", "--orders", str(orders)]
         command = [sys.executable, "-m", "stack", *what]
