@@ -15,6 +15,7 @@ import httpx
 import pytest
 from playwright.sync_api import Route, sync_playwright
 
+from stack.installation.ports import Ports
 from tests import servers
 from tests.integration.boards import NO_VALUE_TEXTS, panel_queries, query
 
