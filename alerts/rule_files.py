@@ -22,6 +22,7 @@ from alerts import (
     requests,
     routes,
     saturation,
+    store,
 )
 from alerts.alert import Alert
 from alerts.inhibition import annotations
@@ -68,7 +69,7 @@ AREAS = (
     Area("regressions", baselines, (dependencies, regressions)),
     Area("saturation", saturation_signals, (saturation,)),
     Area("processes", release_signals, (processes,)),
-    Area("meta-monitoring", alert_state_signals, (meta_monitoring,)),
+    Area("meta-monitoring", alert_state_signals, (meta_monitoring, store)),
 )
 SHARED_METRICS = re.compile(
     r"up|(scrape|process|python)_.+"

@@ -14,7 +14,7 @@ import httpx
 import yaml
 
 from stack import readiness, secret_distribution, services
-from stack.drills.fault import API, TargetService
+from stack.drills.fault import API, StoreTarget, Target, TargetService
 from stack.installation.paths import CHECKOUT, Installation
 from stack.process.process import Process, Program
 from stack.servers import postgres
@@ -126,17 +126,30 @@ class Environment:
             if service.ready:
                 await asyncio.to_thread(process.wait_ready, service.ready)
 
-    async def deploy(self, targets: Collection[TargetService]) -> None:
+    async def deploy(self, targets: Collection[Target]) -> None:
         """Start target services concurrently, and have Prometheus scrape them."""
         waiting = []
         for target in targets:
             port = self._ports[target.job] = readiness.free_port()
-            process = self.start(self._program(target, port))
-            ready = partial(readiness.http_answers, port, "/work")
+            process = self.start(
+                self._store(target, port)
+                if isinstance(target, StoreTarget)
+                else self._program(target, port)
+            )
+            ready = partial(readiness.http_answers, port, target.ready_path)
             waiting.append(asyncio.to_thread(process.wait_ready, ready, 60))
         await asyncio.gather(*waiting)
         for target in targets:
             self.add_job(target.job, target.job)
+
+    def _store(self, target: StoreTarget, port: int) -> Program:
+        user = self.here.python_user
+        folder = self.drill.data / target.job
+        secure_files.make_directory(folder, owner=user.ids if user else None)
+        bound = ["prlimit", f"--fsize={target.file_bytes}", "--"] if target.file_bytes else []
+        listen = f"--listen={readiness.LOOPBACK}:{port}"
+        command = ["-m", "stack.store", listen, f"--data={folder}", *target.options]
+        return Program(target.job, [*bound, sys.executable, *command], user=user, cwd=CHECKOUT)
 
     def _program(self, target: TargetService, port: int) -> Program:
         names = ["database-password"]
@@ -161,7 +174,7 @@ class Environment:
 
 @asynccontextmanager
 async def prepare(
-    here: Installation, targets: Collection[TargetService], *, fast: bool = True
+    here: Installation, targets: Collection[Target], *, fast: bool = True
 ) -> AsyncIterator[Environment]:
     """Start separate monitoring of the running API, without history.
 
