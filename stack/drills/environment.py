@@ -114,11 +114,14 @@ class Environment:
         self._processes[program.name] = process
         return process
 
-    async def start_monitoring(self) -> None:
+    async def start_monitoring(self, *, fast: bool) -> None:
         """Start the Prometheus and Alertmanager of the drills."""
         site = self.here.data / services.SITE
         secrets = services.prometheus_secrets(self.here)
-        for service in services.monitoring(self.drill, secrets, fast=True, site=site):
+        monitoring = services.monitoring(
+            self.drill, secrets, fast=fast, site=site, targets=self._targets_folder
+        )
+        for service in monitoring:
             process = self.start(service.program)
             if service.ready:
                 await asyncio.to_thread(process.wait_ready, service.ready)
@@ -170,8 +173,16 @@ class Environment:
 
 
 @asynccontextmanager
-async def prepare(here: Installation, targets: Collection[Target]) -> AsyncIterator[Environment]:
-    """Start separate monitoring of the running API, with faster rules and no history."""
+async def prepare(
+    here: Installation, targets: Collection[Target], *, fast: bool = True
+) -> AsyncIterator[Environment]:
+    """Start separate monitoring of the running API, without history.
+
+    Args:
+        here: The installation of the running stack.
+        targets: Services to deploy.
+        fast: With faster rules, else those of production.
+    """
     folder = here.data / "drill"
     secure_files.remove_tree(folder)
     secure_files.make_directory(folder, mode=0o755)
@@ -185,6 +196,6 @@ async def prepare(here: Installation, targets: Collection[Target]) -> AsyncItera
         once = httpx.Limits(max_keepalive_connections=0)
         async with httpx.AsyncClient(timeout=10, trust_env=False, limits=once) as client:
             environment = Environment(here, drill, client, started)
-            await environment.start_monitoring()
+            await environment.start_monitoring(fast=fast)
             await environment.deploy(targets)
             yield environment
