@@ -178,12 +178,24 @@ class Collector:
         return reopened
 
     def _look_up(self) -> None:
-        """Look up stacks that no log record had, in traces."""
-        for fingerprint, trace_id in self._store.without_stack(MAX_LOOKED_UP):
-            found = self._traces.error(trace_id, fingerprint)
-            if found is not None:
+        """Look up stacks of issues: other records of an error may have it, or its trace."""
+        missing: list[str] = []
+        for issue in self._store.without_stack(MAX_LOOKED_UP):
+            end = issue.last_seen + MINUTE
+            records = self._logs.newest(
+                *(issue.service, end - FIRST_RANGE, end),
+                fingerprint=issue.fingerprint,
+                limit=1,
+                with_stack=True,
+            )
+            found = records[0] if records else self._traces.error(issue.trace_id, issue.fingerprint)
+            if found is None:
+                missing.append(issue.fingerprint)
+            else:
                 message, stacktrace = self._texts(found.message, found.stacktrace)
-                self._store.set_stack(fingerprint, message, stacktrace)
+                self._store.set_stack(issue.fingerprint, message, stacktrace)
+        if missing:
+            self._store.note_attempts(missing)
 
     def _redacted(self, each: Occurrence) -> Occurrence:
         message, stacktrace = self._texts(each.message, each.stacktrace)
