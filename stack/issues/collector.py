@@ -13,7 +13,7 @@ from stack.issues.http_client import StoreError
 from stack.issues.issue_store import CURSOR, IssueStore, State
 from stack.issues.log_reader import MAX_LINES, MINUTE, LogReader
 from stack.issues.sightings import Count, Occurrence
-from stack.issues.trace_reader import TraceReader
+from stack.issues.trace_reader import TracedError, TraceReader
 from stack.terminal import print_line
 from vitals.redactor import Redactor
 
@@ -178,17 +178,20 @@ class Collector:
         return reopened
 
     def _look_up(self) -> None:
-        """Look up stacks of issues: other records of an error may have it, or its trace."""
+        """Look up stacks: a trace has source lines, other records of the error have frames."""
         missing: list[str] = []
+        found: TracedError | Occurrence | None
         for issue in self._store.without_stack(MAX_LOOKED_UP):
             end = issue.last_seen + MINUTE
-            records = self._logs.newest(
-                *(issue.service, end - FIRST_RANGE, end),
-                fingerprint=issue.fingerprint,
-                limit=1,
-                with_stack=True,
-            )
-            found = records[0] if records else self._traces.error(issue.trace_id, issue.fingerprint)
+            found = self._traces.error(issue.trace_id, issue.fingerprint)
+            if found is None:
+                records = self._logs.newest(
+                    *(issue.service, end - FIRST_RANGE, end),
+                    fingerprint=issue.fingerprint,
+                    limit=1,
+                    with_stack=True,
+                )
+                found = records[0] if records else None
             if found is None:
                 missing.append(issue.fingerprint)
             else:

@@ -16,11 +16,12 @@ from typing import NamedTuple
 from stack.issues import schema
 from stack.issues.schema import HOUR, OTHER
 from stack.issues.sightings import Count, Occurrence
+from stack.issues.stack_frames import frames_of
 
 FOLD_AFTER = 1_800
 """Seconds before the last minute that was read, after which minutes are kept as hours."""
 MAX_ATTEMPTS = 20
-"""How often a stack is looked up, for each new trace; as many once it is known."""
+"""How often a stack is looked up, for each new trace; as many once it has source lines."""
 MINUTE = 60
 CURSOR, CREATED = "cursor", "created"
 
@@ -147,7 +148,7 @@ class IssueStore:
                 *(each.fingerprint, _short(each.type), _short(each.place)),
                 *(each.message[: schema.MAX_MESSAGE], each.stacktrace[-schema.MAX_STACK :]),
                 *(each.time, each.time, _short(each.release), _short(each.release)),
-                *(State.OPEN, each.time, MAX_ATTEMPTS if each.stacktrace else 0),
+                *(State.OPEN, each.time, _attempts(each.stacktrace)),
             ),
         )
         # What was there before the keeper is not news.
@@ -287,7 +288,7 @@ class IssueStore:
             database.executemany(f"DELETE FROM {table} WHERE fingerprint = ?", map(tuple, rows))  # noqa: S608 - our names
 
     def without_stack(self, limit: int) -> list[Unexplained]:
-        """Issues whose stack is to be looked up."""
+        """Issues whose stack is to be looked up: they have none, or one without source lines."""
         with self.lock:
             rows = self.database.execute(
                 "SELECT fingerprint, coalesce((SELECT trace_id FROM example e "
@@ -308,10 +309,10 @@ class IssueStore:
         with self.writing() as database:
             database.execute(
                 "UPDATE issue SET message = CASE WHEN ? != '' THEN ? ELSE message END, "
-                "stacktrace = ?, attempts = ? WHERE fingerprint = ?",
+                "stacktrace = ?, attempts = max(attempts + 1, ?) WHERE fingerprint = ?",
                 (
                     *(message[: schema.MAX_MESSAGE], message[: schema.MAX_MESSAGE]),
-                    *(stacktrace[-schema.MAX_STACK :], MAX_ATTEMPTS, fingerprint),
+                    *(stacktrace[-schema.MAX_STACK :], _attempts(stacktrace), fingerprint),
                 ),
             )
 
@@ -367,6 +368,10 @@ def _by_minute(counts: Iterable[Count]) -> list[list[Count]]:
         key = each.minute, each.fingerprint, each.service, each.release
         found.setdefault(key, []).append(each)
     return list(found.values())
+
+
+def _attempts(stacktrace: str) -> int:
+    return MAX_ATTEMPTS if any(frame.source for frame in frames_of(stacktrace)) else 0
 
 
 def _short(text: str) -> str:
