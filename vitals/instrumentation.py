@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -79,11 +80,17 @@ class Vitals:
     _database: Any = field(repr=False)
     _host: Host = field(repr=False)
     _traces: TracingProbe | None = None
+    _log_export: LogExportProbe | None = None
 
     @property
     def tracing(self) -> Tracing | TailTracing | None:
         """Its traces; None while tracing is off: neither an endpoint nor a provider is set."""
         return None if self._traces is None else self._traces.tracing
+
+    @property
+    def log_export(self) -> logging.Handler | None:
+        """The export of logs, for its level and filters; None unless the application exports."""
+        return None if self._log_export is None else self._log_export.export
 
     def watch(self, engine: AnyEngine, *, name: str | None = None) -> None:
         """Measure the statements and the pool of an engine from now on.
@@ -276,13 +283,14 @@ def instrument(
         tracer=tracer,
         keeps_bad=trace_tail,
     )
+    log_export = LogExportProbe(resource, redactor, otlp_endpoint) if logs is not False else None
     attached: list[Probe | None] = [
         traces,
         RuntimeProbe(version, revision),
         SaturationProbe(folders),
         LogProbe(logs) if logs is not False else None,
         _json_probe(redactor) if logs == "json" else None,
-        LogExportProbe(resource, redactor, otlp_endpoint) if logs is not False else None,
+        log_export,
         database,
         _validation_probe(validation) if validation is not None else None,
         _body_probe(body_logging) if body_logging is not None else None,
@@ -296,7 +304,7 @@ def instrument(
     wrap_outermost(app, partial(_measure, host))
     if host.late:
         app.middleware_stack = app.middleware_stack  # which wraps it
-    vitals = Vitals(host.meter, host.objectives, database, host, traces)
+    vitals = Vitals(host.meter, host.objectives, database, host, traces, log_export)
     setattr(app.state, INSTRUMENTED, vitals)
     return vitals
 
