@@ -176,7 +176,7 @@ def test_what_a_formatter_or_filter_of_the_host_masks_is_masked(collector: Colle
 
 def test_level_and_filters_of_the_export_are_the_hosts_to_set(collector: Collector) -> None:
     app = service()
-    assert app.state.vitals.log_export is None
+    assert not app.state.vitals.log_export
     fetch(app, "GET", "/items/1")
     app.state.vitals.log_export.setLevel(logging.ERROR)
     app.state.vitals.log_export.addFilter(lambda record: record.name != "noisy")
