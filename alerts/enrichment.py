@@ -21,9 +21,11 @@ from vitals.metrics.catalogue import (
     DB_LOCK_BLOCKING,
     DB_OPERATION_DURATION,
     DB_SLOW_QUERIES,
+    EVENT_LOOP_SITES,
     HTTP_REQUEST_DURATION,
     PROCESS_START_TIME,
     SLO_EVENTS,
+    THREAD_POOL_HOLDERS,
 )
 from vitals.metrics.declarations import matching, not_matching
 
@@ -114,6 +116,23 @@ LATE_LOOP = Enrichment(
     f"topk(1, {LOOP_LAG_P99.select(job=_JOB)} > {_LATE_SECONDS})",
     "event loop lag of {{ .Labels.instance }} is {{ .Value | humanizeDuration }}",
 )
+_NO_CAUSE = not_matching("<.*>|__other__")
+BLOCKING_LINE = Enrichment(
+    "topk(1, "
+    + EVENT_LOOP_SITES.increase(
+        "site", "http_route", job=_JOB, instance="%instance", site=_NO_CAUSE
+    )
+    + " > 0)",
+    "it is blocked most by {{ .Labels.site }}{{ if .Labels.http_route }}, serving "
+    "{{ .Labels.http_route }}{{ end }}: {{ .Value | humanizeDuration }} within five minutes",
+)
+THREAD_HOLDER = Enrichment(
+    "topk(1, "
+    + THREAD_POOL_HOLDERS.increase("site", "http_route", job=_JOB, instance="%instance")
+    + " > 0)",
+    "worker threads are held most by {{ .Labels.site }}{{ if .Labels.http_route }}, serving "
+    "{{ .Labels.http_route }}{{ end }}",
+)
 STARVED_LOOP = Enrichment(
     f"topk(1, {CPU_WAIT.select(job=_JOB)} > {_STARVED_SHARE})",
     "{{ .Labels.instance }} waits for a CPU {{ .Value | humanizePercentage }} of the time",
@@ -202,6 +221,8 @@ FOR_STATEMENT = (STATEMENT, BLOCKER, FULL_POOL, RECENT_START)
 FOR_CACHES = (OPEN_BREAKER, REFUSED_COMMANDS, RECENT_START)
 FOR_PROCESSES = (LATE_LOOP, STARVED_LOOP, RECENT_START)
 FOR_STARVATION = (THROTTLED_GROUP, BUSY_HOST, RECENT_START)
+FOR_LOOPS = (BLOCKING_LINE, RECENT_START)
+FOR_THREADS = (THREAD_HOLDER, *FOR_PROCESSES)
 FOR_RELEASES = (RECENT_START,)
 
 

@@ -3,7 +3,7 @@
 from functools import partial
 
 from alerts.alert import Alert, Severity, current_value
-from alerts.enrichment import FOR_ERRORS, FOR_LATENCY, FOR_RELEASES
+from alerts.enrichment import FOR_ERRORS, FOR_LATENCY, FOR_LOOPS
 from rules.requests import LATENCY_P95_BY_ROUTE, LOOP_LAG_P99, MATCHED
 from rules.saturation import LOOP_BLOCKED_P99
 from rules.slo import (
@@ -124,5 +124,5 @@ EVENT_LOOP_LAG_HIGH = Alert(
     description="Every request on {{ $labels.instance }} may wait "
     "{{ $value | humanizeDuration }} (p99) for the event loop.",
     board="svc-runtime",
-    enrichments=FOR_RELEASES,
+    enrichments=FOR_LOOPS,
 )

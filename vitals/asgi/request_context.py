@@ -49,6 +49,7 @@ class RequestContext:
         pool_seconds: Seconds spent waiting for connections.
         statements: The query probe's records of statements; None until there is one.
         body_capture: The captured bodies, where bodies are logged.
+        blocks: The blocks of the event loop during the request that end with it, if there are any.
         sampled: Whether the trace is recorded and kept, as far as the tracer knows: only such a
             trace may be an exemplar.
         current_trace: Returns the id of the current span's trace and whether it is sampled; None
@@ -71,6 +72,7 @@ class RequestContext:
     pool_seconds = 0.0
     statements: Any = None
     body_capture: Any = None
+    blocks: Any = None
     sampled = False
     current_trace: Callable[[], tuple[str, bool] | None] = staticmethod(lambda: None)
     on_other_trace: Callable[[str], None] = staticmethod(lambda _: None)
@@ -107,7 +109,7 @@ class RequestContext:
         if not self._trace_id:
             self._trace_id = _incoming_trace_id(self.http)
         self.http = EMPTY_SCOPE
-        self.statements = self.body_capture = None
+        self.statements = self.body_capture = self.blocks = None
         self.duration = self.duration or MIN_DURATION
 
     def add_task(self, task: Any) -> None:

@@ -4,15 +4,14 @@ With an async engine SQLAlchemy runs in a greenlet whose stack has no applicatio
 on its parent, the greenlet that waits for it.
 """
 
-import os
 import sys
-import sysconfig
 from collections.abc import Iterator
-from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
 from greenlet import getcurrent
+
+from vitals.application_code import STANDARD, is_application_code, short_path
 
 Stack = tuple[tuple[CodeType, int], ...]
 """Application frames with their current line, the innermost first."""
@@ -23,14 +22,7 @@ MAX_DEPTH = 8
 MAX_FRAMES = 250
 """Frames inspected at most: an endpoint under many middlewares has about 80."""
 
-_HERE = str(Path(__file__).parents[2]) + os.sep
-_PATHS = sysconfig.get_paths()
-_STANDARD = tuple({_PATHS["stdlib"] + os.sep, _PATHS["platstdlib"] + os.sep, "<", _HERE})
-_INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _LOADERS = "sqlalchemy.orm.strategies"
-
-_is_application: dict[CodeType, bool] = {}
-_CACHE_SIZE = 20_000
 
 
 def frames() -> Iterator[FrameType]:
@@ -54,7 +46,7 @@ def application_stack() -> Stack:
     """
     found: dict[tuple[CodeType, int], None] = {}
     for frame in frames():
-        if _is_application_code(frame.f_code):
+        if is_application_code(frame.f_code):
             found[frame.f_code, frame.f_lineno] = None
             if len(found) == MAX_DEPTH:
                 break
@@ -62,7 +54,7 @@ def application_stack() -> Stack:
         found = {
             (frame.f_code, frame.f_lineno): None
             for frame in frames()
-            if not frame.f_code.co_filename.startswith(_STANDARD)
+            if not frame.f_code.co_filename.startswith(STANDARD)
             and not str(frame.f_globals.get("__name__")).startswith(("sqlalchemy.", "greenlet"))
         }
     return tuple(found)[:MAX_DEPTH]
@@ -73,7 +65,7 @@ def format_location(stack: Stack) -> str:
     if not stack:
         return ""
     code, number = stack[0]
-    return f"{_short_path(code.co_filename)}:{number} in {code.co_qualname}"
+    return f"{short_path(code.co_filename)}:{number} in {code.co_qualname}"
 
 
 def lazy_relationship() -> str:
@@ -84,22 +76,3 @@ def lazy_relationship() -> str:
             if loaded is not None:
                 return str(loaded)
     return ""
-
-
-def _is_application_code(code: CodeType) -> bool:
-    known = _is_application.get(code)
-    if known is None:
-        name = code.co_filename
-        known = not name.startswith(_STANDARD) and not any(part in name for part in _INSTALLED)
-        if len(_is_application) >= _CACHE_SIZE:
-            _is_application.clear()
-        _is_application[code] = known
-    return known
-
-
-def _short_path(name: str) -> str:
-    roots = [root for root in (str(Path.cwd()), *sys.path) if root and name.startswith(root + "/")]
-    shown = name.removeprefix(max(roots, key=len) + "/") if roots else name
-    for part in _INSTALLED:
-        shown = shown.rpartition(part)[2]
-    return shown
