@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from alerts.enrichment import Enrichment, template
+from alerts.investigation import Investigation
 from rules.signal import Signal
 from rules.watched import WATCHED
 
@@ -38,7 +39,9 @@ class Alert:
         for_: How long the condition must be true before the alert fires; at once if empty.
         keep_firing_for: How long it keeps firing after the condition ended, against flapping.
         board: The uid of the board that shows it.
-        enrichments: What is looked up for the notification, see ``alerts.enrichment``.
+        enrichments: Possible causes that are looked up, see ``alerts.enrichment``.
+        investigation: What else is looked up, see ``alerts.investigation``.
+        issue: Path of its issue in the viewer, as a template; empty for none.
         labels: More labels, such as those that distinguish alerts of one name.
         of_jobs: The series whose jobs it applies to, if exporters without the kit have all
             its metrics.
@@ -55,6 +58,8 @@ class Alert:
     keep_firing_for: str = ""
     board: str = "svc-overview"
     enrichments: tuple[Enrichment, ...] = ()
+    investigation: Investigation | None = None
+    issue: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     of_jobs: str = WATCHED.record
 
@@ -65,6 +70,8 @@ class Alert:
             "summary": self.summary,
             "description": self.description,
             **({"cause": template(self.enrichments)} if self.enrichments else {}),
+            **(self.investigation.annotations if self.investigation else {}),
+            **({"issue": self.issue} if self.issue else {}),
             "board": self.board,
             "runbook": f"{self.name}.md",
         }

@@ -13,12 +13,19 @@ import yaml
 
 from alerts import inhibition
 from alerts.alert import Severity
+from alerts.errors import ERROR_NEW, ERROR_REOPENED
 from alerts.integrations import integrations
 from alerts.receivers import ReceiverSettings
+from rules.identity import BY_JOB, Identity
 from vitals import secure_files
 
 TEMPLATES = Path(__file__).parent / "templates"
-HEARTBEAT, NULL_RECEIVER = "heartbeat", "null"
+_SLACK = "".join(
+    f' | reReplaceAll "{character}" "{code}"'
+    for character, code in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"))
+)
+"""Escapes a value for Slack."""
+HEARTBEAT, NULL_RECEIVER, ISSUES = "heartbeat", "null", "issues"
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,10 @@ FAST_TIMINGS = GroupTimings(
 
 
 def configuration(
-    settings: ReceiverSettings, templates: str, timings: GroupTimings
+    settings: ReceiverSettings,
+    templates: str,
+    timings: GroupTimings,
+    identity: Identity = BY_JOB,
 ) -> dict[str, Any]:
     """Build Alertmanager's configuration.
 
@@ -66,12 +76,13 @@ def configuration(
         settings: The receivers.
         templates: The folder of the templates, relative to the configuration's file.
         timings: Group waits and intervals.
+        identity: The labels that tell services apart.
     """
     return {
         "templates": [f"{templates}/*.tmpl"],
         "route": {
             "receiver": str(Severity.TICKET),  # alerts without a known severity are tickets
-            "group_by": ["alertname", "job"],
+            "group_by": ["alertname", *identity.labels],
             "group_wait": timings.ticket_wait,
             "group_interval": timings.ticket_interval,
             "repeat_interval": "12h",
@@ -84,6 +95,11 @@ def configuration(
                     "repeat_interval": timings.heartbeat,
                 },
                 {"matchers": [f'severity="{Severity.NONE}"'], "receiver": NULL_RECEIVER},
+                {  # each issue is notified once: not with others, and not its end
+                    "matchers": [f'alertname=~"{ERROR_NEW.name}|{ERROR_REOPENED.name}"'],
+                    "receiver": ISSUES,
+                    "group_by": ["alertname", *identity.labels, "fingerprint"],
+                },
                 {
                     "matchers": [f'severity="{Severity.PAGE}"'],
                     "receiver": str(Severity.PAGE),
@@ -97,10 +113,11 @@ def configuration(
                 },
             ],
         },
-        "inhibit_rules": inhibition.rules(),
+        "inhibit_rules": inhibition.rules(identity),
         "receivers": [
             {"name": str(Severity.PAGE), **integrations(settings, Severity.PAGE)},
             {"name": str(Severity.TICKET), **integrations(settings, Severity.TICKET)},
+            {"name": ISSUES, **integrations(settings, Severity.TICKET, ends=False)},
             {"name": HEARTBEAT, **_heartbeat(settings)},
             {"name": NULL_RECEIVER},
         ],
@@ -113,8 +130,10 @@ def _heartbeat(settings: ReceiverSettings) -> dict[str, Any]:
     return {"webhook_configs": [{"url": settings.heartbeat, "send_resolved": False}]}
 
 
-def link_templates(settings: ReceiverSettings) -> str:
-    """Write the templates that depend on the addresses of boards, runbooks and silences.
+def link_templates(settings: ReceiverSettings, identity: Identity = BY_JOB) -> str:
+    """Write the templates that depend on the addresses of pages.
+
+    Annotations of alerts have the paths of an example trace, an issue and logs in the viewer.
 
     A link to a runbook has the alert's labels and time as a board's link has them: the viewer fills
     them into the runbook's queries.
@@ -125,11 +144,49 @@ def link_templates(settings: ReceiverSettings) -> str:
         runbook = f"{settings.runbooks}/{runbook}"
     else:
         runbook = "alerts/runbooks/{{ .Annotations.runbook }}"
+    trace, issue, logs = (
+        f"{{{{ with .Annotations.{name} }}}}\n  {title}: {settings.viewer}/{{{{ . }}}}{{{{ end }}}}"
+        if settings.viewer
+        else ""
+        for name, title in (("trace", "Trace"), ("issue", "Issue"), ("logs", "Logs"))
+    )
     silences = settings.silences or "{{ .ExternalURL }}/#/silences/new"
+    variables = "&".join(f"var-{each}={_escaped(f'.Labels.{each}')}" for each in identity.labels)
+    labels = ("alertname", *identity.labels)
+    places = ",".join(f"{each}=%q" for each in labels)
+    values = " ".join(f".Labels.{each}" for each in labels)
+    matchers = _escaped(f'(printf "{{{places}}}" {values})')
+    further, escaped = (
+        "".join(
+            f"{{{{ with .{each} }}}} {{{{ .{escape} }}}}{{{{ end }}}}" for each in identity.further
+        )
+        for escape in ("", _SLACK)
+    )
     return (
+        f'{{{{ define "vitals.further" }}}}{further}{{{{ end }}}}\n'
+        f'{{{{ define "vitals.slack_further" }}}}{escaped}{{{{ end }}}}\n'
+        f'{{{{ define "vitals.chosen" }}}}{variables}{{{{ end }}}}\n'
+        f'{{{{ define "vitals.matchers" }}}}{matchers}{{{{ end }}}}\n'
         f'{{{{ define "vitals.board" }}}}{board if settings.boards else ""}{{{{ end }}}}\n'
         f'{{{{ define "vitals.runbook" }}}}\n  Runbook: {runbook}{{{{ end }}}}\n'
+        f'{{{{ define "vitals.proofs" }}}}{trace}{issue}{{{{ end }}}}\n'
+        f'{{{{ define "vitals.logs" }}}}{logs}{{{{ end }}}}\n'
         f'{{{{ define "vitals.silences" }}}}{silences}{{{{ end }}}}\n'
+    )
+
+
+def _escaped(value: str) -> str:
+    return f'{{{{ reReplaceAll "\\\\+" "%20" ({value} | urlquery) }}}}'
+
+
+def slack_templates(text: str) -> str:
+    """Write the templates of title and text for Slack, where ``&``, ``<`` and ``>`` are escaped."""
+    named = re.sub(r'define "vitals\.(title|text)"', r'define "vitals.slack_\1"', text)
+    named = named.replace('template "vitals.further"', 'template "vitals.slack_further"')
+    kept = re.split(r"(?=\{\{ define )", named)
+    wanted = "".join(each for each in kept if "vitals.slack_" in each)
+    return re.sub(
+        r"\{\{ (\.(?:Annotations|CommonLabels)\.\w+) \}\}", rf"{{{{ \1{_SLACK} }}}}", wanted
     )
 
 
@@ -145,6 +202,8 @@ def write(
     templates: Path,
     timings: GroupTimings = NORMAL_TIMINGS,
     owner: secure_files.Owner | None = None,
+    *,
+    identity: Identity = BY_JOB,
 ) -> None:
     """Write the configuration, readable by its owner only, and the templates that it uses.
 
@@ -155,6 +214,7 @@ def write(
         timings: Group waits and intervals.
         owner: The account that owns all of it and alone can read it; `None` for the current
             account, and everyone can read the templates.
+        identity: The labels that tell services apart.
 
     Raises:
         UnsafePathError: A folder is a link, or lies behind one that another account can change.
@@ -165,12 +225,16 @@ def write(
     folder_mode, mode = (0o700, 0o600) if owner else (0o755, 0o644)
     secure_files.make_directory(templates, mode=folder_mode, owner=owner)
     texts = {path.name: path.read_text("utf-8") for path in TEMPLATES.glob("*.tmpl")}
-    for name, text in (texts | {"links.tmpl": link_templates(settings)}).items():
+    texts |= {
+        "links.tmpl": link_templates(settings, identity),
+        "slack.tmpl": slack_templates("".join(texts.values())),
+    }
+    for name, text in texts.items():
         secure_files.write(templates / name, text, mode=mode, owner=owner)
     folder = os.path.relpath(templates, file.parent)
     directory = str(file.parent.absolute())
     if escape_glob(directory) != directory:  # Alertmanager joins it to a relative pattern unescaped
         folder = escape_glob(str(templates.absolute()))
-    text = yaml.safe_dump(configuration(settings, folder, timings), sort_keys=False)
+    text = yaml.safe_dump(configuration(settings, folder, timings, identity), sort_keys=False)
     header = "# Rendered by `python -m alerts alertmanager`; holds webhook addresses.\n"
     secure_files.write(file, header + text, owner=owner)

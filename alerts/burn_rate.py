@@ -9,6 +9,8 @@ slow queries hurt users only through slow requests; `SlowQueryRatioHigh` covers 
 
 from alerts.alert import Alert, Severity, current_value
 from alerts.enrichment import FOR_BUDGETS
+from alerts.investigation import of_budget
+from alerts.time_scale import seconds
 from rules.slo import BAD_EVENTS_WITHIN, BAD_RATIO, BUDGET_LEFT, OBJECTIVE, TARGET
 
 MIN_BAD_EVENTS = 10
@@ -35,6 +37,7 @@ def _burn(burn_rate: float, long: str, short: str, *, for_: str, severity: Sever
         f"{current_value(BUDGET_LEFT, 'job', 'slo', 'http_route', show='humanizePercentage')}.",
         labels={"long": long, "short": short},
         enrichments=FOR_BUDGETS,
+        investigation=of_budget(seconds(short)),
     )
 
 

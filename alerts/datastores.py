@@ -4,10 +4,10 @@ from alerts.alert import Alert, Severity, current_value
 from alerts.enrichment import (
     FOR_CACHES,
     FOR_QUERIES,
-    FOR_RELEASES,
     STORE_ERROR,
     template,
 )
+from alerts.investigation import OF_N_PLUS_ONE, OF_POOLS, OF_PROCESSES, OF_SLOW_QUERIES
 from rules.datastores import (
     CACHE_HIT_RATIO,
     CACHE_LOOKUPS_5M,
@@ -54,6 +54,7 @@ SLOW_QUERY_RATIO_HIGH = Alert(
     + ".",
     board="svc-db",
     enrichments=FOR_QUERIES,
+    investigation=OF_SLOW_QUERIES,
 )
 
 N_PLUS_ONE = Alert(
@@ -70,6 +71,7 @@ N_PLUS_ONE = Alert(
     "one statement: {{ $labels.db_query_fingerprint }}.",
     board="svc-db",
     enrichments=FOR_QUERIES,
+    investigation=OF_N_PLUS_ONE,
 )
 
 DB_POOL_TIMEOUTS = Alert(
@@ -84,6 +86,7 @@ DB_POOL_TIMEOUTS = Alert(
     f"{{{{ $labels.{POOL} }}}} within five minutes.",
     board="svc-db",
     enrichments=FOR_QUERIES,
+    investigation=OF_POOLS,
 )
 
 DB_POOL_SATURATED = Alert(
@@ -97,6 +100,7 @@ DB_POOL_SATURATED = Alert(
     "{{ $labels.instance }} is in use; the next burst will have to wait.",
     board="svc-db",
     enrichments=FOR_QUERIES,
+    investigation=OF_POOLS,
 )
 
 CACHE_HIT_RATIO_COLLAPSED = Alert(
@@ -117,6 +121,7 @@ CACHE_HIT_RATIO_COLLAPSED = Alert(
     "lookups go to the database.",
     board="svc-cache",
     enrichments=FOR_CACHES,
+    investigation=OF_PROCESSES,
 )
 
 CACHE_STORE_DOWN = Alert(
@@ -129,6 +134,7 @@ CACHE_STORE_DOWN = Alert(
     description="Redis failed or timed out too often; lookups go to the database instead."
     + template((STORE_ERROR,), ""),
     board="svc-cache",
+    investigation=OF_PROCESSES,
 )
 
 CACHE_WRITES_REFUSED = Alert(
@@ -143,7 +149,7 @@ CACHE_WRITES_REFUSED = Alert(
     description="{{ $value | humanize }} commands within five minutes. Values are not stored, so "
     "their lookups go to the database; the circuit breaker stays closed while Redis answers reads.",
     board="svc-cache",
-    enrichments=FOR_RELEASES,
+    investigation=OF_PROCESSES,
 )
 
 CACHE_BUS_DOWN = Alert(
@@ -157,4 +163,5 @@ CACHE_BUS_DOWN = Alert(
     description="Its L1 cache is empty and unused until it is subscribed again, so that no stale "
     "value is served; every lookup goes to Redis.",
     board="svc-cache",
+    investigation=OF_PROCESSES,
 )

@@ -14,34 +14,25 @@ from rules.monitoring import ALERTS
 from rules.requests import LOOP_LAG_P99
 from rules.saturation import CPU_PRESSURE, CPU_THROTTLED, CPU_WAIT
 from vitals.metrics.catalogue import (
-    BUILD_INFO,
     CACHE_BREAKER_OPEN,
     CACHE_OPERATION_ERRORS,
     DB_CONNECTION_ERRORS,
     DB_LOCK_BLOCKING,
-    DB_OPERATION_DURATION,
-    DB_SLOW_QUERIES,
     EVENT_LOOP_SITES,
     HTTP_REQUEST_DURATION,
-    PROCESS_START_TIME,
-    SLO_EVENTS,
     THREAD_POOL_HOLDERS,
 )
-from vitals.metrics.declarations import matching, not_matching
+from vitals.metrics.declarations import Matcher, matching, not_matching
 
-_JOB, _SLO, _CACHE = "%job", "%slo", "%cache"
+_JOB, _CACHE = "%job", "%cache"
 _ROUTE = {"http_request_method": "%http_request_method", "http_route": "%http_route"}
 _LABEL = re.compile(r'"%(\w+)"')
 _POOL = "db_client_connection_pool_name"
-_RECENT = 3600
-"""Seconds for which a start is a possible cause."""
 _STARVED_SHARE, _PRESSED_SHARE, _THROTTLED = 0.2, 0.5, 0.05
 """Thresholds: shares of the time in which the loop, or anything, waits for a CPU; seconds per
 second of being throttled."""
-_FULL_SHARE, _LATE_SECONDS, _BUSY_SECONDS = 0.9, 0.1, 0.1
-_CALL_SECONDS, _BLOCKING_SECONDS = 0.5, 10
-"""Thresholds: share of a pool, seconds of lag, seconds per second spent in a statement, seconds of
-an outgoing request and of a lock."""
+_FULL_SHARE, _LATE_SECONDS, _CALL_SECONDS, _BLOCKING_SECONDS = 0.9, 0.1, 0.5, 10
+"""Thresholds: share of a pool, seconds of lag, of an outgoing request and of a lock."""
 
 
 @dataclass(frozen=True)
@@ -58,29 +49,6 @@ class Enrichment:
     text: str
 
 
-def _bad(slo: str) -> Enrichment:
-    bad = SLO_EVENTS.increase("http_route", job=_JOB, slo=slo, outcome="bad")
-    return Enrichment(
-        f"topk(1, {bad} > 0)",
-        "worst route: {{ if .Labels.http_route }}{{ .Labels.http_route }}{{ else }}(no route)"
-        "{{ end }}, {{ .Value | humanize }} bad requests within five minutes",
-    )
-
-
-WORST_FAILING_ROUTE = _bad("availability")
-WORST_SLOW_ROUTE = _bad("latency")
-WORST_ROUTE = _bad(_SLO)
-BUSIEST_STATEMENT = Enrichment(
-    "topk(1, "
-    f"{DB_OPERATION_DURATION.total('db_query_summary', 'db_query_fingerprint', job=_JOB)} "
-    f"> {_BUSY_SECONDS})",
-    "busiest statement: {{ .Labels.db_query_summary }} "
-    "({{ .Labels.db_query_fingerprint }}), {{ .Value | humanizeDuration }} per second",
-)
-SLOW_STATEMENT = Enrichment(
-    f"topk(1, {DB_SLOW_QUERIES.rate('db_query_fingerprint', job=_JOB)} > 0)",
-    "most slow queries: {{ .Labels.db_query_fingerprint }}",
-)
 BLOCKER = Enrichment(
     f"topk(1, {DB_LOCK_BLOCKING.max('application', 'state', 'db_query_summary', job=_JOB)} "
     f"> {_BLOCKING_SECONDS})",
@@ -147,16 +115,6 @@ THROTTLED_GROUP = Enrichment(
     "the cgroup of {{ .Labels.instance }} is throttled by its CPU quota for "
     "{{ .Value | humanizeDuration }} per second, of all threads",
 )
-RECENT_START = Enrichment(
-    # The youngest process. While a scrape shows two builds of an instance, either will do. The
-    # clock of an instance may be ahead: nothing starts in the future.
-    f"bottomk(1, (clamp_min(time() - {PROCESS_START_TIME.select(job=_JOB)}, 0) < {_RECENT}) "
-    "* on (instance) group_left (version, revision) "
-    f"topk by (instance) (1, {BUILD_INFO.select(job=_JOB)}))",
-    "version {{ .Labels.version }}{{ if .Labels.revision }} ({{ .Labels.revision }}){{ end }} "
-    "started {{ .Value | humanizeDuration }} ago",
-)
-
 _FAILED = HTTP_REQUEST_DURATION.increase(
     "error_type", job=_JOB, **_ROUTE, error_type=not_matching("|client_disconnected")
 )
@@ -168,68 +126,33 @@ SLOW_SERVER = Enrichment(
     f"topk(1, {OUTGOING_P95.select(job=_JOB)} > {_CALL_SECONDS})",
     "requests to {{ .Labels.server_address }} take {{ .Value | humanizeDuration }} (p95)",
 )
-_CALLS = DB_OPERATION_DURATION.rate(
-    "db_query_summary", job=_JOB, db_query_fingerprint="%db_query_fingerprint"
-)
-STATEMENT = Enrichment(f"topk(1, {_CALLS})", "statement: {{ .Labels.db_query_summary }}")
 
-FOR_ERRORS = (
-    WORST_FAILING_ROUTE,
-    BLOCKER,
-    NO_CONNECTION,
-    BUSIEST_STATEMENT,
-    FULL_POOL,
-    OPEN_BREAKER,
-    REFUSED_COMMANDS,
-    RECENT_START,
-)
-FOR_LATENCY = (
-    WORST_SLOW_ROUTE,
-    BLOCKER,
-    BUSIEST_STATEMENT,
-    FULL_POOL,
-    OPEN_BREAKER,
-    REFUSED_COMMANDS,
-    LATE_LOOP,
-    STARVED_LOOP,
-    RECENT_START,
-)
+FOR_ERRORS = (BLOCKER, NO_CONNECTION, FULL_POOL, OPEN_BREAKER, REFUSED_COMMANDS)
+FOR_LATENCY = (BLOCKER, FULL_POOL, OPEN_BREAKER, REFUSED_COMMANDS, LATE_LOOP, STARVED_LOOP)
 FOR_BUDGETS = (
-    WORST_ROUTE,
     BLOCKER,
     NO_CONNECTION,
-    BUSIEST_STATEMENT,
     FULL_POOL,
     OPEN_BREAKER,
     REFUSED_COMMANDS,
     LATE_LOOP,
     STARVED_LOOP,
-    RECENT_START,
 )
-FOR_QUERIES = (BLOCKER, SLOW_STATEMENT, BUSIEST_STATEMENT, OPEN_BREAKER, RECENT_START)
-FOR_ROUTE_ERRORS = (ERROR_TYPE, NO_CONNECTION, SLOW_SERVER, FULL_POOL, OPEN_BREAKER, RECENT_START)
-FOR_ROUTE_LATENCY = (
-    BLOCKER,
-    BUSIEST_STATEMENT,
-    SLOW_SERVER,
-    FULL_POOL,
-    OPEN_BREAKER,
-    LATE_LOOP,
-    RECENT_START,
-)
-FOR_STATEMENT = (STATEMENT, BLOCKER, FULL_POOL, RECENT_START)
-FOR_CACHES = (OPEN_BREAKER, REFUSED_COMMANDS, RECENT_START)
-FOR_PROCESSES = (LATE_LOOP, STARVED_LOOP, RECENT_START)
-FOR_STARVATION = (THROTTLED_GROUP, BUSY_HOST, RECENT_START)
-FOR_LOOPS = (BLOCKING_LINE, RECENT_START)
+FOR_QUERIES = (BLOCKER, OPEN_BREAKER)
+FOR_ROUTE_ERRORS = (ERROR_TYPE, NO_CONNECTION, SLOW_SERVER, FULL_POOL, OPEN_BREAKER)
+FOR_ROUTE_LATENCY = (BLOCKER, SLOW_SERVER, FULL_POOL, OPEN_BREAKER, LATE_LOOP)
+FOR_STATEMENT = (BLOCKER, FULL_POOL)
+FOR_CACHES = (OPEN_BREAKER, REFUSED_COMMANDS)
+FOR_PROCESSES = (LATE_LOOP, STARVED_LOOP)
+FOR_STARVATION = (THROTTLED_GROUP, BUSY_HOST)
+FOR_LOOPS = (BLOCKING_LINE,)
 FOR_THREADS = (THREAD_HOLDER, *FOR_PROCESSES)
-FOR_RELEASES = (RECENT_START,)
 
 
-def active_alerts(names: Iterable[str]) -> str:
-    """Query those of the named alerts that fire or are pending for the alert's job."""
-    wanted = matching("|".join(sorted(names)))
-    return ALERTS.max("alertname", job=_JOB, alertname=wanted)
+def active_alerts(names: Iterable[str], same: str = "job") -> str:
+    """Query the active ones of the named alerts that have the same value of a label."""
+    wanted: dict[str, str | Matcher] = {"alertname": matching("|".join(sorted(names)))}
+    return ALERTS.max("alertname", **{same: f"%{same}"}, **wanted)
 
 
 def template(enrichments: Sequence[Enrichment], separator: str = "; ") -> str:

@@ -24,7 +24,7 @@ from alerts.datastores import (
 )
 from alerts.enrichment import Enrichment, active_alerts, lookup, template
 from alerts.locks import LOCK_WAIT_LONG
-from alerts.meta_monitoring import INSTANCE_DOWN, SCRAPE_SLOW, TARGET_DOWN
+from alerts.meta_monitoring import INSTANCE_DOWN, SCRAPE_SLOW, SERVICE_ENDED, TARGET_DOWN
 from alerts.processes import CRASH_LOOP
 from alerts.regressions import QUERIES_MULTIPLIED, STATEMENT_SLOWER
 from alerts.requests import ERROR_RATIO_HIGH, EVENT_LOOP_LAG_HIGH, LATENCY_P95_HIGH
@@ -37,6 +37,7 @@ from alerts.saturation import (
     THREADS_NEARLY,
     THREADS_SOON,
 )
+from rules.identity import BY_JOB, Identity
 
 _PAGE, _LATENCY = {"severity": str(Severity.PAGE)}, {"slo": "latency"}
 _ROUTE = ("job", "http_request_method", "http_route")
@@ -65,21 +66,20 @@ class Inhibition:
     of: Mapping[str, str] = field(default_factory=dict)
     same_events: bool = False
 
-    @property
-    def rule(self) -> dict[str, Any]:
-        """The entry of ``inhibit_rules``."""
+    def rule(self, identity: Identity = BY_JOB) -> dict[str, Any]:
+        """Write the entry of ``inhibit_rules``."""
         paged = self.cause.severity is Severity.PAGE
         of = {**({} if paged else {"severity": str(Severity.TICKET)}), **self.of}
         return {
             "source_matchers": _matchers(self.cause, self.by),
             "target_matchers": _matchers(self.consequence, of),
-            "equal": [*self.equal],
+            "equal": [*identity.expand(self.equal)],
         }
 
     def applies(self, cause: Mapping[str, str], consequence: Mapping[str, str]) -> bool:
         """Whether an alert with the labels of `cause` holds back one with those of `consequence`.
 
-        The same answer as that of Alertmanager to `rule`.
+        The same answer as that of Alertmanager to `rule`, by ``job`` alone.
         """
         paged = self.cause.severity is Severity.PAGE
         return (
@@ -126,6 +126,12 @@ def _runs_out(soon: Alert) -> Inhibition:
 
 
 INHIBITIONS = (
+    Inhibition(
+        SERVICE_ENDED,
+        TARGET_DOWN,
+        "A service that ended answers no scrapes until it runs again.",
+        equal=("service",),
+    ),
     Inhibition(TARGET_DOWN, INSTANCE_DOWN, "It counts the same instances.", same_events=True),
     Inhibition(TARGET_DOWN, ERROR_RATIO_HIGH, "Requests to instances that are down fail."),
     Inhibition(TARGET_DOWN, BUDGET_BURN, "Requests to instances that are down fail or wait."),
@@ -264,28 +270,34 @@ INHIBITIONS = (
 )
 
 
-def rules() -> list[dict[str, Any]]:
+def rules(identity: Identity = BY_JOB) -> list[dict[str, Any]]:
     """Alertmanager's ``inhibit_rules``."""
-    return [each.rule for each in INHIBITIONS]
+    return [each.rule(identity) for each in INHIBITIONS]
 
 
 def annotations(alert: Alert) -> dict[str, str]:
     """The annotations of an alert, which name active alerts that it explains or that explain it."""
     texts = alert.annotations
     pairs = [pair for pair in INHIBITIONS if not pair.same_events]
-    if consequences := {p.consequence.name for p in pairs if p.cause.name == alert.name}:
-        texts["description"] += _consequences(consequences)
-    causes = {pair.cause.name for pair in pairs if pair.consequence.name == alert.name}
-    if causes and alert.enrichments:
-        texts["cause"] = template((_listed(causes), *alert.enrichments))
+    if listed := _listed((p.consequence.name, p) for p in pairs if p.cause.name == alert.name):
+        texts["description"] += _consequences(*listed)
+    listed = _listed((p.cause.name, p) for p in pairs if p.consequence.name == alert.name)
+    if listed and (alert.enrichments or alert.investigation):
+        texts["cause"] = template((*listed, *alert.enrichments))
     return texts
 
 
-def _listed(names: Iterable[str]) -> Enrichment:
-    return Enrichment(active_alerts(names), "{{ .Labels.alertname }}")
+def _listed(pairs: Iterable[tuple[str, Inhibition]]) -> list[Enrichment]:
+    """Active alerts of these names, of the same job, or service."""
+    names: dict[str, set[str]] = {}
+    for name, pair in pairs:
+        names.setdefault(pair.equal[0], set()).add(name)
+    return [
+        Enrichment(active_alerts(these, same), "{{ .Labels.alertname }}")
+        for same, these in names.items()
+    ]
 
 
-def _consequences(names: Iterable[str]) -> str:
-    listed = _listed(names)
-    head = f"{{{{ with {lookup(listed.query)} }}}} Consequences: {{{{ end }}}}"
-    return head + template((listed,), ", ")
+def _consequences(*listed: Enrichment) -> str:
+    heads = (f"{{{{ with {lookup(each.query)} }}}} Consequences: {{{{ end }}}}" for each in listed)
+    return "".join(head + template((each,), ", ") for head, each in zip(heads, listed, strict=True))

@@ -11,13 +11,21 @@ from alerts.receivers import Email, ReceiverSettings
 
 TITLE = '{{ template "vitals.title" . }}'
 TEXT = '{{ template "vitals.text" . }}'
+SLACK_TITLE = '{{ template "vitals.slack_title" . }}'
+SLACK_TEXT = '{{ template "vitals.slack_text" . }}'
 COLOUR = '{{ if eq .Status "firing" }}danger{{ else }}good{{ end }}'
 """Slack's; not the same by default in every version."""
 Config = dict[str, Any]
 
 
-def integrations(settings: ReceiverSettings, severity: Severity) -> Config:
-    """Build the integrations of the receiver of a severity."""
+def integrations(settings: ReceiverSettings, severity: Severity, *, ends: bool = True) -> Config:
+    """Build the integrations of the receiver of a severity.
+
+    Args:
+        settings: The receivers.
+        severity: The severity.
+        ends: Whether they are notified of the ends of alerts too.
+    """
     is_page = severity is Severity.PAGE
     chats = [
         *([{"api_url_file": settings.slack_file}] if settings.slack_file else []),
@@ -26,7 +34,7 @@ def integrations(settings: ReceiverSettings, severity: Severity) -> Config:
     built = {
         "webhook_configs": [{"url": settings.webhook}] if settings.webhook else [],
         "slack_configs": [
-            {**chat, "color": COLOUR, "title": TITLE, "text": TEXT} for chat in chats
+            {**chat, "color": COLOUR, "title": SLACK_TITLE, "text": SLACK_TEXT} for chat in chats
         ],
         "discord_configs": _discord(settings),
         "email_configs": [_mail(settings.email)] if settings.email else [],
@@ -34,7 +42,7 @@ def integrations(settings: ReceiverSettings, severity: Severity) -> Config:
         "opsgenie_configs": _opsgenie(settings, "P1" if is_page else "P3"),
     }
     return {
-        kind: [{"send_resolved": True, **config} for config in configs]
+        kind: [{"send_resolved": ends, **config} for config in configs]
         for kind, configs in built.items()
         if configs
     }

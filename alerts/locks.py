@@ -1,6 +1,7 @@
 """Alerts on locks of the database."""
 
 from alerts.alert import Alert, Severity
+from alerts.investigation import OF_LOCKS
 from vitals.metrics.catalogue import (
     DB_LOCK_BLOCKED,
     DB_LOCK_BLOCKER_PID,
@@ -66,4 +67,5 @@ LOCK_WAIT_LONG = Alert(
     f"its transaction is open for {_AGE}. Its last statement: {{{{ .Labels.db_query_summary }}}}. "
     f"Sessions that wait: {_SESSIONS}{_waiting()}.{{{{ end }}}}",
     board="svc-db",
+    investigation=OF_LOCKS,
 )

@@ -2,6 +2,7 @@
 
 from alerts.alert import Alert, Severity
 from alerts.enrichment import FOR_PROCESSES
+from alerts.investigation import OF_PROCESSES
 from rules.monitoring import (
     ALERTMANAGER_CONFIG_GOOD,
     NOTIFICATIONS_DROPPED,
@@ -35,7 +36,9 @@ MIN_SERIES = 5000
 
 TARGET_DOWN = Alert(
     name="TargetDown",
-    expr=f"count by (job) ({UP.select()} == 0) / count by (job) ({UP.select()}) > {DOWN_SHARE}",
+    # With the label of ServiceEnded, which explains it.
+    expr=f"label_replace(count by (job) ({UP.select()} == 0) / count by (job) ({UP.select()}) "
+    f'> {DOWN_SHARE}, "service", "$1", "job", "(.*)")',
     fires_when="scrapes of more than a third of a job's instances fail",
     severity=Severity.PAGE,
     for_="2m",
@@ -44,6 +47,7 @@ TARGET_DOWN = Alert(
     description="Their scrapes fail. Users may see errors, and no other metrics of those "
     "instances arrive.",
     enrichments=FOR_PROCESSES,
+    investigation=OF_PROCESSES,
 )
 
 INSTANCE_DOWN = Alert(
@@ -57,6 +61,7 @@ INSTANCE_DOWN = Alert(
     summary="{{ $labels.instance }} of {{ $labels.job }} is down, or answers only at times",
     description="Some or all scrapes of the last five minutes failed.",
     board="svc-runtime",
+    investigation=OF_PROCESSES,
 )
 
 SERVICE_ENDED = Alert(
@@ -68,6 +73,8 @@ SERVICE_ENDED = Alert(
     fires_when="a service of the native stack ended, or is not ready again",
     not_when="it was stopped with the stack",
     severity=Severity.PAGE,
+    # Longer than TargetDown of the same service, which it holds back.
+    keep_firing_for="6m",
     summary="{{ $labels.service }} ended"
     "{{ if $value }}; it is started again{{ else }} and is not ready again{{ end }}",
     description="Ends within five minutes: {{ $value | humanize }}. How it ended and its last "
@@ -121,6 +128,7 @@ SCRAPE_SLOW = Alert(
     description="That is more than half of the timeout. Beyond it the instance counts as down.",
     board="svc-runtime",
     enrichments=FOR_PROCESSES,
+    investigation=OF_PROCESSES,
 )
 
 SERIES_BURST = Alert(
@@ -140,6 +148,7 @@ SERIES_BURST = Alert(
     "Beyond the limit the whole scrape fails and the instance counts as down.",
     board="svc-runtime",
     enrichments=FOR_PROCESSES,
+    investigation=OF_PROCESSES,
 )
 
 RULES_FAIL = Alert(

@@ -2,6 +2,7 @@
 
 from alerts.alert import Alert, Severity
 from alerts.enrichment import FOR_PROCESSES
+from alerts.investigation import OF_PROCESSES
 from vitals.metrics.catalogue import (
     PLANNED_START_TIME,
     PROCESS_START_TIME,
@@ -42,6 +43,7 @@ CRASH_LOOP = Alert(
     "state.",
     board="svc-runtime",
     enrichments=FOR_PROCESSES,
+    investigation=OF_PROCESSES,
 )
 
 WORKER_CRASHED = Alert(
@@ -55,4 +57,5 @@ WORKER_CRASHED = Alert(
     "{{ $value | humanize }}. The server starts others; requests that they answered were aborted.",
     board="svc-runtime",
     enrichments=FOR_PROCESSES,
+    investigation=OF_PROCESSES,
 )

@@ -27,6 +27,7 @@ VARIABLES = (
     "ALERT_SMTP_PASSWORD_FILE",
     "ALERT_SMTP_TLS",
     "ALERT_BOARD_URL",
+    "ALERT_VIEWER_URL",
     "ALERT_RUNBOOK_URL",
     "ALERT_SILENCE_URL",
 )
@@ -63,6 +64,7 @@ class ReceiverSettings:
         relay: A webhook that takes Slack's messages and passes them on, such as that of the inbox.
         pagerduty_url: Of PagerDuty's events, if not its default: EU accounts have another.
         opsgenie_url: Of Opsgenie's API, likewise.
+        viewer: Of the viewer, whose pages show traces, issues and logs.
     """
 
     webhook: str = ""
@@ -76,6 +78,7 @@ class ReceiverSettings:
     opsgenie_url: str = ""
     email: Email | None = None
     boards: str = ""
+    viewer: str = ""
     runbooks: str = ""
     silences: str = ""
 
@@ -115,6 +118,7 @@ class ReceiverSettings:
             opsgenie_url=_of(given, "ALERT_OPSGENIE_URL", "ALERT_OPSGENIE_KEY_FILE"),
             email=_email(given),
             boards=_address(given.get("ALERT_BOARD_URL", ""), "ALERT_BOARD_URL").rstrip("/"),
+            viewer=_address(given.get("ALERT_VIEWER_URL", ""), "ALERT_VIEWER_URL").rstrip("/"),
             runbooks=_address(given.get("ALERT_RUNBOOK_URL", ""), "ALERT_RUNBOOK_URL").rstrip("/"),
             silences=_address(given.get("ALERT_SILENCE_URL", ""), "ALERT_SILENCE_URL"),
         )

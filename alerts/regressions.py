@@ -7,6 +7,7 @@ for five minutes, and is no regression. While a release warms up, nothing is com
 
 from alerts.alert import Alert, Severity, current_value
 from alerts.enrichment import FOR_QUERIES, FOR_ROUTE_ERRORS, FOR_ROUTE_LATENCY, FOR_STATEMENT
+from alerts.investigation import OF_QUERIES, OF_ROUTE_CHANGE, OF_ROUTE_ERRORS, OF_STATEMENT
 from alerts.routes import MOST_FAIL, MOST_SLOW, WHERE, fails_more
 from rules.baselines import (
     BEFORE,
@@ -60,7 +61,7 @@ def regressed(now: str, of: dict[str, Signal], factor: float, more: float, *by: 
     on = f"on ({', '.join(by)})"
     before = usual(of)
     return (
-        f"({now} > {on} {factor} * {before} and {on} {now} - {on} {before} > {more} "
+        f"({now} and {on} {now} > {on} {factor} * {before} and {on} {now} - {on} {before} > {more} "
         f"unless {on} {now} < {on} {(1 + factor) / 2:g} * {last_week(of)}) "
         f"unless on (job) {JUST_STARTED}"
     )
@@ -98,6 +99,7 @@ ROUTE_SLOWER = Alert(
     board="svc-endpoint",
     labels={"compared": "history"},
     enrichments=FOR_ROUTE_LATENCY,
+    investigation=OF_ROUTE_CHANGE,
 )
 
 _MOST_USUAL = f"clamp_min({FAILURES_FACTOR} * {usual(ROUTE_FAILURES)}, {MOST_FAILURES})"
@@ -118,6 +120,7 @@ ROUTE_FAILS_MORE = Alert(
     board="svc-endpoint",
     labels={"compared": "history"},
     enrichments=FOR_ROUTE_ERRORS,
+    investigation=OF_ROUTE_ERRORS,
 )
 
 STATEMENT_SLOWER = Alert(
@@ -137,6 +140,7 @@ STATEMENT_SLOWER = Alert(
     f"{usual_value(STATEMENT_MEAN, *_STATEMENT, show='humanizeDuration')}",
     board="svc-db",
     enrichments=FOR_STATEMENT,
+    investigation=OF_STATEMENT,
 )
 
 QUERIES_MULTIPLIED = Alert(
@@ -157,4 +161,5 @@ QUERIES_MULTIPLIED = Alert(
     f"{usual_value(QUERIES_EACH, 'job', 'http_route', show='humanize')}",
     board="svc-db",
     enrichments=FOR_QUERIES,
+    investigation=OF_QUERIES,
 )

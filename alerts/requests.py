@@ -4,6 +4,7 @@ from functools import partial
 
 from alerts.alert import Alert, Severity, current_value
 from alerts.enrichment import FOR_ERRORS, FOR_LATENCY, FOR_LOOPS
+from alerts.investigation import OF_ERRORS, OF_LATENCY, OF_REQUESTS, OF_ROUTE_LATENCY
 from rules.requests import LATENCY_P95_BY_ROUTE, LOOP_LAG_P99, MATCHED
 from rules.saturation import LOOP_BLOCKED_P99
 from rules.slo import (
@@ -46,6 +47,7 @@ ERROR_RATIO_HIGH = Alert(
     + current_value(TARGET, "job", "http_route", slo="availability", show="humanizePercentage")
     + " without failure.",
     enrichments=FOR_ERRORS,
+    investigation=OF_ERRORS,
 )
 
 
@@ -88,6 +90,7 @@ LATENCY_P95_HIGH = Alert(
     "objective are not counted here.",
     labels={"scope": "service"},
     enrichments=FOR_LATENCY,
+    investigation=OF_LATENCY,
 )
 
 LATENCY_P95_HIGH_ON_ROUTE = Alert(
@@ -110,6 +113,7 @@ LATENCY_P95_HIGH_ON_ROUTE = Alert(
     + f". Requests within five minutes: {_OF_ROUTE(EVENTS_5M, 'job', 'http_route')}.",
     labels={"scope": "route"},
     enrichments=FOR_LATENCY,
+    investigation=OF_ROUTE_LATENCY,
 )
 
 EVENT_LOOP_LAG_HIGH = Alert(
@@ -125,4 +129,5 @@ EVENT_LOOP_LAG_HIGH = Alert(
     "{{ $value | humanizeDuration }} (p99) for the event loop.",
     board="svc-runtime",
     enrichments=FOR_LOOPS,
+    investigation=OF_REQUESTS,
 )

@@ -6,6 +6,7 @@ lost in it while a month's budget is intact. docs/decisions/0025 has the figures
 
 from alerts.alert import Alert, Severity, current_value
 from alerts.enrichment import FOR_ROUTE_ERRORS, FOR_ROUTE_LATENCY
+from alerts.investigation import OF_ROUTE_ERRORS, OF_ROUTE_LATENCY
 from rules.baselines import DAYS_BEFORE, ROUTE_SLOW
 from rules.routes import (
     FAILURE_RATIO,
@@ -68,6 +69,7 @@ ROUTE_FAILS = Alert(
     description=f"{_COUNTED}.",
     board="svc-endpoint",
     enrichments=FOR_ROUTE_ERRORS,
+    investigation=OF_ROUTE_ERRORS,
 )
 
 ROUTE_ERRORS = Alert(
@@ -84,6 +86,7 @@ ROUTE_ERRORS = Alert(
     board="svc-endpoint",
     labels={"compared": "objective"},
     enrichments=FOR_ROUTE_ERRORS,
+    investigation=OF_ROUTE_ERRORS,
 )
 
 ROUTE_SLOW_ALERT = Alert(
@@ -101,4 +104,5 @@ ROUTE_SLOW_ALERT = Alert(
     board="svc-endpoint",
     labels={"compared": "objective"},
     enrichments=FOR_ROUTE_LATENCY,
+    investigation=OF_ROUTE_LATENCY,
 )

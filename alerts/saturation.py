@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from alerts.alert import Alert, Severity, current_value
 from alerts.enrichment import FOR_PROCESSES, FOR_QUERIES, FOR_STARVATION, FOR_THREADS, Enrichment
+from alerts.investigation import OF_PROCESSES, OF_REQUESTS
 from rules.requests import LOOP_LAG_P99
 from rules.saturation import (
     CPU_WAIT,
@@ -43,6 +44,7 @@ CPU_STARVED = Alert(
     + " of the time: other processes of the host, or the CPU quota of its cgroup, take it.",
     board="svc-runtime",
     enrichments=FOR_STARVATION,
+    investigation=OF_REQUESTS,
 )
 
 
@@ -104,6 +106,7 @@ class Limited:
             description=f"{{{{ $value | humanizePercentage }}}} is used. {self.effect}",
             board=self.board,
             enrichments=self.enrichments,
+            investigation=OF_PROCESSES,
         )
 
     def _forecast(
@@ -129,6 +132,7 @@ class Limited:
             description=f"{used} is used, and steadily more. {self.effect}",
             board=self.board,
             enrichments=self.enrichments,
+            investigation=OF_PROCESSES,
             labels=labels,
         )
 
@@ -197,5 +201,6 @@ MEMORY_GROWS = Alert(
     + "B more each second.",
     board="svc-runtime",
     enrichments=FOR_PROCESSES,
+    investigation=OF_PROCESSES,
     labels={"forecast": "growth"},
 )

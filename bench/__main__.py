@@ -21,6 +21,7 @@ BENCHMARKS = (
     "watch",
     "load",
     "blocks",
+    "store",
 )
 
 

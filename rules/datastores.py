@@ -12,6 +12,8 @@ from vitals.metrics.catalogue import (
     DB_OPERATION_DURATION,
     DB_QUERIES_PER_REQUEST,
     DB_SLOW_QUERIES,
+    DB_STATEMENT_SECONDS,
+    OTHER,
 )
 from vitals.metrics.declarations import excluding, matching, not_matching
 
@@ -45,13 +47,39 @@ SLOW_QUERIES_10M = Signal(
     "job:db_client_slow_queries:increase10m",
     "How many queries were slow within ten minutes?",
     "short",
-    f"{DB_SLOW_QUERIES.increase('job', window='10m')} or {QUERIES_10M} * 0",
+    or_zero(DB_SLOW_QUERIES.increase("job", window="10m"), QUERIES_10M),
 )
 SLOW_QUERY_RATIO = Signal(
     "job:db_client_slow_queries:ratio_increase10m",
     "What share of queries is slow?",
     "percentunit",
     f"{SLOW_QUERIES_10M} / ({QUERIES_10M} > 0)",
+)
+SLOW_QUERIES_BY_FINGERPRINT = Signal(
+    "job_fingerprint:db_client_slow_queries:increase5m",
+    "How often was each statement slow within five minutes?",
+    "short",
+    DB_SLOW_QUERIES.increase("job", "db_query_fingerprint"),
+)
+FAILING_STATEMENTS = Signal(
+    "job_summary_fingerprint_error:db_client_operation_failures:increase5m",
+    "Which statements fail, and with which error?",
+    "short",
+    DB_OPERATION_DURATION.increase(
+        *("job", "db_query_summary", "db_query_fingerprint", "error_type"),
+        error_type=excluding(""),
+    )
+    + " > 0",
+)
+STATEMENTS_OF_ROUTES = Signal(
+    "job_route_summary_fingerprint_site:db_client_statement_seconds:increase5m",
+    "How many seconds did requests of each route wait for each statement, and which line sent it?",
+    "s",
+    DB_STATEMENT_SECONDS.increase(
+        *("job", "http_route", "db_query_summary", "db_query_fingerprint", "site"),
+        db_query_fingerprint=excluding(OTHER),
+    )
+    + " > 0",
 )
 QUERIES_PER_REQUEST_P95 = Signal(
     f"job_route:{DB_QUERIES_PER_REQUEST.name}:p95_5m",
@@ -104,7 +132,7 @@ CACHE_MISSES = Signal(
     "job_cache:cache_requests_unanswered:rate5m",
     "How many lookups of each cache went on to the source?",
     "ops",
-    f"{or_zero(_L2_MISSES, _L2_LOOKUPS)} or {_L1_MISSES} or {CACHE_HITS} * 0",
+    or_zero(f"{or_zero(_L2_MISSES, _L2_LOOKUPS)} or {_L1_MISSES}", CACHE_HITS),
 )
 CACHE_LOOKUPS = Signal(
     "job_cache:cache_lookups:rate5m",

@@ -25,6 +25,7 @@ class AlertStateLabels(NamedTuple):
     severity: str
     http_route: str
     slo: str
+    service: str
     alertstate: str
 
 
@@ -44,6 +45,45 @@ class RuleGroupLabels(NamedTuple):
     """The label of a rule group: its file and name."""
 
     rule_group: str
+
+
+class RefusalLabels(NamedTuple):
+    """What a store of traces and logs refused, and why: ``busy``, ``disk`` or ``invalid``."""
+
+    signal: str
+    reason: str
+
+
+class KindLabels(NamedTuple):
+    """What a store keeps: ``spans`` or ``lines``."""
+
+    kind: str
+
+
+class IssueStateLabels(NamedTuple):
+    """The label of a state: ``open``, ``resolved`` or ``ignored``."""
+
+    state: str
+
+
+class IssueLabels(NamedTuple):
+    """Labels of an issue that is new or reopened, as of the occurrence that made it so.
+
+    At most 50 of them have series at once, each for fifteen minutes.
+    """
+
+    service: str
+    fingerprint: str
+    type: str
+    place: str
+    http_route: str
+    release: str
+
+
+class FailureLabels(NamedTuple):
+    """The label of a failure: ``store`` or ``disk``."""
+
+    reason: str
 
 
 class ServiceLabels(NamedTuple):
@@ -117,4 +157,51 @@ SERVICE_READY = Gauge(
     "runner_service_ready",
     "1 while a service is ready, 0 while it is not; absent until it was ready once.",
     ServiceLabels,
+)
+
+# -- Of the stack's store of traces and logs -----------------------------------------------
+
+STORE_STORED = Counter(
+    "vitals_store_stored_total", "Spans and log lines that are on the disk.", KindLabels
+)
+STORE_REJECTED = Counter(
+    "vitals_store_rejected_total",
+    "Spans and log lines of stored requests that are not kept, such as those without a trace id.",
+    KindLabels,
+)
+STORE_REFUSED = Counter(
+    "vitals_store_refused_requests_total",
+    "Requests that were not stored; the sender keeps its data if the reason is busy or disk.",
+    RefusalLabels,
+)
+STORE_SIZE = Gauge("vitals_store_size_bytes", "Size of its files.", NoLabels)
+STORE_LIMIT = Gauge(
+    "vitals_store_limit_bytes", "Size at which the oldest content is removed.", NoLabels
+)
+STORE_OLDEST = Gauge(
+    "vitals_store_oldest_timestamp_seconds", "Time of the oldest content, as Unix time.", NoLabels
+)
+
+# -- Of the stack's keeper of issues (``stack/issues``) --------------------------------------
+
+ISSUES = Gauge("vitals_issues", "Issues by state.", IssueStateLabels)
+ISSUE_NEW = Gauge(
+    "vitals_issue_new_time_seconds",
+    "When a new issue was first seen, as Unix time; for fifteen minutes.",
+    IssueLabels,
+)
+ISSUE_REOPENED = Gauge(
+    "vitals_issue_reopened_time_seconds",
+    "When a resolved issue was seen again, as Unix time; for fifteen minutes.",
+    IssueLabels,
+)
+ISSUES_READ = Gauge(
+    "vitals_issues_last_read_time_seconds",
+    "When errors were last read from the store, as Unix time.",
+    NoLabels,
+)
+ISSUES_READ_FAILURES = Counter(
+    "vitals_issues_read_failures_total",
+    "Attempts to read errors that failed: the store did not answer, or the disk was full.",
+    FailureLabels,
 )

@@ -9,7 +9,13 @@ Latency of a job excludes unmatched requests for the same reason.
 """
 
 from rules.signal import Signal, defined, or_zero, quantile
-from vitals.metrics.catalogue import EVENT_LOOP_LAG, HTTP_REQUEST_DURATION, SLO_EVENTS
+from vitals.metrics.catalogue import (
+    ERRORS,
+    EVENT_LOOP_LAG,
+    HTTP_REQUEST_DURATION,
+    OTHER,
+    SLO_EVENTS,
+)
 from vitals.metrics.declarations import excluding
 
 MATCHED = excluding("")
@@ -42,6 +48,17 @@ ERROR_RATIO_BY_ROUTE = Signal(
     "Which routes fail?",
     "percentunit",
     f"{or_zero(_ROUTE_FAILED, _ROUTE_TOTAL)} / ({_ROUTE_TOTAL} > 0)",
+)
+
+_NAMED = ERRORS.select(fingerprint=excluding(OTHER))
+_ERROR = ("job", "http_route", "fingerprint", "type", "place")
+ERRORS_5M = Signal(
+    "job_route_issue_type_place:vitals_errors:increase5m",
+    "How often did each error happen within five minutes?",
+    "short",
+    # The first one of an error begins its series, which is no increase.
+    f"sum by ({', '.join(_ERROR)}) (increase({_NAMED}[5m]) > 0 "
+    f"or {_NAMED} unless {_NAMED} offset 5m)",
 )
 
 # -- Latency --------------------------------------------------------------------------------

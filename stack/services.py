@@ -83,6 +83,8 @@ def _service_settings(here: Installation) -> dict[str, str]:
         "SERVICE_METRICS_TOKEN_FILE": str(secrets / "metrics-token"),
         "SERVICE_HOST": readiness.LOOPBACK,
         "SERVICE_PORT": str(here.ports.api),
+        "OTEL_EXPORTER_OTLP_ENDPOINT": os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+        or _store_url(here),
         **_folders(here.data),
         **_worker_settings(here.workers),
     }
@@ -134,12 +136,52 @@ def inbox(here: Installation, mail_port: int) -> Service:
     )
 
 
+def store(here: Installation) -> Service:
+    """The store of traces and logs; `STORE_KEEP` and `STORE_LIMIT` bound it by age and size."""
+    folder, user = here.data / "store", here.python_user
+    secure_files.make_directory(folder, owner=user.ids if user else None)
+    if user:  # what another user of an earlier start has written
+        secure_files.chown_tree(folder, user.ids)
+    arguments = [
+        *_flag("listen", f"{readiness.LOOPBACK}:{here.ports.store}"),
+        *_flag("data", str(folder)),
+        *_flag("keep", os.environ.get("STORE_KEEP") or "7d"),
+        *_flag("limit", os.environ.get("STORE_LIMIT") or "2GB"),
+        *_page_origins(here),
+    ]
+    return Service(
+        _python(here, "store", ["stack.store", *arguments]),
+        ready=lambda: readiness.http_answers(here.ports.store, "/ready"),
+        port=here.ports.store,
+    )
+
+
+def issues(here: Installation) -> Service:
+    """The keeper of issues, which reads the store."""
+    folder, user = here.data / "issues", here.python_user
+    secure_files.make_directory(folder, owner=user.ids if user else None)
+    if user:  # what another user of an earlier start has written
+        secure_files.chown_tree(folder, user.ids)
+    arguments = [
+        *_flag("port", str(here.ports.issues)),
+        *_flag("data", str(folder / "issues.sqlite3")),
+        *_flag("logs", _store_url(here)),
+        *_page_origins(here),
+    ]
+    return Service(
+        _python(here, "issues", ["stack.issues", *arguments]),
+        ready=lambda: readiness.http_answers(here.ports.issues, "/ready"),
+        port=here.ports.issues,
+    )
+
+
 def monitoring(
     here: Installation,
     secrets: Path,
     *,
     fast: bool = False,
     site: Path | None = None,
+    targets: Path | None = None,
     mail_port: int | None = None,
 ) -> list[Service]:
     """Prometheus, and Alertmanager behind the gate.
@@ -150,6 +192,7 @@ def monitoring(
             `prometheus_secrets`.
         fast: Run the rules many times faster, as for a drill.
         site: The folder of the boards, if it is not among the data.
+        targets: The folder of the files of targets, if it is not the project's.
         mail_port: Port of the inbox's mail server, if it has one.
     """
     ports = here.ports
@@ -178,9 +221,8 @@ def monitoring(
                     "stack.inbox.gate",
                     *_flag("port", str(ports.alertmanager)),
                     *_flag("upstream", f"http://{readiness.LOOPBACK}:{internal_port}/{prefix}"),
-                    # The viewer's pages read whether an alert is silenced, and silence it.
-                    *_flag("page-origin", f"http://{readiness.LOOPBACK}:{ports.prometheus}"),
-                    *_flag("page-origin", f"http://localhost:{ports.prometheus}"),
+                    # They read whether an alert is silenced, and silence it.
+                    *_page_origins(here),
                     *_flag("home", f"{monitoring_config.viewer_url(here)}/silences/"),
                     *_flag("prometheus", f"http://{readiness.LOOPBACK}:{ports.prometheus}"),
                 ],
@@ -191,7 +233,7 @@ def monitoring(
         ),
         Service(
             prometheus.server(
-                monitoring_config.write_prometheus(here, secrets, fast=fast),
+                monitoring_config.write_prometheus(here, secrets, fast=fast, targets=targets),
                 here.folder("prometheus"),
                 ports.prometheus,
                 here.user_of("prometheus"),
@@ -223,6 +265,8 @@ def boards(here: Installation) -> Service:
         *_flag("site", str(here.data / SITE)),
         *_flag("address", f"{monitoring_config.viewer_url(here)}/"),
         *_flag("traces", os.environ.get("TRACE_URL", "")),
+        *_flag("store", _store_url(here)),
+        *_flag("issues", f"http://{readiness.LOOPBACK}:{here.ports.issues}"),
     ]
     program = replace(_python(here, "boards", ["stack.viewer", "publish", *arguments]), user=None)
     return Service(program, task=True, optional=True)
@@ -276,6 +320,17 @@ def _python(
         env={"PYTHONUNBUFFERED": "1", **(env or {})},
         cwd=CHECKOUT,
     )
+
+
+def _store_url(here: Installation) -> str:
+    return f"http://{readiness.LOOPBACK}:{here.ports.store}"
+
+
+def _page_origins(here: Installation) -> tuple[str, ...]:
+    """Options that let the viewer's pages send requests; Prometheus serves them."""
+    names = (readiness.LOOPBACK, "localhost")
+    origins = (f"http://{name}:{here.ports.prometheus}" for name in names)
+    return tuple(word for origin in origins for word in _flag("page-origin", origin))
 
 
 def _flag(name: str, value: str) -> tuple[str, str]:

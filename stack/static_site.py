@@ -23,6 +23,11 @@ PAGES = {
     "rules": "Rules",
     "runbooks": "Runbooks",
     "query": "Query",
+    "traces": "Traces",
+    "traces/example": "Example trace",
+    "logs": "Logs",
+    "issues": "Issues",
+    "explore": "Traces and logs",
 }
 """Paths of the viewer's pages besides the boards, and their titles."""
 _PLACEHOLDER = """<!doctype html>

@@ -93,7 +93,11 @@ def _parser() -> argparse.ArgumentParser:
     publish = commands.add_parser("publish", help="build if needed, and copy to the served folder")
     publish.add_argument("--site", type=Path, required=True, help="folder that is served")
     publish.add_argument("--address", required=True, help="URL of the site")
-    publish.add_argument("--traces", default="", help="URL of a trace, with {trace} in it")
+    publish.add_argument(
+        "--traces", default="", help="URL of a trace elsewhere, with {trace} in it; by default here"
+    )
+    publish.add_argument("--store", default="", help="URL of the store of traces and logs")
+    publish.add_argument("--issues", default="", help="URL of the keeper of issues")
     commands.add_parser("check", help="lint and type-check, if Node is installed")
     return parser
 
@@ -108,7 +112,12 @@ def _publish(options: argparse.Namespace) -> int:
                 RUNBOOKS,
             )
             build()
-        static_site.publish(BUILT, BOARDS, RUNBOOKS, options.site, {"traceUrl": options.traces})
+        settings = {
+            "traceUrl": options.traces,
+            "storeUrl": options.store,
+            "issuesUrl": options.issues,
+        }
+        static_site.publish(BUILT, BOARDS, RUNBOOKS, options.site, settings)
     except npm.NpmError as error:
         static_site.publish_placeholder(
             options.site, "The boards cannot be built here", str(error), RUNBOOKS

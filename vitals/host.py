@@ -24,6 +24,7 @@ from vitals.asgi.hooks import (
 from vitals.asgi.own_paths import OwnPaths, Page
 from vitals.asgi.request_context import MakeSpan, OnFinished
 from vitals.asgi.route_template import RouteTemplates
+from vitals.errors import ErrorCounter
 from vitals.log_events import EventLog
 from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives
@@ -59,6 +60,7 @@ class Host:
 
     Attributes:
         meter: Where probes record.
+        errors: Counts exceptions by fingerprint.
         routes: Templates of the application's routes.
         watch_engine: Measures a further engine; set by the database's probe.
         make_span: Creates spans of operations, while it is enabled; None where tracing never is.
@@ -85,6 +87,7 @@ class Host:
         self.objectives = objectives
         self.meter = Meter()
         self.routes = RouteTemplates(app)
+        self.errors = ErrorCounter(self.meter, self.routes)
         self.make_span: MakeSpan | None = None
         self.trace_requests: Callable[[ASGIApp, ASGIApp], ASGIApp] | None = None
         self.logs = False

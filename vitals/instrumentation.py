@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,11 +17,14 @@ from starlette.types import ASGIApp
 
 from vitals.asgi.hooks import wrap_outermost
 from vitals.cache.reporter import CacheReporter
+from vitals.errors.own_frames import add_package
 from vitals.extras import MissingExtraError, needs_extra
 from vitals.host import Host, Probe
 from vitals.http.background import observe_background_tasks
+from vitals.http.exception_handlers import observe_handlers
 from vitals.http.probe import HttpProbe
 from vitals.interpreter import refuse_free_threading
+from vitals.logging.export_probe import LogExportProbe
 from vitals.logging.probe import LogProbe, Logs
 from vitals.metrics import worker_discovery
 from vitals.metrics.access import Access, Token
@@ -38,6 +42,7 @@ from vitals.resource import (
 from vitals.runtime import RuntimeProbe, record_target
 from vitals.saturation.disk import Folders
 from vitals.saturation.probe import SaturationProbe
+from vitals.tracing.environment import Tracer
 from vitals.tracing.probe import TracingProbe
 from vitals.watching import attach_watched
 
@@ -51,6 +56,7 @@ if TYPE_CHECKING:  # what needs an extra is imported where its option is used
     from vitals.redaction.bodies import Redaction
     from vitals.redactor import Redactor
     from vitals.tracing.setup import Tracing
+    from vitals.tracing.tail.setup import TailTracing
     from vitals.validation.config import Validation
 
 DISPLACED = "/vitals/metrics"
@@ -76,7 +82,7 @@ class Vitals:
     _traces: TracingProbe | None = None
 
     @property
-    def tracing(self) -> Tracing | None:
+    def tracing(self) -> Tracing | TailTracing | None:
         """Its traces; None while tracing is off: neither an endpoint nor a provider is set."""
         return None if self._traces is None else self._traces.tracing
 
@@ -122,6 +128,8 @@ def instrument(
     long_polls: Sequence[str] | None = None,
     otlp_endpoint: str | None = None,
     trace_ratio: float | None = None,
+    trace_tail: bool = True,
+    tracer: Tracer = "vitals",
     logs: Logs = "host",
     body_logging: BodyLogging | None = None,
     validation: Validation | None = None,
@@ -169,11 +177,17 @@ def instrument(
             those with usual names, see ``vitals.asgi.health_checks``.
         long_polls: Route templates whose requests wait until there is something to answer, and so
             have no latency; by default those with usual names, see ``vitals.http.streams``.
-        otlp_endpoint: Where to export traces, such as ``http://127.0.0.1:4318``; by default what
-            OpenTelemetry's variables say, such as ``OTEL_EXPORTER_OTLP_ENDPOINT``. Without any of
-            them, and without a tracer provider of the host, tracing is off; see docs/tracing.md.
+        otlp_endpoint: Where to export traces and logs, such as ``http://127.0.0.1:4318``; by
+            default what OpenTelemetry's variables say, such as ``OTEL_EXPORTER_OTLP_ENDPOINT``.
+            Without any of them no logs are exported, and without a tracer provider of the host
+            tracing is off too; see docs/tracing.md and docs/logging.md.
         trace_ratio: Sampling ratio of traces without a parent (0 to 1); by default what
             ``OTEL_TRACES_SAMPLER`` says, else 0.1. A tracer provider of the host has its own.
+        trace_tail: Whether the traces of all requests that failed, broke their objective, were N+1
+            or had the first statement or error of its kind are kept besides.
+        tracer: What makes the spans where the host has no OpenTelemetry: ``"vitals"``, the kit's
+            own records, or ``"opentelemetry"``, its SDK and its instrumentation of FastAPI, which
+            cost more and decide at the start of a request; see docs/tracing.md.
         logs: ``"host"`` leaves logging as the application has set it up, and adds ``trace_id`` and
             ``http_route`` to its records; ``"json"`` writes JSON lines on standard output in place
             of what goes to the console. Both log requests that failed or were slow, slow queries
@@ -210,9 +224,9 @@ def instrument(
     Raises:
         RuntimeError: The application is instrumented already, or serves already; or this Python
             runs without the GIL.
-        ValueError: An objective, the path, the token, the ratio, ``logs``, ``explain`` or
-            ``block_threshold`` is invalid. The route of an objective is checked when the
-            application starts.
+        ValueError: An objective, the path, the token, the ratio, ``tracer``, ``logs``,
+            ``explain`` or ``block_threshold`` is invalid. The route of an objective is checked when
+            the application starts.
         TypeError: ``engine`` is none.
         MissingExtraError: An option needs a package of an extra that is not installed.
     """
@@ -233,9 +247,12 @@ def instrument(
         known._host.start_late()  # noqa: SLF001
         return known
     _check(app, metrics_path, trace_ratio, validation)
+    if tracer not in {"vitals", "opentelemetry"}:
+        raise ValueError(f"tracer {tracer!r} must be 'vitals' or 'opentelemetry'")
     attributes = resource_attributes(service_name, version, app.version)
     service_name, version = attributes[SERVICE_NAME], attributes[SERVICE_VERSION]
     redactor = functools.cache(partial(_make_redactor, redaction, body_logging))
+    add_package(sys._getframe(1).f_globals.get("__name__", ""))  # noqa: SLF001  # the application's
     host = Host(app, service_name=service_name, objectives=Objectives(objectives), exclude=exclude)
     host.long_polls = long_polls
     access = Access(metrics_token)
@@ -253,8 +270,16 @@ def instrument(
     host.at_start(lambda: record_target(host.meter, resource()))
     if otlp_endpoint:
         with needs_extra("otel", "otlp_endpoint="):
-            from vitals.tracing import setup  # noqa: F401  # fails now rather than at the start
-    traces = TracingProbe(resource, redactor, endpoint=otlp_endpoint, ratio=trace_ratio)
+            # Fails now rather than at the start.
+            from opentelemetry.proto.trace.v1 import trace_pb2  # noqa: F401
+    traces = TracingProbe(
+        resource,
+        redactor,
+        endpoint=otlp_endpoint,
+        ratio=trace_ratio,
+        tracer=tracer,
+        keeps_bad=trace_tail,
+    )
     attached: list[Probe | None] = [
         traces,
         RuntimeProbe(version, revision),
@@ -262,6 +287,7 @@ def instrument(
         ProfilingProbe(block_threshold) if block_threshold is not None else None,
         LogProbe(logs) if logs is not False else None,
         _json_probe(redactor) if logs == "json" else None,
+        LogExportProbe(resource, redactor, otlp_endpoint) if logs is not False else None,
         database,
         _validation_probe(validation) if validation is not None else None,
         _body_probe(body_logging) if body_logging is not None else None,
@@ -370,6 +396,7 @@ def _is_running() -> bool:
 
 def _measure(host: Host, app: ASGIApp) -> ASGIApp:
     """Wrap an application in the middleware of all probes; the HTTP probe is the outermost."""
+    observe_handlers(app)
     return HttpProbe(
         host.build_middleware(app),
         meter=host.meter,
@@ -379,4 +406,5 @@ def _measure(host: Host, app: ASGIApp) -> ASGIApp:
         on_finished=host.finished,
         linked_span=host.linked_span,
         long_polls=host.long_polls,
+        errors=host.errors,
     )

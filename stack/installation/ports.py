@@ -23,8 +23,15 @@ class Ports:
     prometheus: int = 9090
     alertmanager: int = 9093
     inbox: int = 9094
+    store: int = 4318
+    issues: int = 9095
     runner: int = 0
     """Metrics of the runner; 0 takes a free port."""
+
+    @classmethod
+    def chosen(cls) -> tuple[str, ...]:
+        """The names, in capitals, of those that have a port of their own by default."""
+        return tuple(field.name.upper() for field in fields(cls) if field.default)
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Ports":

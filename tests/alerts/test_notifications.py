@@ -29,7 +29,14 @@ ALERT: dict[str, Any] = {
     "annotations": {
         "summary": "api fails 6% of its requests",
         "description": "Failed within five minutes: 155. Target: 99.9% without failure.",
-        "cause": "worst route: /orders, 150 bad requests within five minutes",
+        "cause": "pool main is 100% in use",
+        "worst_route": "/orders/{id}, 150 bad requests within five minutes",
+        "error": "KeyError at shop.orders:<lambda>, 42 within five minutes",
+        "issue": "issues/?id=0123456789abcdef",
+        "statement": "SELECT orders, 212ms of a request, orders.py:57 in get (f1) & more",
+        "deployment": "version 2.0 (abc), 12m ago",
+        "trace": "traces/example/?service=api&route=%2Forders%2F%7Bid%7D&reason=error&from=1&to=2",
+        "logs": "logs/?service=api&level=error&from=1&to=2",
         "board": "svc-overview",
         "runbook": "ErrorRatioHigh.md",
     },
@@ -58,6 +65,7 @@ class Delivery:
             email=Email("oncall@example.com", "watch@example.com", mail, "watch",
                         str(folder / "smtp")),
             boards="https://boards.example",
+            viewer="https://boards.example/user",
             runbooks="https://books.example/runbooks",
         )  # fmt: skip
         alertmanager.write(settings, folder / "alertmanager.yml", folder / "templates")

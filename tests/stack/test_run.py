@@ -15,11 +15,12 @@ import httpx
 import pytest
 
 from stack.installation.paths import CHECKOUT
+from stack.installation.ports import Ports
 from stack.readiness import free_port
 from tests import servers
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
-PORTS = ("API", "POSTGRES", "REDIS", "PROMETHEUS", "ALERTMANAGER", "INBOX")
+PORTS = Ports.chosen()
 
 
 class Stack:
@@ -152,7 +153,8 @@ def test_start_crash_restart_and_an_end_that_ends_all_when_asked(stack: Stack) -
 
     pids = stack.pids
     # The boards are built while everything else already serves.
-    expected = {"postgres", "redis", "api", "inbox", "alertmanager", "gate", "prometheus"}
+    servers = ("api", "inbox", "store", "issues", "alertmanager", "gate", "prometheus")
+    expected = {"postgres", "redis", *servers}
     assert pids.keys() - {"boards"} == expected
     first.send_signal(signal.SIGKILL)
     first.communicate()

@@ -10,8 +10,10 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from types import MappingProxyType
+from types import MappingProxyType, TracebackType
 from typing import Any, Protocol
+
+from vitals.asgi.trace_record import TraceRecord
 
 TRACEPARENT = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 """https://www.w3.org/TR/trace-context/#traceparent-header, version 00."""
@@ -50,6 +52,15 @@ class RequestContext:
         statements: The query probe's records of statements; None until there is one.
         body_capture: The captured bodies, where bodies are logged.
         blocks: The blocks of the event loop during the request that end with it, if there are any.
+        n_plus_one: Whether an N+1 was found in it.
+        trace: Its trace record, where the kit records traces itself; else None.
+        span: Its span of OpenTelemetry's SDK, once the kit has joined it; else None.
+        error: The exception that failed it, with its traceback, which Starlette removes; until it
+            has finished.
+        error_fingerprint: The fingerprint of that exception, or of the last one that was logged as
+            an error; see ``vitals.errors``.
+        error_fields: What a log record says of the exception that failed it; empty without one.
+        has_new_error: Whether it had the first error of its fingerprint in this process.
         sampled: Whether the trace is recorded and kept, as far as the tracer knows: only such a
             trace may be an exemplar.
         current_trace: Returns the id of the current span's trace and whether it is sampled; None
@@ -73,6 +84,13 @@ class RequestContext:
     statements: Any = None
     body_capture: Any = None
     blocks: Any = None
+    n_plus_one = False
+    trace: TraceRecord | None = None
+    span: Any = None
+    error: tuple[BaseException, TracebackType | None] | None = None
+    error_fingerprint = ""
+    error_fields: Mapping[str, Any] = EMPTY_SCOPE
+    has_new_error = False
     sampled = False
     current_trace: Callable[[], tuple[str, bool] | None] = staticmethod(lambda: None)
     on_other_trace: Callable[[str], None] = staticmethod(lambda _: None)
@@ -97,8 +115,9 @@ class RequestContext:
     def trace_id(self) -> str:
         """The trace id (32 hex digits): the tracer's, else the caller's, else a generated one."""
         if not self._trace_id:
-            found = self.current_trace()
-            if found is not None:
+            if self.trace is not None:
+                self._trace_id = f"{self.trace.trace_id:032x}"
+            elif (found := self.current_trace()) is not None:
                 self._trace_id, self.sampled = found
             else:
                 self._trace_id = _incoming_trace_id(self.http) or _generated_trace_id()
@@ -106,10 +125,10 @@ class RequestContext:
 
     def release(self) -> None:
         """Release what the request holds: a task that outlives it keeps only its trace id."""
-        if not self._trace_id:
+        if not self._trace_id and self.trace is None:
             self._trace_id = _incoming_trace_id(self.http)
         self.http = EMPTY_SCOPE
-        self.statements = self.body_capture = self.blocks = None
+        self.statements = self.body_capture = self.blocks = self.error = self.span = None
         self.duration = self.duration or MIN_DURATION
 
     def add_task(self, task: Any) -> None:
@@ -120,7 +139,7 @@ class RequestContext:
 
     def exemplar(self) -> str:
         """The trace id for an exemplar; empty unless a tracer keeps the trace."""
-        return self._trace_id if self.sampled else ""
+        return self.trace_id() if self.sampled else ""
 
 
 def _incoming_trace_id(http: Any) -> str:

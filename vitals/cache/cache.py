@@ -223,7 +223,8 @@ class Cache(Running):
 
     def attach(self, host: "Host") -> None:
         """Record the metrics and spans of all namespaces in an application that is instrumented."""
-        self._report = lambda name: CacheReporter(host.meter, name, host.make_span)
+        system = "" if self._shared is None else "redis"
+        self._report = lambda name: CacheReporter(host.meter, name, host.make_span, system=system)
         for info in self._infos:
             if isinstance(info.reporter, NullReporter):
                 info.reporter = self._report(info.name)

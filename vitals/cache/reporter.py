@@ -10,6 +10,7 @@ from time import perf_counter, time_ns
 from types import TracebackType
 
 from vitals.asgi.request_context import MakeSpan
+from vitals.asgi.trace_record import Attributes
 from vitals.cache.core.error_types import error_type
 from vitals.cache.core.metrics import Layer, Outcome, Refusal, Result
 from vitals.cache.core.store import StoreUnavailableError
@@ -64,16 +65,25 @@ class StoreReporter:
         cache: The cache's name, a label value: a fixed word, never a key.
         span: Creates a span of each command; None without tracing.
         layer: Where it looks first: ``l1`` in the process, ``l2`` in a store outside of it.
+        system: ``db.system.name`` of the store, in spans; empty if it is not known.
     """
 
     def __init__(
-        self, meter: Meter, cache: str, span: MakeSpan | None = None, layer: Layer = "l2"
+        self,
+        meter: Meter,
+        cache: str,
+        span: MakeSpan | None = None,
+        layer: Layer = "l2",
+        *,
+        system: str = "",
     ) -> None:
         self._cache = cache
         self._span = span
         self._meter = meter
         self._requests: dict[tuple[Layer, Result], CounterChild] = {}
         self._operations: dict[str, HistogramChild] = {}
+        self._attributes: dict[str, Attributes] = {}
+        self._system = {"db.system.name": system} if system else {}
         # Create both series at the start: a ratio over a missing series has no value.
         self.request(layer, "hit", 0)
         self.request(layer, "miss", 0)
@@ -111,7 +121,11 @@ class StoreReporter:
             self.failed(operation, error)
         if self._span is not None and self._span.enabled:
             began = time_ns() - int(seconds * 1e9)
-            attributes = {"cache.name": self._cache, "db.operation.name": operation}
+            attributes = self._attributes.get(operation)
+            if attributes is None:
+                attributes = self._attributes[operation] = Attributes(
+                    {"cache.name": self._cache, "db.operation.name": operation, **self._system}
+                )
             type_ = "" if error is None else error_type(error)
             self._span(f"cache {operation} {self._cache}", began, type_, attributes)
 
@@ -134,10 +148,13 @@ class CacheReporter(StoreReporter):
         meter: Where to record.
         cache: The cache's name, a label value: a fixed word, never a key.
         span: Creates a span of each operation; None without tracing.
+        system: ``db.system.name`` of the store, in spans; empty if it is not known.
     """
 
-    def __init__(self, meter: Meter, cache: str, span: MakeSpan | None = None) -> None:
-        super().__init__(meter, cache, span)
+    def __init__(
+        self, meter: Meter, cache: str, span: MakeSpan | None = None, *, system: str = ""
+    ) -> None:
+        super().__init__(meter, cache, span, system=system)
         labels = CacheLabels(cache)
         self._loads = meter.histogram(CACHE_LOAD_DURATION).bind(labels)
         self._rejected = meter.counter(CACHE_FILLS_REJECTED).bind(labels)

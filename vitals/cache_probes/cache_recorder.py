@@ -26,6 +26,7 @@ class CacheRecorder:
         namespaces: Names by prefix of keys; the longest prefix that fits counts.
         layer: ``l1`` for a cache in the process, ``l2`` for a store outside of it.
         span: Creates a span of each command; None without tracing.
+        system: ``db.system.name`` of the store, in spans; empty if it is not known.
 
     Attributes:
         meter: The same.
@@ -39,10 +40,12 @@ class CacheRecorder:
         *,
         layer: Layer = "l2",
         span: MakeSpan | None = None,
+        system: str = "",
     ) -> None:
         self.meter = meter
         self._layer = layer
         self._span = span
+        self._system = system
         self._cache = cache
         # Created with the first command: a cache may have backends of both layers, and a series
         # of a layer that it does not use would be counted as lookups that all were hits.
@@ -116,5 +119,5 @@ class CacheRecorder:
         return self._reporters.get(name) or self._reporter(name)
 
     def _reporter(self, name: str) -> StoreReporter:
-        made = StoreReporter(self.meter, name, self._span, self._layer)
+        made = StoreReporter(self.meter, name, self._span, self._layer, system=self._system)
         return self._reporters.setdefault(name, made)

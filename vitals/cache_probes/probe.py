@@ -114,7 +114,14 @@ class CacheProbe:
         span = None
         if host.make_span is not None and layer == "l2":  # a span would take longer than an L1
             span = _RedisSpans(host.make_span)
-        return CacheRecorder(host.meter, self._cache, self._namespaces, layer=layer, span=span)
+        return CacheRecorder(
+            host.meter,
+            self._cache,
+            self._namespaces,
+            layer=layer,
+            span=span,
+            system="redis" if self._library == "redis" else "",
+        )
 
 
 class _RedisSpans:

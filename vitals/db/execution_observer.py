@@ -5,6 +5,7 @@ only call of a statement, only its seconds are kept.
 """
 
 from bisect import bisect_left
+from collections.abc import Mapping
 from time import perf_counter, process_time, time_ns
 from typing import Any
 from weakref import ref
@@ -12,6 +13,7 @@ from weakref import ref
 from sqlalchemy import Engine
 
 from vitals.asgi.request_context import CURRENT, MakeSpan, RequestContext, error_type_of
+from vitals.asgi.trace_record import CLIENT, Attributes, active_span
 from vitals.db.insight.explain_worker import ExplainWorker
 from vitals.db.span_attributes import (
     connection_attributes,
@@ -78,8 +80,10 @@ class ExecutionObserver:
         self._span_attributes = connection_attributes(engine, system)
         self._log = log
         self._instruments_by_sql: dict[str, StatementInstruments] = {}
+        self._attributes_by_statement: dict[Statement, Attributes] = {}
+        self._traced: set[str] = set()
 
-    def on_executed(  # noqa: PLR0917  # the dialect hook's signature: an object would cost
+    def on_executed(  # noqa: C901, PLR0912, PLR0917  # each call would cost; the dialect hook's signature: an object would cost
         self,
         seconds: float,
         error: BaseException | None,
@@ -112,7 +116,8 @@ class ExecutionObserver:
                     request.db_seconds += seconds
                     if instruments in statements:
                         stats = stats_of(instruments, request)
-                        stats.check_n_plus_one(sql, parameters, context, _moment(request))
+                        if stats.check_n_plus_one(sql, parameters, context, _moment(request)):
+                            request.n_plus_one = True
                         stats.record(seconds)
                     elif len(statements) < MAX_STATEMENTS:
                         statements[instruments] = seconds
@@ -130,7 +135,7 @@ class ExecutionObserver:
                 )
                 durations.observe(seconds, None if request is None else request.exemplar)
             if self._span is not None and self._span.enabled:
-                self._trace(self._span, instruments.statement, seconds, error)
+                self._trace(self._span, instruments.statement, seconds, error, cursor)
             if instruments.needs_source or error is not None or seconds > self._slow_threshold:
                 call = seconds, error, cursor, sql, parameters
                 self._record_details(instruments, call, request)
@@ -181,12 +186,43 @@ class ExecutionObserver:
             self._explain_worker.submit(engine, instruments.statement, sql, parameters, seconds)
 
     def _trace(
-        self, span: MakeSpan, statement: Statement, seconds: float, error: BaseException | None
+        self,
+        span: MakeSpan,
+        statement: Statement,
+        seconds: float,
+        error: BaseException | None,
+        cursor: Any,
     ) -> None:
-        attributes = {**self._span_attributes, **statement_attributes(statement)}
-        if error is not None and (code := response_status_code(error, self._dialect)):
-            attributes["db.response.status_code"] = code
-        span(statement.summary, time_ns() - int(seconds * 1e9), _error_type(error), attributes)
+        attributes: Mapping[str, Any] = self._attributes_by_statement.get(
+            statement
+        ) or self._add_attributes(statement)
+        error_type = ""
+        if error is not None:
+            error_type = error_type_of(error)
+            if code := response_status_code(error, self._dialect):
+                attributes = {**attributes, "db.response.status_code": code}
+        ended = time_ns()
+        active = active_span()
+        if active is None:
+            span(statement.summary, ended - int(seconds * 1e9), error_type, attributes)
+            return
+        record, parent = active
+        if statement.fingerprint not in self._traced:
+            self._traced.add(statement.fingerprint)
+            record.first_seen = record.keeper.is_first(statement.fingerprint) or record.first_seen
+        began = ended - int(seconds * 1e9)
+        site = (*callsite.innermost(), _returned_rows(cursor) if error is None else -1)
+        record.add(
+            (statement.summary, CLIENT, 0, parent, began, ended, attributes, error_type, site)
+        )
+
+    def _add_attributes(self, statement: Statement) -> Attributes:
+        made = Attributes({**self._span_attributes, **statement_attributes(statement)})
+        if len(self._attributes_by_statement) >= CACHE_SIZE:
+            self._attributes_by_statement.clear()
+            self._traced.clear()
+        self._attributes_by_statement[statement] = made
+        return made
 
 
 def stats_of(instruments: StatementInstruments, request: RequestContext | None) -> CallStats:
@@ -208,6 +244,16 @@ def _moment(request: RequestContext) -> Moment:
     """When a call has ended that was just added to its request's seconds."""
     now = perf_counter()
     return Moment(now, now - process_time() - request.db_seconds - request.pool_seconds)
+
+
+def _returned_rows(cursor: Any) -> int:
+    """The rows that a statement has returned; -1 where the driver does not know yet."""
+    if getattr(cursor, "description", None) is None:  # it returns none
+        return -1
+    rows = getattr(cursor, "rowcount", -1)
+    if rows < 0:  # an asynchronous driver's cursor has read them all
+        rows = len(getattr(cursor, "_rows", ())) or -1
+    return int(rows)
 
 
 def _error_type(error: BaseException | None) -> str:

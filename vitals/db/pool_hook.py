@@ -7,7 +7,7 @@ its pool, which is wrapped too.
 
 import os
 from collections.abc import Callable
-from time import perf_counter
+from time import perf_counter, time_ns
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -16,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from vitals.asgi.request_context import CURRENT, error_type_of
+from vitals.asgi.trace_record import INTERNAL, active_span
 from vitals.db.engines import Watchers
 from vitals.metrics.instruments import CounterChild, HistogramChild
 from vitals.metrics.meter import Meter
@@ -24,10 +25,15 @@ HOOK = "_vitals_hook"
 CHECKED_OUT_AT = "_vitals_checked_out_at"
 
 
+TRACED_WAIT = 0.001
+"""Seconds from which on a wait for a connection has a span."""
+
+
 class PoolInstruments(Protocol):
     """The instruments of a pool in one application."""
 
     meter: Meter
+    name: str
     wait: HistogramChild
     create: HistogramChild
     use: HistogramChild
@@ -110,6 +116,8 @@ class PoolHook:
                 request = CURRENT.get()
                 if request is not None and not request.duration:
                     request.pool_seconds += ended - started
+                if instruments is not None and ended - started >= TRACED_WAIT:
+                    _trace_wait(instruments.name, ended - started)
             connection.record_info[CHECKED_OUT_AT] = ended
             in_use.add(connection._connection_record)  # noqa: SLF001  # see above
             return connection
@@ -159,6 +167,16 @@ def in_use(engine: Engine) -> bool:
     pool: Any = engine.pool
     has_connections = hasattr(pool, "checkedin") and pool.checkedin() + pool.checkedout() > 0
     return not hook.disposed and (hook.connected or has_connections)
+
+
+def _trace_wait(pool: str, seconds: float) -> None:
+    active = active_span()
+    if active is not None:
+        record, parent = active
+        now = time_ns()
+        attributes = {"db.client.connection.pool.name": pool}
+        began = now - int(seconds * 1e9)
+        record.add(("wait for a connection", INTERNAL, 0, parent, began, now, attributes, "", None))
 
 
 def _driver_error(error: BaseException) -> BaseException:

@@ -16,6 +16,7 @@ from vitals.db.execution_observer import ExecutionObserver, RequestStatements
 from vitals.db.insight.auto_explain import collect_plans
 from vitals.db.insight.explain import Explain
 from vitals.db.insight.explain_worker import ExplainWorker
+from vitals.db.statement_costs import StatementCosts
 from vitals.db.statement_instruments import InstrumentTable
 from vitals.db.statements.plans import Plan
 from vitals.db.statements.query_log import QueryLog
@@ -69,6 +70,7 @@ class QueryProbe:
         self._table = InstrumentTable(meter, self.statement_stats, self.slow_threshold)
         self.fingerprints = self._table.fingerprints
         self.meter = meter
+        meter.before_scrape(StatementCosts(meter, self.statement_stats).refresh)
         self._span = span
         self._log = log
         self._observers: WeakKeyDictionary[Engine, ExecutionObserver] = WeakKeyDictionary()

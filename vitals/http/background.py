@@ -19,6 +19,7 @@ from starlette.background import BackgroundTask
 
 from vitals.asgi.request_context import CURRENT, error_type_of
 from vitals.asgi.route_template import UNMATCHED, RouteTemplates
+from vitals.errors import ErrorCounter
 from vitals.http.observed_request import ObservedRequest
 from vitals.metrics.catalogue import (
     DB_BACKGROUND_QUERIES,
@@ -40,14 +41,20 @@ class BackgroundMeter:
         meter: Where to record.
         routes: Templates of the application's routes.
         linked_span: Creates the spans of background tasks; None without tracing.
+        errors: Counts exceptions; None for nothing.
     """
 
     def __init__(
-        self, meter: Meter, routes: RouteTemplates, linked_span: LinkedSpan | None = None
+        self,
+        meter: Meter,
+        routes: RouteTemplates,
+        linked_span: LinkedSpan | None = None,
+        errors: ErrorCounter | None = None,
     ) -> None:
         self._meter = meter
         self._routes = routes
         self._linked_span = linked_span
+        self._errors = errors
         self._durations = meter.histogram(HTTP_BACKGROUND_DURATION)
         self._active = meter.gauge(HTTP_ACTIVE_BACKGROUND_TASKS)
         self._queries = meter.counter(DB_BACKGROUND_QUERIES)
@@ -76,6 +83,7 @@ class BackgroundMeter:
                 yield
         except BaseException as error:
             error_type = error_type_of(error)
+            self._count_error(error, route)
             raise
         finally:
             self._running.pop(key, None)
@@ -105,6 +113,8 @@ class BackgroundMeter:
             # Not `task.exception()`, after which asyncio no longer logs the error as unretrieved.
             error = getattr(task, "_exception", None)
             failed = "CancelledError" if task.cancelled() else error and error_type_of(error)
+            if error is not None and not task.cancelled():
+                self._count_error(error, route)
             self._record(route, failed or "", perf_counter() - began)
 
     def _forget(self, key: object) -> None:
@@ -124,6 +134,10 @@ class BackgroundMeter:
 
     def _record(self, route: str, error_type: str, seconds: float) -> None:
         self._durations.bind(BackgroundTaskLabels(route, error_type)).observe(seconds)
+
+    def _count_error(self, error: BaseException, route: str) -> None:
+        if self._errors is not None and isinstance(error, Exception):  # not cancelled
+            self._errors.count_work("background task", error, CURRENT.get(), route)
 
     def _refresh(self) -> None:
         running = Counter(list(self._running.values()))

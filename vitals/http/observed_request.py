@@ -18,6 +18,7 @@ from vitals.asgi.request_context import (
     RequestContext,
     error_type_of,
 )
+from vitals.errors import COUNTED, ErrorCounter
 from vitals.metrics.asgi_server import AsgiServer
 
 CLIENT_CLOSED = 499
@@ -40,8 +41,8 @@ class ObservedRequest(RequestContext):
     It is finished when its response is complete, whatever the application does afterwards.
 
     One object with state costs half of closures over variables. The creator sets the first five
-    attributes: a constructor would cost as much again as the object. The next two are the probe's,
-    attributes of its subclass.
+    attributes: a constructor would cost as much again as the object. The next three are the
+    probe's, attributes of its subclass.
 
     Attributes:
         http: The ASGI scope.
@@ -51,6 +52,7 @@ class ObservedRequest(RequestContext):
         started: When the request arrived, by ``perf_counter``.
         finish: Called once, when the response is complete or will never be.
         work: Measures background tasks; None where nothing does.
+        errors: Counts exceptions; None where nothing does.
         received: Bytes of the request body that the application has received.
         sent: Bytes of the response body that the application has sent.
         ended: When the response was complete, by ``perf_counter``; 0 before.
@@ -66,6 +68,7 @@ class ObservedRequest(RequestContext):
     started: float
     finish: Callable[["ObservedRequest"], None]
     work: Work | None = None
+    errors: ErrorCounter | None = None
     received = 0
     sent = 0
     ended = 0.0
@@ -165,9 +168,22 @@ class ObservedRequest(RequestContext):
 
         Starlette responds to an exception first, then raises it to the server.
         """
-        if sys.exception() is None:
+        error = sys.exception()
+        if error is None:
             self.set_outcome(None)
             self.finish(self)
+        else:
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """Count the exception that fails the request, while it has its traceback."""
+        if not self.client_disconnected and self.errors is not None:
+            self.error = error, error.__traceback__
+            seen = self.errors.count(error, self)
+            if seen is not None:
+                counted = seen.counted or COUNTED in self.error_fields
+                self.error_fingerprint = seen.error.id
+                self.error_fields = seen._replace(counted=counted).fields()
 
     def add_task(self, task: "asyncio.Future[Any]") -> None:
         """Remember a task that was created during the request."""
@@ -194,13 +210,14 @@ class ObservedRequest(RequestContext):
             self.error_type = CLIENT_DISCONNECTED
             if not self._events:  # which have no other end
                 self.status = CLIENT_CLOSED
-        elif self.ended:
-            self.error_type = error_type_of(error) if error else str(self.status)
-        elif error is not None and is_cancelled_by_server():
-            self.set_cut()
-        elif error is not None:
+        elif error is not None and (self.ended or not is_cancelled_by_server()):
             self.status = self.status or SERVER_ERROR
             self.error_type = error_type_of(error)
+            self.fail(error)
+        elif self.ended:
+            self.error_type = str(self.status)
+        elif error is not None:
+            self.set_cut()
         else:
             self.error_type = "incomplete_response" if self.status else "no_response"
             self.status = self.status or SERVER_ERROR

@@ -18,6 +18,7 @@ from vitals.asgi.own_paths import OwnPaths
 from vitals.asgi.request_context import CURRENT, OnFinished, RequestContext
 from vitals.asgi.root_path import below_root
 from vitals.asgi.route_template import UNMATCHED, RouteTemplates
+from vitals.errors import ErrorCounter
 from vitals.http.background import BackgroundMeter, LinkedSpan, observe_tasks
 from vitals.http.observed_request import ObservedRequest
 from vitals.http.recorder import Recorder
@@ -53,6 +54,7 @@ class HttpProbe:
         on_finished: Called with each request at its end; may grow later.
         linked_span: Creates the spans of background tasks; None without tracing.
         long_polls: Route templates of long polls; None for those with the usual names.
+        errors: Counts exceptions.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class HttpProbe:
         on_finished: Sequence[OnFinished] = (),
         linked_span: LinkedSpan | None = None,
         long_polls: Sequence[str] | None = None,
+        errors: ErrorCounter | None = None,
     ) -> None:
         self.app = app
         self._meter = meter
@@ -73,14 +76,19 @@ class HttpProbe:
         self._record = Recorder(
             meter, routes, objectives, StreamMeter(meter, long_polls), on_finished=on_finished
         ).record
-        self._serve_websocket = WebSocketProbe(app, meter, routes)
+        self._serve_websocket = WebSocketProbe(app, meter, routes, errors)
         meter.histogram(HTTP_REQUEST_DURATION, extra_bounds=objectives.thresholds(Slo.LATENCY))
-        self._background = BackgroundMeter(meter, routes, linked_span)
+        self._background = BackgroundMeter(meter, routes, linked_span, errors)
         self._new_request: type[ObservedRequest] = type(
             # What the probe's requests share costs none of them anything.
             "ObservedRequest",
             (ObservedRequest,),
-            {"meter": meter, "finish": staticmethod(self._record), "work": self._background},
+            {
+                "meter": meter,
+                "finish": staticmethod(self._record),
+                "work": self._background,
+                "errors": errors,
+            },
         )
         with suppress(RuntimeError):  # no asyncio
             observe_tasks(asyncio.get_running_loop())

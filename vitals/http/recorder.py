@@ -90,6 +90,9 @@ class Recorder:
                 if opened is not instruments.duration:  # else a long poll, which has no latency
                     opened.observe(duration)
                     duration = request.first_byte - request.started
+            trace = request.trace
+            if trace is not None:  # decided first: only what is kept may be an exemplar
+                request.sampled = trace.finish(request, duration)
             durations = instruments.duration
             bucket = bisect_left(durations.bounds, duration)
             cells = durations.cells

@@ -6,6 +6,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vitals.asgi.route_template import RouteTemplates
+from vitals.errors import ErrorCounter
 from vitals.http.observed_request import is_cancelled_by_server
 from vitals.metrics.catalogue import (
     HTTP_ACTIVE_WEBSOCKETS,
@@ -23,12 +24,20 @@ class WebSocketProbe:
         app: The application inside.
         meter: Where to record.
         routes: Templates of the application's routes.
+        errors: Counts exceptions; None for nothing.
     """
 
-    def __init__(self, app: ASGIApp, meter: Meter, routes: RouteTemplates) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        meter: Meter,
+        routes: RouteTemplates,
+        errors: ErrorCounter | None = None,
+    ) -> None:
         self.app = app
         self._meter = meter
         self._routes = routes
+        self._errors = errors
         self._sockets = meter.gauge(HTTP_ACTIVE_WEBSOCKETS).bind(NoLabels())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,7 +64,10 @@ class WebSocketProbe:
         started = perf_counter()
         try:
             await self.app(scope, observed_receive, observed_send)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, Exception) and self._errors is not None and not code:
+                route = self._routes.of(scope, outer_root)
+                self._errors.count_work("WebSocket", error, None, route)
             code = code or (SERVICE_RESTART if is_cancelled_by_server() else "1011")
             raise
         finally:

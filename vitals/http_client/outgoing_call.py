@@ -1,16 +1,15 @@
 """One outgoing request, from its sending to the last byte of its response."""
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from math import inf as INFINITY  # noqa: N812
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from vitals.asgi.request_context import CLIENT_ERROR, error_type_of
 from vitals.metrics.catalogue import ClientRequestLabels, ServerLabels
 
 if TYPE_CHECKING:
     from vitals.http_client.recorder import HttpClientRecorder
-    from vitals.tracing.client_spans import ClientSpan
 
 SWITCHING_PROTOCOLS = 101
 SOON = 0.01
@@ -18,6 +17,13 @@ SOON = 0.01
 kind costs more than most bodies."""
 STREAMS = ("text/event-stream", "multipart/x-mixed-replace", "application/x-ndjson")
 """Content types whose responses stay open: how long says nothing of the server."""
+
+
+class AnySpan(Protocol):
+    """A span of a request that is sent: of a trace record, or of OpenTelemetry's."""
+
+    def end(self, attributes: Mapping[str, str | int], error_type: str) -> None:
+        """End it now; an error type that is not empty marks it as failed."""
 
 
 class OutgoingCall:
@@ -71,7 +77,7 @@ class OutgoingCall:
         self._headers: Any = None
         self._answered = INFINITY
         self._attempt = "", 0.0
-        self.span: ClientSpan | None = None
+        self.span: AnySpan | None = None
         self.propagated: dict[str, str] = {}
         self._started = perf_counter() if since is None else since
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from vitals.asgi.methods import METHODS, OTHER_METHOD
 from vitals.asgi.request_context import CURRENT, RequestContext
-from vitals.http_client.outgoing_call import OutgoingCall
+from vitals.asgi.trace_record import CLIENT, ActiveSpan, OpenSpan, active_span
+from vitals.http_client.outgoing_call import AnySpan, OutgoingCall
 from vitals.metrics.catalogue import (
     HTTP_CLIENT_ACTIVE_REQUESTS,
     HTTP_CLIENT_REQUEST_DURATION,
@@ -21,7 +22,7 @@ from vitals.metrics.meter import Meter
 from vitals.otel_instrumentors import is_instrumented, is_suppressed, is_within_http_span
 
 if TYPE_CHECKING:
-    from vitals.tracing.client_spans import ClientSpan, ClientSpans
+    from vitals.tracing.client_spans import ClientSpans
 
 MAX_SERVERS = 50
 """Servers with series of their own, first come, first served; those that are named always have."""
@@ -36,6 +37,9 @@ TRACE = "opentelemetry.trace"
 DROPPED = "http_client"
 """Reason of ``vitals_dropped_total`` for a request that could not be recorded."""
 UNNAMED = ServerLabels(OTHER, OTHER)
+TRACEPARENT = "traceparent"
+CARRIED = frozenset((b"tracestate", b"baggage"))
+"""Headers that are passed on as they came (w3.org/TR/trace-context, w3.org/TR/baggage)."""
 
 Server = tuple[str | None, str | None, int | None]
 """Scheme, host and port of a URL; None for the scheme's port."""
@@ -95,7 +99,10 @@ class HttpClientRecorder:
             self.meter.dropped(DROPPED)
             return None
         call = OutgoingCall(self, method, server, exemplar=exemplar, since=since)
-        if TRACE in sys.modules:
+        active = active_span()
+        if active is not None:
+            self._record(active, library, headers, call)
+        elif TRACE in sys.modules:
             self._trace(library, method, headers, call)
         return call
 
@@ -132,7 +139,7 @@ class HttpClientRecorder:
         except Exception:  # noqa: BLE001  # the same
             self.meter.dropped(DROPPED)
 
-    def end(self, span: "ClientSpan", status: int, error_type: str) -> None:
+    def end(self, span: AnySpan, status: int, error_type: str) -> None:
         """End the span of a request."""
         try:
             span.end({"http.response.status_code": status} if status else {}, error_type)
@@ -157,18 +164,32 @@ class HttpClientRecorder:
                 from vitals.tracing.client_spans import ClientSpans  # noqa: PLC0415  # now used
 
                 spans = self._spans = ClientSpans()
-            if not spans.is_within_trace() or "traceparent" in headers or is_within_http_span():
+            if not spans.is_within_trace() or TRACEPARENT in headers or is_within_http_span():
                 return
             if is_instrumented(*BENEATH[library]):
                 return
-            address, port = call.server
-            attributes: dict[str, str | int] = {
-                "http.request.method": method,
-                "server.address": address,
-            }
-            if port.isdigit():
-                attributes["server.port"] = int(port)
-            call.span = spans.start(method, attributes, call.propagated)
+            call.span = spans.start(method, _attributes(call), call.propagated)
+        except Exception:  # noqa: BLE001  # the same
+            self.meter.dropped(DROPPED)
+
+    def _record(
+        self, active: ActiveSpan, library: str, headers: Container[str], call: OutgoingCall
+    ) -> None:
+        """Start a span of a trace record, unless the host makes it."""
+        try:
+            if (
+                TRACEPARENT in headers
+                or is_within_http_span()
+                or is_instrumented(*BENEATH[library])
+            ):
+                return
+            span = call.span = OpenSpan(active, call.method, CLIENT, _attributes(call))
+            call.propagated[TRACEPARENT] = span.record.traceparent(span.id)
+            request = CURRENT.get()
+            if request is not None:
+                for name, value in request.http.get("headers", ()):
+                    if name in CARRIED:
+                        call.propagated[name.decode()] = value.decode("latin-1")
         except Exception:  # noqa: BLE001  # the same
             self.meter.dropped(DROPPED)
 
@@ -188,3 +209,14 @@ class HttpClientRecorder:
         if labels is not UNNAMED and host == name:
             self._servers[where] = labels
         return labels
+
+
+def _attributes(call: OutgoingCall) -> dict[str, str | int]:
+    address, port = call.server
+    attributes: dict[str, str | int] = {
+        "http.request.method": call.method,
+        "server.address": address,
+    }
+    if port.isdigit():
+        attributes["server.port"] = int(port)
+    return attributes

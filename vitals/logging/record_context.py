@@ -14,6 +14,7 @@ from typing import Any
 
 from vitals.asgi.request_context import CURRENT, RequestContext
 from vitals.asgi.route_template import RouteTemplates
+from vitals.errors import note_logged
 
 TRACE_ID, ROUTE = "trace_id", "http_route"
 
@@ -159,6 +160,10 @@ def _factory_around(inner: Factory) -> Factory:
             attributes[TRACE_ID] = trace_id
         if ROUTE not in given and ROUTE not in attributes:
             attributes[ROUTE] = route
+        if exc_info and (seen := note_logged(level, exc_info)) is not None:
+            for key, value in seen.fields().items():
+                if key not in given:
+                    attributes.setdefault(key, value)
         return record
 
     make_record.vitals_inner = inner  # type: ignore[attr-defined]

@@ -249,6 +249,19 @@ class RouteFingerprintLabels(NamedTuple):
     db_query_fingerprint: str
 
 
+class RouteStatementLabels(NamedTuple):
+    """Labels of a statement as one route sends it; the number of sets is limited.
+
+    ``site`` is its call site in the application, as ``orders/repository.py:57 in fetch``, or empty
+    while that is unknown.
+    """
+
+    http_route: str
+    db_query_summary: str
+    db_query_fingerprint: str
+    site: str
+
+
 class PoolLabels(NamedTuple):
     """The label of a connection pool."""
 
@@ -301,6 +314,12 @@ DB_N_PLUS_ONE = Counter(
     "db_client_n_plus_one_total",
     "Requests that sent the same statement once per row (N+1).",
     RouteFingerprintLabels,
+)
+DB_STATEMENT_SECONDS = Counter(
+    "db_client_statement_seconds_total",
+    "Time that requests of a route spent in a statement, with the line that sends it; of the "
+    "costliest pairs.",
+    RouteStatementLabels,
 )
 DB_CONNECTION_COUNT = Gauge(
     "db_client_connection_count",
@@ -688,6 +707,28 @@ GC_UNCOLLECTABLE = Counter(
 )
 PYTHON_INFO = Gauge(
     "python_info", "1, with the interpreter as labels.", PythonLabels, multiprocess_mode="max"
+)
+
+# -- Errors ----------------------------------------------------------------------------------
+
+
+class ErrorLabels(NamedTuple):
+    """Labels of an error: its fingerprint, its class, the route template if it has one, its place.
+
+    The place is its innermost own frame, ``shop.orders:create``. At most 100 sets in each process,
+    then ``__other__``; see ``vitals.errors``.
+    """
+
+    fingerprint: str
+    type: str
+    http_route: str
+    place: str
+
+
+ERRORS = Counter(
+    "vitals_errors_total",
+    "Exceptions that failed requests or background tasks or were logged as errors, each once.",
+    ErrorLabels,
 )
 
 # -- Saturation ------------------------------------------------------------------------------

@@ -200,9 +200,9 @@ class Meter:
             tuple(sorted({*metric.buckets, *extra_bounds})),
         )
 
-    def dropped(self, reason: str) -> None:
-        """Count a dropped value; the reason is one of a few fixed words."""
-        self._dropped.bind(ReasonLabels(reason)).inc()
+    def dropped(self, reason: str, count: int = 1) -> None:
+        """Count dropped values; the reason is one of a few fixed words."""
+        self._dropped.bind(ReasonLabels(reason)).inc(count)
 
     def before_scrape(self, refresh: Callable[[], None]) -> None:
         """Register a callback that refreshes gauges before each scrape."""

@@ -1,13 +1,11 @@
 """Block report: counts what held the event loop, logs it, and tells the request's span."""
 
 import logging
-import sys
 from collections.abc import Callable
-from contextlib import suppress
 from contextvars import Context
+from functools import partial
 from typing import Any
 
-from vitals.application_code import short_path
 from vitals.asgi.request_context import RequestContext
 from vitals.asgi.route_template import RouteTemplates
 from vitals.db.statements.log_throttle import LogThrottle
@@ -16,6 +14,7 @@ from vitals.metrics.catalogue import EVENT_LOOP_SITES, OTHER, THREAD_POOL_HOLDER
 from vitals.metrics.declarations import Counter
 from vitals.metrics.instruments import CounterChild
 from vitals.metrics.meter import Meter
+from vitals.own_code import short_path
 from vitals.profiling.evidence import Held
 from vitals.profiling.loop_watch import OpenBlock
 from vitals.profiling.running_request import route_of
@@ -79,19 +78,17 @@ class BlockReport:
         self._throttle = LogThrottle(_LOG_INTERVAL, _LOGS_PER_MINUTE)
 
     def proved(self, block: OpenBlock) -> None:
-        """Find the span of a request that blocks the loop; it may end with the block."""
-        try:
-            self._find_span(block)
-        except Exception:  # noqa: BLE001  # of the host's OpenTelemetry
-            self._meter.dropped("block_report")
-
-    def _find_span(self, block: OpenBlock) -> None:
+        """Add the event to the span of a request that blocks the loop, and may end with that."""
         request = block.request
-        if request.meter is self._meter and not request.duration:
-            span = current_span(block.context)
-            if span is not None:
-                block.spans.append(span)
+        if request.meter is not self._meter or request.duration:
+            return
+        try:
+            if request.trace is not None:
+                request.trace.add_event(SPAN_EVENT, partial(_attributes_of, block))
+            else:  # whose events do not change any more
                 request.blocks = [*(request.blocks or ()), block]
+        except Exception:  # noqa: BLE001  # a request must not fail, nor the looking thread
+            self._meter.dropped("block_report")
 
     def finished(self, request: RequestContext) -> None:
         """Tell the span of a request that ends; on the loop."""
@@ -179,29 +176,24 @@ def _fields(line: Line, http_route: str) -> dict[str, Any]:
 
 
 def _tell(block: OpenBlock) -> None:
-    """Add an event to the spans that are not told of a block yet."""
-    held = block.held()
-    while held and block.spans:
-        with suppress(IndexError):  # another thread was faster
-            span = block.spans.pop()
-            for each in held:
-                line = each.line
-                attributes: dict[str, Any] = {"duration": round(each.seconds, 6)}
-                if line is not None:
-                    attributes |= _fields(line, "")
-                    del attributes["http.route"]
-                if each.callee:
-                    attributes["vitals.called"] = each.callee
-                span.add_event(SPAN_EVENT, attributes)
+    """Add the event to the span of OpenTelemetry, once."""
+    blocks, span = block.request.blocks, block.request.span
+    if span is not None and blocks and block in blocks and (attributes := _attributes_of(block)):
+        block.request.blocks = [each for each in blocks if each is not block]
+        span.add_event(SPAN_EVENT, attributes)
 
 
-def current_span(context: Context) -> Any:
-    """The span of OpenTelemetry that is current in a context and recorded; None without one."""
-    trace = sys.modules.get("opentelemetry.trace")
-    if trace is None:
-        return None
-    span = context.copy().run(trace.get_current_span)
-    return span if span.is_recording() else None
+def _attributes_of(block: OpenBlock) -> dict[str, Any]:
+    """The attributes of the event: the line that held the loop longest."""
+    held = next(iter(block.held()), None)
+    if held is None or held.line is None:
+        return {}
+    return {
+        "code.file.path": short_path(held.line.path),
+        "code.line.number": held.line.number,
+        "code.function.name": f"{held.line.module}.{held.line.function}",
+        "duration": round(held.seconds, 6),
+    } | ({"vitals.called": held.callee} if held.callee else {})
 
 
 def _trace_id(request: RequestContext, context: Context | None) -> str:

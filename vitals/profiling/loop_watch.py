@@ -45,7 +45,6 @@ class OpenBlock:
         request: The request.
         context: The context that it runs in.
         concluded: What held the loop; None while it goes on.
-        spans: The spans that are not told of it yet.
     """
 
     def __init__(
@@ -53,7 +52,6 @@ class OpenBlock:
     ) -> None:
         self.request, self.context = request, context
         self.concluded: list[Held] | None = None
-        self.spans: list[Any] = []
         self._conclude = conclude
 
     def held(self) -> list[Held]:

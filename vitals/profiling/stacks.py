@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
-from vitals.application_code import STANDARD, is_application_code
+from vitals.own_code import STANDARD, is_application_code
 
 MAX_FRAMES = 400
 """Frames of a stack that are looked at: an endpoint under many middlewares has about 80."""

@@ -6,6 +6,7 @@ https://opentelemetry.io/docs/specs/otel/protocol/exporter
 
 import os
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 TRACES_ENDPOINT = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
@@ -14,12 +15,38 @@ PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
 TRACES_PROTOCOL = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"
 EXPORTER = "OTEL_TRACES_EXPORTER"
 SAMPLER = "OTEL_TRACES_SAMPLER"
+SAMPLER_ARGUMENT = "OTEL_TRACES_SAMPLER_ARG"
+PROPAGATORS = "OTEL_PROPAGATORS"
 DISABLED = "OTEL_SDK_DISABLED"
 
 OTLP = "otlp"
 HTTP, GRPC = "http/protobuf", "grpc"
 _PROTOCOLS = {"otlp_proto_http": HTTP, "otlp_proto_grpc": GRPC}
 """Python's names of exporters that fix the protocol."""
+
+
+Tracer = Literal["vitals", "opentelemetry"]
+"""What makes the spans of requests: the kit's own records, which are held until the end of a
+request, or OpenTelemetry's SDK and its instrumentation of FastAPI."""
+
+DEFAULT_RATIO = 0.1
+"""Sampling ratio where neither the code nor the environment gives a sampler."""
+
+_SAMPLERS: dict[str, float | None] = {"always_on": 1.0, "always_off": 0.0, "traceidratio": None}
+"""Ratios of OpenTelemetry's samplers; None for the one that has an argument."""
+_PROPAGATED = frozenset(("tracecontext", "baggage"))
+
+
+class Share(NamedTuple):
+    """The share of traces that is sampled.
+
+    Attributes:
+        ratio: Of the traces without a parent, 0 to 1.
+        parent_based: Whether the caller's sampled flag decides where there is one.
+    """
+
+    ratio: float
+    parent_based: bool = True
 
 
 @dataclass(frozen=True)
@@ -32,6 +59,7 @@ class TraceSettings:
         protocol: The protocol of OTLP.
         ratio: The sampling ratio given in code; None leaves it to the environment.
         disabled: Whether ``OTEL_SDK_DISABLED`` forbids all tracing.
+        tracer: What makes the spans where the host has no OpenTelemetry.
     """
 
     exporters: tuple[str, ...] = ()
@@ -39,14 +67,45 @@ class TraceSettings:
     protocol: str = HTTP
     ratio: float | None = None
     disabled: bool = False
+    tracer: Tracer = "vitals"
+
+    @property
+    def share(self) -> Share | None:
+        """The share that the code or the environment gives; None for a sampler of another kind."""
+        if self.ratio is not None:
+            return Share(self.ratio)
+        name = _variable(SAMPLER).lower()
+        kind = name.removeprefix("parentbased_")
+        if not name or kind not in _SAMPLERS:
+            return None if name else Share(DEFAULT_RATIO)
+        ratio = _SAMPLERS[kind]
+        return Share(_ratio(_variable(SAMPLER_ARGUMENT)) if ratio is None else ratio, name != kind)
+
+    @property
+    def fits_records(self) -> bool:
+        """Whether the kit's records do all that is asked for.
+
+        Otherwise the SDK of OpenTelemetry does: other exporters, protocols, samplers, propagators.
+        """
+        propagators = {each.strip() for each in _variable(PROPAGATORS).split(",")} - {""}
+        return (
+            self.tracer == "vitals"
+            and self.exporters == (OTLP,)
+            and self.protocol != GRPC
+            and self.share is not None
+            and propagators <= _PROPAGATED
+        )
 
 
-def trace_settings(endpoint: str | None = None, ratio: float | None = None) -> TraceSettings:
+def trace_settings(
+    endpoint: str | None = None, ratio: float | None = None, tracer: Tracer = "vitals"
+) -> TraceSettings:
     """Read the settings.
 
     Args:
         endpoint: Where to export to, given in code: a base URL or a full URL.
         ratio: Sampling ratio given in code.
+        tracer: What makes the spans where the host has no OpenTelemetry.
     """
     if _variable(DISABLED).lower() == "true":
         return TraceSettings(disabled=True)
@@ -61,7 +120,9 @@ def trace_settings(endpoint: str | None = None, ratio: float | None = None) -> T
     for name in named:
         protocol = _PROTOCOLS.get(name, protocol)
     exporters = tuple(OTLP if name in _PROTOCOLS else name for name in named)
-    return TraceSettings(tuple(dict.fromkeys(exporters)), endpoint or None, protocol, ratio)
+    return TraceSettings(
+        tuple(dict.fromkeys(exporters)), endpoint or None, protocol, ratio, tracer=tracer
+    )
 
 
 def traces_endpoint(endpoint: str | None) -> str | None:
@@ -83,6 +144,14 @@ def traces_endpoint(endpoint: str | None) -> str | None:
 def samples_by_environment() -> bool:
     """Whether the environment chooses the sampler."""
     return bool(_variable(SAMPLER))
+
+
+def _ratio(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:  # unset, or wrong: as OpenTelemetry has it
+        return 1.0
+    return found if 0.0 <= found <= 1.0 else 1.0
 
 
 def _variable(name: str) -> str:

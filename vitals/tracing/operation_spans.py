@@ -6,9 +6,9 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
+from vitals.tracing.attribute_redaction import OWN_TRACER
 from vitals.tracing.background_spans import links_to_ended
 from vitals.tracing.provider_tracers import ProviderTracers
-from vitals.tracing.span_redaction import OWN_TRACER
 
 
 class SpanMaker:

@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +17,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vitals.asgi.hooks import layers
 from vitals.asgi.root_path import below_root
+from vitals.asgi.trace_record import Bridges
 from vitals.host import Host
-from vitals.tracing.environment import trace_settings
+from vitals.tracing.environment import Tracer, trace_settings
+from vitals.tracing.fastapi_telemetry import fastapi_provider
 
 if TYPE_CHECKING:
     from vitals.redactor import Redactor
     from vitals.tracing.setup import Tracing
+    from vitals.tracing.tail.setup import TailTracing
 
 SDK = "opentelemetry.sdk.trace"
+ASGI_INSTRUMENTATION = "opentelemetry.instrumentation.asgi"
+BRIDGE = "vitals.tracing.tail.api_bridge"
 UNTRACED_REQUESTS = 100
 """Requests without a span after which it is assumed that none will have one."""
 
@@ -58,6 +64,8 @@ class TracingProbe:
         endpoint: Where to export to; None leaves it to the environment.
         ratio: Sampling ratio of traces without a parent (0 to 1); None leaves it to the
             environment.
+        tracer: What makes the spans where the host has no OpenTelemetry.
+        keeps_bad: Whether the kit's own records keep all that is bad besides.
 
     Attributes:
         spans: Creates spans of operations.
@@ -70,9 +78,14 @@ class TracingProbe:
         *,
         endpoint: str | None = None,
         ratio: float | None = None,
+        tracer: Tracer = "vitals",
+        keeps_bad: bool = True,
     ) -> None:
         self.spans = OperationSpans()
-        self._settings = trace_settings(endpoint, ratio)
+        self._settings = trace_settings(endpoint, ratio, tracer)
+        self._keeps_bad = keeps_bad
+        self._tail: TailTracing | None = None
+        self._host: Host | None = None
         self._resource = resource
         self._redactor = redactor
         self._tracing: Tracing | None = None
@@ -80,6 +93,7 @@ class TracingProbe:
 
     def attach(self, host: Host) -> None:
         """Trace requests outside of all other middleware."""
+        self._host = host
         host.make_span = self.spans
         host.linked_span = self._linked_span
         if not self._settings.disabled:
@@ -88,14 +102,48 @@ class TracingProbe:
 
     def _linked_span(self, name: str) -> AbstractContextManager[Any]:
         """Make a span of a background task the current one, if somebody traces."""
-        traced = self._tracing is not None and self.spans.enabled
-        return self._tracing.linked_span(name) if self._tracing and traced else nullcontext()
+        tracing = self._tail or self._tracing
+        return tracing.linked_span(name) if tracing and self.spans.enabled else nullcontext()
 
     @property
-    def tracing(self) -> "Tracing | None":
+    def tracing(self) -> "Tracing | TailTracing | None":
         """The traces of the application; None while there are none."""
+        if self._tracing is None and not _has_provider() and (tail := self.load_tail()) is not None:
+            return tail
         tracing = self.load()
         return tracing if tracing is not None and tracing.available else None
+
+    def load_tail(self) -> "TailTracing | None":
+        """The traces as the kit's own records; None where these are not what is asked for."""
+        if self._tail is None and self._host is not None and self._settings.fits_records:
+            try:
+                setup = import_module("vitals.tracing.tail.setup")
+                self._tail = setup.TailTracing(
+                    self._settings,
+                    self._host,
+                    self._resource,
+                    self._redactor(),
+                    keeps_bad=self._keeps_bad,
+                )
+            except ImportError as error:
+                self._give_up(error)
+            except ValueError as error:  # an endpoint that is none
+                self._settings = replace(self._settings, exporters=())
+                _log.warning("traces are off: %s", error)
+        return self._tail
+
+    @property
+    def running(self) -> "Tracing | TailTracing | None":
+        """What has spans that wait to be exported."""
+        return self._tail or self.load()
+
+    def _give_up(self, error: ImportError) -> None:
+        self._settings = replace(self._settings, exporters=())
+        _log.warning(
+            "traces are off, because OpenTelemetry is not installed (%s): "
+            "pip install 'vitals-kit[otel]'",
+            error,
+        )
 
     def load(self) -> "Tracing | None":
         """Import OpenTelemetry, if somebody traces."""
@@ -126,8 +174,13 @@ def _is_loaded() -> bool:
 
 
 def _has_provider() -> bool:
+    """Whether the host has set a tracer provider."""
     api: Any = sys.modules.get("opentelemetry.trace")
-    return api is not None and not isinstance(api.get_tracer_provider(), api.ProxyTracerProvider)
+    if api is None:
+        return False
+    provider = api.get_tracer_provider()
+    own = type(provider).__module__ == BRIDGE
+    return not own and not isinstance(provider, api.ProxyTracerProvider)
 
 
 class TracedApp:
@@ -154,7 +207,7 @@ class TracedApp:
         self._untraced_left = UNTRACED_REQUESTS
         self._outer: Any = None
         host.meter.before_scrape(self._look_again)
-        if _has_provider():
+        if _has_provider() or Bridges.current is not None:
             # It is final, because a provider is set only once. FastAPI's own telemetry sees it
             # before the first request, and looks for what replaces it.
             self._decide()
@@ -183,10 +236,14 @@ class TracedApp:
         return decide_and_flush
 
     def _decide(self) -> None:
-        found = None
+        found: Any = None
         try:
-            tracing = self._probe.load()
-            if tracing is not None:
+            tail = None if self._host_traces() else self._probe.load_tail()
+            tracing = self._probe.load() if tail is None else None
+            if tail is not None:
+                found = tail.trace_requests(self._inner)
+                self._probe.spans.make = tail.span
+            elif tracing is not None:
                 found = tracing.trace_requests(
                     self._host.app, self._inner, self._stack, self._is_excluded
                 )
@@ -196,6 +253,15 @@ class TracedApp:
             self._host.meter.dropped("tracing")
         self._decided = self._probe.spans.enabled = found is not None
         self.app = found or self._inner
+
+    def _host_traces(self) -> bool:
+        """Whether the host traces requests with OpenTelemetry, in whichever way."""
+        if _has_provider() or fastapi_provider(self._host.app) is not None:
+            return True
+        if ASGI_INSTRUMENTATION not in sys.modules:
+            return False
+        server_spans = import_module("vitals.tracing.server_spans")
+        return server_spans.host_middleware(self._host.app, self._stack) is not None
 
     def _step_out(self) -> None:
         for layer in layers(self._host.app.middleware_stack):
@@ -213,7 +279,7 @@ class TracedApp:
         return path in paths.pages and paths.find(path, scope, self._inner) is not None
 
     async def _flush(self) -> None:
-        tracing = self._probe.load()
+        tracing = self._probe.running
         if tracing is not None:
             with anyio.CancelScope(shield=True):
                 # Not the shared threads: all of them may be busy with requests that hang.

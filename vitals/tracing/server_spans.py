@@ -23,12 +23,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from vitals.asgi.hooks import layers
 from vitals.asgi.request_context import CURRENT
 from vitals.tracing.background_spans import without_background_spans
+from vitals.tracing.fastapi_telemetry import FASTAPI_TELEMETRY
 
 ASGI_INSTRUMENTATION = "opentelemetry.instrumentation.asgi"
 STABLE_NAMES = "OTEL_SEMCONV_STABILITY_OPT_IN"
-FASTAPI_TELEMETRY = "fastapi.telemetry"
-"""The key of the scope under which FastAPI keeps its own telemetry of a request. None keeps it from
-the request; FastAPI sets that where the host excludes one."""
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +37,7 @@ def join(span: Span) -> None:
     """Set the trace of a span as the current request's."""
     request, context = CURRENT.get(), span.get_span_context()
     if request is not None and context.is_valid:
+        request.span = span
         request.set_trace(f"{context.trace_id:032x}", sampled=is_kept(span))
 
 
@@ -161,21 +160,6 @@ def surrounding_span() -> Span | None:
     # A span that is not sampled has no kind. One of another kind is that of a client which calls
     # the application within its own process, as tests do.
     return span if getattr(span, "kind", SpanKind.SERVER) is SpanKind.SERVER else None
-
-
-def fastapi_provider(app: FastAPI) -> trace.TracerProvider | None:
-    """The tracer provider that the host has given to FastAPI's own telemetry."""
-    config = getattr(app, "_telemetry", None)
-    if not isinstance(config, dict) or not config.get("tracing"):
-        return None
-    return config.get("tracer_provider")
-
-
-def stop_fastapi_spans(app: FastAPI) -> None:
-    """Keep FastAPI's own telemetry from making spans because there is a provider of the kit's."""
-    config = getattr(app, "_telemetry", None)
-    if isinstance(config, dict) and "tracing" in config:
-        config["tracing"] = False
 
 
 def instrumented(inner: ASGIApp, stack: ASGIApp, provider: trace.TracerProvider | None) -> ASGIApp:

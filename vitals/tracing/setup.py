@@ -28,23 +28,25 @@ from starlette.types import ASGIApp
 from vitals.asgi.request_context import RequestContext
 from vitals.redactor import Redactor
 from vitals.tracing.background_spans import linked_span
-from vitals.tracing.environment import TraceSettings, samples_by_environment, traces_endpoint
+from vitals.tracing.environment import (
+    DEFAULT_RATIO,
+    TraceSettings,
+    samples_by_environment,
+    traces_endpoint,
+)
 from vitals.tracing.exporters import BoundedFlush, exports_to, make_exporters
+from vitals.tracing.fastapi_telemetry import fastapi_provider, stop_fastapi_spans
 from vitals.tracing.operation_spans import SpanMaker
 from vitals.tracing.server_spans import (
     Excluded,
     RequestSpans,
-    fastapi_provider,
     host_middleware,
     is_kept,
-    stop_fastapi_spans,
 )
 from vitals.tracing.span_redaction import RedactingSpanExporter
 
-DEFAULT_RATIO = 0.1
-"""Sampling ratio where neither the code nor the environment gives a sampler."""
-
 PROCESS_ID = "process.pid"
+BRIDGE = "vitals.tracing.tail.api_bridge"
 
 _log = logging.getLogger(__name__)
 _own_providers: "weakref.WeakSet[TracerProvider]" = weakref.WeakSet()
@@ -54,6 +56,8 @@ def host_provider() -> trace.TracerProvider | None:
     """The global provider, if the host has set one."""
     provider = trace.get_tracer_provider()
     if isinstance(provider, ProxyTracerProvider) or provider in _own_providers:
+        return None
+    if type(provider).__module__ == BRIDGE:  # another application's of this process
         return None
     return provider
 

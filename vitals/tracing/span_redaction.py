@@ -4,20 +4,14 @@ It runs in the export thread, so no request waits for it; what other libraries h
 (a recorded exception, a header, a path) is redacted too.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import Link, SpanContext, Status
 
 from vitals.redactor import Redactor
-
-OWN_TRACER = "vitals"
-"""Name of the kit's tracer, whose spans contain no values."""
-
-_PATHS = ("url.path", "http.target")
-_ROUTE, _QUERY = "http.route", "url.query"
+from vitals.tracing.attribute_redaction import OWN_TRACER, redact_attributes
 
 
 class RedactingSpanExporter(SpanExporter):
@@ -55,7 +49,9 @@ class RedactingSpanExporter(SpanExporter):
             context=_without_state(span.context),
             parent=span.parent,
             resource=span.resource,
-            attributes=span.attributes if own else self._attributes(span.attributes or {}),
+            attributes=span.attributes
+            if own
+            else redact_attributes(self._redactor, span.attributes or {}),
             events=[
                 Event(each.name, self._redactor.attributes(each.attributes or {}), each.timestamp)
                 for each in span.events
@@ -73,16 +69,6 @@ class RedactingSpanExporter(SpanExporter):
             end_time=span.end_time,
             instrumentation_scope=scope,
         )
-
-    def _attributes(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
-        """Attributes of a span; paths become route templates, because a path may hold a token."""
-        redacted = self._redactor.attributes(attributes)
-        route = attributes.get(_ROUTE)
-        for name in (*_PATHS, _QUERY):
-            redacted.pop(name, None)
-        if route is not None:
-            redacted |= {name: route for name in _PATHS if name in attributes}
-        return redacted
 
 
 def _without_state(context: SpanContext | None) -> SpanContext | None:

@@ -3,11 +3,15 @@
 export interface Settings {
   /** How often Prometheus scrapes, in seconds. */
   scrapeSeconds: number;
-  /** URL template of a trace, with `{trace}` for its id; empty without a trace backend. */
+  /** URL template of a trace elsewhere, with `{trace}` for its id; empty for the page here. */
   traceUrl: string;
+  /** URL of the store of traces and logs; relative to the site, or absolute; empty without one. */
+  storeUrl: string;
+  /** URL of the keeper of issues; empty without one. */
+  issuesUrl: string;
 }
 
-const DEFAULTS: Settings = { scrapeSeconds: 15, traceUrl: '' };
+const DEFAULTS: Settings = { scrapeSeconds: 15, traceUrl: '', storeUrl: '', issuesUrl: '' };
 let current = DEFAULTS;
 
 export const settings = (): Settings => current;
@@ -17,8 +21,8 @@ export async function readSettings(): Promise<void> {
   if (response?.ok) current = { ...DEFAULTS, ...((await response.json()) as Partial<Settings>) };
 }
 
-/** The URL of a trace, if a trace backend is configured. */
-export function traceUrlOf(trace: string): string | undefined {
-  if (!trace || !current.traceUrl) return undefined;
+/** The URL of a trace elsewhere, if one is configured. */
+export function foreignTraceUrl(trace: string): string | undefined {
+  if (!current.traceUrl) return undefined;
   return current.traceUrl.replaceAll('{trace}', encodeURIComponent(trace));
 }

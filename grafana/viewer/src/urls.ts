@@ -1,6 +1,8 @@
 /** URLs of the pages; those of boards are Grafana's: `/d/<board>?var-job=api&from=now-1h`. */
 import { type GrafanaConfig, locationUtil } from '@grafana/data';
 import { config, locationService } from '@grafana/runtime';
+import { exploredPage } from './explore';
+import { foreignTraceUrl, settings } from './settings';
 
 /** The path prefix of all pages, without a trailing slash. */
 export const base = (): string => new URL('.', document.baseURI).pathname.replace(/\/$/, '');
@@ -21,6 +23,9 @@ export const PAGES = {
   rules: 'Rules',
   runbooks: 'Runbooks',
   query: 'Query',
+  traces: 'Traces',
+  logs: 'Logs',
+  issues: 'Issues',
 } as const;
 export type PageName = keyof typeof PAGES;
 
@@ -33,12 +38,31 @@ export function pageOf(pathname: string): [PageName, string] | undefined {
 
 export const pageUrl = (path: string, search = ''): string => `${base()}/${path}/${search}`;
 
+/** The location of a page below the path prefix, for the history: without empty parameters. */
+export function pagePath(path: string, parameters: Record<string, string> = {}): string {
+  const given = Object.entries(parameters).filter(([, value]) => value);
+  return `/${path}/${given.length ? `?${new URLSearchParams(given).toString()}` : ''}`;
+}
+
+/** URL of a page with parameters, without those that are empty. */
+export const searchUrl = (path: string, parameters: Record<string, string>): string =>
+  `${base()}${pagePath(path, parameters)}`;
+
 /** URL of the page that runs queries. */
 export function queryUrl(queries: string[], from: string | number, to: string | number): string {
   const search = new URLSearchParams(queries.map((query) => ['expr', query]));
   search.set('from', String(from));
   search.set('to', String(to));
   return pageUrl('query', `?${search.toString()}`);
+}
+
+/** URL of the page of a trace, and of a span in it; undefined without a store of traces. */
+export function traceUrl(trace: string, span = ''): string | undefined {
+  if (!trace) return undefined;
+  const here = settings().storeUrl
+    ? pageUrl('traces', `?${new URLSearchParams({ id: trace, ...(span && { span }) }).toString()}`)
+    : undefined;
+  return foreignTraceUrl(trace) ?? here;
 }
 
 /** Milliseconds that links from an alert show before it began to fire, as those of messages. */
@@ -116,14 +140,17 @@ export function interceptLinks(): void {
     const { origin, pathname, search } = new URL(link.href);
     const inside = pathname.slice(base().length);
     if (origin !== location.origin || !pathname.startsWith(`${base()}/`)) return;
-    if (inside !== '/' && !boardUid(inside) && !pageOf(inside)) return;
+    const explored = exploredPage(inside, search);
+    if (inside !== '/' && !boardUid(inside) && !pageOf(inside) && !explored) return;
     event.preventDefault();
-    locationService.push(inside + search);
+    locationService.push(explored ? pagePath(...explored) : inside + search);
   });
 }
 
-/** Open the page for a link in Alertmanager's own form: `#/silences/new?filter=...`. */
-export function followManagerLink(): void {
+/** Open the page for a link in Alertmanager's own form, `#/silences/new?filter=...`, or Explore's. */
+export function followForeignLink(): void {
+  const explored = exploredPage(location.pathname.slice(base().length), location.search);
+  if (explored) locationService.replace(pagePath(...explored));
   const [, path = '', search = ''] = /^#\/(silences\/new|alerts)(\?.*)?$/.exec(location.hash) ?? [];
   if (path) locationService.replace(`/${path}/${search}`);
 }

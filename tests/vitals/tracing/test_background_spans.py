@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -20,12 +21,18 @@ def receiver() -> Iterator[Receiver]:
         yield server
 
 
-def run(endpoint: str | None, path: str, ratio: float = 1.0) -> None:
+def run(endpoint: str | None, path: str, ratio: float = 1.0, **options: Any) -> None:
     """Send a request, let its background task end, and export the spans."""
     engine = create_async_engine("sqlite+aiosqlite://")
     app = FastAPI()
     vitals: Vitals = instrument(
-        app, engine=engine, otlp_endpoint=endpoint, trace_ratio=ratio, logs=False, explain=False
+        app,
+        engine=engine,
+        otlp_endpoint=endpoint,
+        trace_ratio=ratio,
+        logs=False,
+        explain=False,
+        **options,
     )
     kept: list[asyncio.Task[None]] = []
 
@@ -96,5 +103,5 @@ def test_a_query_of_a_task_that_outlives_its_request_is_linked_to_it(receiver: R
 def test_background_tasks_of_a_trace_that_is_not_sampled_are_not_either(
     path: str, receiver: Receiver
 ) -> None:
-    run(receiver.url, path, ratio=0.0)
+    run(receiver.url, path, ratio=0.0, trace_tail=False)
     assert receiver.spans == []

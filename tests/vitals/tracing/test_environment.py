@@ -10,6 +10,8 @@ from tests.vitals.client import fetch
 from vitals import Vitals, instrument
 from vitals.tracing import exporters
 from vitals.tracing.environment import TraceSettings, trace_settings, traces_endpoint
+from vitals.tracing.tail.keeper import Sampling
+from vitals.tracing.tail.setup import TailTracing
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
 
@@ -100,9 +102,61 @@ def test_samplers(
 ) -> None:
     for name, value in (ENDPOINT | variables).items():
         environment.setenv(name, value)
-    tracing = make(trace_ratio=ratio).tracing
+    tracing = make(trace_ratio=ratio, tracer="opentelemetry").tracing
     assert tracing is not None
     assert sampler in tracing.provider.sampler.get_description()
+
+
+@pytest.mark.parametrize(
+    ("variables", "ratio", "share", "honours_caller"),
+    [
+        ({}, None, 0.1, True),
+        ({}, 0.25, 0.25, True),
+        ({"OTEL_TRACES_SAMPLER": "always_on"}, None, 1.0, False),
+        ({"OTEL_TRACES_SAMPLER": "parentbased_always_off"}, None, 0.0, True),
+        (
+            {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.5"},
+            None,
+            0.5,
+            True,
+        ),
+        ({"OTEL_TRACES_SAMPLER": "traceidratio"}, None, 1.0, False),
+        ({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "2"}, None, 1.0, False),
+        ({"OTEL_TRACES_SAMPLER": "always_off"}, 1.0, 1.0, True),
+    ],
+)
+def test_shares(
+    variables: dict[str, str],
+    ratio: float | None,
+    share: float,
+    honours_caller: bool,  # noqa: FBT001
+    environment: pytest.MonkeyPatch,
+) -> None:
+    for name, value in (ENDPOINT | variables).items():
+        environment.setenv(name, value)
+    tracing = make(trace_ratio=ratio).tracing
+    assert isinstance(tracing, TailTracing)
+    assert tracing.provider.sampler == Sampling(share, honours_caller)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"OTEL_TRACES_SAMPLER": "jaeger_remote"},
+        {"OTEL_TRACES_EXPORTER": "otlp,console"},
+        {"OTEL_PROPAGATORS": "tracecontext,b3"},
+        {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+    ],
+)
+def test_what_records_cannot_do_is_done_by_opentelemetry(
+    variables: dict[str, str], environment: pytest.MonkeyPatch
+) -> None:
+    for name, value in (ENDPOINT | variables).items():
+        environment.setenv(name, value)
+    assert not trace_settings().fits_records
+    assert trace_settings("http://127.0.0.1:9").fits_records is (
+        "OTEL_TRACES_EXPORTER" in variables
+    ), "an endpoint given in code is OTLP's"
 
 
 def test_the_resource_is_that_of_the_environment_unless_given(

@@ -178,8 +178,8 @@ def test_without_a_provider_the_kits_records_the_hosts_spans_too(scenario: str) 
         HAS_TELEMETRY and "metrics" in scenario
     )
     if "instrumented" not in scenario:
-        assert set(kinds) == {
-            *("GET /x/{number}", "GET /mounted", "work", "SELECT", "background say")
+        assert set(kinds) - {"wait for a connection"} == {
+            *("GET /x/{number}", "GET /mounted/b", "work", "SELECT", "background say")
         }, "a provider of the kit's starts no telemetry of FastAPI"
     servers = {s.trace_id.hex() for s in spans if s.kind == s.SPAN_KIND_SERVER}
     assert {s.trace_id.hex() for s in spans if s.name in {"work", "SELECT"}} <= servers

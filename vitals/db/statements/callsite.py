@@ -11,7 +11,7 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from vitals.application_code import STANDARD, is_application_code, short_path
+from vitals.own_code import STANDARD, is_application_code, short_path
 
 Stack = tuple[tuple[CodeType, int], ...]
 """Application frames with their current line, the innermost first."""
@@ -58,6 +58,17 @@ def application_stack() -> Stack:
             and not str(frame.f_globals.get("__name__")).startswith(("sqlalchemy.", "greenlet"))
         }
     return tuple(found)[:MAX_DEPTH]
+
+
+def innermost() -> tuple[CodeType | None, int]:
+    """The innermost application frame's code and line; None and 0 when there is none.
+
+    It takes a third of the time of the whole stack.
+    """
+    for frame in frames():
+        if is_application_code(frame.f_code):
+            return frame.f_code, frame.f_lineno
+    return None, 0
 
 
 def format_location(stack: Stack) -> str:

@@ -66,13 +66,18 @@ class CallStats:
 
     def check_n_plus_one(
         self, sql: str, parameters: Any, context: Any, moment: Moment | None = None
-    ) -> None:
-        """Pass a call to the N+1 detector: every call of a request but the first."""
+    ) -> bool:
+        """Pass a call to the N+1 detector: every call of a request but the first.
+
+        Returns:
+            Whether the statement is an N+1.
+        """
         detector = self.detector
         if detector is None:
             detector = self.detector = NPlusOneDetector()
         if not detector.done and self.statement.operation not in _ONCE_EACH:
             detector.check(sql, parameters, context, moment)
+        return detector.found is not None
 
     def record(self, seconds: float) -> None:
         """Add one call."""

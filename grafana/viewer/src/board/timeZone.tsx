@@ -22,7 +22,7 @@ export function chosenZone(): string | undefined {
   }
 }
 
-function remember(zone: string): void {
+export function rememberZone(zone: string): void {
   try {
     localStorage.setItem(KEY, zone);
   } catch {
@@ -42,7 +42,7 @@ function Rendered({ model }: SceneComponentProps<TimeZoneSwitch>) {
   const offset = dateTimeFormat(at, { timeZone: LOCAL, format: 'Z' });
   const change = () => {
     const next = isUtc ? LOCAL : UTC;
-    remember(next);
+    rememberZone(next);
     range.onTimeZoneChange(next);
   };
   const shown = isUtc ? 'UTC' : `Local, UTC${offset}`;

@@ -12,7 +12,7 @@ import { Tooltip, type UPlotConfigBuilder, useStyles2 } from '@grafana/ui';
 import { css } from '@emotion/css';
 import type uPlot from 'uplot';
 import { EXEMPLARS } from '../prometheus/exemplars';
-import { traceUrlOf } from '../settings';
+import { traceUrl } from '../urls';
 import { momentOf } from './moments';
 
 const styles = (theme: GrafanaTheme2) => ({
@@ -157,7 +157,7 @@ function ExemplarDots({
     const top = height?.(plot, values[row] ?? NaN);
     if (left < 0 || left > plot.over.clientWidth) return null;
     if (top === undefined || !(top >= 0 && top <= plot.over.clientHeight)) return null;
-    const address = traceUrlOf(traces[row] ?? '');
+    const address = traceUrl(traces[row] ?? '');
     const shown: [string, string][] = [
       ['Time', momentOf(time, timeZone)],
       ['Value', formattedValueToString(format(values[row] ?? NaN, 3))],

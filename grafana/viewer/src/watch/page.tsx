@@ -1,5 +1,5 @@
-/** The pages besides the boards: alerts, silences, targets, rules, runbooks, queries. */
-import { type ReactNode, useEffect } from 'react';
+/** The pages besides the boards: alerts, silences, targets, rules, queries, traces, logs, issues. */
+import { type ReactNode, lazy, useEffect } from 'react';
 import type { GrafanaTheme2 } from '@grafana/data';
 import { useStyles2 } from '@grafana/ui';
 import { css } from '@emotion/css';
@@ -13,6 +13,12 @@ import { RulesPage } from './rules';
 import { RunbookPage, RunbooksPage } from './runbooks';
 import { SilencesPage } from './silences';
 import { TargetsPage } from './targets';
+
+/** Loaded when opened: the pages of traces, logs and issues. */
+const TracesPage = lazy(() => import('../traces/page'));
+const ExamplePage = lazy(() => import('../traces/example'));
+const LogsPage = lazy(() => import('../logs/page'));
+const IssuesPage = lazy(() => import('../issues/page'));
 
 const styles = (theme: GrafanaTheme2) => ({
   main: css({
@@ -32,6 +38,11 @@ function pageFor(name: PageName, rest: string): [string, ReactNode] {
   if (name === 'targets') return [PAGES.targets, <TargetsPage key="targets" />];
   if (name === 'rules') return [PAGES.rules, <RulesPage key="rules" />];
   if (name === 'query') return [PAGES.query, <QueryPage key="query" />];
+  if (name === 'traces' && rest === 'example')
+    return ['Example trace', <ExamplePage key="example" />];
+  if (name === 'traces') return [PAGES.traces, <TracesPage key="traces" />];
+  if (name === 'logs') return [PAGES.logs, <LogsPage key="logs" />];
+  if (name === 'issues') return [PAGES.issues, <IssuesPage key="issues" />];
   if (rest) return [rest.replace(/\.md$/, ''), <RunbookPage key={rest} file={rest} />];
   return [PAGES.runbooks, <RunbooksPage key="runbooks" />];
 }

@@ -1,0 +1,36 @@
+"""The deadline of a query: how long it may take, and what to do when it takes longer."""
+
+import time
+
+
+class QueryTimeoutError(RuntimeError):
+    """A query took too long; the message says what to narrow."""
+
+
+class Deadline:
+    """The moment at which a query ends without a result.
+
+    Args:
+        seconds: From now.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is over."""
+        return time.monotonic() > self._end
+
+    def check(self) -> None:
+        """End the query if it is over.
+
+        Raises:
+            QueryTimeoutError: It is over.
+        """
+        if self.passed:
+            raise QueryTimeoutError(
+                f"The query took longer than {self._seconds:g} s: choose a shorter time range, or "
+                "add an equality of an attribute, such as a service, a route or a trace id."
+            )
