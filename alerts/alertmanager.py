@@ -13,6 +13,7 @@ import yaml
 
 from alerts import inhibition
 from alerts.alert import Severity
+from alerts.errors import ERROR_NEW, ERROR_REOPENED
 from alerts.integrations import integrations
 from alerts.receivers import ReceiverSettings
 from rules.identity import BY_JOB, Identity
@@ -24,7 +25,7 @@ _SLACK = "".join(
     for character, code in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"))
 )
 """Escapes a value for Slack."""
-HEARTBEAT, NULL_RECEIVER = "heartbeat", "null"
+HEARTBEAT, NULL_RECEIVER, ISSUES = "heartbeat", "null", "issues"
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,11 @@ def configuration(
                     "repeat_interval": timings.heartbeat,
                 },
                 {"matchers": [f'severity="{Severity.NONE}"'], "receiver": NULL_RECEIVER},
+                {  # each issue is notified once: not with others, and not its end
+                    "matchers": [f'alertname=~"{ERROR_NEW.name}|{ERROR_REOPENED.name}"'],
+                    "receiver": ISSUES,
+                    "group_by": ["alertname", *identity.labels, "fingerprint"],
+                },
                 {
                     "matchers": [f'severity="{Severity.PAGE}"'],
                     "receiver": str(Severity.PAGE),
@@ -111,6 +117,7 @@ def configuration(
         "receivers": [
             {"name": str(Severity.PAGE), **integrations(settings, Severity.PAGE)},
             {"name": str(Severity.TICKET), **integrations(settings, Severity.TICKET)},
+            {"name": ISSUES, **integrations(settings, Severity.TICKET, ends=False)},
             {"name": HEARTBEAT, **_heartbeat(settings)},
             {"name": NULL_RECEIVER},
         ],

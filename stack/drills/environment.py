@@ -156,6 +156,8 @@ class Environment:
         secrets = secret_distribution.provide(
             self.here, "drill-targets", names, self.here.python_user
         )
+        store = f"http://{readiness.LOOPBACK}:{self.here.ports.store}"
+        reports = {"OTEL_EXPORTER_OTLP_ENDPOINT": store, "DEFECTIVE_NAME": target.job}
         return Program(
             target.job,
             [
@@ -167,6 +169,7 @@ class Environment:
                 "DEFECTIVE_DATABASE_URL": f"postgresql+asyncpg://{postgres.ROLE}@"
                 f"{readiness.LOOPBACK}:{self.here.ports.postgres}/{postgres.DATABASE}",
                 "DEFECTIVE_PASSWORD_FILE": str(secrets / "database-password"),
+                **(reports if target.reports else {}),
             },
             cwd=CHECKOUT,
         )

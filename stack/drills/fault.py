@@ -22,11 +22,13 @@ class TargetService:
         job: Its Prometheus job.
         pool: Size of its connection pool.
         workers: Number of worker processes.
+        reports: Whether it sends traces and logs to the stack's store, as the service ``job``.
     """
 
     job: str
     pool: int = 5
     workers: int = 1
+    reports: bool = False
     ready_path = "/work"
 
 
@@ -84,6 +86,7 @@ class Fault:
         notifies_during_fault: Whether a notification can be delivered during the fault. If not, the
             fault ends once Prometheus fires.
         has_links: Whether the message with the links is delivered.
+        notifies_end: Whether the end of the alert is notified; if not, Prometheus's end counts.
         seconds: Time to fire and to resolve beyond the rule's ``for`` and ``keep_firing_for``.
         baseline: Number of scrapes needed before the fault.
     """
@@ -98,5 +101,6 @@ class Fault:
     inhibits: frozenset[str] = frozenset()
     notifies_during_fault: bool = True
     has_links: bool = True
+    notifies_end: bool = True
     seconds: float = 90.0
     baseline: int = 3
