@@ -231,7 +231,7 @@ class RecordTracer(Tracer):
             above = parent.get_span_context()
             record = keeper.begin(_headers(above))
             record.parent_id = parent_id = above.span_id if above.is_valid else 0
-            span_id = record.span_id
+            span_id, record.kind = record.span_id, _number(kind)
             record.started = start_time or record.started
         span = RecordSpan(
             record,

@@ -7,6 +7,7 @@ Nothing of OpenTelemetry is imported but its messages, by the exporter's thread;
 import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from importlib.util import find_spec
 from time import time_ns
 from types import SimpleNamespace
 from typing import Any
@@ -67,6 +68,8 @@ class TailTracing:
         *,
         keeps_bad: bool,
     ) -> None:
+        if find_spec("opentelemetry.proto") is None:
+            raise ModuleNotFoundError("No module named 'opentelemetry.proto'")
         target = target_of("traces", settings.endpoint)
         if target is None:
             raise ValueError("there is no endpoint")
