@@ -25,7 +25,7 @@ from threading import Thread
 from bench.databases import own_redis, postgresql
 from bench.interleave import quiet_percentile, report
 from bench.price.environments import interpreter
-from bench.price.plot import draw
+from bench.price.page import write
 from stack import readiness
 
 ROOT = Path(__file__).parents[2]
@@ -187,7 +187,7 @@ def main() -> None:
     parser.add_argument("only", nargs="*", help=f"variants besides bare: {', '.join(NAMES)}")
     parser.add_argument("--rounds", type=int, default=9, help="turns of each variant (9)")
     parser.add_argument("--requests", type=int, default=800, help="requests of a turn (800)")
-    parser.add_argument("--plot", type=Path, help="file of the plot (SVG)")
+    parser.add_argument("--write", action="store_true", help="write docs/performance.md")
     options = parser.parse_args()
     chosen = list(dict.fromkeys(["bare", *(options.only or NAMES)]))
     taken, arrived = run(chosen, options.rounds, options.requests)
@@ -222,8 +222,10 @@ def main() -> None:
             "within_budget": not exceeded,
         },
     )
-    if options.plot:
-        draw({NAMES[name]: (seconds[name] - bare) * 1e6 for name in chosen[1:]}, options.plot)
+    if options.write:
+        named = {NAMES[name]: each for name, each in seconds.items()}
+        spreads = {NAMES[name]: (least, most) for name, (least, most) in spread.items()}
+        write(named, spreads, options.rounds, ROOT / "docs")
     raise SystemExit(f"over the budget: {', '.join(exceeded)}" if exceeded else 0)
 
 
