@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -330,3 +331,14 @@ def test_a_host_that_traces_by_the_api_takes_part(receiver: Receiver) -> None:
     assert spans["SELECT"].parent_span_id == spans["price"].span_id
     assert [event.name for event in spans["price"].events] == ["half"]
     assert values(spans["price"])["n"] == 1
+    receiver.spans.clear()
+    tracing = shop.vitals.tracing
+    assert isinstance(tracing, TailTracing)
+    api.get_tracer("mine").start_span("never ended")
+    assert tracing.keeper.held == 0
+    with suppress(LookupError), api.get_tracer("mine").start_as_current_span("job"):
+        raise LookupError
+    tracing.shut_down()
+    (job,) = receiver.spans
+    assert (job.name, job.status.code) == ("job", job.status.STATUS_CODE_ERROR)
+    assert values(job)["vitals.kept"] == ["error", "share"]

@@ -133,6 +133,12 @@ class TailKeeper:
             record.room = 0
         return record
 
+    def begin_root(self, headers: Iterable[tuple[bytes, bytes]]) -> TraceRecord:
+        """Begin the record of a span of the host's own, which may forget to end it."""
+        record = self.begin(headers)
+        self._held.discard(record)
+        return record
+
     def is_first(self, fingerprint: str) -> bool:
         """Whether a statement or an error is the first of its kind in this process."""
         seen = self._seen
