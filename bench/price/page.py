@@ -13,13 +13,14 @@ TEXT = """{heading}
 Written by `python -m bench.price --write` on {day}: one service, with an ORM query on PostgreSQL, a
 Redis GET and a log line a request, once bare and once with each, in an environment of its own with
 the same libraries; {rounds} turns of each in one run. The figure is processor time of the process,
-all threads, until what it exports has left for a collector that answers: the 20th percentile of the
-turns, because the machine is shared. All send traces, metrics (ours are scraped) and logs; Elastic
-APM and ddtrace put ids into logs, which others ship.
+all threads, until what it exports has left for a collector that answers: the median over the turns
+of its share of bare in the same turn. The machine was busy with other work, so mind the quartiles.
+All send traces, metrics (ours are scraped) and logs; Elastic APM and ddtrace put ids into logs,
+which others ship.
 
 ![price]({plot})
 
-| | µs | added | of bare | of bare, all turns |
+| | µs | added | of bare | quartiles |
 |---|---|---|---|---|
 """
 
@@ -31,7 +32,7 @@ def write(
 
     Args:
         seconds: Processor time of a request, by name, ``bare`` first.
-        spread: The least and most of any round, in shares of the median bare request.
+        spread: The quartiles of the turns, in shares of bare in the same turn.
         rounds: How many rounds there were.
         docs: The folder of the documentation.
     """

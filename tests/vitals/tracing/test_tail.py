@@ -48,6 +48,13 @@ def add_nap(connection: Any, _record: Any) -> None:
     connection.run_async(lambda driver: driver.create_function("nap", 1, nap))
 
 
+def drain(tracing: Any) -> None:
+    """Wait until everything is exported; a flush waits only as long as the end of a service may."""
+    deadline = time.monotonic() + 30
+    while not tracing.shut_down():
+        assert time.monotonic() < deadline, "the receiver does not answer"
+
+
 class Shop:
     """A service, whose requests have been asked once, so that nothing of them is the first."""
 
@@ -140,7 +147,7 @@ class Shop:
                         await client.get(path)
                     tracing = self.vitals.tracing
                     assert isinstance(tracing, TailTracing)
-                    await asyncio.to_thread(tracing.shut_down)
+                    await asyncio.to_thread(drain, tracing)
                     self.before = {span.trace_id.hex() for span in self.receiver.spans}
                     self.receiver.spans.clear()
                     for path in paths:
@@ -149,6 +156,7 @@ class Shop:
             await self.engine.dispose()
 
         asyncio.run(run())
+        drain(self.vitals.tracing)
         return [span for span in self.receiver.spans if not span.name.startswith("wait")]
 
 
@@ -188,8 +196,7 @@ def test_the_first_statement_and_the_first_error_of_their_kind_are_kept(receiver
         await shop.engine.dispose()
 
     asyncio.run(run())
-    assert shop.vitals.tracing is not None
-    shop.vitals.tracing.shut_down()
+    drain(shop.vitals.tracing)
     assert kept(receiver.spans) == [
         ("GET /items/{item}", ["first_seen"]),
         ("GET /broken", ["error", "first_seen"]),
@@ -338,7 +345,7 @@ def test_a_host_that_traces_by_the_api_takes_part(receiver: Receiver) -> None:
     assert tracing.keeper.held == 0
     with suppress(LookupError), api.get_tracer("mine").start_as_current_span("job"):
         raise LookupError
-    tracing.shut_down()
+    drain(tracing)
     (job,) = receiver.spans
     assert (job.name, job.status.code) == ("job", job.status.STATUS_CODE_ERROR)
     assert values(job)["vitals.kept"] == ["error", "share"]
