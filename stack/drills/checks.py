@@ -15,7 +15,7 @@ from stack.drills import runbooks
 from stack.drills.environment import Environment
 from stack.drills.observer import Observer
 
-_LINK = re.compile(r"^\s*(Board|Runbook|Silence): (\S+)$", re.MULTILINE)
+_LINK = re.compile(r"^\s*(Trace|Issue|Logs|Board|Runbook|Silence): (\S+)$", re.MULTILINE)
 _MATCHER = re.compile(r'\w+="(?:[^"\\]|\\.)*"')
 
 
@@ -105,6 +105,11 @@ async def check_runbook(
     )
 
 
+def links_of(text: str) -> dict[str, str]:
+    """The links of a message, by their titles; of several with one title, the first."""
+    return dict(reversed(_LINK.findall(text)))
+
+
 async def check_links(
     note: Mapping[str, Any], text: str, environment: Environment, observer: Observer
 ) -> str:
@@ -113,14 +118,16 @@ async def check_links(
     Raises:
         CheckError: One does not.
     """
-    links = dict(_LINK.findall(text))
+    links = links_of(text)
     if missing := {"Board", "Runbook", "Silence"} - {*links}:
         raise CheckError(f"no link {', '.join(sorted(missing))} in:\n{text}")
     _check_variables(links["Runbook"], note["group"])
     site = environment.here.data / services.SITE
     if (site / "index.html").exists():
         await _check_runbook_page(links["Runbook"], note["alert"], environment.client)
-        await _fetch(links["Silence"], environment.client)
+        for title in ("Silence", "Trace", "Issue", "Logs"):
+            if title in links:
+                await _fetch(links[title], environment.client)
     expected = unquote(links["Silence"].partition("filter=")[2])
     matchers = _MATCHER.findall(expected)
     silenced = f"{{{','.join(matchers)}}}" == expected

@@ -57,7 +57,7 @@ class Service:
             self.app,
             engine=engine,
             objectives=OBJECTIVES,
-            service_name="defective",
+            service_name=os.environ["DEFECTIVE_NAME"],
             version="2.0.0",
             revision="defective",
             logs=False,

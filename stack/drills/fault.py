@@ -4,6 +4,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from stack.drills.proofs import Proof
+
 if TYPE_CHECKING:
     from stack.drills.environment import Environment
 
@@ -63,6 +65,8 @@ class Fault:
         notifies_during_fault: Whether a notification can be delivered during the fault. If not, the
             fault ends once Prometheus fires.
         has_links: Whether the message with the links is delivered.
+        proof: What the example trace that the message links to must show; None for an alert
+            without one.
         seconds: Time to fire and to resolve beyond the rule's ``for`` and ``keep_firing_for``.
         baseline: Number of scrapes needed before the fault.
     """
@@ -77,5 +81,6 @@ class Fault:
     inhibits: frozenset[str] = frozenset()
     notifies_during_fault: bool = True
     has_links: bool = True
+    proof: Proof | None = None
     seconds: float = 90.0
     baseline: int = 3
