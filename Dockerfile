@@ -27,6 +27,7 @@ COPY rules rules
 COPY service service
 COPY stack stack
 COPY vitals vitals
+RUN install --directory --owner=10001 --group=10001 /data
 USER 10001:10001
 ENTRYPOINT ["python", "-m"]
 

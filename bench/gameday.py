@@ -41,7 +41,16 @@ class Stack:
     """A stack of its own, with sample data and traffic, on free ports."""
 
     def __init__(self, folder: Path, orders: int) -> None:
-        names = ("API", "POSTGRES", "REDIS", "PROMETHEUS", "ALERTMANAGER", "INBOX", "STORE")
+        names = (
+            "API",
+            "POSTGRES",
+            "REDIS",
+            "PROMETHEUS",
+            "ALERTMANAGER",
+            "INBOX",
+            "STORE",
+            "ISSUES",
+        )
         env = {f"{name}_PORT": str(free_port()) for name in names} | {"VITALS_DATA": str(folder)}
         self.here = Installation.here({**os.environ, **env})
         command = [sys.executable, "-m", "stack", "demo", "--orders", str(orders)]

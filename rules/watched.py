@@ -9,7 +9,7 @@ from rules.signal import Signal
 from vitals.metrics.catalogue import SLO_TARGET, WORKERS
 from vitals.metrics.declarations import matching
 
-DECLARED_JOBS = "api|prometheus|alertmanager|store|runner"
+DECLARED_JOBS = "api|prometheus|alertmanager|store|issues|runner"
 """Jobs of prometheus/prometheus.yml and of the native stack, as a regular expression: watched
 before they ever answered."""
 DECLARED_TARGETS = "vitals"

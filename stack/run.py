@@ -25,7 +25,7 @@ from vitals.metrics import process_identity
 WRITTEN = (
     *("postgres", "postgres.draft", "redis", "prometheus", "alertmanager", "inbox", "secrets"),
     *("handout", "log", "bin", "site", "site.new", "copies", "drill", "suites", "matrix"),
-    *("store", "running.json", "lock"),
+    *("store", "issues", "running.json", "lock"),
 )
 """Names of everything that the stack writes to its data folder."""
 
@@ -72,6 +72,7 @@ def run(
         services.api(here),
         services.inbox(here, mail_port),
         services.store(here),
+        services.issues(here),
         *services.monitoring(
             here, services.prometheus_secrets(here), fast=fast, mail_port=mail_port
         ),
@@ -154,6 +155,7 @@ def addresses(here: Installation) -> str:
         ("notifications", f"{host}:{ports.inbox}"),
         ("traces", f"{viewer}/traces/"),
         ("log lines", f"{viewer}/logs/"),
+        ("issues", f"{viewer}/issues/"),
         ("OTLP", f"{host}:{ports.store} (http/protobuf or http/json, traces and logs)"),
         ("logins", f"admin@example.com and user1@example.com, passwords in {here.secrets}"),
         ("logs", f"{here.log}"),

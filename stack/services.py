@@ -156,6 +156,25 @@ def store(here: Installation) -> Service:
     )
 
 
+def issues(here: Installation) -> Service:
+    """The keeper of issues, which reads the store."""
+    folder, user = here.data / "issues", here.python_user
+    secure_files.make_directory(folder, owner=user.ids if user else None)
+    if user:  # what another user of an earlier start has written
+        secure_files.chown_tree(folder, user.ids)
+    arguments = [
+        *_flag("port", str(here.ports.issues)),
+        *_flag("data", str(folder / "issues.sqlite3")),
+        *_flag("logs", _store_url(here)),
+        *_page_origins(here),
+    ]
+    return Service(
+        _python(here, "issues", ["stack.issues", *arguments]),
+        ready=lambda: readiness.http_answers(here.ports.issues, "/ready"),
+        port=here.ports.issues,
+    )
+
+
 def monitoring(
     here: Installation,
     secrets: Path,
@@ -245,6 +264,7 @@ def boards(here: Installation) -> Service:
         *_flag("address", f"{monitoring_config.viewer_url(here)}/"),
         *_flag("traces", os.environ.get("TRACE_URL", "")),
         *_flag("store", _store_url(here)),
+        *_flag("issues", f"http://{readiness.LOOPBACK}:{here.ports.issues}"),
     ]
     program = replace(_python(here, "boards", ["stack.viewer", "publish", *arguments]), user=None)
     return Service(program, task=True, optional=True)

@@ -24,6 +24,7 @@ from vitals.http.background import observe_background_tasks
 from vitals.http.exception_handlers import observe_handlers
 from vitals.http.probe import HttpProbe
 from vitals.interpreter import refuse_free_threading
+from vitals.logging.export_probe import LogExportProbe
 from vitals.logging.probe import LogProbe, Logs
 from vitals.metrics import worker_discovery
 from vitals.metrics.access import Access, Token
@@ -174,9 +175,10 @@ def instrument(
             those with usual names, see ``vitals.asgi.health_checks``.
         long_polls: Route templates whose requests wait until there is something to answer, and so
             have no latency; by default those with usual names, see ``vitals.http.streams``.
-        otlp_endpoint: Where to export traces, such as ``http://127.0.0.1:4318``; by default what
-            OpenTelemetry's variables say, such as ``OTEL_EXPORTER_OTLP_ENDPOINT``. Without any of
-            them, and without a tracer provider of the host, tracing is off; see docs/tracing.md.
+        otlp_endpoint: Where to export traces and logs, such as ``http://127.0.0.1:4318``; by
+            default what OpenTelemetry's variables say, such as ``OTEL_EXPORTER_OTLP_ENDPOINT``.
+            Without any of them no logs are exported, and without a tracer provider of the host
+            tracing is off too; see docs/tracing.md and docs/logging.md.
         trace_ratio: Sampling ratio of traces without a parent (0 to 1); by default what
             ``OTEL_TRACES_SAMPLER`` says, else 0.1. A tracer provider of the host has its own.
         trace_tail: Whether the traces of all requests that failed, broke their objective, were N+1
@@ -280,6 +282,7 @@ def instrument(
         SaturationProbe(folders),
         LogProbe(logs) if logs is not False else None,
         _json_probe(redactor) if logs == "json" else None,
+        LogExportProbe(resource, redactor, otlp_endpoint) if logs is not False else None,
         database,
         _validation_probe(validation) if validation is not None else None,
         _body_probe(body_logging) if body_logging is not None else None,

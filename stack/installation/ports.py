@@ -24,6 +24,7 @@ class Ports:
     alertmanager: int = 9093
     inbox: int = 9094
     store: int = 4318
+    issues: int = 9095
     runner: int = 0
     """Metrics of the runner; 0 takes a free port."""
 

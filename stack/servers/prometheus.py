@@ -136,6 +136,7 @@ def configuration(
             ("localhost", ports.prometheus),
             ("alertmanager", ports.alertmanager),
             (RUNNER, ports.runner),
+            ("issues", ports.issues),
             ("tempo", ports.store),  # here one store is both Tempo and Loki
         )
     }

@@ -21,7 +21,7 @@ from tests.integration.boards import NO_VALUE_TEXTS, panel_queries, query
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(240)]
 
 CHECKOUT = Path(__file__).parents[2]
-PORTS = ("API", "POSTGRES", "REDIS", "PROMETHEUS", "ALERTMANAGER", "INBOX", "STORE")
+PORTS = ("API", "POSTGRES", "REDIS", "PROMETHEUS", "ALERTMANAGER", "INBOX", "STORE", "ISSUES")
 
 
 def free_ports() -> dict[str, str]:

@@ -14,7 +14,7 @@ from stack.installation.secrets import NAMES
 
 COMPOSE: dict[str, Any] = yaml.safe_load((CHECKOUT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-PUBLISHED = {"api", "grafana", "prometheus", "gate", "inbox"}
+PUBLISHED = {"api", "grafana", "prometheus", "gate", "inbox", "issues"}
 
 
 @pytest.fixture(params=SERVICES)

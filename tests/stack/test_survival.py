@@ -24,9 +24,19 @@ from tests.disks import disk
 from vitals.metrics.process_identity import start_time
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
-PORTS = ("API", "POSTGRES", "REDIS", "PROMETHEUS", "ALERTMANAGER", "INBOX", "STORE")
+PORTS = ("API", "POSTGRES", "REDIS", "PROMETHEUS", "ALERTMANAGER", "INBOX", "STORE", "ISSUES")
 ODD = 'it\'s "odd" ünï 数 [a-b] *?{x} $HOME %s \\ #'
-SERVERS = {"postgres", "redis", "api", "inbox", "store", "alertmanager", "gate", "prometheus"}
+SERVERS = {
+    "postgres",
+    "redis",
+    "api",
+    "inbox",
+    "store",
+    "issues",
+    "alertmanager",
+    "gate",
+    "prometheus",
+}
 
 
 class Stack:

@@ -4,6 +4,8 @@ import traceback
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
@@ -51,6 +53,12 @@ UNCHANGED_MESSAGES = (
     "order 3f2a9c1e-8b7d-4c6e-9f1a-2b3c4d5e6f70 shipped to warehouse B2",
     "password reset for user 7",
     'HTTP Request: GET https://shop.example/items "HTTP/1.1 200 OK"',
+)
+STATED = (
+    *("bad password x7kq", "the pin 12345 is wrong", "my_token 123456", "api key 4f5e6d7c"),
+    *("card 4111 1111 1111 1111", "paid by 4111111111111111", "ssn 078-05-1120"),
+    *("aB3dE5fG7hJ9kL2m", "DE89 3704 0044 0532 0130 00", "a=b", "token: x1", "{1", '"1"'),
+    "AKIAIOSFODNN7EXAMPLE",
 )
 
 
@@ -169,3 +177,21 @@ async def test_values_in_statements_are_redacted(postgres: servers.Postgres) -> 
     assert leaks == []
     assert any("invalid input syntax for type" in text for text in redacted)
     assert any("t_x_key" in text for text in redacted)
+
+
+@given(
+    st.lists(
+        st.text("aB01 .,-_/()%:='\"{}\n") | st.sampled_from((*UNCHANGED_MESSAGES, *STATED)),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_ordinary_messages_are_those_that_redaction_would_not_change(texts: list[str]) -> None:
+    if MESSAGE_REDACTOR.are_ordinary(texts):
+        assert [MESSAGE_REDACTOR.log_message(text) for text in texts] == texts
+
+
+def test_messages_with_numbers_are_ordinary_and_secrets_beside_them_are_not() -> None:
+    assert MESSAGE_REDACTOR.are_ordinary(["bought 17 of apples", "worker 3 (pid 4711) ended"])
+    for stated in STATED:
+        assert not MESSAGE_REDACTOR.are_ordinary(["bought 17 of apples", stated]), stated

@@ -14,7 +14,7 @@ from time import time
 from typing import Any
 
 from vitals.log_events import OnDrop
-from vitals.logging import record_context
+from vitals.logging import active_export, record_context
 from vitals.logging.entries import (
     Entry,
     KitEntry,
@@ -99,8 +99,9 @@ class JsonHandler(logging.Handler):
             return
         _LAST.written = written
         try:
-            say = self._speaker()
+            say = self.speaker()
             entry = entry_of_record(record, say and say(record))
+            _LAST.entry = None if active_export.current is None else entry
             self.writer.put(entry, entry.size)
         except Exception:  # noqa: BLE001  # a record that cannot be formatted must not raise into the caller
             self._on_drop("log_format")
@@ -110,19 +111,22 @@ class JsonHandler(logging.Handler):
     ) -> bool:
         """Queue an event of the kit, unless the host's rules need a record of it."""
         rules = self._rules
-        if rules.filters or level < rules.level or self._speaker() is not None:
+        if rules.filters or level < rules.level or self.speaker() is not None:
             return False
         if type(rules).filter is not logging.Handler.filter or record_context.has_inner():
             return False
         bound = bound_by_structlog()
         entry = KitEntry(time(), level, logger, event, fields, bound, service_name)
         self.writer.put(entry, entry.size)
+        if active_export.current is not None:
+            active_export.current.put(entry, {})
         return True
 
-    def _speaker(self) -> Say | None:
+    def speaker(self) -> Say | None:
+        """How the replaced handler words a message; None if it writes it as it is."""
         rules = self._rules
         if rules.formatter is not self._formatter:
-            self._formatter, self._say = rules.formatter, _speaker(rules)
+            self._formatter, self._say = rules.formatter, speaker_of(rules)
         return self._say
 
     def flush(self) -> None:
@@ -139,7 +143,16 @@ _LAST = threading.local()
 """The record that each thread has written last; not the object, which holds what it logged."""
 
 
-def _speaker(handler: logging.Handler) -> Say | None:
+def last_entry(record: logging.LogRecord) -> Entry | None:
+    """What was kept of a record that this thread has just queued; None of any other."""
+    if getattr(_LAST, "written", None) != (id(record), record.created):
+        return None
+    entry: Entry | None = getattr(_LAST, "entry", None)
+    _LAST.entry = None
+    return entry
+
+
+def speaker_of(handler: logging.Handler) -> Say | None:
     """How a handler words a message; None if it writes the message as it is.
 
     A formatter or handler class of the host's may mask secrets.

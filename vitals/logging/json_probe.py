@@ -22,3 +22,4 @@ class JsonLogProbe:
         setup.join(host.service_name, host.meter.dropped, self.redactor)
         host.at_start(setup.check)
         host.meter.before_scrape(setup.check)
+        host.lifespan(setup.serving)

@@ -9,6 +9,8 @@ strings and headers are never logged here, and every line is redacted.
 import logging
 import sys
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Optional, TextIO
 
 from vitals.log_events import OnDrop, ignore
@@ -53,7 +55,7 @@ class JsonOutput:
         self._follows_stdout = stream is None
         self._on_drop = on_drop
         self._writer: LineWriter[Entry | KitEntry] = LineWriter(
-            stream or sys.stdout, self._lines.render, self._drop
+            stream or sys.stdout, self._lines.render, self._drop, self._lines.prepare
         )
         self._lock = threading.RLock()
         self._levels: dict[logging.Logger, tuple[int, int]] = {}
@@ -129,6 +131,10 @@ class JsonOutput:
             self._structlog.give_back()
         self._writer.close()
 
+    def write_at_once(self, at_once: bool) -> None:  # noqa: FBT001  # a switch
+        """Whether a log call returns only when its line is written."""
+        self._writer.waits = at_once and self._writer.flush()
+
     def _is_attached(self) -> bool:
         return any(self._is_ours(handler) for handler in logging.getLogger().handlers)
 
@@ -164,6 +170,8 @@ def _captures_warnings() -> bool:
 
 
 _output: JsonOutput | None = None
+_serving = 0
+"""Applications whose lifespan has begun and not ended."""
 
 
 def configure(
@@ -204,6 +212,24 @@ def check() -> None:
     """Take over again what the host has set up since `configure`, if that was called."""
     if _output is not None:
         _output.check()
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[None]:
+    """Write lines at once when no application serves any more.
+
+    A server that was stopped by a signal ends itself by that signal, which runs no exit handlers.
+    """
+    global _serving  # noqa: PLW0603
+    _serving += 1
+    if _output is not None:
+        _output.write_at_once(False)
+    try:
+        yield
+    finally:
+        _serving -= 1
+        if not _serving and _output is not None:
+            _output.write_at_once(True)
 
 
 def unconfigure() -> None:

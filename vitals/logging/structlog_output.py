@@ -13,6 +13,7 @@ from structlog.dev import ConsoleRenderer
 from structlog.processors import JSONRenderer, KeyValueRenderer, LogfmtRenderer
 
 from vitals.log_events import OnDrop
+from vitals.logging import active_export
 from vitals.logging.consoles import is_console
 from vitals.logging.entries import Entry, KitEntry, entry_of_event
 from vitals.logging.line_writer import LineWriter
@@ -62,6 +63,8 @@ class StructlogOutput:
         try:
             entry = entry_of_event(method, event)
             self._writer.put(entry, entry.size)
+            if active_export.current is not None:
+                active_export.current.put(entry, {})
         except Exception:  # noqa: BLE001  # a log call of the host must not fail
             self._on_drop("log_format")
         raise structlog.DropEvent

@@ -121,7 +121,11 @@ def contain_no_secrets(texts: Collection[str]) -> bool:
         or "asic" in lower
         or "eyJ" in joined
         or _DIGITS in bare
-        or (b"aa00" in bare and _IBAN_CLASSES.search(bare))
+        or (
+            b"aa00" in bare
+            and _IBAN_CLASSES.search(bare)
+            and _IBAN.sub(_mask_iban, joined) != joined
+        )
         or (_SSN_DIGITS in bare and _SSN.search(joined))
         or b"----" in classes
         or "PuTTY" in joined

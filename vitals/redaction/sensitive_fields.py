@@ -230,6 +230,10 @@ class SensitiveFields(dict[str, FieldName]):
         """Redact values that follow a sensitive name: ``bad password x7``."""
         return str(self._followed.sub(_mask_following, text)) if _DIGIT.search(text) else text
 
+    def precedes_value(self, text: str) -> bool:
+        """Whether a sensitive name in a text precedes what may be a value."""
+        return self._followed.search(text) is not None
+
 
 class _Assigned:
     """Finds where a text assigns a value to a sensitive name: ``password: x``, ``the pin is x``.

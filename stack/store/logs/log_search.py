@@ -11,6 +11,7 @@ from typing import Any
 from stack.store.logs.logql import LogQuery, MetricQuery
 from stack.store.logs.selection import (
     SOURCE,
+    STREAM_LABELS,
     Stream,
     label_expression,
     labels_of,
@@ -187,22 +188,23 @@ def _line(row: tuple[Any, ...], streams: Mapping[int, Stream], query: LogQuery) 
 
 def _grouping(query: MetricQuery) -> tuple[str, tuple[str, ...]]:
     """The expression by which lines are grouped, and the labels that it consists of."""
-    if query.by is None:
-        return "l.stream", ()
-    if not query.by:
-        return "''", ()
+    if query.by is None or STREAM_LABELS.issuperset(query.by):
+        return "l.stream", query.by or ()
     return f"json_array({', '.join(map(label_expression, query.by))})", query.by
 
 
 def _labels_of_group(
     group: Any, by: tuple[str, ...], streams: Mapping[int, Stream], query: MetricQuery
 ) -> str:
-    if isinstance(group, int):
+    if isinstance(group, str):
+        values = json.loads(group)
+        labels = {name: text for name, text in zip(by, values, strict=True) if text}
+    elif query.by is None:
         without = {*(query.without or ()), *query.logs.dropped}
         labels = {n: text for n, text in streams[group].labels.items() if n not in without}
     else:
-        values = json.loads(group) if by else []
-        labels = {name: text for name, text in zip(by, values, strict=True) if text}
+        known = streams[group].everything
+        labels = {name: known[name] for name in by if name in known}
     return json.dumps(labels, sort_keys=True)
 
 

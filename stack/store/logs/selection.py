@@ -1,18 +1,24 @@
 """The selection of log lines: a query of LogQL as one of SQLite, for one partition."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stack.store.logs.logql import AnyLabelFilter, LabelFilter, LineFilter, LogQuery, Stage
+from stack.store.otlp.line_rows import LABELS, label_name
 from stack.store.partitions.terms import term, trigrams
 
 LEVELS = frozenset({"level", "detected_level"})
+STREAM_LABELS = LEVELS | {label_name(attribute) for attribute in LABELS}
+"""Labels that are the same for all lines of a stream."""
 _MAX_CANDIDATES = 20_000
 """Of more, the index is of no help: the newest lines are looked at one by one."""
 _MAX_TRIGRAMS = 30
-_SHORTEST = 3
+_SPECIAL = re.compile(r"(?<!\\)(?:\\\\)*[.+*?()|\[\]{}^$]|\\\w")
+"""What makes a pattern more than a text; a letter after a backslash is a class or the like."""
+_ESCAPED = re.compile(r"\\(.)")
 _MAX_STREAMS = 30_000
 SOURCE = "line l JOIN stream s ON s.id = l.stream"
 
@@ -128,8 +134,8 @@ def _label_condition(node: AnyLabelFilter, parameters: list[str | float | int]) 
 def _candidates(database: sqlite3.Connection, stage: Stage, selection: Selection) -> Sequence[str]:
     """Conditions by which an index finds the few lines that may fulfil a stage."""
     table, query = "", ""
-    if isinstance(stage, LineFilter) and stage.operator == "|=" and len(stage.values) == 1:
-        grams = trigrams(stage.values[0])[:_MAX_TRIGRAMS]
+    if isinstance(stage, LineFilter):
+        grams = trigrams(_contained(stage))[:_MAX_TRIGRAMS]
         table, query = "line_gram", " AND ".join(_quoted(gram) for gram in grams)
     elif isinstance(stage, LabelFilter) and stage.operator == "=" and isinstance(stage.value, str):
         table, query = "line_term", _quoted(term("", stage.name, stage.value))
@@ -146,6 +152,18 @@ def _candidates(database: sqlite3.Connection, stage: Stage, selection: Selection
         return ()
     selection.parameters.append(query)
     return (f"l.id IN (SELECT rowid FROM {table} WHERE {table} MATCH ?)",)  # noqa: S608 - our names
+
+
+def _contained(stage: LineFilter) -> str:
+    """A text that every line has that fulfils a filter, in whichever case; or nothing."""
+    if len(stage.values) > 1 or stage.operator.startswith("!"):
+        return ""
+    (text,) = stage.values
+    if stage.operator == "|=":
+        return text
+    # `(?i)word` is how a search ignores case.
+    text = text.removeprefix("(?i)")
+    return "" if _SPECIAL.search(text) else _ESCAPED.sub(r"\1", text)
 
 
 def _quoted(text: str) -> str:

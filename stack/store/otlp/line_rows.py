@@ -4,6 +4,7 @@ Source: https://grafana.com/docs/loki/latest/send-data/otel/ ("Changes to the de
 Names are those of Loki's labels, with underscores; of resources, the attributes below are labels.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ MAX_LINE = 256_000
 """Characters of a line; Loki's default bound."""
 _LEVELS = ("trace", "debug", "info", "warn", "error", "fatal")
 _PER_LEVEL = 4
+_OTHER = re.compile(r"[^A-Za-z0-9]")
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
@@ -98,13 +100,16 @@ def level_of(record: LogRecord) -> str:
     return known.get(text, "unknown")
 
 
+def label_name(attribute: str) -> str:
+    """The label of an attribute: other letters than those of ASCII become underscores."""
+    return _OTHER.sub("_", attribute)
+
+
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Attributes as labels: names with underscores, nested ones joined, values as text."""
     found: dict[str, str] = {}
     for key, value in values.items():
-        name = prefix + "".join(
-            letter if letter.isascii() and letter.isalnum() else "_" for letter in key
-        )
+        name = prefix + label_name(key)
         if isinstance(value, dict):
             found |= flat(value, f"{name}_")
         elif isinstance(value, list):

@@ -7,7 +7,7 @@ commit costs each request less. What waits is bounded in bytes; more is refused.
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,7 +27,6 @@ from stack.terminal import print_line
 MAX_WAITING = 24_000_000
 """Bytes of bodies that wait to be written."""
 _GROUP_BYTES = 4_000_000
-_MAINTAIN_SECONDS = 5.0
 _MAX_TAGS = 1_000
 """Values of one attribute in one partition that a person can choose from."""
 _MAX_TAG_NAMES = 1_000
@@ -73,11 +72,11 @@ class Writer:
 
     Args:
         files: The partitions.
-        on_commit: Called in the writer's thread after each commit.
+        maintain_seconds: How often retention is looked at.
     """
 
-    def __init__(self, files: StoreFiles, on_commit: Callable[[], None] = lambda: None) -> None:
-        self._files, self._on_commit = files, on_commit
+    def __init__(self, files: StoreFiles, maintain_seconds: float = 1.0) -> None:
+        self._files, self._maintain_seconds = files, maintain_seconds
         self._waiting: deque[_Request] = deque()
         self._bytes = 0
         self._changed = Condition()
@@ -122,13 +121,13 @@ class Writer:
         while True:
             with self._changed:
                 if not self._waiting and not self._stopping:
-                    self._changed.wait(_MAINTAIN_SECONDS)
+                    self._changed.wait(self._maintain_seconds)
                 if self._stopping and not self._waiting:
                     return
                 group = self._take()
             if group:
                 self._write(group)
-            if time.monotonic() - self._maintained > _MAINTAIN_SECONDS:
+            if time.monotonic() - self._maintained > self._maintain_seconds:
                 self._maintain()
 
     def _take(self) -> list[_Request]:
@@ -161,7 +160,6 @@ class Writer:
             if self.unwritable:
                 print_line("the store can write again")
             self.unwritable = ""
-            self._on_commit()
             for request in valid:
                 request.result.set_result(request.stored)
 

@@ -18,8 +18,9 @@ from stack.store.partitions.deadline import Deadline
 SUFFIX = ".sqlite3"
 _SIDES = ("", "-wal", "-shm", "-journal")
 _CACHE_KIB = 4_096
-_CHECK_EVERY = 20_000
-"""Instructions of SQLite between two looks at the clock."""
+_CHECK_EVERY = 500_000
+"""Instructions of SQLite between two looks at the clock, about ten milliseconds: each look waits
+for the interpreter, which others use."""
 # Contentless indexes without positions hold row ids by term: a candidate is read and compared
 # exactly. `term` holds hashes of attributes, `gram` all triples of letters of lines.
 SCHEMA = """
@@ -151,6 +152,7 @@ class Partition:
         Raises:
             QueryTimeoutError: The deadline has passed.
         """
+        deadline.check()
         database = sqlite3.connect(f"file:{_quoted(self.path)}?mode=ro", uri=True, timeout=1)
         try:
             database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")

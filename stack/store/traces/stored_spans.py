@@ -3,7 +3,7 @@
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, cast
 
 import zstandard
@@ -46,20 +46,12 @@ class StoredSpan:
         trace: Facts of its whole trace, asked for only where a query needs them.
     """
 
-    __slots__ = ("_attributes", "_trace", "resource", "span")
+    __slots__ = ("_trace", "resource", "span")
 
     def __init__(
         self, span: Span, resource: dict[str, Any], trace: Callable[[], TraceFacts]
     ) -> None:
         self.span, self.resource, self._trace = span, resource, trace
-        self._attributes: dict[str, Any] | None = None
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        """Its attributes."""
-        if self._attributes is None:
-            self._attributes = values_of(self.span.attributes)
-        return self._attributes
 
     @property
     def duration(self) -> int:
@@ -79,10 +71,11 @@ class StoredSpan:
             ]
         else:
             found = []
-            if field.scope in {"span", "any"} and field.name in self.attributes:
-                found.append(self.attributes[field.name])
-            elif field.scope in {"resource", "any"} and field.name in self.resource:
-                found.append(self.resource[field.name])
+            if field.scope != "resource":
+                name = field.name
+                found = [value_of(each.value) for each in self.span.attributes if each.key == name]
+            if not found and field.scope != "span" and field.name in self.resource:
+                found = [self.resource[field.name]]
         return [each for one in found for each in (one if isinstance(one, list) else [one])]
 
     def fulfils(self, condition: Filter) -> bool:
@@ -142,10 +135,15 @@ class StoredChunk:
 
     def spans(self, trace: Callable[[], TraceFacts]) -> Iterator[StoredSpan]:
         """Its spans; `trace` says what is known of the whole trace."""
-        resource = values_of(Resource.FromString(self.resource).attributes)
+        resource = _resource_values(self.resource)
         for scoped in self.decoded.scope_spans:
             for span in scoped.spans:
                 yield StoredSpan(span, resource, trace)
+
+
+@lru_cache(maxsize=1_000)
+def _resource_values(resource: bytes) -> dict[str, Any]:
+    return values_of(Resource.FromString(resource).attributes)
 
 
 def _status(span: Span) -> str:

@@ -56,6 +56,11 @@ class Store(Server):
         assert response.is_success, response.text
         return response.json()
 
+    def metrics(self) -> dict[str, float]:
+        """Its own metrics, by name and labels."""
+        rows = (line.rpartition(" ") for line in self.client.get("/metrics").text.splitlines())
+        return {name: float(value) for name, _, value in rows if not name.startswith("#")}
+
     def search(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
         """Traces that fulfil a query of TraceQL."""
         found: list[dict[str, Any]] = self.get("/api/search", q=query, **parameters)["traces"]

@@ -12,8 +12,8 @@ import pytest
 from vitals.logging.line_writer import MAX_QUEUED_CHARACTERS, LineWriter
 
 
-def _as_it_is(entry: str) -> str:
-    return entry
+def _as_it_is(entry: str) -> bytes:
+    return entry.encode()
 
 
 def put(writer: LineWriter[str], text: str) -> None:
@@ -62,10 +62,10 @@ def test_a_stalled_reader_blocks_no_caller_and_memory_is_bounded() -> None:
 
 
 def test_a_closed_stream_and_an_entry_that_cannot_be_rendered_are_counted() -> None:
-    def render(entry: str) -> str:
+    def render(entry: str) -> bytes:
         if entry == "bad":
             raise LookupError
-        return entry
+        return entry.encode()
 
     stream, dropped = io.StringIO(), list[str]()
     writer = LineWriter(stream, render, dropped.append)

@@ -63,5 +63,6 @@ def test_lines_of_a_server(start: str, order: str, logs: str) -> None:
     assert events['"GET /items/{item} HTTP/1.1" 200']["logger"] == "uvicorn.access"
     assert events["request slow"]["http.route"] == "/items/{item}"
     assert events["bought"]["http.route"] == "/items/{item}"
+    assert any(event.startswith("Finished server process") for event in events), "lines were lost"
     assert "planted" not in output + errors
     assert "HOST shop" not in errors

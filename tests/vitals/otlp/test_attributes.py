@@ -3,10 +3,13 @@
 from typing import Any
 
 import pytest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from vitals.otlp.attributes import MAX_ATTRIBUTES, MAX_VALUE, add_attributes, set_value
+
+pytest.importorskip("opentelemetry.proto")  # an extra
+
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 
 def sent(value: Any) -> Any:

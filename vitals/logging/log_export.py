@@ -1,0 +1,233 @@
+"""Exports what is logged by OTLP, beside the host's handlers.
+
+No handler is added to a logger: one on the root logger would make ``logging.basicConfig`` do
+nothing, would silence what Python writes to standard error where nothing is set up, and would see
+nothing of loggers that do not propagate, such as uvicorn's. Records are taken where a logger has
+passed them to its handlers, after its levels and filters.
+"""
+
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from vitals.asgi.trace_record import active_span
+from vitals.logging import active_export
+from vitals.logging.entries import Entry, KitEntry, entry_of_record
+from vitals.logging.json_handler import JsonHandler, Say, last_entry, speaker_of
+from vitals.logging.otlp_records import Exported, RecordEncoder, Resource, rejected
+from vitals.logging.redacted_entries import EntryRedactor
+from vitals.otlp.exporter import FLUSH_SECONDS, LOGGER, Exporter, is_exporting
+from vitals.otlp.target import Target
+from vitals.redactor import Redactor
+
+RECORD_BYTES = 200
+"""About the bytes of a record besides its text."""
+
+_NOWHERE: Mapping[str, Any] = {}
+
+
+class LogExport(logging.Handler):
+    """Exports records and events, one for the process.
+
+    It is a handler for its level and filters, which the host may set; no logger has it.
+
+    Args:
+        target: Where to.
+        redactor: Redacts every record.
+        on_drop: Called with the reason for each record that is lost, and their number.
+
+    Attributes:
+        is_host_exporting: Whether the host exports its records by OpenTelemetry itself.
+    """
+
+    def __init__(
+        self, target: Target, redactor: Redactor, on_drop: Callable[[str, int], None]
+    ) -> None:
+        super().__init__()
+        self.is_host_exporting = False
+        self._on_drop = on_drop
+        self._redactor = redactor
+        self._redact = EntryRedactor(redactor)
+        self._encoder = RecordEncoder(self._redact, self._drop)
+        self.exporter: Exporter[Exported] = Exporter(
+            target, self._encoder, self._drop, signal="logs", rejected=rejected
+        )
+        self._speakers: WeakKeyDictionary[logging.Handler, tuple[Any, Say | None]]
+        self._speakers = WeakKeyDictionary()
+
+    def createLock(self) -> None:  # noqa: N802  # logging's name
+        """Need no lock: the queue has one."""
+        self.lock = None
+
+    def join(
+        self,
+        name: str,
+        resource: Resource,
+        redactor: Redactor,
+        on_drop: Callable[[str, int], None],
+    ) -> None:
+        """Export the records of an application, which counts what is lost from now on."""
+        self._on_drop = on_drop
+        if redactor is not self._redactor:
+            self._redact.add(redactor)
+        self._encoder.add_service(name, resource)
+
+    def _drop(self, reason: str, count: int = 1) -> None:
+        self._on_drop(reason, count)
+
+    def offer(self, logger: logging.Logger, record: logging.LogRecord) -> None:
+        """Export a record that a logger has passed to its handlers; never raises."""
+        if record.levelno < self.level or self.is_host_exporting or _is_own(record):
+            return
+        try:
+            accepted: Any = self.filter(record)
+            if accepted:
+                # Since Python 3.12 a filter may return another record.
+                record = accepted if isinstance(accepted, logging.LogRecord) else record
+                self._offer(logger, record)
+        except Exception:  # noqa: BLE001  # a record that cannot be formatted must not raise into the caller
+            self._drop("log_format")
+
+    def _offer(self, logger: logging.Logger, record: logging.LogRecord) -> None:
+        entry = last_entry(record)  # of the JSON line
+        if entry is None:
+            text = self._say(logger, record)
+            if self.is_host_exporting:
+                return
+            entry = entry_of_record(record, text)
+        source = {
+            "code.file.path": record.pathname,
+            "code.line.number": record.lineno,
+            "code.function.name": record.funcName,
+        }
+        self.put(entry, source if record.lineno else _NOWHERE)
+
+    def put(self, entry: Entry | KitEntry, source: Mapping[str, Any] = _NOWHERE) -> None:
+        """Export an entry."""
+        if not self.is_host_exporting and not is_exporting():
+            self.exporter.put(Exported(entry, source, *_span()), entry.size + RECORD_BYTES)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Export a record: the host has added this to a logger of its own."""
+
+    def _say(self, logger: logging.Logger, record: logging.LogRecord) -> str | None:
+        """How the host words a record: one of its handlers may mask secrets."""
+        current: logging.Logger | None = logger
+        while current is not None:
+            for handler in current.handlers:
+                if isinstance(handler, JsonHandler):
+                    say = handler.speaker()
+                else:
+                    known = self._speakers.get(handler)
+                    if known is None or known[0] is not handler.formatter:
+                        known = self._learn(handler)
+                    say = known[1]
+                if say is not None and (text := say(record)) is not None:
+                    return text
+            current = current.parent if current.propagate else None
+        return None
+
+    def _learn(self, handler: logging.Handler) -> tuple[Any, Say | None]:
+        if exports_by_opentelemetry(handler):
+            self.is_host_exporting = True
+        known = self._speakers[handler] = handler.formatter, speaker_of(handler)
+        return known
+
+    def check(self) -> bool:
+        """Find out again whether the host exports its records itself; returns whether it does."""
+        loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+        self.is_host_exporting = any(
+            exports_by_opentelemetry(handler)
+            for logger in loggers
+            if isinstance(logger, logging.Logger)
+            for handler in logger.handlers
+        )
+        return self.is_host_exporting
+
+
+def exports_by_opentelemetry(handler: logging.Handler) -> bool:
+    """Whether a handler is OpenTelemetry's, which exports records by a provider of the host's."""
+    return any(
+        kind.__name__ == "LoggingHandler" and kind.__module__.startswith("opentelemetry.")
+        for kind in type(handler).__mro__
+    )
+
+
+def _is_own(record: logging.LogRecord) -> bool:
+    """Whether a record tells of the export itself."""
+    return record.name == LOGGER or is_exporting()
+
+
+def _span() -> tuple[int, int, bool]:
+    """Trace id and id of the current span, and whether the trace is sampled; zeros outside."""
+    active = active_span()
+    if active is not None:
+        record, span_id = active
+        return record.trace_id, span_id, record.sampled
+    api: Any = sys.modules.get("opentelemetry.trace")
+    if api is None:
+        return 0, 0, False
+    context = api.get_current_span().get_span_context()
+    return context.trace_id, context.span_id, context.trace_flags.sampled
+
+
+def _install() -> None:
+    inner = logging.Logger.callHandlers
+    if hasattr(inner, "vitals_inner"):
+        return
+
+    def callHandlers(self: logging.Logger, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
+        inner(self, record)
+        export = active_export.current
+        if export is not None:
+            export.offer(self, record)
+
+    callHandlers.vitals_inner = inner  # type: ignore[attr-defined]
+    logging.Logger.callHandlers = callHandlers  # type: ignore[method-assign]
+
+
+def _uninstall() -> None:
+    """Give the method back, unless somebody has put another one around it."""
+    inner = getattr(logging.Logger.callHandlers, "vitals_inner", None)
+    if inner is not None:
+        logging.Logger.callHandlers = inner  # type: ignore[method-assign]
+
+
+def join(
+    name: str,
+    resource: Resource,
+    target: Target,
+    redactor: Redactor,
+    on_drop: Callable[[str, int], None],
+) -> LogExport:
+    """Export the logs of an application; several of one process share the export, and its target.
+
+    Args:
+        name: Its ``service.name``.
+        resource: Returns the attributes of its resource; called in the process that exports.
+        target: Where to; the first application's applies.
+        redactor: Redacts every record.
+        on_drop: Called with the reason for each record that is lost, and their number.
+    """
+    export = active_export.current
+    if not isinstance(export, LogExport):
+        export = LogExport(target, redactor, on_drop)
+    export.join(name, resource, redactor, on_drop)
+    active_export.current = export
+    _install()
+    return export
+
+
+def stop(seconds: float = FLUSH_SECONDS) -> None:
+    """Send what waits, and export nothing any more.
+
+    Args:
+        seconds: How long to wait.
+    """
+    export = active_export.current
+    active_export.current = None
+    _uninstall()
+    if isinstance(export, LogExport):
+        export.exporter.close(seconds)
