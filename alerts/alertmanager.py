@@ -15,6 +15,7 @@ from alerts import inhibition, message_links
 from alerts.alert import Severity
 from alerts.integrations import integrations
 from alerts.receivers import ReceiverSettings
+from rules.identity import BY_JOB, Identity
 from vitals import secure_files
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -58,7 +59,10 @@ FAST_TIMINGS = GroupTimings(
 
 
 def configuration(
-    settings: ReceiverSettings, templates: str, timings: GroupTimings
+    settings: ReceiverSettings,
+    templates: str,
+    timings: GroupTimings,
+    identity: Identity = BY_JOB,
 ) -> dict[str, Any]:
     """Build Alertmanager's configuration.
 
@@ -66,12 +70,13 @@ def configuration(
         settings: The receivers.
         templates: The folder of the templates, relative to the configuration's file.
         timings: Group waits and intervals.
+        identity: The labels that tell services apart.
     """
     return {
         "templates": [f"{templates}/*.tmpl"],
         "route": {
             "receiver": str(Severity.TICKET),  # alerts without a known severity are tickets
-            "group_by": ["alertname", "job"],
+            "group_by": ["alertname", *identity.labels],
             "group_wait": timings.ticket_wait,
             "group_interval": timings.ticket_interval,
             "repeat_interval": "12h",
@@ -97,7 +102,7 @@ def configuration(
                 },
             ],
         },
-        "inhibit_rules": inhibition.rules(),
+        "inhibit_rules": inhibition.rules(identity),
         "receivers": [
             {"name": str(Severity.PAGE), **integrations(settings, Severity.PAGE)},
             {"name": str(Severity.TICKET), **integrations(settings, Severity.TICKET)},
@@ -125,6 +130,8 @@ def write(
     templates: Path,
     timings: GroupTimings = NORMAL_TIMINGS,
     owner: secure_files.Owner | None = None,
+    *,
+    identity: Identity = BY_JOB,
 ) -> None:
     """Write the configuration, readable by its owner only, and the templates that it uses.
 
@@ -135,6 +142,7 @@ def write(
         timings: Group waits and intervals.
         owner: The account that owns all of it and alone can read it; `None` for the current
             account, and everyone can read the templates.
+        identity: The labels that tell services apart.
 
     Raises:
         UnsafePathError: A folder is a link, or lies behind one that another account can change.
@@ -146,7 +154,8 @@ def write(
     secure_files.make_directory(templates, mode=folder_mode, owner=owner)
     texts = {path.name: path.read_text("utf-8") for path in TEMPLATES.glob("*.tmpl")}
     texts |= {
-        "links.tmpl": message_links.plain(settings) + message_links.slack(settings),
+        "links.tmpl": message_links.plain(settings, identity)
+        + message_links.slack(settings, identity),
         "slack.tmpl": message_links.slack_text("".join(texts.values())),
     }
     for name, text in texts.items():
@@ -155,6 +164,6 @@ def write(
     directory = str(file.parent.absolute())
     if escape_glob(directory) != directory:  # Alertmanager joins it to a relative pattern unescaped
         folder = escape_glob(str(templates.absolute()))
-    text = yaml.safe_dump(configuration(settings, folder, timings), sort_keys=False)
+    text = yaml.safe_dump(configuration(settings, folder, timings, identity), sort_keys=False)
     header = "# Rendered by `python -m alerts alertmanager`; holds webhook addresses.\n"
     secure_files.write(file, header + text, owner=owner)

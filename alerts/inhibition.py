@@ -37,6 +37,7 @@ from alerts.saturation import (
     THREADS_NEARLY,
     THREADS_SOON,
 )
+from rules.identity import BY_JOB, Identity
 
 _PAGE, _LATENCY = {"severity": str(Severity.PAGE)}, {"slo": "latency"}
 _ROUTE = ("job", "http_request_method", "http_route")
@@ -65,21 +66,20 @@ class Inhibition:
     of: Mapping[str, str] = field(default_factory=dict)
     same_events: bool = False
 
-    @property
-    def rule(self) -> dict[str, Any]:
-        """The entry of ``inhibit_rules``."""
+    def rule(self, identity: Identity = BY_JOB) -> dict[str, Any]:
+        """Write the entry of ``inhibit_rules``."""
         paged = self.cause.severity is Severity.PAGE
         of = {**({} if paged else {"severity": str(Severity.TICKET)}), **self.of}
         return {
             "source_matchers": _matchers(self.cause, self.by),
             "target_matchers": _matchers(self.consequence, of),
-            "equal": [*self.equal],
+            "equal": [*identity.expand(self.equal)],
         }
 
     def applies(self, cause: Mapping[str, str], consequence: Mapping[str, str]) -> bool:
         """Whether an alert with the labels of `cause` holds back one with those of `consequence`.
 
-        The same answer as that of Alertmanager to `rule`.
+        The same answer as that of Alertmanager to `rule`, by ``job`` alone.
         """
         paged = self.cause.severity is Severity.PAGE
         return (
@@ -270,9 +270,9 @@ INHIBITIONS = (
 )
 
 
-def rules() -> list[dict[str, Any]]:
+def rules(identity: Identity = BY_JOB) -> list[dict[str, Any]]:
     """Alertmanager's ``inhibit_rules``."""
-    return [each.rule for each in INHIBITIONS]
+    return [each.rule(identity) for each in INHIBITIONS]
 
 
 def annotations(alert: Alert) -> dict[str, str]:

@@ -10,25 +10,38 @@ which a phone shows without the address.
 import re
 
 from alerts.receivers import ReceiverSettings
+from rules.identity import BY_JOB, Identity
 
-_ESCAPED = " | ".join(
-    f'reReplaceAll "{character}" "{code}"'
+_ESCAPED = "".join(
+    f' | reReplaceAll "{character}" "{code}"'
     for character, code in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"))
 )
-_SHARED = ("text", "title", "proofs", "logs", "board", "runbook")
+"""Escapes a value for Slack."""
+_SHARED = ("text", "title", "further", "proofs", "logs", "board", "runbook")
 """Templates that Slack has versions of."""
 _SILENCE = re.compile(r"\n  Silence: (\{\{.*\}\})")
 
 
-def plain(settings: ReceiverSettings) -> str:
+def plain(settings: ReceiverSettings, identity: Identity = BY_JOB) -> str:
     """Write the templates for all receivers but Slack: one link a line, an address each."""
-    silences = settings.silences or "{{ .ExternalURL }}/#/silences/new"
-    return _links(settings, "", "\n  {title}: {address}") + _define("silences", silences)
+    labels = ("alertname", *identity.labels)
+    places = ",".join(f"{each}=%q" for each in labels)
+    matchers = f'(printf "{{{places}}}" {" ".join(f".Labels.{each}" for each in labels)})'
+    chosen = "&".join(f"var-{each}={_in_url(f'.Labels.{each}')}" for each in identity.labels)
+    return (
+        _links(settings, "", "\n  {title}: {address}")
+        + _define("further", _further(identity))
+        + _define("chosen", chosen)
+        + _define("matchers", _in_url(matchers))
+        + _define("silences", settings.silences or "{{ .ExternalURL }}/#/silences/new")
+    )
 
 
-def slack(settings: ReceiverSettings) -> str:
+def slack(settings: ReceiverSettings, identity: Identity = BY_JOB) -> str:
     """Write those for Slack."""
-    return _links(settings, "slack_", " <{address}|{title}>", begin="\n ")
+    return _links(settings, "slack_", " <{address}|{title}>", begin="\n ") + _define(
+        "slack_further", _further(identity, _ESCAPED)
+    )
 
 
 def slack_text(text: str) -> str:
@@ -40,7 +53,7 @@ def slack_text(text: str) -> str:
     )
     named = re.sub(rf'"vitals\.({"|".join(_SHARED)})"', r'"vitals.slack_\1"', wanted)
     escaped = re.sub(
-        r"\{\{ (\.(?:Annotations|CommonLabels)\.\w+) \}\}", rf"{{{{ \1 | {_ESCAPED} }}}}", named
+        r"\{\{ (\.(?:Annotations|CommonLabels)\.\w+) \}\}", rf"{{{{ \1{_ESCAPED} }}}}", named
     )
     return _SILENCE.sub(r" <\1|Silence>", escaped)
 
@@ -78,6 +91,17 @@ def _links(settings: ReceiverSettings, kind: str, link: str, begin: str = "") ->
         + _define(f"{kind}board", board)
         + _define(f"{kind}runbook", runbook)
     )
+
+
+def _further(identity: Identity, escape: str = "") -> str:
+    """The labels of a service besides its job, as far as it has them."""
+    return "".join(
+        f"{{{{ with .{each} }}}} {{{{ .{escape} }}}}{{{{ end }}}}" for each in identity.further
+    )
+
+
+def _in_url(value: str) -> str:
+    return f'{{{{ reReplaceAll "\\\\+" "%20" ({value} | urlquery) }}}}'
 
 
 def _define(name: str, text: str) -> str:

@@ -12,9 +12,10 @@ ignores the others.
 """
 
 import json
+import re
 import time
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.client import HTTPException
@@ -102,7 +103,8 @@ class Reconciler:
         groups = self._query("rules", type="alert")["groups"]
         if not self._evaluations.are_settled(start, groups):
             return 0
-        starts = (start, _get(f"{self._alertmanager}/api/v2/status")["uptime"])
+        status = _get(f"{self._alertmanager}/api/v2/status")
+        starts = (start, status["uptime"])
         firing = frozenset(labels for labels, one in _active(groups).items() if one.last)
         ended = self._firing - firing
         late = time.monotonic() - self._reported_at >= REPEAT_SECONDS
@@ -113,7 +115,8 @@ class Reconciler:
         history, stop, external = self._history(step), self._stop(start, step), self._external()
         # Asked last: what begins to fire after this answer would be reported as ended.
         active = _active(self._query("rules", type="alert")["groups"])
-        over = ended_alerts(history, active, stop)
+        group_by = yaml.safe_load(status["config"]["original"])["route"].get("group_by", [])
+        over = ended_alerts(history, active, stop, group_by)
         if over:
             self._post(over, external)
         if over and starts != self._starts:
@@ -149,9 +152,13 @@ class Reconciler:
         return _get(f"{self._prometheus}/api/v1/{path}?{urlencode(parameters)}")["data"]
 
     def _external(self) -> dict[str, str]:
-        """The labels that Prometheus adds to the alerts that it sends."""
+        """The labels that Prometheus adds to the alerts that it sends, and does not drop again."""
         config = yaml.safe_load(self._query("status/config")["yaml"])
-        return dict(config.get("global", {}).get("external_labels") or {})
+        labels = dict(config.get("global", {}).get("external_labels") or {})
+        for rule in config.get("alerting", {}).get("alert_relabel_configs") or ():
+            if rule.get("action") == "labeldrop":
+                labels = {k: v for k, v in labels.items() if not re.fullmatch(rule["regex"], k)}
+        return labels
 
     def _post(self, over: Mapping[Labels, Firing], external: Mapping[str, str]) -> None:
         alerts = [
@@ -209,6 +216,7 @@ def ended_alerts(
     fired: Mapping[Labels, Firing],
     active: Mapping[Labels, Firing],
     stop: float,
+    group_by: Sequence[str] = ("alertname", "job"),
 ) -> dict[Labels, Firing]:
     """The alerts whose end Alertmanager may not know, of those that fired.
 
@@ -216,9 +224,10 @@ def ended_alerts(
         fired: Alerts that fired, by their labels.
         active: Alerts that fire or are pending.
         stop: When Prometheus evaluated its alerts last before its start.
+        group_by: Labels by which Alertmanager groups; ``...`` is all of them.
     """
     firing = {labels for labels, one in active.items() if one.last}
-    busy = {_group(labels) for labels in firing}
+    busy = {_group(labels, group_by) for labels in firing}
     return {
         labels: one
         for labels, one in fired.items()
@@ -226,13 +235,14 @@ def ended_alerts(
         # Its condition may have been true all the time.
         and not (labels in active and active[labels].begun <= one.last)
         # A notification of its group would repeat an end that was notified long ago.
-        and not (_group(labels) in busy and not stop - _SLACK_SECONDS <= one.last <= stop)
+        and not (_group(labels, group_by) in busy and not stop - _SLACK_SECONDS <= one.last <= stop)
     }
 
 
-def _group(labels: Labels) -> tuple[str, str]:
-    found = dict(labels)
-    return found["alertname"], found.get("job", "")
+def _group(labels: Labels, group_by: Sequence[str]) -> frozenset[tuple[str, str]]:
+    if "..." in group_by:
+        return labels
+    return frozenset(label for label in labels if label[0] in group_by)
 
 
 def _active(groups: Iterable[Mapping[str, Any]]) -> dict[Labels, Firing]:

@@ -61,7 +61,7 @@ def regressed(now: str, of: dict[str, Signal], factor: float, more: float, *by: 
     on = f"on ({', '.join(by)})"
     before = usual(of)
     return (
-        f"({now} > {on} {factor} * {before} and {on} {now} - {on} {before} > {more} "
+        f"({now} and {on} {now} > {on} {factor} * {before} and {on} {now} - {on} {before} > {more} "
         f"unless {on} {now} < {on} {(1 + factor) / 2:g} * {last_week(of)}) "
         f"unless on (job) {JUST_STARTED}"
     )

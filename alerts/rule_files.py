@@ -22,6 +22,7 @@ from alerts import (
     requests,
     routes,
     saturation,
+    store,
 )
 from alerts.alert import Alert
 from alerts.inhibition import annotations
@@ -36,6 +37,7 @@ from rules import routes as route_signals
 from rules import saturation as saturation_signals
 from rules import slo as slo_signals
 from rules import watched as watched_signals
+from rules.identity import BY_JOB, Identity
 from rules.promql import series_in
 from rules.signal import Signal
 
@@ -67,7 +69,7 @@ AREAS = (
     Area("regressions", baselines, (dependencies, regressions)),
     Area("saturation", saturation_signals, (saturation,)),
     Area("processes", release_signals, (processes,)),
-    Area("meta-monitoring", alert_state_signals, (meta_monitoring,)),
+    Area("meta-monitoring", alert_state_signals, (meta_monitoring, store)),
 )
 SHARED_METRICS = re.compile(
     r"up|(scrape|process|python)_.+"
@@ -123,8 +125,12 @@ def every_alert() -> tuple[Alert, ...]:
     return tuple(alert for area in AREAS for alert in alerts(area))
 
 
-def render(scale: TimeScale = REAL_TIME) -> dict[str, str]:
+def render(scale: TimeScale = REAL_TIME, identity: Identity = BY_JOB) -> dict[str, str]:
     """Write the files of ``prometheus/rules``: contents by file name.
+
+    Args:
+        scale: Of the durations.
+        identity: The labels that tell services apart.
 
     Raises:
         ValueError: A query is not valid PromQL.
@@ -135,9 +141,9 @@ def render(scale: TimeScale = REAL_TIME) -> dict[str, str]:
         own = [signal for signal in signals(area) if signal.record not in written]
         written.update(signal.record for signal in own)
         groups = (
-            ("signals", "", [_record(s, scale) for s in own if not s.long]),
-            ("signals-long", LONG_INTERVAL, [_record(s, scale) for s in own if s.long]),
-            ("alerts", "", [_yaml([_rule(alert, scale)]) for alert in alerts(area)]),
+            ("signals", "", [_record(s, scale, identity) for s in own if not s.long]),
+            ("signals-long", LONG_INTERVAL, [_record(s, scale, identity) for s in own if s.long]),
+            ("alerts", "", [_yaml([_rule(alert, scale, identity)]) for alert in alerts(area)]),
         )
         files[f"{area.name}.yml"] = (
             HEADER
@@ -156,20 +162,23 @@ def _group(name: str, interval: str, rules: list[str]) -> str:
     return f"{_yaml([head])}  rules:\n{indent(''.join(rules), '  ')}"
 
 
-def _record(signal: Signal, scale: TimeScale) -> str:
+def _record(signal: Signal, scale: TimeScale, identity: Identity) -> str:
     """A recording rule, below a comment: PyYAML writes none."""
-    rule = {"record": signal.record, "expr": _promql(signal.query, scale)}
+    rule = {"record": signal.record, "expr": _promql(signal.query, scale, identity)}
     return f"# {signal.question}\n{_yaml([rule])}"
 
 
-def _rule(alert: Alert, scale: TimeScale) -> dict[str, Any]:
+def _rule(alert: Alert, scale: TimeScale, identity: Identity) -> dict[str, Any]:
     durations = {"for": alert.for_, "keep_firing_for": alert.keep_firing_for}
     return {
         "alert": alert.name,
-        "expr": _promql(_of_watched_jobs(alert), scale),
+        "expr": _promql(_of_watched_jobs(alert), scale, identity),
         **{name: scale.for_duration(value) for name, value in durations.items() if value},
         "labels": {**alert.labels, "severity": str(alert.severity)},
-        "annotations": {name: scale.query(text) for name, text in annotations(alert).items()},
+        "annotations": {
+            name: scale.query((identity.summary if name == "summary" else identity.template)(text))
+            for name, text in annotations(alert).items()
+        },
     }
 
 
@@ -211,5 +220,5 @@ def _yaml(content: list[dict[str, Any]]) -> str:
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, width=inf, allow_unicode=True)
 
 
-def _promql(query: str, scale: TimeScale) -> _Block:
-    return _Block(promql_parser.parse(scale.query(query)).prettify())
+def _promql(query: str, scale: TimeScale, identity: Identity) -> _Block:
+    return _Block(promql_parser.parse(scale.query(identity.query(query))).prettify())

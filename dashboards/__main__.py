@@ -7,13 +7,16 @@ from pathlib import Path
 
 from dashboards.board import Board
 from dashboards.boards.registry import BOARDS
+from dashboards.identity import identify
+from rules.identity import BY_JOB, Identity
 
 RENDERED = Path(__file__).parent.parent / "grafana" / "dashboards"
 
 
-def rendered(board: Board) -> str:
+def rendered(board: Board, identity: Identity = BY_JOB) -> str:
     """Write a board as the text of its file, the same on every run."""
-    return json.dumps(board.draw(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    drawn = identify(board.draw(), identity)
+    return json.dumps(drawn, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -47,7 +47,7 @@ SLOW_QUERIES_10M = Signal(
     "job:db_client_slow_queries:increase10m",
     "How many queries were slow within ten minutes?",
     "short",
-    f"{DB_SLOW_QUERIES.increase('job', window='10m')} or {QUERIES_10M} * 0",
+    or_zero(DB_SLOW_QUERIES.increase("job", window="10m"), QUERIES_10M),
 )
 SLOW_QUERY_RATIO = Signal(
     "job:db_client_slow_queries:ratio_increase10m",
@@ -132,7 +132,7 @@ CACHE_MISSES = Signal(
     "job_cache:cache_requests_unanswered:rate5m",
     "How many lookups of each cache went on to the source?",
     "ops",
-    f"{or_zero(_L2_MISSES, _L2_LOOKUPS)} or {_L1_MISSES} or {CACHE_HITS} * 0",
+    or_zero(f"{or_zero(_L2_MISSES, _L2_LOOKUPS)} or {_L1_MISSES}", CACHE_HITS),
 )
 CACHE_LOOKUPS = Signal(
     "job_cache:cache_lookups:rate5m",

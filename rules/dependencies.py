@@ -36,7 +36,7 @@ OUTGOING_FAILURES_5M = Signal(
         HTTP_CLIENT_REQUEST_DURATION.increase(
             "job", "server_address", error_type=not_matching(NOT_FAILED)
         ),
-        str(OUTGOING_5M),
+        OUTGOING_5M,
     ),
 )
 OUTGOING_FAILURE_RATIO = Signal(

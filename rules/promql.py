@@ -16,14 +16,15 @@ def series_in(query: str) -> frozenset[str]:
     """
     selectors = (
         node
-        for node in _nodes(promql_parser.parse(query))
+        for node in nodes(promql_parser.parse(query))
         if isinstance(node, promql_parser.VectorSelector)
     )
     return frozenset(selector.name for selector in selectors if selector.name)
 
 
-def _nodes(node: Any) -> Iterator[Any]:
+def nodes(node: Any) -> Iterator[Any]:
+    """The nodes of a parsed query, from the outside in."""
     yield node
     for child in (*(getattr(node, name, None) for name in _CHILDREN), *getattr(node, "args", ())):
         if child is not None:
-            yield from _nodes(child)
+            yield from nodes(child)

@@ -48,7 +48,7 @@ DEPLOYED_AT = Signal(
     "s",
     # It reads its own last value: a restart is no deploy, a return to the version before is one.
     # The first process of a version started when it was deployed, also if that was not seen.
-    f"{_DEPLOYED_AT} and {_RUNNING} "
-    f"or ({_STARTED} or {VERSIONS} * 0 + time()) and on ({_BUILD}) ({deployed()}) "
-    f"or last_over_time({_DEPLOYED_AT}[1d]) and {_RUNNING}",
+    f"max by ({_BUILD}) ({_DEPLOYED_AT} and {_RUNNING}) "
+    f"or ({_STARTED} or {VERSIONS.by_own_labels} * 0 + time()) and on ({_BUILD}) ({deployed()}) "
+    f"or max by ({_BUILD}) (last_over_time({_DEPLOYED_AT}[1d]) and {_RUNNING})",
 )

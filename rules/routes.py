@@ -45,7 +45,7 @@ FAILURES_5M = Signal(
     "job_method_route:http_server_failures:increase5m",
     "How many requests of each route failed within five minutes, by method?",
     "short",
-    or_zero(f"sum by ({', '.join(ROUTE)}) ({_FAILED})", str(REQUESTS_5M)),
+    or_zero(f"sum by ({', '.join(ROUTE)}) ({_FAILED})", REQUESTS_5M),
 )
 FAILURE_RATIO = Signal(
     "job_method_route:http_server_failures:ratio_increase5m",
@@ -99,7 +99,8 @@ SLOW_5M = Signal(
     "job_method_route:http_server_slow_requests:increase5m",
     "How many requests of each route took longer than its threshold within five minutes?",
     "short",
-    f"clamp_min(1 - sum by ({', '.join(ROUTE)}) ({_FAST}) / ({_TIMED} > 0), 0) * {REQUESTS_5M}",
+    f"clamp_min(1 - sum by ({', '.join(ROUTE)}) ({_FAST}) / ({_TIMED} > 0), 0) "
+    f"* on ({', '.join(ROUTE)}) {REQUESTS_5M}",
 )
 
 # -- Ten minutes: two windows of five -----------------------------------------------------------

@@ -71,6 +71,14 @@ class Signal:
         """The labels that the recorded series carry."""
         return tuple(LEVELS[word] for word in self._level)
 
+    @property
+    def by_own_labels(self) -> str:
+        """The recorded series without external labels, beside what is aggregated from metrics.
+
+        A store adds external labels (``replica``) to what it returns, also to recorded series.
+        """
+        return f"max by ({', '.join(self.labels)}) ({self.record})"
+
     def select(self, **only: str | Matcher) -> str:
         """Write a selector of the recorded series: ``record{label="value"}``.
 
@@ -96,6 +104,6 @@ def quantile(q: float, buckets: str) -> str:
     return defined(f"histogram_quantile({q}, {buckets})")
 
 
-def or_zero(part: str, whole: str) -> str:
+def or_zero(part: str, whole: str | Signal) -> str:
     """The part, or zero wherever only the whole exists."""
-    return f"({part} or {whole} * 0)"
+    return f"({part} or {whole.by_own_labels if isinstance(whole, Signal) else whole} * 0)"

@@ -7,7 +7,7 @@ Every instance exports the same objectives; while a deployment changes one, the 
 """
 
 from rules.requests import LATENCY_BUCKETS, MATCHED
-from rules.signal import Signal, quantile
+from rules.signal import Signal, or_zero, quantile
 from vitals.metrics.catalogue import HTTP_REQUEST_DURATION, SLO_EVENTS, SLO_TARGET, SLO_THRESHOLD
 
 OBJECTIVE = "job, slo, http_route"
@@ -50,7 +50,7 @@ def _by_objective(events: str) -> str:
     own = TARGET.select(http_route=MATCHED)
     return (
         f"sum by (job, slo) ({events} unless on ({OBJECTIVE}) {own}) "
-        f"or {events} and on ({OBJECTIVE}) {own}"
+        f"or sum by ({OBJECTIVE}) ({events} and on ({OBJECTIVE}) {own})"
     )
 
 
@@ -76,7 +76,7 @@ BAD_EVENTS = Signal(
     "job_route_slo:objective_bad_events:rate5m",
     "How many bad events does each objective have?",
     "reqps",
-    f"{_by_objective(str(BAD_EVENTS_BY_ROUTE))} or {EVENTS} * 0",
+    or_zero(_by_objective(str(BAD_EVENTS_BY_ROUTE)), EVENTS),
 )
 EVENTS_5M = Signal(
     "job_route_slo:objective_events:increase5m",
@@ -88,8 +88,7 @@ BAD_EVENTS_5M = Signal(
     "job_route_slo:objective_bad_events:increase5m",
     "How many bad events did each objective have within five minutes?",
     "short",
-    f"{_by_objective(SLO_EVENTS.increase('job', 'http_route', 'slo', outcome='bad'))} "
-    f"or {EVENTS} * 0",
+    or_zero(_by_objective(SLO_EVENTS.increase("job", "http_route", "slo", outcome="bad")), EVENTS),
 )
 
 

@@ -40,23 +40,32 @@ def viewer_url(here: Installation) -> str:
     return f"http://{readiness.LOOPBACK}:{here.ports.prometheus}/user"
 
 
-def write_prometheus(here: Installation, secrets: Path, *, fast: bool) -> Path:
-    """Write Prometheus's configuration; returns its file."""
+def write_prometheus(
+    here: Installation, secrets: Path, *, fast: bool, targets: Path | None = None
+) -> Path:
+    """Write Prometheus's configuration; returns its file.
+
+    Args:
+        here: The installation.
+        secrets: Folder of the secrets that Prometheus sends to its targets.
+        fast: For a drill.
+        targets: Folder of the files of targets, which is made; by default the project's.
+    """
     source = here.readable(CHECKOUT / "prometheus")
-    rules, targets = source / "rules", source / "targets"
+    rules, owner = source / "rules", here.owner_of("prometheus")
+    if targets:
+        secure_files.make_directory(targets, owner=owner)
     if fast:
-        folder = here.folder("prometheus")
-        rules, targets = folder / "fast-rules", folder / "targets"
-        for each in (rules, targets):
-            secure_files.make_directory(each, owner=here.owner_of("prometheus"))
+        rules = here.folder("prometheus") / "fast-rules"
+        secure_files.make_directory(rules, owner=owner)
         for name, text in render(FAST).items():
-            secure_files.write(rules / name, text, owner=here.owner_of("prometheus"))
+            secure_files.write(rules / name, text, owner=owner)
     text = prometheus.configuration(
         source / "prometheus.yml",
         here.ports,
         secrets,
         rules=rules,
-        targets=targets,
+        targets=targets or source / "targets",
         interval="1s" if fast else None,
     )
     return here.write("prometheus", "prometheus.yml", text)

@@ -182,6 +182,7 @@ def monitoring(
     *,
     fast: bool = False,
     site: Path | None = None,
+    targets: Path | None = None,
     mail_port: int | None = None,
 ) -> list[Service]:
     """Prometheus, and Alertmanager behind the gate.
@@ -192,6 +193,7 @@ def monitoring(
             `prometheus_secrets`.
         fast: Run the rules many times faster, as for a drill.
         site: The folder of the boards, if it is not among the data.
+        targets: The folder of the files of targets, if it is not the project's.
         mail_port: Port of the inbox's mail server, if it has one.
     """
     ports = here.ports
@@ -232,7 +234,7 @@ def monitoring(
         ),
         Service(
             prometheus.server(
-                monitoring_config.write_prometheus(here, secrets, fast=fast),
+                monitoring_config.write_prometheus(here, secrets, fast=fast, targets=targets),
                 here.folder("prometheus"),
                 ports.prometheus,
                 here.user_of("prometheus"),

@@ -68,7 +68,16 @@ def redis_server(redis_session: servers.Redis) -> servers.Redis:
 @pytest.fixture(params=SUITES)
 def every_suite(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run a test once with the promtool, amtool and servers of each suite; its name."""
-    suite: str = request.param
+    return _use(request.param, monkeypatch)
+
+
+@pytest.fixture(params=(SUITES[0], SUITES[-1]))
+def outer_suites(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run a long test with the tools of the oldest and of the newest suite; its name."""
+    return _use(request.param, monkeypatch)
+
+
+def _use(suite: str, monkeypatch: pytest.MonkeyPatch) -> str:
     # Go collects garbage less often: a fifth less processor time.
     monkeypatch.setenv("GOGC", "400")
     if suite != "installed":

@@ -4,7 +4,15 @@ from dataclasses import replace
 
 from dashboards.annotations import DEPLOYS, DOWN, FIRING
 from dashboards.board import Board, Row
-from dashboards.links import DATABASE_UID, TO_ENDPOINT, TO_STATEMENT, TO_STATEMENT_OF_SERIES
+from dashboards.links import (
+    DATABASE_UID,
+    TO_ENDPOINT,
+    TO_N_PLUS_ONE_OF_ROUTE,
+    TO_STATEMENT,
+    TO_STATEMENT_OF_SERIES,
+    TO_TRACES_OF_STATEMENT,
+    TO_TRACES_OF_STATEMENT_OF_SERIES,
+)
 from dashboards.panels.panel import TimeSeries
 from dashboards.panels.query import Query, instant_query, table_query
 from dashboards.panels.stat_panels import Gauge, Stat
@@ -124,6 +132,7 @@ STATEMENTS = Table(
     },
     sort=(("Share of time", True),),
     overrides=(
+        column("Statement", link=TO_TRACES_OF_STATEMENT),
         column(
             "Fingerprint", "string", link=TO_STATEMENT
         ),  # or 4703e95409722697 is read as infinite
@@ -152,13 +161,19 @@ N_PLUS_ONE = Table(
     overrides=(
         column("Route", link=TO_ENDPOINT),
         column("Fingerprint", "string", link=TO_STATEMENT),
-        column("Requests", "short", width=100, steps=(Step(Colour.WARNING),)),
+        column(
+            "Requests",
+            "short",
+            width=100,
+            steps=(Step(Colour.WARNING),),
+            link=TO_N_PLUS_ONE_OF_ROUTE,
+        ),
     ),
 )
 SHARE = TimeSeries(
     id=22,
     title="Time by statement",
-    links=(TO_STATEMENT_OF_SERIES,),
+    links=(TO_STATEMENT_OF_SERIES, TO_TRACES_OF_STATEMENT_OF_SERIES),
     description="Seconds per second spent in the ten statements with the most total time. What "
     "grew when the problem began is the first suspect.",
     unit="s",
@@ -174,7 +189,7 @@ SHARE = TimeSeries(
 SLOW_STATEMENTS = TimeSeries(
     id=23,
     title="Slow queries by statement",
-    links=(TO_STATEMENT_OF_SERIES,),
+    links=(TO_STATEMENT_OF_SERIES, TO_TRACES_OF_STATEMENT_OF_SERIES),
     empty="none recorded",
     description="Queries per second slower than the threshold of their objective, by statement.",
     unit="ops",

@@ -5,7 +5,12 @@ Its queries read raw series, not recorded ones, so that they can select single i
 
 from dashboards.annotations import DEPLOYS, DOWN, FIRING
 from dashboards.board import Board, Row
-from dashboards.links import ENDPOINT_UID, TO_DATABASE, TO_STATEMENT_OF_SERIES
+from dashboards.links import (
+    ENDPOINT_UID,
+    TO_DATABASE,
+    TO_ERRORS_OF_SERIES,
+    TO_STATEMENT_OF_SERIES,
+)
 from dashboards.panels.panel import Heatmap, TimeSeries
 from dashboards.panels.query import Query, instant_query, table_query
 from dashboards.panels.stat_panels import Stat
@@ -145,6 +150,7 @@ RATE = TimeSeries(
 REASONS = TimeSeries(
     id=11,
     title="Errors by type",
+    links=(TO_ERRORS_OF_SERIES,),
     empty="none recorded",
     description="Requests per second that failed or were aborted, by exception class, status or "
     "client disconnect.",

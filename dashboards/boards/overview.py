@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from dashboards.annotations import DEPLOYS, DOWN, FIRING
 from dashboards.board import Board, Row
-from dashboards.links import OVERVIEW_UID
+from dashboards.links import OVERVIEW_UID, TO_ERROR_LOGS, TO_FAILED_REQUESTS, TO_SLOW_REQUESTS
 from dashboards.panels.panel import Heatmap, TimeSeries
 from dashboards.panels.query import Query
 from dashboards.sections.alert_table import FIRING_ALERTS
@@ -65,6 +65,7 @@ RATE = TimeSeries(
 ERRORS = TimeSeries(
     id=11,
     title="Error ratio",
+    links=(TO_FAILED_REQUESTS, TO_ERROR_LOGS),
     description="Share of requests that failed (5xx or an exception), against the share that the "
     "objective allows. Not counted are routes with their own objective, and requests that match no "
     "route, such as those of scanners.",
@@ -81,6 +82,7 @@ _BUCKETS = HTTP_REQUEST_DURATION.select("_bucket", "5m", job=CHOSEN_JOB, http_ro
 DURATIONS = TimeSeries(
     id=12,
     title="Latency",
+    links=(TO_SLOW_REQUESTS,),
     description="p50, p95 and p99 of the request duration. p95 is the series of the alert "
     "LatencyP95High: routes with their own objective are excluded. Each dot is a request: click "
     "it to open its trace.",

@@ -1,6 +1,6 @@
 """Table of the routes with the most bad requests."""
 
-from dashboards.links import TO_ENDPOINT
+from dashboards.links import TO_ENDPOINT, TO_FAILED_OF_ROUTE, TO_SLOW_OF_ROUTE
 from dashboards.panels.query import Query, table_query
 from dashboards.panels.table_panels import Table
 from dashboards.sections.slo_panels import SLOW_SHARE_ALLOWED
@@ -42,7 +42,7 @@ ROUTES = Table(
     id=20,
     title="Worst routes",
     description="The ten routes with the most bad requests (failed or too slow); if there are "
-    "none, the slowest. Click a route to open its board.",
+    "none, the slowest. Click a route to open its board, its errors or its p95 for their traces.",
     unit="short",
     width=14,
     queries=(
@@ -65,8 +65,10 @@ ROUTES = Table(
         column("Route", link=TO_ENDPOINT, words={"": ("(no route)", Colour.MUTED)}),
         column("Bad / min", "short", width=115, steps=(Step(Colour.GOOD), Step(Colour.BAD, 1))),
         column("Rate", "reqps", width=100),
-        column("Errors", "percentunit", width=90, steps=rising(0.001, 0.01)),
-        column("p95", "s", width=90),
+        column(
+            "Errors", "percentunit", width=90, steps=rising(0.001, 0.01), link=TO_FAILED_OF_ROUTE
+        ),
+        column("p95", "s", width=90, link=TO_SLOW_OF_ROUTE),
         column("Slow / allowed", "percentunit", width=140, steps=rising(0.8, 1)),
     ),
 )

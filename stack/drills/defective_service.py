@@ -8,6 +8,7 @@ with DELETE. It listens on loopback and is not a service of the stack.
 import argparse
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -130,12 +131,18 @@ def _add_routes(service: Service) -> None:
         await asyncio.sleep(seconds)
         return 1
 
+    @app.get("/block")
+    async def block(seconds: float) -> int:
+        """Hold the event loop that long."""
+        time.sleep(seconds)  # noqa: ASYNC251 - the defect
+        return 1
+
     @app.get("/rows")
-    async def rows() -> int:
+    async def rows(count: int = _ROWS) -> int:
         """Run one query per row."""
         one = text("SELECT pg_backend_pid() + CAST(:row AS integer)")
         async with service.engine.connect() as connection:
-            found = [await connection.execute(one, {"row": number}) for number in range(_ROWS)]
+            found = [await connection.execute(one, {"row": number}) for number in range(count)]
         return len(found)
 
     @app.post("/defects/{name}")

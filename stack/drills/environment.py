@@ -14,7 +14,7 @@ import httpx
 import yaml
 
 from stack import readiness, secret_distribution, services
-from stack.drills.fault import API, TargetService
+from stack.drills.fault import API, StoreTarget, Target, TargetService
 from stack.installation.paths import CHECKOUT, Installation
 from stack.process.process import Process, Program
 from stack.servers import postgres
@@ -119,26 +119,42 @@ class Environment:
         self._processes[program.name] = process
         return process
 
-    async def start_monitoring(self) -> None:
+    async def start_monitoring(self, *, fast: bool) -> None:
         """Start the Prometheus and Alertmanager of the drills."""
         site = self.here.data / services.SITE
         secrets = services.prometheus_secrets(self.here)
-        for service in services.monitoring(self.drill, secrets, fast=True, site=site):
+        monitoring = services.monitoring(
+            self.drill, secrets, fast=fast, site=site, targets=self._targets_folder
+        )
+        for service in monitoring:
             process = self.start(service.program)
             if service.ready:
                 await asyncio.to_thread(process.wait_ready, service.ready)
 
-    async def deploy(self, targets: Collection[TargetService]) -> None:
+    async def deploy(self, targets: Collection[Target]) -> None:
         """Start target services concurrently, and have Prometheus scrape them."""
         waiting = []
         for target in targets:
             port = self._ports[target.job] = readiness.free_port()
-            process = self.start(self._program(target, port))
-            ready = partial(readiness.http_answers, port, "/work")
+            process = self.start(
+                self._store(target, port)
+                if isinstance(target, StoreTarget)
+                else self._program(target, port)
+            )
+            ready = partial(readiness.http_answers, port, target.ready_path)
             waiting.append(asyncio.to_thread(process.wait_ready, ready, 60))
         await asyncio.gather(*waiting)
         for target in targets:
             self.add_job(target.job, target.job)
+
+    def _store(self, target: StoreTarget, port: int) -> Program:
+        user = self.here.python_user
+        folder = self.drill.data / target.job
+        secure_files.make_directory(folder, owner=user.ids if user else None)
+        bound = ["prlimit", f"--fsize={target.file_bytes}", "--"] if target.file_bytes else []
+        listen = f"--listen={readiness.LOOPBACK}:{port}"
+        command = ["-m", "stack.store", listen, f"--data={folder}", *target.options]
+        return Program(target.job, [*bound, sys.executable, *command], user=user, cwd=CHECKOUT)
 
     def _program(self, target: TargetService, port: int) -> Program:
         names = ["database-password"]
@@ -165,9 +181,15 @@ class Environment:
 
 @asynccontextmanager
 async def prepare(
-    here: Installation, targets: Collection[TargetService]
+    here: Installation, targets: Collection[Target], *, fast: bool = True
 ) -> AsyncIterator[Environment]:
-    """Start separate monitoring of the running API, with faster rules and no history."""
+    """Start separate monitoring of the running API, without history.
+
+    Args:
+        here: The installation of the running stack.
+        targets: Services to deploy.
+        fast: With faster rules, else those of production.
+    """
     folder = here.data / "drill"
     secure_files.remove_tree(folder)
     secure_files.make_directory(folder, mode=0o755)
@@ -181,6 +203,6 @@ async def prepare(
         once = httpx.Limits(max_keepalive_connections=0)
         async with httpx.AsyncClient(timeout=10, trust_env=False, limits=once) as client:
             environment = Environment(here, drill, client, started)
-            await environment.start_monitoring()
+            await environment.start_monitoring(fast=fast)
             await environment.deploy(targets)
             yield environment

@@ -29,6 +29,27 @@ class TargetService:
     job: str
     pool: int = 5
     workers: int = 1
+    ready_path = "/work"
+
+
+@dataclass(frozen=True)
+class StoreTarget:
+    """A store of traces and logs that drills deploy beside the stack's own.
+
+    Attributes:
+        job: Its Prometheus job.
+        options: Of its command line.
+        file_bytes: The size beyond which the kernel refuses to write its files, as a full disk
+            does; 0 for none.
+    """
+
+    job: str
+    options: tuple[str, ...] = ()
+    file_bytes: int = 0
+    ready_path = "/ready"
+
+
+Target = TargetService | StoreTarget
 
 
 @dataclass(frozen=True)
@@ -76,7 +97,7 @@ class Fault:
     job: str = API
     load: Load | None = None
     lane: str = ""
-    targets: tuple[TargetService, ...] = ()
+    targets: tuple[Target, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
     inhibits: frozenset[str] = frozenset()
     notifies_during_fault: bool = True

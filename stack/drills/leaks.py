@@ -61,14 +61,14 @@ def _limited(which: int, most: int) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def _leak_files(_service: DefectiveService) -> AsyncIterator[None]:
+async def _leak_files(limit: int, pause: float) -> AsyncIterator[None]:
     with ExitStack() as held:
-        held.enter_context(_limited(resource.RLIMIT_NOFILE, _FILES))
+        held.enter_context(_limited(resource.RLIMIT_NOFILE, limit))
 
         async def step() -> None:
             held.callback(os.close, os.open(os.devnull, os.O_RDONLY))
 
-        async with _repeating(step, _PAUSE / 2):
+        async with _repeating(step, pause):
             yield
 
 
@@ -207,7 +207,8 @@ async def _leak_connections(service: DefectiveService) -> AsyncIterator[None]:
 
 
 LEAKS: dict[str, Callable[[DefectiveService], AbstractAsyncContextManager[None]]] = {
-    "descriptors": _leak_files,
+    "descriptors": lambda _: _leak_files(_FILES, _PAUSE / 2),
+    "gradualdescriptors": lambda _: _leak_files(_SLOW_FILES, 2 * _PAUSE),
     "slowdescriptors": _leak_files_slowly,
     "memory": _leak_memory,
     "slowmemory": _leak_memory_slowly,

@@ -4,14 +4,17 @@ import asyncio
 import itertools
 import os
 import signal
+import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 import httpx
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from stack import monitoring_config, readiness
-from stack.drills.fault import EXCLUSIVE, Fault, Inject
+from stack.drills.fault import EXCLUSIVE, Fault, Inject, StoreTarget
 from stack.servers import prometheus
 
 if TYPE_CHECKING:
@@ -25,6 +28,10 @@ groups:
       - record: drill
         expr: label_replace({__name__=~"up|scrape_duration_seconds"}, "instance", "", "", "")
 """
+_PROTOBUF = {"Content-Type": "application/x-protobuf"}
+_LINES, _LINE_BYTES, _SEND_SECONDS = 100, 5_000, 0.5
+CRAMPED = StoreTarget("cramped", file_bytes=3_000_000)
+NARROW = StoreTarget("narrow", ("--limit=16MB",))
 _INVALID_RULES = "groups: none, this is not a rule file\n"
 # Six million steps: takes seconds.
 _SLOW_RULE = """
@@ -73,6 +80,36 @@ async def _post_alert(environment: "Environment", number: int) -> None:
         await environment.client.post(address, json=[alert])
 
 
+def _send_lines(target: StoreTarget) -> Inject:
+    """Send log lines to a store until it can take no more."""
+
+    async def inject(environment: "Environment") -> None:
+        try:
+            while True:
+                with suppress(httpx.HTTPError):
+                    await environment.client.post(
+                        f"{environment.base(target.job)}/v1/logs",
+                        content=_log_lines(),
+                        headers=_PROTOBUF,
+                    )
+                await asyncio.sleep(_SEND_SECONDS)
+        finally:
+            environment.remove_job(target.job)  # it stays full
+
+    return inject
+
+
+def _log_lines() -> bytes:
+    """A request of OTLP with half a megabyte of lines."""
+    request = ExportLogsServiceRequest()
+    scope = request.resource_logs.add().scope_logs.add()
+    for _ in range(_LINES):
+        line = scope.log_records.add(time_unix_nano=time.time_ns())
+        line.body.string_value = token_hex(_LINE_BYTES // 2)
+    content: bytes = request.SerializeToString()
+    return content
+
+
 async def _kill_gate(environment: "Environment") -> None:
     """Kill the gate of the running stack, which no drill needs; its runner starts it again."""
     os.kill(environment.here.read_pids()["gate"], signal.SIGKILL)
@@ -85,6 +122,19 @@ FAULTS = {
         _kill_gate,
         prometheus.RUNNER,
         labels={"service": "gate"},
+    ),
+    "StoreRejects": Fault(
+        "the disk of a store of traces and logs is full",
+        _send_lines(CRAMPED),
+        CRAMPED.job,
+        targets=(CRAMPED,),
+        labels={"signal": "logs", "reason": "disk"},
+    ),
+    "StoreFull": Fault(
+        "a store with a limit of 16 MB is sent a megabyte a second",
+        _send_lines(NARROW),
+        NARROW.job,
+        targets=(NARROW,),
     ),
     "RulesFail": Fault(
         "a rule cannot be evaluated", _rules(_FAILING_RULE), "prometheus", lane="rules"

@@ -29,6 +29,11 @@ class Ports:
     """Metrics of the runner; 0 takes a free port."""
 
     @classmethod
+    def chosen(cls) -> tuple[str, ...]:
+        """The names, in capitals, of those that have a port of their own by default."""
+        return tuple(field.name.upper() for field in fields(cls) if field.default)
+
+    @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Ports":
         """Read them from the environment.
 

@@ -133,5 +133,5 @@ def test_a_page_does_not_hold_back_what_it_does_not_explain(cause: str, conseque
 
 
 def test_no_pair_is_declared_twice() -> None:
-    pairs = [str(pair.rule) for pair in INHIBITIONS]
+    pairs = [str(pair.rule()) for pair in INHIBITIONS]
     assert len(pairs) == len({*pairs})

@@ -16,7 +16,7 @@ from alerts.alert import Severity
 from alerts.rule_files import every_alert
 from tests.alerts.test_rules import CASES, ROOT
 
-pytestmark = [pytest.mark.usefixtures("every_suite"), pytest.mark.slow]
+pytestmark = [pytest.mark.usefixtures("outer_suites"), pytest.mark.slow]
 
 MINUTES = 180
 DEPLOY, GAP = 90, 40

@@ -9,8 +9,9 @@ import yaml
 
 from alerts.__main__ import main
 from alerts.alert import Severity
-from alerts.rule_files import every_alert, render
+from alerts.rule_files import every_alert, every_signal, render
 from alerts.time_scale import FAST
+from rules.promql import series_in
 
 ROOT = Path(__file__).parents[2]
 CASES = sorted(Path(__file__).parent.glob("*.yml"))
@@ -24,7 +25,7 @@ def promtool(*arguments: str | Path) -> str:
     return output
 
 
-@pytest.mark.usefixtures("every_suite")
+@pytest.mark.usefixtures("outer_suites")
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 @pytest.mark.slow
 def test_rules_behave_as_replayed(path: Path) -> None:
@@ -39,6 +40,30 @@ def test_cases_evaluate_all_groups_in_a_fixed_order(path: Path) -> None:
         group["name"] for file in files for group in yaml.safe_load(file.read_text())["groups"]
     }
     assert {*case["group_eval_order"]} == groups
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_cases_have_the_rules_that_they_name_and_what_those_read(path: Path) -> None:
+    """Otherwise an alert that must not fire would be absent."""
+    case = yaml.safe_load(path.read_text())
+    rules = [
+        rule
+        for pattern in case["rule_files"]
+        for file in path.parent.glob(pattern)
+        for group in yaml.safe_load(file.read_text())["groups"]
+        for rule in group["rules"]
+    ]
+    tests = [test for test in case["tests"] if test]
+    alerts = {each["alertname"] for test in tests for each in test.get("alert_rule_test", ())}
+    assert alerts <= {rule.get("alert") for rule in rules}
+    named = {
+        record
+        for test in tests
+        for each in test.get("promql_expr_test", ())
+        for record in series_in(each["expr"])
+    }
+    read = {record for rule in rules for record in series_in(rule["expr"])}
+    assert (named | read) & every_signal().keys() <= {rule.get("record") for rule in rules}
 
 
 @pytest.mark.usefixtures("every_suite")

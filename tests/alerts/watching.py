@@ -56,9 +56,11 @@ class Watch:
         peer = f"{LOOPBACK}:{self.alertmanager.port}"
         self.prometheus = servers.start_prometheus(
             {
-                "global": {**dict.fromkeys(AT_ONCE, "1s"), "external_labels": {"watch": "test"}},
+                "global": {**dict.fromkeys(AT_ONCE, "1s"),
+                           "external_labels": {"cluster": "test", "replica": "a"}},
                 "rule_files": [f"{folder}/rules.yml"],
-                "alerting": {"alertmanagers": [{"static_configs": [{"targets": [peer]}]}]},
+                "alerting": {"alert_relabel_configs": [{"action": "labeldrop", "regex": "replica"}],
+                             "alertmanagers": [{"static_configs": [{"targets": [peer]}]}]},
                 "scrape_configs": [{"job_name": JOB, "honor_labels": True,
                                     "static_configs": [{"targets": [web]}]}],
             },

@@ -128,7 +128,7 @@ def delivering(firing: servers.MonitoringServer) -> Iterator[servers.MonitoringS
     }
     (firing.folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     (firing.folder / "held.yml").write_text(INHIBITED_RULE)
-    _own(firing.folder)
+    own(firing.folder)
     firing.reload()
     yield manager
     manager.close()
@@ -138,16 +138,16 @@ def publish(built: Path, watcher: servers.MonitoringServer) -> None:
     """Publish the viewer for a Prometheus that runs with `SITE_FLAG`."""
     settings = {"scrapeSeconds": 30, "traceUrl": TRACES}
     static_site.publish(built, viewer.BOARDS, viewer.RUNBOOKS, watcher.folder / "site", settings)
-    _own(watcher.folder)
+    own(watcher.folder)
 
 
-def _own(folder: Path) -> None:
+def own(folder: Path) -> None:
     if user := service_user.default_user():
         user.chown(folder)
 
 
 def _restart(watcher: servers.MonitoringServer, data: Path) -> None:
-    _own(data)
+    own(data)
     watcher.start()
 
 

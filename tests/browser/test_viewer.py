@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import httpx
 import pytest
@@ -298,3 +298,24 @@ def test_an_unreachable_prometheus_is_an_error_until_it_is_back(
     refused = ("ERR_CONNECTION_REFUSED", "is not responding", "503")  # 503 while it starts
     errors, pages.errors = pages.errors, []
     assert all(any(reason in error for reason in refused) for error in errors)
+
+
+def test_panels_lead_to_traces_with_the_route_and_the_time(pages: Pages) -> None:
+    page = pages.open("svc-overview", "var-job=api")
+    cells = named(page, "svc-overview", "Worst routes").get_by_role("row").nth(1)
+    route = cells.get_by_role("link").first.inner_text()
+    cells.get_by_role("link", name=re.compile("%$")).first.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Traces")
+    expect(page.get_by_label("Service")).to_have_value("api")
+    expect(page.get_by_label("Route")).to_have_value(route)
+    expect(page.get_by_label("Status")).to_have_value("error")
+    asked = parse_qs(urlsplit(page.url).query)
+    assert asked["to"] == [str(recording.END * 1000)]
+    page = pages.open("svc-db", "var-job=api")
+    statements = named(page, "svc-db", "Top statements by total time")
+    link = statements.get_by_role("row").nth(1).get_by_role("link").first
+    assert "explore?schemaVersion=1" in (link.get_attribute("href") or "")
+    link.click()
+    expect(page.get_by_label("Text or attributes")).to_have_value(
+        re.compile(r'^\{ span\.vitals\.db\.query\.fingerprint = "[0-9a-f]{16}" \}$')
+    )

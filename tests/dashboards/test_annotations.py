@@ -11,7 +11,7 @@ from dashboards.rendered_queries import fill_in
 
 RULES = Path(__file__).parents[2] / "prometheus" / "rules" / "processes.yml"
 
-pytestmark = [pytest.mark.usefixtures("every_suite"), pytest.mark.slow]
+pytestmark = [pytest.mark.usefixtures("outer_suites"), pytest.mark.slow]
 
 
 @pytest.mark.parametrize(

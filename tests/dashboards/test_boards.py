@@ -30,6 +30,9 @@ GRAFANAS_OWN = {
     "__value",
     "__field",
     "__url_time_range",
+    "__from",
+    "__to",
+    "__data",
     "__all",
 }
 LEGEND_LABEL = re.compile(r"\{\{(\w+)\}\}")

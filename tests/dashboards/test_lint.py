@@ -4,10 +4,12 @@ Those of its rules that the schemas do not check already. Counters are known by 
 not by the suffix of their name.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from typing import Any
+from urllib.parse import unquote
 
 import promql_parser as promql
 import pytest
@@ -173,3 +175,19 @@ def test_data_links_keep_the_job_and_the_time_range() -> None:
                 assert "${datasource:queryparam}&${__url_time_range}&var-job=${__value.raw" in url
                 continue
             assert "${datasource:queryparam}&${job:queryparam}&${__url_time_range}" in url
+
+
+def test_links_to_traces_and_logs_keep_the_job_and_the_time_range() -> None:
+    found = {
+        url
+        for board in BOARDS
+        for url in re.findall(r"/explore\?schemaVersion=1&panes=([^'\"]+)", str(board.draw()))
+    }
+    assert len(found) >= 8
+    for panes in found:
+        pane = json.loads(unquote(panes))["a"]
+        assert pane["range"] == {"from": "${__from}", "to": "${__to}"}
+        (query,) = pane["queries"]
+        assert query["datasource"]["uid"] == pane["datasource"]
+        text = query.get("query") or query["expr"]
+        assert re.search(r'service.name ?= ?"\$\{job:percentencode\}"', text), text

@@ -26,7 +26,7 @@ from rules.slo import (
 from vitals.metrics.catalogue import SLO_EVENTS
 from vitals.metrics.declarations import AnyMetric
 
-pytestmark = pytest.mark.usefixtures("every_suite")
+pytestmark = pytest.mark.usefixtures("outer_suites")
 
 
 def series(metric: AnyMetric | str, value: object, **labels: str) -> dict[str, str]:

@@ -15,13 +15,14 @@ import httpx
 import pytest
 from playwright.sync_api import Route, sync_playwright
 
+from stack.installation.ports import Ports
 from tests import servers
 from tests.integration.boards import NO_VALUE_TEXTS, panel_queries, query
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(240)]
 
 CHECKOUT = Path(__file__).parents[2]
-PORTS = ("API", "POSTGRES", "REDIS", "PROMETHEUS", "ALERTMANAGER", "INBOX", "STORE", "ISSUES")
+PORTS = Ports.chosen()
 
 
 def free_ports() -> dict[str, str]:

@@ -15,11 +15,12 @@ import httpx
 import pytest
 
 from stack.installation.paths import CHECKOUT
+from stack.installation.ports import Ports
 from stack.readiness import free_port
 from tests import servers
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
-PORTS = ("API", "POSTGRES", "REDIS", "PROMETHEUS", "ALERTMANAGER", "INBOX", "STORE")
+PORTS = Ports.chosen()
 
 
 class Stack:

@@ -78,7 +78,11 @@ def test_every_page_of_the_viewer_is_published() -> None:
     declared = re.search(r"PAGES = \{(.*?)\}", urls, re.DOTALL)
     assert declared
     pages = dict(re.findall(r"(\w+): '([^']+)'", declared[1]))
-    below = {"silences/new": "New silence", "traces/example": "Example trace"}
+    below = {
+        "silences/new": "New silence",
+        "traces/example": "Example trace",
+        "explore": "Traces and logs",
+    }
     assert pages | below == static_site.PAGES
 
 

@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from stack.installation.paths import CHECKOUT
+from stack.installation.ports import Ports
 from stack.process import lock
 from stack.readiness import free_port
 from tests import servers
@@ -24,7 +25,7 @@ from tests.disks import disk
 from vitals.metrics.process_identity import start_time
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
-PORTS = ("API", "POSTGRES", "REDIS", "PROMETHEUS", "ALERTMANAGER", "INBOX", "STORE", "ISSUES")
+PORTS = Ports.chosen()
 ODD = 'it\'s "odd" ünï 数 [a-b] *?{x} $HOME %s \\ #'
 SERVERS = {
     "postgres",

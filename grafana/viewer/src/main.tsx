@@ -2,7 +2,7 @@
 import { createRoot } from 'react-dom/client';
 import { initPluginTranslations } from '@grafana/i18n';
 import { type RuntimeDataSource, sceneUtils } from '@grafana/scenes';
-import { base, followManagerLink, initLocationUtil, interceptLinks } from './urls';
+import { base, followForeignLink, initLocationUtil, interceptLinks } from './urls';
 import { App } from './app';
 import { focusMenus } from './host/focus';
 import { fillRegistries } from './host/registries';
@@ -29,7 +29,7 @@ async function start(): Promise<void> {
   focusMenus();
   initLocationUtil();
   interceptLinks();
-  followManagerLink();
+  followForeignLink();
   registerPanels();
   const dataSource = new PrometheusDatasource(settings().scrapeSeconds);
   sceneUtils.registerRuntimeDataSource({

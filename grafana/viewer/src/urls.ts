@@ -1,6 +1,7 @@
 /** URLs of the pages; those of boards are Grafana's: `/d/<board>?var-job=api&from=now-1h`. */
 import { type GrafanaConfig, locationUtil } from '@grafana/data';
 import { config, locationService } from '@grafana/runtime';
+import { exploredPage } from './explore';
 import { foreignTraceUrl, settings } from './settings';
 
 /** The path prefix of all pages, without a trailing slash. */
@@ -36,6 +37,16 @@ export function pageOf(pathname: string): [PageName, string] | undefined {
 }
 
 export const pageUrl = (path: string, search = ''): string => `${base()}/${path}/${search}`;
+
+/** The location of a page below the path prefix, for the history: without empty parameters. */
+export function pagePath(path: string, parameters: Record<string, string> = {}): string {
+  const given = Object.entries(parameters).filter(([, value]) => value);
+  return `/${path}/${given.length ? `?${new URLSearchParams(given).toString()}` : ''}`;
+}
+
+/** URL of a page with parameters, without those that are empty. */
+export const searchUrl = (path: string, parameters: Record<string, string>): string =>
+  `${base()}${pagePath(path, parameters)}`;
 
 /** URL of the page that runs queries. */
 export function queryUrl(queries: string[], from: string | number, to: string | number): string {
@@ -129,14 +140,17 @@ export function interceptLinks(): void {
     const { origin, pathname, search } = new URL(link.href);
     const inside = pathname.slice(base().length);
     if (origin !== location.origin || !pathname.startsWith(`${base()}/`)) return;
-    if (inside !== '/' && !boardUid(inside) && !pageOf(inside)) return;
+    const explored = exploredPage(inside, search);
+    if (inside !== '/' && !boardUid(inside) && !pageOf(inside) && !explored) return;
     event.preventDefault();
-    locationService.push(inside + search);
+    locationService.push(explored ? pagePath(...explored) : inside + search);
   });
 }
 
-/** Open the page for a link in Alertmanager's own form: `#/silences/new?filter=...`. */
-export function followManagerLink(): void {
+/** Open the page for a link in Alertmanager's own form, `#/silences/new?filter=...`, or Explore's. */
+export function followForeignLink(): void {
+  const explored = exploredPage(location.pathname.slice(base().length), location.search);
+  if (explored) locationService.replace(pagePath(...explored));
   const [, path = '', search = ''] = /^#\/(silences\/new|alerts)(\?.*)?$/.exec(location.hash) ?? [];
   if (path) locationService.replace(`/${path}/${search}`);
 }

@@ -54,6 +54,10 @@ CREATE VIRTUAL TABLE line_gram USING fts5(body, content='', detail=none, columns
 """
 
 
+class NeverCompletedError(Exception):
+    """A file that was created, and has no tables."""
+
+
 @dataclass
 class Extent:
     """A stretch of time, in nanoseconds since 1970; empty while `first` is above `last`."""
@@ -112,10 +116,14 @@ class Partition:
         """Read one that is there.
 
         Raises:
-            sqlite3.Error: It is not a partition, or was never completed.
+            NeverCompletedError: It has no content.
+            sqlite3.OperationalError: The disk refuses.
+            sqlite3.DatabaseError: It is not a partition.
         """
         found = cls(path, int(path.name.removesuffix(SUFFIX)) / 1000)
         with closing(found.connect()) as database:
+            if not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                raise NeverCompletedError(path.name)
             for table, column, span in (
                 ("chunk", "start", found.chunks),
                 ("line", "time", found.lines),

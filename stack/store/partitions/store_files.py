@@ -8,7 +8,7 @@ from operator import attrgetter
 from pathlib import Path
 from threading import Lock
 
-from stack.store.partitions.partition import SUFFIX, Extent, Partition
+from stack.store.partitions.partition import SUFFIX, Extent, NeverCompletedError, Partition
 from stack.terminal import print_line
 from vitals import secure_files
 
@@ -50,7 +50,12 @@ class StoreFiles:
         for path in sorted(folder.glob(f"*{SUFFIX}")):
             try:
                 self._all.append(Partition.read(path))
-            except (sqlite3.Error, ValueError) as error:
+            except NeverCompletedError:
+                path.unlink()  # the process ended while it was created
+            except (sqlite3.DatabaseError, ValueError) as error:
+                # What the disk refuses now is not broken: without it, the store must not start.
+                if isinstance(error, sqlite3.OperationalError):
+                    raise
                 print_line(f"{path.name} is left out, it cannot be read: {error}")
         self.active = self._all[-1] if self._all else Partition.create(folder)
         if not self._all:

@@ -19,6 +19,9 @@ class TimeRange:
     end: int
 
 
+ALWAYS = TimeRange(0, EVER)
+
+
 @dataclass(frozen=True)
 class Steps(TimeRange):
     """Moments at the same distance.

@@ -9,7 +9,7 @@ from stack.store.partitions.deadline import Deadline
 from stack.store.partitions.partition import Partition
 from stack.store.partitions.store_files import StoreFiles
 from stack.store.partitions.terms import term
-from stack.store.query.time_range import EVER, TimeRange
+from stack.store.query.time_range import ALWAYS, TimeRange
 from stack.store.traces.stored_spans import StoredChunk, StoredSpan, TraceFacts
 from stack.store.traces.traceql import (
     Condition,
@@ -22,11 +22,12 @@ from stack.store.traces.traceql import (
 )
 
 _INDEXED = frozenset({"name", "status", "kind"})
-_SECOND = 10**9
 _COLUMNS = (
     "c.id, c.trace_id, c.start, c.end, c.service, c.root, c.spans, c.errors, r.content, c.content"
 )
 _BATCH = 200
+_LONGEST = 3_600 * 10**9
+"""Parts of a trace that begin this much apart, in nanoseconds, are not looked for in a search."""
 
 
 @dataclass
@@ -59,14 +60,24 @@ class Found:
     bytes: int = 0
 
 
-def read_trace(files: StoreFiles, trace_id: bytes, deadline: Deadline) -> list[StoredChunk]:
+def read_trace(
+    files: StoreFiles, trace_id: bytes, deadline: Deadline, time: TimeRange = ALWAYS
+) -> list[StoredChunk]:
     """All that is stored of a trace, oldest first.
+
+    What a sender has sent twice, because it did not hear that it was stored, is there once.
+
+    Args:
+        files: The partitions.
+        trace_id: 16 bytes.
+        deadline: When to give up.
+        time: Of the files to look into.
 
     Raises:
         QueryTimeoutError: The deadline has passed.
     """
     found = []
-    for partition in files.traces(0, EVER):
+    for partition in files.traces(time.start, time.end):
         with partition.reading(deadline) as database:
             rows = database.execute(
                 f"SELECT {_COLUMNS} FROM chunk c JOIN resource r ON r.id = c.resource "  # noqa: S608 - our names
@@ -74,7 +85,8 @@ def read_trace(files: StoreFiles, trace_id: bytes, deadline: Deadline) -> list[S
                 (trace_id,),
             )
             found += [_chunk(row) for row in rows]
-    return sorted(found, key=lambda chunk: chunk.start)
+    unique = {(chunk.resource, chunk.content): chunk for chunk in found}
+    return sorted(unique.values(), key=lambda chunk: chunk.start)
 
 
 def search(
@@ -125,12 +137,13 @@ class _Trace:
 
     def __init__(self, files: StoreFiles, chunk: StoredChunk, deadline: Deadline) -> None:
         self._files, self._id, self._deadline = files, chunk.trace_id, deadline
+        self._time = TimeRange(chunk.start - _LONGEST, chunk.end + _LONGEST)
         self._chunks: list[StoredChunk] | None = None
 
     @property
     def chunks(self) -> list[StoredChunk]:
         if self._chunks is None:
-            self._chunks = read_trace(self._files, self._id, self._deadline)
+            self._chunks = read_trace(self._files, self._id, self._deadline, self._time)
         return self._chunks
 
     @property

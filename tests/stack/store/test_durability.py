@@ -88,9 +88,11 @@ def test_a_restart_keeps_all_and_a_broken_file_costs_only_itself(tmp_path: Path)
         store.stop()
         assert len(list(store.data.iterdir())) == 1, "the log is written back at an orderly end"
         (store.data / "0000000000000001.sqlite3").write_bytes(b"no database, but of some length")
+        (store.data / "0000000000000002.sqlite3").touch()  # killed while it was created
         store.start()
         assert store.client.get(f"/api/traces/{kept}").is_success
         assert "0000000000000001.sqlite3 is left out" in store.log
+        assert not (store.data / "0000000000000002.sqlite3").exists()
 
 
 @pytest.mark.servers

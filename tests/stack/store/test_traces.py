@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from tests.stack.store.storing import Store, storing, trace_id
+from tests.stack.store.storing import PROTOBUF, Store, storing, trace_id, traces
 
 SLOW, FAILED, FOREIGN = trace_id(), trace_id(), trace_id()
 ROOT = "00f067aa0ba902b7"
@@ -184,3 +184,13 @@ def test_its_files_are_private(store: Store) -> None:
     assert files
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     assert store.data.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.servers
+def test_what_is_sent_twice_is_there_once(store: Store) -> None:
+    trace = trace_id()
+    body = traces({"trace": trace, "ago": 100}).SerializeToString()
+    for _ in range(2):
+        assert store.client.post("/v1/traces", content=body, headers=PROTOBUF).is_success
+    (group,) = store.get(f"/api/traces/{trace}")["batches"]
+    assert len(group["scopeSpans"][0]["spans"]) == 1

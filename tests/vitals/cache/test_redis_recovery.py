@@ -28,7 +28,7 @@ SOON = 10.0
 TROUBLE_SECONDS = 0.6
 KEYS = [str(number) for number in range(12)]
 TRIES = int(os.environ.get("VITALS_RECONNECT_TRIES", "48"))
-AT_ONCE = 16
+AT_ONCE = 6
 NAMES = (f"number{number}" for number in itertools.count())
 """Of namespaces: what a test leaves behind is not another one's."""
 

@@ -229,9 +229,16 @@ def test_postgres_slow_cancelled_and_bulk_statements(postgres: servers.Postgres)
         async with engine.connect() as connection:
             await connection.execute(text("SELECT pg_sleep(0.06)"))
             await connection.execute(text("SELECT pg_sleep(0)"))
-        async with engine.connect() as connection:
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(connection.execute(text("SELECT 7, pg_sleep(30)")), 0.2)
+        async with engine.connect() as connection, engine.connect() as observer:
+            cancelled = asyncio.ensure_future(connection.execute(text("SELECT 7, pg_sleep(30)")))
+            running = text("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT 7, %'")
+            async with asyncio.timeout(60):
+                while not await observer.scalar(running):
+                    # The view is a snapshot of the transaction.
+                    await observer.rollback()
+            cancelled.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await cancelled
             await connection.invalidate()
         async with engine.connect() as connection:
             with pytest.raises(DBAPIError):

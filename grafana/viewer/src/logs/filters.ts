@@ -13,12 +13,12 @@ export function filtersOf(search: string): LogFilters {
   return { service: textOf('service'), level: textOf('level'), q: textOf('q') };
 }
 
-const quoted = (text: string): string =>
+export const quoted = (text: string): string =>
   `"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')}"`;
 const literal = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
 
 /** Levels from `level` on, the least severe first. */
-export const LEVELS = ['debug', 'info', 'warn', 'error', 'fatal'] as const;
+export const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'] as const;
 const SPELLINGS: Record<string, string> = {
   warn: 'warn|warning',
   fatal: 'fatal|critical',

@@ -19,11 +19,15 @@ const SHORTCUTS: [string, string][] = [
   ['h', 'home: all boards'],
   ['Tab', 'next control, panel menu or cell'],
   ['← →', 'in a graph: move the cursor in time; Enter shows links'],
+  ['/', 'search: traces, logs, issues, and within a trace'],
+  ['↑ ↓', 'in lists and traces: previous and next; Enter opens'],
+  ['← →', 'in a trace: fold and unfold'],
+  ['l', 'live: show what arrives'],
   ['?', 'show these shortcuts'],
 ];
 
 /** Whether a text field has the focus. */
-const isTyping = ({ target }: KeyboardEvent): boolean =>
+export const isTyping = ({ target }: KeyboardEvent): boolean =>
   target instanceof HTMLElement &&
   (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
 
@@ -34,14 +38,22 @@ function back(): void {
   else if (has('viewPanel')) setSearch({ viewPanel: null });
 }
 
-/** The shortcuts of a page: of a board, or of another one that can be refreshed. */
-export function useShortcuts(scene?: BoardScene, refresh?: () => void): void {
+/**
+ * The shortcuts of a page: of a board, or of another one that can be refreshed, and perhaps shown
+ * live.
+ */
+export function useShortcuts(
+  scene?: BoardScene,
+  refresh?: () => void,
+  toggleLive?: () => void,
+): void {
   const { mode, change } = useContext(ThemeMode);
   useEffect(() => {
     const actions: Record<string, () => void> = {
       r: () => (scene ? sceneGraph.getTimeRange(scene).onRefresh() : refresh?.()),
       k: () => scene && setSearch({ kiosk: has('kiosk') ? null : '' }),
       t: () => change(mode === 'dark' ? 'light' : 'dark'),
+      l: () => toggleLive?.(),
       h: () => locationService.push('/'),
       Escape: back,
       '?': () => showShortcuts.next(!showShortcuts.value),
@@ -59,7 +71,7 @@ export function useShortcuts(scene?: BoardScene, refresh?: () => void): void {
     };
     document.addEventListener('keydown', press);
     return () => document.removeEventListener('keydown', press);
-  }, [scene, refresh, mode, change]);
+  }, [scene, refresh, toggleLive, mode, change]);
 }
 
 export function Shortcuts() {

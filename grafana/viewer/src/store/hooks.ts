@@ -1,6 +1,5 @@
 /** Hook that loads something when what is asked for changes, and again until it can be loaded. */
 import { useCallback, useEffect, useRef, useState } from 'react';
-import { useShortcuts } from '../pages/shortcuts';
 import { ServerDownError } from './client';
 
 const RETRY_MS = 5000;
@@ -22,8 +21,7 @@ interface State<T> {
 }
 
 /**
- * Load for a key, and again with `refresh`, with the key `r` or, while the server is down, every
- * five seconds.
+ * Load for a key, and again with `refresh` or, while the server is down, every five seconds.
  *
  * @param everyMs Also load again after so many milliseconds; 0 for never.
  */
@@ -66,7 +64,6 @@ export function useAsked<T>(
       clearTimeout(timer);
     };
   }, [key, refreshes, everyMs, refresh]);
-  useShortcuts(undefined, refresh);
   const known = state.key === key ? state : { key };
   return {
     result: known.result,

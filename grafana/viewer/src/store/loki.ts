@@ -1,6 +1,7 @@
 /** Reads log lines by Loki's HTTP API. */
 import type { Labels } from '../prometheus/client';
 import { STORE, request } from './client';
+import { milliseconds } from './otlp';
 
 export interface LogLine {
   /** Nanoseconds since 1970, as text: they order lines of one millisecond. */
@@ -28,7 +29,7 @@ export function linesOf(streams: Stream[]): LogLine[] {
     .flatMap(({ stream, values }) =>
       values.map(([time, text, more]) => ({
         time,
-        at: Number(time.slice(0, -6)),
+        at: milliseconds(time),
         text,
         labels: { ...stream, ...more?.structuredMetadata, ...more?.parsed },
       })),
@@ -55,4 +56,46 @@ export async function queryLines(
     signal,
   });
   return linesOf(data.result);
+}
+
+export interface VolumeSeries {
+  level: string;
+  /** Milliseconds since 1970, the end of the bucket, and the lines in it. */
+  points: [number, number][];
+}
+
+/** How many lines of each level match, in buckets of `step` seconds; times are milliseconds. */
+export async function queryVolume(
+  query: string,
+  from: number,
+  to: number,
+  step: number,
+  signal?: AbortSignal,
+): Promise<VolumeSeries[]> {
+  // Buckets begin at multiples of their width, so that a refresh does not shift them.
+  const first = (Math.floor(from / 1000 / step) + 1) * step;
+  const last = Math.ceil(to / 1000 / step) * step;
+  const parameters = {
+    query: `sum by (level) (count_over_time(${query} [${step}s]))`,
+    start: String(first),
+    end: String(Math.max(first, last)),
+    step: `${step}s`,
+  };
+  const { data } = await request<Answer<{ metric: Labels; values: [number, string][] }>>(
+    STORE,
+    '/loki/api/v1/query_range',
+    parameters,
+    { signal },
+  );
+  return data.result.map(({ metric, values }) => ({
+    level: metric.level ?? metric.detected_level ?? '',
+    points: values.map(([time, value]) => [time * 1000, Number(value)]),
+  }));
+}
+
+/** The values of a label, such as `service_name`. */
+export async function labelValues(label: string, signal?: AbortSignal): Promise<string[]> {
+  const path = `/loki/api/v1/label/${encodeURIComponent(label)}/values`;
+  const { data } = await request<{ data?: string[] }>(STORE, path, {}, { signal });
+  return data ?? [];
 }

@@ -17,10 +17,8 @@ export function Problem({ error, isLoading }: { error?: Error; isLoading: boolea
 
 export function Nothing({ title, children }: { title: string; children?: ReactNode }) {
   return (
-    <div role="status">
-      <Alert title={title} severity="info">
-        {children}
-      </Alert>
-    </div>
+    <Alert title={title} severity="info">
+      {children}
+    </Alert>
   );
 }

@@ -54,7 +54,14 @@ function statusCondition(status: string): string {
 }
 
 /** The places that words are searched in. */
-const TEXTS = ['name', 'span.url.path', 'span.db.query.text', 'span.exception.message'];
+const TEXTS = [
+  'name',
+  'statusMessage',
+  'span.url.path',
+  'span.db.query.text',
+  'event.exception.type',
+  'event.exception.message',
+];
 
 const ATTRIBUTE = /^([\w.-]+)(!?=)("(?:[^"\\]|\\.)*"|\S+)$/;
 

@@ -1,0 +1,159 @@
+"""Export rules, boards and routes to a monitoring that is there already.
+
+python -m export --for prometheus --to DIR      rules, scrape job, routes of Alertmanager
+python -m export --for grafana --to DIR         boards: files, API bodies, resources of Grafana 13
+python -m export --for kubernetes --to DIR      PrometheusRules, ServiceMonitor, boards
+python -m export --for mimir|thanos|victoriametrics --to DIR
+
+Each folder has a README.md with the commands that load it.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from export import grafana, kubernetes, mimir, prometheus, thanos, victoriametrics
+from export.options import InvalidOptionError, Options, read_changes, read_labels
+from rules.identity import Identity
+
+Files = dict[str, str]
+_MADE = ".made-by-vitals"
+"""A file with the names of those that the last export wrote."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    chosen = _parser().parse_args(arguments)
+    try:
+        files = FORMATS[chosen.format](_options(chosen), chosen)
+        removed = write(chosen.to, files)
+    except (ValueError, OSError) as error:
+        print(f"export: {error}", file=sys.stderr)
+        return 2
+    print(f"wrote {len(files)} files to {chosen.to}: read {chosen.to / 'README.md'}")
+    if removed:
+        print(f"removed {removed} that an earlier export wrote")
+    return 0
+
+
+def write(folder: Path, files: Files) -> int:
+    """Write files; returns how many of an earlier export, which are none of them now, it removed.
+
+    Raises:
+        InvalidOptionError: The folder has a file of the same name that no export wrote.
+    """
+    record = folder / _MADE
+    before = {*record.read_text("utf-8").splitlines()} if record.exists() else set()
+    if foreign := sorted(name for name in {*files} - before if (folder / name).exists()):
+        raise InvalidOptionError(
+            f"{folder / foreign[0]} is there and no export wrote it: choose another folder"
+        )
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    old = before - {*files}
+    for name in old:
+        (folder / name).unlink(missing_ok=True)
+    record.write_text("".join(f"{name}\n" for name in sorted(files)), "utf-8")
+    return len(old)
+
+
+def _options(chosen: argparse.Namespace) -> Options:
+    return Options(
+        identity=Identity.parse(chosen.identity),
+        labels=read_labels(chosen.label),
+        without=frozenset(chosen.without),
+        changes=read_changes(chosen.set),
+        folder=chosen.folder,
+        datasource=chosen.datasource,
+        namespace=chosen.namespace,
+        boards=chosen.boards,
+        runbooks=chosen.runbooks,
+    )
+
+
+def _for_prometheus(options: Options, chosen: argparse.Namespace) -> Files:
+    config = chosen.alertmanager.read_text("utf-8") if chosen.alertmanager else ""
+    return prometheus.files(options, chosen.page, chosen.ticket, config)
+
+
+def _for_kubernetes(options: Options, chosen: argparse.Namespace) -> Files:
+    labels = read_labels(chosen.object_label)
+    return kubernetes.files(options, chosen.page, chosen.ticket, labels)
+
+
+FORMATS: dict[str, Callable[[Options, argparse.Namespace], Files]] = {
+    "prometheus": _for_prometheus,
+    "grafana": lambda options, _chosen: grafana.files(options),
+    "mimir": lambda options, chosen: mimir.files(options, chosen.page, chosen.ticket),
+    "thanos": lambda options, chosen: thanos.files(options, chosen.page, chosen.ticket),
+    "victoriametrics": lambda options, chosen: victoriametrics.files(
+        options, chosen.page, chosen.ticket
+    ),
+    "kubernetes": _for_kubernetes,
+}
+"""What writes the files of each format."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m export",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--for", dest="format", choices=FORMATS, required=True, help="which system")
+    parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument(
+        "--identity",
+        default="job",
+        metavar="LABELS",
+        help="labels that tell services apart, such as cluster,namespace,job (default: job)",
+    )
+    parser.add_argument(
+        "--label",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a label of each alert, such as that of your team's route",
+    )
+    parser.add_argument(
+        "--without", action="append", default=[], metavar="ALERT", help="leave an alert out"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="ALERT.FIELD=VALUE",
+        help="change for, keep_firing_for or severity of an alert: RouteSlow.for=10m",
+    )
+    parser.add_argument("--page", default="page", metavar="RECEIVER", help="receiver of pages")
+    parser.add_argument("--ticket", default="ticket", metavar="RECEIVER", help="of tickets")
+    parser.add_argument(
+        "--alertmanager",
+        type=Path,
+        metavar="FILE",
+        help="your alertmanager.yml; a copy with our routes is written",
+    )
+    parser.add_argument("--boards", default="", metavar="URL", help="Grafana, for links of alerts")
+    parser.add_argument(
+        "--runbooks", default="", metavar="URL", help="where alerts/runbooks/ is served, likewise"
+    )
+    parser.add_argument("--folder", default="Vitals", help="title of Grafana's folder")
+    parser.add_argument(
+        "--datasource", default="prometheus", metavar="UID", help="Grafana's data source"
+    )
+    parser.add_argument("--namespace", default="monitoring", help="Kubernetes' namespace")
+    parser.add_argument(
+        "--object-label",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a label of each Kubernetes object, such as release=prometheus",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
