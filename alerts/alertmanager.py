@@ -13,13 +13,14 @@ import yaml
 
 from alerts import inhibition, message_links
 from alerts.alert import Severity
+from alerts.errors import ERROR_NEW, ERROR_REOPENED
 from alerts.integrations import integrations
 from alerts.receivers import ReceiverSettings
 from rules.identity import BY_JOB, Identity
 from vitals import secure_files
 
 TEMPLATES = Path(__file__).parent / "templates"
-HEARTBEAT, NULL_RECEIVER = "heartbeat", "null"
+HEARTBEAT, NULL_RECEIVER, ISSUES = "heartbeat", "null", "issues"
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,11 @@ def configuration(
                     "repeat_interval": timings.heartbeat,
                 },
                 {"matchers": [f'severity="{Severity.NONE}"'], "receiver": NULL_RECEIVER},
+                {  # each issue is notified once: not with others, and not its end
+                    "matchers": [f'alertname=~"{ERROR_NEW.name}|{ERROR_REOPENED.name}"'],
+                    "receiver": ISSUES,
+                    "group_by": ["alertname", *identity.labels, "fingerprint"],
+                },
                 {
                     "matchers": [f'severity="{Severity.PAGE}"'],
                     "receiver": str(Severity.PAGE),
@@ -106,6 +112,7 @@ def configuration(
         "receivers": [
             {"name": str(Severity.PAGE), **integrations(settings, Severity.PAGE)},
             {"name": str(Severity.TICKET), **integrations(settings, Severity.TICKET)},
+            {"name": ISSUES, **integrations(settings, Severity.TICKET, ends=False)},
             {"name": HEARTBEAT, **_heartbeat(settings)},
             {"name": NULL_RECEIVER},
         ],

@@ -108,15 +108,19 @@ class Drill:
             if not self._fault.notifies_during_fault:
                 note = await self._wait_for_notification(known)
                 await self._check(note)
-            starts = note["starts"]
-            await self._wait_for_event(
-                "resolved notification",
-                "resolved",
-                lambda: any(
-                    checks.is_end(note, starts) for note in self._notifications("resolved")
-                ),
-            )
+            await self._wait_for_end(note["starts"])
         return self.outcome
+
+    async def _wait_for_end(self, starts: str) -> None:
+        if not self._fault.notifies_end:
+            ended = lambda: not self._is_firing()  # noqa: E731
+            await self._wait_for_event("ends in Prometheus", "resolved", ended)
+            return
+        await self._wait_for_event(
+            "resolved notification",
+            "resolved",
+            lambda: any(checks.is_end(note, starts) for note in self._notifications("resolved")),
+        )
 
     # -- Observations ----------------------------------------------------------------------------
 

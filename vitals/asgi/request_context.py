@@ -58,6 +58,7 @@ class RequestContext:
             has finished.
         error_fingerprint: The fingerprint of that exception, or of the last one that was logged as
             an error; see ``vitals.errors``.
+        error_fields: What a log record says of the exception that failed it; empty without one.
         has_new_error: Whether it had the first error of its fingerprint in this process.
         sampled: Whether the trace is recorded and kept, as far as the tracer knows: only such a
             trace may be an exemplar.
@@ -86,6 +87,7 @@ class RequestContext:
     span: Any = None
     error: tuple[BaseException, TracebackType | None] | None = None
     error_fingerprint = ""
+    error_fields: Mapping[str, Any] = EMPTY_SCOPE
     has_new_error = False
     sampled = False
     current_trace: Callable[[], tuple[str, bool] | None] = staticmethod(lambda: None)
