@@ -77,7 +77,7 @@ def test_alertmanager_accepts_what_is_rendered(tmp_path: Path, which: str, timin
 
     output = amtool("check-config", file)
 
-    assert "4 receivers" in output
+    assert "5 receivers" in output
     assert "SUCCESS" in output
 
 

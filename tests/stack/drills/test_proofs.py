@@ -41,10 +41,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         yield started
 
 
-def follow(store: Store, proof: Proof, seconds_ago: float = 60, **parameters: str) -> str:
+def follow(store: Store, proof: Proof, **parameters: str) -> str:
     now = time.time()
-    query = {"service": "shop", **parameters}
-    query |= {"from": f"{(now - seconds_ago) * 1000:.0f}", "to": f"{now * 1000:.0f}"}
+    times = {"from": f"{(now - 60) * 1000:.0f}", "to": f"{now * 1000:.0f}"}
+    query = {"service": "shop", **times, **parameters}
     written = "&".join(f"{name}={quote(text, safe='')}" for name, text in query.items())
 
     async def run() -> str:
@@ -88,7 +88,7 @@ def test_a_trace_from_before_the_alert_is_no_proof(
 ) -> None:
     monkeypatch.setattr(proofs, "_ARRIVAL_SECONDS", 0.0)
     with pytest.raises(NoProofError, match="no trace"):
-        follow(store, proofs.slow_request(0), seconds_ago=0)
+        follow(store, proofs.slow_request(0), **{"from": f"{time.time() * 1000:.0f}"})
 
 
 def test_a_message_without_its_link_is_no_proof() -> None:
