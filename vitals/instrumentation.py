@@ -32,6 +32,7 @@ from vitals.metrics.endpoint import MetricsEndpoint
 from vitals.metrics.meter import Meter
 from vitals.metrics.worker_sharing import join
 from vitals.objectives import Objective, Objectives
+from vitals.profiling.probe import THRESHOLD, ProfilingProbe
 from vitals.resource import (
     SERVICE_NAME,
     SERVICE_VERSION,
@@ -139,6 +140,7 @@ def instrument(
     admin_login: AdminLogin | None = None,
     locks: bool = True,
     folders: Folders | None = None,
+    block_threshold: float | None = THRESHOLD,
     probes: Sequence[Probe] = (),
 ) -> Vitals:
     """Instrument an application with metrics, logs and traces.
@@ -212,6 +214,8 @@ def instrument(
         folders: Folders whose file systems are measured, by the name in their label, such as
             ``{"data": "/var/lib/shop"}``; by default those of ``VITALS_FOLDERS``
             (``NAME=PATH:NAME=PATH``). The service may watch the disk of a database on its machine.
+        block_threshold: Seconds for which the event loop may not turn until the line that blocks it
+            is looked for, in a thread; None never looks. See docs/profiling.md.
         probes: Further probes, each an object with ``attach(host)``; see ``vitals.host``.
 
     Returns:
@@ -220,9 +224,9 @@ def instrument(
     Raises:
         RuntimeError: The application is instrumented already, or serves already; or this Python
             runs without the GIL.
-        ValueError: An objective, the path, the token, the ratio, ``tracer``, ``logs`` or
-            ``explain`` is invalid. The route of an objective is checked when the application
-            starts.
+        ValueError: An objective, the path, the token, the ratio, ``tracer``, ``logs``,
+            ``explain`` or ``block_threshold`` is invalid. The route of an objective is checked when
+            the application starts.
         TypeError: ``engine`` is none.
         MissingExtraError: An option needs a package of an extra that is not installed.
     """
@@ -280,6 +284,7 @@ def instrument(
         traces,
         RuntimeProbe(version, revision),
         SaturationProbe(folders),
+        ProfilingProbe(block_threshold) if block_threshold is not None else None,
         LogProbe(logs) if logs is not False else None,
         _json_probe(redactor) if logs == "json" else None,
         LogExportProbe(resource, redactor, otlp_endpoint) if logs is not False else None,
