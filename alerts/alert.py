@@ -41,6 +41,7 @@ class Alert:
         board: The uid of the board that shows it.
         enrichments: Possible causes that are looked up, see ``alerts.enrichment``.
         investigation: What else is looked up, see ``alerts.investigation``.
+        issue: Path of its issue in the viewer, as a template; empty for none.
         labels: More labels, such as those that distinguish alerts of one name.
         of_jobs: The series whose jobs it applies to, if exporters without the kit have all
             its metrics.
@@ -58,6 +59,7 @@ class Alert:
     board: str = "svc-overview"
     enrichments: tuple[Enrichment, ...] = ()
     investigation: Investigation | None = None
+    issue: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     of_jobs: str = WATCHED.record
 
@@ -69,6 +71,7 @@ class Alert:
             "description": self.description,
             **({"cause": template(self.enrichments)} if self.enrichments else {}),
             **(self.investigation.annotations if self.investigation else {}),
+            **({"issue": self.issue} if self.issue else {}),
             "board": self.board,
             "runbook": f"{self.name}.md",
         }

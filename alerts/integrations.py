@@ -18,8 +18,14 @@ COLOUR = '{{ if eq .Status "firing" }}danger{{ else }}good{{ end }}'
 Config = dict[str, Any]
 
 
-def integrations(settings: ReceiverSettings, severity: Severity) -> Config:
-    """Build the integrations of the receiver of a severity."""
+def integrations(settings: ReceiverSettings, severity: Severity, *, ends: bool = True) -> Config:
+    """Build the integrations of the receiver of a severity.
+
+    Args:
+        settings: The receivers.
+        severity: The severity.
+        ends: Whether they are notified of the ends of alerts too.
+    """
     is_page = severity is Severity.PAGE
     chats = [
         *([{"api_url_file": settings.slack_file}] if settings.slack_file else []),
@@ -36,7 +42,7 @@ def integrations(settings: ReceiverSettings, severity: Severity) -> Config:
         "opsgenie_configs": _opsgenie(settings, "P1" if is_page else "P3"),
     }
     return {
-        kind: [{"send_resolved": True, **config} for config in configs]
+        kind: [{"send_resolved": ends, **config} for config in configs]
         for kind, configs in built.items()
         if configs
     }

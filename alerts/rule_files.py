@@ -15,6 +15,7 @@ from alerts import (
     burn_rate,
     datastores,
     dependencies,
+    errors,
     locks,
     meta_monitoring,
     processes,
@@ -69,6 +70,7 @@ AREAS = (
     Area("regressions", baselines, (dependencies, regressions)),
     Area("saturation", saturation_signals, (saturation,)),
     Area("processes", release_signals, (processes,)),
+    Area("errors", None, (errors,)),
     Area("meta-monitoring", alert_state_signals, (meta_monitoring, store)),
 )
 SHARED_METRICS = re.compile(

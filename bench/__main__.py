@@ -20,6 +20,8 @@ BENCHMARKS = (
     "clients",
     "watch",
     "load",
+    "blocks",
+    "store",
 )
 
 

@@ -47,7 +47,7 @@ BUDGETS = {"vitals-tail": 1.08, "vitals-all": 1.12}
 OTEL_SHARE = 0.2
 """Most of what OpenTelemetry adds that ours may add, with everything kept."""
 CLIENTS = 4
-DRAIN_SECONDS = 2.5
+DRAIN_SECONDS = 2.0
 """How long exporters may take after the last request; their delays are set to a second."""
 START_SECONDS = 60
 

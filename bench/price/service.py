@@ -7,8 +7,8 @@ VARIANT PORT``, with the addresses of PostgreSQL, Redis and the collector in the
 import logging
 import os
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any
 
 VARIANT, PORT = sys.argv[1], int(sys.argv[2])
 COLLECTOR = os.environ["COLLECTOR"]
@@ -18,11 +18,37 @@ if VARIANT.startswith("ddtrace"):
 
 import redis.asyncio  # noqa: E402
 import uvicorn  # noqa: E402
-from fastapi import FastAPI  # noqa: E402
-from sqlalchemy import text  # noqa: E402
-from sqlalchemy.ext.asyncio import create_async_engine  # noqa: E402
+from fastapi import Depends, FastAPI  # noqa: E402
+from pydantic import BaseModel  # noqa: E402
+from sqlalchemy import select  # noqa: E402
+from sqlalchemy.ext.asyncio import (  # noqa: E402
+    AsyncSession,
+    async_sessionmaker,
+    create_async_engine,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column  # noqa: E402
 
 log = logging.getLogger("shop")
+
+
+class Base(DeclarativeBase):
+    """Tables of the service."""
+
+
+class Product(Base):
+    """A row of the one table."""
+
+    __tablename__ = "products"
+    number: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+
+
+class ProductAnswer(BaseModel):
+    """What the endpoint answers."""
+
+    number: int
+    name: str
+    stock: int
 
 
 def vitals(app: FastAPI, engine: Any, client: Any, **options: Any) -> None:
@@ -127,18 +153,23 @@ def make() -> FastAPI:
     }
     attach[VARIANT]()
 
+    sessions = async_sessionmaker(engine)
+
+    async def session() -> AsyncIterator[AsyncSession]:
+        async with sessions() as made:
+            yield made
+
     @app.get("/products/{number}")
-    async def product(number: int) -> dict[str, Any]:
-        async with engine.connect() as connection:
-            row = (await connection.execute(SELECT, {"number": number})).one()
+    async def product(
+        number: int, session: Annotated[AsyncSession, Depends(session)]
+    ) -> ProductAnswer:
+        found = (await session.scalars(select(Product).where(Product.number == number))).one()
         stock = await client.get(f"stock:{number}")
         log.info("product %d looked at, %s left", number, stock)
-        return {"number": row.number, "name": row.name, "stock": stock}
+        return ProductAnswer(number=found.number, name=found.name, stock=int(stock or 0))
 
     return app
 
-
-SELECT = text("SELECT number, name FROM products WHERE number = :number")
 
 if __name__ == "__main__":
     uvicorn.run(make(), port=PORT, log_level="error", access_log=False)

@@ -37,13 +37,15 @@ _SEARCHES = {
     "a user's requests": f'{{ span.enduser.id = "{NEEDLE}" }}',
     "by a pattern of names": '{ name =~ ".*users.*" }',
     "a user who is not there": '{ span.enduser.id = "nobody" }',
-    "a pattern that nothing matches": '{ span.url.path =~ "/nothing.*" }',
+    "a word that nothing has": '{ kind = server } && { span.url.path =~ "(?i).*nothing.*" }',
+    "a pattern that nothing matches": '{ span.url.path =~ "/[a-n]othing.*" }',
 }
 _LOGS = {
     "newest lines": '{service_name="shop"}',
     "lines of a trace": "",
     "a word that is rare": f'{{service_name="shop"}} |= "of {NEEDLE} failed"',
     "a word that is not there": '{service_name="shop"} |= "no such word"',
+    "a word, whatever its case": '{service_name="shop"} |~ "(?i)CONNECTION REFUSED"',
     "a pattern that nothing matches": '{service_name="shop"} |~ "no such w[aeiou]rd"',
     "lines by level, a minute each": 'sum by (level) (count_over_time({service_name="shop"}[1m]))',
 }

@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
+from types import FunctionType
 
 import httpx
 import uvicorn
@@ -58,10 +59,10 @@ class Service:
             self.app,
             engine=engine,
             objectives=OBJECTIVES,
-            service_name="defective",
+            service_name=os.environ.get("DEFECTIVE_NAME", "defective"),
             version="2.0.0",
             revision="defective",
-            logs=False,
+            logs="host" if "DEFECTIVE_NAME" in os.environ else False,
             explain=False,
             probes=[HttpClients()],
             folders={"data": self.folder},
@@ -145,6 +146,12 @@ def _add_routes(service: Service) -> None:
             found = [await connection.execute(one, {"row": number}) for number in range(count)]
         return len(found)
 
+    @app.get("/fail")
+    async def fail(function: str) -> None:
+        """Fail in a function of that name."""
+        code = _fail.__code__.replace(co_name=function, co_qualname=function)
+        FunctionType(code, globals())()
+
     @app.post("/defects/{name}")
     async def begin(name: str) -> None:
         await service.begin(name)
@@ -152,6 +159,10 @@ def _add_routes(service: Service) -> None:
     @app.delete("/defects/{name}")
     async def end(name: str) -> None:
         await service.end(name)
+
+
+def _fail() -> None:
+    raise ValueError("as the drill asks for")
 
 
 def _add_drifting_routes(app: FastAPI, engine: AsyncEngine) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from stack.drills import checks, runbooks
+from stack.drills import checks, proofs, runbooks
 from stack.drills.environment import Environment
 from stack.drills.fault import Fault
 from stack.drills.faults import alert_of
@@ -108,15 +108,19 @@ class Drill:
             if not self._fault.notifies_during_fault:
                 note = await self._wait_for_notification(known)
                 await self._check(note)
-            starts = note["starts"]
-            await self._wait_for_event(
-                "resolved notification",
-                "resolved",
-                lambda: any(
-                    checks.is_end(note, starts) for note in self._notifications("resolved")
-                ),
-            )
+            await self._wait_for_end(note["starts"])
         return self.outcome
+
+    async def _wait_for_end(self, starts: str) -> None:
+        if not self._fault.notifies_end:
+            ended = lambda: not self._is_firing()  # noqa: E731
+            await self._wait_for_event("ends in Prometheus", "resolved", ended)
+            return
+        await self._wait_for_event(
+            "resolved notification",
+            "resolved",
+            lambda: any(checks.is_end(note, starts) for note in self._notifications("resolved")),
+        )
 
     # -- Observations ----------------------------------------------------------------------------
 
@@ -199,7 +203,12 @@ class Drill:
                 )
                 links = checks.check_links(note, text or "", self._environment, self._observer)
                 self._add_check(await links)
-        except checks.CheckError as error:
+                if self._fault.proof:
+                    store = self._environment.store
+                    link = checks.links_of(text or "").get("Trace", "")
+                    found = proofs.check(link, self._fault.proof, store, self._environment.client)
+                    self._add_check(await found)
+        except (checks.CheckError, proofs.NoProofError) as error:
             raise DrillError(str(error)) from error
 
     async def _wait_for_event(

@@ -50,6 +50,11 @@ class Environment:
         port = self.here.ports.api if job == API else self._ports[job]
         return f"http://{readiness.LOOPBACK}:{port}"
 
+    @property
+    def store(self) -> str:
+        """URL of the store of traces and logs."""
+        return f"http://{readiness.LOOPBACK}:{self.here.ports.store}"
+
     def pid(self, name: str) -> int:
         """Pid of a service or target; it is the leader of its process group."""
         process = self._processes.get(name)
@@ -167,6 +172,8 @@ class Environment:
                 "DEFECTIVE_DATABASE_URL": f"postgresql+asyncpg://{postgres.ROLE}@"
                 f"{readiness.LOOPBACK}:{self.here.ports.postgres}/{postgres.DATABASE}",
                 "DEFECTIVE_PASSWORD_FILE": str(secrets / "database-password"),
+                "DEFECTIVE_NAME": target.job,
+                "OTEL_EXPORTER_OTLP_ENDPOINT": self.store,
             },
             cwd=CHECKOUT,
         )

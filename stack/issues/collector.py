@@ -13,7 +13,7 @@ from stack.issues.http_client import StoreError
 from stack.issues.issue_store import CURSOR, IssueStore, State
 from stack.issues.log_reader import MAX_LINES, MINUTE, LogReader
 from stack.issues.sightings import Count, Occurrence
-from stack.issues.trace_reader import TraceReader
+from stack.issues.trace_reader import TracedError, TraceReader
 from stack.terminal import print_line
 from vitals.redactor import Redactor
 
@@ -178,12 +178,27 @@ class Collector:
         return reopened
 
     def _look_up(self) -> None:
-        """Look up stacks that no log record had, in traces."""
-        for fingerprint, trace_id in self._store.without_stack(MAX_LOOKED_UP):
-            found = self._traces.error(trace_id, fingerprint)
-            if found is not None:
+        """Look up stacks: a trace has source lines, other records of the error have frames."""
+        missing: list[str] = []
+        found: TracedError | Occurrence | None
+        for issue in self._store.without_stack(MAX_LOOKED_UP):
+            end = issue.last_seen + MINUTE
+            found = self._traces.error(issue.trace_id, issue.fingerprint)
+            if found is None:
+                records = self._logs.newest(
+                    *(issue.service, end - FIRST_RANGE, end),
+                    fingerprint=issue.fingerprint,
+                    limit=1,
+                    with_stack=True,
+                )
+                found = records[0] if records else None
+            if found is None:
+                missing.append(issue.fingerprint)
+            else:
                 message, stacktrace = self._texts(found.message, found.stacktrace)
-                self._store.set_stack(fingerprint, message, stacktrace)
+                self._store.set_stack(issue.fingerprint, message, stacktrace)
+        if missing:
+            self._store.note_attempts(missing)
 
     def _redacted(self, each: Occurrence) -> Occurrence:
         message, stacktrace = self._texts(each.message, each.stacktrace)

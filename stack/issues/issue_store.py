@@ -11,13 +11,17 @@ from enum import StrEnum
 from pathlib import Path
 from threading import RLock
 from time import time
+from typing import NamedTuple
 
 from stack.issues import schema
 from stack.issues.schema import HOUR, OTHER
 from stack.issues.sightings import Count, Occurrence
+from stack.issues.stack_frames import frames_of
 
 FOLD_AFTER = 1_800
 """Seconds before the last minute that was read, after which minutes are kept as hours."""
+MAX_ATTEMPTS = 20
+"""How often a stack is looked up, for each new trace; as many once it has source lines."""
 MINUTE = 60
 CURSOR, CREATED = "cursor", "created"
 
@@ -35,6 +39,22 @@ class Kind(StrEnum):
 
     NEW = "new"
     REOPENED = "reopened"
+
+
+class Unexplained(NamedTuple):
+    """An issue without a stack.
+
+    Attributes:
+        fingerprint: The issue's.
+        trace_id: Its newest trace; empty if there is none.
+        service: Where it occurred last.
+        last_seen: When, as Unix time.
+    """
+
+    fingerprint: str
+    trace_id: str
+    service: str
+    last_seen: float
 
 
 class IssueStore:
@@ -128,7 +148,7 @@ class IssueStore:
                 *(each.fingerprint, _short(each.type), _short(each.place)),
                 *(each.message[: schema.MAX_MESSAGE], each.stacktrace[-schema.MAX_STACK :]),
                 *(each.time, each.time, _short(each.release), _short(each.release)),
-                *(State.OPEN, each.time, bool(each.stacktrace)),
+                *(State.OPEN, each.time, _attempts(each.stacktrace)),
             ),
         )
         # What was there before the keeper is not news.
@@ -230,7 +250,7 @@ class IssueStore:
         )
         if not each.trace_id:
             return
-        database.execute(
+        added = database.execute(
             "INSERT OR IGNORE INTO example SELECT fingerprint, ?, ?, ?, ?, ? FROM issue "
             "WHERE fingerprint = ?",
             (
@@ -238,6 +258,12 @@ class IssueStore:
                 *(_short(each.service), _short(each.release), _short(each.route)),
                 each.fingerprint,
             ),
+        )
+        if not added.rowcount:
+            return
+        database.execute(
+            "UPDATE issue SET attempts = 0 WHERE fingerprint = ? AND attempts < ?",
+            (each.fingerprint, MAX_ATTEMPTS),
         )
         database.execute(
             "DELETE FROM example WHERE fingerprint = ? AND trace_id NOT IN "
@@ -261,16 +287,18 @@ class IssueStore:
         for table in schema.TABLES_OF_ISSUE:
             database.executemany(f"DELETE FROM {table} WHERE fingerprint = ?", map(tuple, rows))  # noqa: S608 - our names
 
-    def without_stack(self, limit: int) -> list[tuple[str, str]]:
-        """Issues whose stack is to be looked up, and their newest trace."""
+    def without_stack(self, limit: int) -> list[Unexplained]:
+        """Issues whose stack is to be looked up: they have none, or one without source lines."""
         with self.lock:
             rows = self.database.execute(
-                "SELECT i.fingerprint, e.trace_id, max(e.time) FROM issue i "
-                "JOIN example e USING (fingerprint) WHERE NOT i.looked_up "
-                "GROUP BY i.fingerprint ORDER BY random() LIMIT ?",
-                (limit,),
+                "SELECT fingerprint, coalesce((SELECT trace_id FROM example e "
+                "WHERE e.fingerprint = i.fingerprint ORDER BY time DESC LIMIT 1), ''), "
+                "coalesce((SELECT service FROM place p WHERE p.fingerprint = i.fingerprint "
+                "ORDER BY last_seen DESC LIMIT 1), ''), last_seen "
+                "FROM issue i WHERE attempts < ? ORDER BY attempts, last_seen DESC LIMIT ?",
+                (MAX_ATTEMPTS, limit),
             )
-            return [(row[0], row[1]) for row in rows]
+            return [Unexplained(*row) for row in rows]
 
     def set_stack(self, fingerprint: str, message: str, stacktrace: str) -> None:
         """Add the stack of an issue, once it is known.
@@ -281,11 +309,23 @@ class IssueStore:
         with self.writing() as database:
             database.execute(
                 "UPDATE issue SET message = CASE WHEN ? != '' THEN ? ELSE message END, "
-                "stacktrace = ?, looked_up = 1 WHERE fingerprint = ?",
+                "stacktrace = ?, attempts = max(attempts + 1, ?) WHERE fingerprint = ?",
                 (
                     *(message[: schema.MAX_MESSAGE], message[: schema.MAX_MESSAGE]),
-                    *(stacktrace[-schema.MAX_STACK :], fingerprint),
+                    *(stacktrace[-schema.MAX_STACK :], _attempts(stacktrace), fingerprint),
                 ),
+            )
+
+    def note_attempts(self, fingerprints: Iterable[str]) -> None:
+        """Note that no stack was found for these, so that others come first.
+
+        Raises:
+            sqlite3.Error: It cannot be written.
+        """
+        with self.writing() as database:
+            database.executemany(
+                "UPDATE issue SET attempts = attempts + 1 WHERE fingerprint = ?",
+                [(each,) for each in fingerprints],
             )
 
     def set_state(self, fingerprint: str, state: State, now: float) -> bool:
@@ -328,6 +368,10 @@ def _by_minute(counts: Iterable[Count]) -> list[list[Count]]:
         key = each.minute, each.fingerprint, each.service, each.release
         found.setdefault(key, []).append(each)
     return list(found.values())
+
+
+def _attempts(stacktrace: str) -> int:
+    return MAX_ATTEMPTS if any(frame.source for frame in frames_of(stacktrace)) else 0
 
 
 def _short(text: str) -> str:

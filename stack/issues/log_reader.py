@@ -13,6 +13,7 @@ from stack.issues.sightings import Count, Occurrence
 
 FINGERPRINT = "vitals_error_fingerprint"
 COUNTED = 'vitals_error_counted="true"'
+_HAS_STACK = 'exception_stacktrace!=""'
 MINUTE = 60
 MAX_LINES = 5_000
 """Loki's default limit of a query."""
@@ -92,7 +93,14 @@ class LogReader:
         return [(labels, points) for labels, points in series if labels.get(FINGERPRINT)]
 
     def newest(
-        self, service: str, start: float, end: float, *, fingerprint: str = "", limit: int = 100
+        self,
+        service: str,
+        start: float,
+        end: float,
+        *,
+        fingerprint: str = "",
+        limit: int = 100,
+        with_stack: bool = False,
     ) -> list[Occurrence]:
         """The newest occurrences of a range of time, the newest first.
 
@@ -102,14 +110,17 @@ class LogReader:
             end: Unix time, not included.
             fingerprint: Of this error only.
             limit: Most occurrences.
+            with_stack: Only records that have a stack, whether they count their error or not.
 
         Raises:
             StoreError: The store does not answer.
         """
-        matched = f" | {FINGERPRINT}={_quoted(fingerprint)}" if fingerprint else ""
+        matched = _HAS_STACK if with_stack else COUNTED
+        if fingerprint:
+            matched += f" | {FINGERPRINT}={_quoted(fingerprint)}"
         answer = self._client.get(
             "/loki/api/v1/query_range",
-            query=f"{{service_name={_quoted(service)}}} | {COUNTED}{matched}",
+            query=f"{{service_name={_quoted(service)}}} | {matched}",
             start=str(int(start * _SECOND)),
             end=str(int(end * _SECOND)),
             limit=min(limit, MAX_LINES),

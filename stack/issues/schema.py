@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS issue (
     first_seen REAL NOT NULL, last_seen REAL NOT NULL,
     first_release TEXT NOT NULL, last_release TEXT NOT NULL,
     state TEXT NOT NULL, state_since REAL NOT NULL, regressions INTEGER NOT NULL,
-    looked_up INTEGER NOT NULL
+    attempts INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS issue_by_time ON issue (last_seen);
 CREATE TABLE IF NOT EXISTS minute (

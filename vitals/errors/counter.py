@@ -6,6 +6,7 @@ tells of it first counts it, and leaves a mark on the exception. Nothing here ra
 
 import logging
 import weakref
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from vitals.asgi.request_context import CURRENT, RequestContext
@@ -70,12 +71,20 @@ class Sighting(NamedTuple):
         return fields
 
 
+OnWorkFailed = Callable[[str, Sighting, RequestContext | None, str], None]
+"""Called with what failed, its error, the request that started it, and the route."""
+
+
 class ErrorCounter:
     """Counts the exceptions of one application.
 
     Args:
         meter: Where to record.
         routes: Templates of the application's routes.
+
+    Attributes:
+        on_work_failed: Called with each error of work beside requests that was counted; None
+            where no log tells of them.
     """
 
     def __init__(self, meter: Meter, routes: RouteTemplates) -> None:
@@ -83,6 +92,7 @@ class ErrorCounter:
         self._routes = routes
         self._errors = meter.counter(ERRORS)
         self._seen: set[str] = set()
+        self.on_work_failed: OnWorkFailed | None = None
         _counters[:] = [each for each in _counters if each() is not None]
         _counters.append(weakref.ref(self))
 
@@ -101,6 +111,21 @@ class ErrorCounter:
         except Exception:  # noqa: BLE001  # a measurement must not fail what failed already
             self._meter.dropped("errors")
             return None
+
+    def count_work(
+        self, work: str, error: BaseException, request: RequestContext | None, route: str
+    ) -> None:
+        """Count an exception of work beside requests, and have a log tell of it.
+
+        Args:
+            work: What failed: ``"background task"`` or ``"WebSocket"``.
+            error: The exception.
+            request: The request that started it, if that is known.
+            route: Its route template.
+        """
+        seen = self.count(error, request, route)
+        if seen is not None and seen.counted and self.on_work_failed is not None:
+            self.on_work_failed(work, seen, request, route)
 
     def _count(
         self, error: BaseException, request: RequestContext | None, route: str | None

@@ -137,7 +137,7 @@ class BackgroundMeter:
 
     def _count_error(self, error: BaseException, route: str) -> None:
         if self._errors is not None and isinstance(error, Exception):  # not cancelled
-            self._errors.count(error, CURRENT.get(), route)
+            self._errors.count_work("background task", error, CURRENT.get(), route)
 
     def _refresh(self) -> None:
         running = Counter(list(self._running.values()))

@@ -18,7 +18,7 @@ from vitals.asgi.request_context import (
     RequestContext,
     error_type_of,
 )
-from vitals.errors import ErrorCounter
+from vitals.errors import COUNTED, ErrorCounter
 from vitals.metrics.asgi_server import AsgiServer
 
 CLIENT_CLOSED = 499
@@ -179,7 +179,11 @@ class ObservedRequest(RequestContext):
         """Count the exception that fails the request, while it has its traceback."""
         if not self.client_disconnected and self.errors is not None:
             self.error = error, error.__traceback__
-            self.errors.count(error, self)
+            seen = self.errors.count(error, self)
+            if seen is not None:
+                counted = seen.counted or COUNTED in self.error_fields
+                self.error_fingerprint = seen.error.id
+                self.error_fields = seen._replace(counted=counted).fields()
 
     def add_task(self, task: "asyncio.Future[Any]") -> None:
         """Remember a task that was created during the request."""

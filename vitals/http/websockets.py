@@ -66,7 +66,8 @@ class WebSocketProbe:
             await self.app(scope, observed_receive, observed_send)
         except BaseException as error:
             if isinstance(error, Exception) and self._errors is not None and not code:
-                self._errors.count(error, route=self._routes.of(scope, outer_root))
+                route = self._routes.of(scope, outer_root)
+                self._errors.count_work("WebSocket", error, None, route)
             code = code or (SERVICE_RESTART if is_cancelled_by_server() else "1011")
             raise
         finally:

@@ -49,7 +49,9 @@ class LogProbe:
         app = LoggedApp(host.app, host.routes, host.service_name)
         record_context.install()
         host.logs = True
-        host.on_finished(RequestLog(host.objectives, on_drop, host.service_name))
+        requests = RequestLog(host.objectives, on_drop, host.service_name)
+        host.on_finished(requests)
+        host.errors.on_work_failed = requests.write_failed_work
         if self.logs == "host":
             host.middleware(_bind_to_structlog)
         check = partial(_check, on_drop, app)

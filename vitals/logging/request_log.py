@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 from vitals.asgi.request_context import RequestContext
+from vitals.errors import Sighting
 from vitals.log_events import EventLog, OnDrop, ignore
 from vitals.objectives import Objectives, Slo
 
@@ -41,6 +42,16 @@ class RequestLog:
             sentence = f"{_ANSWERED}, threshold %(threshold)s s"
             self._log.write(logging.WARNING, "request slow", sentence, fields)
 
+    def write_failed_work(
+        self, work: str, seen: Sighting, request: RequestContext | None, route: str
+    ) -> None:
+        """Log an error of work beside requests, which may be logged nowhere else."""
+        fields: dict[str, Any] = {"http.route": route, "error.type": seen.error.type}
+        if request is not None:
+            fields["trace_id"] = request.trace_id()
+        sentence = f"a {work} of %(http.route)s failed (%(error.type)s)"
+        self._log.write(logging.ERROR, f"{work} failed", sentence, fields | seen.fields())
+
 
 def _fields(request: RequestContext) -> dict[str, Any]:
     """Log fields of a request: the route template, never the path; numbers, never content."""
@@ -55,4 +66,6 @@ def _fields(request: RequestContext) -> dict[str, Any]:
     }
     if request.error_type:
         fields["error.type"] = request.error_type
+    if request.failed:
+        fields |= request.error_fields
     return fields

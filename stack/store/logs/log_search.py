@@ -137,8 +137,10 @@ def count_lines(
             if not selection.streams:
                 continue
             key, by = _grouping(query)
+            # Counts by stream are read from the index of times alone.
+            source = SOURCE if "s." in selection.where + key else "line l"
             rows = database.execute(
-                f"SELECT (l.time - ? - 1) / ?, {key}, sum({amount}) FROM {SOURCE} "  # noqa: S608 - our names, values are parameters
+                f"SELECT (l.time - ? - 1) / ?, {key}, sum({amount}) FROM {source} "  # noqa: S608 - our names, values are parameters
                 f"WHERE {selection.where} AND l.time > ? AND l.time <= ? GROUP BY 1, 2",
                 [origin, unit, *selection.parameters, origin, end],
             )

@@ -1,7 +1,6 @@
 """The selection of log lines: a query of LogQL as one of SQLite, for one partition."""
 
 import json
-import re
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from dataclasses import dataclass, field
 from stack.store.logs.logql import AnyLabelFilter, LabelFilter, LineFilter, LogQuery, Stage
 from stack.store.otlp.line_rows import LABELS, label_name
 from stack.store.partitions.terms import term, trigrams
+from stack.store.query.literals import literal_of
 
 LEVELS = frozenset({"level", "detected_level"})
 STREAM_LABELS = LEVELS | {label_name(attribute) for attribute in LABELS}
@@ -16,9 +16,6 @@ STREAM_LABELS = LEVELS | {label_name(attribute) for attribute in LABELS}
 _MAX_CANDIDATES = 20_000
 """Of more, the index is of no help: the newest lines are looked at one by one."""
 _MAX_TRIGRAMS = 30
-_SPECIAL = re.compile(r"(?<!\\)(?:\\\\)*[.+*?()|\[\]{}^$]|\\\w")
-"""What makes a pattern more than a text; a letter after a backslash is a class or the like."""
-_ESCAPED = re.compile(r"\\(.)")
 _MAX_STREAMS = 30_000
 SOURCE = "line l JOIN stream s ON s.id = l.stream"
 
@@ -159,11 +156,7 @@ def _contained(stage: LineFilter) -> str:
     if len(stage.values) > 1 or stage.operator.startswith("!"):
         return ""
     (text,) = stage.values
-    if stage.operator == "|=":
-        return text
-    # `(?i)word` is how a search ignores case.
-    text = text.removeprefix("(?i)")
-    return "" if _SPECIAL.search(text) else _ESCAPED.sub(r"\1", text)
+    return text if stage.operator == "|=" else literal_of(text)
 
 
 def _quoted(text: str) -> str:

@@ -10,7 +10,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span, Status
 
 from stack.store.otlp.attributes import value_of, values_of
 from stack.store.otlp.clock import Clock
-from stack.store.partitions.terms import Value, term
+from stack.store.partitions.terms import Value, grams, term
 
 KINDS = ("unspecified", "internal", "server", "client", "producer", "consumer")
 STATUSES = ("unset", "ok", "error")
@@ -38,7 +38,7 @@ class Chunk:
         spans: How many.
         errors: How many of them failed.
         content: `ResourceSpans` without the resource, compressed.
-        terms: For the index.
+        terms: For the index: of attributes, and of the triples of letters of their texts.
         tags: For lists to choose from.
     """
 
@@ -114,6 +114,7 @@ def _chunk(trace_id: bytes, draft: _Draft, resource: dict[str, Any], encoded: by
         if not span.parent_span_id:
             root = span.name
         _index(INTRINSIC, {"name": span.name, "status": status, "kind": kind}, terms, tags)
+        terms |= grams(span.status.message)
         for each in span.attributes:
             _index_one("span", each.key, value_of(each.value), terms, tags)
         for event in span.events:
@@ -149,6 +150,8 @@ def _index_one(scope: str, name: str, value: Any, terms: set[str], tags: set[Tag
     if not isinstance(value, Value):
         return
     terms.add(term(scope, name, value))
+    if isinstance(value, str) and scope != "resource":
+        terms |= grams(value)
     if isinstance(value, str) and len(value) > _MAX_TAG:
         return
     tags.add((scope, name, _type_of(value), str(value)))

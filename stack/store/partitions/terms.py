@@ -25,6 +25,13 @@ def text_of(value: Value) -> str:
     return str(value)
 
 
+@lru_cache(maxsize=2_000)
+def grams(text: str) -> frozenset[str]:
+    """The terms of all triples of letters of a text, whatever their case."""
+    found = trigrams(text.casefold())
+    return frozenset(f"g{each.encode('utf-8', 'replace').hex()}" for each in found)
+
+
 def trigrams(text: str) -> list[str]:
     """All triples of letters of a text, each once; none of a text that is shorter."""
     return list(dict.fromkeys(text[at : at + 3] for at in range(len(text) - 2)))

@@ -1,5 +1,6 @@
 """Search of traces: candidates from the index, newest first, compared exactly."""
 
+import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,7 +9,8 @@ from stack.store.otlp.span_rows import INTRINSIC
 from stack.store.partitions.deadline import Deadline
 from stack.store.partitions.partition import Partition
 from stack.store.partitions.store_files import StoreFiles
-from stack.store.partitions.terms import term
+from stack.store.partitions.terms import grams, term
+from stack.store.query.literals import literal_of
 from stack.store.query.time_range import ALWAYS, TimeRange
 from stack.store.traces.stored_spans import StoredChunk, StoredSpan, TraceFacts
 from stack.store.traces.traceql import (
@@ -26,6 +28,8 @@ _COLUMNS = (
     "c.id, c.trace_id, c.start, c.end, c.service, c.root, c.spans, c.errors, r.content, c.content"
 )
 _BATCH = 200
+_MAX_GRAMS = 30
+_MANY = 20_000
 _LONGEST = 3_600 * 10**9
 """Parts of a trace that begin this much apart, in nanoseconds, are not looked for in a search."""
 
@@ -182,8 +186,9 @@ def _candidates(
     partition: Partition, spansets: Spansets, time: TimeRange, deadline: Deadline
 ) -> Iterator[StoredChunk]:
     """Chunks that may fulfil the query, newest first."""
-    terms, shortest = _terms_of(spansets), _shortest(spansets)
+    shortest = _shortest(spansets)
     with partition.reading(deadline) as database:
+        terms = _rarest(database, _alternatives(spansets))
         first, last = database.execute(
             "SELECT min(id), max(id) FROM chunk WHERE start BETWEEN ? AND ?", (time.start, time.end)
         ).fetchone()
@@ -214,23 +219,42 @@ def _chunk(row: tuple[Any, ...]) -> StoredChunk:
     return StoredChunk(trace_id, start, end, service, root, (spans, errors), resource, content)
 
 
-def _terms_of(node: Spansets | Filter) -> str:
-    """The query of the index that finds all candidates, and more; empty for all chunks."""
-    if isinstance(node, Spanset):
-        return _terms_of(node.filter)
+def _alternatives(spansets: Spansets) -> list[str]:
+    """Queries of the index, each of which finds all candidates; empty for all chunks."""
+    if isinstance(spansets, Spanset):
+        return [_terms_of(spansets.filter)]
+    parts = [_alternatives(part) for part in spansets.parts]
+    if spansets.operator == "&&":  # of several chunks, perhaps: each part finds the trace
+        return [each for part in parts for each in part]
+    first = [part[0] for part in parts]
+    return [f"({' OR '.join(first)})" if all(first) else ""]
+
+
+def _rarest(database: sqlite3.Connection, queries: Sequence[str]) -> str:
+    """The query with the fewest candidates."""
+    known = [query for query in queries if query]
+    if len(known) < 2:  # noqa: PLR2004 - nothing to choose from
+        return next(iter(known), "")
+    count = "SELECT count(*) FROM (SELECT rowid FROM chunk_term WHERE chunk_term MATCH ? LIMIT ?)"
+    return min(known, key=lambda each: database.execute(count, (each, _MANY)).fetchone()[0])
+
+
+def _terms_of(node: Filter) -> str:
+    """The query of the index that finds all candidates of a filter, and more; empty for all."""
     if isinstance(node, Condition):
         return _term_of(node)
     parts = [_terms_of(part) for part in node.parts]
     if node.operator == "||":
         return f"({' OR '.join(parts)})" if parts and all(parts) else ""
     known = [part for part in parts if part]
-    if not isinstance(node, Junction):  # of several spansets, which may be of several chunks
-        return known[0] if known else ""
     return f"({' AND '.join(known)})" if known else ""
 
 
 def _term_of(condition: Condition) -> str:
     field_, value = condition.field, condition.value
+    if condition.operator == "=~" and _has_grams(field_):
+        found = sorted(grams(literal_of(str(value))))[:_MAX_GRAMS]
+        return f"({' AND '.join(found)})" if found else ""
     if condition.operator != "=" or value is None:
         return ""
     if field_.scope == "intrinsic":
@@ -241,6 +265,13 @@ def _term_of(condition: Condition) -> str:
         terms = (f'"{term(scope, field_.name, value)}"' for scope in ("span", "resource"))
         return f"({' OR '.join(terms)})"
     return f'"{term(field_.scope, field_.name, value)}"'
+
+
+def _has_grams(field_: Field) -> bool:
+    """Whether the triples of letters of its texts are in the index."""
+    return field_.scope in {"span", "event"} or (
+        field_.scope == INTRINSIC and field_.name in {"name", "statusMessage"}
+    )
 
 
 def _shortest(node: Spansets | Filter) -> int:

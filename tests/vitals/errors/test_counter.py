@@ -173,7 +173,12 @@ def service() -> Iterator[Service]:
 )
 @pytest.mark.parametrize("middleware", [False, True])
 def test_each_way_to_fail_is_counted_once(
-    service: Service, path: str, kind: str, *, middleware: bool
+    service: Service,
+    path: str,
+    kind: str,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    middleware: bool,
 ) -> None:
     if middleware:
 
@@ -184,13 +189,20 @@ def test_each_way_to_fail_is_counted_once(
     for times in (1, 2):
         service.get(path.replace("{number}", "5"))
         assert service.counts() == {(kind, path): times}
+        counted = [vars(each) for each in caplog.records if COUNTED in vars(each)]
+        assert [each["http_route"] for each in counted] == [path] * times
+        assert len({each[FINGERPRINT] for each in counted}) == 1
     assert Readings.of(service.app).value(DROPPED, reason="errors") == 0
 
 
-def test_a_task_that_outlives_its_request_is_counted_once(service: Service) -> None:
+def test_a_task_that_outlives_its_request_is_counted_once(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
     service.get("/later")
     gc.collect()
     assert service.counts() == {("ValueError", "/later"): 1}
+    (counted,) = [vars(each) for each in caplog.records if COUNTED in vars(each)]
+    assert counted["event"] == "background task failed"
 
 
 def test_only_errors_of_the_service_are_counted(service: Service) -> None:

@@ -1,0 +1,46 @@
+"""Alerts on errors: issues that are new, or occur again after they were resolved.
+
+The keeper of issues tells Prometheus of each for some minutes, once; so the alert fires once and
+ends by itself, which is not notified (``alerts.alertmanager``).
+"""
+
+from alerts.alert import Alert, Severity
+from rules.monitoring import ISSUE_NEW, ISSUE_REOPENED, IssueLabels
+from vitals.metrics.declarations import Gauge
+
+_BY = "job, fingerprint, type, place, http_route, release"
+_WHERE = (
+    "{{ with $labels.http_route }} on {{ . }}{{ end }}"
+    "{{ with $labels.release }}, in release {{ . }}{{ end }}."
+)
+_ERROR = "{{ $labels.type }}{{ with $labels.place }} at {{ . }}{{ end }}"
+_PAGE = "issues/?id={{ $labels.fingerprint }}"
+"""Path of the issue in the viewer."""
+
+
+def _of_services(metric: Gauge[IssueLabels]) -> str:
+    """The keeper's series with the service as their job, as all alerts of a service have it."""
+    return f'max by ({_BY}) (label_replace({metric.select()}, "job", "$1", "service", "(.+)"))'
+
+
+ERROR_NEW = Alert(
+    name="ErrorNew",
+    expr=_of_services(ISSUE_NEW),
+    fires_when="an error occurs that has no issue yet",
+    not_when="it occurred before the keeper of issues was there",
+    severity=Severity.TICKET,
+    summary=f"New error in {{{{ $labels.job }}}}: {_ERROR}",
+    description=f"First seen {{{{ $value | humanizeTimestamp }}}}{_WHERE}",
+    issue=_PAGE,
+)
+
+ERROR_REOPENED = Alert(
+    name="ErrorReopened",
+    expr=_of_services(ISSUE_REOPENED),
+    fires_when="an error occurs after its issue was resolved",
+    not_when="its issue is ignored",
+    severity=Severity.TICKET,
+    summary=f"Error is back in {{{{ $labels.job }}}}: {_ERROR}",
+    description=f"Seen again {{{{ $value | humanizeTimestamp }}}}{_WHERE} Its issue was resolved.",
+    issue=_PAGE,
+)
