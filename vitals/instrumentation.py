@@ -405,7 +405,7 @@ def _is_running() -> bool:
 def _measure(host: Host, app: ASGIApp) -> ASGIApp:
     """Wrap an application in the middleware of all probes; the HTTP probe is the outermost."""
     observe_handlers(app)
-    return HttpProbe(
+    probe = HttpProbe(
         host.build_middleware(app),
         meter=host.meter,
         routes=host.routes,
@@ -416,3 +416,5 @@ def _measure(host: Host, app: ASGIApp) -> ASGIApp:
         long_polls=host.long_polls,
         errors=host.errors,
     )
+    host.record_cut = probe.record_cut
+    return probe
