@@ -238,9 +238,9 @@ def test_what_is_missing_is_said(running: Telemetry, site: Pages) -> None:
     expect(page.get_by_role("alert")).to_contain_text("TraceQL: expected a field")
     site.quiet(page)
     site.errors.clear()
-    running.store.stop()
-    running.keeper.stop()
-    paths = ("issues/", "traces/", "logs/", "traces/example/", f"traces/?id={running.failing.id}")
+    running.store.kill()
+    running.keeper.kill()
+    paths = ("issues/", "logs/", f"traces/?id={running.failing.id}")
     try:
         for path in paths:
             page = visit(site, path)
