@@ -74,7 +74,7 @@ def test_alertmanager_accepts_what_is_rendered(tmp_path: Path, which: str, timin
 
     output = amtool("check-config", file)
 
-    assert "4 receivers" in output
+    assert "5 receivers" in output
     assert "SUCCESS" in output
 
 
@@ -99,16 +99,31 @@ def test_each_severity_goes_to_its_receiver(tmp_path: Path, labels: str, receive
     )
 
 
+_OWN_RECEIVERS = {"Watchdog": "heartbeat", "ErrorNew": "issues", "ErrorReopened": "issues"}
+
+
 def test_every_alert_goes_to_the_receiver_of_its_severity(tmp_path: Path) -> None:
     file = tmp_path / "alertmanager.yml"
     write(WEBHOOK, file, tmp_path / "templates")
     for alert in every_alert():
-        receiver = "heartbeat" if alert.name == "Watchdog" else alert.severity
+        receiver = _OWN_RECEIVERS.get(alert.name, alert.severity)
         amtool(
             *("config", "routes", "test", f"--config.file={file}"),
             *(f"--verify.receivers={receiver}", f"alertname={alert.name}"),
             *(f"severity={alert.severity}", "job=api"),
         )
+
+
+def test_the_end_of_an_issue_is_not_notified(tmp_path: Path) -> None:
+    write(everything(tmp_path), tmp_path / "alertmanager.yml", tmp_path / "templates")
+    config = yaml.safe_load((tmp_path / "alertmanager.yml").read_text())
+    receivers = {each.pop("name"): each for each in config["receivers"]}
+    assert receivers["issues"].keys() == receivers["ticket"].keys()
+    for kind, integrations in receivers["issues"].items():
+        expected = [{**each, "send_resolved": False} for each in receivers["ticket"][kind]]
+        assert integrations == expected
+    (route,) = (each for each in config["route"]["routes"] if each["receiver"] == "issues")
+    assert "fingerprint" in route["group_by"]
 
 
 def test_only_pages_go_to_pagerduty(tmp_path: Path) -> None:
