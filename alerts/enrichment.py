@@ -18,7 +18,9 @@ from vitals.metrics.catalogue import (
     CACHE_OPERATION_ERRORS,
     DB_CONNECTION_ERRORS,
     DB_LOCK_BLOCKING,
+    EVENT_LOOP_SITES,
     HTTP_REQUEST_DURATION,
+    THREAD_POOL_HOLDERS,
 )
 from vitals.metrics.declarations import Matcher, matching, not_matching
 
@@ -82,6 +84,23 @@ LATE_LOOP = Enrichment(
     f"topk(1, {LOOP_LAG_P99.select(job=_JOB)} > {_LATE_SECONDS})",
     "event loop lag of {{ .Labels.instance }} is {{ .Value | humanizeDuration }}",
 )
+_NO_CAUSE = not_matching("<.*>|__other__")
+BLOCKING_LINE = Enrichment(
+    "topk(1, "
+    + EVENT_LOOP_SITES.increase(
+        "site", "http_route", job=_JOB, instance="%instance", site=_NO_CAUSE
+    )
+    + " > 0)",
+    "it is blocked most by {{ .Labels.site }}{{ if .Labels.http_route }}, serving "
+    "{{ .Labels.http_route }}{{ end }}: {{ .Value | humanizeDuration }} within five minutes",
+)
+THREAD_HOLDER = Enrichment(
+    "topk(1, "
+    + THREAD_POOL_HOLDERS.increase("site", "http_route", job=_JOB, instance="%instance")
+    + " > 0)",
+    "worker threads are held most by {{ .Labels.site }}{{ if .Labels.http_route }}, serving "
+    "{{ .Labels.http_route }}{{ end }}",
+)
 STARVED_LOOP = Enrichment(
     f"topk(1, {CPU_WAIT.select(job=_JOB)} > {_STARVED_SHARE})",
     "{{ .Labels.instance }} waits for a CPU {{ .Value | humanizePercentage }} of the time",
@@ -126,6 +145,8 @@ FOR_STATEMENT = (BLOCKER, FULL_POOL)
 FOR_CACHES = (OPEN_BREAKER, REFUSED_COMMANDS)
 FOR_PROCESSES = (LATE_LOOP, STARVED_LOOP)
 FOR_STARVATION = (THROTTLED_GROUP, BUSY_HOST)
+FOR_LOOPS = (BLOCKING_LINE,)
+FOR_THREADS = (THREAD_HOLDER, *FOR_PROCESSES)
 
 
 def active_alerts(names: Iterable[str], same: str = "job") -> str:

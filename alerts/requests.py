@@ -3,7 +3,7 @@
 from functools import partial
 
 from alerts.alert import Alert, Severity, current_value
-from alerts.enrichment import FOR_ERRORS, FOR_LATENCY
+from alerts.enrichment import FOR_ERRORS, FOR_LATENCY, FOR_LOOPS
 from alerts.investigation import OF_ERRORS, OF_LATENCY, OF_REQUESTS, OF_ROUTE_LATENCY
 from rules.requests import LATENCY_P95_BY_ROUTE, LOOP_LAG_P99, MATCHED
 from rules.saturation import LOOP_BLOCKED_P99
@@ -128,5 +128,6 @@ EVENT_LOOP_LAG_HIGH = Alert(
     description="Every request on {{ $labels.instance }} may wait "
     "{{ $value | humanizeDuration }} (p99) for the event loop.",
     board="svc-runtime",
+    enrichments=FOR_LOOPS,
     investigation=OF_REQUESTS,
 )

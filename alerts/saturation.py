@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from alerts.alert import Alert, Severity, current_value
-from alerts.enrichment import FOR_PROCESSES, FOR_QUERIES, FOR_STARVATION, Enrichment
+from alerts.enrichment import FOR_PROCESSES, FOR_QUERIES, FOR_STARVATION, FOR_THREADS, Enrichment
 from alerts.investigation import OF_PROCESSES, OF_REQUESTS
 from rules.requests import LOOP_LAG_P99
 from rules.saturation import (
@@ -160,6 +160,7 @@ THREADS = Limited(
     "worker threads|cgroup tasks",
     "threads",
     "At 100% every endpoint without async waits, or no thread can be started.",
+    enrichments=FOR_THREADS,
 )
 CONNECTIONS = Limited(
     "ConnectionsRunOut",

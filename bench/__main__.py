@@ -20,6 +20,7 @@ BENCHMARKS = (
     "clients",
     "watch",
     "load",
+    "blocks",
     "store",
 )
 

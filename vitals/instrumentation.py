@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -32,6 +33,7 @@ from vitals.metrics.endpoint import MetricsEndpoint
 from vitals.metrics.meter import Meter
 from vitals.metrics.worker_sharing import join
 from vitals.objectives import Objective, Objectives
+from vitals.profiling.probe import THRESHOLD, ProfilingProbe
 from vitals.resource import (
     SERVICE_NAME,
     SERVICE_VERSION,
@@ -79,11 +81,17 @@ class Vitals:
     _database: Any = field(repr=False)
     _host: Host = field(repr=False)
     _traces: TracingProbe | None = None
+    _log_export: LogExportProbe | None = None
 
     @property
     def tracing(self) -> Tracing | TailTracing | None:
         """Its traces; None while tracing is off: neither an endpoint nor a provider is set."""
         return None if self._traces is None else self._traces.tracing
+
+    @property
+    def log_export(self) -> logging.Handler | None:
+        """The export of logs, for its level and filters; None unless the application exports."""
+        return None if self._log_export is None else self._log_export.export
 
     def watch(self, engine: AnyEngine, *, name: str | None = None) -> None:
         """Measure the statements and the pool of an engine from now on.
@@ -139,6 +147,7 @@ def instrument(
     admin_login: AdminLogin | None = None,
     locks: bool = True,
     folders: Folders | None = None,
+    block_threshold: float | None = THRESHOLD,
     probes: Sequence[Probe] = (),
 ) -> Vitals:
     """Instrument an application with metrics, logs and traces.
@@ -212,6 +221,8 @@ def instrument(
         folders: Folders whose file systems are measured, by the name in their label, such as
             ``{"data": "/var/lib/shop"}``; by default those of ``VITALS_FOLDERS``
             (``NAME=PATH:NAME=PATH``). The service may watch the disk of a database on its machine.
+        block_threshold: Seconds for which the event loop may not turn until the line that blocks it
+            is looked for, in a thread; None never looks. See docs/profiling.md.
         probes: Further probes, each an object with ``attach(host)``; see ``vitals.host``.
 
     Returns:
@@ -220,9 +231,9 @@ def instrument(
     Raises:
         RuntimeError: The application is instrumented already, or serves already; or this Python
             runs without the GIL.
-        ValueError: An objective, the path, the token, the ratio, ``tracer``, ``logs`` or
-            ``explain`` is invalid. The route of an objective is checked when the application
-            starts.
+        ValueError: An objective, the path, the token, the ratio, ``tracer``, ``logs``,
+            ``explain`` or ``block_threshold`` is invalid. The route of an objective is checked when
+            the application starts.
         TypeError: ``engine`` is none.
         MissingExtraError: An option needs a package of an extra that is not installed.
     """
@@ -276,13 +287,15 @@ def instrument(
         tracer=tracer,
         keeps_bad=trace_tail,
     )
+    log_export = LogExportProbe(resource, redactor, otlp_endpoint) if logs is not False else None
     attached: list[Probe | None] = [
         traces,
         RuntimeProbe(version, revision),
         SaturationProbe(folders),
+        ProfilingProbe(block_threshold) if block_threshold is not None else None,
         LogProbe(logs) if logs is not False else None,
         _json_probe(redactor) if logs == "json" else None,
-        LogExportProbe(resource, redactor, otlp_endpoint) if logs is not False else None,
+        log_export,
         database,
         _validation_probe(validation) if validation is not None else None,
         _body_probe(body_logging) if body_logging is not None else None,
@@ -296,7 +309,7 @@ def instrument(
     wrap_outermost(app, partial(_measure, host))
     if host.late:
         app.middleware_stack = app.middleware_stack  # which wraps it
-    vitals = Vitals(host.meter, host.objectives, database, host, traces)
+    vitals = Vitals(host.meter, host.objectives, database, host, traces, log_export)
     setattr(app.state, INSTRUMENTED, vitals)
     return vitals
 
@@ -392,7 +405,7 @@ def _is_running() -> bool:
 def _measure(host: Host, app: ASGIApp) -> ASGIApp:
     """Wrap an application in the middleware of all probes; the HTTP probe is the outermost."""
     observe_handlers(app)
-    return HttpProbe(
+    probe = HttpProbe(
         host.build_middleware(app),
         meter=host.meter,
         routes=host.routes,
@@ -403,3 +416,5 @@ def _measure(host: Host, app: ASGIApp) -> ASGIApp:
         long_polls=host.long_polls,
         errors=host.errors,
     )
+    host.record_cut = probe.record_cut
+    return probe

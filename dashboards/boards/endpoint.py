@@ -40,6 +40,7 @@ from rules.slo import TARGET, THRESHOLD
 from vitals.metrics.catalogue import (
     DB_N_PLUS_ONE,
     DB_QUERIES_PER_REQUEST,
+    EVENT_LOOP_SITES,
     HTTP_CLIENT_REQUESTS_PER_REQUEST,
     HTTP_REQUEST_BODY_SIZE,
     HTTP_REQUEST_DURATION,
@@ -294,6 +295,25 @@ OUTGOING = TimeSeries(
     empty="none recorded",
 )
 
+BLOCKING = Table(
+    id=22,
+    title="Lines that block the event loop",
+    empty="none within the hour",
+    description="Time for which the event loop did not turn within the last hour because of this "
+    "route, by the line of the application that blocked it. All requests of the process waited.",
+    unit="s",
+    width=24,
+    height=5,
+    queries=(
+        table_query(
+            f"topk(10, {EVENT_LOOP_SITES.increase('site', window='1h', **CHOSEN_ROUTE)} > 0)"
+        ),
+    ),
+    columns={"site": "Line", "Value": "Blocked"},
+    sort=(("Blocked", True),),
+    overrides=(column("Blocked", "s", width=110),),
+)
+
 BOARD = Board(
     uid=ENDPOINT_UID,
     title="Endpoint",
@@ -304,6 +324,7 @@ BOARD = Board(
         Row((P95, REQUESTS, ERROR_RATIO, TOO_SLOW, QUERIES_EACH)),
         Row((RATE, REASONS, DURATIONS)),
         Row((HEAT, RESPONSES)),
+        Row((BLOCKING,)),
         Row((QUERIES, N_PLUS_ONE, OUTGOING, SIZES), title="Database, calls and payload", id=30),
     ),
 )

@@ -16,6 +16,7 @@ from vitals.metrics.catalogue import (
     DROPPED,
     EVENT_LOOP_BLOCKED,
     EVENT_LOOP_LAG,
+    EVENT_LOOP_SITES,
     GC_COLLECTIONS,
     GC_UNCOLLECTABLE,
     HTTP_ACTIVE_BACKGROUND_TASKS,
@@ -33,6 +34,7 @@ from vitals.metrics.catalogue import (
     PROCESS_RESIDENT_MEMORY,
     PROCESS_START_TIME,
     SYSTEM_MEMORY_LIMIT,
+    THREAD_POOL_HOLDERS,
     WORKER_RESIDENT_MEMORY,
     WORKERS,
     WORKERS_CRASHED,
@@ -294,6 +296,44 @@ INSTANCES = Table(
     ),
 )
 
+BLOCKING = Table(
+    id=24,
+    title="Lines that block the event loop",
+    empty="none within the hour",
+    description="Time for which the event loop did not turn within the last hour, by the line of "
+    "the application that blocked it and the route that it served. In angle brackets is what no "
+    "line did: garbage collections, many callbacks in one turn, other threads.",
+    unit="s",
+    queries=(
+        table_query(
+            "topk(20, "
+            + EVENT_LOOP_SITES.increase("site", "http_route", window="1h", **CHOSEN)
+            + " > 0)"
+        ),
+    ),
+    columns={"site": "Line", "http_route": "Route", "Value": "Blocked"},
+    sort=(("Blocked", True),),
+    overrides=(column("Blocked", "s", width=110),),
+)
+HOLDERS = Table(
+    id=25,
+    title="Lines that hold worker threads",
+    empty="none: no task waited for a thread within the hour",
+    description="Time for which threads of anyio's pool were held within the last hour while tasks "
+    "waited for one, by the line of the application that held them and the route that it served.",
+    unit="s",
+    queries=(
+        table_query(
+            "topk(20, "
+            + THREAD_POOL_HOLDERS.increase("site", "http_route", window="1h", **CHOSEN)
+            + " > 0)"
+        ),
+    ),
+    columns={"site": "Line", "http_route": "Route", "Value": "Held"},
+    sort=(("Held", True),),
+    overrides=(column("Held", "s", width=110),),
+)
+
 BOARD = Board(
     uid="svc-runtime",
     title="Runtime",
@@ -304,6 +344,7 @@ BOARD = Board(
     rows=(
         Row((RESTARTS, DESCRIPTORS, DROPS, UNCOLLECTABLE)),
         Row((LAG, CPU, MEMORY)),
+        Row((BLOCKING, HOLDERS)),
         Row((saturation.USE, saturation.TIME_LEFT)),
         Row((saturation.CPU, saturation.PRESSURE, saturation.THREADS)),
         Row((ACTIVE, WORKERS_ANSWERING, GARBAGE)),

@@ -20,6 +20,7 @@ from vitals.metrics.catalogue import (
     SYSTEM_PRESSURE,
     THREAD_POOL_LIMIT,
     THREAD_POOL_USED,
+    THREAD_POOL_WAIT,
     THREAD_POOL_WAITING,
 )
 from vitals.metrics.declarations import matching
@@ -162,6 +163,9 @@ THREADS = TimeSeries(
         Query(PROCESS_THREADS.sum("instance", **CHOSEN), "{{instance}} threads"),
         Query(THREAD_POOL_USED.max("instance", **CHOSEN), "{{instance}} pool, in use"),
         Query(THREAD_POOL_WAITING.sum("instance", **CHOSEN), "{{instance}} waiting"),
+        Query(
+            THREAD_POOL_WAIT.rate("instance", window=STEP, **CHOSEN), "{{instance}} waiting, mean"
+        ),
         Query(f"min({THREAD_POOL_LIMIT.select(**CHOSEN)})", "limit of the pool"),
     ),
 )

@@ -51,6 +51,7 @@ class RequestContext:
         pool_seconds: Seconds spent waiting for connections.
         statements: The query probe's records of statements; None until there is one.
         body_capture: The captured bodies, where bodies are logged.
+        blocks: The blocks of the event loop during the request that end with it, if there are any.
         n_plus_one: Whether an N+1 was found in it.
         trace: Its trace record, where the kit records traces itself; else None.
         span: Its span of OpenTelemetry's SDK, once the kit has joined it; else None.
@@ -82,6 +83,7 @@ class RequestContext:
     pool_seconds = 0.0
     statements: Any = None
     body_capture: Any = None
+    blocks: Any = None
     n_plus_one = False
     trace: TraceRecord | None = None
     span: Any = None
@@ -126,7 +128,7 @@ class RequestContext:
         if not self._trace_id and self.trace is None:
             self._trace_id = _incoming_trace_id(self.http)
         self.http = EMPTY_SCOPE
-        self.statements = self.body_capture = self.error = self.span = None
+        self.statements = self.body_capture = self.blocks = self.error = self.span = None
         self.duration = self.duration or MIN_DURATION
 
     def add_task(self, task: Any) -> None:

@@ -573,6 +573,16 @@ class PythonLabels(NamedTuple):
     patchlevel: str
 
 
+class SiteLabels(NamedTuple):
+    """Labels of a line of the application: ``module:function:line``, and the route it served.
+
+    The number of sets is limited; further ones are ``__other__``.
+    """
+
+    site: str
+    http_route: str
+
+
 LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 EVENT_LOOP_LAG = Histogram(
     "asyncio_event_loop_lag_seconds",
@@ -592,6 +602,21 @@ EVENT_LOOP_CPU_WAIT = Counter(
     "Time that the event loop's thread was ready to run but waited for a CPU. Linux only.",
     NoLabels,
 )
+EVENT_LOOP_SITES = Counter(
+    "asyncio_event_loop_blocking_site_seconds_total",
+    "Time for which the event loop did not turn for longer than the threshold, without what its "
+    "thread waited for a CPU, by the line of the application that blocked it, as "
+    "module:function:line. Where no line did it is one of EVENT_LOOP_CAUSES.",
+    SiteLabels,
+)
+EVENT_LOOP_CAUSES = GC, MANY_CALLBACKS, OTHER_THREADS, UNKNOWN = (
+    "<garbage collection>",
+    "<many callbacks>",
+    "<other threads>",
+    "<unknown>",
+)
+"""Sites that are no line: a collection; many callbacks within one turn, none of them long; threads
+that held the interpreter's lock; what nothing is known of, such as a machine that was paused."""
 BUILD_INFO = Gauge(
     "app_build_info",
     "1, with version and revision as labels.",
@@ -811,6 +836,17 @@ THREAD_POOL_LIMIT = Gauge(
 )
 THREAD_POOL_WAITING = Gauge(
     "anyio_worker_threads_pending_tasks", "Tasks that wait for a thread of anyio's pool.", NoLabels
+)
+THREAD_POOL_WAIT = Counter(
+    "anyio_worker_threads_wait_seconds_total",
+    "Time that tasks waited for a thread of anyio's pool, all of them together; sampled.",
+    NoLabels,
+)
+THREAD_POOL_HOLDERS = Counter(
+    "anyio_worker_threads_held_seconds_total",
+    "Time for which threads of anyio's pool were held while tasks waited for one, by the line of "
+    "the application that held them, as module:function:line; sampled.",
+    SiteLabels,
 )
 
 CATALOGUE: dict[str, AnyMetric] = {

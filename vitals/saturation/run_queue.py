@@ -4,15 +4,31 @@ import os
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 _NANOSECONDS = 1e9
+
+
+class Times(NamedTuple):
+    """The times of a thread since it started.
+
+    Attributes:
+        ran: Seconds for which it ran on a CPU.
+        waited: Seconds for which it was ready to run but waited for one.
+        slices: How often it was given one.
+    """
+
+    ran: float
+    waited: float
+    slices: int = 0
 
 
 class RunQueue:
     """The run-queue delay of the thread that creates this object.
 
-    The kernel counts it in the second field of ``/proc/PID/task/TID/schedstat``. Time in which a
-    cgroup without CPU quota left is throttled is part of it; time that a hypervisor takes is not.
+    The kernel counts it in the second field of ``/proc/PID/task/TID/schedstat``, after the time
+    run. Time in which a cgroup without CPU quota left is throttled is part of it; time that a
+    hypervisor takes is not.
     The file stays open, so that a reading costs microseconds and needs no free descriptor.
 
     Args:
@@ -27,11 +43,20 @@ class RunQueue:
 
     def waited(self) -> float | None:
         """Seconds waited since the thread started; None where the system does not count them."""
+        times = self.times()
+        return None if times is None else times.waited
+
+    def times(self) -> "Times | None":
+        """The thread's times; None where the system does not count them.
+
+        Any thread may ask; of a thread that runs, they are up to a tick of the scheduler old.
+        """
         if self._file is None:
             return None
         try:
-            return int(os.pread(self._file, 80, 0).split()[1]) / _NANOSECONDS
-        except (OSError, ValueError, IndexError):
+            ran, waited, slices = map(int, os.pread(self._file, 80, 0).split()[:3])
+            return Times(ran / _NANOSECONDS, waited / _NANOSECONDS, slices)
+        except (OSError, ValueError):
             return None
 
     def close(self) -> None:
