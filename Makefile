@@ -24,7 +24,7 @@ CHECKS := check-lint check-format check-types check-imports check-boards check-a
 	check-docs check-changes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-fast matrix check dist format docs migration render schema pictures bench drill lock pin-images clean
+.PHONY: help demo up watch test test-fast matrix check dist format docs migration render schema pictures bench drill lock pin-images clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ demo: $(READY) ## the whole stack with sample data and traffic; Ctrl-C stops it
 
 up: $(READY) ## the whole stack without traffic; WORKERS=4 serves with four processes
 	@exec $(RUN) -m stack up
+
+watch: $(READY) ## watch a service that runs: TARGET=host:port JOB=shop [TOKEN_FILE=file], or CONFIG=file
+	@exec $(RUN) -m stack watch $(if $(CONFIG),--config "$(CONFIG)",--job "$(JOB)" \
+		$(foreach each,$(TARGET),--target "$(each)") $(if $(TOKEN_FILE),--token-file "$(TOKEN_FILE)"))
 
 test: $(READY) ## all checks and tests, as CI runs them
 	@$(BIN)/python -m stack install --for-tests

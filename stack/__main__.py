@@ -11,7 +11,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from stack import run
+from stack import run, watch_command
 from stack.backtest import command as backtest
 from stack.drills import run as drills
 from stack.drills.faults import FAULTS
@@ -54,8 +54,13 @@ def _run(options: argparse.Namespace) -> int:
     amounts = None
     if options.command == "demo":
         amounts = {name: getattr(options, name) for name in ("users", "products", "orders")}
-    command = f"python -m stack {options.command}"
-    return run.run(Installation.here(), command=command, amounts=amounts, fast=options.fast)
+    return run.run(
+        Installation.here(),
+        command=f"python -m stack {options.command}",
+        amounts=amounts,
+        fast=options.fast,
+        watched=watch_command.services(options) if options.command == "watch" else (),
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,7 +75,12 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--products", type=int, default=1000)
     demo.add_argument("--orders", type=int, default=20000)
     up = commands.add_parser("up", help="run all services, without sample data and traffic")
-    for each in (demo, up):
+    watch = commands.add_parser(
+        "watch",
+        help="watch services that run already, without an API and databases of its own",
+    )
+    watch_command.add_arguments(watch)
+    for each in (demo, up, watch):
         each.add_argument(
             "--fast",
             action="store_true",

@@ -5,6 +5,7 @@ second, and notifications go to the inbox only, so that no one is paged.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from alerts.alertmanager import FAST_TIMINGS, NORMAL_TIMINGS, write
@@ -14,6 +15,7 @@ from alerts.time_scale import FAST
 from stack import readiness
 from stack.installation.paths import CHECKOUT, Installation
 from stack.servers import prometheus
+from stack.watched_services import WatchedService
 from vitals import secure_files
 
 HEARTBEAT = "/heartbeat?within=150"
@@ -41,7 +43,12 @@ def viewer_url(here: Installation) -> str:
 
 
 def write_prometheus(
-    here: Installation, secrets: Path, *, fast: bool, targets: Path | None = None
+    here: Installation,
+    secrets: Path,
+    *,
+    fast: bool,
+    targets: Path | None = None,
+    watched: Sequence[WatchedService] = (),
 ) -> Path:
     """Write Prometheus's configuration; returns its file.
 
@@ -50,6 +57,7 @@ def write_prometheus(
         secrets: Folder of the secrets that Prometheus sends to its targets.
         fast: For a drill.
         targets: Folder of the files of targets, which is made; by default the project's.
+        watched: Services in place of the API.
     """
     source = here.readable(CHECKOUT / "prometheus")
     rules, owner = source / "rules", here.owner_of("prometheus")
@@ -67,6 +75,7 @@ def write_prometheus(
         rules=rules,
         targets=targets or source / "targets",
         interval="1s" if fast else None,
+        jobs=[service.scrape_job(here) for service in watched],
     )
     return here.write("prometheus", "prometheus.yml", text)
 

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from textwrap import indent
@@ -19,6 +19,7 @@ from stack.process.runner_metrics import RunnerMetrics
 from stack.process.service import AVAILABLE, Service, ServiceStatus, State
 from stack.terminal import print_line
 from stack.text_table import text_table
+from stack.watched_services import WatchedService
 from vitals import secure_files
 from vitals.metrics import process_identity
 
@@ -28,6 +29,8 @@ WRITTEN = (
     *("store", "issues", "running.json", "lock"),
 )
 """Names of everything that the stack writes to its data folder."""
+_OF_API = ("api", "postgres", "redis")
+"""Ports that are not used where services of others are watched."""
 
 
 def run(
@@ -36,6 +39,7 @@ def run(
     command: str,
     amounts: Mapping[str, int] | None = None,
     fast: bool = False,
+    watched: Sequence[WatchedService] = (),
 ) -> int:
     """Run the stack until it is stopped; services that end are started again.
 
@@ -44,6 +48,7 @@ def run(
         command: The command that runs, for the error message of a second start.
         amounts: Sizes of the sample data, which also get traffic; `None` for neither.
         fast: Run the rules many times faster, and notify the inbox only.
+        watched: Services to watch in place of an API and databases of its own.
 
     Returns:
         The exit code: 0 after a stop signal, 1 after the first start of a service failed or, with
@@ -60,21 +65,24 @@ def run(
     secure_files.make_directory(here.log)
     held = lock.acquire(here.lock, command)
     _end_orphans(here)
-    here.ports.check_free()
+    here.ports.check_free(without=_OF_API if watched else ())
     secrets.make(here.secrets, None)
     metrics = RunnerMetrics()
     here = replace(here, ports=replace(here.ports, runner=metrics.serve(here.ports.runner)))
-    command_line.write(here)
+    command_line.write(here, watched)
     logs = LogMultiplexer(here.log)
     mail_port = readiness.free_port()
     chosen = [
-        *services.databases(here),
-        services.api(here),
+        *([] if watched else [*services.databases(here), services.api(here)]),
         services.inbox(here, mail_port),
         services.store(here),
         services.issues(here),
         *services.monitoring(
-            here, services.prometheus_secrets(here), fast=fast, mail_port=mail_port
+            here,
+            services.prometheus_secrets(here),
+            fast=fast,
+            mail_port=mail_port,
+            watched=watched,
         ),
         services.boards(here),
     ]
@@ -96,7 +104,7 @@ def run(
 
     def announce() -> None:
         record.set_ready()
-        logs.show(addresses(here))
+        logs.show(addresses(here, has_api=not watched))
 
     try:
         return Runner(
@@ -138,13 +146,17 @@ def _with_marker(service: Service, marker: str) -> Service:
     return replace(service, program=replace(service.program, env=env))
 
 
-def addresses(here: Installation) -> str:
+def addresses(here: Installation, *, has_api: bool = True) -> str:
     """A table of the addresses of the stack."""
     ports, host = here.ports, f"http://{readiness.LOOPBACK}"
     viewer = monitoring_config.viewer_url(here)
-    rows = [
+    of_api = [
         ("API", f"{host}:{ports.api}/docs"),
         ("metrics", f"{host}:{ports.api}/metrics (token: {here.secrets}/metrics-token)"),
+        ("logins", f"admin@example.com and user1@example.com, passwords in {here.secrets}"),
+    ]
+    rows = [
+        *(of_api if has_api else ()),
         ("boards", f"{viewer}/"),
         ("queries", f"{viewer}/query/"),
         ("alerts", f"{viewer}/alerts/"),
@@ -157,10 +169,9 @@ def addresses(here: Installation) -> str:
         ("log lines", f"{viewer}/logs/"),
         ("issues", f"{viewer}/issues/"),
         ("OTLP", f"{host}:{ports.store} (http/protobuf or http/json, traces and logs)"),
-        ("logins", f"admin@example.com and user1@example.com, passwords in {here.secrets}"),
         ("logs", f"{here.log}"),
     ]
-    commands = indent(command_line.examples(here), "  ")
+    commands = indent(command_line.examples(here, has_api=has_api), "  ")
     return f"\nReady.\n{indent(text_table(rows), '  ')}\n\n  On the command line:\n{commands}\n"
 
 
@@ -189,7 +200,7 @@ def status(here: Installation) -> int:
     if record:
         print(indent(_service_table(record, states), "  "))
     if ready:
-        print(addresses(here))
+        print(addresses(here, has_api="api" in states))
     servers = {name: state for name, state in states.items() if record and name not in record.tasks}
     return 0 if ready and AVAILABLE.issuperset(servers.values()) else 3
 

@@ -13,6 +13,7 @@ from stack.installation.paths import CHECKOUT, Installation
 from stack.process.process import Program
 from stack.process.service import Service
 from stack.servers import postgres, prometheus, redis
+from stack.watched_services import WatchedService
 from vitals import secure_files
 from vitals.saturation import disk
 
@@ -123,6 +124,7 @@ def inbox(here: Installation, mail_port: int) -> Service:
     arguments = [
         *_flag("port", str(here.ports.inbox)),
         *_flag("mail-port", str(mail_port)),
+        *_flag("viewer", monitoring_config.viewer_url(here)),
         *_flag("archive", str(folder / "messages.sqlite3")),
     ]
     if addresses := os.environ.get(monitoring_config.APPRISE_FILE):
@@ -172,6 +174,7 @@ def issues(here: Installation) -> Service:
         _python(here, "issues", ["stack.issues", *arguments]),
         ready=lambda: readiness.http_answers(here.ports.issues, "/ready"),
         port=here.ports.issues,
+        depends_on=("store",),
     )
 
 
@@ -183,6 +186,7 @@ def monitoring(
     site: Path | None = None,
     targets: Path | None = None,
     mail_port: int | None = None,
+    watched: Sequence[WatchedService] = (),
 ) -> list[Service]:
     """Prometheus, and Alertmanager behind the gate.
 
@@ -194,6 +198,7 @@ def monitoring(
         site: The folder of the boards, if it is not among the data.
         targets: The folder of the files of targets, if it is not the project's.
         mail_port: Port of the inbox's mail server, if it has one.
+        watched: Services that are watched in place of the API.
     """
     ports = here.ports
     # Prometheus resends firing alerts every minute, which is too slow for drills.
@@ -233,7 +238,9 @@ def monitoring(
         ),
         Service(
             prometheus.server(
-                monitoring_config.write_prometheus(here, secrets, fast=fast, targets=targets),
+                monitoring_config.write_prometheus(
+                    here, secrets, fast=fast, targets=targets, watched=watched
+                ),
                 here.folder("prometheus"),
                 ports.prometheus,
                 here.user_of("prometheus"),

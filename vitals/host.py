@@ -72,6 +72,8 @@ class Host:
         linked_span: Creates the span of a background task, linked to its request's; or None.
         paths: The paths that are not measured, and the pages that probes serve.
         finished: Called with each request at its end.
+        record_cut: Records the requests that the server's shutdown has cut; set with the
+            middleware.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Host:
         self.paths = OwnPaths(app)
         self.paths.exclude(USUAL if exclude is None else exclude)
         self.finished: list[OnFinished] = []
+        self.record_cut: Callable[[], None] = _nothing
         self._lifespans: list[Lifespan] = []
         self._middleware: list[Middleware] = []
         self._at_start: list[Callable[[], None]] = []
@@ -245,6 +248,10 @@ class Host:
             self._check_routes()
         except ValueError as error:
             log.error("%s", error)  # noqa: TRY400  # the message says it all
+
+
+def _nothing() -> None:
+    """Record nothing: there is no middleware yet."""
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

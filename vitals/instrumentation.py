@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -80,11 +81,17 @@ class Vitals:
     _database: Any = field(repr=False)
     _host: Host = field(repr=False)
     _traces: TracingProbe | None = None
+    _log_export: LogExportProbe | None = None
 
     @property
     def tracing(self) -> Tracing | TailTracing | None:
         """Its traces; None while tracing is off: neither an endpoint nor a provider is set."""
         return None if self._traces is None else self._traces.tracing
+
+    @property
+    def log_export(self) -> logging.Handler | None:
+        """The export of logs, for its level and filters; None unless the application exports."""
+        return None if self._log_export is None else self._log_export.export
 
     def watch(self, engine: AnyEngine, *, name: str | None = None) -> None:
         """Measure the statements and the pool of an engine from now on.
@@ -280,6 +287,7 @@ def instrument(
         tracer=tracer,
         keeps_bad=trace_tail,
     )
+    log_export = LogExportProbe(resource, redactor, otlp_endpoint) if logs is not False else None
     attached: list[Probe | None] = [
         traces,
         RuntimeProbe(version, revision),
@@ -289,7 +297,7 @@ def instrument(
         else None,
         LogProbe(logs) if logs is not False else None,
         _json_probe(redactor) if logs == "json" else None,
-        LogExportProbe(resource, redactor, otlp_endpoint) if logs is not False else None,
+        log_export,
         database,
         _validation_probe(validation) if validation is not None else None,
         _body_probe(body_logging) if body_logging is not None else None,
@@ -303,7 +311,7 @@ def instrument(
     wrap_outermost(app, partial(_measure, host))
     if host.late:
         app.middleware_stack = app.middleware_stack  # which wraps it
-    vitals = Vitals(host.meter, host.objectives, database, host, traces)
+    vitals = Vitals(host.meter, host.objectives, database, host, traces, log_export)
     setattr(app.state, INSTRUMENTED, vitals)
     return vitals
 
@@ -399,7 +407,7 @@ def _is_running() -> bool:
 def _measure(host: Host, app: ASGIApp) -> ASGIApp:
     """Wrap an application in the middleware of all probes; the HTTP probe is the outermost."""
     observe_handlers(app)
-    return HttpProbe(
+    probe = HttpProbe(
         host.build_middleware(app),
         meter=host.meter,
         routes=host.routes,
@@ -410,3 +418,5 @@ def _measure(host: Host, app: ASGIApp) -> ASGIApp:
         long_polls=host.long_polls,
         errors=host.errors,
     )
+    host.record_cut = probe.record_cut
+    return probe

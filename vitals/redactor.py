@@ -71,6 +71,7 @@ class Redactor:
         self._redaction = redaction or Redaction()
         self._messages = MessageRedactor(self._redaction)
         self._plain: set[str] = set()
+        self._plain_errors: set[str] = set()
 
     def __call__(self, _logger: Any, _method: str, event: Fields) -> Fields:
         """Redact an event (a structlog processor)."""
@@ -144,7 +145,7 @@ class Redactor:
             statement = str(event.get("logger", "")).startswith(_STATEMENT_LOGGERS)
             redacted["event"] = self._messages.statement(text) if statement else self.message(text)
         if exception is not None:
-            redacted["exception"] = self._exception(exception)
+            redacted["exception"] = self.exception(exception)
         if stack is not None:
             redacted["stack_info"] = self._messages.traceback(str(stack))
         return redacted
@@ -153,7 +154,7 @@ class Redactor:
         """Redact a log message."""
         return self._messages.log_message(text)
 
-    def _exception(self, exception: Any) -> Any:
+    def exception(self, exception: Any) -> Any:
         """Redact an exception, as structlog's dictionaries or as a formatted traceback."""
         if isinstance(exception, str):
             return self._messages.traceback(exception)
@@ -164,12 +165,23 @@ class Redactor:
     def _stack(self, stack: Event) -> Event:
         stack = dict(stack)
         stack["exc_type"] = redact_random_words(str(stack.get("exc_type", "")))
-        stack["exc_value"] = self._messages.error(str(stack.get("exc_value", "")))
-        stack["exc_notes"] = [self._messages.error(str(n)) for n in stack.get("exc_notes") or ()]
-        stack["exceptions"] = [self._exception(each) for each in stack.get("exceptions") or ()]
+        stack["exc_value"] = self._error(str(stack.get("exc_value", "")))
+        stack["exc_notes"] = [self._error(str(note)) for note in stack.get("exc_notes") or ()]
+        stack["exceptions"] = [self.exception(each) for each in stack.get("exceptions") or ()]
         if stack.get("syntax_error"):  # it quotes the parsed text
             stack["syntax_error"] = {**stack["syntax_error"], "line": MASK, "msg": MASK}
         return stack
+
+    def _error(self, text: str) -> str:
+        """Redact an exception's text; those without secrets are cached, because errors recur."""
+        if text in self._plain_errors:
+            return text
+        redacted = self._messages.error(text)
+        if redacted == text and len(text) <= _MAX_CACHED_LENGTH:
+            if len(self._plain_errors) >= _MAX_CACHED:
+                self._plain_errors.clear()
+            self._plain_errors.add(text)
+        return redacted
 
     def attributes(self, attributes: Mapping[str, Any]) -> Event:
         """Redact the attributes of a span or span event."""

@@ -17,6 +17,7 @@ class Notification:
     Attributes:
         group: The group labels of the message.
         cause: The possible causes, if any are known.
+        annotations: All others, such as what to begin with (docs/alerts.md).
     """
 
     received: str
@@ -32,6 +33,7 @@ class Notification:
     links: dict[str, str]
     group: dict[str, str] = field(default_factory=dict)
     cause: str = ""
+    annotations: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """One line for a terminal."""
@@ -117,6 +119,7 @@ def _notification(alert: dict[str, Any], message: dict[str, Any]) -> Notificatio
         links={name: text for name, text in annotations.items() if text.startswith("http")},
         group=dict(message.get("groupLabels", {})),
         cause=annotations.get("cause", ""),
+        annotations={name: str(text)[:_MAX_TEXT] for name, text in annotations.items()},
     )
 
 

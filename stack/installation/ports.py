@@ -2,7 +2,7 @@
 
 import errno
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -57,8 +57,11 @@ class Ports:
             chosen[field.name] = int(text)
         return cls(**chosen)
 
-    def check_free(self) -> None:
+    def check_free(self, without: Collection[str] = ()) -> None:
         """Check that all ports are free.
+
+        Args:
+            without: Names of those that are not used.
 
         Raises:
             PortError: Some are taken; the message names all of them.
@@ -66,7 +69,9 @@ class Ports:
         taken = [
             f"port {port} is taken{_listener_name(port)}: free it or set {field.name.upper()}_PORT"
             for field in fields(self)
-            if (port := getattr(self, field.name)) and not _is_free(port)
+            if field.name not in without
+            and (port := getattr(self, field.name))
+            and not _is_free(port)
         ]
         if taken:
             raise PortError("\n".join(taken))

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,7 @@ def configuration(
     rules: Path,
     targets: Path | None = None,
     interval: str | None = None,
+    jobs: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The committed configuration, written for containers, with the addresses of this machine.
 
@@ -126,8 +127,12 @@ def configuration(
         rules: Folder of the rule files.
         targets: Folder of the target files, if not beside the source.
         interval: Overrides the scrape, evaluation and target refresh intervals.
+        jobs: Scrape jobs in place of the API's.
     """
     config: dict[str, Any] = yaml.safe_load(source.read_text())
+    if jobs:
+        kept = [job for job in config["scrape_configs"] if job["job_name"] != "api"]
+        config["scrape_configs"] = kept
     local = {
         name: f"{readiness.LOOPBACK}:{port}"
         for name, port in (
@@ -163,4 +168,5 @@ def configuration(
                 group["refresh_interval"] = interval
         if token := job.get("authorization", {}).get("credentials_file"):
             job["authorization"]["credentials_file"] = str(secrets / Path(token).name)
+    config["scrape_configs"] += jobs
     return yaml.safe_dump(config, sort_keys=False)

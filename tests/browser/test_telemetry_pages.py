@@ -71,6 +71,7 @@ def test_a_search_leads_to_the_cause_of_a_failed_request(running: Telemetry, sit
     expect(traces).to_contain_text(re.compile(r"shop GET /orders/\{id\}.*500.*N\+1.*34 spans"))
     expect(traces).to_contain_text("400 ms")
     traces.get_by_role("link").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Trace")
     expect(page.get_by_text(f"Id{running.failing.id}")).to_be_visible()
     details = page.get_by_test_id("details")
     expect(details).to_contain_text("ZeroDivisionError")

@@ -17,6 +17,9 @@ FIRST_ROOM = 32
 MAX_EVENTS = 64
 """Events of one record; further ones are counted as dropped."""
 
+MAX_EXEMPLARS = 8
+"""Values of one record that wait for its decision."""
+
 INTERNAL, SERVER, CLIENT = 1, 2, 3
 """Kinds of spans, by their numbers in OTLP."""
 
@@ -97,6 +100,13 @@ class Keeper(Protocol):
         """Count what was dropped."""
 
 
+class Observed(Protocol):
+    """A histogram that has counted a value."""
+
+    def add_exemplar(self, value: float, trace_id: str, /) -> None:
+        """Set the exemplar of the value's bucket, if it may be replaced."""
+
+
 OPEN, KEPT, DISCARDED = 0, 1, 2
 
 
@@ -120,6 +130,7 @@ class TraceRecord:
         error_type: The root's ``error.type``.
         details: More of the root.
         events: The root's events.
+        exemplars: Values that the trace becomes an exemplar of, if it is kept.
         spans: Its spans that have ended and are not exported yet.
         room: How many spans it may hold.
         state: ``OPEN``, ``KEPT`` or ``DISCARDED``.
@@ -143,6 +154,7 @@ class TraceRecord:
     error_type = ""
     details: Details | None = None
     events: "list[Event] | None" = None
+    exemplars: "list[tuple[Observed, float]] | None" = None
     room = FIRST_ROOM
     state = OPEN
     first_seen = False
@@ -193,10 +205,21 @@ class TraceRecord:
         """
         self.ended = time_ns()
         try:
-            return self.keeper.decide(self, request, seconds)
+            kept = self.keeper.decide(self, request, seconds)
+            if kept and self.exemplars is not None:
+                for observed, value in self.exemplars:
+                    observed.add_exemplar(value, f"{self.trace_id:032x}")
         except Exception:  # noqa: BLE001  # measuring the request must go on
             self.keeper.dropped("tracing", 1)
             return False
+        return kept
+
+    def hold_exemplar(self, observed: "Observed", value: float) -> None:
+        """Make the trace an exemplar of a value that was observed, if it is kept."""
+        if self.exemplars is None:
+            self.exemplars = []
+        if len(self.exemplars) < MAX_EXEMPLARS:
+            self.exemplars.append((observed, value))
 
     def traceparent(self, span_id: int) -> str:
         """The header that carries the context of a span of it."""

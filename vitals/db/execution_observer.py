@@ -134,6 +134,8 @@ class ExecutionObserver:
                     else self._error_durations(instruments, error)
                 )
                 durations.observe(seconds, None if request is None else request.exemplar)
+                if request is not None and request.trace is not None and not request.sampled:
+                    request.trace.hold_exemplar(durations, seconds)
             if self._span is not None and self._span.enabled:
                 self._trace(self._span, instruments.statement, seconds, error, cursor)
             if instruments.needs_source or error is not None or seconds > self._slow_threshold:

@@ -156,7 +156,7 @@ class HttpProbe:
 
         async def send_after_requests(message: Message) -> None:
             if message["type"].startswith("lifespan.shutdown"):
-                self._record_cut()
+                self.record_cut()
             await send(message)
 
         if scope["type"] == "websocket":
@@ -166,7 +166,7 @@ class HttpProbe:
         else:
             await self.app(scope, receive, send)
 
-    def _record_cut(self) -> None:
+    def record_cut(self) -> None:
         """Record the requests that the server has cancelled.
 
         uvicorn ends the process with the lifespan, before the tasks that serve them end.

@@ -28,6 +28,9 @@ class LogExportProbe:
         resource: Returns the attributes of the service; called in the process that serves.
         redactor: Makes what redacts every record.
         endpoint: Where to export to; None leaves it to the environment.
+
+    Attributes:
+        export: The export, once the application has started; None where nothing is exported.
     """
 
     def __init__(
@@ -40,7 +43,7 @@ class LogExportProbe:
         self._redactor = redactor
         self._target: Target | None = None
         self._problem = ""
-        self._export: LogExport | None = None
+        self.export: LogExport | None = None
         if not is_disabled("logs"):
             try:
                 self._target = target_of("logs", endpoint)
@@ -64,14 +67,14 @@ class LogExportProbe:
         try:
             from vitals.logging.log_export import join  # noqa: PLC0415  # optional
 
-            self._export = join(
+            self.export = join(
                 host.service_name,
                 self._resource,
                 self._target,
                 self._redactor(),
                 host.meter.dropped,
             )
-            self._export.check()
+            self.export.check()
         except ImportError as error:
             self._problem = (
                 f"{error.name or error} is not installed: pip install 'vitals-kit[otel]'"
@@ -83,23 +86,23 @@ class LogExportProbe:
 
     def _check(self) -> None:
         """Notice a handler of OpenTelemetry that the host has added or removed since."""
-        export = self._export
+        export = self.export
         if export is not None:
             before = export.is_host_exporting
             if export.check() != before:
                 _log.info("%s", self._describe())
 
     def _describe(self) -> str:
-        if self._export is None or self._target is None:
+        if self.export is None or self._target is None:
             return f"logs not exported: {self._problem or 'this process does not serve yet'}"
-        if self._export.is_host_exporting:
+        if self.export.is_host_exporting:
             return "logs not exported: the application does, by OpenTelemetry's LoggingHandler"
         return f"logs exported to {self._target.url.partition('?')[0]}"
 
     @asynccontextmanager
     async def _flush_at_end(self) -> AsyncIterator[None]:
         yield
-        export = self._export
+        export = self.export
         if export is not None:
             with anyio.CancelScope(shield=True):
                 # Not the shared threads: all of them may be busy with requests that hang.

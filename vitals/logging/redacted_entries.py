@@ -58,8 +58,12 @@ class EntryRedactor:
         trace_id = line.pop(TRACE_ID, "") or entry.trace_id
         if trace_id and not (isinstance(trace_id, str) and _TRACE_ID.fullmatch(trace_id)):
             line["extra.trace_id"], trace_id = trace_id, ""  # a value of the host's: redacted
+        exception = line.pop("exception", None)  # beside the rest, which seldom holds secrets
         for redactor in self._redactors:
             line = dict(redactor(None, "", line))
+            exception = None if exception is None else redactor.exception(exception)
+        if exception is not None:
+            line["exception"] = exception
         del line["logger"]
         return Redacted(line.pop("event"), trace_id, line)
 

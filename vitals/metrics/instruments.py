@@ -171,6 +171,12 @@ class HistogramChild:
         except TypeError:
             self._on_drop(INVALID)
 
+    def add_exemplar(self, value: float, trace_id: str) -> None:
+        """Set the exemplar of a value that was counted before, if its bucket's may be replaced."""
+        bucket = bisect_left(self.bounds, value)
+        if perf_counter() > self.exemplar_due[bucket]:
+            self.set_exemplar(bucket, value, lambda: trace_id)
+
     def observe_all(self, values: Sequence[int]) -> None:
         """Count many values at once, at a fraction of the cost.
 

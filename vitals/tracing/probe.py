@@ -281,6 +281,7 @@ class TracedApp:
     async def _flush(self) -> None:
         tracing = self._probe.running
         if tracing is not None:
+            self._host.record_cut()  # now rather than after the last export
             with anyio.CancelScope(shield=True):
                 # Not the shared threads: all of them may be busy with requests that hang.
                 await anyio.to_thread.run_sync(tracing.shut_down, limiter=anyio.CapacityLimiter(1))

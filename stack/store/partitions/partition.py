@@ -45,7 +45,7 @@ CREATE TABLE line (
     id INTEGER PRIMARY KEY, time INTEGER NOT NULL, stream INTEGER NOT NULL, trace_id TEXT,
     body TEXT NOT NULL, metadata TEXT NOT NULL
 );
-CREATE INDEX line_by_time ON line (time);
+CREATE INDEX line_by_time ON line (time, stream);
 CREATE INDEX line_by_trace ON line (trace_id) WHERE trace_id IS NOT NULL;
 CREATE VIRTUAL TABLE line_term USING fts5(term, content='', detail=none, columnsize=0,
     tokenize='ascii');

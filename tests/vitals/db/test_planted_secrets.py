@@ -65,6 +65,11 @@ async def plant(connection: AsyncConnection, secret: str, number: int) -> None:
     assert len(failures) >= 2
 
 
+def has_n_plus_one(lines: list[dict[str, Any]]) -> bool:
+    """Whether an N+1 was logged."""
+    return any("N+1" in line.get("event", "") for line in lines)
+
+
 class Shop:
     """A service that receives secrets, and all of its output."""
 
@@ -112,8 +117,12 @@ class Shop:
 
     async def _output(self, secret: str, number: int) -> str:
         with kit_events() as lines:
-            answer = await self._client.post("/planted", json=[secret, number])
-            assert answer.status_code == 200
+            # On a busy machine, calls of a burst may be too far apart for one.
+            for _ in range(5):
+                answer = await self._client.post("/planted", json=[secret, number])
+                assert answer.status_code == 200
+                if has_n_plus_one(lines):
+                    break
             (probe,) = self.probes
             async with asyncio.timeout(30):
                 while probe.explain_worker._queue:
@@ -122,7 +131,7 @@ class Shop:
         ranked = await self._client.get("/vitals/bottlenecks")
         metrics = await self._client.get("/metrics")
         assert probe.plans
-        assert any("N+1" in line["event"] for line in lines)
+        assert has_n_plus_one(lines)
         kept = repr([probe.plans, lines, list(probe.fingerprints._statements.values())])
         self.ranked = ranked.text
         return f"{kept}\n{page.text}\n{ranked.text}\n{metrics.text}"

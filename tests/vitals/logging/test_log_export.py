@@ -175,9 +175,11 @@ def test_what_a_formatter_or_filter_of_the_host_masks_is_masked(collector: Colle
 
 
 def test_level_and_filters_of_the_export_are_the_hosts_to_set(collector: Collector) -> None:
-    fetch(service(), "GET", "/items/1")
-    export().setLevel(logging.ERROR)
-    export().addFilter(lambda record: record.name != "noisy")
+    app = service()
+    assert not app.state.vitals.log_export
+    fetch(app, "GET", "/items/1")
+    app.state.vitals.log_export.setLevel(logging.ERROR)
+    app.state.vitals.log_export.addFilter(lambda record: record.name != "noisy")
     for name in ("shop", "noisy"):
         logging.getLogger(name).warning("a warning of %s", name)
         logging.getLogger(name).error("an error of %s", name)
