@@ -282,6 +282,19 @@ def test_slack_gets_titles_of_links_and_its_characters_escaped(tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("every_suite")
+def test_an_end_is_not_told_of_an_alert_whose_begin_was_not(tmp_path: Path) -> None:
+    write(WEBHOOK, tmp_path / "alertmanager.yml", tmp_path / "templates")
+    ended = [
+        alert
+        | {"status": "resolved", "endsAt": "2026-11-23T10:05:00Z"}
+        | {"annotations": alert["annotations"] | {"told": "no" if number != 1 else ""}}
+        for number, alert in enumerate(_routes(3))
+    ]
+    text = _rendered(tmp_path, ended, "vitals.slack_")
+    assert text.splitlines()[1:] == ["RESOLVED after 5m0s (page)", "  GET /1/{id} of api fails"]
+
+
+@pytest.mark.usefixtures("every_suite")
 def test_without_the_viewer_there_are_no_links_to_it(tmp_path: Path) -> None:
     write(WEBHOOK, tmp_path / "alertmanager.yml", tmp_path / "templates")
     for kind in ("vitals.", "vitals.slack_"):
