@@ -65,6 +65,7 @@ class _Request:
     stored: Stored = field(default_factory=Stored)
     chunks: Sequence[Chunk] = ()
     lines: Sequence[Line] = ()
+    size: int = 0
 
 
 class Writer:
@@ -141,26 +142,38 @@ class Writer:
 
     def _write(self, group: list[_Request]) -> None:
         clock = Clock(self._files.retention.seconds)
-        valid = [request for request in group if self._parse(request, clock)]
+        valid: list[_Request] = []
+        size = 0
+        for request in group:
+            if self._parse(request, clock):
+                valid.append(request)
+                size += request.size
+            if size >= _GROUP_BYTES:  # a few compressed bodies may be very large
+                self._commit(valid)
+                valid, size = [], 0
+        if valid:
+            self._commit(valid)
+
+    def _commit(self, group: list[_Request]) -> None:
         try:
-            self._store(valid)
+            self._store(group)
         except sqlite3.Error as error:
             self._forget()
-            self._refuse(valid, error)
+            self._refuse(group, error)
         except Exception as error:  # noqa: BLE001 - a request that cannot be stored costs no other one
             self._forget()
-            if len(valid) > 1:
-                for request in valid:
-                    self._write([request])
+            if len(group) > 1:
+                for request in group:
+                    self._commit([request])
                 return
             print_line(f"a request was refused, it cannot be stored: {error!r}")
-            for request in valid:
+            for request in group:
                 request.result.set_exception(messages.InvalidMessageError(f"{error!r}"[:300]))
         else:
             if self.unwritable:
                 print_line("the store can write again")
             self.unwritable = ""
-            for request in valid:
+            for request in group:
                 request.result.set_result(request.stored)
 
     def _refuse(self, group: list[_Request], error: sqlite3.Error) -> None:
@@ -174,6 +187,7 @@ class Writer:
         stored = request.stored = Stored()
         try:
             body = messages.decompress(request.body, request.encoding)
+            request.size = len(body)
             if request.signal == "traces":
                 spans = messages.decode(body, request.content_type, ExportTraceServiceRequest())
                 request.chunks = list(chunks_of(spans, clock, stored.rejected))
