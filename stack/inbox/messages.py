@@ -99,7 +99,11 @@ def now() -> str:
 
 def notifications_of(message: dict[str, Any]) -> list[Notification]:
     """The alerts of a webhook message (version 4)."""
-    return [_notification(alert, message) for alert in message["alerts"]]
+    return [
+        _notification(alert, message)
+        for alert in message["alerts"]
+        if alert["annotations"].get("told") != "no"  # its end; its begin was not told either
+    ]
 
 
 def _notification(alert: dict[str, Any], message: dict[str, Any]) -> Notification:

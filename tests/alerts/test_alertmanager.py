@@ -116,6 +116,18 @@ def test_every_alert_goes_to_the_receiver_of_its_severity(tmp_path: Path) -> Non
         )
 
 
+def test_the_end_of_an_issue_is_not_notified(tmp_path: Path) -> None:
+    write(everything(tmp_path), tmp_path / "alertmanager.yml", tmp_path / "templates")
+    config = yaml.safe_load((tmp_path / "alertmanager.yml").read_text())
+    receivers = {each.pop("name"): each for each in config["receivers"]}
+    assert receivers["issues"].keys() == receivers["ticket"].keys()
+    for kind, integrations in receivers["issues"].items():
+        expected = [{**each, "send_resolved": False} for each in receivers["ticket"][kind]]
+        assert integrations == expected
+    (route,) = (each for each in config["route"]["routes"] if each["receiver"] == "issues")
+    assert "fingerprint" in route["group_by"]
+
+
 def test_only_pages_go_to_pagerduty(tmp_path: Path) -> None:
     write(everything(tmp_path), tmp_path / "alertmanager.yml", tmp_path / "templates")
     config = yaml.safe_load((tmp_path / "alertmanager.yml").read_text())
@@ -267,6 +279,19 @@ def test_slack_gets_titles_of_links_and_its_characters_escaped(tmp_path: Path) -
     assert titles == ["Trace", "Issue", "Logs", "Board", "Runbook", "Silence"]
     plain = _rendered(tmp_path, _routes(1))
     assert without_markup(text).split() == plain.split(), "what Apprise passes on"
+
+
+@pytest.mark.usefixtures("every_suite")
+def test_an_end_is_not_told_of_an_alert_whose_begin_was_not(tmp_path: Path) -> None:
+    write(WEBHOOK, tmp_path / "alertmanager.yml", tmp_path / "templates")
+    ended = [
+        alert
+        | {"status": "resolved", "endsAt": "2026-11-23T10:05:00Z"}
+        | {"annotations": alert["annotations"] | {"told": "no" if number != 1 else ""}}
+        for number, alert in enumerate(_routes(3))
+    ]
+    text = _rendered(tmp_path, ended, "vitals.slack_")
+    assert text.splitlines()[1:] == ["RESOLVED after 5m0s (page)", "  GET /1/{id} of api fails"]
 
 
 @pytest.mark.usefixtures("every_suite")
