@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from alerts import inhibition
+from alerts import inhibition, message_links
 from alerts.alert import Severity
 from alerts.errors import ERROR_NEW, ERROR_REOPENED
 from alerts.integrations import integrations
@@ -20,11 +20,6 @@ from rules.identity import BY_JOB, Identity
 from vitals import secure_files
 
 TEMPLATES = Path(__file__).parent / "templates"
-_SLACK = "".join(
-    f' | reReplaceAll "{character}" "{code}"'
-    for character, code in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"))
-)
-"""Escapes a value for Slack."""
 HEARTBEAT, NULL_RECEIVER, ISSUES = "heartbeat", "null", "issues"
 
 
@@ -130,66 +125,6 @@ def _heartbeat(settings: ReceiverSettings) -> dict[str, Any]:
     return {"webhook_configs": [{"url": settings.heartbeat, "send_resolved": False}]}
 
 
-def link_templates(settings: ReceiverSettings, identity: Identity = BY_JOB) -> str:
-    """Write the templates that depend on the addresses of pages.
-
-    Annotations of alerts have the paths of an example trace, an issue and logs in the viewer.
-
-    A link to a runbook has the alert's labels and time as a board's link has them: the viewer fills
-    them into the runbook's queries.
-    """
-    board = f'\n  Board: {settings.boards}/{{{{ template "vitals.board_path" . }}}}'
-    runbook = '{{ .Annotations.runbook }}?{{ template "vitals.variables" . }}'
-    if settings.runbooks:
-        runbook = f"{settings.runbooks}/{runbook}"
-    else:
-        runbook = "alerts/runbooks/{{ .Annotations.runbook }}"
-    trace, issue, logs = (
-        f"{{{{ with .Annotations.{name} }}}}\n  {title}: {settings.viewer}/{{{{ . }}}}{{{{ end }}}}"
-        if settings.viewer
-        else ""
-        for name, title in (("trace", "Trace"), ("issue", "Issue"), ("logs", "Logs"))
-    )
-    silences = settings.silences or "{{ .ExternalURL }}/#/silences/new"
-    variables = "&".join(f"var-{each}={_escaped(f'.Labels.{each}')}" for each in identity.labels)
-    labels = ("alertname", *identity.labels)
-    places = ",".join(f"{each}=%q" for each in labels)
-    values = " ".join(f".Labels.{each}" for each in labels)
-    matchers = _escaped(f'(printf "{{{places}}}" {values})')
-    further, escaped = (
-        "".join(
-            f"{{{{ with .{each} }}}} {{{{ .{escape} }}}}{{{{ end }}}}" for each in identity.further
-        )
-        for escape in ("", _SLACK)
-    )
-    return (
-        f'{{{{ define "vitals.further" }}}}{further}{{{{ end }}}}\n'
-        f'{{{{ define "vitals.slack_further" }}}}{escaped}{{{{ end }}}}\n'
-        f'{{{{ define "vitals.chosen" }}}}{variables}{{{{ end }}}}\n'
-        f'{{{{ define "vitals.matchers" }}}}{matchers}{{{{ end }}}}\n'
-        f'{{{{ define "vitals.board" }}}}{board if settings.boards else ""}{{{{ end }}}}\n'
-        f'{{{{ define "vitals.runbook" }}}}\n  Runbook: {runbook}{{{{ end }}}}\n'
-        f'{{{{ define "vitals.proofs" }}}}{trace}{issue}{{{{ end }}}}\n'
-        f'{{{{ define "vitals.logs" }}}}{logs}{{{{ end }}}}\n'
-        f'{{{{ define "vitals.silences" }}}}{silences}{{{{ end }}}}\n'
-    )
-
-
-def _escaped(value: str) -> str:
-    return f'{{{{ reReplaceAll "\\\\+" "%20" ({value} | urlquery) }}}}'
-
-
-def slack_templates(text: str) -> str:
-    """Write the templates of title and text for Slack, where ``&``, ``<`` and ``>`` are escaped."""
-    named = re.sub(r'define "vitals\.(title|text)"', r'define "vitals.slack_\1"', text)
-    named = named.replace('template "vitals.further"', 'template "vitals.slack_further"')
-    kept = re.split(r"(?=\{\{ define )", named)
-    wanted = "".join(each for each in kept if "vitals.slack_" in each)
-    return re.sub(
-        r"\{\{ (\.(?:Annotations|CommonLabels)\.\w+) \}\}", rf"{{{{ \1{_SLACK} }}}}", wanted
-    )
-
-
 def escape_glob(path: str) -> str:
     """Escape a path for use as a glob pattern of Prometheus or Alertmanager."""
     # Prometheus rejects an asterisk in a folder's name, escaped or not.
@@ -226,8 +161,9 @@ def write(
     secure_files.make_directory(templates, mode=folder_mode, owner=owner)
     texts = {path.name: path.read_text("utf-8") for path in TEMPLATES.glob("*.tmpl")}
     texts |= {
-        "links.tmpl": link_templates(settings, identity),
-        "slack.tmpl": slack_templates("".join(texts.values())),
+        "links.tmpl": message_links.plain(settings, identity)
+        + message_links.slack(settings, identity),
+        "slack.tmpl": message_links.slack_text("".join(texts.values())),
     }
     for name, text in texts.items():
         secure_files.write(templates / name, text, mode=mode, owner=owner)

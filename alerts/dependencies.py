@@ -1,7 +1,7 @@
 """Alerts on the services that a service calls over HTTP."""
 
 from alerts.alert import Alert, Severity, current_value
-from alerts.investigation import OF_REQUESTS
+from alerts.investigation import OF_DEPENDENCIES
 from alerts.regressions import regressed, usual_value
 from alerts.routes import MIN_BAD, Z_SHARE
 from rules.baselines import DAYS_BEFORE, OUTGOING_MEAN, OUTGOING_MEAN_5M
@@ -38,7 +38,7 @@ DEPENDENCY_FAILS = Alert(
     description=f"Failed within five minutes: {current_value(OUTGOING_FAILURES_5M, *_SERVER)} of "
     f"{current_value(OUTGOING_5M, *_SERVER)}. No response, a broken one, a time-out "
     "or 5xx.",
-    investigation=OF_REQUESTS,
+    investigation=OF_DEPENDENCIES,
 )
 
 _ALWAYS_SLOW = f"{OUTGOING_MEAN[DAYS_BEFORE]} * 2 > {OUTGOING_MEAN_5M}"
@@ -59,5 +59,5 @@ DEPENDENCY_SLOW = Alert(
     + usual_value(OUTGOING_MEAN, *_SERVER, show="humanizeDuration")
     + " A request that waits for it takes at least as long, and so does a transaction or lock that "
     "it holds.",
-    investigation=OF_REQUESTS,
+    investigation=OF_DEPENDENCIES,
 )

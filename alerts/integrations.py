@@ -32,7 +32,7 @@ def integrations(settings: ReceiverSettings, severity: Severity, *, ends: bool =
         *([{"api_url": settings.relay}] if settings.relay else []),
     ]
     built = {
-        "webhook_configs": [{"url": settings.webhook}] if settings.webhook else [],
+        "webhook_configs": [{"url": url} for url in (settings.webhook, settings.told) if url],
         "slack_configs": [
             {**chat, "color": COLOUR, "title": SLACK_TITLE, "text": SLACK_TEXT} for chat in chats
         ],

@@ -41,7 +41,8 @@ class Investigation:
         reason: Why an example trace was kept: ``error``, ``objective`` or ``n_plus_one``, or a
             template; empty for any. See docs/tracing.md.
         log_filter: Further parameters of the page of logs, or a template.
-        traces: Whether requests are concerned, so that there are traces.
+        traces: The page that shows traces; empty where no requests are concerned.
+        trace_filter: Further parameters of that page, or a template.
         window: Seconds before the last evaluation that traces and logs are of.
     """
 
@@ -51,7 +52,8 @@ class Investigation:
     statement: str = ""
     reason: str = ""
     log_filter: str = ""
-    traces: bool = True
+    traces: str = "traces/example/"
+    trace_filter: str = ""
     window: int = _WINDOW
 
     @property
@@ -88,8 +90,9 @@ class Investigation:
             )
         reason = f"&reason={self.reason}" if self.reason else ""
         return (
-            f"traces/example/?service={_escaped('$labels.job')}"
-            f"{{{{ with $labels.http_route }}}}{own}{other}{{{{ end }}}}{reason}{self._times}"
+            f"{self.traces}?service={_escaped('$labels.job')}"
+            f"{{{{ with $labels.http_route }}}}{own}{other}{{{{ end }}}}{reason}"
+            f"{self.trace_filter}{self._times}"
         )
 
     @property
@@ -125,6 +128,11 @@ def _first(*enrichments: Enrichment) -> str:
     )
 
 
+def _whole(events: str) -> str:
+    """A number of events; increases are extrapolated."""
+    return f"clamp_min(round({events}), 1)"
+
+
 # -- Routes -------------------------------------------------------------------------------------
 
 
@@ -135,7 +143,7 @@ def _bad(slo: str) -> Enrichment:
         TARGET.select(job=_JOB, slo=slo, http_route=MATCHED),
     )
     return Enrichment(
-        f"topk(1, ({bad} unless on (job, slo, http_route) {own}) * {_FIVE_MINUTES} > 0)",
+        _whole(f"topk(1, ({bad} unless on (job, slo, http_route) {own}) * {_FIVE_MINUTES} > 0)"),
         "{{ if .Labels.http_route }}{{ .Labels.http_route }}{{ else }}(no route){{ end }}, "
         "{{ .Value | humanize }} bad requests within five minutes",
     )
@@ -160,8 +168,8 @@ def _errors(within: str = "", **only: str) -> tuple[str, str]:
     errors = f"{ERRORS_5M.select(job=_JOB, **only)}"
     before = f"max_over_time({ERRORS_5M.select(job=_JOB)}[1h] offset 10m)"
     return (
-        f"topk(1, {errors}{within} unless on (job, fingerprint) {before})",
-        f"topk(1, {errors}{within})",
+        _whole(f"topk(1, {errors}{within} unless on (job, fingerprint) {before})"),
+        _whole(f"topk(1, {errors}{within})"),
     )
 
 
@@ -191,7 +199,7 @@ def _of_worst(worst: Enrichment) -> Enrichment:
 
 _OF_ROUTE = _costliest(http_route=_ROUTE)
 _FAILING = Enrichment(
-    f"topk(1, {FAILING_STATEMENTS.select(job=_JOB)})",
+    _whole(f"topk(1, {FAILING_STATEMENTS.select(job=_JOB)})"),
     "{{ .Labels.db_query_summary }} fails with {{ .Labels.error_type }}, {{ .Value | humanize }} "
     "within five minutes ({{ .Labels.db_query_fingerprint }})",
 )
@@ -270,7 +278,13 @@ OF_STATEMENT = Investigation(_SENDER, (), (), _first(_SENT, _NAMED))
 OF_POOLS = Investigation(None, _errors(), (), _first(_BUSIEST))
 OF_LOCKS = Investigation(reason="objective")
 OF_REQUESTS = Investigation(None, _NEW_ERROR)
-OF_PROCESSES = Investigation(None, _NEW_ERROR, traces=False)
+OF_PROCESSES = Investigation(None, _NEW_ERROR, traces="")
+OF_DEPENDENCIES = Investigation(
+    None,
+    _NEW_ERROR,
+    traces="traces/",
+    trace_filter=f"&q=server.address%3D{_escaped('$labels.server_address')}",
+)
 
 _BY_OBJECTIVE = '{{{{ if eq $labels.slo "latency" }}}}{}{{{{ else }}}}{}{{{{ end }}}}'
 

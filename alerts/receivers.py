@@ -30,6 +30,7 @@ VARIABLES = (
     "ALERT_VIEWER_URL",
     "ALERT_RUNBOOK_URL",
     "ALERT_SILENCE_URL",
+    "ALERT_TOLD_URL",
 )
 """All variables that are read."""
 
@@ -64,6 +65,7 @@ class ReceiverSettings:
         relay: A webhook that takes Slack's messages and passes them on, such as that of the inbox.
         pagerduty_url: Of PagerDuty's events, if not its default: EU accounts have another.
         opsgenie_url: Of Opsgenie's API, likewise.
+        told: Of the gate, which gets what was notified and marks ends of what was not.
         viewer: Of the viewer, whose pages show traces, issues and logs.
     """
 
@@ -81,6 +83,7 @@ class ReceiverSettings:
     viewer: str = ""
     runbooks: str = ""
     silences: str = ""
+    told: str = ""
 
     @property
     def has_receivers(self) -> bool:
@@ -120,6 +123,7 @@ class ReceiverSettings:
             boards=_address(given.get("ALERT_BOARD_URL", ""), "ALERT_BOARD_URL").rstrip("/"),
             viewer=_address(given.get("ALERT_VIEWER_URL", ""), "ALERT_VIEWER_URL").rstrip("/"),
             runbooks=_address(given.get("ALERT_RUNBOOK_URL", ""), "ALERT_RUNBOOK_URL").rstrip("/"),
+            told=_address(given.get("ALERT_TOLD_URL", ""), "ALERT_TOLD_URL"),
             silences=_address(given.get("ALERT_SILENCE_URL", ""), "ALERT_SILENCE_URL"),
         )
 

@@ -9,6 +9,7 @@ BENCHMARKS = (
     "meter",
     "bodies",
     "logs",
+    "log_exports",
     "redaction",
     "rate_limit",
     "queries",

@@ -97,6 +97,7 @@ def write_alertmanager(here: Installation, *, fast: bool, mail_port: int | None 
         "ALERT_HEARTBEAT_URL": f"{inbox}{FAST_HEARTBEAT if fast else HEARTBEAT}",
         "ALERT_BOARD_URL": viewer_url(here),
         "ALERT_VIEWER_URL": viewer_url(here),
+        "ALERT_TOLD_URL": f"http://{readiness.LOOPBACK}:{here.ports.alertmanager}/told",
         "ALERT_RUNBOOK_URL": f"{viewer_url(here)}/runbooks",
         "ALERT_SILENCE_URL": f"{viewer_url(here)}/silences/new/",
         "ALERT_SLACK_URL_FILE": str(here.write("alertmanager", SLACK_URL_FILE, f"{inbox}/slack")),

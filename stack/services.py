@@ -124,6 +124,7 @@ def inbox(here: Installation, mail_port: int) -> Service:
     arguments = [
         *_flag("port", str(here.ports.inbox)),
         *_flag("mail-port", str(mail_port)),
+        *_flag("viewer", monitoring_config.viewer_url(here)),
         *_flag("archive", str(folder / "messages.sqlite3")),
     ]
     if addresses := os.environ.get(monitoring_config.APPRISE_FILE):

@@ -1,4 +1,4 @@
-"""``vitals``: find slow statements, missing indexes and lock waits; find faults of the set-up."""
+"""``vitals``: find slow statements and lines, missing indexes, lock waits; faults of the set-up."""
 
 import argparse
 import json
@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from vitals import cli_locks, cli_text
-from vitals.cli_service import CommandError, Found, fetch_bottlenecks, read_secret
+from vitals.cli_service import (
+    CommandError,
+    Found,
+    fetch_bottlenecks,
+    fetch_profile,
+    read_secret,
+)
 from vitals.doctor import command as doctor
 from vitals.extras import MissingExtraError, needs_extra
 
@@ -111,6 +117,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     for subparser in (bottlenecks, plans):
         _add_service_arguments(subparser)
+        _add_ranking_arguments(subparser)
+    profile = commands.add_parser(
+        "profile",
+        help="where a service spends its time, as a flame graph",
+        description=_PROFILE,
+        epilog=EXIT_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    profile.set_defaults(read=_profile, format="text", show=_show_nothing)
+    _add_service_arguments(profile)
+    _add_profile_arguments(profile)
     for name, what, description, show in (
         ("advise", "indexes that would make a statement cheaper", _ADVISE, cli_text.show_advice),
         ("indexes", "unused, duplicate and missing indexes", _INDEXES, cli_text.show_indexes),
@@ -163,6 +180,33 @@ def _add_service_arguments(subparser: argparse.ArgumentParser) -> None:
         default=os.environ.get(USER_PASSWORD_FILE),
         help=f"file with that user's password (default: {USER_PASSWORD_FILE})",
     )
+
+
+def _add_profile_arguments(subparser: argparse.ArgumentParser) -> None:
+    subparser.add_argument(
+        "--seconds",
+        type=int,
+        default=30,
+        metavar="N",
+        help="how long to sample, up to 300 (default: 30); 0: what is kept of the last 15 minutes",
+    )
+    subparser.add_argument(
+        "--format",
+        choices=("speedscope", "pprof", "folded"),
+        default="speedscope",
+        dest="profile_format",
+        help="of the file (default: speedscope, for https://www.speedscope.app)",
+    )
+    subparser.add_argument("--route", help="a route template, such as /orders/{id}; else all")
+    subparser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="the file (default: profile.speedscope.json, profile.pb.gz or profile.folded)",
+    )
+
+
+def _add_ranking_arguments(subparser: argparse.ArgumentParser) -> None:
     subparser.add_argument(
         "--range",
         choices=("15m", "1h", "start"),
@@ -186,6 +230,22 @@ def _count(text: str) -> int:
 
 def _bottlenecks(arguments: argparse.Namespace) -> Found:
     return fetch_bottlenecks(arguments)[: arguments.top]
+
+
+def _profile(arguments: argparse.Namespace) -> Found:
+    kind = {"speedscope": "speedscope.json", "pprof": "pb.gz", "folded": "folded"}
+    file = arguments.output or Path(f"profile.{kind[arguments.profile_format]}")
+    content = fetch_profile(arguments)
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise CommandError(f"cannot write {file}: {error.strerror}; give --output") from error
+    print(f"wrote {file}")
+    return []
+
+
+def _show_nothing(_: Found) -> None:
+    """What there was to show is in a file."""
 
 
 def _plans(arguments: argparse.Namespace) -> Found:
@@ -219,6 +279,10 @@ _BOTTLENECKS = """\
 Rank the statements of a running service by their total database time, with the
 routes and lines that send them and what to change. It reads /vitals/bottlenecks,
 which instrument(app, admin=...) enables."""
+_PROFILE = """\
+Sample the threads of a running service, by route, and write a file that shows the lines
+in which they spend their time. It reads /vitals/profile, which instrument(app,
+admin=...) enables, of the process that answers."""
 _PLANS = """\
 Show the newest plan of each slow statement of a running service, its age, and what
 to change. It reads /vitals/bottlenecks, which instrument(app, admin=...) enables."""

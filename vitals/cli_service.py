@@ -5,15 +5,17 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-PATH = "/vitals/bottlenecks"
+PATH, PROFILE_PATH = "/vitals/bottlenecks", "/vitals/profile"
 TIMEOUT = 10
 """Seconds."""
 
 Found = list[dict[str, Any]]
+Content = TypeVar("Content")
 
 
 class CommandError(Exception):
@@ -26,9 +28,37 @@ def fetch_bottlenecks(arguments: argparse.Namespace) -> Found:
     Raises:
         CommandError: It cannot be read; the message says what to do.
     """
+
+    def parse(content: bytes) -> Found:
+        found: Found = json.loads(content)["bottlenecks"]
+        return found
+
+    return _read(arguments, f"{PATH}?range={arguments.range}", "bottlenecks", parse)
+
+
+def fetch_profile(arguments: argparse.Namespace) -> bytes:
+    """Read the profile of a service.
+
+    Raises:
+        CommandError: It cannot be read; the message says what to do.
+    """
+    asked = {"seconds": arguments.seconds, "format": arguments.profile_format}
+    if arguments.route is not None:
+        asked["route"] = arguments.route
+    path = f"{PROFILE_PATH}?{urllib.parse.urlencode(asked)}"
+    return _read(arguments, path, "the profile", bytes, arguments.seconds + TIMEOUT)
+
+
+def _read(
+    arguments: argparse.Namespace,
+    path: str,
+    what: str,
+    parse: Callable[[bytes], Content],
+    timeout: float = TIMEOUT,
+) -> Content:
     if not arguments.url.startswith(("http://", "https://")):
         raise CommandError(f"--url {arguments.url!r} must begin with http:// or https://")
-    address = f"{arguments.url.rstrip('/')}{PATH}?range={arguments.range}"
+    address = f"{arguments.url.rstrip('/')}{path}"
     request = urllib.request.Request(address)  # noqa: S310  # checked above
     # Cookies are kept for the login only; a redirect after it leads back to the page.
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(_cookies()))
@@ -39,8 +69,8 @@ def fetch_bottlenecks(arguments: argparse.Namespace) -> Found:
         form = urllib.parse.urlencode({"name": arguments.user, "password": password})
         request.data = form.encode()
     try:
-        with opener.open(request, timeout=TIMEOUT) as response:
-            found: Found = json.load(response)["bottlenecks"]
+        with opener.open(request, timeout=timeout) as response:
+            return parse(response.read())
     except urllib.error.HTTPError as error:
         told = error.read(200).decode(errors="replace").strip() or error.reason
         hint = {
@@ -52,10 +82,8 @@ def fetch_bottlenecks(arguments: argparse.Namespace) -> Found:
         raise CommandError(f"{arguments.url} responded with {error.code}: {hint}") from error
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise CommandError(
-            f"cannot read bottlenecks from {arguments.url}: {error}; is it the service, and does "
-            "it run?"
+            f"cannot read {what} from {arguments.url}: {error}; is it the service, and does it run?"
         ) from error
-    return found
 
 
 def _cookies() -> CookieJar:

@@ -212,9 +212,9 @@ def instrument(
             send is prepared once for each.
         locks: Whether one process of the service reads every five seconds who waits for whose lock
             on PostgreSQL, on a connection that is kept open.
-        admin: Who may read ``/vitals/bottlenecks``: a bearer token, or a function that is called
-            with each request and may be async. None disables the page. A browser is asked for the
-            token and keeps it for its session.
+        admin: Who may read ``/vitals/bottlenecks`` and ``/vitals/profile``: a bearer token, or a
+            function that is called with each request and may be async. None disables the pages. A
+            browser is asked for the token and keeps it for its session.
         admin_login: Where ``admin`` is a function: returns the bearer token of the user with a name
             and a password, None if they are wrong; called with the request, may be async. A browser
             is then asked for these instead.
@@ -292,7 +292,9 @@ def instrument(
         traces,
         RuntimeProbe(version, revision),
         SaturationProbe(folders),
-        ProfilingProbe(block_threshold) if block_threshold is not None else None,
+        ProfilingProbe(block_threshold, admin, admin_login)
+        if block_threshold is not None
+        else None,
         LogProbe(logs) if logs is not False else None,
         _json_probe(redactor) if logs == "json" else None,
         log_export,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from stack import readiness
+from stack.drills import proofs
 from stack.drills.fault import API, Fault, Load
 from stack.installation import secrets
 from stack.servers import postgres
@@ -146,9 +147,20 @@ _LOCKED = "a lock on the products table makes queries wait for up to a second"
 FAULTS = {
     # One after another, pages last: a page of the API inhibits tickets that it explains.
     "LatencyP95High": Fault(
-        _LOCKED, _lock_products, load=Load(_searches), lane=API, labels={"scope": "service"}
+        _LOCKED,
+        _lock_products,
+        load=Load(_searches),
+        lane=API,
+        labels={"scope": "service"},
+        proof=proofs.slow_statement(0.2),
     ),
-    "SlowQueryRatioHigh": Fault(_LOCKED, _lock_products, load=Load(_searches), lane=API),
+    "SlowQueryRatioHigh": Fault(
+        _LOCKED,
+        _lock_products,
+        load=Load(_searches),
+        lane=API,
+        proof=proofs.slow_statement(0.2),
+    ),
     "CacheHitRatioCollapsed": Fault(
         "Redis is flushed continuously", _flush_redis, load=Load(_products), lane=API
     ),
@@ -178,6 +190,7 @@ FAULTS = {
         load=Load(_searches, rate=5),
         lane=API,
         seconds=180.0,
+        proof=proofs.slow_request(0.5),
     ),
     "ErrorRatioHigh": Fault(
         "the database refuses the API's role",
@@ -185,6 +198,7 @@ FAULTS = {
         load=Load(_searches),
         lane=API,
         inhibits=frozenset({"BudgetBurn"}),
+        proof=proofs.exception("", "products/repository.py"),
     ),
 }
 """By the alert that must fire."""

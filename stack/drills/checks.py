@@ -14,8 +14,9 @@ from stack import services
 from stack.drills import runbooks
 from stack.drills.environment import Environment
 from stack.drills.observer import Observer
+from stack.inbox import text_rendering
 
-_LINK = re.compile(r"^\s*(Board|Runbook|Silence): (\S+)$", re.MULTILINE)
+_LINK = re.compile(r"<(\S+)\|(Trace|Issue|Logs|Board|Runbook|Silence)>")
 _MATCHER = re.compile(r'\w+="(?:[^"\\]|\\.)*"')
 
 
@@ -66,13 +67,18 @@ def is_inhibited(name: str, job: str, by: str, observer: Observer) -> bool:
 
 
 def find_message(note: Mapping[str, Any], since: str, observer: Observer) -> str:
-    """The Slack message of a notification; empty until it arrives."""
+    """The Slack message of a notification that fires; empty until it arrives."""
     title = f"{note['labels']['alertname']} {note['labels'].get('job', '')}"
     for message in observer.messages:
         fresh = message["received"] >= since
-        if fresh and title in message["title"] and note["summary"] in message["text"]:
+        firing = message["text"].partition("RESOLVED")[0]  # an end may have been told since
+        if fresh and title in message["title"] and _as_text(firing, note["summary"]):
             return str(message["text"])
     return ""
+
+
+def _as_text(message: str, summary: str) -> bool:
+    return summary in text_rendering.unescaped(message)
 
 
 async def check_runbook(
@@ -105,6 +111,11 @@ async def check_runbook(
     )
 
 
+def links_of(text: str) -> dict[str, str]:
+    """The links of a message, by their titles; of several with one title, the first."""
+    return {title: address for address, title in reversed(_LINK.findall(text))}
+
+
 async def check_links(
     note: Mapping[str, Any], text: str, environment: Environment, observer: Observer
 ) -> str:
@@ -113,14 +124,16 @@ async def check_links(
     Raises:
         CheckError: One does not.
     """
-    links = dict(_LINK.findall(text))
+    links = links_of(text)
     if missing := {"Board", "Runbook", "Silence"} - {*links}:
         raise CheckError(f"no link {', '.join(sorted(missing))} in:\n{text}")
     _check_variables(links["Runbook"], note["group"])
     site = environment.here.data / services.SITE
     if (site / "index.html").exists():
         await _check_runbook_page(links["Runbook"], note["alert"], environment.client)
-        await _fetch(links["Silence"], environment.client)
+        for title in ("Silence", "Trace", "Issue", "Logs"):
+            if title in links:
+                await _fetch(links[title], environment.client)
     expected = unquote(links["Silence"].partition("filter=")[2])
     matchers = _MATCHER.findall(expected)
     silenced = f"{{{','.join(matchers)}}}" == expected

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from stack.drills import checks, runbooks
+from stack.drills import checks, proofs, runbooks
 from stack.drills.environment import Environment
 from stack.drills.fault import Fault
 from stack.drills.faults import alert_of
@@ -203,7 +203,12 @@ class Drill:
                 )
                 links = checks.check_links(note, text or "", self._environment, self._observer)
                 self._add_check(await links)
-        except checks.CheckError as error:
+                if self._fault.proof:
+                    store = self._environment.store
+                    link = checks.links_of(text or "").get("Trace", "")
+                    found = proofs.check(link, self._fault.proof, store, self._environment.client)
+                    self._add_check(await found)
+        except (checks.CheckError, proofs.NoProofError) as error:
             raise DrillError(str(error)) from error
 
     async def _wait_for_event(

@@ -50,6 +50,11 @@ class Environment:
         port = self.here.ports.api if job == API else self._ports[job]
         return f"http://{readiness.LOOPBACK}:{port}"
 
+    @property
+    def store(self) -> str:
+        """URL of the store of traces and logs."""
+        return f"http://{readiness.LOOPBACK}:{self.here.ports.store}"
+
     def pid(self, name: str) -> int:
         """Pid of a service or target; it is the leader of its process group."""
         process = self._processes.get(name)
@@ -156,8 +161,6 @@ class Environment:
         secrets = secret_distribution.provide(
             self.here, "drill-targets", names, self.here.python_user
         )
-        store = f"http://{readiness.LOOPBACK}:{self.here.ports.store}"
-        reports = {"OTEL_EXPORTER_OTLP_ENDPOINT": store, "DEFECTIVE_NAME": target.job}
         return Program(
             target.job,
             [
@@ -169,7 +172,8 @@ class Environment:
                 "DEFECTIVE_DATABASE_URL": f"postgresql+asyncpg://{postgres.ROLE}@"
                 f"{readiness.LOOPBACK}:{self.here.ports.postgres}/{postgres.DATABASE}",
                 "DEFECTIVE_PASSWORD_FILE": str(secrets / "database-password"),
-                **(reports if target.reports else {}),
+                "DEFECTIVE_NAME": target.job,
+                "OTEL_EXPORTER_OTLP_ENDPOINT": self.store,
             },
             cwd=CHECKOUT,
         )

@@ -13,7 +13,7 @@ from stack.drills.fault import Fault, TargetService
 if TYPE_CHECKING:
     from stack.drills.environment import Environment
 
-FAILING = TargetService("failing", reports=True)
+FAILING = TargetService("failing")
 _POLL_SECONDS = 0.5
 _ISSUE_SECONDS = 60.0
 

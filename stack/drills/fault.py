@@ -4,6 +4,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from stack.drills.proofs import Proof
+
 if TYPE_CHECKING:
     from stack.drills.environment import Environment
 
@@ -18,17 +20,17 @@ Inject = Callable[["Environment"], Coroutine[None, None, None]]
 class TargetService:
     """A defective service that drills deploy beside the API.
 
+    It sends traces and logs to the stack's store.
+
     Attributes:
-        job: Its Prometheus job.
+        job: Its Prometheus job, and the name of the service in traces and logs.
         pool: Size of its connection pool.
         workers: Number of worker processes.
-        reports: Whether it sends traces and logs to the stack's store, as the service ``job``.
     """
 
     job: str
     pool: int = 5
     workers: int = 1
-    reports: bool = False
     ready_path = "/work"
 
 
@@ -86,6 +88,8 @@ class Fault:
         notifies_during_fault: Whether a notification can be delivered during the fault. If not, the
             fault ends once Prometheus fires.
         has_links: Whether the message with the links is delivered.
+        proof: What the example trace that the message links to must show; None for an alert
+            without one.
         notifies_end: Whether the end of the alert is notified; if not, Prometheus's end counts.
         seconds: Time to fire and to resolve beyond the rule's ``for`` and ``keep_firing_for``.
         baseline: Number of scrapes needed before the fault.
@@ -101,6 +105,7 @@ class Fault:
     inhibits: frozenset[str] = frozenset()
     notifies_during_fault: bool = True
     has_links: bool = True
+    proof: Proof | None = None
     notifies_end: bool = True
     seconds: float = 90.0
     baseline: int = 3

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stack.drills import proofs
 from stack.drills.fault import Fault, Inject, Load, TargetService
 from stack.drills.starvation import starve
 from stack.servers import postgres
@@ -38,6 +39,7 @@ CROWDED = TargetService("crowded")
 
 
 _CLOSED_PORT = 1
+_KEY_ERROR = proofs.exception("KeyError", "defective_service.py")
 _BEFORE = 100
 """Scrapes from which on the hour before is known."""
 _START_SECONDS = 4
@@ -148,6 +150,7 @@ FAULTS = {
         Load(_always("/rows"), _always("/work"), RELEASE.job, rate=5),
         targets=(RELEASE,),
         labels={"http_route": "/rows"},
+        proof=proofs.repeated_statement(5),
     ),
     "LatencyP95High/route": Fault(
         "one of ten requests of a route exceeds the threshold of its objective",
@@ -161,6 +164,7 @@ FAULTS = {
         ),
         targets=(RELEASE,),
         labels={"scope": "route", "http_route": "/strict"},
+        proof=proofs.slow_statement(0.1),
     ),
     "RouteFails": Fault(
         "every request of a route fails, one of sixty of the service",
@@ -171,6 +175,7 @@ FAULTS = {
         ),
         targets=(BROKEN,),
         labels={"http_route": "/rarely", "http_request_method": "GET"},
+        proof=_KEY_ERROR,
     ),
     "RouteErrors": Fault(
         "one request of twenty of a route fails, where one in a hundred may",
@@ -181,6 +186,7 @@ FAULTS = {
         ),
         targets=(RELEASE,),
         labels={"http_route": "/partly", "compared": "objective"},
+        proof=_KEY_ERROR,
     ),
     "RouteSlow": Fault(
         "every request of a route is slow, one of thirty of the service",
@@ -195,6 +201,7 @@ FAULTS = {
         targets=(CALLING,),
         lane=CALLING.job,
         labels={"http_route": "/rarely", "compared": "objective"},
+        proof=proofs.slow_request(0.25),
     ),
     "RouteErrors/history": Fault(
         "one request of 25 of a route fails, of which one in five may, but none did before",
@@ -209,6 +216,7 @@ FAULTS = {
         targets=(DRIFTING,),
         labels={"http_route": "/loosely", "compared": "history"},
         baseline=_BEFORE,
+        proof=_KEY_ERROR,
     ),
     "RouteSlow/history": Fault(
         "a route takes 120 ms instead of one, within its threshold",
@@ -218,6 +226,7 @@ FAULTS = {
         targets=(RELEASE,),
         labels={"http_route": "/wait", "compared": "history"},
         baseline=_BEFORE,
+        proof=proofs.slow_request(0.1),
     ),
     "StatementSlower": Fault(
         "a statement takes 60 ms instead of one",
@@ -226,6 +235,7 @@ FAULTS = {
         Load(_always("/work?seconds=0.06"), _always("/work"), DRIFTING.job, rate=5),
         targets=(DRIFTING,),
         baseline=_BEFORE,
+        proof=proofs.slow_statement(0.05),
     ),
     "QueriesMultiplied": Fault(
         "a route sends nine queries a request instead of two",
@@ -235,6 +245,7 @@ FAULTS = {
         targets=(DRIFTING,),
         labels={"http_route": "/again"},
         baseline=_BEFORE,
+        proof=proofs.repeated_statement(9),
     ),
     "DependencyFails": Fault(
         "a service that is called refuses connections",
@@ -368,6 +379,7 @@ FAULTS = {
         Load(_always("/wait?seconds=0.3"), _always("/wait"), BURNING.job, rate=15),
         targets=(BURNING,),
         labels={"slo": "latency", "long": "1h"},
+        proof=proofs.slow_request(0.25),
     ),
     "BudgetBurn/6h": Fault(
         "two of five requests exceed the threshold",
@@ -382,6 +394,7 @@ FAULTS = {
         targets=(SIMMERING,),
         labels={"slo": "latency", "long": "6h"},
         seconds=150.0,
+        proof=proofs.slow_request(0.25),
     ),
     "BudgetBurn/1d": Fault(
         "one request of five exceeds the threshold",
@@ -391,6 +404,7 @@ FAULTS = {
         targets=(SMOULDERING,),
         labels={"slo": "latency", "long": "1d"},
         seconds=300.0,
+        proof=proofs.slow_request(0.25),
     ),
     "BudgetBurn/3d": Fault(
         "one request of fifteen exceeds the threshold",
@@ -400,6 +414,7 @@ FAULTS = {
         targets=(GLOWING,),
         labels={"slo": "latency", "long": "3d"},
         seconds=400.0,
+        proof=proofs.slow_request(0.25),
     ),
     "CrashLoop": Fault(
         "a worker is killed every four seconds",

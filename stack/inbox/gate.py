@@ -7,11 +7,15 @@ to send. It listens below a path that only the gate knows, or where only the gat
 Pages of the viewer are of another origin, that of Prometheus. They may read everything, and create
 and expire silences, as JSON only (`stack.inbox.origins`).
 
+What Alertmanager has notified of, it also sends to `POST /told`, so that the gate can mark the ends
+of alerts that nobody was told of (`stack.inbox.told`).
+
 With `--prometheus` it also runs the reconciler (`alerts.reconciler`) beside Alertmanager.
 """
 
 import argparse
 import http.client
+import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +25,7 @@ from urllib.parse import SplitResult, urlsplit
 from alerts import reconciler
 from stack.inbox import origins
 from stack.inbox.http_server import Server
+from stack.inbox.told import PATH, ToldAlerts
 from stack.readiness import LOOPBACK
 from stack.terminal import print_line
 
@@ -38,6 +43,8 @@ _REPLACED = frozenset(
         "vary",
     }
 )
+_ALERTS = "/api/v2/alerts"
+"""Where Prometheus posts alerts."""
 _PREFLIGHT_SECONDS = 600
 """How long a browser may remember what the pages of the viewer may send."""
 
@@ -47,6 +54,7 @@ class _Handler(BaseHTTPRequestHandler):
     names: frozenset[str]
     page_origins: frozenset[str]
     home: str
+    told: ToldAlerts
     protocol_version = "HTTP/1.1"
     timeout = 20  # seconds until an idle connection is closed
 
@@ -71,9 +79,22 @@ class _Handler(BaseHTTPRequestHandler):
             # A browser keeps the fragment: the viewer opens `#/silences/new?filter=` too.
             self._answer(HTTPStatus.FOUND, {"Location": self.home})
         else:
-            self._proxy(self.rfile.read(int(length)))
+            self._accept(self.rfile.read(int(length)))
 
     do_DELETE = do_GET = do_HEAD = do_OPTIONS = do_POST = do_PUT = _forward  # noqa: N815
+
+    def _accept(self, body: bytes) -> None:
+        if (self.command, self.path) == ("POST", _ALERTS):
+            body = self.told.mark(body)
+        if (self.command, self.path) != ("POST", PATH):
+            self._proxy(body)
+            return
+        try:
+            self.told.note(json.loads(body))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            self._answer(HTTPStatus.BAD_REQUEST, {})
+        else:
+            self._answer(HTTPStatus.OK, {})
 
     def _is_of_a_page(self) -> bool:
         """Whether a page of the viewer sends it."""
@@ -178,6 +199,7 @@ def build(
         "names": known,
         "page_origins": frozenset(page_origins),
         "home": home,
+        "told": ToldAlerts(),
     }
     return Server((host, port), type("Handler", (_Handler,), attributes))
 
@@ -200,13 +222,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--home", default="", help="URL that / redirects to")
     parser.add_argument("--prometheus", help="its URL: report to Alertmanager what ended unheard")
     options = parser.parse_args(argv)
-    if options.prometheus:
-        thread = Thread(
-            target=reconciler.keep_reconciling,
-            args=(options.prometheus, options.upstream, print_line),
-            daemon=True,
-        )
-        thread.start()
     server = build(
         options.port,
         options.upstream,
@@ -215,6 +230,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         page_origins=options.page_origin,
         home=options.home,
     )
+    if options.prometheus:
+        thread = Thread(
+            target=reconciler.keep_reconciling,
+            # By the gate, which marks ends of what was not notified.
+            args=(options.prometheus, f"http://{LOOPBACK}:{server.server_port}", print_line),
+            daemon=True,
+        )
+        thread.start()
     server.serve_forever()
 
 

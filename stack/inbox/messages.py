@@ -17,6 +17,7 @@ class Notification:
     Attributes:
         group: The group labels of the message.
         cause: The possible causes, if any are known.
+        annotations: All others, such as what to begin with (docs/alerts.md).
     """
 
     received: str
@@ -32,6 +33,7 @@ class Notification:
     links: dict[str, str]
     group: dict[str, str] = field(default_factory=dict)
     cause: str = ""
+    annotations: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """One line for a terminal."""
@@ -97,7 +99,11 @@ def now() -> str:
 
 def notifications_of(message: dict[str, Any]) -> list[Notification]:
     """The alerts of a webhook message (version 4)."""
-    return [_notification(alert, message) for alert in message["alerts"]]
+    return [
+        _notification(alert, message)
+        for alert in message["alerts"]
+        if alert["annotations"].get("told") != "no"  # its end; its begin was not told either
+    ]
 
 
 def _notification(alert: dict[str, Any], message: dict[str, Any]) -> Notification:
@@ -117,6 +123,7 @@ def _notification(alert: dict[str, Any], message: dict[str, Any]) -> Notificatio
         links={name: text for name, text in annotations.items() if text.startswith("http")},
         group=dict(message.get("groupLabels", {})),
         cause=annotations.get("cause", ""),
+        annotations={name: str(text)[:_MAX_TEXT] for name, text in annotations.items()},
     )
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from html import escape
+from urllib.parse import quote, urlencode
 
 from stack.inbox.inbox_store import HEARTBEAT, InboxStore
 from stack.inbox.messages import Mail, Message, Notification, PagerEvent
@@ -11,18 +12,37 @@ from stack.inbox.style import STYLE
 from stack.inbox.text_rendering import link, plain_text, slack_text
 
 TABS = {"slack": "Slack", "mail": "Mail", "pagerduty": "PagerDuty", "alerts": "Alerts"}
+LINES = {
+    "cause": "Possible cause",
+    "worst_route": "Worst route",
+    "error": "Newest error",
+    "statement": "Statement",
+    "deployment": "Last deployment",
+}
+"""Annotations that messages have as a line, in their order, and its title."""
+PATHS = {
+    "trace": ("Trace", "{}"),
+    "issue": ("Issue", "{}"),
+    "logs": ("Logs", "{}"),
+    "board": ("Board", "d/{}?{}"),
+    "runbook": ("Runbook", "runbooks/{}?{}"),
+}
+"""Annotations that are paths of the viewer: their title, and the address below it."""
+_BEFORE_MS = 30 * 60 * 1000
+"""Time before an alert that its board shows, as in messages."""
 _SHOWN = 100
 _BARS = {"danger": "#d92d20", "good": "#12833c", "warning": "#b54708"}
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _STATE = re.compile(r"^\[(?P<state>[A-Z]+)[^]]*\]\s*(?P<about>.*)")
 
 
-def page(inbox: InboxStore, tab: str = "") -> str:
+def page(inbox: InboxStore, tab: str = "", viewer: str = "") -> str:
     """The page of one integration: newest first; text is escaped, links are of the web only.
 
     Args:
         inbox: The messages.
         tab: A key of `TABS`; by default the first that has messages.
+        viewer: Address of the viewer, for the links of alerts; empty for none.
     """
     counts = {
         "slack": len(inbox.messages),
@@ -45,7 +65,7 @@ def page(inbox: InboxStore, tab: str = "") -> str:
         f"<body><header><h1>Inbox</h1><p>What a person on call gets; {escape(beat)}. "
         f'<a href="?show={chosen}">Reload</a></p>'
         f'<nav aria-label="Integrations"><ul>{tabs}</ul></nav></header>'
-        f"<main><h2>{TABS[chosen]}</h2>{_content(inbox, chosen)}</main></body></html>"
+        f"<main><h2>{TABS[chosen]}</h2>{_content(inbox, chosen, viewer)}</main></body></html>"
     )
 
 
@@ -53,14 +73,15 @@ def _current(is_current: bool) -> str:  # noqa: FBT001
     return ' aria-current="page"' if is_current else ""
 
 
-def _content(inbox: InboxStore, tab: str) -> str:
+def _content(inbox: InboxStore, tab: str, viewer: str) -> str:
     if tab == "slack":
         return _listed(_slack(inbox.messages[:_SHOWN]), "Alertmanager has sent nothing to Slack.")
     if tab == "mail":
         return _listed(_mails(inbox.mails[:_SHOWN]), "Alertmanager has sent no mail.")
     if tab == "pagerduty":
         return _listed(_incidents(inbox.pages), "Alertmanager has sent nothing to PagerDuty.")
-    return _listed(map(_alert, inbox.notifications[:_SHOWN]), "No alert has been notified.")
+    alerts = (_alert(each, viewer) for each in inbox.notifications[:_SHOWN])
+    return _listed(alerts, "No alert has been notified.")
 
 
 def _listed(entries: Iterable[str], empty: str) -> str:
@@ -132,8 +153,8 @@ def _incidents(events: Sequence[PagerEvent]) -> Iterable[str]:
         )
 
 
-def _alert(each: Notification) -> str:
-    links = " ".join(link(address, name) for name, address in each.links.items())
+def _alert(each: Notification, viewer: str) -> str:
+    links = " ".join(link(address, name) for name, address in _links(each, viewer).items())
     since = f"since {_moment(each.starts)}" if each.starts else ""
     ends = f", ended {_moment(each.ends)}" if each.ends else ""
     labels = ", ".join(
@@ -141,13 +162,31 @@ def _alert(each: Notification) -> str:
         for name, value in sorted(each.labels.items())
         if name not in {"alertname", "severity"}
     )
-    cause = f"<p class=text>Possible cause: {plain_text(each.cause)}</p>" if each.cause else ""
+    texts = {**each.annotations, "cause": each.cause} if each.status == "firing" else {}
+    lines = "".join(
+        f"<p class=text>{title}: {plain_text(texts[name])}</p>"
+        for name, title in LINES.items()
+        if texts.get(name)
+    )
     return (
         f"<article class=alert><h3>{escape(each.alert)}</h3>"
         f"<p class=who>{_badge(each.status)} {escape(each.severity)} {escape(since + ends)}</p>"
         f"<p><b>{escape(each.summary)}</b></p><p class=text>{plain_text(each.description)}</p>"
-        f"{cause}<p class=who>{escape(labels)} {links}</p></article>"
+        f"{lines}<p>{links}</p><p class=who>{escape(labels)}</p></article>"
     )
+
+
+def _links(each: Notification, viewer: str) -> dict[str, str]:
+    """Addresses by their title: what the webhook has paths of, as in messages."""
+    begun = datetime.fromisoformat(each.starts).timestamp() * 1000 if each.starts else 0
+    labels = {f"var-{name}": text for name, text in sorted(each.labels.items())}
+    query = urlencode({**labels, "from": int(begun) - _BEFORE_MS, "to": "now"}, quote_via=quote)
+    paths = {
+        title: f"{viewer.rstrip('/')}/{path.format(each.annotations[name], query)}"
+        for name, (title, path) in PATHS.items()
+        if viewer and each.annotations.get(name)
+    }
+    return paths | each.links
 
 
 def _badge(state: str, text: str = "") -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from stack.inbox.messages import slack_messages_of
-from stack.inbox.text_rendering import unescaped
+from stack.inbox.text_rendering import without_markup
 
 
 class InvalidAddressError(ValueError):
@@ -65,6 +65,6 @@ class Relay:
         for each in slack_messages_of(message):
             kind = self._kinds.get(each.colour, self._usual)
             if not self._apprise.notify(
-                body=unescaped(each.text), title=unescaped(each.title), notify_type=kind
+                body=without_markup(each.text), title=without_markup(each.title), notify_type=kind
             ):
                 raise UndeliveredError("a service of Apprise did not take the message")

@@ -35,6 +35,7 @@ class _Handler(BaseHTTPRequestHandler):
     inbox: InboxStore
     relay: Relay | None
     names: frozenset[str]
+    viewer: str
     timeout = 10  # seconds until an idle connection is closed
 
     def do_GET(self) -> None:
@@ -45,7 +46,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if "text/html" in self.headers.get("Accept", ""):
             tab = parse_qs(urlsplit(self.path).query).get("show", [""])[0]
-            self._respond(HTTPStatus.OK, page(self.inbox, tab), "text/html; charset=utf-8")
+            text = page(self.inbox, tab, self.viewer)
+            self._respond(HTTPStatus.OK, text, "text/html; charset=utf-8")
             return
         content = {
             "heartbeat": self.inbox.heartbeats.last(HEARTBEAT),
@@ -147,7 +149,9 @@ def build(
     host: str = LOOPBACK,
     names: Sequence[str] = (),
     archive: Path | None = None,
+    *,
     relay: Relay | None = None,
+    viewer: str = "",
 ) -> ThreadingHTTPServer:
     """Build the server.
 
@@ -157,10 +161,11 @@ def build(
         names: Host names that it accepts, besides those of loopback.
         archive: The file that keeps messages across restarts; `None` for none.
         relay: Passes messages on to other services.
+        viewer: Address of the viewer, for the links of alerts.
     """
     inbox = InboxStore(archive)
     known = origins.LOOPBACK_NAMES | set(names)
-    attributes = {"inbox": inbox, "names": known, "relay": relay}
+    attributes = {"inbox": inbox, "names": known, "relay": relay, "viewer": viewer}
     server = _Server((host, port), type("Handler", (_Handler,), attributes))
     server.inbox = inbox
     return server
@@ -183,12 +188,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--archive", type=Path, help="SQLite file; without it nothing is kept")
     parser.add_argument("--apprise", type=Path, help="file with one address of Apprise a line")
+    parser.add_argument("--viewer", default="", help="address of the viewer, for links of alerts")
     options = parser.parse_args(argv)
     try:
         relay = Relay.read(options.apprise) if options.apprise else None
     except (InvalidAddressError, OSError) as error:
         parser.error(f"--apprise: {error}")
-    server = build(options.port, options.host, options.name, options.archive, relay)
+    server = build(
+        options.port,
+        options.host,
+        options.name,
+        options.archive,
+        relay=relay,
+        viewer=options.viewer,
+    )
     if options.mail_port is not None:
         mail = build_mail_server(options.mail_port, server, options.host)
         Thread(target=mail.serve_forever, daemon=True).start()

@@ -14,6 +14,12 @@ _SLACK = re.compile(
 )
 
 
+def without_markup(text: str) -> str:
+    """Slack's text for those who know no markup of its own: each link is a line."""
+    lines = re.sub(r" *<(https?://[^|>\s]+)\|([^>\n]*)>", r"\n  \2: \1", text)
+    return unescaped(re.sub(r"\n\s*\n(?=  \w+: http)", "\n", lines))
+
+
 def unescaped(text: str) -> str:
     """Text of Slack's without its three escaped characters; no more, as addresses have ``&``."""
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")

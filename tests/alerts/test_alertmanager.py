@@ -1,6 +1,7 @@
 """The rendered Alertmanager configuration, checked by amtool."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from alerts.__main__ import main
 from alerts.alertmanager import (
     FAST_TIMINGS,
     HEARTBEAT,
+    ISSUES,
     NORMAL_TIMINGS,
     GroupTimings,
     configuration,
@@ -19,6 +21,7 @@ from alerts.alertmanager import (
 )
 from alerts.receivers import Email, ReceiverSettings
 from alerts.rule_files import every_alert
+from stack.inbox.text_rendering import without_markup
 
 WEBHOOK = ReceiverSettings(webhook="http://127.0.0.1:9094/")
 
@@ -51,6 +54,7 @@ def everything(folder: Path) -> ReceiverSettings:
             secret(folder, "smtp"),
         ),
         boards="https://boards.example",
+        viewer="https://boards.example/user",
         runbooks="https://books.example/runbooks",
     )
 
@@ -74,7 +78,7 @@ def test_alertmanager_accepts_what_is_rendered(tmp_path: Path, which: str, timin
 
     output = amtool("check-config", file)
 
-    assert "4 receivers" in output
+    assert "5 receivers" in output
     assert "SUCCESS" in output
 
 
@@ -102,13 +106,26 @@ def test_each_severity_goes_to_its_receiver(tmp_path: Path, labels: str, receive
 def test_every_alert_goes_to_the_receiver_of_its_severity(tmp_path: Path) -> None:
     file = tmp_path / "alertmanager.yml"
     write(WEBHOOK, file, tmp_path / "templates")
+    own = {"Watchdog": HEARTBEAT, "ErrorNew": ISSUES, "ErrorReopened": ISSUES}
     for alert in every_alert():
-        receiver = "heartbeat" if alert.name == "Watchdog" else alert.severity
+        receiver = own.get(alert.name, alert.severity)
         amtool(
             *("config", "routes", "test", f"--config.file={file}"),
             *(f"--verify.receivers={receiver}", f"alertname={alert.name}"),
             *(f"severity={alert.severity}", "job=api"),
         )
+
+
+def test_the_end_of_an_issue_is_not_notified(tmp_path: Path) -> None:
+    write(everything(tmp_path), tmp_path / "alertmanager.yml", tmp_path / "templates")
+    config = yaml.safe_load((tmp_path / "alertmanager.yml").read_text())
+    receivers = {each.pop("name"): each for each in config["receivers"]}
+    assert receivers["issues"].keys() == receivers["ticket"].keys()
+    for kind, integrations in receivers["issues"].items():
+        expected = [{**each, "send_resolved": False} for each in receivers["ticket"][kind]]
+        assert integrations == expected
+    (route,) = (each for each in config["route"]["routes"] if each["receiver"] == "issues")
+    assert "fingerprint" in route["group_by"]
 
 
 def test_only_pages_go_to_pagerduty(tmp_path: Path) -> None:
@@ -215,6 +232,78 @@ def test_alerts_of_one_message_share_what_they_have_in_common(tmp_path: Path) ->
         assert text.count(link) == 1
 
 
+def _routes(number: int) -> list[dict[str, Any]]:
+    """Alerts of one message, each of a route of its own."""
+    return [
+        {
+            "status": "firing",
+            "labels": {"alertname": "RouteFails", "job": "api", "severity": "page"},
+            "annotations": {
+                "summary": f"GET /{route}/{{id}} of api fails",
+                "description": f"{route} of 10 requests failed.",
+                "error": f"KeyError at shop.orders:<{route}>",
+                "issue": f"issues/?id={route}",
+                "deployment": "version 2 (a&b), 5m ago",
+                "trace": f"traces/example/?service=api&route=%2F{route}",
+                "logs": "logs/?service=api",
+                "board": "svc-endpoint",
+                "runbook": "RouteFails.md",
+            },
+            "startsAt": "2026-11-23T10:00:00Z",
+        }
+        for route in range(number)
+    ]
+
+
+@pytest.mark.usefixtures("every_suite")
+def test_of_many_alerts_few_have_their_lines_and_the_last_are_a_number(tmp_path: Path) -> None:
+    """Receivers cut long messages off at their end, where the links are."""
+    write(everything(tmp_path), tmp_path / "alertmanager.yml", tmp_path / "templates")
+    text = _rendered(tmp_path, _routes(25))
+    assert text.count("FIRING since") == 10
+    assert "\nand others, 25 in all\n" in text
+    assert text.count("Newest error: ") == text.count("  Trace: ") == text.count("Issue: ") == 3
+    assert text.count("Last deployment: ") == text.count("  Logs: ") == 1
+    assert "Silence: " in text
+    assert "and others" not in _rendered(tmp_path, _routes(10))
+    assert len(_rendered(tmp_path, _routes(1))) < 2048, "what Discord shows"
+
+
+@pytest.mark.usefixtures("every_suite")
+def test_slack_gets_titles_of_links_and_its_characters_escaped(tmp_path: Path) -> None:
+    write(everything(tmp_path), tmp_path / "alertmanager.yml", tmp_path / "templates")
+    text = _rendered(tmp_path, _routes(1), "vitals.slack_")
+    assert "shop.orders:&lt;0&gt;" in text
+    assert "version 2 (a&amp;b), 5m ago\n  <https://boards.example/user/traces/example/" in text
+    titles = re.findall(r"<https?://[^|>\s]+\|(\w+)>", text)
+    assert titles == ["Trace", "Issue", "Logs", "Board", "Runbook", "Silence"]
+    plain = _rendered(tmp_path, _routes(1))
+    assert without_markup(text).split() == plain.split(), "what Apprise passes on"
+
+
+@pytest.mark.usefixtures("every_suite")
+def test_an_end_is_not_told_of_an_alert_whose_begin_was_not(tmp_path: Path) -> None:
+    write(WEBHOOK, tmp_path / "alertmanager.yml", tmp_path / "templates")
+    ended = [
+        alert
+        | {"status": "resolved", "endsAt": "2026-11-23T10:05:00Z"}
+        | {"annotations": alert["annotations"] | {"told": "no" if number != 1 else ""}}
+        for number, alert in enumerate(_routes(3))
+    ]
+    text = _rendered(tmp_path, ended, "vitals.slack_")
+    assert text.splitlines()[1:] == ["RESOLVED after 5m0s (page)", "  GET /1/{id} of api fails"]
+
+
+@pytest.mark.usefixtures("every_suite")
+def test_without_the_viewer_there_are_no_links_to_it(tmp_path: Path) -> None:
+    write(WEBHOOK, tmp_path / "alertmanager.yml", tmp_path / "templates")
+    for kind in ("vitals.", "vitals.slack_"):
+        text = _rendered(tmp_path, _routes(1), kind)
+        assert "Newest error: " in text
+        assert "traces/" not in text
+        assert "Trace" not in text
+
+
 @pytest.mark.usefixtures("every_suite")
 @pytest.mark.parametrize("name", ['it\'s "odd" ünï', "[a-b] *?{c} \\"])
 def test_the_templates_are_found_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
@@ -254,7 +343,7 @@ def _render(folder: Path) -> str:
     return _rendered(folder, [alert, over])
 
 
-def _rendered(folder: Path, alerts: list[dict[str, Any]]) -> str:
+def _rendered(folder: Path, alerts: list[dict[str, Any]], kind: str = "vitals.") -> str:
     data = {
         "status": "firing",
         "alerts": alerts,
@@ -265,7 +354,7 @@ def _rendered(folder: Path, alerts: list[dict[str, Any]]) -> str:
     return amtool(
         *("template", "render", f"--template.glob={folder}/templates/*.tmpl"),
         f"--template.data={folder}/data.json",
-        '--template.text={{ template "vitals.title" . }}\n{{ template "vitals.text" . }}',
+        f'--template.text={{{{ template "{kind}title" . }}}}\n{{{{ template "{kind}text" . }}}}',
     )
 
 

@@ -155,7 +155,7 @@ def test_every_integration_is_notified_of_a_page_and_of_its_end(delivery: Delive
 @pytest.mark.parametrize("job", ["my api", "a+b", "x&y=1#z", "50%25", 'it\'s "odd" \\ ünï'])
 def test_links_lead_to_a_job_of_any_name(delivery: Delivery, job: str) -> None:
     """Alertmanager's page decodes percent signs only: a plus there is a plus."""
-    text = delivery.notify(labels=ALERT["labels"] | {"job": job})["slack"]["text"]
+    text = delivery.notify(labels=ALERT["labels"] | {"job": job})["mail"]["text"]
     silenced = unquote(_search(r"silences/new\?filter=(\S+)", text))
     assert silenced == f'{{alertname="ErrorRatioHigh",job={json.dumps(job, ensure_ascii=False)}}}'
     board = urlsplit(_search(r"Board: (\S+)", text))

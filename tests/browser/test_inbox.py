@@ -20,12 +20,15 @@ _LONG = "https://boards.example/d/svc-overview?var-job=" + "x" * 200
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    running = server.build(0)
+    running = server.build(0, viewer="http://viewer.example/user")
     thread = threading.Thread(target=running.serve_forever, args=(0.01,))
     thread.start()
     address = f"http://127.0.0.1:{running.server_port}"
-    text = SLACK["attachments"][0] | {"text": f"Board: {_LONG}"}
-    httpx.post(f"{address}/", json=MESSAGE).raise_for_status()
+    lines = f"Board: {_LONG}\n  <{_LONG}|Trace> <{_LONG}|Issue>"
+    text = SLACK["attachments"][0] | {"text": lines}
+    alert = MESSAGE["alerts"][0]
+    alert = alert | {"annotations": alert["annotations"] | {"trace": _LONG, "error": _LONG}}
+    httpx.post(f"{address}/", json=MESSAGE | {"alerts": [alert]}).raise_for_status()
     httpx.post(f"{address}/slack", json={"attachments": [text]}).raise_for_status()
     httpx.post(f"{address}/pagerduty", json=EVENT).raise_for_status()
     yield address
@@ -47,5 +50,9 @@ def test_every_tab_is_readable(browser: Browser, url: str, theme: str, width: in
         page.get_by_role("link", name=title).click()
         page.wait_for_url(f"**show={tab}")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, tab
+        if tab in {"slack", "alerts"}:  # short, whatever its address
+            trace = page.get_by_role("link", name="Trace", exact=True).bounding_box()
+            assert trace
+            assert trace["width"] < width / 2
         assert not accessibility.serious(page)
     context.close()

@@ -180,6 +180,11 @@ def test_alerts_have_their_state_since_when_and_links(watch: Watch, site: Pages)
 
     expect(named("NPlusOne")).to_contain_text(f"Inhibited byLatencyP95High of {ODD_JOB}")
     expect(named("SlowToFire")).to_contain_text("Pending since")
+    expect(slow).to_contain_text("Worst routeGET /orders/{id}, 12 bad")
+    expect(slow.get_by_role("link", name="Example trace")).to_have_attribute(
+        "href", re.compile(r"/user/traces/example/\?service=api&reason=objective$")
+    )
+    expect(slow.get_by_role("link", name="Logs")).to_have_count(0)  # not an address of ours
     machines = page.get_by_role("list", name="Alerts for machines")
     expect(named("Watchdog", machines)).to_be_visible()
     page.get_by_label("Filter").fill("row each")

@@ -40,6 +40,9 @@ RULES = {
                         "description": "p95 is 475ms",
                         "board": "svc-db",
                         "runbook": "LatencyP95High.md",
+                        "worst_route": "GET /orders/{id}, 12 bad",
+                        "trace": "traces/example/?service=api&reason=objective",
+                        "logs": "javascript:alert(1)",
                     },
                 },
                 {

@@ -11,7 +11,8 @@ import promql_parser
 import pytest
 import yaml
 
-from alerts.alertmanager import NORMAL_TIMINGS, configuration, link_templates
+from alerts import message_links
+from alerts.alertmanager import NORMAL_TIMINGS, configuration
 from alerts.receivers import ReceiverSettings
 from alerts.rule_files import render
 from dashboards.boards.registry import BOARDS
@@ -141,7 +142,7 @@ def test_alerts_are_grouped_and_inhibited_by_all_identity_labels() -> None:
 
 
 def test_links_of_messages_choose_all_identity_labels() -> None:
-    texts = link_templates(ReceiverSettings(boards="http://boards"), WIDE)
+    texts = message_links.plain(ReceiverSettings(boards="http://boards"), WIDE)
     assert "var-cluster={{" in texts
     assert "&var-namespace={{" in texts
     assert '"{alertname=%q,cluster=%q,namespace=%q,job=%q}"' in texts

@@ -64,6 +64,7 @@ def test_a_running_target_is_not_affected_by_the_revoked_login(
     environment = {
         "DEFECTIVE_DATABASE_URL": url.set(password=None).render_as_string(),
         "DEFECTIVE_PASSWORD_FILE": str(tmp_path / "password"),
+        "DEFECTIVE_NAME": "defective",
     }
     command = [sys.executable, "-m", "stack.drills.defective_service", f"--port={port}", "--pool=3"]
     service = Process(Program("defective", command, env=environment), log=tmp_path / "log")

@@ -18,7 +18,7 @@ from vitals.logging.entries import Entry, KitEntry, entry_of_record
 from vitals.logging.json_handler import JsonHandler, Say, last_entry, speaker_of
 from vitals.logging.otlp_records import Exported, RecordEncoder, Resource, rejected
 from vitals.logging.redacted_entries import EntryRedactor
-from vitals.otlp.exporter import FLUSH_SECONDS, LOGGER, Exporter, is_exporting
+from vitals.otlp.exporter import FLUSH_SECONDS, Exporter, is_exporting
 from vitals.otlp.target import Target
 from vitals.redactor import Redactor
 
@@ -79,7 +79,7 @@ class LogExport(logging.Handler):
 
     def offer(self, logger: logging.Logger, record: logging.LogRecord) -> None:
         """Export a record that a logger has passed to its handlers; never raises."""
-        if record.levelno < self.level or self.is_host_exporting or _is_own(record):
+        if record.levelno < self.level or self.is_host_exporting or is_exporting():
             return
         try:
             accepted: Any = self.filter(record)
@@ -106,7 +106,7 @@ class LogExport(logging.Handler):
 
     def put(self, entry: Entry | KitEntry, source: Mapping[str, Any] = _NOWHERE) -> None:
         """Export an entry."""
-        if not self.is_host_exporting and not is_exporting():
+        if not self.is_host_exporting and not is_exporting():  # else it would tell of itself
             self.exporter.put(Exported(entry, source, *_span()), entry.size + RECORD_BYTES)
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -153,11 +153,6 @@ def exports_by_opentelemetry(handler: logging.Handler) -> bool:
         kind.__name__ == "LoggingHandler" and kind.__module__.startswith("opentelemetry.")
         for kind in type(handler).__mro__
     )
-
-
-def _is_own(record: logging.LogRecord) -> bool:
-    """Whether a record tells of the export itself."""
-    return record.name == LOGGER or is_exporting()
 
 
 def _span() -> tuple[int, int, bool]:

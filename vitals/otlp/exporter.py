@@ -48,7 +48,7 @@ _WARNING_SECONDS = 60.0
 _OK, _MAY_PASS = range(200, 300), frozenset((429, 502, 503, 504))
 
 LOGGER = "vitals.otlp"
-"""Logger of failures; its records are not exported."""
+"""Logger of failures; it is used in the exporting thread only, whose records are not exported."""
 
 Record = TypeVar("Record")
 

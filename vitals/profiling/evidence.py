@@ -71,19 +71,18 @@ class Sample:
         )
 
     def proves(self, before: "Sample | None") -> float:
-        """Seconds for which the callback is known to have held the loop until the sample.
+        """Seconds for which the callback is known to have run, or wanted to, until the sample.
 
         Args:
             before: The look before, at the same callback; None if that ran another one.
         """
         if before is None:
-            known = self.late if self.is_one_call else 0.0
-        elif not self.late or self.is_one_call:
-            known = self.taken - self.since
-        else:  # others had the lock: the callback may have waited for it as well
-            known = self.wanted - self.since
-            known = known if self.late < known else 0.0
-        return max(0.0, known - self.starved)
+            return self.late if self.is_one_call else 0.0
+        if not self.late or self.is_one_call:
+            return self.taken - self.since
+        # Others had the lock: the callback may have waited for it as well.
+        known = self.wanted - self.since
+        return known if self.late < known else 0.0
 
 
 @dataclass(frozen=True)
@@ -143,12 +142,11 @@ def conclude(
         until = end if number == len(runs) - 1 else run[-1].taken
         length = max(0.0, until - at - collected(at, until))
         first, at = run[0], until
-        proof = sum(map(Sample.proves, run, (None, *run)))
-        proof -= collected(first.since, run[-1].taken) + unseen
+        proof = _proof(run) - collected(first.since, run[-1].taken) - unseen
         if first.callback is None:
             seconds[OTHER_THREADS] += length
         elif proof >= min_proof and length * ran >= min_proof:
-            named += _name(run, length, min_proof)
+            named += _name(run, length, min_proof, unseen)
         elif len(runs) > 1:
             seconds[MANY_CALLBACKS] += length
         else:
@@ -168,7 +166,13 @@ def is_proved(samples: Sequence[Sample], min_proof: float) -> bool:
     run = _runs(samples)[-1] if samples else []
     if not run or run[-1].callback is None:
         return False
-    return sum(map(Sample.proves, run, (None, *run))) >= min_proof
+    return _proof(run) >= min_proof
+
+
+def _proof(run: Sequence[Sample]) -> float:
+    """Seconds for which one callback is known to have held the loop, without waits for a CPU."""
+    known = sum(map(Sample.proves, run, (None, *run)))
+    return known - sum(sample.starved for sample in run)
 
 
 def _runs(samples: Sequence[Sample]) -> list[list[Sample]]:
@@ -182,10 +186,10 @@ def _runs(samples: Sequence[Sample]) -> list[list[Sample]]:
     return found
 
 
-def _name(run: Sequence[Sample], length: float, min_proof: float) -> list[Held]:
+def _name(run: Sequence[Sample], length: float, min_proof: float, unseen: float) -> list[Held]:
     """The lines of one callback that held the loop: each that is known to, else the busiest."""
     by_line: dict[Line, float] = defaultdict(float)
-    weights = [max(sample.taken - sample.since - sample.starved, 1e-9) for sample in run]
+    weights = _weights(run, unseen)
     for before, sample, weight in zip((None, *run), run, weights, strict=False):
         assert sample.stack is not None  # noqa: S101  # it has a callback
         line = sample.stack.lines[0]
@@ -198,6 +202,23 @@ def _name(run: Sequence[Sample], length: float, min_proof: float) -> list[Held]:
     rest = length * max(0.0, 1 - sum(lines.values()) / total)
     shares = {top: rest, **{line: length * weight / total for line, weight in lines.items()}}
     return [_held(run, line, seconds) for line, seconds in shares.items() if seconds > 0]
+
+
+def _weights(run: Sequence[Sample], unseen: float) -> list[float]:
+    """Seconds before each sample, without waits for a CPU, which are seen when they are over.
+
+    Args:
+        run: The samples.
+        unseen: Seconds of waits that no sample has seen.
+    """
+    found: list[float] = []
+    for sample in reversed(run):
+        length = sample.taken - sample.since
+        unseen += sample.starved
+        waited = min(length, unseen)
+        unseen -= waited
+        found.append(max(length - waited, 1e-9))
+    return found[::-1]
 
 
 def _held(run: Sequence[Sample], line: Line, seconds: float) -> Held:

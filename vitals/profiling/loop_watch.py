@@ -142,6 +142,23 @@ class LoopWatch:
         return self._next_look
 
     @property
+    def thread(self) -> int:
+        """The thread that the loop runs in, as ``threading.get_ident`` says."""
+        return self._thread
+
+    def waits(self, frame: FrameType) -> bool:
+        """Whether the loop waits for events, by the innermost frame of its thread."""
+        outer = frame.f_back
+        return frame.f_code is self._base or (
+            outer is not None and outer.f_code is _RUN_ONCE and frame.f_code is not self._base
+        )
+
+    def running_context(self) -> Context | None:
+        """The context of the task that runs; None between tasks."""
+        task = running_task(self.loop)
+        return None if task is None else context_of(task)
+
+    @property
     def _has_turned(self) -> bool:
         """Whether the loop has turned since it was asked to."""
         return self._answered == self._asked
@@ -236,11 +253,8 @@ class LoopWatch:
     def _read(self) -> Stack | None:
         """The stack of the callback that runs now; None if none does."""
         frame = sys._current_frames().get(self._thread)  # noqa: SLF001  # there is no other way
-        if frame is None or frame.f_code is self._base:
+        if frame is None or self.waits(frame):
             return None
-        outer = frame.f_back
-        if outer is not None and outer.f_code is _RUN_ONCE and frame.f_code is not self._base:
-            return None  # asyncio waits for events
         read = read_stack(frame, self._base, getattr(self._greenlet, "gr_frame", None))
         if read is None:
             return None

@@ -1,14 +1,16 @@
-"""Profiling probe: which lines hold the event loop, and the threads of anyio's pool."""
+"""Profiling probe: which lines hold the event loop and anyio's threads, and a profile."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from vitals.db.insight.page_login import Admin, AdminLogin
 from vitals.host import Host
 from vitals.profiling.block_report import BlockReport
+from vitals.profiling.profile_page import PATH, ProfilePage
 from vitals.profiling.thread_pool_watch import ThreadPoolWatch
-from vitals.profiling.watchdog import WATCHDOG, watch_running_loop
+from vitals.profiling.watchdog import SAMPLER, WATCHDOG, watch_running_loop
 
 THRESHOLD = 0.05
 MIN_THRESHOLD = 0.02
@@ -21,12 +23,16 @@ class ProfilingProbe:
 
     Attributes:
         threshold: Seconds for which the loop may not turn.
+        admin: Who may read the profile; None disables its page.
+        admin_login: Checks a name and a password.
 
     Raises:
         ValueError: The threshold is too short.
     """
 
     threshold: float = THRESHOLD
+    admin: Admin | None = None
+    admin_login: AdminLogin | None = None
 
     def __post_init__(self) -> None:
         if not self.threshold >= MIN_THRESHOLD:
@@ -48,6 +54,14 @@ class ProfilingProbe:
                 threads = ThreadPoolWatch(host.meter, report)
                 WATCHDOG.add(threads, dropped)
                 ends.append(lambda: WATCHDOG.remove(threads))
+                SAMPLER.add(host.meter, host.routes)
+                WATCHDOG.add(SAMPLER, dropped)
+                ends.append(end_profile)
+
+        def end_profile() -> None:
+            SAMPLER.remove(host.meter)
+            if not SAMPLER.is_used:
+                WATCHDOG.remove(SAMPLER)
 
         @asynccontextmanager
         async def running() -> AsyncIterator[None]:
@@ -58,6 +72,8 @@ class ProfilingProbe:
                 while ends:
                     ends.pop()()
 
+        if self.admin is not None:
+            host.serve(PATH, ProfilePage(SAMPLER, self.admin, self.admin_login))
         host.at_start(start)
         host.lifespan(running)
         host.on_finished(report.finished)

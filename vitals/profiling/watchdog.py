@@ -13,6 +13,7 @@ from typing import Protocol
 
 from vitals.profiling.garbage import GarbageClock
 from vitals.profiling.loop_watch import Listener, LoopWatch
+from vitals.profiling.sampler import Sampler
 from vitals.saturation.run_queue import RunQueue
 
 LONGEST_SLEEP = 0.25
@@ -93,6 +94,9 @@ WATCHDOG, GARBAGE = Watchdog(), GarbageClock()
 _WATCHES: dict[asyncio.AbstractEventLoop, LoopWatch] = {}
 
 
+SAMPLER = Sampler(_WATCHES)
+
+
 def watch_running_loop(
     threshold: float, listener: Listener, on_drop: Callable[[str], None]
 ) -> Callable[[], None]:
@@ -131,6 +135,7 @@ def watch_running_loop(
 
 def _reset_after_fork() -> None:
     WATCHDOG.reset()
+    SAMPLER.reset()
     GARBAGE.stop()
     _WATCHES.clear()
 

@@ -87,6 +87,11 @@ export function runbookUrl(labels: Texts, annotations: Texts, since: number): st
   return pageUrl(`runbooks/${encodeURIComponent(annotations.runbook)}`, alertSearch(labels, since));
 }
 
+/** URL of a trace, issue or logs that an alert's annotation names below the viewer. */
+export function proofUrl(path: string | undefined): string | undefined {
+  return path && /^(traces|issues|logs)\//.test(path) ? `${base()}/${path}` : undefined;
+}
+
 /** URL of the board of an alert, at its time; undefined if it has none. */
 export function alertBoardUrl(
   labels: Texts,

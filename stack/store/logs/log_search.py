@@ -27,6 +27,7 @@ MAX_STEPS = 11_000
 """Points of a series, as in Prometheus and Loki."""
 _MAX_BUCKETS = 100_000
 _MAX_SERIES = 500
+_MAX_CHARACTERS = 50_000_000
 _SECOND = 10**9
 
 
@@ -80,10 +81,12 @@ def find_lines(
         forward: Whether to begin with the oldest.
 
     Raises:
+        QueryError: The lines are too long for one result.
         QueryTimeoutError: The deadline has passed.
     """
     order = "" if forward else "DESC"
     found: list[tuple[int, FoundLine]] = []
+    size = 0
     partitions = files.logs(time.start, time.end - 1)
     if forward:
         partitions.sort(key=lambda each: each.lines.first)
@@ -102,7 +105,11 @@ def find_lines(
                 f"ORDER BY l.time {order}, l.id {order} LIMIT ?",
                 [*selection.parameters, time.start, time.end, limit],
             )
-            found += [(row[0], _line(row, selection.streams, query)) for row in rows]
+            for row in rows:
+                size += len(row[3])
+                if size > _MAX_CHARACTERS:
+                    raise QueryError("the lines are more than 50 MB: choose a lower limit")
+                found.append((row[0], _line(row, selection.streams, query)))
         found.sort(key=lambda each: each[0], reverse=not forward)
     return [line for _, line in found[:limit]]
 

@@ -65,6 +65,7 @@ class _Request:
     stored: Stored = field(default_factory=Stored)
     chunks: Sequence[Chunk] = ()
     lines: Sequence[Line] = ()
+    size: int = 0
 
 
 class Writer:
@@ -126,7 +127,7 @@ class Writer:
                     return
                 group = self._take()
             if group:
-                self._write(group)
+                self._try_to_write(group)
             if time.monotonic() - self._maintained > self._maintain_seconds:
                 self._maintain()
 
@@ -134,33 +135,56 @@ class Writer:
         group, size = [], 0
         while self._waiting and size < _GROUP_BYTES:
             request = self._waiting.popleft()
-            group.append(request)
             size += len(request.body)
+            # Its sender may have given up. From now on it cannot, so that a result can be set.
+            if request.result.set_running_or_notify_cancel():
+                group.append(request)
         self._bytes -= size
         return group
 
+    def _try_to_write(self, group: list[_Request]) -> None:
+        try:
+            self._write(group)
+        except Exception as error:  # noqa: BLE001 - the thread must go on
+            print_line(f"requests were refused, storing them failed: {error!r}")
+            for request in group:
+                if not request.result.done():
+                    request.result.set_exception(UnwritableError(f"cannot be written: {error!r}"))
+
     def _write(self, group: list[_Request]) -> None:
         clock = Clock(self._files.retention.seconds)
-        valid = [request for request in group if self._parse(request, clock)]
+        valid: list[_Request] = []
+        size = 0
+        for request in group:
+            if self._parse(request, clock):
+                valid.append(request)
+                size += request.size
+            if size >= _GROUP_BYTES:  # a few compressed bodies may be very large
+                self._commit(valid)
+                valid, size = [], 0
+        if valid:
+            self._commit(valid)
+
+    def _commit(self, group: list[_Request]) -> None:
         try:
-            self._store(valid)
+            self._store(group)
         except sqlite3.Error as error:
             self._forget()
-            self._refuse(valid, error)
+            self._refuse(group, error)
         except Exception as error:  # noqa: BLE001 - a request that cannot be stored costs no other one
             self._forget()
-            if len(valid) > 1:
-                for request in valid:
-                    self._write([request])
+            if len(group) > 1:
+                for request in group:
+                    self._commit([request])
                 return
             print_line(f"a request was refused, it cannot be stored: {error!r}")
-            for request in valid:
+            for request in group:
                 request.result.set_exception(messages.InvalidMessageError(f"{error!r}"[:300]))
         else:
             if self.unwritable:
                 print_line("the store can write again")
             self.unwritable = ""
-            for request in valid:
+            for request in group:
                 request.result.set_result(request.stored)
 
     def _refuse(self, group: list[_Request], error: sqlite3.Error) -> None:
@@ -174,6 +198,7 @@ class Writer:
         stored = request.stored = Stored()
         try:
             body = messages.decompress(request.body, request.encoding)
+            request.size = len(body)
             if request.signal == "traces":
                 spans = messages.decode(body, request.content_type, ExportTraceServiceRequest())
                 request.chunks = list(chunks_of(spans, clock, stored.rejected))
@@ -182,8 +207,12 @@ class Writer:
                 logs = messages.decode(body, request.content_type, ExportLogsServiceRequest())
                 request.lines = list(lines_of(logs, clock, stored.rejected))
                 stored.count = len(request.lines)
-        except (messages.InvalidMessageError, messages.TooLargeError) as error:
+        except messages.TooLargeError as error:
             request.result.set_exception(error)
+            return False
+        except Exception as error:  # noqa: BLE001 - what cannot be read is not for later
+            text = str(error) or repr(error)
+            request.result.set_exception(messages.InvalidMessageError(text[:300]))
             return False
         return True
 

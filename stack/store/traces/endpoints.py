@@ -19,6 +19,7 @@ from stack.store.traces.trace_search import read_trace, search
 PROTOBUF = "application/protobuf"
 _ID_DIGITS = 32
 _MAX_LIMIT = 1_000
+_MAX_SPANS = 50_000
 
 
 class TempoApi:
@@ -64,6 +65,11 @@ class TempoApi:
             chunks = read_trace(self._files, trace_id, deadline)
             if not chunks:
                 return b""
+            spans = sum(chunk.counts[0] for chunk in chunks)
+            if spans > _MAX_SPANS:
+                raise QueryError(
+                    f"the trace has {spans} spans, more than {_MAX_SPANS}: search them"
+                )
             trace = trace_json.trace_of(chunks)
             if protobuf:
                 return trace_json.as_protobuf_v2(trace) if v2 else trace.SerializeToString()

@@ -140,6 +140,9 @@ def parse(text: str) -> TraceQuery:
         while scanner.accept(","):
             selected.append(_field(scanner))
         scanner.expect(")")
+    if scanner.keyword("with"):  # Grafana's hint; the newest are what is always found
+        for symbol in ("(", "most_recent", "=", "true", ")"):
+            scanner.expect(symbol)
     if not scanner.ended:
         raise scanner.fail("not supported here; spansets are joined by && and ||")
     return TraceQuery(spansets, tuple(selected))

@@ -95,6 +95,46 @@ def test_an_incident_is_one_entry_with_its_log() -> None:
     assert f'<a href="{address}" rel="noreferrer">{address}</a>.' in shown
 
 
+BEGIN = {
+    "summary": "api fails",
+    "description": "",
+    "cause": "pool main is full",
+    "error": "KeyError at shop:<lambda>",
+    "statement": "SELECT a & b",
+    "deployment": "version 2",
+    "trace": "traces/example/?service=a%2Bb&route=%2F%7Bid%7D",
+    "board": "svc-overview",
+    "runbook": "TargetDown.md",
+}
+
+
+def _of_alert(**more: Any) -> str:
+    store = InboxStore()
+    alert = MESSAGE["alerts"][0] | {"labels": {"alertname": "A", "job": "a+b & c#"}} | more
+    store.add_webhook(MESSAGE | {"alerts": [alert | {"annotations": BEGIN}]})
+    return page(store, "alerts", "http://viewer.example/user/")
+
+
+def test_an_alert_has_what_messages_have_to_begin_with_and_an_end_has_not() -> None:
+    shown = _of_alert()
+    for line in (
+        "Possible cause: pool main is full",
+        "Newest error: KeyError at shop:&lt;lambda&gt;",
+        "Statement: SELECT a &amp; b",
+        "Last deployment: version 2",
+    ):
+        assert line in shown
+    links = dict(re.findall(r'<a href="(http://viewer[^"]+)" rel="noreferrer">(\w+)</a>', shown))
+    trace, board, runbook = links
+    assert list(links.values()) == ["Trace", "Board", "Runbook"]
+    assert trace == "http://viewer.example/user/traces/example/?service=a%2Bb&amp;route=%2F%7Bid%7D"
+    assert board.startswith("http://viewer.example/user/d/svc-overview?var-alertname=A&amp;")
+    assert "var-job=a%2Bb%20%26%20c%23&amp;" in runbook
+    ended = _of_alert(status="resolved")
+    assert "api fails" in ended
+    assert "Newest error" not in ended
+
+
 def test_an_event_without_what_pagerduty_demands_is_refused() -> None:
     store = InboxStore()
     for event in (

@@ -1,5 +1,6 @@
 """Durability: what was acknowledged is there after a kill, on a full disk and after a restart."""
 
+import gzip
 import sqlite3
 import time
 from contextlib import closing
@@ -9,9 +10,14 @@ from threading import Event, Thread
 import httpx
 import pytest
 
+from stack.store.logs import log_search
+from stack.store.logs.logql import parse_selector
+from stack.store.otlp import writer as writer_module
 from stack.store.otlp.writer import Writer
 from stack.store.partitions.deadline import Deadline
 from stack.store.partitions.store_files import Retention, StoreFiles
+from stack.store.query.scanner import QueryError
+from stack.store.query.time_range import EVER, TimeRange
 from tests.disks import disk
 from tests.stack.store.storing import PROTOBUF, logs, storing, trace_id, traces
 
@@ -199,4 +205,65 @@ def test_a_request_that_cannot_be_stored_costs_no_other_one(
     assert "a fault" in str(outcomes[1])
     assert files.database.execute("SELECT count(*) FROM chunk").fetchone() == (2,)
     writer.stop()
+    files.close()
+
+
+def test_bodies_that_compress_well_are_committed_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "_GROUP_BYTES", 10_000)
+    files = StoreFiles(tmp_path / "store", Retention(WEEK, 100_000_000))
+    writer = Writer(files)
+    writer.stop()
+    committed: list[int] = []
+    monkeypatch.setattr(writer, "_store", lambda group: committed.append(len(group)))
+    body = gzip.compress(logs({"body": "x" * 6_000}).SerializeToString())
+    content_type = PROTOBUF["Content-Type"]
+    requests = [writer_module._Request("logs", body, content_type, "gzip") for _ in range(5)]
+    writer._write(requests)
+    assert committed == [2, 2, 1]
+    assert all(request.result.result(0).count == 1 for request in requests)
+    files.close()
+
+
+def test_lines_that_are_too_long_for_one_result_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_search, "_MAX_CHARACTERS", 500_000)
+    files = _filled(tmp_path / "store", 100_000_000, 4)
+    query, time_range = parse_selector('{service_name="shop"}'), TimeRange(0, EVER)
+    assert len(log_search.find_lines(files, query, time_range, 2, Deadline(30))) == 2
+    with pytest.raises(QueryError, match="lower limit"):
+        log_search.find_lines(files, query, time_range, 4, Deadline(30))
+    files.close()
+
+
+def test_a_sender_that_gives_up_and_a_failure_do_not_end_the_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = StoreFiles(tmp_path / "store", Retention(WEEK, 100_000_000))
+    writer = Writer(files)
+    write, begun, released = writer._write, Event(), Event()
+
+    def wait_and_write(group: list[writer_module._Request]) -> None:
+        begun.set()
+        assert released.wait(30)
+        write(group)
+
+    monkeypatch.setattr(writer, "_write", wait_and_write)
+    body, content_type = logs({"body": "x"}).SerializeToString(), PROTOBUF["Content-Type"]
+    first = writer.submit("logs", body, content_type, "")
+    assert begun.wait(30)
+    second = writer.submit("logs", body, content_type, "")
+    assert not first.cancel(), "it is being written"
+    assert second.cancel()
+    released.set()
+    assert first.result(30).count == 1
+    monkeypatch.setattr(writer, "_write", lambda group: group[99])
+    failed = writer.submit("logs", body, content_type, "")
+    assert isinstance(failed.exception(30), writer_module.UnwritableError)
+    monkeypatch.setattr(writer, "_write", write)
+    assert writer.submit("logs", body, content_type, "").result(30).count == 1
+    writer.stop()
+    assert files.database.execute("SELECT count(*) FROM line").fetchone() == (2,)
     files.close()

@@ -75,6 +75,7 @@ def fill(store: Store) -> None:
         ("{ span.http.response.status_code = 200 }", [SLOW]),
         ('{ name =~ "(GET|POST) /orders" }', [FAILED, SLOW]),
         ('{ name =~ "GET" }', []),
+        ("{ status = error } with (most_recent=true)", [FAILED]),
         ('{ name =~ "(?i).*post.*" }', [FAILED]),
         ('{ event.exception.type =~ "Key.*" }', [FAILED]),
         ('{ } && { span.db.system.name =~ "(?i).*GRES.*" || name =~ ".*gres.*" }', [SLOW]),

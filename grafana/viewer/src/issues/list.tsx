@@ -125,7 +125,7 @@ export function IssueListPage() {
       <Quiet>
         Errors of one kind and place are one issue. Those that last occurred come first.
       </Quiet>
-      <SearchForm fields={fields} />
+      <SearchForm fields={fields} onAgain={refresh} />
       <Problem error={error} isLoading={isLoading} />
       {isStale && (
         <Alert severity="warning" title="The keeper of issues cannot read the store">

@@ -6,7 +6,7 @@ import { css } from '@emotion/css';
 import { useAsked } from '../store/hooks';
 import { type LogLine, queryLines } from '../store/loki';
 import { Problem } from '../store/problem';
-import { clockTime } from '../store/times';
+import { clockTime, spanTime } from '../store/times';
 import { Scrolled } from '../traces/details';
 import { Quiet } from '../watch/parts';
 import { searchUrl, setSearch, traceUrl } from '../urls';
@@ -50,6 +50,20 @@ const styles = (theme: GrafanaTheme2) => ({
   links: css({ display: 'flex', flexWrap: 'wrap', gap: theme.spacing(1, 2), alignItems: 'center' }),
 });
 
+/** What says most about a line that is only the name of an event. */
+function factsOf(labels: LogLine['labels']): string {
+  const { http_request_method: method, http_route: route } = labels;
+  return [
+    [method, route].filter(Boolean).join(' '),
+    labels.http_response_status_code,
+    labels.db_query_summary,
+    labels.exception_type,
+    labels.duration && spanTime(Number(labels.duration) * 1000),
+  ]
+    .filter(Boolean)
+    .join(' · ');
+}
+
 /** One of several attributes' values. */
 const firstOf = (labels: LogLine['labels'], ...names: string[]): string =>
   names.map((name) => labels[name]).find(Boolean) ?? '';
@@ -62,7 +76,9 @@ function Head({ line, zone, action }: { line: LogLine; zone: string; action?: Re
       <span className={style.time}>{clockTime(line.at, zone)}</span>
       <LevelMark level={firstOf(labels, 'level', 'detected_level')} />
       <span className={style.service}>{labels.service_name}</span>
-      <span className={style.text}>{line.text}</span>
+      <span className={style.text}>
+        {line.text} <span className={style.time}>{factsOf(labels)}</span>
+      </span>
       {action}
     </>
   );

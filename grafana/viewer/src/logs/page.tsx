@@ -107,7 +107,7 @@ export default function LogsPage() {
         </ToolbarButton>
         <ToolbarButton variant="canvas" icon="sync" tooltip="Refresh (r)" onClick={refresh} />
       </Bar>
-      <SearchForm fields={fields} />
+      <SearchForm fields={fields} onAgain={refresh} />
       <Problem error={error} isLoading={isLoading} />
       {volume.result && volume.result.length > 0 && (
         <Volume

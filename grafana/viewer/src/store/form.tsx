@@ -52,8 +52,12 @@ function useWritten(fields: FieldSpec[]) {
   return [written, setWritten] as const;
 }
 
-/** Fields of a search, and its button; `/` focuses the last field, Esc leaves it. */
-export function SearchForm({ fields, children }: { fields: FieldSpec[]; children?: ReactNode }) {
+/**
+ * Fields of a search, and its button; `/` focuses the last field, Esc leaves it.
+ *
+ * @param onAgain Searches again if nothing has changed: the time range may have.
+ */
+export function SearchForm({ fields, onAgain }: { fields: FieldSpec[]; onAgain: () => void }) {
   const style = useStyles2(styles);
   const [written, setWritten] = useWritten(fields);
   const list = useId();
@@ -74,6 +78,7 @@ export function SearchForm({ fields, children }: { fields: FieldSpec[]; children
   const apply = (event: FormEvent) => {
     event.preventDefault();
     setSearch(Object.fromEntries(fields.map(({ name }) => [name, written[name]?.trim() || null])));
+    onAgain();
   };
   return (
     <form role="search" className={style.form} onSubmit={apply} ref={form}>
@@ -102,7 +107,6 @@ export function SearchForm({ fields, children }: { fields: FieldSpec[]; children
       <Button type="submit" icon="search">
         Search
       </Button>
-      {children}
     </form>
   );
 }

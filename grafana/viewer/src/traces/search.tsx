@@ -182,7 +182,7 @@ export function SearchPage() {
         </ToolbarButton>
         <ToolbarButton variant="canvas" icon="sync" tooltip="Refresh (r)" onClick={refresh} />
       </Bar>
-      <SearchForm fields={fields} />
+      <SearchForm fields={fields} onAgain={refresh} />
       <Problem error={error} isLoading={isLoading} />
       {result && result.length > 0 && (
         <>

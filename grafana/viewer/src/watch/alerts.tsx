@@ -1,7 +1,7 @@
 /** Page of the pending and firing alerts. */
 import { useState } from 'react';
 import { Alert as Banner, Badge, TextLink } from '@grafana/ui';
-import { alertBoardUrl, pageUrl, runbookUrl } from '../urls';
+import { alertBoardUrl, pageUrl, proofUrl, runbookUrl } from '../urls';
 import { COLOURS, rank } from '../panels/alertlist';
 import { type Alert, alertsAndProblem } from '../prometheus/alerts';
 import { useLoaded } from './hooks';
@@ -10,6 +10,21 @@ import { Facts, Filter, Item, LabelList, List, Loading, Quiet, Time, contains } 
 /** Alerts of this severity are for machines, such as the heartbeat. */
 const FOR_MACHINES = 'none';
 const isForPeople = ({ labels }: Alert): boolean => labels.severity !== FOR_MACHINES;
+
+/** Annotations that are addresses below the viewer, as in messages. */
+const PROOFS = [
+  ['trace', 'Example trace'],
+  ['issue', 'Issue'],
+  ['logs', 'Logs'],
+] as const;
+
+/** Annotations that say where to begin, as in messages. */
+const HINTS = [
+  ['worst_route', 'Worst route'],
+  ['error', 'Newest error'],
+  ['statement', 'Statement'],
+  ['deployment', 'Deployment'],
+] as const;
 
 function Links({ alert }: { alert: Alert }) {
   const { labels, annotations, since, silence } = alert;
@@ -27,6 +42,16 @@ function Links({ alert }: { alert: Alert }) {
           Runbook
         </TextLink>
       )}
+      {PROOFS.map(([name, title]) => {
+        const proof = proofUrl(annotations[name]);
+        return (
+          proof && (
+            <TextLink key={name} href={proof} inline={false}>
+              {title}
+            </TextLink>
+          )
+        );
+      })}
       <TextLink href={silence} inline={false}>
         Silence
       </TextLink>
@@ -48,6 +73,7 @@ function Entry({ alert }: { alert: Alert }) {
       {annotations.summary && <p>{annotations.summary}</p>}
       {annotations.description && <Quiet>{annotations.description}</Quiet>}
       {annotations.cause && <p>Possible cause: {annotations.cause}</p>}
+      <Facts facts={HINTS.map(([name, title]) => [title, annotations[name]])} />
       <Facts
         facts={[
           ['Severity', labels.severity],

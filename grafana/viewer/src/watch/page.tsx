@@ -6,6 +6,7 @@ import { css } from '@emotion/css';
 import { type PageName, PAGES } from '../urls';
 import { Connection } from '../pages/connection';
 import { Header } from '../pages/header';
+import { useLocation } from '../pages/hooks';
 import { AlertsPage } from './alerts';
 import { NewSilencePage } from './newSilence';
 import { QueryPage } from './query';
@@ -47,17 +48,22 @@ function pageFor(name: PageName, rest: string): [string, ReactNode] {
   return [PAGES.runbooks, <RunbooksPage key="runbooks" />];
 }
 
+/** Titles of pages that show one of something: that with `id=` in the URL. */
+const SINGLE: Partial<Record<PageName, string>> = { traces: 'Trace', issues: 'Issue' };
+
 export default function WatchPage({ name, rest }: { name: PageName; rest: string }) {
   const style = useStyles2(styles);
   const [title, content] = pageFor(name, rest);
+  const isSingle = new URLSearchParams(useLocation().search).has('id');
+  const heading = (isSingle && SINGLE[name]) || title;
   useEffect(() => {
-    document.title = `${title} · Vitals`;
-  }, [title]);
+    document.title = `${heading} · Vitals`;
+  }, [heading]);
   return (
     <>
       <Header />
       <main className={style.main}>
-        <h1>{title}</h1>
+        <h1>{heading}</h1>
         <Connection />
         {content}
       </main>

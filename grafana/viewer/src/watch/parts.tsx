@@ -115,16 +115,16 @@ export function LabelList({ labels, omit = [] }: { labels: Labels; omit?: string
 /** Names and values in a line; those without a value are left out. */
 export function Facts({ facts }: { facts: [string, ReactNode][] }) {
   const style = useStyles2(styles);
+  const given = facts.filter(([, value]) => value !== undefined && value !== '');
+  if (!given.length) return null;
   return (
     <dl className={style.facts}>
-      {facts
-        .filter(([, value]) => value !== undefined && value !== '')
-        .map(([name, value]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>{value}</dd>
-          </div>
-        ))}
+      {given.map(([name, value]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
     </dl>
   );
 }

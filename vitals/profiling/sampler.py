@@ -1,0 +1,158 @@
+"""Sampler: a profile that is always there, of all threads of a process by route and minute.
+
+It measures wall time in which a thread does or waits for something. Threads that wait for work,
+and loops that wait for events, are left out.
+"""
+
+import asyncio
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from contextvars import Context
+from time import perf_counter, time
+from types import CodeType, FrameType
+
+from vitals.asgi.route_template import RouteTemplates
+from vitals.metrics.meter import Meter
+from vitals.profiling.loop_watch import LoopWatch
+from vitals.profiling.running_request import context_of_thread, request_of, route_of
+from vitals.saturation.run_queue import RunQueue
+
+INTERVAL = 0.07
+"""Seconds between two samples: 10 to 14 a second."""
+MINUTES = 15
+"""Minutes that are kept."""
+MAX_STACKS = 1_000
+"""Stacks of one minute; further ones count as one without frames."""
+MAX_DEPTH = 128
+"""Frames of a stack that are kept, the innermost."""
+_MAX_GAP = 0.25
+"""Seconds that one sample may stand for: the process may have been paused."""
+_WAITS = frozenset(
+    {
+        *(("threading.py", "wait"), ("threading.py", "_wait_for_tstate_lock")),
+        *(("selectors.py", "select"), ("queue.py", "get"), ("thread.py", "_worker")),
+        *(("_asyncio.py", "run"), ("socketserver.py", "serve_forever")),
+    }
+)
+"""Innermost functions of threads that wait for work, by file and name."""
+
+Stack = tuple[tuple[CodeType, int], ...]
+"""Functions with the offset of the instruction that runs, the innermost first."""
+Profile = dict[tuple[str, Stack], float]
+"""Seconds by route and stack; the route is empty outside of requests."""
+
+
+class Sampler:
+    """Samples the threads of the process; its ``look`` is called by the watchdog.
+
+    Args:
+        loops: The loops that are watched, which may change.
+    """
+
+    def __init__(self, loops: Mapping[asyncio.AbstractEventLoop, LoopWatch]) -> None:
+        self._loops = loops
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: in a child of a fork, whose parent has the thread."""
+        self._apps: dict[Meter, RouteTemplates] = {}
+        self._minutes: OrderedDict[int, Profile] = OrderedDict()
+        self._last = perf_counter()
+        self._lock = threading.Lock()
+        self._idle: dict[CodeType, bool] = {}
+
+    def add(self, meter: Meter, routes: RouteTemplates) -> None:
+        """Know the routes of an application."""
+        self._apps = {**self._apps, meter: routes}
+
+    def remove(self, meter: Meter) -> None:
+        """Forget an application."""
+        self._apps = {each: routes for each, routes in self._apps.items() if each is not meter}
+
+    @property
+    def is_used(self) -> bool:
+        """Whether there is an application."""
+        return bool(self._apps)
+
+    def look(self, _own: RunQueue) -> float:
+        """Take a sample, if one is due; returns when to look again."""
+        now = perf_counter()
+        seconds = now - self._last
+        if seconds >= INTERVAL:
+            self._last = now
+            self._sample(min(seconds, _MAX_GAP))
+        return now + INTERVAL * 1.5  # loops are looked at more often, which is when this is, too
+
+    def profile(self, since: float = 0.0) -> Profile:
+        """The seconds of the minutes since a Unix time; of all that are kept by default."""
+        with self._lock:
+            minutes = [dict(each) for at, each in self._minutes.items() if at >= int(since) // 60]
+        total: Profile = {}
+        for minute in minutes:
+            for key, seconds in minute.items():
+                total[key] = total.get(key, 0.0) + seconds
+        return total
+
+    def _sample(self, seconds: float) -> None:
+        own = threading.get_ident()
+        loops = {watch.thread: watch for watch in list(self._loops.values())}
+        found: list[tuple[str, Stack]] = []
+        for thread, frame in sys._current_frames().items():  # noqa: SLF001  # there is no other way
+            loop = loops.get(thread)
+            if thread != own and not (self._waits(frame) if loop is None else loop.waits(frame)):
+                context = context_of_thread(frame) if loop is None else loop.running_context()
+                found.append((self._route(context), _stack(frame)))
+        if found:
+            self.record(found, seconds, int(time()) // 60)
+
+    def record(self, found: list[tuple[str, Stack]], seconds: float, minute: int) -> None:
+        """Record a sample.
+
+        Args:
+            found: Route and stack of each thread.
+            seconds: What each stands for.
+            minute: The minute, since 1970.
+        """
+        with self._lock:
+            profile = self._minutes.get(minute)
+            if profile is None:
+                profile = self._minutes[minute] = {}
+                while len(self._minutes) > MINUTES:
+                    self._minutes.popitem(last=False)
+            for route, stack in found:
+                key = (route, stack)
+                if key not in profile and len(profile) >= MAX_STACKS:
+                    key = ("", ())
+                profile[key] = profile.get(key, 0.0) + seconds
+
+    def _waits(self, frame: FrameType) -> bool:
+        code = frame.f_code
+        known = self._idle.get(code)
+        if known is None:
+            if len(self._idle) > 10 * MAX_STACKS:
+                self._idle.clear()
+            name = code.co_filename.rpartition("/")[2]
+            known = self._idle[code] = (name, code.co_name) in _WAITS
+        return known
+
+    def _route(self, context: Context | None) -> str:
+        request = request_of(context)
+        routes = None if request is None else self._apps.get(request.meter)
+        return "" if routes is None else route_of(request, routes)
+
+
+def difference(after: Profile, before: Profile) -> Profile:
+    """What was added to a profile."""
+    found = {key: seconds - before.get(key, 0.0) for key, seconds in after.items()}
+    return {key: seconds for key, seconds in found.items() if seconds > 1e-9}  # noqa: PLR2004
+
+
+def _stack(frame: FrameType) -> Stack:
+    found: list[tuple[CodeType, int]] = []
+    each: FrameType | None = frame
+    while each is not None and len(found) < MAX_DEPTH:
+        found.append((each.f_code, each.f_lasti))
+        each = each.f_back
+    return tuple(found)
