@@ -136,11 +136,12 @@ class TailTracing:
 @contextmanager
 def _linked_span(name: str) -> Any:
     around = active_span()
-    if around is None:
-        yield
+    if around is None or around[1] in around[0].work:
+        yield  # outside of a record; or the call is wrapped twice, by an instrumentation between
         return
     record = around[0]
     span = OpenSpan(around, name, INTERNAL, {})  # the encoder links what begins after the end
+    record.work |= {span.id}
     error_type = ""
     events: tuple[Event, ...] = ()
     try:
