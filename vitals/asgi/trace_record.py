@@ -93,6 +93,9 @@ class Keeper(Protocol):
     def decide(self, record: "TraceRecord", request: Any, seconds: float, /) -> bool:
         """Decide on the record of a finished request; whether it is kept."""
 
+    def discard(self, record: "TraceRecord", /) -> None:
+        """Let go of a record that is not kept."""
+
     def is_first(self, fingerprint: str, /) -> bool:
         """Whether a statement or an error is the first of its kind in this process."""
 
