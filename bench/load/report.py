@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
+PRICE = "## What all signals cost"
+"""The heading of the section that ``bench.price`` writes."""
 SVG = "http://www.w3.org/2000/svg"
 STYLE = 'font-size="13" role="img"'
 WIDTH, LEFT, ROW = 760, 270, 30
@@ -113,4 +115,6 @@ def write(result: Mapping[str, Any], folder: Path) -> None:
         if not any(word in name for word in NOT_SHARES)
     }
     (folder / "performance.svg").write_text(plot(shares))
-    (folder / "performance.md").write_text(page(result))
+    written = folder / "performance.md"
+    _, found, price = (written.read_text() if written.exists() else "").partition(PRICE)
+    written.write_text(page(result) + (f"\n{found}{price}" if found else ""))

@@ -19,13 +19,14 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
+from operator import truediv
 from pathlib import Path
 from threading import Thread
 
 from bench.databases import own_redis, postgresql
-from bench.interleave import quiet_percentile, report
+from bench.interleave import report
 from bench.price.environments import interpreter
-from bench.price.plot import draw
+from bench.price.page import write
 from stack import readiness
 
 ROOT = Path(__file__).parents[2]
@@ -47,7 +48,7 @@ BUDGETS = {"vitals-tail": 1.08, "vitals-all": 1.12}
 OTEL_SHARE = 0.2
 """Most of what OpenTelemetry adds that ours may add, with everything kept."""
 CLIENTS = 4
-DRAIN_SECONDS = 2.0
+DRAIN_SECONDS = 1.4
 """How long exporters may take after the last request; their delays are set to a second."""
 START_SECONDS = 60
 
@@ -131,6 +132,12 @@ def measure(
     return taken
 
 
+def quartiles(shares: list[float]) -> tuple[float, float]:
+    """The first and the third quartile."""
+    first, _, third = statistics.quantiles(shares, n=4)
+    return first, third
+
+
 def run(variants: list[str], rounds: int, requests: int) -> tuple[dict[str, list[float]], object]:
     """Run the services and measure them; also what arrived at the collector."""
     for variant in variants:
@@ -185,18 +192,22 @@ def main() -> None:
     """Measure and print; the exit code says whether all budgets are met."""
     parser = argparse.ArgumentParser(prog="python -m bench.price", description=__doc__)
     parser.add_argument("only", nargs="*", help=f"variants besides bare: {', '.join(NAMES)}")
-    parser.add_argument("--rounds", type=int, default=9, help="turns of each variant (9)")
-    parser.add_argument("--requests", type=int, default=800, help="requests of a turn (800)")
-    parser.add_argument("--plot", type=Path, help="file of the plot (SVG)")
+    parser.add_argument("--rounds", type=int, default=12, help="turns of each variant (12)")
+    parser.add_argument("--requests", type=int, default=300, help="requests of a turn (300)")
+    parser.add_argument("--write", action="store_true", help="write docs/performance.md")
     options = parser.parse_args()
     chosen = list(dict.fromkeys(["bare", *(options.only or NAMES)]))
     taken, arrived = run(chosen, options.rounds, options.requests)
-    seconds = {name: quiet_percentile(each) for name, each in taken.items()}
-    bare = seconds["bare"]
+    bare = statistics.median(taken["bare"])
+    # By turns, because what else the machine does changes from one to the next.
+    seconds = {
+        name: bare * statistics.median(map(truediv, each, taken["bare"]))
+        for name, each in taken.items()
+    }
     ratios = {name: round(each / bare, 3) for name, each in seconds.items()}
     spread = {
-        name: [round(each / statistics.median(taken["bare"]), 2) for each in (min(v), max(v))]
-        for name, v in taken.items()
+        name: [round(share, 2) for share in quartiles(list(map(truediv, each, taken["bare"])))]
+        for name, each in taken.items()
     }
     exceeded = [name for name, most in BUDGETS.items() if ratios.get(name, 0.0) > most]
     if "opentelemetry-all" in seconds and "vitals-all" in seconds:
@@ -217,13 +228,15 @@ def main() -> None:
             "bench": "price",
             "us": {name: round(each * 1e6, 1) for name, each in seconds.items()},
             "of_bare": ratios,
-            "least_and_most_of_bare": spread,
+            "quartiles_of_bare": spread,
             "arrived": arrived,
             "within_budget": not exceeded,
         },
     )
-    if options.plot:
-        draw({NAMES[name]: (seconds[name] - bare) * 1e6 for name in chosen[1:]}, options.plot)
+    if options.write:
+        named = {NAMES[name]: each for name, each in seconds.items()}
+        spreads = {NAMES[name]: (least, most) for name, (least, most) in spread.items()}
+        write(named, spreads, options.rounds, ROOT / "docs")
     raise SystemExit(f"over the budget: {', '.join(exceeded)}" if exceeded else 0)
 
 

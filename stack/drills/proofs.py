@@ -92,9 +92,9 @@ def repeated_statement(times: int) -> Proof:
 
 
 def exception(name: str, where: str) -> Proof:
-    """An exception of that class, whose stack has that text."""
+    """An exception of that class, or of any if it is empty, whose stack has that text."""
     return Proof(
-        f"a {name} raised in {where}",
+        f"{f'a {name}' if name else 'an exception'} raised in {where}",
         lambda spans: any(
             event["event"] == "exception"
             and event.get("exception.type", "").endswith(name)

@@ -116,6 +116,18 @@ def test_every_alert_goes_to_the_receiver_of_its_severity(tmp_path: Path) -> Non
         )
 
 
+def test_the_end_of_an_issue_is_not_notified(tmp_path: Path) -> None:
+    write(everything(tmp_path), tmp_path / "alertmanager.yml", tmp_path / "templates")
+    config = yaml.safe_load((tmp_path / "alertmanager.yml").read_text())
+    receivers = {each.pop("name"): each for each in config["receivers"]}
+    assert receivers["issues"].keys() == receivers["ticket"].keys()
+    for kind, integrations in receivers["issues"].items():
+        expected = [{**each, "send_resolved": False} for each in receivers["ticket"][kind]]
+        assert integrations == expected
+    (route,) = (each for each in config["route"]["routes"] if each["receiver"] == "issues")
+    assert "fingerprint" in route["group_by"]
+
+
 def test_only_pages_go_to_pagerduty(tmp_path: Path) -> None:
     write(everything(tmp_path), tmp_path / "alertmanager.yml", tmp_path / "templates")
     config = yaml.safe_load((tmp_path / "alertmanager.yml").read_text())

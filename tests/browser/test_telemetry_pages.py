@@ -207,6 +207,9 @@ def test_an_issue_is_found_resolved_and_reopened(running: Telemetry, site: Pages
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(f"issues/\\?id={ISSUE}$"))
     expect(page.get_by_role("region", name="Stack")).to_contain_text("repository.py")
+    expect(page.locator("pre").first).to_have_text(
+        "/srv/shop/orders/repository.py:41 in total\n    return sum(prices) / len(prices)"
+    )
     state = page.get_by_role("status")
     page.get_by_role("button", name="Resolve").click()
     expect(state).to_contain_text("resolved")
@@ -235,9 +238,9 @@ def test_what_is_missing_is_said(running: Telemetry, site: Pages) -> None:
     expect(page.get_by_role("alert")).to_contain_text("TraceQL: expected a field")
     site.quiet(page)
     site.errors.clear()
-    running.store.stop()
-    running.keeper.stop()
-    paths = ("issues/", "traces/", "logs/", "traces/example/", f"traces/?id={running.failing.id}")
+    running.store.kill()
+    running.keeper.kill()
+    paths = ("issues/", "logs/", f"traces/?id={running.failing.id}")
     try:
         for path in paths:
             page = visit(site, path)

@@ -21,12 +21,12 @@ NO_VALUE_TEXTS = ("none", "no other instance to hear", "no layer of its own")
 _MAY_BE_EMPTY = re.compile(
     r"create_time|connection_errors|OOM|request_body_size|workers_crashed|entries_refused|"
     r"connections_refused|cgroup_cpu_throttled|saturation:seconds_left|"
-    r"\[7d:5m\]| @ 0|memory_limit_bytes\{[^}]*cgroup"
+    r"\[7d:5m\]| @ 0|memory_limit_bytes\{[^}]*cgroup|blocking_site|worker_threads_held"
 )
 """No connection was opened lately and none failed to open, Redis refused nothing, GET has no body,
-no worker crashed, no entry and no connection was refused, nothing grows towards its limit, five
-minutes have not passed, the cgroup has no limit of its memory or CPU, and queries of the year 1970
-are for exemplars only."""
+no line blocked the event loop or held a thread that others waited for, no worker crashed, no entry
+and no connection was refused, nothing grows towards its limit, five minutes have not passed, the
+cgroup has no limit of its memory or CPU, and queries of the year 1970 are for exemplars only."""
 
 
 class PanelQuery(NamedTuple):

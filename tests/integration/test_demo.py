@@ -162,15 +162,21 @@ HEADINGS = {
     "rules": "Rules",
     "runbooks": "Runbooks",
     "notifications": "Inbox",
+    "traces": "Traces",
+    "log lines": "Logs",
+    "issues": "Issues",
 }
 """The first heading of each page that the demo prints the address of."""
 
 
 def test_every_printed_address_opens_offline(demo: Demo) -> None:
-    printed = dict(re.findall(r"^  (\w+) +(http://\S+)", demo.output_text(), re.MULTILINE))
+    printed = dict(
+        re.findall(r"^  (\w+|log lines) +(http://\S+)", demo.output_text(), re.MULTILINE)
+    )
     token = (demo.folder / "data" / "secrets" / "metrics-token").read_text().strip()
     metrics = printed.pop("metrics")
     assert httpx.get(metrics, headers={"Authorization": f"Bearer {token}"}).is_success
+    assert httpx.get(f"{printed.pop('OTLP')}/ready").is_success
     published = f"{printed['boards']}boards/index.json"
     within(200, lambda: httpx.get(published).is_success)  # the viewer may have to be built
     with sync_playwright() as playwright:

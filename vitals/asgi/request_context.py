@@ -125,8 +125,10 @@ class RequestContext:
 
     def release(self) -> None:
         """Release what the request holds: a task that outlives it keeps only its trace id."""
-        if not self._trace_id and self.trace is None:
-            self._trace_id = _incoming_trace_id(self.http)
+        if self.trace is None:
+            self._trace_id = self._trace_id or _incoming_trace_id(self.http)
+        elif not self.trace.ended:  # recording it has failed
+            self.trace.keeper.discard(self.trace)
         self.http = EMPTY_SCOPE
         self.statements = self.body_capture = self.blocks = self.error = self.span = None
         self.duration = self.duration or MIN_DURATION

@@ -93,6 +93,9 @@ class Keeper(Protocol):
     def decide(self, record: "TraceRecord", request: Any, seconds: float, /) -> bool:
         """Decide on the record of a finished request; whether it is kept."""
 
+    def discard(self, record: "TraceRecord", /) -> None:
+        """Let go of a record that is not kept."""
+
     def is_first(self, fingerprint: str, /) -> bool:
         """Whether a statement or an error is the first of its kind in this process."""
 
@@ -136,6 +139,7 @@ class TraceRecord:
         state: ``OPEN``, ``KEPT`` or ``DISCARDED``.
         first_seen: Whether a statement or an error of it was the first of its kind.
         has_returned: Whether the application has returned, so that hardly more will come.
+        work: Ids of the spans of its background tasks.
         work_failed: Whether a background task of it has failed.
         late: Spans that came after its decision.
         flushed: When spans were exported before its end.
@@ -159,6 +163,7 @@ class TraceRecord:
     state = OPEN
     first_seen = False
     has_returned = False
+    work: "frozenset[int]" = frozenset()
     work_failed = False
     late = 0
     error_fingerprint = ""

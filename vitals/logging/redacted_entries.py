@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from vitals.logging.entries import EVENT_FIELDS, Entry, Fields, KitEntry
@@ -49,8 +50,9 @@ class EntryRedactor:
     def prepare(self, entries: Sequence[Entry | KitEntry]) -> None:
         """Find out together which messages hold no secrets, before their entries are redacted."""
         texts = [entry.content.event for entry in entries if isinstance(entry, Entry)]
-        for redactor in self._redactors:
-            redactor.learn(texts)
+        with suppress(Exception):  # it only saves time: what is not learnt is checked one by one
+            for redactor in self._redactors:
+                redactor.learn(texts)
 
     def __call__(self, entry: Entry) -> Redacted:
         """Redact an entry."""

@@ -127,7 +127,7 @@ class Writer:
                     return
                 group = self._take()
             if group:
-                self._write(group)
+                self._try_to_write(group)
             if time.monotonic() - self._maintained > self._maintain_seconds:
                 self._maintain()
 
@@ -135,10 +135,21 @@ class Writer:
         group, size = [], 0
         while self._waiting and size < _GROUP_BYTES:
             request = self._waiting.popleft()
-            group.append(request)
             size += len(request.body)
+            # Its sender may have given up. From now on it cannot, so that a result can be set.
+            if request.result.set_running_or_notify_cancel():
+                group.append(request)
         self._bytes -= size
         return group
+
+    def _try_to_write(self, group: list[_Request]) -> None:
+        try:
+            self._write(group)
+        except Exception as error:  # noqa: BLE001 - the thread must go on
+            print_line(f"requests were refused, storing them failed: {error!r}")
+            for request in group:
+                if not request.result.done():
+                    request.result.set_exception(UnwritableError(f"cannot be written: {error!r}"))
 
     def _write(self, group: list[_Request]) -> None:
         clock = Clock(self._files.retention.seconds)
@@ -196,8 +207,12 @@ class Writer:
                 logs = messages.decode(body, request.content_type, ExportLogsServiceRequest())
                 request.lines = list(lines_of(logs, clock, stored.rejected))
                 stored.count = len(request.lines)
-        except (messages.InvalidMessageError, messages.TooLargeError) as error:
+        except messages.TooLargeError as error:
             request.result.set_exception(error)
+            return False
+        except Exception as error:  # noqa: BLE001 - what cannot be read is not for later
+            text = str(error) or repr(error)
+            request.result.set_exception(messages.InvalidMessageError(text[:300]))
             return False
         return True
 

@@ -101,7 +101,7 @@ def test_a_killed_keeper_goes_on_where_it_was(store: Store, keeper: KeeperServic
     report(store, ONE, release="2.0.0", ago=0)
     wait(lambda: keeper.issue(ONE)["state"] == "open", 60)  # within a minute
     assert keeper.told(ISSUE_REOPENED.name) == {ONE}
-    assert keeper.issue(ONE)["count"] == 3
+    wait(lambda: keeper.issue(ONE)["count"] == 3)
 
 
 @pytest.mark.parametrize(

@@ -236,3 +236,34 @@ def test_lines_that_are_too_long_for_one_result_are_not_read(
     with pytest.raises(QueryError, match="lower limit"):
         log_search.find_lines(files, query, time_range, 4, Deadline(30))
     files.close()
+
+
+def test_a_sender_that_gives_up_and_a_failure_do_not_end_the_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = StoreFiles(tmp_path / "store", Retention(WEEK, 100_000_000))
+    writer = Writer(files)
+    write, begun, released = writer._write, Event(), Event()
+
+    def wait_and_write(group: list[writer_module._Request]) -> None:
+        begun.set()
+        assert released.wait(30)
+        write(group)
+
+    monkeypatch.setattr(writer, "_write", wait_and_write)
+    body, content_type = logs({"body": "x"}).SerializeToString(), PROTOBUF["Content-Type"]
+    first = writer.submit("logs", body, content_type, "")
+    assert begun.wait(30)
+    second = writer.submit("logs", body, content_type, "")
+    assert not first.cancel(), "it is being written"
+    assert second.cancel()
+    released.set()
+    assert first.result(30).count == 1
+    monkeypatch.setattr(writer, "_write", lambda group: group[99])
+    failed = writer.submit("logs", body, content_type, "")
+    assert isinstance(failed.exception(30), writer_module.UnwritableError)
+    monkeypatch.setattr(writer, "_write", write)
+    assert writer.submit("logs", body, content_type, "").result(30).count == 1
+    writer.stop()
+    assert files.database.execute("SELECT count(*) FROM line").fetchone() == (2,)
+    files.close()

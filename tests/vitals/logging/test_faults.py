@@ -147,7 +147,6 @@ print(len(dropped), file=sys.stderr)
     assert errors.splitlines() == ["50"], "Python wrote of its own standard output"
 
 
-@UNBUFFERED
 def test_a_reader_that_stalls_holds_neither_calls_nor_the_end() -> None:
     program = """
 started = time.monotonic()

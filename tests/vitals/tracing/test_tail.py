@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -45,6 +46,13 @@ def add_nap(connection: Any, _record: Any) -> None:
         return 1
 
     connection.run_async(lambda driver: driver.create_function("nap", 1, nap))
+
+
+def drain(tracing: Any) -> None:
+    """Wait until everything is exported; a flush waits only as long as the end of a service may."""
+    deadline = time.monotonic() + 30
+    while not tracing.shut_down():
+        assert time.monotonic() < deadline, "the receiver does not answer"
 
 
 class Shop:
@@ -139,7 +147,7 @@ class Shop:
                         await client.get(path)
                     tracing = self.vitals.tracing
                     assert isinstance(tracing, TailTracing)
-                    await asyncio.to_thread(tracing.shut_down)
+                    await asyncio.to_thread(drain, tracing)
                     self.before = {span.trace_id.hex() for span in self.receiver.spans}
                     self.receiver.spans.clear()
                     for path in paths:
@@ -148,6 +156,7 @@ class Shop:
             await self.engine.dispose()
 
         asyncio.run(run())
+        drain(self.vitals.tracing)
         return [span for span in self.receiver.spans if not span.name.startswith("wait")]
 
 
@@ -187,8 +196,7 @@ def test_the_first_statement_and_the_first_error_of_their_kind_are_kept(receiver
         await shop.engine.dispose()
 
     asyncio.run(run())
-    assert shop.vitals.tracing is not None
-    shop.vitals.tracing.shut_down()
+    drain(shop.vitals.tracing)
     assert kept(receiver.spans) == [
         ("GET /items/{item}", ["first_seen"]),
         ("GET /broken", ["error", "first_seen"]),
@@ -330,3 +338,14 @@ def test_a_host_that_traces_by_the_api_takes_part(receiver: Receiver) -> None:
     assert spans["SELECT"].parent_span_id == spans["price"].span_id
     assert [event.name for event in spans["price"].events] == ["half"]
     assert values(spans["price"])["n"] == 1
+    receiver.spans.clear()
+    tracing = shop.vitals.tracing
+    assert isinstance(tracing, TailTracing)
+    api.get_tracer("mine").start_span("never ended")
+    assert tracing.keeper.held == 0
+    with suppress(LookupError), api.get_tracer("mine").start_as_current_span("job"):
+        raise LookupError
+    drain(tracing)
+    (job,) = receiver.spans
+    assert (job.name, job.status.code) == ("job", job.status.STATUS_CODE_ERROR)
+    assert values(job)["vitals.kept"] == ["error", "share"]

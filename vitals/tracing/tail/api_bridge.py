@@ -229,9 +229,9 @@ class RecordTracer(Tracer):
             if keeper is None:
                 return trace.INVALID_SPAN
             above = parent.get_span_context()
-            record = keeper.begin(_headers(above))
+            record = keeper.begin_root(_headers(above))
             record.parent_id = parent_id = above.span_id if above.is_valid else 0
-            span_id = record.span_id
+            span_id, record.kind = record.span_id, _number(kind)
             record.started = start_time or record.started
         span = RecordSpan(
             record,

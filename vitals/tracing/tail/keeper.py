@@ -133,6 +133,12 @@ class TailKeeper:
             record.room = 0
         return record
 
+    def begin_root(self, headers: Iterable[tuple[bytes, bytes]]) -> TraceRecord:
+        """Begin the record of a span of the host's own, which may forget to end it."""
+        record = self.begin(headers)
+        self._held.discard(record)
+        return record
+
     def is_first(self, fingerprint: str) -> bool:
         """Whether a statement or an error is the first of its kind in this process."""
         seen = self._seen
@@ -173,7 +179,7 @@ class TailKeeper:
         reasons = self._reasons(record, request, seconds)
         if not reasons:
             if record.has_returned:
-                self._discard(record)
+                self.discard(record)
             return False
         route, status = request.route, request.status
         record.name = f"{request.method} {route}" if route else request.method
@@ -207,7 +213,7 @@ class TailKeeper:
             record.attributes = {**attributes, KEPT_ATTRIBUTE: tuple(reasons)}
             self._keep(record)
         else:
-            self._discard(record)
+            self.discard(record)
 
     def decide_root(self, record: TraceRecord) -> None:
         """Decide on a record whose root is a span of the host's own, outside of any request."""
@@ -219,7 +225,7 @@ class TailKeeper:
             record.attributes = {**record.attributes, KEPT_ATTRIBUTE: tuple(reasons)}
             self._keep(record)
         else:
-            self._discard(record)
+            self.discard(record)
 
     def returned(self, record: TraceRecord, request: RequestContext) -> None:
         """Note that the application has returned, so that hardly more will come."""
@@ -231,7 +237,7 @@ class TailKeeper:
             record.attributes = server_attributes(request, "", [ERROR])
             self._keep(record)
         else:
-            self._discard(record)
+            self.discard(record)
 
     def _reasons(self, record: TraceRecord, request: RequestContext, seconds: float) -> list[str]:
         reasons = []
@@ -280,7 +286,8 @@ class TailKeeper:
         size = SPAN_SIZE * (1 + len(spans)) + EVENT_SIZE * len(record.events or ())
         self._put((record, spans, True), size)
 
-    def _discard(self, record: TraceRecord) -> None:
+    def discard(self, record: TraceRecord) -> None:
+        """Let go of a record that is not kept."""
         record.spans = []
         record.events = None
         self._close(record, DISCARDED)

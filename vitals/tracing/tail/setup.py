@@ -7,18 +7,17 @@ Nothing of OpenTelemetry is imported but its messages, by the exporter's thread;
 import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from importlib.util import find_spec
 from time import time_ns
 from types import SimpleNamespace
 from typing import Any
 
-from starlette.background import BackgroundTask
 from starlette.types import ASGIApp
 
 from vitals.asgi.request_context import error_type_of
 from vitals.asgi.trace_record import (
     CLIENT,
     INTERNAL,
-    Bridges,
     Event,
     OpenSpan,
     active,
@@ -38,8 +37,6 @@ from vitals.tracing.tail.keeper import Item, Sampling, TailKeeper
 from vitals.tracing.tail.traced_requests import TracedRequests
 
 PROCESS_ID = "process.pid"
-OTEL_CALL = "_otel_original_call"
-"""Where OpenTelemetry's instrumentation keeps the call of ``BackgroundTask`` that it replaces."""
 
 
 class TailTracing:
@@ -67,6 +64,8 @@ class TailTracing:
         *,
         keeps_bad: bool,
     ) -> None:
+        if find_spec("opentelemetry.proto") is None:
+            raise ModuleNotFoundError("No module named 'opentelemetry.proto'")
         target = target_of("traces", settings.endpoint)
         if target is None:
             raise ValueError("there is no endpoint")
@@ -137,11 +136,12 @@ class TailTracing:
 @contextmanager
 def _linked_span(name: str) -> Any:
     around = active_span()
-    if around is None or (Bridges.current is not None and hasattr(BackgroundTask, OTEL_CALL)):
-        yield  # an instrumentation of the host's makes them
+    if around is None or around[1] in around[0].work:
+        yield  # outside of a record; or the call is wrapped twice, by an instrumentation between
         return
     record = around[0]
     span = OpenSpan(around, name, INTERNAL, {})  # the encoder links what begins after the end
+    record.work |= {span.id}
     error_type = ""
     events: tuple[Event, ...] = ()
     try:

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vitals.asgi.request_context import CURRENT, RequestContext, error_type_of
 from vitals.asgi.route_template import RouteTemplates
-from vitals.asgi.trace_record import ACTIVE, Bridges, TraceRecord, active, active_span
+from vitals.asgi.trace_record import ACTIVE, SERVER, Bridges, TraceRecord, active, active_span
 from vitals.errors import fingerprint_of
 from vitals.http.observed_request import is_cancelled_by_server
 from vitals.tracing.fastapi_telemetry import FASTAPI_TELEMETRY
@@ -52,9 +52,9 @@ class TracedRequests:
             if scope.get(FASTAPI_TELEMETRY, True) is None:  # the host excludes it
                 return await self.app(scope, receive, send)
             scope[FASTAPI_TELEMETRY] = None
-        around = active_span()
-        if around is not None and not around[0].ended:
-            request.set_trace(f"{around[0].trace_id:032x}", sampled=around[0].sampled)
+        around = _surrounding()
+        if around is not None:
+            request.set_trace(f"{around.trace_id:032x}", sampled=around.sampled)
             return await self.app(scope, receive, send)
         keeper = self._keeper
         record = request.trace = keeper.begin(scope["headers"])
@@ -85,8 +85,7 @@ class TracedRequests:
                 self._keeper.returned(record, request)
 
     async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        around = active_span()
-        if around is not None and not around[0].ended:
+        if _surrounding() is not None:
             return await self.app(scope, receive, send)
         if API in sys.modules:
             load_bridge()
@@ -119,6 +118,13 @@ class TracedRequests:
             self._keeper.decide_socket(record, route, attributes, error_type)
         except Exception:  # noqa: BLE001  # tracing must not fail the connection
             self._keeper.dropped("tracing", 1)
+
+
+def _surrounding() -> TraceRecord | None:
+    """The record of a request that another application around this one serves."""
+    found = active_span()
+    is_request = found is not None and not found[0].ended and found[0].kind == SERVER
+    return found[0] if found is not None and is_request else None
 
 
 def note_exception(record: TraceRecord, error: Exception) -> None:

@@ -34,8 +34,20 @@ interface Counted {
   last_seen: string;
 }
 
+interface Frame {
+  file: string;
+  line: number;
+  function: string;
+  /** The source line; empty if it is not known. */
+  source: string;
+  /** Whether it is the application's code. */
+  own: boolean;
+}
+
 export interface IssueDetails extends Issue {
   stacktrace: string;
+  /** The outermost first. */
+  frames: Frame[];
   releases: (Counted & { release: string })[];
   routes: (Counted & { route: string })[];
   services: (Counted & { service: string })[];

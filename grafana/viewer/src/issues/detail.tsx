@@ -11,7 +11,7 @@ import { momentOf } from '../panels/moments';
 import { useTimeZone } from '../store/range';
 import { useShortcuts } from '../pages/shortcuts';
 import { Scrolled } from '../traces/details';
-import { Facts, Time } from '../watch/parts';
+import { Code, Facts, Time } from '../watch/parts';
 import { pageUrl, searchUrl, traceUrl } from '../urls';
 import { type IssueAction, type IssueDetails, changeIssue, readIssue } from './client';
 import { STATE_COLOURS } from './list';
@@ -90,6 +90,7 @@ function Body({ issue, now }: { issue: IssueDetails; now: number }) {
   const [zone] = useTimeZone();
   const counts = hoursOf(issue.history, now);
   const sum = counts.reduce((total, one) => total + one, 0);
+  const line = issue.frames.findLast(({ own }) => own);
   const moment = (text: string) => momentOf(Date.parse(text), zone);
   return (
     <>
@@ -102,6 +103,14 @@ function Body({ issue, now }: { issue: IssueDetails; now: number }) {
           height={64}
         />
       </section>
+      {line && (
+        <section>
+          <h2>The application's line</h2>
+          <Code
+            text={`${line.file}:${line.line} in ${line.function}${line.source && `\n    ${line.source}`}`}
+          />
+        </section>
+      )}
       {issue.stacktrace && (
         <section>
           <h2>Stack</h2>
