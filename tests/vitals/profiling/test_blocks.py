@@ -37,6 +37,7 @@ from vitals.testing import Readings
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 LOCK = threading.Lock()
+POOL = ThreadPoolExecutor(1)
 
 
 async def sleeps() -> None:
@@ -61,9 +62,8 @@ def releases_later() -> None:
 
 async def waits_for_a_lock() -> None:
     LOCK.acquire()
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(releases_later)
-        LOCK.acquire()  # block
+    POOL.submit(releases_later)
+    LOCK.acquire()  # block
     LOCK.release()
 
 
@@ -147,6 +147,7 @@ def named(app: FastAPI) -> set[str]:
 @pytest.mark.parametrize("loop", LOOPS)
 def test_blocks_are_named_by_their_line_and_route(loop: str) -> None:
     app = application(*BLOCKS)
+    POOL.submit(int).result(10)  # to start a thread takes long on a busy machine
 
     def is_named(right: set[str]) -> bool:
         return bool(named(app) & right)
