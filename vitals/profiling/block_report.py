@@ -187,7 +187,7 @@ def _attributes_of(block: OpenBlock) -> dict[str, Any]:
     """The attributes of the event: the line that held the loop longest."""
     held = next(iter(block.held()), None)
     if held is None or held.line is None:
-        return {}
+        return {"duration": 0.0, "vitals.cause": "its thread waited for a CPU"}
     return {
         "code.file.path": short_path(held.line.path),
         "code.line.number": held.line.number,

@@ -171,8 +171,8 @@ def is_proved(samples: Sequence[Sample], min_proof: float) -> bool:
 
 def _proof(run: Sequence[Sample]) -> float:
     """Seconds for which one callback is known to have held the loop, without waits for a CPU."""
-    known = sum(map(Sample.proves, run, (None, *run)))
-    return known - sum(sample.starved for sample in run)
+    known = map(Sample.proves, run, (None, *run))
+    return sum(max(0.0, each - sample.starved) for each, sample in zip(known, run, strict=False))
 
 
 def _runs(samples: Sequence[Sample]) -> list[list[Sample]]:

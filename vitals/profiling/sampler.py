@@ -76,8 +76,11 @@ class Sampler:
         """Whether there is an application."""
         return bool(self._apps)
 
-    def look(self, _own: RunQueue) -> float:
-        """Take a sample, if one is due; returns when to look again."""
+    def look(self, _own: RunQueue) -> float | None:
+        """Take a sample, if one is due; returns when to look again, None without open loops."""
+        if all(loop.is_closed() for loop in list(self._loops)):
+            self._apps = {}
+            return None
         now = perf_counter()
         seconds = now - self._last
         if seconds >= INTERVAL:

@@ -37,14 +37,15 @@ from vitals.testing import Readings
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 LOCK = threading.Lock()
+POOL = ThreadPoolExecutor(1)
 
 
 async def sleeps() -> None:
-    time.sleep(0.15)  # noqa: ASYNC251  # block
+    time.sleep(0.25)  # noqa: ASYNC251  # block
 
 
 async def computes() -> int:
-    ends, count = time.thread_time() + 0.15, 0
+    ends, count = time.thread_time() + 0.25, 0
     while time.thread_time() < ends:  # block
         count += 1  # block
     return count
@@ -61,9 +62,8 @@ def releases_later() -> None:
 
 async def waits_for_a_lock() -> None:
     LOCK.acquire()
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(releases_later)
-        LOCK.acquire()  # block
+    POOL.submit(releases_later)
+    LOCK.acquire()  # block
     LOCK.release()
 
 
@@ -147,6 +147,7 @@ def named(app: FastAPI) -> set[str]:
 @pytest.mark.parametrize("loop", LOOPS)
 def test_blocks_are_named_by_their_line_and_route(loop: str) -> None:
     app = application(*BLOCKS)
+    POOL.submit(int).result(10)  # to start a thread takes long on a busy machine
 
     def is_named(right: set[str]) -> bool:
         return bool(named(app) & right)
@@ -341,8 +342,9 @@ def test_the_span_of_the_request_has_an_event(tracer: str) -> None:
     events = [event for span in received.spans for event in span.events]
     assert {event.name for event in events} == {"event_loop_blocked"}
     found = [{each.key: each.value for each in event.attributes} for event in events]
-    one = next(each for each in found if each["code.function.name"].string_value.endswith("sleeps"))
-    assert 0.05 < one["duration"].double_value < 0.4
+    lines = [each for each in found if "code.function.name" in each]  # else it had no CPU
+    one = next(each for each in lines if each["code.function.name"].string_value.endswith("sleeps"))
+    assert 0.05 < one["duration"].double_value < 1
     assert str(one["code.line.number"].int_value) in next(iter(right_sites(sleeps)))
 
 
