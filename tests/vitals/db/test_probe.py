@@ -231,7 +231,10 @@ def test_postgres_slow_cancelled_and_bulk_statements(postgres: servers.Postgres)
             await connection.execute(text("SELECT pg_sleep(0)"))
         async with engine.connect() as connection, engine.connect() as observer:
             cancelled = asyncio.ensure_future(connection.execute(text("SELECT 7, pg_sleep(30)")))
-            running = text("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT 7, %'")
+            running = text(
+                "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT 7, %' "
+                "AND clock_timestamp() - query_start > interval '0.1 s'"
+            )
             async with asyncio.timeout(60):
                 while not await observer.scalar(running):
                     # The view is a snapshot of the transaction.

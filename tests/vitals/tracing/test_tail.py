@@ -185,8 +185,11 @@ def test_what_is_bad_is_kept_and_nothing_else(receiver: Receiver) -> None:
     ]
 
 
-def test_the_first_statement_and_the_first_error_of_their_kind_are_kept(receiver: Receiver) -> None:
-    shop = Shop(receiver)
+@pytest.mark.parametrize("share", [1e-9, 0.0])
+def test_the_first_statement_and_the_first_error_of_their_kind_are_kept_with_a_share(
+    receiver: Receiver, share: float
+) -> None:
+    shop = Shop(receiver, trace_ratio=share)
 
     async def run() -> None:
         transport = httpx.ASGITransport(shop.app, raise_app_exceptions=False)
@@ -197,9 +200,13 @@ def test_the_first_statement_and_the_first_error_of_their_kind_are_kept(receiver
 
     asyncio.run(run())
     drain(shop.vitals.tracing)
+    # A share has the first request of each route.
+    firsts = [
+        ("GET /items/{item}", ["first_seen", "share"]),
+        ("GET /broken", ["error", "first_seen", "share"]),
+    ]
     assert kept(receiver.spans) == [
-        ("GET /items/{item}", ["first_seen"]),
-        ("GET /broken", ["error", "first_seen"]),
+        *(firsts if share else [("GET /broken", ["error"])]),
         ("GET /broken", ["error"]),
     ]
 

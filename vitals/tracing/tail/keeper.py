@@ -91,6 +91,8 @@ class TailKeeper:
         self._sampling = sampling
         self._bound = round(sampling.share * 2**64)
         self._keeps_bad = sampling.keeps_bad
+        # The first of its kind is a sample, which a share of 0 asks not to take.
+        self._keeps_first = sampling.keeps_bad and sampling.share > 0
         self._objectives = objectives
         self._put = put
         self.dropped = on_drop
@@ -204,7 +206,7 @@ class TailKeeper:
         reasons = []
         if self._keeps_bad and error_type:
             reasons.append(ERROR)
-        if self._keeps_bad and record.first_seen:
+        if self._keeps_first and record.first_seen:
             reasons.append(FIRST_SEEN)
         if self._is_in_share(record, route):
             reasons.append(CALLER if record.by_caller else SHARE)
@@ -218,8 +220,9 @@ class TailKeeper:
     def decide_root(self, record: TraceRecord) -> None:
         """Decide on a record whose root is a span of the host's own, outside of any request."""
         failed = self._keeps_bad and bool(record.error_type)
-        if record.sampled or failed or (self._keeps_bad and record.first_seen):
-            reasons = [ERROR] if failed else [FIRST_SEEN] if record.first_seen else []
+        first = self._keeps_first and record.first_seen
+        if record.sampled or failed or first:
+            reasons = [ERROR] if failed else [FIRST_SEEN] if first else []
             if record.sampled:
                 reasons.append(SHARE)
             record.attributes = {**record.attributes, KEPT_ATTRIBUTE: tuple(reasons)}
@@ -251,8 +254,8 @@ class TailKeeper:
                 reasons.append(OBJECTIVE)
             if request.n_plus_one:
                 reasons.append(N_PLUS_ONE)
-            if record.first_seen or request.has_new_error:
-                reasons.append(FIRST_SEEN)
+        if self._keeps_first and (record.first_seen or request.has_new_error):
+            reasons.append(FIRST_SEEN)
         if self._is_in_share(record, route):
             reasons.append(CALLER if record.by_caller else SHARE)
         return reasons
