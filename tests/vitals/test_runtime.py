@@ -2,6 +2,7 @@ import asyncio
 import gc
 import os
 import resource
+import threading
 import time
 from pathlib import Path
 
@@ -48,7 +49,11 @@ def test_event_loop_lag_is_measured_until_shutdown() -> None:
 def test_process_metrics_are_measured() -> None:
     app = FastAPI()
     instrument(app, logs=False, registry=CollectorRegistry())
-    gc.collect()  # which may close files of tests before
+    gc.collect()  # which may close files of tests before, as does the watch of their loops
+    end = time.monotonic() + 30
+    while any(thread.name == "vitals loop watch" for thread in threading.enumerate()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
     before = Readings.of(app)
     memory, descriptors = bytearray(30_000_000), [os.dup(1) for _ in range(20)]
     deadline = time.process_time() + 0.2

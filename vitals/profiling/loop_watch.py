@@ -1,6 +1,6 @@
 """Loop watch: notices that an event loop does not turn, and looks at what its thread does.
 
-Another thread looks about 30 times a second whether a callback runs. If one does, the loop is
+Another thread looks about 25 times a second whether a callback runs. If one does, the loop is
 asked to note when it turns, and until it has, the thread looks again and again. An idle loop is not
 woken.
 """
@@ -21,7 +21,7 @@ from vitals.profiling.running_request import context_of, request_of, running_tas
 from vitals.profiling.stacks import Stack, greenlet_of_this_thread, read_stack
 from vitals.saturation.run_queue import RunQueue, Times
 
-PERIOD, PROOF = 0.7, 0.5
+PERIOD, PROOF = 0.8, 0.5
 """Shares of the threshold: between two looks; for which a line must be known to hold the loop to be
 named."""
 STEPS = (0.0125, 0.02, 0.05, 0.1)
@@ -132,6 +132,7 @@ class LoopWatch:
             self._forget()
             if self.loop.is_closed():
                 self._queue.close()
+                self.listeners.clear()  # of applications that were served without their lifespan
                 return None
             self._next_look = now + _PAUSED
         elif self._samples and self._has_turned:

@@ -57,19 +57,19 @@ class Sampler:
 
     def reset(self) -> None:
         """Forget everything: in a child of a fork, whose parent has the thread."""
-        self._apps: dict[Meter, RouteTemplates] = {}
+        self._apps: dict[Meter, tuple[RouteTemplates, asyncio.AbstractEventLoop]] = {}
         self._minutes: OrderedDict[int, Profile] = OrderedDict()
         self._last = perf_counter()
         self._lock = threading.Lock()
         self._idle: dict[CodeType, bool] = {}
 
     def add(self, meter: Meter, routes: RouteTemplates) -> None:
-        """Know the routes of an application."""
-        self._apps = {**self._apps, meter: routes}
+        """Know the routes of an application; on its loop."""
+        self._apps = {**self._apps, meter: (routes, asyncio.get_running_loop())}
 
     def remove(self, meter: Meter) -> None:
         """Forget an application."""
-        self._apps = {each: routes for each, routes in self._apps.items() if each is not meter}
+        self._apps = {each: app for each, app in self._apps.items() if each is not meter}
 
     @property
     def is_used(self) -> bool:
@@ -77,9 +77,11 @@ class Sampler:
         return bool(self._apps)
 
     def look(self, _own: RunQueue) -> float | None:
-        """Take a sample, if one is due; returns when to look again, None without open loops."""
-        if all(loop.is_closed() for loop in list(self._loops)):
-            self._apps = {}
+        """Take a sample, if one is due; returns when to look again, None without applications."""
+        for meter, (_, loop) in self._apps.items():
+            if loop.is_closed():  # served without its lifespan, whose end is not told
+                self.remove(meter)
+        if not self._apps:
             return None
         now = perf_counter()
         seconds = now - self._last
@@ -142,8 +144,8 @@ class Sampler:
 
     def _route(self, context: Context | None) -> str:
         request = request_of(context)
-        routes = None if request is None else self._apps.get(request.meter)
-        return "" if routes is None else route_of(request, routes)
+        app = None if request is None else self._apps.get(request.meter)
+        return "" if app is None else route_of(request, app[0])
 
 
 def difference(after: Profile, before: Profile) -> Profile:

@@ -1,6 +1,6 @@
 """Watchdog: the one thread of a process that looks at its event loops and pools of threads.
 
-It sleeps until a loop could be late: about 30 times a second, whatever the loops do. It ends when
+It sleeps until a loop could be late: about 25 times a second, whatever the loops do. It ends when
 nothing is left to look at. It never waits for a lock that a loop's thread holds.
 """
 

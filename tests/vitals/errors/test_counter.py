@@ -278,7 +278,7 @@ def test_no_exception_is_kept(service: Service) -> None:
 
     alive: list[weakref.ref[Any]] = []
 
-    def hold() -> None:
+    async def hold() -> None:  # anyio's threads keep the exception of their last call
         held = Held()
         alive.append(weakref.ref(held))
         raise HTTPException(503)

@@ -19,7 +19,6 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-import uvloop
 from asgi_lifespan import LifespanManager
 from fastapi import FastAPI
 from starlette.middleware.base import BaseHTTPMiddleware
@@ -35,7 +34,11 @@ from vitals.profiling import watchdog
 from vitals.profiling.probe import ProfilingProbe
 from vitals.testing import Readings
 
-LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+LOOPS = {"asyncio": asyncio.new_event_loop}
+with contextlib.suppress(ImportError):  # where the kit's lowest versions are tested
+    import uvloop
+
+    LOOPS["uvloop"] = uvloop.new_event_loop
 LOCK = threading.Lock()
 POOL = ThreadPoolExecutor(1)
 
