@@ -74,6 +74,8 @@ process_threads 14
 anyio_worker_threads_used 3
 anyio_worker_threads_limit 40
 anyio_worker_threads_pending_tasks 0
+asyncio_event_loop_blocking_site_seconds_total{site="orders:total:42",http_route="/api/orders"} 12
+anyio_worker_threads_held_seconds_total{site="mail:send:17",http_route="/api/orders"} 30
 cgroup_tasks 31
 cgroup_tasks_limit 512
 cgroup_cpu_limit_cores 1.5
@@ -266,12 +268,17 @@ def write_recorded(data: Path, rules: Path, url: str) -> None:
     ]
     recording.write_text(yaml.safe_dump({"groups": [g for g in groups if g["rules"]]}))
     span = [f"--start={END - SECONDS}", f"--end={END}", f"--eval-interval={STEP}s"]
+    # The moments of evaluation follow from the file's name as it is given.
     _promtool(
-        "create-blocks-from", "rules", f"--url={url}", f"--output-dir={data}", *span, recording
+        *("create-blocks-from", "rules", f"--url={url}", f"--output-dir={data}", *span),
+        recording.name,
+        folder=recording.parent,
     )
 
 
-def _promtool(*words: str | Path) -> None:
-    done = subprocess.run(["promtool", "tsdb", *words], capture_output=True, text=True, check=False)
+def _promtool(*words: str | Path, folder: Path | None = None) -> None:
+    done = subprocess.run(
+        ["promtool", "tsdb", *words], capture_output=True, text=True, check=False, cwd=folder
+    )
     if done.returncode:
         raise RuntimeError(f"promtool {words[1]}: {done.stdout[-500:]}{done.stderr[-500:]}")
