@@ -34,7 +34,8 @@ def part(options: Options, page: str, ticket: str) -> dict[str, Any]:
         **{name: value for name, value in tree.items() if name != "routes"},
         "receiver": ticket,
         "routes": [
-            {**each, "receiver": receivers[each["receiver"]]}
+            # Other receivers of ours differ in when they tell of an end: theirs decide that.
+            {**each, "receiver": receivers.get(each["receiver"], ticket)}
             for each in tree["routes"]
             if not _is_left_out(each, options)
         ],

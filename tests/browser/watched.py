@@ -94,8 +94,8 @@ class Watch:
     def links(self) -> dict[str, str]:
         """The links of the message of the page, by their name."""
         until(lambda: bool(self._texts()), "a message")
-        text = html.unescape(self._texts()[0])
-        return dict(re.findall(r"^\s*(Board|Runbook|Silence): (\S+)$", text, re.MULTILINE))
+        found = re.findall(r"<([^|>\s]+)\|(Board|Runbook|Silence)\b[^>]*>", self._texts()[0])
+        return {name: html.unescape(address) for address, name in found}
 
     def _texts(self) -> list[str]:
         messages = [post["attachments"][0] for post in self.received.posts["/slack"]]
