@@ -66,7 +66,7 @@ class Demo:
             check=False,
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=400,
         )
 
     def output_text(self) -> str:
@@ -215,6 +215,7 @@ DRILLS = (
 )  # fmt: skip
 
 
+@pytest.mark.timeout(480)
 def test_drills_notify_of_faults_and_of_their_end(demo: Demo) -> None:
     done = demo.run("drill", *DRILLS)
     assert done.returncode == 0, done.stdout + done.stderr

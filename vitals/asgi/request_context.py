@@ -5,7 +5,6 @@ it, the logs quote it. Tasks and threads that a request starts share it. A task 
 request keeps the trace id, because the request caused it, and nothing else.
 """
 
-import random
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Protocol
 
 from vitals.asgi.trace_record import TraceRecord
+from vitals.random_numbers import RANDOM
 
 TRACEPARENT = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 """https://www.w3.org/TR/trace-context/#traceparent-header, version 00."""
@@ -152,7 +152,7 @@ def _incoming_trace_id(http: Any) -> str:
 
 
 def _generated_trace_id() -> str:
-    return f"{random.getrandbits(128) or 1:032x}"
+    return f"{RANDOM.getrandbits(128) or 1:032x}"
 
 
 CURRENT: ContextVar[RequestContext | None] = ContextVar("vitals_request", default=None)

@@ -5,12 +5,13 @@ OTLP in the exporter's thread. Probes add spans to the record that is active whe
 ``active_span``. `vitals.tracing.tail` begins records, decides on them and exports them.
 """
 
-import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from time import time_ns
 from typing import Any, NamedTuple, Protocol
+
+from vitals.random_numbers import RANDOM
 
 FIRST_ROOM = 32
 """Spans that a record may hold without asking for more."""
@@ -275,7 +276,7 @@ def current_ids() -> tuple[int, int] | None:
 
 def new_id() -> int:
     """A random span id."""
-    return random.getrandbits(64) or 1
+    return RANDOM.getrandbits(64) or 1
 
 
 class OpenSpan:

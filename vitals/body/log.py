@@ -1,7 +1,6 @@
 """Logs redacted bodies of requests that failed, were slow or are sampled."""
 
 import logging
-import random
 from functools import partial
 from time import monotonic
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from vitals.body.config import BodyLogging
 from vitals.log_events import EventLog
 from vitals.metrics.meter import Meter
 from vitals.objectives import Objectives, Slo
+from vitals.random_numbers import RANDOM
 
 LOGGER = "vitals.body"
 
@@ -76,7 +76,7 @@ class BodyLog:
         try:
             share, threshold = self._rules.get(request.route) or self._find_rule(request.route)
             if share is not None and (
-                self._is_notable(request, threshold) or (share > 0 and random.random() < share)  # noqa: S311  # sampling, not security
+                self._is_notable(request, threshold) or (share > 0 and RANDOM.random() < share)
             ):
                 self._log_bodies(request, capture)
         except Exception:  # noqa: BLE001  # a logging failure must not fail the request

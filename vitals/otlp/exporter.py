@@ -18,7 +18,6 @@ import atexit
 import http.client
 import logging
 import os
-import random
 import threading
 import time
 import weakref
@@ -29,6 +28,7 @@ from typing import Any, Generic, TypeVar
 
 from vitals.otlp.connection import Answer, Connection
 from vitals.otlp.target import Signal, Target
+from vitals.random_numbers import RANDOM
 
 MAX_QUEUED = 4_194_304
 """About the bytes that wait."""
@@ -243,7 +243,7 @@ class Exporter(Generic[Record]):
                 self._succeed(len(batch), answer)
                 return
             may_pass = answer is None or answer.status in _MAY_PASS
-            wait = random.uniform(pause / 2, pause)  # noqa: S311  # jitter, no secret
+            wait = RANDOM.uniform(pause / 2, pause)
             if answer is not None and answer.retry_after is not None:
                 wait = max(wait, answer.retry_after)
             ends = time.monotonic() + wait > began + RETRY_SECONDS

@@ -1,11 +1,11 @@
 """Fill leases: acquire one or wait for another process's, and renew it during the load."""
 
 import asyncio
-import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from vitals.cache.core.store import EntryRef, FillLease, LeaseOutcome, Lookup, Store, TimeoutBudget
+from vitals.random_numbers import RANDOM
 
 RENEW_SECONDS = 0.5
 WAIT_SECONDS = 2.0
@@ -30,7 +30,7 @@ async def wait_for_lease(
             return lease
         replace = False  # the holder's value is new
         lookup = Lookup(lease.stamp)
-        await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+        await asyncio.sleep(pause * RANDOM.uniform(0.5, 1.5))
         pause = min(2 * pause, LONGEST_PAUSE)
 
 

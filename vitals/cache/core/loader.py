@@ -1,6 +1,5 @@
 """Loader of missing values: one load at a time per key, fenced against invalidations."""
 
-import random
 import time
 from asyncio import sleep, timeout
 from collections.abc import Awaitable, Callable
@@ -23,6 +22,7 @@ from vitals.cache.core.store import (
     StoreUnavailableError,
     TimeoutBudget,
 )
+from vitals.random_numbers import RANDOM
 
 T = TypeVar("T")
 
@@ -181,7 +181,7 @@ class Loader(Generic[T]):
             await self._store.release_lease(lease)
             return False
         ttl = self._options.negative_ttl if value is None else self._options.ttl
-        ttl *= 1 - TTL_JITTER * random.random()  # noqa: S311 - jitter, no secret
+        ttl *= 1 - TTL_JITTER * RANDOM.random()
         soft_expiry = time.time() + min(ttl, self._options.soft_ttl or ttl)
         try:
             stored = await self._store.fill(

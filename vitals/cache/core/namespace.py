@@ -1,7 +1,6 @@
 """Cache namespace: the cached results of one query, such as "the product with this id"."""
 
 import math
-import random
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from vitals.cache.core.store import (
     StoreUnavailableError,
     TimeoutBudget,
 )
+from vitals.random_numbers import RANDOM
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -289,9 +289,7 @@ class Namespace(Generic[T]):
         result: Result = "negative" if self._codec.is_negative(cached.payload) else "hit"
         # XFetch: the longer a load takes, and the nearer the expiry, the likelier a refresh.
         left, took = cached.soft_expiry - time.time(), cached.load_seconds
-        if left <= took * EARLIEST_REFRESH and left <= -took * math.log(
-            random.random() or 1e-9  # noqa: S311 - no secret
-        ):
+        if left <= took * EARLIEST_REFRESH and left <= -took * math.log(RANDOM.random() or 1e-9):
             result = "stale"
             self._loader.refresh(request.ref, request.load)
         self._count(result)

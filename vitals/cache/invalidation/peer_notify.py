@@ -13,7 +13,6 @@ notified then, and the outbox is polled more often.
 import asyncio
 import json
 import logging
-import random
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -24,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from vitals.cache.cache import Cache
 from vitals.cache.core.store import WriteIntent
 from vitals.cache.invalidation.outbox import PENDING
+from vitals.random_numbers import RANDOM
 
 log = logging.getLogger(__name__)
 
@@ -180,7 +180,7 @@ class Peers:
                 return
             except Exception as error:  # noqa: BLE001 - retried after any failure
                 log.info("peer notification disconnected (%s: %s)", type(error).__name__, error)
-            await asyncio.sleep(PAUSE_SECONDS * random.uniform(0.5, 1))  # noqa: S311 - jitter
+            await asyncio.sleep(PAUSE_SECONDS * RANDOM.uniform(0.5, 1))
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[asyncio.Event]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -14,6 +13,7 @@ from vitals.cache.core.store import (
     WriteIntent,
 )
 from vitals.cache.invalidation_queue.pending import PendingInvalidations
+from vitals.random_numbers import RANDOM
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ class InvalidationQueue:
     async def _redeliver(self) -> None:
         while self._pending:
             self._available.clear()
-            pause = RETRY_SECONDS * random.uniform(0.5, 1)  # noqa: S311 - jitter
+            pause = RETRY_SECONDS * RANDOM.uniform(0.5, 1)
             try:
                 async with asyncio.timeout(pause):
                     await self._available.wait()

@@ -1,7 +1,6 @@
 """Client of a Redis Cluster: one node per primary, and the slot map."""
 
 import asyncio
-import random
 from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Any
@@ -14,6 +13,7 @@ from vitals.cache.redis.batch import Values
 from vitals.cache.redis.connection import Command, Connection
 from vitals.cache.redis.node import Node
 from vitals.cache.redis.url import RedisUrl, Server
+from vitals.random_numbers import RANDOM
 
 REFRESH_SECONDS = 0.5
 """Shortest interval between refreshes of the slot map."""
@@ -135,7 +135,7 @@ class ClusterClient:
         """Return a connection to one of the primaries: all receive what one publishes."""
         await self._server("")
         up = [server for server, node in self._nodes.items() if not node.is_open]
-        return self._connection(random.choice(up or self._url.servers))  # noqa: S311 - spread
+        return self._connection(RANDOM.choice(up or self._url.servers))
 
     async def close(self) -> None:
         """Disconnect."""

@@ -8,7 +8,6 @@ the task is bounded, and no failure ends it.
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -24,6 +23,7 @@ from vitals.cache.redis.connection import (
     unhealthy_reason,
 )
 from vitals.cache.redis.url import Server
+from vitals.random_numbers import RANDOM
 
 log = logging.getLogger(__name__)
 
@@ -177,7 +177,7 @@ class Node:
                 if not (stable and isinstance(error, ConnectionError | RedisConnectionError)):
                     self._open_circuit(error)
             if self._open:
-                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
+                await asyncio.sleep(pause * RANDOM.uniform(0.5, 1))
                 pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _connect(self) -> None:

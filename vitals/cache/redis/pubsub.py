@@ -6,10 +6,10 @@ that messages were missed meanwhile.
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable
 
 from vitals.cache.redis.connection import Connection, describe_failure
+from vitals.random_numbers import RANDOM
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class Subscriber:
                 if connection is not None:
                     await connection.drop()
             tried.set()
-            await asyncio.sleep(PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+            await asyncio.sleep(PAUSE_SECONDS * RANDOM.uniform(0.5, 1.5))
 
     async def _receive(self, connection: Connection) -> None:
         while True:

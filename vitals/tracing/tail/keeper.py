@@ -5,7 +5,6 @@ statement or error of its kind; besides these a steady share of each route, and 
 sampled.
 """
 
-import random
 from collections.abc import Callable, Iterable, Sequence
 from threading import RLock
 from time import time_ns
@@ -22,6 +21,7 @@ from vitals.asgi.trace_record import (
     TraceRecord,
 )
 from vitals.objectives import Objectives, Slo
+from vitals.random_numbers import RANDOM
 from vitals.tracing.tail.exceptions import exception_event
 from vitals.tracing.tail.server_attributes import KEPT as KEPT_ATTRIBUTE
 from vitals.tracing.tail.server_attributes import server_attributes
@@ -121,7 +121,7 @@ class TailKeeper:
                 found = value if TRACEPARENT.fullmatch(value) else None
                 break
         if found is None:
-            record = TraceRecord(self, random.getrandbits(128) or 1, time_ns())
+            record = TraceRecord(self, RANDOM.getrandbits(128) or 1, time_ns())
         else:
             record = TraceRecord(self, int(found[3:35], 16), time_ns())
             record.parent_id = int(found[36:52], 16)
