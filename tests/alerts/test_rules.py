@@ -29,6 +29,7 @@ def promtool(*arguments: str | Path) -> str:
 @pytest.mark.usefixtures("outer_suites")
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_rules_behave_as_replayed(path: Path) -> None:
     promtool("test", "rules", path)
 
