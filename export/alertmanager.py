@@ -25,7 +25,7 @@ def part(options: Options, page: str, ticket: str) -> dict[str, Any]:
     receivers = {
         str(Severity.PAGE): page,
         str(Severity.TICKET): ticket,
-        # The heartbeat is for a service that expects one; until there is, nobody gets it.
+        # The heartbeat is for a service that expects one; without it, it is not sent.
         HEARTBEAT: f"vitals-{HEARTBEAT}",
         NULL_RECEIVER: f"vitals-{NULL_RECEIVER}",
     }

@@ -1,7 +1,7 @@
 """Random numbers of the kit's own, for ids, shares and jitter; none of them is a secret.
 
 The generator of the module ``random`` is the host's: it may seed that, so that each of its workers
-would make the same trace ids, and whoever seeds it expects its numbers in their order.
+would make the same trace ids, and code that seeds it expects its numbers in their order.
 """
 
 import os

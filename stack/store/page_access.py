@@ -1,4 +1,4 @@
-"""Access of web pages: the viewer's may read, others nothing; nobody's may write.
+"""Access of web pages: the viewer's may read, others nothing; none may write.
 
 The rules are those of the inbox and the gate (`stack.inbox.origins`).
 """

@@ -1,6 +1,6 @@
 """Terms: short hashes of attributes, by which the index finds candidates.
 
-Two attributes may share a term. Whoever looks one up compares the attribute itself afterwards.
+Two attributes may share a term. A lookup compares the attribute itself afterwards.
 """
 
 from functools import lru_cache
