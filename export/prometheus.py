@@ -4,6 +4,7 @@ from export.alertmanager import merged, part
 from export.files import as_yaml, guide
 from export.options import Options
 from export.rule_groups import rule_groups
+from rules.watched import SCRAPE_SETTINGS
 
 
 def scrape_config(options: Options) -> dict[str, object]:
@@ -11,12 +12,9 @@ def scrape_config(options: Options) -> dict[str, object]:
     labels = {label: f"NAME_OF_{label.upper()}" for label in options.identity.further}
     return {
         "job_name": "vitals-services",
-        "sample_limit": 50_000,
         "authorization": {"credentials_file": "/etc/prometheus/vitals-token"},
         "static_configs": [{"targets": ["127.0.0.1:8000"], "labels": {"job": "shop", **labels}}],
-        # A target that never answered is watched too: only `up` and the like keep this label.
-        "relabel_configs": [{"target_label": "watched_by", "replacement": "vitals"}],
-        "metric_relabel_configs": [{"action": "labeldrop", "regex": "watched_by"}],
+        **SCRAPE_SETTINGS,
     }
 
 

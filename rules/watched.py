@@ -4,6 +4,9 @@ Other jobs of the same Prometheus (node_exporter, a batch, etcd) export ``up`` a
 too. Alerts are for watched jobs only, see ``alerts.rule_files``.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from rules.monitoring import UP
 from rules.signal import Signal
 from vitals.metrics.catalogue import SLO_TARGET, WORKERS
@@ -15,6 +18,14 @@ before they ever answered."""
 DECLARED_TARGETS = "vitals"
 """The value of the label ``watched_by`` of targets that prometheus/targets declares, so that one
 that never answered is watched too. Only ``up`` and the like have it: see prometheus.yml."""
+
+SCRAPE_SETTINGS: Mapping[str, Any] = {
+    # Limits the cost of a mistake in a service: the scrape then fails and TargetDown fires.
+    "sample_limit": 50_000,
+    "relabel_configs": [{"target_label": "watched_by", "replacement": DECLARED_TARGETS}],
+    "metric_relabel_configs": [{"action": "labeldrop", "regex": "watched_by"}],
+}
+"""Settings of a scrape job of declared targets, as those of prometheus.yml."""
 
 INSTRUMENTED = Signal(
     f"job:{WORKERS.name}:instrumented",

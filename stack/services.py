@@ -116,11 +116,7 @@ def inbox(here: Installation, mail_port: int) -> Service:
     Raises:
         OSError: The file of Apprise's addresses cannot be read.
     """
-    folder, user = here.data / "inbox", here.python_user
-    owner = user.ids if user else None
-    secure_files.make_directory(folder, owner=owner)
-    if user:  # what another user of an earlier start has written
-        secure_files.chown_tree(folder, user.ids)
+    folder = _folder_of_python(here, "inbox")
     arguments = [
         *_flag("port", str(here.ports.inbox)),
         *_flag("mail-port", str(mail_port)),
@@ -129,7 +125,9 @@ def inbox(here: Installation, mail_port: int) -> Service:
     ]
     if addresses := os.environ.get(monitoring_config.APPRISE_FILE):
         copy = folder / "apprise"
-        secure_files.write(copy, Path(addresses).read_text("utf-8"), mode=0o400, owner=owner)
+        secure_files.write(
+            copy, Path(addresses).read_text("utf-8"), mode=0o400, owner=_python_owner(here)
+        )
         arguments += _flag("apprise", str(copy))
     return Service(
         _python(here, "inbox", ["stack.inbox.server", *arguments]),
@@ -140,10 +138,7 @@ def inbox(here: Installation, mail_port: int) -> Service:
 
 def store(here: Installation) -> Service:
     """The store of traces and logs; `STORE_KEEP` and `STORE_LIMIT` bound it by age and size."""
-    folder, user = here.data / "store", here.python_user
-    secure_files.make_directory(folder, owner=user.ids if user else None)
-    if user:  # what another user of an earlier start has written
-        secure_files.chown_tree(folder, user.ids)
+    folder = _folder_of_python(here, "store")
     arguments = [
         *_flag("listen", f"{readiness.LOOPBACK}:{here.ports.store}"),
         *_flag("data", str(folder)),
@@ -160,10 +155,7 @@ def store(here: Installation) -> Service:
 
 def issues(here: Installation) -> Service:
     """The keeper of issues, which reads the store."""
-    folder, user = here.data / "issues", here.python_user
-    secure_files.make_directory(folder, owner=user.ids if user else None)
-    if user:  # what another user of an earlier start has written
-        secure_files.chown_tree(folder, user.ids)
+    folder = _folder_of_python(here, "issues")
     arguments = [
         *_flag("port", str(here.ports.issues)),
         *_flag("data", str(folder / "issues.sqlite3")),
@@ -327,6 +319,19 @@ def _python(
         env={"PYTHONUNBUFFERED": "1", **(env or {})},
         cwd=CHECKOUT,
     )
+
+
+def _python_owner(here: Installation) -> secure_files.Owner | None:
+    return here.python_user.ids if here.python_user else None
+
+
+def _folder_of_python(here: Installation, name: str) -> Path:
+    """The folder of data of one of the stack's Python programs, owned by their user."""
+    folder, owner = here.data / name, _python_owner(here)
+    secure_files.make_directory(folder, owner=owner)
+    if owner:  # what another user of an earlier start has written
+        secure_files.chown_tree(folder, owner)
+    return folder
 
 
 def _store_url(here: Installation) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import yaml
 
+from rules.watched import SCRAPE_SETTINGS
 from stack.installation.paths import Installation
 
 OWN_JOBS = ("alertmanager", "issues", "prometheus", "runner", "services", "store")
@@ -98,10 +99,7 @@ class WatchedService:
             "job_name": self.job,
             "scheme": self.scheme,
             "metrics_path": self.path,
-            "sample_limit": 50_000,
-            # A target that never answered is watched too: `up` says who declared it.
-            "relabel_configs": [{"target_label": "watched_by", "replacement": "vitals"}],
-            "metric_relabel_configs": [{"action": "labeldrop", "regex": "watched_by"}],
+            **SCRAPE_SETTINGS,
         }
         if self.token_file:
             token = self.token_file.read_text("utf-8").strip()
