@@ -111,7 +111,7 @@ async def _begin(release: Release, load: LoadGenerator, environment: Environment
 
 
 async def _watch(stack: Stack, chosen: dict[int, Release], seconds: int) -> list[Row]:
-    """Collect what is told of each release, until all is told or the time is over."""
+    """Collect the notifications of each release, until the time is over."""
     began = time.monotonic()
     after: dict[int, float] = {}
     messages: dict[int, dict[str, Message]] = {number: {} for number in chosen}

@@ -8,7 +8,7 @@ Pages of the viewer are of another origin, that of Prometheus. They may read eve
 and expire silences, as JSON only (`stack.inbox.origins`).
 
 What Alertmanager has notified of, it also sends to `POST /told`, so that the gate can mark the ends
-of alerts that nobody was told of (`stack.inbox.told`).
+of alerts that were never notified (`stack.inbox.told`).
 
 With `--prometheus` it also runs the reconciler (`alerts.reconciler`) beside Alertmanager.
 """

@@ -122,7 +122,7 @@ def conclude(
         start: When it was blocked at the latest, by ``perf_counter``.
         end: When it turned again.
         collected: Seconds of garbage collections within a time.
-        waited: Seconds for which its thread waited for a CPU; they are nobody's.
+        waited: Seconds for which its thread waited for a CPU; no line caused them.
         min_proof: Seconds for which a callback must be known to have held it to be named.
     """
     total = end - start

@@ -61,7 +61,7 @@ class OpenBlock:
 
 
 class Listener(Protocol):
-    """Is told of blocks, in the watching thread."""
+    """Receives blocks, in the watching thread."""
 
     def proved(self, block: OpenBlock, /) -> None:
         """A request is known to block the loop, which goes on."""
@@ -88,7 +88,7 @@ class LoopWatch:
 
     Attributes:
         loop: The loop.
-        listeners: Who is told; may grow.
+        listeners: Receive its blocks; may grow.
     """
 
     def __init__(self, threshold: float, garbage: GarbageClock) -> None:

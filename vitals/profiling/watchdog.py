@@ -104,7 +104,7 @@ def watch_running_loop(
 
     Args:
         threshold: Seconds for which it may not turn; that of the first application counts.
-        listener: Is told of its blocks.
+        listener: Receives its blocks.
         on_drop: Called with the reason if it cannot be watched.
 
     Returns:

@@ -56,7 +56,7 @@ export function exploredPage(
   try {
     panes = JSON.parse(new URLSearchParams(search).get('panes') ?? '{}') as typeof panes;
   } catch {
-    // A value with a quote in it, which nobody has written into the link.
+    // A value with a quote breaks the link's JSON: the page opens without its filters.
   }
   const { datasource, queries = [], range = {} } = Object.values(panes)[0] ?? {};
   const time = { from: range.from ?? '', to: range.to ?? '' };

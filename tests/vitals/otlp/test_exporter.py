@@ -123,7 +123,7 @@ def test_a_collector_that_asks_for_more_time_than_there_is_gets_no_further_try(
 
 
 @pytest.mark.parametrize("trickle", [b"", b"HTTP/1.1 200 OK\r\nx: y", b"HTTP/1.1 200 OK\r\n\r\nx"])
-def test_a_collector_that_hangs_holds_nobody(trickle: bytes) -> None:
+def test_a_collector_that_hangs_holds_no_caller(trickle: bytes) -> None:
     with hanging(trickle) as url:
         kept = Kept(url, timeout=0.2)
         started = time.monotonic()
