@@ -25,8 +25,8 @@ from pathlib import Path
 import httpx
 
 from bench.gameday.stack import Stack
+from bench.kept.comparison import WITHIN, Comparison, Stored, lines, printed_lines
 from bench.kept.faults import FAULTS
-from bench.kept.ledger import WITHIN, Ledger, Stored, lines, printed_lines
 from bench.kept.target import NAME, TIMES
 from bench.kept.witness import (
     API,
@@ -71,7 +71,7 @@ def _target(folder: Path, store: str, port: int) -> Iterator[int]:
             process.wait(30)
 
 
-async def _inject(stack: Stack, target: int, seconds: float, seen: Ledger) -> None:
+async def _inject(stack: Stack, target: int, seconds: float, seen: Comparison) -> None:
     """Inject all faults within a time, each for a third of its share."""
     share = seconds / len(FAULTS)
     began = time.monotonic()
@@ -95,29 +95,29 @@ async def _run(stack: Stack, target: int, port: int, seconds: float, logs: Path)
     store = f"http://{LOOPBACK}:{here.ports.store}"
     api = Witness(API, f"http://{LOOPBACK}:{here.ports.api}", of_api(dice), RATES[API])
     other = Witness(NAME, f"http://{LOOPBACK}:{port}", of_target(dice), RATES[NAME])
-    ledger = Ledger(store, lambda: [*api.seen, *other.seen])
-    async with background(ledger.run()):
+    compared = Comparison(store, lambda: [*api.seen, *other.seen])
+    async with background(compared.run()):
         async with background(api.run(), other.run(), other.open_sockets()):
             await asyncio.sleep(_WARM_SECONDS)
-            await _inject(stack, target, seconds, ledger)
+            await _inject(stack, target, seconds, compared)
         print("waiting for the last ones", flush=True)
         await asyncio.sleep(WITHIN + 2)
     files = [here.log / "api.log", here.log / "api.log.1", logs]
-    await _count_lines(ledger, store, files)
+    await _count_lines(compared, store, files)
     seen = [*api.seen, *other.seen]
     add_times(other.seen, logs.with_name(TIMES))
-    print(_report(list(ledger.found.values())))
+    print(_report(list(compared.found.values())))
     print(f"{len(seen)} requests, {unanswered(seen)} of them without any answer")
-    late = _failures(list(ledger.found.values()))
+    late = _failures(list(compared.found.values()))
     print("\n".join(late[:30]))
     return 1 if late else 0
 
 
-async def _count_lines(ledger: Ledger, store: str, files: Sequence[Path]) -> None:
+async def _count_lines(compared: Comparison, store: str, files: Sequence[Path]) -> None:
     """Compare the store's lines of each request with those that its service has printed."""
     printed = printed_lines(files)
     async with httpx.AsyncClient(base_url=store, timeout=15, trust_env=False) as client:
-        for seen, stored in ledger.found.values():
+        for seen, stored in compared.found.values():
             if stored.after is not None and stored.lines < printed[seen.trace_id]:
                 stored.lines = len(await lines(seen, client))
                 if stored.lines < printed[seen.trace_id]:

@@ -37,7 +37,7 @@ class Stored:
     lines: int = 0
 
 
-class Ledger:
+class Comparison:
     """Looks for each bad request in the store, by Tempo's and Loki's API.
 
     Args:
