@@ -86,6 +86,7 @@ def _service_settings(here: Installation) -> dict[str, str]:
         "SERVICE_PORT": str(here.ports.api),
         "OTEL_EXPORTER_OTLP_ENDPOINT": os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
         or _store_url(here),
+        "PYROSCOPE_SERVER_ADDRESS": os.environ.get("PYROSCOPE_SERVER_ADDRESS") or _store_url(here),
         **_folders(here.data),
         **_worker_settings(here.workers),
     }
