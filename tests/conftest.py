@@ -1,11 +1,13 @@
 """Fixtures that start real servers. Tests that use them carry `@pytest.mark.servers`."""
 
+import functools
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any, Protocol
 
 import pytest
+from httpx._transports import default
 
 from stack.install import debian_suites
 from tests import servers
@@ -19,6 +21,15 @@ SUITES = ("installed", *debian_suites.NEWER)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LongestFirst | None:
     """Replace the scheduler of ``--dist loadfile``."""
     return LongestFirst(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_tls_context() -> Iterator[None]:
+    """Each client of httpx would read all certificates of certifi again: 20 ms of each request."""
+    made = functools.lru_cache(maxsize=None)(default.create_ssl_context)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(default, "create_ssl_context", made)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
