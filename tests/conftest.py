@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any, Protocol
 
+import httpx
 import pytest
-from httpx._transports import default
 
 from stack.install import debian_suites
 from tests import servers
@@ -26,9 +26,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LongestFi
 @pytest.fixture(scope="session", autouse=True)
 def _one_tls_context() -> Iterator[None]:
     """Each client of httpx would read all certificates of certifi again: 20 ms of each request."""
-    made = functools.lru_cache(maxsize=None)(default.create_ssl_context)
+    made = functools.cache(httpx.create_ssl_context)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(default, "create_ssl_context", made)
+        patched.setattr("httpx._transports.default.create_ssl_context", made)
         yield
 
 
