@@ -48,8 +48,10 @@ def _run(options: argparse.Namespace) -> int:
         return backtest.run(options)
     packages.install(for_tests=options.command == "install" and options.for_tests)
     if options.command == "install":
-        for suite in debian_suites.NEWER if options.for_tests else ():
-            debian_suites.fetch(suite)
+        if options.for_tests:
+            for suite in debian_suites.NEWER:
+                debian_suites.fetch(suite)
+            debian_suites.fetch_victoria_metrics()
         return 0
     amounts = None
     if options.command == "demo":
