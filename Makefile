@@ -55,6 +55,7 @@ test-again:
 
 test-long: $(READY) ## the long proofs that test leaves out, each night
 	@$(BIN)/python -m stack install --for-tests
+	$(BIN)/python -m checks.matrix oldest
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m long
 
 test-fast: $(READY) ## the tests that need no servers, no browser and little time
@@ -67,7 +68,7 @@ dist: $(READY) ## build the kit's wheel and sdist into dist/, and check them
 	@$(BIN)/python -m checks.distribution
 
 check: $(READY) ## lint, types, imports, rendered files, docs, what a change still needs: all at once
-	@$(MAKE) --no-print-directory --keep-going --output-sync $(CHECKS)
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync $(CHECKS)
 
 .PHONY: $(CHECKS)
 check-lint: ; $(BIN)/ruff check

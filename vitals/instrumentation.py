@@ -417,6 +417,7 @@ def _measure(host: Host, app: ASGIApp) -> ASGIApp:
         linked_span=host.linked_span,
         long_polls=host.long_polls,
         errors=host.errors,
+        activity=host.activity,
     )
     host.record_cut = probe.record_cut
     return probe

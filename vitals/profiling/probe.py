@@ -50,7 +50,7 @@ class ProfilingProbe:
                 return  # no asyncio
             if not ends:
                 dropped = host.meter.dropped
-                ends.append(watch_running_loop(self.threshold, report, dropped))
+                ends.append(watch_running_loop(self.threshold, report, host.activity, dropped))
                 threads = ThreadPoolWatch(host.meter, report)
                 WATCHDOG.add(threads, dropped)
                 ends.append(lambda: WATCHDOG.remove(threads))

@@ -21,6 +21,8 @@ from vitals.saturation.run_queue import RunQueue
 
 INTERVAL = 0.07
 """Seconds between two samples: 10 to 14 a second."""
+IDLE_INTERVAL = 0.15
+"""The same, after a sample in which all threads waited."""
 MINUTES = 15
 """Minutes that are kept."""
 MAX_STACKS = 1_000
@@ -59,7 +61,7 @@ class Sampler:
         """Forget everything: in a child of a fork, whose parent has the thread."""
         self._apps: dict[Meter, tuple[RouteTemplates, asyncio.AbstractEventLoop]] = {}
         self._minutes: OrderedDict[int, Profile] = OrderedDict()
-        self._last = perf_counter()
+        self._last, self._found = perf_counter(), False
         self._lock = threading.Lock()
         self._idle: dict[CodeType, bool] = {}
 
@@ -85,10 +87,11 @@ class Sampler:
             return None
         now = perf_counter()
         seconds = now - self._last
-        if seconds >= INTERVAL:
+        if seconds >= (INTERVAL if self._found else IDLE_INTERVAL):
             self._last = now
-            self._sample(min(seconds, _MAX_GAP))
-        return now + INTERVAL * 1.5  # loops are looked at more often, which is when this is, too
+            self._found = self._sample(min(seconds, _MAX_GAP))
+        # Loops are looked at more often, which is when this is, too.
+        return now + (INTERVAL * 1.5 if self._found else IDLE_INTERVAL)
 
     def profile(self, since: float = 0.0) -> Profile:
         """The seconds of the minutes since a Unix time; of all that are kept by default."""
@@ -100,7 +103,8 @@ class Sampler:
                 total[key] = total.get(key, 0.0) + seconds
         return total
 
-    def _sample(self, seconds: float) -> None:
+    def _sample(self, seconds: float) -> bool:
+        """Take a sample; returns whether a thread did anything."""
         own = threading.get_ident()
         loops = {watch.thread: watch for watch in list(self._loops.values())}
         found: list[tuple[str, Stack]] = []
@@ -111,6 +115,7 @@ class Sampler:
                 found.append((self._route(context), _stack(frame)))
         if found:
             self.record(found, seconds, int(time()) // 60)
+        return bool(found)
 
     def record(self, found: list[tuple[str, Stack]], seconds: float, minute: int) -> None:
         """Record a sample.

@@ -63,7 +63,10 @@ def search_result(found: Found, query: TraceQuery, per_set: int) -> dict[str, An
     ]
     traces = [_trace(trace, [*fields, *intrinsics], per_set) for trace in found.traces]
     metrics = {"inspectedTraces": found.inspected, "inspectedBytes": str(found.bytes)}
-    return {"traces": traces, "metrics": {**metrics, "completedJobs": 1, "totalJobs": 1}}
+    # As in Tempo's answer with a trace of which not all was read.
+    partial = {"status": "PARTIAL", "message": found.partial} if found.partial else {}
+    jobs = {"completedJobs": 0 if partial else 1, "totalJobs": 1}
+    return {"traces": traces, "metrics": metrics | jobs, **partial}
 
 
 def _trace(trace: FoundTrace, fields: Sequence[Field], per_set: int) -> dict[str, Any]:
