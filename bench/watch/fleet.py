@@ -34,7 +34,6 @@ AHEAD = 300
 _SERIES_A_SECOND = 6000
 """How many series are sent, on a busy machine."""
 _COUNTED = {"counter", "histogram", "summary"}
-_RECORDED = ("record", "expr")
 _FLAGS = (
     "--web.enable-remote-write-receiver",
     "--web.enable-lifecycle",
@@ -54,12 +53,17 @@ class Fleet:
     Attributes:
         jobs: Number of services; the first is ``api``.
         instances: Of each.
-        back: Seconds of samples before now.
+        history: Seconds of samples that boards read.
     """
 
     jobs: int
     instances: int
-    back: int = WINDOW
+    history: int = 0
+
+    @property
+    def back(self) -> int:
+        """Seconds of samples before now."""
+        return max(self.history, WINDOW)
 
     def series(self, now: int) -> Iterator[bytes]:
         """Every series of every instance, encoded for remote write."""
@@ -199,7 +203,7 @@ class Watch:
     def group_costs(self, seconds: float) -> list[GroupCost]:
         """Watch the rule manager for a time, at most until the samples end."""
         seen: dict[str, dict[str, dict[str, Any]]] = {}
-        until = min(time.time() + seconds, self.now + AHEAD)
+        until = min(time.time() + seconds, self.end)
         while time.time() < until:
             with urlopen(f"{self.url}/api/v1/rules", timeout=120) as response:  # noqa: S310
                 groups = json.load(response)["data"]["groups"]
@@ -208,6 +212,11 @@ class Watch:
                     seen.setdefault(group["name"], {})[group["lastEvaluation"]] = group
             time.sleep(3)
         return [_group_cost(name, [*each.values()]) for name, each in seen.items()]
+
+    @property
+    def end(self) -> float:
+        """Unix time of the last samples."""
+        return self.now + AHEAD
 
     def own(self, metric: str) -> float:
         """A value of Prometheus's own metrics."""
