@@ -24,7 +24,7 @@ CHECKS := check-lint check-format check-types check-imports check-boards check-a
 	check-docs check-changes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up watch test test-fast matrix check dist format docs migration render schema pictures bench drill lock pin-images clean
+.PHONY: help demo up watch test test-long test-fast matrix check dist format docs migration render schema pictures bench drill lock pin-images clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,7 +43,7 @@ test: $(READY) ## all checks and tests, as CI runs them
 	@$(BIN)/python -m stack install --for-tests
 	@$(MAKE) --no-print-directory check
 	$(BIN)/python -m checks.matrix oldest --quick
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile || $(MAKE) --no-print-directory test-again
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not long" || $(MAKE) --no-print-directory test-again
 
 # A test that fails beside others and passes alone depends on time: a fault of the test or worse. It
 # is named, so that somebody mends it, but it does not hold up the work of others.
@@ -51,6 +51,10 @@ test: $(READY) ## all checks and tests, as CI runs them
 test-again:
 	@echo "Again, alone and one after another: what passes now depends on time, and needs mending"
 	$(BIN)/python -m pytest --verbose --last-failed --last-failed-no-failures none --exitfirst
+
+test-long: $(READY) ## the long proofs that test leaves out, each night
+	@$(BIN)/python -m stack install --for-tests
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m long
 
 test-fast: $(READY) ## the tests that need no servers, no browser and little time
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not servers and not slow" --ignore tests/browser

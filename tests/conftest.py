@@ -77,6 +77,12 @@ def outer_suites(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     return _use(request.param, monkeypatch)
 
 
+@pytest.fixture(params=(SUITES[0], pytest.param(SUITES[-1], marks=pytest.mark.long)))
+def installed_or_newest(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run a test of minutes with the installed tools; in `make test-long` with the newest ones."""
+    return _use(request.param, monkeypatch)
+
+
 def _use(suite: str, monkeypatch: pytest.MonkeyPatch) -> str:
     # Go collects garbage less often: a fifth less processor time.
     monkeypatch.setenv("GOGC", "400")
