@@ -18,6 +18,8 @@ from vitals import secure_files
 
 RUNNER = "runner"
 """The job that scrapes the runner. Containers have none: their engine restarts them."""
+OF_API = ("api", "postgres")
+"""The jobs of the API and its databases."""
 NO_ORIGIN = "none"
 """An origin that no web page has: by default Prometheus lets pages of every origin read metrics."""
 
@@ -127,11 +129,11 @@ def configuration(
         rules: Folder of the rule files.
         targets: Folder of the target files, if not beside the source.
         interval: Overrides the scrape, evaluation and target refresh intervals.
-        jobs: Scrape jobs in place of the API's.
+        jobs: Scrape jobs in place of those of the API and its databases.
     """
     config: dict[str, Any] = yaml.safe_load(source.read_text())
     if jobs:
-        kept = [job for job in config["scrape_configs"] if job["job_name"] != "api"]
+        kept = [job for job in config["scrape_configs"] if job["job_name"] not in OF_API]
         config["scrape_configs"] = kept
     local = {
         name: f"{readiness.LOOPBACK}:{port}"
@@ -142,6 +144,7 @@ def configuration(
             ("alertmanager", ports.alertmanager),
             (RUNNER, ports.runner),
             ("issues", ports.issues),
+            ("postgres-reader", ports.postgres_reader),
             ("tempo", ports.store),  # here one store is both Tempo and Loki
         )
     }
@@ -157,6 +160,8 @@ def configuration(
         config["global"] |= dict.fromkeys(names, interval)
     peers = config.get("alerting", {}).get("alertmanagers", [])
     for job in (*config["scrape_configs"], *peers):
+        if interval and "scrape_interval" in job:
+            job.update(dict.fromkeys(("scrape_interval", "scrape_timeout"), interval))
         for group in job.get("static_configs", []):
             hosts = (target.partition(":")[0] for target in group["targets"])
             group["targets"] = [local[host] for host in hosts if host in local]
