@@ -15,11 +15,14 @@ from pathlib import Path
 
 from export import grafana, kubernetes, mimir, prometheus, thanos, victoriametrics
 from export.options import InvalidOptionError, Options, read_changes, read_labels
+from rules.engine import Engine
 from rules.identity import Identity
 
 Files = dict[str, str]
 _MADE = ".made-by-vitals"
 """A file with the names of those that the last export wrote."""
+_ENGINES = {"victoriametrics": Engine.VICTORIAMETRICS}
+"""Of formats whose engine is not Prometheus' own."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -71,6 +74,7 @@ def _options(chosen: argparse.Namespace) -> Options:
         namespace=chosen.namespace,
         boards=chosen.boards,
         runbooks=chosen.runbooks,
+        engine=_ENGINES.get(chosen.format, Engine.PROMETHEUS),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from alerts.alert import Severity
 from alerts.rule_files import every_alert
+from rules.engine import Engine
 from rules.identity import BY_JOB, Identity
 
 CHANGEABLE = ("for", "keep_firing_for", "severity")
@@ -32,6 +33,7 @@ class Options:
         namespace: Kubernetes' namespace.
         boards: URL of Grafana, for links in messages.
         runbooks: URL of the folder of the runbooks, likewise.
+        engine: What evaluates the rules.
     """
 
     identity: Identity = BY_JOB
@@ -43,9 +45,10 @@ class Options:
     namespace: str = "monitoring"
     boards: str = ""
     runbooks: str = ""
+    engine: Engine = Engine.PROMETHEUS
 
     def __post_init__(self) -> None:
-        known = {alert.name for alert in every_alert()}
+        known = {alert.name for engine in Engine for alert in every_alert(engine)}
         if unknown := sorted(({*self.without} | {*self.changes}) - known):
             raise InvalidOptionError(
                 f"no alert {', '.join(unknown)}; there are {', '.join(sorted(known))}"

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from textwrap import indent
 
-from stack import command_line, monitoring_config, readiness, services
+from stack import command_line, monitoring_config, pair, readiness, services
 from stack.installation import secrets
 from stack.installation.paths import Installation
 from stack.installation.process_record import ProcessRecord, RecordWriter
@@ -26,7 +26,7 @@ from vitals.metrics import process_identity
 WRITTEN = (
     *("postgres", "postgres.draft", "redis", "prometheus", "alertmanager", "inbox", "secrets"),
     *("handout", "log", "bin", "site", "site.new", "copies", "drill", "suites", "matrix"),
-    *("store", "issues", "running.json", "lock"),
+    *("store", "issues", "running.json", "lock", pair.FOLDER),
 )
 """Names of everything that the stack writes to its data folder."""
 _OF_API = ("api", "postgres", "redis", "postgres_reader")
@@ -74,6 +74,7 @@ def run(
         postgres_reader=0 if watched else here.ports.postgres_reader or readiness.free_port(),
     )
     here = replace(here, ports=ports)
+    here = _with_ports_of_pair(here)
     command_line.write(here, watched)
     logs = LogMultiplexer(here.log)
     mail_port = readiness.free_port()
@@ -124,6 +125,19 @@ def run(
         record.close()
 
 
+def _with_ports_of_pair(here: Installation) -> Installation:
+    """The same installation, whose second half has ports where it is one of a pair."""
+    ports = here.ports
+    if not here.pair:
+        return here
+    ports = replace(
+        ports,
+        prometheus_2=ports.prometheus_2 or readiness.free_port(),
+        alertmanager_2=ports.alertmanager_2 or readiness.free_port(),
+    )
+    return replace(here, ports=ports)
+
+
 def clean(here: Installation) -> None:
     """Remove what the stack wrote to its data folder, and the folder if it is empty then.
 
@@ -167,6 +181,11 @@ def addresses(here: Installation, *, has_api: bool = True) -> str:
     rows = [
         *(of_api if has_api else ()),
         ("boards", f"{viewer}/"),
+        *(
+            (("boards, second", f"{host}:{ports.prometheus_2}/user/"),)
+            if ports.prometheus_2
+            else ()
+        ),
         ("queries", f"{viewer}/query/"),
         ("alerts", f"{viewer}/alerts/"),
         ("silences", f"{viewer}/silences/"),

@@ -13,7 +13,7 @@ import math
 import re
 import subprocess
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -320,11 +320,11 @@ def write_raw(data: Path) -> None:
     text.unlink()
 
 
-def write_recorded(data: Path, rules: Path, url: str) -> None:
-    """Write the blocks of one pass of the recording rules, from the existing blocks."""
+def write_recorded(data: Path, rules: Path, url: str, records: Collection[str]) -> None:
+    """Write the blocks of some recording rules, from the existing blocks."""
     recording = data.with_name("recording.yml")
     groups = [
-        {**group, "rules": [rule for rule in group["rules"] if "record" in rule]}
+        {**group, "rules": [rule for rule in group["rules"] if rule.get("record") in records]}
         for file in sorted(rules.glob("*.yml"))
         for group in yaml.safe_load(file.read_text())["groups"]
     ]

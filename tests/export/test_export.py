@@ -14,6 +14,7 @@ from alerts.rule_files import every_alert, every_signal
 from dashboards.boards.registry import BOARDS
 from export.__main__ import FORMATS, main
 from export.files import MADE_BY
+from rules.engine import Engine
 
 ROOT = Path(__file__).parents[2]
 RESOURCE = jsonschema.Draft7Validator(
@@ -143,7 +144,8 @@ def test_routes_are_merged_into_a_configuration_and_change_nothing_of_it(tmp_pat
 def test_each_system_gets_all_rules(name: str, tmp_path: Path) -> None:
     export(name, tmp_path, *IDENTITY)
     rules = rules_in(tmp_path, "rules/*")
-    assert len(rules) == len(every_signal()) + len(every_alert())
+    engine = Engine.VICTORIAMETRICS if name == "victoriametrics" else Engine.PROMETHEUS
+    assert len(rules) == len(every_signal()) + len(every_alert(engine))
     for path in tmp_path.glob("rules/*"):
         content = yaml.safe_load(path.read_text())
         assert ("namespace" in content) == (name == "mimir")
