@@ -43,6 +43,12 @@ TO_OVERVIEW = link(
     "&var-job=${__value.raw:percentencode}",
 )
 
+TO_OVERVIEW_OF_SERIES = link(
+    "Open this service",
+    f"/d/{OVERVIEW_UID}?${{datasource:queryparam}}&${{__url_time_range}}"
+    "&var-job=${__field.labels.job:percentencode}",
+)
+
 
 def _explore(title: str, source: str, query: Json) -> Json:
     """A link to Explore, with the time range of the board.
