@@ -46,8 +46,8 @@ def example(pair: Inhibition) -> tuple[Labels, Labels]:
 
 def apart(labels: Labels, number: int) -> Labels:
     """The alert of another job, and of another service and database if it is of one."""
-    also = {name: f"{number}" for name in ("service", "db_namespace") if name in labels}
-    return labels | {"job": f"job {number}", **also}
+    also: Labels = {name: f"{number}" for name in ("service", "db_namespace") if name in labels}
+    return {**labels, "job": f"job {number}", **also}
 
 
 @pytest.fixture

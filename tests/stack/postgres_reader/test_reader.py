@@ -126,7 +126,7 @@ async def test_who_forgot_a_transaction_is_named_with_its_statement(postgres: Po
     finally:
         for each in (owner, waiter):
             each.terminate()
-        if waiting:
+        if waiting is not None:
             await asyncio.gather(waiting, return_exceptions=True)
         await reading.close()
 
