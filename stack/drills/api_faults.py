@@ -10,7 +10,7 @@ import asyncpg
 
 from stack import readiness
 from stack.drills import proofs
-from stack.drills.fault import API, Fault, Load
+from stack.drills.fault import API, POSTGRES, Fault, Load
 from stack.installation import secrets
 from stack.servers import postgres
 
@@ -193,6 +193,14 @@ FAULTS = {
         lane=API,
         seconds=180.0,
         proof=proofs.slow_request(0.5),
+    ),
+    "TransactionForgotten": Fault(
+        "a transaction that holds a lock on the products table is left open",
+        _forget_transaction,
+        job=POSTGRES,
+        load=Load(_searches, rate=5),
+        lane=API,
+        seconds=60.0,
     ),
     "ErrorRatioHigh": Fault(
         "the database refuses the API's role",

@@ -37,6 +37,7 @@ class Installation:
         python_user: Service user of the stack's own Python programs; `None` keeps the current user,
             because no service user may read the checkout.
         users: Service users of single services, instead of `user`.
+        pair: Whether there are two Prometheus and two Alertmanagers (`stack.pair`).
     """
 
     data: Path
@@ -45,6 +46,7 @@ class Installation:
     python_user: ServiceUser | None = None
     workers: int = 1
     users: Mapping[str, ServiceUser] = field(default_factory=dict)
+    pair: bool = False
 
     @classmethod
     def here(cls, environment: Mapping[str, str] = os.environ) -> "Installation":
@@ -63,7 +65,8 @@ class Installation:
         data = Path(environment.get("VITALS_DATA") or CHECKOUT / "var").absolute()
         if not (str(data) + str(CHECKOUT)).isprintable():
             raise LookupError(f"{str(data)!r}: control characters in the path: use another folder")
-        installation = cls(data, ports, user, workers=_count(environment))
+        pair = environment.get("HA", "") not in {"", "0"}
+        installation = cls(data, ports, user, workers=_count(environment), pair=pair)
         if user is None:
             return installation
         if user.can_reach(data):

@@ -27,6 +27,7 @@ VictoriaMetrics takes the last sample before it. The more even the growth, the l
 EXTRAPOLATED = 0.1
 SAME = 1e-6
 
+CLIENT = httpx.Client(timeout=30, trust_env=False)
 Answer = dict[tuple[tuple[str, str], ...], float]
 
 
@@ -69,7 +70,7 @@ def _show(store: servers.MonitoringServer) -> None:
 def ask(server: servers.MonitoringServer, query: str, at: float) -> Answer:
     """The series of an answer without their name, which MetricsQL keeps in more places."""
     sent = {"query": query, "time": str(at)}
-    response = httpx.post(f"{server.url}/api/v1/query", data=sent, timeout=30)
+    response = CLIENT.post(f"{server.url}/api/v1/query", data=sent)
     assert response.is_success, f"{query}: {response.text}"
     return {
         tuple(sorted((k, v) for k, v in series["metric"].items() if k != "__name__")): float(
