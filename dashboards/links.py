@@ -14,6 +14,7 @@ OVERVIEW_UID = "svc-overview"
 ENDPOINT_UID = "svc-endpoint"
 DATABASE_UID = "svc-db"
 CACHE_UID = "svc-cache"
+POSTGRES_UID = "svc-postgres"
 
 _KEEP = "${datasource:queryparam}&${job:queryparam}&${__url_time_range}"
 """Keeps the data source, the job and the time range."""

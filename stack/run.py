@@ -29,7 +29,7 @@ WRITTEN = (
     *("store", "issues", "running.json", "lock", pair.FOLDER),
 )
 """Names of everything that the stack writes to its data folder."""
-_OF_API = ("api", "postgres", "redis")
+_OF_API = ("api", "postgres", "redis", "postgres_reader")
 """Ports that are not used where services of others are watched."""
 
 
@@ -68,13 +68,22 @@ def run(
     here.ports.check_free(without=_OF_API if watched else ())
     secrets.make(here.secrets, None)
     metrics = RunnerMetrics()
-    here = replace(here, ports=replace(here.ports, runner=metrics.serve(here.ports.runner)))
+    ports = replace(
+        here.ports,
+        runner=metrics.serve(here.ports.runner),
+        postgres_reader=0 if watched else here.ports.postgres_reader or readiness.free_port(),
+    )
+    here = replace(here, ports=ports)
     here = _with_ports_of_pair(here)
     command_line.write(here, watched)
     logs = LogMultiplexer(here.log)
     mail_port = readiness.free_port()
     chosen = [
-        *([] if watched else [*services.databases(here), services.api(here)]),
+        *(
+            []
+            if watched
+            else [*services.databases(here), *services.readers(here), services.api(here)]
+        ),
         services.inbox(here, mail_port),
         services.store(here),
         services.issues(here),

@@ -18,6 +18,8 @@ from vitals import secure_files
 
 RUNNER = "runner"
 """The job that scrapes the runner. Containers have none: their engine restarts them."""
+OF_API = ("api", "postgres")
+"""The jobs of the API and its databases."""
 NO_ORIGIN = "none"
 """An origin that no web page has: by default Prometheus lets pages of every origin read metrics."""
 
@@ -130,13 +132,13 @@ def configuration(
         rules: Folder of the rule files.
         targets: Folder of the target files, if not beside the source.
         interval: Overrides the scrape, evaluation and target refresh intervals.
-        jobs: Scrape jobs in place of the API's.
+        jobs: Scrape jobs in place of those of the API and its databases.
         pair: Ports of both halves of a pair: each scrapes and notifies both.
         replica: What tells the two Prometheus of a pair apart.
     """
     config: dict[str, Any] = yaml.safe_load(source.read_text())
     if jobs:
-        kept = [job for job in config["scrape_configs"] if job["job_name"] != "api"]
+        kept = [job for job in config["scrape_configs"] if job["job_name"] not in OF_API]
         config["scrape_configs"] = kept
     halves = pair or [ports]
     local = {
@@ -148,6 +150,7 @@ def configuration(
             ("alertmanager", [half.alertmanager for half in halves]),
             (RUNNER, [ports.runner]),
             ("issues", [ports.issues]),
+            ("postgres-reader", [ports.postgres_reader]),
             ("tempo", [ports.store]),  # here one store is both Tempo and Loki
         )
     }
@@ -165,6 +168,7 @@ def configuration(
         config["global"] |= dict.fromkeys(names, interval)
     peers = config.get("alerting", {}).get("alertmanagers", [])
     for job in (*config["scrape_configs"], *peers):
+        _hasten(job, interval)
         for group in job.get("static_configs", []):
             hosts = (target.partition(":")[0] for target in group["targets"])
             group["targets"] = [address for host in hosts for address in local.get(host, ())]
@@ -178,3 +182,9 @@ def configuration(
             job["authorization"]["credentials_file"] = str(secrets / Path(token).name)
     config["scrape_configs"] += jobs
     return yaml.safe_dump(config, sort_keys=False)
+
+
+def _hasten(job: dict[str, Any], interval: str | None) -> None:
+    """Let a job with an interval of its own have another one."""
+    if interval and "scrape_interval" in job:
+        job.update(dict.fromkeys(("scrape_interval", "scrape_timeout"), interval))
