@@ -206,6 +206,7 @@ def monitoring(
                 here.user_of("alertmanager"),
                 gate=ports.alertmanager,
                 prefix=prefix,
+                public=here.public.origin if here.public else "",
             ),
             ready=lambda: readiness.http_answers(internal_port, f"/{prefix}/-/ready"),
             port=internal_port,
@@ -242,6 +243,7 @@ def monitoring(
                     f"--web.user-assets={site or here.data / SITE}",
                     *(fast_flags if fast else ()),
                 ),
+                public=here.public.origin if here.public else "",
             ),
             ready=lambda: prometheus.answers(ports.prometheus),
             port=ports.prometheus,
@@ -341,7 +343,9 @@ def _store_url(here: Installation) -> str:
 def _page_origins(here: Installation) -> tuple[str, ...]:
     """Options that let the viewer's pages send requests; Prometheus serves them."""
     names = (readiness.LOOPBACK, "localhost")
-    origins = (f"http://{name}:{here.ports.prometheus}" for name in names)
+    origins = [f"http://{name}:{here.ports.prometheus}" for name in names]
+    if here.public:
+        origins.append(here.public.origin)
     return tuple(word for origin in origins for word in _flag("page-origin", origin))
 
 
