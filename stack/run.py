@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from textwrap import indent
 
-from stack import command_line, monitoring_config, readiness, services
+from stack import command_line, monitoring_config, pair, readiness, services
 from stack.door import service as door
 from stack.door.settings import DoorSettings
 from stack.installation import secrets
@@ -28,10 +28,10 @@ from vitals.metrics import process_identity
 WRITTEN = (
     *("postgres", "postgres.draft", "redis", "prometheus", "alertmanager", "inbox", "secrets"),
     *("handout", "log", "bin", "site", "site.new", "copies", "drill", "suites", "matrix"),
-    *("store", "issues", "door", "running.json", "lock"),
+    *("store", "issues", "door", "running.json", "lock", pair.FOLDER),
 )
 """Names of everything that the stack writes to its data folder."""
-_OF_API = ("api", "postgres", "redis")
+_OF_API = ("api", "postgres", "redis", "postgres_reader")
 """Ports that are not used where services of others are watched."""
 
 
@@ -73,12 +73,22 @@ def run(
     here.ports.check_free(without=_OF_API if watched else ())
     secrets.make(here.secrets, None)
     metrics = RunnerMetrics()
-    here = replace(here, ports=replace(here.ports, runner=metrics.serve(here.ports.runner)))
+    ports = replace(
+        here.ports,
+        runner=metrics.serve(here.ports.runner),
+        postgres_reader=0 if watched else here.ports.postgres_reader or readiness.free_port(),
+    )
+    here = replace(here, ports=ports)
+    here = _with_ports_of_pair(here)
     command_line.write(here, watched)
     logs = LogMultiplexer(here.log)
     mail_port = readiness.free_port()
     chosen = [
-        *([] if watched else [*services.databases(here), services.api(here)]),
+        *(
+            []
+            if watched
+            else [*services.databases(here), *services.readers(here), services.api(here)]
+        ),
         services.inbox(here, mail_port),
         services.store(here),
         services.issues(here),
@@ -120,6 +130,19 @@ def run(
     finally:
         reaper_process.close()
         record.close()
+
+
+def _with_ports_of_pair(here: Installation) -> Installation:
+    """The same installation, whose second half has ports where it is one of a pair."""
+    ports = here.ports
+    if not here.pair:
+        return here
+    ports = replace(
+        ports,
+        prometheus_2=ports.prometheus_2 or readiness.free_port(),
+        alertmanager_2=ports.alertmanager_2 or readiness.free_port(),
+    )
+    return replace(here, ports=ports)
 
 
 def clean(here: Installation) -> None:
@@ -167,6 +190,11 @@ def addresses(here: Installation, *, has_api: bool = True) -> str:
         *(of_api if has_api else ()),
         *of_door,
         ("boards", f"{viewer}/"),
+        *(
+            (("boards, second", f"{host}:{ports.prometheus_2}/user/"),)
+            if ports.prometheus_2
+            else ()
+        ),
         ("queries", f"{viewer}/query/"),
         ("alerts", f"{viewer}/alerts/"),
         ("silences", f"{viewer}/silences/"),

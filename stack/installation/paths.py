@@ -39,6 +39,7 @@ class Installation:
             because no service user may read the checkout.
         users: Service users of single services, instead of `user`.
         public: The address that people on the network open, if any.
+        pair: Whether there are two Prometheus and two Alertmanagers (`stack.pair`).
     """
 
     data: Path
@@ -48,6 +49,7 @@ class Installation:
     workers: int = 1
     users: Mapping[str, ServiceUser] = field(default_factory=dict)
     public: PublicUrl | None = None
+    pair: bool = False
 
     @classmethod
     def here(cls, environment: Mapping[str, str] = os.environ) -> "Installation":
@@ -67,8 +69,10 @@ class Installation:
         data = Path(environment.get("VITALS_DATA") or CHECKOUT / "var").absolute()
         if not (str(data) + str(CHECKOUT)).isprintable():
             raise LookupError(f"{str(data)!r}: control characters in the path: use another folder")
+        pair = environment.get("HA", "") not in {"", "0"}
         public = PublicUrl.of(environment.get(VARIABLE, ""))
-        installation = cls(data, ports, user, workers=_count(environment), public=public)
+        workers = _count(environment)
+        installation = cls(data, ports, user, workers=workers, pair=pair, public=public)
         if user is None:
             return installation
         if user.can_reach(data):

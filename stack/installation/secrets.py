@@ -18,6 +18,7 @@ NAMES = (
     "jwt-key",  # signs the API's tokens
     "postgres-password",  # PostgreSQL's superuser, for the stack's own administration
     "database-password",  # the API's role
+    "monitor-password",  # the role that reads what PostgreSQL says of itself
     "redis-password",
     "metrics-token",  # Prometheus sends it to /metrics
     "admin-password",  # admin@example.com of the sample data

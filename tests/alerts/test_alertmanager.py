@@ -368,7 +368,9 @@ def test_the_command_reads_the_environment(
 
     assert yaml.safe_load(file.read_text())["receivers"][0] == {
         "name": "page",
-        "webhook_configs": [{"url": "http://h.example/x", "send_resolved": True}],
+        "webhook_configs": [
+            {"url": "http://h.example/x", "max_alerts": 100, "send_resolved": True}
+        ],
     }
     assert capsys.readouterr().err == ""
     monkeypatch.delenv("ALERT_WEBHOOK_URL_FILE")

@@ -111,6 +111,7 @@ class Load:
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
                 while not until.is_set():
                     await self._ask(reader, writer)
+                    await asyncio.sleep(0.01)  # a second has hundreds of requests all the same
             except (OSError, EOFError, asyncio.IncompleteReadError):
                 await asyncio.sleep(0.02)
             finally:

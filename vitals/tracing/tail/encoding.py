@@ -79,10 +79,11 @@ class RecordEncoder:
         return _field(0x0A, self._resource + b"".join(parts))
 
     def _root(self, record: TraceRecord) -> tuple[str, bytes]:
-        details, attributes = record.details, record.attributes
+        name, details, attributes = record.name, record.details, record.attributes
         scope = ""
         more = b""
         if details is not None:
+            name = self._redactor.message(name)
             attributes = self._redactor.attributes(attributes)
             more, scope = self._details(details), details.scope
         if record.more:
@@ -91,13 +92,13 @@ class RecordEncoder:
             attributes = {**attributes, FINGERPRINT: record.error_fingerprint}
         if record.events:
             more += self._events(record.events)
-        key = record.name, record.kind, record.error_type, *attributes.items()
+        key = name, record.kind, record.error_type, *attributes.items()
         try:
             static = self._roots.get(key)
         except TypeError:  # a list among the values
             key, static = (), None
         if static is None:
-            static = self._static(record.name, record.kind, self._safe(attributes), "")
+            static = self._static(name, record.kind, self._safe(attributes), "")
             static += _status(record.error_type, details, self._redactor)
             if key:
                 if len(self._roots) >= MAX_ROOTS:
