@@ -16,6 +16,8 @@ from export.__main__ import FORMATS, main
 from export.files import MADE_BY
 from rules.engine import Engine
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 RESOURCE = jsonschema.Draft7Validator(
     json.loads((ROOT / "grafana/schema/resource.schema.json").read_text())
