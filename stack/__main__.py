@@ -11,6 +11,7 @@ A service that ends is started again; with FAIL_FAST=1 the first end ends all.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -49,7 +50,10 @@ def _run(options: argparse.Namespace) -> int:
         return drills.run(Installation.here(), options.alerts)
     if options.command == "backtest":
         return backtest.run(options)
-    packages.install(for_tests=options.command == "install" and options.for_tests)
+    packages.install(
+        for_tests=options.command == "install" and options.for_tests,
+        for_door=bool(os.environ.get("PUBLIC_URL")),
+    )
     if options.command == "install":
         if options.for_tests:
             for suite in debian_suites.NEWER:

@@ -262,6 +262,7 @@ def _alertmanager(
             half.alertmanager_flags(halves, fast=fast),
             gate=half.here.ports.alertmanager,
             prefix=half.prefix,
+            public=half.here.public.origin if half.here.public else "",
         ),
         ready=lambda: readiness.http_answers(half.alertmanager, f"/{half.prefix}/-/ready"),
         port=half.alertmanager,
@@ -323,6 +324,7 @@ def _prometheus(
                 f"--web.user-assets={site}",
                 *(fast_flags if fast else ()),
             ),
+            public=here.public.origin if here.public else "",
         ),
         ready=lambda: prometheus.answers(ports.prometheus),
         port=ports.prometheus,
@@ -421,7 +423,9 @@ def _store_url(here: Installation) -> str:
 def _page_origins(here: Installation) -> tuple[str, ...]:
     """Options that let the viewer's pages send requests; Prometheus serves them."""
     names = (readiness.LOOPBACK, "localhost")
-    origins = (f"http://{name}:{here.ports.prometheus}" for name in names)
+    origins = [f"http://{name}:{here.ports.prometheus}" for name in names]
+    if here.public:
+        origins.append(here.public.origin)
     return tuple(word for origin in origins for word in _flag("page-origin", origin))
 
 
