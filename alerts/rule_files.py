@@ -18,6 +18,7 @@ from alerts import (
     errors,
     locks,
     meta_monitoring,
+    postgres,
     processes,
     regressions,
     requests,
@@ -37,6 +38,7 @@ from rules import releases as release_signals
 from rules import requests as request_signals
 from rules import routes as route_signals
 from rules import saturation as saturation_signals
+from rules import services as service_signals
 from rules import slo as slo_signals
 from rules import watched as watched_signals
 from rules.engine import Engine
@@ -67,11 +69,13 @@ AREAS = (
     Area("requests", request_signals, (requests,)),
     Area("slo", slo_signals, (burn_rate,)),
     Area("datastores", datastore_signals, (datastores, locks)),
+    Area("postgres", None, (postgres,)),
     Area("dependencies", dependency_signals, ()),
     Area("routes", route_signals, (routes,)),
     Area("regressions", baselines, (dependencies, regressions)),
     Area("saturation", saturation_signals, (saturation,)),
     Area("processes", release_signals, (processes,)),
+    Area("services", service_signals, ()),
     Area("errors", None, (errors,)),
     Area("meta-monitoring", alert_state_signals, (meta_monitoring, store)),
 )
@@ -86,6 +90,21 @@ SHARED_METRICS = re.compile(
 OpenTelemetry."""
 LONG_INTERVAL = "2m"
 """Evaluation interval of signals over a day or more: they read many samples and change slowly."""
+SLOW_INTERVAL = "1m"
+"""Evaluation interval of costly signals that only boards and runbooks read."""
+
+
+_GROUPS = {
+    datastore_signals.STATEMENTS: SLOW_INTERVAL,
+    "signals": "",
+    "signals-long": LONG_INTERVAL,
+}
+"""The groups of an area's signals, and their intervals."""
+
+
+def group(signal: Signal) -> str:
+    """The group of its area that evaluates a signal."""
+    return signal.group or ("signals-long" if signal.long else "signals")
 
 
 def signals(area: Area) -> Iterator[Signal]:
@@ -160,8 +179,10 @@ def render(
         own = [signal for signal in signals(area) if signal.record not in written]
         written.update(signal.record for signal in own)
         groups = (
-            ("signals", "", [_record(s, scale, identity) for s in own if not s.long]),
-            ("signals-long", LONG_INTERVAL, [_record(s, scale, identity) for s in own if s.long]),
+            *(
+                (name, interval, [_record(s, scale, identity) for s in own if group(s) == name])
+                for name, interval in _GROUPS.items()
+            ),
             (
                 "alerts",
                 "",

@@ -1,7 +1,8 @@
 """The whole stack on this machine, as processes that listen on loopback.
 
 Ports: API_PORT, POSTGRES_PORT, REDIS_PORT, PROMETHEUS_PORT, ALERTMANAGER_PORT, INBOX_PORT,
-STORE_PORT, ISSUES_PORT, and RUNNER_PORT for the metrics of the runner, by default a free one.
+STORE_PORT, ISSUES_PORT, and by default free ones, RUNNER_PORT and POSTGRES_READER_PORT for
+the metrics of the runner and of PostgreSQL.
 Traces and logs are kept for STORE_KEEP (7d), up to STORE_LIMIT on disk (2GB).
 Data are stored in var/ of the checkout, or in the folder VITALS_DATA.
 With HA=1 there are two Prometheus and two Alertmanagers, of which any one may end; the second ones
@@ -10,6 +11,7 @@ A service that ends is started again; with FAIL_FAST=1 the first end ends all.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -48,7 +50,10 @@ def _run(options: argparse.Namespace) -> int:
         return drills.run(Installation.here(), options.alerts)
     if options.command == "backtest":
         return backtest.run(options)
-    packages.install(for_tests=options.command == "install" and options.for_tests)
+    packages.install(
+        for_tests=options.command == "install" and options.for_tests,
+        for_door=bool(os.environ.get("PUBLIC_URL")),
+    )
     if options.command == "install":
         if options.for_tests:
             for suite in debian_suites.NEWER:

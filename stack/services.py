@@ -35,12 +35,14 @@ def databases(here: Installation) -> list[Service]:
         postgres.make_role(here.ports.postgres, superuser, password)
         postgres.make_database(here.ports.postgres, superuser, postgres.DATABASE)
         postgres.make_extensions(here.ports.postgres, superuser, postgres.DATABASE)
+        monitor = secret_files.read(here.secrets, "monitor-password")
+        postgres.make_monitor(here.ports.postgres, superuser, monitor, postgres.DATABASE)
 
     password = secret_files.read(here.secrets, "redis-password")
     config = redis.configuration(here.ports.redis, here.folder("redis"), password=password)
     return [
         Service(
-            postgres.server(cluster, here.ports.postgres, here.user),
+            postgres.server(cluster, here.ports.postgres, here.user, postgres.statement_settings()),
             ready=lambda: postgres.answers(here.ports.postgres),
             port=here.ports.postgres,
             before_start=lambda: postgres.remove_stale_pid_file(cluster),
@@ -53,6 +55,26 @@ def databases(here: Installation) -> list[Service]:
             port=here.ports.redis,
             quiet=True,
         ),
+    ]
+
+
+def readers(here: Installation) -> list[Service]:
+    """What reads, for Prometheus, what the databases say of themselves."""
+    names = secret_distribution.SECRETS["postgres-reader"]
+    secrets = secret_distribution.provide(here, "postgres-reader", names, here.python_user)
+    where = f"{readiness.LOOPBACK}:{here.ports.postgres}/{postgres.DATABASE}"
+    arguments = [
+        *_flag("url", f"postgresql://{postgres.MONITOR}@{where}"),
+        *_flag("password-file", str(secrets / "monitor-password")),
+        *_flag("port", str(here.ports.postgres_reader)),
+    ]
+    return [
+        Service(
+            _python(here, "postgres-reader", ["stack.postgres_reader", *arguments]),
+            ready=lambda: readiness.http_answers(here.ports.postgres_reader, "/"),
+            port=here.ports.postgres_reader,
+            depends_on=("postgres",),
+        )
     ]
 
 
@@ -86,6 +108,7 @@ def _service_settings(here: Installation) -> dict[str, str]:
         "SERVICE_PORT": str(here.ports.api),
         "OTEL_EXPORTER_OTLP_ENDPOINT": os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
         or _store_url(here),
+        "PYROSCOPE_SERVER_ADDRESS": os.environ.get("PYROSCOPE_SERVER_ADDRESS") or _store_url(here),
         **_folders(here.data),
         **_worker_settings(here.workers),
     }
@@ -239,6 +262,7 @@ def _alertmanager(
             half.alertmanager_flags(halves, fast=fast),
             gate=half.here.ports.alertmanager,
             prefix=half.prefix,
+            public=half.here.public.origin if half.here.public else "",
         ),
         ready=lambda: readiness.http_answers(half.alertmanager, f"/{half.prefix}/-/ready"),
         port=half.alertmanager,
@@ -300,6 +324,7 @@ def _prometheus(
                 f"--web.user-assets={site}",
                 *(fast_flags if fast else ()),
             ),
+            public=here.public.origin if here.public else "",
         ),
         ready=lambda: prometheus.answers(ports.prometheus),
         port=ports.prometheus,
@@ -398,7 +423,9 @@ def _store_url(here: Installation) -> str:
 def _page_origins(here: Installation) -> tuple[str, ...]:
     """Options that let the viewer's pages send requests; Prometheus serves them."""
     names = (readiness.LOOPBACK, "localhost")
-    origins = (f"http://{name}:{here.ports.prometheus}" for name in names)
+    origins = [f"http://{name}:{here.ports.prometheus}" for name in names]
+    if here.public:
+        origins.append(here.public.origin)
     return tuple(word for origin in origins for word in _flag("page-origin", origin))
 
 

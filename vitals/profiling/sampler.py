@@ -51,6 +51,9 @@ class Sampler:
 
     Args:
         loops: The loops that are watched, which may change.
+
+    Attributes:
+        is_pushed: Whether an application of the process pushes the profile: one does for all.
     """
 
     def __init__(self, loops: Mapping[asyncio.AbstractEventLoop, LoopWatch]) -> None:
@@ -64,6 +67,8 @@ class Sampler:
         self._last, self._found = perf_counter(), False
         self._lock = threading.Lock()
         self._idle: dict[CodeType, bool] = {}
+        self.is_pushed = False
+        self._taken: tuple[int, Profile] = (0, {})
 
     def add(self, meter: Meter, routes: RouteTemplates) -> None:
         """Know the routes of an application; on its loop."""
@@ -102,6 +107,29 @@ class Sampler:
             for key, seconds in minute.items():
                 total[key] = total.get(key, 0.0) + seconds
         return total
+
+    def take(self, *, also_this_minute: bool = False) -> list[tuple[int, Profile]]:
+        """What was recorded in the minutes that are over, and is not taken yet.
+
+        Args:
+            also_this_minute: Take what there is of this minute, too: at the end of the process.
+
+        Returns:
+            Minutes since 1970, each with its profile.
+        """
+        now, taken = int(time()) // 60, []
+        with self._lock:
+            minutes = [
+                (minute, dict(profile))
+                for minute, profile in self._minutes.items()
+                if minute >= self._taken[0] and (minute < now or also_this_minute)
+            ]
+        for minute, profile in minutes:
+            before = self._taken[1] if minute == self._taken[0] else {}
+            self._taken = minute, profile
+            if new := difference(profile, before):
+                taken.append((minute, new))
+        return taken
 
     def _sample(self, seconds: float) -> bool:
         """Take a sample; returns whether a thread did anything."""

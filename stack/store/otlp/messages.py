@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
+from starlette.requests import Request
 
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
@@ -28,6 +29,21 @@ class InvalidMessageError(ValueError):
 
 class TooLargeError(ValueError):
     """A body above the bound."""
+
+
+async def read(request: Request) -> bytes:
+    """The body, as far as the bound.
+
+    Raises:
+        TooLargeError: It is longer.
+    """
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MAX_BYTES:
+            raise TooLargeError(f"at most {MAX_BYTES} bytes: send smaller batches")
+        parts.append(part)
+    return b"".join(parts)
 
 
 def decompress(body: bytes, encoding: str) -> bytes:
