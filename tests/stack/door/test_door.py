@@ -192,7 +192,7 @@ def test_all_that_the_viewer_asks_for_passes() -> None:
             }
             manager = re.findall(r"requestManager[^(]*\(\s*['`]([^'`]+)", text)
             asked |= {f"/alertmanager/api/v2/{each}" for each in manager}
-            paths = re.findall(r"['`](/(?:api|loki)/[^'`]+)['`]", text)
+            paths = re.findall(r"['`](/(?:api|loki|pyroscope)/[^'`]+)['`]", text)
             prefix = "/keeper" if file.parent.name == "issues" else "/store"
             asked |= {prefix + path for path in paths}
     asked -= {"/api/v1/alertmanagers"}  # settings.json names the gate
