@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import HttpCredentials, Page, expect, sync_playwright
 
 from stack.installation.paths import CHECKOUT
 from stack.installation.ports import Ports
@@ -178,7 +178,7 @@ def main() -> int:
                 print("a page was shown without a login")
                 return 1
             password = (folder / "data/secrets/door-password").read_text().strip()
-            login = {"username": "watch", "password": password}
+            login = HttpCredentials(username="watch", password=password)
             page = chromium.new_context(**phone, http_credentials=login).new_page()
             violations: list[str] = []
             page.on("console", lambda each: violations.append(each.text))
