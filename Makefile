@@ -13,7 +13,8 @@ USERS ?= 2000
 PRODUCTS ?= 1000
 ORDERS ?= 20000
 WORKERS ?= 1
-export WORKERS
+HA ?=
+export WORKERS HA
 MKDOCS = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 # Tests wait for servers more than they compute.
 JOBS ?= 4
@@ -32,7 +33,7 @@ help: ## list the commands
 demo: $(READY) ## the whole stack with sample data and traffic; Ctrl-C stops it
 	@exec $(RUN) -m stack demo --users $(USERS) --products $(PRODUCTS) --orders $(ORDERS)
 
-up: $(READY) ## the whole stack without traffic; WORKERS=4 serves with four processes
+up: $(READY) ## the whole stack without traffic; WORKERS=4 serves with four processes, HA=1 watches with a pair
 	@exec $(RUN) -m stack up
 
 watch: $(READY) ## watch a service that runs: TARGET=host:port JOB=shop [TOKEN_FILE=file], or CONFIG=file
@@ -54,6 +55,7 @@ test-again:
 
 test-long: $(READY) ## the long proofs that test leaves out, each night
 	@$(BIN)/python -m stack install --for-tests
+	$(BIN)/python -m checks.matrix oldest
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m long
 
 test-fast: $(READY) ## the tests that need no servers, no browser and little time
@@ -66,7 +68,7 @@ dist: $(READY) ## build the kit's wheel and sdist into dist/, and check them
 	@$(BIN)/python -m checks.distribution
 
 check: $(READY) ## lint, types, imports, rendered files, docs, what a change still needs: all at once
-	@$(MAKE) --no-print-directory --keep-going --output-sync $(CHECKS)
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync $(CHECKS)
 
 .PHONY: $(CHECKS)
 check-lint: ; $(BIN)/ruff check
@@ -109,7 +111,7 @@ pictures: $(READY) ## record the reference screenshots of the boards again; chec
 bench: $(READY) ## run the benchmarks against peers; fails above a budget
 	$(BIN)/python -m bench
 
-drill: $(READY) ## inject a fault and follow its alert: make drill ALERT=LatencyP95High, or ALERT=all
+drill: $(READY) ## inject a fault and follow its alert: make drill ALERT=LatencyP95High, or ALERT=all; HA=1 kills one of a pair
 	@test -n "$(ALERT)" || { echo "drill: no alert named: run make drill ALERT=LatencyP95High"; exit 2; }
 	@exec $(RUN) -m stack drill $(ALERT)
 

@@ -1,10 +1,12 @@
 """Fixtures that start real servers. Tests that use them carry `@pytest.mark.servers`."""
 
+import functools
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any, Protocol
 
+import httpx
 import pytest
 
 from stack.install import debian_suites
@@ -19,6 +21,15 @@ SUITES = ("installed", *debian_suites.NEWER)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LongestFirst | None:
     """Replace the scheduler of ``--dist loadfile``."""
     return LongestFirst(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_tls_context() -> Iterator[None]:
+    """Each client of httpx would read all certificates of certifi again: 20 ms of each request."""
+    made = functools.cache(httpx.create_ssl_context)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("httpx._transports.default.create_ssl_context", made)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

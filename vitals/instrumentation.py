@@ -148,6 +148,7 @@ def instrument(
     locks: bool = True,
     folders: Folders | None = None,
     block_threshold: float | None = THRESHOLD,
+    profiles_endpoint: str | None = None,
     probes: Sequence[Probe] = (),
 ) -> Vitals:
     """Instrument an application with metrics, logs and traces.
@@ -223,6 +224,8 @@ def instrument(
             (``NAME=PATH:NAME=PATH``). The service may watch the disk of a database on its machine.
         block_threshold: Seconds for which the event loop may not turn until the line that blocks it
             is looked for, in a thread; None never looks. See docs/profiling.md.
+        profiles_endpoint: Where profiles are pushed to by Pyroscope's API, such as
+            ``http://127.0.0.1:4040``; by default ``PYROSCOPE_SERVER_ADDRESS``, else nowhere.
         probes: Further probes, each an object with ``attach(host)``; see ``vitals.host``.
 
     Returns:
@@ -292,7 +295,7 @@ def instrument(
         traces,
         RuntimeProbe(version, revision),
         SaturationProbe(folders),
-        ProfilingProbe(block_threshold, admin, admin_login)
+        ProfilingProbe(block_threshold, admin, admin_login, profiles_endpoint, resource)
         if block_threshold is not None
         else None,
         LogProbe(logs) if logs is not False else None,
@@ -417,6 +420,7 @@ def _measure(host: Host, app: ASGIApp) -> ASGIApp:
         linked_span=host.linked_span,
         long_polls=host.long_polls,
         errors=host.errors,
+        activity=host.activity,
     )
     host.record_cut = probe.record_cut
     return probe

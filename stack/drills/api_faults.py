@@ -10,7 +10,7 @@ import asyncpg
 
 from stack import readiness
 from stack.drills import proofs
-from stack.drills.fault import API, Fault, Load
+from stack.drills.fault import API, POSTGRES, Fault, Load
 from stack.installation import secrets
 from stack.servers import postgres
 
@@ -78,13 +78,15 @@ async def _revoke_login(environment: "Environment") -> None:
     connection = await _superuser(environment)
     try:
         await connection.execute(f"ALTER ROLE {postgres.ROLE} NOLOGIN")
-        # Only the API's connections, not others of this role.
-        await connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE usename = $1 AND application_name = 'service'",
-            postgres.ROLE,
-        )
-        await asyncio.Event().wait()
+        while True:
+            # Only the API's connections, not others of this role. Again and again: one that was
+            # being opened is not listed yet, and alone would answer everything.
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE usename = $1 AND application_name = 'service'",
+                postgres.ROLE,
+            )
+            await asyncio.sleep(0.5)
     finally:
         await connection.execute(f"ALTER ROLE {postgres.ROLE} LOGIN")
         await connection.close()
@@ -191,6 +193,14 @@ FAULTS = {
         lane=API,
         seconds=180.0,
         proof=proofs.slow_request(0.5),
+    ),
+    "TransactionForgotten": Fault(
+        "a transaction that holds a lock on the products table is left open",
+        _forget_transaction,
+        job=POSTGRES,
+        load=Load(_searches, rate=5),
+        lane=API,
+        seconds=60.0,
     ),
     "ErrorRatioHigh": Fault(
         "the database refuses the API's role",

@@ -13,6 +13,7 @@ from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from vitals.asgi.activity import Activity
 from vitals.asgi.methods import METHODS, OTHER_METHOD
 from vitals.asgi.own_paths import OwnPaths
 from vitals.asgi.request_context import CURRENT, OnFinished, RequestContext
@@ -55,6 +56,7 @@ class HttpProbe:
         linked_span: Creates the spans of background tasks; None without tracing.
         long_polls: Route templates of long polls; None for those with the usual names.
         errors: Counts exceptions.
+        activity: Knows what is in flight.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class HttpProbe:
         linked_span: LinkedSpan | None = None,
         long_polls: Sequence[str] | None = None,
         errors: ErrorCounter | None = None,
+        activity: Activity | None = None,
     ) -> None:
         self.app = app
         self._meter = meter
@@ -76,7 +79,8 @@ class HttpProbe:
         self._record = Recorder(
             meter, routes, objectives, StreamMeter(meter, long_polls), on_finished=on_finished
         ).record
-        self._serve_websocket = WebSocketProbe(app, meter, routes, errors)
+        self._activity = Activity() if activity is None else activity
+        self._serve_websocket = WebSocketProbe(app, meter, routes, errors, activity=self._activity)
         meter.histogram(HTTP_REQUEST_DURATION, extra_bounds=objectives.thresholds(Slo.LATENCY))
         self._background = BackgroundMeter(meter, routes, linked_span, errors)
         self._new_request: type[ObservedRequest] = type(
@@ -92,7 +96,7 @@ class HttpProbe:
         )
         with suppress(RuntimeError):  # no asyncio
             observe_tasks(asyncio.get_running_loop())
-        self._running: set[ObservedRequest] = set()
+        self._running: set[ObservedRequest] = self._activity.requests
         self._active = meter.gauge(HTTP_ACTIVE_REQUESTS)
         self._streams = meter.gauge(HTTP_ACTIVE_STREAMS).bind(NoLabels())
         meter.before_scrape(self._refresh_active)
@@ -106,7 +110,7 @@ class HttpProbe:
             if objective.within is not None:
                 meter.gauge(SLO_THRESHOLD).bind(labels).set(objective.within)
 
-    async def __call__(  # noqa: C901  # each call would cost
+    async def __call__(  # noqa: C901, PLR0912  # each call would cost
         self, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Serve one connection."""
@@ -133,6 +137,8 @@ class HttpProbe:
         if token.old_value is not _UNSET:
             self._disown(token.old_value)
         running.add(request)
+        if self._activity.on_begin is not None:
+            self._activity.on_begin()
         request.started = perf_counter()
         try:
             await self.app(scope, request.receive, request.send)

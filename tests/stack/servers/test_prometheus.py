@@ -19,7 +19,15 @@ from stack.servers import prometheus
 from tests import servers
 from tests.conftest import Start
 
-PORTS = Ports(api=1111, prometheus=2222, alertmanager=3333, runner=4444, store=5555, issues=6666)
+PORTS = Ports(
+    api=1111,
+    prometheus=2222,
+    alertmanager=3333,
+    runner=4444,
+    store=5555,
+    issues=6666,
+    postgres_reader=7777,
+)
 
 
 @pytest.fixture
@@ -44,6 +52,7 @@ def test_every_target_is_on_this_machine(config: dict[str, Any]) -> None:
         "alertmanager": ["127.0.0.1:3333"],
         "store": ["127.0.0.1:5555"],
         "issues": ["127.0.0.1:6666"],
+        "postgres": ["127.0.0.1:7777"],
         "runner": ["127.0.0.1:4444"],
     }
     (peers,) = config["alerting"]["alertmanagers"]

@@ -232,7 +232,7 @@ def test_lines_that_are_too_long_for_one_result_are_not_read(
     monkeypatch.setattr(log_search, "_MAX_CHARACTERS", 500_000)
     files = _filled(tmp_path / "store", 100_000_000, 4)
     query, time_range = parse_selector('{service_name="shop"}'), TimeRange(0, EVER)
-    assert len(log_search.find_lines(files, query, time_range, 2, Deadline(30))) == 2
+    assert len(log_search.find_lines(files, query, time_range, 2, Deadline(30)).lines) == 2
     with pytest.raises(QueryError, match="lower limit"):
         log_search.find_lines(files, query, time_range, 4, Deadline(30))
     files.close()
