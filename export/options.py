@@ -34,6 +34,7 @@ class Options:
         boards: URL of Grafana, for links in messages.
         runbooks: URL of the folder of the runbooks, likewise.
         engine: What evaluates the rules.
+        drop_unread: Whether scrapes drop the metrics that no rule, board or runbook reads.
     """
 
     identity: Identity = BY_JOB
@@ -46,6 +47,7 @@ class Options:
     boards: str = ""
     runbooks: str = ""
     engine: Engine = Engine.PROMETHEUS
+    drop_unread: bool = False
 
     def __post_init__(self) -> None:
         known = {alert.name for engine in Engine for alert in every_alert(engine)}

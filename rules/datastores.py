@@ -21,7 +21,7 @@ ANSWERED = "hit|stale|negative"
 """Cache results that needed no load from the source."""
 
 STATEMENTS = "statements"
-"""The rule group of the histograms of statements: no alert reads them."""
+"""The rule group of histograms that no alert reads."""
 
 _DB = DB_OPERATION_DURATION.name
 _POOL = "db_client_connection_pool_name"
@@ -102,6 +102,7 @@ QUERIES_PER_REQUEST_P95 = Signal(
     "Which routes send many queries per request?",
     "short",
     defined(DB_QUERIES_PER_REQUEST.quantile(0.95, "job", "http_route")),
+    group=STATEMENTS,
 )
 N_PLUS_ONE_5M = Signal(
     "job_route_fingerprint:db_client_n_plus_one:increase5m",
@@ -121,6 +122,7 @@ POOL_WAIT_P95 = Signal(
     "How long do callers wait for a connection?",
     "s",
     defined(DB_CONNECTION_WAIT.quantile(0.95, "job", _POOL)),
+    group=STATEMENTS,
 )
 
 # -- Cache --------------------------------------------------------------------------------

@@ -39,7 +39,9 @@ def _kind(name: str) -> str:
 
 
 def viewer_url(here: Installation) -> str:
-    """The URL of the viewer, which Prometheus serves; its pages are below it."""
+    """The URL of the viewer, whose pages are below it: the public one, or that of Prometheus."""
+    if here.public:
+        return here.public.origin
     return f"http://{readiness.LOOPBACK}:{here.ports.prometheus}/user"
 
 

@@ -8,6 +8,8 @@ from dataclasses import replace
 from textwrap import indent
 
 from stack import command_line, monitoring_config, pair, readiness, services
+from stack.door import service as door
+from stack.door.settings import DoorSettings
 from stack.installation import secrets
 from stack.installation.paths import Installation
 from stack.installation.process_record import ProcessRecord, RecordWriter
@@ -26,7 +28,7 @@ from vitals.metrics import process_identity
 WRITTEN = (
     *("postgres", "postgres.draft", "redis", "prometheus", "alertmanager", "inbox", "secrets"),
     *("handout", "log", "bin", "site", "site.new", "copies", "drill", "suites", "matrix"),
-    *("store", "issues", "running.json", "lock", pair.FOLDER),
+    *("store", "issues", "door", "running.json", "lock", pair.FOLDER),
 )
 """Names of everything that the stack writes to its data folder."""
 _OF_API = ("api", "postgres", "redis", "postgres_reader")
@@ -59,8 +61,11 @@ def run(
         OrphansError: Processes of a killed stack do not end.
         PortError: A port is taken.
         WeakSecretError: A provided secret is weak.
+        PublicUrlError: The public address is wrong.
+        DoorSettingsError: Another setting of the door is.
         OSError: A file of the stack cannot be read or written.
     """
+    settings = DoorSettings.read(os.environ)
     secure_files.make_directories(here.data)
     secure_files.make_directory(here.log)
     held = lock.acquire(here.lock, command)
@@ -96,10 +101,12 @@ def run(
         ),
         services.boards(here),
     ]
+    if settings:
+        chosen.append(door.service(here, settings, os.environ.get("TRACE_URL", "")))
     if amounts is not None:
         chosen += services.sample_data(here, amounts)
     chosen = [_with_marker(service, orphans.marker(here.data)) for service in chosen]
-    record = RecordWriter(here.record_path, here.ports)
+    record = RecordWriter(here.record_path, here.ports, here.public.origin if here.public else "")
     logs.log(f"starting {', '.join(service.name for service in chosen)}")
     reaper_process = reaper.Reaper(held)
 
@@ -178,8 +185,10 @@ def addresses(here: Installation, *, has_api: bool = True) -> str:
         ("metrics", f"{host}:{ports.api}/metrics (token: {here.secrets}/metrics-token)"),
         ("logins", f"admin@example.com and user1@example.com, passwords in {here.secrets}"),
     ]
+    of_door = door.login_hints(here, DoorSettings.read(os.environ)) if here.public else []
     rows = [
         *(of_api if has_api else ()),
+        *of_door,
         ("boards", f"{viewer}/"),
         *(
             (("boards, second", f"{host}:{ports.prometheus_2}/user/"),)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from stack import monitoring_config, pair, readiness, secret_distribution
+from stack import monitoring_config, pair, readiness, secret_distribution, settings
 from stack.installation import secrets as secret_files
 from stack.installation.paths import CHECKOUT, Installation
 from stack.pair import Half
@@ -165,8 +165,8 @@ def store(here: Installation) -> Service:
     arguments = [
         *_flag("listen", f"{readiness.LOOPBACK}:{here.ports.store}"),
         *_flag("data", str(folder)),
-        *_flag("keep", os.environ.get("STORE_KEEP") or "7d"),
-        *_flag("limit", os.environ.get("STORE_LIMIT") or "2GB"),
+        *_flag("keep", settings.STORE_KEEP.of(os.environ)),
+        *_flag("limit", settings.STORE_LIMIT.of(os.environ)),
         *_page_origins(here),
     ]
     return Service(
@@ -262,6 +262,7 @@ def _alertmanager(
             half.alertmanager_flags(halves, fast=fast),
             gate=half.here.ports.alertmanager,
             prefix=half.prefix,
+            public=half.here.public.origin if half.here.public else "",
         ),
         ready=lambda: readiness.http_answers(half.alertmanager, f"/{half.prefix}/-/ready"),
         port=half.alertmanager,
@@ -318,11 +319,12 @@ def _prometheus(
             ports.prometheus,
             here.user_of("prometheus"),
             (
-                "--storage.tsdb.retention.time=31d",  # the longest window of a rule is 30 days
-                "--storage.tsdb.retention.size=10GB",
+                f"--storage.tsdb.retention.time={settings.PROMETHEUS_KEEP.of(os.environ)}",
+                f"--storage.tsdb.retention.size={settings.PROMETHEUS_LIMIT.of(os.environ)}",
                 f"--web.user-assets={site}",
                 *(fast_flags if fast else ()),
             ),
+            public=here.public.origin if here.public else "",
         ),
         ready=lambda: prometheus.answers(ports.prometheus),
         port=ports.prometheus,
@@ -421,7 +423,9 @@ def _store_url(here: Installation) -> str:
 def _page_origins(here: Installation) -> tuple[str, ...]:
     """Options that let the viewer's pages send requests; Prometheus serves them."""
     names = (readiness.LOOPBACK, "localhost")
-    origins = (f"http://{name}:{here.ports.prometheus}" for name in names)
+    origins = [f"http://{name}:{here.ports.prometheus}" for name in names]
+    if here.public:
+        origins.append(here.public.origin)
     return tuple(word for origin in origins for word in _flag("page-origin", origin))
 
 

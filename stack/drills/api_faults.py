@@ -79,13 +79,15 @@ async def _revoke_login(environment: "Environment") -> None:
     connection = await superuser(environment)
     try:
         await connection.execute(f"ALTER ROLE {postgres.ROLE} NOLOGIN")
-        # Only the API's connections, not others of this role.
-        await connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE usename = $1 AND application_name = 'service'",
-            postgres.ROLE,
-        )
-        await asyncio.Event().wait()
+        while True:
+            # Only the API's connections, not others of this role. Again and again: one that was
+            # being opened is not listed yet, and alone would answer everything.
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE usename = $1 AND application_name = 'service'",
+                postgres.ROLE,
+            )
+            await asyncio.sleep(0.5)
     finally:
         await connection.execute(f"ALTER ROLE {postgres.ROLE} LOGIN")
         await connection.close()

@@ -87,8 +87,9 @@ class Environment:
         Yields:
             Whether there is a pair.
         """
-        # Not of one half: each of the others must do without its partner.
-        names = ("prometheus" + pair.SUFFIX, "alertmanager") if self.drill.pair else ()
+        # Of one half: the links of a message lead to the Prometheus beside its Alertmanager.
+        killed = ("prometheus", "alertmanager") if self.drill.pair else ()
+        names = [name + pair.SUFFIX for name in killed]
         for name in names:
             self._processes[name].kill()
         try:

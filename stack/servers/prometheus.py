@@ -25,9 +25,15 @@ NO_ORIGIN = "none"
 
 
 def server(
-    config: Path, data: Path, port: int, user: ServiceUser | None, flags: Sequence[str] = ()
+    config: Path,
+    data: Path,
+    port: int,
+    user: ServiceUser | None,
+    flags: Sequence[str] = (),
+    *,
+    public: str = "",
 ) -> Program:
-    """Prometheus on loopback; its admin API stays off."""
+    """Prometheus on loopback; its admin API stays off. Its links point to `public`, if given."""
     return Program(
         "prometheus",
         [
@@ -35,7 +41,7 @@ def server(
             f"--config.file={config}",
             f"--storage.tsdb.path={data}",
             f"--web.listen-address={readiness.LOOPBACK}:{port}",
-            f"--web.external-url=http://{readiness.LOOPBACK}:{port}/",
+            f"--web.external-url={public or f'http://{readiness.LOOPBACK}:{port}'}/",
             f"--web.cors.origin={NO_ORIGIN}",
             # Alerts that were firing still do after a restart. By default those with a `for` below
             # ten minutes begin anew, and Alertmanager reports their end meanwhile.
@@ -72,6 +78,7 @@ def alertmanager(
     *,
     gate: int = 0,
     prefix: str = "",
+    public: str = "",
 ) -> Program:
     """Alertmanager on loopback; clustering is off unless a flag names its address.
 
@@ -83,6 +90,7 @@ def alertmanager(
         flags: Further options.
         gate: Port of the gate in front of it, if any; links point there.
         prefix: Route prefix.
+        public: The address that links point to instead.
     """
     clustered = any(flag.startswith("--cluster.listen-address") for flag in flags)
     name = "alertmanager" if shutil.which("alertmanager") else "prometheus-alertmanager"  # Debian's
@@ -93,7 +101,7 @@ def alertmanager(
             f"--config.file={config}",
             f"--storage.path={data}",
             f"--web.listen-address={readiness.LOOPBACK}:{port}",
-            f"--web.external-url=http://{readiness.LOOPBACK}:{gate or port}/",
+            f"--web.external-url={public or f'http://{readiness.LOOPBACK}:{gate or port}'}/",
             f"--web.route-prefix=/{prefix}",
             *(() if clustered else ("--cluster.listen-address=",)),
             # What was notified is written that often; after a kill, later ends are not known.
