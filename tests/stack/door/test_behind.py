@@ -54,9 +54,7 @@ def watch() -> Iterator[tuple[str, httpx.Client]]:
             yield origin, client
     finally:
         running.terminate()
-        running.wait(60)
-        if running.stdout:
-            running.stdout.close()
+        running.communicate(timeout=60)
         shutil.rmtree(folder, ignore_errors=True)
 
 
