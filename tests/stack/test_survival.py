@@ -29,6 +29,7 @@ PORTS = Ports.chosen()
 ODD = 'it\'s "odd" ünï 数 [a-b] *?{x} $HOME %s \\ #'
 SERVERS = {
     "postgres",
+    "postgres-reader",
     "redis",
     "api",
     "inbox",
