@@ -64,6 +64,8 @@ it('sums what is found without what it calls', () => {
   const flame = flameOf(SINGLE);
   expect(matchedShare(flame, (name) => name === 'a' || name === 'b')).toBeCloseTo(0.6);
   expect(matchedShare(flame, () => false)).toBe(0);
+  // The root is no function of the service, though one may have its name.
+  expect(matchedShare(flame, (name) => name === 'total')).toBe(0);
 });
 
 it('moves by keys', () => {

@@ -121,12 +121,11 @@ export function neighbour(flame: Flame, from: Block, key: string): Block | undef
   return next?.depth === from.depth ? next : undefined;
 }
 
-/** The share of the whole in blocks that match, each part of it counted once. */
+/** The share of the whole in blocks that match, each part of it counted once; not by the root. */
 export function matchedShare(flame: Flame, matches: (name: string) => boolean): number {
+  const isFound = ({ name, depth }: Block) => depth > 0 && matches(name);
   return flame.blocks
-    .filter(
-      (block) => matches(block.name) && !callersOf(flame, block).some(({ name }) => matches(name)),
-    )
+    .filter((block) => isFound(block) && !callersOf(flame, block).some(isFound))
     .reduce((sum, { width }) => sum + width, 0);
 }
 

@@ -126,7 +126,7 @@ export function Graph({ flame, matches }: GraphProps) {
               left: `${left * 100}%`,
               width: `${width * 100}%`,
               top: block.depth * ROW,
-              background: colourOf(flame, block, Boolean(matches?.(block.name))),
+              background: colourOf(flame, block, block.depth > 0 && Boolean(matches?.(block.name))),
             }}
             aria-label={described(flame, block)}
             title={described(flame, block)}
