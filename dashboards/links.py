@@ -95,6 +95,11 @@ TO_ERRORS_OF_SERIES = _to_traces(
     'span.error.type = "${__field.labels.error_type:percentencode}"',
 )
 """Of series by error type, of the selected route."""
+TO_TRACES_OF_ERROR = _to_traces(
+    "Traces with this error, which lead to its issue",
+    'span.vitals.error.fingerprint = "${__data.fields.Fingerprint:percentencode}"',
+)
+"""Of a row with a column `Fingerprint`."""
 TO_TRACES_OF_STATEMENT = _to_traces(
     "Traces with this statement",
     'span.vitals.db.query.fingerprint = "${__data.fields.Fingerprint:percentencode}"',

@@ -15,12 +15,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from stack import run, watch_command
+from stack import run, settings, watch_command
 from stack.backtest import command as backtest
 from stack.drills import run as drills
 from stack.drills.faults import FAULTS
 from stack.install import debian_suites, packages
 from stack.installation.paths import Installation
+from stack.text_table import text_table
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,15 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    if options.command == "status":
-        return run.status(Installation.here())
-    if options.command == "clean":
-        run.clean(Installation.here())
-        return 0
+    if options.command in {"status", "clean", "settings"}:
+        return _run_without_servers(options.command)
     if options.command == "drill":
         return drills.run(Installation.here(), options.alerts)
     if options.command == "backtest":
         return backtest.run(options)
+    if options.command != "install":
+        settings.check(os.environ)
     packages.install(
         for_tests=options.command == "install" and options.for_tests,
         for_door=bool(os.environ.get("PUBLIC_URL")),
@@ -70,6 +70,16 @@ def _run(options: argparse.Namespace) -> int:
         fast=options.fast,
         watched=watch_command.services(options) if options.command == "watch" else (),
     )
+
+
+def _run_without_servers(command: str) -> int:
+    if command == "status":
+        return run.status(Installation.here())
+    if command == "settings":
+        print(text_table(settings.rows(os.environ), ("setting", "value", "meaning")))
+    else:
+        run.clean(Installation.here())
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -96,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
             help="run the rules many times faster, as drills do, and notify the inbox only",
         )
     commands.add_parser("status", help="print the state of each service, and the addresses")
+    commands.add_parser("settings", help="print all settings, their values and what they mean")
     commands.add_parser("clean", help="remove all data; the stack must not run")
     drill = commands.add_parser("drill", help="inject a fault and follow its alert to the inbox")
     drill.add_argument(

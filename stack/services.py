@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from stack import monitoring_config, pair, readiness, secret_distribution
+from stack import monitoring_config, pair, readiness, secret_distribution, settings
 from stack.installation import secrets as secret_files
 from stack.installation.paths import CHECKOUT, Installation
 from stack.pair import Half
@@ -165,8 +165,8 @@ def store(here: Installation) -> Service:
     arguments = [
         *_flag("listen", f"{readiness.LOOPBACK}:{here.ports.store}"),
         *_flag("data", str(folder)),
-        *_flag("keep", os.environ.get("STORE_KEEP") or "7d"),
-        *_flag("limit", os.environ.get("STORE_LIMIT") or "2GB"),
+        *_flag("keep", settings.STORE_KEEP.of(os.environ)),
+        *_flag("limit", settings.STORE_LIMIT.of(os.environ)),
         *_page_origins(here),
     ]
     return Service(
@@ -319,8 +319,8 @@ def _prometheus(
             ports.prometheus,
             here.user_of("prometheus"),
             (
-                "--storage.tsdb.retention.time=31d",  # the longest window of a rule is 30 days
-                "--storage.tsdb.retention.size=10GB",
+                f"--storage.tsdb.retention.time={settings.PROMETHEUS_KEEP.of(os.environ)}",
+                f"--storage.tsdb.retention.size={settings.PROMETHEUS_LIMIT.of(os.environ)}",
                 f"--web.user-assets={site}",
                 *(fast_flags if fast else ()),
             ),

@@ -28,10 +28,16 @@ class Outcome:
     refused: bool
 
 
-def outcome(door: WatchedDoor, trick: Trick) -> Outcome:
-    """Send a trick; each of its answers must be a refusal without content."""
+def outcome(door: WatchedDoor, trick: Trick, *, seconds: float = 10.0) -> Outcome:
+    """Send a trick; each of its answers must be a refusal without content.
+
+    Args:
+        door: The door.
+        trick: The trick.
+        seconds: How long an answer may take.
+    """
     try:
-        answer = door.send(trick.request, name=trick.name)
+        answer = door.send(trick.request, name=trick.name, seconds=seconds)
     except OSError:  # the handshake
         return Outcome(b"", "no handshake", refused=True)
     statuses = [found.decode() for found in _STATUS.findall(answer)]

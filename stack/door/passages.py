@@ -84,6 +84,7 @@ def of_viewer(to: Upstreams) -> list[Passage]:
         of_store("traces", r"/api/(?:search|v2/traces/[0-9A-Fa-f]{1,32})"),
         of_store("tags", rf"/api/v2/search/tag/{_NAME}/values"),
         of_store("lines", rf"/loki/api/v1/(?:query_range|label/{_NAME}/values)"),
+        of_store("profiles", "/pyroscope/(?:render|render-diff|label-values)"),
         of_store("tail", "/loki/api/v1/tail", websocket=True),
         of_issues("issues", READ, rf"/keeper/api/v1/issues|{issue}"),
         of_issues("issue_states", ("POST",), rf"{issue}/(?:resolve|ignore|reopen)"),

@@ -38,9 +38,10 @@ def _many_products() -> Iterator[str]:
     return itertools.cycle(f"/api/products/{number}" for number in range(1, 5001))
 
 
-async def _superuser(
+async def superuser(
     environment: "Environment", *, application: str = "drill"
 ) -> asyncpg.Connection:
+    """Connect to the stack's database as the superuser."""
     here = environment.here
     return await asyncpg.connect(
         host=readiness.LOOPBACK,
@@ -53,7 +54,7 @@ async def _superuser(
 
 
 async def _lock_products(environment: "Environment") -> None:
-    connection = await _superuser(environment)
+    connection = await superuser(environment)
     try:
         while True:
             async with connection.transaction():
@@ -65,7 +66,7 @@ async def _lock_products(environment: "Environment") -> None:
 
 
 async def _forget_transaction(environment: "Environment") -> None:
-    connection = await _superuser(environment, application="psql")
+    connection = await superuser(environment, application="psql")
     try:
         async with connection.transaction():
             await connection.execute("LOCK TABLE products IN ACCESS EXCLUSIVE MODE")
@@ -75,7 +76,7 @@ async def _forget_transaction(environment: "Environment") -> None:
 
 
 async def _revoke_login(environment: "Environment") -> None:
-    connection = await _superuser(environment)
+    connection = await superuser(environment)
     try:
         await connection.execute(f"ALTER ROLE {postgres.ROLE} NOLOGIN")
         while True:

@@ -134,7 +134,13 @@ def server(
 def statement_settings() -> dict[str, str]:
     """Settings by which the server counts statements, where it has the extension."""
     library = Path(binary("postgres")).resolve().parents[1] / "lib" / "pg_stat_statements.so"
-    return {"shared_preload_libraries": "pg_stat_statements"} if library.exists() else {}
+    if not library.exists():
+        return {}
+    return {
+        "shared_preload_libraries": "pg_stat_statements",
+        # Otherwise it keeps and shows the passwords of ALTER ROLE.
+        "pg_stat_statements.track_utility": "off",
+    }
 
 
 def answers(port: int) -> bool:

@@ -23,6 +23,8 @@ from alerts.receivers import Email, ReceiverSettings
 from alerts.rule_files import every_alert
 from stack.inbox.text_rendering import without_markup
 
+pytestmark = pytest.mark.slow
+
 WEBHOOK = ReceiverSettings(webhook="http://127.0.0.1:9094/")
 
 

@@ -19,6 +19,8 @@ from rules.engine import Engine
 from rules.promql import series_in
 from rules.watched import SCRAPE_SETTINGS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 RESOURCE = jsonschema.Draft7Validator(
     json.loads((ROOT / "grafana/schema/resource.schema.json").read_text())

@@ -16,6 +16,8 @@ from export.__main__ import main
 from rules.engine import Engine
 from tests import servers
 
+pytestmark = pytest.mark.slow
+
 ALERTS = Path(__file__).parents[1] / "alerts"
 CASE = ALERTS / "engines" / "victoriametrics.yml"
 SAME = ("dependencies", "errors", "processes", "watched")

@@ -10,7 +10,7 @@ import logging
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 from vitals.asgi.trace_record import active_span
 from vitals.logging import active_export
@@ -25,7 +25,13 @@ from vitals.redactor import Redactor
 RECORD_BYTES = 200
 """About the bytes of a record besides its text."""
 
+MAX_HANDLERS = 200
+"""Handlers whose wording is remembered."""
+
 _NOWHERE: Mapping[str, Any] = {}
+
+_Speaker = tuple["ref[logging.Handler]", Any, Say | None, bool]
+"""A handler, its formatter, how it words a message, and whether that has to be asked again."""
 
 
 class LogExport(logging.Handler):
@@ -54,8 +60,7 @@ class LogExport(logging.Handler):
         self.exporter: Exporter[Exported] = Exporter(
             target, self._encoder, self._drop, signal="logs", rejected=rejected
         )
-        self._speakers: WeakKeyDictionary[logging.Handler, tuple[Any, Say | None]]
-        self._speakers = WeakKeyDictionary()
+        self._speakers: dict[int, _Speaker] = {}
 
     def createLock(self) -> None:  # noqa: N802  # logging's name
         """Need no lock: the queue has one."""
@@ -117,22 +122,29 @@ class LogExport(logging.Handler):
         current: logging.Logger | None = logger
         while current is not None:
             for handler in current.handlers:
-                if isinstance(handler, JsonHandler):
-                    say = handler.speaker()
-                else:
-                    known = self._speakers.get(handler)
-                    if known is None or known[0] is not handler.formatter:
-                        known = self._learn(handler)
-                    say = known[1]
+                known = self._speakers.get(id(handler))
+                if (
+                    known is None
+                    or known[0]() is not handler
+                    or known[1] is not handler.formatter
+                    or known[3]
+                ):
+                    known = self._learn(handler)
+                say = known[2]
                 if say is not None and (text := say(record)) is not None:
                     return text
             current = current.parent if current.propagate else None
         return None
 
-    def _learn(self, handler: logging.Handler) -> tuple[Any, Say | None]:
+    def _learn(self, handler: logging.Handler) -> "_Speaker":
         if exports_by_opentelemetry(handler):
             self.is_host_exporting = True
-        known = self._speakers[handler] = handler.formatter, speaker_of(handler)
+        # A line's handler finds out by itself, for the handler that it replaces.
+        is_json = isinstance(handler, JsonHandler)
+        say = handler.speaker() if isinstance(handler, JsonHandler) else speaker_of(handler)
+        if len(self._speakers) >= MAX_HANDLERS:
+            self._speakers.clear()
+        known = self._speakers[id(handler)] = ref(handler), handler.formatter, say, is_json
         return known
 
     def check(self) -> bool:

@@ -179,7 +179,9 @@ def ask(port: int) -> int | None:
 
 @pytest.mark.servers
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("server", ["uvicorn, recycled", "gunicorn, recycled"])
+@pytest.mark.parametrize(
+    "server", ["uvicorn, recycled", pytest.param("gunicorn, recycled", marks=pytest.mark.long)]
+)
 def test_recycled_workers_did_not_crash(server: str) -> None:
     with serving(server, 2) as (port, _):
 

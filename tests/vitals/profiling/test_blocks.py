@@ -34,6 +34,8 @@ from vitals.profiling import loop_watch, watchdog
 from vitals.profiling.probe import ProfilingProbe
 from vitals.testing import Readings
 
+pytestmark = pytest.mark.slow
+
 LOOPS = {"asyncio": asyncio.new_event_loop}
 with contextlib.suppress(ImportError):  # where the kit's lowest versions are tested
     import uvloop

@@ -140,7 +140,12 @@ class RecordEncoder:
             more = self._details(details) + _status(error_type, details, self._redactor)
         else:
             if details is not None:
-                more = _call_site(*details)
+                code, line, rows = details  # type: ignore[misc]  # no Details
+                more = (
+                    _call_site("", "", 0, rows)
+                    if code is None
+                    else _call_site(code.co_filename, code.co_qualname, line, rows)
+                )
             if error_type:
                 more += _FAILED
         if record.ended and start >= record.ended and parent_id == record.span_id:
@@ -206,14 +211,14 @@ def _scope(name: str) -> bytes:
 
 
 @lru_cache(maxsize=4_096)
-def _call_site(code: Any, line: int, rows: int) -> bytes:
+def _call_site(file: str, function: str, line: int, rows: int) -> bytes:
     """Attributes of where a statement was sent, and of the rows that it returned."""
     found: dict[str, Any] = {}
-    if code is not None:
+    if file:
         found = {
-            "code.file.path": short_path(code.co_filename),
+            "code.file.path": short_path(file),
             "code.line.number": line,
-            "code.function.name": code.co_qualname,
+            "code.function.name": function,
         }
     if rows >= 0:
         found[_ROWS] = rows
