@@ -6,8 +6,8 @@ FOLDER = Path(__file__).parents[1] / "prometheus"
 DOCUMENT = FOLDER / "prometheus-pair.yml"
 _HEADER = """\
 # Rendered by `python -m alerts` from prometheus.yml: change that file, not this one. Each of a pair
-# reads it, as `HA=1 docker compose --profile pair up` starts them: the value of `replica` comes from
-# the environment, as Prometheus 3 replaces it.
+# reads it, as `HA=1 docker compose --profile pair up` starts them: the value of `replica` comes
+# from the environment, as Prometheus 3 replaces it.
 """
 _GLOBAL = "global:\n"
 _REPLICA = '  external_labels: { replica: "${REPLICA}" }\n'
