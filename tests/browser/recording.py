@@ -91,7 +91,7 @@ system_pressure_waiting_seconds_total{scope="cgroup",resource="cpu"} 250
 vitals_workers 2
 vitals_workers_ended_total 1
 vitals_workers_crashed_total 1
-vitals_errors_total{fingerprint="3f9c2a7d41b0",type="KeyError",http_route="/api/orders",place="service.orders.orders:total"} 90
+vitals_errors_total{fingerprint="3f",type="KeyError",http_route="/api/orders",place="orders:sum"} 90
 http_server_requests_refused_total{reason="syntax"} 12
 http_server_active_streams 24
 http_server_stream_duration_seconds_bucket{http_route="/api/feed",le="60.0"} 200
