@@ -137,8 +137,9 @@ class HttpProbe:
         if token.old_value is not _UNSET:
             self._disown(token.old_value)
         running.add(request)
-        if self._activity.on_begin is not None:
-            self._activity.on_begin()
+        begin = self._activity.on_begin  # read once: another thread may take it back
+        if begin is not None:
+            begin()
         request.started = perf_counter()
         try:
             await self.app(scope, request.receive, request.send)

@@ -67,8 +67,9 @@ class WebSocketProbe:
 
         self._sockets.inc()
         self._activity.sockets += 1
-        if self._activity.on_begin is not None:
-            self._activity.on_begin()
+        begin = self._activity.on_begin  # read once: another thread may take it back
+        if begin is not None:
+            begin()
         started = perf_counter()
         try:
             await self.app(scope, observed_receive, observed_send)
