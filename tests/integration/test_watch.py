@@ -176,7 +176,7 @@ def test_every_panel_of_every_board_has_data_for_each_service(
     monitoring: Monitoring, name: str
 ) -> None:
     choices = {"job": name, "route": f"{PATHS[name]}/{{number}}"}
-    # Nobody reads their PostgreSQL itself.
+    # Their PostgreSQL has no reader.
     queries = [each for each in panel_queries(choices) if each.board != "svc-postgres"]
     assert len(queries) > 80
 
