@@ -204,7 +204,7 @@ def _users(file: Path) -> dict[str, str]:
             )
         found[name] = hashed
     if not found:
-        raise DoorSettingsError(f"PUBLIC_USERS_FILE: {file} has no users: add them with htpasswd -B")
+        raise DoorSettingsError(f"PUBLIC_USERS_FILE: {file} has no users: use htpasswd -B")
     return found
 
 
