@@ -82,29 +82,7 @@ def run(
     here = _with_ports_of_pair(here)
     command_line.write(here, watched)
     logs = LogMultiplexer(here.log)
-    mail_port = readiness.free_port()
-    chosen = [
-        *(
-            []
-            if watched
-            else [*services.databases(here), *services.readers(here), services.api(here)]
-        ),
-        services.inbox(here, mail_port),
-        services.store(here),
-        services.issues(here),
-        *services.monitoring(
-            here,
-            services.prometheus_secrets(here),
-            fast=fast,
-            mail_port=mail_port,
-            watched=watched,
-        ),
-        services.boards(here),
-    ]
-    if settings:
-        chosen.append(door.service(here, settings, os.environ.get("TRACE_URL", "")))
-    if amounts is not None:
-        chosen += services.sample_data(here, amounts)
+    chosen = _choose(here, settings, amounts=amounts, fast=fast, watched=watched)
     chosen = [_with_marker(service, orphans.marker(here.data)) for service in chosen]
     record = RecordWriter(here.record_path, here.ports, here.public.origin if here.public else "")
     logs.log(f"starting {', '.join(service.name for service in chosen)}")
@@ -130,6 +108,37 @@ def run(
     finally:
         reaper_process.close()
         record.close()
+
+
+def _choose(
+    here: Installation,
+    settings: DoorSettings | None,
+    *,
+    amounts: Mapping[str, int] | None,
+    fast: bool,
+    watched: Sequence[WatchedService],
+) -> list[Service]:
+    """The services of the stack; the arguments are those of `run`."""
+    own = (
+        [] if watched else [*services.databases(here), *services.readers(here), services.api(here)]
+    )
+    mail_port = readiness.free_port()
+    return [
+        *own,
+        services.inbox(here, mail_port),
+        services.store(here),
+        services.issues(here),
+        *services.monitoring(
+            here,
+            services.prometheus_secrets(here),
+            fast=fast,
+            mail_port=mail_port,
+            watched=watched,
+        ),
+        services.boards(here),
+        *([door.service(here, settings, os.environ.get("TRACE_URL", ""))] if settings else ()),
+        *(services.sample_data(here, amounts) if amounts is not None else ()),
+    ]
 
 
 def _with_ports_of_pair(here: Installation) -> Installation:

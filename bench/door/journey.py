@@ -128,7 +128,7 @@ def follow(page: Page, links: list[str], url: str) -> None:
     """Follow the links, open the trace, create the silence.
 
     Raises:
-        AssertionError: A page is not what the link promised.
+        AssertionError: A page is not what the link says.
     """
     board, runbook, silence = links
     for link in links:

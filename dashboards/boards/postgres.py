@@ -48,6 +48,20 @@ from vitals.metrics.catalogue import OTHER
 from vitals.metrics.declarations import excluding
 
 _SESSION = ("db_namespace", "pid", "application", "user", "state", "statement")
+_SESSION_COLUMNS = {
+    "pid": "PID",
+    "application": "Application",
+    "user": "Role",
+    "state": "State",
+    "statement": "Its last statement",
+}
+_SESSION_WIDTHS = (
+    column("PID", "string", width=70),
+    column("Application", width=130),
+    column("Role", width=110),
+    column("State", width=130),
+    column("Database", width=110),
+)
 _FINGERPRINT = "db_query_fingerprint"
 _STATEMENT = ("db_query_summary", _FINGERPRINT)
 _RELATION = ("db_namespace", "relation")
@@ -128,11 +142,7 @@ BLOCKERS = Table(
         table_query(PG_BLOCKER_TRANSACTION.max(*_SESSION, **CHOSEN_SERVER)),
     ),
     columns={
-        "pid": "PID",
-        "application": "Application",
-        "user": "Role",
-        "state": "State",
-        "statement": "Its last statement",
+        **_SESSION_COLUMNS,
         "Value #A": "Waiting",
         "Value #B": "Idle for",
         "Value #C": "Open for",
@@ -140,11 +150,7 @@ BLOCKERS = Table(
     },
     sort=(("Open for", True),),
     overrides=(
-        column("PID", "string", width=70),
-        column("Application", width=130),
-        column("Role", width=110),
-        column("State", width=130),
-        column("Database", width=110),
+        *_SESSION_WIDTHS,
         column("Waiting", "none", width=80),
         column("Idle for", "s", width=90, steps=rising(5, 10)),
         column("Open for", "s", width=90),
@@ -160,21 +166,13 @@ TRANSACTIONS = Table(
     height=5,
     queries=(table_query(PG_TRANSACTION.max(*_SESSION, **CHOSEN_SERVER)),),
     columns={
-        "pid": "PID",
-        "application": "Application",
-        "user": "Role",
-        "state": "State",
-        "statement": "Its last statement",
+        **_SESSION_COLUMNS,
         "Value": "Open for",
         "db_namespace": "Database",
     },
     sort=(("Open for", True),),
     overrides=(
-        column("PID", "string", width=70),
-        column("Application", width=130),
-        column("Role", width=110),
-        column("State", width=130),
-        column("Database", width=110),
+        *_SESSION_WIDTHS,
         column("Open for", "s", width=90, steps=rising(60, 900)),
     ),
 )

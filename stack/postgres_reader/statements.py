@@ -25,7 +25,7 @@ from vitals.metrics.catalogue import OTHER
 STATEMENTS = 50
 """Statements with series of their own."""
 MOST = 20_000
-"""Statements that are read; the extension keeps 5,000 unless it is told otherwise."""
+"""Statements that are read; the extension keeps 5,000 by default."""
 NEW_TEXTS = 1_000
 """Texts that are read and parsed at once; a millisecond for ten of them."""
 TEXT = 300

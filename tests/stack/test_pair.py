@@ -117,7 +117,7 @@ def test_one_of_each_is_killed_while_an_alert_fires_and_the_page_arrives_once(
         if alert["labels"]["severity"] == "page"
     ] == ["TargetDown"]
 
-    # Both come back while it fires: nothing is told again.
+    # Both come back while it fires: no second page is sent.
     for name in ("alertmanager", "prometheus"):
         watching.processes[name].start()
     both = 'count by (job) (ALERTS{alertname="TargetDown"})'

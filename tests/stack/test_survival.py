@@ -271,7 +271,7 @@ def test_what_is_watched_and_what_watches_is_restarted_and_the_ends_are_told(odd
     """The servers all at once, then the monitoring all at once."""
     runner = odd.ensure()
     watched = {"postgres", "redis", "api"}
-    # An end is told as a step of a counter, which Prometheus must have scraped before.
+    # An end is a step of a counter, which Prometheus must have scraped before.
     odd.wait(lambda: watched <= _scraped(odd))
     for names in (watched, SERVERS - watched):
         before, ends = odd.pids, odd.record["ends"]
