@@ -1,7 +1,8 @@
-"""Fixtures that start real servers. Tests that use them carry `@pytest.mark.servers`."""
+"""Fixtures of all tests. Those of real servers are for tests with `@pytest.mark.servers`."""
 
 import functools
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any, Protocol
@@ -133,3 +134,12 @@ def _closing(start: Start, started: ExitStack) -> Start:
         return server
 
     return start_and_close
+
+
+@pytest.fixture(autouse=True)
+def _no_log_export() -> Iterator[None]:
+    """Stop the export of logs that a test has started; it is one for the process."""
+    yield
+    export = sys.modules.get("vitals.logging.log_export")
+    if export is not None:
+        export.stop(0)
