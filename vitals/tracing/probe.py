@@ -5,7 +5,7 @@ A host may import and set up OpenTelemetry until its application has started, an
 
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from importlib import import_module
@@ -212,18 +212,17 @@ class TracedApp:
             # before the first request, and looks for what replaces it.
             self._decide()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Serve one connection; a coroutine around another would be resumed with each wait."""
         if scope["type"] == "lifespan":
-            await self._inner(scope, receive, self._lifespan_send(send))
-            return
+            return self._inner(scope, receive, self._lifespan_send(send))
         if not self._decided:
             self._decide()
             if not self._decided:
                 self._untraced_left -= 1
                 if self._untraced_left <= 0 or not _is_loaded():
                     self._step_out()
-        await self.app(scope, receive, send)
+        return self.app(scope, receive, send)
 
     def _lifespan_send(self, send: Send) -> Send:
         async def decide_and_flush(message: Message) -> None:

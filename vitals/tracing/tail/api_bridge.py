@@ -5,8 +5,9 @@ by the global provider. Where the host has none, this one is it; it needs the AP
 Imported when the process has imported that.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from time import time_ns
 from types import TracebackType
 from typing import Any
@@ -299,12 +300,24 @@ _KEY = next(iter(trace.set_span_in_context(trace.INVALID_SPAN, Context())))
 """The key of the current span in OpenTelemetry's context."""
 
 
+def _current_context() -> Callable[[], Mapping[str, Any]]:
+    """What returns OpenTelemetry's current context, without its three calls where that can be."""
+    current = context_api.get_current()  # older versions load it with the first call
+    variable = getattr(context_api._RUNTIME_CONTEXT, "_current_context", None)  # noqa: SLF001
+    if isinstance(variable, ContextVar) and variable.get(current) is current:
+        return variable.get
+    return context_api.get_current
+
+
+_get_current = _current_context()
+
+
 class Connection:
     """The bridge (a ``Bridge``)."""
 
     def find(self) -> ActiveSpan | None:
         """The record and span that are current."""
-        span = context_api.get_current().get(_KEY)
+        span = _get_current().get(_KEY)
         if span.__class__ is not RecordSpan:
             return ACTIVE.get()
         found: ActiveSpan = span.active
@@ -316,7 +329,8 @@ class Connection:
         is_root = span_id == record.span_id
         kind = SpanKind.SERVER if is_root and record.kind == SERVER else SpanKind.INTERNAL
         span = RecordSpan(record, span_id, name, parent_id=record.parent_id, kind=kind)
-        return context_api.attach(trace.set_span_in_context(span))
+        current = _get_current()
+        return context_api.attach(Context({**current, _KEY: span} if current else {_KEY: span}))
 
     def leave(self, token: Any) -> None:
         """End that."""

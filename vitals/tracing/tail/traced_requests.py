@@ -4,6 +4,7 @@ It stands between the HTTP probe, which ends the record with the response, and e
 """
 
 import sys
+from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any
 
@@ -39,19 +40,24 @@ class TracedRequests:
         self._routes = routes
         self._has_telemetry = has_telemetry
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Serve one connection; a coroutine around another would be resumed with each wait."""
         if scope["type"] != "http":
             if scope["type"] == "websocket":
-                return await self._serve_websocket(scope, receive, send)
-            return await self.app(scope, receive, send)
+                return self._serve_websocket(scope, receive, send)
+            return self.app(scope, receive, send)
         request = CURRENT.get()
         if request is None or request.http is not scope:  # a health check, which is not measured
-            return await self.app(scope, receive, send)
+            return self.app(scope, receive, send)
         if self._has_telemetry:
             if scope.get(FASTAPI_TELEMETRY, True) is None:  # the host excludes it
-                return await self.app(scope, receive, send)
+                return self.app(scope, receive, send)
             scope[FASTAPI_TELEMETRY] = None
+        return self._serve(request, scope, receive, send)
+
+    async def _serve(
+        self, request: RequestContext, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         around = _surrounding()
         if around is not None:
             request.set_trace(f"{around.trace_id:032x}", sampled=around.sampled)
@@ -61,28 +67,17 @@ class TracedRequests:
         request.sampled = record.sampled
         if Bridges.current is None and API in sys.modules:
             load_bridge()
-        if Bridges.current is not None:
-            return await self._serve_bridged(record, request, scope, receive, send)
-        token = ACTIVE.set((record, record.span_id))
+        # As `active` does, whose generator would cost as much again as all this.
+        bridge, span = Bridges.current, (record, record.span_id)
+        token = ACTIVE.set(span)
+        entered = None if bridge is None else bridge.enter(span, scope["method"])
         try:
             await self.app(scope, receive, send)
         finally:
+            if bridge is not None:
+                bridge.leave(entered)
             ACTIVE.reset(token)
             keeper.returned(record, request)
-
-    async def _serve_bridged(
-        self,
-        record: TraceRecord,
-        request: RequestContext,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        with active((record, record.span_id), scope["method"]):
-            try:
-                await self.app(scope, receive, send)
-            finally:
-                self._keeper.returned(record, request)
 
     async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         if _surrounding() is not None:
