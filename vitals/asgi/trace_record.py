@@ -130,7 +130,8 @@ class TraceRecord:
         name: The root's name.
         kind: The root's kind.
         ended: When the root ended; 0 before.
-        attributes: The root's attributes; set with the decision.
+        attributes: The root's attributes, but for those of a request; set with the decision.
+        served: What the attributes of a request's root are made of, in the exporter's thread.
         error_type: The root's ``error.type``.
         details: More of the root.
         events: The root's events.
@@ -156,6 +157,7 @@ class TraceRecord:
     kind = SERVER
     ended = 0
     attributes: Mapping[str, Any] = {}  # never changed in place
+    served: Any = None
     error_type = ""
     details: Details | None = None
     events: "list[Event] | None" = None
@@ -173,7 +175,7 @@ class TraceRecord:
     def __init__(self, keeper: Keeper, trace_id: int, started: int) -> None:
         self.keeper = keeper
         self.trace_id = trace_id
-        self.span_id = new_id()
+        self.span_id = RANDOM.getrandbits(64) or 1
         self.started = self.flushed = started
         self.spans: list[Span] = []
 

@@ -29,9 +29,10 @@ from vitals.redactor import Redactor
 from vitals.tracing.attribute_redaction import OWN_TRACER, redact_attributes
 from vitals.tracing.tail.exceptions import FINGERPRINT
 from vitals.tracing.tail.keeper import Item
+from vitals.tracing.tail.server_attributes import Served, server_attributes
 
 MAX_ROOTS = 2_000
-"""Sets of attributes of server spans whose encoding is kept."""
+"""Requests that were served unlike whose encoding is kept."""
 
 _IDS = Struct(">2sQQ2sQ")
 """trace_id (field 1, 16 bytes) and span_id (field 2, 8 bytes), both with their tags."""
@@ -55,7 +56,7 @@ class RecordEncoder:
 
     def __init__(self, resource: Mapping[str, Any], redactor: Redactor) -> None:
         self._redactor = redactor
-        self._roots: dict[tuple[Any, ...], bytes] = {}
+        self._roots: dict[Served, bytes] = {}
         made = Resource()
         add_attributes(made.attributes, resource)
         self._resource = _field(0x0A, made.SerializeToString())
@@ -79,37 +80,54 @@ class RecordEncoder:
         return _field(0x0A, self._resource + b"".join(parts))
 
     def _root(self, record: TraceRecord) -> tuple[str, bytes]:
-        name, details, attributes = record.name, record.details, record.attributes
-        scope = ""
-        more = b""
-        if details is not None:
-            name = self._redactor.message(name)
-            attributes = self._redactor.attributes(attributes)
-            more, scope = self._details(details), details.scope
-        if record.more:
-            attributes = {**self._redactor.attributes(record.more), **attributes}
+        scope, more = "", b""
+        if record.served is None or record.details is not None or record.more:
+            scope, static = self._root_of_host(record)
+        else:
+            static = self._root_of(record.name, record.kind, record.served)
         if record.error_fingerprint:
-            attributes = {**attributes, FINGERPRINT: record.error_fingerprint}
+            more = _fingerprint(record.error_fingerprint)
         if record.events:
             more += self._events(record.events)
-        key = name, record.kind, record.error_type, *attributes.items()
-        try:
-            static = self._roots.get(key)
-        except TypeError:  # a list among the values
-            key, static = (), None
-        if static is None:
-            static = self._static(name, record.kind, self._safe(attributes), "")
-            static += _status(record.error_type, details, self._redactor)
-            if key:
-                if len(self._roots) >= MAX_ROOTS:
-                    self._roots.clear()
-                self._roots[key] = static
         ids = _IDS.pack(
             _TRACE_TAG, record.trace_id >> 64, record.trace_id & _LOW, _SPAN_TAG, record.span_id
         )
         parent = _PARENT.pack(_PARENT_TAG, record.parent_id) if record.parent_id else b""
         times = _TIMES.pack(_START_TAG, record.started, _END_TAG, record.ended)
         return scope, ids + parent + times + static + more
+
+    def _root_of(self, name: str, kind: int, served: Served) -> bytes:
+        """What the spans of requests share that were served alike."""
+        try:
+            static = self._roots.get(served)
+        except TypeError:  # of a server whose scope holds a list
+            return self._served(name, kind, served)
+        if static is None:
+            static = self._served(name, kind, served)
+            if len(self._roots) >= MAX_ROOTS:
+                self._roots.clear()
+            self._roots[served] = static
+        return static
+
+    def _served(self, name: str, kind: int, served: Served) -> bytes:
+        attributes = self._safe(server_attributes(served))
+        static = self._static(name, kind, attributes, "")
+        return static + _status(str(attributes.get("error.type", "")), None, self._redactor)
+
+    def _root_of_host(self, record: TraceRecord) -> tuple[str, bytes]:
+        """A root that the host has made, or has set attributes of; its tracer and the rest."""
+        name, details, attributes = record.name, record.details, record.attributes
+        scope, more = "", b""
+        if record.served is not None:
+            attributes = server_attributes(record.served)
+        if details is not None:
+            name = self._redactor.message(name)
+            attributes = self._redactor.attributes(attributes)
+            more, scope = self._details(details), details.scope
+        if record.more:
+            attributes = {**self._redactor.attributes(record.more), **attributes}
+        static = self._static(name, record.kind, self._safe(attributes), "")
+        return scope, static + _status(record.error_type, details, self._redactor) + more
 
     def _safe(self, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
         """Attributes of a server span without a client's secrets."""
@@ -227,9 +245,20 @@ def _call_site(file: str, function: str, line: int, rows: int) -> bytes:
     return bytes(span.SerializeToString())
 
 
+@lru_cache(maxsize=1_024)
+def _fingerprint(fingerprint: str) -> bytes:
+    """The attribute of an error's fingerprint."""
+    span = OtlpSpan()
+    add_attributes(span.attributes, {FINGERPRINT: fingerprint})
+    return bytes(span.SerializeToString())
+
+
 def _field(tag: int, body: bytes) -> bytes:
     """A field of a message: tag, length, body (protobuf.dev/programming-guides/encoding)."""
-    size, head = len(body), bytearray((tag,))
+    size = len(body)
+    if size <= _SEVEN_BITS:
+        return bytes((tag, size)) + body
+    head = bytearray((tag,))
     while size > _SEVEN_BITS:
         head.append(size & _SEVEN_BITS | _MORE)
         size >>= 7

@@ -24,7 +24,7 @@ from vitals.objectives import Objectives, Slo
 from vitals.random_numbers import RANDOM
 from vitals.tracing.tail.exceptions import exception_event
 from vitals.tracing.tail.server_attributes import KEPT as KEPT_ATTRIBUTE
-from vitals.tracing.tail.server_attributes import server_attributes
+from vitals.tracing.tail.server_attributes import served_of
 
 MAX_SPANS = 1_000
 """Spans that one request may hold."""
@@ -189,7 +189,7 @@ class TailKeeper:
             record.error_type = request.error_type or str(status)
         else:
             record.error_type = request.error_type
-        record.attributes = server_attributes(request, record.error_type, reasons)
+        record.served = served_of(request, record.error_type, reasons)
         if request.error is not None:
             error, traceback = request.error
             record.error_fingerprint = request.error_fingerprint
@@ -237,7 +237,7 @@ class TailKeeper:
             return
         if record.work_failed and self._keeps_bad:
             record.name = f"{request.method} {request.route}".rstrip()
-            record.attributes = server_attributes(request, "", [ERROR])
+            record.served = served_of(request, "", [ERROR])
             self._keep(record)
         else:
             self.discard(record)
@@ -246,7 +246,7 @@ class TailKeeper:
         reasons = []
         route = request.route
         if self._keeps_bad:
-            if request.failed:
+            if (request.error_type or request.status >= SERVER_ERROR) and request.failed:
                 reasons.append(ERROR)
             elif seconds > (self._thresholds.get(route) or self._threshold(route)) and (
                 request.status not in {_CLIENT_CLOSED, _NOT_ALLOWED}
@@ -286,7 +286,9 @@ class TailKeeper:
     def _keep(self, record: TraceRecord) -> None:
         spans, record.spans = record.spans, []
         self._close(record, KEPT)
-        size = SPAN_SIZE * (1 + len(spans)) + EVENT_SIZE * len(record.events or ())
+        size = SPAN_SIZE * (1 + len(spans))
+        if record.events:
+            size += EVENT_SIZE * len(record.events)
         self._put((record, spans, True), size)
 
     def discard(self, record: TraceRecord) -> None:

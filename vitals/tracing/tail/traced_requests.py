@@ -19,7 +19,7 @@ from vitals.tracing.fastapi_telemetry import FASTAPI_TELEMETRY
 from vitals.tracing.tail.api_loading import API, load_bridge
 from vitals.tracing.tail.exceptions import exception_event
 from vitals.tracing.tail.keeper import TailKeeper
-from vitals.tracing.tail.server_attributes import connection_facts
+from vitals.tracing.tail.server_attributes import connection_attributes, connection_of
 
 
 class TracedRequests:
@@ -105,7 +105,7 @@ class TracedRequests:
     ) -> None:
         try:
             route = self._routes.of(scope, outer_root)
-            attributes: dict[str, Any] = connection_facts(scope)
+            attributes: dict[str, Any] = connection_attributes(connection_of(scope))
             if route:
                 attributes["http.route"] = attributes["url.path"] = route
             if error_type:
