@@ -114,6 +114,10 @@ class Redactor:
         self._plain.add(text)
         return True
 
+    def is_known_plain(self, text: str) -> bool:
+        """Whether it is remembered that a text needs no redaction."""
+        return text in self._plain
+
     def learn(self, texts: Sequence[str]) -> None:
         """Remember which texts need no redaction; to check many together saves half a line."""
         if self._redaction.has_patterns:

@@ -1,6 +1,5 @@
 """The process's export of logs, if it has one: what queues a line also queues a record for it."""
 
-from collections.abc import Mapping
 from typing import Any, Protocol
 
 from vitals.logging.entries import Entry, KitEntry
@@ -12,12 +11,14 @@ class Export(Protocol):
     def offer(self, logger: Any, record: Any) -> None:
         """Export a record that a logger has passed to its handlers."""
 
-    def put(self, entry: Entry | KitEntry, source: Mapping[str, Any]) -> None:
+    def put(
+        self, entry: Entry | KitEntry, source: tuple[str, int, str | None] | None = None
+    ) -> None:
         """Export an entry.
 
         Args:
             entry: The entry.
-            source: Attributes of where it was logged.
+            source: Path, line and function that logged it; None if these are not known.
         """
 
 

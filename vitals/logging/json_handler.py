@@ -119,7 +119,7 @@ class JsonHandler(logging.Handler):
         entry = KitEntry(time(), level, logger, event, fields, bound, service_name)
         self.writer.put(entry, entry.size)
         if active_export.current is not None:
-            active_export.current.put(entry, {})
+            active_export.current.put(entry)
         return True
 
     def speaker(self) -> Say | None:

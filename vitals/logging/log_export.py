@@ -8,7 +8,7 @@ passed them to its handlers, after its levels and filters.
 
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 from weakref import ref
 
@@ -16,7 +16,7 @@ from vitals.asgi.trace_record import active_span
 from vitals.logging import active_export
 from vitals.logging.entries import Entry, KitEntry, entry_of_record
 from vitals.logging.json_handler import JsonHandler, Say, last_entry, speaker_of
-from vitals.logging.otlp_records import Exported, RecordEncoder, Resource, rejected
+from vitals.logging.otlp_records import Exported, RecordEncoder, Resource, Source, rejected
 from vitals.logging.redacted_entries import EntryRedactor
 from vitals.otlp.exporter import FLUSH_SECONDS, Exporter, is_exporting
 from vitals.otlp.target import Target
@@ -27,8 +27,6 @@ RECORD_BYTES = 200
 
 MAX_HANDLERS = 200
 """Handlers whose wording is remembered."""
-
-_NOWHERE: Mapping[str, Any] = {}
 
 
 class _Wording(NamedTuple):
@@ -115,14 +113,10 @@ class LogExport(logging.Handler):
             if self.is_host_exporting:
                 return
             entry = entry_of_record(record, text)
-        source = {
-            "code.file.path": record.pathname,
-            "code.line.number": record.lineno,
-            "code.function.name": record.funcName,
-        }
-        self.put(entry, source if record.lineno else _NOWHERE)
+        source = (record.pathname, record.lineno, record.funcName) if record.lineno else None
+        self.put(entry, source)
 
-    def put(self, entry: Entry | KitEntry, source: Mapping[str, Any] = _NOWHERE) -> None:
+    def put(self, entry: Entry | KitEntry, source: Source | None = None) -> None:
         """Export an entry."""
         if not self.is_host_exporting and not is_exporting():  # else it would tell of itself
             self.exporter.put(Exported(entry, source, *_span()), entry.size + RECORD_BYTES)

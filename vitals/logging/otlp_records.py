@@ -8,16 +8,18 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from struct import Struct
 from typing import Any, NamedTuple
 
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
-    ExportLogsServiceRequest,
-    ExportLogsServiceResponse,
-)
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource as ResourceMessage
 
 from vitals.logging.entries import Entry, KitEntry
 from vitals.logging.redacted_entries import EntryRedactor
-from vitals.otlp.attributes import add_attributes, set_value
+from vitals.otlp.attributes import MAX_VALUE, add_attributes, set_value
+from vitals.otlp.fields import field
 
 PROCESS_ID = "process.pid"
 _SENTENCES = (
@@ -36,19 +38,23 @@ _SEVERITIES = (
 Resource = Callable[[], Mapping[str, str]]
 
 
+Source = tuple[str, int, str | None]
+SOURCE_ATTRIBUTES = ("code.file.path", "code.line.number", "code.function.name")
+
+
 class Exported(NamedTuple):
     """What waits for the exporter.
 
     Attributes:
         entry: What was logged.
-        source: Attributes of where.
+        source: Path, line and function that logged it; None if these are not known.
         trace_id: Of the current span; 0 outside of one.
         span_id: Its id.
         sampled: Whether its trace is sampled.
     """
 
     entry: Entry | KitEntry
-    source: Mapping[str, Any]
+    source: Source | None
     trace_id: int = 0
     span_id: int = 0
     sampled: bool = False
@@ -66,7 +72,7 @@ class RecordEncoder:
         self._redact = redact
         self._on_drop = on_drop
         self._services: dict[str, Resource] = {}
-        self._resources: dict[str, Mapping[str, str]] = {}
+        self._resources: dict[str, bytes] = {}
         self._process = 0
 
     def add_service(self, name: str, resource: Resource) -> None:
@@ -82,63 +88,118 @@ class RecordEncoder:
     def __call__(self, records: Sequence[Exported]) -> bytes:
         """The serialised request of records; one that cannot be encoded is left out and counted."""
         self._redact.prepare([each.entry for each in records])
-        request = ExportLogsServiceRequest()
-        resources: dict[str, Any] = {}
-        scopes: dict[tuple[str, str], Any] = {}
+        resources: dict[str, dict[str, list[bytes]]] = {}
         for each in records:
             name = each.entry.service_name
             name = name if name in self._services else next(iter(self._services), "")
-            key = name, each.entry.logger
             try:
-                if key not in scopes:
-                    if name not in resources:
-                        resources[name] = request.resource_logs.add()
-                        add_attributes(resources[name].resource.attributes, self._resource(name))
-                    scopes[key] = resources[name].scope_logs.add()
-                    set_value_of_scope(scopes[key].scope, each.entry.logger)
-                self._encode(scopes[key].log_records.add(), each)
+                encoded = field(0x12, self._record(each))
             except Exception:  # noqa: BLE001  # one record, not those beside it
                 self._on_drop("log_format")
-        return bytes(request.SerializeToString())
+                continue
+            scopes = resources.setdefault(name, {})
+            scopes.setdefault(each.entry.logger, []).append(encoded)
+        return b"".join(
+            field(
+                0x0A,
+                self._resource(name)
+                + b"".join(
+                    field(0x12, _scope(scope) + b"".join(made)) for scope, made in of.items()
+                ),
+            )
+            for name, of in resources.items()
+        )
 
-    def _resource(self, name: str) -> Mapping[str, str]:
+    def _resource(self, name: str) -> bytes:
         if self._process != os.getpid():  # a parent's id is not inherited
             self._process = os.getpid()
             self._resources.clear()
         if name not in self._resources:
             found = self._services[name]() if name in self._services else {}
-            self._resources[name] = {**found, PROCESS_ID: self._process}  # type: ignore[dict-item]
+            made = ResourceMessage()
+            add_attributes(made.attributes, {**found, PROCESS_ID: self._process})
+            self._resources[name] = field(0x0A, made.SerializeToString())
         return self._resources[name]
 
-    def _encode(self, to: Any, exported: Exported) -> None:
-        entry = exported.entry
-        to.time_unix_nano = to.observed_time_unix_nano = int(entry.created * 1e9)
-        attributes: dict[str, Any] = dict(exported.source)
+    def _record(self, exported: Exported) -> bytes:
+        entry, source = exported.entry, exported.source
+        attributes: dict[str, Any] = {}
+        route = ""
         if isinstance(entry, KitEntry):
             level = logging.getLevelName(entry.level)
             event: Any = entry.event
-            attributes |= {**self._redact.fields(entry.bound), **entry.fields}
+            attributes = {**self._redact.fields(entry.bound), **entry.fields}
             trace_id = attributes.pop("trace_id", "")
         else:
             level = entry.level.upper()
             event, trace_id, fields = self._redact(entry)
-            if entry.route:
-                attributes["http.route"] = entry.route
-            attributes |= _attributes(fields)
-        to.severity_text, to.severity_number = level, severity(level)
-        set_value(to.body, event)
+            if fields:
+                attributes = _attributes(fields)
+            if type(entry.route) is str:
+                route = entry.route
+            elif entry.route:  # the host's own, which may be anything
+                attributes = {"http.route": entry.route} | attributes
         own = f"{exported.trace_id:032x}" if exported.trace_id else ""
+        ids = b""
         if trace_id or own:
-            to.trace_id = bytes.fromhex(trace_id or own)
+            ids = field(0x4A, bytes.fromhex(trace_id or own))
         if own and own == (trace_id or own):
-            to.span_id = exported.span_id.to_bytes(8, "big")
-            to.flags = int(exported.sampled)
-        to.dropped_attributes_count = add_attributes(to.attributes, attributes)
+            ids += _SPAN.pack(_SPAN_TAG, exported.span_id) + _FLAGS[bool(exported.sampled)]
+        more = b""
+        if attributes:
+            more = _further_attributes(source, route, attributes)
+            source, route = None, ""
+        now = int(entry.created * 1e9)
+        times = _TIMES.pack(_TIME_TAG, now, _OBSERVED_TAG, now)
+        return times + _static(level, source, route) + _body(event) + more + ids
 
 
-def set_value_of_scope(scope: Any, name: str) -> None:
-    """Name a scope."""
-    scope.name = name.encode(errors="replace").decode()
+_TIMES = Struct("<BQBQ")
+"""time_unix_nano (field 1) and observed_time_unix_nano (field 11), each fixed64."""
+_TIME_TAG, _OBSERVED_TAG = 0x09, 0x59
+_SPAN, _SPAN_TAG = Struct(">2sQ"), b"\x52\x08"
+_FLAGS = (b"\x45\x00\x00\x00\x00", b"\x45\x01\x00\x00\x00")
+"""Not sampled, and sampled (field 8, fixed32)."""
+
+
+@lru_cache(4_096)
+def _static(level: str, source: Source | None, route: str) -> bytes:
+    """What records share that one line logs in one route."""
+    made = LogRecord(severity_text=level, severity_number=severity(level))  # type: ignore[arg-type]
+    add_attributes(made.attributes, _source_attributes(source, route))
+    return bytes(made.SerializeToString())
+
+
+def _source_attributes(source: Source | None, route: str) -> dict[str, Any]:
+    attributes: dict[str, Any] = {}
+    if source is not None:
+        attributes = dict(zip(SOURCE_ATTRIBUTES, source, strict=True))
+    if route:
+        attributes["http.route"] = route
+    return attributes
+
+
+def _further_attributes(source: Source | None, route: str, attributes: Mapping[str, Any]) -> bytes:
+    """All attributes of a record that has more than where it was logged."""
+    made = LogRecord()
+    attributes = _source_attributes(source, route) | dict(attributes)
+    made.dropped_attributes_count = add_attributes(made.attributes, attributes)
+    return bytes(made.SerializeToString())
+
+
+def _body(event: Any) -> bytes:
+    if type(event) is str and len(event) <= MAX_VALUE:
+        return field(0x2A, field(0x0A, event.encode(errors="replace")))
+    made = LogRecord()
+    set_value(made.body, event)
+    return bytes(made.SerializeToString())
+
+
+@lru_cache(1_024)
+def _scope(name: str) -> bytes:
+    """A scope by its name."""
+    scope = InstrumentationScope(name=name.encode(errors="replace").decode())
+    return field(0x0A, scope.SerializeToString())
 
 
 @lru_cache(100)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from vitals.logging.entries import EVENT_FIELDS, Entry, Fields, KitEntry
+from vitals.logging.entries import EVENT_FIELDS, Content, Entry, Fields, KitEntry
 from vitals.logging.exception_stacks import as_dicts
 from vitals.logging.record_context import TRACE_ID
 from vitals.redactor import Redactor
@@ -15,6 +15,8 @@ OURS = frozenset(
     ("timestamp", "level", "logger", "event", "service.name", "exception", "stack_info")
 )
 """Names of our own fields: those of the host's with these names get a prefix."""
+_NO_MORE = Content("")[1:]
+"""What is kept of a record of which only the message is."""
 _TRACE_ID = re.compile("[0-9a-f]{32}")
 
 
@@ -56,6 +58,8 @@ class EntryRedactor:
 
     def __call__(self, entry: Entry) -> Redacted:
         """Redact an entry."""
+        if (plain := self._plain(entry)) is not None:
+            return plain
         line = _line_of(entry)
         trace_id = line.pop(TRACE_ID, "") or entry.trace_id
         if trace_id and not (isinstance(trace_id, str) and _TRACE_ID.fullmatch(trace_id)):
@@ -68,6 +72,17 @@ class EntryRedactor:
             line["exception"] = exception
         del line["logger"]
         return Redacted(line.pop("event"), trace_id, line)
+
+    def _plain(self, entry: Entry) -> Redacted | None:
+        """An entry of nothing but a message that is known to hold no secrets; None for others."""
+        content, trace_id = entry.content, entry.trace_id
+        if entry.fields or content[1:] != _NO_MORE:
+            return None
+        if trace_id and not (isinstance(trace_id, str) and _TRACE_ID.fullmatch(trace_id)):
+            return None
+        if not all(redactor.is_known_plain(content.event) for redactor in self._redactors):
+            return None
+        return Redacted(content.event, trace_id, {})
 
     def fields(self, fields: Fields) -> Fields:
         """Redact further fields; those with names of ours are left out."""

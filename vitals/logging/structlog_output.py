@@ -64,7 +64,7 @@ class StructlogOutput:
             entry = entry_of_event(method, event)
             self._writer.put(entry, entry.size)
             if active_export.current is not None:
-                active_export.current.put(entry, {})
+                active_export.current.put(entry)
         except Exception:  # noqa: BLE001  # a log call of the host must not fail
             self._on_drop("log_format")
         raise structlog.DropEvent

@@ -24,6 +24,7 @@ from vitals.asgi.trace_record import (
     new_id,
 )
 from vitals.otlp.attributes import add_attributes
+from vitals.otlp.fields import field
 from vitals.own_code import short_path
 from vitals.redactor import Redactor
 from vitals.tracing.attribute_redaction import OWN_TRACER, redact_attributes
@@ -41,7 +42,6 @@ _TIMES = Struct("<BQBQ")
 """start_time_unix_nano (field 7) and end_time_unix_nano (field 8), each fixed64."""
 _TRACE_TAG, _SPAN_TAG, _PARENT_TAG = b"\x0a\x10", b"\x12\x08", b"\x22\x08"
 _START_TAG, _END_TAG = 0x39, 0x41
-_SEVEN_BITS, _MORE = 0x7F, 0x80
 _ROWS = "db.response.returned_rows"
 _OWN_PREFIXES = ("vitals.", "code.")
 
@@ -59,7 +59,7 @@ class RecordEncoder:
         self._roots: dict[Served, bytes] = {}
         made = Resource()
         add_attributes(made.attributes, resource)
-        self._resource = _field(0x0A, made.SerializeToString())
+        self._resource = field(0x0A, made.SerializeToString())
 
     def __call__(self, items: Sequence[Item]) -> bytes:
         """An ``ExportTraceServiceRequest`` of records and their spans."""
@@ -67,17 +67,17 @@ class RecordEncoder:
         for record, spans, has_root in items:
             if has_root:
                 scope, encoded = self._root(record)
-                scopes.setdefault(scope, []).append(_field(0x12, encoded))
+                scopes.setdefault(scope, []).append(field(0x12, encoded))
             for span in spans:
                 details = span[8]
                 scope = details.scope if type(details) is Details else ""
                 encoded = self._span(record, span)
-                scopes.setdefault(scope, []).append(_field(0x12, encoded))
+                scopes.setdefault(scope, []).append(field(0x12, encoded))
         parts = [
-            _field(0x12, _scope(scope or OWN_TRACER) + b"".join(spans))
+            field(0x12, _scope(scope or OWN_TRACER) + b"".join(spans))
             for scope, spans in scopes.items()
         ]
-        return _field(0x0A, self._resource + b"".join(parts))
+        return field(0x0A, self._resource + b"".join(parts))
 
     def _root(self, record: TraceRecord) -> tuple[str, bytes]:
         scope, more = "", b""
@@ -225,7 +225,7 @@ def _links(links: Iterable[tuple[int, int]]) -> bytes:
 
 @lru_cache(maxsize=64)
 def _scope(name: str) -> bytes:
-    return _field(0x0A, InstrumentationScope(name=name).SerializeToString())
+    return field(0x0A, InstrumentationScope(name=name).SerializeToString())
 
 
 @lru_cache(maxsize=4_096)
@@ -251,16 +251,3 @@ def _fingerprint(fingerprint: str) -> bytes:
     span = OtlpSpan()
     add_attributes(span.attributes, {FINGERPRINT: fingerprint})
     return bytes(span.SerializeToString())
-
-
-def _field(tag: int, body: bytes) -> bytes:
-    """A field of a message: tag, length, body (protobuf.dev/programming-guides/encoding)."""
-    size = len(body)
-    if size <= _SEVEN_BITS:
-        return bytes((tag, size)) + body
-    head = bytearray((tag,))
-    while size > _SEVEN_BITS:
-        head.append(size & _SEVEN_BITS | _MORE)
-        size >>= 7
-    head.append(size)
-    return bytes(head) + body
