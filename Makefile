@@ -64,7 +64,7 @@ test-fast: $(READY) ## the tests that need no servers, no browser and little tim
 matrix: $(READY) ## the kit's tests on the oldest, locked and newest versions, on each Python
 	$(BIN)/python -m checks.matrix
 
-dist: $(READY) ## build the kit's wheel and sdist into dist/, and check them
+dist: $(READY) ## build the distributions of the kit and of its watch into dist/, and check them
 	@$(BIN)/python -m checks.distribution
 
 check: $(READY) ## lint, types, imports, rendered files, docs, what a change still needs: all at once
