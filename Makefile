@@ -38,7 +38,7 @@ up: $(READY) ## the whole stack without traffic; WORKERS=4 serves with four proc
 
 watch: $(READY) ## watch a service that runs: TARGET=host:port JOB=shop [TOKEN_FILE=file], or CONFIG=file
 	@exec $(RUN) -m stack watch $(if $(CONFIG),--config "$(CONFIG)",--job "$(JOB)" \
-		$(foreach each,$(TARGET),--target "$(each)") $(if $(TOKEN_FILE),--token-file "$(TOKEN_FILE)"))
+		$(foreach each,$(TARGET),"$(each)") $(if $(TOKEN_FILE),--token-file "$(TOKEN_FILE)"))
 
 test: $(READY) ## all checks and tests, as CI runs them
 	@$(BIN)/python -m stack install --for-tests

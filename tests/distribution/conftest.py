@@ -31,8 +31,11 @@ def installed(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The programs of an environment in which ``vitals-kit[watch]`` was installed."""
     folder = tmp_path_factory.mktemp("watch") / "venv"
     subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, folder], check=True)
-    command = [UV, "pip", "install", "--quiet", "--python", folder / "bin" / "python"]
-    command += ["--constraint", LOCKED, "--find-links", wheels, "vitals-kit[watch]"]
+    (kit,), (watch,) = wheels.glob("vitals_kit*.whl"), wheels.glob("vitals_watch*.whl")
+    command: list[str | Path] = [UV, "pip", "install", "--quiet", "--constraint", LOCKED]
+    command += ["--python", folder / "bin" / "python"]
+    # Named by their paths: of an index, even of a folder, uv keeps a version that it has seen.
+    command += [f"vitals-kit[watch] @ {kit.as_uri()}", watch]
     subprocess.run(command, check=True)
     return folder / "bin"
 
