@@ -55,7 +55,7 @@ ISSUES_UNREAD = Alert(
     for_="2m",
     summary="{{ $labels.job }} does not read the store of traces and logs",
     description="For more than two minutes it has read no errors: the store does not answer, or "
-    "the issues cannot be written. New and reopened errors are not told meanwhile, and links of "
-    "messages to traces and logs may lead to nothing.",
+    "the issues cannot be written. New and reopened errors are not reported meanwhile, and links "
+    "of messages to traces and logs may lead to nothing.",
     board="svc-alerts",
 )

@@ -39,7 +39,9 @@ def sources_hash() -> str:
 
 
 def is_current() -> bool:
-    """Whether the build output was built from the current sources."""
+    """Whether the build output was built from the current sources, or comes without them."""
+    if not (SOURCES / "package.json").exists():
+        return BUILT.exists()
     return is_stamped(BUILT / _BUILT_HASH, sources_hash())
 
 

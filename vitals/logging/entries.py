@@ -88,6 +88,8 @@ class Entry(NamedTuple):
     def size(self) -> int:
         """About how many characters its line takes."""
         content = self.content
+        if not self.fields and content.exception is None:
+            return BASE_SIZE + len(content.event) + len(content.stack or "")
         size = BASE_SIZE + len(content.event) + len(content.stack or "")
         for key, value in self.fields.items():
             kind = type(value)
@@ -148,7 +150,8 @@ def entry_of_record(record: logging.LogRecord, text: str | None) -> Entry:
     service_name = ""
     if request is not None:
         trace_id, route = trace_id or request.trace_id(), route or route_of(request)
-        service_name = _service_of(request)
+        app = request.logged_app or app_of(request)
+        service_name = "" if app is None else app.service_name
     content = _content_of(record, text, fields, request)
     if record.name.startswith("vitals."):
         service_name = str(fields.pop(SERVICE_NAME, service_name))
@@ -176,7 +179,7 @@ def _content_of(
     else:
         event = record.getMessage()
     rendered = text is not None or not record.args
-    exception = _capture(exc_info) or record.exc_text
+    exception = (_capture(exc_info) if exc_info else None) or record.exc_text
     return Content(event, exception, record.stack_info, rendered and event.startswith("{"))
 
 
@@ -248,9 +251,8 @@ def _service_of(request: RequestContext) -> str:
 def bound_by_structlog() -> Fields:
     """What the application has bound to structlog's context variables."""
     contextvars = sys.modules.get("structlog.contextvars")
-    if contextvars is None:
-        return {}
-    return {key: _snapshot(value) for key, value in contextvars.get_contextvars().items()}
+    bound = None if contextvars is None else contextvars.get_contextvars()
+    return {key: _snapshot(value) for key, value in bound.items()} if bound else {}
 
 
 def _snapshot(value: Any) -> Any:
