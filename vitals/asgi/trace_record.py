@@ -32,13 +32,15 @@ class Attributes(dict[str, Any]):
 
     Attributes:
         encoded: What the exporter has made of them.
+        is_known: Whether a record has had a span with them.
     """
 
-    __slots__ = ("encoded",)
+    __slots__ = ("encoded", "is_known")
 
     def __init__(self, attributes: Mapping[str, Any]) -> None:
         super().__init__(attributes)
         self.encoded: dict[tuple[str, int, str], bytes] = {}
+        self.is_known = False
 
 
 class Event(NamedTuple):
@@ -244,9 +246,6 @@ ACTIVE: ContextVar[ActiveSpan | None] = ContextVar("vitals_trace", default=None)
 class Bridge(Protocol):
     """Connects records with spans of OpenTelemetry's API."""
 
-    def find(self) -> ActiveSpan | None:
-        """The record and span that are current by its context."""
-
     def enter(self, active: ActiveSpan, name: str, /) -> object:
         """Make a span current in its context too; returns a token."""
 
@@ -259,15 +258,17 @@ class Bridges:
 
     Attributes:
         current: The bridge; None without.
+        find: The record and span that are current, by its context too; what is called often calls
+            this rather than ``active_span``.
     """
 
     current: Bridge | None = None
+    find: Callable[[], ActiveSpan | None] = staticmethod(ACTIVE.get)
 
 
 def active_span() -> ActiveSpan | None:
     """The record and span to which what happens here belongs; None outside of one."""
-    bridge = Bridges.current
-    return ACTIVE.get() if bridge is None else bridge.find()
+    return Bridges.find()
 
 
 def current_ids() -> tuple[int, int] | None:

@@ -82,7 +82,7 @@ class StoreReporter:
         self._meter = meter
         self._requests: dict[tuple[Layer, Result], CounterChild] = {}
         self._operations: dict[str, HistogramChild] = {}
-        self._attributes: dict[str, Attributes] = {}
+        self._described: dict[str, tuple[str, Attributes]] = {}
         self._system = {"db.system.name": system} if system else {}
         # Create both series at the start: a ratio over a missing series has no value.
         self.request(layer, "hit", 0)
@@ -109,7 +109,11 @@ class StoreReporter:
             seconds: How long it took.
             error: What it failed with; nothing is recorded if the store was not tried.
         """
-        if isinstance(error, StoreUnavailableError) and error.result == "bypass":
+        if (
+            error is not None
+            and isinstance(error, StoreUnavailableError)
+            and error.result == "bypass"
+        ):
             return
         child = self._operations.get(operation)
         if child is None:
@@ -121,13 +125,15 @@ class StoreReporter:
             self.failed(operation, error)
         if self._span is not None and self._span.enabled:
             began = time_ns() - int(seconds * 1e9)
-            attributes = self._attributes.get(operation)
-            if attributes is None:
-                attributes = self._attributes[operation] = Attributes(
-                    {"cache.name": self._cache, "db.operation.name": operation, **self._system}
-                )
+            name, attributes = self._described.get(operation) or self._describe(operation)
             type_ = "" if error is None else error_type(error)
-            self._span(f"cache {operation} {self._cache}", began, type_, attributes)
+            self._span(name, began, type_, attributes)
+
+    def _describe(self, operation: str) -> tuple[str, Attributes]:
+        """The name and the attributes of an operation's spans."""
+        attributes = {"cache.name": self._cache, "db.operation.name": operation, **self._system}
+        described = f"cache {operation} {self._cache}", Attributes(attributes)
+        return self._described.setdefault(operation, described)
 
     def failed(self, operation: str, error: BaseException) -> None:
         """Count what a command to the store failed with, each of several that were sent at once.

@@ -112,7 +112,9 @@ class CacheRecorder:
 
     def _of(self, key: Any) -> StoreReporter:
         name = self._cache
-        if isinstance(key, str):
+        if not self._by_text:
+            pass
+        elif isinstance(key, str):
             name = next((name for prefix, name in self._by_text if key.startswith(prefix)), name)
         elif isinstance(key, bytes):
             name = next((name for start, name in self._by_bytes if key.startswith(start)), name)

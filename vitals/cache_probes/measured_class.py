@@ -7,6 +7,7 @@ as they are, the object is freed as before, and wrappers that are installed late
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from time import perf_counter
+from types import CoroutineType
 from typing import Any, Protocol, TypeVar
 
 PROBE = "vitals_probe"
@@ -75,7 +76,7 @@ def time_call(
     except BaseException as error:
         ended(sent, perf_counter() - started, None, error)
         raise
-    if isawaitable(reply):
+    if type(reply) is CoroutineType or isawaitable(reply):
         return _time_awaited(ended, sent, reply)
     ended(sent, perf_counter() - started, reply, None)
     return reply

@@ -138,9 +138,8 @@ class _RedisSpans:
     def __call__(
         self, name: str, began: int, error_type: str, attributes: Mapping[str, Any]
     ) -> None:
-        """Create a span (a ``MakeSpan``)."""
-        if self.enabled:
-            self._make_span(name, began, error_type, attributes)
+        """Create a span (a ``MakeSpan``); its caller has asked whether there are any."""
+        self._make_span(name, began, error_type, attributes)
 
 
 def _name_of(target: Any, library: str) -> str:

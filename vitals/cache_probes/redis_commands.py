@@ -5,14 +5,14 @@ command, and a name that is not known here is used only once a server has unders
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 UNKNOWN = "__other__"
 MAX_NAMES = 100
 """Names of commands, beyond which further ones share ``__other__``."""
 
-Found = Iterator[tuple[Any, bool]]
+Found = Iterable[tuple[Any, bool]]
 """Keys that were looked up, and whether each was found."""
 
 _NAME = re.compile(r"[a-z_]{1,24}(\.[a-z_]{1,24})?")
@@ -25,12 +25,12 @@ def key_of(args: Sequence[Any]) -> Any:
 
 def _value(args: Sequence[Any], reply: Any) -> Found:
     """One key, nil where there is none."""
-    yield key_of(args), reply is not None
+    return ((key_of(args), reply is not None),)
 
 
 def _collection(args: Sequence[Any], reply: Any) -> Found:
     """One key whose whole collection is returned: Redis deletes a collection that is empty."""
-    yield key_of(args), bool(reply)
+    return ((key_of(args), bool(reply)),)
 
 
 def _fields(args: Sequence[Any], reply: Any) -> Found:

@@ -13,7 +13,7 @@ from weakref import ref
 from sqlalchemy import Engine
 
 from vitals.asgi.request_context import CURRENT, MakeSpan, RequestContext, error_type_of
-from vitals.asgi.trace_record import CLIENT, Attributes, active_span
+from vitals.asgi.trace_record import CLIENT, Attributes, Bridges
 from vitals.db.insight.explain_worker import ExplainWorker
 from vitals.db.span_attributes import (
     connection_attributes,
@@ -22,7 +22,7 @@ from vitals.db.span_attributes import (
 )
 from vitals.db.statement_instruments import SYSTEMS, InstrumentTable, StatementInstruments
 from vitals.db.statements import callsite
-from vitals.db.statements.fingerprint import CACHE_SIZE, MAX_LENGTH, Statement
+from vitals.db.statements.fingerprint import CACHE_SIZE, MAX_LENGTH
 from vitals.db.statements.n_plus_one import Moment
 from vitals.db.statements.query_log import QueryLog
 from vitals.db.statements.statement_stats import CallStats
@@ -80,8 +80,7 @@ class ExecutionObserver:
         self._span_attributes = connection_attributes(engine, system)
         self._log = log
         self._instruments_by_sql: dict[str, StatementInstruments] = {}
-        self._attributes_by_statement: dict[Statement, Attributes] = {}
-        self._traced: set[str] = set()
+        self._attributes: dict[StatementInstruments, Attributes] = {}
 
     def on_executed(  # noqa: C901, PLR0912, PLR0917  # each call would cost; the dialect hook's signature: an object would cost
         self,
@@ -137,7 +136,7 @@ class ExecutionObserver:
                 if request is not None and request.trace is not None and not request.sampled:
                     request.trace.hold_exemplar(durations, seconds)
             if self._span is not None and self._span.enabled:
-                self._trace(self._span, instruments.statement, seconds, error, cursor)
+                self._trace(self._span, instruments, seconds, error, cursor)
             if instruments.needs_source or error is not None or seconds > self._slow_threshold:
                 call = seconds, error, cursor, sql, parameters
                 self._record_details(instruments, call, request)
@@ -190,40 +189,40 @@ class ExecutionObserver:
     def _trace(
         self,
         span: MakeSpan,
-        statement: Statement,
+        instruments: StatementInstruments,
         seconds: float,
         error: BaseException | None,
         cursor: Any,
     ) -> None:
-        attributes: Mapping[str, Any] = self._attributes_by_statement.get(
-            statement
-        ) or self._add_attributes(statement)
+        statement = instruments.statement
+        shared = self._attributes.get(instruments) or self._add_attributes(instruments)
+        attributes: Mapping[str, Any] = shared
         error_type = ""
         if error is not None:
             error_type = error_type_of(error)
             if code := response_status_code(error, self._dialect):
                 attributes = {**attributes, "db.response.status_code": code}
         ended = time_ns()
-        active = active_span()
+        active = Bridges.find()
         if active is None:
             span(statement.summary, ended - int(seconds * 1e9), error_type, attributes)
             return
         record, parent = active
-        if statement.fingerprint not in self._traced:
-            self._traced.add(statement.fingerprint)
+        if not shared.is_known:
+            shared.is_known = True
             record.first_seen = record.keeper.is_first(statement.fingerprint) or record.first_seen
         began = ended - int(seconds * 1e9)
-        site = (*callsite.innermost(), _returned_rows(cursor) if error is None else -1)
-        record.add(
-            (statement.summary, CLIENT, 0, parent, began, ended, attributes, error_type, site)
-        )
+        source, line = callsite.innermost(instruments)
+        rows = _returned_rows(cursor) if error is None else -1
+        site = (source, line, rows)
+        span_ = (statement.summary, CLIENT, 0, parent, began, ended, attributes, error_type, site)
+        record.add(span_)
 
-    def _add_attributes(self, statement: Statement) -> Attributes:
-        made = Attributes({**self._span_attributes, **statement_attributes(statement)})
-        if len(self._attributes_by_statement) >= CACHE_SIZE:
-            self._attributes_by_statement.clear()
-            self._traced.clear()
-        self._attributes_by_statement[statement] = made
+    def _add_attributes(self, instruments: StatementInstruments) -> Attributes:
+        made = Attributes({**self._span_attributes, **statement_attributes(instruments.statement)})
+        if len(self._attributes) >= CACHE_SIZE:
+            self._attributes.clear()
+        self._attributes[instruments] = made
         return made
 
 

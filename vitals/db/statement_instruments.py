@@ -1,5 +1,6 @@
 """Metric instruments of each statement, bound once."""
 
+from vitals.db.statements.callsite import CallPath
 from vitals.db.statements.fingerprint import CACHE_SIZE, Fingerprints, Statement
 from vitals.db.statements.statement_stats import CallStats, StatementStats
 from vitals.metrics.catalogue import (
@@ -25,9 +26,13 @@ class StatementInstruments:
         durations: Histogram of successful calls, with exemplars.
         slow: Counter of calls above the objective's threshold.
         needs_source: Whether to look up the next call's call site.
+        call_path: Where on the stack its call site was the last time.
     """
 
-    __slots__ = ("background", "durations", "needs_source", "routes", "slow", "statement")
+    __slots__ = (
+        *("background", "call_path", "durations", "needs_source"),
+        *("routes", "slow", "statement"),
+    )
 
     def __init__(
         self,
@@ -42,6 +47,7 @@ class StatementInstruments:
         self.durations = durations
         self.slow = slow
         self.needs_source = True
+        self.call_path: CallPath | None = None
 
 
 class InstrumentTable:

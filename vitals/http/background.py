@@ -92,8 +92,9 @@ class BackgroundMeter:
     def follow(self, request: ObservedRequest) -> None:
         """Measure the tasks that outlive a request; called when the application has returned."""
         began = request.ended or perf_counter()
-        for task in list(request.tasks or ()):
-            if not task.done():
+        for each in request.tasks or ():
+            task = each()
+            if task is not None and not task.done():
                 reference = weakref.ref(task, self._forget)
                 self._running[reference] = request.route
                 task.add_done_callback(partial(self._end, reference, began), context=Context())
@@ -105,7 +106,7 @@ class BackgroundMeter:
         if task is not None:
             self._forget(weakref.ref(task))
             if request.tasks is not None:
-                request.tasks.discard(task)
+                request.tasks = [each for each in request.tasks if each() is not task]
 
     def _end(self, key: object, began: float, task: "asyncio.Future[Any]") -> None:
         route = self._running.pop(key, None)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from time import perf_counter
 from typing import Any, Protocol
-from weakref import WeakSet
+from weakref import ref
 
 from starlette.types import Message, Receive, Send
 
@@ -23,6 +23,8 @@ from vitals.metrics.asgi_server import AsgiServer
 
 CLIENT_CLOSED = 499
 EVENT_STREAM = b"text/event-stream"
+FEW_TASKS = 64
+"""Tasks of a request above which those that have ended are let go of."""
 
 
 class Work(Protocol):
@@ -60,7 +62,7 @@ class ObservedRequest(RequestContext):
         first_byte: When its first byte was sent, if the response comes in parts; else 0.
         client_disconnected: Whether the client has disconnected.
         trailers: Whether trailer fields follow the body.
-        tasks: Tasks that were created during the request and are still referenced; or None.
+        tasks: Weak references of the tasks that were created during the request; or None.
     """
 
     server_receive: Receive
@@ -76,7 +78,8 @@ class ObservedRequest(RequestContext):
     first_byte = 0.0
     client_disconnected = False
     trailers = False
-    tasks: "WeakSet[asyncio.Future[Any]] | None" = None
+    tasks: "list[ref[asyncio.Future[Any]]] | None" = None
+    _most_tasks = FEW_TASKS
     _events = False
     _has_length = True
 
@@ -187,9 +190,14 @@ class ObservedRequest(RequestContext):
 
     def add_task(self, task: "asyncio.Future[Any]") -> None:
         """Remember a task that was created during the request."""
-        if self.tasks is None:
-            self.tasks = WeakSet()
-        self.tasks.add(task)
+        tasks = self.tasks
+        if tasks is None:
+            self.tasks = [ref(task)]
+            return
+        tasks.append(ref(task))
+        if len(tasks) > self._most_tasks:  # a long stream may have started many that have ended
+            self.tasks = [each for each in tasks if (one := each()) and not one.done()]
+            self._most_tasks = max(FEW_TASKS, 2 * len(self.tasks))
 
     def count_later_query(self) -> None:
         """Count a query of what the request left running."""

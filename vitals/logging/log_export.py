@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from weakref import ref
 
-from vitals.asgi.trace_record import active_span
+from vitals.asgi.trace_record import Bridges
 from vitals.logging import active_export, emitted_text
 from vitals.logging.emitted_text import Emission
 from vitals.logging.entries import Entry, KitEntry, entry_of_record
@@ -245,7 +245,7 @@ def exports_by_opentelemetry(handler: logging.Handler) -> bool:
 
 def _span() -> tuple[int, int, bool]:
     """Trace id and id of the current span, and whether the trace is sampled; zeros outside."""
-    active = active_span()
+    active = Bridges.find()
     if active is not None:
         record, span_id = active
         return record.trace_id, span_id, record.sampled

@@ -66,11 +66,16 @@ def route_of(request: RequestContext) -> str:
     route = request.route or request.matched_route
     if route or request.duration:
         return route
+    http = request.http
+    matched = RouteTemplates.matched(http)
+    if matched is not None and http.get("root_path", "") == request.outer_root:  # most requests
+        request.matched_route = getattr(matched, "path_format", "")
+        return request.matched_route
     app = app_of(request)
     if app is None:
         return ""
-    route = app.routes.of(request.http, request.outer_root)
-    if RouteTemplates.matched(request.http) is not None:  # else a mounted application goes on
+    route = app.routes.of(http, request.outer_root)
+    if matched is not None:  # else a mounted application goes on
         request.matched_route = route
     return route
 

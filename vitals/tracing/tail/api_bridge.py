@@ -312,16 +312,17 @@ def _current_context() -> Callable[[], Mapping[str, Any]]:
 _get_current = _current_context()
 
 
+def find() -> ActiveSpan | None:
+    """The record and span that are current, by OpenTelemetry's context first."""
+    span: Any = _get_current().get(_KEY)
+    if span.__class__ is not RecordSpan:
+        return ACTIVE.get()
+    found: ActiveSpan = span.active
+    return found
+
+
 class Connection:
     """The bridge (a ``Bridge``)."""
-
-    def find(self) -> ActiveSpan | None:
-        """The record and span that are current."""
-        span = _get_current().get(_KEY)
-        if span.__class__ is not RecordSpan:
-            return ACTIVE.get()
-        found: ActiveSpan = span.active
-        return found
 
     def enter(self, active: ActiveSpan, name: str) -> object:
         """Make a span current in OpenTelemetry's context."""
@@ -340,6 +341,7 @@ class Connection:
 def connect() -> None:
     """Make this the global provider."""
     trace.set_tracer_provider(RecordProvider())
+    Bridges.find = find
     Bridges.current = Connection()
 
 

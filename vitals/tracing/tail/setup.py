@@ -18,6 +18,7 @@ from vitals.asgi.request_context import error_type_of
 from vitals.asgi.trace_record import (
     CLIENT,
     INTERNAL,
+    Bridges,
     Event,
     OpenSpan,
     active,
@@ -104,7 +105,7 @@ class TailTracing:
 
     def span(self, name: str, began: int, error_type: str, attributes: Mapping[str, Any]) -> None:
         """Add a span of an operation (a ``MakeSpan``); outside of a record, none."""
-        found = active_span()
+        found = Bridges.find()
         if found is not None:
             record, parent = found
             record.add((name, CLIENT, 0, parent, began, time_ns(), attributes, error_type, None))

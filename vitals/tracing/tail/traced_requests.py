@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vitals.asgi.request_context import CURRENT, RequestContext, error_type_of
 from vitals.asgi.route_template import RouteTemplates
-from vitals.asgi.trace_record import ACTIVE, SERVER, Bridges, TraceRecord, active, active_span
+from vitals.asgi.trace_record import ACTIVE, SERVER, Bridges, TraceRecord, active
 from vitals.errors import fingerprint_of
 from vitals.http.observed_request import is_cancelled_by_server
 from vitals.tracing.fastapi_telemetry import FASTAPI_TELEMETRY
@@ -117,7 +117,7 @@ class TracedRequests:
 
 def _surrounding() -> TraceRecord | None:
     """The record of a request that another application around this one serves."""
-    found = active_span()
+    found = Bridges.find()
     is_request = found is not None and not found[0].ended and found[0].kind == SERVER
     return found[0] if found is not None and is_request else None
 
