@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from vitals.asgi.methods import METHODS, OTHER_METHOD
 from vitals.asgi.own_paths import OwnPaths
 from vitals.asgi.request_context import CURRENT, OnFinished, RequestContext
+from vitals.asgi.request_times import RequestTimes
 from vitals.asgi.root_path import below_root
 from vitals.asgi.route_template import UNMATCHED, RouteTemplates
 from vitals.errors import ErrorCounter
@@ -55,6 +56,7 @@ class HttpProbe:
         linked_span: Creates the spans of background tasks; None without tracing.
         long_polls: Route templates of long polls; None for those with the usual names.
         errors: Counts exceptions.
+        time_parts: Whether it is measured what the time of a request is spent in.
     """
 
     def __init__(
@@ -69,8 +71,10 @@ class HttpProbe:
         linked_span: LinkedSpan | None = None,
         long_polls: Sequence[str] | None = None,
         errors: ErrorCounter | None = None,
+        time_parts: bool = True,
     ) -> None:
         self.app = app
+        self._time_parts = time_parts
         self._meter = meter
         self._own_pages, self._find_own = paths.pages, paths.find
         self._record = Recorder(
@@ -106,7 +110,7 @@ class HttpProbe:
             if objective.within is not None:
                 meter.gauge(SLO_THRESHOLD).bind(labels).set(objective.within)
 
-    async def __call__(  # noqa: C901  # each call would cost
+    async def __call__(  # noqa: C901, PLR0912  # each call would cost
         self, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Serve one connection."""
@@ -133,7 +137,9 @@ class HttpProbe:
         if token.old_value is not _UNSET:
             self._disown(token.old_value)
         running.add(request)
-        request.started = perf_counter()
+        request.started = started = perf_counter()
+        if self._time_parts:
+            request.times = RequestTimes(started)
         try:
             await self.app(scope, request.receive, request.send)
         except BaseException as error:

@@ -11,8 +11,11 @@ from typing import Any
 
 from vitals.asgi.methods import OTHER_METHOD
 from vitals.asgi.request_context import OnFinished
+from vitals.asgi.request_times import QUEUE, RequestTimes
 from vitals.asgi.route_template import RouteTemplates
 from vitals.http.observed_request import ObservedRequest
+from vitals.http.parts.proxy_queue import queue_seconds
+from vitals.http.parts.route_seconds import RequestSeconds, RouteSeconds
 from vitals.http.route_instruments import (
     HTTP,
     METHOD_NOT_ALLOWED,
@@ -65,9 +68,13 @@ class Recorder:
         self._by_match: dict[_Match, RouteInstruments] = {}
         self._pinned: dict[int, Any] = {}
         """Matched routes, kept alive so that no other object can get the same id."""
+        self._seconds = RequestSeconds(meter)
         meter.before_scrape(self._flush)
+        meter.before_scrape(self._seconds.flush)
 
-    def record(self, request: ObservedRequest) -> None:  # noqa: C901  # each call would cost
+    def record(  # noqa: C901, PLR0912  # each call would cost
+        self, request: ObservedRequest
+    ) -> None:
         """Record a finished request and release it; a failure here is counted and never raised."""
         try:
             ended = request.ended or perf_counter()
@@ -90,6 +97,8 @@ class Recorder:
                 if opened is not instruments.duration:  # else a long poll, which has no latency
                     opened.observe(duration)
                     duration = request.first_byte - request.started
+            if request.times is not None:
+                _count_parts(request, request.times, ended, instruments.parts)
             trace = request.trace
             if trace is not None:  # decided first: only what is kept may be an exemplar
                 request.sampled = trace.finish(request, duration)
@@ -136,6 +145,7 @@ class Recorder:
                 self._streams,
                 request,
                 method_label,
+                seconds=self._seconds,
                 scheme=scheme,
                 cached=cached,
             )
@@ -154,3 +164,17 @@ class Recorder:
     def _flush(self) -> None:
         for instruments in list(self._instruments.values()):
             instruments.flush()
+
+
+def _count_parts(
+    request: ObservedRequest, times: RequestTimes, ended: float, counters: RouteSeconds | None
+) -> None:
+    """Sum up what the time of a request was spent in; of a stream count it to its first byte."""
+    request.parts = parts = times.sum(ended)
+    parts[QUEUE] = queue = queue_seconds(request.http.get("headers", ()), request.started)
+    if counters is None:
+        return
+    if request.streaming and times.to_first_byte is not None:
+        parts = times.to_first_byte
+        parts[QUEUE] = queue
+    counters.add(parts)
