@@ -33,8 +33,6 @@ ROOT = Path(__file__).parents[2]
 NAMES = {
     "bare": "bare",
     "vitals-metrics": "Vitals, metrics only",
-    "vitals-mplain": "mplain",
-    "vitals-aplain": "aplain",
     "vitals-tail": "Vitals, 10 % and all bad",
     "vitals-all": "Vitals, everything",
     "vitals-otel": 'Vitals, everything, tracer="opentelemetry"',

@@ -139,8 +139,6 @@ def make() -> FastAPI:
     attach: dict[str, Callable[[], None]] = {
         "bare": lambda: None,
         "vitals-metrics": lambda: vitals(app, engine, client),
-        "vitals-mplain": lambda: vitals(app, engine, client, time_parts=False),
-        "vitals-aplain": lambda: vitals(app, engine, client, otlp_endpoint=COLLECTOR, trace_ratio=1.0, time_parts=False),
         "vitals-tail": lambda: vitals(app, engine, client, otlp_endpoint=COLLECTOR),
         "vitals-all": lambda: vitals(app, engine, client, otlp_endpoint=COLLECTOR, trace_ratio=1.0),
         "vitals-otel": lambda: vitals(

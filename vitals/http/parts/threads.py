@@ -24,7 +24,7 @@ def observe_threads() -> None:
     """Note the waits for threads of measured requests; idempotent."""
     if not _made:
         _made.append(_noting_waits(to_thread.run_sync))
-        to_thread.run_sync = _made[0]
+        to_thread.run_sync = _made[0]  # type: ignore[assignment]
 
 
 def undo_threads() -> None:
