@@ -13,7 +13,8 @@ USERS ?= 2000
 PRODUCTS ?= 1000
 ORDERS ?= 20000
 WORKERS ?= 1
-export WORKERS
+HA ?=
+export WORKERS HA
 MKDOCS = NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 # Tests wait for servers more than they compute.
 JOBS ?= 4
@@ -24,7 +25,7 @@ CHECKS := check-lint check-format check-types check-imports check-boards check-a
 	check-docs check-changes
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up watch test test-fast matrix check dist format docs migration render schema pictures bench drill lock pin-images clean
+.PHONY: help demo up watch test test-long test-fast matrix check dist format docs migration render schema pictures bench drill lock pin-images clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +33,7 @@ help: ## list the commands
 demo: $(READY) ## the whole stack with sample data and traffic; Ctrl-C stops it
 	@exec $(RUN) -m stack demo --users $(USERS) --products $(PRODUCTS) --orders $(ORDERS)
 
-up: $(READY) ## the whole stack without traffic; WORKERS=4 serves with four processes
+up: $(READY) ## the whole stack without traffic; WORKERS=4 serves with four processes, HA=1 watches with a pair
 	@exec $(RUN) -m stack up
 
 watch: $(READY) ## watch a service that runs: TARGET=host:port JOB=shop [TOKEN_FILE=file], or CONFIG=file
@@ -43,7 +44,7 @@ test: $(READY) ## all checks and tests, as CI runs them
 	@$(BIN)/python -m stack install --for-tests
 	@$(MAKE) --no-print-directory check
 	$(BIN)/python -m checks.matrix oldest --quick
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile || $(MAKE) --no-print-directory test-again
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not long" || $(MAKE) --no-print-directory test-again
 
 # A test that fails beside others and passes alone depends on time: a fault of the test or worse. It
 # is named, so that somebody mends it, but it does not hold up the work of others.
@@ -51,6 +52,11 @@ test: $(READY) ## all checks and tests, as CI runs them
 test-again:
 	@echo "Again, alone and one after another: what passes now depends on time, and needs mending"
 	$(BIN)/python -m pytest --verbose --last-failed --last-failed-no-failures none --exitfirst
+
+test-long: $(READY) ## the long proofs that test leaves out, each night
+	@$(BIN)/python -m stack install --for-tests
+	$(BIN)/python -m checks.matrix oldest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m long
 
 test-fast: $(READY) ## the tests that need no servers, no browser and little time
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not servers and not slow" --ignore tests/browser
@@ -62,7 +68,7 @@ dist: $(READY) ## build the kit's wheel and sdist into dist/, and check them
 	@$(BIN)/python -m checks.distribution
 
 check: $(READY) ## lint, types, imports, rendered files, docs, what a change still needs: all at once
-	@$(MAKE) --no-print-directory --keep-going --output-sync $(CHECKS)
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync $(CHECKS)
 
 .PHONY: $(CHECKS)
 check-lint: ; $(BIN)/ruff check
@@ -105,7 +111,7 @@ pictures: $(READY) ## record the reference screenshots of the boards again; chec
 bench: $(READY) ## run the benchmarks against peers; fails above a budget
 	$(BIN)/python -m bench
 
-drill: $(READY) ## inject a fault and follow its alert: make drill ALERT=LatencyP95High, or ALERT=all
+drill: $(READY) ## inject a fault and follow its alert: make drill ALERT=LatencyP95High, or ALERT=all; HA=1 kills one of a pair
 	@test -n "$(ALERT)" || { echo "drill: no alert named: run make drill ALERT=LatencyP95High"; exit 2; }
 	@exec $(RUN) -m stack drill $(ALERT)
 

@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-from alerts import reconciler, table
+from alerts import prometheus_pair, reconciler, table
 from alerts.alertmanager import FAST_TIMINGS, NORMAL_TIMINGS, write
 from alerts.receivers import InvalidReceiverSettingsError, ReceiverSettings
 from alerts.rule_files import render
@@ -35,6 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     left_over = {*chosen.output.glob("*.yml")} - {*files}
     if chosen.output == RULES:
         files[table.DOCUMENT] = table.render(table.DOCUMENT.read_text(encoding="utf-8"))
+        one = (prometheus_pair.FOLDER / "prometheus.yml").read_text(encoding="utf-8")
+        files[prometheus_pair.DOCUMENT] = prometheus_pair.render(one)
     stale = {path: text for path, text in files.items() if _read(path) != text}
     if chosen.check:
         for path in sorted((*stale, *left_over)):

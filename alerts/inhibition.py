@@ -25,6 +25,7 @@ from alerts.datastores import (
 from alerts.enrichment import Enrichment, active_alerts, lookup, template
 from alerts.locks import LOCK_WAIT_LONG
 from alerts.meta_monitoring import INSTANCE_DOWN, SCRAPE_SLOW, SERVICE_ENDED, TARGET_DOWN
+from alerts.postgres import TRANSACTION_FORGOTTEN, TRANSACTION_LONG
 from alerts.processes import CRASH_LOOP
 from alerts.regressions import QUERIES_MULTIPLIED, STATEMENT_SLOWER
 from alerts.requests import ERROR_RATIO_HIGH, EVENT_LOOP_LAG_HIGH, LATENCY_P95_HIGH
@@ -126,6 +127,20 @@ def _runs_out(soon: Alert) -> Inhibition:
 
 
 INHIBITIONS = (
+    Inhibition(
+        TRANSACTION_FORGOTTEN,
+        TRANSACTION_LONG,
+        "It is the same transaction, and the page names it.",
+        equal=("job", "instance", "db_namespace"),
+        same_events=True,
+    ),
+    Inhibition(
+        TRANSACTION_FORGOTTEN,
+        LOCK_WAIT_LONG,
+        "The services see the same transaction, a minute later.",
+        equal=("db_namespace",),
+        same_events=True,
+    ),
     Inhibition(
         SERVICE_ENDED,
         TARGET_DOWN,

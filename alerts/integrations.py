@@ -15,6 +15,9 @@ SLACK_TITLE = '{{ template "vitals.slack_title" . }}'
 SLACK_TEXT = '{{ template "vitals.slack_text" . }}'
 COLOUR = '{{ if eq .Status "firing" }}danger{{ else }}good{{ end }}'
 """Slack's; not the same by default in every version."""
+MAX_ALERTS = 100
+"""Of one notification of a webhook, which says how many more there are: the alerts of thousands of
+instances would be megabytes, which receivers refuse."""
 Config = dict[str, Any]
 
 
@@ -31,8 +34,11 @@ def integrations(settings: ReceiverSettings, severity: Severity, *, ends: bool =
         *([{"api_url_file": settings.slack_file}] if settings.slack_file else []),
         *([{"api_url": settings.relay}] if settings.relay else []),
     ]
-    built = {
-        "webhook_configs": [{"url": url} for url in (settings.webhook, settings.told) if url],
+    built: dict[str, list[Config]] = {
+        "webhook_configs": [
+            *([{"url": settings.webhook, "max_alerts": MAX_ALERTS}] if settings.webhook else []),
+            *({"url": url} for url in settings.told),
+        ],
         "slack_configs": [
             {**chat, "color": COLOUR, "title": SLACK_TITLE, "text": SLACK_TEXT} for chat in chats
         ],

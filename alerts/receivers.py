@@ -65,7 +65,7 @@ class ReceiverSettings:
         relay: A webhook that takes Slack's messages and passes them on, such as that of the inbox.
         pagerduty_url: Of PagerDuty's events, if not its default: EU accounts have another.
         opsgenie_url: Of Opsgenie's API, likewise.
-        told: Of the gate, which gets what was notified and marks ends of what was not.
+        told: Of the gates, which get what was notified and mark ends of what was not.
         viewer: Of the viewer, whose pages show traces, issues and logs.
     """
 
@@ -83,7 +83,7 @@ class ReceiverSettings:
     viewer: str = ""
     runbooks: str = ""
     silences: str = ""
-    told: str = ""
+    told: tuple[str, ...] = ()
 
     @property
     def has_receivers(self) -> bool:
@@ -123,7 +123,9 @@ class ReceiverSettings:
             boards=_address(given.get("ALERT_BOARD_URL", ""), "ALERT_BOARD_URL").rstrip("/"),
             viewer=_address(given.get("ALERT_VIEWER_URL", ""), "ALERT_VIEWER_URL").rstrip("/"),
             runbooks=_address(given.get("ALERT_RUNBOOK_URL", ""), "ALERT_RUNBOOK_URL").rstrip("/"),
-            told=_address(given.get("ALERT_TOLD_URL", ""), "ALERT_TOLD_URL"),
+            told=tuple(
+                _address(url, "ALERT_TOLD_URL") for url in given.get("ALERT_TOLD_URL", "").split()
+            ),
             silences=_address(given.get("ALERT_SILENCE_URL", ""), "ALERT_SILENCE_URL"),
         )
 

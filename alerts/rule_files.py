@@ -18,12 +18,14 @@ from alerts import (
     errors,
     locks,
     meta_monitoring,
+    postgres,
     processes,
     regressions,
     requests,
     routes,
     saturation,
     store,
+    victoriametrics,
 )
 from alerts.alert import Alert
 from alerts.inhibition import annotations
@@ -36,8 +38,10 @@ from rules import releases as release_signals
 from rules import requests as request_signals
 from rules import routes as route_signals
 from rules import saturation as saturation_signals
+from rules import services as service_signals
 from rules import slo as slo_signals
 from rules import watched as watched_signals
+from rules.engine import Engine
 from rules.identity import BY_JOB, Identity
 from rules.promql import series_in
 from rules.signal import Signal
@@ -65,14 +69,18 @@ AREAS = (
     Area("requests", request_signals, (requests,)),
     Area("slo", slo_signals, (burn_rate,)),
     Area("datastores", datastore_signals, (datastores, locks)),
+    Area("postgres", None, (postgres,)),
     Area("dependencies", dependency_signals, ()),
     Area("routes", route_signals, (routes,)),
     Area("regressions", baselines, (dependencies, regressions)),
     Area("saturation", saturation_signals, (saturation,)),
     Area("processes", release_signals, (processes,)),
+    Area("services", service_signals, ()),
     Area("errors", None, (errors,)),
     Area("meta-monitoring", alert_state_signals, (meta_monitoring, store)),
 )
+_OF_ENGINE = {Engine.VICTORIAMETRICS: (Area("victoriametrics", None, (victoriametrics,)),)}
+"""Areas of one engine only."""
 SHARED_METRICS = re.compile(
     r"up|(scrape|process|python)_.+"
     r"|http_server_(request_duration|active_requests|request_body|response_body).*"
@@ -82,6 +90,21 @@ SHARED_METRICS = re.compile(
 OpenTelemetry."""
 LONG_INTERVAL = "2m"
 """Evaluation interval of signals over a day or more: they read many samples and change slowly."""
+SLOW_INTERVAL = "1m"
+"""Evaluation interval of costly signals that only boards and runbooks read."""
+
+
+_GROUPS = {
+    datastore_signals.STATEMENTS: SLOW_INTERVAL,
+    "signals": "",
+    "signals-long": LONG_INTERVAL,
+}
+"""The groups of an area's signals, and their intervals."""
+
+
+def group(signal: Signal) -> str:
+    """The group of its area that evaluates a signal."""
+    return signal.group or ("signals-long" if signal.long else "signals")
 
 
 def signals(area: Area) -> Iterator[Signal]:
@@ -92,10 +115,18 @@ def signals(area: Area) -> Iterator[Signal]:
                 yield declared
 
 
-def alerts(area: Area) -> Iterator[Alert]:
-    """An area's alerts, in order."""
+def areas(engine: Engine = Engine.PROMETHEUS) -> tuple[Area, ...]:
+    """The rule files of an engine."""
+    return (*AREAS, *_OF_ENGINE.get(engine, ()))
+
+
+def alerts(area: Area, engine: Engine = Engine.PROMETHEUS) -> Iterator[Alert]:
+    """An area's alerts, in order, without those that the engine has others for."""
+    replaced = victoriametrics.REPLACED if engine is Engine.VICTORIAMETRICS else ()
     for module in area.alerts:
-        yield from (value for value in vars(module).values() if isinstance(value, Alert))
+        for value in vars(module).values():
+            if isinstance(value, Alert) and value not in replaced:
+                yield value
 
 
 def every_signal() -> dict[str, Signal]:
@@ -122,32 +153,43 @@ def recording_passes() -> int:
     return max(recording_depths().values())
 
 
-def every_alert() -> tuple[Alert, ...]:
-    """All alerts."""
-    return tuple(alert for area in AREAS for alert in alerts(area))
+def every_alert(engine: Engine = Engine.PROMETHEUS) -> tuple[Alert, ...]:
+    """All alerts of an engine."""
+    return tuple(alert for area in areas(engine) for alert in alerts(area, engine))
 
 
-def render(scale: TimeScale = REAL_TIME, identity: Identity = BY_JOB) -> dict[str, str]:
+def render(
+    scale: TimeScale = REAL_TIME,
+    identity: Identity = BY_JOB,
+    engine: Engine = Engine.PROMETHEUS,
+) -> dict[str, str]:
     """Write the files of ``prometheus/rules``: contents by file name.
 
     Args:
         scale: Of the durations.
         identity: The labels that tell services apart.
+        engine: What evaluates them.
 
     Raises:
         ValueError: A query is not valid PromQL.
     """
     written: set[str] = set()
     files = {}
-    for area in AREAS:
+    for area in areas(engine):
         own = [signal for signal in signals(area) if signal.record not in written]
         written.update(signal.record for signal in own)
         groups = (
-            ("signals", "", [_record(s, scale, identity) for s in own if not s.long]),
-            ("signals-long", LONG_INTERVAL, [_record(s, scale, identity) for s in own if s.long]),
-            ("alerts", "", [_yaml([_rule(alert, scale, identity)]) for alert in alerts(area)]),
+            *(
+                (name, interval, [_record(s, scale, identity) for s in own if group(s) == name])
+                for name, interval in _GROUPS.items()
+            ),
+            (
+                "alerts",
+                "",
+                [_yaml([_rule(alert, scale, identity)]) for alert in alerts(area, engine)],
+            ),
         )
-        files[f"{area.name}.yml"] = (
+        files[f"{area.name}.yml"] = engine.write(
             HEADER
             + "groups:\n"
             + "".join(

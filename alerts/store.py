@@ -1,11 +1,19 @@
-"""Alerts on the store of traces and logs of the native stack."""
+"""Alerts on the store of traces and logs, and on the keeper of issues that reads it."""
 
 from alerts.alert import Alert, Severity
-from rules.monitoring import STORE_LIMIT, STORE_OLDEST, STORE_REFUSED, STORE_SIZE
+from rules.monitoring import (
+    ISSUES_READ,
+    ISSUES_READ_FAILURES,
+    STORE_LIMIT,
+    STORE_OLDEST,
+    STORE_REFUSED,
+    STORE_SIZE,
+)
 from vitals.metrics.declarations import matching
 
 SHORTEST_HOURS = 24
 """An alert of the night is looked into the day after: its traces must still be there."""
+_UNREAD_SECONDS = 120
 _FULL_SHARE = 0.8
 """The store removes its oldest content in sixteenths of its limit."""
 
@@ -33,5 +41,21 @@ STORE_FULL = Alert(
     summary="{{ $labels.job }} keeps only {{ $value | humanize }} hours of traces and logs",
     description="Its size limit is reached, and it removes what is younger than a day. What led to "
     "an alert may be gone before somebody looks.",
+    board="svc-alerts",
+)
+
+_READ = f"max by (job) ({ISSUES_READ.select()})"
+ISSUES_UNREAD = Alert(
+    name="IssuesUnread",
+    # After a start nothing was read yet: then attempts that fail count.
+    expr=f"time() - {_READ} > {_UNREAD_SECONDS} "
+    f"or {ISSUES_READ_FAILURES.increase('job')} > 0 unless on (job) {_READ}",
+    fires_when="the keeper of issues has read no errors from the store for two minutes",
+    severity=Severity.TICKET,
+    for_="2m",
+    summary="{{ $labels.job }} does not read the store of traces and logs",
+    description="For more than two minutes it has read no errors: the store does not answer, or "
+    "the issues cannot be written. New and reopened errors are not told meanwhile, and links of "
+    "messages to traces and logs may lead to nothing.",
     board="svc-alerts",
 )

@@ -7,12 +7,13 @@ from typing import Any
 
 import yaml
 
-from alerts.rule_files import render
+from alerts.rule_files import every_alert, render
 from checks.files import ROOT
 from checks.promql import ContractError, labels_of, series_of
 from dashboards.__main__ import rendered
 from dashboards.boards.registry import BOARDS
 from dashboards.rendered_queries import fill_in, panels
+from rules.engine import Engine
 from rules.promql import series_in
 from rules.signal import LEVELS
 from vitals.metrics.catalogue import CATALOGUE
@@ -62,6 +63,8 @@ def all_queries() -> Iterator[SourcedQuery]:
         yield from of_board(f"{board.uid}.json", json.loads(rendered(board)))
     for name, rules in render().items():
         yield from of_rules(name, yaml.safe_load(rules))
+    for alert in every_alert(Engine.VICTORIAMETRICS):
+        yield f"{alert.name} of {Engine.VICTORIAMETRICS}", alert.expr
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "alerts").rglob("*.md")]
     for path in sorted(pages):
         yield from of_page(str(path.relative_to(ROOT)), path.read_text())

@@ -7,6 +7,7 @@ from dashboards.variables import JOB, Variable
 from rules.identity import Identity
 
 _KEPT, _CLICKED = "${job:queryparam}", "var-job=${__value.raw:percentencode}"
+_SERIES = "var-job=${__field.labels.job:percentencode}"
 
 
 def identify(board: Json, identity: Identity) -> Json:
@@ -54,7 +55,13 @@ def _links(text: str, identity: Identity) -> str:
     of_row = "".join(
         f"var-{label}=${{__data.fields.{label}:percentencode}}&" for label in identity.further
     )
-    return text.replace(_KEPT, kept).replace(_CLICKED, of_row + _CLICKED)
+    of_series = of_row.replace("__data.fields", "__field.labels")
+    return (
+        text.replace(_KEPT, kept)
+        .replace(_CLICKED, of_row + _CLICKED)
+        .replace(_SERIES, of_series + _SERIES)
+        .replace("{{job}}", " ".join(f"{{{{{label}}}}}" for label in identity.labels))
+    )
 
 
 def _with_columns(options: Json, identity: Identity) -> Json:

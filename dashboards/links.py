@@ -14,6 +14,7 @@ OVERVIEW_UID = "svc-overview"
 ENDPOINT_UID = "svc-endpoint"
 DATABASE_UID = "svc-db"
 CACHE_UID = "svc-cache"
+POSTGRES_UID = "svc-postgres"
 
 _KEEP = "${datasource:queryparam}&${job:queryparam}&${__url_time_range}"
 """Keeps the data source, the job and the time range."""
@@ -40,6 +41,12 @@ TO_OVERVIEW = link(
     "Open this service",
     f"/d/{OVERVIEW_UID}?${{datasource:queryparam}}&${{__url_time_range}}"
     "&var-job=${__value.raw:percentencode}",
+)
+
+TO_OVERVIEW_OF_SERIES = link(
+    "Open this service",
+    f"/d/{OVERVIEW_UID}?${{datasource:queryparam}}&${{__url_time_range}}"
+    "&var-job=${__field.labels.job:percentencode}",
 )
 
 
@@ -88,6 +95,11 @@ TO_ERRORS_OF_SERIES = _to_traces(
     'span.error.type = "${__field.labels.error_type:percentencode}"',
 )
 """Of series by error type, of the selected route."""
+TO_TRACES_OF_ERROR = _to_traces(
+    "Traces with this error, which lead to its issue",
+    'span.vitals.error.fingerprint = "${__data.fields.Fingerprint:percentencode}"',
+)
+"""Of a row with a column `Fingerprint`."""
 TO_TRACES_OF_STATEMENT = _to_traces(
     "Traces with this statement",
     'span.vitals.db.query.fingerprint = "${__data.fields.Fingerprint:percentencode}"',

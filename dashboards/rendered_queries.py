@@ -8,6 +8,7 @@ from dashboards.grafana import Json
 CHOICES: Mapping[str, str] = {
     "job": "api",
     "instance": ".+",
+    "server": ".+",
     "route": "/api/products",
     "__rate_interval": "1m",
     "__interval": "15s",

@@ -6,6 +6,7 @@ from typing import TypedDict
 from grafanalib import core
 
 from dashboards.grafana import DATASOURCE, VARIABLE_KEYS, Json, to_grafana_json
+from rules.postgres_metrics import PG_UP
 from vitals.metrics.catalogue import HTTP_REQUEST_DURATION, WORKERS
 from vitals.metrics.declarations import Matcher, excluding, matching
 
@@ -76,6 +77,8 @@ JOB = Variable("job", "Service", WORKERS.select(), "job")
 INSTANCE = Variable("instance", "Instance", WORKERS.select(job="$job"), "instance", multi=True)
 API = Variable("api", "Page", WORKERS.select(job="$job"), "instance", hidden=True)
 """One instance of the service, at whose address the pages of the kit are."""
+SERVER = Variable("server", "Server", PG_UP.select(), "instance", multi=True)
+"""Of PostgreSQL, by the address of its reader."""
 ROUTE = Variable(
     "route",
     "Route",
@@ -94,6 +97,15 @@ class Chosen(TypedDict):
 
 
 CHOSEN = Chosen(job=CHOSEN_JOB, instance=matching("$instance"))
+
+
+class ChosenServer(TypedDict):
+    """Matchers of the selected servers."""
+
+    instance: Matcher
+
+
+CHOSEN_SERVER = ChosenServer(instance=matching("$server"))
 
 
 class ChosenRoute(Chosen):

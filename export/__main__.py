@@ -15,11 +15,15 @@ from pathlib import Path
 
 from export import grafana, kubernetes, mimir, prometheus, thanos, victoriametrics
 from export.options import InvalidOptionError, Options, read_changes, read_labels
+from export.unread import unread
+from rules.engine import Engine
 from rules.identity import Identity
 
 Files = dict[str, str]
 _MADE = ".made-by-vitals"
 """A file with the names of those that the last export wrote."""
+_ENGINES = {"victoriametrics": Engine.VICTORIAMETRICS}
+"""Of formats whose engine is not Prometheus' own."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,6 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"export: {error}", file=sys.stderr)
         return 2
     print(f"wrote {len(files)} files to {chosen.to}: read {chosen.to / 'README.md'}")
+    if chosen.drop_unread:
+        print(f"scrapes drop what nothing reads: {', '.join(unread())}")
     if removed:
         print(f"removed {removed} that an earlier export wrote")
     return 0
@@ -71,6 +77,8 @@ def _options(chosen: argparse.Namespace) -> Options:
         namespace=chosen.namespace,
         boards=chosen.boards,
         runbooks=chosen.runbooks,
+        engine=_ENGINES.get(chosen.format, Engine.PROMETHEUS),
+        drop_unread=chosen.drop_unread,
     )
 
 
@@ -127,6 +135,11 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="ALERT.FIELD=VALUE",
         help="change for, keep_firing_for or severity of an alert: RouteSlow.for=10m",
+    )
+    parser.add_argument(
+        "--drop-unread",
+        action="store_true",
+        help="let scrape.yml drop the metrics that no rule, board or runbook reads; names them",
     )
     parser.add_argument("--page", default="page", metavar="RECEIVER", help="receiver of pages")
     parser.add_argument("--ticket", default="ticket", metavar="RECEIVER", help="of tickets")

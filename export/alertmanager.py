@@ -21,7 +21,7 @@ def part(options: Options, page: str, ticket: str) -> dict[str, Any]:
     """
     ours = configuration(ReceiverSettings(), "", NORMAL_TIMINGS, options.identity)
     tree = ours["route"]
-    names = sorted({alert.name for alert in every_alert()} - options.without)
+    names = sorted({alert.name for alert in every_alert(options.engine)} - options.without)
     receivers = {
         str(Severity.PAGE): page,
         str(Severity.TICKET): ticket,

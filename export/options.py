@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from alerts.alert import Severity
 from alerts.rule_files import every_alert
+from rules.engine import Engine
 from rules.identity import BY_JOB, Identity
 
 CHANGEABLE = ("for", "keep_firing_for", "severity")
@@ -32,6 +33,8 @@ class Options:
         namespace: Kubernetes' namespace.
         boards: URL of Grafana, for links in messages.
         runbooks: URL of the folder of the runbooks, likewise.
+        engine: What evaluates the rules.
+        drop_unread: Whether scrapes drop the metrics that no rule, board or runbook reads.
     """
 
     identity: Identity = BY_JOB
@@ -43,9 +46,11 @@ class Options:
     namespace: str = "monitoring"
     boards: str = ""
     runbooks: str = ""
+    engine: Engine = Engine.PROMETHEUS
+    drop_unread: bool = False
 
     def __post_init__(self) -> None:
-        known = {alert.name for alert in every_alert()}
+        known = {alert.name for engine in Engine for alert in every_alert(engine)}
         if unknown := sorted(({*self.without} | {*self.changes}) - known):
             raise InvalidOptionError(
                 f"no alert {', '.join(unknown)}; there are {', '.join(sorted(known))}"

@@ -4,17 +4,21 @@ from export.alertmanager import merged, part
 from export.files import as_yaml, guide
 from export.options import Options
 from export.rule_groups import rule_groups
+from export.unread import drop
 from rules.watched import SCRAPE_SETTINGS
 
 
 def scrape_config(options: Options) -> dict[str, object]:
     """A job with services of the kit."""
     labels = {label: f"NAME_OF_{label.upper()}" for label in options.identity.further}
+    relabeling = SCRAPE_SETTINGS["metric_relabel_configs"]
+    dropping = {"metric_relabel_configs": [*relabeling, drop()]} if options.drop_unread else {}
     return {
         "job_name": "vitals-services",
         "authorization": {"credentials_file": "/etc/prometheus/vitals-token"},
         "static_configs": [{"targets": ["127.0.0.1:8000"], "labels": {"job": "shop", **labels}}],
         **SCRAPE_SETTINGS,
+        **dropping,
     }
 
 

@@ -15,7 +15,7 @@ def rule_groups(options: Options) -> dict[str, list[Group]]:
     """The groups of rules by file name without its suffix; none is empty."""
     files = {
         name.removesuffix(".yml"): [*_groups(yaml.load(text, yaml.CSafeLoader)["groups"], options)]
-        for name, text in render(identity=options.identity).items()
+        for name, text in render(identity=options.identity, engine=options.engine).items()
     }
     return {name: groups for name, groups in files.items() if groups}
 

@@ -8,7 +8,7 @@ The median of seven days is that of a working day, so ``LAST_WEEK`` is compared 
 each Sunday is slow as usual.
 """
 
-from rules import dependencies, routes
+from rules import datastores, dependencies, routes
 from rules.signal import LEVELS, Signal
 from vitals.metrics.catalogue import (
     DB_OPERATION_DURATION,
@@ -129,7 +129,7 @@ STATEMENT_CALLS = Signal(
     f"job_fingerprint:{DB_OPERATION_DURATION.name}_count:increase5m",
     "How often was each statement sent within five minutes?",
     "short",
-    DB_OPERATION_DURATION.increase("job", _FINGERPRINT, db_query_fingerprint=_NAMED),
+    datastores.CALLS_BY_ERROR.sum("job", _FINGERPRINT, db_query_fingerprint=_NAMED),
 )
 STATEMENT_MEAN_5M = Signal(
     f"job_fingerprint:{DB_OPERATION_DURATION.name}:mean5m",

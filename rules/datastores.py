@@ -1,6 +1,6 @@
 """Recording rules of the database and the caches."""
 
-from rules.signal import Signal, defined, or_zero
+from rules.signal import Signal, defined, or_zero, quantile, within_ten
 from vitals.metrics.catalogue import (
     CACHE_OPERATION_ERRORS,
     CACHE_REFUSALS,
@@ -20,56 +20,72 @@ from vitals.metrics.declarations import excluding, matching, not_matching
 ANSWERED = "hit|stale|negative"
 """Cache results that needed no load from the source."""
 
+STATEMENTS = "statements"
+"""The rule group of histograms that no alert reads."""
+
 _DB = DB_OPERATION_DURATION.name
 _POOL = "db_client_connection_pool_name"
 
 # -- Database ------------------------------------------------------------------------------
 
+STATEMENT_BUCKETS = Signal(
+    f"job_fingerprint_le:{_DB}_bucket:rate5m",
+    "How are the times of each statement distributed?",
+    "ops",
+    DB_OPERATION_DURATION.buckets_rate("job", "db_query_fingerprint"),
+    group=STATEMENTS,
+)
 QUERY_P95 = Signal(
     f"job:{_DB}:p95_5m",
     "What is the p95 query time?",
     "s",
-    defined(DB_OPERATION_DURATION.quantile(0.95, "job")),
+    quantile(0.95, STATEMENT_BUCKETS.sum("job", "le")),
+    group=STATEMENTS,
 )
 QUERY_P95_BY_FINGERPRINT = Signal(
     f"job_fingerprint:{_DB}:p95_5m",
     "Which statements are slow?",
     "s",
-    defined(DB_OPERATION_DURATION.quantile(0.95, "job", "db_query_fingerprint")),
+    quantile(0.95, str(STATEMENT_BUCKETS)),
+    group=STATEMENTS,
 )
-QUERIES_10M = Signal(
-    f"job:{_DB}_count:increase10m",
-    "How many queries were sent within ten minutes?",
+CALLS_BY_ERROR = Signal(
+    f"job_summary_fingerprint_error:{_DB}_count:increase5m",
+    "How often was each statement sent within five minutes, by its error?",
     "short",
-    DB_OPERATION_DURATION.increase("job", window="10m"),
+    DB_OPERATION_DURATION.increase("job", "db_query_summary", "db_query_fingerprint", "error_type"),
 )
-SLOW_QUERIES_10M = Signal(
-    "job:db_client_slow_queries:increase10m",
-    "How many queries were slow within ten minutes?",
+QUERIES_5M = Signal(
+    f"job:{_DB}_count:increase5m",
+    "How many queries were sent within five minutes?",
     "short",
-    or_zero(DB_SLOW_QUERIES.increase("job", window="10m"), QUERIES_10M),
+    CALLS_BY_ERROR.sum("job"),
 )
-SLOW_QUERY_RATIO = Signal(
-    "job:db_client_slow_queries:ratio_increase10m",
-    "What share of queries is slow?",
-    "percentunit",
-    f"{SLOW_QUERIES_10M} / ({QUERIES_10M} > 0)",
-)
+QUERIES_10M = within_ten(QUERIES_5M, "And within ten minutes?")
 SLOW_QUERIES_BY_FINGERPRINT = Signal(
     "job_fingerprint:db_client_slow_queries:increase5m",
     "How often was each statement slow within five minutes?",
     "short",
     DB_SLOW_QUERIES.increase("job", "db_query_fingerprint"),
 )
+SLOW_QUERIES_5M = Signal(
+    "job:db_client_slow_queries:increase5m",
+    "How many queries were slow within five minutes?",
+    "short",
+    or_zero(SLOW_QUERIES_BY_FINGERPRINT.sum("job"), QUERIES_5M),
+)
+SLOW_QUERIES_10M = within_ten(SLOW_QUERIES_5M, "And within ten minutes?")
+SLOW_QUERY_RATIO = Signal(
+    "job:db_client_slow_queries:ratio_increase10m",
+    "What share of queries is slow?",
+    "percentunit",
+    f"{SLOW_QUERIES_10M} / ({QUERIES_10M} > 0)",
+)
 FAILING_STATEMENTS = Signal(
     "job_summary_fingerprint_error:db_client_operation_failures:increase5m",
     "Which statements fail, and with which error?",
     "short",
-    DB_OPERATION_DURATION.increase(
-        *("job", "db_query_summary", "db_query_fingerprint", "error_type"),
-        error_type=excluding(""),
-    )
-    + " > 0",
+    f"{CALLS_BY_ERROR.select(error_type=excluding(''))} > 0",
 )
 STATEMENTS_OF_ROUTES = Signal(
     "job_route_summary_fingerprint_site:db_client_statement_seconds:increase5m",
@@ -86,6 +102,7 @@ QUERIES_PER_REQUEST_P95 = Signal(
     "Which routes send many queries per request?",
     "short",
     defined(DB_QUERIES_PER_REQUEST.quantile(0.95, "job", "http_route")),
+    group=STATEMENTS,
 )
 N_PLUS_ONE_5M = Signal(
     "job_route_fingerprint:db_client_n_plus_one:increase5m",
@@ -105,6 +122,7 @@ POOL_WAIT_P95 = Signal(
     "How long do callers wait for a connection?",
     "s",
     defined(DB_CONNECTION_WAIT.quantile(0.95, "job", _POOL)),
+    group=STATEMENTS,
 )
 
 # -- Cache --------------------------------------------------------------------------------
@@ -116,16 +134,22 @@ _REFUSED = CACHE_OPERATION_ERRORS.increase(
     error_type=matching("|".join(CACHE_REFUSALS)),
     operation=excluding("connect"),
 )
-_L2_LOOKUPS = CACHE_REQUESTS.rate("job", "cache", layer="l2")
-_L2_MISSES = CACHE_REQUESTS.rate("job", "cache", layer="l2", result=not_matching(ANSWERED))
-_L1_MISSES = CACHE_REQUESTS.rate("job", "cache", layer="l1", result=not_matching(ANSWERED))
+CACHE_RESULTS = Signal(
+    "job_cache_layer_result:cache_requests:rate5m",
+    "What do lookups of each cache result in?",
+    "ops",
+    CACHE_REQUESTS.rate("job", "cache", "layer", "result"),
+)
+_L2_LOOKUPS = CACHE_RESULTS.sum("job", "cache", layer="l2")
+_L2_MISSES = CACHE_RESULTS.sum("job", "cache", layer="l2", result=not_matching(ANSWERED))
+_L1_MISSES = CACHE_RESULTS.sum("job", "cache", layer="l1", result=not_matching(ANSWERED))
 CACHE_HITS = Signal(
     "job_cache:cache_requests_answered:rate5m",
     "How many lookups did each cache serve?",
     "ops",
     or_zero(
-        CACHE_REQUESTS.rate("job", "cache", result=matching(ANSWERED)),
-        CACHE_REQUESTS.rate("job", "cache"),
+        CACHE_RESULTS.sum("job", "cache", result=matching(ANSWERED)),
+        CACHE_RESULTS.sum("job", "cache"),
     ),
 )
 CACHE_MISSES = Signal(

@@ -1,5 +1,6 @@
 """Recording rules of the services that a service calls over HTTP."""
 
+from rules.requests import WINDOW
 from rules.signal import Signal, defined, or_zero
 from vitals.metrics.catalogue import HTTP_CLIENT_REQUEST_DURATION
 from vitals.metrics.declarations import not_matching
@@ -10,17 +11,23 @@ up by the caller."""
 
 _NAME = HTTP_CLIENT_REQUEST_DURATION.name
 
-OUTGOING = Signal(
-    f"job_server:{_NAME}_count:rate5m",
-    "How many requests are sent to each server?",
-    "reqps",
-    HTTP_CLIENT_REQUEST_DURATION.rate("job", "server_address"),
+OUTGOING_BY_ERROR = Signal(
+    f"job_server_error:{_NAME}_count:increase5m",
+    "How many requests were sent to each server within five minutes, by their error?",
+    "short",
+    HTTP_CLIENT_REQUEST_DURATION.increase("job", "server_address", "error_type"),
 )
 OUTGOING_5M = Signal(
     f"job_server:{_NAME}_count:increase5m",
     "How many requests were sent to each server within five minutes?",
     "short",
-    HTTP_CLIENT_REQUEST_DURATION.increase("job", "server_address"),
+    OUTGOING_BY_ERROR.sum("job", "server_address"),
+)
+OUTGOING = Signal(
+    f"job_server:{_NAME}_count:rate5m",
+    "How many requests are sent to each server?",
+    "reqps",
+    f"{OUTGOING_5M} / {WINDOW}",
 )
 OUTGOING_P95 = Signal(
     f"job_server:{_NAME}:p95_5m",
@@ -33,9 +40,7 @@ OUTGOING_FAILURES_5M = Signal(
     "How many requests to each server failed within five minutes?",
     "short",
     or_zero(
-        HTTP_CLIENT_REQUEST_DURATION.increase(
-            "job", "server_address", error_type=not_matching(NOT_FAILED)
-        ),
+        OUTGOING_BY_ERROR.sum("job", "server_address", error_type=not_matching(NOT_FAILED)),
         OUTGOING_5M,
     ),
 )

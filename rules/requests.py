@@ -6,6 +6,9 @@ of failures does not exist yet.
 A failure is a bad event of the availability objective: 5xx and exceptions, with a matched route or
 without. A 4xx without a route is no event: a scanner would make a failing service look better.
 Latency of a job excludes unmatched requests for the same reason.
+
+Each metric of the instances is read once, by the record that keeps all labels which are needed:
+there are as many series as instances, and reading them is what rules cost (docs/decisions/0045).
 """
 
 from rules.signal import Signal, defined, or_zero, quantile
@@ -19,14 +22,30 @@ from vitals.metrics.catalogue import (
 from vitals.metrics.declarations import excluding
 
 MATCHED = excluding("")
+WINDOW = 300
+"""Seconds of the five minutes by which an increase is more than a rate."""
 
 _HTTP = HTTP_REQUEST_DURATION.name
 
+REQUESTS_BY_ERROR = Signal(
+    f"job_method_route_status_error:{_HTTP}_count:increase5m",
+    "How many requests did each route get within five minutes, by method, status and error?",
+    "short",
+    HTTP_REQUEST_DURATION.increase(
+        *("job", "http_request_method", "http_route", "http_response_status_code", "error_type")
+    ),
+)
+BUCKETS = Signal(
+    f"job_method_route_le:{_HTTP}_bucket:rate5m",
+    "How are durations of each route distributed, by method?",
+    "reqps",
+    HTTP_REQUEST_DURATION.buckets_rate("job", "http_request_method", "http_route"),
+)
 REQUESTS_BY_STATUS = Signal(
     f"job_route_status:{_HTTP}_count:rate5m",
     "How many requests arrive at each route, by status?",
     "reqps",
-    HTTP_REQUEST_DURATION.rate("job", "http_route", "http_response_status_code"),
+    f"{REQUESTS_BY_ERROR.sum('job', 'http_route', 'http_response_status_code')} / {WINDOW}",
 )
 REQUEST_RATE_BY_ROUTE = Signal(
     f"job_route:{_HTTP}_count:rate5m",
@@ -41,8 +60,14 @@ REQUEST_RATE_BY_CLASS = Signal(
     f'sum by (job, status_class) (label_replace({REQUESTS_BY_STATUS}, "status_class", "${{1}}xx", '
     '"http_response_status_code", "(.).."))',
 )
-_ROUTE_FAILED = SLO_EVENTS.rate("job", "http_route", slo="availability", outcome="bad")
-_ROUTE_TOTAL = SLO_EVENTS.rate("job", "http_route", slo="availability")
+EVENTS_BY_OUTCOME = Signal(
+    "job_route_slo_outcome:slo_events:increase5m",
+    "How many good and bad events did each route have within five minutes?",
+    "short",
+    SLO_EVENTS.increase("job", "http_route", "slo", "outcome"),
+)
+_ROUTE_FAILED = EVENTS_BY_OUTCOME.sum("job", "http_route", slo="availability", outcome="bad")
+_ROUTE_TOTAL = EVENTS_BY_OUTCOME.sum("job", "http_route", slo="availability")
 ERROR_RATIO_BY_ROUTE = Signal(
     "job_route:http_server_errors:ratio_rate5m",
     "Which routes fail?",
@@ -67,7 +92,7 @@ LATENCY_BUCKETS = Signal(
     f"job_route_le:{_HTTP}_bucket:rate5m",
     "How are durations distributed?",
     "reqps",
-    HTTP_REQUEST_DURATION.buckets_rate("job", "http_route"),
+    BUCKETS.sum("job", "http_route", "le"),
 )
 LATENCY_BUCKETS_OF_JOB = Signal(
     f"job_le:{_HTTP}_bucket:rate5m",

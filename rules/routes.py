@@ -9,10 +9,10 @@ is a bucket bound.
 """
 
 from rules import slo
-from rules.requests import MATCHED
-from rules.signal import Signal, or_zero, quantile
+from rules.requests import BUCKETS, MATCHED, REQUESTS_BY_ERROR
+from rules.signal import Signal, or_zero, quantile, within_ten
 from vitals.metrics.catalogue import HTTP_REQUEST_DURATION
-from vitals.metrics.declarations import Matcher, matching, not_matching
+from vitals.metrics.declarations import matching, not_matching
 
 ROUTE = ("job", "http_request_method", "http_route")
 """The labels that identify a route and method."""
@@ -22,25 +22,19 @@ NOT_FAILED = "|client_disconnected|server_shutdown"
 _HTTP = HTTP_REQUEST_DURATION.name
 
 
-def failing(function: str, window: str, **only: str | Matcher) -> str:
-    """Write a function, such as ``rate``, of the failed requests within a window."""
-    ways = (
-        {"http_response_status_code": matching("5..")},
-        {"error_type": not_matching(NOT_FAILED)},
-    )
-    return " or ".join(
-        f"{function}({HTTP_REQUEST_DURATION.select('_count', window, **{**only, **way})})"
-        for way in ways
-    )
-
-
 REQUESTS_5M = Signal(
     "job_method_route:http_server_requests:increase5m",
     "How many requests did each route get within five minutes, by method?",
     "short",
-    HTTP_REQUEST_DURATION.increase(*ROUTE, http_route=MATCHED),
+    REQUESTS_BY_ERROR.sum(*ROUTE, http_route=MATCHED),
 )
-_FAILED = failing("increase", "5m", http_route=MATCHED)
+_FAILED = " or ".join(
+    REQUESTS_BY_ERROR.select(**way, http_route=MATCHED)
+    for way in (
+        {"http_response_status_code": matching("5..")},
+        {"error_type": not_matching(NOT_FAILED)},
+    )
+)
 FAILURES_5M = Signal(
     "job_method_route:http_server_failures:increase5m",
     "How many requests of each route failed within five minutes, by method?",
@@ -53,17 +47,12 @@ FAILURE_RATIO = Signal(
     "percentunit",
     f"{FAILURES_5M} / ({REQUESTS_5M} > 0)",
 )
-BUCKETS = Signal(
-    f"job_method_route_le:{_HTTP}_bucket:rate5m",
-    "How are durations of each route distributed, by method?",
-    "reqps",
-    HTTP_REQUEST_DURATION.buckets_rate(*ROUTE, http_route=MATCHED),
-)
+_MATCHED_BUCKETS = BUCKETS.select(http_route=MATCHED)
 P95 = Signal(
     f"job_method_route:{_HTTP}:p95_5m",
     "What is the p95 latency of each route, by method?",
     "s",
-    quantile(0.95, str(BUCKETS)),
+    quantile(0.95, _MATCHED_BUCKETS),
 )
 SECONDS_5M = Signal(
     f"job_method_route:{_HTTP}_sum:increase5m",
@@ -90,11 +79,12 @@ THRESHOLD_BUCKETS = Signal(
     f'{_THRESHOLDS} or label_replace({_THRESHOLDS}, "le", "$1.0", "le", "([0-9]+)")',
 )
 _FAST = (
-    f"{BUCKETS} and on (job, http_route, le) {THRESHOLD_BUCKETS.select(http_route=MATCHED)} "
-    f"or ({BUCKETS} unless on (job, http_route) {_OWN}) "
+    f"{_MATCHED_BUCKETS} and on (job, http_route, le) "
+    f"{THRESHOLD_BUCKETS.select(http_route=MATCHED)} "
+    f"or ({_MATCHED_BUCKETS} unless on (job, http_route) {_OWN}) "
     f"and on (job, le) {THRESHOLD_BUCKETS.select(http_route='')}"
 )
-_TIMED = BUCKETS.sum(*ROUTE, le="+Inf")
+_TIMED = BUCKETS.sum(*ROUTE, le="+Inf", http_route=MATCHED)
 SLOW_5M = Signal(
     "job_method_route:http_server_slow_requests:increase5m",
     "How many requests of each route took longer than its threshold within five minutes?",
@@ -105,20 +95,9 @@ SLOW_5M = Signal(
 
 # -- Ten minutes: two windows of five -----------------------------------------------------------
 
-
-def _within_ten(signal: Signal, question: str) -> Signal:
-    """Add up two recorded windows; the first of a new series begins with the second."""
-    return Signal(
-        signal.record.replace("5m", "10m"),
-        question,
-        "short",
-        f"{signal} + ({signal} offset 5m or {signal} * 0)",
-    )
-
-
-REQUESTS_10M = _within_ten(REQUESTS_5M, "And within ten minutes?")
-FAILURES_10M = _within_ten(FAILURES_5M, "How many failed within ten minutes?")
-SLOW_10M = _within_ten(SLOW_5M, "How many were slow within ten minutes?")
+REQUESTS_10M = within_ten(REQUESTS_5M, "And within ten minutes?")
+FAILURES_10M = within_ten(FAILURES_5M, "How many failed within ten minutes?")
+SLOW_10M = within_ten(SLOW_5M, "How many were slow within ten minutes?")
 
 # -- What a route may fail ----------------------------------------------------------------------
 

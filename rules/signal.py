@@ -29,6 +29,9 @@ LEVELS = {
     "scope": "scope",
     "alert": "alertname",
     "severity": "severity",
+    "outcome": "outcome",
+    "layer": "layer",
+    "result": "result",
 }
 """Words of a record's level (``job_route:...``) and the label that each stands for."""
 
@@ -43,6 +46,7 @@ class Signal:
         unit: Grafana's name of the unit: ``s``, ``reqps``, ``percentunit``, ``short``.
         query: Its PromQL.
         long: It looks back over a day or more, so it is evaluated less often.
+        group: The rule group that evaluates it apart from the others of its area, as it is costly.
     """
 
     record: str
@@ -50,6 +54,7 @@ class Signal:
     unit: str
     query: str
     long: bool = False
+    group: str = ""
 
     def __post_init__(self) -> None:
         unknown = [word for word in self._level if word not in LEVELS]
@@ -107,3 +112,13 @@ def quantile(q: float, buckets: str) -> str:
 def or_zero(part: str, whole: str | Signal) -> str:
     """The part, or zero wherever only the whole exists."""
     return f"({part} or {whole.by_own_labels if isinstance(whole, Signal) else whole} * 0)"
+
+
+def within_ten(signal: Signal, question: str) -> Signal:
+    """Add up two recorded windows of five minutes; a new series begins with the second."""
+    return Signal(
+        signal.record.replace("5m", "10m"),
+        question,
+        "short",
+        f"{signal} + ({signal} offset 5m or {signal} * 0)",
+    )

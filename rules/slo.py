@@ -6,7 +6,13 @@ empty for the service's, which counts the routes that have no objective of that 
 Every instance exports the same objectives; while a deployment changes one, the larger value counts.
 """
 
-from rules.requests import LATENCY_BUCKETS, MATCHED
+from rules.requests import (
+    EVENTS_BY_OUTCOME,
+    LATENCY_BUCKETS,
+    MATCHED,
+    REQUESTS_BY_ERROR,
+    WINDOW,
+)
 from rules.signal import Signal, or_zero, quantile
 from vitals.metrics.catalogue import HTTP_REQUEST_DURATION, SLO_EVENTS, SLO_TARGET, SLO_THRESHOLD
 
@@ -39,7 +45,7 @@ REQUESTS_5M_BY_ROUTE = Signal(
     f"job_route:{HTTP_REQUEST_DURATION.name}_count:increase5m",
     "How many requests did each route get within five minutes?",
     "short",
-    HTTP_REQUEST_DURATION.increase("job", "http_route", http_route=MATCHED),
+    REQUESTS_BY_ERROR.sum("job", "http_route", http_route=MATCHED),
 )
 
 # -- Good and bad events ------------------------------------------------------------------
@@ -58,13 +64,13 @@ EVENTS_BY_ROUTE = Signal(
     "job_route_slo:slo_events:rate5m",
     "How many events does each route have?",
     "reqps",
-    SLO_EVENTS.rate("job", "http_route", "slo"),
+    f"{EVENTS_BY_OUTCOME.sum('job', 'http_route', 'slo')} / {WINDOW}",
 )
 BAD_EVENTS_BY_ROUTE = Signal(
     "job_route_slo:slo_bad_events:rate5m",
     "How many bad events does each route have?",
     "reqps",
-    SLO_EVENTS.rate("job", "http_route", "slo", outcome="bad"),
+    f"{EVENTS_BY_OUTCOME.sum('job', 'http_route', 'slo', outcome='bad')} / {WINDOW}",
 )
 EVENTS = Signal(
     "job_route_slo:objective_events:rate5m",
@@ -82,30 +88,43 @@ EVENTS_5M = Signal(
     "job_route_slo:objective_events:increase5m",
     "How many events did each objective count within five minutes?",
     "short",
-    _by_objective(SLO_EVENTS.increase("job", "http_route", "slo")),
+    _by_objective(EVENTS_BY_OUTCOME.sum("job", "http_route", "slo")),
 )
 BAD_EVENTS_5M = Signal(
     "job_route_slo:objective_bad_events:increase5m",
     "How many bad events did each objective have within five minutes?",
     "short",
-    or_zero(_by_objective(SLO_EVENTS.increase("job", "http_route", "slo", outcome="bad")), EVENTS),
+    or_zero(
+        _by_objective(EVENTS_BY_OUTCOME.sum("job", "http_route", "slo", outcome="bad")), EVENTS
+    ),
 )
 
 
-def _bad_within(window: str) -> Signal:
-    """Count from the raw counters: extrapolated rates turn one event of a new service into ten."""
+def _bad_within(window: str, query: str) -> Signal:
     return Signal(
         f"job_route_slo:objective_bad_events:increase{window}",
         f"How many bad events did each objective have within {window}?",
         "short",
-        _by_objective(
-            SLO_EVENTS.increase("job", "http_route", "slo", window=window, outcome="bad")
-        ),
+        query,
         long=window.endswith("d"),
     )
 
 
-BAD_EVENTS_WITHIN = {window: _bad_within(window) for window in ("1h", "6h", "1d", "3d")}
+def _times(part: Signal, hours: int, times: int) -> str:
+    """Add up recorded windows: reading days of the counters of all instances is costly."""
+    before = "".join(
+        f" + ({part} offset {hours * number}h or {part} * 0)" for number in range(1, times)
+    )
+    return f"{part}{before}"
+
+
+# From the raw counters: extrapolated rates turn one event of a new service into ten.
+_IN_AN_HOUR = SLO_EVENTS.increase("job", "http_route", "slo", window="1h", outcome="bad")
+BAD_EVENTS_WITHIN = {"1h": _bad_within("1h", or_zero(_by_objective(_IN_AN_HOUR), EVENTS))}
+for _window, _part, _hours, _parts in (("6h", "1h", 1, 6), ("1d", "6h", 6, 4), ("3d", "1d", 24, 3)):
+    BAD_EVENTS_WITHIN[_window] = _bad_within(
+        _window, _times(BAD_EVENTS_WITHIN[_part], _hours, _parts)
+    )
 """The number of bad events by window."""
 
 

@@ -1,22 +1,27 @@
 """The whole stack on this machine, as processes that listen on loopback.
 
 Ports: API_PORT, POSTGRES_PORT, REDIS_PORT, PROMETHEUS_PORT, ALERTMANAGER_PORT, INBOX_PORT,
-STORE_PORT, ISSUES_PORT, and RUNNER_PORT for the metrics of the runner, by default a free one.
+STORE_PORT, ISSUES_PORT, and by default free ones, RUNNER_PORT and POSTGRES_READER_PORT for
+the metrics of the runner and of PostgreSQL.
 Traces and logs are kept for STORE_KEEP (7d), up to STORE_LIMIT on disk (2GB).
 Data are stored in var/ of the checkout, or in the folder VITALS_DATA.
+With HA=1 there are two Prometheus and two Alertmanagers, of which any one may end; the second ones
+listen on PROMETHEUS_2_PORT and ALERTMANAGER_2_PORT, by default free ones.
 A service that ends is started again; with FAIL_FAST=1 the first end ends all.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
-from stack import run, watch_command
+from stack import run, settings, watch_command
 from stack.backtest import command as backtest
 from stack.drills import run as drills
 from stack.drills.faults import FAULTS
 from stack.install import debian_suites, packages
 from stack.installation.paths import Installation
+from stack.text_table import text_table
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,19 +42,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    if options.command == "status":
-        return run.status(Installation.here())
-    if options.command == "clean":
-        run.clean(Installation.here())
-        return 0
+    if options.command in {"status", "clean", "settings"}:
+        return _run_without_servers(options.command)
     if options.command == "drill":
         return drills.run(Installation.here(), options.alerts)
     if options.command == "backtest":
         return backtest.run(options)
-    packages.install(for_tests=options.command == "install" and options.for_tests)
+    if options.command != "install":
+        settings.check(os.environ)
+    packages.install(
+        for_tests=options.command == "install" and options.for_tests,
+        for_door=bool(os.environ.get("PUBLIC_URL")),
+    )
     if options.command == "install":
-        for suite in debian_suites.NEWER if options.for_tests else ():
-            debian_suites.fetch(suite)
+        if options.for_tests:
+            for suite in debian_suites.NEWER:
+                debian_suites.fetch(suite)
+            debian_suites.fetch_victoria_metrics()
         return 0
     amounts = None
     if options.command == "demo":
@@ -61,6 +70,16 @@ def _run(options: argparse.Namespace) -> int:
         fast=options.fast,
         watched=watch_command.services(options) if options.command == "watch" else (),
     )
+
+
+def _run_without_servers(command: str) -> int:
+    if command == "status":
+        return run.status(Installation.here())
+    if command == "settings":
+        print(text_table(settings.rows(os.environ), ("setting", "value", "meaning")))
+    else:
+        run.clean(Installation.here())
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
             help="run the rules many times faster, as drills do, and notify the inbox only",
         )
     commands.add_parser("status", help="print the state of each service, and the addresses")
+    commands.add_parser("settings", help="print all settings, their values and what they mean")
     commands.add_parser("clean", help="remove all data; the stack must not run")
     drill = commands.add_parser("drill", help="inject a fault and follow its alert to the inbox")
     drill.add_argument(

@@ -14,6 +14,7 @@ from alerts.rule_files import render
 from alerts.time_scale import FAST
 from stack import readiness
 from stack.installation.paths import CHECKOUT, Installation
+from stack.installation.ports import Ports
 from stack.servers import prometheus
 from stack.watched_services import WatchedService
 from vitals import secure_files
@@ -38,7 +39,9 @@ def _kind(name: str) -> str:
 
 
 def viewer_url(here: Installation) -> str:
-    """The URL of the viewer, which Prometheus serves; its pages are below it."""
+    """The URL of the viewer, whose pages are below it: the public one, or that of Prometheus."""
+    if here.public:
+        return here.public.origin
     return f"http://{readiness.LOOPBACK}:{here.ports.prometheus}/user"
 
 
@@ -49,6 +52,8 @@ def write_prometheus(
     fast: bool,
     targets: Path | None = None,
     watched: Sequence[WatchedService] = (),
+    pair: Sequence[Ports] = (),
+    replica: str = "",
 ) -> Path:
     """Write Prometheus's configuration; returns its file.
 
@@ -58,6 +63,8 @@ def write_prometheus(
         fast: For a drill.
         targets: Folder of the files of targets, which is made; by default the project's.
         watched: Services in place of the API.
+        pair: Ports of both halves of a pair, which each scrapes and notifies.
+        replica: What tells the two Prometheus of a pair apart.
     """
     source = here.readable(CHECKOUT / "prometheus")
     rules, owner = source / "rules", here.owner_of("prometheus")
@@ -76,11 +83,19 @@ def write_prometheus(
         targets=targets or source / "targets",
         interval="1s" if fast else None,
         jobs=[service.scrape_job(here) for service in watched],
+        pair=pair,
+        replica=replica,
     )
     return here.write("prometheus", "prometheus.yml", text)
 
 
-def write_alertmanager(here: Installation, *, fast: bool, mail_port: int | None = None) -> Path:
+def write_alertmanager(
+    here: Installation,
+    *,
+    fast: bool,
+    mail_port: int | None = None,
+    gates: Sequence[int] = (),
+) -> Path:
     """Write Alertmanager's configuration; returns its file.
 
     ALERT_* environment variables name the receivers; by default it is the inbox, which gets what
@@ -90,6 +105,7 @@ def write_alertmanager(here: Installation, *, fast: bool, mail_port: int | None 
         here: The installation.
         fast: For a drill.
         mail_port: Port of the inbox's mail server, if it has one.
+        gates: Ports of the gates, which both hear of what either Alertmanager notified of.
     """
     inbox = f"http://{readiness.LOOPBACK}:{here.ports.inbox}"
     defaults = {
@@ -97,7 +113,10 @@ def write_alertmanager(here: Installation, *, fast: bool, mail_port: int | None 
         "ALERT_HEARTBEAT_URL": f"{inbox}{FAST_HEARTBEAT if fast else HEARTBEAT}",
         "ALERT_BOARD_URL": viewer_url(here),
         "ALERT_VIEWER_URL": viewer_url(here),
-        "ALERT_TOLD_URL": f"http://{readiness.LOOPBACK}:{here.ports.alertmanager}/told",
+        "ALERT_TOLD_URL": " ".join(
+            f"http://{readiness.LOOPBACK}:{port}/told"
+            for port in gates or [here.ports.alertmanager]
+        ),
         "ALERT_RUNBOOK_URL": f"{viewer_url(here)}/runbooks",
         "ALERT_SILENCE_URL": f"{viewer_url(here)}/silences/new/",
         "ALERT_SLACK_URL_FILE": str(here.write("alertmanager", SLACK_URL_FILE, f"{inbox}/slack")),

@@ -5,7 +5,15 @@ CREATE ROLE vitals LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSW
 GRANT pg_read_all_stats TO vitals;
 CREATE DATABASE vitals OWNER vitals;
 REVOKE CONNECT ON DATABASE vitals FROM PUBLIC;
+-- The reader's role: it sees what the server says of itself, and no tables.
+\set password `cat /run/secrets/monitor-password`
+CREATE ROLE vitals_monitor LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION
+    PASSWORD :'password';
+GRANT pg_monitor TO vitals_monitor;
+GRANT CONNECT ON DATABASE vitals TO vitals_monitor;
 \connect vitals
+-- For the reader.
+CREATE EXTENSION pg_stat_statements;
 -- For `vitals advise`, where the server has it.
 SELECT 'CREATE EXTENSION hypopg'
 WHERE EXISTS (SELECT FROM pg_available_extensions WHERE name = 'hypopg') \gexec

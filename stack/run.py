@@ -7,7 +7,9 @@ from contextlib import suppress
 from dataclasses import replace
 from textwrap import indent
 
-from stack import command_line, monitoring_config, readiness, services
+from stack import command_line, monitoring_config, pair, readiness, services
+from stack.door import service as door
+from stack.door.settings import DoorSettings
 from stack.installation import secrets
 from stack.installation.paths import Installation
 from stack.installation.process_record import ProcessRecord, RecordWriter
@@ -26,10 +28,10 @@ from vitals.metrics import process_identity
 WRITTEN = (
     *("postgres", "postgres.draft", "redis", "prometheus", "alertmanager", "inbox", "secrets"),
     *("handout", "log", "bin", "site", "site.new", "copies", "drill", "suites", "matrix"),
-    *("store", "issues", "running.json", "lock"),
+    *("store", "issues", "door", "running.json", "lock", pair.FOLDER),
 )
 """Names of everything that the stack writes to its data folder."""
-_OF_API = ("api", "postgres", "redis")
+_OF_API = ("api", "postgres", "redis", "postgres_reader")
 """Ports that are not used where services of others are watched."""
 
 
@@ -59,8 +61,11 @@ def run(
         OrphansError: Processes of a killed stack do not end.
         PortError: A port is taken.
         WeakSecretError: A provided secret is weak.
+        PublicUrlError: The public address is wrong.
+        DoorSettingsError: Another setting of the door is.
         OSError: A file of the stack cannot be read or written.
     """
+    settings = DoorSettings.read(os.environ)
     secure_files.make_directories(here.data)
     secure_files.make_directory(here.log)
     held = lock.acquire(here.lock, command)
@@ -68,28 +73,18 @@ def run(
     here.ports.check_free(without=_OF_API if watched else ())
     secrets.make(here.secrets, None)
     metrics = RunnerMetrics()
-    here = replace(here, ports=replace(here.ports, runner=metrics.serve(here.ports.runner)))
+    ports = replace(
+        here.ports,
+        runner=metrics.serve(here.ports.runner),
+        postgres_reader=0 if watched else here.ports.postgres_reader or readiness.free_port(),
+    )
+    here = replace(here, ports=ports)
+    here = _with_ports_of_pair(here)
     command_line.write(here, watched)
     logs = LogMultiplexer(here.log)
-    mail_port = readiness.free_port()
-    chosen = [
-        *([] if watched else [*services.databases(here), services.api(here)]),
-        services.inbox(here, mail_port),
-        services.store(here),
-        services.issues(here),
-        *services.monitoring(
-            here,
-            services.prometheus_secrets(here),
-            fast=fast,
-            mail_port=mail_port,
-            watched=watched,
-        ),
-        services.boards(here),
-    ]
-    if amounts is not None:
-        chosen += services.sample_data(here, amounts)
+    chosen = _choose(here, settings, amounts=amounts, fast=fast, watched=watched)
     chosen = [_with_marker(service, orphans.marker(here.data)) for service in chosen]
-    record = RecordWriter(here.record_path, here.ports)
+    record = RecordWriter(here.record_path, here.ports, here.public.origin if here.public else "")
     logs.log(f"starting {', '.join(service.name for service in chosen)}")
     reaper_process = reaper.Reaper(held)
 
@@ -113,6 +108,50 @@ def run(
     finally:
         reaper_process.close()
         record.close()
+
+
+def _choose(
+    here: Installation,
+    settings: DoorSettings | None,
+    *,
+    amounts: Mapping[str, int] | None,
+    fast: bool,
+    watched: Sequence[WatchedService],
+) -> list[Service]:
+    """The services of the stack; the arguments are those of `run`."""
+    own = (
+        [] if watched else [*services.databases(here), *services.readers(here), services.api(here)]
+    )
+    mail_port = readiness.free_port()
+    return [
+        *own,
+        services.inbox(here, mail_port),
+        services.store(here),
+        services.issues(here),
+        *services.monitoring(
+            here,
+            services.prometheus_secrets(here),
+            fast=fast,
+            mail_port=mail_port,
+            watched=watched,
+        ),
+        services.boards(here),
+        *([door.service(here, settings, os.environ.get("TRACE_URL", ""))] if settings else ()),
+        *(services.sample_data(here, amounts) if amounts is not None else ()),
+    ]
+
+
+def _with_ports_of_pair(here: Installation) -> Installation:
+    """The same installation, whose second half has ports where it is one of a pair."""
+    ports = here.ports
+    if not here.pair:
+        return here
+    ports = replace(
+        ports,
+        prometheus_2=ports.prometheus_2 or readiness.free_port(),
+        alertmanager_2=ports.alertmanager_2 or readiness.free_port(),
+    )
+    return replace(here, ports=ports)
 
 
 def clean(here: Installation) -> None:
@@ -155,9 +194,16 @@ def addresses(here: Installation, *, has_api: bool = True) -> str:
         ("metrics", f"{host}:{ports.api}/metrics (token: {here.secrets}/metrics-token)"),
         ("logins", f"admin@example.com and user1@example.com, passwords in {here.secrets}"),
     ]
+    of_door = door.login_hints(here, DoorSettings.read(os.environ)) if here.public else []
     rows = [
         *(of_api if has_api else ()),
+        *of_door,
         ("boards", f"{viewer}/"),
+        *(
+            (("boards, second", f"{host}:{ports.prometheus_2}/user/"),)
+            if ports.prometheus_2
+            else ()
+        ),
         ("queries", f"{viewer}/query/"),
         ("alerts", f"{viewer}/alerts/"),
         ("silences", f"{viewer}/silences/"),

@@ -24,6 +24,7 @@ USERS = {
     "redis": 999,
     "api": 10001,
     "sample": 10001,
+    "postgres-reader": 10001,
     "prometheus": 65534,
     "alertmanager": 65534,
     "grafana": 472,
@@ -31,10 +32,11 @@ USERS = {
 """Uid of each container that receives files."""
 
 SECRETS = {
-    "postgres": ("postgres-password", "database-password"),
+    "postgres": ("postgres-password", "database-password", "monitor-password"),
     "redis": ("redis-password",),
     "api": ("jwt-key", "database-password", "redis-password", "metrics-token"),
     "sample": ("database-password", "jwt-key", "admin-password", "demo-password"),
+    "postgres-reader": ("monitor-password",),
     "prometheus": ("metrics-token",),
     "alertmanager": (),
     "grafana": ("grafana-password",),

@@ -5,11 +5,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from secrets import token_urlsafe
 
-from stack import monitoring_config, readiness, secret_distribution
+from stack import monitoring_config, pair, readiness, secret_distribution, settings
 from stack.installation import secrets as secret_files
 from stack.installation.paths import CHECKOUT, Installation
+from stack.pair import Half
 from stack.process.process import Program
 from stack.process.service import Service
 from stack.servers import postgres, prometheus, redis
@@ -35,12 +35,14 @@ def databases(here: Installation) -> list[Service]:
         postgres.make_role(here.ports.postgres, superuser, password)
         postgres.make_database(here.ports.postgres, superuser, postgres.DATABASE)
         postgres.make_extensions(here.ports.postgres, superuser, postgres.DATABASE)
+        monitor = secret_files.read(here.secrets, "monitor-password")
+        postgres.make_monitor(here.ports.postgres, superuser, monitor, postgres.DATABASE)
 
     password = secret_files.read(here.secrets, "redis-password")
     config = redis.configuration(here.ports.redis, here.folder("redis"), password=password)
     return [
         Service(
-            postgres.server(cluster, here.ports.postgres, here.user),
+            postgres.server(cluster, here.ports.postgres, here.user, postgres.statement_settings()),
             ready=lambda: postgres.answers(here.ports.postgres),
             port=here.ports.postgres,
             before_start=lambda: postgres.remove_stale_pid_file(cluster),
@@ -53,6 +55,26 @@ def databases(here: Installation) -> list[Service]:
             port=here.ports.redis,
             quiet=True,
         ),
+    ]
+
+
+def readers(here: Installation) -> list[Service]:
+    """What reads, for Prometheus, what the databases say of themselves."""
+    names = secret_distribution.SECRETS["postgres-reader"]
+    secrets = secret_distribution.provide(here, "postgres-reader", names, here.python_user)
+    where = f"{readiness.LOOPBACK}:{here.ports.postgres}/{postgres.DATABASE}"
+    arguments = [
+        *_flag("url", f"postgresql://{postgres.MONITOR}@{where}"),
+        *_flag("password-file", str(secrets / "monitor-password")),
+        *_flag("port", str(here.ports.postgres_reader)),
+    ]
+    return [
+        Service(
+            _python(here, "postgres-reader", ["stack.postgres_reader", *arguments]),
+            ready=lambda: readiness.http_answers(here.ports.postgres_reader, "/"),
+            port=here.ports.postgres_reader,
+            depends_on=("postgres",),
+        )
     ]
 
 
@@ -86,6 +108,7 @@ def _service_settings(here: Installation) -> dict[str, str]:
         "SERVICE_PORT": str(here.ports.api),
         "OTEL_EXPORTER_OTLP_ENDPOINT": os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
         or _store_url(here),
+        "PYROSCOPE_SERVER_ADDRESS": os.environ.get("PYROSCOPE_SERVER_ADDRESS") or _store_url(here),
         **_folders(here.data),
         **_worker_settings(here.workers),
     }
@@ -142,8 +165,8 @@ def store(here: Installation) -> Service:
     arguments = [
         *_flag("listen", f"{readiness.LOOPBACK}:{here.ports.store}"),
         *_flag("data", str(folder)),
-        *_flag("keep", os.environ.get("STORE_KEEP") or "7d"),
-        *_flag("limit", os.environ.get("STORE_LIMIT") or "2GB"),
+        *_flag("keep", settings.STORE_KEEP.of(os.environ)),
+        *_flag("limit", settings.STORE_LIMIT.of(os.environ)),
         *_page_origins(here),
     ]
     return Service(
@@ -180,7 +203,7 @@ def monitoring(
     mail_port: int | None = None,
     watched: Sequence[WatchedService] = (),
 ) -> list[Service]:
-    """Prometheus, and Alertmanager behind the gate.
+    """Prometheus, and Alertmanager behind the gate; of a pair, both of each.
 
     Args:
         here: The installation.
@@ -192,62 +215,121 @@ def monitoring(
         mail_port: Port of the inbox's mail server, if it has one.
         watched: Services that are watched in place of the API.
     """
-    ports = here.ports
+    halves = pair.halves(here)
+    return [
+        _named(service, half.suffix)
+        for half in halves
+        for service in (
+            _alertmanager(half, halves, fast=fast, mail_port=mail_port),
+            _gate(half, halves),
+            _prometheus(
+                half,
+                halves,
+                secrets,
+                fast=fast,
+                site=site or here.data / SITE,
+                targets=targets,
+                watched=watched,
+            ),
+        )
+    ]
+
+
+def _named(service: Service, suffix: str) -> Service:
+    """The same service of another half of a pair."""
+    return replace(
+        service,
+        program=replace(service.program, name=service.name + suffix),
+        depends_on=tuple(name + suffix for name in service.depends_on),
+    )
+
+
+def _alertmanager(
+    half: Half, halves: Sequence[Half], *, fast: bool, mail_port: int | None
+) -> Service:
+    config = monitoring_config.write_alertmanager(
+        half.here,
+        fast=fast,
+        mail_port=mail_port,
+        gates=[each.here.ports.alertmanager for each in halves],
+    )
+    return Service(
+        prometheus.alertmanager(
+            config,
+            half.here.folder("alertmanager"),
+            half.alertmanager,
+            half.here.user_of("alertmanager"),
+            half.alertmanager_flags(halves, fast=fast),
+            gate=half.here.ports.alertmanager,
+            prefix=half.prefix,
+            public=half.here.public.origin if half.here.public else "",
+        ),
+        ready=lambda: readiness.http_answers(half.alertmanager, f"/{half.prefix}/-/ready"),
+        port=half.alertmanager,
+    )
+
+
+def _gate(half: Half, halves: Sequence[Half]) -> Service:
+    here, ports = half.here, half.here.ports
+    # Its own Alertmanager first; the other one answers while that is away.
+    upstreams = sorted(halves, key=lambda each: each is not half)
+    arguments = [
+        "stack.inbox.gate",
+        *_flag("port", str(ports.alertmanager)),
+        *(word for each in upstreams for word in _flag("upstream", each.upstream)),
+        # They read whether an alert is silenced, and silence it.
+        *(word for each in halves for word in _page_origins(each.here)),
+        *_flag("home", f"{monitoring_config.viewer_url(here)}/silences/"),
+        *_flag("prometheus", f"http://{readiness.LOOPBACK}:{ports.prometheus}"),
+    ]
+    return Service(
+        _python(here, "gate", arguments),
+        ready=lambda: prometheus.answers(ports.alertmanager),
+        port=ports.alertmanager,
+        depends_on=("alertmanager",),
+    )
+
+
+def _prometheus(
+    half: Half,
+    halves: Sequence[Half],
+    secrets: Path,
+    *,
+    fast: bool,
+    site: Path,
+    targets: Path | None,
+    watched: Sequence[WatchedService],
+) -> Service:
+    here, ports = half.here, half.here.ports
+    config = monitoring_config.write_prometheus(
+        here,
+        secrets,
+        fast=fast,
+        targets=targets,
+        watched=watched,
+        pair=[each.here.ports for each in halves],
+        replica=half.replica,
+    )
     # Prometheus resends firing alerts every minute, which is too slow for drills.
     fast_flags = ("--rules.alert.resend-delay=2s",)
-    # Only the gate knows the path, so a web page that finds the port cannot send requests to it.
-    internal_port, prefix = readiness.free_port(), token_urlsafe(16)
-    return [
-        Service(
-            prometheus.alertmanager(
-                monitoring_config.write_alertmanager(here, fast=fast, mail_port=mail_port),
-                here.folder("alertmanager"),
-                internal_port,
-                here.user_of("alertmanager"),
-                gate=ports.alertmanager,
-                prefix=prefix,
+    return Service(
+        prometheus.server(
+            config,
+            here.folder("prometheus"),
+            ports.prometheus,
+            here.user_of("prometheus"),
+            (
+                f"--storage.tsdb.retention.time={settings.PROMETHEUS_KEEP.of(os.environ)}",
+                f"--storage.tsdb.retention.size={settings.PROMETHEUS_LIMIT.of(os.environ)}",
+                f"--web.user-assets={site}",
+                *(fast_flags if fast else ()),
             ),
-            ready=lambda: readiness.http_answers(internal_port, f"/{prefix}/-/ready"),
-            port=internal_port,
+            public=here.public.origin if here.public else "",
         ),
-        Service(
-            _python(
-                here,
-                "gate",
-                [
-                    "stack.inbox.gate",
-                    *_flag("port", str(ports.alertmanager)),
-                    *_flag("upstream", f"http://{readiness.LOOPBACK}:{internal_port}/{prefix}"),
-                    # They read whether an alert is silenced, and silence it.
-                    *_page_origins(here),
-                    *_flag("home", f"{monitoring_config.viewer_url(here)}/silences/"),
-                    *_flag("prometheus", f"http://{readiness.LOOPBACK}:{ports.prometheus}"),
-                ],
-            ),
-            ready=lambda: prometheus.answers(ports.alertmanager),
-            port=ports.alertmanager,
-            depends_on=("alertmanager",),
-        ),
-        Service(
-            prometheus.server(
-                monitoring_config.write_prometheus(
-                    here, secrets, fast=fast, targets=targets, watched=watched
-                ),
-                here.folder("prometheus"),
-                ports.prometheus,
-                here.user_of("prometheus"),
-                (
-                    "--storage.tsdb.retention.time=31d",  # the longest window of a rule is 30 days
-                    "--storage.tsdb.retention.size=10GB",
-                    f"--web.user-assets={site or here.data / SITE}",
-                    *(fast_flags if fast else ()),
-                ),
-            ),
-            ready=lambda: prometheus.answers(ports.prometheus),
-            port=ports.prometheus,
-            on_ready=lambda: prometheus.preallocate_query_log(here.data / "prometheus"),
-        ),
-    ]
+        ready=lambda: prometheus.answers(ports.prometheus),
+        port=ports.prometheus,
+        on_ready=lambda: prometheus.preallocate_query_log(here.data / "prometheus"),
+    )
 
 
 def prometheus_secrets(here: Installation) -> Path:
@@ -341,7 +423,9 @@ def _store_url(here: Installation) -> str:
 def _page_origins(here: Installation) -> tuple[str, ...]:
     """Options that let the viewer's pages send requests; Prometheus serves them."""
     names = (readiness.LOOPBACK, "localhost")
-    origins = (f"http://{name}:{here.ports.prometheus}" for name in names)
+    origins = [f"http://{name}:{here.ports.prometheus}" for name in names]
+    if here.public:
+        origins.append(here.public.origin)
     return tuple(word for origin in origins for word in _flag("page-origin", origin))
 
 

@@ -27,6 +27,7 @@ PAGES = {
     "traces/example": "Example trace",
     "logs": "Logs",
     "issues": "Issues",
+    "profiles": "Profiles",
     "explore": "Traces and logs",
 }
 """Paths of the viewer's pages besides the boards, and their titles."""

@@ -11,7 +11,7 @@ import yaml
 from rules.watched import SCRAPE_SETTINGS
 from stack.installation.paths import Installation
 
-OWN_JOBS = ("alertmanager", "issues", "prometheus", "runner", "services", "store")
+OWN_JOBS = ("alertmanager", "issues", "postgres", "prometheus", "runner", "services", "store")
 """Jobs of the stack itself."""
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+):\d{1,5}")
 _DOCKER = "unix:///var/run/docker.sock"

@@ -1,10 +1,13 @@
-"""Fixtures that start real servers. Tests that use them carry `@pytest.mark.servers`."""
+"""Fixtures of all tests. Those of real servers are for tests with `@pytest.mark.servers`."""
 
+import functools
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any, Protocol
 
+import httpx
 import pytest
 
 from stack.install import debian_suites
@@ -19,6 +22,15 @@ SUITES = ("installed", *debian_suites.NEWER)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LongestFirst | None:
     """Replace the scheduler of ``--dist loadfile``."""
     return LongestFirst(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_tls_context() -> Iterator[None]:
+    """Each client of httpx would read all certificates of certifi again: 20 ms of each request."""
+    made = functools.cache(httpx.create_ssl_context)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("httpx._transports.default.create_ssl_context", made)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -77,6 +89,12 @@ def outer_suites(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     return _use(request.param, monkeypatch)
 
 
+@pytest.fixture(params=(SUITES[0], pytest.param(SUITES[-1], marks=pytest.mark.long)))
+def installed_or_newest(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run a test of minutes with the installed tools; in `make test-long` with the newest ones."""
+    return _use(request.param, monkeypatch)
+
+
 def _use(suite: str, monkeypatch: pytest.MonkeyPatch) -> str:
     # Go collects garbage less often: a fifth less processor time.
     monkeypatch.setenv("GOGC", "400")
@@ -116,3 +134,12 @@ def _closing(start: Start, started: ExitStack) -> Start:
         return server
 
     return start_and_close
+
+
+@pytest.fixture(autouse=True)
+def _no_log_export() -> Iterator[None]:
+    """Stop the export of logs that a test has started; it is one for the process."""
+    yield
+    export = sys.modules.get("vitals.logging.log_export")
+    if export is not None:
+        export.stop(0)

@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from stack import readiness
+from stack.install import debian_suites
 from stack.installation import service_user
 from stack.process.process import Process, Program
 from stack.servers import postgres, prometheus, redis
@@ -237,5 +238,33 @@ def _start_monitoring(
         user.chown(folder)
     program = build(path, folder / "data", port, user, flags)
     server = MonitoringServer(folder, port, program, lambda: prometheus.answers(port))
+    server.start()
+    return server
+
+
+def victoria_metrics_programs() -> Path:
+    """The folder of VictoriaMetrics, vmagent, vmalert, vmalert-tool, vmauth and vmctl."""
+    return debian_suites.fetch_victoria_metrics()
+
+
+def start_victoria_metrics(flags: Sequence[str] = ()) -> MonitoringServer:
+    """Start a single node of VictoriaMetrics, which shows every sample at once."""
+    folder, port = temporary_folder(), readiness.free_port()
+    program = Program(
+        "victoria-metrics",
+        [
+            str(victoria_metrics_programs() / "victoria-metrics"),
+            f"-storageDataPath={folder}/data",
+            f"-httpListenAddr={readiness.LOOPBACK}:{port}",
+            "-retentionPeriod=100y",
+            "-search.latencyOffset=0s",
+            "-search.disableCache",
+            "-loggerLevel=WARN",
+            *flags,
+        ],
+        cwd=folder,
+    )
+    ready = lambda: readiness.http_answers(port, "/health")  # noqa: E731
+    server = MonitoringServer(folder, port, program, ready)
     server.start()
     return server

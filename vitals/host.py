@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
+from vitals.asgi.activity import Activity
 from vitals.asgi.health_checks import USUAL, health_checks
 from vitals.asgi.hooks import (
     add_lifespan,
@@ -61,6 +62,7 @@ class Host:
     Attributes:
         meter: Where probes record.
         errors: Counts exceptions by fingerprint.
+        activity: What the application serves at the moment.
         routes: Templates of the application's routes.
         watch_engine: Measures a further engine; set by the database's probe.
         make_span: Creates spans of operations, while it is enabled; None where tracing never is.
@@ -91,6 +93,7 @@ class Host:
         self.meter = Meter()
         self.routes = RouteTemplates(app)
         self.errors = ErrorCounter(self.meter, self.routes)
+        self.activity = Activity()
         self.make_span: MakeSpan | None = None
         self.trace_requests: Callable[[ASGIApp, ASGIApp], ASGIApp] | None = None
         self.logs = False

@@ -150,6 +150,7 @@ def instrument(
     folders: Folders | None = None,
     block_threshold: float | None = THRESHOLD,
     time_parts: bool = True,
+    profiles_endpoint: str | None = None,
     probes: Sequence[Probe] = (),
 ) -> Vitals:
     """Instrument an application with metrics, logs and traces.
@@ -228,6 +229,8 @@ def instrument(
         time_parts: Whether it is measured what the time of a request is spent in: middleware,
             dependencies, queries, waits and so on. For that, functions of FastAPI, anyio and
             asyncio are replaced, see docs/requests.md.
+        profiles_endpoint: Where profiles are pushed to by Pyroscope's API, such as
+            ``http://127.0.0.1:4040``; by default ``PYROSCOPE_SERVER_ADDRESS``, else nowhere.
         probes: Further probes, each an object with ``attach(host)``; see ``vitals.host``.
 
     Returns:
@@ -300,7 +303,7 @@ def instrument(
         traces,
         RuntimeProbe(version, revision),
         SaturationProbe(folders),
-        ProfilingProbe(block_threshold, admin, admin_login)
+        ProfilingProbe(block_threshold, admin, admin_login, profiles_endpoint, resource)
         if block_threshold is not None
         else None,
         LogProbe(logs) if logs is not False else None,
@@ -426,6 +429,7 @@ def _measure(host: Host, app: ASGIApp) -> ASGIApp:
         long_polls=host.long_polls,
         errors=host.errors,
         time_parts=host.time_parts,
+        activity=host.activity,
     )
     host.record_cut = probe.record_cut
     return probe

@@ -13,18 +13,20 @@ STANDARD = tuple({_PATHS["stdlib"] + os.sep, _PATHS["platstdlib"] + os.sep, "<",
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _CACHE_SIZE = 20_000
 
-_is_application: dict[CodeType, bool] = {}
+KNOWN_FILES: dict[str, bool] = {}
+"""Whether a file's code is the application's, as far as it was asked for."""
 
 
 def is_application_code(code: CodeType) -> bool:
     """Whether code is the application's."""
-    known = _is_application.get(code)
+    # By its file: Python hashes a code object anew each time, with its constants.
+    name = code.co_filename
+    known = KNOWN_FILES.get(name)
     if known is None:
-        name = code.co_filename
         known = not name.startswith(STANDARD) and not any(part in name for part in _INSTALLED)
-        if len(_is_application) >= _CACHE_SIZE:
-            _is_application.clear()
-        _is_application[code] = known
+        if len(KNOWN_FILES) >= _CACHE_SIZE:
+            KNOWN_FILES.clear()
+        KNOWN_FILES[name] = known
     return known
 
 

@@ -187,6 +187,8 @@ class Redactor:
         """Redact the attributes of a span or span event."""
         redacted = self.fields(attributes)
         for key, value in attributes.items():
+            if isinstance(value, list | tuple):
+                redacted[key] = _without_random_words(redacted.get(key))
             if not isinstance(value, str):
                 continue
             if key in _URL_ATTRIBUTES:
@@ -208,6 +210,13 @@ class Redactor:
     def _redact(self, fields: Event) -> Event:
         redacted: Event = self._redaction.value(fields)
         return redacted
+
+
+def _without_random_words(values: Any) -> Any:
+    """An attribute of several values; none that was redacted as a whole."""
+    if not isinstance(values, list):
+        return values
+    return [redact_random_words(each) if isinstance(each, str) else each for each in values]
 
 
 def to_plain(value: Any, depth: int = MAX_DEPTH) -> Any:

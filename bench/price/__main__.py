@@ -33,6 +33,7 @@ ROOT = Path(__file__).parents[2]
 NAMES = {
     "bare": "bare",
     "vitals-metrics": "Vitals, metrics only",
+    "vitals-unprofiled": "Vitals, metrics without loop watch and profile",
     "vitals-tail": "Vitals, 10 % and all bad",
     "vitals-all": "Vitals, everything",
     "vitals-otel": 'Vitals, everything, tracer="opentelemetry"',

@@ -46,8 +46,8 @@ def write(
         heading=PRICE, day=f"{datetime.now(UTC):%Y-%m-%d}", rounds=rounds, plot=PLOT
     )
     page = docs / "performance.md"
-    page.write_text(
-        page.read_text().partition(PRICE)[0].rstrip() + "\n\n" + section + "\n".join([*rows, ""])
-    )
+    before, _, old = page.read_text().partition(PRICE)
+    _, found, after = old.partition("\n## ")
+    page.write_text(before.rstrip() + "\n\n" + section + "\n".join([*rows, ""]) + found + after)
     added = {name: (each - bare) * 1e6 for name, each in seconds.items() if name != "bare"}
     draw(added, docs / PLOT)

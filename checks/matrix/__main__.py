@@ -15,8 +15,19 @@ from checks.matrix import environments, interpreters
 
 QUICK = (
     *("-m", "not servers and not slow"),
-    # What depends on no version of a dependency but takes a third of the time.
-    *("--ignore", "tests/vitals/redaction", "--ignore", "tests/vitals/metrics/test_mmap_store.py"),
+    # What depends on no version of a dependency but takes half of the time.
+    *(
+        f"--ignore=tests/vitals/{path}"
+        for path in (
+            "redaction",
+            "profiling",
+            "test_leaks.py",
+            "logging/test_faults.py",
+            "logging/test_line_writer.py",
+            "metrics/test_mmap_store.py",
+            "metrics/test_worker_directory.py",
+        )
+    ),
 )
 PROCESSES = "2"
 

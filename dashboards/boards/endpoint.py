@@ -10,6 +10,7 @@ from dashboards.links import (
     TO_DATABASE,
     TO_ERRORS_OF_SERIES,
     TO_STATEMENT_OF_SERIES,
+    TO_TRACES_OF_ERROR,
 )
 from dashboards.panels.panel import Heatmap, TimeSeries
 from dashboards.panels.query import Query, instant_query, table_query
@@ -40,6 +41,7 @@ from rules.slo import TARGET, THRESHOLD
 from vitals.metrics.catalogue import (
     DB_N_PLUS_ONE,
     DB_QUERIES_PER_REQUEST,
+    ERRORS,
     EVENT_LOOP_SITES,
     HTTP_CLIENT_REQUESTS_PER_REQUEST,
     HTTP_REQUEST_BODY_SIZE,
@@ -303,7 +305,7 @@ BLOCKING = Table(
     description="Time for which the event loop did not turn within the last hour because of this "
     "route, by the line of the application that blocked it. All requests of the process waited.",
     unit="s",
-    width=24,
+    width=12,
     height=5,
     queries=(
         table_query(
@@ -316,7 +318,7 @@ BLOCKING = Table(
 )
 
 PARTS = TimeSeries(
-    id=23,
+    id=24,
     title="Where the time goes",
     description="Mean time of a request by what it is spent in. Time that an operation takes, such "
     "as a query, is that operation's and not the endpoint's; queue is the time between the proxy "
@@ -335,6 +337,36 @@ PARTS = TimeSeries(
     empty="no traffic",
 )
 
+EXCEPTIONS = Table(
+    id=23,
+    title="Exceptions",
+    empty="none within the hour",
+    description="Exceptions within the last hour that failed requests of this route or their "
+    "background tasks, or were logged as errors, by the innermost function of the application. "
+    "Click a fingerprint for traces, and from there for the issue with its stack and history.",
+    unit="short",
+    width=12,
+    height=5,
+    queries=(
+        table_query(
+            "topk(10, "
+            + ERRORS.increase("fingerprint", "type", "place", window="1h", **CHOSEN_ROUTE)
+            + " > 0)"
+        ),
+    ),
+    columns={
+        "type": "Exception",
+        "place": "Where",
+        "fingerprint": "Fingerprint",
+        "Value": "Count",
+    },
+    sort=(("Count", True),),
+    overrides=(
+        column("Count", "short", width=80),
+        column("Fingerprint", "string", width=150, link=TO_TRACES_OF_ERROR),
+    ),
+)
+
 BOARD = Board(
     uid=ENDPOINT_UID,
     title="Endpoint",
@@ -346,7 +378,7 @@ BOARD = Board(
         Row((RATE, REASONS, DURATIONS)),
         Row((HEAT, RESPONSES)),
         Row((PARTS,)),
-        Row((BLOCKING,)),
+        Row((BLOCKING, EXCEPTIONS)),
         Row((QUERIES, N_PLUS_ONE, OUTGOING, SIZES), title="Database, calls and payload", id=30),
     ),
 )

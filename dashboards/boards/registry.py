@@ -1,11 +1,21 @@
 """Registry of all boards."""
 
-from dashboards.boards import alerts, caches, database, endpoint, overview, runtime, services
+from dashboards.boards import (
+    alerts,
+    caches,
+    database,
+    endpoint,
+    overview,
+    postgres,
+    runtime,
+    services,
+)
 
 BOARDS = (
     overview.BOARD,
     endpoint.BOARD,
     database.BOARD,
+    postgres.BOARD,
     caches.BOARD,
     runtime.BOARD,
     alerts.BOARD,

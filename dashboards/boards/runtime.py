@@ -39,7 +39,17 @@ from vitals.metrics.catalogue import (
     WORKERS,
     WORKERS_CRASHED,
 )
-from vitals.metrics.declarations import not_matching
+from vitals.metrics.declarations import Gauge as GaugeMetric
+from vitals.metrics.declarations import NoLabels, not_matching
+
+
+def _starts(metric: GaugeMetric[NoLabels]) -> str:
+    """How often a time of start rose within an hour: what it is below zero fell.
+
+    Not `changes`: VictoriaMetrics counts the first sample of an instance too.
+    """
+    return f"resets((-{metric.select(**CHOSEN)})[1h:15s])"
+
 
 RESTARTS = Stat(
     id=1,
@@ -53,8 +63,8 @@ RESTARTS = Stat(
     steps=rising(1, 5),
     queries=(
         instant_query(
-            f"sum(changes({PROCESS_START_TIME.select('', '1h', **CHOSEN)})) "
-            f"- (sum(changes({PLANNED_START_TIME.select('', '1h', **CHOSEN)})) or vector(0))"
+            f"sum({_starts(PROCESS_START_TIME)}) "
+            f"- (sum({_starts(PLANNED_START_TIME)}) or vector(0))"
         ),
     ),
 )

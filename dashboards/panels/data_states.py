@@ -13,8 +13,9 @@ from re import search
 from dashboards.grafana import Json
 from dashboards.panels.query import Query
 from dashboards.style import Colour
-from dashboards.variables import CHOSEN, CHOSEN_JOB
+from dashboards.variables import CHOSEN, CHOSEN_JOB, CHOSEN_SERVER, SERVER
 from rules.monitoring import UP
+from rules.postgres_metrics import PG_UP
 
 TARGET_DOWN, NOT_SCRAPED, NOT_YET = -1_000_000_000, -2_000_000_000, -3_000_000_000
 STATES = {
@@ -35,8 +36,11 @@ def explained(queries: tuple[Query, ...]) -> tuple[Query, ...]:
     none then, as an objective has none, is not "no traffic": the target is down.
     """
     of_instances = any("$instance" in query.expr for query in queries)
+    of_server = any(f"${SERVER.name}" in query.expr for query in queries)
 
     def up(window: str = "") -> str:
+        if of_server:  # it answers where its reader does and reaches it
+            return PG_UP.select("", window, **CHOSEN_SERVER)
         if of_instances:
             return UP.select("", window, **CHOSEN)
         return UP.select("", window, job=CHOSEN_JOB)

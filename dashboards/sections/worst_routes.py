@@ -8,15 +8,16 @@ from dashboards.style import Colour, Step, column, rising
 from dashboards.variables import CHOSEN_JOB
 from rules.requests import (
     ERROR_RATIO_BY_ROUTE,
+    EVENTS_BY_OUTCOME,
     LATENCY_P95_BY_ROUTE,
     MATCHED,
     REQUEST_RATE_BY_ROUTE,
+    WINDOW,
 )
 from rules.slo import BAD_EVENTS_BY_ROUTE, EVENTS_BY_ROUTE, TARGET
-from vitals.metrics.catalogue import SLO_EVENTS
 
 ROUTE_LIMIT = 10
-_BAD_BY_ROUTE = SLO_EVENTS.rate("http_route", job=CHOSEN_JOB, outcome="bad")
+_BAD_BY_ROUTE = f"({EVENTS_BY_OUTCOME.sum('http_route', job=CHOSEN_JOB, outcome='bad')} / {WINDOW})"
 _P95_BY_ROUTE = LATENCY_P95_BY_ROUTE.select(job=CHOSEN_JOB)
 _RATE_BY_ROUTE = REQUEST_RATE_BY_ROUTE.sum("http_route", job=CHOSEN_JOB)
 _SLOWNESS = f"max by (http_route) ({_P95_BY_ROUTE}) / 1e6"

@@ -10,7 +10,7 @@ import asyncpg
 
 from stack import readiness
 from stack.drills import proofs
-from stack.drills.fault import API, Fault, Load
+from stack.drills.fault import API, POSTGRES, Fault, Load
 from stack.installation import secrets
 from stack.servers import postgres
 
@@ -38,9 +38,10 @@ def _many_products() -> Iterator[str]:
     return itertools.cycle(f"/api/products/{number}" for number in range(1, 5001))
 
 
-async def _superuser(
+async def superuser(
     environment: "Environment", *, application: str = "drill"
 ) -> asyncpg.Connection:
+    """Connect to the stack's database as the superuser."""
     here = environment.here
     return await asyncpg.connect(
         host=readiness.LOOPBACK,
@@ -53,7 +54,7 @@ async def _superuser(
 
 
 async def _lock_products(environment: "Environment") -> None:
-    connection = await _superuser(environment)
+    connection = await superuser(environment)
     try:
         while True:
             async with connection.transaction():
@@ -65,7 +66,7 @@ async def _lock_products(environment: "Environment") -> None:
 
 
 async def _forget_transaction(environment: "Environment") -> None:
-    connection = await _superuser(environment, application="psql")
+    connection = await superuser(environment, application="psql")
     try:
         async with connection.transaction():
             await connection.execute("LOCK TABLE products IN ACCESS EXCLUSIVE MODE")
@@ -75,16 +76,18 @@ async def _forget_transaction(environment: "Environment") -> None:
 
 
 async def _revoke_login(environment: "Environment") -> None:
-    connection = await _superuser(environment)
+    connection = await superuser(environment)
     try:
         await connection.execute(f"ALTER ROLE {postgres.ROLE} NOLOGIN")
-        # Only the API's connections, not others of this role.
-        await connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE usename = $1 AND application_name = 'service'",
-            postgres.ROLE,
-        )
-        await asyncio.Event().wait()
+        while True:
+            # Only the API's connections, not others of this role. Again and again: one that was
+            # being opened is not listed yet, and alone would answer everything.
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE usename = $1 AND application_name = 'service'",
+                postgres.ROLE,
+            )
+            await asyncio.sleep(0.5)
     finally:
         await connection.execute(f"ALTER ROLE {postgres.ROLE} LOGIN")
         await connection.close()
@@ -191,6 +194,14 @@ FAULTS = {
         lane=API,
         seconds=180.0,
         proof=proofs.slow_request(0.5),
+    ),
+    "TransactionForgotten": Fault(
+        "a transaction that holds a lock on the products table is left open",
+        _forget_transaction,
+        job=POSTGRES,
+        load=Load(_searches, rate=5),
+        lane=API,
+        seconds=60.0,
     ),
     "ErrorRatioHigh": Fault(
         "the database refuses the API's role",

@@ -100,8 +100,7 @@ class Drill:
                 if self._alert != WATCHDOG:
                     await self._wait_for_event("fires in Prometheus", "fired", self._is_firing)
                 if self._fault.notifies_during_fault:
-                    note = await self._wait_for_notification(known)
-                    await self._check(note)
+                    note = await self._follow(known)
             if load_generator:
                 load_generator.use_normal_load()
             self._record("ended", "fault ended")
@@ -110,6 +109,19 @@ class Drill:
                 await self._check(note)
             await self._wait_for_end(note["starts"])
         return self.outcome
+
+    async def _follow(self, known: set[str]) -> Mapping[str, Any]:
+        """Wait for the notification and check it, of a pair with one of each killed."""
+        with self._environment.half_killed() as killed:
+            note = await self._wait_for_notification(known)
+            await self._check(note)
+            if killed:
+                told = [n for n in self._notifications("firing") if n["labels"] == note["labels"]]
+                fresh = [n for n in told if n["starts"] not in known]
+                if len(fresh) != 1:
+                    raise DrillError(f"notified {len(fresh)} times by what is left of the pair")
+                self._add_check("one Prometheus and one Alertmanager were killed: notified once")
+        return note
 
     async def _wait_for_end(self, starts: str) -> None:
         if not self._fault.notifies_end:

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import yaml
 
-from stack import readiness, secret_distribution, services
+from stack import pair, readiness, secret_distribution, services
 from stack.drills.fault import API, StoreTarget, Target, TargetService
 from stack.installation.paths import CHECKOUT, Installation
 from stack.process.process import Process, Program
@@ -79,6 +79,24 @@ class Environment:
             yield
         finally:
             process.start()
+
+    @contextmanager
+    def half_killed(self) -> Iterator[bool]:
+        """Kill one Prometheus and one Alertmanager of a pair, and start them again afterwards.
+
+        Yields:
+            Whether there is a pair.
+        """
+        # Of one half: the links of a message lead to the Prometheus beside its Alertmanager.
+        killed = ("prometheus", "alertmanager") if self.drill.pair else ()
+        names = [name + pair.SUFFIX for name in killed]
+        for name in names:
+            self._processes[name].kill()
+        try:
+            yield bool(names)
+        finally:
+            for name in names:
+                self._processes[name].start()
 
     # -- Prometheus ------------------------------------------------------------------------------
 
@@ -194,7 +212,11 @@ async def prepare(
     secure_files.remove_tree(folder)
     secure_files.make_directory(folder, mode=0o755)
     ports = replace(
-        here.ports, prometheus=readiness.free_port(), alertmanager=readiness.free_port()
+        here.ports,
+        prometheus=readiness.free_port(),
+        alertmanager=readiness.free_port(),
+        prometheus_2=0,
+        alertmanager_2=0,
     )
     drill = replace(here, data=folder, ports=ports)
     with ExitStack() as started:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 API = "api"
 """The job of the stack's own API."""
+POSTGRES = "postgres"
+"""The job of the stack's own PostgreSQL."""
 EXCLUSIVE = "exclusive"
 """The lane of faults that disturb all other drills."""
 Inject = Callable[["Environment"], Coroutine[None, None, None]]

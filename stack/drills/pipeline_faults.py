@@ -116,6 +116,11 @@ async def _kill_gate(environment: "Environment") -> None:
     await asyncio.Event().wait()
 
 
+async def _freeze_store(environment: "Environment") -> None:
+    with environment.frozen("store"):
+        await asyncio.Event().wait()
+
+
 FAULTS = {
     "ServiceEnded": Fault(
         "a service of the stack is killed; the runner starts it again",
@@ -135,6 +140,13 @@ FAULTS = {
         _send_lines(NARROW),
         NARROW.job,
         targets=(NARROW,),
+    ),
+    "IssuesUnread": Fault(
+        "the store of traces and logs is frozen",
+        _freeze_store,
+        "issues",
+        lane=EXCLUSIVE,
+        seconds=180.0,
     ),
     "RulesFail": Fault(
         "a rule cannot be evaluated", _rules(_FAILING_RULE), "prometheus", lane="rules"

@@ -35,7 +35,9 @@ def run(here: Installation, names: Sequence[str]) -> int:
         raise DrillError(f"no drill for {', '.join(unknown)}: choose from {', '.join(FAULTS)}")
     if not lock.is_held(here.lock) or not here.read_pids():
         raise DrillError("the stack is not running: start it with make demo in another terminal")
-    chosen = FAULTS if ALL in names else {name: FAULTS[name] for name in names}
+    chosen: Mapping[str, Fault] = FAULTS if ALL in names else {name: FAULTS[name] for name in names}
+    if here.pair:
+        chosen = _survived_by_a_pair(chosen)
     try:
         outcomes, failures = asyncio.run(_run(here.with_recorded_ports(), chosen))
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -44,9 +46,23 @@ def run(here: Installation, names: Sequence[str]) -> int:
     print(f"\n{results_table.as_text(outcomes)}")
     for name, failure in failures.items():
         print(f"{name}: {failure}")
-    if not failures:
+    if not failures and not here.pair:
         results_table.write(outcomes, only_new=ALL not in names)
     return 1 if failures else 0
+
+
+def _survived_by_a_pair(chosen: Mapping[str, Fault]) -> Mapping[str, Fault]:
+    """The faults whose alert a pair brings while one of each is killed.
+
+    Raises:
+        DrillError: There are none.
+    """
+    kept = {name: fault for name, fault in chosen.items() if fault.lane != EXCLUSIVE}
+    if left_out := sorted({*chosen} - {*kept}):
+        print(f"without {', '.join(left_out)}: of a pair, the other Alertmanager notifies")
+    if not kept:
+        raise DrillError("nothing to drill with HA=1: choose a fault of a service")
+    return kept
 
 
 async def _run(
@@ -74,7 +90,9 @@ async def _run_lanes(
 ) -> tuple[list[DrillResult], dict[str, str]]:
     lanes: dict[str, list[str]] = {}
     for name, fault in chosen.items():
-        lanes.setdefault(fault.lane or name, []).append(name)
+        # Of a pair, each kills one: one after another.
+        lane = "pair" if environment.drill.pair else fault.lane or name
+        lanes.setdefault(lane, []).append(name)
     last = lanes.pop(EXCLUSIVE, [])
     outcomes: dict[str, DrillResult] = {}
     failures: dict[str, str] = {}

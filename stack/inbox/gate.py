@@ -50,7 +50,7 @@ _PREFLIGHT_SECONDS = 600
 
 
 class _Handler(BaseHTTPRequestHandler):
-    upstream: SplitResult
+    upstreams: Sequence[SplitResult]
     names: frozenset[str]
     page_origins: frozenset[str]
     home: str
@@ -129,18 +129,11 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {
             name: text for name, text in self.headers.items() if name.lower() not in _OWN_HEADERS
         }
-        host = self.upstream.hostname or LOOPBACK
-        connection = http.client.HTTPConnection(host, self.upstream.port, timeout=_TIMEOUT_SECONDS)
         try:
-            path = self.upstream.path.rstrip("/") + self.path
-            connection.request(self.command, path, body or None, headers)
-            response = connection.getresponse()
-            content = response.read()
+            response, content = self._ask(body, headers)
         except (OSError, http.client.HTTPException) as error:
             self._refuse(HTTPStatus.BAD_GATEWAY, f"Alertmanager does not answer: {error}")
             return
-        finally:
-            connection.close()
         self.send_response(response.status)
         for name, text in response.getheaders():
             if name.lower() not in _OWN_HEADERS | _REPLACED:
@@ -151,6 +144,31 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", length or str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+    def _ask(
+        self, body: bytes, headers: Mapping[str, str]
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        """The response of the first Alertmanager that answers.
+
+        Raises:
+            OSError: None can be reached.
+            HTTPException: The last does not answer in HTTP.
+        """
+        for number, upstream in enumerate(self.upstreams, start=1):
+            connection = http.client.HTTPConnection(
+                upstream.hostname or LOOPBACK, upstream.port, timeout=_TIMEOUT_SECONDS
+            )
+            try:
+                path = upstream.path.rstrip("/") + self.path
+                connection.request(self.command, path, body or None, dict(headers))
+                response = connection.getresponse()
+                return response, response.read()
+            except (OSError, http.client.HTTPException):
+                if number == len(self.upstreams):
+                    raise
+            finally:
+                connection.close()
+        raise OSError("there is no Alertmanager")
 
     def _refuse(self, status: HTTPStatus, reason: str) -> None:
         body = f"{reason}\n".encode()
@@ -175,7 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 def build(
     port: int,
-    upstream: str,
+    upstream: str | Sequence[str],
     host: str = LOOPBACK,
     *,
     names: Sequence[str] = (),
@@ -186,7 +204,8 @@ def build(
 
     Args:
         port: Port to listen on; 0 takes a free one.
-        upstream: URL of Alertmanager, with its path.
+        upstream: URL of Alertmanager, with its path; of a pair, both: the first that answers is
+            asked.
         host: Address to listen on.
         names: Host names that it accepts, besides those of loopback.
         page_origins: Other origins whose pages may read, and create and expire silences: those of
@@ -195,7 +214,9 @@ def build(
     """
     known = origins.LOOPBACK_NAMES | set(names)
     attributes = {
-        "upstream": urlsplit(upstream),
+        "upstreams": [
+            urlsplit(url) for url in ([upstream] if isinstance(upstream, str) else upstream)
+        ],
         "names": known,
         "page_origins": frozenset(page_origins),
         "home": home,
@@ -209,7 +230,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m stack.inbox.gate", description=__doc__)
     parser.add_argument("--port", type=int, default=9093)
     parser.add_argument("--host", default=LOOPBACK, help="listen address; no authentication")
-    parser.add_argument("--upstream", required=True, help="URL of Alertmanager")
+    parser.add_argument(
+        "--upstream",
+        action="append",
+        required=True,
+        help="URL of Alertmanager; repeated for a pair, of which the first that answers is asked",
+    )
     parser.add_argument(
         "--name", action="append", default=[], help="accepted host name; repeatable"
     )

@@ -53,6 +53,19 @@ def fetch(suite: str) -> Path:
     return programs
 
 
+def fetch_victoria_metrics() -> Path:
+    """Fetch VictoriaMetrics, vmagent, vmalert, vmalert-tool, vmauth and vmctl of the newest suite.
+
+    Returns:
+        The folder of the programs, to be prepended to PATH.
+
+    Raises:
+        MissingPackagesError: They cannot be fetched; the message says why.
+    """
+    suite = NEWER[-1]
+    return unpack(suite, ("victoria-metrics",), f"victoria-metrics-{suite}") / "usr" / "bin"
+
+
 def unpack(suite: str, packages: Sequence[str], name: str) -> Path:
     """Fetch packages of a suite and unpack them, unless that was done before.
 

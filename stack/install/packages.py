@@ -15,6 +15,7 @@ _UNITS = {
     "pgbouncer": "pgbouncer.service",
     "prometheus": "prometheus.service",
     "prometheus-alertmanager": "prometheus-alertmanager.service",
+    "caddy": "caddy.service",
 }
 _CLUSTER_SETTINGS = Path("/etc/postgresql-common/createcluster.conf")
 
@@ -48,7 +49,9 @@ _PACKAGES: dict[str, Callable[[], bool]] = {
     ),
     "util-linux": _has("setpriv"),
 }
+_FOR_DOOR: dict[str, Callable[[], bool]] = {"caddy": _has("caddy")}
 _FOR_TESTS: dict[str, Callable[[], bool]] = {
+    **_FOR_DOOR,
     "chromium": _has("chromium"),
     "firefox-esr": _has("firefox-esr"),
     "webkit2gtk-driver": _has("WebKitWebDriver"),
@@ -59,22 +62,23 @@ _FOR_TESTS: dict[str, Callable[[], bool]] = {
 """Node, which builds the viewer, is not included: Debian's is too old."""
 
 
-def missing(*, for_tests: bool = False) -> list[str]:
+def missing(*, for_tests: bool = False, for_door: bool = False) -> list[str]:
     """Debian names of the missing packages."""
-    required = _PACKAGES | (_FOR_TESTS if for_tests else {})
+    required = _PACKAGES | (_FOR_TESTS if for_tests else {}) | (_FOR_DOOR if for_door else {})
     return [name for name, is_installed in required.items() if not is_installed()]
 
 
-def install(*, for_tests: bool = False) -> None:
+def install(*, for_tests: bool = False, for_door: bool = False) -> None:
     """Install missing packages, if possible.
 
     Args:
         for_tests: Include packages that only the tests need.
+        for_door: Include the reverse proxy of a public address.
 
     Raises:
         MissingPackagesError: It is not possible, or it failed.
     """
-    names = missing(for_tests=for_tests)
+    names = missing(for_tests=for_tests, for_door=for_door)
     if not names:
         return
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *names]
@@ -88,7 +92,7 @@ def install(*, for_tests: bool = False) -> None:
     _disable_default_cluster()
     for _ in range(3):  # package lists may be missing or outdated: update them and retry
         failure = _apt(command)
-        if not missing(for_tests=for_tests):
+        if not missing(for_tests=for_tests, for_door=for_door):
             break
         _apt(["apt-get", "update"])
     else:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from stack.installation.ports import Ports
 from stack.installation.process_record import ProcessRecord
+from stack.installation.public_url import VARIABLE, PublicUrl
 from stack.installation.service_user import (
     PYTHON_USER,
     USER_OF_SERVICE,
@@ -37,6 +38,8 @@ class Installation:
         python_user: Service user of the stack's own Python programs; `None` keeps the current user,
             because no service user may read the checkout.
         users: Service users of single services, instead of `user`.
+        public: The address that people on the network open, if any.
+        pair: Whether there are two Prometheus and two Alertmanagers (`stack.pair`).
     """
 
     data: Path
@@ -45,6 +48,8 @@ class Installation:
     python_user: ServiceUser | None = None
     workers: int = 1
     users: Mapping[str, ServiceUser] = field(default_factory=dict)
+    public: PublicUrl | None = None
+    pair: bool = False
 
     @classmethod
     def here(cls, environment: Mapping[str, str] = os.environ) -> "Installation":
@@ -55,6 +60,7 @@ class Installation:
 
         Raises:
             PortError: A port setting is wrong.
+            PublicUrlError: The public address is.
             LookupError: WORKERS or the name of a folder is invalid, or this is root and the
                 servers' user does not exist yet.
             PermissionError: The servers' user cannot reach the data.
@@ -63,7 +69,10 @@ class Installation:
         data = Path(environment.get("VITALS_DATA") or CHECKOUT / "var").absolute()
         if not (str(data) + str(CHECKOUT)).isprintable():
             raise LookupError(f"{str(data)!r}: control characters in the path: use another folder")
-        installation = cls(data, ports, user, workers=_count(environment))
+        pair = environment.get("HA", "") not in {"", "0"}
+        public = PublicUrl.of(environment.get(VARIABLE, ""))
+        workers = _count(environment)
+        installation = cls(data, ports, user, workers=workers, pair=pair, public=public)
         if user is None:
             return installation
         if user.can_reach(data):
@@ -146,9 +155,11 @@ class Installation:
         return record.pids if record and record.ready else {}
 
     def with_recorded_ports(self) -> "Installation":
-        """The same installation on the ports of the running stack instead of the environment's."""
+        """The same with the running stack's ports and public address, not the environment's."""
         record = self.read_record()
-        return replace(self, ports=record.ports) if record else self
+        if record is None:
+            return self
+        return replace(self, ports=record.ports, public=PublicUrl.of(record.public))
 
 
 def _count(environment: Mapping[str, str]) -> int:

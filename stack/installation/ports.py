@@ -27,6 +27,11 @@ class Ports:
     issues: int = 9095
     runner: int = 0
     """Metrics of the runner; 0 takes a free port."""
+    postgres_reader: int = 0
+    """Metrics of PostgreSQL; 0 takes a free port."""
+    prometheus_2: int = 0
+    """The second Prometheus of a pair; 0 takes a free port."""
+    alertmanager_2: int = 0
 
     @classmethod
     def chosen(cls) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ class ProcessRecord:
         start_times: Start time of each process, in clock ticks since boot.
         states: State of each service: waiting, starting, ready, ended, done, failed.
         ends: How often each ended without having been asked to.
+        public: The public address, if any.
     """
 
     ports: Ports
@@ -40,6 +41,7 @@ class ProcessRecord:
     start_times: Mapping[str, int] = field(default_factory=dict)
     states: Mapping[str, str] = field(default_factory=dict)
     ends: Mapping[str, int] = field(default_factory=dict)
+    public: str = ""
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
@@ -68,14 +70,15 @@ class RecordWriter:
     Args:
         path: The file; replaced if it exists.
         ports: The ports of the services.
+        public: The public address, if any.
 
     Raises:
         OSError: The file cannot be written.
     """
 
-    def __init__(self, path: Path, ports: Ports) -> None:
+    def __init__(self, path: Path, ports: Ports, public: str = "") -> None:
         self._path = path
-        self._record = ProcessRecord(ports)
+        self._record = ProcessRecord(ports, public=public)
         secure_files.write(path, self._content(), mode=0o644)
         self._file = secure_files.open_file(path, os.O_RDWR)
 

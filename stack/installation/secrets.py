@@ -18,11 +18,13 @@ NAMES = (
     "jwt-key",  # signs the API's tokens
     "postgres-password",  # PostgreSQL's superuser, for the stack's own administration
     "database-password",  # the API's role
+    "monitor-password",  # the role that reads what PostgreSQL says of itself
     "redis-password",
     "metrics-token",  # Prometheus sends it to /metrics
     "admin-password",  # admin@example.com of the sample data
     "demo-password",  # user<N>@example.com of the sample data
     "grafana-password",
+    "door-password",  # of the login of PUBLIC_URL
 )
 MIN_LENGTH = 16
 """Minimum length of a secret that was provided by hand."""

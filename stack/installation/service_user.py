@@ -9,7 +9,12 @@ from vitals import secure_files
 
 DEFAULT_USER = "postgres"
 """The unprivileged user that Debian's PostgreSQL package creates."""
-USER_OF_SERVICE = {"redis": "redis", "prometheus": "prometheus", "alertmanager": "prometheus"}
+USER_OF_SERVICE = {
+    "redis": "redis",
+    "prometheus": "prometheus",
+    "alertmanager": "prometheus",
+    "door": "caddy",
+}
 """The users that Debian's packages create for other servers."""
 PYTHON_USER = "www-data"
 """The user of the stack's own programs: Debian's user for web servers."""
@@ -17,21 +22,28 @@ PYTHON_USER = "www-data"
 
 @dataclass(frozen=True)
 class ServiceUser:
-    """An unprivileged user that runs servers started by root."""
+    """An unprivileged user that runs servers started by root.
+
+    Attributes:
+        capabilities: What its servers keep of root, such as ``net_bind_service``.
+    """
 
     name: str
     uid: int
     gid: int
+    capabilities: tuple[str, ...] = ()
 
     @property
     def setpriv_options(self) -> list[str]:
         """Options of setpriv(1) that drop root permanently."""
+        kept = ",".join(f"+{each}" for each in self.capabilities)
         return [
             f"--reuid={self.uid}",
             f"--regid={self.gid}",
             "--init-groups",
-            "--inh-caps=-all",
-            "--bounding-set=-all",
+            f"--inh-caps=-all{kept and ','}{kept}",
+            *([f"--ambient-caps=-all,{kept}"] if kept else ()),
+            f"--bounding-set=-all{kept and ','}{kept}",
             "--no-new-privs",
         ]
 

@@ -17,6 +17,9 @@ DATABASE = "vitals"
 ROLE = "vitals"
 """The API's role: owns its databases, not a superuser."""
 
+MONITOR = "vitals_monitor"
+"""The reader's role: it sees what the server says of itself, and no tables."""
+
 _HBA = """\
 # Password authentication from this machine only.
 host all all 127.0.0.1/32 scram-sha-256
@@ -128,6 +131,18 @@ def server(
     )
 
 
+def statement_settings() -> dict[str, str]:
+    """Settings by which the server counts statements, where it has the extension."""
+    library = Path(binary("postgres")).resolve().parents[1] / "lib" / "pg_stat_statements.so"
+    if not library.exists():
+        return {}
+    return {
+        "shared_preload_libraries": "pg_stat_statements",
+        # Otherwise it keeps and shows the passwords of ALTER ROLE.
+        "pg_stat_statements.track_utility": "off",
+    }
+
+
 def answers(port: int) -> bool:
     """Whether the server accepts connections."""
     return readiness.postgres_answers(port, binary("pg_isready"))
@@ -179,6 +194,19 @@ def make_role(port: int, superuser_password: str, password: str) -> None:
     run_sql(port, superuser_password, sql)
 
 
+def make_monitor(port: int, superuser_password: str, password: str, database: str) -> None:
+    """Create the reader's role, or reset its password and attributes; it may read statistics."""
+    attributes = "LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION"
+    sql = f"""
+        SELECT 'CREATE ROLE {MONITOR}' WHERE NOT EXISTS
+            (SELECT FROM pg_roles WHERE rolname = '{MONITOR}') \\gexec
+        ALTER ROLE {MONITOR} {attributes} PASSWORD '{password}';
+        GRANT pg_monitor TO {MONITOR};
+        GRANT CONNECT ON DATABASE {database} TO {MONITOR};
+    """  # noqa: S608 - constants, and a generated password
+    run_sql(port, superuser_password, sql)
+
+
 def make_database(port: int, superuser_password: str, name: str) -> None:
     """Create a database owned by the API's role, unless it exists."""
     sql = f"""
@@ -190,9 +218,12 @@ def make_database(port: int, superuser_password: str, name: str) -> None:
 
 
 def make_extensions(port: int, superuser_password: str, name: str) -> None:
-    """Create the extensions of a database that the server has: HypoPG, for `vitals advise`."""
+    """Create the extensions of a database that the server has.
+
+    HypoPG is for `vitals advise`, pg_stat_statements for the reader.
+    """
     sql = """
-        SELECT 'CREATE EXTENSION IF NOT EXISTS hypopg' WHERE EXISTS
-            (SELECT FROM pg_available_extensions WHERE name = 'hypopg') \\gexec
+        SELECT 'CREATE EXTENSION IF NOT EXISTS ' || name FROM pg_available_extensions
+        WHERE name IN ('hypopg', 'pg_stat_statements') \\gexec
     """
     run_sql(port, superuser_password, sql, database=name)

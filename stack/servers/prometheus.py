@@ -18,14 +18,22 @@ from vitals import secure_files
 
 RUNNER = "runner"
 """The job that scrapes the runner. Containers have none: their engine restarts them."""
+OF_API = ("api", "postgres")
+"""The jobs of the API and its databases."""
 NO_ORIGIN = "none"
 """An origin that no web page has: by default Prometheus lets pages of every origin read metrics."""
 
 
 def server(
-    config: Path, data: Path, port: int, user: ServiceUser | None, flags: Sequence[str] = ()
+    config: Path,
+    data: Path,
+    port: int,
+    user: ServiceUser | None,
+    flags: Sequence[str] = (),
+    *,
+    public: str = "",
 ) -> Program:
-    """Prometheus on loopback; its admin API stays off."""
+    """Prometheus on loopback; its admin API stays off. Its links point to `public`, if given."""
     return Program(
         "prometheus",
         [
@@ -33,7 +41,7 @@ def server(
             f"--config.file={config}",
             f"--storage.tsdb.path={data}",
             f"--web.listen-address={readiness.LOOPBACK}:{port}",
-            f"--web.external-url=http://{readiness.LOOPBACK}:{port}/",
+            f"--web.external-url={public or f'http://{readiness.LOOPBACK}:{port}'}/",
             f"--web.cors.origin={NO_ORIGIN}",
             # Alerts that were firing still do after a restart. By default those with a `for` below
             # ten minutes begin anew, and Alertmanager reports their end meanwhile.
@@ -70,8 +78,9 @@ def alertmanager(
     *,
     gate: int = 0,
     prefix: str = "",
+    public: str = "",
 ) -> Program:
-    """Alertmanager on loopback; without a listen address clustering is off.
+    """Alertmanager on loopback; clustering is off unless a flag names its address.
 
     Args:
         config: Configuration file.
@@ -81,7 +90,9 @@ def alertmanager(
         flags: Further options.
         gate: Port of the gate in front of it, if any; links point there.
         prefix: Route prefix.
+        public: The address that links point to instead.
     """
+    clustered = any(flag.startswith("--cluster.listen-address") for flag in flags)
     name = "alertmanager" if shutil.which("alertmanager") else "prometheus-alertmanager"  # Debian's
     return Program(
         "alertmanager",
@@ -90,9 +101,9 @@ def alertmanager(
             f"--config.file={config}",
             f"--storage.path={data}",
             f"--web.listen-address={readiness.LOOPBACK}:{port}",
-            f"--web.external-url=http://{readiness.LOOPBACK}:{gate or port}/",
+            f"--web.external-url={public or f'http://{readiness.LOOPBACK}:{gate or port}'}/",
             f"--web.route-prefix=/{prefix}",
-            "--cluster.listen-address=",
+            *(() if clustered else ("--cluster.listen-address=",)),
             # What was notified is written that often; after a kill, later ends are not known.
             "--data.maintenance-interval=15s",
             "--log.level=warn",
@@ -117,6 +128,8 @@ def configuration(
     targets: Path | None = None,
     interval: str | None = None,
     jobs: Sequence[Mapping[str, Any]] = (),
+    pair: Sequence[Ports] = (),
+    replica: str = "",
 ) -> str:
     """The committed configuration, written for containers, with the addresses of this machine.
 
@@ -127,24 +140,30 @@ def configuration(
         rules: Folder of the rule files.
         targets: Folder of the target files, if not beside the source.
         interval: Overrides the scrape, evaluation and target refresh intervals.
-        jobs: Scrape jobs in place of the API's.
+        jobs: Scrape jobs in place of those of the API and its databases.
+        pair: Ports of both halves of a pair: each scrapes and notifies both.
+        replica: What tells the two Prometheus of a pair apart.
     """
     config: dict[str, Any] = yaml.safe_load(source.read_text())
     if jobs:
-        kept = [job for job in config["scrape_configs"] if job["job_name"] != "api"]
+        kept = [job for job in config["scrape_configs"] if job["job_name"] not in OF_API]
         config["scrape_configs"] = kept
+    halves = pair or [ports]
     local = {
-        name: f"{readiness.LOOPBACK}:{port}"
-        for name, port in (
-            ("api", ports.api),
-            ("prometheus", ports.prometheus),
-            ("localhost", ports.prometheus),
-            ("alertmanager", ports.alertmanager),
-            (RUNNER, ports.runner),
-            ("issues", ports.issues),
-            ("tempo", ports.store),  # here one store is both Tempo and Loki
+        name: [f"{readiness.LOOPBACK}:{port}" for port in dict.fromkeys(taken)]
+        for name, taken in (
+            ("api", [ports.api]),
+            ("prometheus", [half.prometheus for half in halves]),
+            ("localhost", [half.prometheus for half in halves]),
+            ("alertmanager", [half.alertmanager for half in halves]),
+            (RUNNER, [ports.runner]),
+            ("issues", [ports.issues]),
+            ("postgres-reader", [ports.postgres_reader]),
+            ("tempo", [ports.store]),  # here one store is both Tempo and Loki
         )
     }
+    if replica:
+        config["global"]["external_labels"] = {"replica": replica}
     targets = targets or source.parent.absolute() / "targets"
     if ports.runner:
         runner = {"targets": [RUNNER]}
@@ -157,9 +176,10 @@ def configuration(
         config["global"] |= dict.fromkeys(names, interval)
     peers = config.get("alerting", {}).get("alertmanagers", [])
     for job in (*config["scrape_configs"], *peers):
+        _hasten(job, interval)
         for group in job.get("static_configs", []):
             hosts = (target.partition(":")[0] for target in group["targets"])
-            group["targets"] = [local[host] for host in hosts if host in local]
+            group["targets"] = [address for host in hosts for address in local.get(host, ())]
         for group in job.get("file_sd_configs", []):
             group["files"] = [
                 f"{escape_glob(str(targets))}/{Path(path).name}" for path in group["files"]
@@ -170,3 +190,9 @@ def configuration(
             job["authorization"]["credentials_file"] = str(secrets / Path(token).name)
     config["scrape_configs"] += jobs
     return yaml.safe_dump(config, sort_keys=False)
+
+
+def _hasten(job: dict[str, Any], interval: str | None) -> None:
+    """Let a job with an interval of its own have another one."""
+    if interval and "scrape_interval" in job:
+        job.update(dict.fromkeys(("scrape_interval", "scrape_timeout"), interval))

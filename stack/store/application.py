@@ -1,4 +1,4 @@
-"""The application: OTLP in, Tempo's and Loki's HTTP APIs out, on one port."""
+"""The application: OTLP and pushed profiles in, Tempo's, Loki's and Pyroscope's APIs out."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -18,6 +18,8 @@ from stack.store.otlp.writer import Writer
 from stack.store.page_access import PageAccess
 from stack.store.partitions.deadline import QueryTimeoutError
 from stack.store.partitions.store_files import Retention, StoreFiles
+from stack.store.profiles.endpoints import ProfileApi
+from stack.store.profiles.profile_file import ProfileFile
 from stack.store.query.query_pool import QueryPool, TooManyQueriesError
 from stack.store.query.scanner import QueryError
 from stack.store.traces.endpoints import TempoApi
@@ -45,11 +47,13 @@ def build(
     counts = metrics.StoreMetrics()
     counts.watch(lambda: (files.size, retention.size, files.oldest))
     queries, writer = QueryPool(timeout, counts), Writer(files)
+    profiles = ProfileApi(ProfileFile(folder, retention), queries, counts)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         yield
         writer.stop()
+        profiles.close()
         queries.close()
         files.close()
 
@@ -67,6 +71,7 @@ def build(
             *OtlpApi(writer, counts).routes,
             *TempoApi(files, queries).routes,
             *LokiApi(files, queries).routes,
+            *profiles.routes,
             WebSocketRoute("/loki/api/v1/tail", Tail(files, queries).serve),
             Route("/ready", ready),
             Route("/metrics", show_metrics),

@@ -23,7 +23,7 @@ from rules.monitoring import (
 )
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-KINDS = {"traces": "spans", "logs": "lines"}
+KINDS = {"traces": "spans", "logs": "lines", "profiles": "profiles"}
 """What a request of each signal has."""
 REASONS = ("busy", "disk", "invalid")
 """Why a request is not stored: too much waits, the disk refuses, it is not OTLP or too large."""

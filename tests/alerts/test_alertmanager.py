@@ -23,6 +23,8 @@ from alerts.receivers import Email, ReceiverSettings
 from alerts.rule_files import every_alert
 from stack.inbox.text_rendering import without_markup
 
+pytestmark = pytest.mark.slow
+
 WEBHOOK = ReceiverSettings(webhook="http://127.0.0.1:9094/")
 
 
@@ -368,7 +370,9 @@ def test_the_command_reads_the_environment(
 
     assert yaml.safe_load(file.read_text())["receivers"][0] == {
         "name": "page",
-        "webhook_configs": [{"url": "http://h.example/x", "send_resolved": True}],
+        "webhook_configs": [
+            {"url": "http://h.example/x", "max_alerts": 100, "send_resolved": True}
+        ],
     }
     assert capsys.readouterr().err == ""
     monkeypatch.delenv("ALERT_WEBHOOK_URL_FILE")

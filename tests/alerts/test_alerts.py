@@ -11,12 +11,19 @@ from alerts.alert import Alert
 from alerts.inhibition import INHIBITIONS, Inhibition
 from alerts.rule_files import every_alert
 from checks.promql import labels_of
+from rules.engine import Engine
 
 ROOT = Path(__file__).parents[2]
 RUNBOOKS = ROOT / "alerts" / "runbooks"
 
 
-@pytest.mark.parametrize("alert", every_alert(), ids=lambda alert: alert.name)
+ALL = (
+    *every_alert(),
+    *(alert for alert in every_alert(Engine.VICTORIAMETRICS) if alert not in every_alert()),
+)
+
+
+@pytest.mark.parametrize("alert", ALL, ids=lambda alert: alert.name)
 def test_the_texts_of_an_alert_use_labels_that_it_has(alert: Alert) -> None:
     used = set(re.findall(r"\$labels\.(\w+)", alert.summary + alert.description))
     assert used <= labels_of(alert.expr) | {*alert.labels}
@@ -26,7 +33,7 @@ def test_the_texts_of_an_alert_use_labels_that_it_has(alert: Alert) -> None:
         }
 
 
-@pytest.mark.parametrize("name", sorted({alert.name for alert in every_alert()}))
+@pytest.mark.parametrize("name", sorted({alert.name for alert in ALL}))
 def test_every_alert_has_a_runbook_that_can_be_followed(name: str) -> None:
     text = (RUNBOOKS / f"{name}.md").read_text()
     headings = re.findall(r"^## (.*)$", text, flags=re.MULTILINE)
@@ -36,7 +43,7 @@ def test_every_alert_has_a_runbook_that_can_be_followed(name: str) -> None:
 
 
 def test_no_runbook_is_left_without_its_alert() -> None:
-    names = {alert.name for alert in every_alert()}
+    names = {alert.name for alert in ALL}
     assert {path.stem for path in RUNBOOKS.glob("*.md")} == names
 
 
@@ -45,7 +52,7 @@ def test_alerts_lead_to_boards_that_exist() -> None:
         json.loads(path.read_text())["uid"]
         for path in (ROOT / "grafana" / "dashboards").glob("*.json")
     }
-    assert {alert.board for alert in every_alert()} <= boards
+    assert {alert.board for alert in ALL} <= boards
 
 
 def test_the_table_has_a_row_of_each_alert_between_texts_that_stay() -> None:

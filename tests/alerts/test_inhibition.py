@@ -45,9 +45,9 @@ def example(pair: Inhibition) -> tuple[Labels, Labels]:
 
 
 def apart(labels: Labels, number: int) -> Labels:
-    """The alert of another job, and of another service if it is of one."""
-    own = {"job": f"job {number}", **({"service": f"{number}"} if "service" in labels else {})}
-    return labels | own
+    """The alert of another job, and of another service and database if it is of one."""
+    also: Labels = {name: f"{number}" for name in ("service", "db_namespace") if name in labels}
+    return {**labels, "job": f"job {number}", **also}
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import yaml
 
 from tests.alerts.test_rules import CASES, ROOT
 
-pytestmark = [pytest.mark.usefixtures("outer_suites"), pytest.mark.slow]
+pytestmark = [pytest.mark.usefixtures("installed_or_newest"), pytest.mark.slow]
 
 STEP = 15
 QUIET = 30 * 60

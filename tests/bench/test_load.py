@@ -80,7 +80,7 @@ def test_scenarios_run_and_failures_are_reported(
     fixture = server.prepare(tmp_path)
     with server.serving(fixture) as running:
         for visitors in (["Revalidation"], ["Shopper", "Cold"]):
-            outcome = run(fixture, running, visitors, users=2, seconds=5)
+            outcome = run(fixture, running, visitors, users=2, seconds=2)
             assert isinstance(outcome, ScenarioResult)
             assert outcome.rate > 0
             # FullList milliseconds: a 304 may well take none.

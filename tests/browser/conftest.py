@@ -7,7 +7,7 @@ import pytest
 import yaml
 from playwright.sync_api import Browser, BrowserContext, Route, expect, sync_playwright
 
-from alerts.rule_files import recording_passes
+from alerts.rule_files import recording_depths
 from stack import static_site, viewer
 from stack.installation import service_user
 from stack.installation.paths import CHECKOUT
@@ -94,9 +94,11 @@ def recorded(built: Path) -> Iterator[servers.MonitoringServer]:
     data = watcher.folder / "data"
     publish(built, watcher)
     recording.write_raw(data)
-    for _ in range(recording_passes()):
+    depths = recording_depths()
+    for depth in range(1, 1 + max(depths.values())):
         _restart(watcher, data)
-        recording.write_recorded(data, CHECKOUT / "prometheus" / "rules", watcher.url)
+        records = {record for record, its_depth in depths.items() if its_depth == depth}
+        recording.write_recorded(data, CHECKOUT / "prometheus" / "rules", watcher.url, records)
         watcher.stop()
     _restart(watcher, data)
     yield watcher

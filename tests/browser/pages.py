@@ -8,6 +8,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.sync_api import (
     BrowserContext,
     ConsoleMessage,
@@ -30,6 +31,11 @@ PLOTS = {"timeseries", "heatmap", "state-timeline"}
 _TIMEOUT_SECONDS = 30.0
 _LOADING = "document.body.innerText.includes('Loading …')"
 _IS_AT = "address => location.pathname === new URL(address).pathname"
+
+
+def some_boards(*uids: str) -> list[Any]:
+    """All boards as parameters of a test; only these of `make test`, all of `make test-long`."""
+    return [pytest.param(uid, marks=() if uid in uids else pytest.mark.long) for uid in BOARDS]
 
 
 def panels_of(board: Board) -> list[dict[str, Any]]:

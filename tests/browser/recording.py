@@ -13,7 +13,7 @@ import math
 import re
 import subprocess
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,7 @@ system_pressure_waiting_seconds_total{scope="cgroup",resource="cpu"} 250
 vitals_workers 2
 vitals_workers_ended_total 1
 vitals_workers_crashed_total 1
+vitals_errors_total{fingerprint="3f",type="KeyError",http_route="/api/orders",place="orders:sum"} 90
 http_server_requests_refused_total{reason="syntax"} 12
 http_server_active_streams 24
 http_server_request_time_seconds_total{http_route="/api/orders",part="queue"} 120
@@ -109,6 +110,7 @@ http_server_background_task_duration_seconds_bucket{http_route="/api/orders",le=
 http_server_background_task_duration_seconds_bucket{http_route="/api/orders",le="2.5"} 900
 http_server_background_task_duration_seconds_bucket{http_route="/api/orders",le="+Inf"} 900
 http_server_background_task_duration_seconds_count{http_route="/api/orders",error_type="OSError"} 40
+db_client_statement_seconds_total{db_query_fingerprint="71ea2b9a8c7d6e5f",STATEMENT} 90
 db_lock_sample_time_seconds{db_namespace="vitals"} 1
 db_lock_waiting_sessions{db_namespace="vitals"} 3
 db_lock_blocked_sessions{BLOCKER} 3
@@ -121,7 +123,64 @@ db_lock_wait_seconds{BLOCKER,waiting_query_summary="SELECT products"} 5
     "BLOCKER",
     'db_namespace="vitals",application="psql",state="idle in transaction",'
     'db_query_summary="ALTER products"',
+).replace(
+    "STATEMENT",
+    'http_route="/api/products/{product_id}",db_query_summary="SELECT products",'
+    'site="service.products.repository:one:40"',
 )
+_SESSION = (
+    'db_namespace="vitals",pid="4711",application="psql",user="support",'
+    'state="idle in transaction",statement="LOCK TABLE products IN ACCESS EXCLUSIVE MODE"'
+)
+_LISTED = (
+    ("71ea2b9a8c7d6e5f", "SELECT products", "SELECT * FROM products WHERE id = ?", 90),
+    ("97b96044198c55d1", "INSERT orders", "INSERT INTO orders (user_id) VALUES (?)", 40),
+)
+_POSTGRES = f"""
+postgres_up 1
+postgres_connections{{state="active"}} 3
+postgres_connections{{state="idle"}} 17
+postgres_connections{{state="idle in transaction"}} 1
+postgres_connections_limit 97
+postgres_active_sessions{{wait_event_type="none"}} 2
+postgres_active_sessions{{wait_event_type="Lock"}} 3
+postgres_active_sessions{{wait_event_type="IO"}} 1
+postgres_oldest_transaction_seconds 300
+postgres_transaction_seconds{{{_SESSION}}} 300
+postgres_lock_waiting_sessions{{db_namespace="vitals"}} 3
+postgres_blocked_sessions{{{_SESSION}}} 3
+postgres_blocker_idle_seconds{{{_SESSION}}} 290
+postgres_blocker_transaction_seconds{{{_SESSION}}} 300
+postgres_commits_total{{db_namespace="vitals"}} 90000
+postgres_rollbacks_total{{db_namespace="vitals"}} 300
+postgres_blocks_hit_total{{db_namespace="vitals"}} 9000000
+postgres_blocks_read_total{{db_namespace="vitals"}} 90000
+postgres_deadlocks_total{{db_namespace="vitals"}} 2
+postgres_temp_bytes_total{{db_namespace="vitals"}} 400000000
+postgres_database_size_bytes{{db_namespace="vitals"}} 41000000000
+postgres_wraparound_ratio{{db_namespace="vitals"}} 0.08
+postgres_table_dead_rows{{db_namespace="vitals",relation="public.orders"}} 40000
+postgres_table_rows{{db_namespace="vitals",relation="public.orders"}} 2000000
+postgres_table_size_bytes{{db_namespace="vitals",relation="public.orders"}} 900000000
+postgres_table_vacuum_time_seconds{{db_namespace="vitals",relation="public.orders"}} {END - 7200}
+postgres_vacuum_progress_ratio{{relation="public.orders",phase="scanning heap"}} 0.4
+postgres_wal_bytes_total 9000000000
+postgres_checkpoints_total{{reason="timed"}} 12
+postgres_checkpoints_total{{reason="requested"}} 5
+postgres_replication_lag_seconds{{standby="replica"}} 1.5
+postgres_replication_lag_bytes{{standby="replica"}} 3000000
+postgres_slot_retained_bytes{{slot="replica"}} 60000000
+""" + "".join(
+    f"""
+postgres_statement_seconds_total{{db_query_summary="{summary}",db_query_fingerprint="{each}"}} {n}
+postgres_statement_calls_total{{db_query_summary="{summary}",db_query_fingerprint="{each}"}} {n}000
+postgres_statement_rows_total{{db_query_summary="{summary}",db_query_fingerprint="{each}"}} {n}00
+postgres_statement_blocks_read_total{{db_query_summary="{summary}",db_query_fingerprint="{each}"}} 9
+postgres_statement_text{{db_query_fingerprint="{each}",statement="{sql}"}} 1
+"""
+    for each, summary, sql, n in _LISTED
+)
+"""What the reader of PostgreSQL exports."""
 _CALLS = (
     ("payments.example", "POST", "200", "", 4_000),
     ("payments.example", "POST", "", "ReadTimeout", 40),
@@ -235,6 +294,10 @@ def _lines() -> Iterator[str]:
         for instance in _INSTANCES:
             own = ",".join(filter(None, [labels, f'job="api",instance="{instance}"']))
             yield from _past(name, own, value)
+    for line in _POSTGRES.split("\n"):
+        if found := _SAMPLE.match(line):
+            own = ",".join(filter(None, [found["labels"], 'job="postgres",instance="db-1:9187"']))
+            yield from _past(found["name"], own, float(found["value"]))
     yield from _past("app_build_info", f'version="7",revision="",{_OTHER}', 1)
     yield from _past("vitals_workers", _OTHER, 1)  # which the boards offer the jobs of
     for instance in _INSTANCES:
@@ -266,11 +329,11 @@ def write_raw(data: Path) -> None:
     text.unlink()
 
 
-def write_recorded(data: Path, rules: Path, url: str) -> None:
-    """Write the blocks of one pass of the recording rules, from the existing blocks."""
+def write_recorded(data: Path, rules: Path, url: str, records: Collection[str]) -> None:
+    """Write the blocks of some recording rules, from the existing blocks."""
     recording = data.with_name("recording.yml")
     groups = [
-        {**group, "rules": [rule for rule in group["rules"] if "record" in rule]}
+        {**group, "rules": [rule for rule in group["rules"] if rule.get("record") in records]}
         for file in sorted(rules.glob("*.yml"))
         for group in yaml.safe_load(file.read_text())["groups"]
     ]

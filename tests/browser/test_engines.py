@@ -9,7 +9,7 @@ import pytest
 from stack.readiness import free_port
 from tests import servers
 from tests.browser import engines
-from tests.browser.pages import BOARDS, PLOTS, Pages, panels_of
+from tests.browser.pages import BOARDS, PLOTS, Pages, panels_of, some_boards
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
 
@@ -49,7 +49,7 @@ def engine(
             yield webkit
 
 
-@pytest.mark.parametrize("uid", BOARDS)
+@pytest.mark.parametrize("uid", some_boards("svc-db"))
 def test_a_board_is_drawn(
     uid: str, engine: engines.Engine, recorded: servers.MonitoringServer
 ) -> None:

@@ -18,7 +18,7 @@ from tests.browser.watched import ODD_JOB, Watch
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
 
-_ELSEWHERE = ("traces", "logs", "issues", "explore")  # tested with content on a store
+_ELSEWHERE = ("traces", "logs", "issues", "profiles", "explore")  # tested with content on a store
 PATHS = [path for path in static_site.PAGES if not path.startswith(_ELSEWHERE)]
 PATHS += ["runbooks/LatencyP95High.md"]
 WIDTHS = (390, 820, 1440, 2560)

@@ -36,7 +36,7 @@ def test_an_alert_alone_lacks_all_that_goes_with_it(
     before: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = replace(every_alert()[0], name="DiskFull")
-    monkeypatch.setattr(completeness, "every_alert", lambda: (*every_alert(), alone))
+    monkeypatch.setattr(completeness, "every_alert", lambda *_: (*every_alert(), alone))
     assert added(before) == [
         "alerts/runbooks/DiskFull.md: write the runbook of DiskFull (copy the headings)",
         "tests/alerts/*.yml: add a promtool case of DiskFull that expects it page",

@@ -13,6 +13,8 @@ import pytest
 from checks import distribution
 from checks.files import ROOT
 
+pytestmark = pytest.mark.slow
+
 BIN = Path(sys.executable).parent
 README = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LOCKED = ROOT / "requirements" / "dev.txt"

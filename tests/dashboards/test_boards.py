@@ -237,5 +237,5 @@ def test_a_fingerprint_that_reads_like_a_number_is_shown_as_text() -> None:
         for override in panel["fieldConfig"]["overrides"]
         if override["matcher"]["options"] == "Fingerprint"
     ]
-    assert len(shown) == 2
+    assert len(shown) == 6
     assert all({"id": "unit", "value": "string"} in properties for properties in shown)

@@ -64,7 +64,10 @@ def states(state: int, *, but: tuple[str, ...] = ()) -> dict[str, Any]:
 
 
 def at_every(value: str) -> list[dict[str, str]]:
-    return [{"series": 'up{job="api", instance="one"}', "values": value}]
+    return [
+        {"series": series, "values": value}
+        for series in ('up{job="api", instance="one"}', 'postgres_up{instance="db"}')
+    ]
 
 
 def test_a_target_that_is_down(tmp_path: Path) -> None:
@@ -82,7 +85,7 @@ def test_nothing_was_ever_scraped(tmp_path: Path) -> None:
 def test_prometheus_has_just_started(tmp_path: Path) -> None:
     known = ("Telemetry dropped, 1 hour", "Restarts, 1 hour")
     given = [
-        {"series": 'up{job="api", instance="one"}', "values": "1"},
+        *at_every("1"),
         {"series": 'process_start_time_seconds{job="api", instance="one"}', "values": "7"},
     ]
     check(tmp_path, given, states(NOT_YET, but=known), at="5s")

@@ -20,6 +20,7 @@ from dashboards.boards import services
 from dashboards.boards.registry import BOARDS
 from dashboards.grafana import Json
 from dashboards.rendered_queries import fill_in, panels
+from dashboards.variables import SERVER
 from rules.promql import series_in
 from vitals.metrics.catalogue import CATALOGUE
 from vitals.metrics.declarations import Counter, Histogram
@@ -85,7 +86,7 @@ def every_selector_matches_the_job_variable(board: Json) -> list[str]:
     return [
         f"{title}: {selector}"
         for title, selector, _ in _all_selectors(board)
-        if not _narrows(selector, "job")
+        if not _narrows(selector, "job") and not _is_of_server(selector)
     ]
 
 
@@ -100,6 +101,14 @@ def every_selector_matches_the_instance_variable(board: Json) -> list[str]:
         for selector, _ in _selectors(promql.parse(expr))
         if "instance" in PROVIDED[selector.name] and not _narrows(selector, "instance")
     ]
+
+
+def _is_of_server(selector: Any) -> bool:
+    """A server's own metrics are of the chosen servers, whichever service uses them."""
+    return any(
+        matcher.name == "instance" and MARK + SERVER.name in matcher.value
+        for matcher in selector.matchers.matchers
+    )
 
 
 def _narrows(selector: Any, label: str) -> bool:
@@ -172,7 +181,9 @@ def test_data_links_keep_the_job_and_the_time_range() -> None:
     for board in BOARDS:
         for url in re.findall(r"/d/[^'\"]+", str(board.draw())):
             if board is services.BOARD:  # its links choose the job
-                assert "${datasource:queryparam}&${__url_time_range}&var-job=${__value.raw" in url
+                kept, _, job = url.partition("&var-job=")
+                assert kept.endswith("${datasource:queryparam}&${__url_time_range}")
+                assert job.startswith(("${__value.raw", "${__field.labels.job:"))
                 continue
             assert "${datasource:queryparam}&${job:queryparam}&${__url_time_range}" in url
 

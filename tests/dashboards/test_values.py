@@ -13,7 +13,7 @@ from dashboards.sections.slo_panels import AVAILABILITY, BUDGET, INSTANCES, LATE
 from dashboards.sections.worst_routes import ROUTE_LIMIT, ROUTES
 from rules.alert_states import FIRING_SINCE
 from rules.monitoring import ALERTS, ALERTS_FOR_STATE, UP
-from rules.requests import LATENCY_P95_BY_ROUTE, REQUEST_RATE_BY_ROUTE
+from rules.requests import EVENTS_BY_OUTCOME, LATENCY_P95_BY_ROUTE, REQUEST_RATE_BY_ROUTE
 from rules.slo import (
     BAD_EVENTS_BY_ROUTE,
     BAD_RATIO,
@@ -23,7 +23,6 @@ from rules.slo import (
     TARGET,
     THRESHOLD,
 )
-from vitals.metrics.catalogue import SLO_EVENTS
 from vitals.metrics.declarations import AnyMetric
 
 pytestmark = pytest.mark.usefixtures("outer_suites")
@@ -105,7 +104,7 @@ def _routes() -> list[dict[str, str]]:
             series(str(REQUEST_RATE_BY_ROUTE), number, **labels),
         ]
     bad = {"job": "api", "http_route": "/1", "slo": "availability", "outcome": "bad"}
-    return [*given, series(SLO_EVENTS, "0+60", **bad)]
+    return [*given, series(str(EVENTS_BY_OUTCOME), 300, **bad)]
 
 
 def test_the_worst_route_is_the_one_with_bad_requests_then_the_slowest(tmp_path: Path) -> None:

@@ -12,8 +12,14 @@ import yaml
 
 from alerts.rule_files import every_alert, every_signal
 from dashboards.boards.registry import BOARDS
+from dashboards.rendered_queries import fill_in, panels
 from export.__main__ import FORMATS, main
 from export.files import MADE_BY
+from rules.engine import Engine
+from rules.promql import series_in
+from rules.watched import SCRAPE_SETTINGS
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 RESOURCE = jsonschema.Draft7Validator(
@@ -143,7 +149,8 @@ def test_routes_are_merged_into_a_configuration_and_change_nothing_of_it(tmp_pat
 def test_each_system_gets_all_rules(name: str, tmp_path: Path) -> None:
     export(name, tmp_path, *IDENTITY)
     rules = rules_in(tmp_path, "rules/*")
-    assert len(rules) == len(every_signal()) + len(every_alert())
+    engine = Engine.VICTORIAMETRICS if name == "victoriametrics" else Engine.PROMETHEUS
+    assert len(rules) == len(every_signal()) + len(every_alert(engine))
     for path in tmp_path.glob("rules/*"):
         content = yaml.safe_load(path.read_text())
         assert ("namespace" in content) == (name == "mimir")
@@ -277,3 +284,25 @@ def test_a_second_export_replaces_the_first_and_no_other_file(
     assert "choose another folder" in capsys.readouterr().err
     assert (other / "alertmanager.yml").read_text() == "theirs"
     assert [*other.iterdir()] == [other / "alertmanager.yml"]
+
+
+def test_scrapes_drop_what_no_rule_and_no_board_reads(tmp_path: Path) -> None:
+    export("prometheus", tmp_path, "--drop-unread")
+    (job,) = yaml.safe_load((tmp_path / "scrape.yml").read_text())["scrape_configs"]
+    *kept, dropping = job["metric_relabel_configs"]
+    assert kept == SCRAPE_SETTINGS["metric_relabel_configs"]
+    assert dropping["action"] == "drop"
+    dropped = {*dropping["regex"].split("|")}
+    assert "cache_operation_duration_seconds_sum" in dropped
+    queries = [
+        *(rule["expr"] for rule in rules_in(tmp_path, "rules/*.yml")),
+        *(
+            fill_in(target["expr"])
+            for board in BOARDS
+            for panel in panels(board.draw())
+            for target in panel.get("targets", ())
+        ),
+    ]
+    read = frozenset().union(*(series_in(query) for query in queries))
+    assert "cache_operation_duration_seconds_bucket" in read
+    assert not dropped & read

@@ -16,7 +16,13 @@ BOARDS = {
     for path in sorted((Path(__file__).parents[2] / "grafana" / "dashboards").glob("*.json"))
     for board in [json.loads(path.read_text())]
 }
-NO_VALUE_TEXTS = ("none", "no other instance to hear", "no layer of its own")
+NO_VALUE_TEXTS = (
+    "none",
+    "no other instance to hear",
+    "no layer of its own",
+    "no standby",
+    "no slot",
+)
 """Beginnings of the texts of panels that may be empty: nothing is wrong or nothing exists."""
 _MAY_BE_EMPTY = re.compile(
     r"create_time|connection_errors|OOM|request_body_size|workers_crashed|entries_refused|"

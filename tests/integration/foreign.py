@@ -114,6 +114,7 @@ async def _hold_lock(engine: AsyncEngine) -> None:
 
 async def _fail_later(engine: AsyncEngine) -> None:
     await _execute(engine, "SELECT 1")
+    await asyncio.sleep(2.5)  # longer than it takes until the next scrape, which must see it
     raise RuntimeError("no such thing")
 
 

@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
 
 ROOT = Path(__file__).parents[2]
 PATHS = {"library": "/books", "clinic": "/patients"}
-VERSIONS = (SUITES[0], SUITES[-1])
+VERSIONS = (SUITES[0], pytest.param(SUITES[-1], marks=pytest.mark.long))
 """The oldest and the newest; versions in between are checked by promtool only."""
 TIMEOUT = 150
 
@@ -93,7 +93,8 @@ def _use(address: str, path: str, over: threading.Event) -> None:
                 httpx.TransportError
             ):  # the server closes the connection of a refused request
                 for each in (*paths, *(f"{path}/1?error={kind}" for kind in kinds)):
-                    client.get(each)
+                    # A task of the background holds its connection.
+                    client.get(each, headers={"Connection": "close"} if "dropped" in each else {})
                     over.wait(0.02)
                 client.get(f"{path}-feed")
                 client.get(f"{path}-queue")
@@ -101,14 +102,14 @@ def _use(address: str, path: str, over: threading.Event) -> None:
                 client.post(path, content=b'{"numb', headers={"Content-Type": "application/json"})
 
 
-@pytest.fixture(scope="module")
-def monitorings(services: dict[str, str]) -> Iterator[dict[str, Monitoring]]:
-    """The monitoring of each suite, for the same two services."""
+@pytest.fixture(scope="module", params=VERSIONS)
+def monitoring(request: pytest.FixtureRequest, services: dict[str, str]) -> Iterator[Monitoring]:
+    """The monitoring of a suite, for the same two services."""
     with ExitStack() as started:
         folder = servers.temporary_folder()
         started.callback(shutil.rmtree, folder)
         render(["--fast", "--output", str(folder / "rules")])
-        yield {suite: _start_monitoring(suite, services, folder, started) for suite in VERSIONS}
+        yield _start_monitoring(request.param, services, folder, started)
 
 
 def _start_monitoring(
@@ -170,13 +171,13 @@ def _within(seconds: float, missing: Callable[[], object]) -> None:
         time.sleep(0.5)
 
 
-@pytest.mark.parametrize("suite", VERSIONS)
 @pytest.mark.parametrize("name", PATHS)
 def test_every_panel_of_every_board_has_data_for_each_service(
-    monitorings: dict[str, Monitoring], suite: str, name: str
+    monitoring: Monitoring, name: str
 ) -> None:
     choices = {"job": name, "route": f"{PATHS[name]}/{{number}}"}
-    monitoring, queries = monitorings[suite], [*panel_queries(choices)]
+    # Their PostgreSQL has no reader.
+    queries = [each for each in panel_queries(choices) if each.board != "svc-postgres"]
     assert len(queries) > 80
 
     def without_data() -> list[PanelQuery]:
@@ -190,12 +191,9 @@ def test_every_panel_of_every_board_has_data_for_each_service(
     _within(TIMEOUT, without_data)
 
 
-@pytest.mark.parametrize("suite", VERSIONS)
 def test_each_version_evaluates_all_rules_and_separates_the_services(
-    monitorings: dict[str, Monitoring], suite: str
+    monitoring: Monitoring,
 ) -> None:
-    monitoring = monitorings[suite]
-
     def unhealthy() -> list[tuple[str, str]]:
         response = httpx.get(f"{monitoring.prometheus.url}/api/v1/rules").json()
         rules = [rule for group in response["data"]["groups"] for rule in group["rules"]]

@@ -43,10 +43,12 @@ def configuration(document: Any) -> str:
     return "\n".join(lines)
 
 
-def examine(url: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def examine(
+    url: str, folder: Path, seconds: int, *options: str
+) -> subprocess.CompletedProcess[str]:
     """Run schemathesis with all its checks against a service."""
     program = Path(sys.executable).with_name("schemathesis")
-    limits = ["--max-examples", "8", "--max-time", "15", "--seed", "7", "--no-color"]
+    limits = ["--max-examples", "8", "--max-time", str(seconds), "--seed", "7", "--no-color"]
     document = f"{url}/openapi.json"
     config = folder / "schemathesis.toml"
     config.write_text(configuration(json.loads(COMMITTED.read_text())))
@@ -60,9 +62,12 @@ def examine(url: str, folder: Path, *options: str) -> subprocess.CompletedProces
     )
 
 
+@pytest.mark.parametrize("seconds", [6, pytest.param(60, marks=pytest.mark.long)])
 @pytest.mark.parametrize("role", [None, Role.ADMIN])
 @pytest.mark.servers
-async def test_schemathesis_finds_no_defect(tmp_path: Path, role: Role | None) -> None:
+async def test_schemathesis_finds_no_defect(
+    tmp_path: Path, role: Role | None, seconds: int
+) -> None:
     # It exceeds the login throttle; other tests cover that.
     settings = settings_for(tmp_path, account_attempts=100_000, address_attempts=100_000)
     options = []
@@ -74,7 +79,7 @@ async def test_schemathesis_finds_no_defect(tmp_path: Path, role: Role | None) -
             authorization = f"Authorization: {headers['Authorization']}"
             options = ["-H", authorization, "--exclude-path-regex", ENDS_RIGHTS]
     with serving(settings) as service:
-        result = examine(service.url, tmp_path, *options)
+        result = examine(service.url, tmp_path, seconds, *options)
         said = service.end()
     assert result.returncode == 0, result.stdout
     assert "passed" in result.stdout

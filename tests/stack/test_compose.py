@@ -14,7 +14,7 @@ from stack.installation.secrets import NAMES
 
 COMPOSE: dict[str, Any] = yaml.safe_load((CHECKOUT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-PUBLISHED = {"api", "grafana", "prometheus", "gate", "inbox", "issues"}
+PUBLISHED = {"api", "grafana", "prometheus", "prometheus-2", "gate", "inbox", "issues"}
 
 
 @pytest.fixture(params=SERVICES)
@@ -24,7 +24,7 @@ def service(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 def test_images_are_pinned(service: dict[str, Any]) -> None:
     image, _, digest = service["image"].partition("@")
-    assert re.search(r":v?\d+\.\d+(\.\d+)?(-bookworm)?$|^postgres:17-bookworm$", image)
+    assert re.search(r":v?\d+\.\d+(\.\d+)?(-bookworm)?$|^postgres:18-bookworm$", image)
     assert re.fullmatch(r"(sha256:[0-9a-f]{64})?", digest)
 
 
@@ -153,3 +153,28 @@ def test_the_image_contains_no_data_and_runs_without_root() -> None:
     assert (CHECKOUT / ".dockerignore").read_text().splitlines()[1] == "*"
     assert all(":latest" not in line for line in recipe.splitlines())
     assert not any(name in recipe for name in NAMES)
+
+
+def test_a_pair_differs_from_one_in_its_replica_and_in_whom_it_reaches() -> None:
+    one, two = (
+        yaml.safe_load((CHECKOUT / "prometheus" / name).read_text())
+        for name in ("prometheus.yml", "prometheus-pair.yml")
+    )
+    assert two["global"].pop("external_labels") == {"replica": "${REPLICA}"}
+    reached = {"alertmanager": 9093, "prometheus": 9090}
+    for peers in (*two["alerting"]["alertmanagers"], *two["scrape_configs"]):
+        for group in peers.get("static_configs", ()):
+            host, _, port = group["targets"][0].partition(":")
+            if host in reached:
+                assert group["targets"] == [f"{host}:{port}", f"{host}-2:{port}"]
+                group["targets"] = [f"{'localhost' if host == 'prometheus' else host}:{port}"]
+    assert one == two
+    replicas = [SERVICES[name]["environment"]["REPLICA"] for name in ("prometheus", "prometheus-2")]
+    assert replicas == ["a", "b"]
+    for name in ("prometheus", "alertmanager"):
+        second = SERVICES[f"{name}-2"]
+        assert second["profiles"] == ["pair"]
+        assert second["command"] == SERVICES[name]["command"]
+        assert {*second["volumes"]} - {*SERVICES[name]["volumes"]} == {
+            f"{name}-2:/{'prometheus' if name == 'prometheus' else 'alertmanager'}"
+        }

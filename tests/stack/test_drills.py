@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import asyncpg
 import httpx
 import pytest
 from sqlalchemy.engine import make_url
@@ -18,7 +19,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 from alerts.alert import Alert
 from alerts.rule_files import every_alert
 from stack import readiness
-from stack.drills import checks, results_table
+from stack.drills import api_faults, checks, results_table
 from stack.drills.defects import DEFECTS
 from stack.drills.drill import DrillResult
 from stack.drills.fault import EXCLUSIVE
@@ -77,6 +78,38 @@ def test_a_running_target_is_not_affected_by_the_revoked_login(
     finally:
         postgres.sql("ALTER ROLE vitals LOGIN")
         service.stop()
+
+
+@pytest.mark.servers
+def test_no_connection_escapes_that_was_opened_while_the_login_was_revoked(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    url = make_url(postgres.database())
+    secret = tmp_path / "postgres-password"
+    secret.write_text(url.password or "")
+    secret.chmod(0o600)
+    here = SimpleNamespace(secrets=tmp_path, ports=SimpleNamespace(postgres=postgres.port))
+
+    async def scenario() -> None:
+        environment: Any = SimpleNamespace(here=here)
+        fault = asyncio.create_task(api_faults._revoke_login(environment))
+        while "f" not in postgres.sql("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'vitals'"):
+            await asyncio.sleep(0.05)
+        postgres.sql("ALTER ROLE vitals LOGIN")
+        late = await asyncpg.connect(
+            url.set(drivername="postgresql").render_as_string(hide_password=False),
+            server_settings={"application_name": "service"},
+        )
+        try:
+            async with asyncio.timeout(20):
+                while not late.is_closed():
+                    await asyncio.sleep(0.05)
+        finally:
+            fault.cancel()
+            await asyncio.gather(fault, return_exceptions=True)
+        assert postgres.sql("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'vitals'") == "t"
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("alert", every_alert(), ids=lambda alert: f"{alert.name}{alert.labels}")

@@ -29,6 +29,7 @@ PORTS = Ports.chosen()
 ODD = 'it\'s "odd" ünï 数 [a-b] *?{x} $HOME %s \\ #'
 SERVERS = {
     "postgres",
+    "postgres-reader",
     "redis",
     "api",
     "inbox",
@@ -270,6 +271,8 @@ def test_what_is_watched_and_what_watches_is_restarted_and_the_ends_are_told(odd
     """The servers all at once, then the monitoring all at once."""
     runner = odd.ensure()
     watched = {"postgres", "redis", "api"}
+    # An end is a step of a counter, which Prometheus must have scraped before.
+    odd.wait(lambda: watched <= _scraped(odd))
     for names in (watched, SERVERS - watched):
         before, ends = odd.pids, odd.record["ends"]
         for name in names:
@@ -283,6 +286,13 @@ def test_what_is_watched_and_what_watches_is_restarted_and_the_ends_are_told(odd
     assert runner.poll() is None
     assert httpx.get(odd.url("API", "/readyz")).is_success
     odd.wait(lambda: httpx.get(odd.url("PROMETHEUS", "/api/v1/alerts")).is_success)
+
+
+def _scraped(stack: Stack) -> set[str]:
+    """The services whose ends Prometheus has counted so far, or their absence."""
+    query = {"query": "runner_service_ends_total"}
+    answer = httpx.get(stack.url("PROMETHEUS", "/api/v1/query"), params=query)
+    return {each["metric"]["service"] for each in answer.json()["data"]["result"]}
 
 
 def _told(stack: Stack) -> set[str]:

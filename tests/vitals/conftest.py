@@ -1,7 +1,5 @@
 """The kit's pytest fixture, as its users import it, and what every test of the kit needs."""
 
-import sys
-from collections.abc import Iterator
 from importlib.util import find_spec
 
 import pytest
@@ -23,15 +21,6 @@ collect_ignore = (
 )
 if find_spec("redis") is None:  # the lowest versions of the other extras
     collect_ignore += ["cache", "cache_probes"]
-
-
-@pytest.fixture(autouse=True)
-def _no_log_export() -> Iterator[None]:
-    """Stop the export of logs that a test has started; it is one for the process."""
-    yield
-    export = sys.modules.get("vitals.logging.log_export")
-    if export is not None:
-        export.stop(0)
 
 
 @pytest.fixture

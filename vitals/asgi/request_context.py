@@ -43,6 +43,7 @@ class RequestContext:
         method: A method of RFC 9110, or ``_OTHER``.
         route: The route template, known once the request has finished.
         matched_route: The same, for log lines, once a line has been logged after the match.
+        logged_app: What logs say of its application, once a line has been logged in it.
         status: The status sent; 499 if the client disconnected before the response was complete.
         error_type: ``error.type``; empty if the request succeeded.
         duration: Seconds to the last byte of the response; of a stream, to its first byte.
@@ -77,6 +78,7 @@ class RequestContext:
     outer_root = ""
     route = ""
     matched_route = ""
+    logged_app: Any = None
     status = 0
     error_type = ""
     duration = 0.0
@@ -137,6 +139,7 @@ class RequestContext:
         self.http = EMPTY_SCOPE
         self.times = None
         self.statements = self.body_capture = self.blocks = self.error = self.span = None
+        self.logged_app = None
         self.duration = self.duration or MIN_DURATION
 
     def add_task(self, task: Any) -> None:

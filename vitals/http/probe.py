@@ -13,6 +13,7 @@ from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from vitals.asgi.activity import Activity
 from vitals.asgi.methods import METHODS, OTHER_METHOD
 from vitals.asgi.own_paths import OwnPaths
 from vitals.asgi.request_context import CURRENT, OnFinished, RequestContext
@@ -57,6 +58,7 @@ class HttpProbe:
         long_polls: Route templates of long polls; None for those with the usual names.
         errors: Counts exceptions.
         time_parts: Whether it is measured what the time of a request is spent in.
+        activity: Knows what is in flight.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class HttpProbe:
         long_polls: Sequence[str] | None = None,
         errors: ErrorCounter | None = None,
         time_parts: bool = True,
+        activity: Activity | None = None,
     ) -> None:
         self.app = app
         self._time_parts = time_parts
@@ -80,7 +83,8 @@ class HttpProbe:
         self._record = Recorder(
             meter, routes, objectives, StreamMeter(meter, long_polls), on_finished=on_finished
         ).record
-        self._serve_websocket = WebSocketProbe(app, meter, routes, errors)
+        self._activity = Activity() if activity is None else activity
+        self._serve_websocket = WebSocketProbe(app, meter, routes, errors, activity=self._activity)
         meter.histogram(HTTP_REQUEST_DURATION, extra_bounds=objectives.thresholds(Slo.LATENCY))
         self._background = BackgroundMeter(meter, routes, linked_span, errors)
         self._new_request: type[ObservedRequest] = type(
@@ -96,7 +100,7 @@ class HttpProbe:
         )
         with suppress(RuntimeError):  # no asyncio
             observe_tasks(asyncio.get_running_loop())
-        self._running: set[ObservedRequest] = set()
+        self._running: set[ObservedRequest] = self._activity.requests
         self._active = meter.gauge(HTTP_ACTIVE_REQUESTS)
         self._streams = meter.gauge(HTTP_ACTIVE_STREAMS).bind(NoLabels())
         meter.before_scrape(self._refresh_active)
@@ -137,6 +141,9 @@ class HttpProbe:
         if token.old_value is not _UNSET:
             self._disown(token.old_value)
         running.add(request)
+        begin = self._activity.on_begin  # read once: another thread may take it back
+        if begin is not None:
+            begin()
         request.started = started = perf_counter()
         if self._time_parts:
             request.times = RequestTimes(started)

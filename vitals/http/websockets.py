@@ -5,6 +5,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from vitals.asgi.activity import Activity
 from vitals.asgi.route_template import RouteTemplates
 from vitals.errors import ErrorCounter
 from vitals.http.observed_request import is_cancelled_by_server
@@ -25,6 +26,7 @@ class WebSocketProbe:
         meter: Where to record.
         routes: Templates of the application's routes.
         errors: Counts exceptions; None for nothing.
+        activity: Knows what is in flight.
     """
 
     def __init__(
@@ -33,11 +35,14 @@ class WebSocketProbe:
         meter: Meter,
         routes: RouteTemplates,
         errors: ErrorCounter | None = None,
+        *,
+        activity: Activity,
     ) -> None:
         self.app = app
         self._meter = meter
         self._routes = routes
         self._errors = errors
+        self._activity = activity
         self._sockets = meter.gauge(HTTP_ACTIVE_WEBSOCKETS).bind(NoLabels())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,6 +66,10 @@ class WebSocketProbe:
                 code = code or "refused"
 
         self._sockets.inc()
+        self._activity.sockets += 1
+        begin = self._activity.on_begin  # read once: another thread may take it back
+        if begin is not None:
+            begin()
         started = perf_counter()
         try:
             await self.app(scope, observed_receive, observed_send)
@@ -72,6 +81,7 @@ class WebSocketProbe:
             raise
         finally:
             self._sockets.dec()
+            self._activity.sockets -= 1
             try:
                 labels = WebSocketLabels(self._routes.of(scope, outer_root), code or "1006")
                 self._meter.histogram(HTTP_WEBSOCKET_DURATION).bind(labels).observe(

@@ -32,6 +32,9 @@ _RECORD_ATTRIBUTES = frozenset(
 ) | {TRACE_ID, ROUTE}
 """Attributes of a record that are not fields of the host; nor are those with an underscore."""
 
+_FEWEST = len({TRACE_ID, ROUTE} | vars(logging.LogRecord("", 0, "", 0, "", (), None)).keys())
+"""Attributes of a record that has no fields of the host and was not formatted yet."""
+
 _ACCESS_LOGGER = "uvicorn.access"
 _ACCESS_ARGUMENTS = 5
 """Client, method, path with its query, version, status."""
@@ -135,9 +138,11 @@ def entry_of_record(record: logging.LogRecord, text: str | None) -> Entry:
     """
     attributes = record.__dict__
     fields = bound_by_structlog()
-    for key, value in attributes.items():
-        if key not in _RECORD_ATTRIBUTES and key[0] != "_":
-            fields[key] = _snapshot(value)
+    # Counted first: most records have no fields.
+    if len(attributes) > _FEWEST + ("message" in attributes) + ("asctime" in attributes):
+        for key, value in attributes.items():
+            if key not in _RECORD_ATTRIBUTES and key[0] != "_":
+                fields[key] = _snapshot(value)
     request = CURRENT.get()
     trace_id, route = attributes.get(TRACE_ID, ""), attributes.get(ROUTE, "")
     service_name = ""

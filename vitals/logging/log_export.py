@@ -9,8 +9,8 @@ passed them to its handlers, after its levels and filters.
 import logging
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import Any, NamedTuple
+from weakref import ref
 
 from vitals.asgi.trace_record import active_span
 from vitals.logging import active_export
@@ -25,7 +25,26 @@ from vitals.redactor import Redactor
 RECORD_BYTES = 200
 """About the bytes of a record besides its text."""
 
+MAX_HANDLERS = 200
+"""Handlers whose wording is remembered."""
+
 _NOWHERE: Mapping[str, Any] = {}
+
+
+class _Wording(NamedTuple):
+    """How a handler words messages.
+
+    Attributes:
+        handler: The handler.
+        formatter: Its formatter at that time.
+        say: Words a message; None where it is written as it is.
+        may_change: Whether it has to be asked each time: it goes by a handler that it replaces.
+    """
+
+    handler: "ref[logging.Handler]"
+    formatter: Any
+    say: Say | None
+    may_change: bool
 
 
 class LogExport(logging.Handler):
@@ -54,8 +73,7 @@ class LogExport(logging.Handler):
         self.exporter: Exporter[Exported] = Exporter(
             target, self._encoder, self._drop, signal="logs", rejected=rejected
         )
-        self._speakers: WeakKeyDictionary[logging.Handler, tuple[Any, Say | None]]
-        self._speakers = WeakKeyDictionary()
+        self._wordings: dict[int, _Wording] = {}
 
     def createLock(self) -> None:  # noqa: N802  # logging's name
         """Need no lock: the queue has one."""
@@ -117,22 +135,29 @@ class LogExport(logging.Handler):
         current: logging.Logger | None = logger
         while current is not None:
             for handler in current.handlers:
-                if isinstance(handler, JsonHandler):
-                    say = handler.speaker()
-                else:
-                    known = self._speakers.get(handler)
-                    if known is None or known[0] is not handler.formatter:
-                        known = self._learn(handler)
-                    say = known[1]
+                known = self._wordings.get(id(handler))
+                if (
+                    known is None
+                    or known.may_change
+                    or known.handler() is not handler
+                    or known.formatter is not handler.formatter
+                ):
+                    known = self._learn(handler)
+                say = known.say
                 if say is not None and (text := say(record)) is not None:
                     return text
             current = current.parent if current.propagate else None
         return None
 
-    def _learn(self, handler: logging.Handler) -> tuple[Any, Say | None]:
+    def _learn(self, handler: logging.Handler) -> _Wording:
         if exports_by_opentelemetry(handler):
             self.is_host_exporting = True
-        known = self._speakers[handler] = handler.formatter, speaker_of(handler)
+        may_change = isinstance(handler, JsonHandler)
+        say = handler.speaker() if isinstance(handler, JsonHandler) else speaker_of(handler)
+        if len(self._wordings) >= MAX_HANDLERS:
+            self._wordings.clear()
+        known = _Wording(ref(handler), handler.formatter, say, may_change=may_change)
+        self._wordings[id(handler)] = known
         return known
 
     def check(self) -> bool:

@@ -46,10 +46,10 @@ _APPS: weakref.WeakValueDictionary[int, LoggedApp] = weakref.WeakValueDictionary
 
 def app_of(request: RequestContext) -> LoggedApp | None:
     """The application of a request; None if it has finished, or is not known yet."""
-    app = request.http.get("app")
-    if app is None:
-        return None
-    return _APPS.get(id(app)) or _app_around(app)
+    found: LoggedApp | None = request.logged_app
+    if found is None and (app := request.http.get("app")) is not None:
+        found = request.logged_app = _APPS.get(id(app)) or _app_around(app)
+    return found
 
 
 def _app_around(mounted: Any) -> LoggedApp | None:
@@ -149,7 +149,8 @@ def _factory_around(inner: Factory) -> Factory:
         try:
             request = get_request()
             if request is not None:
-                trace_id, route = request.trace_id(), route_of(request)
+                route = request.route or request.matched_route or route_of(request)
+                trace_id = request.trace_id()
         except Exception:  # noqa: BLE001  # a log call of the host must not fail
             trace_id = route = ""
         # ``Logger.makeRecord`` refuses fields of ``extra`` that the record has already.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
-Signal = Literal["traces", "logs"]
+Signal = Literal["traces", "logs", "profiles"]
 
 HTTP, GRPC = "http/protobuf", "grpc"
 
@@ -85,7 +85,7 @@ def target_of(signal: Signal, endpoint: str | None = None) -> Target | None:
         )
     return Target(
         urlunsplit(found._replace(netloc=found.netloc.rpartition("@")[2], fragment="")),
-        {**_headers(_variable(signal, "HEADERS")), **_credentials(found)},
+        {**_headers(_variable(signal, "HEADERS")), **credentials(found)},
         _seconds(_variable(signal, "TIMEOUT")),
         _compresses(_variable(signal, "COMPRESSION"), found.hostname or ""),
         _variable(signal, "CERTIFICATE") or None,
@@ -118,7 +118,8 @@ def _headers(text: str) -> dict[str, str]:
     return headers
 
 
-def _credentials(url: SplitResult) -> dict[str, str]:
+def credentials(url: SplitResult) -> dict[str, str]:
+    """The header of the user and the password of a URL."""
     if url.username is None:
         return {}
     pair = f"{unquote(url.username)}:{unquote(url.password or '')}".encode()

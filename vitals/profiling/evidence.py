@@ -193,7 +193,9 @@ def _name(run: Sequence[Sample], length: float, min_proof: float, unseen: float)
     for before, sample, weight in zip((None, *run), run, weights, strict=False):
         assert sample.stack is not None  # noqa: S101  # it has a callback
         line = sample.stack.lines[0]
-        if before is None or before.stack is None or before.stack.lines[0] == line:
+        if before is None:  # the callback may have begun just before
+            by_line[line] += min(weight, sample.proves(None))
+        elif before.stack is None or before.stack.lines[0] == line:
             by_line[line] += weight
     top = _busiest(run, weights)
     by_line.pop(top, None)

@@ -2,7 +2,7 @@
 
 Another thread looks about 25 times a second whether a callback runs. If one does, the loop is
 asked to note when it turns, and until it has, the thread looks again and again. An idle loop is not
-woken.
+woken. While nothing is served, it looks 10 times a second, and at once when a request begins.
 """
 
 import asyncio
@@ -14,12 +14,13 @@ from time import perf_counter, process_time
 from types import CodeType, FrameType
 from typing import Any, NamedTuple, Protocol
 
+from vitals.asgi.activity import Activity
 from vitals.asgi.request_context import RequestContext
 from vitals.profiling.evidence import Held, Sample, conclude, is_proved
 from vitals.profiling.garbage import GarbageClock
 from vitals.profiling.running_request import context_of, request_of, running_task
 from vitals.profiling.stacks import Stack, greenlet_of_this_thread, read_stack
-from vitals.saturation.run_queue import RunQueue, Times
+from vitals.saturation.run_queue import RunQueue, Times, times_of
 
 PERIOD, PROOF = 0.8, 0.5
 """Shares of the threshold: between two looks; for which a line must be known to hold the loop to be
@@ -29,6 +30,9 @@ STEPS = (0.0125, 0.02, 0.05, 0.1)
 _LOOKS_PER_STEP = 25
 _MAX_SAMPLES = 400
 _PAUSED = 0.25
+QUIET, LINGER, ALERT = 0.1, 0.2, 10.0
+"""Seconds: between two looks while nothing is served; for which they stay frequent once nothing is;
+for which they do after a block, which may be of a timer that comes again."""
 _RUN_ONCE: CodeType | None = getattr(
     getattr(asyncio.BaseEventLoop, "_run_once", None), "__code__", None
 )
@@ -71,12 +75,29 @@ class Listener(Protocol):
 
 
 class _Clocks(NamedTuple):
-    """The clocks at a look: the time; of the loop's thread, the process, the looking thread."""
+    """The clocks at a look, as they are read: most looks need nothing of them.
+
+    Attributes:
+        at: The time.
+        loop_read: Of the loop's thread.
+        process: Of the process.
+        own_read: Of the looking thread.
+    """
 
     at: float
-    loop: Times | None
+    loop_read: bytes
     process: float
-    own: Times | None
+    own_read: bytes
+
+    @property
+    def loop(self) -> Times | None:
+        """The times of the loop's thread."""
+        return times_of(self.loop_read)
+
+    @property
+    def own(self) -> Times | None:
+        """The times of the looking thread."""
+        return times_of(self.own_read)
 
 
 class LoopWatch:
@@ -85,15 +106,19 @@ class LoopWatch:
     Args:
         threshold: Seconds for which it may not turn.
         garbage: When the collector ran.
+        wake: Has the looking thread look now.
 
     Attributes:
         loop: The loop.
         listeners: Receive its blocks; may grow.
+        activities: What the applications on it serve; may grow.
     """
 
-    def __init__(self, threshold: float, garbage: GarbageClock) -> None:
+    def __init__(self, threshold: float, garbage: GarbageClock, wake: Callable[[], None]) -> None:
         self.loop = asyncio.get_running_loop()
         self.listeners: list[Listener] = []
+        self.activities: list[Activity] = []
+        self._wake = wake
         self.threshold = threshold
         self._garbage = garbage
         self._queue = RunQueue()
@@ -102,9 +127,10 @@ class LoopWatch:
         self._greenlet: Any = None
         self._base: CodeType | None = None
         self._asked = self._answered = 0
-        self._turned = self._next_look = perf_counter()
+        self._turned = self._next_look = self._began = perf_counter()
+        self._quiet_from = self._turned + LINGER
         self._turned_times: Times | None = None
-        self._idle = _Clocks(self._turned, self._queue.times(), process_time(), None)
+        self._idle = _Clocks(self._turned, self._queue.read(), process_time(), b"")
         self._last = self._idle
         self._samples: list[Sample] = []
         self._callback: Any = None
@@ -132,6 +158,7 @@ class LoopWatch:
             self._forget()
             if self.loop.is_closed():
                 self._queue.close()
+                self.activities.clear()
                 self.listeners.clear()  # of applications that were served without their lifespan
                 return None
             self._next_look = now + _PAUSED
@@ -181,14 +208,32 @@ class LoopWatch:
     def _rest(self, own: RunQueue) -> None:
         """Note that nothing held the loop at this moment."""
         self._idle = self._last = self._clocks(own)
-        self._next_look = self._idle.at + PERIOD * self.threshold
+        at = self._idle.at
+        self._next_look = at + PERIOD * self.threshold
+        if any(each.is_serving for each in self.activities):
+            self._quiet_from = max(self._quiet_from, at + LINGER)
+        elif at >= self._quiet_from and self._next_look < at + QUIET:
+            self._next_look = at + QUIET
+            for each in self.activities:
+                each.on_begin = self._begin
+                if each.is_serving:  # it has begun meanwhile
+                    self._next_look = at
+
+    def _begin(self) -> None:
+        """Look at once: a request begins; on the loop."""
+        for each in self.activities:
+            each.on_begin = None
+        self._next_look = self._began = perf_counter()
+        self._quiet_from = self._began + LINGER
+        self._wake()
 
     def _clocks(self, own: RunQueue) -> _Clocks:
-        return _Clocks(perf_counter(), self._queue.times(), process_time(), own.times())
+        return _Clocks(perf_counter(), self._queue.read(), process_time(), own.read())
 
     def _sample(self, own: RunQueue) -> None:
         """Look at the callback that runs now, if one does."""
         wanted, last = self._next_look, self._last
+        since = max(last.at, min(self._began, wanted))  # nothing of before holds the loop
         # First of all: whatever gives the interpreter's lock away lets the loop go on.
         stack, taken = self._read(), perf_counter()
         context = context_of(self._callback) if stack is not None and self._is_task else None
@@ -201,10 +246,11 @@ class LoopWatch:
             self._next_look = now.at  # it turned just now, and the stack may be of later
             return
         ran, starved = None, 0.0
-        if now.loop is not None and last.loop is not None:
-            ran, starved = now.loop.ran - last.loop.ran, now.loop.waited - last.loop.waited
+        of_loop, before = now.loop, last.loop
+        if of_loop is not None and before is not None:
+            ran, starved = of_loop.ran - before.ran, of_loop.waited - before.waited
         sample = Sample(
-            *(last.at, wanted, taken, None if stack is None else self._callback, stack, ran),
+            *(since, wanted, taken, None if stack is None else self._callback, stack, ran),
             starved=starved,
             others_ran=max(0.0, now.process - last.process - (ran or 0.0)),
             waited=_before_asking(last.own, now.own),
@@ -277,6 +323,8 @@ class LoopWatch:
         if before is not None and after is not None:
             waited = after.waited - before.waited
         seconds = until - start - waited
+        if seconds >= self.threshold:
+            self._quiet_from = max(self._quiet_from, until + ALERT)
         held = self._held(samples, start, until, waited) if seconds >= self.threshold else []
         if block is not None:
             block.concluded = held

@@ -1,20 +1,26 @@
 """Profiling probe: which lines hold the event loop and anyio's threads, and a profile."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from vitals.db.insight.page_login import Admin, AdminLogin
 from vitals.host import Host
+from vitals.otlp.target import TargetError
 from vitals.profiling.block_report import BlockReport
 from vitals.profiling.profile_page import PATH, ProfilePage
+from vitals.profiling.profile_push import ProfilePush, push_target
 from vitals.profiling.thread_pool_watch import ThreadPoolWatch
 from vitals.profiling.watchdog import SAMPLER, WATCHDOG, watch_running_loop
 
 THRESHOLD = 0.05
 MIN_THRESHOLD = 0.02
 """Seconds; below it, how Python switches threads cannot be told from a block."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,8 @@ class ProfilingProbe:
         threshold: Seconds for which the loop may not turn.
         admin: Who may read the profile; None disables its page.
         admin_login: Checks a name and a password.
+        endpoint: Where profiles are pushed to; None leaves it to the environment.
+        resource: Returns the attributes of the service.
 
     Raises:
         ValueError: The threshold is too short.
@@ -33,6 +41,8 @@ class ProfilingProbe:
     threshold: float = THRESHOLD
     admin: Admin | None = None
     admin_login: AdminLogin | None = None
+    endpoint: str | None = None
+    resource: Callable[[], Mapping[str, str]] = dict
 
     def __post_init__(self) -> None:
         if not self.threshold >= MIN_THRESHOLD:
@@ -50,7 +60,7 @@ class ProfilingProbe:
                 return  # no asyncio
             if not ends:
                 dropped = host.meter.dropped
-                ends.append(watch_running_loop(self.threshold, report, dropped))
+                ends.append(watch_running_loop(self.threshold, report, host.activity, dropped))
                 threads = ThreadPoolWatch(host.meter, report)
                 WATCHDOG.add(threads, dropped)
                 ends.append(lambda: WATCHDOG.remove(threads))
@@ -77,3 +87,25 @@ class ProfilingProbe:
         host.at_start(start)
         host.lifespan(running)
         host.on_finished(report.finished)
+        self._push(host)
+
+    def _push(self, host: Host) -> None:
+        """Push profiles where an address is set; log one that is none, when it would be used."""
+        try:
+            target = push_target(self.endpoint)
+        except TargetError as error:
+            problem = str(error)
+            host.at_start(lambda: _log.warning("profiles are not pushed: %s", problem))
+            return
+        if target is not None:
+            ProfilePush(SAMPLER, target, self._labels, host.meter.dropped).attach(host)
+
+    def _labels(self) -> dict[str, str]:
+        """The labels of this process's profiles."""
+        resource = self.resource()
+        return {
+            "service_name": resource.get("service.name", ""),
+            "service_version": resource.get("service.version", ""),
+            "service_instance_id": resource.get("service.instance.id", ""),
+            "process_pid": str(os.getpid()),
+        }

@@ -84,25 +84,25 @@ def pprof(profile: Profile, began: float, seconds: float, period: float) -> byte
         return strings.setdefault(value, len(strings))
 
     value_type = _number(1, text("wall")) + _number(2, text("nanoseconds"))
-    body = _message(1, value_type)
+    body = message(1, value_type)
     for (route, stack), spent in profile.items():
         ids = [locations.setdefault(line, len(locations) + 1) for line in _lines(stack)]
-        sample = _message(1, b"".join(map(_varint, ids)))
-        sample += _message(2, _varint(round(spent * _NANOSECONDS)))
+        sample = message(1, b"".join(map(_varint, ids)))
+        sample += message(2, _varint(round(spent * _NANOSECONDS)))
         if route:
-            sample += _message(3, _number(1, text("http_route")) + _number(2, text(route)))
-        body += _message(2, sample)
+            sample += message(3, _number(1, text("http_route")) + _number(2, text(route)))
+        body += message(2, sample)
     for (function, file, number), place in locations.items():
         known = functions.setdefault((function, file), len(functions) + 1)
         line = _number(1, known) + _number(2, number)
-        body += _message(4, _number(1, place) + _message(4, line))
+        body += message(4, _number(1, place) + message(4, line))
     for (function, file), place in functions.items():
         name = text(function)
         fields = _number(1, place) + _number(2, name) + _number(3, name) + _number(4, text(file))
-        body += _message(5, fields)
-    body += b"".join(_message(6, each.encode(errors="replace")) for each in strings)
+        body += message(5, fields)
+    body += b"".join(message(6, each.encode(errors="replace")) for each in strings)
     body += _number(9, int(began * _NANOSECONDS)) + _number(10, int(seconds * _NANOSECONDS))
-    body += _message(11, value_type) + _number(12, int(period * _NANOSECONDS))
+    body += message(11, value_type) + _number(12, int(period * _NANOSECONDS))
     return gzip.compress(body, mtime=0)
 
 
@@ -140,5 +140,6 @@ def _number(field: int, value: int) -> bytes:
     return _varint(field << 3) + _varint(value)
 
 
-def _message(field: int, body: bytes) -> bytes:
+def message(field: int, body: bytes) -> bytes:
+    """A field of protobuf with bytes, a text or a message."""
     return _varint(field << 3 | 2) + _varint(len(body)) + body

@@ -21,6 +21,8 @@ from vitals.saturation.run_queue import RunQueue
 
 INTERVAL = 0.07
 """Seconds between two samples: 10 to 14 a second."""
+IDLE_INTERVAL = 0.15
+"""The same, after a sample in which all threads waited."""
 MINUTES = 15
 """Minutes that are kept."""
 MAX_STACKS = 1_000
@@ -49,6 +51,9 @@ class Sampler:
 
     Args:
         loops: The loops that are watched, which may change.
+
+    Attributes:
+        is_pushed: Whether an application of the process pushes the profile: one does for all.
     """
 
     def __init__(self, loops: Mapping[asyncio.AbstractEventLoop, LoopWatch]) -> None:
@@ -59,9 +64,11 @@ class Sampler:
         """Forget everything: in a child of a fork, whose parent has the thread."""
         self._apps: dict[Meter, tuple[RouteTemplates, asyncio.AbstractEventLoop]] = {}
         self._minutes: OrderedDict[int, Profile] = OrderedDict()
-        self._last = perf_counter()
+        self._last, self._found = perf_counter(), False
         self._lock = threading.Lock()
         self._idle: dict[CodeType, bool] = {}
+        self.is_pushed = False
+        self._taken: tuple[int, Profile] = (0, {})
 
     def add(self, meter: Meter, routes: RouteTemplates) -> None:
         """Know the routes of an application; on its loop."""
@@ -85,10 +92,11 @@ class Sampler:
             return None
         now = perf_counter()
         seconds = now - self._last
-        if seconds >= INTERVAL:
+        if seconds >= (INTERVAL if self._found else IDLE_INTERVAL):
             self._last = now
-            self._sample(min(seconds, _MAX_GAP))
-        return now + INTERVAL * 1.5  # loops are looked at more often, which is when this is, too
+            self._found = self._sample(min(seconds, _MAX_GAP))
+        # Loops are looked at more often, which is when this is, too.
+        return now + (INTERVAL * 1.5 if self._found else IDLE_INTERVAL)
 
     def profile(self, since: float = 0.0) -> Profile:
         """The seconds of the minutes since a Unix time; of all that are kept by default."""
@@ -100,7 +108,31 @@ class Sampler:
                 total[key] = total.get(key, 0.0) + seconds
         return total
 
-    def _sample(self, seconds: float) -> None:
+    def take(self, *, also_this_minute: bool = False) -> list[tuple[int, Profile]]:
+        """What was recorded in the minutes that are over, and is not taken yet.
+
+        Args:
+            also_this_minute: Take what there is of this minute, too: at the end of the process.
+
+        Returns:
+            Minutes since 1970, each with its profile.
+        """
+        now, taken = int(time()) // 60, []
+        with self._lock:
+            minutes = [
+                (minute, dict(profile))
+                for minute, profile in self._minutes.items()
+                if minute >= self._taken[0] and (minute < now or also_this_minute)
+            ]
+        for minute, profile in minutes:
+            before = self._taken[1] if minute == self._taken[0] else {}
+            self._taken = minute, profile
+            if new := difference(profile, before):
+                taken.append((minute, new))
+        return taken
+
+    def _sample(self, seconds: float) -> bool:
+        """Take a sample; returns whether a thread did anything."""
         own = threading.get_ident()
         loops = {watch.thread: watch for watch in list(self._loops.values())}
         found: list[tuple[str, Stack]] = []
@@ -111,6 +143,7 @@ class Sampler:
                 found.append((self._route(context), _stack(frame)))
         if found:
             self.record(found, seconds, int(time()) // 60)
+        return bool(found)
 
     def record(self, found: list[tuple[str, Stack]], seconds: float, minute: int) -> None:
         """Record a sample.

@@ -51,16 +51,28 @@ class RunQueue:
 
         Any thread may ask; of a thread that runs, they are up to a tick of the scheduler old.
         """
+        return times_of(self.read())
+
+    def read(self) -> bytes:
+        """The thread's times as the kernel writes them, for ``times_of``; empty if unknown."""
         if self._file is None:
-            return None
+            return b""
         try:
-            ran, waited, slices = map(int, os.pread(self._file, 80, 0).split()[:3])
-            return Times(ran / _NANOSECONDS, waited / _NANOSECONDS, slices)
-        except (OSError, ValueError):
-            return None
+            return os.pread(self._file, 80, 0)
+        except OSError:  # the thread has ended
+            return b""
 
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def times_of(read: bytes) -> Times | None:
+    """The times that were read; None if they are unknown."""
+    try:
+        ran, waited, slices = map(int, read.split()[:3])
+    except ValueError:
+        return None
+    return Times(ran / _NANOSECONDS, waited / _NANOSECONDS, slices)

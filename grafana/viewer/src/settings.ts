@@ -9,9 +9,17 @@ export interface Settings {
   storeUrl: string;
   /** URL of the keeper of issues; empty without one. */
   issuesUrl: string;
+  /** URL of Alertmanager's gate; empty for those that Prometheus sends to. */
+  alertmanagerUrl: string;
 }
 
-const DEFAULTS: Settings = { scrapeSeconds: 15, traceUrl: '', storeUrl: '', issuesUrl: '' };
+const DEFAULTS: Settings = {
+  scrapeSeconds: 15,
+  traceUrl: '',
+  storeUrl: '',
+  issuesUrl: '',
+  alertmanagerUrl: '',
+};
 let current = DEFAULTS;
 
 export const settings = (): Settings => current;

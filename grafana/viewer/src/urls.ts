@@ -26,6 +26,7 @@ export const PAGES = {
   traces: 'Traces',
   logs: 'Logs',
   issues: 'Issues',
+  profiles: 'Profiles',
 } as const;
 export type PageName = keyof typeof PAGES;
 

@@ -111,7 +111,8 @@ class LokiApi:
         flags = {flag.strip() for flag in request.headers.get(_ENCODING_FLAGS, "").split(",")}
         categorize = CATEGORIZE in flags
         extra = {"encodingFlags": [CATEGORIZE]} if categorize else {}
-        return _success("streams", streams_of(found, categorize=categorize), extra)
+        warnings = [found.partial] if found.partial else []
+        return _success("streams", streams_of(found.lines, categorize=categorize), extra, warnings)
 
     async def _labels(self, request: Request) -> Response:
         sets = await self._label_sets(request, "query")
@@ -186,8 +187,14 @@ def _range(given: QueryParams, before: int) -> TimeRange:
     return TimeRange(parameters.seconds(given, "start", end - since), end)
 
 
-def _success(kind: str, result: list[Any], extra: dict[str, Any] | None = None) -> Response:
-    return _data({"resultType": kind, "result": result, "stats": {}, **(extra or {})})
+def _success(
+    kind: str,
+    result: list[Any],
+    extra: dict[str, Any] | None = None,
+    warnings: Sequence[str] = (),
+) -> Response:
+    data = {"resultType": kind, "result": result, "stats": {}, **(extra or {})}
+    return _json({"status": "success", "data": data} | ({"warnings": warnings} if warnings else {}))
 
 
 def _data(data: Any) -> Response:

@@ -18,7 +18,8 @@ from stack.store.logs.selection import (
     select,
     streams_of,
 )
-from stack.store.partitions.deadline import Deadline
+from stack.store.partitions.deadline import Deadline, QueryTimeoutError
+from stack.store.partitions.partition import Partition
 from stack.store.partitions.store_files import StoreFiles
 from stack.store.query.scanner import QueryError
 from stack.store.query.time_range import Steps, TimeRange
@@ -48,6 +49,19 @@ class FoundLine:
     metadata: Mapping[str, str]
 
 
+@dataclass
+class FoundLines:
+    """The result of a search.
+
+    Attributes:
+        lines: In the order that was asked for.
+        partial: Why not all was searched; empty if it was.
+    """
+
+    lines: list[FoundLine]
+    partial: str = ""
+
+
 @dataclass(frozen=True)
 class Series:
     """A series of a metric query.
@@ -69,8 +83,8 @@ def find_lines(
     deadline: Deadline,
     *,
     forward: bool = False,
-) -> list[FoundLine]:
-    """The newest lines of a query, or the oldest, in that order.
+) -> FoundLines:
+    """The newest lines of a query, or the oldest, in that order; as far as the time suffices.
 
     Args:
         files: The partitions.
@@ -82,36 +96,57 @@ def find_lines(
 
     Raises:
         QueryError: The lines are too long for one result.
-        QueryTimeoutError: The deadline has passed.
+        QueryTimeoutError: The deadline has passed, and none was found.
     """
-    order = "" if forward else "DESC"
     found: list[tuple[int, FoundLine]] = []
-    size = 0
+    partial = ""
     partitions = files.logs(time.start, time.end - 1)
     if forward:
         partitions.sort(key=lambda each: each.lines.first)
-    for partition in partitions:
-        if len(found) >= limit:
-            last = found[limit - 1][0]
-            if (partition.lines.first > last) if forward else (partition.lines.last < last):
-                break
-        with partition.reading(deadline) as database:
-            selection = select(database, query)
-            if not selection.streams:
-                continue
-            rows = database.execute(
-                f"SELECT l.time, l.stream, l.trace_id, l.body, l.metadata FROM {SOURCE} "  # noqa: S608 - our names, values are parameters
-                f"WHERE {selection.where} AND l.time >= ? AND l.time < ? "
-                f"ORDER BY l.time {order}, l.id {order} LIMIT ?",
-                [*selection.parameters, time.start, time.end, limit],
-            )
-            for row in rows:
-                size += len(row[3])
-                if size > _MAX_CHARACTERS:
-                    raise QueryError("the lines are more than 50 MB: choose a lower limit")
-                found.append((row[0], _line(row, selection.streams, query)))
+    try:
+        for partition in partitions:
+            if len(found) >= limit:
+                last = found[limit - 1][0]
+                if (partition.lines.first > last) if forward else (partition.lines.last < last):
+                    break
+            _find_lines(partition, query, time, limit, deadline, forward=forward, found=found)
+            found.sort(key=lambda each: each[0], reverse=not forward)
+    except QueryTimeoutError as error:
+        if not found:
+            raise
+        partial = str(error)
         found.sort(key=lambda each: each[0], reverse=not forward)
-    return [line for _, line in found[:limit]]
+    return FoundLines([line for _, line in found[:limit]], partial)
+
+
+def _find_lines(
+    partition: Partition,
+    query: LogQuery,
+    time: TimeRange,
+    limit: int,
+    deadline: Deadline,
+    *,
+    forward: bool,
+    found: list[tuple[int, FoundLine]],
+) -> None:
+    """Add the lines of a partition, as they are found."""
+    order = "" if forward else "DESC"
+    size = sum(len(line.body) for _, line in found)
+    with partition.reading(deadline) as database:
+        selection = select(database, query)
+        if not selection.streams:
+            return
+        rows = database.execute(
+            f"SELECT l.time, l.stream, l.trace_id, l.body, l.metadata FROM {SOURCE} "  # noqa: S608 - our names, values are parameters
+            f"WHERE {selection.where} AND l.time >= ? AND l.time < ? "
+            f"ORDER BY l.time {order}, l.id {order} LIMIT ?",
+            [*selection.parameters, time.start, time.end, limit],
+        )
+        for row in rows:
+            size += len(row[3])
+            if size > _MAX_CHARACTERS:
+                raise QueryError("the lines are more than 50 MB: choose a lower limit")
+            found.append((row[0], _line(row, selection.streams, query)))
 
 
 def count_lines(

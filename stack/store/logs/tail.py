@@ -73,7 +73,7 @@ class Tail:
                 except (QueryTimeoutError, TooManyQueriesError) as error:
                     await socket.close(_TRY_AGAIN, str(error)[:120])
                     return
-                new = [line for line in reversed(found) if (line.time, line.body) not in sent]
+                new = [line for line in reversed(found.lines) if (line.time, line.body) not in sent]
                 sent |= dict.fromkeys((line.time, line.body) for line in new)
                 for key in [key for key in sent if key[0] < since]:
                     del sent[key]

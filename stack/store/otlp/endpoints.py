@@ -86,7 +86,7 @@ class OtlpApi:
             raise _UnknownTypeError("the content coding must be gzip, or none")
         try:
             async with asyncio.timeout(_BODY_SECONDS):
-                body = await _read(request)
+                body = await messages.read(request)
         except (TimeoutError, ClientDisconnect) as error:
             raise _LateBodyError(f"no complete body within {_BODY_SECONDS:g} s") from error
         future = self._writer.submit(signal, body, content_type, encoding)
@@ -95,23 +95,6 @@ class OtlpApi:
                 return await asyncio.wrap_future(future)
         except TimeoutError as error:
             raise BusyError(f"not written within {_COMMIT_SECONDS:g} s") from error
-
-
-async def _read(request: Request) -> bytes:
-    """The body, as far as the bound.
-
-    Raises:
-        TooLargeError: It is longer.
-    """
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > messages.MAX_BYTES:
-            raise messages.TooLargeError(
-                f"at most {messages.MAX_BYTES} bytes: send smaller batches"
-            )
-        parts.append(part)
-    return b"".join(parts)
 
 
 def _response(

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
+from starlette.requests import Request
 
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
@@ -30,6 +31,21 @@ class TooLargeError(ValueError):
     """A body above the bound."""
 
 
+async def read(request: Request) -> bytes:
+    """The body, as far as the bound.
+
+    Raises:
+        TooLargeError: It is longer.
+    """
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MAX_BYTES:
+            raise TooLargeError(f"at most {MAX_BYTES} bytes: send smaller batches")
+        parts.append(part)
+    return b"".join(parts)
+
+
 def decompress(body: bytes, encoding: str) -> bytes:
     """The body without its content coding.
 
@@ -39,16 +55,22 @@ def decompress(body: bytes, encoding: str) -> bytes:
     """
     if encoding in {"", "identity"}:
         return body
-    decompressor = zlib.decompressobj(_GZIP)
-    try:
-        plain = decompressor.decompress(body, MAX_BYTES)
-    except zlib.error as error:
-        raise InvalidMessageError(f"not gzip: {error}") from error
-    if decompressor.unconsumed_tail:
-        raise TooLargeError(f"at most {MAX_BYTES} bytes, decompressed: send smaller batches")
-    if not decompressor.eof:
-        raise InvalidMessageError("the gzip data end too early")
-    return plain
+    members: list[bytes] = []  # RFC 1952 (2.2): there may be several
+    size = 0
+    while body:
+        decompressor = zlib.decompressobj(_GZIP)
+        try:
+            # One more than is allowed: 0 would be without a bound.
+            members.append(decompressor.decompress(body, MAX_BYTES - size + 1))
+        except zlib.error as error:
+            raise InvalidMessageError(f"not gzip: {error}") from error
+        size += len(members[-1])
+        if size > MAX_BYTES or decompressor.unconsumed_tail:
+            raise TooLargeError(f"at most {MAX_BYTES} bytes, decompressed: send smaller batches")
+        if not decompressor.eof:
+            raise InvalidMessageError("the gzip data end too early")
+        body = decompressor.unused_data
+    return b"".join(members)
 
 
 def decode(body: bytes, content_type: str, message: AnyMessage) -> AnyMessage:
@@ -60,6 +82,8 @@ def decode(body: bytes, content_type: str, message: AnyMessage) -> AnyMessage:
     try:
         if content_type == JSON:
             content = _with_base64(json.loads(body), 0)
+            if not isinstance(content, dict):
+                raise InvalidMessageError(f"not a {type(message).__name__}: not an object")
             json_format.ParseDict(content, message, ignore_unknown_fields=True)
         else:
             message.ParseFromString(body)

@@ -8,7 +8,7 @@ class QueryTimeoutError(RuntimeError):
 
 
 class Deadline:
-    """The moment at which a query ends without a result.
+    """The moment at which a query ends, with what it has found until then, if it has.
 
     Args:
         seconds: From now.
@@ -24,11 +24,13 @@ class Deadline:
         return time.monotonic() > self._end
 
     def check(self) -> None:
-        """End the query if it is over.
+        """End the query if it is over; called after each piece of work.
 
         Raises:
             QueryTimeoutError: It is over.
         """
+        # What arrives is stored by another thread, which else would wait for the interpreter.
+        time.sleep(0)
         if self.passed:
             raise QueryTimeoutError(
                 f"The query took longer than {self._seconds:g} s: choose a shorter time range, or "

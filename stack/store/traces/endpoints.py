@@ -43,8 +43,8 @@ class TempoApi:
             Route("/api/search", self._search),
             Route("/api/search/tags", self._tags),
             Route("/api/v2/search/tags", self._tags),
-            Route("/api/search/tag/{tag}/values", self._values),
-            Route("/api/v2/search/tag/{tag}/values", self._values),
+            Route("/api/search/tag/{tag:path}/values", self._values),
+            Route("/api/v2/search/tag/{tag:path}/values", self._values),
         ]
 
     async def _echo(self, _request: Request) -> Response:

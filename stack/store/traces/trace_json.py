@@ -23,10 +23,29 @@ _SEVEN_BITS = 0x7F
 
 
 def trace_of(chunks: Sequence[StoredChunk]) -> TracesData:
-    """A whole trace; its encoding is also that of Tempo's `Trace`."""
+    """A whole trace; its encoding is also that of Tempo's `Trace`.
+
+    A span that a collector has sent twice, in different batches, is there once.
+    """
     trace = TracesData()
     trace.resource_spans.extend(chunk.decoded for chunk in chunks)
+    if len(chunks) > 1:
+        seen: set[tuple[bytes, str, int, int]] = set()
+        for resource in trace.resource_spans:
+            for scope in resource.scope_spans:
+                _remove_seen(scope.spans, seen)
     return trace
+
+
+def _remove_seen(spans: Any, seen: set[tuple[bytes, str, int, int]]) -> None:
+    keys = [
+        (each.span_id, each.name, each.start_time_unix_nano, each.end_time_unix_nano)
+        for each in spans
+    ]
+    for number in reversed(range(len(keys))):
+        if keys[number] in seen:
+            del spans[number]
+    seen.update(keys)
 
 
 def as_json(trace: TracesData) -> bytes:
@@ -63,7 +82,10 @@ def search_result(found: Found, query: TraceQuery, per_set: int) -> dict[str, An
     ]
     traces = [_trace(trace, [*fields, *intrinsics], per_set) for trace in found.traces]
     metrics = {"inspectedTraces": found.inspected, "inspectedBytes": str(found.bytes)}
-    return {"traces": traces, "metrics": {**metrics, "completedJobs": 1, "totalJobs": 1}}
+    # As in Tempo's answer with a trace of which not all was read.
+    partial = {"status": "PARTIAL", "message": found.partial} if found.partial else {}
+    jobs = {"completedJobs": 0 if partial else 1, "totalJobs": 1}
+    return {"traces": traces, "metrics": metrics | jobs, **partial}
 
 
 def _trace(trace: FoundTrace, fields: Sequence[Field], per_set: int) -> dict[str, Any]:
@@ -78,7 +100,8 @@ def _trace(trace: FoundTrace, fields: Sequence[Field], per_set: int) -> dict[str
         "rootServiceName": facts.root_service or NO_ROOT,
         "rootTraceName": facts.root_name,
         "startTimeUnixNano": str(facts.start),
-        "durationMs": (facts.end - facts.start) // _MILLISECOND,
+        # A clock that was set back may let a span end before it began.
+        "durationMs": max(0, facts.end - facts.start) // _MILLISECOND,
         "spanSet": spanset,
         "spanSets": [spanset],
         "serviceStats": {
@@ -100,7 +123,7 @@ def _span(found: StoredSpan, fields: Sequence[Field]) -> dict[str, Any]:
         "spanID": found.span.span_id.hex(),
         "name": found.span.name,
         "startTimeUnixNano": str(found.span.start_time_unix_nano),
-        "durationNanos": str(found.duration),
+        "durationNanos": str(max(0, found.duration)),
         "attributes": attributes,
     }
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stack.store.otlp.span_rows import INTRINSIC
-from stack.store.partitions.deadline import Deadline
+from stack.store.partitions.deadline import Deadline, QueryTimeoutError
 from stack.store.partitions.partition import Partition
 from stack.store.partitions.store_files import StoreFiles
 from stack.store.partitions.terms import grams, term
@@ -57,11 +57,13 @@ class Found:
         traces: Newest first.
         inspected: How many traces were read.
         bytes: How many bytes were read.
+        partial: Why not all was searched; empty if it was.
     """
 
     traces: list[FoundTrace] = field(default_factory=list)
     inspected: int = 0
     bytes: int = 0
+    partial: str = ""
 
 
 def read_trace(
@@ -96,7 +98,7 @@ def read_trace(
 def search(
     files: StoreFiles, query: TraceQuery, time: TimeRange, limit: int, deadline: Deadline
 ) -> Found:
-    """The newest traces that fulfil a query.
+    """The newest traces that fulfil a query; of a search that takes too long, what it has found.
 
     Args:
         files: The partitions.
@@ -106,9 +108,30 @@ def search(
         deadline: When to give up.
 
     Raises:
-        QueryTimeoutError: The deadline has passed.
+        QueryTimeoutError: The deadline has passed, and none was found.
     """
     result = Found()
+    try:
+        _search(files, query, time, limit, deadline, result=result)
+    except QueryTimeoutError as error:
+        if not result.traces:
+            raise
+        result.partial = str(error)
+    result.traces.sort(key=lambda trace: trace.facts.start, reverse=True)
+    del result.traces[limit:]
+    return result
+
+
+def _search(
+    files: StoreFiles,
+    query: TraceQuery,
+    time: TimeRange,
+    limit: int,
+    deadline: Deadline,
+    *,
+    result: Found,
+) -> None:
+    """Add the traces that fulfil a query to a result."""
     seen: set[bytes] = set()
     for partition in files.traces(time.start, time.end):
         if len(result.traces) >= limit:
@@ -131,9 +154,6 @@ def search(
             result.traces.append(FoundTrace(chunk.trace_id, trace.facts, spans))
             if len(result.traces) >= limit:
                 break
-    result.traces.sort(key=lambda trace: trace.facts.start, reverse=True)
-    del result.traces[limit:]
-    return result
 
 
 class _Trace:

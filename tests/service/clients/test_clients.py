@@ -71,6 +71,7 @@ def test_spectral_finds_nothing(tmp_path: Path) -> None:
     run(spectral, "lint", "--fail-severity=hint", f"--ruleset={rules}", DOCUMENT, cwd=tmp_path)
 
 
+@pytest.mark.long
 def test_redocly_finds_nothing(tmp_path: Path) -> None:
     redocly = client_tools.node_programs() / "redocly"
     rules = FOLDER / "redocly.yaml"
@@ -87,6 +88,7 @@ def test_a_typescript_client_places_an_order(service: Running, tmp_path: Path) -
     placed(run("node", "place_order.js", service.url, cwd=tmp_path))
 
 
+@pytest.mark.long
 def test_a_python_client_places_an_order(service: Running, tmp_path: Path) -> None:
     programs = client_tools.python_programs()
     generator = programs / "openapi-python-client"

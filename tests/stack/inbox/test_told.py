@@ -65,7 +65,7 @@ def test_an_end_lists_no_sibling_that_was_silenced_all_the_time() -> None:
             {"route": route, "receivers": [{"name": "all", "webhook_configs": hooks}]}
         )
         try:
-            proxy.RequestHandlerClass.upstream = urlsplit(alertmanager.url)  # type: ignore[attr-defined]
+            proxy.RequestHandlerClass.upstreams = [urlsplit(alertmanager.url)]  # type: ignore[attr-defined]
             with serving(proxy) as watched:
                 _tell(client, watched)
         finally:

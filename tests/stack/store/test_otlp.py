@@ -47,6 +47,19 @@ def test_protobuf_is_accepted_compressed_or_not(store: Store) -> None:
 
 
 @pytest.mark.servers
+def test_all_members_of_a_gzip_body_are_stored(store: Store) -> None:
+    ids = [trace_id(), trace_id()]
+    bodies = [traces({"trace": each}).SerializeToString() for each in ids]
+    response = store.client.post(
+        "/v1/traces",
+        content=b"".join(map(gzip.compress, bodies)),
+        headers=PROTOBUF | {"Content-Encoding": "gzip"},
+    )
+    assert response.is_success
+    assert all(store.client.get(f"/api/traces/{each}").is_success for each in ids)
+
+
+@pytest.mark.servers
 def test_json_has_hexadecimal_ids(store: Store) -> None:
     trace, now = trace_id().upper(), str(time.time_ns())
     span = {"traceId": trace, "spanId": "EEE19B7EC3C1B174", "name": "GET /", "kind": 2}
@@ -86,12 +99,19 @@ def test_what_cannot_be_kept_is_counted_in_a_partial_success(store: Store) -> No
     [
         (b"no protobuf", PROTOBUF, 400),
         (b"{", JSON, 400),
+        (b"[]", JSON, 400),
+        (b"null", JSON, 400),
         (b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "xyz"}]}]}]}', JSON, 400),
         (b"[" * 100_000, JSON, 400),
         (b"not gzip", PROTOBUF | {"Content-Encoding": "gzip"}, 400),
         (gzip.compress(b"x", mtime=0)[:-9], PROTOBUF | {"Content-Encoding": "gzip"}, 400),
         (
             gzip.compress(bytes(messages.MAX_BYTES + 1), mtime=0),
+            PROTOBUF | {"Content-Encoding": "gzip"},
+            413,
+        ),
+        (
+            2 * gzip.compress(bytes(messages.MAX_BYTES // 2 + 1), mtime=0),
             PROTOBUF | {"Content-Encoding": "gzip"},
             413,
         ),

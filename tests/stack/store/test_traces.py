@@ -201,3 +201,30 @@ def test_what_is_sent_twice_is_there_once(store: Store) -> None:
         assert store.client.post("/v1/traces", content=body, headers=PROTOBUF).is_success
     (group,) = store.get(f"/api/traces/{trace}")["batches"]
     assert len(group["scopeSpans"][0]["spans"]) == 1
+
+
+@pytest.mark.servers
+def test_a_span_that_comes_again_in_another_batch_is_there_once(store: Store) -> None:
+    trace = trace_id()
+    first = traces({"trace": trace, "name": "first", "ago": 100})
+    both = traces({"trace": trace, "name": "second", "ago": 100})
+    both.resource_spans[0].scope_spans[0].spans.extend(first.resource_spans[0].scope_spans[0].spans)
+    for each in (first, both):
+        body = each.SerializeToString()
+        assert store.client.post("/v1/traces", content=body, headers=PROTOBUF).is_success
+    groups = store.get(f"/api/traces/{trace}")["batches"]
+    names = [
+        span["name"] for each in groups for scope in each["scopeSpans"] for span in scope["spans"]
+    ]
+    assert sorted(names) == ["first", "second"]
+
+
+@pytest.mark.servers
+def test_odd_names_and_clocks_are_answered(store: Store) -> None:
+    odd = {"trace": trace_id(), "name": "set back", "duration": -5, "attributes": {"a/b": "1"}}
+    assert store.send_traces(odd).is_success
+    (found,) = store.search('{ name = "set back" }')
+    assert found["durationMs"] == 0
+    assert found["spanSet"]["spans"][0]["durationNanos"] == "0"
+    values = store.get("/api/v2/search/tag/span.a%2Fb/values")["tagValues"]
+    assert values == [{"type": "string", "value": "1"}]

@@ -14,6 +14,8 @@ import pytest
 from tests.vitals.otlp.collector import wait_until
 from vitals.logging.line_writer import LineWriter
 
+pytestmark = pytest.mark.slow
+
 START = """
 import atexit, logging, os, resource, signal, sys, threading, time
 from vitals.logging import setup

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -98,6 +99,7 @@ def test_nothing_of_the_hosts_changes(
     bare_logging: logging.Logger, set_up: Callable[[], object], logs: Any
 ) -> None:
     set_up()
+    import_module("sqlalchemy.orm")  # its loggers come with its import
     logging.getLogger("httpx"), logging.getLogger("sqlalchemy.engine.Engine")
     before = everything()
     app = service(logs=logs)

@@ -23,6 +23,8 @@ from vitals.metrics.worker_directory import WorkerDirectory
 from vitals.metrics.worker_sharing import join
 from vitals.testing import Readings
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).with_name("worker.py")
 ROOT = SCRIPT.parents[3]
 NOBODY = 65_534

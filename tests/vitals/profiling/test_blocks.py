@@ -30,9 +30,11 @@ from vitals.metrics.catalogue import (
     THREAD_POOL_HOLDERS,
     THREAD_POOL_WAIT,
 )
-from vitals.profiling import watchdog
+from vitals.profiling import loop_watch, watchdog
 from vitals.profiling.probe import ProfilingProbe
 from vitals.testing import Readings
+
+pytestmark = pytest.mark.slow
 
 LOOPS = {"asyncio": asyncio.new_event_loop}
 with contextlib.suppress(ImportError):  # where the kit's lowest versions are tested
@@ -242,6 +244,24 @@ def test_a_request_is_told_apart_by_application() -> None:
 
     run(one, do)
     assert not named(other)
+
+
+def test_a_request_is_watched_from_its_begin_though_nothing_was_served_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loop_watch, "QUIET", 60.0)
+    monkeypatch.setattr(loop_watch, "ALERT", 0.0)
+    app = application(sleeps)
+
+    async def do(client: httpx.AsyncClient) -> None:
+        activity = watchdog._WATCHES[asyncio.get_running_loop()].activities[0]
+        async with asyncio.timeout(20):
+            while not named(app):
+                await until(lambda: activity.on_begin is not None)
+                await get(client, "/sleeps/7")
+
+    run(app, do)
+    assert right_sites(sleeps) <= named(app)
 
 
 def test_a_loop_that_stands_still_between_two_runs_is_not_blocked() -> None:

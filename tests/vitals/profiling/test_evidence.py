@@ -57,6 +57,11 @@ def test_two_lines_of_one_callback_share_its_time() -> None:
     assert found == {"shop.orders:total:57": 0.06, "shop.orders:total:60": 0.04}
 
 
+def test_a_line_that_one_look_has_seen_on_time_is_not_named() -> None:
+    samples = [sample(0.04, 50, step=0.04), *(sample(0.04 + 0.01 * n) for n in range(1, 7))]
+    assert sites(held(samples, 0.1)) == {"shop.orders:total:57": 0.1}
+
+
 def test_a_loop_over_many_lines_is_the_busiest_line_of_its_function() -> None:
     inner = [Stack((line(n, f"part{n}"), line(57 + (n == 2)), CALLER), "") for n in range(10)]
     samples = [sample(0.01 * (n + 1), stack=stack) for n, stack in enumerate(inner)]

@@ -20,7 +20,8 @@ INVISIBLE = "insufficient privilege: grant pg_read_all_stats"
 UNKNOWN = "unknown"
 """A state that the role may not see."""
 PREPARED = "prepared transaction"
-_HIDDEN = "<insufficient privilege>"
+HIDDEN = "<insufficient privilege>"
+"""What pg_stat_activity says in place of it."""
 _NOTHING = Statement("", UNKNOWN, "", UNKNOWN)
 _NO_RIGHT = Statement("", INVISIBLE, "", INVISIBLE)
 
@@ -159,7 +160,7 @@ def _wait(  # noqa: PLR0917  # a row
 
 
 def _statement(sql: str | None) -> Statement:
-    if sql == _HIDDEN:
+    if sql == HIDDEN:
         return _NO_RIGHT
     if not sql:
         return _NOTHING

@@ -11,7 +11,7 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from vitals.own_code import STANDARD, is_application_code, short_path
+from vitals.own_code import KNOWN_FILES, STANDARD, is_application_code, short_path
 
 Stack = tuple[tuple[CodeType, int], ...]
 """Application frames with their current line, the innermost first."""
@@ -63,11 +63,22 @@ def application_stack() -> Stack:
 def innermost() -> tuple[CodeType | None, int]:
     """The innermost application frame's code and line; None and 0 when there is none.
 
-    It takes a third of the time of the whole stack.
+    A loop of its own: it runs for each statement of a traced request, and without calls it takes a
+    quarter of the time.
     """
-    for frame in frames():
-        if is_application_code(frame.f_code):
-            return frame.f_code, frame.f_lineno
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # as above
+    greenlet: Any = None
+    known = KNOWN_FILES.get
+    for _ in range(MAX_FRAMES):
+        while frame is None:
+            greenlet = getcurrent().parent if greenlet is None else greenlet.parent
+            if greenlet is None:
+                return None, 0
+            frame = greenlet.gr_frame
+        code = frame.f_code
+        if known(code.co_filename) is not False and is_application_code(code):
+            return code, frame.f_lineno
+        frame = frame.f_back
     return None, 0
 
 

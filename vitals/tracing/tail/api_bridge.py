@@ -60,6 +60,15 @@ class RecordSpan(trace.Span):
         started: When it began, in nanoseconds since 1970; None for now.
     """
 
+    # Defaults are class attributes: most spans of the kit's get nothing of the host's.
+    _attributes: "dict[str, Any] | None" = None
+    _events: "tuple[Event, ...]" = ()
+    _links: tuple[tuple[int, int], ...] = ()
+    _status: Status | None = None
+    _error_type = ""
+    _ended = False
+    _context: SpanContext | None = None
+
     def __init__(
         self,
         record: TraceRecord,
@@ -73,18 +82,12 @@ class RecordSpan(trace.Span):
     ) -> None:
         self.record = record
         self.span_id = span_id
+        self.active = record, span_id
         self.name = name
         self.kind = kind
         self._parent_id = parent_id
         self._scope = scope
         self._started = started or time_ns()
-        self._attributes: dict[str, Any] = {}
-        self._events: list[Event] = []
-        self._links: list[tuple[int, int]] = []
-        self._status = Status()
-        self._error_type = ""
-        self._ended = False
-        self._context: SpanContext | None = None
 
     def get_span_context(self) -> SpanContext:
         """Its context."""
@@ -101,8 +104,11 @@ class RecordSpan(trace.Span):
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
         """Set an attribute."""
-        if key in self._attributes or len(self._attributes) < MAX_ATTRIBUTES:
-            self._attributes[key] = value
+        attributes = self._attributes
+        if attributes is None:
+            attributes = self._attributes = {}
+        if key in attributes or len(attributes) < MAX_ATTRIBUTES:
+            attributes[key] = value
             if not self._scope and self.span_id == self.record.span_id:
                 self.record.more = {**(self.record.more or {}), key: value}
 
@@ -116,12 +122,13 @@ class RecordSpan(trace.Span):
         if not self._scope:
             self.record.add_event(name, dict(attributes or {}))
         elif len(self._events) < MAX_EVENTS:
-            self._events.append(Event(timestamp or time_ns(), name, dict(attributes or {})))
+            event = Event(timestamp or time_ns(), name, dict(attributes or {}))
+            self._events = (*self._events, event)
 
     def add_link(self, context: SpanContext, attributes: Any = None) -> None:  # noqa: ARG002
         """Link it to another span."""
         if context.is_valid and len(self._links) < MAX_EVENTS:
-            self._links.append((context.trace_id, context.span_id))
+            self._links = (*self._links, (context.trace_id, context.span_id))
 
     def update_name(self, name: str) -> None:
         """Rename it; the server span keeps the name of its route."""
@@ -129,7 +136,7 @@ class RecordSpan(trace.Span):
 
     def set_status(self, status: Any, description: str | None = None) -> None:
         """Set its status; "ok" is final."""
-        if self._status.status_code is not StatusCode.OK:
+        if self._status is None or self._status.status_code is not StatusCode.OK:
             self._status = status if isinstance(status, Status) else Status(status, description)
 
     def record_exception(
@@ -143,7 +150,7 @@ class RecordSpan(trace.Span):
         self._error_type = error_type_of(exception)
         event = exception_event(exception, fingerprint_of(exception))
         if self._scope:
-            self._events.append(event)
+            self._events = (*self._events, event)
         else:
             self.record.add_event(event.name, event.attributes)
 
@@ -152,19 +159,15 @@ class RecordSpan(trace.Span):
         if self._ended or not self._scope:
             return
         self._ended = True
-        failed = self._status.status_code is StatusCode.ERROR
+        status = self._status
+        failed = status is not None and status.status_code is StatusCode.ERROR
         error_type = (self._error_type or "_OTHER") if failed else ""
-        details = Details(
-            tuple(self._events),
-            tuple(self._links),
-            self._scope,
-            self._status.description or "",
-            foreign=True,
-        )
-        record = self.record
+        description = "" if status is None else status.description or ""
+        details = Details(self._events, self._links, self._scope, description, foreign=True)
+        record, attributes = self.record, self._attributes or {}
         if self.span_id == record.span_id:
             record.name, record.kind, record.details = self.name, _number(self.kind), details
-            record.attributes, record.error_type = self._attributes, error_type
+            record.attributes, record.error_type = attributes, error_type
             record.ended = end_time or time_ns()
             record.keeper.decide_root(record)
             return
@@ -176,7 +179,7 @@ class RecordSpan(trace.Span):
                 self._parent_id,
                 self._started,
                 end_time or time_ns(),
-                self._attributes,
+                attributes,
                 error_type,
                 details,
             )
@@ -292,13 +295,20 @@ class RecordProvider(TracerProvider):
         return RecordTracer(instrumenting_module_name)
 
 
+_KEY = next(iter(trace.set_span_in_context(trace.INVALID_SPAN, Context())))
+"""The key of the current span in OpenTelemetry's context."""
+
+
 class Connection:
     """The bridge (a ``Bridge``)."""
 
     def find(self) -> ActiveSpan | None:
         """The record and span that are current."""
-        span = trace.get_current_span()
-        return (span.record, span.span_id) if span.__class__ is RecordSpan else ACTIVE.get()
+        span = context_api.get_current().get(_KEY)
+        if span.__class__ is not RecordSpan:
+            return ACTIVE.get()
+        found: ActiveSpan = span.active
+        return found
 
     def enter(self, active: ActiveSpan, name: str) -> object:
         """Make a span current in OpenTelemetry's context."""

@@ -79,10 +79,11 @@ class RecordEncoder:
         return _field(0x0A, self._resource + b"".join(parts))
 
     def _root(self, record: TraceRecord) -> tuple[str, bytes]:
-        details, attributes = record.details, record.attributes
+        name, details, attributes = record.name, record.details, record.attributes
         scope = ""
         more = b""
         if details is not None:
+            name = self._redactor.message(name)
             attributes = self._redactor.attributes(attributes)
             more, scope = self._details(details), details.scope
         if record.more:
@@ -91,13 +92,13 @@ class RecordEncoder:
             attributes = {**attributes, FINGERPRINT: record.error_fingerprint}
         if record.events:
             more += self._events(record.events)
-        key = record.name, record.kind, record.error_type, *attributes.items()
+        key = name, record.kind, record.error_type, *attributes.items()
         try:
             static = self._roots.get(key)
         except TypeError:  # a list among the values
             key, static = (), None
         if static is None:
-            static = self._static(record.name, record.kind, self._safe(attributes), "")
+            static = self._static(name, record.kind, self._safe(attributes), "")
             static += _status(record.error_type, details, self._redactor)
             if key:
                 if len(self._roots) >= MAX_ROOTS:
@@ -139,7 +140,12 @@ class RecordEncoder:
             more = self._details(details) + _status(error_type, details, self._redactor)
         else:
             if details is not None:
-                more = _call_site(*details)
+                code, line, rows = details  # type: ignore[misc]  # no Details
+                more = (
+                    _call_site("", "", 0, rows)
+                    if code is None
+                    else _call_site(code.co_filename, code.co_qualname, line, rows)
+                )
             if error_type:
                 more += _FAILED
         if record.ended and start >= record.ended and parent_id == record.span_id:
@@ -205,14 +211,14 @@ def _scope(name: str) -> bytes:
 
 
 @lru_cache(maxsize=4_096)
-def _call_site(code: Any, line: int, rows: int) -> bytes:
+def _call_site(file: str, function: str, line: int, rows: int) -> bytes:
     """Attributes of where a statement was sent, and of the rows that it returned."""
     found: dict[str, Any] = {}
-    if code is not None:
+    if file:
         found = {
-            "code.file.path": short_path(code.co_filename),
+            "code.file.path": short_path(file),
             "code.line.number": line,
-            "code.function.name": code.co_qualname,
+            "code.function.name": function,
         }
     if rows >= 0:
         found[_ROWS] = rows

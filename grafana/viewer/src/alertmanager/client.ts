@@ -1,13 +1,16 @@
 /** Client of Alertmanager's HTTP API, which is of another origin: its gate lets these pages in. */
 import { requestApi } from '../prometheus/client';
+import { settings } from '../settings';
 
 const PATIENCE_MS = 5000;
 
 /** Alertmanager did not respond, or Prometheus knows none; the message says which. */
 export class NoManagerError extends Error {}
 
-/** Base URLs of the Alertmanagers that Prometheus sends to, with a trailing slash. */
+/** Base URLs of the configured Alertmanager or those that Prometheus sends to, with a slash. */
 async function known(): Promise<string[]> {
+  const configured = settings().alertmanagerUrl.replace(/\/$/, '');
+  if (configured) return [new URL(`${configured}/`, document.baseURI).href];
   const { activeAlertmanagers } = await requestApi<{ activeAlertmanagers: { url: string }[] }>(
     'alertmanagers',
   );

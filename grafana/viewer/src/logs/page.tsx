@@ -4,7 +4,7 @@ import { Button, ToolbarButton } from '@grafana/ui';
 import { Bar, type FieldSpec, SearchForm, useRowKeys } from '../store/form';
 import { useAsked } from '../store/hooks';
 import { type LogLine, labelValues, queryLines, queryVolume } from '../store/loki';
-import { Nothing, Problem } from '../store/problem';
+import { Nothing, Partial, Problem } from '../store/problem';
 import { RangeControl, rangeOf, useRange, useTimeZone } from '../store/range';
 import { counted, stepOf } from '../store/times';
 import { useLocation } from '../pages/hooks';
@@ -109,6 +109,7 @@ export default function LogsPage() {
       </Bar>
       <SearchForm fields={fields} onAgain={refresh} />
       <Problem error={error} isLoading={isLoading} />
+      <Partial reason={result?.partial} />
       {volume.result && volume.result.length > 0 && (
         <Volume
           series={volume.result}

@@ -19,7 +19,11 @@ export interface Stream {
   values: StreamValue[];
 }
 
+/** Lines that were found; if the time did not suffice for a whole search, with the reason. */
+export type FoundLines = LogLine[] & { partial?: string };
+
 interface Answer<T> {
+  warnings?: string[];
   data: { resultType: string; result: T[] };
 }
 
@@ -44,7 +48,7 @@ export async function queryLines(
   to: number,
   limit: number,
   { signal, forward = false }: { signal?: AbortSignal; forward?: boolean } = {},
-): Promise<LogLine[]> {
+): Promise<FoundLines> {
   const parameters = {
     query,
     start: `${Math.floor(from)}000000`,
@@ -52,10 +56,14 @@ export async function queryLines(
     limit: String(limit),
     direction: forward ? 'forward' : 'backward',
   };
-  const { data } = await request<Answer<Stream>>(STORE, '/loki/api/v1/query_range', parameters, {
-    signal,
-  });
-  return linesOf(data.result);
+  const { data, warnings } = await request<Answer<Stream>>(
+    STORE,
+    '/loki/api/v1/query_range',
+    parameters,
+    { signal },
+  );
+  const found = linesOf(data.result);
+  return warnings?.length ? Object.assign(found, { partial: warnings.join(' ') }) : found;
 }
 
 export interface VolumeSeries {

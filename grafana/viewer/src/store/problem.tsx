@@ -15,6 +15,15 @@ export function Problem({ error, isLoading }: { error?: Error; isLoading: boolea
   return isLoading ? <LoadingPlaceholder text="Loading …" /> : null;
 }
 
+/** Says that there may be more than what is shown, because the search took too long. */
+export function Partial({ reason }: { reason?: string }) {
+  return reason ? (
+    <Alert title="Not all was searched: there may be more" severity="warning">
+      {reason}
+    </Alert>
+  ) : null;
+}
+
 export function Nothing({ title, children }: { title: string; children?: ReactNode }) {
   return (
     <Alert title={title} severity="info">

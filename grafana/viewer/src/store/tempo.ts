@@ -24,7 +24,12 @@ interface SpanSet {
   spans?: { spanID: string; attributes?: KeyValue[] }[];
 }
 
+/** Traces that were found; if the time did not suffice for a whole search, with the reason. */
+export type FoundTraces = FoundTrace[] & { partial?: string };
+
 interface SearchAnswer {
+  status?: string;
+  message?: string;
   traces?: {
     traceID: string;
     rootServiceName?: string;
@@ -46,15 +51,16 @@ export async function searchTraces(
   to: number,
   limit: number,
   signal?: AbortSignal,
-): Promise<FoundTrace[]> {
+): Promise<FoundTraces> {
   const parameters = {
     q: query,
     start: seconds(from),
     end: String(Math.ceil(to / 1000)),
     limit: String(limit),
   };
-  const { traces = [] } = await request<SearchAnswer>(STORE, '/api/search', parameters, { signal });
-  return traces
+  const answer = await request<SearchAnswer>(STORE, '/api/search', parameters, { signal });
+  const { traces = [] } = answer;
+  const found = traces
     .map((trace) => {
       const [matched] = (trace.spanSet ?? trace.spanSets?.[0])?.spans ?? [];
       return {
@@ -69,6 +75,9 @@ export async function searchTraces(
       };
     })
     .sort((one, other) => other.start - one.start);
+  return answer.status === 'PARTIAL'
+    ? Object.assign(found, { partial: answer.message ?? '' })
+    : found;
 }
 
 /** The spans of a trace. Throws `NotFoundError` if the store has none of them. */

@@ -5,7 +5,7 @@ import { Badge, Button, ToolbarButton, useStyles2 } from '@grafana/ui';
 import { css } from '@emotion/css';
 import { useAsked } from '../store/hooks';
 import { Bar, type FieldSpec, SearchForm, useRowKeys } from '../store/form';
-import { Nothing, Problem } from '../store/problem';
+import { Nothing, Partial, Problem } from '../store/problem';
 import { RangeControl, rangeOf, useRange, useTimeZone } from '../store/range';
 import { type FoundTrace, searchTraces, valuesOf } from '../store/tempo';
 import { clockTime, counted, spanTime } from '../store/times';
@@ -184,6 +184,7 @@ export function SearchPage() {
       </Bar>
       <SearchForm fields={fields} onAgain={refresh} />
       <Problem error={error} isLoading={isLoading} />
+      <Partial reason={result?.partial} />
       {result && result.length > 0 && (
         <>
           <Scatter

@@ -100,12 +100,26 @@ function Summary({ id, spans, zone }: { id: string; spans: Span[]; zone: string 
           ['Spans', spans.length.toLocaleString('en')],
           ['Status code', root.attributes['http.response.status_code'] as string | undefined],
           ['Version', root.resource['service.version'] as string | undefined],
+          ['Profile', <ProfileLink key="profile" root={root} />],
           ['Root', root.parent ? 'has not arrived' : ''],
           ['Id', id],
         ]}
       />
     </>
   );
+}
+
+const AROUND_MS = 300_000;
+
+/** The flame graph of the route, around the trace. */
+function ProfileLink({ root }: { root: Span }) {
+  const parameters = {
+    service: root.service,
+    route: String(root.attributes['http.route'] ?? ''),
+    from: String(Math.floor(root.start - AROUND_MS)),
+    to: String(Math.ceil(root.end + AROUND_MS)),
+  };
+  return <TextLink href={searchUrl('profiles', parameters)}>Flame graph</TextLink>;
 }
 
 /** Keys of the rows that lead to a span, or to the group that it is folded in. */

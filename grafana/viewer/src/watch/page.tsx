@@ -20,6 +20,7 @@ const TracesPage = lazy(() => import('../traces/page'));
 const ExamplePage = lazy(() => import('../traces/example'));
 const LogsPage = lazy(() => import('../logs/page'));
 const IssuesPage = lazy(() => import('../issues/page'));
+const ProfilesPage = lazy(() => import('../profiles/page'));
 
 const styles = (theme: GrafanaTheme2) => ({
   main: css({
@@ -44,6 +45,7 @@ function pageFor(name: PageName, rest: string): [string, ReactNode] {
   if (name === 'traces') return [PAGES.traces, <TracesPage key="traces" />];
   if (name === 'logs') return [PAGES.logs, <LogsPage key="logs" />];
   if (name === 'issues') return [PAGES.issues, <IssuesPage key="issues" />];
+  if (name === 'profiles') return [PAGES.profiles, <ProfilesPage key="profiles" />];
   if (rest) return [rest.replace(/\.md$/, ''), <RunbookPage key={rest} file={rest} />];
   return [PAGES.runbooks, <RunbooksPage key="runbooks" />];
 }
