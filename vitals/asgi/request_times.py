@@ -1,17 +1,19 @@
 """Times of one request: when it went from one phase to the next, and what it waited for meanwhile.
 
-Probes only append; the seconds of each part are computed once, at the request's end. Parts never
-overlap, and their sum is the request's wall time: while an operation is in progress, the time is
-the operation's and not that of the code around it; of several at once, it is that of the one that
-ends first, and then of those that go on.
+Parts never overlap, and their sum is the request's wall time: while an operation is in progress,
+the time is the operation's and not that of the code around it; of several at once, it is that of
+the one that ends first, and then of those that go on.
+
+Every request pays for this, so each event adds what has passed since the one before to its part;
+stretches of code are remembered in case that an operation that covers them ends later.
 """
 
-from collections.abc import Sequence
+from threading import get_ident
 from time import perf_counter
 from typing import Any
 
-MAX_NOTES = 500
-"""Waits, or changes of phase, of one request that are held; then they are summed up."""
+MAX_GAPS = 500
+"""Stretches of code of one request that are remembered, and waits that threads have noted."""
 
 
 PARTS = (
@@ -46,8 +48,10 @@ SERIALISATION, ERROR_HANDLER, STREAMING, SENDING, UNATTRIBUTED = range(12, 17)
 ROUTING = UNATTRIBUTED
 """The phase between the router and what it has found, until it is renamed: it never may be."""
 
-Mark = tuple[int, float]
-"""A phase, and when it began, by ``perf_counter``."""
+_ZEROS = [0.0] * len(PARTS)
+_LOST = _ZEROS.copy()
+Gap = tuple[int, float, float]
+"""A phase, and when a stretch of its code began and ended, by ``perf_counter``."""
 Wait = tuple[int, float, float]
 """A part, and when it began and ended."""
 Seconds = list[float]
@@ -61,107 +65,115 @@ class RequestTimes:
         started: When it arrived, by ``perf_counter``.
 
     Attributes:
-        marks: The phases so far, each with its beginning.
-        waits: What it waited for, about in the order in which that ended.
+        phase: The current phase.
         to_first_byte: Seconds by part until the first byte of a stream; None for others.
         cleanups: The stack of what cleans up after its dependencies; None if there is none.
     """
 
-    __slots__ = ("_folded", "cleanups", "marks", "to_first_byte", "waits")
+    # Defaults are class attributes: a request pays only for what it changes.
+    phase = MIDDLEWARE
+    to_first_byte: Seconds | None = None
+    cleanups: Any = None
+    _of_threads: list[Wait] | None = None
 
     def __init__(self, started: float) -> None:
-        self.marks: list[Mark] = [(MIDDLEWARE, started)]
-        self.waits: list[Wait] = []
-        self.to_first_byte: Seconds | None = None
-        self.cleanups: Any = None
-        self._folded: Seconds | None = None
+        self._since = started
+        self._seconds = _ZEROS.copy()
+        self._gaps: list[Gap] = []
+        self._thread = get_ident()
 
     def enter(self, phase: int) -> None:
         """Begin a phase now, which ends the one before."""
-        self.marks.append((phase, perf_counter()))
+        now = perf_counter()
+        before, since = self.phase, self._since
+        self._seconds[before] += now - since
+        self._gaps.append((before, since, now))
+        self._since = now
+        self.phase = phase
 
     def rename(self, phase: int) -> None:
         """Call the current phase something else, from its beginning."""
-        self.marks[-1] = (phase, self.marks[-1][1])
+        before, self.phase = self.phase, phase
+        gaps = self._gaps
+        number = len(gaps)
+        while number and gaps[number - 1][0] == before:
+            number -= 1
+            _, began, ended = gaps[number]
+            self._seconds[before] -= ended - began
+            self._seconds[phase] += ended - began
+            gaps[number] = (phase, began, ended)
 
     def wait(self, part: int, started: float, ended: float) -> None:
         """Note an operation that has ended; thread-safe."""
-        self.waits.append((part, started, ended))
-        if len(self.waits) > MAX_NOTES:
-            self.fold(ended)
+        if get_ident() != self._thread:
+            noted = self._of_threads
+            if noted is None:
+                noted = self._of_threads = []
+            noted.append((part, started, ended))
+            if len(noted) > MAX_GAPS:
+                self._note_threads(ended)
+        elif started >= (since := self._since):
+            phase, seconds = self.phase, self._seconds
+            seconds[phase] += started - since
+            seconds[part] += ended - started
+            self._gaps.append((phase, since, started))
+            self._since = ended
+            if len(self._gaps) > MAX_GAPS:
+                self.forget()
+        else:
+            self._note_late(part, started, ended)
 
-    def fold(self, at: float) -> None:
-        """Sum up what was until a moment, so that what is held stays bounded."""
-        marks, waits = self.marks, self.waits
-        self.marks, self.waits = [(marks[-1][0], at)], []
-        self._folded = self._add(seconds_by_part(marks, waits, at))
+    def forget(self) -> None:
+        """Forget the earlier stretches of code, so that what is held stays bounded."""
+        del self._gaps[: -MAX_GAPS // 2]
 
-    def sum(self, ended: float) -> Seconds:
-        """Seconds by part until a moment; their sum is the time since the request arrived."""
-        return self._add(seconds_by_part(self.marks, self.waits, ended))
+    def until(self, at: float) -> Seconds:
+        """Seconds by part until a moment; it goes on."""
+        seconds = self.finish(at)
+        self._seconds = seconds.copy()
+        return seconds
 
-    def _add(self, seconds: Seconds) -> Seconds:
-        folded = self._folded
-        if folded is None:
-            return seconds
-        return [before + each for before, each in zip(folded, seconds, strict=True)]
+    def finish(self, ended: float) -> Seconds:
+        """Seconds by part; their sum is the time since it arrived. What is noted later is lost."""
+        if self._of_threads is not None:
+            self._note_threads(ended)
+        seconds, since = self._seconds, self._since
+        if ended > since:
+            seconds[self.phase] += ended - since
+            self._since = ended
+        self._seconds = _LOST
+        return seconds
 
+    def _note_threads(self, ended: float) -> None:
+        """Note what threads have noted, until a moment."""
+        waits, self._of_threads = self._of_threads, None
+        for part, start, end in waits or ():
+            self._note_late(part, start, min(end, ended))
+        self.forget()
 
-def seconds_by_part(marks: Sequence[Mark], waits: Sequence[Wait], ended: float) -> Seconds:
-    """Seconds by part, without overlaps.
-
-    Args:
-        marks: The phases in their order; there is at least one.
-        waits: Operations, about in the order in which they ended.
-        ended: When the last phase ended; what is later is left out.
-    """
-    seconds = [0.0] * len(PARTS)
-    phase, began = marks[0]
-    covered: list[tuple[float, float]] = []
-    last = began
-    for part, start, end in waits:
-        end = min(end, ended)  # noqa: PLW2901  # each call would cost
-        if start >= last:
-            if end > start:
-                seconds[part] += end - start
-                covered.append((start, end))
-                last = end
-        elif end > began:
-            seconds[part] += _cover(covered, max(start, began), end)
-            last = covered[-1][1]
-    number, count = 0, len(covered)
-    for following, until in (*marks[1:], (0, ended)):
-        until = min(until, ended)  # noqa: PLW2901  # the same
-        if until > began:
-            spent = until - began
-            while number < count:
-                start, end = covered[number]
-                if start >= until:
-                    break
-                spent -= (min(until, end)) - (max(began, start))
-                if end > until:
-                    break
-                number += 1
-            seconds[phase] += spent
-            began = until
-        phase = following
-    return seconds
-
-
-def _cover(covered: list[tuple[float, float]], start: float, end: float) -> float:
-    """Add an interval to others, which ascend; the seconds of it that none of them covered."""
-    left, low, high = end - start, start, end
-    later: list[tuple[float, float]] = []
-    while covered and covered[-1][1] > start:
-        each = covered.pop()
-        if each[0] >= end:  # of another thread, which was faster to say so
-            later.append(each)
-            continue
-        left -= min(each[1], end) - max(each[0], start)
-        low, high = min(low, each[0]), max(high, each[1])
-    covered.append((low, high))
-    covered.extend(reversed(later))
-    return left
+    def _note_late(self, part: int, started: float, ended: float) -> None:
+        """Note an operation during which others have ended, or the phase has changed."""
+        seconds, gaps, since = self._seconds, self._gaps, self._since
+        if ended > since:
+            if started > since:
+                seconds[self.phase] += started - since
+                gaps.append((self.phase, since, started))
+            seconds[part] += ended - max(started, since)
+            self._since = ended
+        later: list[Gap] = []
+        while gaps and gaps[-1][2] > started:
+            phase, began, until = gaps.pop()
+            low, high = max(began, started), min(until, ended)
+            if low >= high:
+                later.append((phase, began, until))
+                continue
+            seconds[phase] -= high - low
+            seconds[part] += high - low
+            if until > high:
+                later.append((phase, high, until))
+            if began < low:
+                later.append((phase, began, low))
+        gaps.extend(reversed(later))
 
 
 def time_attributes(seconds: Seconds) -> dict[str, float]:

@@ -18,7 +18,7 @@ from vitals.asgi.request_context import (
     RequestContext,
     error_type_of,
 )
-from vitals.asgi.request_times import MAX_NOTES, RECEIVING, SENDING, STREAMING, RequestTimes
+from vitals.asgi.request_times import RECEIVING, SENDING, STREAMING
 from vitals.errors import COUNTED, ErrorCounter
 from vitals.metrics.asgi_server import AsgiServer
 
@@ -99,7 +99,15 @@ class ObservedRequest(RequestContext):
         """``send`` for the application."""
         times, kind = self.times, message["type"]
         if times is not None:
-            self._note_sending(times, kind, message)
+            if kind == "http.response.start":
+                times.enter(SENDING)
+            elif message.get("more_body", False):
+                if times.phase == SENDING:  # its head is sent: this was made since then
+                    times.rename(STREAMING)
+                times.enter(SENDING)
+                times.forget()
+            elif times.phase == STREAMING:
+                times.enter(SENDING)
         try:
             await self.server_send(message)
         except OSError:
@@ -129,19 +137,6 @@ class ObservedRequest(RequestContext):
                     self._finish_failed()
         else:
             self._end_otherwise(message)
-
-    def _note_sending(self, times: RequestTimes, kind: str, message: Message) -> None:
-        """Begin the phase of a message that is sent now."""
-        if kind == "http.response.start":
-            times.enter(SENDING)
-        elif message.get("more_body", False):
-            if times.marks[-1][0] == SENDING:  # its head is sent: this was made since then
-                times.rename(STREAMING)
-            times.enter(SENDING)
-            if len(times.marks) > MAX_NOTES:
-                times.fold(perf_counter())
-        elif times.marks[-1][0] == STREAMING:
-            times.enter(SENDING)
 
     def _end_otherwise(self, message: Message) -> None:
         """Observe the end of a response whose body does not end it."""
@@ -179,7 +174,7 @@ class ObservedRequest(RequestContext):
     def _note_first_byte(self) -> None:
         self.first_byte = perf_counter()
         if self.times is not None:
-            self.times.to_first_byte = self.times.sum(self.first_byte)
+            self.times.to_first_byte = self.times.until(self.first_byte)
 
     def _complete(self) -> None:
         """Finish the request, whose response is complete."""

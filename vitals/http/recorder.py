@@ -11,11 +11,11 @@ from typing import Any
 
 from vitals.asgi.methods import OTHER_METHOD
 from vitals.asgi.request_context import OnFinished
-from vitals.asgi.request_times import QUEUE, RequestTimes
+from vitals.asgi.request_times import QUEUE
 from vitals.asgi.route_template import RouteTemplates
 from vitals.http.observed_request import ObservedRequest
-from vitals.http.parts.proxy_queue import queue_seconds
-from vitals.http.parts.route_seconds import RequestSeconds, RouteSeconds
+from vitals.http.parts.proxy_queue import QUEUE_HEADERS, queue_seconds
+from vitals.http.parts.route_seconds import MAX_PENDING, RequestSeconds
 from vitals.http.route_instruments import (
     HTTP,
     METHOD_NOT_ALLOWED,
@@ -72,7 +72,7 @@ class Recorder:
         meter.before_scrape(self._flush)
         meter.before_scrape(self._seconds.flush)
 
-    def record(  # noqa: C901, PLR0912  # each call would cost
+    def record(  # noqa: C901, PLR0912, PLR0915  # each call would cost
         self, request: ObservedRequest
     ) -> None:
         """Record a finished request and release it; a failure here is counted and never raised."""
@@ -97,8 +97,20 @@ class Recorder:
                 if opened is not instruments.duration:  # else a long poll, which has no latency
                     opened.observe(duration)
                     duration = request.first_byte - request.started
-            if request.times is not None:
-                _count_parts(request, request.times, ended, instruments.parts)
+            if (times := request.times) is not None:
+                request.parts = parts = times.finish(ended)
+                for name, value in http.get("headers", ()):
+                    if name in QUEUE_HEADERS:
+                        parts[QUEUE] = queue_seconds(value, request.started)
+                        break
+                counters = instruments.parts
+                if counters is not None:
+                    if times.to_first_byte is not None and request.streaming:
+                        times.to_first_byte[QUEUE] = parts[QUEUE]
+                        parts = times.to_first_byte
+                    counters.pending.append(parts)
+                    if len(counters.pending) > MAX_PENDING:
+                        counters.flush()
             trace = request.trace
             if trace is not None:  # decided first: only what is kept may be an exemplar
                 request.sampled = trace.finish(request, duration)
@@ -164,17 +176,3 @@ class Recorder:
     def _flush(self) -> None:
         for instruments in list(self._instruments.values()):
             instruments.flush()
-
-
-def _count_parts(
-    request: ObservedRequest, times: RequestTimes, ended: float, counters: RouteSeconds | None
-) -> None:
-    """Sum up what the time of a request was spent in; of a stream count it to its first byte."""
-    request.parts = parts = times.sum(ended)
-    parts[QUEUE] = queue = queue_seconds(request.http.get("headers", ()), request.started)
-    if counters is None:
-        return
-    if request.streaming and times.to_first_byte is not None:
-        parts = times.to_first_byte
-        parts[QUEUE] = queue
-    counters.add(parts)

@@ -2,27 +2,63 @@
 
 import random
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from vitals.asgi import request_times
 from vitals.asgi.request_times import (
     CACHE,
     DEPENDENCIES,
     ENDPOINT,
     LOCK,
-    MAX_NOTES,
+    MAX_GAPS,
     MIDDLEWARE,
     PARTS,
     QUERY,
+    RECEIVING,
+    ROUTING,
     SENDING,
-    Mark,
+    VALIDATION,
     RequestTimes,
     Wait,
-    seconds_by_part,
     time_attributes,
 )
 
+Mark = tuple[int, float]
+"""A phase, and when it began."""
 PHASES: list[Mark] = [(MIDDLEWARE, 0.0), (DEPENDENCIES, 2.0), (ENDPOINT, 5.0), (SENDING, 20.0)]
+
+
+class Clock:
+    """The clock of the times, which stands where it is set."""
+
+    now = 0.0
+
+    def read(self) -> float:
+        return self.now
+
+    def replay(self, marks: list[Mark], waits: list[Wait], ended: float) -> RequestTimes:
+        """Times of a request with these phases and waits; each is noted when it has ended."""
+        times = RequestTimes(marks[0][1])
+        pending = list(marks[1:])
+        noted = 0.0
+        for part, began, end in waits:
+            noted = max(noted, end)  # those out of order too
+            while pending and pending[0][1] <= noted:
+                phase, self.now = pending.pop(0)
+                times.enter(phase)
+            times.wait(part, began, min(end, ended))
+        for phase, self.now in pending:
+            times.enter(phase)
+        return times
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(request_times, "perf_counter", made.read)
+    return made
 
 
 def named(seconds: list[float]) -> Mapping[str, float]:
@@ -110,13 +146,38 @@ def named(seconds: list[float]) -> Mapping[str, float]:
         ),
     ],
 )
-def test_a_moment_counts_once(waits: list[Wait], expected: Mapping[str, float]) -> None:
-    assert named(seconds_by_part(PHASES, waits, 21.0)) == pytest.approx(expected)
+def test_a_moment_counts_once(
+    clock: Clock, waits: list[Wait], expected: Mapping[str, float]
+) -> None:
+    assert named(clock.replay(PHASES, waits, 21.0).finish(21.0)) == pytest.approx(expected)
 
 
-def test_the_sum_is_the_wall_time_whatever_overlaps() -> None:
+def test_waits_that_threads_note_count_once(clock: Clock) -> None:
+    times = RequestTimes(0.0)
+    clock.now = 2.0
+    times.enter(ENDPOINT)
+    with ThreadPoolExecutor(1) as pool:
+        for wait in [(QUERY, 3.0, 5.0), (QUERY, 4.0, 6.0), (CACHE, 9.0, 30.0)]:
+            pool.submit(times.wait, *wait).result()
+    clock.now = 8.0
+    times.enter(SENDING)
+    assert named(times.finish(10.0)) == pytest.approx(
+        {"middleware": 2, "query": 3, "endpoint": 3, "sending": 1, "cache": 1}
+    )
+
+
+def test_a_phase_gets_another_name_from_its_beginning(clock: Clock) -> None:
+    times = RequestTimes(0.0)
+    clock.now = 2.0
+    times.enter(ROUTING)
+    times.wait(RECEIVING, 3.0, 4.0)
+    times.rename(VALIDATION)
+    assert named(times.finish(6.0)) == {"middleware": 2, "receiving": 1, "validation": 3}
+
+
+def test_the_sum_is_the_wall_time_whatever_overlaps(clock: Clock) -> None:
     numbers = random.Random(7)  # noqa: S311  # repeatable
-    for _ in range(2_000):
+    for _ in range(1_000):
         marks = [(MIDDLEWARE, 0.0)]
         marks += [
             (numbers.randrange(16), at) for at in sorted(numbers.uniform(0, 10) for _ in "12")
@@ -127,25 +188,37 @@ def test_the_sum_is_the_wall_time_whatever_overlaps() -> None:
             waits.append((numbers.randrange(16), began, began + numbers.expovariate(1)))
         if numbers.random() < 0.8:
             waits.sort(key=lambda wait: wait[2])
-        seconds = seconds_by_part(marks, waits, 10.0)
+        waits = [(part, began, min(ended, 10.0)) for part, began, ended in waits]
+        seconds = clock.replay(marks, waits, 10.0).finish(10.0)
         assert sum(seconds) == pytest.approx(10.0)
         assert min(seconds) > -1e-9
 
 
-def test_many_waits_are_summed_up_and_none_is_lost() -> None:
+@pytest.mark.parametrize("is_threads", [False, True])
+def test_of_many_waits_none_is_lost(clock: Clock, *, is_threads: bool) -> None:
     times = RequestTimes(0.0)
-    times.marks.append((ENDPOINT, 1.0))
-    for number in range(5 * MAX_NOTES):
-        times.wait(QUERY, 2.0 + number, 2.5 + number)
-    assert len(times.waits) <= MAX_NOTES
-    seconds = named(times.sum(2.0 + 5 * MAX_NOTES))
-    assert seconds == pytest.approx(
-        {"middleware": 1, "endpoint": 1 + 2.5 * MAX_NOTES, "query": 2.5 * MAX_NOTES}
+    clock.now = 1.0
+    times.enter(ENDPOINT)
+    end = 2.0 + 5 * MAX_GAPS
+
+    def run() -> None:
+        for number in range(5 * MAX_GAPS):
+            times.wait(QUERY, 2.0 + number, 2.5 + number)
+
+    if is_threads:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(run).result()
+    else:
+        run()
+    assert len(times._gaps) <= MAX_GAPS
+    assert len(times._of_threads or ()) <= MAX_GAPS
+    assert named(times.finish(end)) == pytest.approx(
+        {"middleware": 1, "endpoint": 1 + 2.5 * MAX_GAPS, "query": 2.5 * MAX_GAPS}
     )
 
 
-def test_attributes_name_the_parts_that_there_were() -> None:
-    seconds = seconds_by_part(PHASES, [(QUERY, 6.0, 8.5)], 21.0)
+def test_attributes_name_the_parts_that_there_were(clock: Clock) -> None:
+    seconds = clock.replay(PHASES, [(QUERY, 6.0, 8.5)], 21.0).finish(21.0)
     assert time_attributes(seconds) == pytest.approx(
         {
             "vitals.time.middleware": 2,

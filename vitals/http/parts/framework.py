@@ -1,10 +1,9 @@
 """Notes when a request of FastAPI goes from one phase to the next.
 
 FastAPI offers no hook for this. Three of its functions, which it calls by their names in their
-modules, are replaced by functions that note the time and return the original's coroutine, so
-tracebacks stay as they are; the router's own middleware tells when a request enters and leaves the
-routes. All of it does nothing for requests that are not measured, and ``undo_functions`` takes it
-off.
+modules, are replaced by functions that note the time and call the original; the router's own
+middleware tells when a request enters and leaves the routes. All of it does nothing for requests
+that are not measured, and ``undo_functions`` takes it off.
 
 A FastAPI whose functions look different is left as it is: what its phases would be is then
 ``unattributed``. The functions are the same from 0.115 to 0.165.
@@ -43,10 +42,13 @@ Function = Callable[..., Any]
 
 def _begins_dependencies(original: Function) -> Function:
     def solve_dependencies(*args: Any, **options: Any) -> Any:
-        request = CURRENT.get()
-        if isinstance(request, ObservedRequest) and (times := request.times) is not None:
-            if times.marks[-1][0] == ROUTING:
-                times.rename(VALIDATION if request.received else MIDDLEWARE)
+        request: Any = CURRENT.get()
+        if request is not None and (times := request.times) is not None:
+            if times.phase == ROUTING:
+                if request.received:
+                    times.rename(VALIDATION)
+                else:  # it has waited for nothing yet: what routers and mounts took
+                    times.phase = MIDDLEWARE
             times.enter(DEPENDENCIES)
             scope = options["request"].scope if "request" in options else request.http
             stack = scope.get(FUNCTION_STACK)
@@ -71,27 +73,20 @@ def _checks_body(original: Function) -> Function:
 
 
 def _begins_endpoint(original: Function) -> Function:
-    def run_endpoint_function(*args: Any, **options: Any) -> Any:
-        times = _current_times()
-        if times is not None:
-            times.enter(ENDPOINT)
-            stack = times.cleanups
-            # Private, but only whether it is empty: then there is nothing to clean up.
-            if stack is not None and getattr(stack, "_exit_callbacks", True):
-                stack.callback(times.enter, DEPENDENCIES)
-        return original(*args, **options)
+    async def run_endpoint_function(*, dependant: Any, values: Any, is_coroutine: bool) -> Any:
+        request = CURRENT.get()
+        if request is None or (times := request.times) is None:
+            return await original(dependant=dependant, values=values, is_coroutine=is_coroutine)
+        times.enter(ENDPOINT)
+        stack = times.cleanups
+        # Private, but only whether it is empty: then there is nothing to clean up.
+        if stack is not None and getattr(stack, "_exit_callbacks", True):
+            stack.callback(times.enter, DEPENDENCIES)
+        answer = await original(dependant=dependant, values=values, is_coroutine=is_coroutine)
+        times.enter(SERIALISATION)
+        return answer
 
     return run_endpoint_function
-
-
-def _begins_serialisation(original: Function) -> Function:
-    def serialize_response(*args: Any, **options: Any) -> Any:
-        times = _current_times()
-        if times is not None:
-            times.enter(SERIALISATION)
-        return original(*args, **options)
-
-    return serialize_response
 
 
 def _current_times() -> RequestTimes | None:
@@ -103,13 +98,11 @@ FUNCTIONS: tuple[tuple[ModuleType, str, Callable[[Function], Function]], ...] = 
     (routing, "solve_dependencies", _begins_dependencies),
     (utils, "request_body_to_args", _checks_body),
     (routing, "run_endpoint_function", _begins_endpoint),
-    (routing, "serialize_response", _begins_serialisation),
 )
 _PARAMETERS = {
     "solve_dependencies": {"request", "dependant", "body", "async_exit_stack"},
     "request_body_to_args": {"body_fields", "received_body"},
     "run_endpoint_function": {"dependant", "values", "is_coroutine"},
-    "serialize_response": {"field", "response_content"},
 }
 
 
@@ -180,14 +173,15 @@ class RouterTimes:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        request = CURRENT.get()
-        if not isinstance(request, ObservedRequest) or (times := request.times) is None:
+        request: Any = CURRENT.get()
+        if request is None or (times := request.times) is None:
             return await self.app(scope, receive, send)
         times.enter(ROUTING)
 
         def send_noted(message: Any) -> Any:
             if message["type"] == "http.response.start":
-                name_routing(request, scope)
+                if times.phase == ROUTING:
+                    name_routing(request, scope)
                 times.enter(MIDDLEWARE)
             return send(message)
 
@@ -202,7 +196,7 @@ class RouterTimes:
 def name_routing(request: ObservedRequest, scope: Mapping[str, Any]) -> None:
     """Name the time since the router, if it ends and FastAPI's functions have not told of it."""
     times = request.times
-    if times is None or times.marks[-1][0] != ROUTING:
+    if times is None or times.phase != ROUTING:
         return
     if "route" not in scope:  # nothing matched, or Starlette's own route, or a mount
         times.rename(ENDPOINT if "endpoint" in scope else MIDDLEWARE)

@@ -6,13 +6,14 @@ is free costs a look.
 
 import asyncio
 import inspect
+import sys
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from time import perf_counter
 from typing import Any
 
 from vitals.asgi.request_context import CURRENT
-from vitals.asgi.request_times import LOCK
+from vitals.asgi.request_times import LOCK, RequestTimes
 
 Acquire = Callable[[Any], Coroutine[Any, Any, Any]]
 
@@ -39,14 +40,23 @@ def undo_locks() -> None:
 
 def _noting_waits(original: Acquire) -> Acquire:
     @wraps(original)
-    async def acquire(self: Any) -> Any:
-        request = CURRENT.get() if self.locked() else None
-        if request is None or (times := request.times) is None:
-            return await original(self)
-        asked = perf_counter()
-        try:
-            return await original(self)
-        finally:
-            times.wait(LOCK, asked, perf_counter())
+    def acquire(self: Any) -> Any:
+        # `locked()` without its call: libraries take a lock several times a request.
+        if not getattr(self, "_locked", True) or not self.locked():
+            return original(self)
+        request = CURRENT.get()
+        if request is None or request.times is None:
+            return original(self)
+        return _note_wait(request.times, original(self))
 
+    if sys.version_info >= (3, 12):
+        inspect.markcoroutinefunction(acquire)
     return acquire
+
+
+async def _note_wait(times: RequestTimes, acquired: Coroutine[Any, Any, Any]) -> Any:
+    asked = perf_counter()
+    try:
+        return await acquired
+    finally:
+        times.wait(LOCK, asked, perf_counter())

@@ -11,10 +11,9 @@ The unit is known by the size of the number.
 """
 
 import re
-from collections.abc import Iterable
 from time import perf_counter, time
 
-HEADERS = frozenset((b"x-request-start", b"x-queue-start"))
+QUEUE_HEADERS = frozenset((b"x-request-start", b"x-queue-start"))
 MAX_QUEUE = 600.0
 """Seconds; a longer queue is a wrong clock or a client's invention, and is not counted."""
 _TIME = re.compile(rb"\s*(?:t=)?(\d{1,20}(?:\.\d{1,9})?)\s*")
@@ -24,23 +23,21 @@ _UNITS = (1.0, 1e3, 1e6, 1e9)
 """How many of the unit are a second."""
 
 
-def queue_seconds(headers: Iterable[tuple[bytes, bytes]], started: float) -> float:
+def queue_seconds(value: bytes, started: float) -> float:
     """Seconds between a proxy and the application; 0 if they are not known.
 
     Of several headers the first counts: it is that of the outermost proxy, if proxies add theirs.
 
     Args:
-        headers: The request's headers.
-        started: When it arrived, by ``perf_counter``.
+        value: Of the first such header.
+        started: When the request arrived, by ``perf_counter``.
     """
-    for name, value in headers:
-        if name in HEADERS:
-            at = _seconds_since_1970(value)
-            if at is not None:
-                seconds = time() - (perf_counter() - started) - at
-                # The clock of another machine may be ahead.
-                return seconds if 0.0 < seconds <= MAX_QUEUE else 0.0
-    return 0.0
+    at = _seconds_since_1970(value)
+    if at is None:
+        return 0.0
+    seconds = time() - (perf_counter() - started) - at
+    # The clock of another machine may be ahead.
+    return seconds if 0.0 < seconds <= MAX_QUEUE else 0.0
 
 
 def _seconds_since_1970(value: bytes) -> float | None:

@@ -17,23 +17,20 @@ class RouteSeconds:
     Args:
         meter: Where to count.
         route: The route template.
+
+    Attributes:
+        pending: Seconds by part of requests that are counted later.
     """
 
     def __init__(self, meter: Meter, route: str) -> None:
         self._meter = meter
         self._route = route
-        self._pending: list[Seconds] = []
+        self.pending: list[Seconds] = []
         self._counters: dict[int, CounterChild] = {}
-
-    def add(self, seconds: Seconds) -> None:
-        """Count a request later, given its seconds by part; thread-safe."""
-        self._pending.append(seconds)
-        if len(self._pending) > MAX_PENDING:
-            self.flush()
 
     def flush(self) -> None:
         """Count pending requests; thread-safe, because the list is swapped atomically."""
-        pending, self._pending = self._pending, []
+        pending, self.pending = self.pending, []
         for part, seconds in enumerate(map(sum, zip(*pending, strict=True))):
             if seconds:
                 counter = self._counters.get(part)

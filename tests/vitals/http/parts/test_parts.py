@@ -297,10 +297,11 @@ def test_a_slow_sender_of_a_body() -> None:
     assert parts.last["validation"] >= SLOW
 
 
-def test_a_queue_before_the_application_is_beside_the_duration() -> None:
+@pytest.mark.parametrize("header", ["X-Request-Start", "X-Queue-Start"])
+def test_a_queue_before_the_application_is_beside_the_duration(header: str) -> None:
     parts = Parts()
     app = make(parts)
-    fetch(app, "GET", "/quick", headers={"X-Request-Start": f"t={time.time() - 2:.3f}"})
+    fetch(app, "GET", "/quick", headers={header: f"t={time.time() - 2:.3f}"})
     assert parts.last["queue"] >= 2 - 0.001  # of its rounding
     readings = Readings.of(app)
     assert readings.value(HTTP_REQUEST_TIME, part="queue") == pytest.approx(parts.last["queue"])
@@ -411,7 +412,7 @@ def test_what_the_host_replaces_in_turn_stays(monkeypatch: pytest.MonkeyPatch) -
         ),
         pytest.param(
             lambda patch: patch.setattr(
-                fastapi.routing, "serialize_response", partial(lambda **_: None)
+                fastapi.routing, "run_endpoint_function", partial(lambda **_: None)
             ),
             id="another signature",
         ),
@@ -437,9 +438,9 @@ def test_an_unknown_fastapi_is_left_as_it_is(
 
         with monkeypatch.context() as patch:
             change(patch)
-            before = [getattr(owner, name, None) for owner, name in REPLACED[:4]]
+            before = [getattr(owner, name, None) for owner, name in REPLACED[:3]]
             instrument(app, logs=False, probes=[parts])
-            assert [getattr(owner, name, None) for owner, name in REPLACED[:4]] == before
+            assert [getattr(owner, name, None) for owner, name in REPLACED[:3]] == before
         assert fetch(app, "GET", "/").status_code == 200
         assert parts.last["unattributed"] >= SLOW, parts.last  # it is not known what it is
         assert not parts.last["endpoint"]
