@@ -124,11 +124,11 @@ def test_replaced_words_are_found_with_the_name_to_use(
         "| name | means | source | not |\n|---|---|---|---|\n"
         "| objective (SLO) | a target | SRE | promise, vow |\n| inbox | shows | | |\n"
     )
-    (tmp_path / "page.md").write_text("A target.\nA Promise, and compromises.\n")
+    (tmp_path / "page.md").write_text("A target.\nPromises, and compromises.\n")
     monkeypatch.setattr(words, "ROOT", tmp_path)
     monkeypatch.setattr(words, "_files", lambda: [Path("page.md")])
     assert list(words.check()) == [
-        "page.md:2: 'Promise': write 'objective (SLO)' (docs/glossary.md)"
+        "page.md:2: 'Promises': write 'objective (SLO)' (docs/glossary.md)"
     ]
 
 
