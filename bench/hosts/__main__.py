@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from bench.hosts.fleet import DELAY_SECONDS, Fleet, fleet
 from bench.hosts.traffic import PRODUCTS, Traffic
@@ -120,7 +121,7 @@ def _postgres(stack: ExitStack) -> Postgres:
     return server
 
 
-def _run(stack: ExitStack, name: str, database: str, redis: str, event: Event, **more: str) -> bool:
+def _run(stack: ExitStack, name: str, database: str, redis: str, event: Event, **more: Any) -> bool:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     settings = Settings(
         database_url=database,
