@@ -1,6 +1,6 @@
 """Alerts on errors: issues that are new, or occur again after they were resolved.
 
-The keeper of issues tells Prometheus of each for some minutes, once; so the alert fires once and
+The issue tracker tells Prometheus of each for some minutes, once; so the alert fires once and
 ends by itself, which is not notified (``alerts.alertmanager``).
 """
 
@@ -24,7 +24,7 @@ needs is unavailable. That is another alert's trouble, and seen on every route a
 
 
 def _of_services(metric: Gauge[IssueLabels]) -> str:
-    """The keeper's series with the service as their job, as all alerts of a service have it."""
+    """The issue tracker's series with the service as their job, as alerts of a service have it."""
     raised = metric.select(type=not_matching(UNAVAILABLE))
     return f'max by ({_BY}) (label_replace({raised}, "job", "$1", "service", "(.+)"))'
 
