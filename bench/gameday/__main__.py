@@ -26,7 +26,7 @@ from stack.drills.load import LoadGenerator
 from stack.text_table import text_table
 
 WARM_SECONDS = 420
-"""To have five minutes of data before the fault."""
+"""To have five minutes of data before releases."""
 LIMITS = {"page": 180, "ticket": 720}
 """Seconds within which a fault must be told, by severity."""
 AFTER_SECONDS = 240
@@ -71,9 +71,9 @@ def run_fault(number: int, *, orders: int, seconds: int) -> Row:
     """Inject one fault into a part of a stack; returns a row of the table."""
     fault = FAULTS[number]
     with ExitStack() as opened:
-        stack = opened.enter_context(_started(orders, fault.disk))
-        print(f"{number} {fault.title}: {WARM_SECONDS} s of traffic before it", flush=True)
-        time.sleep(WARM_SECONDS)
+        stack = opened.enter_context(_started(max(orders, fault.orders), fault.disk))
+        print(f"{number} {fault.title}: {fault.warm} s of traffic before it", flush=True)
+        time.sleep(fault.warm)
         before = {each["starts"] + each["alert"] for each in stack.told()}
         opened.enter_context(fault.inject(stack))
         began, end = time.monotonic(), time.monotonic() + seconds

@@ -134,6 +134,8 @@ class Fault:
         shown: Boards and titles of the panels to compare.
         witness: The outside view, as text.
         disk: Size of the disk of the data, if it has one of its own, which takes the superuser.
+        warm: Seconds of traffic before it: five minutes of data, or what it is compared with.
+        orders: Number of orders of the sample data, if it takes more than few.
     """
 
     title: str
@@ -141,10 +143,12 @@ class Fault:
     shown: tuple[tuple[str, str], ...] = ()
     witness: Callable[[Stack], str] = field(default=lambda _stack: "")
     disk: str = ""
+    warm: int = 420
+    orders: int = 0
 
 
 FAULTS = {
-    1: Fault("indexes dropped", _indexes_dropped),
+    1: Fault("indexes dropped", _indexes_dropped, warm=1500, orders=200_000),
     2: Fault(
         "ALTER TABLE left open in psql",
         lambda stack: _in_psql(stack, "BEGIN; ALTER TABLE products ADD COLUMN gameday int;\n"),
