@@ -41,18 +41,18 @@ def ours() -> tuple[Counter[str], Counter[str]]:
 
 
 def theirs() -> dict[str, tuple[Counter[str], Counter[str]]]:
-    """The same for the peers.
+    """The same for the alternatives.
 
     A secret counts as found if half of it is, and a private key by its first line.
 
     Raises:
-        RuntimeError: The peers cannot be installed.
+        RuntimeError: The alternatives cannot be installed.
     """
     samples = planted()
     innocents = innocent()
     bodies = [each.body for each in samples] + [each.body for each in innocents]
     done = subprocess.run(  # noqa: S603
-        [str(python(*PINS)), str(Path(__file__).with_name("peers.py"))],
+        [str(python(*PINS)), str(Path(__file__).with_name("alternatives.py"))],
         input=json.dumps(bodies),
         capture_output=True,
         text=True,
@@ -81,7 +81,7 @@ def _covers(part: str, secret: str) -> bool:
 def main() -> None:
     """Compare and print; the exit code says whether the budget is met."""
     parser = argparse.ArgumentParser(prog="python -m bench.redaction", description=__doc__)
-    parser.add_argument("--alone", action="store_true", help="without the peers")
+    parser.add_argument("--alone", action="store_true", help="without the alternatives")
     parser.add_argument("--write", action="store_true", help="write the table into docs/bodies.md")
     options = parser.parse_args()
     tools = {OURS: ours()}
@@ -89,7 +89,7 @@ def main() -> None:
         try:
             tools |= theirs()
         except RuntimeError as error:
-            print(f"peers skipped: {error}")
+            print(f"alternatives skipped: {error}")
     secrets = Counter(each.kind for each in planted())
     harmless = Counter(each.kind for each in innocent())
     rows = [

@@ -73,13 +73,14 @@ def test_a_new_slice_lacks_its_router_its_layer_and_its_migration(
     reviews = tmp_path / "service" / "reviews"
     reviews.mkdir()
     (reviews / "__init__.py").touch()
-    (reviews / "endpoints.py").touch()
+    (reviews / "endpoints.py").write_text('router = APIRouter(tags=["reviews"])')
     (reviews / "cache.py").write_text('entries = cache.namespace("review", schema=Review)')
     monkeypatch.setattr(completeness, "ROOT", tmp_path)
     monkeypatch.setattr(new_migration, "is_needed", lambda: True)
     *others, last = added(before)
     assert others == [
         "service/main.py: include the router of service.reviews",
+        "service/openapi.py: describe the tag reviews in METADATA, sorted by name",
         "service/migrations/versions/: run `make migration NAME=<what_it_does>`, and read it",
         "docs/caching.md: add a row that says what review holds and what drops it",
     ]
