@@ -8,8 +8,6 @@ from dataclasses import replace
 from textwrap import indent
 
 from stack import command_line, monitoring_config, pair, readiness, services
-from stack.door import service as door
-from stack.door.settings import DoorSettings
 from stack.installation import secrets
 from stack.installation.paths import Installation
 from stack.installation.process_record import ProcessRecord, RecordWriter
@@ -19,6 +17,8 @@ from stack.process.log_multiplexer import LogMultiplexer
 from stack.process.runner import REAPER, Runner
 from stack.process.runner_metrics import RunnerMetrics
 from stack.process.service import AVAILABLE, Service, ServiceStatus, State
+from stack.public_proxy import service as proxy
+from stack.public_proxy.settings import ProxySettings
 from stack.terminal import print_line
 from stack.text_table import text_table
 from stack.watched_services import WatchedService
@@ -28,7 +28,7 @@ from vitals.metrics import process_identity
 WRITTEN = (
     *("postgres", "postgres.draft", "redis", "prometheus", "alertmanager", "inbox", "secrets"),
     *("handout", "log", "bin", "site", "site.new", "copies", "drill", "suites", "matrix"),
-    *("store", "issues", "door", "running.json", "lock", pair.FOLDER),
+    *("store", "issues", "public-proxy", "running.json", "lock", pair.FOLDER),
 )
 """Names of everything that the stack writes to its data folder."""
 _OF_API = ("api", "postgres", "redis", "postgres_reader")
@@ -62,10 +62,10 @@ def run(
         PortError: A port is taken.
         WeakSecretError: A provided secret is weak.
         PublicUrlError: The public address is wrong.
-        DoorSettingsError: Another setting of the door is.
+        ProxySettingsError: Another setting of the public proxy is.
         OSError: A file of the stack cannot be read or written.
     """
-    settings = DoorSettings.read(os.environ)
+    settings = ProxySettings.read(os.environ)
     secure_files.make_directories(here.data)
     secure_files.make_directory(here.log)
     held = lock.acquire(here.lock, command)
@@ -112,7 +112,7 @@ def run(
 
 def _choose(
     here: Installation,
-    settings: DoorSettings | None,
+    settings: ProxySettings | None,
     *,
     amounts: Mapping[str, int] | None,
     fast: bool,
@@ -136,7 +136,7 @@ def _choose(
             watched=watched,
         ),
         services.boards(here),
-        *([door.service(here, settings, os.environ.get("TRACE_URL", ""))] if settings else ()),
+        *([proxy.service(here, settings, os.environ.get("TRACE_URL", ""))] if settings else ()),
         *(services.sample_data(here, amounts) if amounts is not None else ()),
     ]
 
@@ -194,10 +194,10 @@ def addresses(here: Installation, *, has_api: bool = True) -> str:
         ("metrics", f"{host}:{ports.api}/metrics (token: {here.secrets}/metrics-token)"),
         ("logins", f"admin@example.com and user1@example.com, passwords in {here.secrets}"),
     ]
-    of_door = door.login_hints(here, DoorSettings.read(os.environ)) if here.public else []
+    of_proxy = proxy.login_hints(here, ProxySettings.read(os.environ)) if here.public else []
     rows = [
         *(of_api if has_api else ()),
-        *of_door,
+        *of_proxy,
         ("boards", f"{viewer}/"),
         *(
             (("boards, second", f"{host}:{ports.prometheus_2}/user/"),)
