@@ -71,7 +71,7 @@ def find_message(note: Mapping[str, Any], since: str, observer: Observer) -> str
     title = f"{note['labels']['alertname']} {note['labels'].get('job', '')}"
     for message in observer.messages:
         fresh = message["received"] >= since
-        firing = message["text"].partition("RESOLVED")[0]  # an end may have been told since
+        firing = message["text"].partition("RESOLVED")[0]  # there may be an end since
         if fresh and title in message["title"] and _as_text(firing, note["summary"]):
             return str(message["text"])
     return ""
