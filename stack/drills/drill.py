@@ -116,9 +116,7 @@ class Drill:
             note = await self._wait_for_notification(known)
             await self._check(note)
             if killed:
-                notified = [
-                    n for n in self._notifications("firing") if n["labels"] == note["labels"]
-                ]
+                sent = [n for n in self._notifications("firing") if n["labels"] == note["labels"]]
                 fresh = [n for n in notified if n["starts"] not in known]
                 if len(fresh) != 1:
                     raise DrillError(f"notified {len(fresh)} times by what is left of the pair")
