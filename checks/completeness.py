@@ -124,6 +124,11 @@ def _api(text: str) -> Iterator[str]:
     operations = [operation for path in api["paths"].values() for operation in path.values()]
     for tag in sorted({tag for each in operations for tag in each["tags"]} - described):
         yield _undescribed(tag)
+    for name, schema in api["components"]["schemas"].items():
+        for field, of_field in schema.get("properties", {}).items():
+            refers = "$ref" in of_field or "$ref" in of_field.get("items", {})  # to what has them
+            if not (of_field.get("examples") or refers):
+                yield f"service/: give {name}.{field} an example, by Field(examples=[...])"
 
 
 def _undescribed(tag: str) -> str:

@@ -117,7 +117,7 @@ class Drill:
             await self._check(note)
             if killed:
                 sent = [n for n in self._notifications("firing") if n["labels"] == note["labels"]]
-                fresh = [n for n in notified if n["starts"] not in known]
+                fresh = [n for n in sent if n["starts"] not in known]
                 if len(fresh) != 1:
                     raise DrillError(f"notified {len(fresh)} times by what is left of the pair")
                 self._add_check("one Prometheus and one Alertmanager were killed: notified once")
