@@ -49,8 +49,8 @@ def theirs() -> dict[str, tuple[Counter[str], Counter[str]]]:
         RuntimeError: The alternatives cannot be installed.
     """
     samples = planted()
-    benign_values = benign()
-    bodies = [each.body for each in samples] + [each.body for each in benign_values]
+    negatives = benign()
+    bodies = [each.body for each in samples] + [each.body for each in negatives]
     done = subprocess.run(  # noqa: S603
         [str(python(*PINS)), str(Path(__file__).with_name("alternatives.py"))],
         input=json.dumps(bodies),
@@ -68,9 +68,7 @@ def theirs() -> dict[str, tuple[Counter[str], Counter[str]]]:
             if any(each.kind == "private key" or _covers(part, each.secret) for part in parts)
         )
         destroyed = Counter(
-            each.kind
-            for each, parts in zip(benign_values, finds[len(samples) :], strict=True)
-            if parts
+            each.kind for each, parts in zip(negatives, finds[len(samples) :], strict=True) if parts
         )
         result[name.replace("_", "-")] = (found, destroyed)
     return result
