@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from stack import watched_services
-from stack.watched_services import WatchedService
+from stack.watched_services import WatchedRedis, WatchedService
 
 
 def services(options: argparse.Namespace) -> list[WatchedService]:
@@ -26,6 +26,15 @@ def services(options: argparse.Namespace) -> list[WatchedService]:
             docker=options.docker,
         )
     ]
+
+
+def redis(options: argparse.Namespace) -> WatchedRedis | None:
+    """The Redis that the options name, if any.
+
+    Raises:
+        WatchSettingsError: The address is none of Redis, or has a password in it.
+    """
+    return WatchedRedis(options.redis, options.redis_password_file) if options.redis else None
 
 
 def add_arguments(watch: argparse.ArgumentParser) -> None:
@@ -62,6 +71,15 @@ def add_arguments(watch: argparse.ArgumentParser) -> None:
         default=0,
         metavar="PORT",
         help="the port of its containers, which have the label vitals.job=NAME",
+    )
+    watch.add_argument(
+        "--redis",
+        default="",
+        metavar="URL",
+        help="the Redis behind it, redis://USER@HOST:PORT: read for the board Redis and its alerts",
+    )
+    watch.add_argument(
+        "--redis-password-file", type=Path, metavar="FILE", help="the password of that user"
     )
     watch.add_argument(
         "--config",
