@@ -115,5 +115,5 @@ class Reader:
         return self._slow_log.read(entries, self._now)
 
 
-def _as_sent(entries: Any, **_options: Any) -> Any:
-    return entries
+def _as_sent(response: Any, **kwargs: Any) -> Any:  # noqa: ARG001 - redis-py's protocol
+    return response
