@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from textwrap import indent
 
-from stack import command_line, monitoring_config, pair, readiness, services
+from stack import command_line, monitoring_config, monitoring_services, pair, readiness, services
 from stack.installation import secrets
 from stack.installation.paths import Installation
 from stack.installation.process_record import ProcessRecord, RecordWriter
@@ -136,9 +136,9 @@ def _choose(
         services.inbox(here, mail_port),
         services.store(here),
         services.issues(here),
-        *services.monitoring(
+        *monitoring_services.monitoring(
             here,
-            services.prometheus_secrets(here),
+            monitoring_services.prometheus_secrets(here),
             fast=fast,
             mail_port=mail_port,
             watched=watched,
