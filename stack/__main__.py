@@ -52,7 +52,7 @@ def _run(options: argparse.Namespace) -> int:
         settings.check(os.environ)
     packages.install(
         for_tests=options.command == "install" and options.for_tests,
-        for_proxy=bool(os.environ.get("PUBLIC_URL")),
+        for_door=bool(os.environ.get("PUBLIC_URL")),
         for_api=options.command != "watch",
     )
     if options.command == "install":

@@ -8,6 +8,8 @@ from dataclasses import replace
 from textwrap import indent
 
 from stack import command_line, monitoring_config, monitoring_services, pair, readiness, services
+from stack.door import service as door
+from stack.door.settings import DoorSettings
 from stack.installation import secrets
 from stack.installation.paths import Installation
 from stack.installation.process_record import ProcessRecord, RecordWriter
@@ -17,8 +19,6 @@ from stack.process.log_multiplexer import LogMultiplexer
 from stack.process.runner import REAPER, Runner
 from stack.process.runner_metrics import RunnerMetrics
 from stack.process.service import AVAILABLE, Service, ServiceStatus, State
-from stack.public_proxy import service as proxy
-from stack.public_proxy.settings import ProxySettings
 from stack.terminal import print_line
 from stack.text_table import text_table
 from stack.watched_services import WatchedRedis, WatchedService
@@ -28,7 +28,7 @@ from vitals.metrics import process_identity
 WRITTEN = (
     *("postgres", "postgres.draft", "redis", "prometheus", "alertmanager", "inbox", "secrets"),
     *("handout", "log", "bin", "site", "site.new", "copies", "drill", "suites", "matrix"),
-    *("store", "issues", "public-proxy", "running.json", "lock", pair.FOLDER),
+    *("store", "issues", "door", "running.json", "lock", pair.FOLDER),
 )
 """Names of everything that the stack writes to its data folder."""
 _OF_API = ("api", "postgres", "redis", "postgres_reader", "redis_reader")
@@ -64,10 +64,10 @@ def run(
         PortError: A port is taken.
         WeakSecretError: A provided secret is weak.
         PublicUrlError: The public address is wrong.
-        ProxySettingsError: Another setting of the public proxy is.
+        DoorSettingsError: Another setting of the door is.
         OSError: A file of the stack cannot be read or written.
     """
-    settings = ProxySettings.read(os.environ)
+    settings = DoorSettings.read(os.environ)
     secure_files.make_directories(here.data)
     secure_files.make_directory(here.log)
     held = lock.acquire(here.lock, command)
@@ -117,7 +117,7 @@ def run(
 
 def _choose(
     here: Installation,
-    settings: ProxySettings | None,
+    settings: DoorSettings | None,
     *,
     amounts: Mapping[str, int] | None,
     fast: bool,
@@ -144,7 +144,7 @@ def _choose(
             watched=watched,
         ),
         services.boards(here),
-        *([proxy.service(here, settings, os.environ.get("TRACE_URL", ""))] if settings else ()),
+        *([door.service(here, settings, os.environ.get("TRACE_URL", ""))] if settings else ()),
         *(services.sample_data(here, amounts) if amounts is not None else ()),
     ]
 
@@ -202,10 +202,10 @@ def addresses(here: Installation, *, has_api: bool = True) -> str:
         ("metrics", f"{host}:{ports.api}/metrics (token: {here.secrets}/metrics-token)"),
         ("logins", f"admin@example.com and user1@example.com, passwords in {here.secrets}"),
     ]
-    of_proxy = proxy.login_hints(here, ProxySettings.read(os.environ)) if here.public else []
+    of_door = door.login_hints(here, DoorSettings.read(os.environ)) if here.public else []
     rows = [
         *(of_api if has_api else ()),
-        *of_proxy,
+        *of_door,
         ("boards", f"{viewer}/"),
         *(
             (("boards, second", f"{host}:{ports.prometheus_2}/user/"),)

@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
+from stack.door.settings import DEFAULT_USER, TLS, DoorSettings
 from stack.installation.ports import Ports
 from stack.installation.public_url import PublicUrlError
-from stack.public_proxy.settings import DEFAULT_USER, TLS, ProxySettings
 
 _AGE = re.compile(r"[1-9]\d*[hdwy]")
 _SIZE = re.compile(r"[1-9]\d*[MGT]B")
@@ -79,10 +79,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("HA", "0", "1 for two Prometheus and two Alertmanagers"),
     Setting("FAIL_FAST", "0", "1 to end all at the first end of a service"),
     Setting("TRACE_URL", "", "where traces are shown instead, with {trace} in it"),
-    Setting("PUBLIC_URL", "", "what people on the network open; none: no public proxy"),
-    Setting("PUBLIC_LISTEN", "", "ADDRESS:PORT of the public proxy; by default that of PUBLIC_URL"),
+    Setting("PUBLIC_URL", "", "what people on the network open; none: no door"),
+    Setting("PUBLIC_LISTEN", "", "ADDRESS:PORT of the door; by default that of PUBLIC_URL"),
     Setting("PUBLIC_TLS", "", f"{', '.join(TLS)}; by default by the name"),
-    Setting("PUBLIC_TLS_CERT_FILE", "", "certificate of the public proxy"),
+    Setting("PUBLIC_TLS_CERT_FILE", "", "certificate of the door"),
     Setting("PUBLIC_TLS_KEY_FILE", "", "its key"),
     Setting("PUBLIC_ACME_URL", "", "directory of another authority than Let's Encrypt"),
     Setting("PUBLIC_ACME_EMAIL", "", "address for the authority's warnings"),
@@ -107,7 +107,7 @@ def check(environment: Mapping[str, str]) -> None:
                 setting.check(text)
         except SettingError as error:
             wrong.append(str(error))
-    for read in (Ports.of, ProxySettings.read):
+    for read in (Ports.of, DoorSettings.read):
         try:
             read(environment)
         except (ValueError, RuntimeError, PublicUrlError) as error:

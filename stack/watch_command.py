@@ -45,7 +45,7 @@ def _run(options: argparse.Namespace, command: str, environment: Mapping[str, st
     if options.status:
         return run.status(Installation.here(environment), command)
     watched = services(options)
-    packages.require_watch(for_proxy=bool(environment.get("PUBLIC_URL")))
+    packages.require_watch(for_door=bool(environment.get("PUBLIC_URL")))
     return run.run(
         Installation.here(environment),
         command=command,

@@ -16,7 +16,7 @@ FILES = (
     "prometheus/prometheus.yml",
     "prometheus/prometheus-pair.yml",
     "prometheus/targets/README.md",
-    "grafana/viewer/index.html",  # whose policy the public proxy sends
+    "grafana/viewer/index.html",  # whose policy the door sends
     # Of the service, what generated secrets are checked with.
     "service/__init__.py",
     "service/secret_files.py",

@@ -51,9 +51,9 @@ _FOR_WATCH: dict[str, Callable[[], bool]] = {
     ),
     "util-linux": _has("setpriv"),
 }
-_FOR_PROXY: dict[str, Callable[[], bool]] = {"caddy": _has("caddy")}
+_FOR_DOOR: dict[str, Callable[[], bool]] = {"caddy": _has("caddy")}
 _FOR_TESTS: dict[str, Callable[[], bool]] = {
-    **_FOR_PROXY,
+    **_FOR_DOOR,
     "chromium": _has("chromium"),
     "firefox-esr": _has("firefox-esr"),
     "webkit2gtk-driver": _has("WebKitWebDriver"),
@@ -76,16 +76,16 @@ _PROGRAMS: dict[str, tuple[tuple[str, ...], str]] = {
 """Of a Debian package: names of its program, and where others find it."""
 
 
-def require_watch(*, for_proxy: bool = False) -> None:
+def require_watch(*, for_door: bool = False) -> None:
     """Check that the programs of the watch are on PATH; nothing is installed.
 
     Args:
-        for_proxy: Include the reverse proxy of a public address.
+        for_door: Include the reverse proxy of a public address.
 
     Raises:
         MissingPackagesError: Some are not.
     """
-    wanted = [name for name in _PROGRAMS if for_proxy or name not in _FOR_PROXY]
+    wanted = [name for name in _PROGRAMS if for_door or name not in _FOR_DOOR]
     names = [name for name in wanted if not _has(*_PROGRAMS[name][0])()]
     if names:
         programs = ", ".join(
@@ -100,29 +100,29 @@ def require_watch(*, for_proxy: bool = False) -> None:
         )
 
 
-def missing(*, for_tests: bool = False, for_proxy: bool = False, for_api: bool = True) -> list[str]:
+def missing(*, for_tests: bool = False, for_door: bool = False, for_api: bool = True) -> list[str]:
     """Debian names of the missing packages."""
     required = {
         **(_FOR_API if for_api else {}),
         **_FOR_WATCH,
         **(_FOR_TESTS if for_tests else {}),
-        **(_FOR_PROXY if for_proxy else {}),
+        **(_FOR_DOOR if for_door else {}),
     }
     return [name for name, is_installed in required.items() if not is_installed()]
 
 
-def install(*, for_tests: bool = False, for_proxy: bool = False, for_api: bool = True) -> None:
+def install(*, for_tests: bool = False, for_door: bool = False, for_api: bool = True) -> None:
     """Install missing packages, if possible.
 
     Args:
         for_tests: Include packages that only the tests need.
-        for_proxy: Include the reverse proxy of a public address.
+        for_door: Include the reverse proxy of a public address.
         for_api: Include the databases of the API.
 
     Raises:
         MissingPackagesError: It is not possible, or it failed.
     """
-    names = missing(for_tests=for_tests, for_proxy=for_proxy, for_api=for_api)
+    names = missing(for_tests=for_tests, for_door=for_door, for_api=for_api)
     if not names:
         return
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *names]
@@ -136,7 +136,7 @@ def install(*, for_tests: bool = False, for_proxy: bool = False, for_api: bool =
     _disable_default_cluster()
     for _ in range(3):  # package lists may be missing or outdated: update them and retry
         failure = _apt(command)
-        if not missing(for_tests=for_tests, for_proxy=for_proxy, for_api=for_api):
+        if not missing(for_tests=for_tests, for_door=for_door, for_api=for_api):
             break
         _apt(["apt-get", "update"])
     else:

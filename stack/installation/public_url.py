@@ -14,7 +14,7 @@ _PORTS = {"https": 443, "http": 80}
 
 
 class PublicUrlError(ValueError):
-    """The public proxy does not support this address; the message says what to write."""
+    """The public address is not one that the door supports; the message says what to write."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ NAMES = (
     "admin-password",  # admin@example.com of the sample data
     "demo-password",  # user<N>@example.com of the sample data
     "grafana-password",
-    "proxy-password",  # of the login of PUBLIC_URL
+    "door-password",  # of the login of PUBLIC_URL
 )
 MIN_LENGTH = 16
 """Minimum length of a secret that was provided by hand."""

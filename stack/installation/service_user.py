@@ -13,7 +13,7 @@ USER_OF_SERVICE = {
     "redis": "redis",
     "prometheus": "prometheus",
     "alertmanager": "prometheus",
-    "public-proxy": "caddy",
+    "door": "caddy",
 }
 """The users that Debian's packages create for other servers."""
 PYTHON_USER = "www-data"

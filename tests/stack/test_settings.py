@@ -5,8 +5,8 @@ import re
 import pytest
 
 from stack import settings
+from stack.door.settings import VARIABLES
 from stack.installation.paths import CHECKOUT
-from stack.public_proxy.settings import VARIABLES
 
 
 def test_all_wrong_settings_are_said_at_once() -> None:
@@ -35,15 +35,15 @@ def test_the_defaults_are_right() -> None:
     )
 
 
-def test_each_is_declared_once_with_those_of_the_proxy() -> None:
+def test_each_is_declared_once_with_those_of_the_door() -> None:
     names = [each.name for each in settings.SETTINGS]
     assert len({*names}) == len(names)
     assert {*VARIABLES} <= {*names}
     assert dict(zip(names, names, strict=True)).keys() == {row[0] for row in settings.rows({})}
 
 
-def test_those_of_the_proxy_and_of_retention_are_documented() -> None:
-    text = (CHECKOUT / "docs" / "public-access.md").read_text("utf-8")
+def test_those_of_the_door_and_of_retention_are_documented() -> None:
+    text = (CHECKOUT / "docs" / "door.md").read_text("utf-8")
     documented = {*re.findall(r"`((?:PUBLIC|STORE|PROMETHEUS)_[A-Z_0-9]+)`", text)}
     assert {*VARIABLES} | {"PROMETHEUS_KEEP", "PROMETHEUS_LIMIT", "STORE_KEEP"} <= documented
     assert documented <= {each.name for each in settings.SETTINGS}

@@ -1,11 +1,11 @@
-"""Requests without a login that try to reach what is behind the public proxy, made from a seed."""
+"""Requests without a login that try to reach what is behind the door, made from a seed."""
 
 import base64
 from collections.abc import Callable, Iterator
 from random import Random
 from typing import NamedTuple
 
-from bench.public_proxy.watched_proxy import HOST, PASSWORD, USER
+from bench.door.watched_door import HOST, PASSWORD, USER
 
 PATHS = (
     "/",
@@ -63,7 +63,7 @@ def tricks(number: int, authority: str, seed: int = 1) -> Iterator[Trick]:
 
     Args:
         number: How many.
-        authority: Host and port of the public proxy.
+        authority: Host and port of the door.
         seed: Of the random choices.
     """
     rng = Random(seed)

@@ -1,4 +1,4 @@
-"""Settings of the public proxy, read from the variables ``PUBLIC_*`` and checked at start."""
+"""Settings of the door, read from environment variables ``PUBLIC_*`` and checked at start."""
 
 import ipaddress
 import re
@@ -32,7 +32,7 @@ TLS = {
 }
 """Values of PUBLIC_TLS, and where the certificate comes from."""
 DEFAULT_USER = "watch"
-_ALL = "0.0.0.0"  # noqa: S104 - of the public proxy only, which asks for a login
+_ALL = "0.0.0.0"  # noqa: S104 - of the door only, which asks for a login
 _HTTPS = 443
 _NOT_PUBLIC = ("internal", "lan", "local", "localdomain", "home.arpa", "corp", "home", "intranet")
 _RESERVED = ("test", "example", "invalid", "localhost")
@@ -41,12 +41,12 @@ _BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|1[0-9]|2[0-9]|3[01])\$[./A-Za-z0-9]{53}
 _EMAIL = re.compile(r"[\w.+-]+@[\w.-]+", re.ASCII)
 
 
-class ProxySettingsError(ValueError):
+class DoorSettingsError(ValueError):
     """A setting is wrong; the message names the variable and what to do."""
 
 
 @dataclass(frozen=True)
-class ProxySettings:
+class DoorSettings:
     """How the watch is reached from other machines.
 
     Attributes:
@@ -83,25 +83,25 @@ class ProxySettings:
 
         Raises:
             PublicUrlError: The public address is wrong.
-            ProxySettingsError: Another setting is.
+            DoorSettingsError: Another setting is.
         """
         given = {name: environment[name] for name in VARIABLES if environment.get(name)}
         url = PublicUrl.of(given.get(VARIABLE, ""))
         if url is None:
             if given:
-                raise ProxySettingsError(f"{', '.join(given)}: of no use without {VARIABLE}")
+                raise DoorSettingsError(f"{', '.join(given)}: of no use without {VARIABLE}")
             return None
         host, port = _listen(given.get("PUBLIC_LISTEN", ""), url)
         certificate = _file(given, "PUBLIC_TLS_CERT_FILE")
         key = _file(given, "PUBLIC_TLS_KEY_FILE")
         tls = _tls(given, url, host)
         if (tls == "files") != bool(certificate and key) or bool(certificate) != bool(key):
-            raise ProxySettingsError(
+            raise DoorSettingsError(
                 "PUBLIC_TLS=files needs PUBLIC_TLS_CERT_FILE and PUBLIC_TLS_KEY_FILE, which are of "
                 "no use with another PUBLIC_TLS"
             )
         if tls != "acme" and (unused := [name for name in given if name.startswith("PUBLIC_ACME")]):
-            raise ProxySettingsError(f"{', '.join(unused)}: of no use without PUBLIC_TLS=acme")
+            raise DoorSettingsError(f"{', '.join(unused)}: of no use without PUBLIC_TLS=acme")
         return cls(
             url,
             host,
@@ -131,11 +131,11 @@ def _listen(text: str, url: PublicUrl) -> tuple[str, int]:
     host = host.removeprefix("[").removesuffix("]") or _ALL
     is_port = ":" in text and port.isdecimal() and 0 < int(port) < 2**16
     if not is_port or not PublicUrl("https", host, int(port)).is_address:
-        raise ProxySettingsError(
+        raise DoorSettingsError(
             f"PUBLIC_LISTEN={text}: write ADDRESS:PORT or :PORT, such as 0.0.0.0:8443"
         )
     if url.scheme == "http" and not _is_loopback(host):
-        raise ProxySettingsError(
+        raise DoorSettingsError(
             f"PUBLIC_LISTEN={text}: with http only 127.0.0.1 or ::1: the login would be readable "
             "on the network"
         )
@@ -149,19 +149,19 @@ def _is_loopback(host: str) -> bool:
 def _tls(given: Mapping[str, str], url: PublicUrl, host: str) -> str:
     chosen = given.get("PUBLIC_TLS", "")
     if chosen and chosen not in TLS:
-        raise ProxySettingsError(f"PUBLIC_TLS={chosen}: must be one of {', '.join(TLS)}")
+        raise DoorSettingsError(f"PUBLIC_TLS={chosen}: must be one of {', '.join(TLS)}")
     if url.scheme == "http":
         if chosen not in {"", "off"}:
-            raise ProxySettingsError(f"PUBLIC_TLS={chosen}: {VARIABLE} must begin with https://")
+            raise DoorSettingsError(f"PUBLIC_TLS={chosen}: {VARIABLE} must begin with https://")
         return "off"
     if chosen == "off" and not _is_loopback(host):
-        raise ProxySettingsError(
+        raise DoorSettingsError(
             "PUBLIC_TLS=off: the login would be readable on the network: set "
             "PUBLIC_LISTEN=127.0.0.1:PORT too, and let a proxy on this machine have TLS"
         )
     has_authority = bool(given.get("PUBLIC_ACME_URL")) or can_have_acme(url)
     if chosen == "acme" and not has_authority:
-        raise ProxySettingsError(
+        raise DoorSettingsError(
             f"PUBLIC_TLS=acme: Let's Encrypt has no certificate for {url.origin}: use internal or "
             "files, or name your own authority in PUBLIC_ACME_URL"
         )
@@ -182,11 +182,11 @@ def can_have_acme(url: PublicUrl) -> bool:
 def _login(given: Mapping[str, str]) -> dict[str, Any]:
     ways = [n for n in ("PUBLIC_USER", "PUBLIC_USERS_FILE", "PUBLIC_OAUTH2_PROXY") if given.get(n)]
     if len(ways) > 1:
-        raise ProxySettingsError(f"{' and '.join(ways)} are both set: set one of them")
+        raise DoorSettingsError(f"{' and '.join(ways)} are both set: set one of them")
     users = _file(given, "PUBLIC_USERS_FILE")
     proxy = given.get("PUBLIC_OAUTH2_PROXY", "")
     if proxy and not re.fullmatch(r"[\w.-]+:\d{1,5}", proxy, re.ASCII):
-        raise ProxySettingsError(f"PUBLIC_OAUTH2_PROXY={proxy}: write HOST:PORT, as 127.0.0.1:4180")
+        raise DoorSettingsError(f"PUBLIC_OAUTH2_PROXY={proxy}: write HOST:PORT, as 127.0.0.1:4180")
     return {"users": _users(users) if users else {}, "oauth2_proxy": proxy}
 
 
@@ -198,13 +198,13 @@ def _users(file: Path) -> dict[str, str]:
             continue
         name, _, hashed = line.strip().partition(":")
         if not (_USER.fullmatch(name) and _BCRYPT.fullmatch(hashed)):
-            raise ProxySettingsError(
+            raise DoorSettingsError(
                 f"PUBLIC_USERS_FILE: line {number} of {file} is no NAME:HASH with a hash of "
                 "bcrypt: write it with htpasswd -B"
             )
         found[name] = hashed
     if not found:
-        raise ProxySettingsError(f"PUBLIC_USERS_FILE: {file} has no users: use htpasswd -B")
+        raise DoorSettingsError(f"PUBLIC_USERS_FILE: {file} has no users: use htpasswd -B")
     return found
 
 
@@ -212,14 +212,14 @@ def _acme_url(text: str) -> str:
     parts = urlsplit(text)
     is_url = parts.scheme == "https" and parts.hostname and "@" not in parts.netloc
     if text and not (is_url and re.fullmatch(r"[\w:/.\[\]~-]+", text, re.ASCII)):
-        raise ProxySettingsError("PUBLIC_ACME_URL: must be an https:// address of a directory")
+        raise DoorSettingsError("PUBLIC_ACME_URL: must be an https:// address of a directory")
     return text
 
 
 def _matching(given: Mapping[str, str], name: str, pattern: re.Pattern[str], allowed: str) -> str:
     text = given.get(name, "")
     if text and not pattern.fullmatch(text):
-        raise ProxySettingsError(f"{name}={text}: must be {allowed}")
+        raise DoorSettingsError(f"{name}={text}: must be {allowed}")
     return text
 
 
@@ -231,5 +231,5 @@ def _file(given: Mapping[str, str], name: str) -> Path | None:
         if path.read_bytes().strip():
             return path
     except OSError as error:
-        raise ProxySettingsError(f"{name}: cannot read {path}: {error.strerror}") from None
-    raise ProxySettingsError(f"{name}: {path} is empty")
+        raise DoorSettingsError(f"{name}: cannot read {path}: {error.strerror}") from None
+    raise DoorSettingsError(f"{name}: {path} is empty")

@@ -1,17 +1,17 @@
-"""Settings of the public proxy: sensible defaults, and errors that name the variable."""
+"""Settings of the door: sensible defaults, and errors that name the variable."""
 
 from pathlib import Path
 
 import bcrypt
 import pytest
 
-from stack.public_proxy.settings import ProxySettings, ProxySettingsError
+from stack.door.settings import DoorSettings, DoorSettingsError
 
 URL = "https://watch.example.com"
 
 
-def read(url: str = URL, **given: str) -> ProxySettings:
-    settings = ProxySettings.read({"PUBLIC_URL": url, **given})
+def read(url: str = URL, **given: str) -> DoorSettings:
+    settings = DoorSettings.read({"PUBLIC_URL": url, **given})
     assert settings
     return settings
 
@@ -34,7 +34,7 @@ def test_a_name_that_authorities_certify_gets_a_certificate_of_one(url: str, tls
 
 
 def test_it_listens_everywhere_unless_the_address_is_of_this_machine() -> None:
-    assert (read().host, read().port) == ("0.0.0.0", 443)  # noqa: S104 - of the public proxy
+    assert (read().host, read().port) == ("0.0.0.0", 443)  # noqa: S104 - of the door
     assert (read("http://localhost:81").host, read("http://localhost:81").port) == ("127.0.0.1", 81)
     assert (read(PUBLIC_LISTEN=":8443").host, read(PUBLIC_LISTEN="[::1]:1").host) == (
         "0.0.0.0",  # noqa: S104
@@ -63,20 +63,20 @@ def test_it_listens_everywhere_unless_the_address_is_of_this_machine() -> None:
     ],
 )
 def test_a_wrong_setting_is_an_error(given: dict[str, str], said: str) -> None:
-    with pytest.raises(ProxySettingsError, match=said):
+    with pytest.raises(DoorSettingsError, match=said):
         read(**given)
 
 
 def test_settings_without_an_address_are_an_error() -> None:
-    assert ProxySettings.read({}) is None
-    with pytest.raises(ProxySettingsError, match="PUBLIC_TLS: of no use without PUBLIC_URL"):
-        ProxySettings.read({"PUBLIC_TLS": "acme"})
+    assert DoorSettings.read({}) is None
+    with pytest.raises(DoorSettingsError, match="PUBLIC_TLS: of no use without PUBLIC_URL"):
+        DoorSettings.read({"PUBLIC_TLS": "acme"})
 
 
 def test_http_of_this_machine_stays_on_it() -> None:
-    with pytest.raises(ProxySettingsError, match=r"with http only 127\.0\.0\.1"):
+    with pytest.raises(DoorSettingsError, match=r"with http only 127\.0\.0\.1"):
         read("http://localhost:8080", PUBLIC_LISTEN=":8080")
-    with pytest.raises(ProxySettingsError, match="must begin with https"):
+    with pytest.raises(DoorSettingsError, match="must begin with https"):
         read("http://localhost:8080", PUBLIC_TLS="internal")
     assert read(PUBLIC_TLS="off", PUBLIC_LISTEN="127.0.0.1:8080").tls == "off"
 
@@ -84,7 +84,7 @@ def test_http_of_this_machine_stays_on_it() -> None:
 def test_an_authority_of_ones_own_certifies_any_name() -> None:
     own = read("https://watch.corp", PUBLIC_ACME_URL="https://ca.corp/acme/directory")
     assert own.tls == "acme"
-    with pytest.raises(ProxySettingsError, match="Let's Encrypt has no certificate"):
+    with pytest.raises(DoorSettingsError, match="Let's Encrypt has no certificate"):
         read("https://watch.corp", PUBLIC_TLS="acme")
 
 

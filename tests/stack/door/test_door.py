@@ -1,4 +1,4 @@
-"""A real Caddy with the public proxy's configuration, and a witness of what it lets through."""
+"""A real Caddy with the door's configuration, and a witness of what it lets through."""
 
 import json
 import re
@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from bench.public_proxy import attempts
-from bench.public_proxy.tricks import tricks
-from bench.public_proxy.watched_proxy import SECRET, WatchedProxy, opened
+from bench.door import attempts
+from bench.door.tricks import tricks
+from bench.door.watched_door import SECRET, WatchedDoor, opened
+from stack.door import passages
+from stack.door.passages import Upstreams
 from stack.installation.paths import CHECKOUT
-from stack.public_proxy import allowed_routes
-from stack.public_proxy.allowed_routes import Upstreams
 
 pytestmark = [
     pytest.mark.servers,
@@ -25,7 +25,7 @@ JSON = "Content-Type: application/json"
 
 
 @pytest.fixture(scope="module")
-def proxy() -> Iterator[WatchedProxy]:
+def door() -> Iterator[WatchedDoor]:
     with opened() as found:
         yield found
 
@@ -34,22 +34,22 @@ def status(answer: bytes) -> int:
     return int(answer.split(b" ", 2)[1]) if answer else 0
 
 
-def test_nothing_is_reached_without_a_login(proxy: WatchedProxy) -> None:
-    """3,000 of them: ``python -m bench.public_proxy``."""
-    assert attempts.witness_works(proxy)
-    before = proxy.witness.reached
+def test_nothing_is_reached_without_a_login(door: WatchedDoor) -> None:
+    """3,000 of them: ``python -m bench.door``."""
+    assert attempts.witness_works(door)
+    before = door.witness.reached
     made = [
         trick
-        for trick in tricks(66, proxy.authority, seed=7)
+        for trick in tricks(66, door.authority, seed=7)
         if trick.kind not in {"host", "version"}  # many wait for an answer that does not come
     ]
     with ThreadPoolExecutor(8) as threads:
-        found = threads.map(lambda trick: attempts.outcome(proxy, trick, seconds=3), made)
+        found = threads.map(lambda trick: attempts.outcome(door, trick, seconds=3), made)
         for trick, each in zip(made, found, strict=True):
             assert each.refused, (trick, each.answer)
     assert len({trick.kind for trick in made}) == 9
-    assert proxy.witness.reached == before
-    assert attempts.witness_works(proxy)
+    assert door.witness.reached == before
+    assert attempts.witness_works(door)
 
 
 @pytest.mark.parametrize(
@@ -63,12 +63,12 @@ def test_nothing_is_reached_without_a_login(proxy: WatchedProxy) -> None:
         "DELETE /alertmanager/api/v2/silence/0e6ab5a3-3c5a-4f9e-8f5e-1f8f2f1f3c4d",
     ],
 )  # fmt: skip
-def test_what_pages_need_passes_with_a_login(proxy: WatchedProxy, request_line: str) -> None:
+def test_what_pages_need_passes_with_a_login(door: WatchedDoor, request_line: str) -> None:
     method, target = request_line.split(" ")
-    answer = attempts.with_login(proxy, method, target, f"Origin: {proxy.origin}", JSON)
+    answer = attempts.with_login(door, method, target, f"Origin: {door.origin}", JSON)
     assert status(answer) == 200
     assert SECRET in answer
-    head = proxy.witness.heads[-1].lower()
+    head = door.witness.heads[-1].lower()
     for name in (b"authorization", b"cookie", b"x-forwarded", b"upgrade"):
         assert name not in head
     assert b"host: 127.0.0.1:" in head
@@ -94,12 +94,12 @@ def test_what_pages_need_passes_with_a_login(proxy: WatchedProxy, request_line: 
         "GET /user/../api/v1/status/config",
     ],
 )  # fmt: skip
-def test_nothing_else_passes_with_a_login(proxy: WatchedProxy, request_line: str) -> None:
+def test_nothing_else_passes_with_a_login(door: WatchedDoor, request_line: str) -> None:
     method, target = request_line.split(" ")
-    before = proxy.witness.reached
-    answer = attempts.with_login(proxy, method, target, f"Origin: {proxy.origin}", JSON, body=b"{}")
+    before = door.witness.reached
+    answer = attempts.with_login(door, method, target, f"Origin: {door.origin}", JSON, body=b"{}")
     assert status(answer) in {404, 405}
-    assert proxy.witness.reached == before
+    assert door.witness.reached == before
 
 
 @pytest.mark.parametrize(
@@ -113,47 +113,47 @@ def test_nothing_else_passes_with_a_login(proxy: WatchedProxy, request_line: str
     ],
 )
 def test_pages_of_others_get_nothing_of_a_login(
-    proxy: WatchedProxy, headers: tuple[str, ...]
+    door: WatchedDoor, headers: tuple[str, ...]
 ) -> None:
-    before = proxy.witness.reached
+    before = door.witness.reached
     for method, target in (
         ("POST", "/alertmanager/api/v2/silences"),
         ("GET", "/api/v1/query?query=up"),
     ):
-        answer = attempts.with_login(proxy, method, target, *headers, JSON, body=b"{}")
+        answer = attempts.with_login(door, method, target, *headers, JSON, body=b"{}")
         assert status(answer) == 403
-    assert proxy.witness.reached == before
+    assert door.witness.reached == before
 
 
-def test_a_link_of_a_message_may_be_followed(proxy: WatchedProxy) -> None:
+def test_a_link_of_a_message_may_be_followed(door: WatchedDoor) -> None:
     headers = ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate")
-    assert SECRET in attempts.with_login(proxy, "GET", "/alerts/", *headers)
+    assert SECRET in attempts.with_login(door, "GET", "/alerts/", *headers)
 
 
-def test_only_the_live_tail_is_a_websocket(proxy: WatchedProxy) -> None:
-    upgrade = ("Connection: Upgrade", "Upgrade: websocket", f"Origin: {proxy.origin}")
-    attempts.with_login(proxy, "GET", "/store/loki/api/v1/tail?query={}", *upgrade)
+def test_only_the_live_tail_is_a_websocket(door: WatchedDoor) -> None:
+    upgrade = ("Connection: Upgrade", "Upgrade: websocket", f"Origin: {door.origin}")
+    attempts.with_login(door, "GET", "/store/loki/api/v1/tail?query={}", *upgrade)
     # `with_login` also asks to close: what counts is what is behind has been asked for.
-    assert b"upgrade" in proxy.witness.heads[-1].lower()
-    attempts.with_login(proxy, "GET", "/api/v1/query", *upgrade)
-    assert b"upgrade" not in proxy.witness.heads[-1].lower()
-    before = proxy.witness.reached
-    assert status(attempts.with_login(proxy, "GET", "/store/loki/api/v1/tail")) == 404
-    assert proxy.witness.reached == before
+    assert b"upgrade" in door.witness.heads[-1].lower()
+    attempts.with_login(door, "GET", "/api/v1/query", *upgrade)
+    assert b"upgrade" not in door.witness.heads[-1].lower()
+    before = door.witness.reached
+    assert status(attempts.with_login(door, "GET", "/store/loki/api/v1/tail")) == 404
+    assert door.witness.reached == before
 
 
-def test_other_hosts_get_no_answer(proxy: WatchedProxy) -> None:
-    before = proxy.witness.reached
-    assert proxy.send(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", seconds=3) == b""
-    assert proxy.witness.reached == before
+def test_other_hosts_get_no_answer(door: WatchedDoor) -> None:
+    before = door.witness.reached
+    assert door.send(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", seconds=3) == b""
+    assert door.witness.reached == before
 
 
-def test_every_answer_has_the_headers_of_security(proxy: WatchedProxy) -> None:
-    refused = proxy.send(f"GET / HTTP/1.1\r\nHost: {proxy.authority}\r\n\r\n".encode())
+def test_every_answer_has_the_headers_of_security(door: WatchedDoor) -> None:
+    refused = door.send(f"GET / HTTP/1.1\r\nHost: {door.authority}\r\n\r\n".encode())
     for answer, expected in (
         (refused, 401),
-        (attempts.with_login(proxy, "GET", "/"), 200),
-        (attempts.with_login(proxy, "GET", "/api/v1/write"), 404),
+        (attempts.with_login(door, "GET", "/"), 200),
+        (attempts.with_login(door, "GET", "/api/v1/write"), 404),
     ):
         assert status(answer) == expected
         head = answer.lower()
@@ -166,16 +166,16 @@ def test_every_answer_has_the_headers_of_security(proxy: WatchedProxy) -> None:
     assert b"www-authenticate: basic" in refused.lower()
 
 
-def test_links_to_prometheus_own_page_lead_to_the_query(proxy: WatchedProxy) -> None:
+def test_links_to_prometheus_own_page_lead_to_the_query(door: WatchedDoor) -> None:
     query = "up%7Bjob%3D%22api%22%7D+%3E+0"
-    answer = attempts.with_login(proxy, "GET", f"/graph?g0.expr={query}&g0.tab=1")
+    answer = attempts.with_login(door, "GET", f"/graph?g0.expr={query}&g0.tab=1")
     assert f"location: /query/?expr={query}\r\n".encode() in answer.replace(
         b"Location", b"location"
     )
 
 
-def test_the_viewer_gets_addresses_below_the_proxy(proxy: WatchedProxy) -> None:
-    body = attempts.with_login(proxy, "GET", "/settings.json").partition(b"\r\n\r\n")[2]
+def test_the_viewer_gets_addresses_below_the_door(door: WatchedDoor) -> None:
+    body = attempts.with_login(door, "GET", "/settings.json").partition(b"\r\n\r\n")[2]
     assert json.loads(body) == {
         "storeUrl": "store",
         "issuesUrl": "tracker",
@@ -185,8 +185,8 @@ def test_the_viewer_gets_addresses_below_the_proxy(proxy: WatchedProxy) -> None:
 
 
 def test_all_that_the_viewer_asks_for_passes() -> None:
-    """A new request of the viewer needs its route."""
-    found = allowed_routes.of_viewer(Upstreams("a:1", "b:1", "c:1", "d:1"))
+    """A new request of the viewer needs its passage."""
+    found = passages.of_viewer(Upstreams("a:1", "b:1", "c:1", "d:1"))
     expressions = [re.compile(rf"(?:{each.path})") for each in found[:-1]]
     asked = set()
     for file in VIEWER.rglob("*.ts*"):

@@ -1,4 +1,4 @@
-"""A real Caddy with the public proxy's configuration, and a witness in place of what is behind.
+"""A real Caddy with the door's configuration, and a witness in place of all that is behind it.
 
 The witness counts connections: a request that reaches anything opens one.
 """
@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock, Thread
 
+from stack.door import caddyfile, passages, service
+from stack.door.passages import Upstreams
+from stack.door.settings import DoorSettings
 from stack.process.process import Process, Program
-from stack.public_proxy import allowed_routes, caddyfile, service
-from stack.public_proxy.allowed_routes import Upstreams
-from stack.public_proxy.settings import ProxySettings
 from stack.readiness import LOOPBACK, free_port
 
 HOST = "watch.example.test"
-USER, PASSWORD = "watch", "made-up-for-this-proxy-and-no-other"
+USER, PASSWORD = "watch", "made-up-for-this-door-and-no-other"
 SECRET = b"reached-what-is-behind"
 """What the witness answers."""
 _PAGE = '<script>"inline"</script>'
@@ -29,7 +29,7 @@ _MAX_BYTES = 1_000_000
 
 @dataclass
 class Witness:
-    """Listens as everything behind the public proxy, and counts connections."""
+    """Listens as everything behind the door, and counts connections."""
 
     listener: socket.socket
     heads: list[bytes] = field(default_factory=list)
@@ -62,8 +62,8 @@ class Witness:
 
 
 @dataclass(frozen=True)
-class WatchedProxy:
-    """A public proxy, and the witness behind it."""
+class WatchedDoor:
+    """A door, and the witness behind it."""
 
     port: int
     witness: Witness
@@ -104,20 +104,20 @@ class WatchedProxy:
 
 
 @contextmanager
-def opened(caddy: str = "caddy") -> Iterator[WatchedProxy]:
-    """Open a public proxy on a free port; `caddy` is the program."""
-    folder = Path(tempfile.mkdtemp(prefix="vitals-proxy-"))
+def opened(caddy: str = "caddy") -> Iterator[WatchedDoor]:
+    """Open a door on a free port; `caddy` is the program."""
+    folder = Path(tempfile.mkdtemp(prefix="vitals-door-"))
     listener = socket.create_server((LOOPBACK, 0), backlog=200)
     witness = Witness(listener)
     Thread(target=witness.serve, daemon=True).start()
     behind = f"{LOOPBACK}:{listener.getsockname()[1]}"
     port = free_port()
     given = {"PUBLIC_URL": f"https://{HOST}:{port}", "PUBLIC_LISTEN": f"{LOOPBACK}:{port}"}
-    settings = ProxySettings.read(given)
+    settings = DoorSettings.read(given)
     assert settings  # noqa: S101 - there is a public address
     text = caddyfile.render(
         settings,
-        allowed_routes.of_viewer(Upstreams(behind, behind, behind, behind)),
+        passages.of_viewer(Upstreams(behind, behind, behind, behind)),
         storage=str(folder / "caddy"),
         users=service.users(settings, PASSWORD),
         policy=caddyfile.content_policy(_PAGE, settings.url.origin),
@@ -126,12 +126,12 @@ def opened(caddy: str = "caddy") -> Iterator[WatchedProxy]:
     (folder / "Caddyfile").write_text(text)
     command = [caddy, "run", "--config", str(folder / "Caddyfile"), "--adapter", "caddyfile"]
     process = Process(
-        Program("proxy", command, env={"HOME": str(folder)}, cwd=folder), log=folder / "proxy.log"
+        Program("door", command, env={"HOME": str(folder)}, cwd=folder), log=folder / "door.log"
     )
     try:
         process.start()
         process.wait_ready(lambda: service.answers(settings))
-        yield WatchedProxy(port, witness)
+        yield WatchedDoor(port, witness)
     finally:
         process.stop()
         listener.close()

@@ -1,4 +1,4 @@
-"""The public proxy: Caddy, the only part of the stack that other machines reach, with a login.
+"""The door: Caddy, the only part of the stack that other machines reach, and then with a login.
 
 Everything behind it stays on loopback.
 """
@@ -11,19 +11,19 @@ from typing import Any
 
 import bcrypt
 
+from stack.door import caddyfile, passages
+from stack.door.passages import ALERTMANAGER, ISSUES, STORE, Upstreams
+from stack.door.settings import DEFAULT_USER, DoorSettings, DoorSettingsError
 from stack.installation import secrets
 from stack.installation.paths import CHECKOUT, Installation
 from stack.process.process import Program
 from stack.process.service import Service
-from stack.public_proxy import allowed_routes, caddyfile
-from stack.public_proxy.allowed_routes import ALERTMANAGER, ISSUES, STORE, Upstreams
-from stack.public_proxy.settings import DEFAULT_USER, ProxySettings, ProxySettingsError
 from stack.readiness import LOOPBACK
 
-NAME = "public-proxy"
-PASSWORD = "proxy-password"  # noqa: S105 - the name of a file
+NAME = "door"
+PASSWORD = "door-password"  # noqa: S105 - the name of a file
 SETTINGS = {"storeUrl": STORE, "issuesUrl": ISSUES, "alertmanagerUrl": ALERTMANAGER}
-"""Settings of the viewer behind the public proxy: addresses relative to its pages."""
+"""Settings of the viewer behind the door: addresses relative to its pages."""
 _PAGE = CHECKOUT / "grafana" / "viewer" / "index.html"
 _ROUNDS = 10
 """Work factor of the hash: a sixteenth of a second. The password has 256 random bits."""
@@ -31,8 +31,8 @@ _PRIVILEGED = 1024
 _BIND = "net_bind_service"
 
 
-def service(here: Installation, settings: ProxySettings, trace_url: str = "") -> Service:
-    """The public proxy of the native stack.
+def service(here: Installation, settings: DoorSettings, trace_url: str = "") -> Service:
+    """The door of the native stack.
 
     Args:
         here: The installation.
@@ -40,7 +40,7 @@ def service(here: Installation, settings: ProxySettings, trace_url: str = "") ->
         trace_url: Where the viewer shows traces instead, if elsewhere.
 
     Raises:
-        ProxySettingsError: This user may not listen on the port.
+        DoorSettingsError: This user may not listen on the port.
         OSError: A file cannot be written.
     """
     _check_port(settings)
@@ -62,7 +62,7 @@ def service(here: Installation, settings: ProxySettings, trace_url: str = "") ->
             certificate = (str(copies[0]), str(copies[1]))
         text = caddyfile.render(
             settings,
-            allowed_routes.of_viewer(upstreams),
+            passages.of_viewer(upstreams),
             storage=str(folder / "caddy"),
             users=users(settings, secrets.read(here.secrets, PASSWORD)),
             policy=caddyfile.content_policy(_PAGE.read_text("utf-8"), settings.url.origin),
@@ -91,7 +91,7 @@ def service(here: Installation, settings: ProxySettings, trace_url: str = "") ->
     )
 
 
-def login_hints(here: Installation, settings: ProxySettings | None) -> list[tuple[str, str]]:
+def login_hints(here: Installation, settings: DoorSettings | None) -> list[tuple[str, str]]:
     """Rows of the table of addresses: how to log in. `settings` may be unknown."""
     name = settings.user if settings else DEFAULT_USER
     login = f"{name}, password in {here.secrets / PASSWORD}"
@@ -106,19 +106,19 @@ def login_hints(here: Installation, settings: ProxySettings | None) -> list[tupl
     return rows
 
 
-def users(settings: ProxySettings, password: str) -> dict[str, str]:
+def users(settings: DoorSettings, password: str) -> dict[str, str]:
     """Hashes by bcrypt, by names: those of a file, or one with the generated password."""
     hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt(_ROUNDS)).decode()
     return dict(settings.users) or {settings.user: hashed}
 
 
 def viewer_settings(trace_url: str = "") -> Mapping[str, Any]:
-    """`settings.json` of the viewer behind the public proxy."""
+    """`settings.json` of the viewer behind the door."""
     return {**SETTINGS, "traceUrl": trace_url}
 
 
-def answers(settings: ProxySettings) -> bool:
-    """Whether something listens where the public proxy does."""
+def answers(settings: DoorSettings) -> bool:
+    """Whether something listens where the door does."""
     host = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
     try:
         with closing(socket.create_connection((host, settings.port), timeout=1)):
@@ -127,7 +127,7 @@ def answers(settings: ProxySettings) -> bool:
         return False
 
 
-def _check_port(settings: ProxySettings) -> None:
+def _check_port(settings: DoorSettings) -> None:
     """Check that this user may listen on the address and port, before anything starts."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with closing(socket.socket(family)) as listener:
@@ -135,13 +135,13 @@ def _check_port(settings: ProxySettings) -> None:
         try:
             listener.bind((settings.host, settings.port))
         except PermissionError:
-            raise ProxySettingsError(
-                f"port {settings.port} needs root: start the stack as root (the public proxy runs "
-                "as another user then), allow it by sysctl net.ipv4.ip_unprivileged_port_start="
+            raise DoorSettingsError(
+                f"port {settings.port} needs root: start the stack as root (the door runs as "
+                "another user then), allow it by sysctl net.ipv4.ip_unprivileged_port_start="
                 f"{settings.port}, or set PUBLIC_LISTEN=:8443 and forward {settings.port} there"
             ) from None
         except OSError as error:
-            raise ProxySettingsError(
-                "PUBLIC_LISTEN: the public proxy cannot listen on "
-                f"{settings.host}:{settings.port}: {error.strerror}"
+            raise DoorSettingsError(
+                f"PUBLIC_LISTEN: the door cannot listen on {settings.host}:{settings.port}: "
+                f"{error.strerror}"
             ) from None

@@ -1,7 +1,7 @@
-"""Allowed routes: methods and exact paths of the pages, and of the APIs they use.
+"""What the door lets through: methods and exact paths of the pages, and of the APIs they use.
 
-Paths are compared as they were sent, neither decoded nor cleaned, so no part behind the public
-proxy reads another path than the one that was allowed.
+Paths are compared as they were sent, neither decoded nor cleaned, so no part behind the door reads
+another path than the one that was allowed.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _NAME = r"[A-Za-z0-9_.:-]+"
 
 @dataclass(frozen=True)
 class Upstreams:
-    """Addresses (``HOST:PORT``) of what is behind the public proxy."""
+    """Addresses (``HOST:PORT``) of what is behind the door."""
 
     prometheus: str
     alertmanager: str
@@ -24,7 +24,7 @@ class Upstreams:
 
 
 @dataclass(frozen=True)
-class AllowedRoute:
+class Passage:
     """Requests that are let through.
 
     Attributes:
@@ -53,29 +53,29 @@ STORE, ISSUES, ALERTMANAGER = "store", "tracker", "alertmanager"
 _APIS = ("api", STORE, ISSUES, ALERTMANAGER)
 
 
-def of_viewer(to: Upstreams) -> list[AllowedRoute]:
-    """The allowed routes of the viewer, whose pages are at the root; APIs first."""
+def of_viewer(to: Upstreams) -> list[Passage]:
+    """The passages of the viewer, whose pages are at the root; APIs first."""
     issue = r"/tracker/api/v1/issues/[0-9A-Za-z_]{1,64}"
 
-    def of_store(name: str, path: str, *, websocket: bool = False) -> AllowedRoute:
+    def of_store(name: str, path: str, *, websocket: bool = False) -> Passage:
         strip = f"/{STORE}"
-        return AllowedRoute(name, READ, strip + path, to.store, strip, websocket=websocket)
+        return Passage(name, READ, strip + path, to.store, strip, websocket=websocket)
 
-    def of_issues(name: str, methods: Sequence[str], path: str) -> AllowedRoute:
-        return AllowedRoute(name, methods, path, to.issues, f"/{ISSUES}")
+    def of_issues(name: str, methods: Sequence[str], path: str) -> Passage:
+        return Passage(name, methods, path, to.issues, f"/{ISSUES}")
 
-    def of_alertmanager(name: str, methods: Sequence[str], path: str) -> AllowedRoute:
+    def of_alertmanager(name: str, methods: Sequence[str], path: str) -> Passage:
         strip = f"/{ALERTMANAGER}"
-        return AllowedRoute(name, methods, f"{strip}/api/v2/{path}", to.alertmanager, strip)
+        return Passage(name, methods, f"{strip}/api/v2/{path}", to.alertmanager, strip)
 
     return [
-        AllowedRoute(
+        Passage(
             "queries",
             (*READ, "POST"),  # a query may be too long for an address
             "/api/v1/(?:query|query_range|query_exemplars)",
             to.prometheus,
         ),
-        AllowedRoute(
+        Passage(
             "metadata",
             READ,
             f"/api/v1/(?:series|labels|label/{_NAME}/values|rules|targets|status/buildinfo)",
@@ -91,7 +91,7 @@ def of_viewer(to: Upstreams) -> list[AllowedRoute]:
         of_alertmanager("silences", (*READ, "POST"), "silences"),
         of_alertmanager("expire", ("DELETE",), r"silence/[0-9A-Za-z-]{1,64}"),
         of_alertmanager("alerts", READ, "alerts"),
-        AllowedRoute(
+        Passage(
             "pages",
             READ,
             rf"/(?:{_SEGMENT}/)*(?:{_SEGMENT})?",

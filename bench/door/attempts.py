@@ -1,11 +1,11 @@
-"""Sends a trick to the public proxy, and judges the answer."""
+"""Sends a trick to the door, and judges the answer."""
 
 import base64
 import re
 from dataclasses import dataclass
 
-from bench.public_proxy.tricks import Trick
-from bench.public_proxy.watched_proxy import PASSWORD, SECRET, USER, WatchedProxy
+from bench.door.tricks import Trick
+from bench.door.watched_door import PASSWORD, SECRET, USER, WatchedDoor
 
 _STATUS = re.compile(rb"(?:^|\r\n\r\n|[^\r\n])HTTP/1\.[01] (\d{3})")
 REFUSED = frozenset({"400", "401", "405", "408", "413", "414", "417", "421", "431", "501", "505"})
@@ -15,7 +15,7 @@ _CLOSED, _HTTP2 = "closed", b"\x00\x00"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the public proxy answered.
+    """What the door answered.
 
     Attributes:
         answer: Its bytes.
@@ -28,16 +28,16 @@ class Outcome:
     refused: bool
 
 
-def outcome(proxy: WatchedProxy, trick: Trick, *, seconds: float = 10.0) -> Outcome:
+def outcome(door: WatchedDoor, trick: Trick, *, seconds: float = 10.0) -> Outcome:
     """Send a trick; each of its answers must be a refusal without content.
 
     Args:
-        proxy: The public proxy.
+        door: The door.
         trick: The trick.
         seconds: How long an answer may take.
     """
     try:
-        answer = proxy.send(trick.request, name=trick.name, seconds=seconds)
+        answer = door.send(trick.request, name=trick.name, seconds=seconds)
     except OSError:  # the handshake
         return Outcome(b"", "no handshake", refused=True)
     statuses = [found.decode() for found in _STATUS.findall(answer)]
@@ -49,13 +49,13 @@ def outcome(proxy: WatchedProxy, trick: Trick, *, seconds: float = 10.0) -> Outc
 
 
 def with_login(
-    proxy: WatchedProxy, method: str, target: str, *headers: str, body: bytes = b""
+    door: WatchedDoor, method: str, target: str, *headers: str, body: bytes = b""
 ) -> bytes:
     """Send a request with the login; returns the answer."""
     login = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
     lines = [
         f"{method} {target} HTTP/1.1",
-        f"Host: {proxy.authority}",
+        f"Host: {door.authority}",
         f"Authorization: Basic {login}",
         "Connection: close",
         *headers,
@@ -63,9 +63,9 @@ def with_login(
         "",
         "",
     ]
-    return proxy.send("\r\n".join(lines).encode() + body)
+    return door.send("\r\n".join(lines).encode() + body)
 
 
-def witness_works(proxy: WatchedProxy) -> bool:
+def witness_works(door: WatchedDoor) -> bool:
     """Whether a request with the login reaches the witness: otherwise it would prove nothing."""
-    return SECRET in with_login(proxy, "GET", "/api/v1/query?query=up")
+    return SECRET in with_login(door, "GET", "/api/v1/query?query=up")

@@ -1,7 +1,7 @@
-"""Tries to get past the public proxy without a login: ``python -m bench.public_proxy``.
+"""Try to reach what is behind the door without a login: ``python -m bench.door --tricks 3000``.
 
-A real Caddy with the public proxy's configuration; behind it a witness that counts connections, of
-which there may be none. Prints the statuses by kind of trick; ends with 1 if one reached anything.
+A real Caddy with the door's configuration; behind it a witness that counts connections, of which
+there may be none. Prints the statuses by kind of trick; ends with 1 if one reached anything.
 """
 
 import argparse
@@ -9,9 +9,9 @@ import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-from bench.public_proxy import attempts
-from bench.public_proxy.tricks import Trick, tricks
-from bench.public_proxy.watched_proxy import opened
+from bench.door import attempts
+from bench.door.tricks import Trick, tricks
+from bench.door.watched_door import opened
 from stack.text_table import text_table
 
 _THREADS = 16
@@ -20,29 +20,29 @@ _THREADS = 16
 
 def main() -> int:
     """Run; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m bench.public_proxy", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.door", description=__doc__)
     parser.add_argument("--tricks", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--caddy", default="caddy", help="the program; default: %(default)s")
     options = parser.parse_args()
-    with opened(options.caddy) as proxy, ThreadPoolExecutor(_THREADS) as threads:
-        if not attempts.witness_works(proxy):
+    with opened(options.caddy) as door, ThreadPoolExecutor(_THREADS) as threads:
+        if not attempts.witness_works(door):
             print("a request with the login did not reach the witness: nothing would be proven")
             return 1
-        before = proxy.witness.reached
-        made = list(tricks(options.tricks, proxy.authority, options.seed))
-        outcomes = list(threads.map(lambda trick: attempts.outcome(proxy, trick), made))
+        before = door.witness.reached
+        made = list(tricks(options.tricks, door.authority, options.seed))
+        outcomes = list(threads.map(lambda trick: attempts.outcome(door, trick), made))
         _report(made, outcomes)
         suspicious = [
             (trick, each) for trick, each in zip(made, outcomes, strict=True) if not each.refused
         ]
         for trick, each in suspicious[:20]:
             print(f"{trick.kind}: {trick.request[:300]!r}\n  {each.answer[:300]!r}")
-        reached = proxy.witness.reached - before
+        reached = door.witness.reached - before
         print(
             f"{len(made)} tricks: {reached} reached anything, {len(suspicious)} answers suspicious"
         )
-        return 1 if reached or suspicious or not attempts.witness_works(proxy) else 0
+        return 1 if reached or suspicious or not attempts.witness_works(door) else 0
 
 
 def _report(made: list[Trick], outcomes: list[attempts.Outcome]) -> None:

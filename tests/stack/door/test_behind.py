@@ -1,4 +1,4 @@
-"""The real stack behind the public proxy: silences and live lines, with the login only."""
+"""The real stack behind the door: silences and live lines, with the login only."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def watch() -> Iterator[tuple[str, httpx.Client]]:
-    """A watch with a public proxy on loopback: its address, and a client with the login."""
+    """A watch with a door on loopback: its address, and a client with the login."""
     folder, port = servers.temporary_folder(), free_port()
     origin = f"https://127.0.0.1:{port}"
     environment = {
@@ -46,7 +46,7 @@ def watch() -> Iterator[tuple[str, httpx.Client]]:
                 break
         else:
             raise AssertionError("".join(said))
-        password = (folder / "secrets" / "proxy-password").read_text().strip()
+        password = (folder / "secrets" / "door-password").read_text().strip()
         links = "".join(p.read_text() for p in (folder / "alertmanager").rglob("*.tmpl"))
         assert f"{origin}/runbooks" in links
         assert "http://127.0.0.1" not in links

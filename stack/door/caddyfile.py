@@ -1,4 +1,4 @@
-"""Writes the Caddyfile of the public proxy: TLS, a login, exact paths, headers.
+"""Writes the Caddyfile of the door: TLS, a login, exact paths, headers.
 
 Caddy understands it from 2.6 (Debian 12) on.
 """
@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from textwrap import indent
 from typing import Any
 
-from stack.public_proxy import allowed_routes
-from stack.public_proxy.allowed_routes import AllowedRoute
-from stack.public_proxy.settings import ProxySettings
+from stack.door import passages
+from stack.door.passages import Passage
+from stack.door.settings import DoorSettings
 
 _MAX_BODY = "1MB"
 _URI = "{http.request.uri}"
@@ -21,12 +21,12 @@ _OAUTH2 = r"^/oauth2/(?:sign_in|start|callback|sign_out|static/[\w./-]*)(?:\?.*)
 """Pages of oauth2-proxy, which are there to log in."""
 _INLINE = re.compile(r"<script(?: nomodule)?>(.*?)</script>", re.DOTALL)
 _DROPPED = ("Authorization", "Cookie", "Forwarded", "Proxy*", "X-*")
-"""Headers of requests that are not forwarded: logins, and those of other proxies."""
+"""Headers of requests that nothing behind the door gets: logins, and what proxies are told."""
 
 
 def render(
-    settings: ProxySettings,
-    through: Sequence[AllowedRoute],
+    settings: DoorSettings,
+    through: Sequence[Passage],
     *,
     storage: str,
     users: Mapping[str, str],
@@ -42,7 +42,7 @@ def render(
         storage: Folder of Caddy's certificates.
         users: Hashes by bcrypt, by names; not used with an oauth2-proxy.
         policy: The content security policy of the pages.
-        answers: JSON that the public proxy itself answers, by its path.
+        answers: JSON that the door itself answers, by its path.
         certificate: Files of the certificate and its key, with ``files``.
     """
     scheme = "http" if settings.tls == "off" else "https"
@@ -68,7 +68,7 @@ def content_policy(page: str, origin: str) -> str:
 
     Args:
         page: Its `index.html`, whose inline scripts are allowed by digest.
-        origin: Of the public proxy: Safari does not take `'self'` for WebSockets.
+        origin: Of the door: Safari does not take `'self'` for WebSockets.
     """
     scripts = " ".join(f"'sha256-{_digest(found)}'" for found in _INLINE.findall(page))
     socket = origin.replace("http", "ws", 1)
@@ -94,7 +94,7 @@ def _quoted(text: str) -> str:
     return f"`{text}`" if "`" not in text else json.dumps(text)
 
 
-def _options(settings: ProxySettings, storage: str) -> str:
+def _options(settings: DoorSettings, storage: str) -> str:
     is_plain = settings.tls == "off"
     lines = [
         "admin off",
@@ -116,7 +116,7 @@ def _options(settings: ProxySettings, storage: str) -> str:
     )
 
 
-def _tls(settings: ProxySettings, certificate: tuple[str, str]) -> list[str]:
+def _tls(settings: DoorSettings, certificate: tuple[str, str]) -> list[str]:
     if settings.tls == "internal":
         return ["tls internal"]
     if settings.tls == "files":
@@ -145,7 +145,7 @@ def _access_log() -> str:
     return _block("log", "output stdout", form)
 
 
-def _headers(settings: ProxySettings, policy: str) -> str:
+def _headers(settings: DoorSettings, policy: str) -> str:
     lines = [
         f"Content-Security-Policy {_quoted(policy)}",
         "X-Content-Type-Options nosniff",
@@ -165,8 +165,8 @@ def _headers(settings: ProxySettings, policy: str) -> str:
 
 
 def _allowed(
-    settings: ProxySettings,
-    through: Sequence[AllowedRoute],
+    settings: DoorSettings,
+    through: Sequence[Passage],
     answers: Mapping[str, Mapping[str, Any]],
 ) -> Iterable[str]:
     """What somebody may who has logged in; a browser has for pages of other origins, too."""
@@ -184,29 +184,31 @@ def _allowed(
     yield "redir @graph /query/?expr={http.regexp.graph.1} 302"
     for number, (path, content) in enumerate(answers.items()):
         name = f"answer{number}"
-        yield _matcher(name, allowed_routes.READ, re.escape(path))
+        yield _matcher(name, passages.READ, re.escape(path))
         yield _block(
             f"handle @{name}",
             "header Content-Type application/json",
             "header Cache-Control no-store",
             f"respond {_quoted(json.dumps(content))} 200",
         )
-    for route in through:
-        yield _matcher(route.name, route.methods, route.path, route.without, route.websocket)
-        yield _block(f"handle @{route.name}", *_forward(route))
+    for passage in through:
+        yield _matcher(
+            passage.name, passage.methods, passage.path, passage.without, passage.websocket
+        )
+        yield _block(f"handle @{passage.name}", *_forward(passage))
     yield "respond 404"
 
 
-def _forward(route: AllowedRoute) -> Iterable[str]:
-    if not route.websocket:
+def _forward(passage: Passage) -> Iterable[str]:
+    if not passage.websocket:
         yield "request_header -Upgrade"
-    if route.strip:
-        yield f"uri strip_prefix {route.strip}"
-    if route.prepend:
-        yield f"rewrite * {route.prepend}{_URI}"
+    if passage.strip:
+        yield f"uri strip_prefix {passage.strip}"
+    if passage.prepend:
+        yield f"rewrite * {passage.prepend}{_URI}"
     yield _block(
-        f"reverse_proxy {route.upstream}",
-        f"header_up Host {route.upstream}",
+        f"reverse_proxy {passage.upstream}",
+        f"header_up Host {passage.upstream}",
         *(f"header_up -{name}" for name in _DROPPED),
         _block("transport http", "dial_timeout 5s", "response_header_timeout 60s"),
     )
@@ -230,7 +232,7 @@ def _matcher(
     return _block(f"@{name}", *lines)
 
 
-def _login(settings: ProxySettings, users: Mapping[str, str]) -> Iterable[str]:
+def _login(settings: DoorSettings, users: Mapping[str, str]) -> Iterable[str]:
     return _oauth2(settings) if settings.oauth2_proxy else _password(users)
 
 
@@ -256,7 +258,7 @@ def _begin(name: str) -> str:
     return base64.b64encode(text)[: len(text) // 3 * 4].decode()
 
 
-def _oauth2(settings: ProxySettings) -> Iterable[str]:
+def _oauth2(settings: DoorSettings) -> Iterable[str]:
     """A login by oauth2-proxy: it decides about each request, and has the pages to log in."""
     proxy, url = settings.oauth2_proxy, settings.url
     of_url = (

@@ -1,8 +1,8 @@
-"""A phone's way through the public proxy: ``python -m bench.public_proxy.journey``, as root.
+"""A phone's way through the door: ``python -m bench.door.journey``, as root.
 
-A real stack with the public proxy on a network of its own (`ip netns`); Chromium, 390 pixels wide,
-runs where only the proxy can be reached. It is refused without a login; with it, it follows the
-links of the message of an alert, opens a trace, and creates a silence.
+A real stack with the door on a network of its own (`ip netns`); Chromium, 390 pixels wide, runs
+where only the door can be reached. It is refused without a login; with it, it follows the links of
+the message of an alert, opens a trace, and creates a silence.
 """
 
 import json
@@ -25,8 +25,8 @@ from stack.installation.ports import Ports
 from stack.readiness import LOOPBACK, free_port
 from vitals import secure_files
 
-_SPACE, _HERE, _THERE = "vitals-proxy", "vitalsproxy0", "vitalsproxy1"
-_PROXY, _PHONE = "10.231.7.1", "10.231.7.2"
+_SPACE, _HERE, _THERE = "vitals-door", "vitalsdoor0", "vitalsdoor1"
+_DOOR, _PHONE = "10.231.7.1", "10.231.7.2"
 _SECONDS = 180.0
 _TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 _LINK = re.compile(r"(?:Board|Runbook|Silence): (https://\S+)")
@@ -39,7 +39,7 @@ def network() -> Iterator[None]:
         for words in (
             f"netns add {_SPACE}",
             f"link add {_HERE} type veth peer name {_THERE} netns {_SPACE}",
-            f"addr add {_PROXY}/30 dev {_HERE}",
+            f"addr add {_DOOR}/30 dev {_HERE}",
             f"link set {_HERE} up",
             f"-n {_SPACE} addr add {_PHONE}/30 dev {_THERE}",
             f"-n {_SPACE} link set {_THERE} up",
@@ -55,7 +55,7 @@ def network() -> Iterator[None]:
 
 @contextmanager
 def stack(folder: Path, ports: dict[str, int], url: str) -> Iterator[None]:
-    """A watch with the public proxy, whose one target is down."""
+    """A watch with the door, whose one target is down."""
     environment = {
         **{name: text for name, text in os.environ.items() if not name.startswith("ALERT_")},
         **{f"{name}_PORT": str(port) for name, port in ports.items()},
@@ -154,8 +154,8 @@ def follow(page: Page, links: list[str], url: str) -> None:
 def main() -> int:
     """Run; returns the exit code."""
     ports = {name: free_port() for name in Ports.chosen()}
-    url = f"https://{_PROXY}:{free_port()}"
-    with tempfile.TemporaryDirectory(prefix="vitals-proxy-") as name, network():
+    url = f"https://{_DOOR}:{free_port()}"
+    with tempfile.TemporaryDirectory(prefix="vitals-door-") as name, network():
         folder = Path(name)
         folder.chmod(0o755)
         browser = folder / "chromium"
@@ -177,7 +177,7 @@ def main() -> int:
             if "Boards" in stranger.title() or stranger.locator("#root").count():
                 print("a page was shown without a login")
                 return 1
-            password = (folder / "data/secrets/proxy-password").read_text().strip()
+            password = (folder / "data/secrets/door-password").read_text().strip()
             login = HttpCredentials(username="watch", password=password)
             page = chromium.new_context(**phone, http_credentials=login).new_page()
             violations: list[str] = []
