@@ -1,6 +1,6 @@
 """Alerts on errors: issues that are new, or occur again after they were resolved.
 
-The keeper of issues tells Prometheus of each for some minutes, once; so the alert fires once and
+The issue tracker tells Prometheus of each for some minutes, once; so the alert fires once and
 ends by itself, which is not notified (``alerts.alertmanager``).
 """
 
@@ -19,7 +19,7 @@ _PAGE = "issues/?id={{ $labels.fingerprint }}"
 
 
 def _of_services(metric: Gauge[IssueLabels]) -> str:
-    """The keeper's series with the service as their job, as all alerts of a service have it."""
+    """The issue tracker's series with the service as their job, as alerts of a service have it."""
     return f'max by ({_BY}) (label_replace({metric.select()}, "job", "$1", "service", "(.+)"))'
 
 
@@ -27,7 +27,7 @@ ERROR_NEW = Alert(
     name="ErrorNew",
     expr=_of_services(ISSUE_NEW),
     fires_when="an error occurs that has no issue yet",
-    not_when="it occurred before the keeper of issues was there",
+    not_when="it occurred before the issue tracker was there",
     severity=Severity.TICKET,
     summary=f"New error in {{{{ $labels.job }}}}: {_ERROR}",
     description=f"First seen {{{{ $value | humanizeTimestamp }}}}{_WHERE}",
