@@ -214,9 +214,12 @@ def _has_a_board(theirs: Theirs) -> None:
     assert (
         yaml.safe_load((theirs.folder / "prometheus.yml~").read_text()) == before["prometheus.yml"]
     )
-    for _ in range(3):
+
+    def is_graphed() -> list[dict[str, str]]:
         httpx.get(f"http://{theirs.environment['SERVICE']}/openapi.json")
-    wait(lambda: theirs.query('job:http_server_request_duration_seconds:p95_5m{job="shop"} > 0'))
+        return theirs.query('job:http_server_request_duration_seconds:p95_5m{job="shop"} > 0')
+
+    wait(is_graphed)
     wait(lambda: theirs.query('job:vitals_workers:watched{job="shop"}'))
     page = httpx.get(f"{theirs.environment['PROMETHEUS']}/user/d/svc-overview/?var-job=shop")
     assert '<script type="module"' in page.text
