@@ -5,7 +5,7 @@ import re
 from alerts.prometheus_pair import FOLDER
 
 DOCUMENT = FOLDER / "prometheus-watch.yml"
-OF_API = ("api", "postgres")
+OF_API = ("api", "postgres", "redis")
 """The jobs of the API and its databases."""
 _HEADER = """\
 # Rendered by `python -m alerts` from prometheus.yml: change that file, not this one. It watches

@@ -27,6 +27,7 @@ USERS = {
     "api": 10001,
     "sample": 10001,
     "postgres-reader": 10001,
+    "redis-reader": 10001,
     "prometheus": 65534,
     "alertmanager": 65534,
     "grafana": 472,
@@ -40,6 +41,7 @@ SECRETS = {
     "api": ("jwt-key", "database-password", "redis-password", "metrics-token"),
     "sample": ("database-password", "jwt-key", "admin-password", "demo-password"),
     "postgres-reader": ("monitor-password",),
+    "redis-reader": ("redis-monitor-password",),
     "prometheus": ("metrics-token",),
     "alertmanager": (),
     "grafana": ("grafana-password",),
@@ -81,10 +83,16 @@ def distribute(folder: Path, environment: Mapping[str, str]) -> None:
             secure_files.write(
                 target / name, secrets.read(all_secrets, name), mode=0o400, owner=owner
             )
-    password = secrets.read(all_secrets, "redis-password")
+    config = redis.configuration(
+        6379,
+        Path("/data"),
+        password=secrets.read(all_secrets, "redis-password"),
+        monitor_password=secrets.read(all_secrets, "redis-monitor-password"),
+        host="0.0.0.0",  # noqa: S104 - the containers' own network
+    )
     secure_files.write(
         folder / "redis" / "redis.conf",
-        redis.configuration(6379, Path("/data"), password=password, host="0.0.0.0"),  # noqa: S104 - the containers' own network
+        config,
         mode=0o400,
         owner=_owner("redis"),
     )

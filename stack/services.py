@@ -38,8 +38,12 @@ def databases(here: Installation) -> list[Service]:
         monitor = secret_files.read(here.secrets, "monitor-password")
         postgres.make_monitor(here.ports.postgres, superuser, monitor, postgres.DATABASE)
 
-    password = secret_files.read(here.secrets, "redis-password")
-    config = redis.configuration(here.ports.redis, here.folder("redis"), password=password)
+    config = redis.configuration(
+        here.ports.redis,
+        here.folder("redis"),
+        password=secret_files.read(here.secrets, "redis-password"),
+        monitor_password=secret_files.read(here.secrets, "redis-monitor-password"),
+    )
     return [
         Service(
             postgres.server(cluster, here.ports.postgres, here.user, postgres.statement_settings()),
@@ -74,8 +78,43 @@ def readers(here: Installation) -> list[Service]:
             ready=lambda: readiness.http_answers(here.ports.postgres_reader, "/"),
             port=here.ports.postgres_reader,
             depends_on=("postgres",),
-        )
+        ),
+        redis_reader(
+            here,
+            f"redis://{redis.MONITOR}@{readiness.LOOPBACK}:{here.ports.redis}",
+            here.secrets / "redis-monitor-password",
+            depends_on=("redis",),
+        ),
     ]
+
+
+def redis_reader(
+    here: Installation, url: str, password_file: Path | None, depends_on: tuple[str, ...] = ()
+) -> Service:
+    """The reader of a Redis.
+
+    Args:
+        here: The installation.
+        url: `redis://USER@HOST:PORT`.
+        password_file: The file with the user's password, of which the reader gets a copy.
+        depends_on: Services that must be ready before.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    arguments = [*_flag("url", url), *_flag("port", str(here.ports.redis_reader))]
+    if password_file:
+        folder = secret_distribution.provide(here, "redis-reader", (), here.python_user)
+        copy = folder / "redis-monitor-password"
+        text = secure_files.read(password_file).decode().strip()
+        secure_files.write(copy, text, mode=0o400, owner=_python_owner(here))
+        arguments += _flag("password-file", str(copy))
+    return Service(
+        _python(here, "redis-reader", ["stack.redis_reader", *arguments]),
+        ready=lambda: readiness.http_answers(here.ports.redis_reader, "/"),
+        port=here.ports.redis_reader,
+        depends_on=depends_on,
+    )
 
 
 def api(here: Installation) -> Service:

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from alerts.alertmanager import escape_glob
+from alerts.prometheus_watch import OF_API
 from stack import readiness
 from stack.installation.ports import Ports
 from stack.installation.service_user import ServiceUser
@@ -18,8 +19,8 @@ from vitals import secure_files
 
 RUNNER = "runner"
 """The job that scrapes the runner. Containers have none: their engine restarts them."""
-OF_API = ("api", "postgres")
-"""The jobs of the API and its databases."""
+_READERS = {"redis": "redis_reader"}
+"""Jobs of readers that may not run, by the port that is 0 then."""
 NO_ORIGIN = "none"
 """An origin that no web page has: by default Prometheus lets pages of every origin read metrics."""
 
@@ -148,6 +149,11 @@ def configuration(
     if jobs:
         kept = [job for job in config["scrape_configs"] if job["job_name"] not in OF_API]
         config["scrape_configs"] = kept
+    config["scrape_configs"] = [
+        job
+        for job in config["scrape_configs"]
+        if job["job_name"] not in _READERS or getattr(ports, _READERS[job["job_name"]])
+    ]
     halves = pair or [ports]
     local = {
         name: [f"{readiness.LOOPBACK}:{port}" for port in dict.fromkeys(taken)]
@@ -160,6 +166,7 @@ def configuration(
             (RUNNER, [ports.runner]),
             ("issues", [ports.issues]),
             ("postgres-reader", [ports.postgres_reader]),
+            ("redis-reader", [ports.redis_reader]),
             ("tempo", [ports.store]),  # here one store is both Tempo and Loki
         )
     }

@@ -208,7 +208,8 @@ def test_a_profile_has_all_that_its_services_need(profiles: tuple[str, ...]) -> 
     started = _of(*profiles)
     for name in started:
         assert {*SERVICES[name].get("depends_on", ())} <= started, name
-    assert bool({"api", "postgres", "redis"} & started) == (profiles[0] != "watch")
+    of_api = {"api", "postgres", "postgres-reader", "redis", "redis-reader"}
+    assert started & of_api == (set() if profiles[0] == "watch" else of_api)
     assert ("prometheus-watch" in started) == (profiles[0] == "watch")
     assert len({"prometheus", "prometheus-watch"} & started) == 1
 
@@ -248,7 +249,8 @@ def test_the_watch_alone_differs_in_its_configuration_and_its_name() -> None:
         yaml.safe_load((CHECKOUT / "prometheus" / name).read_text())
         for name in ("prometheus.yml", "prometheus-watch.yml")
     )
-    jobs = [job for job in one["scrape_configs"] if job["job_name"] not in {"api", "postgres"}]
+    of_api = {"api", "postgres", "redis"}
+    jobs = [job for job in one["scrape_configs"] if job["job_name"] not in of_api]
     assert two == {**one, "scrape_configs": jobs}
 
 
