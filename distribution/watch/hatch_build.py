@@ -30,8 +30,6 @@ LEFT_OUT = (
     "stack/install/debian_suites.py",
     "stack/install/images.py",
     "stack/postgres_reader/",
-    "stack/readings/",
-    "stack/redis_reader/",
     "stack/traffic.py",
     "stack/tsdb_replay.py",
     "stack/user_journeys.py",

@@ -10,7 +10,6 @@ from typing import Any
 import yaml
 
 from alerts.alertmanager import escape_glob
-from alerts.prometheus_watch import OF_API
 from stack import readiness
 from stack.installation.ports import Ports
 from stack.installation.service_user import ServiceUser
@@ -19,6 +18,8 @@ from vitals import secure_files
 
 RUNNER = "runner"
 """The job that scrapes the runner. Containers have none: their engine restarts them."""
+OF_API = ("api", "postgres")
+"""The jobs of the API and its database."""
 _READERS = {"redis": "redis_reader"}
 """Jobs of readers that may not run, by the port that is 0 then."""
 NO_ORIGIN = "none"
