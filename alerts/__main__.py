@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-from alerts import prometheus_pair, reconciler, table
+from alerts import prometheus_pair, prometheus_watch, reconciler, table
 from alerts.alertmanager import FAST_TIMINGS, NORMAL_TIMINGS, write
 from alerts.receivers import InvalidReceiverSettingsError, ReceiverSettings
 from alerts.rule_files import render
@@ -37,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         files[table.DOCUMENT] = table.render(table.DOCUMENT.read_text(encoding="utf-8"))
         one = (prometheus_pair.FOLDER / "prometheus.yml").read_text(encoding="utf-8")
         files[prometheus_pair.DOCUMENT] = prometheus_pair.render(one)
+        files[prometheus_watch.DOCUMENT] = prometheus_watch.render(one)
     stale = {path: text for path, text in files.items() if _read(path) != text}
     if chosen.check:
         for path in sorted((*stale, *left_over)):

@@ -8,7 +8,8 @@ import yaml
 from playwright.sync_api import Browser, BrowserContext, Route, expect, sync_playwright
 
 from alerts.rule_files import recording_depths
-from stack import static_site, viewer
+from export import static_site
+from stack import viewer
 from stack.installation import service_user
 from stack.installation.paths import CHECKOUT
 from tests import servers
