@@ -66,7 +66,11 @@ def states(state: int, *, but: tuple[str, ...] = ()) -> dict[str, Any]:
 def at_every(value: str) -> list[dict[str, str]]:
     return [
         {"series": series, "values": value}
-        for series in ('up{job="api", instance="one"}', 'postgres_up{instance="db"}')
+        for series in (
+            'up{job="api", instance="one"}',
+            'postgres_up{instance="db"}',
+            'redis_server_up{instance="cache"}',
+        )
     ]
 
 

@@ -1,4 +1,4 @@
-"""The metrics endpoint of the reader."""
+"""The metrics endpoint of a reader."""
 
 from collections.abc import Iterable, Iterator
 
@@ -6,8 +6,8 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from stack.postgres_reader.reader import Reader
-from stack.postgres_reader.sample import Sample
+from stack.readings.readings import Source
+from stack.readings.sample import Sample
 from vitals.metrics.catalogue import FILESYSTEM_LIMIT, FILESYSTEM_USAGE
 from vitals.saturation import disk
 
@@ -20,7 +20,7 @@ class ReaderMetrics(Collector):
         folders: Folders of the server on this machine, by name.
     """
 
-    def __init__(self, reader: Reader, folders: disk.Folders) -> None:
+    def __init__(self, reader: Source, folders: disk.Folders) -> None:
         self._reader, self._folders = reader, disk.folders(folders)
 
     def describe(self) -> Iterator[Metric]:
@@ -38,7 +38,7 @@ class ReaderMetrics(Collector):
                 yield Sample(FILESYSTEM_LIMIT, (name,), found.limit)
 
 
-def registry_of(reader: Reader, folders: disk.Folders) -> CollectorRegistry:
+def registry_of(reader: Source, folders: disk.Folders) -> CollectorRegistry:
     """A registry with the metrics of a reader and of its process."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
