@@ -78,19 +78,22 @@ def run_fault(number: int, *, orders: int, seconds: int) -> Row:
         opened.enter_context(fault.inject(stack))
         began, end = time.monotonic(), time.monotonic() + seconds
         told: dict[str, tuple[float, Message]] = {}
+        is_told = False
         while time.monotonic() < end:
             time.sleep(1)
             for each in reversed(stack.told()):
                 key = each["starts"] + each["alert"]
-                if key not in before and key not in told:
-                    spent = time.monotonic() - began
-                    if not told:
-                        end = min(end, time.monotonic() + AFTER_SECONDS)
-                    told[key] = spent, each
-                    _print_message(number, spent, each)
+                if key in before or key in told:
+                    continue
+                told[key] = time.monotonic() - began, each
+                _print_message(number, *told[key])
+                if each["alert"] in fault.alerts and not is_told:
+                    is_told = True
+                    end = min(end, time.monotonic() + AFTER_SECONDS)
         shown = "; ".join(f"{title}: {stack.figure(board, title)}" for board, title in fault.shown)
         witness = fault.witness(stack)
-    after, first = next(iter(told.values()), (0, None))
+    right = [(after, each) for after, each in told.values() if each["alert"] in fault.alerts]
+    after, first = right[0] if right else (0, None)
     text = "; ".join(_text(each) for _, each in told.values())
     return str(number), fault.title, _told(first, after), text, shown, witness
 

@@ -361,10 +361,17 @@ def _lines() -> Iterator[str]:
     yield from _past("vitals_workers", _OTHER, 1)  # which the boards offer the jobs of
     for instance in _INSTANCES:
         yield from _past("up", f'job="api",instance="{instance}"', 1)
+    yield from _deployments()
+    yield from _alerts()
+
+
+def _deployments() -> Iterator[str]:
     for labels, since in _DEPLOYMENTS.items():
-        yield from (
-            f"{DEPLOYED_AT.record}{{{labels}}} {since} {at}" for at in _moments() if at > since
-        )
+        deployed = f"{DEPLOYED_AT.record}{{{labels}}} {since}"
+        yield from (f"{deployed} {at}" for at in _moments() if at > since)
+
+
+def _alerts() -> Iterator[str]:
     for alert in _ALERTS.split("\n"):
         if alert:
             yield from (f"{alert} 1 {at}" for at in _moments() if at > END - 900)
