@@ -110,6 +110,8 @@ def _settings() -> dict[str, str]:
         "SERVICE_METRICS_TOKEN_FILE": f"{_SECRETS}/metrics-token",
         "SERVICE_POOL_SIZE": str(POOL_SIZE),
         "SERVICE_INSTANCES": str(MOST + SURGE),
+        # Longer than ingress-nginx keeps an idle connection.
+        "SERVICE_KEEP_ALIVE_TIMEOUT": "75",
         "SERVICE_SHUTDOWN_DELAY": str(DELAY_SECONDS),
         "SERVICE_SHUTDOWN_TIMEOUT": str(TIMEOUT_SECONDS),
     }
