@@ -4,7 +4,7 @@ python -m alerts                            write prometheus/rules/*.yml and doc
 python -m alerts --check                    fail if they are out of date
 python -m alerts --fast --output DIR        the same rules, many times faster, for drills
 python -m alerts alertmanager --output FILE write Alertmanager's configuration from ALERT_*
-python -m alerts reconcile                  tell Alertmanager what ended while it could not hear
+python -m alerts reconcile                  report to Alertmanager the ends that it has missed
 """
 
 import argparse
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     alertmanager.add_argument("--fast", action="store_true", help="wait seconds, not minutes")
     reconcile = commands.add_parser(
         "reconcile",
-        help="keep telling Alertmanager what ended while it could not hear",
+        help="keep reporting to Alertmanager the ends that it has missed",
         description=reconciler.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -15,6 +15,7 @@ from stack.installation.paths import CHECKOUT
 from tests import servers
 from tests.browser import recording
 from tests.browser.pages import Pages
+from tests.browser.visits import Visit
 
 FLAGS = [
     "--no-sandbox",  # Chromium refuses root otherwise; it opens nothing but our own pages
@@ -75,6 +76,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def record(request: pytest.FixtureRequest) -> bool:
     """Whether pictures are replaced instead of compared."""
     return bool(request.config.getoption("--record", default=False))
+
+
+@pytest.fixture
+def visit(opened: Visit) -> Iterator[Visit]:
+    """An open board; no errors may be logged during a test."""
+    yield opened
+    opened.pages.assert_no_errors()
 
 
 @pytest.fixture(scope="session")
