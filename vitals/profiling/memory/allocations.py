@@ -201,8 +201,9 @@ def _innermost_first(trace: Any) -> Trace:
 def _young_objects() -> list[tuple[type, Any]]:
     """Types of some young objects, each with its trace; empty if there are too many.
 
-    On Python 3.11 there is no trace of objects with a `__dict__`. All of it is one call of C, without a turn for another thread: an object that were held here
+    All of it is one call of C, without a turn for another thread: an object that were held here
     while its thread lets go of it would end here, which connections and greenlets must not.
+    Python 3.11 finds no trace of objects with a ``__dict__``.
     """
     trace_of = getattr(tracemalloc, "_get_object_traceback", None)
     young, survived, _ = gc.get_count()
