@@ -188,12 +188,12 @@ def _container(reached: _Reached, value: Any, base: type, entries: int) -> Conta
     return Container(name[:_MAX_NAME], type_label(type(value)), entries, holds, again)
 
 
-def _newest(value: Any, base: type) -> Any:
+def _newest(value: Any, base: Any) -> Any:
     """The newest entry, as far as there is an order; of a dictionary, its value."""
     if base is dict:
         return next(reversed(dict.values(value)))
     if base in (list, deque, tuple):
-        return base.__getitem__(value, -1)  # type: ignore[index]
+        return base.__getitem__(value, -1)
     return next(iter(base.__iter__(value)))
 
 

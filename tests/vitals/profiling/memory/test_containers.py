@@ -18,7 +18,7 @@ class Guarded(OrderedDict[int, int]):
     def __len__(self) -> NoReturn:
         raise AssertionError("code of the application ran")
 
-    __iter__ = __bool__ = values = __len__  # type: ignore[assignment]
+    __iter__ = __bool__ = values = __len__
 
 
 class Clause:
