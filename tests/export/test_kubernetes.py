@@ -155,7 +155,7 @@ def test_pods_are_confined_probed_and_bounded(exported: Path, name: str) -> None
 @pytest.mark.parametrize("name", ["api", "plain"])
 def test_objects_name_each_other(exported: Path, name: str) -> None:
     objects = base(exported / name)
-    labels = [pod["metadata"]["labels"] for pod in pods(objects)]
+    labels: list[dict[str, str]] = [pod["metadata"]["labels"] for pod in pods(objects)]
 
     def selects_one(selector: dict[str, str]) -> bool:
         return sum(selector.items() <= each.items() for each in labels) == 1
