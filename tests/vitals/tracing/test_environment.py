@@ -159,9 +159,7 @@ def test_what_records_cannot_do_is_done_by_opentelemetry(
         environment.setenv(name, value)
     assert not trace_settings().fits_records
     given = trace_settings("http://127.0.0.1:9")
-    assert not given.fits_records, (
-        "an endpoint in code changes nothing of what the variables ask for"
-    )
+    assert not given.fits_records, "an endpoint in code changes none of what they ask for"
 
 
 def test_the_resource_is_that_of_the_environment_unless_given(
