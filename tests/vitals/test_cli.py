@@ -10,7 +10,7 @@ from sqlalchemy import create_engine
 
 from vitals import cli
 
-COMMANDS = ("doctor", "bottlenecks", "plans", "advise", "indexes", "locks")
+COMMANDS = ("doctor", "bottlenecks", "plans", "memory", "advise", "indexes", "locks")
 
 
 def run(*words: str, module: str = "vitals", **environment: str) -> subprocess.Popen[bytes]:
@@ -39,6 +39,17 @@ def test_both_modules_are_the_command(module: str) -> None:
         _, said = started.communicate(timeout=60)
     assert started.returncode == 2
     assert said == b"vitals: no service given: name its URL, or set VITALS_URL\n"
+
+
+@pytest.mark.parametrize("name", ["watch", "export"])
+def test_a_command_of_the_watch_names_what_brings_it(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([name, "--help"]) == 2
+    assert "pip install 'vitals-kit[watch]'" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    assert f"    {name} " in capsys.readouterr().out
 
 
 def test_reader_that_ends_early_is_no_error(tmp_path: Path) -> None:
