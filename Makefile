@@ -36,9 +36,10 @@ demo: $(READY) ## the whole stack with sample data and traffic; Ctrl-C stops it
 up: $(READY) ## the whole stack without traffic; WORKERS=4 serves with four processes, HA=1 watches with a pair
 	@exec $(RUN) -m stack up
 
-watch: $(READY) ## watch a service that runs: TARGET=host:port JOB=shop [TOKEN_FILE=file], or CONFIG=file
+watch: $(READY) ## watch a service that runs: TARGET=host:port JOB=shop [TOKEN_FILE=file], or CONFIG=file; [REDIS=url [REDIS_PASSWORD_FILE=file]]
 	@exec $(RUN) -m stack watch $(if $(CONFIG),--config "$(CONFIG)",--job "$(JOB)" \
-		$(foreach each,$(TARGET),"$(each)") $(if $(TOKEN_FILE),--token-file "$(TOKEN_FILE)"))
+		$(foreach each,$(TARGET),"$(each)") $(if $(TOKEN_FILE),--token-file "$(TOKEN_FILE)")) \
+		$(if $(REDIS),--redis "$(REDIS)") $(if $(REDIS_PASSWORD_FILE),--redis-password-file "$(REDIS_PASSWORD_FILE)")
 
 test: $(READY) ## all checks and tests, as CI runs them
 	@$(BIN)/python -m stack install --for-tests
@@ -108,7 +109,7 @@ pictures: $(READY) ## record the reference screenshots of the boards again; chec
 	@$(BIN)/python -m stack install --for-tests
 	$(BIN)/python -m pytest tests/browser --record -k "look or lists or kind or picture"
 
-bench: $(READY) ## run the benchmarks against peers; fails above a budget
+bench: $(READY) ## run the benchmarks against alternatives; fails above a budget
 	$(BIN)/python -m bench
 
 drill: $(READY) ## inject a fault and follow its alert: make drill ALERT=LatencyP95High, or ALERT=all; HA=1 kills one of a pair

@@ -12,7 +12,7 @@ from typing import Any
 import promql_parser as promql
 
 from alerts.rule_files import every_signal
-from rules import monitoring, postgres_metrics, victoriametrics
+from rules import monitoring, postgres_metrics, redis_metrics, victoriametrics
 from vitals.metrics.catalogue import CATALOGUE
 from vitals.metrics.declarations import AnyMetric, Counter, Gauge, Histogram
 
@@ -34,7 +34,7 @@ def _provided() -> dict[str, Labels]:
     series: dict[str, Labels] = defaultdict(frozenset)
     for signal in every_signal().values():
         series[signal.record] = frozenset(signal.labels)
-    others = (monitoring, postgres_metrics, victoriametrics)
+    others = (monitoring, postgres_metrics, redis_metrics, victoriametrics)
     values = (each for module in others for each in vars(module).values())
     declared = (each for each in values if isinstance(each, Counter | Gauge))
     for metric in (*CATALOGUE.values(), *declared):

@@ -15,6 +15,7 @@ ENDPOINT_UID = "svc-endpoint"
 DATABASE_UID = "svc-db"
 CACHE_UID = "svc-cache"
 POSTGRES_UID = "svc-postgres"
+REDIS_UID = "svc-redis"
 
 _KEEP = "${datasource:queryparam}&${job:queryparam}&${__url_time_range}"
 """Keeps the data source, the job and the time range."""

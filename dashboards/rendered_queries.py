@@ -9,6 +9,7 @@ CHOICES: Mapping[str, str] = {
     "job": "api",
     "instance": ".+",
     "server": ".+",
+    "redis": ".+",
     "route": "/api/products",
     "__rate_interval": "1m",
     "__interval": "15s",

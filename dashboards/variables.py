@@ -7,6 +7,7 @@ from grafanalib import core
 
 from dashboards.grafana import DATASOURCE, VARIABLE_KEYS, Json, to_grafana_json
 from rules.postgres_metrics import PG_UP
+from rules.redis_metrics import REDIS_UP
 from vitals.metrics.catalogue import HTTP_REQUEST_DURATION, WORKERS
 from vitals.metrics.declarations import Matcher, excluding, matching
 
@@ -79,6 +80,8 @@ API = Variable("api", "Page", WORKERS.select(job="$job"), "instance", hidden=Tru
 """One instance of the service, at whose address the pages of the kit are."""
 SERVER = Variable("server", "Server", PG_UP.select(), "instance", multi=True)
 """Of PostgreSQL, by the address of its reader."""
+REDIS = Variable("redis", "Server", REDIS_UP.select(), "instance", multi=True)
+"""Of Redis, likewise."""
 ROUTE = Variable(
     "route",
     "Route",
@@ -106,6 +109,7 @@ class ChosenServer(TypedDict):
 
 
 CHOSEN_SERVER = ChosenServer(instance=matching("$server"))
+CHOSEN_REDIS = ChosenServer(instance=matching("$redis"))
 
 
 class ChosenRoute(Chosen):

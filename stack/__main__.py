@@ -1,8 +1,8 @@
 """The whole stack on this machine, as processes that listen on loopback.
 
 Ports: API_PORT, POSTGRES_PORT, REDIS_PORT, PROMETHEUS_PORT, ALERTMANAGER_PORT, INBOX_PORT,
-STORE_PORT, ISSUES_PORT, and by default free ones, RUNNER_PORT and POSTGRES_READER_PORT for
-the metrics of the runner and of PostgreSQL.
+STORE_PORT, ISSUES_PORT, and by default free ones, RUNNER_PORT, POSTGRES_READER_PORT and
+REDIS_READER_PORT for the metrics of the runner, of PostgreSQL and of Redis.
 Traces and logs are kept for STORE_KEEP (7d), up to STORE_LIMIT on disk (2GB).
 Data are stored in var/ of the checkout, or in the folder VITALS_DATA.
 With HA=1 there are two Prometheus and two Alertmanagers, of which any one may end; the second ones
@@ -60,6 +60,7 @@ def _run(options: argparse.Namespace) -> int:
             for suite in debian_suites.NEWER:
                 debian_suites.fetch(suite)
             debian_suites.fetch_victoria_metrics()
+            debian_suites.fetch_docker_compose()
         return 0
     amounts = None
     if options.command == "demo":
@@ -70,6 +71,7 @@ def _run(options: argparse.Namespace) -> int:
         amounts=amounts,
         fast=options.fast,
         watched=watch_command.services(options) if options.command == "watch" else (),
+        redis=watch_command.redis(options) if options.command == "watch" else None,
     )
 
 

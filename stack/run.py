@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from textwrap import indent
 
-from stack import command_line, monitoring_config, pair, readiness, services
+from stack import command_line, monitoring_config, monitoring_services, pair, readiness, services
 from stack.door import service as door
 from stack.door.settings import DoorSettings
 from stack.installation import secrets
@@ -21,7 +21,7 @@ from stack.process.runner_metrics import RunnerMetrics
 from stack.process.service import AVAILABLE, Service, ServiceStatus, State
 from stack.terminal import print_line
 from stack.text_table import text_table
-from stack.watched_services import WatchedService
+from stack.watched_services import WatchedRedis, WatchedService
 from vitals import secure_files
 from vitals.metrics import process_identity
 
@@ -31,7 +31,7 @@ WRITTEN = (
     *("store", "issues", "door", "running.json", "lock", pair.FOLDER),
 )
 """Names of everything that the stack writes to its data folder."""
-_OF_API = ("api", "postgres", "redis", "postgres_reader")
+_OF_API = ("api", "postgres", "redis", "postgres_reader", "redis_reader")
 """Ports that are not used where services of others are watched."""
 
 
@@ -42,6 +42,7 @@ def run(
     amounts: Mapping[str, int] | None = None,
     fast: bool = False,
     watched: Sequence[WatchedService] = (),
+    redis: WatchedRedis | None = None,
 ) -> int:
     """Run the stack until it is stopped; services that end are started again.
 
@@ -51,6 +52,7 @@ def run(
         amounts: Sizes of the sample data, which also get traffic; `None` for neither.
         fast: Run the rules many times faster, and notify the inbox only.
         watched: Services to watch in place of an API and databases of its own.
+        redis: The Redis of these services, if it is read.
 
     Returns:
         The exit code: 0 after a stop signal, 1 after the first start of a service failed or, with
@@ -77,12 +79,15 @@ def run(
         here.ports,
         runner=metrics.serve(here.ports.runner),
         postgres_reader=0 if watched else here.ports.postgres_reader or readiness.free_port(),
+        redis_reader=(
+            0 if watched and not redis else here.ports.redis_reader or readiness.free_port()
+        ),
     )
     here = replace(here, ports=ports)
     here = _with_ports_of_pair(here)
     command_line.write(here, watched)
     logs = LogMultiplexer(here.log)
-    chosen = _choose(here, settings, amounts=amounts, fast=fast, watched=watched)
+    chosen = _choose(here, settings, amounts=amounts, fast=fast, watched=watched, redis=redis)
     chosen = [_with_marker(service, orphans.marker(here.data)) for service in chosen]
     record = RecordWriter(here.record_path, here.ports, here.public.origin if here.public else "")
     logs.log(f"starting {', '.join(service.name for service in chosen)}")
@@ -117,20 +122,23 @@ def _choose(
     amounts: Mapping[str, int] | None,
     fast: bool,
     watched: Sequence[WatchedService],
+    redis: WatchedRedis | None,
 ) -> list[Service]:
     """The services of the stack; the arguments are those of `run`."""
     own = (
         [] if watched else [*services.databases(here), *services.readers(here), services.api(here)]
     )
+    if redis:
+        own = [services.redis_reader(here, redis.url, redis.password_file)]
     mail_port = readiness.free_port()
     return [
         *own,
         services.inbox(here, mail_port),
         services.store(here),
         services.issues(here),
-        *services.monitoring(
+        *monitoring_services.monitoring(
             here,
-            services.prometheus_secrets(here),
+            monitoring_services.prometheus_secrets(here),
             fast=fast,
             mail_port=mail_port,
             watched=watched,

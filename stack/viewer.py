@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stack import static_site
+from export import static_site
 from stack.install import npm
 from stack.install.stamp import is_current as is_stamped
 from stack.install.stamp import locked, once
@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         "--traces", default="", help="URL of a trace elsewhere, with {trace} in it; by default here"
     )
     publish.add_argument("--store", default="", help="URL of the store of traces and logs")
-    publish.add_argument("--issues", default="", help="URL of the keeper of issues")
+    publish.add_argument("--issues", default="", help="URL of the issue tracker")
     commands.add_parser("check", help="lint and type-check, if Node is installed")
     return parser
 

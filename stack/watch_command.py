@@ -15,7 +15,7 @@ from stack import run, settings, watched_services
 from stack.install import packages
 from stack.installation.paths import DATA, Installation
 from stack.text_table import text_table
-from stack.watched_services import WatchedService
+from stack.watched_services import WatchedRedis, WatchedService
 
 
 def main(arguments: Sequence[str], *, command: str, data: Path) -> int:
@@ -47,7 +47,11 @@ def _run(options: argparse.Namespace, command: str, environment: Mapping[str, st
     watched = services(options)
     packages.require_watch(for_door=bool(environment.get("PUBLIC_URL")))
     return run.run(
-        Installation.here(environment), command=command, fast=options.fast, watched=watched
+        Installation.here(environment),
+        command=command,
+        fast=options.fast,
+        watched=watched,
+        redis=redis(options),
     )
 
 
@@ -91,6 +95,15 @@ def services(options: argparse.Namespace) -> list[WatchedService]:
     ]
 
 
+def redis(options: argparse.Namespace) -> WatchedRedis | None:
+    """The Redis that the options name, if any.
+
+    Raises:
+        WatchSettingsError: The address is none of Redis, or has a password in it.
+    """
+    return WatchedRedis(options.redis, options.redis_password_file) if options.redis else None
+
+
 def add_arguments(watch: argparse.ArgumentParser) -> None:
     """Add the options to the parser of the command."""
     watch.add_argument("targets", nargs="*", metavar="HOST:PORT", help="an instance of the service")
@@ -119,6 +132,15 @@ def add_arguments(watch: argparse.ArgumentParser) -> None:
         default=0,
         metavar="PORT",
         help="the port of its containers, which have the label vitals.job=NAME",
+    )
+    watch.add_argument(
+        "--redis",
+        default="",
+        metavar="URL",
+        help="the Redis behind it, redis://USER@HOST:PORT: read for the board Redis and its alerts",
+    )
+    watch.add_argument(
+        "--redis-password-file", type=Path, metavar="FILE", help="the password of that user"
     )
     watch.add_argument(
         "--config",

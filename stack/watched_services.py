@@ -10,8 +10,11 @@ import yaml
 
 from rules.watched import SCRAPE_SETTINGS
 from stack.installation.paths import Installation
+from stack.servers.redis import check_url
 
-OWN_JOBS = ("alertmanager", "issues", "postgres", "prometheus", "runner", "services", "store")
+OWN_JOBS = (
+    *("alertmanager", "issues", "postgres", "prometheus", "redis", "runner", "services", "store"),
+)
 """Jobs of the stack itself."""
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+):\d{1,5}")
 _DOCKER = "unix:///var/run/docker.sock"
@@ -119,6 +122,30 @@ class WatchedService:
             wanted = {"name": "label", "values": [f"{_DOCKER_LABEL}={self.job}"]}
             job["docker_sd_configs"] = [{"host": _DOCKER, "port": self.docker, "filters": [wanted]}]
         return job
+
+
+@dataclass(frozen=True)
+class WatchedRedis:
+    """A Redis behind the services.
+
+    Attributes:
+        url: ``redis://USER@HOST:PORT``.
+        password_file: File with the password of that user.
+
+    Raises:
+        WatchSettingsError: The address is none of Redis, or the password file is missing.
+    """
+
+    url: str
+    password_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            check_url(self.url)
+        except ValueError as error:
+            raise WatchSettingsError(f"--redis: {error}") from error
+        if self.password_file and not self.password_file.is_file():
+            raise WatchSettingsError(f"--redis-password-file: no file {self.password_file}")
 
 
 def read(file: Path) -> list[WatchedService]:

@@ -26,9 +26,11 @@ from stack.drills.load import LoadGenerator
 from stack.text_table import text_table
 
 WARM_SECONDS = 420
-"""To have five minutes of data before the fault."""
+"""To have five minutes of data before releases."""
 LIMITS = {"page": 180, "ticket": 720}
 """Seconds within which a fault must be told, by severity."""
+AFTER_SECONDS = 240
+"""For which messages are collected after the first one: what follows must be explained by it."""
 HEADER = ("fault", "", "told after", "messages", "boards", "witness")
 
 Row = tuple[str, ...]
@@ -69,20 +71,39 @@ def run_fault(number: int, *, orders: int, seconds: int) -> Row:
     """Inject one fault into a part of a stack; returns a row of the table."""
     fault = FAULTS[number]
     with ExitStack() as opened:
-        stack = opened.enter_context(_started(orders, fault.disk))
-        print(f"{number} {fault.title}: {WARM_SECONDS} s of traffic before it", flush=True)
-        time.sleep(WARM_SECONDS)
+        stack = opened.enter_context(_started(max(orders, fault.orders), fault.disk))
+        print(f"{number} {fault.title}: {fault.warm} s of traffic before it", flush=True)
+        time.sleep(fault.warm)
         before = {each["starts"] + each["alert"] for each in stack.told()}
         opened.enter_context(fault.inject(stack))
-        began, first = time.monotonic(), None
-        while time.monotonic() < began + seconds and first is None:
+        began, end = time.monotonic(), time.monotonic() + seconds
+        told: dict[str, tuple[float, Message]] = {}
+        is_told = False
+        while time.monotonic() < end:
             time.sleep(1)
-            new = [each for each in stack.told() if each["starts"] + each["alert"] not in before]
-            first = new[-1] if new else None
-        after = _told(first, time.monotonic() - began)
+            for each in reversed(stack.told()):
+                key = each["starts"] + each["alert"]
+                if key in before or key in told:
+                    continue
+                told[key] = time.monotonic() - began, each
+                _print_message(number, *told[key])
+                if each["alert"] in fault.alerts and not is_told:
+                    is_told = True
+                    end = min(end, time.monotonic() + AFTER_SECONDS)
         shown = "; ".join(f"{title}: {stack.figure(board, title)}" for board, title in fault.shown)
-        text = _text(first) if first else ""
-        return str(number), fault.title, after, text, shown, fault.witness(stack)
+        witness = fault.witness(stack)
+    right = [(after, each) for after, each in told.values() if each["alert"] in fault.alerts]
+    after, first = right[0] if right else (0, None)
+    text = "; ".join(_text(each) for _, each in told.values())
+    return str(number), fault.title, _told(first, after), text, shown, witness
+
+
+def _print_message(number: int, spent: float, message: Message) -> None:
+    """A message as it arrives, with all that it begins with."""
+    print(f"{spent:6.0f} s  {number} {_text(message)}", flush=True)
+    more = {"description": message["description"], **message["annotations"], **message["links"]}
+    for name, text in more.items():
+        print(f"{'':10}{name}: {text}", flush=True)
 
 
 async def _run_releases(stack: Stack, numbers: Sequence[int], seconds: int) -> list[Row]:
@@ -123,8 +144,7 @@ async def _watch(stack: Stack, chosen: dict[int, Release], seconds: int) -> list
                     after.setdefault(number, time.monotonic() - began)
                     if told["alert"] not in messages[number]:
                         messages[number][told["alert"]] = told
-                        spent = time.monotonic() - began
-                        print(f"{spent:6.0f} s  {number} {_text(told)}", flush=True)
+                        _print_message(number, time.monotonic() - began, told)
     rows: list[Row] = []
     for number, release in chosen.items():
         told_now = list(messages[number].values())

@@ -7,6 +7,7 @@ from dashboards.boards import (
     endpoint,
     overview,
     postgres,
+    redis,
     runtime,
     services,
 )
@@ -17,6 +18,7 @@ BOARDS = (
     database.BOARD,
     postgres.BOARD,
     caches.BOARD,
+    redis.BOARD,
     runtime.BOARD,
     alerts.BOARD,
     services.BOARD,

@@ -13,9 +13,17 @@ from re import search
 from dashboards.grafana import Json
 from dashboards.panels.query import Query
 from dashboards.style import Colour
-from dashboards.variables import CHOSEN, CHOSEN_JOB, CHOSEN_SERVER, SERVER
+from dashboards.variables import (
+    CHOSEN,
+    CHOSEN_JOB,
+    CHOSEN_REDIS,
+    CHOSEN_SERVER,
+    REDIS,
+    SERVER,
+)
 from rules.monitoring import UP
 from rules.postgres_metrics import PG_UP
+from rules.redis_metrics import REDIS_UP
 
 TARGET_DOWN, NOT_SCRAPED, NOT_YET = -1_000_000_000, -2_000_000_000, -3_000_000_000
 STATES = {
@@ -25,6 +33,8 @@ STATES = {
 }
 """Numbers that stand for a reason, and its words; no figure of a board is as low."""
 
+_OF_READERS = ((SERVER, PG_UP, CHOSEN_SERVER), (REDIS, REDIS_UP, CHOSEN_REDIS))
+"""Servers that a reader reads: the variable, whether they answer it, and the chosen ones."""
 _YOUNG = "2m"
 """Rates need two samples, and recorded ones some evaluations more."""
 
@@ -36,11 +46,18 @@ def explained(queries: tuple[Query, ...]) -> tuple[Query, ...]:
     none then, as an objective has none, is not "no traffic": the target is down.
     """
     of_instances = any("$instance" in query.expr for query in queries)
-    of_server = any(f"${SERVER.name}" in query.expr for query in queries)
+    answers = next(
+        (
+            (metric, chosen)
+            for variable, metric, chosen in _OF_READERS
+            if any(f"${variable.name}" in query.expr for query in queries)
+        ),
+        None,
+    )
 
     def up(window: str = "") -> str:
-        if of_server:  # it answers where its reader does and reaches it
-            return PG_UP.select("", window, **CHOSEN_SERVER)
+        if answers:  # it answers where its reader does and reaches it
+            return answers[0].select("", window, **answers[1])
         if of_instances:
             return UP.select("", window, **CHOSEN)
         return UP.select("", window, job=CHOSEN_JOB)

@@ -29,6 +29,8 @@ class Ports:
     """Metrics of the runner; 0 takes a free port."""
     postgres_reader: int = 0
     """Metrics of PostgreSQL; 0 takes a free port."""
+    redis_reader: int = 0
+    """Metrics of Redis; 0 takes a free port."""
     prometheus_2: int = 0
     """The second Prometheus of a pair; 0 takes a free port."""
     alertmanager_2: int = 0

@@ -20,6 +20,7 @@ NAMES = (
     "database-password",  # the API's role
     "monitor-password",  # the role that reads what PostgreSQL says of itself
     "redis-password",
+    "redis-monitor-password",  # the user that reads what Redis says of itself
     "metrics-token",  # Prometheus sends it to /metrics
     "admin-password",  # admin@example.com of the sample data
     "demo-password",  # user<N>@example.com of the sample data

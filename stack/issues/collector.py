@@ -12,7 +12,7 @@ from time import time
 from stack.issues.http_client import StoreError
 from stack.issues.issue_store import CURSOR, IssueStore, State
 from stack.issues.log_reader import MAX_LINES, MINUTE, LogReader
-from stack.issues.sightings import Count, Occurrence
+from stack.issues.occurrences import Count, Occurrence
 from stack.issues.trace_reader import TracedError, TraceReader
 from stack.terminal import print_line
 from vitals.redactor import Redactor
@@ -22,7 +22,7 @@ INTERVAL = 5.0
 RECENT, LATE = 2 * MINUTE, 15 * MINUTE
 """How far back each cycle reads, and one in a minute: records may arrive late."""
 FIRST_RANGE = 60 * MINUTE
-"""How far back a new keeper begins."""
+"""How far back a new issue tracker begins."""
 MAX_RANGE = 7 * 24 * 60 * MINUTE
 """How far back it begins after a long pause."""
 WINDOW = 60 * MINUTE

@@ -6,18 +6,14 @@ the right to connect; for statements the database needs the extension pg_stat_st
 
 import argparse
 import asyncio
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from prometheus_client import disable_created_metrics, start_http_server
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from stack.postgres_reader.exposition import registry_of
 from stack.postgres_reader.reader import Reader
-from stack.readiness import LOOPBACK
-from vitals.saturation import disk
+from stack.readings import command
 
 PORT = 9187
 """The default port; exporters of PostgreSQL have it by convention."""
@@ -36,38 +32,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="postgresql://ROLE@HOST:PORT/DATABASE; who blocks whom, tables and their vacuum are "
         "those of this database, all else is of the whole server",
     )
-    parser.add_argument("--password-file", type=Path, help="file with the role's password")
-    parser.add_argument("--port", type=int, default=PORT, help="default: %(default)s")
-    parser.add_argument("--host", default=LOOPBACK, help="listen address; default: %(default)s")
-    parser.add_argument(
-        "--folder",
-        action="append",
-        default=[],
-        metavar="NAME=PATH",
-        help="a folder of the server on this machine, whose space is measured; repeatable",
-    )
+    command.add_arguments(parser, PORT)
     options = parser.parse_args(argv)
     try:
         url = _url(options.url, options.password_file)
-        folders = _folders(options.folder)
+        folders = command.folders(options.folder)
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    asyncio.run(_serve(options, url, folders))
-
-
-async def _serve(options: argparse.Namespace, url: URL, folders: disk.Folders) -> None:
-    disable_created_metrics()  # type: ignore[no-untyped-call]
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     reader = Reader(url, lambda line: print(line, flush=True))
-    await reader.read()
-    server, _ = start_http_server(options.port, options.host, registry_of(reader, folders))
-    try:
-        await reader.run(stop)
-    finally:
-        server.shutdown()
-        server.server_close()
+    asyncio.run(command.serve(reader, options.host, options.port, folders))
 
 
 def _url(given: str, password_file: Path | None) -> URL:
@@ -87,19 +60,6 @@ def _url(given: str, password_file: Path | None) -> URL:
     if password_file:
         url = url.set(password=password_file.read_text("utf-8").strip())
     return url
-
-
-def _folders(given: Sequence[str]) -> dict[str, str]:
-    """Paths of folders by name.
-
-    Raises:
-        ValueError: One is not NAME=PATH.
-    """
-    pairs = [each.partition("=") for each in given]
-    for name, _, path in pairs:
-        if not name or not path:
-            raise ValueError("--folder: write NAME=PATH")
-    return {name: path for name, _, path in pairs}
 
 
 if __name__ == "__main__":

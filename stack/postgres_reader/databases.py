@@ -22,7 +22,7 @@ from rules.postgres_metrics import (
     PG_VACUUMED,
     PG_WRAPAROUND,
 )
-from stack.postgres_reader.sample import BoundedCounts, Sample, largest
+from stack.readings.sample import BoundedCounts, Sample, largest
 
 DATABASES = 10
 TABLES = 20

@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from threading import Lock
 from time import monotonic
 
 from sqlalchemy import URL, Connection, text
@@ -24,21 +23,15 @@ from rules.postgres_metrics import (
     PG_UP,
 )
 from stack.postgres_reader import databases, replication, server
-from stack.postgres_reader.sample import Sample
 from stack.postgres_reader.sessions import Sessions
 from stack.postgres_reader.statements import NotInstalledError, Statements
-from vitals.redaction.secret_patterns import redact_patterns
+from stack.readings.readings import INTERVAL, ReadingMetrics, Readings
+from stack.readings.sample import Sample
 
-INTERVAL = 5.0
-"""Seconds between two readings."""
-STALE = 30.0
-"""Seconds after the last reading from which on the server is down."""
 TIMEOUT = 15.0
 """Seconds for one reading with its connect."""
 CLOSE_TIMEOUT = 2.0
 APPLICATION_NAME = "vitals reader"
-CONNECT = "connect"
-"""The part that is counted where there is no connection."""
 
 _SETTINGS = text(
     """
@@ -107,25 +100,14 @@ class Reader:
                 "server_settings": {"application_name": APPLICATION_NAME},
             },
         )
-        self._where = f"{url.host}:{url.port or 5432}/{url.database}"
-        self._report = report
         self._parts = parts()
+        self._readings = Readings(
+            ReadingMetrics(PG_UP, PG_READ_SECONDS, PG_READ_FAILURES, PG_PART_READ),
+            [part.name for part in self._parts],
+            f"PostgreSQL at {url.host}:{url.port or 5432}/{url.database}",
+            report,
+        )
         self._connection: AsyncConnection | None = None
-        self._lock = Lock()
-        self._samples: dict[str, list[Sample]] = {}
-        self._failures = dict.fromkeys([CONNECT, *(part.name for part in self._parts)], 0)
-        self._failing: dict[str, str] = {}
-        self._read_at = float("-inf")
-        self._seconds = 0.0
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Read until it is stopped."""
-        while not stop.is_set():
-            await self.read()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), INTERVAL)
-        await self._close()
-        await self._engine.dispose()
 
     async def read(self) -> None:
         """Read what is due; never raises."""
@@ -139,14 +121,12 @@ class Reader:
                         await self._read_part(self._connection, part)
                         part.due = started + part.interval
         except Exception as error:  # noqa: BLE001  # whatever it is, the server is not read
-            self._fail(CONNECT, error)
+            self._readings.disconnect(error)
             for part in self._parts:
                 part.due = 0.0
             await self._close()
             return
-        self._succeed(CONNECT)
-        with self._lock:
-            self._read_at, self._seconds = monotonic(), monotonic() - started
+        self._readings.end(started)
 
     async def _read_part(self, connection: AsyncConnection, part: Part) -> None:
         def query(connection: Connection) -> list[Sample]:
@@ -159,42 +139,19 @@ class Reader:
             if isinstance(error, DBAPIError) and error.connection_invalidated:
                 raise
             await connection.rollback()
-            self._fail(part.name, error)
-            with self._lock:
-                self._samples.pop(part.name, None)
+            self._readings.lose(part.name, error)
             return
         await connection.rollback()
-        self._succeed(part.name)
-        with self._lock:
-            self._samples[part.name] = samples
+        self._readings.keep(part.name, samples)
 
     def samples(self) -> list[Sample]:
         """What is known now."""
-        with self._lock:
-            up = monotonic() - self._read_at < STALE
-            found = [Sample(PG_UP, (), float(up))]
-            found += [
-                Sample(PG_READ_FAILURES, (name,), count) for name, count in self._failures.items()
-            ]
-            if not up:
-                return found
-            found.append(Sample(PG_READ_SECONDS, (), self._seconds))
-            for part in self._parts:
-                found.append(Sample(PG_PART_READ, (part.name,), float(part.name in self._samples)))
-                found += self._samples.get(part.name, [])
-        return found
+        return self._readings.samples()
 
-    def _fail(self, name: str, error: Exception) -> None:
-        text_ = redact_patterns(f"{type(error).__name__}: {_first_line(error)}")
-        with self._lock:
-            self._failures[name] += 1
-        if self._failing.get(name) != text_:
-            self._failing[name] = text_
-            self._report(f"cannot read {name} of PostgreSQL at {self._where}: {text_}")
-
-    def _succeed(self, name: str) -> None:
-        if self._failing.pop(name, None):
-            self._report(f"reads {name} of PostgreSQL at {self._where} again")
+    async def close(self) -> None:
+        """Close its connection."""
+        await self._close()
+        await self._engine.dispose()
 
     async def _close(self) -> None:
         connection, self._connection = self._connection, None
@@ -202,9 +159,3 @@ class Reader:
             with suppress(Exception):
                 async with asyncio.timeout(CLOSE_TIMEOUT):
                     await connection.close()
-
-
-def _first_line(error: Exception) -> str:
-    """The driver's message, without the statement."""
-    lines = str(getattr(error, "orig", None) or error).strip().splitlines()
-    return lines[0][:300] if lines else ""

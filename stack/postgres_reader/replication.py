@@ -16,8 +16,8 @@ from rules.postgres_metrics import (
     PG_SLOT_BYTES,
     PG_WAL_BYTES,
 )
-from stack.postgres_reader.sample import BoundedCounts, Sample
 from stack.postgres_reader.server import CHECKPOINTER_VERSION, WAL_VERSION, version_of
+from stack.readings.sample import BoundedCounts, Sample
 
 MOST = 10
 """Standbys and slots with series of their own, those that are behind the furthest."""

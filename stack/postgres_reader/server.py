@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from rules.postgres_metrics import PG_INFO
-from stack.postgres_reader.sample import Sample
+from stack.readings.sample import Sample
 
 WAL_VERSION = 14
 """The first version with pg_stat_wal."""

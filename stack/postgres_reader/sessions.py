@@ -22,7 +22,7 @@ from rules.postgres_metrics import (
     PG_TRANSACTION,
     SessionLabels,
 )
-from stack.postgres_reader.sample import Sample
+from stack.readings.sample import Sample
 from vitals.db.locks import lock_waits
 from vitals.db.locks.lock_chains import LockChain, chains
 from vitals.db.statements.fingerprint import parse

@@ -18,7 +18,7 @@ from rules.postgres_metrics import (
     PG_STATEMENT_TEMP,
     PG_STATEMENT_TEXT,
 )
-from stack.postgres_reader.sample import BoundedCounts, Sample
+from stack.readings.sample import BoundedCounts, Sample
 from vitals.db.statements.fingerprint import MAX_LENGTH, parse
 from vitals.metrics.catalogue import OTHER
 

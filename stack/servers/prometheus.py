@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from alerts.alertmanager import escape_glob
+from rules.pair import FEATURES, REPLICA
 from stack import readiness
 from stack.installation.ports import Ports
 from stack.installation.service_user import ServiceUser
@@ -19,7 +20,9 @@ from vitals import secure_files
 RUNNER = "runner"
 """The job that scrapes the runner. Containers have none: their engine restarts them."""
 OF_API = ("api", "postgres")
-"""The jobs of the API and its databases."""
+"""The jobs of the API and its database."""
+_READERS = {"redis": "redis_reader"}
+"""Jobs of readers that may not run, by the port that is 0 then."""
 NO_ORIGIN = "none"
 """An origin that no web page has: by default Prometheus lets pages of every origin read metrics."""
 
@@ -46,7 +49,7 @@ def server(
             # Alerts that were firing still do after a restart. By default those with a `for` below
             # ten minutes begin anew, and Alertmanager reports their end meanwhile.
             "--rules.alert.for-grace-period=0s",
-            "--enable-feature=exemplar-storage,extra-scrape-metrics",
+            f"--enable-feature={','.join(FEATURES)}",
             "--log.level=warn",
             *flags,
         ],
@@ -148,6 +151,11 @@ def configuration(
     if jobs:
         kept = [job for job in config["scrape_configs"] if job["job_name"] not in OF_API]
         config["scrape_configs"] = kept
+    config["scrape_configs"] = [
+        job
+        for job in config["scrape_configs"]
+        if job["job_name"] not in _READERS or getattr(ports, _READERS[job["job_name"]])
+    ]
     halves = pair or [ports]
     local = {
         name: [f"{readiness.LOOPBACK}:{port}" for port in dict.fromkeys(taken)]
@@ -156,14 +164,16 @@ def configuration(
             ("prometheus", [half.prometheus for half in halves]),
             ("localhost", [half.prometheus for half in halves]),
             ("alertmanager", [half.alertmanager for half in halves]),
+            ("gate", [half.alertmanager for half in halves]),
             (RUNNER, [ports.runner]),
             ("issues", [ports.issues]),
             ("postgres-reader", [ports.postgres_reader]),
+            ("redis-reader", [ports.redis_reader]),
             ("tempo", [ports.store]),  # here one store is both Tempo and Loki
         )
     }
     if replica:
-        config["global"]["external_labels"] = {"replica": replica}
+        config["global"]["external_labels"] = {REPLICA: replica}
     targets = targets or source.parent.absolute() / "targets"
     if ports.runner:
         runner = {"targets": [RUNNER]}

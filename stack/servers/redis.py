@@ -1,10 +1,14 @@
 """Redis as a cache: with a password and a memory limit, without persistence."""
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from stack import readiness
 from stack.installation.service_user import ServiceUser
 from stack.process.process import Program
+
+MONITOR = "vitals_monitor"
+"""The reader's user: it sees what the server says of itself, and no keys."""
 
 
 def configuration(
@@ -12,10 +16,11 @@ def configuration(
     folder: Path,
     *,
     password: str | None = None,
+    monitor_password: str | None = None,
     memory: str = "128mb",
     host: str = readiness.LOOPBACK,
 ) -> str:
-    """The text of redis.conf. It holds the password: only the server may be able to read it."""
+    """The text of redis.conf. It holds passwords: only the server may be able to read it."""
     lines = [
         f"bind {host}",
         f"port {port}",
@@ -30,7 +35,28 @@ def configuration(
     ]
     if password:
         lines.append(f"requirepass {password}")
+    if monitor_password:
+        lines.append(monitor(monitor_password))
     return "\n".join(lines) + "\n"
+
+
+def monitor(password: str) -> str:
+    """The line of redis.conf that makes the reader's user, with least privileges."""
+    # CONFIG GET would show the other passwords.
+    return f"user {MONITOR} on >{password} resetkeys resetchannels -@all +ping +info +slowlog|get"
+
+
+def check_url(url: str) -> None:
+    """Check that a URL is one of Redis, without a password: command lines are seen by all users.
+
+    Raises:
+        ValueError: It is not.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
+        raise ValueError("write redis://USER@HOST:PORT, or rediss:// for TLS")
+    if parts.password:
+        raise ValueError("leave the password out of the address, and name a file that has it")
 
 
 def _quoted(text: str) -> str:

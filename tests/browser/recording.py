@@ -94,6 +94,14 @@ vitals_workers_crashed_total 1
 vitals_errors_total{fingerprint="3f",type="KeyError",http_route="/api/orders",place="orders:sum"} 90
 http_server_requests_refused_total{reason="syntax"} 12
 http_server_active_streams 24
+http_server_request_time_seconds_total{http_route="/api/orders",part="queue"} 120
+http_server_request_time_seconds_total{http_route="/api/orders",part="middleware"} 40
+http_server_request_time_seconds_total{http_route="/api/orders",part="dependencies"} 90
+http_server_request_time_seconds_total{http_route="/api/orders",part="endpoint"} 150
+http_server_request_time_seconds_total{http_route="/api/orders",part="pool_wait"} 80
+http_server_request_time_seconds_total{http_route="/api/orders",part="query"} 600
+http_server_request_time_seconds_total{http_route="/api/orders",part="serialisation"} 70
+http_server_request_time_seconds_total{http_route="/api/orders",part="sending"} 20
 http_server_stream_duration_seconds_bucket{http_route="/api/feed",le="60.0"} 200
 http_server_stream_duration_seconds_bucket{http_route="/api/feed",le="300.0"} 380
 http_server_stream_duration_seconds_bucket{http_route="/api/feed",le="+Inf"} 400
@@ -173,6 +181,61 @@ postgres_statement_text{{db_query_fingerprint="{each}",statement="{sql}"}} 1
     for each, summary, sql, n in _LISTED
 )
 """What the reader of PostgreSQL exports."""
+_REDIS = (
+    """
+redis_server_up{server_address="cache-1:6379"} 1
+redis_server_start_time_seconds 1790000000
+redis_server_loading 0
+redis_server_ping_seconds 0.0004
+redis_server_clients 24
+redis_server_clients_limit 10000
+redis_server_blocked_clients 2
+redis_server_connections_total 900
+redis_server_rejected_connections_total 4
+redis_server_memory_bytes 95000000
+redis_server_memory_rss_bytes 112000000
+redis_server_memory_limit_bytes 134217728
+redis_server_fragmentation_ratio 1.18
+redis_server_keys{db_namespace="0"} 41000
+redis_server_expiring_keys{db_namespace="0"} 40000
+redis_server_expired_keys_total 9000
+redis_server_evicted_keys_total 300
+redis_server_hits_total 800000
+redis_server_misses_total 90000
+redis_server_received_bytes_total 90000000
+redis_server_sent_bytes_total 400000000
+redis_server_cpu_seconds_total{mode="user"} 90
+redis_server_cpu_seconds_total{mode="system"} 60
+redis_server_command_seconds_total{command="mget"} 30
+redis_server_command_calls_total{command="mget"} 600000
+redis_server_command_failures_total{command="mget"} 0
+redis_server_command_rejections_total{command="mget"} 0
+redis_server_command_seconds_total{command="set"} 9
+redis_server_command_calls_total{command="set"} 90000
+redis_server_command_failures_total{command="set"} 200
+redis_server_command_rejections_total{command="set"} 40
+redis_server_slow_commands_total{command="mget"} 12
+redis_server_slow_commands_total{command="set"} 1
+redis_server_slow_command_seconds{command="mget",arguments="100 to 999",client="shop"} 0.041
+redis_server_errors_total{error="OOM"} 200
+redis_server_errors_total{error="WRONGTYPE"} 40
+redis_server_save_ok 1
+redis_server_save_seconds 2
+redis_server_fork_seconds 0.004
+redis_server_unsaved_changes 5000
+redis_server_aof_ok 1
+redis_server_aof_bytes 60000000
+redis_server_replicas 1
+redis_server_link_up 1
+redis_server_replica_lag_bytes{replica="10.0.0.9:6379"} 30000
+redis_server_replica_lag_seconds{replica="10.0.0.9:6379"} 1
+redis_server_link_silent_seconds 1
+"""
+    'redis_server_info{software="redis",version="7.0.15",role="primary",mode="standalone",'
+    f'maxmemory_policy="volatile-lfu"}} 1\n'
+    f"redis_server_save_time_seconds {END - 700}\n"
+)
+"""What the reader of Redis exports."""
 _CALLS = (
     ("payments.example", "POST", "200", "", 4_000),
     ("payments.example", "POST", "", "ReadTimeout", 40),
@@ -286,10 +349,14 @@ def _lines() -> Iterator[str]:
         for instance in _INSTANCES:
             own = ",".join(filter(None, [labels, f'job="api",instance="{instance}"']))
             yield from _past(name, own, value)
-    for line in _POSTGRES.split("\n"):
-        if found := _SAMPLE.match(line):
-            own = ",".join(filter(None, [found["labels"], 'job="postgres",instance="db-1:9187"']))
-            yield from _past(found["name"], own, float(found["value"]))
+    for page, reader in (
+        (_POSTGRES, 'job="postgres",instance="db-1:9187"'),
+        (_REDIS, 'job="redis",instance="cache-1:9121"'),
+    ):
+        for line in page.split("\n"):
+            if found := _SAMPLE.match(line):
+                own = ",".join(filter(None, [found["labels"], reader]))
+                yield from _past(found["name"], own, float(found["value"]))
     yield from _past("app_build_info", f'version="7",revision="",{_OTHER}', 1)
     yield from _past("vitals_workers", _OTHER, 1)  # which the boards offer the jobs of
     for instance in _INSTANCES:

@@ -20,7 +20,7 @@ from dashboards.boards import services
 from dashboards.boards.registry import BOARDS
 from dashboards.grafana import Json
 from dashboards.rendered_queries import fill_in, panels
-from dashboards.variables import SERVER
+from dashboards.variables import REDIS, SERVER
 from rules.promql import series_in
 from vitals.metrics.catalogue import CATALOGUE
 from vitals.metrics.declarations import Counter, Histogram
@@ -106,8 +106,9 @@ def every_selector_matches_the_instance_variable(board: Json) -> list[str]:
 def _is_of_server(selector: Any) -> bool:
     """A server's own metrics are of the chosen servers, whichever service uses them."""
     return any(
-        matcher.name == "instance" and MARK + SERVER.name in matcher.value
+        matcher.name == "instance" and MARK + variable.name in matcher.value
         for matcher in selector.matchers.matchers
+        for variable in (SERVER, REDIS)
     )
 
 

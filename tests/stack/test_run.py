@@ -154,7 +154,7 @@ def test_start_crash_restart_and_an_end_that_ends_all_when_asked(stack: Stack) -
     pids = stack.pids
     # The boards are built while everything else already serves.
     servers = ("api", "inbox", "store", "issues", "alertmanager", "gate", "prometheus")
-    expected = {"postgres", "postgres-reader", "redis", *servers}
+    expected = {"postgres", "postgres-reader", "redis", "redis-reader", *servers}
     assert pids.keys() - {"boards"} == expected
     first.send_signal(signal.SIGKILL)
     first.communicate()

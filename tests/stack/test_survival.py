@@ -31,6 +31,7 @@ SERVERS = {
     "postgres",
     "postgres-reader",
     "redis",
+    "redis-reader",
     "api",
     "inbox",
     "store",
@@ -235,7 +236,7 @@ def test_each_server_can_read_only_own_secrets(odd: Stack) -> None:
     assert {path.owner() for path in (odd.data / "secrets").iterdir()} == {"root"}
     expected = {
         "postgres": {"postgres-password"},
-        "redis": {"redis-password"},
+        "redis": {"redis-password", "redis-monitor-password"},
         "prometheus": {"metrics-token"},
     }
     for owner, own in expected.items():

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from time import time_ns
 from typing import Any, NamedTuple, Protocol
 
+from vitals.asgi.request_times import Seconds
 from vitals.random_numbers import RANDOM
 
 FIRST_ROOM = 32
@@ -84,7 +85,7 @@ Span = tuple[str, int, int, int, int, int, Mapping[str, Any], str, CallSite | De
 1970, attributes, ``error.type``, and more."""
 
 
-class Keeper(Protocol):
+class TraceSampler(Protocol):
     """Decides which records are kept, and bounds what they hold."""
 
     def add(self, record: "TraceRecord", span: Span, /) -> None:
@@ -120,7 +121,7 @@ class TraceRecord:
     """The part of one trace that one request makes.
 
     Args:
-        keeper: Decides on it.
+        sampler: Decides on it.
         trace_id: The trace's id.
         started: When it began, in nanoseconds since 1970.
 
@@ -134,6 +135,7 @@ class TraceRecord:
         ended: When the root ended; 0 before.
         attributes: The root's attributes, but for those of a request; set with the decision.
         served: What the attributes of a request's root are made of, in the exporter's thread.
+        parts: Seconds of the request by part, if these are known.
         error_type: The root's ``error.type``.
         details: More of the root.
         events: The root's events.
@@ -160,6 +162,7 @@ class TraceRecord:
     ended = 0
     attributes: Mapping[str, Any] = {}  # never changed in place
     served: Any = None
+    parts: Seconds | None = None
     error_type = ""
     details: Details | None = None
     events: "list[Event] | None" = None
@@ -174,8 +177,8 @@ class TraceRecord:
     error_fingerprint = ""
     more: dict[str, Any] | None = None
 
-    def __init__(self, keeper: Keeper, trace_id: int, started: int) -> None:
-        self.keeper = keeper
+    def __init__(self, sampler: TraceSampler, trace_id: int, started: int) -> None:
+        self.sampler = sampler
         self.trace_id = trace_id
         self.span_id = RANDOM.getrandbits(64) or 1
         self.started = self.flushed = started
@@ -187,7 +190,7 @@ class TraceRecord:
         if len(spans) < self.room:
             spans.append(span)
         else:
-            self.keeper.add(self, span)
+            self.sampler.add(self, span)
 
     def add_event(
         self, name: str, attributes: Mapping[str, Any] | Callable[[], Mapping[str, Any]]
@@ -202,7 +205,7 @@ class TraceRecord:
         if events is None:
             events = self.events = []
         if self.state != OPEN or len(events) >= MAX_EVENTS:
-            self.keeper.dropped("span_events", 1)
+            self.sampler.dropped("span_events", 1)
             return
         events.append(Event(time_ns(), name, attributes))
 
@@ -215,12 +218,12 @@ class TraceRecord:
         """
         self.ended = time_ns()
         try:
-            kept = self.keeper.decide(self, request, seconds)
+            kept = self.sampler.decide(self, request, seconds)
             if kept and self.exemplars is not None:
                 for observed, value in self.exemplars:
                     observed.add_exemplar(value, f"{self.trace_id:032x}")
         except Exception:  # noqa: BLE001  # measuring the request must go on
-            self.keeper.dropped("tracing", 1)
+            self.sampler.dropped("tracing", 1)
             return False
         return kept
 

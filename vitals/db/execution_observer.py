@@ -106,6 +106,9 @@ class ExecutionObserver:
                 instruments.background.record(seconds)
             else:
                 statements: RequestStatements | None = request.statements
+                if request.times is not None:
+                    now = perf_counter()
+                    request.times.wait(instruments.part, now - seconds, now)
                 if statements is None:
                     request.statements = {instruments: seconds}
                     request.queries = 1
@@ -210,7 +213,7 @@ class ExecutionObserver:
         record, parent = active
         if not shared.is_known:
             shared.is_known = True
-            record.first_seen = record.keeper.is_first(statement.fingerprint) or record.first_seen
+            record.first_seen = record.sampler.is_first(statement.fingerprint) or record.first_seen
         began = ended - int(seconds * 1e9)
         source, line = callsite.innermost(instruments)
         rows = _returned_rows(cursor) if error is None else -1

@@ -13,9 +13,9 @@ from sqlalchemy import make_url
 
 from rules.postgres_metrics import PG_COMMITS, PG_ROLLBACKS
 from stack.postgres_reader import sessions
-from stack.postgres_reader.exposition import registry_of
 from stack.postgres_reader.reader import Reader
-from stack.postgres_reader.sample import BoundedCounts, largest
+from stack.readings.exposition import registry_of
+from stack.readings.sample import BoundedCounts, largest
 from tests.servers import PgBouncer, Postgres
 from vitals.db.statements.fingerprint import parse
 from vitals.metrics.catalogue import OTHER
@@ -50,9 +50,7 @@ class Reading:
 
     async def close(self) -> None:
         """Close its connection."""
-        stop = asyncio.Event()
-        stop.set()
-        await self.reader.run(stop)
+        await self.reader.close()
 
 
 def _value(values: Values, name: str, **labels: str) -> float:

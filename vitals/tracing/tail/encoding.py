@@ -15,6 +15,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
+from vitals.asgi.request_times import ATTRIBUTES, Seconds, time_attributes
 from vitals.asgi.trace_record import (
     Attributes,
     Details,
@@ -29,7 +30,7 @@ from vitals.own_code import short_path
 from vitals.redactor import Redactor
 from vitals.tracing.attribute_redaction import OWN_TRACER, redact_attributes
 from vitals.tracing.tail.exceptions import FINGERPRINT
-from vitals.tracing.tail.keeper import Item
+from vitals.tracing.tail.sampler import Item
 from vitals.tracing.tail.server_attributes import Served, server_attributes
 
 MAX_ROOTS = 2_000
@@ -85,8 +86,10 @@ class RecordEncoder:
             scope, static = self._root_of_host(record)
         else:
             static = self._root_of(record.name, record.kind, record.served)
+        if record.parts is not None:
+            more = _times(record.parts)
         if record.error_fingerprint:
-            more = _fingerprint(record.error_fingerprint)
+            more += _fingerprint(record.error_fingerprint)
         if record.events:
             more += self._events(record.events)
         ids = _IDS.pack(
@@ -243,6 +246,22 @@ def _call_site(file: str, function: str, line: int, rows: int) -> bytes:
     span = OtlpSpan()
     add_attributes(span.attributes, found)
     return bytes(span.SerializeToString())
+
+
+def _times(seconds: Seconds) -> bytes:
+    """Attributes of a request's seconds by part, of each part that there was."""
+    spent = time_attributes(seconds).items()
+    return b"".join([_TIME_HEADS[name] + _DOUBLE.pack(value) for name, value in spent])
+
+
+def _time_head(name: str) -> bytes:
+    """An attribute whose value is a double, but for its eight bytes."""
+    head = field(0x0A, name.encode()) + b"\x12\x09\x21"
+    return bytes((0x4A, len(head) + 8)) + head
+
+
+_TIME_HEADS = {name: _time_head(name) for name in ATTRIBUTES}
+_DOUBLE = Struct("<d")
 
 
 @lru_cache(maxsize=1_024)
