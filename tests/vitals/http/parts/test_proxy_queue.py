@@ -35,8 +35,8 @@ def test_all_known_forms_are_understood(form: str) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        f"t={time() + 3600}",  # the proxy's clock is ahead
-        f"t={time() - 2 * MAX_QUEUE - 3600}",  # or far behind
+        pytest.param(f"t={time() + 3600}", id="ahead"),  # the proxy's clock
+        pytest.param(f"t={time() - 2 * MAX_QUEUE - 3600}", id="behind"),
         "",
         "t=",
         "yesterday",
