@@ -56,11 +56,13 @@ class Reader:
         )
         self._client.set_response_callback("SLOWLOG GET", lambda entries, **_: entries)
         parts = urlsplit(url)
+        address = f"{parts.hostname}:{parts.port or 6379}"
         self._readings = Readings(
             ReadingMetrics(REDIS_UP, REDIS_READ_SECONDS, REDIS_READ_FAILURES, REDIS_PART_READ),
             (INFO, SLOW_LOG, PING),
-            f"Redis at {parts.hostname}:{parts.port or 6379}",
+            f"Redis at {address}",
             report,
+            (address,),
         )
         self._server, self._slow_log = Server(), SlowLog()
         self._now = time()

@@ -175,7 +175,7 @@ postgres_statement_text{{db_query_fingerprint="{each}",statement="{sql}"}} 1
 """What the reader of PostgreSQL exports."""
 _REDIS = (
     """
-redis_server_up 1
+redis_server_up{server_address="cache-1:6379"} 1
 redis_server_start_time_seconds 1790000000
 redis_server_loading 0
 redis_server_ping_seconds 0.0004
@@ -223,6 +223,8 @@ redis_server_replica_lag_bytes{replica="10.0.0.9:6379"} 30000
 redis_server_replica_lag_seconds{replica="10.0.0.9:6379"} 1
 redis_server_link_silent_seconds 1
 """
+    'redis_server_info{software="redis",version="7.0.15",role="primary",mode="standalone",'
+    f'maxmemory_policy="volatile-lfu"}} 1\n'
     f"redis_server_save_time_seconds {END - 700}\n"
 )
 """What the reader of Redis exports."""

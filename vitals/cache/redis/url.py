@@ -74,6 +74,14 @@ class RedisUrl:
         del options["host"]
         return cls("sentinel" if kind == "sentinel" else "cluster", servers, service, options)
 
+    @property
+    def address(self) -> str:
+        """``HOST:PORT`` of one server; empty for a socket, Sentinels and a cluster."""
+        if self.kind != "single" or not self.servers:
+            return ""
+        host, port = self.servers[0]
+        return f"{host}:{port}"
+
     def connection_options(self, server: Server | None = None) -> dict[str, Any]:
         """Return options of a redis-py connection without retries and timeouts.
 
