@@ -147,6 +147,7 @@ INHIBITIONS = (
         CACHE_STORE_DOWN,
         "The services see the same server, by the same address.",
         equal=("server_address",),
+        same_events=True,
     ),
     Inhibition(
         SERVICE_ENDED,
