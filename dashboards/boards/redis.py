@@ -279,12 +279,12 @@ COMMANDS = Table(
     },
     sort=(("Share of time", True),),
     overrides=(
-        column("Share of time", "percentunit", width=110),
+        column("Share of time", "percentunit", width=115),
         column("Rate", "ops", width=90),
-        column("Mean", "s", width=90),
-        column("Failed", "ops", width=90),
-        column("Rejected", "ops", width=90),
-        column("Slow, 1 h", "short", width=90),
+        column("Mean", "s", width=80),
+        column("Failed", "ops", width=105),
+        column("Rejected", "ops", width=105),
+        column("Slow, 1 h", "short", width=80),
     ),
 )
 ERRORS = TimeSeries(
