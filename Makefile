@@ -38,7 +38,7 @@ up: $(READY) ## the whole stack without traffic; WORKERS=4 serves with four proc
 
 watch: $(READY) ## watch a service that runs: TARGET=host:port JOB=shop [TOKEN_FILE=file], or CONFIG=file; [REDIS=url [REDIS_PASSWORD_FILE=file]]
 	@exec $(RUN) -m stack watch $(if $(CONFIG),--config "$(CONFIG)",--job "$(JOB)" \
-		$(foreach each,$(TARGET),--target "$(each)") $(if $(TOKEN_FILE),--token-file "$(TOKEN_FILE)")) \
+		$(foreach each,$(TARGET),"$(each)") $(if $(TOKEN_FILE),--token-file "$(TOKEN_FILE)")) \
 		$(if $(REDIS),--redis "$(REDIS)") $(if $(REDIS_PASSWORD_FILE),--redis-password-file "$(REDIS_PASSWORD_FILE)")
 
 test: $(READY) ## all checks and tests, as CI runs them
@@ -65,7 +65,7 @@ test-fast: $(READY) ## the tests that need no servers, no browser and little tim
 matrix: $(READY) ## the kit's tests on the oldest, locked and newest versions, on each Python
 	$(BIN)/python -m checks.matrix
 
-dist: $(READY) ## build the kit's wheel and sdist into dist/, and check them
+dist: $(READY) ## build the distributions of the kit and of its watch into dist/, and check them
 	@$(BIN)/python -m checks.distribution
 
 check: $(READY) ## lint, types, imports, rendered files, docs, what a change still needs: all at once

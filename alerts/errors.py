@@ -1,12 +1,12 @@
 """Alerts on errors: issues that are new, or occur again after they were resolved.
 
-The keeper of issues tells Prometheus of each for some minutes, once; so the alert fires once and
+The issue tracker tells Prometheus of each for some minutes, once; so the alert fires once and
 ends by itself, which is not notified (``alerts.alertmanager``).
 """
 
 from alerts.alert import Alert, Severity
 from rules.monitoring import ISSUE_NEW, ISSUE_REOPENED, IssueLabels
-from vitals.metrics.declarations import Gauge
+from vitals.metrics.declarations import Gauge, not_matching
 
 _BY = "job, fingerprint, type, place, http_route, release"
 _WHERE = (
@@ -18,16 +18,22 @@ _PAGE = "issues/?id={{ $labels.fingerprint }}"
 """Path of the issue in the viewer."""
 
 
+UNAVAILABLE = "50[234]"
+"""Types of errors without an exception: statuses that a service answers because something that it
+needs is unavailable. That is another alert's trouble, and seen on every route at once."""
+
+
 def _of_services(metric: Gauge[IssueLabels]) -> str:
-    """The keeper's series with the service as their job, as all alerts of a service have it."""
-    return f'max by ({_BY}) (label_replace({metric.select()}, "job", "$1", "service", "(.+)"))'
+    """The issue tracker's series with the service as their job, as alerts of a service have it."""
+    raised = metric.select(type=not_matching(UNAVAILABLE))
+    return f'max by ({_BY}) (label_replace({raised}, "job", "$1", "service", "(.+)"))'
 
 
 ERROR_NEW = Alert(
     name="ErrorNew",
     expr=_of_services(ISSUE_NEW),
     fires_when="an error occurs that has no issue yet",
-    not_when="it occurred before the keeper of issues was there",
+    not_when="a 502, 503 or 504 that is answered without an exception of its own",
     severity=Severity.TICKET,
     summary=f"New error in {{{{ $labels.job }}}}: {_ERROR}",
     description=f"First seen {{{{ $value | humanizeTimestamp }}}}{_WHERE}",
@@ -38,7 +44,7 @@ ERROR_REOPENED = Alert(
     name="ErrorReopened",
     expr=_of_services(ISSUE_REOPENED),
     fires_when="an error occurs after its issue was resolved",
-    not_when="its issue is ignored",
+    not_when="its issue is ignored, or is such a 502, 503 or 504",
     severity=Severity.TICKET,
     summary=f"Error is back in {{{{ $labels.job }}}}: {_ERROR}",
     description=f"Seen again {{{{ $value | humanizeTimestamp }}}}{_WHERE} Its issue was resolved.",

@@ -37,7 +37,7 @@ def integrations(settings: ReceiverSettings, severity: Severity, *, ends: bool =
     built: dict[str, list[Config]] = {
         "webhook_configs": [
             *([{"url": settings.webhook, "max_alerts": MAX_ALERTS}] if settings.webhook else []),
-            *({"url": url} for url in settings.told),
+            *({"url": url} for url in settings.notified),
         ],
         "slack_configs": [
             {**chat, "color": COLOUR, "title": SLACK_TITLE, "text": SLACK_TEXT} for chat in chats

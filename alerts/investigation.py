@@ -5,6 +5,7 @@ included: the worst route, the statement and its line, the last deployment, and 
 viewer's pages of an example trace and of the logs. What nothing is known of expands to nothing.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from alerts.enrichment import Enrichment, lookup
@@ -16,7 +17,7 @@ from rules.datastores import (
 from rules.releases import DEPLOYED_AT
 from rules.requests import ERRORS_5M, MATCHED
 from rules.slo import BAD_EVENTS_BY_ROUTE, REQUESTS_5M_BY_ROUTE, TARGET
-from vitals.metrics.catalogue import DB_OPERATION_DURATION, PROCESS_START_TIME
+from vitals.metrics.catalogue import DB_LOCK_WAIT, DB_OPERATION_DURATION, PROCESS_START_TIME
 
 _JOB, _ROUTE, _FINGERPRINT = "%job", "%http_route", "%db_query_fingerprint"
 _WINDOW = 1800
@@ -43,6 +44,8 @@ class Investigation:
         log_filter: Further parameters of the page of logs, or a template.
         traces: The page that shows traces; empty where no requests are concerned.
         trace_filter: Further parameters of that page, or a template.
+        error_filter: Makes a template of the parameter that selects traces of the error that is
+            shown; none where another trace than of that error is the proof.
         window: Seconds before the last evaluation that traces and logs are of.
     """
 
@@ -54,6 +57,7 @@ class Investigation:
     log_filter: str = ""
     traces: str = "traces/example/"
     trace_filter: str = ""
+    error_filter: Callable[[str], str] | None = None
     window: int = _WINDOW
 
     @property
@@ -89,6 +93,8 @@ class Investigation:
                 f"&route={_escaped(label)}{{{{ end }}}}{{{{ end }}}}"
             )
         reason = f"&reason={self.reason}" if self.reason else ""
+        if self.error_filter:
+            reason += self.error_filter(self._error(_OF_ERROR))
         return (
             f"{self.traces}?service={_escaped('$labels.job')}"
             f"{{{{ with $labels.http_route }}}}{own}{other}{{{{ end }}}}{reason}"
@@ -158,6 +164,7 @@ _ERROR_TEXT = (
     "within five minutes"
 )
 _ISSUE = f"issues/?id={_escaped('.Labels.fingerprint')}"
+_OF_ERROR = f"&q=vitals.error.fingerprint%3D%22{_escaped('.Labels.fingerprint')}%22"
 
 
 def _errors(within: str = "", **only: str) -> tuple[str, str]:
@@ -226,6 +233,17 @@ _REPEATED = Enrichment(
     _OF_A_REQUEST + _SITE,
 )
 
+# -- Locks --------------------------------------------------------------------------------------
+
+_WAITING = Enrichment(
+    "topk(1, max by (waiting_query_summary) "
+    f"({DB_LOCK_WAIT.select(job=_JOB, db_namespace='%db_namespace')}) > 0)",
+    "&q=%7Bspan.db.query.summary%20%3D%20"
+    f"{_escaped('printf `%q` .Labels.waiting_query_summary')}"
+    "%20%26%26%20duration%20%3E%20500ms%7D",
+)
+"""Of the statement that waits longest, one that took as long as only a lock makes it take."""
+
 # -- Deployments --------------------------------------------------------------------------------
 
 _VERSION = "version {{ .Labels.version }}{{ with .Labels.revision }} ({{ . }}){{ end }}"
@@ -254,6 +272,7 @@ OF_ERRORS = Investigation(
     _OWN_ERRORS,
     _first(_FAILING),
     reason="error",
+    error_filter=str,
     log_filter=_ERROR_LOGS,
 )
 OF_LATENCY = Investigation(
@@ -265,6 +284,7 @@ OF_ROUTE_ERRORS = Investigation(
     (),
     _first(_FAILING),
     reason="error",
+    error_filter=str,
     log_filter=_ERROR_LOGS,
 )
 _OF_OWN_ROUTE = Investigation(None, _OWN_ERRORS[:1], (), _first(_OF_ROUTE))
@@ -276,7 +296,7 @@ OF_N_PLUS_ONE = Investigation(statement=_first(_REPEATED, _NAMED), reason="n_plu
 OF_SLOW_QUERIES = Investigation(None, _NEW_ERROR, (), _first(_SLOWEST), reason="objective")
 OF_STATEMENT = Investigation(_SENDER, (), (), _first(_SENT, _NAMED))
 OF_POOLS = Investigation(None, _errors(), (), _first(_BUSIEST))
-OF_LOCKS = Investigation(reason="objective")
+OF_LOCKS = Investigation(reason="objective", trace_filter=_first(_WAITING))
 OF_REQUESTS = Investigation(None, _NEW_ERROR)
 OF_PROCESSES = Investigation(None, _NEW_ERROR, traces="")
 OF_DEPENDENCIES = Investigation(
@@ -302,6 +322,7 @@ def of_budget(window: int) -> Investigation:
         _OWN_ERRORS,
         _BY_OBJECTIVE.format(costliest, _first(_FAILING)),
         reason=_BY_OBJECTIVE.format("objective", "error"),
+        error_filter=lambda text: _BY_OBJECTIVE.format("", text),
         log_filter=_BY_OBJECTIVE.format("", _ERROR_LOGS),
         window=max(window, _WINDOW),
     )

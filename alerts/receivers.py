@@ -30,7 +30,7 @@ VARIABLES = (
     "ALERT_VIEWER_URL",
     "ALERT_RUNBOOK_URL",
     "ALERT_SILENCE_URL",
-    "ALERT_TOLD_URL",
+    "ALERT_NOTIFIED_URL",
 )
 """All variables that are read."""
 
@@ -65,7 +65,7 @@ class ReceiverSettings:
         relay: A webhook that takes Slack's messages and passes them on, such as that of the inbox.
         pagerduty_url: Of PagerDuty's events, if not its default: EU accounts have another.
         opsgenie_url: Of Opsgenie's API, likewise.
-        told: Of the gates, which get what was notified and mark ends of what was not.
+        notified: Of the gates, which get what was notified and mark ends of what was not.
         viewer: Of the viewer, whose pages show traces, issues and logs.
     """
 
@@ -83,7 +83,7 @@ class ReceiverSettings:
     viewer: str = ""
     runbooks: str = ""
     silences: str = ""
-    told: tuple[str, ...] = ()
+    notified: tuple[str, ...] = ()
 
     @property
     def has_receivers(self) -> bool:
@@ -123,8 +123,9 @@ class ReceiverSettings:
             boards=_address(given.get("ALERT_BOARD_URL", ""), "ALERT_BOARD_URL").rstrip("/"),
             viewer=_address(given.get("ALERT_VIEWER_URL", ""), "ALERT_VIEWER_URL").rstrip("/"),
             runbooks=_address(given.get("ALERT_RUNBOOK_URL", ""), "ALERT_RUNBOOK_URL").rstrip("/"),
-            told=tuple(
-                _address(url, "ALERT_TOLD_URL") for url in given.get("ALERT_TOLD_URL", "").split()
+            notified=tuple(
+                _address(url, "ALERT_NOTIFIED_URL")
+                for url in given.get("ALERT_NOTIFIED_URL", "").split()
             ),
             silences=_address(given.get("ALERT_SILENCE_URL", ""), "ALERT_SILENCE_URL"),
         )

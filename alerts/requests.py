@@ -38,7 +38,8 @@ ERROR_RATIO_HIGH = Alert(
     fires_when="an availability budget burns at a rate of 50",
     not_when="fewer than 10 failures in 5m",
     severity=Severity.PAGE,
-    for_="2m",
+    # Failures of a moment hold it for the whole window: a longer time would only tell it later.
+    for_="1m",
     keep_firing_for="5m",
     summary="{{ $labels.job }} fails {{ $value | humanizePercentage }} of its requests"
     "{{ with $labels.http_route }} on {{ . }}{{ end }}",

@@ -20,6 +20,7 @@ from rules.routes import (
     SLOW_10M,
     confident,
 )
+from vitals.metrics.catalogue import PROCESS_START_TIME
 
 MIN_BAD = 5
 """Bad requests within ten minutes: one a minute for five minutes, or five users of a busy route."""
@@ -28,6 +29,10 @@ MOST = 0.5
 Z_MOST, Z_SHARE = 1.645, 2.576
 """Confidence of 95 % where most requests are bad, which chance does not bring about; of 99.5 % of a
 small share, which is compared hundreds of times a day."""
+
+WARMING = "6m"
+"""Since all instances started, as with a release: their first requests fill pools and caches, and
+are in the five minutes before."""
 
 WHERE = "{{ $labels.http_request_method }} {{ $labels.http_route }} of {{ $labels.job }}"
 _ROUTE = ("job", "http_request_method", "http_route")
@@ -89,11 +94,18 @@ ROUTE_ERRORS = Alert(
     investigation=OF_ROUTE_ERRORS,
 )
 
+_STARTING = (
+    f"min by (job) ({PROCESS_START_TIME.select()}) "
+    f"> max by (job) (timestamp({PROCESS_START_TIME.select()} offset {WARMING}))"
+)
+
 ROUTE_SLOW_ALERT = Alert(
     name="RouteSlow",
-    expr=f"{SLOW_5M} / {REQUESTS_5M} and {MOST_SLOW} unless {ROUTE_SLOW[DAYS_BEFORE]} > {MOST} / 2",
+    expr=f"{SLOW_5M} / {REQUESTS_5M} and {MOST_SLOW} unless {ROUTE_SLOW[DAYS_BEFORE]} > {MOST} / 2 "
+    f"unless on (job) ({_STARTING})",
     fires_when="most requests of a route exceed its threshold (Wilson bound of 95% above half)",
-    not_when="fewer than 5 slow ones in 10m, or a route that was as slow on the days before",
+    not_when="fewer than 5 slow ones in 10m, a route that was as slow on the days before, or all "
+    "instances started within 6m",
     severity=Severity.TICKET,
     for_="1m",
     summary=f"{WHERE} is slow: {{{{ $value | humanizePercentage }}}} of its requests exceed the "

@@ -30,7 +30,7 @@ from alerts import (
 )
 from alerts.alert import Alert
 from alerts.inhibition import annotations
-from alerts.time_scale import REAL_TIME, TimeScale
+from alerts.time_scale import REAL_TIME, TimeScale, seconds
 from rules import alert_states as alert_state_signals
 from rules import baselines
 from rules import datastores as datastore_signals
@@ -107,6 +107,11 @@ _GROUPS = {
 def group(signal: Signal) -> str:
     """The group of its area that evaluates a signal."""
     return signal.group or ("signals-long" if signal.long else "signals")
+
+
+def evaluation_seconds(signal: Signal) -> int:
+    """The interval of a signal's group; 0 if it has none of its own."""
+    return round(seconds(_GROUPS[group(signal)] or "0s"))
 
 
 def signals(area: Area) -> Iterator[Signal]:

@@ -1,4 +1,4 @@
-"""Alerts on the store of traces and logs, and on the keeper of issues that reads it."""
+"""Alerts on the store of traces and logs, and on the issue tracker that reads it."""
 
 from alerts.alert import Alert, Severity
 from rules.monitoring import (
@@ -50,12 +50,12 @@ ISSUES_UNREAD = Alert(
     # After a start nothing was read yet: then attempts that fail count.
     expr=f"time() - {_READ} > {_UNREAD_SECONDS} "
     f"or {ISSUES_READ_FAILURES.increase('job')} > 0 unless on (job) {_READ}",
-    fires_when="the keeper of issues has read no errors from the store for two minutes",
+    fires_when="the issue tracker has read no errors from the store for two minutes",
     severity=Severity.TICKET,
     for_="2m",
     summary="{{ $labels.job }} does not read the store of traces and logs",
     description="For more than two minutes it has read no errors: the store does not answer, or "
-    "the issues cannot be written. New and reopened errors are not told meanwhile, and links of "
-    "messages to traces and logs may lead to nothing.",
+    "the issues cannot be written. New and reopened errors are not reported meanwhile, and links "
+    "of messages to traces and logs may lead to nothing.",
     board="svc-alerts",
 )

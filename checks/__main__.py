@@ -2,7 +2,7 @@
 
 import sys
 
-from checks import completeness, expectations, links, queries, words
+from checks import completeness, expectations, links, named_paths, queries, words
 
 
 def main() -> int:
@@ -10,6 +10,7 @@ def main() -> int:
     found = [
         *words.check(),
         *links.check(),
+        *named_paths.check(),
         *queries.check(),
         *expectations.check(),
         *completeness.check(),

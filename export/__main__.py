@@ -1,16 +1,16 @@
 """Export rules, boards and routes to a monitoring that is there already.
 
-python -m export --for prometheus --to DIR      rules, scrape job, routes of Alertmanager
-python -m export --for grafana --to DIR         boards: files, API bodies, resources of Grafana 13
-python -m export --for kubernetes --to DIR      PrometheusRules, ServiceMonitor, boards
-python -m export --for mimir|thanos|victoriametrics --to DIR
+--for prometheus --to DIR      rules, scrape job, routes of Alertmanager
+--for grafana --to DIR         boards: files, API bodies, resources of Grafana 13
+--for kubernetes --to DIR      PrometheusRules, ServiceMonitor, boards
+--for mimir|thanos|victoriametrics --to DIR
 
 Each folder has a README.md with the commands that load it.
 """
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from export import grafana, kubernetes, mimir, prometheus, thanos, victoriametrics
@@ -26,9 +26,14 @@ _ENGINES = {"victoriametrics": Engine.VICTORIAMETRICS}
 """Of formats whose engine is not Prometheus' own."""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns the exit code."""
-    chosen = _parser().parse_args(arguments)
+def main(arguments: Sequence[str] | None = None, *, command: str = "python -m export") -> int:
+    """Run the command; returns the exit code.
+
+    Args:
+        arguments: Of the command line; by default those of this process.
+        command: How the user has called it, for its help.
+    """
+    chosen = _parser(command).parse_args(arguments)
     try:
         files = FORMATS[chosen.format](_options(chosen), chosen)
         removed = write(chosen.to, files)
@@ -105,9 +110,9 @@ FORMATS: dict[str, Callable[[Options, argparse.Namespace], Files]] = {
 """What writes the files of each format."""
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(command: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m export",
+        prog=command,
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -182,7 +182,7 @@ STORE_OLDEST = Gauge(
     "vitals_store_oldest_timestamp_seconds", "Time of the oldest content, as Unix time.", NoLabels
 )
 
-# -- Of the stack's keeper of issues (``stack/issues``) --------------------------------------
+# -- Of the stack's issue tracker (``stack/issues``) --------------------------------------
 
 ISSUES = Gauge("vitals_issues", "Issues by state.", IssueStateLabels)
 ISSUE_NEW = Gauge(

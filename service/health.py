@@ -40,7 +40,14 @@ async def get_liveness(response: Response) -> Liveness:
 
 @router.get("/readyz", responses=documented(503))
 async def get_readiness(request: Request, response: Response) -> Readiness:
-    """Return which dependencies respond: no cache is degraded, no database unavailable (503)."""
+    """Return which dependencies respond: no cache is degraded, no database unavailable (503).
+
+    A process that will end is unavailable too, while it still serves.
+    """
+    if request.app.state.drain.has_begun:
+        error = UnavailableError("This process ends: send requests to another one.")
+        error.headers = error.headers | {"Cache-Control": "no-store"}
+        raise error
     database: Database = request.app.state.database
     cache: Cache = request.app.state.cache
     found = await asyncio.gather(_answers(database.ping()), _answers(cache.ping()))

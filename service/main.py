@@ -10,9 +10,9 @@ from fastapi import FastAPI
 
 from service import auth, health, openapi, problems
 from service.auth import AccessTokens
-from service.db import database, migrate
+from service.db import connection_limit, database, migrate
 from service.db.cache_outbox import OUTBOX
-from service.errors import UnavailableError
+from service.errors import ServiceError, UnavailableError
 from service.middleware import docs_page, response_headers
 from service.middleware.compression import Compression
 from service.middleware.etag import Revalidation
@@ -26,6 +26,7 @@ from service.products.catalogue import Catalogue
 from service.products.repository import Listing
 from service.products.tables import Product
 from service.rate_limit import RateLimiter
+from service.server.drain import Drain
 from service.server.protocol import ConnectionLimits
 from service.server.serve import LoopbackOnly
 from service.settings import Settings, is_loopback
@@ -68,7 +69,7 @@ def build(settings: Settings) -> FastAPI:
     problems.install(app)
     openapi.install(app)
     cache = Cache(
-        settings.redis_url, password=settings.redis_password(), single_process=settings.workers == 1
+        settings.redis(), password=settings.redis_password(), single_process=settings.workers == 1
     )
     telemetry = instrument(
         app,
@@ -84,15 +85,21 @@ def build(settings: Settings) -> FastAPI:
         validation=Validation(limit=settings.body_limit),
         probes=[cache],
     )
-    limits = RateLimiter.connect(settings.redis_url, password=settings.redis_password())
+    limits = RateLimiter.connect(settings.redis(), password=settings.redis_password())
     cursors = Cursors(*keys)
     catalogue = Catalogue(db, cursors, cache)
     invalidator = CacheInvalidator(
-        cache, db.session_class, engine=db.writer, reader=db.engine, outbox=OUTBOX
+        cache,
+        db.session_class,
+        engine=db.writer,
+        reader=db.engine,
+        listener=db.listener,
+        outbox=OUTBOX,
     )
     invalidator.watch(Product, catalogue.invalidated_by)
     app.state.settings = settings
-    app.state.connections = ConnectionLimits(settings, telemetry.meter)
+    app.state.drain = drain = Drain(settings.shutdown_delay)
+    app.state.connections = ConnectionLimits(settings, telemetry.meter, drain)
     app.state.database = db
     app.state.cache = cache
     app.state.invalidator = invalidator
@@ -134,12 +141,14 @@ def build(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     try:
+        await _check_connections(app)
         if app.state.settings.migrate:
             await _migrate(app)
         await app.state.cache.start()
         await app.state.invalidator.start()
         await app.state.warm_up.start()
-        yield {ConnectionLimits.STATE: app.state.connections}
+        with app.state.drain.handling_signals():
+            yield {ConnectionLimits.STATE: app.state.connections}
     finally:
         await app.state.warm_up.close()
         await app.state.invalidator.close()
@@ -147,6 +156,16 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         await app.state.limits.close()
         await app.state.cache.close()
         await app.state.database.close()
+
+
+async def _check_connections(app: FastAPI) -> None:
+    try:
+        await connection_limit.check(app.state.database, app.state.settings)
+    except UnavailableError:
+        pass  # a migration needs the database; without one, the service waits for it
+    except ServiceError as error:
+        _log.error("cannot start: %s", error)
+        raise
 
 
 async def _migrate(app: FastAPI) -> None:

@@ -10,7 +10,7 @@ import sys
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -59,6 +59,9 @@ class Settings(BaseSettings):
 
     database_url: str = "sqlite+aiosqlite:///var/service.db"
     database_password_file: Path | None = None
+    database_direct_url: str = Field(
+        default="", description="PostgreSQL itself, for LISTEN, if database_url is of a pooler"
+    )
     pool_size: int = Field(default=20, ge=1)
     pool_overflow: int = Field(default=0, ge=0, description="see docs/queries.md")
     pool_timeout: float = Field(default=10, gt=0, description="seconds to wait for a connection")
@@ -68,6 +71,7 @@ class Settings(BaseSettings):
 
     redis_url: str = ""
     redis_password_file: Path | None = None
+    sentinel_password_file: Path | None = None
 
     jwt_key_file: Path = Path("var/secrets/jwt-key")
     jwt_previous_key_file: Path | None = None
@@ -86,6 +90,12 @@ class Settings(BaseSettings):
         default="", description="allowed Host names, by commas, such as *.example.com; else any"
     )
     workers: int = Field(default=1, ge=1, le=64, description="processes that serve")
+    instances: int = Field(
+        default=1, ge=1, description="services like this one that share the database, see scale.md"
+    )
+    shutdown_delay: float = Field(
+        default=0, ge=0, le=600, description="seconds to serve after SIGTERM, while /readyz fails"
+    )
     shutdown_timeout: int = Field(default=10, ge=0, description="seconds to finish requests")
     head_timeout: float = Field(default=20, gt=0, description="seconds for a request's headers")
     unread_timeout: float = Field(
@@ -133,7 +143,8 @@ class Settings(BaseSettings):
                 )
         try:
             self.database()
-            self._check_redis()
+            self.direct_database()
+            self.redis()
             self.metrics_token()
         except SecretError as error:
             raise ValueError(str(error)) from None
@@ -146,28 +157,56 @@ class Settings(BaseSettings):
             SecretError: The password cannot be read or is guessable.
             ValueError: The URL's scheme is not supported.
         """
+        return self._database(self.database_url, "SERVICE_DATABASE_URL", DRIVERS)
+
+    def direct_database(self) -> URL | None:
+        """Return the URL of PostgreSQL behind the pooler, with the same password; None without.
+
+        Raises:
+            SecretError: The password cannot be read or is guessable.
+            ValueError: The URL's scheme is not supported.
+        """
+        if not self.database_direct_url:
+            return None
+        return self._database(self.database_direct_url, "SERVICE_DATABASE_DIRECT_URL", DRIVERS[:1])
+
+    def _database(self, text: str, name: str, drivers: tuple[str, ...]) -> URL:
         try:
-            url = make_url(self.database_url)
+            url = make_url(text)
         except ArgumentError:
             url = URL.create("")
-        if url.drivername not in DRIVERS:  # never shown: it may hold a password
-            raise ValueError(f"SERVICE_DATABASE_URL: begin it with {' or '.join(DRIVERS)}://")
+        if url.drivername not in drivers:  # never shown: it may hold a password
+            raise ValueError(f"{name}: begin it with {' or '.join(drivers)}://")
         if self.database_password_file is not None:
             password = read_secret(self.database_password_file, "the database password", least=8)
             return url.set(password=password)
         for inside in (url.password, *url.normalized_query.get("password", ())):
             if inside is not None:
-                refuse_guessable(str(inside), "the password in SERVICE_DATABASE_URL", least=8)
+                refuse_guessable(str(inside), f"the password in {name}", least=8)
         return url
 
-    def _check_redis(self) -> None:
+    def redis(self) -> str:
+        """Return the Redis URL, with the password of ``sentinel_password_file`` if given.
+
+        Raises:
+            SecretError: A password cannot be read or is guessable.
+            ValueError: The URL's scheme is not supported, or has no Sentinels for the password.
+        """
         if not self.redis_url:
-            return
+            return ""
         if not self.redis_url.startswith(REDIS_SCHEMES):  # never shown: it may hold a password
             raise ValueError(f"SERVICE_REDIS_URL: begin it with {' or '.join(REDIS_SCHEMES)}")
-        password = urlsplit(self.redis_url).password
-        if password is not None:
-            refuse_guessable(unquote(password), "the password in SERVICE_REDIS_URL", least=8)
+        parts = urlsplit(self.redis_url)
+        named = parse_qs(parts.query).get("sentinel_password", ())
+        for inside in (*(unquote(text) for text in (parts.password,) if text), *named):
+            refuse_guessable(inside, "the password in SERVICE_REDIS_URL", least=8)
+        if self.sentinel_password_file is None:
+            return self.redis_url
+        if "+sentinel" not in parts.scheme:
+            raise ValueError("SERVICE_SENTINEL_PASSWORD_FILE: SERVICE_REDIS_URL has no Sentinels")
+        password = read_secret(self.sentinel_password_file, "the Sentinels' password", least=8)
+        separator = "&" if parts.query else "?"
+        return f"{self.redis_url}{separator}sentinel_password={quote(password, safe='')}"
 
     def jwt_keys(self) -> tuple[str, ...]:
         """Return the key that signs tokens and cursors, then the previous key if it is set.

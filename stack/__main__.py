@@ -53,6 +53,7 @@ def _run(options: argparse.Namespace) -> int:
     packages.install(
         for_tests=options.command == "install" and options.for_tests,
         for_door=bool(os.environ.get("PUBLIC_URL")),
+        for_api=options.command != "watch",
     )
     if options.command == "install":
         if options.for_tests:
@@ -100,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         help="watch services that run already, without an API and databases of its own",
     )
     watch_command.add_arguments(watch)
-    for each in (demo, up, watch):
+    for each in (demo, up):
         each.add_argument(
             "--fast",
             action="store_true",

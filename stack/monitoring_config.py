@@ -113,8 +113,8 @@ def write_alertmanager(
         "ALERT_HEARTBEAT_URL": f"{inbox}{FAST_HEARTBEAT if fast else HEARTBEAT}",
         "ALERT_BOARD_URL": viewer_url(here),
         "ALERT_VIEWER_URL": viewer_url(here),
-        "ALERT_TOLD_URL": " ".join(
-            f"http://{readiness.LOOPBACK}:{port}/told"
+        "ALERT_NOTIFIED_URL": " ".join(
+            f"http://{readiness.LOOPBACK}:{port}/notified"
             for port in gates or [here.ports.alertmanager]
         ),
         "ALERT_RUNBOOK_URL": f"{viewer_url(here)}/runbooks",

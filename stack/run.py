@@ -229,14 +229,18 @@ def addresses(here: Installation, *, has_api: bool = True) -> str:
     return f"\nReady.\n{indent(text_table(rows), '  ')}\n\n  On the command line:\n{commands}\n"
 
 
-def status(here: Installation) -> int:
+def status(here: Installation, command: str = "make demo or make up") -> int:
     """Print whether a stack runs in this data folder, and its addresses; 0 when ready, else 3.
+
+    Args:
+        here: The installation.
+        command: What would start it.
 
     Raises:
         OSError: The lock or the process record cannot be read.
     """
     if not lock.is_held(here.lock):
-        print("not running: start it with make demo or make up")
+        print(f"not running: start it with {command}")
         if left := orphans.find(here):
             print("processes of a killed stack, which the next start ends first:")
             print("\n".join(f"  {orphan}" for orphan in left))

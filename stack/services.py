@@ -216,7 +216,7 @@ def store(here: Installation) -> Service:
 
 
 def issues(here: Installation) -> Service:
-    """The keeper of issues, which reads the store."""
+    """The issue tracker, which reads the store."""
     folder = _folder_of_python(here, "issues")
     arguments = [
         *_flag("port", str(here.ports.issues)),

@@ -39,7 +39,9 @@ def sources_hash() -> str:
 
 
 def is_current() -> bool:
-    """Whether the build output was built from the current sources."""
+    """Whether the build output was built from the current sources, or comes without them."""
+    if not (SOURCES / "package.json").exists():
+        return BUILT.exists()
     return is_stamped(BUILT / _BUILT_HASH, sources_hash())
 
 
@@ -97,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         "--traces", default="", help="URL of a trace elsewhere, with {trace} in it; by default here"
     )
     publish.add_argument("--store", default="", help="URL of the store of traces and logs")
-    publish.add_argument("--issues", default="", help="URL of the keeper of issues")
+    publish.add_argument("--issues", default="", help="URL of the issue tracker")
     commands.add_parser("check", help="lint and type-check, if Node is installed")
     return parser
 

@@ -1,10 +1,77 @@
-"""Options of ``python -m stack watch``: which services are watched."""
+"""Watch services that run already: Prometheus, Alertmanager, boards, traces and logs.
+
+Prometheus and Alertmanager are those on PATH. Everything listens on loopback and ends with this
+command. Ports, retention, receivers of alerts and an address for a team are environment variables:
+--settings prints them.
+"""
 
 import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from stack import watched_services
+from stack import run, settings, watched_services
+from stack.install import packages
+from stack.installation.paths import DATA, Installation
+from stack.text_table import text_table
 from stack.watched_services import WatchedRedis, WatchedService
+
+
+def main(arguments: Sequence[str], *, command: str, data: Path) -> int:
+    """Run the command of the installed package; returns the exit code.
+
+    Args:
+        arguments: Of the command line.
+        command: How the user has called it, for messages.
+        data: Folder of all data, unless the user has chosen one.
+    """
+    options = _parser(command, data).parse_args(arguments)
+    chosen = options.data or Path(os.environ.get(DATA) or data)
+    try:
+        return _run(options, command, {**os.environ, DATA: str(chosen)})
+    except KeyboardInterrupt:
+        return 130
+    except (OSError, RuntimeError, LookupError, ValueError) as error:  # messages say what to do
+        print(f"{command}: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(options: argparse.Namespace, command: str, environment: Mapping[str, str]) -> int:
+    settings.check(environment)
+    if options.settings:
+        print(text_table(settings.rows(environment), ("setting", "value", "meaning")))
+        return 0
+    if options.status:
+        return run.status(Installation.here(environment), command)
+    watched = services(options)
+    packages.require_watch(for_door=bool(environment.get("PUBLIC_URL")))
+    return run.run(
+        Installation.here(environment),
+        command=command,
+        fast=options.fast,
+        watched=watched,
+        redis=redis(options),
+    )
+
+
+def _parser(command: str, data: Path) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=command, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_arguments(parser)
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help=f"folder of all data (default: {DATA} of the environment, else {data})",
+    )
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
+        "--status", action="store_true", help="print what runs, and its addresses; watch nothing"
+    )
+    instead.add_argument("--settings", action="store_true", help="print all settings likewise")
+    return parser
 
 
 def services(options: argparse.Namespace) -> list[WatchedService]:
@@ -19,7 +86,7 @@ def services(options: argparse.Namespace) -> list[WatchedService]:
     return [
         WatchedService(
             options.job,
-            targets=tuple(options.target),
+            targets=tuple(options.targets),
             token_file=options.token_file,
             files=tuple(options.targets_file),
             dns=tuple(options.dns),
@@ -39,14 +106,8 @@ def redis(options: argparse.Namespace) -> WatchedRedis | None:
 
 def add_arguments(watch: argparse.ArgumentParser) -> None:
     """Add the options to the parser of the command."""
+    watch.add_argument("targets", nargs="*", metavar="HOST:PORT", help="an instance of the service")
     watch.add_argument("--job", default="", metavar="NAME", help="the service's name on boards")
-    watch.add_argument(
-        "--target",
-        action="append",
-        default=[],
-        metavar="HOST:PORT",
-        help="an instance of it; may be given several times",
-    )
     watch.add_argument(
         "--token-file", type=Path, metavar="FILE", help="the bearer token of its /metrics"
     )
@@ -87,4 +148,9 @@ def add_arguments(watch: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="several services: a mapping, in YAML, of jobs to targets, token_file, files, dns, "
         "docker, scheme and path",
+    )
+    watch.add_argument(
+        "--fast",
+        action="store_true",
+        help="run the rules many times faster, as drills do, and notify the inbox only",
     )

@@ -150,16 +150,28 @@ class Cluster:
 
 
 class SentinelGroup:
-    """A master, its replica, and a sentinel that fails over to the replica."""
+    """A master, its replica, and a sentinel that fails over to the replica.
 
-    def __init__(self) -> None:
-        self.servers = [Redis(more=("repl-diskless-sync-delay 0",)) for _ in range(2)]
+    Args:
+        password: Of the servers.
+        sentinel_password: Of the sentinel.
+    """
+
+    def __init__(
+        self, *, password: str | None = None, sentinel_password: str | None = None
+    ) -> None:
+        more = ("repl-diskless-sync-delay 0", *((f"masterauth {password}",) if password else ()))
+        self.servers = [Redis(password=password, more=more) for _ in range(2)]
         first, second = self.servers
-        self.clients: list[Any] = [Client.from_url(server.url) for server in self.servers]
+        self.clients: list[Any] = [
+            Client.from_url(server.url, password=password) for server in self.servers
+        ]
         self.clients[1].replicaof(readiness.LOOPBACK, first.port)
         until(lambda: self._replicates(second), "a replica")
-        self.sentinel = _sentinel(first.port)
-        self._sentinel_client: Any = Client(port=self.sentinel.port, decode_responses=True)
+        self.sentinel = _sentinel(first.port, password, sentinel_password)
+        self._sentinel_client: Any = Client(
+            port=self.sentinel.port, password=sentinel_password, decode_responses=True
+        )
         until(lambda: self._state()["num-slaves"] == 1, "a sentinel that knows the replica")
 
     @property
@@ -186,7 +198,7 @@ class SentinelGroup:
 
     def flush(self) -> None:
         """Delete all data."""
-        self.master.flush()
+        self.clients[self.servers.index(self.master)].flushall()
 
     def close(self) -> None:
         """Stop and remove all data."""
@@ -210,7 +222,7 @@ class SentinelGroup:
         return bool(role == "master" and all(self._replicates(other) for other in others))
 
 
-def _sentinel(master: int) -> Server:
+def _sentinel(master: int, password: str | None, own_password: str | None) -> Server:
     """Start a single sentinel that fails over half a second after the last reply of the master."""
     folder, port, user = temporary_folder(), readiness.free_port(), service_user.default_user()
     config = folder / "sentinel.conf"
@@ -221,6 +233,8 @@ def _sentinel(master: int) -> Server:
         f"sentinel monitor {MASTER_NAME} {readiness.LOOPBACK} {master} 1",
         f"sentinel down-after-milliseconds {MASTER_NAME} 500",
         f"sentinel failover-timeout {MASTER_NAME} 3000",
+        *((f"sentinel auth-pass {MASTER_NAME} {password}",) if password else ()),
+        *((f"requirepass {own_password}",) if own_password else ()),
     )
     config.write_text("\n".join(lines) + "\n")
     if user:

@@ -1,4 +1,4 @@
-"""``vitals``: find slow statements and lines, missing indexes, lock waits; faults of the set-up."""
+"""``vitals``: find slow statements and lines, missing indexes, lock waits; watch services."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from vitals import cli_locks, cli_text
+from vitals import cli_locks, cli_text, cli_watch
 from vitals.cli_service import (
     CommandError,
     Found,
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     try:
         try:
-            return _run(_parser().parse_args(argv))
+            return _run(sys.argv[1:] if argv is None else argv)
         finally:
             if sys.stdout is not None:  # closed by the caller
                 sys.stdout.flush()
@@ -51,7 +51,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _run(argv: Sequence[str]) -> int:
+    if argv and argv[0] in cli_watch.COMMANDS:
+        try:
+            return cli_watch.run(argv[0], argv[1:])
+        except CommandError as error:
+            print(f"vitals: {error}", file=sys.stderr)
+            return _WRONG
+    arguments = _parser().parse_args(argv)
     if arguments.read is None:
         return doctor.run(arguments)
     try:
@@ -151,6 +158,8 @@ def _parser() -> argparse.ArgumentParser:
         )
         if name == "advise":
             subparser.add_argument("sql", help="the statement with its values; it is not executed")
+    for name, what in cli_watch.COMMANDS.items():
+        commands.add_parser(name, help=what)
     return parser
 
 

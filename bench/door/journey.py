@@ -66,7 +66,7 @@ def stack(folder: Path, ports: dict[str, int], url: str) -> Iterator[None]:
     command = [sys.executable, "-m", "stack", "watch", "--fast", "--job", "shop"]
     with (folder / "out").open("w") as output:
         running = subprocess.Popen(
-            [*command, "--target", f"{LOOPBACK}:{free_port()}"],
+            [*command, f"{LOOPBACK}:{free_port()}"],
             cwd=CHECKOUT,
             env=environment,
             stdout=output,

@@ -23,7 +23,7 @@ PATHS = (
     "/store/api/search?q={}",
     "/store/v1/traces",
     "/store/loki/api/v1/tail?query={service_name=%22api%22}",
-    "/keeper/api/v1/issues",
+    "/tracker/api/v1/issues",
     "/alertmanager/api/v2/silences",
     "/alertmanager/api/v2/alerts",
     "/graph?g0.expr=up",

@@ -29,6 +29,8 @@ WARM_SECONDS = 420
 """To have five minutes of data before the fault."""
 LIMITS = {"page": 180, "ticket": 720}
 """Seconds within which a fault must be told, by severity."""
+AFTER_SECONDS = 240
+"""For which messages are collected after the first one: what follows must be explained by it."""
 HEADER = ("fault", "", "told after", "messages", "boards", "witness")
 
 Row = tuple[str, ...]
@@ -74,15 +76,31 @@ def run_fault(number: int, *, orders: int, seconds: int) -> Row:
         time.sleep(WARM_SECONDS)
         before = {each["starts"] + each["alert"] for each in stack.told()}
         opened.enter_context(fault.inject(stack))
-        began, first = time.monotonic(), None
-        while time.monotonic() < began + seconds and first is None:
+        began, end = time.monotonic(), time.monotonic() + seconds
+        told: dict[str, tuple[float, Message]] = {}
+        while time.monotonic() < end:
             time.sleep(1)
-            new = [each for each in stack.told() if each["starts"] + each["alert"] not in before]
-            first = new[-1] if new else None
-        after = _told(first, time.monotonic() - began)
+            for each in reversed(stack.told()):
+                key = each["starts"] + each["alert"]
+                if key not in before and key not in told:
+                    spent = time.monotonic() - began
+                    if not told:
+                        end = min(end, time.monotonic() + AFTER_SECONDS)
+                    told[key] = spent, each
+                    _print_message(number, spent, each)
         shown = "; ".join(f"{title}: {stack.figure(board, title)}" for board, title in fault.shown)
-        text = _text(first) if first else ""
-        return str(number), fault.title, after, text, shown, fault.witness(stack)
+        witness = fault.witness(stack)
+    after, first = next(iter(told.values()), (0, None))
+    text = "; ".join(_text(each) for _, each in told.values())
+    return str(number), fault.title, _told(first, after), text, shown, witness
+
+
+def _print_message(number: int, spent: float, message: Message) -> None:
+    """A message as it arrives, with all that it begins with."""
+    print(f"{spent:6.0f} s  {number} {_text(message)}", flush=True)
+    more = {"description": message["description"], **message["annotations"], **message["links"]}
+    for name, text in more.items():
+        print(f"{'':10}{name}: {text}", flush=True)
 
 
 async def _run_releases(stack: Stack, numbers: Sequence[int], seconds: int) -> list[Row]:
@@ -123,8 +141,7 @@ async def _watch(stack: Stack, chosen: dict[int, Release], seconds: int) -> list
                     after.setdefault(number, time.monotonic() - began)
                     if told["alert"] not in messages[number]:
                         messages[number][told["alert"]] = told
-                        spent = time.monotonic() - began
-                        print(f"{spent:6.0f} s  {number} {_text(told)}", flush=True)
+                        _print_message(number, time.monotonic() - began, told)
     rows: list[Row] = []
     for number, release in chosen.items():
         told_now = list(messages[number].values())

@@ -7,7 +7,7 @@ commits.
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -81,7 +81,7 @@ _WRITING: dict[str, dict[str, Any]] = {
 }
 
 
-class _OutageTranslation:
+class _OutageTranslation(AbstractContextManager[None]):
     """Context manager that raises an outage as `UnavailableError`."""
 
     def __enter__(self) -> None:
@@ -104,12 +104,17 @@ class Database:
     Attributes:
         engine: For reads, in autocommit.
         writer: The same with transactions, for writes.
+        listener: For LISTEN; None if ``engine`` serves for that too.
     """
 
     def __init__(
-        self, engine: AsyncEngine, statement_timeout: sqlite.StatementTimeout | None = None
+        self,
+        engine: AsyncEngine,
+        statement_timeout: sqlite.StatementTimeout | None = None,
+        listener: AsyncEngine | None = None,
     ) -> None:
         self.engine = engine
+        self.listener = listener
         self.writer = engine.execution_options(**_WRITING[engine.dialect.name])
         self._statement_timeout = statement_timeout
         # A class per database: event listeners must not see other databases' sessions.
@@ -183,6 +188,11 @@ class Database:
                     await session.execute(text("SET LOCAL statement_timeout = 0"))
                 yield session
 
+    @staticmethod
+    def translating_outages() -> AbstractContextManager[None]:
+        """Raise an outage as `UnavailableError` until the block ends."""
+        return _TRANSLATE_OUTAGES
+
     async def ping(self) -> None:
         """Check that the database answers.
 
@@ -195,6 +205,8 @@ class Database:
     async def close(self) -> None:
         """Close all connections."""
         await self.engine.dispose()
+        if self.listener is not None:
+            await self.listener.dispose()
 
 
 def connect(settings: Settings) -> Database:
@@ -203,7 +215,9 @@ def connect(settings: Settings) -> Database:
     if url.get_backend_name() == "sqlite":
         statement_timeout = sqlite.StatementTimeout(settings.statement_timeout)
         return Database(sqlite.engine(url, statement_timeout), statement_timeout)
-    return Database(postgresql.engine(url, settings))
+    direct = settings.direct_database()
+    listener = None if direct is None else postgresql.unpooled_engine(direct, settings)
+    return Database(postgresql.engine(url, settings), listener=listener)
 
 
 # Async although it awaits nothing: FastAPI runs plain functions in a thread, 0.1 ms each.

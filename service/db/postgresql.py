@@ -10,7 +10,7 @@ import logging
 from typing import Any
 
 import asyncpg
-from sqlalchemy import event
+from sqlalchemy import NullPool, event
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import URL
@@ -203,6 +203,17 @@ def engine(url: URL, settings: Settings) -> AsyncEngine:
     )
     event.listen(made.sync_engine, "checkout", _replace_closed)
     return made
+
+
+def unpooled_engine(url: URL, settings: Settings) -> AsyncEngine:
+    """Build an engine without a pool, for connections that are kept outside of one."""
+    return create_async_engine(
+        url.set(drivername=DRIVER),
+        hide_parameters=True,
+        isolation_level="AUTOCOMMIT",
+        poolclass=NullPool,
+        connect_args={"async_creator_fn": _Connector(settings)},
+    )
 
 
 def _replace_closed(connection: Any, _record: object, _proxy: object) -> None:

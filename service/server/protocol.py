@@ -19,6 +19,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.middleware import response_headers
+from service.server.drain import Drain
 from service.server.refusals import HEAD_LIMIT, RESPONSES, Refusals, error_response
 from service.settings import Settings
 from vitals.metrics.meter import Meter
@@ -29,6 +30,7 @@ MIN_RATE = 1_000
 """Bytes a second of a response that a client must read."""
 KERNEL_LIMIT = 65_536
 """Unsent bytes of a response in the kernel's buffer; the default is megabytes."""
+_CLOSE = (b"connection", b"close")
 _TCP_NOTSENT_LOWAT = 25  # Linux; the module `socket` names it from Python 3.12 on
 
 
@@ -38,9 +40,11 @@ class ConnectionLimits:
     Args:
         settings: The limits.
         meter: Counts the refusals.
+        drain: Whether the process will end.
 
     Attributes:
         settings: The limits.
+        drain: Whether the process will end.
         refusals: The record.
         max_connections: Most open connections.
         interval: Seconds between two checks of a connection's deadlines.
@@ -49,8 +53,9 @@ class ConnectionLimits:
     STATE = "connections"
     """Key in the lifespan's state."""
 
-    def __init__(self, settings: Settings, meter: Meter) -> None:
+    def __init__(self, settings: Settings, meter: Meter, drain: Drain) -> None:
         self.settings = settings
+        self.drain = drain
         self.refusals = Refusals(meter)
         self.max_connections = settings.connections()
         timeouts = (settings.head_timeout, settings.unread_timeout, settings.response_timeout)
@@ -152,6 +157,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._requests += 1
             waits = self._is_answering
             super().on_headers_complete()
+            if self._shared.drain.has_begun:  # the client's next request goes elsewhere
+                self.cycle.default_headers = [*self.cycle.default_headers, _CLOSE]
             if not waits:
                 self._running = self.cycle
 

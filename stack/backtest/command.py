@@ -5,7 +5,8 @@ import sys
 from math import inf
 
 from alerts.rule_files import every_alert
-from stack.backtest.datasource import UnusableError, open_datasource
+from stack.backtest.datasource import open_datasource
+from stack.backtest.prometheus_api import UnusableError
 from stack.backtest.report import firings, replay, table
 
 EPILOG = """The rules are those of this checkout: change an alert, run it again, compare.

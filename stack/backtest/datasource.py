@@ -9,29 +9,19 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.error import URLError
-from urllib.parse import urlencode
-from urllib.request import urlopen
+from typing import NamedTuple
 
-import yaml
-
-from alerts.rule_files import every_signal, recording_depths, render
-from rules.promql import series_in
+from alerts.rule_files import every_signal
+from stack.backtest.prometheus_api import Progress, UnusableError, query_api
+from stack.backtest.recording import needed_records, record
 from stack.tsdb_replay import TsdbReplay, promtool
 from vitals.metrics.catalogue import CATALOGUE
 
 # Not by the parser: a line is a sample, not a query, and there are millions.
 _DUMPED = re.compile(r'^\{__name__="(?P<name>[^"]+)"(?:, )?(?P<labels>.*)\} (?P<rest>\S+) (\d+)$')
-
-Progress = Callable[[str], None]
-
-
-class UnusableError(RuntimeError):
-    """There are no data to replay; the message says what to pass instead."""
 
 
 class Recorded(NamedTuple):
@@ -44,20 +34,6 @@ class Recorded(NamedTuple):
     def since(self, days: float) -> "Recorded":
         """The same, limited to the last days."""
         return self._replace(first=max(self.first, self.last - days * 86400))
-
-
-def query_api(url: str, path: str, **parameters: object) -> Any:
-    """Query Prometheus's API, by GET without parameters, else POST; returns ``data``.
-
-    Raises:
-        UnusableError: It does not respond, or is not a Prometheus.
-    """
-    address = f"{url}/api/v1/{path}"
-    try:
-        with urlopen(address, urlencode(parameters).encode() or None, timeout=600) as response:  # noqa: S310
-            return json.loads(response.read())["data"]
-    except (URLError, ValueError, KeyError, OSError) as error:
-        raise UnusableError(f"{address} does not respond as Prometheus does: {error}") from None
 
 
 @contextmanager
@@ -86,9 +62,13 @@ def open_datasource(
         data = Path(made)
         progress(f"reading {path}")
         _link(path, data) if path.is_dir() else _import_samples(path, data)
-        _record_missing(data, queries, step, progress)
         with TsdbReplay(data) as prometheus:
-            yield Recorded(prometheus.url, *_span(data, prometheus.url))
+            span = _span(data, prometheus.url)
+            present = set(query_api(prometheus.url, "label/__name__/values"))
+        _require_kit_series(present)
+        record(needed_records(queries) - present, data, span, step, progress)
+        with TsdbReplay(data) as prometheus:
+            yield Recorded(prometheus.url, *span)
 
 
 def _served(url: str) -> Recorded:
@@ -150,49 +130,7 @@ def _span(data: Path, url: str) -> tuple[float, float]:
     return min(first for first, _ in times) / 1000, max(last for _, last in times) / 1000
 
 
-def _record_missing(data: Path, queries: Iterable[str], step: int, progress: Progress) -> None:
-    """Record what the data lack, those signals first that others read."""
-    with TsdbReplay(data) as prometheus:
-        first, last = _span(data, prometheus.url)
-        present = set(query_api(prometheus.url, "label/__name__/values"))
-    _require_kit_series(present)
-    depths = recording_depths()
-    missing = _needed(queries) - present
-    rounds = sorted({depths[record] for record in missing})
-    rules = data / "missing.rules"
-    for number, depth in enumerate(rounds, 1):
-        records = {record for record in missing if depths[record] == depth}
-        rules.write_text(yaml.safe_dump({"groups": _groups_of(records)}))
-        progress(f"evaluating {len(records)} missing recording rules, {number} of {len(rounds)}")
-        span = [f"--start={int(first)}", f"--end={int(last)}", f"--eval-interval={step}s"]
-        with TsdbReplay(data) as prometheus:
-            options = [f"--url={prometheus.url}", f"--output-dir={data}"]
-            promtool("create-blocks-from", "rules", *options, *span, str(rules))
-
-
 def _require_kit_series(present: set[str]) -> None:
     known = {"up", *every_signal(), *CATALOGUE, *(f"{name}_count" for name in CATALOGUE)}
     if not present & known:
         raise UnusableError("no series of a service with the kit: nothing to replay")
-
-
-def _needed(queries: Iterable[str]) -> set[str]:
-    """The recorded series that queries read, directly or indirectly."""
-    known, found = every_signal(), set[str]()
-    pending = [*queries]
-    while pending:
-        query = pending.pop()
-        new = (series_in(query) & known.keys()) - found
-        found |= new
-        pending += [known[name].query for name in new]
-    return found
-
-
-def _groups_of(records: set[str]) -> list[dict[str, Any]]:
-    """The recording rules of these series, by group."""
-    groups = (group for text in render().values() for group in yaml.safe_load(text)["groups"])
-    chosen = (
-        (group["name"], [rule for rule in group["rules"] if rule.get("record") in records])
-        for group in groups
-    )
-    return [{"name": name, "rules": rules} for name, rules in chosen if rules]

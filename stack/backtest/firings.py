@@ -5,10 +5,17 @@ from typing import NamedTuple
 
 
 class Firing(NamedTuple):
-    """One firing of an alert; Unix times."""
+    """One firing of an alert.
+
+    Attributes:
+        start: Unix time.
+        end: Unix time.
+        labels: Those of its series, as text.
+    """
 
     start: float
     end: float
+    labels: str = ""
 
     @property
     def seconds(self) -> float:

@@ -6,12 +6,10 @@ from typing import NamedTuple
 
 from alerts.alert import Alert, Severity
 from alerts.time_scale import seconds
-from stack.backtest.datasource import Progress, Recorded, query_api
+from stack.backtest.datasource import Recorded
 from stack.backtest.firings import Firing, firings_of, longest_interval
+from stack.backtest.prometheus_api import Progress, query_over
 from stack.text_table import text_table
-
-_MAX_POINTS = 10_000
-"""Prometheus returns at most 11,000 points per series."""
 
 
 class AlertFirings(NamedTuple):
@@ -41,26 +39,25 @@ def replay(
         series = list(_true_times(alert, recorded, step))
         lasting, keep = seconds(alert.for_ or "0s"), seconds(alert.keep_firing_for or "0s")
         by_lasting = [
-            [e for held in series for e in firings_of(held, step, lasting=wait, keep_firing=keep)]
+            [
+                firing._replace(labels=labels)
+                for labels, held in series
+                for firing in firings_of(held, step, lasting=wait, keep_firing=keep)
+            ]
             for wait in (lasting / 2, lasting, lasting * 2)
         ]
         half, fired, twice = by_lasting
-        longest = max((longest_interval(held, step) for held in series), default=0.0)
+        longest = max((longest_interval(held, step) for _, held in series), default=0.0)
         yield AlertFirings(alert, fired, (len(half), len(fired), len(twice)), longest)
 
 
-def _true_times(alert: Alert, recorded: Recorded, step: int) -> Iterator[list[float]]:
-    """The times at which the condition was true, for each series."""
+def _true_times(alert: Alert, recorded: Recorded, step: int) -> Iterator[tuple[str, list[float]]]:
+    """The times at which the condition was true, for the labels of each series."""
     found: dict[str, list[float]] = {}
-    start = recorded.first
-    while start <= recorded.last:
-        end = min(recorded.last, start + _MAX_POINTS * step)
-        span = {"start": start, "end": end, "step": step}
-        for each in query_api(recorded.url, "query_range", query=alert.expr, **span)["result"]:
-            key = str(sorted(each["metric"].items()))
-            found.setdefault(key, []).extend(at for at, _ in each["values"])
-        start = end + step
-    yield from found.values()
+    for each in query_over(recorded.url, alert.expr, (recorded.first, recorded.last), step):
+        key = " ".join(f"{name}={value}" for name, value in sorted(each["metric"].items()))
+        found.setdefault(key, []).extend(at for at, _ in each["values"])
+    yield from found.items()
 
 
 def table(outcomes: list[AlertFirings], recorded: Recorded) -> Iterator[str]:
@@ -100,7 +97,7 @@ def firings(outcomes: list[AlertFirings]) -> str:
     """Every firing, in chronological order."""
     found = [(each, outcome.alert) for outcome in outcomes for each in outcome.fired]
     rows = [
-        (_at(firing.start), _long(firing.seconds), alert.severity, _name(alert))
+        (_at(firing.start), _long(firing.seconds), alert.severity, _name(alert), firing.labels)
         for firing, alert in sorted(found, key=lambda pair: pair[0])
     ]
     return text_table(rows, right={1})

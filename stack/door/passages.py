@@ -48,14 +48,14 @@ class Passage:
     without: str = ""
 
 
-STORE, ISSUES, ALERTMANAGER = "store", "keeper", "alertmanager"
+STORE, ISSUES, ALERTMANAGER = "store", "tracker", "alertmanager"
 """First segments of the paths of APIs besides Prometheus'; `issues/` is a page."""
 _APIS = ("api", STORE, ISSUES, ALERTMANAGER)
 
 
 def of_viewer(to: Upstreams) -> list[Passage]:
     """The passages of the viewer, whose pages are at the root; APIs first."""
-    issue = r"/keeper/api/v1/issues/[0-9A-Za-z_]{1,64}"
+    issue = r"/tracker/api/v1/issues/[0-9A-Za-z_]{1,64}"
 
     def of_store(name: str, path: str, *, websocket: bool = False) -> Passage:
         strip = f"/{STORE}"
@@ -86,7 +86,7 @@ def of_viewer(to: Upstreams) -> list[Passage]:
         of_store("lines", rf"/loki/api/v1/(?:query_range|label/{_NAME}/values)"),
         of_store("profiles", "/pyroscope/(?:render|render-diff|label-values)"),
         of_store("tail", "/loki/api/v1/tail", websocket=True),
-        of_issues("issues", READ, rf"/keeper/api/v1/issues|{issue}"),
+        of_issues("issues", READ, rf"/tracker/api/v1/issues|{issue}"),
         of_issues("issue_states", ("POST",), rf"{issue}/(?:resolve|ignore|reopen)"),
         of_alertmanager("silences", (*READ, "POST"), "silences"),
         of_alertmanager("expire", ("DELETE",), r"silence/[0-9A-Za-z-]{1,64}"),

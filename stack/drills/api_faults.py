@@ -193,7 +193,7 @@ FAULTS = {
         load=Load(_searches, rate=5),
         lane=API,
         seconds=180.0,
-        proof=proofs.slow_request(0.5),
+        proof=proofs.slow_statement(0.5),
     ),
     "TransactionForgotten": Fault(
         "a transaction that holds a lock on the products table is left open",

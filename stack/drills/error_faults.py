@@ -50,11 +50,11 @@ async def _fail(environment: "Environment", function: str) -> None:
 
 
 async def _find(environment: "Environment", function: str) -> str:
-    """The fingerprint of an issue, once the keeper knows it."""
+    """The fingerprint of an issue, once the issue tracker knows it."""
     async with asyncio.timeout(_ISSUE_SECONDS):
         while True:
             query = {"service": FAILING.job, "q": function}
-            response = await environment.client.get(_keeper(environment), params=query)
+            response = await environment.client.get(_tracker(environment), params=query)
             issues: list[dict[str, Any]] = response.raise_for_status().json()["issues"]
             if issues:
                 return str(issues[0]["fingerprint"])
@@ -62,11 +62,11 @@ async def _find(environment: "Environment", function: str) -> str:
 
 
 async def _resolve(environment: "Environment", fingerprint: str) -> None:
-    address = f"{_keeper(environment)}/{fingerprint}/resolve"
+    address = f"{_tracker(environment)}/{fingerprint}/resolve"
     (await environment.client.post(address, json={})).raise_for_status()
 
 
-def _keeper(environment: "Environment") -> str:
+def _tracker(environment: "Environment") -> str:
     return f"http://{readiness.LOOPBACK}:{environment.here.ports.issues}/api/v1/issues"
 
 

@@ -135,25 +135,42 @@ async def _newest(
     query: Mapping[str, str], store: str, client: httpx.AsyncClient
 ) -> list[Span] | None:
     conditions = " && ".join(
-        f"{field} = {json.dumps(query[name], ensure_ascii=False)}"
+        f"{field} = {_quoted(query[name])}"
         for name, field in _CONDITIONS.items()
         if query.get(name)
     )
-    response = await client.get(
-        f"{store}/api/search",
-        params={
-            "q": f"{{ {conditions} }}",
-            "start": int(query["from"]) // 1000,
-            "end": -(-int(query["to"]) // 1000),
-            "limit": 20,
-        },
-    )
-    traces = response.raise_for_status().json().get("traces") or []
-    if not traces:
+    searches = [f"{{ {conditions} }}"]
+    if cause := query.get("q"):
+        searches.insert(0, f"{searches[0]} && {_condition(cause)}")
+    for search in searches:
+        response = await client.get(
+            f"{store}/api/search",
+            params={
+                "q": search,
+                "start": int(query["from"]) // 1000,
+                "end": -(-int(query["to"]) // 1000),
+                "limit": 20,
+            },
+        )
+        if traces := response.raise_for_status().json().get("traces"):
+            break
+    else:
         return None
     newest = max(traces, key=lambda each: int(each["startTimeUnixNano"]))
     response = await client.get(f"{store}/api/traces/{newest['traceID']}")
     return list(spans_of(response.raise_for_status().json()))
+
+
+def _condition(cause: str) -> str:
+    """The parameter ``q`` as messages have it: TraceQL in braces, or one attribute and its text."""
+    if cause.startswith("{"):
+        return cause
+    attribute, _, text = cause.partition("=")
+    return f"{{ .{attribute} = {text} }}"
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def spans_of(trace: Mapping[str, Any]) -> Iterator[Span]:

@@ -7,8 +7,8 @@ to send. It listens below a path that only the gate knows, or where only the gat
 Pages of the viewer are of another origin, that of Prometheus. They may read everything, and create
 and expire silences, as JSON only (`stack.inbox.origins`).
 
-What Alertmanager has notified of, it also sends to `POST /told`, so that the gate can mark the ends
-of alerts that were never notified (`stack.inbox.told`).
+What Alertmanager has notified of, it also sends to `POST /notified`, so that the gate can mark the
+ends of alerts that were never notified (`stack.inbox.notified`).
 
 With `--prometheus` it also runs the reconciler (`alerts.reconciler`) beside Alertmanager.
 """
@@ -25,7 +25,7 @@ from urllib.parse import SplitResult, urlsplit
 from alerts import reconciler
 from stack.inbox import origins
 from stack.inbox.http_server import Server
-from stack.inbox.told import PATH, ToldAlerts
+from stack.inbox.notified import PATH, NotifiedAlerts
 from stack.readiness import LOOPBACK
 from stack.terminal import print_line
 
@@ -54,7 +54,7 @@ class _Handler(BaseHTTPRequestHandler):
     names: frozenset[str]
     page_origins: frozenset[str]
     home: str
-    told: ToldAlerts
+    notified: NotifiedAlerts
     protocol_version = "HTTP/1.1"
     timeout = 20  # seconds until an idle connection is closed
 
@@ -85,12 +85,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _accept(self, body: bytes) -> None:
         if (self.command, self.path) == ("POST", _ALERTS):
-            body = self.told.mark(body)
+            body = self.notified.mark(body)
         if (self.command, self.path) != ("POST", PATH):
             self._proxy(body)
             return
         try:
-            self.told.note(json.loads(body))
+            self.notified.note(json.loads(body))
         except (ValueError, KeyError, TypeError, AttributeError):
             self._answer(HTTPStatus.BAD_REQUEST, {})
         else:
@@ -220,7 +220,7 @@ def build(
         "names": known,
         "page_origins": frozenset(page_origins),
         "home": home,
-        "told": ToldAlerts(),
+        "notified": NotifiedAlerts(),
     }
     return Server((host, port), type("Handler", (_Handler,), attributes))
 

@@ -102,7 +102,8 @@ def notifications_of(message: dict[str, Any]) -> list[Notification]:
     return [
         _notification(alert, message)
         for alert in message["alerts"]
-        if alert["annotations"].get("told") != "no"  # its end; its begin was not told either
+        if alert["annotations"].get("notified")
+        != "no"  # its end; of its begin there was no notification
     ]
 
 

@@ -39,10 +39,12 @@ def _has_hypopg() -> bool:
     return any(Path("/usr/share/postgresql").glob("*/extension/hypopg.control"))
 
 
-# The tests also need promtool and amtool, which are in the same packages.
-_PACKAGES: dict[str, Callable[[], bool]] = {
+_FOR_API: dict[str, Callable[[], bool]] = {
     "postgresql": _has_postgres,
     "redis-server": _has("redis-server"),
+}
+# The tests also need promtool and amtool, which are in the same packages.
+_FOR_WATCH: dict[str, Callable[[], bool]] = {
     "prometheus": lambda: _has("prometheus")() and _has("promtool")(),
     "prometheus-alertmanager": lambda: (
         _has("alertmanager", "prometheus-alertmanager")() and _has("amtool")()
@@ -62,23 +64,65 @@ _FOR_TESTS: dict[str, Callable[[], bool]] = {
 """Node, which builds the viewer, is not included: Debian's is too old."""
 
 
-def missing(*, for_tests: bool = False, for_door: bool = False) -> list[str]:
+_PROGRAMS: dict[str, tuple[tuple[str, ...], str]] = {
+    "prometheus": (("prometheus",), "https://prometheus.io/download/"),
+    "prometheus-alertmanager": (
+        ("alertmanager", "prometheus-alertmanager"),
+        "https://prometheus.io/download/",
+    ),
+    "util-linux": (("setpriv",), "util-linux"),
+    "caddy": (("caddy",), "https://caddyserver.com/download"),
+}
+"""Of a Debian package: names of its program, and where others find it."""
+
+
+def require_watch(*, for_door: bool = False) -> None:
+    """Check that the programs of the watch are on PATH; nothing is installed.
+
+    Args:
+        for_door: Include the reverse proxy of a public address.
+
+    Raises:
+        MissingPackagesError: Some are not.
+    """
+    wanted = [name for name in _PROGRAMS if for_door or name not in _FOR_DOOR]
+    names = [name for name in wanted if not _has(*_PROGRAMS[name][0])()]
+    if names:
+        programs = ", ".join(
+            f"{' or '.join(_PROGRAMS[name][0])} ({_PROGRAMS[name][1]})" for name in names
+        )
+        sudo = "sudo " if os.geteuid() != 0 else ""
+        raise MissingPackagesError(
+            f"not found on PATH: {programs}. On Debian and Ubuntu run:\n"
+            f"  {sudo}apt-get install --no-install-recommends {' '.join(names)}\n"
+            "It starts a service of its own on the same port, which is not needed: "
+            f"{sudo}systemctl disable --now {' '.join(names)}"
+        )
+
+
+def missing(*, for_tests: bool = False, for_door: bool = False, for_api: bool = True) -> list[str]:
     """Debian names of the missing packages."""
-    required = _PACKAGES | (_FOR_TESTS if for_tests else {}) | (_FOR_DOOR if for_door else {})
+    required = {
+        **(_FOR_API if for_api else {}),
+        **_FOR_WATCH,
+        **(_FOR_TESTS if for_tests else {}),
+        **(_FOR_DOOR if for_door else {}),
+    }
     return [name for name, is_installed in required.items() if not is_installed()]
 
 
-def install(*, for_tests: bool = False, for_door: bool = False) -> None:
+def install(*, for_tests: bool = False, for_door: bool = False, for_api: bool = True) -> None:
     """Install missing packages, if possible.
 
     Args:
         for_tests: Include packages that only the tests need.
         for_door: Include the reverse proxy of a public address.
+        for_api: Include the databases of the API.
 
     Raises:
         MissingPackagesError: It is not possible, or it failed.
     """
-    names = missing(for_tests=for_tests, for_door=for_door)
+    names = missing(for_tests=for_tests, for_door=for_door, for_api=for_api)
     if not names:
         return
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *names]
@@ -92,7 +136,7 @@ def install(*, for_tests: bool = False, for_door: bool = False) -> None:
     _disable_default_cluster()
     for _ in range(3):  # package lists may be missing or outdated: update them and retry
         failure = _apt(command)
-        if not missing(for_tests=for_tests, for_door=for_door):
+        if not missing(for_tests=for_tests, for_door=for_door, for_api=for_api):
             break
         _apt(["apt-get", "update"])
     else:

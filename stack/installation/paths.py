@@ -21,6 +21,9 @@ from stack.installation.service_user import (
 from vitals import secure_files
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+"""The checkout, or the folder of the installed package, which has the same layout."""
+DATA = "VITALS_DATA"
+"""The variable that names the folder of all data."""
 _PROBE = "import stack, sys, yaml; print(sys.version.replace(chr(10), ' '))"
 _MAX_WORKERS = 16
 _VAR_LIB = Path("/var/lib")
@@ -66,7 +69,7 @@ class Installation:
             PermissionError: The servers' user cannot reach the data.
         """
         ports, user = Ports.of(environment), default_user()
-        data = Path(environment.get("VITALS_DATA") or CHECKOUT / "var").absolute()
+        data = Path(environment.get(DATA) or CHECKOUT / "var").absolute()
         if not (str(data) + str(CHECKOUT)).isprintable():
             raise LookupError(f"{str(data)!r}: control characters in the path: use another folder")
         pair = environment.get("HA", "") not in {"", "0"}
@@ -79,7 +82,7 @@ class Installation:
             python = lookup(PYTHON_USER)
             candidates = [python, user] if python and python.can_reach(data) else [user]
             python_user = next((each for each in candidates if _runs_python(each)), None)
-        elif environment.get("VITALS_DATA"):
+        elif environment.get(DATA):
             raise PermissionError(f"user {user.name} cannot enter {data}: change VITALS_DATA")
         else:
             data, python_user = _link_to_var_lib(data), None

@@ -82,9 +82,13 @@ def default_user() -> ServiceUser | None:
     """
     if os.geteuid() != 0:
         return None
-    if found := lookup(DEFAULT_USER):
-        return found
-    raise LookupError(f"no user {DEFAULT_USER!r} for the servers: run python -m stack install")
+    for name in (DEFAULT_USER, *USER_OF_SERVICE.values()):  # a watch alone has no PostgreSQL
+        if found := lookup(name):
+            return found
+    raise LookupError(
+        f"no user {DEFAULT_USER} or prometheus for the servers, which do not run as root: "
+        "apt-get install prometheus makes the latter"
+    )
 
 
 def possible_uids() -> set[int]:

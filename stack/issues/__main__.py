@@ -1,4 +1,4 @@
-"""The keeper of issues: groups errors by fingerprint, and remembers who has dealt with them.
+"""The issue tracker: groups errors by fingerprint, and remembers who has dealt with them.
 
 It reads the log records and traces of a store by the HTTP APIs of Loki and Tempo, keeps issues in
 an SQLite file, and answers the viewer and Prometheus. It asks for no login.

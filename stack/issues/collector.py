@@ -22,7 +22,7 @@ INTERVAL = 5.0
 RECENT, LATE = 2 * MINUTE, 15 * MINUTE
 """How far back each cycle reads, and one in a minute: records may arrive late."""
 FIRST_RANGE = 60 * MINUTE
-"""How far back a new keeper begins."""
+"""How far back a new issue tracker begins."""
 MAX_RANGE = 7 * 24 * 60 * MINUTE
 """How far back it begins after a long pause."""
 WINDOW = 60 * MINUTE

@@ -1,4 +1,4 @@
-"""HTTP API of the keeper of issues.
+"""HTTP API of the issue tracker.
 
 `GET /api/v1/issues` lists issues, `GET /api/v1/issues/FINGERPRINT` shows one, `POST
 /api/v1/issues/FINGERPRINT/resolve`, `/ignore` and `/reopen` set its state, as JSON only. `GET
@@ -21,7 +21,7 @@ from stack.inbox.http_server import Server
 from stack.issues import issue_views
 from stack.issues.collector import Collector
 from stack.issues.issue_store import IssueStore, State
-from stack.issues.keeper_metrics import CONTENT_TYPE, KeeperMetrics
+from stack.issues.tracker_metrics import CONTENT_TYPE, TrackerMetrics
 from stack.readiness import LOOPBACK
 
 ISSUES = "/api/v1/issues"
@@ -33,7 +33,7 @@ _MAX_BYTES = 10_000
 class _Handler(BaseHTTPRequestHandler):
     store: IssueStore
     collector: Collector
-    metrics: KeeperMetrics
+    metrics: TrackerMetrics
     names: frozenset[str]
     page_origins: frozenset[str]
     protocol_version = "HTTP/1.1"
@@ -183,7 +183,7 @@ def build(
     attributes = {
         "store": store,
         "collector": collector,
-        "metrics": KeeperMetrics(store, collector),
+        "metrics": TrackerMetrics(store, collector),
         "names": origins.LOOPBACK_NAMES | set(names),
         "page_origins": frozenset(page_origins),
     }

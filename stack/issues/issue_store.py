@@ -1,4 +1,4 @@
-"""The keeper's issues: what occurred is added, states change, what is old goes.
+"""Store of issues: what occurred is added, states change, what is old goes.
 
 Every change is one transaction. Counts are absolute, by minute: adding the same minute again
 changes nothing, so a range of time may be read as often as needed, after a crash too.
@@ -71,7 +71,7 @@ class IssueStore:
         self.lock = RLock()
         self.database = schema.connect(path)
         with self.writing() as database:
-            database.execute("INSERT OR IGNORE INTO keeper VALUES (?, ?)", (CREATED, time()))
+            database.execute("INSERT OR IGNORE INTO tracker VALUES (?, ?)", (CREATED, time()))
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -91,10 +91,10 @@ class IssueStore:
                 raise
 
     def value(self, name: str) -> float:
-        """A value of the keeper itself; 0 if it is not set."""
+        """A value of the issue tracker itself; 0 if it is not set."""
         with self.lock:
             row = self.database.execute(
-                "SELECT value FROM keeper WHERE name = ?", (name,)
+                "SELECT value FROM tracker WHERE name = ?", (name,)
             ).fetchone()
         return float(row[0]) if row else 0.0
 
@@ -135,7 +135,7 @@ class IssueStore:
             for each in occurrences:
                 self._add_example(database, each)
             database.execute(
-                "INSERT OR REPLACE INTO keeper VALUES (?, max(?, ?))",
+                "INSERT OR REPLACE INTO tracker VALUES (?, max(?, ?))",
                 (CURSOR, cursor, self.value(CURSOR)),
             )
             self._fold(database, cursor)
@@ -151,7 +151,7 @@ class IssueStore:
                 *(State.OPEN, each.time, _attempts(each.stacktrace)),
             ),
         )
-        # What was there before the keeper is not news.
+        # What was there before the issue tracker is not news.
         if made.rowcount and each.time >= self.value(CREATED):
             _notice(database, Kind.NEW, each)
 

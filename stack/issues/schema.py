@@ -1,4 +1,4 @@
-"""The keeper's SQLite file: tables, and the bounds of what is kept."""
+"""SQLite file of the issue tracker: tables, and the bounds of what is kept."""
 
 import sqlite3
 from pathlib import Path
@@ -17,9 +17,9 @@ HOUR = 3_600
 KEEP_HOURS = 30 * 24
 """How long it is known how often an issue occurred in each hour; the sum is kept."""
 _PAGE_BYTES = 4_096
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS keeper (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tracker (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS issue (
     fingerprint TEXT PRIMARY KEY,
     type TEXT NOT NULL, place TEXT NOT NULL, message TEXT NOT NULL, stacktrace TEXT NOT NULL,
@@ -79,7 +79,9 @@ def connect(path: Path | None) -> sqlite3.Connection:
     database.execute(f"PRAGMA max_page_count = {MAX_BYTES // _PAGE_BYTES}")
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version > _VERSION:
-        raise sqlite3.DatabaseError(f"{path} is of a later version of the keeper: {version}")
+        raise sqlite3.DatabaseError(f"{path} is of a later version of the issue tracker: {version}")
+    if version == 1:  # by its former name
+        database.execute("ALTER TABLE keeper RENAME TO tracker")
     database.executescript(_SCHEMA)
     if version != _VERSION:
         database.execute(f"PRAGMA user_version = {_VERSION}")

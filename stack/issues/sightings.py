@@ -1,4 +1,4 @@
-"""What the keeper of issues learns about errors from the store of logs and traces."""
+"""What the issue tracker learns about errors from the store of logs and traces."""
 
 from typing import NamedTuple
 

@@ -47,14 +47,15 @@ class Reader:
     def __init__(self, url: str, password: str | None, report: Callable[[str], None]) -> None:
         self._client = Redis.from_url(
             url,
-            **({"password": password} if password else {}),
+            password=password,
             socket_timeout=TIMEOUT,
             socket_connect_timeout=TIMEOUT,
             single_connection_client=True,
             retry=Retry(NoBackoff(), 0),
             protocol=2,
         )
-        self._client.set_response_callback("SLOWLOG GET", lambda entries, **_: entries)
+        # redis-py would join the arguments of an entry to one text.
+        self._client.set_response_callback("SLOWLOG GET", _as_sent)
         parts = urlsplit(url)
         address = f"{parts.hostname}:{parts.port or 6379}"
         self._readings = Readings(
@@ -114,3 +115,7 @@ class Reader:
         if missing := self._slow_log.missing(newest):
             entries = await self._client.slowlog_get(min(NEWEST, missing))
         return self._slow_log.read(entries, self._now)
+
+
+def _as_sent(response: Any, **kwargs: Any) -> Any:  # noqa: ARG001 - redis-py's protocol
+    return response

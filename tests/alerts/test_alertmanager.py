@@ -289,7 +289,7 @@ def test_an_end_is_not_told_of_an_alert_whose_begin_was_not(tmp_path: Path) -> N
     ended = [
         alert
         | {"status": "resolved", "endsAt": "2026-11-23T10:05:00Z"}
-        | {"annotations": alert["annotations"] | {"told": "no" if number != 1 else ""}}
+        | {"annotations": alert["annotations"] | {"notified": "no" if number != 1 else ""}}
         for number, alert in enumerate(_routes(3))
     ]
     text = _rendered(tmp_path, ended, "vitals.slack_")

@@ -223,14 +223,14 @@ class Telemetry:
     Attributes:
         prometheus: Serves the viewer at `/user/`.
         store: The store.
-        keeper: The keeper of issues.
+        tracker: The issue tracker.
         failing: The trace of `failing_order`.
         large: The trace of `large_batch`.
     """
 
     prometheus: servers.MonitoringServer
     store: Store
-    keeper: servers.Server
+    tracker: servers.Server
     failing: Trace
     large: Trace
 
@@ -264,7 +264,7 @@ def start(
     """Start all of it, and store the telemetry.
 
     Args:
-        publish: Publishes the viewer for a Prometheus, the URL of a store and that of a keeper.
+        publish: Publishes the viewer for a Prometheus, the URLs of a store and an issue tracker.
         site_flag: Prometheus's flag of the folder of the viewer.
         spans: How many the large trace has.
     """
@@ -274,13 +274,13 @@ def start(
         folder = servers.temporary_folder()
         store = started.enter_context(storing(folder, "--page-origin", prometheus.url))
         started.callback(store.close)
-        keeper = _keeper(store, prometheus.url)
-        started.callback(keeper.close)
-        publish(prometheus, *(f"http://127.0.0.1:{each.port}" for each in (store, keeper)))
+        tracker = _tracker(store, prometheus.url)
+        started.callback(tracker.close)
+        publish(prometheus, *(f"http://127.0.0.1:{each.port}" for each in (store, tracker)))
         now = time.time_ns()
         failing = failing_order(now - MINUTE)
         large = large_batch(now - 3 * MINUTE, spans)
-        telemetry = Telemetry(prometheus, store, keeper, failing, large)
+        telemetry = Telemetry(prometheus, store, tracker, failing, large)
         telemetry.send(failing, large, *(quick_order(now - n * MINUTE) for n in range(2, 6)))
         telemetry.log(
             line(failing.start + MILLISECOND, "order 42 is read", trace=failing),
@@ -298,11 +298,11 @@ def start(
             ),
             *(line(now - MINUTE - n * 10**9, f"tick {n}") for n in range(1, 30)),
         )
-        keeper.start()
+        tracker.start()
         yield telemetry
 
 
-def _keeper(store: Store, page_origin: str) -> servers.Server:
+def _tracker(store: Store, page_origin: str) -> servers.Server:
     folder, port = servers.temporary_folder(), readiness.free_port()
     command = [
         *(sys.executable, "-m", "stack.issues", "--port", str(port), "--page-origin", page_origin),

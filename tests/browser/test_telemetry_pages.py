@@ -24,8 +24,8 @@ SPANS = 10_000
 
 @pytest.fixture(scope="module")
 def running(built: Path) -> Iterator[Telemetry]:
-    def publish(server: servers.MonitoringServer, store: str, keeper: str) -> None:
-        settings = {"storeUrl": store, "issuesUrl": keeper}
+    def publish(server: servers.MonitoringServer, store: str, tracker: str) -> None:
+        settings = {"storeUrl": store, "issuesUrl": tracker}
         folder = server.folder / "site"
         static_site.publish(built, viewer.BOARDS, viewer.RUNBOOKS, folder, settings)
         own(server.folder)
@@ -199,7 +199,7 @@ def test_lines_and_traces_appear_as_they_arrive(running: Telemetry, site: Pages,
 def test_an_issue_is_found_resolved_and_reopened(running: Telemetry, site: Pages) -> None:
     page = visit(site, "issues/")
     issues = page.get_by_role("list", name="Issues").get_by_role("listitem")
-    expect(issues).to_have_count(1, timeout=60_000)  # when the keeper has read the minute
+    expect(issues).to_have_count(1, timeout=60_000)  # when the issue tracker has read the minute
     expect(issues).to_contain_text("open")
     expect(issues).to_contain_text("ZeroDivisionError")
     expect(issues.get_by_role("img", name="1 in the last 24 hours")).to_be_visible()
@@ -239,7 +239,7 @@ def test_what_is_missing_is_said(running: Telemetry, site: Pages) -> None:
     site.quiet(page)
     site.errors.clear()
     running.store.kill()
-    running.keeper.kill()
+    running.tracker.kill()
     paths = ("issues/", "logs/", f"traces/?id={running.failing.id}")
     try:
         for path in paths:
@@ -248,7 +248,7 @@ def test_what_is_missing_is_said(running: Telemetry, site: Pages) -> None:
             expect(page.get_by_text("matches")).to_have_count(0)
     finally:
         running.store.start()
-        running.keeper.start()
+        running.tracker.start()
     expect(page.get_by_role("tree")).to_be_visible()  # it tries again by itself
     site.errors.clear()
 

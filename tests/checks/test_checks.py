@@ -9,7 +9,7 @@ import grimp
 import pytest
 
 from alerts.rule_files import every_alert
-from checks import completeness, links, words
+from checks import completeness, links, named_paths, words
 from checks.files import ROOT
 from checks.slices import SlicesContract
 from dashboards.boards.registry import BOARDS
@@ -124,11 +124,11 @@ def test_replaced_words_are_found_with_the_name_to_use(
         "| name | means | source | not |\n|---|---|---|---|\n"
         "| objective (SLO) | a target | SRE | promise, vow |\n| inbox | shows | | |\n"
     )
-    (tmp_path / "page.md").write_text("A target.\nA Promise, and compromises.\n")
+    (tmp_path / "page.md").write_text("A target.\nPromises, and compromises.\n")
     monkeypatch.setattr(words, "ROOT", tmp_path)
     monkeypatch.setattr(words, "_files", lambda: [Path("page.md")])
     assert list(words.check()) == [
-        "page.md:2: 'Promise': write 'objective (SLO)' (docs/glossary.md)"
+        "page.md:2: 'Promises': write 'objective (SLO)' (docs/glossary.md)"
     ]
 
 
@@ -141,4 +141,23 @@ def test_links_lead_somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         "one.md: the link two.md#b leads to no heading",
         "two.md: the link gone.md leads to no file",
         "two.md: the link one.md#c leads to no heading",
+    ]
+
+
+def test_paths_of_tables_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("kit/meter.py", "kit/traces/page.tsx", "kit/logs/page.tsx", "setup.toml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "page.md").write_text(
+        "| a metric | `kit/meter.py`, `gauge.py`, and a word in `setup.toml` |\n"
+        "| a board | `kit/<area>.py`, `/metrics`, `make render` |\n| a table | `tables.py` |\n"
+        "| pages | `kit/traces/`, `logs/`, `profiles/` |\n"
+        "| what is gone | `kit/<area>.md` |\n`kit/prose.py`\n"
+    )
+    monkeypatch.setattr(named_paths, "ROOT", tmp_path)
+    monkeypatch.setattr(named_paths, "PAGES", ["page.md"])
+    assert list(named_paths.check()) == [
+        "page.md:1: gauge.py does not exist: name what has its task now",
+        "page.md:4: profiles/ does not exist: name what has its task now",
+        "page.md:5: kit/<area>.md does not exist: name what has its task now",
     ]

@@ -106,7 +106,7 @@ def test_the_metadata_pin_nothing_and_never_ask_for_grpcio(built: tuple[Path, Pa
     assert not [each for each in required if "==" in each.partition(";")[0]]
     core = {re.split(r"[<>=!~\[; ]", each)[0] for each in required if "extra ==" not in each}
     assert core == {"anyio", "fastapi", "prometheus-client", "pydantic", "starlette"}
-    extras = {"all", "bodies", "cache", "logs", "otel", "postgres", "sql"}
+    extras = {"all", "bodies", "cache", "logs", "otel", "postgres", "sql", "watch"}
     assert extras <= set(metadata.get_all("Provides-Extra") or [])
     locked = {line.partition("==")[0] for line in LOCKED.read_text().splitlines()}
     assert "opentelemetry-sdk" in locked

@@ -81,7 +81,7 @@ def test_a_service_is_watched_and_its_end_is_told(
     watch = subprocess.Popen(
         [
             *(sys.executable, "-m", "stack", "watch", "--fast", "--job=shop"),
-            *(f"--target={LOOPBACK}:{port}", f"--token-file={token}"),
+            *(f"{LOOPBACK}:{port}", f"--token-file={token}"),
         ],
         cwd=CHECKOUT,
         env={**os.environ, "VITALS_DATA": str(folder / "data"), **ports},

@@ -41,6 +41,17 @@ def test_both_modules_are_the_command(module: str) -> None:
     assert said == b"vitals: no service given: name its URL, or set VITALS_URL\n"
 
 
+@pytest.mark.parametrize("name", ["watch", "export"])
+def test_a_command_of_the_watch_names_what_brings_it(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([name, "--help"]) == 2
+    assert "pip install 'vitals-kit[watch]'" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    assert f"    {name} " in capsys.readouterr().out
+
+
 def test_reader_that_ends_early_is_no_error(tmp_path: Path) -> None:
     engine = create_engine(f"sqlite:///{tmp_path}/wide.db")
     columns = ", ".join(f"c{number} integer REFERENCES other (id)" for number in range(600))

@@ -130,7 +130,7 @@ class RequestContext:
         if self.trace is None:
             self._trace_id = self._trace_id or _incoming_trace_id(self.http)
         elif not self.trace.ended:  # recording it has failed
-            self.trace.keeper.discard(self.trace)
+            self.trace.sampler.discard(self.trace)
         self.http = EMPTY_SCOPE
         self.statements = self.body_capture = self.blocks = self.error = self.span = None
         self.logged_app = None

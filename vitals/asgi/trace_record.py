@@ -82,7 +82,7 @@ Span = tuple[str, int, int, int, int, int, Mapping[str, Any], str, CallSite | De
 1970, attributes, ``error.type``, and more."""
 
 
-class Keeper(Protocol):
+class TraceSampler(Protocol):
     """Decides which records are kept, and bounds what they hold."""
 
     def add(self, record: "TraceRecord", span: Span, /) -> None:
@@ -118,7 +118,7 @@ class TraceRecord:
     """The part of one trace that one request makes.
 
     Args:
-        keeper: Decides on it.
+        sampler: Decides on it.
         trace_id: The trace's id.
         started: When it began, in nanoseconds since 1970.
 
@@ -170,8 +170,8 @@ class TraceRecord:
     error_fingerprint = ""
     more: dict[str, Any] | None = None
 
-    def __init__(self, keeper: Keeper, trace_id: int, started: int) -> None:
-        self.keeper = keeper
+    def __init__(self, sampler: TraceSampler, trace_id: int, started: int) -> None:
+        self.sampler = sampler
         self.trace_id = trace_id
         self.span_id = new_id()
         self.started = self.flushed = started
@@ -183,7 +183,7 @@ class TraceRecord:
         if len(spans) < self.room:
             spans.append(span)
         else:
-            self.keeper.add(self, span)
+            self.sampler.add(self, span)
 
     def add_event(
         self, name: str, attributes: Mapping[str, Any] | Callable[[], Mapping[str, Any]]
@@ -198,7 +198,7 @@ class TraceRecord:
         if events is None:
             events = self.events = []
         if self.state != OPEN or len(events) >= MAX_EVENTS:
-            self.keeper.dropped("span_events", 1)
+            self.sampler.dropped("span_events", 1)
             return
         events.append(Event(time_ns(), name, attributes))
 
@@ -211,12 +211,12 @@ class TraceRecord:
         """
         self.ended = time_ns()
         try:
-            kept = self.keeper.decide(self, request, seconds)
+            kept = self.sampler.decide(self, request, seconds)
             if kept and self.exemplars is not None:
                 for observed, value in self.exemplars:
                     observed.add_exemplar(value, f"{self.trace_id:032x}")
         except Exception:  # noqa: BLE001  # measuring the request must go on
-            self.keeper.dropped("tracing", 1)
+            self.sampler.dropped("tracing", 1)
             return False
         return kept
 

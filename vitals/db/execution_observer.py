@@ -211,7 +211,7 @@ class ExecutionObserver:
         record, parent = active
         if statement.fingerprint not in self._traced:
             self._traced.add(statement.fingerprint)
-            record.first_seen = record.keeper.is_first(statement.fingerprint) or record.first_seen
+            record.first_seen = record.sampler.is_first(statement.fingerprint) or record.first_seen
         began = ended - int(seconds * 1e9)
         site = (*callsite.innermost(), _returned_rows(cursor) if error is None else -1)
         record.add(

@@ -9,7 +9,10 @@ from vitals.logging.entries import Entry, KitEntry
 class Export(Protocol):
     """Exports what is logged; nothing here raises."""
 
-    def offer(self, logger: Any, record: Any) -> None:
+    def reads(self, logger: Any) -> bool:
+        """Whether what a handler of a logger writes has to be read while it emits."""
+
+    def offer(self, logger: Any, record: Any, emissions: Any = ...) -> None:
         """Export a record that a logger has passed to its handlers."""
 
     def put(self, entry: Entry | KitEntry, source: Mapping[str, Any]) -> None:

@@ -1,13 +1,12 @@
 """Log handler that writes JSON lines in place of a handler of the host, by that one's rules.
 
 The replaced handler decides by its level and its filters, which may also change the record, as
-long as the host keeps it: a change to either handler applies to both.
+long as the host keeps it: a change to either handler applies to both. Where its class has an
+``emit`` of its own, that is called, once for each record: it may do more than write.
 """
 
 import copy
-import io
 import logging
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from time import time
@@ -15,6 +14,7 @@ from typing import Any
 
 from vitals.log_events import OnDrop
 from vitals.logging import active_export, record_context
+from vitals.logging.emitted_text import Emission, emit_apart, has_own_emit
 from vitals.logging.entries import (
     Entry,
     KitEntry,
@@ -35,6 +35,9 @@ _PLAIN_FORMATTERS = frozenset(
 )
 """Formatters that change nothing of a message but its colours."""
 _PROCESSOR_FORMATTER = "structlog.stdlib.ProcessorFormatter"
+
+_TRACEBACK = "\nTraceback (most recent call last):\n"
+"""How the traceback begins that a formatter adds to a message."""
 
 Say = Callable[[logging.LogRecord], str | None]
 
@@ -95,16 +98,26 @@ class JsonHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Queue a record once, whichever loggers' handlers it passes; never raises."""
         written = (id(record), record.created)
-        if getattr(_LAST, "written", None) == written:
-            return
+        is_written = getattr(_LAST, "written", None) == written
         _LAST.written = written
         try:
-            say = self.speaker()
-            entry = entry_of_record(record, say and say(record))
+            text = self._text(record, is_written=is_written)
+            if is_written:
+                return
+            entry = entry_of_record(record, text)
             _LAST.entry = None if active_export.current is None else entry
             self.writer.put(entry, entry.size)
         except Exception:  # noqa: BLE001  # a record that cannot be formatted must not raise into the caller
+            if not is_written:
+                _LAST.entry = LOST
             self._on_drop("log_format")
+
+    def _text(self, record: logging.LogRecord, *, is_written: bool) -> str | None:
+        """What the replaced handler makes of a message; None for the message itself."""
+        say, replaced = self.speaker(), self.replaced
+        if replaced is not None and has_own_emit(replaced):
+            return message_of(replaced, say, record, emit_apart(replaced, record))
+        return None if is_written or say is None else say(record)
 
     def write_event(
         self, logger: str, level: int, event: str, fields: Mapping[str, Any], service_name: str
@@ -112,6 +125,8 @@ class JsonHandler(logging.Handler):
         """Queue an event of the kit, unless the host's rules need a record of it."""
         rules = self._rules
         if rules.filters or level < rules.level or self.speaker() is not None:
+            return False
+        if has_own_emit(rules):
             return False
         if type(rules).filter is not logging.Handler.filter or record_context.has_inner():
             return False
@@ -123,7 +138,7 @@ class JsonHandler(logging.Handler):
         return True
 
     def speaker(self) -> Say | None:
-        """How the replaced handler words a message; None if it writes it as it is."""
+        """How the replaced handler formats a message; None if it changes nothing of it."""
         rules = self._rules
         if rules.formatter is not self._formatter:
             self._formatter, self._say = rules.formatter, speaker_of(rules)
@@ -143,28 +158,37 @@ _LAST = threading.local()
 """The record that each thread has written last; not the object, which holds what it logged."""
 
 
-def last_entry(record: logging.LogRecord) -> Entry | None:
-    """What was kept of a record that this thread has just queued; None of any other."""
+LOST = object()
+"""Stands for what was kept of a record that could not be formatted, and was counted."""
+
+
+def last_entry(record: logging.LogRecord) -> Any:
+    """What was kept of a record that this thread has just queued: an entry, or `LOST`.
+
+    Returns:
+        None of any other record.
+    """
     if getattr(_LAST, "written", None) != (id(record), record.created):
         return None
-    entry: Entry | None = getattr(_LAST, "entry", None)
+    entry = getattr(_LAST, "entry", None)
     _LAST.entry = None
     return entry
 
 
 def speaker_of(handler: logging.Handler) -> Say | None:
-    """How a handler words a message; None if it writes the message as it is.
+    """How a handler formats a message; None if it changes nothing of it.
 
-    A formatter or handler class of the host's may mask secrets.
+    A formatter of the host's, or a handler's ``format``, may mask secrets.
     """
     formatter = handler.formatter
     kind = type(formatter)
     name = f"{kind.__module__}.{kind.__qualname__}"
+    formats_itself = type(handler).format is not logging.Handler.format
     if name == _PROCESSOR_FORMATTER:
         from vitals.logging.structlog_output import rendering_json  # noqa: PLC0415  # optional
 
         formatter = rendering_json(formatter)  # type: ignore[arg-type]
-    elif name in _PLAIN_FORMATTERS and _writes_as_logging_does(type(handler)):
+    elif name in _PLAIN_FORMATTERS and not formats_itself:
         return None
     elif isinstance(formatter, logging.Formatter):
         formatter = copy.copy(formatter)
@@ -176,12 +200,10 @@ def speaker_of(handler: logging.Handler) -> Say | None:
     def say(record: logging.LogRecord) -> str | None:
         plain = copy.copy(record)
         plain.exc_info = plain.exc_text = plain.stack_info = None
-        if isinstance(handler, logging.StreamHandler):
+        if formats_itself:
             speaker = copy.copy(handler)
-            speaker.formatter, speaker.stream = formatter, io.StringIO()
-            speaker.handleError = _raise  # type: ignore[method-assign, assignment]
-            speaker.emit(plain)
-            text = speaker.stream.getvalue().removesuffix(speaker.terminator)
+            speaker.formatter = formatter
+            text = speaker.format(plain)
         else:
             text = formatter.format(plain)
         # A formatter may insist on its own format: the message is in it, unless it was masked.
@@ -192,13 +214,34 @@ def speaker_of(handler: logging.Handler) -> Say | None:
     return say
 
 
-def _raise(_record: logging.LogRecord) -> None:
-    error = sys.exc_info()[1]
-    raise ValueError("the host's handler cannot write the record") from error
+def message_of(
+    handler: logging.Handler, say: Say | None, record: logging.LogRecord, emission: Emission
+) -> str | None:
+    """The message in what a handler has written, which may mask by its ``emit``.
 
+    Args:
+        handler: The handler.
+        say: How it formats a message.
+        record: The record.
+        emission: What it has written of the record.
 
-def _writes_as_logging_does(kind: type[logging.Handler]) -> bool:
-    """Whether a class of handlers leaves formatting and writing to the standard library."""
-    if not issubclass(kind, logging.StreamHandler):
-        return True  # such as rich's: it draws
-    return kind.format is logging.Handler.format and kind.emit is logging.StreamHandler.emit
+    Returns:
+        None for the message as it is.
+
+    Raises:
+        ValueError: The handler cannot write the record, or nobody knows what it has written.
+    """
+    if emission.has_failed:
+        raise ValueError("the host's handler cannot write the record")
+    text = emission.text
+    formatted = handler.format(record)
+    if not text or text == formatted:  # as its formatter words it
+        return None if say is None else say(record)
+    message = record.getMessage()
+    if not text.startswith("{") and message in text:
+        return None
+    before, found, after = formatted.partition(message)
+    if found and text.startswith(before):
+        text = text[len(before) :]
+        text = text.removesuffix(after) if after else text
+    return without_colours(text.partition(_TRACEBACK)[0])

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 from weakref import ref
 
 from vitals.asgi.trace_record import active_span
-from vitals.logging import active_export
+from vitals.logging import active_export, emitted_text
+from vitals.logging.emitted_text import Emission
 from vitals.logging.entries import Entry, KitEntry, entry_of_record
-from vitals.logging.json_handler import JsonHandler, Say, last_entry, speaker_of
+from vitals.logging.json_handler import LOST, JsonHandler, Say, last_entry, message_of, speaker_of
 from vitals.logging.otlp_records import Exported, RecordEncoder, Resource, rejected
 from vitals.logging.redacted_entries import EntryRedactor
 from vitals.otlp.exporter import FLUSH_SECONDS, Exporter, is_exporting
@@ -29,6 +30,7 @@ MAX_HANDLERS = 200
 """Handlers whose wording is remembered."""
 
 _NOWHERE: Mapping[str, Any] = {}
+_NOTHING: Mapping[int, Emission] = {}
 
 
 class _Wording(NamedTuple):
@@ -37,13 +39,15 @@ class _Wording(NamedTuple):
     Attributes:
         handler: The handler.
         formatter: Its formatter at that time.
-        say: Words a message; None where it is written as it is.
+        say: Formats a message; None where it is written as it is.
+        has_own_emit: Whether it also words messages by its ``emit``, which is read.
         may_change: Whether it has to be asked each time: it goes by a handler that it replaces.
     """
 
     handler: "ref[logging.Handler]"
     formatter: Any
     say: Say | None
+    has_own_emit: bool
     may_change: bool
 
 
@@ -74,6 +78,7 @@ class LogExport(logging.Handler):
             target, self._encoder, self._drop, signal="logs", rejected=rejected
         )
         self._wordings: dict[int, _Wording] = {}
+        self._is_read: dict[type[logging.Handler], bool] = {}
 
     def createLock(self) -> None:  # noqa: N802  # logging's name
         """Need no lock: the queue has one."""
@@ -95,8 +100,43 @@ class LogExport(logging.Handler):
     def _drop(self, reason: str, count: int = 1) -> None:
         self._on_drop(reason, count)
 
-    def offer(self, logger: logging.Logger, record: logging.LogRecord) -> None:
-        """Export a record that a logger has passed to its handlers; never raises."""
+    def reads(self, logger: logging.Logger) -> bool:
+        """Whether a handler of a logger has an ``emit`` of its own, which is read from now on."""
+        found = False
+        current: logging.Logger | None = logger
+        while current is not None:
+            for handler in current.handlers:
+                kind = type(handler)
+                is_read = self._is_read.get(kind)
+                if is_read is None:
+                    is_read = self._start_reading(handler)
+                found = found or is_read
+            current = current.parent if current.propagate else None
+        return found
+
+    def _start_reading(self, handler: logging.Handler) -> bool:
+        kind = type(handler)
+        is_read = emitted_text.has_own_emit(handler)
+        if is_read:
+            emitted_text.observe(kind)
+        if len(self._is_read) >= MAX_HANDLERS:
+            self._is_read.clear()
+        self._is_read[kind] = is_read
+        return is_read
+
+    def offer(
+        self,
+        logger: logging.Logger,
+        record: logging.LogRecord,
+        emissions: Mapping[int, Emission] = _NOTHING,
+    ) -> None:
+        """Export a record that a logger has passed to its handlers; never raises.
+
+        Args:
+            logger: The logger.
+            record: The record.
+            emissions: What handlers have written of it by an ``emit`` of their own, by their ids.
+        """
         if record.levelno < self.level or self.is_host_exporting or is_exporting():
             return
         try:
@@ -104,14 +144,21 @@ class LogExport(logging.Handler):
             if accepted:
                 # Since Python 3.12 a filter may return another record.
                 record = accepted if isinstance(accepted, logging.LogRecord) else record
-                self._offer(logger, record)
+                self._offer(logger, record, emissions)
         except Exception:  # noqa: BLE001  # a record that cannot be formatted must not raise into the caller
             self._drop("log_format")
 
-    def _offer(self, logger: logging.Logger, record: logging.LogRecord) -> None:
+    def _offer(
+        self,
+        logger: logging.Logger,
+        record: logging.LogRecord,
+        emissions: Mapping[int, Emission],
+    ) -> None:
         entry = last_entry(record)  # of the JSON line
+        if entry is LOST:
+            return
         if entry is None:
-            text = self._say(logger, record)
+            text = self._say(logger, record, emissions)
             if self.is_host_exporting:
                 return
             entry = entry_of_record(record, text)
@@ -130,7 +177,12 @@ class LogExport(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Export a record: the host has added this to a logger of its own."""
 
-    def _say(self, logger: logging.Logger, record: logging.LogRecord) -> str | None:
+    def _say(
+        self,
+        logger: logging.Logger,
+        record: logging.LogRecord,
+        emissions: Mapping[int, Emission],
+    ) -> str | None:
         """How the host words a record: one of its handlers may mask secrets."""
         current: logging.Logger | None = logger
         while current is not None:
@@ -143,8 +195,8 @@ class LogExport(logging.Handler):
                     or known.formatter is not handler.formatter
                 ):
                     known = self._learn(handler)
-                say = known.say
-                if say is not None and (text := say(record)) is not None:
+                text = _word(handler, known, record, emissions)
+                if text is not None:
                     return text
             current = current.parent if current.propagate else None
         return None
@@ -156,7 +208,13 @@ class LogExport(logging.Handler):
         say = handler.speaker() if isinstance(handler, JsonHandler) else speaker_of(handler)
         if len(self._wordings) >= MAX_HANDLERS:
             self._wordings.clear()
-        known = _Wording(ref(handler), handler.formatter, say, may_change=may_change)
+        known = _Wording(
+            ref(handler),
+            handler.formatter,
+            say,
+            has_own_emit=emitted_text.has_own_emit(handler),
+            may_change=may_change,
+        )
         self._wordings[id(handler)] = known
         return known
 
@@ -170,6 +228,20 @@ class LogExport(logging.Handler):
             for handler in logger.handlers
         )
         return self.is_host_exporting
+
+
+def _word(
+    handler: logging.Handler,
+    wording: _Wording,
+    record: logging.LogRecord,
+    emissions: Mapping[int, Emission],
+) -> str | None:
+    """How a handler words a record; None for its message as it is."""
+    say = wording.say
+    emission = emissions.get(id(handler)) if wording.has_own_emit else None
+    if emission is not None:
+        return message_of(handler, say, record, emission)
+    return None if say is None else say(record)
 
 
 def exports_by_opentelemetry(handler: logging.Handler) -> bool:
@@ -199,9 +271,15 @@ def _install() -> None:
         return
 
     def callHandlers(self: logging.Logger, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
-        inner(self, record)
         export = active_export.current
-        if export is not None:
+        if export is None:
+            inner(self, record)
+        elif export.reads(self):
+            with emitted_text.reading() as emissions:
+                inner(self, record)
+                export.offer(self, record, emissions)
+        else:
+            inner(self, record)
             export.offer(self, record)
 
     callHandlers.vitals_inner = inner  # type: ignore[attr-defined]
@@ -209,7 +287,8 @@ def _install() -> None:
 
 
 def _uninstall() -> None:
-    """Give the method back, unless somebody has put another one around it."""
+    """Give the methods back, unless somebody has put another one around it."""
+    emitted_text.observe_none()
     inner = getattr(logging.Logger.callHandlers, "vitals_inner", None)
     if inner is not None:
         logging.Logger.callHandlers = inner  # type: ignore[method-assign]

@@ -7,7 +7,7 @@ export interface Settings {
   traceUrl: string;
   /** URL of the store of traces and logs; relative to the site, or absolute; empty without one. */
   storeUrl: string;
-  /** URL of the keeper of issues; empty without one. */
+  /** URL of the issue tracker; empty without one. */
   issuesUrl: string;
   /** URL of Alertmanager's gate; empty for those that Prometheus sends to. */
   alertmanagerUrl: string;

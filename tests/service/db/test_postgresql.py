@@ -9,10 +9,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import func, literal, select, text
+from sqlalchemy import func, literal, make_url, select, text
 from sqlalchemy.exc import DBAPIError
 
-from service.db import migrate
+from service.db import connection_limit, migrate
+from service.db.connection_limit import PoolerError
 from service.db.database import Database, connect
 from service.db.postgresql import PooledConnection, SessionConnection
 from service.errors import UnavailableError
@@ -162,6 +163,34 @@ async def test_outbox_is_polled_behind_a_pooler(
         proxy.clear()
         for shop in (cut_off, other):
             await shop.close()
+
+
+async def test_peers_listen_directly_beside_a_pooler(
+    postgres: Postgres, pgbouncer: PgBouncer, redis_server: Redis, tmp_path: Path
+) -> None:
+    url = postgres.database()
+    given = settings_for(
+        *(tmp_path, pgbouncer.of(url)), database_direct_url=url, redis_url=redis_server.url
+    )
+    async with running(given) as service:
+        assert type(await driver_of(service.database)) is PooledConnection
+        peers = service.app.state.invalidator._relay._peers
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while not peers.is_listening:
+                await asyncio.sleep(0.01)
+        listening = "SELECT usename FROM pg_stat_activity WHERE application_name LIKE 'vitals %'"
+        assert await asyncio.to_thread(postgres.sql, listening) == make_url(url).username
+
+
+async def test_a_direct_url_of_a_pooler_is_refused(
+    postgres: Postgres, pgbouncer: PgBouncer, tmp_path: Path
+) -> None:
+    url = pgbouncer.of(postgres.database())
+    given = settings_for(tmp_path, url, database_direct_url=url)
+    database = connect(given)
+    with pytest.raises(PoolerError, match="leads to a pooler"):
+        await connection_limit.check(database, given)
+    await database.close()
 
 
 async def test_without_a_pooler_sessions_are_used(postgres: Postgres, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 import socket
 import stat
 import time
@@ -34,6 +35,45 @@ def test_workers_that_start_slowly_are_not_killed(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(_SLOW_WORKERS)
     with serving(settings_for(tmp_path, workers=2), PYTHONPATH=str(tmp_path)) as service:
         assert "died" not in service.end()
+
+
+def poll(url: str, status: int) -> httpx.Response:
+    """Ask on new connections until the response has this status."""
+    deadline = time.monotonic() + 30
+    while (answer := httpx.get(url)).status_code != status:
+        assert time.monotonic() < deadline, answer.text
+        time.sleep(0.02)
+    return answer
+
+
+@pytest.mark.servers
+def test_a_process_that_ends_is_not_ready_and_still_serves(tmp_path: Path) -> None:
+    with (
+        serving(settings_for(tmp_path, shutdown_delay=600)) as service,
+        httpx.Client(base_url=service.url) as kept,
+    ):
+        assert "connection" not in kept.get("/healthz").headers
+        service.process.send_signal(signal.SIGTERM)
+        answer = poll(f"{service.url}/readyz", 503)
+        assert "This process ends" in answer.json()["detail"]
+        assert answer.headers["cache-control"] == "no-store"
+        for client in (kept, httpx):
+            found = client.get(f"{service.url}/api/products")
+            assert (found.status_code, found.headers["connection"]) == (200, "close")
+        started = time.monotonic()
+        service.end()  # a second SIGTERM
+        assert time.monotonic() - started < 60, "it waited for the delay"
+
+
+@pytest.mark.servers
+def test_workers_end_after_the_delay(tmp_path: Path) -> None:
+    with serving(settings_for(tmp_path, workers=2, shutdown_delay=3)) as service:
+        service.process.send_signal(signal.SIGTERM)
+        poll(f"{service.url}/readyz", 503)
+        assert httpx.get(f"{service.url}/healthz").is_success
+        assert service.process.wait(60) == 0
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{service.url}/healthz")
 
 
 @pytest.mark.parametrize("begin", [b"GET /", b"GET / HTTP/1.1\r\nhost: x\r\nx-long: "])

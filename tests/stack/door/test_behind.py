@@ -33,7 +33,7 @@ def watch() -> Iterator[tuple[str, httpx.Client]]:
         "VITALS_DATA": str(folder),
         "PUBLIC_URL": origin,
     }
-    command = [sys.executable, "-m", "stack", "watch", "--job", "shop", "--target", "127.0.0.1:1"]
+    command = [sys.executable, "-m", "stack", "watch", "--job", "shop", "127.0.0.1:1"]
     running = subprocess.Popen(
         command, cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, text=True
     )

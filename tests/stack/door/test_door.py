@@ -58,8 +58,8 @@ def test_nothing_is_reached_without_a_login(door: WatchedDoor) -> None:
         "GET /", "GET /alerts/", "GET /d/svc-overview/?var-job=api&from=now-1h",
         "GET /assets/a-b.js",
         "POST /api/v1/query_range", "GET /api/v1/label/job/values", "GET /store/api/search?q={}",
-        "GET /store/api/v2/traces/4bf92f3577b34da6a3ce929d0e0e4736", "GET /keeper/api/v1/issues",
-        "POST /keeper/api/v1/issues/v1_ab12/resolve", "POST /alertmanager/api/v2/silences",
+        "GET /store/api/v2/traces/4bf92f3577b34da6a3ce929d0e0e4736", "GET /tracker/api/v1/issues",
+        "POST /tracker/api/v1/issues/v1_ab12/resolve", "POST /alertmanager/api/v2/silences",
         "DELETE /alertmanager/api/v2/silence/0e6ab5a3-3c5a-4f9e-8f5e-1f8f2f1f3c4d",
     ],
 )  # fmt: skip
@@ -83,14 +83,15 @@ def test_what_pages_need_passes_with_a_login(door: WatchedDoor, request_line: st
         "GET /api/v1/status/flags", "GET /api/v1/alertmanagers", "POST /api/v1/rules",
         "POST /store/v1/traces", "POST /store/v1/logs", "GET /store/metrics",
         "POST /store/api/search",
-        "GET /keeper/metrics", "POST /keeper/api/v1/issues", "DELETE /keeper/api/v1/issues/v1_a",
-        "POST /keeper/api/v1/issues/v1_a/delete", "POST /alertmanager/api/v2/alerts",
-        "GET /alertmanager/api/v2/status", "POST /alertmanager/told", "POST /alertmanager/-/reload",
-        "PUT /alertmanager/api/v2/silences", "POST /alerts/", "DELETE /", "POST /", "OPTIONS /",
-        "TRACE /", "POST /alertmanager/api/v2/silences/", "GET /api/v1/query/../status/config",
-        "GET /api/v1/%71uery", "GET //api/v1/query", "GET /api/v1/query;x", "GET /store",
-        "POST /alertmanager/api/v2/silences/../alerts", "GET /%2e%2e/api/v1/status/config",
-        "POST /alertmanager/api/v2/%73ilences", "GET /user/../api/v1/status/config",
+        "GET /tracker/metrics", "POST /tracker/api/v1/issues", "DELETE /tracker/api/v1/issues/v1_a",
+        "POST /tracker/api/v1/issues/v1_a/delete", "POST /alertmanager/api/v2/alerts",
+        "GET /alertmanager/api/v2/status", "POST /alertmanager/notified",
+        "POST /alertmanager/-/reload", "PUT /alertmanager/api/v2/silences", "POST /alerts/",
+        "DELETE /", "POST /", "OPTIONS /", "TRACE /", "POST /alertmanager/api/v2/silences/",
+        "GET /api/v1/query/../status/config", "GET /api/v1/%71uery", "GET //api/v1/query",
+        "GET /api/v1/query;x", "GET /store", "POST /alertmanager/api/v2/silences/../alerts",
+        "GET /%2e%2e/api/v1/status/config", "POST /alertmanager/api/v2/%73ilences",
+        "GET /user/../api/v1/status/config",
     ],
 )  # fmt: skip
 def test_nothing_else_passes_with_a_login(door: WatchedDoor, request_line: str) -> None:
@@ -177,7 +178,7 @@ def test_the_viewer_gets_addresses_below_the_door(door: WatchedDoor) -> None:
     body = attempts.with_login(door, "GET", "/settings.json").partition(b"\r\n\r\n")[2]
     assert json.loads(body) == {
         "storeUrl": "store",
-        "issuesUrl": "keeper",
+        "issuesUrl": "tracker",
         "alertmanagerUrl": "alertmanager",
         "traceUrl": "",
     }
@@ -197,7 +198,7 @@ def test_all_that_the_viewer_asks_for_passes() -> None:
             manager = re.findall(r"requestManager[^(]*\(\s*['`]([^'`]+)", text)
             asked |= {f"/alertmanager/api/v2/{each}" for each in manager}
             paths = re.findall(r"['`](/(?:api|loki|pyroscope)/[^'`]+)['`]", text)
-            prefix = "/keeper" if file.parent.name == "issues" else "/store"
+            prefix = "/tracker" if file.parent.name == "issues" else "/store"
             asked |= {prefix + path for path in paths}
     asked -= {"/api/v1/alertmanagers"}  # settings.json names the gate
     assert len(asked) > 15

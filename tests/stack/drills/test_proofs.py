@@ -16,6 +16,8 @@ from tests.stack.store.storing import Store, storing, trace_id
 SERVER, CLIENT = 2, 3
 ROUTE = '/a+b & "c" 50%#/{id}'
 LINE = {FINGERPRINT: "f1", "code.line.number": 57}
+ERROR = "vitals.error.fingerprint"
+WAITED = {"db.query.summary": "UPDATE items"}
 RAISED = {
     "exception": {"exception.type": "KeyError", "exception.stacktrace": 'File "shop/orders.py"'}
 }
@@ -30,11 +32,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     with storing(tmp_path_factory.mktemp("store")) as started:
         kept = {"http.route": ROUTE, "vitals.kept": ["objective"]}
         failed = {"http.route": ROUTE, "vitals.kept": ["error"]}
-        slow, repeated, broken = (trace_id() for _ in range(3))
+        slow, repeated, broken, other, waited = (trace_id() for _ in range(5))
+        found = {**failed, ERROR: "e1"}
         started.send_traces(
             {"trace": slow, "kind": SERVER, "ago": 9, "duration": 0.4, "attributes": kept},
             {"trace": slow, "kind": CLIENT, "ago": 9, "duration": 0.3, "attributes": LINE},
-            {"trace": broken, "kind": SERVER, "ago": 6, "attributes": failed, "events": RAISED},
+            {"trace": broken, "kind": SERVER, "ago": 6, "attributes": found, "events": RAISED},
+            {"trace": other, "kind": SERVER, "ago": 2, "attributes": {**failed, ERROR: "e2"}},
+            {"trace": waited, "kind": SERVER, "ago": 12, "duration": 0.9, "attributes": kept},
+            {"trace": waited, "kind": CLIENT, "ago": 12, "duration": 0.8, "attributes": WAITED},
             {"trace": repeated, "kind": SERVER, "ago": 3, "attributes": {"http.route": "/rows"}},
             *({"trace": repeated, "kind": CLIENT, "ago": 3, "attributes": LINE} for _ in range(5)),
         ).raise_for_status()
@@ -58,8 +64,16 @@ def follow(store: Store, proof: Proof, **parameters: str) -> str:
 def test_a_link_leads_to_a_trace_that_shows_the_cause(store: Store) -> None:
     assert "line" in follow(store, proofs.slow_statement(0.25), route=ROUTE, reason="objective")
     assert follow(store, proofs.slow_request(0.25), route=ROUTE, reason="objective")
-    assert follow(store, proofs.exception("KeyError", "orders.py"), reason="error")
+    of_error = {"reason": "error", "q": f'{ERROR}="e1"'}
+    assert follow(store, proofs.exception("KeyError", "orders.py"), **of_error)
+    of_lock = '{span.db.query.summary = "UPDATE items" && duration > 500ms}'
+    assert follow(store, proofs.slow_request(0.8), reason="objective", q=of_lock)
     assert follow(store, proofs.repeated_statement(5), route="/rows")
+
+
+def test_where_no_trace_is_of_that_cause_the_newest_other_one_is_shown(store: Store) -> None:
+    of_none = {"reason": "objective", "q": f'{ERROR}="e3"'}
+    assert follow(store, proofs.slow_statement(0.25), **of_none)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +84,7 @@ def test_a_link_leads_to_a_trace_that_shows_the_cause(store: Store) -> None:
         (proofs.slow_request(0.45), {"reason": "objective"}),
         (proofs.repeated_statement(6), {"route": "/rows"}),
         (proofs.exception("ValueError", "orders.py"), {"reason": "error"}),
+        (proofs.exception("KeyError", "orders.py"), {"reason": "error", "q": f'{ERROR}="e2"'}),
         (proofs.exception("KeyError", "items.py"), {"reason": "error"}),
         (proofs.slow_request(0), {"service": "other"}),
         (proofs.slow_request(0), {"route": "/other"}),

@@ -1,4 +1,4 @@
-"""Errors as the kit reports them to a store, and a keeper that reads it."""
+"""Errors as the kit reports them to a store, and an issue tracker that reads it."""
 
 import time
 from collections.abc import Mapping
@@ -68,8 +68,8 @@ def report(
     assert sent.is_success, sent.text
 
 
-class Keeper:
-    """A keeper in this process.
+class Tracker:
+    """An issue tracker in this process.
 
     Args:
         store: What it reads.

@@ -1,4 +1,4 @@
-"""The keeper of issues reads the store's errors, each exactly once, whatever happens meanwhile."""
+"""The issue tracker reads the store's errors, each exactly once, whatever happens meanwhile."""
 
 import sqlite3
 import time
@@ -11,7 +11,7 @@ from stack.issues import issue_views, notices
 from stack.issues.issue_store import Kind, State
 from stack.issues.schema import MAX_EXAMPLES
 from tests.disks import disk
-from tests.stack.issues.reporting import STACK, Keeper, report
+from tests.stack.issues.reporting import STACK, Tracker, report
 from tests.stack.store.storing import Store, storing, trace_id
 
 pytestmark = pytest.mark.servers
@@ -24,30 +24,32 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 @pytest.fixture
-def keeper(store: Store, tmp_path: Path) -> Keeper:
-    return Keeper(store, tmp_path / "issues.sqlite3")
+def tracker(store: Store, tmp_path: Path) -> Tracker:
+    return Tracker(store, tmp_path / "issues.sqlite3")
 
 
-def issue(keeper: Keeper, fingerprint: str) -> dict[str, object]:
-    found = issue_views.shown(keeper.issues, fingerprint, keeper.now)
+def issue(tracker: Tracker, fingerprint: str) -> dict[str, object]:
+    found = issue_views.shown(tracker.issues, fingerprint, tracker.now)
     assert found is not None
     return found
 
 
-def kinds(keeper: Keeper, fingerprint: str, now: float | None = None) -> list[Kind]:
-    shown = notices.shown(keeper.issues, now or time.time())
+def kinds(tracker: Tracker, fingerprint: str, now: float | None = None) -> list[Kind]:
+    shown = notices.shown(tracker.issues, now or time.time())
     return [each.kind for each in shown if each.fingerprint == fingerprint]
 
 
-def test_each_error_is_counted_once_however_often_it_is_read(store: Store, keeper: Keeper) -> None:
+def test_each_error_is_counted_once_however_often_it_is_read(
+    store: Store, tracker: Tracker
+) -> None:
     for minutes in (0, 1, 5, 50):
         report(store, *["a" * 16] * 7, ago=1 + 60 * minutes)
     report(store, *["a" * 16] * 3, release="2.0.0", attributes={"http.route": "/other"})
     report(store, "a" * 16, counted=False)
     report(store, "a" * 16, service="billing")
     for _ in range(3):
-        keeper.collect()
-    found = issue(keeper, "a" * 16)
+        tracker.collect()
+    found = issue(tracker, "a" * 16)
     assert found["count"] == 4 * 7 + 3 + 1
     assert [(each["release"], each["count"]) for each in found["releases"]] == [  # type: ignore[attr-defined]
         ("1.0.0", 29),
@@ -66,118 +68,120 @@ def test_each_error_is_counted_once_however_often_it_is_read(store: Store, keepe
         "shop.orders:create",
         "order is void",
     )
-    keeper.issues.close()
-    keeper.restart()
+    tracker.issues.close()
+    tracker.restart()
     report(store, *["a" * 16] * 2, ago=400)  # late
-    keeper.collect()
-    assert issue(keeper, "a" * 16)["count"] == 34
+    tracker.collect()
+    assert issue(tracker, "a" * 16)["count"] == 34
 
 
-def test_a_new_issue_is_told_once(store: Store, keeper: Keeper) -> None:
-    keeper.collect()
+def test_a_new_issue_is_reported_once(store: Store, tracker: Tracker) -> None:
+    tracker.collect()
     report(store, "b" * 16, ago=0)
-    keeper.collect()
+    tracker.collect()
     now = time.time()
-    assert kinds(keeper, "b" * 16, now) == [Kind.NEW]
+    assert kinds(tracker, "b" * 16, now) == [Kind.NEW]
     report(store, "b" * 16, ago=0)
-    keeper.collect()
-    keeper.issues.close()
-    keeper.restart()
-    keeper.collect()
-    assert kinds(keeper, "b" * 16, now + 600) == [Kind.NEW]
-    assert kinds(keeper, "b" * 16, now + notices.SHOWN_SECONDS + 1) == []
+    tracker.collect()
+    tracker.issues.close()
+    tracker.restart()
+    tracker.collect()
+    assert kinds(tracker, "b" * 16, now + 600) == [Kind.NEW]
+    assert kinds(tracker, "b" * 16, now + notices.SHOWN_SECONDS + 1) == []
     report(store, "b" * 16, ago=0)
-    keeper.collect()
-    assert kinds(keeper, "b" * 16, now + notices.SHOWN_SECONDS + 2) == []
+    tracker.collect()
+    assert kinds(tracker, "b" * 16, now + notices.SHOWN_SECONDS + 2) == []
 
 
-def test_what_was_there_before_the_keeper_is_not_news(store: Store, keeper: Keeper) -> None:
+def test_what_was_there_before_the_tracker_is_not_news(store: Store, tracker: Tracker) -> None:
     report(store, "c" * 16, ago=600)
-    keeper.collect()
-    assert issue(keeper, "c" * 16)["count"] == 1
-    assert kinds(keeper, "c" * 16) == []
+    tracker.collect()
+    assert issue(tracker, "c" * 16)["count"] == 1
+    assert kinds(tracker, "c" * 16) == []
 
 
-def test_further_notices_wait(store: Store, keeper: Keeper) -> None:
-    keeper.collect()
+def test_further_notices_wait(store: Store, tracker: Tracker) -> None:
+    tracker.collect()
     names = [f"d{number:015x}" for number in range(notices.MAX_SHOWN + 5)]
     report(store, *names, ago=0)
-    keeper.collect()
+    tracker.collect()
     now = time.time()
-    first = {each.fingerprint for each in notices.shown(keeper.issues, now)}
+    first = {each.fingerprint for each in notices.shown(tracker.issues, now)}
     assert len(first) == notices.MAX_SHOWN
-    later = notices.shown(keeper.issues, now + notices.SHOWN_SECONDS + 1)
+    later = notices.shown(tracker.issues, now + notices.SHOWN_SECONDS + 1)
     assert {each.fingerprint for each in later} >= {*names} - first
 
 
-def test_a_resolved_issue_that_occurs_again_is_reopened_once(store: Store, keeper: Keeper) -> None:
+def test_a_resolved_issue_that_occurs_again_is_reopened_once(
+    store: Store, tracker: Tracker
+) -> None:
     report(store, *["e" * 16, "f" * 16] * 2, ago=30)
-    keeper.collect()
+    tracker.collect()
     resolved = time.time()
-    assert keeper.issues.set_state("e" * 16, State.RESOLVED, resolved)
-    assert keeper.issues.set_state("f" * 16, State.IGNORED, resolved)
+    assert tracker.issues.set_state("e" * 16, State.RESOLVED, resolved)
+    assert tracker.issues.set_state("f" * 16, State.IGNORED, resolved)
     report(store, "e" * 16, "f" * 16, ago=20)  # late, and before
-    keeper.collect()
-    assert issue(keeper, "e" * 16)["state"] == State.RESOLVED
+    tracker.collect()
+    assert issue(tracker, "e" * 16)["state"] == State.RESOLVED
     report(store, "e" * 16, "f" * 16, ago=0, release="2.0.0")
-    keeper.collect()
-    found = issue(keeper, "e" * 16)
+    tracker.collect()
+    found = issue(tracker, "e" * 16)
     assert (found["state"], found["regressions"], found["count"]) == (State.OPEN, 1, 4)
     assert found["last_release"] == "2.0.0"
-    assert issue(keeper, "f" * 16)["state"] == State.IGNORED
+    assert issue(tracker, "f" * 16)["state"] == State.IGNORED
     report(store, "e" * 16, ago=0, release="2.0.0")
-    keeper.collect()
-    assert kinds(keeper, "e" * 16) == [Kind.REOPENED]
-    assert kinds(keeper, "f" * 16) == []
-    assert issue(keeper, "e" * 16)["regressions"] == 1
+    tracker.collect()
+    assert kinds(tracker, "e" * 16) == [Kind.REOPENED]
+    assert kinds(tracker, "f" * 16) == []
+    assert issue(tracker, "e" * 16)["regressions"] == 1
 
 
-def test_a_store_that_is_away_costs_nothing(store: Store, keeper: Keeper) -> None:
-    keeper.collect()
+def test_a_store_that_is_away_costs_nothing(store: Store, tracker: Tracker) -> None:
+    tracker.collect()
     report(store, *["1" * 16] * 5, ago=0)
     store.kill()
     try:
-        keeper.collect()
-        assert keeper.collector.failures["store"] == 1
+        tracker.collect()
+        assert tracker.collector.failures["store"] == 1
     finally:
         store.start()
-    keeper.collect()
-    assert issue(keeper, "1" * 16)["count"] == 5
-    assert kinds(keeper, "1" * 16) == [Kind.NEW]
+    tracker.collect()
+    assert issue(tracker, "1" * 16)["count"] == 5
+    assert kinds(tracker, "1" * 16) == [Kind.NEW]
 
 
 def test_a_full_disk_loses_and_repeats_nothing(store: Store, tmp_path: Path) -> None:
     with disk(tmp_path, "1m") as small:
-        keeper = Keeper(store, small.path / "issues.sqlite3")
+        tracker = Tracker(store, small.path / "issues.sqlite3")
         report(store, *["2" * 16] * 2, ago=0)
-        keeper.collect()
+        tracker.collect()
         small.fill()
         report(store, *["2" * 16] * 3, ago=0)
-        keeper.collect()
-        assert keeper.collector.failures["disk"] == 1
-        assert issue(keeper, "2" * 16)["count"] == 2
-        assert kinds(keeper, "2" * 16) == []  # it could not be known that it was shown
+        tracker.collect()
+        assert tracker.collector.failures["disk"] == 1
+        assert issue(tracker, "2" * 16)["count"] == 2
+        assert kinds(tracker, "2" * 16) == []  # it could not be known that it was shown
         with pytest.raises(sqlite3.Error):
-            keeper.issues.set_state("2" * 16, State.RESOLVED, time.time())
+            tracker.issues.set_state("2" * 16, State.RESOLVED, time.time())
         small.free()
-        keeper.collect()
-        assert issue(keeper, "2" * 16)["count"] == 5
-        assert issue(keeper, "2" * 16)["state"] == State.OPEN
-        assert kinds(keeper, "2" * 16) == [Kind.NEW]
-        keeper.issues.close()
+        tracker.collect()
+        assert issue(tracker, "2" * 16)["count"] == 5
+        assert issue(tracker, "2" * 16)["state"] == State.OPEN
+        assert kinds(tracker, "2" * 16) == [Kind.NEW]
+        tracker.issues.close()
 
 
 def test_more_series_than_a_store_counts_at_once_are_counted_all_the_same(
-    store: Store, keeper: Keeper
+    store: Store, tracker: Tracker
 ) -> None:
     report(store, *["3" * 16] * 600, ago=70, routes=[f"/r{number}" for number in range(600)])
-    keeper.collect()
+    tracker.collect()
     report(store, "3" * 16, ago=70)
-    keeper.collect()
-    assert issue(keeper, "3" * 16)["count"] == 601
+    tracker.collect()
+    assert issue(tracker, "3" * 16)["count"] == 601
 
 
-def test_a_stack_comes_from_a_record_or_the_trace(store: Store, keeper: Keeper) -> None:
+def test_a_stack_comes_from_a_record_or_the_trace(store: Store, tracker: Tracker) -> None:
     traced = trace_id()
     attributes = {
         "exception.type": "ValueError",
@@ -190,32 +194,32 @@ def test_a_stack_comes_from_a_record_or_the_trace(store: Store, keeper: Keeper) 
     report(store, "5" * 16, ago=0, attributes={"exception.stacktrace": STACK})
     report(store, "8" * 16, ago=0)
     report(store, "8" * 16, ago=0, counted=False, attributes={"exception.stacktrace": STACK})
-    keeper.collect()
+    tracker.collect()
     wanted = "4" * 16, "5" * 16, "8" * 16
     for _ in range(30):  # a few are looked up at a time
-        keeper.collector.collect()
-        if all(issue(keeper, each)["frames"] for each in wanted):
+        tracker.collector.collect()
+        if all(issue(tracker, each)["frames"] for each in wanted):
             break
     for fingerprint in wanted:
-        frames = issue(keeper, fingerprint)["frames"]
+        frames = issue(tracker, fingerprint)["frames"]
         assert [(f["line"], f["own"], f["source"]) for f in frames] == [  # type: ignore[attr-defined]
             (7, False, "await func(request)"),
             (57, True, "raise ValueError(order)"),
         ]
-    examples = issue(keeper, "4" * 16)["examples"]
+    examples = issue(tracker, "4" * 16)["examples"]
     assert [each["trace_id"] for each in examples] == [traced]  # type: ignore[attr-defined]
 
 
-def test_the_newest_examples_are_kept(store: Store, keeper: Keeper) -> None:
+def test_the_newest_examples_are_kept(store: Store, tracker: Tracker) -> None:
     ids = [trace_id() for _ in range(MAX_EXAMPLES + 3)]
     for ago, each in enumerate(ids):
         report(store, "6" * 16, trace=each, ago=1 + ago)
-    keeper.collect()
-    examples = issue(keeper, "6" * 16)["examples"]
+    tracker.collect()
+    examples = issue(tracker, "6" * 16)["examples"]
     assert [each["trace_id"] for each in examples] == ids[:MAX_EXAMPLES]  # type: ignore[attr-defined]
 
 
-def test_no_secret_is_kept(store: Store, keeper: Keeper, tmp_path: Path) -> None:
+def test_no_secret_is_kept(store: Store, tracker: Tracker, tmp_path: Path) -> None:
     secret = "hunter2xQ9vT"
     stack = STACK.replace("raise ValueError(order)", f'login(password="{secret}")').replace(
         "order is void", f"wrong password: {secret}"
@@ -229,7 +233,7 @@ def test_no_secret_is_kept(store: Store, keeper: Keeper, tmp_path: Path) -> None
             "exception.stacktrace": stack,
         },
     )
-    keeper.collect()
-    assert secret not in str(issue(keeper, "7" * 16))
-    keeper.issues.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    tracker.collect()
+    assert secret not in str(issue(tracker, "7" * 16))
+    tracker.issues.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     assert not any(secret.encode() in path.read_bytes() for path in tmp_path.glob("issues*"))

@@ -1,4 +1,4 @@
-"""From a service to its issues: what the kit sees of an error is what the keeper keeps."""
+"""From a service to its issues: what the kit sees of an error is what the issue tracker keeps."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from asgi_lifespan import LifespanManager
 from fastapi import BackgroundTasks, FastAPI, HTTPException, Request
 
 from stack.issues import issue_views
-from tests.stack.issues.reporting import Keeper
+from tests.stack.issues.reporting import Tracker
 from tests.stack.store.storing import Store, storing
 from vitals import instrument
 from vitals.errors import counter
@@ -74,16 +74,16 @@ def serve(app: FastAPI, paths: list[str]) -> None:
 def found(store: Store, tmp_path: Path) -> Iterator[dict[str, dict[str, Any]]]:
     """The issues of a service that failed in each way, by their routes."""
     counter._counters.clear()
-    keeper = Keeper(store, tmp_path / "issues.sqlite3")
-    keeper.collect()
+    tracker = Tracker(store, tmp_path / "issues.sqlite3")
+    tracker.collect()
     paths = ["/unavailable", "/logs", "/task", "/raises/1", "/raises/2"]
     serve(service(store), [path for path in paths for _ in range(3)])
-    keeper.collect()
-    listed = issue_views.listed(keeper.issues, {}, keeper.now)["issues"]
-    shown = (issue_views.shown(keeper.issues, each["fingerprint"], keeper.now) for each in listed)
-    keeper.issues.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    tracker.collect()
+    listed = issue_views.listed(tracker.issues, {}, tracker.now)["issues"]
+    shown = (issue_views.shown(tracker.issues, each["fingerprint"], tracker.now) for each in listed)
+    tracker.issues.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     yield {each["route"]: each for each in shown if each is not None}
-    keeper.issues.close()
+    tracker.issues.close()
     record_context.uninstall()
 
 

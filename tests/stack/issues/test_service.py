@@ -1,4 +1,4 @@
-"""The keeper as a service: its API, its metrics, and what survives a kill."""
+"""The issue tracker as a service: its API, its metrics, and what survives a kill."""
 
 import sys
 import time
@@ -24,8 +24,8 @@ ISSUES_PATH = "/api/v1/issues"
 ONE, OTHER, THIRD = "0a" * 8, "0b" * 8, "0c" * 8
 
 
-class KeeperService(Server):
-    """A keeper that a test may kill and start again."""
+class TrackerService(Server):
+    """An issue tracker that a test may kill and start again."""
 
     def __init__(self, folder: Path, store: Store) -> None:
         port = readiness.free_port()
@@ -46,7 +46,7 @@ class KeeperService(Server):
         """Set the state of an issue."""
         return self.client.post(f"{ISSUES_PATH}/{fingerprint}/{action}", json={})
 
-    def told(self, name: str) -> set[str]:
+    def shown(self, name: str) -> set[str]:
         """The fingerprints that a metric tells of."""
         return {
             sample.labels["fingerprint"]
@@ -72,8 +72,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="module")
-def keeper(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeeperService]:
-    running = KeeperService(tmp_path_factory.mktemp("issues"), store)
+def tracker(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrackerService]:
+    running = TrackerService(tmp_path_factory.mktemp("issues"), store)
     running.start()
     report(store, ONE, ONE, ago=0)
     report(store, OTHER, service="billing", ago=0, attributes={"exception.type": "KeyError"})
@@ -83,25 +83,25 @@ def keeper(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[K
     running.stop()
 
 
-def test_a_killed_keeper_goes_on_where_it_was(store: Store, keeper: KeeperService) -> None:
-    wait(lambda: keeper.told(ISSUE_NEW.name) == {ONE, OTHER})
-    assert keeper.act(ONE, "resolve").json()["state"] == "resolved"
-    assert keeper.act(OTHER, "ignore").json()["state"] == "ignored"
-    keeper.kill()
+def test_a_killed_tracker_goes_on_where_it_was(store: Store, tracker: TrackerService) -> None:
+    wait(lambda: tracker.shown(ISSUE_NEW.name) == {ONE, OTHER})
+    assert tracker.act(ONE, "resolve").json()["state"] == "resolved"
+    assert tracker.act(OTHER, "ignore").json()["state"] == "ignored"
+    tracker.kill()
     report(store, OTHER, THIRD, ago=0)
-    keeper.start()
-    wait(lambda: keeper.issue(THIRD))
-    assert keeper.issue(ONE)["state"] == "resolved"
-    assert keeper.issue(OTHER)["state"] == "ignored"
-    assert keeper.issue(OTHER)["count"] == 2
-    assert keeper.told(ISSUE_NEW.name) == {THIRD}  # the others were dealt with
-    keeper.kill()
-    keeper.start()
-    assert keeper.told(ISSUE_NEW.name) == {THIRD}
+    tracker.start()
+    wait(lambda: tracker.issue(THIRD))
+    assert tracker.issue(ONE)["state"] == "resolved"
+    assert tracker.issue(OTHER)["state"] == "ignored"
+    assert tracker.issue(OTHER)["count"] == 2
+    assert tracker.shown(ISSUE_NEW.name) == {THIRD}  # the others were dealt with
+    tracker.kill()
+    tracker.start()
+    assert tracker.shown(ISSUE_NEW.name) == {THIRD}
     report(store, ONE, release="2.0.0", ago=0)
-    wait(lambda: keeper.issue(ONE)["state"] == "open", 60)  # within a minute
-    assert keeper.told(ISSUE_REOPENED.name) == {ONE}
-    wait(lambda: keeper.issue(ONE)["count"] == 3)
+    wait(lambda: tracker.issue(ONE)["state"] == "open", 60)  # within a minute
+    assert tracker.shown(ISSUE_REOPENED.name) == {ONE}
+    wait(lambda: tracker.issue(ONE)["count"] == 3)
 
 
 @pytest.mark.parametrize(
@@ -119,41 +119,41 @@ def test_a_killed_keeper_goes_on_where_it_was(store: Store, keeper: KeeperServic
     ],
 )
 def test_issues_are_listed_by_what_they_are(
-    keeper: KeeperService, query: str, expected: set[str]
+    tracker: TrackerService, query: str, expected: set[str]
 ) -> None:
-    answer = keeper.client.get(f"{ISSUES_PATH}{query}").json()
+    answer = tracker.client.get(f"{ISSUES_PATH}{query}").json()
     assert {each["fingerprint"] for each in answer["issues"]} == expected
     assert answer["total"] == len(expected)
     assert answer["read"]
 
 
 @pytest.mark.parametrize("query", ["?state=closed", "?sort=name", "?limit=-1", "?from=yesterday"])
-def test_an_impossible_parameter_is_named(keeper: KeeperService, query: str) -> None:
-    answer = keeper.client.get(f"{ISSUES_PATH}{query}")
+def test_an_impossible_parameter_is_named(tracker: TrackerService, query: str) -> None:
+    answer = tracker.client.get(f"{ISSUES_PATH}{query}")
     assert answer.status_code == 400
     assert "must be" in answer.json()["error"]
 
 
-def test_only_pages_of_the_viewer_may_ask(keeper: KeeperService) -> None:
+def test_only_pages_of_the_viewer_may_ask(tracker: TrackerService) -> None:
     foreign = {"Origin": "http://evil.example"}
     path = f"{ISSUES_PATH}/{ONE}/resolve"
-    assert keeper.client.get(ISSUES_PATH, headers=foreign).status_code == 403
-    assert keeper.client.get(ISSUES_PATH, headers={"Host": "evil.example"}).status_code == 403
-    assert keeper.client.post(path, json={}, headers=foreign).status_code == 403
-    assert keeper.client.options(path, headers=foreign).status_code == 403
-    assert keeper.client.post(path, content="{}").status_code == 415
-    assert keeper.client.post(path, json={"x": "y" * 20_000}).status_code == 413
-    assert keeper.issue(ONE)["state"] == "open"
+    assert tracker.client.get(ISSUES_PATH, headers=foreign).status_code == 403
+    assert tracker.client.get(ISSUES_PATH, headers={"Host": "evil.example"}).status_code == 403
+    assert tracker.client.post(path, json={}, headers=foreign).status_code == 403
+    assert tracker.client.options(path, headers=foreign).status_code == 403
+    assert tracker.client.post(path, content="{}").status_code == 415
+    assert tracker.client.post(path, json={"x": "y" * 20_000}).status_code == 413
+    assert tracker.issue(ONE)["state"] == "open"
     page = {"Origin": PAGE}
-    preflight = keeper.client.options(path, headers=page)
+    preflight = tracker.client.options(path, headers=page)
     assert preflight.headers["Access-Control-Allow-Origin"] == PAGE
     assert "POST" in preflight.headers["Access-Control-Allow-Methods"]
-    answer = keeper.client.post(path, json={}, headers=page)
+    answer = tracker.client.post(path, json={}, headers=page)
     assert answer.headers["Access-Control-Allow-Origin"] == PAGE
     assert answer.json()["state"] == "resolved"
 
 
-def test_what_is_not_there_is_said(keeper: KeeperService) -> None:
+def test_what_is_not_there_is_said(tracker: TrackerService) -> None:
     for method, path in (
         ("GET", "/"),
         ("GET", f"{ISSUES_PATH}/{'9' * 16}"),
@@ -161,13 +161,13 @@ def test_what_is_not_there_is_said(keeper: KeeperService) -> None:
         ("POST", f"{ISSUES_PATH}/{'9' * 16}/resolve"),
         ("POST", f"{ISSUES_PATH}/{ONE}/delete"),
     ):
-        answer = keeper.client.request(method, path, json={} if method == "POST" else None)
+        answer = tracker.client.request(method, path, json={} if method == "POST" else None)
         assert answer.status_code == 404
         assert answer.json()["error"]
 
 
-def test_states_are_counted(keeper: KeeperService) -> None:
-    families = text_string_to_metric_families(keeper.client.get("/metrics").text)
+def test_states_are_counted(tracker: TrackerService) -> None:
+    families = text_string_to_metric_families(tracker.client.get("/metrics").text)
     samples = {
         s.labels["state"]: s.value for f in families if f.name == ISSUES.name for s in f.samples
     }

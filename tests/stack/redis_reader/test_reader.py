@@ -169,10 +169,10 @@ async def test_series_are_bounded_whatever_clients_send(
 ) -> None:
     reading = _reading(server)
     await reading.read()
-    for name in await client.execute_command("ACL", "CAT", "hash"):
+    for name in await client.acl_cat("hash"):
         for number in range(4):
             with suppress(ResponseError):
-                await client.execute_command(name.decode(), *["1"] * number)
+                await client.execute_command(name, *["1"] * number)  # type: ignore[no-untyped-call]
     script = "return redis.error_reply(ARGV[1])"
     for number in range(2 * ERRORS):
         with pytest.raises(ResponseError, match="boom"):
@@ -191,7 +191,7 @@ async def test_the_readers_user_may_read_no_key_and_no_password(server: servers.
     async with Redis.from_url(server.url, username=redis.MONITOR, password=_PASSWORD) as monitor:
         for command in ("GET a", "CONFIG GET requirepass", "FLUSHALL", "KEYS *"):
             with pytest.raises(NoPermissionError):
-                await monitor.execute_command(*command.split())
+                await monitor.execute_command(*command.split())  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.anyio

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from stack.issues import issue_views
-from tests.stack.issues.reporting import Keeper
+from tests.stack.issues.reporting import Tracker
 from tests.stack.store.storing import Store, storing
 from vitals import BodyLogging, HttpClients, Objective, Validation, instrument
 from vitals.errors import counter
@@ -175,14 +175,14 @@ def answers(store: Store) -> dict[str, str]:
 
 def test_no_planted_secret_leaves_the_service(store: Store, tmp_path: Path) -> None:
     counter._counters.clear()
-    keeper = Keeper(store, tmp_path / "issues.sqlite3")
-    keeper.collect()
+    tracker = Tracker(store, tmp_path / "issues.sqlite3")
+    tracker.collect()
     metrics = serve(service(store))
-    keeper.collect()
+    tracker.collect()
     record_context.uninstall()
-    listed = issue_views.listed(keeper.issues, {}, keeper.now)["issues"]
-    shown = [issue_views.shown(keeper.issues, each["fingerprint"], keeper.now) for each in listed]
-    keeper.issues.close()
+    listed = issue_views.listed(tracker.issues, {}, tracker.now)["issues"]
+    shown = [issue_views.shown(tracker.issues, each["fingerprint"], tracker.now) for each in listed]
+    tracker.issues.close()
 
     texts = {"metrics": metrics, "issues": str(shown), **answers(store)}
     for path in (*tmp_path.glob("issues*"), *store.data.rglob("*")):

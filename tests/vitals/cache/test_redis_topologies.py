@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import pytest
+from redis import Redis as Client
 
 from service.rate_limit import Policy, RateLimiter
 from tests.proxy import Fault, Proxy
@@ -18,6 +20,7 @@ from tests.vitals.cache.caches import (
     Process,
     parity,
 )
+from vitals.cache import StoreUnavailableError, connect_redis
 from vitals.metrics.catalogue import CACHE_REQUESTS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.servers]
@@ -250,6 +253,58 @@ async def test_frozen_sentinel_does_not_delay(watched: SentinelGroup) -> None:
         )
         await hit_again(process, numbers)
         await process.cache.close()
+
+
+PASSWORD, OTHER = "made-up-for-redis", "made-up-for-sentinels"
+
+
+@contextmanager
+def passwords(watched: SentinelGroup, servers: str, sentinel: str) -> Iterator[list[Any]]:
+    """Set the passwords of Redis and of the Sentinel; gives clients of all three, logged in."""
+    with Client(port=watched.port, decode_responses=True) as asked:
+        for client, password in (*((each, servers) for each in watched.clients), (asked, sentinel)):
+            if password:
+                client.execute_command("ACL", "SETUSER", "default", "resetpass", f">{password}")
+        try:
+            yield [*watched.clients, asked]
+        finally:
+            for client in (*watched.clients, asked):
+                client.execute_command("ACL", "SETUSER", "default", "nopass")
+                client.execute_command("ACL", "LOG", "RESET")
+
+
+@pytest.mark.parametrize(
+    ("servers", "sentinel", "url"),
+    [
+        (PASSWORD, "", f"redis+sentinel://:{PASSWORD}@{{}}/vitals"),
+        (PASSWORD, PASSWORD, f"redis+sentinel://:{PASSWORD}@{{}}/vitals"),
+        (PASSWORD, OTHER, f"redis+sentinel://:{PASSWORD}@{{}}/vitals?sentinel_password={OTHER}"),
+        ("", OTHER, f"redis+sentinel://{{}}/vitals?sentinel_password={OTHER}"),
+    ],
+    ids=["redis only", "both", "both, different", "sentinel only"],
+)
+async def test_passwords_of_redis_and_its_sentinels(
+    watched: SentinelGroup, servers: str, sentinel: str, url: str
+) -> None:
+    with passwords(watched, servers, sentinel) as clients:
+        process, numbers = Process(url.format(f"127.0.0.1:{watched.port}")), Numbers()
+        await hit_again(process, numbers)
+        await process.cache.close()
+        refused = [client.acl_log() for client in clients]
+    assert refused == [[], [], []], "a password was sent to who has another one, or none"
+
+
+async def test_refused_login_at_the_sentinels_is_told(watched: SentinelGroup) -> None:
+    reasons: list[str] = []
+    url = f"redis+sentinel://:{PASSWORD}@127.0.0.1:{watched.port}/vitals"
+    with passwords(watched, PASSWORD, OTHER):
+        client = connect_redis(url, None, 0.5, failed=lambda reason: reasons.append(str(reason)))
+        with pytest.raises(StoreUnavailableError):
+            await client.send("PING")
+        await client.close()
+    assert "Sentinels of 'vitals' want another login" in reasons[0]
+    assert "sentinel_password" in reasons[0]
+    assert PASSWORD not in reasons[0]
 
 
 async def test_unknown_sentinel_master_costs_only_loads(watched: SentinelGroup) -> None:

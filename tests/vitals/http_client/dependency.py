@@ -116,7 +116,7 @@ class Dependency:
 
 
 class Cut:
-    """A server that promises a body of 100 bytes, sends 10 and closes the connection."""
+    """A server that announces a body of 100 bytes, sends 10 and closes the connection."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server((readiness.LOOPBACK, 0))

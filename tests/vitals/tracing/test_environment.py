@@ -10,7 +10,7 @@ from tests.vitals.client import fetch
 from vitals import Vitals, instrument
 from vitals.tracing import exporters
 from vitals.tracing.environment import TraceSettings, trace_settings, traces_endpoint
-from vitals.tracing.tail.keeper import Sampling
+from vitals.tracing.tail.sampler import Sampling
 from vitals.tracing.tail.setup import TailTracing
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}

@@ -22,7 +22,7 @@ from vitals.asgi.trace_record import FIRST_ROOM, current_ids
 from vitals.metrics.catalogue import DB_OPERATION_DURATION, DROPPED, HTTP_REQUEST_DURATION
 from vitals.testing import Readings
 from vitals.tracing.events import add_event
-from vitals.tracing.tail import keeper as keeping
+from vitals.tracing.tail import sampler as keeping
 from vitals.tracing.tail.setup import TailTracing
 
 PARENT = "0af7651916cd43dd8448eb211c80319c"
@@ -152,7 +152,7 @@ class Shop:
                     self.receiver.spans.clear()
                     for path in paths:
                         await client.get(path, headers=headers)
-                    assert tracing.keeper.held == 0
+                    assert tracing.sampler.held == 0
             await self.engine.dispose()
 
         asyncio.run(run())
@@ -241,7 +241,7 @@ def test_each_route_has_its_share_however_rare(receiver: Receiver) -> None:
     assert isinstance(tail, TailTracing)
 
     def share(route: str, count: int) -> int:
-        return sum(tail.keeper._is_in_share(tail.keeper.begin([]), route) for _ in range(count))
+        return sum(tail.sampler._is_in_share(tail.sampler.begin([]), route) for _ in range(count))
 
     assert share("/rare", 1) == 1
     assert 480 <= share("/busy", 2_000) <= 640, "a quarter, and a little more"
@@ -349,7 +349,7 @@ def test_a_host_that_traces_by_the_api_takes_part(receiver: Receiver) -> None:
     tracing = shop.vitals.tracing
     assert isinstance(tracing, TailTracing)
     api.get_tracer("mine").start_span("never ended")
-    assert tracing.keeper.held == 0
+    assert tracing.sampler.held == 0
     with suppress(LookupError), api.get_tracer("mine").start_as_current_span("job"):
         raise LookupError
     drain(tracing)

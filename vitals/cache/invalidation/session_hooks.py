@@ -59,6 +59,8 @@ class CacheInvalidator(Running):
             ``sessionmaker`` or ``async_sessionmaker``, or a subclass of ``Session``.
         engine: Of their database, for transactions; by default the factory's. Needed with a class.
         reader: An engine for polling the outbox; by default the same.
+        listener: An engine of PostgreSQL by asyncpg, for ``LISTEN``; by default the same. Behind a
+            pooler in transaction mode, one that leads to the server itself, as the same role.
         outbox: The table of ``outbox_table``; by default one named ``cache_outbox``. Only a cache
             in Redis uses it.
 
@@ -73,6 +75,7 @@ class CacheInvalidator(Running):
         *,
         engine: AnyEngine | None = None,
         reader: AnyEngine | None = None,
+        listener: AsyncEngine | None = None,
         outbox: Table | None = None,
     ) -> None:
         self._cache = cache
@@ -81,12 +84,13 @@ class CacheInvalidator(Running):
         self._bridge = LoopBridge()
         used = self._sessions.engine
         table = outbox_table(MetaData()) if outbox is None else outbox
-        listens = isinstance(used, AsyncEngine) and used.dialect.driver == "asyncpg"
+        listening = used if listener is None else listener
+        listens = isinstance(listening, AsyncEngine) and listening.dialect.driver == "asyncpg"
         self._relay = OutboxRelay(
             cache,
             Outbox(table, used, reader or used),
             self._bridge,
-            used if listens and isinstance(used, AsyncEngine) else None,
+            listening if listens and isinstance(listening, AsyncEngine) else None,
         )
         hooks: dict[str, Callable[..., None]] = {
             "after_flush": self._after_flush,

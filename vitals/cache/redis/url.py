@@ -3,7 +3,7 @@
 import ssl
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from redis.asyncio.connection import Connection, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
@@ -20,6 +20,8 @@ TLS_OPTIONS = frozenset(
     ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
 )
 """Options of a ``rediss://`` URL: trusted CAs, client certificate, verification."""
+SENTINEL_OPTIONS = {"sentinel_username": "username", "sentinel_password": "password"}
+"""Options of a URL of Sentinels: their own login."""
 OPTIONS = frozenset(("host", "port", "path", "db", "username", "password", "connection_class"))
 
 Server = tuple[str, int]
@@ -35,12 +37,14 @@ class RedisUrl:
         servers: The server, the Sentinels or the cluster's nodes. Empty for a Unix socket.
         service: The Sentinels' name of the master.
         options: Of redis-py's connections, without host and port.
+        sentinel_login: ``username`` and ``password`` of the Sentinels; empty if not given.
     """
 
     kind: Kind
     servers: tuple[Server, ...]
     service: str = ""
     options: dict[str, Any] = field(default_factory=dict, repr=False)
+    sentinel_login: dict[str, str | None] = field(default_factory=dict, repr=False)
 
     @classmethod
     def parse(cls, url: str, password: str | None = None) -> "RedisUrl":
@@ -70,9 +74,12 @@ class RedisUrl:
             raise ValueError("name the Sentinels' service: redis+sentinel://host:port/name")
         default = SENTINEL_PORT if kind == "sentinel" else PORT
         servers = tuple(_server(_split(host), default) for host in hosts.split(","))
+        query, sentinel_login = _sentinel_login(query) if kind == "sentinel" else (query, {})
         options = _options(f"{scheme}://{login}{at}host/{database or 0}{query}", password)
         del options["host"]
-        return cls("sentinel" if kind == "sentinel" else "cluster", servers, service, options)
+        if kind == "sentinel":
+            return cls("sentinel", servers, service, options, sentinel_login)
+        return cls("cluster", servers, service, options)
 
     @property
     def address(self) -> str:
@@ -119,6 +126,17 @@ def _server(found: dict[str, Any], default_port: int) -> Server:
 def _split(host: str) -> dict[str, Any]:
     parts = urlsplit(f"//{host}")
     return {"host": parts.hostname, "port": parts.port}
+
+
+def _sentinel_login(query: str) -> tuple[str, dict[str, str | None]]:
+    """Take the Sentinels' login out of a URL's query."""
+    pairs = parse_qsl(query.removeprefix("?"), keep_blank_values=True)
+    login = {name: value for name, value in pairs if name in SENTINEL_OPTIONS}
+    kept = urlencode([(name, value) for name, value in pairs if name not in SENTINEL_OPTIONS])
+    if not login:
+        return query, {}
+    named = {own: login.get(name) for name, own in SENTINEL_OPTIONS.items()}
+    return f"?{kept}" if kept else "", named
 
 
 def _options(url: str, password: str | None) -> dict[str, Any]:

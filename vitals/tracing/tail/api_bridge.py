@@ -40,7 +40,7 @@ from vitals.asgi.trace_record import (
     new_id,
 )
 from vitals.errors import fingerprint_of
-from vitals.tracing.tail.api_loading import current_keeper
+from vitals.tracing.tail.api_loading import current_sampler
 from vitals.tracing.tail.exceptions import exception_event
 
 MAX_ATTRIBUTES, MAX_EVENTS = 128, 128
@@ -169,7 +169,7 @@ class RecordSpan(trace.Span):
             record.name, record.kind, record.details = self.name, _number(self.kind), details
             record.attributes, record.error_type = attributes, error_type
             record.ended = end_time or time_ns()
-            record.keeper.decide_root(record)
+            record.sampler.decide_root(record)
             return
         record.add(
             (
@@ -228,11 +228,11 @@ class RecordTracer(Tracer):
         if isinstance(parent, RecordSpan):
             record, parent_id, span_id = parent.record, parent.span_id, new_id()
         else:
-            keeper = current_keeper()
-            if keeper is None:
+            sampler = current_sampler()
+            if sampler is None:
                 return trace.INVALID_SPAN
             above = parent.get_span_context()
-            record = keeper.begin_root(_headers(above))
+            record = sampler.begin_root(_headers(above))
             record.parent_id = parent_id = above.span_id if above.is_valid else 0
             span_id, record.kind = record.span_id, _number(kind)
             record.started = start_time or record.started

@@ -30,16 +30,16 @@ def load_bridge() -> None:
         _failed = True
 
 
-def join_bridge(keeper: Any) -> None:
-    """Keep what the host records outside of requests by an application's keeper, the newest one."""
-    _keepers[:] = [keeper]
+def join_bridge(sampler: Any) -> None:
+    """Keep what the host records outside of requests by the newest application's sampler."""
+    _samplers[:] = [sampler]
     if API in sys.modules:
         load_bridge()
 
 
-def current_keeper() -> Any:
-    """The keeper of the newest application; None without one."""
-    return _keepers[0] if _keepers else None
+def current_sampler() -> Any:
+    """The sampler of the newest application; None without one."""
+    return _samplers[0] if _samplers else None
 
 
-_keepers: list[Any] = []
+_samplers: list[Any] = []

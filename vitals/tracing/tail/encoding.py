@@ -28,7 +28,7 @@ from vitals.own_code import short_path
 from vitals.redactor import Redactor
 from vitals.tracing.attribute_redaction import OWN_TRACER, redact_attributes
 from vitals.tracing.tail.exceptions import FINGERPRINT
-from vitals.tracing.tail.keeper import Item
+from vitals.tracing.tail.sampler import Item
 
 MAX_ROOTS = 2_000
 """Sets of attributes of server spans whose encoding is kept."""

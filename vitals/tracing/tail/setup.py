@@ -33,7 +33,7 @@ from vitals.tracing.environment import Share, TraceSettings
 from vitals.tracing.fastapi_telemetry import has_telemetry, stop_fastapi_spans
 from vitals.tracing.tail.api_loading import join_bridge
 from vitals.tracing.tail.exceptions import exception_event
-from vitals.tracing.tail.keeper import Item, Sampling, TailKeeper
+from vitals.tracing.tail.sampler import Item, Sampling, TailSampler
 from vitals.tracing.tail.traced_requests import TracedRequests
 
 PROCESS_ID = "process.pid"
@@ -50,7 +50,7 @@ class TailTracing:
         keeps_bad: Whether all that is bad is kept besides the share.
 
     Attributes:
-        keeper: Decides which records are kept.
+        sampler: Decides which records are kept.
     """
 
     available = True
@@ -79,7 +79,7 @@ class TailTracing:
         share = settings.share or Share(0.0)
         self._sampling = Sampling(share.ratio, share.parent_based, keeps_bad)
         streams = StreamMeter(host.meter, host.long_polls)
-        self.keeper = TailKeeper(
+        self.sampler = TailSampler(
             self._sampling,
             host.objectives,
             self._exporter.put,
@@ -96,10 +96,10 @@ class TailTracing:
     def trace_requests(self, inner: ASGIApp) -> TracedRequests:
         """Trace the requests of the application with the middleware of all probes."""
         app = self._host.app
-        join_bridge(self.keeper)
+        join_bridge(self.sampler)
         stop_fastapi_spans(app)
         return TracedRequests(
-            inner, self.keeper, self._host.routes, has_telemetry=has_telemetry(app)
+            inner, self.sampler, self._host.routes, has_telemetry=has_telemetry(app)
         )
 
     def span(self, name: str, began: int, error_type: str, attributes: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from vitals.http.observed_request import is_cancelled_by_server
 from vitals.tracing.fastapi_telemetry import FASTAPI_TELEMETRY
 from vitals.tracing.tail.api_loading import API, load_bridge
 from vitals.tracing.tail.exceptions import exception_event
-from vitals.tracing.tail.keeper import TailKeeper
+from vitals.tracing.tail.sampler import TailSampler
 from vitals.tracing.tail.server_attributes import connection_facts
 
 
@@ -26,16 +26,16 @@ class TracedRequests:
 
     Args:
         app: The application with the middleware of all probes.
-        keeper: Begins records and decides on them.
+        sampler: Begins records and decides on them.
         routes: Templates of the application's routes.
         has_telemetry: Whether FastAPI has telemetry of its own, which must make no spans.
     """
 
     def __init__(
-        self, app: ASGIApp, keeper: TailKeeper, routes: RouteTemplates, *, has_telemetry: bool
+        self, app: ASGIApp, sampler: TailSampler, routes: RouteTemplates, *, has_telemetry: bool
     ) -> None:
         self.app = app
-        self._keeper = keeper
+        self._sampler = sampler
         self._routes = routes
         self._has_telemetry = has_telemetry
 
@@ -56,8 +56,8 @@ class TracedRequests:
         if around is not None:
             request.set_trace(f"{around.trace_id:032x}", sampled=around.sampled)
             return await self.app(scope, receive, send)
-        keeper = self._keeper
-        record = request.trace = keeper.begin(scope["headers"])
+        sampler = self._sampler
+        record = request.trace = sampler.begin(scope["headers"])
         request.sampled = record.sampled
         if Bridges.current is None and API in sys.modules:
             load_bridge()
@@ -68,7 +68,7 @@ class TracedRequests:
             await self.app(scope, receive, send)
         finally:
             ACTIVE.reset(token)
-            keeper.returned(record, request)
+            sampler.returned(record, request)
 
     async def _serve_bridged(
         self,
@@ -82,7 +82,7 @@ class TracedRequests:
             try:
                 await self.app(scope, receive, send)
             finally:
-                self._keeper.returned(record, request)
+                self._sampler.returned(record, request)
 
     async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         if _surrounding() is not None:
@@ -90,7 +90,7 @@ class TracedRequests:
         if API in sys.modules:
             load_bridge()
         outer_root = scope.get("root_path", "")
-        record = self._keeper.begin(scope["headers"])
+        record = self._sampler.begin(scope["headers"])
         error_type = ""
         with active((record, record.span_id), "WEBSOCKET"):
             try:
@@ -115,9 +115,9 @@ class TracedRequests:
                 attributes["http.route"] = attributes["url.path"] = route
             if error_type:
                 attributes["error.type"] = error_type
-            self._keeper.decide_socket(record, route, attributes, error_type)
+            self._sampler.decide_socket(record, route, attributes, error_type)
         except Exception:  # noqa: BLE001  # tracing must not fail the connection
-            self._keeper.dropped("tracing", 1)
+            self._sampler.dropped("tracing", 1)
 
 
 def _surrounding() -> TraceRecord | None:
@@ -131,7 +131,7 @@ def note_exception(record: TraceRecord, error: Exception) -> None:
     """Add the event of an exception that has ended a WebSocket; never raises."""
     with suppress(Exception):  # of the host's class
         record.error_fingerprint = fingerprint_of(error)
-        if record.keeper.is_first(record.error_fingerprint):
+        if record.sampler.is_first(record.error_fingerprint):
             record.first_seen = True
         event = exception_event(error, record.error_fingerprint)
         record.events = [*(record.events or ()), event]

@@ -1,4 +1,4 @@
-/** Client of the keeper of issues. */
+/** Client of the issue tracker. */
 import { ISSUES, request } from '../store/client';
 
 export type IssueState = 'open' | 'resolved' | 'ignored';
@@ -59,7 +59,7 @@ export interface IssueDetails extends Issue {
 export interface IssueList {
   issues: Issue[];
   total: number;
-  /** When the keeper last read the logs; null if it has not. */
+  /** When the issue tracker last read the logs; null if it has not. */
   read: string | null;
 }
 

@@ -45,7 +45,7 @@ const styles = (theme: GrafanaTheme2) => ({
   count: css({ textAlign: 'right', fontVariantNumeric: 'tabular-nums' }),
 });
 
-/** Parameters of the keeper from those of the URL: times are in seconds there. */
+/** Parameters of the issue tracker from those of the URL: times are in seconds there. */
 function asked(search: string): Record<string, string> {
   const parameters = new URLSearchParams(search);
   const found = FILTERS.map((name) => [name, parameters.get(name)?.trim() ?? '']);
@@ -128,7 +128,7 @@ export function IssueListPage() {
       <SearchForm fields={fields} onAgain={refresh} />
       <Problem error={error} isLoading={isLoading} />
       {isStale && (
-        <Alert severity="warning" title="The keeper of issues cannot read the store">
+        <Alert severity="warning" title="The issue tracker cannot read the store">
           {read ? (
             <>
               It last did <Time at={read} />: newer errors are not in this list.

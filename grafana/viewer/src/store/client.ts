@@ -1,4 +1,4 @@
-/** Client of the store of traces and logs, and of the keeper of issues, which are of other origins. */
+/** Client of the store of traces and logs, and of the issue tracker, which are of other origins. */
 import { settings } from '../settings';
 
 const PATIENCE_MS = 15_000;
@@ -18,7 +18,7 @@ export const STORE: Server = {
   setting: 'storeUrl',
 };
 export const ISSUES: Server = {
-  name: 'The keeper of issues',
+  name: 'The issue tracker',
   url: () => settings().issuesUrl,
   setting: 'issuesUrl',
 };

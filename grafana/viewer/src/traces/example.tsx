@@ -1,5 +1,6 @@
 /** Opens the newest trace that was kept for a reason, or says that there is none. */
 import { useEffect } from 'react';
+import type { TimeRange } from '@grafana/data';
 import { TextLink } from '@grafana/ui';
 import { locationService } from '@grafana/runtime';
 import { useAsked } from '../store/hooks';
@@ -8,14 +9,13 @@ import { rangeOf } from '../store/range';
 import { searchTraces } from '../store/tempo';
 import { useLocation } from '../pages/hooks';
 import { pageUrl, traceUrl } from '../urls';
-import { filtersOf, searchOf, traceQuery } from './filters';
+import { filtersOf, searchOf, traceQuery, type TraceFilters } from './filters';
 
 export default function ExamplePage() {
   const { search } = useLocation();
   const filters = filtersOf(search);
   const { result, error, isLoading } = useAsked(search, (signal) => {
-    const { from, to } = rangeOf(search);
-    return searchTraces(traceQuery(filters), from.valueOf(), to.valueOf(), 20, signal);
+    return newestTraces(filters, rangeOf(search), signal);
   });
   const [newest] = result ?? [];
   useEffect(() => {
@@ -52,6 +52,14 @@ export default function ExamplePage() {
       )}
     </>
   );
+}
+
+/** The newest traces; of other causes only where none is of the one that ``q`` names. */
+async function newestTraces(filters: TraceFilters, { from, to }: TimeRange, signal: AbortSignal) {
+  const search = (wanted: TraceFilters) =>
+    searchTraces(traceQuery(wanted), from.valueOf(), to.valueOf(), 20, signal);
+  const found = await search(filters);
+  return found.length || !filters.q ? found : search({ ...filters, q: '' });
 }
 
 /** The location of one of our addresses, without the path prefix. */

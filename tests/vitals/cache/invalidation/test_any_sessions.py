@@ -41,10 +41,10 @@ DEADLINE_SECONDS = 20.0
 OUTBOX = ForeignDatabase.outbox
 
 
-class Keeper(Product):
+class Durable(Product):
     """A product of a class that inherits from another table's."""
 
-    __tablename__ = "keepers"
+    __tablename__ = "durables"
 
     id: Mapped[int] = mapped_column(ForeignKey("products.id"), primary_key=True)
     months: Mapped[int]
@@ -298,7 +298,7 @@ def by_attribute(session: Session) -> None:
 
 
 def of_its_class(session: Session) -> None:
-    session.get_one(Keeper, 1).price_cents = 5
+    session.get_one(Durable, 1).price_cents = 5
 
 
 def other_primary_key(session: Session) -> None:
@@ -320,7 +320,7 @@ async def test_kinds_of_writes(
 ) -> None:
     with engine.begin() as connection:
         if write is of_its_class:
-            connection.execute(insert(Keeper.__table__), {"id": 1, "months": 3})  # type: ignore[arg-type]
+            connection.execute(insert(Durable.__table__), {"id": 1, "months": 3})  # type: ignore[arg-type]
     shop = Shop(engine, cache)
 
     def commit() -> None:

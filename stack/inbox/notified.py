@@ -1,4 +1,4 @@
-"""Told alerts: which firing alerts Alertmanager has notified of, so that no other end is told.
+"""Notified alerts: which firing alerts Alertmanager has notified of, so that no other end is sent.
 
 Alertmanager lists in a message all ended alerts of its group, also one that an inhibition or a
 silence held back from its begin to its end. What it notifies of, it also sends here; an end of an
@@ -11,14 +11,14 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import Any
 
-PATH = "/told"
+PATH = "/notified"
 """Where the gate takes what Alertmanager has notified of, as a webhook."""
-ANNOTATION = "told"
+ANNOTATION = "notified"
 """Its value is ``no`` on the end of an alert whose begin was not notified."""
 _MAX_ALERTS = 10_000
 
 
-class ToldAlerts:
+class NotifiedAlerts:
     """The alerts that were notified and have not ended since; thread-safe and bounded.
 
     Of alerts that began before it did, nothing is known: they count as notified.
@@ -26,7 +26,7 @@ class ToldAlerts:
 
     def __init__(self) -> None:
         self._since = datetime.now(UTC)
-        self._told: set[frozenset[tuple[str, str]]] = set()
+        self._notified: set[frozenset[tuple[str, str]]] = set()
         self._lock = Lock()
 
     def note(self, message: Mapping[str, Any]) -> None:
@@ -35,25 +35,25 @@ class ToldAlerts:
             for alert in message["alerts"]:
                 labels = frozenset(alert["labels"].items())
                 if alert["status"] == "firing":
-                    self._told.add(labels)
+                    self._notified.add(labels)
                 else:
-                    self._told.discard(labels)
-            if len(self._told) > _MAX_ALERTS:
-                self._told.clear()
+                    self._notified.discard(labels)
+            if len(self._notified) > _MAX_ALERTS:
+                self._notified.clear()
                 self._since = datetime.now(UTC)
 
     def mark(self, body: bytes) -> bytes:
         """Mark the ends of alerts that were not notified in a request to ``/api/v2/alerts``."""
         try:
             alerts = json.loads(body)
-            untold = list(self._untold(alerts))
+            not_notified = list(self._not_notified(alerts))
         except (ValueError, TypeError, AttributeError, KeyError):
             return body  # Alertmanager refuses it
-        for alert in untold:
+        for alert in not_notified:
             alert["annotations"] = {**alert.get("annotations", {}), ANNOTATION: "no"}
-        return json.dumps(alerts).encode() if untold else body
+        return json.dumps(alerts).encode() if not_notified else body
 
-    def _untold(self, alerts: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    def _not_notified(self, alerts: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         now = datetime.now(UTC)
         with self._lock:
             for alert in alerts:
@@ -63,6 +63,6 @@ class ToldAlerts:
                     and ends
                     and datetime.fromisoformat(ends) <= now
                     and datetime.fromisoformat(begun) > self._since
-                    and frozenset(alert["labels"].items()) not in self._told
+                    and frozenset(alert["labels"].items()) not in self._notified
                 ):
                     yield alert

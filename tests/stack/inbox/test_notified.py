@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from stack.inbox import gate, server
-from stack.inbox.told import ToldAlerts
+from stack.inbox.notified import NotifiedAlerts
 from tests import servers
 from tests.stack.inbox.test_gate import serving
 
@@ -30,24 +30,24 @@ def _message(instance: str, status: str) -> dict[str, Any]:
     return {"alerts": [_alert(instance) | {"status": status}]}
 
 
-def _marked(told: ToldAlerts, *alerts: dict[str, Any]) -> list[str]:
-    marked = json.loads(told.mark(json.dumps(alerts).encode()))
-    return [alert["annotations"].get("told", "") for alert in marked]
+def _marked(notified: NotifiedAlerts, *alerts: dict[str, Any]) -> list[str]:
+    marked = json.loads(notified.mark(json.dumps(alerts).encode()))
+    return [alert["annotations"].get("notified", "") for alert in marked]
 
 
 def test_only_the_end_of_what_was_not_told_is_marked() -> None:
-    told = ToldAlerts()
-    told.note(_message("a", "firing"))
-    assert _marked(told, _alert("a", ended=True), _alert("b", ended=True)) == ["", "no"]
-    assert _marked(told, _alert("b")) == [""], "it fires"
-    assert _marked(told, _alert("b", began=-60, ended=True)) == [""], "not known"
-    told.note(_message("a", "resolved"))
-    assert _marked(told, _alert("a", ended=True)) == ["no"], "Prometheus repeats an end"
+    notified = NotifiedAlerts()
+    notified.note(_message("a", "firing"))
+    assert _marked(notified, _alert("a", ended=True), _alert("b", ended=True)) == ["", "no"]
+    assert _marked(notified, _alert("b")) == [""], "it fires"
+    assert _marked(notified, _alert("b", began=-60, ended=True)) == [""], "not known"
+    notified.note(_message("a", "resolved"))
+    assert _marked(notified, _alert("a", ended=True)) == ["no"], "Prometheus repeats an end"
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"{}", b'[{"labels": 1}]', b"[{}]"])
 def test_a_body_that_is_none_of_prometheus_is_passed_on_as_it_is(body: bytes) -> None:
-    assert ToldAlerts().mark(body) == body
+    assert NotifiedAlerts().mark(body) == body
 
 
 @pytest.mark.servers
@@ -57,8 +57,8 @@ def test_an_end_lists_no_sibling_that_was_silenced_all_the_time() -> None:
         address = str(client.base_url).rstrip("/")
         # The gate comes after Alertmanager, whose configuration names it: a free port meanwhile.
         proxy = gate.build(0, "http://127.0.0.1:1")
-        told = f"http://127.0.0.1:{proxy.server_port}/told"
-        hooks = [{"url": f"{address}/"}, {"url": told}]
+        notified = f"http://127.0.0.1:{proxy.server_port}/notified"
+        hooks = [{"url": f"{address}/"}, {"url": notified}]
         route = {"receiver": "all", "group_by": ["alertname"], "group_wait": "1s",
                  "group_interval": "1s"}  # fmt: skip
         alertmanager = servers.start_alertmanager(

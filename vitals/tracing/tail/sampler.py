@@ -1,4 +1,4 @@
-"""Decides at the end of a request whether its trace is kept, and bounds what is held until then.
+"""Tail sampler: decides at the end of a request whether its trace is kept, and bounds what is held.
 
 Kept are the requests that failed, broke the objective of their route, were N+1, or had the first
 statement or error of its kind; besides these a steady share of each route, and what the caller has
@@ -69,8 +69,8 @@ class Sampling(NamedTuple):
     keeps_bad: bool = True
 
 
-class TailKeeper:
-    """Keeps the traces of one application (a ``Keeper``).
+class TailSampler:
+    """The tail sampler of one application (a ``TraceSampler``).
 
     Args:
         sampling: What is kept.

@@ -1,4 +1,4 @@
-"""Metrics of the keeper of issues: how many there are, and which are new or reopened."""
+"""Metrics of the issue tracker: how many there are, and which are new or reopened."""
 
 from collections.abc import Iterator
 from time import time
@@ -23,8 +23,8 @@ from stack.issues.issue_store import IssueStore, Kind
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
-class KeeperMetrics(MetricSource):
-    """Metrics of one keeper.
+class TrackerMetrics(MetricSource):
+    """Metrics of one issue tracker.
 
     Args:
         store: The issues.
