@@ -47,7 +47,7 @@ REDIS_UNREACHABLE = Alert(
     expr=f"{REDIS_UP.max(*_INSTANCE, 'server_address')} == 0",
     fires_when="Redis does not answer its reader",
     severity=Severity.TICKET,
-    for_="1m",
+    for_="15s",  # before the services tell of the same, so that one message is sent
     summary="The Redis of {{ $labels.job }} does not answer its reader {{ $labels.instance }}",
     description="It is down, hangs in a command, takes no connections, or refuses the reader's "
     "user. Nothing is known of its memory, saves and replicas meanwhile.",
@@ -139,7 +139,7 @@ REDIS_REPLICA_LAGS = Alert(
 REDIS_REPLICA_GONE = Alert(
     name="RedisReplicaGone",
     expr=f"{REDIS_REPLICAS.max(*_INSTANCE)} < "
-    f"max_over_time({REDIS_REPLICAS.max(*_INSTANCE)}[1h:1m]) "
+    f"max by ({_ON}) (max_over_time({REDIS_REPLICAS.select('', '1h')})) "
     f"or {REDIS_LINK_UP.max(*_INSTANCE)} == 0",
     fires_when="a primary has fewer replicas than within the last hour, or a replica no primary",
     severity=Severity.TICKET,
