@@ -1,5 +1,10 @@
-# Two images of one checkout. `api` holds what serves requests and nothing else; `tools` adds what
-# sets the stack up, fills it with sample data and plays traffic.
+# Three images of one checkout. `api` holds what serves requests and nothing else; `tools` adds what
+# sets the stack up, fills it with sample data and plays traffic; `boards` the built viewer.
+
+FROM node:22-bookworm-slim AS viewer
+WORKDIR /viewer
+COPY grafana/viewer .
+RUN npm ci --no-progress && npm run build
 
 FROM python:3.13-slim-bookworm AS api-packages
 COPY requirements/service.txt /tmp/requirements.txt
@@ -23,6 +28,8 @@ WORKDIR /app
 FROM base AS tools
 COPY --from=tools-packages /opt/venv /opt/venv
 COPY alerts alerts
+COPY export/__init__.py export/static_site.py export/
+COPY grafana/viewer/index.html grafana/viewer/index.html
 COPY rules rules
 COPY service service
 COPY stack stack
@@ -30,6 +37,10 @@ COPY vitals vitals
 RUN install --directory --owner=10001 --group=10001 /data
 USER 10001:10001
 ENTRYPOINT ["python", "-m"]
+
+FROM tools AS boards
+COPY grafana/dashboards grafana/dashboards
+COPY --from=viewer /viewer/dist grafana/viewer/dist
 
 FROM base AS api
 COPY --from=api-packages /opt/venv /opt/venv

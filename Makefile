@@ -109,7 +109,7 @@ pictures: $(READY) ## record the reference screenshots of the boards again; chec
 	@$(BIN)/python -m stack install --for-tests
 	$(BIN)/python -m pytest tests/browser --record -k "look or lists or kind or picture"
 
-bench: $(READY) ## run the benchmarks against peers; fails above a budget
+bench: $(READY) ## run the benchmarks against alternatives; fails above a budget
 	$(BIN)/python -m bench
 
 drill: $(READY) ## inject a fault and follow its alert: make drill ALERT=LatencyP95High, or ALERT=all; HA=1 kills one of a pair

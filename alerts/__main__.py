@@ -4,7 +4,7 @@ python -m alerts                            write prometheus/rules/*.yml and doc
 python -m alerts --check                    fail if they are out of date
 python -m alerts --fast --output DIR        the same rules, many times faster, for drills
 python -m alerts alertmanager --output FILE write Alertmanager's configuration from ALERT_*
-python -m alerts reconcile                  tell Alertmanager what ended while it could not hear
+python -m alerts reconcile                  report to Alertmanager the ends that it has missed
 """
 
 import argparse
@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-from alerts import prometheus_pair, reconciler, table
+from alerts import prometheus_pair, prometheus_watch, reconciler, table
 from alerts.alertmanager import FAST_TIMINGS, NORMAL_TIMINGS, write
 from alerts.receivers import InvalidReceiverSettingsError, ReceiverSettings
 from alerts.rule_files import render
@@ -37,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         files[table.DOCUMENT] = table.render(table.DOCUMENT.read_text(encoding="utf-8"))
         one = (prometheus_pair.FOLDER / "prometheus.yml").read_text(encoding="utf-8")
         files[prometheus_pair.DOCUMENT] = prometheus_pair.render(one)
+        files[prometheus_watch.DOCUMENT] = prometheus_watch.render(one)
     stale = {path: text for path, text in files.items() if _read(path) != text}
     if chosen.check:
         for path in sorted((*stale, *left_over)):
@@ -77,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     alertmanager.add_argument("--fast", action="store_true", help="wait seconds, not minutes")
     reconcile = commands.add_parser(
         "reconcile",
-        help="keep telling Alertmanager what ended while it could not hear",
+        help="keep reporting to Alertmanager the ends that it has missed",
         description=reconciler.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -12,6 +12,7 @@ _HEADER = """\
 _GLOBAL = "global:\n"
 _REPLICA = '  external_labels: { replica: "${REPLICA}" }\n'
 _BOTH = {
+    '["gate:9093"]': '["gate:9093", "gate-2:9093"]',
     '["alertmanager:9093"]': '["alertmanager:9093", "alertmanager-2:9093"]',
     '["localhost:9090"]': '["prometheus:9090", "prometheus-2:9090"]',
 }

@@ -1,6 +1,6 @@
 """The reconciler: reports alerts to Alertmanager that ended while it or Prometheus was down.
 
-Alertmanager remembers what it notified of, not what fires. It never hears of the end of an alert
+Alertmanager remembers what it notified of, not what fires. It never receives the end of an alert
 that ended while Prometheus was down, nor of one that ended while it was itself down for more than
 fifteen minutes; and it drops the end of one that another alert or a silence holds back at that
 moment. Such an end is never notified, and the next firing passes for the old one until the repeat

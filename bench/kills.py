@@ -43,13 +43,13 @@ class Kill:
 
     Attributes:
         at: Unix time of the kill.
-        told: Seconds until its notification arrived.
+        notified: Seconds until its notification arrived.
         ready: Seconds until the part was ready again.
     """
 
     part: str
     at: float
-    told: float | None = None
+    notified: float | None = None
     ready: float | None = None
 
 
@@ -190,7 +190,7 @@ def _part(alert: dict[str, Any]) -> str:
 async def _follow(kill: Kill, pid: int, stack: Stack, inbox: Inbox, seconds: float) -> None:
     """Wait until a kill is notified and its part ready, or it takes too long."""
     conditions: dict[str, Callable[[], bool]] = {
-        "told": lambda: inbox.tells(kill),
+        "notified": lambda: inbox.tells(kill),
         "ready": lambda: stack.is_ready(kill.part, pid),
     }
     while conditions and time.time() - kill.at < max(seconds, READY_SECONDS):
@@ -202,7 +202,7 @@ async def _follow(kill: Kill, pid: int, stack: Stack, inbox: Inbox, seconds: flo
         await asyncio.sleep(POLL_SECONDS / 5)
     times = ", ".join(
         f"{name} after {seconds:.1f} s" if (seconds := getattr(kill, name)) else f"NOT {name}"
-        for name in ("told", "ready")
+        for name in ("notified", "ready")
     )
     print(f"{kill.part:<13} {times}", flush=True)
 
@@ -217,7 +217,7 @@ async def _run(stack: Stack, count: int, every: float, within: float, seed: int)
         while len(kills) < count:
             await asyncio.sleep(every)
             counts = Counter(kill.part for kill in kills)
-            # What a person knows to be firing is not told again until its end was told.
+            # There is no second notification of what fires until there was one of its end.
             idle = [
                 part
                 for part in parts
@@ -255,16 +255,20 @@ def _report(kills: list[Kill], ends: dict[str, int], within: float) -> list[str]
     rows, failures = [], []
     for part in sorted({kill.part for kill in kills} | ends.keys()):
         of_part = [kill for kill in kills if kill.part == part]
-        told = [kill.told for kill in of_part if kill.told is not None and kill.told <= within]
+        notified = [
+            kill.notified
+            for kill in of_part
+            if kill.notified is not None and kill.notified <= within
+        ]
         ready = [kill.ready for kill in of_part if kill.ready is not None]
-        slowest = [f"{max(times):.1f}" if times else "-" for times in (told, ready)]
+        slowest = [f"{max(times):.1f}" if times else "-" for times in (notified, ready)]
         ended = "-" if part in {WORKER, REAPER} else ends.get(part, 0)
-        rows.append((part, len(of_part), len(told), slowest[0], len(ready), slowest[1], ended))
-        if not len(told) == len(ready) == len(of_part):
-            failures.append(f"{part}: not always told or ready again")
+        rows.append((part, len(of_part), len(notified), slowest[0], len(ready), slowest[1], ended))
+        if not len(notified) == len(ready) == len(of_part):
+            failures.append(f"{part}: not always notified or ready again")
         if ended not in {"-", len(of_part)}:
             failures.append(f"{part}: killed {len(of_part)} times, ended {ended} times")
-    head = ("part", "killed", "told", "at most, s", "ready", "at most, s", "ended")
+    head = ("part", "killed", "notified", "at most, s", "ready", "at most, s", "ended")
     print(f"\n{text_table(rows, head, right=range(1, 7))}\n")
     return failures
 

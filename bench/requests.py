@@ -1,4 +1,4 @@
-"""Overhead of request metrics, in process, against peers in the same run.
+"""Overhead of request metrics, in process, against alternatives in the same run.
 
 ``python -m bench.requests``
 """
@@ -22,13 +22,13 @@ from starlette_exporter import PrometheusMiddleware
 from bench.interleave import Once, report, run
 from vitals import Objective, instrument
 
-BARE, OURS, PEER = "bare application", "vitals", "prometheus-fastapi-instrumentator"
+BARE, OURS, ALTERNATIVE = "bare application", "vitals", "prometheus-fastapi-instrumentator"
 BUDGET = 0.15
-"""Budget: our overhead as a share of the peer's."""
+"""Budget: our overhead as a share of the alternative's."""
 
 
 def application(routes: int) -> FastAPI:
-    """An application whose last route is requested: peers match routes in order."""
+    """An application whose last route is requested: alternatives match routes in order."""
     app = FastAPI()
     for number in range(routes):
 
@@ -46,7 +46,7 @@ def vitals(app: FastAPI) -> FastAPI:
 
 
 def instrumentator(app: FastAPI) -> FastAPI:
-    """The most used peer."""
+    """The most used alternative."""
     Instrumentator(registry=CollectorRegistry()).instrument(app)
     return app
 
@@ -81,7 +81,7 @@ def nothing(app: FastAPI) -> FastAPI:
 VARIANTS = {
     BARE: lambda app: app,
     OURS: vitals,
-    PEER: instrumentator,
+    ALTERNATIVE: instrumentator,
     "starlette_exporter": exporter,
     "opentelemetry, metrics": opentelemetry,
     "BaseHTTPMiddleware, empty": nothing,
@@ -152,18 +152,18 @@ def main() -> None:
                     f"{seconds * 1e6:.1f}",
                     f"{added[name] * 1e6:+.1f}" if name != BARE else "",
                     f"{seconds / taken[BARE]:.2f}",
-                    f"{added[name] / added[PEER]:.3f}" if name != BARE else "",
+                    f"{added[name] / added[ALTERNATIVE]:.3f}" if name != BARE else "",
                 ]
             )
-        ratios.append(added[OURS] / added[PEER])
+        ratios.append(added[OURS] / added[ALTERNATIVE])
         result[str(routes)] = {
             "added_us": {name: round(each * 1e6, 2) for name, each in added.items()},
-            "ours_to_peer": round(ratios[-1], 4),
+            "ours_to_alternative": round(ratios[-1], 4),
         }
     within_budget = max(ratios) <= BUDGET
     report(
         "Overhead of request metrics",
-        ["", "µs a request", "µs added", "x bare", "x the peer's overhead"],
+        ["", "µs a request", "µs added", "x bare", "x the alternative's overhead"],
         rows,
         {"bench": "requests", "routes": result, "budget": BUDGET, "within_budget": within_budget},
     )

@@ -1,4 +1,4 @@
-"""Virtual environments for peers whose dependencies conflict with ours: pinned, made once, kept."""
+"""Virtual environments for alternatives whose dependencies conflict with ours: pinned, kept."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ def python(*pins: str) -> Path:
         RuntimeError: They could not be installed; the message holds pip's output.
     """
     named = sha256("\n".join([sys.version, *pins]).encode()).hexdigest()[:12]
-    folder = Path(tempfile.gettempdir(), f"vitals-peer-{named}")
+    folder = Path(tempfile.gettempdir(), f"vitals-alternative-{named}")
     finished, interpreter = folder / "finished", folder / "bin" / "python"
     if not finished.exists():
         _run([sys.executable, "-m", "venv", "--clear", str(folder)])

@@ -18,9 +18,12 @@ from dashboards.boards.registry import BOARDS
 from rules.engine import Engine
 from service.__main__ import document
 from service.db import new_migration
+from service.openapi import METADATA
 from service.settings import Settings
 from stack.drills import results_table
 from stack.drills.faults import FAULTS, alert_of
+
+TAGS = {tag["name"] for tag in METADATA["openapi_tags"]}
 
 
 def check() -> Iterator[str]:
@@ -85,6 +88,9 @@ def _slices() -> Iterator[str]:
     for endpoints in sorted((ROOT / "service").glob("*/endpoints.py")):
         if f"service.{endpoints.parent.name}" not in main:
             yield f"service/main.py: include the router of service.{endpoints.parent.name}"
+            for tag in re.findall(r'APIRouter\(tags=\["(\w+)"', endpoints.read_text()):
+                if tag not in TAGS:
+                    yield _undescribed(tag)
     if new_migration.is_needed():
         yield "service/migrations/versions/: run `make migration NAME=<what_it_does>`, and read it"
 
@@ -117,4 +123,13 @@ def _api(text: str) -> Iterator[str]:
     described = {tag["name"] for tag in api["tags"]}
     operations = [operation for path in api["paths"].values() for operation in path.values()]
     for tag in sorted({tag for each in operations for tag in each["tags"]} - described):
-        yield f"service/openapi.py: describe the tag {tag} in METADATA, sorted by name"
+        yield _undescribed(tag)
+    for name, schema in api["components"]["schemas"].items():
+        for field, of_field in schema.get("properties", {}).items():
+            refers = "$ref" in of_field or "$ref" in of_field.get("items", {})  # to what has them
+            if not (of_field.get("examples") or refers):
+                yield f"service/: give {name}.{field} an example, by Field(examples=[...])"
+
+
+def _undescribed(tag: str) -> str:
+    return f"service/openapi.py: describe the tag {tag} in METADATA, sorted by name"

@@ -13,8 +13,23 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from export import grafana, kubernetes, mimir, prometheus, thanos, victoriametrics
-from export.options import InvalidOptionError, Options, read_changes, read_labels
+from alerts.alertmanager import escape_glob
+from export import (
+    grafana,
+    kubernetes,
+    mimir,
+    prometheus,
+    thanos,
+    victoriametrics,
+    viewer_site,
+)
+from export.options import (
+    InvalidOptionError,
+    Options,
+    ScrapedService,
+    read_changes,
+    read_labels,
+)
 from export.unread import unread
 from rules.engine import Engine
 from rules.identity import Identity
@@ -35,8 +50,11 @@ def main(arguments: Sequence[str] | None = None, *, command: str = "python -m ex
     """
     chosen = _parser(command).parse_args(arguments)
     try:
-        files = FORMATS[chosen.format](_options(chosen), chosen)
+        options = _options(chosen)
+        files = FORMATS[chosen.format](options, chosen)
         removed = write(chosen.to, files)
+        if chosen.viewer:
+            viewer_site.publish(chosen.to, options)
     except (ValueError, OSError) as error:
         print(f"export: {error}", file=sys.stderr)
         return 2
@@ -72,6 +90,10 @@ def write(folder: Path, files: Files) -> int:
 
 
 def _options(chosen: argparse.Namespace) -> Options:
+    if chosen.format != "prometheus" and (chosen.viewer or chosen.prometheus):
+        raise InvalidOptionError("--prometheus and --viewer are of --for prometheus alone")
+    given = chosen.target or chosen.job or chosen.token_file
+    token = str(chosen.token_file.absolute()) if chosen.token_file else ""
     return Options(
         identity=Identity.parse(chosen.identity),
         labels=read_labels(chosen.label),
@@ -84,12 +106,19 @@ def _options(chosen: argparse.Namespace) -> Options:
         runbooks=chosen.runbooks,
         engine=_ENGINES.get(chosen.format, Engine.PROMETHEUS),
         drop_unread=chosen.drop_unread,
+        service=ScrapedService(chosen.job, tuple(chosen.target), token) if given else None,
     )
 
 
 def _for_prometheus(options: Options, chosen: argparse.Namespace) -> Files:
-    config = chosen.alertmanager.read_text("utf-8") if chosen.alertmanager else ""
-    return prometheus.files(options, chosen.page, chosen.ticket, config)
+    return prometheus.files(
+        options,
+        chosen.page,
+        chosen.ticket,
+        alertmanager=chosen.alertmanager.read_text("utf-8") if chosen.alertmanager else "",
+        prometheus=chosen.prometheus.read_text("utf-8") if chosen.prometheus else "",
+        folder=escape_glob(str(chosen.to.absolute())),
+    )
 
 
 def _for_kubernetes(options: Options, chosen: argparse.Namespace) -> Files:
@@ -145,6 +174,29 @@ def _parser(command: str) -> argparse.ArgumentParser:
         "--drop-unread",
         action="store_true",
         help="let scrape.yml drop the metrics that no rule, board or runbook reads; names them",
+    )
+    parser.add_argument(
+        "--target",
+        action="append",
+        default=[],
+        metavar="HOST:PORT",
+        help="an instance of your service, to be scraped; may be given several times",
+    )
+    parser.add_argument("--job", default="", metavar="NAME", help="the name of that service")
+    parser.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="the bearer token of its /metrics"
+    )
+    parser.add_argument(
+        "--prometheus",
+        type=Path,
+        metavar="FILE",
+        help="your prometheus.yml; a copy with our rules and that service is written",
+    )
+    parser.add_argument(
+        "--viewer",
+        action="store_true",
+        help=f"also write {viewer_site.NAME}/: boards that Prometheus serves itself, without "
+        "Grafana (--web.user-assets)",
     )
     parser.add_argument("--page", default="page", metavar="RECEIVER", help="receiver of pages")
     parser.add_argument("--ticket", default="ticket", metavar="RECEIVER", help="of tickets")

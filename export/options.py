@@ -11,11 +11,36 @@ from rules.identity import BY_JOB, Identity
 
 CHANGEABLE = ("for", "keep_firing_for", "severity")
 _DURATION = re.compile(r"\d+(ms|[smhdwy])")
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.-]+):\d{1,5}")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 class InvalidOptionError(ValueError):
     """An option that cannot be met; the message says what can."""
+
+
+@dataclass(frozen=True)
+class ScrapedService:
+    """A service with the kit that is scraped.
+
+    Attributes:
+        job: Its name on boards and in alerts.
+        targets: Addresses of its instances: ``HOST:PORT``.
+        token_file: File with the bearer token of its ``/metrics``, as Prometheus reads it.
+    """
+
+    job: str
+    targets: tuple[str, ...]
+    token_file: str = ""
+
+    def __post_init__(self) -> None:
+        if not (self.job and self.targets):
+            raise InvalidOptionError(
+                "--target and --job belong together: --target HOST:PORT --job NAME"
+            )
+        for target in self.targets:
+            if not _ADDRESS.fullmatch(target):
+                raise InvalidOptionError(f"--target {target}: write HOST:PORT")
 
 
 @dataclass(frozen=True)
@@ -35,6 +60,7 @@ class Options:
         runbooks: URL of the folder of the runbooks, likewise.
         engine: What evaluates the rules.
         drop_unread: Whether scrapes drop the metrics that no rule, board or runbook reads.
+        service: The service that is scraped; without one there is an example.
     """
 
     identity: Identity = BY_JOB
@@ -48,6 +74,7 @@ class Options:
     runbooks: str = ""
     engine: Engine = Engine.PROMETHEUS
     drop_unread: bool = False
+    service: ScrapedService | None = None
 
     def __post_init__(self) -> None:
         known = {alert.name for engine in Engine for alert in every_alert(engine)}

@@ -60,6 +60,7 @@ def _run(options: argparse.Namespace) -> int:
             for suite in debian_suites.NEWER:
                 debian_suites.fetch(suite)
             debian_suites.fetch_victoria_metrics()
+            debian_suites.fetch_docker_compose()
         return 0
     amounts = None
     if options.command == "demo":

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from textwrap import indent
 
-from stack import command_line, monitoring_config, pair, readiness, services
+from stack import command_line, monitoring_config, monitoring_services, pair, readiness, services
 from stack.door import service as door
 from stack.door.settings import DoorSettings
 from stack.installation import secrets
@@ -136,9 +136,9 @@ def _choose(
         services.inbox(here, mail_port),
         services.store(here),
         services.issues(here),
-        *services.monitoring(
+        *monitoring_services.monitoring(
             here,
-            services.prometheus_secrets(here),
+            monitoring_services.prometheus_secrets(here),
             fast=fast,
             mail_port=mail_port,
             watched=watched,

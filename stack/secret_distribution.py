@@ -13,6 +13,8 @@ from pathlib import Path
 
 from alerts.alertmanager import write
 from alerts.receivers import ReceiverSettings
+from stack.door import containers
+from stack.door.settings import DoorSettings
 from stack.installation import secrets
 from stack.installation.paths import Installation
 from stack.installation.service_user import ServiceUser
@@ -29,6 +31,7 @@ USERS = {
     "prometheus": 65534,
     "alertmanager": 65534,
     "grafana": 472,
+    "door": 10001,
 }
 """Uid of each container that receives files."""
 
@@ -42,13 +45,20 @@ SECRETS = {
     "prometheus": ("metrics-token",),
     "alertmanager": (),
     "grafana": ("grafana-password",),
+    "door": (),  # its Caddyfile has the hash of a password
 }
 """The secrets that each container, and each service of the native stack, needs."""
 _FOLDER = "handout"
+DOOR_DATA = "door-data"
+"""Where the volume of the door's certificates is mounted: its image's folder belongs to root."""
 _INBOX = {
     "ALERT_WEBHOOK_URL": "http://inbox:9094/",
     "ALERT_HEARTBEAT_URL": "http://inbox:9094/heartbeat?within=150",
     "ALERT_BOARD_URL": "http://127.0.0.1:3000",
+    "ALERT_NOTIFIED_URL": "http://gate:9093/notified",
+}
+_OF_PAIR = {
+    "ALERT_NOTIFIED_URL": "http://gate:9093/notified http://gate-2:9093/notified",
 }
 
 
@@ -57,7 +67,12 @@ def distribute(folder: Path, environment: Mapping[str, str]) -> None:
 
     Args:
         folder: Folder in which the volumes are mounted.
-        environment: ALERT_* variables name the receivers; by default the inbox.
+        environment: ALERT_* variables name the receivers, by default the inbox; PUBLIC_* those of
+            a door; with HA there is a pair.
+
+    Raises:
+        PublicUrlError: The public address is wrong.
+        DoorSettingsError: Another setting of the door is.
     """
     all_secrets = folder / "all"
     secrets.make(all_secrets, None)
@@ -81,9 +96,21 @@ def distribute(folder: Path, environment: Mapping[str, str]) -> None:
         mode=0o400,
         owner=_owner("redis"),
     )
-    configured = {name: text for name, text in environment.items() if text}
+    pair = environment.get("HA", "") not in {"", "0"}
+    defaults = _INBOX | (_OF_PAIR if pair else {})
+    door_settings = DoorSettings.read(environment)
+    (folder / DOOR_DATA).mkdir(exist_ok=True)
+    secure_files.make_directory(folder / DOOR_DATA, owner=_owner("door"))
+    if door_settings:
+        password = secrets.read(all_secrets, "door-password")
+        caddyfile = folder / "door" / "Caddyfile"
+        containers.write(caddyfile, door_settings, password, _owner("door"), pair=pair)
+        defaults |= containers.links(door_settings.url.origin)
+    configured = {
+        name: text for name, text in environment.items() if text and name.startswith("ALERT_")
+    }
     overridden = {name.removesuffix("_FILE") for name in configured}
-    chosen = {name: url for name, url in _INBOX.items() if name not in overridden} | configured
+    chosen = {name: url for name, url in defaults.items() if name not in overridden} | configured
     target = folder / "alertmanager"
     file, owner = target / "alertmanager.yml", _owner("alertmanager")
     write(ReceiverSettings.read(chosen), file, target / "templates", owner=owner)

@@ -1,24 +1,27 @@
 """The services of the stack, with their dependencies and readiness probes."""
 
 import os
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from stack import monitoring_config, pair, readiness, secret_distribution, settings
+from stack import monitoring_config, readiness, secret_distribution, settings
 from stack.installation import secrets as secret_files
-from stack.installation.paths import CHECKOUT, Installation
-from stack.pair import Half
-from stack.process.process import Program
+from stack.installation.paths import Installation
+from stack.monitoring_services import SITE
 from stack.process.service import Service
-from stack.servers import postgres, prometheus, redis
-from stack.watched_services import WatchedService
+from stack.python_programs import (
+    flag,
+    page_origins,
+    python_folder,
+    python_owner,
+    python_program,
+    store_url,
+)
+from stack.servers import postgres, redis
 from vitals import secure_files
 from vitals.saturation import disk
 
-SITE = "site"
-"""The folder in the data folder that Prometheus serves at /user/."""
 _PREVIOUS_KEY = "jwt-key-previous"
 """The previous signing key during a key rotation (docs/security.md)."""
 
@@ -68,13 +71,13 @@ def readers(here: Installation) -> list[Service]:
     secrets = secret_distribution.provide(here, "postgres-reader", names, here.python_user)
     where = f"{readiness.LOOPBACK}:{here.ports.postgres}/{postgres.DATABASE}"
     arguments = [
-        *_flag("url", f"postgresql://{postgres.MONITOR}@{where}"),
-        *_flag("password-file", str(secrets / "monitor-password")),
-        *_flag("port", str(here.ports.postgres_reader)),
+        *flag("url", f"postgresql://{postgres.MONITOR}@{where}"),
+        *flag("password-file", str(secrets / "monitor-password")),
+        *flag("port", str(here.ports.postgres_reader)),
     ]
     return [
         Service(
-            _python(here, "postgres-reader", ["stack.postgres_reader", *arguments]),
+            python_program(here, "postgres-reader", ["stack.postgres_reader", *arguments]),
             ready=lambda: readiness.http_answers(here.ports.postgres_reader, "/"),
             port=here.ports.postgres_reader,
             depends_on=("postgres",),
@@ -102,15 +105,15 @@ def redis_reader(
     Raises:
         OSError: The file cannot be read.
     """
-    arguments = [*_flag("url", url), *_flag("port", str(here.ports.redis_reader))]
+    arguments = [*flag("url", url), *flag("port", str(here.ports.redis_reader))]
     if password_file:
         folder = secret_distribution.provide(here, "redis-reader", (), here.python_user)
         copy = folder / "redis-monitor-password"
         text = secure_files.read(password_file).decode().strip()
-        secure_files.write(copy, text, mode=0o400, owner=_python_owner(here))
-        arguments += _flag("password-file", str(copy))
+        secure_files.write(copy, text, mode=0o400, owner=python_owner(here))
+        arguments += flag("password-file", str(copy))
     return Service(
-        _python(here, "redis-reader", ["stack.redis_reader", *arguments]),
+        python_program(here, "redis-reader", ["stack.redis_reader", *arguments]),
         ready=lambda: readiness.http_answers(here.ports.redis_reader, "/"),
         port=here.ports.redis_reader,
         depends_on=depends_on,
@@ -120,7 +123,7 @@ def redis_reader(
 def api(here: Installation) -> Service:
     """The API; it migrates its database itself."""
     return Service(
-        _python(here, "api", ["service"], _service_settings(here)),
+        python_program(here, "api", ["service"], _service_settings(here)),
         ready=lambda: readiness.http_answers(here.ports.api, "/readyz"),
         port=here.ports.api,
         start_timeout=180.0,  # each worker imports all of it: slow on a busy machine
@@ -146,8 +149,8 @@ def _service_settings(here: Installation) -> dict[str, str]:
         "SERVICE_HOST": readiness.LOOPBACK,
         "SERVICE_PORT": str(here.ports.api),
         "OTEL_EXPORTER_OTLP_ENDPOINT": os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
-        or _store_url(here),
-        "PYROSCOPE_SERVER_ADDRESS": os.environ.get("PYROSCOPE_SERVER_ADDRESS") or _store_url(here),
+        or store_url(here),
+        "PYROSCOPE_SERVER_ADDRESS": os.environ.get("PYROSCOPE_SERVER_ADDRESS") or store_url(here),
         **_folders(here.data),
         **_worker_settings(here.workers),
     }
@@ -178,21 +181,21 @@ def inbox(here: Installation, mail_port: int) -> Service:
     Raises:
         OSError: The file of Apprise's addresses cannot be read.
     """
-    folder = _folder_of_python(here, "inbox")
+    folder = python_folder(here, "inbox")
     arguments = [
-        *_flag("port", str(here.ports.inbox)),
-        *_flag("mail-port", str(mail_port)),
-        *_flag("viewer", monitoring_config.viewer_url(here)),
-        *_flag("archive", str(folder / "messages.sqlite3")),
+        *flag("port", str(here.ports.inbox)),
+        *flag("mail-port", str(mail_port)),
+        *flag("viewer", monitoring_config.viewer_url(here)),
+        *flag("archive", str(folder / "messages.sqlite3")),
     ]
     if addresses := os.environ.get(monitoring_config.APPRISE_FILE):
         copy = folder / "apprise"
         secure_files.write(
-            copy, Path(addresses).read_text("utf-8"), mode=0o400, owner=_python_owner(here)
+            copy, Path(addresses).read_text("utf-8"), mode=0o400, owner=python_owner(here)
         )
-        arguments += _flag("apprise", str(copy))
+        arguments += flag("apprise", str(copy))
     return Service(
-        _python(here, "inbox", ["stack.inbox.server", *arguments]),
+        python_program(here, "inbox", ["stack.inbox.server", *arguments]),
         ready=lambda: readiness.http_answers(here.ports.inbox, "/"),
         port=here.ports.inbox,
     )
@@ -200,16 +203,16 @@ def inbox(here: Installation, mail_port: int) -> Service:
 
 def store(here: Installation) -> Service:
     """The store of traces and logs; `STORE_KEEP` and `STORE_LIMIT` bound it by age and size."""
-    folder = _folder_of_python(here, "store")
+    folder = python_folder(here, "store")
     arguments = [
-        *_flag("listen", f"{readiness.LOOPBACK}:{here.ports.store}"),
-        *_flag("data", str(folder)),
-        *_flag("keep", settings.STORE_KEEP.of(os.environ)),
-        *_flag("limit", settings.STORE_LIMIT.of(os.environ)),
-        *_page_origins(here),
+        *flag("listen", f"{readiness.LOOPBACK}:{here.ports.store}"),
+        *flag("data", str(folder)),
+        *flag("keep", settings.STORE_KEEP.of(os.environ)),
+        *flag("limit", settings.STORE_LIMIT.of(os.environ)),
+        *page_origins(here),
     ]
     return Service(
-        _python(here, "store", ["stack.store", *arguments]),
+        python_program(here, "store", ["stack.store", *arguments]),
         ready=lambda: readiness.http_answers(here.ports.store, "/ready"),
         port=here.ports.store,
     )
@@ -217,178 +220,33 @@ def store(here: Installation) -> Service:
 
 def issues(here: Installation) -> Service:
     """The issue tracker, which reads the store."""
-    folder = _folder_of_python(here, "issues")
+    folder = python_folder(here, "issues")
     arguments = [
-        *_flag("port", str(here.ports.issues)),
-        *_flag("data", str(folder / "issues.sqlite3")),
-        *_flag("logs", _store_url(here)),
-        *_page_origins(here),
+        *flag("port", str(here.ports.issues)),
+        *flag("data", str(folder / "issues.sqlite3")),
+        *flag("logs", store_url(here)),
+        *page_origins(here),
     ]
     return Service(
-        _python(here, "issues", ["stack.issues", *arguments]),
+        python_program(here, "issues", ["stack.issues", *arguments]),
         ready=lambda: readiness.http_answers(here.ports.issues, "/ready"),
         port=here.ports.issues,
         depends_on=("store",),
     )
 
 
-def monitoring(
-    here: Installation,
-    secrets: Path,
-    *,
-    fast: bool = False,
-    site: Path | None = None,
-    targets: Path | None = None,
-    mail_port: int | None = None,
-    watched: Sequence[WatchedService] = (),
-) -> list[Service]:
-    """Prometheus, and Alertmanager behind the gate; of a pair, both of each.
-
-    Args:
-        here: The installation.
-        secrets: Folder of the secrets that Prometheus sends to its targets; see
-            `prometheus_secrets`.
-        fast: Run the rules many times faster, as for a drill.
-        site: The folder of the boards, if it is not among the data.
-        targets: The folder of the files of targets, if it is not the project's.
-        mail_port: Port of the inbox's mail server, if it has one.
-        watched: Services that are watched in place of the API.
-    """
-    halves = pair.halves(here)
-    return [
-        _named(service, half.suffix)
-        for half in halves
-        for service in (
-            _alertmanager(half, halves, fast=fast, mail_port=mail_port),
-            _gate(half, halves),
-            _prometheus(
-                half,
-                halves,
-                secrets,
-                fast=fast,
-                site=site or here.data / SITE,
-                targets=targets,
-                watched=watched,
-            ),
-        )
-    ]
-
-
-def _named(service: Service, suffix: str) -> Service:
-    """The same service of another half of a pair."""
-    return replace(
-        service,
-        program=replace(service.program, name=service.name + suffix),
-        depends_on=tuple(name + suffix for name in service.depends_on),
-    )
-
-
-def _alertmanager(
-    half: Half, halves: Sequence[Half], *, fast: bool, mail_port: int | None
-) -> Service:
-    config = monitoring_config.write_alertmanager(
-        half.here,
-        fast=fast,
-        mail_port=mail_port,
-        gates=[each.here.ports.alertmanager for each in halves],
-    )
-    return Service(
-        prometheus.alertmanager(
-            config,
-            half.here.folder("alertmanager"),
-            half.alertmanager,
-            half.here.user_of("alertmanager"),
-            half.alertmanager_flags(halves, fast=fast),
-            gate=half.here.ports.alertmanager,
-            prefix=half.prefix,
-            public=half.here.public.origin if half.here.public else "",
-        ),
-        ready=lambda: readiness.http_answers(half.alertmanager, f"/{half.prefix}/-/ready"),
-        port=half.alertmanager,
-    )
-
-
-def _gate(half: Half, halves: Sequence[Half]) -> Service:
-    here, ports = half.here, half.here.ports
-    # Its own Alertmanager first; the other one answers while that is away.
-    upstreams = sorted(halves, key=lambda each: each is not half)
-    arguments = [
-        "stack.inbox.gate",
-        *_flag("port", str(ports.alertmanager)),
-        *(word for each in upstreams for word in _flag("upstream", each.upstream)),
-        # They read whether an alert is silenced, and silence it.
-        *(word for each in halves for word in _page_origins(each.here)),
-        *_flag("home", f"{monitoring_config.viewer_url(here)}/silences/"),
-        *_flag("prometheus", f"http://{readiness.LOOPBACK}:{ports.prometheus}"),
-    ]
-    return Service(
-        _python(here, "gate", arguments),
-        ready=lambda: prometheus.answers(ports.alertmanager),
-        port=ports.alertmanager,
-        depends_on=("alertmanager",),
-    )
-
-
-def _prometheus(
-    half: Half,
-    halves: Sequence[Half],
-    secrets: Path,
-    *,
-    fast: bool,
-    site: Path,
-    targets: Path | None,
-    watched: Sequence[WatchedService],
-) -> Service:
-    here, ports = half.here, half.here.ports
-    config = monitoring_config.write_prometheus(
-        here,
-        secrets,
-        fast=fast,
-        targets=targets,
-        watched=watched,
-        pair=[each.here.ports for each in halves],
-        replica=half.replica,
-    )
-    # Prometheus resends firing alerts every minute, which is too slow for drills.
-    fast_flags = ("--rules.alert.resend-delay=2s",)
-    return Service(
-        prometheus.server(
-            config,
-            here.folder("prometheus"),
-            ports.prometheus,
-            here.user_of("prometheus"),
-            (
-                f"--storage.tsdb.retention.time={settings.PROMETHEUS_KEEP.of(os.environ)}",
-                f"--storage.tsdb.retention.size={settings.PROMETHEUS_LIMIT.of(os.environ)}",
-                f"--web.user-assets={site}",
-                *(fast_flags if fast else ()),
-            ),
-            public=here.public.origin if here.public else "",
-        ),
-        ready=lambda: prometheus.answers(ports.prometheus),
-        port=ports.prometheus,
-        on_ready=lambda: prometheus.preallocate_query_log(here.data / "prometheus"),
-    )
-
-
-def prometheus_secrets(here: Installation) -> Path:
-    """The folder of the secrets that Prometheus sends to its targets."""
-    user = here.user_of("prometheus")
-    return secret_distribution.provide(
-        here, "prometheus", secret_distribution.SECRETS["prometheus"], user
-    )
-
-
 def boards(here: Installation) -> Service:
     """The boards for a browser, built as the owner of the checkout, served by Prometheus."""
     arguments = [
-        *_flag("site", str(here.data / SITE)),
-        *_flag("address", f"{monitoring_config.viewer_url(here)}/"),
-        *_flag("traces", os.environ.get("TRACE_URL", "")),
-        *_flag("store", _store_url(here)),
-        *_flag("issues", f"http://{readiness.LOOPBACK}:{here.ports.issues}"),
+        *flag("site", str(here.data / SITE)),
+        *flag("address", f"{monitoring_config.viewer_url(here)}/"),
+        *flag("traces", os.environ.get("TRACE_URL", "")),
+        *flag("store", store_url(here)),
+        *flag("issues", f"http://{readiness.LOOPBACK}:{here.ports.issues}"),
     ]
-    program = replace(_python(here, "boards", ["stack.viewer", "publish", *arguments]), user=None)
+    program = replace(
+        python_program(here, "boards", ["stack.viewer", "publish", *arguments]), user=None
+    )
     return Service(program, task=True, optional=True)
 
 
@@ -400,12 +258,12 @@ def sample_data(here: Installation, amounts: Mapping[str, int]) -> list[Service]
         amounts: Numbers of `users`, `products` and `orders` to create.
     """
     superuser = secret_files.read(here.secrets, "postgres-password")
-    seed = ["service.seed", *(word for name in amounts for word in _flag(name, str(amounts[name])))]
+    seed = ["service.seed", *(word for name in amounts for word in flag(name, str(amounts[name])))]
     url = f"http://{readiness.LOOPBACK}:{here.ports.api}"
     password_names = ("admin-password", "demo-password")
     secrets = secret_distribution.provide(here, "sample", password_names, here.python_user)
     passwords = [
-        word for name in password_names for word in _flag(f"{name}-file", str(secrets / name))
+        word for name in password_names for word in flag(f"{name}-file", str(secrets / name))
     ]
 
     def is_empty() -> bool:
@@ -416,57 +274,15 @@ def sample_data(here: Installation, amounts: Mapping[str, int]) -> list[Service]
 
     return [
         Service(
-            _python(here, "seed", [*seed, *passwords], _service_settings(here)),
+            python_program(here, "seed", [*seed, *passwords], _service_settings(here)),
             depends_on=("api",),
             task=True,
             condition=is_empty,
             start_timeout=300.0,
         ),
         Service(
-            _python(here, "traffic", ["stack.traffic", "--url", url, *passwords]),
+            python_program(here, "traffic", ["stack.traffic", "--url", url, *passwords]),
             depends_on=("seed",),
             quiet=True,
         ),
     ]
-
-
-def _python(
-    here: Installation, name: str, arguments: Sequence[str], env: Mapping[str, str] | None = None
-) -> Program:
-    return Program(
-        name,
-        [sys.executable, "-m", *arguments],
-        user=here.python_user,
-        env={"PYTHONUNBUFFERED": "1", **(env or {})},
-        cwd=CHECKOUT,
-    )
-
-
-def _python_owner(here: Installation) -> secure_files.Owner | None:
-    return here.python_user.ids if here.python_user else None
-
-
-def _folder_of_python(here: Installation, name: str) -> Path:
-    """The folder of data of one of the stack's Python programs, owned by their user."""
-    folder, owner = here.data / name, _python_owner(here)
-    secure_files.make_directory(folder, owner=owner)
-    if owner:  # what another user of an earlier start has written
-        secure_files.chown_tree(folder, owner)
-    return folder
-
-
-def _store_url(here: Installation) -> str:
-    return f"http://{readiness.LOOPBACK}:{here.ports.store}"
-
-
-def _page_origins(here: Installation) -> tuple[str, ...]:
-    """Options that let the viewer's pages send requests; Prometheus serves them."""
-    names = (readiness.LOOPBACK, "localhost")
-    origins = [f"http://{name}:{here.ports.prometheus}" for name in names]
-    if here.public:
-        origins.append(here.public.origin)
-    return tuple(word for origin in origins for word in _flag("page-origin", origin))
-
-
-def _flag(name: str, value: str) -> tuple[str, str]:
-    return f"--{name}", value

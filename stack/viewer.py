@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stack import static_site
+from export import static_site
 from stack.install import npm
 from stack.install.stamp import is_current as is_stamped
 from stack.install.stamp import locked, once

@@ -12,7 +12,7 @@ LONGEST = (
     "tests/integration/test_demo.py",
     "tests/integration/test_watch.py",
     "tests/stack/test_survival.py",
-    "tests/vitals/cache/test_redis_recovery.py",
+    "tests/vitals/cache/redis/test_recovery.py",
     "tests/service/test_main.py",
     "tests/alerts/test_rules.py",
     "tests/service/server/test_protocol.py",

@@ -1,6 +1,6 @@
 """Named blocks: of blocks of the event loop, how many are named by their line, and what it costs.
 
-python -m bench.blocks              200 blocks on each loop, innocent load beside busy processes,
+python -m bench.blocks              200 blocks on each loop, benign load beside busy processes,
                                     and the processor time of an idle service
 python -m bench.blocks --blocks 20  fewer, in a minute
 """
@@ -31,7 +31,7 @@ LOOPS = ("asyncio", "uvloop")
 KINDS = ("sleep", "cpu", "regex", "driver", "http", "file", "lock", "hash", "json")
 FUNCTIONS = {"hash": "hashed", "json": "decode"}
 """Functions of the target whose name is not that of their kind."""
-INNOCENT = ("compute", "wait", "thread", "list")
+BENIGN = ("compute", "wait", "thread", "list")
 WAIT = 3.0
 """Seconds within which a block must be counted."""
 _SERIES = re.compile(re.escape(EVENT_LOOP_SITES.name) + r'{site="(.*?)",http_route="(.*?)"} (\S+)')
@@ -152,28 +152,28 @@ def inject(loop: str, blocks: int, burners: int) -> Result:
 
 
 def load(loop: str, seconds: float, burners: int) -> Counter[str]:
-    """Send innocent requests, and return what was named."""
+    """Send benign requests, and return what was named."""
     with busy(burners), service(loop) as (client, _):
         ends = time.monotonic() + seconds
 
         def send(number: int) -> int:
             sent = 0
             while time.monotonic() < ends:
-                client.get(f"/innocent/{INNOCENT[(number + sent) % len(INNOCENT)]}")
+                client.get(f"/benign/{BENIGN[(number + sent) % len(BENIGN)]}")
                 sent += 1
             return sent
 
         with ThreadPoolExecutor(16) as pool:
             sent = sum(pool.map(send, range(16)))
         found = sites(client)
-    print(f"  {loop}: {sent} innocent requests beside {burners} busy processes: {found}")
+    print(f"  {loop}: {sent} benign requests beside {burners} busy processes: {found}")
     return Counter([site for site in found if site not in EVENT_LOOP_CAUSES])
 
 
 def idle_share(loop: str, seconds: float) -> float:
     """The share of a core that an idle service uses."""
     with service(loop) as (client, pid):
-        client.get("/innocent/wait")
+        client.get("/benign/wait")
         time.sleep(1)
         before = _cpu(pid)
         time.sleep(seconds)
@@ -211,7 +211,7 @@ def main() -> None:
             "named beside busy processes": f"{stressed.named} of {stressed.blocks}",
             "missed beside busy processes": dict(stressed.missed),
             "wrong beside busy processes": dict(stressed.wrong),
-            "wrong under innocent load": dict(falsely),
+            "wrong under benign load": dict(falsely),
             "share of a core, idle": round(share, 4),
         }
         print(f"{loop}: {json.dumps(figures[loop], indent=2)}")

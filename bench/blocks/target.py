@@ -1,4 +1,4 @@
-"""The service whose event loop is blocked: endpoints that block it, and others that are innocent.
+"""The service whose event loop is blocked: endpoints that block it, and others that are benign.
 
 A line that blocks says so in a comment, ``# blocks: KIND``.
 """
@@ -138,25 +138,25 @@ async def decode() -> int:
     return len(json.loads(_DOCUMENT))  # blocks: json
 
 
-@app.get("/innocent/compute")
+@app.get("/benign/compute")
 async def compute() -> int:
     """Compute for about two milliseconds."""
     return sum(number * number for number in range(20_000))
 
 
-@app.get("/innocent/wait")
+@app.get("/benign/wait")
 async def wait() -> None:
     """Wait as one should."""
     await asyncio.sleep(0.05)
 
 
-@app.get("/innocent/thread")
+@app.get("/benign/thread")
 def thread() -> int:
     """Compute in a thread of anyio's pool."""
     return sum(number * number for number in range(20_000))
 
 
-@app.get("/innocent/list")
+@app.get("/benign/list")
 async def items() -> list[dict[str, int]]:
     """Respond with a list that is serialised."""
     return [{"number": number} for number in range(200)]

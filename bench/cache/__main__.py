@@ -1,6 +1,6 @@
-"""The cache against raw GETs and peers, in one run on one Redis: ``python -m bench.cache``.
+"""The cache against raw GETs and alternatives, in one run on one Redis: ``python -m bench.cache``.
 
-It starts its own Redis. The peers are installed into a temporary folder.
+It starts its own Redis. The alternatives are installed into a temporary folder.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench.cache import hits, lists, outages, peers, profile, races, soak
+from bench.cache import alternatives, hits, lists, outages, profile, races, soak
 from bench.cache.result import Result
 from bench.databases import own_redis
 from bench.interleave import show
@@ -33,7 +33,7 @@ class Fixture:
         folder: Temporary folder.
         url: URL of its Redis.
         redis: Process of the Redis.
-        names: Names of the peers.
+        names: Names of the alternatives.
         rounds: Rounds of each variant.
         soak_seconds: Duration of the soak test.
     """
@@ -51,7 +51,9 @@ def _hits(fixture: Fixture) -> Result:
 
 
 def _races(fixture: Fixture) -> Result:
-    return races.evaluate(races.measure(fixture.url, str(fixture.folder / "peers"), fixture.names))
+    return races.evaluate(
+        races.measure(fixture.url, str(fixture.folder / "alternatives"), fixture.names)
+    )
 
 
 def _outages(fixture: Fixture) -> Result:
@@ -99,7 +101,7 @@ def main() -> None:
     """Measure and print; the exit code says whether all budgets are met."""
     parser = argparse.ArgumentParser(prog="python -m bench.cache", description=__doc__)
     parser.add_argument("--rounds", type=int, default=30, help="rounds of each variant (30)")
-    parser.add_argument("--alone", action="store_true", help="without the peers")
+    parser.add_argument("--alone", action="store_true", help="without the alternatives")
     parser.add_argument(
         "--only",
         nargs="+",
@@ -116,8 +118,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if not options.alone:
-            peers.install(folder / "peers")
-        names = () if options.alone else peers.NAMES
+            alternatives.install(folder / "alternatives")
+        names = () if options.alone else alternatives.NAMES
         with own_redis() as (url, process):
             fixture = Fixture(folder, url, process, names, options.rounds, options.soak_seconds)
             for each in options.only:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from bench.cache import peers
+from bench.cache import alternatives
 from bench.cache.ours import Ours, Raw
 from bench.cache.result import Result
 from bench.cache.source import LARGE, SMALL, Cached, Source, Value
@@ -22,7 +22,7 @@ MAX_LATENCY_RATIO = 1.1
 MIN_THROUGHPUT_RATIOS = {
     "throughput to GETs": 3.0,
     "throughput to GETs, decoded": 1.5,
-    "throughput to the best peer": 3.0,
+    "throughput to the best alternative": 3.0,
 }
 L1_MAX_SECONDS = 2e-6
 SIZES: dict[str, Value] = {"200 B": SMALL, "5 kB": LARGE}
@@ -52,7 +52,7 @@ async def _measure(url: str, value: Value, names: tuple[str, ...], rounds: int) 
         RENDERED: lambda source: Ours(url, source, rendered=True),
         DECODED: lambda source: Ours(url, source, rendered=False),
         L1: lambda source: Ours(url, source, l1_ttl=L1_TTL_SECONDS, rendered=True),
-        **{name: partial(peers.make, name, url) for name in names},
+        **{name: partial(alternatives.make, name, url) for name in names},
     }
     sources = {name: Source(value) for name in built}
     caches: dict[str, Cached] = {name: build(sources[name]) for name, build in built.items()}
@@ -121,15 +121,15 @@ def evaluate(found: dict[str, Hits]) -> Result:
                     f"{together[RAW] / together[name]:.2f}",
                 ]
             )
-        rivals = [name for name in together if name in peers.NAMES]
+        others = [name for name in together if name in alternatives.NAMES]
         ratios = {
             "latency to GET": alone[RENDERED] / alone[RAW],
             "throughput to GETs": together[RAW] / together[RENDERED],
         }
         ratios["throughput to GETs, decoded"] = together[RAW] / together[DECODED]
-        if rivals:
-            best = min(together[name] for name in rivals)
-            ratios["throughput to the best peer"] = best / together[RENDERED]
+        if others:
+            best = min(together[name] for name in others)
+            ratios["throughput to the best alternative"] = best / together[RENDERED]
         if ratios["latency to GET"] > MAX_LATENCY_RATIO:
             exceeded.append(f"a hit of {size} takes more than {MAX_LATENCY_RATIO} of a GET")
         exceeded += [

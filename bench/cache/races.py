@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
-from bench.cache import peers
+from bench.cache import alternatives
 from bench.cache.ours import Ours
 from bench.cache.result import Result
 from bench.cache.source import Cached, Source
@@ -46,7 +46,9 @@ EXPECTED = Races(loads_of_one=1, loads_of_four=1, failed=0, stale=0, orphans=0)
 
 def make(name: str, url: str, source: Source) -> Cached:
     """Create a cache by its name."""
-    return Ours(url, source, rendered=False) if name == OURS else peers.make(name, url, source)
+    return (
+        Ours(url, source, rendered=False) if name == OURS else alternatives.make(name, url, source)
+    )
 
 
 def measure(url: str, folder: str, names: tuple[str, ...]) -> dict[str, Races]:

@@ -104,20 +104,26 @@ class WatchedDoor:
 
 
 @contextmanager
-def opened(caddy: str = "caddy") -> Iterator[WatchedDoor]:
-    """Open a door on a free port; `caddy` is the program."""
+def opened(caddy: str = "caddy", *, first: str = "") -> Iterator[WatchedDoor]:
+    """Open a door on a free port.
+
+    Args:
+        caddy: The program.
+        first: Address of the first of a pair, whose second one is the witness.
+    """
     folder = Path(tempfile.mkdtemp(prefix="vitals-door-"))
     listener = socket.create_server((LOOPBACK, 0), backlog=200)
     witness = Witness(listener)
     Thread(target=witness.serve, daemon=True).start()
     behind = f"{LOOPBACK}:{listener.getsockname()[1]}"
+    pair = f"{first} {behind}".strip()
     port = free_port()
     given = {"PUBLIC_URL": f"https://{HOST}:{port}", "PUBLIC_LISTEN": f"{LOOPBACK}:{port}"}
     settings = DoorSettings.read(given)
     assert settings  # noqa: S101 - there is a public address
     text = caddyfile.render(
         settings,
-        passages.of_viewer(Upstreams(behind, behind, behind, behind)),
+        passages.of_viewer(Upstreams(pair, pair, behind, behind)),
         storage=str(folder / "caddy"),
         users=service.users(settings, PASSWORD),
         policy=caddyfile.content_policy(_PAGE, settings.url.origin),

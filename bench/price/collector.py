@@ -1,4 +1,4 @@
-"""A collector that answers as each peer's does, and counts what arrives.
+"""A collector that answers as each alternative's does, and counts what arrives.
 
 ``python collector.py PORT``; ``GET /counts`` tells requests and bytes by path.
 """

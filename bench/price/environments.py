@@ -28,7 +28,7 @@ KIT = (
     "opentelemetry-instrumentation-fastapi==0.66b1",
     "prometheus-client==0.26.0",
 )
-PEERS = {
+ALTERNATIVES = {
     "vitals": KIT,
     "opentelemetry": OPENTELEMETRY,
     "logfire": ("logfire[fastapi,redis,sqlalchemy]==5.4.0",),
@@ -41,4 +41,4 @@ PEERS = {
 
 def interpreter(variant: str) -> str:
     """The interpreter of a variant's environment, which is made when it is first asked for."""
-    return str(virtualenvs.python(*BASE, *PEERS.get(variant.partition("-")[0], ())))
+    return str(virtualenvs.python(*BASE, *ALTERNATIVES.get(variant.partition("-")[0], ())))

@@ -32,7 +32,7 @@ from bench.queries.variants import (
     uninstrumented,
 )
 
-PEER = (
+ALTERNATIVE = (
     "aiosqlite==0.22.1",
     "asyncpg==0.32.0",
     "fastapi==0.165.0",
@@ -55,7 +55,7 @@ Taken = dict[str, float]
 
 def measure_with_instrumentor(url: str, rounds: int, calls: int) -> Taken:
     """Seconds of each variant including the instrumentor, on a SQLAlchemy that it supports."""
-    python = virtualenvs.python(*PEER)
+    python = virtualenvs.python(*ALTERNATIVE)
     command = [str(python), "-m", "bench.queries.instrumentor", url]
     command += [f"--rounds={rounds}", f"--calls={calls}"]
     home = Path(__file__).parents[2]
@@ -105,10 +105,12 @@ def main() -> None:
                 taken = asyncio.run(waited)
                 rows += table_rows(driver, taken)
                 ratios[driver], budget[driver] = taken[OURS] / plain_seconds(taken), MAX_QUERY_RATIO
-            peer = measure_with_instrumentor(url, options.rounds, options.calls)
-            rows += table_rows(f"{driver}, SQLAlchemy 2.0", peer)
+            alternative = measure_with_instrumentor(url, options.rounds, options.calls)
+            rows += table_rows(f"{driver}, SQLAlchemy 2.0", alternative)
             name = f"of the instrumentor's, {driver}"
-            ratios[name] = (peer[OURS] - plain_seconds(peer)) / (peer[SPANS] - plain_seconds(peer))
+            ratios[name] = (alternative[OURS] - plain_seconds(alternative)) / (
+                alternative[SPANS] - plain_seconds(alternative)
+            )
             budget[name] = MAX_SHARE_OF_INSTRUMENTOR
     ratios["MB of 100,000 statements"], budget["MB of 100,000 statements"] = (
         memory.measure(),

@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 from bench.interleave import report
-from bench.redaction.innocent import innocent
+from bench.redaction.benign import benign
 from bench.redaction.planted import planted
 from bench.virtualenvs import python
 from vitals import Redaction
@@ -19,7 +19,7 @@ from vitals.asgi.content_type import BodyKind
 PINS = ("presidio-analyzer==2.2.366", "scrubadub==2.0.1", "detect-secrets==1.5.0")
 OURS = "ours"
 FOUND, DESTROYED = 0.95, 0.02
-"""Budgets: the minimum share of found secrets, the maximum share of redacted innocent values."""
+"""Budgets: the minimum share of found secrets, the maximum share of redacted benign values."""
 DOCS = Path(__file__).parents[2] / "docs" / "bodies.md"
 BEGIN, END = "<!-- written by bench.redaction -->", "<!-- end of bench.redaction -->"
 
@@ -30,29 +30,29 @@ def redacted(body: str) -> str:
 
 
 def ours() -> tuple[Counter[str], Counter[str]]:
-    """Found secrets and redacted innocent values, by kind."""
+    """Found secrets and redacted benign values, by kind."""
     found = Counter(each.kind for each in planted() if each.secret not in redacted(each.body))
     destroyed = Counter(
         each.kind
-        for each in innocent()
+        for each in benign()
         if json.loads(redacted(each.body) or "null") != json.loads(each.body)
     )
     return found, destroyed
 
 
 def theirs() -> dict[str, tuple[Counter[str], Counter[str]]]:
-    """The same for the peers.
+    """The same for the alternatives.
 
     A secret counts as found if half of it is, and a private key by its first line.
 
     Raises:
-        RuntimeError: The peers cannot be installed.
+        RuntimeError: The alternatives cannot be installed.
     """
     samples = planted()
-    innocents = innocent()
-    bodies = [each.body for each in samples] + [each.body for each in innocents]
+    negatives = benign()
+    bodies = [each.body for each in samples] + [each.body for each in negatives]
     done = subprocess.run(  # noqa: S603
-        [str(python(*PINS)), str(Path(__file__).with_name("peers.py"))],
+        [str(python(*PINS)), str(Path(__file__).with_name("alternatives.py"))],
         input=json.dumps(bodies),
         capture_output=True,
         text=True,
@@ -68,7 +68,7 @@ def theirs() -> dict[str, tuple[Counter[str], Counter[str]]]:
             if any(each.kind == "private key" or _covers(part, each.secret) for part in parts)
         )
         destroyed = Counter(
-            each.kind for each, parts in zip(innocents, finds[len(samples) :], strict=True) if parts
+            each.kind for each, parts in zip(negatives, finds[len(samples) :], strict=True) if parts
         )
         result[name.replace("_", "-")] = (found, destroyed)
     return result
@@ -81,7 +81,7 @@ def _covers(part: str, secret: str) -> bool:
 def main() -> None:
     """Compare and print; the exit code says whether the budget is met."""
     parser = argparse.ArgumentParser(prog="python -m bench.redaction", description=__doc__)
-    parser.add_argument("--alone", action="store_true", help="without the peers")
+    parser.add_argument("--alone", action="store_true", help="without the alternatives")
     parser.add_argument("--write", action="store_true", help="write the table into docs/bodies.md")
     options = parser.parse_args()
     tools = {OURS: ours()}
@@ -89,9 +89,9 @@ def main() -> None:
         try:
             tools |= theirs()
         except RuntimeError as error:
-            print(f"peers skipped: {error}")
+            print(f"alternatives skipped: {error}")
     secrets = Counter(each.kind for each in planted())
-    harmless = Counter(each.kind for each in innocent())
+    harmless = Counter(each.kind for each in benign())
     rows = [
         [f"{kind} ({number})", *(str(found[kind]) for found, _ in tools.values())]
         for kind, number in secrets.items()
@@ -112,7 +112,7 @@ def main() -> None:
         and destroyed.total() <= DESTROYED * harmless.total()
     )
     report(
-        "Secrets found, innocent values redacted",
+        "Secrets found, benign values redacted",
         ["", *tools],
         rows,
         {

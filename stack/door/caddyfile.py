@@ -206,10 +206,13 @@ def _forward(passage: Passage) -> Iterable[str]:
         yield f"uri strip_prefix {passage.strip}"
     if passage.prepend:
         yield f"rewrite * {passage.prepend}{_URI}"
+    # A request that was sent is not sent again, unless it only reads.
+    of_pair = ("lb_policy first", "lb_try_duration 5s", "fail_duration 10s")
     yield _block(
         f"reverse_proxy {passage.upstream}",
-        f"header_up Host {passage.upstream}",
+        "header_up Host {http.reverse_proxy.upstream.hostport}",
         *(f"header_up -{name}" for name in _DROPPED),
+        *(of_pair if " " in passage.upstream else ()),
         _block("transport http", "dial_timeout 5s", "response_header_timeout 60s"),
     )
 

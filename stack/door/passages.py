@@ -15,12 +15,21 @@ _NAME = r"[A-Za-z0-9_.:-]+"
 
 @dataclass(frozen=True)
 class Upstreams:
-    """Addresses (``HOST:PORT``) of what is behind the door."""
+    """Addresses (``HOST:PORT``) of what is behind the door; of a pair two, with a space between.
+
+    Attributes:
+        prometheus: It serves the pages too.
+        alertmanager: The gate in front of it.
+        store: Of traces, log lines and profiles.
+        issues: The tracker of issues.
+        logs: Of log lines, where the store is Tempo, which has neither these nor profiles.
+    """
 
     prometheus: str
     alertmanager: str
     store: str
     issues: str
+    logs: str = ""
 
 
 @dataclass(frozen=True)
@@ -31,7 +40,7 @@ class Passage:
         name: A word.
         methods: Their methods.
         path: A regular expression (RE2) of their whole path.
-        upstream: Where they go to.
+        upstream: Where they go to; of several the first that answers.
         strip: What their path begins with and does not there.
         prepend: What it begins with there.
         websocket: Whether they are WebSockets.
@@ -57,9 +66,9 @@ def of_viewer(to: Upstreams) -> list[Passage]:
     """The passages of the viewer, whose pages are at the root; APIs first."""
     issue = r"/tracker/api/v1/issues/[0-9A-Za-z_]{1,64}"
 
-    def of_store(name: str, path: str, *, websocket: bool = False) -> Passage:
+    def of_store(name: str, path: str, upstream: str = "", *, websocket: bool = False) -> Passage:
         strip = f"/{STORE}"
-        return Passage(name, READ, strip + path, to.store, strip, websocket=websocket)
+        return Passage(name, READ, strip + path, upstream or to.store, strip, websocket=websocket)
 
     def of_issues(name: str, methods: Sequence[str], path: str) -> Passage:
         return Passage(name, methods, path, to.issues, f"/{ISSUES}")
@@ -83,9 +92,13 @@ def of_viewer(to: Upstreams) -> list[Passage]:
         ),
         of_store("traces", r"/api/(?:search|v2/traces/[0-9A-Fa-f]{1,32})"),
         of_store("tags", rf"/api/v2/search/tag/{_NAME}/values"),
-        of_store("lines", rf"/loki/api/v1/(?:query_range|label/{_NAME}/values)"),
-        of_store("profiles", "/pyroscope/(?:render|render-diff|label-values)"),
-        of_store("tail", "/loki/api/v1/tail", websocket=True),
+        of_store("lines", rf"/loki/api/v1/(?:query_range|label/{_NAME}/values)", to.logs),
+        *(
+            ()
+            if to.logs
+            else (of_store("profiles", "/pyroscope/(?:render|render-diff|label-values)"),)
+        ),
+        of_store("tail", "/loki/api/v1/tail", to.logs, websocket=True),
         of_issues("issues", READ, rf"/tracker/api/v1/issues|{issue}"),
         of_issues("issue_states", ("POST",), rf"{issue}/(?:resolve|ignore|reopen)"),
         of_alertmanager("silences", (*READ, "POST"), "silences"),

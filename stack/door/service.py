@@ -45,9 +45,10 @@ def service(here: Installation, settings: DoorSettings, trace_url: str = "") -> 
     """
     _check_port(settings)
     folder = here.folder(NAME)
+    ports = here.ports
     upstreams = Upstreams(
-        prometheus=f"{LOOPBACK}:{here.ports.prometheus}",
-        alertmanager=f"{LOOPBACK}:{here.ports.alertmanager}",
+        prometheus=_addresses(ports.prometheus, ports.prometheus_2 if here.pair else 0),
+        alertmanager=_addresses(ports.alertmanager, ports.alertmanager_2 if here.pair else 0),
         store=f"{LOOPBACK}:{here.ports.store}",
         issues=f"{LOOPBACK}:{here.ports.issues}",
     )
@@ -65,7 +66,7 @@ def service(here: Installation, settings: DoorSettings, trace_url: str = "") -> 
             passages.of_viewer(upstreams),
             storage=str(folder / "caddy"),
             users=users(settings, secrets.read(here.secrets, PASSWORD)),
-            policy=caddyfile.content_policy(_PAGE.read_text("utf-8"), settings.url.origin),
+            policy=caddyfile.content_policy(viewer_page(), settings.url.origin),
             answers={"/settings.json": viewer_settings(trace_url)},
             certificate=certificate,
         )
@@ -91,6 +92,11 @@ def service(here: Installation, settings: DoorSettings, trace_url: str = "") -> 
     )
 
 
+def _addresses(*ports: int) -> str:
+    """Addresses of a server, or of both of a pair; 0 is none."""
+    return " ".join(f"{LOOPBACK}:{port}" for port in ports if port)
+
+
 def login_hints(here: Installation, settings: DoorSettings | None) -> list[tuple[str, str]]:
     """Rows of the table of addresses: how to log in. `settings` may be unknown."""
     name = settings.user if settings else DEFAULT_USER
@@ -110,6 +116,11 @@ def users(settings: DoorSettings, password: str) -> dict[str, str]:
     """Hashes by bcrypt, by names: those of a file, or one with the generated password."""
     hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt(_ROUNDS)).decode()
     return dict(settings.users) or {settings.user: hashed}
+
+
+def viewer_page() -> str:
+    """The viewer's ``index.html``, whose inline scripts the policy allows."""
+    return _PAGE.read_text("utf-8")
 
 
 def viewer_settings(trace_url: str = "") -> Mapping[str, Any]:

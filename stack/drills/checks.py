@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import httpx
 
-from stack import services
+from stack import monitoring_services
 from stack.drills import runbooks
 from stack.drills.environment import Environment
 from stack.drills.observer import Observer
@@ -71,7 +71,7 @@ def find_message(note: Mapping[str, Any], since: str, observer: Observer) -> str
     title = f"{note['labels']['alertname']} {note['labels'].get('job', '')}"
     for message in observer.messages:
         fresh = message["received"] >= since
-        firing = message["text"].partition("RESOLVED")[0]  # an end may have been told since
+        firing = message["text"].partition("RESOLVED")[0]  # there may be an end since
         if fresh and title in message["title"] and _as_text(firing, note["summary"]):
             return str(message["text"])
     return ""
@@ -128,7 +128,7 @@ async def check_links(
     if missing := {"Board", "Runbook", "Silence"} - {*links}:
         raise CheckError(f"no link {', '.join(sorted(missing))} in:\n{text}")
     _check_variables(links["Runbook"], note["group"])
-    site = environment.here.data / services.SITE
+    site = environment.here.data / monitoring_services.SITE
     if (site / "index.html").exists():
         await _check_runbook_page(links["Runbook"], note["alert"], environment.client)
         for title in ("Silence", "Trace", "Issue", "Logs"):
@@ -175,7 +175,7 @@ async def _check_board(link: str, note: Mapping[str, Any], environment: Environm
     query = parse_qs(urlsplit(link).query)
     if query.get("var-job", [""]) != [note["labels"].get("job", "")] or "from" not in query:
         raise CheckError(f"{link} shows another job or time")
-    if not (environment.here.data / services.SITE / "boards").exists():
+    if not (environment.here.data / monitoring_services.SITE / "boards").exists():
         return "board link not followed (not built)"
     await _fetch(link, environment.client)
     return "board link works"

@@ -116,8 +116,8 @@ class Drill:
             note = await self._wait_for_notification(known)
             await self._check(note)
             if killed:
-                told = [n for n in self._notifications("firing") if n["labels"] == note["labels"]]
-                fresh = [n for n in told if n["starts"] not in known]
+                sent = [n for n in self._notifications("firing") if n["labels"] == note["labels"]]
+                fresh = [n for n in sent if n["starts"] not in known]
                 if len(fresh) != 1:
                     raise DrillError(f"notified {len(fresh)} times by what is left of the pair")
                 self._add_check("one Prometheus and one Alertmanager were killed: notified once")

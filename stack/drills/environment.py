@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import yaml
 
-from stack import pair, readiness, secret_distribution, services
+from stack import monitoring_services, pair, readiness, secret_distribution
 from stack.drills import server_targets
 from stack.drills.fault import (
     API,
@@ -155,9 +155,9 @@ class Environment:
 
     async def start_monitoring(self, *, fast: bool) -> None:
         """Start the Prometheus and Alertmanager of the drills."""
-        site = self.here.data / services.SITE
-        secrets = services.prometheus_secrets(self.here)
-        monitoring = services.monitoring(
+        site = self.here.data / monitoring_services.SITE
+        secrets = monitoring_services.prometheus_secrets(self.here)
+        monitoring = monitoring_services.monitoring(
             self.drill, secrets, fast=fast, site=site, targets=self._targets_folder
         )
         for service in monitoring:

@@ -66,6 +66,20 @@ def fetch_victoria_metrics() -> Path:
     return unpack(suite, ("victoria-metrics",), f"victoria-metrics-{suite}") / "usr" / "bin"
 
 
+def fetch_docker_compose() -> Path:
+    """Fetch Docker Compose of the newest suite; it checks a file without an engine.
+
+    Returns:
+        The program.
+
+    Raises:
+        MissingPackagesError: It cannot be fetched; the message says why.
+    """
+    suite = NEWER[-1]
+    unpacked = unpack(suite, ("docker-compose",), f"docker-compose-{suite}")
+    return unpacked / "usr" / "libexec" / "docker" / "cli-plugins" / "docker-compose"
+
+
 def unpack(suite: str, packages: Sequence[str], name: str) -> Path:
     """Fetch packages of a suite and unpack them, unless that was done before.
 

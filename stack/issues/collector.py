@@ -12,7 +12,7 @@ from time import time
 from stack.issues.http_client import StoreError
 from stack.issues.issue_store import CURSOR, IssueStore, State
 from stack.issues.log_reader import MAX_LINES, MINUTE, LogReader
-from stack.issues.sightings import Count, Occurrence
+from stack.issues.occurrences import Count, Occurrence
 from stack.issues.trace_reader import TracedError, TraceReader
 from stack.terminal import print_line
 from vitals.redactor import Redactor

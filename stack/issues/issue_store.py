@@ -14,8 +14,8 @@ from time import time
 from typing import NamedTuple
 
 from stack.issues import schema
+from stack.issues.occurrences import Count, Occurrence
 from stack.issues.schema import HOUR, OTHER
-from stack.issues.sightings import Count, Occurrence
 from stack.issues.stack_frames import frames_of
 
 FOLD_AFTER = 1_800

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from stack.issues.http_client import HttpClient, RefusedError
-from stack.issues.sightings import Count, Occurrence
+from stack.issues.occurrences import Count, Occurrence
 
 FINGERPRINT = "vitals_error_fingerprint"
 COUNTED = 'vitals_error_counted="true"'

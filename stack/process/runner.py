@@ -167,7 +167,7 @@ class Runner:
         if each.was_ready:
             self._logs.log(ends.describe_return(each))
         each.was_ready, each.attempts = True, 0
-        each.told.clear()
+        each.reported.clear()
         self._set_state(each, State.DONE if each.service.task else State.READY)
 
     def _report_late(self, each: SupervisedService) -> None:
@@ -225,8 +225,8 @@ class Runner:
 
     def _tell_once(self, each: SupervisedService, text: str, more: str = "") -> None:
         """Log a text, unless it was logged since the service was ready last."""
-        if text not in each.told:
-            each.told.add(text)
+        if text not in each.reported:
+            each.reported.add(text)
             self._logs.log(text + more)
 
     def _set_state(self, each: SupervisedService, state: State) -> None:

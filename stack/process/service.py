@@ -104,7 +104,7 @@ class SupervisedService:
         ended: Time of its last end.
         due: Time of its next start.
         attempts: Starts since it was ready last.
-        told: What was said about it since it was ready last, so that it is not said again.
+        reported: What was said about it since it was ready last, so that it is not said again.
     """
 
     service: Service
@@ -117,7 +117,7 @@ class SupervisedService:
     ended: float = 0.0
     due: float = 0.0
     attempts: int = 0
-    told: set[str] = field(default_factory=set)
+    reported: set[str] = field(default_factory=set)
     policy: RestartPolicy = field(default_factory=RestartPolicy)
 
     @property

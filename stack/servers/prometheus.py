@@ -163,6 +163,7 @@ def configuration(
             ("prometheus", [half.prometheus for half in halves]),
             ("localhost", [half.prometheus for half in halves]),
             ("alertmanager", [half.alertmanager for half in halves]),
+            ("gate", [half.alertmanager for half in halves]),
             (RUNNER, [ports.runner]),
             ("issues", [ports.issues]),
             ("postgres-reader", [ports.postgres_reader]),

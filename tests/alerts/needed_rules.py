@@ -21,12 +21,12 @@ def needed(rules: Sequence[Rule], test: Mapping[str, Any]) -> list[Rule]:
     """The rules of all that are loaded that the test's outcome depends on, in order."""
     names = {_name(rule) for rule in rules}
     alerts = {rule["alert"] for rule in rules if "alert" in rule}
-    told = {each["alertname"] for each in test.get("alert_rule_test", ())}
+    alerted = {each["alertname"] for each in test.get("alert_rule_test", ())}
     texts = [each["expr"] for each in test.get("promql_expr_test", ())]
     for rule in rules:
-        if rule.get("alert") in told:
+        if rule.get("alert") in alerted:
             texts += rule.get("annotations", {}).values()
-    found = told & names
+    found = alerted & names
     pending = found | _read(texts, names, alerts)
     while pending:
         found |= pending

@@ -1,4 +1,4 @@
-"""Leaks are told five minutes before they have used up a limit; growth that ends is not told.
+"""Leaks are reported five minutes before they have used up a limit; growth that ends is not.
 
 Every shape is an instance that is scraped and evaluated every 15 seconds, as in production, from
 its start or beside an hour of quiet. One run of promtool replays all of them.
@@ -80,30 +80,30 @@ def flat(*levels: tuple[float, float]) -> Shape:
 
 
 @dataclass(frozen=True)
-class Told:
-    """A shape that must be told: by when, counted as seconds after the quiet."""
+class Reported:
+    """A shape that must be reported: by when, counted as seconds after the quiet."""
 
     shape: Shape
     exhausted: float
 
 
-LEAKS: dict[str, Told] = {
+LEAKS: dict[str, Reported] = {
     **{
-        f"{minutes} min": Told(leak(60 * minutes), QUIET + 60 * minutes)
+        f"{minutes} min": Reported(leak(60 * minutes), QUIET + 60 * minutes)
         for minutes in (11, 15, 30, 60)
     },
     **{
-        f"{minutes} min, noise 1 %": Told(leak(60 * minutes, noise=0.01), QUIET + 60 * minutes)
+        f"{minutes} min, noise 1 %": Reported(leak(60 * minutes, noise=0.01), QUIET + 60 * minutes)
         for minutes in (15, 45)
     },
-    "12 min from the start": Told(from_start(720), QUIET + 720),
-    "15 min, every third scrape fails": Told(
+    "12 min from the start": Reported(from_start(720), QUIET + 720),
+    "15 min, every third scrape fails": Reported(
         unscraped(leak(900), lambda second: second // STEP % 3 == 1), QUIET + 900
     ),
-    "15 min, scrapes fail once it is pending": Told(
+    "15 min, scrapes fail once it is pending": Reported(
         unscraped(leak(900), lambda second: second > QUIET + 330), QUIET + 900
     ),
-    "12 min again after a restart at 60 %": Told(again(720, QUIET + 400), QUIET + 400 + 720),
+    "12 min again after a restart at 60 %": Reported(again(720, QUIET + 400), QUIET + 400 + 720),
 }
 QUIETS: dict[str, Shape] = {
     "saw-tooth of 10 min": saw_tooth(0.2, 0.7, 600),
@@ -177,8 +177,8 @@ def first_firing(folder: Path) -> dict[tuple[str, str], float]:
 
 def test_leaks_are_told_in_time_and_growth_that_ends_is_not(tmp_path: Path) -> None:
     fired = first_firing(tmp_path)
-    told = {name: fired.get(("FilesRunOut", name), 0.0) for name in LEAKS}
+    reported = {name: fired.get(("FilesRunOut", name), 0.0) for name in LEAKS}
     latest = {name: leak.exhausted - NOTICE - DELAY for name, leak in LEAKS.items()}
-    late = {name: at for name, at in told.items() if not QUIET < at <= latest[name]}
+    late = {name: at for name, at in reported.items() if not QUIET < at <= latest[name]}
     assert late == {}
     assert [each for each in fired if each[1] in QUIETS] == []

@@ -52,11 +52,13 @@ def test_no_firing_is_swallowed_and_no_end_is_invented(watch: Watch) -> None:
     watch.begin(POOL)
     watch.wait(lambda: watch.times_told(POOL, "firing") == 2)
 
-    # One that went on all the time was told once, and not of an end.
+    # Of one that went on all the time there was one notification, and none of an end.
     assert watch.is_firing(LAG)
     assert watch.times_told(LAG, "firing") == 1
     assert not watch.was_told(LAG, "resolved")
-    assert not [told for told in watch.told if told.alert == SLOW], "held back all the time"
+    assert not [notified for notified in watch.notified if notified.alert == SLOW], (
+        "held back all the time"
+    )
 
 
 STOP = 1000.0
@@ -86,7 +88,7 @@ def test_ended_is_what_fired_and_does_not_go_on(now: Firing | None, *, ended: bo
 def test_a_group_that_fires_is_told_only_of_ends_that_the_stop_hid(
     last: float, *, ended: bool
 ) -> None:
-    """Any other end of its group was told, and would be told again."""
+    """Of any other end of its group there was a notification, and would be another."""
     fired = {alert(POOL): Firing(500, last), alert(POOL, "b"): Firing(500, STOP)}
     active = {alert(POOL, "b"): Firing(500, inf)}
     assert (alert(POOL) in ended_alerts(fired, active, STOP)) is ended

@@ -19,7 +19,7 @@ from stack.readiness import LOOPBACK
 from tests import servers
 
 
-class Told(NamedTuple):
+class Notified(NamedTuple):
     """What a notification said of one alert."""
 
     alert: str
@@ -37,12 +37,12 @@ class Watch:
 
     Attributes:
         faults: Whether the condition of an alert is true, by its name and instance.
-        told: What the receiver was told, in order.
+        notified: What the receiver was notified of, in order.
     """
 
     def __init__(self, started: ExitStack) -> None:
         self.faults: dict[tuple[str, str], bool] = {}
-        self.told: list[Told] = []
+        self.notified: list[Notified] = []
         web = self._serve(started)
         folder = servers.temporary_folder()
         started.callback(shutil.rmtree, folder)
@@ -90,8 +90,8 @@ class Watch:
 
             def do_POST(self) -> None:
                 message = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                watch.told += [
-                    Told(
+                watch.notified += [
+                    Notified(
                         alert["labels"]["alertname"],
                         alert["labels"].get("instance", ""),
                         alert["status"],
@@ -120,8 +120,8 @@ class Watch:
         self.faults = {**self.faults, (alert, instance): False}
 
     def times_told(self, alert: str, status: str, instance: str = "a") -> int:
-        """How often the receiver was told that an alert fires or is resolved."""
-        return self.told.count(Told(alert, instance, status))
+        """How often the receiver was notified that an alert fires or is resolved."""
+        return self.notified.count(Notified(alert, instance, status))
 
     def was_told(self, alert: str, status: str, instance: str = "a") -> bool:
         """Whether it was."""
@@ -137,10 +137,10 @@ class Watch:
         )
 
     def wait(self, holds: Callable[[], bool], seconds: float = 120) -> None:
-        """Wait until a condition holds; the failure shows what was told."""
+        """Wait until a condition holds; the failure shows the notifications."""
         deadline = time.monotonic() + seconds
         while not holds():
-            assert time.monotonic() < deadline, self.told
+            assert time.monotonic() < deadline, self.notified
             time.sleep(0.1)
 
     def stop(self) -> None:

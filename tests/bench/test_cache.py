@@ -23,7 +23,7 @@ def test_a_good_run_exceeds_no_budget() -> None:
         "latency to GET": 1.05,
         "throughput to GETs": 3.5,
         "throughput to GETs, decoded": 3.0,
-        "throughput to the best peer": 3.333,
+        "throughput to the best alternative": 3.333,
     }
     assert ["ours, as sent, 200 B", "105.0", "1.050", "33,333", "3.50"] in result.rows
 
@@ -35,7 +35,7 @@ def test_a_good_run_exceeds_no_budget() -> None:
         ("alone", L1, 2.1e-6, "more than 2 µs"),
         ("together", RENDERED, 50e-6, "throughput to GETs with 5 kB is below 3.0"),
         ("together", DECODED, 80e-6, "throughput to GETs, decoded with 5 kB is below 1.5"),
-        ("together", "cashews", 80e-6, "the best peer with 5 kB is below 3.0"),
+        ("together", "cashews", 80e-6, "the best alternative with 5 kB is below 3.0"),
     ],
 )
 def test_slow_hits_are_reported(measure: str, variant: str, seconds: float, output: str) -> None:

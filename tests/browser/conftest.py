@@ -8,12 +8,14 @@ import yaml
 from playwright.sync_api import Browser, BrowserContext, Route, expect, sync_playwright
 
 from alerts.rule_files import recording_depths
-from stack import static_site, viewer
+from export import static_site
+from stack import viewer
 from stack.installation import service_user
 from stack.installation.paths import CHECKOUT
 from tests import servers
 from tests.browser import recording
 from tests.browser.pages import Pages
+from tests.browser.visits import Visit
 
 FLAGS = [
     "--no-sandbox",  # Chromium refuses root otherwise; it opens nothing but our own pages
@@ -74,6 +76,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def record(request: pytest.FixtureRequest) -> bool:
     """Whether pictures are replaced instead of compared."""
     return bool(request.config.getoption("--record", default=False))
+
+
+@pytest.fixture
+def visit(opened: Visit) -> Iterator[Visit]:
+    """An open board; no errors may be logged during a test."""
+    yield opened
+    opened.pages.assert_no_errors()
 
 
 @pytest.fixture(scope="session")

@@ -29,13 +29,6 @@ def opened(
     yield from visits.open_board(request.param, context, recorded)
 
 
-@pytest.fixture
-def visit(opened: Visit) -> Iterator[Visit]:
-    """An open board; no errors may be logged during a test."""
-    yield opened
-    opened.pages.assert_no_errors()
-
-
 def test_no_serious_accessibility_violation_in_the_light_theme(visit: Visit) -> None:
     background = "getComputedStyle(document.documentElement).backgroundColor"
     dark = visit.page.evaluate(background)

@@ -34,13 +34,6 @@ def opened(
     yield from visits.open_board(request.param, context, recorded)
 
 
-@pytest.fixture
-def visit(opened: Visit) -> Iterator[Visit]:
-    """An open board; no errors may be logged during a test."""
-    yield opened
-    opened.pages.assert_no_errors()
-
-
 def test_every_panel_has_drawn_something(visit: Visit) -> None:
     empty = []
     for drawn in panels_of(visit.board):

@@ -16,7 +16,8 @@ from playwright.sync_api import Browser, expect
 
 from alerts import alertmanager
 from alerts.receivers import ReceiverSettings
-from stack import static_site, viewer
+from export import static_site
+from stack import viewer
 from stack.inbox import server
 from stack.installation.paths import CHECKOUT
 from stack.readiness import LOOPBACK

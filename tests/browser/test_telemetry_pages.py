@@ -9,7 +9,8 @@ from urllib.parse import parse_qs, quote, urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, WebSocketRoute, expect
 
-from stack import static_site, viewer
+from export import static_site
+from stack import viewer
 from tests import servers
 from tests.browser import accessibility, telemetry
 from tests.browser.conftest import SITE_FLAG, own

@@ -10,7 +10,8 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Route, expect
 
-from stack import static_site, viewer
+from export import static_site
+from stack import viewer
 from tests.browser import accessibility, watched
 from tests.browser.conftest import SITE_FLAG, publish
 from tests.browser.pages import Pages

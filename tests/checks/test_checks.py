@@ -70,29 +70,32 @@ def test_a_new_slice_lacks_its_router_its_layer_and_its_migration(
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "service").unlink()
     shutil.copytree(ROOT / "service", tmp_path / "service")
-    reviews = tmp_path / "service" / "reviews"
-    reviews.mkdir()
-    (reviews / "__init__.py").touch()
-    (reviews / "endpoints.py").touch()
-    (reviews / "cache.py").write_text('entries = cache.namespace("review", schema=Review)')
+    parcels = tmp_path / "service" / "parcels"
+    parcels.mkdir()
+    (parcels / "__init__.py").touch()
+    (parcels / "endpoints.py").write_text('router = APIRouter(tags=["parcels"])')
+    (parcels / "cache.py").write_text('entries = cache.namespace("parcel", schema=Parcel)')
     monkeypatch.setattr(completeness, "ROOT", tmp_path)
     monkeypatch.setattr(new_migration, "is_needed", lambda: True)
     *others, last = added(before)
     assert others == [
-        "service/main.py: include the router of service.reviews",
+        "service/main.py: include the router of service.parcels",
+        "service/openapi.py: describe the tag parcels in METADATA, sorted by name",
         "service/migrations/versions/: run `make migration NAME=<what_it_does>`, and read it",
-        "docs/caching.md: add a row that says what review holds and what drops it",
+        "docs/caching.md: add a row that says what parcel holds and what drops it",
     ]
-    assert last.startswith("pyproject.toml: add reviews to a layer of 'The service: ")
+    assert last.startswith("pyproject.toml: add parcels to a layer of 'The service: ")
 
 
 def test_an_operation_lacks_its_document_and_the_description_of_its_tag() -> None:
     api = json.loads((ROOT / "docs" / "openapi.json").read_text())
     assert list(completeness._api((ROOT / "docs" / "openapi.json").read_text())) == []
-    api["paths"]["/api/reviews"] = {"get": {"tags": ["reviews"]}}
+    api["paths"]["/api/parcels"] = {"get": {"tags": ["parcels"]}}
+    api["components"]["schemas"]["Parcel"] = {"properties": {"weight": {"type": "integer"}}}
     assert list(completeness._api(json.dumps(api))) == [
         "docs/openapi.json: run `make render`",
-        "service/openapi.py: describe the tag reviews in METADATA, sorted by name",
+        "service/openapi.py: describe the tag parcels in METADATA, sorted by name",
+        "service/: give Parcel.weight an example, by Field(examples=[...])",
     ]
 
 

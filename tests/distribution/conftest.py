@@ -44,11 +44,13 @@ def installed(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(installed: Path, tmp_path: Path) -> Run:
     """Runs a program of that environment in a folder of its own."""
 
-    def run(name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    def run(
+        name: str, *arguments: str, path: str = os.defpath
+    ) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [installed / name, *arguments],
             cwd=tmp_path,
-            env={"PATH": os.defpath},
+            env={"PATH": path},
             capture_output=True,
             text=True,
             check=False,

@@ -161,4 +161,4 @@ async def test_every_field_has_examples(light: Service) -> None:
     for name, schema in document["components"]["schemas"].items():
         for field, of_field in schema.get("properties", {}).items():
             refers = "$ref" in of_field or "$ref" in of_field.get("items", {})  # to what has them
-            assert of_field.get("examples") or refers, f"{name}.{field}"
+            assert of_field.get("examples") or refers, f"{name}.{field}: give it Field(examples=)"

@@ -1,6 +1,11 @@
 """compose.yaml: images pinned, ports private, resources limited, no secrets."""
 
+import json
+import os
 import re
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +13,18 @@ import pytest
 import yaml
 
 from stack import secret_distribution
-from stack.install import images
+from stack.door.settings import VARIABLES, DoorSettingsError
+from stack.install import debian_suites, images
 from stack.installation.paths import CHECKOUT
 from stack.installation.secrets import NAMES
+from tests import servers
 
 COMPOSE: dict[str, Any] = yaml.safe_load((CHECKOUT / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-PUBLISHED = {"api", "grafana", "prometheus", "prometheus-2", "gate", "inbox", "issues"}
+PUBLISHED = {
+    *("api", "door", "gate", "gate-2", "grafana", "inbox", "issues"),
+    *("prometheus", "prometheus-2", "prometheus-watch"),
+}
 
 
 @pytest.fixture(params=SERVICES)
@@ -74,7 +84,8 @@ def test_only_the_secret_distribution_runs_as_root(service: dict[str, Any]) -> N
         assert set(service["cap_add"]) == {"CHOWN", "FOWNER", "DAC_OVERRIDE"}
     else:
         assert int(uid) > 0
-        assert "cap_add" not in service
+        # Caddy's image gives it to the program, which does not start where nobody may have it.
+        assert service.get("cap_add", []) == ["NET_BIND_SERVICE"] * (service["name"] == "door")
 
 
 def test_each_container_has_resource_limits(service: dict[str, Any]) -> None:
@@ -85,7 +96,8 @@ def test_each_container_has_resource_limits(service: dict[str, Any]) -> None:
 
 def test_ports_are_published_on_loopback_and_not_for_databases(service: dict[str, Any]) -> None:
     ports = service.get("ports", [])
-    assert all(port.startswith("127.0.0.1:") for port in ports)
+    if service["name"] != "door":
+        assert all(port.startswith("127.0.0.1:") for port in ports)
     assert bool(ports) == (service["name"] in PUBLISHED)
 
 
@@ -161,7 +173,7 @@ def test_a_pair_differs_from_one_in_its_replica_and_in_whom_it_reaches() -> None
         for name in ("prometheus.yml", "prometheus-pair.yml")
     )
     assert two["global"].pop("external_labels") == {"replica": "${REPLICA}"}
-    reached = {"alertmanager": 9093, "prometheus": 9090}
+    reached = {"alertmanager": 9093, "gate": 9093, "prometheus": 9090}
     for peers in (*two["alerting"]["alertmanagers"], *two["scrape_configs"]):
         for group in peers.get("static_configs", ()):
             host, _, port = group["targets"][0].partition(":")
@@ -178,3 +190,131 @@ def test_a_pair_differs_from_one_in_its_replica_and_in_whom_it_reaches() -> None
         assert {*second["volumes"]} - {*SERVICES[name]["volumes"]} == {
             f"{name}-2:/{'prometheus' if name == 'prometheus' else 'alertmanager'}"
         }
+
+
+def _of(*profiles: str) -> set[str]:
+    """Names of the services that profiles start."""
+    return {
+        name
+        for name, service in SERVICES.items()
+        if not service.get("profiles") or {*profiles} & {*service["profiles"]}
+    }
+
+
+@pytest.mark.parametrize(
+    "profiles", [("api",), ("demo",), ("pair",), ("watch",), ("watch", "door"), ("pair", "door")]
+)
+def test_a_profile_has_all_that_its_services_need(profiles: tuple[str, ...]) -> None:
+    started = _of(*profiles)
+    for name in started:
+        assert {*SERVICES[name].get("depends_on", ())} <= started, name
+    of_api = {"api", "postgres", "postgres-reader", "redis", "redis-reader"}
+    assert started & of_api == (set() if profiles[0] == "watch" else of_api)
+    assert ("prometheus-watch" in started) == (profiles[0] == "watch")
+    assert len({"prometheus", "prometheus-watch"} & started) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("profiles", [(), ("pair", "door"), ("watch", "door")])
+def test_docker_compose_starts_the_same(profiles: tuple[str, ...]) -> None:
+    """Without a profile it is the API's."""
+    chosen = [word for name in profiles for word in ("--profile", name)]
+    done = subprocess.run(
+        [debian_suites.fetch_docker_compose(), *chosen, "config", "--format", "json"],
+        cwd=CHECKOUT,
+        env={"PATH": os.environ["PATH"], "PUBLIC_URL": "https://watch.example.com", "HA": "1"},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    services = json.loads(done.stdout)["services"]
+    assert {*services} == _of(*(profiles or ("api",)))
+    if "door" in profiles:
+        assert services["setup"]["environment"]["PUBLIC_URL"] == "https://watch.example.com"
+        (port,) = services["door"]["ports"]
+        assert (port["published"], port["target"]) == ("443", 8443)
+    if "pair" in profiles:
+        assert (
+            "--config.file=/etc/prometheus/prometheus-pair.yml"
+            in (services["prometheus-2"]["command"])
+        )
+
+
+def test_the_watch_alone_differs_in_its_configuration_and_its_name() -> None:
+    with_api, alone = SERVICES["prometheus"], SERVICES["prometheus-watch"]
+    assert alone["command"][1:] == with_api["command"][1:]
+    assert alone["networks"]["watch"]["aliases"] == ["prometheus"]
+    one, two = (
+        yaml.safe_load((CHECKOUT / "prometheus" / name).read_text())
+        for name in ("prometheus.yml", "prometheus-watch.yml")
+    )
+    of_api = {"api", "postgres", "redis"}
+    jobs = [job for job in one["scrape_configs"] if job["job_name"] not in of_api]
+    assert two == {**one, "scrape_configs": jobs}
+
+
+@pytest.fixture
+def handout() -> Iterator[Path]:
+    """The folder in which `setup` has its volumes."""
+    folder = servers.temporary_folder()
+    yield folder
+    shutil.rmtree(folder)
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="setup gives files to other users")
+
+
+@needs_root
+@pytest.mark.parametrize("pair", ["", "1"])
+def test_messages_lead_through_the_door_which_caddy_takes(handout: Path, pair: str) -> None:
+    public = {"PUBLIC_URL": "https://watch.example.com", "HA": pair}
+    secret_distribution.distribute(handout, public)
+    config = (handout / "alertmanager" / "alertmanager.yml").read_text()
+    assert "url: http://gate:9093/notified" in config
+    assert ("gate-2:9093" in config) == bool(pair)
+    templates = "".join(p.read_text() for p in (handout / "alertmanager").rglob("*.tmpl"))
+    assert "https://watch.example.com/runbooks" in templates
+    assert "https://watch.example.com/silences/new/" in templates
+    assert "127.0.0.1" not in templates
+    caddyfile = handout / "door" / "Caddyfile"
+    text = caddyfile.read_text()
+    assert "https://watch.example.com:8443 {" in text
+    assert ("reverse_proxy prometheus:9090 prometheus-2:9090 {" in text) == bool(pair)
+    password = (handout / "all" / "door-password").read_text().strip()
+    assert password not in text
+    assert (caddyfile.stat().st_uid, caddyfile.stat().st_mode & 0o777) == (10001, 0o400)
+    assert (handout / "door-data").stat().st_uid == secret_distribution.USERS["door"]
+    if shutil.which("caddy"):
+        command: list[str | Path] = [
+            "caddy",
+            "adapt",
+            "--config",
+            caddyfile,
+            "--adapter",
+            "caddyfile",
+        ]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+@needs_root
+def test_without_a_door_messages_lead_to_grafana(handout: Path) -> None:
+    secret_distribution.distribute(handout, {"HA": ""})
+    templates = "".join(p.read_text() for p in (handout / "alertmanager").rglob("*.tmpl"))
+    assert "http://127.0.0.1:3000" in templates
+    assert not (handout / "door" / "Caddyfile").exists()
+
+
+@needs_root
+def test_a_wrong_setting_of_the_door_stops_the_setup(handout: Path) -> None:
+    with pytest.raises(DoorSettingsError, match="the login would be readable"):
+        secret_distribution.distribute(
+            handout, {"PUBLIC_URL": "https://watch.example.com", "PUBLIC_TLS": "off"}
+        )
+
+
+def test_the_setup_gets_what_the_door_reads() -> None:
+    given = {*SERVICES["setup"]["environment"]}
+    without_files = {name for name in VARIABLES if not name.endswith("_FILE")}
+    assert without_files <= given

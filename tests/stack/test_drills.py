@@ -236,6 +236,6 @@ def test_the_end_of_another_firing_is_ignored() -> None:
 
     fired = "2026-01-02T00:05:02.5Z"
     assert checks.is_end(note("05:02.5", "06:00"), fired)
-    assert checks.is_end(note("05:00", "06:00"), fired), "told by the reconciler"
+    assert checks.is_end(note("05:00", "06:00"), fired), "reported by the reconciler"
     assert not checks.is_end(note("01:00", "02:00"), fired)
     assert not checks.is_end(note("05:03", "06:00"), fired)

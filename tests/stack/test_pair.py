@@ -14,7 +14,7 @@ import httpx
 import pytest
 import yaml
 
-from stack import pair, readiness, services
+from stack import monitoring_services, pair, readiness, services
 from stack.installation import secrets, service_user
 from stack.installation.paths import Installation
 from stack.installation.ports import Ports
@@ -39,8 +39,11 @@ class Pair:
         )
         secrets.make(self.here.secrets, None)
         self.targets = folder / "targets"
-        monitoring = services.monitoring(
-            self.here, services.prometheus_secrets(self.here), fast=True, targets=self.targets
+        monitoring = monitoring_services.monitoring(
+            self.here,
+            monitoring_services.prometheus_secrets(self.here),
+            fast=True,
+            targets=self.targets,
         )
         self.processes: dict[str, Process] = {}
         for service in (services.inbox(self.here, readiness.free_port()), *monitoring):

@@ -44,4 +44,8 @@ def test_a_second_run_keeps_the_secrets(folder: Path) -> None:
         for receiver in config["receivers"]
         for hook in receiver.get("webhook_configs", [])
     }
-    assert hooks == {"http://example.com/hook", "http://inbox:9094/heartbeat?within=150"}
+    assert hooks == {
+        "http://example.com/hook",
+        "http://inbox:9094/heartbeat?within=150",
+        "http://gate:9093/notified",
+    }

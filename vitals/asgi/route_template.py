@@ -1,7 +1,7 @@
 """Finds the template of the route that served a request, without matching a second time.
 
-Peers match every route again to find the template, which costs 85 to 260 µs a request with fifty
-routes. The router has already matched and recorded the result in the ASGI scope:
+Other libraries match each route again to find the template, which costs 85 to 260 µs a request with
+fifty routes. The router has already matched and recorded the result in the ASGI scope:
 
 - FastAPI sets ``scope["route"]``. Since FastAPI 0.137 the path of a route in an included router
   lacks the router's prefix; the effective one is in ``scope["fastapi"]``. These keys are private

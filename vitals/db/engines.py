@@ -3,13 +3,13 @@
 import weakref
 from collections.abc import Callable
 from threading import RLock
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic
 
 from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from vitals.asgi.request_context import CURRENT
-from vitals.metrics.meter import Meter
+from vitals.watchers import Watcher
 
 AnyEngine = AsyncEngine | Engine
 LOCK = RLock()  # reentrant: the garbage collector may end a watcher at any time
@@ -42,16 +42,7 @@ def root_engine(engine: AnyEngine) -> Engine:
         found = proxied
 
 
-class HasMeter(Protocol):
-    """What records in the metrics of one application."""
-
-    meter: Meter
-
-
-Watcher = TypeVar("Watcher", bound=HasMeter)
-
-
-class Watchers(Generic[Watcher]):
+class EngineWatchers(Generic[Watcher]):
     """The applications that watch one engine.
 
     Attributes:

@@ -17,7 +17,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from vitals.asgi.request_context import CURRENT, error_type_of
 from vitals.asgi.trace_record import INTERNAL, active_span
-from vitals.db.engines import Watchers
+from vitals.db.engines import EngineWatchers
 from vitals.metrics.instruments import CounterChild, HistogramChild
 from vitals.metrics.meter import Meter
 
@@ -55,7 +55,7 @@ class PoolHook:
     """
 
     def __init__(self) -> None:
-        self.watchers: Watchers[PoolInstruments] = Watchers()
+        self.watchers: EngineWatchers[PoolInstruments] = EngineWatchers()
         self.waiting = 0
         self.in_use: set[ConnectionPoolEntry] = set()
         self.disposed = False

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from vitals.asgi.request_context import MakeSpan, RequestContext
 from vitals.db.dialect_hook import OnExecuted, attach
-from vitals.db.engines import AnyEngine, Watchers, root_engine
+from vitals.db.engines import AnyEngine, EngineWatchers, root_engine
 from vitals.db.execution_observer import ExecutionObserver, RequestStatements
 from vitals.db.insight.auto_explain import collect_plans
 from vitals.db.insight.explain import Explain
@@ -144,9 +144,9 @@ class QueryProbe:
 
 def _observe(engine: Engine, observer: ExecutionObserver, *, found: bool) -> None:
     """Pass an engine's statements to an observer; the dialect is hooked once for all of them."""
-    observers: Watchers[ExecutionObserver] | None = vars(engine.dialect).get(OBSERVERS)
+    observers: EngineWatchers[ExecutionObserver] | None = vars(engine.dialect).get(OBSERVERS)
     if observers is None:
-        observers = Watchers()
+        observers = EngineWatchers()
         setattr(engine.dialect, OBSERVERS, observers)
         observers.add(observer, found=found)
         attach(engine, _on_executed(observers))
@@ -154,7 +154,7 @@ def _observe(engine: Engine, observer: ExecutionObserver, *, found: bool) -> Non
         observers.add(observer, found=found)
 
 
-def _on_executed(observers: Watchers[ExecutionObserver]) -> OnExecuted:
+def _on_executed(observers: EngineWatchers[ExecutionObserver]) -> OnExecuted:
     def on_executed(  # noqa: PLR0917  # the dialect hook's signature
         seconds: float,
         error: BaseException | None,

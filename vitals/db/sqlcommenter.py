@@ -12,7 +12,7 @@ from urllib.parse import quote
 from vitals.asgi.request_context import CURRENT
 from vitals.asgi.route_template import RouteTemplates
 from vitals.db.dialect_hook import WITH_PARAMETERS, WITHOUT_PARAMETERS
-from vitals.db.engines import AnyEngine, Watchers, root_engine
+from vitals.db.engines import AnyEngine, EngineWatchers, root_engine
 from vitals.metrics.meter import Meter
 
 COMMENTERS = "_vitals_commenters"
@@ -74,11 +74,11 @@ def add_comments(engine: AnyEngine, comments: SqlCommenter, *, keep: bool = True
         keep: Whether the engine keeps it alive; else comments end with the application.
     """
     dialect: Any = root_engine(engine).dialect
-    commenters: Watchers[SqlCommenter] | None = vars(dialect).get(COMMENTERS)
+    commenters: EngineWatchers[SqlCommenter] | None = vars(dialect).get(COMMENTERS)
     if commenters is not None:
         commenters.add(comments, keep=keep)
         return
-    commenters = Watchers()
+    commenters = EngineWatchers()
     setattr(dialect, COMMENTERS, commenters)
     commenters.add(comments, keep=keep)
     # Drivers of these styles interpret a percent sign as a bind.
@@ -90,7 +90,7 @@ def add_comments(engine: AnyEngine, comments: SqlCommenter, *, keep: bool = True
 
 
 def _commented(
-    execute: Callable[..., Any], commenters: Watchers[SqlCommenter], percent: str
+    execute: Callable[..., Any], commenters: EngineWatchers[SqlCommenter], percent: str
 ) -> Callable[..., Any]:
     def commented(cursor: Any, statement: str, *others: Any, **named: Any) -> Any:
         comments = commenters.current()

@@ -174,6 +174,27 @@ def test_links_to_prometheus_own_page_lead_to_the_query(door: WatchedDoor) -> No
     )
 
 
+def test_of_a_pair_the_one_that_answers_is_asked() -> None:
+    with opened(first="127.0.0.1:1") as door:
+        for method, target in (
+            ("GET", "/"),
+            ("GET", "/api/v1/query?query=up"),
+            ("POST", "/api/v1/query_range"),
+            ("POST", "/alertmanager/api/v2/silences"),
+        ):
+            answer = attempts.with_login(door, method, target, f"Origin: {door.origin}", JSON)
+            assert (status(answer), SECRET in answer) == (200, True), (target, answer)
+            assert b"host: 127.0.0.1:1\r" not in door.witness.heads[-1].lower()
+
+
+def test_behind_it_may_be_tempo_and_loki() -> None:
+    found = passages.of_viewer(Upstreams("a:1", "b:1", "tempo:3200", "d:1", logs="loki:3100"))
+    upstreams = {each.name: each.upstream for each in found}
+    assert upstreams["traces"] == upstreams["tags"] == "tempo:3200"
+    assert upstreams["lines"] == upstreams["tail"] == "loki:3100"
+    assert "profiles" not in upstreams
+
+
 def test_the_viewer_gets_addresses_below_the_door(door: WatchedDoor) -> None:
     body = attempts.with_login(door, "GET", "/settings.json").partition(b"\r\n\r\n")[2]
     assert json.loads(body) == {

@@ -437,7 +437,7 @@ def test_encoded_secrets_are_redacted(value: str) -> None:
     assert not contain_no_secrets([value])
 
 
-INNOCENT = (
+BENIGN = (
     *("2026-11-30", "12:30:45", "react@18.2.0", "550e8400-e29b-41d4-a716-446655440000", "50% off"),
     *("a-very-long-title-of-a-page-about-nothing-in-particular", "192.168.1.100", "1.2.3-rc.4"),
     *("Müller & Söhne", "5 < 6", "1,234,567.89", "978-3-16-148410-0", "(555) 123-4567", "x = 5"),
@@ -445,7 +445,7 @@ INNOCENT = (
 )
 
 
-@pytest.mark.parametrize("value", INNOCENT)
-def test_innocent_values_are_kept(value: str) -> None:
+@pytest.mark.parametrize("value", BENIGN)
+def test_benign_values_are_kept(value: str) -> None:
     body = json.dumps({"note": value}, separators=(",", ":"), ensure_ascii=False)
     assert REDACTION.body(body.encode(), BodyKind.JSON) == body

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Engine, event
 
-from vitals.db.engines import Watchers
+from vitals.db.engines import EngineWatchers
 from vitals.db.side_connections import IS_SIDE
 from vitals.db.statements.plans import Plan, parse_postgresql
 from vitals.metrics.meter import Meter
@@ -59,11 +59,11 @@ def collect_plans(engine: Engine, slow_threshold: float, collector: Collector) -
     subscribe = _SUBSCRIBE.get(engine.dialect.driver)
     if subscribe is None or not slow_threshold:
         return
-    collectors: Watchers[Collector] | None = vars(engine.dialect).get(COLLECTORS)
+    collectors: EngineWatchers[Collector] | None = vars(engine.dialect).get(COLLECTORS)
     if collectors is not None:
         collectors.add(collector)
         return
-    collectors = Watchers()
+    collectors = EngineWatchers()
     setattr(engine.dialect, COLLECTORS, collectors)
     collectors.add(collector)
     _listen(engine, slow_threshold, subscribe, collectors)
@@ -73,7 +73,7 @@ def _listen(
     engine: Engine,
     slow_threshold: float,
     subscribe: "Subscribe",
-    collectors: Watchers[Collector],
+    collectors: EngineWatchers[Collector],
 ) -> None:
     def enable_sql(session: int) -> str:
         return _ENABLE_SQL.format(milliseconds=slow_threshold * 1e3, session=session)

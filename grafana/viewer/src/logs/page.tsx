@@ -1,14 +1,14 @@
 /** The page of log lines: a form, their number over time, the lines. */
-import { useCallback, useMemo } from 'react';
-import { Button, ToolbarButton } from '@grafana/ui';
-import { Bar, type FieldSpec, SearchForm, useRowKeys } from '../store/form';
+import { useMemo } from 'react';
+import { Button } from '@grafana/ui';
+import { type FieldSpec, SearchForm, useRowKeys } from '../store/form';
 import { useAsked } from '../store/hooks';
 import { type LogLine, labelValues, queryLines, queryVolume } from '../store/loki';
 import { Nothing, Partial, Problem } from '../store/problem';
-import { RangeControl, rangeOf, useRange, useTimeZone } from '../store/range';
+import { rangeOf, useRange, useTimeZone } from '../store/range';
+import { SearchBar } from '../store/searchBar';
 import { counted, stepOf } from '../store/times';
 import { useLocation } from '../pages/hooks';
-import { useShortcuts } from '../pages/shortcuts';
 import { Quiet } from '../watch/parts';
 import { setSearch } from '../urls';
 import { LEVELS, filtersOf, logQuery } from './filters';
@@ -78,10 +78,6 @@ export default function LogsPage() {
     [isLive, result, tail.lines],
   );
   const keys = useMemo(() => distinct(lines), [lines]);
-  const toggleLive = useCallback(() => {
-    setSearch(isLive ? { live: null } : { live: 'true', from: 'now-15m', to: 'now' });
-  }, [isLive]);
-  useShortcuts(undefined, refresh, toggleLive);
   useRowKeys();
   const fields: FieldSpec[] = [
     { name: 'service', label: 'Service', offered: services.result },
@@ -94,19 +90,14 @@ export default function LogsPage() {
   ];
   return (
     <>
-      <Bar>
-        <RangeControl range={range} zone={zone} onZone={setZone} />
-        <ToolbarButton
-          variant={isLive ? 'active' : 'canvas'}
-          icon={isLive ? 'pause' : 'play'}
-          aria-pressed={isLive}
-          tooltip="Show lines as they arrive (l)"
-          onClick={toggleLive}
-        >
-          Live
-        </ToolbarButton>
-        <ToolbarButton variant="canvas" icon="sync" tooltip="Refresh (r)" onClick={refresh} />
-      </Bar>
+      <SearchBar
+        what="lines"
+        isLive={isLive}
+        range={range}
+        zone={zone}
+        onZone={setZone}
+        onRefresh={refresh}
+      />
       <SearchForm fields={fields} onAgain={refresh} />
       <Problem error={error} isLoading={isLoading} />
       <Partial reason={result?.partial} />

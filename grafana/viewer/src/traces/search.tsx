@@ -1,16 +1,15 @@
 /** The search for traces: a form, the durations over time, the traces. */
-import { useCallback } from 'react';
 import type { GrafanaTheme2 } from '@grafana/data';
-import { Badge, Button, ToolbarButton, useStyles2 } from '@grafana/ui';
+import { Badge, Button, useStyles2 } from '@grafana/ui';
 import { css } from '@emotion/css';
 import { useAsked } from '../store/hooks';
-import { Bar, type FieldSpec, SearchForm, useRowKeys } from '../store/form';
+import { type FieldSpec, SearchForm, useRowKeys } from '../store/form';
 import { Nothing, Partial, Problem } from '../store/problem';
-import { RangeControl, rangeOf, useRange, useTimeZone } from '../store/range';
+import { rangeOf, useRange, useTimeZone } from '../store/range';
+import { SearchBar } from '../store/searchBar';
 import { type FoundTrace, searchTraces, valuesOf } from '../store/tempo';
 import { clockTime, counted, spanTime } from '../store/times';
 import { useLocation } from '../pages/hooks';
-import { useShortcuts } from '../pages/shortcuts';
 import { Quiet } from '../watch/parts';
 import { searchUrl, setSearch } from '../urls';
 import { useServiceColours } from './colours';
@@ -147,10 +146,6 @@ export function SearchPage() {
   );
   const offered = useAsked('offered', offeredValues);
   const range = useRange(refreshes);
-  const toggleLive = useCallback(() => {
-    setSearch(isLive ? { live: null } : { live: 'true', from: 'now-15m', to: 'now' });
-  }, [isLive]);
-  useShortcuts(undefined, refresh, toggleLive);
   useRowKeys();
   const colourOf = useServiceColours((result ?? []).map(({ service }) => service));
   const longest = Math.max(1, ...(result ?? []).map(({ duration }) => duration));
@@ -169,19 +164,14 @@ export function SearchPage() {
   ];
   return (
     <>
-      <Bar>
-        <RangeControl range={range} zone={zone} onZone={setZone} />
-        <ToolbarButton
-          variant={isLive ? 'active' : 'canvas'}
-          icon={isLive ? 'pause' : 'play'}
-          aria-pressed={isLive}
-          tooltip="Show traces as they arrive (l)"
-          onClick={toggleLive}
-        >
-          Live
-        </ToolbarButton>
-        <ToolbarButton variant="canvas" icon="sync" tooltip="Refresh (r)" onClick={refresh} />
-      </Bar>
+      <SearchBar
+        what="traces"
+        isLive={isLive}
+        range={range}
+        zone={zone}
+        onZone={setZone}
+        onRefresh={refresh}
+      />
       <SearchForm fields={fields} onAgain={refresh} />
       <Problem error={error} isLoading={isLoading} />
       <Partial reason={result?.partial} />

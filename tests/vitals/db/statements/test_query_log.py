@@ -75,7 +75,7 @@ def test_slow_query_event_with_call_site() -> None:
     assert line["db.query.text"] == "SELECT sleep(?), ?"
     assert line["http.route"] == "/async/{seconds}/{secret}"
     assert line["trace_id"] == TRACE
-    assert line["code.source"].startswith("tests/vitals/db/test_query_log.py:")
+    assert line["code.source"].startswith("tests/vitals/db/statements/test_query_log.py:")
     assert line["code.source"].endswith("in_the_loop")
     assert line["duration"] >= 0.03
     assert line["threshold"] == 0.02

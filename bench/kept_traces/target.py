@@ -180,7 +180,7 @@ def main() -> None:
     """Serve with two workers until the process is ended."""
     Path(os.environ["KEPT_FOLDER"]).mkdir(exist_ok=True)
     uvicorn.run(
-        "bench.kept.target:build",
+        "bench.kept_traces.target:build",
         factory=True,
         host=LOOPBACK,
         port=int(os.environ["KEPT_PORT"]),

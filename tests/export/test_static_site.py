@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from stack import static_site, viewer
+from export import static_site
+from stack import viewer
 
 
 @pytest.fixture

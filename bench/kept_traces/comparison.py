@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from bench.kept.witness import Seen
+from bench.kept_traces.witness import Seen
 
 WITHIN = 10.0
 """Seconds within which all must be stored."""

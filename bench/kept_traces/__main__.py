@@ -1,12 +1,13 @@
 """Bad requests and their traces: which of them the store has, whole and with their log lines.
 
-Starts ``make demo`` with a second service beside it (``bench.kept.target``), both with two workers,
-injects faults one after another, and sends requests with trace ids of its own that are not sampled.
+Starts ``make demo`` with a second service beside it (``bench.kept_traces.target``), both with two
+workers, injects faults one after another, and sends requests with trace ids of its own that are not
+sampled.
 Every one that was answered 5xx, broke off, exceeded its objective, was N+1 or failed in the
 background must be in the store within ten seconds: one server span below the client's, no span
 without its parent, all of its queries, and as many log lines as the service has printed.
 
-``python -m bench.kept --minutes 10``
+``python -m bench.kept_traces --minutes 10``
 """
 
 import argparse
@@ -25,10 +26,10 @@ from pathlib import Path
 import httpx
 
 from bench.gameday.stack import Stack
-from bench.kept.comparison import WITHIN, Comparison, Stored, lines, printed_lines
-from bench.kept.faults import FAULTS
-from bench.kept.target import NAME, TIMES
-from bench.kept.witness import (
+from bench.kept_traces.comparison import WITHIN, Comparison, Stored, lines, printed_lines
+from bench.kept_traces.faults import FAULTS
+from bench.kept_traces.target import NAME, TIMES
+from bench.kept_traces.witness import (
     API,
     WAITED,
     Seen,
@@ -54,7 +55,7 @@ def _target(folder: Path, store: str, port: int) -> Iterator[int]:
     env = {"KEPT_PORT": str(port), "KEPT_FOLDER": str(folder), "OTEL_EXPORTER_OTLP_ENDPOINT": store}
     with (folder / "kept.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "bench.kept.target"],
+            [sys.executable, "-m", "bench.kept_traces.target"],
             env={**os.environ, **env},
             stdout=log,
             stderr=log,
@@ -153,7 +154,7 @@ def _failures(found: Sequence[tuple[Seen, Stored]]) -> list[str]:
 
 def main() -> int:
     """Run it and print the table; 1 if anything is missing or late."""
-    parser = argparse.ArgumentParser(prog="python -m bench.kept", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.kept_traces", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0, help="of traffic with faults (10)")
     parser.add_argument("--orders", type=int, default=5000, help="of the sample data (5000)")
     options = parser.parse_args()

@@ -425,7 +425,7 @@ def test_n_plus_one_is_counted_and_logged(work: Work, tmp_path: Path) -> None:
     (line,) = [line for line in lines if "N+1" in line.get("event", "")]
     assert line["relationship"] == N_PLUS_ONE[work]
     assert f" in {work.__name__}" in line["code.source"]
-    assert line["code.source"].startswith("tests/vitals/db/test_n_plus_one.py:")
+    assert line["code.source"].startswith("tests/vitals/db/statements/test_n_plus_one.py:")
     assert line["calls"] >= 5
     assert line["http.route"] == "/shop/{part}"
 

@@ -1,4 +1,4 @@
-"""What the issue tracker learns about errors from the store of logs and traces."""
+"""Occurrences of errors, as the store of logs and traces has them."""
 
 from typing import NamedTuple
 

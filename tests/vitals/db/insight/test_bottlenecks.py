@@ -54,7 +54,7 @@ def test_statements_are_ranked_by_time_with_route_and_call_site() -> None:
     assert set(by_calls) == {12, 1}
     (part,) = by_calls[12]["routes"]
     assert (part["route"], part["n_plus_one"]) == ("/expensive/{value}", 2)
-    assert part["source"].startswith("tests/vitals/db/test_bottlenecks.py:")
+    assert part["source"].startswith("tests/vitals/db/insight/test_bottlenecks.py:")
     assert part["source"].endswith("expensive")
     assert "once per row (N+1)" in by_calls[12]["advice"][0]
     (only,) = by_calls[1]["routes"]

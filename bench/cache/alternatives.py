@@ -195,7 +195,7 @@ def _named(source: Source) -> Any:
 
 
 def make(name: str, url: str, source: Source) -> Cached:
-    """Create a peer by its name.
+    """Create an alternative by its name.
 
     Raises:
         ValueError: There is none of this name.
@@ -212,7 +212,7 @@ def make(name: str, url: str, source: Source) -> Cached:
         return FastapiCache(url, source)
     if name == "dogpile.cache":
         return Dogpile(url, source)
-    raise ValueError(f"no peer {name!r}")
+    raise ValueError(f"no alternative {name!r}")
 
 
 NAMES = (

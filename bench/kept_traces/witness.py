@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 from simple_websocket import Client, ConnectionClosed  # type: ignore[import-untyped]
 
-from bench.kept.target import NAME, THRESHOLD
+from bench.kept_traces.target import NAME, THRESHOLD
 
 API = "api"
 WAITED = "slow for its client only"

@@ -31,7 +31,7 @@ def test_fails_above_the_limit_with_statements_and_call_sites() -> None:
     message = str(failed.value)
     assert "2 statements were sent, at most 1 expected" in message
     assert message.count("SELECT ?, ?") == 2
-    assert message.count("tests/vitals/db/test_query_assertions.py:18 in send") == 2
+    assert message.count("tests/vitals/db/statements/test_query_assertions.py:18 in send") == 2
     assert "hunter2" not in message
 
 
@@ -74,7 +74,7 @@ def test_no_n_plus_one_fails(tmp_path: Path) -> None:
 
     with pytest.raises(AssertionError, match=r"selectinload\(Customer\.orders\)") as failed:
         asyncio.run(load())
-    assert "30 times from tests/vitals/db/test_query_assertions.py:" in str(failed.value)
+    assert "30 times from tests/vitals/db/statements/test_query_assertions.py:" in str(failed.value)
 
 
 def test_queries_fixture(queries: StatementRecorder) -> None:

@@ -44,7 +44,7 @@ _MEMBERS: tuple[tuple[str, object], ...] = (
 )
 
 
-class Innocent(NamedTuple):
+class Benign(NamedTuple):
     """A body without a secret.
 
     Attributes:
@@ -59,15 +59,15 @@ class Innocent(NamedTuple):
 Make = Callable[[random.Random, int], str]
 
 
-def innocent() -> list[Innocent]:
+def benign() -> list[Benign]:
     """All bodies."""
     source = random.Random(17)
     found = [
-        Innocent(kind, json.dumps({"note": make(source, at)}, ensure_ascii=False))
+        Benign(kind, json.dumps({"note": make(source, at)}, ensure_ascii=False))
         for kind, number, make in _KINDS
         for at in range(number)
     ]
-    found += [Innocent("a member's name", json.dumps({name: value})) for name, value in _MEMBERS]
+    found += [Benign("a member's name", json.dumps({name: value})) for name, value in _MEMBERS]
     if len(found) != SAMPLES:
         raise RuntimeError(f"{len(found)} samples, not {SAMPLES}")
     return found
