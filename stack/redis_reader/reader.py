@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import ResponseError
+from redis.exceptions import BusyLoadingError, ResponseError
 from redis.retry import Retry
 
 from rules.redis_metrics import (
@@ -95,7 +95,7 @@ class Reader:
     async def _read_part(self, name: str, read: Callable[[], Any]) -> None:
         try:
             self._readings.keep(name, await read())
-        except ResponseError as error:
+        except (ResponseError, BusyLoadingError) as error:  # while it loads, INFO is answered
             self._readings.lose(name, error)
 
     async def _read_ping(self) -> list[Sample]:
