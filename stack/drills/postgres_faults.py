@@ -20,7 +20,7 @@ _SHARE = 0.9
 """The share of connections that a drill takes; the API's pool is open already."""
 _XID = 0x5F500000
 """The next transaction after a drill's, of the 2^31 that may be in use."""
-_START_SECONDS = 60
+_START_SECONDS = 180
 
 
 async def _refuse_reader(environment: "Environment") -> None:
@@ -147,7 +147,7 @@ async def _until_answers(environment: "Environment", server: str) -> None:
     deadline = asyncio.get_running_loop().time() + _START_SECONDS
     while not await asyncio.to_thread(postgres.answers, environment.port(server)):
         if asyncio.get_running_loop().time() > deadline:
-            raise RuntimeError(f"{server} did not start within {_START_SECONDS} s")
+            raise TimeoutError(f"{server} did not start within {_START_SECONDS} s")
         await asyncio.sleep(0.2)
 
 
