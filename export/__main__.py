@@ -2,7 +2,7 @@
 
 --for prometheus --to DIR      rules, scrape job, routes of Alertmanager
 --for grafana --to DIR         boards: files, API bodies, resources of Grafana 13
---for kubernetes --to DIR      PrometheusRules, ServiceMonitor, boards
+--for kubernetes --to DIR      PrometheusRules, ServiceMonitor, boards, the API, a pair
 --for mimir|thanos|victoriametrics --to DIR
 
 Each folder has a README.md with the commands that load it.

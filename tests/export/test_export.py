@@ -28,7 +28,6 @@ RESOURCE = jsonschema.Draft7Validator(
 BOARD = jsonschema.Draft7Validator(
     json.loads((ROOT / "grafana/schema/board.schema.json").read_text())
 )
-OPERATOR = json.loads((Path(__file__).parent / "operator.schema.json").read_text())
 IDENTITY = ("--identity", "cluster,namespace,job")
 
 
@@ -202,33 +201,6 @@ def test_an_invalid_resource_is_found(tmp_path: Path) -> None:
     resource = json.loads((tmp_path / "resources" / "svc-db.json").read_text())
     resource["spec"]["variables"][0]["spec"]["hide"] = 0
     assert not RESOURCE.is_valid(resource)
-
-
-def test_objects_are_valid_by_the_operators_schemas(tmp_path: Path) -> None:
-    export("kubernetes", tmp_path, *IDENTITY, "--object-label", "release=prometheus")
-    kinds = Counter[str]()
-    for path in tmp_path.rglob("*.yaml"):
-        found = yaml.safe_load(path.read_text())
-        kinds[found["kind"]] += 1
-        assert found["metadata"]["labels"]["release"] == "prometheus"
-        assert found["metadata"]["annotations"]["vitals/made-by"] == MADE_BY
-        if found["kind"] == "ConfigMap":
-            [text] = found["data"].values()
-            BOARD.validate(json.loads(text))
-            assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
-            assert len(path.read_bytes()) < 1_000_000, "etcd refuses more"
-        else:
-            jsonschema.Draft7Validator(OPERATOR[found["kind"]]).validate(found)
-    assert kinds["ConfigMap"] == len(BOARDS)
-    assert kinds["PrometheusRule"] == len({*Path(ROOT / "prometheus/rules").glob("*.yml")})
-    assert kinds["ServiceMonitor"] == kinds["AlertmanagerConfig"] == 1
-
-
-def test_the_operators_schema_refuses_what_it_does_not_know() -> None:
-    rule = {"alert": "A", "expr": "up", "forr": "5m"}
-    found = {"spec": {"groups": [{"name": "a", "rules": [rule]}]}, "metadata": {"name": "a"}}
-    with pytest.raises(jsonschema.ValidationError, match="forr"):
-        jsonschema.Draft7Validator(OPERATOR["PrometheusRule"]).validate(found)
 
 
 @pytest.mark.parametrize(
