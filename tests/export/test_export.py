@@ -216,8 +216,8 @@ def test_an_invalid_resource_is_found(tmp_path: Path) -> None:
         (["--identity", "cluster"], "must include job"),
         (["--alertmanager", "/nowhere.yml"], "/nowhere.yml"),
         (["--prometheus", "/nowhere.yml"], "/nowhere.yml"),
-        (["--target", "127.0.0.1:8000"], "write --target HOST:PORT --job NAME"),
-        (["--token-file", "token"], "write --target HOST:PORT --job NAME"),
+        (["--target", "127.0.0.1:8000"], "belong together: --target HOST:PORT --job NAME"),
+        (["--token-file", "token"], "belong together: --target HOST:PORT --job NAME"),
         (["--target", "http://shop:80", "--job", "shop"], "--target http://shop:80: write HOST"),
     ],
 )
