@@ -1,4 +1,4 @@
-"""``vitals``: find slow statements and lines, missing indexes, lock waits; watch services."""
+"""``vitals``: find slow statements, lines and leaks, missing indexes, locks; watch services."""
 
 import argparse
 import json
@@ -9,11 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from vitals import cli_locks, cli_text, cli_watch
+from vitals import cli_locks, cli_memory, cli_text, cli_watch
 from vitals.cli_service import (
     CommandError,
     Found,
     fetch_bottlenecks,
+    fetch_memory,
     fetch_profile,
     read_secret,
 )
@@ -67,7 +68,7 @@ def _run(argv: Sequence[str]) -> int:
         print(f"vitals: {error}", file=sys.stderr)
         return _WRONG
     if arguments.format == "json":
-        print(json.dumps(found, indent=2))
+        print(json.dumps(found[0] if arguments.is_one else found, indent=2))
     elif arguments.format == "table":
         cli_locks.show_table(found)
     else:
@@ -102,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
             dest="format",
             help="the same as --format json",
         )
-        subparser.set_defaults(read=read, show=show)
+        subparser.set_defaults(read=read, show=show, is_one=False)
         return subparser
 
     examined = commands.add_parser("doctor", help=doctor.HELP)
@@ -132,9 +133,19 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXIT_STATUS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    profile.set_defaults(read=_profile, format="text", show=_show_nothing)
+    profile.set_defaults(read=_profile, format="text", show=_show_nothing, is_one=False)
     _add_service_arguments(profile)
     _add_profile_arguments(profile)
+    memory = command(
+        "memory",
+        "lines, types and containers that a service's memory grows by",
+        _MEMORY,
+        fetch_memory,
+        cli_memory.show,
+    )
+    memory.set_defaults(is_one=True)
+    _add_service_arguments(memory)
+    _add_memory_arguments(memory)
     for name, what, description, show in (
         ("advise", "indexes that would make a statement cheaper", _ADVISE, cli_text.show_advice),
         ("indexes", "unused, duplicate and missing indexes", _INDEXES, cli_text.show_indexes),
@@ -215,6 +226,27 @@ def _add_profile_arguments(subparser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_memory_arguments(subparser: argparse.ArgumentParser) -> None:
+    subparser.add_argument(
+        "url", nargs="?", default=argparse.SUPPRESS, metavar="URL", help="the same as --url"
+    )
+    subparser.add_argument(
+        "--seconds",
+        type=_count,
+        default=30,
+        metavar="N",
+        help="how long to look, from 1 to 300 (default: %(default)s); it ends early when it has "
+        "seen enough",
+    )
+    subparser.add_argument(
+        "--top",
+        type=_count,
+        default=10,
+        metavar="N",
+        help="number of lines, containers and types, up to 100 (default: %(default)s)",
+    )
+
+
 def _add_ranking_arguments(subparser: argparse.ArgumentParser) -> None:
     subparser.add_argument(
         "--range",
@@ -292,6 +324,12 @@ _PROFILE = """\
 Sample the threads of a running service, by route, and write a file that shows the lines
 in which they spend their time. It reads /vitals/profile, which instrument(app,
 admin=...) enables, of the process that answers."""
+_MEMORY = """\
+Trace for some seconds what a running service allocates, and name the lines, types and
+containers that grew: what requests only use is left out, and what is not in Python's
+objects is told apart. Allocations are several times as slow meanwhile. It reads
+/vitals/memory of the process that answers: with an administrator's token, or from the
+service's own machine where instrument(app, admin=...) is not set."""
 _PLANS = """\
 Show the newest plan of each slow statement of a running service, its age, and what
 to change. It reads /vitals/bottlenecks, which instrument(app, admin=...) enables."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 PATH, PROFILE_PATH = "/vitals/bottlenecks", "/vitals/profile"
+MEMORY_PATH = "/vitals/memory"
 TIMEOUT = 10
 """Seconds."""
 
@@ -47,6 +48,20 @@ def fetch_profile(arguments: argparse.Namespace) -> bytes:
         asked["route"] = arguments.route
     path = f"{PROFILE_PATH}?{urllib.parse.urlencode(asked)}"
     return _read(arguments, path, "the profile", bytes, arguments.seconds + TIMEOUT)
+
+
+def fetch_memory(arguments: argparse.Namespace) -> Found:
+    """Read what grows in the memory of a service: one object.
+
+    Raises:
+        CommandError: It cannot be read; the message says what to do.
+    """
+    path = f"{MEMORY_PATH}?seconds={arguments.seconds}&top={arguments.top}"
+
+    def parse(content: bytes) -> Found:
+        return [dict(json.loads(content))]
+
+    return _read(arguments, path, "its memory", parse, arguments.seconds + 3 * TIMEOUT)
 
 
 def _read(

@@ -20,7 +20,11 @@ KNOWN_FILES: dict[str, bool] = {}
 def is_application_code(code: CodeType) -> bool:
     """Whether code is the application's."""
     # By its file: Python hashes a code object anew each time, with its constants.
-    name = code.co_filename
+    return is_application_file(code.co_filename)
+
+
+def is_application_file(name: str) -> bool:
+    """Whether a file's code is the application's."""
     known = KNOWN_FILES.get(name)
     if known is None:
         known = not name.startswith(STANDARD) and not any(part in name for part in _INSTALLED)

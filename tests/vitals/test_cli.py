@@ -10,7 +10,7 @@ from sqlalchemy import create_engine
 
 from vitals import cli
 
-COMMANDS = ("doctor", "bottlenecks", "plans", "advise", "indexes", "locks")
+COMMANDS = ("doctor", "bottlenecks", "plans", "memory", "advise", "indexes", "locks")
 
 
 def run(*words: str, module: str = "vitals", **environment: str) -> subprocess.Popen[bytes]:

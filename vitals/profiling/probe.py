@@ -11,6 +11,8 @@ from vitals.db.insight.page_login import Admin, AdminLogin
 from vitals.host import Host
 from vitals.otlp.target import TargetError
 from vitals.profiling.block_report import BlockReport
+from vitals.profiling.memory.memory_page import PATH as MEMORY_PATH
+from vitals.profiling.memory.memory_page import MemoryPage
 from vitals.profiling.profile_page import PATH, ProfilePage
 from vitals.profiling.profile_push import ProfilePush, push_target
 from vitals.profiling.thread_pool_watch import ThreadPoolWatch
@@ -84,6 +86,7 @@ class ProfilingProbe:
 
         if self.admin is not None:
             host.serve(PATH, ProfilePage(SAMPLER, self.admin, self.admin_login))
+        host.serve(MEMORY_PATH, MemoryPage(self.admin, self.admin_login))
         host.at_start(start)
         host.lifespan(running)
         host.on_finished(report.finished)

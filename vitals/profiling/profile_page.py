@@ -7,11 +7,10 @@ from time import time
 import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.types import Receive, Scope, Send
 
-from vitals.db.insight.page_login import Admin, AdminLogin, PageLogin, Refusal, set_cookie
-from vitals.metrics.endpoint import SECURITY_HEADERS
+from vitals.db.insight.page_login import Admin, AdminLogin
 from vitals.profiling import profile_formats
+from vitals.profiling.guarded_page import GuardedPage
 from vitals.profiling.sampler import INTERVAL, MINUTES, Profile, Sampler, difference
 
 PATH = "/vitals/profile"
@@ -23,10 +22,9 @@ FORMATS = {
     "pprof": "application/octet-stream",
     "folded": "text/plain; charset=utf-8",
 }
-_SEE_OTHER = 303
 
 
-class ProfilePage:
+class ProfilePage(GuardedPage):
     """ASGI application of the profile.
 
     ``seconds=N`` waits and answers with the samples of that time; without it, all that are kept.
@@ -39,25 +37,12 @@ class ProfilePage:
     """
 
     def __init__(self, sampler: Sampler, admin: Admin, admin_login: AdminLogin | None) -> None:
+        super().__init__(admin, admin_login)
         self._sampler = sampler
-        self._login = PageLogin(admin, admin_login)
         self._waiting = 0
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
-        response = await self._respond(Request(scope, receive))
-        response.headers.update(SECURITY_HEADERS)
-        await response(scope, receive, send)
-
-    async def _respond(self, request: Request) -> Response:
-        if request.method == "POST":
-            return await self._log_in(request)
-        if request.method not in {"GET", "HEAD"}:
-            return PlainTextResponse("use GET, or POST to log in\n", 405, {"allow": "GET, POST"})
-        refusal = await self._login.refuse(request)
-        return await self._show(request) if refusal is None else _refused(refusal)
-
-    async def _show(self, request: Request) -> Response:
+    async def show(self, request: Request) -> Response:
+        """Take the profile."""
         asked = request.query_params
         seconds, wanted = asked.get("seconds", "0"), asked.get("format", "speedscope")
         if not seconds.isascii() or not seconds.isdecimal() or int(seconds) > MAX_SECONDS:
@@ -84,20 +69,6 @@ class ProfilePage:
         before = self._sampler.profile(began)
         await asyncio.sleep(seconds)
         return began, difference(self._sampler.profile(began), before)
-
-    async def _log_in(self, request: Request) -> Response:
-        found = await self._login.log_in(request)
-        if isinstance(found, Refusal):
-            return _refused(found)
-        query = request.url.query
-        location = request.url.path + (f"?{query}" if query else "")
-        response = Response(status_code=_SEE_OTHER, headers={"location": location})
-        set_cookie(response, request, found)
-        return response
-
-
-def _refused(refusal: Refusal) -> Response:
-    return PlainTextResponse(f"{refusal.message}\n", refusal.status, refusal.headers)
 
 
 def _render(wanted: str, profile: Profile, began: float, seconds: float) -> bytes:
