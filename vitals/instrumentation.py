@@ -33,6 +33,7 @@ from vitals.metrics.endpoint import MetricsEndpoint
 from vitals.metrics.meter import Meter
 from vitals.metrics.worker_sharing import join
 from vitals.objectives import Objective, Objectives
+from vitals.profiling.memory.growth_watch import INTERVAL
 from vitals.profiling.probe import THRESHOLD, ProfilingProbe
 from vitals.resource import (
     SERVICE_NAME,
@@ -148,6 +149,7 @@ def instrument(
     locks: bool = True,
     folders: Folders | None = None,
     block_threshold: float | None = THRESHOLD,
+    memory_interval: float | None = INTERVAL,
     profiles_endpoint: str | None = None,
     probes: Sequence[Probe] = (),
 ) -> Vitals:
@@ -224,6 +226,8 @@ def instrument(
             (``NAME=PATH:NAME=PATH``). The service may watch the disk of a database on its machine.
         block_threshold: Seconds for which the event loop may not turn until the line that blocks it
             is looked for, in a thread; None never looks. See docs/profiling.md.
+        memory_interval: Seconds between two readings of the process's memory. While it grows
+            without end, the lines that do it are looked for; None never looks. See docs/memory.md.
         profiles_endpoint: Where profiles are pushed to by Pyroscope's API, such as
             ``http://127.0.0.1:4040``; by default ``PYROSCOPE_SERVER_ADDRESS``, else nowhere.
         probes: Further probes, each an object with ``attach(host)``; see ``vitals.host``.
@@ -295,7 +299,9 @@ def instrument(
         traces,
         RuntimeProbe(version, revision),
         SaturationProbe(folders),
-        ProfilingProbe(block_threshold, admin, admin_login, profiles_endpoint, resource)
+        ProfilingProbe(
+            block_threshold, admin, admin_login, profiles_endpoint, resource, memory_interval
+        )
         if block_threshold is not None
         else None,
         LogProbe(logs) if logs is not False else None,
