@@ -33,8 +33,9 @@ _READINGS, _LONG_STEP = 7, 60
 """Readings that must rise: for a minute, and, of each sixtieth one, for an hour."""
 _MIN_BYTES, _MIN_SHARE = 16 << 20, 0.02
 """Growth within that time from which on it is told."""
-_FALLS = 1
-"""Readings that may be lower than the one before: memory is freed now and then."""
+_RISES, _FALLS = 4, 1
+"""How many readings are at least higher than the one before, and how many may be lower: a step is
+no growth, and memory is freed now and then."""
 _PAUSE = 60
 """Intervals between two looks: ten minutes."""
 _LASTS = 180
@@ -57,10 +58,11 @@ class Rise:
         if len(readings) <= _READINGS:
             return False
         self._peak = max(self._peak, readings.popleft())
-        values = list(readings)
-        falls = sum(after < before for before, after in pairwise(values))
-        least = max(_MIN_BYTES, _MIN_SHARE * values[0])
-        return falls <= _FALLS and reading - max(values[0], self._peak) >= least
+        steps = [after - before for before, after in pairwise(readings)]
+        if sum(step > 0 for step in steps) < _RISES or sum(step < 0 for step in steps) > _FALLS:
+            return False
+        least = max(_MIN_BYTES, _MIN_SHARE * readings[0])
+        return reading - max(readings[0], self._peak) >= least
 
 
 class GrowthWatch:
@@ -159,7 +161,7 @@ class GrowthWatch:
 
     def _child(self, labels: GrowthLabels) -> GaugeChild:
         if labels not in self._known:
-            if len(self._known) >= MAX_SITES:
+            if len(self._known) >= MAX_SITES and labels.site != NOT_PYTHON:
                 labels = GrowthLabels(OTHER, OTHER)
             self._known[labels] = self._family.bind(labels)
         return self._known[labels]
