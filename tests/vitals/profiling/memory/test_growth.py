@@ -20,7 +20,7 @@ from fastapi import FastAPI
 
 from vitals import instrument
 from vitals.cli import main
-from vitals.profiling.memory.allocations import Allocations, TracedAlreadyError
+from vitals.profiling.memory.allocations import Allocations, TracedAlreadyError, merge
 from vitals.profiling.memory.growth import BusyError, look
 from vitals.profiling.memory.process_memory import Limit, read_limit, read_memory
 
@@ -29,6 +29,12 @@ ORDERS: dict[int, "Order"] = {}
 TOKEN = "an-administrator"
 HEADERS = {"authorization": f"Bearer {TOKEN}"}
 MIB = 1 << 20
+
+
+def test_what_is_in_use_in_one_reading_only_is_no_growth() -> None:
+    one, other = {(("a", 1),): (100, 2)}, {(("a", 1),): (150, 1), (("b", 2),): (7, 7)}
+    assert merge(min, one, other) == {(("a", 1),): (100, 1), (("b", 2),): (0, 0)}
+    assert merge(max, one, other) == {(("a", 1),): (150, 2), (("b", 2),): (7, 7)}
 
 
 class Order:
@@ -112,7 +118,7 @@ def shop(admin: str | None) -> FastAPI:
 
     @app.get("/used")
     async def used() -> int:
-        return len([str(number) * 20 for number in range(5_000)])
+        return len([str(number) * 20 for number in range(500)])
 
     return app
 
