@@ -20,7 +20,7 @@ from fastapi import FastAPI
 
 from vitals import instrument
 from vitals.cli import main
-from vitals.profiling.memory.allocations import Allocations, TracedAlreadyError, merge
+from vitals.profiling.memory.allocations import Allocations, Kept, TracedAlreadyError, merge
 from vitals.profiling.memory.growth import BusyError, look
 from vitals.profiling.memory.process_memory import Limit, read_limit, read_memory
 
@@ -32,7 +32,8 @@ MIB = 1 << 20
 
 
 def test_what_is_in_use_in_one_reading_only_is_no_growth() -> None:
-    one, other = {(("a", 1),): (100, 2)}, {(("a", 1),): (150, 1), (("b", 2),): (7, 7)}
+    one: Kept = {(("a", 1),): (100, 2)}
+    other: Kept = {(("a", 1),): (150, 1), (("b", 2),): (7, 7)}
     assert merge(min, one, other) == {(("a", 1),): (100, 1), (("b", 2),): (0, 0)}
     assert merge(max, one, other) == {(("a", 1),): (150, 2), (("b", 2),): (7, 7)}
 
