@@ -227,9 +227,19 @@ INHIBITIONS = (
     ),
     Inhibition(
         CACHE_WRITES_REFUSED,
+        SLOW_QUERY_RATIO_HIGH,
+        "The database answers what the cache did, more slowly the more it is asked.",
+    ),
+    Inhibition(
+        CACHE_WRITES_REFUSED,
         CACHE_HIT_RATIO_COLLAPSED,
         "What is not stored cannot be found.",
         equal=("job", "cache"),
+    ),
+    Inhibition(
+        CACHE_STORE_DOWN,
+        SLOW_QUERY_RATIO_HIGH,
+        "The database answers what the cache did, more slowly the more it is asked.",
     ),
     Inhibition(CACHE_STORE_DOWN, LATENCY_P95_HIGH, "Requests wait for the database instead."),
     Inhibition(
@@ -240,6 +250,9 @@ INHIBITIONS = (
     ),
     Inhibition(CPU_STARVED, LATENCY_P95_HIGH, "Every request waits for a CPU."),
     Inhibition(CPU_STARVED, BUDGET_BURN, "Every request waits for a CPU.", of=_LATENCY),
+    Inhibition(CPU_STARVED, ROUTE_SLOW_ALERT, "Every request waits for a CPU."),
+    Inhibition(CPU_STARVED, SLOW_QUERY_RATIO_HIGH, "The answer of a query waits for a CPU too."),
+    Inhibition(CPU_STARVED, STATEMENT_SLOWER, "The answer of a query waits for a CPU too."),
     Inhibition(THREADS_NEARLY, LATENCY_P95_HIGH, "Endpoints without async wait for a free thread."),
     *map(_runs_out, (FILES_SOON, MEMORY_SOON, DISK_SOON, THREADS_SOON)),
     Inhibition(
@@ -264,6 +277,11 @@ INHIBITIONS = (
     Inhibition(CACHE_STORE_DOWN, ROUTE_SLOW_ALERT, "Requests wait for the database instead."),
     Inhibition(
         EVENT_LOOP_LAG_HIGH, ROUTE_SLOW_ALERT, "Every request waits for the blocked event loop."
+    ),
+    Inhibition(
+        EVENT_LOOP_LAG_HIGH,
+        SLOW_QUERY_RATIO_HIGH,
+        "The answer of a query waits for the event loop too.",
     ),
     Inhibition(
         EVENT_LOOP_LAG_HIGH, STATEMENT_SLOWER, "The answer of a query waits for the event loop too."

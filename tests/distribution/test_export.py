@@ -9,7 +9,8 @@ from checks import distribution
 from export.__main__ import main as export
 from tests.distribution.conftest import Run
 
-pytestmark = pytest.mark.slow
+# The viewer may have to be built.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 OPTIONS = (
     *("--identity", "cluster,job", "--label", "team=shop", "--without", "Watchdog"),

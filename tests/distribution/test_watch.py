@@ -18,7 +18,7 @@ from stack.readiness import LOOPBACK, free_port, http_answers
 from tests import servers
 from tests.distribution.conftest import Run
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
 
 TOKEN = "token-of-the-shop"
 SERVICE = """

@@ -1,6 +1,7 @@
 """What identifies the service."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,22 @@ def test_workers_that_share_their_metrics_are_one_instance() -> None:
     assert with_instance_id(service, Path("/shared/b"))[INSTANCE_ID] != one
     given = service | {INSTANCE_ID: "pod-1"}
     assert with_instance_id(given, Path("/shared/a")) == given
+
+
+def test_detectors_that_the_environment_names_add_what_nothing_else_says(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "otel,process,os,no_such")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "os.type=planted")
+    found = resource_attributes(None, "2", "1")
+    assert found["process.pid"] == str(os.getpid())
+    assert found["os.type"] == "planted"
+    assert (found["service.name"], found["service.version"]) == ("api", "2")
+    assert not [each for each in found if each.startswith(("process.command", "telemetry."))]
+    assert "no_such" in caplog.text
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.resources", None)  # not installed
+    assert "process.pid" not in resource_attributes(None, "2", "1")
+    assert "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS" in caplog.text
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")

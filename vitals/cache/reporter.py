@@ -9,7 +9,8 @@ from contextlib import AbstractContextManager, contextmanager
 from time import perf_counter, time_ns
 from types import TracebackType
 
-from vitals.asgi.request_context import MakeSpan
+from vitals.asgi.request_context import CURRENT, MakeSpan
+from vitals.asgi.request_times import CACHE
 from vitals.asgi.trace_record import Attributes
 from vitals.cache.core.error_types import error_type
 from vitals.cache.core.metrics import Layer, Outcome, Refusal, Result
@@ -111,6 +112,10 @@ class StoreReporter:
         """
         if isinstance(error, StoreUnavailableError) and error.result == "bypass":
             return
+        request = CURRENT.get()
+        if request is not None and request.times is not None:
+            now = perf_counter()
+            request.times.wait(CACHE, now - seconds, now)
         child = self._operations.get(operation)
         if child is None:
             labels = CacheOperationLabels(self._cache, operation)

@@ -57,6 +57,13 @@ class RouteLabels(NamedTuple):
     http_route: str
 
 
+class RoutePartLabels(NamedTuple):
+    """Labels of a part of a route's requests, see ``vitals.asgi.request_times``."""
+
+    http_route: str
+    part: str
+
+
 class WebSocketLabels(NamedTuple):
     """Labels of a finished WebSocket; the close code is that of RFC 6455, 7.4."""
 
@@ -90,6 +97,12 @@ HTTP_REQUEST_DURATION = Histogram(
     "byte. Each latency objective's threshold is a bucket bound.",
     RequestLabels,
     REQUEST_SECONDS,
+)
+HTTP_REQUEST_TIME = Counter(
+    "http_server_request_time_seconds_total",
+    "Time that requests of a route spent in each part; all parts but queue, which is before the "
+    "request arrives, add up to the requests' duration.",
+    RoutePartLabels,
 )
 HTTP_ACTIVE_REQUESTS = Gauge(
     "http_server_active_requests",

@@ -55,7 +55,8 @@ class TraceSettings:
 
     Attributes:
         exporters: Names of exporters; none exports nothing.
-        endpoint: The endpoint given in code; None leaves it to the environment.
+        endpoint: The endpoint given in code, if OTLP is exported; None leaves it to the
+            environment.
         protocol: The protocol of OTLP.
         ratio: The sampling ratio given in code; None leaves it to the environment.
         disabled: Whether ``OTEL_SDK_DISABLED`` forbids all tracing.
@@ -102,6 +103,9 @@ def trace_settings(
 ) -> TraceSettings:
     """Read the settings.
 
+    The code says where to, the environment whether and by what: who runs a service can turn its
+    traces off without a change of its code.
+
     Args:
         endpoint: Where to export to, given in code: a base URL or a full URL.
         ratio: Sampling ratio given in code.
@@ -111,18 +115,15 @@ def trace_settings(
         return TraceSettings(disabled=True)
     protocol = (_variable(TRACES_PROTOCOL) or _variable(PROTOCOL) or HTTP).lower()
     named = tuple(name.strip() for name in _variable(EXPORTER).split(",") if name.strip())
-    if endpoint:
-        named = (OTLP,)
-    elif "none" in named:
+    if "none" in named:
         named = ()
-    elif not named and (_variable(TRACES_ENDPOINT) or _variable(ENDPOINT)):
+    elif not named and (endpoint or _variable(TRACES_ENDPOINT) or _variable(ENDPOINT)):
         named = (OTLP,)
     for name in named:
         protocol = _PROTOCOLS.get(name, protocol)
-    exporters = tuple(OTLP if name in _PROTOCOLS else name for name in named)
-    return TraceSettings(
-        tuple(dict.fromkeys(exporters)), endpoint or None, protocol, ratio, tracer=tracer
-    )
+    exporters = tuple(dict.fromkeys(OTLP if name in _PROTOCOLS else name for name in named))
+    given = endpoint if endpoint and OTLP in exporters else None
+    return TraceSettings(exporters, given, protocol, ratio, tracer=tracer)
 
 
 def traces_endpoint(endpoint: str | None) -> str | None:

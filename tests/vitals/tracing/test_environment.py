@@ -34,7 +34,10 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://x/custom"}, None, ("otlp",)),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, None, ()),
         ({"OTEL_TRACES_EXPORTER": "none", **ENDPOINT}, None, ()),
-        ({"OTEL_TRACES_EXPORTER": "none"}, "http://x:4318", ("otlp",)),
+        ({"OTEL_TRACES_EXPORTER": "none"}, "http://x:4318", ()),
+        ({"OTEL_TRACES_EXPORTER": "none, otlp"}, "http://x:4318", ()),
+        ({"OTEL_TRACES_EXPORTER": "console"}, "http://x:4318", ("console",)),
+        ({"OTEL_TRACES_EXPORTER": "console,otlp"}, "http://x:4318", ("console", "otlp")),
         ({"OTEL_TRACES_EXPORTER": "console"}, None, ("console",)),
         ({"OTEL_TRACES_EXPORTER": "otlp"}, None, ("otlp",)),
         ({"OTEL_TRACES_EXPORTER": "otlp, console,otlp"}, None, ("otlp", "console")),
@@ -52,6 +55,7 @@ def test_exporters(
         environment.setenv(name, value)
     settings = trace_settings(endpoint)
     assert settings.exporters == expected
+    assert settings.endpoint == (endpoint if "otlp" in expected else None)
     assert settings.disabled is ("OTEL_SDK_DISABLED" in variables)
 
 
@@ -154,9 +158,8 @@ def test_what_records_cannot_do_is_done_by_opentelemetry(
     for name, value in (ENDPOINT | variables).items():
         environment.setenv(name, value)
     assert not trace_settings().fits_records
-    assert trace_settings("http://127.0.0.1:9").fits_records is (
-        "OTEL_TRACES_EXPORTER" in variables
-    ), "an endpoint given in code is OTLP's"
+    given = trace_settings("http://127.0.0.1:9")
+    assert not given.fits_records, "an endpoint in code changes none of what they ask for"
 
 
 def test_the_resource_is_that_of_the_environment_unless_given(
