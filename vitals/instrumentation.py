@@ -23,6 +23,7 @@ from vitals.extras import MissingExtraError, needs_extra
 from vitals.host import Host, Probe
 from vitals.http.background import observe_background_tasks
 from vitals.http.exception_handlers import observe_handlers
+from vitals.http.parts.hooks import observe_parts
 from vitals.http.probe import HttpProbe
 from vitals.interpreter import refuse_free_threading
 from vitals.logging.export_probe import LogExportProbe
@@ -148,6 +149,7 @@ def instrument(
     locks: bool = True,
     folders: Folders | None = None,
     block_threshold: float | None = THRESHOLD,
+    time_parts: bool = True,
     profiles_endpoint: str | None = None,
     probes: Sequence[Probe] = (),
 ) -> Vitals:
@@ -224,6 +226,9 @@ def instrument(
             (``NAME=PATH:NAME=PATH``). The service may watch the disk of a database on its machine.
         block_threshold: Seconds for which the event loop may not turn until the line that blocks it
             is looked for, in a thread; None never looks. See docs/profiling.md.
+        time_parts: Whether it is measured what the time of a request is spent in: middleware,
+            dependencies, queries, waits and so on. For that, functions of FastAPI, anyio and
+            asyncio are replaced, see docs/requests.md.
         profiles_endpoint: Where profiles are pushed to by Pyroscope's API, such as
             ``http://127.0.0.1:4040``; by default ``PYROSCOPE_SERVER_ADDRESS``, else nowhere.
         probes: Further probes, each an object with ``attach(host)``; see ``vitals.host``.
@@ -270,6 +275,9 @@ def instrument(
     own_only = MetricsEndpoint(host.meter, access=access, registry=None)
     host.serve(metrics_path, endpoint, others=[DISPLACED], displaced=own_only)
     observe_background_tasks()
+    host.time_parts = time_parts
+    if time_parts:
+        observe_parts(app)
     name = worker_discovery.application_id(f"{service_name}\n{app.title}")
     host.at_start(lambda: join(host.meter, name, workers_dir))
 
@@ -420,6 +428,7 @@ def _measure(host: Host, app: ASGIApp) -> ASGIApp:
         linked_span=host.linked_span,
         long_polls=host.long_polls,
         errors=host.errors,
+        time_parts=host.time_parts,
         activity=host.activity,
     )
     host.record_cut = probe.record_cut
