@@ -491,6 +491,13 @@ class CacheLabels(NamedTuple):
     cache: str
 
 
+class CacheStoreLabels(NamedTuple):
+    """A cache and the address of its store, ``HOST:PORT``; empty where it is none or several."""
+
+    cache: str
+    server_address: str
+
+
 class CacheRefusalLabels(NamedTuple):
     """Labels of a refused entry; reason is schema, corrupt or too_large."""
 
@@ -539,7 +546,7 @@ CACHE_INVALIDATIONS = Counter(
 CACHE_BREAKER_OPEN = Gauge(
     "cache_breaker_open",
     "1 while the circuit breaker of the cache's store is open.",
-    CacheLabels,
+    CacheStoreLabels,
     multiprocess_mode="max",
 )
 CACHE_L1_BYTES = Gauge("cache_l1_bytes", "Bytes that the in-process layer holds.", CacheLabels)
