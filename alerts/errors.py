@@ -19,8 +19,8 @@ _PAGE = "issues/?id={{ $labels.fingerprint }}"
 
 
 UNAVAILABLE = "50[234]"
-"""Types of errors without an exception: statuses that a service answers because something that it
-needs is unavailable. That is another alert's trouble, and seen on every route at once."""
+"""Types of errors of requests that are answered so, because something that the service needs is
+unavailable. That is another alert's trouble, and seen on every route at once."""
 
 
 def _of_services(metric: Gauge[IssueLabels]) -> str:
@@ -33,7 +33,7 @@ ERROR_NEW = Alert(
     name="ErrorNew",
     expr=_of_services(ISSUE_NEW),
     fires_when="an error occurs that has no issue yet",
-    not_when="a 502, 503 or 504 that is answered without an exception of its own",
+    not_when="a request is answered 502, 503 or 504: what it needs is unavailable",
     severity=Severity.TICKET,
     summary=f"New error in {{{{ $labels.job }}}}: {_ERROR}",
     description=f"First seen {{{{ $value | humanizeTimestamp }}}}{_WHERE}",
@@ -44,7 +44,7 @@ ERROR_REOPENED = Alert(
     name="ErrorReopened",
     expr=_of_services(ISSUE_REOPENED),
     fires_when="an error occurs after its issue was resolved",
-    not_when="its issue is ignored, or is such a 502, 503 or 504",
+    not_when="its issue is ignored, or of requests that are answered 502, 503 or 504",
     severity=Severity.TICKET,
     summary=f"Error is back in {{{{ $labels.job }}}}: {_ERROR}",
     description=f"Seen again {{{{ $value | humanizeTimestamp }}}}{_WHERE} Its issue was resolved.",

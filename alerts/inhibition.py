@@ -27,6 +27,7 @@ from alerts.locks import LOCK_WAIT_LONG
 from alerts.meta_monitoring import INSTANCE_DOWN, SCRAPE_SLOW, SERVICE_ENDED, TARGET_DOWN
 from alerts.postgres import TRANSACTION_FORGOTTEN, TRANSACTION_LONG
 from alerts.processes import CRASH_LOOP
+from alerts.redis import REDIS_UNREACHABLE
 from alerts.regressions import QUERIES_MULTIPLIED, STATEMENT_SLOWER
 from alerts.requests import ERROR_RATIO_HIGH, EVENT_LOOP_LAG_HIGH, LATENCY_P95_HIGH
 from alerts.routes import ROUTE_ERRORS, ROUTE_FAILS, ROUTE_SLOW_ALERT
@@ -142,6 +143,13 @@ INHIBITIONS = (
         same_events=True,
     ),
     Inhibition(
+        REDIS_UNREACHABLE,
+        CACHE_STORE_DOWN,
+        "The services see the same server, by the same address.",
+        equal=("server_address",),
+        same_events=True,
+    ),
+    Inhibition(
         SERVICE_ENDED,
         TARGET_DOWN,
         "A service that ended answers no scrapes until it runs again.",
@@ -227,9 +235,19 @@ INHIBITIONS = (
     ),
     Inhibition(
         CACHE_WRITES_REFUSED,
+        SLOW_QUERY_RATIO_HIGH,
+        "The database answers what the cache did, more slowly the more it is asked.",
+    ),
+    Inhibition(
+        CACHE_WRITES_REFUSED,
         CACHE_HIT_RATIO_COLLAPSED,
         "What is not stored cannot be found.",
         equal=("job", "cache"),
+    ),
+    Inhibition(
+        CACHE_STORE_DOWN,
+        SLOW_QUERY_RATIO_HIGH,
+        "The database answers what the cache did, more slowly the more it is asked.",
     ),
     Inhibition(CACHE_STORE_DOWN, LATENCY_P95_HIGH, "Requests wait for the database instead."),
     Inhibition(
@@ -240,6 +258,9 @@ INHIBITIONS = (
     ),
     Inhibition(CPU_STARVED, LATENCY_P95_HIGH, "Every request waits for a CPU."),
     Inhibition(CPU_STARVED, BUDGET_BURN, "Every request waits for a CPU.", of=_LATENCY),
+    Inhibition(CPU_STARVED, ROUTE_SLOW_ALERT, "Every request waits for a CPU."),
+    Inhibition(CPU_STARVED, SLOW_QUERY_RATIO_HIGH, "The answer of a query waits for a CPU too."),
+    Inhibition(CPU_STARVED, STATEMENT_SLOWER, "The answer of a query waits for a CPU too."),
     Inhibition(THREADS_NEARLY, LATENCY_P95_HIGH, "Endpoints without async wait for a free thread."),
     *map(_runs_out, (FILES_SOON, MEMORY_SOON, DISK_SOON, THREADS_SOON)),
     Inhibition(
@@ -264,6 +285,11 @@ INHIBITIONS = (
     Inhibition(CACHE_STORE_DOWN, ROUTE_SLOW_ALERT, "Requests wait for the database instead."),
     Inhibition(
         EVENT_LOOP_LAG_HIGH, ROUTE_SLOW_ALERT, "Every request waits for the blocked event loop."
+    ),
+    Inhibition(
+        EVENT_LOOP_LAG_HIGH,
+        SLOW_QUERY_RATIO_HIGH,
+        "The answer of a query waits for the event loop too.",
     ),
     Inhibition(
         EVENT_LOOP_LAG_HIGH, STATEMENT_SLOWER, "The answer of a query waits for the event loop too."

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from rules.pair import REPLICA
+
 FOLDER = Path(__file__).parents[1] / "prometheus"
 DOCUMENT = FOLDER / "prometheus-pair.yml"
 _HEADER = """\
@@ -10,7 +12,7 @@ _HEADER = """\
 # from the environment, as Prometheus 3 replaces it.
 """
 _GLOBAL = "global:\n"
-_REPLICA = '  external_labels: { replica: "${REPLICA}" }\n'
+_REPLICA = f'  external_labels: {{ {REPLICA}: "${{REPLICA}}" }}\n'
 _BOTH = {
     '["gate:9093"]': '["gate:9093", "gate-2:9093"]',
     '["alertmanager:9093"]': '["alertmanager:9093", "alertmanager-2:9093"]',

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from secrets import token_urlsafe
 
+from rules.pair import cluster_flags
 from stack import readiness
 from stack.installation.paths import Installation
 
@@ -50,16 +51,10 @@ class Half:
         """Options of Alertmanager: who it shares its notifications with; sooner for a drill."""
         if not self.cluster:
             return ()
-        return (
-            f"--cluster.listen-address={readiness.LOOPBACK}:{self.cluster}",
-            f"--cluster.advertise-address={readiness.LOOPBACK}:{self.cluster}",
-            *(
-                f"--cluster.peer={readiness.LOOPBACK}:{other.cluster}"
-                for other in halves
-                if other is not self
-            ),
-            *(("--cluster.settle-timeout=2s", "--cluster.peer-timeout=3s") if fast else ()),
-        )
+        own = f"{readiness.LOOPBACK}:{self.cluster}"
+        peers = [f"{readiness.LOOPBACK}:{each.cluster}" for each in halves if each is not self]
+        sooner = ("--cluster.settle-timeout=2s", "--cluster.peer-timeout=3s") if fast else ()
+        return (*cluster_flags(own, peers, advertise=own), *sooner)
 
 
 def halves(here: Installation) -> list[Half]:

@@ -26,7 +26,7 @@ from stack.drills.load import LoadGenerator
 from stack.text_table import text_table
 
 WARM_SECONDS = 420
-"""To have five minutes of data before the fault."""
+"""To have five minutes of data before releases."""
 LIMITS = {"page": 180, "ticket": 720}
 """Seconds within which a fault must be told, by severity."""
 AFTER_SECONDS = 240
@@ -71,26 +71,29 @@ def run_fault(number: int, *, orders: int, seconds: int) -> Row:
     """Inject one fault into a part of a stack; returns a row of the table."""
     fault = FAULTS[number]
     with ExitStack() as opened:
-        stack = opened.enter_context(_started(orders, fault.disk))
-        print(f"{number} {fault.title}: {WARM_SECONDS} s of traffic before it", flush=True)
-        time.sleep(WARM_SECONDS)
+        stack = opened.enter_context(_started(max(orders, fault.orders), fault.disk))
+        print(f"{number} {fault.title}: {fault.warm} s of traffic before it", flush=True)
+        time.sleep(fault.warm)
         before = {each["starts"] + each["alert"] for each in stack.told()}
         opened.enter_context(fault.inject(stack))
         began, end = time.monotonic(), time.monotonic() + seconds
         told: dict[str, tuple[float, Message]] = {}
+        is_told = False
         while time.monotonic() < end:
             time.sleep(1)
             for each in reversed(stack.told()):
                 key = each["starts"] + each["alert"]
-                if key not in before and key not in told:
-                    spent = time.monotonic() - began
-                    if not told:
-                        end = min(end, time.monotonic() + AFTER_SECONDS)
-                    told[key] = spent, each
-                    _print_message(number, spent, each)
+                if key in before or key in told:
+                    continue
+                told[key] = time.monotonic() - began, each
+                _print_message(number, *told[key])
+                if each["alert"] in fault.alerts and not is_told:
+                    is_told = True
+                    end = min(end, time.monotonic() + AFTER_SECONDS)
         shown = "; ".join(f"{title}: {stack.figure(board, title)}" for board, title in fault.shown)
         witness = fault.witness(stack)
-    after, first = next(iter(told.values()), (0, None))
+    right = [(after, each) for after, each in told.values() if each["alert"] in fault.alerts]
+    after, first = right[0] if right else (0, None)
     text = "; ".join(_text(each) for _, each in told.values())
     return str(number), fault.title, _told(first, after), text, shown, witness
 

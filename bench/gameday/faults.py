@@ -131,36 +131,64 @@ class Fault:
     Attributes:
         title: What breaks.
         inject: Breaks it until the block ends.
+        alerts: Of which one must tell it; messages are collected until then.
         shown: Boards and titles of the panels to compare.
         witness: The outside view, as text.
         disk: Size of the disk of the data, if it has one of its own, which takes the superuser.
+        warm: Seconds of traffic before it: five minutes of data, or what it is compared with.
+        orders: Number of orders of the sample data, if it takes more than few.
     """
 
     title: str
     inject: Callable[[Stack], Any]
+    alerts: frozenset[str]
     shown: tuple[tuple[str, str], ...] = ()
     witness: Callable[[Stack], str] = field(default=lambda _stack: "")
     disk: str = ""
+    warm: int = 420
+    orders: int = 0
 
 
 FAULTS = {
-    1: Fault("indexes dropped", _indexes_dropped),
+    1: Fault(
+        "indexes dropped",
+        _indexes_dropped,
+        frozenset({"StatementSlower", "RouteSlow"}),
+        warm=1500,
+        orders=200_000,
+    ),
     2: Fault(
         "ALTER TABLE left open in psql",
         lambda stack: _in_psql(stack, "BEGIN; ALTER TABLE products ADD COLUMN gameday int;\n"),
+        frozenset({"TransactionForgotten"}),
     ),
-    3: Fault("Redis frozen", _redis_frozen, (("svc-cache", "Current hit ratio"),)),
-    4: Fault("Redis full", _redis_full, (("svc-cache", "Refused commands"),), _refused),
+    3: Fault(
+        "Redis frozen",
+        _redis_frozen,
+        frozenset({"CacheStoreDown"}),
+        (("svc-cache", "Current hit ratio"),),
+    ),
+    4: Fault(
+        "Redis full",
+        _redis_full,
+        frozenset({"CacheWritesRefused"}),
+        (("svc-cache", "Refused commands"),),
+        _refused,
+    ),
     5: Fault(
         "no slot of PostgreSQL left",
         _slots_taken,
+        frozenset({"ErrorRatioHigh", "PostgresConnectionsRunOut"}),
         (("svc-db", "Failed queries"), ("svc-db", "Connections by state")),
         _sessions,
     ),
-    11: Fault("disk runs full", _disk_filled, witness=_free_disk, disk="1500m"),
+    11: Fault(
+        "disk runs full", _disk_filled, frozenset({"DiskRunsOut"}), witness=_free_disk, disk="900m"
+    ),
     12: Fault(
         "API killed",
         _api_killed,
+        frozenset({"ServiceEnded"}),
         (("svc-overview", "Availability"), ("svc-overview", "Instances up")),
     ),
 }

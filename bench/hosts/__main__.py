@@ -17,7 +17,7 @@ from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.hosts.fleet import DELAY_SECONDS, Fleet, fleet
+from bench.hosts.fleet import DELAY_SECONDS, KEEP_ALIVE_SECONDS, Fleet, fleet
 from bench.hosts.traffic import PRODUCTS, Traffic
 from service.auth import AccessTokens
 from service.db import migrate
@@ -129,6 +129,7 @@ def _run(stack: ExitStack, name: str, database: str, redis: str, event: Event, *
         jwt_key_file=folder / "jwt-key",
         pool_size=POOL,
         shutdown_delay=DELAY_SECONDS,
+        keep_alive_timeout=KEEP_ALIVE_SECONDS,
         **more,
     )
     products, login = asyncio.run(_prepare(settings))

@@ -22,6 +22,8 @@ CHECK_MILLISECONDS = 500
 """Between two health checks; one that fails takes a host out."""
 DELAY_SECONDS = 2.0
 """`SERVICE_SHUTDOWN_DELAY`: several health checks."""
+KEEP_ALIVE_SECONDS = 75
+"""Longer than haproxy keeps an idle connection: else it may use one that the API just closes."""
 _START_SECONDS = 120
 
 _HAPROXY = """

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from alerts.alertmanager import escape_glob
+from rules.pair import FEATURES, REPLICA
 from stack import readiness
 from stack.installation.ports import Ports
 from stack.installation.service_user import ServiceUser
@@ -48,7 +49,7 @@ def server(
             # Alerts that were firing still do after a restart. By default those with a `for` below
             # ten minutes begin anew, and Alertmanager reports their end meanwhile.
             "--rules.alert.for-grace-period=0s",
-            "--enable-feature=exemplar-storage,extra-scrape-metrics",
+            f"--enable-feature={','.join(FEATURES)}",
             "--log.level=warn",
             *flags,
         ],
@@ -172,7 +173,7 @@ def configuration(
         )
     }
     if replica:
-        config["global"]["external_labels"] = {"replica": replica}
+        config["global"]["external_labels"] = {REPLICA: replica}
     targets = targets or source.parent.absolute() / "targets"
     if ports.runner:
         runner = {"targets": [RUNNER]}
