@@ -255,8 +255,8 @@ PG_STATEMENT_READ = Counter(
 )
 PG_STATEMENT_BLOCKS = Counter(
     "postgres_statement_blocks_total",
-    "Blocks it looked at, in shared buffers or not: another plan of a statement needs more or fewer "
-    "for the same rows.",
+    "Blocks it looked at, in shared buffers or not: another plan of a statement needs more or "
+    "fewer for the same rows.",
     StatementLabels,
 )
 PG_STATEMENT_TEMP = Counter(

@@ -306,7 +306,7 @@ MEAN = TimeSeries(
     id=34,
     title="Mean time",
     empty="no statements",
-    description="Mean time of each execution of the five statements with the most time, on the server.",
+    description="Mean time of each execution of the five statements with the most time.",
     unit="s",
     width=8,
     queries=_per_call(_SECONDS),
@@ -315,8 +315,8 @@ BLOCKS = TimeSeries(
     id=35,
     title="Blocks an execution",
     empty="no statements",
-    description="Blocks of 8 kB that each execution looks at. A step, while its rows stay the same, is "
-    "another plan: an index that is gone, or statistics that are old.",
+    description="Blocks of 8 kB that each execution looks at. A step, while its rows stay the same, "
+    "is another plan: an index that is gone, or statistics that are old.",
     unit="short",
     width=8,
     queries=_per_call(PG_STATEMENT_BLOCKS.rate(*_STATEMENT, **CHOSEN_SERVER)),
