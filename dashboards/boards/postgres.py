@@ -315,7 +315,7 @@ BLOCKS = TimeSeries(
     id=35,
     title="Blocks an execution",
     empty="no statements",
-    description="Blocks of 8 kB that each execution looks at. A step, while its rows stay the same, "
+    description="Blocks of 8 kB that each execution looks at. A step while its rows stay the same "
     "is another plan: an index that is gone, or statistics that are old.",
     unit="short",
     width=8,
