@@ -34,6 +34,7 @@ from vitals.metrics.endpoint import MetricsEndpoint
 from vitals.metrics.meter import Meter
 from vitals.metrics.worker_sharing import join
 from vitals.objectives import Objective, Objectives
+from vitals.profiling.memory.growth_watch import INTERVAL
 from vitals.profiling.probe import THRESHOLD, ProfilingProbe
 from vitals.resource import (
     SERVICE_NAME,
@@ -149,6 +150,7 @@ def instrument(
     locks: bool = True,
     folders: Folders | None = None,
     block_threshold: float | None = THRESHOLD,
+    memory_interval: float | None = INTERVAL,
     time_parts: bool = True,
     profiles_endpoint: str | None = None,
     probes: Sequence[Probe] = (),
@@ -226,6 +228,8 @@ def instrument(
             (``NAME=PATH:NAME=PATH``). The service may watch the disk of a database on its machine.
         block_threshold: Seconds for which the event loop may not turn until the line that blocks it
             is looked for, in a thread; None never looks. See docs/profiling.md.
+        memory_interval: Seconds between two readings of the process's memory. While it grows
+            without end, the lines that do it are looked for; None never looks. See docs/memory.md.
         time_parts: Whether it is measured what the time of a request is spent in: middleware,
             dependencies, queries, waits and so on. For that, functions of FastAPI, anyio and
             asyncio are replaced, see docs/requests.md.
@@ -303,7 +307,9 @@ def instrument(
         traces,
         RuntimeProbe(version, revision),
         SaturationProbe(folders),
-        ProfilingProbe(block_threshold, admin, admin_login, profiles_endpoint, resource)
+        ProfilingProbe(
+            block_threshold, admin, admin_login, profiles_endpoint, resource, memory_interval
+        )
         if block_threshold is not None
         else None,
         LogProbe(logs) if logs is not False else None,

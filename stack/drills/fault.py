@@ -145,6 +145,7 @@ class Fault:
         has_links: Whether the message with the links is delivered.
         proof: What the example trace that the message links to must show; None for an alert
             without one.
+        says: A regular expression of what the message must say of the cause; empty for none.
         notifies_end: Whether the end of the alert is notified; if not, Prometheus's end counts.
         seconds: Time to fire and to resolve beyond the rule's ``for`` and ``keep_firing_for``.
         baseline: Number of scrapes needed before the fault.
@@ -161,6 +162,7 @@ class Fault:
     notifies_during_fault: bool = True
     has_links: bool = True
     proof: Proof | None = None
+    says: str = ""
     notifies_end: bool = True
     seconds: float = 90.0
     baseline: int = 3

@@ -33,7 +33,8 @@ _MAY_BE_EMPTY = re.compile(
 """No connection was opened lately and none failed to open, Redis refused nothing, GET has no body,
 no line blocked the event loop or held a thread that others waited for, no worker crashed, no entry
 and no connection was refused, nothing grows towards its limit, five minutes have not passed, the
-cgroup has no limit of its memory or CPU, Redis is no replica and no command of it was slow, and queries of the year 1970 are for exemplars only."""
+cgroup has no limit of its memory or CPU, Redis is no replica and no command of it was slow, and
+queries of the year 1970 are for exemplars only."""
 
 
 class PanelQuery(NamedTuple):

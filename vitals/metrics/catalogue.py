@@ -593,6 +593,16 @@ class PythonLabels(NamedTuple):
     patchlevel: str
 
 
+class GrowthLabels(NamedTuple):
+    """Labels of a line of the application, ``module:function:line``, and the type it allocates.
+
+    The number of sets is limited; further ones are ``__other__``.
+    """
+
+    site: str
+    type: str
+
+
 class SiteLabels(NamedTuple):
     """Labels of a line of the application: ``module:function:line``, and the route it served.
 
@@ -868,6 +878,14 @@ THREAD_POOL_HOLDERS = Counter(
     "the application that held them, as module:function:line; sampled.",
     SiteLabels,
 )
+MEMORY_GROWTH = Gauge(
+    "python_memory_growth_bytes_per_second",
+    "Memory that a line of the application allocated and kept per second, by the type that most of "
+    "it was, as seen in the last look at a process whose memory grew.",
+    GrowthLabels,
+)
+NOT_PYTHON = "<not in Python objects>"
+"""Site of what a library in C allocated, or what is freed and not returned to the system."""
 
 CATALOGUE: dict[str, AnyMetric] = {
     declared.name: declared
