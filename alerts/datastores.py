@@ -126,7 +126,7 @@ CACHE_HIT_RATIO_COLLAPSED = Alert(
 
 CACHE_STORE_DOWN = Alert(
     name="CacheStoreDown",
-    expr=f"{CACHE_BREAKER_OPEN.max('job', 'cache')} == 1",
+    expr=f"{CACHE_BREAKER_OPEN.max('job', 'cache', 'server_address')} == 1",
     fires_when="the circuit breaker of a cache is open",
     severity=Severity.TICKET,
     for_="1m",

@@ -20,6 +20,7 @@ from vitals.metrics.catalogue import (
     DB_LOCK_BLOCKING,
     EVENT_LOOP_SITES,
     HTTP_REQUEST_DURATION,
+    MEMORY_GROWTH,
     THREAD_POOL_HOLDERS,
 )
 from vitals.metrics.declarations import Matcher, matching, not_matching
@@ -101,6 +102,11 @@ THREAD_HOLDER = Enrichment(
     "worker threads are held most by {{ .Labels.site }}{{ if .Labels.http_route }}, serving "
     "{{ .Labels.http_route }}{{ end }}",
 )
+GROWING_LINE = Enrichment(
+    "topk(1, " + MEMORY_GROWTH.max("site", "type", job=_JOB, instance="%instance") + " > 0)",
+    "its memory grows most by {{ .Labels.site }}{{ if .Labels.type }} ({{ .Labels.type }}){{ end }}"
+    ": {{ .Value | humanize1024 }}B a second",
+)
 STARVED_LOOP = Enrichment(
     f"topk(1, {CPU_WAIT.select(job=_JOB)} > {_STARVED_SHARE})",
     "{{ .Labels.instance }} waits for a CPU {{ .Value | humanizePercentage }} of the time",
@@ -146,6 +152,7 @@ FOR_CACHES = (OPEN_BREAKER, REFUSED_COMMANDS)
 FOR_PROCESSES = (LATE_LOOP, STARVED_LOOP)
 FOR_STARVATION = (THROTTLED_GROUP, BUSY_HOST)
 FOR_LOOPS = (BLOCKING_LINE,)
+FOR_MEMORY = (GROWING_LINE, *FOR_PROCESSES)
 FOR_THREADS = (THREAD_HOLDER, *FOR_PROCESSES)
 
 

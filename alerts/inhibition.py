@@ -27,6 +27,7 @@ from alerts.locks import LOCK_WAIT_LONG
 from alerts.meta_monitoring import INSTANCE_DOWN, SCRAPE_SLOW, SERVICE_ENDED, TARGET_DOWN
 from alerts.postgres import TRANSACTION_FORGOTTEN, TRANSACTION_LONG
 from alerts.processes import CRASH_LOOP
+from alerts.redis import REDIS_UNREACHABLE
 from alerts.regressions import QUERIES_MULTIPLIED, STATEMENT_SLOWER
 from alerts.requests import ERROR_RATIO_HIGH, EVENT_LOOP_LAG_HIGH, LATENCY_P95_HIGH
 from alerts.routes import ROUTE_ERRORS, ROUTE_FAILS, ROUTE_SLOW_ALERT
@@ -139,6 +140,13 @@ INHIBITIONS = (
         LOCK_WAIT_LONG,
         "The services see the same transaction, a minute later.",
         equal=("db_namespace",),
+        same_events=True,
+    ),
+    Inhibition(
+        REDIS_UNREACHABLE,
+        CACHE_STORE_DOWN,
+        "The services see the same server, by the same address.",
+        equal=("server_address",),
         same_events=True,
     ),
     Inhibition(

@@ -7,11 +7,15 @@ from rules.postgres_metrics import (
     PG_CONNECTIONS,
     PG_CONNECTIONS_LIMIT,
     PG_DEADLOCKS,
+    PG_LAG_BYTES,
+    PG_LAG_SECONDS,
     PG_RECEIVING,
+    PG_REPLAY_LAG,
     PG_SLOT_ACTIVE,
     PG_SLOT_BYTES,
     PG_TRANSACTION,
     PG_UP,
+    PG_WRAPAROUND,
 )
 
 FORGOTTEN = 10
@@ -22,7 +26,12 @@ OLD = 60
 """Seconds for which a transaction is open that has series of its own."""
 MIN_DEADLOCKS = 3
 """Deadlocks within ten minutes; fewer are an accident that a retry mends."""
+MAX_LAG = 60
+"""Seconds that a standby may be behind."""
+NEAR = 0.5
+"""The share of transactions; autovacuum freezes from 0.1 on, the server's failsafe from 0.75."""
 _SERVER = ("job", "instance", "db_namespace")
+_INSTANCE = ("job", "instance")
 _SAME = ",".join(f"{label}=%q" for label in _SERVER)
 _VALUES = " ".join(f"$labels.{label}" for label in _SERVER)
 _LONGEST = f"topk(1, {PG_BLOCKER_IDLE.name}{{{_SAME}}})"
@@ -48,7 +57,6 @@ TRANSACTION_FORGOTTEN = Alert(
     board="svc-postgres",
 )
 
-_INSTANCE = ("job", "instance")
 POSTGRES_UNREACHABLE = Alert(
     name="PostgresUnreachable",
     expr=f"{PG_UP.max(*_INSTANCE)} == 0",
@@ -100,6 +108,37 @@ DEADLOCKS_REPEATED = Alert(
     summary="Transactions deadlock in database {{ $labels.db_namespace }} of {{ $labels.job }}",
     description="PostgreSQL ended {{ $value | humanize }} deadlocks within ten minutes; each "
     "failed a transaction.",
+    board="svc-postgres",
+)
+
+REPLICATION_LAG = Alert(
+    name="ReplicationLag",
+    expr=f"{PG_LAG_SECONDS.max(*_INSTANCE, 'standby')} > {MAX_LAG} "
+    f"or {PG_REPLAY_LAG.max(*_INSTANCE)} > {MAX_LAG}",
+    fires_when="a standby is a minute behind",
+    severity=Severity.TICKET,
+    for_="5m",
+    keep_firing_for="2m",
+    summary="{{ if $labels.standby }}Standby {{ $labels.standby }} of the{{ else }}The standby"
+    "{{ end }} PostgreSQL of {{ $labels.job }} is {{ $value | humanizeDuration }} behind",
+    description="What is read there is old, and a failover to it takes as long as it needs to "
+    f'catch up.{{{{ range printf "{PG_LAG_BYTES.name}{{job=%q,instance=%q,standby=%q}}" '
+    "$labels.job $labels.instance $labels.standby | query }} It has not replayed "
+    "{{ .Value | humanize1024 }}B of WAL.{{ end }}",
+    board="svc-postgres",
+)
+
+WRAPAROUND_NEAR = Alert(
+    name="WraparoundNear",
+    expr=f"{PG_WRAPAROUND.max(*_SERVER)} > {NEAR}",
+    fires_when="half of the transactions are spent after which a database refuses writes",
+    severity=Severity.TICKET,
+    for_="5m",
+    summary="Database {{ $labels.db_namespace }} of {{ $labels.job }} has spent "
+    "{{ $value | humanizePercentage }} of its transactions",
+    description="Autovacuum freezes rows from a tenth on, so something keeps it from that: an old "
+    "transaction, a prepared one, a replication slot, or a vacuum that never ends. At the end the "
+    "database refuses every write.",
     board="svc-postgres",
 )
 

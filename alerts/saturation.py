@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 
 from alerts.alert import Alert, Severity, current_value
-from alerts.enrichment import FOR_PROCESSES, FOR_QUERIES, FOR_STARVATION, FOR_THREADS, Enrichment
+from alerts.enrichment import (
+    FOR_MEMORY,
+    FOR_PROCESSES,
+    FOR_QUERIES,
+    FOR_STARVATION,
+    FOR_THREADS,
+    Enrichment,
+)
 from alerts.investigation import OF_PROCESSES, OF_REQUESTS
 from rules.requests import LOOP_LAG_P99
 from rules.saturation import (
@@ -148,6 +155,7 @@ MEMORY = Limited(
     "(host|cgroup) memory|address space",
     "bytes of memory",
     "At 100% the kernel kills a process, or allocations fail.",
+    enrichments=FOR_MEMORY,
 )
 DISK = Limited(
     "DiskRunsOut",
@@ -200,7 +208,7 @@ MEMORY_GROWS = Alert(
     + current_value(RESIDENT_GROWTH, "job", "instance", show="humanize1024")
     + "B more each second.",
     board="svc-runtime",
-    enrichments=FOR_PROCESSES,
+    enrichments=FOR_MEMORY,
     investigation=OF_PROCESSES,
     labels={"forecast": "growth"},
 )

@@ -52,6 +52,8 @@ def main(arguments: Sequence[str] | None = None, *, command: str = "python -m ex
     try:
         options = _options(chosen)
         files = FORMATS[chosen.format](options, chosen)
+        if chosen.viewer:
+            viewer_site.check(chosen.to)
         removed = write(chosen.to, files)
         if chosen.viewer:
             viewer_site.publish(chosen.to, options)
@@ -116,7 +118,7 @@ def _for_prometheus(options: Options, chosen: argparse.Namespace) -> Files:
         chosen.page,
         chosen.ticket,
         alertmanager=chosen.alertmanager.read_text("utf-8") if chosen.alertmanager else "",
-        prometheus=chosen.prometheus.read_text("utf-8") if chosen.prometheus else "",
+        prometheus=chosen.prometheus.read_text("utf-8") if chosen.prometheus else None,
         folder=escape_glob(str(chosen.to.absolute())),
     )
 

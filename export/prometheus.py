@@ -38,7 +38,7 @@ def files(
     ticket: str,
     *,
     alertmanager: str = "",
-    prometheus: str = "",
+    prometheus: str | None = None,
     folder: str = "",
 ) -> dict[str, str]:
     """Contents by file name.
@@ -69,7 +69,7 @@ def files(
             comment="" if alertmanager else "A part: merge it, or export with --alertmanager FILE.",
         ),
     }
-    if prometheus:
+    if prometheus is not None:
         theirs = with_ours(prometheus, job if options.service else None, f"{folder}/{_RULES}")
         found["prometheus.yml"] = as_yaml(theirs)
     return found

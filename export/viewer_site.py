@@ -17,12 +17,11 @@ _OURS = "settings.json"
 """A file of each viewer that was published."""
 
 
-def publish(folder: Path, options: Options) -> None:
-    """Write the folder, or replace it.
+def check(folder: Path) -> None:
+    """Check that it can be written.
 
     Args:
-        folder: It is made in this one.
-        options: Of the export; boards have its identity labels.
+        folder: It will be in this one.
 
     Raises:
         InvalidOptionError: The viewer is not built, or a folder of that name is there already.
@@ -32,7 +31,16 @@ def publish(folder: Path, options: Options) -> None:
         raise InvalidOptionError("the viewer is not built here: make dist builds it")
     if site.exists() and not (site / _OURS).exists():
         raise InvalidOptionError(f"{site} is there and no export wrote it: choose another folder")
+
+
+def publish(folder: Path, options: Options) -> None:
+    """Write the folder, or replace it.
+
+    Args:
+        folder: It is made in this one.
+        options: Of the export; boards have its identity labels.
+    """
     with tempfile.TemporaryDirectory() as drawn:
         for uid, board in boards(options).items():
             (Path(drawn) / f"{uid}.json").write_text(as_json(board), "utf-8")
-        static_site.publish(_BUILT, Path(drawn), _RUNBOOKS, site, {})
+        static_site.publish(_BUILT, Path(drawn), _RUNBOOKS, folder / NAME, {})

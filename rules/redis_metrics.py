@@ -21,6 +21,12 @@ class RedisLabels(NamedTuple):
     maxmemory_policy: str
 
 
+class RedisAddressLabels(NamedTuple):
+    """The address of the server, ``HOST:PORT``, as the caches of a service have it too."""
+
+    server_address: str
+
+
 class KeyspaceLabels(NamedTuple):
     """The number of a database."""
 
@@ -62,7 +68,7 @@ class CpuLabels(NamedTuple):
 # -- The reading itself --------------------------------------------------------------------
 
 REDIS_UP = Gauge(
-    "redis_server_up", "1 where Redis answered the reader within 30 seconds.", NoLabels
+    "redis_server_up", "1 where Redis answered the reader within 30 seconds.", RedisAddressLabels
 )
 REDIS_INFO = Gauge("redis_server_info", "1; its labels describe the server.", RedisLabels)
 REDIS_READ_SECONDS = Gauge("redis_server_read_seconds", "Duration of the last reading.", NoLabels)

@@ -71,6 +71,7 @@ class Host:
         logs: Whether probes write log events.
         late: Whether the application has started already: this is its lifespan.
         long_polls: Route templates of long polls; None for those with the usual names.
+        time_parts: Whether it is measured what the time of a request is spent in.
         linked_span: Creates the span of a background task, linked to its request's; or None.
         paths: The paths that are not measured, and the pages that probes serve.
         finished: Called with each request at its end.
@@ -97,6 +98,7 @@ class Host:
         self.trace_requests: Callable[[ASGIApp, ASGIApp], ASGIApp] | None = None
         self.logs = False
         self.long_polls: Sequence[str] | None = None
+        self.time_parts = False
         self.linked_span: Callable[[str], AbstractContextManager[Any]] | None = None
         self.paths = OwnPaths(app)
         self.paths.exclude(USUAL if exclude is None else exclude)

@@ -23,6 +23,7 @@ from vitals.extras import MissingExtraError, needs_extra
 from vitals.host import Host, Probe
 from vitals.http.background import observe_background_tasks
 from vitals.http.exception_handlers import observe_handlers
+from vitals.http.parts.hooks import observe_parts
 from vitals.http.probe import HttpProbe
 from vitals.interpreter import refuse_free_threading
 from vitals.logging.export_probe import LogExportProbe
@@ -33,6 +34,7 @@ from vitals.metrics.endpoint import MetricsEndpoint
 from vitals.metrics.meter import Meter
 from vitals.metrics.worker_sharing import join
 from vitals.objectives import Objective, Objectives
+from vitals.profiling.memory.growth_watch import INTERVAL
 from vitals.profiling.probe import THRESHOLD, ProfilingProbe
 from vitals.resource import (
     SERVICE_NAME,
@@ -148,6 +150,8 @@ def instrument(
     locks: bool = True,
     folders: Folders | None = None,
     block_threshold: float | None = THRESHOLD,
+    memory_interval: float | None = INTERVAL,
+    time_parts: bool = True,
     profiles_endpoint: str | None = None,
     probes: Sequence[Probe] = (),
 ) -> Vitals:
@@ -224,6 +228,11 @@ def instrument(
             (``NAME=PATH:NAME=PATH``). The service may watch the disk of a database on its machine.
         block_threshold: Seconds for which the event loop may not turn until the line that blocks it
             is looked for, in a thread; None never looks. See docs/profiling.md.
+        memory_interval: Seconds between two readings of the process's memory. While it grows
+            without end, the lines that do it are looked for; None never looks. See docs/memory.md.
+        time_parts: Whether it is measured what the time of a request is spent in: middleware,
+            dependencies, queries, waits and so on. For that, functions of FastAPI, anyio and
+            asyncio are replaced, see docs/requests.md.
         profiles_endpoint: Where profiles are pushed to by Pyroscope's API, such as
             ``http://127.0.0.1:4040``; by default ``PYROSCOPE_SERVER_ADDRESS``, else nowhere.
         probes: Further probes, each an object with ``attach(host)``; see ``vitals.host``.
@@ -270,6 +279,9 @@ def instrument(
     own_only = MetricsEndpoint(host.meter, access=access, registry=None)
     host.serve(metrics_path, endpoint, others=[DISPLACED], displaced=own_only)
     observe_background_tasks()
+    host.time_parts = time_parts
+    if time_parts:
+        observe_parts(app)
     name = worker_discovery.application_id(f"{service_name}\n{app.title}")
     host.at_start(lambda: join(host.meter, name, workers_dir))
 
@@ -295,7 +307,9 @@ def instrument(
         traces,
         RuntimeProbe(version, revision),
         SaturationProbe(folders),
-        ProfilingProbe(block_threshold, admin, admin_login, profiles_endpoint, resource)
+        ProfilingProbe(
+            block_threshold, admin, admin_login, profiles_endpoint, resource, memory_interval
+        )
         if block_threshold is not None
         else None,
         LogProbe(logs) if logs is not False else None,
@@ -420,6 +434,7 @@ def _measure(host: Host, app: ASGIApp) -> ASGIApp:
         linked_span=host.linked_span,
         long_polls=host.long_polls,
         errors=host.errors,
+        time_parts=host.time_parts,
         activity=host.activity,
     )
     host.record_cut = probe.record_cut

@@ -34,6 +34,7 @@ NAMES = {
     "bare": "bare",
     "vitals-metrics": "Vitals, metrics only",
     "vitals-unprofiled": "Vitals, metrics without loop watch and profile",
+    "vitals-without-parts": "Vitals, metrics without the parts of requests' time",
     "vitals-tail": "Vitals, 10 % and all bad",
     "vitals-all": "Vitals, everything",
     "vitals-otel": 'Vitals, everything, tracer="opentelemetry"',

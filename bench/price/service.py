@@ -140,6 +140,7 @@ def make() -> FastAPI:
         "bare": lambda: None,
         "vitals-metrics": lambda: vitals(app, engine, client),
         "vitals-unprofiled": lambda: vitals(app, engine, client, block_threshold=None),
+        "vitals-without-parts": lambda: vitals(app, engine, client, time_parts=False),
         "vitals-tail": lambda: vitals(app, engine, client, otlp_endpoint=COLLECTOR),
         "vitals-all": lambda: vitals(app, engine, client, otlp_endpoint=COLLECTOR, trace_ratio=1.0),
         "vitals-otel": lambda: vitals(

@@ -46,6 +46,7 @@ from vitals.metrics.catalogue import (
     HTTP_CLIENT_REQUESTS_PER_REQUEST,
     HTTP_REQUEST_BODY_SIZE,
     HTTP_REQUEST_DURATION,
+    HTTP_REQUEST_TIME,
     HTTP_RESPONSE_BODY_SIZE,
     SLO_EVENTS,
 )
@@ -316,6 +317,26 @@ BLOCKING = Table(
     overrides=(column("Blocked", "s", width=110),),
 )
 
+PARTS = TimeSeries(
+    id=24,
+    title="Where the time goes",
+    description="Mean time of a request by what it is spent in. Time that an operation takes, such "
+    "as a query, is that operation's and not the endpoint's; queue is the time between the proxy "
+    "and the application.",
+    unit="s",
+    width=24,
+    height=7,
+    stacked=True,
+    queries=(
+        Query(
+            f"{HTTP_REQUEST_TIME.rate('part', window=STEP, **CHOSEN_ROUTE)} / on () group_left () "
+            f"({HTTP_REQUEST_DURATION.rate(window=STEP, **CHOSEN_ROUTE)} > 0)",
+            "{{part}}",
+        ),
+    ),
+    empty="no traffic",
+)
+
 EXCEPTIONS = Table(
     id=23,
     title="Exceptions",
@@ -356,6 +377,7 @@ BOARD = Board(
         Row((P95, REQUESTS, ERROR_RATIO, TOO_SLOW, QUERIES_EACH)),
         Row((RATE, REASONS, DURATIONS)),
         Row((HEAT, RESPONSES)),
+        Row((PARTS,)),
         Row((BLOCKING, EXCEPTIONS)),
         Row((QUERIES, N_PLUS_ONE, OUTGOING, SIZES), title="Database, calls and payload", id=30),
     ),

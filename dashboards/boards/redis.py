@@ -56,7 +56,7 @@ from vitals.metrics.catalogue import CACHE_OPERATION_DURATION
 _MEMORY = REDIS_MEMORY.sum("instance", **CHOSEN_REDIS)
 _LIMIT = REDIS_MEMORY_LIMIT.sum("instance", **CHOSEN_REDIS)
 _CLIENTS_LIMIT = REDIS_CLIENTS_LIMIT.sum(**CHOSEN_REDIS)
-_SERVER = ("software", "version", "role", "mode", "maxmemory_policy", "instance")
+_SERVER = ("software", "version", "role", "maxmemory_policy", "instance")
 
 MEMORY_USE = Gauge(
     id=1,
@@ -142,12 +142,17 @@ SERVERS = Table(
         "software": "Software",
         "version": "Version",
         "role": "Role",
-        "mode": "Mode",
         "maxmemory_policy": "Evicts",
         "Value": "Uptime",
     },
     sort=(("Uptime", False),),
-    overrides=(column("Version", "string", width=90), column("Uptime", "s", width=100)),
+    overrides=(
+        column("Software", width=80),
+        column("Version", "string", width=75),
+        column("Role", width=75),
+        column("Evicts", width=100),
+        column("Uptime", "s", width=90),
+    ),
 )
 SLOWEST = Table(
     id=12,
@@ -279,12 +284,12 @@ COMMANDS = Table(
     },
     sort=(("Share of time", True),),
     overrides=(
-        column("Share of time", "percentunit", width=110),
+        column("Share of time", "percentunit", width=115),
         column("Rate", "ops", width=90),
-        column("Mean", "s", width=90),
-        column("Failed", "ops", width=90),
-        column("Rejected", "ops", width=90),
-        column("Slow, 1 h", "short", width=90),
+        column("Mean", "s", width=80),
+        column("Failed", "ops", width=105),
+        column("Rejected", "ops", width=105),
+        column("Slow, 1 h", "short", width=80),
     ),
 )
 ERRORS = TimeSeries(

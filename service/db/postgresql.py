@@ -151,7 +151,7 @@ class _Connector:
             self._pooled = True
             _log.warning(
                 "connection pooler detected: prepared statements off, limits set in each "
-                "transaction, LISTEN off (the cache outbox is polled instead)"
+                "transaction; LISTEN needs SERVICE_DATABASE_DIRECT_URL, else the outbox is polled"
             )
         connection = await asyncpg.connect(
             **arguments | {"statement_cache_size": 0},

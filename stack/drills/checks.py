@@ -111,6 +111,18 @@ async def check_runbook(
     )
 
 
+def check_says(pattern: str, text: str) -> str:
+    """Check that a message says what the pattern describes.
+
+    Raises:
+        CheckError: It does not.
+    """
+    found = re.search(pattern, text)
+    if found is None:
+        raise CheckError(f"the message does not say {pattern!r}: {text}")
+    return f"the message says {found[0]!r}"
+
+
 def links_of(text: str) -> dict[str, str]:
     """The links of a message, by their titles; of several with one title, the first."""
     return {title: address for address, title in reversed(_LINK.findall(text))}

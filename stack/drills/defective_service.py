@@ -39,6 +39,8 @@ OBJECTIVES = (
     Objective("availability", ratio=0.8, route="/loosely"),
 )
 _ROWS = 12
+_MEMORY_INTERVAL = 0.5
+"""Seconds, on the faster time scale of a drill."""
 _POOL, _TIMEOUT = "DEFECTIVE_POOL", 0.5
 
 
@@ -66,6 +68,7 @@ class Service:
             explain=False,
             probes=[HttpClients()],
             folders={"data": self.folder},
+            memory_interval=_MEMORY_INTERVAL,
         )
         self.metrics_empty = False
         self._active: dict[str, AsyncExitStack] = {}

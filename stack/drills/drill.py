@@ -215,6 +215,8 @@ class Drill:
                 )
                 links = checks.check_links(note, text or "", self._environment, self._observer)
                 self._add_check(await links)
+                if says := self._fault.says:
+                    self._add_check(checks.check_says(says, text or ""))
                 if self._fault.proof:
                     store = self._environment.store
                     link = checks.links_of(text or "").get("Trace", "")

@@ -14,7 +14,15 @@ import httpx
 import yaml
 
 from stack import monitoring_services, pair, readiness, secret_distribution
-from stack.drills.fault import API, StoreTarget, Target, TargetService
+from stack.drills import server_targets
+from stack.drills.fault import (
+    API,
+    PostgresTarget,
+    RedisTarget,
+    StoreTarget,
+    Target,
+    TargetService,
+)
 from stack.installation.paths import CHECKOUT, Installation
 from stack.process.process import Process, Program
 from stack.servers import postgres
@@ -54,6 +62,14 @@ class Environment:
     def store(self) -> str:
         """URL of the store of traces and logs."""
         return f"http://{readiness.LOOPBACK}:{self.here.ports.store}"
+
+    def port(self, name: str) -> int:
+        """Port of a service or server that was deployed."""
+        return self._ports[name]
+
+    def take_port(self, name: str) -> int:
+        """A free port, which is then its port."""
+        return self._ports.setdefault(name, readiness.free_port())
 
     def pid(self, name: str) -> int:
         """Pid of a service or target; it is the leader of its process group."""
@@ -153,12 +169,16 @@ class Environment:
         """Start target services concurrently, and have Prometheus scrape them."""
         waiting = []
         for target in targets:
-            port = self._ports[target.job] = readiness.free_port()
-            process = self.start(
-                self._store(target, port)
-                if isinstance(target, StoreTarget)
-                else self._program(target, port)
-            )
+            port = self.take_port(target.job)
+            if isinstance(target, RedisTarget | PostgresTarget):
+                reader = await server_targets.deploy(self, target, port)
+                process = self.start(reader)
+            else:
+                process = self.start(
+                    self._store(target, port)
+                    if isinstance(target, StoreTarget)
+                    else self._program(target, port)
+                )
             ready = partial(readiness.http_answers, port, target.ready_path)
             waiting.append(asyncio.to_thread(process.wait_ready, ready, 60))
         await asyncio.gather(*waiting)

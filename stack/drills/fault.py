@@ -53,7 +53,60 @@ class StoreTarget:
     ready_path = "/ready"
 
 
-Target = TargetService | StoreTarget
+@dataclass(frozen=True)
+class RedisTarget:
+    """A Redis with its reader that drills deploy beside the stack's own.
+
+    Attributes:
+        job: Prometheus job of the reader; the server is `server`, its replica `second`.
+        memory: Its `maxmemory`.
+        lines: Further lines of its configuration.
+        replica: Whether it has a replica.
+    """
+
+    job: str
+    memory: str = "16mb"
+    lines: tuple[str, ...] = ()
+    replica: bool = False
+    ready_path = "/"
+
+    @property
+    def server(self) -> str:
+        """Name of the server's process."""
+        return f"{self.job}-server"
+
+    @property
+    def second(self) -> str:
+        """Name of the process of its replica."""
+        return f"{self.job}-second"
+
+
+@dataclass(frozen=True)
+class PostgresTarget:
+    """A PostgreSQL with its reader that drills deploy beside the stack's own.
+
+    Attributes:
+        job: Prometheus job of the reader; the server is `server`, its standby `second`.
+        standby: Whether it has a standby.
+    """
+
+    job: str
+    standby: bool = False
+    ready_path = "/"
+
+    @property
+    def server(self) -> str:
+        """Name of the server's process."""
+        return f"{self.job}-server"
+
+    @property
+    def second(self) -> str:
+        """Name of the process of its standby."""
+        return f"{self.job}-second"
+
+
+ServerTarget = RedisTarget | PostgresTarget
+Target = TargetService | StoreTarget | ServerTarget
 
 
 @dataclass(frozen=True)
@@ -92,6 +145,7 @@ class Fault:
         has_links: Whether the message with the links is delivered.
         proof: What the example trace that the message links to must show; None for an alert
             without one.
+        says: A regular expression of what the message must say of the cause; empty for none.
         notifies_end: Whether the end of the alert is notified; if not, Prometheus's end counts.
         seconds: Time to fire and to resolve beyond the rule's ``for`` and ``keep_firing_for``.
         baseline: Number of scrapes needed before the fault.
@@ -108,6 +162,7 @@ class Fault:
     notifies_during_fault: bool = True
     has_links: bool = True
     proof: Proof | None = None
+    says: str = ""
     notifies_end: bool = True
     seconds: float = 90.0
     baseline: int = 3

@@ -3,12 +3,20 @@
 A name such as ``BudgetBurn/6h`` is one of several alerts with the name ``BudgetBurn``.
 """
 
-from stack.drills import api_faults, error_faults, pipeline_faults, postgres_faults, target_faults
+from stack.drills import (
+    api_faults,
+    error_faults,
+    pipeline_faults,
+    postgres_faults,
+    redis_faults,
+    target_faults,
+)
 from stack.drills.fault import Fault
 
 FAULTS: dict[str, Fault] = {
     **api_faults.FAULTS,
     **postgres_faults.FAULTS,
+    **redis_faults.FAULTS,
     **target_faults.FAULTS,
     **error_faults.FAULTS,
     **pipeline_faults.FAULTS,

@@ -34,6 +34,10 @@ sees it.
 _SLOW_PAUSE = 4 * _PAUSE
 _HEAP, _HEAP_STEP = 1 << 30, 6 << 20
 """Bytes of memory in use after which the heap grows no more, and how much it grows by at a time."""
+_ORDER = 1 << 15
+"""Bytes of an order."""
+ORDERS: list[dict[str, object]] = []
+"""What the drill's service forgets to forget."""
 
 
 @asynccontextmanager
@@ -123,16 +127,20 @@ async def _leak_memory_slowly(_service: DefectiveService) -> AsyncIterator[None]
 
 @asynccontextmanager
 async def _grow_heap(_service: DefectiveService) -> AsyncIterator[None]:
-    """Keep memory in use, up to a size that any machine has."""
-    held: list[bytearray] = []
+    """Keep orders in a list of this module, up to a size that any machine has."""
 
     async def step() -> None:
-        if len(held) * _HEAP_STEP < _HEAP:
-            held.append(bytearray(b"x") * _HEAP_STEP)
+        for _ in range(_HEAP_STEP // _ORDER):
+            if len(ORDERS) * _ORDER < _HEAP:
+                _remember(len(ORDERS))
 
     async with _repeating(step, _PAUSE):
         yield
-    held.clear()
+    ORDERS.clear()
+
+
+def _remember(number: int) -> None:
+    ORDERS.append({"number": number, "note": b"x" * _ORDER})
 
 
 @asynccontextmanager

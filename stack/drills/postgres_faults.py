@@ -6,15 +6,21 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
+from stack import readiness
 from stack.drills.api_faults import superuser
-from stack.drills.fault import API, POSTGRES, Fault
+from stack.drills.fault import API, POSTGRES, Fault, PostgresTarget
+from stack.installation import secrets
 from stack.servers import postgres
 
 if TYPE_CHECKING:
     from stack.drills.environment import Environment
 
+DOUBLE, AGED = PostgresTarget("double-postgres", standby=True), PostgresTarget("aged-postgres")
 _SHARE = 0.9
 """The share of connections that a drill takes; the API's pool is open already."""
+_XID = 0x5F500000
+"""The next transaction after a drill's, of the 2^31 that may be in use."""
+_START_SECONDS = 180
 
 
 async def _refuse_reader(environment: "Environment") -> None:
@@ -88,7 +94,80 @@ async def _abandon_slot(environment: "Environment") -> None:
         await connection.close()
 
 
+async def _pause_replay(environment: "Environment") -> None:
+    primary = await _connect(environment, DOUBLE.server)
+    standby = await _connect(environment, DOUBLE.second)
+    try:
+        await primary.execute("CREATE TABLE IF NOT EXISTS things (at timestamptz)")
+        await standby.execute("SELECT pg_wal_replay_pause()")
+        while True:
+            await primary.execute("INSERT INTO things VALUES (now())")
+            await asyncio.sleep(0.5)
+    finally:
+        await standby.execute("SELECT pg_wal_replay_resume()")
+        await primary.close()
+        await standby.close()
+
+
+async def _age(environment: "Environment") -> None:
+    """Spend transactions, while a prepared one that was forgotten lets no row be frozen."""
+    connection = await _connect(environment, AGED.server)
+    await connection.execute("CREATE TABLE things (id int)")
+    await connection.execute("BEGIN; INSERT INTO things VALUES (1); PREPARE TRANSACTION 'drill'")
+    await connection.close()
+    with environment.stopped(AGED.server):
+        data, user = environment.drill.data / AGED.server, environment.drill.user
+        await asyncio.to_thread(postgres.advance_transactions, data, user, _XID)
+    await _until_answers(environment, AGED.server)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        for database in (postgres.SUPERUSER, "template1"):
+            connection = await _connect(environment, AGED.server, database)
+            if database == postgres.SUPERUSER:
+                await connection.execute("ROLLBACK PREPARED 'drill'")
+            await connection.execute("VACUUM (FREEZE)")
+            await connection.close()
+
+
+async def _connect(
+    environment: "Environment", server: str, database: str = postgres.SUPERUSER
+) -> asyncpg.Connection:
+    """Connect to a deployed server as the superuser."""
+    return await asyncpg.connect(
+        host=readiness.LOOPBACK,
+        port=environment.port(server),
+        user=postgres.SUPERUSER,
+        password=secrets.read(environment.here.secrets, "postgres-password"),
+        database=database,
+    )
+
+
+async def _until_answers(environment: "Environment", server: str) -> None:
+    deadline = asyncio.get_running_loop().time() + _START_SECONDS
+    while not await asyncio.to_thread(postgres.answers, environment.port(server)):
+        if asyncio.get_running_loop().time() > deadline:
+            raise TimeoutError(f"{server} did not start within {_START_SECONDS} s")
+        await asyncio.sleep(0.2)
+
+
 FAULTS = {
+    "ReplicationLag": Fault(
+        "a standby of a PostgreSQL replays nothing",
+        _pause_replay,
+        job=DOUBLE.job,
+        targets=(DOUBLE,),
+        lane=DOUBLE.job,
+        seconds=150.0,
+    ),
+    "WraparoundNear": Fault(
+        "a PostgreSQL spends its transactions, and a forgotten one lets no row be frozen",
+        _age,
+        job=AGED.job,
+        targets=(AGED,),
+        lane=AGED.job,
+        seconds=120.0,
+    ),
     "PostgresConnectionsRunOut": Fault(
         "nine tenths of the connections of PostgreSQL are taken",
         _take_connections,

@@ -56,6 +56,7 @@ class Readings:
         parts: Names of the parts.
         server: What is read, and where, as log lines name it.
         report: Called with a line when reading begins to fail, and when it succeeds again.
+        labels: Of the metric that says whether the server answers.
     """
 
     def __init__(
@@ -64,9 +65,10 @@ class Readings:
         parts: Sequence[str],
         server: str,
         report: Callable[[str], None],
+        labels: tuple[str, ...] = (),
     ) -> None:
         self._metrics, self._parts = metrics, parts
-        self._server, self._report = server, report
+        self._server, self._report, self._labels = server, report, labels
         self._lock = Lock()
         self._samples: dict[str, list[Sample]] = {}
         self._failures = dict.fromkeys([CONNECT, *parts], 0)
@@ -105,7 +107,7 @@ class Readings:
         """What is known now."""
         with self._lock:
             up = monotonic() - self._read_at < STALE
-            found = [Sample(self._metrics.up, (), float(up))]
+            found = [Sample(self._metrics.up, self._labels, float(up))]
             found += [
                 Sample(self._metrics.failures, (name,), count)
                 for name, count in self._failures.items()

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import ResponseError
+from redis.exceptions import BusyLoadingError, ResponseError
 from redis.retry import Retry
 
 from rules.redis_metrics import (
@@ -57,11 +57,13 @@ class Reader:
         # redis-py would join the arguments of an entry to one text.
         self._client.set_response_callback("SLOWLOG GET", _as_sent)
         parts = urlsplit(url)
+        address = f"{parts.hostname}:{parts.port or 6379}"
         self._readings = Readings(
             ReadingMetrics(REDIS_UP, REDIS_READ_SECONDS, REDIS_READ_FAILURES, REDIS_PART_READ),
             (INFO, SLOW_LOG, PING),
-            f"Redis at {parts.hostname}:{parts.port or 6379}",
+            f"Redis at {address}",
             report,
+            (address,),
         )
         self._server, self._slow_log = Server(), SlowLog()
         self._now = time()
@@ -93,7 +95,7 @@ class Reader:
     async def _read_part(self, name: str, read: Callable[[], Any]) -> None:
         try:
             self._readings.keep(name, await read())
-        except ResponseError as error:
+        except (ResponseError, BusyLoadingError) as error:  # while it loads, INFO is answered
             self._readings.lose(name, error)
 
     async def _read_ping(self) -> list[Sample]:

@@ -25,6 +25,8 @@ _HBA = """\
 host all all 127.0.0.1/32 scram-sha-256
 """
 _DEBIAN = Path("/usr/lib/postgresql")
+_STATES_BYTES = 256 << 10
+"""Size of a file of states of transactions."""
 
 
 def binary(name: str) -> str:
@@ -64,9 +66,9 @@ def make_cluster(
     owner = user.ids if user else None
     secure_files.remove_tree(partial)
     secure_files.make_directory(partial, owner=owner)
-    drop = ["setpriv", *user.setpriv_options, "--"] if user else []
-    initdb = [
-        binary("initdb"),
+    run_tool(
+        user,
+        "initdb",
         f"--pgdata={partial}",
         f"--username={SUPERUSER}",
         f"--pwfile={password_file}",
@@ -74,12 +76,63 @@ def make_cluster(
         "--encoding=UTF8",
         "--locale=C.UTF-8",
         *([] if sync else ["--no-sync"]),
-    ]
-    done = subprocess.run([*drop, *initdb], check=False, capture_output=True, text=True, cwd="/")
-    if done.returncode:
-        raise RuntimeError(f"initdb failed: {done.stderr.strip() or done.stdout.strip()}")
+    )
     secure_files.write(partial / "pg_hba.conf", _HBA, owner=owner, durable=sync)
     secure_files.move(partial, data, durable=sync)
+
+
+def make_standby(data: Path, user: ServiceUser | None, primary: int, password: str) -> None:
+    """Copy a running primary; a server of the copy is its standby.
+
+    Args:
+        data: The data directory of the copy.
+        user: Owner of the files.
+        primary: Port of the primary, whose `pg_hba.conf` lets the superuser replicate.
+        password: Of the superuser.
+
+    Raises:
+        RuntimeError: The copy failed.
+    """
+    secure_files.make_directory(data, owner=user.ids if user else None)
+    where = (f"--host={readiness.LOOPBACK}", f"--port={primary}", f"--username={SUPERUSER}")
+    options = ("--write-recovery-conf", "--checkpoint=fast", "--no-sync")
+    run_tool(user, "pg_basebackup", f"--pgdata={data}", *where, *options, password=password)
+
+
+def advance_transactions(data: Path, user: ServiceUser | None, xid: int) -> None:
+    """Let the next transaction of a stopped server be a later one, as after years of use.
+
+    Args:
+        data: The data directory.
+        user: Owner of the files.
+        xid: The next transaction: the first of a file of their states, a multiple of 2^20.
+
+    Raises:
+        RuntimeError: It failed.
+    """
+    states = data / "pg_xact" / f"{xid >> 20:04X}"
+    secure_files.write(states, bytes(_STATES_BYTES), owner=user.ids if user else None)
+    run_tool(user, "pg_resetwal", f"--pgdata={data}", f"--next-transaction-id={xid}")
+
+
+def run_tool(user: ServiceUser | None, name: str, *arguments: str, password: str = "") -> None:
+    """Run a program of PostgreSQL as the service user.
+
+    Raises:
+        RuntimeError: It failed.
+    """
+    drop = ["setpriv", *user.setpriv_options, "--"] if user else []
+    done = subprocess.run(
+        [*drop, binary(name), *arguments],
+        env={**os.environ, "PGPASSWORD": password},
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd="/",
+        timeout=60,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{name} failed: {done.stderr.strip() or done.stdout.strip()}")
 
 
 def remove_stale_pid_file(data: Path) -> None:

@@ -45,8 +45,9 @@ def example(pair: Inhibition) -> tuple[Labels, Labels]:
 
 
 def apart(labels: Labels, number: int) -> Labels:
-    """The alert of another job, and of another service and database if it is of one."""
-    also: Labels = {name: f"{number}" for name in ("service", "db_namespace") if name in labels}
+    """The alert of another job, and of another service, database and Redis if it is of one."""
+    shared = ("service", "db_namespace", "server_address")
+    also: Labels = {name: f"{number}" for name in shared if name in labels}
     return {**labels, "job": f"job {number}", **also}
 
 

@@ -94,6 +94,14 @@ vitals_workers_crashed_total 1
 vitals_errors_total{fingerprint="3f",type="KeyError",http_route="/api/orders",place="orders:sum"} 90
 http_server_requests_refused_total{reason="syntax"} 12
 http_server_active_streams 24
+http_server_request_time_seconds_total{http_route="/api/orders",part="queue"} 120
+http_server_request_time_seconds_total{http_route="/api/orders",part="middleware"} 40
+http_server_request_time_seconds_total{http_route="/api/orders",part="dependencies"} 90
+http_server_request_time_seconds_total{http_route="/api/orders",part="endpoint"} 150
+http_server_request_time_seconds_total{http_route="/api/orders",part="pool_wait"} 80
+http_server_request_time_seconds_total{http_route="/api/orders",part="query"} 600
+http_server_request_time_seconds_total{http_route="/api/orders",part="serialisation"} 70
+http_server_request_time_seconds_total{http_route="/api/orders",part="sending"} 20
 http_server_stream_duration_seconds_bucket{http_route="/api/feed",le="60.0"} 200
 http_server_stream_duration_seconds_bucket{http_route="/api/feed",le="300.0"} 380
 http_server_stream_duration_seconds_bucket{http_route="/api/feed",le="+Inf"} 400

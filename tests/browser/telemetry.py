@@ -121,6 +121,10 @@ def failing_order(start: int) -> Trace:
         http__response__status_code=500,
         user__id="u-42",
         vitals__kept=["error", "n_plus_one"],
+        vitals__time__query=0.0465,
+        vitals__time__http_call=0.15,
+        vitals__time__endpoint=0.2,
+        vitals__time__middleware=0.0035,
         events=[
             trace.event("event_loop_blocked", 350, blocked),
             trace.event("exception", 398, exception),

@@ -86,6 +86,35 @@ def test_a_search_leads_to_the_cause_of_a_failed_request(running: Telemetry, sit
     expect(logs.get_by_role("listitem")).to_contain_text(["order 42 is read", "unhandled"])
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_parts_of_a_request_are_a_bar_and_its_table(
+    running: Telemetry, site: Pages, theme: str
+) -> None:
+    page = visit(site, f"traces/?id={running.failing.id}&theme={theme}")
+    parts = page.get_by_role("region", name="Where the time went")
+    bar = parts.get_by_role(
+        "img", name="endpoint 50 %, HTTP calls 38 %, queries 12 %, middleware 0.9 %"
+    )
+    expect(bar).to_be_visible()
+    expect(parts.get_by_role("row")).to_contain_text(
+        ["Part", "endpoint200 ms50 %", "HTTP calls150 ms38 %", "queries46.5 ms", "middleware"]
+    )
+    segments = bar.locator("[data-part]")
+    widths = [each.bounding_box() for each in segments.all()]
+    assert [box["width"] for box in widths if box] == sorted(
+        (box["width"] for box in widths if box), reverse=True
+    )
+    parts.get_by_role("button", name="endpoint").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    chosen = parts.get_by_role("button", name="HTTP calls")
+    expect(chosen).to_have_attribute("aria-pressed", "true")
+    expect(bar.locator("[data-part=http_call]")).to_have_css("opacity", "1")
+    expect(bar.locator("[data-part=endpoint]")).to_have_css("opacity", "0.25")
+    page.keyboard.press("Enter")
+    expect(bar.locator("[data-part=endpoint]")).to_have_css("opacity", "1")
+
+
 def test_a_waterfall_folds_repeated_queries_and_is_used_by_keyboard(
     running: Telemetry, site: Pages
 ) -> None:

@@ -215,6 +215,10 @@ def test_an_invalid_resource_is_found(tmp_path: Path) -> None:
         (["--label", "team"], "write NAME=VALUE"),
         (["--identity", "cluster"], "must include job"),
         (["--alertmanager", "/nowhere.yml"], "/nowhere.yml"),
+        (["--prometheus", "/nowhere.yml"], "/nowhere.yml"),
+        (["--target", "127.0.0.1:8000"], "belong together: --target HOST:PORT --job NAME"),
+        (["--token-file", "token"], "belong together: --target HOST:PORT --job NAME"),
+        (["--target", "http://shop:80", "--job", "shop"], "--target http://shop:80: write HOST"),
     ],
 )
 def test_an_option_that_cannot_be_met_is_named(
@@ -237,6 +241,67 @@ def test_a_configuration_that_cannot_be_merged_is_refused(
     options = ["--for", "prometheus", "--to", str(tmp_path / "out"), "--alertmanager", str(file)]
     assert main(options) == 2
     assert message in capsys.readouterr().err
+
+
+SCRAPED = {
+    "rule_files": ["theirs/*.yml"],
+    "scrape_configs": [{"job_name": "node", "static_configs": [{"targets": ["a:9100"]}]}],
+}
+
+
+def test_rules_and_a_service_are_merged_into_a_configuration_once(tmp_path: Path) -> None:
+    theirs, token = tmp_path / "theirs.yml", tmp_path / "token"
+    theirs.write_text(yaml.safe_dump(SCRAPED))
+    service = ("--target", "10.0.0.5:8000", "--target", "[::1]:8000", "--job", "shop")
+    to = tmp_path / "out"
+    export("prometheus", to, *service, "--token-file", str(token), "--prometheus", str(theirs))
+    merged = yaml.safe_load((to / "prometheus.yml").read_text())
+    assert merged["rule_files"] == ["theirs/*.yml", f"{to}/rules/vitals-*.yml"]
+    node, shop = merged["scrape_configs"]
+    assert [node] == SCRAPED["scrape_configs"]
+    assert shop["authorization"] == {"credentials_file": str(token)}
+    assert shop["static_configs"] == [
+        {"targets": ["10.0.0.5:8000", "[::1]:8000"], "labels": {"job": "shop"}}
+    ]
+    # Again, from what is there now, with another address: nothing is there twice.
+    now = tmp_path / "now.yml"
+    now.write_text((to / "prometheus.yml").read_text())
+    export("prometheus", to, "--target", "b:80", "--job", "shop", "--prometheus", str(now))
+    again = yaml.safe_load((to / "prometheus.yml").read_text())
+    assert again["rule_files"] == merged["rule_files"]
+    assert [job["job_name"] for job in again["scrape_configs"]] == ["node", "vitals-shop"]
+    assert again["scrape_configs"][1]["static_configs"][0]["targets"] == ["b:80"]
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("a: [", "no YAML"),
+        ("", "no mapping"),
+        (yaml.safe_dump(SCRAPED), "job node is in the configuration already"),
+    ],
+)
+def test_a_prometheus_that_cannot_be_merged_is_refused(
+    config: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "theirs.yml"
+    file.write_text(config)
+    options = ["--to", str(tmp_path / "out"), "--prometheus", str(file)]
+    assert main(["--for", "prometheus", *options, "--target", "a:80", "--job", "node"]) == 2
+    assert message in capsys.readouterr().err
+    assert main(["--for", "grafana", *options]) == 2
+    assert "of --for prometheus alone" in capsys.readouterr().err
+
+
+def test_a_folder_that_no_export_wrote_is_not_replaced_by_the_viewer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "site" / "mine.html"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    assert main(["--for", "prometheus", "--to", str(tmp_path), "--viewer"]) == 2
+    assert "export: " in capsys.readouterr().err
+    assert [*tmp_path.rglob("*.*")] == [mine]
 
 
 def test_a_second_export_replaces_the_first_and_no_other_file(

@@ -5,6 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from service.settings import Settings, is_loopback
+from vitals.cache.redis.url import RedisUrl
 
 TOKEN = "a-token-that-only-tests-use"
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - to see it refused
@@ -92,3 +93,33 @@ def test_hashing_leaves_a_processor_free(
     monkeypatch.setattr("service.settings.sys.platform", "linux")
     monkeypatch.setattr("os.sched_getaffinity", lambda _process: set(range(processors)))
     assert Settings().hash_threads == hashing
+
+
+def test_password_of_sentinels_completes_the_url(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("made-up/for tests?\n")
+    url = "redis+sentinel://one,two/vitals"
+    given = Settings(redis_url=url, sentinel_password_file=file)
+    assert "made-up" not in repr(given)
+    assert RedisUrl.parse(given.redis()).sentinel_login["password"] == "made-up/for tests?"
+    given = Settings(redis_url=f"{url}?sentinel_username=watch", sentinel_password_file=file)
+    login = RedisUrl.parse(given.redis(), "made-up-of-redis")
+    assert login.sentinel_login == {"username": "watch", "password": "made-up/for tests?"}
+    assert login.options["password"] == "made-up-of-redis"
+    with pytest.raises(ValidationError, match="has no Sentinels"):
+        Settings(redis_url="redis://127.0.0.1:1", sentinel_password_file=file)
+    with pytest.raises(ValidationError, match="SERVICE_REDIS_URL"):
+        Settings(redis_url=f"{url}?sentinel_password=changeme")
+
+
+def test_direct_url_is_of_postgresql_with_the_same_password(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("made-up-for-tests\n")
+    url = "postgresql+asyncpg://shop@127.0.0.1:1/shop"
+    assert Settings(database_url=url).direct_database() is None
+    settings = Settings(database_url=url, database_direct_url=url, database_password_file=file)
+    direct = settings.direct_database()
+    assert direct is not None
+    assert direct.password == "made-up-for-tests"
+    with pytest.raises(ValidationError, match="SERVICE_DATABASE_DIRECT_URL"):
+        Settings(database_url=url, database_direct_url="sqlite+aiosqlite:///x.db")

@@ -16,8 +16,8 @@ import yaml
 from stack.installation.paths import CHECKOUT, Installation
 from stack.installation.ports import Ports
 from stack.readiness import LOOPBACK, free_port
-from stack.servers import prometheus
-from stack.watched_services import WatchedService, WatchSettingsError, read
+from stack.servers import prometheus, redis
+from stack.watched_services import WatchedRedis, WatchedService, WatchSettingsError, read
 from tests import servers
 
 TOKEN = "token-of-the-shop"
@@ -77,11 +77,16 @@ def test_a_service_is_watched_and_its_end_is_told(
     process, port = shop
     token = folder / "token"
     token.write_text(f"{TOKEN}\n")
+    secret = folder / "redis-password"
+    secret.write_text(f"{TOKEN}\n")
+    behind = servers.Redis(more=[redis.monitor(TOKEN)])
+    url = f"redis://{redis.MONITOR}@{LOOPBACK}:{behind.port}"
     ports = {f"{name}_PORT": str(free_port()) for name in Ports.chosen()}
     watch = subprocess.Popen(
         [
             *(sys.executable, "-m", "stack", "watch", "--fast", "--job=shop"),
             *(f"{LOOPBACK}:{port}", f"--token-file={token}"),
+            *(f"--redis={url}", f"--redis-password-file={secret}"),
         ],
         cwd=CHECKOUT,
         env={**os.environ, "VITALS_DATA": str(folder / "data"), **ports},
@@ -99,11 +104,13 @@ def test_a_service_is_watched_and_its_end_is_told(
         assert line == "Ready.\n", output
         server = f"http://{LOOPBACK}:{ports['PROMETHEUS_PORT']}"
 
-        def is_up() -> bool:
-            answer = httpx.get(f"{server}/api/v1/query", params={"query": 'up{job="shop"} == 1'})
+        def has(query: str) -> bool:
+            answer = httpx.get(f"{server}/api/v1/query", params={"query": query})
             return bool(answer.json()["data"]["result"])
 
-        wait(is_up)
+        wait(lambda: has('up{job="shop"} == 1'))
+        address = f"{LOOPBACK}:{behind.port}"
+        wait(lambda: has(f'redis_server_up{{job="redis", server_address="{address}"}} == 1'))
         jobs = httpx.get(f"{server}/api/v1/label/job/values").json()["data"]
         assert "api" not in jobs
         record = Installation.here(
@@ -126,6 +133,17 @@ def test_a_service_is_watched_and_its_end_is_told(
     finally:
         watch.send_signal(signal.SIGINT)
         watch.communicate(timeout=60)
+        behind.close()
+
+
+def test_a_redis_is_refused_whose_password_all_users_would_see(tmp_path: Path) -> None:
+    with pytest.raises(WatchSettingsError, match="name a file") as refusal:
+        WatchedRedis("redis://shop:hidden-word@10.0.0.7:6379")
+    assert "hidden-word" not in str(refusal.value)
+    with pytest.raises(WatchSettingsError, match="--redis: write redis://"):
+        WatchedRedis("http://10.0.0.7:6379")
+    with pytest.raises(WatchSettingsError, match="no file"):
+        WatchedRedis("redis://10.0.0.7:6379", tmp_path / "none")
 
 
 @pytest.mark.usefixtures("every_suite")
@@ -163,7 +181,7 @@ def test_prometheus_takes_all_that_can_be_set(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     jobs = {job["job_name"]: job for job in yaml.safe_load(text)["scrape_configs"]}
-    assert "api" not in jobs
+    assert not {"api", "redis"} & {*jobs}  # no Redis is given
     copied = Path(jobs["shop"]["authorization"]["credentials_file"])
     assert copied.read_text() == TOKEN
     assert copied.stat().st_mode & 0o077 == 0

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from types import MappingProxyType, TracebackType
 from typing import Any, Protocol
 
+from vitals.asgi.request_times import RequestTimes, Seconds
 from vitals.asgi.trace_record import TraceRecord
 from vitals.random_numbers import RANDOM
 
@@ -50,6 +51,8 @@ class RequestContext:
         outgoing: Outgoing HTTP requests so far.
         db_seconds: Seconds spent in them.
         pool_seconds: Seconds spent waiting for connections.
+        times: Its phases and waits, until it has finished; None where they are not measured.
+        parts: Seconds by part, see ``vitals.asgi.request_times``, once it has finished; or None.
         statements: The query probe's records of statements; None until there is one.
         body_capture: The captured bodies, where bodies are logged.
         blocks: The blocks of the event loop during the request that end with it, if there are any.
@@ -83,6 +86,8 @@ class RequestContext:
     outgoing = 0
     db_seconds = 0.0
     pool_seconds = 0.0
+    times: RequestTimes | None = None
+    parts: Seconds | None = None
     statements: Any = None
     body_capture: Any = None
     blocks: Any = None
@@ -132,6 +137,7 @@ class RequestContext:
         elif not self.trace.ended:  # recording it has failed
             self.trace.sampler.discard(self.trace)
         self.http = EMPTY_SCOPE
+        self.times = None
         self.statements = self.body_capture = self.blocks = self.error = self.span = None
         self.logged_app = None
         self.duration = self.duration or MIN_DURATION

@@ -224,7 +224,10 @@ class Cache(Running):
     def attach(self, host: "Host") -> None:
         """Record the metrics and spans of all namespaces in an application that is instrumented."""
         system = "" if self._shared is None else "redis"
-        self._report = lambda name: CacheReporter(host.meter, name, host.make_span, system=system)
+        server = "" if self._shared is None else self._shared.address
+        self._report = lambda name: CacheReporter(
+            host.meter, name, host.make_span, system=system, server=server
+        )
         for info in self._infos:
             if isinstance(info.reporter, NullReporter):
                 info.reporter = self._report(info.name)

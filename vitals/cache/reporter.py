@@ -9,7 +9,8 @@ from contextlib import AbstractContextManager, contextmanager
 from time import perf_counter, time_ns
 from types import TracebackType
 
-from vitals.asgi.request_context import MakeSpan
+from vitals.asgi.request_context import CURRENT, MakeSpan
+from vitals.asgi.request_times import CACHE
 from vitals.asgi.trace_record import Attributes
 from vitals.cache.core.error_types import error_type
 from vitals.cache.core.metrics import Layer, Outcome, Refusal, Result
@@ -31,6 +32,7 @@ from vitals.metrics.catalogue import (
     CacheOperationLabels,
     CacheRefusalLabels,
     CacheRequestLabels,
+    CacheStoreLabels,
 )
 from vitals.metrics.instruments import CounterChild, HistogramChild
 from vitals.metrics.meter import Meter
@@ -111,6 +113,10 @@ class StoreReporter:
         """
         if isinstance(error, StoreUnavailableError) and error.result == "bypass":
             return
+        request = CURRENT.get()
+        if request is not None and request.times is not None:
+            now = perf_counter()
+            request.times.wait(CACHE, now - seconds, now)
         child = self._operations.get(operation)
         if child is None:
             labels = CacheOperationLabels(self._cache, operation)
@@ -149,17 +155,24 @@ class CacheReporter(StoreReporter):
         cache: The cache's name, a label value: a fixed word, never a key.
         span: Creates a span of each operation; None without tracing.
         system: ``db.system.name`` of the store, in spans; empty if it is not known.
+        server: Address of the store, ``HOST:PORT``; empty where it is none or several.
     """
 
     def __init__(
-        self, meter: Meter, cache: str, span: MakeSpan | None = None, *, system: str = ""
+        self,
+        meter: Meter,
+        cache: str,
+        span: MakeSpan | None = None,
+        *,
+        system: str = "",
+        server: str = "",
     ) -> None:
         super().__init__(meter, cache, span, system=system)
         labels = CacheLabels(cache)
         self._loads = meter.histogram(CACHE_LOAD_DURATION).bind(labels)
         self._rejected = meter.counter(CACHE_FILLS_REJECTED).bind(labels)
         self._invalidations = meter.counter(CACHE_INVALIDATIONS)
-        self._breaker = meter.gauge(CACHE_BREAKER_OPEN).bind(labels)
+        self._breaker = meter.gauge(CACHE_BREAKER_OPEN).bind(CacheStoreLabels(cache, server))
 
     @contextmanager
     def load(self) -> Iterator[None]:

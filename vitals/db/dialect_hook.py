@@ -17,10 +17,14 @@ from typing import Any, Protocol
 
 from sqlalchemy import Engine, create_engine, event
 
+from vitals.asgi.request_context import CURRENT
+from vitals.asgi.request_times import QUERY
 from vitals.db.engines import AnyEngine, OwnEngine, root_engine
 
 WITH_PARAMETERS = ("do_execute", "do_executemany")
 WITHOUT_PARAMETERS = "do_execute_no_params"
+ENDS = ("do_commit", "do_rollback")
+"""What ends a transaction: no statement, but a part of the request's time like one."""
 _STARTED = "vitals_started"
 _log = logging.getLogger(__name__)
 
@@ -80,6 +84,8 @@ def hook_dialect(engine: Engine, on_executed: OnExecuted) -> None:
     dialect: Any = engine.dialect
     for name in WITH_PARAMETERS:
         setattr(dialect, name, _timed(getattr(dialect, name), on_executed))
+    for name in ENDS:
+        setattr(dialect, name, _noted(getattr(dialect, name)))
     plain = getattr(dialect, WITHOUT_PARAMETERS)
 
     def execute(cursor: Any, statement: str, _parameters: Any, context: Any) -> Any:
@@ -91,6 +97,20 @@ def hook_dialect(engine: Engine, on_executed: OnExecuted) -> None:
         WITHOUT_PARAMETERS,
         lambda cursor, statement, context=None: timed(cursor, statement, None, context),
     )
+
+
+def _noted(end: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def noted(connection: Any) -> Any:
+        request = CURRENT.get()
+        if request is None or (times := request.times) is None:
+            return end(connection)
+        started = perf_counter()
+        try:
+            return end(connection)
+        finally:
+            times.wait(QUERY, started, perf_counter())
+
+    return noted
 
 
 def _timed(execute: Callable[..., Any], on_executed: OnExecuted) -> Callable[..., Any]:

@@ -107,6 +107,9 @@ class ExecutionObserver:
                 instruments.background.record(seconds)
             else:
                 statements: RequestStatements | None = request.statements
+                if request.times is not None:
+                    now = perf_counter()
+                    request.times.wait(instruments.part, now - seconds, now)
                 if statements is None:
                     request.statements = {instruments: seconds}
                     request.queries = 1

@@ -16,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from vitals.asgi.request_context import CURRENT, error_type_of
+from vitals.asgi.request_times import POOL_WAIT
 from vitals.asgi.trace_record import INTERNAL, active_span
 from vitals.db.engines import EngineWatchers
 from vitals.metrics.instruments import CounterChild, HistogramChild
@@ -116,6 +117,8 @@ class PoolHook:
                 request = CURRENT.get()
                 if request is not None and not request.duration:
                     request.pool_seconds += ended - started
+                    if request.times is not None:
+                        request.times.wait(POOL_WAIT, started, ended)
                 if instruments is not None and ended - started >= TRACED_WAIT:
                     _trace_wait(instruments.name, ended - started)
             connection.record_info[CHECKED_OUT_AT] = ended

@@ -1,5 +1,8 @@
 """Metric instruments of each statement, bound once."""
 
+import re
+
+from vitals.asgi.request_times import LOCK, QUERY
 from vitals.db.statements.fingerprint import CACHE_SIZE, Fingerprints, Statement
 from vitals.db.statements.statement_stats import CallStats, StatementStats
 from vitals.metrics.catalogue import (
@@ -14,6 +17,12 @@ from vitals.metrics.meter import Meter
 SYSTEMS = {"postgresql": "postgresql", "sqlite": "sqlite", "mysql": "mysql", "mariadb": "mariadb"}
 """db.system.name of the OpenTelemetry semantic conventions by SQLAlchemy dialect."""
 
+_TAKES_LOCK = re.compile(
+    r"\b(?:pg_advisory_(?:xact_)?lock(?:_shared)?|get_lock)\s*\(|^\s*LOCK\s+TABLES?\b",
+    re.IGNORECASE,
+)
+"""What a statement has that does nothing but wait for a lock."""
+
 
 class StatementInstruments:
     """Instruments of one statement on one database system.
@@ -25,9 +34,10 @@ class StatementInstruments:
         durations: Histogram of successful calls, with exemplars.
         slow: Counter of calls above the objective's threshold.
         needs_source: Whether to look up the next call's call site.
+        part: The part of a request's time that its calls are: a query, or the wait for a lock.
     """
 
-    __slots__ = ("background", "durations", "needs_source", "routes", "slow", "statement")
+    __slots__ = ("background", "durations", "needs_source", "part", "routes", "slow", "statement")
 
     def __init__(
         self,
@@ -42,6 +52,7 @@ class StatementInstruments:
         self.durations = durations
         self.slow = slow
         self.needs_source = True
+        self.part = LOCK if _TAKES_LOCK.search(statement.text) else QUERY
 
 
 class InstrumentTable:

@@ -14,7 +14,9 @@ from starlette.types import ASGIApp
 
 from vitals.asgi.hooks import layers
 from vitals.asgi.request_context import CURRENT, SERVER_ERROR
+from vitals.asgi.request_times import ERROR_HANDLER
 from vitals.http.observed_request import ObservedRequest
+from vitals.http.parts.framework import name_routing
 
 _OBSERVED = "_vitals_observed"
 _TABLES = ("_exception_handlers", "_status_handlers")
@@ -43,6 +45,7 @@ def _observed(handler: Callable[..., Any], *, is_async: bool) -> Callable[..., A
     if is_async:
 
         async def observe_async(connection: Any, error: Exception) -> Any:
+            _begin(connection)
             response = await handler(connection, error)
             _note(response, error)
             return response
@@ -51,6 +54,7 @@ def _observed(handler: Callable[..., Any], *, is_async: bool) -> Callable[..., A
     else:
 
         def observe_sync(connection: Any, error: Exception) -> Any:
+            _begin(connection)
             response = handler(connection, error)
             _note(response, error)
             return response
@@ -59,6 +63,13 @@ def _observed(handler: Callable[..., Any], *, is_async: bool) -> Callable[..., A
     observe = wraps(handler)(observe)
     setattr(observe, _OBSERVED, True)
     return observe
+
+
+def _begin(connection: Any) -> None:
+    request = CURRENT.get()
+    if isinstance(request, ObservedRequest) and request.times is not None:
+        name_routing(request, connection.scope)
+        request.times.enter(ERROR_HANDLER)
 
 
 def _note(response: Any, error: Exception) -> None:

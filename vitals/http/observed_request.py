@@ -18,6 +18,7 @@ from vitals.asgi.request_context import (
     RequestContext,
     error_type_of,
 )
+from vitals.asgi.request_times import RECEIVING, SENDING, STREAMING
 from vitals.errors import COUNTED, ErrorCounter
 from vitals.metrics.asgi_server import AsgiServer
 
@@ -84,21 +85,34 @@ class ObservedRequest(RequestContext):
 
     async def receive(self) -> Message:
         """``receive`` for the application."""
+        began = perf_counter()
         message = await self.server_receive()
         if message["type"] == "http.request":
             self.received += len(message.get("body", b""))
+            if self.times is not None:
+                self.times.wait(RECEIVING, began, perf_counter())
         elif message["type"] == "http.disconnect" and not self.ended:
             self.client_disconnected = True
         return message
 
-    async def send(self, message: Message) -> None:
+    async def send(self, message: Message) -> None:  # noqa: C901, PLR0912  # each call would cost
         """``send`` for the application."""
+        times, kind = self.times, message["type"]
+        if times is not None:
+            if kind == "http.response.start":
+                times.enter(SENDING)
+            elif message.get("more_body", False):
+                if times.phase == SENDING:  # its head is sent: this was made since then
+                    times.rename(STREAMING)
+                times.enter(SENDING)
+                times.forget()
+            elif times.phase == STREAMING:
+                times.enter(SENDING)
         try:
             await self.server_send(message)
         except OSError:
             self.client_disconnected = True
             raise
-        kind = message["type"]
         if kind == "http.response.start":
             self.status = message["status"]
             headers = message.get("headers")
@@ -113,6 +127,8 @@ class ObservedRequest(RequestContext):
             if message.get("more_body", False):
                 if body and not self.streaming:
                     self._count_part()
+                if times is not None:
+                    times.enter(STREAMING)
             elif not self.trailers:
                 self.ended = perf_counter()
                 if self.status < SERVER_ERROR:
@@ -142,7 +158,7 @@ class ObservedRequest(RequestContext):
             elif name == b"content-type" and value[:17].lower() == EVENT_STREAM:
                 # Open with its head: events come when there are some.
                 self._events = self.streaming = True
-                self.first_byte = perf_counter()
+                self._note_first_byte()
 
     def _count_part(self) -> None:
         """A stream has no length, or comes in more than one part; its first byte is its body's.
@@ -152,8 +168,13 @@ class ObservedRequest(RequestContext):
         if self.first_byte:
             self.streaming = True
         else:
-            self.first_byte = perf_counter()
+            self._note_first_byte()
             self.streaming = not self._has_length
+
+    def _note_first_byte(self) -> None:
+        self.first_byte = perf_counter()
+        if self.times is not None:
+            self.times.to_first_byte = self.times.until(self.first_byte)
 
     def _complete(self) -> None:
         """Finish the request, whose response is complete."""

@@ -17,6 +17,7 @@ from vitals.asgi.activity import Activity
 from vitals.asgi.methods import METHODS, OTHER_METHOD
 from vitals.asgi.own_paths import OwnPaths
 from vitals.asgi.request_context import CURRENT, OnFinished, RequestContext
+from vitals.asgi.request_times import RequestTimes
 from vitals.asgi.root_path import below_root
 from vitals.asgi.route_template import UNMATCHED, RouteTemplates
 from vitals.errors import ErrorCounter
@@ -56,6 +57,7 @@ class HttpProbe:
         linked_span: Creates the spans of background tasks; None without tracing.
         long_polls: Route templates of long polls; None for those with the usual names.
         errors: Counts exceptions.
+        time_parts: Whether it is measured what the time of a request is spent in.
         activity: Knows what is in flight.
     """
 
@@ -71,9 +73,11 @@ class HttpProbe:
         linked_span: LinkedSpan | None = None,
         long_polls: Sequence[str] | None = None,
         errors: ErrorCounter | None = None,
+        time_parts: bool = True,
         activity: Activity | None = None,
     ) -> None:
         self.app = app
+        self._time_parts = time_parts
         self._meter = meter
         self._own_pages, self._find_own = paths.pages, paths.find
         self._record = Recorder(
@@ -140,7 +144,9 @@ class HttpProbe:
         begin = self._activity.on_begin  # read once: another thread may take it back
         if begin is not None:
             begin()
-        request.started = perf_counter()
+        request.started = started = perf_counter()
+        if self._time_parts:
+            request.times = RequestTimes(started)
         try:
             await self.app(scope, request.receive, request.send)
         except BaseException as error:

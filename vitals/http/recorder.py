@@ -11,8 +11,11 @@ from typing import Any
 
 from vitals.asgi.methods import OTHER_METHOD
 from vitals.asgi.request_context import OnFinished
+from vitals.asgi.request_times import QUEUE
 from vitals.asgi.route_template import RouteTemplates
 from vitals.http.observed_request import ObservedRequest
+from vitals.http.parts.proxy_queue import QUEUE_HEADERS, queue_seconds
+from vitals.http.parts.route_seconds import MAX_PENDING, RequestSeconds
 from vitals.http.route_instruments import (
     HTTP,
     METHOD_NOT_ALLOWED,
@@ -65,9 +68,13 @@ class Recorder:
         self._by_match: dict[_Match, RouteInstruments] = {}
         self._pinned: dict[int, Any] = {}
         """Matched routes, kept alive so that no other object can get the same id."""
+        self._seconds = RequestSeconds(meter)
         meter.before_scrape(self._flush)
+        meter.before_scrape(self._seconds.flush)
 
-    def record(self, request: ObservedRequest) -> None:  # noqa: C901  # each call would cost
+    def record(  # noqa: C901, PLR0912, PLR0915  # each call would cost
+        self, request: ObservedRequest
+    ) -> None:
         """Record a finished request and release it; a failure here is counted and never raised."""
         try:
             ended = request.ended or perf_counter()
@@ -90,6 +97,20 @@ class Recorder:
                 if opened is not instruments.duration:  # else a long poll, which has no latency
                     opened.observe(duration)
                     duration = request.first_byte - request.started
+            if (times := request.times) is not None:
+                request.parts = parts = times.finish(ended)
+                for name, value in http.get("headers", ()):
+                    if name in QUEUE_HEADERS:
+                        parts[QUEUE] = queue_seconds(value, request.started)
+                        break
+                counters = instruments.parts
+                if counters is not None:
+                    if times.to_first_byte is not None and request.streaming:
+                        times.to_first_byte[QUEUE] = parts[QUEUE]
+                        parts = times.to_first_byte
+                    counters.pending.append(parts)
+                    if len(counters.pending) > MAX_PENDING:
+                        counters.flush()
             trace = request.trace
             if trace is not None:  # decided first: only what is kept may be an exemplar
                 request.sampled = trace.finish(request, duration)
@@ -136,6 +157,7 @@ class Recorder:
                 self._streams,
                 request,
                 method_label,
+                seconds=self._seconds,
                 scheme=scheme,
                 cached=cached,
             )

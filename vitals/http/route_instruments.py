@@ -13,6 +13,7 @@ from typing import Any
 from vitals.asgi.request_context import SERVER_SHUTDOWN, RequestContext
 from vitals.asgi.route_template import UNMATCHED
 from vitals.http.observed_request import CLIENT_CLOSED
+from vitals.http.parts.route_seconds import RequestSeconds
 from vitals.http.streams import StreamMeter
 from vitals.metrics.catalogue import (
     HTTP_REQUEST_BODY_SIZE,
@@ -45,12 +46,14 @@ class RouteInstruments:
         streams: Knows the long polls.
         request: The first finished request with these labels.
         method: The method it is counted under.
+        seconds: The seconds by part of all routes.
         scheme: The scheme it is counted under.
         cached: Whether the object is cached and flushed later; else it serves one request.
 
     Attributes:
         route: The route template.
         duration: The duration histogram; of a long poll, that of streams.
+        parts: The route's seconds by part; None of a long poll, which has no latency.
         sent: Pending sizes of response bodies, in bytes.
         received: Pending sizes of request bodies, in bytes.
         has_more: Whether ``record_more`` has something to record.
@@ -69,6 +72,7 @@ class RouteInstruments:
         "_total",
         "duration",
         "has_more",
+        "parts",
         "received",
         "route",
         "sent",
@@ -82,6 +86,7 @@ class RouteInstruments:
         request: RequestContext,
         method: str,
         *,
+        seconds: RequestSeconds,
         scheme: str,
         cached: bool,
     ) -> None:
@@ -95,6 +100,7 @@ class RouteInstruments:
         self.duration = (
             streams.durations(route, request.error_type) if waits else durations.bind(labels)
         )
+        self.parts = None if waits else seconds.of(route)
         matched = route != UNMATCHED and request.status != METHOD_NOT_ALLOWED
         body = BodyLabels(method, route, scheme)
         self.sent: list[int] = []

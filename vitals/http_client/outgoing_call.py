@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vitals.asgi.request_context import CLIENT_ERROR, error_type_of
+from vitals.asgi.request_times import HTTP_CALL, RequestTimes
 from vitals.metrics.catalogue import ClientRequestLabels, ServerLabels
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class OutgoingCall:
         server: Where it is sent.
         exemplar: Returns the trace id of the request that causes it; None outside of one.
         since: When it began, by ``perf_counter``; None for now.
+        times: The times of the request that causes it; None outside of one.
 
     Attributes:
         method: The same.
@@ -54,6 +56,7 @@ class OutgoingCall:
         "_recorder",
         "_started",
         "_status",
+        "_times",
         "method",
         "propagated",
         "server",
@@ -68,11 +71,13 @@ class OutgoingCall:
         *,
         exemplar: Callable[[], str] | None,
         since: float | None,
+        times: RequestTimes | None,
     ) -> None:
         self._recorder: HttpClientRecorder | None = recorder
         self.method = method
         self.server = server
         self._exemplar = exemplar
+        self._times = times
         self._status = 0
         self._headers: Any = None
         self._answered = INFINITY
@@ -132,6 +137,8 @@ class OutgoingCall:
         if not error_type and self._status >= CLIENT_ERROR:
             error_type = status  # as the semantic conventions have it for clients
         labels = ClientRequestLabels(self.method, *self.server, status, error_type)
+        if self._times is not None:
+            self._times.wait(HTTP_CALL, self._started, ended)
         recorder.record(self.server, labels, ended - self._started, self._exemplar)
         if self.span is not None:
             recorder.end(self.span, self._status, error_type)
@@ -139,7 +146,7 @@ class OutgoingCall:
     def __del__(self) -> None:
         # Called by the garbage collector, maybe while a lock of the tracer is held: a span that
         # was never ended is lost.
-        self.span = None
+        self.span = self._times = None
         self.finish()
 
 

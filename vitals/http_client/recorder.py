@@ -89,16 +89,16 @@ class HttpClientRecorder:
             server = self._servers.get(where) or self._server(where)
             if method not in METHODS:
                 method = OTHER_METHOD
-            request, exemplar = CURRENT.get(), None
+            request, exemplar, times = CURRENT.get(), None, None
             if request is not None:
-                exemplar = request.exemplar
+                exemplar, times = request.exemplar, request.times
                 if not request.duration:  # else it is finished
                     request.outgoing += 1
             self._active[server].inc()
         except Exception:  # noqa: BLE001  # measuring must not fail the host's request
             self.meter.dropped(DROPPED)
             return None
-        call = OutgoingCall(self, method, server, exemplar=exemplar, since=since)
+        call = OutgoingCall(self, method, server, exemplar=exemplar, since=since, times=times)
         active = active_span()
         if active is not None:
             self._record(active, library, headers, call)
@@ -118,6 +118,7 @@ class HttpClientRecorder:
             call.server,
             exemplar=None if request is None else request.exemplar,
             since=None,
+            times=None if request is None else request.times,
         )
 
     def record(

@@ -57,6 +57,13 @@ class RouteLabels(NamedTuple):
     http_route: str
 
 
+class RoutePartLabels(NamedTuple):
+    """Labels of a part of a route's requests, see ``vitals.asgi.request_times``."""
+
+    http_route: str
+    part: str
+
+
 class WebSocketLabels(NamedTuple):
     """Labels of a finished WebSocket; the close code is that of RFC 6455, 7.4."""
 
@@ -90,6 +97,12 @@ HTTP_REQUEST_DURATION = Histogram(
     "byte. Each latency objective's threshold is a bucket bound.",
     RequestLabels,
     REQUEST_SECONDS,
+)
+HTTP_REQUEST_TIME = Counter(
+    "http_server_request_time_seconds_total",
+    "Time that requests of a route spent in each part; all parts but queue, which is before the "
+    "request arrives, add up to the requests' duration.",
+    RoutePartLabels,
 )
 HTTP_ACTIVE_REQUESTS = Gauge(
     "http_server_active_requests",
@@ -478,6 +491,13 @@ class CacheLabels(NamedTuple):
     cache: str
 
 
+class CacheStoreLabels(NamedTuple):
+    """A cache and the address of its store, ``HOST:PORT``; empty where it is none or several."""
+
+    cache: str
+    server_address: str
+
+
 class CacheRefusalLabels(NamedTuple):
     """Labels of a refused entry; reason is schema, corrupt or too_large."""
 
@@ -526,7 +546,7 @@ CACHE_INVALIDATIONS = Counter(
 CACHE_BREAKER_OPEN = Gauge(
     "cache_breaker_open",
     "1 while the circuit breaker of the cache's store is open.",
-    CacheLabels,
+    CacheStoreLabels,
     multiprocess_mode="max",
 )
 CACHE_L1_BYTES = Gauge("cache_l1_bytes", "Bytes that the in-process layer holds.", CacheLabels)
@@ -571,6 +591,16 @@ class PythonLabels(NamedTuple):
     major: str
     minor: str
     patchlevel: str
+
+
+class GrowthLabels(NamedTuple):
+    """Labels of a line of the application, ``module:function:line``, and the type it allocates.
+
+    The number of sets is limited; further ones are ``__other__``.
+    """
+
+    site: str
+    type: str
 
 
 class SiteLabels(NamedTuple):
@@ -848,6 +878,14 @@ THREAD_POOL_HOLDERS = Counter(
     "the application that held them, as module:function:line; sampled.",
     SiteLabels,
 )
+MEMORY_GROWTH = Gauge(
+    "python_memory_growth_bytes_per_second",
+    "Memory that a line of the application allocated and kept per second, by the type that most of "
+    "it was, as seen in the last look at a process whose memory grew.",
+    GrowthLabels,
+)
+NOT_PYTHON = "<not in Python objects>"
+"""Site of what a library in C allocated, or what is freed and not returned to the system."""
 
 CATALOGUE: dict[str, AnyMetric] = {
     declared.name: declared

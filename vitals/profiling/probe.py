@@ -11,6 +11,7 @@ from vitals.db.insight.page_login import Admin, AdminLogin
 from vitals.host import Host
 from vitals.otlp.target import TargetError
 from vitals.profiling.block_report import BlockReport
+from vitals.profiling.memory.growth_watch import INTERVAL, GrowthWatch
 from vitals.profiling.memory.memory_page import PATH as MEMORY_PATH
 from vitals.profiling.memory.memory_page import MemoryPage
 from vitals.profiling.profile_page import PATH, ProfilePage
@@ -21,6 +22,8 @@ from vitals.profiling.watchdog import SAMPLER, WATCHDOG, watch_running_loop
 THRESHOLD = 0.05
 MIN_THRESHOLD = 0.02
 """Seconds; below it, how Python switches threads cannot be told from a block."""
+MIN_INTERVAL = 0.1
+"""Seconds."""
 
 _log = logging.getLogger(__name__)
 
@@ -35,9 +38,10 @@ class ProfilingProbe:
         admin_login: Checks a name and a password.
         endpoint: Where profiles are pushed to; None leaves it to the environment.
         resource: Returns the attributes of the service.
+        memory_interval: Seconds between two readings of the memory; None reads none.
 
     Raises:
-        ValueError: The threshold is too short.
+        ValueError: The threshold or the interval is too short.
     """
 
     threshold: float = THRESHOLD
@@ -45,10 +49,15 @@ class ProfilingProbe:
     admin_login: AdminLogin | None = None
     endpoint: str | None = None
     resource: Callable[[], Mapping[str, str]] = dict
+    memory_interval: float | None = INTERVAL
 
     def __post_init__(self) -> None:
         if not self.threshold >= MIN_THRESHOLD:
             raise ValueError(f"block_threshold {self.threshold} must be {MIN_THRESHOLD} or more")
+        if self.memory_interval is not None and not self.memory_interval >= MIN_INTERVAL:
+            raise ValueError(
+                f"memory_interval {self.memory_interval} must be {MIN_INTERVAL} or more"
+            )
 
     def attach(self, host: Host) -> None:
         """Watch from the first connection on, until the lifespan ends."""
@@ -69,6 +78,12 @@ class ProfilingProbe:
                 SAMPLER.add(host.meter, host.routes)
                 WATCHDOG.add(SAMPLER, dropped)
                 ends.append(end_profile)
+                if self.memory_interval is not None:
+                    memory = GrowthWatch(
+                        host.meter, host.service_name, self.memory_interval, logs=lambda: host.logs
+                    )
+                    WATCHDOG.add(memory, dropped)
+                    ends.append(memory.stop)
 
         def end_profile() -> None:
             SAMPLER.remove(host.meter)

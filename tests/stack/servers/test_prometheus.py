@@ -28,6 +28,7 @@ PORTS = Ports(
     store=5555,
     issues=6666,
     postgres_reader=7777,
+    redis_reader=8888,
 )
 
 
@@ -54,6 +55,7 @@ def test_every_target_is_on_this_machine(config: dict[str, Any]) -> None:
         "store": ["127.0.0.1:5555"],
         "issues": ["127.0.0.1:6666"],
         "postgres": ["127.0.0.1:7777"],
+        "redis": ["127.0.0.1:8888"],
         "runner": ["127.0.0.1:4444"],
     }
     (peers,) = config["alerting"]["alertmanagers"]

@@ -43,6 +43,7 @@ from vitals.cache.redis import scripts
 from vitals.cache.redis.client import RedisClient, connect_redis
 from vitals.cache.redis.connection import Command
 from vitals.cache.redis.pubsub import Subscriber
+from vitals.cache.redis.url import RedisUrl
 
 R = TypeVar("R")
 
@@ -87,6 +88,7 @@ class RedisStore:
             connect_redis, url, password, timeout, self._on_availability, self._on_failure
         )
         self.client: RedisClient = self._connect()
+        self.address = RedisUrl.parse(url).address
         self._loop: asyncio.AbstractEventLoop | None = None
         self.prefix = prefix + LAYOUT
         self.channel = f"{self.prefix}:bus"

@@ -81,6 +81,14 @@ class RedisUrl:
             return cls("sentinel", servers, service, options, sentinel_login)
         return cls("cluster", servers, service, options)
 
+    @property
+    def address(self) -> str:
+        """``HOST:PORT`` of one server; empty for a socket, Sentinels and a cluster."""
+        if self.kind != "single" or not self.servers:
+            return ""
+        host, port = self.servers[0]
+        return f"{host}:{port}"
+
     def connection_options(self, server: Server | None = None) -> dict[str, Any]:
         """Return options of a redis-py connection without retries and timeouts.
 

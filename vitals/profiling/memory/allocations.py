@@ -10,7 +10,7 @@ import os
 import threading
 import tracemalloc
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice, tee
 from pathlib import Path
@@ -166,6 +166,16 @@ class Allocations:
     def _type_of(self, place: Place) -> str:
         found = self._types.get(place)
         return found.most_common(1)[0][0] if found else ""
+
+
+def merge(choose: Callable[[int, int], int], one: Kept, other: Kept) -> Kept:
+    """The greater, or lesser, of two readings by trace; what is in one only is 0 in the other."""
+    none = (0, 0)
+    return {
+        trace: (choose(size, again[0]), choose(blocks, again[1]))
+        for trace in one.keys() | other.keys()
+        for (size, blocks), again in ((one.get(trace, none), other.get(trace, none)),)
+    }
 
 
 def type_label(kind: type) -> str:

@@ -13,7 +13,14 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 
 from vitals.own_code import short_path
-from vitals.profiling.memory.allocations import Allocations, Place, Site, count_types, type_label
+from vitals.profiling.memory.allocations import (
+    Allocations,
+    Place,
+    Site,
+    count_types,
+    merge,
+    type_label,
+)
 from vitals.profiling.memory.containers import Container, walk
 from vitals.profiling.memory.process_memory import Limit, Memory, read_limit, read_memory
 
@@ -24,6 +31,8 @@ MANY_BLOCKS = 50_000
 _POLL = 0.05
 _SETTLE = 0.25
 """The share of the time before the first snapshot: requests of before end meanwhile."""
+_PAUSE = 0.2
+"""Seconds between two readings of one snapshot: what a request of then only uses is in one."""
 _TYPES_EVERY = 3
 """Polls between two samples of types."""
 _MIN_FOREIGN, _MIN_FOREIGN_SHARE = 1 << 20, 0.2
@@ -105,15 +114,20 @@ def look(
     allocations = Allocations()
     if not allocations.start(max_blocks):
         raise BusyError("memory is looked at already: try again when that has ended")
+    pause = min(_PAUSE, seconds * _SETTLE)
     try:
         _wait(allocations, seconds * _SETTLE, stopped, max_blocks // 2)
         kept = allocations.kept()
+        stopped.wait(pause)
+        kept = merge(max, kept, allocations.kept())
         entries = {name: each.look_again() for name, each in held.items()}
         began, before, traced = perf_counter(), read_memory(), allocations.bytes()
         is_cut = _wait(allocations, seconds * (1 - _SETTLE), stopped, max_blocks)
         lasted, after = perf_counter() - began, read_memory()
         python_bytes = allocations.bytes() - traced
         kept_after = allocations.kept()
+        stopped.wait(pause)
+        kept_after = merge(min, kept_after, allocations.kept())
         containers = list(_grown(held, entries, allocations))
     finally:
         allocations.stop()

@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from vitals.asgi.request_context import RequestContext
+from vitals.asgi.request_times import time_attributes
 
 KEPT = "vitals.kept"
 _USER_AGENT = b"user-agent"
@@ -38,6 +39,8 @@ def server_attributes(
         attributes["http.route"] = attributes["url.path"] = request.route
     if error_type:
         attributes["error.type"] = error_type
+    if request.parts is not None:
+        attributes.update(time_attributes(request.parts))
     return attributes
 
 

@@ -10,6 +10,8 @@ import { spanTime } from '../store/times';
 import { quoted } from '../logs/filters';
 import { Code, Facts, Quiet } from '../watch/parts';
 import { searchUrl } from '../urls';
+import { isTime } from './requestTime';
+import { RequestTime } from './requestTimeBar';
 import { formatSql } from './sql';
 import {
   blocksOf,
@@ -231,10 +233,16 @@ export function Details({
           <Code text={writtenSource(source)} />
         </Part>
       )}
+      <RequestTime span={span} />
       <Exceptions span={span} />
       <Blocks span={span} />
       <Statement span={span} />
-      <AttributeTable title="Attributes" attributes={span.attributes} />
+      <AttributeTable
+        title="Attributes"
+        attributes={Object.fromEntries(
+          Object.entries(span.attributes).filter(([name]) => !isTime(name)),
+        )}
+      />
       {others.map(({ name, at, attributes }, index) => (
         <AttributeTable
           key={index}

@@ -20,7 +20,7 @@ from fastapi import FastAPI
 
 from vitals import instrument
 from vitals.cli import main
-from vitals.profiling.memory.allocations import Allocations, TracedAlreadyError
+from vitals.profiling.memory.allocations import Allocations, Kept, TracedAlreadyError, merge
 from vitals.profiling.memory.growth import BusyError, look
 from vitals.profiling.memory.process_memory import Limit, read_limit, read_memory
 
@@ -29,6 +29,13 @@ ORDERS: dict[int, "Order"] = {}
 TOKEN = "an-administrator"
 HEADERS = {"authorization": f"Bearer {TOKEN}"}
 MIB = 1 << 20
+
+
+def test_what_is_in_use_in_one_reading_only_is_no_growth() -> None:
+    one: Kept = {(("a", 1),): (100, 2)}
+    other: Kept = {(("a", 1),): (150, 1), (("b", 2),): (7, 7)}
+    assert merge(min, one, other) == {(("a", 1),): (100, 1), (("b", 2),): (0, 0)}
+    assert merge(max, one, other) == {(("a", 1),): (150, 2), (("b", 2),): (7, 7)}
 
 
 class Order:
@@ -112,7 +119,7 @@ def shop(admin: str | None) -> FastAPI:
 
     @app.get("/used")
     async def used() -> int:
-        return len([str(number) * 20 for number in range(5_000)])
+        return len([str(number) * 20 for number in range(500)])
 
     return app
 
@@ -144,7 +151,8 @@ def test_page_and_command_name_line_type_and_container(
     by_name = {each["name"]: each for each in found["containers"]}
     rows = by_name[f"{__name__}:KEPT"]
     assert (rows["holds"], rows["type"]) == ("dict", "list")
-    assert rows["grown"] == pytest.approx(first["blocks"] / 2, rel=0.7), "a dict and its keys"
+    # A dictionary and its keys; the readings are a request or two apart.
+    assert abs(rows["grown"] - first["blocks"] / 2) <= 2 * 400
     assert by_name[f"{__name__}:ORDERS"]["holds"] == f"{__name__}.Order"
     assert re.search(rf"blocks of dict .*test_growth\.py:{first['line']} in ", text)
     assert f"{__name__}:KEPT (list)" in text
