@@ -232,7 +232,7 @@ def message_of(
         None for the message as it is.
 
     Raises:
-        ValueError: The handler cannot write the record, or nobody knows what it has written.
+        ValueError: The handler cannot write the record, or it is not known what it has written.
     """
     if emission.has_failed:
         raise ValueError("the host's handler cannot write the record")
