@@ -36,6 +36,8 @@ ALTERNATIVE = (
     "aiosqlite==0.22.1",
     "asyncpg==0.32.0",
     "fastapi==0.165.0",
+    "google-re2==1.1.20251105",
+    "msgspec==0.22.0",
     "opentelemetry-instrumentation-sqlalchemy==0.66b1",
     "opentelemetry-sdk==1.45.1",
     "rich==15.0.0",

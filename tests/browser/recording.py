@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 
 from rules.alert_states import FIRING_SINCE
+from rules.releases import DEPLOYED_AT
 from vitals.metrics.catalogue import (
     CATALOGUE,
     HTTP_CLIENT_ACTIVE_REQUESTS,
@@ -175,6 +176,7 @@ postgres_slot_retained_bytes{{slot="replica"}} 60000000
 postgres_statement_seconds_total{{db_query_summary="{summary}",db_query_fingerprint="{each}"}} {n}
 postgres_statement_calls_total{{db_query_summary="{summary}",db_query_fingerprint="{each}"}} {n}000
 postgres_statement_rows_total{{db_query_summary="{summary}",db_query_fingerprint="{each}"}} {n}00
+postgres_statement_blocks_total{{db_query_summary="{summary}",db_query_fingerprint="{each}"}} {n}000
 postgres_statement_blocks_read_total{{db_query_summary="{summary}",db_query_fingerprint="{each}"}} 9
 postgres_statement_text{{db_query_fingerprint="{each}",statement="{sql}"}} 1
 """
@@ -250,6 +252,13 @@ _FAILING = re.compile(
 )
 _FAILED = 0.02
 """The share of orders that failed in this hour."""
+_DEPLOYMENTS = {
+    'job="api",version="0",revision=""': END - 7 * 3600,
+    'job="api",version="1",revision=""': DEPLOYED,
+    'job="shop",version="7",revision=""': END - 50 * 3600,
+}
+"""When each version was deployed; it reads its own last value, which a pass over past data does not
+find."""
 _ALERTS = """
 ALERTS{alertname="LatencyP95High",alertstate="firing",severity="ticket",job="api"}
 ALERTS{alertname="BudgetBurn",alertstate="firing",severity="page",job="api",slo="latency"}
@@ -361,6 +370,17 @@ def _lines() -> Iterator[str]:
     yield from _past("vitals_workers", _OTHER, 1)  # which the boards offer the jobs of
     for instance in _INSTANCES:
         yield from _past("up", f'job="api",instance="{instance}"', 1)
+    yield from _deployments()
+    yield from _alerts()
+
+
+def _deployments() -> Iterator[str]:
+    for labels, since in _DEPLOYMENTS.items():
+        deployed = f"{DEPLOYED_AT.record}{{{labels}}} {since}"
+        yield from (f"{deployed} {at}" for at in _moments() if at > since)
+
+
+def _alerts() -> Iterator[str]:
     for alert in _ALERTS.split("\n"):
         if alert:
             yield from (f"{alert} 1 {at}" for at in _moments() if at > END - 900)

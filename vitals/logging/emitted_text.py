@@ -6,11 +6,15 @@ one call writes is read, while the handler's lock is held.
 """
 
 import logging
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 from weakref import ref
+
+FILTERS_REPLACE = sys.version_info >= (3, 12)
+"""Whether a filter may return another record, which only its handler gets."""
 
 _STANDARD = ("logging", "logging.handlers")
 """Modules whose handlers write what they format, and nothing else."""
@@ -22,10 +26,13 @@ class Emission(NamedTuple):
     Attributes:
         text: What it wrote to its stream; empty if that was nothing.
         has_failed: Whether it failed, or wrote where it could not be read.
+        record: The record that it was given, which one of its filters may have put in the place of
+            the logged one; None if it is the logged one.
     """
 
-    text: str
-    has_failed: bool
+    text: str = ""
+    has_failed: bool = False
+    record: logging.LogRecord | None = None
 
 
 class _Reader:
@@ -173,7 +180,8 @@ def observe(kind: type[logging.Handler]) -> None:
             found = _read(self, emit.__get__(self), record, emissions)
         finally:
             lock.release()
-        emissions[id(self)] = found
+        known = emissions.get(id(self), found)
+        emissions[id(self)] = found._replace(record=known.record)
         return None
 
     read.vitals_inner = emit  # type: ignore[attr-defined]
@@ -182,8 +190,27 @@ def observe(kind: type[logging.Handler]) -> None:
     _observed.append(ref(kind))
 
 
+def observe_filters() -> None:
+    """Have it noted where a filter of a handler returns another record, until `observe_none`."""
+    inner = logging.Handler.filter
+    if not FILTERS_REPLACE or hasattr(inner, "vitals_inner"):
+        return
+
+    def filter(self: Any, record: logging.LogRecord) -> Any:  # noqa: A001  # logging's name
+        accepted: Any = inner(self, record)
+        emissions = getattr(_THREAD, "emissions", None)
+        if emissions is not None and isinstance(accepted, logging.LogRecord):
+            emissions[id(self)] = Emission(record=None if accepted is record else accepted)
+        return accepted
+
+    filter.vitals_inner = inner  # type: ignore[attr-defined]
+    logging.Handler.filter = filter  # type: ignore[method-assign]
+
+
 def observe_none() -> None:
     """Give the methods back, except where somebody has put another one in the place."""
+    if hasattr(vars(logging.Handler).get("filter"), "vitals_inner"):
+        del logging.Handler.filter
     for each in _observed:
         kind = each()
         emit: Any = None if kind is None else vars(kind).get("emit")

@@ -101,12 +101,14 @@ class LogExport(logging.Handler):
         self._on_drop(reason, count)
 
     def reads(self, logger: logging.Logger) -> bool:
-        """Whether a handler of a logger has an ``emit`` of its own, which is read from now on."""
+        """Whether a handler of a logger is to be read: it has filters or its own ``emit``."""
         found = False
         current: logging.Logger | None = logger
         while current is not None:
             for handler in current.handlers:
                 kind = type(handler)
+                if emitted_text.FILTERS_REPLACE and handler.filters:
+                    found = True
                 is_read = self._is_read.get(kind)
                 if is_read is None:
                     is_read = self._start_reading(handler)
@@ -158,7 +160,7 @@ class LogExport(logging.Handler):
         if entry is LOST:
             return
         if entry is None:
-            text = self._say(logger, record, emissions)
+            record, text = self._say(logger, record, emissions)
             if self.is_host_exporting:
                 return
             entry = entry_of_record(record, text)
@@ -182,8 +184,9 @@ class LogExport(logging.Handler):
         logger: logging.Logger,
         record: logging.LogRecord,
         emissions: Mapping[int, Emission],
-    ) -> str | None:
-        """How the host words a record: one of its handlers may mask secrets."""
+    ) -> tuple[logging.LogRecord, str | None]:
+        """The record as the host has it, and its words: one of its handlers may mask secrets."""
+        exported = record
         current: logging.Logger | None = logger
         while current is not None:
             for handler in current.handlers:
@@ -195,11 +198,15 @@ class LogExport(logging.Handler):
                     or known.formatter is not handler.formatter
                 ):
                     known = self._learn(handler)
-                text = _word(handler, known, record, emissions)
+                emission = _emission_of(handler, emissions) if emissions else None
+                given = record if emission is None else emission.record or record
+                text = _word(handler, known, given, emission)
                 if text is not None:
-                    return text
+                    return given, text
+                if exported is record:
+                    exported = given
             current = current.parent if current.propagate else None
-        return None
+        return exported, None
 
     def _learn(self, handler: logging.Handler) -> _Wording:
         if exports_by_opentelemetry(handler):
@@ -234,14 +241,18 @@ def _word(
     handler: logging.Handler,
     wording: _Wording,
     record: logging.LogRecord,
-    emissions: Mapping[int, Emission],
+    emission: Emission | None,
 ) -> str | None:
     """How a handler words a record; None for its message as it is."""
     say = wording.say
-    emission = emissions.get(id(handler)) if wording.has_own_emit else None
-    if emission is not None:
+    if wording.has_own_emit and emission is not None:
         return message_of(handler, say, record, emission)
     return None if say is None else say(record)
+
+
+def _emission_of(handler: logging.Handler, emissions: Mapping[int, Emission]) -> Emission | None:
+    rules = handler.replaced if isinstance(handler, JsonHandler) else handler
+    return emissions.get(id(rules))
 
 
 def exports_by_opentelemetry(handler: logging.Handler) -> bool:
@@ -282,6 +293,7 @@ def _install() -> None:
             inner(self, record)
             export.offer(self, record)
 
+    emitted_text.observe_filters()
     callHandlers.vitals_inner = inner  # type: ignore[attr-defined]
     logging.Logger.callHandlers = callHandlers  # type: ignore[method-assign]
 

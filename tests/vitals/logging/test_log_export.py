@@ -3,6 +3,7 @@
 import io
 import logging
 import logging.config
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -172,6 +173,30 @@ def test_what_a_formatter_or_filter_of_the_host_masks_is_masked(collector: Colle
     assert sent.count(b"a *** word") == 2
     assert b"planted" not in sent
     assert b"filtered" not in sent
+
+
+@pytest.mark.parametrize("logs", ["host", "json"])
+def test_a_record_that_a_filter_puts_in_the_place_of_another_is_exported(
+    collector: Collector, logs: str
+) -> None:
+    def copying(record: logging.LogRecord) -> Any:
+        copied = logging.makeLogRecord(vars(record))
+        copied.msg, copied.customer = str(record.msg).replace("planted", "***"), "***"
+        if sys.version_info >= (3, 12):
+            return copied
+        record.__dict__.update(vars(copied))  # as filters did before
+        return True
+
+    handler = logging.StreamHandler()
+    handler.addFilter(copying)
+    logging.root.handlers = [handler, logging.StreamHandler(io.StringIO())]
+    fetch(service(logs=logs), "GET", "/items/1")
+    logging.getLogger("shop").warning("a planted word", extra={"customer": "planted"})
+    record, _, _ = records(collector)["a *** word"]
+    assert attributes(record)["customer"] == "***"
+    assert b"planted" not in b"".join(collector.bodies)
+    stop()
+    assert logging.Handler.filter is logging.Filterer.filter
 
 
 def test_level_and_filters_of_the_export_are_the_hosts_to_set(collector: Collector) -> None:

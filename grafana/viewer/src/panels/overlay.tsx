@@ -75,10 +75,18 @@ interface Props {
   height?: (plot: uPlot, value: number) => number | undefined;
 }
 
+/** Half of a label of the time axis, whose last one would else be cut at the end. */
+const LABEL = 24;
+const padding: uPlot.PaddingSide = (_plot, side, sidesWithAxes) => {
+  if (sidesWithAxes[side]) return 0;
+  return side === 1 ? LABEL : 8;
+};
+
 /** Rerenders the overlay whenever the plot is redrawn. */
 function usePlot(config: UPlotConfigBuilder): uPlot | undefined {
   const [seen, see] = useState<{ plot: uPlot }>();
   useLayoutEffect(() => {
+    config.setPadding([padding, padding, padding, padding]);
     let alive = true;
     config.addHook('drawClear', (plot) => {
       if (alive) queueMicrotask(() => alive && see({ plot }));
