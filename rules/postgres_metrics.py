@@ -253,6 +253,12 @@ PG_STATEMENT_READ = Counter(
     "Blocks it had to read from the operating system.",
     StatementLabels,
 )
+PG_STATEMENT_BLOCKS = Counter(
+    "postgres_statement_blocks_total",
+    "Blocks it looked at, in shared buffers or not: another plan of a statement needs more or "
+    "fewer for the same rows.",
+    StatementLabels,
+)
 PG_STATEMENT_TEMP = Counter(
     "postgres_statement_temp_blocks_total",
     "Blocks it wrote to temporary files.",

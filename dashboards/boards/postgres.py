@@ -31,6 +31,7 @@ from rules.postgres_metrics import (
     PG_ROLLBACKS,
     PG_SIZE,
     PG_SLOT_BYTES,
+    PG_STATEMENT_BLOCKS,
     PG_STATEMENT_CALLS,
     PG_STATEMENT_READ,
     PG_STATEMENT_ROWS,
@@ -292,6 +293,44 @@ TEXTS = Table(
         column("Time a second", "s", width=120),
     ),
 )
+_NAMED = f"{{{{db_query_summary}}}} {{{{{_FINGERPRINT}}}}}"
+
+
+def _per_call(expr: str) -> tuple[Query]:
+    return (
+        Query(f"{expr} / ({_CALLS} > 0) and on ({_FINGERPRINT}) topk(5, {_SECONDS} > 0)", _NAMED),
+    )
+
+
+MEAN = TimeSeries(
+    id=34,
+    title="Mean time",
+    empty="no statements",
+    description="Mean time of each execution of the five statements with the most time.",
+    unit="s",
+    width=8,
+    queries=_per_call(_SECONDS),
+)
+BLOCKS = TimeSeries(
+    id=35,
+    title="Blocks an execution",
+    empty="no statements",
+    description="Blocks of 8 kB that each execution looks at. A step while its rows stay the same "
+    "is another plan: an index that is gone, or statistics that are old.",
+    unit="short",
+    width=8,
+    queries=_per_call(PG_STATEMENT_BLOCKS.rate(*_STATEMENT, **CHOSEN_SERVER)),
+)
+ROWS = TimeSeries(
+    id=36,
+    title="Rows an execution",
+    empty="no statements",
+    description="Rows that each execution returns or changes. A step here is more data, or another "
+    "use of the statement, and no other plan.",
+    unit="short",
+    width=8,
+    queries=_per_call(PG_STATEMENT_ROWS.rate(*_STATEMENT, **CHOSEN_SERVER)),
+)
 TABLES = Table(
     id=41,
     title="Tables with the most dead rows",
@@ -413,7 +452,7 @@ BOARD = Board(
         Row((CONNECTIONS_USE, WAITING, OLDEST, HIT_RATIO, DEADLOCKS, WRAPAROUND)),
         Row((BLOCKERS, TRANSACTIONS)),
         Row((CONNECTIONS, WAITS, TRANSACTION_RATE)),
-        Row((STATEMENTS, ROUTES, TEXTS), title="Statements", id=30),
+        Row((STATEMENTS, ROUTES, TEXTS, MEAN, BLOCKS, ROWS), title="Statements", id=30),
         Row((TABLES, VACUUM), title="Tables and vacuum", id=40),
         Row((SIZE, TEMPORARY, WAL, CHECKPOINTS), title="Storage", id=50),
         Row((LAG, LAG_BYTES, SLOTS), title="Replication", id=60),

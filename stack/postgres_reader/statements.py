@@ -11,6 +11,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, text
 
 from rules.postgres_metrics import (
+    PG_STATEMENT_BLOCKS,
     PG_STATEMENT_CALLS,
     PG_STATEMENT_READ,
     PG_STATEMENT_ROWS,
@@ -44,7 +45,8 @@ _EXISTS_SQL = text(
 )
 _COUNTS = """
     SELECT userid, dbid, queryid, sum({time}) / 1000, sum(calls)::float, sum(rows)::float,
-           sum(shared_blks_read)::float, sum(temp_blks_written)::float
+           sum(shared_blks_read)::float, sum(temp_blks_written)::float,
+           sum(shared_blks_hit + shared_blks_read)::float
     FROM {schema}.pg_stat_statements(false) WHERE queryid IS NOT NULL
     GROUP BY 1, 2, 3 ORDER BY 4 DESC LIMIT {most}
 """
@@ -75,7 +77,7 @@ class Statements:
         self._counts = BoundedCounts(
             (
                 *(PG_STATEMENT_SECONDS, PG_STATEMENT_CALLS, PG_STATEMENT_ROWS),
-                *(PG_STATEMENT_READ, PG_STATEMENT_TEMP),
+                *(PG_STATEMENT_READ, PG_STATEMENT_TEMP, PG_STATEMENT_BLOCKS),
             ),
             STATEMENTS,
         )

@@ -27,9 +27,9 @@ def test_no_firing_is_swallowed_and_no_end_is_invented(watch: Watch) -> None:
     # A ticket is notified, its cause then holds it back, as it does another one from its start;
     # both end, Prometheus forgets these ends, and the cause ends.
     watch.begin(ONE_DOWN)
-    watch.wait(lambda: watch.was_told(ONE_DOWN, "firing") and watch.was_told(LAG, "firing"))
+    watch.wait(lambda: watch.was_notified(ONE_DOWN, "firing") and watch.was_notified(LAG, "firing"))
     watch.begin(DOWN)
-    watch.wait(lambda: watch.was_told(DOWN, "firing"))
+    watch.wait(lambda: watch.was_notified(DOWN, "firing"))
     watch.begin(SLOW)
     watch.wait(lambda: watch.is_firing(SLOW))
     watch.end(SLOW)
@@ -38,24 +38,24 @@ def test_no_firing_is_swallowed_and_no_end_is_invented(watch: Watch) -> None:
     watch.prometheus.stop()
     watch.prometheus.start()
     watch.wait(lambda: watch.is_firing(DOWN))
-    assert not watch.was_told(ONE_DOWN, "resolved")
+    assert not watch.was_notified(ONE_DOWN, "resolved")
     watch.end(DOWN)
-    watch.wait(lambda: watch.was_told(ONE_DOWN, "resolved"))
+    watch.wait(lambda: watch.was_notified(ONE_DOWN, "resolved"))
 
     # An alert fires, all stop, its fault ends, all start, it fires again.
     watch.begin(POOL)
-    watch.wait(lambda: watch.was_told(POOL, "firing"))
+    watch.wait(lambda: watch.was_notified(POOL, "firing"))
     watch.stop()
     watch.end(POOL)
     watch.start()
-    watch.wait(lambda: watch.was_told(POOL, "resolved"))
+    watch.wait(lambda: watch.was_notified(POOL, "resolved"))
     watch.begin(POOL)
     watch.wait(lambda: watch.times_told(POOL, "firing") == 2)
 
     # Of one that went on all the time there was one notification, and none of an end.
     assert watch.is_firing(LAG)
     assert watch.times_told(LAG, "firing") == 1
-    assert not watch.was_told(LAG, "resolved")
+    assert not watch.was_notified(LAG, "resolved")
     assert not [notified for notified in watch.notified if notified.alert == SLOW], (
         "held back all the time"
     )

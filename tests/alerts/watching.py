@@ -123,7 +123,7 @@ class Watch:
         """How often the receiver was notified that an alert fires or is resolved."""
         return self.notified.count(Notified(alert, instance, status))
 
-    def was_told(self, alert: str, status: str, instance: str = "a") -> bool:
+    def was_notified(self, alert: str, status: str, instance: str = "a") -> bool:
         """Whether it was."""
         return self.times_told(alert, status, instance) > 0
 

@@ -176,6 +176,7 @@ postgres_slot_retained_bytes{{slot="replica"}} 60000000
 postgres_statement_seconds_total{{db_query_summary="{summary}",db_query_fingerprint="{each}"}} {n}
 postgres_statement_calls_total{{db_query_summary="{summary}",db_query_fingerprint="{each}"}} {n}000
 postgres_statement_rows_total{{db_query_summary="{summary}",db_query_fingerprint="{each}"}} {n}00
+postgres_statement_blocks_total{{db_query_summary="{summary}",db_query_fingerprint="{each}"}} {n}000
 postgres_statement_blocks_read_total{{db_query_summary="{summary}",db_query_fingerprint="{each}"}} 9
 postgres_statement_text{{db_query_fingerprint="{each}",statement="{sql}"}} 1
 """

@@ -27,12 +27,14 @@ NO_VALUE_TEXTS = (
 _MAY_BE_EMPTY = re.compile(
     r"create_time|connection_errors|OOM|request_body_size|workers_crashed|entries_refused|"
     r"connections_refused|cgroup_cpu_throttled|saturation:seconds_left|"
-    r"\[7d:5m\]| @ 0|memory_limit_bytes\{[^}]*cgroup|blocking_site|worker_threads_held"
+    r"\[7d:5m\]| @ 0|memory_limit_bytes\{[^}]*cgroup|blocking_site|worker_threads_held|"
+    r"redis_server_(link_up|slow_commands)"
 )
 """No connection was opened lately and none failed to open, Redis refused nothing, GET has no body,
 no line blocked the event loop or held a thread that others waited for, no worker crashed, no entry
 and no connection was refused, nothing grows towards its limit, five minutes have not passed, the
-cgroup has no limit of its memory or CPU, and queries of the year 1970 are for exemplars only."""
+cgroup has no limit of its memory or CPU, Redis is no replica and no command of it was slow, and
+queries of the year 1970 are for exemplars only."""
 
 
 class PanelQuery(NamedTuple):

@@ -92,12 +92,15 @@ class JsonHandler(logging.Handler):
         if not accepted:
             return False
         # Since Python 3.12 a filter may return another record.
-        self.emit(accepted if isinstance(accepted, logging.LogRecord) else record)
+        known = (id(record), record.created)  # the logged one, which all handlers get
+        self._queue(accepted if isinstance(accepted, logging.LogRecord) else record, known)
         return True
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue a record once, whichever loggers' handlers it passes; never raises."""
-        written = (id(record), record.created)
+        self._queue(record, (id(record), record.created))
+
+    def _queue(self, record: logging.LogRecord, written: tuple[int, float]) -> None:
         is_written = getattr(_LAST, "written", None) == written
         _LAST.written = written
         try:
@@ -229,7 +232,7 @@ def message_of(
         None for the message as it is.
 
     Raises:
-        ValueError: The handler cannot write the record, or nobody knows what it has written.
+        ValueError: The handler cannot write the record, or it is not known what it has written.
     """
     if emission.has_failed:
         raise ValueError("the host's handler cannot write the record")

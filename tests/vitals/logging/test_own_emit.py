@@ -193,7 +193,8 @@ def test_what_emit_masks_is_a_masked_json_line(
     for each in bare_logging.handlers:
         each.flush()
     output = capsys.readouterr()
-    (line,) = [json.loads(each) for each in output.out.splitlines()]
+    lines = [json.loads(each) for each in output.out.splitlines()]
+    (line,) = [each for each in lines if each["logger"] == "shop"]  # a busy machine blocks the loop
     assert (line["event"], line["order_id"]) == ("token *** 7", 7)
     assert output.err == ""
 

@@ -22,7 +22,7 @@ from vitals.own_code import is_application_code, is_application_file
 from vitals.profiling.memory.allocations import Place, place_of, type_label
 
 MIN_ENTRIES = 200
-"""Entries from which on a container is told of; those with fewer are looked into."""
+"""Entries from which on a container is reported; those with fewer are looked into."""
 MAX_OBJECTS = 10_000
 """Objects that one walk looks at."""
 STEP_SECONDS = 0.001

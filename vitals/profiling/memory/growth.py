@@ -36,7 +36,7 @@ _PAUSE = 0.2
 _TYPES_EVERY = 3
 """Polls between two samples of types."""
 _MIN_FOREIGN, _MIN_FOREIGN_SHARE = 1 << 20, 0.2
-"""What is not in Python objects is told from here on: bytes, and their share of the growth."""
+"""What is not in Python objects is reported from here on: bytes, and their share of the growth."""
 
 
 class BusyError(Exception):
