@@ -34,7 +34,6 @@ from vitals.metrics.endpoint import MetricsEndpoint
 from vitals.metrics.meter import Meter
 from vitals.metrics.worker_sharing import join
 from vitals.objectives import Objective, Objectives
-from vitals.profiling.memory.growth_watch import INTERVAL
 from vitals.profiling.probe import THRESHOLD, ProfilingProbe
 from vitals.resource import (
     SERVICE_NAME,
@@ -150,7 +149,7 @@ def instrument(
     locks: bool = True,
     folders: Folders | None = None,
     block_threshold: float | None = THRESHOLD,
-    memory_interval: float | None = INTERVAL,
+    memory_interval: float | None = None,
     time_parts: bool = True,
     profiles_endpoint: str | None = None,
     probes: Sequence[Probe] = (),
@@ -229,7 +228,8 @@ def instrument(
         block_threshold: Seconds for which the event loop may not turn until the line that blocks it
             is looked for, in a thread; None never looks. See docs/profiling.md.
         memory_interval: Seconds between two readings of the process's memory. While it grows
-            without end, the lines that do it are looked for; None never looks. See docs/memory.md.
+            without end, the lines that do it are looked for with tracemalloc, for seconds; None
+            leaves it to who asks, by ``vitals memory``. See docs/memory.md.
         time_parts: Whether it is measured what the time of a request is spent in: middleware,
             dependencies, queries, waits and so on. For that, functions of FastAPI, anyio and
             asyncio are replaced, see docs/requests.md.

@@ -11,7 +11,7 @@ from vitals.db.insight.page_login import Admin, AdminLogin
 from vitals.host import Host
 from vitals.otlp.target import TargetError
 from vitals.profiling.block_report import BlockReport
-from vitals.profiling.memory.growth_watch import INTERVAL, GrowthWatch
+from vitals.profiling.memory.growth_watch import GrowthWatch
 from vitals.profiling.memory.memory_page import PATH as MEMORY_PATH
 from vitals.profiling.memory.memory_page import MemoryPage
 from vitals.profiling.profile_page import PATH, ProfilePage
@@ -49,7 +49,7 @@ class ProfilingProbe:
     admin_login: AdminLogin | None = None
     endpoint: str | None = None
     resource: Callable[[], Mapping[str, str]] = dict
-    memory_interval: float | None = INTERVAL
+    memory_interval: float | None = None
 
     def __post_init__(self) -> None:
         if not self.threshold >= MIN_THRESHOLD:
