@@ -1,7 +1,9 @@
 """What all signals cost a request: ours, OpenTelemetry, Logfire, Sentry, ddtrace and Elastic APM.
 
-``python -m bench.price``. One service with a query, a Redis GET and a log line a request runs once
-bare and once with each; all serve the same requests by turns, and send to a collector that answers.
+``python -m bench.price``. One service with a query, a Redis GET and a log line a request runs bare
+and with each, by turns, and sends to a collector that answers. Each turn is a process of its own,
+on a CPU of its own: by where its parts happen to lie in memory, two processes of one service differ
+by up to 15 % for as long as they live, so that what one process of each used would tell of luck.
 The figure is the processor time of a service's process, all threads, from before the first request
 of a turn until what it exports has left. Each has an environment of its own, installed from PyPI
 when it runs for the first time.
@@ -16,7 +18,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
 from operator import truediv
@@ -49,7 +51,11 @@ BUDGETS = {"vitals-tail": 1.08, "vitals-all": 1.12}
 """Most processor time of a request, against bare."""
 OTEL_SHARE = 0.2
 """Most of what OpenTelemetry adds that ours may add, with everything kept."""
+CPUS = os.sched_getaffinity(0)
+"""Of several, the service has the first one, and all others the rest."""
 CLIENTS = 4
+WARM_UP = 400
+"""Requests before the first one that counts."""
 DRAIN_SECONDS = 1.4
 """How long exporters may take after the last request; their delays are set to a second."""
 START_SECONDS = 60
@@ -67,6 +73,8 @@ def serving(variant: str, environment: Mapping[str, str], logs: Path) -> Iterato
             stdout=output,
             stderr=subprocess.STDOUT,
         )
+        if len(cpus := sorted(CPUS)) > 1:
+            os.sched_setaffinity(process.pid, cpus[:1])
         try:
             wait_until_served(process, port, logs / f"{variant}.log")
             yield process.pid, port
@@ -114,23 +122,29 @@ def load(port: int, requests: int) -> None:
 
 
 def measure(
-    running: Mapping[str, tuple[int, int]], rounds: int, requests: int
+    variants: Sequence[str], environments: Mapping[str, Mapping[str, str]], size: tuple[int, int]
 ) -> dict[str, list[float]]:
-    """Seconds of processor time a request, by variant and round."""
-    taken: dict[str, list[float]] = {variant: [] for variant in running}
-    for _, port in running.values():
-        load(port, 200)  # warms up
-    time.sleep(DRAIN_SECONDS)
-    names = list(running)
-    for number in range(rounds):
-        shift = number % len(names)
-        for name in names[shift:] + names[:shift]:
-            pid, port = running[name]
-            before = processor_seconds(pid)
-            load(port, requests)
-            time.sleep(DRAIN_SECONDS)
-            taken[name].append((processor_seconds(pid) - before) / requests)
-        print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+    """Seconds of processor time a request, by variant and round.
+
+    Args:
+        variants: The variants.
+        environments: Their environments.
+        size: The rounds, and the requests of a turn.
+    """
+    rounds, requests = size
+    taken: dict[str, list[float]] = {variant: [] for variant in variants}
+    with tempfile.TemporaryDirectory() as logs:
+        for number in range(rounds):
+            shift = number % len(variants)
+            for name in (*variants[shift:], *variants[:shift]):
+                with serving(name, environments[name], Path(logs)) as (pid, port):
+                    load(port, WARM_UP)
+                    time.sleep(DRAIN_SECONDS)
+                    before = processor_seconds(pid)
+                    load(port, requests)
+                    time.sleep(DRAIN_SECONDS)
+                    taken[name].append((processor_seconds(pid) - before) / requests)
+            print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
     return taken
 
 
@@ -145,7 +159,9 @@ def run(variants: list[str], rounds: int, requests: int) -> tuple[dict[str, list
     for variant in variants:
         print(f"environment of {variant}: {interpreter(variant)}", file=sys.stderr, flush=True)
     with ExitStack() as stack:
-        logs = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        if len(cpus := sorted(CPUS)) > 1:
+            os.sched_setaffinity(0, cpus[1:])
+            stack.callback(os.sched_setaffinity, 0, CPUS)
         database = stack.enter_context(postgresql())
         url = database.database("price")
         database.sql(
@@ -175,17 +191,11 @@ def run(variants: list[str], rounds: int, requests: int) -> tuple[dict[str, list
             "DD_SERVICE": "shop",
         }
         others = {"OTEL_EXPORTER_OTLP_ENDPOINT": environment["COLLECTOR"]}
-        running = {
-            variant: stack.enter_context(
-                serving(
-                    variant,
-                    environment if variant.startswith("vitals") else environment | others,
-                    logs,
-                )
-            )
+        environments = {
+            variant: environment if variant.startswith("vitals") else environment | others
             for variant in variants
         }
-        taken = measure(running, rounds, requests)
+        taken = measure(variants, environments, (rounds, requests))
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/counts", timeout=10) as answer:
             return taken, json.load(answer)
 
@@ -195,7 +205,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.price", description=__doc__)
     parser.add_argument("only", nargs="*", help=f"variants besides bare: {', '.join(NAMES)}")
     parser.add_argument("--rounds", type=int, default=12, help="turns of each variant (12)")
-    parser.add_argument("--requests", type=int, default=300, help="requests of a turn (300)")
+    parser.add_argument("--requests", type=int, default=1_000, help="requests of a turn (1000)")
     parser.add_argument("--write", action="store_true", help="write docs/performance.md")
     options = parser.parse_args()
     chosen = list(dict.fromkeys(["bare", *(options.only or NAMES)]))

@@ -133,7 +133,7 @@ class LockWatch:
                 self._names.discard(reader.name)
         for engine in list(self._engines):
             url = engine.url
-            where = (url.host, url.port, url.database, url.normalized_query.get("host"))
+            where = (url.host, url.port, url.database, url.query.get("host"))
             if where not in self._readers and pool_hook.in_use(engine):
                 name = url.database or ""
                 if name in self._names:

@@ -24,6 +24,8 @@ from vitals.profiling.memory.allocations import Allocations, Kept, TracedAlready
 from vitals.profiling.memory.growth import BusyError, look
 from vitals.profiling.memory.process_memory import Limit, read_limit, read_memory
 
+pytestmark = pytest.mark.slow
+
 KEPT: list[dict[str, int]] = []
 ORDERS: dict[int, "Order"] = {}
 TOKEN = "an-administrator"
@@ -181,14 +183,13 @@ def test_memory_of_a_library_in_c_is_not_pythons() -> None:
 
     try:
         with repeating(allocate):
-            began, before, count = time.monotonic(), anonymous(), len(held)
+            before = anonymous()
             growth = look(1.0, threading.Event(), types=False)
-            witness, count = anonymous() - before, len(held) - count
-            rate = count * MIB / 16 / (time.monotonic() - began)
+            witness = anonymous() - before
     finally:
         for each in held:
             libc.free(each)
-    assert 0.5 * rate * growth.seconds < growth.foreign_bytes <= witness
+    assert MIB <= growth.foreign_bytes <= witness
     assert growth.python_bytes < 0.1 * growth.foreign_bytes
 
 
