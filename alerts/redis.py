@@ -1,6 +1,6 @@
 """Alerts on what Redis says of itself.
 
-All are tickets: whether anyone waits or fails is told by the services that use the server, with a
+All are tickets: whether requests wait or fail, the services that use the server say, with a
 page. A cache that is away is no outage.
 """
 

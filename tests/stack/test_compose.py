@@ -84,7 +84,7 @@ def test_only_the_secret_distribution_runs_as_root(service: dict[str, Any]) -> N
         assert set(service["cap_add"]) == {"CHOWN", "FOWNER", "DAC_OVERRIDE"}
     else:
         assert int(uid) > 0
-        # Caddy's image gives it to the program, which does not start where nobody may have it.
+        # Caddy's image gives it to the program, which does not start where no program may have it.
         assert service.get("cap_add", []) == ["NET_BIND_SERVICE"] * (service["name"] == "door")
 
 
