@@ -113,9 +113,13 @@ def test_check_names_a_file_that_was_edited_by_hand(
 AT_ONCE = {"ServiceEnded", "WorkerCrashed", "TransactionForgotten"}
 """Pages on what has happened already: the end of a process, a transaction that blocks for long."""
 FORECAST = ("FilesRunOut", "MemoryRunsOut", "DiskRunsOut", "ThreadsRunOut", "ConnectionsRunOut")
-BRIEF = {"LockWaitLong": "30s", **dict.fromkeys((*FORECAST, "PostgresUnreachable"), "1m")}
-"""Pages that wait for less: of a forecast, of a transaction that already blocked for long, and of a
-server whose reader has tried for half a minute."""
+BRIEF = {
+    "LockWaitLong": "30s",
+    **dict.fromkeys((*FORECAST, "PostgresUnreachable", "ErrorRatioHigh"), "1m"),
+}
+"""Pages that wait for less: of a forecast, of a transaction that already blocked for long, of a
+server whose reader has tried for half a minute, and of errors, whose ratio over five minutes takes
+a minute to rise: with two more it would be told after 180 s."""
 
 
 INHIBITED = {pair.consequence.name for pair in INHIBITIONS if pair.cause.severity is Severity.PAGE}
