@@ -126,16 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     for subparser in (bottlenecks, plans):
         _add_service_arguments(subparser)
         _add_ranking_arguments(subparser)
-    profile = commands.add_parser(
-        "profile",
-        help="where a service spends its time, as a flame graph",
-        description=_PROFILE,
-        epilog=EXIT_STATUS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    profile.set_defaults(read=_profile, format="text", show=_show_nothing, is_one=False)
-    _add_service_arguments(profile)
-    _add_profile_arguments(profile)
+    _add_profile(commands)
     memory = command(
         "memory",
         "lines, types and containers that a service's memory grows by",
@@ -146,6 +137,27 @@ def _parser() -> argparse.ArgumentParser:
     memory.set_defaults(is_one=True)
     _add_service_arguments(memory)
     _add_memory_arguments(memory)
+    _add_database_commands(command)
+    for name, what in cli_watch.COMMANDS.items():
+        commands.add_parser(name, help=what)
+    return parser
+
+
+def _add_profile(commands: Any) -> None:
+    profile = commands.add_parser(
+        "profile",
+        help="where a service spends its time, as a flame graph",
+        description=_PROFILE,
+        epilog=EXIT_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    profile.set_defaults(read=_profile, format="text", show=_show_nothing, is_one=False)
+    _add_service_arguments(profile)
+    _add_profile_arguments(profile)
+
+
+def _add_database_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add the commands that ask a database."""
     for name, what, description, show in (
         ("advise", "indexes that would make a statement cheaper", _ADVISE, cli_text.show_advice),
         ("indexes", "unused, duplicate and missing indexes", _INDEXES, cli_text.show_indexes),
@@ -169,9 +181,6 @@ def _parser() -> argparse.ArgumentParser:
         )
         if name == "advise":
             subparser.add_argument("sql", help="the statement with its values; it is not executed")
-    for name, what in cli_watch.COMMANDS.items():
-        commands.add_parser(name, help=what)
-    return parser
 
 
 def _add_service_arguments(subparser: argparse.ArgumentParser) -> None:
